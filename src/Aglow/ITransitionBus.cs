@@ -1,0 +1,48 @@
+namespace Aglow;
+
+/// <summary>Why a user's online state changed.</summary>
+public enum TransitionKind : byte
+{
+    /// <summary>A heartbeat made the user come online.</summary>
+    Arrived,
+
+    /// <summary>The user said goodbye.</summary>
+    Left,
+
+    /// <summary>The lease ran out; found by a sweep.</summary>
+    Lapsed,
+
+    /// <summary>A manual status changed, or the user was deleted: what is shown may have changed, the words say nothing of it.</summary>
+    Changed,
+}
+
+/// <summary>
+/// Carries hints of transitions from who saw them to every node's <c>Belief</c>.
+/// </summary>
+/// <remarks>
+/// A hint is a hint: it may be lost, doubled or late, and what decides is a read of the store; the sweep repairs what was lost.
+/// Neither side blocks: publishing never waits, and handlers run on the publisher's thread (or the bus's) and must return at once.
+/// </remarks>
+public interface ITransitionBus
+{
+    /// <summary>Tells every node, this one included, that these users may have changed.</summary>
+    void Publish(TransitionKind kind, ReadOnlySpan<uint> users);
+
+    /// <summary>Adds a handler for hints. Before start only.</summary>
+    void Subscribe(TransitionHandler handler);
+}
+
+/// <summary>Hears hints: users that may have changed, and why. The span is valid during the call only.</summary>
+public delegate void TransitionHandler(TransitionKind kind, ReadOnlySpan<uint> users);
+
+/// <summary>The bus of one node: calls the handlers where they stand.</summary>
+public sealed class LocalTransitionBus : ITransitionBus
+{
+    private TransitionHandler? _handlers;
+
+    /// <inheritdoc/>
+    public void Publish(TransitionKind kind, ReadOnlySpan<uint> users) => _handlers?.Invoke(kind, users);
+
+    /// <inheritdoc/>
+    public void Subscribe(TransitionHandler handler) => _handlers += handler;
+}
