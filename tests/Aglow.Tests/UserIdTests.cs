@@ -48,6 +48,4 @@ public class UserIdTests
 
     [Fact]
     public void Broken_utf8_is_no_key() => UserId.IsKey([0x62, 0xC0, 0xAF]).ShouldBeFalse();
-
-    [Fact]
 }

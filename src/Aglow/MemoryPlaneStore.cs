@@ -1,0 +1,192 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
+
+namespace Aglow;
+
+/// <summary>
+/// The embedded store: words in native memory, made durable by a <see cref="IWordJournal"/> (or by nothing, for tests and measurements).
+/// </summary>
+/// <remarks>
+/// Stands behind <c>HeartbeatWriter</c>, <c>StatusReader</c> and <c>Sweep</c>. An exchange is one compare-and-exchange on one word: no lock,
+/// no allocation. It is a full barrier and ends the overlap of cache misses (35 to 40 ns each on a 4 GB table), so a batch first touches its
+/// words (prefetch), a block ahead of the exchanges. Threading: anything from any thread.
+/// </remarks>
+public sealed unsafe class MemoryPlaneStore : IPlaneStore
+{
+    private const int Block = 64;
+    private readonly NativePages _pulse;
+    private readonly NativePages _activity;
+    private readonly IWordJournal? _journal;
+
+    /// <summary>An empty store.</summary>
+    /// <param name="budget">How many pages there may be.</param>
+    /// <param name="journal">What makes words durable; null: nothing does.</param>
+    public MemoryPlaneStore(PageBudget budget, IWordJournal? journal = null)
+    {
+        Budget = budget;
+        _journal = journal;
+        _pulse = new NativePages(budget);
+        _activity = new NativePages(budget);
+    }
+
+    /// <summary>The pages there may be, and are.</summary>
+    public PageBudget Budget { get; }
+
+    /// <inheritdoc/>
+    public bool IsKeepBacklogged => _journal is { IsBacklogged: true };
+
+    /// <summary>Users ever seen.</summary>
+    public long Registered => _pulse.Registered;
+
+    /// <inheritdoc/>
+    public ValueTask<uint> ExchangeAsync(Plane plane, uint user, uint word) => new(Exchange(plane, user, word));
+
+    /// <inheritdoc/>
+    public ValueTask ExchangeAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, Memory<uint> old)
+    {
+        Exchange(plane, users.Span, words.Span, old.Span);
+        return default;
+    }
+
+    /// <inheritdoc/>
+    public ValueTask ReadAsync(Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words)
+    {
+        Read(plane, users.Span, words.Span);
+        return default;
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane) => new(PagesOf(plane).Pages);
+
+    /// <inheritdoc/>
+    public ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch) => new(PagesOf(plane).View(page));
+
+    /// <inheritdoc/>
+    public ValueTask EraseAsync(Plane plane, uint user, uint word)
+    {
+        var at = word == Pulse.Never ? PagesOf(plane).Find(PageLayout.Page(user)) : PagesOf(plane).FindOrMake(PageLayout.Page(user));
+        if (at != null)
+            Interlocked.Exchange(ref at[PageLayout.Slot(user)], word);
+        return default;
+    }
+
+    /// <inheritdoc/>
+    public void Keep(Plane plane, ReadOnlySpan<uint> users) => _journal?.Add(plane, users);
+
+    /// <inheritdoc/>
+    public ValueTask KeptAsync() => _journal?.FlushedAsync() ?? default;
+
+    /// <summary>One exchange; see <see cref="IPlaneStore.ExchangeAsync(Plane, uint, uint)"/>.</summary>
+    public uint Exchange(Plane plane, uint user, uint word)
+    {
+        var pages = PagesOf(plane);
+        var page = pages.FindOrMake(PageLayout.Page(user));
+        return page == null ? Pulse.Refused : ExchangeAt(pages, page + PageLayout.Slot(user), word);
+    }
+
+    /// <summary>A batch of exchanges; see <see cref="IPlaneStore.ExchangeAsync(Plane, ReadOnlyMemory{uint}, ReadOnlyMemory{uint}, Memory{uint})"/>.</summary>
+    [SkipLocalsInit]
+    public void Exchange(Plane plane, ReadOnlySpan<uint> users, ReadOnlySpan<uint> words, Span<uint> old)
+    {
+        if (words.Length != users.Length || old.Length != users.Length)
+            throw new ArgumentException("Users, words and old words are of one length.");
+        var pages = PagesOf(plane);
+        var ahead = stackalloc nint[Block];
+        for (var start = 0; start < users.Length; start += Block)
+        {
+            var count = Math.Min(Block, users.Length - start);
+            for (var i = 0; i < count; i++)
+            {
+                var user = users[start + i];
+                var page = pages.Find(PageLayout.Page(user));
+                if (page == null)
+                    page = pages.FindOrMake(PageLayout.Page(user));
+                var at = page == null ? null : page + PageLayout.Slot(user);
+                if (Sse.IsSupported)
+                    Sse.Prefetch0(at);
+                ahead[i] = (nint)at;
+            }
+
+            for (var i = 0; i < count; i++)
+            {
+                var at = (uint*)ahead[i];
+                old[start + i] = at == null ? Pulse.Refused : ExchangeAt(pages, at, words[start + i]);
+            }
+        }
+    }
+
+    /// <summary>Reads a batch; see <see cref="IPlaneStore.ReadAsync"/>.</summary>
+    public void Read(Plane plane, ReadOnlySpan<uint> users, Span<uint> words)
+    {
+        var pages = PagesOf(plane);
+        for (var i = 0; i < users.Length; i++)
+        {
+            var page = pages.Find(PageLayout.Page(users[i]));
+            words[i] = page == null ? Pulse.Never : Volatile.Read(ref page[PageLayout.Slot(users[i])]);
+        }
+    }
+
+    /// <summary>Reads one word.</summary>
+    public uint Read(Plane plane, uint user)
+    {
+        var page = PagesOf(plane).Find(PageLayout.Page(user));
+        return page == null ? Pulse.Never : Volatile.Read(ref page[PageLayout.Slot(user)]);
+    }
+
+    /// <summary>The page to load saved words into, made if it was not there; empty where the budget does not allow it. Before start only.</summary>
+    public Span<uint> PageForLoading(Plane plane, int page)
+    {
+        var at = PagesOf(plane).FindOrMake(page);
+        return at == null ? default : new Span<uint>(at, PageLayout.Slots);
+    }
+
+    /// <summary>Counts the words of a loaded page, once all of it is in place. Before start only.</summary>
+    public void CountLoaded(Plane plane, int page)
+    {
+        var words = PagesOf(plane).View(page).Span;
+        PagesOf(plane).CountLoaded(page, words.Length - words.Count(Pulse.Never));
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync()
+    {
+        _pulse.Dispose();
+        _activity.Dispose();
+        return default;
+    }
+
+    private NativePages PagesOf(Plane plane) => plane == Plane.Pulse ? _pulse : _activity;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static uint ExchangeAt(NativePages pages, uint* at, uint word)
+    {
+        var old = Volatile.Read(ref *at);
+        while (Pulse.Supersedes(word, old) && word != old)
+        {
+            var seen = Interlocked.CompareExchange(ref *at, word, old);
+            if (seen == old)
+            {
+                if (old == Pulse.Never)
+                    pages.CountRegistered(at);
+                break;
+            }
+
+            old = seen;
+        }
+
+        return old;
+    }
+}
+
+/// <summary>What makes the embedded store's words durable. Implemented by <c>Journal</c>; by a recorder in tests.</summary>
+public interface IWordJournal
+{
+    /// <summary>The present words of these users shall be on disk, 50 ms later at most. Never waits. Kept as numbers: the word is read when it is packed.</summary>
+    void Add(Plane plane, ReadOnlySpan<uint> users);
+
+    /// <summary>Completes when all that was added before is on disk; throws <see cref="StoreUnavailableException"/> after 2 s without.</summary>
+    ValueTask FlushedAsync();
+
+    /// <summary>Whether over a million users wait.</summary>
+    bool IsBacklogged { get; }
+}

@@ -1,0 +1,50 @@
+namespace Aglow;
+
+/// <summary>
+/// A stall is our fault, not the users': where words could not be written, nobody could have heartbeaten, so nobody lapses for it.
+/// </summary>
+/// <remarks>
+/// Stands beside <see cref="Clock"/>, which asks it for the second that leases are counted against. After a stall (our own process
+/// paused: a loop that woke over 2 s late; the store away; a restart) leases are counted against the last second at which heartbeats could
+/// still be written, for two heartbeat intervals after it ended: time for every client to be heard again. Goodbyes count as ever.
+/// Threading: any thread may ask or report; both fields are written under a lock that is taken only while a stall begins or ends, and read as one
+/// 64-bit word. The rejected alternative, extending each user's lease, would touch every word.
+/// </remarks>
+public sealed class StallGuard
+{
+    // held second in the high half, second until which it is held in the low half; 0: no guard
+    private long _guard;
+    private readonly Lock _gate = new();
+    private readonly uint _holdSeconds;
+
+    /// <summary>A guard that holds for <paramref name="holdSeconds"/> after a stall: two heartbeat intervals.</summary>
+    public StallGuard(uint holdSeconds) => _holdSeconds = holdSeconds;
+
+    /// <summary>Times a stall was reported since the start.</summary>
+    public long Stalls { get; private set; }
+
+    /// <summary>The second that leases are counted against at <paramref name="now"/>.</summary>
+    public uint HeldAt(uint now)
+    {
+        var guard = Volatile.Read(ref _guard);
+        return guard == 0 || now > (uint)guard ? now : Math.Min(now, (uint)(guard >> 32));
+    }
+
+    /// <summary>Whether the guard is in force at <paramref name="now"/>.</summary>
+    public bool IsInForce(uint now) => HeldAt(now) != now;
+
+    /// <summary>
+    /// Reports that heartbeats could not be written from <paramref name="from"/> to <paramref name="to"/>. Where a guard is in force already its
+    /// earlier second stays: what was held is held on.
+    /// </summary>
+    public void Stalled(uint from, uint to)
+    {
+        lock (_gate)
+        {
+            var guard = _guard;
+            var held = guard != 0 && from <= (uint)guard ? Math.Min((uint)(guard >> 32), from) : from;
+            Volatile.Write(ref _guard, ((long)held << 32) | (to + _holdSeconds));
+            Stalls++;
+        }
+    }
+}
