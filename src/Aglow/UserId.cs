@@ -20,6 +20,9 @@ public readonly record struct UserId
     /// <summary>The longest key, in bytes of UTF-8.</summary>
     public const int MaxKeyBytes = 128;
 
+    /// <summary>A number that is never handed out; stands for a key nobody registered. Reads as never seen; heartbeats are refused.</summary>
+    public const uint Nobody = uint.MaxValue;
+
     private UserId(uint number, string? key)
     {
         Number = number;

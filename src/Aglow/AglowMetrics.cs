@@ -1,0 +1,62 @@
+using System.Diagnostics.Metrics;
+
+namespace Aglow;
+
+/// <summary>
+/// The one owner of metric names, and the counters behind them. Plain longs, added to once a batch; read when somebody scrapes.
+/// </summary>
+/// <remarks>The meter is named <c>Aglow</c>, so OpenTelemetry and the Prometheus page read the same names. Any thread.</remarks>
+public sealed class AglowMetrics : IDisposable
+{
+    /// <summary>The meter's name.</summary>
+    public const string MeterName = "Aglow";
+
+    private readonly Meter _meter = new(MeterName);
+    private long _renewals;
+    private long _arrivals;
+    private long _goodbyes;
+    private long _refused;
+    private long _statuses;
+
+    /// <summary>Names the counters.</summary>
+    public AglowMetrics()
+    {
+        Count("aglow.heartbeats.renewals", "Heartbeats of users who were online already.", () => Volatile.Read(ref _renewals));
+        Count("aglow.heartbeats.arrivals", "Heartbeats that made a user come online.", () => Volatile.Read(ref _arrivals));
+        Count("aglow.heartbeats.refused", "Heartbeats refused: a number nobody was given, or over the user budget.", () => Volatile.Read(ref _refused));
+        Count("aglow.goodbyes", "Users who said goodbye.", () => Volatile.Read(ref _goodbyes));
+        Count("aglow.statuses.read", "Statuses answered.", () => Volatile.Read(ref _statuses));
+    }
+
+    /// <summary>Heartbeats of users who were online already.</summary>
+    public long Renewals => Volatile.Read(ref _renewals);
+
+    /// <summary>Heartbeats that made a user come online.</summary>
+    public long Arrivals => Volatile.Read(ref _arrivals);
+
+    /// <summary>Adds a written batch.</summary>
+    public void Written(int renewals, int arrivals, int refused)
+    {
+        if (renewals != 0)
+            Interlocked.Add(ref _renewals, renewals);
+        if (arrivals != 0)
+            Interlocked.Add(ref _arrivals, arrivals);
+        if (refused != 0)
+            Interlocked.Add(ref _refused, refused);
+    }
+
+    /// <summary>Adds users who said goodbye.</summary>
+    public void Left(int users) => Interlocked.Add(ref _goodbyes, users);
+
+    /// <summary>Adds statuses answered.</summary>
+    public void Read(int users) => Interlocked.Add(ref _statuses, users);
+
+    /// <summary>Adds a counter that is read when scraped.</summary>
+    public void Count(string name, string description, Func<long> read) => _meter.CreateObservableCounter(name, read, unit: null, description);
+
+    /// <summary>Adds a gauge that is read when scraped. Names end in their unit.</summary>
+    public void Gauge(string name, string description, Func<double> read) => _meter.CreateObservableGauge(name, read, unit: null, description);
+
+    /// <inheritdoc/>
+    public void Dispose() => _meter.Dispose();
+}

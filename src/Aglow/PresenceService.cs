@@ -1,0 +1,403 @@
+using System.Buffers;
+using System.Text;
+
+namespace Aglow;
+
+/// <summary>
+/// Aglow in one class: heartbeats in, status out. Read this first; every call of the API is one call here.
+/// </summary>
+/// <remarks>
+/// <code>
+///   heartbeat ─► HeartbeatWriter ─► IPlaneStore.Exchange ─► old words ─► came online? ─► ITransitionBus ─► Beliefs ─► watchers
+///   query     ─► StatusReader    ─► IPlaneStore.Read     ─► words     ─► status under a definition
+///   sweep     ─► IPlaneStore.ReadPage ─► bits now, XOR bits believed ─► changed users ─► watchers (and, embedded, the journal)
+/// </code>
+/// Users come as numbers; keys are made numbers first (<see cref="TryFindKnown"/>, <see cref="FindAsync(UserBatch)"/>, <see cref="RegisterAsync(UserBatch)"/>).
+/// Threading: every method from any thread. The loops run between <see cref="StartAsync"/> and <see cref="StopAsync"/>.
+/// </remarks>
+public sealed class PresenceService : IAsyncDisposable
+{
+    private readonly IPlaneStore _store;
+    private readonly IUserDirectory? _directory;
+    private readonly ITransitionBus _bus;
+    private readonly AglowOptions _options;
+    private readonly HeartbeatWriter _heartbeats;
+    private readonly SweepLoop _sweep;
+    // changes of one user's facts (manual status, deletion) are in one order; a handful of doors, since such changes are rare
+    private readonly SemaphoreSlim[] _doors = [.. Enumerable.Range(0, 64).Select(static _ => new SemaphoreSlim(1))];
+
+    /// <summary>Presence over a store, a directory (null: users are numbers only) and a bus.</summary>
+    public PresenceService(
+        IPlaneStore store, IUserDirectory? directory, ITransitionBus bus, Clock clock, AglowOptions options, AglowMetrics metrics, AglowLog log)
+    {
+        _store = store;
+        _directory = directory;
+        _bus = bus;
+        _options = options;
+        Clock = clock;
+        Metrics = metrics;
+        Definitions = new Definitions(options);
+        Beliefs = new Beliefs(Definitions, bus);
+        KnownKeys = new KeyCache(options.KnownKeys);
+        _heartbeats = new HeartbeatWriter(store, directory, bus, clock, Definitions, options, metrics);
+        Statuses = new StatusReader(store, Manual, clock, options, metrics);
+        _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, log);
+    }
+
+    /// <summary>Store time.</summary>
+    public Clock Clock { get; }
+
+    /// <summary>The counters.</summary>
+    public AglowMetrics Metrics { get; }
+
+    /// <summary>What "online" may mean here.</summary>
+    public Definitions Definitions { get; }
+
+    /// <summary>What this node believes.</summary>
+    public Beliefs Beliefs { get; }
+
+    /// <summary>The sweep: the bound on staleness, and its cost.</summary>
+    public Sweep Sweep => _sweep.Sweep;
+
+    /// <summary>The keys that this node knows without asking the directory.</summary>
+    public KeyCache KnownKeys { get; }
+
+    /// <summary>All manual statuses.</summary>
+    public ManualStatuses Manual { get; } = new();
+
+    /// <summary>Reads of statuses, in batches.</summary>
+    public StatusReader Statuses { get; }
+
+    /// <summary>Whether there is a directory: without one, users are numbers and calls that need it answer 501.</summary>
+    public bool HasDirectory => _directory is not null;
+
+    /// <summary>Loads manual statuses and deletions, sweeps once, and starts the sweep's loop.</summary>
+    public async Task StartAsync()
+    {
+        if (_directory is not null)
+        {
+            foreach (var (user, status) in await _directory.ManualStatusesAsync())
+                Manual.Set(user, status);
+            foreach (var user in await _directory.DeletedNumbersAsync())
+                await EraseWordsAsync(user);
+        }
+
+        await _sweep.StartAsync();
+    }
+
+    /// <summary>Stops the loops. The store and the directory are their owner's to close.</summary>
+    public Task StopAsync() => _sweep.StopAsync();
+
+    // ---- keys -------------------------------------------------------------------------------------------------------------
+
+    /// <summary>The number of a key that this node knows. No waiting, no allocation.</summary>
+    public bool TryFindKnown(ReadOnlySpan<byte> key, out uint number) => KnownKeys.TryGet(key, out number);
+
+    /// <summary>The number of a user; <see cref="UserId.Nobody"/> for a key nobody registered. Registers nobody.</summary>
+    public ValueTask<uint> FindAsync(UserId user) => ResolveAsync(user, register: false);
+
+    /// <summary>The number of a user, registering a key that has none: durable when this completes.</summary>
+    public ValueTask<uint> RegisterAsync(UserId user) => ResolveAsync(user, register: true);
+
+    /// <summary>Gives the keys of a batch their numbers; those nobody registered stay <see cref="UserId.Nobody"/>.</summary>
+    public ValueTask FindAsync(UserBatch users) => ResolveAsync(users, register: false);
+
+    /// <summary>Gives the keys of a batch their numbers, registering those that have none: durable when this completes.</summary>
+    public ValueTask RegisterAsync(UserBatch users) => ResolveAsync(users, register: true);
+
+    // ---- heartbeats ---------------------------------------------------------------------------------------------------------
+
+    /// <summary>One heartbeat; see <see cref="HeartbeatWriter.WriteAsync(uint, bool)"/>.</summary>
+    public ValueTask<Admission> HeartbeatAsync(uint user, bool active = false) => _heartbeats.WriteAsync(user, active);
+
+    /// <summary>
+    /// Heartbeats of a batch, all or none: where one of them is refused, nothing is written and the reason is returned.
+    /// Completes when arrivals are durable.
+    /// </summary>
+    public async ValueTask<Admission> HeartbeatAsync(ReadOnlyMemory<uint> users, bool active = false)
+    {
+        foreach (var user in users.Span)
+        {
+            if (_heartbeats.Admit(user) is var admission && admission != Admission.Accepted)
+                return admission;
+        }
+
+        return await _heartbeats.WriteAsync(users, active, durable: true) == users.Length ? Admission.Accepted : Admission.OverBudget;
+    }
+
+    /// <summary>Packed heartbeats: each is taken or not; returns how many were. Arrivals are durable within 50 ms.</summary>
+    public ValueTask<int> HeartbeatPackedAsync(ReadOnlyMemory<uint> users) => _heartbeats.WriteAsync(users, active: false, durable: false);
+
+    /// <summary>A heartbeat at the earlier of <paramref name="unixSeconds"/> and now; never moves a user back in time.</summary>
+    public ValueTask<Admission> HeartbeatAtAsync(uint user, long unixSeconds) => _heartbeats.WriteLateAsync(user, Pulse.FromUnix(unixSeconds));
+
+    /// <summary>These users leave at once, on all devices; durable when this completes. Returns how many were online.</summary>
+    public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users) => _heartbeats.LeaveAsync(users);
+
+    // ---- status -----------------------------------------------------------------------------------------------------------
+
+    /// <summary>One user's status.</summary>
+    public async ValueTask<Presence> StatusAsync(uint user, Definition? definition = null)
+    {
+        var users = ArrayPool<uint>.Shared.Rent(1);
+        var statuses = ArrayPool<Presence>.Shared.Rent(1);
+        users[0] = user;
+        await Statuses.ReadAsync(users.AsMemory(0, 1), definition ?? Definitions.Default, statuses.AsMemory(0, 1));
+        var status = statuses[0];
+        ArrayPool<uint>.Shared.Return(users);
+        ArrayPool<Presence>.Shared.Return(statuses);
+        return status;
+    }
+
+    /// <summary>
+    /// How many users are shown online under a definition, and the second as of which every belief behind the number had been checked (arrivals
+    /// and goodbyes since then are counted, too).
+    /// </summary>
+    public async ValueTask<(long Online, long AsOf)> CountAsync(Definition definition)
+    {
+        var belief = await UseAsync(definition);
+        var count = belief.Online;
+        foreach (var user in Manual.Hidden)
+        {
+            var shown = Presence.Of(Pulse.Never, Pulse.Never, Manual.Of(user), definition, Clock.Moment, 0);
+            count += (shown.IsOnline ? 1 : 0) - (belief.Contains(user) ? 1 : 0);
+        }
+
+        return (Math.Max(0, count), Pulse.EpochUnixSeconds + (long)Sweep.AsOf);
+    }
+
+    /// <summary>Users shown online under a definition, a page at a time, each confirmed by the store.</summary>
+    /// <exception cref="FormatException">The cursor is not one of ours.</exception>
+    public async ValueTask<OnlinePage> ListOnlineAsync(Definition definition, int limit, string? cursor)
+    {
+        var belief = await UseAsync(definition);
+        return await OnlineList.ReadAsync(belief, await _store.PagesAsync(Plane.Pulse), Statuses, limit, cursor);
+    }
+
+    /// <summary>Why a user is shown as they are.</summary>
+    public async ValueTask<Explanation> ExplainAsync(uint user, Definition definition)
+    {
+        uint[] one = [user];
+        var words = new uint[2];
+        await _store.ReadAsync(Plane.Pulse, one, words.AsMemory(0, 1));
+        await _store.ReadAsync(Plane.Activity, one, words.AsMemory(1, 1));
+        var (pulse, activity) = (words[0], words[1]);
+        var at = Clock.Moment;
+        var manual = Manual.Of(user);
+        bool? believed = null;
+        foreach (var belief in Beliefs.InUse)
+        {
+            if (belief.Definition == definition)
+                believed = belief.Contains(user);
+        }
+
+        var presence = Presence.Of(pulse, activity, manual, definition, at, (uint)_options.AwaySeconds);
+        return new Explanation
+        {
+            Number = user == UserId.Nobody ? null : user,
+            Presence = presence,
+            Definition = definition,
+            LastHeartbeatAt = Pulse.ToUnix(Pulse.Second(pulse)),
+            LastHeartbeatAgeSeconds = Pulse.Second(pulse) == 0 ? null : (long)at.Now - Pulse.Second(pulse),
+            SaidGoodbye = Pulse.Left(pulse),
+            LastActivityAt = Pulse.ToUnix(Pulse.Second(activity)),
+            Manual = manual.Name,
+            BelievedOnline = believed,
+            StallGuardInForce = at.HeldAt != at.Now,
+            CountedAgainst = Pulse.EpochUnixSeconds + (long)at.HeldAt,
+            Now = Pulse.EpochUnixSeconds + (long)at.Now,
+            Node = _options.NodeName,
+            Store = _store is MemoryPlaneStore ? "embedded" : "cluster",
+            Reason = Reason(pulse, activity, manual, definition, at, presence),
+        };
+    }
+
+    // ---- users ------------------------------------------------------------------------------------------------------------
+
+    /// <summary>Registers a user; null where the name is taken.</summary>
+    public async ValueTask<DirectoryUser?> CreateUserAsync(string name, string? displayName)
+    {
+        var user = await Directory().CreateAsync(name, displayName);
+        if (user is not null)
+            Know(user.Name, user.Number);
+        return user;
+    }
+
+    /// <summary>The directory's user, or null.</summary>
+    public ValueTask<DirectoryUser?> FindUserAsync(uint user) => Directory().FindAsync(user);
+
+    /// <summary>Names of numbers, in the same order; null where the directory has none.</summary>
+    public ValueTask FindNamesAsync(ReadOnlyMemory<uint> users, Memory<string?> names)
+    {
+        if (_directory is not null)
+            return _directory.FindNamesAsync(users, names);
+        names.Span.Clear();
+        return default;
+    }
+
+    /// <summary>
+    /// Removes a user: row, subscriptions both ways, manual status and words; durable when this completes. False where there was nothing.
+    /// </summary>
+    public async ValueTask<bool> DeleteUserAsync(uint user)
+    {
+        using var _ = await EnterAsync(user);
+        var named = await Directory().FindAsync(user);
+        var had = await Directory().DeleteAsync(user);
+        had |= Pulse.Second(await ReadPulseAsync(user)) != 0;
+        if (!had)
+            return false;
+        if (named is not null)
+            KnownKeys.Remove(Encoding.UTF8.GetBytes(named.Name));
+        Manual.Set(user, ManualStatus.Auto);
+        await EraseWordsAsync(user);
+        await _store.KeptAsync();
+        _bus.Publish(TransitionKind.Left, [user]);
+        return true;
+    }
+
+    /// <summary>Finds users by name; see <see cref="IUserDirectory.SearchAsync"/>.</summary>
+    public ValueTask<DirectoryPage> SearchUsersAsync(string query, int limit, string? cursor) => Directory().SearchAsync(query, limit, cursor);
+
+    /// <summary>Whom a user follows.</summary>
+    public ValueTask<uint[]> SubscriptionsAsync(uint follower) => Directory().SubscriptionsAsync(follower);
+
+    /// <summary>Adds to or removes from whom a user follows; null where the list would be too long.</summary>
+    public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow) =>
+        Directory().FollowAsync(follower, followed, follow, _options.SubscriptionLimit);
+
+    /// <summary>Sets what a user is seen as; durable when this completes. Returns the record as others see it then.</summary>
+    public async ValueTask<Presence> SetManualStatusAsync(uint user, ManualStatusKind kind)
+    {
+        using var _ = await EnterAsync(user);
+        var was = Manual.Of(user);
+        var status = new ManualStatus(kind);
+        if (kind == ManualStatusKind.Hidden)
+        {
+            // hiding twice does not move the time at which the user seems to have gone
+            status = was.Kind == kind ? was : new ManualStatus(kind, await ShownLastSeenAsync(user));
+        }
+
+        if (status != was)
+        {
+            await Directory().SetManualStatusAsync(user, status);
+            Manual.Set(user, status);
+            _bus.Publish(TransitionKind.Changed, [user]);
+        }
+
+        return await StatusAsync(user);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await _sweep.DisposeAsync();
+        Beliefs.Dispose();
+        foreach (var door in _doors)
+            door.Dispose();
+    }
+
+    private async ValueTask<uint> ShownLastSeenAsync(uint user)
+    {
+        var pulse = await ReadPulseAsync(user);
+        var at = Clock.Moment;
+        return Definitions.Default.IsMet(pulse, Pulse.Never, at) ? at.Now : Pulse.Second(pulse);
+    }
+
+    private async ValueTask<uint> ReadPulseAsync(uint user)
+    {
+        uint[] one = [user, 0];
+        await _store.ReadAsync(Plane.Pulse, one.AsMemory(0, 1), one.AsMemory(1, 1));
+        return one[1];
+    }
+
+    private async ValueTask EraseWordsAsync(uint user)
+    {
+        await _store.EraseAsync(Plane.Pulse, user, user < UserId.FirstDirectoryNumber ? Pulse.Never : Pulse.Gone);
+        await _store.EraseAsync(Plane.Activity, user, Pulse.Never);
+        _store.Keep(Plane.Pulse, [user]);
+        _store.Keep(Plane.Activity, [user]);
+    }
+
+    private async ValueTask<Belief> UseAsync(Definition definition)
+    {
+        var belief = Beliefs.Use(definition, out var made);
+        if (made)
+            await _sweep.PassAsync();
+        return belief;
+    }
+
+    private async ValueTask<uint> ResolveAsync(UserId user, bool register)
+    {
+        if (user.Key is not { } key)
+            return user.Number;
+        if (KnownKeys.TryGet(Encoding.UTF8.GetBytes(key), out var known))
+            return known;
+        if (_directory is null)
+            return UserId.Nobody;
+        var number = new uint[1];
+        if (register)
+            await _directory.RegisterAsync([key], number);
+        else
+            await _directory.FindNumbersAsync([key], number);
+        if (number[0] == 0)
+            return UserId.Nobody;
+        Know(key, number[0]);
+        return number[0];
+    }
+
+    private async ValueTask ResolveAsync(UserBatch users, bool register)
+    {
+        if (users.Unresolved is not { Count: > 0 } unresolved || _directory is null)
+            return;
+        var keys = new string[unresolved.Count];
+        for (var i = 0; i < keys.Length; i++)
+            keys[i] = Encoding.UTF8.GetString(users.Text(unresolved[i]));
+        var numbers = new uint[keys.Length];
+        if (register)
+            await _directory.RegisterAsync(keys, numbers);
+        else
+            await _directory.FindNumbersAsync(keys, numbers);
+        for (var i = 0; i < keys.Length; i++)
+        {
+            if (numbers[i] == 0)
+                continue;
+            users.Resolve(unresolved[i], numbers[i]);
+            KnownKeys.Add(users.Text(unresolved[i]), numbers[i]);
+        }
+    }
+
+    private void Know(string key, uint number) => KnownKeys.Add(Encoding.UTF8.GetBytes(key), number);
+
+    private IUserDirectory Directory() =>
+        _directory ?? throw new NotSupportedException("This deployment has no user directory: users are numbers only.");
+
+    private async ValueTask<Door> EnterAsync(uint user)
+    {
+        var door = _doors[user & 63];
+        await door.WaitAsync();
+        return new Door(door);
+    }
+
+    private static string Reason(uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, Presence shown)
+    {
+        var age = (long)at.Now - Pulse.Second(pulse);
+        return (manual.Kind, Pulse.Second(pulse)) switch
+        {
+            (ManualStatusKind.Hidden, _) => "Appears offline by choice.",
+            (_, 0) => "Never seen: no heartbeat has arrived.",
+            _ when !shown.IsOnline && definition.EndedByLeave && Pulse.Left(pulse) => $"Said goodbye {age} s ago.",
+            _ when !shown.IsOnline && Pulse.Second(pulse) < at.Oldest(definition.PulseSeconds) =>
+                $"The last heartbeat was {age} s ago, longer than the {definition.PulseSeconds} s of \"{definition.Name}\".",
+            _ when !shown.IsOnline => $"No activity was reported within the {definition.ActivitySeconds} s of \"{definition.Name}\".",
+            (ManualStatusKind.Away or ManualStatusKind.Busy, _) => $"A heartbeat {age} s ago, and chose {manual.Name}.",
+            _ when shown.Status == PresenceStatus.Away => $"A heartbeat {age} s ago, but no activity for {(long)at.Now - Pulse.Second(activity)} s.",
+            _ when age > definition.PulseSeconds => $"The last heartbeat was {age} s ago; lapses are held back, since heartbeats could not be written for a while.",
+            _ => $"A heartbeat {age} s ago, within the {definition.PulseSeconds} s of \"{definition.Name}\".",
+        };
+    }
+
+    private readonly struct Door(SemaphoreSlim door) : IDisposable
+    {
+        public void Dispose() => door.Release();
+    }
+}

@@ -1,0 +1,227 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+
+namespace Aglow;
+
+/// <summary>
+/// Reads pages again and again, computes who is online now, and XORs that with what is believed: the differences, both ways, are
+/// transitions.
+/// </summary>
+/// <remarks>
+/// So offline needs no timer per user, no message and no leader; a lost hint is repaired here; and how stale a belief can be is bounded by
+/// the interval (<see cref="Interval"/>). Every page is read once a second at 10 million users (4 ms), a tenth of them each beat; beyond that
+/// the interval is stretched so that sweeping costs at most 2 % of a core, and a bound over 10 s is warned of. A difference is confirmed by reading
+/// the word again before it is believed, since a hint may have come in between.
+/// Threading: one loop; pages change under it, each word is whole. The rejected alternative, a wheel of timers, costs 40 bytes a user and
+/// a write a heartbeat.
+/// </remarks>
+public sealed class Sweep
+{
+    /// <summary>How often the loop wakes: ten times a second, so that the cost is spread.</summary>
+    public static readonly TimeSpan BeatInterval = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>The shortest interval: a lapse shows a second after the lease.</summary>
+    public static readonly TimeSpan ShortestInterval = TimeSpan.FromSeconds(1);
+
+    /// <summary>The part of a core that sweeping may cost.</summary>
+    public const double CoreShare = 0.02;
+
+    private readonly IPlaneStore _store;
+    private readonly Clock _clock;
+    private readonly Beliefs _beliefs;
+    private readonly uint[] _pulseScratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
+    private readonly uint[] _activityScratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
+    private readonly uint[] _came = new uint[PageLayout.Slots];
+    private readonly uint[] _went = new uint[PageLayout.Slots];
+
+    private IReadOnlyList<int> _pages = [];
+    private int _next;
+    private long _passStartedAt;
+    private uint _passStartedSecond;
+    private TimeSpan _passCost;
+    private long _completedAsOf;
+    private TimeSpan _interval = ShortestInterval;
+
+    /// <summary>A sweep of <paramref name="store"/> into <paramref name="beliefs"/>.</summary>
+    public Sweep(IPlaneStore store, Clock clock, Beliefs beliefs)
+    {
+        _store = store;
+        _clock = clock;
+        _beliefs = beliefs;
+        _passStartedAt = clock.Time.GetTimestamp();
+        _passStartedSecond = clock.Now;
+        _completedAsOf = clock.Now;
+    }
+
+    /// <summary>The bound on staleness in force: how long until every page has been read again.</summary>
+    public TimeSpan Interval => _interval;
+
+    /// <summary>What the last complete pass cost, in time of one core.</summary>
+    public TimeSpan LastPassCost { get; private set; }
+
+    /// <summary>The second as of which every belief in use had been checked.</summary>
+    public uint AsOf => (uint)Volatile.Read(ref _completedAsOf);
+
+    /// <summary>Users whose lease a sweep found run out.</summary>
+    public long Lapses { get; private set; }
+
+    /// <summary>Passes completed.</summary>
+    public long Passes { get; private set; }
+
+    /// <summary>
+    /// One beat: reads the pages that are due by now. Ten times a second from one loop; returns whether a pass was completed.
+    /// </summary>
+    public async ValueTask<bool> BeatAsync()
+    {
+        var time = _clock.Time;
+        var elapsed = time.GetElapsedTime(_passStartedAt);
+        // the share of the pass that should be done when this beat ends
+        var due = Math.Min(1, (elapsed + BeatInterval) / _interval);
+        var until = (int)Math.Ceiling(due * _pages.Count);
+        var beganAt = time.GetTimestamp();
+        while (_next < until)
+            await SweepPageAsync(_pages[_next++], _clock.Moment);
+        _passCost += time.GetElapsedTime(beganAt);
+        if (_next < _pages.Count || elapsed + (BeatInterval / 2) < _interval)
+            return false;
+        await CompletePassAsync();
+        return true;
+    }
+
+    /// <summary>Reads every page at once, whatever is due: at start, for a belief that was just made, and in tests.</summary>
+    public async ValueTask PassAsync()
+    {
+        foreach (var page in await _store.PagesAsync(Plane.Pulse))
+            await SweepPageAsync(page, _clock.Moment);
+    }
+
+    private async ValueTask CompletePassAsync()
+    {
+        LastPassCost = _passCost;
+        _interval = TimeSpan.FromTicks(Math.Max(ShortestInterval.Ticks, (long)(_passCost.Ticks / CoreShare)));
+        Volatile.Write(ref _completedAsOf, _passStartedSecond);
+        Passes++;
+        _pages = await _store.PagesAsync(Plane.Pulse);
+        _next = 0;
+        _passCost = TimeSpan.Zero;
+        _passStartedAt = _clock.Time.GetTimestamp();
+        _passStartedSecond = _clock.Now;
+    }
+
+    private async ValueTask SweepPageAsync(int page, Moment at)
+    {
+        var pulse = await _store.ReadPageAsync(Plane.Pulse, page, _pulseScratch);
+        if (pulse.IsEmpty)
+            return;
+        ReadOnlyMemory<uint>? activity = null;
+        for (var i = 0; i < _beliefs.InUse.Length; i++)
+        {
+            var belief = _beliefs.InUse[i];
+            if (belief.Definition.ActivitySeconds is not null)
+                activity ??= await _store.ReadPageAsync(Plane.Activity, page, _activityScratch);
+            SweepPage(belief, page, pulse.Span, activity.GetValueOrDefault().Span, at);
+        }
+    }
+
+    private void SweepPage(Belief belief, int page, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity, Moment at)
+    {
+        var rule = new Threshold(belief.Definition, at);
+        var believed = belief.Groups(page);
+        int came = 0, went = 0;
+        ref var pulses = ref MemoryMarshal.GetReference(pulse);
+        for (var group = 0; group < PageLayout.Groups; group++)
+        {
+            var truth = rule.PulseBits(ref Unsafe.Add(ref pulses, group * 64));
+            if (rule.NeedsActivity && truth != 0)
+                truth = activity.IsEmpty ? 0 : truth & rule.ActivityBits(ref Unsafe.Add(ref MemoryMarshal.GetReference(activity), group * 64));
+            var differ = truth ^ (believed.IsEmpty ? 0 : believed[group]);
+            if (differ != 0)
+                Correct(belief, page, group, differ, pulse, activity, at, ref came, ref went);
+        }
+
+        if (went > 0)
+        {
+            if (belief == _beliefs.Default)
+            {
+                Lapses += went;
+                _store.Keep(Plane.Pulse, _went.AsSpan(0, went));
+            }
+
+            _beliefs.Tell(belief.Definition, _went.AsSpan(0, went), online: false);
+        }
+
+        if (came > 0)
+        {
+            if (belief == _beliefs.Default)
+                _store.Keep(Plane.Pulse, _came.AsSpan(0, came));
+            _beliefs.Tell(belief.Definition, _came.AsSpan(0, came), online: true);
+        }
+    }
+
+    // Rare: each differing user is decided by reading the word again, after the belief was read.
+    private void Correct(
+        Belief belief, int page, int group, ulong differ, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity, Moment at, ref int came, ref int went)
+    {
+        for (; differ != 0; differ &= differ - 1)
+        {
+            var bit = BitOperations.TrailingZeroCount(differ);
+            var slot = (group * 64) + bit;
+            var word = Volatile.Read(in pulse[slot]);
+            var active = activity.IsEmpty ? Pulse.Never : Volatile.Read(in activity[slot]);
+            var online = belief.Definition.IsMet(word, active, at);
+            if (belief.Set(page, group, 1UL << bit, online) == 0)
+                continue;
+            if (online)
+                _came[came++] = PageLayout.User(page, slot);
+            else
+                _went[went++] = PageLayout.User(page, slot);
+        }
+    }
+
+    /// <summary>
+    /// <see cref="Definition.IsMet"/> for 64 words at a time. A goodbye's bit makes a word negative as a signed number, so that where it
+    /// counts, "not left and not too old" is one signed compare.
+    /// </summary>
+    internal readonly struct Threshold(Definition definition, Moment at)
+    {
+        private readonly int _pulse = (int)at.Oldest(definition.PulseSeconds) - 1;
+        private readonly int _activity = (int)at.Oldest(definition.ActivitySeconds ?? 0) - 1;
+        private readonly int _mask = definition.EndedByLeave ? -1 : (int)Pulse.SecondMask;
+
+        public bool NeedsActivity { get; } = definition.ActivitySeconds is not null;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public ulong PulseBits(ref uint words) => Bits(ref words, _pulse, _mask);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public ulong ActivityBits(ref uint words) => Bits(ref words, _activity, (int)Pulse.SecondMask);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static ulong Bits(ref uint words, int above, int mask)
+        {
+            ref var at = ref Unsafe.As<uint, int>(ref words);
+            if (Vector512.IsHardwareAccelerated)
+            {
+                var limit = Vector512.Create(above);
+                var keep = Vector512.Create(mask);
+                return Vector512.GreaterThan(Vector512.LoadUnsafe(ref at) & keep, limit).ExtractMostSignificantBits()
+                    | (Vector512.GreaterThan(Vector512.LoadUnsafe(ref at, 16) & keep, limit).ExtractMostSignificantBits() << 16)
+                    | (Vector512.GreaterThan(Vector512.LoadUnsafe(ref at, 32) & keep, limit).ExtractMostSignificantBits() << 32)
+                    | (Vector512.GreaterThan(Vector512.LoadUnsafe(ref at, 48) & keep, limit).ExtractMostSignificantBits() << 48);
+            }
+
+            var bits = 0UL;
+            var limits = Vector256.Create(above);
+            var keeps = Vector256.Create(mask);
+            for (var i = 0; i < 8; i++)
+            {
+                ulong eight = Vector256.GreaterThan(Vector256.LoadUnsafe(ref at, (nuint)(i * 8)) & keeps, limits).ExtractMostSignificantBits();
+                bits |= eight << (i * 8);
+            }
+
+            return bits;
+        }
+    }
+}

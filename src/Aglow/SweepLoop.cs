@@ -1,0 +1,103 @@
+namespace Aglow;
+
+/// <summary>
+/// Runs the <see cref="Sweep"/> ten times a second, beats the <see cref="Clock"/>, and says when something is out of bounds.
+/// </summary>
+/// <remarks>One loop; a pass asked for in between waits its turn. Threading: any thread may ask; beats and passes never overlap.</remarks>
+internal sealed class SweepLoop : IAsyncDisposable
+{
+    private static readonly TimeSpan Bound = TimeSpan.FromSeconds(10);
+
+    private readonly Clock _clock;
+    private readonly AglowLog _log;
+    private readonly SemaphoreSlim _turn = new(1);
+    private readonly CancellationTokenSource _stop = new();
+    private Task _loop = Task.CompletedTask;
+    private bool _warned;
+
+    public SweepLoop(Sweep sweep, Clock clock, AglowLog log)
+    {
+        Sweep = sweep;
+        _clock = clock;
+        _log = log;
+    }
+
+    public Sweep Sweep { get; }
+
+    /// <summary>Sweeps once and starts the loop.</summary>
+    public async Task StartAsync()
+    {
+        await PassAsync();
+        _loop = Task.Run(RunAsync);
+    }
+
+    /// <summary>Sweeps every page once, now.</summary>
+    public async ValueTask PassAsync()
+    {
+        await _turn.WaitAsync();
+        try
+        {
+            await Sweep.PassAsync();
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+
+    /// <summary>Ends the loop.</summary>
+    public async Task StopAsync()
+    {
+        await _stop.CancelAsync();
+        await _loop;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
+        _stop.Dispose();
+        _turn.Dispose();
+    }
+
+    private async Task RunAsync()
+    {
+        using var timer = new PeriodicTimer(Sweep.BeatInterval, _clock.Time);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(_stop.Token))
+                await BeatAsync();
+        }
+        catch (OperationCanceledException)
+        {
+            // stopped
+        }
+    }
+
+    private async ValueTask BeatAsync()
+    {
+        var paused = _clock.Beat();
+        if (paused > TimeSpan.Zero)
+            _log.Paused(paused.TotalSeconds);
+        await _turn.WaitAsync();
+        try
+        {
+            if (!await Sweep.BeatAsync())
+                return;
+            if (Sweep.Interval > Bound != _warned)
+            {
+                _warned = !_warned;
+                if (_warned)
+                    _log.BoundStretched(Sweep.Interval.TotalSeconds);
+            }
+        }
+        catch (StoreUnavailableException)
+        {
+            // whoever reads or writes says so; the next beat goes on where this one stopped
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+}
