@@ -2,8 +2,11 @@ using System.Buffers;
 
 namespace Aglow;
 
-/// <summary>Hears which users' belief flipped under a definition, and which way. The span is valid during the call only; handlers return at once.</summary>
-public delegate void BeliefChanged(Definition definition, ReadOnlySpan<uint> users, bool online);
+/// <summary>
+/// Hears which users' belief flipped under a definition, and why: arrived, left, or lapsed (found by the sweep). The span is valid during the call
+/// only; handlers return at once.
+/// </summary>
+public delegate void BeliefChanged(Definition definition, TransitionKind kind, ReadOnlySpan<uint> users);
 
 /// <summary>
 /// The beliefs in use, one a definition: hints come in, flips go out, each exactly once.
@@ -57,7 +60,7 @@ public sealed class Beliefs : IDisposable
     }
 
     /// <summary>Tells that these users' bits flipped under a definition.</summary>
-    internal void Tell(Definition definition, ReadOnlySpan<uint> users, bool online) => Changed?.Invoke(definition, users, online);
+    internal void Tell(Definition definition, TransitionKind kind, ReadOnlySpan<uint> users) => Changed?.Invoke(definition, kind, users);
 
     /// <inheritdoc/>
     public void Dispose()
@@ -80,7 +83,7 @@ public sealed class Beliefs : IDisposable
         }
 
         if (count > 0)
-            Tell(_definitions.Default, flipped.AsSpan(0, count), online);
+            Tell(_definitions.Default, kind, flipped.AsSpan(0, count));
         ArrayPool<uint>.Shared.Return(flipped);
     }
 }

@@ -149,14 +149,14 @@ public sealed class Sweep
                 _store.Keep(Plane.Pulse, _went.AsSpan(0, went));
             }
 
-            _beliefs.Tell(belief.Definition, _went.AsSpan(0, went), online: false);
+            _beliefs.Tell(belief.Definition, TransitionKind.Lapsed, _went.AsSpan(0, went));
         }
 
         if (came > 0)
         {
             if (belief == _beliefs.Default)
                 _store.Keep(Plane.Pulse, _came.AsSpan(0, came));
-            _beliefs.Tell(belief.Definition, _came.AsSpan(0, came), online: true);
+            _beliefs.Tell(belief.Definition, TransitionKind.Arrived, _came.AsSpan(0, came));
         }
     }
 
