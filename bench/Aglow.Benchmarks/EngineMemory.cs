@@ -1,0 +1,57 @@
+using System.Diagnostics;
+using System.Globalization;
+
+namespace Aglow.Benchmarks;
+
+/// <summary>
+/// The memory of a whole process that keeps so many users, every page of it touched: in a process of its own, so that nothing else is in it.
+/// </summary>
+internal static class EngineMemory
+{
+    /// <summary>The hidden verb of the process that is measured: <c>engine-memory USERS ACTIVE pulse|both</c>.</summary>
+    public const string Verb = "engine-memory";
+
+    /// <summary>Starts the process, and takes its answer.</summary>
+    public static async Task MeasureAsync(Run run, long users, bool activity)
+    {
+        var title = EngineBenchmark.Title(users);
+        run.Progress($"{title}: filling a process of its own");
+        var start = new ProcessStartInfo(Environment.ProcessPath!, [Verb, $"{users}", run.Settings.Number("active").ToString(), activity ? "both" : "pulse"])
+        {
+            RedirectStandardOutput = true,
+            UseShellExecute = false,
+        };
+        using var process = Process.Start(start)!;
+        var answer = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        if (process.ExitCode != 0 || !long.TryParse(answer, CultureInfo.InvariantCulture, out var resident))
+            throw new BenchmarkException($"the process for {title} ended with {process.ExitCode}: it wants {users * (activity ? 9 : 5) >> 30} GiB of memory.");
+        var what = activity ? "pulse, activity and belief" : "pulse and belief";
+        // the runtime itself is a fixed cost that only a full table makes small
+        var goal = users < 1_000_000_000 ? null : Goal.Most(activity ? 8.5 : 4.3);
+        run.Add(Figure.Of($"{title}: whole process, {what}", "bytes/user", [(double)resident / users], goal));
+        run.Add(Figure.Of($"{title}: whole process, {what}", "MiB", [resident / 1048576.0]));
+    }
+
+    /// <summary>Fills a store in this process, sweeps it, and says how much is resident.</summary>
+    public static async Task<int> FillAsync(string[] args)
+    {
+        var users = long.Parse(args[0], CultureInfo.InvariantCulture);
+        var active = long.Parse(args[1], CultureInfo.InvariantCulture);
+        await using var store = new MemoryPlaneStore(new PageBudget(2 * PageLayout.Pages));
+        var clock = new Clock(TimeProvider.System, new StallGuard(20));
+        using var beliefs = new Beliefs(new Definitions(new AglowOptions()), new LocalTransitionBus());
+        EngineBenchmark.Register(store, Plane.Pulse, users, clock.Now - 3600);
+        if (args[2] == "both")
+            EngineBenchmark.Register(store, Plane.Activity, users, clock.Now - 3600);
+        // online users on every page: the dearest place they can be
+        for (var i = 0L; i < active; i++)
+            store.Exchange(Plane.Pulse, (uint)(i * (users / active)), clock.Now + 60);
+        await new Sweep(store, clock, beliefs).PassAsync();
+        if (store.Registered != users || beliefs.Default.Online != active)
+            throw new BenchmarkException($"{store.Registered} users registered and {beliefs.Default.Online} online instead of {users} and {active}.");
+        GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        Console.WriteLine(Cpu.ResidentBytes(Environment.ProcessId));
+        return 0;
+    }
+}

@@ -1,0 +1,86 @@
+using System.Diagnostics;
+
+namespace Aglow.Benchmarks;
+
+/// <summary>What one leg did and cost.</summary>
+/// <param name="Operations">What was done, counted.</param>
+/// <param name="Seconds">By the clock on the wall.</param>
+/// <param name="CpuSeconds">Of the process that is measured, all threads.</param>
+internal readonly record struct Sample(double Operations, double Seconds, double CpuSeconds)
+{
+    /// <summary>Operations a second.</summary>
+    public double Rate => Operations / Seconds;
+
+    /// <summary>CPU nanoseconds an operation.</summary>
+    public double CpuNanoseconds => CpuSeconds * 1e9 / Operations;
+
+    /// <summary>Nanoseconds an operation by the clock on the wall.</summary>
+    public double Nanoseconds => Seconds * 1e9 / Operations;
+
+    /// <summary>Measures work in this process.</summary>
+    public static Sample Of(double operations, Action work)
+    {
+        var cpu = Cpu.OfThisProcess();
+        var began = Stopwatch.GetTimestamp();
+        work();
+        var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
+        return new Sample(operations, seconds, Cpu.OfThisProcess() - cpu);
+    }
+}
+
+/// <summary>One of the two things that are compared: runs once, says what it did and cost.</summary>
+internal sealed record Leg(string Name, Func<Task<Sample>> RunAsync)
+{
+    /// <summary>A leg that does not wait.</summary>
+    public Leg(string name, Func<Sample> run)
+        : this(name, () => Task.FromResult(run()))
+    {
+    }
+}
+
+/// <summary>
+/// Two things in turn, A B B A A B …, so that a machine that is slow for a minute is slow for both. Ratios are taken pair by pair.
+/// </summary>
+internal sealed class Pairs
+{
+    private Pairs(Leg a, Leg b)
+    {
+        A = a;
+        B = b;
+    }
+
+    public Leg A { get; }
+
+    public Leg B { get; }
+
+    public List<Sample> SamplesA { get; } = [];
+
+    public List<Sample> SamplesB { get; } = [];
+
+    /// <summary>Runs both until <paramref name="warmUp"/> has passed, each at least once, and then in pairs.</summary>
+    public static async Task<Pairs> RunAsync(Leg a, Leg b, long pairs, TimeSpan warmUp)
+    {
+        var began = Stopwatch.GetTimestamp();
+        do
+        {
+            await a.RunAsync();
+            await b.RunAsync();
+        }
+        while (Stopwatch.GetElapsedTime(began) < warmUp);
+
+        var result = new Pairs(a, b);
+        for (var i = 0; i < pairs; i++)
+        {
+            if (i % 2 == 0)
+                result.SamplesA.Add(await a.RunAsync());
+            result.SamplesB.Add(await b.RunAsync());
+            if (i % 2 == 1)
+                result.SamplesA.Add(await a.RunAsync());
+        }
+
+        return result;
+    }
+
+    /// <summary>A's cost over B's, pair by pair: 0.1 says that A costs a tenth.</summary>
+    public double[] Ratios(Func<Sample, double> cost) => [.. SamplesA.Zip(SamplesB, (a, b) => cost(a) / cost(b))];
+}

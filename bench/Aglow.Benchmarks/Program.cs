@@ -1,0 +1,45 @@
+// ./aglow bench NAME [--option value ...]: one figure, or a family of them, from one command. Without a name: what there is.
+// A benchmark is a class in this folder, listed here; what it is given (Run) and what it gives back (Figure) are the whole frame.
+// BenchmarkDotNet was rejected: it knows neither pairs (two things in turn, compared one by one, which is what makes figures from
+// a shared machine repeatable) nor the CPU seconds of other processes, which is what a server costs.
+using Aglow.Benchmarks;
+
+Benchmark[] benchmarks = [new EngineBenchmark()];
+
+// the processes that benchmarks start to measure them
+if (args is [EngineMemory.Verb, .. var rest])
+    return await EngineMemory.FillAsync(rest);
+
+if (args.Length == 0)
+{
+    Console.WriteLine("aglow bench NAME [--option value ...], where NAME is one of:");
+    foreach (var benchmark in benchmarks)
+    {
+        Console.WriteLine();
+        Console.WriteLine($"{benchmark.Name}: {benchmark.Measures}");
+        foreach (var option in benchmark.AllOptions)
+            Console.WriteLine($"  --{option.Name,-14} {option.Meaning}{(option.Default.Length > 0 ? $" [{option.Default}]" : "")}");
+    }
+
+    return 0;
+}
+
+try
+{
+    var benchmark = Array.Find(benchmarks, b => b.Name == args[0])
+        ?? throw new UsageException($"there is no benchmark \"{args[0]}\": use one of {string.Join(", ", benchmarks.Select(b => b.Name))}.");
+    var run = new Run(benchmark, Settings.Parse(benchmark.AllOptions, args.AsSpan(1)));
+    await benchmark.RunAsync(run);
+    run.Finish();
+    return 0;
+}
+catch (UsageException wrong)
+{
+    Console.Error.WriteLine($"aglow bench: {wrong.Message}");
+    return 2;
+}
+catch (BenchmarkException failed)
+{
+    Console.Error.WriteLine($"aglow bench: {failed.Message}");
+    return 1;
+}

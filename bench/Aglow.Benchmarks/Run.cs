@@ -1,0 +1,105 @@
+using System.Text.Json;
+
+namespace Aglow.Benchmarks;
+
+/// <summary>One run of a benchmark: its settings come in, its figures go out to the terminal and to JSON.</summary>
+internal sealed class Run
+{
+    private static readonly JsonSerializerOptions _json = new() { WriteIndented = true, PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+
+    private readonly Benchmark _benchmark;
+    private readonly Machine _machine = Machine.This();
+    private readonly DateTimeOffset _startedAt = DateTimeOffset.UtcNow;
+    private readonly List<Figure> _figures = [];
+    private readonly List<object> _legs = [];
+    private readonly List<string> _notes = [];
+
+    /// <summary>Begins: says what is measured, on what.</summary>
+    public Run(Benchmark benchmark, Settings settings)
+    {
+        _benchmark = benchmark;
+        Settings = settings;
+        Console.WriteLine($"{benchmark.Name}: {benchmark.Measures}");
+        Console.WriteLine(_machine);
+#if DEBUG
+        Note("built for debugging: no figure of this run counts; build with -c Release, as ./aglow bench does");
+#endif
+    }
+
+    /// <summary>The options.</summary>
+    public Settings Settings { get; }
+
+    /// <summary>How many pairs a ratio is taken from.</summary>
+    public long PairCount => Settings.Number("pairs");
+
+    /// <summary>Says on the terminal what is being done; not part of the result.</summary>
+    public void Progress(string doing) => Console.WriteLine($"  {DateTimeOffset.UtcNow - _startedAt:mm\\:ss} {doing}");
+
+    /// <summary>Adds a sentence that the figures are to be read with.</summary>
+    public void Note(string note)
+    {
+        _notes.Add(note);
+        Progress(note);
+    }
+
+    /// <summary>Adds a figure.</summary>
+    public void Add(Figure figure)
+    {
+        _figures.Add(figure);
+        Progress($"{figure.Name}: {Table.Number(figure.Value.Median)} {figure.Unit}");
+    }
+
+    /// <summary>
+    /// Adds what pairs gave: the ratio of A's cost to B's (or, <paramref name="inverse"/>, B's to A's: how many times A is faster), and each
+    /// leg's CPU and rate.
+    /// </summary>
+    /// <param name="name">What the ratio is.</param>
+    /// <param name="pairs">The samples.</param>
+    /// <param name="cost">What is compared: <see cref="Sample.CpuNanoseconds"/> or <see cref="Sample.Nanoseconds"/>.</param>
+    /// <param name="goal">What the ratio is to reach.</param>
+    /// <param name="inverse">B over A instead of A over B.</param>
+    /// <param name="operation">What an operation is, in one word.</param>
+    public void Add(string name, Pairs pairs, Func<Sample, double> cost, Goal? goal = null, bool inverse = false, string operation = "operation")
+    {
+        var ratios = pairs.Ratios(cost);
+        Add(Figure.Of(name, "ratio", inverse ? [.. ratios.Select(r => 1 / r)] : ratios, goal));
+        AddLeg(pairs.A.Name, pairs.SamplesA, operation);
+        AddLeg(pairs.B.Name, pairs.SamplesB, operation);
+    }
+
+    /// <summary>Adds one leg's CPU and rate.</summary>
+    public void AddLeg(string name, IReadOnlyList<Sample> samples, string operation = "operation")
+    {
+        _legs.Add(new { name, operation, samples });
+        _figures.Add(Figure.Of($"  {name}", $"CPU ns/{operation}", [.. samples.Select(s => s.CpuNanoseconds)]));
+        _figures.Add(Figure.Of($"  {name}", $"{operation}s/s", [.. samples.Select(s => s.Rate)]));
+    }
+
+    /// <summary>Ends: prints the table and writes the JSON.</summary>
+    public void Finish()
+    {
+        Console.WriteLine();
+        Table.Write(Console.Out, _figures);
+        foreach (var note in _notes)
+            Console.WriteLine($"- {note}");
+
+        var file = Settings.Text("json");
+        if (file.Length == 0)
+            file = Path.Combine(Machine.Root(), "out", "bench", _benchmark.Name + ".json");
+        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(file))!);
+        var record = new
+        {
+            benchmark = _benchmark.Name,
+            measures = _benchmark.Measures,
+            started_at = _startedAt,
+            seconds = (DateTimeOffset.UtcNow - _startedAt).TotalSeconds,
+            machine = _machine,
+            settings = Settings.All,
+            figures = _figures,
+            legs = _legs,
+            notes = _notes,
+        };
+        File.WriteAllText(file, JsonSerializer.Serialize(record, _json) + "\n");
+        Console.WriteLine($"samples: {Path.GetRelativePath(Environment.CurrentDirectory, file)}");
+    }
+}
