@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 namespace Aglow;
 
 /// <summary>The one owner of the engine's log events: stable ids, no user's data at Information.</summary>
-/// <remarks>1xxx: start and stop; 2xxx: time and sweeping; 3xxx: the embedded store; 4xxx: the directory.</remarks>
+/// <remarks>1xxx: start and stop; 2xxx: time and sweeping; 3xxx: the embedded store; 4xxx: the directory; 5xxx: watching.</remarks>
 public sealed partial class AglowLog(ILogger logger)
 {
     [LoggerMessage(2001, LogLevel.Warning, "This process was paused for {Seconds:0.0} s; nobody could heartbeat, so lapses are held back for two heartbeat intervals.")]
@@ -11,4 +11,7 @@ public sealed partial class AglowLog(ILogger logger)
 
     [LoggerMessage(2002, LogLevel.Warning, "Reading every page now takes {Seconds:0} s within 2 % of a core, over the bound of 10 s: a lapse may show that much late.")]
     internal partial void BoundStretched(double seconds);
+
+    [LoggerMessage(5001, LogLevel.Error, "A beat of the watch loop failed; watching goes on.")]
+    internal partial void BeatFailed(Exception exception);
 }

@@ -44,6 +44,9 @@ public sealed class PresenceService : IAsyncDisposable
         _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, log);
     }
 
+    /// <summary>Raised with a key and its number when a key became known to this node by being registered. Handlers return at once.</summary>
+    public event Action<string, uint>? KeyRegistered;
+
     /// <summary>Store time.</summary>
     public Clock Clock { get; }
 
@@ -219,7 +222,7 @@ public sealed class PresenceService : IAsyncDisposable
     {
         var user = await Directory().CreateAsync(name, displayName);
         if (user is not null)
-            Know(user.Name, user.Number);
+            Know(user.Name, user.Number, registered: true);
         return user;
     }
 
@@ -341,7 +344,7 @@ public sealed class PresenceService : IAsyncDisposable
             await _directory.FindNumbersAsync([key], number);
         if (number[0] == 0)
             return UserId.Nobody;
-        Know(key, number[0]);
+        Know(key, number[0], register);
         return number[0];
     }
 
@@ -362,11 +365,16 @@ public sealed class PresenceService : IAsyncDisposable
             if (numbers[i] == 0)
                 continue;
             users.Resolve(unresolved[i], numbers[i]);
-            KnownKeys.Add(users.Text(unresolved[i]), numbers[i]);
+            Know(keys[i], numbers[i], register);
         }
     }
 
-    private void Know(string key, uint number) => KnownKeys.Add(Encoding.UTF8.GetBytes(key), number);
+    private void Know(string key, uint number, bool registered)
+    {
+        KnownKeys.Add(Encoding.UTF8.GetBytes(key), number);
+        if (registered)
+            KeyRegistered?.Invoke(key, number);
+    }
 
     private IUserDirectory Directory() =>
         _directory ?? throw new NotSupportedException("This deployment has no user directory: users are numbers only.");

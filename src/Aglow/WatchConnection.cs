@@ -1,0 +1,45 @@
+namespace Aglow;
+
+/// <summary>
+/// One connection that watches, as the <see cref="WatchHub"/> sees it; a socket and an event stream are the two there are.
+/// </summary>
+/// <remarks>
+/// Everything that is sent is sent by the hub's loop, one thing after another, so a connection needs no lock. Its own read loop posts what it
+/// hears to the hub.
+/// </remarks>
+public abstract class WatchConnection
+{
+    internal Outbox Outbox;
+
+    /// <summary>A connection of this user; <see cref="UserId.Nobody"/> where none is named (a stream that only watches).</summary>
+    protected WatchConnection(uint user) => User = user;
+
+    /// <summary>Whose connection it is.</summary>
+    public uint User { get; }
+
+    internal int Id { get; set; } = -1;
+
+    internal bool IsScheduled { get; set; }
+
+    internal bool IsBusy { get; set; }
+
+    internal long NextTick { get; set; }
+
+    /// <summary>
+    /// Hands one JSON text to the transport, called by the hub's loop only; the span is valid during the call. True: more may follow. False: the
+    /// transport is full (this text is taken all the same), and the connection will call <see cref="WatchHub.Writable"/>; or it is closed, and has called or will call <see cref="WatchHub.Close"/>.
+    /// </summary>
+    protected internal abstract bool Send(ReadOnlySpan<byte> json);
+
+    /// <summary>
+    /// Keeps the connection alive and finds out whether it is: a ping and a tick, or a comment. Once an interval, by the hub's loop; also while
+    /// full, and then sends nothing and only looks whether the other side is still there. Returns what <see cref="Send"/> does.
+    /// </summary>
+    protected internal abstract bool Tick();
+
+    /// <summary>How often <see cref="Tick"/> is due.</summary>
+    protected internal abstract TimeSpan TickInterval { get; }
+
+    /// <summary>Nobody has taken anything for too long, or the server stops: end it. <paramref name="code"/> as in WebSocket closes.</summary>
+    protected internal abstract void End(int code);
+}

@@ -1,0 +1,388 @@
+using System.Text;
+using System.Text.Json;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Aglow.Tests;
+
+public class WatchHubTests
+{
+    private readonly World _world = new();
+
+    [Fact]
+    public async Task A_watch_answers_with_a_snapshot_of_exactly_those()
+    {
+        await _world.Presence.HeartbeatAsync(1);
+        var watcher = _world.Connect(99);
+        _world.Watch(watcher, 1, 2);
+        await _world.BeatAsync();
+        watcher.Take().ShouldBe(["{\"type\":\"welcome\"}", $"1:online {_world.Unix},2:offline null"]);
+    }
+
+    [Fact]
+    public async Task An_arrival_is_told_to_those_who_watch_and_to_nobody_else()
+    {
+        var watcher = _world.Connect(98);
+        var other = _world.Connect(99);
+        _world.Watch(watcher, 1);
+        _world.Watch(other, 2);
+        await _world.BeatAsync();
+        watcher.Take();
+        other.Take();
+        await _world.Presence.HeartbeatAsync(1);
+        await _world.BeatAsync();
+        watcher.Take().ShouldBe([$"1:online {_world.Unix}"]);
+        other.Take().ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task A_renewal_tells_nobody()
+    {
+        await _world.Presence.HeartbeatAsync(1);
+        var watcher = _world.Connect(99);
+        _world.Watch(watcher, 1);
+        await _world.BeatAsync();
+        watcher.Take();
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(10));
+        await _world.Presence.HeartbeatAsync(1);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(15));
+        watcher.Take().ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task A_lapse_is_told_once_within_a_second_and_a_half_of_the_lease()
+    {
+        await _world.Presence.HeartbeatAsync(1);
+        var seen = _world.Unix;
+        var watcher = _world.Connect(99);
+        _world.Watch(watcher, 1);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(30));
+        watcher.Take().Length.ShouldBe(2);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(2.5));
+        watcher.Take().ShouldBe([$"1:offline {seen}"]);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(30));
+        watcher.Take().ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task A_goodbye_is_told_a_second_later_and_not_at_all_if_taken_back()
+    {
+        await _world.Presence.HeartbeatAsync(1);
+        var watcher = _world.Connect(99);
+        _world.Watch(watcher, 1);
+        await _world.BeatAsync();
+        watcher.Take();
+        await _world.Presence.LeaveAsync(new uint[] { 1 });
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(0.5));
+        watcher.Take().ShouldBeEmpty();
+        await _world.Presence.HeartbeatAsync(1);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(3));
+        watcher.Take().ShouldBeEmpty();
+        await _world.Presence.LeaveAsync(new uint[] { 1 });
+        var left = _world.Unix;
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(1.2));
+        watcher.Take().ShouldBe([$"1:offline {left}"]);
+    }
+
+    [Fact]
+    public async Task A_busy_connection_gets_the_latest_state_and_nothing_older()
+    {
+        var watcher = _world.Connect(99);
+        _world.Watch(watcher, 1, 2);
+        await _world.BeatAsync();
+        watcher.Take();
+        watcher.IsFull = true;
+        await _world.Presence.HeartbeatAsync(2);
+        await _world.BeatAsync();
+        watcher.Take().Length.ShouldBe(1);
+        for (var i = 0; i < 20; i++)
+        {
+            await _world.Presence.HeartbeatAsync(1);
+            await _world.AdvanceAsync(TimeSpan.FromSeconds(35));
+        }
+
+        watcher.Take().ShouldBeEmpty();
+        watcher.IsFull = false;
+        _world.Hub.Writable(watcher);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(1));
+        var caughtUp = watcher.Take();
+        caughtUp.Length.ShouldBe(1);
+        caughtUp[0].ShouldStartWith("1:offline");
+        caughtUp[0].ShouldContain(",2:offline");
+    }
+
+    [Fact]
+    public async Task A_key_nobody_registered_waits_by_its_name()
+    {
+        var watcher = _world.Connect(99);
+        _world.WatchKey(watcher, "bob");
+        await _world.BeatAsync();
+        watcher.Take().ShouldBe(["{\"type\":\"welcome\"}", "\"bob\":offline null"]);
+        UserId.TryParse("bob", out var bob).ShouldBeTrue();
+        var number = await _world.Presence.RegisterAsync(bob);
+        await _world.Presence.HeartbeatAsync(number);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(0.1));
+        watcher.Take().ShouldBe([$"\"bob\":online {_world.Unix}"]);
+    }
+
+    [Fact]
+    public async Task The_same_user_can_be_watched_under_two_definitions_and_in_two_forms()
+    {
+        await _world.Presence.HeartbeatAsync(1);
+        var watcher = _world.Connect(99);
+        _world.Watch(watcher, 1);
+        _world.WatchText(watcher, "1", "reachable");
+        await _world.BeatAsync();
+        watcher.Take().Length.ShouldBe(3);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(33));
+        watcher.Take().Single().ShouldStartWith("1:offline");
+        await _world.AdvanceAsync(TimeSpan.FromHours(24));
+        watcher.Take().Single().ShouldStartWith("reachable \"1\":offline");
+    }
+
+    [Fact]
+    public async Task Hiding_reads_like_a_goodbye_and_showing_again_like_an_arrival()
+    {
+        await _world.Presence.HeartbeatAsync(1);
+        var watcher = _world.Connect(99);
+        _world.Watch(watcher, 1);
+        await _world.BeatAsync();
+        watcher.Take();
+        var hidden = _world.Unix;
+        await _world.Presence.SetManualStatusAsync(1, ManualStatusKind.Hidden);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(0.5));
+        watcher.Take().ShouldBeEmpty();
+        await _world.Presence.HeartbeatAsync(1);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(12));
+        watcher.Take().ShouldBe([$"1:offline {hidden}"]);
+        await _world.Presence.HeartbeatAsync(1);
+        await _world.Presence.SetManualStatusAsync(1, ManualStatusKind.Auto);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(0.1));
+        watcher.Take().ShouldBe([$"1:online {_world.Unix}"]);
+    }
+
+    [Fact]
+    public async Task Away_is_found_though_no_heartbeat_announces_it()
+    {
+        await _world.Presence.HeartbeatAsync(1, active: true);
+        var watcher = _world.Connect(99);
+        _world.Watch(watcher, 1);
+        await _world.BeatAsync();
+        watcher.Take();
+        for (var i = 0; i < 62; i++)
+        {
+            await _world.AdvanceAsync(TimeSpan.FromSeconds(10));
+            await _world.Presence.HeartbeatAsync(1);
+        }
+
+        watcher.Take().Single().ShouldStartWith("1:away");
+        await _world.Presence.HeartbeatAsync(1, active: true);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(0.1));
+        watcher.Take().Single().ShouldStartWith("1:online");
+    }
+
+    [Fact]
+    public async Task Closing_and_unwatching_leave_nothing_behind()
+    {
+        for (var i = 0; i < 50; i++)
+        {
+            var watcher = _world.Connect(99);
+            _world.Watch(watcher, [.. Enumerable.Range(0, 200).Select(u => (uint)u)]);
+            _world.WatchKey(watcher, "nobody");
+            if (i % 2 == 0)
+                _world.Unwatch(watcher, 5, 6);
+            await _world.BeatAsync();
+            _world.Hub.Close(watcher);
+            await _world.BeatAsync();
+        }
+
+        _world.Hub.Watches.ShouldBe(0);
+        _world.Hub.Connections.ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task More_than_ten_thousand_watches_are_refused_whole()
+    {
+        var watcher = _world.Connect(99);
+        _world.Watch(watcher, [.. Enumerable.Range(0, 10_000).Select(u => (uint)u)]);
+        _world.Watch(watcher, 1, 2, 3);
+        _world.Watch(watcher, 1, 10_000);
+        await _world.BeatAsync();
+        var told = watcher.Take();
+        told.Length.ShouldBe(4);
+        told[1].ShouldBe("{\"type\":\"error\",\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of this message was watched; unwatch some, or open another connection.\"}");
+        _world.Hub.Watches.ShouldBe(10_000);
+    }
+
+    [Fact]
+    public async Task A_pause_of_the_process_shows_nobody_offline()
+    {
+        await _world.Presence.HeartbeatAsync(1);
+        var watcher = _world.Connect(99);
+        _world.Watch(watcher, 1);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(5));
+        watcher.Take();
+        _world.Pause(TimeSpan.FromSeconds(40));
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(12));
+        await _world.Presence.HeartbeatAsync(1);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(25));
+        watcher.Take().ShouldBeEmpty();
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(10));
+        watcher.Take().Single().ShouldStartWith("1:offline");
+    }
+
+    /// <summary>A hub, its engine and a time that moves when told.</summary>
+    private sealed class World
+    {
+        private readonly ManualTimeProvider _time = new();
+
+        public World()
+        {
+            var options = new AglowOptions { MemoryMegabytes = 512, KnownKeys = 1024 };
+            var log = new AglowLog(NullLogger.Instance);
+            var bus = new LocalTransitionBus();
+            var clock = new Clock(_time, new StallGuard(20));
+            Presence = new PresenceService(new MemoryPlaneStore(options.CreateBudget()), new FakeDirectory(), bus, clock, options, new AglowMetrics(), log);
+            Hub = new WatchHub(Presence, bus, log);
+        }
+
+        public PresenceService Presence { get; }
+
+        public WatchHub Hub { get; }
+
+        public long Unix => Pulse.EpochUnixSeconds + (long)Presence.Clock.Now;
+
+        public FakeConnection Connect(uint user)
+        {
+            var connection = new FakeConnection(user);
+            Hub.Open(connection, "{\"type\":\"welcome\"}"u8.ToArray());
+            return connection;
+        }
+
+        public void Watch(FakeConnection connection, params uint[] users) => Hub.Watch(connection, Batch(users), Presence.Definitions.Default);
+
+        public void Unwatch(FakeConnection connection, params uint[] users) => Hub.Unwatch(connection, Batch(users), Presence.Definitions.Default);
+
+        public void WatchKey(FakeConnection connection, string key) => WatchText(connection, key, Definition.DefaultName);
+
+        public void WatchText(FakeConnection connection, string text, string definition)
+        {
+            var batch = new UserBatch();
+            batch.TryAdd(Encoding.UTF8.GetBytes(text), Presence.KnownKeys).ShouldBeTrue();
+            Hub.Watch(connection, batch, Presence.Definitions.Find(definition)!);
+        }
+
+        public ValueTask BeatAsync() => Hub.BeatAsync();
+
+        // moves time in beats; sweeps and beats the clock as the loops would
+        public async Task AdvanceAsync(TimeSpan by)
+        {
+            if (by > TimeSpan.FromHours(1))
+            {
+                // at once, as a pause of the process; then on until what that holds back is over
+                _time.Advance(by);
+                by = TimeSpan.FromSeconds(30);
+            }
+
+            for (var passed = TimeSpan.Zero; passed < by; passed += WatchHub.BeatInterval)
+            {
+                _time.Advance(WatchHub.BeatInterval);
+                if (passed.TotalMilliseconds % 100 == 0)
+                {
+                    Presence.Clock.Beat();
+                    await Presence.Sweep.BeatAsync();
+                }
+
+                await Hub.BeatAsync();
+            }
+        }
+
+        public void Pause(TimeSpan by) => _time.Advance(by);
+
+        private static UserBatch Batch(uint[] users)
+        {
+            var batch = new UserBatch();
+            foreach (var user in users)
+                batch.Add(user);
+            return batch;
+        }
+    }
+
+    private sealed class FakeConnection(uint user) : WatchConnection(user)
+    {
+        private readonly List<string> _told = [];
+
+        public bool IsFull { get; set; }
+
+        protected internal override TimeSpan TickInterval => TimeSpan.FromSeconds(10);
+
+        public string[] Take()
+        {
+            var told = _told.ToArray();
+            _told.Clear();
+            return told;
+        }
+
+        protected internal override bool Send(ReadOnlySpan<byte> json)
+        {
+            _told.Add(Shorten(Encoding.UTF8.GetString(json)));
+            return !IsFull;
+        }
+
+        protected internal override bool Tick() => !IsFull;
+
+        protected internal override void End(int code) => _told.Add($"end {code}");
+
+        private static string Shorten(string json)
+        {
+            var message = JsonDocument.Parse(json).RootElement;
+            if (message.GetProperty("type").GetString() != "presence")
+                return json;
+            var definition = message.TryGetProperty("definition", out var name) ? name.GetString() + " " : "";
+            return definition + string.Join(',', message.GetProperty("users").EnumerateArray().Select(u =>
+                $"{u.GetProperty("user_id").GetRawText()}:{u.GetProperty("status").GetString()} {u.GetProperty("last_seen").GetRawText()}"));
+        }
+    }
+
+    private sealed class FakeDirectory : IUserDirectory
+    {
+        private readonly Dictionary<string, uint> _numbers = [];
+
+        public uint NextNumber => UserId.FirstDirectoryNumber + (uint)_numbers.Count;
+
+        public ValueTask<int> RegisterAsync(IReadOnlyList<string> keys, Memory<uint> numbers)
+        {
+            for (var i = 0; i < keys.Count; i++)
+            {
+                if (!_numbers.ContainsKey(keys[i]))
+                    _numbers[keys[i]] = NextNumber;
+                numbers.Span[i] = _numbers[keys[i]];
+            }
+
+            return new(keys.Count);
+        }
+
+        public ValueTask SetManualStatusAsync(uint number, ManualStatus status) => default;
+
+        public ValueTask<DirectoryUser?> CreateAsync(string name, string? displayName) => throw new NotSupportedException();
+
+        public ValueTask FindNumbersAsync(IReadOnlyList<string> keys, Memory<uint> numbers) => throw new NotSupportedException();
+
+        public ValueTask FindNamesAsync(ReadOnlyMemory<uint> numbers, Memory<string?> names) => throw new NotSupportedException();
+
+        public ValueTask<DirectoryUser?> FindAsync(uint number) => throw new NotSupportedException();
+
+        public ValueTask<bool> DeleteAsync(uint number) => throw new NotSupportedException();
+
+        public ValueTask<IReadOnlyList<uint>> DeletedNumbersAsync() => throw new NotSupportedException();
+
+        public ValueTask<DirectoryPage> SearchAsync(string query, int limit, string? cursor) => throw new NotSupportedException();
+
+        public ValueTask<uint[]> SubscriptionsAsync(uint follower) => throw new NotSupportedException();
+
+        public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) => throw new NotSupportedException();
+
+        public ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() => throw new NotSupportedException();
+
+        public ValueTask DisposeAsync() => default;
+    }
+}
