@@ -12,6 +12,18 @@ public sealed partial class AglowLog(ILogger logger)
     [LoggerMessage(2002, LogLevel.Warning, "Reading every page now takes {Seconds:0} s within 2 % of a core, over the bound of 10 s: a lapse may show that much late.")]
     internal partial void BoundStretched(double seconds);
 
+    [LoggerMessage(3001, LogLevel.Information, "{Registered} users in {File} read in {Seconds:0.00} s, {Rows} rows of the journal among them; {Online} are online. The last run {Ended}, {Away} s ago.")]
+    internal partial void Loaded(string file, long registered, double seconds, long rows, long online, string ended, long away);
+
+    [LoggerMessage(3002, LogLevel.Error, "Nothing can be written to {File} ({Reason}). Heartbeats are served from memory and whom they concern is kept; it is tried again four times a second.")]
+    internal partial void CannotWrite(string file, string reason);
+
+    [LoggerMessage(3003, LogLevel.Warning, "{File} is written again after {Seconds:0.0} s; nothing was lost.")]
+    internal partial void WritesAgain(string file, double seconds);
+
+    [LoggerMessage(3004, LogLevel.Debug, "A checkpoint of {File} took {Seconds:0.0} s, pauses included.")]
+    internal partial void Checkpointed(string file, double seconds);
+
     [LoggerMessage(5001, LogLevel.Error, "A beat of the watch loop failed; watching goes on.")]
     internal partial void BeatFailed(Exception exception);
 }

@@ -4,24 +4,24 @@ using System.Runtime.Intrinsics.X86;
 namespace Aglow;
 
 /// <summary>
-/// The embedded store: words in native memory, made durable by a <see cref="IWordJournal"/> (or by nothing, for tests and measurements).
+/// The embedded store: words in native memory, made durable by a <see cref="Journal"/> (or by nothing, for tests and measurements).
 /// </summary>
 /// <remarks>
 /// Stands behind <c>HeartbeatWriter</c>, <c>StatusReader</c> and <c>Sweep</c>. An exchange is one compare-and-exchange on one word: no lock,
 /// no allocation. It is a full barrier and ends the overlap of cache misses (35 to 40 ns each on a 4 GB table), so a batch first touches its
 /// words (prefetch), a block ahead of the exchanges. Threading: anything from any thread.
 /// </remarks>
-public sealed unsafe class MemoryPlaneStore : IPlaneStore
+public sealed class MemoryPlaneStore : IPlaneStore
 {
     private const int Block = 64;
     private readonly NativePages _pulse;
     private readonly NativePages _activity;
-    private readonly IWordJournal? _journal;
+    private readonly Journal? _journal;
 
     /// <summary>An empty store.</summary>
     /// <param name="budget">How many pages there may be.</param>
-    /// <param name="journal">What makes words durable; null: nothing does.</param>
-    public MemoryPlaneStore(PageBudget budget, IWordJournal? journal = null)
+    /// <param name="journal">What makes words durable, and is stopped with this store; null: nothing does.</param>
+    public MemoryPlaneStore(PageBudget budget, Journal? journal = null)
     {
         Budget = budget;
         _journal = journal;
@@ -62,7 +62,7 @@ public sealed unsafe class MemoryPlaneStore : IPlaneStore
     public ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch) => new(PagesOf(plane).View(page));
 
     /// <inheritdoc/>
-    public ValueTask EraseAsync(Plane plane, uint user, uint word)
+    public unsafe ValueTask EraseAsync(Plane plane, uint user, uint word)
     {
         var at = word == Pulse.Never ? PagesOf(plane).Find(PageLayout.Page(user)) : PagesOf(plane).FindOrMake(PageLayout.Page(user));
         if (at != null)
@@ -77,7 +77,7 @@ public sealed unsafe class MemoryPlaneStore : IPlaneStore
     public ValueTask KeptAsync() => _journal?.FlushedAsync() ?? default;
 
     /// <summary>One exchange; see <see cref="IPlaneStore.ExchangeAsync(Plane, uint, uint)"/>.</summary>
-    public uint Exchange(Plane plane, uint user, uint word)
+    public unsafe uint Exchange(Plane plane, uint user, uint word)
     {
         var pages = PagesOf(plane);
         var page = pages.FindOrMake(PageLayout.Page(user));
@@ -86,7 +86,7 @@ public sealed unsafe class MemoryPlaneStore : IPlaneStore
 
     /// <summary>A batch of exchanges; see <see cref="IPlaneStore.ExchangeAsync(Plane, ReadOnlyMemory{uint}, ReadOnlyMemory{uint}, Memory{uint})"/>.</summary>
     [SkipLocalsInit]
-    public void Exchange(Plane plane, ReadOnlySpan<uint> users, ReadOnlySpan<uint> words, Span<uint> old)
+    public unsafe void Exchange(Plane plane, ReadOnlySpan<uint> users, ReadOnlySpan<uint> words, Span<uint> old)
     {
         if (words.Length != users.Length || old.Length != users.Length)
             throw new ArgumentException("Users, words and old words are of one length.");
@@ -116,7 +116,7 @@ public sealed unsafe class MemoryPlaneStore : IPlaneStore
     }
 
     /// <summary>Reads a batch; see <see cref="IPlaneStore.ReadAsync"/>.</summary>
-    public void Read(Plane plane, ReadOnlySpan<uint> users, Span<uint> words)
+    public unsafe void Read(Plane plane, ReadOnlySpan<uint> users, Span<uint> words)
     {
         var pages = PagesOf(plane);
         for (var i = 0; i < users.Length; i++)
@@ -127,38 +127,51 @@ public sealed unsafe class MemoryPlaneStore : IPlaneStore
     }
 
     /// <summary>Reads one word.</summary>
-    public uint Read(Plane plane, uint user)
+    public unsafe uint Read(Plane plane, uint user)
     {
         var page = PagesOf(plane).Find(PageLayout.Page(user));
         return page == null ? Pulse.Never : Volatile.Read(ref page[PageLayout.Slot(user)]);
     }
 
     /// <summary>The page to load saved words into, made if it was not there; empty where the budget does not allow it. Before start only.</summary>
-    public Span<uint> PageForLoading(Plane plane, int page)
+    internal unsafe Span<uint> PageForLoading(Plane plane, int page)
     {
         var at = PagesOf(plane).FindOrMake(page);
         return at == null ? default : new Span<uint>(at, PageLayout.Slots);
     }
 
-    /// <summary>Counts the words of a loaded page, once all of it is in place. Before start only.</summary>
-    public void CountLoaded(Plane plane, int page)
+    /// <summary>The words of a page as they are; empty where there is none.</summary>
+    internal unsafe ReadOnlySpan<uint> View(Plane plane, int page)
     {
-        var words = PagesOf(plane).View(page).Span;
-        PagesOf(plane).CountLoaded(page, words.Length - words.Count(Pulse.Never));
+        var at = PagesOf(plane).Find(page);
+        return at == null ? default : new ReadOnlySpan<uint>(at, PageLayout.Slots);
     }
 
-    /// <inheritdoc/>
-    public ValueTask DisposeAsync()
+    /// <summary>The pages of a plane, ascending.</summary>
+    internal int[] Pages(Plane plane) => PagesOf(plane).Pages;
+
+    /// <summary>Counts the words of a loaded page that are not zero. Before start only, once a page.</summary>
+    internal void CountLoaded(Plane plane, int page, int registered) => PagesOf(plane).CountLoaded(page, registered);
+
+    /// <summary>Stops the journal, so that everything is on disk, and frees the memory. Nobody may be using this any more.</summary>
+    public async ValueTask DisposeAsync()
     {
-        _pulse.Dispose();
-        _activity.Dispose();
-        return default;
+        try
+        {
+            if (_journal is not null)
+                await _journal.DisposeAsync();
+        }
+        finally
+        {
+            _pulse.Dispose();
+            _activity.Dispose();
+        }
     }
 
     private NativePages PagesOf(Plane plane) => plane == Plane.Pulse ? _pulse : _activity;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint ExchangeAt(NativePages pages, uint* at, uint word)
+    private static unsafe uint ExchangeAt(NativePages pages, uint* at, uint word)
     {
         var old = Volatile.Read(ref *at);
         while (Pulse.Supersedes(word, old) && word != old)
@@ -176,17 +189,4 @@ public sealed unsafe class MemoryPlaneStore : IPlaneStore
 
         return old;
     }
-}
-
-/// <summary>What makes the embedded store's words durable. Implemented by <c>Journal</c>; by a recorder in tests.</summary>
-public interface IWordJournal
-{
-    /// <summary>The present words of these users shall be on disk, 50 ms later at most. Never waits. Kept as numbers: the word is read when it is packed.</summary>
-    void Add(Plane plane, ReadOnlySpan<uint> users);
-
-    /// <summary>Completes when all that was added before is on disk; throws <see cref="StoreUnavailableException"/> after 2 s without.</summary>
-    ValueTask FlushedAsync();
-
-    /// <summary>Whether over a million users wait.</summary>
-    bool IsBacklogged { get; }
 }

@@ -1,0 +1,616 @@
+using System.Buffers;
+using System.Collections.Concurrent;
+using System.Runtime.InteropServices;
+
+namespace Aglow;
+
+/// <summary>
+/// Makes the embedded store's words durable: users whose words changed in a way that matters (came online, left, lapsed, deleted) are queued, and
+/// one writer thread appends their words to <c>presence.db</c>.
+/// </summary>
+/// <remarks>
+/// <code>
+///   Keep ─► Add ─► queue of numbers ─► writer: reads the words, one row ─► commit (fsync) ─► FlushedAsync completes
+///                                      every 50 ms, at once where somebody waits   ─► Checkpoint, when the journal is long
+/// </code>
+/// The queue holds numbers, and a word is read when it is packed, so the order of the journal cannot contradict that of exchanges, and a
+/// user queued twice costs nothing but 8 bytes. Renewals are not journalled: a crash puts users online at the last second the node was known
+/// alive (a tick every 5 s, and the time of each row); see <see cref="Recovery"/>.
+/// Bounded: at a million users queued, <see cref="IsBacklogged"/> asks writers of batches to wait. While nothing can be written (a full
+/// disk) those who wait get a <see cref="StoreUnavailableException"/> after 2 s, heartbeats are served from memory, whose words are to be written is kept as a
+/// bit a user, and the writer tries again four times a second.
+/// Threading: <see cref="Add"/> and <see cref="FlushedAsync"/> from any thread, without a lock; the file is the writer's alone. The rejected
+/// alternative, a memory-mapped file of words, dirties all of its pages with random heartbeats, and writeback then throttles writers to 0.1 to 10 M/s.
+/// </remarks>
+public sealed class Journal : IAsyncDisposable
+{
+    /// <summary>At most this long after it was added, a word is being written.</summary>
+    public static readonly TimeSpan CommitInterval = TimeSpan.FromMilliseconds(50);
+
+    /// <summary>How often it is noted that the node is alive. A crash takes at most this much off the last seen of who was online.</summary>
+    public static readonly TimeSpan TickInterval = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long <see cref="FlushedAsync"/> waits before it gives up.</summary>
+    public static readonly TimeSpan FlushTimeout = TimeSpan.FromSeconds(2);
+
+    /// <summary>How often a write that failed is tried again.</summary>
+    public static readonly TimeSpan RetryInterval = TimeSpan.FromMilliseconds(250);
+
+    private const int Backlog = 1_000_000;
+    private const int EntriesPerCommit = 16 * PresenceFile.EntriesPerRow;
+    // at a clean stop also words that lapsed this recently are written: their lapse may not have been found yet
+    private const uint StopMarginSeconds = 300;
+
+    private readonly PresenceFile _file;
+    private readonly AglowLog _log;
+    private readonly ConcurrentQueue<Batch> _queue = new();
+    private readonly AutoResetEvent _wake = new(false);
+    private readonly UnsavedUsers _unsaved = new();
+    private readonly List<uint>[] _taken = [[], []];
+    private readonly List<Flush> _waiting = [];
+    private readonly uint[] _entries = new uint[PresenceFile.EntriesPerRow * 2];
+    private readonly uint[] _words = new uint[PresenceFile.EntriesPerRow];
+    private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private MemoryPlaneStore? _store;
+    private Clock? _clock;
+    private Checkpoint? _checkpoint;
+    private Thread? _writer;
+    private ITimer? _commitTimer;
+    private ITimer? _tickTimer;
+    private ITimer? _sliceTimer;
+    private uint _leaseSeconds;
+    private Flush _flush = new();
+    private long _queued;
+    private long _takenFromQueue;
+    private long _position;
+    private long _checkpointStartedAt;
+    private long _journalBytesAtCheckpoint;
+    private long _failingSince;
+    private volatile bool _failing;
+    private bool _failureLogged;
+    private volatile bool _commitDue;
+    private volatile bool _tickDue;
+    private volatile bool _sliceDue;
+    private volatile bool _stopping;
+    private volatile bool _abandoned;
+    private int _disposed;
+
+    private Journal(PresenceFile file, AglowLog log)
+    {
+        _file = file;
+        _log = log;
+    }
+
+    /// <summary>The last second at which a node was known alive on this file before this start; 0: never. No clock may begin earlier.</summary>
+    public uint LastAlive => _file.LastAlive;
+
+    /// <summary>Whether over a million users wait to be taken by the writer: who adds many should await <see cref="FlushedAsync"/> first.</summary>
+    public bool IsBacklogged => QueueLength > Backlog;
+
+    /// <summary>Users that wait for the writer, doublets included.</summary>
+    public long QueueLength => Volatile.Read(ref _queued);
+
+    /// <summary>The last second at which this node noted that it is alive.</summary>
+    internal uint LastTick { get; private set; }
+
+    /// <summary>Whether the writer runs.</summary>
+    internal bool IsStarted => _writer is not null;
+
+    /// <summary>Whether the last write failed: words are kept in memory alone, and it is tried again.</summary>
+    public bool IsFailing => _failing;
+
+    /// <summary>Rows committed since the start.</summary>
+    public long CommittedRows { get; private set; }
+
+    /// <summary>Words committed since the start.</summary>
+    public long CommittedEntries { get; private set; }
+
+    /// <summary>What the last commit took, from packing to fsync.</summary>
+    public TimeSpan LastCommitTook { get; private set; }
+
+    /// <summary>Writes that failed since the start.</summary>
+    public long Failures { get; private set; }
+
+    /// <summary>Bytes in the journal, which the next start would replay.</summary>
+    public long JournalBytes { get; private set; }
+
+    /// <summary>Checkpoints that ended since the start.</summary>
+    public long Checkpoints { get; private set; }
+
+    /// <summary>What the last checkpoint took, from its first image to its last trim, pauses included.</summary>
+    public TimeSpan LastCheckpointTook { get; private set; }
+
+    /// <summary>Opens the file of words of a data folder, made if it is not there.</summary>
+    /// <exception cref="DataFolderException">It cannot be used; nothing in it was changed.</exception>
+    public static Journal Open(string presencePath, AglowLog log) => new(PresenceFile.Open(presencePath), log);
+
+    /// <summary>
+    /// Reads all that is durable into an empty store and notes this start in the file. Once, before <see cref="Start"/>; seconds at a billion users.
+    /// </summary>
+    /// <param name="store">The store that this journal was given to.</param>
+    /// <param name="clock">A clock that began no earlier than <see cref="LastAlive"/>.</param>
+    /// <param name="leaseSeconds">How long a heartbeat lasts.</param>
+    /// <exception cref="DataFolderException">The file is damaged, cannot be written, or holds more than the store may.</exception>
+    public Recovery Load(MemoryPlaneStore store, Clock clock, uint leaseSeconds)
+    {
+        (_store, _clock, _leaseSeconds) = (store, clock, leaseSeconds);
+        _checkpoint = new Checkpoint(_file, store);
+        try
+        {
+            var recovery = Recovery.Run(_file, store, _checkpoint, clock.Now, leaseSeconds);
+            (_position, JournalBytes) = (recovery.Position, recovery.JournalBytes);
+            NoteStart(recovery);
+            Log(recovery);
+            return recovery;
+        }
+        catch (Microsoft.Data.Sqlite.SqliteException e)
+        {
+            throw DataFolder.Explain(_file.FilePath, e);
+        }
+    }
+
+    /// <summary>Starts the writer.</summary>
+    public void Start()
+    {
+        _commitTimer = CreateTimer(() => _commitDue = true);
+        _tickTimer = CreateTimer(() => _tickDue = true);
+        _tickTimer.Change(TickInterval, TickInterval);
+        _sliceTimer = CreateTimer(() => _sliceDue = true);
+        _writer = new Thread(Run) { IsBackground = true, Name = "journal" };
+        _writer.Start();
+        _commitTimer.Change(CommitInterval, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>The present words of these users shall be on disk, in 50 ms or a little more. Never waits.</summary>
+    public void Add(Plane plane, ReadOnlySpan<uint> users)
+    {
+        if (users.IsEmpty)
+            return;
+        // counted before they are queued: what is counted may not be there yet, but nothing is there uncounted
+        var first = Interlocked.Add(ref _queued, users.Length) == users.Length;
+        if (users.Length == 1)
+            _queue.Enqueue(new Batch(plane, 1, users[0], null));
+        else
+            AddMany(plane, users);
+        // where it fails already, the writer comes back by itself
+        if (first && !_failing)
+            _commitTimer?.Change(CommitInterval, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>
+    /// Completes when all that was added before is on disk. Throws <see cref="StoreUnavailableException"/> where that takes over 2 s, or
+    /// nothing could be written for 2 s already; it is tried again in the background all the same.
+    /// </summary>
+    public ValueTask FlushedAsync()
+    {
+        // in this order: what fails is marked before it is no longer counted
+        if (Volatile.Read(ref _queued) == 0 && !_failing)
+            return default;
+        if (_failing && _clock!.Time.GetElapsedTime(Volatile.Read(ref _failingSince)) > FlushTimeout)
+            throw Unavailable();
+        var flush = Volatile.Read(ref _flush);
+        if (Interlocked.Exchange(ref flush.Wanted, 1) == 0)
+            _wake.Set();
+        return flush.Completion.Task.IsCompletedSuccessfully ? default : WaitAsync(flush.Completion.Task);
+    }
+
+    /// <summary>
+    /// Stops the writer: all that was added is on disk then, and the exact words of everyone online, so that the next start knows them as they
+    /// are. Throws <see cref="StoreUnavailableException"/> where it cannot be written.
+    /// </summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
+        if (_writer is null)
+        {
+            _file.Dispose();
+            return;
+        }
+
+        _stopping = true;
+        _wake.Set();
+        await _stopped.Task;
+    }
+
+    /// <summary>What a row of so many entries weighs: its bytes, and what a row costs to replay, however short.</summary>
+    internal static long Weight(int entries) => 256 + (entries * 8L);
+
+    /// <summary>Ends as a crash would: what is not committed is lost.</summary>
+    internal async ValueTask AbandonAsync()
+    {
+        _abandoned = true;
+        await DisposeAsync();
+    }
+
+    /// <summary>Writes a whole checkpoint now, without pauses. Where the writer has not been started.</summary>
+    internal void CheckpointNow()
+    {
+        BeginCheckpoint();
+        while (StepCheckpoint())
+        {
+            // to the end
+        }
+    }
+
+    /// <summary>Begins a checkpoint now, if none is running. Where the writer has not been started.</summary>
+    internal void BeginCheckpoint()
+    {
+        if (_checkpoint!.IsRunning)
+            return;
+        _checkpointStartedAt = _clock!.Time.GetTimestamp();
+        _journalBytesAtCheckpoint = JournalBytes;
+        _checkpoint.Begin(_position);
+    }
+
+    /// <summary>One transaction of a checkpoint; returns whether there is more. By the writer, or where it has not been started.</summary>
+    internal bool StepCheckpoint()
+    {
+        var checkpoint = _checkpoint!;
+        if (!checkpoint.IsRunning)
+            return false;
+        checkpoint.Step(_position, _clock!.Moment, _leaseSeconds);
+        if (checkpoint.IsRunning)
+            return true;
+        Checkpoints++;
+        JournalBytes -= _journalBytesAtCheckpoint;
+        LastCheckpointTook = _clock.Time.GetElapsedTime(_checkpointStartedAt);
+        return false;
+    }
+
+    /// <summary>Commits what is queued. By the writer, or where it has not been started.</summary>
+    internal void Commit()
+    {
+        _commitDue = false;
+        if (Volatile.Read(ref _flush).Wanted != 0)
+            _waiting.Add(Interlocked.Exchange(ref _flush, new Flush()));
+        if (_failing)
+            SetAside();
+        // what is added from here on waits for the next commit
+        for (var left = QueueLength; Take(ref left);)
+            Write();
+        if (_failing)
+            Recovered();
+        foreach (var flush in _waiting)
+            flush.Completion.TrySetResult();
+        _waiting.Clear();
+        // what was added meanwhile found the queue in use and has set no timer
+        if (QueueLength > 0)
+            _commitTimer?.Change(CommitInterval, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>Notes that the node is alive. By the writer, or where it has not been started.</summary>
+    internal void Tick()
+    {
+        _tickDue = false;
+        _file.Write(() => _file.WriteState(_file.State with { Tick = Math.Max(_clock!.Now, _file.State.Tick) }));
+        LastTick = _file.State.Tick;
+        Add(Plane.Pulse, CollectionsMarshal.AsSpan(_checkpoint!.Doubtful));
+        _checkpoint.Doubtful.Clear();
+    }
+
+    /// <summary>Commits what is queued, the exact words of who is online, and the mark that says so. By the writer, or where it has not been started.</summary>
+    internal void CommitLast()
+    {
+        Commit();
+        var store = _store!;
+        var at = _clock!.Moment;
+        var oldest = at.Oldest(_leaseSeconds + StopMarginSeconds);
+        foreach (var page in store.Pages(Plane.Pulse))
+        {
+            var words = store.View(Plane.Pulse, page);
+            var activity = store.View(Plane.Activity, page);
+            for (var slot = 0; slot < words.Length; slot++)
+            {
+                // not left and not too old, in one signed compare
+                if ((int)words[slot] < (int)oldest)
+                    continue;
+                _taken[(int)Plane.Pulse].Add(PageLayout.User(page, slot));
+                if (!activity.IsEmpty && activity[slot] != Pulse.Never)
+                    _taken[(int)Plane.Activity].Add(PageLayout.User(page, slot));
+            }
+
+            if (TakenCount >= EntriesPerCommit / 2)
+                Write();
+        }
+
+        if (TakenCount > 0)
+            Write();
+        _file.Write(() => _file.WriteState(_file.State with { Tick = Math.Max(at.Now, _file.State.Tick), IsClean = true }));
+    }
+
+    /// <summary>Allows the file so many pages more than it has: a disk that is full, for tests.</summary>
+    internal void LimitPages(long more) => _file.LimitPages(_file.PageCount + more);
+
+    private void AddMany(Plane plane, ReadOnlySpan<uint> users)
+    {
+        while (!users.IsEmpty)
+        {
+            var count = Math.Min(users.Length, PresenceFile.EntriesPerRow);
+            var copy = ArrayPool<uint>.Shared.Rent(count);
+            users[..count].CopyTo(copy);
+            _queue.Enqueue(new Batch(plane, count, 0, copy));
+            users = users[count..];
+        }
+    }
+
+    private async ValueTask WaitAsync(Task committed)
+    {
+        try
+        {
+            await committed.WaitAsync(FlushTimeout, _clock!.Time);
+        }
+        catch (TimeoutException)
+        {
+            throw Unavailable();
+        }
+    }
+
+    private StoreUnavailableException Unavailable() => new($"Nothing could be written to {_file.FilePath} for 2 s; it is tried again, try again later.");
+
+    // A timer that is not running yet; when it fires, something is due.
+    private ITimer CreateTimer(Action fire) => _clock!.Time.CreateTimer(
+        _ =>
+        {
+            fire();
+            _wake.Set();
+        },
+        null,
+        Timeout.InfiniteTimeSpan,
+        Timeout.InfiniteTimeSpan);
+
+    private void Run()
+    {
+        while (!_stopping)
+        {
+            _wake.WaitOne();
+            if (!_stopping)
+                Turn();
+        }
+
+        Stop();
+    }
+
+    // Whatever goes wrong here ends in another try: this thread is the only one that can make anything durable.
+    private void Turn()
+    {
+        try
+        {
+            if (_failing ? _commitDue : _commitDue || Volatile.Read(ref _flush).Wanted != 0)
+                Commit();
+            if (_tickDue && !_failing)
+                Tick();
+            if (_checkpoint!.IsDue(JournalBytes))
+            {
+                BeginCheckpoint();
+                _sliceDue = true;
+            }
+
+            if (_sliceDue && !_failing)
+                Slice();
+        }
+        catch (Exception e)
+        {
+            Failed(e);
+        }
+    }
+
+    // As long as a slice took, so long the disk is left to others.
+    private void Slice()
+    {
+        _sliceDue = false;
+        var time = _clock!.Time;
+        var began = time.GetTimestamp();
+        if (StepCheckpoint())
+            _sliceTimer!.Change(TimeSpan.FromMilliseconds(Math.Max(1, time.GetElapsedTime(began).TotalMilliseconds)), Timeout.InfiniteTimeSpan);
+        else
+            _log.Checkpointed(_file.FilePath, LastCheckpointTook.TotalSeconds);
+    }
+
+    // Takes at most one commit's worth: of what was set aside first, else of the queue.
+    private bool Take(ref long left)
+    {
+        for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
+            _unsaved.MoveTo(plane, _taken[(int)plane], EntriesPerCommit);
+        while (TakenCount < EntriesPerCommit && left > 0 && _queue.TryDequeue(out var batch))
+        {
+            left -= batch.Count;
+            batch.MoveTo(_taken[(int)batch.Plane]);
+            _takenFromQueue += batch.Count;
+        }
+
+        return TakenCount > 0;
+    }
+
+    private int TakenCount => _taken[0].Count + _taken[1].Count;
+
+    private void Write()
+    {
+        var clock = _clock!;
+        var began = clock.Time.GetTimestamp();
+        var rows = 0;
+        try
+        {
+            _file.Write(() =>
+            {
+                // the moment first: no word is read before the second it is judged by
+                var at = clock.Moment;
+                for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
+                {
+                    for (var users = CollectionsMarshal.AsSpan(_taken[(int)plane]); !users.IsEmpty; users = users[Math.Min(users.Length, PresenceFile.EntriesPerRow)..])
+                        Append(plane, users[..Math.Min(users.Length, PresenceFile.EntriesPerRow)], at, _position + ++rows);
+                }
+            });
+        }
+        catch
+        {
+            SetAsideTaken();
+            throw;
+        }
+
+        _position += rows;
+        CommittedRows += rows;
+        CommittedEntries += TakenCount;
+        JournalBytes += (rows * Weight(0)) + (TakenCount * 8L);
+        LastCommitTook = clock.Time.GetElapsedTime(began);
+        Taken();
+    }
+
+    private void Append(Plane plane, ReadOnlySpan<uint> users, Moment at, long position)
+    {
+        var words = _words.AsSpan(0, users.Length);
+        _store!.Read(plane, users, words);
+        for (var i = 0; i < users.Length; i++)
+        {
+            _entries[2 * i] = users[i];
+            _entries[(2 * i) + 1] = words[i];
+        }
+
+        _file.Append(position, plane == Plane.Pulse ? RowKind.Pulse : RowKind.Activity, at.Now, at.Oldest(_leaseSeconds), _entries.AsSpan(0, 2 * users.Length));
+        // noted even if the commit fails: then it is appended again, at this position or a later one
+        _checkpoint!.Touched(plane, users, position);
+    }
+
+    private void Taken()
+    {
+        Interlocked.Add(ref _queued, -_takenFromQueue);
+        _takenFromQueue = 0;
+        foreach (var users in _taken)
+            users.Clear();
+    }
+
+    private void SetAsideTaken()
+    {
+        // before they are no longer counted, see FlushedAsync
+        if (!_failing)
+        {
+            Volatile.Write(ref _failingSince, _clock!.Time.GetTimestamp());
+            _failing = true;
+        }
+
+        for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
+            _unsaved.Add(plane, CollectionsMarshal.AsSpan(_taken[(int)plane]));
+        Taken();
+    }
+
+    // While nothing can be written the queue is emptied into bits all the same, so that neither it nor memory grows.
+    private void SetAside()
+    {
+        while (_queue.TryDequeue(out var batch))
+        {
+            batch.MoveTo(_taken[(int)batch.Plane]);
+            _takenFromQueue += batch.Count;
+            if (TakenCount >= EntriesPerCommit)
+                SetAsideTaken();
+        }
+
+        SetAsideTaken();
+        try
+        {
+            // what is in the file already need not stay in the WAL: its room is the first to be had
+            _file.FoldWal();
+        }
+        catch (Microsoft.Data.Sqlite.SqliteException)
+        {
+            // the commit that follows says why
+        }
+    }
+
+    private void Failed(Exception e)
+    {
+        Failures++;
+        if (!_failing)
+        {
+            Volatile.Write(ref _failingSince, _clock!.Time.GetTimestamp());
+            _failing = true;
+        }
+
+        if (!_failureLogged)
+            _log.CannotWrite(_file.FilePath, e.Message);
+        _failureLogged = true;
+        _commitTimer?.Change(RetryInterval, Timeout.InfiniteTimeSpan);
+    }
+
+    private void Recovered()
+    {
+        // a write that nobody asked for: where the queue was empty, nothing has proved yet that one succeeds
+        Tick();
+        _failing = false;
+        if (_failureLogged)
+            _log.WritesAgain(_file.FilePath, _clock!.Time.GetElapsedTime(_failingSince).TotalSeconds);
+        _failureLogged = false;
+        if (_checkpoint!.IsRunning)
+            _sliceDue = true;
+    }
+
+    private void NoteStart(Recovery recovery)
+    {
+        var now = _clock!.Now;
+        var everyoneWentOffline = !recovery.IsWithinLease && recovery.PagesOnline.Count > 0;
+        _file.Write(() =>
+        {
+            if (everyoneWentOffline)
+                _file.Append(_position + 1, RowKind.Resumed, now, now, [0, recovery.RaisedTo]);
+            _file.WriteState(_file.State with { Tick = Math.Max(now, LastAlive), IsClean = false });
+        });
+        if (!everyoneWentOffline)
+            return;
+        _position++;
+        foreach (var page in recovery.PagesOnline)
+            _checkpoint!.Touched(Plane.Pulse, page, _position);
+    }
+
+    private void Log(Recovery recovery) => _log.Loaded(
+        _file.FilePath,
+        recovery.Registered,
+        recovery.Took.TotalSeconds,
+        recovery.Rows,
+        recovery.Online,
+        recovery.WasClean ? "stopped in order" : "was interrupted",
+        recovery.LastAlive == 0 ? 0 : (long)recovery.At - recovery.LastAlive);
+
+    private void Stop()
+    {
+        _commitTimer!.Dispose();
+        _tickTimer!.Dispose();
+        _sliceTimer!.Dispose();
+        try
+        {
+            if (!_abandoned)
+                CommitLast();
+            _file.Dispose();
+            _stopped.SetResult();
+        }
+        catch (Exception e)
+        {
+            _file.Dispose();
+            _stopped.SetException(new StoreUnavailableException($"The last words could not be written to {_file.FilePath} ({e.Message}); the next start will know them as after a crash.", e));
+        }
+
+        // who still waits, waits in vain: 2 s, and an exception
+    }
+
+    // Numbers as they were added: one in place, or many in an array of the shared pool.
+    private readonly record struct Batch(Plane Plane, int Count, uint One, uint[]? Many)
+    {
+        public void MoveTo(List<uint> users)
+        {
+            if (Many is null)
+            {
+                users.Add(One);
+                return;
+            }
+
+            users.AddRange(Many.AsSpan(0, Count));
+            ArrayPool<uint>.Shared.Return(Many);
+        }
+    }
+
+    private sealed class Flush
+    {
+        public int Wanted;
+
+        public TaskCompletionSource Completion { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
+}

@@ -1,0 +1,262 @@
+using System.Diagnostics;
+using System.Numerics;
+using System.Runtime.InteropServices;
+
+namespace Aglow;
+
+/// <summary>
+/// A start: page images, then the rows of the journal that are newer than each page's image, and what follows from how the last run ended.
+/// </summary>
+/// <remarks>
+/// The words say when each user was last seen as of their last transition; heartbeats in between were not journalled. So beside the words a bit a
+/// user is replayed: online, unless the last word of them was a goodbye or older than the <c>oldest</c> of its row (a lapse; the sweep has every
+/// lapse journalled). After a crash, those still online are last seen at the last second the node is known to have been alive. After a clean stop
+/// words are exact. A start within the lease leaves them online (the caller holds their lapses back, see <see cref="StallGuard"/>); after a longer
+/// one they are offline, and a row of the journal says so, or a second crash would take them for online until then.
+/// Images are read by as many threads as there are processors, rows by one.
+/// </remarks>
+public sealed class Recovery
+{
+    private readonly PresenceFile _file;
+    private readonly MemoryPlaneStore _store;
+    private readonly Checkpoint _checkpoint;
+    private readonly ulong[]?[] _online = new ulong[PageLayout.Pages][];
+    private readonly int[][] _registered = [new int[PageLayout.Pages], new int[PageLayout.Pages]];
+
+    private Recovery(PresenceFile file, MemoryPlaneStore store, Checkpoint checkpoint, uint now)
+    {
+        _file = file;
+        _store = store;
+        _checkpoint = checkpoint;
+        At = now;
+    }
+
+    /// <summary>The second of this start.</summary>
+    public uint At { get; }
+
+    /// <summary>The last second at which the node is known to have been alive before; 0: never.</summary>
+    public uint LastAlive => _file.LastAlive;
+
+    /// <summary>Whether the last run stopped in order, so that words are exact.</summary>
+    public bool WasClean { get; private init; }
+
+    /// <summary>
+    /// Whether the node was away for no longer than the lease. Then nobody shall lapse for it: report <see cref="LastAlive"/> to
+    /// <see cref="At"/> as a stall.
+    /// </summary>
+    public bool IsWithinLease { get; private set; }
+
+    /// <summary>Users online: those who were at the end of the last run, where it ended within the lease; else none.</summary>
+    public long Online { get; private set; }
+
+    /// <summary>Users ever seen.</summary>
+    public long Registered { get; private set; }
+
+    /// <summary>Rows of the journal that were replayed.</summary>
+    public long Rows { get; private set; }
+
+    /// <summary>What the journal weighs: bytes of its rows.</summary>
+    internal long JournalBytes { get; private set; }
+
+    /// <summary>The position of the journal's last row.</summary>
+    internal long Position { get; private set; }
+
+    /// <summary>How long it took.</summary>
+    public TimeSpan Took { get; private set; }
+
+    /// <summary>The second that users online at a crash were raised to; 0 after a clean stop.</summary>
+    internal uint RaisedTo { get; private set; }
+
+    /// <summary>Pages with users who were online at the end of the last run.</summary>
+    internal List<int> PagesOnline { get; } = [];
+
+    /// <summary>Believes online who is: so that whoever of them lapses is found by the sweep, and journalled.</summary>
+    public void Seed(Belief belief)
+    {
+        foreach (var page in IsWithinLease ? PagesOnline : [])
+        {
+            for (var group = 0; group < PageLayout.Groups; group++)
+            {
+                if (_online[page]![group] != 0)
+                    belief.Set(page, group, _online[page]![group], online: true);
+            }
+        }
+    }
+
+    internal static Recovery Run(PresenceFile file, MemoryPlaneStore store, Checkpoint checkpoint, uint now, uint leaseSeconds)
+    {
+        var started = Stopwatch.GetTimestamp();
+        var recovery = new Recovery(file, store, checkpoint, now) { WasClean = file.State.IsClean };
+        recovery.ReadImages();
+        recovery.Position = file.State.Trimmed;
+        file.ReadRows(recovery.Replay);
+        recovery.Finish(leaseSeconds);
+        recovery.Took = Stopwatch.GetElapsedTime(started);
+        return recovery;
+    }
+
+    private void ReadImages()
+    {
+        // a lane of 256 pages at a time, so that the threads end together
+        var lanes = (from plane in new[] { Plane.Pulse, Plane.Activity } from lane in Enumerable.Range(0, PageLayout.Pages / 256) select (plane, lane)).ToArray();
+        var next = -1;
+        var images = 0;
+        try
+        {
+            Parallel.For(0, Environment.ProcessorCount, _ =>
+            {
+                var count = PresenceFile.ReadImages(_file.FilePath, Lanes(), LoadImage);
+                Interlocked.Add(ref images, count);
+            });
+        }
+        catch (AggregateException e)
+        {
+            // the operator needs one line, and which of the threads found it first does not matter
+            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
+        }
+
+        if (images != _file.State.Images)
+            throw DataFolder.Damaged(_file.FilePath, $"{images} page images where {_file.State.Images} were written");
+
+        IEnumerable<(Plane Plane, int First, int End)> Lanes()
+        {
+            for (var i = Interlocked.Increment(ref next); i < lanes.Length; i = Interlocked.Increment(ref next))
+                yield return (lanes[i].plane, lanes[i].lane * 256, (lanes[i].lane + 1) * 256);
+        }
+    }
+
+    private void LoadImage(Plane plane, int page, long position, uint oldest, ReadOnlySpan<uint> image)
+    {
+        var words = PageOf(plane, page)[..image.Length];
+        image.CopyTo(words);
+        if (LastAlive > At)
+            HoldToNow(words);
+        _registered[(int)plane][page] = words.Length - words.Count(Pulse.Never);
+        _checkpoint.Imaged(plane, page, position);
+        if (plane == Plane.Pulse)
+            _online[page] = OnlineIn(words, oldest);
+    }
+
+    private static ulong[]? OnlineIn(ReadOnlySpan<uint> words, uint oldest)
+    {
+        var rule = new Sweep.Threshold(new Definition(Definition.DefaultName, 0), Moment.At(oldest));
+        ulong[]? online = null;
+        for (var group = 0; group < words.Length / 64; group++)
+        {
+            var bits = rule.PulseBits(ref MemoryMarshal.GetReference(words[(group * 64)..]));
+            if (bits != 0)
+                (online ??= new ulong[PageLayout.Groups])[group] = bits;
+        }
+
+        return online;
+    }
+
+    private void Replay(long position, RowKind kind, uint oldest, ReadOnlySpan<uint> entries)
+    {
+        Rows++;
+        Position = position;
+        JournalBytes += Journal.Weight(entries.Length / 2);
+        if (kind == RowKind.Resumed)
+        {
+            ReplayResumed(position, entries[1]);
+            return;
+        }
+
+        var plane = (Plane)kind;
+        for (var i = 0; i < entries.Length; i += 2)
+        {
+            var (user, word) = (entries[i], entries[i + 1]);
+            var page = PageLayout.Page(user);
+            _checkpoint.Touched(plane, page, position);
+            if (position > _checkpoint.ImagedAt(plane, page))
+                Replay(plane, page, PageLayout.Slot(user), word, oldest);
+        }
+    }
+
+    private void Replay(Plane plane, int page, int slot, uint word, uint oldest)
+    {
+        if (Pulse.Second(word) > At)
+            word = At | (word & Pulse.LeftBit);
+        ref var at = ref PageOf(plane, page)[slot];
+        _registered[(int)plane][page] += (word == Pulse.Never ? 0 : 1) - (at == Pulse.Never ? 0 : 1);
+        at = word;
+        if (plane != Plane.Pulse)
+            return;
+        // not left and not too old, in one signed compare
+        if ((int)word >= (int)oldest)
+            (_online[page] ??= new ulong[PageLayout.Groups])[slot >> 6] |= 1UL << (slot & 63);
+        else if (_online[page] is { } online)
+            online[slot >> 6] &= ~(1UL << (slot & 63));
+    }
+
+    private void ReplayResumed(long position, uint raisedTo)
+    {
+        for (var page = 0; page < PageLayout.Pages; page++)
+        {
+            if (_online[page] is not { } online || position <= _checkpoint.ImagedAt(Plane.Pulse, page))
+                continue;
+            Raise(page, online, Math.Min(raisedTo, At));
+            _online[page] = null;
+            _checkpoint.Touched(Plane.Pulse, page, position);
+        }
+    }
+
+    private void Finish(uint leaseSeconds)
+    {
+        IsWithinLease = LastAlive != 0 && (LastAlive > At || At - LastAlive <= leaseSeconds);
+        RaisedTo = WasClean ? 0 : Math.Min(LastAlive, At);
+        for (var page = 0; page < PageLayout.Pages; page++)
+        {
+            if (_online[page] is not { } online)
+                continue;
+            var count = Raise(page, online, RaisedTo);
+            if (count > 0)
+                PagesOnline.Add(page);
+            Online += IsWithinLease ? count : 0;
+        }
+
+        for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
+        {
+            foreach (var page in _store.Pages(plane))
+                _store.CountLoaded(plane, page, _registered[(int)plane][page]);
+        }
+
+        Registered = _store.Registered;
+    }
+
+    // Users of these bits were last seen at this second, if not later. Returns how many they are.
+    private int Raise(int page, ulong[] online, uint second)
+    {
+        var words = PageOf(Plane.Pulse, page);
+        var count = 0;
+        for (var group = 0; group < online.Length; group++)
+        {
+            for (var bits = online[group]; bits != 0; bits &= bits - 1)
+            {
+                ref var word = ref words[(group * 64) + BitOperations.TrailingZeroCount(bits)];
+                word = Math.Max(word, second);
+                count++;
+            }
+        }
+
+        return count;
+    }
+
+    private void HoldToNow(Span<uint> words)
+    {
+        foreach (ref var word in words)
+        {
+            if (Pulse.Second(word) > At)
+                word = At | (word & Pulse.LeftBit);
+        }
+    }
+
+    private Span<uint> PageOf(Plane plane, int page)
+    {
+        var words = _store.PageForLoading(plane, page);
+        return !words.IsEmpty
+            ? words
+            : throw new DataFolderException(
+                $"{_file.FilePath} holds more users than memory was allowed for ({_store.Budget.Pages / 4} MiB): allow more with --memory-megabytes; nothing was changed.");
+    }
+}

@@ -1,0 +1,195 @@
+using System.Text;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Aglow.Tests;
+
+public sealed class DataFolderTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("aglow-tests-").FullName;
+
+    private string PresencePath => Path.Combine(_folder, "presence.db");
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void A_folder_is_made_and_names_its_files()
+    {
+        using var folder = DataFolder.Open(Path.Combine(_folder, "a", "b"));
+        folder.PresencePath.ShouldBe(Path.Combine(_folder, "a", "b", "presence.db"));
+        Path.GetDirectoryName(folder.UsersPath).ShouldBe(folder.FullPath);
+    }
+
+    [Fact]
+    public void A_second_server_is_told_who_holds_the_folder()
+    {
+        using (DataFolder.Open(_folder))
+        {
+            var line = Line(() => DataFolder.Open(_folder));
+            line.ShouldContain($"process {Environment.ProcessId}");
+            line.ShouldContain("--data");
+        }
+
+        DataFolder.Open(_folder).Dispose();
+    }
+
+    [Fact]
+    public void A_lock_that_nobody_holds_does_not_matter()
+    {
+        File.WriteAllText(Path.Combine(_folder, "lock"), "");
+        File.WriteAllText(Path.Combine(_folder, "pid"), "12345\n");
+        DataFolder.Open(_folder).Dispose();
+    }
+
+    [Fact]
+    public void A_file_in_place_of_the_folder_is_refused()
+    {
+        var path = Path.Combine(_folder, "file");
+        File.WriteAllText(path, "mine");
+        Line(() => DataFolder.Open(path)).ShouldContain(path);
+        File.ReadAllText(path).ShouldBe("mine");
+    }
+
+    [Theory]
+    [InlineData("not a database at all, but long enough to have a header of one hundred bytes, which this sentence now has.")]
+    [InlineData("short")]
+    public void A_foreign_file_is_refused_and_left_alone(string content)
+    {
+        File.WriteAllText(PresencePath, content);
+        Line(() => Journal.Open(PresencePath, Log)).ShouldContain("not an Aglow file");
+        File.ReadAllText(PresencePath).ShouldBe(content);
+        Directory.GetFiles(_folder).Length.ShouldBe(1);
+    }
+
+    [Fact]
+    public void Another_programs_database_is_refused_and_left_alone()
+    {
+        Sql("CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1)");
+        var before = File.ReadAllBytes(PresencePath);
+        Line(() => Journal.Open(PresencePath, Log)).ShouldContain("not an Aglow file");
+        File.ReadAllBytes(PresencePath).ShouldBe(before);
+    }
+
+    [Fact]
+    public async Task A_newer_schema_is_refused()
+    {
+        await WriteUsersAsync();
+        Sql("PRAGMA user_version = 2");
+        Line(() => Journal.Open(PresencePath, Log)).ShouldContain("newer Aglow");
+    }
+
+    [Fact]
+    public async Task A_flipped_bit_in_an_image_is_found()
+    {
+        await WriteUsersAsync();
+        Flip("page", "words");
+        Line(() => JournalRig.Begin(_folder)).ShouldContain("the checksum of page");
+    }
+
+    [Fact]
+    public async Task A_flipped_bit_in_a_row_is_found()
+    {
+        await WriteUsersAsync();
+        Flip("journal", "entries");
+        Line(() => JournalRig.Begin(_folder)).ShouldContain("the checksum of row");
+    }
+
+    [Fact]
+    public async Task A_flipped_bit_on_the_disk_is_found()
+    {
+        await WriteUsersAsync();
+        // the words of the image, as they stand in the file
+        var bytes = File.ReadAllBytes(PresencePath);
+        var word = BitConverter.GetBytes(_seen);
+        var at = bytes.AsSpan().IndexOf([.. word, .. word, .. word, .. word]);
+        at.ShouldBeGreaterThan(0);
+        bytes[at + 5] ^= 0x10;
+        File.WriteAllBytes(PresencePath, bytes);
+        Line(() => JournalRig.Begin(_folder)).ShouldContain("damaged");
+    }
+
+    [Theory]
+    [InlineData("DELETE FROM page WHERE id = (SELECT max(id) FROM page)", "page images where")]
+    [InlineData("DELETE FROM journal WHERE position = (SELECT min(position) FROM journal)", "of the journal is missing")]
+    [InlineData("UPDATE journal SET oldest = oldest + 1", "the checksum of row")]
+    [InlineData("UPDATE page SET position = position + 1", "the checksum of page")]
+    [InlineData("UPDATE state SET tick = tick + 1", "the checksum of its state")]
+    public async Task What_was_changed_or_lost_is_found(string sql, string line)
+    {
+        await WriteUsersAsync();
+        Sql(sql);
+        Line(() => JournalRig.Begin(_folder)).ShouldContain(line);
+    }
+
+    [Fact]
+    public async Task A_torn_header_is_found()
+    {
+        await WriteUsersAsync();
+        using (var file = File.OpenWrite(PresencePath))
+            file.Write(Encoding.ASCII.GetBytes("XXXX"));
+        Line(() => Journal.Open(PresencePath, Log)).ShouldContain("not an Aglow file");
+    }
+
+    [Fact]
+    public async Task A_file_cut_short_is_found()
+    {
+        await WriteUsersAsync();
+        using (var file = File.OpenWrite(PresencePath))
+            file.SetLength(file.Length / 2);
+        Line(() => JournalRig.Begin(_folder)).ShouldContain("damaged");
+    }
+
+    [Fact]
+    public void An_empty_file_is_a_new_one()
+    {
+        File.WriteAllText(PresencePath, "");
+        Journal.Open(PresencePath, Log).LastAlive.ShouldBe(0u);
+    }
+
+    private static AglowLog Log => new(NullLogger.Instance);
+
+    private uint _seen;
+
+    // One line, and nothing else is thrown.
+    private static string Line(Action open)
+    {
+        var line = Should.Throw<DataFolderException>(open).Message;
+        line.ShouldNotContain("\n");
+        return line;
+    }
+
+    // Two pages of images, three rows after them, stopped as a crash would.
+    private async Task WriteUsersAsync()
+    {
+        var rig = JournalRig.Begin(_folder);
+        for (uint user = 0; user < 1000; user++)
+        {
+            rig.Heartbeat(user * 256);
+            rig.Heartbeat((user * 256) + 1);
+        }
+
+        _seen = rig.Now;
+        rig.Journal.Commit();
+        rig.Journal.CheckpointNow();
+        for (uint row = 0; row < 3; row++)
+        {
+            rig.Heartbeat(2 + (256 * row));
+            rig.Journal.Commit();
+        }
+
+        await rig.Journal.AbandonAsync();
+        await rig.Store.DisposeAsync();
+    }
+
+    private void Flip(string table, string column) => Sql(
+        $"UPDATE {table} SET {column} = CAST(substr({column}, 1, 2) || x'5A' || substr({column}, 4) AS BLOB)");
+
+    private void Sql(string sql)
+    {
+        using var connection = new SqliteConnection($"Data Source={PresencePath};Pooling=False");
+        connection.Open();
+        using var command = connection.CreateCommand();
+        command.CommandText = sql;
+        command.ExecuteNonQuery();
+    }
+}

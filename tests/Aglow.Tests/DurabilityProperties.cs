@@ -1,0 +1,234 @@
+using FsCheck;
+using FsCheck.Fluent;
+
+namespace Aglow.Tests;
+
+/// <summary>
+/// Any sequence of heartbeats, goodbyes, lapses, deletions, commits, checkpoints (left half done), crashes and clean stops, against a naive model: what memory
+/// held when it ended, and who was believed online.
+/// </summary>
+public class DurabilityProperties
+{
+    private enum Act
+    {
+        Heartbeat,
+        Leave,
+        Erase,
+        Activity,
+        Advance,
+        Sweep,
+        Commit,
+        Tick,
+        BeginCheckpoint,
+        StepCheckpoint,
+        Crash,
+        Stop,
+    }
+
+    private sealed record Step(Act Act, int User, int Seconds);
+
+    [Fact]
+    public void What_was_durable_is_found_again_after_any_end() => Check.One(
+        Config.QuickThrowOnFailure.WithMaxTest(60),
+        Prop.ForAll(Steps(), steps => Run(steps).GetAwaiter().GetResult()));
+
+    private static Arbitrary<Step[]> Steps()
+    {
+        var act = Gen.Frequency(
+            (8, Gen.Constant(Act.Heartbeat)),
+            (2, Gen.Constant(Act.Leave)),
+            (1, Gen.Constant(Act.Erase)),
+            (1, Gen.Constant(Act.Activity)),
+            (5, Gen.Constant(Act.Advance)),
+            (3, Gen.Constant(Act.Sweep)),
+            (5, Gen.Constant(Act.Commit)),
+            (2, Gen.Constant(Act.Tick)),
+            (1, Gen.Constant(Act.BeginCheckpoint)),
+            (4, Gen.Constant(Act.StepCheckpoint)),
+            (2, Gen.Constant(Act.Crash)),
+            (1, Gen.Constant(Act.Stop)));
+        var step = from a in act from user in Gen.Choose(0, Model.Users.Length - 1) from seconds in Gen.Choose(1, 25) select new Step(a, user, seconds);
+        var steps = from length in Gen.Choose(1, 80) from list in Gen.ArrayOf(step, length) select list;
+        return Arb.From(steps, Shorter);
+    }
+
+    private static IEnumerable<Step[]> Shorter(Step[] steps)
+    {
+        for (var length = steps.Length / 2; length >= 1; length /= 2)
+        {
+            for (var from = 0; from + length <= steps.Length; from += length)
+                yield return [.. steps[..from], .. steps[(from + length)..]];
+        }
+    }
+
+    private static async Task Run(Step[] steps)
+    {
+        var model = new Model();
+        try
+        {
+            foreach (var step in steps)
+                await model.DoAsync(step);
+            await model.CrashAsync(1);
+        }
+        finally
+        {
+            await model.Rig.DisposeAsync();
+        }
+    }
+
+    private sealed class Model
+    {
+        // neighbours, a lane's next slot, and the far end
+        public static readonly uint[] Users = [0, 1, 256, 257, 65_280 * 256, uint.MaxValue];
+
+        private readonly HashSet<uint> _believed = [];
+        private readonly HashSet<uint> _unkept = [];
+        private uint _sweptAt;
+
+        public JournalRig Rig { get; private set; } = JournalRig.Begin();
+
+        public async Task DoAsync(Step step)
+        {
+            var user = Users[step.User];
+            switch (step.Act)
+            {
+                case Act.Heartbeat:
+                    if (Rig.Heartbeat(user))
+                        _unkept.Add(user);
+                    if (Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment))
+                        _believed.Add(user);
+                    break;
+                case Act.Leave when Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment):
+                    Rig.Leave(user);
+                    _believed.Remove(user);
+                    _unkept.Add(user);
+                    break;
+                case Act.Erase:
+                    Rig.Erase(user, step.Seconds % 5 == 0 ? Pulse.Gone : Pulse.Never);
+                    _believed.Remove(user);
+                    _unkept.Add(user);
+                    break;
+                case Act.Activity:
+                    Rig.Store.Exchange(Plane.Activity, user, Rig.Now);
+                    Rig.Store.Keep(Plane.Activity, [user]);
+                    Rig.Journal.Commit();
+                    _unkept.Clear();
+                    break;
+                case Act.Advance:
+                    Rig.Advance(step.Seconds);
+                    // a sweep is never far
+                    if (Rig.Now - _sweptAt > 60)
+                        Sweep();
+                    break;
+                case Act.Sweep:
+                    Sweep();
+                    break;
+                case Act.Commit:
+                    Rig.Journal.Commit();
+                    _unkept.Clear();
+                    break;
+                case Act.Tick:
+                    Rig.Journal.Tick();
+                    break;
+                case Act.BeginCheckpoint:
+                    Rig.Journal.BeginCheckpoint();
+                    break;
+                case Act.StepCheckpoint:
+                    Rig.Journal.StepCheckpoint();
+                    break;
+                case Act.Crash:
+                    await CrashAsync(step.Seconds * step.Seconds / 10);
+                    break;
+                case Act.Stop:
+                    await StopAsync(step.Seconds * step.Seconds / 10);
+                    break;
+            }
+        }
+
+        public async Task CrashAsync(int downSeconds)
+        {
+            var held = Users.ToDictionary(user => user, Rig.Word);
+            var active = Users.ToDictionary(user => user, user => Rig.Store.Read(Plane.Activity, user));
+            var oldest = Rig.Clock.Moment.Oldest(JournalRig.Lease);
+            Rig = await Rig.CrashAsync(downSeconds);
+            var alive = Rig.Recovery.LastAlive;
+            var seeded = Seeded();
+            foreach (var user in Users)
+            {
+                var (word, before) = (Rig.Word(user), held[user]);
+                Rig.Store.Read(Plane.Activity, user).ShouldBe(active[user]);
+                // the clock of the next start is never behind a word
+                Pulse.Second(word).ShouldBeLessThanOrEqualTo(Rig.Now);
+                if (_unkept.Contains(user))
+                    continue;
+                if (!_believed.Contains(user))
+                {
+                    word.ShouldBe(before, $"user {user}, who was offline");
+                    seeded.Contains(user).ShouldBeFalse($"user {user} was offline");
+                }
+                else if (before >= oldest)
+                {
+                    word.ShouldBeInRange(alive, Math.Max(alive, before), $"user {user}, who was online");
+                    seeded.Contains(user).ShouldBe(Rig.Recovery.IsWithinLease, $"user {user} was online");
+                }
+                else if (word != before)
+                {
+                    // silent for longer than the lease, and no sweep has found it yet
+                    word.ShouldBeInRange(alive, Math.Max(alive, before), $"user {user}, whose lapse was not found yet");
+                }
+            }
+
+            Adopt(seeded);
+        }
+
+        private async Task StopAsync(int downSeconds)
+        {
+            var held = Users.ToDictionary(user => user, Rig.Word);
+            var oldest = Rig.Clock.Moment.Oldest(JournalRig.Lease);
+            Rig = await Rig.RestartAsync(downSeconds);
+            var seeded = Seeded();
+            Rig.Recovery.WasClean.ShouldBeTrue();
+            foreach (var user in Users)
+            {
+                Rig.Word(user).ShouldBe(held[user], $"user {user}");
+                seeded.Contains(user).ShouldBe(Rig.Recovery.IsWithinLease && !Pulse.Left(held[user]) && held[user] >= oldest, $"user {user}");
+            }
+
+            Adopt(seeded);
+        }
+
+        private HashSet<uint> Seeded()
+        {
+            using var belief = new Belief(Rig.Online);
+            Rig.Recovery.Seed(belief);
+            var seeded = Users.Where(belief.Contains).ToHashSet();
+            belief.Online.ShouldBe(seeded.Count);
+            Rig.Recovery.Online.ShouldBe(seeded.Count);
+            Rig.Recovery.Registered.ShouldBe(Users.Count(user => Rig.Word(user) != Pulse.Never));
+            return seeded;
+        }
+
+        // what the next run believes is what it was seeded with
+        private void Adopt(HashSet<uint> seeded)
+        {
+            _believed.Clear();
+            _believed.UnionWith(seeded);
+            _unkept.Clear();
+            _sweptAt = Rig.Now;
+        }
+
+        // as the sweep: differences both ways are kept
+        private void Sweep()
+        {
+            _sweptAt = Rig.Now;
+            foreach (var user in Users)
+            {
+                var online = Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment);
+                if (online ? !_believed.Add(user) : !_believed.Remove(user))
+                    continue;
+                Rig.Store.Keep(Plane.Pulse, [user]);
+                _unkept.Add(user);
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Aglow.Tests;
+
+/// <summary>A folder of its own, a clock that moves by hand, and a store on them that can be ended in every way and begun again.</summary>
+internal sealed class JournalRig : IAsyncDisposable
+{
+    public const uint Lease = 30;
+
+    private JournalRig(string folder, ManualTimeProvider time)
+    {
+        Folder = folder;
+        Time = time;
+        Journal = Journal.Open(PresencePath, new AglowLog(NullLogger.Instance));
+        Guard = new StallGuard(20);
+        Clock = new Clock(time, Guard, Journal.LastAlive);
+        Store = new MemoryPlaneStore(new PageBudget(4096), Journal);
+    }
+
+    public string Folder { get; }
+
+    public string PresencePath => Path.Combine(Folder, "presence.db");
+
+    public ManualTimeProvider Time { get; }
+
+    public Journal Journal { get; }
+
+    public StallGuard Guard { get; }
+
+    public Clock Clock { get; }
+
+    public MemoryPlaneStore Store { get; }
+
+    public Recovery Recovery { get; private set; } = null!;
+
+    public Definition Online { get; } = new(Definition.DefaultName, Lease);
+
+    public uint Now => Clock.Now;
+
+    /// <summary>Begins on a new folder, or on one that an earlier rig has left.</summary>
+    public static JournalRig Begin(string? folder = null, ManualTimeProvider? time = null, bool started = false)
+    {
+        folder ??= Directory.CreateTempSubdirectory("aglow-tests-").FullName;
+        var rig = new JournalRig(folder, time ?? new ManualTimeProvider());
+        try
+        {
+            rig.Recovery = rig.Journal.Load(rig.Store, rig.Clock, Lease);
+        }
+        catch
+        {
+            rig.Store.DisposeAsync().AsTask().Wait();
+            throw;
+        }
+
+        if (rig.Recovery.IsWithinLease)
+            rig.Guard.Stalled(rig.Recovery.LastAlive, rig.Now);
+        if (started)
+            rig.Journal.Start();
+        return rig;
+    }
+
+    /// <summary>A heartbeat as <see cref="HeartbeatWriter"/> writes it; returns whether it was an arrival.</summary>
+    public bool Heartbeat(uint user)
+    {
+        var at = Clock.Moment;
+        var old = Store.Exchange(Plane.Pulse, user, at.Now);
+        if (Online.IsMet(old, Pulse.Never, at) || !Pulse.Supersedes(at.Now, old))
+            return false;
+        Store.Keep(Plane.Pulse, [user]);
+        return true;
+    }
+
+    public void Leave(uint user)
+    {
+        Store.Exchange(Plane.Pulse, user, Now | Pulse.LeftBit);
+        Store.Keep(Plane.Pulse, [user]);
+    }
+
+    public void Erase(uint user, uint word)
+    {
+        Store.EraseAsync(Plane.Pulse, user, word).AsTask().Wait();
+        Store.Keep(Plane.Pulse, [user]);
+    }
+
+    public uint Word(uint user) => Store.Read(Plane.Pulse, user);
+
+    /// <summary>Lets seconds pass, with the clock's beats.</summary>
+    public void Advance(int seconds)
+    {
+        for (var i = 0; i < seconds; i++)
+        {
+            Time.Advance(TimeSpan.FromSeconds(1));
+            Clock.Beat();
+        }
+    }
+
+    /// <summary>Ends as a crash does, and begins again on the same folder so many seconds later.</summary>
+    public async Task<JournalRig> CrashAsync(int downSeconds, bool started = false)
+    {
+        await Journal.AbandonAsync();
+        await Store.DisposeAsync();
+        Time.Advance(TimeSpan.FromSeconds(downSeconds));
+        return Begin(Folder, Time, started);
+    }
+
+    /// <summary>Stops in order, and begins again on the same folder so many seconds later.</summary>
+    public async Task<JournalRig> RestartAsync(int downSeconds, bool started = false)
+    {
+        await StopAsync();
+        Time.Advance(TimeSpan.FromSeconds(downSeconds));
+        return Begin(Folder, Time, started);
+    }
+
+    /// <summary>Stops in order, and leaves the folder.</summary>
+    public async Task StopAsync()
+    {
+        if (!Journal.IsStarted)
+            Journal.CommitLast();
+        await Store.DisposeAsync();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Journal.AbandonAsync();
+        await Store.DisposeAsync();
+        Directory.Delete(Folder, recursive: true);
+    }
+}
