@@ -48,6 +48,24 @@ public static class PresenceRecord
         return length;
     }
 
+    /// <summary>A key as a JSON string, into at least twice its bytes and two; returns its length. Keys hold no control characters, so quotes and backslashes are all there is to escape.</summary>
+    public static int WriteKey(Span<byte> into, ReadOnlySpan<byte> key)
+    {
+        into[0] = (byte)'"';
+        var length = 1;
+        while (key.IndexOfAny((byte)'"', (byte)'\\') is >= 0 and var special)
+        {
+            length = Put(into, length, key[..special]);
+            into[length++] = (byte)'\\';
+            into[length++] = key[special];
+            key = key[(special + 1)..];
+        }
+
+        length = Put(into, length, key);
+        into[length++] = (byte)'"';
+        return length;
+    }
+
     /// <summary>Text as a JSON string, quotes and all.</summary>
     public static byte[] Quote(ReadOnlySpan<byte> text) => [(byte)'"', .. JsonEncodedText.Encode(text).EncodedUtf8Bytes, (byte)'"'];
 

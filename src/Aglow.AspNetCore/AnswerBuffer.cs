@@ -1,0 +1,59 @@
+using System.Buffers;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>An answer in the making: bytes in a borrowed array that grows. So an answer has its length before it is sent, and an error can still replace it.</summary>
+/// <remarks>One request, one thread at a time.</remarks>
+internal sealed class AnswerBuffer(int capacity = 1024) : IBufferWriter<byte>, IDisposable
+{
+    private byte[] _bytes = ArrayPool<byte>.Shared.Rent(capacity);
+    private int _length;
+
+    /// <summary>What has been written.</summary>
+    public ReadOnlyMemory<byte> Written => _bytes.AsMemory(0, _length);
+
+    public void Advance(int count) => _length += count;
+
+    public Memory<byte> GetMemory(int sizeHint = 0)
+    {
+        Reserve(Math.Max(sizeHint, 1));
+        return _bytes.AsMemory(_length);
+    }
+
+    public Span<byte> GetSpan(int sizeHint = 0)
+    {
+        Reserve(Math.Max(sizeHint, 1));
+        return _bytes.AsSpan(_length);
+    }
+
+    public void Add(byte one)
+    {
+        Reserve(1);
+        _bytes[_length++] = one;
+    }
+
+    public void Add(ReadOnlySpan<byte> bytes)
+    {
+        Reserve(bytes.Length);
+        bytes.CopyTo(_bytes.AsSpan(_length));
+        _length += bytes.Length;
+    }
+
+    public void Dispose()
+    {
+        if (_bytes.Length > 0)
+            ArrayPool<byte>.Shared.Return(_bytes);
+        _bytes = [];
+        _length = 0;
+    }
+
+    private void Reserve(int more)
+    {
+        if (_length + more <= _bytes.Length)
+            return;
+        var larger = ArrayPool<byte>.Shared.Rent(Math.Max(_length + more, _bytes.Length * 2));
+        Written.Span.CopyTo(larger);
+        ArrayPool<byte>.Shared.Return(_bytes);
+        _bytes = larger;
+    }
+}

@@ -1,0 +1,50 @@
+using System.Buffers;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using Microsoft.AspNetCore.Http;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>Sends answers, each with its length.</summary>
+internal static class Answers
+{
+    // what one write to the connection takes at most, so that an answer of megabytes is not copied whole
+    private const int Piece = 64 * 1024;
+
+    /// <summary>Sends bytes that were encoded before, without waiting: they leave when the request is done. For small answers.</summary>
+    public static Task Ready(HttpContext context, ReadOnlySpan<byte> json)
+    {
+        var response = context.Response;
+        response.ContentType = Routes.Json;
+        response.ContentLength = json.Length;
+        response.BodyWriter.Write(json);
+        return Task.CompletedTask;
+    }
+
+    /// <summary>Sends JSON.</summary>
+    public static Task JsonAsync(HttpContext context, ReadOnlyMemory<byte> json, int status = StatusCodes.Status200OK) =>
+        BytesAsync(context, Routes.Json, json, status);
+
+    /// <summary>Sends a document.</summary>
+    public static async Task JsonAsync<T>(HttpContext context, T document, JsonTypeInfo<T> type, int status = StatusCodes.Status200OK, string contentType = Routes.Json)
+    {
+        using var answer = new AnswerBuffer();
+        await using (var writer = new Utf8JsonWriter(answer, new JsonWriterOptions { Encoder = PresenceJson.Encoder }))
+            JsonSerializer.Serialize(writer, document, type);
+        await BytesAsync(context, contentType, answer.Written, status);
+    }
+
+    /// <summary>Sends bytes; they may be reused when this completes.</summary>
+    public static async Task BytesAsync(HttpContext context, string contentType, ReadOnlyMemory<byte> bytes, int status = StatusCodes.Status200OK)
+    {
+        var response = context.Response;
+        response.StatusCode = status;
+        response.ContentType = contentType;
+        response.ContentLength = bytes.Length;
+        response.Headers.XContentTypeOptions = "nosniff";
+        for (; bytes.Length > Piece; bytes = bytes[Piece..])
+            await response.BodyWriter.WriteAsync(bytes[..Piece], context.RequestAborted);
+        if (!bytes.IsEmpty)
+            response.BodyWriter.Write(bytes.Span);
+    }
+}

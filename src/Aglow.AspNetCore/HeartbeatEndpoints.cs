@@ -1,0 +1,178 @@
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>
+/// Heartbeats and goodbyes: <c>POST /heartbeat</c>, <c>/status/update</c>, <c>/offline</c>.
+/// </summary>
+/// <remarks>
+/// A single heartbeat is the call that decides what a server can bear, so <see cref="HeartbeatAsync"/> answers the usual one (a small body that has
+/// arrived whole, one user, a renewal) on the way in: no waiting, no objects, an answer encoded before. Everything else, and everything wrong, goes
+/// the general way, which reads the same body again.
+/// </remarks>
+internal sealed class HeartbeatEndpoints(PresenceHost host, ProblemAnswers problems)
+{
+    private readonly byte[] _heartbeatAnswer = System.Text.Encoding.UTF8.GetBytes(
+        $"{{\"status\":\"success\",\"next_heartbeat_seconds\":{host.Options.HeartbeatSeconds},\"offline_after_seconds\":{host.Options.LeaseSeconds}}}");
+
+    private RequestDelegate? _anyHeartbeats;
+
+    public void Map(IEndpointRouteBuilder routes)
+    {
+        _anyHeartbeats = problems.Guard(AnyHeartbeatsAsync);
+        routes.MapCalls(
+            new Call(HttpMethods.Post, Routes.Heartbeat, "heartbeat", "These users are alive now", HeartbeatAsync)
+            {
+                Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
+                BodyIsOptional = true,
+                Answers = [new(Routes.Json, typeof(HeartbeatDocument))],
+                Problems = [400, 401, 404, 413, 415, 503, 507],
+            },
+            new Call(HttpMethods.Post, Routes.StatusUpdate, "late heartbeat", "A user was alive at a given second", problems.Guard(LateHeartbeatAsync))
+            {
+                Bodies = [new(Routes.Json, typeof(StatusUpdateBody))],
+                Answers = [new(Routes.Json, typeof(SuccessDocument))],
+                Problems = [400, 404, 413, 415, 503, 507],
+            },
+            new Call(HttpMethods.Post, Routes.Offline, "leave", "These users leave now, on all devices", problems.Guard(LeaveAsync))
+            {
+                Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
+                BodyIsOptional = true,
+                Answers = [new(Routes.Json, typeof(SuccessDocument))],
+                Problems = [400, 401, 413, 415, 503],
+            });
+    }
+
+    private Task HeartbeatAsync(HttpContext context)
+    {
+        var request = context.Request;
+        if (!RequestBodies.IsJson(request.ContentType) || !request.BodyReader.TryRead(out var read))
+            return _anyHeartbeats!(context);
+        var presence = host.Presence;
+        if (!read.IsCompleted || !read.Buffer.IsSingleSegment || !UsersBody.TryReadOne(read.Buffer.FirstSpan, presence.KnownKeys, out var user, out var active))
+        {
+            // nothing is taken: the general way reads it again
+            request.BodyReader.AdvanceTo(read.Buffer.Start, read.Buffer.Start);
+            return _anyHeartbeats!(context);
+        }
+
+        request.BodyReader.AdvanceTo(read.Buffer.End);
+        var heartbeat = presence.HeartbeatAsync(user, active);
+        if (!heartbeat.IsCompletedSuccessfully)
+            return FinishAsync(context, heartbeat.AsTask(), user);
+        var admission = heartbeat.Result;
+        return admission == Admission.Accepted ? Answers.Ready(context, _heartbeatAnswer) : FinishAsync(context, Task.FromResult(admission), user);
+    }
+
+    private async Task FinishAsync(HttpContext context, Task<Admission> heartbeat, uint user)
+    {
+        try
+        {
+            Require(await heartbeat, $"{user}");
+            await Answers.Ready(context, _heartbeatAnswer);
+        }
+        catch (Exception failure)
+        {
+            await problems.AnswerAsync(context, failure);
+        }
+    }
+
+    private async Task AnyHeartbeatsAsync(HttpContext context)
+    {
+        var presence = host.Presence;
+        switch (RequestBodies.Kind(context, packed: true))
+        {
+            case BodyKind.Empty:
+                throw Problems.WhoIsMissing();
+            case BodyKind.Packed:
+                var accepted = 0;
+                await RequestBodies.ReadPackedAsync(context, async users => accepted += await presence.HeartbeatPackedAsync(users));
+                await AcceptedAsync(context, accepted);
+                break;
+            default:
+                using (var users = new UserBatch())
+                {
+                    var active = await ReadUsersAsync(context, users);
+                    await presence.RegisterAsync(users);
+                    RequireKnown(users);
+                    Require(await presence.HeartbeatAsync(users.Numbers, active), users.Count == 1 ? $"{users.Numbers.Span[0]}" : "with one of these numbers");
+                }
+
+                await Answers.Ready(context, _heartbeatAnswer);
+                break;
+        }
+    }
+
+    private async Task LateHeartbeatAsync(HttpContext context)
+    {
+        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
+            throw StatusUpdateReader.Expected();
+        using var users = new UserBatch(1);
+        long timestamp;
+        using (var body = await RequestBodies.ReadJsonAsync(context))
+            timestamp = StatusUpdateReader.Read(body.Written.Span, host.Presence.KnownKeys, users);
+        await host.Presence.RegisterAsync(users);
+        RequireKnown(users);
+        var user = users.Numbers.Span[0];
+        Require(await host.Presence.HeartbeatAtAsync(user, timestamp), $"{user}");
+        await Answers.Ready(context, PresenceJson.Success);
+    }
+
+    private async Task LeaveAsync(HttpContext context)
+    {
+        switch (RequestBodies.Kind(context, packed: true))
+        {
+            case BodyKind.Empty:
+                throw Problems.WhoIsMissing();
+            case BodyKind.Packed:
+                using (var packed = await RequestBodies.ReadPackedAsync(context))
+                    await host.Presence.LeaveAsync(packed.Numbers);
+                break;
+            default:
+                using (var users = new UserBatch())
+                {
+                    await ReadUsersAsync(context, users);
+                    await host.Presence.FindAsync(users);
+                    await host.Presence.LeaveAsync(users.Numbers);
+                }
+
+                break;
+        }
+
+        await Answers.Ready(context, PresenceJson.Success);
+    }
+
+    private async ValueTask<bool> ReadUsersAsync(HttpContext context, UserBatch users)
+    {
+        using var body = await RequestBodies.ReadJsonAsync(context);
+        return UsersBody.Read(body.Written.Span, UsersForm.OneOrList, host.Presence.KnownKeys, users);
+    }
+
+    private static async Task AcceptedAsync(HttpContext context, int accepted)
+    {
+        using var answer = new AnswerBuffer();
+        answer.Add("{\"status\":\"success\",\"accepted\":"u8);
+        answer.Advance(PresenceRecord.WriteNumber(answer.GetSpan(PresenceRecord.MaxNumberBytes), (uint)accepted));
+        answer.Add((byte)'}');
+        await Answers.Ready(context, answer.Written.Span);
+    }
+
+    private void Require(Admission admission, string user)
+    {
+        if (admission != Admission.Accepted)
+            throw Problems.Of(admission, user, host.Options);
+    }
+
+    // Without a directory keys get no numbers.
+    private void RequireKnown(UserBatch users)
+    {
+        if (host.Presence.HasDirectory)
+            return;
+        for (var i = 0; i < users.Count; i++)
+        {
+            if (users.Numbers.Span[i] == UserId.Nobody && !users.Text(i).IsEmpty)
+                throw new NotSupportedException("This deployment has no user directory, so users are numbers only. Send numbers below 2147483648.");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+namespace Aglow.AspNetCore;
+
+/// <summary>How much one call may ask for. What is beyond is answered 413 (too much in a body or list) or 400 (a bad limit).</summary>
+public static class Limits
+{
+    /// <summary>Users in a JSON list: some 200 KB of answer, a millisecond or two of work.</summary>
+    public const int ListedUsers = 10_000;
+
+    /// <summary>Users in <c>?ids=</c>: more would not fit the line that web servers and proxies allow.</summary>
+    public const int QueriedUsers = 1_000;
+
+    /// <summary>Users in a packed body.</summary>
+    public const int PackedUsers = 1_000_000;
+
+    /// <summary>Bytes of a packed body.</summary>
+    public const int PackedBytes = PackedUsers * sizeof(uint);
+
+    /// <summary>Bytes of a JSON body: ten thousand of the longest keys, every character of them escaped.</summary>
+    public const int JsonBytes = 8_000_000;
+
+    /// <summary>What a web server should let through, so that it is this library that answers what is too much.</summary>
+    public const int BodyBytes = JsonBytes;
+
+    /// <summary>Users on a page of a search.</summary>
+    public const int SearchedUsers = 100;
+
+    /// <summary>Users on a page of a search, where nothing is said.</summary>
+    public const int SearchedUsersDefault = 20;
+
+    /// <summary>Users on a page of who is online, where nothing is said; at most <see cref="ListedUsers"/>.</summary>
+    public const int OnlineUsersDefault = 100;
+
+    /// <summary>Characters of a search.</summary>
+    public const int SearchCharacters = 128;
+
+    /// <summary>Bytes of a display name.</summary>
+    public const int DisplayNameBytes = 256;
+}

@@ -1,0 +1,56 @@
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>Who is online now, and how many: <c>GET /online</c>, <c>/online/count</c>.</summary>
+internal sealed class OnlineEndpoints(PresenceHost host, ProblemAnswers problems)
+{
+    private static readonly QueryParameter Definition = new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given.");
+
+    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
+        new Call(HttpMethods.Get, Routes.Online, "online", "Users who are online", problems.Guard(ListAsync))
+        {
+            Query =
+            [
+                new(Routes.LimitQuery, "1 to 10,000; 100 where it is not given. A page may hold fewer.", IsNumber: true),
+                new(Routes.CursorQuery, "The \"next\" of the page before."),
+                Definition,
+            ],
+            Answers = [new(Routes.Json, typeof(OnlineDocument))],
+            Problems = [400, 503],
+        },
+        new Call(HttpMethods.Get, Routes.OnlineCount, "online count", "How many users are online", problems.Guard(CountAsync))
+        {
+            Query = [Definition],
+            Answers = [new(Routes.Json, typeof(OnlineCountDocument))],
+            Problems = [400, 503],
+        });
+
+    private async Task ListAsync(HttpContext context)
+    {
+        var definition = Asked.Definition(context, host.Presence.Definitions);
+        var limit = Asked.Limit(context, Limits.ListedUsers, Limits.OnlineUsersDefault);
+        OnlinePage page;
+        try
+        {
+            page = await host.Presence.ListOnlineAsync(definition, limit, Asked.Cursor(context));
+        }
+        catch (FormatException)
+        {
+            throw Asked.ForeignCursor();
+        }
+
+        var numbers = page.Users.ToArray();
+        var names = new string?[numbers.Length];
+        await host.Presence.FindNamesAsync(numbers, names);
+        var users = numbers.Select((number, i) => UserJson.Of(number, names[i])).ToArray();
+        await Answers.JsonAsync(context, new OnlineDocument(users, page.Next), Documents.Sent.OnlineDocument);
+    }
+
+    private async Task CountAsync(HttpContext context)
+    {
+        var (online, asOf) = await host.Presence.CountAsync(Asked.Definition(context, host.Presence.Definitions));
+        await Answers.JsonAsync(context, new OnlineCountDocument(online, asOf), Documents.Sent.OnlineCountDocument);
+    }
+}

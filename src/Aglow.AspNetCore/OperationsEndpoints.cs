@@ -1,0 +1,40 @@
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>For whoever runs this: probes and metrics.</summary>
+internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers problems, PrometheusText metrics)
+{
+    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
+        new Call(HttpMethods.Get, Routes.Live, "live", "Whether the process answers", problems.Guard(LiveAsync))
+        {
+            Answers = [new(Routes.Json, typeof(HealthDocument))],
+        },
+        new Call(HttpMethods.Get, Routes.Ready, "ready", "Whether requests should be sent here: not before the start is done, nor once stopping", problems.Guard(ReadyAsync))
+        {
+            Answers = [new(Routes.Json, typeof(HealthDocument))],
+            Problems = [503],
+        },
+        new Call(HttpMethods.Get, Routes.Metrics, "metrics", "Counters and gauges as Prometheus text", problems.Guard(MetricsAsync))
+        {
+            Answers = [new("text/plain")],
+        });
+
+    private static Task LiveAsync(HttpContext context) => Answers.JsonAsync(context, new HealthDocument("live"), Documents.Sent.HealthDocument);
+
+    private Task ReadyAsync(HttpContext context)
+    {
+        var (started, stopping) = (host.Lifetime.ApplicationStarted, host.Lifetime.ApplicationStopping);
+        if (started.IsCancellationRequested && !stopping.IsCancellationRequested)
+            return Answers.JsonAsync(context, new HealthDocument("ready"), Documents.Sent.HealthDocument);
+        context.Response.Headers.RetryAfter = "1";
+        return ProblemAnswers.SendAsync(
+            context,
+            StatusCodes.Status503ServiceUnavailable,
+            "Not ready",
+            stopping.IsCancellationRequested ? "This server is stopping. Use another node." : "This server is starting. Try again in a second.");
+    }
+
+    private Task MetricsAsync(HttpContext context) => Answers.BytesAsync(context, Routes.PrometheusText, metrics.Scrape());
+}

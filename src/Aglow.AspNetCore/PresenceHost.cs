@@ -1,0 +1,58 @@
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>
+/// Opens presence when the application starts and closes it, everything on disk, when it has stopped: after the web server's last request.
+/// </summary>
+/// <remarks>
+/// Hosted services start before the web server and stop after it, so a request always finds presence open. Endpoints read <see cref="Presence"/>: a
+/// field. A presence that the application made itself is used as it is and left open.
+/// </remarks>
+internal sealed class PresenceHost : IHostedService, IAsyncDisposable
+{
+    private readonly TimeProvider _time;
+    private readonly ILoggerFactory _logs;
+    private PresenceService? _presence;
+    private EmbeddedPresence? _opened;
+
+    public PresenceHost(AglowOptions options, TimeProvider time, ILoggerFactory logs, IHostApplicationLifetime lifetime, PresenceService? presence = null)
+    {
+        Options = options;
+        _time = time;
+        _logs = logs;
+        _presence = presence;
+        Lifetime = lifetime;
+    }
+
+    /// <summary>What the operator set.</summary>
+    public AglowOptions Options { get; }
+
+    /// <summary>When the application started, and whether it stops.</summary>
+    public IHostApplicationLifetime Lifetime { get; }
+
+    /// <summary>The service behind every call.</summary>
+    public PresenceService Presence => _presence ?? throw new InvalidOperationException("Presence is opened when the application starts.");
+
+    /// <summary>Users ever seen, when it was opened here.</summary>
+    public long Registered => _opened?.Registered ?? 0;
+
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        if (_presence is not null)
+            return;
+        if (Options.Validate() is [var wrong, ..])
+            throw new InvalidOperationException(wrong);
+        _opened = await EmbeddedPresence.OpenAsync(Options, _time, _logs);
+        _presence = _opened.Presence;
+    }
+
+    public async Task StopAsync(CancellationToken cancellationToken) => await DisposeAsync();
+
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _opened, null) is { } opened)
+            await opened.DisposeAsync();
+    }
+}

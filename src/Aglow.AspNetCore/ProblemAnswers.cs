@@ -1,0 +1,91 @@
+using System.Text.Json;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>
+/// Every error of the API: <c>application/problem+json</c> (RFC 9457) with status, title and detail, a detail that says what to do instead, and
+/// nothing internal.
+/// </summary>
+/// <remarks>
+/// What is wrong with a request is thrown as a <see cref="ProblemException"/> where it is found and answered here, in one place: refused requests
+/// are rare, and the ways that succeed stay short.
+/// </remarks>
+internal sealed class ProblemAnswers(ILogger logger)
+{
+    /// <summary>A handler whose failures become problem documents.</summary>
+    public RequestDelegate Guard(RequestDelegate handler) => async context =>
+    {
+        try
+        {
+            await handler(context);
+        }
+        catch (Exception failure) when (!context.RequestAborted.IsCancellationRequested && !context.Response.HasStarted)
+        {
+            await AnswerAsync(context, failure);
+        }
+        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        {
+            // who asked is gone
+        }
+    };
+
+    /// <summary>Answers for a failure.</summary>
+    public Task AnswerAsync(HttpContext context, Exception failure)
+    {
+        switch (failure)
+        {
+            case ProblemException problem:
+                return SendAsync(context, problem.Status, problem.Title, problem.Message);
+            case StoreUnavailableException:
+                context.Response.Headers.RetryAfter = "1";
+                return SendAsync(
+                    context,
+                    StatusCodes.Status503ServiceUnavailable,
+                    "Store away",
+                    "The store cannot be reached, or cannot write, just now; nothing was acknowledged. Send the same again in a second.");
+            case NotSupportedException missing:
+                return SendAsync(context, StatusCodes.Status501NotImplemented, "Not in this deployment", missing.Message);
+            case BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge }:
+                var tooLarge = Problems.BodyTooLarge(Limits.BodyBytes);
+                return SendAsync(context, tooLarge.Status, tooLarge.Title, tooLarge.Message);
+            case BadHttpRequestException bad:
+                return SendAsync(context, bad.StatusCode, "Malformed request", "The request's body did not arrive as its headers said. Send it whole.");
+            default:
+                HttpLog.Failed(logger, context.Request.Method, context.Request.Path, context.TraceIdentifier, failure);
+                return SendAsync(
+                    context,
+                    StatusCodes.Status500InternalServerError,
+                    "Something is wrong in the server",
+                    $"The server's log has the reason, under {context.TraceIdentifier}. Send the same again, or tell whoever runs this server.");
+        }
+    }
+
+    /// <summary>Sends a problem document.</summary>
+    public static async Task SendAsync(HttpContext context, int status, string title, string detail)
+    {
+        using var answer = new AnswerBuffer();
+        await using (var writer = new Utf8JsonWriter(answer, new JsonWriterOptions { Encoder = PresenceJson.Encoder }))
+        {
+            writer.WriteStartObject();
+            writer.WriteNumber("status"u8, status);
+            writer.WriteString("title"u8, title);
+            writer.WriteString("detail"u8, detail);
+            writer.WriteEndObject();
+        }
+
+        // what is left of too long a body is not worth receiving
+        if (status == StatusCodes.Status413PayloadTooLarge && HttpProtocol.IsHttp11(context.Request.Protocol))
+            context.Response.Headers.Connection = "close";
+        await Answers.BytesAsync(context, Routes.ProblemJson, answer.Written, status);
+    }
+}
+
+/// <summary>A request that is refused, and why. Thrown inside this library only.</summary>
+internal sealed class ProblemException(int status, string title, string detail) : Exception(detail)
+{
+    public int Status => status;
+
+    public string Title => title;
+}

@@ -1,0 +1,46 @@
+using Microsoft.AspNetCore.Http;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>The refusals that more than one call makes; a detail says what to send instead.</summary>
+internal static class Problems
+{
+    public const string AUser = "a user is an integer from 0 to 4294967295, or a string of 1 to 128 bytes without control characters";
+
+    public static ProblemException Malformed(string detail) => new(StatusCodes.Status400BadRequest, "Malformed request", detail);
+
+    public static ProblemException NotJson(string where) => Malformed($"The body is not JSON{where}. Send one JSON document in UTF-8.");
+
+    public static ProblemException WhoIsMissing() => new(
+        StatusCodes.Status401Unauthorized,
+        "Not authenticated",
+        "An empty body speaks for the authenticated user, and this server authenticates nobody. Name the user: {\"user_id\": 42}.");
+
+    public static ProblemException NoSuchUser(string user) => new(
+        StatusCodes.Status404NotFound,
+        "No such user",
+        $"No user {user} is registered. Register one with POST /users or with a first heartbeat of its key; numbers below 2147483648 need no registration.");
+
+    public static ProblemException OverBudget(uint highest) => new(
+        StatusCodes.Status507InsufficientStorage,
+        "Over the user budget",
+        $"The number is above {highest}, or there is no memory left for its page; nothing was written. Use numbers from 0 up without wide gaps, or raise max-user-number and memory-megabytes.");
+
+    public static ProblemException TooManyUsers(int most, string instead) => new(
+        StatusCodes.Status413PayloadTooLarge, "Too many users", $"More than {most} users in one call. Send {instead}.");
+
+    public static ProblemException BodyTooLarge(int most) => new(
+        StatusCodes.Status413PayloadTooLarge, "Body too large", $"The body is longer than the {most} bytes that this call takes. Send several smaller ones.");
+
+    public static ProblemException OtherContentType(string? given, bool packed) => new(
+        StatusCodes.Status415UnsupportedMediaType,
+        "Other content type",
+        $"The content type is {(given is null ? "missing" : $"\"{Shorten(given)}\"")}. Send application/json in UTF-8"
+            + (packed ? ", or packed little-endian 32-bit numbers as application/octet-stream" : "") + ", without content encoding.");
+
+    public static ProblemException Of(Admission admission, string user, AglowOptions options) =>
+        admission == Admission.Unknown ? NoSuchUser(user) : OverBudget(options.MaxUserNumber);
+
+    /// <summary>What somebody sent, for a detail: at most 40 characters.</summary>
+    public static string Shorten(string text) => text.Length <= 40 ? text : string.Concat(text.AsSpan(0, char.IsHighSurrogate(text[39]) ? 39 : 40), "…");
+}

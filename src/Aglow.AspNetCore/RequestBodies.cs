@@ -1,0 +1,209 @@
+using System.Buffers;
+using System.Runtime.InteropServices;
+using System.IO.Pipelines;
+using Microsoft.AspNetCore.Http;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>What kind of body a request has.</summary>
+internal enum BodyKind
+{
+    Empty,
+    Json,
+    Packed,
+}
+
+/// <summary>
+/// Reads request bodies: JSON as one span, packed numbers as they arrive.
+/// </summary>
+/// <remarks>
+/// Bytes come from the connection's own buffers (<see cref="PipeReader"/>) and go, once, into a borrowed array: JSON may be split over buffers
+/// anywhere, and numbers over four bytes.
+/// </remarks>
+internal static class RequestBodies
+{
+    /// <summary>How many packed numbers are handled at a time: three arrays of 64 KiB stay in a core's own cache.</summary>
+    public const int ChunkUsers = 16 * 1024;
+
+    private const int ChunkBytes = ChunkUsers * sizeof(uint);
+
+    /// <summary>Reads the content type; refuses with 415 what is neither JSON nor, where <paramref name="packed"/> is allowed, packed numbers.</summary>
+    public static BodyKind Kind(HttpContext context, bool packed)
+    {
+        var request = context.Request;
+        if (IsEmpty(request))
+            return BodyKind.Empty;
+        var type = request.ContentType;
+        if (request.Headers.ContentEncoding.Count > 0 && request.Headers.ContentEncoding is not ["identity"])
+            throw Problems.OtherContentType($"{type} as {request.Headers.ContentEncoding}", packed);
+        if (IsJson(type))
+            return BodyKind.Json;
+        if (packed && IsMediaType(type, Routes.Packed, out _))
+            return BodyKind.Packed;
+        throw Problems.OtherContentType(type, packed);
+    }
+
+    /// <summary>Whether a content type says JSON in UTF-8. A missing one counts as JSON: no other text is taken, and what is none is refused as such.</summary>
+    public static bool IsJson(string? type) =>
+        type is null or Routes.Json
+        || (IsMediaType(type, Routes.Json, out var parameters)
+            && (!parameters.Contains("charset=", StringComparison.OrdinalIgnoreCase)
+                || parameters.Contains("charset=utf-8", StringComparison.OrdinalIgnoreCase)
+                || parameters.Contains("charset=\"utf-8\"", StringComparison.OrdinalIgnoreCase)));
+
+    /// <summary>Reads a whole JSON body.</summary>
+    public static async ValueTask<AnswerBuffer> ReadJsonAsync(HttpContext context)
+    {
+        Admit(context.Request.ContentLength, Limits.JsonBytes);
+        var body = new AnswerBuffer((int)Math.Clamp(context.Request.ContentLength ?? 0, 256, Limits.JsonBytes));
+        try
+        {
+            var reader = context.Request.BodyReader;
+            while (true)
+            {
+                var read = await reader.ReadAsync(context.RequestAborted);
+                foreach (var segment in read.Buffer)
+                    body.Add(segment.Span);
+                reader.AdvanceTo(read.Buffer.End);
+                Admit(body.Written.Length, Limits.JsonBytes);
+                if (read.IsCompleted)
+                    return body;
+            }
+        }
+        catch
+        {
+            body.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Reads packed numbers, a chunk at a time. The memory given to <paramref name="handle"/> is good until it completes. Returns how many there were.
+    /// </summary>
+    public static async ValueTask<int> ReadPackedAsync(HttpContext context, Func<ReadOnlyMemory<uint>, ValueTask> handle)
+    {
+        AdmitPacked(context.Request.ContentLength);
+        var chunk = ArrayPool<uint>.Shared.Rent(ChunkUsers);
+        try
+        {
+            var reader = context.Request.BodyReader;
+            long total = 0;
+            var filled = 0;
+            while (true)
+            {
+                var read = await reader.ReadAsync(context.RequestAborted);
+                var buffer = read.Buffer;
+                total += buffer.Length;
+                Admit(total, Limits.PackedBytes);
+                while (!buffer.IsEmpty)
+                {
+                    var taken = Math.Min(buffer.Length, ChunkBytes - filled);
+                    buffer.Slice(0, taken).CopyTo(MemoryMarshal.AsBytes(chunk.AsSpan())[filled..]);
+                    buffer = buffer.Slice(taken);
+                    filled += (int)taken;
+                    if (filled < ChunkBytes)
+                        break;
+                    await handle(LittleEndian(chunk, ChunkUsers));
+                    filled = 0;
+                }
+
+                reader.AdvanceTo(read.Buffer.End);
+                if (!read.IsCompleted)
+                    continue;
+                AdmitPacked(total);
+                if (filled > 0)
+                    await handle(LittleEndian(chunk, filled / sizeof(uint)));
+                return (int)(total / sizeof(uint));
+            }
+        }
+        finally
+        {
+            ArrayPool<uint>.Shared.Return(chunk);
+        }
+    }
+
+    /// <summary>Reads all packed numbers of a body into a borrowed array.</summary>
+    public static async ValueTask<PackedUsers> ReadPackedAsync(HttpContext context)
+    {
+        AdmitPacked(context.Request.ContentLength);
+        var users = new PackedUsers((int)(context.Request.ContentLength ?? ChunkBytes) / sizeof(uint));
+        try
+        {
+            await ReadPackedAsync(context, chunk =>
+            {
+                users.Add(chunk.Span);
+                return default;
+            });
+            return users;
+        }
+        catch
+        {
+            users.Dispose();
+            throw;
+        }
+    }
+
+    private static bool IsEmpty(HttpRequest request) =>
+        request.ContentLength == 0
+        || (request.ContentLength is null
+            && request.HttpContext.Features.Get<Microsoft.AspNetCore.Http.Features.IHttpRequestBodyDetectionFeature>() is { CanHaveBody: false });
+
+    private static bool IsMediaType(string? type, string wanted, out ReadOnlySpan<char> parameters)
+    {
+        var text = type.AsSpan();
+        var end = text.IndexOf(';');
+        parameters = end < 0 ? default : text[(end + 1)..];
+        return (end < 0 ? text : text[..end]).Trim().Equals(wanted, StringComparison.OrdinalIgnoreCase);
+    }
+
+    private static void Admit(long? bytes, int most)
+    {
+        if (bytes > most)
+            throw Problems.BodyTooLarge(most);
+    }
+
+    private static void AdmitPacked(long? bytes)
+    {
+        Admit(bytes, Limits.PackedBytes);
+        if (bytes % sizeof(uint) is not (null or 0))
+            throw Problems.Malformed($"The packed body has {bytes} bytes, which is no multiple of 4. Send each user as 4 bytes, least significant first.");
+    }
+
+    private static ReadOnlyMemory<uint> LittleEndian(uint[] chunk, int users)
+    {
+        if (!BitConverter.IsLittleEndian)
+            System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(chunk.AsSpan(0, users), chunk);
+        return chunk.AsMemory(0, users);
+    }
+}
+
+/// <summary>All packed numbers of a body, in a borrowed array that answers may overwrite.</summary>
+internal sealed class PackedUsers(int capacity) : IDisposable
+{
+    private uint[] _numbers = ArrayPool<uint>.Shared.Rent(Math.Max(capacity, 1));
+    private int _count;
+
+    public Memory<uint> Numbers => _numbers.AsMemory(0, _count);
+
+    public void Add(ReadOnlySpan<uint> more)
+    {
+        if (_count + more.Length > _numbers.Length)
+        {
+            var larger = ArrayPool<uint>.Shared.Rent(Math.Max(_count + more.Length, _numbers.Length * 2));
+            Numbers.Span.CopyTo(larger);
+            ArrayPool<uint>.Shared.Return(_numbers);
+            _numbers = larger;
+        }
+
+        more.CopyTo(_numbers.AsSpan(_count));
+        _count += more.Length;
+    }
+
+    public void Dispose()
+    {
+        if (_numbers.Length > 0)
+            ArrayPool<uint>.Shared.Return(_numbers);
+        _numbers = [];
+        _count = 0;
+    }
+}
