@@ -1,0 +1,44 @@
+using System.Net;
+using Microsoft.AspNetCore.Http;
+
+namespace Aglow.Server;
+
+/// <summary>Where to listen.</summary>
+internal static class Addresses
+{
+    /// <summary>Reads URLs, separated by commas or semicolons.</summary>
+    public static IReadOnlyList<string> Read(string urls)
+    {
+        var read = urls.Split([',', ';'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        if (read.Length == 0)
+            throw new UsageException("set a URL such as http://127.0.0.1:8080");
+        foreach (var url in read)
+        {
+            if (!IsAddress(url))
+                throw new UsageException("set http://ADDRESS:PORT or https://ADDRESS:PORT, such as http://127.0.0.1:8080");
+        }
+
+        return read;
+    }
+
+    /// <summary>Whether only this machine can reach it.</summary>
+    public static bool IsLoopback(string url)
+    {
+        var host = BindingAddress.Parse(url).Host;
+        return host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
+            || (IPAddress.TryParse(host.Trim('[', ']'), out var address) && IPAddress.IsLoopback(address));
+    }
+
+    private static bool IsAddress(string url)
+    {
+        try
+        {
+            var address = BindingAddress.Parse(url);
+            return address.Scheme is "http" or "https" && address.Port is >= 0 and <= 65_535 && address.PathBase.Length == 0 && address.Host.Length > 0;
+        }
+        catch (FormatException)
+        {
+            return false;
+        }
+    }
+}

@@ -1,0 +1,30 @@
+using System.CommandLine;
+
+namespace Aglow.Server;
+
+/// <summary>Runs commands. Whatever goes wrong is one line on the error stream, and an exit code: 2 where it was asked for wrongly, 1 otherwise.</summary>
+internal static class CommandLine
+{
+    public const int Fine = 0;
+    public const int Failed = 1;
+    public const int Usage = 2;
+
+    public static async Task<int> RunAsync(RootCommand commands, string[] args)
+    {
+        var parsed = commands.Parse(args.Length == 0 ? ["--help"] : args);
+        if (parsed.Errors is [var wrong, ..])
+            return Fail(Usage, $"{wrong.Message.TrimEnd('.')}. See aglow {parsed.CommandResult.Command.Name} --help.".Replace("aglow aglow-server", "aglow", StringComparison.Ordinal));
+        return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+    }
+
+    /// <summary>Says what is wrong, in one line.</summary>
+    public static int Fail(int code, string message)
+    {
+        var end = message.IndexOfAny(['\r', '\n']);
+        Console.Error.WriteLine($"aglow: {(end < 0 ? message : message[..end])}");
+        return code;
+    }
+}
+
+/// <summary>Something was asked for wrongly; the message is one line that says what to do instead.</summary>
+internal sealed class UsageException(string message) : Exception(message);

@@ -1,0 +1,40 @@
+using System.CommandLine;
+
+namespace Aglow.Server;
+
+/// <summary><c>serve</c>: its flags are the <see cref="ServeSettings"/>.</summary>
+internal static class ServeCommand
+{
+    public static Command Create()
+    {
+        var command = new Command("serve", "Runs the presence server.");
+        var flags = new List<Option<string>>();
+        foreach (var setting in ServeSettings.All.Where(static s => s.IsFlag))
+        {
+            var flag = new Option<string>(setting.Flag) { Description = setting.Help, HelpName = setting.Value };
+            flags.Add(flag);
+            command.Options.Add(flag);
+        }
+
+        command.SetAction((parsed, _) => RunAsync(flags
+            .Where(flag => parsed.GetResult(flag) is not null)
+            .ToDictionary(static flag => flag.Name, flag => parsed.GetValue(flag) ?? "", StringComparer.Ordinal)));
+        return command;
+    }
+
+    private static async Task<int> RunAsync(Dictionary<string, string> flags)
+    {
+        try
+        {
+            return await ServerProcess.RunAsync(ServeSettings.Read(flags));
+        }
+        catch (UsageException wrong)
+        {
+            return CommandLine.Fail(CommandLine.Usage, wrong.Message);
+        }
+        catch (Exception failure)
+        {
+            return CommandLine.Fail(CommandLine.Failed, failure.Message);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+using System.Collections;
+using System.Globalization;
+using Microsoft.Extensions.Configuration;
+
+namespace Aglow.Server;
+
+/// <summary>What the server was told.</summary>
+internal sealed class ServeOptions
+{
+    /// <summary>Where to listen. Loopback by default: in open mode anyone who reaches the port may speak for anyone.</summary>
+    public IReadOnlyList<string> Urls { get; set; } = ["http://127.0.0.1:8080"];
+
+    /// <summary>Presence itself.</summary>
+    public AglowOptions Presence { get; } = new();
+
+    /// <summary>The settings files, for what the web server reads itself (certificates).</summary>
+    public required IConfiguration Files { get; init; }
+
+    /// <summary>What to warn of at start.</summary>
+    public List<string> Warnings { get; } = [];
+}
+
+/// <summary>
+/// The one owner of the server's settings: each is a flag, an <c>AGLOW_…</c> variable and a member of "Aglow" in appsettings.json, in this order.
+/// </summary>
+/// <remarks>
+/// <code>
+///   --lease-seconds 30      AGLOW_LEASE_SECONDS=30      { "Aglow": { "LeaseSeconds": 30 } }      else the default
+/// </code>
+/// Files: appsettings.json beside the program, then the one in the current folder. A value that cannot be read, or a name in "Aglow" that is none, stops
+/// the start; an unknown variable only warns, since platforms inject variables of their own (a Kubernetes service named aglow: AGLOW_PORT).
+/// </remarks>
+internal sealed record ServeSettings(string Name, string Value, string Help, Action<ServeOptions, string> Apply, bool IsFlag = true)
+{
+    private const string Prefix = "AGLOW_";
+    private const string Section = "Aglow";
+    private const string Definitions = "definitions";
+
+    public static readonly IReadOnlyList<ServeSettings> All =
+    [
+        new("urls", "URL,…", "Where to listen; http://127.0.0.1:8080 where it is not given.", static (o, v) => o.Urls = Addresses.Read(v)),
+        new("data", "DIR", "The folder of the embedded store; \"data\" where it is not given. Made if it is not there.", static (o, v) => o.Presence.DataDirectory = v),
+        new("lease-seconds", "N", "How long a heartbeat lasts; 30.", static (o, v) => o.Presence.LeaseSeconds = Whole(v)),
+        new("heartbeat-seconds", "N", "How often clients are told to heartbeat; 10.", static (o, v) => o.Presence.HeartbeatSeconds = Whole(v)),
+        new("away-seconds", "N", "Reported activity older than this shows as away; 600.", static (o, v) => o.Presence.AwaySeconds = Whole(v)),
+        new("max-user-number", "N", "The highest number of the application's own users; 2147483647.", static (o, v) => o.Presence.MaxUserNumber = Number(v)),
+        new("memory-megabytes", "N", "Memory for users' words; 0: half of the machine's.", static (o, v) => o.Presence.MemoryMegabytes = Whole(v)),
+        new("known-keys", "N", "Users known by key that are kept in memory; 10000000.", static (o, v) => o.Presence.KnownKeys = Whole(v)),
+        new("node-name", "NAME", "The name of this node in explanations; the machine's.", static (o, v) => o.Presence.NodeName = v),
+        new("auth", "open", "Who may speak for whom; open: anyone for anyone.", static (_, v) => RequireOpen(v)),
+    ];
+
+    public string Flag => $"--{Name}";
+
+    private string Key => Normal(Name);
+
+    /// <summary>Reads all settings; flags are given by name.</summary>
+    public static ServeOptions Read(IReadOnlyDictionary<string, string> flags)
+    {
+        var files = ReadFiles();
+        var options = new ServeOptions { Files = files };
+        foreach (var (path, value) in files.GetSection(Section).AsEnumerable(makePathsRelative: true))
+        {
+            if (value is not null && !TryApply(options, path.Split(ConfigurationPath.KeyDelimiter), value, $"{path} in appsettings.json"))
+                throw new UsageException($"{path} in appsettings.json is not a setting: see aglow serve --help for those there are.");
+        }
+
+        foreach (var variable in Environment.GetEnvironmentVariables().Cast<DictionaryEntry>())
+        {
+            var (name, value) = ((string)variable.Key, (string?)variable.Value);
+            if (name.StartsWith(Prefix, StringComparison.Ordinal) && value is { Length: > 0 } && !TryApply(options, name[Prefix.Length..].Split("__"), value, name))
+                options.Warnings.Add($"{name} is not a setting and is ignored: see aglow serve --help for those there are.");
+        }
+
+        foreach (var setting in All)
+        {
+            if (flags.TryGetValue(setting.Flag, out var value))
+                setting.Set(options, value, setting.Flag);
+        }
+
+        if (options.Presence.Validate() is [var wrong, ..])
+            throw new UsageException(wrong);
+        return options;
+    }
+
+    private static IConfiguration ReadFiles()
+    {
+        try
+        {
+            return new ConfigurationBuilder()
+                .AddJsonFile(Path.Combine(AppContext.BaseDirectory, "appsettings.json"), optional: true)
+                .AddJsonFile(Path.Combine(Environment.CurrentDirectory, "appsettings.json"), optional: true)
+                .Build();
+        }
+        catch (InvalidDataException wrong)
+        {
+            throw new UsageException($"{wrong.Message} {wrong.InnerException?.InnerException?.Message ?? wrong.InnerException?.Message}");
+        }
+    }
+
+    private static bool TryApply(ServeOptions options, string[] path, string value, string source)
+    {
+        if (path.Length == 3 && Normal(path[0]) == Definitions)
+            return TryDefine(options.Presence.Definitions, path[1], Normal(path[2]), value, source);
+        if (path.Length != 1 || All.FirstOrDefault(s => s.Key == Normal(path[0])) is not { } setting)
+            return false;
+        setting.Set(options, value, source);
+        return true;
+    }
+
+    private static bool TryDefine(Dictionary<string, DefinitionOptions> definitions, string name, string member, string value, string source)
+    {
+        if (!definitions.TryGetValue(name, out var definition))
+            definitions[name] = definition = new DefinitionOptions();
+        switch (member)
+        {
+            case "pulseseconds":
+                definition.PulseSeconds = Or(source, value, Whole);
+                return true;
+            case "activityseconds":
+                definition.ActivitySeconds = Or(source, value, Whole);
+                return true;
+            case "endedbyleave":
+                definition.EndedByLeave = Or(source, value, static v => bool.TryParse(v, out var yes) ? yes : throw new UsageException("set true or false"));
+                return true;
+            default:
+                return false;
+        }
+    }
+
+    private void Set(ServeOptions options, string value, string source) => Or(source, value, v =>
+    {
+        Apply(options, v);
+        return true;
+    });
+
+    private static T Or<T>(string source, string value, Func<string, T> read)
+    {
+        try
+        {
+            return read(value);
+        }
+        catch (UsageException wrong)
+        {
+            throw new UsageException($"{source} is \"{value}\": {wrong.Message}.");
+        }
+    }
+
+    // "LeaseSeconds", "LEASE_SECONDS" and "lease-seconds" are one name
+    private static string Normal(string name) => name.Replace("_", "").Replace("-", "").ToLowerInvariant();
+
+    private static int Whole(string value) =>
+        int.TryParse(value, NumberStyles.AllowLeadingSign, null, out var number) ? number : throw new UsageException("set a whole number");
+
+    private static uint Number(string value) =>
+        uint.TryParse(value, NumberStyles.None, null, out var number) ? number : throw new UsageException("set a whole number from 0 to 2147483647");
+
+    private static void RequireOpen(string value)
+    {
+        if (value != "open")
+            throw new UsageException("set open, the only mode there is");
+    }
+}
