@@ -2,9 +2,9 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore;
 
-/// <summary>The one owner of this library's log events: 5xxx.</summary>
+/// <summary>The one owner of this library's log events: 8xxx.</summary>
 internal static partial class HttpLog
 {
-    [LoggerMessage(5001, LogLevel.Error, "{Method} {Path} failed ({TraceId}).")]
+    [LoggerMessage(8001, LogLevel.Error, "{Method} {Path} failed ({TraceId}).")]
     public static partial void Failed(ILogger logger, string method, string path, string traceId, Exception failure);
 }

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Microsoft.AspNetCore.Connections;
 
 namespace Aglow.Server;
 
@@ -31,6 +32,10 @@ internal static class ServeCommand
         catch (UsageException wrong)
         {
             return CommandLine.Fail(CommandLine.Usage, wrong.Message);
+        }
+        catch (IOException failure) when (failure.InnerException is AddressInUseException)
+        {
+            return CommandLine.Fail(CommandLine.Failed, $"{failure.Message.TrimEnd('.')}: stop who listens there, or choose another with --urls.");
         }
         catch (Exception failure)
         {

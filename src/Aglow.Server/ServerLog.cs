@@ -2,18 +2,18 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow.Server;
 
-/// <summary>The one owner of the server's log events: 6xxx.</summary>
+/// <summary>The one owner of the server's log events: 9xxx.</summary>
 internal static partial class ServerLog
 {
-    [LoggerMessage(6001, LogLevel.Information, "Ready on {Urls}: data in {DataDirectory}, {Users} users, lease {LeaseSeconds} s, a heartbeat every {HeartbeatSeconds} s.")]
+    [LoggerMessage(9001, LogLevel.Information, "Ready on {Urls}: data in {DataDirectory}, {Users} users, lease {LeaseSeconds} s, a heartbeat every {HeartbeatSeconds} s.")]
     public static partial void Ready(ILogger logger, string urls, string dataDirectory, long users, int leaseSeconds, int heartbeatSeconds);
 
-    [LoggerMessage(6002, LogLevel.Warning, "OPEN TO THE NETWORK: {Url} is reachable from other machines, and in open mode anyone who reaches it may speak for anyone. Listen on 127.0.0.1, or put a gateway that authenticates before it.")]
+    [LoggerMessage(9002, LogLevel.Warning, "OPEN TO THE NETWORK: {Url} is reachable from other machines, and in open mode anyone who reaches it may speak for anyone. Listen on 127.0.0.1, or put a gateway that authenticates before it.")]
     public static partial void Open(ILogger logger, string url);
 
-    [LoggerMessage(6003, LogLevel.Warning, "{Warning}")]
+    [LoggerMessage(9003, LogLevel.Warning, "{Warning}")]
     public static partial void Warn(ILogger logger, string warning);
 
-    [LoggerMessage(6004, LogLevel.Information, "Stopped; everything is on disk.")]
+    [LoggerMessage(9004, LogLevel.Information, "Stopped; everything is on disk.")]
     public static partial void Stopped(ILogger logger);
 }

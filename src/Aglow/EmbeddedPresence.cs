@@ -2,17 +2,28 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow;
 
-/// <summary>Presence on one machine, opened and closed in order.</summary>
+/// <summary>
+/// Presence on one machine: a data folder, its journal, the words in memory, and the <see cref="PresenceService"/> over them, opened and closed in order.
+/// </summary>
+/// <remarks>
+/// <code>
+///   open:   folder (one server at a time) ─► journal ─► clock (never before the last run's end) ─► words ─► beliefs ─► sweep
+///   close:  sweep ─► journal (exact words of everyone online, fsync) ─► memory ─► folder
+/// </code>
+/// A restart within the lease flips nobody offline: those who were online are believed so, and the time the node was away counts as a stall.
+/// </remarks>
 public sealed class EmbeddedPresence : IAsyncDisposable
 {
+    private readonly DataFolder _folder;
     private readonly MemoryPlaneStore _store;
     private readonly AglowMetrics _metrics;
 
-    private EmbeddedPresence(PresenceService presence, MemoryPlaneStore store, AglowMetrics metrics)
+    private EmbeddedPresence(DataFolder folder, MemoryPlaneStore store, AglowMetrics metrics, PresenceService presence)
     {
-        Presence = presence;
+        _folder = folder;
         _store = store;
         _metrics = metrics;
+        Presence = presence;
     }
 
     /// <summary>The service, started.</summary>
@@ -21,24 +32,56 @@ public sealed class EmbeddedPresence : IAsyncDisposable
     /// <summary>Users ever seen.</summary>
     public long Registered => _store.Registered;
 
-    /// <summary>Opens it.</summary>
+    /// <summary>Opens the folder of these options, loads what is durable and starts.</summary>
+    /// <exception cref="DataFolderException">The folder cannot be used; nothing in it was overwritten.</exception>
     public static async Task<EmbeddedPresence> OpenAsync(AglowOptions options, TimeProvider time, ILoggerFactory logs)
     {
-        var store = new MemoryPlaneStore(options.CreateBudget());
+        var log = new AglowLog(logs.CreateLogger("Aglow"));
+        var folder = DataFolder.Open(options.DataDirectory);
         var metrics = new AglowMetrics();
-        var clock = new Clock(time, new StallGuard((uint)(2 * options.HeartbeatSeconds)));
-        var presence = new PresenceService(
-            store, null, new LocalTransitionBus(), clock, options, metrics, new AglowLog(logs.CreateLogger("Aglow")));
-        await presence.StartAsync();
-        return new EmbeddedPresence(presence, store, metrics);
+        MemoryPlaneStore? store = null;
+        try
+        {
+            var journal = Journal.Open(folder.PresencePath, log);
+            store = new MemoryPlaneStore(options.CreateBudget(), journal);
+            var guard = new StallGuard((uint)(2 * options.HeartbeatSeconds));
+            var clock = new Clock(time, guard, journal.LastAlive);
+            var recovery = journal.Load(store, clock, options.Lease);
+            if (recovery.IsWithinLease)
+                guard.Stalled(recovery.LastAlive, recovery.At);
+            var presence = new PresenceService(store, null, new LocalTransitionBus(), clock, options, metrics, log);
+            recovery.Seed(presence.Beliefs.Default);
+            journal.Start();
+            await presence.StartAsync();
+            metrics.Observe(presence);
+            metrics.Observe(store, journal);
+            return new EmbeddedPresence(folder, store, metrics, presence);
+        }
+        catch
+        {
+            // closes the journal, too
+            if (store is not null)
+                await store.DisposeAsync();
+            metrics.Dispose();
+            folder.Dispose();
+            throw;
+        }
     }
 
-    /// <inheritdoc/>
+    /// <summary>Closes everything; all that was acknowledged is on disk when this completes, and the exact words of everyone online.</summary>
+    /// <exception cref="StoreUnavailableException">The last words could not be written.</exception>
     public async ValueTask DisposeAsync()
     {
-        await Presence.StopAsync();
-        await Presence.DisposeAsync();
-        await _store.DisposeAsync();
-        _metrics.Dispose();
+        try
+        {
+            await Presence.StopAsync();
+            await Presence.DisposeAsync();
+            await _store.DisposeAsync();
+        }
+        finally
+        {
+            _metrics.Dispose();
+            _folder.Dispose();
+        }
     }
 }
