@@ -5,7 +5,7 @@ namespace Aglow.Benchmarks;
 /// <summary>One run of a benchmark: its settings come in, its figures go out to the terminal and to JSON.</summary>
 internal sealed class Run
 {
-    private static readonly JsonSerializerOptions _json = new() { WriteIndented = true, PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
 
     private readonly Benchmark _benchmark;
     private readonly Machine _machine = Machine.This();
@@ -99,7 +99,7 @@ internal sealed class Run
             legs = _legs,
             notes = _notes,
         };
-        File.WriteAllText(file, JsonSerializer.Serialize(record, _json) + "\n");
+        File.WriteAllText(file, JsonSerializer.Serialize(record, Indented) + "\n");
         Console.WriteLine($"samples: {Path.GetRelativePath(Environment.CurrentDirectory, file)}");
     }
 }

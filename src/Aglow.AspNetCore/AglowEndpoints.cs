@@ -17,6 +17,7 @@ public static class AglowEndpoints
         new StatusEndpoints(host, problems).Map(routes);
         new UserEndpoints(host, problems).Map(routes);
         new OnlineEndpoints(host, problems).Map(routes);
+        new WatchEndpoints(host, problems).Map(routes);
         new OperationsEndpoints(host, problems, routes.ServiceProvider.GetRequiredService<PrometheusText>()).Map(routes);
         return routes;
     }

@@ -71,26 +71,26 @@ internal static class Asked
         return found;
     }
 
-    /// <summary>The users of <c>?ids=</c>, each with its text as given. Commas are split before decoding, so "%2C" is a comma inside an id.</summary>
-    public static List<string> Ids(HttpContext context)
+    /// <summary>The users of <c>?ids=</c> (or of another parameter), <paramref name="most"/> at most, each with its text as given. Commas are split before decoding, so "%2C" is a comma inside an id.</summary>
+    public static List<string> Ids(HttpContext context, string name = Routes.IdsQuery, int most = Limits.QueriedUsers)
     {
         var ids = new List<string>();
         var given = false;
         foreach (var pair in new QueryStringEnumerable(context.Request.QueryString.Value))
         {
-            if (!pair.DecodeName().Span.SequenceEqual(Routes.IdsQuery))
+            if (!pair.DecodeName().Span.SequenceEqual(name))
                 continue;
             given = true;
             var value = pair.EncodedValue.Span;
             foreach (var part in value.Split(','))
             {
-                if (ids.Count == Limits.QueriedUsers)
-                    throw Problems.TooManyUsers(Limits.QueriedUsers, $"at most {Limits.QueriedUsers}, or a batch of {Limits.ListedUsers} to POST {Routes.StatusBatch}");
+                if (ids.Count == most)
+                    throw Problems.TooManyUsers(most, $"at most {most}, or a batch of {Limits.ListedUsers} to POST {Routes.StatusBatch}");
                 ids.Add(Decode(value[part].ToString().Replace('+', ' ')));
             }
         }
 
-        return given ? ids : throw Problems.Malformed("ids is missing: send ?ids=1,2,bob, each percent-encoded.");
+        return given ? ids : throw Problems.Malformed($"{name} is missing: send ?{name}=1,2,bob, each percent-encoded.");
     }
 
     private static string RawSegment(HttpContext context, int fromEnd)

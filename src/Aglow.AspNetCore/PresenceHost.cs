@@ -12,10 +12,14 @@ namespace Aglow.AspNetCore;
 /// </remarks>
 internal sealed class PresenceHost : IHostedService, IAsyncDisposable
 {
+    // clients of a server that stops come back over this long, each at a time of its own
+    private static readonly TimeSpan ReconnectWithin = TimeSpan.FromSeconds(5);
+
     private readonly TimeProvider _time;
     private readonly ILoggerFactory _logs;
     private PresenceService? _presence;
     private EmbeddedPresence? _opened;
+    private SocketHost? _sockets;
 
     public PresenceHost(AglowOptions options, TimeProvider time, ILoggerFactory logs, IHostApplicationLifetime lifetime, PresenceService? presence = null)
     {
@@ -35,17 +39,28 @@ internal sealed class PresenceHost : IHostedService, IAsyncDisposable
     /// <summary>The service behind every call.</summary>
     public PresenceService Presence => _presence ?? throw new InvalidOperationException("Presence is opened when the application starts.");
 
+    /// <summary>Whether presence is open.</summary>
+    public bool IsOpen => _sockets is not null;
+
+    /// <summary>What sockets share.</summary>
+    public SocketHost Sockets => _sockets ?? throw new InvalidOperationException("Presence is opened when the application starts.");
+
     /// <summary>Users ever seen, when it was opened here.</summary>
     public long Registered => _opened?.Registered ?? 0;
 
     public async Task StartAsync(CancellationToken cancellationToken)
     {
-        if (_presence is not null)
-            return;
-        if (Options.Validate() is [var wrong, ..])
-            throw new InvalidOperationException(wrong);
-        _opened = await EmbeddedPresence.OpenAsync(Options, _time, _logs);
-        _presence = _opened.Presence;
+        if (_presence is null)
+        {
+            if (Options.Validate() is [var wrong, ..])
+                throw new InvalidOperationException(wrong);
+            _opened = await EmbeddedPresence.OpenAsync(Options, _time, _logs);
+            _presence = _opened.Presence;
+        }
+
+        _sockets = new SocketHost(_presence, Options);
+        // sockets end before the web server waits for them
+        Lifetime.ApplicationStopping.Register(() => _presence.Watchers.Drain(ReconnectWithin));
     }
 
     public async Task StopAsync(CancellationToken cancellationToken) => await DisposeAsync();

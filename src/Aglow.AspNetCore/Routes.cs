@@ -16,6 +16,8 @@ internal static class Routes
     public const string Subscriptions = "/users/{user}/subscriptions";
     public const string Online = "/online";
     public const string OnlineCount = "/online/count";
+    public const string Watch = "/watch";
+    public const string Socket = "/ws";
     public const string Live = "/health/live";
     public const string Ready = "/health/ready";
     public const string Metrics = "/metrics";
@@ -25,6 +27,7 @@ internal static class Routes
     public const string UserParameter = "user";
 
     public const string IdsQuery = "ids";
+    public const string WatchedQuery = "users";
     public const string DefinitionQuery = "definition";
     public const string LimitQuery = "limit";
     public const string CursorQuery = "cursor";
@@ -32,6 +35,7 @@ internal static class Routes
 
     public const string Json = "application/json";
     public const string ProblemJson = "application/problem+json";
+    public const string EventStream = "text/event-stream";
     public const string Packed = "application/octet-stream";
     public const string PrometheusText = "text/plain; version=0.0.4; charset=utf-8";
 }

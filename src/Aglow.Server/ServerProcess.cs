@@ -68,6 +68,7 @@ internal static class ServerProcess
     {
         kestrel.Configure(options.Files.GetSection("Kestrel"));
         kestrel.AddServerHeader = false;
+        kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets());
         kestrel.Limits.MaxRequestBodySize = Limits.BodyBytes;
         // GET /status/users?ids= takes a thousand of the longest keys, each byte as %XX
         kestrel.Limits.MaxRequestLineSize = 400 * 1024;

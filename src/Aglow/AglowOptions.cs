@@ -42,6 +42,12 @@ public sealed class AglowOptions
     /// <summary>Users one user may follow. As many as one connection may watch.</summary>
     public int SubscriptionLimit { get; set; } = 10_000;
 
+    /// <summary>Messages a second that are read of one connection; more are dropped with an error.</summary>
+    public int MaxMessagesPerSecond { get; set; } = 50;
+
+    /// <summary>Origins (<c>https://chat.example</c>) besides the server's own whose pages may open a socket.</summary>
+    public IReadOnlyList<string> AllowedOrigins { get; set; } = [];
+
     /// <summary>The lease, as words count it.</summary>
     public uint Lease => (uint)LeaseSeconds;
 
@@ -60,6 +66,7 @@ public sealed class AglowOptions
         Check(KnownKeys >= 1024, $"known-keys is {KnownKeys}: set at least 1024.");
         Check(!string.IsNullOrWhiteSpace(DataDirectory), "data is empty: name a folder.");
         Check(SubscriptionLimit is >= 1 and <= 1_000_000, $"subscription-limit is {SubscriptionLimit}: set it from 1 to 1000000.");
+        Check(MaxMessagesPerSecond >= 1, $"max-messages-per-second is {MaxMessagesPerSecond}: set at least 1.");
         Check(Definitions.Count <= 16, $"{Definitions.Count} definitions: each one in use costs a bit a user; declare at most 16.");
         foreach (var (name, definition) in Definitions)
         {

@@ -42,10 +42,17 @@ public sealed class PresenceService : IAsyncDisposable
         _heartbeats = new HeartbeatWriter(store, directory, bus, clock, Definitions, options, metrics);
         Statuses = new StatusReader(store, Manual, clock, options, metrics);
         _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, log);
+        Watchers = new WatchHub(this, bus, log);
     }
 
     /// <summary>Raised with a key and its number when a key became known to this node by being registered. Handlers return at once.</summary>
     public event Action<string, uint>? KeyRegistered;
+
+    /// <summary>Where hints of transitions come from and go to.</summary>
+    public ITransitionBus Bus => _bus;
+
+    /// <summary>Who watches whom on this node.</summary>
+    public WatchHub Watchers { get; }
 
     /// <summary>Store time.</summary>
     public Clock Clock { get; }
@@ -86,10 +93,15 @@ public sealed class PresenceService : IAsyncDisposable
         }
 
         await _sweep.StartAsync();
+        Watchers.Start();
     }
 
     /// <summary>Stops the loops. The store and the directory are their owner's to close.</summary>
-    public Task StopAsync() => _sweep.StopAsync();
+    public async Task StopAsync()
+    {
+        await Watchers.DisposeAsync();
+        await _sweep.StopAsync();
+    }
 
     // ---- keys -------------------------------------------------------------------------------------------------------------
 
@@ -293,6 +305,7 @@ public sealed class PresenceService : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
+        await Watchers.DisposeAsync();
         await _sweep.DisposeAsync();
         Beliefs.Dispose();
         foreach (var door in _doors)

@@ -23,6 +23,9 @@ public abstract class WatchConnection
 
     internal bool IsBusy { get; set; }
 
+    /// <summary>Whether the transport is full: nothing more is sent until it has said that it is writable. The hub's loop only.</summary>
+    protected bool IsFull => IsBusy;
+
     internal long NextTick { get; set; }
 
     /// <summary>
@@ -39,6 +42,12 @@ public abstract class WatchConnection
 
     /// <summary>How often <see cref="Tick"/> is due.</summary>
     protected internal abstract TimeSpan TickInterval { get; }
+
+    /// <summary>Answers a ping of the other side's with its payload. By the hub's loop; returns what <see cref="Send"/> does.</summary>
+    protected internal abstract bool Answer(ReadOnlySpan<byte> pingPayload);
+
+    /// <summary>The hub has let go: nothing is sent any more, and the transport may be closed.</summary>
+    protected internal abstract void Released();
 
     /// <summary>Nobody has taken anything for too long, or the server stops: end it. <paramref name="code"/> as in WebSocket closes.</summary>
     protected internal abstract void End(int code);

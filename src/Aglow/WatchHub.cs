@@ -69,14 +69,15 @@ public sealed class WatchHub : IAsyncDisposable
     private int _recheckNext;
     private int _unknownKeys;
     private bool _stale;
+    private bool _isStopped;
 
     private long _deliveries;
     private long _frames;
     private long _watches;
     private int _connectionCount;
 
-    /// <summary>A hub for the watchers of one node.</summary>
-    public WatchHub(PresenceService presence, ITransitionBus bus, AglowLog log)
+    /// <summary>A hub for the watchers of one node; <see cref="PresenceService"/> makes and runs it.</summary>
+    internal WatchHub(PresenceService presence, ITransitionBus bus, AglowLog log)
     {
         _presence = presence;
         _log = log;
@@ -109,7 +110,7 @@ public sealed class WatchHub : IAsyncDisposable
     public int Connections => Volatile.Read(ref _connectionCount);
 
     /// <summary>Starts the loop.</summary>
-    public void Start() => _loop = Task.Run(RunAsync);
+    internal void Start() => _loop = Task.Run(RunAsync);
 
     // ---- what others post: any thread, returns at once ----------------------------------------------------------------------
 
@@ -124,6 +125,12 @@ public sealed class WatchHub : IAsyncDisposable
 
     /// <summary>Tells a connection one thing, in its order.</summary>
     public void Tell(WatchConnection connection, byte[] json) => _commands.Enqueue(new(CommandKind.Tell, connection, json));
+
+    /// <summary>Answers a ping that a connection received.</summary>
+    public void Answer(WatchConnection connection, byte[] pingPayload) => _commands.Enqueue(new(CommandKind.Answer, connection, pingPayload));
+
+    /// <summary>Before a planned stop: everybody is told to reconnect at a time of their own within <paramref name="over"/>, and ended.</summary>
+    public void Drain(TimeSpan over) => _commands.Enqueue(new(CommandKind.Drain, null, Count: (int)over.TotalMilliseconds));
 
     /// <summary>Ends a connection after everything before was told.</summary>
     public void End(WatchConnection connection, int code) => _commands.Enqueue(new(CommandKind.End, connection, Code: code));
@@ -159,12 +166,19 @@ public sealed class WatchHub : IAsyncDisposable
     /// <summary>Stops: every connection is ended with <c>1001 going away</c>.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (_isStopped)
+            return;
+        _isStopped = true;
         await _stop.CancelAsync();
         await _loop;
         while (_commands.TryDequeue(out var command))
             Do(command);
         foreach (var connection in _connections.All)
+        {
             connection.End(1001);
+            connection.Released();
+        }
+
         _stop.Dispose();
     }
 
@@ -207,6 +221,18 @@ public sealed class WatchHub : IAsyncDisposable
             return;
         }
 
+        if (command.Kind == CommandKind.Drain)
+        {
+            foreach (var one in _connections.All)
+            {
+                if (!one.IsBusy)
+                    one.Send(Encoding.UTF8.GetBytes($"{{\"type\":\"reconnect\",\"after_ms\":{Random.Shared.Next(command.Count + 1)}}}"));
+                one.End(1001);
+            }
+
+            return;
+        }
+
         if (command.Kind == CommandKind.Open)
         {
             connection!.Id = _connections.Add(connection);
@@ -240,6 +266,10 @@ public sealed class WatchHub : IAsyncDisposable
                 // who does not read is not told what they did wrong, either: nothing queues up
                 if (!connection.IsBusy)
                     connection.IsBusy = !connection.Send((byte[])command.Payload!);
+                break;
+            case CommandKind.Answer:
+                if (!connection.IsBusy)
+                    connection.IsBusy = !connection.Answer((byte[])command.Payload!);
                 break;
             case CommandKind.End:
                 connection.End(command.Code);
@@ -484,6 +514,7 @@ public sealed class WatchHub : IAsyncDisposable
         _connections.Remove(connection.Id);
         connection.Id = -1;
         Volatile.Write(ref _connectionCount, _connections.Count);
+        connection.Released();
     }
 
     private static UserForm FormOf(ReadOnlySpan<byte> text) =>
@@ -744,6 +775,8 @@ public sealed class WatchHub : IAsyncDisposable
         Close,
         Writable,
         Tell,
+        Answer,
+        Drain,
         End,
         Watch,
         Unwatch,

@@ -242,12 +242,11 @@ public class WatchHubTests
             var bus = new LocalTransitionBus();
             var clock = new Clock(_time, new StallGuard(20));
             Presence = new PresenceService(new MemoryPlaneStore(options.CreateBudget()), new FakeDirectory(), bus, clock, options, new AglowMetrics(), log);
-            Hub = new WatchHub(Presence, bus, log);
         }
 
         public PresenceService Presence { get; }
 
-        public WatchHub Hub { get; }
+        public WatchHub Hub => Presence.Watchers;
 
         public long Unix => Pulse.EpochUnixSeconds + (long)Presence.Clock.Now;
 
@@ -311,7 +310,7 @@ public class WatchHubTests
     {
         private readonly List<string> _told = [];
 
-        public bool IsFull { get; set; }
+        public new bool IsFull { get; set; }
 
         protected internal override TimeSpan TickInterval => TimeSpan.FromSeconds(10);
 
@@ -329,6 +328,12 @@ public class WatchHubTests
         }
 
         protected internal override bool Tick() => !IsFull;
+
+        protected internal override bool Answer(ReadOnlySpan<byte> pingPayload) => !IsFull;
+
+        protected internal override void Released()
+        {
+        }
 
         protected internal override void End(int code) => _told.Add($"end {code}");
 

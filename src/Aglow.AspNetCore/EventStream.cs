@@ -1,0 +1,110 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>
+/// <c>GET /watch</c>: the same changes as server-sent events, for those who only watch.
+/// </summary>
+/// <remarks>
+/// <code>
+///   event: presence
+///   data: {"users":[record,…]}
+/// </code>
+/// The first is the snapshot; <c>stale</c> and <c>fresh</c> are events of those names; a comment line every 15 s keeps proxies from closing it.
+/// Whatever <c>Last-Event-ID</c> says, a stream begins with a snapshot, so nothing can be missed. The framework's writer of server-sent events was not
+/// used: it has no comments, and pulls from a sequence, where here one loop pushes to all.
+/// </remarks>
+internal sealed class EventStream : WatchConnection
+{
+    private static readonly TimeSpan CommentInterval = TimeSpan.FromSeconds(15);
+
+    private readonly PipeWriter _output;
+    private readonly WatchHub _hub;
+    private readonly TaskCompletionSource _released = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private EventStream(PipeWriter output, WatchHub hub)
+        : base(UserId.Nobody)
+    {
+        _output = output;
+        _hub = hub;
+    }
+
+    protected override TimeSpan TickInterval => CommentInterval;
+
+    /// <summary>Streams until the client goes away or the server stops.</summary>
+    public static async Task RunAsync(HttpContext context, UserBatch users, Definition definition, WatchHub hub)
+    {
+        context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
+        context.Response.ContentType = Routes.EventStream;
+        context.Response.Headers.CacheControl = "no-store";
+        context.Response.Headers["X-Accel-Buffering"] = "no";
+        await context.Response.StartAsync(context.RequestAborted);
+        var stream = new EventStream(context.Response.BodyWriter, hub);
+        hub.Open(stream, []);
+        hub.Watch(stream, users, definition);
+        await using (context.RequestAborted.Register(() => stream._ended.TrySetResult()))
+            await stream._ended.Task;
+        hub.Close(stream);
+        await stream._released.Task;
+    }
+
+    protected override bool Send(ReadOnlySpan<byte> json)
+    {
+        if (json.IsEmpty)
+            return true;
+        var users = json.IndexOf("\"users\":["u8);
+        if (users > 0)
+        {
+            _output.Write("event: presence\ndata: {"u8);
+            _output.Write(json[users..]);
+        }
+        else
+        {
+            _output.Write(json.StartsWith("{\"type\":\"stale\""u8) ? "event: stale\ndata: "u8 : json.StartsWith("{\"type\":\"fresh\""u8) ? "event: fresh\ndata: "u8 : "event: error\ndata: "u8);
+            _output.Write(json);
+        }
+
+        _output.Write("\n\n"u8);
+        return Flush();
+    }
+
+    protected override bool Tick()
+    {
+        if (IsFull)
+            return false;
+        _output.Write(":\n\n"u8);
+        return Flush();
+    }
+
+    protected override bool Answer(ReadOnlySpan<byte> pingPayload) => true;
+
+    protected override void End(int code) => _ended.TrySetResult();
+
+    protected override void Released() => _released.TrySetResult();
+
+    private bool Flush()
+    {
+        var flush = _output.FlushAsync();
+        if (flush.IsCompletedSuccessfully)
+            return !flush.Result.IsCompleted;
+        _ = ResumeAsync(flush);
+        return false;
+    }
+
+    private async Task ResumeAsync(ValueTask<FlushResult> flush)
+    {
+        try
+        {
+            if (!(await flush).IsCompleted)
+                _hub.Writable(this);
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)
+        {
+            // the request is aborted: the stream ends
+        }
+    }
+}

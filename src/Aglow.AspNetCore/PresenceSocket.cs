@@ -1,0 +1,329 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Text.Unicode;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>
+/// One WebSocket: reads frames, writes heartbeats from evidence of life, and tells the hub what the client asks for.
+/// </summary>
+/// <remarks>
+/// A connected client sends no heartbeats: this pings (browsers answer even in background tabs, where timers are throttled to one a minute) and
+/// writes on the pong: the second of the last evidence, never "now". With each ping goes a tick, a tiny text frame, since a page cannot see pings and
+/// must notice a dead node itself.
+/// Threading: the read loop runs in <see cref="RunAsync"/>; everything that is sent is sent by the hub's loop. Fields are few: there are a hundred
+/// thousand of these.
+/// </remarks>
+internal sealed class PresenceSocket : WatchConnection
+{
+    // a client that answered none of two pings is gone
+    private const int MaxUnanswered = 2;
+
+    private readonly IDuplexPipe _transport;
+    private readonly SocketHost _host;
+    private byte[]? _message;
+    private int _messageLength;
+    private TaskCompletionSource? _released;
+    private uint _lastEvidence;
+    private uint _messagesSecond;
+    private int _messagesInSecond;
+    private byte _unanswered;
+    private bool _inMessage;
+    private bool _ended;
+    private bool _saidGoodbye;
+
+    public PresenceSocket(IDuplexPipe transport, uint user, SocketHost host)
+        : base(user)
+    {
+        _transport = transport;
+        _host = host;
+        _lastEvidence = host.Presence.Clock.Now;
+    }
+
+    protected override TimeSpan TickInterval => _host.TickInterval;
+
+    /// <summary>Reads until the connection ends. The handshake is done, and the hub knows this.</summary>
+    public async Task RunAsync()
+    {
+        try
+        {
+            await ReadAsync();
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)
+        {
+            // lost: the lease runs on
+        }
+        finally
+        {
+            if (!_saidGoodbye)
+                _host.Sockets.Exit(User);
+            if (_message is not null)
+                ArrayPool<byte>.Shared.Return(_message);
+            // nothing is sent any more once the hub has let go, so the transport may be closed
+            _released = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            _host.Hub.Close(this);
+            await _released.Task;
+        }
+    }
+
+    protected override bool Send(ReadOnlySpan<byte> json)
+    {
+        if (_ended)
+            return false;
+        SocketFrame.Write(_transport.Output, SocketOpcode.Text, json);
+        return Flush();
+    }
+
+    protected override bool Tick()
+    {
+        if (_ended)
+            return false;
+        if (_unanswered >= MaxUnanswered)
+        {
+            // no close handshake with who is not there
+            _ended = true;
+            _transport.Input.CancelPendingRead();
+            return false;
+        }
+
+        _unanswered++;
+        if (IsFull)
+            return false;
+        SocketFrame.Write(_transport.Output, SocketOpcode.Ping, default);
+        SocketFrame.Write(_transport.Output, SocketOpcode.Text, "{\"type\":\"tick\"}"u8);
+        return Flush();
+    }
+
+    protected override bool Answer(ReadOnlySpan<byte> pingPayload)
+    {
+        if (_ended)
+            return false;
+        SocketFrame.Write(_transport.Output, SocketOpcode.Pong, pingPayload);
+        return Flush();
+    }
+
+    protected override void End(int code)
+    {
+        if (_ended)
+            return;
+        _ended = true;
+        Span<byte> payload = [(byte)(code >> 8), (byte)code];
+        SocketFrame.Write(_transport.Output, SocketOpcode.Close, payload);
+        Flush();
+        _ = LingerAsync();
+    }
+
+    protected override void Released() => _released?.TrySetResult();
+
+    // The other side has a second to say that it closes, too; then the transport is closed anyway.
+    private async Task LingerAsync()
+    {
+        await Task.Delay(TimeSpan.FromSeconds(1), _host.Presence.Clock.Time);
+        _transport.Input.CancelPendingRead();
+    }
+
+    private bool Flush()
+    {
+        var flush = _transport.Output.FlushAsync();
+        if (flush.IsCompletedSuccessfully)
+            return !flush.Result.IsCompleted;
+        _ = ResumeAsync(flush);
+        return false;
+    }
+
+    private async Task ResumeAsync(ValueTask<FlushResult> flush)
+    {
+        try
+        {
+            if (!(await flush).IsCompleted)
+                _host.Hub.Writable(this);
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)
+        {
+            // the read loop ends for the same reason
+        }
+    }
+
+    private async Task ReadAsync()
+    {
+        while (true)
+        {
+            var result = await _transport.Input.ReadAsync();
+            if (result.IsCanceled)
+                return;
+            var buffer = result.Buffer;
+            var open = true;
+            while (open)
+            {
+                var wrong = SocketFrame.Read(ref buffer, out var frame);
+                if (wrong != 0)
+                {
+                    _host.Hub.End(this, wrong);
+                    open = false;
+                }
+                else if (frame is null)
+                {
+                    break;
+                }
+                else
+                {
+                    open = await HandleAsync(frame.Value);
+                }
+            }
+
+            _transport.Input.AdvanceTo(buffer.Start, buffer.End);
+            if (result.IsCompleted)
+                return;
+            if (!open)
+            {
+                await DrainAsync();
+                return;
+            }
+        }
+    }
+
+    // After a close in either direction: what still comes is thrown away until the other side closes, or the hub ends the wait.
+    private async Task DrainAsync()
+    {
+        while (true)
+        {
+            var result = await _transport.Input.ReadAsync();
+            _transport.Input.AdvanceTo(result.Buffer.End);
+            if (result.IsCanceled || result.IsCompleted)
+                return;
+        }
+    }
+
+    // False: nothing more is to be read.
+    private async ValueTask<bool> HandleAsync(SocketFrame frame)
+    {
+        switch (frame.Opcode)
+        {
+            case SocketOpcode.Pong:
+                _unanswered = 0;
+                await EvidenceAsync(byPerson: false);
+                return true;
+            case SocketOpcode.Ping:
+                _unanswered = 0;
+                await EvidenceAsync(byPerson: false);
+                if (!IsFlooding())
+                {
+                    var payload = new byte[frame.Payload.Length];
+                    frame.CopyTo(payload);
+                    _host.Hub.Answer(this, payload);
+                }
+
+                return true;
+            case SocketOpcode.Close:
+                await EvidenceAsync(byPerson: false);
+                _host.Hub.End(this, CloseCode(frame));
+                return false;
+            case SocketOpcode.Binary:
+                return Refuse(SocketClose.UnsupportedData);
+            default:
+                return await HandleTextAsync(frame);
+        }
+    }
+
+    private async ValueTask<bool> HandleTextAsync(SocketFrame frame)
+    {
+        if (frame.Opcode == SocketOpcode.Continuation != _inMessage)
+            return Refuse(SocketClose.ProtocolError);
+        var length = (int)frame.Payload.Length;
+        if (_messageLength + length > SocketFrame.MaxPayload)
+            return Refuse(SocketClose.TooBig);
+        Append(frame, length);
+        _inMessage = !frame.IsFinal;
+        if (_inMessage)
+            return true;
+        var message = _message!;
+        var json = message.AsMemory(0, _messageLength);
+        (_message, _messageLength) = (null, 0);
+        try
+        {
+            _unanswered = 0;
+            if (!Utf8.IsValid(json.Span))
+                return Refuse(SocketClose.InvalidData);
+            if (IsFlooding())
+                return true;
+            var done = await SocketMessages.HandleAsync(json, this, _host);
+            if (done == SocketMessageOutcome.NotJson)
+                return Refuse(SocketClose.InvalidData);
+            if (done == SocketMessageOutcome.Leave)
+            {
+                _saidGoodbye = true;
+                await _host.LeaveAsync(User);
+                return Refuse(SocketClose.Normal);
+            }
+
+            return true;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(message);
+        }
+    }
+
+    private void Append(SocketFrame frame, int length)
+    {
+        if (_message is null)
+        {
+            _message = ArrayPool<byte>.Shared.Rent(Math.Max(length, 16));
+        }
+        else if (_messageLength + length > _message.Length)
+        {
+            var larger = ArrayPool<byte>.Shared.Rent(_messageLength + length);
+            _message.AsSpan(0, _messageLength).CopyTo(larger);
+            ArrayPool<byte>.Shared.Return(_message);
+            _message = larger;
+        }
+
+        frame.CopyTo(_message.AsSpan(_messageLength, length));
+        _messageLength += length;
+    }
+
+    /// <summary>Something came from the client: at most once a second, it is written as a heartbeat.</summary>
+    internal ValueTask EvidenceAsync(bool byPerson)
+    {
+        var now = _host.Presence.Clock.Now;
+        if (byPerson)
+            _host.Sockets.Revive(User);
+        else if (now == _lastEvidence || _host.Sockets.HasLeft(User))
+            return default;
+        _lastEvidence = now;
+        return _host.HeartbeatAsync(User);
+    }
+
+    private bool Refuse(int code)
+    {
+        _host.Hub.End(this, code);
+        return false;
+    }
+
+    // Over the limit of messages a second: said once in that second, and the message is dropped.
+    private bool IsFlooding()
+    {
+        var now = _host.Presence.Clock.Now;
+        if (now != _messagesSecond)
+            (_messagesSecond, _messagesInSecond) = (now, 0);
+        _messagesInSecond++;
+        if (_messagesInSecond == _host.MaxMessagesPerSecond + 1)
+            _host.Hub.Tell(this, SocketMessages.TooManyMessages(_host.MaxMessagesPerSecond));
+        return _messagesInSecond > _host.MaxMessagesPerSecond;
+    }
+
+    private static int CloseCode(SocketFrame frame)
+    {
+        if (frame.Payload.IsEmpty)
+            return SocketClose.Normal;
+        if (frame.Payload.Length == 1)
+            return SocketClose.ProtocolError;
+        Span<byte> payload = stackalloc byte[125];
+        frame.CopyTo(payload);
+        payload = payload[..(int)frame.Payload.Length];
+        var code = (payload[0] << 8) | payload[1];
+        if (!SocketClose.MayBeSent(code))
+            return SocketClose.ProtocolError;
+        return Utf8.IsValid(payload[2..]) ? code : SocketClose.InvalidData;
+    }
+}

@@ -1,0 +1,120 @@
+using System.IO.Pipelines;
+using System.Text;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>
+/// What the sockets of a node share, and how one begins: who it is, the first heartbeat, the welcome, the saved subscriptions.
+/// </summary>
+internal sealed class SocketHost
+{
+    private readonly AglowOptions _options;
+
+    public SocketHost(PresenceService presence, AglowOptions options)
+    {
+        Presence = presence;
+        _options = options;
+        TickInterval = TimeSpan.FromSeconds(options.HeartbeatSeconds);
+        presence.Bus.Subscribe((kind, users) =>
+        {
+            if (kind == TransitionKind.Left)
+                Sockets.HearLeft(users);
+        });
+    }
+
+    public AglowOptions Options => _options;
+
+    public PresenceService Presence { get; }
+
+    public WatchHub Hub => Presence.Watchers;
+
+    public LocalSockets Sockets { get; } = new();
+
+    /// <summary>How often a socket is pinged.</summary>
+    public TimeSpan TickInterval { get; }
+
+    /// <summary>Messages read of a connection in a second.</summary>
+    public int MaxMessagesPerSecond => _options.MaxMessagesPerSecond;
+
+    /// <summary>Origins besides the server's own whose pages may connect.</summary>
+    public IReadOnlyList<string> AllowedOrigins => _options.AllowedOrigins;
+
+    /// <summary>The first heartbeat of a connection: connecting is being online. Registers a key; what is not accepted must not be connected.</summary>
+    public async ValueTask<(uint User, Admission Admission)> ArriveAsync(UserId who)
+    {
+        var user = await Presence.RegisterAsync(who);
+        return (user, await Presence.HeartbeatAsync(user));
+    }
+
+    /// <summary>Runs a socket over a transport whose handshake is done, until it ends.</summary>
+    public async Task RunAsync(IDuplexPipe transport, UserId who, uint user)
+    {
+        Sockets.Enter(user);
+        var socket = new PresenceSocket(transport, user, this);
+        Hub.Open(socket, Welcome(who));
+        await WatchSubscriptionsAsync(socket);
+        await socket.RunAsync();
+    }
+
+    /// <summary>A heartbeat from evidence; where the store is away nobody can heartbeat, and the hub says so.</summary>
+    public async ValueTask HeartbeatAsync(uint user, bool active = false)
+    {
+        try
+        {
+            await Presence.HeartbeatAsync(user, active);
+        }
+        catch (StoreUnavailableException)
+        {
+            // the next evidence is written in an interval
+        }
+    }
+
+    /// <summary>A goodbye on one socket: it ends presence if it was the user's last here.</summary>
+    public async ValueTask LeaveAsync(uint user)
+    {
+        if (!Sockets.Exit(user))
+            return;
+        try
+        {
+            await Presence.LeaveAsync(new[] { user });
+        }
+        catch (StoreUnavailableException)
+        {
+            // not durable yet; it is tried again in the background, and the lease ends it otherwise
+        }
+    }
+
+    private async ValueTask WatchSubscriptionsAsync(PresenceSocket socket)
+    {
+        if (!Presence.HasDirectory)
+            return;
+        try
+        {
+            var followed = await Presence.SubscriptionsAsync(socket.User);
+            if (followed.Length == 0)
+                return;
+            var names = new string?[followed.Length];
+            await Presence.FindNamesAsync(followed, names);
+            var users = new UserBatch(followed.Length);
+            for (var i = 0; i < followed.Length; i++)
+            {
+                if (names[i] is not { } name || !users.TryAdd(Encoding.UTF8.GetBytes(name), Presence.KnownKeys))
+                    users.Add(followed[i]);
+            }
+
+            await Presence.FindAsync(users);
+            Hub.Watch(socket, users, Presence.Definitions.Default);
+        }
+        catch (StoreUnavailableException away)
+        {
+            Hub.Tell(socket, SocketMessages.Error("Subscriptions not read", away.Message));
+        }
+    }
+
+    private byte[] Welcome(UserId who)
+    {
+        var id = who.Key is { } key ? Encoding.UTF8.GetString(PresenceRecord.Quote(Encoding.UTF8.GetBytes(key))) : who.ToString();
+        return Encoding.UTF8.GetBytes(
+            $"{{\"type\":\"welcome\",\"user_id\":{id},\"offline_after_seconds\":{_options.LeaseSeconds},\"tick_seconds\":{_options.HeartbeatSeconds}}}");
+    }
+}

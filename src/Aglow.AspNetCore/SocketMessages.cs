@@ -1,0 +1,178 @@
+using System.Text;
+using System.Text.Json;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>What became of a message.</summary>
+internal enum SocketMessageOutcome
+{
+    /// <summary>Done, or answered with an error.</summary>
+    Handled,
+
+    /// <summary>Not JSON: the connection closes with 1007.</summary>
+    NotJson,
+
+    /// <summary>The device is gone: the connection closes with 1000.</summary>
+    Leave,
+}
+
+/// <summary>
+/// What a client may say on a socket: watch, unwatch, active, status, leave. One JSON object a message; unknown members are ignored.
+/// </summary>
+internal static class SocketMessages
+{
+    public static byte[] TooManyMessages(int limit) =>
+        Error("Too many messages", $"At most {limit} messages a second are read; this one and the rest of this second's were dropped.");
+
+    public static byte[] Error(string title, string detail) => Encoding.UTF8.GetBytes(
+        $"{{\"type\":\"error\",\"title\":\"{JsonEncodedText.Encode(title)}\",\"detail\":\"{JsonEncodedText.Encode(detail)}\"}}");
+
+    /// <summary>Reads one message and does what it says.</summary>
+    public static async ValueTask<SocketMessageOutcome> HandleAsync(ReadOnlyMemory<byte> json, PresenceSocket socket, SocketHost host)
+    {
+        Message message;
+        try
+        {
+            message = Message.Read(json.Span, host.Presence.KnownKeys);
+        }
+        catch (JsonException)
+        {
+            return SocketMessageOutcome.NotJson;
+        }
+        catch (ProblemException problem)
+        {
+            host.Hub.Tell(socket, Error(problem.Title, problem.Message));
+            return SocketMessageOutcome.Handled;
+        }
+
+        try
+        {
+            return await HandleAsync(message, socket, host);
+        }
+        catch (StoreUnavailableException away)
+        {
+            host.Hub.Tell(socket, Error("Store away", away.Message));
+        }
+        catch (NotSupportedException missing)
+        {
+            host.Hub.Tell(socket, Error("Not in this deployment", missing.Message));
+        }
+
+        return SocketMessageOutcome.Handled;
+    }
+
+    private static async ValueTask<SocketMessageOutcome> HandleAsync(Message message, PresenceSocket socket, SocketHost host)
+    {
+        switch (message.Type)
+        {
+            case "watch" or "unwatch":
+                await WatchAsync(message, socket, host);
+                return SocketMessageOutcome.Handled;
+            case "active":
+                await socket.EvidenceAsync(byPerson: true);
+                await host.HeartbeatAsync(socket.User, active: true);
+                return SocketMessageOutcome.Handled;
+            case "status":
+                if (message.Status is not { } status || !ManualStatus.TryParse(Encoding.UTF8.GetBytes(status), out var kind))
+                {
+                    host.Hub.Tell(socket, Error("Malformed message", "\"status\" is one of \"auto\", \"online\", \"away\", \"busy\", \"offline\"."));
+                    return SocketMessageOutcome.Handled;
+                }
+
+                await socket.EvidenceAsync(byPerson: true);
+                await host.Presence.SetManualStatusAsync(socket.User, kind);
+                return SocketMessageOutcome.Handled;
+            case "leave":
+                return SocketMessageOutcome.Leave;
+            default:
+                message.Users?.Dispose();
+                host.Hub.Tell(socket, Error("Malformed message", "\"type\" is one of \"watch\", \"unwatch\", \"active\", \"status\", \"leave\"."));
+                return SocketMessageOutcome.Handled;
+        }
+    }
+
+    private static async ValueTask WatchAsync(Message message, PresenceSocket socket, SocketHost host)
+    {
+        if (message.Users is not { } users)
+        {
+            host.Hub.Tell(socket, Error("Malformed message", "\"users\" is missing: send {\"type\":\"watch\",\"users\":[1,2,\"bob\"]}."));
+            return;
+        }
+
+        if (host.Presence.Definitions.Find(message.Definition) is not { } definition)
+        {
+            users.Dispose();
+            var known = string.Join(", ", host.Presence.Definitions.All.Select(static d => d.Name));
+            host.Hub.Tell(socket, Error("No such definition", $"\"definition\" is one of: {known}."));
+            return;
+        }
+
+        await socket.EvidenceAsync(byPerson: true);
+        // registers nobody: a key that has no number waits by its name
+        await host.Presence.FindAsync(users);
+        if (message.Type == "watch")
+            host.Hub.Watch(socket, users, definition);
+        else
+            host.Hub.Unwatch(socket, users, definition);
+    }
+
+    private readonly record struct Message(string? Type, UserBatch? Users, string? Definition, string? Status)
+    {
+        public static Message Read(ReadOnlySpan<byte> json, KeyCache known)
+        {
+            var reader = new Utf8JsonReader(json);
+            string? type = null, definition = null, status = null;
+            UserBatch? users = null;
+            try
+            {
+                reader.Read();
+                if (reader.TokenType != JsonTokenType.StartObject)
+                {
+                    reader.Skip();
+                    reader.Read();
+                    throw Problems.Malformed("A message is a JSON object with a \"type\".");
+                }
+
+                while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+                {
+                    if (reader.ValueTextEquals("type"u8))
+                        type = ReadText(ref reader, "type");
+                    else if (reader.ValueTextEquals("definition"u8))
+                        definition = ReadText(ref reader, "definition");
+                    else if (reader.ValueTextEquals("status"u8))
+                        status = ReadText(ref reader, "status");
+                    else if (reader.ValueTextEquals("users"u8))
+                        ReadUsers(ref reader, known, users ??= new UserBatch());
+                    else
+                        reader.Skip();
+                }
+
+                // throws where anything follows
+                reader.Read();
+                return new Message(type, users, definition, status);
+            }
+            catch
+            {
+                users?.Dispose();
+                throw;
+            }
+        }
+
+        private static string? ReadText(ref Utf8JsonReader reader, string name)
+        {
+            reader.Read();
+            if (reader.TokenType is not (JsonTokenType.String or JsonTokenType.Null))
+                throw Problems.Malformed($"\"{name}\" is text.");
+            return reader.GetString();
+        }
+
+        private static void ReadUsers(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
+        {
+            reader.Read();
+            if (reader.TokenType != JsonTokenType.StartArray)
+                throw Problems.Malformed("\"users\" is a list of numbers and keys.");
+            while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+                UsersBody.ReadUser(ref reader, known, users);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+using System.Text;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>Changes as they happen: <c>GET /ws</c> and <c>GET /watch</c>.</summary>
+internal sealed class WatchEndpoints(PresenceHost host, ProblemAnswers problems)
+{
+    public void Map(IEndpointRouteBuilder routes)
+    {
+        routes.MapCalls(
+            new Call(HttpMethods.Get, Routes.Watch, "watch", "Changes of these users, as server-sent events", problems.Guard(WatchAsync))
+            {
+                Query =
+                [
+                    new(Routes.WatchedQuery, "The users to watch, comma-separated, each percent-encoded; 10,000 at most.", Required: true),
+                    new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given."),
+                ],
+                Answers = [new(Routes.EventStream)],
+                Problems = [400, 413, 503],
+            },
+            new Call(HttpMethods.Get, Routes.Socket, "socket", "A WebSocket: presence by being connected, and changes of those watched", problems.Guard(SocketAsync))
+            {
+                Query = [new("user_id", "Who connects, in open mode.")],
+                Answers = [new(Status: StatusCodes.Status101SwitchingProtocols)],
+                Problems = [400, 401, 403, 404, 426, 503, 507],
+            });
+        // a WebSocket over HTTP/2 (RFC 8441) is a CONNECT
+        routes.MapMethods(Routes.Socket, [HttpMethods.Connect], problems.Guard(SocketAsync)).WithDisplayName("socket over HTTP/2");
+    }
+
+    private Task SocketAsync(HttpContext context) => SocketEndpoint.HandleAsync(context, host.Sockets);
+
+    private async Task WatchAsync(HttpContext context)
+    {
+        var definition = Asked.Definition(context, host.Presence.Definitions);
+        var ids = Asked.Ids(context, Routes.WatchedQuery, WatchHub.MaxWatches);
+        var users = new UserBatch(ids.Count);
+        try
+        {
+            foreach (var id in ids)
+            {
+                if (!UserId.TryParse(id, out var user))
+                    throw Problems.Malformed($"\"{Problems.Shorten(id)}\" in {Routes.WatchedQuery} is not a user: {Problems.AUser}.");
+                if (user.Key is null)
+                    users.Add(user.Number);
+                else
+                    users.TryAdd(Encoding.UTF8.GetBytes(id), host.Presence.KnownKeys);
+            }
+
+            await host.Presence.FindAsync(users);
+        }
+        catch
+        {
+            users.Dispose();
+            throw;
+        }
+
+        await EventStream.RunAsync(context, users, definition, host.Presence.Watchers);
+    }
+}
