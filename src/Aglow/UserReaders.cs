@@ -1,0 +1,137 @@
+using System.Collections.Concurrent;
+using System.Text;
+using Microsoft.Data.Sqlite;
+
+namespace Aglow;
+
+/// <summary>
+/// A small pool of read connections to the directory's files. A caller takes one, reads on its own thread, and gives it back; where
+/// all are taken it waits without holding a thread.
+/// </summary>
+internal sealed class UserReaders(SqliteFile users, NameIndex names, SipHash seal, TimeProvider time) : IAsyncDisposable
+{
+    // reads are short and bound by the processor; a few more than there are processors, for those that wait for the disk
+    private static readonly int Readers = Environment.ProcessorCount + 2;
+
+    private readonly SemaphoreSlim _free = new(Readers, Readers);
+    private readonly ConcurrentBag<UserReader> _idle = [];
+
+    public async ValueTask<T> RunAsync<T>(Func<UserReader, T> read)
+    {
+        await _free.WaitAsync();
+        try
+        {
+            if (!_idle.TryTake(out var reader))
+                reader = new UserReader(users, names, seal, time);
+            try
+            {
+                return read(reader);
+            }
+            finally
+            {
+                _idle.Add(reader);
+            }
+        }
+        catch (SqliteException e)
+        {
+            throw new StoreUnavailableException($"{users.Path} cannot be read: {e.Message}.", e);
+        }
+        finally
+        {
+            _free.Release();
+        }
+    }
+
+    /// <summary>After those who read now.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        for (var i = 0; i < Readers; i++)
+            await _free.WaitAsync();
+        while (_idle.TryTake(out var reader))
+            reader.Dispose();
+        _free.Dispose();
+    }
+}
+
+/// <summary>One read connection to each of the directory's files, with its statements. One caller at a time.</summary>
+internal sealed class UserReader : IDisposable
+{
+    private readonly SqliteConnection _usersConnection;
+    private readonly SqliteConnection _namesConnection;
+    private readonly NameIndex _names;
+    private readonly NameLookup _lookup;
+    private readonly SqliteStatement _name;
+    private readonly SqliteStatement _deleted;
+    private readonly SqliteStatement _following;
+    private readonly SqliteStatement _statuses;
+
+    public UserReader(SqliteFile users, NameIndex names, SipHash seal, TimeProvider time)
+    {
+        _names = names;
+        _usersConnection = users.ConnectToRead(cacheKibibytes: 16 * 1024);
+        _namesConnection = names.Connect(cacheKibibytes: 16 * 1024);
+        _lookup = new NameLookup(_usersConnection, _namesConnection, names.Tail);
+        Search = new UserSearch(_usersConnection, _namesConnection, names.Tail, seal, time);
+        _name = new SqliteStatement(_usersConnection, "SELECT name FROM user WHERE number = ?1");
+        _deleted = new SqliteStatement(_usersConnection, "SELECT number FROM deleted ORDER BY number");
+        _following = new SqliteStatement(_usersConnection, "SELECT followed FROM subscription WHERE follower = ?1 ORDER BY followed");
+        _statuses = new SqliteStatement(_usersConnection, "SELECT number, kind, shown_last_seen FROM manual_status");
+    }
+
+    public UserSearch Search { get; }
+
+    public int FindNumbers(IReadOnlyList<string> keys, Span<uint> numbers)
+    {
+        Span<byte> utf8 = stackalloc byte[UserId.MaxKeyBytes];
+        for (var i = 0; i < keys.Count; i++)
+        {
+            if (!Encoding.UTF8.TryGetBytes(keys[i], utf8, out var length))
+            {
+                numbers[i] = 0;
+                continue;
+            }
+
+            numbers[i] = _lookup.Find(utf8[..length], _names.Hash(utf8[..length]));
+        }
+
+        return keys.Count;
+    }
+
+    public int FindNames(ReadOnlySpan<uint> numbers, Span<string?> names)
+    {
+        for (var i = 0; i < numbers.Length; i++)
+        {
+            _name.Bind(1, numbers[i]);
+            names[i] = _name.Step() ? _name.Text(0) : null;
+            _name.Reset();
+        }
+
+        return numbers.Length;
+    }
+
+    public IReadOnlyList<uint> DeletedNumbers() => Numbers(_deleted);
+
+    public uint[] Subscriptions(uint follower) => [.. Numbers(_following.Bind(1, follower))];
+
+    public IReadOnlyList<KeyValuePair<uint, ManualStatus>> ManualStatuses()
+    {
+        var statuses = new List<KeyValuePair<uint, ManualStatus>>();
+        while (_statuses.Step())
+            statuses.Add(new((uint)_statuses.Int64(0), new ManualStatus((ManualStatusKind)_statuses.Int64(1), (uint)_statuses.Int64(2))));
+        return statuses;
+    }
+
+    public void Dispose()
+    {
+        foreach (var part in new IDisposable[] { Search, _lookup, _name, _deleted, _following, _statuses, _usersConnection, _namesConnection })
+            part.Dispose();
+    }
+
+    private static List<uint> Numbers(SqliteStatement statement)
+    {
+        var numbers = new List<uint>();
+        while (statement.Step())
+            numbers.Add((uint)statement.Int64(0));
+        return numbers;
+    }
+}
