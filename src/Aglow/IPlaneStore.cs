@@ -35,8 +35,9 @@ public interface IPlaneStore : IAsyncDisposable
     ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane);
 
     /// <summary>
-    /// The words of one page: 65,280 of them, or none where the page does not exist. Either a view of live memory (words change
-    /// while it is read; each is whole) or <paramref name="scratch"/>, filled.
+    /// The words of one page from slot 0 on, in whole groups of 64: 65,280 of them, or fewer where all beyond were never written, or none where
+    /// the page does not exist. Either a view of live memory (words change while it is read; each is whole) or part of <paramref name="scratch"/>,
+    /// which has room for a page.
     /// </summary>
     ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch);
 

@@ -26,6 +26,8 @@ internal sealed unsafe partial class NativePages : IDisposable
 
     private readonly nint[] _table = GC.AllocateArray<nint>(PageLayout.Pages, pinned: true);
     private readonly PageMemory?[] _views = new PageMemory?[PageLayout.Pages];
+    // words of a page from its start to the last that was ever written, rounded up to 64; by the page's place in the mapping
+    private readonly int[] _used = new int[PageLayout.Pages];
     private readonly int[] _registeredByRegion = new int[PageLayout.Pages / PagesPerRegion];
     private readonly Lock _gate = new();
     private readonly PageBudget _budget;
@@ -66,19 +68,45 @@ internal sealed unsafe partial class NativePages : IDisposable
     /// <summary>A view of a page as memory; empty where it was never written.</summary>
     public ReadOnlyMemory<uint> View(int page) => Volatile.Read(ref _views[page])?.Memory ?? ReadOnlyMemory<uint>.Empty;
 
+    /// <summary>
+    /// The view as far as it was ever written, in whole groups of 64 words. Numbers are given in order, so at 10 million users the pages are filled to
+    /// 60 %, and a sweep that reads no further takes 60 % of the time.
+    /// </summary>
+    public ReadOnlyMemory<uint> UsedView(int page) =>
+        Volatile.Read(ref _views[page]) is { } view ? view.Memory[..Volatile.Read(ref _used[Place(view.Words)])] : ReadOnlyMemory<uint>.Empty;
+
     /// <summary>Counts a word's first write, and asks for huge pages once its region is well filled. Called once a user in a lifetime.</summary>
     public void CountRegistered(uint* word)
     {
         Interlocked.Increment(ref _registered);
+        RaiseUsed(word);
         var region = (int)(((nint)word - _first) / RegionBytes);
         if (Interlocked.Increment(ref _registeredByRegion[region]) == PagesPerRegion * PageLayout.Slots / 2)
             Linux.MakeHuge(_first + ((nint)region * RegionBytes), RegionBytes);
+    }
+
+    /// <summary>Notes that a word was written, for <see cref="UsedView"/>.</summary>
+    public void RaiseUsed(uint* word)
+    {
+        var place = Place(word);
+        var upTo = ((int)(word - PageAt(place)) | 63) + 1;
+        ref var used = ref _used[place];
+        for (var seen = Volatile.Read(ref used); seen < upTo;)
+        {
+            var found = Interlocked.CompareExchange(ref used, upTo, seen);
+            if (found == seen)
+                return;
+            seen = found;
+        }
     }
 
     /// <summary>Counts a page's words after they were loaded as a whole.</summary>
     public void CountLoaded(int page, int registered)
     {
         Interlocked.Add(ref _registered, registered);
+        var last = View(page).Span.LastIndexOfAnyExcept(Pulse.Never);
+        if (last >= 0)
+            RaiseUsed(Find(page) + last);
         var region = (int)(((nint)Find(page) - _first) / RegionBytes);
         var after = Interlocked.Add(ref _registeredByRegion[region], registered);
         const int half = PagesPerRegion * PageLayout.Slots / 2;
@@ -97,6 +125,10 @@ internal sealed unsafe partial class NativePages : IDisposable
         }
     }
 
+    private int Place(uint* word) => (int)(((nint)word - _first) / PageStride);
+
+    private uint* PageAt(int place) => (uint*)(_first + ((nint)place * PageStride));
+
     private uint* Make(int page)
     {
         lock (_gate)
@@ -106,7 +138,7 @@ internal sealed unsafe partial class NativePages : IDisposable
                 return Find(page);
             if (!_budget.TryTake())
                 return null;
-            var address = _first + ((nint)_made++ * PageStride);
+            var address = (nint)PageAt(_made++);
             _views[page] = new PageMemory((uint*)address);
             var at = ~Array.BinarySearch(_pages, page);
             var pages = new int[_pages.Length + 1];
@@ -121,6 +153,8 @@ internal sealed unsafe partial class NativePages : IDisposable
 
     private sealed class PageMemory(uint* words) : MemoryManager<uint>
     {
+        public uint* Words => words;
+
         public override Memory<uint> Memory => CreateMemory(PageLayout.Slots);
 
         public override Span<uint> GetSpan() => new(words, PageLayout.Slots);

@@ -28,11 +28,15 @@ public sealed class Sweep
     /// <summary>The part of a core that sweeping may cost.</summary>
     public const double CoreShare = 0.02;
 
+    // one pass may cost a tenth more than the one it was foretold by
+    private const double AimedShare = 0.9 * CoreShare;
+
     private readonly IPlaneStore _store;
     private readonly Clock _clock;
     private readonly Beliefs _beliefs;
     private readonly uint[] _pulseScratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
     private readonly uint[] _activityScratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
+    private static readonly ulong[] Nobody = new ulong[PageLayout.Groups];
     private readonly uint[] _came = new uint[PageLayout.Slots];
     private readonly uint[] _went = new uint[PageLayout.Slots];
 
@@ -81,9 +85,11 @@ public sealed class Sweep
         var due = Math.Min(1, (elapsed + BeatInterval) / _interval);
         var until = (int)Math.Ceiling(due * _pages.Count);
         var beganAt = time.GetTimestamp();
-        while (_next < until)
-            await SweepPageAsync(_pages[_next++], _clock.Moment);
+        // counted when it is done: a page that the store did not give is read again in the next beat
+        for (; _next < until; _next++)
+            await SweepPageAsync(_pages[_next], _clock.Moment);
         _passCost += time.GetElapsedTime(beganAt);
+        Stretch(_passCost);
         if (_next < _pages.Count || elapsed + (BeatInterval / 2) < _interval)
             return false;
         await CompletePassAsync();
@@ -100,7 +106,8 @@ public sealed class Sweep
     private async ValueTask CompletePassAsync()
     {
         LastPassCost = _passCost;
-        _interval = TimeSpan.FromTicks(Math.Max(ShortestInterval.Ticks, (long)(_passCost.Ticks / CoreShare)));
+        _interval = ShortestInterval;
+        Stretch(_passCost);
         Volatile.Write(ref _completedAsOf, _passStartedSecond);
         Passes++;
         _pages = await _store.PagesAsync(Plane.Pulse);
@@ -108,6 +115,13 @@ public sealed class Sweep
         _passCost = TimeSpan.Zero;
         _passStartedAt = _clock.Time.GetTimestamp();
         _passStartedSecond = _clock.Now;
+    }
+
+    // Also in the middle of a pass, which may turn out dearer than the one before: the first over a large table, or one that corrects many.
+    private void Stretch(TimeSpan cost)
+    {
+        if (cost / _interval > AimedShare)
+            _interval = cost / AimedShare;
     }
 
     private async ValueTask SweepPageAsync(int page, Moment at)
@@ -128,15 +142,16 @@ public sealed class Sweep
     private void SweepPage(Belief belief, int page, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity, Moment at)
     {
         var rule = new Threshold(belief.Definition, at);
-        var believed = belief.Groups(page);
+        var believed = belief.Groups(page) is { IsEmpty: false } groups ? groups : Nobody;
         int came = 0, went = 0;
         ref var pulses = ref MemoryMarshal.GetReference(pulse);
-        for (var group = 0; group < PageLayout.Groups; group++)
+        ref var activities = ref MemoryMarshal.GetReference(activity);
+        for (var group = 0; group < believed.Length; group++)
         {
-            var truth = rule.PulseBits(ref Unsafe.Add(ref pulses, group * 64));
+            var truth = group * 64 < pulse.Length ? rule.PulseBits(ref Unsafe.Add(ref pulses, group * 64)) : 0;
             if (rule.NeedsActivity && truth != 0)
-                truth = activity.IsEmpty ? 0 : truth & rule.ActivityBits(ref Unsafe.Add(ref MemoryMarshal.GetReference(activity), group * 64));
-            var differ = truth ^ (believed.IsEmpty ? 0 : believed[group]);
+                truth = group * 64 < activity.Length ? truth & rule.ActivityBits(ref Unsafe.Add(ref activities, group * 64)) : 0;
+            var differ = truth ^ believed[group];
             if (differ != 0)
                 Correct(belief, page, group, differ, pulse, activity, at, ref came, ref went);
         }
@@ -160,25 +175,32 @@ public sealed class Sweep
         }
     }
 
-    // Rare: each differing user is decided by reading the word again, after the belief was read.
+    // Rare: each differing user is decided by reading the word again, after the belief was read; and once more after the belief was changed, since
+    // a heartbeat in between wrote its word first and then found its hint believed already.
     private void Correct(
         Belief belief, int page, int group, ulong differ, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity, Moment at, ref int came, ref int went)
     {
         for (; differ != 0; differ &= differ - 1)
         {
-            var bit = BitOperations.TrailingZeroCount(differ);
-            var slot = (group * 64) + bit;
-            var word = Volatile.Read(in pulse[slot]);
-            var active = activity.IsEmpty ? Pulse.Never : Volatile.Read(in activity[slot]);
-            var online = belief.Definition.IsMet(word, active, at);
-            if (belief.Set(page, group, 1UL << bit, online) == 0)
+            var slot = (group * 64) + BitOperations.TrailingZeroCount(differ);
+            var bit = differ & (0 - differ);
+            var online = IsMet(belief.Definition, pulse, activity, slot, at);
+            if (belief.Set(page, group, bit, online) == 0)
                 continue;
-            if (online)
+            if (IsMet(belief.Definition, pulse, activity, slot, at) != online)
+                belief.Set(page, group, bit, !online);
+            else if (online)
                 _came[came++] = PageLayout.User(page, slot);
             else
                 _went[went++] = PageLayout.User(page, slot);
         }
     }
+
+    private static bool IsMet(Definition definition, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity, int slot, Moment at) =>
+        definition.IsMet(
+            slot < pulse.Length ? Volatile.Read(in pulse[slot]) : Pulse.Never,
+            slot < activity.Length ? Volatile.Read(in activity[slot]) : Pulse.Never,
+            at);
 
     /// <summary>
     /// <see cref="Definition.IsMet"/> for 64 words at a time. A goodbye's bit makes a word negative as a signed number, so that where it
