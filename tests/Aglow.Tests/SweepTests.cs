@@ -1,0 +1,303 @@
+using FsCheck;
+using FsCheck.Fluent;
+
+namespace Aglow.Tests;
+
+public class SweepTests
+{
+    private static readonly uint[] Extremes =
+    [
+        Pulse.Never, 1, 2, Pulse.SecondMask, Pulse.SecondMask - 1, Pulse.Gone, Pulse.Gone | 1, uint.MaxValue, uint.MaxValue - 1, 1000, 970, 969, 971, 1000 | Pulse.LeftBit,
+    ];
+
+    [Fact]
+    public void Sixty_four_words_at_once_are_decided_as_one_is()
+    {
+        var word = Gen.OneOf<uint>(
+            Gen.Elements(Extremes),
+            Gen.Choose(900, 1100).Select(n => (uint)n),
+            Gen.Choose(900, 1100).Select(n => (uint)n | Pulse.LeftBit),
+            PageLayoutTests.AnyNumber);
+        var definition =
+            from pulse in Gen.Elements(1, 30, 86_400, 31_536_000)
+            from activity in Gen.Elements<int?>(null, 1, 300, 31_536_000)
+            from left in Gen.Elements(true, false)
+            select new Definition("x", (uint)pulse, (uint?)activity, left);
+        var moment = from now in Gen.OneOf(Gen.Choose(1, 1200), Gen.Elements(int.MaxValue - 1)) from held in Gen.Choose(0, 60) select new Moment((uint)now, (uint)Math.Max(1, now - held));
+        var sample = from d in definition from at in moment from words in Gen.ArrayOf(word, 128) select (Definition: d, At: at, Words: words);
+        Check.One(Config.QuickThrowOnFailure.WithMaxTest(2000), Prop.ForAll(Arb.From(sample), s =>
+        {
+            var rule = new Sweep.Threshold(s.Definition, s.At);
+            var bits = rule.PulseBits(ref s.Words[0]);
+            if (rule.NeedsActivity)
+                bits &= rule.ActivityBits(ref s.Words[64]);
+            for (var i = 0; i < 64; i++)
+                ((bits >> i & 1) != 0).ShouldBe(s.Definition.IsMet(s.Words[i], s.Words[64 + i], s.At), $"{s.Definition} at {s.At}: {s.Words[i]:x}, {s.Words[64 + i]:x}");
+        }));
+    }
+
+    [Fact]
+    public async Task Each_lapse_is_found_once()
+    {
+        await using var rig = new Rig();
+        uint[] users = [1, 2, 300, 70_000_000, uint.MaxValue];
+        foreach (var user in users)
+            rig.Heartbeat(user);
+        await rig.Sweep.PassAsync();
+        rig.Told.ShouldBe(users.Select(user => (user, TransitionKind.Arrived)), ignoreOrder: true);
+
+        rig.Told.Clear();
+        rig.Advance(30);
+        await rig.Sweep.PassAsync();
+        rig.Told.ShouldBeEmpty();
+        rig.Advance(1);
+        await rig.Sweep.PassAsync();
+        await rig.Sweep.PassAsync();
+        rig.Told.ShouldBe(users.Select(user => (user, TransitionKind.Lapsed)), ignoreOrder: true);
+        rig.Sweep.Lapses.ShouldBe(users.Length);
+        rig.Beliefs.Default.Online.ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task A_hint_between_two_sweeps_is_told_at_once_and_not_again()
+    {
+        await using var rig = new Rig();
+        await rig.Sweep.PassAsync();
+        rig.Heartbeat(5);
+        rig.Bus.Publish(TransitionKind.Arrived, [5]);
+        rig.Bus.Publish(TransitionKind.Arrived, [5]);
+        rig.Told.ShouldBe([(5u, TransitionKind.Arrived)]);
+        await rig.Sweep.PassAsync();
+        rig.Told.Count.ShouldBe(1);
+        rig.Beliefs.Default.Contains(5).ShouldBeTrue();
+    }
+
+    [Fact]
+    public async Task A_hint_that_lied_is_repaired()
+    {
+        await using var rig = new Rig();
+        rig.Heartbeat(5);
+        // on a page that was never written, on one that was, and beyond what was ever written of it
+        uint[] nobodies = [6, 5 + 256, 5 + (60_000 << 8)];
+        rig.Bus.Publish(TransitionKind.Arrived, nobodies);
+        rig.Bus.Publish(TransitionKind.Left, [5]);
+        rig.Told.Clear();
+        rig.Heartbeat(6 + 256);
+        await rig.Sweep.PassAsync();
+        rig.Beliefs.Default.Contains(5).ShouldBeTrue();
+        foreach (var nobody in nobodies)
+            rig.Beliefs.Default.Contains(nobody).ShouldBeFalse($"user {nobody}");
+        rig.Beliefs.Default.Online.ShouldBe(2);
+    }
+
+    [Fact]
+    public async Task A_goodbye_is_found_where_its_hint_was_lost()
+    {
+        await using var rig = new Rig();
+        rig.Heartbeat(5);
+        await rig.Sweep.PassAsync();
+        rig.Told.Clear();
+        rig.Store.Exchange(Plane.Pulse, 5, rig.Clock.Now | Pulse.LeftBit);
+        await rig.Sweep.PassAsync();
+        rig.Told.ShouldBe([(5u, TransitionKind.Lapsed)]);
+    }
+
+    [Fact]
+    public void Beliefs_agree_with_the_words_after_any_sequence()
+    {
+        var act = from kind in Gen.Choose(0, 4) from user in Gen.Elements(1u, 2u, 257u, 513u, 40_000_000u) from seconds in Gen.Choose(1, 20) select (kind, user, seconds);
+        Check.One(Config.QuickThrowOnFailure.WithMaxTest(100), Prop.ForAll(Arb.From(Gen.ListOf(act)), acts => RunAsync(acts).GetAwaiter().GetResult()));
+
+        static async Task RunAsync(IEnumerable<(int Kind, uint User, int Seconds)> acts)
+        {
+            await using var rig = new Rig();
+            var shown = new Dictionary<uint, bool>();
+            foreach (var (kind, user, seconds) in acts)
+            {
+                rig.Told.Clear();
+                switch (kind)
+                {
+                    case 0:
+                        rig.Heartbeat(user);
+                        break;
+                    case 1:
+                        rig.Heartbeat(user);
+                        rig.Bus.Publish(TransitionKind.Arrived, [user]);
+                        break;
+                    case 2:
+                        rig.Store.Exchange(Plane.Pulse, user, rig.Clock.Now | Pulse.LeftBit);
+                        break;
+                    case 3:
+                        rig.Advance(seconds);
+                        break;
+                    default:
+                        await rig.Sweep.PassAsync();
+                        break;
+                }
+
+                // what is told is a change of what was told before: nobody comes twice or goes twice
+                foreach (var (who, why) in rig.Told)
+                {
+                    var online = why == TransitionKind.Arrived;
+                    shown.GetValueOrDefault(who).ShouldBe(!online);
+                    shown[who] = online;
+                }
+            }
+
+            rig.Told.Clear();
+            await rig.Sweep.PassAsync();
+            foreach (var (who, why) in rig.Told)
+                shown[who] = why == TransitionKind.Arrived;
+            foreach (var user in (uint[])[1, 2, 257, 513, 40_000_000])
+            {
+                var online = rig.Definitions.Default.IsMet(rig.Store.Read(Plane.Pulse, user), Pulse.Never, rig.Clock.Moment);
+                rig.Beliefs.Default.Contains(user).ShouldBe(online);
+                shown.GetValueOrDefault(user).ShouldBe(online);
+            }
+
+            rig.Beliefs.Default.Online.ShouldBe(shown.Count(s => s.Value));
+        }
+    }
+
+    [Fact]
+    public async Task Ten_beats_read_every_page_once()
+    {
+        await using var rig = new Rig();
+        for (var user = 0u; user < 100; user++)
+            rig.Heartbeat(user);
+        // the first pass finds out which pages there are
+        await BeatsAsync(rig, 10);
+        var came = rig.Told.Count;
+        for (var beat = 0; beat < 10; beat++)
+        {
+            await BeatsAsync(rig, 1);
+            // a tenth of them each, never all in one go
+            (rig.Told.Count - came).ShouldBeInRange(0, 20);
+            came = rig.Told.Count;
+        }
+
+        rig.Told.Select(told => told.User).Order().ShouldBe(Enumerable.Range(0, 100).Select(user => (uint)user));
+        rig.Sweep.Interval.ShouldBe(Sweep.ShortestInterval);
+    }
+
+    [Fact]
+    public async Task Another_definition_has_its_own_belief()
+    {
+        await using var rig = new Rig();
+        var active = rig.Definitions.Find("active")!;
+        rig.Heartbeat(1);
+        rig.Heartbeat(2);
+        rig.Store.Exchange(Plane.Activity, 2, rig.Clock.Now);
+        var belief = rig.Beliefs.Use(active, out var made);
+        made.ShouldBeTrue();
+        await rig.Sweep.PassAsync();
+        (belief.Contains(1), belief.Contains(2)).ShouldBe((false, true));
+        rig.Beliefs.Default.Online.ShouldBe(2);
+    }
+
+    [Fact]
+    public async Task While_a_stall_is_held_nobody_lapses()
+    {
+        await using var rig = new Rig();
+        rig.Heartbeat(1);
+        await rig.Sweep.PassAsync();
+        // a pause of this process: nobody beat the clock meanwhile
+        rig.Time.Advance(TimeSpan.FromSeconds(60));
+        rig.Clock.Beat().ShouldBeGreaterThan(Clock.StallAfter);
+        await rig.Sweep.PassAsync();
+        rig.Beliefs.Default.Contains(1).ShouldBeTrue();
+        rig.Advance(21);
+        await rig.Sweep.PassAsync();
+        rig.Beliefs.Default.Contains(1).ShouldBeFalse();
+    }
+
+    [Fact]
+    public async Task Heartbeats_under_a_sweep_are_never_shown_as_absence()
+    {
+        // users whose lease has just run out come back while sweeps go over them: whatever the interleaving, the last word is online and so is the belief
+        await using var rig = new Rig();
+        var users = Enumerable.Range(0, 2000).Select(user => (uint)user).ToArray();
+        for (var round = 0; round < 20; round++)
+        {
+            rig.Advance(31);
+            var sweeping = Task.Run(async () => await rig.Sweep.PassAsync());
+            foreach (var user in users)
+            {
+                var old = rig.Store.Exchange(Plane.Pulse, user, rig.Clock.Now);
+                if (!rig.Definitions.Default.IsMet(old, Pulse.Never, rig.Clock.Moment))
+                    rig.Bus.Publish(TransitionKind.Arrived, [user]);
+            }
+
+            await sweeping;
+            rig.Beliefs.Default.Online.ShouldBe(users.Length, $"round {round}");
+        }
+    }
+
+    private static async Task BeatsAsync(Rig rig, int beats)
+    {
+        for (var i = 0; i < beats; i++)
+        {
+            rig.Time.Advance(Sweep.BeatInterval);
+            await rig.Sweep.BeatAsync();
+        }
+    }
+
+    private sealed class Rig : IAsyncDisposable
+    {
+        private readonly Lock _gate = new();
+
+        public Rig()
+        {
+            var options = new AglowOptions();
+            options.Definitions["active"] = new DefinitionOptions { ActivitySeconds = 300 };
+            Definitions = new Definitions(options);
+            Clock = new Clock(Time, new StallGuard(20));
+            Beliefs = new Beliefs(Definitions, Bus);
+            Sweep = new Sweep(Store, Clock, Beliefs);
+            Beliefs.Changed += (definition, why, users) =>
+            {
+                if (definition != Definitions.Default)
+                    return;
+                lock (_gate)
+                {
+                    foreach (var user in users)
+                        Told.Add((user, why));
+                }
+            };
+        }
+
+        public ManualTimeProvider Time { get; } = new();
+
+        public MemoryPlaneStore Store { get; } = new(new PageBudget(1024));
+
+        public LocalTransitionBus Bus { get; } = new();
+
+        public Definitions Definitions { get; }
+
+        public Clock Clock { get; }
+
+        public Beliefs Beliefs { get; }
+
+        public Sweep Sweep { get; }
+
+        public List<(uint User, TransitionKind Why)> Told { get; } = [];
+
+        /// <summary>Time passes, and this process is awake all the while.</summary>
+        public void Advance(int seconds)
+        {
+            for (var second = 0; second < seconds; second++)
+            {
+                Time.Advance(TimeSpan.FromSeconds(1));
+                Clock.Beat();
+            }
+        }
+
+        public void Heartbeat(uint user) => Store.Exchange(Plane.Pulse, user, Clock.Now);
+
+        public ValueTask DisposeAsync()
+        {
+            Beliefs.Dispose();
+            return Store.DisposeAsync();
+        }
+    }
+}
