@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 
 namespace Aglow.Benchmarks;
@@ -16,16 +15,10 @@ internal static class EngineMemory
     {
         var title = EngineBenchmark.Title(users);
         run.Progress($"{title}: filling a process of its own");
-        var start = new ProcessStartInfo(Environment.ProcessPath!, [Verb, $"{users}", run.Settings.Number("active").ToString(), activity ? "both" : "pulse"])
-        {
-            RedirectStandardOutput = true,
-            UseShellExecute = false,
-        };
-        using var process = Process.Start(start)!;
-        var answer = await process.StandardOutput.ReadToEndAsync();
-        await process.WaitForExitAsync();
-        if (process.ExitCode != 0 || !long.TryParse(answer, CultureInfo.InvariantCulture, out var resident))
-            throw new BenchmarkException($"the process for {title} ended with {process.ExitCode}: it wants {users * (activity ? 9 : 5) >> 30} GiB of memory.");
+        using var child = Child.Self(cores: 0, Verb, $"{users}", $"{run.Settings.Number("active")}", activity ? "both" : "pulse");
+        var answer = await child.Process.StandardOutput.ReadToEndAsync();
+        if (!long.TryParse(answer, CultureInfo.InvariantCulture, out var resident))
+            throw new BenchmarkException($"the process for {title} ended early: it wants {users * (activity ? 9 : 5) >> 30} GiB of memory.");
         var what = activity ? "pulse, activity and belief" : "pulse and belief";
         // the runtime itself is a fixed cost that only a full table makes small
         var goal = users < 1_000_000_000 ? null : Goal.Most(activity ? 8.5 : 4.3);

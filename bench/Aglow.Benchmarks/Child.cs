@@ -1,0 +1,50 @@
+using System.Diagnostics;
+
+namespace Aglow.Benchmarks;
+
+/// <summary>Processes that a benchmark starts: this program under a hidden verb, or a peer. Killed when disposed.</summary>
+internal sealed class Child : IDisposable
+{
+    private Child(Process process) => Process = process;
+
+    /// <summary>The process; its output can be read, its errors go to the terminal.</summary>
+    public Process Process { get; }
+
+    /// <summary>Starts this program again under a hidden verb (see Program.cs), on these cores (a mask; 0: any).</summary>
+    public static Child Self(int cores, params IEnumerable<string> arguments)
+    {
+        // "dotnet Aglow.Benchmarks.dll" or the program by itself
+        var program = Environment.ProcessPath!;
+        return Path.GetFileNameWithoutExtension(program) == "dotnet"
+            ? Start(program, cores, [Path.Combine(AppContext.BaseDirectory, "Aglow.Benchmarks.dll"), .. arguments])
+            : Start(program, cores, arguments);
+    }
+
+    /// <summary>Starts a program.</summary>
+    public static Child Start(string program, int cores, params IEnumerable<string> arguments)
+    {
+        // pinned before it starts, so that its runtime counts the cores it has
+        var (name, all) = cores == 0 ? (program, arguments) : ("taskset", [$"{cores:x}", program, .. arguments]);
+        var start = new ProcessStartInfo(name, all) { RedirectStandardOutput = true, UseShellExecute = false };
+        try
+        {
+            return new Child(Process.Start(start)!);
+        }
+        catch (System.ComponentModel.Win32Exception)
+        {
+            throw new BenchmarkException($"{name} is not installed: apt install {(name == "redis-server" ? "redis-server" : "util-linux")}.");
+        }
+    }
+
+    /// <summary>Reads a line of its output.</summary>
+    public async Task<string> ReadLineAsync() =>
+        await Process.StandardOutput.ReadLineAsync() ?? throw new BenchmarkException($"{Process.StartInfo.FileName} ended before it was ready.");
+
+    public void Dispose()
+    {
+        if (!Process.HasExited)
+            Process.Kill(entireProcessTree: true);
+        Process.WaitForExit();
+        Process.Dispose();
+    }
+}
