@@ -45,11 +45,14 @@ internal sealed class SweepLoop : IAsyncDisposable
         }
     }
 
-    /// <summary>Ends the loop.</summary>
+    /// <summary>Ends the loop, and sweeps a last time: who lapsed since the last beat is kept with their exact last seen, too.</summary>
     public async Task StopAsync()
     {
+        if (_stop.IsCancellationRequested)
+            return;
         await _stop.CancelAsync();
         await _loop;
+        await PassAsync();
     }
 
     /// <inheritdoc/>
