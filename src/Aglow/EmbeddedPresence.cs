@@ -3,12 +3,12 @@ using Microsoft.Extensions.Logging;
 namespace Aglow;
 
 /// <summary>
-/// Presence on one machine: a data folder, its journal, the words in memory, and the <see cref="PresenceService"/> over them, opened and closed in order.
+/// Presence on one machine: a data folder, its journal, the words in memory, the directory of users, and the <see cref="PresenceService"/> over them, opened and closed in order.
 /// </summary>
 /// <remarks>
 /// <code>
-///   open:   folder (one server at a time) ─► journal ─► clock (never before the last run's end) ─► words ─► beliefs ─► sweep
-///   close:  sweep ─► journal (exact words of everyone online, fsync) ─► memory ─► folder
+///   open:   folder (one server at a time) ─► journal ─► clock (never before the last run's end) ─► words ─► users ─► beliefs ─► sweep
+///   close:  sweep ─► journal (exact words of everyone online, fsync) ─► memory ─► users ─► folder
 /// </code>
 /// A restart within the lease flips nobody offline: those who were online are believed so, and the time the node was away counts as a stall.
 /// </remarks>
@@ -16,12 +16,14 @@ public sealed class EmbeddedPresence : IAsyncDisposable
 {
     private readonly DataFolder _folder;
     private readonly MemoryPlaneStore _store;
+    private readonly SqliteUserDirectory _directory;
     private readonly AglowMetrics _metrics;
 
-    private EmbeddedPresence(DataFolder folder, MemoryPlaneStore store, AglowMetrics metrics, PresenceService presence)
+    private EmbeddedPresence(DataFolder folder, MemoryPlaneStore store, SqliteUserDirectory directory, AglowMetrics metrics, PresenceService presence)
     {
         _folder = folder;
         _store = store;
+        _directory = directory;
         _metrics = metrics;
         Presence = presence;
     }
@@ -40,6 +42,7 @@ public sealed class EmbeddedPresence : IAsyncDisposable
         var folder = DataFolder.Open(options.DataDirectory);
         var metrics = new AglowMetrics();
         MemoryPlaneStore? store = null;
+        SqliteUserDirectory? directory = null;
         try
         {
             var journal = Journal.Open(folder.PresencePath, log);
@@ -49,19 +52,22 @@ public sealed class EmbeddedPresence : IAsyncDisposable
             var recovery = journal.Load(store, clock, options.Lease);
             if (recovery.IsWithinLease)
                 guard.Stalled(recovery.LastAlive, recovery.At);
-            var presence = new PresenceService(store, null, new LocalTransitionBus(), clock, options, metrics, log);
+            directory = SqliteUserDirectory.Open(options.DataDirectory, time, log);
+            var presence = new PresenceService(store, directory, new LocalTransitionBus(), clock, options, metrics, log);
             recovery.Seed(presence.Beliefs.Default);
             journal.Start();
             await presence.StartAsync();
             metrics.Observe(presence);
             metrics.Observe(store, journal);
-            return new EmbeddedPresence(folder, store, metrics, presence);
+            return new EmbeddedPresence(folder, store, directory, metrics, presence);
         }
         catch
         {
             // closes the journal, too
             if (store is not null)
                 await store.DisposeAsync();
+            if (directory is not null)
+                await directory.DisposeAsync();
             metrics.Dispose();
             folder.Dispose();
             throw;
@@ -80,6 +86,7 @@ public sealed class EmbeddedPresence : IAsyncDisposable
         }
         finally
         {
+            await _directory.DisposeAsync();
             _metrics.Dispose();
             _folder.Dispose();
         }

@@ -1,0 +1,258 @@
+using FsCheck;
+using FsCheck.Fluent;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Aglow.Tests;
+
+/// <summary>
+/// Any sequence of heartbeats, late heartbeats, goodbyes, manual statuses, lapses, pauses, wall clocks being set and restarts: every status agrees with a
+/// naive model that keeps what happened as it was told.
+/// </summary>
+public class PresenceModelProperties
+{
+    private const uint Lease = 30;
+    private const uint Hold = 20;
+    private const int Users = 4;
+
+    private enum Act
+    {
+        Heartbeat,
+        Active,
+        Late,
+        Leave,
+        Manual,
+        Advance,
+        LongAdvance,
+        Pause,
+        SetWallClock,
+        Restart,
+    }
+
+    private sealed record Step(Act Act, int User, int Amount);
+
+    [Fact]
+    public void Status_agrees_with_a_naive_model() => Check.One(
+        Config.QuickThrowOnFailure.WithMaxTest(80),
+        Prop.ForAll(Steps(), steps => RunAsync(steps).GetAwaiter().GetResult()));
+
+    private static Arbitrary<Step[]> Steps()
+    {
+        var act = Gen.Frequency(
+            (8, Gen.Constant(Act.Heartbeat)),
+            (2, Gen.Constant(Act.Active)),
+            (3, Gen.Constant(Act.Late)),
+            (3, Gen.Constant(Act.Leave)),
+            (3, Gen.Constant(Act.Manual)),
+            (8, Gen.Constant(Act.Advance)),
+            (1, Gen.Constant(Act.LongAdvance)),
+            (1, Gen.Constant(Act.Pause)),
+            (1, Gen.Constant(Act.SetWallClock)),
+            (1, Gen.Constant(Act.Restart)));
+        var step = from a in act from user in Gen.Choose(0, Users - 1) from amount in Gen.Choose(0, 60) select new Step(a, user, amount);
+        return Arb.From(
+            from length in Gen.Choose(1, 60) from steps in Gen.ArrayOf(step, length) select steps,
+            static steps => Enumerable.Range(0, steps.Length).Select(i => (Step[])[.. steps[..i], .. steps[(i + 1)..]]));
+    }
+
+    private static async Task<bool> RunAsync(Step[] steps)
+    {
+        var model = new Model();
+        var world = await World.BeginAsync();
+        try
+        {
+            foreach (var step in steps)
+            {
+                world = await world.DoAsync(step, model);
+                for (var user = 0; user < Users; user++)
+                    await AgreeAsync(world, model, user, steps, step);
+            }
+        }
+        finally
+        {
+            await world.EndAsync();
+        }
+
+        return true;
+    }
+
+    private static async Task AgreeAsync(World world, Model model, int user, Step[] steps, Step last)
+    {
+        var now = world.Clock.Now;
+        foreach (var definition in world.Presence.Definitions.All)
+        {
+            var told = await world.Presence.StatusAsync((uint)user, definition);
+            var expected = model.Status(user, definition.Name, now);
+            told.ShouldBe(expected, $"user {user}, {definition.Name}, at {now}, after {last} of {string.Join("; ", (object[])steps)}");
+            var packed = new[] { (uint)user };
+            await world.Presence.Statuses.ReadPackedAsync(packed, definition, packed);
+            packed[0].ShouldBe(expected.LastSeen | (expected.IsOnline ? 1u << 31 : 0));
+        }
+    }
+
+    /// <summary>What was told of each user, kept apart; the answer is worked out from that, a question at a time.</summary>
+    private sealed class Model
+    {
+        private readonly Person[] _people = [.. Enumerable.Range(0, Users).Select(static _ => new Person())];
+        private (uint HeldAt, uint Until) _guard;
+
+        public Person this[int user] => _people[user];
+
+        public void Stalled(uint from, uint to)
+        {
+            var held = from <= _guard.Until ? Math.Min(from, _guard.HeldAt) : from;
+            _guard = (held, to + Hold);
+        }
+
+        // a guard is kept in memory only
+        public void Forget() => _guard = default;
+
+        public Presence Status(int user, string definition, uint now)
+        {
+            var person = _people[user];
+            if (person.HiddenAt is { } hiddenAt)
+            {
+                return definition == "reachable" && hiddenAt > 0 && hiddenAt + 86_400 >= Against(now)
+                    ? new Presence(PresenceStatus.Online, hiddenAt)
+                    : new Presence(PresenceStatus.Offline, hiddenAt);
+            }
+
+            var seen = person.SeenAt;
+            var online = definition switch
+            {
+                "chat" => IsOnline(user, now),
+                "active" => IsOnline(user, now) && person.ActiveAt > 0 && person.ActiveAt + 300 >= Against(now),
+                _ => seen > 0 && seen + 86_400 >= Against(now),
+            };
+            if (!online)
+                return new Presence(PresenceStatus.Offline, seen);
+            return new Presence(
+                person.Manual switch
+                {
+                    ManualStatusKind.Away => PresenceStatus.Away,
+                    ManualStatusKind.Busy => PresenceStatus.Busy,
+                    ManualStatusKind.Auto when person.ActiveAt > 0 && person.ActiveAt + 600 < Against(now) => PresenceStatus.Away,
+                    _ => PresenceStatus.Online,
+                },
+                seen);
+        }
+
+        public bool IsOnline(int user, uint now) =>
+            _people[user] is { SeenAt: > 0, HasLeft: false } person && person.SeenAt + Lease >= Against(now);
+
+        private uint Against(uint now) => now <= _guard.Until ? Math.Min(now, _guard.HeldAt) : now;
+    }
+
+    private sealed class Person
+    {
+        public uint SeenAt { get; set; }
+
+        public bool HasLeft { get; set; }
+
+        public uint ActiveAt { get; set; }
+
+        public ManualStatusKind Manual { get; set; }
+
+        public uint? HiddenAt { get; set; }
+    }
+
+    private sealed class World(JournalRig rig, SqliteUserDirectory directory, PresenceService presence)
+    {
+        public PresenceService Presence => presence;
+
+        public Clock Clock => rig.Clock;
+
+        public static Task<World> BeginAsync() => BeginAsync(JournalRig.Begin(started: true));
+
+        public async Task<World> DoAsync(Step step, Model model)
+        {
+            var user = (uint)step.User;
+            var person = model[step.User];
+            var now = Clock.Now;
+            switch (step.Act)
+            {
+                case Act.Heartbeat or Act.Active:
+                    (await presence.HeartbeatAsync(user, step.Act == Act.Active)).ShouldBe(Admission.Accepted);
+                    (person.SeenAt, person.HasLeft) = (now, false);
+                    if (step.Act == Act.Active)
+                        person.ActiveAt = now;
+                    break;
+                case Act.Late:
+                    // some of them are of the future: then they are of now
+                    var second = now + 5 - (uint)step.Amount;
+                    await presence.HeartbeatAtAsync(user, Pulse.EpochUnixSeconds + (long)second);
+                    if (second >= now)
+                        (person.SeenAt, person.HasLeft) = (now, false);
+                    else if (second > person.SeenAt)
+                        (person.SeenAt, person.HasLeft) = (second, false);
+                    break;
+                case Act.Leave:
+                    await presence.LeaveAsync(new[] { user });
+                    if (model.IsOnline(step.User, now))
+                        (person.SeenAt, person.HasLeft) = (now, true);
+                    break;
+                case Act.Manual:
+                    var kind = (ManualStatusKind)(step.Amount % 5);
+                    await presence.SetManualStatusAsync(user, kind);
+                    if (kind != ManualStatusKind.Hidden)
+                        person.HiddenAt = null;
+                    else
+                        person.HiddenAt ??= model.IsOnline(step.User, now) ? now : person.SeenAt;
+                    person.Manual = kind;
+                    break;
+                case Act.Advance:
+                    rig.Advance(step.Amount % 15);
+                    break;
+                case Act.LongAdvance:
+                    rig.Advance(step.Amount * 15);
+                    break;
+                case Act.Pause:
+                    rig.Time.Advance(TimeSpan.FromSeconds(step.Amount + 3));
+                    model.Stalled(now, Clock.Now);
+                    Clock.Beat();
+                    break;
+                case Act.SetWallClock:
+                    rig.Time.StepWallClock(TimeSpan.FromSeconds((step.Amount - 30) * 120));
+                    Clock.Now.ShouldBe(now);
+                    break;
+                case Act.Restart:
+                    return await RestartAsync(step.Amount, model);
+            }
+
+            return this;
+        }
+
+        public async Task EndAsync()
+        {
+            await presence.DisposeAsync();
+            await directory.DisposeAsync();
+            await rig.DisposeAsync();
+        }
+
+        private async Task<World> RestartAsync(int downSeconds, Model model)
+        {
+            var stoppedAt = Clock.Now;
+            await presence.DisposeAsync();
+            await directory.DisposeAsync();
+            var world = await BeginAsync(await rig.RestartAsync(downSeconds, started: true));
+            var now = world.Clock.Now;
+            now.ShouldBeGreaterThanOrEqualTo(stoppedAt);
+            model.Forget();
+            if (now - stoppedAt <= Lease)
+                model.Stalled(stoppedAt, now);
+            return world;
+        }
+
+        private static async Task<World> BeginAsync(JournalRig rig)
+        {
+            var options = new AglowOptions { MemoryMegabytes = 512, KnownKeys = 1024 };
+            var log = new AglowLog(NullLogger.Instance);
+            var directory = SqliteUserDirectory.Open(rig.Folder, rig.Time, log);
+            var presence = new PresenceService(rig.Store, directory, new LocalTransitionBus(), rig.Clock, options, new AglowMetrics(), log);
+            rig.Recovery.Seed(presence.Beliefs.Default);
+            // as a start does, but without its loops: here the test is the time
+            foreach (var (user, status) in await directory.ManualStatusesAsync())
+                presence.Manual.Set(user, status);
+            return new World(rig, directory, presence);
+        }
+    }
+}
