@@ -26,14 +26,22 @@ internal static class Cpu
     }
 
     /// <summary>Resident bytes of a process, from <c>/proc/PID/status</c>.</summary>
-    public static long ResidentBytes(int process)
+    public static long ResidentBytes(int process) => Bytes($"/proc/{process}/status", "VmRSS:");
+
+    /// <summary>Bytes of the kernel's own objects that it cannot give back (sockets are among them), of the whole machine.</summary>
+    public static long KernelBytes() => Bytes("/proc/meminfo", "SUnreclaim:");
+
+    private static long Bytes(string file, string key)
     {
-        foreach (var line in File.ReadLines($"/proc/{process}/status"))
+        foreach (var line in File.ReadLines(file))
         {
-            if (line.StartsWith("VmRSS:", StringComparison.Ordinal))
-                return long.Parse(line.AsSpan(6, line.Length - 9), NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture) * 1024;
+            if (line.StartsWith(key, StringComparison.Ordinal))
+            {
+                var kilobytes = line.AsSpan(key.Length, line.Length - key.Length - " kB".Length);
+                return long.Parse(kilobytes, NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture) * 1024;
+            }
         }
 
-        throw new BenchmarkException($"process {process} has ended.");
+        throw new BenchmarkException($"{file} does not say {key}");
     }
 }

@@ -3,12 +3,17 @@
 // BenchmarkDotNet was rejected: it knows neither pairs (two things in turn, compared one by one, which is what makes figures from
 // a shared machine repeatable) nor the CPU seconds of other processes, which is what a server costs.
 using Aglow.Benchmarks;
+using Aglow.Benchmarks.Sockets;
 
-Benchmark[] benchmarks = [new EngineBenchmark()];
+Benchmark[] benchmarks = [new EngineBenchmark(), new SocketsBenchmark(), new FanoutBenchmark()];
 
 // the processes that benchmarks start to measure them
 if (args is [EngineMemory.Verb, .. var rest])
     return await EngineMemory.FillAsync(rest);
+if (args is [LoadGenerator.Verb, .. var load])
+    return LoadGenerator.Run(load);
+if (args is [HostedServers.Verb, .. var host])
+    return await HostedServers.RunAsync(host);
 
 if (args.Length == 0)
 {

@@ -1,11 +1,18 @@
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace Aglow.Benchmarks;
 
 /// <summary>One run of a benchmark: its settings come in, its figures go out to the terminal and to JSON.</summary>
 internal sealed class Run
 {
-    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+    private static readonly JsonSerializerOptions Indented = new()
+    {
+        WriteIndented = true,
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        // a lag is infinite where something never came
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
+    };
 
     private readonly Benchmark _benchmark;
     private readonly Machine _machine = Machine.This();
@@ -31,6 +38,9 @@ internal sealed class Run
 
     /// <summary>How many pairs a ratio is taken from.</summary>
     public long PairCount => Settings.Number("pairs");
+
+    /// <summary>Whether to be quick about it, where a benchmark can be.</summary>
+    public bool IsQuick => Settings.All.TryGetValue("quick", out var quick) && quick != "no";
 
     /// <summary>Says on the terminal what is being done; not part of the result.</summary>
     public void Progress(string doing) => Console.WriteLine($"  {DateTimeOffset.UtcNow - _startedAt:mm\\:ss} {doing}");

@@ -24,7 +24,10 @@ internal sealed class Settings
                 (name, value) = (name[..equals], name[(equals + 1)..]);
             if (!name.StartsWith("--", StringComparison.Ordinal) || !values.ContainsKey(name[2..]))
                 throw new UsageException($"unknown option {name}: use {string.Join(", ", options.Select(o => "--" + o.Name))}.");
-            if (value is null && ++i < args.Length)
+            // a switch, off by default, needs no value
+            if (value is null && values[name[2..]] == "no" && (i + 1 == args.Length || args[i + 1].StartsWith("--", StringComparison.Ordinal)))
+                value = "yes";
+            else if (value is null && ++i < args.Length)
                 value = args[i];
             values[name[2..]] = value ?? throw new UsageException($"{name} wants a value.");
         }

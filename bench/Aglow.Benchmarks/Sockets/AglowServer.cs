@@ -1,0 +1,28 @@
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.Benchmarks.Sockets;
+
+/// <summary>Aglow as its own server has it: sockets taken before HTTP, the journal on.</summary>
+internal static class AglowServer
+{
+    public static WebApplication Build(int port, string folder)
+    {
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow" });
+        builder.Logging.AddSimpleConsole().SetMinimumLevel(LogLevel.Warning);
+        builder.Services.AddRoutingCore();
+        builder.Services.AddAglow(options => options.DataDirectory = folder);
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(static kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = 8 * 1024 * 1024;
+            kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets());
+        });
+        var app = builder.Build();
+        app.Urls.Add($"http://127.0.0.1:{port}");
+        app.MapAglow();
+        return app;
+    }
+}

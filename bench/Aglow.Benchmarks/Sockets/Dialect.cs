@@ -1,0 +1,126 @@
+using System.Text;
+
+namespace Aglow.Benchmarks.Sockets;
+
+/// <summary>
+/// How one of the servers is spoken to over a WebSocket. Records look alike in all of them (<c>"user_id":42,"is_online":true</c>), so that the load
+/// generator's work is the same whoever it loads.
+/// </summary>
+internal abstract class Dialect
+{
+    /// <summary>By the name of the server.</summary>
+    public static Dialect Of(string name) => name switch
+    {
+        Server.Aglow => new AglowDialect(),
+        Server.Ws => new WsDialect(),
+        Server.SignalR => new SignalRDialect(),
+        Server.SocketIo => new SocketIoDialect(),
+        _ => throw new UsageException($"there is no server \"{name}\": use {string.Join(", ", Server.All)}."),
+    };
+
+    /// <summary>Where a socket is opened; <paramref name="connection"/> is whose it is, where that matters.</summary>
+    public abstract string Path(int connection);
+
+    /// <summary>What is said right after the upgrade.</summary>
+    public virtual byte[]? Opening => null;
+
+    /// <summary>Whether a connection may be used right after the upgrade, without a word of the server.</summary>
+    public virtual bool IsOpenAtOnce => true;
+
+    /// <summary>What is said every ten seconds to be kept; null where answers to pings are enough.</summary>
+    public virtual byte[]? KeepAlive => null;
+
+    /// <summary>Asks to watch users.</summary>
+    public abstract byte[] Watch(ReadOnlySpan<int> users);
+
+    /// <summary>Says that users come online, or leave, to a server that hears it over a socket.</summary>
+    public abstract byte[] Change(ReadOnlySpan<int> users, bool online);
+
+    /// <summary>What a text that holds no record is: an answer to give, and whether the connection may be used from now on.</summary>
+    public virtual byte[]? Hear(ReadOnlySpan<byte> text, out bool opens)
+    {
+        opens = false;
+        return null;
+    }
+
+    protected static string List(ReadOnlySpan<int> users)
+    {
+        var list = new StringBuilder();
+        foreach (var user in users)
+            list.Append(list.Length == 0 ? "" : ",").Append(user);
+        return list.ToString();
+    }
+}
+
+/// <summary>Aglow's own messages. Changes go in by HTTP: <see cref="HttpCalls"/>.</summary>
+internal sealed class AglowDialect : Dialect
+{
+    // connecting is being online: those who connect are nobody who is watched
+    public const int FirstOwner = 10_000_000;
+
+    public override string Path(int connection) => $"/ws?user_id={FirstOwner + connection}";
+
+    public override byte[] Watch(ReadOnlySpan<int> users) => Frames.WriteText($$"""{"type":"watch","users":[{{List(users)}}]}""");
+
+    public override byte[] Change(ReadOnlySpan<int> users, bool online) => throw new NotSupportedException();
+}
+
+/// <summary>The bare Node server's messages.</summary>
+internal sealed class WsDialect : Dialect
+{
+    public override string Path(int connection) => "/";
+
+    public override byte[] Watch(ReadOnlySpan<int> users) => Frames.WriteText($$"""{"type":"watch","users":[{{List(users)}}]}""");
+
+    public override byte[] Change(ReadOnlySpan<int> users, bool online) =>
+        Frames.WriteText($$"""{"type":"{{(online ? "heartbeat" : "leave")}}","users":[{{List(users)}}]}""");
+}
+
+/// <summary>SignalR's hub protocol in JSON: texts that end in 0x1E, pings (type 6) both ways.</summary>
+internal sealed class SignalRDialect : Dialect
+{
+    public override string Path(int connection) => "/hub";
+
+    public override byte[] Opening { get; } = Frames.WriteText("{\"protocol\":\"json\",\"version\":1}\u001e");
+
+    public override bool IsOpenAtOnce => false;
+
+    public override byte[] KeepAlive { get; } = Frames.WriteText("{\"type\":6}\u001e");
+
+    public override byte[] Watch(ReadOnlySpan<int> users) => Invoke("Watch", users);
+
+    public override byte[] Change(ReadOnlySpan<int> users, bool online) => Invoke(online ? "Heartbeat" : "Leave", users);
+
+    public override byte[]? Hear(ReadOnlySpan<byte> text, out bool opens)
+    {
+        opens = text.StartsWith("{}"u8);
+        if (text.IndexOf("\"type\":7"u8) >= 0 || text.IndexOf("\"error\""u8) >= 0)
+            throw new BenchmarkException($"the SignalR server says {Encoding.UTF8.GetString(text)}");
+        return null;
+    }
+
+    private static byte[] Invoke(string method, ReadOnlySpan<int> users) =>
+        Frames.WriteText($$"""{"type":1,"target":"{{method}}","arguments":[[{{List(users)}}]]}""" + "\u001e");
+}
+
+/// <summary>Engine.IO 4 and Socket.IO 5 as text: 0 open, 40 connect, 42 event, 2 ping, 3 pong.</summary>
+internal sealed class SocketIoDialect : Dialect
+{
+    private readonly byte[] _pong = Frames.WriteText("3");
+    private readonly byte[] _connect = Frames.WriteText("40");
+
+    public override string Path(int connection) => "/socket.io/?EIO=4&transport=websocket";
+
+    public override bool IsOpenAtOnce => false;
+
+    public override byte[] Watch(ReadOnlySpan<int> users) => Frames.WriteText($$"""42["watch",[{{List(users)}}]]""");
+
+    public override byte[] Change(ReadOnlySpan<int> users, bool online) =>
+        Frames.WriteText($$"""42["{{(online ? "heartbeat" : "leave")}}",[{{List(users)}}]]""");
+
+    public override byte[]? Hear(ReadOnlySpan<byte> text, out bool opens)
+    {
+        opens = text.StartsWith("40"u8);
+        return text is [(byte)'2'] ? _pong : text is [(byte)'0', ..] ? _connect : null;
+    }
+}

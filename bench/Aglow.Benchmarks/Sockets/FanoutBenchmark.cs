@@ -1,0 +1,257 @@
+namespace Aglow.Benchmarks.Sockets;
+
+/// <summary>
+/// Changes told to watchers: Aglow beside a bare Node <c>ws</c> server, Socket.IO and a SignalR hub, doing the same job in the same run.
+/// </summary>
+/// <remarks>
+/// <code>
+///   load generator ── heartbeats, goodbyes (in lists, every 5 ms) ──► server ── records ──► 5,000 sockets of the load generator
+/// </code>
+/// Changes enter each server by its cheapest way in: Aglow by packed <c>POST /heartbeat</c> and <c>/offline</c> with its journal on, the peers by
+/// messages over one socket. A delivery is one record told to one watcher that changes what the watcher knew. Goodbyes of Aglow are told a second
+/// late by design (two devices, one leaving), so lags are those of arrivals. What is compared by CPU runs with the server on one core and the
+/// load on another; lags are taken with both on both.
+/// </remarks>
+internal sealed class FanoutBenchmark : Benchmark
+{
+    private const int ServerCore = 0;
+    private const int LoadCore = 1;
+    private const double WorstLag = 1000;
+
+    public override string Name => "fanout";
+
+    public override string Measures => "changes told to watchers: lag, CPU a delivery, the most there can be; beside ws, Socket.IO and SignalR";
+
+    public override int DefaultPairs => 7;
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("parts", "all", "cost, lag, saturated, one, ten-thousand, offline"),
+        new("peers", "all", "ws, signalr, socketio: beside which cost is measured"),
+        new("sockets", "5000", "watchers"),
+        new("watching", "20", "users each of them watches; each user is watched by 20"),
+        new("rate", "1000", "changes a second, half of them arrivals and half goodbyes"),
+        new("seconds", "10", "of a leg"),
+        new("saturated-watching", "400", "users each watches while as much is asked as can be had: each change must be a change"),
+        new("saturated-peers", "ws", "beside which the most is measured"),
+        new("online", "5m", "users online while some lapse"),
+        new("quick", "no", "shorter legs and fewer of them: to see that it works"),
+    ];
+
+    public override async Task RunAsync(Run run)
+    {
+        var parts = run.Settings.Choices("parts", "cost", "lag", "saturated", "one", "ten-thousand", "offline");
+        if (parts.Contains("cost"))
+            await MeasureCostAsync(run);
+        if (parts.Contains("lag"))
+            await MeasureLagAsync(run);
+        if (parts.Contains("saturated"))
+            await MeasureSaturatedAsync(run);
+        if (parts.Contains("one"))
+            await MeasureFlipsAsync(run, "10,000 watchers of one user: until the last is told", sockets: 10_000, watching: 1, users: 1, Goal.Most(300));
+        if (parts.Contains("ten-thousand"))
+            await MeasureFlipsAsync(run, "a watcher of 10,000, who come at once: until all is told", sockets: 1, watching: 10_000, users: 10_000, goal: null);
+        if (parts.Contains("offline"))
+            await MeasureOfflineAsync(run);
+    }
+
+    // ---- CPU seconds a delivery, in pairs -------------------------------------------------------------------------------------
+
+    private static async Task MeasureCostAsync(Run run)
+    {
+        var sockets = (int)run.Settings.Number("sockets");
+        var watching = (int)run.Settings.Number("watching");
+        await using var aglow = await Side.StartAsync(Server.Aglow, pinned: true, sockets, watching);
+        foreach (var name in run.Settings.Choices("peers", Server.Ws, Server.SignalR, Server.SocketIo))
+        {
+            await using var peer = await Side.StartAsync(name, pinned: true, sockets, watching);
+            aglow.Legs.Clear();
+            run.Progress($"{sockets:#,0} sockets watch {watching} users each at both servers");
+            var pairs = await Pairs.RunAsync(
+                new Leg($"Aglow, beside {Server.Title(name)}", () => RunLegAsync(run, aglow)),
+                new Leg(Server.Title(name), () => RunLegAsync(run, peer)),
+                run.PairCount,
+                TimeSpan.FromSeconds(run.IsQuick ? 1 : 20));
+            var goal = name switch { Server.Ws => Goal.Least(2), Server.SignalR => Goal.Least(3), _ => null };
+            run.Add(
+                $"{Rate(run):#,0} changes/s: deliveries per server CPU second, times those of {Server.Title(name)}",
+                pairs,
+                s => s.CpuNanoseconds,
+                goal,
+                inverse: true,
+                "delivery");
+            foreach (var side in new[] { aglow, peer })
+            {
+                var legs = side.Legs.TakeLast((int)run.PairCount).ToArray();
+                run.Add(Figure.Of($"  {Server.Title(side.Name)}, server on one core: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]));
+                run.Add(Figure.Of($"  {Server.Title(side.Name)}, server on one core: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)]));
+                run.Add(Figure.Of($"  load generator at {Server.Title(side.Name)}", "% of its core", [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]));
+            }
+        }
+    }
+
+    private static async Task<Sample> RunLegAsync(Run run, Side side)
+    {
+        var leg = await side.RunAsync(Rate(run), Seconds(run));
+        return new Sample(leg.Deliveries, leg.Seconds, leg.ServerCpu);
+    }
+
+    // ---- lags, both cores shared with the clients -----------------------------------------------------------------------------
+
+    private static async Task MeasureLagAsync(Run run)
+    {
+        await using var aglow = await Side.StartAsync(Server.Aglow, pinned: false, (int)run.Settings.Number("sockets"), (int)run.Settings.Number("watching"));
+        for (var i = 0; i < (run.IsQuick ? 1 : 3); i++)
+            await aglow.RunAsync(Rate(run), Seconds(run));
+        aglow.Legs.Clear();
+        for (var i = 0; i < run.PairCount; i++)
+            await aglow.RunAsync(Rate(run), Seconds(run));
+        var title = $"Aglow, {Rate(run):#,0} changes/s, 2 cores shared with the clients";
+        run.Add(Figure.Of($"{title}: lag p50", "ms", [.. aglow.Legs.Select(l => l.ArrivalP50)], Goal.Most(40)));
+        run.Add(Figure.Of($"{title}: lag p99", "ms", [.. aglow.Legs.Select(l => l.ArrivalP99)], Goal.Most(100)));
+        run.Add(Figure.Of($"{title}: lag p99.9", "ms", [.. aglow.Legs.Select(l => l.ArrivalP999)]));
+        run.Add(Figure.Of($"{title}: lag, longest", "ms", [.. aglow.Legs.Select(l => l.ArrivalMax)]));
+        run.Add(Figure.Of($"{title}: lag of a goodbye p99, the second of grace included", "ms", [.. aglow.Legs.Select(l => l.GoodbyeP99)]));
+        run.Add(Figure.Of($"{title}: records a frame", "records", [.. aglow.Legs.Select(l => (double)l.Deliveries / l.Frames)]));
+    }
+
+    // ---- the most there can be ------------------------------------------------------------------------------------------------
+
+    private static async Task MeasureSaturatedAsync(Run run)
+    {
+        var sockets = (int)run.Settings.Number("sockets");
+        var watching = (int)run.Settings.Number("saturated-watching");
+        await using var aglow = await Side.StartAsync(Server.Aglow, pinned: true, sockets, watching);
+        var aglowRate = 12_000;
+        foreach (var name in run.Settings.Choices("saturated-peers", Server.Ws, Server.SignalR, Server.SocketIo))
+        {
+            await using var peer = await Side.StartAsync(name, pinned: true, sockets, watching);
+            var peerRate = 2_500;
+            List<FanoutLeg> best = [];
+            List<FanoutLeg> peerBest = [];
+            for (var i = 0; i < (run.IsQuick ? 1 : Math.Min(5, run.PairCount)); i++)
+            {
+                if (i % 2 == 0)
+                    best.Add(await SaturateAsync(run, aglow, aglowRate));
+                peerBest.Add(await SaturateAsync(run, peer, peerRate));
+                if (i % 2 == 1)
+                    best.Add(await SaturateAsync(run, aglow, aglowRate));
+                aglowRate = (int)(best[^1].Offered * 0.8);
+                peerRate = (int)(peerBest[^1].Offered * 0.8);
+            }
+
+            var goal = name == Server.Ws ? Goal.Least(5) : null;
+            run.Add(Figure.Of(
+                $"saturated, p99 under 1 s: deliveries/s, times those of {Server.Title(name)}",
+                "ratio",
+                [.. best.Zip(peerBest, (a, b) => a.DeliveriesPerSecond / b.DeliveriesPerSecond)],
+                goal));
+            AddSaturated(run, aglow, best);
+            AddSaturated(run, peer, peerBest);
+        }
+    }
+
+    private static void AddSaturated(Run run, Side side, List<FanoutLeg> best)
+    {
+        run.Add(Figure.Of($"  {Server.Title(side.Name)}, saturated", "deliveries/s", [.. best.Select(l => l.DeliveriesPerSecond)]));
+        run.Add(Figure.Of($"  {Server.Title(side.Name)}, saturated: lag p99", "ms", [.. best.Select(l => l.ArrivalP99)]));
+        run.Add(Figure.Of($"  {Server.Title(side.Name)}, saturated: server CPU", "ns/delivery", [.. best.Select(l => l.ServerCpu * 1e9 / l.Deliveries)]));
+        run.Add(Figure.Of($"  load generator at {Server.Title(side.Name)}, saturated", "% of its core", [.. best.Select(l => 100 * l.LoadCpu / l.Seconds)]));
+    }
+
+    // More and more is offered, a fifth at a time, until it comes too late: the best that did not.
+    private static async Task<FanoutLeg> SaturateAsync(Run run, Side side, int rate)
+    {
+        FanoutLeg? best = null;
+        for (double offered = rate; ; offered *= best is null ? 0.7 : 1.2)
+        {
+            var leg = await side.RunAsync((int)offered, run.IsQuick ? 3 : 6);
+            var bears = leg.Missing == 0 && leg.ArrivalP99 <= WorstLag;
+            run.Progress(
+                $"{Server.Title(side.Name)}, {leg.Offered:#,0} changes/s: {leg.DeliveriesPerSecond:#,0} deliveries/s, p99 {leg.ArrivalP99:0} ms, "
+                + $"server {100 * leg.ServerCpu / leg.Seconds:0} %, load {100 * leg.LoadCpu / leg.Seconds:0} %{(bears ? "" : ": too much")}");
+            if (bears)
+                best = leg;
+            else if (best is not null)
+                return best;
+            else if (offered < 100)
+                throw new BenchmarkException($"{Server.Title(side.Name)} cannot bear a hundred changes a second.");
+        }
+    }
+
+    // ---- all at once ----------------------------------------------------------------------------------------------------------
+
+    private static async Task MeasureFlipsAsync(Run run, string what, int sockets, int watching, int users, Goal? goal)
+    {
+        var rounds = run.IsQuick ? 3 : 15;
+        foreach (var name in new[] { Server.Aglow, Server.Ws })
+        {
+            await using var side = await Side.StartAsync(name, pinned: false, sockets, watching, users);
+            await side.Load.AskAsync("flip 3");
+            var leg = await side.Load.AskAsync<FlipLeg>($"flip {rounds}");
+            run.Add(Figure.Of($"{what}, {Server.Title(name)}", "ms", leg.Arrivals, name == Server.Aglow ? goal : null));
+            run.Add(Figure.Of($"  the longest of {rounds}, {Server.Title(name)}", "ms", [leg.Arrivals.Max()]));
+        }
+    }
+
+    // ---- those who vanish -----------------------------------------------------------------------------------------------------
+
+    private static async Task MeasureOfflineAsync(Run run)
+    {
+        var online = run.Settings.Number("online");
+        await using var side = await Side.StartAsync(Server.Aglow, pinned: false, sockets: 100, watching: 20, users: 2000);
+        List<LapseLeg> legs = [];
+        for (var i = 0; i < (run.IsQuick ? 1 : 3); i++)
+        {
+            run.Progress($"{online:#,0} users online, 2,000 of the watched go silent");
+            legs.Add(await side.Load.AskAsync<LapseLeg>($"lapse {online} 1 30"));
+        }
+
+        if (legs.Sum(l => l.Wrong) is > 0 and var wrong)
+            throw new BenchmarkException($"{wrong} watchers were not told who went offline.");
+        var title = $"{online:#,0} online: offline notice";
+        run.Add(Figure.Of($"{title} after the lease ran out, p50", "ms", [.. legs.Select(l => l.LapseP50)]));
+        run.Add(Figure.Of($"{title} after the lease ran out, p99", "ms", [.. legs.Select(l => l.LapseP99)], Goal.Most(1500)));
+        run.Add(Figure.Of($"{title} after the lease ran out, longest", "ms", [.. legs.Select(l => l.LapseMax)]));
+        run.Add(Figure.Of($"{title} 30 s after the heartbeat's own moment (a word holds whole seconds), p99", "ms", [.. legs.Select(l => l.ExactP99)]));
+    }
+
+    private static int Rate(Run run) => (int)run.Settings.Number("rate");
+
+    private static int Seconds(Run run) => run.IsQuick ? 3 : (int)run.Settings.Number("seconds");
+
+    /// <summary>A server, and the load generator whose sockets watch there.</summary>
+    private sealed class Side(Server server, Load load) : IAsyncDisposable
+    {
+        public string Name => server.Name;
+
+        public Load Load => load;
+
+        /// <summary>Every leg that was run here.</summary>
+        public List<FanoutLeg> Legs { get; } = [];
+
+        public static async Task<Side> StartAsync(string name, bool pinned, int sockets, int watching, int? users = null)
+        {
+            var server = await Server.StartAsync(name, pinned ? ServerCore : null);
+            var side = new Side(server, Load.Start(server, pinned ? LoadCore : null));
+            // each user is watched by 20
+            await side.Load.AskAsync($"connect {sockets} {watching} {users ?? sockets * watching / 20} 1");
+            return side;
+        }
+
+        public async Task<FanoutLeg> RunAsync(int rate, int seconds)
+        {
+            var leg = await load.AskAsync<FanoutLeg>($"run {rate} {seconds}");
+            Legs.Add(leg);
+            if (leg.Lost > 0)
+                throw new BenchmarkException($"{Server.Title(Name)} lost {leg.Lost} connections: no figure of this run counts.");
+            return leg;
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            load.Dispose();
+            await server.DisposeAsync();
+        }
+    }
+}

@@ -1,0 +1,50 @@
+using System.Globalization;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.Benchmarks.Sockets;
+
+/// <summary>The servers that run in this executable: Aglow, and a SignalR hub.</summary>
+internal static class HostedServers
+{
+    /// <summary>The hidden verb: <c>fanout-host SERVER PORT FOLDER</c>.</summary>
+    public const string Verb = "fanout-host";
+
+    public static async Task<int> RunAsync(string[] args)
+    {
+        var port = int.Parse(args[1], CultureInfo.InvariantCulture);
+        await using var app = args[0] == Server.Aglow ? AglowServer.Build(port, args[2]) : SignalRServer.Build(port);
+        await app.StartAsync();
+        Console.WriteLine("ready");
+        while (await Console.In.ReadLineAsync() is { } line)
+        {
+            if (line == "collect")
+                Console.WriteLine(Collect());
+        }
+
+        await app.StopAsync();
+        return 0;
+    }
+
+    /// <summary>A builder that logs warnings and nothing else, as a server in production does.</summary>
+    public static WebApplicationBuilder NewBuilder(int port)
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.WebHost.UseUrls($"http://127.0.0.1:{port}");
+        builder.Logging.SetMinimumLevel(LogLevel.Warning);
+        return builder;
+    }
+
+    private static long Collect()
+    {
+        for (var i = 0; i < 2; i++)
+        {
+            GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+            GC.WaitForPendingFinalizers();
+        }
+
+        return GC.GetTotalMemory(forceFullCollection: true);
+    }
+}

@@ -1,0 +1,79 @@
+using System.Diagnostics;
+using System.Text.Json;
+
+namespace Aglow.Benchmarks.Sockets;
+
+/// <summary>A <see cref="LoadGenerator"/> in a process of its own, loading one server.</summary>
+internal sealed class Load : IDisposable
+{
+    private readonly Process _process;
+
+    private Load(Process process) => _process = process;
+
+    public int Process => _process.Id;
+
+    /// <summary>Starts one. <paramref name="core"/>: the only core it may use.</summary>
+    public static Load Start(Server server, int? core = null)
+    {
+        List<string> command = [Environment.ProcessPath!, LoadGenerator.Verb, server.Name, $"{server.Port}", $"{server.Process}"];
+        if (core is { } only)
+            command.InsertRange(0, ["taskset", "-c", $"{only}"]);
+        var start = new ProcessStartInfo(command[0], command.Skip(1))
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            UseShellExecute = false,
+        };
+        start.Environment["DOTNET_TieredPGO"] = "0";
+        return new Load(System.Diagnostics.Process.Start(start)!);
+    }
+
+    /// <summary>Gives a command and takes the answer.</summary>
+    public async Task<JsonElement> AskAsync(string command)
+    {
+        await _process.StandardInput.WriteLineAsync(command);
+        var line = await _process.StandardOutput.ReadLineAsync() ?? throw new BenchmarkException("the load generator has ended.");
+        var answer = JsonSerializer.Deserialize<JsonElement>(line, LoadGenerator.Json);
+        return answer.TryGetProperty("error", out var error) ? throw new BenchmarkException(error.GetString()!) : answer;
+    }
+
+    /// <summary>Gives a command and takes the answer as an object.</summary>
+    public async Task<T> AskAsync<T>(string command) => (await AskAsync(command)).Deserialize<T>(LoadGenerator.Json)!;
+
+    public void Dispose()
+    {
+        _process.StandardInput.Close();
+        if (!_process.WaitForExit(5000))
+            _process.Kill();
+        _process.Dispose();
+    }
+}
+
+/// <summary>What one leg of changes came to: counts, CPU seconds, lags in milliseconds.</summary>
+internal sealed record FanoutLeg(
+    double Offered,
+    long Changes,
+    long Expected,
+    long Deliveries,
+    double DeliveriesPerSecond,
+    long Repeats,
+    long Frames,
+    long Missing,
+    long Wrong,
+    double Seconds,
+    double ServerCpu,
+    double LoadCpu,
+    double ArrivalP50,
+    double ArrivalP99,
+    double ArrivalP999,
+    double ArrivalMax,
+    double GoodbyeP50,
+    double GoodbyeP99,
+    long Lost);
+
+/// <summary>Milliseconds until the last watcher was told, a round each.</summary>
+internal sealed record FlipLeg(IReadOnlyList<double> Arrivals, IReadOnlyList<double> Goodbyes);
+
+/// <summary>Lags of offline notices, in milliseconds: since the word lapsed, and since the heartbeat and the lease.</summary>
+internal sealed record LapseLeg(
+    long Notices, long Missing, long Wrong, double Filling, double LapseP50, double LapseP99, double LapseMax, double ExactP50, double ExactP99, double ExactMax);

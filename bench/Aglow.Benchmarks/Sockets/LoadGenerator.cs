@@ -1,0 +1,771 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Aglow.Benchmarks.Sockets;
+
+/// <summary>
+/// Watchers by the thousand, and the changes they are to be told: a process of its own, one thread, system calls of its own.
+/// </summary>
+/// <remarks>
+/// Commands come as lines on standard input, each answered with a line of JSON. Between commands it goes on answering pings. Changes are made on
+/// an open loop: the lag of a delivery counts from when its change was to be sent, however late it was; deliveries that never come count as
+/// infinitely late; what each watcher was last told is compared with the truth.
+/// </remarks>
+internal sealed class LoadGenerator
+{
+    /// <summary>The hidden verb: <c>fanout-load SERVER PORT SERVER_PROCESS</c>.</summary>
+    public const string Verb = "fanout-load";
+
+    /// <summary>How answers are written: lags may be infinite.</summary>
+    public static readonly JsonSerializerOptions Json = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
+    };
+
+    private const int MostAtOnce = 1000;
+    private const int MostConnecting = 256;
+    // changes are sent this often, those due together in one message; the wait counts as lag
+    private static readonly TimeSpan Quantum = TimeSpan.FromMilliseconds(5);
+    private static readonly TimeSpan KeepAliveInterval = TimeSpan.FromSeconds(10);
+
+    private readonly Dialect _dialect;
+    private readonly int _port;
+    private readonly int _server;
+    private readonly int _poll = Kernel.NewPoll();
+    private readonly Kernel.Event[] _events = new Kernel.Event[256];
+    private readonly byte[] _buffer = new byte[4 * 1024 * 1024];
+    private readonly List<Connection?> _connections = [];
+    private readonly Stack<int> _freeTags = new();
+    private readonly Stack<Connection> _idleCalls = new();
+    private readonly Queue<byte[]> _waitingCalls = new();
+    private readonly BlockingCollection<string> _commands = [];
+    private readonly Lags _arrivals = new();
+    private readonly Lags _goodbyes = new();
+    private readonly Lags _lapses = new();
+    private Connection? _publisher;
+    private WatchPlan? _plan;
+    private bool[] _online = [];
+    private long[] _onlineAt = [];
+    private long[] _offlineAt = [];
+    private long _keptAliveAt = Stopwatch.GetTimestamp();
+    private int _sockets;
+    private int _connecting;
+    private int _ready;
+    private int _calls;
+    private int _churn;
+    private int _churned;
+    private long _deliveries;
+    private long _repeats;
+    private long _frames;
+    private long _lost;
+
+    private LoadGenerator(Dialect dialect, int port, int server)
+    {
+        _dialect = dialect;
+        _port = port;
+        _server = server;
+    }
+
+    /// <summary>Runs until standard input ends.</summary>
+    public static int Run(string[] args)
+    {
+        var generator = new LoadGenerator(Dialect.Of(args[0]), int.Parse(args[1]), int.Parse(args[2]));
+        var reader = new Thread(generator.ReadCommands) { IsBackground = true };
+        reader.Start();
+        while (!generator._commands.IsCompleted)
+        {
+            generator.Pump(20);
+            while (generator._commands.TryTake(out var command))
+                generator.Answer(command);
+        }
+
+        return 0;
+    }
+
+    private void ReadCommands()
+    {
+        while (Console.ReadLine() is { } line)
+            _commands.Add(line);
+        _commands.CompleteAdding();
+    }
+
+    private void Answer(string command)
+    {
+        object answer;
+        try
+        {
+            var words = command.Split(' ');
+            var numbers = words.Skip(1).Select(int.Parse).ToArray();
+            answer = words[0] switch
+            {
+                "connect" => Connect(numbers[0], numbers[1], numbers[2], numbers[3]),
+                "heartbeat" => Heartbeat(numbers[0], numbers[1]),
+                "run" => Run(numbers[0], numbers[1]),
+                "flip" => Flip(numbers[0]),
+                "churn" => Churn(numbers[0], numbers[1]),
+                "lapse" => Lapse(numbers[0], numbers[1], numbers[2]),
+                "state" => new { ready = _ready, lost = _lost, frames = _frames, deliveries = _deliveries, cpu = Cpu.OfThisProcess() },
+                _ => throw new BenchmarkException($"unknown command {command}"),
+            };
+        }
+        catch (BenchmarkException failed)
+        {
+            answer = new { error = failed.Message };
+        }
+
+        Console.WriteLine(JsonSerializer.Serialize(answer, Json));
+    }
+
+    // ---- commands -------------------------------------------------------------------------------------------------------------
+
+    // So many sockets more, each watching so many users of those that begin at a number.
+    private object Connect(int sockets, int watching, int users, int first)
+    {
+        var began = Stopwatch.GetTimestamp();
+        _plan = watching == 0 ? null : new WatchPlan(sockets, watching, users, first);
+        Array.Resize(ref _online, Math.Max(_online.Length, first + users));
+        Array.Resize(ref _onlineAt, _online.Length);
+        Array.Resize(ref _offlineAt, _online.Length);
+        var goal = _ready + sockets;
+        var opened = 0;
+        Until(TimeSpan.FromSeconds(120), $"{sockets} sockets to be ready", () =>
+        {
+            for (; opened < sockets && _connecting < MostConnecting; opened++)
+                OpenSocket(_plan, opened);
+            return _ready == goal;
+        });
+        return new { ready = _ready, seconds = Stopwatch.GetElapsedTime(began).TotalSeconds };
+    }
+
+    // A heartbeat of each of these users, before anybody watches.
+    private object Heartbeat(int first, int count)
+    {
+        SendChanges([.. Enumerable.Range(first, count)], online: true);
+        UntilAnswered();
+        return new { users = count };
+    }
+
+    // So many changes a second, half of them arrivals and half goodbyes, for so many seconds.
+    private object Run(int rate, int seconds)
+    {
+        var plan = Plan();
+        var fanout = plan.Watching * SocketsOf(plan) / plan.Users;
+        // a user comes, stays for half a round and leaves; within the lease, so that nobody has to be kept alive
+        var active = Math.Min(plan.Users, 8 * rate) & ~1;
+        var order = Enumerable.Range(plan.First, plan.Users).ToArray();
+        new Random(13).Shuffle(order);
+        order = order[..active];
+
+        // half of them are there before it begins
+        var goal = _deliveries + ((long)active / 2 * fanout);
+        Change(order.AsSpan(0, active / 2), online: true, Stopwatch.GetTimestamp());
+        Settle(goal);
+        ClearLags();
+
+        var (before, repeats, frames) = (_deliveries, _repeats, _frames);
+        var (serverCpu, loadCpu) = (Cpu.Of(_server), Cpu.OfThisProcess());
+        var steps = (long)rate * seconds / 2;
+        var stepTicks = 2.0 * Stopwatch.Frequency / rate;
+        var start = Stopwatch.GetTimestamp();
+        var arrivals = new List<int>();
+        var goodbyes = new List<int>();
+        var nextBatch = start;
+        for (long step = 0; step < steps;)
+        {
+            var now = Stopwatch.GetTimestamp();
+            if (now < nextBatch)
+            {
+                Pump((int)Math.Min(5, ((nextBatch - now) * 1000 / Stopwatch.Frequency) + 1));
+                continue;
+            }
+
+            nextBatch = now + (long)(Quantum.TotalSeconds * Stopwatch.Frequency);
+            arrivals.Clear();
+            goodbyes.Clear();
+            for (; step < steps && start + (long)(step * stepTicks) <= now; step++)
+            {
+                var at = start + (long)(step * stepTicks);
+                Note(order[(int)((step + (active / 2)) % active)], online: true, at, arrivals);
+                Note(order[(int)(step % active)], online: false, at, goodbyes);
+            }
+
+            SendChanges(CollectionsMarshal.AsSpan(arrivals), online: true);
+            SendChanges(CollectionsMarshal.AsSpan(goodbyes), online: false);
+            Pump(0);
+        }
+
+        var sending = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        var inTime = _deliveries - before;
+        var expected = 2 * steps * fanout;
+        Settle(before + expected);
+        var result = new
+        {
+            Offered = (double)rate,
+            Changes = 2 * steps,
+            Expected = expected,
+            Deliveries = _deliveries - before,
+            DeliveriesPerSecond = inTime / sending,
+            Repeats = _repeats - repeats,
+            Frames = _frames - frames,
+            Missing = expected - (_deliveries - before),
+            Wrong = WrongWords(),
+            Seconds = sending,
+            ServerCpu = Cpu.Of(_server) - serverCpu,
+            LoadCpu = Cpu.OfThisProcess() - loadCpu,
+            ArrivalP50 = _arrivals.Quantile(0.5, (expected - (_deliveries - before)) / 2),
+            ArrivalP99 = _arrivals.Quantile(0.99, (expected - (_deliveries - before)) / 2),
+            ArrivalP999 = _arrivals.Quantile(0.999, (expected - (_deliveries - before)) / 2),
+            ArrivalMax = _arrivals.Longest((expected - (_deliveries - before)) / 2),
+            GoodbyeP50 = _goodbyes.Quantile(0.5, (expected - (_deliveries - before)) / 2),
+            GoodbyeP99 = _goodbyes.Quantile(0.99, (expected - (_deliveries - before)) / 2),
+            Lost = _lost,
+        };
+
+        // everybody leaves, and everybody hears it
+        var still = order.Where(user => _online[user]).ToArray();
+        goal = _deliveries + ((long)still.Length * fanout);
+        Change(still, online: false, Stopwatch.GetTimestamp());
+        Settle(goal);
+        if (WrongWords() is > 0 and var wrong)
+            throw new BenchmarkException($"after all, {wrong} watchers' last words are not the truth: no figure of this run counts.");
+        return result;
+    }
+
+    // All watched users come at once, and leave at once, so many times: milliseconds until the last watcher was told.
+    private object Flip(int rounds)
+    {
+        var plan = Plan();
+        var all = Enumerable.Range(plan.First, plan.Users).ToArray();
+        var told = (long)plan.Watching * SocketsOf(plan);
+        var arrivals = new List<double>();
+        var goodbyes = new List<double>();
+        for (var round = 0; round < rounds; round++)
+        {
+            foreach (var online in new[] { true, false })
+            {
+                ClearLags();
+                var goal = _deliveries + told;
+                Change(all, online, Stopwatch.GetTimestamp());
+                Settle(goal);
+                if (WrongWords() is > 0 and var wrong)
+                    throw new BenchmarkException($"{wrong} watchers' last words are not the truth: no figure of this run counts.");
+                (online ? arrivals : goodbyes).Add((online ? _arrivals : _goodbyes).Longest(goal - _deliveries));
+                Rest(TimeSpan.FromMilliseconds(300 + (37 * round % 100)));
+            }
+        }
+
+        return new { arrivals, goodbyes };
+    }
+
+    // Connects and disconnects, so many at once: every other one says goodbye, the rest vanish.
+    private object Churn(int count, int watching)
+    {
+        var plan = watching == 0 ? null : new WatchPlan(MostConnecting, watching, 5000, 1);
+        var began = Stopwatch.GetTimestamp();
+        (_churn, _churned) = (count, 0);
+        var opened = 0;
+        Until(TimeSpan.FromSeconds(600), $"{count} connects and disconnects", () =>
+        {
+            for (; opened < count && _connecting < MostConnecting; opened++)
+                OpenSocket(plan, opened % MostConnecting);
+            return _churned == count;
+        });
+        _churn = 0;
+        return new { connections = count, seconds = Stopwatch.GetElapsedTime(began).TotalSeconds };
+    }
+
+    // So many users are online and stay it; those of the plan heartbeat and are heard of no more: lags of the notice that they are offline.
+    private object Lapse(int online, int rounds, int lease)
+    {
+        var plan = Plan();
+        var others = new int[online];
+        for (var i = 0; i < others.Length; i++)
+            others[i] = 20_000_000 + i;
+        var all = Enumerable.Range(plan.First, plan.Users).ToArray();
+        var fanout = plan.Watching * SocketsOf(plan) / plan.Users;
+        ClearLags();
+        var before = _deliveries;
+        var keptAt = Stopwatch.GetTimestamp();
+        SendPacked(others);
+        UntilAnswered();
+        var filling = Stopwatch.GetElapsedTime(keptAt).TotalSeconds;
+        for (var round = 0; round < rounds; round++)
+        {
+            // spread over two seconds, so that every part of a second is there
+            foreach (var some in all.Chunk(Math.Max(1, all.Length / 200)))
+            {
+                var at = Stopwatch.GetTimestamp();
+                Change(some, online: true, at);
+                // and they are gone when the lease is over
+                foreach (var user in some)
+                {
+                    _online[user] = false;
+                    _offlineAt[user] = at + (lease * Stopwatch.Frequency);
+                }
+
+                Rest(TimeSpan.FromMilliseconds(10));
+            }
+
+            var goal = before + (2L * (round + 1) * all.Length * fanout);
+            var deadline = Stopwatch.GetTimestamp() + ((lease + 15) * Stopwatch.Frequency);
+            while (_deliveries < goal && Stopwatch.GetTimestamp() < deadline)
+            {
+                if (Stopwatch.GetElapsedTime(keptAt) > KeepAliveInterval)
+                {
+                    keptAt = Stopwatch.GetTimestamp();
+                    SendPacked(others);
+                }
+
+                Pump(1);
+            }
+        }
+
+        var missing = (2L * rounds * all.Length * fanout) - (_deliveries - before);
+        return new
+        {
+            Notices = (long)rounds * all.Length * fanout,
+            Missing = missing,
+            Wrong = WrongWords(),
+            Filling = filling,
+            LapseP50 = _lapses.Quantile(0.5, missing),
+            LapseP99 = _lapses.Quantile(0.99, missing),
+            LapseMax = _lapses.Longest(missing),
+            ExactP50 = _goodbyes.Quantile(0.5, missing),
+            ExactP99 = _goodbyes.Quantile(0.99, missing),
+            ExactMax = _goodbyes.Longest(missing),
+        };
+    }
+
+    // ---- changes --------------------------------------------------------------------------------------------------------------
+
+    private WatchPlan Plan() => _plan ?? throw new BenchmarkException("nobody watches: connect first.");
+
+    private int SocketsOf(WatchPlan plan) => _connections.Count(c => c?.Plan == plan);
+
+    private void ClearLags()
+    {
+        _arrivals.Clear();
+        _goodbyes.Clear();
+        _lapses.Clear();
+    }
+
+    private void Note(int user, bool online, long at, List<int> into)
+    {
+        _online[user] = online;
+        (online ? _onlineAt : _offlineAt)[user] = at;
+        into.Add(user);
+    }
+
+    private void Change(ReadOnlySpan<int> users, bool online, long at)
+    {
+        foreach (var user in users)
+        {
+            _online[user] = online;
+            (online ? _onlineAt : _offlineAt)[user] = at;
+        }
+
+        SendChanges(users, online);
+    }
+
+    private void SendChanges(ReadOnlySpan<int> users, bool online)
+    {
+        if (users.IsEmpty)
+            return;
+        if (_dialect is AglowDialect)
+        {
+            for (; !users.IsEmpty; users = users[Math.Min(10 * MostAtOnce, users.Length)..])
+                Call(online ? "/heartbeat" : "/offline", MemoryMarshal.AsBytes(users[..Math.Min(10 * MostAtOnce, users.Length)]));
+            return;
+        }
+
+        _publisher ??= OpenPublisher();
+        for (; !users.IsEmpty; users = users[Math.Min(MostAtOnce, users.Length)..])
+            Send(_publisher, _dialect.Change(users[..Math.Min(MostAtOnce, users.Length)], online));
+    }
+
+    private void SendPacked(ReadOnlySpan<int> users)
+    {
+        for (; !users.IsEmpty; users = users[Math.Min(500_000, users.Length)..])
+            Call("/heartbeat", MemoryMarshal.AsBytes(users[..Math.Min(500_000, users.Length)]));
+    }
+
+    private void Call(string path, ReadOnlySpan<byte> packed)
+    {
+        var head = Encoding.ASCII.GetBytes(
+            $"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\nContent-Length: {packed.Length}\r\n\r\n");
+        byte[] call = [.. head, .. packed];
+        if (_idleCalls.TryPop(out var connection))
+        {
+            connection.IsAsked = true;
+            Send(connection, call);
+        }
+        else
+        {
+            _waitingCalls.Enqueue(call);
+            if (_calls < 64)
+                OpenCall();
+        }
+    }
+
+    private void UntilAnswered() => Until(
+        TimeSpan.FromSeconds(60),
+        "an answer",
+        () => _idleCalls.Count == _calls && _waitingCalls.Count == 0 && _publisher?.Unsent is null);
+
+    // Until everything is told, or nothing has been told for three seconds.
+    private void Settle(long goal)
+    {
+        var last = _deliveries;
+        var lastAt = Stopwatch.GetTimestamp();
+        var began = lastAt;
+        while (_deliveries < goal && Stopwatch.GetElapsedTime(lastAt).TotalSeconds < 3 && Stopwatch.GetElapsedTime(began).TotalSeconds < 60)
+        {
+            Pump(1);
+            if (_deliveries != last)
+                (last, lastAt) = (_deliveries, Stopwatch.GetTimestamp());
+        }
+    }
+
+    private long WrongWords() => Plan().Wrong(SocketsOf(Plan()), user => _online[user]);
+
+    private void Rest(TimeSpan time)
+    {
+        var began = Stopwatch.GetTimestamp();
+        while (Stopwatch.GetElapsedTime(began) < time)
+            Pump(1);
+    }
+
+    private void Until(TimeSpan patience, string what, Func<bool> done)
+    {
+        var began = Stopwatch.GetTimestamp();
+        while (!done())
+        {
+            if (Stopwatch.GetElapsedTime(began) > patience)
+                throw new BenchmarkException($"waited {patience.TotalSeconds:0} s for {what}: {_ready} sockets are ready, {_connecting} on the way, {_lost} lost.");
+            Pump(1);
+        }
+    }
+
+    // ---- connections ----------------------------------------------------------------------------------------------------------
+
+    private Connection Open()
+    {
+        var tag = _freeTags.TryPop(out var free) ? free : _connections.Count;
+        // several addresses, so that there are ports enough
+        var connection = new Connection(tag, Kernel.Connect(2 + (_sockets++ % 8), _port, batched: false));
+        if (tag == _connections.Count)
+            _connections.Add(connection);
+        else
+            _connections[tag] = connection;
+        Kernel.Add(_poll, connection.Descriptor, tag, Kernel.Writable);
+        return connection;
+    }
+
+    private void OpenSocket(WatchPlan? plan, int socket)
+    {
+        _connecting++;
+        var connection = Open();
+        connection.Plan = plan;
+        connection.Socket = socket;
+        connection.Awaited = plan?.Watching ?? 0;
+    }
+
+    private Connection OpenPublisher()
+    {
+        _connecting++;
+        var connection = Open();
+        var ready = _ready + 1;
+        Until(TimeSpan.FromSeconds(10), "the publisher's connection", () => _ready == ready);
+        _ready--;
+        return connection;
+    }
+
+    private void OpenCall()
+    {
+        var connection = Open();
+        connection.IsHttp = true;
+        _calls++;
+    }
+
+    private void Lose(Connection connection)
+    {
+        if (connection.Phase == Phase.Lost)
+            return;
+        var was = connection.Phase;
+        connection.Phase = Phase.Lost;
+        Kernel.Close(connection.Descriptor, reset: true);
+        _connections[connection.Tag] = null;
+        _freeTags.Push(connection.Tag);
+        if (was == Phase.Closing)
+        {
+            _connecting--;
+            _churned++;
+            return;
+        }
+
+        if (connection.IsHttp)
+            throw new BenchmarkException("the server closed a connection for calls.");
+        _lost++;
+        if (was == Phase.Ready)
+            _ready--;
+        else
+            _connecting--;
+    }
+
+    private void Pump(int milliseconds)
+    {
+        var count = Kernel.Wait(_poll, _events, milliseconds);
+        for (var i = 0; i < count; i++)
+        {
+            var connection = _connections[_events[i].Tag];
+            if (connection is null)
+                continue;
+            if (connection.Phase == Phase.Connecting)
+                Connected(connection);
+            else if ((_events[i].Events & Kernel.Writable) != 0 && connection.Unsent is { } unsent)
+                Send(connection, unsent, again: true);
+            if ((_events[i].Events & ~Kernel.Writable) != 0 && connection.Phase is not (Phase.Connecting or Phase.Lost))
+                Receive(connection);
+        }
+
+        if (_dialect.KeepAlive is { } alive && Stopwatch.GetElapsedTime(_keptAliveAt) > KeepAliveInterval)
+        {
+            _keptAliveAt = Stopwatch.GetTimestamp();
+            for (var i = 0; i < _connections.Count; i++)
+            {
+                if (_connections[i] is { Phase: Phase.Ready } connection)
+                    Send(connection, alive);
+            }
+        }
+    }
+
+    private void Connected(Connection connection)
+    {
+        Kernel.Change(_poll, connection.Descriptor, connection.Tag, Kernel.Readable);
+        if (connection.IsHttp)
+        {
+            connection.Phase = Phase.Ready;
+            NextCall(connection);
+            return;
+        }
+
+        connection.Phase = Phase.Upgrading;
+        Send(connection, Frames.Upgrade(_dialect.Path(connection.Tag)));
+    }
+
+    private void NextCall(Connection connection)
+    {
+        connection.IsAsked = _waitingCalls.TryDequeue(out var call);
+        if (connection.IsAsked)
+            Send(connection, call!);
+        else
+            _idleCalls.Push(connection);
+    }
+
+    private void Send(Connection connection, byte[] bytes, bool again = false)
+    {
+        if (!again && connection.Unsent is { } before)
+        {
+            connection.Unsent = [.. before, .. bytes];
+            return;
+        }
+
+        var sent = Kernel.Send(connection.Descriptor, bytes);
+        if (sent < 0)
+        {
+            Lose(connection);
+            return;
+        }
+
+        if (sent == bytes.Length)
+        {
+            if (again)
+                Kernel.Change(_poll, connection.Descriptor, connection.Tag, Kernel.Readable);
+            connection.Unsent = null;
+            return;
+        }
+
+        connection.Unsent = bytes[sent..];
+        if (!again)
+            Kernel.Change(_poll, connection.Descriptor, connection.Tag, Kernel.Readable | Kernel.Writable);
+    }
+
+    // ---- receiving ------------------------------------------------------------------------------------------------------------
+
+    private void Receive(Connection connection)
+    {
+        var rest = connection.Rest?.Length ?? 0;
+        connection.Rest?.CopyTo(_buffer, 0);
+        connection.Rest = null;
+        // what is not said by then is the next call's
+        var room = Math.Min(_buffer.Length - rest, 256 * 1024);
+        var received = Kernel.Receive(connection.Descriptor, _buffer.AsSpan(rest, room));
+        if (received == 0)
+        {
+            Lose(connection);
+            return;
+        }
+
+        if (received < 0)
+            received = 0;
+        var now = Stopwatch.GetTimestamp();
+        ReadOnlySpan<byte> bytes = _buffer.AsSpan(0, rest + received);
+        if (connection.IsHttp)
+            bytes = ReadAnswer(connection, bytes);
+        else if (connection.Phase == Phase.Upgrading)
+            bytes = ReadUpgrade(connection, bytes);
+        if (!connection.IsHttp && connection.Phase > Phase.Upgrading)
+            bytes = ReadFrames(connection, bytes, now);
+        if (!bytes.IsEmpty && connection.Phase != Phase.Lost)
+            connection.Rest = bytes.ToArray();
+    }
+
+    private ReadOnlySpan<byte> ReadAnswer(Connection connection, ReadOnlySpan<byte> bytes)
+    {
+        var head = bytes.IndexOf("\r\n\r\n"u8);
+        if (head < 0)
+            return bytes;
+        var length = bytes.IndexOf("Content-Length: "u8);
+        var body = 0;
+        if (length >= 0 && length < head)
+        {
+            var digits = bytes[(length + 16)..head];
+            var end = digits.IndexOf((byte)'\r');
+            body = int.Parse(end < 0 ? digits : digits[..end]);
+        }
+
+        if (bytes.Length < head + 4 + body)
+            return bytes;
+        if (!bytes.StartsWith("HTTP/1.1 200"u8))
+            throw new BenchmarkException($"the server says: {Encoding.UTF8.GetString(bytes[..(head + 4 + body)])}");
+        NextCall(connection);
+        return bytes[(head + 4 + body)..];
+    }
+
+    private ReadOnlySpan<byte> ReadUpgrade(Connection connection, ReadOnlySpan<byte> bytes)
+    {
+        var head = bytes.IndexOf("\r\n\r\n"u8);
+        if (head < 0)
+            return bytes;
+        if (!bytes.StartsWith("HTTP/1.1 101"u8))
+            throw new BenchmarkException($"the server does not upgrade: {Encoding.UTF8.GetString(bytes[..head])}");
+        connection.Phase = Phase.Opening;
+        if (_dialect.Opening is { } opening)
+            Send(connection, opening);
+        if (_dialect.IsOpenAtOnce)
+            Opened(connection);
+        return bytes[(head + 4)..];
+    }
+
+    private void Opened(Connection connection)
+    {
+        connection.Phase = Phase.Watching;
+        if (connection.Plan is not { } plan)
+        {
+            Ready(connection);
+            return;
+        }
+
+        for (var users = plan.Of(connection.Socket); !users.IsEmpty; users = users[Math.Min(MostAtOnce, users.Length)..])
+            Send(connection, _dialect.Watch(users[..Math.Min(MostAtOnce, users.Length)]));
+    }
+
+    private void Ready(Connection connection)
+    {
+        if (_churn > 0)
+        {
+            connection.Phase = Phase.Closing;
+            if (connection.Tag % 2 == 0)
+                Lose(connection);
+            else
+                Send(connection, Frames.Write(Frames.Close, [0x03, 0xE8]));
+            return;
+        }
+
+        connection.Phase = Phase.Ready;
+        _connecting--;
+        _ready++;
+    }
+
+    private ReadOnlySpan<byte> ReadFrames(Connection connection, ReadOnlySpan<byte> bytes, long now)
+    {
+        while (connection.Phase != Phase.Lost && Frames.Read(bytes, out var opcode, out var payload) is > 0 and var length)
+        {
+            bytes = bytes[length..];
+            if (opcode == Frames.Ping)
+                Send(connection, Frames.Write(Frames.Pong, payload));
+            else if (opcode == Frames.Close)
+                Lose(connection);
+            else if (opcode == Frames.Text)
+                HearText(connection, payload, now);
+        }
+
+        return bytes;
+    }
+
+    private void HearText(Connection connection, ReadOnlySpan<byte> text, long now)
+    {
+        _frames++;
+        var records = 0;
+        var plan = connection.Plan;
+        while (plan is not null && text.IndexOf("\"user_id\":"u8) is >= 0 and var at)
+        {
+            text = text[(at + 10)..];
+            var user = 0;
+            while (text[0] is >= (byte)'0' and <= (byte)'9')
+            {
+                user = (user * 10) + (text[0] - '0');
+                text = text[1..];
+            }
+
+            var flag = ",\"is_online\":"u8;
+            if (!text.StartsWith(flag))
+                continue;
+            records++;
+            Told(connection, plan, user, text[flag.Length] == 't', text, now);
+        }
+
+        if (records > 0)
+            return;
+        if (_dialect.Hear(text, out var opens) is { } answer)
+            Send(connection, answer);
+        if (opens && connection.Phase == Phase.Opening)
+            Opened(connection);
+    }
+
+    private void Told(Connection connection, WatchPlan plan, int user, bool online, ReadOnlySpan<byte> record, long now)
+    {
+        if (plan.Hear(connection.Socket, user, online, out var isFirst) && connection.Phase == Phase.Ready)
+        {
+            _deliveries++;
+            var since = (online ? _onlineAt : _offlineAt)[user];
+            (online ? _arrivals : _goodbyes).Add((double)(now - since) / Stopwatch.Frequency);
+            if (!online && _offlineAt[user] > _onlineAt[user] + Stopwatch.Frequency && LastSeen(record) is > 0 and var lastSeen)
+                _lapses.Add((DateTimeOffset.UtcNow - DateTimeOffset.UnixEpoch).TotalSeconds - (lastSeen + 31));
+            return;
+        }
+
+        if (isFirst || _churn > 0)
+        {
+            if (--connection.Awaited == 0 && connection.Phase == Phase.Watching)
+                Ready(connection);
+            return;
+        }
+
+        _repeats++;
+    }
+
+    private static long LastSeen(ReadOnlySpan<byte> record)
+    {
+        var at = record.IndexOf("\"last_seen\":"u8);
+        long seconds = 0;
+        for (var i = at + 12; at >= 0 && i < record.Length && record[i] is >= (byte)'0' and <= (byte)'9'; i++)
+            seconds = (seconds * 10) + (record[i] - '0');
+        return seconds;
+    }
+}

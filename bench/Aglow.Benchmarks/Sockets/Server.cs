@@ -1,0 +1,130 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+
+namespace Aglow.Benchmarks.Sockets;
+
+/// <summary>One of the servers that are compared, in a process of its own.</summary>
+internal sealed class Server : IAsyncDisposable
+{
+    public const string Aglow = "aglow";
+    public const string SignalR = "signalr";
+    public const string Ws = "ws";
+    public const string SocketIo = "socketio";
+
+    private readonly Process _process;
+    private readonly string? _folder;
+
+    private Server(string name, Process process, int port, string? folder)
+    {
+        Name = name;
+        _process = process;
+        Port = port;
+        _folder = folder;
+    }
+
+    public static string[] All { get; } = [Aglow, SignalR, Ws, SocketIo];
+
+    public string Name { get; }
+
+    public int Port { get; }
+
+    public int Process => _process.Id;
+
+    /// <summary>How it is named in tables.</summary>
+    public static string Title(string name) => name switch
+    {
+        Aglow => "Aglow",
+        SignalR => "SignalR hub",
+        Ws => "bare ws (Node)",
+        _ => "Socket.IO",
+    };
+
+    /// <summary>Starts one and waits until it listens. <paramref name="core"/>: the only core it may use.</summary>
+    public static async Task<Server> StartAsync(string name, int? core = null, bool canCollect = false)
+    {
+        var port = FreePort();
+        string? folder = null;
+        List<string> command;
+        if (name is Ws or SocketIo)
+        {
+            await Peers.InstallAsync();
+            command = ["node", .. canCollect ? ["--expose-gc"] : Array.Empty<string>(), Path.Combine(Peers.Folder, name + ".js"), $"{port}"];
+        }
+        else
+        {
+            folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+            command = [Environment.ProcessPath!, HostedServers.Verb, name, $"{port}", folder];
+        }
+
+        if (core is { } only)
+            command.InsertRange(0, ["taskset", "-c", $"{only}"]);
+        var start = new ProcessStartInfo(command[0], command.Skip(1))
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            UseShellExecute = false,
+        };
+        // as each comes: the server of Aglow with one heap, an ASP.NET application with the many of its default
+        start.Environment["DOTNET_gcServer"] = name == SignalR ? "1" : "0";
+        var process = System.Diagnostics.Process.Start(start) ?? throw new BenchmarkException($"{command[0]} does not start.");
+        var server = new Server(name, process, port, folder);
+        if (await server.ReadAsync(TimeSpan.FromSeconds(60)) != "ready")
+            throw new BenchmarkException($"the {Title(name)} server did not start.");
+        return server;
+    }
+
+    /// <summary>A full collection; returns the bytes of heap that are left.</summary>
+    public async Task<long> CollectAsync()
+    {
+        await _process.StandardInput.WriteLineAsync("collect");
+        return long.Parse(await ReadAsync(TimeSpan.FromSeconds(60)), CultureInfo.InvariantCulture);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _process.StandardInput.Close();
+        using (var patience = new CancellationTokenSource(TimeSpan.FromSeconds(10)))
+        {
+            try
+            {
+                await _process.WaitForExitAsync(patience.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                _process.Kill();
+            }
+        }
+
+        _process.Dispose();
+        if (_folder is not null)
+            Directory.Delete(_folder, recursive: true);
+    }
+
+    private async Task<string> ReadAsync(TimeSpan patience) =>
+        await _process.StandardOutput.ReadLineAsync().WaitAsync(patience) ?? throw new BenchmarkException($"the {Title(Name)} server has ended.");
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+}
+
+/// <summary>The Node servers: installed once, from the lock file.</summary>
+internal static class Peers
+{
+    public static string Folder { get; } = Path.Combine(Machine.Root(), "bench", "Aglow.Benchmarks", "peers");
+
+    public static async Task InstallAsync()
+    {
+        if (Directory.Exists(Path.Combine(Folder, "node_modules", "socket.io")))
+            return;
+        using var install = Process.Start(new ProcessStartInfo("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]) { WorkingDirectory = Folder })!;
+        await install.WaitForExitAsync();
+        if (install.ExitCode != 0)
+            throw new BenchmarkException("npm ci failed: the peers on Node want Node 20 or later, and the npm registry once.");
+    }
+}

@@ -1,0 +1,133 @@
+namespace Aglow.Benchmarks.Sockets;
+
+/// <summary>
+/// What connections cost a server: memory of one that is idle, of one that watches 20, of a watch more; CPU of an idle node; what is left when all have gone.
+/// </summary>
+/// <remarks>
+/// Memory is a slope between 5,000 and 10,000 connections, each time after every connection was pinged at least once and a forced collection, each sample in a
+/// process of its own. Kernel memory is that of the whole machine and holds both ends of each connection.
+/// </remarks>
+internal sealed class SocketsBenchmark : Benchmark
+{
+    public override string Name => "sockets";
+
+    public override string Measures => "memory a connection and a watch, CPU of an idle node, heap after churn; beside ws, Socket.IO and SignalR";
+
+    public override int DefaultPairs => 3;
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("parts", "all", "memory, watch, idle, churn"),
+        new("servers", "all", "aglow, signalr, ws, socketio: whose memory and idle CPU is measured"),
+        new("step", "5000", "connections: the slope is taken between one and two of these"),
+        new("settle", "12", "seconds from connecting to measuring: longer than from ping to ping"),
+        new("churn", "200k", "connects and disconnects"),
+        new("quick", "no", "one sample of each, less waiting: to see that it works"),
+    ];
+
+    public override async Task RunAsync(Run run)
+    {
+        var parts = run.Settings.Choices("parts", "memory", "watch", "idle", "churn");
+        var servers = run.Settings.Choices("servers", Server.All);
+        foreach (var name in servers)
+        {
+            if (parts.Contains("memory"))
+                await MeasureMemoryAsync(run, name, parts.Contains("idle"));
+        }
+
+        if (parts.Contains("watch"))
+            await MeasureWatchAsync(run);
+        if (parts.Contains("churn"))
+            await MeasureChurnAsync(run);
+    }
+
+    private static async Task MeasureMemoryAsync(Run run, string name, bool idleCpu)
+    {
+        foreach (var watching in new[] { 0, 20 })
+        {
+            List<Slope> slopes = [];
+            for (var i = 0; i < Samples(run); i++)
+                slopes.Add(await SlopeAsync(run, name, watching, idleCpu));
+            var title = $"{Server.Title(name)}, a connection {(watching == 0 ? "that is idle" : $"watching {watching}")}";
+            var goal = name == Server.Aglow && watching > 0 ? Goal.Most(7.5) : null;
+            run.Add(Figure.Of($"{title}: resident", "KB", [.. slopes.Select(s => s.Resident / 1000)], goal));
+            run.Add(Figure.Of($"{title}: managed heap", "KB", [.. slopes.Select(s => s.Heap / 1000)]));
+            run.Add(Figure.Of($"{title}: kernel, both ends", "KB", [.. slopes.Select(s => s.Kernel / 1000)]));
+            if (idleCpu)
+            {
+                var most = name == Server.Aglow ? Goal.Most(4) : null;
+                run.Add(Figure.Of($"{title}: CPU of a node with {2 * Step(run):#,0}", "% of a core", [.. slopes.Select(s => s.IdleCpu)], most));
+            }
+        }
+    }
+
+    private static async Task MeasureWatchAsync(Run run)
+    {
+        List<double> bytes = [];
+        for (var i = 0; i < Samples(run); i++)
+        {
+            var few = await SlopeAsync(run, Server.Aglow, 20, idleCpu: false);
+            var many = await SlopeAsync(run, Server.Aglow, 200, idleCpu: false);
+            bytes.Add((many.Resident - few.Resident) / 180);
+        }
+
+        run.Add(Figure.Of("Aglow, a watch more (watching 200 against 20): resident", "bytes", bytes, Goal.Most(24)));
+    }
+
+    private static async Task<Slope> SlopeAsync(Run run, string name, int watching, bool idleCpu)
+    {
+        var step = Step(run);
+        await using var server = await Server.StartAsync(name, canCollect: true);
+        using var load = Load.Start(server);
+        if (name == Server.Aglow)
+            await load.AskAsync($"heartbeat 1 {2 * step}");
+        await load.AskAsync($"connect {step} {watching} {(watching == 0 ? 0 : step)} 1");
+        var one = await MeasureAsync(run, server);
+        await load.AskAsync($"connect {step} {watching} {(watching == 0 ? 0 : step)} {step + 1}");
+        var two = await MeasureAsync(run, server);
+        var cpu = 0.0;
+        if (idleCpu)
+        {
+            var seconds = run.IsQuick ? 10 : 30;
+            var before = Cpu.Of(server.Process);
+            await Task.Delay(TimeSpan.FromSeconds(seconds));
+            cpu = 100 * (Cpu.Of(server.Process) - before) / seconds;
+        }
+
+        var state = await load.AskAsync("state");
+        if (state.GetProperty("ready").GetInt32() != 2 * step)
+            throw new BenchmarkException($"{Server.Title(name)} holds {state.GetProperty("ready")} of {2 * step} connections: no figure of this run counts.");
+        return new Slope((two.Resident - one.Resident) / step, (two.Heap - one.Heap) / step, (two.Kernel - one.Kernel) / step, cpu);
+    }
+
+    private static async Task<Slope> MeasureAsync(Run run, Server server)
+    {
+        await Task.Delay(TimeSpan.FromSeconds(run.IsQuick ? 3 : run.Settings.Number("settle")));
+        var heap = await server.CollectAsync();
+        return new Slope(Cpu.ResidentBytes(server.Process), heap, Cpu.KernelBytes(), 0);
+    }
+
+    private static async Task MeasureChurnAsync(Run run)
+    {
+        var count = run.IsQuick ? 20_000 : run.Settings.Number("churn");
+        await using var server = await Server.StartAsync(Server.Aglow, canCollect: true);
+        using var load = Load.Start(server);
+        // what is made once and kept, a pool and a buffer a core, is made by these
+        await load.AskAsync($"churn {2_000} 20");
+        var before = await MeasureAsync(run, server);
+        var churn = await load.AskAsync($"churn {count} 20");
+        var after = await MeasureAsync(run, server);
+        var title = $"Aglow, {count:#,0} connects and disconnects, watching 20";
+        run.Add(Figure.Of($"{title}: heap before", "KB", [before.Heap / 1000]));
+        run.Add(Figure.Of($"{title}: heap after", "KB", [after.Heap / 1000]));
+        run.Add(Figure.Of($"{title}: left of each", "bytes", [(after.Heap - before.Heap) / count], Goal.Most(1)));
+        run.Add(Figure.Of($"{title}: resident after", "MB", [after.Resident / 1e6]));
+        run.Add(Figure.Of($"{title}", "connections/s", [count / churn.GetProperty("seconds").GetDouble()]));
+    }
+
+    private static int Step(Run run) => (int)run.Settings.Number("step");
+
+    private static long Samples(Run run) => run.IsQuick ? 1 : run.PairCount;
+
+    private readonly record struct Slope(double Resident, double Heap, double Kernel, double IdleCpu);
+}
