@@ -1,4 +1,4 @@
-using System.Runtime.InteropServices;
+using System.Runtime.CompilerServices;
 
 namespace Aglow;
 
@@ -59,6 +59,7 @@ internal sealed class Checkpoint
     public void Imaged(Plane plane, int page, long position) => _imagedAt[(int)plane][page] = position;
 
     /// <summary>The position that a page's image was taken at, -1 where there is none.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public long ImagedAt(Plane plane, int page) => _imagedAt[(int)plane][page];
 
     /// <summary>Notes that the row at a position speaks of these users.</summary>
@@ -70,6 +71,7 @@ internal sealed class Checkpoint
     }
 
     /// <summary>Notes that the row at a position speaks of a page.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Touched(Plane plane, int page, long position) => _touchedAt[(int)plane][page] = position;
 
     /// <summary>Begins a checkpoint that will trim the journal up to <paramref name="position"/>, its last row.</summary>

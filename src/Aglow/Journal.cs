@@ -141,7 +141,8 @@ public sealed class Journal : IAsyncDisposable
             var recovery = Recovery.Run(_file, store, _checkpoint, clock.Now, leaseSeconds);
             (_position, JournalBytes) = (recovery.Position, recovery.JournalBytes);
             NoteStart(recovery);
-            Log(recovery);
+            if (recovery.LastAlive != 0)
+                Log(recovery);
             return recovery;
         }
         catch (Microsoft.Data.Sqlite.SqliteException e)
@@ -568,7 +569,7 @@ public sealed class Journal : IAsyncDisposable
         recovery.Rows,
         recovery.Online,
         recovery.WasClean ? "stopped in order" : "was interrupted",
-        recovery.LastAlive == 0 ? 0 : (long)recovery.At - recovery.LastAlive);
+        (long)recovery.At - recovery.LastAlive);
 
     private void Stop()
     {

@@ -131,13 +131,18 @@ public sealed class MemoryPlaneStore : IPlaneStore
     }
 
     /// <summary>The page to load saved words into, made if it was not there; empty where the budget does not allow it. Before start only.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal unsafe Span<uint> PageForLoading(Plane plane, int page)
     {
         var at = PagesOf(plane).FindOrMake(page);
         return at == null ? default : new Span<uint>(at, PageLayout.Slots);
     }
 
+    /// <summary>Says that a page, made already, is about to be loaded with more than half of its words in use.</summary>
+    internal void ExpectFilled(Plane plane, int page) => PagesOf(plane).ExpectFilled(page);
+
     /// <summary>The words of a page as they are; empty where there is none.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal unsafe ReadOnlySpan<uint> View(Plane plane, int page)
     {
         var at = PagesOf(plane).Find(page);

@@ -100,6 +100,16 @@ internal sealed unsafe partial class NativePages : IDisposable
         }
     }
 
+    /// <summary>
+    /// Before a page is loaded that is more than half full: its region is huge from the first touch on. Saves faulting 4 KiB at a time and copying what
+    /// was faulted: a third of the CPU of loading a billion users.
+    /// </summary>
+    public void ExpectFilled(int page)
+    {
+        var region = ((nint)Find(page) - _first) / RegionBytes;
+        Linux.AllowHuge(_first + (region * RegionBytes), RegionBytes);
+    }
+
     /// <summary>Counts a page's words after they were loaded as a whole.</summary>
     public void CountLoaded(int page, int registered)
     {
@@ -185,6 +195,12 @@ internal sealed unsafe partial class NativePages : IDisposable
                 throw new InsufficientMemoryException($"Address space for a plane ({bytes >> 30} GiB, reserved, not used) was refused: check ulimit -v and vm.overcommit_memory.");
             _ = madvise(at, bytes, AdviseNoHuge);
             return at;
+        }
+
+        public static void AllowHuge(nint at, nuint bytes)
+        {
+            if (OperatingSystem.IsLinux())
+                _ = madvise(at, bytes, AdviseHuge);
         }
 
         public static void MakeHuge(nint at, nuint bytes)

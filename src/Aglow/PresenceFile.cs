@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Microsoft.Data.Sqlite;
 
@@ -336,6 +337,7 @@ internal sealed class PresenceFile : IDisposable
         Checksum(default, state.Tick, state.IsClean ? 1UL : 0UL, (ulong)state.Images, (ulong)state.Trimmed);
 
     // CRC-32C: an instruction on every processor of interest, 8 bytes at a time.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static uint Checksum(ReadOnlySpan<byte> bytes, ulong a, ulong b, ulong c, ulong d)
     {
         var crc = uint.MaxValue;

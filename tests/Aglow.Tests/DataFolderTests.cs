@@ -140,6 +140,16 @@ public sealed class DataFolderTests : IDisposable
     }
 
     [Fact]
+    public async Task A_log_that_cannot_be_written_is_one_line_and_changes_nothing()
+    {
+        await WriteUsersAsync();
+        var before = File.ReadAllBytes(PresencePath);
+        Directory.CreateDirectory(PresencePath + "-wal");
+        Line(() => JournalRig.Begin(_folder)).ShouldContain("cannot be opened for writing");
+        File.ReadAllBytes(PresencePath).ShouldBe(before);
+    }
+
+    [Fact]
     public void An_empty_file_is_a_new_one()
     {
         File.WriteAllText(PresencePath, "");

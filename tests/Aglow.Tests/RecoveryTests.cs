@@ -144,6 +144,19 @@ public class RecoveryTests
     }
 
     [Fact]
+    public async Task Erasing_who_was_never_seen_makes_no_pages()
+    {
+        var rig = JournalRig.Begin();
+        rig.Heartbeat(1);
+        for (uint user = 2; user < 200; user++)
+            rig.Erase(user, Pulse.Never);
+        rig.Journal.Commit();
+
+        await using var next = await rig.CrashAsync(1);
+        next.Store.Budget.Taken.ShouldBe(1);
+    }
+
+    [Fact]
     public async Task A_wall_clock_set_back_does_not_take_time_back()
     {
         var rig = JournalRig.Begin();

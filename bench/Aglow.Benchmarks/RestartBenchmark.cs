@@ -1,0 +1,257 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Aglow.Benchmarks;
+
+/// <summary>
+/// The embedded store on its disk: what it weighs, how fast it is written, and how soon a start has read it again.
+/// </summary>
+/// <remarks>
+/// A folder is built through the store and a checkpoint, the last <c>--active</c> users as arrivals in the journal, and left as a crash would leave it. It is
+/// then read by a process of its own, from the disk where this user may drop the kernel's caches, from the page cache otherwise, and by the real
+/// server. Every read is checked: users registered, users online.
+/// </remarks>
+internal sealed class RestartBenchmark : Benchmark
+{
+    /// <summary>The hidden verb of the process that reads a folder: <c>restart-load FOLDER</c>.</summary>
+    public const string Verb = "restart-load";
+
+    public override string Name => "restart";
+
+    public override string Measures => "the data folder: bytes on disk, commits, and seconds from process start to ready";
+
+    public override int DefaultPairs => 5;
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("users", "10m,1b", "registered users, one folder after the other"),
+        new("active", "5m", "users who came online last: the journal that a start replays"),
+        new("parts", "all", "commit, load, server"),
+        new("folder", "", "where the folders are made; default a temporary one"),
+    ];
+
+    public override async Task RunAsync(Run run)
+    {
+        var parts = run.Settings.Choices("parts", "commit", "load", "server");
+        foreach (var users in run.Settings.Numbers("users", least: 1_000_000))
+        {
+            var root = run.Settings.Text("folder");
+            var folder = root.Length > 0 ? Directory.CreateDirectory(Path.Combine(root, $"{users}")).FullName : Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+            try
+            {
+                var active = Math.Min(users, run.Settings.Number("active"));
+                await BuildAsync(run, folder, users, active, parts.Contains("commit"));
+                // the gigabytes of the store that was built are not to be in the way of those that are read
+                GC.Collect();
+                if (parts.Contains("load"))
+                    await MeasureLoadsAsync(run, folder, users, active);
+                if (parts.Contains("server"))
+                    await MeasureServerAsync(run, folder, users);
+            }
+            finally
+            {
+                Directory.Delete(folder, recursive: true);
+            }
+        }
+    }
+
+    /// <summary>Reads a folder in this process, and says how long that took and what was in it.</summary>
+    public static async Task<int> LoadAsync(string folder)
+    {
+        var journal = Journal.Open(Path.Combine(folder, "presence.db"), Log);
+        // five seconds after the last run, however long it took to get here
+        var clock = new Clock(new StandingTime(journal.LastAlive + 5), new StallGuard(20));
+        await using var store = new MemoryPlaneStore(new PageBudget(2 * PageLayout.Pages), journal);
+        var recovery = journal.Load(store, clock, 30);
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{recovery.Took.TotalSeconds} {recovery.Registered} {recovery.Online} {Cpu.OfThisProcess()}"));
+        // left at once, as by a crash: the next sample reads the same folder
+        await journal.AbandonAsync();
+        return 0;
+    }
+
+    private static AglowLog Log => new(NullLogger.Instance);
+
+    private static async Task BuildAsync(Run run, string folder, long users, long active, bool measureCommits)
+    {
+        var title = EngineBenchmark.Title(users);
+        run.Progress($"{title}: building the folder");
+        var journal = Journal.Open(Path.Combine(folder, "presence.db"), Log);
+        var clock = new Clock(TimeProvider.System, new StallGuard(20), journal.LastAlive);
+        await using var store = new MemoryPlaneStore(new PageBudget(2 * PageLayout.Pages), journal);
+        journal.Load(store, clock, 30);
+        EngineBenchmark.Register(store, Plane.Pulse, users, clock.Now - 3600);
+        // one word a page, so that each page is in the journal and its image due
+        journal.Add(Plane.Pulse, [.. store.Pages(Plane.Pulse).Select(page => PageLayout.User(page, 0))]);
+        journal.Commit();
+        var began = Stopwatch.GetTimestamp();
+        journal.CheckpointNow();
+        var took = Stopwatch.GetElapsedTime(began);
+        run.Add(Figure.Of($"{title}: a checkpoint of every page, without its pauses", "MB/s", [store.Pages(Plane.Pulse).Length * 0.26112 / took.TotalSeconds]));
+
+        began = Stopwatch.GetTimestamp();
+        for (var first = 0L; first < active; first += 1_000_000)
+            Arrive(store, clock.Now, users, active, first, Math.Min(active, first + 1_000_000), journal);
+        run.Add(Figure.Of($"{title}: journal, large commits", "M words/s", [active / 1e6 / Stopwatch.GetElapsedTime(began).TotalSeconds]));
+        run.Add(Figure.Of($"{title}: on disk", "bytes/user", [(double)BytesIn(folder) / users]));
+        run.Add(Figure.Of($"{title}: on disk", "MiB", [BytesIn(folder) / 1048576.0]));
+        if (measureCommits)
+            await MeasureCommitsAsync(run, title, journal, store, clock, users);
+        await journal.AbandonAsync();
+    }
+
+    // Users online on every page: the dearest place they can be.
+    private static void Arrive(MemoryPlaneStore store, uint now, long users, long active, long first, long end, Journal journal)
+    {
+        var numbers = new uint[end - first];
+        for (var i = 0; i < numbers.Length; i++)
+            numbers[i] = (uint)((first + i) * (users / active));
+        var words = new uint[numbers.Length];
+        words.AsSpan().Fill(now);
+        store.Exchange(Plane.Pulse, numbers, words, words);
+        store.Keep(Plane.Pulse, numbers);
+        journal.Commit();
+    }
+
+    // Who waits for one word, alone and a hundred at once.
+    private static async Task MeasureCommitsAsync(Run run, string title, Journal journal, MemoryPlaneStore store, Clock clock, long users)
+    {
+        journal.Start();
+        foreach (var (together, count) in new[] { (1, 2000), (100, 500) })
+        {
+            var took = new List<double>();
+            for (var i = 0; i < count; i++)
+            {
+                var began = Stopwatch.GetTimestamp();
+                await Task.WhenAll(Enumerable.Range(0, together).Select(k => OneAsync((uint)((((long)i * together) + k) * 7919 % users))));
+                took.Add(Stopwatch.GetElapsedTime(began).TotalMilliseconds);
+            }
+
+            took.Sort();
+            run.Add(Figure.Of($"{title}: a word to the disk, {together} waiting, median", "ms", [took[count / 2]]));
+            run.Add(Figure.Of($"{title}: a word to the disk, {together} waiting, p99", "ms", [took[count * 99 / 100]]));
+        }
+
+        async Task OneAsync(uint user)
+        {
+            store.Exchange(Plane.Pulse, user, clock.Now);
+            store.Keep(Plane.Pulse, [user]);
+            await store.KeptAsync();
+        }
+    }
+
+    private static async Task MeasureLoadsAsync(Run run, string folder, long users, long active)
+    {
+        var title = EngineBenchmark.Title(users);
+        var goal = users <= 10_000_000 ? Goal.Most(1) : users <= 1_000_000_000 ? Goal.Most(15) : null;
+        var cold = DropCaches();
+        foreach (var from in cold ? new[] { "disk", "page cache" } : ["page cache"])
+        {
+            var (loads, ready) = (new List<double>(), new List<double>());
+            for (var i = 0; i < run.PairCount; i++)
+            {
+                if (from == "disk")
+                    DropCaches();
+                var began = Stopwatch.GetTimestamp();
+                using var reader = Child.Self(cores: 0, Verb, folder);
+                var line = await reader.ReadLineAsync();
+                ready.Add(Stopwatch.GetElapsedTime(began).TotalSeconds);
+                await reader.Process.WaitForExitAsync();
+                var answer = line.Split(' ');
+                if (answer.Length != 4 || long.Parse(answer[1], CultureInfo.InvariantCulture) != users || long.Parse(answer[2], CultureInfo.InvariantCulture) < active)
+                    throw new BenchmarkException($"the process that read {folder} found \"{line}\" instead of {users} users, {active} of them online: no figure of this run counts.");
+                loads.Add(double.Parse(answer[0], CultureInfo.InvariantCulture));
+            }
+
+            run.Add(Figure.Of($"{title}: words read from the {from}", "s", loads));
+            run.Add(Figure.Of($"{title}: process start to words read from the {from}", "s", ready, goal));
+        }
+
+        if (!cold)
+            run.Note("the kernel's caches cannot be dropped by this user: loads are from the page cache");
+    }
+
+    private static async Task MeasureServerAsync(Run run, string folder, long users)
+    {
+        var title = EngineBenchmark.Title(users);
+        var command = Path.Combine(Machine.Root(), "aglow");
+        if (!Directory.Exists(Path.Combine(Machine.Root(), "src", "Aglow.Server")))
+        {
+            run.Note("there is no server yet: its start is not measured");
+            return;
+        }
+
+        var ready = new List<double>();
+        // one more, so that what is not built is built
+        for (var i = 0; i <= run.PairCount; i++)
+        {
+            DropCaches();
+            var url = $"http://127.0.0.1:{FreePort()}";
+            var began = Stopwatch.GetTimestamp();
+            using var server = Child.Start(command, cores: 0, "serve", "--data", folder, "--urls", url);
+            server.Process.OutputDataReceived += static (_, _) => { };
+            server.Process.BeginOutputReadLine();
+            var took = await ReadyAsync(server.Process, url, began);
+            if (i > 0)
+                ready.Add(took);
+        }
+
+        run.Add(Figure.Of($"{title}: process start of the server to ready", "s", ready, users <= 10_000_000 ? Goal.Most(1) : Goal.Most(15)));
+    }
+
+    private static async Task<double> ReadyAsync(Process server, string url, long began)
+    {
+        using var http = new HttpClient { Timeout = TimeSpan.FromSeconds(1) };
+        while (!server.HasExited && Stopwatch.GetElapsedTime(began) < TimeSpan.FromMinutes(3))
+        {
+            try
+            {
+                using var answer = await http.GetAsync(new Uri(url + "/health/ready"));
+                if (answer.StatusCode == HttpStatusCode.OK)
+                    return Stopwatch.GetElapsedTime(began).TotalSeconds;
+            }
+            catch (Exception e) when (e is HttpRequestException or TaskCanceledException)
+            {
+                // not listening yet
+            }
+
+            await Task.Delay(TimeSpan.FromMilliseconds(10), TimeProvider.System);
+        }
+
+        throw new BenchmarkException("the server was not ready within 3 minutes.");
+    }
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    private static long BytesIn(string folder) => Directory.GetFiles(folder).Sum(file => new FileInfo(file).Length);
+
+    // Root only; the next read comes from the disk.
+    private static bool DropCaches()
+    {
+        try
+        {
+            using (var sync = Process.Start("sync"))
+                sync.WaitForExit();
+            File.WriteAllText("/proc/sys/vm/drop_caches", "1\n");
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or System.ComponentModel.Win32Exception)
+        {
+            return false;
+        }
+    }
+
+    private sealed class StandingTime(uint second) : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => DateTimeOffset.FromUnixTimeSeconds((long)Pulse.EpochUnixSeconds + second);
+
+        public override long GetTimestamp() => 0;
+    }
+}
