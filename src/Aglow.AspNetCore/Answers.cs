@@ -42,9 +42,15 @@ internal static class Answers
         response.ContentType = contentType;
         response.ContentLength = bytes.Length;
         response.Headers.XContentTypeOptions = "nosniff";
-        for (; bytes.Length > Piece; bytes = bytes[Piece..])
-            await response.BodyWriter.WriteAsync(bytes[..Piece], context.RequestAborted);
-        if (!bytes.IsEmpty)
+        if (bytes.Length <= Piece)
+        {
+            // leaves when the request is done
             response.BodyWriter.Write(bytes.Span);
+            return;
+        }
+
+        // once an answer is under way, the server does not send what is only written
+        for (; !bytes.IsEmpty; bytes = bytes[Math.Min(Piece, bytes.Length)..])
+            await response.BodyWriter.WriteAsync(bytes[..Math.Min(Piece, bytes.Length)], context.RequestAborted);
     }
 }
