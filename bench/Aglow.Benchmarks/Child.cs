@@ -25,7 +25,7 @@ internal sealed class Child : IDisposable
     {
         // pinned before it starts, so that its runtime counts the cores it has
         var (name, all) = cores == 0 ? (program, arguments) : ("taskset", [$"{cores:x}", program, .. arguments]);
-        var start = new ProcessStartInfo(name, all) { RedirectStandardOutput = true, UseShellExecute = false };
+        var start = new ProcessStartInfo(name, all) { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
         try
         {
             return new Child(Process.Start(start)!);
@@ -42,7 +42,9 @@ internal sealed class Child : IDisposable
 
     public void Dispose()
     {
-        if (!Process.HasExited)
+        // programs of ours end when their input does, also where this one was killed
+        Process.StandardInput.Close();
+        if (!Process.WaitForExit(TimeSpan.FromSeconds(1)))
             Process.Kill(entireProcessTree: true);
         Process.WaitForExit();
         Process.Dispose();

@@ -5,11 +5,13 @@
 using Aglow.Benchmarks;
 using Aglow.Benchmarks.Sockets;
 
-Benchmark[] benchmarks = [new EngineBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark()];
+Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark()];
 
 // the processes that benchmarks start to measure them
 if (args is [EngineMemory.Verb, .. var rest])
     return await EngineMemory.FillAsync(rest);
+if (args is [HttpHost.Verb, var data])
+    return await HttpHost.RunAsync(data);
 if (args is [RestartBenchmark.Verb, var folder])
     return await RestartBenchmark.LoadAsync(folder);
 if (args is [LoadGenerator.Verb, .. var load])

@@ -83,6 +83,7 @@ internal sealed class Run
         _legs.Add(new { name, operation, samples });
         _figures.Add(Figure.Of($"  {name}", $"CPU ns/{operation}", [.. samples.Select(s => s.CpuNanoseconds)]));
         _figures.Add(Figure.Of($"  {name}", $"{operation}s/s", [.. samples.Select(s => s.Rate)]));
+        _figures.Add(Figure.Of($"  {name}", "cores busy", [.. samples.Select(s => s.CpuSeconds / s.Seconds)]));
     }
 
     /// <summary>Ends: prints the table and writes the JSON.</summary>

@@ -1,0 +1,170 @@
+using System.Diagnostics;
+
+namespace Aglow.Benchmarks;
+
+/// <summary>
+/// What a heartbeat and a status cost a server over HTTP: beside an endpoint that does nothing, and beside Redis at its best.
+/// </summary>
+/// <remarks>
+/// The server and Redis run on the first core, one of them at a time; this process, the load generator, on the second. Each leg keeps one request
+/// under way on each of a few connections. Costs are the server's CPU seconds; "cores busy" near 1 says that the server was the limit and not the
+/// generator. After every leg the state is read back.
+/// </remarks>
+internal sealed class HttpBenchmark : Benchmark
+{
+    private const int ServerCore = 1, OurCore = 2;
+
+    public override string Name => "http";
+
+    public override string Measures => "server CPU of heartbeats and statuses over HTTP, beside an empty endpoint and beside Redis";
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("parts", "all", "single, unpipelined, packed, large, statuses, latency"),
+        new("users", "16m", "different users, in random order; 16m for memory-bound claims"),
+        new("connections", "16", "connections of the load generator, one request under way on each"),
+        new("seconds", "2", "length of a leg"),
+        new("warm-up", "10", "seconds before the first pair of each comparison"),
+    ];
+
+    public override async Task RunAsync(Run run)
+    {
+        var parts = run.Settings.Choices("parts", "single", "unpipelined", "packed", "large", "statuses", "latency");
+        if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
+            Process.GetCurrentProcess().ProcessorAffinity = OurCore;
+        var people = new People(run.Settings.Number("users", least: 200_000));
+        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+        try
+        {
+            using var server = Child.Self(ServerCore, HttpHost.Verb, folder);
+            var port = int.Parse(await server.ReadLineAsync());
+            using var redis = parts.Any(p => p is "unpipelined" or "packed" or "statuses") ? await RedisServer.StartAsync(ServerCore, folder) : null;
+            var bench = new Bench(run, people, server.Process.Id, port, redis);
+            await bench.FillAsync();
+            if (parts.Contains("single"))
+                await bench.SingleAsync();
+            if (parts.Contains("unpipelined"))
+                await bench.UnpipelinedAsync();
+            if (parts.Contains("packed"))
+                await bench.PackedAsync();
+            if (parts.Contains("large"))
+                await bench.LargeAsync();
+            if (parts.Contains("statuses"))
+                await bench.StatusesAsync();
+            if (parts.Contains("latency"))
+                await bench.LatencyAsync();
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private sealed class Bench(Run run, People people, int server, int port, RedisServer? redis)
+    {
+        private readonly TimeSpan _leg = TimeSpan.FromSeconds(run.Settings.Number("seconds"));
+        private readonly TimeSpan _warmUp = TimeSpan.FromSeconds(run.Settings.Number("warm-up"));
+        private readonly Connection[] _http = Connection.Open(port, (int)run.Settings.Number("connections"));
+        private readonly Connection[] _redis = redis is null ? [] : Connection.Open(redis.Port, (int)run.Settings.Number("connections"));
+
+        /// <summary>Everybody once, here and in Redis.</summary>
+        public async Task FillAsync()
+        {
+            run.Progress($"{people.Count:#,0} users come online");
+            Rounds(new PackedHeartbeats(people, 100_000), _http, people.Count / 100_000);
+            if (redis is null)
+                return;
+            run.Note($"Redis {redis.Version()} on the server's core: save \"\", appendonly no; SET with EX 3600, so that every SET overwrites, as in steady state");
+            Rounds(new RedisSets(people, 500), _redis, people.Count / 500);
+            // the journal of all these arrivals is written and trimmed
+            await Task.Delay(TimeSpan.FromSeconds(5));
+        }
+
+        public async Task SingleAsync()
+        {
+            var pairs = await RunAsync(new OneHeartbeat(people, nothing: false), new OneHeartbeat(people, nothing: true), _http, server);
+            run.Add("POST /heartbeat of one user: server CPU against POST to nothing", pairs, s => s.CpuNanoseconds, Goal.Most(1.1), operation: "request");
+        }
+
+        /// <summary>The comparison that does not flatter: a request each, where a binary protocol costs less than HTTP.</summary>
+        public async Task UnpipelinedAsync()
+        {
+            var pairs = await RunAsync(new OneHeartbeat(people, nothing: false), new RedisSets(people, 1), _redis, redis!.Process);
+            run.Add("POST /heartbeat of one user: server CPU against Redis SET EX, a request each", pairs, s => s.CpuNanoseconds, operation: "heartbeat");
+        }
+
+        public async Task PackedAsync()
+        {
+            var packed = new PackedHeartbeats(people, 1000);
+            var pairs = await RunAsync(packed, new RedisSets(people, 100), _redis, redis!.Process);
+            run.Add("heartbeat, 1,000 packed: server CPU against Redis SET EX x 100", pairs, s => s.CpuNanoseconds, Goal.Most(1 / 30.0), operation: "heartbeat");
+            pairs = await RunAsync(packed, new RedisBitfields(people, 100), _redis, redis.Process);
+            run.Add("heartbeat, 1,000 packed: server CPU against Redis BITFIELD x 100", pairs, s => s.CpuNanoseconds, Goal.Most(0.1), operation: "heartbeat");
+        }
+
+        public Task LargeAsync()
+        {
+            var load = new PackedHeartbeats(people, 100_000);
+            for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < _warmUp;)
+                load.Run(server, _http, _leg);
+            var samples = Enumerable.Range(0, (int)run.PairCount).Select(_ => load.Run(server, _http, _leg)).ToArray();
+            run.Add(Figure.Of("heartbeats, 100,000 packed", "million/CPU s", [.. samples.Select(s => 1000 / s.CpuNanoseconds)], Goal.Least(35)));
+            run.AddLeg(load.Name, samples, "heartbeat");
+            return Task.CompletedTask;
+        }
+
+        public async Task StatusesAsync()
+        {
+            var gets = new RedisGets(people, 100);
+            foreach (var (form, goal) in ((Statuses.Form, double)[])[(Statuses.Form.List, 0.5), (Statuses.Form.Objects, 0.5), (Statuses.Form.Packed, 0.1)])
+            {
+                var statuses = new Statuses(people, 1000, form);
+                var pairs = await RunAsync(statuses, gets, _redis, redis!.Process);
+                run.Add($"status, {statuses.Name[20..]}: server CPU against Redis MGET x 100", pairs, s => s.CpuNanoseconds, Goal.Most(goal), operation: "user");
+            }
+        }
+
+        public async Task LatencyAsync()
+        {
+            Connection[] one = [_http[0]];
+            var batch = new OneBatch(people, 20);
+            var single = new SingleStatuses(people, 20);
+            var medians = new List<double>();
+            var late = new List<double>();
+            var pairs = await Pairs.RunAsync(
+                new Leg(batch.Name, () =>
+                {
+                    var sample = batch.Run(server, one, _leg / 2);
+                    var sorted = batch.Milliseconds.Order().ToArray();
+                    medians.Add(sorted[sorted.Length / 2]);
+                    late.Add(sorted[sorted.Length * 99 / 100]);
+                    return sample;
+                }),
+                new Leg(single.Name, () => single.Run(server, one, _leg / 2)),
+                run.PairCount,
+                _warmUp);
+            run.Add("20 statuses in one batch: times faster than 20 calls, one connection", pairs, s => s.Nanoseconds, Goal.Least(12), inverse: true, operation: "look");
+            // without those of the warm-up
+            run.Add(Figure.Of("20 statuses in one batch, p50", "ms", [.. medians.TakeLast((int)run.PairCount)], Goal.Most(0.15)));
+            run.Add(Figure.Of("20 statuses in one batch, p99", "ms", [.. late.TakeLast((int)run.PairCount)]));
+        }
+
+        private async Task<Pairs> RunAsync(Load a, Load b, Connection[] connectionsOfB, int serverOfB) => await Pairs.RunAsync(
+            new Leg(a.Name, () => a.Run(server, _http, _leg)),
+            new Leg(b.Name, () => b.Run(serverOfB, connectionsOfB, _leg)),
+            run.PairCount,
+            _warmUp);
+
+        private static void Rounds(Load load, Connection[] connections, int requests)
+        {
+            load.Begin();
+            for (var done = 0; done < requests; done += connections.Length)
+            {
+                foreach (var connection in connections)
+                    load.Send(connection);
+                foreach (var connection in connections)
+                    load.Receive(connection);
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+using System.Net;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Aglow.Benchmarks;
+
+/// <summary>
+/// The server that is measured: Aglow's calls as <c>./aglow serve</c> maps them, journal and all, and <c>POST /nothing</c>, which does nothing.
+/// </summary>
+/// <remarks>
+/// In a process of its own under a hidden verb. The lease is a day, so that after the first round every heartbeat is a renewal, as nearly all are
+/// where a million people heartbeat every ten seconds; how long a round takes depends on the peers it is compared with.
+/// </remarks>
+internal static class HttpHost
+{
+    /// <summary><c>http-host FOLDER</c>: says its port, and ends when its input does.</summary>
+    public const string Verb = "http-host";
+
+    public static async Task<int> RunAsync(string folder)
+    {
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
+        builder.Services.AddRoutingCore();
+        builder.Services.AddAglow(options =>
+        {
+            options.DataDirectory = folder;
+            options.LeaseSeconds = 86_400;
+        });
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets());
+            kestrel.Limits.MaxRequestBodySize = 8 << 20;
+            kestrel.Listen(IPAddress.Loopback, 0);
+        });
+
+        await using var app = builder.Build();
+        app.MapAglow();
+        app.MapPost("/nothing", static _ => Task.CompletedTask);
+        await app.StartAsync();
+        var address = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
+        Console.WriteLine(new Uri(address).Port);
+        await Console.In.ReadToEndAsync();
+        await app.StopAsync();
+        return 0;
+    }
+}

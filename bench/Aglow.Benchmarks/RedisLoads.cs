@@ -1,0 +1,245 @@
+using System.Buffers.Text;
+using System.Net;
+using System.Net.Sockets;
+
+namespace Aglow.Benchmarks;
+
+/// <summary>A Redis of our own on a free port, without persistence: its best.</summary>
+internal sealed class RedisServer : IDisposable
+{
+    private readonly Child _child;
+
+    private RedisServer(Child child, int port)
+    {
+        _child = child;
+        Port = port;
+    }
+
+    public int Port { get; }
+
+    public int Process => _child.Process.Id;
+
+    public static async Task<RedisServer> StartAsync(int cores, string folder)
+    {
+        using var probe = new TcpListener(IPAddress.Loopback, 0);
+        probe.Start();
+        var port = ((IPEndPoint)probe.LocalEndpoint).Port;
+        probe.Stop();
+        var child = Child.Start(
+            "redis-server", cores, "--port", $"{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder, "--loglevel", "warning");
+        var began = System.Diagnostics.Stopwatch.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                new Connection(port).Dispose();
+                return new RedisServer(child, port);
+            }
+            catch (SocketException) when (!child.Process.HasExited && System.Diagnostics.Stopwatch.GetElapsedTime(began).TotalSeconds < 10)
+            {
+                await Task.Delay(50);
+            }
+        }
+    }
+
+    /// <summary>Its version, for the record.</summary>
+    public string Version()
+    {
+        using var connection = new Connection(Port);
+        "INFO server\r\n"u8.CopyTo(connection.Request);
+        connection.Send(13);
+        var info = System.Text.Encoding.ASCII.GetString(connection.ReceiveLines(5));
+        return info.Split('\n').First(l => l.StartsWith("redis_version:", StringComparison.Ordinal))[14..].Trim();
+    }
+
+    public void Dispose() => _child.Dispose();
+}
+
+/// <summary>Commands as Redis reads them, written into a connection's buffer.</summary>
+internal ref struct Resp(Span<byte> to)
+{
+    private readonly Span<byte> _to = to;
+
+    public int Length { get; private set; }
+
+    public void Array(int count) => Line((byte)'*', count);
+
+    public void Text(scoped ReadOnlySpan<byte> text)
+    {
+        Line((byte)'$', text.Length);
+        text.CopyTo(_to[Length..]);
+        Length += text.Length;
+        End();
+    }
+
+    /// <summary>A text that ends in a number.</summary>
+    public void Text(scoped ReadOnlySpan<byte> before, uint number)
+    {
+        Span<byte> text = stackalloc byte[24];
+        before.CopyTo(text);
+        Utf8Formatter.TryFormat(number, text[before.Length..], out var digits);
+        Text(text[..(before.Length + digits)]);
+    }
+
+    private void Line(byte kind, int number)
+    {
+        _to[Length++] = kind;
+        Utf8Formatter.TryFormat(number, _to[Length..], out var digits);
+        Length += digits;
+        End();
+    }
+
+    private void End()
+    {
+        _to[Length++] = (byte)'\r';
+        _to[Length++] = (byte)'\n';
+    }
+}
+
+/// <summary>
+/// <c>SET hb:ID SECOND EX 3600</c>, pipelined. An hour instead of 30 s, so that every SET overwrites, as it does where everybody heartbeats every ten
+/// seconds: a first SET costs Redis 1.7 times as much.
+/// </summary>
+internal sealed class RedisSets(People people, int pipelined) : Load
+{
+    private int _next;
+    private uint _second = 1_700_000_000;
+
+    public override string Name => $"Redis SET EX, pipelined by {pipelined}";
+
+    public override void Begin() => _second++;
+
+    public override void Send(Connection connection)
+    {
+        var resp = new Resp(connection.Request);
+        foreach (var user in people.Next(ref _next, pipelined))
+        {
+            resp.Array(5);
+            resp.Text("SET"u8);
+            resp.Text("hb:"u8, user);
+            resp.Text(""u8, _second);
+            resp.Text("EX"u8);
+            resp.Text("3600"u8);
+        }
+
+        connection.Send(resp.Length);
+    }
+
+    public override int Receive(Connection connection)
+    {
+        var answer = connection.ReceiveBytes(pipelined * 5);
+        if (answer.Count("+OK\r\n"u8) != pipelined)
+            throw new BenchmarkException("Redis refused a SET.");
+        return pipelined;
+    }
+
+    public override void Check(Connection connection, DateTimeOffset began)
+    {
+        var users = people.Before(_next, 1000);
+        for (var i = 0; i < users.Length; i += 100)
+        {
+            connection.Send(RedisGets.Write(connection, users.Slice(i, Math.Min(100, users.Length - i))));
+            var answer = connection.ReceiveLines(1 + (2 * Math.Min(100, users.Length - i)));
+            if (answer.Count(System.Text.Encoding.ASCII.GetBytes($"{_second}\r\n")) != Math.Min(100, users.Length - i))
+                throw new BenchmarkException("a SET went missing in Redis.");
+        }
+    }
+}
+
+/// <summary><c>BITFIELD p:PAGE SET u32 #SLOT WORD …</c>, so many words a command, all of one page: Redis's best layout for this.</summary>
+internal sealed class RedisBitfields : Load
+{
+    private readonly uint[] _users;
+    private readonly int _words;
+    private int _next;
+    private uint _second = 200_000_000;
+
+    public RedisBitfields(People people, int words)
+    {
+        _words = words;
+        // the same users, page by page, a command's worth of each page in turn
+        var position = 0;
+        var commands = people.Next(ref position, people.Count).ToArray()
+            .GroupBy(PageLayout.Page)
+            .SelectMany(page => page.Chunk(words).Where(chunk => chunk.Length == words))
+            .ToArray();
+        new Random(3).Shuffle(commands);
+        _users = [.. commands.SelectMany(command => command)];
+    }
+
+    public override string Name => $"Redis BITFIELD SET, {_words} words a command";
+
+    public override void Begin() => _second++;
+
+    public override void Send(Connection connection)
+    {
+        if (_next == _users.Length)
+            _next = 0;
+        var users = _users.AsSpan(_next, _words);
+        _next += _words;
+        var resp = new Resp(connection.Request);
+        resp.Array(2 + (4 * _words));
+        resp.Text("BITFIELD"u8);
+        resp.Text("p:"u8, (uint)PageLayout.Page(users[0]));
+        foreach (var user in users)
+        {
+            resp.Text("SET"u8);
+            resp.Text("u32"u8);
+            resp.Text("#"u8, (uint)PageLayout.Slot(user));
+            resp.Text(""u8, _second);
+        }
+
+        connection.Send(resp.Length);
+    }
+
+    public override int Receive(Connection connection)
+    {
+        if (!connection.ReceiveLines(_words + 1).StartsWith("*"u8))
+            throw new BenchmarkException("Redis refused a BITFIELD.");
+        return _words;
+    }
+
+    public override void Check(Connection connection, DateTimeOffset began)
+    {
+        var user = _users[_next - 1];
+        var resp = new Resp(connection.Request);
+        resp.Array(5);
+        resp.Text("BITFIELD"u8);
+        resp.Text("p:"u8, (uint)PageLayout.Page(user));
+        resp.Text("GET"u8);
+        resp.Text("u32"u8);
+        resp.Text("#"u8, (uint)PageLayout.Slot(user));
+        connection.Send(resp.Length);
+        if (!connection.ReceiveLines(2).EndsWith(System.Text.Encoding.ASCII.GetBytes($":{_second}\r\n")))
+            throw new BenchmarkException("a BITFIELD SET went missing in Redis.");
+    }
+}
+
+/// <summary><c>MGET hb:ID …</c>, so many keys a command.</summary>
+internal sealed class RedisGets(People people, int keys) : Load
+{
+    private int _next;
+
+    public override string Name => $"Redis MGET, {keys} keys a command";
+
+    public override void Send(Connection connection) => connection.Send(Write(connection, people.Next(ref _next, keys)));
+
+    public override int Receive(Connection connection)
+    {
+        // *100, then $10 and the ten digits of each: all of them are there
+        var answer = connection.ReceiveBytes(3 + $"{keys}".Length + (keys * 17));
+        if (answer.Count("$10\r\n"u8) != keys)
+            throw new BenchmarkException("Redis did not know a user.");
+        return keys;
+    }
+
+    public static int Write(Connection connection, ReadOnlySpan<uint> users)
+    {
+        var resp = new Resp(connection.Request);
+        resp.Array(users.Length + 1);
+        resp.Text("MGET"u8);
+        foreach (var user in users)
+            resp.Text("hb:"u8, user);
+        return resp.Length;
+    }
+}
