@@ -27,9 +27,10 @@ internal sealed class NameIndex : IDisposable
     /// <summary>More users than this may not wait: registering waits for a round then, see <see cref="RoomAsync"/>.</summary>
     public const int MaxWaiting = 2 << 20;
 
-    // merging fewer than this at a time while more are coming writes pages for a handful of keys each
+    // merging fewer than this at a time, while more are coming, writes pages for a handful of keys each; and who waits for room
+    // waits for a round
     private const int MinRound = 1 << 16;
-    private const int MaxRound = 1 << 20;
+    private const int MaxRound = 1 << 19;
 
     private const int ApplicationId = 0x41476E6D; // "AGnm"
     private const int SchemaVersion = 1;
@@ -126,7 +127,7 @@ internal sealed class NameIndex : IDisposable
             Wake();
     }
 
-    /// <summary>Completes when there is room in the tail; throws where there is none within 10 s.</summary>
+    /// <summary>Completes when there is room in the tail; throws where there is none within 30 s.</summary>
     public async ValueTask RoomAsync()
     {
         while (Tail.Count >= MaxWaiting)
@@ -136,7 +137,7 @@ internal sealed class NameIndex : IDisposable
                 return;
             try
             {
-                await round.WaitAsync(TimeSpan.FromSeconds(10), _time);
+                await round.WaitAsync(TimeSpan.FromSeconds(30), _time);
             }
             catch (TimeoutException e)
             {
@@ -174,8 +175,8 @@ internal sealed class NameIndex : IDisposable
 
     public void Dispose()
     {
-        _connection.Dispose();
         _users.Dispose();
+        _connection.Dispose();
         _timer?.Dispose();
         _wake.Dispose();
         _merging.Dispose();
@@ -278,11 +279,15 @@ internal sealed class NameIndex : IDisposable
         }
     }
 
-    /// <summary>One transaction: drops the deleted, adds those who wait. Returns whose names users.db may forget.</summary>
+    /// <summary>
+    /// One transaction: drops the deleted, adds those who wait, or the first half million of them. Returns whose names users.db may forget.
+    /// </summary>
     private List<uint> MergeRound()
     {
         _deletions = false;
         var views = Tail.Views();
+        var users = 0;
+        views = [.. views.TakeWhile(view => users < MaxRound && (users += view.Count) > 0)];
         var added = new NameRound(views, _indexedTo);
         SqliteFile.Execute(_connection, "BEGIN IMMEDIATE");
         try

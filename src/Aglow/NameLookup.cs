@@ -7,30 +7,47 @@ namespace Aglow;
 /// compared with the user's row. One thread at a time.
 /// </summary>
 /// <remarks>
-/// The order matters: a name leaves the tail after it is in the index, so looking there first misses none. Both may still know
-/// a user who is deleted or rolled back; the row decides.
+/// The order matters: a name leaves the tail after it is in the index, so who looks there first, and begins to read the index
+/// afterwards, misses none. Both may still know a user who is deleted or rolled back; the row decides.
 /// </remarks>
 internal sealed class NameLookup(SqliteConnection users, SqliteConnection names, NameTail tail) : IDisposable
 {
     private readonly SqliteStatement _name = new(users, "SELECT name FROM user WHERE number = ?1");
     private readonly SqliteStatement _hashes = new(names, "SELECT id FROM hash WHERE id BETWEEN ?1 AND ?2");
+    private readonly SqliteStatement _begin = new(names, "BEGIN");
+    private readonly SqliteStatement _end = new(names, "COMMIT");
     private readonly List<uint> _candidates = [];
 
-    /// <summary>The number under this name, or 0.</summary>
-    public uint Find(ReadOnlySpan<byte> name, uint hash)
+    /// <summary>The numbers of the keys of a batch, 0 for those who have none.</summary>
+    public void Find(KeyBatch keys, Span<uint> numbers)
     {
-        var number = FindWaiting(name, hash);
-        if (number != 0)
-            return number;
-        _candidates.Clear();
-        var from = NameIndex.HashId(hash, 0);
-        _hashes.Bind(1, from).Bind(2, from | uint.MaxValue);
-        while (_hashes.Step())
-            _candidates.Add((uint)_hashes.Int64(0));
-        return Decide(name);
+        var missing = 0;
+        for (var i = 0; i < keys.Count; i++)
+        {
+            numbers[i] = FindWaiting(keys[i], keys.Hash(i));
+            missing += numbers[i] == 0 ? 1 : 0;
+        }
+
+        if (missing == 0)
+            return;
+        _begin.Run();
+        try
+        {
+            // in the order of the index, so that neighbours share its pages
+            foreach (var i in keys.ByHash)
+            {
+                if (numbers[i] == 0)
+                    numbers[i] = FindIndexed(keys[i], keys.Hash(i));
+            }
+        }
+        finally
+        {
+            _hashes.Reset();
+            _end.Run();
+        }
     }
 
-    /// <summary>As <see cref="Find"/>, but only among those who wait for the index.</summary>
+    /// <summary>The number under this name among those who wait for the index, or 0.</summary>
     public uint FindWaiting(ReadOnlySpan<byte> name, uint hash)
     {
         _candidates.Clear();
@@ -40,8 +57,18 @@ internal sealed class NameLookup(SqliteConnection users, SqliteConnection names,
 
     public void Dispose()
     {
-        _name.Dispose();
-        _hashes.Dispose();
+        foreach (var statement in new[] { _name, _hashes, _begin, _end })
+            statement.Dispose();
+    }
+
+    private uint FindIndexed(ReadOnlySpan<byte> name, uint hash)
+    {
+        _candidates.Clear();
+        var from = NameIndex.HashId(hash, 0);
+        _hashes.Bind(1, from).Bind(2, from | uint.MaxValue);
+        while (_hashes.Step())
+            _candidates.Add((uint)_hashes.Int64(0));
+        return Decide(name);
     }
 
     private uint Decide(ReadOnlySpan<byte> name)

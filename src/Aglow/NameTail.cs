@@ -1,28 +1,30 @@
-using System.Runtime.CompilerServices;
-
 namespace Aglow;
 
 /// <summary>
 /// The names that <see cref="NameIndex"/> does not hold yet, in memory: those of the last users registered.
 /// </summary>
 /// <remarks>
-/// Users are appended in the order of their numbers to segments of 65,536; a segment is dropped when the index has all of it.
 /// <code>
-/// segment   text     \n folded name [\n folded display name] \n folded name ...      one arena, searched with one IndexOf
+/// segment (65,536 users, in the order of their numbers; dropped when the index has all of it)
+///           text     \n folded name [\n folded display name] \n folded name ...      one arena, searched with one IndexOf
 ///           ends     where each user's text ends
 ///           numbers  each user's number            hashes   each name's hash
-///           slots    hash -> place + 1, open addressing
+///           sorted   where each field begins, in the order of the fields; made in the background when the segment is full
+/// slots     hash (32) | number (32), open addressing, of all segments together
 /// </code>
-/// About 30 bytes and the text for a user. The writer of the directory appends, takes back what was rolled back, and publishes
-/// after a commit; anyone reads. Everything is under one lock, held for nanoseconds, but for searching the text: that is done on a
-/// <see cref="View"/>, whose arrays only ever grow behind its end.
+/// About 45 bytes and the text for a user. The writer of the directory appends, takes back what was rolled back, and publishes
+/// after a commit; anyone reads. Everything is under one lock, held for nanoseconds (milliseconds where the slots grow), but for
+/// searching and sorting the text: that is done on a <see cref="View"/>, whose arrays only ever grow behind its end.
 /// </remarks>
 internal sealed class NameTail
 {
     private const int SegmentUsers = 1 << 16;
+    private const int SmallestTable = 1 << 10;
 
     private readonly Lock _lock = new();
     private readonly List<Segment> _segments = [];
+    private ulong[] _slots = new ulong[SmallestTable];
+    private int _used;
     private uint _indexedTo;
 
     /// <summary>How many users wait for the index.</summary>
@@ -37,10 +39,13 @@ internal sealed class NameTail
                 _segments.Add(new Segment());
             _segments[^1].Append(number, hash, fields);
             Count++;
+            if (_used + 1 > _slots.Length / 2)
+                Rebuild(_slots.Length * 2);
+            Place(number, hash);
         }
     }
 
-    /// <summary>Takes back those from this number up.</summary>
+    /// <summary>Takes back those from this number up. Their slots stay until the table is made anew: the user's row decides anyway.</summary>
     public void Truncate(uint from)
     {
         lock (_lock)
@@ -60,18 +65,25 @@ internal sealed class NameTail
     {
         lock (_lock)
         {
-            foreach (var segment in _segments)
-                segment.Published = segment.Count;
+            for (var i = _segments.Count - 1; i >= 0 && _segments[i].Published < _segments[i].Count; i--)
+            {
+                _segments[i].Published = _segments[i].Count;
+                if (_segments[i].Count == SegmentUsers)
+                    ThreadPool.UnsafeQueueUserWorkItem(static segment => segment.Sort(), _segments[i], preferLocal: false);
+            }
         }
     }
 
-    /// <summary>Adds to <paramref name="numbers"/> whose name may have this hash: in the order of their numbers, committed or not.</summary>
+    /// <summary>Adds to <paramref name="numbers"/> whose name may have this hash, committed or not.</summary>
     public void Find(uint hash, List<uint> numbers)
     {
         lock (_lock)
         {
-            foreach (var segment in _segments)
-                segment.Find(hash, numbers);
+            for (var slot = (int)hash & (_slots.Length - 1); _slots[slot] != 0; slot = (slot + 1) & (_slots.Length - 1))
+            {
+                if ((uint)(_slots[slot] >> 32) == hash)
+                    numbers.Add((uint)_slots[slot]);
+            }
         }
     }
 
@@ -92,11 +104,38 @@ internal sealed class NameTail
             _indexedTo = indexedTo;
             _segments.RemoveAll(s => s.Last <= indexedTo);
             Count = _segments.Sum(s => s.Count - s.CountTo(_indexedTo));
+            var size = SmallestTable;
+            while (size < Count * 3)
+                size *= 2;
+            Rebuild(size);
         }
     }
 
-    /// <summary>The published part of a segment, as it was; stays valid.</summary>
-    internal readonly record struct View(byte[] Text, int[] Ends, uint[] Numbers, uint[] Hashes, int Count)
+    private void Rebuild(int size)
+    {
+        _slots = new ulong[size];
+        _used = 0;
+        foreach (var segment in _segments)
+        {
+            for (var user = segment.CountTo(_indexedTo); user < segment.Count; user++)
+                Place(segment.Numbers[user], segment.Hashes[user]);
+        }
+    }
+
+    private void Place(uint number, uint hash)
+    {
+        var slot = (int)hash & (_slots.Length - 1);
+        while (_slots[slot] != 0)
+            slot = (slot + 1) & (_slots.Length - 1);
+        _slots[slot] = ((ulong)hash << 32) | number;
+        _used++;
+    }
+
+    /// <summary>
+    /// The published part of a segment, as it was; stays valid. <c>Sorted</c>: where each field begins (32 bits) and whose it is (32 bits), in
+    /// the order of (field, number); null until that is known.
+    /// </summary>
+    internal readonly record struct View(byte[] Text, int[] Ends, uint[] Numbers, uint[] Hashes, int Count, ulong[]? Sorted)
     {
         public ReadOnlySpan<byte> AllText => Text.AsSpan(0, Ends[Count - 1]);
 
@@ -104,6 +143,14 @@ internal sealed class NameTail
 
         /// <summary>The user's fields, beginning with a separator.</summary>
         public ReadOnlySpan<byte> Fields(int user) => Text.AsSpan(Start(user)..Ends[user]);
+
+        /// <summary>The user's field that begins at this position.</summary>
+        public ReadOnlySpan<byte> Field(int position, int user)
+        {
+            var field = Text.AsSpan(position..Ends[user]);
+            var end = field.IndexOf(FoldedText.Separator);
+            return end < 0 ? field : field[..end];
+        }
 
         /// <summary>The first user above this number, or <see cref="Count"/>.</summary>
         public int After(uint number)
@@ -124,83 +171,66 @@ internal sealed class NameTail
     {
         private byte[] _text = new byte[1024];
         private int[] _ends = new int[16];
-        private uint[] _numbers = new uint[16];
-        private uint[] _hashes = new uint[16];
-        private int[] _slots = new int[32];
+        private volatile ulong[]? _sorted;
+
+        public uint[] Numbers { get; private set; } = new uint[16];
+
+        public uint[] Hashes { get; private set; } = new uint[16];
 
         public int Count { get; private set; }
 
         public int Published { get; set; }
 
-        public uint Last => _numbers[Count - 1];
+        public uint Last => Numbers[Count - 1];
 
-        public View ToView() => new(_text, _ends, _numbers, _hashes, Published);
+        public View ToView() => new(_text, _ends, Numbers, Hashes, Published, _sorted);
 
         public int CountTo(uint number)
         {
-            var at = Array.BinarySearch(_numbers, 0, Count, number);
+            var at = Array.BinarySearch(Numbers, 0, Count, number);
             return at < 0 ? ~at : at + 1;
         }
 
         public void Append(uint number, uint hash, ReadOnlySpan<byte> fields)
         {
             if (Count == _ends.Length)
-                Grow();
+            {
+                Array.Resize(ref _ends, Count * 2);
+                Numbers = Longer(Numbers);
+                Hashes = Longer(Hashes);
+            }
+
             var start = Count == 0 ? 0 : _ends[Count - 1];
             if (start + fields.Length > _text.Length)
                 Array.Resize(ref _text, Math.Max(_text.Length * 2, start + fields.Length));
             fields.CopyTo(_text.AsSpan(start));
             _ends[Count] = start + fields.Length;
-            _numbers[Count] = number;
-            _hashes[Count] = hash;
-            Place(Count);
+            Numbers[Count] = number;
+            Hashes[Count] = hash;
             Count++;
         }
 
         public int Truncate(uint from)
         {
             var before = Count;
-            while (Count > 0 && _numbers[Count - 1] >= from)
+            while (Count > 0 && Numbers[Count - 1] >= from)
                 Count--;
-            if (Count < before)
-                PlaceAll();
             return before - Count;
         }
 
-        public void Find(uint hash, List<uint> numbers)
+        /// <summary>When it is full and published: nothing of it changes any more.</summary>
+        public void Sort()
         {
-            for (var slot = hash & (_slots.Length - 1); _slots[slot] != 0; slot = (slot + 1) & (_slots.Length - 1))
-            {
-                var place = _slots[slot] - 1;
-                if (_hashes[place] == hash)
-                    numbers.Add(_numbers[place]);
-            }
+            var view = ToView();
+            var fields = NameField.Of(view, 0);
+            fields.Sort(NameField.Compare);
+            _sorted = [.. fields.Select(field => ((ulong)field.Start << 32) | (uint)field.User)];
         }
 
-        [MethodImpl(MethodImplOptions.NoInlining)]
-        private void Grow()
+        private static uint[] Longer(uint[] array)
         {
-            var size = Count * 2;
-            Array.Resize(ref _ends, size);
-            Array.Resize(ref _numbers, size);
-            Array.Resize(ref _hashes, size);
-            _slots = new int[size * 2];
-            PlaceAll();
-        }
-
-        private void PlaceAll()
-        {
-            Array.Clear(_slots);
-            for (var place = 0; place < Count; place++)
-                Place(place);
-        }
-
-        private void Place(int place)
-        {
-            var slot = _hashes[place] & (_slots.Length - 1);
-            while (_slots[slot] != 0)
-                slot = (slot + 1) & (_slots.Length - 1);
-            _slots[slot] = place + 1;
+            Array.Resize(ref array, array.Length * 2);
+            return array;
         }
     }
 }

@@ -159,9 +159,11 @@ public sealed class SqliteUserDirectory : IUserDirectory
         await _names.StopAsync();
         await _writer.FinishAsync();
         _commands.Dispose();
-        await _writer.DisposeAsync();
         await _readers.DisposeAsync();
         _names.Dispose();
+
+        // last: only a connection that may write puts the WAL away when it is closed
+        await _writer.DisposeAsync();
     }
 
     /// <summary>Merges the names that wait into the index now. For tests.</summary>

@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Text;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow;
@@ -16,6 +15,7 @@ internal sealed class UserCommands : IDisposable
     private readonly SqliteConnection _index;
     private readonly SqliteConnection _connection;
     private readonly TimeProvider _time;
+    private readonly KeyBatch _keys;
     private readonly ArrayBufferWriter<byte> _fields = new(512);
     private readonly List<SqliteStatement> _statements = [];
     private readonly SqliteStatement _insert;
@@ -31,9 +31,6 @@ internal sealed class UserCommands : IDisposable
     private readonly SqliteStatement _setStatus;
     private readonly SqliteStatement _clearStatus;
     private readonly SqliteStatement _changes;
-    private byte[] _utf8 = new byte[4096];
-    private int[] _ends = [];
-    private long[] _order = [];
     private uint _next;
     private volatile uint _published;
 
@@ -45,6 +42,7 @@ internal sealed class UserCommands : IDisposable
         _published = next;
         _time = time;
         _index = names.Connect(cacheKibibytes: 64 * 1024);
+        _keys = new KeyBatch(names);
         _lookup = new NameLookup(connection, _index, names.Tail);
         _insert = Prepare("INSERT INTO user VALUES (?1, ?2, ?3, ?4, ?4)");
         _find = Prepare("SELECT name, display_name FROM user WHERE number = ?1");
@@ -95,62 +93,30 @@ internal sealed class UserCommands : IDisposable
 
     public DirectoryUser? Create(string name, string? displayName)
     {
-        var utf8 = Encoding.UTF8.GetBytes(name);
-        var hash = _names.Hash(utf8);
-        if (_lookup.Find(utf8, hash) != 0)
+        Span<uint> number = stackalloc uint[1];
+        _keys.Fill([name]);
+        _lookup.Find(_keys, number);
+        if (number[0] != 0)
             return null;
         UndoNumbers();
         var now = Now();
-        return new DirectoryUser(Insert(name, utf8, hash, displayName, now), name, displayName, now, now);
+        return new DirectoryUser(Insert(name, 0, displayName, now), name, displayName, now, now);
     }
 
-    /// <summary>
-    /// Looks all keys up in the order of their hashes, which is the index's, so that neighbours share its pages; then gives numbers
-    /// to those without one, in the order given.
-    /// </summary>
     public int Register(IReadOnlyList<string> keys, Span<uint> numbers)
     {
-        var count = keys.Count;
-        if (_ends.Length < count)
-        {
-            _ends = new int[count];
-            _order = new long[count];
-        }
-
-        var end = 0;
-        for (var i = 0; i < count; i++)
-        {
-            if (_utf8.Length - end < UserId.MaxKeyBytes * 2)
-                Array.Resize(ref _utf8, _utf8.Length * 2);
-            var length = Encoding.UTF8.GetBytes(keys[i], _utf8.AsSpan(end));
-            _ends[i] = end + length;
-            _order[i] = NameIndex.HashId(_names.Hash(_utf8.AsSpan(end, length)), (uint)i);
-            end += length;
-        }
-
-        var order = _order.AsSpan(0, count);
-        order.Sort();
-        var missing = 0;
-        foreach (var hashAndPlace in order)
-        {
-            var place = (int)(uint)hashAndPlace;
-            numbers[place] = _lookup.Find(Key(place), (uint)(hashAndPlace >> 32));
-            if (numbers[place] == 0)
-                order[missing++] = ((long)place << 32) | (uint)(hashAndPlace >> 32);
-        }
-
-        if (missing == 0)
-            return 0;
+        _keys.Fill(keys);
+        _lookup.Find(_keys, numbers);
         UndoNumbers();
-        order = order[..missing];
-        order.Sort();
         var now = Now();
         var first = _next;
-        foreach (var placeAndHash in order)
+        for (var i = 0; i < keys.Count; i++)
         {
-            var place = (int)(placeAndHash >> 32);
-            var number = _lookup.FindWaiting(Key(place), (uint)placeAndHash);
-            numbers[place] = number != 0 ? number : Insert(keys[place], Key(place), (uint)placeAndHash, null, now);
+            // named twice, it has got its number a moment ago
+            if (numbers[i] == 0 && _keys.SharesHash(i))
+                numbers[i] = _lookup.FindWaiting(_keys[i], _keys.Hash(i));
+            if (numbers[i] == 0)
+                numbers[i] = Insert(keys[i], i, null, now);
         }
 
         return (int)(_next - first);
@@ -238,8 +204,6 @@ internal sealed class UserCommands : IDisposable
 
     private long Now() => _time.GetUtcNow().ToUnixTimeSeconds();
 
-    private ReadOnlySpan<byte> Key(int place) => _utf8.AsSpan((place == 0 ? 0 : _ends[place - 1]).._ends[place]);
-
     private void UndoNumbers()
     {
         var before = _next;
@@ -250,14 +214,15 @@ internal sealed class UserCommands : IDisposable
         });
     }
 
-    private uint Insert(string name, ReadOnlySpan<byte> utf8, uint hash, string? displayName, long now)
+    /// <summary>Gives the next number to a key of the batch.</summary>
+    private uint Insert(string name, int place, string? displayName, long now)
     {
         // the last number of all is never given: the next one must be a number, too
         if (_next == uint.MaxValue)
             throw new StoreUnavailableException("The user directory has given all of its 2,147,483,647 numbers.");
-        _insert.Bind(1, _next).BindText(2, utf8).Bind(3, displayName).Bind(4, now).Run();
+        _insert.Bind(1, _next).BindText(2, _keys[place]).Bind(3, displayName).Bind(4, now).Run();
         FoldedText.FoldFields(name, displayName, _fields);
-        _names.Tail.Append(_next, hash, _fields.WrittenSpan);
+        _names.Tail.Append(_next, _keys.Hash(place), _fields.WrittenSpan);
         return _next++;
     }
 

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Text;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow;
@@ -58,8 +57,10 @@ internal sealed class UserReader : IDisposable
 {
     private readonly SqliteConnection _usersConnection;
     private readonly SqliteConnection _namesConnection;
-    private readonly NameIndex _names;
     private readonly NameLookup _lookup;
+    private readonly KeyBatch _keys;
+    private readonly SqliteStatement _begin;
+    private readonly SqliteStatement _end;
     private readonly SqliteStatement _name;
     private readonly SqliteStatement _deleted;
     private readonly SqliteStatement _following;
@@ -67,11 +68,13 @@ internal sealed class UserReader : IDisposable
 
     public UserReader(SqliteFile users, NameIndex names, SipHash seal, TimeProvider time)
     {
-        _names = names;
         _usersConnection = users.ConnectToRead(cacheKibibytes: 16 * 1024);
         _namesConnection = names.Connect(cacheKibibytes: 16 * 1024);
         _lookup = new NameLookup(_usersConnection, _namesConnection, names.Tail);
         Search = new UserSearch(_usersConnection, _namesConnection, names.Tail, seal, time);
+        _keys = new KeyBatch(names);
+        _begin = new SqliteStatement(_usersConnection, "BEGIN");
+        _end = new SqliteStatement(_usersConnection, "COMMIT");
         _name = new SqliteStatement(_usersConnection, "SELECT name FROM user WHERE number = ?1");
         _deleted = new SqliteStatement(_usersConnection, "SELECT number FROM deleted ORDER BY number");
         _following = new SqliteStatement(_usersConnection, "SELECT followed FROM subscription WHERE follower = ?1 ORDER BY followed");
@@ -82,16 +85,15 @@ internal sealed class UserReader : IDisposable
 
     public int FindNumbers(IReadOnlyList<string> keys, Span<uint> numbers)
     {
-        Span<byte> utf8 = stackalloc byte[UserId.MaxKeyBytes];
-        for (var i = 0; i < keys.Count; i++)
+        _keys.Fill(keys);
+        _begin.Run();
+        try
         {
-            if (!Encoding.UTF8.TryGetBytes(keys[i], utf8, out var length))
-            {
-                numbers[i] = 0;
-                continue;
-            }
-
-            numbers[i] = _lookup.Find(utf8[..length], _names.Hash(utf8[..length]));
+            _lookup.Find(_keys, numbers);
+        }
+        finally
+        {
+            _end.Run();
         }
 
         return keys.Count;
@@ -99,11 +101,20 @@ internal sealed class UserReader : IDisposable
 
     public int FindNames(ReadOnlySpan<uint> numbers, Span<string?> names)
     {
-        for (var i = 0; i < numbers.Length; i++)
+        _begin.Run();
+        try
         {
-            _name.Bind(1, numbers[i]);
-            names[i] = _name.Step() ? _name.Text(0) : null;
+            for (var i = 0; i < numbers.Length; i++)
+            {
+                _name.Bind(1, numbers[i]);
+                names[i] = _name.Step() ? _name.Text(0) : null;
+                _name.Reset();
+            }
+        }
+        finally
+        {
             _name.Reset();
+            _end.Run();
         }
 
         return numbers.Length;
@@ -123,7 +134,7 @@ internal sealed class UserReader : IDisposable
 
     public void Dispose()
     {
-        foreach (var part in new IDisposable[] { Search, _lookup, _name, _deleted, _following, _statuses, _usersConnection, _namesConnection })
+        foreach (var part in new IDisposable[] { Search, _lookup, _begin, _end, _name, _deleted, _following, _statuses, _usersConnection, _namesConnection })
             part.Dispose();
     }
 

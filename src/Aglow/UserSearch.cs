@@ -35,6 +35,8 @@ internal sealed class UserSearch : IDisposable
     private readonly GramQuery _grams;
     private readonly SqliteStatement _begin;
     private readonly SqliteStatement _end;
+    private readonly SqliteStatement _beginUsers;
+    private readonly SqliteStatement _endUsers;
     private readonly SqliteStatement _indexedTo;
     private readonly SqliteStatement _beginnings;
     private readonly SqliteStatement _user;
@@ -47,6 +49,8 @@ internal sealed class UserSearch : IDisposable
         _grams = new GramQuery(names);
         _begin = new SqliteStatement(names, "BEGIN");
         _end = new SqliteStatement(names, "COMMIT");
+        _beginUsers = new SqliteStatement(users, "BEGIN");
+        _endUsers = new SqliteStatement(users, "COMMIT");
         _indexedTo = new SqliteStatement(names, "SELECT indexed_to FROM state");
         _beginnings = new SqliteStatement(names, "SELECT folded, number FROM beginning WHERE (folded, number) > (?1, ?2) ORDER BY folded, number");
         _user = new SqliteStatement(users, "SELECT name, display_name, created_at, updated_at FROM user WHERE number = ?1");
@@ -73,6 +77,7 @@ internal sealed class UserSearch : IDisposable
         // first the tail, then the index: who moves from one to the other in between is in both, and counted where the index ends
         var views = _tail.Views();
         _begin.Run();
+        _beginUsers.Run();
         try
         {
             _indexedTo.Step();
@@ -87,6 +92,8 @@ internal sealed class UserSearch : IDisposable
         {
             _beginnings.Reset();
             _grams.Reset();
+            _user.Reset();
+            _endUsers.Run();
             _end.Run();
         }
 
@@ -96,7 +103,7 @@ internal sealed class UserSearch : IDisposable
     public void Dispose()
     {
         _grams.Dispose();
-        foreach (var statement in new[] { _begin, _end, _indexedTo, _beginnings, _user })
+        foreach (var statement in new[] { _begin, _end, _beginUsers, _endUsers, _indexedTo, _beginnings, _user })
             statement.Dispose();
     }
 
