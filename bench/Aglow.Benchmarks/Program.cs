@@ -5,7 +5,7 @@
 using Aglow.Benchmarks;
 using Aglow.Benchmarks.Sockets;
 
-Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark()];
+Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(), new DirectoryBenchmark()];
 
 // the processes that benchmarks start to measure them
 if (args is [EngineMemory.Verb, .. var rest])
