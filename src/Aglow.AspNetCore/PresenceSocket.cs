@@ -19,7 +19,8 @@ internal sealed class PresenceSocket : WatchConnection
     // a client that answered none of two pings is gone
     private const int MaxUnanswered = 2;
 
-    private readonly IDuplexPipe _transport;
+    private readonly PipeReader _input;
+    private readonly SocketOutput _output;
     private readonly SocketHost _host;
     private byte[]? _message;
     private int _messageLength;
@@ -32,10 +33,12 @@ internal sealed class PresenceSocket : WatchConnection
     private bool _ended;
     private bool _saidGoodbye;
 
-    public PresenceSocket(IDuplexPipe transport, uint user, SocketHost host)
+    public PresenceSocket(PipeReader input, SocketOutput output, uint user, SocketHost host)
         : base(user)
     {
-        _transport = transport;
+        _input = input;
+        _output = output;
+        _output.Owner = this;
         _host = host;
         _lastEvidence = host.Presence.Clock.Now;
     }
@@ -66,13 +69,7 @@ internal sealed class PresenceSocket : WatchConnection
         }
     }
 
-    protected override bool Send(ReadOnlySpan<byte> json)
-    {
-        if (_ended)
-            return false;
-        SocketFrame.Write(_transport.Output, SocketOpcode.Text, json);
-        return Flush();
-    }
+    protected override bool Send(ReadOnlySpan<byte> json) => !_ended && SendFrame(SocketOpcode.Text, json);
 
     protected override bool Tick()
     {
@@ -82,25 +79,17 @@ internal sealed class PresenceSocket : WatchConnection
         {
             // no close handshake with who is not there
             _ended = true;
-            _transport.Input.CancelPendingRead();
+            _input.CancelPendingRead();
             return false;
         }
 
         _unanswered++;
         if (IsFull)
             return false;
-        SocketFrame.Write(_transport.Output, SocketOpcode.Ping, default);
-        SocketFrame.Write(_transport.Output, SocketOpcode.Text, "{\"type\":\"tick\"}"u8);
-        return Flush();
+        return _output.Send(_host.PingAndTick);
     }
 
-    protected override bool Answer(ReadOnlySpan<byte> pingPayload)
-    {
-        if (_ended)
-            return false;
-        SocketFrame.Write(_transport.Output, SocketOpcode.Pong, pingPayload);
-        return Flush();
-    }
+    protected override bool Answer(ReadOnlySpan<byte> pingPayload) => !_ended && SendFrame(SocketOpcode.Pong, pingPayload);
 
     protected override void End(int code)
     {
@@ -108,8 +97,7 @@ internal sealed class PresenceSocket : WatchConnection
             return;
         _ended = true;
         Span<byte> payload = [(byte)(code >> 8), (byte)code];
-        SocketFrame.Write(_transport.Output, SocketOpcode.Close, payload);
-        Flush();
+        SendFrame(SocketOpcode.Close, payload);
         _ = LingerAsync();
     }
 
@@ -119,36 +107,25 @@ internal sealed class PresenceSocket : WatchConnection
     private async Task LingerAsync()
     {
         await Task.Delay(TimeSpan.FromSeconds(1), _host.Presence.Clock.Time);
-        _transport.Input.CancelPendingRead();
+        _input.CancelPendingRead();
     }
 
-    private bool Flush()
-    {
-        var flush = _transport.Output.FlushAsync();
-        if (flush.IsCompletedSuccessfully)
-            return !flush.Result.IsCompleted;
-        _ = ResumeAsync(flush);
-        return false;
-    }
+    /// <summary>The transport has room again.</summary>
+    internal void Resume() => _host.Hub.Writable(this);
 
-    private async Task ResumeAsync(ValueTask<FlushResult> flush)
+    private bool SendFrame(SocketOpcode opcode, ReadOnlySpan<byte> payload)
     {
-        try
-        {
-            if (!(await flush).IsCompleted)
-                _host.Hub.Writable(this);
-        }
-        catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)
-        {
-            // the read loop ends for the same reason
-        }
+        var frame = _host.Frame;
+        frame.ResetWrittenCount();
+        SocketFrame.Write(frame, opcode, payload);
+        return _output.Send(frame.WrittenSpan);
     }
 
     private async Task ReadAsync()
     {
         while (true)
         {
-            var result = await _transport.Input.ReadAsync();
+            var result = await _input.ReadAsync();
             if (result.IsCanceled)
                 return;
             var buffer = result.Buffer;
@@ -171,7 +148,7 @@ internal sealed class PresenceSocket : WatchConnection
                 }
             }
 
-            _transport.Input.AdvanceTo(buffer.Start, buffer.End);
+            _input.AdvanceTo(buffer.Start, buffer.End);
             if (result.IsCompleted)
                 return;
             if (!open)
@@ -187,8 +164,8 @@ internal sealed class PresenceSocket : WatchConnection
     {
         while (true)
         {
-            var result = await _transport.Input.ReadAsync();
-            _transport.Input.AdvanceTo(result.Buffer.End);
+            var result = await _input.ReadAsync();
+            _input.AdvanceTo(result.Buffer.End);
             if (result.IsCanceled || result.IsCompleted)
                 return;
         }

@@ -34,15 +34,21 @@ internal static class SocketEndpoint
         if (overHttp2)
         {
             await using var stream = await extended!.AcceptAsync();
-            await host.RunAsync(new StreamPipe(stream), who, user);
+            await RunAsync(stream, who, user, host);
             return;
         }
 
         context.Response.Headers.Upgrade = "websocket";
         context.Response.Headers.SecWebSocketAccept = SocketHandshake.Accept(key);
         await using var upgraded = await upgrade!.UpgradeAsync();
-        await host.RunAsync(new StreamPipe(upgraded), who, user);
+        await RunAsync(upgraded, who, user, host);
     }
+
+    private static Task RunAsync(Stream stream, UserId who, uint user, SocketHost host) => host.RunAsync(
+        PipeReader.Create(stream, new StreamPipeReaderOptions(leaveOpen: true, useZeroByteReads: true)),
+        new PipeOutput(PipeWriter.Create(stream, new StreamPipeWriterOptions(leaveOpen: true))),
+        who,
+        user);
 
     private static async ValueTask<(UserId Who, uint User)> ArriveAsync(HttpRequest request, SocketHost host)
     {
@@ -54,11 +60,4 @@ internal static class SocketEndpoint
 
     private static bool Holds(string? header, string token) =>
         header is not null && header.Split(',').Any(part => string.Equals(part.Trim(), token, StringComparison.OrdinalIgnoreCase));
-
-    private sealed class StreamPipe(Stream stream) : IDuplexPipe
-    {
-        public PipeReader Input { get; } = PipeReader.Create(stream, new StreamPipeReaderOptions(leaveOpen: true, useZeroByteReads: true));
-
-        public PipeWriter Output { get; } = PipeWriter.Create(stream, new StreamPipeWriterOptions(leaveOpen: true));
-    }
 }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.IO.Pipelines;
 using System.Text;
 
@@ -30,6 +31,12 @@ internal sealed class SocketHost
 
     public LocalSockets Sockets { get; } = new();
 
+    /// <summary>Where the hub's loop composes a frame: one loop, one buffer.</summary>
+    public ArrayBufferWriter<byte> Frame { get; } = new(64 * 1024);
+
+    /// <summary>The frames that are sent every <see cref="TickInterval"/>.</summary>
+    public byte[] PingAndTick { get; } = [.. Encoded(SocketOpcode.Ping, default), .. Encoded(SocketOpcode.Text, "{\"type\":\"tick\"}"u8)];
+
     /// <summary>How often a socket is pinged.</summary>
     public TimeSpan TickInterval { get; }
 
@@ -47,10 +54,10 @@ internal sealed class SocketHost
     }
 
     /// <summary>Runs a socket over a transport whose handshake is done, until it ends.</summary>
-    public async Task RunAsync(IDuplexPipe transport, UserId who, uint user)
+    public async Task RunAsync(PipeReader input, SocketOutput output, UserId who, uint user)
     {
         Sockets.Enter(user);
-        var socket = new PresenceSocket(transport, user, this);
+        var socket = new PresenceSocket(input, output, user, this);
         Hub.Open(socket, Welcome(who));
         await WatchSubscriptionsAsync(socket);
         await socket.RunAsync();
@@ -109,6 +116,13 @@ internal sealed class SocketHost
         {
             Hub.Tell(socket, SocketMessages.Error("Subscriptions not read", away.Message));
         }
+    }
+
+    private static byte[] Encoded(SocketOpcode opcode, ReadOnlySpan<byte> payload)
+    {
+        var frame = new ArrayBufferWriter<byte>();
+        SocketFrame.Write(frame, opcode, payload);
+        return frame.WrittenSpan.ToArray();
     }
 
     private byte[] Welcome(UserId who)

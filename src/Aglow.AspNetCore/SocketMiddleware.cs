@@ -19,13 +19,13 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
     public async Task OnConnectionAsync(ConnectionContext connection)
     {
         if (host() is { } sockets && await TakeAsync(connection, sockets) is { } taken)
-            await sockets.RunAsync(connection.Transport, taken.Who, taken.User);
+            await sockets.RunAsync(connection.Transport.Input, taken.Output, taken.Who, taken.User);
         else
             await next(connection);
     }
 
     // The user of a socket, its handshake answered; null: nothing was consumed.
-    private static async ValueTask<(UserId Who, uint User)?> TakeAsync(ConnectionContext connection, SocketHost host)
+    private static async ValueTask<(SocketOutput Output, UserId Who, uint User)?> TakeAsync(ConnectionContext connection, SocketHost host)
     {
         var input = connection.Transport.Input;
         CancellationTokenSource? patience = null;
@@ -48,8 +48,9 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
                 if (verdict == RawUpgrade.Verdict.Upgrade && await ArriveAsync(upgrade!, host) is { } arrived)
                 {
                     input.AdvanceTo(buffer.GetPosition(upgrade!.Length));
-                    await connection.Transport.Output.WriteAsync(SocketHandshake.Answer(upgrade.Key));
-                    return arrived;
+                    var output = SocketOutput.Of(connection);
+                    output.Send(SocketHandshake.Answer(upgrade.Key));
+                    return (output, arrived.Who, arrived.User);
                 }
 
                 // what was looked at stays looked at; there is more behind it, so the web server's first read is answered at once
