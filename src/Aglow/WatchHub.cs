@@ -40,8 +40,8 @@ public sealed class WatchHub : IAsyncDisposable
 
     private const int ConfirmBeats = 50;
     private const int RecheckBeats = 500;
-    // what handing a frame to the kernel costs, beside composing it: the window keeps frames to about half of a core
-    private static readonly TimeSpan FrameCost = TimeSpan.FromMicroseconds(10);
+    // what a frame costs beside handing it over (its receipt, acknowledgement, or a pipe): the window keeps frames to about half of a core
+    private static readonly TimeSpan FrameCost = TimeSpan.FromMicroseconds(2);
     private static ReadOnlySpan<byte> TooManyWatches =>
         "{\"type\":\"error\",\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of this message was watched; unwatch some, or open another connection.\"}"u8;
 
@@ -66,6 +66,7 @@ public sealed class WatchHub : IAsyncDisposable
     private long _round;
     private long _lastFlushBeat;
     private int _windowBeats = 1;
+    private int _lastWanted = 1;
     private int _recheckNext;
     private int _unknownKeys;
     private bool _stale;
@@ -692,7 +693,10 @@ public sealed class WatchHub : IAsyncDisposable
         Volatile.Write(ref _frames, _frames + frames);
         var cost = Stopwatch.GetElapsedTime(beganAt) + (frames * FrameCost);
         var wanted = (int)Math.Clamp(2 * (cost / BeatInterval), 1, MaxWindowBeats);
-        _windowBeats = wanted > _windowBeats ? wanted : Math.Max(wanted, _windowBeats - 1);
+        // one flush in which the machine was busy with something else does not count, and what was too wide shrinks within a few
+        var steady = Math.Min(wanted, _lastWanted);
+        _lastWanted = wanted;
+        _windowBeats = steady > _windowBeats ? steady : Math.Max(steady, _windowBeats - 1 - (_windowBeats / 4));
     }
 
     private int SendChanges(WatchConnection connection)
