@@ -11,7 +11,8 @@ internal static class AglowServer
     public static WebApplication Build(int port, string folder)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow" });
-        builder.Logging.AddSimpleConsole().SetMinimumLevel(LogLevel.Warning);
+        // standard output is for answers
+        builder.Logging.AddConsole(static console => console.LogToStandardErrorThreshold = LogLevel.Trace).SetMinimumLevel(LogLevel.Warning);
         builder.Services.AddRoutingCore();
         builder.Services.AddAglow(options => options.DataDirectory = folder);
         builder.WebHost.UseKestrelCore().ConfigureKestrel(static kestrel =>

@@ -5,7 +5,7 @@ namespace Aglow.Benchmarks.Sockets;
 /// </summary>
 /// <remarks>
 /// <code>
-///   load generator ── heartbeats, goodbyes (in lists, every 5 ms) ──► server ── records ──► 5,000 sockets of the load generator
+///   load generator ── heartbeats, goodbyes (in lists, every 10 ms) ──► server ── records ──► 5,000 sockets of the load generator
 /// </code>
 /// Changes enter each server by its cheapest way in: Aglow by packed <c>POST /heartbeat</c> and <c>/offline</c> with its journal on, the peers by
 /// messages over one socket. A delivery is one record told to one watcher that changes what the watcher knew. Goodbyes of Aglow are told a second

@@ -30,7 +30,7 @@ internal sealed class LoadGenerator
     private const int MostAtOnce = 1000;
     private const int MostConnecting = 256;
     // changes are sent this often, those due together in one message; the wait counts as lag
-    private static readonly TimeSpan Quantum = TimeSpan.FromMilliseconds(5);
+    private static readonly TimeSpan Quantum = TimeSpan.FromMilliseconds(10);
     private static readonly TimeSpan KeepAliveInterval = TimeSpan.FromSeconds(10);
 
     private readonly Dialect _dialect;
@@ -79,7 +79,7 @@ internal sealed class LoadGenerator
         reader.Start();
         while (!generator._commands.IsCompleted)
         {
-            generator.Pump(20);
+            generator.Pump(mayNap: true);
             while (generator._commands.TryTake(out var command))
                 generator.Answer(command);
         }
@@ -180,7 +180,7 @@ internal sealed class LoadGenerator
             var now = Stopwatch.GetTimestamp();
             if (now < nextBatch)
             {
-                Pump((int)Math.Min(5, ((nextBatch - now) * 1000 / Stopwatch.Frequency) + 1));
+                Pump(mayNap: true);
                 continue;
             }
 
@@ -196,7 +196,7 @@ internal sealed class LoadGenerator
 
             SendChanges(CollectionsMarshal.AsSpan(arrivals), online: true);
             SendChanges(CollectionsMarshal.AsSpan(goodbyes), online: false);
-            Pump(0);
+            Pump(mayNap: false);
         }
 
         var sending = Stopwatch.GetElapsedTime(start).TotalSeconds;
@@ -321,7 +321,7 @@ internal sealed class LoadGenerator
                     SendPacked(others);
                 }
 
-                Pump(1);
+                Pump(mayNap: true);
             }
         }
 
@@ -425,7 +425,7 @@ internal sealed class LoadGenerator
         var began = lastAt;
         while (_deliveries < goal && Stopwatch.GetElapsedTime(lastAt).TotalSeconds < 3 && Stopwatch.GetElapsedTime(began).TotalSeconds < 60)
         {
-            Pump(1);
+            Pump(mayNap: true);
             if (_deliveries != last)
                 (last, lastAt) = (_deliveries, Stopwatch.GetTimestamp());
         }
@@ -437,7 +437,7 @@ internal sealed class LoadGenerator
     {
         var began = Stopwatch.GetTimestamp();
         while (Stopwatch.GetElapsedTime(began) < time)
-            Pump(1);
+            Pump(mayNap: true);
     }
 
     private void Until(TimeSpan patience, string what, Func<bool> done)
@@ -447,7 +447,7 @@ internal sealed class LoadGenerator
         {
             if (Stopwatch.GetElapsedTime(began) > patience)
                 throw new BenchmarkException($"waited {patience.TotalSeconds:0} s for {what}: {_ready} sockets are ready, {_connecting} on the way, {_lost} lost.");
-            Pump(1);
+            Pump(mayNap: true);
         }
     }
 
@@ -517,9 +517,9 @@ internal sealed class LoadGenerator
             _connecting--;
     }
 
-    private void Pump(int milliseconds)
+    private void Pump(bool mayNap)
     {
-        var count = Kernel.Wait(_poll, _events, milliseconds);
+        var count = Kernel.Wait(_poll, _events, mayNap);
         for (var i = 0; i < count; i++)
         {
             var connection = _connections[_events[i].Tag];

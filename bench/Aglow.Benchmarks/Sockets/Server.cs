@@ -68,10 +68,12 @@ internal sealed class Server : IAsyncDisposable
         };
         // as each comes: the server of Aglow with one heap, an ASP.NET application with the many of its default
         start.Environment["DOTNET_gcServer"] = name == SignalR ? "1" : "0";
+        if (name == Aglow)
+            start.Environment["DOTNET_ThreadPool_UnfairSemaphoreSpinLimit"] = "0";
         var process = System.Diagnostics.Process.Start(start) ?? throw new BenchmarkException($"{command[0]} does not start.");
         var server = new Server(name, process, port, folder);
-        if (await server.ReadAsync(TimeSpan.FromSeconds(60)) != "ready")
-            throw new BenchmarkException($"the {Title(name)} server did not start.");
+        if (await server.ReadAsync(TimeSpan.FromSeconds(60)) is not "ready" and var said)
+            throw new BenchmarkException($"the {Title(name)} server did not start: {said}");
         return server;
     }
 
