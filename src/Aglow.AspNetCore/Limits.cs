@@ -18,8 +18,11 @@ public static class Limits
     /// <summary>Bytes of a JSON body: ten thousand of the longest keys, every character of them escaped.</summary>
     public const int JsonBytes = 8_000_000;
 
-    /// <summary>What a web server should let through, so that it is this library that answers what is too much.</summary>
-    public const int BodyBytes = JsonBytes;
+    /// <summary>
+    /// What a web server should let through: more than any call takes, so that who sends too much is answered 413 and hears it. A server that closes
+    /// the connection while a client still sends takes the answer with it.
+    /// </summary>
+    public const int BodyBytes = 64_000_000;
 
     /// <summary>Users on a page of a search.</summary>
     public const int SearchedUsers = 100;

@@ -48,7 +48,7 @@ internal sealed class ProblemAnswers(ILogger logger)
             case NotSupportedException missing:
                 return SendAsync(context, StatusCodes.Status501NotImplemented, "Not in this deployment", missing.Message);
             case BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge }:
-                var tooLarge = Problems.BodyTooLarge(Limits.BodyBytes);
+                var tooLarge = Problems.BodyTooLarge(Limits.JsonBytes);
                 return SendAsync(context, tooLarge.Status, tooLarge.Title, tooLarge.Message);
             case BadHttpRequestException bad:
                 return SendAsync(context, bad.StatusCode, "Malformed request", "The request's body did not arrive as its headers said. Send it whole.");
@@ -75,9 +75,6 @@ internal sealed class ProblemAnswers(ILogger logger)
             writer.WriteEndObject();
         }
 
-        // what is left of too long a body is not worth receiving
-        if (status == StatusCodes.Status413PayloadTooLarge && HttpProtocol.IsHttp11(context.Request.Protocol))
-            context.Response.Headers.Connection = "close";
         await Answers.BytesAsync(context, Routes.ProblemJson, answer.Written, status);
     }
 }
