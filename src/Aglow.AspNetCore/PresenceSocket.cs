@@ -31,6 +31,7 @@ internal sealed class PresenceSocket : WatchConnection
     private byte _unanswered;
     private bool _inMessage;
     private bool _ended;
+    private bool _peerClosed;
     private bool _saidGoodbye;
 
     public PresenceSocket(PipeReader input, SocketOutput output, uint user, SocketHost host)
@@ -98,7 +99,11 @@ internal sealed class PresenceSocket : WatchConnection
         _ended = true;
         Span<byte> payload = [(byte)(code >> 8), (byte)code];
         SendFrame(SocketOpcode.Close, payload);
-        _ = LingerAsync();
+        // both sides have said it: the server closes the connection first (RFC 6455, section 7.1.1)
+        if (_peerClosed)
+            _input.CancelPendingRead();
+        else
+            _ = LingerAsync();
     }
 
     protected override void Released() => _released?.TrySetResult();
@@ -193,6 +198,7 @@ internal sealed class PresenceSocket : WatchConnection
                 return true;
             case SocketOpcode.Close:
                 await EvidenceAsync(byPerson: false);
+                _peerClosed = true;
                 _host.Hub.End(this, CloseCode(frame));
                 return false;
             case SocketOpcode.Binary:

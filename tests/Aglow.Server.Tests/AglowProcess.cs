@@ -164,7 +164,7 @@ internal sealed partial class AglowProcess : IAsyncDisposable
             return text.ToString();
     }
 
-    [GeneratedRegex(@"Ready on (?<url>http://[^ ,]+?)(,|: data)", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex(@"Ready on (?<url>https?://[^ ,]+?)(,|: data)", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex ReadyLine();
 
     [LibraryImport("libc")]
