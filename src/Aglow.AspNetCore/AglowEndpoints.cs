@@ -19,6 +19,9 @@ public static class AglowEndpoints
         new OnlineEndpoints(host, problems).Map(routes);
         new WatchEndpoints(host, problems).Map(routes);
         new OperationsEndpoints(host, problems, routes.ServiceProvider.GetRequiredService<PrometheusText>()).Map(routes);
+        // described are the calls mapped here, whatever else the application maps
+        var described = new OpenApi(new CompositeEndpointDataSource(routes.DataSources));
+        routes.MapGet(Routes.OpenApi, problems.Guard(described.HandleAsync)).WithDisplayName("openapi");
         return routes;
     }
 

@@ -1,0 +1,37 @@
+using System.Net.Http.Json;
+using System.Text.Json;
+
+namespace Aglow.Server.Tests;
+
+public class OpenApiTests
+{
+    [Fact]
+    public async Task Every_call_is_described_with_its_answers_and_every_shape_it_names_is_there()
+    {
+        await using var server = await AglowProcess.StartAsync();
+        var document = await server.Http.GetFromJsonAsync<JsonElement>("/openapi/v1.json");
+        document.GetProperty("openapi").GetString().ShouldStartWith("3.1");
+        var calls = document.GetProperty("paths").EnumerateObject()
+            .SelectMany(static path => path.Value.EnumerateObject().Select(call => $"{call.Name} {path.Name}"))
+            .Order(StringComparer.Ordinal);
+        calls.ShouldBe(
+        [
+            "delete /users/{user}", "delete /users/{user}/subscriptions", "get /health/live", "get /health/ready", "get /metrics", "get /online",
+            "get /online/count", "get /status/users", "get /status/{user}", "get /status/{user}/explain", "get /users", "get /users/{user}",
+            "get /users/{user}/subscriptions", "get /watch", "get /ws", "post /heartbeat", "post /offline", "post /status/batch", "post /status/update",
+            "post /users", "post /users/{user}/subscriptions", "put /users/{user}/status",
+        ]);
+        var schemas = document.GetProperty("components").GetProperty("schemas");
+        foreach (var reference in References(document.GetProperty("paths")))
+            schemas.TryGetProperty(reference["#/components/schemas/".Length..], out _).ShouldBeTrue(reference);
+        schemas.GetProperty("StatusUpdateBody").GetProperty("required").GetArrayLength().ShouldBe(2);
+        schemas.GetProperty("HeartbeatBody").GetProperty("required").GetArrayLength().ShouldBe(0);
+    }
+
+    private static IEnumerable<string> References(JsonElement element) => element.ValueKind switch
+    {
+        JsonValueKind.Object => element.EnumerateObject().SelectMany(static p => p.Name == "$ref" ? [p.Value.GetString()!] : References(p.Value)),
+        JsonValueKind.Array => element.EnumerateArray().SelectMany(References),
+        _ => [],
+    };
+}
