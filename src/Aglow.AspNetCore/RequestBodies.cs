@@ -92,22 +92,29 @@ internal static class RequestBodies
             while (true)
             {
                 var read = await reader.ReadAsync(context.RequestAborted);
-                var buffer = read.Buffer;
-                total += buffer.Length;
-                Admit(total, Limits.PackedBytes);
-                while (!buffer.IsEmpty)
+                try
                 {
-                    var taken = Math.Min(buffer.Length, ChunkBytes - filled);
-                    buffer.Slice(0, taken).CopyTo(MemoryMarshal.AsBytes(chunk.AsSpan())[filled..]);
-                    buffer = buffer.Slice(taken);
-                    filled += (int)taken;
-                    if (filled < ChunkBytes)
-                        break;
-                    await handle(LittleEndian(chunk, ChunkUsers));
-                    filled = 0;
+                    var buffer = read.Buffer;
+                    total += buffer.Length;
+                    Admit(total, Limits.PackedBytes);
+                    while (!buffer.IsEmpty)
+                    {
+                        var taken = Math.Min(buffer.Length, ChunkBytes - filled);
+                        buffer.Slice(0, taken).CopyTo(MemoryMarshal.AsBytes(chunk.AsSpan())[filled..]);
+                        buffer = buffer.Slice(taken);
+                        filled += (int)taken;
+                        if (filled < ChunkBytes)
+                            break;
+                        await handle(LittleEndian(chunk, ChunkUsers));
+                        filled = 0;
+                    }
+                }
+                finally
+                {
+                    // also where it is refused: the web server reads what is left, so that the client hears the answer
+                    reader.AdvanceTo(read.Buffer.End);
                 }
 
-                reader.AdvanceTo(read.Buffer.End);
                 if (!read.IsCompleted)
                     continue;
                 AdmitPacked(total);
