@@ -1,0 +1,286 @@
+using System.Text.Json;
+
+namespace Aglow.Server.Tests;
+
+[Collection(Calls.Name)]
+public class UserTests(SharedServer shared)
+{
+    private const uint FirstDirectoryNumber = 1u << 31;
+    private readonly AglowProcess _server = shared.Server;
+
+    [Fact]
+    public async Task A_user_is_created_found_and_deleted_for_good()
+    {
+        var name = SharedServer.NewKey("alice");
+        var before = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+        var made = await _server.PostAsync("/users", $$"""{"user_name":"{{name}}","display_name":"Alice Å","extra":{"a":[1]} }""");
+        made.Status.ShouldBe(201, made.Text);
+        made.ContentType.ShouldBe("application/json");
+        made.Members.ShouldBe(["user_id", "user_name", "display_name", "created_at", "updated_at", "is_online", "status", "last_seen"]);
+        var number = made.Json["user_id"]!.GetValue<uint>();
+        number.ShouldBeGreaterThanOrEqualTo(FirstDirectoryNumber);
+        made.Headers.Location!.OriginalString.ShouldBe($"/users/{number}");
+        made.Json["user_name"]!.GetValue<string>().ShouldBe(name);
+        made.Json["display_name"]!.GetValue<string>().ShouldBe("Alice Å");
+        made.Json["created_at"]!.GetValue<long>().ShouldBeInRange(before - 1, before + 10);
+        made.Json["updated_at"]!.GetValue<long>().ShouldBe(made.Json["created_at"]!.GetValue<long>());
+        made.Json["status"]!.GetValue<string>().ShouldBe("offline");
+        made.Json["last_seen"].ShouldBeNull();
+
+        var found = await _server.GetAsync(made.Headers.Location.OriginalString);
+        found.Status.ShouldBe(200);
+        found.Members.ShouldBe([.. made.Members, "manual"]);
+        found.Json["manual"]!.GetValue<string>().ShouldBe("auto");
+        (await _server.GetAsync($"/users/{name}")).Text.ShouldBe(found.Text);
+
+        // by name or number, it is one user
+        await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{name}}"}""");
+        (await _server.StatusOfAsync($"{number}")).ShouldBe("online");
+        (await _server.GetAsync($"/users/{name}")).Json["is_online"]!.GetValue<bool>().ShouldBeTrue();
+
+        var deleted = await _server.DeleteAsync($"/users/{name}");
+        deleted.Status.ShouldBe(204);
+        deleted.Bytes.ShouldBeEmpty();
+        (await _server.GetAsync($"/users/{name}")).ShouldBeProblem(404);
+        (await _server.GetAsync($"/users/{number}")).ShouldBeProblem(404);
+        (await _server.DeleteAsync($"/users/{number}")).ShouldBeProblem(404);
+        (await _server.GetAsync($"/status/{number}")).ShouldBeJson($$"""{"user_id":{{number}},"is_online":false,"status":"offline","last_seen":null}""");
+        (await _server.PostAsync("/heartbeat", $$"""{"user_id":{{number}}}""")).ShouldBeProblem(404);
+        var again = await _server.PostAsync("/users", $$"""{"user_name":"{{name}}"}""");
+        again.Json["user_id"]!.GetValue<uint>().ShouldBeGreaterThan(number);
+        again.Json["display_name"].ShouldBeNull();
+    }
+
+    [Fact]
+    public async Task A_name_is_taken_once()
+    {
+        var name = SharedServer.NewKey();
+        (await _server.PostAsync("/users", $$"""{"user_name":"{{name}}"}""")).Status.ShouldBe(201);
+        (await _server.PostAsync("/users", $$"""{"user_name":"{{name}}"}""")).ShouldBeProblem(409, name);
+        // a key's first heartbeat takes the name as well
+        var key = SharedServer.NewKey();
+        await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{key}}"}""");
+        (await _server.PostAsync("/users", $$"""{"user_name":"{{key}}"}""")).ShouldBeProblem(409);
+        (await _server.GetAsync($"/users/{key}")).Json["user_name"]!.GetValue<string>().ShouldBe(key);
+        // names are compared byte by byte
+        (await _server.PostAsync("/users", $$"""{"user_name":"{{key.ToUpperInvariant()}}"}""")).Status.ShouldBe(201);
+    }
+
+    public static TheoryData<string, string> BadUsers => new()
+    {
+        { "", "user_name" },
+        { "[]", "user_name" },
+        { "{}", "user_name is missing" },
+        { """{"user_name":null}""", "user_name is missing" },
+        { """{"user_name":5}""", "not a string" },
+        { """{"user_name":""}""", "128" },
+        { """{"user_name":"a\u0000"}""", "control" },
+        { """{"user_name":"a\u007f"}""", "control" },
+        { $$"""{"user_name":"{{new string('x', 129)}}"}""", "128" },
+        { """{"user_name":"42"}""", "number" },
+        { """{"user_name":"4294967295"}""", "number" },
+        { """{"user_name":"\ud800"}""", "text" },
+        { """{"user_name":"x","user_name":"y"}""", "twice" },
+        { """{"user_name":"valid","display_name":""}""", "display_name" },
+        { """{"user_name":"valid","display_name":7}""", "display_name" },
+        { """{"user_name":"valid","display_name":"a\nb"}""", "display_name" },
+        { $$"""{"user_name":"valid","display_name":"{{new string('é', 129)}}"}""", "256" },
+        { """{"user_name":"x" """, "JSON" },
+    };
+
+    [Theory]
+    [MemberData(nameof(BadUsers))]
+    public async Task What_is_no_user_is_refused(string body, string detail) => (await _server.PostAsync("/users", body)).ShouldBeProblem(400, detail);
+
+    [Fact]
+    public async Task Names_that_only_look_like_numbers_are_names()
+    {
+        var name = $"0{Random.Shared.Next()}";
+        (await _server.PostAsync("/users", $$"""{"user_name":"{{name}}","display_name":null}""")).Status.ShouldBe(201);
+        (await _server.GetAsync($"/users/{name}")).Json["user_name"]!.GetValue<string>().ShouldBe(name);
+    }
+
+    [Fact]
+    public async Task Search_finds_a_beginning_and_from_three_letters_on_anything()
+    {
+        var mark = Guid.NewGuid().ToString("N")[..8];
+        foreach (var name in new[] { $"{mark}-ann", $"{mark}-Bob", $"x{mark}" })
+            (await _server.PostAsync("/users", $$"""{"user_name":"{{name}}"}""")).Status.ShouldBe(201);
+        var found = await _server.GetAsync($"/users?q={mark.ToUpperInvariant()}");
+        found.Members.ShouldBe(["users", "next"]);
+        found.Json["next"].ShouldBeNull();
+        found.Json["users"]!.AsArray().Select(static u => u!["user_name"]!.GetValue<string>()).Order(StringComparer.Ordinal).ShouldBe([$"{mark}-Bob", $"{mark}-ann", $"x{mark}"]);
+        found.Json["users"]![0]!.AsObject().Select(static m => m.Key).ShouldBe(["user_id", "user_name", "display_name", "created_at", "updated_at", "is_online", "status", "last_seen"]);
+
+        // page by page
+        var seen = new List<string>();
+        string? cursor = null;
+        do
+        {
+            var page = await _server.GetAsync($"/users?q={mark}&limit=1{(cursor is null ? "" : $"&cursor={cursor}")}");
+            page.Status.ShouldBe(200, page.Text);
+            page.Json["users"]!.AsArray().Count.ShouldBeLessThanOrEqualTo(1);
+            seen.AddRange(page.Json["users"]!.AsArray().Select(static u => u!["user_name"]!.GetValue<string>()));
+            cursor = page.Json["next"]?.GetValue<string>();
+            if (cursor is not null)
+                Uri.EscapeDataString(cursor).ShouldBe(cursor);
+        }
+        while (cursor is not null);
+        seen.Order(StringComparer.Ordinal).ShouldBe([$"{mark}-Bob", $"{mark}-ann", $"x{mark}"]);
+        (await _server.GetAsync("/users?q=no-such-name-anywhere")).ShouldBeJson("""{"users":[],"next":null}""");
+    }
+
+    [Theory]
+    [InlineData("/users?limit=0")]
+    [InlineData("/users?limit=101")]
+    [InlineData("/users?limit=-1")]
+    [InlineData("/users?limit=1.5")]
+    [InlineData("/users?limit=x")]
+    [InlineData("/users?limit=")]
+    [InlineData("/users?limit=1&limit=2")]
+    [InlineData("/users?cursor=nonsense!")]
+    [InlineData("/users?cursor=")]
+    [InlineData("/online?limit=0")]
+    [InlineData("/online?limit=10001")]
+    [InlineData("/online?limit=x")]
+    [InlineData("/online?cursor=nonsense")]
+    [InlineData("/online?cursor=")]
+    public async Task Bad_pages_are_refused(string path) => (await _server.GetAsync(path)).ShouldBeProblem(400);
+
+    [Fact]
+    public async Task A_search_has_an_end() => (await _server.GetAsync($"/users?q={new string('q', 300)}")).ShouldBeProblem(400);
+
+    [Theory]
+    [InlineData("online", "online")]
+    [InlineData("away", "away")]
+    [InlineData("busy", "busy")]
+    [InlineData("offline", "offline")]
+    [InlineData("auto", "online")]
+    public async Task A_manual_status_is_what_others_see(string chosen, string seen)
+    {
+        var user = SharedServer.NewUsers();
+        await _server.PostAsync("/heartbeat", $$"""{"user_id":{{user}}}""");
+        var answer = await _server.PutAsync($"/users/{user}/status", $$"""{"status":"{{chosen}}"}""");
+        answer.Status.ShouldBe(200, answer.Text);
+        answer.Members.ShouldBe(["user_id", "is_online", "status", "last_seen", "manual"]);
+        answer.Json["user_id"]!.GetValue<uint>().ShouldBe(user);
+        answer.Json["manual"]!.GetValue<string>().ShouldBe(chosen);
+        answer.Json["status"]!.GetValue<string>().ShouldBe(seen);
+        (await _server.StatusOfAsync($"{user}")).ShouldBe(seen);
+        // going on sending changes nothing
+        await _server.PostAsync("/heartbeat", $$"""{"user_id":{{user}},"active":true}""");
+        (await _server.StatusOfAsync($"{user}")).ShouldBe(seen);
+        (await _server.PostAsync("/offline", $$"""{"user_id":{{user}}}""")).Status.ShouldBe(200);
+        (await _server.StatusOfAsync($"{user}")).ShouldBe("offline");
+    }
+
+    [Fact]
+    public async Task A_hidden_user_reads_as_one_who_left()
+    {
+        var user = SharedServer.NewUsers();
+        await _server.PostAsync("/heartbeat", $$"""{"user_id":{{user}}}""");
+        await _server.PutAsync($"/users/{user}/status", """{"status":"offline"}""");
+        var hidden = (await _server.GetAsync($"/status/{user}")).Text;
+        await Task.Delay(1100);
+        await _server.PostAsync("/heartbeat", $$"""{"user_id":{{user}}}""");
+        (await _server.GetAsync($"/status/{user}")).Text.ShouldBe(hidden);
+        (await _server.PostPackedAsync("/status/batch", user)).Words[0].ShouldBeLessThan(1u << 31);
+        (await _server.PutAsync($"/users/{user}/status", """{"status":"auto"}""")).Json["status"]!.GetValue<string>().ShouldBe("online");
+    }
+
+    [Theory]
+    [InlineData("{}", "missing")]
+    [InlineData("""{"status":null}""", "missing")]
+    [InlineData("""{"status":"gone"}""", "gone")]
+    [InlineData("""{"status":"Online"}""", "Online")]
+    [InlineData("""{"status":1}""", "not a string")]
+    [InlineData("""{"status":"busy","status":"busy"}""", "twice")]
+    [InlineData("[]", "not an object")]
+    [InlineData("", "empty")]
+    public async Task What_is_no_manual_status_is_refused(string body, string detail) => (await _server.PutAsync("/users/5/status", body)).ShouldBeProblem(400, detail);
+
+    [Fact]
+    public async Task A_manual_status_needs_somebody()
+    {
+        (await _server.PutAsync($"/users/{SharedServer.NewKey()}/status", """{"status":"busy"}""")).ShouldBeProblem(404);
+        (await _server.PutAsync("/users/4294967294/status", """{"status":"busy"}""")).ShouldBeProblem(404);
+        var key = SharedServer.NewKey();
+        await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{key}}"}""");
+        var answer = await _server.PutAsync($"/users/{key}/status", """{"status":"busy"}""");
+        answer.Json["user_id"]!.GetValue<string>().ShouldBe(key);
+        answer.Json["status"]!.GetValue<string>().ShouldBe("busy");
+        (await _server.GetAsync($"/users/{key}")).Json["manual"]!.GetValue<string>().ShouldBe("busy");
+    }
+
+    [Theory]
+    [InlineData("/users/3")]
+    [InlineData("/users/4294967294")]
+    [InlineData("/users/nobody-by-this-name")]
+    public async Task Nobody_is_not_found(string path)
+    {
+        (await _server.GetAsync(path)).ShouldBeProblem(404);
+        (await _server.DeleteAsync(path)).ShouldBeProblem(404);
+    }
+
+    [Fact]
+    public async Task The_words_of_an_unregistered_user_can_be_deleted()
+    {
+        var user = SharedServer.NewUsers();
+        await _server.PostAsync("/heartbeat", $$"""{"user_id":{{user}}}""");
+        (await _server.DeleteAsync($"/users/{user}")).Status.ShouldBe(204);
+        (await _server.GetAsync($"/status/{user}")).Json["last_seen"].ShouldBeNull();
+    }
+
+    [Fact]
+    public async Task Subscriptions_are_saved_and_answered_by_name()
+    {
+        var me = SharedServer.NewUsers(3);
+        var key = SharedServer.NewKey();
+        var path = $"/users/{me}/subscriptions";
+        (await _server.GetAsync(path)).ShouldBeJson("""{"user_ids":[]}""");
+        await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{key}}"}""");
+        (await _server.PostAsync(path, $$"""{"user_ids":[{{me + 2}},"{{key}}","{{me + 1}}",{{me + 1}}]}""")).ShouldBeJson($$"""{"user_ids":[{{me + 1}},{{me + 2}},"{{key}}"]}""");
+        (await _server.GetAsync(path)).ShouldBeJson($$"""{"user_ids":[{{me + 1}},{{me + 2}},"{{key}}"]}""");
+        (await _server.DeleteAsync(path, $$"""{"user_ids":[{{me + 2}},77]}""")).ShouldBeJson($$"""{"user_ids":[{{me + 1}},"{{key}}"]}""");
+        // who is deleted is followed no more
+        await _server.DeleteAsync($"/users/{key}");
+        (await _server.GetAsync(path)).ShouldBeJson($$"""{"user_ids":[{{me + 1}}]}""");
+    }
+
+    [Fact]
+    public async Task Only_somebody_can_be_followed()
+    {
+        var me = SharedServer.NewUsers();
+        var key = SharedServer.NewKey();
+        (await _server.PostAsync($"/users/{me}/subscriptions", $$"""{"user_ids":[1,"{{key}}"]}""")).ShouldBeProblem(404, key[..20]);
+        (await _server.PostAsync($"/users/{me}/subscriptions", """{"user_ids":[4294967294]}""")).ShouldBeProblem(404, "4294967294");
+        (await _server.DeleteAsync($"/users/{me}/subscriptions", $$"""{"user_ids":["{{key}}"]}""")).ShouldBeProblem(404);
+        (await _server.GetAsync($"/users/{key}/subscriptions")).ShouldBeProblem(404);
+        (await _server.PostAsync($"/users/{key}/subscriptions", """{"user_ids":[1]}""")).ShouldBeProblem(404);
+        (await _server.GetAsync($"/users/{me}/subscriptions")).ShouldBeJson("""{"user_ids":[]}""");
+    }
+
+    [Fact]
+    public async Task A_user_follows_at_most_10000()
+    {
+        var path = $"/users/{SharedServer.NewUsers()}/subscriptions";
+        string List(int from, int count) => JsonSerializer.Serialize(new { user_ids = Enumerable.Range(from, count) });
+        (await _server.PostAsync(path, List(0, 10_001))).ShouldBeProblem(413, "10000");
+        (await _server.PostAsync(path, List(0, 10_000))).Json["user_ids"]!.AsArray().Count.ShouldBe(10_000);
+        (await _server.PostAsync(path, List(9_999, 2))).ShouldBeProblem(413, "10000");
+        (await _server.GetAsync(path)).Json["user_ids"]!.AsArray().Count.ShouldBe(10_000);
+        (await _server.DeleteAsync(path, List(0, 10_000))).ShouldBeJson("""{"user_ids":[]}""");
+    }
+
+    [Theory]
+    [InlineData("{}", "user_ids")]
+    [InlineData("[1]", "user_ids")]
+    [InlineData("""{"user_id":1}""", "user_ids")]
+    [InlineData("""{"user_ids":[-1]}""", "-1 is not a user")]
+    [InlineData("", "user_ids")]
+    public async Task What_is_no_list_is_refused(string body, string detail)
+    {
+        (await _server.PostAsync("/users/5/subscriptions", body)).ShouldBeProblem(400, detail);
+        (await _server.DeleteAsync("/users/5/subscriptions", body)).ShouldBeProblem(400, detail);
+    }
+}
