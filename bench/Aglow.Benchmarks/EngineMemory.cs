@@ -37,9 +37,10 @@ internal static class EngineMemory
         EngineBenchmark.Register(store, Plane.Pulse, users, clock.Now - 3600);
         if (args[2] == "both")
             EngineBenchmark.Register(store, Plane.Activity, users, clock.Now - 3600);
-        // online users on every page: the dearest place they can be
+        // online users on every page (an odd step goes over all lanes): the dearest place they can be
+        var step = ((users / active) - 1) | 1;
         for (var i = 0L; i < active; i++)
-            store.Exchange(Plane.Pulse, (uint)(i * (users / active)), clock.Now + 60);
+            store.Exchange(Plane.Pulse, (uint)(i * step), clock.Now + 3600);
         await new Sweep(store, clock, beliefs).PassAsync();
         if (store.Registered != users || beliefs.Default.Online != active)
             throw new BenchmarkException($"{store.Registered} users registered and {beliefs.Default.Online} online instead of {users} and {active}.");
