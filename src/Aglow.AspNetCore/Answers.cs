@@ -17,8 +17,18 @@ internal static class Answers
         var response = context.Response;
         response.ContentType = Routes.Json;
         response.ContentLength = json.Length;
+        // the head first: a body that is written before it is kept apart and copied behind it
+        var started = response.StartAsync();
+        if (!started.IsCompletedSuccessfully)
+            return StartedAsync(started, response, json.ToArray());
         response.BodyWriter.Write(json);
         return Task.CompletedTask;
+
+        static async Task StartedAsync(Task started, HttpResponse response, byte[] json)
+        {
+            await started;
+            response.BodyWriter.Write(json);
+        }
     }
 
     /// <summary>Sends JSON.</summary>

@@ -29,8 +29,11 @@ internal static class UsersBody
     /// <summary>The hot case: exactly one <c>user_id</c>, a number or a key this node knows, perhaps <c>active</c>. False for anything else, right or wrong.</summary>
     public static bool TryReadOne(ReadOnlySpan<byte> json, KeyCache known, out uint user, out bool active)
     {
-        user = 0;
         active = false;
+        // {"user_id":42}, as nearly every client writes it: no reader is as fast as none
+        if (json.StartsWith("{\"user_id\":"u8) && json[^1] == (byte)'}' && UserId.TryParseNumber(json[11..^1], out user))
+            return true;
+        user = 0;
         var reader = new Utf8JsonReader(json);
         try
         {
