@@ -771,6 +771,10 @@ public sealed class WatchHub : IAsyncDisposable
             _ticks.Enqueue(id, connection.NextTick);
             connection.IsBusy |= !connection.Tick();
         }
+
+        // those who closed wait here for their tick; after a storm of them the room is given back
+        if (_ticks.EnsureCapacity(0) > 1024 + (4 * _ticks.Count))
+            _ticks.TrimExcess();
     }
 
     private enum CommandKind : byte
