@@ -71,7 +71,7 @@ internal sealed class FanoutBenchmark : Benchmark
                 new Leg($"Aglow, beside {Server.Title(name)}", () => RunLegAsync(run, aglow)),
                 new Leg(Server.Title(name), () => RunLegAsync(run, peer)),
                 run.PairCount,
-                TimeSpan.FromSeconds(run.IsQuick ? 1 : 20));
+                TimeSpan.FromSeconds(run.IsQuick ? 1 : 40));
             var goal = name switch { Server.Ws => Goal.Least(2), Server.SignalR => Goal.Least(3), _ => null };
             run.Add(
                 $"{Rate(run):#,0} changes/s: deliveries per server CPU second, times those of {Server.Title(name)}",
