@@ -41,6 +41,7 @@ public sealed class HeartbeatWriter
     private readonly AglowMetrics _metrics;
     private readonly uint _maxUserNumber;
     private readonly uint _awaySeconds;
+    private readonly uint _earlierRunEnd;
 
     /// <summary>A writer of words into <paramref name="store"/>. Without a directory only the application's own numbers are admitted.</summary>
     public HeartbeatWriter(
@@ -54,6 +55,7 @@ public sealed class HeartbeatWriter
         _metrics = metrics;
         _maxUserNumber = options.MaxUserNumber;
         _awaySeconds = (uint)options.AwaySeconds;
+        _earlierRunEnd = store.EarlierRunEnd;
     }
 
     /// <summary>Whether a number may heartbeat: the application's own up to the highest, or one that the directory has handed out.</summary>
@@ -82,7 +84,7 @@ public sealed class HeartbeatWriter
         if (!exchange.IsCompletedSuccessfully || active)
             return FinishAsync(exchange, user, at, active);
         var old = exchange.Result;
-        if (!_online.IsMet(old, Pulse.Never, at))
+        if (!IsRenewal(old, at))
             return ArrivedAsync(user, old, at.Now);
         _metrics.Written(1, 0, 0);
         return new(Admission.Accepted);
@@ -150,7 +152,7 @@ public sealed class HeartbeatWriter
         if (old is Pulse.Refused or Pulse.Gone)
             return old == Pulse.Refused ? Admission.OverBudget : Admission.Unknown;
         if (_online.IsMet(second, Pulse.Never, at))
-            return _online.IsMet(old, Pulse.Never, at) ? Admission.Accepted : await ArrivedAsync(user, old, second);
+            return IsRenewal(old, at) ? Admission.Accepted : await ArrivedAsync(user, old, second);
         // last seen moved, and no lapse will ever be found for it
         _store.Keep(Plane.Pulse, [user]);
         await _store.KeptAsync();
@@ -203,7 +205,7 @@ public sealed class HeartbeatWriter
     private async ValueTask<Admission> FinishAsync(ValueTask<uint> exchange, uint user, Moment at, bool active)
     {
         var old = await exchange;
-        var online = _online.IsMet(old, Pulse.Never, at);
+        var online = IsRenewal(old, at);
         var admission = online ? Admission.Accepted : await ArrivedAsync(user, old, at.Now);
         if (online)
             _metrics.Written(1, 0, 0);
@@ -239,6 +241,9 @@ public sealed class HeartbeatWriter
             return Admission.Accepted;
         }
     }
+
+    // the user was online, and was heard in this run: the first heartbeat after a restart is kept as an arrival is
+    private bool IsRenewal(uint old, Moment at) => _online.IsMet(old, Pulse.Never, at) && old > _earlierRunEnd;
 
     // a word that was written over one that was not online (its caller has checked)
     private static bool IsArrival(uint word, uint old) => old != Pulse.Refused && Pulse.Supersedes(word, old);
@@ -301,7 +306,7 @@ public sealed class HeartbeatWriter
     private int CameOnline(ReadOnlySpan<uint> users, ReadOnlySpan<uint> old, Moment at, Span<uint> arrivals, out int refused)
     {
         // not left and not too old is one signed compare, as in the sweep
-        var oldest = (int)at.Oldest(_online.PulseSeconds);
+        var oldest = (int)Math.Max(at.Oldest(_online.PulseSeconds), _earlierRunEnd + 1);
         var count = 0;
         refused = 0;
         for (var i = 0; i < old.Length; i++)

@@ -59,6 +59,12 @@ public interface IPlaneStore : IAsyncDisposable
     /// </summary>
     ValueTask KeptAsync();
 
+    /// <summary>
+    /// The second at which the run before this one ended, where renewals are not made durable each; else 0. The first heartbeat over a word that is no
+    /// later must be kept though it be a renewal: without it, nothing durable says that the user was heard in this run.
+    /// </summary>
+    uint EarlierRunEnd => 0;
+
     /// <summary>Whether so much waits to be kept that writers of many words should await <see cref="KeptAsync"/> before they go on.</summary>
     bool IsKeepBacklogged { get; }
 }

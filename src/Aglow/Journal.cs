@@ -85,6 +85,12 @@ public sealed class Journal : IAsyncDisposable
     /// <summary>The last second at which a node was known alive on this file before this start; 0: never. No clock may begin earlier.</summary>
     public uint LastAlive => _file.LastAlive;
 
+    /// <summary>
+    /// The second at which the run before this one ended; 0: there was none. The first heartbeat over a word that is no later is to be added, though it be a
+    /// renewal: it says that the user was heard in this run.
+    /// </summary>
+    public uint EarlierRunEnd => _file.State.Since;
+
     /// <summary>Whether over a million users wait to be taken by the writer: who adds many should await <see cref="FlushedAsync"/> first.</summary>
     public bool IsBacklogged => QueueLength > Backlog;
 
@@ -548,14 +554,17 @@ public sealed class Journal : IAsyncDisposable
     private void NoteStart(Recovery recovery)
     {
         var now = _clock!.Now;
+        var ended = Math.Min(LastAlive, now);
         var everyoneWentOffline = !recovery.IsWithinLease && recovery.PagesOnline.Count > 0;
+        var wordsWereRaised = recovery.IsWithinLease && recovery.RaisedTo != 0 && recovery.PagesOnline.Count > 0;
+        var isNoted = everyoneWentOffline || wordsWereRaised;
         _file.Write(() =>
         {
-            if (everyoneWentOffline)
-                _file.Append(_position + 1, RowKind.Resumed, now, now, [0, recovery.RaisedTo]);
-            _file.WriteState(_file.State with { Tick = Math.Max(now, LastAlive), IsClean = false });
+            if (isNoted)
+                _file.Append(_position + 1, everyoneWentOffline ? RowKind.Resumed : RowKind.Continued, now, now, [_file.State.Since, recovery.RaisedTo]);
+            _file.WriteState(_file.State with { Tick = Math.Max(now, LastAlive), IsClean = false, Since = ended });
         });
-        if (!everyoneWentOffline)
+        if (!isNoted)
             return;
         _position++;
         foreach (var page in recovery.PagesOnline)

@@ -36,6 +36,9 @@ public sealed class MemoryPlaneStore : IPlaneStore
     public PageBudget Budget { get; }
 
     /// <inheritdoc/>
+    public uint EarlierRunEnd => _journal?.EarlierRunEnd ?? 0;
+
+    /// <inheritdoc/>
     public bool IsKeepBacklogged => _journal is { IsBacklogged: true };
 
     /// <summary>Users ever seen.</summary>

@@ -15,8 +15,14 @@ internal enum RowKind : byte
     /// <summary>Words of the activity plane.</summary>
     Activity = 1,
 
-    /// <summary>A start after longer than the lease: everyone online until then is offline, last seen at the second of its one entry (or as is, where that is 0).</summary>
+    /// <summary>
+    /// A start after longer than the lease: everyone online until then is offline. Its one entry: the end of the run before the interrupted one, and the
+    /// second at which those heard since then were last seen (0: words were exact).
+    /// </summary>
     Resumed = 2,
+
+    /// <summary>A start within the lease after a crash, with the same entry: everyone online stays online.</summary>
+    Continued = 3,
 }
 
 /// <summary>What the file says of the last run.</summary>
@@ -24,7 +30,8 @@ internal enum RowKind : byte
 /// <param name="IsClean">The last run stopped in order: words are exact.</param>
 /// <param name="Images">Page images there are.</param>
 /// <param name="Trimmed">Rows up to this position were trimmed; the first row left is the next one.</param>
-internal readonly record struct FileState(uint Tick, bool IsClean, int Images, long Trimmed);
+/// <param name="Since">The end of the run before the last: who has no later word was not heard in the last run.</param>
+internal readonly record struct FileState(uint Tick, bool IsClean, int Images, long Trimmed, uint Since);
 
 /// <summary>Hears a row of the journal. The entries (user, word, user, word, ...) are valid during the call only.</summary>
 internal delegate void RowVisitor(long position, RowKind kind, uint oldest, ReadOnlySpan<uint> entries);
@@ -37,7 +44,7 @@ internal delegate void ImageVisitor(Plane plane, int page, long position, uint o
 /// </summary>
 /// <remarks>
 /// <code>
-///   state    one row     tick, clean, images, trimmed
+///   state    one row     tick, clean, images, trimmed, since
 ///   journal  position -> kind, at, oldest, entries (user u32, word u32, ...; little endian, 64 Ki pairs at most)
 ///   page     plane * 2^17 + page -> position of the journal it was taken at, oldest, words (u32, ...; trailing zeros cut)
 /// </code>
@@ -59,7 +66,7 @@ internal sealed class PresenceFile : IDisposable
     private const string Schema = """
         CREATE TABLE state (
             id INTEGER PRIMARY KEY CHECK (id = 0), tick INTEGER NOT NULL, clean INTEGER NOT NULL, images INTEGER NOT NULL,
-            trimmed INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT;
+            trimmed INTEGER NOT NULL, since INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT;
         CREATE TABLE journal (
             position INTEGER PRIMARY KEY, kind INTEGER NOT NULL, at INTEGER NOT NULL, oldest INTEGER NOT NULL,
             crc INTEGER NOT NULL, entries BLOB NOT NULL) STRICT;
@@ -84,7 +91,7 @@ internal sealed class PresenceFile : IDisposable
         _begin = Prepare("BEGIN IMMEDIATE");
         _commit = Prepare("COMMIT");
         _rollback = Prepare("ROLLBACK");
-        _writeState = Prepare("REPLACE INTO state (id, tick, clean, images, trimmed, crc) VALUES (0, ?, ?, ?, ?, ?)");
+        _writeState = Prepare("REPLACE INTO state (id, tick, clean, images, trimmed, since, crc) VALUES (0, ?, ?, ?, ?, ?, ?)");
         _append = Prepare("INSERT INTO journal (position, kind, at, oldest, crc, entries) VALUES (?, ?, ?, ?, ?, ?)");
         _writeImage = Prepare(
             """
@@ -160,7 +167,8 @@ internal sealed class PresenceFile : IDisposable
         _writeState.Bind(2, state.IsClean ? 1 : 0);
         _writeState.Bind(3, state.Images);
         _writeState.Bind(4, state.Trimmed);
-        _writeState.Bind(5, Checksum(state));
+        _writeState.Bind(5, state.Since);
+        _writeState.Bind(6, Checksum(state));
         _writeState.Run();
         State = state;
     }
@@ -280,7 +288,7 @@ internal sealed class PresenceFile : IDisposable
 
     private static void Create(SqliteConnection connection)
     {
-        var none = new FileState(0, IsClean: true, 0, 0);
+        var none = new FileState(0, IsClean: true, 0, 0, 0);
         Tell(
             connection,
             $"""
@@ -288,7 +296,7 @@ internal sealed class PresenceFile : IDisposable
             PRAGMA synchronous = FULL;
             BEGIN IMMEDIATE;
             {Schema}
-            INSERT INTO state VALUES (0, 0, 1, 0, 0, {Checksum(none)});
+            INSERT INTO state VALUES (0, 0, 1, 0, 0, 0, {Checksum(none)});
             PRAGMA application_id = {ApplicationId};
             PRAGMA user_version = {SchemaVersion};
             COMMIT;
@@ -298,11 +306,11 @@ internal sealed class PresenceFile : IDisposable
 
     private void ReadState()
     {
-        using var state = new SqliteStatement(_connection, "SELECT tick, clean, images, trimmed, crc FROM state WHERE id = 0");
+        using var state = new SqliteStatement(_connection, "SELECT tick, clean, images, trimmed, since, crc FROM state WHERE id = 0");
         if (!state.Step())
             throw DataFolder.Damaged(FilePath, "its state is missing");
-        State = new FileState((uint)state.Int64(0), state.Int64(1) != 0, (int)state.Int64(2), state.Int64(3));
-        if (state.Int64(4) != Checksum(State))
+        State = new FileState((uint)state.Int64(0), state.Int64(1) != 0, (int)state.Int64(2), state.Int64(3), (uint)state.Int64(4));
+        if (state.Int64(5) != Checksum(State))
             throw DataFolder.Damaged(FilePath, "the checksum of its state is wrong");
         state.Reset();
         using var last = new SqliteStatement(_connection, "SELECT at FROM journal ORDER BY position DESC LIMIT 1");
@@ -334,7 +342,7 @@ internal sealed class PresenceFile : IDisposable
     }
 
     private static uint Checksum(FileState state) =>
-        Checksum(default, state.Tick, state.IsClean ? 1UL : 0UL, (ulong)state.Images, (ulong)state.Trimmed);
+        Checksum(default, state.Tick | ((ulong)state.Since << 32), state.IsClean ? 1UL : 0UL, (ulong)state.Images, (ulong)state.Trimmed);
 
     // CRC-32C: an instruction on every processor of interest, 8 bytes at a time.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

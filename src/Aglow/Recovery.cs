@@ -11,7 +11,9 @@ namespace Aglow;
 /// <remarks>
 /// The words say when each user was last seen as of their last transition; heartbeats in between were not journalled. So beside the words a bit a
 /// user is replayed: online, unless the last word of them was a goodbye or older than the <c>oldest</c> of its row (a lapse; the sweep has every
-/// lapse journalled). After a crash, those still online are last seen at the last second the node is known to have been alive. After a clean stop
+/// lapse journalled). After a crash, those still online who were heard in the run that crashed are last seen at the last second the node is known to
+/// have been alive; the first word of everyone in a run is journalled, so a node that crashes again and again does not carry those along
+/// who have long been gone (200 kills in a row found that). After a clean stop
 /// words are exact. A start within the lease leaves them online (the caller holds their lapses back, see <see cref="StallGuard"/>); after a longer
 /// one they are offline, and a row of the journal says so, or a second crash would take them for online until then.
 /// Images are read by as many threads as there are processors, rows by one.
@@ -161,9 +163,9 @@ public sealed class Recovery
         Rows++;
         Position = position;
         JournalBytes += Journal.Weight(entries.Length / 2);
-        if (kind == RowKind.Resumed)
+        if (kind is RowKind.Resumed or RowKind.Continued)
         {
-            ReplayResumed(position, entries[1]);
+            ReplayStart(position, kind, entries[0], entries[1]);
             return;
         }
 
@@ -214,14 +216,15 @@ public sealed class Recovery
             online[slot >> 6] &= ~(1UL << (slot & 63));
     }
 
-    private void ReplayResumed(long position, uint raisedTo)
+    private void ReplayStart(long position, RowKind kind, uint since, uint raisedTo)
     {
         for (var page = 0; page < PageLayout.Pages; page++)
         {
             if (_online[page] is not { } online || position <= _checkpoint.ImagedAt(Plane.Pulse, page))
                 continue;
-            Raise(page, online, Math.Min(raisedTo, At));
-            _online[page] = null;
+            Raise(page, online, since, Math.Min(raisedTo, At));
+            if (kind == RowKind.Resumed)
+                _online[page] = null;
             _checkpoint.Touched(Plane.Pulse, page, position);
         }
     }
@@ -234,7 +237,7 @@ public sealed class Recovery
         {
             if (_online[page] is not { } online)
                 continue;
-            var count = Raise(page, online, RaisedTo);
+            var count = Raise(page, online, _file.State.Since, RaisedTo);
             if (count > 0)
                 PagesOnline.Add(page);
             Online += IsWithinLease ? count : 0;
@@ -249,9 +252,9 @@ public sealed class Recovery
         Registered = _store.Registered;
     }
 
-    // Users of these bits were last seen at this second, if not later. Returns how many they are.
+    // Users of these bits who were heard since then were last seen at this second, if not later. Returns how many bits there are.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private int Raise(int page, ulong[] online, uint second)
+    private int Raise(int page, ulong[] online, uint since, uint second)
     {
         var words = PageOf(Plane.Pulse, page);
         var count = 0;
@@ -260,7 +263,8 @@ public sealed class Recovery
             for (var bits = online[group]; bits != 0; bits &= bits - 1)
             {
                 ref var word = ref words[(group * 64) + BitOperations.TrailingZeroCount(bits)];
-                word = Math.Max(word, second);
+                if (word > since)
+                    word = Math.Max(word, second);
                 count++;
             }
         }

@@ -150,6 +150,7 @@ public class DurabilityProperties
             var held = Users.ToDictionary(user => user, Rig.Word);
             var active = Users.ToDictionary(user => user, user => Rig.Store.Read(Plane.Activity, user));
             var oldest = Rig.Clock.Moment.Oldest(JournalRig.Lease);
+            var earlierRunEnd = Rig.Store.EarlierRunEnd;
             Rig = await Rig.CrashAsync(downSeconds);
             var alive = Rig.Recovery.LastAlive;
             var seeded = Seeded();
@@ -165,6 +166,11 @@ public class DurabilityProperties
                 {
                     word.ShouldBe(before, $"user {user}, who was offline");
                     seeded.Contains(user).ShouldBeFalse($"user {user} was offline");
+                }
+                else if (before <= earlierRunEnd)
+                {
+                    // carried over from the run before and not heard since: a second crash does not carry them further
+                    word.ShouldBe(before, $"user {user}, who was not heard in the run");
                 }
                 else if (before >= oldest)
                 {

@@ -64,7 +64,7 @@ internal sealed class JournalRig : IAsyncDisposable
     {
         var at = Clock.Moment;
         var old = Store.Exchange(Plane.Pulse, user, at.Now);
-        if (Online.IsMet(old, Pulse.Never, at) || !Pulse.Supersedes(at.Now, old))
+        if ((Online.IsMet(old, Pulse.Never, at) && old > Store.EarlierRunEnd) || !Pulse.Supersedes(at.Now, old))
             return false;
         Store.Keep(Plane.Pulse, [user]);
         return true;

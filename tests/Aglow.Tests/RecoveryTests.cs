@@ -96,6 +96,8 @@ public class RecoveryTests
         var rig = JournalRig.Begin();
         rig.Heartbeat(1);
         rig = await rig.RestartAsync(2);
+        rig.Heartbeat(1);
+        rig.Journal.Commit();
         rig.Advance(5);
         rig.Journal.Tick();
         var tick = rig.Now;
@@ -103,6 +105,33 @@ public class RecoveryTests
         await using var next = await rig.CrashAsync(1);
         next.Recovery.WasClean.ShouldBeFalse();
         next.Word(1).ShouldBe(tick);
+    }
+
+    [Fact]
+    public async Task A_node_that_crashes_again_and_again_does_not_carry_along_who_was_not_heard_since()
+    {
+        var rig = JournalRig.Begin();
+        rig.Heartbeat(1);
+        rig.Heartbeat(2);
+        rig.Journal.Commit();
+        rig.Journal.Tick();
+        rig = await rig.CrashAsync(1);
+        var raised = rig.Word(1);
+        for (var crash = 0; crash < 10; crash++)
+        {
+            rig.Advance(3);
+            rig.Heartbeat(2).ShouldBeTrue("the first heartbeat of a run is kept");
+            rig.Advance(3);
+            rig.Heartbeat(2).ShouldBeFalse();
+            rig.Journal.Commit();
+            rig.Journal.Tick();
+            var now = rig.Now;
+            rig = await rig.CrashAsync(1);
+            rig.Word(1).ShouldBe(raised);
+            rig.Word(2).ShouldBe(now);
+        }
+
+        await rig.DisposeAsync();
     }
 
     [Fact]
