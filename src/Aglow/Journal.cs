@@ -164,6 +164,7 @@ public sealed class Journal : IAsyncDisposable
         _tickTimer = CreateTimer(() => _tickDue = true);
         _tickTimer.Change(TickInterval, TickInterval);
         _sliceTimer = CreateTimer(() => _sliceDue = true);
+        _sliceDue = _checkpoint!.IsRunning;
         _writer = new Thread(Run) { IsBackground = true, Name = "journal" };
         _writer.Start();
         _commitTimer.Change(CommitInterval, Timeout.InfiniteTimeSpan);

@@ -43,7 +43,7 @@ public class DurabilityProperties
             (3, Gen.Constant(Act.Sweep)),
             (5, Gen.Constant(Act.Commit)),
             (2, Gen.Constant(Act.Tick)),
-            (1, Gen.Constant(Act.BeginCheckpoint)),
+            (2, Gen.Constant(Act.BeginCheckpoint)),
             (4, Gen.Constant(Act.StepCheckpoint)),
             (2, Gen.Constant(Act.Crash)),
             (1, Gen.Constant(Act.Stop)));
@@ -134,7 +134,8 @@ public class DurabilityProperties
                     Rig.Journal.BeginCheckpoint();
                     break;
                 case Act.StepCheckpoint:
-                    Rig.Journal.StepCheckpoint();
+                    for (var i = 0; i <= step.Seconds % 3; i++)
+                        Rig.Journal.StepCheckpoint();
                     break;
                 case Act.Crash:
                     await CrashAsync(step.Seconds * step.Seconds / 10);

@@ -251,6 +251,55 @@ public class RecoveryTests
     }
 
     [Fact]
+    public async Task Who_renewed_while_an_image_took_them_for_lapsed_is_kept_once_more()
+    {
+        var rig = JournalRig.Begin();
+        rig.Heartbeat(1);
+        rig.Journal.Commit();
+        rig.Advance((int)JournalRig.Lease + 1);
+        rig.Journal.CheckpointNow();
+        // its clock was read a second ago, so it is no arrival, and nobody asks that it be kept
+        rig.Store.Exchange(Plane.Pulse, 1, rig.Now);
+        var seen = rig.Now;
+        rig.Advance(5);
+        rig.Journal.Tick();
+        rig.Journal.Commit();
+
+        await using var next = await rig.CrashAsync(1);
+        next.Recovery.Online.ShouldBe(1);
+        next.Word(1).ShouldBeGreaterThanOrEqualTo(seen);
+    }
+
+    [Fact]
+    public async Task A_commit_cut_off_by_power_loss_is_as_if_it_had_not_been()
+    {
+        await using var rig = JournalRig.Begin();
+        for (uint user = 0; user < 20; user++)
+        {
+            rig.Heartbeat(user);
+            rig.Journal.Commit();
+        }
+
+        var log = File.ReadAllBytes(rig.PresencePath + "-wal");
+        var found = new List<long>();
+        // the log as far as it may have got, in steps that fall within frames
+        for (var length = log.Length; length > 0; length -= 7777)
+        {
+            var copy = Directory.CreateTempSubdirectory("aglow-tests-").FullName;
+            File.Copy(rig.PresencePath, Path.Combine(copy, "presence.db"));
+            File.WriteAllBytes(Path.Combine(copy, "presence.db-wal"), log[..length]);
+            await using var torn = JournalRig.Begin(copy, rig.Time);
+            found.Add(torn.Recovery.Registered);
+            for (uint user = 0; user < 20; user++)
+                (torn.Word(user) != Pulse.Never).ShouldBe(user < torn.Recovery.Registered);
+        }
+
+        found[0].ShouldBe(20);
+        found.ShouldBe(found.OrderDescending());
+        found[^1].ShouldBe(0);
+    }
+
+    [Fact]
     public async Task More_users_than_memory_allows_are_refused_at_start()
     {
         var rig = JournalRig.Begin();
