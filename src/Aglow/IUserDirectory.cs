@@ -57,7 +57,8 @@ public interface IUserDirectory : IAsyncDisposable
     /// <summary>
     /// Users whose name or display name holds <paramref name="query"/>, case-insensitive: anywhere in it from 3 characters (Unicode scalars), its beginning
     /// below; an empty query lists all by name. Names that begin with the query come first. <paramref name="cursor"/> is a <see cref="DirectoryPage.Next"/>;
-    /// throws <see cref="FormatException"/> where it is not one of ours.
+    /// throws <see cref="FormatException"/> where it is not one of ours. A page may hold fewer than <paramref name="limit"/>, even none, and not be the
+    /// last, where it has cost enough: only <see cref="DirectoryPage.Next"/> says so.
     /// </summary>
     ValueTask<DirectoryPage> SearchAsync(string query, int limit, string? cursor);
 

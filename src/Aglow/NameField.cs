@@ -12,13 +12,14 @@ internal readonly struct NameField
     private readonly int _length;
     private readonly ulong _first;
 
-    private NameField(in NameTail.View view, int start, int length, int user)
+    private NameField(in NameTail.View view, int start, int length, int user, int shared)
     {
         _text = view.Text;
         _length = length;
         Start = start;
         User = user;
         Number = view.Numbers[user];
+        Shared = shared;
         Span<byte> first = stackalloc byte[8];
         first.Clear();
         Text[..Math.Min(length, 8)].CopyTo(first);
@@ -33,6 +34,9 @@ internal readonly struct NameField
 
     public uint Number { get; }
 
+    /// <summary>For a display name: of how many bytes the name begins as it does, so that a query as short finds the name. -1 for the name.</summary>
+    public int Shared { get; }
+
     public ReadOnlySpan<byte> Text => _text.AsSpan(Start, _length);
 
     /// <summary>All fields of the users of a view from a place on.</summary>
@@ -41,11 +45,14 @@ internal readonly struct NameField
         var fields = new List<NameField>((view.Count - fromUser) * 3 / 2);
         for (var user = fromUser; user < view.Count; user++)
         {
-            for (var start = view.Start(user) + 1; start < view.Ends[user];)
+            var start = view.Start(user) + 1;
+            var name = view.Field(start, user);
+            fields.Add(new NameField(view, start, name.Length, user, -1));
+            start += name.Length + 1;
+            if (start < view.Ends[user])
             {
-                var length = view.Field(start, user).Length;
-                fields.Add(new NameField(view, start, length, user));
-                start += length + 1;
+                var displayName = view.Field(start, user);
+                fields.Add(new NameField(view, start, displayName.Length, user, name.CommonPrefixLength(displayName)));
             }
         }
 

@@ -16,7 +16,8 @@ namespace Aglow;
 /// <code>
 /// state      whose index this is; the highest number it holds (in the same transaction as what it holds)
 /// hash       id = high half of the name's SipHash, low half the number: 15 bytes a user, and the row decides among equals
-/// beginning  (folded name or display name, number): what begins with a query, in order
+/// beginning  (folded name or display name, number): what begins with a query, in order; and of how many bytes the name begins
+///            as this display name does (-1 for the name itself): a query as short finds the name
 /// gram       FTS5 trigrams with positions: what holds a query; contentless, 80 bytes a user
 /// dropped    deleted users who are out of the index, until users.db has forgotten their names too
 /// </code>
@@ -37,7 +38,7 @@ internal sealed class NameIndex : IDisposable
     private const string Schema = """
         CREATE TABLE state (owner TEXT NOT NULL, indexed_to INTEGER NOT NULL);
         CREATE TABLE hash (id INTEGER PRIMARY KEY);
-        CREATE TABLE beginning (folded TEXT, number INTEGER, PRIMARY KEY (folded, number)) WITHOUT ROWID;
+        CREATE TABLE beginning (folded TEXT, number INTEGER, shared INTEGER NOT NULL, PRIMARY KEY (folded, number)) WITHOUT ROWID;
         CREATE VIRTUAL TABLE gram USING fts5(text, content = '', columnsize = 0, tokenize = 'trigram case_sensitive 1');
         INSERT INTO gram (gram, rank) VALUES ('hashsize', 16777216);
         CREATE TABLE dropped (number INTEGER PRIMARY KEY)
@@ -203,6 +204,7 @@ internal sealed class NameIndex : IDisposable
     {
         var before = 0;
         var ticks = 0;
+        var failing = false;
         while (true)
         {
             await _wake.WaitAsync();
@@ -224,6 +226,9 @@ internal sealed class NameIndex : IDisposable
             {
                 ticks = 0;
                 await MergeAsync();
+                if (failing)
+                    _log?.NamesIndexedAgain(_file.Path);
+                failing = false;
             }
             catch (OperationCanceledException)
             {
@@ -232,7 +237,9 @@ internal sealed class NameIndex : IDisposable
             catch (Exception e) when (e is SqliteException or StoreUnavailableException)
             {
                 _deletions = true;
-                _log?.NamesNotIndexed(_file.Path, count, e.Message);
+                if (!failing)
+                    _log?.NamesNotIndexed(_file.Path, count, e.Message);
+                failing = true;
             }
         }
     }
@@ -285,6 +292,8 @@ internal sealed class NameIndex : IDisposable
     private List<uint> MergeRound()
     {
         _deletions = false;
+        var started = _time.GetTimestamp();
+        var before = Tail.Count;
         var views = Tail.Views();
         var users = 0;
         views = [.. views.TakeWhile(view => users < MaxRound && (users += view.Count) > 0)];
@@ -299,6 +308,7 @@ internal sealed class NameIndex : IDisposable
             SqliteFile.Execute(_connection, "COMMIT");
             _indexedTo = added.To;
             Tail.Drop(_indexedTo);
+            _log?.NamesIndexed(_file.Path, Math.Max(0, before - Tail.Count), _time.GetElapsedTime(started).TotalSeconds);
             return gone;
         }
         catch

@@ -54,13 +54,13 @@ internal sealed class NameRound
         }
 
         fields.Sort(NameField.Compare);
-        using var beginning = new SqliteStatement(connection, "INSERT INTO beginning VALUES (?1, ?2)");
+        using var beginning = new SqliteStatement(connection, "INSERT INTO beginning VALUES (?1, ?2, ?3)");
         for (var i = 0; i < fields.Count; i++)
         {
             if (i % 4096 == 0)
                 stopping.ThrowIfCancellationRequested();
             if (!except.Contains(fields[i].Number))
-                beginning.BindText(1, fields[i].Text).Bind(2, fields[i].Number).Run();
+                beginning.BindText(1, fields[i].Text).Bind(2, fields[i].Number).Bind(3, fields[i].Shared).Run();
         }
     }
 }

@@ -17,7 +17,15 @@ internal sealed class UserReaders(SqliteFile users, NameIndex names, SipHash sea
 
     public async ValueTask<T> RunAsync<T>(Func<UserReader, T> read)
     {
-        await _free.WaitAsync();
+        try
+        {
+            await _free.WaitAsync();
+        }
+        catch (ObjectDisposedException e)
+        {
+            throw new StoreUnavailableException("The user directory is closed.", e);
+        }
+
         try
         {
             if (!_idle.TryTake(out var reader))

@@ -16,7 +16,7 @@ namespace Aglow;
 /// <item>from 3 characters on, the others that hold it, by number: FTS5 trigrams, then the tail. See <see cref="GramQuery"/> for
 /// which trigrams are asked for. Whatever the index says, the user's row decides.</item>
 /// </list>
-/// A page costs at most some thousand rows or <see cref="Budget"/>: a query that has gone through so much without filling its page
+/// A page costs at most some thousand rows, or <see cref="Budget"/>: a query that has gone through so much without filling its page
 /// ends it there, with a cursor. So a page may be short, or even empty, and not be the last one. That takes a query made of very
 /// common trigrams that hardly ever stand together, or a million display names that begin as their users' names do.
 /// </remarks>
@@ -25,7 +25,9 @@ internal sealed class UserSearch : IDisposable
     /// <summary>The shortest query that is found inside of names, in characters.</summary>
     private const int MinInside = 3;
 
-    private const int MaxExamined = 4096;
+    // in entries of the index; a row of users.db costs as much as some of those
+    private const int MaxCost = 65_536;
+    private const int RowCost = 16;
 
     private static readonly TimeSpan Budget = TimeSpan.FromMilliseconds(20);
 
@@ -52,7 +54,7 @@ internal sealed class UserSearch : IDisposable
         _beginUsers = new SqliteStatement(users, "BEGIN");
         _endUsers = new SqliteStatement(users, "COMMIT");
         _indexedTo = new SqliteStatement(names, "SELECT indexed_to FROM state");
-        _beginnings = new SqliteStatement(names, "SELECT folded, number FROM beginning WHERE (folded, number) > (?1, ?2) ORDER BY folded, number");
+        _beginnings = new SqliteStatement(names, "SELECT folded, number, shared FROM beginning WHERE (folded, number) > (?1, ?2) ORDER BY folded, number");
         _user = new SqliteStatement(users, "SELECT name, display_name, created_at, updated_at FROM user WHERE number = ?1");
     }
 
@@ -119,7 +121,17 @@ internal sealed class UserSearch : IDisposable
             SearchCursor at;
             if (hasIndexed && (!hasWaiting || Compare(_beginnings.Blob(0), (uint)_beginnings.Int64(1), waiting.Current) < 0))
             {
+                // a display name counts only where the name itself does not begin with the query
+                var skip = _beginnings.Int64(2) >= page.Query.Length;
+                if (skip && page.TrySpend(1))
+                {
+                    hasIndexed = StepBeginning(page.Query);
+                    continue;
+                }
+
                 at = new SearchCursor(false, _beginnings.Blob(0).ToArray(), (uint)_beginnings.Int64(1));
+                if (skip)
+                    return page.EndAt(at);
                 hasIndexed = StepBeginning(page.Query);
             }
             else
@@ -128,20 +140,7 @@ internal sealed class UserSearch : IDisposable
                 hasWaiting = waiting.MoveNext();
             }
 
-            var user = Find(at.Number);
-            if (user is not null)
-            {
-                // by the name where that begins with it, else by the display name: once
-                var name = page.Fold(user.Name);
-                if (!name.StartsWith(page.Query) || name.SequenceEqual(at.Folded))
-                {
-                    if (!page.TryAdd(user, at))
-                        return false;
-                    continue;
-                }
-            }
-
-            if (!page.TryPass(at))
+            if (!(Find(at.Number) is { } user ? page.TryAdd(user, at) : page.TryPass(at)))
                 return false;
         }
 
@@ -218,7 +217,7 @@ internal sealed class UserSearch : IDisposable
         private readonly long _started = time.GetTimestamp();
         private readonly ArrayBufferWriter<byte> _folded = new(256);
         private SearchCursor? _last;
-        private int _examined;
+        private int _cost;
 
         public ReadOnlySpan<byte> Query => _query;
 
@@ -239,16 +238,19 @@ internal sealed class UserSearch : IDisposable
             }
 
             Users.Add(user);
+            _last = at;
             return TryPass(at);
         }
 
-        /// <summary>Goes past something. False where this page has cost enough.</summary>
-        public bool TryPass(SearchCursor at)
+        /// <summary>Goes past a row that is no result. False where this page has cost enough.</summary>
+        public bool TryPass(SearchCursor at) => TrySpend(RowCost) || EndAt(at);
+
+        /// <summary>False where this page has cost enough: then it is to end.</summary>
+        public bool TrySpend(int cost) => (_cost += cost) < MaxCost + (limit * RowCost) && time.GetElapsedTime(_started) < Budget;
+
+        /// <summary>Ends the page here. False.</summary>
+        public bool EndAt(SearchCursor at)
         {
-            // a full page only looks whether there is one more, from where its last user stands; but what it has passed need not be passed again
-            _last = at;
-            if (++_examined < MaxExamined + limit && time.GetElapsedTime(_started) < Budget)
-                return true;
             Next = at;
             return false;
         }

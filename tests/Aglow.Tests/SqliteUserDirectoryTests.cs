@@ -287,6 +287,23 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
     }
 
     [Fact]
+    public async Task Names_that_all_begin_alike_are_found_by_what_differs()
+    {
+        await using var directory = Open();
+        string[] keys = [.. Enumerable.Range(0, 3000).Select(i => $"user_{i:0000}")];
+        await directory.RegisterAsync(keys, new uint[keys.Length]);
+        await directory.IndexAsync();
+        directory.NamesWaiting.ShouldBe(0);
+        (await AllAsync(directory, "user_1234", 3)).Select(user => user.Name).ShouldBe(["user_1234"]);
+        (await AllAsync(directory, "ser_1234", 3)).Select(user => user.Name).ShouldBe(["user_1234"]);
+        (await AllAsync(directory, "ser_123", 3)).Select(user => user.Name).ShouldBe(Enumerable.Range(1230, 10).Select(i => $"user_{i}"));
+        (await AllAsync(directory, "user_12345", 3)).ShouldBeEmpty();
+        (await AllAsync(directory, "user_3000", 3)).ShouldBeEmpty();
+        (await AllAsync(directory, "ser_", 100)).Select(user => user.Name).ShouldBe(keys);
+        (await AllAsync(directory, "user_", 100)).Select(user => user.Name).ShouldBe(keys);
+    }
+
+    [Fact]
     public async Task Readers_writers_and_the_index_at_once_find_each_name_exactly_once()
     {
         await using var directory = SqliteUserDirectory.Open(_folder.Path, TimeProvider.System);
