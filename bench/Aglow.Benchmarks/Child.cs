@@ -26,6 +26,8 @@ internal sealed class Child : IDisposable
         // pinned before it starts, so that its runtime counts the cores it has
         var (name, all) = cores == 0 ? (program, arguments) : ("taskset", [$"{cores:x}", program, .. arguments]);
         var start = new ProcessStartInfo(name, all) { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
+        // threads that run out of work sleep at once, as aglow-server's do (its project says why)
+        start.Environment["DOTNET_ThreadPool_UnfairSemaphoreSpinLimit"] = "0";
         try
         {
             return new Child(Process.Start(start)!);
