@@ -51,10 +51,16 @@ internal sealed partial class AglowProcess : IAsyncDisposable
     public static async Task<AglowProcess> StartAsync(string? folder = null, params string[] flags)
     {
         var server = Run(folder, flags);
-        if (await Task.WhenAny(server._ready.Task, server._process.WaitForExitAsync(), Task.Delay(StartsWithin)) != server._ready.Task)
-            throw new InvalidOperationException($"The server did not start: {server.Output} {server.Errors}");
-        server.Http = server.Client();
+        await server.ReadyAsync();
         return server;
+    }
+
+    /// <summary>Waits until it says that it is ready.</summary>
+    public async Task ReadyAsync()
+    {
+        if (await Task.WhenAny(_ready.Task, _process.WaitForExitAsync(), Task.Delay(StartsWithin)) != _ready.Task)
+            throw new InvalidOperationException($"The server did not start: {Output} {Errors}");
+        Http = Client();
     }
 
     /// <summary>Starts a server that is not expected to become ready.</summary>

@@ -1,0 +1,245 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+
+namespace Aglow.Server.Tests;
+
+/// <summary>The process: its settings, its one clear line where something is wrong, its start and its end.</summary>
+public class ProcessTests
+{
+    private const int Terminate = 15;
+    private const int Interrupt = 2;
+
+    [Theory]
+    [InlineData(Terminate)]
+    [InlineData(Interrupt)]
+    public async Task A_stop_is_orderly_and_everything_is_there_again(int signal)
+    {
+        var folder = AglowProcess.NewFolder();
+        string left, online;
+        await using (var server = await AglowProcess.StartAsync(folder))
+        {
+            await server.PostAsync("/heartbeat", """{"user_ids":[1,2,"bob"],"active":true}""");
+            await server.PostAsync("/offline", """{"user_id":2}""");
+            await server.PutAsync("/users/1/status", """{"status":"busy"}""");
+            await server.PostAsync("/users/1/subscriptions", """{"user_ids":[2,"bob"]}""");
+            (left, online) = ((await server.GetAsync("/status/2")).Text, (await server.GetAsync("/status/users?ids=1,bob")).Text);
+            server.Signal(signal);
+            (await server.ExitAsync()).ShouldBe(0);
+            server.Errors.ShouldBeEmpty();
+        }
+
+        await using (var again = await AglowProcess.StartAsync(folder))
+        {
+            (await again.GetAsync("/status/2")).Text.ShouldBe(left);
+            (await again.GetAsync("/status/users?ids=1,bob")).Text.ShouldBe(online);
+            (await again.GetAsync("/users/1/subscriptions")).ShouldBeJson("""{"user_ids":[2,"bob"]}""");
+            again.Output.ShouldContain("3 users");
+        }
+
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task Signals_again_and_again_change_nothing()
+    {
+        var folder = AglowProcess.NewFolder();
+        await using (var server = await AglowProcess.StartAsync(folder))
+        {
+            await server.PostPackedAsync("/heartbeat", [.. Enumerable.Range(0, 100_000).Select(static u => (uint)u)]);
+            for (var i = 0; i < 5; i++)
+                server.Signal(i % 2 == 0 ? Terminate : Interrupt);
+            (await server.ExitAsync()).ShouldBe(0);
+        }
+
+        await using (var again = await AglowProcess.StartAsync(folder))
+            (await again.GetAsync("/online/count")).Json["online"]!.GetValue<int>().ShouldBe(100_000);
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task A_request_in_flight_is_answered_before_the_end()
+    {
+        await using var server = await AglowProcess.StartAsync();
+        using var client = new TcpClient();
+        await client.ConnectAsync(server.Address.Host, server.Address.Port);
+        var stream = client.GetStream();
+        await stream.WriteAsync(Encoding.ASCII.GetBytes("POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 13\r\nExpect: 100-continue\r\n\r\n"));
+        // it has begun once it asks for the body
+        var asked = new byte[1024];
+        Encoding.ASCII.GetString(asked, 0, await stream.ReadAsync(asked)).ShouldStartWith("HTTP/1.1 100");
+        server.Signal(Terminate);
+        await Eventually.TrueAsync(() => Task.FromResult(IsClosed(server.Address)), 30, "no new connections are taken");
+        await stream.WriteAsync("{\"user_id\":1}"u8.ToArray());
+        using var answer = new MemoryStream();
+        await stream.CopyToAsync(answer);
+        Encoding.ASCII.GetString(answer.ToArray()).ShouldStartWith("HTTP/1.1 200");
+        (await server.ExitAsync()).ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task A_folder_is_one_servers()
+    {
+        await using var server = await AglowProcess.StartAsync();
+        await server.PostAsync("/heartbeat", """{"user_id":1}""");
+        await ShouldFailAsync(1, $"in use by process {server.Id}", "serve", "--urls", "http://127.0.0.1:0", "--data", server.Folder);
+        (await server.StatusOfAsync("1")).ShouldBe("online");
+    }
+
+    [Theory]
+    [InlineData("presence.db")]
+    [InlineData("users.db")]
+    public async Task A_foreign_file_is_not_touched(string name)
+    {
+        var folder = AglowProcess.NewFolder();
+        var file = Path.Combine(folder, name);
+        await File.WriteAllTextAsync(file, "something that somebody else needs\n" + new string('x', 10_000));
+        var before = await File.ReadAllBytesAsync(file);
+        await ShouldFailAsync(1, name, "serve", "--urls", "http://127.0.0.1:0", "--data", folder);
+        (await File.ReadAllBytesAsync(file)).ShouldBe(before);
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task A_port_in_use_is_said()
+    {
+        using var other = new TcpListener(IPAddress.Loopback, 0);
+        other.Start();
+        var port = ((IPEndPoint)other.LocalEndpoint).Port;
+        var folder = AglowProcess.NewFolder();
+        await ShouldFailAsync(1, $"{port}", "serve", "--urls", $"http://127.0.0.1:{port}", "--data", folder);
+        Directory.Delete(folder, recursive: true);
+    }
+
+    public static TheoryData<string, string[]> Wrong => new()
+    {
+        { "--nope", ["serve", "--nope"] },
+        { "--nope", ["serve", "--nope", "1"] },
+        { "extra", ["serve", "extra"] },
+        { "lease-seconds", ["serve", "--lease-seconds", "x"] },
+        { "lease-seconds", ["serve", "--lease-seconds", "1.5"] },
+        { "lease-seconds", ["serve", "--lease-seconds", "-5"] },
+        { "lease-seconds", ["serve", "--lease-seconds"] },
+        { "two heartbeat intervals", ["serve", "--lease-seconds", "15"] },
+        { "heartbeat-seconds", ["serve", "--heartbeat-seconds", "0"] },
+        { "max-user-number", ["serve", "--max-user-number", "2147483648"] },
+        { "max-user-number", ["serve", "--max-user-number", "-1"] },
+        { "--urls", ["serve", "--urls", "nonsense"] },
+        { "--urls", ["serve", "--urls", "ftp://127.0.0.1:1"] },
+        { "--urls", ["serve", "--urls", "http://127.0.0.1:99999"] },
+        { "--urls", ["serve", "--urls", ""] },
+        { "--auth", ["serve", "--auth", "sesame"] },
+        { "frobnicate", ["frobnicate"] },
+    };
+
+    [Theory]
+    [MemberData(nameof(Wrong))]
+    public Task Wrong_usage_is_one_line_and_code_2(string says, string[] arguments) => ShouldFailAsync(2, says, arguments);
+
+    [Theory]
+    [InlineData("AGLOW_LEASE_SECONDS", "soon")]
+    [InlineData("AGLOW_URLS", "soon")]
+    [InlineData("AGLOW_DEFINITIONS__active__PULSE_SECONDS", "soon")]
+    [InlineData("AGLOW_DEFINITIONS__Bad Name__PULSE_SECONDS", "60")]
+    public async Task Wrong_variables_are_one_line_and_code_2(string name, string value)
+    {
+        var (code, output, errors) = await AglowProcess.RunToEndAsync(["serve"], new() { [name] = value });
+        code.ShouldBe(2);
+        output.ShouldBeEmpty();
+        ShouldBeOneLine(errors);
+    }
+
+    [Theory]
+    [InlineData("{ nonsense")]
+    [InlineData("""{"Aglow":{"LeaseSecond":30}}""")]
+    [InlineData("""{"Aglow":{"LeaseSeconds":"x"}}""")]
+    [InlineData("""{"Aglow":{"Definitions":{"chat":{"PulseSeconds":60}}}}""")]
+    public async Task A_wrong_settings_file_is_one_line_and_code_2(string json)
+    {
+        var folder = AglowProcess.NewFolder();
+        await File.WriteAllTextAsync(Path.Combine(folder, "appsettings.json"), json);
+        var (code, _, errors) = await AglowProcess.RunToEndAsync(["serve"], workingFolder: folder);
+        code.ShouldBe(2);
+        ShouldBeOneLine(errors);
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task A_folder_that_cannot_be_made_is_one_line_and_code_1() =>
+        await ShouldFailAsync(1, "/proc/aglow", "serve", "--urls", "http://127.0.0.1:0", "--data", "/proc/aglow");
+
+    [Fact]
+    public async Task Flags_come_before_variables_before_files_before_defaults()
+    {
+        var folder = AglowProcess.NewFolder();
+        await File.WriteAllTextAsync(
+            Path.Combine(folder, "appsettings.json"),
+            """{"Aglow":{"LeaseSeconds":101,"HeartbeatSeconds":31,"AwaySeconds":900,"Definitions":{"gamers":{"PulseSeconds":90,"EndedByLeave":false}}}}""");
+        await using var server = AglowProcess.Run(
+            Path.Combine(folder, "made", "by", "the-server"),
+            ["--lease-seconds", "103"],
+            new() { ["AGLOW_LEASE_SECONDS"] = "102", ["AGLOW_HEARTBEAT_SECONDS"] = "32", ["AGLOW_PORT"] = "tcp://10.0.0.1:80" },
+            folder);
+        await server.ReadyAsync();
+        (await server.PostAsync("/heartbeat", """{"user_id":1}""")).ShouldBeJson("""{"status":"success","next_heartbeat_seconds":32,"offline_after_seconds":103}""");
+        (await server.GetAsync("/status/1?definition=gamers")).Json["is_online"]!.GetValue<bool>().ShouldBeTrue();
+        (await server.GetAsync("/status/1?definition=active")).Status.ShouldBe(200);
+        server.Output.ShouldContain("AGLOW_PORT is not a setting");
+        server.Output.ShouldContain("lease 103 s");
+        server.Output.ShouldContain(Path.Combine(folder, "made", "by", "the-server"));
+        (await server.StopAsync()).ShouldBe(0);
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task Listening_to_the_network_in_open_mode_is_warned_of()
+    {
+        await using var server = AglowProcess.Run(null, [], urls: "http://0.0.0.0:0");
+        await server.ReadyAsync();
+        server.Output.ShouldContain("OPEN TO THE NETWORK");
+        await using var loopback = await AglowProcess.StartAsync();
+        loopback.Output.ShouldNotContain("OPEN TO THE NETWORK");
+    }
+
+    [Fact]
+    public async Task Help_is_no_failure()
+    {
+        foreach (var arguments in new string[][] { ["help"], ["--help"], [], ["serve", "--help"] })
+        {
+            var (code, output, errors) = await AglowProcess.RunToEndAsync(arguments);
+            code.ShouldBe(0);
+            output.ShouldContain("serve");
+            errors.ShouldBeEmpty();
+        }
+    }
+
+    private static async Task ShouldFailAsync(int code, string says, params string[] arguments)
+    {
+        var (exit, output, errors) = await AglowProcess.RunToEndAsync(arguments);
+        exit.ShouldBe(code, $"{output}{errors}");
+        ShouldBeOneLine(errors);
+        errors.ShouldContain(says);
+        output.ShouldNotContain("   at ");
+        output.ShouldNotContain("fail:");
+    }
+
+    private static void ShouldBeOneLine(string errors)
+    {
+        errors.ShouldStartWith("aglow: ");
+        errors.TrimEnd('\n').ShouldNotContain("\n");
+        errors.ShouldNotContain("Exception");
+    }
+
+    private static bool IsClosed(Uri address)
+    {
+        try
+        {
+            using var client = new TcpClient(address.Host, address.Port);
+            return false;
+        }
+        catch (SocketException)
+        {
+            return true;
+        }
+    }
+}
