@@ -9,8 +9,9 @@ namespace Aglow;
 /// <remarks>
 /// FTS5 would look up every trigram of a phrase; where all names share a beginning ("user_0001234") it would walk through
 /// lists as long as the directory beside those that decide. So each trigram's density is estimated first, from its next 256 users;
-/// the rarest are asked for, until hardly anyone would have them all by chance, and none that is over 8 times as frequent as the rarest.
-/// Those that are neighbours in the query are asked for as a phrase: FTS5 knows their positions.
+/// those over 8 times as frequent as the rarest are left out. The others are all asked for, neighbours as a phrase (FTS5 knows their
+/// positions): fewer would do where the estimates are right, but they are not where those who have a trigram registered all at once, and
+/// then thousands of rows would have to decide.
 /// The estimate is made anew for each stretch, since who registered when decides who is where. A stretch is as long as to
 /// hold some 50,000 entries of the rarest list: 10 ms or so.
 /// </remarks>
@@ -19,7 +20,6 @@ internal sealed class GramQuery(SqliteConnection names) : IDisposable
     private const int Sample = 256;
     private const int MaxTrigrams = 24;
     private const double TooFrequent = 8;
-    private const double FewUsers = 2;
     private const double StretchEntries = 50_000;
 
     private readonly SqliteStatement _estimate = new(
@@ -34,7 +34,7 @@ internal sealed class GramQuery(SqliteConnection names) : IDisposable
     /// <summary>Begins a stretch above <paramref name="after"/>, which is below <paramref name="last"/>; returns where it ends.</summary>
     public uint Begin(ReadOnlySpan<byte> query, uint after, uint last)
     {
-        _any = false;
+        Reset();
         var bounds = Characters(query);
         var trigrams = Math.Min(bounds.Count - 3, MaxTrigrams);
         Span<double> densities = stackalloc double[trigrams];
@@ -48,7 +48,8 @@ internal sealed class GramQuery(SqliteConnection names) : IDisposable
         }
 
         Span<bool> asked = stackalloc bool[trigrams];
-        Choose(densities, last - after, asked);
+        for (var i = 0; i < trigrams; i++)
+            asked[i] = densities[i] <= rarest * TooFrequent;
 
         // neighbours that are asked for make one phrase
         var match = new StringBuilder();
@@ -86,21 +87,6 @@ internal sealed class GramQuery(SqliteConnection names) : IDisposable
     {
         _estimate.Dispose();
         _match.Dispose();
-    }
-
-    /// <summary>The rarest, until hardly anyone is left who has them by chance; none that is much more frequent than the rarest.</summary>
-    private static void Choose(ReadOnlySpan<double> densities, double users, Span<bool> asked)
-    {
-        Span<double> ascending = stackalloc double[densities.Length];
-        Span<int> places = stackalloc int[densities.Length];
-        for (var i = 0; i < places.Length; i++)
-            (ascending[i], places[i]) = (densities[i], i);
-        ascending.Sort(places);
-        for (var i = 0; i < places.Length && (i == 0 || (users > FewUsers && ascending[i] <= ascending[0] * TooFrequent)); i++)
-        {
-            asked[places[i]] = true;
-            users *= ascending[i];
-        }
     }
 
     /// <summary>Where each character begins, and where the last one ends.</summary>

@@ -29,6 +29,9 @@ internal sealed class UserSearch : IDisposable
     private const int MaxCost = 65_536;
     private const int RowCost = 16;
 
+    // so many candidates, and what was estimated of the trigrams is to be estimated anew from here
+    private const int MaxStretchRows = 256;
+
     private static readonly TimeSpan Budget = TimeSpan.FromMilliseconds(20);
 
     private readonly NameTail _tail;
@@ -162,10 +165,14 @@ internal sealed class UserSearch : IDisposable
         while (after < indexedTo)
         {
             var upTo = _grams.Begin(page.Query, after, indexedTo);
-            while (_grams.Step(out var number))
+            for (var rows = 1; _grams.Step(out var number); rows++)
             {
                 if (!Examine(page, number))
                     return;
+                if (rows < MaxStretchRows)
+                    continue;
+                upTo = number;
+                break;
             }
 
             after = upTo;
