@@ -127,7 +127,8 @@ internal sealed partial class AglowProcess : IAsyncDisposable
 
     private static Process Launch(string program, string[] arguments, Dictionary<string, string>? environment, string? workingFolder)
     {
-        var start = new ProcessStartInfo(program, arguments)
+        // whoever runs the tests in the background has SIGINT ignored, and what they start would inherit that
+        var start = new ProcessStartInfo("env", ["--default-signal=INT", program, .. arguments])
         {
             UseShellExecute = false,
             RedirectStandardOutput = true,
