@@ -15,7 +15,7 @@ public sealed record DirectoryPage(IReadOnlyList<DirectoryUser> Users, string? N
 /// Who the users are: names and numbers, saved subscriptions, manual statuses. Rare, explicit facts, apart from the words.
 /// </summary>
 /// <remarks>
-/// The contract of every backend. Whatever changes something completes when it is durable (fdatasync), or throws
+/// The contract of every backend. Whatever changes something completes when it is durable (fsync), or throws
 /// <see cref="StoreUnavailableException"/> and changed nothing. Any number of callers at once. Names are compared byte by byte
 /// ("Bob" and "bob" are two users); search folds case. Callers have checked names (<see cref="UserId.IsKey"/>).
 /// </remarks>

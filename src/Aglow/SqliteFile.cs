@@ -48,7 +48,7 @@ internal sealed class SqliteFile
         }
     }
 
-    /// <summary>A connection to write with: one at a time. A commit is on disk (fdatasync of the WAL) when it returns.</summary>
+    /// <summary>A connection to write with: one at a time. A commit is on disk (fsync of the WAL) when it returns.</summary>
     public SqliteConnection ConnectToWrite(int cacheKibibytes)
     {
         var connection = Connect(Path, SqliteOpenMode.ReadWrite, cacheKibibytes);

@@ -9,7 +9,7 @@ namespace Aglow;
 /// one transaction.
 /// </summary>
 /// <remarks>
-/// One fdatasync so serves all who wait (group commit), and a caller's task completes after it. Each command runs in a savepoint:
+/// One fsync so serves all who wait (group commit), and a caller's task completes after it. Each command runs in a savepoint:
 /// one that fails takes nothing of the others with it. Where the whole transaction is lost (disk full, I/O error), each of its
 /// commands is tried once more in a transaction of its own, so that a small one may pass where a large one has no room; what fails
 /// then gets <see cref="StoreUnavailableException"/> and changed nothing. The loop goes on in any case.
