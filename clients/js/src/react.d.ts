@@ -1,0 +1,28 @@
+/**
+ * `@aglow/client/react`: presence as a hook.
+ *
+ *     <PresenceProvider connection={connection}><Friends /></PresenceProvider>
+ *
+ *     const bob = usePresence('bob');               // a record
+ *     const friends = usePresence(['ann', 'bob']);  // a map of records, in this order
+ */
+import type { ReactElement, ReactNode } from 'react';
+import type { Connection, DefinitionOptions, PresenceRecord, UserId } from './index.js';
+
+/** The connection of everything below it; null shows everybody as `unknown`, for instance before signing in. */
+export function PresenceProvider(props: { connection: Connection | null; children?: ReactNode }): ReactElement;
+
+/** How to watch from a component. */
+export interface UsePresenceOptions extends DefinitionOptions {
+    /** In place of the provider's. */
+    connection?: Connection | null;
+}
+
+/**
+ * Watches one user while the component is mounted; renders again when they change. `unknown` at first, on the server, and while there is no
+ * connection.
+ */
+export function usePresence(user: UserId, options?: UsePresenceOptions): PresenceRecord;
+
+/** Watches users while the component is mounted. The list may be a new array each time: what counts is who is in it. */
+export function usePresence(users: readonly UserId[], options?: UsePresenceOptions): ReadonlyMap<UserId, PresenceRecord>;
