@@ -1,0 +1,95 @@
+/**
+ * What a caller holds of a watch: the latest record of each of its users, told to a callback and to any number of loops.
+ */
+
+/** What is said of a user of whom nothing newer than `lastSeen` is known. */
+export const unknown = (user, lastSeen = null) => ({ user_id: user, is_online: null, status: 'unknown', last_seen: lastSeen });
+
+/** Calls what a caller gave. Their mistakes surface as errors of their own, and do not keep others from being called. */
+export function tell(callback, ...told) {
+    try {
+        callback(...told);
+    } catch (mistake) {
+        queueMicrotask(() => {
+            throw mistake;
+        });
+    }
+}
+
+export class Watch {
+    #heard; // user → record, undefined where nothing was heard yet; its order is the caller's
+    #callback;
+    #release;
+    #loops = new Set(); // { pending: user → record, wake }
+
+    /** `release(users)` is called once, with those still watched, when it stops. */
+    constructor(users, callback, release) {
+        this.#heard = new Map(users.map((user) => [user, undefined]));
+        this.#callback = callback;
+        this.#release = release;
+    }
+
+    get(user) {
+        return this.#heard.get(user) ?? (this.#heard.has(user) ? unknown(user) : undefined);
+    }
+
+    get records() {
+        return new Map([...this.#heard.keys()].map((user) => [user, this.get(user)]));
+    }
+
+    stop() {
+        const release = this.#release;
+        this.#release = undefined;
+        release?.([...this.#heard.keys()]);
+        for (const loop of this.#loops)
+            loop.wake();
+    }
+
+    // What is pending is a set of users, not a queue of events: a slow loop costs no memory, and gets the latest.
+    async *[Symbol.asyncIterator]() {
+        const loop = { pending: new Map([...this.#heard].filter(([, record]) => record)), wake: () => {} };
+        this.#loops.add(loop);
+        try {
+            while (this.#release) {
+                for (const [user, record] of loop.pending) {
+                    loop.pending.delete(user);
+                    yield record;
+                    if (!this.#release)
+                        return;
+                }
+
+                // stopped or told while it was away
+                if (this.#release && loop.pending.size === 0)
+                    await new Promise((resolve) => (loop.wake = resolve));
+            }
+        } finally {
+            this.#loops.delete(loop);
+            this.stop();
+        }
+    }
+
+    /** A record, from the {@link Topics}. */
+    hear(record) {
+        const user = record.user_id;
+        const previous = this.#heard.get(user);
+        if (!this.#release || previous === record || !this.#heard.has(user))
+            return;
+        this.#heard.set(user, record);
+        for (const loop of this.#loops) {
+            loop.pending.set(user, record);
+            loop.wake();
+        }
+
+        if (this.#callback)
+            tell(this.#callback, record, previous);
+    }
+
+    /** Somebody is watched no more. */
+    drop(user) {
+        this.#heard.delete(user);
+        for (const loop of this.#loops)
+            loop.pending.delete(user);
+        if (this.#heard.size === 0)
+            this.stop();
+    }
+}
