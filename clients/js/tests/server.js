@@ -1,0 +1,133 @@
+/**
+ * `./aglow serve` as people run it, for a test: on a free port, on a folder of its own, ended with the test.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+
+// a machine that builds at the same time is slow; this is no figure
+const STARTS_WITHIN_MS = 180_000;
+const HAPPENS_WITHIN_MS = 30_000;
+
+export class AglowServer {
+    #process;
+    #flags;
+    #folder;
+    #log = '';
+
+    /** With ticks of a second, so that what takes 25 s in earnest takes 2.5 here. */
+    static async start(...flags) {
+        const server = new AglowServer();
+        server.#folder = await mkdtemp(join(tmpdir(), 'aglow-client-tests-'));
+        server.#flags = ['--heartbeat-seconds', '1', '--lease-seconds', '3', ...flags];
+        await server.#run('http://127.0.0.1:0');
+        return server;
+    }
+
+    /** Ends it as a crash would. */
+    async kill() {
+        await this.#end('SIGKILL');
+    }
+
+    /** Asks it to stop, and waits until it has. */
+    async stop() {
+        await this.#end('SIGTERM');
+    }
+
+    /** Starts it again where it was, on the same port and folder. */
+    async startAgain() {
+        await this.#run(this.url);
+    }
+
+    async dispose() {
+        await this.kill();
+        await rm(this.#folder, { recursive: true });
+    }
+
+    async #run(urls) {
+        const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AGLOW_')));
+        this.#process = spawn(join(ROOT, 'aglow'), ['serve', '--urls', urls, '--data', this.#folder, ...this.#flags], { env: environment });
+        this.#process.stderr.on('data', (text) => (this.#log += text));
+        this.url = await new Promise((resolve, reject) => {
+            const late = setTimeout(() => reject(new Error(`The server did not start: ${this.#log}`)), STARTS_WITHIN_MS);
+            this.#process.on('exit', () => reject(new Error(`The server ended: ${this.#log}`)));
+            this.#process.stdout.on('data', (text) => {
+                this.#log += text;
+                const ready = /Ready on (https?:\/\/[^ ,]+?)(,|: data)/.exec(this.#log);
+                if (!ready)
+                    return;
+                clearTimeout(late);
+                resolve(ready[1]);
+            });
+        });
+        this.#log = '';
+    }
+
+    async #end(signal) {
+        if (this.#process.exitCode !== null || this.#process.signalCode !== null)
+            return;
+        this.#process.kill(signal);
+        await once(this.#process, 'exit');
+    }
+}
+
+/** A way to the server that can go silent: connections stay open, and nothing comes through. */
+export class Proxy {
+    #server;
+    #sockets = new Set();
+
+    static async start(url) {
+        const { hostname, port } = new URL(url);
+        const proxy = new Proxy();
+        proxy.#server = net.createServer((near) => {
+            const far = net.connect(port, hostname);
+            for (const [from, to] of [[near, far], [far, near]]) {
+                proxy.#sockets.add(from);
+                from.on('data', (data) => to.write(data));
+                from.on('error', () => to.destroy());
+                from.on('close', () => {
+                    proxy.#sockets.delete(from);
+                    to.destroy();
+                });
+            }
+        });
+        proxy.#server.listen(0, '127.0.0.1');
+        await once(proxy.#server, 'listening');
+        proxy.url = `http://127.0.0.1:${proxy.#server.address().port}`;
+        return proxy;
+    }
+
+    /** From now on nothing that is connected is heard any more; what connects later is. */
+    swallow() {
+        for (const socket of this.#sockets)
+            socket.removeAllListeners('data').resume();
+    }
+
+    async dispose() {
+        this.#sockets.forEach((socket) => socket.destroy());
+        this.#server.close();
+        await once(this.#server, 'close');
+    }
+}
+
+/** Waits until `holds()` gives something true, and returns it; a test fails that waits for 30 s. */
+export async function until(holds, what = holds) {
+    const deadline = Date.now() + HAPPENS_WITHIN_MS;
+    for (;;) {
+        const value = await holds();
+        if (value)
+            return value;
+        if (Date.now() > deadline)
+            throw new Error(`Not within ${HAPPENS_WITHIN_MS / 1000} s: ${what}`);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+}
+
+/** Waits until the connection is in this state. */
+export const reach = (connection, state) => until(() => connection.state === state, `state ${state}`);
