@@ -81,7 +81,7 @@ public sealed class Recovery
             for (var group = 0; group < PageLayout.Groups; group++)
             {
                 if (_online[page]![group] != 0)
-                    belief.Set(page, group, _online[page]![group], online: true);
+                    belief.Set(page, group, _online[page]![group], present: true);
             }
         }
     }

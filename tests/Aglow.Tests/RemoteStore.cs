@@ -1,0 +1,79 @@
+namespace Aglow.Tests;
+
+/// <summary>The memory store as if it were across a network: what the engine does differently there, without one. It can be away, wholly or a page of it.</summary>
+internal sealed class RemoteStore : IPlaneStore
+{
+    private readonly MemoryPlaneStore _store = new(new PageBudget(1024));
+
+    /// <summary>Which pages cannot be reached.</summary>
+    public Predicate<int> IsAway { get; set; } = static _ => false;
+
+    /// <summary>Words that were written, a batch after the other.</summary>
+    public List<int> Batches { get; } = [];
+
+    /// <summary>Called when a page has been read, before it is given.</summary>
+    public Action OnPageRead { get; set; } = static () => { };
+
+    public bool IsRemote => true;
+
+    public bool IsKeepBacklogged => false;
+
+    public uint Read(uint user) => _store.Read(Plane.Pulse, user);
+
+    public async ValueTask<uint> ExchangeAsync(Plane plane, uint user, uint word)
+    {
+        var old = new uint[1];
+        await ExchangeAsync(plane, new[] { user }, new[] { word }, old);
+        return old[0];
+    }
+
+    public ValueTask ExchangeAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, Memory<uint> old)
+    {
+        if (users.IsEmpty)
+            return default;
+        Batches.Add(users.Length);
+        var away = false;
+        for (var i = 0; i < users.Length; i++)
+        {
+            var user = users.Span[i];
+            var lost = IsAway(PageLayout.Page(user));
+            old.Span[i] = lost ? Pulse.Refused : _store.Exchange(plane, user, words.Span[i]);
+            away |= lost;
+        }
+
+        return away ? throw new StoreUnavailableException("away") : default;
+    }
+
+    public ValueTask ReadAsync(Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words)
+    {
+        foreach (var user in users.Span)
+        {
+            if (IsAway(PageLayout.Page(user)))
+                throw new StoreUnavailableException("away");
+        }
+
+        return _store.ReadAsync(plane, users, words);
+    }
+
+    public ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane) => _store.PagesAsync(plane);
+
+    public async ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch)
+    {
+        if (IsAway(page))
+            throw new StoreUnavailableException("away");
+        var words = await _store.ReadPageAsync(plane, page, scratch);
+        words.CopyTo(scratch);
+        OnPageRead();
+        return scratch[..words.Length];
+    }
+
+    public ValueTask EraseAsync(Plane plane, uint user, uint word) => _store.EraseAsync(plane, user, word);
+
+    public void Keep(Plane plane, ReadOnlySpan<uint> users)
+    {
+    }
+
+    public ValueTask KeptAsync() => default;
+
+    public ValueTask DisposeAsync() => _store.DisposeAsync();
+}
