@@ -14,18 +14,21 @@ public delegate void BeliefChanged(Definition definition, TransitionKind kind, R
 /// <remarks>
 /// The default definition's belief is always there; another's is made when first asked for (and then filled by the next
 /// <see cref="Sweep"/>), at most one a declared definition. Arrivals and goodbyes set the default's bits at once; the others are found by the sweep,
-/// within its interval. Any thread.
+/// within its interval. Over a remote store a sweep takes longer than a recheck of who is watched, so a bit may still say online of a user whom watchers were
+/// shown offline: arrivals are told there whatever the bit says. Any thread.
 /// </remarks>
 public sealed class Beliefs : IDisposable
 {
     private readonly Lock _gate = new();
     private readonly Definitions _definitions;
+    private readonly bool _tellsEveryArrival;
     private Belief[] _inUse;
 
     /// <summary>With the default definition's belief; hears hints from <paramref name="bus"/>.</summary>
-    public Beliefs(Definitions definitions, ITransitionBus bus)
+    public Beliefs(Definitions definitions, ITransitionBus bus, bool tellsEveryArrival = false)
     {
         _definitions = definitions;
+        _tellsEveryArrival = tellsEveryArrival;
         Default = new Belief(definitions.Default);
         _inUse = [Default];
         bus.Subscribe(Hear);
@@ -78,7 +81,7 @@ public sealed class Beliefs : IDisposable
         var count = 0;
         foreach (var user in users)
         {
-            if (Default.Set(user, online))
+            if (Default.Set(user, online) || (online && _tellsEveryArrival))
                 flipped[count++] = user;
         }
 

@@ -1,11 +1,12 @@
 namespace Aglow;
 
 /// <summary>
-/// Store time in seconds: monotonic inside the process, near the wall clock between processes. The one conversion between the two is here.
+/// Store time in seconds: monotonic inside the process, near a reference between processes (this machine's wall clock; the store's, where there is one
+/// that nodes share: <see cref="Follow"/>). The one conversion between the two is here.
 /// </summary>
 /// <remarks>
-/// Starts at the wall clock (or where the last run ended, if the wall clock was set back since: time does not go back across
-/// a restart either) and counts monotonic time from there. A wall clock that is set or drifts is followed by at most one second
+/// Starts at the reference (or where the last run ended, if the wall clock was set back since: time does not go back across
+/// a restart either) and counts monotonic time from there. A reference that is set or drifts is followed by at most one second
 /// in twenty (<see cref="Beat"/>), so a step of an hour flips nobody; it only makes leases 5 % shorter or longer until it is absorbed.
 /// <see cref="Beat"/> is called by the sweep's loop ten times a second; a gap of over 2 s between two of them means that this process was paused
 /// and nobody could have heartbeaten. A read that comes before the late beat sees the gap by itself.
@@ -22,15 +23,23 @@ public sealed class Clock
     private readonly long _stallTicks;
     private double _offsetSeconds;
     private long _lastBeat;
+    // what the store's clock is ahead of this process's monotonic one; not a number: the wall clock is the reference
+    private double _storeOffsetSeconds = double.NaN;
 
     /// <summary>A clock that starts at the wall clock's time, but not before <paramref name="notBefore"/> (a second since 2020).</summary>
-    public Clock(TimeProvider time, StallGuard guard, uint notBefore = 0)
+    /// <param name="time">What timers and timestamps come from.</param>
+    /// <param name="guard">The guard that holds leases where words could not be written.</param>
+    /// <param name="notBefore">The second, since 2020, that it starts at where the reference is behind it.</param>
+    /// <param name="storeSeconds">What the store's clock reads now, in seconds since 2020; null: the wall clock is the reference.</param>
+    public Clock(TimeProvider time, StallGuard guard, uint notBefore = 0, double? storeSeconds = null)
     {
         _time = time;
         Guard = guard;
         _startedAt = _lastBeat = time.GetTimestamp();
         _stallTicks = (long)(StallAfter.TotalSeconds * time.TimestampFrequency);
-        _offsetSeconds = Math.Max(WallSeconds(), notBefore);
+        if (storeSeconds is { } seconds)
+            Follow(seconds, _startedAt);
+        _offsetSeconds = Math.Max(ReferenceSeconds(_startedAt), notBefore);
     }
 
     /// <summary>The guard that holds leases where words could not be written.</summary>
@@ -59,7 +68,14 @@ public sealed class Clock
         }
     }
 
-    /// <summary>Ten times a second, by the sweep's loop: notices a pause of this process, and follows the wall clock slowly. Returns the pause, or zero.</summary>
+    /// <summary>The moment by which users of one page are decided now: where the words of that page alone could not be written, it is held back.</summary>
+    public Moment MomentOf(int page) => Guard.Hold(Moment, page);
+
+    /// <summary>Follows the store's clock, which read this many seconds since 2020 at <paramref name="stamp"/> of <see cref="Time"/>, as it would the wall clock.</summary>
+    public void Follow(double storeSeconds, long stamp) =>
+        Volatile.Write(ref _storeOffsetSeconds, storeSeconds - _time.GetElapsedTime(_startedAt, stamp).TotalSeconds);
+
+    /// <summary>Ten times a second, by the sweep's loop: notices a pause of this process, and follows the reference slowly. Returns the pause, or zero.</summary>
     public TimeSpan Beat()
     {
         var stamp = _time.GetTimestamp();
@@ -67,7 +83,7 @@ public sealed class Clock
         var gap = _time.GetElapsedTime(last, stamp);
         if (gap > StallAfter)
             Guard.Stalled(SecondAt(last), SecondAt(stamp));
-        var slew = Math.Clamp(WallSeconds() - ExactAt(stamp), -gap.TotalSeconds * MaxSlew, gap.TotalSeconds * MaxSlew);
+        var slew = Math.Clamp(ReferenceSeconds(stamp) - ExactAt(stamp), -gap.TotalSeconds * MaxSlew, gap.TotalSeconds * MaxSlew);
         Volatile.Write(ref _offsetSeconds, _offsetSeconds + slew);
         Volatile.Write(ref _lastBeat, stamp);
         return gap > StallAfter ? gap : TimeSpan.Zero;
@@ -76,6 +92,12 @@ public sealed class Clock
     private uint SecondAt(long stamp) => (uint)Math.Clamp(ExactAt(stamp), 1, Pulse.SecondMask - 1);
 
     private double ExactAt(long stamp) => Volatile.Read(ref _offsetSeconds) + _time.GetElapsedTime(_startedAt, stamp).TotalSeconds;
+
+    private double ReferenceSeconds(long stamp)
+    {
+        var store = Volatile.Read(ref _storeOffsetSeconds);
+        return double.IsNaN(store) ? WallSeconds() : store + _time.GetElapsedTime(_startedAt, stamp).TotalSeconds;
+    }
 
     private double WallSeconds() => (_time.GetUtcNow() - DateTimeOffset.UnixEpoch).TotalSeconds - Pulse.EpochUnixSeconds;
 }

@@ -26,9 +26,10 @@ public enum Admission : byte
 /// <item>An arrival is hinted at once and acknowledged when it is durable, alone or as JSON; packed batches do not wait (durable within 50 ms).</item>
 /// <item>A goodbye is acknowledged when it is durable.</item>
 /// </list>
+/// Over a remote store a renewal waits up to a second for a batch (<see cref="Renewals"/>); arrivals and goodbyes are written at once there, too.
 /// Threading: any thread, no lock; a renewal allocates nothing. Batches borrow arrays from the shared pool.
 /// </remarks>
-public sealed class HeartbeatWriter
+public sealed class HeartbeatWriter : IAsyncDisposable
 {
     // activity is written often and needed to the minute: it is kept when it moved by this much
     private const uint KeepActivitySeconds = 60;
@@ -42,6 +43,8 @@ public sealed class HeartbeatWriter
     private readonly uint _maxUserNumber;
     private readonly uint _awaySeconds;
     private readonly uint _earlierRunEnd;
+    // null where writing costs less than waiting
+    private readonly RenewalLoop? _renewals;
 
     /// <summary>A writer of words into <paramref name="store"/>. Without a directory only the application's own numbers are admitted.</summary>
     public HeartbeatWriter(
@@ -56,7 +59,21 @@ public sealed class HeartbeatWriter
         _maxUserNumber = options.MaxUserNumber;
         _awaySeconds = (uint)options.AwaySeconds;
         _earlierRunEnd = store.EarlierRunEnd;
+        if (store.IsRemote)
+            _renewals = new RenewalLoop(store, bus, clock, _online, options, metrics);
     }
+
+    /// <summary>Starts to write what waits.</summary>
+    internal void Start() => _renewals?.Start();
+
+    /// <summary>One beat of writing what waits, for tests that own the time. False where something could not be written.</summary>
+    internal ValueTask<bool> FlushAsync() => _renewals?.FlushAsync(all: false) ?? new(true);
+
+    /// <summary>Drops what waits of a user whose words are about to be erased.</summary>
+    internal void Forget(uint user) => _renewals?.Forget([user]);
+
+    /// <summary>Writes all that waits, where the store can be reached, and stops.</summary>
+    public ValueTask DisposeAsync() => _renewals?.DisposeAsync() ?? default;
 
     /// <summary>Whether a number may heartbeat: the application's own up to the highest, or one that the directory has handed out.</summary>
     public Admission Admit(uint user)
@@ -80,8 +97,10 @@ public sealed class HeartbeatWriter
         }
 
         var at = _clock.Moment;
+        if (_renewals is not null && _renewals.OfPulse.TryDefer(user, at.Now, at.Oldest(_online.PulseSeconds)))
+            return DeferredAsync(user, at, active);
         var exchange = _store.ExchangeAsync(Plane.Pulse, user, at.Now);
-        if (!exchange.IsCompletedSuccessfully || active)
+        if (!exchange.IsCompletedSuccessfully || active || _renewals is not null)
             return FinishAsync(exchange, user, at, active);
         var old = exchange.Result;
         if (!IsRenewal(old, at))
@@ -102,27 +121,41 @@ public sealed class HeartbeatWriter
             return 0;
         if (_store.IsKeepBacklogged)
             await _store.KeptAsync();
-        var scratch = ArrayPool<uint>.Shared.Rent(users.Length * 3);
+        var scratch = ArrayPool<uint>.Shared.Rent(users.Length * (_renewals is null ? 3 : 4));
         try
         {
             var admitted = Admitted(users, scratch.AsMemory(0, users.Length));
-            var words = scratch.AsMemory(users.Length, admitted.Length);
-            var old = scratch.AsMemory(users.Length * 2, admitted.Length);
             var at = _clock.Moment;
-            words.Span.Fill(at.Now);
-            await _store.ExchangeAsync(Plane.Pulse, admitted, words, old);
-            // the words are written: their place now takes the users who came online
-            var arrivals = CameOnline(admitted.Span, old.Span, at, words.Span, out var refused);
-            refused += users.Length - admitted.Length;
-            if (arrivals > 0)
+            var refused = users.Length - admitted.Length;
+            if (_renewals is not null)
             {
-                _store.Keep(Plane.Pulse, words.Span[..arrivals]);
-                _bus.Publish(TransitionKind.Arrived, words.Span[..arrivals]);
+                if (active)
+                    await WriteActivityAsync(admitted, scratch.AsMemory(users.Length, users.Length), scratch.AsMemory(users.Length * 2, users.Length), at, scratch.AsMemory(users.Length * 3));
+                admitted = scratch.AsMemory(0, _renewals.OfPulse.Defer(admitted.Span, at.Now, at.Oldest(_online.PulseSeconds), scratch));
             }
 
+            var words = scratch.AsMemory(users.Length, admitted.Length);
+            var old = scratch.AsMemory(users.Length * 2, admitted.Length);
+            words.Span.Fill(at.Now);
+            try
+            {
+                await _store.ExchangeAsync(Plane.Pulse, admitted, words, old);
+            }
+            catch (StoreUnavailableException)
+            {
+                // whoever sends it again finds those online who were written now
+                Publish(CameOnline(admitted.Span, old.Span, at, words.Span, ref refused), words.Span);
+                throw;
+            }
+
+            // the words are written: their place now takes the users who came online
+            var arrivals = CameOnline(admitted.Span, old.Span, at, words.Span, ref refused);
+            if (_renewals is not null)
+                RenewalLoop.Wrote(_renewals.OfPulse, admitted.Span, old.Span, at.Now);
+            Publish(arrivals, words.Span);
             _metrics.Written(users.Length - refused - arrivals, arrivals, refused);
-            if (active)
-                await WriteActivityAsync(admitted, words, old, at);
+            if (active && _renewals is null)
+                await WriteActivityAsync(admitted, words, old, at, default);
             if (durable && arrivals > 0)
                 await _store.KeptAsync();
             return users.Length - refused;
@@ -186,6 +219,8 @@ public sealed class HeartbeatWriter
                 online = online[..count];
                 var words = scratch.AsMemory(users.Length * 2, count);
                 words.Span.Fill(at.Now | Pulse.LeftBit);
+                // what waits of theirs was before the goodbye
+                _renewals?.Forget(online.Span);
                 await _store.ExchangeAsync(Plane.Pulse, online, words, old[..count]);
                 _store.Keep(Plane.Pulse, online.Span);
                 _bus.Publish(TransitionKind.Left, online.Span);
@@ -209,16 +244,32 @@ public sealed class HeartbeatWriter
         var admission = online ? Admission.Accepted : await ArrivedAsync(user, old, at.Now);
         if (online)
             _metrics.Written(1, 0, 0);
-        if (active && admission == Admission.Accepted)
-        {
-            var before = await _store.ExchangeAsync(Plane.Activity, user, at.Now);
-            if (IsStaleActivity(before, at))
-                _store.Keep(Plane.Activity, [user]);
-            if (WasAway(before, at))
-                _bus.Publish(TransitionKind.Changed, [user]);
-        }
+        if (admission != Admission.Accepted)
+            return admission;
+        if (Pulse.Supersedes(at.Now, old))
+            _renewals?.OfPulse.Wrote(user, at.Now);
+        return active ? await WriteActivityAsync(user, at) : admission;
+    }
 
-        return admission;
+    // The heartbeat waits for a batch, and is acknowledged.
+    private ValueTask<Admission> DeferredAsync(uint user, Moment at, bool active)
+    {
+        _metrics.Written(1, 0, 0);
+        return active ? WriteActivityAsync(user, at) : new(Admission.Accepted);
+    }
+
+    private async ValueTask<Admission> WriteActivityAsync(uint user, Moment at)
+    {
+        if (_renewals is not null && _renewals.OfActivity.TryDefer(user, at.Now, at.Oldest(_awaySeconds)))
+            return Admission.Accepted;
+        var before = await _store.ExchangeAsync(Plane.Activity, user, at.Now);
+        if (before != Pulse.Refused)
+            _renewals?.OfActivity.Wrote(user, at.Now);
+        if (IsStaleActivity(before, at))
+            _store.Keep(Plane.Activity, [user]);
+        if (WasAway(before, at))
+            _bus.Publish(TransitionKind.Changed, [user]);
+        return Admission.Accepted;
     }
 
     private ValueTask<Admission> ArrivedAsync(uint user, uint old, uint word)
@@ -260,10 +311,18 @@ public sealed class HeartbeatWriter
         return one[1];
     }
 
-    private async ValueTask WriteActivityAsync(ReadOnlyMemory<uint> users, Memory<uint> words, Memory<uint> old, Moment at)
+    private async ValueTask WriteActivityAsync(ReadOnlyMemory<uint> users, Memory<uint> words, Memory<uint> old, Moment at, Memory<uint> scratch)
     {
+        if (_renewals is not null)
+        {
+            users = scratch[.._renewals.OfActivity.Defer(users.Span, at.Now, at.Oldest(_awaySeconds), scratch.Span)];
+            (words, old) = (words[..users.Length], old[..users.Length]);
+        }
+
         words.Span.Fill(at.Now);
         await _store.ExchangeAsync(Plane.Activity, users, words, old);
+        if (_renewals is not null)
+            RenewalLoop.Wrote(_renewals.OfActivity, users.Span, old.Span, at.Now);
         var stale = 0;
         var away = 0;
         for (var i = 0; i < users.Length; i++)
@@ -280,6 +339,14 @@ public sealed class HeartbeatWriter
             _store.Keep(Plane.Activity, words.Span[..stale]);
         if (away > 0)
             _bus.Publish(TransitionKind.Changed, old.Span[..away]);
+    }
+
+    private void Publish(int arrivals, ReadOnlySpan<uint> users)
+    {
+        if (arrivals == 0)
+            return;
+        _store.Keep(Plane.Pulse, users[..arrivals]);
+        _bus.Publish(TransitionKind.Arrived, users[..arrivals]);
     }
 
     // The users themselves where all may heartbeat, as nearly always; else those who may, in scratch.
@@ -303,12 +370,11 @@ public sealed class HeartbeatWriter
         return scratch[..count];
     }
 
-    private int CameOnline(ReadOnlySpan<uint> users, ReadOnlySpan<uint> old, Moment at, Span<uint> arrivals, out int refused)
+    private int CameOnline(ReadOnlySpan<uint> users, ReadOnlySpan<uint> old, Moment at, Span<uint> arrivals, ref int refused)
     {
         // not left and not too old is one signed compare, as in the sweep
         var oldest = (int)Math.Max(at.Oldest(_online.PulseSeconds), _earlierRunEnd + 1);
         var count = 0;
-        refused = 0;
         for (var i = 0; i < old.Length; i++)
         {
             if ((int)old[i] >= oldest)

@@ -12,8 +12,10 @@ namespace Aglow;
 /// <item>A word never goes back in time: where <see cref="Pulse.Supersedes"/> says no, the store keeps what it has and
 /// returns that.</item>
 /// <item>Any number of threads may call anything at once. Exchanges on one user are in one order.</item>
-/// <item>A backend that cannot be reached throws <see cref="StoreUnavailableException"/>; the caller knows nothing of what was
-/// written then.</item>
+/// <item>A backend that cannot be reached throws <see cref="StoreUnavailableException"/>. Of a batch that was written in part, the old words then are
+/// <see cref="Pulse.Refused"/> where nothing is known.</item>
+/// <item>Where a write had to be repeated since its answer was lost, the old word is lost as well; <see cref="Pulse.Never"/> is returned, so that the
+/// caller takes it for an arrival and tells everybody to look.</item>
 /// </list>
 /// Methods return ValueTasks that are complete at once in memory, so the hot path neither waits nor allocates there.
 /// </remarks>
@@ -64,6 +66,15 @@ public interface IPlaneStore : IAsyncDisposable
     /// later must be kept though it be a renewal: without it, nothing durable says that the user was heard in this run.
     /// </summary>
     uint EarlierRunEnd => 0;
+
+    /// <summary>
+    /// Whether words are across a network: then renewals wait for a batch (<see cref="Renewals"/>), a page read is a copy of a moment ago, and
+    /// the sweep goes easy on the link.
+    /// </summary>
+    bool IsRemote => false;
+
+    /// <summary>Whether words can be read and written at present, as far as is known without trying.</summary>
+    bool IsReachable => true;
 
     /// <summary>Whether so much waits to be kept that writers of many words should await <see cref="KeptAsync"/> before they go on.</summary>
     bool IsKeepBacklogged { get; }

@@ -37,11 +37,11 @@ public sealed class PresenceService : IAsyncDisposable
         Clock = clock;
         Metrics = metrics;
         Definitions = new Definitions(options);
-        Beliefs = new Beliefs(Definitions, bus);
+        Beliefs = new Beliefs(Definitions, bus, tellsEveryArrival: store.IsRemote);
         KnownKeys = new KeyCache(options.KnownKeys);
         _heartbeats = new HeartbeatWriter(store, directory, bus, clock, Definitions, options, metrics);
         Statuses = new StatusReader(store, Manual, clock, options, metrics);
-        _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, log);
+        _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, log, store.IsRemote);
         Watchers = new WatchHub(this, bus, log);
     }
 
@@ -78,6 +78,9 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Reads of statuses, in batches.</summary>
     public StatusReader Statuses { get; }
 
+    /// <summary>Whether words can be read and written at present, as far as is known without trying.</summary>
+    public bool IsStoreReachable => _store.IsReachable;
+
     /// <summary>Whether there is a directory: without one, users are numbers and calls that need it answer 501.</summary>
     public bool HasDirectory => _directory is not null;
 
@@ -93,6 +96,7 @@ public sealed class PresenceService : IAsyncDisposable
         }
 
         await _sweep.StartAsync();
+        _heartbeats.Start();
         Watchers.Start();
     }
 
@@ -101,6 +105,7 @@ public sealed class PresenceService : IAsyncDisposable
     {
         await Watchers.DisposeAsync();
         await _sweep.StopAsync();
+        await _heartbeats.DisposeAsync();
     }
 
     // ---- keys -------------------------------------------------------------------------------------------------------------
@@ -197,7 +202,7 @@ public sealed class PresenceService : IAsyncDisposable
         await _store.ReadAsync(Plane.Pulse, one, words.AsMemory(0, 1));
         await _store.ReadAsync(Plane.Activity, one, words.AsMemory(1, 1));
         var (pulse, activity) = (words[0], words[1]);
-        var at = Clock.Moment;
+        var at = Clock.MomentOf(PageLayout.Page(user));
         var manual = Manual.Of(user);
         bool? believed = null;
         foreach (var belief in Beliefs.InUse)
@@ -222,7 +227,7 @@ public sealed class PresenceService : IAsyncDisposable
             CountedAgainst = Pulse.EpochUnixSeconds + (long)at.HeldAt,
             Now = Pulse.EpochUnixSeconds + (long)at.Now,
             Node = _options.NodeName,
-            Store = _store is MemoryPlaneStore ? "embedded" : "cluster",
+            Store = _store.IsRemote ? "cluster" : "embedded",
             Reason = Reason(pulse, activity, manual, definition, at, presence),
         };
     }
@@ -307,6 +312,7 @@ public sealed class PresenceService : IAsyncDisposable
     {
         await Watchers.DisposeAsync();
         await _sweep.DisposeAsync();
+        await _heartbeats.DisposeAsync();
         Beliefs.Dispose();
         foreach (var door in _doors)
             door.Dispose();
@@ -328,6 +334,7 @@ public sealed class PresenceService : IAsyncDisposable
 
     private async ValueTask EraseWordsAsync(uint user)
     {
+        _heartbeats.Forget(user);
         await _store.EraseAsync(Plane.Pulse, user, user < UserId.FirstDirectoryNumber ? Pulse.Never : Pulse.Gone);
         await _store.EraseAsync(Plane.Activity, user, Pulse.Never);
         _store.Keep(Plane.Pulse, [user]);

@@ -39,10 +39,11 @@ public sealed class StatusReader
             var activities = scratch.AsMemory(count, count);
             await _store.ReadAsync(Plane.Pulse, users, pulses);
             await _store.ReadAsync(Plane.Activity, users, activities);
-            var at = _clock.Moment;
+            var now = _clock.Moment;
             for (var i = 0; i < count; i++)
             {
                 var user = users.Span[i];
+                var at = _clock.Guard.Hold(now, PageLayout.Page(user));
                 statuses.Span[i] = Presence.Of(pulses.Span[i], activities.Span[i], _manual.Of(user), definition, at, _awaySeconds);
             }
 
@@ -82,10 +83,11 @@ public sealed class StatusReader
 
     private void Pack(ReadOnlySpan<uint> users, ReadOnlySpan<uint> pulses, ReadOnlySpan<uint> activities, Definition definition, Span<uint> packed)
     {
-        var at = _clock.Moment;
+        var now = _clock.Moment;
         var anyManual = !_manual.IsEmpty;
         for (var i = 0; i < users.Length; i++)
         {
+            var at = _clock.Guard.Hold(now, PageLayout.Page(users[i]));
             if (anyManual && _manual.Of(users[i]) is { Kind: ManualStatusKind.Hidden } hidden)
             {
                 var shown = Presence.Of(pulses[i], activities[i], hidden, definition, at, _awaySeconds);

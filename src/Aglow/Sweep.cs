@@ -14,6 +14,8 @@ namespace Aglow;
 /// the interval (<see cref="Interval"/>). Every page is read once a second at 10 million users (4 ms), a tenth of them each beat; beyond that
 /// the interval is stretched so that sweeping costs at most 2 % of a core, and a bound over 10 s is warned of. A difference is confirmed by reading
 /// the word again before it is believed, since a hint may have come in between.
+/// A remote store is read once in 10 s (<see cref="RemoteInterval"/>), stretched so that pages cost at most <see cref="RemoteBytesPerSecond"/> of the link; a page is a copy
+/// of a moment ago there, so it is compared with what was believed before it was read, and what a hint changed meanwhile stays as the hint said.
 /// Threading: one loop; pages change under it, each word is whole. The rejected alternative, a wheel of timers, costs 40 bytes a user and
 /// a write a heartbeat.
 /// </remarks>
@@ -25,8 +27,17 @@ public sealed class Sweep
     /// <summary>The shortest interval: a lapse shows a second after the lease.</summary>
     public static readonly TimeSpan ShortestInterval = TimeSpan.FromSeconds(1);
 
+    /// <summary>The shortest interval over a remote store: that within which every status is promised to be right.</summary>
+    public static readonly TimeSpan RemoteInterval = TimeSpan.FromSeconds(10);
+
+    /// <summary>What reading pages of a remote store may cost the link: 10 million users are 4 MB/s.</summary>
+    public const double RemoteBytesPerSecond = 16e6;
+
     /// <summary>The part of a core that sweeping may cost.</summary>
     public const double CoreShare = 0.02;
+
+    // all declared definitions, and the default
+    private const int MaxBeliefs = 17;
 
     // one pass may cost a tenth more than the one it was foretold by
     private const double AimedShare = 0.9 * CoreShare;
@@ -46,7 +57,11 @@ public sealed class Sweep
     private uint _passStartedSecond;
     private TimeSpan _passCost;
     private long _completedAsOf;
-    private TimeSpan _interval = ShortestInterval;
+    private readonly TimeSpan _shortest;
+    private readonly ulong[] _believed;
+    private TimeSpan _interval;
+    private TimeSpan _waited;
+    private long _bytes;
 
     /// <summary>A sweep of <paramref name="store"/> into <paramref name="beliefs"/>.</summary>
     public Sweep(IPlaneStore store, Clock clock, Beliefs beliefs)
@@ -54,6 +69,8 @@ public sealed class Sweep
         _store = store;
         _clock = clock;
         _beliefs = beliefs;
+        _interval = _shortest = store.IsRemote ? RemoteInterval : ShortestInterval;
+        _believed = store.IsRemote ? new ulong[PageLayout.Groups * MaxBeliefs] : [];
         _passStartedAt = clock.Time.GetTimestamp();
         _passStartedSecond = clock.Now;
         _completedAsOf = clock.Now;
@@ -87,8 +104,9 @@ public sealed class Sweep
         var beganAt = time.GetTimestamp();
         // counted when it is done: a page that the store did not give is read again in the next beat
         for (; _next < until; _next++)
-            await SweepPageAsync(_pages[_next], _clock.Moment);
-        _passCost += time.GetElapsedTime(beganAt);
+            await SweepPageAsync(_pages[_next]);
+        _passCost += time.GetElapsedTime(beganAt) - _waited;
+        _waited = TimeSpan.Zero;
         Stretch(_passCost);
         if (_next < _pages.Count || elapsed + (BeatInterval / 2) < _interval)
             return false;
@@ -100,19 +118,20 @@ public sealed class Sweep
     public async ValueTask PassAsync()
     {
         foreach (var page in await _store.PagesAsync(Plane.Pulse))
-            await SweepPageAsync(page, _clock.Moment);
+            await SweepPageAsync(page);
     }
 
     private async ValueTask CompletePassAsync()
     {
         LastPassCost = _passCost;
-        _interval = ShortestInterval;
+        _interval = _shortest;
         Stretch(_passCost);
         Volatile.Write(ref _completedAsOf, _passStartedSecond);
         Passes++;
         _pages = await _store.PagesAsync(Plane.Pulse);
         _next = 0;
         _passCost = TimeSpan.Zero;
+        _bytes = 0;
         _passStartedAt = _clock.Time.GetTimestamp();
         _passStartedSecond = _clock.Now;
     }
@@ -122,10 +141,19 @@ public sealed class Sweep
     {
         if (cost / _interval > AimedShare)
             _interval = cost / AimedShare;
+        if (_bytes / _interval.TotalSeconds > RemoteBytesPerSecond)
+            _interval = TimeSpan.FromSeconds(_bytes / RemoteBytesPerSecond);
     }
 
-    private async ValueTask SweepPageAsync(int page, Moment at)
+    private async ValueTask SweepPageAsync(int page)
     {
+        if (_store.IsRemote)
+        {
+            await SweepRemotePageAsync(page);
+            return;
+        }
+
+        var at = _clock.Moment;
         var pulse = await _store.ReadPageAsync(Plane.Pulse, page, _pulseScratch);
         if (pulse.IsEmpty)
             return;
@@ -135,14 +163,39 @@ public sealed class Sweep
             var belief = _beliefs.InUse[i];
             if (belief.Definition.ActivitySeconds is not null)
                 activity ??= await _store.ReadPageAsync(Plane.Activity, page, _activityScratch);
-            SweepPage(belief, page, pulse.Span, activity.GetValueOrDefault().Span, at);
+            var believed = belief.Groups(page) is { IsEmpty: false } groups ? groups : Nobody;
+            SweepPage(belief, page, pulse.Span, activity.GetValueOrDefault().Span, believed, at);
         }
     }
 
-    private void SweepPage(Belief belief, int page, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity, Moment at)
+    private async ValueTask SweepRemotePageAsync(int page)
+    {
+        var beganAt = _clock.Time.GetTimestamp();
+        var inUse = _beliefs.InUse.Length;
+        var needsActivity = false;
+        for (var i = 0; i < inUse; i++)
+        {
+            var before = Believed(i);
+            before.Clear();
+            _beliefs.InUse[i].Groups(page).CopyTo(before);
+            needsActivity |= _beliefs.InUse[i].Definition.ActivitySeconds is not null;
+        }
+
+        var pulse = await _store.ReadPageAsync(Plane.Pulse, page, _pulseScratch);
+        var activity = needsActivity ? await _store.ReadPageAsync(Plane.Activity, page, _activityScratch) : default;
+        _bytes += (pulse.Length + activity.Length) * sizeof(uint);
+        _waited += _clock.Time.GetElapsedTime(beganAt);
+        var at = _clock.MomentOf(page);
+        for (var i = 0; i < inUse; i++)
+            SweepPage(_beliefs.InUse[i], page, pulse.Span, activity.Span, Believed(i), at);
+    }
+
+    private Span<ulong> Believed(int belief) => _believed.AsSpan(belief * PageLayout.Groups, PageLayout.Groups);
+
+    private void SweepPage(
+        Belief belief, int page, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity, ReadOnlySpan<ulong> believed, Moment at)
     {
         var rule = new Threshold(belief.Definition, at);
-        var believed = belief.Groups(page) is { IsEmpty: false } groups ? groups : Nobody;
         int came = 0, went = 0;
         ref var pulses = ref MemoryMarshal.GetReference(pulse);
         ref var activities = ref MemoryMarshal.GetReference(activity);

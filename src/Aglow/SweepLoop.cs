@@ -3,21 +3,24 @@ namespace Aglow;
 /// <summary>
 /// Runs the <see cref="Sweep"/> ten times a second, beats the <see cref="Clock"/>, and says when something is out of bounds.
 /// </summary>
-/// <remarks>One loop; a pass asked for in between waits its turn. Threading: any thread may ask; beats and passes never overlap.</remarks>
+/// <remarks>One loop, which beats the clock whatever sweeping waits for; a pass asked for in between waits its turn. Threading: any thread may ask; beats and passes never overlap.</remarks>
 internal sealed class SweepLoop : IAsyncDisposable
 {
     private static readonly TimeSpan Bound = TimeSpan.FromSeconds(10);
 
     private readonly Clock _clock;
     private readonly AglowLog _log;
+    private readonly bool _isRemote;
     private readonly SemaphoreSlim _turn = new(1);
     private readonly CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
+    private Task _beating = Task.CompletedTask;
     private bool _warned;
 
-    public SweepLoop(Sweep sweep, Clock clock, AglowLog log)
+    public SweepLoop(Sweep sweep, Clock clock, AglowLog log, bool isRemote)
     {
         Sweep = sweep;
+        _isRemote = isRemote;
         _clock = clock;
         _log = log;
     }
@@ -45,14 +48,16 @@ internal sealed class SweepLoop : IAsyncDisposable
         }
     }
 
-    /// <summary>Ends the loop, and sweeps a last time: who lapsed since the last beat is kept with their exact last seen, too.</summary>
+    /// <summary>Ends the loop, and sweeps a store that must be told what to keep a last time: who lapsed since the last beat is kept with their exact last seen, too.</summary>
     public async Task StopAsync()
     {
         if (_stop.IsCancellationRequested)
             return;
         await _stop.CancelAsync();
         await _loop;
-        await PassAsync();
+        await _beating;
+        if (!_isRemote)
+            await PassAsync();
     }
 
     /// <inheritdoc/>
@@ -69,7 +74,7 @@ internal sealed class SweepLoop : IAsyncDisposable
         try
         {
             while (await timer.WaitForNextTickAsync(_stop.Token))
-                await BeatAsync();
+                Beat();
         }
         catch (OperationCanceledException)
         {
@@ -77,11 +82,18 @@ internal sealed class SweepLoop : IAsyncDisposable
         }
     }
 
-    private async ValueTask BeatAsync()
+    private void Beat()
     {
         var paused = _clock.Beat();
         if (paused > TimeSpan.Zero)
             _log.Paused(paused.TotalSeconds);
+        // in memory it is done when this returns; a remote store may take its time, and the clock must not wait for it
+        if (_beating.IsCompleted)
+            _beating = SweepAsync();
+    }
+
+    private async Task SweepAsync()
+    {
         await _turn.WaitAsync();
         try
         {

@@ -80,6 +80,22 @@ public class ClockTests
         clock.Moment.ShouldBe(Moment.At(paused + 66));
     }
 
+    [Fact]
+    public void Where_nodes_share_a_store_its_clock_counts_and_not_the_walls()
+    {
+        var clock = new Clock(_time, _guard, storeSeconds: 1000);
+        clock.Now.ShouldBe(1000u);
+        _time.StepWallClock(TimeSpan.FromHours(1));
+        Beat(clock, TimeSpan.FromSeconds(60));
+        clock.Now.ShouldBe(1060u);
+        // the store's clock was set forth by ten seconds: followed by one second in twenty
+        clock.Follow(1070, _time.GetTimestamp());
+        Beat(clock, TimeSpan.FromSeconds(60));
+        clock.Now.ShouldBeInRange(1122u, 1124u);
+        Beat(clock, TimeSpan.FromSeconds(200));
+        clock.Now.ShouldBe(1330u);
+    }
+
     private void Beat(Clock clock, TimeSpan during)
     {
         for (var passed = TimeSpan.Zero; passed < during; passed += TimeSpan.FromMilliseconds(100))
@@ -131,5 +147,16 @@ public class StallGuardTests
     {
         _guard.Stalled(1000, 1060);
         _guard.HeldAt(990).ShouldBe(990u);
+    }
+
+    [Fact]
+    public void A_page_that_stalled_twice_is_held_from_the_first()
+    {
+        var guard = new StallGuard(20);
+        guard.Stalled(100, 110, [3]);
+        guard.Stalled(115, 120, [3]);
+        guard.Hold(Moment.At(125), 3).ShouldBe(new Moment(125, 100));
+        guard.Hold(Moment.At(125), 4).ShouldBe(Moment.At(125));
+        guard.Hold(Moment.At(141), 3).ShouldBe(Moment.At(141));
     }
 }

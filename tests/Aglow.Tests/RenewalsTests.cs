@@ -197,7 +197,7 @@ public sealed class RenewalsTests : IAsyncDisposable
         void Beat()
         {
             foreach (var user in users)
-                _writer.WriteAsync(user, active: false).IsCompletedSuccessfully.ShouldBeTrue();
+                IsDone(_writer.WriteAsync(user, active: false)).ShouldBeTrue();
         }
     }
 
@@ -208,7 +208,7 @@ public sealed class RenewalsTests : IAsyncDisposable
         var sweep = new Sweep(_store, _clock, beliefs);
         await _store.ExchangeAsync(Plane.Pulse, 256, _clock.Now);
         // the copy of the page is on its way when somebody arrives
-        _store.OnPageRead = () => _writer.WriteAsync(512, active: false).IsCompleted.ShouldBeTrue();
+        _store.OnPageRead = () => IsDone(_writer.WriteAsync(512, active: false)).ShouldBeTrue();
         await sweep.PassAsync();
         beliefs.Default.Contains(256).ShouldBeTrue();
         beliefs.Default.Contains(512).ShouldBeTrue();
@@ -272,6 +272,8 @@ public sealed class RenewalsTests : IAsyncDisposable
         await presence.DisposeAsync();
         _store.Read(42).ShouldBe(_clock.Now);
     }
+
+    private static bool IsDone(ValueTask<Admission> write) => write.IsCompletedSuccessfully;
 
     private async Task FlushAsync()
     {
