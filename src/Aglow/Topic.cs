@@ -28,6 +28,9 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     /// <summary>The number; <see cref="UserId.Nobody"/> while nobody has registered the key.</summary>
     public uint User { get; set; } = user;
 
+    /// <summary>The key, while nobody has registered it; then null.</summary>
+    public string? UnknownKey { get; set; }
+
     /// <summary>What "online" means here.</summary>
     public Definition Definition { get; } = definition;
 

@@ -19,6 +19,9 @@ public abstract class WatchConnection
 
     internal int Id { get; set; } = -1;
 
+    /// <summary>Watches whose snapshot is still to be sent; null nearly always.</summary>
+    internal List<Snapshot>? Snapshots { get; set; }
+
     internal bool IsScheduled { get; set; }
 
     internal bool IsBusy { get; set; }
@@ -51,4 +54,11 @@ public abstract class WatchConnection
 
     /// <summary>Nobody has taken anything for too long, or the server stops: end it. <paramref name="code"/> as in WebSocket closes.</summary>
     protected internal abstract void End(int code);
+}
+
+/// <summary>What is to be told of a watch: these indexes of the connection's outbox, some of which may have ended since.</summary>
+internal readonly record struct Snapshot(int[] Indexes, Definition Definition)
+{
+    /// <summary>In place of an index whose watch has ended.</summary>
+    public const int Ended = -1;
 }

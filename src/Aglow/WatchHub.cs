@@ -32,43 +32,29 @@ public sealed class WatchHub : IAsyncDisposable
     /// <summary>Every watched user is read again within this.</summary>
     public static readonly TimeSpan RecheckInterval = TimeSpan.FromSeconds(10);
 
-    /// <summary>The coalescing window when the node is busy: at most 25 beats, half a second.</summary>
-    public const int MaxWindowBeats = 25;
-
     /// <summary>Users one connection may watch.</summary>
     public const int MaxWatches = 10_000;
 
-    private const int ConfirmBeats = 50;
-    private const int RecheckBeats = 500;
-    // what a frame costs beside handing it over (its receipt, acknowledgement, or a pipe): the window keeps frames to about half of a core
-    private static readonly TimeSpan FrameCost = TimeSpan.FromMicroseconds(2);
     private static ReadOnlySpan<byte> TooManyWatches =>
         "{\"type\":\"error\",\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of this message was watched; unwatch some, or open another connection.\"}"u8;
 
     private readonly PresenceService _presence;
     private readonly AglowLog _log;
-    private readonly ConcurrentQueue<Command> _commands = new();
+    private readonly ConcurrentQueue<WatchCommand> _commands = new();
     private readonly CancellationTokenSource _stop = new();
 
     private readonly Slots<WatchConnection> _connections = new();
-    private readonly Slots<Topic> _topics = new();
-    private readonly Dictionary<uint, int> _topicsByUser = [];
-    private readonly Dictionary<string, List<int>> _topicsByUnknownKey = new(StringComparer.Ordinal);
-    private readonly List<int> _checks = [];
-    private readonly Queue<(long Beat, int Topic)> _confirmations = new();
-    private readonly List<Snapshot> _snapshots = [];
+    private readonly Topics _topics = new();
+    private readonly TopicChecks _checks;
+    private readonly Action<Topic> _mark;
+    private readonly List<WatchConnection> _snapshots = [];
     private readonly List<WatchConnection> _scheduled = [];
     private readonly PriorityQueue<int, long> _ticks = new();
-    private readonly ArrayBufferWriter<byte> _encoded = new(64 * 1024);
-    private readonly ArrayBufferWriter<byte> _frame = new(64 * 1024);
+    private readonly DeltaWriter _writer;
+    private readonly CoalescingWindow _window = new();
     private Task _loop = Task.CompletedTask;
     private long _beat;
-    private long _round;
     private long _lastFlushBeat;
-    private int _windowBeats = 1;
-    private int _lastWanted = 1;
-    private int _recheckNext;
-    private int _unknownKeys;
     private bool _stale;
     private bool _isStopped;
 
@@ -82,6 +68,9 @@ public sealed class WatchHub : IAsyncDisposable
     {
         _presence = presence;
         _log = log;
+        _writer = new DeltaWriter(presence.Definitions.Default);
+        _checks = new TopicChecks(_topics, presence);
+        _mark = Mark;
         presence.Beliefs.Changed += (definition, kind, users) => Post(kind, users, definition);
         presence.KeyRegistered += Bind;
         bus.Subscribe((kind, users) =>
@@ -99,7 +88,7 @@ public sealed class WatchHub : IAsyncDisposable
     }
 
     /// <summary>The coalescing window in force.</summary>
-    public TimeSpan Window => _windowBeats * BeatInterval;
+    public TimeSpan Window => _window.Beats * BeatInterval;
 
     /// <summary>Deliveries made: changes told, one a watcher.</summary>
     public long Deliveries => Volatile.Read(ref _deliveries);
@@ -116,33 +105,33 @@ public sealed class WatchHub : IAsyncDisposable
     // ---- what others post: any thread, returns at once ----------------------------------------------------------------------
 
     /// <summary>A connection is there; <paramref name="welcome"/> is the first thing it is told.</summary>
-    public void Open(WatchConnection connection, byte[] welcome) => _commands.Enqueue(new(CommandKind.Open, connection, welcome));
+    public void Open(WatchConnection connection, byte[] welcome) => _commands.Enqueue(new(WatchCommandKind.Open, connection, welcome));
 
     /// <summary>The connection is gone: its watches end.</summary>
-    public void Close(WatchConnection connection) => _commands.Enqueue(new(CommandKind.Close, connection));
+    public void Close(WatchConnection connection) => _commands.Enqueue(new(WatchCommandKind.Close, connection));
 
     /// <summary>The connection's transport has room again.</summary>
-    public void Writable(WatchConnection connection) => _commands.Enqueue(new(CommandKind.Writable, connection));
+    public void Writable(WatchConnection connection) => _commands.Enqueue(new(WatchCommandKind.Writable, connection));
 
     /// <summary>Tells a connection one thing, in its order.</summary>
-    public void Tell(WatchConnection connection, byte[] json) => _commands.Enqueue(new(CommandKind.Tell, connection, json));
+    public void Tell(WatchConnection connection, byte[] json) => _commands.Enqueue(new(WatchCommandKind.Tell, connection, json));
 
     /// <summary>Answers a ping that a connection received.</summary>
-    public void Answer(WatchConnection connection, byte[] pingPayload) => _commands.Enqueue(new(CommandKind.Answer, connection, pingPayload));
+    public void Answer(WatchConnection connection, byte[] pingPayload) => _commands.Enqueue(new(WatchCommandKind.Answer, connection, pingPayload));
 
     /// <summary>Before a planned stop: everybody is told to reconnect at a time of their own within <paramref name="over"/>, and ended.</summary>
-    public void Drain(TimeSpan over) => _commands.Enqueue(new(CommandKind.Drain, null, Count: (int)over.TotalMilliseconds));
+    public void Drain(TimeSpan over) => _commands.Enqueue(new(WatchCommandKind.Drain, null, Count: (int)over.TotalMilliseconds));
 
     /// <summary>Ends a connection after everything before was told.</summary>
-    public void End(WatchConnection connection, int code) => _commands.Enqueue(new(CommandKind.End, connection, Code: code));
+    public void End(WatchConnection connection, int code) => _commands.Enqueue(new(WatchCommandKind.End, connection, Code: code));
 
     /// <summary>Watches these users: a snapshot of exactly those, then deltas. Takes the batch over (and disposes of it).</summary>
     public void Watch(WatchConnection connection, UserBatch users, Definition definition) =>
-        _commands.Enqueue(new(CommandKind.Watch, connection, users, definition));
+        _commands.Enqueue(new(WatchCommandKind.Watch, connection, users, definition));
 
     /// <summary>Watches these users no more. Takes the batch over.</summary>
     public void Unwatch(WatchConnection connection, UserBatch users, Definition definition) =>
-        _commands.Enqueue(new(CommandKind.Unwatch, connection, users, definition));
+        _commands.Enqueue(new(WatchCommandKind.Unwatch, connection, users, definition));
 
     // ---- the loop -------------------------------------------------------------------------------------------------------------
 
@@ -152,10 +141,8 @@ public sealed class WatchHub : IAsyncDisposable
         _beat++;
         while (_commands.TryDequeue(out var command))
             Do(command);
-        while (_confirmations.TryPeek(out var due) && due.Beat <= _beat)
-            Check(_confirmations.Dequeue().Topic, gentle: false);
-        Recheck();
-        var flush = _beat - _lastFlushBeat >= _windowBeats;
+        _checks.Beat();
+        var flush = _beat - _lastFlushBeat >= _window.Beats;
         if (flush || _snapshots.Count > 0)
             await ReadChecksAsync();
         SendSnapshots();
@@ -207,46 +194,32 @@ public sealed class WatchHub : IAsyncDisposable
         }
     }
 
-    private void Do(Command command)
+    private void Do(WatchCommand command)
     {
-        var connection = command.Connection;
-        if (command.Kind == CommandKind.Hint)
+        switch (command.Kind)
         {
-            Hear(command);
-            return;
+            case WatchCommandKind.Hint:
+                Hear(command);
+                break;
+            case WatchCommandKind.Bind:
+                foreach (var id in _topics.Bind((string)command.Payload!, command.User))
+                    _checks.Ask(id, gentle: false);
+                break;
+            case WatchCommandKind.Drain:
+                SendElsewhere(command.Count);
+                break;
+            case WatchCommandKind.Open:
+                Greet(command.Connection!, (byte[])command.Payload!);
+                break;
+            default:
+                DoFor(command.Connection!, command);
+                break;
         }
+    }
 
-        if (command.Kind == CommandKind.Bind)
-        {
-            BindTopics((string)command.Payload!, command.User);
-            return;
-        }
-
-        if (command.Kind == CommandKind.Drain)
-        {
-            foreach (var one in _connections.All)
-            {
-                if (!one.IsBusy)
-                    one.Send(Encoding.UTF8.GetBytes($"{{\"type\":\"reconnect\",\"after_ms\":{Random.Shared.Next(command.Count + 1)}}}"));
-                one.End(1001);
-            }
-
-            return;
-        }
-
-        if (command.Kind == CommandKind.Open)
-        {
-            connection!.Id = _connections.Add(connection);
-            Volatile.Write(ref _connectionCount, _connections.Count);
-            // spread over the interval by id, so that ten thousand who came at once do not tick at once
-            var interval = Math.Max(1, (long)(connection.TickInterval / BeatInterval));
-            connection.NextTick = _beat + 1 + (connection.Id * 7L % interval);
-            _ticks.Enqueue(connection.Id, connection.NextTick);
-            connection.IsBusy = !connection.Send((byte[])command.Payload!);
-            return;
-        }
-
-        if (connection!.Id < 0 || _connections[connection.Id] != connection)
+    private void DoFor(WatchConnection connection, WatchCommand command)
+    {
+        if (connection.Id < 0 || _connections[connection.Id] != connection)
         {
             // it has closed already
             (command.Payload as IDisposable)?.Dispose();
@@ -255,32 +228,53 @@ public sealed class WatchHub : IAsyncDisposable
 
         switch (command.Kind)
         {
-            case CommandKind.Close:
+            case WatchCommandKind.Close:
                 Forget(connection);
                 break;
-            case CommandKind.Writable:
+            case WatchCommandKind.Writable:
                 connection.IsBusy = false;
                 if (connection.Outbox.IsDirty)
                     Schedule(connection);
                 break;
-            case CommandKind.Tell:
+            case WatchCommandKind.Tell:
                 // who does not read is not told what they did wrong, either: nothing queues up
                 if (!connection.IsBusy)
                     connection.IsBusy = !connection.Send((byte[])command.Payload!);
                 break;
-            case CommandKind.Answer:
+            case WatchCommandKind.Answer:
                 if (!connection.IsBusy)
                     connection.IsBusy = !connection.Answer((byte[])command.Payload!);
                 break;
-            case CommandKind.End:
+            case WatchCommandKind.End:
                 connection.End(command.Code);
                 break;
-            case CommandKind.Watch:
+            case WatchCommandKind.Watch:
                 AddWatches(connection, (UserBatch)command.Payload!, command.Definition!);
                 break;
-            case CommandKind.Unwatch:
+            case WatchCommandKind.Unwatch:
                 RemoveWatches(connection, (UserBatch)command.Payload!, command.Definition!);
                 break;
+        }
+    }
+
+    private void Greet(WatchConnection connection, byte[] welcome)
+    {
+        connection.Id = _connections.Add(connection);
+        Volatile.Write(ref _connectionCount, _connections.Count);
+        // spread over the interval by id, so that ten thousand who came at once do not tick at once
+        var interval = Math.Max(1, (long)(connection.TickInterval / BeatInterval));
+        connection.NextTick = _beat + 1 + (connection.Id * 7L % interval);
+        _ticks.Enqueue(connection.Id, connection.NextTick);
+        connection.IsBusy = !connection.Send(welcome);
+    }
+
+    private void SendElsewhere(int overMilliseconds)
+    {
+        foreach (var one in _connections.All)
+        {
+            if (!one.IsBusy)
+                one.Send(Encoding.UTF8.GetBytes($"{{\"type\":\"reconnect\",\"after_ms\":{Random.Shared.Next(overMilliseconds + 1)}}}"));
+            one.End(1001);
         }
     }
 
@@ -292,82 +286,36 @@ public sealed class WatchHub : IAsyncDisposable
             return;
         var copy = ArrayPool<uint>.Shared.Rent(users.Length);
         users.CopyTo(copy);
-        _commands.Enqueue(new(CommandKind.Hint, null, copy, definition, Count: users.Length, Transition: kind));
+        _commands.Enqueue(new(WatchCommandKind.Hint, null, copy, definition, Count: users.Length, Transition: kind));
     }
 
-    private void Hear(Command hint)
+    private void Hear(WatchCommand hint)
     {
         var users = (uint[])hint.Payload!;
         foreach (var user in users.AsSpan(0, hint.Count))
         {
-            if (!_topicsByUser.TryGetValue(user, out var id))
-                continue;
-            for (; id >= 0; id = _topics[id]!.NextOfUser)
+            for (var id = _topics.FirstOf(user); id >= 0; id = _topics[id]!.NextOfUser)
             {
                 if (hint.Definition is not null && _topics[id]!.Definition != hint.Definition)
                     continue;
                 if (hint.Transition == TransitionKind.Left)
-                    _confirmations.Enqueue((_beat + ConfirmBeats, id));
+                    _checks.AskLater(id);
                 else
-                    Check(id, gentle: hint.Transition == TransitionKind.Changed);
+                    _checks.Ask(id, gentle: hint.Transition == TransitionKind.Changed);
             }
         }
 
         ArrayPool<uint>.Shared.Return(users);
     }
 
-    private void Check(int id, bool gentle)
-    {
-        if (_topics[id] is not { } topic)
-            return;
-        topic.IsGentle = gentle && (!topic.IsQueued || topic.IsGentle);
-        if (topic.IsQueued)
-            return;
-        topic.IsQueued = true;
-        _checks.Add(id);
-    }
-
-    // Every topic once in RecheckInterval, a slice a beat.
-    private void Recheck()
-    {
-        var capacity = _topics.Capacity;
-        var slice = (capacity / RecheckBeats) + 1;
-        for (var i = 0; i < slice && capacity > 0; i++)
-        {
-            if (_recheckNext >= capacity)
-            {
-                // a pass takes the whole interval, however few topics there are
-                if (_beat % RecheckBeats != 0)
-                    return;
-                _recheckNext = 0;
-            }
-
-            Check(_recheckNext++, gentle: true);
-        }
-    }
-
     private async ValueTask ReadChecksAsync()
     {
-        if (_checks.Count == 0 && !_stale)
+        if (!_checks.IsAny && !_stale)
             return;
-        _round++;
-        _encoded.ResetWrittenCount();
-        var users = ArrayPool<uint>.Shared.Rent(_checks.Count);
-        var topics = ArrayPool<int>.Shared.Rent(_checks.Count);
-        var statuses = ArrayPool<Presence>.Shared.Rent(_checks.Count);
+        _writer.BeginRound();
         try
         {
-            foreach (var definition in _presence.Definitions.All)
-            {
-                var count = Gather(definition, users, topics);
-                if (count == 0)
-                    continue;
-                await _presence.Statuses.ReadAsync(users.AsMemory(0, count), definition, statuses.AsMemory(0, count));
-                for (var i = 0; i < count; i++)
-                    Apply(topics[i], statuses[i]);
-            }
-
-            _checks.Clear();
+            await _checks.ReadAsync(_mark);
             if (_stale)
                 TellAll(stale: false);
         }
@@ -377,48 +325,10 @@ public sealed class WatchHub : IAsyncDisposable
             if (!_stale)
                 TellAll(stale: true);
         }
-        finally
-        {
-            ArrayPool<uint>.Shared.Return(users);
-            ArrayPool<int>.Shared.Return(topics);
-            ArrayPool<Presence>.Shared.Return(statuses);
-        }
     }
 
-    private int Gather(Definition definition, uint[] users, int[] topics)
+    private void Mark(Topic topic)
     {
-        var count = 0;
-        foreach (var id in _checks)
-        {
-            if (_topics[id] is not { } topic || topic.Definition != definition || !topic.IsQueued)
-                continue;
-            users[count] = topic.User;
-            topics[count++] = id;
-        }
-
-        return count;
-    }
-
-    private void Apply(int id, Presence now)
-    {
-        var topic = _topics[id]!;
-        topic.IsQueued = false;
-        var told = topic.Told;
-        if (topic.IsKnown && told.Status == now.Status && (now.IsOnline || told.LastSeen == now.LastSeen))
-        {
-            topic.Told = now;
-            return;
-        }
-
-        if (topic.IsKnown && topic.IsGentle && told.IsOnline && !now.IsOnline)
-        {
-            _confirmations.Enqueue((_beat + ConfirmBeats, id));
-            return;
-        }
-
-        topic.Told = now;
-        topic.IsKnown = true;
-        topic.EncodedRound = -1;
         foreach (var watcher in topic.Watchers)
         {
             var connection = _connections[(int)(watcher >> 32)]!;
@@ -464,10 +374,12 @@ public sealed class WatchHub : IAsyncDisposable
             }
 
             indexes[i] = index;
-            Check(id, gentle: false);
+            _checks.Ask(id, gentle: false);
         }
 
-        _snapshots.Add(new Snapshot(connection, indexes, definition));
+        if (connection.Snapshots is null)
+            _snapshots.Add(connection);
+        (connection.Snapshots ??= []).Add(new Snapshot(indexes, definition));
     }
 
     private int CountNew(WatchConnection connection, UserBatch users, Definition definition)
@@ -475,7 +387,7 @@ public sealed class WatchHub : IAsyncDisposable
         var count = 0;
         for (var i = 0; i < users.Count; i++)
         {
-            var id = FindTopic(users.Numbers.Span[i], users.Text(i), definition);
+            var id = _topics.Find(users.Numbers.Span[i], users.Text(i), definition);
             if (id < 0 || connection.Outbox.IndexOf(id) < 0)
                 count++;
         }
@@ -488,7 +400,7 @@ public sealed class WatchHub : IAsyncDisposable
         using var _ = users;
         for (var i = 0; i < users.Count; i++)
         {
-            var id = FindTopic(users.Numbers.Span[i], users.Text(i), definition);
+            var id = _topics.Find(users.Numbers.Span[i], users.Text(i), definition);
             var index = id < 0 ? -1 : connection.Outbox.IndexOf(id);
             if (index >= 0)
                 RemoveWatch(connection, index);
@@ -499,9 +411,12 @@ public sealed class WatchHub : IAsyncDisposable
     {
         var id = connection.Outbox.Topics[index];
         connection.Outbox.Remove(index);
+        // the index may be another watch's by the time that a snapshot is sent
+        foreach (var snapshot in connection.Snapshots ?? [])
+            snapshot.Indexes.AsSpan().Replace(index, Snapshot.Ended);
         Volatile.Write(ref _watches, _watches - 1);
         if (!_topics[id]!.Remove(Topic.Watcher(connection.Id, index)))
-            RemoveTopic(id);
+            _topics.Remove(id);
     }
 
     private void Forget(WatchConnection connection)
@@ -518,114 +433,19 @@ public sealed class WatchHub : IAsyncDisposable
         connection.Released();
     }
 
-    private static UserForm FormOf(ReadOnlySpan<byte> text) =>
-        text.IsEmpty ? UserForm.Number : UserId.TryParseNumber(text, out _) ? UserForm.Digits : UserForm.Key;
-
-    private int FindTopic(uint user, ReadOnlySpan<byte> text, Definition definition)
-    {
-        var form = FormOf(text);
-        if (form == UserForm.Key && user == UserId.Nobody)
-        {
-            if (_topicsByUnknownKey.TryGetValue(Encoding.UTF8.GetString(text), out var waiting))
-            {
-                foreach (var waitingId in waiting)
-                {
-                    if (_topics[waitingId]!.Definition == definition)
-                        return waitingId;
-                }
-            }
-
-            return -1;
-        }
-
-        if (!_topicsByUser.TryGetValue(user, out var id))
-            return -1;
-        while (id >= 0 && (_topics[id]!.Definition != definition || _topics[id]!.Form != form))
-            id = _topics[id]!.NextOfUser;
-        return id;
-    }
-
+    // between the request and now the key may have been registered
     private int FindOrAddTopic(uint user, ReadOnlySpan<byte> text, Definition definition)
     {
-        var form = FormOf(text);
-        if (form == UserForm.Key && user == UserId.Nobody && _presence.TryFindKnown(text, out var registered))
-            user = registered; // between the request and now
-        var id = FindTopic(user, text, definition);
-        if (id >= 0)
-            return id;
-        var topic = new Topic(user, definition, form, form == UserForm.Key ? PresenceRecord.Quote(text) : null);
-        id = _topics.Add(topic);
-        if (form == UserForm.Key && user == UserId.Nobody)
-        {
-            var key = Encoding.UTF8.GetString(text);
-            if (!_topicsByUnknownKey.TryGetValue(key, out var waiting))
-                _topicsByUnknownKey[key] = waiting = [];
-            waiting.Add(id);
-            Volatile.Write(ref _unknownKeys, _topicsByUnknownKey.Count);
-        }
-        else
-        {
-            topic.NextOfUser = _topicsByUser.GetValueOrDefault(user, -1);
-            _topicsByUser[user] = id;
-        }
-
-        return id;
-    }
-
-    private void RemoveTopic(int id)
-    {
-        var topic = _topics[id]!;
-        _topics.Remove(id);
-        if (topic.User == UserId.Nobody)
-        {
-            foreach (var (key, waiting) in _topicsByUnknownKey)
-            {
-                if (!waiting.Remove(id))
-                    continue;
-                if (waiting.Count == 0)
-                    _topicsByUnknownKey.Remove(key);
-                break;
-            }
-
-            Volatile.Write(ref _unknownKeys, _topicsByUnknownKey.Count);
-            return;
-        }
-
-        var at = _topicsByUser[topic.User];
-        if (at == id)
-        {
-            if (topic.NextOfUser < 0)
-                _topicsByUser.Remove(topic.User);
-            else
-                _topicsByUser[topic.User] = topic.NextOfUser;
-            return;
-        }
-
-        while (_topics[at]!.NextOfUser != id)
-            at = _topics[at]!.NextOfUser;
-        _topics[at]!.NextOfUser = topic.NextOfUser;
+        if (user == UserId.Nobody && _presence.TryFindKnown(text, out var registered))
+            user = registered;
+        return _topics.FindOrAdd(user, text, definition);
     }
 
     // A key was registered: if somebody waits for it, by its name, they watch a number from now on.
     private void Bind(string key, uint user)
     {
-        if (Volatile.Read(ref _unknownKeys) > 0)
-            _commands.Enqueue(new(CommandKind.Bind, null, key, User: user));
-    }
-
-    private void BindTopics(string key, uint user)
-    {
-        if (!_topicsByUnknownKey.Remove(key, out var waiting))
-            return;
-        Volatile.Write(ref _unknownKeys, _topicsByUnknownKey.Count);
-        foreach (var id in waiting)
-        {
-            var topic = _topics[id]!;
-            topic.User = user;
-            topic.NextOfUser = _topicsByUser.GetValueOrDefault(user, -1);
-            _topicsByUser[user] = id;
-            Check(id, gentle: false);
-        }
+        if (_topics.UnknownKeys > 0)
+            _commands.Enqueue(new(WatchCommandKind.Bind, null, key, User: user));
     }
 
     // ---- sending --------------------------------------------------------------------------------------------------------------
@@ -642,38 +462,42 @@ public sealed class WatchHub : IAsyncDisposable
     {
         if (_stale)
             return;
-        foreach (var (connection, indexes, definition) in _snapshots)
+        foreach (var connection in _snapshots)
         {
+            var snapshots = connection.Snapshots!;
+            connection.Snapshots = null;
             // gone since, by a close in the same beat
             if (connection.Id < 0)
                 continue;
-            if (connection.IsBusy)
-            {
-                // who does not read gets it with the latest of all else, when they do
-                foreach (var index in indexes)
-                {
-                    if (connection.Outbox.Topics[index] >= 0)
-                        connection.Outbox.Mark(index);
-                }
-
-                continue;
-            }
-
-            Begin(definition);
-            var first = true;
-            foreach (var index in indexes)
-            {
-                if (connection.Outbox.Topics[index] < 0)
-                    continue;
-                connection.Outbox.Clear(index);
-                Append(_topics[connection.Outbox.Topics[index]]!, ref first);
-            }
-
-            _frame.Write("]}"u8);
-            connection.IsBusy |= !connection.Send(_frame.WrittenSpan);
+            foreach (var snapshot in snapshots)
+                SendSnapshot(connection, snapshot);
         }
 
         _snapshots.Clear();
+    }
+
+    private void SendSnapshot(WatchConnection connection, Snapshot snapshot)
+    {
+        // who does not read gets it with the latest of all else, when they do
+        var isBusy = connection.IsBusy;
+        if (!isBusy)
+            _writer.Begin(snapshot.Definition);
+        foreach (var index in snapshot.Indexes)
+        {
+            if (index == Snapshot.Ended)
+                continue;
+            if (isBusy)
+            {
+                connection.Outbox.Mark(index);
+                continue;
+            }
+
+            connection.Outbox.Clear(index);
+            _writer.Append(_topics[connection.Outbox.Topics[index]]!);
+        }
+
+        if (!isBusy)
+            connection.IsBusy = !connection.Send(_writer.End());
     }
 
     private void Flush()
@@ -691,12 +515,7 @@ public sealed class WatchHub : IAsyncDisposable
 
         _scheduled.Clear();
         Volatile.Write(ref _frames, _frames + frames);
-        var cost = Stopwatch.GetElapsedTime(beganAt) + (frames * FrameCost);
-        var wanted = (int)Math.Clamp(2 * (cost / BeatInterval), 1, MaxWindowBeats);
-        // one flush in which the machine was busy with something else does not count, and what was too wide shrinks within a few
-        var steady = Math.Min(wanted, _lastWanted);
-        _lastWanted = wanted;
-        _windowBeats = steady > _windowBeats ? steady : Math.Max(steady, _windowBeats - 1 - (_windowBeats / 4));
+        _window.Flushed(Stopwatch.GetElapsedTime(beganAt), frames);
     }
 
     private int SendChanges(WatchConnection connection)
@@ -706,8 +525,7 @@ public sealed class WatchHub : IAsyncDisposable
         for (var index = connection.Outbox.NextDirty(0); index >= 0 && !connection.IsBusy; index = connection.Outbox.NextDirty(0))
         {
             var definition = _topics[connection.Outbox.Topics[index]]!.Definition;
-            Begin(definition);
-            var first = true;
+            _writer.Begin(definition);
             var told = 0;
             for (; index >= 0; index = connection.Outbox.NextDirty(index + 1))
             {
@@ -715,48 +533,16 @@ public sealed class WatchHub : IAsyncDisposable
                 if (topic.Definition != definition)
                     continue;
                 connection.Outbox.Clear(index);
-                Append(topic, ref first);
+                _writer.Append(topic);
                 told++;
             }
 
-            _frame.Write("]}"u8);
             Volatile.Write(ref _deliveries, _deliveries + told);
             frames++;
-            connection.IsBusy = !connection.Send(_frame.WrittenSpan);
+            connection.IsBusy = !connection.Send(_writer.End());
         }
 
         return frames;
-    }
-
-    private void Begin(Definition definition)
-    {
-        _frame.ResetWrittenCount();
-        if (definition == _presence.Definitions.Default)
-        {
-            _frame.Write("{\"type\":\"presence\",\"users\":["u8);
-            return;
-        }
-
-        _frame.Write("{\"type\":\"presence\",\"definition\":\""u8);
-        _frame.Write(Encoding.UTF8.GetBytes(definition.Name));
-        _frame.Write("\",\"users\":["u8);
-    }
-
-    private void Append(Topic topic, ref bool first)
-    {
-        if (!first)
-            _frame.Write(","u8);
-        first = false;
-        if (topic.EncodedRound != _round)
-        {
-            var at = _encoded.WrittenCount;
-            _encoded.Advance(topic.Write(_encoded.GetSpan(topic.MaxBytes)));
-            topic.EncodedAt = (at, _encoded.WrittenCount - at);
-            topic.EncodedRound = _round;
-        }
-
-        var (offset, length) = topic.EncodedAt;
-        _frame.Write(_encoded.WrittenSpan.Slice(offset, length));
     }
 
     private void SendTicks()
@@ -776,31 +562,4 @@ public sealed class WatchHub : IAsyncDisposable
         if (_ticks.EnsureCapacity(0) > 1024 + (4 * _ticks.Count))
             _ticks.TrimExcess();
     }
-
-    private enum CommandKind : byte
-    {
-        Open,
-        Close,
-        Writable,
-        Tell,
-        Answer,
-        Drain,
-        End,
-        Watch,
-        Unwatch,
-        Hint,
-        Bind,
-    }
-
-    private readonly record struct Command(
-        CommandKind Kind,
-        WatchConnection? Connection,
-        object? Payload = null,
-        Definition? Definition = null,
-        int Count = 0,
-        uint User = 0,
-        int Code = 0,
-        TransitionKind Transition = default);
-
-    private readonly record struct Snapshot(WatchConnection Connection, int[] Indexes, Definition Definition);
 }
