@@ -63,7 +63,7 @@ public sealed class Clock
             var now = SecondAt(stamp);
             var last = Volatile.Read(ref _lastBeat);
             if (stamp - last > _stallTicks)
-                return new Moment(now, Math.Min(Guard.HeldAt(now), SecondAt(last)));
+                return new Moment(now, Guard.HeldAt(SecondAt(last))); // what was held then is held on
             return new Moment(now, Guard.HeldAt(now));
         }
     }

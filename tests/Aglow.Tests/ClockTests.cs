@@ -45,6 +45,21 @@ public class ClockTests
     }
 
     [Fact]
+    public void A_second_pause_holds_what_the_first_held_also_before_it_is_noticed()
+    {
+        var clock = new Clock(_time, _guard);
+        var start = clock.Now;
+        _time.Advance(TimeSpan.FromSeconds(10));
+        clock.Beat();
+        Beat(clock, TimeSpan.FromSeconds(5));
+        clock.Moment.HeldAt.ShouldBe(start);
+        _time.Advance(TimeSpan.FromSeconds(40));
+        clock.Moment.HeldAt.ShouldBe(start);
+        clock.Beat();
+        clock.Moment.HeldAt.ShouldBe(start);
+    }
+
+    [Fact]
     public void A_small_step_is_absorbed_and_no_more()
     {
         var clock = new Clock(_time, _guard);
