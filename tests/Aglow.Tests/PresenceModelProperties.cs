@@ -10,8 +10,6 @@ namespace Aglow.Tests;
 /// </summary>
 public class PresenceModelProperties
 {
-    private const uint Lease = 30;
-    private const uint Hold = 20;
     private const int Users = 4;
 
     private enum Act
@@ -56,7 +54,7 @@ public class PresenceModelProperties
 
     private static async Task<bool> RunAsync(Step[] steps)
     {
-        var model = new Model();
+        var model = new NaiveModel(Users);
         var world = await World.BeginAsync();
         try
         {
@@ -75,7 +73,7 @@ public class PresenceModelProperties
         return true;
     }
 
-    private static async Task AgreeAsync(World world, Model model, int user, Step[] steps, Step last)
+    private static async Task AgreeAsync(World world, NaiveModel model, int user, Step[] steps, Step last)
     {
         var now = world.Clock.Now;
         foreach (var definition in world.Presence.Definitions.All)
@@ -89,72 +87,6 @@ public class PresenceModelProperties
         }
     }
 
-    /// <summary>What was told of each user, kept apart; the answer is worked out from that, a question at a time.</summary>
-    private sealed class Model
-    {
-        private readonly Person[] _people = [.. Enumerable.Range(0, Users).Select(static _ => new Person())];
-        private (uint HeldAt, uint Until) _guard;
-
-        public Person this[int user] => _people[user];
-
-        public void Stalled(uint from, uint to)
-        {
-            var held = from <= _guard.Until ? Math.Min(from, _guard.HeldAt) : from;
-            _guard = (held, to + Hold);
-        }
-
-        // a guard is kept in memory only
-        public void Forget() => _guard = default;
-
-        public Presence Status(int user, string definition, uint now)
-        {
-            var person = _people[user];
-            if (person.HiddenAt is { } hiddenAt)
-            {
-                return definition == "reachable" && hiddenAt > 0 && hiddenAt + 86_400 >= Against(now)
-                    ? new Presence(PresenceStatus.Online, hiddenAt)
-                    : new Presence(PresenceStatus.Offline, hiddenAt);
-            }
-
-            var seen = person.SeenAt;
-            var online = definition switch
-            {
-                "chat" => IsOnline(user, now),
-                "active" => IsOnline(user, now) && person.ActiveAt > 0 && person.ActiveAt + 300 >= Against(now),
-                _ => seen > 0 && seen + 86_400 >= Against(now),
-            };
-            if (!online)
-                return new Presence(PresenceStatus.Offline, seen);
-            return new Presence(
-                person.Manual switch
-                {
-                    ManualStatusKind.Away => PresenceStatus.Away,
-                    ManualStatusKind.Busy => PresenceStatus.Busy,
-                    ManualStatusKind.Auto when person.ActiveAt > 0 && person.ActiveAt + 600 < Against(now) => PresenceStatus.Away,
-                    _ => PresenceStatus.Online,
-                },
-                seen);
-        }
-
-        public bool IsOnline(int user, uint now) =>
-            _people[user] is { SeenAt: > 0, HasLeft: false } person && person.SeenAt + Lease >= Against(now);
-
-        private uint Against(uint now) => now <= _guard.Until ? Math.Min(now, _guard.HeldAt) : now;
-    }
-
-    private sealed class Person
-    {
-        public uint SeenAt { get; set; }
-
-        public bool HasLeft { get; set; }
-
-        public uint ActiveAt { get; set; }
-
-        public ManualStatusKind Manual { get; set; }
-
-        public uint? HiddenAt { get; set; }
-    }
-
     private sealed class World(JournalRig rig, SqliteUserDirectory directory, PresenceService presence)
     {
         public PresenceService Presence => presence;
@@ -163,7 +95,7 @@ public class PresenceModelProperties
 
         public static Task<World> BeginAsync() => BeginAsync(JournalRig.Begin(started: true));
 
-        public async Task<World> DoAsync(Step step, Model model)
+        public async Task<World> DoAsync(Step step, NaiveModel model)
         {
             var user = (uint)step.User;
             var person = model[step.User];
@@ -228,7 +160,7 @@ public class PresenceModelProperties
             await rig.DisposeAsync();
         }
 
-        private async Task<World> RestartAsync(int downSeconds, Model model)
+        private async Task<World> RestartAsync(int downSeconds, NaiveModel model)
         {
             var stoppedAt = Clock.Now;
             await presence.DisposeAsync();
@@ -237,7 +169,7 @@ public class PresenceModelProperties
             var now = world.Clock.Now;
             now.ShouldBeGreaterThanOrEqualTo(stoppedAt);
             model.Forget();
-            if (now - stoppedAt <= Lease)
+            if (now - stoppedAt <= NaiveModel.Lease)
                 model.Stalled(stoppedAt, now);
             return world;
         }

@@ -1,0 +1,52 @@
+namespace Aglow.Tests;
+
+/// <summary>A bus that drops, doubles and delays hints, as a broker may: each handler of each hint for itself.</summary>
+/// <remarks>What is delayed is held until <see cref="Deliver"/> finds its time come, so later hints overtake it.</remarks>
+internal sealed class UnreliableBus(Random random, TimeProvider time) : ITransitionBus
+{
+    private static readonly TimeSpan LongestDelay = TimeSpan.FromSeconds(4);
+
+    private readonly List<TransitionHandler> _handlers = [];
+    private readonly List<(long DueAt, TransitionHandler Handler, TransitionKind Kind, uint[] Users)> _delayed = [];
+
+    public bool IsLossless => false;
+
+    /// <summary>Hints that never arrived, so that a test can see that there were some.</summary>
+    public int Dropped { get; private set; }
+
+    public void Publish(TransitionKind kind, ReadOnlySpan<uint> users)
+    {
+        foreach (var handler in _handlers)
+        {
+            var luck = random.Next(100);
+            if (luck < 30)
+            {
+                Dropped++;
+                continue;
+            }
+
+            var dueAt = time.GetTimestamp() + (luck < 55 ? random.NextInt64(LongestDelay.Ticks) : 0);
+            _delayed.Add((dueAt, handler, kind, users.ToArray()));
+            if (luck >= 85)
+                _delayed.Add((dueAt + random.NextInt64(LongestDelay.Ticks), handler, kind, users.ToArray()));
+        }
+
+        Deliver();
+    }
+
+    public void Subscribe(TransitionHandler handler) => _handlers.Add(handler);
+
+    /// <summary>Hands over what is due by now.</summary>
+    public void Deliver()
+    {
+        var now = time.GetTimestamp();
+        for (var i = 0; i < _delayed.Count; i++)
+        {
+            if (_delayed[i].DueAt > now)
+                continue;
+            var (_, handler, kind, users) = _delayed[i];
+            _delayed.RemoveAt(i--);
+            handler(kind, users);
+        }
+    }
+}

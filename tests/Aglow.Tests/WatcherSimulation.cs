@@ -1,0 +1,456 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Aglow.Tests;
+
+/// <summary>
+/// A node, its watchers and all that can go wrong between them, run through some minutes by the dice of a seed; a <see cref="NaiveModel"/> is told the
+/// same things and judges what watchers were told.
+/// </summary>
+/// <remarks>
+/// What happens: heartbeats, late ones, activity, goodbyes, manual statuses; watchers who connect, watch, unwatch, stop reading, go on, and close;
+/// hints dropped, doubled and delayed; the process paused; the wall clock set; the store away.
+/// What is held against it:
+/// <list type="number">
+/// <item>never true: each record told was the user's true one at some moment of the last few seconds (of the recheck's interval, to who did not read);</item>
+/// <item>agreement: who reads has been told what has been true for as long as the bound;</item>
+/// <item>a watch is answered by a snapshot of exactly those asked for.</item>
+/// </list>
+/// </remarks>
+internal sealed class WatcherSimulation
+{
+    private const int Users = 12;
+
+    // a window, and a round whose flush waits for it
+    private static readonly TimeSpan Fresh = TimeSpan.FromSeconds(1);
+
+    // the sweep's second, the second that a word is rounded to, and the window
+    private static readonly TimeSpan OnlineBound = TimeSpan.FromSeconds(2.6);
+
+    // what no hint tells (idleness; and anything, where hints are lost): the recheck, and a second to confirm
+    private static readonly TimeSpan Bound = WatchHub.RecheckInterval + TimeSpan.FromSeconds(2);
+
+    private readonly Random _random;
+    private readonly ManualTimeProvider _time = new();
+    private readonly ITransitionBus _bus;
+    private readonly FlakyPlaneStore _store;
+    private readonly PresenceService _presence;
+    private readonly NaiveModel _model = new(Users);
+    private readonly List<Watcher> _watchers = [];
+    private readonly Dictionary<(int User, string Definition), List<(long From, Presence Is)>> _history = [];
+    private readonly long[] _manualChangedAt = new long[Users];
+    private readonly List<(int User, string What)> _did = [];
+    // when nothing could be read: the last time, or several close together
+    private long _disturbedFrom = long.MinValue / 2;
+    private long _disturbedUntil = long.MinValue / 2;
+    private uint _lastBeatSecond;
+
+    /// <summary>A simulation by this seed; hints arrive, or arrive as luck has it.</summary>
+    public WatcherSimulation(int seed, bool hintsAreLost)
+    {
+        _random = new Random(seed);
+        _bus = hintsAreLost ? new UnreliableBus(_random, _time) : new LocalTransitionBus();
+        var options = new AglowOptions { MemoryMegabytes = 512, KnownKeys = 1024 };
+        _store = new FlakyPlaneStore(new MemoryPlaneStore(options.CreateBudget()));
+        var clock = new Clock(_time, new StallGuard(NaiveModel.Hold));
+        _presence = new PresenceService(_store, new FakeDirectory(), _bus, clock, options, new AglowMetrics(), new AglowLog(NullLogger.Instance));
+        _lastBeatSecond = clock.Now;
+        Note();
+    }
+
+    /// <summary>Records told to watchers and held against the model.</summary>
+    public int Told { get; private set; }
+
+    /// <summary>Times a watcher's knowledge was held against the model.</summary>
+    public int Compared { get; private set; }
+
+    /// <summary>Hints that never arrived.</summary>
+    public int Dropped => (_bus as UnreliableBus)?.Dropped ?? 0;
+
+    private uint Now => _presence.Clock.Now;
+
+    /// <summary>Lets this much time pass, and everything happen in it.</summary>
+    public async Task RunAsync(TimeSpan time)
+    {
+        for (var end = _time.GetTimestamp() + time.Ticks; _time.GetTimestamp() < end;)
+        {
+            if (_random.Next(4) == 0)
+                await ActAsync();
+            await BeatAsync();
+        }
+
+        // and then nothing: all is well within the bound
+        await WakeAsync();
+        for (var end = _time.GetTimestamp() + (2 * Bound.Ticks); _time.GetTimestamp() < end;)
+            await BeatAsync();
+        foreach (var watcher in _watchers)
+            Compare(watcher);
+    }
+
+    private async Task BeatAsync()
+    {
+        _time.Advance(WatchHub.BeatInterval);
+        if (_store.IsAway)
+            Disturbed(_time.GetTimestamp());
+        (_bus as UnreliableBus)?.Deliver();
+        Note();
+        // which loop wakes first is as it comes
+        var hubFirst = _random.Next(2) == 0;
+        if (hubFirst)
+            await _presence.Watchers.BeatAsync();
+        if (_time.GetTimestamp() / WatchHub.BeatInterval.Ticks % 5 == 0)
+        {
+            _presence.Clock.Beat();
+            _lastBeatSecond = Now;
+            try
+            {
+                await _presence.Sweep.BeatAsync();
+            }
+            catch (StoreUnavailableException)
+            {
+                // as its loop does: the next beat goes on
+            }
+        }
+
+        if (!hubFirst)
+            await _presence.Watchers.BeatAsync();
+        Note();
+        foreach (var watcher in _watchers)
+        {
+            Hear(watcher);
+            if (_time.GetTimestamp() / WatchHub.BeatInterval.Ticks % 25 == 0)
+                Compare(watcher);
+        }
+    }
+
+    // What is true now, noted where it is news.
+    private void Note()
+    {
+        for (var user = 0; user < Users; user++)
+        {
+            foreach (var definition in _presence.Definitions.All)
+            {
+                var now = _model.Status(user, definition.Name, Now);
+                if (!_history.TryGetValue((user, definition.Name), out var history))
+                    _history[(user, definition.Name)] = history = [];
+                if (history.Count == 0 || history[^1].Is != now)
+                    history.Add((_time.GetTimestamp(), now));
+            }
+        }
+    }
+
+    // ---- what happens -----------------------------------------------------------------------------------------------------------
+
+    private async Task ActAsync()
+    {
+        try
+        {
+            await (_random.Next(100) switch
+            {
+                < 34 => HeartbeatAsync(),
+                < 38 => HeartbeatLateAsync(),
+                < 44 => LeaveAsync(),
+                < 49 => SetManualAsync(),
+                < 61 => Do(Connect),
+                < 75 => Do(WatchMore),
+                < 82 => Do(WatchLess),
+                < 88 => Do(StopOrGoOn),
+                < 91 => Do(Close),
+                < 92 => Do(SetWallClock),
+                < 93 => Do(Pause),
+                < 94 => Do(TakeStoreAwayOrBringItBack),
+                _ => Do(static () => { }),
+            });
+        }
+        catch (StoreUnavailableException)
+        {
+            _store.IsAway.ShouldBeTrue();
+        }
+
+        Note();
+    }
+
+    private static Task Do(Action act)
+    {
+        act();
+        return Task.CompletedTask;
+    }
+
+    private async Task HeartbeatAsync()
+    {
+        var user = _random.Next(Users);
+        var active = _random.Next(3) == 0;
+        await _presence.HeartbeatAsync((uint)user, active);
+        Did(user, active ? "heartbeat, active" : "heartbeat");
+        (_model[user].SeenAt, _model[user].HasLeft) = (Now, false);
+        if (active)
+            _model[user].ActiveAt = Now;
+    }
+
+    private async Task HeartbeatLateAsync()
+    {
+        var user = _random.Next(Users);
+        var second = Now - (uint)_random.Next(1, 60);
+        await _presence.HeartbeatAtAsync((uint)user, Pulse.EpochUnixSeconds + (long)second);
+        Did(user, $"heartbeat at {second}");
+        if (second > _model[user].SeenAt)
+            (_model[user].SeenAt, _model[user].HasLeft) = (second, false);
+    }
+
+    private async Task LeaveAsync()
+    {
+        var user = _random.Next(Users);
+        await _presence.LeaveAsync(new[] { (uint)user });
+        Did(user, "leave");
+        if (_model.IsOnline(user, Now))
+            (_model[user].SeenAt, _model[user].HasLeft) = (Now, true);
+    }
+
+    private async Task SetManualAsync()
+    {
+        // it is the directory's to keep; its answer wants the store, which is another matter
+        if (_store.IsAway)
+            return;
+        var user = _random.Next(Users);
+        var kind = (ManualStatusKind)_random.Next(5);
+        uint? hiddenAt = kind != ManualStatusKind.Hidden ? null : _model[user].HiddenAt ?? (_model.IsOnline(user, Now) ? Now : _model[user].SeenAt);
+        await _presence.SetManualStatusAsync((uint)user, kind);
+        Did(user, $"{kind}");
+        (_model[user].Manual, _model[user].HiddenAt) = (kind, hiddenAt);
+        _manualChangedAt[user] = _time.GetTimestamp();
+    }
+
+    private void Did(int user, string what) => _did.Add((user, $"{_time.GetTimestamp() / 1e7:0.00} ({Now}) {what}"));
+
+    private string Tale(int user) => string.Join("; ", _did.Where(d => d.User == user || d.User < 0).TakeLast(12).Select(d => d.What));
+
+    private void Pause()
+    {
+        var before = _time.GetTimestamp();
+        _time.Advance(TimeSpan.FromSeconds(3 + _random.Next(38)));
+        _model.Stalled(_lastBeatSecond, Now);
+        Disturbed(before);
+        Did(-1, $"paused since {before / 1e7:0.00}");
+    }
+
+    // Where nothing was read, what is told next may be as old as that.
+    private void Disturbed(long from)
+    {
+        if (from - _disturbedUntil > Bound.Ticks)
+            _disturbedFrom = from;
+        _disturbedUntil = _time.GetTimestamp();
+    }
+
+    private void SetWallClock() => _time.StepWallClock(TimeSpan.FromSeconds(_random.Next(-3600, 3600)));
+
+    private void TakeStoreAwayOrBringItBack()
+    {
+        _store.IsAway = !_store.IsAway;
+        Disturbed(_time.GetTimestamp());
+        Did(-1, _store.IsAway ? "the store went away" : "the store came back");
+    }
+
+    private async Task WakeAsync()
+    {
+        if (_store.IsAway)
+            TakeStoreAwayOrBringItBack();
+        foreach (var watcher in _watchers.Where(w => w.Connection.IsFull))
+            GoOn(watcher);
+        await BeatAsync();
+    }
+
+    // ---- watchers ---------------------------------------------------------------------------------------------------------------
+
+    private void Connect()
+    {
+        if (_watchers.Count == 8)
+            return;
+        var watcher = new Watcher();
+        _watchers.Add(watcher);
+        _presence.Watchers.Open(watcher.Connection, "{\"type\":\"welcome\"}"u8.ToArray());
+    }
+
+    private void WatchMore()
+    {
+        if (Anyone() is not { } watcher)
+            return;
+        var (batch, definition, asked) = SomeUsers();
+        foreach (var key in asked)
+            watcher.Watched.TryAdd((key, definition.Name), null);
+        _presence.Watchers.Watch(watcher.Connection, batch, definition);
+        watcher.LastAskedAt = _time.GetTimestamp();
+    }
+
+    private void WatchLess()
+    {
+        if (Anyone() is not { } watcher)
+            return;
+        var (batch, definition, asked) = SomeUsers();
+        foreach (var key in asked)
+            watcher.Watched.Remove((key, definition.Name));
+        _presence.Watchers.Unwatch(watcher.Connection, batch, definition);
+    }
+
+    private void StopOrGoOn()
+    {
+        if (Anyone() is not { } watcher)
+            return;
+        if (watcher.Connection.IsFull)
+            GoOn(watcher);
+        else
+            watcher.Connection.IsFull = true;
+    }
+
+    private void GoOn(Watcher watcher)
+    {
+        watcher.Connection.IsFull = false;
+        watcher.ReadsSince = _time.GetTimestamp();
+        _presence.Watchers.Writable(watcher.Connection);
+    }
+
+    private void Close()
+    {
+        if (Anyone() is not { } watcher)
+            return;
+        _watchers.Remove(watcher);
+        _presence.Watchers.Close(watcher.Connection);
+    }
+
+    private Watcher? Anyone() => _watchers.Count == 0 ? null : _watchers[_random.Next(_watchers.Count)];
+
+    // By number, or by its digits in a string: two forms of one user, each echoed as it came.
+    private (UserBatch Batch, Definition Definition, List<string> Asked) SomeUsers()
+    {
+        var batch = new UserBatch();
+        var asked = new List<string>();
+        for (var i = _random.Next(1, 6); i > 0; i--)
+        {
+            var user = (uint)_random.Next(Users);
+            if (_random.Next(4) == 0)
+            {
+                batch.TryAdd(Encoding.UTF8.GetBytes($"{user}"), _presence.KnownKeys).ShouldBeTrue();
+                asked.Add($"\"{user}\"");
+            }
+            else
+            {
+                batch.Add(user);
+                asked.Add($"{user}");
+            }
+        }
+
+        return (batch, _presence.Definitions.All[_random.Next(_presence.Definitions.All.Count)], asked);
+    }
+
+    // ---- what is held against it ------------------------------------------------------------------------------------------------
+
+    private void Hear(Watcher watcher)
+    {
+        foreach (var (definition, id, record) in watcher.Connection.Take())
+        {
+            var key = (id, definition);
+            // a watch that just ended may be told of once more
+            if (watcher.Watched.ContainsKey(key))
+                watcher.Watched[key] = record;
+            Told++;
+            var history = _history[(UserOf(id), definition)];
+            var since = _time.GetTimestamp() - OldestToTell(watcher);
+            history.Where((h, i) => i == history.Count - 1 || history[i + 1].From >= since).Select(h => h.Is)
+                .ShouldContain(record, $"never true of {id} under {definition}, at {_time.GetTimestamp() / 1e7:0.00} ({Now}), who reads since {watcher.ReadsSince / 1e7:0.00}: {Tale(UserOf(id))}");
+        }
+    }
+
+    private long OldestToTell(Watcher watcher)
+    {
+        if (IsDisturbed)
+            return _time.GetTimestamp() - _disturbedFrom + Bound.Ticks;
+        return _time.GetTimestamp() - watcher.ReadsSince < Fresh.Ticks ? Bound.Ticks : Fresh.Ticks;
+    }
+
+    // What has been true for long enough is known to who reads.
+    private void Compare(Watcher watcher)
+    {
+        var now = _time.GetTimestamp();
+        if (watcher.Connection.IsFull || IsDisturbed || now - Math.Max(watcher.ReadsSince, watcher.LastAskedAt) < Bound.Ticks)
+            return;
+        foreach (var ((id, definition), known) in watcher.Watched)
+        {
+            var user = UserOf(id);
+            var history = _history[(user, definition)];
+            Compared++;
+            known.ShouldNotBeNull($"{id} under {definition}: watched, and never told of");
+            if (now - history[^1].From > Bound.Ticks)
+                Agree(known.Value, history[^1].Is).ShouldBeTrue($"{id} under {definition} at {Now}: {known} where {history[^1].Is} for {(now - history[^1].From) / 1e7} s");
+            var online = history.FindLastIndex(h => h.Is.IsOnline != history[^1].Is.IsOnline) + 1;
+            if (now - history[online].From > OnlineBound.Ticks && now - _manualChangedAt[user] > Bound.Ticks)
+                known.Value.IsOnline.ShouldBe(history[^1].Is.IsOnline, $"{id} under {definition} at {Now}: for {(now - history[online].From) / 1e7} s");
+        }
+    }
+
+    // what an online user's last seen is changes by the second and is not told
+    private static bool Agree(Presence known, Presence now) => known.Status == now.Status && (now.IsOnline || known.LastSeen == now.LastSeen);
+
+    private bool IsDisturbed => _time.GetTimestamp() - _disturbedUntil < Bound.Ticks;
+
+    private static int UserOf(string id) => int.Parse(id.Trim('"'), CultureInfo.InvariantCulture);
+
+    private sealed class Watcher
+    {
+        public SimulatedConnection Connection { get; } = new();
+
+        /// <summary>What it watches, and what it was told last.</summary>
+        public Dictionary<(string Id, string Definition), Presence?> Watched { get; } = [];
+
+        public long ReadsSince { get; set; }
+
+        public long LastAskedAt { get; set; }
+    }
+
+    private sealed class SimulatedConnection() : WatchConnection(99)
+    {
+        private readonly List<(string Definition, string Id, Presence Record)> _told = [];
+
+        public new bool IsFull { get; set; }
+
+        protected internal override TimeSpan TickInterval => TimeSpan.FromSeconds(10);
+
+        public (string Definition, string Id, Presence Record)[] Take()
+        {
+            var told = _told.ToArray();
+            _told.Clear();
+            return told;
+        }
+
+        protected internal override bool Send(ReadOnlySpan<byte> json)
+        {
+            var message = JsonDocument.Parse(Encoding.UTF8.GetString(json)).RootElement;
+            if (message.GetProperty("type").GetString() == "presence")
+            {
+                var definition = message.TryGetProperty("definition", out var name) ? name.GetString()! : Definition.DefaultName;
+                foreach (var user in message.GetProperty("users").EnumerateArray())
+                    _told.Add((definition, user.GetProperty("user_id").GetRawText(), Read(user)));
+            }
+
+            return !IsFull;
+        }
+
+        protected internal override bool Tick() => !IsFull;
+
+        protected internal override bool Answer(ReadOnlySpan<byte> pingPayload) => !IsFull;
+
+        protected internal override void Released()
+        {
+        }
+
+        protected internal override void End(int code) => throw new InvalidOperationException($"ended with {code}");
+
+        private static Presence Read(JsonElement user)
+        {
+            var seen = user.GetProperty("last_seen");
+            return new Presence(
+                Enum.Parse<PresenceStatus>(user.GetProperty("status").GetString()!, ignoreCase: true),
+                seen.ValueKind == JsonValueKind.Null ? 0 : Pulse.FromUnix(seen.GetInt64()));
+        }
+    }
+}
