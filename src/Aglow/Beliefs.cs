@@ -31,13 +31,17 @@ public sealed class Beliefs : IDisposable
         _tellsEveryArrival = tellsEveryArrival;
         Default = new Belief(definitions.Default);
         _inUse = [Default];
+        HearsAll = bus.IsLossless;
         bus.Subscribe(Hear);
     }
 
     /// <summary>The belief of the default definition.</summary>
     public Belief Default { get; }
 
-    /// <summary>The beliefs in use now.</summary>
+    /// <summary>Whether every arrival is heard of, so that a sweep corrects only who is believed online.</summary>
+    public bool HearsAll { get; }
+
+    /// <summary>The beliefs in use now; one that comes is added at the end, and none goes.</summary>
     public ReadOnlySpan<Belief> InUse => Volatile.Read(ref _inUse);
 
     /// <summary>Raised where a bit flipped, by a hint or by the sweep.</summary>

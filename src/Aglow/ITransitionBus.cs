@@ -25,6 +25,12 @@ public enum TransitionKind : byte
 /// </remarks>
 public interface ITransitionBus
 {
+    /// <summary>
+    /// Whether every hint is heard before <see cref="Publish"/> returns. Then the <see cref="Sweep"/> may leave out, most of the time, those of whom no
+    /// hint ever said that they are there.
+    /// </summary>
+    bool IsLossless { get; }
+
     /// <summary>Tells every node, this one included, that these users may have changed.</summary>
     void Publish(TransitionKind kind, ReadOnlySpan<uint> users);
 
@@ -39,6 +45,9 @@ public delegate void TransitionHandler(TransitionKind kind, ReadOnlySpan<uint> u
 public sealed class LocalTransitionBus : ITransitionBus
 {
     private TransitionHandler? _handlers;
+
+    /// <inheritdoc/>
+    public bool IsLossless => true;
 
     /// <inheritdoc/>
     public void Publish(TransitionKind kind, ReadOnlySpan<uint> users) => _handlers?.Invoke(kind, users);

@@ -240,6 +240,39 @@ public class SweepTests
         }
     }
 
+    [Fact]
+    public async Task Where_hints_may_be_lost_an_arrival_is_found_by_the_next_pass()
+    {
+        await using var rig = new Rig(new LossyBus());
+        await BeatsAsync(rig, 40);
+        await rig.Store.ExchangeAsync(Plane.Pulse, 5, rig.Clock.Now);
+        await BeatsAsync(rig, 12);
+        rig.Told.ShouldBe([(5u, TransitionKind.Arrived)]);
+    }
+
+    [Fact]
+    public async Task Where_none_is_lost_who_came_without_one_is_found_all_the_same_later()
+    {
+        await using var rig = new Rig();
+        await BeatsAsync(rig, 40);
+        await rig.Store.ExchangeAsync(Plane.Pulse, 5, rig.Clock.Now + 60);
+        await BeatsAsync(rig, 12 * Sweep.FullEvery);
+        rig.Told.ShouldBe([(5u, TransitionKind.Arrived)]);
+    }
+
+    [Fact]
+    public async Task A_belief_made_later_is_filled_by_the_next_pass()
+    {
+        await using var rig = new Rig();
+        await BeatsAsync(rig, 40);
+        await rig.Store.ExchangeAsync(Plane.Pulse, 5, rig.Clock.Now + 60);
+        await rig.Store.ExchangeAsync(Plane.Activity, 5, rig.Clock.Now);
+        var belief = rig.Beliefs.Use(rig.Definitions.Find("active")!, out var made);
+        made.ShouldBeTrue();
+        await BeatsAsync(rig, 12);
+        belief.Contains(5).ShouldBeTrue();
+    }
+
     private static async Task BeatsAsync(Rig rig, int beats)
     {
         for (var i = 0; i < beats; i++)
@@ -253,8 +286,9 @@ public class SweepTests
     {
         private readonly Lock _gate = new();
 
-        public Rig()
+        public Rig(ITransitionBus? bus = null)
         {
+            Bus = bus ?? new LocalTransitionBus();
             var options = new AglowOptions();
             options.Definitions["active"] = new DefinitionOptions { ActivitySeconds = 300 };
             Definitions = new Definitions(options);
@@ -277,7 +311,7 @@ public class SweepTests
 
         public MemoryPlaneStore Store { get; } = new(new PageBudget(1024));
 
-        public LocalTransitionBus Bus { get; } = new();
+        public ITransitionBus Bus { get; }
 
         public Definitions Definitions { get; }
 
@@ -305,6 +339,20 @@ public class SweepTests
         {
             Beliefs.Dispose();
             return Store.DisposeAsync();
+        }
+    }
+
+    // a bus that nothing arrives by
+    private sealed class LossyBus : ITransitionBus
+    {
+        public bool IsLossless => false;
+
+        public void Publish(TransitionKind kind, ReadOnlySpan<uint> users)
+        {
+        }
+
+        public void Subscribe(TransitionHandler handler)
+        {
         }
     }
 }
