@@ -162,7 +162,7 @@ class Connection {
             if (token !== undefined)
                 address.searchParams.set('access_token', token);
         } catch (mistake) {
-            this.#lose(`The token could not be had: ${mistake.message}`);
+            this.#lose(`There is no token: ${mistake.message}.`);
             return;
         }
 
@@ -194,7 +194,7 @@ class Connection {
         this.#attempt++;
         this.#redial = setTimeout(() => this.#dial(), waitMs);
         if (wasNone && this.#attempt === 1)
-            this.#report({ title: 'Not connected', detail: `${why} It is tried again until it is.` });
+            this.#report({ title: 'Not connected', detail: `${why} It is tried again until it succeeds.` });
         this.#become('connecting');
     }
 
