@@ -1,0 +1,317 @@
+/** Watching, through real sockets to a real server. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import WebSocketOfWs from 'ws';
+import { connect } from '@aglow/client';
+import { AglowServer, QUICK, reach, until } from './server.js';
+
+let server;
+const connections = [];
+before(async () => (server = await AglowServer.start(...QUICK, '--away-seconds', '1')));
+after(async () => {
+    connections.forEach((connection) => connection.close());
+    await server.dispose();
+});
+
+/** Connects; what is sent is kept in `connection.sent`, and the addresses connected to in `connection.addresses`. */
+function join(user, options = {}) {
+    const sent = [];
+    const addresses = [];
+    class Recording extends WebSocket {
+        constructor(url) {
+            super(url);
+            addresses.push(new URL(url));
+        }
+
+        send(message) {
+            sent.push(JSON.parse(message));
+            super.send(message);
+        }
+    }
+
+    const connection = connect({ url: server.url, user, WebSocket: Recording, ...options });
+    connections.push(connection);
+    return Object.assign(connection, { sent, addresses });
+}
+
+async function open(user, options) {
+    const connection = join(user, options);
+    await reach(connection, 'open');
+    return connection;
+}
+
+const follow = async (user, users) => {
+    const post = (path, body) => fetch(new URL(path, server.url), { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+    assert.equal((await post(`/users/${user}/subscriptions`, { user_ids: users })).status, 200);
+};
+
+test('Connecting says what it does, and is being online', async () => {
+    const connection = join(1);
+    assert.equal(connection.state, 'connecting');
+    const states = [];
+    const stop = connection.onState((state, previous) => states.push([previous, state]));
+    await reach(connection, 'open');
+    assert.equal((await connection.statusOf(1)).status, 'online');
+    stop();
+    connection.close();
+    assert.equal(connection.state, 'closed');
+    assert.deepEqual(states, [['connecting', 'open']]);
+});
+
+test('Two who watch each other see each other come and go', async () => {
+    const ann = await open('ann');
+    const seen = { ann: [], bob: [] };
+    ann.watch('bob', (record, previous) => seen.ann.push([record.status, previous?.status]));
+    await until(() => seen.ann.length);
+    const bob = await open('bob');
+    bob.watch(['ann'], (record) => seen.bob.push(record.status));
+    await until(() => seen.ann.length === 2 && seen.bob.length === 1);
+    await bob.leave();
+    await until(() => seen.ann.length === 3);
+    assert.deepEqual(seen.ann, [['offline', undefined], ['online', 'offline'], ['offline', 'online']]);
+    assert.deepEqual(seen.bob, ['online', 'unknown']); // he left, and knows nothing any more
+});
+
+test('A watch is a loop over records, first as they are, then as they change', async () => {
+    const watcher = await open(20);
+    const other = await open(21);
+    const seen = [];
+    for await (const record of watcher.watch([21, 22])) {
+        seen.push([record.user_id, record.status]);
+        if (seen.length === 2)
+            other.setStatus('busy');
+        if (seen.length === 3)
+            break;
+    }
+
+    assert.deepEqual(seen, [[21, 'online'], [22, 'offline'], [21, 'busy']]);
+    await until(() => watcher.sent.some((message) => message.type === 'unwatch'));
+    assert.deepEqual(watcher.sent.at(-1).users, [21, 22]);
+});
+
+test('Loops end when the connection is closed', async () => {
+    const watcher = await open(23);
+    const watch = watcher.watch(24);
+    await until(() => watch.get(24).status === 'offline');
+    watcher.onState(() => assert.equal(watch.get(24).status, 'unknown'));
+    setImmediate(() => watcher.close());
+    let last;
+    for await (const record of watch)
+        last = record;
+    assert.equal(last.status, 'offline');
+    for await (const record of watcher.watch(24))
+        assert.fail(`a closed connection heard of ${record.user_id}`);
+});
+
+test('Users are told apart and echoed as they were given', async () => {
+    const watcher = await open(30);
+    const watch = watcher.watch([31, '31', 'ключ "\\ 🟢', 'users']);
+    await until(() => [...watch.records.values()].every((record) => record.status === 'offline'));
+    assert.deepEqual([...watch.records.keys()], [31, '31', 'ключ "\\ 🟢', 'users']);
+    const arrival = await open('ключ "\\ 🟢');
+    await until(() => watch.get('ключ "\\ 🟢').is_online);
+    arrival.close();
+    assert.equal(watch.get('nobody asked'), undefined);
+});
+
+test('Two watches of a user cost the server one, and it ends with the second', async () => {
+    const watcher = await open(40);
+    const first = watcher.watch([41, 42]);
+    const heard = [];
+    await until(() => first.get(42).status === 'offline');
+    const second = watcher.watch([42], (record, previous) => heard.push([record.status, previous]));
+    await until(() => heard.length);
+    assert.deepEqual(heard, [['offline', undefined]]);
+    first.stop();
+    await until(() => watcher.sent.length === 2);
+    second.stop();
+    await until(() => watcher.sent.length === 3);
+    assert.deepEqual(watcher.sent, [
+        { type: 'watch', users: [41, 42] },
+        { type: 'unwatch', users: [41] },
+        { type: 'unwatch', users: [42] },
+    ]);
+});
+
+test('Who is unwatched is not heard of again, whoever watched them', async () => {
+    const watcher = await open(50);
+    const heard = [];
+    const watch = watcher.watch([51, 52], (record) => heard.push([record.user_id, record.status]));
+    await until(() => heard.length === 2);
+    watcher.unwatch(51);
+    await until(() => watcher.sent.some((message) => message.type === 'unwatch'));
+    await open(51);
+    await open(52);
+    await until(() => heard.length === 3);
+    assert.deepEqual(heard, [[51, 'offline'], [52, 'offline'], [52, 'online']]);
+    assert.deepEqual([...watch.records.keys()], [52]);
+});
+
+test('What online means may be chosen for each watch', async () => {
+    const watcher = await open(60);
+    const other = await open(61);
+    const chat = watcher.watch(61, { definition: 'chat' });
+    const reachable = watcher.watch(61, undefined, { definition: 'reachable' });
+    const definitions = new Set();
+    watcher.onPresence((record, previous, definition) => definitions.add(definition));
+    await until(() => chat.get(61).is_online && reachable.get(61).is_online);
+    await other.leave();
+    await until(() => chat.get(61).status === 'offline');
+    assert.equal(reachable.get(61).status, 'online');
+    assert.deepEqual(definitions, new Set([undefined, 'reachable']));
+    watcher.unwatch(61, { definition: 'reachable' });
+    assert.equal(reachable.get(61), undefined);
+    assert.equal(chat.get(61).status, 'offline');
+});
+
+test('What the server refuses is told in its words', async () => {
+    const watcher = await open(65);
+    const problems = [];
+    watcher.onError((problem) => problems.push(problem));
+    watcher.watch(66, { definition: 'awake' });
+    await until(() => problems.length);
+    assert.equal(problems[0].title, 'No such definition');
+    assert.match(problems[0].detail, /one of: .*chat/);
+    assert.equal(watcher.state, 'open');
+    watcher.close();
+});
+
+test('What nobody listens for is on the console', async (t) => {
+    const warn = t.mock.method(console, 'warn', () => {});
+    const watcher = await open(67);
+    watcher.watch(66, { definition: 'awake' }); // still the definition that is not there
+    await until(() => warn.mock.callCount());
+    assert.match(warn.mock.calls[0].arguments[0], /^aglow: No such definition: "definition" is one of: /);
+    watcher.close();
+});
+
+test('A status that was chosen is what others see, also where it was chosen before there was a connection', async () => {
+    const watcher = await open(70);
+    const watch = watcher.watch(71);
+    const other = join(71);
+    other.setStatus('busy');
+    await until(() => watch.get(71).status === 'busy');
+    other.setStatus('offline');
+    await until(() => watch.get(71).status === 'offline');
+    other.setStatus('auto');
+    await until(() => watch.get(71).status === 'online');
+    assert.throws(() => other.setStatus('asleep'), /"asleep" is not a status to choose: it is one of auto, online, away, busy, offline/);
+});
+
+test('Activity ends being away, and is reported at most every 30 s', async (t) => {
+    const person = join(80);
+    person.active(); // while it connects: it is sent when there is a connection
+    await reach(person, 'open');
+    await until(async () => (await person.statusOf(80)).status === 'away');
+    person.active();
+    assert.deepEqual(person.sent, [{ type: 'active' }]);
+    const now = performance.now();
+    t.mock.method(performance, 'now', () => now + 30_001);
+    person.active();
+    person.active();
+    t.mock.restoreAll();
+    assert.deepEqual(person.sent, [{ type: 'active' }, { type: 'active' }]);
+    await until(async () => (await person.statusOf(80)).status === 'online');
+});
+
+test('In a browser, pointer, keys and the page being shown are activity', async (t) => {
+    globalThis.document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
+    t.after(() => delete globalThis.document);
+    const silent = await open(81, { reportActivity: false });
+    const person = await open(82);
+    let now = performance.now();
+    const clock = t.mock.method(performance, 'now', () => now);
+    const reported = () => person.sent.length;
+    for (const [kind, reports] of [['visibilitychange', 1], ['pointermove', 2], ['keydown', 3], ['pointerdown', 4]]) {
+        document.dispatchEvent(new Event(kind));
+        document.dispatchEvent(new Event(kind));
+        assert.equal(reported(), reports, kind);
+        now += 30_001;
+    }
+
+    document.visibilityState = 'hidden';
+    document.dispatchEvent(new Event('visibilitychange'));
+    assert.equal(reported(), 4);
+    assert.equal(silent.sent.length, 0);
+    person.close();
+    document.dispatchEvent(new Event('keydown'));
+    clock.mock.restore();
+    assert.equal(reported(), 4);
+});
+
+test('Leaving is being offline at once, closing is not', async () => {
+    const leaver = await open(90);
+    const closer = await open(91);
+    await leaver.leave();
+    closer.close();
+    assert.deepEqual([leaver.state, closer.state], ['closed', 'closed']);
+    const { statusOf } = leaver;
+    assert.equal((await statusOf(90)).status, 'offline');
+    assert.equal((await statusOf(91)).status, 'online');
+    assert.notEqual((await statusOf(90)).last_seen, null);
+    await leaver.leave(); // again, and there is nothing to leave
+    await until(async () => (await statusOf(91)).status === 'offline');
+});
+
+test('Ten thousand users are watched at once', async () => {
+    const watcher = await open(100);
+    const users = Array.from({ length: 10_000 }, (_, i) => `a user with a name of some length, number ${i}`);
+    const watch = watcher.watch(users);
+    await until(() => [...watch.records.values()].every((record) => record.status === 'offline'));
+    assert.ok(watcher.sent.length > 1);
+    await open(users[9_999]);
+    await until(() => watch.get(users[9_999]).is_online);
+    assert.throws(() => watcher.watch('one more'), RangeError);
+});
+
+test('Whom a user follows is heard of without a watch', async () => {
+    const followed = await open('followed');
+    await open('stranger');
+    const who = await open('follower');
+    await follow('follower', ['followed', 110]);
+    who.close();
+
+    const follower = join('follower');
+    const heard = [];
+    follower.onPresence((record) => heard.push([record.user_id, record.status]));
+    const watch = follower.watch(['followed', 'stranger']);
+    await until(() => heard.length === 3 && watch.get('stranger').is_online);
+    assert.deepEqual(heard.sort(), [[110, 'offline'], ['followed', 'online'], ['stranger', 'online']]);
+
+    watch.stop();
+    await until(() => follower.sent.some((message) => message.type === 'unwatch'));
+    assert.deepEqual(follower.sent.at(-1), { type: 'unwatch', users: ['stranger'] });
+    followed.setStatus('busy');
+    await until(() => heard.length === 4);
+    assert.deepEqual(heard.at(-1), ['followed', 'busy']);
+});
+
+test('Any WebSocket class will do', async () => {
+    const connection = await open(120, { WebSocket: WebSocketOfWs });
+    const watch = connection.watch(120);
+    await until(() => watch.get(120).is_online);
+    await connection.leave();
+});
+
+test('A token goes with the connection and the calls, made anew where it is a function', async () => {
+    let made = 0;
+    const asked = [];
+    const connection = await open(121, {
+        token: async () => `token ${++made}`,
+        fetch: (address, call) => {
+            asked.push(call.headers.Authorization);
+            return fetch(address, call);
+        },
+    });
+    assert.equal(connection.addresses[0].searchParams.get('access_token'), 'token 1');
+    await connection.heartbeat();
+    assert.deepEqual(asked, ['Bearer token 2']);
+});
+
+test('Callbacks are functions', async () => {
+    const connection = await open(122);
+    assert.throws(() => connection.watch(1, 'paint'), /callback of watch is a function/);
+    assert.throws(() => connection.onState(), /function to call back/);
+    assert.throws(() => connection.watch(1, { definition: 7 }), /"definition" is the name of one/);
+    assert.throws(() => connection.watch([1, -1]), /-1 is not a user/);
+});

@@ -1,0 +1,116 @@
+/**
+ * What a healthy server on one machine never says, from a server made for it: its store away, its messages lost, nonsense.
+ */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { after, before, test } from 'node:test';
+import { WebSocketServer } from 'ws';
+import { connect } from '@aglow/client';
+import { reach, until } from './server.js';
+
+const WELCOME = { type: 'welcome', user_id: 1, offline_after_seconds: 30, tick_seconds: 10 };
+const BOB = { user_id: 'bob', is_online: true, status: 'busy', last_seen: 1763763300 };
+let server;
+let url;
+let sockets;
+before(async () => {
+    server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+    await once(server, 'listening');
+    url = `http://127.0.0.1:${server.address().port}/presence/`;
+    server.on('connection', (socket, request) => {
+        sockets.push(socket);
+        socket.path = request.url;
+        socket.heard = [];
+        socket.on('message', (data) => socket.heard.push(JSON.parse(data)));
+    });
+});
+after(() => server.close());
+
+/** A connection to it, and its side of the first socket. */
+async function join(t, options) {
+    sockets = [];
+    const connection = connect({ url, user: 'ann & co', minBackoffMs: 1, maxBackoffMs: 1, ...options });
+    t.after(() => connection.close());
+    await until(() => sockets.length);
+    const [socket] = sockets;
+    return { connection, socket, say: (message) => socket.send(typeof message === 'string' ? message : JSON.stringify(message)) };
+}
+
+test('The server may live below a path', async (t) => {
+    const { socket } = await join(t);
+    assert.equal(socket.path, '/presence/ws?user_id=ann+%26+co');
+});
+
+test('While the store is away everybody is unknown; when it is back they are as they were', async (t) => {
+    const { connection, say } = await join(t);
+    const told = [];
+    connection.watch('bob', (record) => told.push([connection.state, record.status, record.is_online, record.last_seen]));
+    say(WELCOME);
+    say({ type: 'presence', users: [BOB] });
+    say({ type: 'stale', as_of: 1763763310 });
+    await reach(connection, 'stale');
+    say({ type: 'fresh' });
+    await reach(connection, 'open');
+    const { last_seen } = BOB;
+    assert.deepEqual(told.map(([, ...record]) => record), [
+        ['busy', true, last_seen],
+        ['unknown', null, last_seen],
+        ['busy', true, last_seen],
+    ]);
+});
+
+test('What an error may have lost is asked for again with the next tick', async (t) => {
+    const { connection, socket, say } = await join(t);
+    connection.onError(() => {});
+    connection.watch(['bob', 'eve']);
+    say(WELCOME);
+    await until(() => socket.heard.length === 1);
+    say({ type: 'presence', users: [BOB] });
+    say({ type: 'tick' });
+    say({ type: 'error', title: 'Store away', detail: 'Try again later.' });
+    say({ type: 'tick' });
+    await until(() => socket.heard.length === 2);
+    assert.deepEqual(socket.heard, [{ type: 'watch', users: ['bob', 'eve'] }, { type: 'watch', users: ['eve'] }]);
+});
+
+test('A server that is about to stop says when to come back', async (t) => {
+    const { connection, socket, say } = await join(t, { minBackoffMs: 3_600_000, maxBackoffMs: 3_600_000 });
+    say(WELCOME);
+    await reach(connection, 'open');
+    say({ type: 'reconnect', after_ms: 50 });
+    socket.close(1001);
+    await until(() => sockets.length === 2);
+});
+
+test('A server that welcomes and fails is not stormed', async (t) => {
+    // the ceilings are 20, 40, 80 … ms, and a tick puts them back
+    const waits = [];
+    t.mock.method(Math, 'random', () => 1);
+    const { connection } = await join(t, { minBackoffMs: 20, maxBackoffMs: 10_000 });
+    connection.onError(() => {});
+    for (let i = 0; i < 4; i++) {
+        await until(() => sockets.length === i + 1);
+        sockets[i].send(JSON.stringify(WELCOME));
+        if (i === 2)
+            sockets[i].send(JSON.stringify({ type: 'tick' }));
+        await reach(connection, 'open');
+        const lostAt = performance.now();
+        sockets[i].terminate();
+        await until(() => sockets.length === i + 2);
+        waits.push(performance.now() - lostAt);
+    }
+
+    // lower bounds only: a busy machine may be later
+    assert.ok(waits[1] >= 39 && waits[3] >= 39, `${waits}`);
+});
+
+test('What is not JSON is a problem, and what is not known is nothing', async (t) => {
+    const { connection, say } = await join(t);
+    const problems = [];
+    connection.onError((problem) => problems.push(problem.title));
+    say('hello');
+    say({ type: 'news of a later version' });
+    say(WELCOME);
+    await reach(connection, 'open');
+    assert.deepEqual(problems, ['Not a message']);
+});

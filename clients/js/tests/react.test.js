@@ -1,0 +1,137 @@
+/** The hook, in the real React, on a real server. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { createElement, StrictMode } from 'react';
+import { create } from 'react-test-renderer';
+import { connect } from '@aglow/client';
+import { PresenceProvider, usePresence } from '@aglow/client/react';
+import { AglowServer, QUICK, reach, until } from './server.js';
+
+// the renderer says at every start that it is deprecated in favour of ones that need a browser
+const said = [];
+console.error = (...words) => said.push(words.join(' '));
+
+let server;
+const connections = [];
+before(async () => (server = await AglowServer.start(...QUICK)));
+after(async () => {
+    connections.forEach((connection) => connection.close());
+    await server.dispose();
+    assert.deepEqual(said.filter((words) => !words.includes('react-test-renderer is deprecated')), []);
+});
+
+async function open(user) {
+    const sent = [];
+    class Recording extends WebSocket {
+        send(message) {
+            sent.push(JSON.parse(message));
+            super.send(message);
+        }
+    }
+
+    const connection = connect({ url: server.url, user, WebSocket: Recording, minBackoffMs: 20, maxBackoffMs: 200 });
+    connections.push(connection);
+    await reach(connection, 'open');
+    return Object.assign(connection, { sent });
+}
+
+let renderings = 0;
+function Dots({ users, ...options }) {
+    renderings++;
+    const records = usePresence(users, options);
+    return [...records.values()].map((record) => createElement('i', { key: record.user_id }, `${record.user_id} ${record.status}`));
+}
+
+const Dot = ({ user }) => usePresence(user).status;
+
+const below = (connection, ...children) => createElement(StrictMode, null, createElement(PresenceProvider, { connection }, ...children));
+const textOf = (view) => [view.toJSON()].flat().map((node) => node?.children?.join('') ?? node);
+
+async function render(element) {
+    const view = create(element);
+    await until(() => view.toJSON());
+    return view;
+}
+
+/** Waits until the view reads so. */
+const reads = (view, ...texts) => until(() => JSON.stringify(textOf(view)) === JSON.stringify(texts), texts);
+
+test('A component shows its users as they come and go', async () => {
+    const connection = await open(1);
+    const view = await render(below(connection, createElement(Dots, { users: [2, 'bob'] })));
+    assert.deepEqual(textOf(view), ['2 unknown', 'bob unknown']);
+    await reads(view, '2 offline', 'bob offline');
+    const bob = await open('bob');
+    await reads(view, '2 offline', 'bob online');
+    await bob.leave();
+    await reads(view, '2 offline', 'bob offline');
+    view.unmount();
+    await until(() => connection.sent.some((message) => message.type === 'unwatch'));
+    assert.deepEqual(connection.sent, [{ type: 'watch', users: [2, 'bob'] }, { type: 'unwatch', users: [2, 'bob'] }]);
+});
+
+test('A list that is written anew but says the same is not watched anew', async () => {
+    const connection = await open(10);
+    const view = await render(below(connection, createElement(Dots, { users: [11, 12] })));
+    await reads(view, '11 offline', '12 offline');
+    renderings = 0;
+    view.update(below(connection, createElement(Dots, { users: [11, 12] })));
+    await until(() => renderings > 0);
+    assert.equal(connection.sent.length, 1);
+    view.update(below(connection, createElement(Dots, { users: [12, 13] })));
+    await reads(view, '12 offline', '13 offline');
+    await until(() => connection.sent.length === 3);
+    assert.deepEqual(connection.sent.slice(1), [{ type: 'unwatch', users: [11] }, { type: 'watch', users: [13] }]);
+    view.unmount();
+});
+
+test('A message about many users is one rendering', async () => {
+    const connection = await open(20);
+    const users = Array.from({ length: 1000 }, (_, i) => 1000 + i);
+    const view = await render(below(connection, createElement(Dots, { users })));
+    renderings = 0;
+    await reads(view, ...users.map((user) => `${user} offline`));
+    assert.ok(renderings <= 4, `${renderings} renderings`); // strict mode doubles each
+    view.unmount();
+});
+
+test('One user gives one record, and components that show the same user share a watch', async () => {
+    const connection = await open(30);
+    const view = await render(below(connection, createElement(Dot, { user: 30, key: 1 }), createElement(Dot, { user: 30, key: 2 })));
+    await reads(view, 'online', 'online');
+    assert.deepEqual(connection.sent, [{ type: 'watch', users: [30] }]);
+    view.unmount();
+});
+
+test('When the server goes away components show unknown, and what is again when it is back', async () => {
+    const connection = await open(40);
+    const view = await render(below(connection, createElement(Dots, { users: [40] })));
+    await reads(view, '40 online');
+    await server.kill();
+    await reads(view, '40 unknown');
+    await server.startAgain();
+    await reads(view, '40 online');
+    connection.close();
+    await reads(view, '40 unknown');
+    view.unmount();
+});
+
+test('A definition and a connection may be given to the hook', async () => {
+    const connection = await open(50);
+    const other = await open(51);
+    await other.leave();
+    const view = await render(createElement(Dots, { users: [51], connection, definition: 'reachable' }));
+    await reads(view, '51 online');
+    view.update(createElement(Dots, { users: [51], connection }));
+    await reads(view, '51 offline');
+    view.unmount();
+});
+
+test('Before signing in everybody is unknown', async () => {
+    const connection = await open(60);
+    const view = await render(below(null, createElement(Dots, { users: [60] })));
+    assert.deepEqual(textOf(view), ['60 unknown']);
+    view.update(below(connection, createElement(Dots, { users: [60] })));
+    await reads(view, '60 online');
+    view.unmount();
+});

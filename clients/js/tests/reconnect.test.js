@@ -1,0 +1,165 @@
+/** What happens when the server goes away, and comes back: a real one, killed, stopped, and cut off. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { connect } from '@aglow/client';
+import { AglowServer, Proxy, QUICK, reach, until } from './server.js';
+
+const SOON = { minBackoffMs: 20, maxBackoffMs: 200 };
+let server;
+const connections = [];
+before(async () => (server = await AglowServer.start(...QUICK)));
+after(async () => {
+    connections.forEach((connection) => connection.close());
+    await server.dispose();
+});
+
+function join(user, options = {}) {
+    const connection = connect({ url: server.url, user, ...SOON, ...options });
+    connections.push(connection);
+    return connection;
+}
+
+test('When the server is killed everybody is unknown, and when it is back they are watched again', async () => {
+    const watcher = join(1);
+    const other = join(2);
+    const states = [];
+    watcher.onState((state) => states.push(state));
+    const watch = watcher.watch([2, 3]);
+    const before = await until(() => (watch.get(2).is_online && watch.get(3).status === 'offline' ? watch.get(2) : undefined));
+    const looped = [];
+    const loop = (async () => {
+        for await (const record of watch)
+            looped.push(record.status);
+    })();
+
+    await server.kill();
+    await until(() => watcher.state === 'connecting');
+    assert.deepEqual(watch.get(2), { user_id: 2, is_online: null, status: 'unknown', last_seen: before.last_seen });
+    assert.deepEqual(watch.get(3), { user_id: 3, is_online: null, status: 'unknown', last_seen: null });
+    const late = watcher.watch([4]); // wanted while there is nobody to ask
+    const gone = watcher.watch([5]);
+    gone.stop();
+
+    await server.startAgain();
+    await until(() => watch.get(2).is_online && watch.get(3).status === 'offline' && late.get(4).status === 'offline');
+    assert.deepEqual(states, ['open', 'connecting', 'open']);
+    other.setStatus('busy');
+    await until(() => watch.get(2).status === 'busy');
+    other.setStatus('auto');
+    await until(() => watch.get(2).status === 'online');
+    watch.stop();
+    await loop;
+    for (const status of ['online', 'unknown', 'busy'])
+        assert.ok(looped.includes(status), status);
+});
+
+test('A status chosen while the server was away is sent when it is back', async () => {
+    const person = join(10);
+    const watch = join(11).watch(10);
+    await until(() => watch.get(10).is_online);
+    await server.kill();
+    await until(() => person.state === 'connecting');
+    person.setStatus('busy');
+    await server.startAgain();
+    await until(() => watch.get(10).status === 'busy');
+});
+
+test('A planned stop is got over as well', async () => {
+    const person = join(20);
+    const watch = person.watch(20);
+    await until(() => watch.get(20).is_online);
+    await server.stop();
+    await until(() => watch.get(20).status === 'unknown');
+    await server.startAgain();
+    await until(() => watch.get(20).is_online);
+});
+
+test('Who looks at the page, or has a network again, does not wait', async (t) => {
+    const page = Object.assign(new EventTarget(), { visibilityState: 'visible' });
+    globalThis.document = page;
+    t.after(() => delete globalThis.document);
+    const patient = join(30, { minBackoffMs: 3_600_000, maxBackoffMs: 3_600_000 });
+    await reach(patient, 'open');
+    await server.kill();
+    await reach(patient, 'connecting');
+    await server.startAgain();
+    page.dispatchEvent(new Event('visibilitychange'));
+    await reach(patient, 'open');
+    page.dispatchEvent(new Event('visibilitychange')); // and nothing happens to what is well
+    assert.equal(patient.state, 'open');
+});
+
+test('A connection that went silent is made anew', async () => {
+    const proxy = await Proxy.start(server.url);
+    const person = join(40, { url: proxy.url });
+    const watch = person.watch(41);
+    await until(() => watch.get(41).status === 'offline');
+    const states = [];
+    person.onState((state) => states.push([state, watch.get(41).status]));
+    proxy.swallow();
+    const silentAt = performance.now();
+    await reach(person, 'connecting');
+    // two and a half ticks, which are a second here, since the last thing heard
+    assert.ok(performance.now() - silentAt > 1000, 'it waited for more than one tick');
+    await until(() => person.state === 'open' && watch.get(41).status === 'offline');
+    assert.deepEqual(states, [['connecting', 'unknown'], ['open', 'unknown']]);
+    person.close();
+    await proxy.dispose();
+});
+
+test('Where there is no server it is said once, and tried until there is one', async () => {
+    await server.kill();
+    const problems = [];
+    const watches = [];
+    const person = join(50);
+    person.onError((problem) => problems.push(problem));
+    const watch = person.watch(50, (record) => watches.push(record));
+    let tries = 0;
+    const counter = join(51, {
+        WebSocket: class extends WebSocket {
+            constructor(url) {
+                super(url);
+                tries++;
+            }
+        },
+    });
+    counter.onError(() => {});
+    await until(() => problems.length && tries > 3);
+    assert.equal(watch.get(50).status, 'unknown');
+    assert.deepEqual(watches, []); // nothing is known, so nothing is told
+    await server.startAgain();
+    await until(() => watch.get(50).is_online);
+    assert.equal(problems.length, 1);
+    assert.equal(problems[0].title, 'Not connected');
+    assert.match(problems[0].detail, /^ws:\/\/127\.0\.0\.1:\d+\/ws does not answer/);
+    assert.doesNotMatch(problems[0].detail, /user_id/); // nor a token
+});
+
+test('A token that cannot be had is tried again like a connection', async () => {
+    let asked = 0;
+    const person = join(60, {
+        token: () => {
+            if (++asked < 3)
+                throw new Error('signed out');
+            return 'a token';
+        },
+    });
+    const problems = [];
+    person.onError((problem) => problems.push(problem.detail));
+    await reach(person, 'open');
+    assert.deepEqual(problems, ['There is no token: signed out. It is tried again until it succeeds.']);
+});
+
+test('Closed while it waits, it stays closed', async () => {
+    await server.kill();
+    const person = join(70, { minBackoffMs: 1, maxBackoffMs: 1 });
+    person.onError(() => {});
+    await until(() => person.state === 'connecting');
+    person.close();
+    await server.startAgain();
+    const other = join(71);
+    await reach(other, 'open');
+    assert.equal(person.state, 'closed');
+    assert.equal((await other.statusOf(70)).status, 'offline');
+    assert.equal((await other.statusOf(70)).last_seen, null);
+});

@@ -1,0 +1,58 @@
+/** Compiled, never run: how programs may and may not use the types. */
+import { AglowError, backoffMs, connect, http, type Connection, type PresenceRecord, type Status, type UserId, type Watch } from '@aglow/client';
+import { PresenceProvider, usePresence } from '@aglow/client/react';
+import { createElement } from 'react';
+
+const connection: Connection = connect({ url: new URL('https://presence.example'), user: 'ann', minBackoffMs: 500 });
+connect({ token: async () => 'a token', WebSocket, fetch, reportActivity: false });
+
+const watch: Watch = connection.watch([1, 'bob'], (record, previous) => {
+    const status: Status = record.status;
+    const before: Status | undefined = previous?.status;
+    // @ts-expect-error: records are never changed in place
+    record.status = status ?? before;
+});
+connection.watch(1, { definition: 'reachable' });
+connection.watch(new Set(['bob']), undefined, { definition: 'reachable' });
+// @ts-expect-error: a bigint is given as text
+connection.watch(1n);
+// @ts-expect-error: the previous record is undefined the first time
+connection.watch(1, (record, previous) => previous.status);
+
+const stop: () => void = connection.onState((state) => state === 'stale');
+connection.onPresence((record, previous, definition) => definition?.length);
+connection.onError(({ title, detail }) => `${title}: ${detail}`);
+connection.setStatus('busy');
+// @ts-expect-error: unknown is said by the client, not chosen
+connection.setStatus('unknown');
+// @ts-expect-error: what a connection does is not set
+connection.state = 'open';
+
+export async function all(): Promise<void> {
+    for await (const record of watch) {
+        // @ts-expect-error: whether an unknown user is online is not known
+        const isOnline: boolean = record.is_online;
+        void isOnline;
+    }
+
+    const records: Map<UserId, PresenceRecord> = await connection.status([1, 2], { definition: 'active' });
+    const { statusOf, heartbeat } = http({ url: 'https://presence.example', user: 42 });
+    const seconds: number = (await heartbeat()).next_heartbeat_seconds;
+    try {
+        await statusOf(records.size + seconds + backoffMs(0, 1000, 30_000));
+    } catch (error) {
+        if (error instanceof AglowError)
+            await new Promise((resolve) => setTimeout(resolve, 1000 * (error.retryAfterSeconds ?? 1)));
+    }
+
+    stop();
+    await connection.leave();
+}
+
+export function Friends({ users }: { users: UserId[] }) {
+    const friends = usePresence(users, { definition: 'active' });
+    const bob: PresenceRecord = usePresence('bob');
+    // @ts-expect-error: one user gives one record
+    bob.size;
+    return createElement(PresenceProvider, { connection: null }, `${friends.get('bob')?.status} ${bob.status}`);
+}
