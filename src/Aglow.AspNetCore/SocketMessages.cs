@@ -24,8 +24,12 @@ internal static class SocketMessages
     public static byte[] TooManyMessages(int limit) =>
         Error("Too many messages", $"At most {limit} messages a second are read; this one and the rest of this second's were dropped.");
 
-    public static byte[] Error(string title, string detail) => Encoding.UTF8.GetBytes(
-        $"{{\"type\":\"error\",\"title\":\"{JsonEncodedText.Encode(title)}\",\"detail\":\"{JsonEncodedText.Encode(detail)}\"}}");
+    /// <summary>An error; with a definition, it is of that name that there is none, so that a client can end what it watches under it.</summary>
+    public static byte[] Error(string title, string detail, string? definition = null)
+    {
+        var named = definition is null ? "" : $",\"definition\":\"{JsonEncodedText.Encode(definition)}\"";
+        return Encoding.UTF8.GetBytes($"{{\"type\":\"error\",\"title\":\"{JsonEncodedText.Encode(title)}\",\"detail\":\"{JsonEncodedText.Encode(detail)}\"{named}}}");
+    }
 
     /// <summary>Reads one message and does what it says.</summary>
     public static async ValueTask<SocketMessageOutcome> HandleAsync(ReadOnlyMemory<byte> json, PresenceSocket socket, SocketHost host)
@@ -103,7 +107,7 @@ internal static class SocketMessages
         {
             users.Dispose();
             var known = string.Join(", ", host.Presence.Definitions.All.Select(static d => d.Name));
-            host.Hub.Tell(socket, Error("No such definition", $"\"definition\" is one of: {known}."));
+            host.Hub.Tell(socket, Error("No such definition", $"\"definition\" is one of: {known}.", message.Definition));
             return;
         }
 

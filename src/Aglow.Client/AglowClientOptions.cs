@@ -1,0 +1,68 @@
+using System.Net.WebSockets;
+
+namespace Aglow.Client;
+
+/// <summary>
+/// Where the server is, and who calls. Only <see cref="Address"/> is required. Immutable; each value is checked as it is set, their relations by the client's constructor.
+/// </summary>
+public sealed record AglowClientOptions
+{
+    /// <summary>Options for a server at this address.</summary>
+    /// <exception cref="ArgumentException">See <see cref="Address"/>.</exception>
+    public AglowClientOptions(Uri address) => Address = address;
+
+    /// <summary>The server's address, with the path prefix where it has one: <c>https://presence.example/</c>.</summary>
+    /// <exception cref="ArgumentException">It is not an absolute http or https URL, or has a query, a fragment or a password.</exception>
+    public Uri Address
+    {
+        get;
+        init
+        {
+            ArgumentNullException.ThrowIfNull(value);
+            if (!value.IsAbsoluteUri || value.Scheme is not ("http" or "https") || (value.Query + value.Fragment + value.UserInfo).Length > 0)
+                throw new ArgumentException($"\"{value}\" is not a server's address: set http://HOST:PORT or https://HOST, with a path at most.", nameof(value));
+            // relative paths are appended to what ends with a slash
+            field = value.AbsolutePath.EndsWith('/') ? value : new Uri(value.AbsoluteUri + "/");
+        }
+    }
+
+    /// <summary>Who calls, where the server asks for no proof (its open mode). Null: whoever <see cref="AccessToken"/> or the HTTP client's own headers say.</summary>
+    public UserId? User { get; init; }
+
+    /// <summary>Who calls, with proof: asked before every call and connection, so that tokens may expire, and sent as <c>Authorization: Bearer</c>.</summary>
+    public Func<CancellationToken, ValueTask<string>>? AccessToken { get; init; }
+
+    /// <summary>Sends all calls, the socket's handshake included, so that its handlers and headers apply to both. Stays its owner's. Null: the client makes one.</summary>
+    public HttpClient? HttpClient { get; init; }
+
+    /// <summary>Opens a WebSocket to a ws:// or wss:// address, in place of the built-in one over <see cref="HttpClient"/>. Stamping the token is then its affair.</summary>
+    public Func<Uri, CancellationToken, ValueTask<WebSocket>>? ConnectSocket { get; init; }
+
+    /// <summary>The first wait before connecting again is anywhere between nothing and this; the ceiling doubles with each try. 1 s.</summary>
+    public TimeSpan FirstRetryWithin { get; init => field = Positive(value); } = TimeSpan.FromSeconds(1);
+
+    /// <summary>The highest ceiling of waits. 30 s: at most as long as a lease, after which all are shown offline anyway.</summary>
+    public TimeSpan RetryWithin { get; init => field = Positive(value); } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How long connecting may take, from the first packet to the server's welcome. 10 s.</summary>
+    public TimeSpan ConnectTimeout { get; init => field = Positive(value); } = TimeSpan.FromSeconds(10);
+
+    /// <summary>After how long without a word the connection counts as dead. Null: two and a half of the server's ticks, 25 s where it ticks every 10.</summary>
+    public TimeSpan? SilenceLimit { get; init => field = value is { } limit ? Positive(limit) : null; }
+
+    /// <summary>The clock and timers.</summary>
+    public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
+
+    /// <summary>The dice of jitter. Used by one thread at a time.</summary>
+    public Random Random { get; init; } = Random.Shared;
+
+    internal void Check()
+    {
+        if (RetryWithin < FirstRetryWithin)
+            throw new ArgumentException($"{nameof(RetryWithin)} ({RetryWithin}) is shorter than {nameof(FirstRetryWithin)} ({FirstRetryWithin}): set it at least as long.");
+    }
+
+    private static TimeSpan Positive(TimeSpan value) => value > TimeSpan.Zero && value < TimeSpan.FromDays(1)
+        ? value
+        : throw new ArgumentOutOfRangeException(nameof(value), value, "Set a time longer than nothing and shorter than a day.");
+}

@@ -1,0 +1,70 @@
+namespace Aglow.Client;
+
+/// <summary>What a user is shown as.</summary>
+public enum PresenceStatus
+{
+    /// <summary>Said by this client, never by the server: the connection or the server's store is away, so nobody knows.</summary>
+    Unknown,
+
+    /// <summary>Not online.</summary>
+    Offline,
+
+    /// <summary>Online.</summary>
+    Online,
+
+    /// <summary>Online, but chose away, or has been idle for long.</summary>
+    Away,
+
+    /// <summary>Online, and does not want to be disturbed.</summary>
+    Busy,
+}
+
+/// <summary>What a user may choose to be shown as.</summary>
+public enum ManualStatus
+{
+    /// <summary>As heartbeats and activity say.</summary>
+    Auto,
+
+    /// <summary>As <see cref="Auto"/>, but never away for idleness.</summary>
+    Online,
+
+    /// <summary>Away, while online.</summary>
+    Away,
+
+    /// <summary>Busy, while online.</summary>
+    Busy,
+
+    /// <summary>Appears offline.</summary>
+    Offline,
+}
+
+/// <summary>One user, as they are.</summary>
+/// <param name="User">Who, as they were asked for.</param>
+/// <param name="Status">The status under the definition that was asked for.</param>
+/// <param name="LastSeen">The second of the last heartbeat; null for who was never seen. Where the status is unknown, the last that was heard.</param>
+public readonly record struct PresenceRecord(UserId User, PresenceStatus Status, DateTimeOffset? LastSeen)
+{
+    /// <summary>True for online, away and busy. False for offline, and for <see cref="PresenceStatus.Unknown"/>: look at <see cref="Status"/> to tell them apart.</summary>
+    public bool IsOnline => Status >= PresenceStatus.Online;
+}
+
+/// <summary>What the server answers to a heartbeat.</summary>
+/// <param name="NextIn">When to send the next one.</param>
+/// <param name="OfflineAfter">How long this one lasts.</param>
+public readonly record struct HeartbeatAnswer(TimeSpan NextIn, TimeSpan OfflineAfter);
+
+/// <summary>What a client's connection is doing.</summary>
+public enum ConnectionState
+{
+    /// <summary>There is none: not begun, left, or refused.</summary>
+    Closed,
+
+    /// <summary>It is being made, or made again. Whoever is watched is unknown.</summary>
+    Connecting,
+
+    /// <summary>Connected: this user is online, and changes come in.</summary>
+    Open,
+
+    /// <summary>Connected, but the server cannot read its store at the moment. Whoever is watched is unknown.</summary>
+    Stale,
+}

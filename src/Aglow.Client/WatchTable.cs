@@ -1,0 +1,324 @@
+using System.Buffers;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+
+namespace Aglow.Client;
+
+/// <summary>
+/// Who is watched, by which watches, what is known of them, and what the server still has to be told.
+/// </summary>
+/// <remarks>
+/// <code>
+///   WatchAsync ─► Add, Remove ─► whom the server was not told of ─► TryCompose ─► socket
+///   socket ─► Heard, Stale, Lost ─► what is known ─► who changed, in each watch ─► WatchAsync
+/// </code>
+/// What to tell the server is the difference between what is wanted and what it was told, not a queue of requests: a thousand watches begun and ended in a
+/// row are a frame or none, and after a reconnect the difference is simply everybody. What to tell a watch is a set of users, too, so a slow reader
+/// costs no memory and gets the latest.
+/// A user's last record is kept while the connection or the store is away, and shown as unknown meanwhile: after <c>fresh</c> the server sends only
+/// what changed since <c>stale</c>.
+/// Threading: any thread; one lock, under which nothing waits and no caller's code runs.
+/// </remarks>
+internal sealed class WatchTable
+{
+    /// <summary>Users one connection may watch; the server's limit.</summary>
+    public const int MaxWatches = 10_000;
+
+    // the server takes messages of 64 KiB; a user is at most 128 bytes, each escaped to six at worst
+    private const int FrameBytes = 60 * 1024;
+
+    private readonly Lock _gate = new();
+    private readonly Dictionary<(UserId User, string? Definition), WatchedUser> _users = [];
+    private readonly HashSet<WatchedUser> _untold = [];
+    private readonly HashSet<Watch> _watches = [];
+    private bool _isStale;
+    private int _wanted;
+
+    /// <summary>Set when there is something to tell the server.</summary>
+    public Signal Work { get; } = new();
+
+    /// <summary>Whether nobody watches.</summary>
+    public bool IsEmpty
+    {
+        get
+        {
+            lock (_gate)
+                return _watches.Count == 0;
+        }
+    }
+
+    /// <summary>Users held.</summary>
+    public int Count
+    {
+        get
+        {
+            lock (_gate)
+                return _users.Count;
+        }
+    }
+
+    /// <summary>Begins a watch. What is known already, because another watches the same users, is its snapshot at once.</summary>
+    /// <exception cref="AglowException">Over the limit; nothing is watched.</exception>
+    public Watch Add(IReadOnlyCollection<UserId> users, string? definition)
+    {
+        lock (_gate)
+        {
+            var added = users.Count(user => !_users.TryGetValue((user, definition), out var known) || !known.IsWanted);
+            if (_wanted + added > MaxWatches)
+            {
+                throw new AglowException(
+                    0,
+                    "Too many watches",
+                    $"A connection may watch {MaxWatches} users, {_wanted} are watched, and {added} more are asked for: end other watches, or use another client.");
+            }
+
+            var watch = new Watch(this);
+            foreach (var id in users)
+            {
+                if (!_users.TryGetValue((id, definition), out var user))
+                    _users[(id, definition)] = user = new WatchedUser(id, definition);
+                if (!user.IsWanted)
+                    _wanted++;
+                user.Watches.Add(watch);
+                watch.Told.Add(user, null);
+                watch.Mark(user);
+                Retell(user);
+            }
+
+            _watches.Add(watch);
+            return watch;
+        }
+    }
+
+    /// <summary>Ends a watch. The server is told of users whom no other watches.</summary>
+    public void Remove(Watch watch)
+    {
+        lock (_gate)
+        {
+            if (!_watches.Remove(watch))
+                return;
+            foreach (var user in watch.Told.Keys)
+            {
+                user.Watches.Remove(watch);
+                if (user.IsWanted)
+                    continue;
+                _wanted--;
+                Retell(user);
+            }
+        }
+    }
+
+    /// <summary>The server said these.</summary>
+    public void Heard(string? definition, IReadOnlyList<WireRecord> records)
+    {
+        lock (_gate)
+        {
+            foreach (var record in records)
+            {
+                // the followed users whom the server watches by itself may be among them
+                if (!_users.TryGetValue((record.UserId, definition), out var user))
+                    continue;
+                user.Last = record.ToRecord();
+                user.IsCurrent = true;
+                user.MarkChanged();
+            }
+        }
+    }
+
+    /// <summary>The server's store is away, or back.</summary>
+    public void Stale(bool isStale)
+    {
+        lock (_gate)
+        {
+            _isStale = isStale;
+            foreach (var user in _users.Values)
+                user.MarkChanged();
+        }
+    }
+
+    /// <summary>The connection is gone: nothing is known for sure, and the next one knows nothing.</summary>
+    public void Lost()
+    {
+        lock (_gate)
+        {
+            _isStale = false;
+            foreach (var user in _users.Values.ToArray())
+            {
+                user.IsCurrent = false;
+                user.IsTold = false;
+                user.MarkChanged();
+                Retell(user);
+            }
+        }
+    }
+
+    /// <summary>Something that was sent was not done; which, the server does not say. Those of whom nothing was heard yet are asked for again.</summary>
+    public void AskAgain()
+    {
+        lock (_gate)
+        {
+            foreach (var user in _users.Values)
+            {
+                if (!user.IsTold || user.IsCurrent)
+                    continue;
+                user.IsTold = false;
+                Retell(user);
+            }
+        }
+    }
+
+    /// <summary>Ends the watches of a definition that the server does not have.</summary>
+    public void Refuse(string definition, AglowException refusal)
+    {
+        lock (_gate)
+        {
+            foreach (var watch in _watches.Where(w => w.Told.Keys.Any(u => u.Definition == definition)))
+                watch.End(refusal);
+        }
+    }
+
+    /// <summary>Ends all watches: quietly, or by this.</summary>
+    public void End(AglowException? refusal)
+    {
+        lock (_gate)
+        {
+            foreach (var watch in _watches)
+                watch.End(refusal);
+        }
+    }
+
+    /// <summary>Composes the next message for the server, as long as it may be; false where it knows all.</summary>
+    public bool TryCompose(ArrayBufferWriter<byte> frame)
+    {
+        frame.ResetWrittenCount();
+        lock (_gate)
+        {
+            // goodbyes first: they make room under the server's limit
+            if ((_untold.FirstOrDefault(static u => !u.IsWanted) ?? _untold.FirstOrDefault()) is not { } first)
+                return false;
+            using var writer = new Utf8JsonWriter(frame, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+            writer.WriteStartObject();
+            writer.WriteString("type"u8, first.IsWanted ? "watch"u8 : "unwatch"u8);
+            if (first.Definition is { } definition)
+                writer.WriteString("definition"u8, definition);
+            writer.WriteStartArray("users"u8);
+            foreach (var user in _untold.Where(u => u.IsWanted == first.IsWanted && u.Definition == first.Definition).TakeWhile(_ => Length(writer) < FrameBytes).ToArray())
+            {
+                if (user.Id.Key is { } key)
+                    writer.WriteStringValue(key);
+                else
+                    writer.WriteNumberValue(user.Id.Number);
+                user.IsTold = user.IsWanted;
+                Retell(user);
+            }
+
+            writer.WriteEndArray();
+            writer.WriteEndObject();
+            return true;
+        }
+    }
+
+    /// <summary>The next record of a watch that differs from what it was told last; false where there is none.</summary>
+    internal bool TryTake(Watch watch, out PresenceRecord record)
+    {
+        lock (_gate)
+        {
+            while (watch.TryUnmark(out var user))
+            {
+                if (user.Last is not { } last)
+                    continue;
+                record = user.IsCurrent && !_isStale ? last : last with { Status = PresenceStatus.Unknown };
+                if (watch.Told[user] is { } told && told.Status == record.Status && (record.IsOnline || told.LastSeen == record.LastSeen))
+                    continue;
+                watch.Told[user] = record;
+                return true;
+            }
+
+            record = default;
+            return watch.Failure is { } failure ? throw failure : false;
+        }
+    }
+
+    private static long Length(Utf8JsonWriter writer) => writer.BytesCommitted + writer.BytesPending;
+
+    private void Retell(WatchedUser user)
+    {
+        if (user.IsTold != user.IsWanted)
+        {
+            _untold.Add(user);
+            Work.Set();
+            return;
+        }
+
+        _untold.Remove(user);
+        if (!user.IsWanted)
+            _users.Remove((user.Id, user.Definition));
+    }
+}
+
+/// <summary>One user under one definition: by whom they are watched, and what is known. Guarded by the table's lock.</summary>
+internal sealed class WatchedUser(UserId id, string? definition)
+{
+    public UserId Id => id;
+
+    public string? Definition => definition;
+
+    public List<Watch> Watches { get; } = new(1);
+
+    /// <summary>What the server said last, on whatever connection.</summary>
+    public PresenceRecord? Last { get; set; }
+
+    /// <summary>Whether <see cref="Last"/> was said on this connection.</summary>
+    public bool IsCurrent { get; set; }
+
+    /// <summary>Whether this connection's server was asked to watch them.</summary>
+    public bool IsTold { get; set; }
+
+    public bool IsWanted => Watches.Count > 0;
+
+    public void MarkChanged()
+    {
+        foreach (var watch in Watches)
+            watch.Mark(this);
+    }
+}
+
+/// <summary>One caller's watch: what it was told of each user, and who changed since, each once. Guarded by the table's lock.</summary>
+internal sealed class Watch(WatchTable table)
+{
+    private readonly Queue<WatchedUser> _changed = new();
+    private readonly HashSet<WatchedUser> _isChanged = [];
+    private readonly Signal _signal = new();
+
+    /// <summary>The users of this watch, and what its caller was told last.</summary>
+    public Dictionary<WatchedUser, PresenceRecord?> Told { get; } = [];
+
+    /// <summary>Why it ended, when it did not do so quietly.</summary>
+    public AglowException? Failure { get; private set; }
+
+    /// <summary>Whether nothing more comes.</summary>
+    public bool IsEnded { get; private set; }
+
+    public void Mark(WatchedUser user)
+    {
+        if (!_isChanged.Add(user))
+            return;
+        _changed.Enqueue(user);
+        _signal.Set();
+    }
+
+    public bool TryUnmark(out WatchedUser user) => _changed.TryDequeue(out user!) && _isChanged.Remove(user);
+
+    public void End(AglowException? failure)
+    {
+        IsEnded = true;
+        Failure ??= failure;
+        _signal.Set();
+    }
+
+    /// <summary>The next record, or false: there is none now. Any thread.</summary>
+    public bool TryTake(out PresenceRecord record) => table.TryTake(this, out record);
+
+    /// <summary>Waits until there may be a next record, or the end.</summary>
+    public ValueTask WaitAsync(CancellationToken cancellationToken) => _signal.WaitAsync(cancellationToken);
+}

@@ -1,0 +1,52 @@
+using System.Text.Json.Serialization;
+
+namespace Aglow.Client;
+
+// What goes over the wire: JSON in snake_case, times in whole seconds (docs/protocol.md). The one owner of its names.
+
+/// <summary>A presence record as it is sent.</summary>
+internal sealed record WireRecord(UserId UserId, bool IsOnline, string Status, long? LastSeen)
+{
+    /// <summary>As callers have it. A word that this client does not know yet is judged by <see cref="IsOnline"/>.</summary>
+    public PresenceRecord ToRecord() => new(
+        UserId,
+        Status switch
+        {
+            "online" => PresenceStatus.Online,
+            "away" => PresenceStatus.Away,
+            "busy" => PresenceStatus.Busy,
+            "offline" => PresenceStatus.Offline,
+            _ => IsOnline ? PresenceStatus.Online : PresenceStatus.Offline,
+        },
+        LastSeen is { } seconds ? DateTimeOffset.FromUnixTimeSeconds(seconds) : null);
+}
+
+/// <summary>Any message of the server's on the socket; its type says which members are there.</summary>
+internal sealed record ServerMessage(
+    string? Type, int? TickSeconds, IReadOnlyList<WireRecord>? Users, string? Definition, int? AfterMs, string? Title, string? Detail);
+
+/// <summary>A heartbeat or a goodbye: one user or many.</summary>
+internal sealed record WhoBody(UserId? UserId, IReadOnlyList<UserId>? UserIds, bool? Active);
+
+/// <summary>A manual status.</summary>
+internal sealed record ManualStatusBody(string Status);
+
+/// <summary>The answer to a heartbeat.</summary>
+internal sealed record HeartbeatDocument(int NextHeartbeatSeconds, int OfflineAfterSeconds);
+
+/// <summary>The answer to a goodbye.</summary>
+internal sealed record SuccessDocument(string? Status);
+
+/// <summary>An error (RFC 9457).</summary>
+internal sealed record ProblemDocument(string? Title, string? Detail);
+
+/// <summary>Source-generated JSON of all of them: no reflection, so trimming and ahead-of-time compiling are safe.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(ServerMessage))]
+[JsonSerializable(typeof(WhoBody))]
+[JsonSerializable(typeof(ManualStatusBody))]
+[JsonSerializable(typeof(HeartbeatDocument))]
+[JsonSerializable(typeof(SuccessDocument))]
+[JsonSerializable(typeof(ProblemDocument))]
+[JsonSerializable(typeof(WireRecord[]))]
+internal sealed partial class Wire : JsonSerializerContext;

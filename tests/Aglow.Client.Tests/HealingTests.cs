@@ -1,0 +1,79 @@
+namespace Aglow.Client.Tests;
+
+/// <summary>Servers that are killed, stopped and frozen, and clients that see it through.</summary>
+public class HealingTests
+{
+    private static readonly string[] Quick = ["--lease-seconds", "4", "--heartbeat-seconds", "2"];
+
+    private static AglowClient Client(AglowProcess server, UserId user) => new(new AglowClientOptions(server.Address)
+    {
+        User = user,
+        FirstRetryWithin = TimeSpan.FromMilliseconds(100),
+        RetryWithin = TimeSpan.FromSeconds(1),
+    });
+
+    [Theory]
+    [InlineData(9)]
+    [InlineData(15)]
+    public async Task A_server_that_was_killed_or_stopped_and_is_back_is_watched_as_before(int signal)
+    {
+        using var folder = new TemporaryFolder();
+        Uri address;
+        AglowClient client, other;
+        Watching seen;
+        var states = new System.Collections.Concurrent.ConcurrentQueue<ConnectionState>();
+        await using (var server = await AglowProcess.StartAsync(folder.Path, Quick))
+        {
+            address = server.Address;
+            client = Client(server, "ann");
+            client.StateChanged += states.Enqueue;
+            other = Client(server, "bob");
+            await other.ConnectAsync();
+            seen = Watching.Of(client, "bob", 42);
+            await seen.UntilAsync("bob", PresenceStatus.Online);
+            await seen.UntilAsync(42, PresenceStatus.Offline);
+            server.Signal(signal);
+            await server.ExitAsync();
+        }
+
+        await using var _ = client;
+        await using var __ = other;
+        await using var ___ = seen;
+        var unknown = await seen.NextAsync();
+        unknown.Status.ShouldBe(PresenceStatus.Unknown);
+        unknown.IsOnline.ShouldBeFalse();
+        (await seen.NextAsync()).Status.ShouldBe(PresenceStatus.Unknown);
+        client.State.ShouldBe(ConnectionState.Connecting);
+
+        await using var again = AglowProcess.Run(folder.Path, Quick, urls: address.AbsoluteUri);
+        await again.ReadyAsync();
+        await seen.UntilAsync("bob", PresenceStatus.Online);
+        await other.LeaveAsync();
+        await seen.UntilAsync("bob", PresenceStatus.Offline);
+        states.Take(4).ShouldBe([ConnectionState.Connecting, ConnectionState.Open, ConnectionState.Connecting, ConnectionState.Open]);
+    }
+
+    [Fact]
+    public async Task A_server_that_falls_silent_is_noticed_though_the_connection_stands()
+    {
+        await using var server = await AglowProcess.StartAsync(null, Quick);
+        await using var client = Client(server, "ann");
+        var why = new TaskCompletionSource<AglowException>();
+        client.Failed += e => why.TrySetResult(e);
+        await using var seen = Watching.Of(client, "ann");
+        await seen.UntilAsync("ann", PresenceStatus.Online);
+        // SIGSTOP: the kernel goes on to acknowledge, nobody answers
+        server.Signal(19);
+        try
+        {
+            (await seen.NextTextAsync()).ShouldBe("ann:Unknown");
+            (await why.Task).Detail.ShouldContain("nothing was heard for 5 s");
+        }
+        finally
+        {
+            server.Signal(18);
+        }
+
+        await seen.UntilAsync("ann", PresenceStatus.Online);
+    }
+}

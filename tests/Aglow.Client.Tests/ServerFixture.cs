@@ -1,0 +1,26 @@
+namespace Aglow.Client.Tests;
+
+/// <summary>A real server for all tests of a class: a tick every two seconds, a lease of four. Each test takes users of its own.</summary>
+public sealed class ServerFixture : IAsyncLifetime
+{
+    private static int _nextUser = 1000;
+
+    internal AglowProcess Process { get; private set; } = null!;
+
+    internal static UserId NewUser() => Interlocked.Increment(ref _nextUser);
+
+    internal static UserId NewKey(string prefix = "key") => $"{prefix}-{Guid.NewGuid():N}";
+
+    internal AglowClient Client(UserId? user = null) => new(new AglowClientOptions(Process.Address) { User = user });
+
+    /// <summary>A gauge of the server's own.</summary>
+    internal async Task<long> GaugeAsync(string name)
+    {
+        var metrics = await Process.Http.GetStringAsync("/metrics");
+        return long.Parse(metrics.Split('\n').First(l => l.StartsWith($"{name} ", StringComparison.Ordinal))[(name.Length + 1)..], System.Globalization.CultureInfo.InvariantCulture);
+    }
+
+    public async Task InitializeAsync() => Process = await AglowProcess.StartAsync(null, "--lease-seconds", "4", "--heartbeat-seconds", "2");
+
+    public async Task DisposeAsync() => await Process.DisposeAsync();
+}
