@@ -16,7 +16,7 @@ internal readonly record struct SessionEnd(TimeSpan? ReconnectAfter, bool HasLas
 /// Pings are answered by the WebSocket itself while a receive is pending, and one always is: that is what keeps the user online. Threading: one
 /// loop receives, one sends; <see cref="Active"/> and <see cref="LeaveAsync"/> from any thread.
 /// </remarks>
-internal sealed class SocketSession : IDisposable
+internal sealed class SocketSession : IAsyncDisposable
 {
     // a snapshot of ten thousand users with the longest keys, every character escaped, is 9 MB
     private const int MaxMessageBytes = 16 * 1024 * 1024;
@@ -71,6 +71,7 @@ internal sealed class SocketSession : IDisposable
     /// <summary>Runs until the connection ends.</summary>
     /// <exception cref="TimeoutException">The server fell silent.</exception>
     /// <exception cref="WebSocketException">The connection was lost.</exception>
+    /// <exception cref="AglowException">The server closed for a reason of its own.</exception>
     public async Task<SessionEnd> RunAsync(CancellationToken stop)
     {
         using var silence = new CancellationTokenSource(_options.ConnectTimeout, _options.TimeProvider);
@@ -96,7 +97,9 @@ internal sealed class SocketSession : IDisposable
                     silence.CancelAfter(_silenceLimit);
             }
 
-            _left.TrySetResult(_socket.CloseStatus == WebSocketCloseStatus.NormalClosure);
+            if (_socket.CloseStatus is not (WebSocketCloseStatus.NormalClosure or WebSocketCloseStatus.EndpointUnavailable))
+                throw new AglowException(0, "Closed by the server", $"The server ended the connection with code {(int?)_socket.CloseStatus}. Connecting again.");
+            _left.TrySetResult(true);
             return new SessionEnd(_reconnectAfter, _hasLasted);
         }
         catch (OperationCanceledException late) when (silence.IsCancellationRequested && !stop.IsCancellationRequested)
@@ -109,12 +112,13 @@ internal sealed class SocketSession : IDisposable
             _left.TrySetResult(false);
             await ended.CancelAsync();
             await sending.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            await CloseAsync();
         }
     }
 
-    public void Dispose()
+    /// <summary>Answers a close, and lets go of the socket: a second at most.</summary>
+    public async ValueTask DisposeAsync()
     {
+        await CloseAsync();
         _socket.Dispose();
         ArrayPool<byte>.Shared.Return(_buffer);
         _buffer = [];
@@ -242,7 +246,7 @@ internal sealed class SocketSession : IDisposable
 
     private async Task CloseAsync()
     {
-        if (_socket.State is not (WebSocketState.Open or WebSocketState.CloseReceived))
+        if (_socket.State != WebSocketState.CloseReceived)
             return;
         using var limit = new CancellationTokenSource(CloseTimeout, _options.TimeProvider);
         try

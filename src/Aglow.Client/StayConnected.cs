@@ -187,23 +187,29 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Aglow
 
     private async Task<SessionEnd> RunSessionAsync(Action opened, CancellationToken stop)
     {
+        var session = new SocketSession(await DialAsync(stop), watches, options, Hear, Complain);
+        lock (_gate)
+            _session = session;
         try
         {
-            using var session = new SocketSession(await DialAsync(stop), watches, options, Hear, Complain);
-            lock (_gate)
-                _session = session;
             return await session.RunAsync(stop);
         }
         finally
         {
+            bool isLeaving;
             lock (_gate)
             {
                 _session = null;
                 if (_outcome.Task.IsCompleted)
                     _outcome = NewOutcome();
+                isLeaving = _isLeaving || stop.IsCancellationRequested;
             }
 
+            // who hears that somebody is unknown finds out why
+            if (!isLeaving)
+                Say(ConnectionState.Connecting);
             watches.Lost();
+            await session.DisposeAsync();
         }
 
         void Hear(ConnectionState state)

@@ -24,7 +24,7 @@ internal sealed class WatchTable
     /// <summary>Users one connection may watch; the server's limit.</summary>
     public const int MaxWatches = 10_000;
 
-    // the server takes messages of 64 KiB; a user is at most 128 bytes, each escaped to six at worst
+    // the server takes messages of 64 KiB; the last user of one is at most 128 bytes, each escaped to six at worst
     private const int FrameBytes = 60 * 1024;
 
     private readonly Lock _gate = new();
@@ -202,13 +202,18 @@ internal sealed class WatchTable
             if (first.Definition is { } definition)
                 writer.WriteString("definition"u8, definition);
             writer.WriteStartArray("users"u8);
-            foreach (var user in _untold.Where(u => u.IsWanted == first.IsWanted && u.Definition == first.Definition).TakeWhile(_ => Length(writer) < FrameBytes).ToArray())
+            foreach (var user in _untold)
             {
+                if (user.IsWanted != first.IsWanted || user.Definition != first.Definition)
+                    continue;
+                if (writer.BytesCommitted + writer.BytesPending > FrameBytes)
+                    break;
                 if (user.Id.Key is { } key)
                     writer.WriteStringValue(key);
                 else
                     writer.WriteNumberValue(user.Id.Number);
                 user.IsTold = user.IsWanted;
+                // takes them out of the set, which an enumeration bears
                 Retell(user);
             }
 
@@ -238,8 +243,6 @@ internal sealed class WatchTable
             return watch.Failure is { } failure ? throw failure : false;
         }
     }
-
-    private static long Length(Utf8JsonWriter writer) => writer.BytesCommitted + writer.BytesPending;
 
     private void Retell(WatchedUser user)
     {

@@ -68,6 +68,8 @@ internal sealed class ScriptedServer
 
         protected override void Dispose(bool disposing)
         {
+            // a pipe does not end a read that waits, as a socket does
+            input.CancelPendingRead();
             _input.Dispose();
             _output.Dispose();
             base.Dispose(disposing);
