@@ -55,7 +55,8 @@ class Connection {
         if (!(minBackoffMs >= 0 && maxBackoffMs >= minBackoffMs))
             throw new RangeError(`"minBackoffMs" (${minBackoffMs}) is 0 or more, and "maxBackoffMs" (${maxBackoffMs}) no less than it.`);
         if (!this.#WebSocket)
-            throw new TypeError('There is no WebSocket here. Node has one from version 22; in 20 and 21 run "node --experimental-websocket", or give the class as "WebSocket" in the options.');
+            throw new TypeError('There is no WebSocket here. Node has one from version 22; in 20 and 21 run "node --experimental-websocket", '
+                + 'or give the class as "WebSocket" in the options.');
         this.#options = { ...options, minBackoffMs, maxBackoffMs };
         Object.assign(this, http(this.#options));
         if (reportActivity)
@@ -152,26 +153,30 @@ class Connection {
 
     async #dial() {
         this.#redial = undefined;
-        let address;
+        const { url, user } = this.#options;
+        const address = addressOf(url, '/ws');
+        address.protocol = address.protocol.replace('http', 'ws');
+        const shown = address.href;
+        let socket;
         try {
-            address = addressOf(this.#options.url, '/ws');
-            address.protocol = address.protocol.replace('http', 'ws');
             const token = await tokenOf(this.#options);
-            if (this.#options.user !== undefined)
-                address.searchParams.set('user_id', this.#options.user);
+            if (this.#state === 'closed')
+                return;
+            if (user !== undefined)
+                address.searchParams.set('user_id', user);
             if (token !== undefined)
                 address.searchParams.set('access_token', token);
+            socket = new this.#WebSocket(address.href);
         } catch (mistake) {
-            this.#lose(`There is no token: ${mistake.message}.`);
+            // of who makes tokens, or of the browser's rules: a page over https connects to no http
+            this.#lose(`${shown} was not tried: ${mistake.message}.`);
             return;
         }
 
-        if (this.#state === 'closed')
-            return;
-        const socket = new this.#WebSocket(address.href);
         this.#socket = socket;
         const isOurs = () => socket === this.#socket;
-        const lost = () => isOurs() && this.#lose(`${address.origin}${address.pathname} does not answer as an Aglow server does. Is it running, is "url" right, and may this user and this page connect?`);
+        const lost = () => isOurs() && this.#lose(`${shown} does not answer as an Aglow server does. `
+            + 'Is it running, is "url" right, and may this user and this page connect?');
         socket.addEventListener('message', ({ data }) => isOurs() && this.#hear(data));
         socket.addEventListener('close', lost);
         socket.addEventListener('error', lost); // not every WebSocket closes after it

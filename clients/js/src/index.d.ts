@@ -72,7 +72,10 @@ export interface ServerOptions {
 
 /** How to connect. A `user` or a `token` is needed; all else may be left out. */
 export interface ConnectOptions extends ServerOptions {
-    /** The class used in place of the global `WebSocket`, which Node has had since version 22 (20 and 21: `node --experimental-websocket`, or the class of the `ws` package here). */
+    /**
+     * The class used in place of the global `WebSocket`, which Node has had since version 22. In 20 and 21: `node --experimental-websocket`, or the class
+     * of the `ws` package here.
+     */
     WebSocket?: new (url: string) => unknown;
     /** Whether pointer, keys and the page being shown are reported as activity, at most every 30 s. True where it is not given; only browsers have them. */
     reportActivity?: boolean;
@@ -110,7 +113,10 @@ export interface Connection extends ServerCalls {
     watch(users: UserId | Iterable<UserId>, callback?: PresenceCallback, options?: DefinitionOptions): Watch;
     watch(users: UserId | Iterable<UserId>, options: DefinitionOptions): Watch;
 
-    /** Takes users out of every watch, and out of what the server watches for their saved subscriptions until the next connection. A watch left with nobody stops. */
+    /**
+     * Takes users out of every watch, and, until the next connection, out of what the server watches for saved subscriptions. A watch left with nobody
+     * stops.
+     */
     unwatch(users: UserId | Iterable<UserId>, options?: DefinitionOptions): void;
 
     /** Calls back with each change of anyone in any watch, and with the users this user follows (saved subscriptions), whom the server watches by itself. */

@@ -40,7 +40,8 @@ export class Topics {
     watch(users, definition, callback) {
         const isNew = (user) => !this.#find(user, definition)?.watches.size;
         if (this.#watched + users.filter(isNew).length > MAX_WATCHES)
-            throw new RangeError(`A connection may watch ${MAX_WATCHES} users, and ${this.#watched} are watched: stop a watch first, or open another connection.`);
+            throw new RangeError(`A connection may watch ${MAX_WATCHES} users, and ${this.#watched} are watched: `
+                + 'stop a watch first, or open another connection.');
         const watch = new Watch(users, callback, (left) => left.forEach((user) => this.#release(user, definition, watch)));
         for (const user of users)
             this.#want(user, definition, watch);

@@ -135,19 +135,30 @@ test('Where there is no server it is said once, and tried until there is one', a
     assert.doesNotMatch(problems[0].detail, /user_id/); // nor a token
 });
 
-test('A token that cannot be had is tried again like a connection', async () => {
+test('What keeps a connection from being tried is said once, and it is tried again', async () => {
     let asked = 0;
-    const person = join(60, {
-        token: () => {
-            if (++asked < 3)
-                throw new Error('signed out');
-            return 'a token';
-        },
-    });
-    const problems = [];
-    person.onError((problem) => problems.push(problem.detail));
-    await reach(person, 'open');
-    assert.deepEqual(problems, ['There is no token: signed out. It is tried again until it succeeds.']);
+    const token = () => {
+        if (++asked < 3)
+            throw new Error('signed out');
+        return 'a token';
+    };
+    let made = 0;
+    class Forbidden extends WebSocket {
+        constructor(url) {
+            if (++made < 3)
+                throw new DOMException('not from a secure page');
+            super(url);
+        }
+    }
+
+    for (const [options, message] of [[{ token }, 'signed out'], [{ WebSocket: Forbidden }, 'not from a secure page']]) {
+        const person = join(60, options);
+        const problems = [];
+        person.onError((problem) => problems.push(problem.detail));
+        await reach(person, 'open');
+        assert.equal(problems.length, 1);
+        assert.match(problems[0], new RegExp(`^ws://127.0.0.1:\\d+/ws was not tried: ${message}. It is tried again`));
+    }
 });
 
 test('Closed while it waits, it stays closed', async () => {
