@@ -10,15 +10,14 @@ internal sealed class Child : IDisposable
     /// <summary>The process; its output can be read, its errors go to the terminal.</summary>
     public Process Process { get; }
 
+    /// <summary>What starts this program again: <c>dotnet Aglow.Benchmarks.dll</c>, or the program by itself.</summary>
+    public static string[] OwnCommand { get; } = Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet"
+        ? [Environment.ProcessPath!, Path.Combine(AppContext.BaseDirectory, "Aglow.Benchmarks.dll")]
+        : [Environment.ProcessPath!];
+
     /// <summary>Starts this program again under a hidden verb (see Program.cs), on these cores (a mask; 0: any).</summary>
-    public static Child Self(int cores, params IEnumerable<string> arguments)
-    {
-        // "dotnet Aglow.Benchmarks.dll" or the program by itself
-        var program = Environment.ProcessPath!;
-        return Path.GetFileNameWithoutExtension(program) == "dotnet"
-            ? Start(program, cores, [Path.Combine(AppContext.BaseDirectory, "Aglow.Benchmarks.dll"), .. arguments])
-            : Start(program, cores, arguments);
-    }
+    public static Child Self(int cores, params IEnumerable<string> arguments) =>
+        Start(OwnCommand[0], cores, [.. OwnCommand.Skip(1), .. arguments]);
 
     /// <summary>Starts a program.</summary>
     public static Child Start(string program, int cores, params IEnumerable<string> arguments)

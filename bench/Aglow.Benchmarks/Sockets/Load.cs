@@ -15,7 +15,7 @@ internal sealed class Load : IDisposable
     /// <summary>Starts one. <paramref name="core"/>: the only core it may use.</summary>
     public static Load Start(Server server, int? core = null)
     {
-        List<string> command = [Environment.ProcessPath!, LoadGenerator.Verb, server.Name, $"{server.Port}", $"{server.Process}"];
+        List<string> command = [.. Child.OwnCommand, LoadGenerator.Verb, server.Name, $"{server.Port}", $"{server.Process}"];
         if (core is { } only)
             command.InsertRange(0, ["taskset", "-c", $"{only}"]);
         var start = new ProcessStartInfo(command[0], command.Skip(1))

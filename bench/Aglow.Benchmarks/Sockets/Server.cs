@@ -55,7 +55,7 @@ internal sealed class Server : IAsyncDisposable
         else
         {
             folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-            command = [Environment.ProcessPath!, HostedServers.Verb, name, $"{port}", folder];
+            command = [.. Child.OwnCommand, HostedServers.Verb, name, $"{port}", folder];
         }
 
         if (core is { } only)
