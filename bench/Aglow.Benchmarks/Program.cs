@@ -19,17 +19,11 @@ if (args is [LoadGenerator.Verb, .. var load])
 if (args is [HostedServers.Verb, .. var host])
     return await HostedServers.RunAsync(host);
 
-if (args.Length == 0)
+if (args is [] or ["help" or "--help" or "-h"])
 {
     Console.WriteLine("aglow bench NAME [--option value ...], where NAME is one of:");
     foreach (var benchmark in benchmarks)
-    {
-        Console.WriteLine();
-        Console.WriteLine($"{benchmark.Name}: {benchmark.Measures}");
-        foreach (var option in benchmark.AllOptions)
-            Console.WriteLine($"  --{option.Name,-14} {option.Meaning}{(option.Default.Length > 0 ? $" [{option.Default}]" : "")}");
-    }
-
+        Describe(benchmark);
     return 0;
 }
 
@@ -37,6 +31,12 @@ try
 {
     var benchmark = Array.Find(benchmarks, b => b.Name == args[0])
         ?? throw new UsageException($"there is no benchmark \"{args[0]}\": use one of {string.Join(", ", benchmarks.Select(b => b.Name))}.");
+    if (args.AsSpan(1).ContainsAny("--help", "-h"))
+    {
+        Describe(benchmark);
+        return 0;
+    }
+
     var run = new Run(benchmark, Settings.Parse(benchmark.AllOptions, args.AsSpan(1)));
     await benchmark.RunAsync(run);
     run.Finish();
@@ -51,4 +51,12 @@ catch (BenchmarkException failed)
 {
     Console.Error.WriteLine($"aglow bench: {failed.Message}");
     return 1;
+}
+
+static void Describe(Benchmark benchmark)
+{
+    Console.WriteLine();
+    Console.WriteLine($"{benchmark.Name}: {benchmark.Measures}");
+    foreach (var option in benchmark.AllOptions)
+        Console.WriteLine($"  --{option.Name,-14} {option.Meaning}{(option.Default.Length > 0 ? $" [{option.Default}]" : "")}");
 }
