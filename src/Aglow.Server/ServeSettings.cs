@@ -49,6 +49,7 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         new("allowed-origins", "ORIGIN,…", "Origins besides the server's own whose pages may open a socket.", static (o, v) => o.Presence.AllowedOrigins = v.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)),
         new("max-messages-per-second", "N", "Messages a second that are read of one socket; 50.", static (o, v) => o.Presence.MaxMessagesPerSecond = Whole(v)),
         new("node-name", "NAME", "The name of this node in explanations; the machine's.", static (o, v) => o.Presence.NodeName = v),
+        new("demo", "N", "Named people who come and go by themselves, in memory only, so that the page has somebody on it; 0.", static (o, v) => o.Presence.DemoPeople = Whole(v)),
         new("auth", "open", "Who may speak for whom; open: anyone for anyone.", static (_, v) => RequireOpen(v)),
     ];
 

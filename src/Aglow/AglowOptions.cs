@@ -48,6 +48,9 @@ public sealed class AglowOptions
     /// <summary>Origins (<c>https://chat.example</c>) besides the server's own whose pages may open a socket.</summary>
     public IReadOnlyList<string> AllowedOrigins { get; set; } = [];
 
+    /// <summary>Named people who come and go by themselves, in memory only, so that a new deployment has somebody in it. 0: nobody.</summary>
+    public int DemoPeople { get; set; }
+
     /// <summary>The lease, as words count it.</summary>
     public uint Lease => (uint)LeaseSeconds;
 
@@ -67,6 +70,7 @@ public sealed class AglowOptions
         Check(!string.IsNullOrWhiteSpace(DataDirectory), "data is empty: name a folder.");
         Check(SubscriptionLimit is >= 1 and <= 1_000_000, $"subscription-limit is {SubscriptionLimit}: set it from 1 to 1000000.");
         Check(MaxMessagesPerSecond >= 1, $"max-messages-per-second is {MaxMessagesPerSecond}: set at least 1.");
+        Check(DemoPeople is >= 0 and <= Demo.MostPeople, $"demo is {DemoPeople}: set it from 0 (nobody) to {Demo.MostPeople}.");
         Check(Definitions.Count <= 16, $"{Definitions.Count} definitions: each one in use costs a bit a user; declare at most 16.");
         foreach (var (name, definition) in Definitions)
         {

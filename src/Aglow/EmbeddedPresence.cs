@@ -17,13 +17,15 @@ public sealed class EmbeddedPresence : IAsyncDisposable
     private readonly DataFolder _folder;
     private readonly MemoryPlaneStore _store;
     private readonly SqliteUserDirectory _directory;
+    private readonly Demo? _demo;
     private readonly AglowMetrics _metrics;
 
-    private EmbeddedPresence(DataFolder folder, MemoryPlaneStore store, SqliteUserDirectory directory, AglowMetrics metrics, PresenceService presence)
+    private EmbeddedPresence(DataFolder folder, MemoryPlaneStore store, SqliteUserDirectory directory, Demo? demo, AglowMetrics metrics, PresenceService presence)
     {
         _folder = folder;
         _store = store;
         _directory = directory;
+        _demo = demo;
         _metrics = metrics;
         Presence = presence;
     }
@@ -53,13 +55,16 @@ public sealed class EmbeddedPresence : IAsyncDisposable
             if (recovery.IsWithinLease)
                 guard.Stalled(recovery.LastAlive, recovery.At);
             directory = SqliteUserDirectory.Open(options.DataDirectory, time, log);
-            var presence = new PresenceService(store, directory, new LocalTransitionBus(), clock, options, metrics, log);
+            var demo = options.DemoPeople == 0 ? null : await Demo.PrepareAsync(options, store, directory, time);
+            var presence = new PresenceService(
+                (IPlaneStore?)demo?.Store ?? store, (IUserDirectory?)demo?.Directory ?? directory, new LocalTransitionBus(), clock, options, metrics, log);
             recovery.Seed(presence.Beliefs.Default);
             journal.Start();
             await presence.StartAsync();
             metrics.Observe(presence);
             metrics.Observe(store, journal);
-            return new EmbeddedPresence(folder, store, directory, metrics, presence);
+            demo?.Start(presence, log);
+            return new EmbeddedPresence(folder, store, directory, demo, metrics, presence);
         }
         catch
         {
@@ -80,9 +85,11 @@ public sealed class EmbeddedPresence : IAsyncDisposable
     {
         try
         {
+            if (_demo is not null)
+                await _demo.DisposeAsync();
             await Presence.StopAsync();
             await Presence.DisposeAsync();
-            await _store.DisposeAsync();
+            await (_demo?.Store.DisposeAsync() ?? _store.DisposeAsync());
         }
         finally
         {

@@ -1,0 +1,129 @@
+namespace Aglow;
+
+/// <summary>
+/// <c>--demo N</c>: named people who come, are busy or away, leave and vanish, so that a new deployment has somebody in it. Off by default.
+/// </summary>
+/// <remarks>
+/// <code>
+///   DemoScript (who does what now) ─► Demo (once a second) ─► HeartbeatWriter ─► DemoPlaneStore.Words ─► sweep, beliefs, watchers as for anybody
+/// </code>
+/// They are real to everything that reads, and nowhere else: names in <see cref="DemoDirectory"/>, words in <see cref="DemoPlaneStore"/>, both in
+/// memory. They write through a <see cref="HeartbeatWriter"/> of their own; the one that everybody else's heartbeats go through refuses their numbers.
+/// One loop, not a timer a person.
+/// </remarks>
+internal sealed class Demo : IAsyncDisposable
+{
+    /// <summary>People there may be at most: one beat stays well below a millisecond, and no name is given twice.</summary>
+    public const int MostPeople = 5_000;
+
+    // the same story each time: a demo that was rehearsed is the one that is shown
+    private const int Seed = 20_200_101;
+
+    private static readonly TimeSpan Beat = TimeSpan.FromSeconds(1);
+
+    private readonly DemoPeople _people;
+    private readonly AglowOptions _options;
+    private readonly CancellationTokenSource _stop = new();
+    private Task _loop = Task.CompletedTask;
+
+    private Demo(AglowOptions options, DemoPeople people, DemoPlaneStore store, DemoDirectory directory)
+    {
+        (_options, _people) = (options, people);
+        (Store, Directory) = (store, directory);
+    }
+
+    /// <summary>The store to use in place of the one behind it, which it closes.</summary>
+    public DemoPlaneStore Store { get; }
+
+    /// <summary>The directory to use in place of the one behind it, which it closes.</summary>
+    public DemoDirectory Directory { get; }
+
+    /// <summary>Puts the demo's people in front of a store and a directory. A name that a user has already stays that user's.</summary>
+    public static async Task<Demo> PrepareAsync(AglowOptions options, IPlaneStore store, IUserDirectory directory, TimeProvider time)
+    {
+        string[] names = [.. DemoPeople.Names(options.DemoPeople)];
+        var numbers = new uint[names.Length];
+        await directory.FindNumbersAsync(names, numbers);
+        var taken = names.Where((_, i) => numbers[i] != 0).ToHashSet(StringComparer.Ordinal);
+        var people = new DemoPeople(names.Length, taken);
+        return new Demo(options, people, new DemoPlaneStore(store), new DemoDirectory(directory, people, time.GetUtcNow().ToUnixTimeSeconds()));
+    }
+
+    /// <summary>Lets them come. The service is one over <see cref="Store"/> and <see cref="Directory"/>, started.</summary>
+    public void Start(PresenceService presence, AglowLog log)
+    {
+        log.DemoIsOn(_people.All.Count, DemoPeople.FirstNumber);
+        _loop = Task.Run(() => RunAsync(presence));
+    }
+
+    /// <summary>Stops the loop; where nobody else writes, they lapse.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        await _loop;
+        _stop.Dispose();
+    }
+
+    private async Task RunAsync(PresenceService presence)
+    {
+        // admits their numbers and writes their words, so it waits for no disk; its heartbeats count as any
+        var options = new AglowOptions { MaxUserNumber = UserId.Nobody - 1, AwaySeconds = _options.AwaySeconds };
+        await using var heartbeats = new HeartbeatWriter(Store.Words, directory: null, presence.Bus, presence.Clock, presence.Definitions, options, presence.Metrics);
+        var script = new DemoScript(_people.All.Count, Seed, presence.Clock.Now);
+        foreach (var person in _people.All)
+            await heartbeats.WriteLateAsync(person.Number, script.SeenBefore(presence.Clock.Now));
+
+        using var timer = new PeriodicTimer(Beat, presence.Clock.Time);
+        try
+        {
+            do
+                await BeatAsync(presence, heartbeats, script);
+            while (await timer.WaitForNextTickAsync(_stop.Token));
+        }
+        catch (OperationCanceledException)
+        {
+            // stopped
+        }
+    }
+
+    private async Task BeatAsync(PresenceService presence, HeartbeatWriter heartbeats, DemoScript script)
+    {
+        var now = presence.Clock.Now;
+        List<(int Person, DemoDeed Deed)> deeds = [];
+        script.Until(now, deeds);
+        List<uint> arriving = [], leaving = [], beating = [];
+        foreach (var (person, deed) in deeds)
+        {
+            var number = _people.All[person].Number;
+            if (deed == DemoDeed.Come)
+                arriving.Add(number);
+            else if (deed == DemoDeed.Leave)
+                leaving.Add(number);
+        }
+
+        // everybody at a second of their own
+        for (var i = 0; i < _people.All.Count; i++)
+        {
+            if (script.IsHere(i) && (now + i) % _options.HeartbeatSeconds == 0)
+                beating.Add(_people.All[i].Number);
+        }
+
+        await heartbeats.WriteAsync(beating.ToArray(), active: false, durable: false);
+        await heartbeats.WriteAsync(arriving.ToArray(), active: true, durable: false);
+        await heartbeats.LeaveAsync(leaving.ToArray());
+        foreach (var (person, deed) in deeds)
+        {
+            if (Chosen(deed) is { } kind && presence.Manual.Of(_people.All[person].Number).Kind != kind)
+                await presence.SetManualStatusAsync(_people.All[person].Number, kind);
+        }
+    }
+
+    // who goes takes what they chose along
+    private static ManualStatusKind? Chosen(DemoDeed deed) => deed switch
+    {
+        DemoDeed.ChooseBusy => ManualStatusKind.Busy,
+        DemoDeed.ChooseAway => ManualStatusKind.Away,
+        DemoDeed.Vanish => null,
+        _ => ManualStatusKind.Auto,
+    };
+}

@@ -1,0 +1,86 @@
+namespace Aglow;
+
+/// <summary>One of the demo's people.</summary>
+internal sealed record DemoPerson(uint Number, string Name, string DisplayName);
+
+/// <summary>
+/// Who the demo's people are: the same names under the same numbers at every start.
+/// </summary>
+/// <remarks>
+/// Their numbers are the last 65,536 of all, from 4294901760 up. The directory hands out from 2^31 upwards and would come there after two billion
+/// users, and no heartbeat from outside is accepted for a number that it never handed out, so these are nobody else's; and they have 256 pages of
+/// words to themselves, so whether a number or a page is the demo's is one comparison.
+/// </remarks>
+internal sealed class DemoPeople
+{
+    /// <summary>The first of their numbers; all above are theirs, too.</summary>
+    public const uint FirstNumber = 0xFFFF_0000;
+
+    /// <summary>The first of their pages; all above are theirs, too.</summary>
+    public const int FirstPage = 257 << 8;
+
+    /// <summary>What all of their names begin with.</summary>
+    public const string NamePrefix = "demo-";
+
+    // with 80 times 80 names, going on by this many visits each pair once, and neighbours share neither name
+    private const int Stride = 1_237;
+
+    private static readonly string[] FirstNames = Words(
+        """
+        Ada Adaeze Aiko Alejandro Amara Amina Anders Anika Anton Asha Astrid Bao Beatriz Bilal Bruno Camila Carlos Chidi Chloe Clara
+        Dalia Daniel Diego Ebba Elena Elif Emeka Emil Esther Eva Farah Felix Fatima Freya Gabriel Giulia Grace Hana Hassan Hugo
+        Ines Ingrid Isaac Ivan Jana Jasper Jonas Julia Kai Karim Kenji Kofi Lars Layla Leila Lena Leo Lucia Luis Maja
+        Marco Maria Mateo Mei Mila Mira Nadia Naomi Nia Nikolai Noor Nora Olga Omar Oscar Priya Ravi Rosa Samir Yuki
+        """);
+
+    private static readonly string[] LastNames = Words(
+        """
+        Abara Abe Adeyemi Ahmed Alvarez Andersen Aydin Bakker Banerjee Barros Bauer Becker Bello Berg Bianchi Blanc Brandt Castro Chen Conti
+        Costa Cruz Dahl Desai Diallo Diaz Dubois Eriksen Evans Farouk Ferrari Fischer Fontaine Garcia Ghosh Gruber Haddad Hansen Hara Hoffman
+        Ibrahim Ito Ivanova Jensen Johansson Kamau Kaplan Keller Khan Kim Kowalski Kumar Larsen Lee Lindqvist Lopez Marino Martin Mbeki Mehta
+        Mensah Moreau Morita Mwangi Nakamura Ndiaye Nguyen Nowak Okafor Okoro Olsen Park Patel Pereira Petrov Rahman Rossi Sato Silva Suzuki
+        """);
+
+    private readonly Dictionary<string, DemoPerson> _byName = new(StringComparer.Ordinal);
+    private readonly Dictionary<uint, DemoPerson> _byNumber = [];
+
+    /// <summary>The first <paramref name="count"/> people, but for those whose name is somebody's already.</summary>
+    public DemoPeople(int count, IReadOnlySet<string> taken)
+    {
+        foreach (var name in Names(count))
+        {
+            if (taken.Contains(name))
+                continue;
+            var displayName = string.Join(' ', name[NamePrefix.Length..].Split('-').Select(static word => char.ToUpperInvariant(word[0]) + word[1..]));
+            var person = new DemoPerson(FirstNumber + (uint)_byName.Count, name, displayName);
+            _byName.Add(name, person);
+            _byNumber.Add(person.Number, person);
+        }
+
+        All = [.. _byName.Values];
+    }
+
+    /// <summary>Everybody, by number ascending.</summary>
+    public IReadOnlyList<DemoPerson> All { get; }
+
+    /// <summary>The names of the first <paramref name="count"/>.</summary>
+    public static IEnumerable<string> Names(int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            var pair = i * Stride % (FirstNames.Length * LastNames.Length);
+            yield return $"{NamePrefix}{FirstNames[pair % FirstNames.Length]}-{LastNames[pair / FirstNames.Length]}".ToLowerInvariant();
+        }
+    }
+
+    /// <summary>Whether a number is the demo's, taken by a person or not.</summary>
+    public static bool IsNumber(uint user) => user >= FirstNumber;
+
+    /// <summary>The person of this name, or null.</summary>
+    public DemoPerson? Find(string name) => _byName.GetValueOrDefault(name);
+
+    /// <summary>The person with this number, or null.</summary>
+    public DemoPerson? Find(uint number) => _byNumber.GetValueOrDefault(number);
+
+    private static string[] Words(string text) => text.Split([' ', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+}

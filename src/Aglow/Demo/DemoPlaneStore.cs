@@ -1,0 +1,124 @@
+namespace Aglow;
+
+/// <summary>
+/// A store in front of the store: the demo's words are in memory here and nowhere else, everybody else's go through untouched.
+/// </summary>
+/// <remarks>
+/// <code>
+///   number below 4294901760 ─► the store behind: memory, journal, images
+///   number from there up    ─► words of its own, which nothing keeps
+/// </code>
+/// So no file holds a word of the demo, after no kind of stop, and without <c>--demo</c> this is not there at all. A batch that names none of the demo's
+/// people goes on as it came. Threading: anything from any thread, as its two stores.
+/// </remarks>
+internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
+{
+    private readonly Lock _gate = new();
+    private readonly Dictionary<Plane, PageList> _lists = [];
+
+    /// <summary>The words of the demo's people. 256 pages a plane at most, of which some KiB each are in use.</summary>
+    public MemoryPlaneStore Words { get; } = new(new PageBudget(512));
+
+    /// <inheritdoc/>
+    public uint EarlierRunEnd => behind.EarlierRunEnd;
+
+    /// <inheritdoc/>
+    public bool IsRemote => behind.IsRemote;
+
+    /// <inheritdoc/>
+    public bool IsReachable => behind.IsReachable;
+
+    /// <inheritdoc/>
+    public bool IsKeepBacklogged => behind.IsKeepBacklogged;
+
+    /// <inheritdoc/>
+    public ValueTask<uint> ExchangeAsync(Plane plane, uint user, uint word) => StoreOf(user).ExchangeAsync(plane, user, word);
+
+    /// <inheritdoc/>
+    public ValueTask ExchangeAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, Memory<uint> old) =>
+        HasOurs(users.Span) ? ExchangeMixedAsync(plane, users, words, old) : behind.ExchangeAsync(plane, users, words, old);
+
+    /// <inheritdoc/>
+    public ValueTask ReadAsync(Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words)
+    {
+        var read = behind.ReadAsync(plane, users, words);
+        return HasOurs(users.Span) ? ReadOursAsync(read, plane, users, words) : read;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane)
+    {
+        var (theirs, ours) = (await behind.PagesAsync(plane), await Words.PagesAsync(plane));
+        if (ours.Count == 0)
+            return theirs;
+        lock (_gate)
+        {
+            // the same list as long as neither has changed
+            if (!_lists.TryGetValue(plane, out var list) || list.Theirs != theirs || list.Ours != ours)
+                _lists[plane] = list = new PageList(theirs, ours, [.. theirs, .. ours]);
+            return list.Both;
+        }
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch) =>
+        (page >= DemoPeople.FirstPage ? Words : behind).ReadPageAsync(plane, page, scratch);
+
+    /// <inheritdoc/>
+    public ValueTask EraseAsync(Plane plane, uint user, uint word) => StoreOf(user).EraseAsync(plane, user, word);
+
+    /// <inheritdoc/>
+    public void Keep(Plane plane, ReadOnlySpan<uint> users)
+    {
+        if (!HasOurs(users))
+        {
+            behind.Keep(plane, users);
+            return;
+        }
+
+        uint[] theirs = [.. users.ToArray().Where(static user => !DemoPeople.IsNumber(user))];
+        if (theirs.Length > 0)
+            behind.Keep(plane, theirs);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask KeptAsync() => behind.KeptAsync();
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        try
+        {
+            await behind.DisposeAsync();
+        }
+        finally
+        {
+            await Words.DisposeAsync();
+        }
+    }
+
+    private IPlaneStore StoreOf(uint user) => DemoPeople.IsNumber(user) ? Words : behind;
+
+    private static bool HasOurs(ReadOnlySpan<uint> users) => users.ContainsAnyInRange(DemoPeople.FirstNumber, uint.MaxValue);
+
+    private async ValueTask ExchangeMixedAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, Memory<uint> old)
+    {
+        for (var i = 0; i < users.Length; i++)
+        {
+            var was = await ExchangeAsync(plane, users.Span[i], words.Span[i]);
+            old.Span[i] = was;
+        }
+    }
+
+    private async ValueTask ReadOursAsync(ValueTask read, Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words)
+    {
+        await read;
+        for (var i = 0; i < users.Length; i++)
+        {
+            if (DemoPeople.IsNumber(users.Span[i]))
+                words.Span[i] = Words.Read(plane, users.Span[i]);
+        }
+    }
+
+    private sealed record PageList(IReadOnlyList<int> Theirs, IReadOnlyList<int> Ours, int[] Both);
+}
