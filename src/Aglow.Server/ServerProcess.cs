@@ -59,7 +59,7 @@ internal static class ServerProcess
         foreach (var url in options.Urls)
             app.Urls.Add(url);
         app.MapAglow();
-        app.MapStartPage();
+        app.MapWebPage();
         app.MapAglowFallback();
         return app;
     }

@@ -104,13 +104,4 @@ public sealed class OperationsTests : IAsyncLifetime
             answer.Headers.GetValues("X-Content-Type-Options").ShouldBe(["nosniff"]);
         }
     }
-
-    [Fact]
-    public async Task The_start_page_says_what_this_is()
-    {
-        var page = await _server.GetAsync("/");
-        page.Status.ShouldBe(200);
-        page.ContentType.ShouldBe("text/html; charset=utf-8");
-        page.Text.ShouldContain("presence server");
-    }
 }

@@ -1,0 +1,25 @@
+// What a screen reader is told unasked: little, and never faster than it can be read out.
+
+const EVERY_MS = 5000;
+const AT_ONCE = 2; // more than so many are only counted
+
+const region = document.getElementById('announcer');
+let waiting = [];
+let timer;
+
+/** Says something soon. */
+export function announce(words) {
+    waiting.push(words);
+    timer ??= setTimeout(say, waiting.length === 1 ? 250 : EVERY_MS);
+}
+
+function say() {
+    if (waiting.length === 0) {
+        timer = undefined;
+        return;
+    }
+
+    region.textContent = waiting.length <= AT_ONCE ? waiting.join('. ') : `${waiting.length} changes among the people you follow`;
+    waiting = [];
+    timer = setTimeout(say, EVERY_MS);
+}

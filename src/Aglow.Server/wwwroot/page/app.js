@@ -1,0 +1,20 @@
+// The page, put together. Each module is one part of it; presence.js is where statuses come from.
+import { Crowd } from './crowd.js';
+import { showLink } from './link.js';
+import { Me } from './me.js';
+import { showNow } from './now.js';
+import { People } from './people.js';
+import { Presence } from './presence.js';
+import { showWhy } from './why.js';
+
+const presence = new Presence();
+const people = new People(presence, ({ user, name }) => showWhy(user.user_id, name));
+const me = new Me(presence, (user) => people.setUser(user));
+showLink(presence);
+new Crowd(presence);
+
+// for measuring (./aglow bench page): when the first dots have been drawn
+people.start().then(() => requestAnimationFrame(() => setTimeout(() => performance.mark('aglow:dots'))));
+if (!(await me.resume()))
+    presence.as(undefined);
+showNow();

@@ -1,0 +1,70 @@
+// Calls that are not presence itself: who there is, who follows whom, why, how many; and the crowd's packed heartbeats.
+
+/** A call that was refused or did not arrive; the message says what to do. */
+export class Refused extends Error {
+    constructor(status, detail) {
+        super(detail);
+        this.status = status;
+    }
+}
+
+export const findUser = (user) => call('GET', `/users/${encodeURIComponent(user)}`);
+export const explain = (user) => call('GET', `/status/${encodeURIComponent(user)}/explain`);
+export const countOnline = () => call('GET', '/online/count');
+
+export function searchUsers(query, limit, cursor) {
+    const asked = new URLSearchParams({ q: query, limit });
+    if (cursor)
+        asked.set('cursor', cursor);
+    return call('GET', `/users?${asked}`);
+}
+
+export const followed = async (user) => (await call('GET', subscriptions(user))).user_ids;
+export const follow = async (user, other) => (await call('POST', subscriptions(user), { user_ids: [other] })).user_ids;
+export const unfollow = async (user, other) => (await call('DELETE', subscriptions(user), { user_ids: [other] })).user_ids;
+
+/** The counters of arrivals, goodbyes and lapses, added up. */
+export async function countChanges() {
+    const text = await call('GET', '/metrics');
+    let sum = 0;
+    for (const [, value] of text.matchAll(/^aglow_(?:heartbeats_arrivals|goodbyes|sweep_lapses)_total (\d+)$/gm))
+        sum += Number(value);
+    return sum;
+}
+
+/** Heartbeats of these numbers; how many the server took. */
+export const heartbeatPacked = async (numbers) => (await call('POST', '/heartbeat', pack(numbers))).accepted;
+
+export const leavePacked = (numbers) => call('POST', '/offline', pack(numbers));
+
+/** The same from a page that is going away. */
+export const leaveAtLast = (numbers) => navigator.sendBeacon('/offline', new Blob([pack(numbers)], { type: 'application/octet-stream' }));
+
+const subscriptions = (user) => `/users/${encodeURIComponent(user)}/subscriptions`;
+
+// little-endian 32-bit numbers
+function pack(numbers) {
+    const bytes = new DataView(new ArrayBuffer(numbers.length * 4));
+    numbers.forEach((number, i) => bytes.setUint32(i * 4, number, true));
+    return bytes.buffer;
+}
+
+async function call(method, path, body) {
+    const request = { method };
+    if (body instanceof ArrayBuffer)
+        Object.assign(request, { body, headers: { 'Content-Type': 'application/octet-stream' } });
+    else if (body)
+        Object.assign(request, { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } });
+    let answer;
+    try {
+        answer = await fetch(path, request);
+    } catch {
+        throw new Refused(0, 'The server does not answer. Try again when it is back.');
+    }
+
+    const type = answer.headers.get('Content-Type') ?? '';
+    const content = await (type.includes('json') ? answer.json() : answer.text()).catch(() => ({}));
+    if (!answer.ok)
+        throw new Refused(answer.status, content.detail ?? `The server answered ${answer.status}.`);
+    return content;
+}

@@ -1,0 +1,21 @@
+// The connection in words: a line in the corner, and a bar when what is shown cannot be relied on.
+import { announce } from './announcer.js';
+
+const byId = (id) => document.getElementById(id);
+const WORDS = { open: 'Live', connecting: 'Connecting', stale: 'No store', closed: 'Closed' };
+
+export function showLink(presence) {
+    let wasLost = false;
+    presence.onState(() => {
+        const { state, isLost } = presence;
+        byId('link').dataset.state = state;
+        byId('link-words').textContent = isLost && state === 'connecting' ? 'Reconnecting' : WORDS[state];
+        byId('lost').hidden = !isLost;
+        if (isLost === wasLost)
+            return;
+        wasLost = isLost;
+        byId('lost-title').textContent = state === 'stale' ? 'The server cannot read its store.' : 'The connection is lost.';
+        byId('lost-detail').textContent = 'Everybody is shown as unknown until it is back, which is tried again and again.';
+        announce(isLost ? `${byId('lost-title').textContent} ${byId('lost-detail').textContent}` : 'Connected again');
+    });
+}

@@ -1,0 +1,126 @@
+// Who this tab is: a person of its own, kept for as long as the tab is open, so that several tabs are several people.
+import { http } from '/client/index.js';
+import { announce } from './announcer.js';
+import * as directory from './directory.js';
+import { hueOf, initialsOf, nameOf, seenWords } from './words.js';
+
+const KEPT = 'aglow.me';
+const byId = (id) => document.getElementById(id);
+
+export class Me {
+    #presence;
+    #onChange;
+    #group;
+    #user; // { user_id, user_name?, display_name? }
+
+    /** `onChange(user number or undefined)` is called when this tab becomes somebody, or nobody. */
+    constructor(presence, onChange) {
+        this.#presence = presence;
+        this.#onChange = onChange;
+        this.#group = presence.group((record) => this.#hear(record));
+        presence.onState(() => presence.isLost && this.#say('Not connected'));
+        presence.onError(({ title, detail }) => title !== 'Not connected' && announce(`${title}: ${detail}`));
+        byId('arrive').addEventListener('submit', (submit) => {
+            submit.preventDefault();
+            this.#arrive(byId('name').value.trim());
+        });
+        byId('leave').addEventListener('click', () => this.#leave());
+        for (const choice of document.querySelectorAll('input[name=status]'))
+            choice.addEventListener('change', () => this.#presence.setStatus(choice.value));
+    }
+
+    /** Comes back as who this tab was. Returns whether it was anybody. */
+    async resume() {
+        const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? 'null');
+        if (!kept)
+            return false;
+        // a server that was started anew on an empty folder does not know them
+        const user = kept.user_name === undefined ? kept : await directory.findUser(kept.user_id).catch((refused) => (refused.status === 404 ? undefined : kept));
+        if (user)
+            this.#become(user);
+        return user !== undefined;
+    }
+
+    async #arrive(name) {
+        byId('arrive-problem').hidden = true;
+        if (!name)
+            return;
+        try {
+            this.#become(await findOrMake(name));
+            announce(`You are online as ${nameOf(this.#user)}`);
+            byId('me-name').focus();
+        } catch (refused) {
+            this.#complain(refused.detail ?? refused.message);
+        }
+    }
+
+    #become(user) {
+        this.#user = { user_id: user.user_id, user_name: user.user_name, display_name: user.display_name };
+        sessionStorage.setItem(KEPT, JSON.stringify(this.#user));
+        const name = nameOf(user);
+        byId('me-name').textContent = name;
+        byId('me-avatar').textContent = initialsOf(name);
+        byId('me-avatar').style.setProperty('--hue', hueOf(name));
+        byId('me').setAttribute('aria-labelledby', 'me-name');
+        document.title = `${name} · Aglow`;
+        this.#say('Connecting');
+        this.#choose(user.manual ?? 'auto');
+        byId('arrive').hidden = true;
+        byId('here').hidden = false;
+        this.#presence.as(user.user_id);
+        this.#group.set([user.user_id]);
+        this.#onChange(user.user_id);
+    }
+
+    async #leave() {
+        const name = nameOf(this.#user);
+        this.#forget();
+        await this.#presence.leave();
+        announce(`${name} has left`);
+    }
+
+    #forget() {
+        sessionStorage.removeItem(KEPT);
+        byId('name').value = this.#user.user_name ?? this.#user.user_id;
+        this.#user = undefined;
+        this.#group.set([]);
+        byId('arrive').hidden = false;
+        byId('here').hidden = true;
+        byId('me').setAttribute('aria-labelledby', 'me-title');
+        document.title = 'Aglow';
+        byId('name').focus();
+        this.#onChange(undefined);
+    }
+
+    #hear(record) {
+        const appearsOffline = document.querySelector('input[name=status]:checked')?.value === 'offline';
+        this.#say(record.status === 'offline' && appearsOffline ? 'Others see you offline' : seenWords(record));
+    }
+
+    #choose(status) {
+        for (const choice of document.querySelectorAll('input[name=status]'))
+            choice.checked = choice.value === (status === 'online' ? 'auto' : status);
+    }
+
+    #say(words) {
+        byId('me-seen').textContent = words;
+    }
+
+    #complain(words) {
+        byId('arrive-problem').textContent = words;
+        byId('arrive-problem').hidden = false;
+    }
+}
+
+// Digits are a number, which needs no registration. Any other name is registered by its first heartbeat, or was before.
+async function findOrMake(name) {
+    if (/^(0|[1-9]\d{0,9})$/.test(name) && Number(name) < 2 ** 31)
+        return { user_id: Number(name) };
+    try {
+        await http({ user: name }).heartbeat();
+    } catch (refused) {
+        throw refused.status === 404 ? new Error('Nobody can come online under this name: it is one of the demo’s people. Choose another.') : refused;
+    }
+
+    return directory.findUser(name);
+}

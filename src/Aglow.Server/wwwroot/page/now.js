@@ -1,0 +1,44 @@
+// How many are online now, and how fast that changes: asked for once a second, while anybody looks.
+import { Chart } from './chart.js';
+import { countChanges, countOnline } from './directory.js';
+import { learnServerTime } from './time.js';
+
+const EVERY_MS = 1000;
+const AVERAGED = 10; // seconds; single ones jump
+const DESCRIBE_MS = 15_000; // how often the chart's description is written anew
+
+const byId = (id) => document.getElementById(id);
+
+export function showNow() {
+    const chart = new Chart(byId('chart'));
+    const rates = [];
+    let before; // { changes, at }
+    let described = -Infinity;
+
+    async function look() {
+        if (document.visibilityState === 'hidden')
+            return;
+        const [{ online, as_of }, changes] = await Promise.all([countOnline(), countChanges().catch(() => undefined)]);
+        learnServerTime(as_of);
+        byId('count').textContent = online.toLocaleString('en');
+        const at = performance.now();
+        if (before && changes !== undefined) {
+            // a server that was started anew counts from 0
+            const rate = (Math.max(0, changes - before.changes) * 1000) / (at - before.at);
+            rates.push(rate);
+            rates.splice(0, rates.length - AVERAGED);
+            byId('rate').textContent = (rates.reduce((sum, each) => sum + each, 0) / rates.length).toFixed(1);
+            chart.add(online, rate);
+        }
+
+        before = { changes, at };
+        if (at - described > DESCRIBE_MS) {
+            described = at;
+            byId('chart').setAttribute('aria-label', `Over the last two minutes: ${online} online now, ${byId('rate').textContent} changes a second`);
+        }
+    }
+
+    const again = () => look().catch(() => (byId('count').textContent = byId('rate').textContent = '–'));
+    setInterval(again, EVERY_MS);
+    return again();
+}

@@ -1,0 +1,64 @@
+// One person in the list.
+import { paint } from './paint.js';
+import { hueOf, initialsOf, nameOf, seenWords } from './words.js';
+
+const template = document.getElementById('person');
+
+export class Person {
+    #parts;
+    #shown = {}; // what stands in the page, so that only what changed is written
+    #record;
+    #isLost = false;
+    #isMe = false;
+    #isFollowed;
+
+    constructor(user, { onWhy, onFollow }) {
+        this.user = user;
+        this.name = nameOf(user);
+        this.#record = { user_id: user.user_id, status: user.status ?? 'unknown', last_seen: user.last_seen ?? null };
+        const element = template.content.cloneNode(true).firstElementChild;
+        const part = (name) => element.querySelector(name);
+        this.element = element;
+        this.#parts = { avatar: part('.avatar'), dot: part('.dot'), name: part('.person-name'), seen: part('.person-seen'), why: part('.why-button'), follow: part('.follow') };
+        this.#parts.avatar.textContent = initialsOf(this.name);
+        this.#parts.avatar.style.setProperty('--hue', hueOf(this.name));
+        this.#parts.why.setAttribute('aria-label', `Why? ${this.name}`);
+        this.#parts.follow.setAttribute('aria-label', `Follow ${this.name}`);
+        this.#parts.why.addEventListener('click', () => onWhy(this));
+        this.#parts.follow.addEventListener('click', () => onFollow(this));
+        this.paint();
+    }
+
+    get isFollowed() {
+        return this.#isFollowed;
+    }
+
+    hear(record) {
+        this.#record = record;
+        paint(this);
+    }
+
+    /** `isLost`: the connection is; `isMe`: it is who looks; `isFollowed`: undefined where nobody could follow them. */
+    set({ isLost, isMe, isFollowed }) {
+        this.#isLost = isLost;
+        this.#isMe = isMe;
+        this.#isFollowed = isFollowed;
+        paint(this);
+    }
+
+    paint() {
+        const record = this.#isLost ? { ...this.#record, status: 'unknown' } : this.#record;
+        this.#write('status', record.status, (status) => (this.element.dataset.status = this.#parts.dot.dataset.status = status));
+        this.#write('name', this.#isMe ? `${this.name} (you)` : this.name, (name) => (this.#parts.name.textContent = name));
+        this.#write('seen', seenWords(record), (words) => (this.#parts.seen.textContent = words));
+        this.#write('canFollow', this.#isFollowed !== undefined, (can) => (this.#parts.follow.hidden = !can));
+        this.#write('isFollowed', this.#isFollowed === true, (is) => this.#parts.follow.setAttribute('aria-pressed', is));
+    }
+
+    #write(what, value, write) {
+        if (this.#shown[what] === value)
+            return;
+        this.#shown[what] = value;
+        write(value);
+    }
+}

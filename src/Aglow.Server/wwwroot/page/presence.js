@@ -1,0 +1,123 @@
+// Presence for the page, whoever looks: the client's connection for a person, the event stream for nobody. Whoever watches does not see which.
+import { connect } from '/client/index.js';
+import { Stream } from './stream.js';
+
+// a first connection may take so long before the page says that there is none
+const PATIENCE_MS = 2000;
+
+export class Presence {
+    #source;
+    #groups = new Set();
+    #listeners = { state: [], error: [] };
+    #patience;
+    #wasOpen = false;
+
+    /** Who this page is online as; undefined for nobody. */
+    user;
+
+    /** Whether what is known may be out of date: every status is unknown until it is not. */
+    isLost = false;
+
+    get state() {
+        return this.#source.state;
+    }
+
+    /** Called when the connection changed, or it became (or is no longer) lost. */
+    onState(callback) {
+        this.#listeners.state.push(callback);
+    }
+
+    onError(callback) {
+        this.#listeners.error.push(callback);
+    }
+
+    /** Goes on as this user (undefined: as nobody). Groups keep what they watch. */
+    as(user) {
+        this.#change(user)?.close();
+    }
+
+    /** Says goodbye, and looks on as nobody. */
+    leave() {
+        return this.#change(undefined).leave();
+    }
+
+    // Returns what was listened to before.
+    #change(user) {
+        const before = this.#source;
+        const source = user === undefined ? new Stream() : connect({ user });
+        this.#source = source;
+        this.#wasOpen = false;
+        this.user = user;
+        source.onState(() => source === this.#source && this.#changed());
+        source.onError((problem) => source === this.#source && this.#listeners.error.forEach((callback) => callback(problem)));
+        for (const group of this.#groups)
+            group.watchOn(source);
+        this.#changed();
+        return before;
+    }
+
+    /** Some users who are watched together; they may change at any time. */
+    group(callback) {
+        const group = new Group(callback);
+        this.#groups.add(group);
+        group.watchOn(this.#source);
+        return group;
+    }
+
+    setStatus(status) {
+        this.#source.setStatus(status);
+    }
+
+    #changed() {
+        clearTimeout(this.#patience);
+        const { state } = this.#source;
+        if (state === 'open')
+            this.isLost = false;
+        else if (this.#wasOpen || state === 'stale')
+            this.isLost = true;
+        else
+            this.#patience = setTimeout(() => this.#giveUp(), PATIENCE_MS);
+        this.#wasOpen = state === 'open';
+        this.#tell();
+    }
+
+    #giveUp() {
+        this.isLost = true;
+        this.#tell();
+    }
+
+    #tell() {
+        this.#listeners.state.forEach((callback) => callback());
+    }
+}
+
+class Group {
+    #users = [];
+    #callback;
+    #source;
+    #watch;
+
+    constructor(callback) {
+        this.#callback = callback;
+    }
+
+    /** Watches these, and nobody else any more. */
+    set(users) {
+        this.#users = [...users];
+        this.#rewatch();
+    }
+
+    watchOn(source) {
+        this.#watch?.stop();
+        this.#watch = undefined;
+        this.#source = source;
+        this.#rewatch();
+    }
+
+    // the new one first: who is in both is not let go in between
+    #rewatch() {
+        const before = this.#watch;
+        this.#watch = this.#users.length > 0 ? this.#source?.watch(this.#users, this.#callback) : undefined;
+        before?.stop();
+    }
+}

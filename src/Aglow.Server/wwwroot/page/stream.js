@@ -1,0 +1,128 @@
+// Watching without being anybody: the event stream GET /watch, behind the same few verbs as the client's connection.
+//
+// A WebSocket is a person who is online; who has not said who they are only looks, so theirs is the stream. A browser opens six connections to a
+// server over HTTP/1.1, for all of its tabs, and each stream takes one: so a tab that nobody looks at has none.
+import { backoffMs } from '/client/index.js';
+
+const MIN_BACKOFF_MS = 500;
+const MAX_BACKOFF_MS = 15_000;
+
+export class Stream {
+    #state = 'open'; // nothing is watched yet, so nothing is missing
+    #watches = new Set(); // { users, callback, records }
+    #source;
+    #isDue = false;
+    #redial;
+    #attempt = 0;
+    #told = () => {};
+    #onVisibility = () => this.#look();
+
+    constructor() {
+        document.addEventListener('visibilitychange', this.#onVisibility);
+    }
+
+    get state() {
+        return this.#state;
+    }
+
+    onState(callback) {
+        this.#told = callback;
+    }
+
+    onError() {
+        // what is wrong with a stream is not said to those who open it
+    }
+
+    watch(users, callback) {
+        const watch = { users: new Set(users), callback, records: new Map() };
+        this.#watches.add(watch);
+        this.#reopenSoon();
+        return {
+            stop: () => {
+                if (this.#watches.delete(watch))
+                    this.#reopenSoon();
+            },
+        };
+    }
+
+    close() {
+        document.removeEventListener('visibilitychange', this.#onVisibility);
+        this.#watches.clear();
+        this.#hangUp();
+        this.#become('closed');
+    }
+
+    // All that is asked for in this turn is one stream.
+    #reopenSoon() {
+        if (this.#isDue)
+            return;
+        this.#isDue = true;
+        queueMicrotask(() => {
+            this.#isDue = false;
+            if (this.#state !== 'closed')
+                this.#open();
+        });
+    }
+
+    #open() {
+        this.#hangUp();
+        const users = new Set([...this.#watches].flatMap((watch) => [...watch.users]));
+        if (users.size === 0 || document.visibilityState === 'hidden')
+            return;
+        const source = new EventSource(`/watch?users=${[...users].map(encodeURIComponent).join()}`);
+        this.#source = source;
+        source.addEventListener('presence', ({ data }) => {
+            this.#attempt = 0;
+            this.#become('open');
+            for (const record of JSON.parse(data).users)
+                this.#tell(record);
+        });
+        source.addEventListener('stale', () => this.#lose('stale'));
+        source.addEventListener('fresh', () => this.#become('open'));
+        source.addEventListener('error', () => {
+            this.#hangUp();
+            this.#redial = setTimeout(() => this.#open(), backoffMs(this.#attempt++, MIN_BACKOFF_MS, MAX_BACKOFF_MS));
+            this.#lose('connecting');
+        });
+    }
+
+    #hangUp() {
+        clearTimeout(this.#redial);
+        this.#source?.close();
+        this.#source = undefined;
+    }
+
+    // Shown again: no time to wait. Hidden: nobody looks.
+    #look() {
+        if (document.visibilityState === 'hidden')
+            this.#hangUp();
+        else if (!this.#source)
+            this.#open();
+    }
+
+    #lose(state) {
+        for (const { records } of this.#watches) {
+            for (const { user_id, last_seen } of [...records.values()])
+                this.#tell({ user_id, is_online: null, status: 'unknown', last_seen });
+        }
+
+        this.#become(state);
+    }
+
+    #tell(record) {
+        for (const { users, callback, records } of this.#watches) {
+            const previous = records.get(record.user_id);
+            if (!users.has(record.user_id) || (previous?.status === record.status && previous.last_seen === record.last_seen))
+                continue;
+            records.set(record.user_id, record);
+            callback(record, previous);
+        }
+    }
+
+    #become(state) {
+        if (this.#state === state)
+            return;
+        this.#state = state;
+        this.#told(state);
+    }
+}

@@ -1,0 +1,33 @@
+// Presence records and people in words.
+import { ago } from './time.js';
+
+const STATUSES = { online: 'Online', away: 'Away', busy: 'Busy' };
+
+/** The line under a name: "Online", "Last seen 3 min ago", "Unknown". */
+export function seenWords({ status, last_seen }) {
+    if (STATUSES[status])
+        return STATUSES[status];
+    if (status === 'unknown')
+        return last_seen ? `Unknown, seen ${ago(last_seen)}` : 'Unknown';
+    return last_seen ? `Last seen ${ago(last_seen)}` : 'Never seen';
+}
+
+/** What a person is called: the display name, else the name, else the number. */
+export const nameOf = ({ display_name, user_name, user_id }) => display_name ?? user_name ?? `Number ${user_id}`;
+
+/** One or two letters for a face. */
+export function initialsOf(name) {
+    const words = name.match(/[\p{L}\p{N}]+/gu) ?? ['?'];
+    const last = words.length > 1 ? [...words.at(-1)][0] : '';
+    return ([...words[0]][0] + last).toUpperCase();
+}
+
+/** A hue that stays with a name. */
+export function hueOf(name) {
+    let hash = 0;
+    for (const letter of name)
+        hash = (hash * 31 + letter.codePointAt(0)) % 3600;
+    return hash / 10;
+}
+
+export const count = (number, one, many) => `${number.toLocaleString('en')} ${number === 1 ? one : many}`;
