@@ -1,0 +1,62 @@
+using Aglow.Server.Tests;
+using Microsoft.Playwright;
+
+namespace Aglow.Browser.Tests;
+
+/// <summary>One browser for all tests (Debian's Chromium), and one server with the demo's people; each test opens tabs of its own.</summary>
+public sealed class Browser : IAsyncLifetime
+{
+    private IPlaywright _playwright = null!;
+    private IBrowser _browser = null!;
+
+    /// <summary>A server with forty demo people. A lease of 6 s, so that a test can wait for it to run out.</summary>
+    internal AglowProcess Server { get; private set; } = null!;
+
+    public static string Screenshots { get; } = Path.Combine(AglowProcess.Root, "TestResults", "screenshots");
+
+    public async Task InitializeAsync()
+    {
+        Server = await AglowProcess.StartAsync(null, "--demo", "40", "--lease-seconds", "6", "--heartbeat-seconds", "2");
+        _playwright = await Playwright.CreateAsync();
+        // the sandbox needs a user of its own, and tests may run as root; everything that is opened here is ours
+        _browser = await _playwright.Chromium.LaunchAsync(new() { ExecutablePath = Find("chromium", "chromium-browser"), Args = ["--no-sandbox"] });
+        // as long as a lease that runs out on a busy machine
+        Assertions.SetDefaultExpectTimeout(30_000);
+        Directory.CreateDirectory(Screenshots);
+    }
+
+    public async Task DisposeAsync()
+    {
+        await _browser.DisposeAsync();
+        _playwright.Dispose();
+        await Server.DisposeAsync();
+    }
+
+    /// <summary>A window: its tabs share nothing with other windows'. A desktop in daylight where nothing else is said.</summary>
+    internal async Task<Window> OpenAsync(AglowProcess? server = null, ColorScheme scheme = ColorScheme.Light, int width = 1280, int height = 860)
+    {
+        var context = await _browser.NewContextAsync(new() { ColorScheme = scheme, ViewportSize = new() { Width = width, Height = height } });
+        context.SetDefaultTimeout(20_000);
+        return new Window(context, server ?? Server);
+    }
+
+    private static string Find(params string[] names)
+    {
+        foreach (var folder in (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':'))
+        {
+            foreach (var name in names)
+            {
+                if (File.Exists(Path.Combine(folder, name)))
+                    return Path.Combine(folder, name);
+            }
+        }
+
+        throw new InvalidOperationException("chromium is not on the PATH: ./test installs it, or apt-get install chromium.");
+    }
+}
+
+[CollectionDefinition(Name)]
+public sealed class InBrowser : ICollectionFixture<Browser>
+{
+    public const string Name = "browser";
+}

@@ -1,0 +1,263 @@
+using System.Text;
+using System.Text.RegularExpressions;
+using Aglow.Server.Tests;
+using Microsoft.Playwright;
+using static Microsoft.Playwright.Assertions;
+
+namespace Aglow.Browser.Tests;
+
+/// <summary>What people do on the page.</summary>
+[Collection(InBrowser.Name)]
+public sealed partial class PageTests(Browser browser)
+{
+    private static int _next;
+
+    [Fact]
+    public async Task Two_tabs_see_each_other_come_and_go()
+    {
+        var (ann, ben) = (NewName("Ann"), NewName("Ben"));
+        await using var window = await browser.OpenAsync();
+        var anns = await (await window.OpenTabAsync()).ArriveAsync(ann);
+        var bens = await (await window.OpenTabAsync()).ArriveAsync(ben);
+        await anns.SearchAsync(ben);
+        await bens.SearchAsync(ann);
+        await Expect(anns.Seen(ben)).ToHaveTextAsync("Online");
+        await Expect(bens.Seen(ann)).ToHaveTextAsync("Online");
+
+        await bens.LeaveAsync();
+        await Expect(anns.Seen(ben)).ToHaveTextAsync("Last seen just now");
+        await Expect(bens.Page.GetByLabel("Your name")).ToHaveValueAsync(ben);
+        await bens.ArriveAsync(ben);
+        await Expect(anns.Seen(ben)).ToHaveTextAsync("Online");
+
+        // no goodbye: the lease runs out
+        await bens.Page.CloseAsync();
+        await Expect(anns.Seen(ben)).ToHaveTextAsync("Last seen just now");
+    }
+
+    [Fact]
+    public async Task Who_has_not_said_who_they_are_sees_people_change_and_new_ones_arrive()
+    {
+        var name = NewName("Cleo");
+        await using var window = await browser.OpenAsync();
+        var tab = await window.OpenTabAsync();
+        await Expect(tab.People).ToHaveCountAsync(40 + await RegisteredAsync());
+        await HeartbeatAsync(name);
+        await Expect(tab.Seen(name)).ToHaveTextAsync("Online");
+        await Expect(tab.Seen(name)).ToHaveTextAsync("Last seen just now");
+        await HeartbeatAsync(name);
+        await Expect(tab.Seen(name)).ToHaveTextAsync("Online");
+        await Expect(tab.Row(name).Locator(".follow")).ToBeHiddenAsync();
+    }
+
+    [Fact]
+    public async Task What_somebody_chooses_to_be_shown_as_is_what_others_see()
+    {
+        var (ann, ben) = (NewName("Ann"), NewName("Ben"));
+        await using var window = await browser.OpenAsync();
+        var anns = await (await window.OpenTabAsync()).ArriveAsync(ann);
+        var bens = await (await window.OpenTabAsync()).ArriveAsync(ben);
+        await bens.SearchAsync(ann);
+        foreach (var (chosen, seen) in new[] { ("Busy", "Busy"), ("Away", "Away"), ("Appear offline", "Last seen just now"), ("Auto", "Online") })
+        {
+            await anns.ChooseAsync(chosen);
+            await Expect(bens.Seen(ann)).ToHaveTextAsync(seen);
+        }
+
+        await anns.ChooseAsync("Appear offline");
+        await Expect(anns.Me).ToHaveTextAsync("Others see you offline");
+        // it is saved, and so is who this tab is
+        await anns.Page.ReloadAsync();
+        await Expect(anns.Page.Locator("#me-name")).ToHaveTextAsync(ann);
+        await Expect(anns.Page.GetByLabel("Appear offline")).ToBeCheckedAsync();
+    }
+
+    [Fact]
+    public async Task A_search_finds_as_one_types()
+    {
+        var name = NewName("Quintessa");
+        await HeartbeatAsync(name);
+        await using var window = await browser.OpenAsync();
+        var tab = await window.OpenTabAsync();
+        await tab.Page.GetByLabel("Search by name or number").PressSequentiallyAsync("UINTES");
+        await Expect(tab.People).ToHaveCountAsync(1);
+        await Expect(tab.Row(name)).ToBeVisibleAsync();
+        await Expect(tab.Page.Locator("#found")).ToHaveTextAsync("1 person found");
+        await tab.SearchAsync("nobody has this name");
+        await Expect(tab.Page.GetByText("Nobody is called “nobody has this name”.")).ToBeVisibleAsync();
+        // a number needs no registration
+        await tab.SearchAsync("4711");
+        await Expect(tab.Seen("Number 4711")).ToHaveTextAsync("Never seen");
+        await tab.SearchAsync("");
+        await Expect(tab.People.Nth(30)).ToBeVisibleAsync();
+    }
+
+    [Fact]
+    public async Task Following_is_saved()
+    {
+        var (ann, ben) = (NewName("Ann"), NewName("Ben"));
+        await HeartbeatAsync(ben);
+        await using var window = await browser.OpenAsync();
+        var tab = await (await window.OpenTabAsync()).ArriveAsync(ann);
+        var star = tab.Page.GetByRole(AriaRole.Button, new() { Name = $"Follow {ben}" });
+        await star.ClickAsync();
+        await Expect(star).ToHaveAttributeAsync("aria-pressed", "true");
+        await tab.Page.ReloadAsync();
+        await tab.Page.GetByRole(AriaRole.Button, new() { Name = "Following 1" }).ClickAsync();
+        await Expect(tab.People).ToHaveCountAsync(1);
+        await Expect(tab.Row(ben)).ToBeVisibleAsync();
+
+        // told to a screen reader, since it is somebody they follow
+        await Expect(tab.Seen(ben)).ToHaveTextAsync("Last seen just now");
+        await HeartbeatAsync(ben);
+        await Expect(tab.Page.Locator("#announcer")).ToContainTextAsync($"{ben} came online");
+
+        await star.ClickAsync();
+        await Expect(star).ToHaveAttributeAsync("aria-pressed", "false");
+        await tab.Page.GetByRole(AriaRole.Button, new() { Name = "Everyone" }).ClickAsync();
+        await tab.Page.GetByRole(AriaRole.Button, new() { Name = "Following", Exact = true }).ClickAsync();
+        await Expect(tab.Page.GetByText("You follow nobody yet.")).ToBeVisibleAsync();
+    }
+
+    [Fact]
+    public async Task A_lost_connection_is_said_and_comes_back_by_itself()
+    {
+        var folder = AglowProcess.NewFolder();
+        var server = await AglowProcess.StartAsync(folder, "--demo", "12");
+        await using (var window = await browser.OpenAsync(server))
+        {
+            window.MayBeRefused = true;
+            var member = await (await window.OpenTabAsync()).ArriveAsync("Ann");
+            var visitor = await window.OpenTabAsync();
+            var address = server.Address.AbsoluteUri;
+            await server.KillAsync();
+            foreach (var tab in new[] { member, visitor })
+            {
+                await Expect(tab.Page.GetByText("The connection is lost.")).ToBeVisibleAsync();
+                await Expect(tab.Page.Locator(".person[data-status=unknown]")).ToHaveCountAsync(13);
+                await Expect(tab.Seen("Ada Abara")).ToContainTextAsync("Unknown");
+            }
+
+            await member.ScreenshotAsync("lost");
+            server = AglowProcess.Run(folder, ["--demo", "12"], urls: address);
+            await server.ReadyAsync();
+            foreach (var tab in new[] { member, visitor })
+            {
+                await Expect(tab.Page.Locator("#lost")).ToBeHiddenAsync(new() { Timeout = 60_000 });
+                await Expect(tab.Page.Locator(".person[data-status=unknown]")).ToHaveCountAsync(0);
+                await Expect(tab.Page.Locator("#link-words")).ToHaveTextAsync("Live");
+            }
+
+            await Expect(visitor.Seen("Ann")).ToHaveTextAsync("Online");
+            await Expect(member.Me).ToHaveTextAsync("Online");
+        }
+
+        await server.DisposeAsync();
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task A_crowd_comes_and_goes_by_the_slider()
+    {
+        await using var server = await AglowProcess.StartAsync();
+        await using var window = await browser.OpenAsync(server);
+        var tab = await window.OpenTabAsync();
+        await Expect(tab.Page.GetByText("Nobody is here yet.")).ToBeVisibleAsync();
+        var (slider, field) = (tab.Page.GetByLabel("Simulated people"), tab.Page.Locator("#field"));
+        await slider.FillAsync("300");
+        await Expect(field).ToHaveAttributeAsync("aria-label", "300 people of the crowd online");
+        await Expect(tab.Page.Locator("#crowd-size")).ToHaveTextAsync("300 people");
+        await Expect(tab.Page.Locator("#count")).ToHaveTextAsync("300");
+        // as the numbers that the page says
+        var first = Digits().Match(await tab.Page.Locator("#crowd-range").InnerTextAsync()).Value;
+        (await server.Http.GetStringAsync($"/online?limit=1000")).Split(',').Length.ShouldBe(301);
+        (await server.Http.GetStringAsync($"/online?limit=1")).ShouldContain(first[..6]);
+
+        await slider.FillAsync("20");
+        await Expect(field).ToHaveAttributeAsync("aria-label", "20 people of the crowd online");
+        await tab.Page.GetByLabel("Let them come and go").CheckAsync();
+        var before = await server.Http.GetStringAsync("/online?limit=1000");
+        await Expect(tab.Page.Locator("#rate")).Not.ToHaveTextAsync("0.0");
+        await tab.Page.WaitForFunctionAsync("before => fetch('/online?limit=1000').then(r => r.text()).then(now => now !== before)", before);
+        await slider.FillAsync("0");
+        await Expect(tab.Page.Locator("#count")).ToHaveTextAsync("0");
+    }
+
+    [Fact]
+    public async Task Why_is_answered_in_words()
+    {
+        var (ann, ben) = (NewName("Ann"), NewName("Ben"));
+        await using var window = await browser.OpenAsync();
+        var tab = await (await window.OpenTabAsync()).ArriveAsync(ann);
+        await HeartbeatAsync(ben);
+        await tab.SearchAsync(ben);
+        var (why, reason) = (tab.Page.GetByRole(AriaRole.Button, new() { Name = $"Why? {ben}" }), tab.Page.Locator("#why-reason"));
+        await why.ClickAsync();
+        await Expect(tab.Page.GetByRole(AriaRole.Dialog, new() { Name = $"Why is {ben} shown as online?" })).ToBeVisibleAsync();
+        await Expect(reason).ToContainTextAsync("A sign of life lasts 6 s, and the last sign of life came");
+        await tab.ScreenshotAsync("why");
+        await tab.Page.GetByRole(AriaRole.Button, new() { Name = "Close" }).ClickAsync();
+        await Expect(why).ToBeFocusedAsync();
+
+        await CallAsync(HttpMethod.Post, "/offline", $$"""{"user_ids":["{{ben}}"]}""");
+        await Expect(tab.Seen(ben)).ToHaveTextAsync("Last seen just now");
+        await why.ClickAsync();
+        await Expect(reason).ToContainTextAsync("said goodbye");
+        await tab.Page.Keyboard.PressAsync("Escape");
+
+        await tab.ChooseAsync("Busy");
+        await tab.SearchAsync(ann);
+        await Expect(tab.Seen($"{ann} (you)")).ToHaveTextAsync("Busy");
+        await tab.Page.GetByRole(AriaRole.Button, new() { Name = $"Why? {ann}" }).ClickAsync();
+        await Expect(reason).ToContainTextAsync("chose to be shown as busy");
+    }
+
+    [Fact]
+    public async Task Last_seen_ages_by_itself()
+    {
+        var name = NewName("Dora");
+        await CallAsync(HttpMethod.Post, "/users", $$"""{"user_name":"{{name}}"}""");
+        await CallAsync(HttpMethod.Post, "/status/update", $$"""{"user_id":"{{name}}","timestamp":{{DateTimeOffset.UtcNow.ToUnixTimeSeconds() - 600}}}""");
+        await using var window = await browser.OpenAsync();
+        window.MayBeRefused = true;
+        var tab = await window.OpenTabAsync(async page =>
+        {
+            await page.Clock.InstallAsync();
+            // this clock runs ahead, and the page would set it by the server's
+            await page.RouteAsync("**/online/count", static route => route.AbortAsync());
+        });
+        await tab.SearchAsync(name);
+        await Expect(tab.Seen(name)).ToHaveTextAsync("Last seen 10 min ago");
+        await tab.Page.Clock.FastForwardAsync("05:00");
+        await Expect(tab.Seen(name)).ToHaveTextAsync("Last seen 15 min ago");
+    }
+
+    [Fact]
+    public async Task A_name_nobody_can_come_online_under_is_said()
+    {
+        await using var window = await browser.OpenAsync();
+        window.MayBeRefused = true;
+        var tab = await window.OpenTabAsync();
+        await tab.Page.GetByLabel("Your name").FillAsync("demo-ada-abara");
+        await tab.Page.Keyboard.PressAsync("Enter");
+        await Expect(tab.Page.Locator("#arrive-problem")).ToContainTextAsync("one of the demo’s");
+        await Expect(tab.Page.Locator("#link-words")).ToHaveTextAsync("Live");
+    }
+
+    private static string NewName(string name) => $"{name} {Interlocked.Increment(ref _next)}";
+
+    private Task HeartbeatAsync(string name) => CallAsync(HttpMethod.Post, "/heartbeat", $$"""{"user_ids":["{{name}}"]}""");
+
+    private async Task<int> RegisteredAsync() =>
+        (await browser.Server.Http.GetStringAsync("/users?limit=100")).Split("\"user_name\"").Length - 1 - 40;
+
+    private async Task CallAsync(HttpMethod method, string path, string json)
+    {
+        using var request = new HttpRequestMessage(method, path) { Content = new StringContent(json, Encoding.UTF8, "application/json") };
+        using var answer = await browser.Server.Http.SendAsync(request);
+        answer.IsSuccessStatusCode.ShouldBeTrue(await answer.Content.ReadAsStringAsync());
+    }
+
+    [GeneratedRegex(@"\d+", RegexOptions.None, matchTimeoutMilliseconds: 1000)]
+    private static partial Regex Digits();
+}
