@@ -3,9 +3,10 @@
 // BenchmarkDotNet was rejected: it knows neither pairs (two things in turn, compared one by one, which is what makes figures from
 // a shared machine repeatable) nor the CPU seconds of other processes, which is what a server costs.
 using Aglow.Benchmarks;
+using Aglow.Benchmarks.Page;
 using Aglow.Benchmarks.Sockets;
 
-Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(), new DirectoryBenchmark()];
+Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(), new DirectoryBenchmark(), new PageBenchmark()];
 
 // the processes that benchmarks start to measure them
 if (args is [EngineMemory.Verb, .. var rest])

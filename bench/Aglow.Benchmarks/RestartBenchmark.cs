@@ -220,7 +220,8 @@ internal sealed class RestartBenchmark : Benchmark
         run.Add(Figure.Of($"{title}: process start of the server to ready", "s", ready, users <= 10_000_000 ? Goal.Most(1) : Goal.Most(15)));
     }
 
-    private static async Task<double> ReadyAsync(Process server, string url, long began)
+    /// <summary>Waits until a server is ready; returns the seconds since it began.</summary>
+    internal static async Task<double> ReadyAsync(Process server, string url, long began)
     {
         using var http = new HttpClient { Timeout = TimeSpan.FromSeconds(1) };
         while (!server.HasExited && Stopwatch.GetElapsedTime(began) < TimeSpan.FromMinutes(3))
@@ -242,7 +243,7 @@ internal sealed class RestartBenchmark : Benchmark
         throw new BenchmarkException("the server was not ready within 3 minutes.");
     }
 
-    private static int FreePort()
+    internal static int FreePort()
     {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();

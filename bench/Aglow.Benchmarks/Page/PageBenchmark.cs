@@ -1,0 +1,191 @@
+using System.Buffers.Binary;
+using System.Diagnostics;
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Text.Json.Nodes;
+
+namespace Aglow.Benchmarks.Page;
+
+/// <summary>
+/// The page in a real browser: how soon the first dots are there, and how many frames a second are left while a thousand people change.
+/// </summary>
+/// <remarks>
+/// The real server, with users that are registered and online; a load posts goodbyes and heartbeats for them at a steady rate, and a tab that is nobody in
+/// particular watches. Frames are counted by the page's own animation callbacks, which do not come while its main thread or its drawing is behind. That the
+/// work was done is checked: changes of dots are counted in the page, too. A browser without a graphics processor draws in software, so a
+/// person's browser has it easier.
+/// </remarks>
+internal sealed class PageBenchmark : Benchmark
+{
+    private const string FirstDots = "performance.getEntriesByName('aglow:dots')[0]?.startTime ?? null";
+    private const string Loaded = "performance.getEntriesByType('navigation')[0].loadEventEnd || null";
+
+    // for so many milliseconds: the gaps between frames, and how many dots changed
+    private const string CountFrames = """
+        new Promise((done) => {
+            const gaps = [];
+            let changes = 0;
+            let before;
+            const observer = new MutationObserver((records) => (changes += records.length));
+            observer.observe(document.getElementById('list'), { subtree: true, attributeFilter: ['data-status'] });
+            const began = performance.now();
+            const frame = (now) => {
+                if (before !== undefined)
+                    gaps.push(now - before);
+                before = now;
+                if (performance.now() - began < MILLISECONDS) {
+                    requestAnimationFrame(frame);
+                    return;
+                }
+                observer.disconnect();
+                // the row and its dot both say it
+                done({ gaps, changes: changes / 2, seconds: (performance.now() - began) / 1000 });
+            };
+            requestAnimationFrame(frame);
+        })
+        """;
+
+    public override string Name => "page";
+
+    public override string Measures => "the page in Chromium: the first dots, and frames a second while many people change";
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("users", "1000", "people listed at once"),
+        new("changes", "50", "of them who come or go in a second"),
+        new("seconds", "5", "how long each sample of frames is"),
+    ];
+
+    public override async Task RunAsync(Run run)
+    {
+        var users = (int)run.Settings.Number("users");
+        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+        var url = $"http://127.0.0.1:{RestartBenchmark.FreePort()}";
+        try
+        {
+            // a lease that nobody's runs out, so that what changes is what is sent
+            using var server = Child.Start(Path.Combine(Machine.Root(), "aglow"), cores: 0, "serve", "--data", folder, "--urls", url, "--lease-seconds", "86400");
+            server.Process.OutputDataReceived += static (_, _) => { };
+            server.Process.BeginOutputReadLine();
+            await RestartBenchmark.ReadyAsync(server.Process, url, Stopwatch.GetTimestamp());
+            using var http = new HttpClient { BaseAddress = new Uri(url) };
+            var numbers = await RegisterAsync(http, users);
+            await using var chromium = await Chromium.StartAsync();
+            await MeasureFirstDotsAsync(run, chromium, url);
+            // as many rows as a desktop shows, of all that are in the page; and a wall on which all of them are in sight at once
+            await MeasureFramesAsync(run, chromium, http, url, numbers, "on a desktop", 1440, 900);
+            await MeasureFramesAsync(run, chromium, http, url, numbers, "on a wall that shows all of them", 3840, 9600);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private static async Task<uint[]> RegisterAsync(HttpClient http, int users)
+    {
+        string[] names = [.. Enumerable.Range(0, users).Select(static i => $"person {i:00000}")];
+        foreach (var some in names.Chunk(10_000))
+        {
+            using var answer = await http.PostAsJsonAsync("/heartbeat", new { user_ids = some });
+            answer.EnsureSuccessStatusCode();
+        }
+
+        List<uint> numbers = [];
+        string? next = "";
+        while (next is not null)
+        {
+            var page = (await http.GetFromJsonAsync<JsonObject>($"/users?limit=100{(next.Length > 0 ? $"&cursor={next}" : "")}"))!;
+            numbers.AddRange(page["users"]!.AsArray().Select(static user => user!["user_id"]!.GetValue<uint>()));
+            next = page["next"]?.GetValue<string>();
+        }
+
+        return numbers.Count == users ? [.. numbers] : throw new BenchmarkException($"{numbers.Count} of {users} users were registered.");
+    }
+
+    private static async Task MeasureFirstDotsAsync(Run run, Chromium chromium, string url)
+    {
+        run.Progress("first dots: a new tab, an empty cache");
+        List<double> sinceStart = [], sinceLoad = [];
+        // the first warms up the server and the browser
+        for (var i = 0; i <= run.PairCount; i++)
+        {
+            await using var tab = await chromium.OpenAsync(1440, 900);
+            await tab.GoAsync(url);
+            var dots = (await tab.UntilAsync(FirstDots, "first dots")).GetValue<double>();
+            var load = (await tab.UntilAsync(Loaded, "the load event")).GetValue<double>();
+            if (i == 0)
+                continue;
+            sinceStart.Add(dots);
+            sinceLoad.Add(Math.Max(0, dots - load));
+        }
+
+        run.Add(Figure.Of("first dots drawn, after the page has loaded", "ms", sinceLoad, Goal.Most(300)));
+        run.Add(Figure.Of("first dots drawn, after its address was entered", "ms", sinceStart, Goal.Most(300)));
+    }
+
+    private static async Task MeasureFramesAsync(Run run, Chromium chromium, HttpClient http, string url, uint[] users, string where, int width, int height)
+    {
+        var (rate, seconds) = (run.Settings.Number("changes"), run.Settings.Number("seconds"));
+        run.Progress($"{users.Length} people listed {where}, {rate} changes a second");
+        await using var tab = await chromium.OpenAsync(width, height);
+        await tab.GoAsync(url);
+        await tab.UntilAsync($"document.querySelectorAll('.person').length === {users.Length} || (document.querySelector('#more:not([hidden])')?.click(), false)", "a list of all");
+
+        using var stop = new CancellationTokenSource();
+        var load = ChangeAsync(http, users, rate, stop.Token);
+        List<double> frames = [], worst = [], changes = [];
+        for (var i = 0; i <= run.PairCount; i++)
+        {
+            var counted = (await tab.EvaluateAsync(CountFrames.Replace("MILLISECONDS", $"{seconds * 1000}")))!;
+            if (i == 0)
+                continue;
+            var gaps = counted["gaps"]!.AsArray().Select(static gap => gap!.GetValue<double>()).ToArray();
+            var took = counted["seconds"]!.GetValue<double>();
+            frames.Add(gaps.Length / took);
+            worst.Add(gaps.Max());
+            changes.Add(counted["changes"]!.GetValue<double>() / took);
+        }
+
+        await stop.CancelAsync();
+        await load;
+        if (Spread.Of(changes).Median < rate * 0.9)
+            throw new BenchmarkException($"{Spread.Of(changes).Median:0.0} of {rate} changes a second were shown: the page or the load is behind.");
+        run.Add(Figure.Of($"frames, {users.Length} people {where}, {rate} changes a second", "frames/s", frames, Goal.Least(30)));
+        run.Add(Figure.Of("  longest gap between two frames in a sample", "ms", worst));
+        run.Add(Figure.Of("  changes shown", "changes/s", changes));
+    }
+
+    // In turn, each person goes, and comes back one round later: ten requests a second, at their times.
+    private static async Task ChangeAsync(HttpClient http, uint[] users, long rate, CancellationToken stop)
+    {
+        const int PerSecond = 10;
+        var (next, done) = (0L, 0L);
+        var began = Stopwatch.GetTimestamp();
+        while (!stop.IsCancellationRequested)
+        {
+            next++;
+            var late = TimeSpan.FromSeconds((double)next / PerSecond) - Stopwatch.GetElapsedTime(began);
+            if (late > TimeSpan.Zero)
+                await Task.Delay(late, TimeProvider.System, CancellationToken.None);
+            List<uint> going = [], coming = [];
+            for (; done < next * rate / PerSecond; done++)
+                (done / users.Length % 2 == 0 ? going : coming).Add(users[done % users.Length]);
+            await PostAsync(http, "/offline", going);
+            await PostAsync(http, "/heartbeat", coming);
+        }
+    }
+
+    private static async Task PostAsync(HttpClient http, string path, List<uint> users)
+    {
+        if (users.Count == 0)
+            return;
+        var bytes = new byte[users.Count * sizeof(uint)];
+        for (var i = 0; i < users.Count; i++)
+            BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(i * sizeof(uint)), users[i]);
+        using var body = new ByteArrayContent(bytes);
+        body.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
+        using var answer = await http.PostAsync(new Uri(path, UriKind.Relative), body);
+        answer.EnsureSuccessStatusCode();
+    }
+}
