@@ -86,25 +86,5 @@ internal sealed class EventStream : WatchConnection
 
     protected override void Released() => _released.TrySetResult();
 
-    private bool Flush()
-    {
-        var flush = _output.FlushAsync();
-        if (flush.IsCompletedSuccessfully)
-            return !flush.Result.IsCompleted;
-        _ = ResumeAsync(flush);
-        return false;
-    }
-
-    private async Task ResumeAsync(ValueTask<FlushResult> flush)
-    {
-        try
-        {
-            if (!(await flush).IsCompleted)
-                _hub.Writable(this);
-        }
-        catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)
-        {
-            // the request is aborted: the stream ends
-        }
-    }
+    private bool Flush() => _output.Push(this, static stream => stream._hub.Writable(stream));
 }

@@ -41,24 +41,7 @@ internal sealed class PipeOutput(PipeWriter pipe) : SocketOutput
     public override bool Send(ReadOnlySpan<byte> frames)
     {
         pipe.Write(frames);
-        var flush = pipe.FlushAsync();
-        if (flush.IsCompletedSuccessfully)
-            return !flush.Result.IsCompleted;
-        _ = ResumeAsync(flush);
-        return false;
-    }
-
-    private async Task ResumeAsync(ValueTask<FlushResult> flush)
-    {
-        try
-        {
-            if (!(await flush).IsCompleted)
-                Owner?.Resume();
-        }
-        catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)
-        {
-            // the read loop ends for the same reason
-        }
+        return pipe.Push(this, static output => output.Owner?.Resume());
     }
 }
 
