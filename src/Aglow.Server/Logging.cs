@@ -21,6 +21,7 @@ internal static class Logging
         logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
         // a start that fails is said in one line on the error stream, not with a stack as well
         logging.AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
-        logging.AddFilter(static (category, level) => level != LogLevel.Critical || category != "Microsoft.AspNetCore.Server.Kestrel");
+        logging.AddFilter(static (category, level) =>
+            level >= LogLevel.Information && (level != LogLevel.Critical || category != "Microsoft.AspNetCore.Server.Kestrel"));
     }
 }

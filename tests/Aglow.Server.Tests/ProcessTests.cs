@@ -35,6 +35,7 @@ public class ProcessTests
             (await again.GetAsync("/status/users?ids=1,bob")).Text.ShouldBe(online);
             (await again.GetAsync("/users/1/subscriptions")).ShouldBeJson("""{"user_ids":[2,"bob"]}""");
             again.Output.ShouldContain("3 users");
+            again.Output.ShouldNotContain("dbug");
         }
 
         Directory.Delete(folder, recursive: true);
