@@ -93,6 +93,25 @@ public sealed partial class PageTests(Browser browser)
     }
 
     [Fact]
+    public async Task Long_lists_are_shown_in_parts_and_nobody_falls_out_when_somebody_new_comes()
+    {
+        await using var server = await AglowProcess.StartAsync(null, "--demo", "230");
+        await using var window = await browser.OpenAsync(server);
+        var tab = await window.OpenTabAsync();
+        await Expect(tab.People).ToHaveCountAsync(100);
+        var more = tab.Page.GetByRole(AriaRole.Button, new() { Name = "Show 100 more" });
+        await more.ClickAsync();
+        await Expect(tab.People).ToHaveCountAsync(200);
+        await CallAsync(HttpMethod.Post, "/users", """{"user_name":"New Here"}""", server);
+        await Expect(tab.People.First).ToContainTextAsync("New Here");
+        await Expect(tab.People).ToHaveCountAsync(201);
+        await more.ClickAsync();
+        await Expect(tab.People).ToHaveCountAsync(231);
+        await Expect(more).ToBeHiddenAsync();
+        (await tab.Page.EvaluateAsync<int>("() => new Set([...document.querySelectorAll('.person-name')].map((name) => name.textContent)).size")).ShouldBe(231);
+    }
+
+    [Fact]
     public async Task Following_is_saved()
     {
         var (ann, ben) = (NewName("Ann"), NewName("Ben"));
@@ -251,10 +270,10 @@ public sealed partial class PageTests(Browser browser)
     private async Task<int> RegisteredAsync() =>
         (await browser.Server.Http.GetStringAsync("/users?limit=100")).Split("\"user_name\"").Length - 1 - 40;
 
-    private async Task CallAsync(HttpMethod method, string path, string json)
+    private async Task CallAsync(HttpMethod method, string path, string json, AglowProcess? server = null)
     {
         using var request = new HttpRequestMessage(method, path) { Content = new StringContent(json, Encoding.UTF8, "application/json") };
-        using var answer = await browser.Server.Http.SendAsync(request);
+        using var answer = await (server ?? browser.Server).Http.SendAsync(request);
         answer.IsSuccessStatusCode.ShouldBeTrue(await answer.Content.ReadAsStringAsync());
     }
 

@@ -105,10 +105,16 @@ export class People {
         const page = await this.#read().catch(() => undefined);
         if (!page || asked !== this.#asked)
             return;
-        const fresh = new Set(page.users.map((user) => user.user_id));
-        const further = this.#order.length > PAGE ? this.#listed().slice(PAGE).filter((user) => !fresh.has(user.user_id)) : [];
+        const further = page.next ? this.#after(page.users) : [];
         this.#list([...page.users, ...further], further.length > 0 ? this.#next : page.next);
         this.#sayIfEmpty();
+    }
+
+    // Those listed behind the last of these.
+    #after(users) {
+        const fresh = new Set(users.map((user) => user.user_id));
+        const last = this.#order.findLastIndex((number) => fresh.has(number));
+        return last < 0 ? [] : this.#listed().slice(last + 1);
     }
 
     async #read(cursor) {
@@ -141,8 +147,7 @@ export class People {
         const before = this.#persons;
         this.#persons = new Map();
         for (const user of users) {
-            const known = before.get(user.user_id);
-            this.#persons.set(user.user_id, known?.name === nameOf(user) ? known : this.#newPerson(user));
+            this.#persons.set(user.user_id, before.get(user.user_id) ?? this.#newPerson(user));
         }
 
         const order = [...this.#persons.keys()];
