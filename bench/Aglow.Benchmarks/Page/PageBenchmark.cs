@@ -69,12 +69,12 @@ internal sealed class PageBenchmark : Benchmark
             server.Process.BeginOutputReadLine();
             await RestartBenchmark.ReadyAsync(server.Process, url, Stopwatch.GetTimestamp());
             using var http = new HttpClient { BaseAddress = new Uri(url) };
-            var numbers = await RegisterAsync(http, users);
+            var people = new Dictionary<uint, bool>((await RegisterAsync(http, users)).Select(static number => KeyValuePair.Create(number, true)));
             await using var chromium = await Chromium.StartAsync();
             await MeasureFirstDotsAsync(run, chromium, url);
             // as many rows as a desktop shows, of all that are in the page; and a wall on which all of them are in sight at once
-            await MeasureFramesAsync(run, chromium, http, url, numbers, "on a desktop", 1440, 900);
-            await MeasureFramesAsync(run, chromium, http, url, numbers, "on a wall that shows all of them", 3840, 9600);
+            await MeasureFramesAsync(run, chromium, http, url, people, "on a desktop", 1440, 900);
+            await MeasureFramesAsync(run, chromium, http, url, people, "on a wall that shows all of them", 3840, 9600);
         }
         finally
         {
@@ -121,19 +121,19 @@ internal sealed class PageBenchmark : Benchmark
         }
 
         run.Add(Figure.Of("first dots drawn, after the page has loaded", "ms", sinceLoad, Goal.Most(300)));
-        run.Add(Figure.Of("first dots drawn, after its address was entered", "ms", sinceStart, Goal.Most(300)));
+        run.Add(Figure.Of("first dots drawn, after its address was entered", "ms", sinceStart));
     }
 
-    private static async Task MeasureFramesAsync(Run run, Chromium chromium, HttpClient http, string url, uint[] users, string where, int width, int height)
+    private static async Task MeasureFramesAsync(Run run, Chromium chromium, HttpClient http, string url, Dictionary<uint, bool> people, string where, int width, int height)
     {
         var (rate, seconds) = (run.Settings.Number("changes"), run.Settings.Number("seconds"));
-        run.Progress($"{users.Length} people listed {where}, {rate} changes a second");
+        run.Progress($"{people.Count} people listed {where}, {rate} changes a second");
         await using var tab = await chromium.OpenAsync(width, height);
         await tab.GoAsync(url);
-        await tab.UntilAsync($"document.querySelectorAll('.person').length === {users.Length} || (document.querySelector('#more:not([hidden])')?.click(), false)", "a list of all");
+        await tab.UntilAsync($"document.querySelectorAll('.person').length === {people.Count} || (document.querySelector('#more:not([hidden])')?.click(), false)", "a list of all");
 
         using var stop = new CancellationTokenSource();
-        var load = ChangeAsync(http, users, rate, stop.Token);
+        var load = ChangeAsync(http, people, rate, stop.Token);
         List<double> frames = [], worst = [], changes = [];
         for (var i = 0; i <= run.PairCount; i++)
         {
@@ -151,15 +151,16 @@ internal sealed class PageBenchmark : Benchmark
         await load;
         if (Spread.Of(changes).Median < rate * 0.9)
             throw new BenchmarkException($"{Spread.Of(changes).Median:0.0} of {rate} changes a second were shown: the page or the load is behind.");
-        run.Add(Figure.Of($"frames, {users.Length} people {where}, {rate} changes a second", "frames/s", frames, Goal.Least(30)));
+        run.Add(Figure.Of($"frames, {people.Count} people {where}, {rate} changes a second", "frames/s", frames, Goal.Least(30)));
         run.Add(Figure.Of("  longest gap between two frames in a sample", "ms", worst));
         run.Add(Figure.Of("  changes shown", "changes/s", changes));
     }
 
-    // In turn, each person goes, and comes back one round later: ten requests a second, at their times.
-    private static async Task ChangeAsync(HttpClient http, uint[] users, long rate, CancellationToken stop)
+    // In turn, who is here goes and who is gone comes: ten requests a second, at their times. What they are is kept for the next load.
+    private static async Task ChangeAsync(HttpClient http, Dictionary<uint, bool> people, long rate, CancellationToken stop)
     {
         const int PerSecond = 10;
+        uint[] users = [.. people.Keys];
         var (next, done) = (0L, 0L);
         var began = Stopwatch.GetTimestamp();
         while (!stop.IsCancellationRequested)
@@ -170,7 +171,12 @@ internal sealed class PageBenchmark : Benchmark
                 await Task.Delay(late, TimeProvider.System, CancellationToken.None);
             List<uint> going = [], coming = [];
             for (; done < next * rate / PerSecond; done++)
-                (done / users.Length % 2 == 0 ? going : coming).Add(users[done % users.Length]);
+            {
+                var user = users[done % users.Length];
+                (people[user] ? going : coming).Add(user);
+                people[user] = !people[user];
+            }
+
             await PostAsync(http, "/offline", going);
             await PostAsync(http, "/heartbeat", coming);
         }
