@@ -1,0 +1,170 @@
+namespace Aglow.Swarm.Tests;
+
+/// <summary>The rules, each with a planted violation beside what is just still right. Lease 30 s, bound 10 s.</summary>
+public class JudgeTests
+{
+    private const long Epoch = 1_800_000_000;
+    private static readonly Promises Promises = new();
+
+    [Theory]
+    [InlineData(129.9, ViolationKind.FalseOffline)] // sent at 100: a lease lasts until 130 at least
+    [InlineData(130.0, null)]
+    public void Told_offline_within_the_lease_is_false_offline(double at, object? expected) =>
+        Judged(Offline(100), at, Heartbeat(100, 100.2)).Kind.ShouldBe((ViolationKind?)expected);
+
+    [Fact]
+    public void A_heartbeat_that_was_not_acknowledged_proves_nothing()
+    {
+        var maybe = new Act(ActKind.Heartbeat, 0, 100, double.PositiveInfinity, IsSure: false);
+        Judged(Offline(null), 105, maybe).Kind.ShouldBeNull();
+        Judged(Online(100), 105, maybe).Kind.ShouldBeNull();
+    }
+
+    [Fact]
+    public void What_was_decided_before_the_acknowledgement_may_be_either()
+    {
+        var truth = Of(Heartbeat(100, 104));
+        Judge.OfTelling(truth, Promises, Offline(null), new Telling(102, 105, 0, Epoch)).Kind.ShouldBeNull();
+        Judge.OfTelling(truth, Promises, Online(102), new Telling(102, 105, 0, Epoch)).Kind.ShouldBeNull();
+        Judge.OfTelling(truth, Promises, Offline(null), new Telling(104, 105, 0, Epoch)).Kind.ShouldBe(ViolationKind.FalseOffline);
+    }
+
+    [Fact]
+    public void Renewals_leave_no_gap()
+    {
+        var truth = Of(Heartbeat(100, 100.1), Heartbeat(110, 110.1), Heartbeat(120, 120.1));
+        truth.SurelyOnlineSince(149, 149.9).ShouldBe(100.1);
+        truth.SurelyOnlineSince(150, 150).ShouldBeNull();
+        truth.SurelyOnlineSince(100, 110).ShouldBeNull();
+    }
+
+    [Theory]
+    [InlineData(140.1, null)] // heard by 100.2: lease + bound
+    [InlineData(140.3, ViolationKind.GhostOnline)]
+    public void Told_online_after_lease_and_bound_is_a_ghost(double at, object? expected) =>
+        Judged(Online(100), at, Heartbeat(100, 100.2)).Kind.ShouldBe((ViolationKind?)expected);
+
+    [Fact]
+    public void A_stall_of_the_servers_own_holds_ghosts_back()
+    {
+        var truth = Of(Heartbeat(100, 100.2));
+        Judge.OfTelling(truth, Promises, Online(100), new Telling(145, 145, Held: 5, Epoch)).Kind.ShouldBeNull();
+        Judge.OfTelling(truth, Promises, Online(100), new Telling(146, 146, Held: 5, Epoch)).Kind.ShouldBe(ViolationKind.GhostOnline);
+    }
+
+    [Theory]
+    [InlineData(112, null)]
+    [InlineData(112.6, ViolationKind.GhostOnline)]
+    public void Told_online_after_a_goodbye_is_a_ghost(double at, object? expected) =>
+        Judged(Online(100), at, Heartbeat(100, 100.2), Leave(102, 102.5)).Kind.ShouldBe((ViolationKind?)expected);
+
+    [Fact]
+    public void After_a_goodbye_offline_is_right_and_a_new_heartbeat_counts_again()
+    {
+        Judged(Offline(102), 103, Heartbeat(100, 100.2), Leave(102, 102.5)).Kind.ShouldBeNull();
+        Judged(Offline(104), 105, Heartbeat(100, 100.2), Leave(102, 102.5), Heartbeat(103, 104)).Kind.ShouldBe(ViolationKind.FalseOffline);
+    }
+
+    [Fact]
+    public void A_goodbye_that_nobody_acknowledged_proves_nothing()
+    {
+        var maybe = new Act(ActKind.Leave, 0, 102, 112, IsSure: false);
+        Judged(Offline(102), 105, Heartbeat(100, 100.2), maybe).Kind.ShouldBeNull();
+        Judged(Online(100), 125, Heartbeat(100, 100.2), maybe).Kind.ShouldBeNull();
+    }
+
+    [Fact]
+    public void One_device_of_two_that_leaves_changes_nothing_after_a_moment()
+    {
+        Act[] acts = [Heartbeat(100, 100.2), new Act(ActKind.LeaveOne, 1, 102, 102.5, IsSure: true)];
+        Judged(Offline(102), 104, acts).Kind.ShouldBeNull();
+        Judged(Offline(102), 106, acts).Kind.ShouldBe(ViolationKind.FalseOffline);
+    }
+
+    [Fact]
+    public void What_was_never_true_is_found()
+    {
+        Judged(Online(100), 100).Kind.ShouldBe(ViolationKind.NeverTrue); // no device was ever there
+        Judged(Online(null), 101, Heartbeat(100, 100.2)).Kind.ShouldBe(ViolationKind.NeverTrue);
+        Judged(new Told(true, "offline", Epoch + 100), 101, Heartbeat(100, 100.2)).Kind.ShouldBe(ViolationKind.NeverTrue);
+        Judged(Online(90), 101, Heartbeat(100, 100.2)).Kind.ShouldBe(ViolationKind.NeverTrue); // nobody did anything then
+        Judged(Online(100), 121, Heartbeat(100, 100.2), Heartbeat(120, 120.2)).Kind.ShouldBe(ViolationKind.NeverTrue); // heard since
+        Judged(Online(120), 121, Heartbeat(100, 100.2), Heartbeat(120, 120.2)).Kind.ShouldBeNull();
+    }
+
+    [Fact]
+    public void A_verdict_says_whether_the_other_answer_would_have_been_wrong()
+    {
+        Judged(Online(100), 110, Heartbeat(100, 100.2)).WasDecisive.ShouldBeTrue();
+        Judged(Online(100), 135, Heartbeat(100, 100.2)).WasDecisive.ShouldBeFalse();
+        Judged(Offline(100), 135, Heartbeat(100, 100.2)).WasDecisive.ShouldBeFalse();
+        Judged(Offline(100), 141, Heartbeat(100, 100.2)).WasDecisive.ShouldBeTrue();
+    }
+
+    [Theory]
+    [InlineData(111.6, false)] // heard by 100.2: due by 110.2, and 1.5 s for what is on its way
+    [InlineData(111.8, true)]
+    public void A_watcher_who_was_not_told_online_is_overdue(double now, bool isOverdue) =>
+        Overdue(toldOnline: false, watchedSince: 50, now, Heartbeat(100, 100.2)).HasValue.ShouldBe(isOverdue);
+
+    [Theory]
+    [InlineData(141.6, false)]
+    [InlineData(141.8, true)]
+    public void A_watcher_who_was_not_told_offline_is_overdue(double now, bool isOverdue) =>
+        Overdue(toldOnline: true, watchedSince: 50, now, Heartbeat(100, 100.2)).HasValue.ShouldBe(isOverdue);
+
+    [Fact]
+    public void Nothing_is_due_before_somebody_watches() => Overdue(toldOnline: false, watchedSince: 110, 115, Heartbeat(100, 100.2)).ShouldBeNull();
+
+    [Fact]
+    public void An_overdue_change_is_late_when_it_comes_and_missed_when_it_does_not()
+    {
+        Judge.OfOverdue(Promises, towardsOnline: true, deadline: 112, toldAt: 115, now: 115, isEnd: false)!.Value.Kind.ShouldBe(ViolationKind.LateOnline);
+        Judge.OfOverdue(Promises, towardsOnline: false, deadline: 112, toldAt: 115, now: 115, isEnd: false)!.Value.Kind.ShouldBe(ViolationKind.GhostOnline);
+        Judge.OfOverdue(Promises, towardsOnline: true, deadline: 112, toldAt: null, now: 115, isEnd: false).ShouldBeNull();
+        Judge.OfOverdue(Promises, towardsOnline: true, deadline: 112, toldAt: null, now: 123, isEnd: false)!.Value.Kind.ShouldBe(ViolationKind.Missed);
+        Judge.OfOverdue(Promises, towardsOnline: false, deadline: 112, toldAt: null, now: 115, isEnd: true)!.Value.Kind.ShouldBe(ViolationKind.Missed);
+    }
+
+    [Fact]
+    public void A_long_history_forgets_its_beginning_and_accuses_nobody_for_it()
+    {
+        var truth = Of([.. Enumerable.Range(0, 500).Select(static i => Heartbeat(i * 10, (i * 10) + 0.1))]);
+        truth.IsSurelyOnline(5000, 5019).ShouldBeTrue();
+        truth.IsPossiblyOnline(100, 100, 10).ShouldBeTrue();
+        truth.WhyNeverSeenAt(15, 5000, 5000).ShouldBeNull();
+        truth.History().Length.ShouldBeLessThan(100);
+    }
+
+    [Fact]
+    public void Nothing_checked_is_said()
+    {
+        var findings = new Findings();
+        findings.CountRead(wasDecisive: false);
+        findings.CountTold(wasDecisive: true);
+        findings.NothingChecked.ShouldNotBeNull();
+        findings.CountRead(wasDecisive: true);
+        findings.NothingChecked.ShouldBeNull();
+    }
+
+    private static Act Heartbeat(double from, double to) => new(ActKind.Heartbeat, 0, from, to, IsSure: true);
+
+    private static Act Leave(double from, double to) => new(ActKind.Leave, 0, from, to, IsSure: true);
+
+    private static Told Online(long? second) => new(true, "online", Epoch + second);
+
+    private static Told Offline(long? second) => new(false, "offline", Epoch + second);
+
+    private static Truth Of(params Act[] acts)
+    {
+        var truth = new Truth(Promises);
+        foreach (var act in acts)
+            truth.Add(act);
+        return truth;
+    }
+
+    private static Verdict Judged(Told told, double at, params Act[] acts) => Judge.OfTelling(Of(acts), Promises, told, new Telling(at, at, 0, Epoch));
+
+    private static double? Overdue(bool toldOnline, double watchedSince, double now, params Act[] acts) =>
+        Judge.OverdueSince(Of(acts).At(now, held: 0), Promises, toldOnline, watchedSince, now);
+}

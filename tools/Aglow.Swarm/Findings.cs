@@ -1,0 +1,92 @@
+using System.Collections.Concurrent;
+using System.Text;
+
+namespace Aglow.Swarm;
+
+/// <summary>A broken promise, with both histories: what the person did, what was told.</summary>
+internal sealed record Violation(ViolationKind Kind, uint User, double At, string Where, string Why, string[] Did, string[] Told)
+{
+    public override string ToString()
+    {
+        var text = new StringBuilder();
+        text.Append($"VIOLATION {Name(Kind)}: user {User} at {At:0.000} s, {Where}: {Why}\n  what the person did\n");
+        foreach (var line in Did)
+            text.Append($"    {line}\n");
+        text.Append("  what was told\n");
+        foreach (var line in Told)
+            text.Append($"    {line}\n");
+        return text.ToString().TrimEnd();
+    }
+
+    public static string Name(ViolationKind kind) => kind switch
+    {
+        ViolationKind.FalseOffline => "false offline",
+        ViolationKind.GhostOnline => "ghost online",
+        ViolationKind.LateOnline => "late online",
+        ViolationKind.Missed => "missed",
+        _ => "never true",
+    };
+}
+
+/// <summary>What was checked and what was found. Threading: any thread.</summary>
+internal sealed class Findings
+{
+    // a server that is wrong altogether would fill the memory; all are counted, the first are kept
+    private const int Kept = 200;
+
+    private readonly ConcurrentQueue<Violation> _violations = new();
+    private readonly long[] _byKind = new long[Enum.GetValues<ViolationKind>().Length];
+    private long _violationCount;
+    private long _read, _readDecisive, _told, _toldDecisive, _changesInTime;
+
+    /// <summary>Statuses read and checked.</summary>
+    public long Read => Volatile.Read(ref _read);
+
+    /// <summary>Of them, those where the truth allowed one answer only.</summary>
+    public long ReadDecisive => Volatile.Read(ref _readDecisive);
+
+    /// <summary>Records told to watchers and checked.</summary>
+    public long Told => Volatile.Read(ref _told);
+
+    /// <summary>Of them, those where the truth allowed one answer only.</summary>
+    public long ToldDecisive => Volatile.Read(ref _toldDecisive);
+
+    /// <summary>Changes that were told to a watcher in time.</summary>
+    public long ChangesInTime => Volatile.Read(ref _changesInTime);
+
+    /// <summary>Violations of each kind.</summary>
+    public IReadOnlyDictionary<string, long> ByKind => Enum.GetValues<ViolationKind>().ToDictionary(Violation.Name, k => Volatile.Read(ref _byKind[(int)k]));
+
+    /// <summary>All violations.</summary>
+    public long Count => Volatile.Read(ref _violationCount);
+
+    /// <summary>The first of them.</summary>
+    public IReadOnlyCollection<Violation> Violations => _violations;
+
+    /// <summary>What was not checked at all though it should have been: then the run proves nothing. Null: all was.</summary>
+    public string? NothingChecked =>
+        ReadDecisive == 0 ? "no status was read whose truth was sure" : ToldDecisive == 0 ? "no watcher was told anything whose truth was sure" : null;
+
+    public void CountRead(bool wasDecisive)
+    {
+        Interlocked.Increment(ref _read);
+        if (wasDecisive)
+            Interlocked.Increment(ref _readDecisive);
+    }
+
+    public void CountTold(bool wasDecisive)
+    {
+        Interlocked.Increment(ref _told);
+        if (wasDecisive)
+            Interlocked.Increment(ref _toldDecisive);
+    }
+
+    public void CountChangeInTime() => Interlocked.Increment(ref _changesInTime);
+
+    public void Add(Violation violation)
+    {
+        Interlocked.Increment(ref _byKind[(int)violation.Kind]);
+        if (Interlocked.Increment(ref _violationCount) <= Kept)
+            _violations.Enqueue(violation);
+    }
+}

@@ -1,0 +1,99 @@
+namespace Aglow.Swarm;
+
+/// <summary>The promises that can be broken.</summary>
+internal enum ViolationKind
+{
+    /// <summary>Told offline although the last sure evidence is younger than the lease.</summary>
+    FalseOffline,
+
+    /// <summary>Told online over lease + 10 s after the last possible evidence.</summary>
+    GhostOnline,
+
+    /// <summary>Told online, but over 10 s after the evidence.</summary>
+    LateOnline,
+
+    /// <summary>A change was never told to a watcher.</summary>
+    Missed,
+
+    /// <summary>Told what was not true at any time.</summary>
+    NeverTrue,
+}
+
+/// <summary>A presence record as it was told: online or not, the status, and the last-seen second in seconds since 1970.</summary>
+internal readonly record struct Told(bool IsOnline, string Status, long? LastSeen);
+
+/// <summary>When something was told. The server decided it between the two.</summary>
+/// <param name="From">The earliest moment at which the server can have decided it.</param>
+/// <param name="To">When it was in our hands.</param>
+/// <param name="Held">Seconds by which lapses were held back just then, for a stall of the server's own.</param>
+/// <param name="UnixAtZero">The server's clock at moment 0, in seconds since 1970.</param>
+internal readonly record struct Telling(double From, double To, double Held, double UnixAtZero);
+
+/// <summary>What came of a check.</summary>
+/// <param name="Kind">The promise that is broken; null: none is.</param>
+/// <param name="Why">The reason, in a clause.</param>
+/// <param name="WasDecisive">Whether the truth allowed one answer only; where devices were just coming or going, both are right.</param>
+internal readonly record struct Verdict(ViolationKind? Kind, string Why, bool WasDecisive)
+{
+    public static Verdict Fine(bool wasDecisive) => new(null, "", wasDecisive);
+
+    public static Verdict Broken(ViolationKind kind, string why) => new(kind, why, true);
+}
+
+/// <summary>
+/// The rules: what was told against what was true. Pure: no clock, no network; the caller says when.
+/// </summary>
+internal static class Judge
+{
+    /// <summary>A record that was read, or that a watcher was told.</summary>
+    public static Verdict OfTelling(Truth truth, Promises promises, Told told, Telling when)
+    {
+        if (told.IsOnline != (told.Status is "online" or "away" or "busy") || (told.IsOnline && told.LastSeen is null))
+            return Verdict.Broken(ViolationKind.NeverTrue, $"is_online {told.IsOnline}, status {told.Status}, last_seen {told.LastSeen} do not go together");
+        if (!told.IsOnline && truth.SurelyOnlineSince(when.From, when.To) is { } since)
+            return Verdict.Broken(ViolationKind.FalseOffline, $"told offline, but surely online since {since:0.000} s");
+        var leaveBound = promises.Bound;
+        if (told.IsOnline && !truth.IsPossiblyOnline(when.From, when.To, leaveBound, when.Held))
+        {
+            var until = truth.PossiblyOnlineUntil(leaveBound, when.Held);
+            return double.IsNegativeInfinity(until)
+                ? Verdict.Broken(ViolationKind.NeverTrue, "told online, but no device was ever there")
+                : Verdict.Broken(ViolationKind.GhostOnline, $"told online, but possible only until {until:0.000} s");
+        }
+
+        if (told.LastSeen is { } unix && truth.WhyNeverSeenAt(unix - when.UnixAtZero, when.From, when.To) is { } why)
+            return Verdict.Broken(ViolationKind.NeverTrue, why);
+        // one answer only: the other would have been a violation
+        return Verdict.Fine(told.IsOnline ? truth.IsSurelyOnline(when.From, when.To) : !truth.IsPossiblyOnline(when.From, when.To, leaveBound, when.Held));
+    }
+
+    /// <summary>
+    /// Since when a watcher should have been told something else than <paramref name="toldOnline"/>, its last word: the deadline that has passed at
+    /// <paramref name="now"/>. Null where it has not, or where what it was told may be right.
+    /// </summary>
+    public static double? OverdueSince(Standing truth, Promises promises, bool toldOnline, double watchedSince, double now)
+    {
+        double changedBy;
+        if (!toldOnline && truth.SurelySince is { } since)
+            changedBy = since + promises.Bound;
+        else if (toldOnline && !truth.IsPossible)
+            changedBy = truth.PossiblyUntil; // the bound is in it
+        else
+            return null;
+        var deadline = Math.Max(changedBy, watchedSince + promises.Bound) + promises.Slack;
+        return deadline < now ? deadline : null;
+    }
+
+    /// <summary>
+    /// What an overdue change is, once it was told (<paramref name="toldAt"/>) or is given up at <paramref name="now"/>; null while it may still come.
+    /// </summary>
+    public static Verdict? OfOverdue(Promises promises, bool towardsOnline, double deadline, double? toldAt, double now, bool isEnd)
+    {
+        var what = towardsOnline ? "online" : "offline";
+        if (toldAt is { } at)
+            return Verdict.Broken(towardsOnline ? ViolationKind.LateOnline : ViolationKind.GhostOnline, $"told {what} at {at:0.000} s, due by {deadline:0.000} s");
+        if (isEnd || now > deadline + promises.Bound)
+            return Verdict.Broken(ViolationKind.Missed, $"never told {what}, due by {deadline:0.000} s");
+        return null;
+    }
+}

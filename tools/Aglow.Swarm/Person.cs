@@ -1,0 +1,377 @@
+using System.Globalization;
+using System.Net.Sockets;
+
+namespace Aglow.Swarm;
+
+/// <summary>
+/// One person: goes through their sessions, and writes down in <see cref="Truth"/> what each device really did.
+/// </summary>
+/// <remarks>Threading: each device of a session is a task; what they share is under the person's lock.</remarks>
+internal sealed class Person(SwarmRun swarm, PersonPlan plan, uint user)
+{
+    // the server may hear what was sent on a lost connection this much later
+    private const double Trailing = 2;
+
+    // a connection that ended is noticed by the server after this
+    private const double EndNoticed = 5;
+
+    // an answer to a ping was surely heard when its connection is whole this much later
+    private const double HeardAfter = 1;
+
+    private readonly Lock _gate = new();
+    // sockets that the server may hold of this person: infinite while open
+    private readonly List<Held> _sockets = [];
+    private int _httpDevices;
+    private double _lastGoodbyeTo = double.NegativeInfinity;
+
+    private sealed class Held
+    {
+        public double Until = double.PositiveInfinity;
+        public bool IsWell;
+    }
+
+    /// <summary>What this person's devices did.</summary>
+    public Truth Truth { get; } = new(swarm.Promises);
+
+    public uint User => user;
+
+    /// <summary>Lives through the plan.</summary>
+    public async Task RunAsync(CancellationToken stop)
+    {
+        try
+        {
+            foreach (var session in plan.Sessions)
+                await Task.WhenAll(session.Select(device => device.IsSocket ? RunSocketAsync(device, stop) : RunHttpAsync(device, stop)));
+        }
+        catch (OperationCanceledException)
+        {
+            // the run is over
+        }
+    }
+
+    // ---- over HTTP ------------------------------------------------------------------------------------------------------------
+
+    private async Task RunHttpAsync(DeviceSession device, CancellationToken stop)
+    {
+        await swarm.Clock.UntilAsync(device.StartAt, stop);
+        lock (_gate)
+            _httpDevices++;
+        try
+        {
+            var node = device.Node;
+            var outages = new Queue<Outage>(device.Outages);
+            while (swarm.Clock.Now < device.EndAt)
+            {
+                if (outages.TryPeek(out var outage) && outage.At <= swarm.Clock.Now)
+                {
+                    outages.Dequeue();
+                    Note(ActKind.Drop, device);
+                    await swarm.Clock.UntilAsync(Math.Min(outage.At + outage.Seconds, device.EndAt), stop);
+                    node = outage.Node;
+                    continue;
+                }
+
+                var next = await HeartbeatAsync(device, node, stop) ? swarm.Promises.Heartbeat * swarm.Jitter() : 1;
+                var until = Math.Min(swarm.Clock.Now + next, device.EndAt);
+                await swarm.Clock.UntilAsync(outages.TryPeek(out outage) ? Math.Min(until, outage.At) : until, stop);
+            }
+
+            await EndHttpAsync(device, node, stop);
+        }
+        finally
+        {
+            lock (_gate)
+                _httpDevices--;
+        }
+    }
+
+    private async Task<bool> HeartbeatAsync(DeviceSession device, int node, CancellationToken stop)
+    {
+        var sent = swarm.Clock.Now;
+        var act = Truth.Add(new Act(ActKind.Heartbeat, device.Number, sent, double.PositiveInfinity, IsSure: false));
+        try
+        {
+            await swarm.Nodes[node].HeartbeatAsync(user, stop);
+            var heard = swarm.Clock.Now;
+            Truth.Settle(act, heard, isSure: true);
+            swarm.Measures.CountHeartbeat();
+            swarm.Measures.HeartbeatLatency.Add(heard - sent);
+            return true;
+        }
+        catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
+        {
+            Truth.Settle(act, swarm.Clock.Now + Trailing, isSure: false);
+            swarm.Measures.CountError(lost);
+            return false;
+        }
+    }
+
+    private async Task EndHttpAsync(DeviceSession device, int node, CancellationToken stop)
+    {
+        if (device.Ending != Ending.Leave)
+        {
+            Note(ActKind.Crash, device);
+            return;
+        }
+
+        // POST /offline speaks for all devices: who has another does not say it
+        lock (_gate)
+        {
+            if (_httpDevices > 1 || MayHoldSocket(null))
+                return;
+            _lastGoodbyeTo = double.PositiveInfinity;
+        }
+
+        var act = Truth.Add(new Act(ActKind.Leave, device.Number, swarm.Clock.Now, double.PositiveInfinity, IsSure: false));
+        var isHeard = true;
+        try
+        {
+            await swarm.Nodes[node].LeaveAsync(user, stop);
+        }
+        catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
+        {
+            isHeard = false;
+            swarm.Measures.CountError(lost);
+        }
+
+        var heard = swarm.Clock.Now + (isHeard ? 0 : Trailing);
+        lock (_gate)
+            _lastGoodbyeTo = heard;
+        Truth.Settle(act, heard, isHeard);
+    }
+
+    // ---- by socket ------------------------------------------------------------------------------------------------------------
+
+    private async Task RunSocketAsync(DeviceSession device, CancellationToken stop)
+    {
+        await swarm.Clock.UntilAsync(device.StartAt, stop);
+        var node = device.Node;
+        var outages = new Queue<Outage>(device.Outages);
+        while (swarm.Clock.Now < device.EndAt)
+        {
+            var outage = outages.TryDequeue(out var next) ? next : null;
+            if (outage is not null && outage.At < swarm.Clock.Now)
+            {
+                node = outage.Node;
+                continue;
+            }
+
+            if (!await ConnectedAsync(device, node, outage, stop))
+                await swarm.Clock.DelayAsync(1, stop);
+            if (outage is not null)
+                node = outage.Node;
+        }
+    }
+
+    // One connection: until the outage, the end of the session, or its loss. False: it was lost.
+    private async Task<bool> ConnectedAsync(DeviceSession device, int node, Outage? outage, CancellationToken stop)
+    {
+        var began = swarm.Clock.Now;
+        var connect = Truth.Add(new Act(ActKind.Connect, device.Number, began, double.PositiveInfinity, IsSure: false));
+        var held = new Held();
+        lock (_gate)
+        {
+            _sockets.RemoveAll(s => s.Until < began);
+            _sockets.Add(held);
+        }
+
+        SocketConnection? connection = null;
+        var isConnected = false;
+        try
+        {
+            connection = await SocketConnection.OpenAsync(swarm.Nodes[node].Address, user, stop);
+            var (_, welcome) = await connection.ReadAsync(stop);
+            var watches = new Watches(swarm, $"user {user}, device {device.Number}, at {swarm.Nodes[node].Address.Authority}");
+            if (watches.Hear(welcome, swarm.Clock.Now) != "welcome")
+                throw new IOException("the first message was no welcome");
+            Truth.Settle(connect, swarm.Clock.Now, isSure: true);
+            isConnected = true;
+            held.IsWell = true;
+            swarm.Measures.CountConnect();
+            using var _ = swarm.Listen(watches);
+            return await UseAsync(connection, device, outage, watches, held, began, stop);
+        }
+        catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
+        {
+            if (!isConnected)
+                Truth.Settle(connect, swarm.Clock.Now + Trailing, isSure: false);
+            swarm.Measures.CountError(lost);
+            return false;
+        }
+        finally
+        {
+            held.IsWell = false;
+            connection?.Dispose();
+            lock (_gate)
+                held.Until = swarm.Clock.Now + EndNoticed;
+        }
+    }
+
+    private async Task<bool> UseAsync(
+        SocketConnection connection, DeviceSession device, Outage? outage, Watches watches, Held held, double began, CancellationToken stop)
+    {
+        using var ends = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        var session = new Conversation(this, swarm, connection, device, watches, began);
+        watches.Confirm = session.Confirm;
+        var reading = session.ReadAsync(ends.Token);
+        if (plan.Follows.Count > 0)
+            await session.SayAsync($"{{\"type\":\"watch\",\"users\":[{string.Join(',', plan.Follows.Select(f => swarm.UserOf(f).ToString(CultureInfo.InvariantCulture)))}]}}", stop);
+        var until = Math.Min(device.EndAt, outage?.At ?? double.PositiveInfinity);
+        foreach (var at in device.ActiveAt)
+        {
+            if (at < swarm.Clock.Now || at >= until)
+                continue;
+            if (await Task.WhenAny(reading, swarm.Clock.UntilAsync(at, stop)) == reading)
+                break;
+            await session.SayAsync("{\"type\":\"active\"}", stop);
+        }
+
+        if (!reading.IsCompleted)
+            await Task.WhenAny(reading, swarm.Clock.UntilAsync(until, stop));
+        if (reading.IsCompleted)
+        {
+            watches.End();
+            await reading;
+            return true;
+        }
+
+        if (until >= device.EndAt && device.Ending == Ending.Leave)
+        {
+            await LeaveAsync(session, reading, device, held, stop);
+            return true;
+        }
+
+        // from here on nothing is read and nothing answered
+        watches.End();
+        held.IsWell = false;
+        var isOutage = until < device.EndAt;
+        Note(isOutage ? ActKind.Drop : ActKind.Crash, device);
+        await ends.CancelAsync();
+        await reading.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        if (isOutage)
+            await swarm.Clock.UntilAsync(outage!.At + outage.Seconds, stop);
+        else if (device.Ending == Ending.Crash)
+            await swarm.Clock.DelayAsync(Math.Min(30, swarm.Promises.Lease), stop); // the server has to notice by itself
+        connection.Close();
+        return true;
+    }
+
+    private async Task LeaveAsync(Conversation session, Task reading, DeviceSession device, Held held, CancellationToken stop)
+    {
+        ActKind kind;
+        bool isAlone;
+        lock (_gate)
+        {
+            var others = _sockets.Where(s => s != held && s.Until > swarm.Clock.Now).ToArray();
+            isAlone = others.Length == 0;
+            kind = Array.Exists(others, static s => s.IsWell) ? ActKind.LeaveOne : ActKind.Leave;
+            if (kind == ActKind.Leave)
+                _lastGoodbyeTo = double.PositiveInfinity;
+        }
+
+        var began = swarm.Clock.Now;
+        var act = Truth.Add(new Act(kind, device.Number, began, double.PositiveInfinity, IsSure: false));
+        session.IsLeaving = true;
+        var isHeard = false;
+        try
+        {
+            await session.Connection.SendAsync("{\"type\":\"leave\"}", stop);
+            await reading.WaitAsync(TimeSpan.FromSeconds(10), stop);
+            isHeard = session.WasClosedInOrder;
+        }
+        catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
+        {
+            swarm.Measures.CountError(lost);
+        }
+
+        session.Watches.End();
+        var heard = swarm.Clock.Now + (isHeard ? 0 : Trailing);
+        bool mayHaveBeenLast;
+        lock (_gate)
+        {
+            // what another socket did meanwhile may have come before or after
+            isAlone &= !MayHoldSocket(held);
+            mayHaveBeenLast = kind == ActKind.LeaveOne && !_sockets.Exists(s => s != held && s.IsWell);
+            if (kind == ActKind.Leave || mayHaveBeenLast)
+                _lastGoodbyeTo = heard;
+        }
+
+        Truth.Settle(act, heard, isHeard && isAlone);
+        if (mayHaveBeenLast)
+            Truth.Add(new Act(ActKind.Leave, device.Number, began, heard, IsSure: false));
+    }
+
+    private bool MayHoldSocket(Held? but) => _sockets.Exists(s => s != but && s.Until > swarm.Clock.Now);
+
+    private void Note(ActKind kind, DeviceSession device) => Truth.Add(new Act(kind, device.Number, swarm.Clock.Now, swarm.Clock.Now, IsSure: true));
+
+    /// <summary>One connection's talk: reads, answers pings, and notes each answer as evidence.</summary>
+    private sealed class Conversation(Person person, SwarmRun swarm, SocketConnection connection, DeviceSession device, Watches watches, double began)
+    {
+        private readonly Queue<(long Act, double At)> _unconfirmed = new();
+        private double _spokeAt = began;
+
+        public SocketConnection Connection => connection;
+
+        public Watches Watches => watches;
+
+        /// <summary>Said goodbye: what comes now decides nothing.</summary>
+        public bool IsLeaving { get; set; }
+
+        /// <summary>The server answered the goodbye by closing.</summary>
+        public bool WasClosedInOrder { get; private set; }
+
+        public async Task ReadAsync(CancellationToken stop)
+        {
+            while (true)
+            {
+                var (kind, payload) = await connection.ReadAsync(stop);
+                if (kind == FrameKind.Close)
+                {
+                    WasClosedInOrder = true;
+                    if (IsLeaving)
+                        return;
+                    throw new IOException("the server closed the connection");
+                }
+
+                if (kind == FrameKind.Ping && !IsLeaving)
+                    await EvidenceAsync(ActKind.Pong, () => connection.PongAsync(payload, stop));
+                else if (kind == FrameKind.Text && watches.Hear(payload, swarm.Clock.Now) == "error")
+                    swarm.Measures.CountError(new IOException(System.Text.Encoding.UTF8.GetString(payload.Span)));
+            }
+        }
+
+        public async Task SayAsync(string json, CancellationToken stop)
+        {
+            _spokeAt = swarm.Clock.Now;
+            await EvidenceAsync(ActKind.Message, () => connection.SendAsync(json, stop));
+        }
+
+        private async Task EvidenceAsync(ActKind kind, Func<Task> send)
+        {
+            var now = swarm.Clock.Now;
+            var act = person.Truth.Add(new Act(kind, device.Number, now, now + Trailing, IsSure: false));
+            await send();
+            lock (_unconfirmed)
+                _unconfirmed.Enqueue((act, now));
+        }
+
+        /// <summary>What was sent a second ago on a connection that is whole was heard.</summary>
+        public void Confirm()
+        {
+            lock (_unconfirmed)
+            {
+                while (_unconfirmed.TryPeek(out var sent) && sent.At + HeardAfter <= swarm.Clock.Now)
+                {
+                    _unconfirmed.Dequeue();
+                    // a goodbye makes the server deaf to the pongs of older connections, until the person does something
+                    bool isHeeded;
+                    lock (person._gate)
+                        isHeeded = Math.Min(_spokeAt, sent.At) > person._lastGoodbyeTo;
+                    if (isHeeded)
+                        person.Truth.Settle(sent.Act, sent.At + HeardAfter, isSure: true);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+namespace Aglow.Swarm;
+
+/// <summary>How a session on a device ends.</summary>
+internal enum Ending : byte
+{
+    /// <summary>Says goodbye: <c>leave</c> on a socket, <c>POST /offline</c> over HTTP.</summary>
+    Leave,
+
+    /// <summary>The tab is closed: the connection ends in order, without a goodbye.</summary>
+    Close,
+
+    /// <summary>The device dies: nothing is sent any more, and nobody is told.</summary>
+    Crash,
+}
+
+/// <summary>A time out of reach, in seconds of the run; comes back at another node if <paramref name="Node"/> is not the one before.</summary>
+internal sealed record Outage(double At, double Seconds, int Node);
+
+/// <summary>What one device does in one session, in seconds of the run.</summary>
+/// <param name="Number">Which of the person's devices.</param>
+/// <param name="IsSocket">By socket; else by heartbeats over HTTP.</param>
+/// <param name="IsBackground">A background tab: answers pings, does nothing.</param>
+/// <param name="Node">Which of the addresses it begins at.</param>
+/// <param name="StartAt">When it comes.</param>
+/// <param name="EndAt">When it goes.</param>
+/// <param name="Ending">How it goes.</param>
+/// <param name="Outages">Drop-outs and moves in between, in order.</param>
+/// <param name="ActiveAt">When the person does something.</param>
+internal sealed record DeviceSession(
+    int Number, bool IsSocket, bool IsBackground, int Node, double StartAt, double EndAt, Ending Ending, IReadOnlyList<Outage> Outages, IReadOnlyList<double> ActiveAt);
+
+/// <summary>One person: whom they follow, and their sessions, one after the other (devices of one session overlap).</summary>
+internal sealed record PersonPlan(int Person, IReadOnlyList<int> Follows, IReadOnlyList<IReadOnlyList<DeviceSession>> Sessions);
+
+/// <summary>
+/// Who does what, when: all of it drawn before the run from one seed, so the same seed is the same plan, whatever the server does.
+/// </summary>
+/// <remarks>
+/// Sessions are log-normal (many short, few long), pauses between them exponential and shorter at the busy hours: a run is one day, quiet at its ends. Half
+/// of the people come by socket, as far as descriptors go. Whom people follow is drawn by a power of their rank: the first are celebrities.
+/// </remarks>
+internal sealed class Plan
+{
+    /// <summary>Sockets at most: 20,000 descriptors a process are usual; some are for HTTP.</summary>
+    public const int MaxSockets = 16_000;
+
+    private const double MedianSession = 40;
+    private const double MeanPause = 25;
+    private const double MeanThink = 12;
+    private const int MaxFollows = 30;
+
+    private Plan(IReadOnlyList<PersonPlan> people) => People = people;
+
+    /// <summary>Everybody.</summary>
+    public IReadOnlyList<PersonPlan> People { get; }
+
+    /// <summary>Draws a plan.</summary>
+    public static Plan Draw(int people, double seconds, int nodes, int seed)
+    {
+        var all = new PersonPlan[people];
+        var sockets = 0;
+        for (var person = 0; person < people; person++)
+        {
+            // a stream of their own, so that a person does the same however many others there are
+            var random = new Random(unchecked((seed * 1_000_003) + person));
+            var devices = 1 + (random.NextDouble() < 0.3 ? 1 : 0) + (random.NextDouble() < 0.08 ? 1 : 0);
+            var isSocket = new bool[devices];
+            for (var device = 0; device < devices; device++)
+            {
+                isSocket[device] = random.NextDouble() < 0.6 && sockets < MaxSockets;
+                sockets += isSocket[device] ? 1 : 0;
+            }
+
+            all[person] = new PersonPlan(person, DrawFollows(random, person, people), DrawSessions(random, isSocket, seconds, nodes));
+        }
+
+        return new Plan(all);
+    }
+
+    /// <summary>How busy it is at a time of the run: 0.15 at night, 1 at the peak.</summary>
+    public static double DayCurve(double at, double seconds)
+    {
+        var day = Math.Sin(Math.PI * Math.Clamp(at / seconds, 0, 1));
+        return 0.15 + (0.85 * day * day);
+    }
+
+    private static int[] DrawFollows(Random random, int person, int people)
+    {
+        var follows = new HashSet<int>();
+        var count = Math.Min(people - 1, (int)Math.Min(MaxFollows, Exponential(random, 10)) + 1);
+        for (var tries = 0; follows.Count < count && tries < 10 * MaxFollows; tries++)
+        {
+            var whom = (int)(people * Math.Pow(random.NextDouble(), 3));
+            if (whom != person)
+                follows.Add(whom);
+        }
+
+        return [.. follows.Order()];
+    }
+
+    private static List<IReadOnlyList<DeviceSession>> DrawSessions(Random random, bool[] isSocket, double seconds, int nodes)
+    {
+        var sessions = new List<IReadOnlyList<DeviceSession>>();
+        // half of them are there from the beginning, or nearly
+        var at = random.NextDouble() < 0.5 ? random.NextDouble() * Math.Min(10, seconds / 4) : Exponential(random, MeanPause) / DayCurve(seconds / 4, seconds);
+        while (at < seconds)
+        {
+            var length = Math.Clamp(MedianSession * Math.Exp(Normal(random)), 3, 3600);
+            var devices = new List<DeviceSession>();
+            for (var device = 0; device < isSocket.Length; device++)
+            {
+                // the first is there from the beginning to the end of the session, the others for a part of it
+                var start = device == 0 ? at : at + (random.NextDouble() * length * 0.7);
+                var end = device == 0 ? at + length : start + (random.NextDouble() * (at + length - start));
+                if (device == 0 || random.NextDouble() < 0.7)
+                    devices.Add(DrawDevice(random, device, isSocket[device], start, end, nodes));
+            }
+
+            sessions.Add(devices);
+            at += length + (Exponential(random, MeanPause) / DayCurve(at + length, seconds));
+        }
+
+        return sessions;
+    }
+
+    private static DeviceSession DrawDevice(Random random, int number, bool isSocket, double start, double end, int nodes)
+    {
+        var isBackground = random.NextDouble() < 0.25;
+        var isMobile = random.NextDouble() < 0.4;
+        var node = random.Next(nodes);
+        var outages = new List<Outage>();
+        for (var at = start + Exponential(random, 30); isMobile && at < end; at += Exponential(random, 60))
+        {
+            var moves = random.NextDouble() < 0.5;
+            var outage = new Outage(at, 5 + (random.NextDouble() * random.NextDouble() * 55), moves ? random.Next(nodes) : node);
+            outages.Add(outage);
+            at += outage.Seconds;
+        }
+
+        // somebody who stays at their desk moves, too, when their node does: without an outage worth the name
+        if (!isMobile && random.NextDouble() < 0.15)
+            outages.Add(new Outage(start + (random.NextDouble() * (end - start)), 0.2, random.Next(nodes)));
+        var active = new List<double>();
+        for (var at = start + Exponential(random, MeanThink); !isBackground && at < end; at += Exponential(random, MeanThink))
+            active.Add(at);
+        var ending = random.NextDouble() switch { < 0.4 => Ending.Leave, < 0.7 => Ending.Close, _ => Ending.Crash };
+        return new DeviceSession(number, isSocket, isBackground, node, start, end, ending, outages, active);
+    }
+
+    private static double Exponential(Random random, double mean) => -mean * Math.Log(1 - random.NextDouble());
+
+    // Box and Muller
+    private static double Normal(Random random) => Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble());
+}

@@ -1,0 +1,43 @@
+// ./aglow swarm [--url …] [--people N] [--seconds S] …: people who know the truth. Read Truth and Judge first: they are the rules; then Plan and Person.
+using System.Runtime.InteropServices;
+using Aglow.Swarm;
+
+const int Usage = 2;
+const int Interrupted = 130;
+
+var parsed = new SwarmCommand().Create(RunAsync).Parse(args);
+if (parsed.Errors is [var wrong, ..])
+    return Fail(Usage, $"{wrong.Message.TrimEnd('.')}. See aglow swarm --help.");
+try
+{
+    return await parsed.InvokeAsync(new() { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+}
+catch (UsageException asked)
+{
+    return Fail(Usage, asked.Message);
+}
+catch (Exception failure) when (failure is HttpRequestException or IOException or System.Text.Json.JsonException or UnauthorizedAccessException or OperationCanceledException)
+{
+    return Fail(1, failure.Message);
+}
+
+static async Task<int> RunAsync(SwarmOptions options)
+{
+    using var stop = new CancellationTokenSource();
+    using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+    using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+    var outcome = options.Bulk > 0 ? await BulkRun.RunAsync(options, stop.Token) : await PeopleRun.RunAsync(options, stop.Token);
+    return stop.IsCancellationRequested ? Interrupted : outcome ? 0 : 1;
+
+    void Stop(PosixSignalContext signal)
+    {
+        signal.Cancel = true;
+        stop.Cancel();
+    }
+}
+
+static int Fail(int code, string message)
+{
+    Console.Error.WriteLine($"aglow swarm: {message.ReplaceLineEndings(" ")}");
+    return code;
+}

@@ -1,0 +1,17 @@
+namespace Aglow.Swarm;
+
+/// <summary>What a deployment promises, in seconds, and how exactly it can be held to it from outside.</summary>
+/// <param name="Lease">How long a heartbeat lasts.</param>
+/// <param name="Bound">A change is shown within this.</param>
+/// <param name="Heartbeat">How often the server asks for a heartbeat.</param>
+internal sealed record Promises(double Lease = 30, double Bound = 10, double Heartbeat = 10)
+{
+    /// <summary>What a reading of ours may be late by: a frame waits up to 0.5 s for others at the server, and a moment in the sockets between.</summary>
+    public double Slack { get; init; } = 1.5;
+
+    /// <summary>Clocks of two machines, each cut to whole seconds, compared.</summary>
+    public double ClockSlack { get; init; } = 2;
+
+    /// <summary>A goodbye that was acknowledged is read as offline after this: a node that holds another socket of the person says so at once.</summary>
+    public double LeaveSettles { get; init; } = 3;
+}

@@ -1,0 +1,112 @@
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Aglow.Swarm;
+
+/// <summary>All that a run counted: what the JSON holds, and what the report shows.</summary>
+internal sealed record Summary
+{
+    public static readonly JsonSerializerOptions Json = new()
+    {
+        WriteIndented = true,
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower) },
+    };
+
+    public required DateTimeOffset StartedAt { get; init; }
+
+    public required string Machine { get; init; }
+
+    public required IReadOnlyList<string> Urls { get; init; }
+
+    public required int People { get; init; }
+
+    public required int Seed { get; init; }
+
+    public required double Seconds { get; init; }
+
+    public required double LeaseSeconds { get; init; }
+
+    public required bool Passed { get; init; }
+
+    /// <summary>In one sentence.</summary>
+    public required string Outcome { get; init; }
+
+    public required long StatusesRead { get; init; }
+
+    public required long StatusesDecisive { get; init; }
+
+    public required long RecordsTold { get; init; }
+
+    public required long RecordsDecisive { get; init; }
+
+    public required long ChangesInTime { get; init; }
+
+    public required IReadOnlyDictionary<string, long> Violations { get; init; }
+
+    public required long Transitions { get; init; }
+
+    public required long Deliveries { get; init; }
+
+    public required long Heartbeats { get; init; }
+
+    public required long Connects { get; init; }
+
+    public required long Errors { get; init; }
+
+    public required string LastError { get; init; }
+
+    public required IReadOnlyList<LatencyLine> Latencies { get; init; }
+
+    public required IReadOnlyCollection<Violation> ViolationDetails { get; init; }
+
+    public required IReadOnlyCollection<Sample> Samples { get; init; }
+
+    public static Summary Of(SwarmRun swarm)
+    {
+        var (findings, measures) = (swarm.Findings, swarm.Measures);
+        var passed = findings.Count == 0 && findings.NothingChecked is null;
+        return new Summary
+        {
+            StartedAt = swarm.Clock.BeganAt,
+            Machine = $"{Environment.ProcessorCount} cores, {RuntimeInformation.OSDescription}, {RuntimeInformation.FrameworkDescription}",
+            Urls = [.. swarm.Options.Urls.Select(static u => u.ToString())],
+            People = swarm.Options.People,
+            Seed = swarm.Options.Seed,
+            Seconds = Math.Round(swarm.Clock.Now, 1),
+            LeaseSeconds = swarm.Promises.Lease,
+            Passed = passed,
+            Outcome = findings.Count > 0 ? $"{findings.Count} violation{(findings.Count == 1 ? "" : "s")}" : findings.NothingChecked is { } nothing ? $"nothing proven: {nothing}" : "0 violations",
+            StatusesRead = findings.Read,
+            StatusesDecisive = findings.ReadDecisive,
+            RecordsTold = findings.Told,
+            RecordsDecisive = findings.ToldDecisive,
+            ChangesInTime = findings.ChangesInTime,
+            Violations = findings.ByKind,
+            Transitions = measures.Transitions,
+            Deliveries = measures.Deliveries,
+            Heartbeats = measures.Heartbeats,
+            Connects = measures.Connects,
+            Errors = measures.Errors,
+            LastError = measures.LastError,
+            Latencies =
+            [
+                LatencyLine.Of("came online, told to a watcher", measures.NoticeLatency),
+                LatencyLine.Of("heartbeat over HTTP", measures.HeartbeatLatency),
+                LatencyLine.Of("batch of statuses", measures.ReadLatency),
+            ],
+            ViolationDetails = findings.Violations,
+            Samples = swarm.Samples,
+        };
+    }
+}
+
+/// <summary>A latency, in milliseconds.</summary>
+internal sealed record LatencyLine(string What, long Count, double? P50Ms, double? P99Ms, double? MaxMs)
+{
+    public static LatencyLine Of(string what, Latencies of) =>
+        of.Count == 0 ? new(what, 0, null, null, null) : new(what, of.Count, Ms(of.Quantile(0.5)), Ms(of.Quantile(0.99)), Ms(of.Max));
+
+    private static double Ms(double seconds) => Math.Round(seconds * 1000, 2);
+}

@@ -1,0 +1,100 @@
+using System.CommandLine;
+using System.Globalization;
+
+namespace Aglow.Swarm;
+
+/// <summary>What was asked for on the command line.</summary>
+internal sealed record SwarmOptions
+{
+    public required IReadOnlyList<Uri> Urls { get; init; }
+
+    public required int People { get; init; }
+
+    public required double Seconds { get; init; }
+
+    public required int Seed { get; init; }
+
+    /// <summary>The number of the first person; the others follow.</summary>
+    public required uint First { get; init; }
+
+    /// <summary>So many users by packed heartbeats instead of people; 0: people.</summary>
+    public required uint Bulk { get; init; }
+
+    public required string? Report { get; init; }
+
+    public required string? Json { get; init; }
+}
+
+/// <summary>A command line that cannot be right; the message is one line that says what to write instead.</summary>
+internal sealed class UsageException(string message) : Exception(message);
+
+/// <summary>The flags, and what they may be.</summary>
+internal sealed class SwarmCommand
+{
+    private const uint FirstDirectoryNumber = 1u << 31;
+
+    private readonly Option<string[]> _url = new("--url") { Description = "where the deployment is; may be given several times [http://127.0.0.1:8080]", HelpName = "URL" };
+    private readonly Option<string> _people = new("--people") { Description = "how many people [1000]", HelpName = "N" };
+    private readonly Option<string> _seconds = new("--seconds") { Description = "how long: one day of theirs [60]", HelpName = "S" };
+    private readonly Option<string> _seed = new("--seed") { Description = "the same seed is the same plan of sessions [1]", HelpName = "K" };
+    private readonly Option<string> _first = new("--first") { Description = "the number of the first person [1000000]", HelpName = "N" };
+    private readonly Option<string> _bulk = new("--bulk") { Description = "instead of people: so many active users by packed heartbeats, such as 5m", HelpName = "N" };
+    private readonly Option<string> _report = new("--report") { Description = "where an HTML report goes", HelpName = "FILE.html" };
+    private readonly Option<string> _json = new("--json") { Description = "where everything counted goes", HelpName = "FILE.json" };
+
+    /// <summary>The command, which does <paramref name="run"/>.</summary>
+    public RootCommand Create(Func<SwarmOptions, Task<int>> run)
+    {
+        var command = new RootCommand(
+            "aglow swarm: simulated people against a running deployment. They know what their devices really did, and check every status they read and every change "
+            + "they are told against what the deployment promises. Exit code 1 on any violation, or where nothing could be checked.");
+        foreach (var option in new Option[] { _url, _people, _seconds, _seed, _first, _bulk, _report, _json })
+            command.Options.Add(option);
+        command.SetAction((parsed, _) => run(Read(parsed)));
+        return command;
+    }
+
+    private SwarmOptions Read(ParseResult parsed)
+    {
+        var options = new SwarmOptions
+        {
+            Urls = [.. (parsed.GetValue(_url) is { Length: > 0 } urls ? urls : ["http://127.0.0.1:8080"]).Select(Address)],
+            People = (int)Number(parsed, _people, 1_000, 2, 1_000_000),
+            Seconds = Number(parsed, _seconds, 60, 1, 864_000),
+            Seed = (int)Number(parsed, _seed, 1, 0, int.MaxValue),
+            First = (uint)Number(parsed, _first, 1_000_000, 0, FirstDirectoryNumber - 1),
+            Bulk = (uint)Number(parsed, _bulk, 0, 0, 1_000_000_000),
+            Report = parsed.GetValue(_report),
+            Json = parsed.GetValue(_json),
+        };
+        var last = (long)(options.Bulk > 0 ? 0 : options.First) + Math.Max(options.People, options.Bulk);
+        if (last > FirstDirectoryNumber)
+            throw new UsageException($"--first {options.First}: with {options.People} people numbers would pass 2147483647; begin lower.");
+        foreach (var file in new[] { options.Report, options.Json })
+        {
+            if (file is not null && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(file))))
+                throw new UsageException($"{file}: there is no folder {Path.GetDirectoryName(Path.GetFullPath(file))}; make it first.");
+        }
+
+        return options;
+    }
+
+    private static Uri Address(string text) =>
+        Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
+            ? url
+            : throw new UsageException($"--url {text}: write an address such as http://127.0.0.1:8080.");
+
+    private static long Number(ParseResult parsed, Option<string> option, long otherwise, long least, long most)
+    {
+        if (parsed.GetValue(option) is not { } text)
+            return otherwise;
+        var scale = text.Length == 0 ? 1 : char.ToLowerInvariant(text[^1]) switch { 'k' => 1_000, 'm' => 1_000_000, 'b' => 1_000_000_000, _ => 1 };
+        if (!double.TryParse(scale == 1 ? text : text[..^1], NumberStyles.Float, CultureInfo.InvariantCulture, out var number)
+            || number * scale is var value && (value < least || value > most || value != Math.Floor(value)))
+        {
+            throw new UsageException($"{option.Name} {text}: write a whole number from {least} to {most}, such as {otherwise} or 10k.");
+        }
+
+        return (long)(number * scale);
+    }
+}

@@ -1,0 +1,232 @@
+namespace Aglow.Swarm;
+
+/// <summary>
+/// What one person's devices really did, and what therefore can be true of them.
+/// </summary>
+/// <remarks>
+/// Two sets of moments follow from the acts. The person is <em>surely online</em> at d if an act that was heard by d is younger than the lease, and no
+/// goodbye came since. The person is <em>possibly online</em> at d if any act may have been heard by d and the lease and the bound have not both
+/// passed. What is told must lie between: never offline where surely online, never online where not possibly online.
+/// <code>
+///   heartbeat    sent ├──?──┤ acknowledged
+///   surely online           ├──────────── sent + lease ┤
+///   possibly online  ├──────────────────────────────── acknowledged + lease + bound ┤
+/// </code>
+/// Whole seconds: a word holds the second of its heartbeat and lapses when its second is more than the lease ago, so a lease lasts between
+/// L and L + 1 seconds of real time. Surely online therefore counts L from the sending, without any rounding; the second more is within the bound.
+/// Pure but for what is added to it: every question names its moment. Threading: one lock, held for microseconds.
+/// </remarks>
+internal sealed class Truth(Promises promises)
+{
+    // three devices at a heartbeat each 10 s fill this in a few minutes; only what is younger than lease + bound decides anything
+    private const int Kept = 96;
+
+    private readonly Lock _gate = new();
+    private readonly List<(long Id, Act Act)> _acts = [];
+    private long _nextId;
+    private double _forgottenUntil = double.NegativeInfinity;
+
+    /// <summary>Adds an act; the number names it in <see cref="Settle"/>.</summary>
+    public long Add(Act act)
+    {
+        lock (_gate)
+        {
+            if (_acts.Count == Kept)
+            {
+                _forgottenUntil = Math.Max(_forgottenUntil, _acts[0].Act.From);
+                _acts.RemoveAt(0);
+            }
+
+            _acts.Add((_nextId, act));
+            return _nextId++;
+        }
+    }
+
+    /// <summary>Says until when the server can have heard an act, and whether it surely did.</summary>
+    public void Settle(long id, double to, bool isSure)
+    {
+        lock (_gate)
+        {
+            for (var i = _acts.Count - 1; i >= 0 && _acts[i].Id >= id; i--)
+            {
+                if (_acts[i].Id == id)
+                    _acts[i] = (id, _acts[i].Act with { To = to, IsSure = isSure });
+            }
+        }
+    }
+
+    /// <summary>What happened, oldest first.</summary>
+    public Act[] History()
+    {
+        lock (_gate)
+            return [.. _acts.Select(static a => a.Act)];
+    }
+
+    /// <summary>Whether the person is online at every moment of [<paramref name="from"/>, <paramref name="to"/>], whatever the server can have heard in what order.</summary>
+    public bool IsSurelyOnline(double from, double to) => SurelyOnlineSince(from, to) is not null;
+
+    /// <summary>
+    /// Where the person is surely online throughout [<paramref name="from"/>, <paramref name="to"/>]: since when they are without a break. Else null.
+    /// </summary>
+    public double? SurelyOnlineSince(double from, double to)
+    {
+        lock (_gate)
+        {
+            // backwards from the end: each step finds an interval that holds the moment and begins earlier
+            double? since = null;
+            var moment = to;
+            while (BeginOfInterval(moment) is { } begin)
+            {
+                since = begin;
+                if (begin >= moment)
+                    break;
+                moment = Math.BitDecrement(begin);
+            }
+
+            return since <= from ? since : null;
+        }
+    }
+
+    /// <summary>
+    /// Whether the person can be shown online at some moment of [<paramref name="from"/>, <paramref name="to"/>]. <paramref name="leaveBound"/>: how long a
+    /// goodbye may take to be seen. <paramref name="held"/>: seconds by which the server said that it holds lapses back, for a stall of its own.
+    /// </summary>
+    public bool IsPossiblyOnline(double from, double to, double leaveBound, double held = 0)
+    {
+        lock (_gate)
+        {
+            if (from <= _forgottenUntil + promises.Lease + promises.Bound + held)
+                return true;
+            foreach (var (_, act) in _acts)
+            {
+                if (act.IsEvidence && act.From <= to && EndOfPossible(act, leaveBound, held) >= from)
+                    return true;
+            }
+
+            return false;
+        }
+    }
+
+    /// <summary>The moment from which on the person cannot be online any more, as far as is known; negative infinity: never was.</summary>
+    public double PossiblyOnlineUntil(double leaveBound, double held = 0)
+    {
+        lock (_gate)
+        {
+            var until = double.NegativeInfinity;
+            foreach (var (_, act) in _acts)
+            {
+                if (act.IsEvidence)
+                    until = Math.Max(until, EndOfPossible(act, leaveBound, held));
+            }
+
+            return until;
+        }
+    }
+
+    /// <summary>Both, as of one moment: for those who ask about everybody once a second.</summary>
+    public Standing At(double now, double held) =>
+        new(SurelyOnlineSince(now, now), PossiblyOnlineUntil(promises.Bound, held), IsPossiblyOnline(now, now, promises.Bound, held));
+
+    /// <summary>Whether a last-seen second (of our clock) can be true when told at <paramref name="toldBy"/>; a reason where it cannot.</summary>
+    public string? WhyNeverSeenAt(double second, double asked, double toldBy)
+    {
+        lock (_gate)
+        {
+            if (second <= _forgottenUntil + promises.ClockSlack)
+                return null;
+            var newestSure = double.NegativeInfinity;
+            var isPossible = false;
+            foreach (var (_, act) in _acts)
+            {
+                if (act.Kind is ActKind.Drop or ActKind.Crash || act.From > toldBy)
+                    continue;
+                isPossible |= second >= act.From - promises.ClockSlack && second <= Math.Min(act.To, toldBy) + promises.ClockSlack;
+                if (act.IsSure && act.IsEvidence && act.To <= asked)
+                    newestSure = Math.Max(newestSure, act.From);
+            }
+
+            if (!isPossible)
+                return $"last seen {second:0} s, when no device did anything";
+            return second < newestSure - promises.ClockSlack ? $"last seen {second:0} s, but heard at {newestSure:0.000} s" : null;
+        }
+    }
+
+    /// <summary>When the first act of the present time online was sent: what a notice of coming online is late against.</summary>
+    public double? CameOnlineAt(double now)
+    {
+        lock (_gate)
+        {
+            double? came = null;
+            foreach (var (_, act) in _acts)
+            {
+                if (act.From > now)
+                    break;
+                if (act.Kind == ActKind.Leave)
+                    came = null;
+                else if (act.IsEvidence && act.Kind != ActKind.Before && (came is null || act.From > LastBefore(act.From) + promises.Lease))
+                    came = act.From;
+            }
+
+            return came;
+        }
+    }
+
+    private double LastBefore(double moment)
+    {
+        var last = double.NegativeInfinity;
+        foreach (var (_, act) in _acts)
+        {
+            if (act.IsEvidence && act.From < moment)
+                last = Math.Max(last, act.From);
+        }
+
+        return last;
+    }
+
+    // The earliest begin of a surely-online interval that holds the moment.
+    private double? BeginOfInterval(double moment)
+    {
+        double? earliest = null;
+        foreach (var (_, act) in _acts)
+        {
+            if (!act.IsEvidence || !act.IsSure || act.To > moment || moment >= act.From + promises.Lease)
+                continue;
+            var begin = act.To;
+            foreach (var (_, leave) in _acts)
+            {
+                if (!leave.IsLeave)
+                    continue;
+                // an evidence that began after a goodbye was over is not touched by it; nor is a moment before it
+                if (leave.Kind == ActKind.Leave && leave.To > act.From && leave.From <= moment)
+                    begin = double.PositiveInfinity;
+                else if (leave.Kind == ActKind.LeaveOne && leave.From <= moment && leave.To + promises.LeaveSettles > begin)
+                    begin = leave.To + promises.LeaveSettles;
+            }
+
+            if (begin <= moment && (earliest is null || begin < earliest))
+                earliest = begin;
+        }
+
+        return earliest;
+    }
+
+    private double EndOfPossible(Act act, double leaveBound, double held)
+    {
+        var end = act.To + promises.Lease + promises.Bound + held;
+        foreach (var (_, leave) in _acts)
+        {
+            // over a connection things come in their order; of other devices only what was over before the goodbye began
+            var isBefore = act.To <= leave.From || (act.Device == leave.Device && act.From < leave.From);
+            if (leave is { Kind: ActKind.Leave, IsSure: true } && isBefore)
+                end = Math.Min(end, leave.To + leaveBound);
+        }
+
+        return end;
+    }
+}
+
+/// <summary>What is true of a person at one moment.</summary>
+/// <param name="SurelySince">Surely online since then; null: not surely online.</param>
+/// <param name="PossiblyUntil">Online until then at the most.</param>
+/// <param name="IsPossible">Whether they can be online.</param>
+internal readonly record struct Standing(double? SurelySince, double PossiblyUntil, bool IsPossible);

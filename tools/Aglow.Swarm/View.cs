@@ -1,0 +1,93 @@
+using System.Globalization;
+using Spectre.Console;
+
+namespace Aglow.Swarm;
+
+/// <summary>What is seen of a run: a live table on a terminal, plain lines elsewhere, a table at the end.</summary>
+internal static class View
+{
+    private const double LineEvery = 5;
+    private const int ViolationsShown = 20;
+
+    /// <summary>Shows the run until it is over.</summary>
+    public static async Task ShowAsync(SwarmRun swarm, CancellationToken stop)
+    {
+        try
+        {
+            if (Console.IsOutputRedirected)
+                await ShowLinesAsync(swarm, stop);
+            else
+                await AnsiConsole.Live(Live(swarm)).AutoClear(true).StartAsync(context => RefreshAsync(swarm, context, stop));
+        }
+        catch (OperationCanceledException)
+        {
+            // the run is over
+        }
+    }
+
+    /// <summary>What came of it.</summary>
+    public static void ShowEnd(SwarmRun swarm, Summary summary)
+    {
+        foreach (var violation in summary.ViolationDetails.Take(ViolationsShown))
+            Console.WriteLine(violation);
+        if (swarm.Findings.Count > ViolationsShown)
+            Console.WriteLine($"… and {swarm.Findings.Count - ViolationsShown} more; the JSON has the first {summary.ViolationDetails.Count}.");
+
+        var table = new Table().Border(Console.IsOutputRedirected ? TableBorder.Ascii : TableBorder.Rounded).AddColumn("checked").AddColumn(new TableColumn("count").RightAligned()).AddColumn("of it, one answer only");
+        table.AddRow("statuses read", Number(summary.StatusesRead), Number(summary.StatusesDecisive));
+        table.AddRow("records told to watchers", Number(summary.RecordsTold), Number(summary.RecordsDecisive));
+        table.AddRow("changes told in time", Number(summary.ChangesInTime), "");
+        foreach (var (kind, count) in summary.Violations)
+            table.AddRow(count == 0 ? kind : $"[red]{kind}[/]", count == 0 ? "0" : $"[red]{Number(count)}[/]", "");
+        AnsiConsole.Write(table);
+
+        foreach (var latency in summary.Latencies.Where(static l => l.Count > 0))
+            Console.WriteLine($"{latency.What}: p50 {latency.P50Ms} ms, p99 {latency.P99Ms} ms, max {latency.MaxMs} ms ({Number(latency.Count)})");
+        Console.WriteLine($"{Number(summary.Connects)} sockets opened, {Number(summary.Heartbeats)} heartbeats over HTTP, {Number(summary.Transitions)} transitions, {Number(summary.Deliveries)} deliveries, {Number(summary.Errors)} errors{(summary.Errors > 0 ? $" (the last: {summary.LastError})" : "")}");
+        Console.WriteLine($"{summary.Outcome} ({summary.People} people, {summary.Seconds.ToString(CultureInfo.InvariantCulture)} s, seed {summary.Seed}).");
+    }
+
+    private static async Task RefreshAsync(SwarmRun swarm, LiveDisplayContext context, CancellationToken stop)
+    {
+        while (true)
+        {
+            await swarm.Clock.DelayAsync(0.5, stop);
+            context.UpdateTarget(Live(swarm));
+        }
+    }
+
+    private static async Task ShowLinesAsync(SwarmRun swarm, CancellationToken stop)
+    {
+        while (true)
+        {
+            await swarm.Clock.DelayAsync(LineEvery, stop);
+            if (swarm.Samples.LastOrDefault() is { } now)
+            {
+                Console.WriteLine(
+                    $"{now.At,6:0} s  online {Number(now.Online)}, {now.Transitions:0} transitions/s, {now.Deliveries:0} deliveries/s, "
+                    + $"told online p50 {now.NoticeP50Ms:0} ms p99 {now.NoticeP99Ms:0} ms, {Number(now.Errors)} errors, "
+                    + $"{Number(swarm.Findings.Read + swarm.Findings.Told)} checked, {Number(now.Violations)} violations");
+            }
+        }
+    }
+
+    private static Panel Live(SwarmRun swarm)
+    {
+        var now = swarm.Samples.LastOrDefault();
+        var grid = new Grid().AddColumn().AddColumn(new GridColumn().RightAligned());
+        grid.AddRow("online", $"[green]{Number(swarm.Online)}[/] of {Number(swarm.Options.People)}");
+        grid.AddRow("transitions/s", $"{now?.Transitions ?? 0:0}");
+        grid.AddRow("deliveries/s", $"{now?.Deliveries ?? 0:0}");
+        grid.AddRow("told online, p50 and p99", $"{now?.NoticeP50Ms ?? 0:0} and {now?.NoticeP99Ms ?? 0:0} ms");
+        grid.AddRow("heartbeat over HTTP, p99", $"{now?.HeartbeatP99Ms ?? 0:0.0} ms");
+        grid.AddRow("errors", swarm.Measures.Errors == 0 ? "0" : $"[yellow]{Number(swarm.Measures.Errors)}[/]");
+        grid.AddRow("checked", Number(swarm.Findings.Read + swarm.Findings.Told));
+        grid.AddRow("violations", swarm.Findings.Count == 0 ? "[green]0[/]" : $"[red]{Number(swarm.Findings.Count)}[/]");
+        var done = Math.Clamp(swarm.Clock.Now / swarm.Options.Seconds, 0, 1);
+        var bar = (int)(done * 30);
+        grid.AddRow($"[blue]{new string('━', bar)}[/][grey]{new string('━', 30 - bar)}[/]", $"{swarm.Clock.Now:0} of {swarm.Options.Seconds:0} s");
+        return new Panel(grid).Header(" aglow swarm ").RoundedBorder();
+    }
+
+    public static string Number(long number) => number.ToString("#,0", CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,106 @@
+using System.Text.Json;
+
+namespace Aglow.Swarm;
+
+/// <summary>
+/// What one connection watches, and was told. Each record is judged as it comes; what does not come is found by <see cref="Audit"/>.
+/// </summary>
+/// <remarks>Threading: the connection's reader and the auditor, under one lock.</remarks>
+internal sealed class Watches(SwarmRun swarm, string watcher)
+{
+    private const int HistoryKept = 8;
+
+    private sealed class Watch
+    {
+        public bool? Told;
+        public double Since;
+        public double? Overdue;
+        public List<(double At, Told Record)> History { get; } = new(2);
+    }
+
+    private readonly Lock _gate = new();
+    private readonly Dictionary<uint, Watch> _watches = [];
+    private bool _hasEnded;
+
+    /// <summary>Called before each <see cref="Audit"/>: the connection is still there.</summary>
+    public Action? Confirm { get; set; }
+
+    /// <summary>A message of the server: <c>{"type":"presence","users":[…]}</c>, or of another type, which is returned.</summary>
+    public string? Hear(ReadOnlyMemory<byte> json, double now)
+    {
+        using var message = JsonDocument.Parse(json);
+        var type = message.RootElement.GetProperty("type").GetString();
+        if (type != "presence")
+            return type;
+        lock (_gate)
+        {
+            if (_hasEnded)
+                return type;
+            foreach (var record in message.RootElement.GetProperty("users").EnumerateArray())
+                Hear(record.GetProperty("user_id").GetUInt32(), PresenceMessage.Record(record), now);
+        }
+
+        return type;
+    }
+
+    /// <summary>Once a second: what should have been told by now, and was not.</summary>
+    public void Audit(double now, bool isEnd)
+    {
+        Confirm?.Invoke();
+        lock (_gate)
+        {
+            if (_hasEnded)
+                return;
+            foreach (var (user, watch) in _watches)
+            {
+                if (watch.Told is not { } told)
+                    continue;
+                watch.Overdue ??= Judge.OverdueSince(swarm.StandingOf(user), swarm.Promises, told, watch.Since, now);
+                if (watch.Overdue is { } deadline && Judge.OfOverdue(swarm.Promises, !told, deadline, null, now, isEnd) is { } verdict)
+                {
+                    Report(user, watch, now, verdict);
+                    // said once; from here on it is as if this had been told
+                    (watch.Told, watch.Overdue) = (!told, null);
+                }
+            }
+        }
+    }
+
+    /// <summary>The device listens no more: nothing is due.</summary>
+    public void End()
+    {
+        lock (_gate)
+            _hasEnded = true;
+    }
+
+    private void Hear(uint user, Told told, double now)
+    {
+        if (swarm.TruthOf(user) is not { } truth)
+            return;
+        if (!_watches.TryGetValue(user, out var watch))
+            _watches.Add(user, watch = new Watch { Since = now });
+        if (watch.History.Count == HistoryKept)
+            watch.History.RemoveAt(0);
+        watch.History.Add((now, told));
+        swarm.Measures.CountDelivery();
+
+        var verdict = Judge.OfTelling(truth, swarm.Promises, told, swarm.TellingAt(now - swarm.Promises.Slack, now));
+        swarm.Findings.CountTold(verdict.WasDecisive);
+        if (verdict.Kind is not null)
+            Report(user, watch, now, verdict);
+        if (watch.Told is { } before && before != told.IsOnline)
+        {
+            if (watch.Overdue is { } deadline)
+                Report(user, watch, now, Judge.OfOverdue(swarm.Promises, told.IsOnline, deadline, now, now, isEnd: false)!.Value);
+            else
+                swarm.Findings.CountChangeInTime();
+            if (told.IsOnline && truth.CameOnlineAt(now) is { } came && came >= watch.Since)
+                swarm.Measures.NoticeLatency.Add(now - came);
+        }
+
+        (watch.Told, watch.Overdue) = (told.IsOnline, null);
+    }
+
+    private void Report(uint user, Watch watch, double now, Verdict verdict) => swarm.Report(
+        verdict, user, now, $"told to {watcher}", [$"{watch.Since,9:0.000} s  watched by {watcher}", .. watch.History.Select(h => SwarmRun.Line(h.At, h.Record))]);
+}
