@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
@@ -85,7 +84,7 @@ internal sealed class Node : IDisposable
     private static async Task RequireAsync(HttpResponseMessage answer, CancellationToken stop)
     {
         if (!answer.IsSuccessStatusCode)
-            throw new HttpRequestException(string.Create(CultureInfo.InvariantCulture, $"{(int)answer.StatusCode}: {await answer.Content.ReadAsStringAsync(stop)}"));
+            throw new HttpRequestException($"{(int)answer.StatusCode}: {await answer.Content.ReadAsStringAsync(stop)}");
     }
 }
 

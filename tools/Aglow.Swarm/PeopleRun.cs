@@ -49,7 +49,7 @@ internal static class PeopleRun
             }
             catch (HttpRequestException failure)
             {
-                throw new HttpRequestException($"no presence server answers at {url} ({failure.Message.ReplaceLineEndings(" ")}): start one with ./aglow serve, or give its address with --url.");
+                throw new HttpRequestException($"no presence server answers at {url} ({failure.Message.ReplaceLineEndings(" ")}): start one with ./aglow serve, or give its address with --url.", failure);
             }
         }
 

@@ -23,7 +23,7 @@ internal sealed class SwarmRun : IDisposable
     private readonly ConcurrentQueue<Sample> _samples = new();
     private readonly ConcurrentQueue<(double At, double Seconds)> _holds = new();
     private double _lag;
-    private double _unixAtZero;
+    private readonly double _unixAtZero;
 
     public SwarmRun(SwarmOptions options, SwarmClock clock, Promises promises, double unixAtZero)
     {
