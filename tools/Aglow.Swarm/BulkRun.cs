@@ -42,8 +42,18 @@ internal static class BulkRun
         {
             var record = new
             {
-                StartedAt = clock.BeganAt, options.Bulk, options.Seed, Seconds = Math.Round(clock.Now, 1), Passed = passed, Outcome = outcome, bulk.Heartbeats, StatusesChecked = bulk.Checked, bulk.Errors,
-                Acknowledged = latency, Violations = bulk.Violations, bulk.Samples,
+                StartedAt = clock.BeganAt,
+                options.Bulk,
+                options.Seed,
+                Seconds = Math.Round(clock.Now, 1),
+                Passed = passed,
+                Outcome = outcome,
+                bulk.Heartbeats,
+                StatusesChecked = bulk.Checked,
+                bulk.Errors,
+                Acknowledged = latency,
+                Violations = bulk.Violations,
+                bulk.Samples,
             };
             await File.WriteAllTextAsync(json, JsonSerializer.Serialize(record, Summary.Json), CancellationToken.None);
         }
