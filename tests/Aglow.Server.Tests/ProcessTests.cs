@@ -121,6 +121,8 @@ public class ProcessTests
         { "lease-seconds", ["serve", "--lease-seconds", "1.5"] },
         { "lease-seconds", ["serve", "--lease-seconds", "-5"] },
         { "lease-seconds", ["serve", "--lease-seconds"] },
+        { "demo is 5001", ["serve", "--demo", "5001"] },
+        { "--demo", ["serve", "--demo", "many"] },
         { "two heartbeat intervals", ["serve", "--lease-seconds", "15"] },
         { "heartbeat-seconds", ["serve", "--heartbeat-seconds", "0"] },
         { "max-user-number", ["serve", "--max-user-number", "2147483648"] },
