@@ -52,6 +52,9 @@ internal sealed class LocalSockets
         }
     }
 
+    /// <summary>Whether this user has a socket here, and did not leave on all devices since.</summary>
+    public bool IsPresent(uint user) => _counts.ContainsKey(user) && !HasLeft(user);
+
     /// <summary>Whether this user left on all devices since, so that only what they do themselves counts.</summary>
     public bool HasLeft(uint user) => !_left.IsEmpty && _left.ContainsKey(user);
 

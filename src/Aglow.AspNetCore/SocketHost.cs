@@ -18,8 +18,10 @@ internal sealed class SocketHost
         TickInterval = TimeSpan.FromSeconds(options.HeartbeatSeconds);
         presence.Bus.Subscribe((kind, users) =>
         {
-            if (kind == TransitionKind.Left)
+            if (kind == TransitionKind.LeftEverywhere)
                 Sockets.HearLeft(users);
+            else if (kind == TransitionKind.Left)
+                Contradict(users);
         });
     }
 
@@ -49,6 +51,8 @@ internal sealed class SocketHost
     /// <summary>The first heartbeat of a connection: connecting is being online. Registers a key; what is not accepted must not be connected.</summary>
     public async ValueTask<(uint User, Admission Admission)> ArriveAsync(UserId who)
     {
+        if (who.Key is not null && !Presence.HasDirectory)
+            throw new NotSupportedException("This deployment has no user directory, so users are numbers only. Connect with a number below 2147483648.");
         var user = await Presence.RegisterAsync(who);
         return (user, await Presence.HeartbeatAsync(user));
     }
@@ -83,12 +87,31 @@ internal sealed class SocketHost
             return;
         try
         {
-            await Presence.LeaveAsync(new[] { user });
+            await Presence.LeaveAsync(new[] { user }, everywhere: false);
         }
         catch (StoreUnavailableException)
         {
             // not durable yet; it is tried again in the background, and the lease ends it otherwise
         }
+    }
+
+    // Another node's last socket of a user said goodbye, and one is open here: they are still there. Before the second in which a goodbye is confirmed
+    // is over, and twice, since this node's clock may be a moment behind the goodbye's.
+    private void Contradict(ReadOnlySpan<uint> users)
+    {
+        foreach (var user in users)
+        {
+            if (Sockets.IsPresent(user))
+                _ = ContradictAsync(user);
+        }
+    }
+
+    private async Task ContradictAsync(uint user)
+    {
+        await HeartbeatAsync(user);
+        await Task.Delay(TimeSpan.FromMilliseconds(500), Presence.Clock.Time);
+        if (Sockets.IsPresent(user))
+            await HeartbeatAsync(user);
     }
 
     private async ValueTask WatchSubscriptionsAsync(PresenceSocket socket)

@@ -193,10 +193,12 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     }
 
     /// <summary>
-    /// These users leave now, on all devices: goodbye is written, and is durable when this completes. Nothing changes for
+    /// These users leave now: goodbye is written, and is durable when this completes. Nothing changes for
     /// who is not online. Returns how many left.
     /// </summary>
-    public async ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users)
+    /// <param name="users">Who leaves.</param>
+    /// <param name="everywhere">Whether they leave on all devices; else on the last that this node holds, and other nodes may hold more.</param>
+    public async ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users, bool everywhere = true)
     {
         if (users.IsEmpty)
             return 0;
@@ -223,6 +225,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
                 _renewals?.Forget(online.Span);
                 await _store.ExchangeAsync(Plane.Pulse, online, words, old[..count]);
                 _store.Keep(Plane.Pulse, online.Span);
+                if (everywhere)
+                    _bus.Publish(TransitionKind.LeftEverywhere, online.Span);
                 _bus.Publish(TransitionKind.Left, online.Span);
                 _metrics.Left(count);
             }

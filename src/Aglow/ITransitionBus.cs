@@ -14,6 +14,12 @@ public enum TransitionKind : byte
 
     /// <summary>A manual status changed, or the user was deleted: what is shown may have changed, the words say nothing of it.</summary>
     Changed,
+
+    /// <summary>
+    /// The user said goodbye on all devices; told before <see cref="Left"/>. Without it a goodbye is that of a last device on one node, and a node that holds
+    /// another of theirs says so.
+    /// </summary>
+    LeftEverywhere,
 }
 
 /// <summary>

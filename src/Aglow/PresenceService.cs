@@ -151,8 +151,8 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>A heartbeat at the earlier of <paramref name="unixSeconds"/> and now; never moves a user back in time.</summary>
     public ValueTask<Admission> HeartbeatAtAsync(uint user, long unixSeconds) => _heartbeats.WriteLateAsync(user, Pulse.FromUnix(unixSeconds));
 
-    /// <summary>These users leave at once, on all devices; durable when this completes. Returns how many were online.</summary>
-    public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users) => _heartbeats.LeaveAsync(users);
+    /// <summary>These users leave at once, on all devices or (of a socket) on this node's; durable when this completes. Returns how many were online.</summary>
+    public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users, bool everywhere = true) => _heartbeats.LeaveAsync(users, everywhere);
 
     // ---- status -----------------------------------------------------------------------------------------------------------
 
@@ -271,6 +271,7 @@ public sealed class PresenceService : IAsyncDisposable
         Manual.Set(user, ManualStatus.Auto);
         await EraseWordsAsync(user);
         await _store.KeptAsync();
+        _bus.Publish(TransitionKind.LeftEverywhere, [user]);
         _bus.Publish(TransitionKind.Left, [user]);
         return true;
     }
