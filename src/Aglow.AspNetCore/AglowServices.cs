@@ -19,13 +19,23 @@ public static class AglowServices
     }
 
     /// <summary>The same, with options that are ready.</summary>
-    public static IServiceCollection AddAglow(this IServiceCollection services, Aglow.AglowOptions options) => Add(services, options, presence: null);
+    public static IServiceCollection AddAglow(this IServiceCollection services, Aglow.AglowOptions options) =>
+        services.AddAglow(options, async (time, logs) => await Aglow.EmbeddedPresence.OpenAsync(options, time, logs));
+
+    /// <summary>Opens what <paramref name="open"/> opens when the application starts, such as a node that shares a Redis, and closes it when it has stopped.</summary>
+    public static IServiceCollection AddAglow(
+        this IServiceCollection services, Aglow.AglowOptions options, Func<TimeProvider, ILoggerFactory, Task<Aglow.IOpenPresence>> open) =>
+        Add(services, options, presence: null, open);
 
     /// <summary>Uses a presence that is started and that its owner closes: for tests and for stores of one's own.</summary>
     public static IServiceCollection AddAglow(this IServiceCollection services, Aglow.AglowOptions options, Aglow.PresenceService presence) =>
-        Add(services, options, presence);
+        Add(services, options, presence, static (_, _) => throw new InvalidOperationException("It is open."));
 
-    private static IServiceCollection Add(IServiceCollection services, Aglow.AglowOptions options, Aglow.PresenceService? presence)
+    private static IServiceCollection Add(
+        IServiceCollection services,
+        Aglow.AglowOptions options,
+        Aglow.PresenceService? presence,
+        Func<TimeProvider, ILoggerFactory, Task<Aglow.IOpenPresence>> open)
     {
         services.TryAddSingleton(TimeProvider.System);
         services.AddSingleton(options);
@@ -34,7 +44,8 @@ public static class AglowServices
             s.GetRequiredService<TimeProvider>(),
             s.GetRequiredService<ILoggerFactory>(),
             s.GetRequiredService<IHostApplicationLifetime>(),
-            presence));
+            presence,
+            open));
         services.AddSingleton<PrometheusText>();
         services.AddHostedService(static s => s.GetRequiredService<PresenceHost>());
         services.AddSingleton(static s => s.GetRequiredService<PresenceHost>().Presence);

@@ -11,7 +11,7 @@ internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers prob
         {
             Answers = [new(Routes.Json, typeof(HealthDocument))],
         },
-        new Call(HttpMethods.Get, Routes.Ready, "ready", "Whether requests should be sent here: not before the start is done, nor once stopping", problems.Guard(ReadyAsync))
+        new Call(HttpMethods.Get, Routes.Ready, "ready", "Whether requests should be sent here: not before the start is done, nor once stopping, nor while the store is away", problems.Guard(ReadyAsync))
         {
             Answers = [new(Routes.Json, typeof(HealthDocument))],
             Problems = [503],
@@ -26,14 +26,16 @@ internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers prob
     private Task ReadyAsync(HttpContext context)
     {
         var (started, stopping) = (host.Lifetime.ApplicationStarted, host.Lifetime.ApplicationStopping);
-        if (started.IsCancellationRequested && !stopping.IsCancellationRequested)
+        if (started.IsCancellationRequested && !stopping.IsCancellationRequested && host.Presence.IsStoreReachable)
             return Answers.JsonAsync(context, new HealthDocument("ready"), Documents.Sent.HealthDocument);
         context.Response.Headers.RetryAfter = "1";
         return ProblemAnswers.SendAsync(
             context,
             StatusCodes.Status503ServiceUnavailable,
             "Not ready",
-            stopping.IsCancellationRequested ? "This server is stopping. Use another node." : "This server is starting. Try again in a second.");
+            stopping.IsCancellationRequested ? "This server is stopping. Use another node."
+                : started.IsCancellationRequested ? "The store cannot be reached just now. Try again in a second."
+                : "This server is starting. Try again in a second.");
     }
 
     private Task MetricsAsync(HttpContext context) => Answers.BytesAsync(context, Routes.PrometheusText, metrics.Scrape());

@@ -17,16 +17,24 @@ internal sealed class PresenceHost : IHostedService, IAsyncDisposable
 
     private readonly TimeProvider _time;
     private readonly ILoggerFactory _logs;
+    private readonly Func<TimeProvider, ILoggerFactory, Task<IOpenPresence>> _open;
     private PresenceService? _presence;
-    private EmbeddedPresence? _opened;
+    private IOpenPresence? _opened;
     private SocketHost? _sockets;
 
-    public PresenceHost(AglowOptions options, TimeProvider time, ILoggerFactory logs, IHostApplicationLifetime lifetime, PresenceService? presence = null)
+    public PresenceHost(
+        AglowOptions options,
+        TimeProvider time,
+        ILoggerFactory logs,
+        IHostApplicationLifetime lifetime,
+        PresenceService? presence,
+        Func<TimeProvider, ILoggerFactory, Task<IOpenPresence>> open)
     {
         Options = options;
         _time = time;
         _logs = logs;
         _presence = presence;
+        _open = open;
         Lifetime = lifetime;
     }
 
@@ -45,8 +53,8 @@ internal sealed class PresenceHost : IHostedService, IAsyncDisposable
     /// <summary>What sockets share.</summary>
     public SocketHost Sockets => _sockets ?? throw new InvalidOperationException("Presence is opened when the application starts.");
 
-    /// <summary>Users ever seen, when it was opened here.</summary>
-    public long Registered => _opened?.Registered ?? 0;
+    /// <summary>Where the words are, when it was opened here.</summary>
+    public string Where => _opened?.Where ?? "";
 
     public async Task StartAsync(CancellationToken cancellationToken)
     {
@@ -54,7 +62,7 @@ internal sealed class PresenceHost : IHostedService, IAsyncDisposable
         {
             if (Options.Validate() is [var wrong, ..])
                 throw new InvalidOperationException(wrong);
-            _opened = await EmbeddedPresence.OpenAsync(Options, _time, _logs);
+            _opened = await _open(_time, _logs);
             _presence = _opened.Presence;
         }
 

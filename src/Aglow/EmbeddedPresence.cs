@@ -12,7 +12,7 @@ namespace Aglow;
 /// </code>
 /// A restart within the lease flips nobody offline: those who were online are believed so, and the time the node was away counts as a stall.
 /// </remarks>
-public sealed class EmbeddedPresence : IAsyncDisposable
+public sealed class EmbeddedPresence : IOpenPresence
 {
     private readonly DataFolder _folder;
     private readonly MemoryPlaneStore _store;
@@ -30,8 +30,11 @@ public sealed class EmbeddedPresence : IAsyncDisposable
         Presence = presence;
     }
 
-    /// <summary>The service, started.</summary>
+    /// <inheritdoc/>
     public PresenceService Presence { get; }
+
+    /// <inheritdoc/>
+    public string Where => $"{_folder.FullPath}, {Registered} users";
 
     /// <summary>Users ever seen.</summary>
     public long Registered => _store.Registered;
