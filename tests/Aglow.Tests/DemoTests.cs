@@ -1,3 +1,4 @@
+using Aglow.Stores.Tests;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;

@@ -1,4 +1,4 @@
-namespace Aglow.Tests;
+namespace Aglow.Stores.Tests;
 
 public class MemoryPlaneStoreTests : PlaneStoreContract
 {

@@ -1,0 +1,75 @@
+using System.Text;
+
+namespace Aglow.Redis;
+
+/// <summary>
+/// The one owner of every name in Redis.
+/// </summary>
+/// <remarks>
+/// <code>
+///   {p:PAGE}:pulse       string   the page's words, 4 bytes each, most significant byte first: BITFIELD … u32 #SLOT     up to 255 KiB
+///   {p:PAGE}:activity    string   the same for the activity plane, on the same shard
+///   {p:pages}:pulse      string   a bit a page: those that were ever written (SETBIT before the first word)             up to 8 KiB
+///   {p:pages}:activity   string
+///   {p:PAGE}:copy        string   a page on its way to be as long as it is (PageTightener), within one script
+///   {p:PAGE}:probe       string   written to find out whether a shard that was away takes writes again
+///   {p:hints}            channel  packed hints (RedisHints)
+/// </code>
+/// What is in braces decides the shard (CRC-16 of it, modulo 16,384), so a page's planes are together and the pages spread.
+/// </remarks>
+internal static class RedisKeys
+{
+    /// <summary>Slots of a cluster.</summary>
+    public const int Slots = 16_384;
+
+    private static readonly ushort[] SlotsOfPages = [.. Enumerable.Range(0, PageLayout.Pages).Select(static page => Slot(Encoding.ASCII.GetBytes($"p:{page}")))];
+
+    /// <summary>The channel of hints.</summary>
+    public static ReadOnlySpan<byte> Hints => "{p:hints}"u8;
+
+    /// <summary>The slot of <see cref="Hints"/>.</summary>
+    public static int HintsSlot { get; } = Slot("p:hints"u8);
+
+    /// <summary>The slot of the lists of pages.</summary>
+    public static int PagesSlot { get; } = Slot("p:pages"u8);
+
+    /// <summary>The slot of a page.</summary>
+    public static int SlotOf(int page) => SlotsOfPages[page];
+
+    /// <summary>The name of a page on a plane.</summary>
+    public static void WritePage(RespWriter to, Plane plane, int page)
+    {
+        Span<byte> key = stackalloc byte[24];
+        "{p:"u8.CopyTo(key);
+        System.Buffers.Text.Utf8Formatter.TryFormat(page, key[3..], out var digits);
+        var end = plane == Plane.Pulse ? "}:pulse"u8 : "}:activity"u8;
+        end.CopyTo(key[(3 + digits)..]);
+        to.Part(key[..(3 + digits + end.Length)]);
+    }
+
+    /// <summary>The name of the list of a plane's pages.</summary>
+    public static string Pages(Plane plane) => plane == Plane.Pulse ? "{p:pages}:pulse" : "{p:pages}:activity";
+
+    /// <summary>The name of a page on a plane, as text.</summary>
+    public static string Page(Plane plane, int page) => $"{{p:{page}}}:{(plane == Plane.Pulse ? "pulse" : "activity")}";
+
+    /// <summary>Where a page is copied to before it takes its own place.</summary>
+    public static string Copy(int page) => $"{{p:{page}}}:copy";
+
+    /// <summary>What is written to find out whether the shard of a page takes writes.</summary>
+    public static string Probe(int page) => $"{{p:{page}}}:probe";
+
+    // CRC-16/XMODEM, as the cluster specification has it
+    private static ushort Slot(ReadOnlySpan<byte> tag)
+    {
+        var crc = 0;
+        foreach (var b in tag)
+        {
+            crc ^= b << 8;
+            for (var bit = 0; bit < 8; bit++)
+                crc = (crc & 0x8000) != 0 ? (crc << 1) ^ 0x1021 : crc << 1;
+        }
+
+        return (ushort)(crc & (Slots - 1));
+    }
+}

@@ -1,0 +1,34 @@
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.Redis;
+
+/// <summary>The one owner of this library's log events: 6xxx.</summary>
+internal sealed partial class RedisLog(ILogger logger)
+{
+    [LoggerMessage(6001, LogLevel.Information, "Redis {Version} at {Servers}: {Primaries} primaries.")]
+    internal partial void Connected(string version, string servers, int primaries);
+
+    [LoggerMessage(6002, LogLevel.Error, "Redis at {Server} is away ({Reason}). Renewals wait in memory, arrivals and reads get 503 after {Seconds:0} s; it is tried again until it is back.")]
+    internal partial void Away(string server, string reason, double seconds);
+
+    [LoggerMessage(6003, LogLevel.Warning, "Redis at {Server} is back after {Seconds:0.0} s.")]
+    internal partial void Back(string server, double seconds);
+
+    [LoggerMessage(6004, LogLevel.Warning, "The shard of {Before} is served by {After} now; nobody could be written there for {Seconds:0.0} s, so lapses on it are held back for two heartbeat intervals.")]
+    internal partial void FailedOver(string before, string after, double seconds);
+
+    [LoggerMessage(6005, LogLevel.Information, "The cluster's slots are served by {Servers} now.")]
+    internal partial void MapChanged(string servers);
+
+    [LoggerMessage(6006, LogLevel.Warning, "This machine's clock is {Seconds:0.0} s off that of Redis, which counts: set it right.")]
+    internal partial void Skewed(double seconds);
+
+    [LoggerMessage(6007, LogLevel.Warning, "Hints of other nodes are not heard ({Reason}); sweeps find changes within their interval until they are.")]
+    internal partial void HintsLost(string reason);
+
+    [LoggerMessage(6008, LogLevel.Information, "Hints of other nodes are heard again.")]
+    internal partial void HintsHeard();
+
+    [LoggerMessage(6009, LogLevel.Warning, "The cluster could not be asked who serves which slots ({Reason}); it is asked again.")]
+    internal partial void MapUnknown(string reason);
+}

@@ -1,0 +1,332 @@
+using System.Buffers.Binary;
+using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Aglow.Redis;
+
+/// <summary>
+/// Words in Redis or Valkey, alone or as a cluster: what many nodes share.
+/// </summary>
+/// <remarks>
+/// <code>
+///   {p:PAGE}:pulse   BITFIELD … SET u32 #SLOT WORD SET u32 #SLOT WORD …   all users of a page in one command; the old words come back
+///                    BITFIELD_RO … GET u32 #SLOT …                        reads
+///                    GET                                                  a page, for sweeps: 255 KiB at most, by a connection of its own
+///   {p:pages}:pulse  a bit a page that was ever written, set before its first word; read by sweeps instead of a SCAN over a Redis that others may use, too
+/// </code>
+/// <b>A word never goes back in time</b>: an old word that is newer than the one written is put back, and what that brings back is looked at in turn: every
+/// value that was overwritten is in somebody's hand until it, or a newer one, stands there again. For that moment readers see the older word. A script that compares first was
+/// rejected: it costs Redis several times as much for each heartbeat, to prevent what takes a clock that is off, or two requests within a millisecond.
+/// <b>Replies that are lost</b>: the command is sent again within its 2 s, and its old words are reported as <see cref="Pulse.Never"/>, so that everybody is told
+/// to look. <b>Durability</b> is the servers' (append-only file): <see cref="Keep"/> has nothing to do.
+/// Pages of the activity plane that nobody wrote are not read: most applications report no activity, and reads cost half without. A page's first activity is
+/// therefore seen by other nodes up to 10 s late (<see cref="PagesAsync"/>).
+/// Threading: anything from any thread, no lock on the way of words.
+/// </remarks>
+public sealed class RedisPlaneStore : IPlaneStore
+{
+    // larger batches are rare, and their memory is given back
+    private const int MostPooled = 128 * 1024;
+
+    private readonly RedisCluster _cluster;
+    private readonly ConcurrentBag<WordBatch> _pool = [];
+    // a byte a page: 1 where this node knows it to be listed; written under no lock, since setting twice does no harm
+    private readonly byte[][] _listed = [new byte[PageLayout.Pages], new byte[PageLayout.Pages]];
+
+    /// <summary>The words of a cluster, which is closed with this store.</summary>
+    internal RedisPlaneStore(RedisCluster cluster)
+    {
+        _cluster = cluster;
+        Tightener = new PageTightener(cluster);
+    }
+
+    /// <summary>Takes back what pages were given too much of.</summary>
+    internal PageTightener Tightener { get; }
+
+    /// <inheritdoc/>
+    public bool IsRemote => true;
+
+    /// <inheritdoc/>
+    public bool IsReachable => _cluster.IsReachable;
+
+    /// <inheritdoc/>
+    public bool IsKeepBacklogged => false;
+
+    /// <inheritdoc/>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<uint> ExchangeAsync(Plane plane, uint user, uint word)
+    {
+        var batch = Rent();
+        try
+        {
+            batch.Fill(plane, [user]);
+            batch.FillWords([word]);
+            await ListPagesAsync(batch);
+            await batch.SendAsync(isWrite: true);
+            if (batch.Failure is { } failure)
+                throw failure;
+            if (!Holds(word, batch.Word(0)))
+                await PutBackAsync(plane, [(user, batch.Word(0))]);
+            batch.ForgetLostAnswers();
+            return batch.Word(0);
+        }
+        finally
+        {
+            Return(batch);
+        }
+    }
+
+    /// <inheritdoc/>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    public async ValueTask ExchangeAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, Memory<uint> old)
+    {
+        if (words.Length != users.Length || old.Length != users.Length)
+            throw new ArgumentException("Users, words and old words are of one length.");
+        if (users.IsEmpty)
+            return;
+        var batch = Rent();
+        try
+        {
+            batch.Fill(plane, users.Span);
+            batch.FillWords(words.Span);
+            old.Span.Fill(Pulse.Refused);
+            await ListPagesAsync(batch);
+            await batch.SendAsync(isWrite: true);
+            if (Overwritten(batch, words.Span) is { } newer)
+                await PutBackAsync(plane, newer);
+            batch.ForgetLostAnswers();
+            batch.CopyOldTo(words.Span, old.Span);
+            if (batch.Failure is { } failure)
+                throw failure;
+        }
+        finally
+        {
+            Return(batch);
+        }
+    }
+
+    /// <inheritdoc/>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    public async ValueTask ReadAsync(Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words)
+    {
+        if (plane == Plane.Activity && !AnyListed(plane, users.Span))
+        {
+            words.Span[..users.Length].Clear();
+            return;
+        }
+
+        var batch = Rent();
+        try
+        {
+            batch.Fill(plane, users.Span);
+            await batch.SendAsync(isWrite: false);
+            if (batch.Failure is { } failure)
+                throw failure;
+            batch.CopyTo(words.Span);
+        }
+        finally
+        {
+            Return(batch);
+        }
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>
+    /// Reads both planes' lists, so that this node knows of activity that others were the first to write on a page; and lists anew what it
+    /// knows and a server that was lost without its last second has forgotten.
+    /// </remarks>
+    public async ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane)
+    {
+        var other = plane == Plane.Pulse ? Plane.Activity : Plane.Pulse;
+        var list = ReadListAsync(plane);
+        await ReadListAsync(other);
+        return await list;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch)
+    {
+        if (plane == Plane.Activity && _listed[(int)plane][page] == 0)
+            return default;
+        var request = new RedisTextRequest(RedisKeys.SlotOf(page), to => RedisKeys.WritePage(to, plane, page), AsBytes(scratch));
+        _cluster.Send(request);
+        var bytes = await request.Length;
+        var words = (bytes + sizeof(uint) - 1) / sizeof(uint);
+        var whole = Math.Min(scratch.Length, (words + 63) & ~63);
+        MemoryMarshal.AsBytes(scratch.Span[..whole])[bytes..].Clear();
+        var used = scratch.Span[..words];
+        if (BitConverter.IsLittleEndian)
+            BinaryPrimitives.ReverseEndianness(used, used);
+        await Tightener.NoteAsync(plane, page, bytes);
+        return scratch[..whole];
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask EraseAsync(Plane plane, uint user, uint word)
+    {
+        // nothing there, and nothing to put there: no page is made
+        if (word == Pulse.Never)
+        {
+            var before = new uint[1];
+            await ReadAsync(plane, new[] { user }, before);
+            if (before[0] == Pulse.Never)
+                return;
+        }
+
+        var batch = Rent();
+        try
+        {
+            batch.Fill(plane, [user]);
+            batch.FillWords([word]);
+            await ListPagesAsync(batch);
+            await batch.SendAsync(isWrite: true);
+            if (batch.Failure is { } failure)
+                throw failure;
+        }
+        finally
+        {
+            Return(batch);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Keep(Plane plane, ReadOnlySpan<uint> users)
+    {
+    }
+
+    /// <inheritdoc/>
+    public ValueTask KeptAsync() => default;
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync() => _cluster.DisposeAsync();
+
+    // A word that may stay where the other stood. A tombstone does whatever stood there.
+    private static bool Holds(uint word, uint old) => word == Pulse.Gone || Pulse.Supersedes(word, old);
+
+    private static List<(uint User, uint Word)>? Overwritten(WordBatch batch, ReadOnlySpan<uint> words)
+    {
+        List<(uint User, uint Word)>? newer = null;
+        for (var place = 0; place < batch.Count; place++)
+        {
+            var old = batch.Word(place);
+            if (old != Pulse.Refused && !Holds(batch.Winner(place, words), old))
+                (newer ??= []).Add((batch.UserOf(place), old));
+        }
+
+        return newer;
+    }
+
+    // Until nothing newer comes back: of two who do this at once, each leaves the newer of what they hold and what they overwrote.
+    private async ValueTask PutBackAsync(Plane plane, List<(uint User, uint Word)> newer)
+    {
+        while (newer.Count > 0)
+        {
+            var batch = Rent();
+            try
+            {
+                batch.Fill(plane, [.. newer.Select(static n => n.User)]);
+                uint[] words = [.. newer.Select(static n => n.Word)];
+                batch.FillWords(words);
+                await batch.SendAsync(isWrite: true);
+                newer = Overwritten(batch, words) ?? [];
+                if (batch.Failure is { } failure)
+                    throw failure;
+            }
+            finally
+            {
+                Return(batch);
+            }
+        }
+    }
+
+    private ValueTask ListPagesAsync(WordBatch batch)
+    {
+        var listed = _listed[(int)batch.Plane];
+        List<int>? missing = null;
+        for (var place = 0; place < batch.Count; place++)
+        {
+            var page = batch.PageOf(place);
+            if (listed[page] == 0 && (missing is null || missing[^1] != page))
+                (missing ??= []).Add(page);
+        }
+
+        return missing is null ? default : ListAsync(batch.Plane, missing);
+    }
+
+    private async ValueTask ListAsync(Plane plane, List<int> pages)
+    {
+        var calls = new List<RedisCall>();
+        foreach (var page in pages)
+        {
+            calls.Add(new RedisCall(RedisKeys.PagesSlot, "SETBIT", RedisKeys.Pages(plane), $"{page}", "1"));
+            _cluster.Send(calls[^1]);
+        }
+
+        await Task.WhenAll(calls.Select(static call => call.Answer));
+        foreach (var page in pages)
+            _listed[(int)plane][page] = 1;
+    }
+
+    private async Task<IReadOnlyList<int>> ReadListAsync(Plane plane)
+    {
+        var bits = new byte[(PageLayout.Pages + 7) / 8];
+        var request = new RedisTextRequest(RedisKeys.PagesSlot, to => to.Part(RedisKeys.Pages(plane)), bits);
+        _cluster.Send(request);
+        await request.Length;
+        var listed = _listed[(int)plane];
+        var pages = new List<int>();
+        List<int>? forgotten = null;
+        for (var page = 0; page < PageLayout.Pages; page++)
+        {
+            if ((bits[page >> 3] & (0x80 >> (page & 7))) != 0)
+                listed[page] = 1;
+            else if (listed[page] != 0)
+                (forgotten ??= []).Add(page);
+            if (listed[page] != 0)
+                pages.Add(page);
+        }
+
+        if (forgotten is not null)
+            await ListAsync(plane, forgotten);
+        return pages;
+    }
+
+    private bool AnyListed(Plane plane, ReadOnlySpan<uint> users)
+    {
+        var listed = _listed[(int)plane];
+        foreach (var user in users)
+        {
+            if (listed[PageLayout.Page(user)] != 0)
+                return true;
+        }
+
+        return false;
+    }
+
+    private WordBatch Rent() => _pool.TryTake(out var batch) ? batch : new WordBatch(_cluster);
+
+    private void Return(WordBatch batch)
+    {
+        if (batch.Capacity <= MostPooled)
+            _pool.Add(batch);
+    }
+
+    private static Memory<byte> AsBytes(Memory<uint> words) => new WordBytes(words).Memory;
+
+    /// <summary>Memory of words as memory of bytes.</summary>
+    private sealed class WordBytes(Memory<uint> words) : System.Buffers.MemoryManager<byte>
+    {
+        public override Span<byte> GetSpan() => MemoryMarshal.AsBytes(words.Span);
+
+        public override System.Buffers.MemoryHandle Pin(int elementIndex = 0) => throw new NotSupportedException();
+
+        public override void Unpin()
+        {
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+        }
+    }
+}

@@ -1,0 +1,167 @@
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.Redis;
+
+/// <summary>
+/// Presence on one of many nodes that share a Redis: the cluster's connections, words, hints and time, and the <see cref="PresenceService"/> over them, opened and closed
+/// in order.
+/// </summary>
+/// <remarks>
+/// <code>
+///   open:   map of the cluster ─► its time ─► clock ─► hints heard ─► beliefs, from every page ─► loops
+///   close:  loops ─► what waits is written ─► hints ─► connections
+/// </code>
+/// A node keeps nothing: any number of them may come and go, and losing one loses nothing but its connections. Without a directory users are numbers only.
+/// </remarks>
+public sealed class RedisPresence : IOpenPresence
+{
+    private static readonly TimeSpan TimeInterval = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan TickInterval = TimeSpan.FromSeconds(1);
+
+    // a skew that shows: words of that many seconds' difference
+    private const double SkewSeconds = 2;
+
+    private readonly RedisCluster _cluster;
+    private readonly RedisHints _hints;
+    private readonly AglowMetrics _metrics;
+    private readonly RedisLog _log;
+    private readonly string _where;
+    private readonly CancellationTokenSource _stop = new();
+    private Task _loop = Task.CompletedTask;
+    private bool _isSaidSkewed;
+
+    private RedisPresence(RedisCluster cluster, RedisHints hints, AglowMetrics metrics, RedisLog log, string where, PresenceService presence)
+    {
+        _cluster = cluster;
+        _hints = hints;
+        _metrics = metrics;
+        _log = log;
+        _where = where;
+        Presence = presence;
+    }
+
+    /// <inheritdoc/>
+    public PresenceService Presence { get; }
+
+    /// <inheritdoc/>
+    public string Where => $"{_where} ({(_cluster.IsCluster ? $"a cluster of {_cluster.Primaries.Count}" : "a server alone")}), users are numbers";
+
+    /// <summary>Connects, reads every page and starts.</summary>
+    /// <param name="options">Presence itself.</param>
+    /// <param name="redis">How to reach the servers.</param>
+    /// <param name="time">Where time comes from.</param>
+    /// <param name="logs">Where events go.</param>
+    /// <param name="directory">Users by name; null: users are numbers only. Its owner closes it.</param>
+    /// <exception cref="StoreUnavailableException">The servers cannot be used; the message is one line.</exception>
+    public static async Task<RedisPresence> OpenAsync(
+        AglowOptions options, RedisOptions redis, TimeProvider time, ILoggerFactory logs, IUserDirectory? directory = null)
+    {
+        var log = new RedisLog(logs.CreateLogger("Aglow.Redis"));
+        var cluster = await RedisCluster.ConnectAsync(redis, time, log);
+        var metrics = new AglowMetrics();
+        RedisHints? hints = null;
+        try
+        {
+            var (seconds, stamp) = await cluster.ReadTimeAsync();
+            var guard = new StallGuard((uint)(2 * options.HeartbeatSeconds));
+            var clock = new Clock(time, guard, storeSeconds: seconds + time.GetElapsedTime(stamp).TotalSeconds);
+            cluster.Recovered = (slots, away) => Hold(clock, slots, away);
+            hints = new RedisHints(cluster, redis, time, log);
+            var presence = new PresenceService(
+                new RedisPlaneStore(cluster), directory, hints, clock, options, metrics, new AglowLog(logs.CreateLogger("Aglow")));
+            await hints.StartAsync();
+            await presence.StartAsync();
+            var opened = new RedisPresence(cluster, hints, metrics, log, redis.ToString(), presence);
+            metrics.Observe(presence);
+            opened.Observe();
+            opened._loop = Task.Run(opened.RunAsync);
+            return opened;
+        }
+        catch
+        {
+            if (hints is not null)
+                await hints.DisposeAsync();
+            await cluster.DisposeAsync();
+            metrics.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        if (_stop.IsCancellationRequested)
+            return;
+        await _stop.CancelAsync();
+        await _loop;
+        await Presence.StopAsync();
+        await Presence.DisposeAsync();
+        await _hints.DisposeAsync();
+        await _cluster.DisposeAsync();
+        _metrics.Dispose();
+        _stop.Dispose();
+    }
+
+    // Words of these slots could not be written for so long: nobody lapses for it. Shorter than a stall, the lease covers it.
+    private static void Hold(Clock clock, Func<int, bool> slots, TimeSpan away)
+    {
+        if (away < Clock.StallAfter)
+            return;
+        var now = clock.Now;
+        int[] pages = [.. Enumerable.Range(0, PageLayout.Pages).Where(page => slots(RedisKeys.SlotOf(page)))];
+        clock.Guard.Stalled(now - Math.Min(now, (uint)Math.Ceiling(away.TotalSeconds)), now, pages);
+    }
+
+    private async Task RunAsync()
+    {
+        using var timer = new PeriodicTimer(TickInterval, Presence.Clock.Time);
+        var comparedAt = Presence.Clock.Time.GetTimestamp();
+        try
+        {
+            while (await timer.WaitForNextTickAsync(_stop.Token))
+            {
+                _hints.Tick();
+                if (Presence.Clock.Time.GetElapsedTime(comparedAt) < TimeInterval)
+                    continue;
+                comparedAt = Presence.Clock.Time.GetTimestamp();
+                await CompareTimeAsync();
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // stopped
+        }
+    }
+
+    private async Task CompareTimeAsync()
+    {
+        try
+        {
+            var (seconds, stamp) = await _cluster.ReadTimeAsync();
+            Presence.Clock.Follow(seconds, stamp);
+        }
+        catch (StoreUnavailableException)
+        {
+            // monotonic time goes on until it is back
+            return;
+        }
+
+        var skew = Presence.Clock.WallAheadSeconds;
+        if (Math.Abs(skew) > SkewSeconds == _isSaidSkewed)
+            return;
+        _isSaidSkewed = !_isSaidSkewed;
+        if (_isSaidSkewed)
+            _log.Skewed(skew);
+    }
+
+    private void Observe()
+    {
+        _metrics.Gauge("aglow.redis.servers", "Redis servers that have words.", () => _cluster.Primaries.Count);
+        _metrics.Gauge("aglow.redis.servers.away", "Redis servers that have words and are away.", () => _cluster.ServersAway);
+        _metrics.Count("aglow.redis.redirections", "Commands that a server sent on to another.", () => _cluster.Redirections);
+        _metrics.Count("aglow.redis.failures", "Commands that failed.", () => _cluster.Failures);
+        _metrics.Count("aglow.hints.sent", "Hints sent to other nodes.", () => _hints.Sent);
+        _metrics.Count("aglow.hints.heard", "Hints heard of other nodes.", () => _hints.Heard);
+        _metrics.Count("aglow.hints.dropped", "Hints not sent: too many waited, or Redis was away.", () => _hints.Dropped);
+    }
+}

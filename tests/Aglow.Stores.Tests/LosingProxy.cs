@@ -1,0 +1,83 @@
+using System.Net;
+using System.Net.Sockets;
+using Aglow.Redis;
+
+namespace Aglow.Stores.Tests;
+
+/// <summary>Stands between a node and a server on loopback, passes everything on, and loses an answer when told: it is thrown away, and the connection cut.</summary>
+internal sealed class LosingProxy : IAsyncDisposable
+{
+    private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
+    private readonly int _port;
+    private readonly Task _accepting;
+    private int _armed;
+
+    public LosingProxy(int port)
+    {
+        _port = port;
+        _listener.Start();
+        _accepting = Task.Run(AcceptAsync);
+    }
+
+    public RedisEndpoint Endpoint => new("127.0.0.1", ((IPEndPoint)_listener.LocalEndpoint).Port);
+
+    public bool Lost { get; private set; }
+
+    public void LoseNextAnswer() => Volatile.Write(ref _armed, 1);
+
+    public async ValueTask DisposeAsync()
+    {
+        _listener.Stop();
+        await _accepting;
+    }
+
+    private async Task AcceptAsync()
+    {
+        while (true)
+        {
+            Socket client;
+            try
+            {
+                client = await _listener.AcceptSocketAsync();
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException or InvalidOperationException)
+            {
+                return;
+            }
+
+            var server = new Socket(SocketType.Stream, ProtocolType.Tcp);
+            await server.ConnectAsync(IPAddress.Loopback, _port);
+            _ = PassAsync(client, server, answers: false);
+            _ = PassAsync(server, client, answers: true);
+        }
+    }
+
+    private async Task PassAsync(Socket from, Socket to, bool answers)
+    {
+        var buffer = new byte[64 * 1024];
+        try
+        {
+            while (true)
+            {
+                var count = await from.ReceiveAsync(buffer);
+                if (count == 0)
+                    break;
+                if (answers && Interlocked.Exchange(ref _armed, 0) == 1)
+                {
+                    Lost = true;
+                    break;
+                }
+
+                for (var sent = 0; sent < count;)
+                    sent += await to.SendAsync(buffer.AsMemory(sent, count - sent));
+            }
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // cut
+        }
+
+        from.Dispose();
+        to.Dispose();
+    }
+}

@@ -1,0 +1,303 @@
+using System.Net;
+using System.Net.Http.Json;
+using System.Text.Json;
+using Aglow.Server.Tests;
+
+namespace Aglow.Stores.Tests;
+
+/// <summary>Nodes as people run them, over real servers, while everything that can go wrong does.</summary>
+[Collection(RedisCollection.Name)]
+public sealed class NodeTests(RedisServers servers)
+{
+    // an outage longer than the lease is what matters, so the lease is short here
+    private static readonly string[] ShortLease = ["--lease-seconds", "4", "--heartbeat-seconds", "1"];
+
+    [Fact]
+    public async Task What_happens_on_one_node_is_told_on_the_other()
+    {
+        await servers.Cluster.FlushAsync();
+        await using var one = await NodeAsync(servers.Cluster.Address);
+        await using var other = await NodeAsync(servers.Cluster.Address);
+        await using var watcher = await Watcher.ConnectAsync(other, 1, 42, 43);
+        watcher.Statuses(42).ShouldBe(["offline"]);
+
+        (await HeartbeatAsync(one, 42)).StatusCode.ShouldBe(HttpStatusCode.OK);
+        // acknowledged: every node answers online from now on
+        (await StatusAsync(other, 42)).ShouldBe("online");
+        await Eventually.HoldsAsync(() => watcher.Statuses(42) is [_, "online"]);
+        (await one.Http.PostAsJsonAsync("/offline", new { user_id = 42 })).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await StatusAsync(other, 42)).ShouldBe("offline");
+        await Eventually.HoldsAsync(() => watcher.Statuses(42) is [_, "online", "offline"]);
+
+        // a connection on one node is presence on the other; losing it leaves the lease, then a sweep or a recheck finds it
+        await using (await Watcher.ConnectAsync(one, 43))
+            await Eventually.HoldsAsync(() => watcher.Statuses(43) is [_, "online"]);
+        await Eventually.HoldsAsync(() => watcher.Statuses(43) is [_, "online", "offline"]);
+
+        await one.Http.PostAsJsonAsync("/heartbeat", new { user_ids = Enumerable.Range(1000, 500) });
+        await Eventually.HoldsAsync(async () => await CountAsync(one) >= 500 && await CountAsync(other) >= 500);
+        var listed = await other.Http.GetFromJsonAsync<JsonElement>("/online?limit=1000");
+        listed.GetProperty("users").GetArrayLength().ShouldBeGreaterThanOrEqualTo(500);
+        (await other.Http.GetFromJsonAsync<JsonElement>("/status/42/explain")).GetProperty("store").GetString().ShouldBe("cluster");
+        (await one.StopAsync()).ShouldBe(0);
+        (await other.StopAsync()).ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task Of_a_user_with_devices_on_two_nodes_one_that_leaves_ends_nothing()
+    {
+        await servers.Cluster.FlushAsync();
+        await using var one = await NodeAsync(servers.Cluster.Address);
+        await using var other = await NodeAsync(servers.Cluster.Address);
+        await using var watcher = await Watcher.ConnectAsync(one, 1, 42);
+        await using var phone = await Watcher.ConnectAsync(one, 42);
+        await using var laptop = await Watcher.ConnectAsync(other, 42);
+        await Eventually.HoldsAsync(() => watcher.Statuses(42) is [.., "online"]);
+        var told = watcher.Statuses(42);
+
+        await phone.SendAsync("{\"type\":\"leave\"}");
+        await Eventually.HoldsAsync(() => !phone.IsOpen);
+        // the other node says so at once, and what was confirmed a second later is that
+        await Eventually.HoldsAsync(async () => await StatusAsync(one, 42) == "online");
+        await Task.Delay(TimeSpan.FromSeconds(2));
+        watcher.Statuses(42).ShouldBe(told);
+
+        // for all devices: the laptop's open socket says nothing against it
+        await one.Http.PostAsJsonAsync("/offline", new { user_id = 42 });
+        await Eventually.HoldsAsync(() => watcher.Statuses(42)[^1] == "offline");
+        (await StatusAsync(other, 42)).ShouldBe("offline");
+    }
+
+    [Fact]
+    public async Task Hints_that_are_lost_are_made_up_for_within_the_bound()
+    {
+        await servers.Alone.CallAsync("FLUSHALL", "SYNC");
+        await using var one = await NodeAsync($"{servers.Alone.Endpoint}");
+        await using var other = await NodeAsync($"{servers.Alone.Endpoint}");
+        await using var watcher = await Watcher.ConnectAsync(other, 1, 42);
+        using var done = new CancellationTokenSource();
+        var killing = Task.Run(async () =>
+        {
+            while (!done.IsCancellationRequested)
+            {
+                await servers.Alone.CallAsync("CLIENT", "KILL", "TYPE", "pubsub");
+                await Task.Delay(5);
+            }
+        });
+        await Task.Delay(100);
+        using (new Crowd(one, [42]))
+            await Eventually.HoldsAsync(() => watcher.Statuses(42)[^1] == "online");
+        await done.CancelAsync();
+        await killing;
+    }
+
+    [Fact]
+    public async Task All_of_redis_is_away_for_longer_than_the_lease_and_back()
+    {
+        await using var redis = await RedisProcess.StartAsync("--appendonly", "yes", "--appendfsync", "always");
+        await using var node = await NodeAsync($"{redis.Endpoint}");
+        uint[] people = [.. Enumerable.Range(100, 200).Select(i => (uint)i)];
+        using var crowd = new Crowd(node, people);
+        await Eventually.HoldsAsync(async () => await StatusAsync(node, people[^1]) == "online");
+        await using var watcher = await Watcher.ConnectAsync(node, 1, people);
+        await Eventually.HoldsAsync(() => people.All(user => watcher.Statuses(user)[^1] == "online"));
+
+        await redis.KillAsync();
+        // an arrival: nobody can say that they are online
+        var refused = await HeartbeatAsync(node, 7);
+        refused.StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
+        refused.Headers.RetryAfter.ShouldNotBeNull();
+        (await refused.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("title").GetString().ShouldBe("Store away");
+        (await node.Http.GetAsync("/status/100")).StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
+        await Eventually.HoldsAsync(async () => (await node.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable);
+        (await node.Http.GetAsync("/health/live")).StatusCode.ShouldBe(HttpStatusCode.OK);
+        await Eventually.HoldsAsync(() => watcher.Heard("stale"));
+        await Task.Delay(TimeSpan.FromSeconds(6));
+
+        await redis.RestartAsync();
+        await Eventually.HoldsAsync(() => watcher.Heard("fresh"));
+        await Eventually.HoldsAsync(async () => (await HeartbeatAsync(node, 7)).StatusCode == HttpStatusCode.OK);
+        (await node.Http.GetAsync("/health/ready")).StatusCode.ShouldBe(HttpStatusCode.OK);
+        // past everything that is held back: whoever lapsed would have been told by now
+        await Task.Delay(TimeSpan.FromSeconds(4));
+        watcher.IsOpen.ShouldBeTrue();
+        people.Count(user => watcher.Statuses(user).Skip(1).Contains("offline")).ShouldBe(0);
+        (await StatusAsync(node, 100)).ShouldBe("online");
+        (await node.Http.GetStringAsync("/metrics")).ShouldContain("aglow_redis_servers_away 0");
+        node.Output.ShouldContain("is away");
+        node.Output.ShouldContain("is back after");
+    }
+
+    [Fact]
+    public async Task A_primary_is_killed_and_its_replica_takes_over()
+    {
+        await servers.Cluster.FlushAsync();
+        await using var one = await NodeAsync(servers.Cluster.Address);
+        await using var other = await NodeAsync(servers.Cluster.Address);
+        uint[] people = [.. Enumerable.Range(256, 256).Select(i => (uint)i)];
+        using var crowd = new Crowd(one, people);
+        await Eventually.HoldsAsync(async () => await StatusAsync(other, people[^1]) == "online");
+        await using var watcher = await Watcher.ConnectAsync(other, 1, people);
+        await Eventually.HoldsAsync(() => people.All(user => watcher.Statuses(user)[^1] == "online"));
+
+        var killed = await servers.Cluster.PrimaryOfAsync(3);
+        await killed.KillAsync();
+        try
+        {
+            // new users on the lost shard can come online again without anybody's help
+            await Eventually.HoldsAsync(async () => (await HeartbeatAsync(one, 3)).StatusCode == HttpStatusCode.OK);
+            await Eventually.HoldsAsync(async () => (await other.Http.GetAsync("/status/3")).StatusCode == HttpStatusCode.OK && await StatusAsync(other, 3) == "online");
+            // past the lease, and past everything that is held back
+            await Task.Delay(TimeSpan.FromSeconds(8));
+            people.Count(user => watcher.Statuses(user).Skip(1).Contains("offline")).ShouldBe(0);
+            foreach (var user in people)
+                (await StatusAsync(other, user)).ShouldBe("online");
+        }
+        finally
+        {
+            await killed.RestartAsync();
+        }
+
+        await Eventually.HoldsAsync(async () => ((string)(await killed.CallAsync("INFO", "replication"))!).Contains("master_link_status:up", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_node_is_killed_and_its_clients_go_to_another()
+    {
+        await servers.Cluster.FlushAsync();
+        await using var one = await NodeAsync(servers.Cluster.Address);
+        await using var other = await NodeAsync(servers.Cluster.Address);
+        uint[] people = [.. Enumerable.Range(100, 100).Select(i => (uint)i)];
+        var sockets = await Task.WhenAll(people.Select(user => Watcher.ConnectAsync(one, user)));
+        await using var watcher = await Watcher.ConnectAsync(other, 1, people);
+        await Eventually.HoldsAsync(() => people.All(user => watcher.Statuses(user)[^1] == "online"));
+
+        await one.KillAsync();
+        await Eventually.HoldsAsync(() => sockets.All(socket => !socket.IsOpen));
+        var moved = await Task.WhenAll(people.Select(user => Watcher.ConnectAsync(other, user)));
+        // past the lease of what the dead node wrote last
+        await Task.Delay(TimeSpan.FromSeconds(6));
+        people.Count(user => watcher.Statuses(user).Skip(1).Contains("offline")).ShouldBe(0);
+        foreach (var socket in sockets.Concat(moved))
+            await socket.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_node_that_stops_writes_what_waits()
+    {
+        await servers.Alone.CallAsync("FLUSHALL", "SYNC");
+        await using var one = await NodeAsync($"{servers.Alone.Endpoint}");
+        await HeartbeatAsync(one, 42);
+        var first = (long)((object?[])(await servers.Alone.CallAsync("BITFIELD_RO", "{p:42}:pulse", "GET", "u32", "#0"))!)[0]!;
+        await Task.Delay(1100);
+        await HeartbeatAsync(one, 42);
+        (await one.StopAsync()).ShouldBe(0);
+        ((long)((object?[])(await servers.Alone.CallAsync("BITFIELD_RO", "{p:42}:pulse", "GET", "u32", "#0"))!)[0]!).ShouldBeGreaterThan(first);
+    }
+
+    [Fact]
+    public async Task Without_a_directory_users_are_numbers_and_the_rest_says_so()
+    {
+        await servers.Alone.CallAsync("FLUSHALL", "SYNC");
+        await using var node = await NodeAsync($"{servers.Alone.Endpoint}");
+        foreach (var response in new[]
+        {
+            await node.Http.PostAsJsonAsync("/users", new { user_name = "alice" }),
+            await node.Http.GetAsync("/users?q=ali"),
+            await node.Http.GetAsync("/users/42/subscriptions"),
+            await node.Http.PutAsJsonAsync("/users/42/status", new { status = "busy" }),
+            await node.Http.DeleteAsync(new Uri("/users/42", UriKind.Relative)),
+            await node.Http.PostAsJsonAsync("/heartbeat", new { user_id = "alice" }),
+        })
+        {
+            response.StatusCode.ShouldBe(HttpStatusCode.NotImplemented, response.RequestMessage!.RequestUri!.PathAndQuery);
+            (await response.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("detail").GetString()!.ShouldContain("no user directory");
+        }
+
+        (await node.Http.GetFromJsonAsync<JsonElement>("/status/alice")).GetProperty("is_online").GetBoolean().ShouldBeFalse();
+        var packed = await node.Http.PostAsync("/heartbeat", new ByteArrayContent([1, 0, 0, 0, 0, 0, 0, 0x80]) { Headers = { ContentType = new("application/octet-stream") } });
+        (await packed.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("accepted").GetInt32().ShouldBe(1);
+        (await node.Http.PostAsJsonAsync("/status/update", new { user_id = 5, timestamp = DateTimeOffset.UtcNow.ToUnixTimeSeconds() - 2 })).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await StatusAsync(node, 5)).ShouldBe("online");
+        (await node.Http.PostAsJsonAsync("/heartbeat", new { user_id = 6, active = true })).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await node.Http.GetFromJsonAsync<JsonElement>("/status/6?definition=active")).GetProperty("is_online").GetBoolean().ShouldBeTrue();
+    }
+
+    [Fact]
+    public async Task Over_tls_a_node_takes_a_certificate_that_its_machine_trusts_and_no_other()
+    {
+        using var certificates = new TestCertificates();
+        await using var redis = await RedisProcess.StartAsync(
+            "--tls-port", "BUS-PORT", "--tls-cert-file", certificates.Server, "--tls-key-file", certificates.Key, "--tls-ca-cert-file", certificates.Authority, "--tls-auth-clients", "no");
+        var address = $"rediss://127.0.0.1:{redis.BusPort}";
+        await using (var node = AglowProcess.Run(null, ["--redis", address], new() { ["SSL_CERT_FILE"] = certificates.Authority }))
+        {
+            await node.ReadyAsync();
+            (await HeartbeatAsync(node, 42)).StatusCode.ShouldBe(HttpStatusCode.OK);
+            (await StatusAsync(node, 42)).ShouldBe("online");
+        }
+
+        var (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--urls", "http://127.0.0.1:0", "--redis", address]);
+        code.ShouldBe(1);
+        errors.ShouldStartWith($"aglow: Redis at 127.0.0.1:{redis.BusPort} cannot be used: its TLS certificate is not accepted");
+        errors.Count(c => c == '\n').ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task What_cannot_be_reached_or_read_is_one_line()
+    {
+        var (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--urls", "http://127.0.0.1:0", "--redis", "127.0.0.1:1"]);
+        (code, errors).ShouldBe((1, "aglow: Redis at 127.0.0.1:1 cannot be used: Connection refused.\n"));
+        (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--redis", "redis://me:secret@nowhere:0"]);
+        code.ShouldBe(2);
+        errors.ShouldStartWith("aglow: --redis is \"…@nowhere:0\": set HOST:PORT");
+        errors.ShouldNotContain("secret");
+        (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--redis", "127.0.0.1:1", "--demo", "5"]);
+        (code, errors).ShouldBe((2, "aglow: demo people are in the memory of one server: set --demo or --redis, not both.\n"));
+        (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--redis-password", "x"]);
+        (code, errors).ShouldBe((2, "aglow: redis-user and redis-password are for --redis: set that, too.\n"));
+    }
+
+    private static Task<AglowProcess> NodeAsync(string redis) => AglowProcess.StartAsync(null, ["--redis", redis, .. ShortLease]);
+
+    private static Task<HttpResponseMessage> HeartbeatAsync(AglowProcess node, uint user) => node.Http.PostAsJsonAsync("/heartbeat", new { user_id = user });
+
+    private static async Task<string?> StatusAsync(AglowProcess node, uint user) =>
+        (await node.Http.GetFromJsonAsync<JsonElement>($"/status/{user}")).GetProperty("status").GetString();
+
+    private static async Task<int> CountAsync(AglowProcess node) => (await node.Http.GetFromJsonAsync<JsonElement>("/online/count")).GetProperty("online").GetInt32();
+
+    /// <summary>People whose clients heartbeat every second, and keep trying whatever they are answered.</summary>
+    private sealed class Crowd : IDisposable
+    {
+        private readonly CancellationTokenSource _stop = new();
+        private readonly Task _loop;
+
+        public Crowd(AglowProcess node, uint[] users) => _loop = Task.Run(() => RunAsync(node, users));
+
+        public void Dispose()
+        {
+            _stop.Cancel();
+            _loop.GetAwaiter().GetResult();
+            _stop.Dispose();
+        }
+
+        private async Task RunAsync(AglowProcess node, uint[] users)
+        {
+            using var http = node.Client();
+            while (!_stop.IsCancellationRequested)
+            {
+                try
+                {
+                    // one by one, as clients are, so that one that is refused holds up nobody
+                    await Task.WhenAll(users.Chunk(20).Select(some => http.PostAsJsonAsync("/heartbeat", new { user_ids = some }, _stop.Token)));
+                    await Task.Delay(1000, _stop.Token);
+                }
+                catch (Exception e) when (e is OperationCanceledException or HttpRequestException)
+                {
+                    // goes on trying
+                }
+            }
+        }
+    }
+}

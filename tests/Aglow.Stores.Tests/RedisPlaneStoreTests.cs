@@ -1,0 +1,307 @@
+using Aglow.Redis;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Aglow.Stores.Tests;
+
+[Collection(RedisCollection.Name)]
+public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
+{
+    private protected override async Task<RedisCluster> ConnectAsync(bool flush)
+    {
+        if (flush)
+            await servers.Alone.CallAsync("FLUSHALL", "SYNC");
+        return await RedisCluster.ConnectAsync(new RedisOptions { Endpoints = [servers.Alone.Endpoint] }, TimeProvider.System, new RedisLog(NullLogger.Instance));
+    }
+
+    [Fact]
+    public async Task A_page_costs_little_more_than_its_words()
+    {
+        await using var store = await CreateAsync();
+        // made as long as it gets: a text that grows is given twice what it needs
+        uint[] users = [.. Enumerable.Range(0, PageLayout.Slots).Select(slot => (uint)slot << 8)];
+        await store.ExchangeAsync(Plane.Pulse, users[^1], 1);
+        await store.ExchangeAsync(Plane.Pulse, users, users.Select(user => 1 + (user >> 8)).ToArray(), new uint[users.Length]);
+        var bytes = (long)(await servers.Alone.CallAsync("MEMORY", "USAGE", "{p:0}:pulse"))!;
+        (bytes / (double)PageLayout.Slots).ShouldBeLessThanOrEqualTo(4.2);
+        var page = await store.ReadPageAsync(Plane.Pulse, 0, new uint[PageLayout.Slots]);
+        page.ToArray().ShouldBe(Enumerable.Range(1, PageLayout.Slots).Select(second => (uint)second));
+    }
+
+    [Fact]
+    public async Task A_page_that_has_grown_is_made_as_long_as_it_is()
+    {
+        await using var store = await CreateAsync();
+        const int count = 49_000;
+        uint[] users = [.. Enumerable.Range(0, count).Select(slot => (uint)slot << 8)];
+        await store.ExchangeAsync(Plane.Pulse, users, users.Select(user => 1 + (user >> 8)).ToArray(), new uint[users.Length]);
+        (await MemoryAsync()).ShouldBeGreaterThan(count * 5);
+        // read twice, so that it does not seem to be growing
+        for (var sweep = 0; sweep < 2; sweep++)
+            await store.ReadPageAsync(Plane.Pulse, 0, new uint[PageLayout.Slots]);
+        (await MemoryAsync()).ShouldBeLessThan((long)(count * 4.2));
+        var page = await store.ReadPageAsync(Plane.Pulse, 0, new uint[PageLayout.Slots]);
+        page.ToArray().Where(word => word != Pulse.Never).ShouldBe(Enumerable.Range(1, count).Select(second => (uint)second));
+        (await servers.Alone.CallAsync("DBSIZE")).ShouldBe(2L);
+
+        async Task<long> MemoryAsync() => (long)(await servers.Alone.CallAsync("MEMORY", "USAGE", "{p:0}:pulse"))!;
+    }
+
+    [Fact]
+    public async Task An_answer_that_is_lost_is_asked_for_again_and_its_old_word_is_not_known()
+    {
+        await servers.Alone.CallAsync("FLUSHALL", "SYNC");
+        await using var proxy = new LosingProxy(servers.Alone.Port);
+        await using var cluster = await RedisCluster.ConnectAsync(
+            new RedisOptions { Endpoints = [proxy.Endpoint] }, TimeProvider.System, new RedisLog(NullLogger.Instance));
+        var store = new RedisPlaneStore(cluster);
+        (await store.ExchangeAsync(Plane.Pulse, 42, 100)).ShouldBe(Pulse.Never);
+        proxy.LoseNextAnswer();
+        (await store.ExchangeAsync(Plane.Pulse, 42, 110)).ShouldBe(Pulse.Never);
+        proxy.Lost.ShouldBeTrue();
+        (await store.ExchangeAsync(Plane.Pulse, 42, 120)).ShouldBe(110u);
+    }
+
+    [Fact]
+    public async Task A_server_that_stands_still_is_given_up_after_two_seconds_and_used_again_when_it_goes_on()
+    {
+        await using var cluster = await ConnectAsync(flush: true);
+        var store = new RedisPlaneStore(cluster);
+        var recovered = new List<TimeSpan>();
+        cluster.Recovered = (_, away) => recovered.Add(away);
+        await store.ExchangeAsync(Plane.Pulse, 42, 100);
+        servers.Alone.Signal(19);
+        try
+        {
+            var began = System.Diagnostics.Stopwatch.GetTimestamp();
+            await Should.ThrowAsync<StoreUnavailableException>(async () => await store.ExchangeAsync(Plane.Pulse, 42, 101));
+            System.Diagnostics.Stopwatch.GetElapsedTime(began).ShouldBeGreaterThan(TimeSpan.FromSeconds(1.5));
+            await Eventually.HoldsAsync(() => !store.IsReachable);
+            // known to be away: refused at once
+            var refused = store.ExchangeAsync(Plane.Pulse, 42, 102).AsTask();
+            refused.IsFaulted.ShouldBeTrue();
+            _ = refused.Exception;
+        }
+        finally
+        {
+            servers.Alone.Signal(18);
+        }
+
+        await Eventually.HoldsAsync(() => store.IsReachable);
+        await store.ExchangeAsync(Plane.Pulse, 42, 103);
+        recovered.ShouldHaveSingleItem().ShouldBeGreaterThan(TimeSpan.FromSeconds(1.5));
+    }
+
+    [Fact]
+    public async Task A_password_is_asked_for_and_sent()
+    {
+        await using var server = await RedisProcess.StartAsync("--aclfile", "");
+        await server.CallAsync("ACL", "SETUSER", "aglow", "on", ">s3cret:@", "~*", "&*", "+@all");
+        await server.CallAsync("CONFIG", "SET", "requirepass", "other");
+        var options = RedisOptions.Parse($"redis://aglow:s3cret%3A%40@{server.Endpoint}");
+        await using (var cluster = await RedisCluster.ConnectAsync(options, TimeProvider.System, new RedisLog(NullLogger.Instance)))
+            (await new RedisPlaneStore(cluster).ExchangeAsync(Plane.Pulse, 1, 100)).ShouldBe(Pulse.Never);
+        (await ConnectFailsAsync(options with { Password = "wrong" })).ShouldContain("refuses this user and password");
+        (await ConnectFailsAsync(options with { User = null, Password = null })).ShouldContain("wants a password");
+        (await ConnectFailsAsync(options with { Tls = true })).ShouldContain("cannot be used");
+        (await ConnectFailsAsync(new RedisOptions { Endpoints = [new("127.0.0.1", 1)] })).ShouldContain("127.0.0.1:1 cannot be used: Connection refused");
+
+        static async Task<string> ConnectFailsAsync(RedisOptions options) =>
+            (await Should.ThrowAsync<StoreUnavailableException>(() => RedisCluster.ConnectAsync(options, TimeProvider.System, new RedisLog(NullLogger.Instance)))).Message;
+    }
+}
+
+[Collection(RedisCollection.Name)]
+public sealed class RedisClusterTests(RedisServers servers) : RedisPlaneStoreTests
+{
+    private protected override async Task<RedisCluster> ConnectAsync(bool flush)
+    {
+        if (flush)
+            await servers.Cluster.FlushAsync();
+        // one of them names the others
+        return await RedisCluster.ConnectAsync(
+            servers.Cluster.Options with { Endpoints = [servers.Cluster.Servers[0].Endpoint] }, TimeProvider.System, new RedisLog(NullLogger.Instance));
+    }
+
+    [Fact]
+    public async Task Pages_spread_over_the_shards_as_the_servers_count_slots()
+    {
+        await using var cluster = await ConnectAsync(flush: false);
+        cluster.Primaries.Count.ShouldBe(3);
+        foreach (var page in (int[])[0, 7, 255, 66_047])
+            (await cluster.CallAsync(0, "CLUSTER", "KEYSLOT", $"{{p:{page}}}:activity")).ShouldBe((long)RedisKeys.SlotOf(page));
+        (await cluster.CallAsync(0, "CLUSTER", "KEYSLOT", RedisKeys.Pages(Plane.Activity))).ShouldBe((long)RedisKeys.PagesSlot);
+        (await cluster.CallAsync(0, "CLUSTER", "KEYSLOT", "{p:hints}")).ShouldBe((long)RedisKeys.HintsSlot);
+        Enumerable.Range(0, 256).CountBy(page => cluster.OwnerOf(RedisKeys.SlotOf(page))).ShouldAllBe(owner => owner.Value > 60);
+    }
+
+    [Fact]
+    public async Task A_slot_that_is_being_moved_is_followed()
+    {
+        await using var cluster = await ConnectAsync(flush: true);
+        var store = new RedisPlaneStore(cluster);
+        uint[] users = [.. Enumerable.Range(0, 512).Select(i => (uint)i)];
+        await store.ExchangeAsync(Plane.Pulse, users, users.Select(_ => 100u).ToArray(), new uint[users.Length]);
+        const int page = 3;
+        var slot = $"{RedisKeys.SlotOf(page)}";
+        var from = await servers.Cluster.PrimaryOfAsync(page);
+        var to = servers.Cluster.Servers.Take(3).First(server => server != from);
+        var (fromId, toId) = ((string)(await from.CallAsync("CLUSTER", "MYID"))!, (string)(await to.CallAsync("CLUSTER", "MYID"))!);
+
+        await to.CallAsync("CLUSTER", "SETSLOT", slot, "IMPORTING", fromId);
+        await from.CallAsync("CLUSTER", "SETSLOT", slot, "MIGRATING", toId);
+        // the key is still there: served where it is; then it is gone: asked for at its new place
+        (await store.ExchangeAsync(Plane.Pulse, page, 110)).ShouldBe(100u);
+        await from.CallAsync("MIGRATE", "127.0.0.1", $"{to.Port}", "", "0", "5000", "KEYS", $"{{p:{page}}}:pulse");
+        (await store.ExchangeAsync(Plane.Pulse, page, 120)).ShouldBe(110u);
+        cluster.OwnerOf(RedisKeys.SlotOf(page)).ShouldBe(from.Endpoint);
+
+        foreach (var server in (RedisProcess[])[to, from])
+            await server.CallAsync("CLUSTER", "SETSLOT", slot, "NODE", toId);
+        (await store.ExchangeAsync(Plane.Pulse, page, 130)).ShouldBe(120u);
+        cluster.Redirections.ShouldBeGreaterThanOrEqualTo(2);
+        await Eventually.HoldsAsync(() => cluster.OwnerOf(RedisKeys.SlotOf(page)) == to.Endpoint);
+
+        // and home again, for the tests that follow
+        await from.CallAsync("CLUSTER", "SETSLOT", slot, "IMPORTING", toId);
+        await to.CallAsync("CLUSTER", "SETSLOT", slot, "MIGRATING", fromId);
+        await to.CallAsync("MIGRATE", "127.0.0.1", $"{from.Port}", "", "0", "5000", "KEYS", $"{{p:{page}}}:pulse");
+        foreach (var server in (RedisProcess[])[from, to])
+            await server.CallAsync("CLUSTER", "SETSLOT", slot, "NODE", fromId);
+        (await store.ExchangeAsync(Plane.Pulse, page, 140)).ShouldBe(130u);
+    }
+}
+
+/// <summary>What Redis does beyond the contract, alone and as a cluster.</summary>
+public abstract class RedisPlaneStoreTests : PlaneStoreContract
+{
+    protected override bool PutsNewerBack => true;
+
+    private protected abstract Task<RedisCluster> ConnectAsync(bool flush);
+
+    protected override async ValueTask<IPlaneStore> CreateAsync() => new RedisPlaneStore(await ConnectAsync(flush: true));
+
+    [Fact]
+    public async Task Two_nodes_see_each_others_words_and_pages()
+    {
+        await using var one = await CreateAsync();
+        await using var other = new RedisPlaneStore(await ConnectAsync(flush: false));
+        (await one.ExchangeAsync(Plane.Pulse, 42, 100)).ShouldBe(Pulse.Never);
+        (await other.ExchangeAsync(Plane.Pulse, 42, 110)).ShouldBe(100u);
+        await one.ExchangeAsync(Plane.Activity, 42, 100);
+        (await other.PagesAsync(Plane.Pulse)).ShouldBe([42]);
+        var activity = new uint[1];
+        await other.ReadAsync(Plane.Activity, new uint[] { 42 }, activity);
+        activity[0].ShouldBe(100u);
+    }
+
+    [Fact]
+    public async Task Of_two_nodes_that_write_older_words_over_newer_ones_the_newest_stands_at_the_end()
+    {
+        await using var one = await CreateAsync();
+        await using var other = new RedisPlaneStore(await ConnectAsync(flush: false));
+        uint[] users = [.. Enumerable.Range(0, 300).Select(i => (uint)i)];
+        await Task.WhenAll(WriteAsync(one, 1), WriteAsync(other, 2));
+        var words = new uint[users.Length];
+        await one.ReadAsync(Plane.Pulse, users, words);
+        words.ShouldAllBe(word => word == 1000);
+
+        async Task WriteAsync(IPlaneStore store, int seed)
+        {
+            var random = new Random(seed);
+            for (var round = 0; round < 50; round++)
+            {
+                // once in its rounds each user gets the newest
+                var written = users.Select(user => user % 50 == round ? 1000 : (uint)random.Next(1, 1000)).ToArray();
+                await store.ExchangeAsync(Plane.Pulse, users, written, new uint[users.Length]);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task A_batch_allocates_nothing_once_the_pool_is_warm()
+    {
+        await using var store = await CreateAsync();
+        uint[] users = [.. Enumerable.Range(0, 2560).Select(i => (uint)i)];
+        var (words, old) = (new uint[users.Length], new uint[users.Length]);
+        await WriteAsync(20);
+        var before = GC.GetTotalAllocatedBytes(precise: true);
+        await WriteAsync(20);
+        // what the sockets and the thread pool need: far below a byte a word
+        ((GC.GetTotalAllocatedBytes(precise: true) - before) / (20.0 * users.Length)).ShouldBeLessThan(1);
+
+        async Task WriteAsync(int times)
+        {
+            for (var i = 0; i < times; i++)
+            {
+                words.AsSpan().Fill(words[0] + 1);
+                await store.ExchangeAsync(Plane.Pulse, users, words, old);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Hints_of_one_node_are_heard_by_the_other()
+    {
+        await using var one = await NodeAsync();
+        await using var other = await NodeAsync();
+        uint[] users = [.. Enumerable.Range(0, 20_000).Select(i => (uint)i * 7)];
+        one.Hints.Publish(TransitionKind.Arrived, users);
+        one.Hints.Publish(TransitionKind.Left, [42]);
+        other.Hints.Publish(TransitionKind.Changed, [7]);
+        await Eventually.HoldsAsync(() => other.Count == users.Length + 2 && one.Count == users.Length + 2);
+        one.Heard(TransitionKind.Changed).ShouldBe([7u]);
+        other.Heard(TransitionKind.Arrived).ShouldBe(users);
+        other.Heard(TransitionKind.Left).ShouldBe([42u]);
+    }
+
+    private async Task<Node> NodeAsync()
+    {
+        var cluster = await ConnectAsync(flush: false);
+        var node = new Node(cluster, new RedisHints(cluster, new RedisOptions { Endpoints = [cluster.Primaries[0]] }, TimeProvider.System, new RedisLog(NullLogger.Instance)));
+        await node.Hints.StartAsync();
+        return node;
+    }
+
+    private sealed class Node : IAsyncDisposable
+    {
+        private readonly RedisCluster _cluster;
+        private readonly List<(TransitionKind Kind, uint User)> _heard = [];
+
+        public Node(RedisCluster cluster, RedisHints hints)
+        {
+            _cluster = cluster;
+            Hints = hints;
+            hints.Subscribe((kind, users) =>
+            {
+                lock (_heard)
+                {
+                    foreach (var user in users)
+                        _heard.Add((kind, user));
+                }
+            });
+        }
+
+        public RedisHints Hints { get; }
+
+        public int Count
+        {
+            get
+            {
+                lock (_heard)
+                    return _heard.Count;
+            }
+        }
+
+        public uint[] Heard(TransitionKind kind)
+        {
+            lock (_heard)
+                return [.. _heard.Where(h => h.Kind == kind).Select(h => h.User)];
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            await Hints.DisposeAsync();
+            await _cluster.DisposeAsync();
+        }
+    }
+}

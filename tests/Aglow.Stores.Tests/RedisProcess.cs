@@ -1,0 +1,236 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+using Aglow.Redis;
+
+namespace Aglow.Stores.Tests;
+
+/// <summary>A redis-server of our own on loopback, in a temporary folder; ended with the tests.</summary>
+internal sealed partial class RedisProcess : IAsyncDisposable
+{
+    private static readonly TimeSpan StartsWithin = TimeSpan.FromSeconds(60);
+
+    private readonly string _folder;
+    private readonly string[] _flags;
+    private Process? _process;
+
+    private RedisProcess(string folder, int port, int busPort, string[] flags)
+    {
+        _folder = folder;
+        Port = port;
+        BusPort = busPort;
+        _flags = flags;
+    }
+
+    public int Port { get; }
+
+    public int BusPort { get; }
+
+    public RedisEndpoint Endpoint => new("127.0.0.1", Port);
+
+    public static async Task<RedisProcess> StartAsync(params string[] flags)
+    {
+        var folder = Directory.CreateTempSubdirectory("aglow-redis-").FullName;
+        // a port that was free may be taken until the server has it
+        for (var attempt = 0; ; attempt++)
+        {
+            var server = new RedisProcess(folder, FreePort(), FreePort(), flags);
+            if (await server.RunAsync() || attempt == 5)
+                return server;
+        }
+    }
+
+    /// <summary>Starts it again after <see cref="KillAsync"/>, on the same port and folder.</summary>
+    public async Task RestartAsync() => (await RunAsync()).ShouldBeTrue();
+
+    /// <summary>Ends it as a crash would.</summary>
+    public async Task KillAsync()
+    {
+        _process!.Kill();
+        await _process.WaitForExitAsync();
+    }
+
+    /// <summary>Sends a signal: 19 stops it, 18 lets it go on.</summary>
+    public void Signal(int signal) => _ = kill(_process!.Id, signal);
+
+    /// <summary>Says one command, and returns the answer.</summary>
+    public async Task<object?> CallAsync(params string[] parts)
+    {
+        using var socket = await RedisSocket.ConnectAsync(Endpoint, new RedisOptions { Endpoints = [Endpoint] }, TimeProvider.System, CancellationToken.None);
+        return await socket.CallAsync(CancellationToken.None, parts);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_process is { HasExited: false })
+            await KillAsync();
+        _process?.Dispose();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    private static int FreePort()
+    {
+        using var probe = new TcpListener(IPAddress.Loopback, 0);
+        probe.Start();
+        return ((IPEndPoint)probe.LocalEndpoint).Port;
+    }
+
+    private async Task<bool> RunAsync()
+    {
+        _process = Process.Start(new ProcessStartInfo(
+            "redis-server",
+            ["--port", $"{Port}", "--bind", "127.0.0.1", "--dir", _folder, "--save", "", "--daemonize", "no", "--logfile", "redis.log", .. _flags.Select(f => f.Replace("BUS-PORT", $"{BusPort}"))]))!;
+        var began = Stopwatch.GetTimestamp();
+        while (!_process.HasExited && Stopwatch.GetElapsedTime(began) < StartsWithin)
+        {
+            try
+            {
+                await CallAsync("PING");
+                return true;
+            }
+            catch (Exception e) when (e is IOException or RedisRefusalException)
+            {
+                await Task.Delay(20);
+            }
+        }
+
+        return false;
+    }
+
+    [LibraryImport("libc")]
+    private static partial int kill(int pid, int signal);
+}
+
+/// <summary>Three primaries with a replica each.</summary>
+internal sealed class RedisClusterProcesses : IAsyncDisposable
+{
+    private readonly List<RedisProcess> _servers = [];
+
+    public IReadOnlyList<RedisProcess> Servers => _servers;
+
+    public RedisOptions Options => new() { Endpoints = [.. _servers.Take(3).Select(s => s.Endpoint)] };
+
+    public string Address => string.Join(',', _servers.Take(3).Select(s => s.Endpoint));
+
+    public static async Task<RedisClusterProcesses> StartAsync()
+    {
+        var cluster = new RedisClusterProcesses();
+        try
+        {
+            cluster._servers.AddRange(await Task.WhenAll(Enumerable.Range(0, 6).Select(_ => RedisProcess.StartAsync(
+                "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", "BUS-PORT", "--appendonly", "yes"))));
+            await cluster.JoinAsync();
+            return cluster;
+        }
+        catch
+        {
+            await cluster.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>The server that has a page now, and is alive.</summary>
+    public async Task<RedisProcess> PrimaryOfAsync(int page)
+    {
+        foreach (var server in _servers)
+        {
+            try
+            {
+                var map = ClusterMap.FromShards(await server.CallAsync("CLUSTER", "SHARDS"), server.Endpoint, tls: false);
+                if (map[RedisKeys.SlotOf(page)] == server.Endpoint)
+                    return server;
+            }
+            catch (IOException)
+            {
+                // killed
+            }
+        }
+
+        throw new InvalidOperationException("Nobody has that page.");
+    }
+
+    /// <summary>Forgets all keys.</summary>
+    public Task FlushAsync() => Task.WhenAll(_servers.Select(async server =>
+    {
+        try
+        {
+            await server.CallAsync("FLUSHALL", "SYNC");
+        }
+        catch (Exception e) when (e is RedisRefusalException or IOException)
+        {
+            // a replica is flushed by its primary
+        }
+    }));
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var server in _servers)
+            await server.DisposeAsync();
+    }
+
+    private async Task JoinAsync()
+    {
+        (int First, int Last)[] slots = [(0, 5460), (5461, 10922), (10923, 16383)];
+        for (var i = 0; i < 3; i++)
+            await _servers[i].CallAsync("CLUSTER", "ADDSLOTSRANGE", $"{slots[i].First}", $"{slots[i].Last}");
+        for (var i = 1; i < 6; i++)
+        {
+            await _servers[i].CallAsync("CLUSTER", "SET-CONFIG-EPOCH", $"{i + 1}");
+            await _servers[i].CallAsync("CLUSTER", "MEET", "127.0.0.1", $"{_servers[0].Port}", $"{_servers[0].BusPort}");
+        }
+
+        await UntilAsync(async server => ((string)(await server.CallAsync("CLUSTER", "NODES"))!).Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(line => !line.Contains("handshake")) == 6);
+        for (var i = 3; i < 6; i++)
+            await _servers[i].CallAsync("CLUSTER", "REPLICATE", (string)(await _servers[i - 3].CallAsync("CLUSTER", "MYID"))!);
+        await UntilAsync(async server => ((string)(await server.CallAsync("CLUSTER", "INFO"))!).Contains("cluster_state:ok"));
+        await UntilAsync(async server => (string)(await server.CallAsync("INFO", "replication"))! is var said && (said.Contains("role:slave") ? said.Contains("master_link_status:up") : said.Contains("connected_slaves:1")));
+        await UntilAsync(async server => ClusterMap.FromShards(await server.CallAsync("CLUSTER", "SHARDS"), server.Endpoint, tls: false).Primaries.Count == 3);
+    }
+
+    private async Task UntilAsync(Func<RedisProcess, Task<bool>> holds)
+    {
+        var began = Stopwatch.GetTimestamp();
+        foreach (var server in _servers)
+        {
+            while (!await holds(server))
+            {
+                if (Stopwatch.GetElapsedTime(began) > TimeSpan.FromMinutes(1))
+                    throw new TimeoutException("The cluster did not come together within a minute.");
+                await Task.Delay(50);
+            }
+        }
+    }
+}
+
+/// <summary>The servers that all tests share: started once a run, one alone and a cluster.</summary>
+public sealed class RedisServers : IAsyncLifetime
+{
+    private RedisProcess? _alone;
+    private RedisClusterProcesses? _cluster;
+
+    internal RedisProcess Alone => _alone!;
+
+    internal RedisClusterProcesses Cluster => _cluster!;
+
+    public async Task InitializeAsync()
+    {
+        _alone = await RedisProcess.StartAsync();
+        _cluster = await RedisClusterProcesses.StartAsync();
+    }
+
+    public async Task DisposeAsync()
+    {
+        if (_alone is not null)
+            await _alone.DisposeAsync();
+        if (_cluster is not null)
+            await _cluster.DisposeAsync();
+    }
+}
+
+/// <summary>Tests that use <see cref="RedisServers"/>: one after the other, since each begins with empty ones.</summary>
+[CollectionDefinition(Name)]
+public sealed class RedisCollection : ICollectionFixture<RedisServers>
+{
+    public const string Name = "redis";
+}

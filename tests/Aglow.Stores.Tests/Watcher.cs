@@ -1,0 +1,96 @@
+using System.Net.WebSockets;
+using System.Text;
+using System.Text.Json;
+using Aglow.Server.Tests;
+
+namespace Aglow.Stores.Tests;
+
+/// <summary>A socket on a node: online by being connected, and told of those it watches. Remembers everything it was told.</summary>
+internal sealed class Watcher : IAsyncDisposable
+{
+    private readonly ClientWebSocket _socket = new();
+    private readonly List<string> _told = [];
+    private Task _reading = Task.CompletedTask;
+
+    private Watcher()
+    {
+    }
+
+    public bool IsOpen => _socket.State == WebSocketState.Open;
+
+    public static async Task<Watcher> ConnectAsync(AglowProcess node, uint user, params uint[] watched)
+    {
+        var watcher = new Watcher();
+        await watcher._socket.ConnectAsync(new Uri($"ws://{node.Address.Authority}/ws?user_id={user}"), CancellationToken.None);
+        watcher._reading = Task.Run(watcher.ReadAsync);
+        if (watched.Length > 0)
+        {
+            await watcher.SendAsync($"{{\"type\":\"watch\",\"users\":[{string.Join(',', watched)}]}}");
+            await Eventually.HoldsAsync(() => watched.All(w => watcher.Statuses(w).Length > 0));
+        }
+
+        return watcher;
+    }
+
+    public Task SendAsync(string json) => _socket.SendAsync(Encoding.UTF8.GetBytes(json), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
+
+    /// <summary>Whether a message of this type came.</summary>
+    public bool Heard(string type)
+    {
+        lock (_told)
+            return _told.Contains(type);
+    }
+
+    /// <summary>What it was told of a user, in order.</summary>
+    public string[] Statuses(uint user)
+    {
+        lock (_told)
+            return [.. _told.Where(t => t.StartsWith($"{user}:", StringComparison.Ordinal)).Select(t => t[(t.IndexOf(':') + 1)..])];
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _socket.Abort();
+        await _reading;
+        _socket.Dispose();
+    }
+
+    private async Task ReadAsync()
+    {
+        var buffer = new byte[1024 * 1024];
+        try
+        {
+            while (true)
+            {
+                var length = 0;
+                WebSocketReceiveResult result;
+                do
+                {
+                    result = await _socket.ReceiveAsync(new ArraySegment<byte>(buffer, length, buffer.Length - length), CancellationToken.None);
+                    length += result.Count;
+                }
+                while (!result.EndOfMessage);
+
+                if (result.MessageType == WebSocketMessageType.Close)
+                    return;
+                Hear(JsonDocument.Parse(buffer.AsMemory(0, length)).RootElement);
+            }
+        }
+        catch (Exception e) when (e is WebSocketException or ObjectDisposedException or OperationCanceledException)
+        {
+            // gone
+        }
+    }
+
+    private void Hear(JsonElement message)
+    {
+        lock (_told)
+        {
+            _told.Add(message.GetProperty("type").GetString()!);
+            if (!message.TryGetProperty("users", out var users))
+                return;
+            foreach (var user in users.EnumerateArray())
+                _told.Add($"{user.GetProperty("user_id")}:{user.GetProperty("status")}");
+        }
+    }
+}
