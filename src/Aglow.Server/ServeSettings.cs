@@ -1,5 +1,6 @@
 using System.Collections;
 using System.Globalization;
+using Aglow.Redis;
 using Microsoft.Extensions.Configuration;
 
 namespace Aglow.Server;
@@ -9,6 +10,15 @@ internal sealed class ServeOptions
 {
     /// <summary>Where to listen. Loopback by default: in open mode anyone who reaches the port may speak for anyone.</summary>
     public IReadOnlyList<string> Urls { get; set; } = ["http://127.0.0.1:8080"];
+
+    /// <summary>The Redis that nodes share; null: the embedded store.</summary>
+    public RedisOptions? Redis { get; set; }
+
+    /// <summary>Who to log in to Redis as, where the address does not say.</summary>
+    public string? RedisUser { get; set; }
+
+    /// <summary>With which password.</summary>
+    public string? RedisPassword { get; set; }
 
     /// <summary>Presence itself.</summary>
     public AglowOptions Presence { get; } = new();
@@ -40,6 +50,9 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
     [
         new("urls", "URL,…", "Where to listen; http://127.0.0.1:8080 where it is not given.", static (o, v) => o.Urls = Addresses.Read(v)),
         new("data", "DIR", "The folder of the embedded store; \"data\" where it is not given. Made if it is not there.", static (o, v) => o.Presence.DataDirectory = v),
+        new("redis", "HOST:PORT,…", "A Redis or Valkey 7, alone or some nodes of a cluster, that many servers share instead of the folder; or redis://USER:PASSWORD@HOST:PORT,…, rediss:// for TLS.", static (o, v) => o.Redis = Servers(v)),
+        new("redis-user", "NAME", "Who to log in to Redis as; the default user.", static (o, v) => o.RedisUser = v),
+        new("redis-password", "PASSWORD", "With which password. Others on this machine see flags: AGLOW_REDIS_PASSWORD is not seen.", static (o, v) => o.RedisPassword = v),
         new("lease-seconds", "N", "How long a heartbeat lasts; 30.", static (o, v) => o.Presence.LeaseSeconds = Whole(v)),
         new("heartbeat-seconds", "N", "How often clients are told to heartbeat; 10.", static (o, v) => o.Presence.HeartbeatSeconds = Whole(v)),
         new("away-seconds", "N", "Reported activity older than this shows as away; 600.", static (o, v) => o.Presence.AwaySeconds = Whole(v)),
@@ -83,6 +96,12 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
 
         if (options.Presence.Validate() is [var wrong, ..])
             throw new UsageException(wrong);
+        if (options.Redis is null && (options.RedisUser ?? options.RedisPassword) is not null)
+            throw new UsageException("redis-user and redis-password are for --redis: set that, too.");
+        if (options.Redis is not null && options.Presence.DemoPeople > 0)
+            throw new UsageException("demo people are in the memory of one server: set --demo or --redis, not both.");
+        if (options.Redis is { } redis)
+            options.Redis = redis with { User = options.RedisUser ?? redis.User, Password = options.RedisPassword ?? redis.Password };
         return options;
     }
 
@@ -145,7 +164,9 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         }
         catch (UsageException wrong)
         {
-            throw new UsageException($"{source} is \"{value}\": {wrong.Message}.");
+            // who reads logs need not know passwords
+            var shown = value.LastIndexOf('@') is >= 0 and var at ? $"…{value[at..]}" : value;
+            throw new UsageException($"{source} is \"{shown}\": {wrong.Message}.");
         }
     }
 
@@ -157,6 +178,18 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
 
     private static uint Number(string value) =>
         uint.TryParse(value, NumberStyles.None, null, out var number) ? number : throw new UsageException("set a whole number from 0 to 2147483647");
+
+    private static RedisOptions Servers(string value)
+    {
+        try
+        {
+            return RedisOptions.Parse(value);
+        }
+        catch (FormatException wrong)
+        {
+            throw new UsageException(wrong.Message);
+        }
+    }
 
     private static void RequireOpen(string value)
     {

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Aglow.AspNetCore;
+using Aglow.Redis;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -52,7 +53,10 @@ internal static class ServerProcess
         Logging.Configure(builder.Logging);
         builder.Services.Configure<HostOptions>(static o => o.ShutdownTimeout = DrainAtMost);
         builder.Services.AddRoutingCore();
-        builder.Services.AddAglow(options.Presence);
+        if (options.Redis is { } redis)
+            builder.Services.AddAglow(options.Presence, async (time, logs) => await RedisPresence.OpenAsync(options.Presence, redis, time, logs));
+        else
+            builder.Services.AddAglow(options.Presence);
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => Configure(kestrel, options));
 
         var app = builder.Build();
@@ -87,8 +91,7 @@ internal static class ServerProcess
         ServerLog.Ready(
             log,
             string.Join(", ", app.Urls),
-            Path.GetFullPath(options.Presence.DataDirectory),
-            app.Services.GetRequiredService<PresenceHost>().Registered,
+            app.Services.GetRequiredService<PresenceHost>().Where,
             options.Presence.LeaseSeconds,
             options.Presence.HeartbeatSeconds);
     }
