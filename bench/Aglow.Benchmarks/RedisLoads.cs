@@ -4,7 +4,7 @@ using System.Net.Sockets;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>A Redis of our own on a free port, without persistence: its best.</summary>
+/// <summary>A Redis of our own on a free port, without persistence (its best) unless asked for.</summary>
 internal sealed class RedisServer : IDisposable
 {
     private readonly Child _child;
@@ -19,14 +19,14 @@ internal sealed class RedisServer : IDisposable
 
     public int Process => _child.Process.Id;
 
-    public static async Task<RedisServer> StartAsync(int cores, string folder)
+    public static async Task<RedisServer> StartAsync(int cores, string folder, bool durable = false)
     {
         using var probe = new TcpListener(IPAddress.Loopback, 0);
         probe.Start();
         var port = ((IPEndPoint)probe.LocalEndpoint).Port;
         probe.Stop();
         var child = Child.Start(
-            "redis-server", cores, "--port", $"{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder, "--loglevel", "warning");
+            "redis-server", cores, "--port", $"{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", durable ? "yes" : "no", "--appendfsync", "everysec", "--dir", folder, "--loglevel", "warning");
         var began = System.Diagnostics.Stopwatch.GetTimestamp();
         while (true)
         {
@@ -212,6 +212,84 @@ internal sealed class RedisBitfields : Load
         connection.Send(resp.Length);
         if (!connection.ReceiveLines(2).EndsWith(System.Text.Encoding.ASCII.GetBytes($":{_second}\r\n")))
             throw new BenchmarkException("a BITFIELD SET went missing in Redis.");
+    }
+}
+
+/// <summary><c>BITFIELD p:PAGE SET u32 #SLOT WORD</c>, one heartbeat a command, pipelined.</summary>
+internal sealed class RedisSingleBitfields(People people, int pipelined) : Load
+{
+    private int _next;
+    private uint _second = 200_000_000;
+
+    public override string Name => $"Redis BITFIELD SET, a word a command, pipelined by {pipelined}";
+
+    public override void Begin() => _second++;
+
+    public override void Send(Connection connection)
+    {
+        var resp = new Resp(connection.Request);
+        foreach (var user in people.Next(ref _next, pipelined))
+        {
+            resp.Array(6);
+            resp.Text("BITFIELD"u8);
+            resp.Text("p:"u8, (uint)PageLayout.Page(user));
+            resp.Text("SET"u8);
+            resp.Text("u32"u8);
+            resp.Text("#"u8, (uint)PageLayout.Slot(user));
+            resp.Text(""u8, _second);
+        }
+
+        connection.Send(resp.Length);
+    }
+
+    public override int Receive(Connection connection)
+    {
+        if (connection.ReceiveLines(2 * pipelined).Count("*1\r\n:"u8) != pipelined)
+            throw new BenchmarkException("Redis refused a BITFIELD.");
+        return pipelined;
+    }
+}
+
+/// <summary><c>BITFIELD_RO p:PAGE GET u32 #SLOT …</c>: users drawn at random, one command a page, as a node asks for them.</summary>
+internal sealed class RedisBitfieldGets(People people, int users) : Load
+{
+    // a line for each command and each word, on each connection
+    private readonly Dictionary<Connection, int> _lines = [];
+    private int _next;
+
+    public override string Name => $"Redis BITFIELD_RO GET, {users} users by page";
+
+    public override void Send(Connection connection)
+    {
+        var resp = new Resp(connection.Request);
+        var lines = users;
+        foreach (var page in people.Next(ref _next, users).ToArray().GroupBy(PageLayout.Page))
+        {
+            var words = page.ToArray();
+            resp.Array(2 + (3 * words.Length));
+            resp.Text("BITFIELD_RO"u8);
+            resp.Text("p:"u8, (uint)page.Key);
+            foreach (var user in words)
+            {
+                resp.Text("GET"u8);
+                resp.Text("u32"u8);
+                resp.Text("#"u8, (uint)PageLayout.Slot(user));
+            }
+
+            lines++;
+        }
+
+        _lines[connection] = lines;
+        connection.Send(resp.Length);
+    }
+
+    public override int Receive(Connection connection)
+    {
+        // users who were never written read as nothing
+        var answer = connection.ReceiveLines(_lines[connection]);
+        if (answer.Count("\n:"u8) != users || answer.IndexOf(":0\r"u8) >= 0)
+            throw new BenchmarkException("Redis did not know a user.");
+        return users;
     }
 }
 

@@ -1,0 +1,258 @@
+using System.Diagnostics;
+using Aglow.Redis;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Aglow.Benchmarks;
+
+/// <summary>
+/// What many nodes cost the Redis that they share: heartbeats, reads and memory, beside keys that expire; and a node's own cost.
+/// </summary>
+/// <remarks>
+/// Redis runs on the first core, alone; this process on the second. The layouts are compared on one server with the same ids in the same order, in steady
+/// state: every SET overwrites, every word is written over. Costs are the server's CPU seconds; with an append-only file, the thread that syncs it is among them.
+/// </remarks>
+internal sealed class RedisBenchmark : Benchmark
+{
+    private const int ServerCore = 1, OurCore = 2;
+
+    public override string Name => "redis";
+
+    public override string Measures => "what Redis pays for heartbeats, reads and memory, packed beside SET EX and MGET; what a node pays";
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("parts", "all", "heartbeats, reads, memory, node"),
+        new("users", "10m", "registered users"),
+        new("online", "5m", "of whom are online, where memory is measured"),
+        new("connections", "4", "connections of the load generator, one pipeline under way on each"),
+        new("seconds", "2", "length of a leg"),
+        new("node-seconds", "20", "length of a leg at 10,000 heartbeats a second, through a node"),
+        new("warm-up", "10", "seconds before the first pair of each comparison"),
+    ];
+
+    public override async Task RunAsync(Run run)
+    {
+        var parts = run.Settings.Choices("parts", "heartbeats", "reads", "memory", "node");
+        if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
+            Process.GetCurrentProcess().ProcessorAffinity = OurCore;
+        if (parts.Contains("heartbeats"))
+        {
+            await HeartbeatsAsync(run, durable: false);
+            await HeartbeatsAsync(run, durable: true);
+        }
+
+        if (parts.Contains("reads"))
+            await ReadsAsync(run);
+        if (parts.Contains("memory"))
+            await MemoryAsync(run);
+        if (parts.Contains("node"))
+            await NodeAsync(run);
+    }
+
+    private static async Task HeartbeatsAsync(Run run, bool durable)
+    {
+        var people = new People(run.Settings.Number("users", least: 1_000_000));
+        await using var bench = await Bench.StartAsync(run, durable);
+        var aof = durable ? "append-only file, fsync every second" : "nothing on disk";
+        run.Note($"Redis {bench.Server.Version()}, {aof}: {people.Count:#,0} ids; SET with EX 3600, so that every SET overwrites, as in steady state");
+        var sets = new RedisSets(people, 100);
+        var packed = new RedisBitfields(people, 64);
+        bench.Rounds(sets, people.Count / 100);
+        bench.Rounds(packed, people.Count / 64);
+        var pairs = await bench.RunAsync(sets, packed);
+        run.Add($"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against SET EX x 100", pairs, s => s.CpuNanoseconds, Goal.Least(3), operation: "heartbeat");
+        pairs = await bench.RunAsync(new RedisSingleBitfields(people, 100), packed);
+        run.Add($"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against a BITFIELD each x 100", pairs, s => s.CpuNanoseconds, operation: "heartbeat");
+    }
+
+    private static async Task ReadsAsync(Run run)
+    {
+        var people = new People(run.Settings.Number("users", least: 1_000_000));
+        await using var bench = await Bench.StartAsync(run, durable: false);
+        bench.Rounds(new RedisSets(people, 100), people.Count / 100);
+        bench.Rounds(new RedisSingleBitfields(people, 100), people.Count / 100);
+        foreach (var users in (int[])[20, 1000])
+        {
+            var pairs = await bench.RunAsync(new RedisGets(people, users), new RedisBitfieldGets(people, users));
+            run.Add($"{users:#,0} users at once, a Redis CPU second: BITFIELD_RO by page against MGET", pairs, s => s.CpuNanoseconds, operation: "user");
+        }
+    }
+
+    private static async Task MemoryAsync(Run run)
+    {
+        var registered = run.Settings.Number("users", least: 1_000_000);
+        var online = run.Settings.Number("online");
+        double packed, keys;
+        await using (var bench = await Bench.StartAsync(run, durable: false))
+        {
+            await using var cluster = await bench.ConnectAsync();
+            var store = new RedisPlaneStore(cluster);
+            var empty = await UsedAsync(cluster);
+            // in the order in which people register, each page growing bit by bit
+            var numbers = new uint[100_000];
+            var words = new uint[numbers.Length];
+            words.AsSpan().Fill(200_000_000);
+            for (var first = 0L; first < registered; first += numbers.Length)
+            {
+                for (var i = 0; i < numbers.Length; i++)
+                    numbers[i] = (uint)(first + i);
+                await store.ExchangeAsync(Plane.Pulse, numbers, words, new uint[numbers.Length]);
+            }
+
+            run.Add(Figure.Of($"{registered:#,0} registered, as they came: Redis memory a word", "bytes", [(await UsedAsync(cluster) - empty) / (double)registered]));
+            var scratch = new uint[PageLayout.Slots];
+            for (var sweep = 0; sweep < 2; sweep++)
+            {
+                foreach (var page in await store.PagesAsync(Plane.Pulse))
+                    await store.ReadPageAsync(Plane.Pulse, page, scratch);
+            }
+
+            packed = await UsedAsync(cluster) - empty;
+            run.Add(Figure.Of($"{registered:#,0} registered, after two sweeps: Redis memory a word", "bytes", [packed / registered], Goal.Most(4.2)));
+        }
+
+        await using (var bench = await Bench.StartAsync(run, durable: false))
+        {
+            await using var cluster = await bench.ConnectAsync();
+            var empty = await UsedAsync(cluster);
+            var people = new People(online);
+            bench.Rounds(new RedisSets(people, 100), people.Count / 100);
+            keys = await UsedAsync(cluster) - empty;
+        }
+
+        run.Add(Figure.Of($"{online:#,0} online of {registered:#,0}: Redis memory a user online, pages", "bytes", [packed / online]));
+        run.Add(Figure.Of($"{online:#,0} online: Redis memory a user online, SET EX", "bytes", [keys / online]));
+        run.Add(Figure.Of("Redis memory a user online: pages against SET EX", "ratio", [packed / keys], Goal.Most(0.1)));
+
+        static async Task<double> UsedAsync(RedisCluster cluster)
+        {
+            var info = (string)(await cluster.CallAsync(0, "INFO", "memory"))!;
+            return long.Parse(info.Split('\n').First(l => l.StartsWith("used_memory:", StringComparison.Ordinal))["used_memory:".Length..].Trim());
+        }
+    }
+
+    // 10,000 heartbeats a second of 100,000 people, each once in ten seconds, as a node of the plan has them; the peer at the same pace.
+    private static async Task NodeAsync(Run run)
+    {
+        const int perSecond = 10_000, nodesPeople = 100_000;
+        var people = new People(run.Settings.Number("users", least: 1_000_000));
+        await using var bench = await Bench.StartAsync(run, durable: true);
+        var position = 0;
+        var ours = people.Next(ref position, nodesPeople).ToArray();
+        bench.Rounds(new RedisSets(people, 100), people.Count / 100);
+        // the lease is a day, so that they stay online while the peer has its turn
+        var options = new AglowOptions { MemoryMegabytes = 1024, LeaseSeconds = 86_400 };
+        await using var node = await RedisPresence.OpenAsync(options, bench.Options, TimeProvider.System, NullLoggerFactory.Instance);
+        // everybody registered, so that a sweep reads what it will; ours are online
+        for (position = 0; position < people.Count;)
+            await node.Presence.HeartbeatPackedAsync(people.Next(ref position, nodesPeople).ToArray());
+        var leg = TimeSpan.FromSeconds(run.Settings.Number("node-seconds"));
+        var sets = new RedisSets(people, 100);
+        var calling = new List<double>();
+        var whole = new List<double>();
+        var atOnce = new List<double>();
+        var pairs = await Pairs.RunAsync(
+            new Leg("SET EX x 100, 10,000/s", () => PacedAsync(() => bench.Rounds(sets, 1))),
+            new Leg("through a node, 10,000/s", ThroughNodeAsync),
+            run.PairCount,
+            TimeSpan.FromSeconds(run.Settings.Number("warm-up")));
+        run.Add("heartbeats a Redis CPU second through a node, 10,000/s: against SET EX x 100 at the same pace", pairs, s => s.CpuNanoseconds, Goal.Least(1.5), operation: "heartbeat");
+        run.Add(Figure.Of("allocated by a heartbeat of who is online, in the node", "bytes", [.. calling.TakeLast((int)run.PairCount)], Goal.Most(0)));
+        run.Add(Figure.Of("allocated by the node for everything, sweeps included, a heartbeat", "bytes", [.. whole.TakeLast((int)run.PairCount)]));
+        run.Add(Figure.Of("share of heartbeats that were written at once", "of 1", [.. atOnce.TakeLast((int)run.PairCount)]));
+
+        async Task<Sample> ThroughNodeAsync()
+        {
+            var next = 0;
+            long allocated = 0, written = 0;
+            var before = GC.GetTotalAllocatedBytes(precise: true);
+            var sample = await PacedAsync(() =>
+            {
+                var began = GC.GetAllocatedBytesForCurrentThread();
+                for (var i = 0; i < 100; i++)
+                {
+                    if (!Done(node.Presence.HeartbeatAsync(ours[next])))
+                        written++;
+                    next = (next + 1) % ours.Length;
+                }
+
+                allocated += GC.GetAllocatedBytesForCurrentThread() - began;
+            });
+            atOnce.Add(written / sample.Operations);
+            calling.Add(allocated / sample.Operations);
+            whole.Add((GC.GetTotalAllocatedBytes(precise: true) - before) / sample.Operations);
+            return sample;
+        }
+
+        static bool Done(ValueTask<Admission> heartbeat) => heartbeat.IsCompletedSuccessfully && heartbeat.Result == Admission.Accepted;
+
+        // a hundred every ten milliseconds
+        async Task<Sample> PacedAsync(Action hundred)
+        {
+            var cpu = Cpu.Of(bench.Server.Process);
+            var began = Stopwatch.GetTimestamp();
+            long done = 0;
+            while (Stopwatch.GetElapsedTime(began) is var elapsed && elapsed < leg)
+            {
+                for (; done < elapsed.TotalSeconds * perSecond; done += 100)
+                    hundred();
+                await Task.Delay(10);
+            }
+
+            // what waits a second is this leg's, too
+            await Task.Delay(1200);
+            return new Sample(done, Stopwatch.GetElapsedTime(began).TotalSeconds, Cpu.Of(bench.Server.Process) - cpu);
+        }
+    }
+
+    /// <summary>A server, and connections to it.</summary>
+    private sealed class Bench(Run run, RedisServer server, string folder) : IAsyncDisposable
+    {
+        private readonly Connection[] _connections = Connection.Open(server.Port, (int)run.Settings.Number("connections"));
+
+        public RedisServer Server => server;
+
+        public RedisOptions Options => new() { Endpoints = [new("127.0.0.1", server.Port)] };
+
+        public static async Task<Bench> StartAsync(Run run, bool durable)
+        {
+            var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+            return new Bench(run, await RedisServer.StartAsync(ServerCore, folder, durable), folder);
+        }
+
+        public Task<RedisCluster> ConnectAsync() => RedisCluster.ConnectAsync(Options, TimeProvider.System, new RedisLog(NullLogger.Instance));
+
+        /// <summary>A's cost over B's: how many times cheaper B is.</summary>
+        public async Task<Pairs> RunAsync(Load a, Load b)
+        {
+            var leg = TimeSpan.FromSeconds(run.Settings.Number("seconds"));
+            return await Pairs.RunAsync(
+                new Leg(a.Name, () => a.Run(server.Process, _connections, leg)),
+                new Leg(b.Name, () => b.Run(server.Process, _connections, leg)),
+                run.PairCount,
+                TimeSpan.FromSeconds(run.Settings.Number("warm-up")));
+        }
+
+        public void Rounds(Load load, int requests)
+        {
+            load.Begin();
+            for (var done = 0; done < requests; done += _connections.Length)
+            {
+                var some = _connections.AsSpan(0, Math.Min(_connections.Length, requests - done));
+                foreach (var connection in some)
+                    load.Send(connection);
+                foreach (var connection in some)
+                    load.Receive(connection);
+            }
+        }
+
+        public ValueTask DisposeAsync()
+        {
+            foreach (var connection in _connections)
+                connection.Dispose();
+            server.Dispose();
+            Directory.Delete(folder, recursive: true);
+            return default;
+        }
+    }
+}
