@@ -114,6 +114,10 @@ public class JudgeTests
         Overdue(toldOnline: true, watchedSince: 50, now, Heartbeat(100, 100.2)).HasValue.ShouldBe(isOverdue);
 
     [Fact]
+    public void What_was_told_after_the_look_is_left_to_the_next_one() =>
+        Overdue(toldOnline: true, watchedSince: 50, 150, Heartbeat(100, 100.2), toldAt: 150.01).ShouldBeNull();
+
+    [Fact]
     public void Nothing_is_due_before_somebody_watches() => Overdue(toldOnline: false, watchedSince: 110, 115, Heartbeat(100, 100.2)).ShouldBeNull();
 
     [Fact]
@@ -165,6 +169,6 @@ public class JudgeTests
 
     private static Verdict Judged(Told told, double at, params Act[] acts) => Judge.OfTelling(Of(acts), Promises, told, new Telling(at, at, 0, Epoch));
 
-    private static double? Overdue(bool toldOnline, double watchedSince, double now, params Act[] acts) =>
-        Judge.OverdueSince(Of(acts).At(now, held: 0), Promises, toldOnline, watchedSince, now);
+    private static double? Overdue(bool toldOnline, double watchedSince, double now, Act act, double? toldAt = null) =>
+        Judge.OverdueSince(Of(act).At(now, held: 0), Promises, toldOnline, toldAt ?? watchedSince, watchedSince, now);
 }

@@ -71,8 +71,11 @@ internal static class Judge
     /// Since when a watcher should have been told something else than <paramref name="toldOnline"/>, its last word: the deadline that has passed at
     /// <paramref name="now"/>. Null where it has not, or where what it was told may be right.
     /// </summary>
-    public static double? OverdueSince(Standing truth, Promises promises, bool toldOnline, double watchedSince, double now)
+    public static double? OverdueSince(Standing truth, Promises promises, bool toldOnline, double toldAt, double watchedSince, double now)
     {
+        // the truth is as of now, and this was told after it: the next look decides
+        if (toldAt >= now)
+            return null;
         double changedBy;
         if (!toldOnline && truth.SurelySince is { } since)
             changedBy = since + promises.Bound;

@@ -39,7 +39,9 @@ internal static class View
         table.AddRow("changes told in time", Number(summary.ChangesInTime), "");
         foreach (var (kind, count) in summary.Violations)
             table.AddRow(count == 0 ? kind : $"[red]{kind}[/]", count == 0 ? "0" : $"[red]{Number(count)}[/]", "");
-        AnsiConsole.Write(table);
+        // a file has no colours
+        var console = Console.IsOutputRedirected ? AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, ColorSystem = ColorSystemSupport.NoColors }) : AnsiConsole.Console;
+        console.Write(table);
 
         foreach (var latency in summary.Latencies.Where(static l => l.Count > 0))
             Console.WriteLine($"{latency.What}: p50 {latency.P50Ms} ms, p99 {latency.P99Ms} ms, max {latency.MaxMs} ms ({Number(latency.Count)})");

@@ -55,7 +55,7 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
             {
                 if (watch.Told is not { } told)
                     continue;
-                watch.Overdue ??= Judge.OverdueSince(swarm.StandingOf(user), swarm.Promises, told, watch.Since, now);
+                watch.Overdue ??= Judge.OverdueSince(swarm.StandingOf(user), swarm.Promises, told, watch.History[^1].At, watch.Since, now);
                 if (watch.Overdue is { } deadline && Judge.OfOverdue(swarm.Promises, !told, deadline, null, now, isEnd) is { } verdict)
                 {
                     Report(user, watch, now, verdict);
