@@ -19,6 +19,8 @@ internal static class AglowServer
         {
             kestrel.AddServerHeader = false;
             kestrel.Limits.MaxRequestBodySize = 8 * 1024 * 1024;
+            // the load's connection for calls waits while the other side is measured
+            kestrel.Limits.KeepAliveTimeout = TimeSpan.FromHours(1);
             kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets());
         });
         var app = builder.Build();

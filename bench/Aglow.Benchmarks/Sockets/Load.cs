@@ -42,7 +42,15 @@ internal sealed class Load : IDisposable
 
     public void Dispose()
     {
-        _process.StandardInput.Close();
+        try
+        {
+            _process.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            // it has ended already, and said why
+        }
+
         if (!_process.WaitForExit(5000))
             _process.Kill();
         _process.Dispose();
