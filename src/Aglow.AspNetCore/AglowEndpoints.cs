@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Aglow.AspNetCore;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
@@ -8,21 +9,32 @@ namespace Microsoft.AspNetCore.Builder;
 /// <summary>Maps Aglow's calls into an application.</summary>
 public static class AglowEndpoints
 {
-    /// <summary>Maps all calls of the API; add a prefix with a route group. Services come from <c>AddAglow()</c>.</summary>
-    public static IEndpointRouteBuilder MapAglow(this IEndpointRouteBuilder routes)
+    /// <summary>
+    /// Maps all calls of the API under a prefix (<c>/presence</c>), at the root where there is none. Services come from <c>AddAglow()</c>. What is returned takes
+    /// conventions for all of them: <c>RequireAuthorization()</c>, <c>RequireHost()</c>, <c>RequireCors()</c>.
+    /// </summary>
+    /// <remarks>
+    /// Where the application has authentication, a caller speaks for themself only, and who meets the policy <see cref="AglowPolicies.Backend"/> for all; where it has none,
+    /// anyone speaks for anyone.
+    /// </remarks>
+    public static RouteGroupBuilder MapAglow(this IEndpointRouteBuilder routes, [StringSyntax("Route")] string prefix = "")
     {
-        var host = routes.ServiceProvider.GetRequiredService<PresenceHost>();
-        var problems = new ProblemAnswers(routes.ServiceProvider.GetRequiredService<ILoggerFactory>().CreateLogger("Aglow.Http"));
-        new HeartbeatEndpoints(host, problems).Map(routes);
-        new StatusEndpoints(host, problems).Map(routes);
-        new UserEndpoints(host, problems).Map(routes);
-        new OnlineEndpoints(host, problems).Map(routes);
-        new WatchEndpoints(host, problems).Map(routes);
-        new OperationsEndpoints(host, problems, routes.ServiceProvider.GetRequiredService<PrometheusText>()).Map(routes);
+        var services = routes.ServiceProvider;
+        var host = services.GetService<PresenceHost>()
+            ?? throw new InvalidOperationException("Aglow's services are missing: call builder.Services.AddAglow() before app.MapAglow().");
+        var callers = services.GetRequiredService<Callers>();
+        var problems = new ProblemAnswers(services.GetRequiredService<ILoggerFactory>().CreateLogger("Aglow.Http"));
+        var calls = routes.MapGroup(prefix);
+        new HeartbeatEndpoints(host, callers, problems).Map(calls);
+        new StatusEndpoints(host, callers, problems).Map(calls);
+        new UserEndpoints(host, callers, problems).Map(calls);
+        new OnlineEndpoints(host, problems).Map(calls);
+        new WatchEndpoints(host, callers, problems).Map(calls);
+        new OperationsEndpoints(host, problems, services.GetRequiredService<PrometheusText>()).Map(calls);
         // described are the calls mapped here, whatever else the application maps
-        var described = new OpenApi(new CompositeEndpointDataSource(routes.DataSources));
-        routes.MapGet(Routes.OpenApi, problems.Guard(described.HandleAsync)).WithDisplayName("openapi");
-        return routes;
+        var described = new OpenApi(new CompositeEndpointDataSource(((IEndpointRouteBuilder)calls).DataSources));
+        calls.MapGet(Routes.OpenApi, problems.Guard(described.HandleAsync)).WithDisplayName("openapi");
+        return calls;
     }
 
     /// <summary>Answers every path that nothing else is mapped to with a problem document. For a server of Aglow's own.</summary>

@@ -1,5 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using Aglow.AspNetCore;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -14,6 +16,19 @@ public static class AglowServices
     public static IServiceCollection AddAglow(this IServiceCollection services, Action<Aglow.AglowOptions>? configure = null)
     {
         var options = new Aglow.AglowOptions();
+        configure?.Invoke(options);
+        return services.AddAglow(options);
+    }
+
+    /// <summary>
+    /// The same, with options from a section of the application's configuration, <c>builder.Configuration.GetSection("Aglow")</c>, and then from code. A name in it that
+    /// is no option stops the start.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">The section has a name that is no option, or a value that cannot be read.</exception>
+    public static IServiceCollection AddAglow(this IServiceCollection services, IConfigurationSection section, Action<Aglow.AglowOptions>? configure = null)
+    {
+        var options = new Aglow.AglowOptions();
+        section.Bind(options, static binding => binding.ErrorOnUnknownConfiguration = true);
         configure?.Invoke(options);
         return services.AddAglow(options);
     }
@@ -46,6 +61,8 @@ public static class AglowServices
             s.GetRequiredService<IHostApplicationLifetime>(),
             presence,
             open));
+        // an application that authenticates its callers has this service
+        services.AddSingleton(static s => new Callers(s.GetRequiredService<PresenceHost>(), isOpen: s.GetService<IAuthenticationSchemeProvider>() is null));
         services.AddSingleton<PrometheusText>();
         services.AddHostedService(static s => s.GetRequiredService<PresenceHost>());
         services.AddSingleton(static s => s.GetRequiredService<PresenceHost>().Presence);

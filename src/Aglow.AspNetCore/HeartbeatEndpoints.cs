@@ -11,7 +11,7 @@ namespace Aglow.AspNetCore;
 /// arrived whole, one user, a renewal) on the way in: no waiting, no objects, an answer encoded before. Everything else, and everything wrong, goes
 /// the general way, which reads the same body again.
 /// </remarks>
-internal sealed class HeartbeatEndpoints(PresenceHost host, ProblemAnswers problems)
+internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
 {
     private readonly byte[] _heartbeatAnswer = System.Text.Encoding.UTF8.GetBytes(
         $"{{\"status\":\"success\",\"next_heartbeat_seconds\":{host.Options.HeartbeatSeconds},\"offline_after_seconds\":{host.Options.LeaseSeconds}}}");
@@ -27,27 +27,27 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, ProblemAnswers probl
                 Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
                 BodyIsOptional = true,
                 Answers = [new(Routes.Json, typeof(HeartbeatDocument))],
-                Problems = [400, 401, 404, 413, 415, 503, 507],
+                Problems = [400, 401, 403, 404, 413, 415, 503, 507],
             },
             new Call(HttpMethods.Post, Routes.StatusUpdate, "late heartbeat", "A user was alive at a given second", problems.Guard(LateHeartbeatAsync))
             {
                 Bodies = [new(Routes.Json, typeof(StatusUpdateBody))],
                 Answers = [new(Routes.Json, typeof(SuccessDocument))],
-                Problems = [400, 404, 413, 415, 503, 507],
+                Problems = [400, 401, 403, 404, 413, 415, 503, 507],
             },
             new Call(HttpMethods.Post, Routes.Offline, "leave", "These users leave now, on all devices", problems.Guard(LeaveAsync))
             {
                 Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
                 BodyIsOptional = true,
                 Answers = [new(Routes.Json, typeof(SuccessDocument))],
-                Problems = [400, 401, 413, 415, 503],
+                Problems = [400, 401, 403, 413, 415, 503],
             });
     }
 
     private Task HeartbeatAsync(HttpContext context)
     {
         var request = context.Request;
-        if (!RequestBodies.IsJson(request.ContentType) || !request.BodyReader.TryRead(out var read))
+        if (!callers.IsOpen || !RequestBodies.IsJson(request.ContentType) || !request.BodyReader.TryRead(out var read))
             return _anyHeartbeats!(context);
         var presence = host.Presence;
         if (!read.IsCompleted || !read.Buffer.IsSingleSegment || !UsersBody.TryReadOne(read.Buffer.FirstSpan, presence.KnownKeys, out var user, out var active))
@@ -84,8 +84,12 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, ProblemAnswers probl
         switch (RequestBodies.Kind(context, packed: true))
         {
             case BodyKind.Empty:
-                throw Problems.WhoIsMissing();
+                var caller = callers.Require(context);
+                Require(await presence.HeartbeatAsync(await presence.RegisterAsync(caller)), caller.ToString());
+                await Answers.Ready(context, _heartbeatAnswer);
+                break;
             case BodyKind.Packed:
+                await callers.RequireBackendAsync(context);
                 var accepted = 0;
                 await RequestBodies.ReadPackedAsync(context, async users => accepted += await presence.HeartbeatPackedAsync(users));
                 await AcceptedAsync(context, accepted);
@@ -94,6 +98,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, ProblemAnswers probl
                 using (var users = new UserBatch())
                 {
                     var active = await ReadUsersAsync(context, users);
+                    await callers.RequireAsync(context, users);
                     await presence.RegisterAsync(users);
                     RequireKnown(users);
                     Require(await presence.HeartbeatAsync(users.Numbers, active), users.Count == 1 ? $"{users.Numbers.Span[0]}" : "with one of these numbers");
@@ -112,6 +117,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, ProblemAnswers probl
         long timestamp;
         using (var body = await RequestBodies.ReadJsonAsync(context))
             timestamp = StatusUpdateReader.Read(body.Written.Span, host.Presence.KnownKeys, users);
+        await callers.RequireAsync(context, users);
         await host.Presence.RegisterAsync(users);
         RequireKnown(users);
         var user = users.Numbers.Span[0];
@@ -124,8 +130,10 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, ProblemAnswers probl
         switch (RequestBodies.Kind(context, packed: true))
         {
             case BodyKind.Empty:
-                throw Problems.WhoIsMissing();
+                await host.Presence.LeaveAsync(new[] { await host.Presence.FindAsync(callers.Require(context)) });
+                break;
             case BodyKind.Packed:
+                await callers.RequireBackendAsync(context);
                 using (var packed = await RequestBodies.ReadPackedAsync(context))
                     await host.Presence.LeaveAsync(packed.Numbers);
                 break;
@@ -133,6 +141,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, ProblemAnswers probl
                 using (var users = new UserBatch())
                 {
                     await ReadUsersAsync(context, users);
+                    await callers.RequireAsync(context, users);
                     await host.Presence.FindAsync(users);
                     await host.Presence.LeaveAsync(users.Numbers);
                 }

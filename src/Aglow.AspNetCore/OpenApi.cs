@@ -18,11 +18,20 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
 {
     private static readonly string Version = typeof(OpenApi).Assembly.GetName().Version?.ToString(3) ?? "0";
 
-    private byte[]? _document;
+    private Described? _document;
 
-    public Task HandleAsync(HttpContext context) => Answers.BytesAsync(context, Routes.Json, _document ??= Describe());
+    public Task HandleAsync(HttpContext context)
+    {
+        // where the calls are, as this caller sees them
+        var request = context.Request;
+        var path = $"{request.PathBase}{request.Path}";
+        var under = path[..path.LastIndexOf(Routes.OpenApi, StringComparison.OrdinalIgnoreCase)];
+        if (_document is not { } document || document.Under != under)
+            _document = document = new Described(under, Describe(under));
+        return Answers.BytesAsync(context, Routes.Json, document.Json);
+    }
 
-    private byte[] Describe()
+    private byte[] Describe(string under)
     {
         var paths = new JsonObject();
         var schemas = new JsonObject();
@@ -46,6 +55,7 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
                 ["version"] = Version,
                 ["description"] = "Presence: given a user, are they online, and if not, when were they last seen? Times are seconds since 1970-01-01 UTC.",
             },
+            ["servers"] = new JsonArray(new JsonObject { ["url"] = under.Length > 0 ? under : "/" }),
             ["paths"] = paths,
             ["components"] = new JsonObject { ["schemas"] = schemas },
         };
@@ -140,6 +150,8 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
 
         return schema;
     }
+
+    private sealed record Described(string Under, byte[] Json);
 
     private static JsonObject User() => new()
     {

@@ -16,6 +16,12 @@ internal static class Problems
         "Not authenticated",
         "An empty body speaks for the authenticated user, and this server authenticates nobody. Name the user: {\"user_id\": 42}.");
 
+    public static ProblemException NotAuthenticated() => new(
+        StatusCodes.Status401Unauthorized, "Not authenticated", "Speaking for a user takes being signed in as them, by whatever this application signs in with.");
+
+    public static ProblemException NotYours() => new(
+        StatusCodes.Status403Forbidden, "Not yours", "You speak for yourself only. Name the user you are signed in as, or nobody.");
+
     public static ProblemException NoSuchUser(string user) => new(
         StatusCodes.Status404NotFound,
         "No such user",

@@ -10,7 +10,7 @@ namespace Aglow.AspNetCore;
 /// </summary>
 internal static class SocketEndpoint
 {
-    public static async Task HandleAsync(HttpContext context, SocketHost host)
+    public static async Task HandleAsync(HttpContext context, SocketHost host, Callers callers)
     {
         var upgrade = context.Features.Get<IHttpUpgradeFeature>();
         var extended = context.Features.Get<IHttpExtendedConnectFeature>();
@@ -29,7 +29,7 @@ internal static class SocketEndpoint
             throw Problems.Malformed("Sec-WebSocket-Key is 16 random bytes in base64.");
         if (!SocketHandshake.IsAllowed(request.Headers.Origin, request.Host.Value, host.AllowedOrigins))
             throw new ProblemException(403, "Origin not allowed", "A page of this origin may not connect: the operator can allow it with allowed-origins.");
-        var (who, user) = await ArriveAsync(request, host);
+        var (who, user) = await ArriveAsync(context, host, callers);
 
         if (overHttp2)
         {
@@ -50,10 +50,13 @@ internal static class SocketEndpoint
         who,
         user);
 
-    private static async ValueTask<(UserId Who, uint User)> ArriveAsync(HttpRequest request, SocketHost host)
+    private static async ValueTask<(UserId Who, uint User)> ArriveAsync(HttpContext context, SocketHost host, Callers callers)
     {
-        if (!SocketCaller.TryRead(request.QueryString.Value ?? "", out var who))
-            throw new ProblemException(401, "Who are you?", "Name the user that connects: /ws?user_id=42.");
+        // the caller, or whoever they may speak for
+        if (SocketCaller.TryRead(context.Request.QueryString.Value ?? "", out var who))
+            await callers.RequireAsync(context, who);
+        else
+            who = Callers.Of(context) ?? throw (callers.IsOpen ? new ProblemException(401, "Who are you?", "Name the user that connects: /ws?user_id=42.") : Problems.NotAuthenticated());
         var (user, admission) = await host.ArriveAsync(who);
         return admission == Admission.Accepted ? (who, user) : throw Problems.Of(admission, who.ToString(), host.Options);
     }

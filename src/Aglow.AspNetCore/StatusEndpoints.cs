@@ -7,7 +7,7 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore;
 
 /// <summary>Who is online: <c>GET /status/…</c>, <c>POST /status/batch</c>. Reading registers nobody.</summary>
-internal sealed class StatusEndpoints(PresenceHost host, ProblemAnswers problems)
+internal sealed class StatusEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
 {
     private static readonly QueryParameter Definition = new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given.");
 
@@ -35,7 +35,7 @@ internal sealed class StatusEndpoints(PresenceHost host, ProblemAnswers problems
         {
             Query = [Definition],
             Answers = [new(Routes.Json, typeof(ExplanationDocument))],
-            Problems = [400, 503],
+            Problems = [400, 401, 403, 503],
         });
 
     private async Task StatusAsync(HttpContext context)
@@ -117,6 +117,7 @@ internal sealed class StatusEndpoints(PresenceHost host, ProblemAnswers problems
     private async Task ExplainAsync(HttpContext context)
     {
         var user = Asked.User(context, fromEnd: 1);
+        await callers.RequireBackendAsync(context);
         var definition = Asked.Definition(context, host.Presence.Definitions);
         var why = await host.Presence.ExplainAsync(await host.Presence.FindAsync(user), definition);
         var document = new ExplanationDocument(

@@ -6,7 +6,7 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore;
 
 /// <summary>The directory over HTTP: users, their manual status, whom they follow. Answers that change something are durable.</summary>
-internal sealed class UserEndpoints(PresenceHost host, ProblemAnswers problems)
+internal sealed class UserEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
 {
     private const string NewUserExample = "{\"user_name\": \"alice\", \"display_name\": \"Alice\"}";
     private const string ManualStatusExample = "{\"status\": \"auto\"}, \"online\", \"away\", \"busy\" or \"offline\"";
@@ -16,7 +16,7 @@ internal sealed class UserEndpoints(PresenceHost host, ProblemAnswers problems)
         {
             Bodies = [new(Routes.Json, typeof(NewUserBody))],
             Answers = [new(Routes.Json, typeof(UserDocument), StatusCodes.Status201Created)],
-            Problems = [400, 409, 413, 415, 501, 503],
+            Problems = [400, 401, 403, 409, 413, 415, 501, 503],
         },
         new Call(HttpMethods.Get, Routes.Users, "search users", "Finds users by name", problems.Guard(SearchAsync))
         {
@@ -37,35 +37,37 @@ internal sealed class UserEndpoints(PresenceHost host, ProblemAnswers problems)
         new Call(HttpMethods.Delete, Routes.User, "delete user", "Removes a user, for good", problems.Guard(DeleteAsync))
         {
             Answers = [new(Status: StatusCodes.Status204NoContent)],
-            Problems = [400, 404, 501, 503],
+            Problems = [400, 401, 403, 404, 501, 503],
         },
         new Call(HttpMethods.Put, Routes.ManualStatus, "set manual status", "Sets what a user is seen as", problems.Guard(SetManualStatusAsync))
         {
             Bodies = [new(Routes.Json, typeof(ManualStatusBody))],
             Answers = [new(Routes.Json, typeof(ManualStatusDocument))],
-            Problems = [400, 404, 413, 415, 501, 503],
+            Problems = [400, 401, 403, 404, 413, 415, 501, 503],
         },
         new Call(HttpMethods.Get, Routes.Subscriptions, "subscriptions", "Whom a user follows", problems.Guard(SubscriptionsAsync))
         {
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            Problems = [400, 404, 501, 503],
+            Problems = [400, 401, 403, 404, 501, 503],
         },
         new Call(HttpMethods.Post, Routes.Subscriptions, "subscribe", "Adds to whom a user follows", problems.Guard(context => FollowAsync(context, follow: true)))
         {
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            Problems = [400, 404, 413, 415, 501, 503],
+            Problems = [400, 401, 403, 404, 413, 415, 501, 503],
         },
         new Call(HttpMethods.Delete, Routes.Subscriptions, "unsubscribe", "Takes away from whom a user follows", problems.Guard(context => FollowAsync(context, follow: false)))
         {
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            Problems = [400, 404, 413, 415, 501, 503],
+            Problems = [400, 401, 403, 404, 413, 415, 501, 503],
         });
 
     private async Task CreateAsync(HttpContext context)
     {
         var (name, displayName) = await ReadNewUserAsync(context);
+        if (UserId.TryParse(name, out var named))
+            await callers.RequireAsync(context, named);
         var user = await host.Presence.CreateUserAsync(name, displayName)
             ?? throw new ProblemException(StatusCodes.Status409Conflict, "Name taken", $"A user \"{Problems.Shorten(name)}\" is registered already. Choose another user_name.");
         var request = context.Request;
@@ -103,12 +105,14 @@ internal sealed class UserEndpoints(PresenceHost host, ProblemAnswers problems)
         var number = await host.Presence.FindAsync(asked);
         var user = await host.Presence.FindUserAsync(number) ?? throw Problems.NoSuchUser(Shown(asked));
         var presence = await host.Presence.StatusAsync(number);
-        await Answers.JsonAsync(context, UserDocument.Of(user, presence, host.Presence.Manual.Of(number).Name), Documents.Sent.UserDocument);
+        var manual = await callers.MaySeeAllOfAsync(context, asked) ? host.Presence.Manual.Of(number).Name : null;
+        await Answers.JsonAsync(context, UserDocument.Of(user, presence, manual), Documents.Sent.UserDocument);
     }
 
     private async Task DeleteAsync(HttpContext context)
     {
         var asked = Asked.User(context);
+        await callers.RequireAsync(context, asked);
         var number = await host.Presence.FindAsync(asked);
         if (number == UserId.Nobody || !await host.Presence.DeleteUserAsync(number))
             throw Problems.NoSuchUser(Shown(asked));
@@ -118,6 +122,7 @@ internal sealed class UserEndpoints(PresenceHost host, ProblemAnswers problems)
     private async Task SetManualStatusAsync(HttpContext context)
     {
         var asked = Asked.User(context, fromEnd: 1);
+        await callers.RequireAsync(context, asked);
         var kind = await ReadManualStatusAsync(context);
         var number = await RequireAsync(asked);
         var presence = await host.Presence.SetManualStatusAsync(number, kind);
@@ -128,13 +133,16 @@ internal sealed class UserEndpoints(PresenceHost host, ProblemAnswers problems)
 
     private async Task SubscriptionsAsync(HttpContext context)
     {
-        var follower = await RequireAsync(Asked.User(context, fromEnd: 1));
+        var asked = Asked.User(context, fromEnd: 1);
+        await callers.RequireAsync(context, asked);
+        var follower = await RequireAsync(asked);
         await SendFollowedAsync(context, await host.Presence.SubscriptionsAsync(follower));
     }
 
     private async Task FollowAsync(HttpContext context, bool follow)
     {
         var asked = Asked.User(context, fromEnd: 1);
+        await callers.RequireAsync(context, asked);
         using var users = new UserBatch();
         if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
             throw Problems.Malformed("The body is empty. Send {\"user_ids\": [X, …]}.");

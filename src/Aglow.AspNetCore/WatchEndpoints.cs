@@ -6,7 +6,7 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore;
 
 /// <summary>Changes as they happen: <c>GET /ws</c> and <c>GET /watch</c>.</summary>
-internal sealed class WatchEndpoints(PresenceHost host, ProblemAnswers problems)
+internal sealed class WatchEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
 {
     public void Map(IEndpointRouteBuilder routes)
     {
@@ -23,7 +23,7 @@ internal sealed class WatchEndpoints(PresenceHost host, ProblemAnswers problems)
             },
             new Call(HttpMethods.Get, Routes.Socket, "socket", "A WebSocket: presence by being connected, and changes of those watched", problems.Guard(SocketAsync))
             {
-                Query = [new("user_id", "Who connects, in open mode.")],
+                Query = [new("user_id", "Who connects; where callers are authenticated it may be left out.")],
                 Answers = [new(Status: StatusCodes.Status101SwitchingProtocols)],
                 Problems = [400, 401, 403, 404, 426, 503, 507],
             });
@@ -31,7 +31,7 @@ internal sealed class WatchEndpoints(PresenceHost host, ProblemAnswers problems)
         routes.MapMethods(Routes.Socket, [HttpMethods.Connect], problems.Guard(SocketAsync)).WithDisplayName("socket over HTTP/2");
     }
 
-    private Task SocketAsync(HttpContext context) => SocketEndpoint.HandleAsync(context, host.Sockets);
+    private Task SocketAsync(HttpContext context) => SocketEndpoint.HandleAsync(context, host.Sockets, callers);
 
     private async Task WatchAsync(HttpContext context)
     {

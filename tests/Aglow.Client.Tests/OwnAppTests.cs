@@ -1,0 +1,215 @@
+using System.Net;
+using System.Net.Http.Json;
+using System.Text;
+using System.Text.Json;
+using Aglow.AspNetCore;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Aglow.Client.Tests;
+
+/// <summary><c>AddAglow()</c> and <c>MapAglow()</c> in somebody's own app.</summary>
+public class OwnAppTests
+{
+    private static void AddAglow(WebApplicationBuilder builder, string folder) => builder.Services.AddAglow(o => o.DataDirectory = folder);
+
+    private static Task<OwnApp> WithSettingsAsync(params (string Name, string Value)[] settings) => OwnApp.StartAsync(
+        (builder, folder) =>
+        {
+            builder.Configuration.AddInMemoryCollection(settings.ToDictionary(static s => $"Aglow:{s.Name}", static s => (string?)s.Value));
+            builder.Services.AddAglow(builder.Configuration.GetSection("Aglow"), o => o.DataDirectory = folder);
+        },
+        static app => app.MapAglow());
+
+    private static Task<OwnApp> AuthenticatedAsync(Action<WebApplication>? map = null, Action<WebApplicationBuilder>? build = null) => OwnApp.StartAsync(
+        (builder, folder) =>
+        {
+            AddAglow(builder, folder);
+            SignedIn.Add(builder);
+            builder.Services.AddAuthorizationBuilder().AddPolicy(AglowPolicies.Backend, static p => p.RequireRole("service"));
+            build?.Invoke(builder);
+        },
+        map ?? (static app => app.MapAglow()));
+
+    // ---- options ----------------------------------------------------------------------------------------------------------
+
+    [Fact]
+    public async Task Options_come_from_a_section_and_then_from_code()
+    {
+        await using var app = await WithSettingsAsync(("LeaseSeconds", "40"), ("Definitions:night:PulseSeconds", "36000"), ("AllowedOrigins:0", "https://chat.example"));
+        await using var client = new AglowClient(app.Address.AbsoluteUri, "ann");
+        (await client.HeartbeatAsync()).OfflineAfter.ShouldBe(TimeSpan.FromSeconds(40));
+        (await client.StatusOfAsync("ann", "night")).Status.ShouldBe(PresenceStatus.Online);
+        (await client.StatusOfAsync("ann", "reachable")).Status.ShouldBe(PresenceStatus.Online, "definitions of a section are added to those there are");
+    }
+
+    [Theory]
+    [InlineData("LaeseSeconds", "40", "LaeseSeconds")]
+    [InlineData("LeaseSeconds", "long", "LeaseSeconds")]
+    [InlineData("LeaseSeconds", "5", "set at least 20")]
+    public async Task What_is_wrong_in_a_section_stops_the_start_and_says_so(string name, string value, string said) =>
+        (await Should.ThrowAsync<InvalidOperationException>(() => WithSettingsAsync((name, value)))).Message.ShouldContain(said);
+
+    [Fact]
+    public async Task Calls_without_services_say_what_is_missing() =>
+        (await Should.ThrowAsync<InvalidOperationException>(() => OwnApp.StartAsync(static (_, _) => { }, static app => app.MapAglow())))
+            .Message.ShouldContain("call builder.Services.AddAglow()");
+
+    // ---- beside the app's own -----------------------------------------------------------------------------------------------
+
+    [Fact]
+    public async Task Under_a_prefix_every_call_works_and_the_apps_own_paths_stay_its_own()
+    {
+        await using var app = await OwnApp.StartAsync(AddAglow, static app =>
+        {
+            app.MapAglow("/presence");
+            app.MapGet("/users", static () => "mine");
+        });
+        using var http = app.Http();
+        (await http.GetStringAsync("/users")).ShouldBe("mine");
+        await using var client = new AglowClient(new Uri(app.Address, "presence").AbsoluteUri, "a/b %41");
+        await using var other = new AglowClient(new Uri(app.Address, "presence").AbsoluteUri, 42);
+        await client.ConnectAsync();
+        (await client.SetStatusAsync(ManualStatus.Busy)).Status.ShouldBe(PresenceStatus.Busy);
+        await using var seen = Watching.Of(client, 42);
+        (await seen.NextTextAsync()).ShouldBe("42:Offline");
+        await other.ConnectAsync();
+        (await seen.NextTextAsync()).ShouldBe("42:Online");
+        (await http.GetStringAsync("/presence/status/a%2Fb%20%2541")).ShouldContain("busy");
+        using var created = await http.PostAsJsonAsync("/presence/users", new { user_name = "ann" });
+        created.Headers.Location!.OriginalString.ShouldStartWith("/presence/users/");
+        var described = await http.GetFromJsonAsync<JsonElement>("/presence/openapi/v1.json");
+        described.GetProperty("servers")[0].GetProperty("url").GetString().ShouldBe("/presence");
+        described.GetProperty("paths").EnumerateObject().Count().ShouldBe(18);
+        using var notAllowed = await http.DeleteAsync("/presence/heartbeat");
+        notAllowed.StatusCode.ShouldBe(HttpStatusCode.MethodNotAllowed);
+        notAllowed.Content.Headers.ContentType!.MediaType.ShouldBe("application/problem+json");
+        (await http.GetAsync("/heartbeat")).StatusCode.ShouldBe(HttpStatusCode.NotFound);
+    }
+
+    [Fact]
+    public async Task The_apps_own_handlers_ask_the_service()
+    {
+        await using var app = await OwnApp.StartAsync(AddAglow, static app =>
+        {
+            app.MapAglow("/presence");
+            app.MapGet("/is/{user}", static async (uint user, PresenceService presence) => (await presence.StatusAsync(user)).IsOnline);
+        });
+        using var http = app.Http();
+        (await http.GetStringAsync("/is/7")).ShouldBe("false");
+        await using var client = new AglowClient(new Uri(app.Address, "presence").AbsoluteUri, 7);
+        await client.HeartbeatAsync();
+        (await http.GetStringAsync("/is/7")).ShouldBe("true");
+    }
+
+    // ---- callers that are authenticated -------------------------------------------------------------------------------------
+
+    public static TheoryData<string, string, string?> SpeakingForAnn() => new()
+    {
+        { "POST", "/heartbeat", "{\"user_id\":\"ann\"}" },
+        { "POST", "/heartbeat", "{\"user_ids\":[\"ann\"]}" },
+        { "POST", "/status/update", "{\"user_id\":\"ann\",\"timestamp\":1763763300}" },
+        { "POST", "/offline", "{\"user_id\":\"ann\"}" },
+        { "POST", "/users", "{\"user_name\":\"ann\"}" },
+        { "PUT", "/users/ann/status", "{\"status\":\"busy\"}" },
+        { "GET", "/users/ann/subscriptions", null },
+        { "POST", "/users/ann/subscriptions", "{\"user_ids\":[1]}" },
+        { "DELETE", "/users/ann/subscriptions", "{\"user_ids\":[1]}" },
+        { "DELETE", "/users/ann", null },
+    };
+
+    [Theory]
+    [MemberData(nameof(SpeakingForAnn))]
+    public async Task Who_is_signed_in_speaks_for_themself_and_a_backend_for_all(string method, string path, string? json)
+    {
+        await using var app = await AuthenticatedAsync();
+        using var gateway = app.Http("gateway", isService: true);
+        using var ann = app.Http("ann");
+        using var bob = app.Http("bob");
+        using var nobody = app.Http();
+        // bob is registered, so that what he is refused is not refused for that
+        (await SendAsync(bob, "POST", "/heartbeat", null)).StatusCode.ShouldBe(HttpStatusCode.OK);
+        await ShouldBeProblemAsync(await SendAsync(nobody, method, path, json), HttpStatusCode.Unauthorized, "signed in");
+        await ShouldBeProblemAsync(await SendAsync(bob, method, path, json), HttpStatusCode.Forbidden, "You speak for yourself only");
+        (await gateway.GetStringAsync("/status/ann")).ShouldContain("\"last_seen\":null", Case.Sensitive, "nothing was written");
+        if (path != "/users")
+            (await SendAsync(gateway, "POST", "/heartbeat", "{\"user_id\":\"ann\"}")).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await SendAsync(ann, method, path, json)).IsSuccessStatusCode.ShouldBeTrue();
+    }
+
+    [Fact]
+    public async Task Many_at_once_packed_ones_and_explanations_are_a_backends()
+    {
+        await using var app = await AuthenticatedAsync();
+        using var gateway = app.Http("gateway", isService: true);
+        using var bob = app.Http("bob");
+        await ShouldBeProblemAsync(await SendAsync(bob, "POST", "/heartbeat", "{\"user_ids\":[\"bob\",1]}"), HttpStatusCode.Forbidden);
+        await ShouldBeProblemAsync(await bob.GetAsync("/status/1/explain"), HttpStatusCode.Forbidden);
+        foreach (var path in new[] { "/heartbeat", "/offline" })
+        {
+            await ShouldBeProblemAsync(await bob.PostAsync(path, Packed()), HttpStatusCode.Forbidden);
+            (await gateway.PostAsync(path, Packed())).StatusCode.ShouldBe(HttpStatusCode.OK);
+        }
+
+        (await SendAsync(gateway, "POST", "/heartbeat", "{\"user_ids\":[\"bob\",1]}")).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await gateway.GetAsync("/status/1/explain")).StatusCode.ShouldBe(HttpStatusCode.OK);
+        // what a person chose to be seen as is shown to them alone
+        (await bob.GetStringAsync("/users/bob")).ShouldContain("\"manual\"");
+        using var ann = app.Http("ann");
+        (await ann.GetStringAsync("/users/bob")).ShouldNotContain("\"manual\"");
+
+        static ByteArrayContent Packed() => new([1, 0, 0, 0]) { Headers = { ContentType = new("application/octet-stream") } };
+    }
+
+    [Fact]
+    public async Task An_empty_body_and_a_socket_without_a_name_speak_for_who_is_signed_in()
+    {
+        // the short cut for sockets must not go past authentication
+        await using var app = await AuthenticatedAsync(build: static b => b.WebHost.ConfigureKestrel(static k => k.ConfigureEndpointDefaults(static e => e.UseAglowSockets())));
+        using var ann = app.Http("ann");
+        using var bob = app.Http("42");
+        (await SendAsync(ann, "POST", "/heartbeat", null)).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await ann.GetStringAsync("/status/ann")).ShouldContain("online");
+        (await SendAsync(ann, "POST", "/offline", null)).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await ann.GetStringAsync("/status/ann")).ShouldContain("offline");
+
+        await using var client = new AglowClient(new AglowClientOptions(app.Address) { HttpClient = ann });
+        await client.ConnectAsync();
+        await using var other = new AglowClient(new AglowClientOptions(app.Address) { HttpClient = bob, User = 42 });
+        await using var seen = Watching.Of(other, "ann");
+        (await seen.NextTextAsync()).ShouldBe("ann:Online");
+        await client.LeaveAsync();
+        (await seen.NextTextAsync()).ShouldBe("ann:Offline");
+
+        await using var pretender = new AglowClient(new AglowClientOptions(app.Address) { HttpClient = bob, User = "ann" });
+        (await Should.ThrowAsync<AglowException>(() => pretender.ConnectAsync())).Title.ShouldBe("Not yours");
+        await using var nobody = new AglowClient(app.Address.AbsoluteUri, "ann");
+        (await Should.ThrowAsync<AglowException>(() => nobody.ConnectAsync())).Status.ShouldBe(401);
+    }
+
+    [Fact]
+    public async Task Required_authorization_holds_for_every_call()
+    {
+        await using var app = await AuthenticatedAsync(static app => app.MapAglow("/presence").RequireAuthorization());
+        using var nobody = app.Http();
+        foreach (var path in new[] { "status/1", "status/users?ids=1", "online", "users", "watch?users=1", "ws?user_id=1", "metrics", "openapi/v1.json", "health/live" })
+            (await nobody.GetAsync($"/presence/{path}")).StatusCode.ShouldBe(HttpStatusCode.Unauthorized, path);
+        using var ann = app.Http("ann");
+        (await ann.GetAsync("/presence/status/1")).StatusCode.ShouldBe(HttpStatusCode.OK);
+    }
+
+    private static Task<HttpResponseMessage> SendAsync(HttpClient http, string method, string path, string? json) =>
+        http.SendAsync(new HttpRequestMessage(new HttpMethod(method), path) { Content = json is null ? null : new StringContent(json, Encoding.UTF8, "application/json") });
+
+    private static async Task ShouldBeProblemAsync(HttpResponseMessage answer, HttpStatusCode status, string? detail = null)
+    {
+        var text = await answer.Content.ReadAsStringAsync();
+        answer.StatusCode.ShouldBe(status, text);
+        answer.Content.Headers.ContentType!.MediaType.ShouldBe("application/problem+json");
+        if (detail is not null)
+            text.ShouldContain(detail);
+    }
+}
