@@ -1,0 +1,130 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Http.Json;
+using System.Net.ServerSentEvents;
+using System.Reflection;
+using System.Text.Json;
+
+namespace Aglow.Client.Tests;
+
+/// <summary><c>samples/ChatApp</c> as people run it: a process, two users with cookies of their own.</summary>
+public sealed class ChatAppTests : IAsyncLifetime
+{
+    private readonly TemporaryFolder _folder = new();
+    private Process _app = null!;
+    private Uri _address = null!;
+
+    private static string Metadata(string key) =>
+        typeof(ChatAppTests).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == key).Value!;
+
+    public async Task InitializeAsync()
+    {
+        string[] arguments = [Metadata("ChatApp"), "--urls", "http://127.0.0.1:0", $"--Aglow:DataDirectory={_folder.Path}"];
+        _app = Process.Start(new ProcessStartInfo("dotnet", arguments) { RedirectStandardOutput = true })!;
+        using var limit = new CancellationTokenSource(Watching.Patience);
+        const string Ready = "Now listening on: ";
+        while (await _app.StandardOutput.ReadLineAsync(limit.Token) is { } line)
+        {
+            if (line.IndexOf(Ready, StringComparison.Ordinal) is var at and >= 0)
+            {
+                _address = new Uri(line[(at + Ready.Length)..]);
+                _ = _app.StandardOutput.BaseStream.CopyToAsync(Stream.Null);
+                return;
+            }
+        }
+
+        throw new InvalidOperationException("The sample did not start.");
+    }
+
+    public async Task DisposeAsync()
+    {
+        _app.Kill();
+        await _app.WaitForExitAsync();
+        _app.Dispose();
+        _folder.Dispose();
+    }
+
+    [Fact]
+    public async Task Two_people_talk_and_see_each_other_come_and_go()
+    {
+        using var ann = await SignInAsync("ann");
+        using var bob = await SignInAsync("bob");
+        await using var annsDot = new AglowClient(new AglowClientOptions(new Uri(_address, "presence")) { HttpClient = ann });
+        await using var bobsDot = new AglowClient(new AglowClientOptions(new Uri(_address, "presence")) { HttpClient = bob, User = "bob" });
+        await annsDot.ConnectAsync();
+        await using var seenByAnn = Watching.Of(annsDot, "bob");
+        (await seenByAnn.NextTextAsync()).ShouldBe("bob:Offline");
+        await bobsDot.ConnectAsync();
+        (await seenByAnn.NextTextAsync()).ShouldBe("bob:Online");
+        await using var seenByBob = Watching.Of(bobsDot, "ann");
+        (await seenByBob.NextTextAsync()).ShouldBe("ann:Online");
+        (await bob.GetStringAsync("presence/online")).ShouldContain("\"ann\"");
+
+        await using var heardByBob = await ListenAsync(bob);
+        (await NextAsync(heardByBob)).ShouldBe("bob: is here");
+        await using var heardByAnn = await ListenAsync(ann);
+        (await NextAsync(heardByAnn)).ShouldBe("ann: is here");
+        (await NextAsync(heardByBob)).ShouldBe("ann: is here");
+        // whose line it is says the cookie, not the message
+        (await ann.PostAsJsonAsync("chat", new { name = "bob", text = "hello" })).EnsureSuccessStatusCode();
+        (await NextAsync(heardByBob)).ShouldBe("ann: hello");
+        (await NextAsync(heardByAnn)).ShouldBe("ann: hello");
+
+        await annsDot.LeaveAsync();
+        (await seenByBob.NextTextAsync()).ShouldBe("ann:Offline");
+        await annsDot.ConnectAsync();
+        (await seenByBob.NextTextAsync()).ShouldBe("ann:Online");
+    }
+
+    [Fact]
+    public async Task Nobody_is_online_as_somebody_else()
+    {
+        using var ann = await SignInAsync("ann");
+        await using var pretender = new AglowClient(new AglowClientOptions(new Uri(_address, "presence")) { HttpClient = ann, User = "bob" });
+        (await Should.ThrowAsync<AglowException>(() => pretender.ConnectAsync())).Title.ShouldBe("Not yours");
+        using var stranger = Http();
+        (await stranger.GetAsync("presence/status/ann")).IsSuccessStatusCode.ShouldBeFalse();
+        (await stranger.GetAsync("chat")).IsSuccessStatusCode.ShouldBeFalse();
+    }
+
+    [Fact]
+    public async Task The_page_and_every_module_it_imports_are_served()
+    {
+        using var anyone = Http();
+        (await anyone.GetStringAsync("")).ShouldContain("./client/index.js");
+        var folder = Path.Combine(Metadata("RepositoryRoot"), "clients", "js", "src");
+        foreach (var module in Directory.GetFiles(folder, "*.js").Select(Path.GetFileName).Where(static m => m != "react.js"))
+        {
+            using var answer = await anyone.GetAsync($"client/{module}");
+            answer.StatusCode.ShouldBe(HttpStatusCode.OK, module);
+            answer.Content.Headers.ContentType!.MediaType.ShouldBe("text/javascript");
+        }
+    }
+
+    [Fact]
+    public void It_takes_fewer_than_forty_lines() =>
+        Directory.GetFiles(Path.Combine(Metadata("RepositoryRoot"), "samples", "ChatApp"), "*.cs").Sum(static f => File.ReadLines(f).Count()).ShouldBeLessThan(40);
+
+    // no redirects: who is not signed in is sent to a page that there is not
+    private HttpClient Http() => new(new SocketsHttpHandler { AllowAutoRedirect = false }) { BaseAddress = _address };
+
+    private async Task<HttpClient> SignInAsync(string name)
+    {
+        var http = Http();
+        (await http.PostAsJsonAsync("sign-in", new { name, text = "" })).EnsureSuccessStatusCode();
+        return http;
+    }
+
+    private static async Task<IAsyncEnumerator<SseItem<string>>> ListenAsync(HttpClient http)
+    {
+        var answer = await http.GetAsync("chat", HttpCompletionOption.ResponseHeadersRead);
+        return SseParser.Create(await answer.EnsureSuccessStatusCode().Content.ReadAsStreamAsync()).EnumerateAsync().GetAsyncEnumerator();
+    }
+
+    private static async Task<string> NextAsync(IAsyncEnumerator<SseItem<string>> lines)
+    {
+        (await lines.MoveNextAsync().AsTask().WaitAsync(Watching.Patience)).ShouldBeTrue();
+        var line = JsonDocument.Parse(lines.Current.Data).RootElement;
+        return $"{line.GetProperty("name").GetString()}: {line.GetProperty("text").GetString()}";
+    }
+}
