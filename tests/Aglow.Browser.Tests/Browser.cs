@@ -40,6 +40,14 @@ public sealed class Browser : IAsyncLifetime
         return new Window(context, server ?? Server);
     }
 
+    /// <summary>Somebody else's page, with cookies of its own.</summary>
+    internal async Task<IPage> OpenAsync(Uri address)
+    {
+        var page = await (await _browser.NewContextAsync()).NewPageAsync();
+        await page.GotoAsync(address.AbsoluteUri);
+        return page;
+    }
+
     private static string Find(params string[] names)
     {
         foreach (var folder in (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':'))

@@ -1,56 +1,26 @@
-using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Json;
 using System.Net.ServerSentEvents;
-using System.Reflection;
 using System.Text.Json;
 
 namespace Aglow.Client.Tests;
 
-/// <summary><c>samples/ChatApp</c> as people run it: a process, two users with cookies of their own.</summary>
+/// <summary><c>samples/ChatApp</c>: two users with cookies of their own.</summary>
 public sealed class ChatAppTests : IAsyncLifetime
 {
-    private readonly TemporaryFolder _folder = new();
-    private Process _app = null!;
-    private Uri _address = null!;
+    private ChatAppProcess _app = null!;
 
-    private static string Metadata(string key) =>
-        typeof(ChatAppTests).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == key).Value!;
+    public async Task InitializeAsync() => _app = await ChatAppProcess.StartAsync();
 
-    public async Task InitializeAsync()
-    {
-        string[] arguments = [Metadata("ChatApp"), "--urls", "http://127.0.0.1:0", $"--Aglow:DataDirectory={_folder.Path}"];
-        _app = Process.Start(new ProcessStartInfo("dotnet", arguments) { RedirectStandardOutput = true })!;
-        using var limit = new CancellationTokenSource(Watching.Patience);
-        const string Ready = "Now listening on: ";
-        while (await _app.StandardOutput.ReadLineAsync(limit.Token) is { } line)
-        {
-            if (line.IndexOf(Ready, StringComparison.Ordinal) is var at and >= 0)
-            {
-                _address = new Uri(line[(at + Ready.Length)..]);
-                _ = _app.StandardOutput.BaseStream.CopyToAsync(Stream.Null);
-                return;
-            }
-        }
-
-        throw new InvalidOperationException("The sample did not start.");
-    }
-
-    public async Task DisposeAsync()
-    {
-        _app.Kill();
-        await _app.WaitForExitAsync();
-        _app.Dispose();
-        _folder.Dispose();
-    }
+    public async Task DisposeAsync() => await _app.DisposeAsync();
 
     [Fact]
     public async Task Two_people_talk_and_see_each_other_come_and_go()
     {
         using var ann = await SignInAsync("ann");
         using var bob = await SignInAsync("bob");
-        await using var annsDot = new AglowClient(new AglowClientOptions(new Uri(_address, "presence")) { HttpClient = ann });
-        await using var bobsDot = new AglowClient(new AglowClientOptions(new Uri(_address, "presence")) { HttpClient = bob, User = "bob" });
+        await using var annsDot = new AglowClient(new AglowClientOptions(new Uri(_app.Address, "presence")) { HttpClient = ann });
+        await using var bobsDot = new AglowClient(new AglowClientOptions(new Uri(_app.Address, "presence")) { HttpClient = bob, User = "bob" });
         await annsDot.ConnectAsync();
         await using var seenByAnn = Watching.Of(annsDot, "bob");
         (await seenByAnn.NextTextAsync()).ShouldBe("bob:Offline");
@@ -80,7 +50,7 @@ public sealed class ChatAppTests : IAsyncLifetime
     public async Task Nobody_is_online_as_somebody_else()
     {
         using var ann = await SignInAsync("ann");
-        await using var pretender = new AglowClient(new AglowClientOptions(new Uri(_address, "presence")) { HttpClient = ann, User = "bob" });
+        await using var pretender = new AglowClient(new AglowClientOptions(new Uri(_app.Address, "presence")) { HttpClient = ann, User = "bob" });
         (await Should.ThrowAsync<AglowException>(() => pretender.ConnectAsync())).Title.ShouldBe("Not yours");
         using var stranger = Http();
         (await stranger.GetAsync("presence/status/ann")).IsSuccessStatusCode.ShouldBeFalse();
@@ -92,7 +62,7 @@ public sealed class ChatAppTests : IAsyncLifetime
     {
         using var anyone = Http();
         (await anyone.GetStringAsync("")).ShouldContain("./client/index.js");
-        var folder = Path.Combine(Metadata("RepositoryRoot"), "clients", "js", "src");
+        var folder = Path.Combine(AglowProcess.Root, "clients", "js", "src");
         foreach (var module in Directory.GetFiles(folder, "*.js").Select(Path.GetFileName).Where(static m => m != "react.js"))
         {
             using var answer = await anyone.GetAsync($"client/{module}");
@@ -103,10 +73,10 @@ public sealed class ChatAppTests : IAsyncLifetime
 
     [Fact]
     public void It_takes_fewer_than_forty_lines() =>
-        Directory.GetFiles(Path.Combine(Metadata("RepositoryRoot"), "samples", "ChatApp"), "*.cs").Sum(static f => File.ReadLines(f).Count()).ShouldBeLessThan(40);
+        Directory.GetFiles(Path.Combine(AglowProcess.Root, "samples", "ChatApp"), "*.cs").Sum(static f => File.ReadLines(f).Count()).ShouldBeLessThan(40);
 
     // no redirects: who is not signed in is sent to a page that there is not
-    private HttpClient Http() => new(new SocketsHttpHandler { AllowAutoRedirect = false }) { BaseAddress = _address };
+    private HttpClient Http() => new(new SocketsHttpHandler { AllowAutoRedirect = false }) { BaseAddress = _app.Address };
 
     private async Task<HttpClient> SignInAsync(string name)
     {
