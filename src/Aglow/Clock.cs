@@ -8,6 +8,7 @@ namespace Aglow;
 /// Starts at the reference (or where the last run ended, if the wall clock was set back since: time does not go back across
 /// a restart either) and counts monotonic time from there. A reference that is set or drifts is followed by at most one second
 /// in twenty (<see cref="Beat"/>), so a step of an hour flips nobody; it only makes leases 5 % shorter or longer until it is absorbed.
+/// It is followed by the pace, not in steps, so that time never goes back: a goodbye a moment after a heartbeat would be the older of the two.
 /// <see cref="Beat"/> is called by the sweep's loop ten times a second; a gap of over 2 s between two of them means that this process was paused
 /// and nobody could have heartbeaten. A read that comes before the late beat sees the gap by itself.
 /// Threading: any thread reads; only the loop calls <see cref="Beat"/>.
@@ -21,7 +22,7 @@ public sealed class Clock
     private readonly TimeProvider _time;
     private readonly long _startedAt;
     private readonly long _stallTicks;
-    private double _offsetSeconds;
+    private Line _line;
     private long _lastBeat;
     // what the store's clock is ahead of this process's monotonic one; not a number: the wall clock is the reference
     private double _storeOffsetSeconds = double.NaN;
@@ -39,7 +40,7 @@ public sealed class Clock
         _stallTicks = (long)(StallAfter.TotalSeconds * time.TimestampFrequency);
         if (storeSeconds is { } seconds)
             Follow(seconds, _startedAt);
-        _offsetSeconds = Math.Max(ReferenceSeconds(_startedAt), notBefore);
+        _line = new Line(_startedAt, Math.Max(ReferenceSeconds(_startedAt), notBefore), 0);
     }
 
     /// <summary>The guard that holds leases where words could not be written.</summary>
@@ -83,15 +84,21 @@ public sealed class Clock
         var gap = _time.GetElapsedTime(last, stamp);
         if (gap > StallAfter)
             Guard.Stalled(SecondAt(last), SecondAt(stamp));
-        var slew = Math.Clamp(ReferenceSeconds(stamp) - ExactAt(stamp), -gap.TotalSeconds * MaxSlew, gap.TotalSeconds * MaxSlew);
-        Volatile.Write(ref _offsetSeconds, _offsetSeconds + slew);
+        Volatile.Write(ref _line, new Line(stamp, OffsetAt(stamp), Math.Clamp(ReferenceSeconds(stamp) - ExactAt(stamp), -MaxSlew, MaxSlew)));
         Volatile.Write(ref _lastBeat, stamp);
         return gap > StallAfter ? gap : TimeSpan.Zero;
     }
 
     private uint SecondAt(long stamp) => (uint)Math.Clamp(ExactAt(stamp), 1, Pulse.SecondMask - 1);
 
-    private double ExactAt(long stamp) => Volatile.Read(ref _offsetSeconds) + _time.GetElapsedTime(_startedAt, stamp).TotalSeconds;
+    private double ExactAt(long stamp) => OffsetAt(stamp) + _time.GetElapsedTime(_startedAt, stamp).TotalSeconds;
+
+    private double OffsetAt(long stamp)
+    {
+        var line = Volatile.Read(ref _line);
+        // for a second only: in a long gap what is to be followed may have been followed long ago
+        return line.OffsetSeconds + (line.Slew * Math.Clamp(_time.GetElapsedTime(line.Stamp, stamp).TotalSeconds, 0, 1));
+    }
 
     private double ReferenceSeconds(long stamp)
     {
@@ -100,4 +107,7 @@ public sealed class Clock
     }
 
     private double WallSeconds() => (_time.GetUtcNow() - DateTimeOffset.UnixEpoch).TotalSeconds - Pulse.EpochUnixSeconds;
+
+    // By how much time was ahead of the monotonic clock at a beat, and how much of that it gains in the second after.
+    private sealed record Line(long Stamp, double OffsetSeconds, double Slew);
 }

@@ -46,6 +46,7 @@ internal sealed class WatcherSimulation
     private long _disturbedFrom = long.MinValue / 2;
     private long _disturbedUntil = long.MinValue / 2;
     private uint _lastBeatSecond;
+    private uint? _pausedFrom;
 
     /// <summary>A simulation by this seed; hints arrive, or arrive as luck has it.</summary>
     public WatcherSimulation(int seed, bool hintsAreLost)
@@ -102,6 +103,10 @@ internal sealed class WatcherSimulation
             await _presence.Watchers.BeatAsync();
         if (_time.GetTimestamp() / WatchHub.BeatInterval.Ticks % 5 == 0)
         {
+            // a pause ends when it is noticed
+            if (_pausedFrom is { } from)
+                _model.Stalled(from, Now);
+            _pausedFrom = null;
             _presence.Clock.Beat();
             _lastBeatSecond = Now;
             try
@@ -231,6 +236,7 @@ internal sealed class WatcherSimulation
         var before = _time.GetTimestamp();
         _time.Advance(TimeSpan.FromSeconds(3 + _random.Next(38)));
         _model.Stalled(_lastBeatSecond, Now);
+        _pausedFrom = _lastBeatSecond;
         Disturbed(before);
         Did(-1, $"paused since {before / 1e7:0.00}");
     }
