@@ -113,7 +113,23 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
 
     public string Address => string.Join(',', _servers.Take(3).Select(s => s.Endpoint));
 
+    /// <summary>Starts six servers and joins them; again where that failed: a busy disk holds a server up for longer than a call waits.</summary>
     public static async Task<RedisClusterProcesses> StartAsync()
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                return await TryStartAsync();
+            }
+            catch (Exception e) when (attempt < 4 && (e is IOException or RedisRefusalException or OperationCanceledException))
+            {
+                // none of the six is left
+            }
+        }
+    }
+
+    private static async Task<RedisClusterProcesses> TryStartAsync()
     {
         var cluster = new RedisClusterProcesses();
         try
