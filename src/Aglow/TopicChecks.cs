@@ -22,8 +22,8 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
     private long _beat;
     private int _recheckNext;
 
-    /// <summary>Whether anything is to be read.</summary>
-    public bool IsAny => _asked.Count > 0;
+    /// <summary>How many are to be read in the next round.</summary>
+    public int Count => _asked.Count;
 
     /// <summary>A beat of the loop: who waited for their second is asked for, and a slice of all.</summary>
     public void Beat()
@@ -74,6 +74,12 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
             }
 
             _asked.Clear();
+        }
+        catch (StoreUnavailableException)
+        {
+            // part of the store may answer, and those who were read there are asked for anew meanwhile
+            _asked.RemoveAll(id => topics[id] is not { IsQueued: true });
+            throw;
         }
         finally
         {

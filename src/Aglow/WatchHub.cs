@@ -49,7 +49,7 @@ public sealed class WatchHub : IAsyncDisposable
     private readonly Action<Topic> _mark;
     private readonly List<WatchConnection> _snapshots = [];
     private readonly List<WatchConnection> _scheduled = [];
-    private readonly PriorityQueue<int, long> _ticks = new();
+    private readonly TickSchedule _ticks;
     private readonly DeltaWriter _writer;
     private readonly CoalescingWindow _window = new();
     private Task _loop = Task.CompletedTask;
@@ -71,6 +71,7 @@ public sealed class WatchHub : IAsyncDisposable
         _writer = new DeltaWriter(presence.Definitions.Default);
         _checks = new TopicChecks(_topics, presence);
         _mark = Mark;
+        _ticks = new TickSchedule(_connections);
         presence.Beliefs.Changed += (definition, kind, users) => Post(kind, users, definition);
         presence.KeyRegistered += Bind;
         bus.Subscribe((kind, users) =>
@@ -148,7 +149,8 @@ public sealed class WatchHub : IAsyncDisposable
         SendSnapshots();
         if (flush)
             Flush();
-        SendTicks();
+        while (_ticks.Next(_beat) is { } due)
+            due.IsBusy |= !due.Tick();
     }
 
     /// <summary>Stops: every connection is ended with <c>1001 going away</c>.</summary>
@@ -261,10 +263,7 @@ public sealed class WatchHub : IAsyncDisposable
     {
         connection.Id = _connections.Add(connection);
         Volatile.Write(ref _connectionCount, _connections.Count);
-        // spread over the interval by id, so that ten thousand who came at once do not tick at once
-        var interval = Math.Max(1, (long)(connection.TickInterval / BeatInterval));
-        connection.NextTick = _beat + 1 + (connection.Id * 7L % interval);
-        _ticks.Enqueue(connection.Id, connection.NextTick);
+        _ticks.Add(connection, _beat);
         connection.IsBusy = !connection.Send(welcome);
     }
 
@@ -310,7 +309,7 @@ public sealed class WatchHub : IAsyncDisposable
 
     private async ValueTask ReadChecksAsync()
     {
-        if (!_checks.IsAny && !_stale)
+        if (_checks.Count == 0 && !_stale)
             return;
         _writer.BeginRound();
         try
@@ -412,8 +411,12 @@ public sealed class WatchHub : IAsyncDisposable
         var id = connection.Outbox.Topics[index];
         connection.Outbox.Remove(index);
         // the index may be another watch's by the time that a snapshot is sent
-        foreach (var snapshot in connection.Snapshots ?? [])
-            snapshot.Indexes.AsSpan().Replace(index, Snapshot.Ended);
+        if (connection.Snapshots is { } waiting)
+        {
+            foreach (var snapshot in waiting)
+                snapshot.Indexes.AsSpan().Replace(index, Snapshot.Ended);
+        }
+
         Volatile.Write(ref _watches, _watches - 1);
         if (!_topics[id]!.Remove(Topic.Watcher(connection.Id, index)))
             _topics.Remove(id);
@@ -543,23 +546,5 @@ public sealed class WatchHub : IAsyncDisposable
         }
 
         return frames;
-    }
-
-    private void SendTicks()
-    {
-        while (_ticks.TryPeek(out var id, out var due) && due <= _beat)
-        {
-            _ticks.Dequeue();
-            // gone, or its number is another's by now
-            if (_connections[id] is not { } connection || connection.NextTick != due)
-                continue;
-            connection.NextTick = _beat + Math.Max(1, (long)(connection.TickInterval / BeatInterval));
-            _ticks.Enqueue(id, connection.NextTick);
-            connection.IsBusy |= !connection.Tick();
-        }
-
-        // those who closed wait here for their tick; after a storm of them the room is given back
-        if (_ticks.EnsureCapacity(0) > 1024 + (4 * _ticks.Count))
-            _ticks.TrimExcess();
     }
 }

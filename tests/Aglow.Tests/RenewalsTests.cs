@@ -6,7 +6,7 @@ namespace Aglow.Tests;
 public sealed class RenewalsTests : IAsyncDisposable
 {
     private readonly ManualTimeProvider _time = new();
-    private readonly RemoteStore _store = new();
+    private readonly RiggedStore _store = new(isRemote: true);
     private readonly LocalTransitionBus _bus = new();
     private readonly AglowMetrics _metrics = new();
     private readonly List<(TransitionKind Kind, uint User)> _hints = [];

@@ -200,6 +200,25 @@ public class WatchHubTests
     }
 
     [Fact]
+    public async Task While_part_of_the_store_is_away_nothing_piles_up()
+    {
+        // neighbouring numbers are on pages of their own
+        var store = new RiggedStore(isRemote: false) { IsAway = page => page == PageLayout.Page(2) };
+        var world = new World(store);
+        var topics = new Topics();
+        var checks = new TopicChecks(topics, world.Presence);
+        var here = topics.FindOrAdd(1, [], world.Presence.Definitions.Default);
+        var away = topics.FindOrAdd(2, [], world.Presence.Definitions.Find("reachable")!);
+        for (var i = 0; i < 50; i++)
+        {
+            checks.Ask(here, gentle: false);
+            checks.Ask(away, gentle: false);
+            await Should.ThrowAsync<StoreUnavailableException>(async () => await checks.ReadAsync(static _ => { }));
+            checks.Count.ShouldBe(1);
+        }
+    }
+
+    [Fact]
     public async Task More_than_ten_thousand_watches_are_refused_whole()
     {
         var watcher = _world.Connect(99);
@@ -235,13 +254,13 @@ public class WatchHubTests
     {
         private readonly ManualTimeProvider _time = new();
 
-        public World()
+        public World(IPlaneStore? store = null)
         {
             var options = new AglowOptions { MemoryMegabytes = 512, KnownKeys = 1024 };
             var log = new AglowLog(NullLogger.Instance);
             var bus = new LocalTransitionBus();
             var clock = new Clock(_time, new StallGuard(20));
-            Presence = new PresenceService(new MemoryPlaneStore(options.CreateBudget()), new FakeDirectory(), bus, clock, options, new AglowMetrics(), log);
+            Presence = new PresenceService(store ?? new MemoryPlaneStore(options.CreateBudget()), new FakeDirectory(), bus, clock, options, new AglowMetrics(), log);
         }
 
         public PresenceService Presence { get; }

@@ -35,7 +35,7 @@ internal sealed class WatcherSimulation
     private readonly Random _random;
     private readonly ManualTimeProvider _time = new();
     private readonly ITransitionBus _bus;
-    private readonly FlakyPlaneStore _store;
+    private readonly RiggedStore _store = new(isRemote: false);
     private readonly PresenceService _presence;
     private readonly NaiveModel _model = new(Users);
     private readonly List<Watcher> _watchers = [];
@@ -47,6 +47,7 @@ internal sealed class WatcherSimulation
     private long _disturbedUntil = long.MinValue / 2;
     private uint _lastBeatSecond;
     private uint? _pausedFrom;
+    private bool _isStoreAway;
 
     /// <summary>A simulation by this seed; hints arrive, or arrive as luck has it.</summary>
     public WatcherSimulation(int seed, bool hintsAreLost)
@@ -54,7 +55,7 @@ internal sealed class WatcherSimulation
         _random = new Random(seed);
         _bus = hintsAreLost ? new UnreliableBus(_random, _time) : new LocalTransitionBus();
         var options = new AglowOptions { MemoryMegabytes = 512, KnownKeys = 1024 };
-        _store = new FlakyPlaneStore(new MemoryPlaneStore(options.CreateBudget()));
+        _store.IsAway = _ => _isStoreAway;
         var clock = new Clock(_time, new StallGuard(NaiveModel.Hold));
         _presence = new PresenceService(_store, new FakeDirectory(), _bus, clock, options, new AglowMetrics(), new AglowLog(NullLogger.Instance));
         _lastBeatSecond = clock.Now;
@@ -93,7 +94,7 @@ internal sealed class WatcherSimulation
     private async Task BeatAsync()
     {
         _time.Advance(WatchHub.BeatInterval);
-        if (_store.IsAway)
+        if (_isStoreAway)
             Disturbed(_time.GetTimestamp());
         (_bus as UnreliableBus)?.Deliver();
         Note();
@@ -171,7 +172,7 @@ internal sealed class WatcherSimulation
         }
         catch (StoreUnavailableException)
         {
-            _store.IsAway.ShouldBeTrue();
+            _isStoreAway.ShouldBeTrue();
         }
 
         Note();
@@ -216,7 +217,7 @@ internal sealed class WatcherSimulation
     private async Task SetManualAsync()
     {
         // it is the directory's to keep; its answer wants the store, which is another matter
-        if (_store.IsAway)
+        if (_isStoreAway)
             return;
         var user = _random.Next(Users);
         var kind = (ManualStatusKind)_random.Next(5);
@@ -253,14 +254,14 @@ internal sealed class WatcherSimulation
 
     private void TakeStoreAwayOrBringItBack()
     {
-        _store.IsAway = !_store.IsAway;
+        _isStoreAway = !_isStoreAway;
         Disturbed(_time.GetTimestamp());
-        Did(-1, _store.IsAway ? "the store went away" : "the store came back");
+        Did(-1, _isStoreAway ? "the store went away" : "the store came back");
     }
 
     private async Task WakeAsync()
     {
-        if (_store.IsAway)
+        if (_isStoreAway)
             TakeStoreAwayOrBringItBack();
         foreach (var watcher in _watchers.Where(w => w.Connection.IsFull))
             GoOn(watcher);

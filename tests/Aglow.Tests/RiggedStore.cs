@@ -1,7 +1,9 @@
 namespace Aglow.Tests;
 
-/// <summary>The memory store as if it were across a network: what the engine does differently there, without one. It can be away, wholly or a page of it.</summary>
-internal sealed class RemoteStore : IPlaneStore
+/// <summary>
+/// The memory store, rigged: away, wholly or a page of it; and as if it were across a network, for what the engine does differently there.
+/// </summary>
+internal sealed class RiggedStore(bool isRemote) : IPlaneStore
 {
     private readonly MemoryPlaneStore _store = new(new PageBudget(1024));
 
@@ -14,7 +16,7 @@ internal sealed class RemoteStore : IPlaneStore
     /// <summary>Called when a page has been read, before it is given.</summary>
     public Action OnPageRead { get; set; } = static () => { };
 
-    public bool IsRemote => true;
+    public bool IsRemote => isRemote;
 
     public bool IsKeepBacklogged => false;
 
@@ -62,6 +64,8 @@ internal sealed class RemoteStore : IPlaneStore
         if (IsAway(page))
             throw new StoreUnavailableException("away");
         var words = await _store.ReadPageAsync(plane, page, scratch);
+        if (!isRemote)
+            return words;
         words.CopyTo(scratch);
         OnPageRead();
         return scratch[..words.Length];
