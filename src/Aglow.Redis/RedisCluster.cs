@@ -95,7 +95,7 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
         {
             try
             {
-                var (map, version, isCluster) = await AskAsync(server, options, time, CancellationToken.None);
+                var (map, version, isCluster) = await MapAnswer.AskAsync(server, options, time, CancellationToken.None);
                 log.Connected(version.ToString(), string.Join(", ", map.Primaries), map.Primaries.Count);
                 var cluster = new RedisCluster(options, time, log, map, version, isCluster);
                 cluster._loop = Task.Run(cluster.RunAsync);
@@ -198,7 +198,7 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
                 Interlocked.Increment(ref _redirections);
                 request.Asking = words[0] == "ASK";
                 _wantsMap |= words[0] == "MOVED";
-                (Find(to) ?? Add(to)).ConnectionFor(request).Send(request);
+                ServerAt(to).ConnectionFor(request).Send(request);
                 break;
             case "TRYAGAIN" or "MOVED" or "ASK":
                 SendAgain(request);
@@ -291,7 +291,7 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
         {
             try
             {
-                var (map, _, _) = await AskAsync(server, _options with { Timeout = _options.Timeout / 2 }, _time, _stop.Token);
+                var (map, _, _) = await MapAnswer.AskAsync(server, _options with { Timeout = _options.Timeout / 2 }, _time, _stop.Token);
                 Apply(map);
                 // asked again until everybody with slots answers: a failover takes seconds, and the map before it is no news
                 lock (_gate)
@@ -312,33 +312,6 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
         if (!_saidMapUnknown)
             _log.MapUnknown(reason);
         _saidMapUnknown = true;
-    }
-
-    private static async Task<(ClusterMap Map, Version Version, bool IsCluster)> AskAsync(
-        RedisEndpoint server, RedisOptions options, TimeProvider time, CancellationToken stop)
-    {
-        using var socket = await RedisSocket.ConnectAsync(server, options, time, stop);
-        if (!socket.IsCluster)
-            return (ClusterMap.Alone(server), socket.Version, false);
-        using var limit = new CancellationTokenSource(options.Timeout, time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, stop);
-        try
-        {
-            try
-            {
-                var shards = await socket.CallAsync(either.Token, "CLUSTER", "SHARDS");
-                return (ClusterMap.FromShards(shards, server, options.Tls), socket.Version, true);
-            }
-            catch (RedisRefusalException)
-            {
-                var slots = await socket.CallAsync(either.Token, "CLUSTER", "SLOTS");
-                return (ClusterMap.FromSlots(slots, server), socket.Version, true);
-            }
-        }
-        catch (OperationCanceledException late) when (!stop.IsCancellationRequested)
-        {
-            throw new IOException($"no answer within {options.Timeout.TotalSeconds:0.#} s", late);
-        }
     }
 
     // Slots whose server was away and that another has now were away as long; whoever waits for the old one is sent to the new.
@@ -477,13 +450,7 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
         return new RedisEndpoint(colon == 0 || text[..colon] == "?" ? asked.Host : text[..colon], port);
     }
 
-    private RedisServer? Find(RedisEndpoint endpoint)
-    {
-        lock (_gate)
-            return _servers.GetValueOrDefault(endpoint);
-    }
-
-    private RedisServer Add(RedisEndpoint endpoint)
+    private RedisServer ServerAt(RedisEndpoint endpoint)
     {
         lock (_gate)
             return FindOrMake(endpoint);

@@ -60,12 +60,7 @@ public sealed class RedisPlaneStore : IPlaneStore
         var batch = Rent();
         try
         {
-            batch.Fill(plane, [user]);
-            batch.FillWords([word]);
-            await ListPagesAsync(batch);
-            await batch.SendAsync(isWrite: true);
-            if (batch.Failure is { } failure)
-                throw failure;
+            await WriteAsync(batch, plane, user, word);
             if (!Holds(word, batch.Word(0)))
                 await PutBackAsync(plane, [(user, batch.Word(0))]);
             batch.ForgetLostAnswers();
@@ -177,12 +172,7 @@ public sealed class RedisPlaneStore : IPlaneStore
         var batch = Rent();
         try
         {
-            batch.Fill(plane, [user]);
-            batch.FillWords([word]);
-            await ListPagesAsync(batch);
-            await batch.SendAsync(isWrite: true);
-            if (batch.Failure is { } failure)
-                throw failure;
+            await WriteAsync(batch, plane, user, word);
         }
         finally
         {
@@ -200,6 +190,17 @@ public sealed class RedisPlaneStore : IPlaneStore
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => _cluster.DisposeAsync();
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask WriteAsync(WordBatch batch, Plane plane, uint user, uint word)
+    {
+        batch.Fill(plane, [user]);
+        batch.FillWords([word]);
+        await ListPagesAsync(batch);
+        await batch.SendAsync(isWrite: true);
+        if (batch.Failure is { } failure)
+            throw failure;
+    }
 
     // A word that may stay where the other stood. A tombstone does whatever stood there.
     private static bool Holds(uint word, uint old) => word == Pulse.Gone || Pulse.Supersedes(word, old);
