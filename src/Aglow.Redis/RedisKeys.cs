@@ -11,6 +11,7 @@ namespace Aglow.Redis;
 ///   {p:PAGE}:activity    string   the same for the activity plane, on the same shard
 ///   {p:pages}:pulse      string   a bit a page: those that were ever written (SETBIT before the first word)             up to 8 KiB
 ///   {p:pages}:activity   string
+///   {p:pages}:count:RULE string   how many are online on each page under a definition, and when that was counted (RedisPageCounts)   8 bytes a page
 ///   {p:PAGE}:copy        string   a page on its way to be as long as it is (PageTightener), within one script
 ///   {p:PAGE}:probe       string   written to find out whether a shard that was away takes writes again
 ///   {p:hints}            channel  packed hints (RedisHints)
@@ -49,6 +50,10 @@ internal static class RedisKeys
 
     /// <summary>The name of the list of a plane's pages.</summary>
     public static string Pages(Plane plane) => plane == Plane.Pulse ? "{p:pages}:pulse" : "{p:pages}:activity";
+
+    /// <summary>The name of the counts of pages under a definition: by what it means, which nodes that are being given other settings may call differently.</summary>
+    public static string Counts(Definition definition) =>
+        $"{{p:pages}}:count:{definition.PulseSeconds}{(definition.ActivitySeconds is { } seconds ? $"-active-{seconds}" : "")}{(definition.EndedByLeave ? "" : "-left-or-not")}";
 
     /// <summary>The name of a page on a plane, as text.</summary>
     public static string Page(Plane plane, int page) => $"{{p:{page}}}:{(plane == Plane.Pulse ? "pulse" : "activity")}";

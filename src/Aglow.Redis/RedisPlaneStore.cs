@@ -39,7 +39,11 @@ public sealed class RedisPlaneStore : IPlaneStore
     {
         _cluster = cluster;
         Tightener = new PageTightener(cluster);
+        PageCounts = new RedisPageCounts(cluster);
     }
+
+    /// <inheritdoc/>
+    public IPageCounts PageCounts { get; }
 
     /// <summary>Takes back what pages were given too much of.</summary>
     internal PageTightener Tightener { get; }

@@ -73,6 +73,9 @@ public interface IPlaneStore : IAsyncDisposable
     /// </summary>
     bool IsRemote => false;
 
+    /// <summary>Counts of pages that nodes share; null where one node has all the words, and counts by what it believes.</summary>
+    IPageCounts? PageCounts => null;
+
     /// <summary>Whether words can be read and written at present, as far as is known without trying.</summary>
     bool IsReachable => true;
 

@@ -23,6 +23,8 @@ public sealed class PresenceService : IAsyncDisposable
     private readonly AglowOptions _options;
     private readonly HeartbeatWriter _heartbeats;
     private readonly SweepLoop _sweep;
+    // null where this node has all the words
+    private readonly OnlineCounts? _counts;
     // changes of one user's facts (manual status, deletion) are in one order; a handful of doors, since such changes are rare
     private readonly SemaphoreSlim[] _doors = [.. Enumerable.Range(0, 64).Select(static _ => new SemaphoreSlim(1))];
 
@@ -43,6 +45,8 @@ public sealed class PresenceService : IAsyncDisposable
         Statuses = new StatusReader(store, Manual, clock, options, metrics);
         _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, log, store.IsRemote);
         Watchers = new WatchHub(this, bus, log);
+        if (store.PageCounts is { } counts)
+            _counts = new OnlineCounts(store, counts, clock, Manual, Sweep, metrics);
     }
 
     /// <summary>Raised with a key and its number when a key became known to this node by being registered. Handlers return at once.</summary>
@@ -171,10 +175,16 @@ public sealed class PresenceService : IAsyncDisposable
 
     /// <summary>
     /// How many users are shown online under a definition, and the second as of which every belief behind the number had been checked (arrivals
-    /// and goodbyes since then are counted, too).
+    /// and goodbyes since then are counted, too), or every page counted where nodes share them.
     /// </summary>
     public async ValueTask<(long Online, long AsOf)> CountAsync(Definition definition)
     {
+        if (_counts is not null)
+        {
+            var (online, asOf) = await _counts.ReadAsync(definition);
+            return (online, Pulse.EpochUnixSeconds + (long)asOf);
+        }
+
         var belief = await UseAsync(definition);
         var count = belief.Online;
         foreach (var user in Manual.Hidden)

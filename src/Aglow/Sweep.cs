@@ -77,6 +77,7 @@ public sealed class Sweep
     private TimeSpan _interval;
     private TimeSpan _waited;
     private long _bytes;
+    private long _lastPassBytes;
 
     /// <summary>A sweep of <paramref name="store"/> into <paramref name="beliefs"/>.</summary>
     public Sweep(IPlaneStore store, Clock clock, Beliefs beliefs)
@@ -105,6 +106,9 @@ public sealed class Sweep
 
     /// <summary>Passes completed.</summary>
     public long Passes { get; private set; }
+
+    /// <summary>What reading every page of a remote store once takes, in bytes.</summary>
+    public long PassBytes => Math.Max(Volatile.Read(ref _lastPassBytes), Volatile.Read(ref _bytes));
 
     /// <summary>
     /// One beat: reads the pages that are due by now. Ten times a second from one loop; returns whether a pass was completed.
@@ -152,7 +156,8 @@ public sealed class Sweep
         _pages = await _store.PagesAsync(Plane.Pulse);
         _next = 0;
         _passCost = TimeSpan.Zero;
-        _bytes = 0;
+        Volatile.Write(ref _lastPassBytes, _bytes);
+        Volatile.Write(ref _bytes, 0);
         _passStartedAt = _clock.Time.GetTimestamp();
         _passStartedSecond = _clock.Now;
     }
@@ -207,7 +212,7 @@ public sealed class Sweep
 
         var pulse = await _store.ReadPageAsync(Plane.Pulse, page, _pulseScratch);
         var activity = needsActivity ? await _store.ReadPageAsync(Plane.Activity, page, _activityScratch) : default;
-        _bytes += (pulse.Length + activity.Length) * sizeof(uint);
+        Volatile.Write(ref _bytes, _bytes + ((pulse.Length + activity.Length) * sizeof(uint)));
         _waited += _clock.Time.GetElapsedTime(beganAt);
         var at = _clock.MomentOf(page);
         for (var i = 0; i < inUse; i++)

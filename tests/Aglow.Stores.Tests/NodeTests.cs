@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
@@ -41,6 +42,50 @@ public sealed class NodeTests(RedisServers servers)
         (await other.Http.GetFromJsonAsync<JsonElement>("/status/42/explain")).GetProperty("store").GetString().ShouldBe("cluster");
         (await one.StopAsync()).ShouldBe(0);
         (await other.StopAsync()).ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task Who_is_online_is_counted_once_for_all_nodes_and_listed_by_any()
+    {
+        await servers.Cluster.FlushAsync();
+        await using var one = await NodeAsync(servers.Cluster.Address);
+        await using var other = await NodeAsync(servers.Cluster.Address);
+        const int people = 2000;
+        using var crowd = new Crowd(one, [.. Enumerable.Range(0, people).Select(i => (uint)i)]);
+        await Eventually.HoldsAsync(async () => await CountAsync(other) == people);
+
+        var began = Stopwatch.GetTimestamp();
+        var before = await PagesCountedAsync();
+        var counts = await Task.WhenAll(Enumerable.Range(0, 400).Select(i => CountAsync(i % 2 == 0 ? one : other)));
+        counts.ShouldAllBe(count => count == people);
+        // 256 pages a second at the most, whoever asks
+        (await PagesCountedAsync() - before).ShouldBeLessThanOrEqualTo(256 * (2 + (long)Stopwatch.GetElapsedTime(began).TotalSeconds));
+
+        // each part of the list from the other node
+        await Eventually.HoldsAsync(async () => (await ListAsync(one, other)).SequenceEqual(await ListAsync(other, one)) && (await ListAsync(one, other)).Count == people);
+        (await ListAsync(one, other)).Order().ShouldBe(Enumerable.Range(0, people).Select(i => (uint)i));
+
+        async Task<long> PagesCountedAsync()
+        {
+            var counted = 0L;
+            foreach (var node in (AglowProcess[])[one, other])
+                counted += long.Parse((await node.Http.GetStringAsync("/metrics")).Split('\n').First(line => line.StartsWith("aglow_count_pages", StringComparison.Ordinal)).Split(' ')[1]);
+            return counted;
+        }
+
+        static async Task<List<uint>> ListAsync(AglowProcess first, AglowProcess second)
+        {
+            var listed = new List<uint>();
+            string? next = "";
+            for (var part = 0; next is not null; part++)
+            {
+                var page = await (part % 2 == 0 ? first : second).Http.GetFromJsonAsync<JsonElement>($"/online?limit=300{(next.Length > 0 ? $"&cursor={next}" : "")}");
+                listed.AddRange(page.GetProperty("users").EnumerateArray().Select(user => user.GetUInt32()));
+                next = page.GetProperty("next").GetString();
+            }
+
+            return listed;
+        }
     }
 
     [Fact]

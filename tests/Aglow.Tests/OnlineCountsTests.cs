@@ -1,0 +1,189 @@
+namespace Aglow.Tests;
+
+/// <summary>How many are online, counted by nodes that share what they counted.</summary>
+public sealed class OnlineCountsTests : IAsyncDisposable
+{
+    private static readonly Definition Chat = new(Definition.DefaultName, 30);
+
+    private readonly ManualTimeProvider _time = new();
+    private readonly RiggedStore _store = new(isRemote: true);
+    private readonly SharedCounts _shared = new();
+    private readonly ManualStatuses _manual = new();
+    private readonly AglowMetrics _metrics = new();
+    private readonly Clock _clock;
+    private readonly OnlineCounts _one;
+    private readonly OnlineCounts _other;
+
+    public OnlineCountsTests()
+    {
+        _clock = new Clock(_time, new StallGuard(20));
+        _one = Node();
+        _other = Node();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _store.DisposeAsync();
+        _metrics.Dispose();
+    }
+
+    [Fact]
+    public async Task Nobody_is_online_where_there_are_no_pages() => (await _one.ReadAsync(Chat)).ShouldBe((0, _clock.Now));
+
+    [Fact]
+    public async Task A_page_is_counted_once_whoever_asks_and_however_often()
+    {
+        await HeartbeatAsync(0, 600);
+        var asked = Enumerable.Range(0, 100).Select(i => (i % 2 == 0 ? _one : _other).ReadAsync(Chat)).ToArray();
+        await PassAsync(Task.WhenAll(asked));
+        asked.ShouldAllBe(answer => answer.Result.Online == 600);
+        (_one.PagesCounted + _other.PagesCounted).ShouldBe(256);
+
+        // and again by whoever asks when that is stale
+        _time.Advance(TimeSpan.FromSeconds(11));
+        await HeartbeatAsync(600, 50);
+        var now = _clock.Now;
+        (await _other.ReadAsync(Chat)).ShouldBe((650, now));
+        (await _one.ReadAsync(Chat)).ShouldBe((650, now));
+        (_one.PagesCounted + _other.PagesCounted).ShouldBe(512);
+    }
+
+    [Fact]
+    public async Task An_answer_of_this_moment_is_given_again_and_an_older_one_while_it_is_counted_anew()
+    {
+        await HeartbeatAsync(0, 3);
+        var first = await _one.ReadAsync(Chat);
+        await HeartbeatAsync(3, 1);
+        _time.Advance(TimeSpan.FromSeconds(0.5));
+        (await _one.ReadAsync(Chat)).ShouldBe(first);
+
+        _time.Advance(TimeSpan.FromSeconds(3));
+        (await _one.ReadAsync(Chat)).ShouldBe(first);
+        await UntilAsync(async () => (await _one.ReadAsync(Chat)).Online == 4);
+    }
+
+    [Fact]
+    public async Task Who_counts_and_dies_holds_nobody_up_for_long()
+    {
+        await HeartbeatAsync(0, 3);
+        await _shared.ClaimAsync(Chat, _clock.Now);
+        var asked = _one.ReadAsync(Chat);
+        await UntilAsync(() => Task.FromResult(_time.ArmedTimers > 0));
+        asked.IsCompleted.ShouldBeFalse();
+        await PassAsync(asked);
+        (await asked).Online.ShouldBe(3);
+    }
+
+    [Fact]
+    public async Task Who_appears_offline_is_not_counted_where_that_is_what_they_show()
+    {
+        var always = new Definition("reachable", 86_400, EndedByLeave: false);
+        await HeartbeatAsync(0, 3);
+        _manual.Set(1, new ManualStatus(ManualStatusKind.Hidden, _clock.Now - 60));
+        _manual.Set(257, new ManualStatus(ManualStatusKind.Hidden, _clock.Now - 60));
+        (await _one.ReadAsync(Chat)).Online.ShouldBe(2);
+        // shown as seen a minute ago, both of them
+        (await _one.ReadAsync(always)).Online.ShouldBe(4);
+    }
+
+    [Fact]
+    public async Task Activity_counts_where_a_definition_says_so()
+    {
+        var active = new Definition("active", 30, ActivitySeconds: 300);
+        await HeartbeatAsync(0, 300);
+        await _store.ExchangeAsync(Plane.Activity, 7, _clock.Now);
+        await _store.ExchangeAsync(Plane.Activity, 8, _clock.Now - 301);
+        (await _one.ReadAsync(active)).Online.ShouldBe(1);
+    }
+
+    [Fact]
+    public void Counted_in_sixty_fours_is_counted_one_by_one()
+    {
+        var random = new Random(7);
+        var at = new Moment(1000, 1000);
+        foreach (var definition in (Definition[])[Chat, new("active", 30, 40), new("reachable", 100, EndedByLeave: false)])
+        {
+            var pulse = Words(random, 1920);
+            var activity = Words(random, 960);
+            var expected = Enumerable.Range(0, pulse.Length).Count(i => definition.IsMet(pulse[i], i < activity.Length ? activity[i] : Pulse.Never, at));
+            OnlineCounts.OnlineOf(definition, pulse, activity, at).ShouldBe((uint)expected);
+        }
+
+        static uint[] Words(Random random, int count) =>
+            [.. Enumerable.Range(0, count).Select(_ => random.Next(4) == 0 ? Pulse.Never : (uint)random.Next(880, 1001) | (random.Next(3) == 0 ? Pulse.LeftBit : 0))];
+    }
+
+    private OnlineCounts Node()
+    {
+        var beliefs = new Beliefs(new Definitions(new AglowOptions()), new LocalTransitionBus());
+        return new OnlineCounts(_store, _shared, _clock, _manual, new Sweep(_store, _clock, beliefs), _metrics);
+    }
+
+    private async Task HeartbeatAsync(uint first, int count)
+    {
+        uint[] users = [.. Enumerable.Range((int)first, count).Select(i => (uint)i)];
+        await _store.ExchangeAsync(Plane.Pulse, users, users.Select(_ => _clock.Now).ToArray(), new uint[count]);
+    }
+
+    // Lets time pass until it is done: who waits for another node looks again every tenth of a second.
+    private async Task PassAsync(Task task)
+    {
+        await UntilAsync(() =>
+        {
+            if (!task.IsCompleted)
+                _time.Advance(TimeSpan.FromMilliseconds(10));
+            return Task.FromResult(task.IsCompleted);
+        });
+        await task;
+    }
+
+    private static async Task UntilAsync(Func<Task<bool>> holds)
+    {
+        var began = System.Diagnostics.Stopwatch.GetTimestamp();
+        while (!await holds())
+        {
+            System.Diagnostics.Stopwatch.GetElapsedTime(began).ShouldBeLessThan(TimeSpan.FromSeconds(60));
+            await Task.Delay(5);
+        }
+    }
+
+    /// <summary>What nodes tell each other, in memory.</summary>
+    private sealed class SharedCounts : IPageCounts
+    {
+        private readonly Lock _gate = new();
+        private readonly Dictionary<(Definition, int Page), PageCount> _counts = [];
+        private readonly Dictionary<Definition, uint> _claims = [];
+
+        public ValueTask<uint> ReadAsync(Definition definition, Memory<PageCount> counts)
+        {
+            lock (_gate)
+            {
+                for (var page = 0; page < counts.Length; page++)
+                    counts.Span[page] = _counts.GetValueOrDefault((definition, page));
+                return new(_claims.GetValueOrDefault(definition));
+            }
+        }
+
+        public ValueTask<uint> ClaimAsync(Definition definition, uint now)
+        {
+            lock (_gate)
+            {
+                var before = _claims.GetValueOrDefault(definition);
+                _claims[definition] = now;
+                return new(before);
+            }
+        }
+
+        public ValueTask WriteAsync(Definition definition, IReadOnlyList<(int Page, PageCount Count)> counts, uint claim)
+        {
+            lock (_gate)
+            {
+                foreach (var (page, count) in counts)
+                    _counts[(definition, page)] = count;
+                _claims[definition] = claim;
+            }
+
+            return default;
+        }
+    }
+}
