@@ -1,5 +1,3 @@
-using System.Buffers;
-using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 
 namespace Aglow;
@@ -13,8 +11,7 @@ namespace Aglow;
 ///   Keep ─► Add ─► queue of numbers ─► writer: reads the words, one row ─► commit (fsync) ─► FlushedAsync completes
 ///                                      every 50 ms, at once where somebody waits   ─► Checkpoint, when the journal is long
 /// </code>
-/// The queue holds numbers, and a word is read when it is packed, so the order of the journal cannot contradict that of exchanges, and a
-/// user queued twice costs nothing but 8 bytes. Renewals are not journalled: a crash puts users online at the last second the node was known
+/// The queue (<see cref="JournalQueue"/>) holds numbers: a user queued twice costs nothing but 8 bytes. Renewals are not journalled: a crash puts users online at the last second the node was known
 /// alive (a tick every 5 s, and the time of each row); see <see cref="Recovery"/>.
 /// Bounded: at a million users queued, <see cref="IsBacklogged"/> asks writers of batches to wait. While nothing can be written (a full
 /// disk) those who wait get a <see cref="StoreUnavailableException"/> after 2 s, heartbeats are served from memory, whose words are to be written is kept as a
@@ -43,7 +40,7 @@ public sealed class Journal : IAsyncDisposable
 
     private readonly PresenceFile _file;
     private readonly AglowLog _log;
-    private readonly ConcurrentQueue<Batch> _queue = new();
+    private readonly JournalQueue _queue = new();
     private readonly AutoResetEvent _wake = new(false);
     private readonly UnsavedUsers _unsaved = new();
     private readonly List<uint>[] _taken = [[], []];
@@ -61,8 +58,6 @@ public sealed class Journal : IAsyncDisposable
     private ITimer? _sliceTimer;
     private uint _leaseSeconds;
     private Flush _flush = new();
-    private long _queued;
-    private long _takenFromQueue;
     private long _position;
     private long _checkpointStartedAt;
     private long _journalBytesAtCheckpoint;
@@ -95,7 +90,7 @@ public sealed class Journal : IAsyncDisposable
     public bool IsBacklogged => QueueLength > Backlog;
 
     /// <summary>Users that wait for the writer, doublets included.</summary>
-    public long QueueLength => Volatile.Read(ref _queued);
+    public long QueueLength => _queue.Count;
 
     /// <summary>The last second at which this node noted that it is alive.</summary>
     internal uint LastTick { get; private set; }
@@ -175,14 +170,8 @@ public sealed class Journal : IAsyncDisposable
     {
         if (users.IsEmpty)
             return;
-        // counted before they are queued: what is counted may not be there yet, but nothing is there uncounted
-        var first = Interlocked.Add(ref _queued, users.Length) == users.Length;
-        if (users.Length == 1)
-            _queue.Enqueue(new Batch(plane, 1, users[0], null));
-        else
-            AddMany(plane, users);
         // where it fails already, the writer comes back by itself
-        if (first && !_failing)
+        if (_queue.Add(plane, users) && !_failing)
             _commitTimer?.Change(CommitInterval, Timeout.InfiniteTimeSpan);
     }
 
@@ -193,7 +182,7 @@ public sealed class Journal : IAsyncDisposable
     public ValueTask FlushedAsync()
     {
         // in this order: what fails is marked before it is no longer counted
-        if (Volatile.Read(ref _queued) == 0 && !_failing)
+        if (QueueLength == 0 && !_failing)
             return default;
         if (_failing && _clock!.Time.GetElapsedTime(Volatile.Read(ref _failingSince)) > FlushTimeout)
             throw Unavailable();
@@ -331,18 +320,6 @@ public sealed class Journal : IAsyncDisposable
     /// <summary>Allows the file so many pages more than it has: a disk that is full, for tests.</summary>
     internal void LimitPages(long more) => _file.LimitPages(_file.PageCount + more);
 
-    private void AddMany(Plane plane, ReadOnlySpan<uint> users)
-    {
-        while (!users.IsEmpty)
-        {
-            var count = Math.Min(users.Length, PresenceFile.EntriesPerRow);
-            var copy = ArrayPool<uint>.Shared.Rent(count);
-            users[..count].CopyTo(copy);
-            _queue.Enqueue(new Batch(plane, count, 0, copy));
-            users = users[count..];
-        }
-    }
-
     private async ValueTask WaitAsync(Task committed)
     {
         try
@@ -421,13 +398,8 @@ public sealed class Journal : IAsyncDisposable
     {
         for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
             _unsaved.MoveTo(plane, _taken[(int)plane], EntriesPerCommit);
-        while (TakenCount < EntriesPerCommit && left > 0 && _queue.TryDequeue(out var batch))
-        {
-            left -= batch.Count;
-            batch.MoveTo(_taken[(int)batch.Plane]);
-            _takenFromQueue += batch.Count;
-        }
-
+        while (TakenCount < EntriesPerCommit && left > 0 && _queue.TryTake(_taken, out var count))
+            left -= count;
         return TakenCount > 0;
     }
 
@@ -482,8 +454,7 @@ public sealed class Journal : IAsyncDisposable
 
     private void Taken()
     {
-        Interlocked.Add(ref _queued, -_takenFromQueue);
-        _takenFromQueue = 0;
+        _queue.Settle();
         foreach (var users in _taken)
             users.Clear();
     }
@@ -505,10 +476,8 @@ public sealed class Journal : IAsyncDisposable
     // While nothing can be written the queue is emptied into bits all the same, so that neither it nor memory grows.
     private void SetAside()
     {
-        while (_queue.TryDequeue(out var batch))
+        while (_queue.TryTake(_taken, out _))
         {
-            batch.MoveTo(_taken[(int)batch.Plane]);
-            _takenFromQueue += batch.Count;
             if (TakenCount >= EntriesPerCommit)
                 SetAsideTaken();
         }
@@ -600,22 +569,6 @@ public sealed class Journal : IAsyncDisposable
         }
 
         // who still waits, waits in vain: 2 s, and an exception
-    }
-
-    // Numbers as they were added: one in place, or many in an array of the shared pool.
-    private readonly record struct Batch(Plane Plane, int Count, uint One, uint[]? Many)
-    {
-        public void MoveTo(List<uint> users)
-        {
-            if (Many is null)
-            {
-                users.Add(One);
-                return;
-            }
-
-            users.AddRange(Many.AsSpan(0, Count));
-            ArrayPool<uint>.Shared.Return(Many);
-        }
     }
 
     private sealed class Flush
