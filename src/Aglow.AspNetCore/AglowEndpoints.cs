@@ -23,14 +23,16 @@ public static class AglowEndpoints
         var host = services.GetService<PresenceHost>()
             ?? throw new InvalidOperationException("Aglow's services are missing: call builder.Services.AddAglow() before app.MapAglow().");
         var callers = services.GetRequiredService<Callers>();
+        var rates = services.GetRequiredService<RateLimits>();
         var problems = new ProblemAnswers(services.GetRequiredService<ILoggerFactory>().CreateLogger("Aglow.Http"));
+        var gate = new Gate(callers, rates, problems);
         var calls = routes.MapGroup(prefix);
-        new HeartbeatEndpoints(host, callers, problems).Map(calls);
-        new StatusEndpoints(host, callers, problems).Map(calls);
-        new UserEndpoints(host, callers, problems).Map(calls);
-        new OnlineEndpoints(host, problems).Map(calls);
-        new WatchEndpoints(host, callers, problems).Map(calls);
-        new OperationsEndpoints(host, problems, services.GetRequiredService<PrometheusText>()).Map(calls);
+        new HeartbeatEndpoints(host, callers, rates, problems).Map(calls, gate);
+        new StatusEndpoints(host, callers, problems).Map(calls, gate);
+        new UserEndpoints(host, callers, rates, problems).Map(calls, gate);
+        new OnlineEndpoints(host, problems).Map(calls, gate);
+        new WatchEndpoints(host, callers, problems).Map(calls, gate);
+        new OperationsEndpoints(host, problems, services.GetRequiredService<PrometheusText>()).Map(calls, gate);
         // described are the calls mapped here, whatever else the application maps
         var described = new OpenApi(new CompositeEndpointDataSource(((IEndpointRouteBuilder)calls).DataSources));
         calls.MapGet(Routes.OpenApi, problems.Guard(described.HandleAsync)).WithDisplayName("openapi");

@@ -54,18 +54,31 @@ public static class AglowServices
     {
         services.TryAddSingleton(TimeProvider.System);
         services.AddSingleton(options);
+        services.AddSingleton<KnownCallers>();
         services.AddSingleton(s => new PresenceHost(
             options,
+            Tokens(s),
             s.GetRequiredService<TimeProvider>(),
             s.GetRequiredService<ILoggerFactory>(),
             s.GetRequiredService<IHostApplicationLifetime>(),
             presence,
             open));
-        // an application that authenticates its callers has this service
-        services.AddSingleton(static s => new Callers(s.GetRequiredService<PresenceHost>(), isOpen: s.GetService<IAuthenticationSchemeProvider>() is null));
+        services.TryAddSingleton(new AccessOptions());
+        services.AddSingleton<RateLimits>();
+        services.AddSingleton(new ConnectionLimit(options.MaxConnectionsPerAddress));
+        services.AddSingleton(static s =>
+        {
+            // an application that authenticates its callers has this service
+            var tokens = Tokens(s);
+            return new Callers(s.GetRequiredService<PresenceHost>(), tokens, isOpen: tokens is null && s.GetService<IAuthenticationSchemeProvider>() is null);
+        });
         services.AddSingleton<PrometheusText>();
         services.AddHostedService(static s => s.GetRequiredService<PresenceHost>());
         services.AddSingleton(static s => s.GetRequiredService<PresenceHost>().Presence);
         return services;
     }
+
+    // a server that takes tokens has this service
+    private static KnownCallers? Tokens(IServiceProvider services) =>
+        services.GetService<CredentialCheck>() is null ? null : services.GetRequiredService<KnownCallers>();
 }

@@ -8,6 +8,12 @@ namespace Aglow.AspNetCore;
 /// <summary>One call of the API: how it is reached, what answers it, and how it is described.</summary>
 internal sealed record Call(string Method, string Path, string Name, string Summary, RequestDelegate Handle)
 {
+    /// <summary>Who may make it, where the server takes tokens.</summary>
+    public required Access Access { get; init; }
+
+    /// <summary>Whether the token may stand in the URL: a browser cannot set headers on a socket or a stream.</summary>
+    public bool TakesTokenInUrl { get; init; }
+
     /// <summary>Query parameters.</summary>
     public IReadOnlyList<QueryParameter> Query { get; init; } = [];
 
@@ -39,13 +45,13 @@ internal sealed record Content(string? ContentType = null, Type? Shape = null, i
 /// </remarks>
 internal static class Calls
 {
-    public static void MapCalls(this IEndpointRouteBuilder routes, params ReadOnlySpan<Call> calls)
+    public static void MapCalls(this IEndpointRouteBuilder routes, Gate gate, params ReadOnlySpan<Call> calls)
     {
         var methods = new Dictionary<string, List<string>>(StringComparer.Ordinal);
         foreach (var call in calls)
         {
             string[] reached = call.Method == HttpMethods.Get ? [HttpMethods.Get, HttpMethods.Head] : [call.Method];
-            routes.MapMethods(call.Path, reached, call.Handle).WithMetadata(call).WithDisplayName(call.Name);
+            routes.MapMethods(call.Path, reached, gate.Guard(call)).WithMetadata(call).WithDisplayName(call.Name);
             if (!methods.TryGetValue(call.Path, out var allowed))
                 methods[call.Path] = allowed = [];
             allowed.AddRange(reached);

@@ -26,24 +26,27 @@ internal sealed class EventStream : WatchConnection
     private readonly TaskCompletionSource _released = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private EventStream(PipeWriter output, WatchHub hub)
+    private readonly Func<TimeSpan>? _left;
+
+    private EventStream(PipeWriter output, WatchHub hub, Func<TimeSpan>? left)
         : base(UserId.Nobody)
     {
+        _left = left;
         _output = output;
         _hub = hub;
     }
 
-    protected override TimeSpan TickInterval => CommentInterval;
+    protected override TimeSpan TickInterval => SoonerOf(CommentInterval, _left?.Invoke());
 
-    /// <summary>Streams until the client goes away or the server stops.</summary>
-    public static async Task RunAsync(HttpContext context, UserBatch users, Definition definition, WatchHub hub)
+    /// <summary>Streams until the client goes away, the server stops, or there is nothing <paramref name="left"/>: the token has expired.</summary>
+    public static async Task RunAsync(HttpContext context, UserBatch users, Definition definition, WatchHub hub, Func<TimeSpan>? left)
     {
         context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
         context.Response.ContentType = Routes.EventStream;
         context.Response.Headers.CacheControl = "no-store";
         context.Response.Headers["X-Accel-Buffering"] = "no";
         await context.Response.StartAsync(context.RequestAborted);
-        var stream = new EventStream(context.Response.BodyWriter, hub);
+        var stream = new EventStream(context.Response.BodyWriter, hub, left);
         hub.Open(stream, []);
         hub.Watch(stream, users, definition);
         await using (context.RequestAborted.Register(() => stream._ended.TrySetResult()))
@@ -74,6 +77,12 @@ internal sealed class EventStream : WatchConnection
 
     protected override bool Tick()
     {
+        if (_left?.Invoke() == TimeSpan.Zero)
+        {
+            _ended.TrySetResult();
+            return false;
+        }
+
         if (IsFull)
             return false;
         _output.Write(":\n\n"u8);

@@ -11,58 +11,74 @@ namespace Aglow.AspNetCore;
 /// arrived whole, one user, a renewal) on the way in: no waiting, no objects, an answer encoded before. Everything else, and everything wrong, goes
 /// the general way, which reads the same body again.
 /// </remarks>
-internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
+internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, RateLimits rates, ProblemAnswers problems)
 {
     private readonly byte[] _heartbeatAnswer = System.Text.Encoding.UTF8.GetBytes(
         $"{{\"status\":\"success\",\"next_heartbeat_seconds\":{host.Options.HeartbeatSeconds},\"offline_after_seconds\":{host.Options.LeaseSeconds}}}");
 
     private RequestDelegate? _anyHeartbeats;
 
-    public void Map(IEndpointRouteBuilder routes)
+    public void Map(IEndpointRouteBuilder routes, Gate gate)
     {
         _anyHeartbeats = problems.Guard(AnyHeartbeatsAsync);
         routes.MapCalls(
+            gate,
             new Call(HttpMethods.Post, Routes.Heartbeat, "heartbeat", "These users are alive now", HeartbeatAsync)
             {
+                Access = Access.People(Scopes.Heartbeat),
                 Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
                 BodyIsOptional = true,
                 Answers = [new(Routes.Json, typeof(HeartbeatDocument))],
-                Problems = [400, 401, 403, 404, 413, 415, 503, 507],
+                Problems = [400, 401, 403, 404, 413, 415, 429, 503, 507],
             },
             new Call(HttpMethods.Post, Routes.StatusUpdate, "late heartbeat", "A user was alive at a given second", problems.Guard(LateHeartbeatAsync))
             {
+                Access = Access.People(Scopes.Heartbeat),
                 Bodies = [new(Routes.Json, typeof(StatusUpdateBody))],
                 Answers = [new(Routes.Json, typeof(SuccessDocument))],
-                Problems = [400, 401, 403, 404, 413, 415, 503, 507],
+                Problems = [400, 401, 403, 404, 413, 415, 429, 503, 507],
             },
             new Call(HttpMethods.Post, Routes.Offline, "leave", "These users leave now, on all devices", problems.Guard(LeaveAsync))
             {
+                Access = Access.People(Scopes.Heartbeat),
                 Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
                 BodyIsOptional = true,
                 Answers = [new(Routes.Json, typeof(SuccessDocument))],
-                Problems = [400, 401, 403, 413, 415, 503],
+                Problems = [400, 401, 403, 413, 415, 429, 503],
             });
     }
 
     private Task HeartbeatAsync(HttpContext context)
     {
-        var request = context.Request;
-        if (!callers.IsOpen || !RequestBodies.IsJson(request.ContentType) || !request.BodyReader.TryRead(out var read))
+        if (!TryReadUsual(context, out var user, out var active))
             return _anyHeartbeats!(context);
-        var presence = host.Presence;
-        if (!read.IsCompleted || !read.Buffer.IsSingleSegment || !UsersBody.TryReadOne(read.Buffer.FirstSpan, presence.KnownKeys, out var user, out var active))
-        {
-            // nothing is taken: the general way reads it again
-            request.BodyReader.AdvanceTo(read.Buffer.Start, read.Buffer.Start);
-            return _anyHeartbeats!(context);
-        }
-
-        request.BodyReader.AdvanceTo(read.Buffer.End);
-        var heartbeat = presence.HeartbeatAsync(user, active);
+        var heartbeat = host.Presence.HeartbeatAsync(user, active);
         if (!heartbeat.IsCompletedSuccessfully)
             return FinishAsync(context, heartbeat.AsTask(), user);
         var admission = heartbeat.Result;
         return admission == Admission.Accepted ? Answers.Ready(context, _heartbeatAnswer) : FinishAsync(context, Task.FromResult(admission), user);
+    }
+
+    // Nothing from the person themself, or one user in JSON, of somebody who may. False: nothing is taken, and the general way reads it again.
+    private bool TryReadUsual(HttpContext context, out uint user, out bool active)
+    {
+        (user, active) = (0, false);
+        var request = context.Request;
+        if (request.ContentLength is null or 0)
+            return request.ContentLength == 0 && callers.TryFindSelf(context, out user);
+        if (!RequestBodies.IsJson(request.ContentType) || !request.BodyReader.TryRead(out var read))
+            return false;
+        if (!read.IsCompleted
+            || !read.Buffer.IsSingleSegment
+            || !UsersBody.TryReadOne(read.Buffer.FirstSpan, host.Presence.KnownKeys, out user, out active)
+            || !callers.MaySurelyHeartbeat(context, user))
+        {
+            request.BodyReader.AdvanceTo(read.Buffer.Start, read.Buffer.Start);
+            return false;
+        }
+
+        request.BodyReader.AdvanceTo(read.Buffer.End);
+        return true;
     }
 
     private async Task FinishAsync(HttpContext context, Task<Admission> heartbeat, uint user)
@@ -89,7 +105,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Pro
                 await Answers.Ready(context, _heartbeatAnswer);
                 break;
             case BodyKind.Packed:
-                await callers.RequireBackendAsync(context);
+                await callers.RequireBackendAsync(context, Scopes.Heartbeat);
                 var accepted = 0;
                 await RequestBodies.ReadPackedAsync(context, async users => accepted += await presence.HeartbeatPackedAsync(users));
                 await AcceptedAsync(context, accepted);
@@ -98,8 +114,8 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Pro
                 using (var users = new UserBatch())
                 {
                     var active = await ReadUsersAsync(context, users);
-                    await callers.RequireAsync(context, users);
-                    await presence.RegisterAsync(users);
+                    await callers.RequireAsync(context, users, Scopes.Heartbeat);
+                    await RegisterAsync(context, users);
                     RequireKnown(users);
                     Require(await presence.HeartbeatAsync(users.Numbers, active), users.Count == 1 ? $"{users.Numbers.Span[0]}" : "with one of these numbers");
                 }
@@ -117,8 +133,8 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Pro
         long timestamp;
         using (var body = await RequestBodies.ReadJsonAsync(context))
             timestamp = StatusUpdateReader.Read(body.Written.Span, host.Presence.KnownKeys, users);
-        await callers.RequireAsync(context, users);
-        await host.Presence.RegisterAsync(users);
+        await callers.RequireAsync(context, users, Scopes.Heartbeat);
+        await RegisterAsync(context, users);
         RequireKnown(users);
         var user = users.Numbers.Span[0];
         Require(await host.Presence.HeartbeatAtAsync(user, timestamp), $"{user}");
@@ -133,7 +149,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Pro
                 await host.Presence.LeaveAsync(new[] { await host.Presence.FindAsync(callers.Require(context)) });
                 break;
             case BodyKind.Packed:
-                await callers.RequireBackendAsync(context);
+                await callers.RequireBackendAsync(context, Scopes.Heartbeat);
                 using (var packed = await RequestBodies.ReadPackedAsync(context))
                     await host.Presence.LeaveAsync(packed.Numbers);
                 break;
@@ -141,7 +157,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Pro
                 using (var users = new UserBatch())
                 {
                     await ReadUsersAsync(context, users);
-                    await callers.RequireAsync(context, users);
+                    await callers.RequireAsync(context, users, Scopes.Heartbeat);
                     await host.Presence.FindAsync(users);
                     await host.Presence.LeaveAsync(users.Numbers);
                 }
@@ -156,6 +172,18 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Pro
     {
         using var body = await RequestBodies.ReadJsonAsync(context);
         return UsersBody.Read(body.Written.Span, UsersForm.OneOrList, host.Presence.KnownKeys, users);
+    }
+
+    private async ValueTask RegisterAsync(HttpContext context, UserBatch users)
+    {
+        if (users.UnknownCount > 0 && Callers.Current(context) is { } caller)
+        {
+            // what the directory knows and this node does not is no registration
+            await host.Presence.FindAsync(users);
+            rates.RequireRegistrations(caller, users.UnknownCount);
+        }
+
+        await host.Presence.RegisterAsync(users);
     }
 
     private static async Task AcceptedAsync(HttpContext context, int accepted)

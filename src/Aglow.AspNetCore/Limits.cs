@@ -36,6 +36,9 @@ public static class Limits
     /// <summary>Characters of a search.</summary>
     public const int SearchCharacters = 128;
 
+    /// <summary>Characters of a token or key: as long as a request's headers may be together with what else is in them.</summary>
+    public const int TokenCharacters = 8 * 1024;
+
     /// <summary>Bytes of a display name.</summary>
     public const int DisplayNameBytes = 256;
 }

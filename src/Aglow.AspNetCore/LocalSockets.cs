@@ -17,11 +17,20 @@ internal sealed class LocalSockets
     /// <summary>Users with a socket here.</summary>
     public int Users => _counts.Count;
 
-    /// <summary>A socket more.</summary>
-    public void Enter(uint user)
+    /// <summary>A socket more; false where the user has <paramref name="most"/> already.</summary>
+    public bool TryEnter(uint user, int most)
     {
-        _counts.AddOrUpdate(user, 1, static (_, count) => count + 1);
+        while (true)
+        {
+            var count = _counts.GetValueOrDefault(user);
+            if (count >= most)
+                return false;
+            if (count == 0 ? _counts.TryAdd(user, 1) : _counts.TryUpdate(user, count + 1, count))
+                break;
+        }
+
         Revive(user);
+        return true;
     }
 
     /// <summary>A socket less; returns whether it was the user's last here.</summary>

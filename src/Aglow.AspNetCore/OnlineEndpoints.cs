@@ -8,9 +8,11 @@ internal sealed class OnlineEndpoints(PresenceHost host, ProblemAnswers problems
 {
     private static readonly QueryParameter Definition = new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given.");
 
-    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
+    public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
+        gate,
         new Call(HttpMethods.Get, Routes.Online, "online", "Users who are online", problems.Guard(ListAsync))
         {
+            Access = Access.Backends(Scopes.Read),
             Query =
             [
                 new(Routes.LimitQuery, "1 to 10,000; 100 where it is not given. A page may hold fewer.", IsNumber: true),
@@ -18,13 +20,14 @@ internal sealed class OnlineEndpoints(PresenceHost host, ProblemAnswers problems
                 Definition,
             ],
             Answers = [new(Routes.Json, typeof(OnlineDocument))],
-            Problems = [400, 503],
+            Problems = [400, 401, 403, 429, 503],
         },
         new Call(HttpMethods.Get, Routes.OnlineCount, "online count", "How many users are online", problems.Guard(CountAsync))
         {
+            Access = Access.People(Scopes.Read),
             Query = [Definition],
             Answers = [new(Routes.Json, typeof(OnlineCountDocument))],
-            Problems = [400, 503],
+            Problems = [400, 401, 403, 429, 503],
         });
 
     private async Task ListAsync(HttpContext context)

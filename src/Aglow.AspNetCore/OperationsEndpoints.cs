@@ -6,18 +6,23 @@ namespace Aglow.AspNetCore;
 /// <summary>For whoever runs this: probes and metrics.</summary>
 internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers problems, PrometheusText metrics)
 {
-    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
+    public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
+        gate,
         new Call(HttpMethods.Get, Routes.Live, "live", "Whether the process answers", problems.Guard(LiveAsync))
         {
+            Access = Access.Anybody,
             Answers = [new(Routes.Json, typeof(HealthDocument))],
         },
         new Call(HttpMethods.Get, Routes.Ready, "ready", "Whether requests should be sent here: not before the start is done, nor once stopping, nor while the store is away", problems.Guard(ReadyAsync))
         {
+            Access = Access.Anybody,
             Answers = [new(Routes.Json, typeof(HealthDocument))],
             Problems = [503],
         },
         new Call(HttpMethods.Get, Routes.Metrics, "metrics", "Counters and gauges as Prometheus text", problems.Guard(MetricsAsync))
         {
+            Access = Access.Backends(Scopes.Operate),
+            Problems = [401, 403, 429],
             Answers = [new("text/plain")],
         });
 

@@ -15,6 +15,7 @@ internal sealed class PresenceHost : IHostedService, IAsyncDisposable
     // clients of a server that stops come back over this long, each at a time of its own
     private static readonly TimeSpan ReconnectWithin = TimeSpan.FromSeconds(5);
 
+    private readonly KnownCallers? _tokens;
     private readonly TimeProvider _time;
     private readonly ILoggerFactory _logs;
     private readonly Func<TimeProvider, ILoggerFactory, Task<IOpenPresence>> _open;
@@ -24,6 +25,7 @@ internal sealed class PresenceHost : IHostedService, IAsyncDisposable
 
     public PresenceHost(
         AglowOptions options,
+        KnownCallers? tokens,
         TimeProvider time,
         ILoggerFactory logs,
         IHostApplicationLifetime lifetime,
@@ -31,6 +33,7 @@ internal sealed class PresenceHost : IHostedService, IAsyncDisposable
         Func<TimeProvider, ILoggerFactory, Task<IOpenPresence>> open)
     {
         Options = options;
+        _tokens = tokens;
         _time = time;
         _logs = logs;
         _presence = presence;
@@ -66,7 +69,7 @@ internal sealed class PresenceHost : IHostedService, IAsyncDisposable
             _presence = _opened.Presence;
         }
 
-        _sockets = new SocketHost(_presence, Options);
+        _sockets = new SocketHost(_presence, Options, _tokens);
         // sockets end before the web server waits for them
         Lifetime.ApplicationStopping.Register(() => _presence.Watchers.Drain(ReconnectWithin));
     }

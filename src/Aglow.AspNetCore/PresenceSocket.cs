@@ -22,6 +22,7 @@ internal sealed class PresenceSocket : WatchConnection
     private readonly PipeReader _input;
     private readonly SocketOutput _output;
     private readonly SocketHost _host;
+    private volatile Caller? _caller;
     private byte[]? _message;
     private int _messageLength;
     private TaskCompletionSource? _released;
@@ -34,9 +35,10 @@ internal sealed class PresenceSocket : WatchConnection
     private bool _peerClosed;
     private bool _saidGoodbye;
 
-    public PresenceSocket(PipeReader input, SocketOutput output, uint user, SocketHost host)
+    public PresenceSocket(PipeReader input, SocketOutput output, uint user, SocketHost host, Caller? caller)
         : base(user)
     {
+        _caller = caller;
         _input = input;
         _output = output;
         _output.Owner = this;
@@ -44,7 +46,7 @@ internal sealed class PresenceSocket : WatchConnection
         _lastEvidence = host.Presence.Clock.Now;
     }
 
-    protected override TimeSpan TickInterval => _host.TickInterval;
+    protected override TimeSpan TickInterval => SoonerOf(_host.TickInterval, _caller?.Left(_host.Tokens!.Now));
 
     /// <summary>Reads until the connection ends. The handshake is done, and the hub knows this.</summary>
     public async Task RunAsync()
@@ -76,6 +78,12 @@ internal sealed class PresenceSocket : WatchConnection
     {
         if (_ended)
             return false;
+        if (_caller?.Left(_host.Tokens!.Now) == TimeSpan.Zero)
+        {
+            End(SocketClose.TokenEnded);
+            return false;
+        }
+
         if (_unanswered >= MaxUnanswered)
         {
             // no close handshake with who is not there
@@ -114,6 +122,9 @@ internal sealed class PresenceSocket : WatchConnection
         await Task.Delay(TimeSpan.FromSeconds(1), _host.Presence.Clock.Time);
         _input.CancelPendingRead();
     }
+
+    /// <summary>The same person has shown a newer token.</summary>
+    internal void Renew(Caller caller) => _caller = caller;
 
     /// <summary>The transport has room again.</summary>
     internal void Resume() => _host.Hub.Writable(this);

@@ -37,6 +37,10 @@ internal sealed class ProblemAnswers(ILogger logger)
         switch (failure)
         {
             case ProblemException problem:
+                if (problem.RetryAfter is { } seconds)
+                    context.Response.Headers.RetryAfter = $"{seconds}";
+                if (problem.Challenge is { } challenge)
+                    context.Response.Headers.WWWAuthenticate = challenge;
                 return SendAsync(context, problem.Status, problem.Title, problem.Message);
             case StoreUnavailableException:
                 context.Response.Headers.RetryAfter = "1";
@@ -85,4 +89,10 @@ internal sealed class ProblemException(int status, string title, string detail) 
     public int Status => status;
 
     public string Title => title;
+
+    /// <summary>Seconds after which the same may be sent again.</summary>
+    public int? RetryAfter { get; init; }
+
+    /// <summary>How to authenticate (<c>WWW-Authenticate</c>).</summary>
+    public string? Challenge { get; init; }
 }

@@ -19,6 +19,48 @@ internal static class Problems
     public static ProblemException NotAuthenticated() => new(
         StatusCodes.Status401Unauthorized, "Not authenticated", "Speaking for a user takes being signed in as them, by whatever this application signs in with.");
 
+    public static ProblemException TokenMissing() => new(
+        StatusCodes.Status401Unauthorized, "Not authenticated", "This call takes a token or a key. Send it as Authorization: Bearer TOKEN.") { Challenge = "Bearer" };
+
+    public static ProblemException TokenRefused() => new(
+        StatusCodes.Status401Unauthorized,
+        "Token refused",
+        "The token or key is none that this server takes: it is malformed, not signed by who signs here, for somebody else, not good yet, or revoked. Get another one.") { Challenge = "Bearer error=\"invalid_token\"" };
+
+    public static ProblemException TokenExpired() => new(
+        StatusCodes.Status401Unauthorized, "Token expired", "The token has expired. Get a new one and send the same again.") { Challenge = "Bearer error=\"invalid_token\"" };
+
+    public static ProblemException TokensNotChecked() => new(
+        StatusCodes.Status503ServiceUnavailable,
+        "Tokens cannot be checked",
+        "Who issues the tokens cannot be asked for their keys just now. Send the same again in a few seconds.") { RetryAfter = 5 };
+
+    public static ProblemException UserMissing() => Malformed("A key speaks for no user of its own. Name who is meant: {\"user_id\": 42}.");
+
+    public static ProblemException NotForPeople(Scopes scope) => new(
+        StatusCodes.Status403Forbidden, "Not for people", $"This call is for backends, with a key that has the scope \"{NameOf(scope)}\". People ask for those they know: /status, /watch, /ws.");
+
+    public static ProblemException ScopeMissing(Scopes scope) => new(
+        StatusCodes.Status403Forbidden, "Scope missing", $"The key lacks the scope \"{NameOf(scope)}\". Make one that has it: aglow keys add --name NAME --scope {NameOf(scope)}.");
+
+    public static ProblemException TooManyCalls(string of, int rate) => new(
+        StatusCodes.Status429TooManyRequests, "Too many calls", $"More than {rate} calls a second of {of}. Wait a second and go slower; ask for many users in one call.") { RetryAfter = 1 };
+
+    public static ProblemException TooManyRegistrations(int rate) => new(
+        StatusCodes.Status429TooManyRequests, "Too many registrations", $"More than {rate} new users a second of this key; nothing was written. Wait a second and send the same again.") { RetryAfter = 1 };
+
+    public static ProblemException TooManyConnections(int most) => new(
+        StatusCodes.Status429TooManyRequests, "Too many connections", $"This user has {most} connections to this server already. Close some, and try again.") { RetryAfter = 10 };
+
+    public static string NameOf(Scopes scope) => scope switch
+    {
+        Scopes.Heartbeat => "heartbeat",
+        Scopes.Read => "read",
+        Scopes.Users => "users",
+        Scopes.Operate => "operate",
+        _ => string.Join(',', Enum.GetValues<Scopes>().Where(one => one is not (Scopes.None or Scopes.All) && scope.HasFlag(one)).Select(NameOf)),
+    };
+
     public static ProblemException NotYours() => new(
         StatusCodes.Status403Forbidden, "Not yours", "You speak for yourself only. Name the user you are signed in as, or nobody.");
 

@@ -28,7 +28,7 @@ internal sealed class RawUpgrade
     /// <summary>A request head longer than this is passed on.</summary>
     public const int MaxHeadBytes = 8 * 1024;
 
-    private RawUpgrade(int length, string query, byte[] key, string host, string? origin, string? authorization)
+    private RawUpgrade(int length, string query, byte[] key, string host, string? origin, string? authorization, string? protocols)
     {
         Length = length;
         Query = query;
@@ -36,6 +36,7 @@ internal sealed class RawUpgrade
         Host = host;
         Origin = origin;
         Authorization = authorization;
+        Protocols = protocols;
     }
 
     /// <summary>Bytes of the head, its blank line included: what comes after is frames.</summary>
@@ -55,6 +56,9 @@ internal sealed class RawUpgrade
 
     /// <summary>The value of <c>Authorization</c>, if any.</summary>
     public string? Authorization { get; }
+
+    /// <summary>The value of <c>Sec-WebSocket-Protocol</c>, if any.</summary>
+    public string? Protocols { get; }
 
     /// <summary>Judges what has arrived.</summary>
     public static Verdict Read(ReadOnlySequence<byte> buffer, out RawUpgrade? upgrade)
@@ -114,7 +118,7 @@ internal sealed class RawUpgrade
 
         var query = target.Length > "/ws?".Length ? target["/ws?".Length..].ToString() : "";
         return new RawUpgrade(
-            length, query, Encoding.Latin1.GetBytes(key), host, headers.GetValueOrDefault("Origin"), headers.GetValueOrDefault("Authorization"));
+            length, query, Encoding.Latin1.GetBytes(key), host, headers.GetValueOrDefault("Origin"), headers.GetValueOrDefault("Authorization"), headers.GetValueOrDefault("Sec-WebSocket-Protocol"));
     }
 
     private static readonly SearchValues<char> HeaderName =

@@ -32,6 +32,7 @@ internal static class Routes
     public const string LimitQuery = "limit";
     public const string CursorQuery = "cursor";
     public const string SearchQuery = "q";
+    public const string TokenQuery = "access_token";
 
     public const string Json = "application/json";
     public const string ProblemJson = "application/problem+json";

@@ -30,33 +30,43 @@ internal static class SocketEndpoint
         if (!SocketHandshake.IsAllowed(request.Headers.Origin, request.Host.Value, host.AllowedOrigins))
             throw new ProblemException(403, "Origin not allowed", "A page of this origin may not connect: the operator can allow it with allowed-origins.");
         var (who, user) = await ArriveAsync(context, host, callers);
-
-        if (overHttp2)
+        if (Credentials.Answer(request.Headers.SecWebSocketProtocol) is { } protocol)
+            context.Response.Headers.SecWebSocketProtocol = protocol;
+        Stream stream;
+        try
         {
-            await using var stream = await extended!.AcceptAsync();
-            await RunAsync(stream, who, user, host);
-            return;
+            if (!overHttp2)
+            {
+                context.Response.Headers.Upgrade = "websocket";
+                context.Response.Headers.SecWebSocketAccept = SocketHandshake.Accept(key);
+            }
+
+            stream = overHttp2 ? await extended!.AcceptAsync() : await upgrade!.UpgradeAsync();
+        }
+        catch
+        {
+            host.Sockets.Exit(user);
+            throw;
         }
 
-        context.Response.Headers.Upgrade = "websocket";
-        context.Response.Headers.SecWebSocketAccept = SocketHandshake.Accept(key);
-        await using var upgraded = await upgrade!.UpgradeAsync();
-        await RunAsync(upgraded, who, user, host);
+        await using (stream)
+        {
+            await host.RunAsync(
+                PipeReader.Create(stream, new StreamPipeReaderOptions(leaveOpen: true, useZeroByteReads: true)),
+                new PipeOutput(PipeWriter.Create(stream, new StreamPipeWriterOptions(leaveOpen: true))),
+                who,
+                user,
+                Callers.Current(context));
+        }
     }
-
-    private static Task RunAsync(Stream stream, UserId who, uint user, SocketHost host) => host.RunAsync(
-        PipeReader.Create(stream, new StreamPipeReaderOptions(leaveOpen: true, useZeroByteReads: true)),
-        new PipeOutput(PipeWriter.Create(stream, new StreamPipeWriterOptions(leaveOpen: true))),
-        who,
-        user);
 
     private static async ValueTask<(UserId Who, uint User)> ArriveAsync(HttpContext context, SocketHost host, Callers callers)
     {
         // the caller, or whoever they may speak for
         if (SocketCaller.TryRead(context.Request.QueryString.Value ?? "", out var who))
-            await callers.RequireAsync(context, who);
+            await callers.RequireAsync(context, who, Scopes.Heartbeat);
         else
-            who = Callers.Of(context) ?? throw (callers.IsOpen ? new ProblemException(401, "Who are you?", "Name the user that connects: /ws?user_id=42.") : Problems.NotAuthenticated());
+            who = callers.IsOpen ? throw new ProblemException(401, "Who are you?", "Name the user that connects: /ws?user_id=42.") : callers.Require(context);
         var (user, admission) = await host.ArriveAsync(who);
         return admission == Admission.Accepted ? (who, user) : throw Problems.Of(admission, who.ToString(), host.Options);
     }

@@ -27,6 +27,9 @@ internal static class SocketClose
     public const int TooBig = 1009;
     public const int InternalError = 1011;
 
+    /// <summary>The token has expired or was revoked: connect again with another one.</summary>
+    public const int TokenEnded = 4401;
+
     /// <summary>Whether a peer may send this code.</summary>
     public static bool MayBeSent(int code) => code is (>= 1000 and <= 1003) or (>= 1007 and <= 1014) or (>= 3000 and <= 4999);
 }

@@ -52,8 +52,12 @@ internal static class SocketHandshake
     }
 
     /// <summary>The answer that switches protocols.</summary>
-    public static byte[] Answer(ReadOnlySpan<byte> key) => Encoding.ASCII.GetBytes(
-        $"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {Accept(key)}\r\n\r\n");
+    public static byte[] Answer(ReadOnlySpan<byte> key, string? protocol)
+    {
+        var chosen = protocol is null ? "" : $"Sec-WebSocket-Protocol: {protocol}\r\n";
+        return Encoding.ASCII.GetBytes(
+            $"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {Accept(key)}\r\n{chosen}\r\n");
+    }
 
     private static string? WithoutDefaultPort(string? host, string scheme)
     {

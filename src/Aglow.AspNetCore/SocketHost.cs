@@ -11,8 +11,9 @@ internal sealed class SocketHost
 {
     private readonly AglowOptions _options;
 
-    public SocketHost(PresenceService presence, AglowOptions options)
+    public SocketHost(PresenceService presence, AglowOptions options, KnownCallers? tokens)
     {
+        Tokens = tokens;
         Presence = presence;
         _options = options;
         TickInterval = TimeSpan.FromSeconds(options.HeartbeatSeconds);
@@ -26,6 +27,9 @@ internal sealed class SocketHost
     }
 
     public AglowOptions Options => _options;
+
+    /// <summary>Those whose tokens were checked; null where none are taken.</summary>
+    public KnownCallers? Tokens { get; }
 
     public PresenceService Presence { get; }
 
@@ -48,21 +52,36 @@ internal sealed class SocketHost
     /// <summary>Origins besides the server's own whose pages may connect.</summary>
     public IReadOnlyList<string> AllowedOrigins => _options.AllowedOrigins;
 
-    /// <summary>The first heartbeat of a connection: connecting is being online. Registers a key; what is not accepted must not be connected.</summary>
+    /// <summary>
+    /// The first heartbeat of a connection: connecting is being online. Registers a key, and takes one of the user's places for connections; what is not accepted must
+    /// not be connected.
+    /// </summary>
+    /// <exception cref="ProblemException">The user has all the connections that one may have.</exception>
     public async ValueTask<(uint User, Admission Admission)> ArriveAsync(UserId who)
     {
         if (who.Key is not null && !Presence.HasDirectory)
             throw new NotSupportedException("This deployment has no user directory, so users are numbers only. Connect with a number below 2147483648.");
         var user = await Presence.RegisterAsync(who);
-        return (user, await Presence.HeartbeatAsync(user));
+        if (!Sockets.TryEnter(user, _options.MaxConnectionsPerUser))
+            throw Problems.TooManyConnections(_options.MaxConnectionsPerUser);
+        var admission = Admission.Unknown;
+        try
+        {
+            admission = await Presence.HeartbeatAsync(user);
+            return (user, admission);
+        }
+        finally
+        {
+            if (admission != Admission.Accepted)
+                Sockets.Exit(user);
+        }
     }
 
-    /// <summary>Runs a socket over a transport whose handshake is done, until it ends.</summary>
-    public async Task RunAsync(PipeReader input, SocketOutput output, UserId who, uint user)
+    /// <summary>Runs a socket over a transport whose handshake is done, until it ends. Its user has arrived (<see cref="ArriveAsync"/>).</summary>
+    public async Task RunAsync(PipeReader input, SocketOutput output, UserId who, uint user, Caller? caller)
     {
-        Sockets.Enter(user);
-        var socket = new PresenceSocket(input, output, user, this);
-        Hub.Open(socket, Welcome(who));
+        var socket = new PresenceSocket(input, output, user, this, caller);
+        Hub.Open(socket, Welcome(who, caller));
         await WatchSubscriptionsAsync(socket);
         await socket.RunAsync();
     }
@@ -148,10 +167,11 @@ internal sealed class SocketHost
         return frame.WrittenSpan.ToArray();
     }
 
-    private byte[] Welcome(UserId who)
+    private byte[] Welcome(UserId who, Caller? caller)
     {
         var id = who.Key is { } key ? Encoding.UTF8.GetString(PresenceRecord.Quote(Encoding.UTF8.GetBytes(key))) : who.ToString();
+        var until = caller?.ExpiresAt is { } end ? $",\"expires_at\":{end.ToUnixTimeSeconds()}" : "";
         return Encoding.UTF8.GetBytes(
-            $"{{\"type\":\"welcome\",\"user_id\":{id},\"offline_after_seconds\":{_options.LeaseSeconds},\"tick_seconds\":{_options.HeartbeatSeconds}}}");
+            $"{{\"type\":\"welcome\",\"user_id\":{id},\"offline_after_seconds\":{_options.LeaseSeconds},\"tick_seconds\":{_options.HeartbeatSeconds}{until}}}");
     }
 }

@@ -1,4 +1,5 @@
 using Aglow.AspNetCore;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -15,8 +16,19 @@ public static class SocketListenOptions
     public static ListenOptions UseAglowSockets(this ListenOptions listen)
     {
         var host = listen.ApplicationServices.GetRequiredService<PresenceHost>();
-        if (listen.ApplicationServices.GetRequiredService<Callers>().IsOpen)
-            listen.Use(next => new SocketMiddleware(next, () => host.IsOpen ? host.Sockets : null).OnConnectionAsync);
+        var callers = listen.ApplicationServices.GetRequiredService<Callers>();
+        var rates = listen.ApplicationServices.GetRequiredService<RateLimits>();
+        listen.Use(listen.ApplicationServices.GetRequiredService<ConnectionLimit>().Guard);
+        if (callers.IsOpen || callers.Tokens is not null)
+            listen.Use(next => new SocketMiddleware(next, () => host.IsOpen ? host.Sockets : null, rates).OnConnectionAsync);
+        if (callers.Tokens is not null)
+            listen.Use(static next => connection => KeepCallerAsync(next, connection));
         return listen;
+    }
+
+    private static Task KeepCallerAsync(ConnectionDelegate next, ConnectionContext connection)
+    {
+        connection.Features.Set(new ConnectionCaller());
+        return next(connection);
     }
 }

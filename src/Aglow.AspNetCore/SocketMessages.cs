@@ -17,7 +17,7 @@ internal enum SocketMessageOutcome
 }
 
 /// <summary>
-/// What a client may say on a socket: watch, unwatch, active, status, leave. One JSON object a message; unknown members are ignored.
+/// What a client may say on a socket: watch, unwatch, active, status, token, leave. One JSON object a message; unknown members are ignored.
 /// </summary>
 internal static class SocketMessages
 {
@@ -53,6 +53,10 @@ internal static class SocketMessages
         {
             return await HandleAsync(message, socket, host);
         }
+        catch (ProblemException problem)
+        {
+            host.Hub.Tell(socket, Error(problem.Title, problem.Message));
+        }
         catch (StoreUnavailableException away)
         {
             host.Hub.Tell(socket, Error("Store away", away.Message));
@@ -86,13 +90,28 @@ internal static class SocketMessages
                 await socket.EvidenceAsync(byPerson: true);
                 await host.Presence.SetManualStatusAsync(socket.User, kind);
                 return SocketMessageOutcome.Handled;
+            case "token":
+                await RenewAsync(message.Token, socket, host);
+                return SocketMessageOutcome.Handled;
             case "leave":
                 return SocketMessageOutcome.Leave;
             default:
                 message.Users?.Dispose();
-                host.Hub.Tell(socket, Error("Malformed message", "\"type\" is one of \"watch\", \"unwatch\", \"active\", \"status\", \"leave\"."));
+                host.Hub.Tell(socket, Error("Malformed message", "\"type\" is one of \"watch\", \"unwatch\", \"active\", \"status\", \"token\", \"leave\"."));
                 return SocketMessageOutcome.Handled;
         }
+    }
+
+    // A newer token of the same person: the connection goes on until that one ends. One that is refused changes nothing.
+    private static async ValueTask RenewAsync(string? token, PresenceSocket socket, SocketHost host)
+    {
+        if (host.Tokens is not { } tokens)
+            throw new NotSupportedException("This server takes no tokens, so none need be renewed.");
+        var caller = await tokens.CheckAsync(token ?? throw Problems.Malformed("\"token\" is missing: send {\"type\":\"token\",\"token\":\"…\"}."));
+        if (caller.User is not { } person || await host.Presence.FindAsync(person) != socket.User)
+            throw new ProblemException(403, "Not yours", "The token is somebody else's. Open another connection with it.");
+        socket.Renew(caller);
+        host.Hub.Tell(socket, Encoding.UTF8.GetBytes($"{{\"type\":\"token\",\"expires_at\":{caller.ExpiresAt?.ToUnixTimeSeconds()}}}"));
     }
 
     private static async ValueTask WatchAsync(Message message, PresenceSocket socket, SocketHost host)
@@ -120,12 +139,12 @@ internal static class SocketMessages
             host.Hub.Unwatch(socket, users, definition);
     }
 
-    private readonly record struct Message(string? Type, UserBatch? Users, string? Definition, string? Status)
+    private readonly record struct Message(string? Type, UserBatch? Users, string? Definition, string? Status, string? Token)
     {
         public static Message Read(ReadOnlySpan<byte> json, KeyCache known)
         {
             var reader = new Utf8JsonReader(json);
-            string? type = null, definition = null, status = null;
+            string? type = null, definition = null, status = null, token = null;
             UserBatch? users = null;
             try
             {
@@ -145,6 +164,8 @@ internal static class SocketMessages
                         definition = ReadText(ref reader, "definition");
                     else if (reader.ValueTextEquals("status"u8))
                         status = ReadText(ref reader, "status");
+                    else if (reader.ValueTextEquals("token"u8))
+                        token = ReadText(ref reader, "token");
                     else if (reader.ValueTextEquals("users"u8))
                         ReadUsers(ref reader, known, users ??= new UserBatch());
                     else
@@ -153,7 +174,7 @@ internal static class SocketMessages
 
                 // throws where anything follows
                 reader.Read();
-                return new Message(type, users, definition, status);
+                return new Message(type, users, definition, status, token);
             }
             catch
             {

@@ -11,31 +11,36 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
 {
     private static readonly QueryParameter Definition = new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given.");
 
-    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
+    public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
+        gate,
         new Call(HttpMethods.Get, Routes.Status, "status", "A user's status", problems.Guard(StatusAsync))
         {
+            Access = Access.People(Scopes.Read),
             Query = [Definition],
             Answers = [new(Routes.Json, typeof(PresenceDocument))],
-            Problems = [400, 503],
+            Problems = [400, 401, 403, 429, 503],
         },
         new Call(HttpMethods.Get, Routes.StatusOfUsers, "statuses by id", "Statuses of up to 1,000 users, by id", problems.Guard(StatusesByIdAsync))
         {
+            Access = Access.People(Scopes.Read),
             Query = [new(Routes.IdsQuery, "Users, separated by commas, each percent-encoded.", Required: true), Definition],
             Answers = [new(Routes.Json, typeof(IReadOnlyDictionary<string, PresenceDocument>))],
-            Problems = [400, 413, 503],
+            Problems = [400, 401, 403, 413, 429, 503],
         },
         new Call(HttpMethods.Post, Routes.StatusBatch, "statuses", "Statuses of many users, in their order", problems.Guard(BatchAsync))
         {
+            Access = Access.People(Scopes.Read),
             Query = [Definition],
             Bodies = [new(Routes.Json, typeof(IReadOnlyList<UserIdBody>)), new(Routes.Packed)],
             Answers = [new(Routes.Json, typeof(IReadOnlyList<PresenceDocument>)), new(Routes.Packed)],
-            Problems = [400, 413, 415, 503],
+            Problems = [400, 401, 403, 413, 415, 429, 503],
         },
         new Call(HttpMethods.Get, Routes.Explain, "explanation", "Why a user is shown as they are", problems.Guard(ExplainAsync))
         {
+            Access = Access.Backends(Scopes.Operate),
             Query = [Definition],
             Answers = [new(Routes.Json, typeof(ExplanationDocument))],
-            Problems = [400, 401, 403, 503],
+            Problems = [400, 401, 403, 429, 503],
         });
 
     private async Task StatusAsync(HttpContext context)
@@ -117,7 +122,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
     private async Task ExplainAsync(HttpContext context)
     {
         var user = Asked.User(context, fromEnd: 1);
-        await callers.RequireBackendAsync(context);
+        await callers.RequireBackendAsync(context, Scopes.Operate);
         var definition = Asked.Definition(context, host.Presence.Definitions);
         var why = await host.Presence.ExplainAsync(await host.Presence.FindAsync(user), definition);
         var document = new ExplanationDocument(

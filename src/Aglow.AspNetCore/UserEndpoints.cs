@@ -6,20 +6,23 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore;
 
 /// <summary>The directory over HTTP: users, their manual status, whom they follow. Answers that change something are durable.</summary>
-internal sealed class UserEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
+internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimits rates, ProblemAnswers problems)
 {
     private const string NewUserExample = "{\"user_name\": \"alice\", \"display_name\": \"Alice\"}";
     private const string ManualStatusExample = "{\"status\": \"auto\"}, \"online\", \"away\", \"busy\" or \"offline\"";
 
-    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
+    public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
+        gate,
         new Call(HttpMethods.Post, Routes.Users, "create user", "Registers a user", problems.Guard(CreateAsync))
         {
+            Access = Access.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(NewUserBody))],
             Answers = [new(Routes.Json, typeof(UserDocument), StatusCodes.Status201Created)],
-            Problems = [400, 401, 403, 409, 413, 415, 501, 503],
+            Problems = [400, 401, 403, 409, 413, 415, 429, 501, 503],
         },
         new Call(HttpMethods.Get, Routes.Users, "search users", "Finds users by name", problems.Guard(SearchAsync))
         {
+            Access = Access.People(Scopes.Read),
             Query =
             [
                 new(Routes.SearchQuery, "Part of a name: anywhere in it from 3 letters on, its beginning below. Case does not matter."),
@@ -27,47 +30,54 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, ProblemA
                 new(Routes.CursorQuery, "The \"next\" of the page before."),
             ],
             Answers = [new(Routes.Json, typeof(UsersDocument))],
-            Problems = [400, 501, 503],
+            Problems = [400, 401, 403, 429, 501, 503],
         },
         new Call(HttpMethods.Get, Routes.User, "user", "A registered user", problems.Guard(FindAsync))
         {
+            Access = Access.People(Scopes.Read),
             Answers = [new(Routes.Json, typeof(UserDocument))],
-            Problems = [400, 404, 501, 503],
+            Problems = [400, 401, 403, 404, 429, 501, 503],
         },
         new Call(HttpMethods.Delete, Routes.User, "delete user", "Removes a user, for good", problems.Guard(DeleteAsync))
         {
+            Access = Access.People(Scopes.Users),
             Answers = [new(Status: StatusCodes.Status204NoContent)],
-            Problems = [400, 401, 403, 404, 501, 503],
+            Problems = [400, 401, 403, 404, 429, 501, 503],
         },
         new Call(HttpMethods.Put, Routes.ManualStatus, "set manual status", "Sets what a user is seen as", problems.Guard(SetManualStatusAsync))
         {
+            Access = Access.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(ManualStatusBody))],
             Answers = [new(Routes.Json, typeof(ManualStatusDocument))],
-            Problems = [400, 401, 403, 404, 413, 415, 501, 503],
+            Problems = [400, 401, 403, 404, 413, 415, 429, 501, 503],
         },
         new Call(HttpMethods.Get, Routes.Subscriptions, "subscriptions", "Whom a user follows", problems.Guard(SubscriptionsAsync))
         {
+            Access = Access.People(Scopes.Users),
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            Problems = [400, 401, 403, 404, 501, 503],
+            Problems = [400, 401, 403, 404, 429, 501, 503],
         },
         new Call(HttpMethods.Post, Routes.Subscriptions, "subscribe", "Adds to whom a user follows", problems.Guard(context => FollowAsync(context, follow: true)))
         {
+            Access = Access.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            Problems = [400, 401, 403, 404, 413, 415, 501, 503],
+            Problems = [400, 401, 403, 404, 413, 415, 429, 501, 503],
         },
         new Call(HttpMethods.Delete, Routes.Subscriptions, "unsubscribe", "Takes away from whom a user follows", problems.Guard(context => FollowAsync(context, follow: false)))
         {
+            Access = Access.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            Problems = [400, 401, 403, 404, 413, 415, 501, 503],
+            Problems = [400, 401, 403, 404, 413, 415, 429, 501, 503],
         });
 
     private async Task CreateAsync(HttpContext context)
     {
         var (name, displayName) = await ReadNewUserAsync(context);
         if (UserId.TryParse(name, out var named))
-            await callers.RequireAsync(context, named);
+            await callers.RequireAsync(context, named, Scopes.Users);
+        rates.RequireRegistrations(Callers.Current(context), 1);
         var user = await host.Presence.CreateUserAsync(name, displayName)
             ?? throw new ProblemException(StatusCodes.Status409Conflict, "Name taken", $"A user \"{Problems.Shorten(name)}\" is registered already. Choose another user_name.");
         var request = context.Request;
@@ -112,7 +122,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, ProblemA
     private async Task DeleteAsync(HttpContext context)
     {
         var asked = Asked.User(context);
-        await callers.RequireAsync(context, asked);
+        await callers.RequireAsync(context, asked, Scopes.Users);
         var number = await host.Presence.FindAsync(asked);
         if (number == UserId.Nobody || !await host.Presence.DeleteUserAsync(number))
             throw Problems.NoSuchUser(Shown(asked));
@@ -122,7 +132,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, ProblemA
     private async Task SetManualStatusAsync(HttpContext context)
     {
         var asked = Asked.User(context, fromEnd: 1);
-        await callers.RequireAsync(context, asked);
+        await callers.RequireAsync(context, asked, Scopes.Users);
         var kind = await ReadManualStatusAsync(context);
         var number = await RequireAsync(asked);
         var presence = await host.Presence.SetManualStatusAsync(number, kind);
@@ -134,7 +144,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, ProblemA
     private async Task SubscriptionsAsync(HttpContext context)
     {
         var asked = Asked.User(context, fromEnd: 1);
-        await callers.RequireAsync(context, asked);
+        await callers.RequireAsync(context, asked, Scopes.Users);
         var follower = await RequireAsync(asked);
         await SendFollowedAsync(context, await host.Presence.SubscriptionsAsync(follower));
     }
@@ -142,7 +152,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, ProblemA
     private async Task FollowAsync(HttpContext context, bool follow)
     {
         var asked = Asked.User(context, fromEnd: 1);
-        await callers.RequireAsync(context, asked);
+        await callers.RequireAsync(context, asked, Scopes.Users);
         using var users = new UserBatch();
         if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
             throw Problems.Malformed("The body is empty. Send {\"user_ids\": [X, …]}.");

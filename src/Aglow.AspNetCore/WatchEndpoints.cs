@@ -8,27 +8,38 @@ namespace Aglow.AspNetCore;
 /// <summary>Changes as they happen: <c>GET /ws</c> and <c>GET /watch</c>.</summary>
 internal sealed class WatchEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
 {
-    public void Map(IEndpointRouteBuilder routes)
+    public void Map(IEndpointRouteBuilder routes, Gate gate)
     {
+        var socket = new Call(HttpMethods.Get, Routes.Socket, "socket", "A WebSocket: presence by being connected, and changes of those watched", problems.Guard(SocketAsync))
+        {
+            Access = Access.People(Scopes.Heartbeat),
+            TakesTokenInUrl = true,
+            Query =
+            [
+                new("user_id", "Who connects; where callers are authenticated it may be left out."),
+                new(Routes.TokenQuery, "The token, where no header can be set."),
+            ],
+            Answers = [new(Status: StatusCodes.Status101SwitchingProtocols)],
+            Problems = [400, 401, 403, 404, 426, 429, 503, 507],
+        };
         routes.MapCalls(
+            gate,
             new Call(HttpMethods.Get, Routes.Watch, "watch", "Changes of these users, as server-sent events", problems.Guard(WatchAsync))
             {
+                Access = Access.People(Scopes.Read),
+                TakesTokenInUrl = true,
                 Query =
                 [
                     new(Routes.WatchedQuery, "The users to watch, comma-separated, each percent-encoded; 10,000 at most.", Required: true),
                     new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given."),
+                    new(Routes.TokenQuery, "The token, where no header can be set."),
                 ],
                 Answers = [new(Routes.EventStream)],
-                Problems = [400, 413, 503],
+                Problems = [400, 401, 403, 413, 429, 503],
             },
-            new Call(HttpMethods.Get, Routes.Socket, "socket", "A WebSocket: presence by being connected, and changes of those watched", problems.Guard(SocketAsync))
-            {
-                Query = [new("user_id", "Who connects; where callers are authenticated it may be left out.")],
-                Answers = [new(Status: StatusCodes.Status101SwitchingProtocols)],
-                Problems = [400, 401, 403, 404, 426, 503, 507],
-            });
+            socket);
         // a WebSocket over HTTP/2 (RFC 8441) is a CONNECT
-        routes.MapMethods(Routes.Socket, [HttpMethods.Connect], problems.Guard(SocketAsync)).WithDisplayName("socket over HTTP/2");
+        routes.MapMethods(Routes.Socket, [HttpMethods.Connect], gate.Guard(socket)).WithDisplayName("socket over HTTP/2");
     }
 
     private Task SocketAsync(HttpContext context) => SocketEndpoint.HandleAsync(context, host.Sockets, callers);
@@ -58,6 +69,6 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Problem
             throw;
         }
 
-        await EventStream.RunAsync(context, users, definition, host.Presence.Watchers);
+        await EventStream.RunAsync(context, users, definition, host.Presence.Watchers, callers.LeftOf(context));
     }
 }

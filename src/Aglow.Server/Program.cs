@@ -5,6 +5,7 @@ using Aglow.Server;
 var commands = new RootCommand("Aglow: who is online, and when were they last seen.")
 {
     ServeCommand.Create(),
+    KeysCommand.Create(),
 };
 
 return await CommandLine.RunAsync(commands, args);

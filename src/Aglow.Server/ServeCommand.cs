@@ -13,15 +13,21 @@ internal static class ServeCommand
         foreach (var setting in ServeSettings.All.Where(static s => s.IsFlag))
         {
             var flag = new Option<string>(setting.Flag) { Description = setting.Help, HelpName = setting.Value };
+            // "--allow-open" says it all
+            if (setting.IsSwitch)
+                flag.Arity = ArgumentArity.ZeroOrOne;
             flags.Add(flag);
             command.Options.Add(flag);
         }
 
         command.SetAction((parsed, _) => RunAsync(flags
             .Where(flag => parsed.GetResult(flag) is not null)
-            .ToDictionary(static flag => flag.Name, flag => parsed.GetValue(flag) ?? "", StringComparer.Ordinal)));
+            .ToDictionary(static flag => flag.Name, flag => Value(parsed, flag), StringComparer.Ordinal)));
         return command;
     }
+
+    private static string Value(ParseResult parsed, Option<string> flag) =>
+        parsed.GetValue(flag) ?? (flag.Arity.MinimumNumberOfValues == 0 ? "true" : "");
 
     private static async Task<int> RunAsync(Dictionary<string, string> flags)
     {

@@ -20,6 +20,24 @@ internal sealed class ServeOptions
     /// <summary>With which password.</summary>
     public string? RedisPassword { get; set; }
 
+    /// <summary>Who may speak for whom.</summary>
+    public AuthSettings Auth { get; } = new();
+
+    /// <summary>How much is taken of one caller; null: what suits the mode.</summary>
+    public int? CallsPerUser { get; set; }
+
+    /// <summary>The same of a key.</summary>
+    public int? CallsPerKey { get; set; }
+
+    /// <summary>The same of an address.</summary>
+    public int? CallsPerAddress { get; set; }
+
+    /// <summary>New users a second that one key registers.</summary>
+    public int? RegistrationsPerKey { get; set; }
+
+    /// <summary>Whether there is a page at <c>/</c>.</summary>
+    public bool HasPage { get; set; } = true;
+
     /// <summary>Presence itself.</summary>
     public AglowOptions Presence { get; } = new();
 
@@ -40,7 +58,7 @@ internal sealed class ServeOptions
 /// Files: appsettings.json beside the program, then the one in the current folder. A value that cannot be read, or a name in "Aglow" that is none, stops
 /// the start; an unknown variable only warns, since platforms inject variables of their own (a Kubernetes service named aglow: AGLOW_PORT).
 /// </remarks>
-internal sealed record ServeSettings(string Name, string Value, string Help, Action<ServeOptions, string> Apply, bool IsFlag = true)
+internal sealed record ServeSettings(string Name, string Value, string Help, Action<ServeOptions, string> Apply, bool IsFlag = true, bool IsSecret = false, bool IsSwitch = false)
 {
     private const string Prefix = "AGLOW_";
     private const string Section = "Aglow";
@@ -63,7 +81,19 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         new("max-messages-per-second", "N", "Messages a second that are read of one socket; 50.", static (o, v) => o.Presence.MaxMessagesPerSecond = Whole(v)),
         new("node-name", "NAME", "The name of this node in explanations; the machine's.", static (o, v) => o.Presence.NodeName = v),
         new("demo", "N", "Named people who come and go by themselves, in memory only, so that the page has somebody on it; 0.", static (o, v) => o.Presence.DemoPeople = Whole(v)),
-        new("auth", "open", "Who may speak for whom; open: anyone for anyone.", static (_, v) => RequireOpen(v)),
+        new("max-connections-per-user", "N", "Sockets that one user may have at a time; 20.", static (o, v) => o.Presence.MaxConnectionsPerUser = Whole(v)),
+        new("max-connections-per-address", "N", "Connections from one address at a time; 20000.", static (o, v) => o.Presence.MaxConnectionsPerAddress = Whole(v)),
+        new("auth", "open|token", "Who may speak for whom; open (the default): anyone for anyone, on this machine only; token: people by their tokens, backends by their keys (aglow keys).", static (o, v) => o.Auth.TakesTokens = Mode(v)),
+        new("allow-open", "true|false", "Lets open mode be reachable from other machines: only where a gateway that authenticates stands before it.", static (o, v) => o.Auth.AllowOpen = Yes(v), IsSwitch: true),
+        new("jwt-secret", "BASE64", "The secret that people's tokens are signed with (HS256), 32 bytes or more. Others on this machine see flags: AGLOW_JWT_SECRET is not seen.", static (o, v) => o.Auth.Secret = AuthSettings.ReadSecret(v), IsSecret: true),
+        new("jwt-issuer", "ISSUER", "The \"iss\" that a token must have; with --jwt-authority, that issuer's.", static (o, v) => o.Auth.Issuer = v),
+        new("jwt-audience", "AUDIENCE", "The \"aud\" that a token must have.", static (o, v) => o.Auth.Audience = v),
+        new("jwt-authority", "URL", "Who issues people's tokens and publishes the keys for them, by OpenID Connect discovery, instead of a secret.", static (o, v) => o.Auth.Authority = AuthSettings.ReadAuthority(v)),
+        new("rate-limit", "N", "Calls a second of one person; 0: no limit. 50 with --auth token, else 0.", static (o, v) => o.CallsPerUser = Rate(v)),
+        new("rate-limit-key", "N", "Calls a second of one key; 2000 with --auth token, else 0.", static (o, v) => o.CallsPerKey = Rate(v)),
+        new("rate-limit-address", "N", "Calls a second of one address; 10000 with --auth token, else 0.", static (o, v) => o.CallsPerAddress = Rate(v)),
+        new("rate-limit-registrations", "N", "New users a second that one key registers; 10000 with --auth token.", static (o, v) => o.RegistrationsPerKey = Rate(v)),
+        new("page", "on|off", "Whether there is a page at /; on.", static (o, v) => o.HasPage = OnOff(v)),
     ];
 
     public string Flag => $"--{Name}";
@@ -96,6 +126,9 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
 
         if (options.Presence.Validate() is [var wrong, ..])
             throw new UsageException(wrong);
+        if (options.Auth.Validate(options.Urls) is { } refused)
+            throw new UsageException(refused);
+        options.Warnings.AddRange(options.Auth.Warnings());
         if (options.Redis is null && (options.RedisUser ?? options.RedisPassword) is not null)
             throw new UsageException("redis-user and redis-password are for --redis: set that, too.");
         if (options.Redis is not null && options.Presence.DemoPeople > 0)
@@ -150,13 +183,17 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         }
     }
 
-    private void Set(ServeOptions options, string value, string source) => Or(source, value, v =>
-    {
-        Apply(options, v);
-        return true;
-    });
+    private void Set(ServeOptions options, string value, string source) => Or(
+        source,
+        value,
+        v =>
+        {
+            Apply(options, v);
+            return true;
+        },
+        IsSecret);
 
-    private static T Or<T>(string source, string value, Func<string, T> read)
+    private static T Or<T>(string source, string value, Func<string, T> read, bool isSecret = false)
     {
         try
         {
@@ -165,6 +202,8 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         catch (UsageException wrong)
         {
             // who reads logs need not know passwords
+            if (isSecret)
+                throw new UsageException($"{source} is not as it should be: {wrong.Message}.");
             var shown = value.LastIndexOf('@') is >= 0 and var at ? $"…{value[at..]}" : value;
             throw new UsageException($"{source} is \"{shown}\": {wrong.Message}.");
         }
@@ -191,9 +230,22 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         }
     }
 
-    private static void RequireOpen(string value)
+    private static int Rate(string value) =>
+        int.TryParse(value, NumberStyles.None, null, out var rate) && rate <= 1_000_000_000 ? rate : throw new UsageException("set a whole number, 0 for no limit");
+
+    private static bool Mode(string value) => value switch
     {
-        if (value != "open")
-            throw new UsageException("set open, the only mode there is");
-    }
+        "open" => false,
+        "token" => true,
+        _ => throw new UsageException("set open or token"),
+    };
+
+    private static bool Yes(string value) => bool.TryParse(value, out var yes) ? yes : throw new UsageException("set true or false");
+
+    private static bool OnOff(string value) => value switch
+    {
+        "on" => true,
+        "off" => false,
+        _ => throw new UsageException("set on or off"),
+    };
 }

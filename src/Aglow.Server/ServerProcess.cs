@@ -25,7 +25,7 @@ internal static class ServerProcess
         using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
         using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
         await using var app = Build(options);
-        var log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("Aglow.Server");
+        var log = Log(app.Services);
         try
         {
             await app.StartAsync(stop.Token);
@@ -57,16 +57,43 @@ internal static class ServerProcess
             builder.Services.AddAglow(options.Presence, async (time, logs) => await RedisPresence.OpenAsync(options.Presence, redis, time, logs));
         else
             builder.Services.AddAglow(options.Presence);
+        AddAccess(builder.Services, options);
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => Configure(kestrel, options));
 
         var app = builder.Build();
         foreach (var url in options.Urls)
             app.Urls.Add(url);
         app.MapAglow();
-        app.MapWebPage();
+        if (options.HasPage)
+            app.MapWebPage();
         app.MapAglowFallback();
         return app;
     }
+
+    private static void AddAccess(IServiceCollection services, ServeOptions options)
+    {
+        var auth = options.Auth;
+        services.AddSingleton(new AccessOptions
+        {
+            CallsPerUser = options.CallsPerUser ?? (auth.TakesTokens ? 50 : 0),
+            CallsPerKey = options.CallsPerKey ?? (auth.TakesTokens ? 2_000 : 0),
+            CallsPerAddress = options.CallsPerAddress ?? (auth.TakesTokens ? 10_000 : 0),
+            RegistrationsPerKey = options.RegistrationsPerKey ?? 10_000,
+        });
+        if (!auth.TakesTokens)
+            return;
+        services.AddSingleton(s => new KeysInForce(new ApiKeys(options.Presence.DataDirectory), s.GetRequiredService<TimeProvider>(), Log(s)));
+        if (auth.Authority is { } authority)
+            services.AddSingleton(s => new IssuerKeys(authority, auth.Issuer, s.GetRequiredService<TimeProvider>(), Log(s)));
+        services.AddSingleton(s => new PeopleTokens(auth, s.GetService<IssuerKeys>(), s.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<CredentialCheck>(s =>
+        {
+            var (keys, people) = (s.GetRequiredService<KeysInForce>(), s.GetRequiredService<PeopleTokens>());
+            return credential => credential.StartsWith(ApiKeys.Prefix, StringComparison.Ordinal) ? new(keys.Check(credential)) : people.CheckAsync(credential);
+        });
+    }
+
+    private static ILogger Log(IServiceProvider services) => services.GetRequiredService<ILoggerFactory>().CreateLogger("Aglow.Server");
 
     private static void Configure(KestrelServerOptions kestrel, ServeOptions options)
     {
@@ -86,8 +113,14 @@ internal static class ServerProcess
     {
         foreach (var warning in options.Warnings)
             ServerLog.Warn(log, warning);
-        foreach (var url in options.Urls.Where(static u => !Addresses.IsLoopback(u)))
+        foreach (var url in options.Urls.Where(u => !options.Auth.TakesTokens && !Addresses.IsLoopback(u)))
             ServerLog.Open(log, url);
+        if (options.Auth.TakesTokens)
+        {
+            var issuer = options.Auth.Authority?.AbsoluteUri ?? options.Auth.Issuer ?? (options.Auth.Secret is null ? "nobody" : "whoever has the secret");
+            ServerLog.Tokens(log, issuer, app.Services.GetRequiredService<KeysInForce>().Count, new ApiKeys(options.Presence.DataDirectory).FilePath);
+        }
+
         ServerLog.Ready(
             log,
             string.Join(", ", app.Urls),

@@ -45,6 +45,12 @@ public sealed class AglowOptions
     /// <summary>Messages a second that are read of one connection; more are dropped with an error.</summary>
     public int MaxMessagesPerSecond { get; set; } = 50;
 
+    /// <summary>Sockets that one user may have at a time on one node: a person's devices and tabs, with room.</summary>
+    public int MaxConnectionsPerUser { get; set; } = 20;
+
+    /// <summary>Connections from one address at a time on one node: offices and phone networks share one.</summary>
+    public int MaxConnectionsPerAddress { get; set; } = 20_000;
+
     /// <summary>Origins (<c>https://chat.example</c>) besides the server's own whose pages may open a socket.</summary>
     public IReadOnlyList<string> AllowedOrigins { get; set; } = [];
 
@@ -70,6 +76,8 @@ public sealed class AglowOptions
         Check(!string.IsNullOrWhiteSpace(DataDirectory), "data is empty: name a folder.");
         Check(SubscriptionLimit is >= 1 and <= 1_000_000, $"subscription-limit is {SubscriptionLimit}: set it from 1 to 1000000.");
         Check(MaxMessagesPerSecond >= 1, $"max-messages-per-second is {MaxMessagesPerSecond}: set at least 1.");
+        Check(MaxConnectionsPerUser >= 1, $"max-connections-per-user is {MaxConnectionsPerUser}: set at least 1.");
+        Check(MaxConnectionsPerAddress >= 1, $"max-connections-per-address is {MaxConnectionsPerAddress}: set at least 1.");
         Check(DemoPeople is >= 0 and <= Demo.MostPeople, $"demo is {DemoPeople}: set it from 0 (nobody) to {Demo.MostPeople}.");
         Check(Definitions.Count <= 16, $"{Definitions.Count} definitions: each one in use costs a bit a user; declare at most 16.");
         foreach (var (name, definition) in Definitions)

@@ -55,6 +55,9 @@ public sealed class UserBatch : IDisposable
         return true;
     }
 
+    /// <summary>How many keys have no number (yet): nobody registered them, or nobody has looked.</summary>
+    public int UnknownCount => _unresolved?.Count(index => _numbers[index] == UserId.Nobody) ?? 0;
+
     /// <summary>Gives the borrowed arrays back.</summary>
     public void Dispose()
     {

@@ -46,6 +46,10 @@ public abstract class WatchConnection
     /// <summary>How often <see cref="Tick"/> is due.</summary>
     protected internal abstract TimeSpan TickInterval { get; }
 
+    /// <summary>An interval that ends when what is left does, but for a second at the least: a tick expects an answer.</summary>
+    protected static TimeSpan SoonerOf(TimeSpan interval, TimeSpan? left) =>
+        left is not { } end || end > interval ? interval : end > TimeSpan.FromSeconds(1) ? end : TimeSpan.FromSeconds(1);
+
     /// <summary>Answers a ping of the other side's with its payload. By the hub's loop; returns what <see cref="Send"/> does.</summary>
     protected internal abstract bool Answer(ReadOnlySpan<byte> pingPayload);
 

@@ -62,7 +62,7 @@ internal static class Calling
     public static Task<Answer> PostPackedAsync(this AglowProcess server, string path, params ReadOnlySpan<uint> users) =>
         server.SendAsync(HttpMethod.Post, path, Pack(users), Packed);
 
-    public static async Task<Answer> SendAsync(this AglowProcess server, HttpMethod method, string path, byte[]? body = null, string? contentType = null, bool chunked = false)
+    public static async Task<Answer> SendAsync(this AglowProcess server, HttpMethod method, string path, byte[]? body = null, string? contentType = null, bool chunked = false, string? token = null)
     {
         // as it was written: Uri would decode what it holds to be equal
         using var request = new HttpRequestMessage(method, new Uri(server.Address.AbsoluteUri.TrimEnd('/') + path, new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true }));
@@ -74,6 +74,8 @@ internal static class Calling
                 request.Content.Headers.TryAddWithoutValidation("Content-Type", contentType);
         }
 
+        if (token is not null)
+            request.Headers.TryAddWithoutValidation("Authorization", $"Bearer {token}");
         using var response = await server.Http.SendAsync(request);
         return new Answer(
             (int)response.StatusCode, response.Content.Headers.ContentType?.ToString(), response.Headers, response.Content.Headers, await response.Content.ReadAsByteArrayAsync());

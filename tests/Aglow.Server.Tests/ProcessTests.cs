@@ -132,6 +132,17 @@ public class ProcessTests
         { "--urls", ["serve", "--urls", "http://127.0.0.1:99999"] },
         { "--urls", ["serve", "--urls", ""] },
         { "--auth", ["serve", "--auth", "sesame"] },
+        { "set --auth token, or listen on 127.0.0.1, or say --allow-open", ["serve", "--urls", "http://0.0.0.0:0"] },
+        { "set --auth token, or listen on 127.0.0.1, or say --allow-open", ["serve", "--urls", "http://127.0.0.1:0,http://[::]:0", "--auth", "open"] },
+        { "for --auth token", ["serve", "--jwt-issuer", "me"] },
+        { "set one of them", ["serve", "--auth", "token", "--jwt-secret", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "--jwt-authority", "https://a.example"] },
+        { "--jwt-secret is not as it should be: it holds 3 bytes: set at least 32", ["serve", "--auth", "token", "--jwt-secret", "AAAA"] },
+        { "--jwt-secret is not as it should be: set base64", ["serve", "--auth", "token", "--jwt-secret", "not base64!"] },
+        { "--jwt-authority", ["serve", "--auth", "token", "--jwt-authority", "http://issuer.example"] },
+        { "--rate-limit", ["serve", "--rate-limit", "-1"] },
+        { "--page", ["serve", "--page", "no"] },
+        { "--scope", ["keys", "add", "--name", "a"] },
+        { "scope \"write\" is none", ["keys", "add", "--data", "/nowhere/aglow", "--name", "a", "--scope", "read,write"] },
         { "frobnicate", ["frobnicate"] },
     };
 
@@ -197,7 +208,7 @@ public class ProcessTests
     [Fact]
     public async Task Listening_to_the_network_in_open_mode_is_warned_of()
     {
-        await using var server = AglowProcess.Run(null, [], urls: "http://0.0.0.0:0");
+        await using var server = AglowProcess.Run(null, ["--allow-open"], urls: "http://0.0.0.0:0");
         await server.ReadyAsync();
         server.Output.ShouldContain("OPEN TO THE NETWORK");
         await using var loopback = await AglowProcess.StartAsync();

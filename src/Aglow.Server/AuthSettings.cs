@@ -1,0 +1,61 @@
+namespace Aglow.Server;
+
+/// <summary>Who may speak for whom, as the operator says it.</summary>
+internal sealed class AuthSettings
+{
+    /// <summary>Whether tokens and keys are asked for; otherwise anyone speaks for anyone.</summary>
+    public bool TakesTokens { get; set; }
+
+    /// <summary>Whether open mode may be reachable from other machines.</summary>
+    public bool AllowOpen { get; set; }
+
+    /// <summary>The secret that people's tokens are signed with (HS256).</summary>
+    public byte[]? Secret { get; set; }
+
+    /// <summary>The <c>iss</c> that a token must have.</summary>
+    public string? Issuer { get; set; }
+
+    /// <summary>The <c>aud</c> that a token must have.</summary>
+    public string? Audience { get; set; }
+
+    /// <summary>Who issues people's tokens, and publishes their keys (OpenID Connect discovery).</summary>
+    public Uri? Authority { get; set; }
+
+    /// <summary>What is wrong in one line, saying what to do instead; null where nothing is.</summary>
+    public string? Validate(IReadOnlyList<string> urls)
+    {
+        if (!TakesTokens && (Secret is not null || Issuer is not null || Audience is not null || Authority is not null))
+            return "jwt-secret, jwt-issuer, jwt-audience and jwt-authority are for --auth token: set that, too.";
+        if (Secret is not null && Authority is not null)
+            return "jwt-secret and jwt-authority are two ways to check tokens: set one of them.";
+        if (Secret is null && Authority is null && (Issuer ?? Audience) is not null)
+            return "jwt-issuer and jwt-audience say what a token must hold: set jwt-secret or jwt-authority, too.";
+        if (!TakesTokens && !AllowOpen && urls.FirstOrDefault(static url => !Addresses.IsLoopback(url)) is { } reachable)
+            return $"{reachable} can be reached from other machines, and in open mode anyone who reaches it may speak for anyone: set --auth token, or listen on 127.0.0.1, or say --allow-open where a gateway authenticates.";
+        return null;
+    }
+
+    /// <summary>What is allowed and yet worth a warning.</summary>
+    public IEnumerable<string> Warnings()
+    {
+        if (Authority is not null && Audience is null)
+            yield return $"Any token of {Authority} is taken, whatever application it was issued for: set --jwt-audience to take only those for this one.";
+        if (TakesTokens && Secret is null && Authority is null)
+            yield return "No people can sign in, only backends with keys (aglow keys add): set --jwt-secret or --jwt-authority for people.";
+    }
+
+    public static byte[] ReadSecret(string value)
+    {
+        var secret = new byte[value.Length];
+        if (!Convert.TryFromBase64String(value, secret, out var length))
+            throw new UsageException("set base64, such as `openssl rand -base64 32` prints");
+        return length >= 32
+            ? secret[..length]
+            : throw new UsageException($"it holds {length} bytes: set at least 32, such as `openssl rand -base64 32` prints");
+    }
+
+    public static Uri ReadAuthority(string value) =>
+        Uri.TryCreate(value, UriKind.Absolute, out var url) && (url.Scheme == Uri.UriSchemeHttps || (url.Scheme == Uri.UriSchemeHttp && url.IsLoopback))
+            ? url
+            : throw new UsageException("set https://ADDRESS of who issues tokens, such as https://accounts.example (http only on this machine)");
+}

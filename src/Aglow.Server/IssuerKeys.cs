@@ -1,0 +1,82 @@
+using Microsoft.IdentityModel.Protocols;
+using Microsoft.IdentityModel.Protocols.OpenIdConnect;
+using Microsoft.IdentityModel.Tokens;
+using Aglow.AspNetCore;
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.Server;
+
+/// <summary>What an issuer publishes: its name, and the keys it signs with.</summary>
+internal sealed record PublishedKeys(string Issuer, IReadOnlyList<SecurityKey> Keys, long ReadAt);
+
+/// <summary>
+/// The keys of who issues tokens, by OpenID Connect discovery, and their rotation.
+/// </summary>
+/// <remarks>
+/// Read at the first token; again when a token names a key that is not among them, at most once in <see cref="AskAgainAfter"/>, so that invented key ids cost the issuer nothing;
+/// and after <see cref="GoodFor"/>, so that a key that was withdrawn is not good for ever. Where the issuer cannot be reached the keys there are stay good; where there are none yet,
+/// tokens cannot be checked (503). One read at a time; others wait for it. The library's own manager was not used: it reads new keys in the background, so that the first people with a
+/// new key would be refused.
+/// </remarks>
+internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider time, ILogger log) : IDisposable
+{
+    private static readonly TimeSpan GoodFor = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan AskAgainAfter = TimeSpan.FromSeconds(10);
+
+    private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(5), MaxResponseContentBufferSize = 1_000_000 };
+    private readonly SemaphoreSlim _reading = new(1);
+    private readonly string _address = $"{authority.AbsoluteUri.TrimEnd('/')}/.well-known/openid-configuration";
+    private volatile PublishedKeys? _known;
+    private long? _triedAt;
+
+    /// <summary>The keys; throws a problem (503) where they were never read.</summary>
+    public async ValueTask<PublishedKeys> GetAsync()
+    {
+        var known = _known;
+        if (known is not null && time.GetElapsedTime(known.ReadAt) < GoodFor)
+            return known;
+        return await RefreshAsync(known) ?? known ?? throw Problems.TokensNotChecked();
+    }
+
+    /// <summary>Newer keys than these; null where there are none to be had now.</summary>
+    public async ValueTask<PublishedKeys?> RefreshAsync(PublishedKeys? known)
+    {
+        await _reading.WaitAsync();
+        try
+        {
+            if (_known != known)
+                return _known;
+            if (_triedAt is { } tried && time.GetElapsedTime(tried) < AskAgainAfter)
+                return null;
+            _triedAt = time.GetTimestamp();
+            return _known = await ReadAsync();
+        }
+        catch (Exception failure) when (failure is IOException or InvalidOperationException or ArgumentException or HttpRequestException or OperationCanceledException)
+        {
+            ServerLog.IssuerAway(log, _address, failure.InnerException?.Message ?? failure.Message);
+            return null;
+        }
+        finally
+        {
+            _reading.Release();
+        }
+    }
+
+    public void Dispose()
+    {
+        _http.Dispose();
+        _reading.Dispose();
+    }
+
+    private async Task<PublishedKeys> ReadAsync()
+    {
+        var documents = new HttpDocumentRetriever(_http) { RequireHttps = authority.Scheme == Uri.UriSchemeHttps };
+        var read = await OpenIdConnectConfigurationRetriever.GetAsync(_address, documents, CancellationToken.None);
+        // who answers at an address may not speak for another issuer, unless the operator says so
+        if (issuer is null && read.Issuer?.TrimEnd('/') != authority.AbsoluteUri.TrimEnd('/'))
+            throw new InvalidOperationException($"it says that it is {read.Issuer}; set --jwt-issuer where that is right");
+        if (read.SigningKeys.Count == 0)
+            throw new InvalidOperationException("it publishes no keys");
+        return new PublishedKeys(issuer ?? read.Issuer!, [.. read.SigningKeys], time.GetTimestamp());
+    }
+}

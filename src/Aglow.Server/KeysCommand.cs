@@ -1,0 +1,54 @@
+using System.CommandLine;
+using System.Globalization;
+
+namespace Aglow.Server;
+
+/// <summary><c>keys add</c>, <c>keys list</c>, <c>keys revoke</c>: the keys of backends, in the data folder of a server that runs or does not.</summary>
+internal static class KeysCommand
+{
+    public static Command Create()
+    {
+        var data = new Option<string>("--data") { Description = "The server's data folder; \"data\" where it is not given.", HelpName = "DIR", DefaultValueFactory = static _ => "data" };
+        var name = new Option<string>("--name") { Description = "What to call the key.", HelpName = "NAME", Required = true };
+        var scope = new Option<string>("--scope") { Description = "What it may do: some of heartbeat, read, users, operate, separated by commas.", HelpName = "SCOPE,…", Required = true };
+
+        var add = new Command("add", "Makes a key and prints it, once: nobody can read it again.") { data, name, scope };
+        add.SetAction(parsed => Run(() =>
+        {
+            var scopes = ApiKeys.ReadScopes(parsed.GetRequiredValue(scope));
+            Console.Out.WriteLine(new ApiKeys(parsed.GetRequiredValue(data)).Add(parsed.GetRequiredValue(name), scopes, TimeProvider.System.GetUtcNow()));
+        }));
+
+        var list = new Command("list", "Lists the keys: names, scopes, when they were made.") { data };
+        list.SetAction(parsed => Run(() =>
+        {
+            foreach (var key in new ApiKeys(parsed.GetRequiredValue(data)).Read())
+            {
+                var made = DateTimeOffset.FromUnixTimeSeconds(key.CreatedAt).ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture);
+                Console.Out.WriteLine($"{key.Name}  {key.Scopes}  {made}  {ApiKeys.Prefix}{key.Id}_…");
+            }
+        }));
+
+        var revoke = new Command("revoke", "Takes a key away; running servers refuse it within a second.") { data, name };
+        revoke.SetAction(parsed => Run(() => new ApiKeys(parsed.GetRequiredValue(data)).Revoke(parsed.GetRequiredValue(name))));
+
+        return new Command("keys", "Makes, lists and revokes the keys of backends.") { add, list, revoke };
+    }
+
+    private static int Run(Action action)
+    {
+        try
+        {
+            action();
+            return CommandLine.Fine;
+        }
+        catch (UsageException wrong)
+        {
+            return CommandLine.Fail(CommandLine.Usage, $"{wrong.Message}.");
+        }
+        catch (DataFolderException failure)
+        {
+            return CommandLine.Fail(CommandLine.Failed, failure.Message);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+using System.Text;
+using System.Text.Json.Nodes;
+
+namespace Aglow.Server.Tests;
+
+/// <summary>Every call by every kind of caller: who may do what, and nothing else.</summary>
+[Collection(TokenCalls.Name)]
+public class AccessTests(TokenServer shared)
+{
+    private const string Me = "ME";
+
+    private readonly AglowProcess _server = shared.Server;
+
+    /// <summary>
+    /// One call about the user ME, and what it answers to ME, to another person, and to keys with one scope each. Nobody (no token, a bad one) gets 401.
+    /// </summary>
+    public sealed record Row(string Call, string? Body, int Self, int Other, int Heartbeat, int Read, int Users, int Operate, bool IsPacked = false)
+    {
+        public override string ToString() => $"{Call} {Body}";
+    }
+
+    public static TheoryData<Row> Table => new(
+        new("POST /heartbeat", null, Self: 200, Other: 200, Heartbeat: 400, Read: 403, Users: 403, Operate: 403), // for whoever calls
+        new("POST /heartbeat", "{\"user_id\":\"ME\"}", 200, 403, 200, 403, 403, 403),
+        new("POST /heartbeat", "{\"user_ids\":[\"ME\"]}", 200, 403, 200, 403, 403, 403),
+        new("POST /heartbeat", "{\"user_ids\":[\"ME\",1]}", 403, 403, 200, 403, 403, 403),
+        new("POST /heartbeat", "", 403, 403, 200, 403, 403, 403, IsPacked: true),
+        new("POST /status/update", "{\"user_id\":\"ME\",\"timestamp\":1763763300}", 200, 403, 200, 403, 403, 403),
+        new("POST /offline", null, 200, 200, 400, 403, 403, 403),
+        new("POST /offline", "{\"user_id\":\"ME\"}", 200, 403, 200, 403, 403, 403),
+        new("POST /offline", "", 403, 403, 200, 403, 403, 403, IsPacked: true),
+        new("GET /status/ME", null, 200, 200, 403, 200, 403, 403),
+        new("GET /status/users?ids=ME", null, 200, 200, 403, 200, 403, 403),
+        new("POST /status/batch", "[{\"user_id\":\"ME\"}]", 200, 200, 403, 200, 403, 403),
+        new("POST /status/batch", "", 200, 200, 403, 200, 403, 403, IsPacked: true),
+        new("GET /status/ME/explain", null, 403, 403, 403, 403, 403, 200),
+        new("PUT /users/ME/status", "{\"status\":\"busy\"}", 200, 403, 403, 403, 200, 403),
+        new("POST /users", "{\"user_name\":\"NEW\"}", 403, 403, 403, 403, 201, 403),
+        new("POST /users", "{\"user_name\":\"ME\"}", 409, 403, 403, 403, 409, 403),
+        new("GET /users/ME", null, 200, 200, 403, 200, 403, 403),
+        new("DELETE /users/ME", null, 204, 403, 403, 403, 204, 403),
+        new("GET /users?q=ali", null, 200, 200, 403, 200, 403, 403),
+        new("GET /users/ME/subscriptions", null, 200, 403, 403, 403, 200, 403),
+        new("POST /users/ME/subscriptions", "{\"user_ids\":[1]}", 200, 403, 403, 403, 200, 403),
+        new("DELETE /users/ME/subscriptions", "{\"user_ids\":[1]}", 200, 403, 403, 403, 200, 403),
+        new("GET /online", null, 403, 403, 403, 200, 403, 403),
+        new("GET /online/count", null, 200, 200, 403, 200, 403, 403),
+        new("GET /watch?users=ME", null, 200, 200, 403, 200, 403, 403),
+        new("GET /ws", null, 101, 101, 400, 403, 403, 403),
+        new("GET /ws?user_id=ME", null, 101, 403, 101, 403, 403, 403),
+        new("GET /metrics", null, 403, 403, 403, 403, 403, 200));
+
+    [Theory]
+    [MemberData(nameof(Table))]
+    public async Task A_call_is_answered_by_who_asks(Row row)
+    {
+        var wrong = new List<string>();
+        foreach (var (who, expected) in new[]
+        {
+            ("self", row.Self), ("other", row.Other), ("heartbeat", row.Heartbeat), ("read", row.Read), ("users", row.Users), ("operate", row.Operate),
+            ("nobody", 401), ("expired", 401), ("junk", 401), ("a key with another secret", 401),
+        })
+        {
+            var me = SharedServer.NewKey("me");
+            (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat")).Status.ShouldBe(200);
+            var token = who switch
+            {
+                "self" => Token.Of(me),
+                "other" => Token.Of(SharedServer.NewKey("other")),
+                "nobody" => null,
+                "expired" => Token.Of(me, seconds: -61),
+                "junk" => "abc.def.ghi",
+                "a key with another secret" => shared.Keys["heartbeat"][..^4] + "AAAA",
+                _ => shared.Keys[who],
+            };
+            var status = await StatusOfAsync(row, me, token);
+            if (status != expected)
+                wrong.Add($"{who}: {status} instead of {expected}");
+        }
+
+        wrong.ShouldBeEmpty(row.ToString());
+    }
+
+    [Fact]
+    public async Task The_table_has_every_call_but_those_for_anybody()
+    {
+        foreach (var path in new[] { "/health/live", "/health/ready", "/openapi/v1.json", "/" })
+            (await _server.GetAsync(path)).Status.ShouldBe(200, path);
+        var described = (await _server.GetAsync("/openapi/v1.json")).Json["paths"]!.AsObject()
+            .SelectMany(static path => path.Value!.AsObject().Select(call => $"{call.Key.ToUpperInvariant()} {path.Key}"))
+            .Where(static call => !call.Contains("/health/"))
+            .Order();
+        ((IEnumerable<object[]>)Table).Select(static row => ((Row)row[0]).Call.Split('?')[0].Replace(Me, "{user}")).Distinct().Order().ShouldBe(described);
+    }
+
+    [Fact]
+    public async Task A_refusal_says_how_to_authenticate_and_nothing_of_what_is_inside()
+    {
+        var missing = (await _server.GetAsync("/status/1")).ShouldBeProblem(401, "Authorization: Bearer");
+        missing.Headers.WwwAuthenticate.ToString().ShouldBe("Bearer");
+        var refused = (await _server.AskAsync("a.b.c", "GET", "/status/1")).ShouldBeProblem(401, "Get another one");
+        refused.Headers.WwwAuthenticate.ToString().ShouldBe("Bearer error=\"invalid_token\"");
+        refused.Text.ShouldNotContain("IDX");
+        (await _server.AskAsync(Token.Of("a", seconds: -61), "GET", "/status/1")).ShouldBeProblem(401, "has expired");
+        (await _server.AskAsync(shared.Keys["read"], "POST", "/heartbeat", "{\"user_id\":1}")).ShouldBeProblem(403, "lacks the scope \"heartbeat\"");
+    }
+
+    [Fact]
+    public async Task A_first_heartbeat_registers_its_own_subject_and_nothing_else()
+    {
+        var (me, other) = (SharedServer.NewKey("me"), SharedServer.NewKey("other"));
+        (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat", $"{{\"user_id\":\"{other}\"}}")).ShouldBeProblem(403);
+        (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat", $"{{\"user_ids\":[\"{me}\",\"{other}\"]}}")).ShouldBeProblem(403);
+        (await _server.AskAsync(Token.Of(me), "POST", $"/users/{other}/subscriptions", "{\"user_ids\":[1]}")).ShouldBeProblem(403);
+        foreach (var one in new[] { me, other })
+            (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{one}")).ShouldBeProblem(404);
+        (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{me}")).Status.ShouldBe(200);
+        (await _server.AskAsync(Token.Of(me), "POST", $"/users/{me}/subscriptions", $"{{\"user_ids\":[\"{other}\"]}}")).ShouldBeProblem(404);
+        (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{other}")).ShouldBeProblem(404);
+    }
+
+    [Fact]
+    public async Task A_person_is_the_same_by_number_and_by_key()
+    {
+        var me = SharedServer.NewKey("me");
+        await _server.AskAsync(Token.Of(me), "POST", "/heartbeat");
+        var number = (await _server.AskAsync(Token.Of(me), "GET", $"/users/{me}")).Json["user_id"]!.GetValue<uint>();
+        (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat", $"{{\"user_id\":{number}}}")).Status.ShouldBe(200);
+        (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat", $"{{\"user_id\":{number - 1}}}")).ShouldBeProblem(403);
+        // a number of the application's own
+        var own = SharedServer.NewUsers(2);
+        (await _server.AskAsync(Token.Of($"{own}"), "POST", "/heartbeat", $"{{\"user_id\":{own}}}")).Status.ShouldBe(200);
+        (await _server.AskAsync(Token.Of($"{own}"), "POST", "/heartbeat", $"{{\"user_id\":{own + 1}}}")).ShouldBeProblem(403);
+    }
+
+    // ---- other people's ids ---------------------------------------------------------------------------------------------------
+
+    [Theory]
+    [InlineData("POST", "/heartbeat", "{\"user_id\":\"OTHER\",\"active\":true}")]
+    [InlineData("POST", "/heartbeat", "{\"active\":true,\"user_id\":\"OTHER\"}")]
+    [InlineData("POST", "/heartbeat", "{\"user_id\":NUMBER}")]
+    [InlineData("POST", "/heartbeat", "{\"user_id\":\"NUMBER\"}")]
+    [InlineData("POST", "/heartbeat", "{\"user_ids\":[\"ME\",\"OTHER\"]}")]
+    [InlineData("POST", "/heartbeat", "{\"user_ids\":[\"ME\",NUMBER]}")]
+    [InlineData("POST", "/heartbeat?user_id=ME", "{\"user_id\":\"OTHER\"}")]
+    [InlineData("POST", "/status/update", "{\"user_id\":NUMBER,\"timestamp\":1763763300}")]
+    [InlineData("POST", "/offline", "{\"user_ids\":[NUMBER]}")]
+    [InlineData("PUT", "/users/NUMBER/status", "{\"status\":\"busy\"}")]
+    [InlineData("PUT", "/users/%4fTHER/status", "{\"status\":\"busy\"}")]
+    [InlineData("DELETE", "/users/NUMBER", null)]
+    [InlineData("GET", "/users/NUMBER/subscriptions", null)]
+    [InlineData("POST", "/users/NUMBER/subscriptions", "{\"user_ids\":[1]}")]
+    [InlineData("DELETE", "/users/OTHER/subscriptions", "{\"user_ids\":[1]}")]
+    public async Task Nobody_speaks_for_somebody_else(string method, string path, string? body)
+    {
+        var (me, other) = (SharedServer.NewKey("me"), "OTHER" + SharedServer.NewKey(""));
+        await _server.AskAsync(Token.Of(me), "POST", "/heartbeat");
+        await _server.AskAsync(Token.Of(other), "POST", "/heartbeat");
+        await _server.AskAsync(Token.Of(other), "POST", "/offline");
+        var before = (await _server.AskAsync(Token.Of(other), "GET", $"/users/{other}")).Text;
+        var number = JsonNode.Parse(before)!["user_id"]!.GetValue<uint>();
+        string Named(string text) => text.Replace("NUMBER", $"{number}").Replace("OTHER", other).Replace("%4fTHER", "%4f" + other[1..]).Replace("\"ME\"", $"\"{me}\"").Replace("=ME", $"={me}");
+        (await _server.AskAsync(Token.Of(me), method, Named(path), body is null ? null : Named(body))).ShouldBeProblem(403);
+        (await _server.AskAsync(Token.Of(other), "GET", $"/users/{other}")).Text.ShouldBe(before, "and nothing happened");
+    }
+
+    // ---- forged tokens --------------------------------------------------------------------------------------------------------
+
+    public static TheoryData<string, Func<string, string>> Forged => new()
+    {
+        { "alg none", user => $"{Token.Content(new JsonObject { ["alg"] = "none", ["typ"] = "JWT" }, Token.Claims(user))}." },
+        { "alg None, with a signature", user => $"{Token.Content(new JsonObject { ["alg"] = "None" }, Token.Claims(user))}.AAAA" },
+        { "no alg", user => Token.Signed(Token.Claims(user), Token.Secret, new JsonObject { ["typ"] = "JWT" }) },
+        { "another secret", user => Token.Signed(Token.Claims(user), new byte[32]) },
+        { "no signature", user => Token.Of(user)[..(Token.Of(user).LastIndexOf('.') + 1)] },
+        { "half a signature", user => Token.Of(user)[..^20] },
+        { "alg HS512 over the HS256 secret", user => Token.Signed(Token.Claims(user), Token.Secret, new JsonObject { ["alg"] = "HS512", ["typ"] = "JWT" }) },
+        { "alg RS256 over the secret", user => Token.Signed(Token.Claims(user), Token.Secret, new JsonObject { ["alg"] = "RS256", ["typ"] = "JWT" }) },
+        { "claims of somebody else under the signature", user => string.Join('.', Token.Of("x").Split('.')[0], Token.Of(user).Split('.')[1], Token.Of("x").Split('.')[2]) },
+        { "wrong audience", user => Token.Signed(Token.Claims(user, c => c["aud"] = "another"), Token.Secret) },
+        { "no audience", user => Token.Signed(Token.Claims(user, c => c.Remove("aud")), Token.Secret) },
+        { "wrong issuer", user => Token.Signed(Token.Claims(user, c => c["iss"] = "https://evil.example"), Token.Secret) },
+        { "no issuer", user => Token.Signed(Token.Claims(user, c => c.Remove("iss")), Token.Secret) },
+        { "expired over a minute ago", user => Token.Of(user, seconds: -61) },
+        { "no expiry", user => Token.Signed(Token.Claims(user, c => c.Remove("exp")), Token.Secret) },
+        { "expiry as text", user => Token.Signed(Token.Claims(user, c => c["exp"] = "9999999999x"), Token.Secret) },
+        { "not good before the future", user => Token.Signed(Token.Claims(user, c => c["nbf"] = Token.Now + 90), Token.Secret) },
+        { "issued in the future", user => Token.Signed(Token.Claims(user, c => c["iat"] = Token.Now + 90), Token.Secret) },
+        { "no subject", user => Token.Signed(Token.Claims(user, c => c.Remove("sub")), Token.Secret) },
+        { "an empty subject", user => Token.Signed(Token.Claims(user, c => c["sub"] = ""), Token.Secret) },
+        { "a subject with a line break", user => Token.Signed(Token.Claims(user, c => c["sub"] = $"{user}\r\nX-User: root"), Token.Secret) },
+        { "a subject with NUL", user => Token.Signed(Token.Claims(user, c => c["sub"] = $"{user}\0"), Token.Secret) },
+        { "a subject of 129 bytes", user => Token.Signed(Token.Claims(user, c => c["sub"] = new string('a', 129)), Token.Secret) },
+        { "kid as a path to an empty file", user => Token.Signed(Token.Claims(user), new byte[32], new JsonObject { ["alg"] = "HS256", ["kid"] = "../../../../dev/null" }) },
+        { "kid as SQL", user => Token.Signed(Token.Claims(user), Encoding.UTF8.GetBytes("x"), new JsonObject { ["alg"] = "HS256", ["kid"] = "' UNION SELECT 'x" }) },
+        { "its own key in the header", user => Token.Signed(Token.Claims(user), new byte[32], new JsonObject { ["alg"] = "HS256", ["jwk"] = new JsonObject { ["kty"] = "oct", ["k"] = Convert.ToBase64String(new byte[32]) } }) },
+        { "keys at an address of its own", user => Token.Signed(Token.Claims(user), new byte[32], new JsonObject { ["alg"] = "HS256", ["jku"] = "http://127.0.0.1:1/keys" }) },
+        { "four parts", user => Token.Of(user) + ".AAAA" },
+        { "an encrypted one", _ => "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..AAAA.AAAA.AAAA" },
+        { "9,000 characters", user => Token.Signed(Token.Claims(user, c => c["pad"] = new string('a', 9000)), Token.Secret) },
+        { "claims that are no JSON", _ => $"{Token.Of("x").Split('.')[0]}.bm90IGpzb24.AAAA" },
+        { "not base64", _ => "a.b!.c" },
+        { "nothing", _ => "" },
+        { "only dots", _ => "....." },
+        { "a key of the right form", _ => "aglow_AAAAAAAA_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" },
+        { "a key without its secret", _ => "aglow_AAAAAAAA" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Forged))]
+    public async Task A_forged_token_is_refused_and_does_nothing(string how, Func<string, string> forge)
+    {
+        var user = SharedServer.NewKey("forged");
+        (await _server.AskAsync(forge(user), "POST", "/heartbeat")).ShouldBeProblem(401);
+        (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{user}")).ShouldBeProblem(404);
+        // and by a socket, before HTTP and through it
+        await using var socket = await RawSocket.ConnectAsync(_server.Address);
+        await socket.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {forge(user)}\r\n"));
+        (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 401 ", customMessage: how);
+    }
+
+    [Fact]
+    public async Task A_minutes_difference_of_clocks_is_forgiven()
+    {
+        var user = SharedServer.NewKey("me");
+        (await _server.AskAsync(Token.Of(user, seconds: -30), "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await _server.AskAsync(Token.Signed(Token.Claims(user, c => c["nbf"] = Token.Now + 30), Token.Secret), "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await _server.AskAsync(Token.Signed(Token.Claims(user, c => c["aud"] = new JsonArray("another", Token.Audience)), Token.Secret), "POST", "/heartbeat")).Status.ShouldBe(200);
+    }
+
+    [Fact]
+    public async Task A_connection_that_had_one_token_asks_again_for_another()
+    {
+        var (me, other) = (SharedServer.NewKey("me"), SharedServer.NewKey("other"));
+        using var http = new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = 1 }) { BaseAddress = _server.Address };
+        foreach (var (token, user, status) in new[] { (Token.Of(me), me, 200), (Token.Of(other), me, 403), (Token.Of(me), me, 200), ("junk", me, 401), (Token.Of(other), other, 200) })
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, "/heartbeat") { Content = new StringContent($"{{\"user_id\":\"{user}\"}}", Encoding.UTF8, "application/json") };
+            request.Headers.TryAddWithoutValidation("Authorization", $"Bearer {token}");
+            using var answer = await http.SendAsync(request);
+            ((int)answer.StatusCode).ShouldBe(status);
+        }
+    }
+
+    [Fact]
+    public async Task The_url_is_no_place_for_a_token_but_where_a_browser_has_no_other()
+    {
+        (await _server.GetAsync($"/status/1?access_token={Token.Of("me")}")).ShouldBeProblem(401);
+        (await _server.SendAsync(HttpMethod.Post, $"/heartbeat?access_token={Token.Of("me")}")).ShouldBeProblem(401);
+        (await StatusOfAsync(new Row($"GET /watch?users=1&access_token={Token.Of("me")}", null, 0, 0, 0, 0, 0, 0), "me", null)).ShouldBe(200);
+    }
+
+    // Sockets are upgraded; of a stream only the head is read.
+    private async Task<int> StatusOfAsync(Row row, string me, string? token)
+    {
+        var (method, path) = (row.Call.Split(' ')[0], row.Call.Split(' ')[1].Replace(Me, me));
+        if (path.StartsWith("/ws", StringComparison.Ordinal))
+        {
+            await using var socket = await RawSocket.ConnectAsync(_server.Address);
+            await socket.WriteAsync(RawSocket.Handshake(path, token is null ? "" : $"Authorization: Bearer {token}\r\n"));
+            return int.Parse((await socket.ReadHeadAsync()).Split(' ')[1]);
+        }
+
+        using var request = new HttpRequestMessage(HttpMethod.Parse(method), path);
+        if (row.Body is not null)
+            request.Content = row.IsPacked ? new ByteArrayContent(Calling.Pack([1, 2])) : new StringContent(row.Body.Replace(Me, me).Replace("NEW", SharedServer.NewKey("new")));
+        if (request.Content is not null)
+            request.Content.Headers.ContentType = new(row.IsPacked ? Calling.Packed : "application/json");
+        if (token is not null)
+            request.Headers.TryAddWithoutValidation("Authorization", $"Bearer {token}");
+        using var answer = await _server.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        return (int)answer.StatusCode;
+    }
+}

@@ -1,0 +1,140 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json.Nodes;
+
+namespace Aglow.Server.Tests;
+
+/// <summary>Tokens of an issuer that publishes its keys, and changes them.</summary>
+public class IssuerTests
+{
+    [Fact]
+    public async Task Keys_are_discovered_and_rotated_and_forgeries_with_them_are_refused()
+    {
+        using var issuer = new LocalIssuer();
+        using RSA first = RSA.Create(2048), second = RSA.Create(2048), stranger = RSA.Create(2048);
+        issuer.Publish(("one", first));
+        await using var server = await AglowProcess.StartAsync(null, "--auth", "token", "--jwt-authority", issuer.Address, "--jwt-audience", Token.Audience);
+        JsonObject Claims(Action<JsonObject>? change = null) => Token.Claims("ann", c =>
+        {
+            c["iss"] = issuer.Address;
+            change?.Invoke(c);
+        });
+        Task<Answer> HeartbeatAsync(string token) => server.AskAsync(token, "POST", "/heartbeat");
+
+        (await HeartbeatAsync(Token.Signed(Claims(), first, "one"))).Status.ShouldBe(200);
+        (await HeartbeatAsync(Token.Signed(Claims(), stranger, "one"))).ShouldBeProblem(401);
+        (await HeartbeatAsync(Token.Signed(Claims(c => c["aud"] = "another"), first, "one"))).ShouldBeProblem(401);
+        (await HeartbeatAsync(Token.Signed(Claims(c => c["iss"] = "https://evil.example"), first, "one"))).ShouldBeProblem(401);
+        (await HeartbeatAsync(Token.Signed(Claims(c => c["exp"] = Token.Now - 61), first, "one"))).ShouldBeProblem(401, "has expired");
+        // the public key as if it were a secret, in each form that people have it in
+        foreach (var secret in new[] { first.ExportSubjectPublicKeyInfo(), first.ExportRSAPublicKey(), Encoding.ASCII.GetBytes(first.ExportSubjectPublicKeyInfoPem()), first.ExportParameters(false).Modulus! })
+            (await HeartbeatAsync(Token.Signed(Claims(), secret, new JsonObject { ["alg"] = "HS256", ["kid"] = "one" }))).ShouldBeProblem(401);
+        (await HeartbeatAsync($"{Token.Content(new JsonObject { ["alg"] = "none", ["kid"] = "one" }, Claims())}.")).ShouldBeProblem(401);
+
+        // a key that nobody publishes: asked for once, and not at each token that names it
+        var asked = issuer.Asked;
+        (await HeartbeatAsync(Token.Signed(Claims(), stranger, "invented"))).ShouldBeProblem(401);
+        for (var i = 0; i < 20; i++)
+            (await HeartbeatAsync(Token.Signed(Claims(), stranger, $"invented-{i}"))).ShouldBeProblem(401);
+        issuer.Asked.ShouldBeLessThanOrEqualTo(asked + 1);
+
+        // the issuer signs with another key from now on; the server asks again within ten seconds, and withdraws what was withdrawn
+        issuer.Publish(("two", second));
+        await Eventually.TrueAsync(async () => (await HeartbeatAsync(Token.Signed(Claims(), second, "two"))).Status == 200, 30, "a new key is taken");
+        (await HeartbeatAsync(Token.Signed(Claims(c => c["jti"] = "not seen before"), first, "one"))).ShouldBeProblem(401);
+
+        // the issuer is away: the keys there are stay good
+        issuer.IsAway = true;
+        (await HeartbeatAsync(Token.Signed(Claims(c => c["jti"] = "another"), second, "two"))).Status.ShouldBe(200);
+    }
+
+    [Fact]
+    public async Task While_keys_were_never_read_tokens_are_neither_taken_nor_refused()
+    {
+        using var issuer = new LocalIssuer { IsAway = true };
+        using var key = RSA.Create(2048);
+        issuer.Publish(("one", key));
+        await using var server = await AglowProcess.StartAsync(null, "--auth", "token", "--jwt-authority", issuer.Address);
+        server.Output.ShouldContain("set --jwt-audience to take only those for this one");
+        var token = Token.Signed(Token.Claims("ann", c => c["iss"] = issuer.Address), key, "one");
+        var away = (await server.AskAsync(token, "POST", "/heartbeat")).ShouldBeProblem(503);
+        away.Headers.RetryAfter!.Delta.ShouldBe(TimeSpan.FromSeconds(5));
+        server.Output.ShouldContain("The issuer's keys cannot be read");
+        issuer.IsAway = false;
+        await Eventually.TrueAsync(async () => (await server.AskAsync(token, "POST", "/heartbeat")).Status == 200, 30, "the keys are read when the issuer is back");
+    }
+
+    /// <summary>An issuer of tokens on a free port, as far as its discovery goes.</summary>
+    private sealed class LocalIssuer : IDisposable
+    {
+        private readonly HttpListener _listener = new();
+        private volatile string _keys = "{\"keys\":[]}";
+        private int _asked;
+
+        public LocalIssuer()
+        {
+            // the listener takes no "any free port"
+            for (var port = Random.Shared.Next(20_000, 30_000); ; port++)
+            {
+                Address = $"http://127.0.0.1:{port}";
+                _listener.Prefixes.Clear();
+                _listener.Prefixes.Add($"{Address}/");
+                try
+                {
+                    _listener.Start();
+                    break;
+                }
+                catch (HttpListenerException)
+                {
+                    // somebody's; the next one
+                }
+            }
+
+            _ = ServeAsync();
+        }
+
+        public string Address { get; }
+
+        /// <summary>How often it was asked.</summary>
+        public int Asked => Volatile.Read(ref _asked);
+
+        public volatile bool IsAway;
+
+        public void Publish(params (string Id, RSA Key)[] keys) => _keys = new JsonObject
+        {
+            ["keys"] = new JsonArray([.. keys.Select(static k => (JsonNode)new JsonObject
+            {
+                ["kty"] = "RSA",
+                ["use"] = "sig",
+                ["kid"] = k.Id,
+                ["n"] = System.Buffers.Text.Base64Url.EncodeToString(k.Key.ExportParameters(false).Modulus),
+                ["e"] = System.Buffers.Text.Base64Url.EncodeToString(k.Key.ExportParameters(false).Exponent),
+            })]),
+        }.ToJsonString();
+
+        public void Dispose() => _listener.Close();
+
+        private async Task ServeAsync()
+        {
+            try
+            {
+                while (true)
+                {
+                    var context = await _listener.GetContextAsync();
+                    var isKeys = context.Request.Url!.AbsolutePath == "/keys";
+                    if (!isKeys)
+                        Interlocked.Increment(ref _asked);
+                    context.Response.StatusCode = IsAway ? 503 : 200;
+                    context.Response.ContentType = "application/json";
+                    await using (var output = context.Response.OutputStream)
+                        await output.WriteAsync(Encoding.UTF8.GetBytes(isKeys ? _keys : $"{{\"issuer\":\"{Address}\",\"jwks_uri\":\"{Address}/keys\"}}"));
+                }
+            }
+            catch (Exception e) when (e is HttpListenerException or ObjectDisposedException)
+            {
+                // closed
+            }
+        }
+    }
+}

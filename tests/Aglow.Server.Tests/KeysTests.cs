@@ -1,0 +1,88 @@
+using System.Net.Sockets;
+
+namespace Aglow.Server.Tests;
+
+/// <summary>Keys of backends, as <c>./aglow keys</c> makes them and a running server takes them.</summary>
+public class KeysTests
+{
+    [Fact]
+    public async Task A_key_is_shown_once_kept_as_a_hash_and_revoked_while_the_server_runs()
+    {
+        await using var server = await AglowProcess.StartAsync(null, TokenServer.Flags);
+        // made while it runs
+        var key = await TokenServer.AddKeyAsync(server.Folder, "gateway", "heartbeat,read");
+        key.ShouldMatch("^aglow_[A-Za-z0-9_-]{8}_[A-Za-z0-9_-]{43}$");
+        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_ids":[1,2,3]}""")).Status == 200, 10, "a running server takes a new key");
+        (await server.AskAsync(key, "GET", "/status/1")).Json["status"]!.GetValue<string>().ShouldBe("online");
+        (await server.AskAsync(key, "DELETE", "/users/1")).ShouldBeProblem(403, "lacks the scope \"users\"");
+
+        var file = Path.Combine(server.Folder, "keys.json");
+        (await File.ReadAllTextAsync(file)).ShouldNotContain(key[15..]);
+        if (!OperatingSystem.IsWindows())
+            File.GetUnixFileMode(file).ShouldBe(UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        var (code, output, _) = await AglowProcess.RunToEndAsync(["keys", "list", "--data", server.Folder]);
+        code.ShouldBe(0);
+        output.ShouldStartWith("gateway  heartbeat,read  20");
+        output.ShouldNotContain(key[15..]);
+
+        // a name is one key's
+        (code, output, var errors) = await AglowProcess.RunToEndAsync(["keys", "add", "--data", server.Folder, "--name", "gateway", "--scope", "read"]);
+        code.ShouldBe(2);
+        output.ShouldBeEmpty();
+        errors.ShouldContain("there is a key \"gateway\" already");
+
+        // a socket that it opened goes with it
+        await using var socket = await RawSocket.ConnectAsync(server.Address);
+        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=7", $"Authorization: Bearer {key}\r\n"));
+        (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
+        (code, _, _) = await AglowProcess.RunToEndAsync(["keys", "revoke", "--data", server.Folder, "--name", "gateway"]);
+        code.ShouldBe(0);
+        // on a connection that has been using it, too
+        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_id":1}""")).Status == 401, 10, "a revoked key is refused");
+        await Should.ThrowAsync<Exception>(async () =>
+        {
+            while (true)
+                await socket.ReadMessageAsync();
+        });
+        (code, _, errors) = await AglowProcess.RunToEndAsync(["keys", "revoke", "--data", server.Folder, "--name", "gateway"]);
+        code.ShouldBe(2);
+        errors.ShouldContain("there is no key \"gateway\"");
+    }
+
+    [Fact]
+    public async Task Calls_beyond_the_rate_get_429_and_others_go_on()
+    {
+        await using var server = await AglowProcess.StartAsync(null, [.. TokenServer.Flags, "--rate-limit", "5", "--rate-limit-registrations", "3", "--max-connections-per-address", "50"]);
+        var fast = Token.Of("fast");
+        var answers = new List<Answer>();
+        for (var i = 0; i < 40; i++)
+            answers.Add(await server.AskAsync(fast, "POST", "/heartbeat"));
+        answers.Take(5).ShouldAllBe(static a => a.Status == 200);
+        var refused = answers.First(static a => a.Status != 200).ShouldBeProblem(429, "5 calls a second");
+        refused.Headers.RetryAfter!.Delta.ShouldBe(TimeSpan.FromSeconds(1));
+        (await server.AskAsync(Token.Of("slow"), "POST", "/heartbeat")).Status.ShouldBe(200);
+
+        var key = await TokenServer.AddKeyAsync(server.Folder, "importer", "heartbeat");
+        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_ids":["a","b"]}""")).Status == 200, 10, "a new key is taken");
+        // known ones are no registrations
+        (await server.AskAsync(key, "POST", "/heartbeat", """{"user_ids":["a","b"]}""")).Status.ShouldBe(200);
+        var many = string.Join(',', Enumerable.Range(0, 6).Select(static i => $"\"new-{i}\""));
+        var registrations = new List<int>();
+        for (var i = 0; i < 4; i++)
+            registrations.Add((await server.AskAsync(key, "POST", "/heartbeat", $$"""{"user_ids":[{{many.Replace("new", $"new-{i}")}}]}""")).Status);
+        registrations.ShouldContain(429);
+
+        // connections that say nothing
+        var open = new List<TcpClient>();
+        try
+        {
+            for (var i = 0; i < 60; i++)
+                open.Add(new TcpClient(server.Address.Host, server.Address.Port));
+            await Eventually.TrueAsync(() => Task.FromResult(open.Count(static c => c.Client.Poll(0, SelectMode.SelectRead)) >= 10), 10, "those beyond the limit are closed");
+        }
+        finally
+        {
+            open.ForEach(static c => c.Dispose());
+        }
+    }
+}

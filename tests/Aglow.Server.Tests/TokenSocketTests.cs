@@ -1,0 +1,152 @@
+using System.Text.Json;
+
+namespace Aglow.Server.Tests;
+
+/// <summary>Sockets of people with tokens, before HTTP and through it.</summary>
+[Collection(TokenCalls.Name)]
+public class TokenSocketTests(TokenServer shared)
+{
+    private const int TokenEnded = 4401;
+
+    private readonly AglowProcess _server = shared.Server;
+
+    // "*/*" twice is doubtful to the short cut before HTTP, so it passes the handshake on
+    public static TheoryData<string> Ways => new("", "Accept: */*\r\nAccept: */*\r\n");
+
+    [Theory]
+    [MemberData(nameof(Ways))]
+    public async Task A_token_comes_in_a_header_the_query_or_a_subprotocol(string way)
+    {
+        var me = SharedServer.NewKey("me");
+        foreach (var (target, headers, chosen) in new[]
+        {
+            ("/ws", $"Authorization: Bearer {Token.Of(me)}\r\n", null),
+            ($"/ws?access_token={Token.Of(me)}", "", null),
+            ($"/ws?user_id={me}&access_token={Token.Of(me)}", "", null),
+            ("/ws", $"Sec-WebSocket-Protocol: aglow, aglow.token.{Token.Of(me)}\r\n", "Sec-WebSocket-Protocol: aglow\r\n"),
+        })
+        {
+            await using var socket = await RawSocket.ConnectAsync(_server.Address);
+            await socket.WriteAsync(RawSocket.Handshake(target, headers + way));
+            var head = await socket.ReadHeadAsync();
+            head.ShouldStartWith("HTTP/1.1 101 ");
+            if (chosen is null)
+                head.ShouldNotContain("Sec-WebSocket-Protocol");
+            else
+                head.ShouldContain(chosen);
+            var welcome = await socket.ReadMessageAsync();
+            welcome.GetProperty("user_id").GetString().ShouldBe(me);
+            welcome.GetProperty("expires_at").GetInt64().ShouldBeInRange(Token.Now + 500, Token.Now + 600);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Ways))]
+    public async Task A_socket_closes_when_its_token_ends(string way)
+    {
+        var me = SharedServer.NewKey("me");
+        await using var socket = await OpenAsync(Token.Of(me, seconds: 2), way);
+        (await CloseOfAsync(socket)).ShouldBe(TokenEnded);
+    }
+
+    [Fact]
+    public async Task A_message_renews_it()
+    {
+        var me = SharedServer.NewKey("me");
+        await using var socket = await OpenAsync(Token.Of(me, seconds: 3));
+        foreach (var (token, says) in new[] { (Token.Of("other"), "Not yours"), ("junk", "Token refused"), (shared.Keys["heartbeat"], "Not yours") })
+        {
+            await socket.SendAsync(JsonSerializer.Serialize(new { type = "token", token }));
+            (await socket.ReadMessageAsync()).GetProperty("title").GetString().ShouldBe(says);
+        }
+
+        await socket.SendAsync("""{"type":"token"}""");
+        (await socket.ReadMessageAsync()).GetProperty("detail").GetString()!.ShouldContain("\"token\" is missing");
+        await socket.SendAsync(JsonSerializer.Serialize(new { type = "token", token = Token.Of(me, seconds: 300) }));
+        var renewed = await socket.ReadMessageAsync();
+        renewed.GetProperty("type").GetString().ShouldBe("token");
+        renewed.GetProperty("expires_at").GetInt64().ShouldBeInRange(Token.Now + 250, Token.Now + 300);
+        // longer than the first token was good for; watching says that the socket still lives
+        await Task.Delay(TimeSpan.FromSeconds(4.5));
+        await socket.SendAsync("""{"type":"watch","users":[1]}""");
+        (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("presence");
+    }
+
+    [Fact]
+    public async Task An_event_stream_ends_when_its_token_does()
+    {
+        using var stream = await _server.Http.GetStreamAsync($"/watch?users=1&access_token={Token.Of("me", seconds: 2)}");
+        using var reader = new StreamReader(stream);
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+        (await reader.ReadToEndAsync(limit.Token)).ShouldStartWith("event: presence");
+    }
+
+    [Fact]
+    public async Task A_token_in_a_url_is_written_nowhere()
+    {
+        var me = SharedServer.NewKey("me");
+        var token = Token.Of(me);
+        await using (var socket = await RawSocket.ConnectAsync(_server.Address))
+        {
+            await socket.WriteAsync(RawSocket.Handshake($"/ws?access_token={token}"));
+            await socket.ReadHeadAsync();
+        }
+
+        await _server.GetAsync($"/watch?access_token={token}");
+        await _server.GetAsync($"/nowhere?access_token={token}");
+        var signature = token[(token.LastIndexOf('.') + 1)..];
+        (_server.Output + _server.Errors).ShouldNotContain(signature);
+    }
+
+    [Fact]
+    public async Task Twenty_connections_are_enough_for_one_person()
+    {
+        var me = SharedServer.NewKey("me");
+        var open = new List<RawSocket>();
+        try
+        {
+            for (var i = 0; i < 20; i++)
+                open.Add(await OpenAsync(Token.Of(me)));
+            await using var refused = await RawSocket.ConnectAsync(_server.Address);
+            await refused.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {Token.Of(me)}\r\n"));
+            var head = await refused.ReadHeadAsync();
+            head.ShouldStartWith("HTTP/1.1 429 ");
+            head.ShouldContain("Retry-After: ");
+            // one goes, another may come
+            open[0].Abort();
+            await Eventually.TrueAsync(async () =>
+            {
+                await using var again = await RawSocket.ConnectAsync(_server.Address);
+                await again.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {Token.Of(me)}\r\n"));
+                return (await again.ReadHeadAsync()).StartsWith("HTTP/1.1 101 ", StringComparison.Ordinal);
+            }, 10, "a place that was left is free");
+        }
+        finally
+        {
+            foreach (var socket in open)
+                await socket.DisposeAsync();
+        }
+    }
+
+    private async Task<RawSocket> OpenAsync(string token, string way = "")
+    {
+        var socket = await RawSocket.ConnectAsync(_server.Address);
+        await socket.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {token}\r\n{way}"));
+        (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
+        (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("welcome");
+        return socket;
+    }
+
+    // answers pings until the close, and returns its code
+    private static async Task<int> CloseOfAsync(RawSocket socket)
+    {
+        while (true)
+        {
+            var (opcode, payload) = await socket.ReadFrameAsync();
+            if (opcode == 0x9)
+                await socket.SendAsync(0xA, payload);
+            if (opcode == 0x8)
+                return (payload[0] << 8) | payload[1];
+        }
+    }
+}
