@@ -170,8 +170,8 @@ internal sealed class SocketHost
     private byte[] Welcome(UserId who, Caller? caller)
     {
         var id = who.Key is { } key ? Encoding.UTF8.GetString(PresenceRecord.Quote(Encoding.UTF8.GetBytes(key))) : who.ToString();
-        var until = caller?.ExpiresAt is { } end ? $",\"expires_at\":{end.ToUnixTimeSeconds()}" : "";
+        var left = caller?.ExpiresAt is null ? "" : $",\"expires_in_seconds\":{(long)caller.Left(Tokens!.Now).TotalSeconds}";
         return Encoding.UTF8.GetBytes(
-            $"{{\"type\":\"welcome\",\"user_id\":{id},\"offline_after_seconds\":{_options.LeaseSeconds},\"tick_seconds\":{_options.HeartbeatSeconds}{until}}}");
+            $"{{\"type\":\"welcome\",\"user_id\":{id},\"offline_after_seconds\":{_options.LeaseSeconds},\"tick_seconds\":{_options.HeartbeatSeconds}{left}}}");
     }
 }

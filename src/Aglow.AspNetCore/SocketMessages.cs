@@ -111,7 +111,7 @@ internal static class SocketMessages
         if (caller.User is not { } person || await host.Presence.FindAsync(person) != socket.User)
             throw new ProblemException(403, "Not yours", "The token is somebody else's. Open another connection with it.");
         socket.Renew(caller);
-        host.Hub.Tell(socket, Encoding.UTF8.GetBytes($"{{\"type\":\"token\",\"expires_at\":{caller.ExpiresAt?.ToUnixTimeSeconds()}}}"));
+        host.Hub.Tell(socket, Encoding.UTF8.GetBytes($"{{\"type\":\"token\",\"expires_in_seconds\":{(long)caller.Left(tokens.Now).TotalSeconds}}}"));
     }
 
     private static async ValueTask WatchAsync(Message message, PresenceSocket socket, SocketHost host)

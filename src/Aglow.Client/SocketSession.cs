@@ -26,6 +26,8 @@ internal sealed class SocketSession : IAsyncDisposable
 
     // the server reads 50 messages a second; twenty leave room for whatever counts seconds differently
     private static readonly TimeSpan SendInterval = TimeSpan.FromMilliseconds(50);
+    // a token is asked for so long before it ends, or at half of its time
+    private static readonly TimeSpan RenewBefore = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(1);
 
     private readonly WebSocket _socket;
@@ -36,6 +38,7 @@ internal sealed class SocketSession : IAsyncDisposable
     private byte[] _buffer = ArrayPool<byte>.Shared.Rent(UsualMessageBytes);
     private volatile bool _isActive;
     private volatile bool _isLeaving;
+    private string? _newToken;
     private readonly TaskCompletionSource<bool> _left = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private TimeSpan _silenceLimit;
     private bool _isWelcome;
@@ -93,6 +96,8 @@ internal sealed class SocketSession : IAsyncDisposable
                 }
 
                 Handle(message);
+                if (message.ExpiresInSeconds is { } left && _options.AccessToken is { } token)
+                    _ = RenewAsync(token, TimeSpan.FromSeconds(Math.Clamp(left, 0, 86_400)), ended.Token);
                 if (_isWelcome)
                     silence.CancelAfter(_silenceLimit);
             }
@@ -167,6 +172,26 @@ internal sealed class SocketSession : IAsyncDisposable
         _watches.AskAgain();
     }
 
+    // The server closes when the token ends; it is shown another one before. Answered by how long that one is good for.
+    private async Task RenewAsync(Func<CancellationToken, ValueTask<string>> token, TimeSpan left, CancellationToken ended)
+    {
+        try
+        {
+            await Task.Delay(left - RenewBefore > left / 2 ? left - RenewBefore : left / 2, _options.TimeProvider, ended);
+            _newToken = await token(ended);
+            _watches.Work.Set();
+        }
+        catch (OperationCanceledException) when (ended.IsCancellationRequested)
+        {
+            // so is the connection
+        }
+        catch (Exception failure)
+        {
+            // the next connection asks again
+            _complain(new AglowException(0, "No new token", $"{failure.Message} This connection ends when its token does; then it is tried again.", inner: failure));
+        }
+    }
+
     private async Task SendAsync(CancellationToken ended)
     {
         var frame = new ArrayBufferWriter<byte>();
@@ -204,6 +229,8 @@ internal sealed class SocketSession : IAsyncDisposable
             return Compose(frame, "{\"type\":\"active\"}"u8);
         }
 
+        if (Interlocked.Exchange(ref _newToken, null) is { } token)
+            return Compose(frame, JsonSerializer.SerializeToUtf8Bytes(new TokenMessage("token", token), Wire.Default.TokenMessage));
         return _watches.TryCompose(frame);
     }
 

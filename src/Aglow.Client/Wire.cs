@@ -23,10 +23,13 @@ internal sealed record WireRecord(UserId UserId, bool IsOnline, string Status, l
 
 /// <summary>Any message of the server's on the socket; its type says which members are there.</summary>
 internal sealed record ServerMessage(
-    string? Type, int? TickSeconds, IReadOnlyList<WireRecord>? Users, string? Definition, int? AfterMs, string? Title, string? Detail);
+    string? Type, int? TickSeconds, IReadOnlyList<WireRecord>? Users, string? Definition, int? AfterMs, long? ExpiresInSeconds, string? Title, string? Detail);
 
 /// <summary>A heartbeat or a goodbye: one user or many.</summary>
 internal sealed record WhoBody(UserId? UserId, IReadOnlyList<UserId>? UserIds, bool? Active);
+
+/// <summary>A newer token, on the socket.</summary>
+internal sealed record TokenMessage(string Type, string Token);
 
 /// <summary>A manual status.</summary>
 internal sealed record ManualStatusBody(string Status);
@@ -43,6 +46,7 @@ internal sealed record ProblemDocument(string? Title, string? Detail);
 /// <summary>Source-generated JSON of all of them: no reflection, so trimming and ahead-of-time compiling are safe.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(ServerMessage))]
+[JsonSerializable(typeof(TokenMessage))]
 [JsonSerializable(typeof(WhoBody))]
 [JsonSerializable(typeof(ManualStatusBody))]
 [JsonSerializable(typeof(HeartbeatDocument))]

@@ -29,6 +29,34 @@ public class ScriptedTests
         what);
 
     [Fact]
+    public async Task A_token_is_made_anew_before_it_ends_and_shown_on_the_open_socket()
+    {
+        var made = 0;
+        await using var client = new AglowClient(new AglowClientOptions(new Uri("http://presence.example"))
+        {
+            AccessToken = _ => ValueTask.FromResult($"token {++made}"),
+            ConnectSocket = _server.ConnectAsync,
+            TimeProvider = _time,
+        });
+        var connected = client.ConnectAsync();
+        var socket = await _server.AcceptAsync();
+        await connected;
+        // of a minute thirty seconds before its end, of ten seconds at half of them
+        foreach (var (left, waits) in new[] { (60, 30), (10, 5) })
+        {
+            await socket.SayAsync($"{{\"type\":\"token\",\"expires_in_seconds\":{left}}}");
+            var began = _time.GetTimestamp();
+            var heard = socket.HearAsync();
+            await PassUntilAsync(() => heard.IsCompleted, "the next token is shown");
+            (await heard).ShouldBe("token");
+            _time.GetElapsedTime(began).TotalSeconds.ShouldBeGreaterThanOrEqualTo(waits);
+        }
+
+        made.ShouldBe(2);
+        _server.Connections.ShouldBe(1);
+    }
+
+    [Fact]
     public async Task While_the_servers_store_is_away_whoever_was_known_is_unknown_and_then_as_they_were()
     {
         await using var client = Client();

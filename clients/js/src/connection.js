@@ -20,6 +20,8 @@ const ACTIVE_INTERVAL_MS = 30_000;
 const SILENT_TICKS = 2.5; // two ticks may be missed, not three
 const WELCOME_WITHIN_MS = 10_000;
 const GOODBYE_WITHIN_MS = 1000;
+const RENEW_BEFORE_MS = 30_000; // a token is made anew so long before it ends, or at half of its time
+const LONGEST_TIMER_MS = 0x7fffffff;
 
 export function connect(options) {
     return new Connection(options);
@@ -42,6 +44,7 @@ class Connection {
     #silence; // the timer that finds out
     #silenceMs;
     #heardAt;
+    #renewal; // the timer that makes a token anew
     #manual; // a status chosen while there was no connection
     #actedAt = -Infinity; // the person last did something, not reported yet
     #activeAt = -Infinity; // and when it was last reported
@@ -189,6 +192,7 @@ class Connection {
         const socket = this.#socket;
         this.#socket = undefined;
         clearTimeout(this.#silence);
+        clearTimeout(this.#renewal);
         if (this.#state === 'closed')
             return;
         // it may be silent, and not closed at all
@@ -233,6 +237,7 @@ class Connection {
         this.#socket = undefined;
         clearTimeout(this.#silence);
         clearTimeout(this.#redial);
+        clearTimeout(this.#renewal);
         this.#stopWatchingPerson();
         this.#become('closed');
         this.#topics.stop();
@@ -282,6 +287,9 @@ class Connection {
                 this.#topics.hearError();
                 this.#report(message);
                 break;
+            case 'token':
+                this.#renewLater(message);
+                break;
             case 'reconnect':
                 this.#reconnectAfterMs = message.after_ms; // it closes right after this
                 break;
@@ -289,7 +297,9 @@ class Connection {
         }
     }
 
-    #welcome({ tick_seconds }) {
+    #welcome(welcome) {
+        const { tick_seconds } = welcome;
+        this.#renewLater(welcome);
         this.#listen(tick_seconds * SILENT_TICKS * 1000);
         this.#become('open');
         this.#topics.connect();
@@ -298,6 +308,27 @@ class Connection {
         this.#manual = undefined;
         if (performance.now() - this.#actedAt < ACTIVE_INTERVAL_MS)
             this.active();
+    }
+
+    // The server closes when the token ends; one that can be made anew is shown to it before.
+    #renewLater({ expires_in_seconds: left }) {
+        clearTimeout(this.#renewal);
+        if (left === undefined || typeof this.#options.token !== 'function')
+            return;
+        const leftMs = left * 1000;
+        this.#renewal = setTimeout(() => this.#renew(), Math.min(Math.max(leftMs - RENEW_BEFORE_MS, leftMs / 2), LONGEST_TIMER_MS));
+    }
+
+    async #renew() {
+        const socket = this.#socket;
+        try {
+            const token = await tokenOf(this.#options);
+            if (socket === this.#socket && this.#isWelcome)
+                this.#send({ type: 'token', token });
+        } catch (mistake) {
+            // the next connection asks again
+            this.#report({ title: 'No new token', detail: `${mistake.message}. This connection ends when its token does; then it is tried again.` });
+        }
     }
 
     #send(message) {

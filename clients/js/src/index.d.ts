@@ -64,7 +64,7 @@ export interface ServerOptions {
     url?: string | URL;
     /** Who calls, where the server asks for no proof (its open mode). */
     user?: UserId;
-    /** Who calls, with proof. A function is called anew for every connection and call, so that a token may expire. */
+    /** Who calls, with proof. A function is called anew for every connection and call, and before the token of an open connection ends. */
     token?: string | (() => string | Promise<string>);
     /** Called in place of the global `fetch`. */
     fetch?: typeof fetch;

@@ -1,5 +1,6 @@
 /** Watching, through real sockets to a real server. */
 import assert from 'node:assert/strict';
+import { createHmac, randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import WebSocketOfWs from 'ws';
 import { connect } from '@aglow/client';
@@ -306,6 +307,32 @@ test('A token goes with the connection and the calls, made anew where it is a fu
     assert.equal(connection.addresses[0].searchParams.get('access_token'), 'token 1');
     await connection.heartbeat();
     assert.deepEqual(asked, ['Bearer token 2']);
+});
+
+test('A token is made anew before it ends, and the connection goes on', async () => {
+    const secret = randomBytes(32);
+    const guarded = await AglowServer.start('--auth', 'token', '--jwt-secret', secret.toString('base64'));
+    try {
+        let made = 0;
+        const token = () => {
+            made++;
+            const encode = (part) => Buffer.from(JSON.stringify(part)).toString('base64url');
+            const content = `${encode({ alg: 'HS256' })}.${encode({ sub: 'ann', exp: Math.floor(Date.now() / 1000) + 3 })}`;
+            return `${content}.${createHmac('sha256', secret).update(content).digest('base64url')}`;
+        };
+        const connection = await open(undefined, { url: guarded.url, token });
+        const states = [];
+        connection.onState((state) => states.push(state));
+        await until(() => connection.sent.filter(({ type }) => type === 'token').length >= 3);
+        const watch = connection.watch('ann');
+        await until(() => watch.get('ann').status === 'online');
+        assert.equal(connection.addresses.length, 1);
+        assert.deepEqual(states, []);
+        assert.ok(made >= 4);
+        connection.close();
+    } finally {
+        await guarded.dispose();
+    }
 });
 
 test('Callbacks are functions', async () => {
