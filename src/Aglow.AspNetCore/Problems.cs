@@ -20,20 +20,32 @@ internal static class Problems
         StatusCodes.Status401Unauthorized, "Not authenticated", "Speaking for a user takes being signed in as them, by whatever this application signs in with.");
 
     public static ProblemException TokenMissing() => new(
-        StatusCodes.Status401Unauthorized, "Not authenticated", "This call takes a token or a key. Send it as Authorization: Bearer TOKEN.") { Challenge = "Bearer" };
+        StatusCodes.Status401Unauthorized, "Not authenticated", "This call takes a token or a key. Send it as Authorization: Bearer TOKEN.")
+    {
+        Challenge = "Bearer",
+    };
 
     public static ProblemException TokenRefused() => new(
         StatusCodes.Status401Unauthorized,
         "Token refused",
-        "The token or key is none that this server takes: it is malformed, not signed by who signs here, for somebody else, not good yet, or revoked. Get another one.") { Challenge = "Bearer error=\"invalid_token\"" };
+        "The token or key is none that this server takes: it is malformed, not signed by who signs here, for somebody else, not good yet, or revoked. Get another one.")
+    {
+        Challenge = "Bearer error=\"invalid_token\"",
+    };
 
     public static ProblemException TokenExpired() => new(
-        StatusCodes.Status401Unauthorized, "Token expired", "The token has expired. Get a new one and send the same again.") { Challenge = "Bearer error=\"invalid_token\"" };
+        StatusCodes.Status401Unauthorized, "Token expired", "The token has expired. Get a new one and send the same again.")
+    {
+        Challenge = "Bearer error=\"invalid_token\"",
+    };
 
     public static ProblemException TokensNotChecked() => new(
         StatusCodes.Status503ServiceUnavailable,
         "Tokens cannot be checked",
-        "Who issues the tokens cannot be asked for their keys just now. Send the same again in a few seconds.") { RetryAfter = 5 };
+        "Who issues the tokens cannot be asked for their keys just now. Send the same again in a few seconds.")
+    {
+        RetryAfter = 5,
+    };
 
     public static ProblemException UserMissing() => Malformed("A key speaks for no user of its own. Name who is meant: {\"user_id\": 42}.");
 
@@ -44,13 +56,22 @@ internal static class Problems
         StatusCodes.Status403Forbidden, "Scope missing", $"The key lacks the scope \"{NameOf(scope)}\". Make one that has it: aglow keys add --name NAME --scope {NameOf(scope)}.");
 
     public static ProblemException TooManyCalls(string of, int rate) => new(
-        StatusCodes.Status429TooManyRequests, "Too many calls", $"More than {rate} calls a second of {of}. Wait a second and go slower; ask for many users in one call.") { RetryAfter = 1 };
+        StatusCodes.Status429TooManyRequests, "Too many calls", $"More than {rate} calls a second of {of}. Wait a second and go slower; ask for many users in one call.")
+    {
+        RetryAfter = 1,
+    };
 
     public static ProblemException TooManyRegistrations(int rate) => new(
-        StatusCodes.Status429TooManyRequests, "Too many registrations", $"More than {rate} new users a second of this key; nothing was written. Wait a second and send the same again.") { RetryAfter = 1 };
+        StatusCodes.Status429TooManyRequests, "Too many registrations", $"More than {rate} new users a second of this key; nothing was written. Wait a second and send the same again.")
+    {
+        RetryAfter = 1,
+    };
 
     public static ProblemException TooManyConnections(int most) => new(
-        StatusCodes.Status429TooManyRequests, "Too many connections", $"This user has {most} connections to this server already. Close some, and try again.") { RetryAfter = 10 };
+        StatusCodes.Status429TooManyRequests, "Too many connections", $"This user has {most} connections to this server already. Close some, and try again.")
+    {
+        RetryAfter = 10,
+    };
 
     public static string NameOf(Scopes scope) => scope switch
     {

@@ -154,6 +154,7 @@ internal sealed class KeysInForce : IDisposable
     private volatile Dictionary<string, KeyInForce> _byId = new(StringComparer.Ordinal);
     private (long Length, DateTime ChangedAt) _seen;
 
+    /// <summary>Reads the file, and looks at it from then on.</summary>
     /// <exception cref="DataFolderException">The file cannot be read.</exception>
     public KeysInForce(ApiKeys keys, TimeProvider time, ILogger log)
     {

@@ -1,8 +1,8 @@
+using Aglow.AspNetCore;
+using Microsoft.Extensions.Logging;
 using Microsoft.IdentityModel.Protocols;
 using Microsoft.IdentityModel.Protocols.OpenIdConnect;
 using Microsoft.IdentityModel.Tokens;
-using Aglow.AspNetCore;
-using Microsoft.Extensions.Logging;
 
 namespace Aglow.Server;
 
