@@ -37,17 +37,18 @@ public class ScriptedTests
             AccessToken = _ => ValueTask.FromResult($"token {++made}"),
             ConnectSocket = _server.ConnectAsync,
             TimeProvider = _time,
+            SilenceLimit = TimeSpan.FromMinutes(10),
         });
         var connected = client.ConnectAsync();
         var socket = await _server.AcceptAsync();
         await connected;
         // of a minute thirty seconds before its end, of ten seconds at half of them
-        foreach (var (left, waits) in new[] { (60, 30), (10, 5) })
+        foreach (var (left, waits) in new[] { (70, 40), (10, 5) })
         {
             await socket.SayAsync($"{{\"type\":\"token\",\"expires_in_seconds\":{left}}}");
             var began = _time.GetTimestamp();
             var heard = socket.HearAsync();
-            await PassUntilAsync(() => heard.IsCompleted, "the next token is shown");
+            await PassUntilAsync(() => heard.IsCompleted, "the next token is shown", step: 0.5);
             (await heard).ShouldBe("token");
             _time.GetElapsedTime(began).TotalSeconds.ShouldBeGreaterThanOrEqualTo(waits);
         }
