@@ -11,6 +11,22 @@ public sealed record DirectoryUser(uint Number, string Name, string? DisplayName
 /// <summary>A page of search results, and where the next one begins: null when there is none.</summary>
 public sealed record DirectoryPage(IReadOnlyList<DirectoryUser> Users, string? Next);
 
+/// <summary>What changed in a shared directory since it was last told of, by whichever node.</summary>
+/// <param name="RegisteredFrom">Numbers from this one on are new.</param>
+/// <param name="Next">One more than the highest number handed out.</param>
+/// <param name="Deleted">Users who are gone, with the names that are nobody's now.</param>
+/// <param name="Statuses">Manual statuses as they are now; <see cref="ManualStatus.Auto"/>: taken back.</param>
+/// <param name="IsComplete">
+/// Whether <paramref name="Statuses"/> are all there are, and deletions may have gone unheard: the first time, and after so long an outage that nothing
+/// says what changed in it.
+/// </param>
+public sealed record DirectoryChanges(
+    uint RegisteredFrom,
+    uint Next,
+    IReadOnlyList<KeyValuePair<uint, string>> Deleted,
+    IReadOnlyList<KeyValuePair<uint, ManualStatus>> Statuses,
+    bool IsComplete);
+
 /// <summary>
 /// Who the users are: names and numbers, saved subscriptions, manual statuses. Rare, explicit facts, apart from the words.
 /// </summary>
@@ -76,4 +92,28 @@ public interface IUserDirectory : IAsyncDisposable
 
     /// <summary>All manual statuses there are.</summary>
     ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync();
+
+    /// <summary>
+    /// Whether other nodes change it, too. Then <see cref="Changed"/> tells of every change, this node's own included, in the order they were made in;
+    /// <see cref="SetManualStatusAsync"/> completes after its change was told.
+    /// </summary>
+    bool IsShared => false;
+
+    /// <summary>
+    /// Tells what changed, at once where a notification comes and within 10 s where it is lost; also when nothing did, at least that often. One call at a
+    /// time; handlers return at once. Only where <see cref="IsShared"/>.
+    /// </summary>
+    event Action<DirectoryChanges>? Changed
+    {
+        add { }
+        remove { }
+    }
+
+    /// <summary>Completes when everything changed before this call was told by <see cref="Changed"/>. Callers at once share one look.</summary>
+    ValueTask CatchUpAsync() => default;
+
+    /// <summary>Adds what this directory can tell to the metrics.</summary>
+    void Observe(AglowMetrics metrics)
+    {
+    }
 }

@@ -28,6 +28,7 @@ public sealed class KeyCache
     private readonly Lock _writing = new();
     private readonly SipHash _hash = new(RandomNumberGenerator.GetBytes(16));
     private Generations _generations = new(new Generation(), new Generation());
+    private long _removals;
 
     /// <summary>A cache of at most <paramref name="capacity"/> keys.</summary>
     public KeyCache(int capacity)
@@ -48,6 +49,11 @@ public sealed class KeyCache
             return generations.Young.Count + generations.Old.Count;
         }
     }
+
+    /// <summary>
+    /// How often something was removed. Who looked a key up, and finds this changed after adding it, removes it again: the user may have been deleted meanwhile.
+    /// </summary>
+    public long Removals => Volatile.Read(ref _removals);
 
     /// <summary>The memory it holds, in bytes.</summary>
     public long Bytes
@@ -84,11 +90,20 @@ public sealed class KeyCache
     public void Remove(ReadOnlySpan<byte> key)
     {
         var hash = Hash(key);
+        Interlocked.Increment(ref _removals);
         lock (_writing)
         {
             _generations.Young.Remove(key, hash);
             _generations.Old.Remove(key, hash);
         }
+    }
+
+    /// <summary>Forgets all keys.</summary>
+    public void Clear()
+    {
+        Interlocked.Increment(ref _removals);
+        lock (_writing)
+            Volatile.Write(ref _generations, new Generations(new Generation(), new Generation()));
     }
 
     private uint Hash(ReadOnlySpan<byte> key) => (uint)(_hash.Hash(key) >> 32);

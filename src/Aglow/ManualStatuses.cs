@@ -24,6 +24,9 @@ public sealed class ManualStatuses
     /// <summary>The users who appear offline by choice, in no order.</summary>
     public IEnumerable<uint> Hidden => _byUser.Where(static e => e.Value.Kind == ManualStatusKind.Hidden).Select(static e => e.Key);
 
+    /// <summary>The users who have one, in no order.</summary>
+    public IEnumerable<uint> Users => _byUser.Select(static e => e.Key);
+
     /// <summary>Sets or (auto) removes one; returns what was. Callers order their calls for one user.</summary>
     public ManualStatus Set(uint user, ManualStatus status)
     {

@@ -17,6 +17,8 @@ namespace Aglow;
 /// </remarks>
 public sealed class PresenceService : IAsyncDisposable
 {
+    private const int DeletedAtOnce = 10_000;
+
     private readonly IPlaneStore _store;
     private readonly IUserDirectory? _directory;
     private readonly ITransitionBus _bus;
@@ -25,6 +27,8 @@ public sealed class PresenceService : IAsyncDisposable
     private readonly SweepLoop _sweep;
     // null where this node has all the words
     private readonly OnlineCounts? _counts;
+    // null where this node alone changes the directory
+    private readonly DirectoryNews? _news;
     // changes of one user's facts (manual status, deletion) are in one order; a handful of doors, since such changes are rare
     private readonly SemaphoreSlim[] _doors = [.. Enumerable.Range(0, 64).Select(static _ => new SemaphoreSlim(1))];
 
@@ -47,6 +51,9 @@ public sealed class PresenceService : IAsyncDisposable
         Watchers = new WatchHub(this, bus, log);
         if (store.PageCounts is { } counts)
             _counts = new OnlineCounts(store, counts, clock, Manual, Sweep, metrics);
+        directory?.Observe(metrics);
+        if (directory is { IsShared: true })
+            _news = new DirectoryNews(directory, KnownKeys, Manual, Watchers, clock.Time);
     }
 
     /// <summary>Raised with a key and its number when a key became known to this node by being registered. Handlers return at once.</summary>
@@ -93,10 +100,14 @@ public sealed class PresenceService : IAsyncDisposable
     {
         if (_directory is not null)
         {
-            foreach (var (user, status) in await _directory.ManualStatusesAsync())
-                Manual.Set(user, status);
-            foreach (var user in await _directory.DeletedNumbersAsync())
-                await EraseWordsAsync(user);
+            if (_news is null)
+            {
+                foreach (var (user, status) in await _directory.ManualStatusesAsync())
+                    Manual.Set(user, status);
+            }
+
+            await _directory.CatchUpAsync();
+            await EraseWordsAsync(await _directory.DeletedNumbersAsync());
         }
 
         await _sweep.StartAsync();
@@ -132,7 +143,8 @@ public sealed class PresenceService : IAsyncDisposable
     // ---- heartbeats ---------------------------------------------------------------------------------------------------------
 
     /// <summary>One heartbeat; see <see cref="HeartbeatWriter.WriteAsync(uint, bool)"/>.</summary>
-    public ValueTask<Admission> HeartbeatAsync(uint user, bool active = false) => _heartbeats.WriteAsync(user, active);
+    public ValueTask<Admission> HeartbeatAsync(uint user, bool active = false) =>
+        IsAhead([user]) ? CatchUpAndWriteAsync(user, active) : _heartbeats.WriteAsync(user, active);
 
     /// <summary>
     /// Heartbeats of a batch, all or none: where one of them is refused, nothing is written and the reason is returned.
@@ -140,20 +152,33 @@ public sealed class PresenceService : IAsyncDisposable
     /// </summary>
     public async ValueTask<Admission> HeartbeatAsync(ReadOnlyMemory<uint> users, bool active = false)
     {
+        if (IsAhead(users.Span))
+            await _directory!.CatchUpAsync();
         foreach (var user in users.Span)
         {
             if (_heartbeats.Admit(user) is var admission && admission != Admission.Accepted)
                 return admission;
         }
 
-        return await _heartbeats.WriteAsync(users, active, durable: true) == users.Length ? Admission.Accepted : Admission.OverBudget;
+        if (await _heartbeats.WriteAsync(users, active, durable: true) == users.Length)
+            return Admission.Accepted;
+        // somebody among them was deleted, or there is no room for them
+        var words = new uint[users.Length];
+        await _store.ReadAsync(Plane.Pulse, users, words);
+        return words.Contains(Pulse.Gone) ? Admission.Unknown : Admission.OverBudget;
     }
 
     /// <summary>Packed heartbeats: each is taken or not; returns how many were. Arrivals are durable within 50 ms.</summary>
-    public ValueTask<int> HeartbeatPackedAsync(ReadOnlyMemory<uint> users) => _heartbeats.WriteAsync(users, active: false, durable: false);
+    public ValueTask<int> HeartbeatPackedAsync(ReadOnlyMemory<uint> users) =>
+        IsAhead(users.Span) ? CatchUpAndWriteAsync(users) : _heartbeats.WriteAsync(users, active: false, durable: false);
 
     /// <summary>A heartbeat at the earlier of <paramref name="unixSeconds"/> and now; never moves a user back in time.</summary>
-    public ValueTask<Admission> HeartbeatAtAsync(uint user, long unixSeconds) => _heartbeats.WriteLateAsync(user, Pulse.FromUnix(unixSeconds));
+    public async ValueTask<Admission> HeartbeatAtAsync(uint user, long unixSeconds)
+    {
+        if (IsAhead([user]))
+            await _directory!.CatchUpAsync();
+        return await _heartbeats.WriteLateAsync(user, Pulse.FromUnix(unixSeconds));
+    }
 
     /// <summary>These users leave at once, on all devices or (of a socket) on this node's; durable when this completes. Returns how many were online.</summary>
     public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users, bool everywhere = true) => _heartbeats.LeaveAsync(users, everywhere);
@@ -247,9 +272,10 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Registers a user; null where the name is taken.</summary>
     public async ValueTask<DirectoryUser?> CreateUserAsync(string name, string? displayName)
     {
+        var removals = KnownKeys.Removals;
         var user = await Directory().CreateAsync(name, displayName);
         if (user is not null)
-            Know(user.Name, user.Number, registered: true);
+            Know(user.Name, user.Number, removals, registered: true);
         return user;
     }
 
@@ -278,7 +304,8 @@ public sealed class PresenceService : IAsyncDisposable
             return false;
         if (named is not null)
             KnownKeys.Remove(Encoding.UTF8.GetBytes(named.Name));
-        Manual.Set(user, ManualStatus.Auto);
+        if (_news is null)
+            Manual.Set(user, ManualStatus.Auto);
         await EraseWordsAsync(user);
         await _store.KeptAsync();
         _bus.Publish(TransitionKind.LeftEverywhere, [user]);
@@ -311,7 +338,8 @@ public sealed class PresenceService : IAsyncDisposable
         if (status != was)
         {
             await Directory().SetManualStatusAsync(user, status);
-            Manual.Set(user, status);
+            if (_news is null)
+                Manual.Set(user, status);
             _bus.Publish(TransitionKind.Changed, [user]);
         }
 
@@ -352,6 +380,44 @@ public sealed class PresenceService : IAsyncDisposable
         _store.Keep(Plane.Activity, [user]);
     }
 
+    // Of those who were deleted nearly all words say so already: only the others are written.
+    private async ValueTask EraseWordsAsync(IReadOnlyList<uint> deleted)
+    {
+        foreach (var users in deleted.Chunk(DeletedAtOnce))
+        {
+            var words = new uint[users.Length];
+            await _store.ReadAsync(Plane.Pulse, users, words);
+            for (var i = 0; i < users.Length; i++)
+            {
+                if (words[i] != Pulse.Gone)
+                    await EraseWordsAsync(users[i]);
+            }
+        }
+    }
+
+    private async ValueTask<Admission> CatchUpAndWriteAsync(uint user, bool active)
+    {
+        await _directory!.CatchUpAsync();
+        return await _heartbeats.WriteAsync(user, active);
+    }
+
+    private async ValueTask<int> CatchUpAndWriteAsync(ReadOnlyMemory<uint> packed)
+    {
+        try
+        {
+            await _directory!.CatchUpAsync();
+        }
+        catch (StoreUnavailableException)
+        {
+            // who is known is taken all the same
+        }
+
+        return await _heartbeats.WriteAsync(packed, active: false, durable: false);
+    }
+
+    // Whether a number may have been handed out by another node a moment ago.
+    private bool IsAhead(ReadOnlySpan<uint> users) => _news is not null && users.ContainsAnyInRange(_directory!.NextNumber, UserId.Nobody - 1);
+
     private async ValueTask<Belief> UseAsync(Definition definition)
     {
         var belief = Beliefs.Use(definition, out var made);
@@ -368,6 +434,7 @@ public sealed class PresenceService : IAsyncDisposable
             return known;
         if (_directory is null)
             return UserId.Nobody;
+        var removals = KnownKeys.Removals;
         var number = new uint[1];
         if (register)
             await _directory.RegisterAsync([key], number);
@@ -375,7 +442,7 @@ public sealed class PresenceService : IAsyncDisposable
             await _directory.FindNumbersAsync([key], number);
         if (number[0] == 0)
             return UserId.Nobody;
-        Know(key, number[0], register);
+        Know(key, number[0], removals, register);
         return number[0];
     }
 
@@ -387,6 +454,7 @@ public sealed class PresenceService : IAsyncDisposable
         for (var i = 0; i < keys.Length; i++)
             keys[i] = Encoding.UTF8.GetString(users.Text(unresolved[i]));
         var numbers = new uint[keys.Length];
+        var removals = KnownKeys.Removals;
         if (register)
             await _directory.RegisterAsync(keys, numbers);
         else
@@ -396,13 +464,16 @@ public sealed class PresenceService : IAsyncDisposable
             if (numbers[i] == 0)
                 continue;
             users.Resolve(unresolved[i], numbers[i]);
-            Know(keys[i], numbers[i], register);
+            Know(keys[i], numbers[i], removals, register);
         }
     }
 
-    private void Know(string key, uint number, bool registered)
+    private void Know(string key, uint number, long removals, bool registered)
     {
-        KnownKeys.Add(Encoding.UTF8.GetBytes(key), number);
+        var utf8 = Encoding.UTF8.GetBytes(key);
+        KnownKeys.Add(utf8, number);
+        if (KnownKeys.Removals != removals)
+            KnownKeys.Remove(utf8);
         if (registered)
             KeyRegistered?.Invoke(key, number);
     }

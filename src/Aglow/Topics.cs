@@ -28,6 +28,9 @@ internal sealed class Topics
     /// <summary>How many keys are watched that nobody registered.</summary>
     public int UnknownKeys => Volatile.Read(ref _unknownKeys);
 
+    /// <summary>The keys that are watched and that nobody registered.</summary>
+    public string[] ListUnknownKeys() => [.. _byUnknownKey.Keys];
+
     /// <summary>The first topic of a user, of a chain by <see cref="Topic.NextOfUser"/>; -1 where nobody watches.</summary>
     public int FirstOf(uint user) => _byUser.GetValueOrDefault(user, -1);
 

@@ -35,6 +35,9 @@ internal enum WatchCommandKind : byte
 
     /// <summary>The payload, a key, is <see cref="WatchCommand.User"/> from now on.</summary>
     Bind,
+
+    /// <summary>The payload's task is completed with the keys that nobody registered yet.</summary>
+    ListUnknownKeys,
 }
 
 /// <summary>One thing asked of a <see cref="WatchHub"/>'s loop, by any thread.</summary>

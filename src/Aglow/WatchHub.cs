@@ -134,6 +134,27 @@ public sealed class WatchHub : IAsyncDisposable
     public void Unwatch(WatchConnection connection, UserBatch users, Definition definition) =>
         _commands.Enqueue(new(WatchCommandKind.Unwatch, connection, users, definition));
 
+    /// <summary>What these users are seen as may have changed; said by this node to itself.</summary>
+    internal void Recheck(ReadOnlySpan<uint> users) => Post(TransitionKind.Changed, users, definition: null);
+
+    /// <summary>A key was registered: if somebody waits for it, by its name, they watch a number from now on.</summary>
+    internal void Bind(string key, uint user)
+    {
+        if (HasUnknownKeys)
+            _commands.Enqueue(new(WatchCommandKind.Bind, null, key, User: user));
+    }
+
+    /// <summary>Whether keys are watched that nobody registered yet.</summary>
+    internal bool HasUnknownKeys => _topics.UnknownKeys > 0;
+
+    /// <summary>The keys that are watched and that nobody registered yet.</summary>
+    internal Task<string[]> ListUnknownKeysAsync()
+    {
+        var list = new TaskCompletionSource<string[]>(TaskCreationOptions.RunContinuationsAsynchronously);
+        _commands.Enqueue(new(WatchCommandKind.ListUnknownKeys, null, list));
+        return list.Task;
+    }
+
     // ---- the loop -------------------------------------------------------------------------------------------------------------
 
     /// <summary>One beat. Called every 20 ms by the loop, and by tests that own the time.</summary>
@@ -206,6 +227,9 @@ public sealed class WatchHub : IAsyncDisposable
             case WatchCommandKind.Bind:
                 foreach (var id in _topics.Bind((string)command.Payload!, command.User))
                     _checks.Ask(id, gentle: false);
+                break;
+            case WatchCommandKind.ListUnknownKeys:
+                ((TaskCompletionSource<string[]>)command.Payload!).SetResult(_topics.ListUnknownKeys());
                 break;
             case WatchCommandKind.Drain:
                 SendElsewhere(command.Count);
@@ -442,13 +466,6 @@ public sealed class WatchHub : IAsyncDisposable
         if (user == UserId.Nobody && _presence.TryFindKnown(text, out var registered))
             user = registered;
         return _topics.FindOrAdd(user, text, definition);
-    }
-
-    // A key was registered: if somebody waits for it, by its name, they watch a number from now on.
-    private void Bind(string key, uint user)
-    {
-        if (_topics.UnknownKeys > 0)
-            _commands.Enqueue(new(WatchCommandKind.Bind, null, key, User: user));
     }
 
     // ---- sending --------------------------------------------------------------------------------------------------------------
