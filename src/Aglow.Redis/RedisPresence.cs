@@ -9,7 +9,7 @@ namespace Aglow.Redis;
 /// <remarks>
 /// <code>
 ///   open:   map of the cluster ─► its time ─► clock ─► hints heard ─► beliefs, from every page ─► loops
-///   close:  loops ─► what waits is written ─► hints ─► connections
+///   close:  loops ─► what waits is written ─► hints ─► connections ─► directory
 /// </code>
 /// A node keeps nothing: any number of them may come and go, and losing one loses nothing but its connections. Without a directory users are numbers only.
 /// </remarks>
@@ -26,17 +26,19 @@ public sealed class RedisPresence : IOpenPresence
     private readonly AglowMetrics _metrics;
     private readonly RedisLog _log;
     private readonly string _where;
+    private readonly IUserDirectory? _directory;
     private readonly CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
     private bool _isSaidSkewed;
 
-    private RedisPresence(RedisCluster cluster, RedisHints hints, AglowMetrics metrics, RedisLog log, string where, PresenceService presence)
+    private RedisPresence(RedisCluster cluster, RedisHints hints, AglowMetrics metrics, RedisLog log, string where, IUserDirectory? directory, PresenceService presence)
     {
         _cluster = cluster;
         _hints = hints;
         _metrics = metrics;
         _log = log;
         _where = where;
+        _directory = directory;
         Presence = presence;
     }
 
@@ -44,14 +46,14 @@ public sealed class RedisPresence : IOpenPresence
     public PresenceService Presence { get; }
 
     /// <inheritdoc/>
-    public string Where => $"{_where} ({(_cluster.IsCluster ? $"a cluster of {_cluster.Primaries.Count}" : "a server alone")}), users are numbers";
+    public string Where => $"{_where} ({(_cluster.IsCluster ? $"a cluster of {_cluster.Primaries.Count}" : "a server alone")}), users {(_directory is null ? "are numbers" : $"in {_directory}")}";
 
     /// <summary>Connects, reads every page and starts.</summary>
     /// <param name="options">Presence itself.</param>
     /// <param name="redis">How to reach the servers.</param>
     /// <param name="time">Where time comes from.</param>
     /// <param name="logs">Where events go.</param>
-    /// <param name="directory">Users by name; null: users are numbers only. Its owner closes it.</param>
+    /// <param name="directory">Users by name; null: users are numbers only. Closed with this, once it is open.</param>
     /// <exception cref="StoreUnavailableException">The servers cannot be used; the message is one line.</exception>
     public static async Task<RedisPresence> OpenAsync(
         AglowOptions options, RedisOptions redis, TimeProvider time, ILoggerFactory logs, IUserDirectory? directory = null)
@@ -71,7 +73,7 @@ public sealed class RedisPresence : IOpenPresence
                 new RedisPlaneStore(cluster), directory, hints, clock, options, metrics, new AglowLog(logs.CreateLogger("Aglow")));
             await hints.StartAsync();
             await presence.StartAsync();
-            var opened = new RedisPresence(cluster, hints, metrics, log, redis.ToString(), presence);
+            var opened = new RedisPresence(cluster, hints, metrics, log, redis.ToString(), directory, presence);
             metrics.Observe(presence);
             opened.Observe();
             opened._loop = Task.Run(opened.RunAsync);
@@ -98,6 +100,8 @@ public sealed class RedisPresence : IOpenPresence
         await Presence.DisposeAsync();
         await _hints.DisposeAsync();
         await _cluster.DisposeAsync();
+        if (_directory is not null)
+            await _directory.DisposeAsync();
         _metrics.Dispose();
         _stop.Dispose();
     }

@@ -1,5 +1,6 @@
 using System.Collections;
 using System.Globalization;
+using Aglow.Postgres;
 using Aglow.Redis;
 using Microsoft.Extensions.Configuration;
 
@@ -19,6 +20,12 @@ internal sealed class ServeOptions
 
     /// <summary>With which password.</summary>
     public string? RedisPassword { get; set; }
+
+    /// <summary>The PostgreSQL that has the users of nodes that share a Redis; null: users are numbers only there.</summary>
+    public PostgresOptions? Postgres { get; set; }
+
+    /// <summary>With which password, where the connection string does not say.</summary>
+    public string? PostgresPassword { get; set; }
 
     /// <summary>Who may speak for whom.</summary>
     public AuthSettings Auth { get; } = new();
@@ -71,6 +78,8 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         new("redis", "HOST:PORT,…", "A Redis or Valkey 7, alone or some nodes of a cluster, that many servers share instead of the folder; or redis://USER:PASSWORD@HOST:PORT,…, rediss:// for TLS.", static (o, v) => o.Redis = Servers(v)),
         new("redis-user", "NAME", "Who to log in to Redis as; the default user.", static (o, v) => o.RedisUser = v),
         new("redis-password", "PASSWORD", "With which password. Others on this machine see flags: AGLOW_REDIS_PASSWORD is not seen.", static (o, v) => o.RedisPassword = v),
+        new("postgres", "CONNECTION", "A PostgreSQL 13 or newer that has the users of nodes with --redis, by name; postgres://USER@HOST:PORT/DATABASE or Host=…;Database=…;Username=…. Without it, users are numbers there.", static (o, v) => o.Postgres = Database(v), IsSecret: true),
+        new("postgres-password", "PASSWORD", "With which password. Others on this machine see flags: AGLOW_POSTGRES_PASSWORD is not seen.", static (o, v) => o.PostgresPassword = v, IsSecret: true),
         new("lease-seconds", "N", "How long a heartbeat lasts; 30.", static (o, v) => o.Presence.LeaseSeconds = Whole(v)),
         new("heartbeat-seconds", "N", "How often clients are told to heartbeat; 10.", static (o, v) => o.Presence.HeartbeatSeconds = Whole(v)),
         new("away-seconds", "N", "Reported activity older than this shows as away; 600.", static (o, v) => o.Presence.AwaySeconds = Whole(v)),
@@ -133,6 +142,12 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
             throw new UsageException("redis-user and redis-password are for --redis: set that, too.");
         if (options.Redis is not null && options.Presence.DemoPeople > 0)
             throw new UsageException("demo people are in the memory of one server: set --demo or --redis, not both.");
+        if (options.Postgres is null && options.PostgresPassword is not null)
+            throw new UsageException("postgres-password is for --postgres: set that, too.");
+        if (options.Postgres is not null && options.Redis is null)
+            throw new UsageException("--postgres is for nodes that share a Redis: set --redis, too, or leave it out; one server has its users in its folder.");
+        if (options.Postgres is { } postgres)
+            options.Postgres = postgres with { Password = options.PostgresPassword, ApplicationName = $"aglow {options.Presence.NodeName}" };
         if (options.Redis is { } redis)
             options.Redis = redis with { User = options.RedisUser ?? redis.User, Password = options.RedisPassword ?? redis.Password };
         return options;
@@ -223,6 +238,18 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         try
         {
             return RedisOptions.Parse(value);
+        }
+        catch (FormatException wrong)
+        {
+            throw new UsageException(wrong.Message);
+        }
+    }
+
+    private static PostgresOptions Database(string value)
+    {
+        try
+        {
+            return PostgresOptions.Parse(value);
         }
         catch (FormatException wrong)
         {

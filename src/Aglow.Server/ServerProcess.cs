@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Aglow.AspNetCore;
+using Aglow.Postgres;
 using Aglow.Redis;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -54,7 +55,7 @@ internal static class ServerProcess
         builder.Services.Configure<HostOptions>(static o => o.ShutdownTimeout = DrainAtMost);
         builder.Services.AddRoutingCore();
         if (options.Redis is { } redis)
-            builder.Services.AddAglow(options.Presence, async (time, logs) => await RedisPresence.OpenAsync(options.Presence, redis, time, logs));
+            builder.Services.AddAglow(options.Presence, (time, logs) => OpenAsync(options, redis, time, logs));
         else
             builder.Services.AddAglow(options.Presence);
         AddAccess(builder.Services, options);
@@ -94,6 +95,22 @@ internal static class ServerProcess
     }
 
     private static ILogger Log(IServiceProvider services) => services.GetRequiredService<ILoggerFactory>().CreateLogger("Aglow.Server");
+
+    // a node that shares a Redis, and the directory if there is one
+    private static async Task<IOpenPresence> OpenAsync(ServeOptions options, RedisOptions redis, TimeProvider time, ILoggerFactory logs)
+    {
+        var directory = options.Postgres is null ? null : await PostgresUserDirectory.OpenAsync(options.Postgres, time, logs);
+        try
+        {
+            return await RedisPresence.OpenAsync(options.Presence, redis, time, logs, directory);
+        }
+        catch
+        {
+            if (directory is not null)
+                await directory.DisposeAsync();
+            throw;
+        }
+    }
 
     private static void Configure(KestrelServerOptions kestrel, ServeOptions options)
     {

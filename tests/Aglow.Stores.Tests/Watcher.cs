@@ -42,7 +42,10 @@ internal sealed class Watcher : IAsyncDisposable
     }
 
     /// <summary>What it was told of a user, in order.</summary>
-    public string[] Statuses(uint user)
+    public string[] Statuses(uint user) => Statuses($"{user}");
+
+    /// <summary>The same, of one watched by a key.</summary>
+    public string[] Statuses(string user)
     {
         lock (_told)
             return [.. _told.Where(t => t.StartsWith($"{user}:", StringComparison.Ordinal)).Select(t => t[(t.IndexOf(':') + 1)..])];

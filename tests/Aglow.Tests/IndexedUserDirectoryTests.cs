@@ -1,3 +1,5 @@
+using Aglow.Stores.Tests;
+
 namespace Aglow.Tests;
 
 /// <summary>The contract with every name in the index before it is looked for.</summary>

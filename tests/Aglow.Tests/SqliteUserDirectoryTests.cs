@@ -1,3 +1,4 @@
+using Aglow.Stores.Tests;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow.Tests;

@@ -1,4 +1,6 @@
-namespace Aglow.Tests;
+using Aglow.Tests;
+
+namespace Aglow.Stores.Tests;
 
 /// <summary>What every <see cref="IUserDirectory"/> does; each backend inherits it.</summary>
 public abstract class UserDirectoryContract

@@ -1,0 +1,105 @@
+using Npgsql;
+
+namespace Aglow.Postgres;
+
+/// <summary>
+/// Hears that another node changed the directory: <c>LISTEN</c> on a connection of its own, made anew for as long as it takes.
+/// </summary>
+/// <remarks>
+/// A notification says only that there is something, and who did it; what it is, is read. So one that is lost (no connection, a pooler that does not know
+/// <c>LISTEN</c>) costs up to <see cref="PostgresWriter.CatchUpInterval"/> and nothing else. Payloads with the change itself were rejected: they hold 8,000 bytes, have
+/// an order of their own, and would be a second way for what has to be read after each loss anyway.
+/// </remarks>
+internal sealed class ChangeListener : IAsyncDisposable
+{
+    private static readonly TimeSpan PauseBetweenAttempts = TimeSpan.FromSeconds(1);
+
+    private readonly NpgsqlDataSource _source;
+    private readonly PostgresOptions _options;
+    private readonly PostgresWriter _writer;
+    private readonly string _node;
+    private readonly TimeProvider _time;
+    private readonly PostgresLog _log;
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Task _loop;
+    private long _heard;
+    private bool _isSaidLost;
+
+    public ChangeListener(NpgsqlDataSource source, PostgresOptions options, PostgresWriter writer, string node, TimeProvider time, PostgresLog log)
+    {
+        _source = source;
+        _options = options;
+        _writer = writer;
+        _node = node;
+        _time = time;
+        _log = log;
+        _loop = Task.Run(RunAsync);
+    }
+
+    /// <summary>Notifications of other nodes.</summary>
+    public long Heard => Volatile.Read(ref _heard);
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_stop.IsCancellationRequested)
+            return;
+        await _stop.CancelAsync();
+        await _loop;
+        _stop.Dispose();
+    }
+
+    private async Task RunAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                await ListenAsync();
+            }
+            catch (Exception) when (_stop.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (Exception failure)
+            {
+                // where the server is away the writer says so
+                if (!_isSaidLost && !_writer.IsAway)
+                {
+                    _log.NotHeard(PostgresFailure.Explain(failure, _options).Message.TrimEnd('.'));
+                    _isSaidLost = true;
+                }
+            }
+
+            // what was missed meanwhile, and whether the server is there at all
+            _writer.Hear();
+            try
+            {
+                await Task.Delay(PauseBetweenAttempts * (0.5 + Random.Shared.NextDouble()), _time, _stop.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+        }
+    }
+
+    private async Task ListenAsync()
+    {
+        await using var connection = await _source.OpenConnectionAsync(_stop.Token);
+        connection.Notification += (_, notification) =>
+        {
+            if (notification.Payload == _node)
+                return;
+            Interlocked.Increment(ref _heard);
+            _writer.Hear();
+        };
+        await using (var listen = new NpgsqlCommand($"LISTEN {PostgresWriter.Channel}", connection))
+            await listen.ExecuteNonQueryAsync(_stop.Token);
+        if (_isSaidLost)
+            _log.HeardAgain();
+        _isSaidLost = false;
+        _writer.Hear();
+        while (true)
+            await connection.WaitAsync(_stop.Token);
+    }
+}

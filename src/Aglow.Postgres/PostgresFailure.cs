@@ -1,0 +1,71 @@
+using System.Net.Sockets;
+using Npgsql;
+
+namespace Aglow.Postgres;
+
+/// <summary>What a failure means for whoever runs this: one line that says what to do.</summary>
+internal static class PostgresFailure
+{
+    // out of memory, disk or connections: nothing was done, and later it may be
+    private const string Resources = "53";
+
+    /// <summary>Whether an exception says something of the server, and not of this program.</summary>
+    public static bool IsAway(Exception failure) => failure is NpgsqlException or SocketException or IOException or TimeoutException or ObjectDisposedException;
+
+    /// <summary>Whether the connection is of no use any more, and a new one may be.</summary>
+    public static bool IsConnectionLost(Exception failure) => failure switch
+    {
+        PostgresException postgres => WasNeverRun(postgres),
+        NpgsqlException npgsql => npgsql.InnerException is not TimeoutException && npgsql.IsTransient,
+        _ => IsAway(failure),
+    };
+
+    /// <summary>Whether the server says that it did not run what it was sent: it was shutting down or starting, is no primary any more, or took it back.</summary>
+    public static bool WasNeverRun(Exception failure) => failure is PostgresException
+    {
+        SqlState: PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.CannotConnectNow
+            or PostgresErrorCodes.IdleSessionTimeout or PostgresErrorCodes.ReadOnlySqlTransaction or PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected
+    };
+
+    /// <summary>The failure as callers get it.</summary>
+    public static StoreUnavailableException Explain(Exception failure, PostgresOptions options) => new(Reason(failure, options), failure);
+
+    private static string Reason(Exception failure, PostgresOptions options)
+    {
+        if (failure is not PostgresException postgres)
+            return Unreached(failure, options);
+        return postgres.SqlState switch
+        {
+            PostgresErrorCodes.InvalidPassword or PostgresErrorCodes.InvalidAuthorizationSpecification =>
+                $"PostgreSQL at {options} does not let {options.User} in ({postgres.MessageText}): set the right user, and the password with AGLOW_POSTGRES_PASSWORD.",
+            PostgresErrorCodes.InvalidCatalogName =>
+                $"PostgreSQL at {options} has no such database: create it (createdb -O {options.User} {options.Database}), or name another.",
+            PostgresErrorCodes.InsufficientPrivilege =>
+                $"{options.User} may not do this in PostgreSQL at {options} ({postgres.MessageText}): log in as the owner of the database, or have them start a node once.",
+            PostgresErrorCodes.ReadOnlySqlTransaction =>
+                $"PostgreSQL at {options} is read-only: name the primary, or all servers (Host=a,b), of which the primary is used.",
+            PostgresErrorCodes.TooManyConnections =>
+                $"PostgreSQL at {options} has no connection left: raise its max_connections, or lower Maximum Pool Size ({options.PoolSize}) here.",
+            PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.CannotConnectNow =>
+                $"PostgreSQL at {options} is stopping or starting.",
+            PostgresErrorCodes.CheckViolation when postgres.ConstraintName == PostgresSchema.NumbersLeft =>
+                "The user directory has given all of its 2,147,483,647 numbers.",
+            PostgresErrorCodes.QueryCanceled => $"PostgreSQL at {options} took longer than {options.AnswersWithin.TotalSeconds:0} s to answer.",
+            var state when state.StartsWith(Resources, StringComparison.Ordinal) => $"PostgreSQL at {options} cannot do this now: {postgres.MessageText}.",
+            _ => $"PostgreSQL at {options} refuses: {postgres.MessageText} ({postgres.SqlState}).",
+        };
+    }
+
+    private static string Unreached(Exception failure, PostgresOptions options)
+    {
+        if (failure.Message.Contains("pool has been exhausted", StringComparison.Ordinal))
+            return $"All {options.PoolSize} connections to PostgreSQL at {options} are in use: raise Maximum Pool Size in --postgres.";
+        if (failure.Message.Contains("No password has been provided", StringComparison.Ordinal))
+            return $"PostgreSQL at {options} wants a password for {options.User}: set AGLOW_POSTGRES_PASSWORD.";
+        if (failure is TimeoutException || failure.InnerException is TimeoutException)
+            return $"PostgreSQL at {options} does not answer: see that it runs there, and that nothing stands between.";
+        var reason = (failure.InnerException ?? failure).Message.TrimEnd('.');
+        var end = reason.IndexOfAny(['\r', '\n']);
+        return $"PostgreSQL at {options} cannot be reached ({(end < 0 ? reason : reason[..end])}): start it, or name where it is with --postgres.";
+    }
+}

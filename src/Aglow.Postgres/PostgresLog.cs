@@ -1,0 +1,31 @@
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.Postgres;
+
+/// <summary>The one owner of this library's log events: 7xxx.</summary>
+internal sealed partial class PostgresLog(ILogger logger)
+{
+    [LoggerMessage(7001, LogLevel.Information, "PostgreSQL {Version} at {Where}: {Users} users were registered.")]
+    internal partial void Connected(string version, string where, long users);
+
+    [LoggerMessage(7002, LogLevel.Information, "The directory in {Where} was brought to version {Version}.")]
+    internal partial void Migrated(string where, int version);
+
+    [LoggerMessage(7003, LogLevel.Error, "{Reason} Users this node knows go on; calls that need the directory get 503, and it is tried again every second.")]
+    internal partial void Away(string reason);
+
+    [LoggerMessage(7004, LogLevel.Warning, "PostgreSQL at {Where} is back after {Seconds:0.0} s.")]
+    internal partial void Back(string where, double seconds);
+
+    [LoggerMessage(7005, LogLevel.Warning, "What other nodes change is not heard at once ({Reason}); it is read every 10 s until it is.")]
+    internal partial void NotHeard(string reason);
+
+    [LoggerMessage(7006, LogLevel.Information, "What other nodes change is heard at once again.")]
+    internal partial void HeardAgain();
+
+    [LoggerMessage(7007, LogLevel.Warning, "Searching inside of names reads them one by one: pg_trgm is missing ({Reason}). Have the owner of the database run CREATE EXTENSION pg_trgm, and start a node again.")]
+    internal partial void NoTrigrams(string reason);
+
+    [LoggerMessage(7008, LogLevel.Information, "Making the index for searching inside of names in {Where}; registrations wait for it.")]
+    internal partial void Indexing(string where);
+}

@@ -1,0 +1,118 @@
+using System.Data.Common;
+using Npgsql;
+
+namespace Aglow.Postgres;
+
+/// <summary>How to reach PostgreSQL.</summary>
+public sealed record PostgresOptions
+{
+    // a writer, a listener, and readers for what is not known by heart; fifty nodes so stay within 500 connections
+    private const int DefaultPoolSize = 10;
+    private const int ConnectSeconds = 3;
+
+    private readonly NpgsqlConnectionStringBuilder _parts;
+
+    private PostgresOptions(NpgsqlConnectionStringBuilder parts) => _parts = parts;
+
+    /// <summary>With which password, where the text does not say; null: as it says.</summary>
+    public string? Password { get; init; }
+
+    /// <summary>The name that the server knows this program by.</summary>
+    public string ApplicationName { get; init; } = "aglow";
+
+    /// <summary>
+    /// How long an answer may take: 10 s. Ten thousand new keys take one of them on a busy server; a server that is not there is noticed in <c>Timeout</c> (3 s).
+    /// </summary>
+    public TimeSpan AnswersWithin { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>The user to log in as.</summary>
+    internal string User => _parts.Username ?? Environment.UserName;
+
+    /// <summary>The database.</summary>
+    internal string Database => _parts.Database ?? User;
+
+    /// <summary>Connections at most.</summary>
+    internal int PoolSize => _parts.MaxPoolSize;
+
+    /// <summary>
+    /// Reads <c>Host=…;Username=…;Password=…;Database=…</c> or <c>postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=require</c>; several hosts, of which the one
+    /// that takes writes is used, by commas in the first form.
+    /// </summary>
+    /// <exception cref="FormatException">The text is neither; the message says what to write, and nothing of the text.</exception>
+    public static PostgresOptions Parse(string text)
+    {
+        const string expected = "set Host=…;Port=5432;Database=…;Username=…;Password=… or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+        try
+        {
+            var parts = text.Contains("://", StringComparison.Ordinal) ? FromUri(text) : new NpgsqlConnectionStringBuilder(text);
+            if (string.IsNullOrWhiteSpace(parts.Host))
+                throw new FormatException(expected);
+            SetDefaults(parts);
+            return new PostgresOptions(parts);
+        }
+        catch (Exception wrong) when (wrong is ArgumentException or UriFormatException or KeyNotFoundException or OverflowException or InvalidCastException)
+        {
+            throw new FormatException(expected, wrong);
+        }
+    }
+
+    /// <summary>Where it is, without secrets.</summary>
+    public override string ToString() => $"{string.Join(",", _parts.Host!.Split(',').Select(host => host.Contains(':') ? host : $"{host}:{_parts.Port}"))}/{Database}";
+
+    /// <summary>The source of all connections.</summary>
+    internal NpgsqlDataSource CreateSource()
+    {
+        var parts = new NpgsqlConnectionStringBuilder(_parts.ConnectionString)
+        {
+            CommandTimeout = (int)Math.Ceiling(AnswersWithin.TotalSeconds),
+        };
+        parts.ApplicationName ??= ApplicationName;
+        if (Password is not null)
+            parts.Password = Password;
+        return new NpgsqlDataSourceBuilder(parts.ConnectionString).Build();
+    }
+
+    private static NpgsqlConnectionStringBuilder FromUri(string text)
+    {
+        var uri = new Uri(text);
+        if (uri.Scheme is not ("postgres" or "postgresql"))
+            throw new UriFormatException();
+        var parts = new NpgsqlConnectionStringBuilder { Host = uri.Host.Trim('[', ']'), Port = uri.Port < 0 ? 5432 : uri.Port };
+        if (uri.AbsolutePath.Length > 1)
+            parts.Database = Uri.UnescapeDataString(uri.AbsolutePath[1..]);
+        var who = uri.UserInfo.Split(':', 2);
+        if (who[0].Length > 0)
+            parts.Username = Uri.UnescapeDataString(who[0]);
+        if (who.Length == 2)
+            parts.Password = Uri.UnescapeDataString(who[1]);
+        foreach (var setting in uri.Query.TrimStart('?').Split('&', StringSplitOptions.RemoveEmptyEntries))
+        {
+            var equals = setting.IndexOf('=');
+            if (equals < 0)
+                throw new UriFormatException();
+            // libpq's words: verify-full is this library's VerifyFull, connect_timeout its Timeout
+            var (name, value) = (setting[..equals], Uri.UnescapeDataString(setting[(equals + 1)..]));
+            parts[name switch { "connect_timeout" => "Timeout", "application_name" => "Application Name", _ => name }] = name == "sslmode" ? value.Replace("-", "") : value;
+        }
+
+        return parts;
+    }
+
+    private static void SetDefaults(NpgsqlConnectionStringBuilder parts)
+    {
+        // only these know what was given; a builder of Npgsql's knows every keyword
+        var given = new DbConnectionStringBuilder { ConnectionString = parts.ConnectionString };
+        if (!given.ContainsKey("Maximum Pool Size"))
+            parts.MaxPoolSize = DefaultPoolSize;
+        if (!given.ContainsKey("Timeout"))
+            parts.Timeout = ConnectSeconds;
+        // a listener on a connection that a firewall has forgotten would wait for ever
+        if (!given.ContainsKey("Keepalive"))
+            parts.KeepAlive = 10;
+        if (parts.Host!.Contains(',') && !given.ContainsKey("Target Session Attributes"))
+            parts.TargetSessionAttributes = "primary";
+        // nothing is set on a connection that another use of it must not see
+        parts.NoResetOnClose = true;
+        parts.Pooling = true;
+    }
+}

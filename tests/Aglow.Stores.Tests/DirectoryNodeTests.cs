@@ -1,0 +1,158 @@
+using System.Net;
+using System.Net.Http.Json;
+using System.Text.Json;
+using Aglow.Server.Tests;
+
+namespace Aglow.Stores.Tests;
+
+/// <summary>Two nodes as people run them, over one Redis and one PostgreSQL.</summary>
+[Collection(PostgresCollection.Name)]
+public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
+{
+    private const uint First = UserId.FirstDirectoryNumber;
+
+    private RedisProcess? _redis;
+    private AglowProcess? _one;
+    private AglowProcess? _other;
+    private string _database = "";
+
+    private AglowProcess One => _one!;
+
+    private AglowProcess Other => _other!;
+
+    public async Task InitializeAsync()
+    {
+        _redis = await RedisProcess.StartAsync();
+        _database = await postgres.Process.CreateDatabaseAsync();
+        // both make the tables, at once
+        var nodes = await Task.WhenAll(NodeAsync(), NodeAsync());
+        (_one, _other) = (nodes[0], nodes[1]);
+    }
+
+    public async Task DisposeAsync()
+    {
+        foreach (var server in new IAsyncDisposable?[] { _one, _other, _redis })
+        {
+            if (server is not null)
+                await server.DisposeAsync();
+        }
+    }
+
+    [Fact]
+    public async Task What_is_registered_changed_or_deleted_on_one_node_is_so_on_the_other()
+    {
+        One.Output.ShouldContain($"users in PostgreSQL");
+        One.Output.ShouldNotContain(PostgresProcess.Password);
+        await using var watcher = await Watcher.ConnectAsync(Other, 1);
+        await watcher.SendAsync("{\"type\":\"watch\",\"users\":[\"alice\",\"bob\"]}");
+        await Eventually.HoldsAsync(() => watcher.Statuses("alice") is ["offline"] && watcher.Statuses("bob") is ["offline"]);
+
+        // a key that somebody on the other node waits for
+        (await HeartbeatAsync(One, "alice")).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await StatusAsync(Other, "alice")).ShouldBe("online");
+        await Eventually.HoldsAsync(() => watcher.Statuses("alice") is [.., "online"]);
+
+        // a number that the other node has not heard of
+        var created = await (await One.Http.PostAsJsonAsync("/users", new { user_name = "bob", display_name = "Bob Builder" })).Content.ReadFromJsonAsync<JsonElement>();
+        var bob = created.GetProperty("user_id").GetUInt32();
+        bob.ShouldBe(First + 1);
+        (await HeartbeatAsync(Other, bob)).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await HeartbeatAsync(Other, bob + 5)).StatusCode.ShouldBe(HttpStatusCode.NotFound);
+        (await Other.Http.PostAsJsonAsync("/users", new { user_name = "bob" })).StatusCode.ShouldBe(HttpStatusCode.Conflict);
+        await Eventually.HoldsAsync(() => watcher.Statuses("bob") is [.., "online"]);
+
+        (await SearchAsync(Other, "uild")).ShouldBe(["bob"]);
+        (await SearchAsync(Other, "AL")).ShouldBe(["alice"]);
+        await One.Http.PostAsJsonAsync("/users/alice/subscriptions", new { user_ids = new object[] { "bob", 7 } });
+        (await Other.Http.GetFromJsonAsync<JsonElement>("/users/alice/subscriptions")).GetProperty("user_ids").EnumerateArray().Select(u => u.ToString()).ShouldBe(["7", "bob"]);
+
+        // a manual status, and hiding, are seen on the other node as soon as it hears of them
+        await One.Http.PutAsJsonAsync("/users/bob/status", new { status = "busy" });
+        await Eventually.HoldsAsync(async () => await StatusAsync(Other, "bob") == "busy");
+        await Eventually.HoldsAsync(() => watcher.Statuses("bob") is [.., "busy"]);
+        await Other.Http.PutAsJsonAsync("/users/bob/status", new { status = "offline" });
+        await Eventually.HoldsAsync(async () => await StatusAsync(One, "bob") == "offline");
+        await HeartbeatAsync(One, "bob");
+        (await StatusAsync(One, "bob")).ShouldBe("offline");
+        await One.Http.PutAsJsonAsync("/users/bob/status", new { status = "auto" });
+        await Eventually.HoldsAsync(async () => await StatusAsync(Other, "bob") == "online");
+
+        // deleted on the node that knows the key by heart, and on the one that has to hear of it
+        (await One.Http.DeleteAsync(new Uri("/users/bob", UriKind.Relative))).StatusCode.ShouldBe(HttpStatusCode.NoContent);
+        (await StatusAsync(Other, "bob")).ShouldBe("offline");
+        (await HeartbeatAsync(Other, bob)).StatusCode.ShouldBe(HttpStatusCode.NotFound);
+        await Eventually.HoldsAsync(async () => (await HeartbeatAsync(Other, "bob")).StatusCode == HttpStatusCode.OK);
+        (await One.Http.GetFromJsonAsync<JsonElement>("/users/bob")).GetProperty("user_id").GetUInt32().ShouldBe(bob + 1);
+        (await Other.Http.GetFromJsonAsync<JsonElement>("/users/alice/subscriptions")).GetProperty("user_ids").EnumerateArray().Select(u => u.ToString()).ShouldBe(["7"]);
+
+        // ten thousand new keys on both at once
+        var keys = Enumerable.Range(0, 5000).Select(i => $"key-{i}").ToArray();
+        var answers = await Task.WhenAll(new[] { One, Other }.Select(node => node.Http.PostAsJsonAsync("/heartbeat", new { user_ids = node == One ? keys : [.. keys.Reverse()] })));
+        answers.ShouldAllBe(answer => answer.StatusCode == HttpStatusCode.OK);
+        (await One.Http.GetStringAsync("/metrics")).ShouldContain("aglow_directory_away 0");
+        (await postgres.Process.ExecuteAsync("SELECT next_number - 2147483648 - count(*) FROM aglow.state, aglow.users GROUP BY next_number", _database)).ShouldBe(1L);
+        (await One.StopAsync()).ShouldBe(0);
+        (await Other.StopAsync()).ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task While_postgres_is_away_known_users_go_on_and_it_heals_by_itself()
+    {
+        await HeartbeatAsync(One, "alice");
+        await HeartbeatAsync(Other, "alice");
+        await postgres.Process.StopAsync();
+        try
+        {
+            (await HeartbeatAsync(One, "alice")).StatusCode.ShouldBe(HttpStatusCode.OK);
+            (await HeartbeatAsync(Other, First)).StatusCode.ShouldBe(HttpStatusCode.OK);
+            (await StatusAsync(Other, "alice")).ShouldBe("online");
+            foreach (var refused in new[]
+            {
+                await HeartbeatAsync(One, "nobody yet"),
+                await One.Http.GetAsync("/status/somebody"),
+                await One.Http.PostAsJsonAsync("/users", new { user_name = "bob" }),
+                await Other.Http.GetAsync("/users?q=ali"),
+                await Other.Http.PutAsJsonAsync("/users/42/status", new { status = "busy" }),
+                await Other.Http.GetAsync("/users/42/subscriptions"),
+                await Other.Http.DeleteAsync(new Uri("/users/alice", UriKind.Relative)),
+            })
+            {
+                refused.StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable, refused.RequestMessage!.RequestUri!.PathAndQuery);
+                refused.Headers.RetryAfter.ShouldNotBeNull();
+                (await refused.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("title").GetString().ShouldBe("Store away");
+            }
+
+            // presence is what this is for, and that works
+            (await One.Http.GetAsync("/health/ready")).StatusCode.ShouldBe(HttpStatusCode.OK);
+            await Eventually.HoldsAsync(async () => (await One.Http.GetStringAsync("/metrics")).Contains("aglow_directory_away 1"));
+        }
+        finally
+        {
+            await postgres.Process.RestartAsync();
+        }
+
+        await Eventually.HoldsAsync(async () => (await HeartbeatAsync(One, "nobody yet")).StatusCode == HttpStatusCode.OK);
+        await Eventually.HoldsAsync(async () => await StatusAsync(Other, "nobody yet") == "online");
+        (await SearchAsync(Other, "ali")).ShouldBe(["alice"]);
+        await One.Http.PutAsJsonAsync("/users/alice/status", new { status = "busy" });
+        await Eventually.HoldsAsync(async () => await StatusAsync(Other, "alice") == "busy");
+        await Eventually.HoldsAsync(() => One.Output.Contains("is back after") && Other.Output.Contains("is back after"));
+        One.Output.Split('\n').Count(line => line.Contains("calls that need the directory get 503")).ShouldBe(1);
+    }
+
+    private async Task<AglowProcess> NodeAsync()
+    {
+        var node = AglowProcess.Run(
+            null, ["--redis", $"{_redis!.Endpoint}", "--postgres", postgres.Process.Address(_database)], new() { ["AGLOW_POSTGRES_PASSWORD"] = PostgresProcess.Password });
+        await node.ReadyAsync();
+        return node;
+    }
+
+    private static Task<HttpResponseMessage> HeartbeatAsync(AglowProcess node, object user) => node.Http.PostAsJsonAsync("/heartbeat", new { user_id = user });
+
+    private static async Task<string?> StatusAsync(AglowProcess node, string user) =>
+        (await node.Http.GetFromJsonAsync<JsonElement>($"/status/{Uri.EscapeDataString(user)}")).GetProperty("status").GetString();
+
+    private static async Task<string?[]> SearchAsync(AglowProcess node, string query) =>
+        [.. (await node.Http.GetFromJsonAsync<JsonElement>($"/users?q={query}")).GetProperty("users").EnumerateArray().Select(u => u.GetProperty("user_name").GetString())];
+}

@@ -1,0 +1,21 @@
+using Aglow.Postgres;
+using Microsoft.Extensions.Logging.Abstractions;
+using Npgsql;
+
+namespace Aglow.Stores.Tests;
+
+/// <summary>The contract on a real server.</summary>
+[Collection(PostgresCollection.Name)]
+public sealed class PostgresUserDirectoryTests(PostgresServer server) : UserDirectoryContract
+{
+    private protected override async Task<IUserDirectory> OpenAsync(TimeProvider time)
+    {
+        if (await server.Process.ExecuteAsync("SELECT to_regclass('aglow.state')::text") is string)
+        {
+            await server.Process.ExecuteAsync(
+                "TRUNCATE aglow.users, aglow.deleted, aglow.manual_status, aglow.subscription; UPDATE aglow.state SET next_number = 2147483648, change = 0");
+        }
+
+        return await PostgresUserDirectory.OpenAsync(server.Process.Options(), time, NullLoggerFactory.Instance);
+    }
+}
