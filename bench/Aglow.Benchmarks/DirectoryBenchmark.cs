@@ -12,7 +12,8 @@ internal sealed class DirectoryBenchmark : Benchmark
 
     public override string Name => "directory";
 
-    public override string Measures => "the user directory: registrations per second, every one durable; search latencies; bytes a user on disk, bytes a known key in memory.";
+    public override string Measures =>
+        "the user directory, embedded or on PostgreSQL: registrations per second, every one durable; search latencies; bytes a user on disk, bytes a known key in memory.";
 
     public override IReadOnlyList<Option> Options =>
     [
@@ -22,10 +23,17 @@ internal sealed class DirectoryBenchmark : Benchmark
         new("searches", "200", "searches of each kind"),
         new("keys", "10m", "keys in the cache"),
         new("folder", "", "where the files go; default a temporary folder, removed afterwards"),
+        new("postgres", "", "an empty database to measure instead: Host=…;Database=…;Username=…; takes minutes a million users"),
     ];
 
     public override async Task RunAsync(Run run)
     {
+        if (run.Settings.Text("postgres") is { Length: > 0 } connection)
+        {
+            await SharedDirectory.MeasureAsync(run, connection);
+            return;
+        }
+
         KeyCacheMemory(run, (int)run.Settings.Number("keys"));
 
         var folder = run.Settings.Text("folder");
@@ -84,11 +92,11 @@ internal sealed class DirectoryBenchmark : Benchmark
         }
     }
 
-    private static async Task FillAsync(Run run, SqliteUserDirectory directory, int users, int batch)
+    internal static async Task FillAsync(Run run, IUserDirectory directory, int users, int batch)
     {
         var named = new List<double>();
         var keys = new List<double>();
-        var block = Math.Min(users, 500_000);
+        var block = Math.Min(users, directory is SqliteUserDirectory ? 500_000 : 100_000);
         for (var from = 0; from < users; from += block)
         {
             var to = Math.Min(users, from + block);
@@ -107,13 +115,13 @@ internal sealed class DirectoryBenchmark : Benchmark
             foreach (var chunk in batches)
                 await directory.RegisterAsync(chunk, new uint[chunk.Length]);
             keys.Add(batches.Sum(b => b.Length) / watch.Elapsed.TotalSeconds);
-            run.Progress($"{to:#,0} users; {names.Length / 1000}k created at {named[^1]:#,0}/s, {batches.Sum(b => b.Length) / 1000}k registered at {keys[^1]:#,0}/s, {directory.NamesWaiting:#,0} wait for the index");
+            run.Progress($"{to:#,0} users; {names.Length / 1000}k created at {named[^1]:#,0}/s, {batches.Sum(b => b.Length) / 1000}k registered at {keys[^1]:#,0}/s{(directory is SqliteUserDirectory own ? $", {own.NamesWaiting:#,0} wait for the index" : "")}");
         }
 
         if (directory.NextNumber - UserId.FirstDirectoryNumber != users)
             throw new BenchmarkException($"{directory.NextNumber - UserId.FirstDirectoryNumber} users are registered instead of {users}.");
         run.Add(Figure.Of("filling: POST /users, 1,000 callers", "users/s", named));
-        run.Add(Figure.Of($"filling: keys in batches of {batch}, index merged meanwhile", "keys/s", keys));
+        run.Add(Figure.Of($"filling: keys in batches of {batch}, indexed meanwhile", "keys/s", keys));
     }
 
     private static async Task IndexedAsync(Run run, SqliteUserDirectory directory, string what)
@@ -127,7 +135,7 @@ internal sealed class DirectoryBenchmark : Benchmark
     }
 
     /// <summary>Keys a second, by tenths of <paramref name="count"/>.</summary>
-    private static async Task<List<double>> RegisterAsync(SqliteUserDirectory directory, Keys keys, int count, int callers)
+    internal static async Task<List<double>> RegisterAsync(IUserDirectory directory, Keys keys, int count, int callers)
     {
         var rates = new List<double>();
         var batches = keys.Take(count);
@@ -147,7 +155,7 @@ internal sealed class DirectoryBenchmark : Benchmark
     }
 
     /// <summary>The same keys again, as after a restart of a node: all known.</summary>
-    private static async Task KnownAsync(Run run, SqliteUserDirectory directory, Keys keys)
+    internal static async Task KnownAsync(Run run, IUserDirectory directory, Keys keys)
     {
         var rates = new List<double>();
         foreach (var batch in keys.All.Take(50))
@@ -163,7 +171,7 @@ internal sealed class DirectoryBenchmark : Benchmark
         run.Add(Figure.Of("looking up known keys", "keys/s", rates));
     }
 
-    private static async Task SearchAsync(Run run, SqliteUserDirectory directory, int users, string when)
+    internal static async Task SearchAsync(Run run, IUserDirectory directory, int users, string when)
     {
         var searches = (int)run.Settings.Number("searches");
         foreach (var kind in DirectoryQueries.Kinds(users))
@@ -240,7 +248,7 @@ internal sealed class DirectoryBenchmark : Benchmark
     }
 
     /// <summary>New UUIDs, made before they are measured.</summary>
-    private sealed class Keys
+    internal sealed class Keys
     {
         private int _taken;
 
