@@ -1,9 +1,10 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 
 namespace Aglow.Benchmarks;
 
 /// <summary>Processes that a benchmark starts: this program under a hidden verb, or a peer. Killed when disposed.</summary>
-internal sealed class Child : IDisposable
+internal sealed partial class Child : IDisposable
 {
     private Child(Process process) => Process = process;
 
@@ -41,6 +42,9 @@ internal sealed class Child : IDisposable
     public async Task<string> ReadLineAsync() =>
         await Process.StandardOutput.ReadLineAsync() ?? throw new BenchmarkException($"{Process.StartInfo.FileName} ended before it was ready.");
 
+    /// <summary>Asks it to end, as Ctrl-C does, for a server that does not end with its input.</summary>
+    public void Interrupt() => _ = kill(Process.Id, 2);
+
     public void Dispose()
     {
         // programs of ours end when their input does, also where this one was killed
@@ -50,4 +54,7 @@ internal sealed class Child : IDisposable
         Process.WaitForExit();
         Process.Dispose();
     }
+
+    [LibraryImport("libc")]
+    private static partial int kill(int process, int signal);
 }

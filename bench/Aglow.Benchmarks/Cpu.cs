@@ -25,6 +25,31 @@ internal static class Cpu
         long Field(int number) => long.Parse(fields[number - 3], CultureInfo.InvariantCulture);
     }
 
+    /// <summary>
+    /// Of a server that keeps a process for each connection: its own, those of its processes that live, and those of its processes that ended.
+    /// </summary>
+    public static double OfTree(int process)
+    {
+        var all = Of(process, withChildren: true);
+        foreach (var folder in Directory.EnumerateDirectories("/proc"))
+        {
+            if (!int.TryParse(Path.GetFileName(folder), out var other))
+                continue;
+            try
+            {
+                var stat = File.ReadAllText($"{folder}/stat");
+                if (stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[1] == $"{process}")
+                    all += Of(other);
+            }
+            catch (IOException)
+            {
+                // it ended while we looked
+            }
+        }
+
+        return all;
+    }
+
     /// <summary>Resident bytes of a process, from <c>/proc/PID/status</c>.</summary>
     public static long ResidentBytes(int process) => Bytes($"/proc/{process}/status", "VmRSS:");
 

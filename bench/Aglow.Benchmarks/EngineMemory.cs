@@ -15,15 +15,22 @@ internal static class EngineMemory
     {
         var title = EngineBenchmark.Title(users);
         run.Progress($"{title}: filling a process of its own");
-        using var child = Child.Self(cores: 0, Verb, $"{users}", $"{run.Settings.Number("active")}", activity ? "both" : "pulse");
-        var answer = await child.Process.StandardOutput.ReadToEndAsync();
-        if (!long.TryParse(answer, CultureInfo.InvariantCulture, out var resident))
-            throw new BenchmarkException($"the process for {title} ended early: it wants {users * (activity ? 9 : 5) >> 30} GiB of memory.");
+        var resident = await ResidentAsync(users, run.Settings.Number("active"), activity);
         var what = activity ? "pulse, activity and belief" : "pulse and belief";
         // the runtime itself is a fixed cost that only a full table makes small
         var goal = users < 1_000_000_000 ? null : Goal.Most(activity ? 8.5 : 4.3);
         run.Add(Figure.Of($"{title}: whole process, {what}", "bytes/user", [(double)resident / users], goal));
         run.Add(Figure.Of($"{title}: whole process, {what}", "MiB", [resident / 1048576.0]));
+    }
+
+    /// <summary>Resident bytes of a process that keeps so many users.</summary>
+    public static async Task<long> ResidentAsync(long users, long active, bool activity)
+    {
+        using var child = Child.Self(cores: 0, Verb, $"{users}", $"{active}", activity ? "both" : "pulse");
+        var answer = await child.Process.StandardOutput.ReadToEndAsync();
+        return long.TryParse(answer, CultureInfo.InvariantCulture, out var resident)
+            ? resident
+            : throw new BenchmarkException($"the process for {EngineBenchmark.Title(users)} ended early: it wants {users * (activity ? 9 : 5) >> 30} GiB of memory.");
     }
 
     /// <summary>Fills a store in this process, sweeps it, and says how much is resident.</summary>

@@ -5,8 +5,9 @@
 using Aglow.Benchmarks;
 using Aglow.Benchmarks.Page;
 using Aglow.Benchmarks.Sockets;
+using Aglow.Benchmarks.Stores;
 
-Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(), new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark()];
+Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(), new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark()];
 
 // the processes that benchmarks start to measure them
 if (args is [EngineMemory.Verb, .. var rest])

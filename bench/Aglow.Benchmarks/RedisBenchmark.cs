@@ -124,11 +124,7 @@ internal sealed class RedisBenchmark : Benchmark
         run.Add(Figure.Of($"{online:#,0} online: Redis memory a user online, SET EX", "bytes", [keys / online]));
         run.Add(Figure.Of("Redis memory a user online: pages against SET EX", "ratio", [packed / keys], Goal.Most(0.1)));
 
-        static async Task<double> UsedAsync(RedisCluster cluster)
-        {
-            var info = (string)(await cluster.CallAsync(0, "INFO", "memory"))!;
-            return long.Parse(info.Split('\n').First(l => l.StartsWith("used_memory:", StringComparison.Ordinal))["used_memory:".Length..].Trim());
-        }
+        static async Task<double> UsedAsync(RedisCluster cluster) => await RedisServer.InfoAsync(cluster, "memory", "used_memory");
     }
 
     // 10,000 heartbeats a second of 100,000 people, each once in ten seconds, as a node of the plan has them; the peer at the same pace.

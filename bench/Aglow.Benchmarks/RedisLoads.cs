@@ -1,6 +1,6 @@
 using System.Buffers.Text;
-using System.Net;
 using System.Net.Sockets;
+using Aglow.Redis;
 
 namespace Aglow.Benchmarks;
 
@@ -21,10 +21,7 @@ internal sealed class RedisServer : IDisposable
 
     public static async Task<RedisServer> StartAsync(int cores, string folder, bool durable = false)
     {
-        using var probe = new TcpListener(IPAddress.Loopback, 0);
-        probe.Start();
-        var port = ((IPEndPoint)probe.LocalEndpoint).Port;
-        probe.Stop();
+        var port = Programs.FreePort();
         var child = Child.Start(
             "redis-server", cores, "--port", $"{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", durable ? "yes" : "no", "--appendfsync", "everysec", "--dir", folder, "--loglevel", "warning");
         var began = System.Diagnostics.Stopwatch.GetTimestamp();
@@ -50,6 +47,13 @@ internal sealed class RedisServer : IDisposable
         connection.Send(13);
         var info = System.Text.Encoding.ASCII.GetString(connection.ReceiveLines(5));
         return info.Split('\n').First(l => l.StartsWith("redis_version:", StringComparison.Ordinal))[14..].Trim();
+    }
+
+    /// <summary>A number that the server knows of itself, by the section and name of <c>INFO</c>.</summary>
+    public static async Task<long> InfoAsync(RedisCluster redis, string section, string name)
+    {
+        var info = (string)(await redis.CallAsync(0, "INFO", section))!;
+        return long.Parse(info.Split('\n').First(l => l.StartsWith(name + ":", StringComparison.Ordinal))[(name.Length + 1)..].Trim());
     }
 
     public void Dispose() => _child.Dispose();

@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 
 namespace Aglow.Benchmarks.Sockets;
 
@@ -44,7 +42,7 @@ internal sealed class Server : IAsyncDisposable
     /// <summary>Starts one and waits until it listens. <paramref name="core"/>: the only core it may use.</summary>
     public static async Task<Server> StartAsync(string name, int? core = null, bool canCollect = false)
     {
-        var port = FreePort();
+        var port = Programs.FreePort();
         string? folder = null;
         List<string> command;
         if (name is Ws or SocketIo)
@@ -106,13 +104,6 @@ internal sealed class Server : IAsyncDisposable
 
     private async Task<string> ReadAsync(TimeSpan patience) =>
         await _process.StandardOutput.ReadLineAsync().WaitAsync(patience) ?? throw new BenchmarkException($"the {Title(Name)} server has ended.");
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
 }
 
 /// <summary>The Node servers: installed once, from the lock file.</summary>
@@ -122,7 +113,7 @@ internal static class Peers
 
     public static async Task InstallAsync()
     {
-        if (Directory.Exists(Path.Combine(Folder, "node_modules", "socket.io")))
+        if (Directory.Exists(Path.Combine(Folder, "node_modules", "dynalite")))
             return;
         using var install = Process.Start(new ProcessStartInfo("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]) { WorkingDirectory = Folder })!;
         await install.WaitForExitAsync();

@@ -1,0 +1,44 @@
+using Amazon.DynamoDBv2;
+using Amazon.Runtime;
+using Aglow.Benchmarks.Sockets;
+
+namespace Aglow.Benchmarks.Baselines;
+
+/// <summary>A <c>dynalite</c> of our own on loopback: an emulator of DynamoDB on Node, in memory.</summary>
+internal sealed class DynaliteServer : IDisposable
+{
+    private readonly Child _child;
+    private readonly int _port;
+    private readonly long _bytesAtStart;
+
+    private DynaliteServer(Child child, int port)
+    {
+        _child = child;
+        _port = port;
+        _bytesAtStart = Cpu.ResidentBytes(child.Process.Id);
+    }
+
+    /// <summary>Starts one. <paramref name="core"/>: the only core it may use, as a mask; 0: any.</summary>
+    public static async Task<DynaliteServer> StartAsync(int core)
+    {
+        await Peers.InstallAsync();
+        var port = Programs.FreePort();
+        var child = Child.Start(
+            Programs.Find("node", "nodejs"), core, Path.Combine(Peers.Folder, "node_modules", "dynalite", "cli.js"), "--host", "127.0.0.1", "--port", $"{port}", "--createTableMs", "1");
+        // it says where it listens
+        await child.ReadLineAsync();
+        return new DynaliteServer(child, port);
+    }
+
+    /// <summary>A client of it, as one of the real thing but for the address.</summary>
+    public AmazonDynamoDBClient Connect() => new(
+        new BasicAWSCredentials("nobody", "nothing"),
+        new AmazonDynamoDBConfig { ServiceURL = $"http://127.0.0.1:{_port}", AuthenticationRegion = "us-east-1", MaxErrorRetry = 2, Timeout = TimeSpan.FromSeconds(30) });
+
+    public double CpuSeconds() => Cpu.Of(_child.Process.Id);
+
+    /// <summary>Resident bytes since it started: what its items take, and what its collector has not taken back.</summary>
+    public long GrownBytes() => Cpu.ResidentBytes(_child.Process.Id) - _bytesAtStart;
+
+    public void Dispose() => _child.Dispose();
+}

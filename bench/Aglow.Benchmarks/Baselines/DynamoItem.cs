@@ -1,0 +1,112 @@
+using Amazon.DynamoDBv2;
+using Amazon.DynamoDBv2.Model;
+
+namespace Aglow.Benchmarks.Baselines;
+
+/// <summary>
+/// (e) An item with a TTL in DynamoDB. Items over their TTL are deleted within some days, by the manual, so that a reader must look at the
+/// TTL itself; what the TTL is for is to have them deleted in the end.
+/// </summary>
+/// <remarks>
+/// Here against <c>dynalite</c>, an emulator: it shows what the design does, not how fast DynamoDB is; what it costs there is in docs/capacity.md. It deletes nothing.
+/// </remarks>
+internal sealed class DynamoItem(AmazonDynamoDBClient client, DynaliteServer server, TimeSpan lease) : PresenceDesign
+{
+    private const string Table = "presence";
+
+    // as many as a request may hold
+    private const int MostWrites = 25, MostReads = 100;
+
+    public override string Name => "item with TTL, DynamoDB (dynalite)";
+
+    public override string BytesAre => "memory";
+
+    public override uint MostUsers => 20_000;
+
+    public override double CpuSeconds() => server.CpuSeconds();
+
+    public async Task CreateAsync()
+    {
+        await client.CreateTableAsync(new CreateTableRequest
+        {
+            TableName = Table,
+            KeySchema = [new KeySchemaElement("user_id", KeyType.HASH)],
+            AttributeDefinitions = [new AttributeDefinition("user_id", ScalarAttributeType.N)],
+            BillingMode = BillingMode.PAY_PER_REQUEST,
+        });
+        while ((await client.DescribeTableAsync(Table)).Table.TableStatus != TableStatus.ACTIVE)
+            await Task.Delay(20);
+    }
+
+    public override async Task FillAsync(uint users)
+    {
+        var all = Enumerable.Range(0, (int)users).Select(i => (uint)i).ToArray();
+        await HeartbeatAsync(all);
+    }
+
+    public override async ValueTask HeartbeatAsync(uint user) => await client.PutItemAsync(Table, Item(user, Now));
+
+    public override async ValueTask HeartbeatAsync(ReadOnlyMemory<uint> users)
+    {
+        var now = Now;
+        foreach (var some in users.ToArray().Chunk(MostWrites))
+        {
+            var writes = some.Select(user => new WriteRequest(new PutRequest(Item(user, now)))).ToList();
+            for (var left = new Dictionary<string, List<WriteRequest>> { [Table] = writes }; left is { Count: > 0 };)
+                left = (await client.BatchWriteItemAsync(left)).UnprocessedItems;
+        }
+    }
+
+    public override async ValueTask LeaveAsync(uint user) => await client.DeleteItemAsync(Table, Key(user));
+
+    public override async ValueTask ReadAsync(ReadOnlyMemory<uint> users, Memory<Seen> seen)
+    {
+        var now = Now;
+        var found = new Dictionary<uint, Seen>(users.Length);
+        foreach (var some in users.ToArray().Chunk(MostReads))
+        {
+            var keys = new KeysAndAttributes { Keys = [.. some.Select(Key)] };
+            for (var left = new Dictionary<string, KeysAndAttributes> { [Table] = keys }; left is { Count: > 0 };)
+            {
+                var answer = await client.BatchGetItemAsync(left);
+                foreach (var item in answer.Responses[Table])
+                    found[uint.Parse(item["user_id"].N)] = new Seen(now <= long.Parse(item["ttl"].N), long.Parse(item["last_heartbeat"].N));
+                left = answer.UnprocessedKeys;
+            }
+        }
+
+        for (var i = 0; i < users.Length; i++)
+            seen.Span[i] = found.GetValueOrDefault(users.Span[i]);
+    }
+
+    public override async Task<long> CountAsync()
+    {
+        var count = 0L;
+        Dictionary<string, AttributeValue>? after = null;
+        do
+        {
+            var page = await client.ScanAsync(new ScanRequest(Table) { Select = Select.COUNT, ExclusiveStartKey = after });
+            count += page.Count ?? 0;
+            after = page.LastEvaluatedKey;
+        }
+        while (after is { Count: > 0 });
+        return count;
+    }
+
+    public override Task<long> BytesAsync() => Task.FromResult(server.GrownBytes());
+
+    public override ValueTask DisposeAsync()
+    {
+        client.Dispose();
+        return default;
+    }
+
+    private static Dictionary<string, AttributeValue> Key(uint user) => new() { ["user_id"] = new() { N = $"{user}" } };
+
+    private Dictionary<string, AttributeValue> Item(uint user, long now) => new()
+    {
+        ["user_id"] = new() { N = $"{user}" },
+        ["last_heartbeat"] = new() { N = $"{now}" },
+        ["ttl"] = new() { N = $"{now + (long)lease.TotalSeconds}" },
+    };
+}

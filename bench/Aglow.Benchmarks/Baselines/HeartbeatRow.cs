@@ -1,0 +1,39 @@
+namespace Aglow.Benchmarks.Baselines;
+
+/// <summary>
+/// (b) A <c>last_heartbeat</c> row per user: one upsert a heartbeat, and whoever is younger than the lease is online. Right, and one transaction for each of
+/// the five hundred thousand heartbeats a second that five million people send.
+/// </summary>
+internal sealed class HeartbeatRow(SqlTable table, TimeSpan lease) : SqlDesign(table)
+{
+    public static readonly SqlSchema Schema = new("last_heartbeat", "BIGINT");
+
+    public override string Name => $"last_heartbeat row, {Table.Database}";
+
+    protected override long Online => Now;
+
+    // last seen is the end of the lease then, no better being known
+    public override async ValueTask LeaveAsync(uint user) => await Table.UpsertAsync(user, Now - (long)lease.TotalSeconds - 1);
+
+    protected override Seen Judge(long value) => new(Now - value <= lease.TotalSeconds, value);
+}
+
+/// <summary>
+/// (c) The same, and a job that deletes old rows, so that a row is there for who is online only, and somebody learns who went. The index that the job
+/// needs is written at every heartbeat; <i>last seen</i> goes with the row.
+/// </summary>
+internal sealed class ExpiringRow(SqlTable table, TimeSpan lease) : SqlDesign(table)
+{
+    public static readonly SqlSchema Schema = new("expiring_heartbeat", "BIGINT", IsIndexed: true);
+
+    public override string Name => $"last_heartbeat row and expiry job, {Table.Database}";
+
+    protected override long Online => Now;
+
+    public override async ValueTask LeaveAsync(uint user) => await Table.UpsertAsync(user, 0);
+
+    /// <summary>The job: deletes who is over the lease, and returns them. Run every so often by somebody, and by one only.</summary>
+    public Task<List<uint>> ExpireAsync() => Table.DeleteBelowAsync(Now - (long)lease.TotalSeconds);
+
+    protected override Seen Judge(long value) => new(Now - value <= lease.TotalSeconds, value);
+}

@@ -1,0 +1,62 @@
+namespace Aglow.Benchmarks.Baselines;
+
+/// <summary>A MariaDB of our own on loopback, in a folder of its own; gone with it.</summary>
+internal sealed class MariaServer : IDisposable
+{
+    private readonly Child _child;
+    private readonly string _folder;
+
+    private MariaServer(Child child, string folder, int port)
+    {
+        _child = child;
+        _folder = folder;
+        Port = port;
+    }
+
+    public int Port { get; }
+
+    /// <summary>Starts one.</summary>
+    /// <param name="core">The only core it may use, as a mask; 0: any.</param>
+    /// <param name="waitsForDisk">Whether a heartbeat is on disk before it is acknowledged: as it comes, and not what is at its best here.</param>
+    public static async Task<MariaServer> StartAsync(int core, bool waitsForDisk = false)
+    {
+        var folder = Directory.CreateTempSubdirectory("aglow-mariadb-").FullName;
+        var data = Path.Combine(folder, "data");
+        string[] asRoot = Environment.IsPrivilegedProcess ? ["--user=root"] : [];
+        await Programs.RunAsync(
+            [Programs.Find("mariadb-install-db", "mariadb-server-core mariadb-client-core"), "--no-defaults", $"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db", .. asRoot]);
+        Directory.CreateDirectory(Path.Combine(data, "aglow"));
+        var port = Programs.FreePort();
+        var child = Child.Start(
+            Programs.Find("mariadbd", "mariadb-server-core"), core,
+            ["--no-defaults", $"--datadir={data}", $"--port={port}", "--bind-address=127.0.0.1", $"--socket={folder}/socket", $"--log-error={folder}/log", $"--pid-file={folder}/pid", "--skip-name-resolve", "--max-connections=100", "--table-open-cache=200",
+            "--innodb-buffer-pool-size=1G", "--innodb-log-file-size=1G", $"--innodb-flush-log-at-trx-commit={(waitsForDisk ? 1 : 0)}", .. asRoot]);
+        var server = new MariaServer(child, folder, port);
+        await Programs.UntilAsync("MariaDB", child, () =>
+        {
+            new MariaConnection(port).Dispose();
+            return Task.CompletedTask;
+        });
+        return server;
+    }
+
+    public double CpuSeconds() => Cpu.Of(_child.Process.Id);
+
+    /// <summary>Connections that were opened since it started.</summary>
+    public long Connections()
+    {
+        using var connection = new MariaConnection(Port);
+        var count = 0L;
+        connection.Run("SELECT 0, variable_value FROM information_schema.global_status WHERE variable_name = 'Connections'", (_, value) => count = value);
+        return count;
+    }
+
+    /// <summary>The file of a table.</summary>
+    public long TableBytes(string table) => new FileInfo(Path.Combine(_folder, "data", "aglow", $"{table}.ibd")).Length;
+
+    public void Dispose()
+    {
+        _child.Dispose();
+        Directory.Delete(_folder, recursive: true);
+    }
+}

@@ -1,0 +1,83 @@
+using Npgsql;
+
+namespace Aglow.Benchmarks.Baselines;
+
+/// <summary>A PostgreSQL of our own on loopback, in a folder of its own; gone with it.</summary>
+internal sealed class PostgresServer : IAsyncDisposable
+{
+    private readonly Child _child;
+    private readonly string _folder;
+
+    private PostgresServer(Child child, string folder, int port)
+    {
+        _child = child;
+        _folder = folder;
+        ConnectionString = $"Host=127.0.0.1;Port={port};Username=aglow;Database=postgres;Maximum Pool Size=20;Timeout=10";
+    }
+
+    public string ConnectionString { get; }
+
+    /// <summary>Starts one.</summary>
+    /// <param name="core">The only core it may use, as a mask; 0: any.</param>
+    /// <param name="waitsForDisk">Whether a heartbeat is on disk before it is acknowledged: as it comes, and not what is at its best here.</param>
+    public static async Task<PostgresServer> StartAsync(int core, bool waitsForDisk = false)
+    {
+        var folder = Directory.CreateTempSubdirectory("aglow-postgres-").FullName;
+        var data = Path.Combine(folder, "data");
+        var initdb = Programs.Find("initdb", "postgresql", PostgresFolders());
+        var postgres = Programs.Find("postgres", "postgresql", PostgresFolders());
+        // it refuses to run as root, and takes the user that its package made instead
+        string[] become = Environment.IsPrivilegedProcess ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] : [];
+        if (become.Length > 0)
+            await Programs.RunAsync("chown", "postgres", folder);
+        await Programs.RunAsync([.. become, initdb, "-D", data, "-A", "trust", "-U", "aglow", "--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C"]);
+        var port = Programs.FreePort();
+        string[] command =
+        [
+            .. become, postgres, "-D", data, "-c", "listen_addresses=127.0.0.1", "-c", $"port={port}", "-c", $"unix_socket_directories={folder}",
+            "-c", "log_min_messages=fatal", "-c", "shared_buffers=1GB", "-c", "max_wal_size=8GB", "-c", "checkpoint_timeout=15min", "-c", $"synchronous_commit={(waitsForDisk ? "on" : "off")}",
+        ];
+        var server = new PostgresServer(Child.Start(command[0], core, command[1..]), folder, port);
+        await Programs.UntilAsync("PostgreSQL", server._child, async () =>
+        {
+            await using var connection = new NpgsqlConnection($"{server.ConnectionString};Pooling=false");
+            await connection.OpenAsync();
+        });
+        return server;
+    }
+
+    /// <summary>Of the server and of the processes that it keeps for its connections.</summary>
+    public double CpuSeconds() => Cpu.OfTree(_child.Process.Id);
+
+    /// <summary>Connections that were opened since it started. The server counts them when they end, or at the latest a second later.</summary>
+    public async Task<long> ConnectionsAsync()
+    {
+        await Task.Delay(1200);
+        await using var connection = new NpgsqlConnection($"{ConnectionString};Pooling=false");
+        await connection.OpenAsync();
+        await using var command = new NpgsqlCommand("SELECT sessions FROM pg_stat_database WHERE datname = 'postgres'", connection);
+        return (long)(await command.ExecuteScalarAsync())!;
+    }
+
+    /// <summary>Cleans up what updates and deletes left behind, which the server would do by itself some time.</summary>
+    public async Task VacuumAsync(string table)
+    {
+        await using var connection = new NpgsqlConnection($"{ConnectionString};Pooling=false");
+        await connection.OpenAsync();
+        await using var command = new NpgsqlCommand($"VACUUM {table}", connection) { CommandTimeout = 600 };
+        await command.ExecuteNonQueryAsync();
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        NpgsqlConnection.ClearAllPools();
+        _child.Interrupt();
+        _child.Dispose();
+        Directory.Delete(_folder, recursive: true);
+        return default;
+    }
+
+    private static IEnumerable<string> PostgresFolders() => Directory.Exists("/usr/lib/postgresql")
+        ? Directory.GetDirectories("/usr/lib/postgresql").OrderByDescending(f => int.TryParse(Path.GetFileName(f), out var version) ? version : 0).Select(f => Path.Combine(f, "bin"))
+        : [];
+}

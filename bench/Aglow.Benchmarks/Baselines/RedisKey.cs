@@ -1,0 +1,69 @@
+using Aglow.Redis;
+
+namespace Aglow.Benchmarks.Baselines;
+
+/// <summary>
+/// (d) <c>SET hb:ID now EX lease</c> at each heartbeat, MGET to read: who has a key is online. The usual answer, and a good one; a key costs a hundred bytes, and
+/// <i>last seen</i> is gone with it.
+/// </summary>
+/// <remarks>One connection that all callers share, their commands pipelined by it, as the usual clients do.</remarks>
+internal sealed class RedisKey(RedisCluster redis, RedisServer server, TimeSpan lease) : PresenceDesign
+{
+    private readonly string _lease = $"{(int)lease.TotalSeconds}";
+    private long _empty = -1;
+
+    public override string Name => "SET EX key, Redis";
+
+    public override string BytesAre => "memory";
+
+    public override double CpuSeconds() => Cpu.Of(server.Process);
+
+    public override async Task FillAsync(uint users)
+    {
+        _empty = await UsedAsync();
+        var some = new uint[1000];
+        for (uint first = 0; first < users; first += (uint)some.Length)
+        {
+            var count = (int)Math.Min(some.Length, users - first);
+            for (var i = 0; i < count; i++)
+                some[i] = first + (uint)i;
+            await HeartbeatAsync(some.AsMemory(0, count));
+        }
+    }
+
+    public override async ValueTask HeartbeatAsync(uint user) => await SetAsync(user, $"{Now}");
+
+    public override async ValueTask HeartbeatAsync(ReadOnlyMemory<uint> users)
+    {
+        var now = $"{Now}";
+        var sets = new Task[users.Length];
+        for (var i = 0; i < sets.Length; i++)
+            sets[i] = SetAsync(users.Span[i], now);
+        await Task.WhenAll(sets);
+    }
+
+    public override async ValueTask LeaveAsync(uint user) => await redis.CallAsync(0, "DEL", Key(user));
+
+    public override async ValueTask ReadAsync(ReadOnlyMemory<uint> users, Memory<Seen> seen)
+    {
+        var get = new string[users.Length + 1];
+        get[0] = "MGET";
+        for (var i = 0; i < users.Length; i++)
+            get[i + 1] = Key(users.Span[i]);
+        var values = (object?[])(await redis.CallAsync(0, get))!;
+        for (var i = 0; i < values.Length; i++)
+            seen.Span[i] = values[i] is string second ? new Seen(true, long.Parse(second)) : default;
+    }
+
+    public override async Task<long> CountAsync() => (long)(await redis.CallAsync(0, "DBSIZE"))!;
+
+    public override async Task<long> BytesAsync() => await UsedAsync() - Math.Max(0, _empty);
+
+    public override ValueTask DisposeAsync() => default;
+
+    private static string Key(uint user) => $"hb:{user}";
+
+    private Task<object?> SetAsync(uint user, string now) => redis.CallAsync(0, "SET", Key(user), now, "EX", _lease);
+
+    private Task<long> UsedAsync() => RedisServer.InfoAsync(redis, "memory", "used_memory");
+}

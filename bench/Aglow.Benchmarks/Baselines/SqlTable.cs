@@ -1,0 +1,88 @@
+namespace Aglow.Benchmarks.Baselines;
+
+/// <summary>
+/// A table of a number for each user, in the dialect of one database: all that the designs in SQL need. <see cref="SqliteTable"/>, <see cref="PostgresTable"/>,
+/// <see cref="MariaTable"/>.
+/// </summary>
+/// <param name="Name">Of the table and of its column.</param>
+/// <param name="Type">Of the column.</param>
+/// <param name="IsIndexed">Whether rows are looked for by the column, too.</param>
+internal sealed record SqlSchema(string Name, string Type, bool IsIndexed = false);
+
+/// <inheritdoc cref="SqlSchema"/>
+internal abstract class SqlTable : IAsyncDisposable
+{
+    /// <summary>The database.</summary>
+    public abstract string Database { get; }
+
+    /// <summary>Where the bytes are.</summary>
+    public abstract string BytesAre { get; }
+
+    /// <summary>How many callers make sense at once.</summary>
+    public virtual int Callers => 8;
+
+    /// <summary>CPU seconds of the database.</summary>
+    public abstract double CpuSeconds();
+
+    /// <summary>Writes one row.</summary>
+    public abstract Task UpsertAsync(uint user, long value);
+
+    /// <summary>Writes many rows in one statement or transaction.</summary>
+    public abstract Task UpsertAsync(ReadOnlyMemory<uint> users, long value);
+
+    /// <summary>Hands over the rows of these users, in any order.</summary>
+    public abstract Task SelectAsync(ReadOnlyMemory<uint> users, Action<uint, long> row);
+
+    /// <summary>Deletes the rows whose value is below this one; returns whose they were.</summary>
+    public abstract Task<List<uint>> DeleteBelowAsync(long value);
+
+    /// <summary>A row for each number below <paramref name="users"/>, into the empty table.</summary>
+    public abstract Task FillAsync(uint users, long value);
+
+    /// <summary>Rows there are.</summary>
+    public abstract Task<long> CountAsync();
+
+    /// <summary>Bytes of the table and its indexes.</summary>
+    public abstract Task<long> BytesAsync();
+
+    public abstract ValueTask DisposeAsync();
+}
+
+/// <summary>A design in SQL: what it writes, and what it takes for online, is in the classes that follow.</summary>
+internal abstract class SqlDesign(SqlTable table) : PresenceDesign
+{
+    public override int Callers => Table.Callers;
+
+    public override string BytesAre => Table.BytesAre;
+
+    /// <summary>Where it is kept; closed with the design.</summary>
+    protected SqlTable Table => table;
+
+    /// <summary>What is written for who is online.</summary>
+    protected abstract long Online { get; }
+
+    public override double CpuSeconds() => Table.CpuSeconds();
+
+    public override Task FillAsync(uint users) => Table.FillAsync(users, Online);
+
+    public override async ValueTask HeartbeatAsync(uint user) => await Table.UpsertAsync(user, Online);
+
+    public override async ValueTask HeartbeatAsync(ReadOnlyMemory<uint> users) => await Table.UpsertAsync(users, Online);
+
+    public override async ValueTask ReadAsync(ReadOnlyMemory<uint> users, Memory<Seen> seen)
+    {
+        var found = new Dictionary<uint, long>(users.Length);
+        await Table.SelectAsync(users, found.Add);
+        for (var i = 0; i < users.Length; i++)
+            seen.Span[i] = found.TryGetValue(users.Span[i], out var value) ? Judge(value) : default;
+    }
+
+    public override Task<long> CountAsync() => Table.CountAsync();
+
+    public override Task<long> BytesAsync() => Table.BytesAsync();
+
+    public override ValueTask DisposeAsync() => Table.DisposeAsync();
+
+    /// <summary>What a row says.</summary>
+    protected abstract Seen Judge(long value);
+}

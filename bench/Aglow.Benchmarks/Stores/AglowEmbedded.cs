@@ -1,0 +1,80 @@
+using Aglow.Benchmarks.Baselines;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Aglow.Benchmarks.Stores;
+
+/// <summary>Aglow's embedded store, with all that goes with it: the journal on disk, the beliefs, the sweep.</summary>
+internal sealed class AglowEmbedded(EmbeddedPresence presence, string folder) : PresenceDesign
+{
+    public override string Name => "Aglow, embedded";
+
+    public override string BytesAre => "memory";
+
+    public override int Callers => 1;
+
+    /// <summary>Where who comes and goes is heard of.</summary>
+    public Beliefs Beliefs => presence.Presence.Beliefs;
+
+    public static async Task<AglowEmbedded> OpenAsync(TimeSpan lease)
+    {
+        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+        var presence = await EmbeddedPresence.OpenAsync(Options(lease, folder), TimeProvider.System, NullLoggerFactory.Instance);
+        return new AglowEmbedded(presence, folder);
+    }
+
+    public static AglowOptions Options(TimeSpan lease, string folder = "") => new()
+    {
+        LeaseSeconds = (int)lease.TotalSeconds,
+        HeartbeatSeconds = Math.Min(10, (int)lease.TotalSeconds / 2),
+        MemoryMegabytes = 1024,
+        DataDirectory = folder,
+    };
+
+    public override double CpuSeconds() => Cpu.OfThisProcess();
+
+    public override async Task FillAsync(uint users)
+    {
+        var some = new uint[100_000];
+        for (uint first = 0; first < users; first += (uint)some.Length)
+        {
+            var count = (int)Math.Min(some.Length, users - first);
+            for (var i = 0; i < count; i++)
+                some[i] = first + (uint)i;
+            await HeartbeatAsync(some.AsMemory(0, count));
+        }
+    }
+
+    public override async ValueTask HeartbeatAsync(uint user)
+    {
+        if (await presence.Presence.HeartbeatAsync(user) != Admission.Accepted)
+            throw new BenchmarkException("Aglow refused a heartbeat.");
+    }
+
+    public override async ValueTask HeartbeatAsync(ReadOnlyMemory<uint> users)
+    {
+        if (await presence.Presence.HeartbeatPackedAsync(users) != users.Length)
+            throw new BenchmarkException("Aglow refused a heartbeat.");
+    }
+
+    public override async ValueTask LeaveAsync(uint user) => await presence.Presence.LeaveAsync((uint[])[user]);
+
+    public override async ValueTask ReadAsync(ReadOnlyMemory<uint> users, Memory<Seen> seen)
+    {
+        var statuses = System.Buffers.ArrayPool<Presence>.Shared.Rent(users.Length);
+        await presence.Presence.Statuses.ReadAsync(users, presence.Presence.Definitions.Default, statuses.AsMemory(0, users.Length));
+        for (var i = 0; i < users.Length; i++)
+            seen.Span[i] = new Seen(statuses[i].IsOnline, Pulse.ToUnix(statuses[i].LastSeen) ?? 0);
+        System.Buffers.ArrayPool<Presence>.Shared.Return(statuses);
+    }
+
+    public override Task<long> CountAsync() => Task.FromResult(presence.Registered);
+
+    // of a whole process with nothing else in it
+    public override async Task<long> BytesAsync() => await EngineMemory.ResidentAsync(presence.Registered, presence.Registered, activity: false);
+
+    public override async ValueTask DisposeAsync()
+    {
+        await presence.DisposeAsync();
+        Directory.Delete(folder, recursive: true);
+    }
+}

@@ -1,0 +1,78 @@
+using Aglow.Benchmarks.Baselines;
+using Aglow.Redis;
+
+namespace Aglow.Benchmarks.Stores;
+
+/// <summary>
+/// Aglow's store in Redis, by itself: each call is a command, so that every heartbeat is written as it comes. (A node gathers renewals for a second before,
+/// and reads with its own clock: <c>./aglow bench redis</c>.)
+/// </summary>
+internal sealed class AglowRedis(RedisCluster redis, RedisServer server, TimeSpan lease) : PresenceDesign
+{
+    private readonly RedisPlaneStore _store = new(redis);
+    private long _empty = -1;
+
+    public override string Name => "Aglow, Redis";
+
+    public override string BytesAre => "memory";
+
+    public override double CpuSeconds() => Cpu.Of(server.Process);
+
+    public override async Task FillAsync(uint users)
+    {
+        _empty = await UsedAsync();
+        var some = new uint[100_000];
+        for (uint first = 0; first < users; first += (uint)some.Length)
+        {
+            var count = (int)Math.Min(some.Length, users - first);
+            for (var i = 0; i < count; i++)
+                some[i] = first + (uint)i;
+            await HeartbeatAsync(some.AsMemory(0, count));
+        }
+    }
+
+    public override async ValueTask HeartbeatAsync(uint user) => await _store.ExchangeAsync(Plane.Pulse, user, Pulse.FromUnix(Now));
+
+    public override async ValueTask HeartbeatAsync(ReadOnlyMemory<uint> users)
+    {
+        var words = new uint[users.Length];
+        words.AsSpan().Fill(Pulse.FromUnix(Now));
+        await _store.ExchangeAsync(Plane.Pulse, users, words, new uint[users.Length]);
+    }
+
+    public override async ValueTask LeaveAsync(uint user) => await _store.ExchangeAsync(Plane.Pulse, user, Pulse.FromUnix(Now) | Pulse.LeftBit);
+
+    public override async ValueTask ReadAsync(ReadOnlyMemory<uint> users, Memory<Seen> seen)
+    {
+        var words = new uint[users.Length];
+        await _store.ReadAsync(Plane.Pulse, users, words);
+        var oldest = Pulse.FromUnix(Now - (long)lease.TotalSeconds);
+        for (var i = 0; i < words.Length; i++)
+            seen.Span[i] = new Seen(!Pulse.Left(words[i]) && Pulse.Second(words[i]) >= oldest, Pulse.ToUnix(Pulse.Second(words[i])) ?? 0);
+    }
+
+    public override async Task<long> CountAsync()
+    {
+        var words = 0L;
+        var scratch = new uint[PageLayout.Slots];
+        foreach (var page in await _store.PagesAsync(Plane.Pulse))
+        {
+            foreach (var word in (await _store.ReadPageAsync(Plane.Pulse, page, scratch)).Span)
+                words += word == Pulse.Never ? 0 : 1;
+        }
+
+        return words;
+    }
+
+    // pages that grew word by word are given too much by Redis, and tightened as nodes sweep them
+    public override async Task<long> BytesAsync()
+    {
+        for (var sweep = 0; sweep < 2; sweep++)
+            await CountAsync();
+        return await UsedAsync() - Math.Max(0, _empty);
+    }
+
+    public override ValueTask DisposeAsync() => default;
+
+    private Task<long> UsedAsync() => RedisServer.InfoAsync(redis, "memory", "used_memory");
+}

@@ -1,0 +1,86 @@
+using System.Diagnostics;
+using Aglow.Benchmarks.Baselines;
+using Aglow.Redis;
+
+namespace Aglow.Benchmarks.Stores;
+
+/// <summary>
+/// Heartbeats on connections that are kept, and on one that is opened for each: how many were opened, by the server's own count, and what that costs.
+/// </summary>
+internal static class ConnectionsPart
+{
+    private const int Callers = 8, Heartbeats = 1000;
+    private const uint Users = 10_000;
+
+    public static async Task RunAsync(Run run)
+    {
+        var stores = StoresBenchmark.StoresOf(run);
+        await using var servers = StoresBenchmark.ServersOf(run);
+        if (stores.Contains(StoreServers.Postgres))
+        {
+            var server = await servers.PostgresAsync();
+            await using var kept = await PostgresTable.CreateAsync(new("kept", "BIGINT"), server);
+            await using var each = await PostgresTable.CreateAsync(new("opened", "BIGINT"), server, pooled: false);
+            await MeasureAsync(run, "PostgreSQL", u => kept.UpsertAsync(u, 1), u => each.UpsertAsync(u, 1), server.CpuSeconds, server.ConnectionsAsync);
+        }
+
+        if (stores.Contains(StoreServers.Maria))
+        {
+            var server = await servers.MariaAsync();
+            await using var kept = await MariaTable.CreateAsync(new("kept", "BIGINT"), server);
+            await using var each = await MariaTable.CreateAsync(new("opened", "BIGINT"), server, pooled: false);
+            await MeasureAsync(run, "MariaDB", u => kept.UpsertAsync(u, 1), u => each.UpsertAsync(u, 1), server.CpuSeconds, () => Task.FromResult(server.Connections()));
+        }
+
+        if (stores.Contains(StoreServers.RedisName))
+        {
+            var server = await servers.RedisAsync();
+            var redis = await servers.ConnectAsync();
+            await using var kept = new RedisKey(redis, server, PresenceDesign.DefaultLease);
+            var options = new RedisOptions { Endpoints = [new("127.0.0.1", server.Port)] };
+            await MeasureAsync(run, "Redis", u => kept.HeartbeatAsync(u).AsTask(), EachAsync, () => Cpu.Of(server.Process), () => RedisServer.InfoAsync(redis, "stats", "total_connections_received"));
+
+            async Task EachAsync(uint user)
+            {
+                using var socket = await RedisSocket.ConnectAsync(options.Endpoints[0], options, TimeProvider.System, CancellationToken.None);
+                await socket.CallAsync(CancellationToken.None, "SET", $"hb:{user}", "1", "EX", "30");
+            }
+        }
+    }
+
+    private static async Task MeasureAsync(Run run, string name, Func<uint, Task> kept, Func<uint, Task> each, Func<double> cpu, Func<Task<long>> connections)
+    {
+        var opened = new Dictionary<string, double>();
+        var pairs = await Pairs.RunAsync(
+            new Leg($"{name}: a connection for each heartbeat", () => LegAsync("each", each)),
+            new Leg($"{name}: connections kept", () => LegAsync("kept", kept)),
+            run.PairCount,
+            TimeSpan.FromSeconds(1));
+        run.Add($"{name}: server CPU of a heartbeat on a connection of its own, against one that is kept", pairs, s => s.CpuNanoseconds, operation: "heartbeat");
+        run.Add(Figure.Of($"{name}: connections opened for {Heartbeats:#,0} heartbeats, one for each", "connections", [opened["each"]]));
+        run.Add(Figure.Of($"{name}: connections opened for {Heartbeats:#,0} heartbeats, kept", "connections", [opened["kept"]]));
+
+        async Task<Sample> LegAsync(string kind, Func<uint, Task> heartbeat)
+        {
+            // counted in the first leg only, since counting is a connection, too
+            var before = opened.ContainsKey(kind) ? -1 : await connections();
+            // so many that the clock of a cheap one has something to count
+            var count = kind == "each" ? Heartbeats : before >= 0 ? Heartbeats : 20 * Heartbeats;
+            var spent = cpu();
+            var began = Stopwatch.GetTimestamp();
+            await Task.WhenAll(Enumerable.Range(0, Callers).Select(caller => Task.Run(async () =>
+            {
+                for (var i = caller; i < count; i += Callers)
+                    await heartbeat((uint)(i % Users));
+            })));
+            var sample = new Sample(count, Stopwatch.GetElapsedTime(began).TotalSeconds, cpu() - spent);
+            if (before >= 0)
+            {
+                var asking = name == "Redis" ? 0 : 1;
+                opened[kind] = await connections() - before - asking;
+            }
+
+            return sample;
+        }
+    }
+}

@@ -1,0 +1,257 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using Aglow.Benchmarks.Baselines;
+using Aglow.Redis;
+
+namespace Aglow.Benchmarks.Stores;
+
+/// <summary>
+/// Among users who stay online, some go silent, evenly over ten seconds: how late somebody is told of each of them, counted from the end of the
+/// lease (a notice that never comes is infinitely late), and what that costs.
+/// </summary>
+/// <remarks>
+/// <code>
+///   SQL        a job deletes what is old, every ten seconds, and returns whom        PostgreSQL, MariaDB
+///   Redis      keyspace notifications of expired keys: as it comes, and at its most active
+///   DynamoDB   TTL: within days, by the manual; the emulator deletes nothing
+///   Aglow      the sweep
+/// </code>
+/// Whole seconds are kept in rows and words, so up to one second of every lag there is rounding; Redis keeps milliseconds.
+/// </remarks>
+internal static class ExpiryPart
+{
+    private const int BatchesASecond = 10;
+    private static readonly TimeSpan Lease = TimeSpan.FromSeconds(6);
+    private static readonly TimeSpan GoingSilent = TimeSpan.FromSeconds(10);
+
+    public static async Task RunAsync(Run run)
+    {
+        var stores = StoresBenchmark.StoresOf(run);
+        var plot = new Plot("Notice that a user went offline: how late, after the lease", "seconds", StoresBenchmark.CommandOf(run, "expiry"));
+        foreach (var store in stores)
+        {
+            await using var servers = StoresBenchmark.ServersOf(run);
+            switch (store)
+            {
+                case StoreServers.Postgres or StoreServers.Maria:
+                    await SqlJobAsync(run, plot, servers, store);
+                    break;
+                case StoreServers.RedisName:
+                    await RedisNoticesAsync(run, plot, servers, "as it comes");
+                    await RedisNoticesAsync(run, plot, servers, "hz 500, active-expire-effort 10", ("hz", "500"), ("active-expire-effort", "10"));
+                    break;
+                case StoreServers.Dynamo:
+                    await DynamoAsync(run, servers);
+                    break;
+                case StoreServers.AglowName:
+                    await SweepAsync(run, plot);
+                    break;
+                case StoreServers.AglowOnRedis:
+                    await NodeAsync(run, plot, servers);
+                    break;
+            }
+        }
+
+        plot.Save(run.Settings.Text("plots"), "offline-notice");
+    }
+
+    private static async Task SqlJobAsync(Run run, Plot plot, StoreServers servers, string store)
+    {
+        await using var table = await servers.TableAsync(store, ExpiringRow.Schema);
+        var design = new ExpiringRow(table, Lease);
+        var every = TimeSpan.FromSeconds(run.Settings.Number("job-seconds"));
+        var staying = (uint)run.Settings.Number("expiry-users");
+        await table.FillAsync(staying, DateTimeOffset.UtcNow.ToUnixTimeSeconds() + 3600);
+        var trial = new Trial(run, staying);
+        var spent = 0.0;
+        var notices = Task.Run(async () =>
+        {
+            using var timer = new PeriodicTimer(every);
+            while (!trial.IsOver)
+            {
+                await timer.WaitForNextTickAsync();
+                var before = design.CpuSeconds();
+                foreach (var user in await design.ExpireAsync())
+                    trial.Told(user);
+                spent += design.CpuSeconds() - before;
+            }
+        });
+        await trial.GoSilentAsync(users => design.HeartbeatAsync(users));
+        await trial.EndAsync();
+        await notices;
+        var name = $"{table.Database}, a job every {every.TotalSeconds:0} s";
+        trial.Report(name, plot);
+        run.Add(Figure.Of($"{name}: the job", "CPU us/user told", [spent * 1e6 / trial.Delivered]));
+        if (store == StoreServers.Postgres)
+        {
+            spent = design.CpuSeconds();
+            await (await servers.PostgresAsync()).VacuumAsync(ExpiringRow.Schema.Name);
+            run.Add(Figure.Of($"{name}: cleaning up after it (VACUUM)", "CPU us/user told", [(design.CpuSeconds() - spent) * 1e6 / trial.Delivered]));
+        }
+    }
+
+    private static async Task RedisNoticesAsync(Run run, Plot plot, StoreServers servers, string how, params (string Name, string Value)[] settings)
+    {
+        var redis = await servers.ConnectAsync();
+        var server = await servers.RedisAsync();
+        await redis.CallAsync(0, "FLUSHALL");
+        foreach (var (name, value) in ((string, string)[])[("notify-keyspace-events", "Ex"), .. settings])
+            await redis.CallAsync(0, "CONFIG", "SET", name, value);
+        var staying = (uint)run.Settings.Number("expiry-users");
+        await new RedisKey(redis, server, TimeSpan.FromHours(1)).FillAsync(staying);
+        var design = new RedisKey(redis, server, Lease);
+        var trial = new Trial(run, staying);
+        var options = new RedisOptions { Endpoints = [new("127.0.0.1", server.Port)] };
+        using var socket = await RedisSocket.ConnectAsync(options.Endpoints[0], options, TimeProvider.System, CancellationToken.None);
+        using var stop = new CancellationTokenSource();
+        await socket.CallAsync(stop.Token, "SUBSCRIBE", "__keyevent@0__:expired");
+        var notices = Task.Run(() => HearAsync(socket, trial, stop.Token));
+        // what its looking for old keys costs while nobody goes, and what it costs while they do
+        var idle = await SpentAsync(server, () => Task.Delay(TimeSpan.FromSeconds(5))) / 5;
+        await trial.GoSilentAsync(users => design.HeartbeatAsync(users));
+        var began = Stopwatch.GetTimestamp();
+        var spent = await SpentAsync(server, trial.EndAsync);
+        var busy = spent / Stopwatch.GetElapsedTime(began).TotalSeconds;
+        await stop.CancelAsync();
+        await notices;
+        trial.Report($"Redis expired events, {how}", plot);
+        run.Add(Figure.Of($"Redis expired events, {how}: server while notices are due", "% of a core", [100 * busy]));
+        run.Add(Figure.Of($"Redis expired events, {how}: server while nobody goes", "% of a core", [100 * idle]));
+    }
+
+    private static async Task<double> SpentAsync(RedisServer server, Func<Task> work)
+    {
+        var before = Cpu.Of(server.Process);
+        await work();
+        return Cpu.Of(server.Process) - before;
+    }
+
+    private static async Task HearAsync(RedisSocket socket, Trial trial, CancellationToken stop)
+    {
+        try
+        {
+            while (true)
+            {
+                while (socket.TryRead(out var frame))
+                {
+                    // message, channel, key
+                    if (new RespReader(frame).ReadAny() is object?[] { Length: 3 } message && message[2] is string key && key.StartsWith("hb:", StringComparison.Ordinal))
+                        trial.Told(uint.Parse(key.AsSpan(3)));
+                }
+
+                await socket.ReceiveAsync(stop);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // all that was waited for has come, or has had its time
+        }
+    }
+
+    private static async Task DynamoAsync(Run run, StoreServers servers)
+    {
+        var design = (DynamoItem)(await servers.DesignsAsync(StoreServers.Dynamo, Lease))[0];
+        await using var closed = design;
+        await design.FillAsync(100);
+        await Task.Delay(Lease + TimeSpan.FromSeconds(10));
+        run.Add(Figure.Of($"{design.Name}: items still there 10 s after their TTL", "of 100", [await design.CountAsync()]));
+        run.Note("DynamoDB deletes items within a few days of their TTL (its manual; earlier editions said 48 hours), and a stream can tell of it then; dynalite deletes none, so there is no lag to measure");
+    }
+
+    private static async Task SweepAsync(Run run, Plot plot)
+    {
+        await using var design = await AglowEmbedded.OpenAsync(Lease);
+        await HearSweepAsync(run, plot, "Aglow, embedded: the sweep", design.Beliefs, design.FillAsync, users => design.HeartbeatAsync(users));
+    }
+
+    private static async Task NodeAsync(Run run, Plot plot, StoreServers servers)
+    {
+        var redis = new RedisOptions { Endpoints = [new("127.0.0.1", (await servers.RedisAsync()).Port)] };
+        await using var node = await RedisPresence.OpenAsync(AglowEmbedded.Options(Lease), redis, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance);
+        var store = new AglowRedis(await servers.ConnectAsync(), await servers.RedisAsync(), Lease);
+        await HearSweepAsync(run, plot, "Aglow, a node on Redis: the sweep", node.Presence.Beliefs, store.FillAsync, async users => await node.Presence.HeartbeatPackedAsync(users));
+    }
+
+    // those who stay are registered, and offline: a sweep reads their pages all the same, and who stays online costs it nothing more
+    private static async Task HearSweepAsync(Run run, Plot plot, string name, Beliefs beliefs, Func<uint, Task> fillAsync, Func<ReadOnlyMemory<uint>, ValueTask> heartbeatAsync)
+    {
+        var staying = (uint)run.Settings.Number("expiry-users");
+        await fillAsync(staying);
+        // the first to go are they who were filled in
+        await Task.Delay(Lease + TimeSpan.FromSeconds(12));
+        var trial = new Trial(run, staying);
+        beliefs.Changed += (definition, kind, users) =>
+        {
+            if (definition == beliefs.Default.Definition && kind == TransitionKind.Lapsed)
+                trial.Told(users);
+        };
+        await trial.GoSilentAsync(heartbeatAsync);
+        var before = Cpu.OfThisProcess();
+        var began = Stopwatch.GetTimestamp();
+        await trial.EndAsync();
+        var busy = (Cpu.OfThisProcess() - before) / Stopwatch.GetElapsedTime(began).TotalSeconds;
+        trial.Report(name, plot);
+        run.Add(Figure.Of($"{name}: this process while notices are due", "% of a core", [100 * busy]));
+    }
+
+    /// <summary>Who goes silent, when, and when somebody was told. Numbers above those who stay.</summary>
+    private sealed class Trial(Run run, uint first)
+    {
+        private readonly int _count = (int)run.Settings.Number("lapsing", least: 100);
+        private readonly ConcurrentDictionary<uint, long> _due = new();
+        private readonly ConcurrentBag<double> _lags = [];
+        private readonly TaskCompletionSource _all = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private int _told;
+
+        public bool IsOver => _all.Task.IsCompleted;
+
+        public int Delivered => Volatile.Read(ref _told);
+
+        /// <summary>The last heartbeat of each, in batches.</summary>
+        public async Task GoSilentAsync(Func<ReadOnlyMemory<uint>, ValueTask> heartbeatAsync)
+        {
+            var batch = _count / (int)(GoingSilent.TotalSeconds * BatchesASecond);
+            using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1.0 / BatchesASecond));
+            for (var at = 0; at < _count; at += batch)
+            {
+                var users = Enumerable.Range(at, Math.Min(batch, _count - at)).Select(i => first + (uint)i).ToArray();
+                var due = Stopwatch.GetTimestamp() + (long)(Lease.TotalSeconds * Stopwatch.Frequency);
+                foreach (var user in users)
+                    _due[user] = due;
+                await heartbeatAsync(users);
+                await timer.WaitForNextTickAsync();
+            }
+        }
+
+        public void Told(ReadOnlySpan<uint> users)
+        {
+            foreach (var user in users)
+                Told(user);
+        }
+
+        public void Told(uint user)
+        {
+            if (!_due.TryRemove(user, out var due))
+                return;
+            _lags.Add((Stopwatch.GetTimestamp() - due) / (double)Stopwatch.Frequency);
+            if (Interlocked.Increment(ref _told) == _count)
+                _all.TrySetResult();
+        }
+
+        /// <summary>Waits until all were told of, or for as long as there is patience.</summary>
+        public async Task EndAsync()
+        {
+            await Task.WhenAny(_all.Task, Task.Delay(Lease + TimeSpan.FromSeconds(run.Settings.Number("patience"))));
+            _all.TrySetResult();
+        }
+
+        public void Report(string name, Plot plot)
+        {
+            var lags = _lags.Concat(Enumerable.Repeat(double.PositiveInfinity, _count - _lags.Count)).Order().ToArray();
+            run.Add(Figure.Of($"{name}: told of within {run.Settings.Number("patience")} s", $"of {_count:#,0}", [_lags.Count]));
+            run.Add(Figure.Of($"{name}: late, p50", "s", [lags[lags.Length / 2]]));
+            run.Add(Figure.Of($"{name}: late, p99", "s", [lags[lags.Length * 99 / 100]]));
+            plot.Add(name, new Bar("p50", [lags[lags.Length / 2]]), new Bar("p99", [lags[lags.Length * 99 / 100]]));
+        }
+    }
+}

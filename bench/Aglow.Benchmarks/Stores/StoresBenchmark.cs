@@ -1,0 +1,106 @@
+using System.Diagnostics;
+using Aglow.Benchmarks.Baselines;
+
+namespace Aglow.Benchmarks.Stores;
+
+/// <summary>
+/// The designs that people start from (<c>Baselines/</c>) and Aglow's own stores, on the same work in the same run.
+/// </summary>
+/// <remarks>
+/// Servers run on the first core, this process on the second; what is embedded (SQLite, Aglow) runs in this process, and its costs are this process's.
+/// In each round every design has one leg, in turn forwards and backwards, so that a machine that is slow for a minute is slow for all; ratios are taken round by
+/// round. After each leg somebody who heartbeat in it must be read as online. Costs are CPU seconds of whoever keeps the state: what a call costs its caller (a driver, or HTTP) is
+/// not in it; <c>./aglow bench http</c> has that of Aglow.
+/// Each part is a file: <see cref="HeartbeatsPart"/>, <see cref="ReadsPart"/>, <see cref="MemoryPart"/>, <see cref="ConnectionsPart"/>, <see cref="CrashPart"/>, <see cref="ExpiryPart"/>.
+/// </remarks>
+internal sealed class StoresBenchmark : Benchmark
+{
+    private const int OurCore = 2;
+
+    public override string Name => "stores";
+
+    public override string Measures => "boolean and last_heartbeat rows, expiring keys and items, beside Aglow's stores: heartbeats, reads, memory, connections, crashes, expiry";
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("parts", "all", "heartbeats, reads, memory, connections, crash, expiry"),
+        new("stores", "all", string.Join(", ", StoreServers.All)),
+        new("users", "1m", "users who are there, where heartbeats and reads are measured"),
+        new("memory-users", "1m,10m", "users who are there, where memory is measured"),
+        new("expiry-users", "2m", "users who stay online, where expiry is measured"),
+        new("lapsing", "20k", "users who go silent among them"),
+        new("patience", "60", "seconds to wait for notices of them"),
+        new("job-seconds", "10", "how often the job that deletes old rows runs"),
+        new("seconds", "1", "length of a leg"),
+        new("warm-up", "1", "rounds before the first that counts"),
+        new("wait-for-disk", "no", "servers acknowledge a heartbeat when it is on disk, instead of within a second"),
+        new("plots", "", "folder for plots (SVG): docs/plots for those in the documents"),
+    ];
+
+    public override async Task RunAsync(Run run)
+    {
+        var parts = run.Settings.Choices("parts", "heartbeats", "reads", "memory", "connections", "crash", "expiry");
+        if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
+            Process.GetCurrentProcess().ProcessorAffinity = OurCore;
+        run.Note(run.Settings.Text("wait-for-disk") == "no"
+            ? "nobody waits for the disk: PostgreSQL synchronous_commit=off, MariaDB innodb_flush_log_at_trx_commit=0, SQLite synchronous=NORMAL, Redis without a file"
+            : "servers wait for the disk: PostgreSQL synchronous_commit=on, MariaDB innodb_flush_log_at_trx_commit=1; SQLite synchronous=NORMAL, Redis appendfsync everysec");
+        if (parts.Contains("heartbeats"))
+            await HeartbeatsPart.RunAsync(run);
+        if (parts.Contains("reads"))
+            await ReadsPart.RunAsync(run);
+        if (parts.Contains("memory"))
+            await MemoryPart.RunAsync(run);
+        if (parts.Contains("connections"))
+            await ConnectionsPart.RunAsync(run);
+        if (parts.Contains("crash"))
+            await CrashPart.RunAsync(run);
+        if (parts.Contains("expiry"))
+            await ExpiryPart.RunAsync(run);
+    }
+
+    /// <summary>The stores that were asked for.</summary>
+    public static string[] StoresOf(Run run) => run.Settings.Choices("stores", StoreServers.All);
+
+    /// <summary>Servers as they were asked for.</summary>
+    public static StoreServers ServersOf(Run run) => new(run.Settings.Text("wait-for-disk") != "no");
+
+    /// <summary>The command line of a plot.</summary>
+    public static string CommandOf(Run run, string part) => $"./aglow bench stores --parts {part} --pairs {run.PairCount}";
+
+    /// <summary>Fills each design, and says how many users it was given.</summary>
+    public static async Task<uint> FillAsync(Run run, PresenceDesign design, long users)
+    {
+        var count = (uint)Math.Min(users, design.MostUsers);
+        var began = Stopwatch.GetTimestamp();
+        await design.FillAsync(count);
+        run.Progress($"{design.Name}: {count:#,0} users in {Stopwatch.GetElapsedTime(began).TotalSeconds:0.0} s");
+        if (count < users)
+            run.Note($"{design.Name}: {count:#,0} users instead of {users:#,0}, since the emulator takes {count / Stopwatch.GetElapsedTime(began).TotalSeconds:#,0} items a second and slows down as they become more");
+        return count;
+    }
+
+    /// <summary>Legs of every design in turn, forwards and backwards; the samples by design and by leg.</summary>
+    public static async Task<Dictionary<(PresenceDesign Design, string Leg), List<Sample>>> RoundsAsync(
+        Run run, IReadOnlyList<PresenceDesign> designs, IReadOnlyList<string> legs, Func<PresenceDesign, string, Task<Sample>> measure)
+    {
+        var samples = designs.SelectMany(d => legs.Select(l => (d, l))).ToDictionary(k => k, _ => new List<Sample>());
+        var warmUp = run.Settings.Number("warm-up", least: 0);
+        for (var round = 0L; round < warmUp + run.PairCount; round++)
+        {
+            foreach (var design in round % 2 == 0 ? designs : designs.Reverse())
+            {
+                foreach (var leg in legs)
+                {
+                    var sample = await measure(design, leg);
+                    if (round >= warmUp)
+                        samples[(design, leg)].Add(sample);
+                }
+            }
+
+            run.Progress(round < warmUp ? "warmed up" : $"round {round - warmUp + 1} of {run.PairCount}");
+        }
+
+        return samples;
+    }
+}
