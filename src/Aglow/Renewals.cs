@@ -3,7 +3,7 @@ using System.Numerics;
 namespace Aglow;
 
 /// <summary>
-/// Heartbeats that can wait: those of users whom this node wrote online within the lease, kept until a batch is worth sending. For stores across a network.
+/// Heartbeats that can wait: those of users whom this node wrote online, and whose lease does not end meanwhile, kept until a batch is worth sending. For stores across a network.
 /// </summary>
 /// <remarks>
 /// Stands between <see cref="HeartbeatWriter"/> and a remote <see cref="IPlaneStore"/>, one for each plane.
@@ -30,6 +30,9 @@ public sealed class Renewals : IDisposable
 
     private const int BeatsPerRound = 10;
 
+    // a round, the part of a second that a word cuts off, and a second for the store
+    private const uint MayTakeSeconds = 3;
+
     private readonly IPlaneStore _store;
     private readonly Plane _plane;
     private readonly NativePages _words;
@@ -53,11 +56,12 @@ public sealed class Renewals : IDisposable
     public long Waiting => _dirty.Count;
 
     /// <summary>
-    /// Takes a heartbeat that can wait: this node wrote the user a word no older than <paramref name="oldest"/>. False: write it now, and say so with
-    /// <see cref="Wrote"/>.
+    /// Takes a heartbeat that can wait: this node wrote the user a word that will not be older than <paramref name="oldest"/>, the oldest that is online,
+    /// until this one is written in a batch. False: write it now, and say so with <see cref="Wrote"/>.
     /// </summary>
     public unsafe bool TryDefer(uint user, uint word, uint oldest)
     {
+        oldest += MayTakeSeconds;
         var page = _words.Find(PageLayout.Page(user));
         if (page == null)
             return false;

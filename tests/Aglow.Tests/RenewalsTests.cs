@@ -52,6 +52,22 @@ public sealed class RenewalsTests : IAsyncDisposable
         _hints.Count.ShouldBe(1);
     }
 
+    [Theory]
+    [InlineData(27, true)]
+    [InlineData(28, false)] // the lease could end while it waits, and the user be shown offline after a heartbeat that was acknowledged
+    [InlineData(30, false)]
+    public async Task A_renewal_waits_only_while_the_lease_lasts(int seconds, bool waits)
+    {
+        await _writer.WriteAsync(42, active: false);
+        var arrivedAt = _clock.Now;
+        Advance(seconds);
+        await _writer.WriteAsync(42, active: false);
+        _store.Read(42).ShouldBe(waits ? arrivedAt : _clock.Now);
+        await FlushAsync();
+        _store.Read(42).ShouldBe(_clock.Now);
+        _hints.Count.ShouldBe(1);
+    }
+
     [Fact]
     public async Task However_often_a_user_is_heard_one_word_waits()
     {
