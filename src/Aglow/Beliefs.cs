@@ -14,8 +14,8 @@ public delegate void BeliefChanged(Definition definition, TransitionKind kind, R
 /// <remarks>
 /// The default definition's belief is always there; another's is made when first asked for (and then filled by the next
 /// <see cref="Sweep"/>), at most one a declared definition. Arrivals and goodbyes set the default's bits at once; the others are found by the sweep,
-/// within its interval. Over a remote store a sweep takes longer than a recheck of who is watched, so a bit may still say online of a user whom watchers were
-/// shown offline: arrivals are told there whatever the bit says. Any thread.
+/// within its interval. A sweep may take longer than a recheck of who is watched (over a remote store, of a billion users, while millions lapse), so a bit may still say online of
+/// a user whom watchers were shown offline: where there are watchers, arrivals are told whatever the bit says. Any thread.
 /// </remarks>
 public sealed class Beliefs : IDisposable
 {

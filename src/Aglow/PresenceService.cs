@@ -43,7 +43,7 @@ public sealed class PresenceService : IAsyncDisposable
         Clock = clock;
         Metrics = metrics;
         Definitions = new Definitions(options);
-        Beliefs = new Beliefs(Definitions, bus, tellsEveryArrival: store.IsRemote);
+        Beliefs = new Beliefs(Definitions, bus, tellsEveryArrival: true);
         KnownKeys = new KeyCache(options.KnownKeys);
         _heartbeats = new HeartbeatWriter(store, directory, bus, clock, Definitions, options, metrics);
         Statuses = new StatusReader(store, Manual, clock, options, metrics);
