@@ -30,7 +30,7 @@ internal sealed class RestartBenchmark : Benchmark
         new("users", "10m,1b", "registered users, one folder after the other"),
         new("active", "5m", "users who came online last: the journal that a start replays"),
         new("parts", "all", "commit, load, server"),
-        new("folder", "", "where the folders are made; default a temporary one"),
+        new("folder", "", "where the folders are made, and left for ./aglow serve --data FOLDER/USERS; default a temporary one, removed"),
     ];
 
     public override async Task RunAsync(Run run)
@@ -53,7 +53,8 @@ internal sealed class RestartBenchmark : Benchmark
             }
             finally
             {
-                Directory.Delete(folder, recursive: true);
+                if (root.Length == 0)
+                    Directory.Delete(folder, recursive: true);
             }
         }
     }
