@@ -82,13 +82,23 @@ public class JudgeTests
     }
 
     [Fact]
+    public void A_goodbye_beside_a_device_that_may_be_connected_may_be_evidence_of_life()
+    {
+        var maybe = new Act(ActKind.Leave, 0, 120, 120.2, IsSure: false);
+        Judged(Online(120), 158, Heartbeat(100, 100.2), maybe).Kind.ShouldBeNull();
+        Judged(Online(120), 162, Heartbeat(100, 100.2), maybe).Kind.ShouldBe(ViolationKind.GhostOnline);
+        Judged(Online(120), 158, Heartbeat(100, 100.2), Leave(120, 120.2)).Kind.ShouldBe(ViolationKind.GhostOnline);
+    }
+
+    [Fact]
     public void What_was_never_true_is_found()
     {
         Judged(Online(100), 100).Kind.ShouldBe(ViolationKind.NeverTrue); // no device was ever there
         Judged(Online(null), 101, Heartbeat(100, 100.2)).Kind.ShouldBe(ViolationKind.NeverTrue);
         Judged(new Told(true, "offline", Epoch + 100), 101, Heartbeat(100, 100.2)).Kind.ShouldBe(ViolationKind.NeverTrue);
         Judged(Online(90), 101, Heartbeat(100, 100.2)).Kind.ShouldBe(ViolationKind.NeverTrue); // nobody did anything then
-        Judged(Online(100), 121, Heartbeat(100, 100.2), Heartbeat(120, 120.2)).Kind.ShouldBe(ViolationKind.NeverTrue); // heard since
+        Judged(Online(100), 124, Heartbeat(100, 100.2), Heartbeat(120, 120.2)).Kind.ShouldBe(ViolationKind.NeverTrue); // heard since
+        Judged(Online(100), 121, Heartbeat(100, 100.2), Heartbeat(120, 120.2)).Kind.ShouldBeNull(); // a renewal may wait for a batch
         Judged(Online(120), 121, Heartbeat(100, 100.2), Heartbeat(120, 120.2)).Kind.ShouldBeNull();
     }
 

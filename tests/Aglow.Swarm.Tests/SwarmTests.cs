@@ -18,9 +18,9 @@ public class SwarmTests
         var folder = Directory.CreateTempSubdirectory("aglow-swarm-tests-");
         var (json, html) = (Path.Combine(folder.FullName, "run.json"), Path.Combine(folder.FullName, "run.html"));
         var (code, output, errors) = await AglowProcess.RunToEndAsync(
-            ["swarm", "--url", server.Address.ToString(), "--people", "300", "--seconds", "18", "--first", $"{First}", "--seed", "3", "--json", json, "--report", html]);
+            ["swarm", "--url", server.Address.ToString(), "--people", "500", "--seconds", "18", "--first", $"{First}", "--seed", "3", "--json", json, "--report", html]);
         code.ShouldBe(0, output + errors);
-        output.ShouldContain("0 violations (300 people");
+        output.ShouldContain("0 violations (500 people");
         var run = JsonNode.Parse(await File.ReadAllTextAsync(json))!;
         run["passed"]!.GetValue<bool>().ShouldBeTrue();
         run["statuses_decisive"]!.GetValue<long>().ShouldBeGreaterThan(2000);
@@ -59,8 +59,8 @@ public class SwarmTests
         await using var server = await AglowProcess.StartAsync(null, ShortLease);
         var (code, output, errors) = await AglowProcess.RunToEndAsync(["swarm", "--url", server.Address.ToString(), "--bulk", "1m", "--seconds", "6"]);
         code.ShouldBe(0, output + errors);
-        output.ShouldContain("statuses checked");
-        output.ShouldContain("0 violations (1,000,000 active users");
+        output.ShouldContain("statuses read");
+        output.ShouldContain("0 violations (1,000,000 active of 2,000,000 registered users");
     }
 
     [Theory]
@@ -68,6 +68,7 @@ public class SwarmTests
     [InlineData("--people", "0", "--people 0")]
     [InlineData("--url", "nowhere", "--url nowhere")]
     [InlineData("--nope", "1", "--nope")]
+    [InlineData("--watchers", "5", "--bulk")]
     public async Task What_cannot_be_meant_is_said_in_a_line(string flag, string value, string said)
     {
         var (code, output, errors) = await AglowProcess.RunToEndAsync(["swarm", flag, value]);

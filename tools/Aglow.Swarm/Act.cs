@@ -44,6 +44,9 @@ internal readonly record struct Act(ActKind Kind, int Device, double From, doubl
     /// <summary>Whether it shows that the person is there.</summary>
     public bool IsEvidence => Kind <= ActKind.Message;
 
+    /// <summary>Whether it may show that the person is there: a goodbye does, too, where another device may be connected that the server goes by.</summary>
+    public bool MayBeEvidence => IsEvidence || Kind == ActKind.LeaveOne || (Kind == ActKind.Leave && !IsSure);
+
     /// <summary>Whether it is a goodbye.</summary>
     public bool IsLeave => Kind is ActKind.Leave or ActKind.LeaveOne;
 

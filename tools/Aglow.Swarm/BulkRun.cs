@@ -1,175 +1,183 @@
-using System.Globalization;
-using System.Runtime.InteropServices;
-using System.Text.Json;
-
 namespace Aglow.Swarm;
 
 /// <summary>
-/// Millions of active users by packed heartbeats, every one of them once an interval, for as long as asked: <c>--bulk 5m</c>.
+/// A run of millions: every active user by packed heartbeats once an interval, people coming and going among those registered, sockets that watch: <c>--bulk 5m</c>.
 /// </summary>
 /// <remarks>
-/// Open loop: batches are due at fixed times, latency counts from when a batch was due, however late it was sent. Between batches statuses are read
-/// packed, of users drawn by the seed, and checked: who was acknowledged less than a lease ago is online; last seen is the second of a sending; who
-/// was never sent (a tenth more numbers than are active) is offline.
+/// Open loop: steps are due at fixed times, latency counts from when a step was due, however late it was sent. Whatever a user did follows from the step
+/// numbers (<see cref="Ring"/>) and the time of each step, so the rules are those for people: a <see cref="Truth"/> is made when somebody asks.
 /// </remarks>
-internal static class BulkRun
+internal sealed class BulkRun : SwarmRun
 {
-    private const int BatchUsers = 50_000;
-    private const int SampleUsers = 1_000;
-    private const uint EpochUnixSeconds = 1_577_836_800;
-    private const int Shown = 20;
+    private const int StepUsers = 50_000;
+    private const int RegisterUsers = 500_000;
+    private const int ReadAtOnce = 1_000;
+    // each is watched by some: the auditor makes the truth of all of them once a second
+    private const int WatchedUsers = 20_000;
+    // lease and bound, and some more
+    private const int StepsThatCount = 8;
+    // what was sent and not answered may be heard this much later
+    private const double Trailing = 2;
+    // an earlier run may have ended at any time
+    private const double LongAgo = -1e10;
 
-    public static async Task<bool> RunAsync(SwarmOptions options, CancellationToken stop)
+    private readonly uint _registered;
+    private readonly Ring _ring;
+    private readonly double _stepSeconds;
+    private readonly List<Step> _registrations = [];
+    private readonly Lock _gate = new();
+    private readonly List<Step> _steps = [];
+    private readonly uint[] _watched;
+    private readonly Watcher[] _watchers;
+    private Dictionary<uint, Standing> _looked;
+
+    // When packed heartbeats were sent, and until when they can have been heard; infinite while nobody knows.
+    private readonly record struct Step(double Sent, double Heard, bool IsSure)
     {
-        var clock = new SwarmClock(TimeProvider.System);
-        using var node = new Node(options.Urls[0]);
-        // a number far from those that are used
-        var (promises, unixAtZero) = await PeopleRun.AskAsync(options with { Urls = [options.Urls[0]], First = 2_000_000_000, People = 0 }, clock, stop);
-        var bulk = new Bulk(options, clock, promises, unixAtZero, node);
-        await bulk.RunAsync(stop);
+        public static Step On(double sent) => new(sent, double.PositiveInfinity, IsSure: false);
 
-        foreach (var violation in bulk.Violations.Take(Shown))
-            Console.WriteLine(violation);
-        var latency = LatencyLine.Of("packed batch, from when it was due", bulk.Acknowledged);
-        Console.WriteLine($"{latency.What}: p50 {latency.P50Ms} ms, p99 {latency.P99Ms} ms, max {latency.MaxMs} ms ({View.Number(latency.Count)} batches of up to {View.Number(BatchUsers)})");
-        var nothing = bulk.Checked == 0 ? "nothing proven: no status was checked" : null;
-        var outcome = bulk.ViolationCount > 0 ? $"{bulk.ViolationCount} violations" : nothing ?? "0 violations";
-        Console.WriteLine(
-            $"{View.Number(bulk.Heartbeats)} heartbeats in {clock.Now:0} s ({View.Number((long)(bulk.Heartbeats / Math.Max(1, clock.Now)))}/s), {View.Number(bulk.Checked)} statuses checked, {View.Number(bulk.Errors)} errors{(bulk.Errors > 0 ? $" (the last: {bulk.LastError})" : "")}.");
-        Console.WriteLine($"{outcome} ({View.Number(options.Bulk)} active users, seed {options.Seed}).");
-        var passed = bulk.ViolationCount == 0 && nothing is null;
-        if (options.Json is { } json)
-        {
-            var record = new
-            {
-                StartedAt = clock.BeganAt,
-                options.Bulk,
-                options.Seed,
-                Seconds = Math.Round(clock.Now, 1),
-                Passed = passed,
-                Outcome = outcome,
-                bulk.Heartbeats,
-                StatusesChecked = bulk.Checked,
-                bulk.Errors,
-                Acknowledged = latency,
-                Violations = bulk.Violations,
-                bulk.Samples,
-            };
-            await File.WriteAllTextAsync(json, JsonSerializer.Serialize(record, Summary.Json), CancellationToken.None);
-        }
-
-        return passed;
+        public Act ToAct() => new(ActKind.Heartbeat, 0, Sent, Heard, IsSure);
     }
 
-    private sealed class Bulk(SwarmOptions options, SwarmClock clock, Promises promises, double unixAtZero, Node node)
+    public BulkRun(SwarmOptions options, SwarmClock clock, Promises promises, double unixAtZero)
+        : base(options, clock, promises, unixAtZero)
     {
-        private const int Kept = 200;
-        private readonly int _batches = (int)((options.Bulk + BatchUsers - 1) / BatchUsers);
-        private readonly Random _random = new(options.Seed);
-        private (double Sent, double Heard)[] _last = [];
+        _registered = options.Registered;
+        var stepsAnInterval = (int)((options.Bulk + StepUsers - 1) / StepUsers);
+        _stepSeconds = promises.Heartbeat / stepsAnInterval;
+        _ring = new Ring(_registered, options.Bulk, stepsAnInterval, options.SessionSeconds / _stepSeconds);
+        var random = new Random(options.Seed);
+        _watched = options.Watchers == 0 ? [] : [.. Enumerable.Range(0, WatchedUsers).Select(_ => DrawUser(random)).Distinct()];
+        _looked = _watched.ToDictionary(static u => u, static _ => new Standing(null, double.NegativeInfinity, IsPossible: true));
+        _watchers = [.. Enumerable.Range(0, options.Watchers).Select(i => new Watcher(this, Nodes[i % Nodes.Count], _registered + (uint)i, random.GetItems(_watched, options.Watch).Distinct().ToArray(), DelayOf(i)))];
+    }
 
-        public Latencies Acknowledged { get; } = new();
+    public override string Who =>
+        $"{View.Number(Options.Bulk)} active of {View.Number(_registered)} registered users{(_watchers.Length > 0 ? $", {View.Number(_watchers.Length)} sockets watching {View.Number(Options.Watch)} each" : "")}";
 
-        public List<string> Violations { get; } = [];
+    public override string LookedAt => $"{View.Number(_watched.Length)} who are watched";
 
-        public List<object> Samples { get; } = [];
+    public override string HeartbeatWhat => $"packed heartbeats of up to {View.Number(StepUsers)}, from when they were due";
 
-        public long ViolationCount { get; private set; }
+    public override string Preparing => $"registering, {View.Number((long)_registrations.Count * RegisterUsers)} of {View.Number(_registered)}";
 
-        public long Heartbeats { get; private set; }
+    protected override double ReadEvery => 0.1;
 
-        public long Checked { get; private set; }
-
-        public long Errors { get; private set; }
-
-        public string LastError { get; private set; } = "";
-
-        public async Task RunAsync(CancellationToken stop)
+    public override Truth? TruthOf(uint user)
+    {
+        var truth = new Truth(Promises);
+        truth.Add(new Act(ActKind.Before, 0, LongAgo, 0, IsSure: false));
+        if (user >= _registered)
+            return truth;
+        Span<long> steps = stackalloc long[StepsThatCount];
+        lock (_gate)
         {
-            _last = new (double, double)[_batches];
-            Array.Fill(_last, (double.NegativeInfinity, double.NegativeInfinity));
-            var numbers = new uint[BatchUsers];
-            var began = clock.Now;
-            var step = promises.Heartbeat / _batches;
-            var nextLine = began + 5;
-            // a batch may take as long as it takes: those due meanwhile are sent late, and their latency says so
-            for (long number = 0; clock.Now - began < options.Seconds && !stop.IsCancellationRequested; number++)
-            {
-                var due = began + (number * step);
-                var batch = (int)(number % _batches);
-                try
-                {
-                    if (clock.Now < due - 0.02 && number >= _batches)
-                        await CheckAsync(stop);
-                    await clock.UntilAsync(due, stop);
-                    await SendAsync(batch, numbers, due, stop);
-                }
-                catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
-                {
-                    Errors++;
-                    LastError = lost.Message;
-                }
-                catch (OperationCanceledException)
-                {
-                    return;
-                }
-
-                if (clock.Now >= nextLine)
-                {
-                    nextLine += 5;
-                    Samples.Add(new { At = Math.Round(clock.Now, 1), Heartbeats, Checked, Errors, Violations = ViolationCount });
-                    Console.WriteLine(string.Create(
-                        CultureInfo.InvariantCulture,
-                        $"{clock.Now,6:0} s  {View.Number(Heartbeats)} heartbeats, p50 {Acknowledged.Quantile(0.5) * 1000:0.0} ms p99 {Acknowledged.Quantile(0.99) * 1000:0.0} ms max {Acknowledged.Max * 1000:0.0} ms, {View.Number(Checked)} checked, {Errors} errors, {ViolationCount} violations"));
-                }
-            }
+            var registration = (int)(user / RegisterUsers);
+            if (registration < _registrations.Count)
+                truth.Add(_registrations[registration].ToAct());
+            for (var i = _ring.StepsOf(user, _steps.Count - 1, steps) - 1; i >= 0; i--)
+                truth.Add(_steps[(int)steps[i]].ToAct());
         }
 
-        private async Task SendAsync(int batch, uint[] numbers, double due, CancellationToken stop)
+        return truth;
+    }
+
+    public override Standing StandingOf(uint user) => Volatile.Read(ref _looked)[user];
+
+    // Everybody once, as fast as it is answered; where the deployment says that it knows as many, nobody.
+    protected override async Task PrepareAsync(CancellationToken stop)
+    {
+        if ((await Nodes[0].MetricsAsync(stop)).GetValueOrDefault("aglow_users_registered") >= _registered)
+            return;
+        var numbers = new uint[Math.Min(RegisterUsers, _registered)];
+        for (uint first = 0; first < _registered; first += RegisterUsers)
         {
-            // user u is in batch u mod batches: neighbours come at different times, as in life
-            var count = 0;
-            for (var user = (uint)batch; user < options.Bulk; user += (uint)_batches)
-                numbers[count++] = user;
-            var sent = clock.Now;
-            var before = _last[batch];
-            _last[batch] = (before.Sent, double.PositiveInfinity);
-            await node.PostPackedAsync("heartbeat", Bytes(numbers.AsSpan(0, count)), stop);
-            _last[batch] = (sent, clock.Now);
-            Acknowledged.Add(clock.Now - due);
-            Heartbeats += count;
+            var count = (int)Math.Min(RegisterUsers, _registered - first);
+            for (var i = 0; i < count; i++)
+                numbers[i] = first + (uint)i;
+            var sent = Clock.Now;
+            lock (_gate)
+                _registrations.Add(Step.On(sent));
+            while (!await TrySendAsync(Nodes[0], numbers.AsMemory(0, count), stop))
+                await Clock.DelayAsync(1, stop);
+            lock (_gate)
+                _registrations[^1] = new Step(sent, Clock.Now, IsSure: true);
+        }
+    }
+
+    protected override IEnumerable<Func<CancellationToken, Task>> Lives() => [SendLoopAsync, .. _watchers.Select(static w => (Func<CancellationToken, Task>)w.RunAsync)];
+
+    protected override uint[] DrawUsers(Random random)
+    {
+        var users = new uint[ReadAtOnce];
+        // those who come and go in this run, anybody who is registered, and numbers that nobody has
+        for (var i = 0; i < users.Length; i++)
+            users[i] = (i % 10) switch { < 6 => DrawUser(random), < 9 => (uint)random.NextInt64(_registered), _ => _registered + (uint)_watchers.Length + (uint)random.Next(SwarmOptions.NumbersOfNobody) };
+        return users;
+    }
+
+    protected override Task<Told[]> ReadAsync(Node node, uint[] users, CancellationToken stop) => node.ReadPackedAsync(users, stop);
+
+    protected override int Look(double now, double held)
+    {
+        var looked = new Dictionary<uint, Standing>(_watched.Length);
+        var online = 0;
+        foreach (var user in _watched)
+        {
+            var standing = TruthOf(user)!.At(now, held);
+            if (standing.SurelySince is null != _looked[user].SurelySince is null)
+                Measures.CountTransition();
+            looked[user] = standing;
+            online += standing.SurelySince is null ? 0 : 1;
         }
 
-        private async Task CheckAsync(CancellationToken stop)
-        {
-            var users = new uint[SampleUsers];
-            for (var i = 0; i < users.Length; i++)
-                users[i] = (uint)_random.NextInt64(options.Bulk + (options.Bulk / 10) + 1);
-            var asked = clock.Now;
-            var words = MemoryMarshal.Cast<byte, uint>(await node.PostPackedAsync("status/batch", Bytes(users), stop)).ToArray();
-            for (var i = 0; i < users.Length; i++)
-            {
-                Checked++;
-                if (Why(users[i], words[i], asked) is { } why && ++ViolationCount <= Kept)
-                    Violations.Add($"VIOLATION {why}: user {users[i]}, read at {asked:0.000} s, word {words[i]:x8}");
-            }
-        }
+        Volatile.Write(ref _looked, looked);
+        return online;
+    }
 
-        private string? Why(uint user, uint word, double asked)
-        {
-            var isOnline = word >> 31 != 0;
-            var seen = (word & 0x7FFF_FFFF) == 0 ? double.NaN : (word & 0x7FFF_FFFF) + (double)EpochUnixSeconds - unixAtZero;
-            if (user >= options.Bulk)
-                // an earlier run may have had more users: they have lapsed when this one has lasted that long
-                return isOnline && asked > promises.Lease + promises.Bound ? "never true (online, and never sent)" : null;
-            var (sent, heard) = _last[user % (uint)_batches];
-            if (asked - sent >= promises.Lease)
-                return isOnline && asked - heard > promises.Lease + promises.Bound ? "ghost online" : null;
-            if (!isOnline)
-                return $"false offline (sent at {sent:0.000} s, heard by {heard:0.000} s)";
-            return seen < sent - promises.ClockSlack || seen > asked + promises.ClockSlack ? $"never true (last seen {seen:0} s, sent at {sent:0.000} s)" : null;
-        }
+    // Somebody whom the window reaches within this run: most of a billion are never there.
+    private uint DrawUser(Random random) => _ring.UserAt(random.NextInt64(Math.Min(_registered, _ring.End((long)(Options.Seconds / _stepSeconds)))));
 
-        private static byte[] Bytes(ReadOnlySpan<uint> numbers) => MemoryMarshal.AsBytes(numbers).ToArray();
+    // They come within one interval, as after a restart.
+    private double DelayOf(int watcher) => watcher * Promises.Heartbeat / Options.Watchers;
+
+    private async Task SendLoopAsync(CancellationToken stop)
+    {
+        var numbers = new uint[StepUsers + 1];
+        var began = Clock.Now;
+        // a step may take as long as it takes: those due meanwhile are sent late, and their latency says so
+        for (var step = 0; ; step++)
+        {
+            var due = began + (step * _stepSeconds);
+            var count = _ring.Fill(step, numbers);
+            await Clock.UntilAsync(due, stop);
+            var sent = Clock.Now;
+            lock (_gate)
+                _steps.Add(Step.On(sent));
+            var isHeard = await TrySendAsync(Nodes[step % Nodes.Count], numbers.AsMemory(0, count), stop);
+            var heard = Clock.Now;
+            lock (_gate)
+                _steps[step] = new Step(sent, isHeard ? heard : heard + Trailing, isHeard);
+            if (!isHeard)
+                continue;
+            Measures.CountHeartbeats(count);
+            Measures.HeartbeatLatency.Add(heard - due);
+            if (due >= SteadyFrom)
+                Measures.SteadyHeartbeatLatency.Add(heard - due);
+        }
+    }
+
+    private async Task<bool> TrySendAsync(Node node, ReadOnlyMemory<uint> users, CancellationToken stop)
+    {
+        try
+        {
+            await node.HeartbeatsAsync(users, stop);
+            return true;
+        }
+        catch (Exception lost) when (IsLoss(lost, stop))
+        {
+            Measures.CountError(lost);
+            return false;
+        }
     }
 }

@@ -28,14 +28,21 @@ internal static class HtmlReport
         var html = new StringBuilder();
         html.Append(CultureInfo.InvariantCulture, $"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>Aglow swarm: {Text(run.Outcome)}</title><style>\n{Style}\n</style></head><body>\n");
         html.Append(CultureInfo.InvariantCulture, $"<h1>Swarm: <span class=\"{(run.Passed ? "good" : "bad")}\">{Text(run.Outcome)}</span></h1>\n");
-        html.Append(CultureInfo.InvariantCulture, $"<p>{View.Number(run.People)} people for {run.Seconds} s, seed {run.Seed}, at {Text(string.Join(", ", run.Urls))}; lease {run.LeaseSeconds} s; {run.StartedAt:yyyy-MM-dd HH:mm} UTC; {Text(run.Machine)}.</p>\n");
+        html.Append(CultureInfo.InvariantCulture, $"<p>{Text(run.Who)} for {run.Seconds} s, seed {run.Seed}, at {Text(string.Join(", ", run.Urls))}; lease {run.LeaseSeconds} s; {run.StartedAt:yyyy-MM-dd HH:mm} UTC; {Text(run.Machine)}.</p>\n");
 
         html.Append("<div class=\"plots\">\n");
-        Plot(html, run, "People online", ("surely online", s => s.Online));
+        Plot(html, run, $"Online, of {run.LookedAt}", ("surely online", s => s.Online));
+        Plot(html, run, "Heartbeats over HTTP a second", ("heartbeats", s => s.Heartbeats));
         Plot(html, run, "Transitions a second", ("transitions", s => s.Transitions));
         Plot(html, run, "Deliveries a second", ("deliveries", s => s.Deliveries));
         Plot(html, run, "Told online after, ms (of the run so far)", ("p50", s => s.NoticeP50Ms), ("p99", s => s.NoticeP99Ms));
-        Plot(html, run, "Heartbeat over HTTP, p99, ms (of the run so far)", ("p99", s => s.HeartbeatP99Ms));
+        Plot(html, run, "Heartbeat acknowledged, p99, ms (of the run so far)", ("p99", s => s.HeartbeatP99Ms));
+        if (run.Samples.Any(static s => s.ServersCpuPercent is not null))
+        {
+            Plot(html, run, "CPU of the servers, % of one core", ("CPU", s => s.ServersCpuPercent ?? 0));
+            Plot(html, run, "Memory of the servers, MB", ("memory", s => s.ServersMegabytes ?? 0));
+        }
+
         Plot(html, run, "Errors and violations so far", ("errors", s => s.Errors), ("violations", s => s.Violations));
         html.Append("</div>\n<h2>What was checked</h2>\n<table><tr><th></th><th>count</th><th>of it, one answer only</th></tr>\n");
         Row(html, "statuses read", run.StatusesRead, View.Number(run.StatusesDecisive));
@@ -44,13 +51,15 @@ internal static class HtmlReport
         foreach (var (kind, count) in run.Violations)
             Row(html, kind, count, "", count > 0);
         html.Append("</table>\n<h2>How fast</h2>\n<table><tr><th></th><th>count</th><th>p50</th><th>p99</th><th>max</th></tr>\n");
-        foreach (var latency in run.Latencies)
+        foreach (var latency in run.Latencies.Where(static l => l.Count > 0))
             html.Append(CultureInfo.InvariantCulture, $"<tr><td>{Text(latency.What)}</td><td class=\"n\">{View.Number(latency.Count)}</td><td class=\"n\">{latency.P50Ms} ms</td><td class=\"n\">{latency.P99Ms} ms</td><td class=\"n\">{latency.MaxMs} ms</td></tr>\n");
         html.Append("</table>\n<h2>How much</h2>\n<table>\n");
         Row(html, "sockets opened", run.Connects, "");
         Row(html, "heartbeats over HTTP", run.Heartbeats, "");
         Row(html, "transitions", run.Transitions, "");
         Row(html, "deliveries", run.Deliveries, "");
+        if (run.ServersCpuPercent is { } cpu)
+            html.Append(CultureInfo.InvariantCulture, $"<tr><td>CPU of the servers, of one core</td><td class=\"n\">{cpu} %</td><td class=\"n\">over {run.ServersCpuSeconds} s</td></tr>\n<tr><td>memory of the servers</td><td class=\"n\">{run.ServersMegabytes:#,0} MB</td><td></td></tr>\n");
         Row(html, "errors", run.Errors, Text(run.LastError));
         html.Append("</table>\n");
         if (run.ViolationDetails.Count > 0)

@@ -9,8 +9,11 @@ internal sealed class Measures
     /// <summary>From the sending of the act that brings somebody online to each watcher's notice of it.</summary>
     public Latencies NoticeLatency { get; } = new();
 
-    /// <summary>From the sending of a heartbeat over HTTP to its acknowledgement.</summary>
+    /// <summary>From the sending of a heartbeat over HTTP, or from when packed ones were due, to its acknowledgement.</summary>
     public Latencies HeartbeatLatency { get; } = new();
+
+    /// <summary>Of it, what came after the beginning of a run of millions.</summary>
+    public Latencies SteadyHeartbeatLatency { get; } = new();
 
     /// <summary>Batch reads.</summary>
     public Latencies ReadLatency { get; } = new();
@@ -32,7 +35,7 @@ internal sealed class Measures
 
     public void CountTransition() => Interlocked.Increment(ref _transitions);
 
-    public void CountHeartbeat() => Interlocked.Increment(ref _heartbeats);
+    public void CountHeartbeats(int count) => Interlocked.Add(ref _heartbeats, count);
 
     public void CountConnect() => Interlocked.Increment(ref _connects);
 
@@ -44,4 +47,33 @@ internal sealed class Measures
 }
 
 /// <summary>One second of a run, for the plots.</summary>
-internal sealed record Sample(double At, int Online, double Transitions, double Deliveries, double NoticeP50Ms, double NoticeP99Ms, double HeartbeatP99Ms, long Errors, long Violations);
+internal sealed record Sample
+{
+    public required double At { get; init; }
+
+    public required int Online { get; init; }
+
+    /// <summary>A second, as are the next two.</summary>
+    public required double Heartbeats { get; init; }
+
+    public required double Transitions { get; init; }
+
+    public required double Deliveries { get; init; }
+
+    /// <summary>Of the run so far, as are the next two.</summary>
+    public required double NoticeP50Ms { get; init; }
+
+    public required double NoticeP99Ms { get; init; }
+
+    public required double HeartbeatP99Ms { get; init; }
+
+    /// <summary>Of one core, all servers together; null where one does not say.</summary>
+    public required double? ServersCpuPercent { get; init; }
+
+    public required double? ServersMegabytes { get; init; }
+
+    /// <summary>So far, as are the violations.</summary>
+    public required long Errors { get; init; }
+
+    public required long Violations { get; init; }
+}

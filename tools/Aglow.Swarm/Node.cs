@@ -1,4 +1,6 @@
+using System.Globalization;
 using System.Net.Http.Headers;
+using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 
@@ -61,10 +63,42 @@ internal sealed class Node : IDisposable
             : null;
     }
 
-    /// <summary>Packed numbers: heartbeats, or a question for statuses; the bytes of the answer.</summary>
-    public async Task<byte[]> PostPackedAsync(string path, ReadOnlyMemory<byte> numbers, CancellationToken stop)
+    /// <summary>Heartbeats of these users, packed; all must be accepted.</summary>
+    public async Task HeartbeatsAsync(ReadOnlyMemory<uint> users, CancellationToken stop)
     {
-        using var body = new ReadOnlyMemoryContent(numbers);
+        using var answer = JsonDocument.Parse(await PostPackedAsync("heartbeat", users, stop));
+        if (answer.RootElement.GetProperty("accepted").GetInt32() is var accepted && accepted != users.Length)
+            throw new HttpRequestException($"of {users.Length} packed heartbeats {accepted} were accepted");
+    }
+
+    /// <summary>The statuses of these users, packed, in the same order.</summary>
+    public async Task<Told[]> ReadPackedAsync(ReadOnlyMemory<uint> users, CancellationToken stop)
+    {
+        var answer = await PostPackedAsync("status/batch", users, stop);
+        if (answer.Length != users.Length * sizeof(uint))
+            throw new HttpRequestException($"{users.Length} users were asked for, {answer.Length} bytes answered");
+        return [.. MemoryMarshal.Cast<byte, uint>(answer).ToArray().Select(PresenceMessage.Word)];
+    }
+
+    /// <summary>The figures of <c>/metrics</c> that have no labels; none where there is no such page.</summary>
+    public async Task<Dictionary<string, double>> MetricsAsync(CancellationToken stop)
+    {
+        var figures = new Dictionary<string, double>();
+        using var answer = await _http.GetAsync(new Uri("metrics", UriKind.Relative), stop);
+        if (!answer.IsSuccessStatusCode)
+            return figures;
+        foreach (var line in (await answer.Content.ReadAsStringAsync(stop)).Split('\n'))
+        {
+            if (line.Split(' ') is [var name, var value] && double.TryParse(value, CultureInfo.InvariantCulture, out var figure))
+                figures[name] = figure;
+        }
+
+        return figures;
+    }
+
+    private async Task<byte[]> PostPackedAsync(string path, ReadOnlyMemory<uint> numbers, CancellationToken stop)
+    {
+        using var body = new ByteArrayContent(MemoryMarshal.AsBytes(numbers.Span).ToArray());
         body.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
         using var answer = await _http.PostAsync(new Uri(path, UriKind.Relative), body, stop);
         await RequireAsync(answer, stop);
@@ -91,6 +125,22 @@ internal sealed class Node : IDisposable
 /// <summary>What servers say, read.</summary>
 internal static class PresenceMessage
 {
+    private const uint EpochUnixSeconds = 1_577_836_800;
+
+    /// <summary>A packed status: bit 31 is online, the others the second last seen.</summary>
+    public static Told Word(uint word)
+    {
+        var (isOnline, second) = (word >> 31 != 0, word & 0x7FFF_FFFF);
+        return new Told(isOnline, isOnline ? "online" : "offline", second == 0 ? null : second + EpochUnixSeconds);
+    }
+
+    /// <summary>Of a message that says to connect anew: in how many seconds.</summary>
+    public static double ReconnectAfter(ReadOnlyMemory<byte> message)
+    {
+        using var json = JsonDocument.Parse(message);
+        return json.RootElement.GetProperty("after_ms").GetDouble() / 1000;
+    }
+
     /// <summary>A presence record.</summary>
     public static Told Record(JsonElement record)
     {

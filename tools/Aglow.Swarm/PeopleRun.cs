@@ -1,58 +1,89 @@
-using System.Text.Json;
-
 namespace Aglow.Swarm;
 
-/// <summary>A run of people from its beginning to its reports. True: nothing was wrong, and something was checked.</summary>
-internal static class PeopleRun
+/// <summary>A run of people, each of whom lives through the plan on devices of their own.</summary>
+internal sealed class PeopleRun : SwarmRun
 {
-    public static async Task<bool> RunAsync(SwarmOptions options, CancellationToken stop)
-    {
-        var clock = new SwarmClock(TimeProvider.System);
-        var (promises, unixAtZero) = await AskAsync(options, clock, stop);
-        using var swarm = new SwarmRun(options, clock, promises, unixAtZero);
-        using (var watched = CancellationTokenSource.CreateLinkedTokenSource(stop))
-        {
-            var view = View.ShowAsync(swarm, watched.Token);
-            await swarm.RunAsync(stop);
-            await watched.CancelAsync();
-            await view;
-        }
+    private const int ReadAtOnce = 200;
+    private const int AskedBeforeAtOnce = 5_000;
 
-        var summary = Summary.Of(swarm);
-        View.ShowEnd(swarm, summary);
-        if (options.Json is { } json)
-            await File.WriteAllTextAsync(json, JsonSerializer.Serialize(summary, Summary.Json), CancellationToken.None);
-        if (options.Report is { } report)
-            await File.WriteAllTextAsync(report, HtmlReport.Of(summary), CancellationToken.None);
-        return summary.Passed;
+    private readonly Random _random;
+    private readonly uint _first;
+    private readonly Person[] _people;
+    private readonly Standing[] _standings;
+
+    public PeopleRun(SwarmOptions options, SwarmClock clock, Promises promises, double unixAtZero)
+        : base(options, clock, promises, unixAtZero)
+    {
+        _first = options.First;
+        _random = new Random(options.Seed);
+        _people = [.. Plan.Draw(options.People, options.Seconds, Nodes.Count, options.Seed).People.Select(p => new Person(this, p, UserOf(p.Person)))];
+        _standings = new Standing[_people.Length];
+        Array.Fill(_standings, new Standing(null, double.NegativeInfinity, IsPossible: true));
     }
 
-    /// <summary>What the deployment promises, and its clock against ours; every address must answer.</summary>
-    public static async Task<(Promises Promises, double UnixAtZero)> AskAsync(SwarmOptions options, SwarmClock clock, CancellationToken stop)
+    public override string Who => $"{View.Number(_people.Length)} people";
+
+    public override string LookedAt => View.Number(_people.Length);
+
+    public override string Preparing => "asking what was before";
+
+    public override string HeartbeatWhat => "heartbeat over HTTP";
+
+    protected override double ReadEvery => 0.25;
+
+    /// <summary>The number of a person.</summary>
+    public uint UserOf(int person) => _first + (uint)person;
+
+    public override Truth? TruthOf(uint user) => user - _first < _people.Length ? _people[user - _first].Truth : null;
+
+    public override Standing StandingOf(uint user) => _standings[user - _first];
+
+    /// <summary>A factor that keeps heartbeats from marching in step: 0.8 to 1.</summary>
+    public double Jitter()
     {
-        // a number of its own, so that nobody's truth begins with our question
-        var probe = options.First + (uint)options.People;
-        var promises = new Promises();
-        var unixAtZero = clock.UnixAtZero;
-        foreach (var url in options.Urls)
+        lock (_random)
+            return 0.8 + (0.2 * _random.NextDouble());
+    }
+
+    // An earlier run may have had the same numbers.
+    protected override async Task PrepareAsync(CancellationToken stop)
+    {
+        for (var from = 0; from < _people.Length; from += AskedBeforeAtOnce)
         {
-            using var node = new Node(url);
-            try
+            uint[] users = [.. Enumerable.Range(from, Math.Min(AskedBeforeAtOnce, _people.Length - from)).Select(UserOf)];
+            var told = await Nodes[0].ReadAsync(users, stop);
+            for (var i = 0; i < users.Length; i++)
             {
-                var (heartbeat, lease) = await node.HeartbeatAsync(probe, stop);
-                promises = new Promises(lease, Heartbeat: heartbeat);
-                var ahead = await node.ClockAsync(probe, stop) is { } server ? server.Now - Math.Floor(clock.UnixAtZero + clock.Now) : 0;
-                // within a second it may be the rounding
-                if (Math.Abs(ahead) > 1)
-                    unixAtZero = clock.UnixAtZero + ahead;
-                await node.LeaveAsync(probe, stop);
-            }
-            catch (HttpRequestException failure)
-            {
-                throw new HttpRequestException($"no presence server answers at {url} ({failure.Message.ReplaceLineEndings(" ")}): start one with ./aglow serve, or give its address with --url.", failure);
+                if (told[i].LastSeen is { } second)
+                    _people[from + i].Truth.Add(new Act(ActKind.Before, 0, MomentOf(second), MomentOf(second) + 1, IsSure: false));
             }
         }
+    }
 
-        return (promises, unixAtZero);
+    protected override IEnumerable<Func<CancellationToken, Task>> Lives() => _people.Select(p => (Func<CancellationToken, Task>)p.RunAsync);
+
+    protected override uint[] DrawUsers(Random random)
+    {
+        var users = new HashSet<uint>();
+        while (users.Count < Math.Min(ReadAtOnce, _people.Length))
+            users.Add(UserOf(random.Next(_people.Length)));
+        return [.. users];
+    }
+
+    protected override Task<Told[]> ReadAsync(Node node, uint[] users, CancellationToken stop) => node.ReadAsync(users, stop);
+
+    protected override int Look(double now, double held)
+    {
+        var online = 0;
+        for (var i = 0; i < _people.Length; i++)
+        {
+            var standing = _people[i].Truth.At(now, held);
+            if (standing.SurelySince is null != _standings[i].SurelySince is null)
+                Measures.CountTransition();
+            _standings[i] = standing;
+            online += standing.SurelySince is null ? 0 : 1;
+        }
+
+        return online;
     }
 }

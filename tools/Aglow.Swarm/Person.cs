@@ -7,7 +7,7 @@ namespace Aglow.Swarm;
 /// One person: goes through their sessions, and writes down in <see cref="Truth"/> what each device really did.
 /// </summary>
 /// <remarks>Threading: each device of a session is a task; what they share is under the person's lock.</remarks>
-internal sealed class Person(SwarmRun swarm, PersonPlan plan, uint user)
+internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
 {
     // the server may hear what was sent on a lost connection this much later
     private const double Trailing = 2;
@@ -38,15 +38,8 @@ internal sealed class Person(SwarmRun swarm, PersonPlan plan, uint user)
     /// <summary>Lives through the plan.</summary>
     public async Task RunAsync(CancellationToken stop)
     {
-        try
-        {
-            foreach (var session in plan.Sessions)
-                await Task.WhenAll(session.Select(device => device.IsSocket ? RunSocketAsync(device, stop) : RunHttpAsync(device, stop)));
-        }
-        catch (OperationCanceledException)
-        {
-            // the run is over
-        }
+        foreach (var session in plan.Sessions)
+            await Task.WhenAll(session.Select(device => device.IsSocket ? RunSocketAsync(device, stop) : RunHttpAsync(device, stop)));
     }
 
     // ---- over HTTP ------------------------------------------------------------------------------------------------------------
@@ -71,7 +64,10 @@ internal sealed class Person(SwarmRun swarm, PersonPlan plan, uint user)
                     continue;
                 }
 
-                var next = await HeartbeatAsync(device, node, stop) ? swarm.Promises.Heartbeat * swarm.Jitter() : 1;
+                var isHeard = await HeartbeatAsync(device, node, stop);
+                // a node that does not answer may have stopped
+                node = isHeard ? node : (node + 1) % swarm.Nodes.Count;
+                var next = isHeard ? swarm.Promises.Heartbeat * swarm.Jitter() : 1;
                 var until = Math.Min(swarm.Clock.Now + next, device.EndAt);
                 await swarm.Clock.UntilAsync(outages.TryPeek(out outage) ? Math.Min(until, outage.At) : until, stop);
             }
@@ -94,7 +90,7 @@ internal sealed class Person(SwarmRun swarm, PersonPlan plan, uint user)
             await swarm.Nodes[node].HeartbeatAsync(user, stop);
             var heard = swarm.Clock.Now;
             Truth.Settle(act, heard, isSure: true);
-            swarm.Measures.CountHeartbeat();
+            swarm.Measures.CountHeartbeats(1);
             swarm.Measures.HeartbeatLatency.Add(heard - sent);
             return true;
         }
@@ -156,10 +152,14 @@ internal sealed class Person(SwarmRun swarm, PersonPlan plan, uint user)
                 continue;
             }
 
-            if (!await ConnectedAsync(device, node, outage, stop))
-                await swarm.Clock.DelayAsync(1, stop);
-            if (outage is not null)
-                node = outage.Node;
+            if (await ConnectedAsync(device, node, outage, stop))
+            {
+                node = outage?.Node ?? node;
+                continue;
+            }
+
+            await swarm.Clock.DelayAsync(1, stop);
+            node = (node + 1) % swarm.Nodes.Count;
         }
     }
 
@@ -231,7 +231,8 @@ internal sealed class Person(SwarmRun swarm, PersonPlan plan, uint user)
         if (reading.IsCompleted)
         {
             watches.End();
-            await reading;
+            if (!session.WasSentAway)
+                await reading;
             return true;
         }
 
@@ -306,7 +307,7 @@ internal sealed class Person(SwarmRun swarm, PersonPlan plan, uint user)
     private void Note(ActKind kind, DeviceSession device) => Truth.Add(new Act(kind, device.Number, swarm.Clock.Now, swarm.Clock.Now, IsSure: true));
 
     /// <summary>One connection's talk: reads, answers pings, and notes each answer as evidence.</summary>
-    private sealed class Conversation(Person person, SwarmRun swarm, SocketConnection connection, DeviceSession device, Watches watches, double began)
+    private sealed class Conversation(Person person, PeopleRun swarm, SocketConnection connection, DeviceSession device, Watches watches, double began)
     {
         private readonly Queue<(long Act, double At)> _unconfirmed = new();
         private double _spokeAt = began;
@@ -320,6 +321,9 @@ internal sealed class Person(SwarmRun swarm, PersonPlan plan, uint user)
 
         /// <summary>The server answered the goodbye by closing.</summary>
         public bool WasClosedInOrder { get; private set; }
+
+        /// <summary>The node is about to stop, and said when to connect anew.</summary>
+        public bool WasSentAway { get; private set; }
 
         public async Task ReadAsync(CancellationToken stop)
         {
@@ -336,9 +340,30 @@ internal sealed class Person(SwarmRun swarm, PersonPlan plan, uint user)
 
                 if (kind == FrameKind.Ping && !IsLeaving)
                     await EvidenceAsync(ActKind.Pong, () => connection.PongAsync(payload, stop));
-                else if (kind == FrameKind.Text && watches.Hear(payload, swarm.Clock.Now) == "error")
-                    swarm.Measures.CountError(new IOException(System.Text.Encoding.UTF8.GetString(payload.Span)));
+                else if (kind == FrameKind.Text)
+                    Hear(payload, stop);
             }
+        }
+
+        private void Hear(ReadOnlyMemory<byte> message, CancellationToken stop)
+        {
+            switch (watches.Hear(message, swarm.Clock.Now))
+            {
+                case "error":
+                    swarm.Measures.CountError(new IOException(System.Text.Encoding.UTF8.GetString(message.Span)));
+                    break;
+                case "reconnect":
+                    WasSentAway = true;
+                    _ = GoAsync(PresenceMessage.ReconnectAfter(message), stop);
+                    break;
+            }
+        }
+
+        private async Task GoAsync(double seconds, CancellationToken stop)
+        {
+            await swarm.Clock.DelayAsync(seconds, stop);
+            watches.End();
+            connection.Close();
         }
 
         public async Task SayAsync(string json, CancellationToken stop)

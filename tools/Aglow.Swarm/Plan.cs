@@ -36,8 +36,8 @@ internal sealed record PersonPlan(int Person, IReadOnlyList<int> Follows, IReadO
 /// Who does what, when: all of it drawn before the run from one seed, so the same seed is the same plan, whatever the server does.
 /// </summary>
 /// <remarks>
-/// Sessions are log-normal (many short, few long), pauses between them exponential and shorter at the busy hours: a run is one day, quiet at its ends. Half
-/// of the people come by socket, as far as descriptors go. Whom people follow is drawn by a power of their rank: the first are celebrities.
+/// Sessions are log-normal (many short, few long), pauses between them exponential; at the busy hours sessions are longer and pauses shorter: a run is one
+/// day, quiet at its ends. Over half of the devices come by socket, as far as descriptors go. Whom people follow is drawn by a power of their rank: the first are celebrities.
 /// </remarks>
 internal sealed class Plan
 {
@@ -101,11 +101,11 @@ internal sealed class Plan
     private static List<IReadOnlyList<DeviceSession>> DrawSessions(Random random, bool[] isSocket, double seconds, int nodes)
     {
         var sessions = new List<IReadOnlyList<DeviceSession>>();
-        // half of them are there from the beginning, or nearly
-        var at = random.NextDouble() < 0.5 ? random.NextDouble() * Math.Min(10, seconds / 4) : Exponential(random, MeanPause) / DayCurve(seconds / 4, seconds);
+        // some are there from the beginning, or nearly
+        var at = random.NextDouble() < 0.3 ? random.NextDouble() * Math.Min(10, seconds / 4) : Exponential(random, MeanPause) / DayCurve(0, seconds);
         while (at < seconds)
         {
-            var length = Math.Clamp(MedianSession * Math.Exp(Normal(random)), 3, 3600);
+            var length = Math.Clamp(MedianSession * Math.Exp(Normal(random)) * (0.4 + (0.6 * DayCurve(at, seconds))), 3, 3600);
             var devices = new List<DeviceSession>();
             for (var device = 0; device < isSocket.Length; device++)
             {

@@ -1,5 +1,6 @@
 // ./aglow swarm [--url …] [--people N] [--seconds S] …: people who know the truth. Read Truth and Judge first: they are the rules; then Plan and Person.
 using System.Runtime.InteropServices;
+using System.Text.Json;
 using Aglow.Swarm;
 
 const int Usage = 2;
@@ -26,8 +27,18 @@ static async Task<int> RunAsync(SwarmOptions options)
     using var stop = new CancellationTokenSource();
     using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
     using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
-    var outcome = options.Bulk > 0 ? await BulkRun.RunAsync(options, stop.Token) : await PeopleRun.RunAsync(options, stop.Token);
-    return stop.IsCancellationRequested ? Interrupted : outcome ? 0 : 1;
+    var clock = new SwarmClock(TimeProvider.System);
+    var (promises, unixAtZero) = await Deployment.AskAsync(options.Urls, options.Probe, clock, stop.Token);
+    using SwarmRun swarm = options.Bulk > 0 ? new BulkRun(options, clock, promises, unixAtZero) : new PeopleRun(options, clock, promises, unixAtZero);
+    await View.ShowAsync(swarm, swarm.RunAsync(stop.Token));
+
+    var summary = Summary.Of(swarm);
+    View.ShowEnd(swarm, summary);
+    if (options.Json is { } json)
+        await File.WriteAllTextAsync(json, JsonSerializer.Serialize(summary, Summary.Json), CancellationToken.None);
+    if (options.Report is { } report)
+        await File.WriteAllTextAsync(report, HtmlReport.Of(summary), CancellationToken.None);
+    return swarm.Findings.Count > 0 ? 1 : stop.IsCancellationRequested ? Interrupted : summary.Passed ? 0 : 1;
 
     void Stop(PosixSignalContext signal)
     {

@@ -20,7 +20,11 @@ internal sealed record Summary
 
     public required IReadOnlyList<string> Urls { get; init; }
 
-    public required int People { get; init; }
+    /// <summary>Who lived in it, in some words.</summary>
+    public required string Who { get; init; }
+
+    /// <summary>Of whom "online" is counted, in some words.</summary>
+    public required string LookedAt { get; init; }
 
     public required int Seed { get; init; }
 
@@ -57,6 +61,15 @@ internal sealed record Summary
 
     public required string LastError { get; init; }
 
+    /// <summary>CPU of all servers after the beginning, of one core; null where they did not say.</summary>
+    public required double? ServersCpuPercent { get; init; }
+
+    /// <summary>Over how many seconds.</summary>
+    public required double ServersCpuSeconds { get; init; }
+
+    /// <summary>Memory of all servers at the end.</summary>
+    public required double? ServersMegabytes { get; init; }
+
     public required IReadOnlyList<LatencyLine> Latencies { get; init; }
 
     public required IReadOnlyCollection<Violation> ViolationDetails { get; init; }
@@ -72,9 +85,10 @@ internal sealed record Summary
             StartedAt = swarm.Clock.BeganAt,
             Machine = $"{Environment.ProcessorCount} cores, {RuntimeInformation.OSDescription}, {RuntimeInformation.FrameworkDescription}",
             Urls = [.. swarm.Options.Urls.Select(static u => u.ToString())],
-            People = swarm.Options.People,
+            Who = swarm.Who,
+            LookedAt = swarm.LookedAt,
             Seed = swarm.Options.Seed,
-            Seconds = Math.Round(swarm.Clock.Now, 1),
+            Seconds = Math.Round(swarm.Clock.Now - swarm.BeganAt, 1),
             LeaseSeconds = swarm.Promises.Lease,
             Passed = passed,
             Outcome = findings.Count > 0 ? $"{findings.Count} violation{(findings.Count == 1 ? "" : "s")}" : findings.NothingChecked is { } nothing ? $"nothing proven: {nothing}" : "0 violations",
@@ -90,10 +104,14 @@ internal sealed record Summary
             Connects = measures.Connects,
             Errors = measures.Errors,
             LastError = measures.LastError,
+            ServersCpuPercent = swarm.Servers.SteadyCpuPercent,
+            ServersCpuSeconds = Math.Round(swarm.Servers.SteadySeconds, 1),
+            ServersMegabytes = swarm.Servers.Megabytes,
             Latencies =
             [
                 LatencyLine.Of("came online, told to a watcher", measures.NoticeLatency),
-                LatencyLine.Of("heartbeat over HTTP", measures.HeartbeatLatency),
+                LatencyLine.Of(swarm.HeartbeatWhat, measures.HeartbeatLatency),
+                LatencyLine.Of($"the same, after the first {swarm.SteadyFrom - swarm.BeganAt:0} s", measures.SteadyHeartbeatLatency),
                 LatencyLine.Of("batch of statuses", measures.ReadLatency),
             ],
             ViolationDetails = findings.Violations,

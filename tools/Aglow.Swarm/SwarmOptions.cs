@@ -6,6 +6,9 @@ namespace Aglow.Swarm;
 /// <summary>What was asked for on the command line.</summary>
 internal sealed record SwarmOptions
 {
+    /// <summary>So many numbers behind everybody's are read, though nobody has them.</summary>
+    public const int NumbersOfNobody = 100_000;
+
     public required IReadOnlyList<Uri> Urls { get; init; }
 
     public required int People { get; init; }
@@ -20,9 +23,24 @@ internal sealed record SwarmOptions
     /// <summary>So many users by packed heartbeats instead of people; 0: people.</summary>
     public required uint Bulk { get; init; }
 
+    /// <summary>Among how many registered users the active ones come and go.</summary>
+    public required uint Registered { get; init; }
+
+    /// <summary>How long each is active.</summary>
+    public required double SessionSeconds { get; init; }
+
+    /// <summary>Sockets that watch.</summary>
+    public required int Watchers { get; init; }
+
+    /// <summary>How many users each of them watches.</summary>
+    public required int Watch { get; init; }
+
     public required string? Report { get; init; }
 
     public required string? Json { get; init; }
+
+    /// <summary>A number that nobody in the run has.</summary>
+    public uint Probe => Bulk > 0 ? Registered + (uint)Watchers + NumbersOfNobody : First + (uint)People;
 }
 
 /// <summary>A command line that cannot be right; the message is one line that says what to write instead.</summary>
@@ -39,6 +57,10 @@ internal sealed class SwarmCommand
     private readonly Option<string> _seed = new("--seed") { Description = "the same seed is the same plan of sessions [1]", HelpName = "K" };
     private readonly Option<string> _first = new("--first") { Description = "the number of the first person [1000000]", HelpName = "N" };
     private readonly Option<string> _bulk = new("--bulk") { Description = "instead of people: so many active users by packed heartbeats, such as 5m", HelpName = "N" };
+    private readonly Option<string> _registered = new("--registered") { Description = "with --bulk: among so many registered users the active ones come and go [twice --bulk]", HelpName = "N" };
+    private readonly Option<string> _session = new("--session-seconds") { Description = "with --bulk: how long each is active [1200]", HelpName = "S" };
+    private readonly Option<string> _watchers = new("--watchers") { Description = "with --bulk: so many sockets that watch [100]", HelpName = "N" };
+    private readonly Option<string> _watch = new("--watch") { Description = "with --bulk: how many users each of them watches [100]", HelpName = "N" };
     private readonly Option<string> _report = new("--report") { Description = "where an HTML report goes", HelpName = "FILE.html" };
     private readonly Option<string> _json = new("--json") { Description = "where everything counted goes", HelpName = "FILE.json" };
 
@@ -48,7 +70,7 @@ internal sealed class SwarmCommand
         var command = new RootCommand(
             "aglow swarm: simulated people against a running deployment. They know what their devices really did, and check every status they read and every change "
             + "they are told against what the deployment promises. Exit code 1 on any violation, or where nothing could be checked.");
-        foreach (var option in new Option[] { _url, _people, _seconds, _seed, _first, _bulk, _report, _json })
+        foreach (var option in new Option[] { _url, _people, _seconds, _seed, _first, _bulk, _registered, _session, _watchers, _watch, _report, _json })
             command.Options.Add(option);
         command.SetAction((parsed, _) => run(Read(parsed)));
         return command;
@@ -56,6 +78,16 @@ internal sealed class SwarmCommand
 
     private SwarmOptions Read(ParseResult parsed)
     {
+        var bulk = (uint)Number(parsed, _bulk, 0, 0, 1_000_000_000);
+        if (bulk == 0)
+        {
+            foreach (var option in new[] { _registered, _session, _watchers, _watch })
+            {
+                if (parsed.GetValue(option) is not null)
+                    throw new UsageException($"{option.Name} goes with --bulk, such as --bulk 5m.");
+            }
+        }
+
         var options = new SwarmOptions
         {
             Urls = [.. (parsed.GetValue(_url) is { Length: > 0 } urls ? urls : ["http://127.0.0.1:8080"]).Select(Address)],
@@ -63,12 +95,15 @@ internal sealed class SwarmCommand
             Seconds = Number(parsed, _seconds, 60, 1, 864_000),
             Seed = (int)Number(parsed, _seed, 1, 0, int.MaxValue),
             First = (uint)Number(parsed, _first, 1_000_000, 0, FirstDirectoryNumber - 1),
-            Bulk = (uint)Number(parsed, _bulk, 0, 0, 1_000_000_000),
+            Bulk = bulk,
+            Registered = (uint)Number(parsed, _registered, 2L * bulk, bulk, 2_000_000_000),
+            SessionSeconds = Number(parsed, _session, 1_200, 1, 86_400),
+            Watchers = (int)Number(parsed, _watchers, 100, 0, Plan.MaxSockets),
+            Watch = (int)Number(parsed, _watch, 100, 1, 4_000),
             Report = parsed.GetValue(_report),
             Json = parsed.GetValue(_json),
         };
-        var last = (long)(options.Bulk > 0 ? 0 : options.First) + Math.Max(options.People, options.Bulk);
-        if (last > FirstDirectoryNumber)
+        if (bulk == 0 && (long)options.First + options.People > FirstDirectoryNumber)
             throw new UsageException($"--first {options.First}: with {options.People} people numbers would pass 2147483647; begin lower.");
         foreach (var file in new[] { options.Report, options.Json })
         {

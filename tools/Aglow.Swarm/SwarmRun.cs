@@ -5,39 +5,29 @@ using System.Text.Json;
 namespace Aglow.Swarm;
 
 /// <summary>
-/// A run: everybody lives through the plan, some read statuses all the while, and an auditor looks once a second for what should have been told.
+/// A run, whoever lives in it (<see cref="PeopleRun"/>, <see cref="BulkRun"/>): statuses are read and judged all the while, an auditor looks once a second
+/// for what should have been told, and the servers are asked what they use.
 /// </summary>
-internal sealed class SwarmRun : IDisposable
+internal abstract class SwarmRun : IDisposable
 {
-    private const int ReadAtOnce = 200;
-    private const double ReadEvery = 0.25;
+    private const double ServersEvery = 5;
     // a stall guard that ended a moment ago may still be in what is on its way
     private const double HeldLingers = 5;
 
-    private readonly Random _random;
-    private readonly Plan _plan;
-    private readonly uint _first;
-    private readonly Person[] _people;
-    private readonly Standing[] _standings;
     private readonly ConcurrentDictionary<Watches, byte> _listening = new();
     private readonly ConcurrentQueue<Sample> _samples = new();
     private readonly ConcurrentQueue<(double At, double Seconds)> _holds = new();
-    private double _lag;
     private readonly double _unixAtZero;
+    private double _lag;
 
-    public SwarmRun(SwarmOptions options, SwarmClock clock, Promises promises, double unixAtZero)
+    protected SwarmRun(SwarmOptions options, SwarmClock clock, Promises promises, double unixAtZero)
     {
+        Options = options;
         Clock = clock;
         Promises = promises;
-        Options = options;
         _unixAtZero = unixAtZero;
-        _first = options.First;
-        _random = new Random(options.Seed);
         Nodes = [.. options.Urls.Select(static u => new Node(u))];
-        _plan = Plan.Draw(options.People, options.Seconds, Nodes.Count, options.Seed);
-        _people = [.. _plan.People.Select(p => new Person(this, p, UserOf(p.Person)))];
-        _standings = new Standing[_people.Length];
-        Array.Fill(_standings, new Standing(null, double.NegativeInfinity, IsPossible: true));
+        Servers = new ServerUse(this);
     }
 
     public SwarmOptions Options { get; }
@@ -48,6 +38,8 @@ internal sealed class SwarmRun : IDisposable
 
     public IReadOnlyList<Node> Nodes { get; }
 
+    public ServerUse Servers { get; }
+
     public Findings Findings { get; } = new();
 
     public Measures Measures { get; } = new();
@@ -55,27 +47,38 @@ internal sealed class SwarmRun : IDisposable
     /// <summary>A line a second.</summary>
     public IReadOnlyCollection<Sample> Samples => _samples;
 
-    /// <summary>People surely online, as of the last look.</summary>
+    /// <summary>Those surely online of the <see cref="LookedAt"/>, as of the last look.</summary>
     public int Online { get; private set; }
 
-    /// <summary>The number of a person.</summary>
-    public uint UserOf(int person) => _first + (uint)person;
+    /// <summary>When everything was prepared.</summary>
+    public double BeganAt { get; private set; }
+
+    /// <summary>From here on what is measured is not of a beginning: who came before has lapsed.</summary>
+    public double SteadyFrom => BeganAt + Promises.Lease + Promises.Bound;
+
+    /// <summary>Who lives in this run, in some words.</summary>
+    public abstract string Who { get; }
+
+    /// <summary>Of whom the auditor knows who is online, in some words.</summary>
+    public abstract string LookedAt { get; }
+
+    /// <summary>What is done before it begins, in some words.</summary>
+    public abstract string Preparing { get; }
+
+    /// <summary>What <see cref="Measures.HeartbeatLatency"/> is the latency of.</summary>
+    public abstract string HeartbeatWhat { get; }
 
     /// <summary>The truth of a user; null: none of ours.</summary>
-    public Truth? TruthOf(uint user) => user - _first < _people.Length ? _people[user - _first].Truth : null;
+    public abstract Truth? TruthOf(uint user);
 
-    /// <summary>How a user stood at the auditor's last look.</summary>
-    public Standing StandingOf(uint user) => _standings[user - _first];
-
-    /// <summary>A factor that keeps heartbeats from marching in step: 0.8 to 1.</summary>
-    public double Jitter()
-    {
-        lock (_random)
-            return 0.8 + (0.2 * _random.NextDouble());
-    }
+    /// <summary>How a watched user stood at the auditor's last look.</summary>
+    public abstract Standing StandingOf(uint user);
 
     /// <summary>When something was told, with all that blurs it: our own lag, and the server's holding back.</summary>
     public Telling TellingAt(double from, double to) => new(from - Volatile.Read(ref _lag), to, HeldAt(to), _unixAtZero);
+
+    /// <summary>A second of the wall as a moment of the run.</summary>
+    protected double MomentOf(long unix) => unix - _unixAtZero;
 
     /// <summary>Whether a failure is the network's or the server's: what happens to people.</summary>
     public static bool IsLoss(Exception failure, CancellationToken stop) =>
@@ -102,14 +105,17 @@ internal sealed class SwarmRun : IDisposable
     /// <summary>Runs for the time asked for, or until <paramref name="stop"/>.</summary>
     public async Task RunAsync(CancellationToken stop)
     {
-        await ReadWhatWasBeforeAsync(stop);
         using var ends = CancellationTokenSource.CreateLinkedTokenSource(stop);
-        Task[] loops = [ReadLoopAsync(ends.Token), AuditLoopAsync(ends.Token), .. Nodes.Select(n => HoldLoopAsync(n, ends.Token)), .. _people.Select(p => p.RunAsync(ends.Token))];
+        Task[] loops = [];
         try
         {
-            await Clock.UntilAsync(Options.Seconds, stop);
+            await PrepareAsync(stop);
+            BeganAt = Clock.Now;
+            Func<CancellationToken, Task>[] bodies = [ReadLoopAsync, AuditLoopAsync, ServersLoopAsync, .. Nodes.Select(n => (Func<CancellationToken, Task>)(ending => HoldLoopAsync(n, ending))), .. Lives()];
+            loops = [.. bodies.Select(body => UntilOverAsync(body, ends.Token))];
+            await Clock.UntilAsync(BeganAt + Options.Seconds, stop);
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
             // a report is made all the same
         }
@@ -125,55 +131,58 @@ internal sealed class SwarmRun : IDisposable
             node.Dispose();
     }
 
-    // An earlier run may have had the same numbers.
-    private async Task ReadWhatWasBeforeAsync(CancellationToken stop)
+    /// <summary>What has to be done first.</summary>
+    protected abstract Task PrepareAsync(CancellationToken stop);
+
+    /// <summary>What goes on until the run is over.</summary>
+    protected abstract IEnumerable<Func<CancellationToken, Task>> Lives();
+
+    /// <summary>How long from one reading of statuses to the next.</summary>
+    protected abstract double ReadEvery { get; }
+
+    /// <summary>Whose statuses are read next.</summary>
+    protected abstract uint[] DrawUsers(Random random);
+
+    /// <summary>Reads them.</summary>
+    protected abstract Task<Told[]> ReadAsync(Node node, uint[] users, CancellationToken stop);
+
+    /// <summary>Renews what <see cref="StandingOf"/> returns; who is surely online.</summary>
+    protected abstract int Look(double now, double held);
+
+    private static async Task UntilOverAsync(Func<CancellationToken, Task> body, CancellationToken stop)
     {
-        for (var from = 0; from < _people.Length; from += 5000)
+        try
         {
-            uint[] users = [.. Enumerable.Range(from, Math.Min(5000, _people.Length - from)).Select(UserOf)];
-            var told = await Nodes[0].ReadAsync(users, stop);
-            for (var i = 0; i < users.Length; i++)
-            {
-                if (told[i].LastSeen is { } second)
-                    _people[from + i].Truth.Add(new Act(ActKind.Before, 0, second - _unixAtZero, second - _unixAtZero + 1, IsSure: false));
-            }
+            await body(stop);
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            // the run is over
         }
     }
 
     private async Task ReadLoopAsync(CancellationToken stop)
     {
         var random = new Random(Options.Seed + 1);
-        try
+        for (var next = Clock.Now; ; next = Math.Max(next + ReadEvery, Clock.Now - 1))
         {
-            for (var next = Clock.Now; ; next += ReadEvery)
+            await Clock.UntilAsync(next, stop);
+            try
             {
-                await Clock.UntilAsync(next, stop);
-                var users = new HashSet<uint>();
-                while (users.Count < Math.Min(ReadAtOnce, _people.Length))
-                    users.Add(UserOf(random.Next(_people.Length)));
-                try
-                {
-                    await ReadAsync(Nodes[random.Next(Nodes.Count)], [.. users], stop);
-                }
-                catch (Exception lost) when (IsLoss(lost, stop))
-                {
-                    Measures.CountError(lost);
-                    await Clock.DelayAsync(1, stop);
-                }
-
-                next = Math.Max(next, Clock.Now - 1);
+                await CheckAsync(Nodes[random.Next(Nodes.Count)], DrawUsers(random), stop);
             }
-        }
-        catch (OperationCanceledException)
-        {
-            // the run is over
+            catch (Exception lost) when (IsLoss(lost, stop))
+            {
+                Measures.CountError(lost);
+                await Clock.DelayAsync(1, stop);
+            }
         }
     }
 
-    private async Task ReadAsync(Node node, uint[] users, CancellationToken stop)
+    private async Task CheckAsync(Node node, uint[] users, CancellationToken stop)
     {
         var asked = Clock.Now;
-        var told = await node.ReadAsync(users, stop);
+        var told = await ReadAsync(node, users, stop);
         var answered = Clock.Now;
         Measures.ReadLatency.Add(answered - asked);
         var when = new Telling(asked, answered, HeldAt(answered), _unixAtZero);
@@ -188,44 +197,38 @@ internal sealed class SwarmRun : IDisposable
 
     private async Task AuditLoopAsync(CancellationToken stop)
     {
-        long deliveries = 0, transitions = 0;
+        long deliveries = 0, transitions = 0, heartbeats = 0;
         var last = Clock.Now;
-        try
+        while (true)
         {
-            while (true)
+            await Clock.UntilAsync(last + 1, stop);
+            var now = Clock.Now;
+            // a process that wakes late reads late: what it holds against others is that much less exact, for some seconds
+            Volatile.Write(ref _lag, Math.Max(now - last - 1, Volatile.Read(ref _lag) - 0.2));
+            Audit(now - Volatile.Read(ref _lag), isEnd: false);
+            var seconds = now - last;
+            _samples.Enqueue(new Sample
             {
-                await Clock.UntilAsync(last + 1, stop);
-                var now = Clock.Now;
-                // a process that wakes late reads late: what it holds against others is that much less exact, for some seconds
-                Volatile.Write(ref _lag, Math.Max(now - last - 1, Volatile.Read(ref _lag) - 0.2));
-                Audit(now - Volatile.Read(ref _lag), isEnd: false);
-                var seconds = now - last;
-                _samples.Enqueue(new Sample(
-                    Math.Round(now, 3), Online, (Measures.Transitions - transitions) / seconds, (Measures.Deliveries - deliveries) / seconds,
-                    Milliseconds(Measures.NoticeLatency, 0.5), Milliseconds(Measures.NoticeLatency, 0.99), Milliseconds(Measures.HeartbeatLatency, 0.99), Measures.Errors, Findings.Count));
-                (deliveries, transitions, last) = (Measures.Deliveries, Measures.Transitions, now);
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // the run is over
+                At = Math.Round(now - BeganAt, 3),
+                Online = Online,
+                Heartbeats = Math.Round((Measures.Heartbeats - heartbeats) / seconds, 1),
+                Transitions = Math.Round((Measures.Transitions - transitions) / seconds, 1),
+                Deliveries = Math.Round((Measures.Deliveries - deliveries) / seconds, 1),
+                NoticeP50Ms = Milliseconds(Measures.NoticeLatency, 0.5),
+                NoticeP99Ms = Milliseconds(Measures.NoticeLatency, 0.99),
+                HeartbeatP99Ms = Milliseconds(Measures.HeartbeatLatency, 0.99),
+                ServersCpuPercent = Servers.CpuPercent,
+                ServersMegabytes = Servers.Megabytes,
+                Errors = Measures.Errors,
+                Violations = Findings.Count,
+            });
+            (deliveries, transitions, heartbeats, last) = (Measures.Deliveries, Measures.Transitions, Measures.Heartbeats, now);
         }
     }
 
     private void Audit(double now, bool isEnd)
     {
-        var held = HeldAt(now);
-        var online = 0;
-        for (var i = 0; i < _people.Length; i++)
-        {
-            var standing = _people[i].Truth.At(now, held);
-            if (standing.SurelySince is null != _standings[i].SurelySince is null)
-                Measures.CountTransition();
-            _standings[i] = standing;
-            online += standing.SurelySince is null ? 0 : 1;
-        }
-
-        Online = online;
+        Online = Look(now, HeldAt(now));
         foreach (var (watches, _) in _listening)
             watches.Audit(now, isEnd);
     }
@@ -233,28 +236,30 @@ internal sealed class SwarmRun : IDisposable
     // What the server says of its own stalls: while it holds lapses back, nobody is a ghost for it.
     private async Task HoldLoopAsync(Node node, CancellationToken stop)
     {
-        try
+        while (true)
         {
-            while (true)
+            try
             {
-                try
-                {
-                    if (await node.ClockAsync(UserOf(0), stop) is { } clock && clock.Now > clock.CountedAgainst)
-                        _holds.Enqueue((Clock.Now, clock.Now - clock.CountedAgainst));
-                    while (_holds.TryPeek(out var oldest) && oldest.At < Clock.Now - HeldLingers - 10)
-                        _holds.TryDequeue(out _);
-                }
-                catch (Exception lost) when (IsLoss(lost, stop))
-                {
-                    Measures.CountError(lost);
-                }
-
-                await Clock.DelayAsync(1, stop);
+                if (await node.ClockAsync(Options.First, stop) is { } clock && clock.Now > clock.CountedAgainst)
+                    _holds.Enqueue((Clock.Now, clock.Now - clock.CountedAgainst));
+                while (_holds.TryPeek(out var oldest) && oldest.At < Clock.Now - HeldLingers - 10)
+                    _holds.TryDequeue(out _);
             }
+            catch (Exception lost) when (IsLoss(lost, stop))
+            {
+                Measures.CountError(lost);
+            }
+
+            await Clock.DelayAsync(1, stop);
         }
-        catch (OperationCanceledException)
+    }
+
+    private async Task ServersLoopAsync(CancellationToken stop)
+    {
+        while (true)
         {
-            // the run is over
+            await Servers.AskAsync(stop);
+            await Clock.DelayAsync(ServersEvery, stop);
         }
     }
 
@@ -270,7 +275,7 @@ internal sealed class SwarmRun : IDisposable
         return held;
     }
 
-    private static double Milliseconds(Latencies latencies, double share) => latencies.Count == 0 ? 0 : latencies.Quantile(share) * 1000;
+    private static double Milliseconds(Latencies latencies, double share) => latencies.Count == 0 ? 0 : Math.Round(latencies.Quantile(share) * 1000, 2);
 
     private sealed class Listening(SwarmRun swarm, Watches watches) : IDisposable
     {

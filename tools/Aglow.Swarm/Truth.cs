@@ -99,7 +99,7 @@ internal sealed class Truth(Promises promises)
                 return true;
             foreach (var (_, act) in _acts)
             {
-                if (act.IsEvidence && act.From <= to && EndOfPossible(act, leaveBound, held) >= from)
+                if (act.MayBeEvidence && act.From <= to && EndOfPossible(act, leaveBound, held) >= from)
                     return true;
             }
 
@@ -115,7 +115,7 @@ internal sealed class Truth(Promises promises)
             var until = double.NegativeInfinity;
             foreach (var (_, act) in _acts)
             {
-                if (act.IsEvidence)
+                if (act.MayBeEvidence)
                     until = Math.Max(until, EndOfPossible(act, leaveBound, held));
             }
 
@@ -141,7 +141,7 @@ internal sealed class Truth(Promises promises)
                 if (act.Kind is ActKind.Drop or ActKind.Crash || act.From > toldBy)
                     continue;
                 isPossible |= second >= act.From - promises.ClockSlack && second <= Math.Min(act.To, toldBy) + promises.ClockSlack;
-                if (act.IsSure && act.IsEvidence && act.To <= asked)
+                if (act.IsSure && act.IsEvidence && act.To + promises.RenewalShows <= asked)
                     newestSure = Math.Max(newestSure, act.From);
             }
 

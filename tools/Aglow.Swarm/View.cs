@@ -7,22 +7,17 @@ namespace Aglow.Swarm;
 internal static class View
 {
     private const double LineEvery = 5;
+    private const double RefreshEvery = 0.5;
     private const int ViolationsShown = 20;
 
     /// <summary>Shows the run until it is over.</summary>
-    public static async Task ShowAsync(SwarmRun swarm, CancellationToken stop)
+    public static async Task ShowAsync(SwarmRun swarm, Task run)
     {
-        try
-        {
-            if (Console.IsOutputRedirected)
-                await ShowLinesAsync(swarm, stop);
-            else
-                await AnsiConsole.Live(Live(swarm)).AutoClear(true).StartAsync(context => RefreshAsync(swarm, context, stop));
-        }
-        catch (OperationCanceledException)
-        {
-            // the run is over
-        }
+        if (Console.IsOutputRedirected)
+            await ShowLinesAsync(swarm, run);
+        else
+            await AnsiConsole.Live(Live(swarm)).AutoClear(true).StartAsync(context => RefreshAsync(swarm, context, run));
+        await run;
     }
 
     /// <summary>What came of it.</summary>
@@ -45,28 +40,30 @@ internal static class View
 
         foreach (var latency in summary.Latencies.Where(static l => l.Count > 0))
             Console.WriteLine($"{latency.What}: p50 {latency.P50Ms} ms, p99 {latency.P99Ms} ms, max {latency.MaxMs} ms ({Number(latency.Count)})");
+        if (summary.ServersCpuPercent is { } cpu)
+            Console.WriteLine($"servers: {cpu} % of one core over {summary.ServersCpuSeconds} s, {summary.ServersMegabytes:#,0} MB at the end");
         Console.WriteLine($"{Number(summary.Connects)} sockets opened, {Number(summary.Heartbeats)} heartbeats over HTTP, {Number(summary.Transitions)} transitions, {Number(summary.Deliveries)} deliveries, {Number(summary.Errors)} errors{(summary.Errors > 0 ? $" (the last: {summary.LastError})" : "")}");
-        Console.WriteLine($"{summary.Outcome} ({summary.People} people, {summary.Seconds.ToString(CultureInfo.InvariantCulture)} s, seed {summary.Seed}).");
+        Console.WriteLine($"{summary.Outcome} ({summary.Who}, {summary.Seconds.ToString(CultureInfo.InvariantCulture)} s, seed {summary.Seed}).");
     }
 
-    private static async Task RefreshAsync(SwarmRun swarm, LiveDisplayContext context, CancellationToken stop)
+    private static async Task RefreshAsync(SwarmRun swarm, LiveDisplayContext context, Task run)
     {
-        while (true)
-        {
-            await swarm.Clock.DelayAsync(0.5, stop);
+        while (await Task.WhenAny(run, swarm.Clock.DelayAsync(RefreshEvery, CancellationToken.None)) != run)
             context.UpdateTarget(Live(swarm));
-        }
     }
 
-    private static async Task ShowLinesAsync(SwarmRun swarm, CancellationToken stop)
+    private static async Task ShowLinesAsync(SwarmRun swarm, Task run)
     {
-        while (true)
+        while (await Task.WhenAny(run, swarm.Clock.DelayAsync(LineEvery, CancellationToken.None)) != run)
         {
-            await swarm.Clock.DelayAsync(LineEvery, stop);
-            if (swarm.Samples.LastOrDefault() is { } now)
+            if (swarm.Samples.LastOrDefault() is not { } now)
+            {
+                Console.WriteLine($"{swarm.Clock.Now,6:0} s  {swarm.Preparing}");
+            }
+            else
             {
                 Console.WriteLine(
-                    $"{now.At,6:0} s  online {Number(now.Online)}, {now.Transitions:0} transitions/s, {now.Deliveries:0} deliveries/s, "
+                    $"{now.At,6:0} s  online {Number(now.Online)}, {Number((long)now.Heartbeats)} heartbeats/s, {now.Transitions:0} transitions/s, {now.Deliveries:0} deliveries/s, "
                     + $"told online p50 {now.NoticeP50Ms:0} ms p99 {now.NoticeP99Ms:0} ms, {Number(now.Errors)} errors, "
                     + $"{Number(swarm.Findings.Read + swarm.Findings.Told)} checked, {Number(now.Violations)} violations");
             }
@@ -75,19 +72,23 @@ internal static class View
 
     private static Panel Live(SwarmRun swarm)
     {
-        var now = swarm.Samples.LastOrDefault();
+        if (swarm.Samples.LastOrDefault() is not { } now)
+            return new Panel(new Text($"{swarm.Preparing} …")).Header(" aglow swarm ").RoundedBorder();
         var grid = new Grid().AddColumn().AddColumn(new GridColumn().RightAligned());
-        grid.AddRow("online", $"[green]{Number(swarm.Online)}[/] of {Number(swarm.Options.People)}");
-        grid.AddRow("transitions/s", $"{now?.Transitions ?? 0:0}");
-        grid.AddRow("deliveries/s", $"{now?.Deliveries ?? 0:0}");
-        grid.AddRow("told online, p50 and p99", $"{now?.NoticeP50Ms ?? 0:0} and {now?.NoticeP99Ms ?? 0:0} ms");
-        grid.AddRow("heartbeat over HTTP, p99", $"{now?.HeartbeatP99Ms ?? 0:0.0} ms");
+        grid.AddRow("online", $"[green]{Number(swarm.Online)}[/] of {swarm.LookedAt}");
+        grid.AddRow("heartbeats/s", Number((long)now.Heartbeats));
+        grid.AddRow("transitions/s", $"{now.Transitions:0}");
+        grid.AddRow("deliveries/s", $"{now.Deliveries:0}");
+        grid.AddRow("told online, p50 and p99", $"{now.NoticeP50Ms:0} and {now.NoticeP99Ms:0} ms");
+        grid.AddRow("heartbeat acknowledged, p99", $"{now.HeartbeatP99Ms:0.0} ms");
+        if (now.ServersCpuPercent is { } cpu)
+            grid.AddRow("servers", $"{cpu:0} % of one core, {now.ServersMegabytes:#,0} MB");
         grid.AddRow("errors", swarm.Measures.Errors == 0 ? "0" : $"[yellow]{Number(swarm.Measures.Errors)}[/]");
         grid.AddRow("checked", Number(swarm.Findings.Read + swarm.Findings.Told));
         grid.AddRow("violations", swarm.Findings.Count == 0 ? "[green]0[/]" : $"[red]{Number(swarm.Findings.Count)}[/]");
-        var done = Math.Clamp(swarm.Clock.Now / swarm.Options.Seconds, 0, 1);
+        var done = Math.Clamp((swarm.Clock.Now - swarm.BeganAt) / swarm.Options.Seconds, 0, 1);
         var bar = (int)(done * 30);
-        grid.AddRow($"[blue]{new string('━', bar)}[/][grey]{new string('━', 30 - bar)}[/]", $"{swarm.Clock.Now:0} of {swarm.Options.Seconds:0} s");
+        grid.AddRow($"[blue]{new string('━', bar)}[/][grey]{new string('━', 30 - bar)}[/]", $"{swarm.Clock.Now - swarm.BeganAt:0} of {swarm.Options.Seconds:0} s");
         return new Panel(grid).Header(" aglow swarm ").RoundedBorder();
     }
 

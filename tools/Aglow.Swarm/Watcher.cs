@@ -1,0 +1,43 @@
+using System.Globalization;
+
+namespace Aglow.Swarm;
+
+/// <summary>A socket that is there all the while and watches the same users; lost, it comes back.</summary>
+internal sealed class Watcher(SwarmRun swarm, Node node, uint user, uint[] users, double delay)
+{
+    public async Task RunAsync(CancellationToken stop)
+    {
+        await swarm.Clock.DelayAsync(delay, stop);
+        while (true)
+        {
+            try
+            {
+                await WatchAsync(stop);
+            }
+            catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
+            {
+                swarm.Measures.CountError(lost);
+                await swarm.Clock.DelayAsync(1, stop);
+            }
+        }
+    }
+
+    private async Task WatchAsync(CancellationToken stop)
+    {
+        using var connection = await SocketConnection.OpenAsync(node.Address, user, stop);
+        swarm.Measures.CountConnect();
+        var watches = new Watches(swarm, $"user {user} at {node.Address.Authority}");
+        using var listening = swarm.Listen(watches);
+        await connection.SendAsync($"{{\"type\":\"watch\",\"users\":[{string.Join(',', users.Select(static u => u.ToString(CultureInfo.InvariantCulture)))}]}}", stop);
+        while (true)
+        {
+            var (kind, payload) = await connection.ReadAsync(stop);
+            if (kind == FrameKind.Close)
+                throw new IOException("the server closed the connection");
+            if (kind == FrameKind.Ping)
+                await connection.PongAsync(payload, stop);
+            else if (kind == FrameKind.Text && watches.Hear(payload, swarm.Clock.Now) == "error")
+                swarm.Measures.CountError(new IOException(System.Text.Encoding.UTF8.GetString(payload.Span)));
+        }
+    }
+}
