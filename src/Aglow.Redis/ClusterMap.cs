@@ -44,7 +44,7 @@ internal sealed class ClusterMap
                 var said = RedisSocket.Members(node);
                 var port = said.GetValueOrDefault(tls ? "tls-port" : "port") ?? said.GetValueOrDefault("port");
                 var host = said.GetValueOrDefault("endpoint") as string ?? said.GetValueOrDefault("ip") as string;
-                var server = new RedisEndpoint(IsName(host) ? host! : asked.Host, (int)(port as long? ?? throw NoMap()));
+                var server = new RedisEndpoint(IsName(host) ? host! : asked.Host, Port(port));
                 servers.Add(server);
                 if (said.GetValueOrDefault("role") as string is not "master" || (primary is not null && isOnline))
                     continue;
@@ -70,9 +70,9 @@ internal sealed class ClusterMap
             RedisEndpoint? primary = null;
             foreach (var node in parts.AsSpan(2))
             {
-                if (node is not object?[] { Length: >= 2 } said || said[1] is not long port)
+                if (node is not object?[] { Length: >= 2 } said)
                     throw NoMap();
-                var server = new RedisEndpoint(IsName(said[0] as string) ? (string)said[0]! : asked.Host, (int)port);
+                var server = new RedisEndpoint(IsName(said[0] as string) ? (string)said[0]! : asked.Host, Port(said[1]));
                 servers.Add(server);
                 primary ??= server;
             }
@@ -94,6 +94,8 @@ internal sealed class ClusterMap
             owners.AsSpan((int)first, (int)(last - first) + 1).Fill(to);
         }
     }
+
+    private static int Port(object? said) => said is long and >= 1L and <= 65_535L ? (int)(long)said : throw NoMap();
 
     private static object?[] List(object? value) => value as object?[] ?? throw NoMap();
 

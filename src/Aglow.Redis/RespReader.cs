@@ -5,6 +5,9 @@ namespace Aglow.Redis;
 /// <summary>Reads a whole reply (<see cref="RespFrame"/>) part by part, without allocating.</summary>
 internal ref struct RespReader(ReadOnlySpan<byte> frame)
 {
+    // the map of a cluster is four lists deep; what is deeper would end the process by its stack
+    private const int MostDeep = 32;
+
     private ReadOnlySpan<byte> _rest = frame;
 
     /// <summary>What comes next: RESP's first byte of it.</summary>
@@ -44,32 +47,37 @@ internal ref struct RespReader(ReadOnlySpan<byte> frame)
     }
 
     /// <summary>Everything that follows as objects: for what is asked rarely.</summary>
-    public object? ReadAny()
+    /// <exception cref="RespException">It is nested deeper than any answer to what is asked here.</exception>
+    public object? ReadAny() => ReadAny(0);
+
+    private object? ReadAny(int depth)
     {
+        if (depth > MostDeep)
+            throw new RespException($"the server's answer has lists in lists over {MostDeep} deep.");
         switch (Kind)
         {
             case (byte)':':
                 return ReadNumber();
             case (byte)'*' or (byte)'~' or (byte)'>':
-                return ReadMany(ReadList());
+                return ReadMany(ReadList(), depth);
             case (byte)'%':
-                return ReadMany(2 * (int)RespFrame.Number(Line()));
+                return ReadMany(2 * (int)RespFrame.Number(Line()), depth);
             case (byte)'|':
-                _ = ReadMany(2 * (int)RespFrame.Number(Line()));
-                return ReadAny();
+                _ = ReadMany(2 * (int)RespFrame.Number(Line()), depth);
+                return ReadAny(depth + 1);
             default:
                 var text = ReadText(out var isNull);
                 return isNull ? null : Encoding.UTF8.GetString(text);
         }
     }
 
-    private object?[]? ReadMany(int count)
+    private object?[]? ReadMany(int count, int depth)
     {
         if (count < 0)
             return null;
         var items = new List<object?>(Math.Min(count, 1024));
         for (var i = 0; i < count; i++)
-            items.Add(ReadAny());
+            items.Add(ReadAny(depth + 1));
         return [.. items];
     }
 
