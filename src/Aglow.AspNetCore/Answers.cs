@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Microsoft.AspNetCore.Http;
@@ -21,13 +20,13 @@ internal static class Answers
         var started = response.StartAsync();
         if (!started.IsCompletedSuccessfully)
             return StartedAsync(started, response, json.ToArray());
-        response.BodyWriter.Write(json);
+        response.BodyWriter.Put(json);
         return Task.CompletedTask;
 
         static async Task StartedAsync(Task started, HttpResponse response, byte[] json)
         {
             await started;
-            response.BodyWriter.Write(json);
+            response.BodyWriter.Put(json);
         }
     }
 
@@ -55,7 +54,7 @@ internal static class Answers
         if (bytes.Length <= Piece)
         {
             // leaves when the request is done
-            response.BodyWriter.Write(bytes.Span);
+            response.BodyWriter.Put(bytes.Span);
             return;
         }
 

@@ -102,18 +102,22 @@ internal static class Asked
     }
 
     // Strict: "%zz" and bytes that are no UTF-8 are nobody's name.
-    private static string Decode(string text)
+    private static string Decode(string text) => TryDecode(text, out var decoded) ? decoded : throw NotDecodable();
+
+    /// <summary>Decodes %XX, strictly; false where what comes of it is no text.</summary>
+    public static bool TryDecode(string text, out string decoded)
     {
+        decoded = text;
         if (!text.Contains('%'))
-            return text;
+            return true;
         var bytes = Encoding.UTF8.GetBytes(text);
         var length = 0;
         for (var i = 0; i < bytes.Length; i++)
         {
             if (bytes[i] == (byte)'%')
             {
-                if (Convert.FromHexString(bytes.AsSpan(i + 1, Math.Min(2, bytes.Length - i - 1)), bytes.AsSpan(length, 1), out _, out var decoded) != OperationStatus.Done || decoded != 1)
-                    throw NotDecodable();
+                if (Convert.FromHexString(bytes.AsSpan(i + 1, Math.Min(2, bytes.Length - i - 1)), bytes.AsSpan(length, 1), out _, out var count) != OperationStatus.Done || count != 1)
+                    return false;
                 length++;
                 i += 2;
             }
@@ -123,7 +127,10 @@ internal static class Asked
             }
         }
 
-        return Utf8.IsValid(bytes.AsSpan(0, length)) ? Encoding.UTF8.GetString(bytes, 0, length) : throw NotDecodable();
+        if (!Utf8.IsValid(bytes.AsSpan(0, length)))
+            return false;
+        decoded = Encoding.UTF8.GetString(bytes, 0, length);
+        return true;
     }
 
     private static ProblemException NotDecodable() =>

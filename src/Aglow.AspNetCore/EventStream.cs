@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.IO.Pipelines;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
@@ -46,6 +45,12 @@ internal sealed class EventStream : WatchConnection
         context.Response.Headers.CacheControl = "no-store";
         context.Response.Headers["X-Accel-Buffering"] = "no";
         await context.Response.StartAsync(context.RequestAborted);
+        if (HttpMethods.IsHead(context.Request.Method))
+        {
+            users.Dispose();
+            return;
+        }
+
         var stream = new EventStream(context.Response.BodyWriter, hub, left);
         hub.Open(stream, []);
         hub.Watch(stream, users, definition);
@@ -62,16 +67,16 @@ internal sealed class EventStream : WatchConnection
         var users = json.IndexOf("\"users\":["u8);
         if (users > 0)
         {
-            _output.Write("event: presence\ndata: {"u8);
-            _output.Write(json[users..]);
+            _output.Put("event: presence\ndata: {"u8);
+            _output.Put(json[users..]);
         }
         else
         {
-            _output.Write(json.StartsWith("{\"type\":\"stale\""u8) ? "event: stale\ndata: "u8 : json.StartsWith("{\"type\":\"fresh\""u8) ? "event: fresh\ndata: "u8 : "event: error\ndata: "u8);
-            _output.Write(json);
+            _output.Put(json.StartsWith("{\"type\":\"stale\""u8) ? "event: stale\ndata: "u8 : json.StartsWith("{\"type\":\"fresh\""u8) ? "event: fresh\ndata: "u8 : "event: error\ndata: "u8);
+            _output.Put(json);
         }
 
-        _output.Write("\n\n"u8);
+        _output.Put("\n\n"u8);
         return Flush();
     }
 
@@ -85,7 +90,7 @@ internal sealed class EventStream : WatchConnection
 
         if (IsFull)
             return false;
-        _output.Write(":\n\n"u8);
+        _output.Put(":\n\n"u8);
         return Flush();
     }
 

@@ -16,6 +16,9 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
     private readonly byte[] _heartbeatAnswer = System.Text.Encoding.UTF8.GetBytes(
         $"{{\"status\":\"success\",\"next_heartbeat_seconds\":{host.Options.HeartbeatSeconds},\"offline_after_seconds\":{host.Options.LeaseSeconds}}}");
 
+    // one user, however spelt; what is longer may be refused while it is read
+    private const int UsualBodyBytes = 2048;
+
     private RequestDelegate? _anyHeartbeats;
 
     public void Map(IEndpointRouteBuilder routes, Gate gate)
@@ -66,7 +69,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
         var request = context.Request;
         if (request.ContentLength is null or 0)
             return request.ContentLength == 0 && callers.TryFindSelf(context, out user);
-        if (!RequestBodies.IsJson(request.ContentType) || !request.BodyReader.TryRead(out var read))
+        if (request.ContentLength > UsualBodyBytes || !RequestBodies.IsJson(request.ContentType) || !request.BodyReader.TryRead(out var read))
             return false;
         if (!read.IsCompleted
             || !read.Buffer.IsSingleSegment

@@ -18,6 +18,22 @@ internal static class PipePush
         return false;
     }
 
+    /// <summary>
+    /// Writes bytes to an answer. Unlike the framework's Write it asks for room by size: of an answer whose client is gone the web server gives none where no size is asked for, which
+    /// would be an exception, and in the log a failure, each time that somebody closes a connection at the wrong moment.
+    /// </summary>
+    public static void Put(this PipeWriter pipe, ReadOnlySpan<byte> bytes)
+    {
+        while (!bytes.IsEmpty)
+        {
+            var room = pipe.GetSpan(1);
+            var some = bytes[..Math.Min(bytes.Length, room.Length)];
+            some.CopyTo(room);
+            pipe.Advance(some.Length);
+            bytes = bytes[some.Length..];
+        }
+    }
+
     private static async Task ResumeAsync<T>(ValueTask<FlushResult> flush, T state, Action<T> resume)
     {
         try

@@ -16,6 +16,9 @@ namespace Aglow.AspNetCore;
 /// </remarks>
 internal sealed class PresenceSocket : WatchConnection
 {
+    // naming so many users in one message costs as much as a message more
+    private const int UsersAMessage = 500;
+
     // a client that answered none of two pings is gone
     private const int MaxUnanswered = 2;
 
@@ -34,6 +37,7 @@ internal sealed class PresenceSocket : WatchConnection
     private bool _ended;
     private bool _peerClosed;
     private bool _saidGoodbye;
+    private bool _wasToldOfFlood;
 
     public PresenceSocket(PipeReader input, SocketOutput output, uint user, SocketHost host, Caller? caller)
         : base(user)
@@ -294,16 +298,20 @@ internal sealed class PresenceSocket : WatchConnection
         return false;
     }
 
+    /// <summary>A message named so many users, which costs more than one that names a few: it counts for several of those read in a second.</summary>
+    internal void Charge(int users) => _messagesInSecond += users / UsersAMessage;
+
     // Over the limit of messages a second: said once in that second, and the message is dropped.
     private bool IsFlooding()
     {
         var now = _host.Presence.Clock.Now;
         if (now != _messagesSecond)
-            (_messagesSecond, _messagesInSecond) = (now, 0);
-        _messagesInSecond++;
-        if (_messagesInSecond == _host.MaxMessagesPerSecond + 1)
+            (_messagesSecond, _messagesInSecond, _wasToldOfFlood) = (now, 0, false);
+        if (++_messagesInSecond <= _host.MaxMessagesPerSecond)
+            return false;
+        if (!_wasToldOfFlood)
             _host.Hub.Tell(this, SocketMessages.TooManyMessages(_host.MaxMessagesPerSecond));
-        return _messagesInSecond > _host.MaxMessagesPerSecond;
+        return _wasToldOfFlood = true;
     }
 
     private static int CloseCode(SocketFrame frame)

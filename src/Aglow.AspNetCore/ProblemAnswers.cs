@@ -25,9 +25,10 @@ internal sealed class ProblemAnswers(ILogger logger)
         {
             await AnswerAsync(context, failure);
         }
-        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        catch (Exception failure) when (context.RequestAborted.IsCancellationRequested
+            && failure is OperationCanceledException or ProblemException or IOException or StoreUnavailableException or NotSupportedException)
         {
-            // who asked is gone
+            // who asked is gone: nobody is to be told, and it is no failure of the server's
         }
     };
 
@@ -55,7 +56,7 @@ internal sealed class ProblemAnswers(ILogger logger)
                 var tooLarge = Problems.BodyTooLarge(Limits.JsonBytes);
                 return SendAsync(context, tooLarge.Status, tooLarge.Title, tooLarge.Message);
             case BadHttpRequestException bad:
-                return SendAsync(context, bad.StatusCode, "Malformed request", "The request's body did not arrive as its headers said. Send it whole.");
+                return SendAsync(context, bad.StatusCode, "Malformed request", Problems.BrokenBody);
             default:
                 HttpLog.Failed(logger, context.Request.Method, context.Request.Path, context.TraceIdentifier, failure);
                 return SendAsync(

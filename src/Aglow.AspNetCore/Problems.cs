@@ -7,6 +7,8 @@ internal static class Problems
 {
     public const string AUser = "a user is an integer from 0 to 4294967295, or a string of 1 to 128 bytes without control characters";
 
+    public const string BrokenBody = "The request's body did not arrive as its headers said. Send it whole.";
+
     public static ProblemException Malformed(string detail) => new(StatusCodes.Status400BadRequest, "Malformed request", detail);
 
     public static ProblemException NotJson(string where) => Malformed($"The body is not JSON{where}. Send one JSON document in UTF-8.");

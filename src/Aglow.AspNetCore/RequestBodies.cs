@@ -61,7 +61,7 @@ internal static class RequestBodies
             var reader = context.Request.BodyReader;
             while (true)
             {
-                var read = await reader.ReadAsync(context.RequestAborted);
+                var read = await ReadAsync(reader, context.RequestAborted);
                 foreach (var segment in read.Buffer)
                     body.Add(segment.Span);
                 reader.AdvanceTo(read.Buffer.End);
@@ -91,7 +91,7 @@ internal static class RequestBodies
             var filled = 0;
             while (true)
             {
-                var read = await reader.ReadAsync(context.RequestAborted);
+                var read = await ReadAsync(reader, context.RequestAborted);
                 try
                 {
                     var buffer = read.Buffer;
@@ -147,6 +147,19 @@ internal static class RequestBodies
         {
             users.Dispose();
             throw;
+        }
+    }
+
+    // a chunk's length of 2^63 is no bad request to the web server, but a failure of its own
+    private static async ValueTask<ReadResult> ReadAsync(PipeReader body, CancellationToken aborted)
+    {
+        try
+        {
+            return await body.ReadAsync(aborted);
+        }
+        catch (IOException broken) when (broken is not BadHttpRequestException)
+        {
+            throw Problems.Malformed(Problems.BrokenBody);
         }
     }
 

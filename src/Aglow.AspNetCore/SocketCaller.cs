@@ -11,8 +11,8 @@ internal static class SocketCaller
         foreach (var part in query.AsSpan().TrimStart('?').Split('&'))
         {
             var pair = query.AsSpan().TrimStart('?')[part];
-            if (pair.StartsWith(Parameter))
-                return UserId.TryParse(Uri.UnescapeDataString(pair[Parameter.Length..].ToString().Replace('+', ' ')), out user);
+            if (pair.StartsWith(Parameter) && Asked.TryDecode(pair[Parameter.Length..].ToString().Replace('+', ' '), out var text))
+                return UserId.TryParse(text, out user);
         }
 
         user = default;

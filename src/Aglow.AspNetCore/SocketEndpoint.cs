@@ -16,7 +16,7 @@ internal static class SocketEndpoint
         var extended = context.Features.Get<IHttpExtendedConnectFeature>();
         var overHttp2 = extended is { IsExtendedConnect: true, Protocol: "websocket" };
         var request = context.Request;
-        if (!overHttp2 && (upgrade is not { IsUpgradableRequest: true } || !Holds(request.Headers.Upgrade, "websocket")))
+        if (!overHttp2 && (HttpProtocol.IsHttp10(request.Protocol) || upgrade is not { IsUpgradableRequest: true } || !Holds(request.Headers.Upgrade, "websocket")))
             throw new ProblemException(400, "Not a WebSocket", "This path is a WebSocket: connect with ws:// or wss://. For plain HTTP there are /watch (server-sent events) and /status.");
         if (request.Headers.SecWebSocketVersion != "13")
         {

@@ -21,6 +21,9 @@ internal enum SocketMessageOutcome
 /// </summary>
 internal static class SocketMessages
 {
+    // a definition's name has at most 32; what is longer need not come back in an error
+    private const int MostEchoed = 32;
+
     public static byte[] TooManyMessages(int limit) =>
         Error("Too many messages", $"At most {limit} messages a second are read; this one and the rest of this second's were dropped.");
 
@@ -126,10 +129,11 @@ internal static class SocketMessages
         {
             users.Dispose();
             var known = string.Join(", ", host.Presence.Definitions.All.Select(static d => d.Name));
-            host.Hub.Tell(socket, Error("No such definition", $"\"definition\" is one of: {known}.", message.Definition));
+            host.Hub.Tell(socket, Error("No such definition", $"\"definition\" is one of: {known}.", message.Definition is { Length: <= MostEchoed } asked ? asked : null));
             return;
         }
 
+        socket.Charge(users.Count);
         await socket.EvidenceAsync(byPerson: true);
         // registers nobody: a key that has no number waits by its name
         await host.Presence.FindAsync(users);
@@ -159,15 +163,15 @@ internal static class SocketMessages
                 while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
                 {
                     if (reader.ValueTextEquals("type"u8))
-                        type = ReadText(ref reader, "type");
+                        type = ReadText(ref reader, "type", type);
                     else if (reader.ValueTextEquals("definition"u8))
-                        definition = ReadText(ref reader, "definition");
+                        definition = ReadText(ref reader, "definition", definition);
                     else if (reader.ValueTextEquals("status"u8))
-                        status = ReadText(ref reader, "status");
+                        status = ReadText(ref reader, "status", status);
                     else if (reader.ValueTextEquals("token"u8))
-                        token = ReadText(ref reader, "token");
+                        token = ReadText(ref reader, "token", token);
                     else if (reader.ValueTextEquals("users"u8))
-                        ReadUsers(ref reader, known, users ??= new UserBatch());
+                        ReadUsers(ref reader, known, users = users is null ? new UserBatch() : throw Twice("users"));
                     else
                         reader.Skip();
                 }
@@ -183,13 +187,25 @@ internal static class SocketMessages
             }
         }
 
-        private static string? ReadText(ref Utf8JsonReader reader, string name)
+        private static string? ReadText(ref Utf8JsonReader reader, string name, string? before)
         {
+            if (before is not null)
+                throw Twice(name);
             reader.Read();
             if (reader.TokenType is not (JsonTokenType.String or JsonTokenType.Null))
                 throw Problems.Malformed($"\"{name}\" is text.");
-            return reader.GetString();
+            try
+            {
+                return reader.GetString();
+            }
+            catch (InvalidOperationException)
+            {
+                // half a surrogate pair
+                throw Problems.Malformed($"\"{name}\" is not valid text: send whole characters in UTF-8.");
+            }
         }
+
+        private static ProblemException Twice(string name) => Problems.Malformed($"\"{name}\" is given twice in one message: send it once.");
 
         private static void ReadUsers(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
         {
@@ -197,7 +213,12 @@ internal static class SocketMessages
             if (reader.TokenType != JsonTokenType.StartArray)
                 throw Problems.Malformed("\"users\" is a list of numbers and keys.");
             while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+            {
+                // each is answered, also where it is the same one again
+                if (users.Count == WatchHub.MaxWatches)
+                    throw Problems.TooManyUsers(WatchHub.MaxWatches, "several messages");
                 UsersBody.ReadUser(ref reader, known, users);
+            }
         }
     }
 }

@@ -388,7 +388,7 @@ public sealed class WatchHub : IAsyncDisposable
         for (var i = 0; i < users.Count; i++)
         {
             var id = FindOrAddTopic(users.Numbers.Span[i], users.Text(i), definition);
-            var index = connection.Outbox.IndexOf(id);
+            var index = IndexOf(connection, id);
             if (index < 0)
             {
                 index = connection.Outbox.Add(id);
@@ -405,13 +405,28 @@ public sealed class WatchHub : IAsyncDisposable
         (connection.Snapshots ??= []).Add(new Snapshot(indexes, definition));
     }
 
+    // Who watches ten thousand users, and names as many again, must not hold up all others: the shorter list is searched, and most users have few watchers.
+    private int IndexOf(WatchConnection connection, int id)
+    {
+        var watchers = _topics[id]!.Watchers;
+        if (watchers.Length >= connection.Outbox.Count)
+            return connection.Outbox.IndexOf(id);
+        foreach (var watcher in watchers)
+        {
+            if ((int)(watcher >> 32) == connection.Id)
+                return (int)(uint)watcher;
+        }
+
+        return -1;
+    }
+
     private int CountNew(WatchConnection connection, UserBatch users, Definition definition)
     {
         var count = 0;
         for (var i = 0; i < users.Count; i++)
         {
             var id = _topics.Find(users.Numbers.Span[i], users.Text(i), definition);
-            if (id < 0 || connection.Outbox.IndexOf(id) < 0)
+            if (id < 0 || IndexOf(connection, id) < 0)
                 count++;
         }
 
@@ -424,7 +439,7 @@ public sealed class WatchHub : IAsyncDisposable
         for (var i = 0; i < users.Count; i++)
         {
             var id = _topics.Find(users.Numbers.Span[i], users.Text(i), definition);
-            var index = id < 0 ? -1 : connection.Outbox.IndexOf(id);
+            var index = id < 0 ? -1 : IndexOf(connection, id);
             if (index >= 0)
                 RemoveWatch(connection, index);
         }
