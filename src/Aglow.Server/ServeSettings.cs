@@ -168,7 +168,9 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         }
     }
 
-    private static bool TryApply(ServeOptions options, string[] path, string value, string source)
+    /// <summary>Applies one setting, named by its path as a file has it; false where there is none of that name.</summary>
+    /// <exception cref="UsageException">The value cannot be read.</exception>
+    internal static bool TryApply(ServeOptions options, string[] path, string value, string source)
     {
         if (path.Length == 3 && Normal(path[0]) == Definitions)
             return TryDefine(options.Presence.Definitions, path[1], Normal(path[2]), value, source);

@@ -1,0 +1,102 @@
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.Fuzz;
+
+/// <summary>
+/// Presence on one machine as <see cref="EmbeddedPresence"/> composes it, but with so many users at most: millions of hostile first heartbeats would fill a disk, and a server
+/// whose memory grows with its users could not be told from one that leaks.
+/// </summary>
+internal sealed class BoundedPresence : IOpenPresence
+{
+    private readonly DataFolder _folder;
+    private readonly MemoryPlaneStore _store;
+    private readonly BoundedDirectory _directory;
+    private readonly AglowMetrics _metrics;
+
+    private BoundedPresence(DataFolder folder, MemoryPlaneStore store, BoundedDirectory directory, AglowMetrics metrics, PresenceService presence)
+    {
+        _folder = folder;
+        _store = store;
+        _directory = directory;
+        _metrics = metrics;
+        Presence = presence;
+    }
+
+    public PresenceService Presence { get; }
+
+    public string Where => _folder.FullPath;
+
+    public static async Task<BoundedPresence> OpenAsync(AglowOptions options, TimeProvider time, ILoggerFactory logs)
+    {
+        var log = new AglowLog(logs.CreateLogger("Aglow"));
+        var folder = DataFolder.Open(options.DataDirectory);
+        var metrics = new AglowMetrics();
+        var journal = Journal.Open(folder.PresencePath, log);
+        var store = new MemoryPlaneStore(options.CreateBudget(), journal);
+        var clock = new Clock(time, new StallGuard((uint)(2 * options.HeartbeatSeconds)), journal.LastAlive);
+        journal.Load(store, clock, options.Lease);
+        var directory = new BoundedDirectory(SqliteUserDirectory.Open(options.DataDirectory, time, log));
+        var presence = new PresenceService(store, directory, new LocalTransitionBus(), clock, options, metrics, log);
+        journal.Start();
+        await presence.StartAsync();
+        return new BoundedPresence(folder, store, directory, metrics, presence);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Presence.StopAsync();
+        await Presence.DisposeAsync();
+        await _store.DisposeAsync();
+        await _directory.DisposeAsync();
+        _metrics.Dispose();
+        _folder.Dispose();
+    }
+}
+
+/// <summary>The directory on disk, until it is full; from then on a new key is one of those there are.</summary>
+internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
+{
+    private const uint MostUsers = 4096;
+
+    public uint NextNumber => inner.NextNumber;
+
+    private bool IsFull => inner.NextNumber >= UserId.FirstDirectoryNumber + MostUsers;
+
+    public ValueTask<DirectoryUser?> CreateAsync(string name, string? displayName) => IsFull ? default : inner.CreateAsync(name, displayName);
+
+    public async ValueTask<int> RegisterAsync(IReadOnlyList<string> keys, Memory<uint> numbers)
+    {
+        if (!IsFull)
+            return await inner.RegisterAsync(keys, numbers);
+        await inner.FindNumbersAsync(keys, numbers);
+        for (var i = 0; i < keys.Count; i++)
+        {
+            if (numbers.Span[i] == 0)
+                numbers.Span[i] = UserId.FirstDirectoryNumber + ((uint)string.GetHashCode(keys[i], StringComparison.Ordinal) % MostUsers);
+        }
+
+        return 0;
+    }
+
+    public ValueTask FindNumbersAsync(IReadOnlyList<string> keys, Memory<uint> numbers) => inner.FindNumbersAsync(keys, numbers);
+
+    public ValueTask FindNamesAsync(ReadOnlyMemory<uint> numbers, Memory<string?> names) => inner.FindNamesAsync(numbers, names);
+
+    public ValueTask<DirectoryUser?> FindAsync(uint number) => inner.FindAsync(number);
+
+    public ValueTask<bool> DeleteAsync(uint number) => inner.DeleteAsync(number);
+
+    public ValueTask<IReadOnlyList<uint>> DeletedNumbersAsync() => inner.DeletedNumbersAsync();
+
+    public ValueTask<DirectoryPage> SearchAsync(string query, int limit, string? cursor) => inner.SearchAsync(query, limit, cursor);
+
+    public ValueTask<uint[]> SubscriptionsAsync(uint follower) => inner.SubscriptionsAsync(follower);
+
+    public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) => inner.FollowAsync(follower, followed, follow, limit);
+
+    public ValueTask SetManualStatusAsync(uint number, ManualStatus status) => inner.SetManualStatusAsync(number, status);
+
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() => inner.ManualStatusesAsync();
+
+    public ValueTask DisposeAsync() => inner.DisposeAsync();
+}

@@ -1,0 +1,77 @@
+using System.Globalization;
+using System.Text;
+
+namespace Aglow.Fuzz;
+
+/// <summary>
+/// The inputs that are kept, of one target: a text file, an input a line, so that a change can be read. Letters stand for themselves, everything else for a byte as
+/// <c>\xNN</c>, <c>\r</c>, <c>\n</c>, <c>\\</c>; a line that begins with # is a remark.
+/// </summary>
+internal static class Corpus
+{
+    public static string PathOf(string folder, Target target) => Path.Combine(folder, $"{target.Name}.txt");
+
+    /// <summary>The inputs of a target; none where it has no file.</summary>
+    public static IReadOnlyList<byte[]> Read(string folder, Target target)
+    {
+        var path = PathOf(folder, target);
+        return File.Exists(path) ? [.. File.ReadLines(path).Where(static line => line.Length > 0 && line[0] != '#').Select(Unescape)] : [];
+    }
+
+    /// <summary>Adds inputs under a remark.</summary>
+    public static void Add(string folder, Target target, string remark, params IEnumerable<byte[]> inputs)
+    {
+        Directory.CreateDirectory(folder);
+        File.AppendAllLines(PathOf(folder, target), [$"# {remark.ReplaceLineEndings(" ")}", .. inputs.Select(static input => Escape(input))]);
+    }
+
+    public static string Escape(ReadOnlySpan<byte> input)
+    {
+        var line = new StringBuilder(input.Length + 16);
+        foreach (var one in input)
+        {
+            _ = one switch
+            {
+                (byte)'\r' => line.Append("\\r"),
+                (byte)'\n' => line.Append("\\n"),
+                (byte)'\\' => line.Append("\\\\"),
+                (byte)'#' when line.Length == 0 => line.Append("\\x23"),
+                (byte)' ' when line.Length == 0 => line.Append("\\x20"),
+                >= (byte)' ' and <= (byte)'~' => line.Append((char)one),
+                _ => line.Append(CultureInfo.InvariantCulture, $"\\x{one:x2}"),
+            };
+        }
+
+        // trailing spaces do not survive editors
+        if (line is [.., ' '])
+            line.Remove(line.Length - 1, 1).Append("\\x20");
+        return line.ToString();
+    }
+
+    public static byte[] Unescape(string line)
+    {
+        var bytes = new List<byte>(line.Length);
+        for (var i = 0; i < line.Length; i++)
+        {
+            if (line[i] != '\\')
+            {
+                bytes.Add((byte)line[i]);
+                continue;
+            }
+
+            i++;
+            bytes.Add(line[i] switch
+            {
+                'r' => (byte)'\r',
+                'n' => (byte)'\n',
+                '\\' => (byte)'\\',
+                'x' => byte.Parse(line.AsSpan(i + 1, 2), NumberStyles.AllowHexSpecifier),
+                _ => throw new FormatException($"\\{line[i]} stands for nothing in a corpus: use \\r, \\n, \\\\ or \\xNN."),
+            });
+            if (line[i] == 'x')
+                i += 2;
+        }
+
+        return [.. bytes];
+    }
+}

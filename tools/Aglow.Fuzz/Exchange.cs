@@ -1,0 +1,75 @@
+using System.Buffers;
+using System.IO.Pipelines;
+
+namespace Aglow.Fuzz;
+
+/// <summary>Sends an input over a connection of its own, closes its side of it, and collects what is answered.</summary>
+internal static class Exchange
+{
+    /// <summary>A server that has not let go of a connection by then hangs.</summary>
+    public static readonly TimeSpan TimeLimit = TimeSpan.FromSeconds(30);
+
+    private const int MostAnswered = 64 * 1024 * 1024;
+
+    /// <summary>All that was answered, and whether the server ended the connection before the client was gone.</summary>
+    public static async Task<(byte[] Answer, bool IsWhole)> RunAsync(MemoryTransport network, ReadOnlyMemory<byte> input)
+    {
+        var connection = network.Connect();
+        var receiving = ReceiveAsync(connection);
+        await SendAsync(connection.Output, input);
+        // some clients are gone before they have heard anything
+        if (Cut.IsGone(input))
+            connection.Close();
+        try
+        {
+            return (await receiving.WaitAsync(TimeLimit, TimeProvider.System), !connection.ConnectionClosed.IsCancellationRequested);
+        }
+        catch (TimeoutException)
+        {
+            throw new FindingException($"the server hangs: {TimeLimit.TotalSeconds} s after the client has sent all and closed its side, the connection is still open");
+        }
+    }
+
+    private static async Task SendAsync(PipeWriter output, ReadOnlyMemory<byte> input)
+    {
+        try
+        {
+            foreach (var piece in Cut.Pieces(input))
+            {
+                output.Write(piece.Span);
+                if ((await output.FlushAsync()).IsCompleted)
+                    break;
+                // whoever reads may read this before the next comes
+                if (!input.IsEmpty && input.Span[0] != 0)
+                    await Task.Yield();
+            }
+        }
+        finally
+        {
+            await output.CompleteAsync();
+        }
+    }
+
+    private static async Task<byte[]> ReceiveAsync(MemoryConnection connection)
+    {
+        var input = connection.Input;
+        var received = new ArrayBufferWriter<byte>(1024);
+        while (true)
+        {
+            var result = await input.ReadAsync();
+            foreach (var segment in result.Buffer)
+                received.Write(segment.Span);
+            input.AdvanceTo(result.Buffer.End);
+            // a stream of events ends with its client: who has heard the first of them goes
+            if (received.WrittenSpan.IndexOf("data: "u8) >= 0 && received.WrittenSpan.IndexOf("text/event-stream"u8) >= 0)
+                connection.Close();
+            if (received.WrittenCount > MostAnswered)
+                throw new FindingException($"more than {MostAnswered} bytes are answered");
+            if (result.IsCompleted || result.IsCanceled)
+            {
+                await input.CompleteAsync();
+                return received.WrittenSpan.ToArray();
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+using System.CommandLine;
+using Aglow.Server;
+
+namespace Aglow.Fuzz;
+
+/// <summary>What was asked for.</summary>
+/// <param name="Seconds">How long at most.</param>
+/// <param name="Inputs">How many inputs at most.</param>
+/// <param name="Seed">The same seed makes the same inputs, where the server behaves the same.</param>
+/// <param name="Workers">How many tasks feed.</param>
+/// <param name="CorpusFolder">Where the kept inputs are; null: nowhere.</param>
+/// <param name="Keep">Whether inputs that made something new happen are added to the corpus at the end.</param>
+/// <param name="Targets">Their names; empty: all.</param>
+internal sealed record FuzzOptions(double Seconds, long Inputs, int Seed, int Workers, string? CorpusFolder, bool Keep, IReadOnlyList<string> Targets)
+{
+    /// <summary>Whether findings are added to the corpus; not in tests, which tell them.</summary>
+    public bool KeepsFindings { get; init; } = true;
+}
+
+/// <summary>The flags, and what they may be.</summary>
+internal static class FuzzCommand
+{
+    /// <summary>The command, which does <paramref name="run"/>.</summary>
+    public static RootCommand Create(Func<FuzzOptions, Task<int>> run)
+    {
+        var seconds = new Option<double>("--seconds") { Description = "how long at most [60]", HelpName = "S", DefaultValueFactory = static _ => 60 };
+        var inputs = new Option<long>("--inputs") { Description = "how many inputs at most [as many as there is time for]", HelpName = "N", DefaultValueFactory = static _ => long.MaxValue };
+        var seed = new Option<int>("--seed") { Description = "the same seed makes the same inputs [1]", HelpName = "K", DefaultValueFactory = static _ => 1 };
+        var workers = new Option<int>("--workers") { Description = "how many feed at a time [one a core]", HelpName = "N", DefaultValueFactory = static _ => Environment.ProcessorCount };
+        var corpus = new Option<string?>("--corpus") { Description = "the folder of kept inputs, to begin with and to put findings into [none]", HelpName = "DIR" };
+        var keep = new Option<bool>("--keep") { Description = "adds what made something new happen to the corpus" };
+        var target = new Option<string[]>("--target") { Description = "only this one; may be given several times [all]", HelpName = "NAME" };
+        var command = new RootCommand(
+            "aglow fuzz: hostile input for every reader of the server, in this process, until one gives way. Exit code 1 where one did: it crashed, hung, leaked, answered 5xx, or said what it must not.")
+        {
+            seconds, inputs, seed, workers, corpus, keep, target,
+        };
+        command.SetAction((parsed, _) => run(new FuzzOptions(
+            Positive(parsed.GetValue(seconds), "--seconds"),
+            (long)Positive(parsed.GetValue(inputs), "--inputs"),
+            parsed.GetValue(seed),
+            (int)Positive(parsed.GetValue(workers), "--workers"),
+            parsed.GetValue(corpus),
+            parsed.GetValue(keep),
+            parsed.GetValue(target) ?? [])));
+        return command;
+    }
+
+    private static double Positive(double value, string flag) => value > 0 ? value : throw new UsageException($"{flag} is {value}: write a number above 0.");
+}

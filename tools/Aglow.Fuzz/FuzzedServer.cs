@@ -1,0 +1,88 @@
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.Fuzz;
+
+/// <summary>
+/// The server in this process: the web server, the connection middleware, every call, a journal and a directory on disk, as <c>./aglow serve</c> has them; only the
+/// kernel's sockets are missing.
+/// </summary>
+internal sealed class FuzzedServer : IAsyncDisposable
+{
+    private readonly WebApplication _app;
+    private readonly ErrorLog _errors;
+
+    private FuzzedServer(WebApplication app, MemoryTransport network, ErrorLog errors)
+    {
+        _app = app;
+        _errors = errors;
+        Network = network;
+    }
+
+    public MemoryTransport Network { get; }
+
+    /// <summary>What the server has logged as an error since this was last called: there must be none, whatever is sent.</summary>
+    public string? TakeError() => _errors.Take();
+
+    public WatchHub Hub => _app.Services.GetRequiredService<PresenceService>().Watchers;
+
+    /// <summary>Starts it on this folder.</summary>
+    public static async Task<FuzzedServer> StartAsync(string folder)
+    {
+        // memory for sixteen million users: numbers beyond are answered 507, as they are where an operator's budget ends
+        var options = new AglowOptions { DataDirectory = folder, MemoryMegabytes = 64, KnownKeys = 4096, SubscriptionLimit = 16, MaxMessagesPerSecond = 20 };
+        var errors = new ErrorLog();
+        var network = new MemoryTransport();
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow" });
+        builder.Logging.AddProvider(errors);
+        builder.Services.AddRoutingCore();
+        builder.Services.AddAglow(options, async (time, logs) => await BoundedPresence.OpenAsync(options, time, logs));
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(static kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = Aglow.AspNetCore.Limits.BodyBytes;
+            kestrel.ListenLocalhost(1, static endpoint => endpoint.UseAglowSockets());
+        });
+        builder.Services.AddSingleton<IConnectionListenerFactory>(network);
+        var app = builder.Build();
+        app.MapAglow();
+        app.MapAglowFallback();
+        await app.StartAsync();
+        return new FuzzedServer(app, network, errors);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _app.StopAsync();
+        await _app.DisposeAsync();
+        _errors.Dispose();
+    }
+
+    /// <summary>Keeps the first error that is logged.</summary>
+    private sealed class ErrorLog : ILoggerProvider, ILogger
+    {
+        private string? _first;
+
+        public string? Take() => Interlocked.Exchange(ref _first, null);
+
+        public ILogger CreateLogger(string categoryName) => this;
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Error;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            if (IsEnabled(logLevel))
+                Interlocked.CompareExchange(ref _first, $"{formatter(state, exception)} {exception}", null);
+        }
+
+        public void Dispose()
+        {
+        }
+    }
+}

@@ -1,0 +1,127 @@
+using System.Buffers.Text;
+using System.Text;
+using System.Text.Json;
+
+namespace Aglow.Fuzz;
+
+/// <summary>
+/// One HTTP answer, read strictly: what a strict client would choke on is a finding, and so is 500, a body that is not what its head says, and a problem that
+/// tells of the server's inside.
+/// </summary>
+internal readonly ref struct HttpAnswer
+{
+    private HttpAnswer(int status, ReadOnlySpan<byte> head, ReadOnlySpan<byte> body)
+    {
+        Status = status;
+        Head = head;
+        Body = body;
+    }
+
+    public int Status { get; }
+
+    public ReadOnlySpan<byte> Head { get; }
+
+    public ReadOnlySpan<byte> Body { get; }
+
+    /// <summary>Whether these requests hold a HEAD, whose answer has a length and no body: which of several answers it is cannot be told from outside.</summary>
+    public static bool IsHead(ReadOnlySpan<byte> asked) => asked.IndexOf("HEAD"u8) >= 0;
+
+    /// <summary>Reads the next answer and moves on. False where nothing is left, or where only the beginning of one came and <paramref name="isWhole"/> is false.</summary>
+    public static bool TryRead(ref ReadOnlySpan<byte> bytes, bool isWhole, out HttpAnswer answer)
+    {
+        answer = default;
+        if (bytes.IsEmpty)
+            return false;
+        var end = bytes.IndexOf("\r\n\r\n"u8);
+        if (end < 0)
+            return isWhole ? throw new FindingException($"the answer breaks off: {Shown(bytes)}") : false;
+        var head = bytes[..end];
+        var status = StatusOf(head);
+        RequireHead(head);
+        bytes = bytes[(end + 4)..];
+        var body = ReadOnlySpan<byte>.Empty;
+        if (status is < 200 or 204 or 304)
+        {
+            // no body
+        }
+        else if (Value(head, "Content-Length") is { } text)
+        {
+            var length = int.Parse(text);
+            if (length > bytes.Length)
+                return isWhole ? throw new FindingException($"{bytes.Length} bytes of {length} came: {Shown(head)}") : false;
+            body = bytes[..length];
+            bytes = bytes[length..];
+        }
+        else if (Value(head, "Transfer-Encoding") == "chunked")
+        {
+            // an event stream, which ends with its client
+            body = bytes;
+            bytes = default;
+        }
+
+        answer = new HttpAnswer(status, head, body);
+        answer.Check();
+        return true;
+    }
+
+    /// <summary>The status that an answer begins with; 0 where there is none.</summary>
+    public static int StatusOf(ReadOnlySpan<byte> answer)
+    {
+        if (answer.IsEmpty)
+            return 0;
+        return answer.StartsWith("HTTP/1.1 "u8) && Utf8Parser.TryParse(answer[9..], out int status, out var digits) && digits == 3 && status is >= 100 and <= 599
+            ? RequireNoFailure(status, answer)
+            : throw new FindingException($"this is no answer: {Shown(answer)}");
+    }
+
+    /// <summary>The value of a header; null where there is none.</summary>
+    public static string? Value(ReadOnlySpan<byte> head, string name)
+    {
+        foreach (var line in Encoding.Latin1.GetString(head).Split("\r\n"))
+        {
+            if (line.StartsWith(name, StringComparison.OrdinalIgnoreCase) && line.AsSpan(name.Length).StartsWith(":"))
+                return line[(name.Length + 1)..].Trim();
+        }
+
+        return null;
+    }
+
+    private void Check()
+    {
+        var type = Value(Head, "Content-Type");
+        if (type is not ("application/json" or "application/problem+json"))
+            return;
+        try
+        {
+            using var document = JsonDocument.Parse(Body.ToArray());
+            if (Status >= 400)
+                CheckProblem(document.RootElement);
+        }
+        catch (JsonException)
+        {
+            throw new FindingException($"the answer is not JSON: {Shown(Body)}");
+        }
+    }
+
+    private void CheckProblem(JsonElement problem)
+    {
+        var detail = problem.GetProperty("detail").GetString()!;
+        if (problem.GetProperty("status").GetInt32() != Status || detail.Length < 10 || detail.Contains("Exception", StringComparison.Ordinal) || detail.Contains("   at ", StringComparison.Ordinal))
+            throw new FindingException($"this is no problem document: {problem}");
+    }
+
+    // 505 is what another protocol is answered, 507 a number beyond the operator's budget; nothing else of the server's is to fail
+    private static int RequireNoFailure(int status, ReadOnlySpan<byte> answer) =>
+        status >= 500 && status is not (505 or 507) ? throw new FindingException($"{status}: {Shown(answer)}") : status;
+
+    private static void RequireHead(ReadOnlySpan<byte> head)
+    {
+        foreach (var line in Encoding.Latin1.GetString(head).Split("\r\n")[1..])
+        {
+            if (line.IndexOf(':', StringComparison.Ordinal) <= 0 || line.AsSpan().ContainsAnyExceptInRange(' ', '~'))
+                throw new FindingException($"this is no header: {line}");
+        }
+    }
+
+    private static string Shown(ReadOnlySpan<byte> bytes) => Corpus.Escape(bytes[..Math.Min(bytes.Length, 300)]);
+}

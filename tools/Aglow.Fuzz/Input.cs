@@ -1,0 +1,94 @@
+using System.Buffers;
+using System.Text;
+
+namespace Aglow.Fuzz;
+
+/// <summary>An input as it is made, from text and bytes.</summary>
+internal sealed class InputWriter
+{
+    private readonly ArrayBufferWriter<byte> _bytes = new(1024);
+
+    public ReadOnlySpan<byte> Written => _bytes.WrittenSpan;
+
+    public void Clear() => _bytes.ResetWrittenCount();
+
+    public InputWriter Add(ReadOnlySpan<byte> bytes)
+    {
+        _bytes.Write(bytes);
+        return this;
+    }
+
+    public InputWriter Add(byte one) => Add([one]);
+
+    /// <summary>Text; a character above 255 in UTF-8, one below as the byte it is: so that a constant can hold any bytes.</summary>
+    public InputWriter Add(string text)
+    {
+        if (!text.AsSpan().ContainsAnyExceptInRange('\0', '\u00FF'))
+        {
+            _bytes.Advance(Encoding.Latin1.GetBytes(text, _bytes.GetSpan(text.Length)));
+            return this;
+        }
+
+        foreach (var rune in text.EnumerateRunes())
+        {
+            if (rune.Value <= byte.MaxValue)
+                Add((byte)rune.Value);
+            else
+                _bytes.Advance(rune.EncodeToUtf8(_bytes.GetSpan(4)));
+        }
+
+        return this;
+    }
+}
+
+/// <summary>An input cut as its first byte says.</summary>
+internal static class Cut
+{
+    private const int MostPieces = 24;
+    private const byte Gone = 255;
+
+    /// <summary>What is fed: all but the first byte.</summary>
+    public static ReadOnlyMemory<byte> Body(ReadOnlyMemory<byte> input) => input.IsEmpty ? input : input[1..];
+
+    /// <summary>Whether the client is gone as soon as it has sent all: the first byte is 255.</summary>
+    public static bool IsGone(ReadOnlyMemory<byte> input) => !input.IsEmpty && input.Span[0] == Gone;
+
+    /// <summary>The pieces: 0 leaves it whole, another number is the length of each, and the last is what is left after two dozen.</summary>
+    public static IEnumerable<ReadOnlyMemory<byte>> Pieces(ReadOnlyMemory<byte> input)
+    {
+        var body = Body(input);
+        var length = input.IsEmpty ? 0 : (int)input.Span[0];
+        for (var i = 0; i < MostPieces && length > 0 && body.Length > length; i++)
+        {
+            yield return body[..length];
+            body = body[length..];
+        }
+
+        yield return body;
+    }
+
+    /// <summary>The pieces as a reader of pipes gets them.</summary>
+    public static ReadOnlySequence<byte> Sequence(ReadOnlyMemory<byte> input)
+    {
+        Piece? first = null, last = null;
+        foreach (var bytes in Pieces(input))
+        {
+            last = new Piece(bytes, last);
+            first ??= last;
+        }
+
+        return new ReadOnlySequence<byte>(first!, 0, last!, last!.Memory.Length);
+    }
+
+    private sealed class Piece : ReadOnlySequenceSegment<byte>
+    {
+        public Piece(ReadOnlyMemory<byte> bytes, Piece? before)
+        {
+            Memory = bytes;
+            if (before is null)
+                return;
+            RunningIndex = before.RunningIndex + before.Memory.Length;
+            before.Next = this;
+        }
+    }
+}

@@ -1,0 +1,101 @@
+using System.Collections.Concurrent;
+using System.IO.Pipelines;
+using System.Net;
+using System.Threading.Channels;
+using Microsoft.AspNetCore.Connections;
+
+namespace Aglow.Fuzz;
+
+/// <summary>
+/// A network in memory: what the web server listens on, and what inputs are sent over. Everything above the kernel's sockets is what ships.
+/// </summary>
+/// <remarks>Any thread. A connection's server side is the web server's; the other is one task's.</remarks>
+internal sealed class MemoryTransport : IConnectionListenerFactory, IConnectionListener
+{
+    private readonly Channel<ConnectionContext> _arrivals = Channel.CreateUnbounded<ConnectionContext>();
+    private readonly ConcurrentDictionary<MemoryConnection, byte> _open = new();
+    private long _next;
+
+    public EndPoint EndPoint { get; private set; } = new IPEndPoint(IPAddress.Loopback, 0);
+
+    /// <summary>Connections that the server has not let go of.</summary>
+    public int Open => _open.Count;
+
+    public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default)
+    {
+        EndPoint = endpoint;
+        return new(this);
+    }
+
+    /// <summary>Opens a connection to the server.</summary>
+    public MemoryConnection Connect()
+    {
+        var connection = new MemoryConnection(Interlocked.Increment(ref _next), this);
+        _open[connection] = 0;
+        _arrivals.Writer.TryWrite(connection);
+        return connection;
+    }
+
+    public async ValueTask<ConnectionContext?> AcceptAsync(CancellationToken cancellationToken = default) =>
+        await _arrivals.Reader.WaitToReadAsync(cancellationToken) && _arrivals.Reader.TryRead(out var connection) ? connection : null;
+
+    public ValueTask UnbindAsync(CancellationToken cancellationToken = default)
+    {
+        _arrivals.Writer.TryComplete();
+        return default;
+    }
+
+    public ValueTask DisposeAsync() => default;
+
+    internal void Ended(MemoryConnection connection) => _open.TryRemove(connection, out _);
+}
+
+/// <summary>A connection: two pipes.</summary>
+internal sealed class MemoryConnection : DefaultConnectionContext
+{
+    // bounds as the kernel's buffers have them; continuations on the pool, as a transport's are
+    private static readonly PipeOptions Bounds = new(pauseWriterThreshold: 256 * 1024, resumeWriterThreshold: 128 * 1024, useSynchronizationContext: false);
+
+    private readonly MemoryTransport _transport;
+    private readonly Pipe _toServer = new(Bounds);
+    private readonly Pipe _fromServer = new(Bounds);
+    private readonly CancellationTokenSource _closed = new();
+
+    public MemoryConnection(long number, MemoryTransport transport)
+        : base($"{number}")
+    {
+        _transport = transport;
+        Transport = new Ends(_toServer.Reader, _fromServer.Writer);
+        ConnectionClosed = _closed.Token;
+        LocalEndPoint = transport.EndPoint;
+        RemoteEndPoint = new IPEndPoint(new IPAddress(0x0A000000 | (number & 0xFFFF)), 40_000);
+    }
+
+    /// <summary>What the client sends.</summary>
+    public PipeWriter Output => _toServer.Writer;
+
+    /// <summary>What the client receives.</summary>
+    public PipeReader Input => _fromServer.Reader;
+
+    /// <summary>The client is gone.</summary>
+    public void Close() => _closed.Cancel();
+
+    public override void Abort(ConnectionAbortedException abortReason)
+    {
+        _toServer.Writer.CancelPendingFlush();
+        _toServer.Reader.CancelPendingRead();
+        _fromServer.Writer.Complete();
+        _closed.Cancel();
+    }
+
+    public override ValueTask DisposeAsync()
+    {
+        // the server has let go, so both of its ends are over
+        _toServer.Reader.Complete();
+        _fromServer.Writer.Complete();
+        _transport.Ended(this);
+        return base.DisposeAsync();
+    }
+
+    private sealed record Ends(PipeReader Input, PipeWriter Output) : IDuplexPipe;
+}

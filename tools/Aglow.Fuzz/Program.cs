@@ -1,0 +1,37 @@
+// ./aglow fuzz [--seconds S] [--seed K] …: hostile input for every reader of the server. Read Target first, then FuzzRun; Targets/ has one file a reader.
+using Aglow.Fuzz;
+using Aglow.Server;
+
+const int Usage = 2;
+
+var parsed = FuzzCommand.Create(RunAsync).Parse(args);
+if (parsed.Errors is [var wrong, ..])
+    return Fail($"{wrong.Message.TrimEnd('.')}. See aglow fuzz --help.");
+try
+{
+    return await parsed.InvokeAsync(new() { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+}
+catch (UsageException asked)
+{
+    return Fail(asked.Message);
+}
+
+static async Task<int> RunAsync(FuzzOptions options)
+{
+    using var stop = new CancellationTokenSource();
+    // what was found so far is told, also where somebody has had enough
+    Console.CancelKeyPress += (_, key) =>
+    {
+        key.Cancel = true;
+        stop.Cancel();
+    };
+    var report = await FuzzRun.RunAsync(options, Console.Out, stop.Token);
+    await Console.Out.WriteLineAsync(report.ToString());
+    return report.IsClean ? 0 : 1;
+}
+
+static int Fail(string message)
+{
+    Console.Error.WriteLine($"aglow fuzz: {message.ReplaceLineEndings(" ")}");
+    return Usage;
+}

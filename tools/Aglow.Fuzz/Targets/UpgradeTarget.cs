@@ -1,0 +1,80 @@
+using System.Buffers;
+using Aglow.AspNetCore;
+
+namespace Aglow.Fuzz.Targets;
+
+/// <summary>The first bytes of a connection: in pieces they must be judged as they are whole, and never otherwise than with fewer of them.</summary>
+internal sealed class UpgradeTarget : RuleTarget
+{
+    public override string Name => "upgrade";
+
+    public override string Feeds => "RawUpgrade, SocketCaller, SocketHandshake";
+
+    public override int PerTurn => 32 * 1024;
+
+    public override void Make(Dice dice, InputWriter input)
+    {
+        HandshakeGrammar.Handshake(dice, input.Add(dice.CutLength()));
+        if (dice.OneIn(2))
+            input.Add("\u0081\u0080\0\0\0\0");
+    }
+
+    public override int Run(ReadOnlyMemory<byte> input)
+    {
+        var whole = new ReadOnlySequence<byte>(Cut.Body(input));
+        var verdict = RawUpgrade.Read(whole, out var upgrade);
+        var inPieces = RawUpgrade.Read(Cut.Sequence(input), out var upgradeInPieces);
+        if (verdict != inPieces || upgrade?.Length != upgradeInPieces?.Length)
+            throw new FindingException($"in pieces it is {inPieces} of {upgradeInPieces?.Length} bytes, whole {verdict} of {upgrade?.Length}");
+        // what has been decided of a beginning is not undone by what comes after it
+        var half = RawUpgrade.Read(whole.Slice(0, whole.Length / 2), out _);
+        if (half != RawUpgrade.Verdict.Incomplete && half != verdict)
+            throw new FindingException($"the first half is {half}, all of it {verdict}");
+        if (upgrade is null)
+            return (int)verdict;
+        if (upgrade.Length > whole.Length || upgrade.Query.AsSpan().ContainsAny('\r', '\n', ' '))
+            throw new FindingException("an upgrade holds what no line can");
+        var behaviour = SocketHandshake.IsAllowed(upgrade.Origin, upgrade.Host, ["https://chat.example"]) ? 3 : 4;
+        return SocketCaller.TryRead(upgrade.Query, out var who) ? behaviour + (who.Key is null ? 10 : 20) : behaviour;
+    }
+}
+
+/// <summary>WebSocket handshakes, mostly flawless.</summary>
+internal static class HandshakeGrammar
+{
+    /// <summary>One that any server takes, as this user.</summary>
+    public static void Flawless(InputWriter input, string user) => input
+        .Add("GET /ws?user_id=").Add(user)
+        .Add(" HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+
+    /// <summary>One with something amiss in it, mostly.</summary>
+    public static void Handshake(Dice dice, InputWriter input)
+    {
+        input.Add(dice.OneIn(12) ? dice.Pick("POST", "get", "GET ", "HEAD", "CONNECT") : "GET")
+            .Add(dice.OneIn(12) ? dice.Pick("", "\t", "  ") : " ")
+            .Add(dice.OneIn(6) ? dice.Pick("/wsx", "/ws/", "//ws", "/WS", "/%77s", "/ws#", "/ws;", "http://a/ws", "*", "/w") : "/ws")
+            .Add(dice.OneIn(10) ? "" : "?user_id=").Add(dice.OneIn(4) ? dice.User() : $"{dice.Below(50)}")
+            .Add(dice.OneIn(8) ? dice.Pick("&user_id=2", "&x=%zz", "&access_token=a.b.c", "#f", "\u0080", "?") : "")
+            .Add(dice.OneIn(12) ? dice.Pick(" HTTP/1.0", " HTTP/2.0", " HTTP/1.10", "", " http/1.1", "\tHTTP/1.1") : " HTTP/1.1")
+            .Add(End(dice));
+        string[] headers = ["Host: a", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="];
+        foreach (var header in headers)
+        {
+            if (!dice.OneIn(25))
+                input.Add(header).Add(End(dice));
+            if (dice.OneIn(25))
+                input.Add(dice.Pick(headers)).Add(End(dice));
+            if (dice.OneIn(12))
+                input.Add(Odd(dice)).Add(End(dice));
+        }
+
+        input.Add(dice.OneIn(15) ? dice.Pick("", "\n", "\r", " \r\n") : "\r\n");
+    }
+
+    private static string End(Dice dice) => dice.OneIn(60) ? dice.Pick("\n", "\r", "\r\r\n", "\r\n ", "\0\r\n") : "\r\n";
+
+    private static string Odd(Dice dice) => dice.Pick(
+        "Content-Length: 0", "Content-Length: 5", "Transfer-Encoding: chunked", "Expect: 100-continue", "Origin: http://a", "Origin: https://chat.example", "Origin: null", "Origin: http://a@b", "Origin: http://[",
+        "Authorization: Bearer x", "Sec-WebSocket-Extensions: permessage-deflate", "Sec-WebSocket-Protocol: aglow", "X: " + new string('y', dice.Pick(1, 8000, 9000)), ": empty", "No colon", "Host : a", " Host: a",
+        "Upgrade: h2c, websocket", "Connection: close", "Connection: keep-alive,\tupgrade", "Cookie: a=b", "X: \u0001", "X: \u00FF", "Sec-WebSocket-Key: short");
+}

@@ -1,0 +1,208 @@
+using System.Diagnostics;
+
+namespace Aglow.Fuzz;
+
+/// <summary>
+/// Feeds the targets in turn: inputs by their grammar, and variations of those that made something new happen. One task's, but for what the watch reads.
+/// </summary>
+internal sealed class Worker
+{
+    // of a target; enough to have each behaviour several times over
+    private const int MostKept = 2048;
+
+    // what is longer is varied less often than it is copied
+    private const int LongestKept = 4096;
+
+    private readonly Dice _dice;
+    private readonly Pool[] _pools;
+    private readonly Findings _findings;
+    private readonly Func<string?> _serverError;
+    private readonly InputWriter _input = new();
+    private byte[] _ruleInput = [];
+    private int _ruleInputLength;
+    private Target? _ruleTarget;
+    private long _ruleBeganAt;
+
+    public Worker(int seed, IReadOnlyList<(Target Target, IReadOnlyList<byte[]> Corpus)> targets, Findings findings, Func<string?> takeServerError)
+    {
+        _dice = new Dice(seed);
+        _findings = findings;
+        _serverError = takeServerError;
+        _pools = [.. targets.Select(static t => new Pool(t.Target, t.Corpus))];
+    }
+
+    /// <summary>Inputs fed so far, by target.</summary>
+    public IEnumerable<(Target Target, long Count, TimeSpan Took)> Counts => _pools.Select(static pool => (pool.Target, Volatile.Read(ref pool.Count), pool.Took));
+
+    /// <summary>What made something new happen here, by target.</summary>
+    public IEnumerable<(Target Target, IReadOnlyList<byte[]> Inputs)> Kept => _pools.Select(static pool => (pool.Target, (IReadOnlyList<byte[]>)pool.Found));
+
+    /// <summary>Feeds each target its share.</summary>
+    public async Task TurnAsync()
+    {
+        foreach (var pool in _pools)
+        {
+            var beganAt = Stopwatch.GetTimestamp();
+            if (pool.Target is RuleTarget rule)
+                FeedRule(rule, pool);
+            else
+                await FeedConnectionsAsync((ConnectionTarget)pool.Target, pool);
+            pool.Took += Stopwatch.GetElapsedTime(beganAt);
+        }
+    }
+
+    /// <summary>For the watch: a rule that has not come back within <paramref name="limit"/>, and its input.</summary>
+    public (Target Target, byte[] Input)? Stuck(TimeSpan limit)
+    {
+        var beganAt = Volatile.Read(ref _ruleBeganAt);
+        return beganAt != 0 && Stopwatch.GetElapsedTime(beganAt) > limit ? (_ruleTarget!, _ruleInput[.._ruleInputLength]) : null;
+    }
+
+    private void FeedRule(RuleTarget target, Pool pool)
+    {
+        _ruleTarget = target;
+        for (var i = 0; i < target.PerTurn; i++)
+        {
+            Make(pool);
+            if (_ruleInput.Length < _input.Written.Length)
+                _ruleInput = new byte[Math.Max(_input.Written.Length, 4096)];
+            _input.Written.CopyTo(_ruleInput);
+            _ruleInputLength = _input.Written.Length;
+            Volatile.Write(ref _ruleBeganAt, Stopwatch.GetTimestamp());
+            var input = _ruleInput.AsMemory(0, _ruleInputLength);
+            try
+            {
+                pool.Learn(target.Run(input), input.Span);
+            }
+            catch (Exception failure)
+            {
+                _findings.Add(target, input.ToArray(), failure);
+            }
+
+            Volatile.Write(ref _ruleBeganAt, 0);
+            pool.Count++;
+        }
+    }
+
+    private async Task FeedConnectionsAsync(ConnectionTarget target, Pool pool)
+    {
+        var inputs = new byte[target.PerTurn][];
+        for (var i = 0; i < inputs.Length; i++)
+        {
+            Make(pool);
+            inputs[i] = _input.Written.ToArray();
+        }
+
+        // answers are learned from in the order of the inputs, so that chance is the seed's alone
+        var fed = inputs.Select(input => FeedAsync(target, input)).ToArray();
+        for (var i = 0; i < fed.Length; i++)
+        {
+            if (await fed[i] is { } behaviour)
+                pool.Learn(behaviour, inputs[i]);
+        }
+
+        pool.Count += inputs.Length;
+        if (_serverError() is { } error)
+            await BlameAsync(target, inputs, error);
+    }
+
+    private async Task<int?> FeedAsync(ConnectionTarget target, byte[] input)
+    {
+        try
+        {
+            return await target.RunAsync(input);
+        }
+        catch (Exception failure)
+        {
+            _findings.Add(target, input, failure);
+            return null;
+        }
+    }
+
+    // The server logged an error, and one of these inputs is why: one at a time they tell which.
+    private async Task BlameAsync(ConnectionTarget target, byte[][] inputs, string error)
+    {
+        foreach (var input in inputs)
+        {
+            await FeedAsync(target, input);
+            if (_serverError() is not { } again)
+                continue;
+            _findings.Add(target, input, new FindingException($"the server logs an error: {again}"));
+            return;
+        }
+
+        _findings.Add(target, [], new FindingException($"the server logged an error once, for one of {inputs.Length} inputs: {error}"));
+    }
+
+    private void Make(Pool pool)
+    {
+        _input.Clear();
+        // what is kept comes as it is once, first of all
+        if (pool.Corpus.Count > pool.Count)
+            _input.Add(pool.Corpus[(int)pool.Count]);
+        else if (pool.Known.Count == 0 || _dice.OneIn(2))
+            pool.Target.Make(_dice, _input);
+        else
+            Mutation.Vary(pool.Known[_dice.Below(pool.Known.Count)], pool.Known[_dice.Below(pool.Known.Count)], _dice, _input);
+    }
+
+    /// <summary>What is known of a target.</summary>
+    private sealed class Pool(Target target, IReadOnlyList<byte[]> corpus)
+    {
+        private readonly HashSet<int> _behaviours = [];
+
+        public long Count;
+
+        public Target Target => target;
+
+        public IReadOnlyList<byte[]> Corpus => corpus;
+
+        public TimeSpan Took { get; set; }
+
+        /// <summary>What inputs are varied from.</summary>
+        public List<byte[]> Known { get; } = [.. corpus];
+
+        /// <summary>What was not in the corpus.</summary>
+        public List<byte[]> Found { get; } = [];
+
+        public void Learn(int behaviour, ReadOnlySpan<byte> input)
+        {
+            if (_behaviours.Count >= MostKept || input.Length > LongestKept || !_behaviours.Add(behaviour) || Count < corpus.Count)
+                return;
+            Known.Add(input.ToArray());
+            Found.Add(Known[^1]);
+        }
+    }
+}
+
+/// <summary>What was found: a few of a kind are enough. Any thread.</summary>
+internal sealed class Findings(string? corpusFolder)
+{
+    private const int Most = 20;
+
+    private readonly Lock _lock = new();
+    private readonly Dictionary<string, (Target Target, byte[] Input, string Message)> _found = new(StringComparer.Ordinal);
+
+    public IReadOnlyList<(Target Target, byte[] Input, string Message)> All
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _found.Values];
+        }
+    }
+
+    /// <summary>Keeps a finding, and its input in the corpus, where it is the first of its kind.</summary>
+    public void Add(Target target, byte[] input, Exception failure)
+    {
+        var message = failure is FindingException ? failure.Message : failure.ToString();
+        // the same fault tells of other bytes each time
+        var kind = $"{target.Name} {new string([.. message.Where(char.IsLetter).Take(60)])}";
+        lock (_lock)
+        {
+            if (_found.Count >= Most || !_found.TryAdd(kind, (target, input, message)) || corpusFolder is null || input.Length == 0)
+                return;
+            Corpus.Add(corpusFolder, target, $"found: {message.Split('\n')[0]}", input);
+        }
+    }
+}
