@@ -7,7 +7,7 @@ using Aglow.Benchmarks.Page;
 using Aglow.Benchmarks.Sockets;
 using Aglow.Benchmarks.Stores;
 
-Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(), new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark()];
+Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(), new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark(), new AttackBenchmark()];
 
 // the processes that benchmarks start to measure them
 if (args is [EngineMemory.Verb, .. var rest])
@@ -18,6 +18,8 @@ if (args is [RestartBenchmark.Verb, var folder])
     return await RestartBenchmark.LoadAsync(folder);
 if (args is [LoadGenerator.Verb, .. var load])
     return LoadGenerator.Run(load);
+if (args is [SlowClients.Verb, .. var slow])
+    return await SlowClients.RunAsync(slow);
 if (args is [HostedServers.Verb, .. var host])
     return await HostedServers.RunAsync(host);
 
