@@ -4,10 +4,11 @@
 // a shared machine repeatable) nor the CPU seconds of other processes, which is what a server costs.
 using Aglow.Benchmarks;
 using Aglow.Benchmarks.Page;
+using Aglow.Benchmarks.Planning;
 using Aglow.Benchmarks.Sockets;
 using Aglow.Benchmarks.Stores;
 
-Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(), new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark(), new AttackBenchmark()];
+Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(), new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark(), new PlanBenchmark(), new AttackBenchmark()];
 
 // the processes that benchmarks start to measure them
 if (args is [EngineMemory.Verb, .. var rest])

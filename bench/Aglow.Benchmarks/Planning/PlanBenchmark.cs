@@ -1,0 +1,158 @@
+using System.Diagnostics;
+using Aglow.Benchmarks.Sockets;
+using Aglow.Plan;
+using SocketLoad = Aglow.Benchmarks.Sockets.Load;
+
+namespace Aglow.Benchmarks.Planning;
+
+/// <summary>
+/// The constants that <c>./aglow plan</c> rests on, and a run of everything at once that the plan is held against.
+/// </summary>
+/// <remarks>
+/// Each constant is measured by itself, as a slope where it is one of many (<see cref="PlanConstants"/>). The check then has packed heartbeats, open connections, users who come and go and
+/// deliveries all at once, at sizes that no constant was measured at, and asks the plan what that takes: CPU and memory of the process have to be within a quarter of it.
+/// The server has the first core, this process and the connections' other ends the second.
+/// </remarks>
+internal sealed class PlanBenchmark : Benchmark
+{
+    /// <summary>Cores: the server's, and ours as a mask.</summary>
+    public const int ServerCore = 0, OurCore = 2;
+
+    public override string Name => "plan";
+
+    public override string Measures => "the constants of ./aglow plan, and a run of everything at once against what it plans";
+
+    public override int DefaultPairs => 3;
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("parts", "all", "node, sockets, deliveries, redis: constants; check: a run against the plan"),
+        new("constants", Path.Combine(Machine.Root(), "tools", "Aglow.Plan", "constants.json"), "the file of constants: those measured are written into it, and the check reads it"),
+        new("sockets", "4000", "connections of a step: slopes are taken between one and two of these"),
+        new("seconds", "10", "how long each CPU is counted"),
+        new("check-active", "1m", "active users of the check, by packed heartbeats every 10 s"),
+        new("check-sockets", "5000", "connections of the check, each watching 20"),
+        new("check-changes", "200", "changes a second of users who are watched, in the check"),
+        new("check-seconds", "60", "length of the check"),
+    ];
+
+    public override async Task RunAsync(Run run)
+    {
+        var parts = run.Settings.Choices("parts", "node", "sockets", "deliveries", "redis", "check");
+        if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
+            Process.GetCurrentProcess().ProcessorAffinity = OurCore;
+        var constants = new PlanConstants(run);
+        if (parts.Contains("node"))
+            await constants.NodeAsync();
+        if (parts.Contains("sockets"))
+            await constants.SocketsAsync();
+        if (parts.Contains("deliveries"))
+            await constants.DeliveriesAsync();
+        if (parts.Contains("redis"))
+            await constants.RedisAsync();
+        constants.Save();
+        if (parts.Contains("check"))
+            await CheckAsync(run);
+    }
+
+    private static Constants ConstantsOf(Run run)
+    {
+        try
+        {
+            return Constants.Load(run.Settings.Text("constants"));
+        }
+        catch (Plan.UsageException wrong)
+        {
+            throw new UsageException(wrong.Message);
+        }
+    }
+
+    private static async Task CheckAsync(Run run)
+    {
+        const int watching = 20;
+        var sockets = (int)run.Settings.Number("check-sockets");
+        var changes = (int)run.Settings.Number("check-changes");
+        var people = new People(run.Settings.Number("check-active", least: 100_000));
+        var seconds = (int)run.Settings.Number("check-seconds");
+        var measured = ConstantsOf(run);
+        // as many are watched as connections watch, so that each is watched on twenty of them
+        var plan = new Capacity(
+            new Demand
+            {
+                Active = people.Count,
+                Registered = people.Count + sockets,
+                SessionSeconds = 2.0 * people.Count / changes,
+                Watch = watching,
+                Watchers = watching,
+                Arrival = Arrival.Packed,
+                SocketCount = sockets,
+            },
+            measured);
+
+        List<double> cores = [], gigabytes = [];
+        for (var i = 0; i < run.PairCount; i++)
+        {
+            await using var server = await Server.StartAsync(Server.Aglow, ServerCore, canCollect: true);
+            using var load = SocketLoad.Start(server, core: 1);
+            await load.AskAsync($"heartbeat 1 {sockets}");
+            await load.AskAsync($"connect {sockets} {watching} {sockets} 1");
+            using var stop = new CancellationTokenSource();
+            var packed = Task.Run(() => PackedPace.RunAsync(server.Port, people, people.Count / 10, stop.Token));
+            // everybody has arrived, and the journal of that is written
+            await Task.Delay(TimeSpan.FromSeconds(20));
+            var before = Cpu.Of(server.Process);
+            var began = Stopwatch.GetTimestamp();
+            var leg = await load.AskAsync<FanoutLeg>($"run {changes} {seconds}");
+            cores.Add((Cpu.Of(server.Process) - before) / Stopwatch.GetElapsedTime(began).TotalSeconds);
+            await server.CollectAsync();
+            gigabytes.Add(Cpu.ResidentBytes(server.Process) / 1e9);
+            await stop.CancelAsync();
+            var sent = await packed;
+            if (leg.Missing > 0 || leg.Lost > 0)
+                throw new BenchmarkException($"{leg.Missing} deliveries are missing and {leg.Lost} connections were lost: no figure of this run counts.");
+            run.Progress($"{sent:#,0} packed heartbeats, {leg.Deliveries:#,0} deliveries");
+        }
+
+        var what = $"{people.Count:#,0} active, {sockets:#,0} sockets, {changes} changes/s to {watching} watchers each";
+        run.Add(Figure.Of($"{what}: CPU measured", "cores", cores));
+        run.Add(Figure.Of($"{what}: CPU planned", "cores", [plan.OneNodeCores.Value]));
+        run.Add(Figure.Of("CPU planned, off by", "%", [.. cores.Select(c => 100 * Math.Abs((plan.OneNodeCores.Value / c) - 1))], Goal.Most(25)));
+        run.Add(Figure.Of($"{what}: memory measured", "GB", gigabytes));
+        run.Add(Figure.Of($"{what}: memory planned", "GB", [plan.OneNodeBytes.Value]));
+        run.Add(Figure.Of("memory planned, off by", "%", [.. gigabytes.Select(g => 100 * Math.Abs((plan.OneNodeBytes.Value / g) - 1))], Goal.Most(25)));
+    }
+}
+
+/// <summary>Packed heartbeats at a pace: everybody in turn, 1,000 a request.</summary>
+internal static class PackedPace
+{
+    private const int BatchSize = 1000;
+    private static readonly TimeSpan Quantum = TimeSpan.FromMilliseconds(20);
+
+    /// <summary>Sends until it is stopped; returns how many it sent.</summary>
+    public static async Task<long> RunAsync(int port, People people, double perSecond, CancellationToken stop)
+    {
+        using var connection = new Connection(port);
+        var load = new PackedHeartbeats(people, BatchSize);
+        var began = Stopwatch.GetTimestamp();
+        var sent = 0L;
+        using var timer = new PeriodicTimer(Quantum);
+        try
+        {
+            while (true)
+            {
+                for (; sent < Stopwatch.GetElapsedTime(began).TotalSeconds * perSecond && !stop.IsCancellationRequested; sent += BatchSize)
+                {
+                    load.Send(connection);
+                    load.Receive(connection);
+                }
+
+                await timer.WaitForNextTickAsync(stop);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            return sent;
+        }
+    }
+}

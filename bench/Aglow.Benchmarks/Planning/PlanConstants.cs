@@ -1,0 +1,275 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using Aglow.Benchmarks.Baselines;
+using Aglow.Benchmarks.Sockets;
+using Aglow.Benchmarks.Stores;
+using Aglow.Plan;
+using SocketLoad = Aglow.Benchmarks.Sockets.Load;
+
+namespace Aglow.Benchmarks.Planning;
+
+/// <summary>Measures the constants of the plan, and keeps them in the file that the plan reads.</summary>
+internal sealed class PlanConstants(Run run)
+{
+    private const string Command = "./aglow bench plan";
+
+    private readonly Dictionary<string, Constant> _found = [];
+
+    private TimeSpan Seconds => TimeSpan.FromSeconds(run.Settings.Number("seconds"));
+
+    private int Step => (int)run.Settings.Number("sockets");
+
+    /// <summary>A node by itself, the words in its memory, heartbeats by HTTP and packed, and sweeps.</summary>
+    public async Task NodeAsync()
+    {
+        const long few = 1_000_000, many = 5_000_000, pace = 2_000_000;
+        List<double> idle = [], resident = [], word = [], packed = [], http = [];
+        for (var i = 0; i < run.PairCount; i++)
+        {
+            await using var server = await Server.StartAsync(Server.Aglow, PlanBenchmark.ServerCore, canCollect: true);
+            await Task.Delay(TimeSpan.FromSeconds(5));
+            await server.CollectAsync();
+            idle.Add(await CoresAsync(server, Task.Delay(Seconds)));
+            resident.Add(Cpu.ResidentBytes(server.Process));
+
+            var some = new People(few);
+            await FillAsync(server, some);
+            var before = Cpu.ResidentBytes(server.Process);
+            await FillAsync(server, new People(many));
+            word.Add((Cpu.ResidentBytes(server.Process) - before) / (double)(many - few));
+
+            // all of these lapse, and that is written down; some come back
+            await Task.Delay(TimeSpan.FromSeconds(40));
+            await FillAsync(server, some);
+            var connections = Connection.Open(server.Port, 8);
+            var single = new OneHeartbeat(some, nothing: false);
+            single.Run(server.Process, connections, TimeSpan.FromSeconds(3));
+            http.Add(single.Run(server.Process, connections, TimeSpan.FromSeconds(5)).CpuNanoseconds / 1000);
+            foreach (var connection in connections)
+                connection.Dispose();
+
+            using var stop = new CancellationTokenSource(Seconds);
+            var sending = Task.Run(() => PackedPace.RunAsync(server.Port, some, pace, stop.Token));
+            var busy = await CoresAsync(server, sending);
+            packed.Add((busy - idle[^1]) * 1e6 * Seconds.TotalSeconds / await sending);
+        }
+
+        Found("node_cores", "CPU of an idle node", "cores", idle);
+        Found("node_bytes", "memory of an idle node", "bytes", resident);
+        Found("word_bytes", "bytes a registered user", "bytes", word);
+        Found("http_heartbeat_us", "us a heartbeat by HTTP", "us", http);
+        Found("packed_heartbeat_us", "us a packed heartbeat", "us", packed);
+        await SweepAsync();
+    }
+
+    /// <summary>A connection: its memory here and in the kernel, its ping and pong, a watch more.</summary>
+    public async Task SocketsAsync()
+    {
+        const int watching = 100;
+        List<double> socket = [], kernel = [], heartbeat = [], watch = [];
+        for (var i = 0; i < run.PairCount; i++)
+        {
+            var idle = await SlopeAsync(0);
+            socket.Add(idle.Resident);
+            kernel.Add(idle.Kernel / 2);
+            heartbeat.Add(idle.Heartbeat);
+            watch.Add(((await SlopeAsync(watching)).Resident - idle.Resident) / watching);
+        }
+
+        Found("socket_bytes", "bytes a connection", "bytes", socket);
+        Found("socket_kernel_bytes", "kernel bytes a connection", "bytes", kernel);
+        Found("socket_heartbeat_us", "us a heartbeat by socket", "us", heartbeat);
+        Found("watch_bytes", "bytes a watch", "bytes", watch);
+    }
+
+    /// <summary>Users who come and go: what each costs, and what each connection costs that is told.</summary>
+    public async Task DeliveriesAsync()
+    {
+        const int sockets = 2000, watching = 20, rate = 200;
+        List<double> delivery = [], transition = [];
+        for (var i = 0; i < run.PairCount; i++)
+        {
+            // twenty are told of each change, or two
+            var many = await ChangeAsync(users: 2000);
+            var few = await ChangeAsync(users: 20_000);
+            delivery.Add((many - few) / (20 - 2));
+            transition.Add(few - (2 * delivery[^1]));
+        }
+
+        Found("delivery_us", "us a delivery", "us", delivery);
+        Found("transition_us", "us a transition", "us", transition);
+        Known("hint_us", "us a hint heard", transition.Order().ElementAt(transition.Count / 2), "us", $"{Command}: taken to cost as much as a transition that the node sees itself, of which it is a part");
+
+        async Task<double> ChangeAsync(int users)
+        {
+            await using var server = await Server.StartAsync(Server.Aglow, PlanBenchmark.ServerCore);
+            using var load = SocketLoad.Start(server, core: 1);
+            await load.AskAsync($"connect {sockets} {watching} {users} 1");
+            await Task.Delay(TimeSpan.FromSeconds(3));
+            var idle = await CoresAsync(server, Task.Delay(Seconds));
+            await load.AskAsync<FanoutLeg>($"run {rate} 5");
+            var leg = await load.AskAsync<FanoutLeg>($"run {rate} {Seconds.TotalSeconds:0}");
+            return (leg.ServerCpu - (idle * leg.Seconds)) * 1e6 / leg.Changes;
+        }
+    }
+
+    /// <summary>What Redis pays for a command, for a word in it, for a page that a sweep reads; and a node for sending a word.</summary>
+    public async Task RedisAsync()
+    {
+        const uint users = 10_000_000;
+        const int small = 500, large = 16_384;
+        await using var servers = new StoreServers(waitsForDisk: true);
+        var design = (AglowRedis)(await servers.DesignsAsync(StoreServers.AglowOnRedis, TimeSpan.FromHours(1)))[0];
+        await design.FillAsync(users);
+        var people = EngineBenchmark.RandomUsers(users, 4_000_000);
+        // pages that a batch falls on: a command each
+        var (fewWords, manyWords) = (WordsACommand(small), WordsACommand(large));
+        List<double> word = [], command = [], node = [], sweep = [];
+        for (var i = 0; i < run.PairCount; i++)
+        {
+            var (fewCost, _) = await WriteAsync(small);
+            var (manyCost, ours) = await WriteAsync(large);
+            command.Add((fewCost - manyCost) / ((1 / fewWords) - (1 / manyWords)));
+            word.Add(manyCost - (command[^1] / manyWords));
+            node.Add(ours);
+            var before = design.CpuSeconds();
+            await design.CountAsync();
+            await design.CountAsync();
+            sweep.Add((design.CpuSeconds() - before) * 1e6 / (2 * users * 4 / 1e6));
+        }
+
+        Found("redis_command_us", "us a Redis command", "us", command);
+        Found("redis_word_us", "us a word in Redis", "us", word);
+        Found("redis_sweep_us_per_mb", "us a MB read from Redis", "us", sweep);
+        Found("redis_word_bytes", "bytes a word in Redis", "bytes", [await design.BytesAsync() / (double)users]);
+        Found("node_redis_word_us", "us to send a word", "us", node);
+
+        async Task<(double Theirs, double Ours)> WriteAsync(int batch)
+        {
+            var words = people.Length / batch * batch;
+            var (theirs, ours) = (design.CpuSeconds(), Cpu.OfThisProcess());
+            for (var at = 0; at < words; at += batch)
+                await design.HeartbeatAsync(people.AsMemory(at, batch));
+            return ((design.CpuSeconds() - theirs) * 1e6 / words, (Cpu.OfThisProcess() - ours) * 1e6 / words);
+        }
+
+        static double WordsACommand(int batch)
+        {
+            const double pages = 256;
+            return batch / (pages * (1 - Math.Pow(1 - (1 / pages), batch)));
+        }
+    }
+
+    /// <summary>Writes what was found into the file; what was not measured now stays as it is there.</summary>
+    public void Save()
+    {
+        if (_found.Count == 0)
+            return;
+        FromTheProtocol();
+        var file = run.Settings.Text("constants");
+        var all = File.Exists(file) ? Constants.Load(file).All.ToDictionary() : [];
+        foreach (var (key, constant) in _found)
+            all[key] = constant;
+        var machine = Machine.This();
+        var record = new
+        {
+            MeasuredAt = DateTimeOffset.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture),
+            Machine = $"{machine.Processor}, {machine.Cores} cores, {machine.MemoryGib} GiB, {machine.Runtime}, commit {machine.Commit}",
+            Constants = all.OrderBy(c => c.Key, StringComparer.Ordinal).ToDictionary(c => c.Key, c => c.Value),
+        };
+        File.WriteAllText(file, $"// What ./aglow plan rests on. Measured by {Command}, which writes this file: do not edit by hand.\n{JsonSerializer.Serialize(record, JsonFile.Options)}\n");
+        run.Progress($"written: {Path.GetRelativePath(Environment.CurrentDirectory, file)}");
+    }
+
+    // lengths that follow from docs/protocol.md; 52 = headers of IP and TCP with time stamps
+    private void FromTheProtocol()
+    {
+        Known("ping_out_bytes", "bytes out a ping", 52 + 2 + 2 + 15 + 52, "bytes", "docs/protocol.md: ping and tick in a packet, and the acknowledgement of the pong; without TLS");
+        Known("ping_in_bytes", "bytes in a pong", 52 + 6 + 52, "bytes", "docs/protocol.md: a masked pong, and the acknowledgement of the ping; without TLS");
+        Known("http_out_bytes", "bytes out a request", 52 + 52 + 230, "bytes", "docs/protocol.md: the head and body of an answer, and an acknowledgement; connections kept");
+        Known("http_in_bytes", "bytes in a request", 52 + 52 + 160, "bytes", "docs/protocol.md: the head and body of a request, and an acknowledgement; connections kept");
+        Known("packed_out_bytes", "bytes out a packed heartbeat", 0.4, "bytes", "docs/protocol.md: an answer to 1,000");
+        Known("packed_in_bytes", "bytes in a packed heartbeat", 4.3, "bytes", "docs/protocol.md: four each, and a head for 1,000");
+        Known("delivery_bytes", "bytes a delivery", 52 + 4 + 33 + 84 + 52, "bytes", "docs/protocol.md: one record in a frame of its own, and its acknowledgement; less where changes come together");
+        Known("redis_in_bytes", "bytes in a word", 45, "bytes", "SET u32 #SLOT WORD as Redis reads it");
+        Known("redis_read_bytes", "bytes out a word", 12, "bytes", ":WORD as Redis answers it");
+        Known("hint_bytes", "bytes a hint", 8, "bytes", "docs/design.md: eight a user");
+        Known("journal_bytes", "bytes of journal", 2 * 64 << 20, "bytes", "docs/design.md: 64 MiB, and as much again while it is trimmed");
+    }
+
+    private async Task SweepAsync()
+    {
+        const long users = 10_000_000;
+        await using var store = new MemoryPlaneStore(new PageBudget(PageLayout.Pages));
+        var clock = new Clock(TimeProvider.System, new StallGuard(20));
+        using var beliefs = new Beliefs(new Definitions(new AglowOptions()), new LocalTransitionBus());
+        EngineBenchmark.Register(store, Plane.Pulse, users, clock.Now + 3600);
+        var sweep = new Sweep(store, clock, beliefs);
+        var passes = new List<double>();
+        for (var i = 0; i < 20; i++)
+        {
+            var cpu = Cpu.OfThisProcess();
+            await sweep.PassAsync();
+            // the first find everybody, and find out how long they take
+            if (i >= 5)
+                passes.Add((Cpu.OfThisProcess() - cpu) * 1e6 / (users / 1e6));
+        }
+
+        Found("sweep_us_per_million", "us to sweep a million", "us", passes);
+    }
+
+    private async Task<(double Resident, double Kernel, double Heartbeat)> SlopeAsync(int watching)
+    {
+        await using var server = await Server.StartAsync(Server.Aglow, PlanBenchmark.ServerCore, canCollect: true);
+        using var load = SocketLoad.Start(server, core: 1);
+        await load.AskAsync($"heartbeat 1 {2 * Step}");
+        await load.AskAsync($"connect {Step} {watching} {(watching == 0 ? 0 : Step)} 1");
+        var one = await SettleAsync();
+        await load.AskAsync($"connect {Step} {watching} {(watching == 0 ? 0 : Step)} {Step + 1}");
+        var two = await SettleAsync();
+        // each connection is one heartbeat in ten seconds
+        return ((two.Resident - one.Resident) / Step, (two.Kernel - one.Kernel) / Step, (two.Cores - one.Cores) * 1e6 / (Step / 10.0));
+
+        async Task<(double Resident, double Kernel, double Cores)> SettleAsync()
+        {
+            await Task.Delay(TimeSpan.FromSeconds(12));
+            await server.CollectAsync();
+            var cores = await CoresAsync(server, Task.Delay(Seconds));
+            return (Cpu.ResidentBytes(server.Process), Cpu.KernelBytes(), cores);
+        }
+    }
+
+    private static async Task FillAsync(Server server, People people)
+    {
+        using var connection = new Connection(server.Port);
+        var load = new PackedHeartbeats(people, 100_000);
+        for (var sent = 0; sent < people.Count; sent += 100_000)
+        {
+            load.Send(connection);
+            load.Receive(connection);
+        }
+
+        // the journal of these arrivals is written
+        await Task.Delay(TimeSpan.FromSeconds(3));
+        await server.CollectAsync();
+    }
+
+    private static async Task<double> CoresAsync(Server server, Task meanwhile)
+    {
+        var before = Cpu.Of(server.Process);
+        var began = Stopwatch.GetTimestamp();
+        await meanwhile;
+        return (Cpu.Of(server.Process) - before) / Stopwatch.GetElapsedTime(began).TotalSeconds;
+    }
+
+    private void Found(string key, string name, string unit, IReadOnlyList<double> samples)
+    {
+        run.Add(Figure.Of(name, unit, samples));
+        var (median, low, high) = Spread.Of(samples);
+        var spread = samples.Count > 1 ? $" ({Table.Number(low)} to {Table.Number(high)})" : "";
+        _found[key] = new Constant(name, double.Parse(Math.Max(0, median).ToString("G5", CultureInfo.InvariantCulture), CultureInfo.InvariantCulture), unit, $"{Command}{spread}");
+    }
+
+    private void Known(string key, string name, double value, string unit, string from) => _found[key] = new Constant(name, value, unit, from);
+}

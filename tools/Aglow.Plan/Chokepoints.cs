@@ -1,0 +1,35 @@
+namespace Aglow.Plan;
+
+/// <summary>What gives out at which load, the first of them first: found by planning for ever more people.</summary>
+/// <param name="Resource">What gives out.</param>
+/// <param name="Factor">Times as many people as are planned for; infinite where it never does.</param>
+/// <param name="Active">Active users then.</param>
+/// <param name="Registered">Registered users then.</param>
+internal sealed record Chokepoint(Resource Resource, double Factor, double Active, double Registered)
+{
+    private const double MostTimes = 1e6;
+
+    /// <summary>All of them, in order.</summary>
+    public static IReadOnlyList<Chokepoint> Of(Demand demand, Constants measured)
+    {
+        var now = new Capacity(demand, measured).Resources;
+        return [.. now.Select((resource, i) => Find(demand, measured, resource, i)).OrderBy(c => c.Factor)];
+    }
+
+    private static Chokepoint Find(Demand demand, Constants measured, Resource resource, int index)
+    {
+        double low = 1 / MostTimes, high = MostTimes;
+        if (Share(high) < 1)
+            return new Chokepoint(resource, double.PositiveInfinity, double.PositiveInfinity, double.PositiveInfinity);
+        // shares only grow with people, so halving finds the one point; sixty halvings are more than a double can tell apart
+        for (var i = 0; i < 60; i++)
+        {
+            var middle = Math.Sqrt(low * high);
+            (low, high) = Share(middle) < 1 ? (middle, high) : (low, middle);
+        }
+
+        return new Chokepoint(resource, high, demand.Active * high, demand.Registered * high);
+
+        double Share(double factor) => new Capacity(demand.Times(factor), measured).Resources[index].Share.Value;
+    }
+}

@@ -1,0 +1,85 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Aglow.Plan;
+
+/// <summary>One measured constant.</summary>
+/// <param name="Name">How formulas call it, with its unit.</param>
+/// <param name="Value">The median.</param>
+/// <param name="Unit">Of the value.</param>
+/// <param name="From">The command that measures it, or where else it is known from.</param>
+internal sealed record Constant(string Name, double Value, string Unit, string From);
+
+/// <summary>What the plan rests on: constants that the benchmarks measured, with the date and the machine, in <c>constants.json</c>.</summary>
+/// <remarks>
+/// <c>./aglow bench plan --constants tools/Aglow.Plan/constants.json</c> measures them anew, on the machine that one plans for. Lines beginning with <c>//</c> are comments.
+/// </remarks>
+internal sealed class Constants
+{
+    private readonly Dictionary<string, Constant> _byKey;
+
+    private Constants(string measuredAt, string machine, Dictionary<string, Constant> byKey)
+    {
+        MeasuredAt = measuredAt;
+        Machine = machine;
+        _byKey = byKey;
+    }
+
+    public string MeasuredAt { get; }
+
+    public string Machine { get; }
+
+    public IReadOnlyDictionary<string, Constant> All => _byKey;
+
+    public Term this[string key] => Term.Of(_byKey.GetValueOrDefault(key) ?? throw new UsageException($"the constants lack \"{key}\": measure them with ./aglow bench plan --constants FILE."));
+
+    /// <summary>These constants, for tests and for a benchmark that has just measured them.</summary>
+    public static Constants Of(string measuredAt, string machine, Dictionary<string, Constant> byKey) => new(measuredAt, machine, byKey);
+
+    /// <summary>Reads a file.</summary>
+    public static Constants Load(string file)
+    {
+        var read = JsonFile.Load<Content>(file);
+        if (read.Constants is not { Count: > 0 })
+            throw new UsageException($"{file}: there are no \"constants\" in it; start from tools/Aglow.Plan/constants.json.");
+        var wrong = read.Constants.FirstOrDefault(c => !double.IsFinite(c.Value.Value) || c.Value.Value < 0);
+        if (wrong.Key is not null)
+            throw new UsageException($"{file}: \"{wrong.Key}\" is {wrong.Value.Value}: a constant is a number from 0 up.");
+        return new Constants(read.MeasuredAt, read.Machine, read.Constants);
+    }
+
+    private sealed record Content(string MeasuredAt, string Machine, Dictionary<string, Constant> Constants);
+}
+
+/// <summary>Files that people write: JSON with comments and trailing commas.</summary>
+internal static class JsonFile
+{
+    public static readonly JsonSerializerOptions Options = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        ReadCommentHandling = JsonCommentHandling.Skip,
+        AllowTrailingCommas = true,
+        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+        WriteIndented = true,
+        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        RespectRequiredConstructorParameters = true,
+        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower) },
+    };
+
+    /// <summary>Reads one; what is wrong with it is said in one line.</summary>
+    public static T Load<T>(string file)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<T>(File.ReadAllText(file), Options) ?? throw new UsageException($"{file} is empty.");
+        }
+        catch (JsonException wrong)
+        {
+            throw new UsageException($"{file}: {wrong.Message.ReplaceLineEndings(" ").TrimEnd('.')}.");
+        }
+        catch (Exception missing) when (missing is IOException or UnauthorizedAccessException)
+        {
+            throw new UsageException($"{file} cannot be read: {missing.Message.TrimEnd('.')}.");
+        }
+    }
+}

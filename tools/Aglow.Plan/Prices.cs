@@ -1,0 +1,34 @@
+namespace Aglow.Plan;
+
+/// <summary>What things cost, as an operator has written it into <c>prices.json</c>: examples until then.</summary>
+/// <param name="AsOf">When, and of whom.</param>
+/// <param name="Currency">What the numbers are in.</param>
+/// <param name="NodeMonth">A node (<c>--node-cores</c>, <c>--node-memory</c>), a month.</param>
+/// <param name="LoadBalancerMonth">A TCP load balancer, a month.</param>
+/// <param name="RedisNodeMonth">A machine for one Redis server of one's own, a month.</param>
+/// <param name="ManagedRedisNodeMonth">The same, run by somebody else.</param>
+/// <param name="DiskGbMonth">A gigabyte of disk, a month.</param>
+/// <param name="EgressGb">A gigabyte that leaves.</param>
+/// <param name="DynamodbMillionWrites">A million writes of an item of up to 1 KB, on demand.</param>
+/// <param name="DynamodbMillionReads">A million reads of an item, on demand, eventually consistent (two a unit).</param>
+/// <param name="DynamodbGbMonth">A gigabyte of items, a month.</param>
+internal sealed record Prices(
+    string AsOf,
+    string Currency,
+    double NodeMonth,
+    double LoadBalancerMonth,
+    double RedisNodeMonth,
+    double ManagedRedisNodeMonth,
+    double DiskGbMonth,
+    double EgressGb,
+    double DynamodbMillionWrites,
+    double DynamodbMillionReads,
+    double DynamodbGbMonth)
+{
+    public static Prices Load(string file)
+    {
+        var prices = JsonFile.Load<Prices>(file);
+        var wrong = typeof(Prices).GetProperties().FirstOrDefault(p => p.GetValue(prices) is double price && (!double.IsFinite(price) || price < 0));
+        return wrong is null ? prices : throw new UsageException($"{file}: {System.Text.Json.JsonNamingPolicy.SnakeCaseLower.ConvertName(wrong.Name)} is {wrong.GetValue(prices)}: a price is a number from 0 up.");
+    }
+}
