@@ -30,7 +30,8 @@ public static class AglowEndpoints
         new HeartbeatEndpoints(host, callers, rates, problems).Map(calls, gate);
         new StatusEndpoints(host, callers, problems).Map(calls, gate);
         new UserEndpoints(host, callers, rates, problems).Map(calls, gate);
-        new OnlineEndpoints(host, problems).Map(calls, gate);
+        new VisibilityEndpoints(host, callers, problems).Map(calls, gate);
+        new OnlineEndpoints(host, callers, problems).Map(calls, gate);
         new WatchEndpoints(host, callers, problems).Map(calls, gate);
         new OperationsEndpoints(host, problems, services.GetRequiredService<PrometheusText>()).Map(calls, gate);
         // described are the calls mapped here, whatever else the application maps

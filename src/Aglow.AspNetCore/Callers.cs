@@ -102,6 +102,31 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
     public async ValueTask<bool> MaySeeAllOfAsync(HttpContext context, UserId user) =>
         isOpen || await IsAsync(context, user) || await IsBackendAsync(context, Scopes.Users);
 
+    /// <summary>
+    /// Presence as this caller may see it: a person with their own eyes; a backend, and anyone in open mode, with those of the user it names in <c>?viewer=</c>, or else a stranger's.
+    /// </summary>
+    public async ValueTask<PresenceView> ViewAsync(HttpContext context)
+    {
+        // nearly always nobody hides anything, and then it does not matter who looks
+        var named = Asked.Text(context, Routes.ViewerQuery);
+        if (named is null && host.Presence.Visibilities.IsEmpty)
+            return host.Presence.As(UserId.Nobody);
+        return host.Presence.As(await ViewerAsync(context, named));
+    }
+
+    /// <summary>Who looks, also while nobody hides anything yet: for what stays open.</summary>
+    public ValueTask<uint> ViewerAsync(HttpContext context) => ViewerAsync(context, Asked.Text(context, Routes.ViewerQuery));
+
+    private async ValueTask<uint> ViewerAsync(HttpContext context, string? named)
+    {
+        if (named is null)
+            return Of(context) is { } self ? await host.Presence.FindAsync(self) : UserId.Nobody;
+        if (!UserId.TryParse(named, out var viewer))
+            throw Problems.Malformed($"viewer is \"{Problems.Shorten(named)}\", which is not a user: {Problems.AUser}.");
+        await RequireAsync(context, viewer, Scopes.Read);
+        return await host.Presence.FindAsync(viewer);
+    }
+
     private async ValueTask<bool> IsAsync(HttpContext context, UserId user)
     {
         if (Of(context) is not { } caller)

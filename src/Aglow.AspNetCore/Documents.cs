@@ -10,7 +10,8 @@ internal sealed record PresenceDocument(
     [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
     [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
     [property: JsonPropertyName(JsonNames.Status)] string Status,
-    [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen);
+    [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
+    [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout = null);
 
 /// <summary>A presence record, and what the person chose to be seen as.</summary>
 internal sealed record ManualStatusDocument(
@@ -19,6 +20,17 @@ internal sealed record ManualStatusDocument(
     [property: JsonPropertyName(JsonNames.Status)] string Status,
     [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
     [property: JsonPropertyName(JsonNames.Manual)] string Manual);
+
+/// <summary>What a user shows of themself.</summary>
+internal sealed record VisibilityDocument(
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
+    [property: JsonPropertyName(JsonNames.Online)] string Online,
+    [property: JsonPropertyName(JsonNames.LastSeen)] string LastSeen);
+
+/// <summary>Body of what a user shows: what is left out stays.</summary>
+internal sealed record VisibilityBody(
+    [property: JsonPropertyName(JsonNames.Online)] string? Online,
+    [property: JsonPropertyName(JsonNames.LastSeen)] string? LastSeen);
 
 /// <summary>A user of the directory, with the presence record's fields.</summary>
 internal sealed record UserDocument(
@@ -30,6 +42,7 @@ internal sealed record UserDocument(
     [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
     [property: JsonPropertyName(JsonNames.Status)] string Status,
     [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
+    [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout,
     [property: JsonPropertyName(JsonNames.Manual), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Manual)
 {
     public static UserDocument Of(DirectoryUser user, Presence presence, string? manual = null) => new(
@@ -41,6 +54,7 @@ internal sealed record UserDocument(
         presence.IsOnline,
         Words.Of(presence.Status),
         Pulse.ToUnix(presence.LastSeen),
+        Words.Of(presence.About),
         manual);
 }
 
@@ -146,6 +160,15 @@ internal static class Words
         PresenceStatus.Busy => "busy",
         _ => "offline",
     };
+
+    public static string? Of(LastSeenAbout about) => about switch
+    {
+        LastSeenAbout.Recently => "recently",
+        LastSeenAbout.ThisWeek => "this week",
+        LastSeenAbout.ThisMonth => "this month",
+        LastSeenAbout.LongAgo => "long ago",
+        _ => null,
+    };
 }
 
 /// <summary>Source-generated JSON of the documents.</summary>
@@ -154,6 +177,8 @@ internal static class Words
 [JsonSerializable(typeof(IReadOnlyDictionary<string, PresenceDocument>))]
 [JsonSerializable(typeof(ManualStatusDocument))]
 [JsonSerializable(typeof(UserDocument))]
+[JsonSerializable(typeof(VisibilityDocument))]
+[JsonSerializable(typeof(VisibilityBody))]
 [JsonSerializable(typeof(UsersDocument))]
 [JsonSerializable(typeof(UserIdsDocument))]
 [JsonSerializable(typeof(OnlineDocument))]

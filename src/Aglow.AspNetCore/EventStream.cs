@@ -27,8 +27,8 @@ internal sealed class EventStream : WatchConnection
 
     private readonly Func<TimeSpan>? _left;
 
-    private EventStream(PipeWriter output, WatchHub hub, Func<TimeSpan>? left)
-        : base(UserId.Nobody)
+    private EventStream(PipeWriter output, WatchHub hub, uint viewer, Func<TimeSpan>? left)
+        : base(viewer)
     {
         _left = left;
         _output = output;
@@ -38,7 +38,7 @@ internal sealed class EventStream : WatchConnection
     protected override TimeSpan TickInterval => SoonerOf(CommentInterval, _left?.Invoke());
 
     /// <summary>Streams until the client goes away, the server stops, or there is nothing <paramref name="left"/>: the token has expired.</summary>
-    public static async Task RunAsync(HttpContext context, UserBatch users, Definition definition, WatchHub hub, Func<TimeSpan>? left)
+    public static async Task RunAsync(HttpContext context, UserBatch users, Definition definition, WatchHub hub, uint viewer, Func<TimeSpan>? left)
     {
         context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
         context.Response.ContentType = Routes.EventStream;
@@ -51,7 +51,7 @@ internal sealed class EventStream : WatchConnection
             return;
         }
 
-        var stream = new EventStream(context.Response.BodyWriter, hub, left);
+        var stream = new EventStream(context.Response.BodyWriter, hub, viewer, left);
         hub.Open(stream, []);
         hub.Watch(stream, users, definition);
         await using (context.RequestAborted.Register(() => stream._ended.TrySetResult()))

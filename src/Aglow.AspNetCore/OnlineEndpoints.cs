@@ -4,7 +4,7 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore;
 
 /// <summary>Who is online now, and how many: <c>GET /online</c>, <c>/online/count</c>.</summary>
-internal sealed class OnlineEndpoints(PresenceHost host, ProblemAnswers problems)
+internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
 {
     private static readonly QueryParameter Definition = new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given.");
 
@@ -18,11 +18,12 @@ internal sealed class OnlineEndpoints(PresenceHost host, ProblemAnswers problems
                 new(Routes.LimitQuery, "1 to 10,000; 100 where it is not given. A page may hold fewer.", IsNumber: true),
                 new(Routes.CursorQuery, "The \"next\" of the page before."),
                 Definition,
+                new(Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given."),
             ],
             Answers = [new(Routes.Json, typeof(OnlineDocument))],
             Problems = [400, 401, 403, 429, 503],
         },
-        new Call(HttpMethods.Get, Routes.OnlineCount, "online count", "How many users are online", problems.Guard(CountAsync))
+        new Call(HttpMethods.Get, Routes.OnlineCount, "online count", "How many users are online, of those who show it to everyone", problems.Guard(CountAsync))
         {
             Access = Access.People(Scopes.Read),
             Query = [Definition],
@@ -34,10 +35,11 @@ internal sealed class OnlineEndpoints(PresenceHost host, ProblemAnswers problems
     {
         var definition = Asked.Definition(context, host.Presence.Definitions);
         var limit = Asked.Limit(context, Limits.ListedUsers, Limits.OnlineUsersDefault);
+        var view = await callers.ViewAsync(context);
         OnlinePage page;
         try
         {
-            page = await host.Presence.ListOnlineAsync(definition, limit, Asked.Cursor(context));
+            page = await view.ListOnlineAsync(definition, limit, Asked.Cursor(context));
         }
         catch (FormatException)
         {

@@ -183,4 +183,6 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
 [JsonSerializable(typeof(UserDocument))]
 [JsonSerializable(typeof(UserIdsDocument))]
 [JsonSerializable(typeof(UsersDocument))]
+[JsonSerializable(typeof(VisibilityBody))]
+[JsonSerializable(typeof(VisibilityDocument))]
 internal sealed partial class DescribedShapes : JsonSerializerContext;

@@ -14,6 +14,9 @@ internal static class Routes
     public const string User = "/users/{user}";
     public const string ManualStatus = "/users/{user}/status";
     public const string Subscriptions = "/users/{user}/subscriptions";
+    public const string Visibility = "/users/{user}/visibility";
+    public const string Approved = "/users/{user}/approved";
+    public const string Blocked = "/users/{user}/blocked";
     public const string Online = "/online";
     public const string OnlineCount = "/online/count";
     public const string Watch = "/watch";
@@ -32,6 +35,7 @@ internal static class Routes
     public const string LimitQuery = "limit";
     public const string CursorQuery = "cursor";
     public const string SearchQuery = "q";
+    public const string ViewerQuery = "viewer";
     public const string TokenQuery = "access_token";
 
     public const string Json = "application/json";

@@ -11,26 +11,28 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
 {
     private static readonly QueryParameter Definition = new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given.");
 
+    private static readonly QueryParameter Viewer = new(Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given.");
+
     public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
         gate,
         new Call(HttpMethods.Get, Routes.Status, "status", "A user's status", problems.Guard(StatusAsync))
         {
             Access = Access.People(Scopes.Read),
-            Query = [Definition],
+            Query = [Definition, Viewer],
             Answers = [new(Routes.Json, typeof(PresenceDocument))],
             Problems = [400, 401, 403, 429, 503],
         },
         new Call(HttpMethods.Get, Routes.StatusOfUsers, "statuses by id", "Statuses of up to 1,000 users, by id", problems.Guard(StatusesByIdAsync))
         {
             Access = Access.People(Scopes.Read),
-            Query = [new(Routes.IdsQuery, "Users, separated by commas, each percent-encoded.", Required: true), Definition],
+            Query = [new(Routes.IdsQuery, "Users, separated by commas, each percent-encoded.", Required: true), Definition, Viewer],
             Answers = [new(Routes.Json, typeof(IReadOnlyDictionary<string, PresenceDocument>))],
             Problems = [400, 401, 403, 413, 429, 503],
         },
         new Call(HttpMethods.Post, Routes.StatusBatch, "statuses", "Statuses of many users, in their order", problems.Guard(BatchAsync))
         {
             Access = Access.People(Scopes.Read),
-            Query = [Definition],
+            Query = [Definition, Viewer],
             Bodies = [new(Routes.Json, typeof(IReadOnlyList<UserIdBody>)), new(Routes.Packed)],
             Answers = [new(Routes.Json, typeof(IReadOnlyList<PresenceDocument>)), new(Routes.Packed)],
             Problems = [400, 401, 403, 413, 415, 429, 503],
@@ -48,7 +50,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
         var user = Asked.User(context);
         var definition = Asked.Definition(context, host.Presence.Definitions);
         var number = await host.Presence.FindAsync(user);
-        var status = await host.Presence.StatusAsync(number, definition);
+        var status = await (await callers.ViewAsync(context)).StatusAsync(number, definition);
         using var answer = new AnswerBuffer(512);
         PresenceJson.WriteRecord(answer, number, user.Key is { } key ? Encoding.UTF8.GetBytes(key) : default, status);
         await Answers.JsonAsync(context, answer.Written);
@@ -69,7 +71,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
                 users.TryAdd(Encoding.UTF8.GetBytes(id), host.Presence.KnownKeys);
         }
 
-        using var statuses = await ReadAsync(users, definition);
+        using var statuses = await ReadAsync(context, users, definition);
         using var answer = new AnswerBuffer(ids.Count * 128);
         WriteById(answer, ids, users, statuses.Span);
         await Answers.JsonAsync(context, answer.Written);
@@ -96,7 +98,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
         using var users = new UserBatch(1024);
         using (var body = await RequestBodies.ReadJsonAsync(context))
             UsersBody.Read(body.Written.Span, UsersForm.ListOfObjectsOrList, host.Presence.KnownKeys, users);
-        using var statuses = await ReadAsync(users, definition);
+        using var statuses = await ReadAsync(context, users, definition);
         using var answer = new AnswerBuffer((users.Count * 88) + 64);
         PresenceJson.WriteRecords(answer, users, statuses.Span);
         await Answers.JsonAsync(context, answer.Written);
@@ -105,12 +107,13 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
     // The answer is as long as the body and takes its place. It is sent when all of the body is here: most clients send first and listen then.
     private async Task PackedBatchAsync(HttpContext context, Definition definition)
     {
+        var view = await callers.ViewAsync(context);
         using var users = await RequestBodies.ReadPackedAsync(context);
         var numbers = users.Numbers;
         for (var start = 0; start < numbers.Length; start += RequestBodies.ChunkUsers)
         {
             var chunk = numbers.Slice(start, Math.Min(RequestBodies.ChunkUsers, numbers.Length - start));
-            await host.Presence.Statuses.ReadPackedAsync(chunk, definition, chunk);
+            await view.ReadPackedAsync(chunk, definition, chunk);
         }
 
         if (!BitConverter.IsLittleEndian)
@@ -148,13 +151,14 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
         await Answers.JsonAsync(context, document, Documents.Sent.ExplanationDocument);
     }
 
-    private async ValueTask<StatusBatch> ReadAsync(UserBatch users, Definition definition)
+    private async ValueTask<StatusBatch> ReadAsync(HttpContext context, UserBatch users, Definition definition)
     {
+        var view = await callers.ViewAsync(context);
         await host.Presence.FindAsync(users);
         var statuses = new StatusBatch(users.Count);
         try
         {
-            await host.Presence.Statuses.ReadAsync(users.Numbers, definition, statuses.Memory);
+            await view.ReadAsync(users.Numbers, definition, statuses.Memory);
             return statuses;
         }
         catch

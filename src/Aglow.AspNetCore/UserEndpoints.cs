@@ -28,6 +28,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
                 new(Routes.SearchQuery, "Part of a name: anywhere in it from 3 letters on, its beginning below. Case does not matter."),
                 new(Routes.LimitQuery, "1 to 100; 20 where it is not given.", IsNumber: true),
                 new(Routes.CursorQuery, "The \"next\" of the page before."),
+                new(Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given."),
             ],
             Answers = [new(Routes.Json, typeof(UsersDocument))],
             Problems = [400, 401, 403, 429, 501, 503],
@@ -104,7 +105,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
 
         var numbers = page.Users.Select(static u => u.Number).ToArray();
         var statuses = new Presence[numbers.Length];
-        await host.Presence.Statuses.ReadAsync(numbers, host.Presence.Definitions.Default, statuses);
+        await (await callers.ViewAsync(context)).ReadAsync(numbers, host.Presence.Definitions.Default, statuses);
         var users = page.Users.Select((user, i) => UserDocument.Of(user, statuses[i])).ToArray();
         await Answers.JsonAsync(context, new UsersDocument(users, page.Next), Documents.Sent.UsersDocument);
     }
@@ -114,7 +115,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         var asked = Asked.User(context);
         var number = await host.Presence.FindAsync(asked);
         var user = await host.Presence.FindUserAsync(number) ?? throw Problems.NoSuchUser(Shown(asked));
-        var presence = await host.Presence.StatusAsync(number);
+        var presence = await (await callers.ViewAsync(context)).StatusAsync(number);
         var manual = await callers.MaySeeAllOfAsync(context, asked) ? host.Presence.Manual.Of(number).Name : null;
         await Answers.JsonAsync(context, UserDocument.Of(user, presence, manual), Documents.Sent.UserDocument);
     }

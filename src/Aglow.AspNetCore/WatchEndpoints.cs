@@ -32,6 +32,7 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Problem
                 [
                     new(Routes.WatchedQuery, "The users to watch, comma-separated, each percent-encoded; 10,000 at most.", Required: true),
                     new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given."),
+                    new(Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given."),
                     new(Routes.TokenQuery, "The token, where no header can be set."),
                 ],
                 Answers = [new(Routes.EventStream)],
@@ -47,6 +48,7 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Problem
     private async Task WatchAsync(HttpContext context)
     {
         var definition = Asked.Definition(context, host.Presence.Definitions);
+        var viewer = await callers.ViewerAsync(context);
         var ids = Asked.Ids(context, Routes.WatchedQuery, WatchHub.MaxWatches);
         var users = new UserBatch(ids.Count);
         try
@@ -69,6 +71,6 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Problem
             throw;
         }
 
-        await EventStream.RunAsync(context, users, definition, host.Presence.Watchers, callers.LeftOf(context));
+        await EventStream.RunAsync(context, users, definition, host.Presence.Watchers, viewer, callers.LeftOf(context));
     }
 }

@@ -42,6 +42,12 @@ public sealed class AglowOptions
     /// <summary>Users one user may follow. As many as one connection may watch.</summary>
     public int SubscriptionLimit { get; set; } = 10_000;
 
+    /// <summary>Users one user may approve, and block.</summary>
+    public int RelationLimit { get; set; } = 10_000;
+
+    /// <summary>Whether people see of others no more than they show themselves: who hides their last seen sees nobody's.</summary>
+    public bool IsVisibilityReciprocal { get; set; }
+
     /// <summary>Messages a second that are read of one connection; more are dropped with an error.</summary>
     public int MaxMessagesPerSecond { get; set; } = 50;
 

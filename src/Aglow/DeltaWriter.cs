@@ -46,13 +46,11 @@ internal sealed class DeltaWriter(Definition defaultDefinition)
     /// <summary>Adds what a topic's watchers are to know.</summary>
     public void Append(Topic topic)
     {
-        if (!_isFirst)
-            _frame.Write(","u8);
-        _isFirst = false;
+        Separate();
         if (topic.EncodedRound != _round)
         {
             var at = _encoded.WrittenCount;
-            _encoded.Advance(topic.Write(_encoded.GetSpan(topic.MaxBytes)));
+            _encoded.Advance(topic.Write(_encoded.GetSpan(topic.MaxBytes), topic.Told));
             topic.EncodedAt = (at, _encoded.WrittenCount - at);
             topic.EncodedRound = _round;
         }
@@ -61,10 +59,24 @@ internal sealed class DeltaWriter(Definition defaultDefinition)
         _frame.Write(_encoded.WrittenSpan.Slice(offset, length));
     }
 
+    /// <summary>Adds what one watcher is to know of a topic, where that is not what all are: encoded for this message only.</summary>
+    public void Append(Topic topic, Presence shown)
+    {
+        Separate();
+        _frame.Advance(topic.Write(_frame.GetSpan(topic.MaxBytes), shown));
+    }
+
     /// <summary>Ends the message and returns it.</summary>
     public ReadOnlySpan<byte> End()
     {
         _frame.Write("]}"u8);
         return _frame.WrittenSpan;
+    }
+
+    private void Separate()
+    {
+        if (!_isFirst)
+            _frame.Write(","u8);
+        _isFirst = false;
     }
 }

@@ -116,4 +116,20 @@ public interface IUserDirectory : IAsyncDisposable
     void Observe(AglowMetrics metrics)
     {
     }
+
+    /// <summary>Sets what a user shows of themself.</summary>
+    /// <exception cref="NotSupportedException">This directory keeps none.</exception>
+    ValueTask SetVisibilityAsync(uint number, OnlineVisibility online, LastSeenVisibility lastSeen) => throw new NotSupportedException(NoVisibility);
+
+    /// <summary>
+    /// Adds to (or takes away from) those who stand to a user in a relation. Returns them after it, ascending, or null and nothing changed where they would be more than
+    /// <paramref name="limit"/>.
+    /// </summary>
+    /// <exception cref="NotSupportedException">This directory keeps none.</exception>
+    ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) => throw new NotSupportedException(NoVisibility);
+
+    /// <summary>All that users show other than everything to everyone.</summary>
+    ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => new([]);
+
+    private const string NoVisibility = "This deployment's user directory keeps no visibility, approvals or blocks: everyone sees everyone.";
 }

@@ -8,7 +8,7 @@ namespace Aglow;
 public sealed record OnlinePage(IReadOnlyList<uint> Users, string? Next);
 
 /// <summary>
-/// Walks the users believed online, in the order of pages and slots, and asks the store of each before it is told.
+/// Walks the users believed online, in the order of pages and slots, and asks the store of each before it is told, as its viewer sees them.
 /// </summary>
 /// <remarks>Bounded: it stops after <see cref="MostGroups"/> groups of 64 even where it found fewer than asked for; the cursor goes on from there.</remarks>
 internal static class OnlineList
@@ -17,7 +17,7 @@ internal static class OnlineList
     private const int MostGroups = 4_000_000;
 
     public static async ValueTask<OnlinePage> ReadAsync(
-        Belief belief, IReadOnlyList<int> pages, StatusReader statuses, int limit, string? cursor)
+        Belief belief, IReadOnlyList<int> pages, PresenceView view, int limit, string? cursor)
     {
         var (page, slot) = Decode(cursor);
         var found = new List<uint>(limit);
@@ -29,7 +29,7 @@ internal static class OnlineList
             var count = Collect(belief, pages, candidates.AsSpan(0, limit - found.Count), ref page, ref slot, ref groupsLeft);
             if (count > 0)
             {
-                await statuses.ReadAsync(candidates.AsMemory(0, count), belief.Definition, answers.AsMemory(0, count));
+                await view.ReadAsync(candidates.AsMemory(0, count), belief.Definition, answers.AsMemory(0, count));
                 for (var i = 0; i < count; i++)
                 {
                     if (answers[i].IsOnline)
@@ -66,13 +66,13 @@ internal static class OnlineList
                 for (var bits = Volatile.Read(in groups[group]) & FromSlot(slot, group); bits != 0; bits &= bits - 1)
                 {
                     var at = (group * 64) + BitOperations.TrailingZeroCount(bits);
+                    candidates[count++] = PageLayout.User(page, at);
                     if (count == candidates.Length)
                     {
-                        slot = at;
+                        // right behind this one: where the next is believed online is nobody's business who may not see them
+                        slot = at + 1;
                         return count;
                     }
-
-                    candidates[count++] = PageLayout.User(page, at);
                 }
             }
 

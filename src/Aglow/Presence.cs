@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Aglow;
 
 /// <summary>The one word a caller is told.</summary>
@@ -16,10 +18,31 @@ public enum PresenceStatus : byte
     Busy = 3,
 }
 
+/// <summary>About when somebody was last seen, where they do not show it exactly.</summary>
+public enum LastSeenAbout : byte
+{
+    /// <summary>Nothing is said: it is exact, or hidden, or they never were.</summary>
+    Unknown = 0,
+
+    /// <summary>Within three days.</summary>
+    Recently = 1,
+
+    /// <summary>Within seven days.</summary>
+    ThisWeek = 2,
+
+    /// <summary>Within thirty days.</summary>
+    ThisMonth = 3,
+
+    /// <summary>Before that.</summary>
+    LongAgo = 4,
+}
+
 /// <summary>What a caller is told of a user: the status and the last-seen second. Eight bytes, no references.</summary>
 /// <param name="Status">The status under the definition asked for.</param>
 /// <param name="LastSeen">The second of the last heartbeat since <see cref="Pulse.EpochUnixSeconds"/>; 0: never seen.</param>
-public readonly record struct Presence(PresenceStatus Status, uint LastSeen)
+/// <param name="About">Where the second is not shown (0): about when.</param>
+[StructLayout(LayoutKind.Auto)]
+public readonly record struct Presence(PresenceStatus Status, uint LastSeen, LastSeenAbout About = LastSeenAbout.Unknown)
 {
     /// <summary>Online, away and busy are; offline is not.</summary>
     public bool IsOnline => Status != PresenceStatus.Offline;

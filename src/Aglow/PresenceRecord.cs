@@ -10,7 +10,7 @@ namespace Aglow;
 public static class PresenceRecord
 {
     /// <summary>What a record takes at most besides its user's id.</summary>
-    public const int MaxBytesBesideId = 88;
+    public const int MaxBytesBesideId = 120;
 
     /// <summary>What a number takes at most, quoted or not.</summary>
     public const int MaxNumberBytes = 12;
@@ -35,6 +35,17 @@ public static class PresenceRecord
         else
         {
             length = Put(into, length, "null"u8);
+        }
+
+        if (presence.About != LastSeenAbout.Unknown)
+        {
+            length = Put(into, length, presence.About switch
+            {
+                LastSeenAbout.Recently => ",\"last_seen_about\":\"recently\""u8,
+                LastSeenAbout.ThisWeek => ",\"last_seen_about\":\"this week\""u8,
+                LastSeenAbout.ThisMonth => ",\"last_seen_about\":\"this month\""u8,
+                _ => ",\"last_seen_about\":\"long ago\""u8,
+            });
         }
 
         into[length++] = (byte)'}';

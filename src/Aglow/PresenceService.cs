@@ -48,6 +48,7 @@ public sealed class PresenceService : IAsyncDisposable
         _heartbeats = new HeartbeatWriter(store, directory, bus, clock, Definitions, options, metrics);
         Statuses = new StatusReader(store, Manual, clock, options, metrics);
         _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, log, store.IsRemote);
+        Visibilities = new Visibilities(options.IsVisibilityReciprocal);
         Watchers = new WatchHub(this, bus, log);
         if (store.PageCounts is { } counts)
             _counts = new OnlineCounts(store, counts, clock, Manual, Sweep, metrics);
@@ -86,7 +87,13 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>All manual statuses.</summary>
     public ManualStatuses Manual { get; } = new();
 
-    /// <summary>Reads of statuses, in batches.</summary>
+    /// <summary>What users show of themselves, and to whom.</summary>
+    public Visibilities Visibilities { get; }
+
+    /// <summary>Presence as a viewer sees it; <see cref="UserId.Nobody"/>: a stranger. What the other members here answer is the truth, for the application itself.</summary>
+    public PresenceView As(uint viewer) => new(this, viewer);
+
+    /// <summary>Reads of statuses, in batches: what is true. For somebody, see <see cref="As"/>.</summary>
     public StatusReader Statuses { get; }
 
     /// <summary>Whether words can be read and written at present, as far as is known without trying.</summary>
@@ -106,6 +113,8 @@ public sealed class PresenceService : IAsyncDisposable
                     Manual.Set(user, status);
             }
 
+            foreach (var (user, visibility) in await _directory.VisibilitiesAsync())
+                Visibilities.Set(user, visibility);
             await _directory.CatchUpAsync();
             await EraseWordsAsync(await _directory.DeletedNumbersAsync());
         }
@@ -199,7 +208,7 @@ public sealed class PresenceService : IAsyncDisposable
     }
 
     /// <summary>
-    /// How many users are shown online under a definition, and the second as of which every belief behind the number had been checked (arrivals
+    /// How many users are shown online to everyone under a definition, and the second as of which every belief behind the number had been checked (arrivals
     /// and goodbyes since then are counted, too), or every page counted where nodes share them.
     /// </summary>
     public async ValueTask<(long Online, long AsOf)> CountAsync(Definition definition)
@@ -211,9 +220,11 @@ public sealed class PresenceService : IAsyncDisposable
         }
 
         var belief = await UseAsync(definition);
-        var count = belief.Online;
+        var count = belief.Online - Visibilities.CountNotToEveryone(belief);
         foreach (var user in Manual.Hidden)
         {
+            if (!Visibilities.IsShownToEveryone(user))
+                continue;
             var shown = Presence.Of(Pulse.Never, Pulse.Never, Manual.Of(user), definition, Clock.Moment, 0);
             count += (shown.IsOnline ? 1 : 0) - (belief.Contains(user) ? 1 : 0);
         }
@@ -223,10 +234,12 @@ public sealed class PresenceService : IAsyncDisposable
 
     /// <summary>Users shown online under a definition, a page at a time, each confirmed by the store.</summary>
     /// <exception cref="FormatException">The cursor is not one of ours.</exception>
-    public async ValueTask<OnlinePage> ListOnlineAsync(Definition definition, int limit, string? cursor)
+    public ValueTask<OnlinePage> ListOnlineAsync(Definition definition, int limit, string? cursor) => ListOnlineAsync(definition, limit, cursor, As(UserId.Nobody));
+
+    internal async ValueTask<OnlinePage> ListOnlineAsync(Definition definition, int limit, string? cursor, PresenceView view)
     {
         var belief = await UseAsync(definition);
-        return await OnlineList.ReadAsync(belief, await _store.PagesAsync(Plane.Pulse), Statuses, limit, cursor);
+        return await OnlineList.ReadAsync(belief, await _store.PagesAsync(Plane.Pulse), view, limit, cursor);
     }
 
     /// <summary>Why a user is shown as they are.</summary>
@@ -306,6 +319,7 @@ public sealed class PresenceService : IAsyncDisposable
             KnownKeys.Remove(Encoding.UTF8.GetBytes(named.Name));
         if (_news is null)
             Manual.Set(user, ManualStatus.Auto);
+        Visibilities.Forget(user);
         await EraseWordsAsync(user);
         await _store.KeptAsync();
         _bus.Publish(TransitionKind.LeftEverywhere, [user]);
@@ -346,6 +360,36 @@ public sealed class PresenceService : IAsyncDisposable
         return await StatusAsync(user);
     }
 
+    /// <summary>Sets what a user shows of themself; durable when this completes. What is null stays. Returns what is shown then.</summary>
+    public async ValueTask<Visibility> SetVisibilityAsync(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen)
+    {
+        using var _ = await EnterAsync(user);
+        var was = Visibilities.Of(user);
+        var shows = was.With(online ?? was.Online, lastSeen ?? was.LastSeen);
+        await Directory().SetVisibilityAsync(user, shows.Online, shows.LastSeen);
+        Visibilities.Set(user, shows);
+        Watchers.Resight(user);
+        return shows;
+    }
+
+    /// <summary>Those whom a user approved or blocked, ascending.</summary>
+    public uint[] Related(uint user, Relation relation)
+    {
+        Directory();
+        return Visibilities.Of(user).Of(relation);
+    }
+
+    /// <summary>Adds to (or takes away from) those whom a user approved or blocked; durable when this completes. Null where they would be too many.</summary>
+    public async ValueTask<uint[]?> RelateAsync(uint user, Relation relation, IReadOnlyList<uint> others, bool add)
+    {
+        using var _ = await EnterAsync(user);
+        if (await Directory().RelateAsync(user, relation, others, add, _options.RelationLimit) is not { } related)
+            return null;
+        Visibilities.Set(user, Visibilities.Of(user).With(relation, related));
+        Watchers.Resight(user);
+        return related;
+    }
+
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
@@ -353,6 +397,7 @@ public sealed class PresenceService : IAsyncDisposable
         await _sweep.DisposeAsync();
         await _heartbeats.DisposeAsync();
         Beliefs.Dispose();
+        Visibilities.Dispose();
         foreach (var door in _doors)
             door.Dispose();
     }

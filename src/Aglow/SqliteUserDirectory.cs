@@ -18,6 +18,8 @@ namespace Aglow;
 /// deleted        numbers never to be given again; their names until the index has dropped them
 /// subscription   follower, followed; an index each way
 /// manual_status  number, kind, last seen to show
+/// visibility     number, who sees them online, how exactly they are last seen
+/// relation       number, approved or blocked, whom
 /// property       the secrets of hashes and cursors
 /// </code>
 /// Any number of callers at once; reads run on the caller's thread, a few at a time.
@@ -36,6 +38,13 @@ public sealed class SqliteUserDirectory : IUserDirectory
         CREATE TABLE manual_status (number INTEGER PRIMARY KEY, kind INTEGER NOT NULL, shown_last_seen INTEGER NOT NULL);
         CREATE TABLE property (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
         INSERT INTO property VALUES ('id', lower(hex(randomblob(16)))), ('names', lower(hex(randomblob(16)))), ('cursors', lower(hex(randomblob(16))))
+        """;
+
+    // also in files of before there was any
+    private const string VisibilitySchema = """
+        CREATE TABLE IF NOT EXISTS visibility (number INTEGER PRIMARY KEY, online INTEGER NOT NULL, last_seen INTEGER NOT NULL);
+        CREATE TABLE IF NOT EXISTS relation (number INTEGER, kind INTEGER, other INTEGER, PRIMARY KEY (number, kind, other)) WITHOUT ROWID;
+        CREATE INDEX IF NOT EXISTS relation_other ON relation (other, number)
         """;
 
     private readonly NameIndex _names;
@@ -65,6 +74,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
         try
         {
             connection = file.ConnectToWrite(cacheKibibytes: 16 * 1024);
+            SqliteFile.Execute(connection, VisibilitySchema);
             var next = UserCommands.ReadNextNumber(connection);
             var secrets = UserCommands.ReadProperties(connection);
             names = NameIndex.Open(
@@ -150,6 +160,17 @@ public sealed class SqliteUserDirectory : IUserDirectory
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() => _readers.RunAsync(reader => reader.ManualStatuses());
+
+    /// <inheritdoc/>
+    public ValueTask SetVisibilityAsync(uint number, OnlineVisibility online, LastSeenVisibility lastSeen) =>
+        Discard(_writer.RunAsync(() => _commands.SetVisibility(number, online, lastSeen)));
+
+    /// <inheritdoc/>
+    public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
+        _writer.RunAsync(() => _commands.Relate(number, relation, others, add, limit), others.Count);
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => _readers.RunAsync(reader => reader.Visibilities());
 
     /// <summary>Finishes what waits to be written, and lets the files go.</summary>
     public async ValueTask DisposeAsync()

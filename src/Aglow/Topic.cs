@@ -84,18 +84,18 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
         return _count > 0;
     }
 
-    /// <summary>Writes this topic's record; returns its length.</summary>
-    public int Write(Span<byte> into)
+    /// <summary>Writes this topic's record, with what is told; returns its length.</summary>
+    public int Write(Span<byte> into, Presence told)
     {
         if (IdJson is not null)
-            return PresenceRecord.Write(into, IdJson, Told);
+            return PresenceRecord.Write(into, IdJson, told);
         Span<byte> id = stackalloc byte[PresenceRecord.MaxNumberBytes];
         var quote = Form == UserForm.Digits ? 1 : 0;
         id[0] = (byte)'"';
         var length = PresenceRecord.WriteNumber(id[quote..], User) + quote;
         if (quote == 1)
             id[length++] = (byte)'"';
-        return PresenceRecord.Write(into, id[..length], Told);
+        return PresenceRecord.Write(into, id[..length], told);
     }
 
     /// <summary>The most bytes <see cref="Write"/> needs.</summary>

@@ -30,6 +30,12 @@ internal sealed class UserCommands : IDisposable
     private readonly SqliteStatement _loseFollowers;
     private readonly SqliteStatement _setStatus;
     private readonly SqliteStatement _clearStatus;
+    private readonly SqliteStatement _setVisibility;
+    private readonly SqliteStatement _related;
+    private readonly SqliteStatement _relate;
+    private readonly SqliteStatement _unrelate;
+    private readonly SqliteStatement _forgetVisibility;
+    private readonly SqliteStatement _forgetRelations;
     private readonly SqliteStatement _changes;
     private uint _next;
     private volatile uint _published;
@@ -56,6 +62,12 @@ internal sealed class UserCommands : IDisposable
         _loseFollowers = Prepare("DELETE FROM subscription WHERE followed = ?1");
         _setStatus = Prepare("INSERT OR REPLACE INTO manual_status VALUES (?1, ?2, ?3)");
         _clearStatus = Prepare("DELETE FROM manual_status WHERE number = ?1");
+        _setVisibility = Prepare("INSERT OR REPLACE INTO visibility VALUES (?1, ?2, ?3)");
+        _related = Prepare("SELECT other FROM relation WHERE number = ?1 AND kind = ?2 ORDER BY other");
+        _relate = Prepare("INSERT OR IGNORE INTO relation VALUES (?1, ?2, ?3)");
+        _unrelate = Prepare("DELETE FROM relation WHERE number = ?1 AND kind = ?2 AND other = ?3");
+        _forgetVisibility = Prepare("DELETE FROM visibility WHERE number = ?1");
+        _forgetRelations = Prepare("DELETE FROM relation WHERE number = ?1 OR other = ?1");
         _changes = Prepare("SELECT changes()");
     }
 
@@ -137,6 +149,8 @@ internal sealed class UserCommands : IDisposable
         any |= Changes(_unfollowAll.Bind(1, number));
         any |= Changes(_loseFollowers.Bind(1, number));
         any |= Changes(_clearStatus.Bind(1, number));
+        any |= Changes(_forgetVisibility.Bind(1, number));
+        any |= Changes(_forgetRelations.Bind(1, number));
         return any;
     }
 
@@ -179,6 +193,29 @@ internal sealed class UserCommands : IDisposable
         else
             _setStatus.Bind(1, number).Bind(2, (long)status.Kind).Bind(3, status.ShownLastSeen).Run();
         return true;
+    }
+
+    public bool SetVisibility(uint number, OnlineVisibility online, LastSeenVisibility lastSeen)
+    {
+        if (online == OnlineVisibility.Everyone && lastSeen == LastSeenVisibility.Exact)
+            _forgetVisibility.Bind(1, number).Run();
+        else
+            _setVisibility.Bind(1, number).Bind(2, (long)online).Bind(3, (long)lastSeen).Run();
+        return true;
+    }
+
+    public uint[]? Relate(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit)
+    {
+        var list = new SortedSet<uint>();
+        _related.Bind(1, number).Bind(2, (long)relation);
+        while (_related.Step())
+            list.Add((uint)_related.Int64(0));
+        var changed = others.Where(other => add ? list.Add(other) : list.Remove(other)).ToList();
+        if (add && list.Count > limit)
+            return null;
+        foreach (var other in changed)
+            (add ? _relate : _unrelate).Bind(1, number).Bind(2, (long)relation).Bind(3, other).Run();
+        return [.. list];
     }
 
     public bool LimitPages(long pages)

@@ -73,6 +73,8 @@ internal sealed class UserReader : IDisposable
     private readonly SqliteStatement _deleted;
     private readonly SqliteStatement _following;
     private readonly SqliteStatement _statuses;
+    private readonly SqliteStatement _visibilities;
+    private readonly SqliteStatement _relations;
 
     public UserReader(SqliteFile users, NameIndex names, SipHash seal, TimeProvider time)
     {
@@ -87,6 +89,8 @@ internal sealed class UserReader : IDisposable
         _deleted = new SqliteStatement(_usersConnection, "SELECT number FROM deleted ORDER BY number");
         _following = new SqliteStatement(_usersConnection, "SELECT followed FROM subscription WHERE follower = ?1 ORDER BY followed");
         _statuses = new SqliteStatement(_usersConnection, "SELECT number, kind, shown_last_seen FROM manual_status");
+        _visibilities = new SqliteStatement(_usersConnection, "SELECT number, online, last_seen FROM visibility");
+        _relations = new SqliteStatement(_usersConnection, "SELECT number, kind, other FROM relation ORDER BY number, kind, other");
     }
 
     public UserSearch Search { get; }
@@ -140,9 +144,36 @@ internal sealed class UserReader : IDisposable
         return statuses;
     }
 
+    public IReadOnlyList<KeyValuePair<uint, Visibility>> Visibilities()
+    {
+        var byUser = new Dictionary<uint, Visibility>();
+        while (_visibilities.Step())
+            byUser[(uint)_visibilities.Int64(0)] = Visibility.Default.With((OnlineVisibility)_visibilities.Int64(1), (LastSeenVisibility)_visibilities.Int64(2));
+        var related = new List<uint>();
+        (uint Number, Relation Kind) of = default;
+        while (_relations.Step())
+        {
+            var next = ((uint)_relations.Int64(0), (Relation)_relations.Int64(1));
+            if (next != of)
+                Take();
+            of = next;
+            related.Add((uint)_relations.Int64(2));
+        }
+
+        Take();
+        return [.. byUser];
+
+        void Take()
+        {
+            if (related.Count > 0)
+                byUser[of.Number] = byUser.GetValueOrDefault(of.Number, Visibility.Default).With(of.Kind, [.. related]);
+            related.Clear();
+        }
+    }
+
     public void Dispose()
     {
-        foreach (var part in new IDisposable[] { Search, _lookup, _begin, _end, _name, _deleted, _following, _statuses, _usersConnection, _namesConnection })
+        foreach (var part in new IDisposable[] { Search, _lookup, _begin, _end, _name, _deleted, _following, _statuses, _visibilities, _relations, _usersConnection, _namesConnection })
             part.Dispose();
     }
 

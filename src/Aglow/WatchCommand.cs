@@ -33,6 +33,9 @@ internal enum WatchCommandKind : byte
     /// <summary>The payload's first <see cref="WatchCommand.Count"/> users may have changed; the array is the shared pool's.</summary>
     Hint,
 
+    /// <summary><see cref="WatchCommand.User"/> shows more or less than before, or sees so.</summary>
+    Resight,
+
     /// <summary>The payload, a key, is <see cref="WatchCommand.User"/> from now on.</summary>
     Bind,
 

@@ -11,7 +11,7 @@ public abstract class WatchConnection
 {
     internal Outbox Outbox;
 
-    /// <summary>A connection of this user; <see cref="UserId.Nobody"/> where none is named (a stream that only watches).</summary>
+    /// <summary>A connection of this user, who sees what they may see; <see cref="UserId.Nobody"/> where none is named: a stranger.</summary>
     protected WatchConnection(uint user) => User = user;
 
     /// <summary>Whose connection it is.</summary>
@@ -21,6 +21,9 @@ public abstract class WatchConnection
 
     /// <summary>Watches whose snapshot is still to be sent; null nearly always.</summary>
     internal List<Snapshot>? Snapshots { get; set; }
+
+    /// <summary>What this connection was last told of those of whom it does not see everything, by index of the outbox; null nearly always.</summary>
+    internal Dictionary<int, Presence>? Shown { get; set; }
 
     internal bool IsScheduled { get; set; }
 

@@ -155,6 +155,9 @@ public sealed class WatchHub : IAsyncDisposable
         return list.Task;
     }
 
+    /// <summary>A user shows more or less than before, or sees so: whoever's sight changed is told.</summary>
+    public void Resight(uint user) => _commands.Enqueue(new(WatchCommandKind.Resight, null, User: user));
+
     // ---- the loop -------------------------------------------------------------------------------------------------------------
 
     /// <summary>One beat. Called every 20 ms by the loop, and by tests that own the time.</summary>
@@ -230,6 +233,9 @@ public sealed class WatchHub : IAsyncDisposable
                 break;
             case WatchCommandKind.ListUnknownKeys:
                 ((TaskCompletionSource<string[]>)command.Payload!).SetResult(_topics.ListUnknownKeys());
+                break;
+            case WatchCommandKind.Resight:
+                LookAgain(command.User);
                 break;
             case WatchCommandKind.Drain:
                 SendElsewhere(command.Count);
@@ -360,6 +366,61 @@ public sealed class WatchHub : IAsyncDisposable
         }
     }
 
+    // Those who watch this user, and all whom this user watches, as their sights are now: only who is shown something else is told.
+    private void LookAgain(uint user)
+    {
+        for (var id = _topics.FirstOf(user); id >= 0; id = _topics[id]!.NextOfUser)
+        {
+            foreach (var watcher in _topics[id]!.Watchers)
+                MarkIfResighted(_connections[(int)(watcher >> 32)]!, (int)(uint)watcher, _topics[id]!);
+        }
+
+        foreach (var connection in _connections.All)
+        {
+            if (connection.User != user)
+                continue;
+            for (var index = 0; index < connection.Outbox.Topics.Length; index++)
+            {
+                if (connection.Outbox.Topics[index] >= 0)
+                    MarkIfResighted(connection, index, _topics[connection.Outbox.Topics[index]]!);
+            }
+        }
+    }
+
+    private void MarkIfResighted(WatchConnection connection, int index, Topic topic)
+    {
+        var wasCut = connection.Shown?.ContainsKey(index) == true;
+        if (!topic.IsKnown || (!wasCut && _presence.Visibilities.Between(connection.User, topic.User) == Sight.All))
+            return;
+        connection.Outbox.Mark(index);
+        Schedule(connection);
+    }
+
+    // Adds what this watcher may see to the message that is being written. False: they know it already, since they do not see what changed.
+    private bool TryAppend(WatchConnection connection, int index, Topic topic, bool isAsked)
+    {
+        if (_presence.Visibilities.IsEmpty && connection.Shown is null)
+        {
+            _writer.Append(topic);
+            return true;
+        }
+
+        if (_presence.Visibilities.Between(connection.User, topic.User) == Sight.All)
+        {
+            connection.Shown?.Remove(index);
+            _writer.Append(topic);
+            return true;
+        }
+
+        var shown = _presence.Visibilities.Show(connection.User, topic.User, topic.Told, _presence.Clock.Now);
+        var told = connection.Shown ??= [];
+        if (!isAsked && told.TryGetValue(index, out var before) && before == shown)
+            return false;
+        told[index] = shown;
+        _writer.Append(topic, shown);
+        return true;
+    }
+
     private void TellAll(bool stale)
     {
         _stale = stale;
@@ -449,6 +510,7 @@ public sealed class WatchHub : IAsyncDisposable
     {
         var id = connection.Outbox.Topics[index];
         connection.Outbox.Remove(index);
+        connection.Shown?.Remove(index);
         // the index may be another watch's by the time that a snapshot is sent
         if (connection.Snapshots is { } waiting)
         {
@@ -523,12 +585,13 @@ public sealed class WatchHub : IAsyncDisposable
                 continue;
             if (isBusy)
             {
+                connection.Shown?.Remove(index);
                 connection.Outbox.Mark(index);
                 continue;
             }
 
             connection.Outbox.Clear(index);
-            _writer.Append(_topics[connection.Outbox.Topics[index]]!);
+            TryAppend(connection, index, _topics[connection.Outbox.Topics[index]]!, isAsked: true);
         }
 
         if (!isBusy)
@@ -568,10 +631,11 @@ public sealed class WatchHub : IAsyncDisposable
                 if (topic.Definition != definition)
                     continue;
                 connection.Outbox.Clear(index);
-                _writer.Append(topic);
-                told++;
+                told += TryAppend(connection, index, topic, isAsked: false) ? 1 : 0;
             }
 
+            if (told == 0)
+                continue;
             Volatile.Write(ref _deliveries, _deliveries + told);
             frames++;
             connection.IsBusy = !connection.Send(_writer.End());

@@ -43,6 +43,15 @@ public class AccessTests(TokenServer shared)
         new("GET /users/ME/subscriptions", null, 200, 403, 403, 403, 200, 403),
         new("POST /users/ME/subscriptions", "{\"user_ids\":[1]}", 200, 403, 403, 403, 200, 403),
         new("DELETE /users/ME/subscriptions", "{\"user_ids\":[1]}", 200, 403, 403, 403, 200, 403),
+        new("GET /users/ME/visibility", null, 200, 403, 403, 403, 200, 403),
+        new("PUT /users/ME/visibility", "{\"online\":\"everyone\"}", 200, 403, 403, 403, 200, 403),
+        new("GET /users/ME/approved", null, 200, 403, 403, 403, 200, 403),
+        new("POST /users/ME/approved", "{\"user_ids\":[1]}", 200, 403, 403, 403, 200, 403),
+        new("DELETE /users/ME/approved", "{\"user_ids\":[1]}", 200, 403, 403, 403, 200, 403),
+        new("GET /users/ME/blocked", null, 200, 403, 403, 403, 200, 403),
+        new("POST /users/ME/blocked", "{\"user_ids\":[1]}", 200, 403, 403, 403, 200, 403),
+        new("DELETE /users/ME/blocked", "{\"user_ids\":[1]}", 200, 403, 403, 403, 200, 403),
+        new("GET /status/ME?viewer=ME", null, 200, 403, 403, 200, 403, 403),
         new("GET /online", null, 403, 403, 403, 200, 403, 403),
         new("GET /online/count", null, 200, 200, 403, 200, 403, 403),
         new("GET /watch?users=ME", null, 200, 200, 403, 200, 403, 403),
@@ -152,6 +161,14 @@ public class AccessTests(TokenServer shared)
     [InlineData("GET", "/users/NUMBER/subscriptions", null)]
     [InlineData("POST", "/users/NUMBER/subscriptions", "{\"user_ids\":[1]}")]
     [InlineData("DELETE", "/users/OTHER/subscriptions", "{\"user_ids\":[1]}")]
+    [InlineData("GET", "/users/NUMBER/visibility", null)]
+    [InlineData("PUT", "/users/NUMBER/visibility", "{\"online\":\"nobody\"}")]
+    [InlineData("GET", "/users/OTHER/approved", null)]
+    [InlineData("POST", "/users/NUMBER/approved", "{\"user_ids\":[\"ME\"]}")]
+    [InlineData("DELETE", "/users/NUMBER/blocked", "{\"user_ids\":[\"ME\"]}")]
+    [InlineData("GET", "/status/ME?viewer=NUMBER", null)]
+    [InlineData("GET", "/users/ME?viewer=OTHER", null)]
+    [InlineData("GET", "/watch?users=1&viewer=OTHER", null)]
     public async Task Nobody_speaks_for_somebody_else(string method, string path, string? body)
     {
         var (me, other) = (SharedServer.NewKey("me"), "OTHER" + SharedServer.NewKey(""));

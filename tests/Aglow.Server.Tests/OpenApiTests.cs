@@ -16,10 +16,11 @@ public class OpenApiTests
             .Order(StringComparer.Ordinal);
         calls.ShouldBe(
         [
-            "delete /users/{user}", "delete /users/{user}/subscriptions", "get /health/live", "get /health/ready", "get /metrics", "get /online",
+            "delete /users/{user}", "delete /users/{user}/approved", "delete /users/{user}/blocked", "delete /users/{user}/subscriptions", "get /health/live", "get /health/ready", "get /metrics", "get /online",
             "get /online/count", "get /status/users", "get /status/{user}", "get /status/{user}/explain", "get /users", "get /users/{user}",
-            "get /users/{user}/subscriptions", "get /watch", "get /ws", "post /heartbeat", "post /offline", "post /status/batch", "post /status/update",
-            "post /users", "post /users/{user}/subscriptions", "put /users/{user}/status",
+            "get /users/{user}/approved", "get /users/{user}/blocked", "get /users/{user}/subscriptions", "get /users/{user}/visibility", "get /watch",
+            "get /ws", "post /heartbeat", "post /offline", "post /status/batch", "post /status/update", "post /users", "post /users/{user}/approved",
+            "post /users/{user}/blocked", "post /users/{user}/subscriptions", "put /users/{user}/status", "put /users/{user}/visibility",
         ]);
         var schemas = document.GetProperty("components").GetProperty("schemas");
         foreach (var reference in References(document.GetProperty("paths")))

@@ -109,6 +109,19 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
     public ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() => behind.ManualStatusesAsync();
 
     /// <inheritdoc/>
+    /// <remarks>The demo's people show everything to everyone, but for what is chosen for them while it runs.</remarks>
+    public ValueTask SetVisibilityAsync(uint number, OnlineVisibility online, LastSeenVisibility lastSeen) =>
+        DemoPeople.IsNumber(number) ? default : behind.SetVisibilityAsync(number, online, lastSeen);
+
+    /// <inheritdoc/>
+    public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) => people.Find(number) is null
+        ? behind.RelateAsync(number, relation, others, add, limit)
+        : throw new NotSupportedException("The demo's people approve and block nobody: that would have to be saved, and nothing of the demo is.");
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => behind.VisibilitiesAsync();
+
+    /// <inheritdoc/>
     public ValueTask DisposeAsync() => behind.DisposeAsync();
 
     private DirectoryUser User(DemoPerson person) => new(person.Number, person.Name, person.DisplayName, createdAt, createdAt);

@@ -1,0 +1,141 @@
+using System.Text;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>What users show of themselves, and to whom: <c>/users/{user}/visibility</c>, <c>/approved</c>, <c>/blocked</c>. Answers that change something are durable.</summary>
+internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
+{
+    private const string Example = "{\"online\": \"everyone\", \"followers-approved\" or \"nobody\", \"last_seen\": \"exact\", \"coarse\" or \"hidden\"}";
+
+    private static readonly string[] OnlineWords = ["everyone", "followers-approved", "nobody"];
+    private static readonly string[] LastSeenWords = ["exact", "coarse", "hidden"];
+
+    public void Map(IEndpointRouteBuilder routes, Gate gate)
+    {
+        routes.MapCalls(
+            gate,
+            new Call(HttpMethods.Get, Routes.Visibility, "visibility", "What a user shows of themself", problems.Guard(ReadAsync))
+            {
+                Access = Access.People(Scopes.Users),
+                Answers = [new(Routes.Json, typeof(VisibilityDocument))],
+                Problems = [400, 401, 403, 404, 429, 501, 503],
+            },
+            new Call(HttpMethods.Put, Routes.Visibility, "set visibility", "Sets what a user shows of themself; what is left out stays", problems.Guard(SetAsync))
+            {
+                Access = Access.People(Scopes.Users),
+                Bodies = [new(Routes.Json, typeof(VisibilityBody))],
+                Answers = [new(Routes.Json, typeof(VisibilityDocument))],
+                Problems = [400, 401, 403, 404, 413, 415, 429, 501, 503],
+            });
+        MapList(routes, gate, Routes.Approved, Relation.Approved, "approved", "Who sees what a user shows to \"followers-approved\"");
+        MapList(routes, gate, Routes.Blocked, Relation.Blocked, "blocked", "Who sees nothing of a user");
+    }
+
+    private void MapList(IEndpointRouteBuilder routes, Gate gate, string path, Relation relation, string name, string summary)
+    {
+        routes.MapCalls(
+            gate,
+            new Call(HttpMethods.Get, path, name, summary, problems.Guard(context => ListAsync(context, relation)))
+            {
+                Access = Access.People(Scopes.Users),
+                Answers = [new(Routes.Json, typeof(UserIdsDocument))],
+                Problems = [400, 401, 403, 404, 429, 501, 503],
+            },
+            Change(HttpMethods.Post, $"add to {name}", "Adds to those", add: true),
+            Change(HttpMethods.Delete, $"take from {name}", "Takes away from those", add: false));
+
+        Call Change(string method, string called, string does, bool add) => new(method, path, called, $"{does}: {summary}", problems.Guard(context => ChangeAsync(context, relation, add)))
+        {
+            Access = Access.People(Scopes.Users),
+            Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
+            Answers = [new(Routes.Json, typeof(UserIdsDocument))],
+            Problems = [400, 401, 403, 404, 413, 415, 429, 501, 503],
+        };
+    }
+
+    private async Task ReadAsync(HttpContext context)
+    {
+        var (asked, number) = await RequireAsync(context);
+        RequireDirectory();
+        await SendAsync(context, asked, host.Presence.Visibilities.Of(number));
+    }
+
+    private async Task SetAsync(HttpContext context)
+    {
+        var (asked, number) = await RequireAsync(context);
+        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
+            throw Problems.Malformed($"The body is empty. Send {Example}.");
+        string?[] words;
+        using (var body = await RequestBodies.ReadJsonAsync(context))
+            words = MemberReader.ReadText(body.Written.Span, Example, JsonNames.Online, JsonNames.LastSeen);
+        if (words is [null, null])
+            throw Problems.Malformed($"Neither online nor last_seen is given. Send {Example}.");
+        var shows = await host.Presence.SetVisibilityAsync(
+            number,
+            (OnlineVisibility?)Find(words[0], OnlineWords, JsonNames.Online),
+            (LastSeenVisibility?)Find(words[1], LastSeenWords, JsonNames.LastSeen));
+        await SendAsync(context, asked, shows);
+    }
+
+    private async Task ListAsync(HttpContext context, Relation relation)
+    {
+        var (_, number) = await RequireAsync(context);
+        await SendAsync(context, host.Presence.Related(number, relation));
+    }
+
+    private async Task ChangeAsync(HttpContext context, Relation relation, bool add)
+    {
+        var (_, number) = await RequireAsync(context);
+        using var users = new UserBatch();
+        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
+            throw Problems.Malformed("The body is empty. Send {\"user_ids\": [X, …]}.");
+        using (var body = await RequestBodies.ReadJsonAsync(context))
+            UsersBody.Read(body.Written.Span, UsersForm.List, host.Presence.KnownKeys, users);
+        await host.Presence.FindAsync(users);
+        for (var i = 0; i < users.Count; i++)
+        {
+            if (users.Numbers.Span[i] == UserId.Nobody && !users.Text(i).IsEmpty)
+                throw Problems.NoSuchUser($"\"{Problems.Shorten(Encoding.UTF8.GetString(users.Text(i)))}\"");
+        }
+
+        var related = await host.Presence.RelateAsync(number, relation, users.Numbers.ToArray(), add)
+            ?? throw Problems.TooManyUsers(host.Options.RelationLimit, "DELETE for some of those who are in it already; nothing was changed");
+        await SendAsync(context, related);
+    }
+
+    private async ValueTask<(UserId Asked, uint Number)> RequireAsync(HttpContext context)
+    {
+        var asked = Asked.User(context, fromEnd: 1);
+        await callers.RequireAsync(context, asked, Scopes.Users);
+        var number = await host.Presence.FindAsync(asked);
+        if (number >= UserId.FirstDirectoryNumber && (number == UserId.Nobody || await host.Presence.FindUserAsync(number) is null))
+            throw Problems.NoSuchUser(asked.Key is { } key ? $"\"{Problems.Shorten(key)}\"" : $"{asked.Number}");
+        return (asked, number);
+    }
+
+    private void RequireDirectory()
+    {
+        if (!host.Presence.HasDirectory)
+            throw new NotSupportedException("This deployment has no user directory, so what users show is kept nowhere: everyone sees everyone.");
+    }
+
+    private async Task SendAsync(HttpContext context, uint[] numbers)
+    {
+        var names = new string?[numbers.Length];
+        await host.Presence.FindNamesAsync(numbers, names);
+        await Answers.JsonAsync(context, new UserIdsDocument([.. numbers.Select((number, i) => UserJson.Of(number, names[i]))]), Documents.Sent.UserIdsDocument);
+    }
+
+    private static Task SendAsync(HttpContext context, UserId asked, Visibility shows) => Answers.JsonAsync(
+        context, new VisibilityDocument(UserJson.Of(asked), OnlineWords[(int)shows.Online], LastSeenWords[(int)shows.LastSeen]), Documents.Sent.VisibilityDocument);
+
+    private static int? Find(string? word, string[] words, string member)
+    {
+        if (word is null)
+            return null;
+        var found = Array.IndexOf(words, word);
+        return found >= 0 ? found : throw Problems.Malformed($"{member} is \"{Problems.Shorten(word)}\". Send {Example}.");
+    }
+}

@@ -1,0 +1,185 @@
+using System.Text.Json.Nodes;
+
+namespace Aglow.Server.Tests;
+
+/// <summary>Who sees what of whom, on every path there is.</summary>
+[Collection(TokenCalls.Name)]
+public class VisibilityTests(TokenServer shared)
+{
+    private readonly AglowProcess _server = shared.Server;
+
+    private Task<Answer> AskAsync(string user, string method, string path, string? json = null) => _server.AskAsync(Token.Of(user), method, path, json);
+
+    /// <summary>Somebody who is online, and their number.</summary>
+    private async Task<(string Name, uint Number)> ArriveAsync(string prefix)
+    {
+        var name = SharedServer.NewKey(prefix);
+        (await AskAsync(name, "POST", "/heartbeat")).Status.ShouldBe(200);
+        return (name, (await AskAsync(name, "GET", $"/users/{name}")).Json["user_id"]!.GetValue<uint>());
+    }
+
+    private async Task ShowAsync(string user, string json) => (await AskAsync(user, "PUT", $"/users/{user}/visibility", json)).Status.ShouldBe(200);
+
+    /// <summary>What a viewer is told of a user, by every call there is, each as one text without what the call names itself.</summary>
+    private async Task<Dictionary<string, string>> SeenAsync(string viewer, string name, uint number)
+    {
+        static string Record(JsonNode node) => $"{node["is_online"]} {node["status"]} {node["last_seen"]?.ToString() ?? "null"} {node["last_seen_about"]}";
+        var seen = new Dictionary<string, string>
+        {
+            ["status"] = Record((await AskAsync(viewer, "GET", $"/status/{name}")).Json),
+            ["status by number"] = Record((await AskAsync(viewer, "GET", $"/status/{number}")).Json),
+            ["reachable"] = Record((await AskAsync(viewer, "GET", $"/status/{name}?definition=reachable")).Json),
+            ["by ids"] = Record((await AskAsync(viewer, "GET", $"/status/users?ids={name}")).Json[name]!),
+            ["batch"] = Record((await AskAsync(viewer, "POST", "/status/batch", $"{{\"user_ids\":[\"{name}\"]}}")).Json[0]!),
+            ["objects"] = Record((await AskAsync(viewer, "POST", "/status/batch", $"[{{\"user_id\":{number}}}]")).Json[0]!),
+            ["packed"] = (await _server.SendAsync(HttpMethod.Post, "/status/batch", Calling.Pack([number]), Calling.Packed, token: Token.Of(viewer))).Words[0] is var word ? $"{word >> 31} {(word & int.MaxValue) != 0}" : "",
+            ["user"] = Record((await AskAsync(viewer, "GET", $"/users/{name}")).Json),
+            ["search"] = Record((await AskAsync(viewer, "GET", $"/users?q={name}")).Json["users"]![0]!),
+            ["list"] = (await _server.AskAsync(shared.Keys["read"], "GET", $"/online?limit=10000&viewer={viewer}")).Text.Contains($"\"{name}\"").ToString(),
+            ["a backend with their eyes"] = Record((await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{name}?viewer={viewer}")).Json),
+        };
+        await using (var socket = await OpenAsync(viewer))
+        {
+            await socket.SendAsync($"{{\"type\":\"watch\",\"users\":[\"{name}\"]}}");
+            seen["socket"] = Record(JsonNode.Parse((await socket.ReadMessageAsync()).GetProperty("users")[0].GetRawText())!);
+        }
+
+        using var stream = new StreamReader(await _server.Http.GetStreamAsync($"/watch?users={name}&access_token={Token.Of(viewer)}"));
+        await stream.ReadLineAsync();
+        seen["stream"] = Record(JsonNode.Parse((await stream.ReadLineAsync())!["data: ".Length..])!["users"]![0]!);
+        return seen;
+    }
+
+    private static void ShouldSee(Dictionary<string, string> seen, Func<string, bool> record, bool isOnline, bool hasExactTime)
+    {
+        foreach (var (path, told) in seen)
+        {
+            if (path == "list")
+                told.ShouldBe($"{isOnline}", path);
+            else if (path == "packed")
+                told.ShouldBe($"{(isOnline ? 1 : 0)} {hasExactTime}", path);
+            else
+                record(told).ShouldBeTrue($"{path}: {told}");
+        }
+    }
+
+    [Fact]
+    public async Task What_nobody_may_see_is_on_no_path()
+    {
+        var ((ann, number), (bob, _)) = (await ArriveAsync("ann"), await ArriveAsync("bob"));
+        ShouldSee(await SeenAsync(bob, ann, number), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
+        var counted = await CountAsync();
+        await ShowAsync(ann, """{"online":"nobody"}""");
+        ShouldSee(await SeenAsync(bob, ann, number), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
+        (await CountAsync()).ShouldBeLessThan(counted + 1);
+        // to herself she is as she is, and operators see why
+        (await AskAsync(ann, "GET", $"/status/{ann}")).Json["status"]!.GetValue<string>().ShouldBe("online");
+        (await _server.AskAsync(shared.Keys["operate"], "GET", $"/status/{ann}/explain")).Json["status"]!.GetValue<string>().ShouldBe("online");
+        // whoever does not say for whom they ask sees what everyone does
+        (await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{ann}")).Json["last_seen"].ShouldBeNull();
+        // and she reads exactly as somebody who was never there
+        var never = (await AskAsync(bob, "GET", "/status/nobody-of-this-name")).Text;
+        (await AskAsync(bob, "GET", $"/status/{ann}")).Text.ShouldBe(never.Replace("nobody-of-this-name", ann));
+        await ShowAsync(ann, """{"online":"everyone"}""");
+        ShouldSee(await SeenAsync(bob, ann, number), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
+    }
+
+    [Fact]
+    public async Task Approved_followers_see_what_others_do_not_and_who_is_blocked_sees_nothing()
+    {
+        var ((ann, number), (bob, bobs), (eve, _)) = (await ArriveAsync("ann"), await ArriveAsync("bob"), await ArriveAsync("eve"));
+        await ShowAsync(ann, """{"online":"followers-approved"}""");
+        (await AskAsync(ann, "POST", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{bob}\"]}}")).ShouldBeJson($"{{\"user_ids\":[\"{bob}\"]}}");
+        ShouldSee(await SeenAsync(bob, ann, number), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
+        ShouldSee(await SeenAsync(eve, ann, number), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
+        (await AskAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[{bobs}]}}")).Status.ShouldBe(200);
+        ShouldSee(await SeenAsync(bob, ann, number), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
+        (await AskAsync(ann, "DELETE", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}")).ShouldBeJson("""{"user_ids":[]}""");
+        ShouldSee(await SeenAsync(bob, ann, number), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
+        (await AskAsync(ann, "GET", $"/users/{ann}/visibility")).ShouldBeJson($"{{\"user_id\":\"{ann}\",\"online\":\"followers-approved\",\"last_seen\":\"exact\"}}");
+        (await AskAsync(ann, "DELETE", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{bob}\"]}}")).Status.ShouldBe(200);
+        ShouldSee(await SeenAsync(bob, ann, number), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
+    }
+
+    [Fact]
+    public async Task Last_seen_is_exact_or_coarse_or_hidden_apart_from_online()
+    {
+        var ((ann, number), (bob, _)) = (await ArriveAsync("ann"), await ArriveAsync("bob"));
+        await ShowAsync(ann, """{"last_seen":"coarse"}""");
+        ShouldSee(await SeenAsync(bob, ann, number), static r => r == "true online null recently", isOnline: true, hasExactTime: false);
+        await ShowAsync(ann, """{"last_seen":"hidden"}""");
+        ShouldSee(await SeenAsync(bob, ann, number), static r => r == "true online null ", isOnline: true, hasExactTime: false);
+        await AskAsync(ann, "POST", "/offline");
+        (await AskAsync(bob, "GET", $"/status/{ann}")).Json["last_seen"].ShouldBeNull();
+        await ShowAsync(ann, """{"last_seen":"coarse"}""");
+        (await AskAsync(bob, "GET", $"/status/{ann}")).Json["last_seen_about"]!.GetValue<string>().ShouldBe("recently");
+        (await AskAsync(ann, "PUT", $"/users/{ann}/visibility", """{"last_seen":"vague"}""")).ShouldBeProblem(400, "vague");
+        (await AskAsync(ann, "PUT", $"/users/{ann}/visibility", "{}")).ShouldBeProblem(400, "Neither");
+        (await AskAsync(bob, "PUT", $"/users/{ann}/visibility", """{"online":"everyone"}""")).ShouldBeProblem(403);
+    }
+
+    [Fact]
+    public async Task Who_watches_is_told_when_their_sight_changes_and_nothing_of_what_they_do_not_see()
+    {
+        var ((ann, _), (bob, _), (eve, _)) = (await ArriveAsync("ann"), await ArriveAsync("bob"), await ArriveAsync("eve"));
+        await using var socket = await OpenAsync(bob);
+        async Task WatchAsync(string user) => await socket.SendAsync($"{{\"type\":\"watch\",\"users\":[\"{user}\"]}}");
+        await WatchAsync(ann);
+        (await socket.ReadPresenceAsync()).ShouldBe($"\"{ann}\":online");
+        await ShowAsync(ann, """{"online":"nobody"}""");
+        var hidden = await socket.ReadMessageAsync();
+        hidden.GetProperty("users")[0].GetRawText().ShouldBe($"{{\"user_id\":\"{ann}\",\"is_online\":false,\"status\":\"offline\",\"last_seen\":null}}");
+
+        // she goes, comes, is busy, hides another way: none of it is told; eve, who shows herself, is
+        await AskAsync(ann, "POST", "/offline");
+        await AskAsync(ann, "POST", "/heartbeat");
+        await AskAsync(ann, "PUT", $"/users/{ann}/status", """{"status":"busy"}""");
+        await ShowAsync(ann, """{"last_seen":"hidden"}""");
+        await AskAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}");
+        await Task.Delay(TimeSpan.FromSeconds(1.5));
+        await WatchAsync(eve);
+        (await socket.ReadPresenceAsync()).ShouldBe($"\"{eve}\":online");
+
+        // seen again, she is as she is now
+        await AskAsync(ann, "DELETE", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}");
+        await ShowAsync(ann, """{"online":"everyone","last_seen":"exact"}""");
+        (await socket.ReadPresenceAsync()).ShouldBe($"\"{ann}\":busy");
+    }
+
+    [Fact]
+    public async Task It_survives_a_crash_and_goes_with_the_user_and_may_be_reciprocal()
+    {
+        await using var server = await AglowProcess.StartAsync(null, [.. TokenServer.Flags, "--reciprocal-visibility"]);
+        Task<Answer> AsAsync(AglowProcess on, string user, string method, string path, string? json = null) => on.AskAsync(Token.Of(user), method, path, json);
+        foreach (var user in new[] { "ann", "bob", "eve" })
+            await AsAsync(server, user, "POST", "/heartbeat");
+        (await AsAsync(server, "ann", "PUT", "/users/ann/visibility", """{"online":"followers-approved","last_seen":"coarse"}""")).Status.ShouldBe(200);
+        (await AsAsync(server, "ann", "POST", "/users/ann/approved", """{"user_ids":["bob"]}""")).Status.ShouldBe(200);
+        (await AsAsync(server, "ann", "POST", "/users/ann/blocked", """{"user_ids":["eve"]}""")).Status.ShouldBe(200);
+        // she does not show herself to eve, and bob's last seen she sees as roughly as she shows hers
+        (await AsAsync(server, "ann", "GET", "/status/eve")).Json["status"]!.GetValue<string>().ShouldBe("offline");
+        (await AsAsync(server, "ann", "GET", "/status/bob")).Json["last_seen_about"]!.GetValue<string>().ShouldBe("recently");
+        (await AsAsync(server, "bob", "GET", "/status/ann")).Json["status"]!.GetValue<string>().ShouldBe("online");
+        await server.KillAsync();
+
+        await using var again = await AglowProcess.StartAsync(server.Folder, TokenServer.Flags);
+        (await AsAsync(again, "bob", "GET", "/status/ann")).Json["status"]!.GetValue<string>().ShouldBe("online");
+        (await AsAsync(again, "eve", "GET", "/status/ann")).Json["status"]!.GetValue<string>().ShouldBe("offline");
+        (await AsAsync(again, "ann", "GET", "/users/ann/approved")).ShouldBeJson("""{"user_ids":["bob"]}""");
+        // not reciprocal any more
+        (await AsAsync(again, "ann", "GET", "/status/eve")).Json["status"]!.GetValue<string>().ShouldBe("online");
+        (await AsAsync(again, "bob", "DELETE", "/users/bob")).Status.ShouldBe(204);
+        (await AsAsync(again, "ann", "GET", "/users/ann/approved")).ShouldBeJson("""{"user_ids":[]}""");
+    }
+
+    private async Task<long> CountAsync() => (await _server.AskAsync(shared.Keys["read"], "GET", "/online/count")).Json["online"]!.GetValue<long>();
+
+    private async Task<RawSocket> OpenAsync(string user)
+    {
+        var socket = await RawSocket.ConnectAsync(_server.Address);
+        await socket.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {Token.Of(user)}\r\n"));
+        (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
+        (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("welcome");
+        return socket;
+    }
+}
