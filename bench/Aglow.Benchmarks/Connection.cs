@@ -17,6 +17,12 @@ internal sealed class Connection : IDisposable
     /// <summary>What is sent next.</summary>
     public byte[] Request { get; private set; } = new byte[64 * 1024];
 
+    /// <summary>Whose connection it is, where that matters.</summary>
+    public uint User { get; init; }
+
+    /// <summary>Header lines besides those that every request has, each with its end.</summary>
+    public string Headers { get; init; } = "";
+
     /// <summary>Where in <see cref="Request"/> an HTTP request's body begins.</summary>
     public int BodyAt { get; private set; }
 
@@ -27,7 +33,7 @@ internal sealed class Connection : IDisposable
     public int Head(string method, string path, string? contentType, int bodyBytes)
     {
         var head = System.Text.Encoding.ASCII.GetBytes(
-            $"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{(contentType is null ? "" : $"Content-Type: {contentType}\r\nContent-Length: {bodyBytes}\r\n")}\r\n");
+            $"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{Headers}{(contentType is null ? "" : $"Content-Type: {contentType}\r\nContent-Length: {bodyBytes}\r\n")}\r\n");
         if (Request.Length < head.Length + bodyBytes)
             Request = new byte[head.Length + bodyBytes];
         head.CopyTo(Request, 0);

@@ -1,4 +1,7 @@
+using System.Buffers.Text;
 using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Text;
 
 namespace Aglow.Benchmarks;
 
@@ -20,7 +23,7 @@ internal sealed class HttpBenchmark : Benchmark
 
     public override IReadOnlyList<Option> Options { get; } =
     [
-        new("parts", "all", "single, unpipelined, packed, large, statuses, latency"),
+        new("parts", "all", "single, unpipelined, packed, large, statuses, latency, auth"),
         new("users", "16m", "different users, in random order; 16m for memory-bound claims"),
         new("connections", "16", "connections of the load generator, one request under way on each"),
         new("seconds", "2", "length of a leg"),
@@ -29,7 +32,7 @@ internal sealed class HttpBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "single", "unpipelined", "packed", "large", "statuses", "latency");
+        var parts = run.Settings.Choices("parts", "single", "unpipelined", "packed", "large", "statuses", "latency", "auth");
         if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
             Process.GetCurrentProcess().ProcessorAffinity = OurCore;
         var people = new People(run.Settings.Number("users", least: 200_000));
@@ -53,6 +56,8 @@ internal sealed class HttpBenchmark : Benchmark
                 await bench.StatusesAsync();
             if (parts.Contains("latency"))
                 await bench.LatencyAsync();
+            if (parts.Contains("auth"))
+                await bench.AuthenticationAsync(folder, ServerCore);
         }
         finally
         {
@@ -147,6 +152,38 @@ internal sealed class HttpBenchmark : Benchmark
             // without those of the warm-up
             run.Add(Figure.Of("20 statuses in one batch, p50", "ms", [.. medians.TakeLast((int)run.PairCount)], Goal.Most(0.15)));
             run.Add(Figure.Of("20 statuses in one batch, p99", "ms", [.. late.TakeLast((int)run.PairCount)]));
+        }
+
+        /// <summary>Two servers as people start them, on one core: one takes tokens, the other is open. The same heartbeats, with and without a token.</summary>
+        public async Task AuthenticationAsync(string folder, int core)
+        {
+            var secret = RandomNumberGenerator.GetBytes(32);
+            using var open = await ServeProcess.StartAsync(core, Path.Combine(folder, "open"));
+            foreach (var (how, more) in ((string, string[])[])[("no rates", ["--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0"]), ("rates counted", ["--rate-limit", "1000000", "--rate-limit-address", "1000000"])])
+            {
+                using var guarded = await ServeProcess.StartAsync(
+                    core, Path.Combine(folder, $"guarded {how}"), ["--auth", "token", "--jwt-secret", Convert.ToBase64String(secret), .. more]);
+                var load = new OwnHeartbeat();
+                var count = (int)run.Settings.Number("connections");
+                var with = Enumerable.Range(0, count).Select(i => new Connection(guarded.Port) { User = (uint)(10_000_000 + i), Headers = $"Authorization: Bearer {Token(secret, 10_000_000 + i)}\r\n" }).ToArray();
+                var without = Enumerable.Range(0, count).Select(i => new Connection(open.Port) { User = (uint)(10_000_000 + i) }).ToArray();
+                var pairs = await Pairs.RunAsync(
+                    new Leg($"{load.Name}, a token each, {how}", () => load.Run(guarded.Process, with, _leg)),
+                    new Leg($"{load.Name}, open mode", () => load.Run(open.Process, without, _leg)),
+                    run.PairCount,
+                    _warmUp);
+                run.Add($"POST /heartbeat with a token ({how}): server CPU against open mode", pairs, s => s.CpuNanoseconds, Goal.Most(1.1), operation: "heartbeat");
+                run.Add($"POST /heartbeat with a token ({how}): time against open mode", pairs, s => s.Nanoseconds, Goal.Most(1.1), operation: "heartbeat");
+                foreach (var connection in with.Concat(without))
+                    connection.Dispose();
+            }
+        }
+
+        // as a person's app has it: HS256, a day
+        private static string Token(byte[] secret, int user)
+        {
+            var content = $"{Base64Url.EncodeToString("{\"alg\":\"HS256\",\"typ\":\"JWT\"}"u8)}.{Base64Url.EncodeToString(Encoding.UTF8.GetBytes($"{{\"sub\":\"{user}\",\"exp\":{DateTimeOffset.UtcNow.ToUnixTimeSeconds() + 86_400}}}"))}";
+            return $"{content}.{Base64Url.EncodeToString(HMACSHA256.HashData(secret, Encoding.ASCII.GetBytes(content)))}";
         }
 
         private async Task<Pairs> RunAsync(Load a, Load b, Connection[] connectionsOfB, int serverOfB) => await Pairs.RunAsync(

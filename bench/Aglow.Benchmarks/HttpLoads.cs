@@ -35,6 +35,24 @@ internal sealed class OneHeartbeat(People people, bool nothing) : Load
     }
 }
 
+/// <summary>A heartbeat of the connection's own user.</summary>
+internal sealed class OwnHeartbeat : Load
+{
+    public override string Name => "POST /heartbeat, one's own";
+
+    public override void Send(Connection connection)
+    {
+        var body = $"{{\"user_id\":{connection.User}}}";
+        var length = connection.Head("POST", "/heartbeat", "application/json", body.Length);
+        System.Text.Encoding.ASCII.GetBytes(body, connection.Request.AsSpan(connection.BodyAt));
+        connection.Send(length);
+    }
+
+    public override int Receive(Connection connection) => connection.ReceiveHttp().StartsWith("{\"status\":\"success\""u8)
+        ? 1
+        : throw new BenchmarkException("a heartbeat was not taken.");
+}
+
 /// <summary>Packed heartbeats.</summary>
 internal sealed class PackedHeartbeats(People people, int batch) : Load
 {

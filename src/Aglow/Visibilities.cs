@@ -53,7 +53,8 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
         var count = 0L;
         for (var page = 0; page < PageLayout.Pages; page++)
         {
-            var (hidden, there) = (_notToEveryone.Groups(page), online.Groups(page));
+            var hidden = _notToEveryone.Groups(page);
+            var there = online.Groups(page);
             if (hidden.IsEmpty || there.IsEmpty)
                 continue;
             for (var group = 0; group < hidden.Length; group++)

@@ -8,7 +8,7 @@ public class KeysTests
     [Fact]
     public async Task A_key_is_shown_once_kept_as_a_hash_and_revoked_while_the_server_runs()
     {
-        await using var server = await AglowProcess.StartAsync(null, TokenServer.Flags);
+        await using var server = await AglowProcess.StartAsync(null, Token.ServerFlags);
         // made while it runs
         var key = await TokenServer.AddKeyAsync(server.Folder, "gateway", "heartbeat,read");
         key.ShouldMatch("^aglow_[A-Za-z0-9_-]{8}_[A-Za-z0-9_-]{43}$");
@@ -52,7 +52,7 @@ public class KeysTests
     [Fact]
     public async Task Calls_beyond_the_rate_get_429_and_others_go_on()
     {
-        await using var server = await AglowProcess.StartAsync(null, [.. TokenServer.Flags, "--rate-limit", "5", "--rate-limit-registrations", "3", "--max-connections-per-address", "50"]);
+        await using var server = await AglowProcess.StartAsync(null, [.. Token.ServerFlags, "--rate-limit", "5", "--rate-limit-registrations", "3", "--max-connections-per-address", "50"]);
         var fast = Token.Of("fast");
         var answers = new List<Answer>();
         for (var i = 0; i < 40; i++)

@@ -13,6 +13,9 @@ internal static class Token
 
     public static readonly byte[] Secret = RandomNumberGenerator.GetBytes(32);
 
+    /// <summary>What a server is started with that takes these.</summary>
+    public static string[] ServerFlags => ["--auth", "token", "--jwt-secret", Convert.ToBase64String(Secret), "--jwt-issuer", Issuer, "--jwt-audience", Audience];
+
     public static long Now => DateTimeOffset.UtcNow.ToUnixTimeSeconds();
 
     /// <summary>What a right token of this person says; <paramref name="change"/> makes it another.</summary>
@@ -43,53 +46,4 @@ internal static class Token
     /// <summary>Header and claims, to be signed.</summary>
     public static string Content(JsonObject header, JsonObject claims) =>
         $"{Base64Url.EncodeToString(Encoding.UTF8.GetBytes(header.ToJsonString()))}.{Base64Url.EncodeToString(Encoding.UTF8.GetBytes(claims.ToJsonString()))}";
-}
-
-/// <summary>A server that takes tokens, with a key of each scope.</summary>
-public sealed class TokenServer : IAsyncLifetime
-{
-    internal AglowProcess Server { get; private set; } = null!;
-
-    /// <summary>Keys by scope.</summary>
-    internal Dictionary<string, string> Keys { get; } = [];
-
-    public async Task InitializeAsync()
-    {
-        var folder = AglowProcess.NewFolder();
-        foreach (var scope in new[] { "heartbeat", "read", "users", "operate" })
-            Keys[scope] = await AddKeyAsync(folder, scope, scope);
-        Server = await AglowProcess.StartAsync(folder, [.. Flags, "--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0"]);
-    }
-
-    internal static string[] Flags =>
-        ["--auth", "token", "--jwt-secret", Convert.ToBase64String(Token.Secret), "--jwt-issuer", Token.Issuer, "--jwt-audience", Token.Audience];
-
-    /// <summary>Makes a key by <c>./aglow keys add</c>.</summary>
-    internal static async Task<string> AddKeyAsync(string folder, string name, string scopes)
-    {
-        var (code, output, errors) = await AglowProcess.RunToEndAsync(["keys", "add", "--data", folder, "--name", name, "--scope", scopes]);
-        code.ShouldBe(0, errors);
-        errors.ShouldBeEmpty();
-        output.ShouldEndWith("\n");
-        return output[..^1];
-    }
-
-    public async Task DisposeAsync()
-    {
-        await Server.DisposeAsync();
-        Directory.Delete(Server.Folder, recursive: true);
-    }
-}
-
-[CollectionDefinition(Name)]
-public sealed class TokenCalls : ICollectionFixture<TokenServer>
-{
-    public const string Name = "token calls";
-}
-
-/// <summary>Calls with a token.</summary>
-internal static class CallingWithToken
-{
-    public static Task<Answer> AskAsync(this AglowProcess server, string? token, string method, string path, string? json = null) => server.SendAsync(
-        HttpMethod.Parse(method), path, json is null ? null : Encoding.UTF8.GetBytes(json), json is null ? null : "application/json", token: token);
 }

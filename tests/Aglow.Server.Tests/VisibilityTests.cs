@@ -149,7 +149,7 @@ public class VisibilityTests(TokenServer shared)
     [Fact]
     public async Task It_survives_a_crash_and_goes_with_the_user_and_may_be_reciprocal()
     {
-        await using var server = await AglowProcess.StartAsync(null, [.. TokenServer.Flags, "--reciprocal-visibility"]);
+        await using var server = await AglowProcess.StartAsync(null, [.. Token.ServerFlags, "--reciprocal-visibility"]);
         Task<Answer> AsAsync(AglowProcess on, string user, string method, string path, string? json = null) => on.AskAsync(Token.Of(user), method, path, json);
         foreach (var user in new[] { "ann", "bob", "eve" })
             await AsAsync(server, user, "POST", "/heartbeat");
@@ -162,7 +162,7 @@ public class VisibilityTests(TokenServer shared)
         (await AsAsync(server, "bob", "GET", "/status/ann")).Json["status"]!.GetValue<string>().ShouldBe("online");
         await server.KillAsync();
 
-        await using var again = await AglowProcess.StartAsync(server.Folder, TokenServer.Flags);
+        await using var again = await AglowProcess.StartAsync(server.Folder, Token.ServerFlags);
         (await AsAsync(again, "bob", "GET", "/status/ann")).Json["status"]!.GetValue<string>().ShouldBe("online");
         (await AsAsync(again, "eve", "GET", "/status/ann")).Json["status"]!.GetValue<string>().ShouldBe("offline");
         (await AsAsync(again, "ann", "GET", "/users/ann/approved")).ShouldBeJson("""{"user_ids":["bob"]}""");

@@ -5,6 +5,7 @@ import { Me } from './me.js';
 import { showNow } from './now.js';
 import { People } from './people.js';
 import { Presence } from './presence.js';
+import { onSignedIn } from './session.js';
 import { showWhy } from './why.js';
 
 const presence = new Presence();
@@ -12,6 +13,14 @@ const people = new People(presence, ({ user, name }) => showWhy(user.user_id, na
 const me = new Me(presence, (user) => people.setUser(user));
 showLink(presence);
 new Crowd(presence);
+onSignedIn((person) => {
+    // a person speaks for nobody else; a key may, by its scopes
+    document.getElementById('crowd-card').hidden = person !== undefined;
+    if (person === undefined)
+        presence.as(presence.user);
+    else
+        me.arriveAs(person);
+});
 
 // for measuring (./aglow bench page): when the first dots have been drawn
 people.start().then(() => requestAnimationFrame(() => setTimeout(() => performance.mark('aglow:dots'))));

@@ -2,6 +2,7 @@
 import { http } from '/client/index.js';
 import { heartbeatPacked, leaveAtLast, leavePacked } from './directory.js';
 import { paint } from './paint.js';
+import { token } from './session.js';
 import { count } from './words.js';
 
 const MOST = 1000;
@@ -106,7 +107,7 @@ export class Crowd {
 
     // As often as the server asks heartbeats to come.
     async #renew() {
-        const { next_heartbeat_seconds } = await http().heartbeat([...this.#inside].slice(0, 1)).catch(() => ({ next_heartbeat_seconds: 10 }));
+        const { next_heartbeat_seconds } = await http({ token: token() }).heartbeat([...this.#inside].slice(0, 1)).catch(() => ({ next_heartbeat_seconds: 10 }));
         return setInterval(() => this.#inside.size > 0 && this.#attempt(() => this.#heartbeat([...this.#inside])), next_heartbeat_seconds * 1000);
     }
 

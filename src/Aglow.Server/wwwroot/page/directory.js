@@ -1,4 +1,5 @@
 // Calls that are not presence itself: who there is, who follows whom, why, how many; and the crowd's packed heartbeats.
+import { headers, signIn } from './session.js';
 
 /** A call that was refused or did not arrive; the message says what to do. */
 export class Refused extends Error {
@@ -38,7 +39,8 @@ export const heartbeatPacked = async (numbers) => (await call('POST', '/heartbea
 export const leavePacked = (numbers) => call('POST', '/offline', pack(numbers));
 
 /** The same from a page that is going away. */
-export const leaveAtLast = (numbers) => navigator.sendBeacon('/offline', new Blob([pack(numbers)], { type: 'application/octet-stream' }));
+export const leaveAtLast = (numbers) =>
+    fetch('/offline', { method: 'POST', keepalive: true, body: pack(numbers), headers: { ...headers(), 'Content-Type': 'application/octet-stream' } }).catch(() => {});
 
 const subscriptions = (user) => `/users/${encodeURIComponent(user)}/subscriptions`;
 
@@ -50,16 +52,22 @@ function pack(numbers) {
 }
 
 async function call(method, path, body) {
-    const request = { method };
+    const request = { method, headers: headers() };
     if (body instanceof ArrayBuffer)
-        Object.assign(request, { body, headers: { 'Content-Type': 'application/octet-stream' } });
+        Object.assign(request, { body, headers: { ...headers(), 'Content-Type': 'application/octet-stream' } });
     else if (body)
-        Object.assign(request, { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } });
+        Object.assign(request, { body: JSON.stringify(body), headers: { ...headers(), 'Content-Type': 'application/json' } });
     let answer;
     try {
         answer = await fetch(path, request);
     } catch {
         throw new Refused(0, 'The server does not answer. Try again when it is back.');
+    }
+
+    // what waits for somebody to sign in is asked again
+    if (answer.status === 401) {
+        await signIn();
+        return call(method, path, body);
     }
 
     const type = answer.headers.get('Content-Type') ?? '';

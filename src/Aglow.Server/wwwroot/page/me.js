@@ -2,6 +2,7 @@
 import { http } from '/client/index.js';
 import { announce } from './announcer.js';
 import * as directory from './directory.js';
+import { token } from './session.js';
 import { hueOf, initialsOf, nameOf, seenWords } from './words.js';
 
 const KEPT = 'aglow.me';
@@ -39,6 +40,13 @@ export class Me {
         if (user)
             this.#become(user);
         return user !== undefined;
+    }
+
+    /** Comes online as who a token says. */
+    arriveAs(name) {
+        byId('name').value = name;
+        byId('name').readOnly = true;
+        return this.#arrive(name);
     }
 
     async #arrive(name) {
@@ -117,7 +125,7 @@ async function findOrMake(name) {
     if (/^(0|[1-9]\d{0,9})$/.test(name) && Number(name) < 2 ** 31)
         return { user_id: Number(name) };
     try {
-        await http({ user: name }).heartbeat();
+        await http({ user: name, token: token() }).heartbeat();
     } catch (refused) {
         throw refused.status === 404 ? new Error('Nobody can come online under this name: it is one of the demo’s people. Choose another.') : refused;
     }

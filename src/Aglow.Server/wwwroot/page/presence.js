@@ -1,5 +1,6 @@
 // Presence for the page, whoever looks: the client's connection for a person, the event stream for nobody. Whoever watches does not see which.
 import { connect } from '/client/index.js';
+import { token } from './session.js';
 import { Stream } from './stream.js';
 
 // a first connection may take so long before the page says that there is none
@@ -44,7 +45,7 @@ export class Presence {
     // Returns what was listened to before.
     #change(user) {
         const before = this.#source;
-        const source = user === undefined ? new Stream() : connect({ user });
+        const source = user === undefined ? new Stream() : connect({ user, token: token() });
         this.#source = source;
         this.#wasOpen = false;
         this.user = user;

@@ -3,6 +3,7 @@
 // A WebSocket is a person who is online; who has not said who they are only looks, so theirs is the stream. A browser opens six connections to a
 // server over HTTP/1.1, for all of its tabs, and each stream takes one: so a tab that nobody looks at has none.
 import { backoffMs } from '/client/index.js';
+import { token } from './session.js';
 
 const MIN_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 15_000;
@@ -69,7 +70,7 @@ export class Stream {
         const users = new Set([...this.#watches].flatMap((watch) => [...watch.users]));
         if (users.size === 0 || document.visibilityState === 'hidden')
             return;
-        const source = new EventSource(`/watch?users=${[...users].map(encodeURIComponent).join()}`);
+        const source = new EventSource(`/watch?users=${[...users].map(encodeURIComponent).join()}${token() === undefined ? '' : `&access_token=${token()}`}`);
         this.#source = source;
         source.addEventListener('presence', ({ data }) => {
             this.#attempt = 0;

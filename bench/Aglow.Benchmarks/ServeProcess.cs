@@ -1,0 +1,33 @@
+using System.Diagnostics;
+
+namespace Aglow.Benchmarks;
+
+/// <summary><c>./aglow serve</c> as people start it, on a free port; ended with the measurement.</summary>
+internal sealed class ServeProcess : IDisposable
+{
+    private readonly Child _child;
+
+    private ServeProcess(Child child, int port)
+    {
+        _child = child;
+        Port = port;
+    }
+
+    public int Port { get; }
+
+    public int Process => _child.Process.Id;
+
+    /// <summary>Starts a server on these cores and waits until it is ready. Nobody's lease runs out.</summary>
+    public static async Task<ServeProcess> StartAsync(int cores, string folder, params IEnumerable<string> flags)
+    {
+        var port = RestartBenchmark.FreePort();
+        var url = $"http://127.0.0.1:{port}";
+        var child = Child.Start(Path.Combine(Machine.Root(), "aglow"), cores, ["serve", "--data", folder, "--urls", url, "--lease-seconds", "86400", .. flags]);
+        child.Process.OutputDataReceived += static (_, _) => { };
+        child.Process.BeginOutputReadLine();
+        await RestartBenchmark.ReadyAsync(child.Process, url, Stopwatch.GetTimestamp());
+        return new ServeProcess(child, port);
+    }
+
+    public void Dispose() => _child.Dispose();
+}
