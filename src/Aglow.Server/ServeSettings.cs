@@ -51,6 +51,10 @@ internal sealed class ServeOptions
     /// <summary>The settings files, for what the web server reads itself (certificates).</summary>
     public required IConfiguration Files { get; init; }
 
+    /// <summary>Where it listens: <see cref="Urls"/>, and what a settings file says of Kestrel itself.</summary>
+    public IReadOnlyList<string> ListensOn =>
+        [.. Urls, .. Files.GetSection("Kestrel:Endpoints").GetChildren().Select(static endpoint => endpoint["Url"]).OfType<string>()];
+
     /// <summary>What to warn of at start.</summary>
     public List<string> Warnings { get; } = [];
 }
@@ -136,7 +140,7 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
 
         if (options.Presence.Validate() is [var wrong, ..])
             throw new UsageException(wrong);
-        if (options.Auth.Validate(options.Urls) is { } refused)
+        if (options.Auth.Validate(options.ListensOn) is { } refused)
             throw new UsageException(refused);
         options.Warnings.AddRange(options.Auth.Warnings());
         if (options.Redis is null && (options.RedisUser ?? options.RedisPassword) is not null)

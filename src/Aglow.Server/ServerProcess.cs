@@ -4,6 +4,7 @@ using Aglow.Postgres;
 using Aglow.Redis;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.HttpsPolicy;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -54,6 +55,7 @@ internal static class ServerProcess
         Logging.Configure(builder.Logging);
         builder.Services.Configure<HostOptions>(static o => o.ShutdownTimeout = DrainAtMost);
         builder.Services.AddRoutingCore();
+        builder.Services.Configure<HstsOptions>(static hsts => hsts.MaxAge = TimeSpan.FromDays(365));
         if (options.Redis is { } redis)
             builder.Services.AddAglow(options.Presence, (time, logs) => OpenAsync(options, redis, time, logs));
         else
@@ -64,6 +66,9 @@ internal static class ServerProcess
         var app = builder.Build();
         foreach (var url in options.Urls)
             app.Urls.Add(url);
+        // a browser that came by TLS once comes by nothing else for a year; not to this machine's own names
+        if (options.ListensOn.Any(static url => url.StartsWith("https:", StringComparison.OrdinalIgnoreCase)))
+            app.UseHsts();
         app.MapAglow();
         if (options.HasPage)
             app.MapWebPage();
@@ -130,7 +135,7 @@ internal static class ServerProcess
     {
         foreach (var warning in options.Warnings)
             ServerLog.Warn(log, warning);
-        foreach (var url in options.Urls.Where(u => !options.Auth.TakesTokens && !Addresses.IsLoopback(u)))
+        foreach (var url in options.ListensOn.Where(u => !options.Auth.TakesTokens && !Addresses.IsLoopback(u)))
             ServerLog.Open(log, url);
         if (options.Auth.TakesTokens)
         {
