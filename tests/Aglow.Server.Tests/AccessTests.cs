@@ -177,7 +177,7 @@ public class AccessTests(TokenServer shared)
         await _server.AskAsync(Token.Of(other), "POST", "/offline");
         var before = (await _server.AskAsync(Token.Of(other), "GET", $"/users/{other}")).Text;
         var number = JsonNode.Parse(before)!["user_id"]!.GetValue<uint>();
-        string Named(string text) => text.Replace("NUMBER", $"{number}").Replace("OTHER", other).Replace("%4fTHER", "%4f" + other[1..]).Replace("\"ME\"", $"\"{me}\"").Replace("=ME", $"={me}");
+        string Named(string text) => text.Replace("NUMBER", $"{number}").Replace("OTHER", other).Replace("%4fTHER", "%4f" + other[1..]).Replace("\"ME\"", $"\"{me}\"").Replace("=ME", $"={me}").Replace("/ME", $"/{me}");
         (await _server.AskAsync(Token.Of(me), method, Named(path), body is null ? null : Named(body))).ShouldBeProblem(403);
         (await _server.AskAsync(Token.Of(other), "GET", $"/users/{other}")).Text.ShouldBe(before, "and nothing happened");
     }
