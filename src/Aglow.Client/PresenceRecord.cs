@@ -41,9 +41,12 @@ public enum ManualStatus
 /// <summary>One user, as they are.</summary>
 /// <param name="User">Who, as they were asked for.</param>
 /// <param name="Status">The status under the definition that was asked for.</param>
-/// <param name="LastSeen">The second of the last heartbeat; null for who was never seen. Where the status is unknown, the last that was heard.</param>
+/// <param name="LastSeen">The second of the last heartbeat; null for who was never seen, or does not show it. Where the status is unknown, the last that was heard.</param>
 public readonly record struct PresenceRecord(UserId User, PresenceStatus Status, DateTimeOffset? LastSeen)
 {
+    /// <summary>About when they were last seen, where they do not show it exactly: "recently", "this week", "this month", "long ago". Null otherwise.</summary>
+    public string? LastSeenAbout { get; init; }
+
     /// <summary>True for online, away and busy. False for offline, and for <see cref="PresenceStatus.Unknown"/>: look at <see cref="Status"/> to tell them apart.</summary>
     public bool IsOnline => Status >= PresenceStatus.Online;
 }

@@ -5,7 +5,7 @@ namespace Aglow.Client;
 // What goes over the wire: JSON in snake_case, times in whole seconds (docs/protocol.md). The one owner of its names.
 
 /// <summary>A presence record as it is sent.</summary>
-internal sealed record WireRecord(UserId UserId, bool IsOnline, string Status, long? LastSeen)
+internal sealed record WireRecord(UserId UserId, bool IsOnline, string Status, long? LastSeen, string? LastSeenAbout = null)
 {
     /// <summary>As callers have it. A word that this client does not know yet is judged by <see cref="IsOnline"/>.</summary>
     public PresenceRecord ToRecord() => new(
@@ -18,7 +18,10 @@ internal sealed record WireRecord(UserId UserId, bool IsOnline, string Status, l
             "offline" => PresenceStatus.Offline,
             _ => IsOnline ? PresenceStatus.Online : PresenceStatus.Offline,
         },
-        LastSeen is { } seconds ? DateTimeOffset.FromUnixTimeSeconds(seconds) : null);
+        LastSeen is { } seconds ? DateTimeOffset.FromUnixTimeSeconds(seconds) : null)
+    {
+        LastSeenAbout = LastSeenAbout,
+    };
 }
 
 /// <summary>Any message of the server's on the socket; its type says which members are there.</summary>

@@ -28,8 +28,10 @@ export interface PresenceRecord {
     /** True for online, away and busy; null where the status is `unknown`. */
     readonly is_online: boolean | null;
     readonly status: Status;
-    /** Seconds since 1970-01-01 UTC; null for who was never seen. Where the status is `unknown`, the last that was heard. */
+    /** Seconds since 1970-01-01 UTC; null for who was never seen, or does not show it. Where the status is `unknown`, the last that was heard. */
     readonly last_seen: number | null;
+    /** About when, where a user does not show it exactly. */
+    readonly last_seen_about?: 'recently' | 'this week' | 'this month' | 'long ago';
 }
 
 /** What a connection is doing. */

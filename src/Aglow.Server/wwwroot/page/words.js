@@ -4,11 +4,13 @@ import { ago } from './time.js';
 const STATUSES = { online: 'Online', away: 'Away', busy: 'Busy' };
 
 /** The line under a name: "Online", "Last seen 3 min ago", "Unknown". */
-export function seenWords({ status, last_seen }) {
+export function seenWords({ status, last_seen, last_seen_about }) {
     if (STATUSES[status])
         return STATUSES[status];
     if (status === 'unknown')
         return last_seen ? `Unknown, seen ${ago(last_seen)}` : 'Unknown';
+    if (last_seen_about)
+        return `Last seen ${last_seen_about}`;
     return last_seen ? `Last seen ${ago(last_seen)}` : 'Never seen';
 }
 
