@@ -173,7 +173,6 @@ internal sealed class HttpBenchmark : Benchmark
                     run.PairCount,
                     _warmUp);
                 run.Add($"POST /heartbeat with a token ({how}): server CPU against open mode", pairs, s => s.CpuNanoseconds, Goal.Most(1.1), operation: "heartbeat");
-                run.Add($"POST /heartbeat with a token ({how}): time against open mode", pairs, s => s.Nanoseconds, Goal.Most(1.1), operation: "heartbeat");
                 foreach (var connection in with.Concat(without))
                     connection.Dispose();
             }
