@@ -46,7 +46,11 @@ internal abstract class DirectoryCommand<T> : DirectoryCommand
     public override void Fail(Exception failure) => _completion.TrySetException(failure);
 }
 
-/// <summary>Gives names to numbers: those that have none. The numbers, in the order of the names, and whether each is new.</summary>
+/// <summary>Gives numbers to names that have none. The numbers, in the order of the names, and whether each is new.</summary>
+/// <remarks>
+/// All that are in one transaction are one statement: each one of its own would be planned, and would leave a dead version of the row of <c>aglow.state</c> for the
+/// next ones to pass.
+/// </remarks>
 internal sealed class RegisterCommand(IReadOnlyList<string> names, string? displayName = null, bool isCreation = false) : DirectoryCommand<(uint Number, bool IsNew)[]>
 {
     // Under the lock, so what another node registered meanwhile is seen. A name that is there twice gets its number at the first place.
@@ -69,30 +73,43 @@ internal sealed class RegisterCommand(IReadOnlyList<string> names, string? displ
 
     public override int Weight => names.Count;
 
+    private IReadOnlyList<string> Names => names;
+
+    private string? DisplayName => displayName;
+
     // a name that was registered and not acknowledged would seem taken by somebody else
     public override bool IsRepeatable => !isCreation;
 
-    public override void AddTo(NpgsqlBatch batch, long now)
+    /// <summary>Adds one statement for all of these; a name that several want is new to the first.</summary>
+    public static void AddTo(NpgsqlBatch batch, IReadOnlyList<RegisterCommand> commands, long now)
     {
-        var displayNames = new string?[names.Count];
-        var folded = new string[names.Count];
-        var displayFolded = new string?[names.Count];
-        for (var i = 0; i < names.Count; i++)
+        var rows = commands.Sum(static c => c.Weight);
+        var (names, displayNames, folded, displayFolded) = (new string[rows], new string?[rows], new string[rows], new string?[rows]);
+        var row = 0;
+        foreach (var command in commands)
         {
-            displayNames[i] = displayName;
-            folded[i] = FoldedText.Fold(names[i]);
-            // only where it adds something
-            var display = string.IsNullOrEmpty(displayName) ? null : FoldedText.Fold(displayName);
-            displayFolded[i] = display == folded[i] ? null : display;
+            foreach (var name in command.Names)
+            {
+                names[row] = name;
+                displayNames[row] = command.DisplayName;
+                folded[row] = FoldedText.Fold(name);
+                // only where it adds something
+                var display = string.IsNullOrEmpty(command.DisplayName) ? null : FoldedText.Fold(command.DisplayName);
+                displayFolded[row] = display == folded[row] ? null : display;
+                row++;
+            }
         }
 
         batch.BatchCommands.Add(Sql.Statement(Text, Sql.Texts(names), Sql.Texts(displayNames), Sql.Texts(folded), Sql.Texts(displayFolded), Sql.Number(now)));
     }
 
+    public override void AddTo(NpgsqlBatch batch, long now) => AddTo(batch, [this], now);
+
+    /// <summary>Reads its rows of the statement's.</summary>
     public override async Task ReadAsync(NpgsqlDataReader reader)
     {
-        Outcome = new (uint, bool)[names.Count];
-        for (var i = 0; await reader.ReadAsync(); i++)
+        Outcome = new (uint, bool)[Names.Count];
+        for (var i = 0; i < Names.Count && await reader.ReadAsync(); i++)
             Outcome[i] = ((uint)reader.GetInt64(0), reader.GetBoolean(1));
     }
 }

@@ -276,7 +276,11 @@ internal sealed class PostgresWriter : IAsyncDisposable
         {
             // all of it is sent at once and is one transaction; each statement sees what was committed before it began
             batch.BatchCommands.Add(new NpgsqlBatchCommand("UPDATE aglow.state SET change = change + 1 RETURNING change"));
-            foreach (var command in group)
+            RegisterCommand[] registrations = [.. group.OfType<RegisterCommand>()];
+            if (registrations.Length > 0)
+                RegisterCommand.AddTo(batch, registrations, now);
+            DirectoryCommand[] others = [.. group.Except(registrations)];
+            foreach (var command in others)
                 command.AddTo(batch, now);
             if (group.Exists(static c => c.IsNews))
                 batch.BatchCommands.Add(new NpgsqlBatchCommand($"NOTIFY {Channel}, '{_node}'"));
@@ -284,7 +288,11 @@ internal sealed class PostgresWriter : IAsyncDisposable
             await using var reader = await batch.ExecuteReaderAsync();
             await reader.ReadAsync();
             change = reader.GetInt64(0);
-            foreach (var command in group)
+            if (registrations.Length > 0)
+                await reader.NextResultAsync();
+            foreach (var command in registrations)
+                await command.ReadAsync(reader);
+            foreach (var command in others)
             {
                 await reader.NextResultAsync();
                 await command.ReadAsync(reader);
