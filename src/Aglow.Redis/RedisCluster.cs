@@ -40,6 +40,7 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
     private long _askedAt;
     private long _redirections;
     private long _failures;
+    private long _outages;
 
     private RedisCluster(RedisOptions options, TimeProvider time, RedisLog log, ClusterMap map, Version version, bool isCluster)
     {
@@ -72,6 +73,12 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
 
     /// <summary>Commands that failed.</summary>
     public long Failures => Volatile.Read(ref _failures);
+
+    /// <summary>A number that is another whenever some slot was lost, is back, or is another server's.</summary>
+    public long Outages => Volatile.Read(ref _outages);
+
+    /// <summary>Whether the server of this slot is away for longer than the time-out.</summary>
+    public bool IsSlotAway(int slot) => IsAway(Volatile.Read(ref _owners[slot]));
 
     /// <summary>Servers with slots that are away for longer than the time-out.</summary>
     public int ServersAway
@@ -255,6 +262,10 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
                 {
                     server.Tick();
                     Probe(server);
+                    if (IsAway(server) == server.IsKnownAway)
+                        continue;
+                    server.IsKnownAway = !server.IsKnownAway;
+                    Interlocked.Increment(ref _outages);
                 }
 
                 for (var left = _later.Count; left > 0 && _later.TryDequeue(out var request); left--)
@@ -363,6 +374,7 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
         Volatile.Write(ref _map, map);
         if (moved.Count == 0)
             return;
+        Interlocked.Increment(ref _outages);
         _log.MapChanged(string.Join(", ", map.Primaries));
         foreach (var (before, _) in moved.Keys)
             before.Drain();

@@ -55,6 +55,12 @@ public sealed class RedisPlaneStore : IPlaneStore
     public bool IsReachable => _cluster.IsReachable;
 
     /// <inheritdoc/>
+    public long Outages => _cluster.Outages;
+
+    /// <inheritdoc/>
+    public bool IsPageAway(int page) => _cluster.IsSlotAway(RedisKeys.SlotOf(page));
+
+    /// <inheritdoc/>
     public bool IsKeepBacklogged => false;
 
     /// <inheritdoc/>

@@ -29,6 +29,9 @@ internal sealed class RedisServer : IAsyncDisposable
     /// <summary>Whether it was logged that it is away.</summary>
     public bool IsSaidAway { get; set; }
 
+    /// <summary>Whether it was away when that was last looked at, by the cluster's loop.</summary>
+    public bool IsKnownAway { get; set; }
+
     /// <summary>When it was last probed.</summary>
     public long ProbedAt { get; set; }
 

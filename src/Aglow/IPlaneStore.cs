@@ -79,6 +79,12 @@ public interface IPlaneStore : IAsyncDisposable
     /// <summary>Whether words can be read and written at present, as far as is known without trying.</summary>
     bool IsReachable => true;
 
+    /// <summary>Whether words of this page cannot be read or written at present, as far as is known without trying.</summary>
+    bool IsPageAway(int page) => false;
+
+    /// <summary>A number that is another whenever what <see cref="IsPageAway"/> says of some page has changed.</summary>
+    long Outages => 0;
+
     /// <summary>Whether so much waits to be kept that writers of many words should await <see cref="KeptAsync"/> before they go on.</summary>
     bool IsKeepBacklogged { get; }
 }

@@ -98,6 +98,8 @@ internal sealed class OnlineCounts
                 var stale = pages.Where(page => counts[page].At + FreshFor <= now).ToList();
                 if (stale.Count == 0)
                     return Sum(pages, counts);
+                if (stale.Exists(_store.IsPageAway))
+                    throw new StoreUnavailableException("Part of the store is away, so not everybody can be counted.");
                 if (claim + ClaimSeconds <= now && await _counts.ClaimAsync(definition, now) + ClaimSeconds <= now)
                 {
                     await CountAsync(definition, stale, counts);
@@ -181,7 +183,7 @@ internal sealed class OnlineCounts
     private sealed class Count(OnlineCounts all, Definition definition)
     {
         private readonly Lock _gate = new();
-        private Task<(long Online, uint AsOf)> _look = Task.FromException<(long, uint)>(new StoreUnavailableException("Nothing was counted yet."));
+        private Task<(long Online, uint AsOf)>? _look;
         private (long Online, uint AsOf)? _last;
         private long _lookedAt;
 
@@ -189,15 +191,16 @@ internal sealed class OnlineCounts
         {
             lock (_gate)
             {
-                if (_look.IsCompletedSuccessfully)
-                    _last = _look.Result;
-                if (_look.IsCompleted && !(_look.IsCompletedSuccessfully && all._clock.Time.GetElapsedTime(_lookedAt) < KeepFor))
+                var isAnswered = _look is { IsCompletedSuccessfully: true };
+                if (isAnswered)
+                    _last = _look!.Result;
+                if (_look is not { IsCompleted: false } && !(isAnswered && all._clock.Time.GetElapsedTime(_lookedAt) < KeepFor))
                 {
                     _lookedAt = all._clock.Time.GetTimestamp();
                     _look = Task.Run(() => all.LookAsync(definition));
                 }
 
-                return _last is { } last && last.AsOf + MostBehindSeconds >= all._clock.Now ? Task.FromResult(last) : _look;
+                return _last is { } last && last.AsOf + MostBehindSeconds >= all._clock.Now ? Task.FromResult(last) : _look!;
             }
         }
     }

@@ -99,6 +99,12 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Whether words can be read and written at present, as far as is known without trying.</summary>
     public bool IsStoreReachable => _store.IsReachable;
 
+    /// <summary>Whether other nodes share the store, so that clients may go to them.</summary>
+    public bool IsShared => _store.IsRemote;
+
+    /// <summary>Another number whenever a part of the words was lost, or is back.</summary>
+    internal long StoreOutages => _store.Outages;
+
     /// <summary>Whether there is a directory: without one, users are numbers and calls that need it answer 501.</summary>
     public bool HasDirectory => _directory is not null;
 
@@ -131,6 +137,9 @@ public sealed class PresenceService : IAsyncDisposable
         await _sweep.StopAsync();
         await _heartbeats.DisposeAsync();
     }
+
+    /// <summary>Whether a user's words cannot be read at present, as far as is known without trying.</summary>
+    internal bool IsAway(uint user) => _store.IsPageAway(PageLayout.Page(user));
 
     // ---- keys -------------------------------------------------------------------------------------------------------------
 

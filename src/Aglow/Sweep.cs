@@ -19,7 +19,8 @@ namespace Aglow;
 /// online, and every page in full in one pass of <see cref="FullEvery"/>, in case that "never" is wrong: at a billion users of whom
 /// 5 million are online that is a quarter of the words.
 /// A remote store is read once in 10 s (<see cref="RemoteInterval"/>), stretched so that pages cost at most <see cref="RemoteBytesPerSecond"/> of the link; a page is a copy
-/// of a moment ago there, so it is compared with what was believed before it was read, and what a hint changed meanwhile stays as the hint said.
+/// of a moment ago there, so it is compared with what was believed before it was read, and what a hint changed meanwhile stays as the hint said. Pages that the store has lost are
+/// left out: what was believed of them stays, and <see cref="AsOf"/> with it.
 /// Threading: one loop; pages change under it, each word is whole. The rejected alternative, a wheel of timers, costs 40 bytes a user and
 /// a write a heartbeat.
 /// </remarks>
@@ -78,6 +79,7 @@ public sealed class Sweep
     private TimeSpan _waited;
     private long _bytes;
     private long _lastPassBytes;
+    private bool _hasSkipped;
 
     /// <summary>A sweep of <paramref name="store"/> into <paramref name="beliefs"/>.</summary>
     public Sweep(IPlaneStore store, Clock clock, Beliefs beliefs)
@@ -123,7 +125,13 @@ public sealed class Sweep
         var beganAt = time.GetTimestamp();
         // counted when it is done: a page that the store did not give is read again in the next beat
         for (; _next < until; _next++)
-            await SweepPageAsync(_pages[_next], IsFullDue(_pages[_next]));
+        {
+            if (_store.IsPageAway(_pages[_next]))
+                _hasSkipped = true;
+            else
+                await SweepPageAsync(_pages[_next], IsFullDue(_pages[_next]));
+        }
+
         _passCost += time.GetElapsedTime(beganAt) - _waited;
         _waited = TimeSpan.Zero;
         Stretch(_passCost);
@@ -137,7 +145,10 @@ public sealed class Sweep
     public async ValueTask PassAsync()
     {
         foreach (var page in await _store.PagesAsync(Plane.Pulse))
-            await SweepPageAsync(page, full: true);
+        {
+            if (!_store.IsPageAway(page))
+                await SweepPageAsync(page, full: true);
+        }
     }
 
     // After a stall, too: then leases are counted from another second, and a heartbeat may find its user online of whom the sweep said otherwise.
@@ -146,20 +157,36 @@ public sealed class Sweep
 
     private async ValueTask CompletePassAsync()
     {
+        _pages = await ListPagesAsync();
         LastPassCost = _passCost;
         _interval = _shortest;
         Stretch(_passCost);
-        Volatile.Write(ref _completedAsOf, _passStartedSecond);
+        if (!_hasSkipped)
+            Volatile.Write(ref _completedAsOf, _passStartedSecond);
+        _hasSkipped = false;
         Passes++;
         _filled = _inUseAtStart;
         _inUseAtStart = _beliefs.InUse.Length;
-        _pages = await _store.PagesAsync(Plane.Pulse);
         _next = 0;
         _passCost = TimeSpan.Zero;
         Volatile.Write(ref _lastPassBytes, _bytes);
         Volatile.Write(ref _bytes, 0);
         _passStartedAt = _clock.Time.GetTimestamp();
         _passStartedSecond = _clock.Now;
+    }
+
+    // Where the list is what was lost, the pages that were known are gone over again.
+    private async ValueTask<IReadOnlyList<int>> ListPagesAsync()
+    {
+        try
+        {
+            return await _store.PagesAsync(Plane.Pulse);
+        }
+        catch (StoreUnavailableException)
+        {
+            _hasSkipped = true;
+            return _pages;
+        }
     }
 
     // Also in the middle of a pass, which may turn out dearer than the one before: the first over a large table, or one that corrects many.

@@ -49,6 +49,9 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     /// <summary>Whether <see cref="Told"/> was ever read.</summary>
     public bool IsKnown { get; set; }
 
+    /// <summary>Whether the store has lost the page of its words: it is read when that is back.</summary>
+    public bool IsAway { get; set; }
+
     /// <summary>Whether it is queued to be read in this round.</summary>
     public bool IsQueued { get; set; }
 
@@ -65,6 +68,8 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     public ReadOnlySpan<ulong> Watchers => _watchers.AsSpan(0, _count);
 
     public static ulong Watcher(int connection, int index) => ((ulong)(uint)connection << 32) | (uint)index;
+
+    public static int ConnectionOf(ulong watcher) => (int)(watcher >> 32);
 
     public void Add(ulong watcher)
     {

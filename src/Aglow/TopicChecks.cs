@@ -37,7 +37,8 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
     /// <summary>Reads this topic in the next round. <paramref name="gentle"/>: if that says offline, it is confirmed by another read.</summary>
     public void Ask(int id, bool gentle)
     {
-        if (topics[id] is not { } topic)
+        // lost with its page: asked for when that is back
+        if (topics[id] is not { IsAway: false } topic)
             return;
         topic.IsGentle = gentle && (!topic.IsQueued || topic.IsGentle);
         if (topic.IsQueued)
@@ -115,6 +116,12 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
         {
             if (topics[id] is not { } topic || topic.Definition != definition || !topic.IsQueued)
                 continue;
+            if (topic.IsAway)
+            {
+                topic.IsQueued = false;
+                continue;
+            }
+
             users[count] = topic.User;
             ids[count++] = id;
         }

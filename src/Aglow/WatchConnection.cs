@@ -25,6 +25,15 @@ public abstract class WatchConnection
     /// <summary>What this connection was last told of those of whom it does not see everything, by index of the outbox; null nearly always.</summary>
     internal Dictionary<int, Presence>? Shown { get; set; }
 
+    /// <summary>Whether they are sent in the next beat; else they wait for the store.</summary>
+    internal bool IsSnapshotDue { get; set; }
+
+    /// <summary>Whether it was told that what it knows is stale.</summary>
+    internal bool IsStale { get; set; }
+
+    /// <summary>Whether it watches somebody whose words cannot be read now, as was last seen.</summary>
+    internal bool WatchesAway { get; set; }
+
     internal bool IsScheduled { get; set; }
 
     internal bool IsBusy { get; set; }

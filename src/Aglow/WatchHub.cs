@@ -46,6 +46,7 @@ public sealed class WatchHub : IAsyncDisposable
     private readonly Slots<WatchConnection> _connections = new();
     private readonly Topics _topics = new();
     private readonly TopicChecks _checks;
+    private readonly Outages _outages;
     private readonly Action<Topic> _mark;
     private readonly List<WatchConnection> _snapshots = [];
     private readonly List<WatchConnection> _scheduled = [];
@@ -55,7 +56,6 @@ public sealed class WatchHub : IAsyncDisposable
     private Task _loop = Task.CompletedTask;
     private long _beat;
     private long _lastFlushBeat;
-    private bool _stale;
     private bool _isStopped;
 
     private long _deliveries;
@@ -70,6 +70,7 @@ public sealed class WatchHub : IAsyncDisposable
         _log = log;
         _writer = new DeltaWriter(presence.Definitions.Default);
         _checks = new TopicChecks(_topics, presence);
+        _outages = new Outages(_topics, _connections, _checks, presence);
         _mark = Mark;
         _ticks = new TickSchedule(_connections);
         presence.Beliefs.Changed += (definition, kind, users) => Post(kind, users, definition);
@@ -166,6 +167,8 @@ public sealed class WatchHub : IAsyncDisposable
         _beat++;
         while (_commands.TryDequeue(out var command))
             Do(command);
+        if (_outages.Beat())
+            SendWhatWaited();
         _checks.Beat();
         var flush = _beat - _lastFlushBeat >= _window.Beats;
         if (flush || _snapshots.Count > 0)
@@ -295,6 +298,7 @@ public sealed class WatchHub : IAsyncDisposable
         Volatile.Write(ref _connectionCount, _connections.Count);
         _ticks.Add(connection, _beat);
         connection.IsBusy = !connection.Send(welcome);
+        _outages.Opened(connection);
     }
 
     private void SendElsewhere(int overMilliseconds)
@@ -339,20 +343,18 @@ public sealed class WatchHub : IAsyncDisposable
 
     private async ValueTask ReadChecksAsync()
     {
-        if (_checks.Count == 0 && !_stale)
+        if (_checks.Count == 0)
             return;
         _writer.BeginRound();
         try
         {
             await _checks.ReadAsync(_mark);
-            if (_stale)
-                TellAll(stale: false);
+            _outages.Answered();
         }
         catch (StoreUnavailableException)
         {
             // the checks stay queued; nobody is told a guess
-            if (!_stale)
-                TellAll(stale: true);
+            _outages.Failed();
         }
     }
 
@@ -360,7 +362,7 @@ public sealed class WatchHub : IAsyncDisposable
     {
         foreach (var watcher in topic.Watchers)
         {
-            var connection = _connections[(int)(watcher >> 32)]!;
+            var connection = _connections[Topic.ConnectionOf(watcher)]!;
             connection.Outbox.Mark((int)(uint)watcher);
             Schedule(connection);
         }
@@ -421,16 +423,6 @@ public sealed class WatchHub : IAsyncDisposable
         return true;
     }
 
-    private void TellAll(bool stale)
-    {
-        _stale = stale;
-        var json = stale
-            ? Encoding.UTF8.GetBytes($"{{\"type\":\"stale\",\"as_of\":{Pulse.EpochUnixSeconds + (long)_presence.Clock.Now}}}")
-            : "{\"type\":\"fresh\"}"u8.ToArray();
-        foreach (var connection in _connections.All)
-            connection.IsBusy |= !connection.Send(json);
-    }
-
     // ---- watches --------------------------------------------------------------------------------------------------------------
 
     private void AddWatches(WatchConnection connection, UserBatch users, Definition definition)
@@ -458,12 +450,12 @@ public sealed class WatchHub : IAsyncDisposable
             }
 
             indexes[i] = index;
+            _outages.Added(connection, id);
             _checks.Ask(id, gentle: false);
         }
 
-        if (connection.Snapshots is null)
-            _snapshots.Add(connection);
         (connection.Snapshots ??= []).Add(new Snapshot(indexes, definition));
+        SendSnapshotsSoon(connection);
     }
 
     // Who watches ten thousand users, and names as many again, must not hold up all others: the shorter list is searched, and most users have few watchers.
@@ -555,22 +547,57 @@ public sealed class WatchHub : IAsyncDisposable
         _scheduled.Add(connection);
     }
 
+    private void SendSnapshotsSoon(WatchConnection connection)
+    {
+        if (connection.IsSnapshotDue)
+            return;
+        connection.IsSnapshotDue = true;
+        _snapshots.Add(connection);
+    }
+
+    // The store has lost pages or has some back: what waited for them is looked at again.
+    private void SendWhatWaited()
+    {
+        foreach (var connection in _connections.All)
+        {
+            if (connection.Snapshots is not null)
+                SendSnapshotsSoon(connection);
+        }
+    }
+
     private void SendSnapshots()
     {
-        if (_stale)
+        // the read that was to bring them failed
+        if (_outages.IsReadFailing)
             return;
         foreach (var connection in _snapshots)
         {
+            connection.IsSnapshotDue = false;
             var snapshots = connection.Snapshots!;
             connection.Snapshots = null;
             // gone since, by a close in the same beat
             if (connection.Id < 0)
                 continue;
             foreach (var snapshot in snapshots)
-                SendSnapshot(connection, snapshot);
+            {
+                if (WithoutLost(connection, snapshot) is var present && present.Indexes.Length > 0)
+                    SendSnapshot(connection, present);
+            }
         }
 
         _snapshots.Clear();
+    }
+
+    // Those of a snapshot whose words can be read; the others wait, as a snapshot of their own.
+    private Snapshot WithoutLost(WatchConnection connection, Snapshot snapshot)
+    {
+        var lost = Array.FindAll(snapshot.Indexes, IsLost);
+        if (lost.Length == 0)
+            return snapshot;
+        (connection.Snapshots ??= []).Add(snapshot with { Indexes = lost });
+        return snapshot with { Indexes = Array.FindAll(snapshot.Indexes, index => !IsLost(index)) };
+
+        bool IsLost(int index) => index != Snapshot.Ended && _topics[connection.Outbox.Topics[index]]!.IsAway;
     }
 
     private void SendSnapshot(WatchConnection connection, Snapshot snapshot)

@@ -10,6 +10,11 @@ internal sealed class RiggedStore(bool isRemote) : IPlaneStore
     /// <summary>Which pages cannot be reached.</summary>
     public Predicate<int> IsAway { get; set; } = static _ => false;
 
+    /// <summary>Whether it says which pages those are; a store that says nothing is found out by reading.</summary>
+    public bool SaysWhatIsAway { get; set; }
+
+    public long Outages { get; set; }
+
     /// <summary>Words that were written, a batch after the other.</summary>
     public List<int> Batches { get; } = [];
 
@@ -19,6 +24,10 @@ internal sealed class RiggedStore(bool isRemote) : IPlaneStore
     public bool IsRemote => isRemote;
 
     public bool IsKeepBacklogged => false;
+
+    public bool IsPageAway(int page) => SaysWhatIsAway && IsAway(page);
+
+    public bool IsReachable => !(SaysWhatIsAway && IsAway(0) && IsAway(1));
 
     public uint Read(uint user) => _store.Read(Plane.Pulse, user);
 

@@ -219,6 +219,62 @@ public class WatchHubTests
     }
 
     [Fact]
+    public async Task Who_watches_what_the_store_has_lost_is_told_at_once_and_the_others_live_on()
+    {
+        var store = new RiggedStore(isRemote: false) { SaysWhatIsAway = true };
+        var world = new World(store);
+        await world.Presence.HeartbeatAsync(new uint[] { 1, 2 });
+        var (both, one) = (world.Connect(98), world.Connect(99));
+        world.Watch(both, 1, 2);
+        world.Watch(one, 1);
+        await world.BeatAsync();
+        both.Take();
+        one.Take();
+
+        store.IsAway = static page => page == 2;
+        store.Outages++;
+        await world.BeatAsync();
+        both.Take().ShouldBe([$"{{\"type\":\"stale\",\"as_of\":{world.Unix}}}"]);
+        // a snapshot of those who can be read; the others follow
+        var late = world.Connect(97);
+        world.Watch(late, 1, 2);
+        await world.BeatAsync();
+        late.Take().ShouldBe(["{\"type\":\"welcome\"}", $"{{\"type\":\"stale\",\"as_of\":{world.Unix}}}", $"1:online {world.Unix}"]);
+        var seen = world.Unix;
+        await world.Presence.LeaveAsync(new uint[] { 1 });
+        await world.AdvanceAsync(TimeSpan.FromSeconds(2));
+        one.Take().ShouldBe([$"1:offline {seen}"]);
+        both.Take().ShouldBe([$"1:offline {seen}"]);
+        late.Take().ShouldBe([$"1:offline {seen}"]);
+
+        store.IsAway = static _ => false;
+        store.Outages++;
+        await world.BeatAsync();
+        both.Take().ShouldBe(["{\"type\":\"fresh\"}"]);
+        late.Take().ShouldBe(["{\"type\":\"fresh\"}", $"2:online {seen}"]);
+        one.Take().ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task Where_all_is_away_everybody_is_told_and_who_comes_then_too()
+    {
+        var store = new RiggedStore(isRemote: false) { SaysWhatIsAway = true, IsAway = static _ => true, Outages = 1 };
+        var world = new World(store);
+        var early = world.Connect(98);
+        await world.BeatAsync();
+        early.Take().ShouldBe(["{\"type\":\"welcome\"}", $"{{\"type\":\"stale\",\"as_of\":{world.Unix}}}"]);
+        var late = world.Connect(99);
+        world.Watch(late, 1);
+        await world.BeatAsync();
+        late.Take().ShouldBe(["{\"type\":\"welcome\"}", $"{{\"type\":\"stale\",\"as_of\":{world.Unix}}}"]);
+        store.IsAway = static _ => false;
+        store.Outages++;
+        await world.BeatAsync();
+        early.Take().ShouldBe(["{\"type\":\"fresh\"}"]);
+        late.Take().ShouldBe(["{\"type\":\"fresh\"}", "1:offline null"]);
+    }
+
+    [Fact]
     public async Task More_than_ten_thousand_watches_are_refused_whole()
     {
         var watcher = _world.Connect(99);

@@ -29,6 +29,15 @@ internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
     public bool IsReachable => behind.IsReachable;
 
     /// <inheritdoc/>
+    public IPageCounts? PageCounts => behind.PageCounts;
+
+    /// <inheritdoc/>
+    public long Outages => behind.Outages;
+
+    /// <inheritdoc/>
+    public bool IsPageAway(int page) => behind.IsPageAway(page);
+
+    /// <inheritdoc/>
     public bool IsKeepBacklogged => behind.IsKeepBacklogged;
 
     /// <inheritdoc/>
