@@ -62,7 +62,8 @@ internal sealed class EventStream : WatchConnection
 
     protected override bool Send(ReadOnlySpan<byte> json)
     {
-        if (json.IsEmpty)
+        // a browser comes back by itself when the stream has ended
+        if (json.IsEmpty || json.StartsWith("{\"type\":\"reconnect\""u8))
             return true;
         var users = json.IndexOf("\"users\":["u8);
         if (users > 0)

@@ -10,10 +10,17 @@ namespace Aglow.AspNetCore;
 /// Hosted services start before the web server and stop after it, so a request always finds presence open. Endpoints read <see cref="Presence"/>: a
 /// field. A presence that the application made itself is used as it is and left open.
 /// </remarks>
-internal sealed class PresenceHost : IHostedService, IAsyncDisposable
+internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
 {
+    /// <summary>What <see cref="AglowOptions.DrainSeconds"/> is where nodes share a store and nothing was set: within the lease, so that nobody who is slow lapses, and long enough for
+    /// a hundred thousand handshakes elsewhere.</summary>
+    public const int DrainSecondsOfMany = 10;
+
     // clients of a server that stops come back over this long, each at a time of its own
     private static readonly TimeSpan ReconnectWithin = TimeSpan.FromSeconds(5);
+
+    // of the time for draining: not ready, and nobody sent away yet. 2 s of 10: two checks of a balancer that looks every second
+    private const double UntilNoticed = 0.2;
 
     private readonly KnownCallers? _tokens;
     private readonly TimeProvider _time;
@@ -70,9 +77,33 @@ internal sealed class PresenceHost : IHostedService, IAsyncDisposable
         }
 
         _sockets = new SocketHost(_presence, Options, _tokens);
-        // sockets end before the web server waits for them
-        Lifetime.ApplicationStopping.Register(() => _presence.Watchers.Drain(ReconnectWithin));
     }
+
+    public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <summary>Sends clients elsewhere while everything is still served, new connections too; this is not ready any more. Before the web server stops, which waits for sockets to end.</summary>
+    public async Task StoppingAsync(CancellationToken cancellationToken)
+    {
+        if (_presence is null)
+            return;
+        var over = TimeSpan.FromSeconds(Options.DrainSeconds ?? (_presence.IsShared ? DrainSecondsOfMany : 0));
+        try
+        {
+            await Task.Delay(over * UntilNoticed, _time, cancellationToken);
+            if (over > TimeSpan.Zero)
+                await _presence.Watchers.DrainAsync(over * (1 - UntilNoticed)).WaitAsync(cancellationToken);
+        }
+        catch (OperationCanceledException)
+        {
+            // no more time
+        }
+
+        _presence.Watchers.Drain(ReconnectWithin);
+    }
+
+    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     public async Task StopAsync(CancellationToken cancellationToken) => await DisposeAsync();
 

@@ -42,7 +42,9 @@ internal sealed class SocketSession : IAsyncDisposable
     private readonly TaskCompletionSource<bool> _left = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private TimeSpan _silenceLimit;
     private bool _isWelcome;
+    // what the server asked for before it closes, and when
     private TimeSpan? _reconnectAfter;
+    private long _reconnectHeardAt;
     private bool _hasLasted;
     private int _errors;
 
@@ -105,7 +107,7 @@ internal sealed class SocketSession : IAsyncDisposable
             if (_socket.CloseStatus is not (WebSocketCloseStatus.NormalClosure or WebSocketCloseStatus.EndpointUnavailable))
                 throw new AglowException(0, "Closed by the server", $"The server ended the connection with code {(int?)_socket.CloseStatus}. Connecting again.");
             _left.TrySetResult(true);
-            return new SessionEnd(_reconnectAfter, _hasLasted);
+            return new SessionEnd(LeftToWait(), _hasLasted);
         }
         catch (OperationCanceledException late) when (silence.IsCancellationRequested && !stop.IsCancellationRequested)
         {
@@ -149,12 +151,17 @@ internal sealed class SocketSession : IAsyncDisposable
                 break;
             case "reconnect":
                 _reconnectAfter = TimeSpan.FromMilliseconds(Math.Clamp(message.AfterMs ?? 0, 0, 600_000));
+                _reconnectHeardAt = _options.TimeProvider.GetTimestamp();
                 break;
             case "error":
                 Complain(message);
                 break;
         }
     }
+
+    // a server that sends its clients to others closes when their time has come, one that is alone at once
+    private TimeSpan? LeftToWait() =>
+        _reconnectAfter - _options.TimeProvider.GetElapsedTime(_reconnectHeardAt) is { } left ? TimeSpan.FromTicks(Math.Max(0, left.Ticks)) : null;
 
     private void Complain(ServerMessage message)
     {

@@ -93,6 +93,7 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         new("allowed-origins", "ORIGIN,…", "Origins besides the server's own whose pages may open a socket.", static (o, v) => o.Presence.AllowedOrigins = v.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)),
         new("max-messages-per-second", "N", "Messages a second that are read of one socket; 50.", static (o, v) => o.Presence.MaxMessagesPerSecond = Whole(v)),
         new("reciprocal-visibility", "true|false", "Whether people see of others no more than they show themselves; false.", static (o, v) => o.Presence.IsVisibilityReciprocal = Yes(v), IsSwitch: true),
+        new("drain-seconds", "N", "Over how long a node that stops sends its clients to other nodes; 10 with --redis, else 0.", static (o, v) => o.Presence.DrainSeconds = Whole(v)),
         new("node-name", "NAME", "The name of this node in explanations; the machine's.", static (o, v) => o.Presence.NodeName = v),
         new("demo", "N", "Named people who come and go by themselves, in memory only, so that the page has somebody on it; 0.", static (o, v) => o.Presence.DemoPeople = Whole(v)),
         new("max-connections-per-user", "N", "Sockets that one user may have at a time; 20.", static (o, v) => o.Presence.MaxConnectionsPerUser = Whole(v)),

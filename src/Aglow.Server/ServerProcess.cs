@@ -18,8 +18,8 @@ namespace Aglow.Server;
 /// <remarks>A second signal while it stops changes nothing: what stops is the store's last write, which a killed process would have to replay.</remarks>
 internal static class ServerProcess
 {
-    // within the 30 s that platforms wait before they kill
-    private static readonly TimeSpan DrainAtMost = TimeSpan.FromSeconds(20);
+    // for requests that are under way and the store's last write; with the 10 s for sending clients elsewhere, within the 30 s that platforms wait before they kill
+    private static readonly TimeSpan StopAtMost = TimeSpan.FromSeconds(15);
 
     public static async Task<int> RunAsync(ServeOptions options)
     {
@@ -53,7 +53,8 @@ internal static class ServerProcess
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow", ContentRootPath = AppContext.BaseDirectory });
         Logging.Configure(builder.Logging);
-        builder.Services.Configure<HostOptions>(static o => o.ShutdownTimeout = DrainAtMost);
+        var drain = TimeSpan.FromSeconds(options.Presence.DrainSeconds ?? PresenceHost.DrainSecondsOfMany);
+        builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = StopAtMost + drain);
         builder.Services.AddRoutingCore();
         builder.Services.Configure<HstsOptions>(static hsts => hsts.MaxAge = TimeSpan.FromDays(365));
         if (options.Redis is { } redis)

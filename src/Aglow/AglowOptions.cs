@@ -57,6 +57,12 @@ public sealed class AglowOptions
     /// <summary>Connections from one address at a time on one node: offices and phone networks share one.</summary>
     public int MaxConnectionsPerAddress { get; set; } = 20_000;
 
+    /// <summary>
+    /// Over how long a node that stops sends its clients elsewhere, in seconds: not ready for the first fifth, so that balancers notice, and then client by client. Null: 10 s where nodes share a
+    /// store, and at once where there is no other node to go to. Platforms kill what has not stopped after a while, Kubernetes after 30 s.
+    /// </summary>
+    public int? DrainSeconds { get; set; }
+
     /// <summary>Origins (<c>https://chat.example</c>) besides the server's own whose pages may open a socket.</summary>
     public IReadOnlyList<string> AllowedOrigins { get; set; } = [];
 
@@ -84,6 +90,7 @@ public sealed class AglowOptions
         Check(MaxMessagesPerSecond >= 1, $"max-messages-per-second is {MaxMessagesPerSecond}: set at least 1.");
         Check(MaxConnectionsPerUser >= 1, $"max-connections-per-user is {MaxConnectionsPerUser}: set at least 1.");
         Check(MaxConnectionsPerAddress >= 1, $"max-connections-per-address is {MaxConnectionsPerAddress}: set at least 1.");
+        Check(DrainSeconds is null or (>= 0 and <= 600), $"drain-seconds is {DrainSeconds}: set it from 0 to 600.");
         Check(DemoPeople is >= 0 and <= Demo.MostPeople, $"demo is {DemoPeople}: set it from 0 (nobody) to {Demo.MostPeople}.");
         Check(Definitions.Count <= 16, $"{Definitions.Count} definitions: each one in use costs a bit a user; declare at most 16.");
         foreach (var (name, definition) in Definitions)

@@ -18,7 +18,9 @@ internal enum WatchCommandKind : byte
     /// <summary>A ping is answered with the payload.</summary>
     Answer,
 
-    /// <summary>Everybody is sent elsewhere, each at a time of their own within <see cref="WatchCommand.Count"/> milliseconds.</summary>
+    /// <summary>
+    /// Everybody is sent elsewhere, each at a time of their own within <see cref="WatchCommand.Count"/> milliseconds: ended then, and the payload completed when nobody is left; or, without one, at once.
+    /// </summary>
     Drain,
 
     /// <summary>A connection is ended with <see cref="WatchCommand.Code"/>.</summary>

@@ -51,6 +51,7 @@ public sealed class WatchHub : IAsyncDisposable
     private readonly List<WatchConnection> _snapshots = [];
     private readonly List<WatchConnection> _scheduled = [];
     private readonly TickSchedule _ticks;
+    private readonly Departures _departures;
     private readonly DeltaWriter _writer;
     private readonly CoalescingWindow _window = new();
     private Task _loop = Task.CompletedTask;
@@ -73,6 +74,7 @@ public sealed class WatchHub : IAsyncDisposable
         _outages = new Outages(_topics, _connections, _checks, presence);
         _mark = Mark;
         _ticks = new TickSchedule(_connections);
+        _departures = new Departures(_connections);
         presence.Beliefs.Changed += (definition, kind, users) => Post(kind, users, definition);
         presence.KeyRegistered += Bind;
         bus.Subscribe((kind, users) =>
@@ -121,8 +123,19 @@ public sealed class WatchHub : IAsyncDisposable
     /// <summary>Answers a ping that a connection received.</summary>
     public void Answer(WatchConnection connection, byte[] pingPayload) => _commands.Enqueue(new(WatchCommandKind.Answer, connection, pingPayload));
 
-    /// <summary>Before a planned stop: everybody is told to reconnect at a time of their own within <paramref name="over"/>, and ended.</summary>
+    /// <summary>Before a planned stop of the only node: everybody is told to reconnect at a time of their own within <paramref name="over"/>, and ended.</summary>
     public void Drain(TimeSpan over) => _commands.Enqueue(new(WatchCommandKind.Drain, null, Count: (int)over.TotalMilliseconds));
+
+    /// <summary>
+    /// Before a planned stop of one of many nodes: everybody is told to reconnect at a time of their own within <paramref name="over"/>, served until then, and ended. Completes when nobody is
+    /// left, or time is up.
+    /// </summary>
+    public Task DrainAsync(TimeSpan over)
+    {
+        var gone = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _commands.Enqueue(new(WatchCommandKind.Drain, null, gone, Count: (int)over.TotalMilliseconds));
+        return gone.Task;
+    }
 
     /// <summary>Ends a connection after everything before was told.</summary>
     public void End(WatchConnection connection, int code) => _commands.Enqueue(new(WatchCommandKind.End, connection, Code: code));
@@ -178,6 +191,7 @@ public sealed class WatchHub : IAsyncDisposable
             Flush();
         while (_ticks.Next(_beat) is { } due)
             due.IsBusy |= !due.Tick();
+        _departures.Beat(_beat);
     }
 
     /// <summary>Stops: every connection is ended with <c>1001 going away</c>.</summary>
@@ -241,7 +255,10 @@ public sealed class WatchHub : IAsyncDisposable
                 LookAgain(command.User);
                 break;
             case WatchCommandKind.Drain:
-                SendElsewhere(command.Count);
+                if (command.Payload is TaskCompletionSource gone)
+                    _departures.Begin(_beat, TimeSpan.FromMilliseconds(command.Count), gone);
+                else
+                    SendElsewhere(command.Count);
                 break;
             case WatchCommandKind.Open:
                 Greet(command.Connection!, (byte[])command.Payload!);
@@ -299,6 +316,7 @@ public sealed class WatchHub : IAsyncDisposable
         _ticks.Add(connection, _beat);
         connection.IsBusy = !connection.Send(welcome);
         _outages.Opened(connection);
+        _departures.Opened(connection, _beat);
     }
 
     private void SendElsewhere(int overMilliseconds)

@@ -40,7 +40,7 @@ class Connection {
     #listeners = { state: new Set(), presence: new Set(), error: new Set() };
     #attempt = 0; // tries since a connection last held
     #redial; // the timer, while waiting to try again
-    #reconnectAfterMs; // what the server asked for before it closes
+    #reconnectAt; // what the server asked for before it closes
     #silence; // the timer that finds out
     #silenceMs;
     #heardAt;
@@ -198,8 +198,11 @@ class Connection {
         // it may be silent, and not closed at all
         socket?.close();
         const { minBackoffMs, maxBackoffMs } = this.#options;
-        const waitMs = this.#reconnectAfterMs ?? backoffMs(this.#attempt, minBackoffMs, maxBackoffMs);
-        this.#reconnectAfterMs = undefined;
+        const waitMs =
+            this.#reconnectAt === undefined
+                ? backoffMs(this.#attempt, minBackoffMs, maxBackoffMs)
+                : Math.max(0, this.#reconnectAt - performance.now());
+        this.#reconnectAt = undefined;
         this.#attempt++;
         this.#redial = setTimeout(() => this.#dial(), waitMs);
         if (wasNone && this.#attempt === 1)
@@ -291,7 +294,7 @@ class Connection {
                 this.#renewLater(message);
                 break;
             case 'reconnect':
-                this.#reconnectAfterMs = message.after_ms; // it closes right after this
+                this.#reconnectAt = performance.now() + message.after_ms; // it closes by then
                 break;
             // others are of servers newer than this client
         }
