@@ -143,7 +143,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
     private async Task<AglowProcess> NodeAsync()
     {
         var node = AglowProcess.Run(
-            null, ["--redis", $"{_redis!.Endpoint}", "--postgres", postgres.Process.Address(_database)], new() { ["AGLOW_POSTGRES_PASSWORD"] = PostgresProcess.Password });
+            null, ["--redis", $"{_redis!.Endpoint}", "--drain-seconds", "0", "--postgres", postgres.Process.Address(_database)], new() { ["AGLOW_POSTGRES_PASSWORD"] = PostgresProcess.Password });
         await node.ReadyAsync();
         return node;
     }

@@ -11,6 +11,7 @@ internal sealed class LosingProxy : IAsyncDisposable
     private readonly int _port;
     private readonly Task _accepting;
     private int _armed;
+    private int _lost;
 
     public LosingProxy(int port)
     {
@@ -21,7 +22,8 @@ internal sealed class LosingProxy : IAsyncDisposable
 
     public RedisEndpoint Endpoint => new("127.0.0.1", ((IPEndPoint)_listener.LocalEndpoint).Port);
 
-    public bool Lost { get; private set; }
+    /// <summary>Answers that were lost.</summary>
+    public int Lost => Volatile.Read(ref _lost);
 
     public void LoseNextAnswer() => Volatile.Write(ref _armed, 1);
 
@@ -64,7 +66,7 @@ internal sealed class LosingProxy : IAsyncDisposable
                     break;
                 if (answers && Interlocked.Exchange(ref _armed, 0) == 1)
                 {
-                    Lost = true;
+                    Interlocked.Increment(ref _lost);
                     break;
                 }
 

@@ -11,7 +11,8 @@ namespace Aglow.Stores.Tests;
 public sealed class NodeTests(RedisServers servers)
 {
     // an outage longer than the lease is what matters, so the lease is short here
-    private static readonly string[] ShortLease = ["--lease-seconds", "4", "--heartbeat-seconds", "1"];
+    private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
+    private static readonly string[] ShortLease = ["--lease-seconds", "4", "--heartbeat-seconds", "1", "--drain-seconds", "0"];
 
     [Fact]
     public async Task What_happens_on_one_node_is_told_on_the_other()
@@ -51,7 +52,7 @@ public sealed class NodeTests(RedisServers servers)
         await using var one = await NodeAsync(servers.Cluster.Address);
         await using var other = await NodeAsync(servers.Cluster.Address);
         const int people = 2000;
-        using var crowd = new Crowd(one, [.. Enumerable.Range(0, people).Select(i => (uint)i)]);
+        using var crowd = new Crowd([.. Enumerable.Range(0, people).Select(i => (uint)i)], Second, one.Address);
         await Eventually.HoldsAsync(async () => await CountAsync(other) == people);
 
         var began = Stopwatch.GetTimestamp();
@@ -130,7 +131,7 @@ public sealed class NodeTests(RedisServers servers)
             }
         });
         await Task.Delay(100);
-        using (new Crowd(one, [42]))
+        using (new Crowd([42], Second, one.Address))
             await Eventually.HoldsAsync(() => watcher.Statuses(42)[^1] == "online");
         await done.CancelAsync();
         await killing;
@@ -142,7 +143,7 @@ public sealed class NodeTests(RedisServers servers)
         await using var redis = await RedisProcess.StartAsync("--appendonly", "yes", "--appendfsync", "always");
         await using var node = await NodeAsync($"{redis.Endpoint}");
         uint[] people = [.. Enumerable.Range(100, 200).Select(i => (uint)i)];
-        using var crowd = new Crowd(node, people);
+        using var crowd = new Crowd(people, Second, node.Address);
         await Eventually.HoldsAsync(async () => await StatusAsync(node, people[^1]) == "online");
         await using var watcher = await Watcher.ConnectAsync(node, 1, people);
         await Eventually.HoldsAsync(() => people.All(user => watcher.Statuses(user)[^1] == "online"));
@@ -180,7 +181,7 @@ public sealed class NodeTests(RedisServers servers)
         await using var one = await NodeAsync(servers.Cluster.Address);
         await using var other = await NodeAsync(servers.Cluster.Address);
         uint[] people = [.. Enumerable.Range(256, 256).Select(i => (uint)i)];
-        using var crowd = new Crowd(one, people);
+        using var crowd = new Crowd(people, Second, one.Address);
         await Eventually.HoldsAsync(async () => await StatusAsync(other, people[^1]) == "online");
         await using var watcher = await Watcher.ConnectAsync(other, 1, people);
         await Eventually.HoldsAsync(() => people.All(user => watcher.Statuses(user)[^1] == "online"));
@@ -311,38 +312,4 @@ public sealed class NodeTests(RedisServers servers)
         (await node.Http.GetFromJsonAsync<JsonElement>($"/status/{user}")).GetProperty("status").GetString();
 
     private static async Task<int> CountAsync(AglowProcess node) => (await node.Http.GetFromJsonAsync<JsonElement>("/online/count")).GetProperty("online").GetInt32();
-
-    /// <summary>People whose clients heartbeat every second, and keep trying whatever they are answered.</summary>
-    private sealed class Crowd : IDisposable
-    {
-        private readonly CancellationTokenSource _stop = new();
-        private readonly Task _loop;
-
-        public Crowd(AglowProcess node, uint[] users) => _loop = Task.Run(() => RunAsync(node, users));
-
-        public void Dispose()
-        {
-            _stop.Cancel();
-            _loop.GetAwaiter().GetResult();
-            _stop.Dispose();
-        }
-
-        private async Task RunAsync(AglowProcess node, uint[] users)
-        {
-            using var http = node.Client();
-            while (!_stop.IsCancellationRequested)
-            {
-                try
-                {
-                    // one by one, as clients are, so that one that is refused holds up nobody
-                    await Task.WhenAll(users.Chunk(20).Select(some => http.PostAsJsonAsync("/heartbeat", new { user_ids = some }, _stop.Token)));
-                    await Task.Delay(1000, _stop.Token);
-                }
-                catch (Exception e) when (e is OperationCanceledException or HttpRequestException)
-                {
-                    // goes on trying
-                }
-            }
-        }
-    }
 }

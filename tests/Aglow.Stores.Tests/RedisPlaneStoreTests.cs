@@ -57,7 +57,7 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
         (await store.ExchangeAsync(Plane.Pulse, 42, 100)).ShouldBe(Pulse.Never);
         proxy.LoseNextAnswer();
         (await store.ExchangeAsync(Plane.Pulse, 42, 110)).ShouldBe(Pulse.Never);
-        proxy.Lost.ShouldBeTrue();
+        proxy.Lost.ShouldBe(1);
         (await store.ExchangeAsync(Plane.Pulse, 42, 120)).ShouldBe(110u);
     }
 
@@ -192,6 +192,25 @@ public abstract class RedisPlaneStoreTests : PlaneStoreContract
         var activity = new uint[1];
         await other.ReadAsync(Plane.Activity, new uint[] { 42 }, activity);
         activity[0].ShouldBe(100u);
+    }
+
+    [Fact]
+    public async Task Counts_of_pages_are_shared_and_of_many_claims_one_is_granted()
+    {
+        await using var one = await CreateAsync();
+        await using var other = new RedisPlaneStore(await ConnectAsync(flush: false));
+        var chat = new Definition(Definition.DefaultName, 30);
+        var counts = new PageCount[300];
+        (await one.PageCounts!.ReadAsync(chat, counts)).ShouldBe(0u);
+        counts.ShouldAllBe(count => count == default);
+        await one.PageCounts.WriteAsync(chat, [(0, new PageCount(7, 100)), (299, new PageCount(8, 101))], claim: 0);
+        await other.PageCounts.ReadAsync(chat, counts);
+        (counts[0], counts[1], counts[299]).ShouldBe((new PageCount(7, 100), default, new PageCount(8, 101)));
+        // another rule has a row of its own
+        await other.PageCounts.ReadAsync(new Definition("reachable", 30, EndedByLeave: false), counts);
+        counts.ShouldAllBe(count => count == default);
+        var before = await Task.WhenAll(Enumerable.Range(0, 20).Select(async i => await (i % 2 == 0 ? one.PageCounts : other.PageCounts).ClaimAsync(chat, 500)));
+        before.Count(claim => claim == 0).ShouldBe(1);
     }
 
     [Fact]

@@ -69,7 +69,8 @@ internal sealed partial class RedisProcess : IAsyncDisposable
         Directory.Delete(_folder, recursive: true);
     }
 
-    private static int FreePort()
+    /// <summary>A port that nobody has at the moment.</summary>
+    public static int FreePort()
     {
         using var probe = new TcpListener(IPAddress.Loopback, 0);
         probe.Start();
@@ -114,13 +115,13 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
     public string Address => string.Join(',', _servers.Take(3).Select(s => s.Endpoint));
 
     /// <summary>Starts six servers and joins them; again where that failed: a busy disk holds a server up for longer than a call waits.</summary>
-    public static async Task<RedisClusterProcesses> StartAsync()
+    public static async Task<RedisClusterProcesses> StartAsync(params string[] flags)
     {
         for (var attempt = 1; ; attempt++)
         {
             try
             {
-                return await TryStartAsync();
+                return await TryStartAsync(flags);
             }
             catch (Exception e) when (attempt < 4 && (e is IOException or RedisRefusalException or OperationCanceledException))
             {
@@ -129,13 +130,13 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         }
     }
 
-    private static async Task<RedisClusterProcesses> TryStartAsync()
+    private static async Task<RedisClusterProcesses> TryStartAsync(string[] flags)
     {
         var cluster = new RedisClusterProcesses();
         try
         {
             cluster._servers.AddRange(await Task.WhenAll(Enumerable.Range(0, 6).Select(_ => RedisProcess.StartAsync(
-                "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", "BUS-PORT", "--appendonly", "yes"))));
+                ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", "BUS-PORT", "--appendonly", "yes", .. flags]))));
             await cluster.JoinAsync();
             return cluster;
         }
@@ -165,6 +166,22 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
 
         throw new InvalidOperationException("Nobody has that page.");
     }
+
+    /// <summary>The primary of a page, and its replicas.</summary>
+    public async Task<RedisProcess[]> ShardOfAsync(int page)
+    {
+        var primary = await PrimaryOfAsync(page);
+        var id = (string)(await primary.CallAsync("CLUSTER", "MYID"))!;
+        var ports = ((string)(await primary.CallAsync("CLUSTER", "NODES"))!).Split('\n')
+            .Where(line => line.Split(' ') is [_, _, _, var of, ..] && of == id)
+            .Select(line => int.Parse(line.Split(' ')[1].Split('@')[0].Split(':')[^1]));
+        return [primary, .. _servers.Where(server => ports.Contains(server.Port))];
+    }
+
+    /// <summary>Waits until every slot is served, and every primary has its replica.</summary>
+    public Task HealedAsync() => UntilAsync(async server =>
+        ((string)(await server.CallAsync("CLUSTER", "INFO"))!).Contains("cluster_slots_ok:16384")
+        && (string)(await server.CallAsync("INFO", "replication"))! is var said && (said.Contains("role:slave") ? said.Contains("master_link_status:up") : said.Contains("connected_slaves:1")));
 
     /// <summary>Forgets all keys.</summary>
     public Task FlushAsync() => Task.WhenAll(_servers.Select(async server =>
@@ -242,6 +259,29 @@ public sealed class RedisServers : IAsyncLifetime
         if (_cluster is not null)
             await _cluster.DisposeAsync();
     }
+}
+
+/// <summary>A cluster for those who take it apart. A shard of it that is away leaves the others at work, as an operator sets it who wants that.</summary>
+public sealed class FaultyCluster : IAsyncLifetime
+{
+    private RedisClusterProcesses? _cluster;
+
+    internal RedisClusterProcesses Cluster => _cluster!;
+
+    public async Task InitializeAsync() => _cluster = await RedisClusterProcesses.StartAsync("--cluster-require-full-coverage", "no");
+
+    public async Task DisposeAsync()
+    {
+        if (_cluster is not null)
+            await _cluster.DisposeAsync();
+    }
+}
+
+/// <summary>Tests that use <see cref="FaultyCluster"/>: one after the other, beside those of <see cref="RedisCollection"/>, since they mostly wait.</summary>
+[CollectionDefinition(Name)]
+public sealed class FaultCollection : ICollectionFixture<FaultyCluster>
+{
+    public const string Name = "faults";
 }
 
 /// <summary>Tests that use <see cref="RedisServers"/>: one after the other, since each begins with empty ones.</summary>

@@ -18,10 +18,12 @@ internal sealed class Watcher : IAsyncDisposable
 
     public bool IsOpen => _socket.State == WebSocketState.Open;
 
-    public static async Task<Watcher> ConnectAsync(AglowProcess node, uint user, params uint[] watched)
+    public static Task<Watcher> ConnectAsync(AglowProcess node, uint user, params uint[] watched) => ConnectAsync(node.Address, user, watched);
+
+    public static async Task<Watcher> ConnectAsync(Uri address, uint user, params uint[] watched)
     {
         var watcher = new Watcher();
-        await watcher._socket.ConnectAsync(new Uri($"ws://{node.Address.Authority}/ws?user_id={user}"), CancellationToken.None);
+        await watcher._socket.ConnectAsync(new Uri($"ws://{address.Authority}/ws?user_id={user}"), CancellationToken.None);
         watcher._reading = Task.Run(watcher.ReadAsync);
         if (watched.Length > 0)
         {

@@ -1,0 +1,66 @@
+using System.Diagnostics;
+using System.Net.Sockets;
+using Aglow.Server.Tests;
+
+namespace Aglow.Stores.Tests;
+
+/// <summary>An HAProxy with <c>deploy/haproxy.cfg</c>: as it is documented, but for the addresses.</summary>
+internal sealed class Balancer : IAsyncDisposable
+{
+    private readonly Process _process;
+    private readonly string _file;
+
+    private Balancer(Process process, string file, int port)
+    {
+        _process = process;
+        _file = file;
+        Address = new Uri($"http://127.0.0.1:{port}");
+    }
+
+    public Uri Address { get; }
+
+    /// <summary>Starts one before nodes on these ports: three at most, and none of them need be there yet.</summary>
+    public static async Task<Balancer> StartAsync(params int[] nodes)
+    {
+        var port = RedisProcess.FreePort();
+        var lines = await File.ReadAllLinesAsync(Path.Combine(AglowProcess.Root, "deploy", "haproxy.cfg"));
+        var file = Path.GetTempFileName();
+        await File.WriteAllLinesAsync(file, lines.Where(line => !line.Contains("10.0.0.1") || nodes.Where((_, i) => line.Contains(Documented(i))).Any()).Select(line =>
+        {
+            line = line.Replace("bind :8080", $"bind 127.0.0.1:{port}");
+            for (var i = 0; i < nodes.Length; i++)
+                line = line.Replace(Documented(i), $"127.0.0.1:{nodes[i]}");
+            return line;
+        }));
+        var balancer = new Balancer(Process.Start(new ProcessStartInfo("haproxy", ["-db", "-q", "-f", file]) { RedirectStandardOutput = true, UseShellExecute = false })!, file, port);
+        balancer._process.BeginOutputReadLine();
+        await Eventually.HoldsAsync(balancer.AcceptsAsync);
+        return balancer;
+
+        static string Documented(int node) => $"10.0.0.1{node + 1}:8080";
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _process.Kill();
+        await _process.WaitForExitAsync();
+        _process.Dispose();
+        File.Delete(_file);
+    }
+
+    private async Task<bool> AcceptsAsync()
+    {
+        if (_process.HasExited)
+            throw new InvalidOperationException($"haproxy ended with {_process.ExitCode}: does it read deploy/haproxy.cfg? Version 2.4 or newer does.");
+        using var probe = new Socket(SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            await probe.ConnectAsync("127.0.0.1", Address.Port);
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }
+}

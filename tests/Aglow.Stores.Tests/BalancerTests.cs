@@ -1,0 +1,110 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Http.Json;
+using System.Text.Json;
+using Aglow.Server.Tests;
+
+namespace Aglow.Stores.Tests;
+
+/// <summary>Nodes that come and go behind a balancer, as <c>deploy/haproxy.cfg</c> has it.</summary>
+/// <remarks><c>AGLOW_TEST_LONG=1</c>: with the lease of 30 s that people have, which takes minutes.</remarks>
+[Collection(FaultCollection.Name)]
+public sealed class BalancerTests(FaultyCluster servers)
+{
+    private static readonly bool IsLong = Environment.GetEnvironmentVariable("AGLOW_TEST_LONG") == "1";
+    private static readonly int Tick = IsLong ? 10 : 2;
+    // longer than haproxy takes to cut off a node that says nothing, and than everybody takes to come back
+    private static readonly int Lease = IsLong ? 30 : 16;
+    private static readonly int Pause = IsLong ? 40 : 18;
+
+    [Fact]
+    public async Task A_node_starts_and_another_stops_under_load_and_nobody_is_shown_offline()
+    {
+        await servers.Cluster.FlushAsync();
+        int[] ports = [RedisProcess.FreePort(), RedisProcess.FreePort(), RedisProcess.FreePort()];
+        await using var first = await NodeAsync(ports[0], "--drain-seconds", "4");
+        await using var second = await NodeAsync(ports[1]);
+        await using var balancer = await Balancer.StartAsync(ports);
+        foreach (var node in (AglowProcess[])[first, second])
+            await GivenConnectionsAsync(balancer, node);
+        uint[] connected = [.. Enumerable.Range(100, 300).Select(i => (uint)i)];
+        uint[] heartbeating = [.. Enumerable.Range(1000, 200).Select(i => (uint)i)];
+        await using var people = new People(connected, TimeSpan.FromSeconds(Tick), balancer.Address, watched: 7);
+        using var crowd = new Crowd(heartbeating, TimeSpan.FromSeconds(1), balancer.Address);
+        await using var watcher = await Watcher.ConnectAsync(second, 1, [.. connected, .. heartbeating]);
+        await Eventually.HoldsAsync(() => connected.Concat(heartbeating).All(user => watcher.Statuses(user)[^1] == "online") && people.AllKnow("offline"));
+        (await ConnectionsAsync(first)).ShouldBeGreaterThan(100);
+        (await ConnectionsAsync(second)).ShouldBeGreaterThan(100);
+
+        // one more node has what comes then
+        await using var third = await NodeAsync(ports[2]);
+        await GivenConnectionsAsync(balancer, third);
+        await using var newcomers = new People([.. Enumerable.Range(500, 60).Select(i => (uint)i)], TimeSpan.FromSeconds(Tick), balancer.Address);
+        await Eventually.HoldsAsync(async () => newcomers.Connected == 60 && await ConnectionsAsync(third) >= 60);
+
+        // one less: not ready at once, and served meanwhile
+        var stopping = first.StopAsync();
+        await Eventually.HoldsAsync(async () => (await first.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable);
+        (await first.Http.PostAsJsonAsync("/heartbeat", new { user_id = 7 })).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await stopping).ShouldBe(0);
+        // who went was told, one after the other; nobody missed the change, and nobody was ever gone
+        people.SentElsewhereOver.ShouldBeGreaterThan(TimeSpan.FromSeconds(1));
+        await Eventually.HoldsAsync(() => people.Connected == connected.Length && people.AllKnow("online"));
+        connected.Concat(heartbeating).Count(user => watcher.Statuses(user).Skip(1).Contains("offline")).ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task A_node_that_stands_still_and_one_that_is_killed_with_two_thousand_sockets_lose_nobody()
+    {
+        await servers.Cluster.FlushAsync();
+        int[] ports = [RedisProcess.FreePort(), RedisProcess.FreePort()];
+        await using var first = await NodeAsync(ports[0]);
+        await using var second = await NodeAsync(ports[1]);
+        await using var elsewhere = await NodeAsync(RedisProcess.FreePort());
+        await using var balancer = await Balancer.StartAsync(ports);
+        uint[] connected = [.. Enumerable.Range(10_000, 2000).Select(i => (uint)i)];
+        uint[] heartbeating = [.. Enumerable.Range(1000, 200).Select(i => (uint)i)];
+        uint[] all = [.. connected, .. heartbeating];
+        await using var people = new People(connected, TimeSpan.FromSeconds(Tick), balancer.Address);
+        using var crowd = new Crowd(heartbeating, TimeSpan.FromSeconds(Tick), balancer.Address);
+        await Eventually.HoldsAsync(() => people.Connected == connected.Length);
+        await using var watcher = await Watcher.ConnectAsync(elsewhere, 1, all);
+        await Eventually.HoldsAsync(() => all.All(user => watcher.Statuses(user)[^1] == "online"));
+
+        var began = Stopwatch.GetTimestamp();
+        first.Signal(19);
+        await Eventually.HoldsAsync(async () => await ConnectionsAsync(second) >= connected.Length);
+        await Task.Delay(TimeSpan.FromSeconds(Math.Max(0, Pause - Stopwatch.GetElapsedTime(began).TotalSeconds)));
+        first.Signal(18);
+        await Eventually.HoldsAsync(async () => (await first.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.OK && await ConnectionsAsync(first) == 0);
+        ShownOffline().ShouldBe(0, "while a node stood still");
+
+        people.Connected.ShouldBe(connected.Length);
+        await second.KillAsync();
+        await Eventually.HoldsAsync(async () => await ConnectionsAsync(first) >= connected.Length);
+        // past a look at everybody by whoever watches
+        await Task.Delay(TimeSpan.FromSeconds(3));
+        ShownOffline().ShouldBe(0, "when a node was killed");
+        (await elsewhere.Http.GetFromJsonAsync<JsonElement>("/status/10007")).GetProperty("status").GetString().ShouldBe("online");
+
+        int ShownOffline() => all.Count(user => watcher.Statuses(user).SkipWhile(status => status == "offline").Contains("offline"));
+    }
+
+    private async Task<AglowProcess> NodeAsync(int port, params string[] flags)
+    {
+        var node = AglowProcess.Run(
+            null, ["--redis", servers.Cluster.Address, "--lease-seconds", $"{Lease}", "--heartbeat-seconds", $"{Tick}", .. flags], urls: $"http://127.0.0.1:{port}");
+        await node.ReadyAsync();
+        return node;
+    }
+
+    // Waits until the balancer has found a node that has no connections yet.
+    private static Task GivenConnectionsAsync(Balancer balancer, AglowProcess node) => Eventually.HoldsAsync(async () =>
+    {
+        await using var newcomer = await Watcher.ConnectAsync(balancer.Address, 5);
+        return await ConnectionsAsync(node) > 0;
+    });
+
+    private static async Task<int> ConnectionsAsync(AglowProcess node) =>
+        int.Parse((await node.Http.GetStringAsync("/metrics")).Split('\n').First(line => line.StartsWith("aglow_connections ", StringComparison.Ordinal)).Split(' ')[1]);
+}

@@ -1,0 +1,56 @@
+using System.Net.Http.Json;
+
+namespace Aglow.Stores.Tests;
+
+/// <summary>People whose clients heartbeat every interval, to an address or, where that does not answer, to the next; and keep trying whatever they are answered.</summary>
+internal sealed class Crowd : IDisposable
+{
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Task[] _loops;
+
+    public Crowd(uint[] users, TimeSpan interval, params Uri[] addresses) =>
+        // one by one, as clients are, so that one that is refused holds up nobody
+        _loops = [.. users.Chunk(20).Select(some => Task.Run(() => RunAsync(some, interval, addresses)))];
+
+    public void Dispose()
+    {
+        _stop.Cancel();
+        Task.WaitAll(_loops);
+        _stop.Dispose();
+    }
+
+    private async Task RunAsync(uint[] users, TimeSpan interval, Uri[] addresses)
+    {
+        using var http = new HttpClient { Timeout = 2 * interval };
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                foreach (var address in addresses)
+                {
+                    if (await TryAsync(http, address, users))
+                        break;
+                }
+
+                await Task.Delay(interval, _stop.Token);
+            }
+            catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+            {
+                // stopped
+            }
+        }
+    }
+
+    private async Task<bool> TryAsync(HttpClient http, Uri address, uint[] users)
+    {
+        try
+        {
+            using var answer = await http.PostAsJsonAsync(new Uri(address, "/heartbeat"), new { user_ids = users }, _stop.Token);
+            return answer.IsSuccessStatusCode;
+        }
+        catch (Exception e) when (e is HttpRequestException || (e is OperationCanceledException && !_stop.IsCancellationRequested))
+        {
+            return false;
+        }
+    }
+}

@@ -1,0 +1,183 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Http.Json;
+using System.Text.Json;
+using Aglow.Redis;
+using Aglow.Server.Tests;
+
+namespace Aglow.Stores.Tests;
+
+/// <summary>What goes wrong in and around a cluster, on real processes: whoever keeps trying is never shown offline.</summary>
+[Collection(FaultCollection.Name)]
+public sealed class FaultTests(FaultyCluster servers)
+{
+    // a fault longer than the lease is what matters, so the lease is short here
+    private const int Lease = 4;
+    private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
+    private static readonly string[] Flags = ["--lease-seconds", $"{Lease}", "--heartbeat-seconds", "1", "--drain-seconds", "0"];
+
+    // with a handful of pages in them, and some seconds for redis-cli
+    private const int MovedSlots = 400;
+
+    // neighbouring numbers are on pages of their own
+    private static readonly uint[] Everybody = [.. Enumerable.Range(256, 256).Select(i => (uint)i)];
+
+    [Fact]
+    public async Task A_shard_of_three_is_away_for_long_and_the_others_live_on()
+    {
+        await servers.Cluster.FlushAsync();
+        await using var one = await NodeAsync(servers.Cluster.Address);
+        await using var other = await NodeAsync(servers.Cluster.Address);
+        var map = ClusterMap.FromShards(await servers.Cluster.Servers[0].CallAsync("CLUSTER", "SHARDS"), servers.Cluster.Servers[0].Endpoint, tls: false);
+        // not the one that has the list of pages
+        var lostPage = Enumerable.Range(0, 256).First(page => map[RedisKeys.SlotOf(page)] != map[RedisKeys.PagesSlot]);
+        uint[] lost = [.. Everybody.Where(user => map[RedisKeys.SlotOf((int)user % 256)] == map[RedisKeys.SlotOf(lostPage)])];
+        uint[] kept = [.. Everybody.Except(lost)];
+        // of a page that the others have, too
+        var newcomer = kept[0] % 256;
+        using var crowd = new Crowd(Everybody, Second, one.Address);
+        await using var ofLost = await Watcher.ConnectAsync(other, 1, lost);
+        await using var ofKept = await Watcher.ConnectAsync(other, 2, [.. kept, newcomer]);
+        await Eventually.HoldsAsync(() => Everybody.All(user => Told(user)[^1] == "online"));
+
+        var shard = await servers.Cluster.ShardOfAsync(lostPage);
+        foreach (var server in shard)
+            await server.KillAsync();
+        try
+        {
+            await Eventually.HoldsAsync(() => ofLost.Heard("stale"));
+            (await other.Http.GetAsync($"/status/{lost[0]}")).StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
+            (await HeartbeatAsync(one, lost[0] % 256)).StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
+            // longer than the lease and all that is held back; meanwhile people of the other shards come and go
+            using (new Crowd([newcomer], Second, one.Address))
+                await Eventually.HoldsAsync(() => ofKept.Statuses(newcomer)[^1] == "online");
+            await Eventually.HoldsAsync(() => ofKept.Statuses(newcomer)[^1] == "offline");
+            (await StatusAsync(other, kept[0])).ShouldBe("online");
+            // unless this machine is so busy that another shard did not answer for 2 s
+            ofKept.Heard("stale").ShouldBe(other.Output.Split('\n').Any(line => line.Contains(" is away (", StringComparison.Ordinal) && !shard.Any(server => line.Contains($"{server.Endpoint} ", StringComparison.Ordinal))));
+            ofLost.Heard("fresh").ShouldBeFalse();
+            (await other.Http.GetAsync("/health/ready")).StatusCode.ShouldBe(HttpStatusCode.OK);
+        }
+        finally
+        {
+            foreach (var server in shard)
+                await server.RestartAsync();
+        }
+
+        await Eventually.HoldsAsync(() => ofLost.Heard("fresh"));
+        await Eventually.HoldsAsync(async () => (await HeartbeatAsync(one, lost[0] % 256)).StatusCode == HttpStatusCode.OK);
+        // past everything that is held back: whoever lapsed would have been told by now
+        await Task.Delay((Lease + 2) * Second);
+        Everybody.Count(user => Told(user).SkipWhile(status => status == "offline").Contains("offline")).ShouldBe(0);
+        await servers.Cluster.HealedAsync();
+
+        string[] Told(uint user) => (lost.Contains(user) ? ofLost : ofKept).Statuses(user);
+    }
+
+    [Fact]
+    public async Task Slots_are_moved_by_redis_cli_under_load()
+    {
+        await servers.Cluster.FlushAsync();
+        await using var one = await NodeAsync(servers.Cluster.Address);
+        await using var other = await NodeAsync(servers.Cluster.Address);
+        using var crowd = new Crowd(Everybody, Second, one.Address, other.Address);
+        await using var watcher = await Watcher.ConnectAsync(other, 1, Everybody);
+        await Eventually.HoldsAsync(() => Everybody.All(user => watcher.Statuses(user)[^1] == "online"));
+
+        // forth and back
+        var from = await servers.Cluster.PrimaryOfAsync(3);
+        var to = from;
+        for (var page = 0; to == from; page++)
+            to = await servers.Cluster.PrimaryOfAsync(page);
+        await ReshardAsync(from, to);
+        await ReshardAsync(to, from);
+        await Task.Delay((Lease + 2) * Second);
+        Everybody.Count(user => watcher.Statuses(user).SkipWhile(status => status == "offline").Contains("offline")).ShouldBe(0);
+        watcher.Heard("stale").ShouldBeFalse();
+        foreach (var user in Everybody)
+            (await StatusAsync(one, user)).ShouldBe("online");
+        (await one.Http.GetStringAsync("/metrics")).ShouldNotContain("aglow_redis_redirections_total 0\n");
+    }
+
+    [Fact]
+    public async Task Two_nodes_whose_clocks_differ_by_an_hour_agree()
+    {
+        await servers.Cluster.FlushAsync();
+        await using var ahead = AglowProcess.Run(null, ["--redis", servers.Cluster.Address, .. Flags], new()
+        {
+            ["LD_PRELOAD"] = Directory.GetDirectories("/usr/lib", "*-linux-gnu").Select(folder => Path.Combine(folder, "faketime", "libfaketimeMT.so.1")).First(File.Exists),
+            ["FAKETIME"] = "+3600",
+            ["FAKETIME_DONT_FAKE_MONOTONIC"] = "1",
+        });
+        await ahead.ReadyAsync();
+        await using var right = await NodeAsync(servers.Cluster.Address);
+        using var crowd = new Crowd(Everybody[..128], Second, ahead.Address);
+        using var others = new Crowd(Everybody[128..], Second, right.Address);
+        await using var watcher = await Watcher.ConnectAsync(right, 1, Everybody);
+        await using var aheads = await Watcher.ConnectAsync(ahead, 2, Everybody);
+        await Eventually.HoldsAsync(() => Everybody.All(user => watcher.Statuses(user)[^1] == "online" && aheads.Statuses(user)[^1] == "online"));
+        // it says so, and goes by the servers' time
+        await Eventually.HoldsAsync(() => ahead.Output.Contains("clock is 3600.0 s off", StringComparison.Ordinal) || ahead.Output.Contains("clock is 3599.", StringComparison.Ordinal));
+        right.Output.ShouldNotContain("off that of Redis");
+        foreach (var node in (AglowProcess[])[ahead, right])
+        {
+            var seen = (await node.Http.GetFromJsonAsync<JsonElement>($"/status/{Everybody[0]}")).GetProperty("last_seen").GetInt64();
+            Math.Abs(seen - DateTimeOffset.UtcNow.ToUnixTimeSeconds()).ShouldBeLessThan(Lease + 10);
+        }
+
+        foreach (var told in (Watcher[])[watcher, aheads])
+            Everybody.Count(user => told.Statuses(user).SkipWhile(status => status == "offline").Contains("offline")).ShouldBe(0);
+        // one who goes to the other node stays, and one who leaves there has left
+        (await right.Http.PostAsJsonAsync("/heartbeat", new { user_id = 5 })).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await ahead.Http.PostAsJsonAsync("/offline", new { user_id = 5 })).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await StatusAsync(right, 5)).ShouldBe("offline");
+    }
+
+    [Fact]
+    public async Task Answers_are_lost_after_the_write_again_and_again()
+    {
+        await using var redis = await RedisProcess.StartAsync();
+        await using var proxy = new LosingProxy(redis.Port);
+        await using var one = await NodeAsync($"{proxy.Endpoint}");
+        await using var other = await NodeAsync($"{redis.Endpoint}");
+        using var crowd = new Crowd(Everybody, Second, one.Address);
+        await using var watcher = await Watcher.ConnectAsync(other, 1, [.. Everybody, 7]);
+        await Eventually.HoldsAsync(() => Everybody.All(user => watcher.Statuses(user)[^1] == "online"));
+        var began = Stopwatch.GetTimestamp();
+        while (Stopwatch.GetElapsedTime(began) < (Lease + 2) * Second)
+        {
+            proxy.LoseNextAnswer();
+            await Task.Delay(300);
+        }
+
+        // the arrival whose answer is lost is told all the same
+        proxy.LoseNextAnswer();
+        (await HeartbeatAsync(one, 7)).StatusCode.ShouldBe(HttpStatusCode.OK);
+        await Eventually.HoldsAsync(() => watcher.Statuses(7) is [_, "online", ..]);
+        proxy.Lost.ShouldBeGreaterThan(5);
+        Everybody.Count(user => watcher.Statuses(user).SkipWhile(status => status == "offline").Contains("offline")).ShouldBe(0);
+        foreach (var user in Everybody)
+            (await StatusAsync(one, user)).ShouldBe("online");
+    }
+
+    private static Task<AglowProcess> NodeAsync(string redis) => AglowProcess.StartAsync(null, ["--redis", redis, .. Flags]);
+
+    private static Task<HttpResponseMessage> HeartbeatAsync(AglowProcess node, uint user) => node.Http.PostAsJsonAsync("/heartbeat", new { user_id = user });
+
+    private static async Task<string?> StatusAsync(AglowProcess node, uint user) =>
+        (await node.Http.GetFromJsonAsync<JsonElement>($"/status/{user}")).GetProperty("status").GetString();
+
+    // As an operator does it.
+    private static async Task ReshardAsync(RedisProcess from, RedisProcess to)
+    {
+        using var reshard = Process.Start(new ProcessStartInfo("redis-cli",
+        [
+            "--cluster", "reshard", $"{from.Endpoint}", "--cluster-from", (string)(await from.CallAsync("CLUSTER", "MYID"))!, "--cluster-to", (string)(await to.CallAsync("CLUSTER", "MYID"))!,
+            "--cluster-slots", $"{MovedSlots}", "--cluster-yes", "--cluster-pipeline", "50",
+        ])
+        { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false })!;
+        var said = Task.WhenAll(reshard.StandardOutput.ReadToEndAsync(), reshard.StandardError.ReadToEndAsync());
+        await reshard.WaitForExitAsync();
+        reshard.ExitCode.ShouldBe(0, string.Join('\n', (await said).Select(text => text.Length > 2000 ? text[^2000..] : text)));
+    }
+}
