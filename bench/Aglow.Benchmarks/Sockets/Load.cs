@@ -13,9 +13,12 @@ internal sealed class Load : IDisposable
     public int Process => _process.Id;
 
     /// <summary>Starts one. <paramref name="core"/>: the only core it may use.</summary>
-    public static Load Start(Server server, int? core = null)
+    public static Load Start(Server server, int? core = null) => Start(server.Name, server.Port, server.Process, server.Port, core);
+
+    /// <summary>Starts one that sends changes to another port than that where its sockets are.</summary>
+    public static Load Start(string server, int port, int process, int callsPort, int? core = null)
     {
-        List<string> command = [.. Child.OwnCommand, LoadGenerator.Verb, server.Name, $"{server.Port}", $"{server.Process}"];
+        List<string> command = [.. Child.OwnCommand, LoadGenerator.Verb, server, $"{port}", $"{process}", $"{callsPort}"];
         if (core is { } only)
             command.InsertRange(0, ["taskset", "-c", $"{only}"]);
         var start = new ProcessStartInfo(command[0], command.Skip(1))

@@ -17,7 +17,7 @@ namespace Aglow.Benchmarks.Sockets;
 /// </remarks>
 internal sealed class LoadGenerator
 {
-    /// <summary>The hidden verb: <c>fanout-load SERVER PORT SERVER_PROCESS</c>.</summary>
+    /// <summary>The hidden verb: <c>fanout-load SERVER PORT SERVER_PROCESS [PORT_FOR_CHANGES]</c>.</summary>
     public const string Verb = "fanout-load";
 
     /// <summary>How answers are written: lags may be infinite.</summary>
@@ -35,6 +35,8 @@ internal sealed class LoadGenerator
 
     private readonly Dialect _dialect;
     private readonly int _port;
+    // where changes are sent; another node's, where that is what is measured
+    private readonly int _callsPort;
     private readonly int _server;
     private readonly int _poll = Kernel.NewPoll();
     private readonly Kernel.Event[] _events = new Kernel.Event[256];
@@ -64,17 +66,18 @@ internal sealed class LoadGenerator
     private long _frames;
     private long _lost;
 
-    private LoadGenerator(Dialect dialect, int port, int server)
+    private LoadGenerator(Dialect dialect, int port, int server, int callsPort)
     {
         _dialect = dialect;
         _port = port;
+        _callsPort = callsPort;
         _server = server;
     }
 
     /// <summary>Runs until standard input ends.</summary>
     public static int Run(string[] args)
     {
-        var generator = new LoadGenerator(Dialect.Of(args[0]), int.Parse(args[1]), int.Parse(args[2]));
+        var generator = new LoadGenerator(Dialect.Of(args[0]), int.Parse(args[1]), int.Parse(args[2]), int.Parse(args.Length > 3 ? args[3] : args[1]));
         var reader = new Thread(generator.ReadCommands) { IsBackground = true };
         reader.Start();
         while (!generator._commands.IsCompleted)
@@ -453,11 +456,11 @@ internal sealed class LoadGenerator
 
     // ---- connections ----------------------------------------------------------------------------------------------------------
 
-    private Connection Open()
+    private Connection Open(int port)
     {
         var tag = _freeTags.TryPop(out var free) ? free : _connections.Count;
         // several addresses, so that there are ports enough
-        var connection = new Connection(tag, Kernel.Connect(2 + (_sockets++ % 8), _port, batched: false));
+        var connection = new Connection(tag, Kernel.Connect(2 + (_sockets++ % 8), port, batched: false));
         if (tag == _connections.Count)
             _connections.Add(connection);
         else
@@ -469,7 +472,7 @@ internal sealed class LoadGenerator
     private void OpenSocket(WatchPlan? plan, int socket)
     {
         _connecting++;
-        var connection = Open();
+        var connection = Open(_port);
         connection.Plan = plan;
         connection.Socket = socket;
         connection.Awaited = plan?.Watching ?? 0;
@@ -478,7 +481,7 @@ internal sealed class LoadGenerator
     private Connection OpenPublisher()
     {
         _connecting++;
-        var connection = Open();
+        var connection = Open(_port);
         var ready = _ready + 1;
         Until(TimeSpan.FromSeconds(10), "the publisher's connection", () => _ready == ready);
         _ready--;
@@ -487,7 +490,7 @@ internal sealed class LoadGenerator
 
     private void OpenCall()
     {
-        var connection = Open();
+        var connection = Open(_callsPort);
         connection.IsHttp = true;
         _calls++;
     }

@@ -1,0 +1,320 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using Aglow.Benchmarks.Sockets;
+using Aglow.Redis;
+using Microsoft.Extensions.Logging.Abstractions;
+using SocketLoad = Aglow.Benchmarks.Sockets.Load;
+
+namespace Aglow.Benchmarks;
+
+/// <summary>
+/// One, two and three nodes against the same cluster of three primaries: what a heartbeat, a delivery and a sweep cost as nodes are added, and how long a change takes from one node to the watchers of another.
+/// </summary>
+/// <remarks>
+/// <code>
+///   load 1 ── changes ──► node 2 ──┐                    every node has its own sockets, and changes come in at the next one
+///   load 2 ── changes ──► node 3 ──┼──► Redis ──► hints ──► every node ──► its sockets
+///   load 3 ── changes ──► node 1 ──┘
+/// </code>
+/// All of it shares one machine, so times are worse than where each has its own; CPU seconds of the processes are what is compared. A leg for each number of nodes in turn, again and again.
+/// </remarks>
+internal sealed class NodesBenchmark : Benchmark
+{
+    private const int MostNodes = 3;
+
+    public override string Name => "nodes";
+
+    public override string Measures => "what is paid a heartbeat, a delivery and a sweep with one, two and three nodes on one Redis Cluster; lag from node to node";
+
+    public override int DefaultPairs => 5;
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("parts", "all", "heartbeats, deliveries, lag, sweep"),
+        new("registered", "10m", "users whose words sweeps read"),
+        new("heartbeats", "5000", "heartbeats a second and node, by 100, each user's every ten seconds"),
+        new("sockets", "1000", "watchers a node, 20 users each, each user watched by 20"),
+        new("rate", "200", "changes a second and node"),
+        new("lag-sockets", "5000", "watchers on one node, where lag is measured"),
+        new("lag-rate", "1000", "changes a second at the other"),
+        new("seconds", "10", "of a leg"),
+    ];
+
+    public override async Task RunAsync(Run run)
+    {
+        var parts = run.Settings.Choices("parts", "heartbeats", "deliveries", "lag", "sweep");
+        await using var cluster = await Cluster.StartAsync();
+        run.Note($"Redis {cluster.Version}, three primaries, append-only files; {run.Settings.Number("registered"):#,0} registered users");
+        await cluster.RegisterAsync((uint)run.Settings.Number("registered"));
+        List<Node> nodes = [];
+        try
+        {
+            while (nodes.Count < MostNodes)
+                nodes.Add(await Node.StartAsync(cluster));
+            if (parts.Contains("sweep"))
+                await SweepAsync(run, cluster, nodes);
+            if (parts.Contains("heartbeats"))
+                await HeartbeatsAsync(run, cluster, nodes);
+            if (parts.Contains("deliveries"))
+                await DeliveriesAsync(run, nodes);
+            if (parts.Contains("lag"))
+                await LagAsync(run, nodes);
+        }
+        finally
+        {
+            foreach (var node in nodes)
+                node.Dispose();
+        }
+    }
+
+    // Nodes that do nothing but sweep; those beyond the number stand still.
+    private static async Task SweepAsync(Run run, Cluster cluster, List<Node> nodes)
+    {
+        var costs = await EachAsync(run, nodes, async count =>
+        {
+            // two whole sweeps
+            await Task.Delay(TimeSpan.FromSeconds(2));
+            var (redis, own) = (cluster.CpuSeconds(), CpuOf(nodes, count));
+            var began = Stopwatch.GetTimestamp();
+            await Task.Delay(TimeSpan.FromSeconds(20));
+            var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
+            return (Redis: 100 * (cluster.CpuSeconds() - redis) / seconds, Own: 100 * (CpuOf(nodes, count) - own) / seconds / count);
+        });
+        for (var count = 1; count <= nodes.Count; count++)
+        {
+            run.Add(Figure.Of($"{Nodes(count)}, idle: Redis, three primaries", "% of a core", [.. costs[count].Select(c => c.Redis)]));
+            run.Add(Figure.Of($"{Nodes(count)}, idle: a node", "% of a core", [.. costs[count].Select(c => c.Own)]));
+        }
+
+        run.Add(Figure.Of("what the sweeps of one more node cost Redis", "% of a core", [.. costs[nodes.Count].Zip(costs[1], (most, one) => (most.Redis - one.Redis) / (nodes.Count - 1))]));
+    }
+
+    private static async Task HeartbeatsAsync(Run run, Cluster cluster, List<Node> nodes)
+    {
+        var perSecond = (int)run.Settings.Number("heartbeats");
+        var seconds = (int)run.Settings.Number("seconds");
+        var loads = nodes.Select((node, i) => new Heartbeats(node, 1 + ((uint)i * 10 * (uint)perSecond), perSecond)).ToArray();
+        foreach (var load in loads)
+            load.Send(10 * perSecond);
+        var costs = await EachAsync(run, nodes, async count =>
+        {
+            var (redis, own) = (cluster.CpuSeconds(), CpuOf(nodes, count));
+            var began = Stopwatch.GetTimestamp();
+            long sent = 0;
+            while (Stopwatch.GetElapsedTime(began).TotalSeconds is var elapsed && elapsed < seconds)
+            {
+                for (; sent < elapsed * perSecond; sent += 100)
+                {
+                    foreach (var load in loads.AsSpan(0, count))
+                        load.Send(100);
+                }
+
+                await Task.Delay(10);
+            }
+
+            // what waits a second is this leg's, too
+            await Task.Delay(1200);
+            return (Own: (CpuOf(nodes, count) - own) * 1e9 / (sent * count), Redis: (cluster.CpuSeconds() - redis) * 1e9 / (sent * count));
+        });
+        foreach (var load in loads)
+            load.Dispose();
+        for (var count = 1; count <= nodes.Count; count++)
+        {
+            run.Add(Figure.Of($"{Nodes(count)}, {perSecond:#,0} heartbeats/s each, sweeps included: nodes", "CPU ns/heartbeat", [.. costs[count].Select(c => c.Own)]));
+            run.Add(Figure.Of($"{Nodes(count)}, {perSecond:#,0} heartbeats/s each, sweeps included: Redis", "CPU ns/heartbeat", [.. costs[count].Select(c => c.Redis)]));
+        }
+
+        run.Add(Figure.Of("a heartbeat's cost at a node, three nodes against one", "ratio", [.. costs[nodes.Count].Zip(costs[1], (most, one) => most.Own / one.Own)], Goal.Most(1.25)));
+    }
+
+    private static async Task DeliveriesAsync(Run run, List<Node> nodes)
+    {
+        var (sockets, rate, seconds) = ((int)run.Settings.Number("sockets"), (int)run.Settings.Number("rate"), (int)run.Settings.Number("seconds"));
+        var loads = nodes.Select(node => SocketLoad.Start(Server.Aglow, node.Port, node.Process, Next(nodes, node).Port)).ToArray();
+        try
+        {
+            for (var i = 0; i < loads.Length; i++)
+                await loads[i].AskAsync($"connect {sockets} 20 {sockets} {1_000_000 + (i * sockets)}");
+            await Task.WhenAll(loads.Select(load => load.AskAsync($"run {rate} 3")));
+            var costs = await EachAsync(run, nodes, async count =>
+            {
+                // alone, its changes come in where its sockets are
+                var own = CpuOf(nodes, count);
+                var legs = await Task.WhenAll(loads.Take(count).Select(load => load.AskAsync<FanoutLeg>($"run {rate} {seconds}")));
+                if (legs.Sum(leg => leg.Missing + leg.Lost) is > 0 and var missing)
+                    throw new BenchmarkException($"{missing} deliveries never came: no figure of this run counts.");
+                return (CpuOf(nodes, count) - own) * 1e9 / legs.Sum(leg => leg.Deliveries);
+            },
+            pausesOthers: false);
+            for (var count = 1; count <= nodes.Count; count++)
+                run.Add(Figure.Of($"{Nodes(count)} with watchers, {rate} changes/s of each, told 20 watchers, sweeps included", "CPU ns/delivery", costs[count]));
+            run.Add(Figure.Of("a delivery's cost, three nodes against one", "ratio", [.. costs[nodes.Count].Zip(costs[1], (most, one) => most / one)], Goal.Most(1.25)));
+        }
+        finally
+        {
+            foreach (var load in loads)
+                load.Dispose();
+        }
+    }
+
+    private static async Task LagAsync(Run run, List<Node> nodes)
+    {
+        var (sockets, rate) = ((int)run.Settings.Number("lag-sockets"), (int)run.Settings.Number("lag-rate"));
+        using var load = SocketLoad.Start(Server.Aglow, nodes[0].Port, nodes[0].Process, nodes[1].Port);
+        await load.AskAsync($"connect {sockets} 20 {sockets} 2000000");
+        await load.AskAsync($"run {rate} 5");
+        List<FanoutLeg> legs = [];
+        for (var i = 0; i < run.PairCount; i++)
+            legs.Add(await load.AskAsync<FanoutLeg>($"run {rate} {run.Settings.Number("seconds")}"));
+        var title = $"heartbeat on one node to watcher on another, {rate:#,0} changes/s, {sockets:#,0} sockets";
+        run.Add(Figure.Of($"{title}: p50", "ms", [.. legs.Select(leg => leg.ArrivalP50)]));
+        run.Add(Figure.Of($"{title}: p99", "ms", [.. legs.Select(leg => leg.ArrivalP99)], Goal.Most(150)));
+        run.Add(Figure.Of($"{title}: p99.9", "ms", [.. legs.Select(leg => leg.ArrivalP999)]));
+    }
+
+    // A leg with one node, with two, with three, and over again. Those beyond the number stand still, where their work would be counted.
+    private static async Task<Dictionary<int, List<T>>> EachAsync<T>(Run run, List<Node> nodes, Func<int, Task<T>> leg, bool pausesOthers = true)
+    {
+        var results = Enumerable.Range(1, nodes.Count).ToDictionary(static count => count, static _ => new List<T>());
+        for (var round = 0; round < run.PairCount; round++)
+        {
+            for (var count = 1; count <= nodes.Count; count++)
+            {
+                foreach (var other in nodes.Skip(count).Where(_ => pausesOthers))
+                    other.Pause(true);
+                results[count].Add(await leg(count));
+                foreach (var other in nodes.Skip(count).Where(_ => pausesOthers))
+                    other.Pause(false);
+            }
+        }
+
+        return results;
+    }
+
+    private static string Nodes(int count) => count == 1 ? "1 node" : $"{count} nodes";
+
+    private static double CpuOf(List<Node> nodes, int count) => nodes.Take(count).Sum(node => Cpu.Of(node.Process));
+
+    private static Node Next(List<Node> nodes, Node node) => nodes[(nodes.IndexOf(node) + 1) % nodes.Count];
+
+    private static int FreePort()
+    {
+        using var probe = new TcpListener(IPAddress.Loopback, 0);
+        probe.Start();
+        return ((IPEndPoint)probe.LocalEndpoint).Port;
+    }
+
+    /// <summary>Packed heartbeats of so many users, in turn, to one node.</summary>
+    private sealed class Heartbeats(Node node, uint first, int perSecond) : IDisposable
+    {
+        private readonly Connection _connection = new(node.Port);
+        private int _next;
+
+        public void Send(int users)
+        {
+            for (; users > 0; users -= 100)
+            {
+                var length = _connection.Head("POST", "/heartbeat", "application/octet-stream", 400);
+                for (var i = 0; i < 100; i++)
+                {
+                    BitConverter.TryWriteBytes(_connection.Request.AsSpan(_connection.BodyAt + (i * 4)), first + (uint)_next);
+                    _next = (_next + 1) % (10 * perSecond);
+                }
+
+                _connection.Send(length);
+                _connection.ReceiveHttp();
+            }
+        }
+
+        public void Dispose() => _connection.Dispose();
+    }
+
+    /// <summary>A server as <c>./aglow serve</c> has it.</summary>
+    private sealed class Node : IDisposable
+    {
+        private readonly Child _child;
+
+        private Node(Child child, int port)
+        {
+            _child = child;
+            Port = port;
+        }
+
+        public int Port { get; }
+
+        public int Process => _child.Process.Id;
+
+        public static async Task<Node> StartAsync(Cluster cluster)
+        {
+            var port = FreePort();
+            var child = Child.Start(
+                "dotnet", 0, Path.Combine(Machine.Root(), "out", "server", "aglow-server.dll"), "serve", "--urls", $"http://127.0.0.1:{port}", "--redis", cluster.Address, "--drain-seconds", "0");
+            while (!(await child.ReadLineAsync()).Contains("Ready on", StringComparison.Ordinal))
+            {
+                // what it says before
+            }
+
+            _ = child.Process.StandardOutput.ReadToEndAsync();
+            return new Node(child, port);
+        }
+
+        public void Pause(bool pause)
+        {
+            using var kill = System.Diagnostics.Process.Start("kill", [pause ? "-STOP" : "-CONT", $"{Process}"]);
+            kill.WaitForExit();
+        }
+
+        public void Dispose()
+        {
+            _child.Process.Kill();
+            _child.Dispose();
+        }
+    }
+
+    /// <summary>Three primaries of our own, on free ports.</summary>
+    private sealed class Cluster(RedisServer[] servers, string folder) : IAsyncDisposable
+    {
+        public string Address => string.Join(',', servers.Select(server => $"127.0.0.1:{server.Port}"));
+
+        public string Version => servers[0].Version();
+
+        private RedisOptions Options => new() { Endpoints = [.. servers.Select(server => new RedisEndpoint("127.0.0.1", server.Port))] };
+
+        public static async Task<Cluster> StartAsync()
+        {
+            var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+            var servers = new RedisServer[3];
+            for (var i = 0; i < servers.Length; i++)
+                servers[i] = await RedisServer.StartAsync(0, Directory.CreateDirectory(Path.Combine(folder, $"{i}")).FullName, durable: true, "--cluster-enabled", "yes", "--cluster-port", $"{FreePort()}");
+            var cluster = new Cluster(servers, folder);
+            using var create = System.Diagnostics.Process.Start(
+                new ProcessStartInfo("redis-cli", ["--cluster", "create", .. cluster.Address.Split(','), "--cluster-yes"]) { RedirectStandardOutput = true, UseShellExecute = false })!;
+            var said = await create.StandardOutput.ReadToEndAsync();
+            await create.WaitForExitAsync();
+            return create.ExitCode == 0 ? cluster : throw new BenchmarkException($"redis-cli could not make a cluster: {said}");
+        }
+
+        /// <summary>Users who were seen long ago, each a word that sweeps read.</summary>
+        public async Task RegisterAsync(uint count)
+        {
+            await using var cluster = await RedisCluster.ConnectAsync(Options, TimeProvider.System, new RedisLog(NullLogger.Instance));
+            var store = new RedisPlaneStore(cluster);
+            for (var first = 0u; first < count; first += 100_000)
+            {
+                uint[] users = [.. Enumerable.Range((int)first, (int)Math.Min(100_000, count - first)).Select(user => (uint)user)];
+                await store.ExchangeAsync(Plane.Pulse, users, users.Select(static _ => 1000u).ToArray(), new uint[users.Length]);
+            }
+        }
+
+        public double CpuSeconds() => servers.Sum(server => Cpu.Of(server.Process));
+
+        public ValueTask DisposeAsync()
+        {
+            foreach (var server in servers)
+                server.Dispose();
+            Directory.Delete(folder, recursive: true);
+            return default;
+        }
+    }
+}
