@@ -35,7 +35,7 @@ internal static class ConnectionsPart
         if (stores.Contains(StoreServers.RedisName))
         {
             var server = await servers.RedisAsync();
-            var redis = await servers.ConnectAsync();
+            var redis = await servers.ConnectAsync(server);
             await using var kept = new RedisKey(redis, server, PresenceDesign.DefaultLease);
             var options = new RedisOptions { Endpoints = [new("127.0.0.1", server.Port)] };
             await MeasureAsync(run, "Redis", u => kept.HeartbeatAsync(u).AsTask(), EachAsync, () => Cpu.Of(server.Process), () => RedisServer.InfoAsync(redis, "stats", "total_connections_received"));

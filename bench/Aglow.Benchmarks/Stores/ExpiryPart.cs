@@ -92,8 +92,8 @@ internal static class ExpiryPart
 
     private static async Task RedisNoticesAsync(Run run, Plot plot, StoreServers servers, string how, params (string Name, string Value)[] settings)
     {
-        var redis = await servers.ConnectAsync();
         var server = await servers.RedisAsync();
+        var redis = await servers.ConnectAsync(server);
         await redis.CallAsync(0, "FLUSHALL");
         foreach (var (name, value) in ((string, string)[])[("notify-keyspace-events", "Ex"), .. settings])
             await redis.CallAsync(0, "CONFIG", "SET", name, value);
@@ -166,9 +166,10 @@ internal static class ExpiryPart
 
     private static async Task NodeAsync(Run run, Plot plot, StoreServers servers)
     {
-        var redis = new RedisOptions { Endpoints = [new("127.0.0.1", (await servers.RedisAsync()).Port)] };
+        var server = await servers.RedisOfAglowAsync();
+        var redis = new RedisOptions { Endpoints = [new("127.0.0.1", server.Port)] };
         await using var node = await RedisPresence.OpenAsync(AglowEmbedded.Options(Lease), redis, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance);
-        var store = new AglowRedis(await servers.ConnectAsync(), await servers.RedisAsync(), Lease);
+        var store = new AglowRedis(await servers.ConnectAsync(server), server, Lease);
         await HearSweepAsync(run, plot, "Aglow, a node on Redis: the sweep", node.Presence.Beliefs, store.FillAsync, async users => await node.Presence.HeartbeatPackedAsync(users));
     }
 

@@ -16,6 +16,7 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
     private PostgresServer? _postgres;
     private MariaServer? _maria;
     private RedisServer? _redis;
+    private RedisServer? _redisOfAglow;
     private DynaliteServer? _dynalite;
     private int _made;
 
@@ -26,14 +27,17 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
 
     public async Task<MariaServer> MariaAsync() => _maria ??= await MariaServer.StartAsync(ServerCore, waitsForDisk);
 
-    public async Task<RedisServer> RedisAsync() => _redis ??= await RedisServer.StartAsync(ServerCore, _folder, waitsForDisk);
+    /// <summary>The Redis of keys that expire.</summary>
+    public async Task<RedisServer> RedisAsync() => _redis ??= await RedisServer.StartAsync(ServerCore, Folder(), waitsForDisk);
+
+    /// <summary>The Redis of Aglow's pages: one of their own, so that keys and bytes are counted apart.</summary>
+    public async Task<RedisServer> RedisOfAglowAsync() => _redisOfAglow ??= await RedisServer.StartAsync(ServerCore, Folder(), waitsForDisk);
 
     public async Task<DynaliteServer> DynaliteAsync() => _dynalite ??= await DynaliteServer.StartAsync(ServerCore);
 
-    /// <summary>Connections of its own to the Redis that is shared.</summary>
-    public async Task<RedisCluster> ConnectAsync()
+    /// <summary>Connections to a Redis, closed with this.</summary>
+    public async Task<RedisCluster> ConnectAsync(RedisServer server)
     {
-        var server = await RedisAsync();
         var cluster = await RedisCluster.ConnectAsync(new RedisOptions { Endpoints = [new("127.0.0.1", server.Port)] }, TimeProvider.System, new RedisLog(NullLogger.Instance));
         _clusters.Add(cluster);
         return cluster;
@@ -42,7 +46,7 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
     /// <summary>A table in one of the databases.</summary>
     public async Task<SqlTable> TableAsync(string store, SqlSchema schema) => store switch
     {
-        Sqlite => new SqliteTable(schema, Directory.CreateDirectory(Path.Combine(_folder, $"{++_made}")).FullName),
+        Sqlite => new SqliteTable(schema, Folder()),
         Postgres => await PostgresTable.CreateAsync(schema, await PostgresAsync()),
         _ => await MariaTable.CreateAsync(schema, await MariaAsync()),
     };
@@ -62,7 +66,8 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
         switch (store)
         {
             case RedisName:
-                return [new RedisKey(await ConnectAsync(), await RedisAsync(), lease)];
+                var redis = await RedisAsync();
+                return [new RedisKey(await ConnectAsync(redis), redis, lease)];
             case Dynamo:
                 var dynalite = await DynaliteAsync();
                 var item = new DynamoItem(dynalite.Connect(), dynalite, lease);
@@ -71,7 +76,8 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
             case AglowName:
                 return [await AglowEmbedded.OpenAsync(lease)];
             case AglowOnRedis:
-                return [new AglowRedis(await ConnectAsync(), await RedisAsync(), lease)];
+                var pages = await RedisOfAglowAsync();
+                return [new AglowRedis(await ConnectAsync(pages), pages, lease)];
             default:
                 return
                 [
@@ -90,7 +96,10 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
             await _postgres.DisposeAsync();
         _maria?.Dispose();
         _redis?.Dispose();
+        _redisOfAglow?.Dispose();
         _dynalite?.Dispose();
         Directory.Delete(_folder, recursive: true);
     }
+
+    private string Folder() => Directory.CreateDirectory(Path.Combine(_folder, $"{++_made}")).FullName;
 }
