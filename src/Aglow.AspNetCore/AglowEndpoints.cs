@@ -33,7 +33,7 @@ public static class AglowEndpoints
         new VisibilityEndpoints(host, callers, problems).Map(calls, gate);
         new OnlineEndpoints(host, callers, problems).Map(calls, gate);
         new WatchEndpoints(host, callers, problems).Map(calls, gate);
-        new OperationsEndpoints(host, problems, services.GetRequiredService<PrometheusText>()).Map(calls, gate);
+        new OperationsEndpoints(host, problems).Map(calls, gate);
         // described are the calls mapped here, whatever else the application maps
         var described = new OpenApi(new CompositeEndpointDataSource(((IEndpointRouteBuilder)calls).DataSources));
         calls.MapGet(Routes.OpenApi, problems.Guard(described.HandleAsync)).WithDisplayName("openapi");

@@ -72,7 +72,6 @@ public static class AglowServices
             var tokens = Tokens(s);
             return new Callers(s.GetRequiredService<PresenceHost>(), tokens, isOpen: tokens is null && s.GetService<IAuthenticationSchemeProvider>() is null);
         });
-        services.AddSingleton<PrometheusText>();
         services.AddHostedService(static s => s.GetRequiredService<PresenceHost>());
         services.AddSingleton(static s => s.GetRequiredService<PresenceHost>().Presence);
         return services;

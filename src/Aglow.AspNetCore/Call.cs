@@ -51,7 +51,7 @@ internal static class Calls
         foreach (var call in calls)
         {
             string[] reached = call.Method == HttpMethods.Get ? [HttpMethods.Get, HttpMethods.Head] : [call.Method];
-            routes.MapMethods(call.Path, reached, gate.Guard(call)).WithMetadata(call).WithDisplayName(call.Name);
+            routes.MapMethods(call.Path, reached, HttpTraces.Handle(call, gate.Guard(call))).WithMetadata(call).WithDisplayName(call.Name);
             if (!methods.TryGetValue(call.Path, out var allowed))
                 methods[call.Path] = allowed = [];
             allowed.AddRange(reached);

@@ -4,7 +4,7 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore;
 
 /// <summary>For whoever runs this: probes and metrics.</summary>
-internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers problems, PrometheusText metrics)
+internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers problems)
 {
     public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
         gate,
@@ -19,7 +19,7 @@ internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers prob
             Answers = [new(Routes.Json, typeof(HealthDocument))],
             Problems = [503],
         },
-        new Call(HttpMethods.Get, Routes.Metrics, "metrics", "Counters and gauges as Prometheus text", problems.Guard(MetricsAsync))
+        new Call(HttpMethods.Get, Routes.Metrics, "metrics", "Counters, gauges and histograms as Prometheus text", problems.Guard(MetricsAsync))
         {
             Access = Access.Backends(Scopes.Operate),
             Problems = [401, 403, 429],
@@ -43,5 +43,5 @@ internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers prob
                 : "This server is starting. Try again in a second.");
     }
 
-    private Task MetricsAsync(HttpContext context) => Answers.BytesAsync(context, Routes.PrometheusText, metrics.Scrape());
+    private Task MetricsAsync(HttpContext context) => Answers.BytesAsync(context, Routes.PrometheusText, PrometheusText.Write(host.Presence.Metrics));
 }

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore;
@@ -58,7 +59,8 @@ internal sealed class ProblemAnswers(ILogger logger)
             case BadHttpRequestException bad:
                 return SendAsync(context, bad.StatusCode, "Malformed request", Problems.BrokenBody);
             default:
-                HttpLog.Failed(logger, context.Request.Method, context.Request.Path, context.TraceIdentifier, failure);
+                // the route, not the path: that names the user
+                HttpLog.Failed(logger, context.Request.Method, (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "", context.TraceIdentifier, failure);
                 return SendAsync(
                     context,
                     StatusCodes.Status500InternalServerError,

@@ -1,70 +1,66 @@
-using System.Diagnostics;
-using System.Diagnostics.Metrics;
 using System.Globalization;
 using System.Text;
 
 namespace Aglow.AspNetCore;
 
 /// <summary>
-/// Writes the meter <see cref="AglowMetrics.MeterName"/> and the process's own figures as Prometheus text (0.0.4).
+/// Writes every <see cref="Metric"/> as Prometheus text (0.0.4).
 /// </summary>
 /// <remarks>
-/// Names are those of <see cref="AglowMetrics"/> with dots as underscores, counters with <c>_total</c>. All instruments there are observed, so nothing
-/// is counted here between scrapes. One scrape at a time; an OpenTelemetry exporter would read the same meter, at the price of several packages.
+/// Names are those of <see cref="AglowMetrics"/> with dots as underscores, counters with <c>_total</c>: what Prometheus makes of the same instruments when they
+/// come by OpenTelemetry. Nothing is counted here between scrapes.
 /// </remarks>
-internal sealed class PrometheusText : IDisposable
+internal static class PrometheusText
 {
-    private readonly Lock _gate = new();
-    private readonly MeterListener _listener = new();
-    private readonly StringBuilder _text = new();
-
-    public PrometheusText()
+    /// <summary>All figures, now.</summary>
+    public static byte[] Write(AglowMetrics metrics)
     {
-        _listener.InstrumentPublished = static (instrument, listener) =>
-        {
-            if (instrument.Meter.Name == AglowMetrics.MeterName)
-                listener.EnableMeasurementEvents(instrument);
-        };
-        _listener.SetMeasurementEventCallback<long>((instrument, value, _, _) => Write(instrument, value.ToString(CultureInfo.InvariantCulture)));
-        _listener.SetMeasurementEventCallback<double>((instrument, value, _, _) => Write(instrument, value.ToString("R", CultureInfo.InvariantCulture)));
-        _listener.Start();
+        var text = new StringBuilder();
+        foreach (var metric in metrics.All)
+            Write(text, metric);
+        return Encoding.UTF8.GetBytes(text.ToString());
     }
 
-    /// <summary>All figures, now.</summary>
-    public byte[] Scrape()
+    private static void Write(StringBuilder text, Metric metric)
     {
-        lock (_gate)
+        var name = metric.Name.Replace('.', '_') + (metric.Kind == MetricKind.Counter ? "_total" : "");
+        text.Append("# HELP ").Append(name).Append(' ').Append(metric.Description).Append('\n')
+            .Append("# TYPE ").Append(name).Append(' ').Append(metric.Kind.ToString().ToLowerInvariant()).Append('\n');
+        foreach (var series in metric.Series)
         {
-            _text.Clear();
-            _listener.RecordObservableInstruments();
-            WriteProcess();
-            return Encoding.UTF8.GetBytes(_text.ToString());
+            if (series.Histogram is { } histogram)
+                Write(text, name, series, histogram);
+            else
+                Line(text, name, series, bound: null, series.Read());
         }
     }
 
-    public void Dispose() => _listener.Dispose();
-
-    private void Write(Instrument instrument, string value)
+    // Buckets say how many values were at most their bound.
+    private static void Write(StringBuilder text, string name, MetricSeries series, MetricHistogram histogram)
     {
-        var counter = instrument is ObservableCounter<long>;
-        Write(instrument.Name.Replace('.', '_') + (counter ? "_total" : ""), instrument.Description ?? "", counter ? "counter" : "gauge", value);
+        var count = 0L;
+        for (var bucket = 0; bucket <= histogram.Bounds.Count; bucket++)
+        {
+            count += histogram[bucket];
+            Line(text, name + "_bucket", series, bucket < histogram.Bounds.Count ? Number(histogram.Bounds[bucket]) : "+Inf", count);
+        }
+
+        Line(text, name + "_sum", series, bound: null, histogram.Sum);
+        Line(text, name + "_count", series, bound: null, count);
     }
 
-    private void Write(string name, string help, string type, string value) =>
-        _text.Append("# HELP ").Append(name).Append(' ').Append(help).Append('\n')
-            .Append("# TYPE ").Append(name).Append(' ').Append(type).Append('\n')
-            .Append(name).Append(' ').Append(value).Append('\n');
-
-    private void WriteProcess()
+    private static void Line(StringBuilder text, string name, MetricSeries series, string? bound, double value)
     {
-        using var process = Process.GetCurrentProcess();
-        Write("process_cpu_seconds_total", "CPU time of this process, user and system.", "counter", Seconds(process.TotalProcessorTime));
-        Write("process_resident_memory_bytes", "Memory of this process that is in RAM.", "gauge", $"{process.WorkingSet64}");
-        Write("process_start_time_seconds", "When this process started, seconds since 1970-01-01 UTC.", "gauge", Seconds(process.StartTime.ToUniversalTime() - DateTime.UnixEpoch));
-        Write("process_threads", "Threads of this process.", "gauge", $"{process.Threads.Count}");
-        Write("dotnet_gc_heap_bytes", "Memory of objects; words are outside of it.", "gauge", $"{GC.GetTotalMemory(forceFullCollection: false)}");
-        Write("dotnet_gc_pause_seconds_total", "Time this process stood still for collections.", "counter", Seconds(GC.GetTotalPauseDuration()));
+        var labels = series.Labels.Select(static label => $"{label.Name}=\"{Escape(label.Value)}\"").ToList();
+        if (bound is not null)
+            labels.Add($"le=\"{bound}\"");
+        text.Append(name);
+        if (labels.Count > 0)
+            text.Append('{').AppendJoin(',', labels).Append('}');
+        text.Append(' ').Append(Number(value)).Append('\n');
     }
 
-    private static string Seconds(TimeSpan time) => time.TotalSeconds.ToString("0.000", CultureInfo.InvariantCulture);
+    private static string Escape(string value) => value.Replace("\\", "\\\\").Replace("\"", "\\\"").Replace("\n", "\\n");
+
+    private static string Number(double value) => value.ToString("R", CultureInfo.InvariantCulture);
 }

@@ -71,11 +71,11 @@ public sealed class RedisPresence : IOpenPresence
             hints = new RedisHints(cluster, redis, time, log);
             var presence = new PresenceService(
                 new RedisPlaneStore(cluster), directory, hints, clock, options, metrics, new AglowLog(logs.CreateLogger("Aglow")));
-            await hints.StartAsync();
-            await presence.StartAsync();
             var opened = new RedisPresence(cluster, hints, metrics, log, redis.ToString(), directory, presence);
             metrics.Observe(presence);
             opened.Observe();
+            await hints.StartAsync();
+            await presence.StartAsync();
             opened._loop = Task.Run(opened.RunAsync);
             return opened;
         }
@@ -163,7 +163,7 @@ public sealed class RedisPresence : IOpenPresence
         _metrics.Gauge("aglow.redis.servers", "Redis servers that have words.", () => _cluster.Primaries.Count);
         _metrics.Gauge("aglow.redis.servers.away", "Redis servers that have words and are away.", () => _cluster.ServersAway);
         _metrics.Count("aglow.redis.redirections", "Commands that a server sent on to another.", () => _cluster.Redirections);
-        _metrics.Count("aglow.redis.failures", "Commands that failed.", () => _cluster.Failures);
+        _metrics.CountErrors("redis", () => _cluster.Failures);
         _metrics.Count("aglow.hints.sent", "Hints sent to other nodes.", () => _hints.Sent);
         _metrics.Count("aglow.hints.heard", "Hints heard of other nodes.", () => _hints.Heard);
         _metrics.Count("aglow.hints.dropped", "Hints not sent: too many waited, or Redis was away.", () => _hints.Dropped);

@@ -3,18 +3,32 @@ using Microsoft.Extensions.Logging.Console;
 
 namespace Aglow.Server;
 
-/// <summary>One line an event, on the standard output; the framework's own noise from warnings on.</summary>
+/// <summary>One line an event, on the standard output, as text or as JSON; the framework's own noise from warnings on.</summary>
 internal static class Logging
 {
-    public static void Configure(ILoggingBuilder logging)
+    private const string Time = "yyyy-MM-dd'T'HH:mm:ss'Z'";
+
+    public static void Configure(ILoggingBuilder logging, bool asJson)
     {
-        logging.AddSimpleConsole(static console =>
+        if (asJson)
         {
-            console.SingleLine = true;
-            console.UseUtcTimestamp = true;
-            console.TimestampFormat = "yyyy-MM-dd'T'HH:mm:ss'Z' ";
-            console.ColorBehavior = LoggerColorBehavior.Disabled;
-        });
+            logging.AddJsonConsole(static console =>
+            {
+                console.UseUtcTimestamp = true;
+                console.TimestampFormat = Time;
+            });
+        }
+        else
+        {
+            logging.AddSimpleConsole(static console =>
+            {
+                console.SingleLine = true;
+                console.UseUtcTimestamp = true;
+                console.TimestampFormat = $"{Time} ";
+                console.ColorBehavior = LoggerColorBehavior.Disabled;
+            });
+        }
+
         logging.SetMinimumLevel(LogLevel.Information);
         logging.AddFilter("Microsoft", LogLevel.Warning);
         // while anyone listens there, every request makes an activity; what fails in a request is logged by the one who answers it

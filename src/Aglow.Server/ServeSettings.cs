@@ -45,6 +45,12 @@ internal sealed class ServeOptions
     /// <summary>Whether there is a page at <c>/</c>.</summary>
     public bool HasPage { get; set; } = true;
 
+    /// <summary>Where metrics and traces are sent; null: what the standard variables say.</summary>
+    public string? Otlp { get; set; }
+
+    /// <summary>Whether log lines are JSON.</summary>
+    public bool LogsJson { get; set; }
+
     /// <summary>Presence itself.</summary>
     public AglowOptions Presence { get; } = new();
 
@@ -109,6 +115,8 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         new("rate-limit-address", "N", "Calls a second of one address; 10000 with --auth token, else 0.", static (o, v) => o.CallsPerAddress = Rate(v)),
         new("rate-limit-registrations", "N", "New users a second that one key registers; 10000 with --auth token.", static (o, v) => o.RegistrationsPerKey = Rate(v)),
         new("page", "on|off", "Whether there is a page at /; on.", static (o, v) => o.HasPage = OnOff(v)),
+        new("otlp", "URL", "Where to send metrics and traces by OpenTelemetry's protocol, such as http://127.0.0.1:4318; OTEL_… variables hold as well. Nowhere.", static (o, v) => o.Otlp = Collector(v)),
+        new("log-format", "text|json", "How log lines are written; text.", static (o, v) => o.LogsJson = v is "json" || (v is "text" ? false : throw new UsageException("set text or json"))),
     ];
 
     public string Flag => $"--{Name}";
@@ -264,6 +272,9 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
             throw new UsageException(wrong.Message);
         }
     }
+
+    private static string Collector(string value) =>
+        Uri.TryCreate(value, UriKind.Absolute, out var url) && url.Scheme is ("http" or "https") ? value : throw new UsageException("set http://HOST:PORT or https://HOST:PORT");
 
     private static int Rate(string value) =>
         int.TryParse(value, NumberStyles.None, null, out var rate) && rate <= 1_000_000_000 ? rate : throw new UsageException("set a whole number, 0 for no limit");

@@ -22,4 +22,10 @@ internal static partial class ServerLog
 
     [LoggerMessage(9004, LogLevel.Information, "Stopped; everything is written.")]
     public static partial void Stopped(ILogger logger);
+
+    [LoggerMessage(9007, LogLevel.Information, "Metrics and traces are sent to {Where}.")]
+    public static partial void TelemetryIsOn(ILogger logger, string where);
+
+    [LoggerMessage(9008, LogLevel.Warning, "Metrics or traces could not be sent: {Reason} Nothing is kept of them; it is said once a minute at most.")]
+    public static partial void TelemetryNotSent(ILogger logger, string reason);
 }

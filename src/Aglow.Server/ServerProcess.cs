@@ -52,7 +52,7 @@ internal static class ServerProcess
     private static WebApplication Build(ServeOptions options)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow", ContentRootPath = AppContext.BaseDirectory });
-        Logging.Configure(builder.Logging);
+        Logging.Configure(builder.Logging, options.LogsJson);
         var drain = TimeSpan.FromSeconds(options.Presence.DrainSeconds ?? PresenceHost.DrainSecondsOfMany);
         builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = StopAtMost + drain);
         builder.Services.AddRoutingCore();
@@ -62,6 +62,12 @@ internal static class ServerProcess
         else
             builder.Services.AddAglow(options.Presence);
         AddAccess(builder.Services, options);
+        if (Telemetry.IsAskedFor(options.Otlp))
+        {
+            Telemetry.Point(options.Otlp);
+            builder.Services.AddHostedService<Telemetry>();
+        }
+
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => Configure(kestrel, options));
 
         var app = builder.Build();

@@ -22,6 +22,8 @@ public sealed class Beliefs : IDisposable
     private readonly Lock _gate = new();
     private readonly Definitions _definitions;
     private readonly bool _tellsEveryArrival;
+    private readonly long[] _flips = new long[(int)TransitionKind.LeftEverywhere + 1];
+    private long _found;
     private Belief[] _inUse;
 
     /// <summary>With the default definition's belief; hears hints from <paramref name="bus"/>.</summary>
@@ -43,6 +45,12 @@ public sealed class Beliefs : IDisposable
 
     /// <summary>The beliefs in use now; one that comes is added at the end, and none goes.</summary>
     public ReadOnlySpan<Belief> InUse => Volatile.Read(ref _inUse);
+
+    /// <summary>Changes of the default definition's bits by this kind of transition; for <see cref="TransitionKind.Changed"/>, users of whom that was heard.</summary>
+    public long Flips(TransitionKind kind) => Volatile.Read(ref _flips[(int)kind]);
+
+    /// <summary>Users whom a sweep found online of whom no hint had said so.</summary>
+    public long Found => Volatile.Read(ref _found);
 
     /// <summary>Raised where a bit flipped, by a hint or by the sweep.</summary>
     public event BeliefChanged? Changed;
@@ -69,6 +77,15 @@ public sealed class Beliefs : IDisposable
     /// <summary>Tells that these users' bits flipped under a definition.</summary>
     internal void Tell(Definition definition, TransitionKind kind, ReadOnlySpan<uint> users) => Changed?.Invoke(definition, kind, users);
 
+    /// <summary>Counts what a sweep found under the default definition.</summary>
+    internal void CountSwept(int came, int went)
+    {
+        if (came > 0)
+            Interlocked.Add(ref _found, came);
+        if (went > 0)
+            Interlocked.Add(ref _flips[(int)TransitionKind.Lapsed], went);
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -78,17 +95,23 @@ public sealed class Beliefs : IDisposable
 
     private void Hear(TransitionKind kind, ReadOnlySpan<uint> users)
     {
+        if (kind == TransitionKind.Changed)
+            Interlocked.Add(ref _flips[(int)kind], users.Length);
         if (kind is not (TransitionKind.Arrived or TransitionKind.Left))
             return;
         var online = kind == TransitionKind.Arrived;
         var flipped = ArrayPool<uint>.Shared.Rent(users.Length);
-        var count = 0;
+        int count = 0, flips = 0;
         foreach (var user in users)
         {
-            if (Default.Set(user, online) || (online && _tellsEveryArrival))
+            var isFlip = Default.Set(user, online);
+            flips += isFlip ? 1 : 0;
+            if (isFlip || (online && _tellsEveryArrival))
                 flipped[count++] = user;
         }
 
+        if (flips > 0)
+            Interlocked.Add(ref _flips[(int)kind], flips);
         if (count > 0)
             Tell(_definitions.Default, kind, flipped.AsSpan(0, count));
         ArrayPool<uint>.Shared.Return(flipped);

@@ -12,7 +12,7 @@ namespace Aglow;
 /// </code>
 /// Evenly, in no order that means anything, so that other nodes are not stormed. Who comes meanwhile (a balancer that has not noticed yet) leaves last. Owned by the <see cref="WatchHub"/>'s loop.
 /// </remarks>
-internal sealed class Departures(Slots<WatchConnection> connections)
+internal sealed class Departures(Slots<WatchConnection> connections, Action<WatchConnection, bool> sent)
 {
     private readonly Queue<(WatchConnection Connection, long Beat)> _staying = new();
     private TaskCompletionSource? _gone;
@@ -57,7 +57,7 @@ internal sealed class Departures(Slots<WatchConnection> connections)
     private void Tell(WatchConnection connection, TimeSpan after, long beat)
     {
         if (!connection.IsBusy)
-            connection.IsBusy = !connection.Send(Encoding.UTF8.GetBytes($"{{\"type\":\"reconnect\",\"after_ms\":{Math.Max(0, (long)after.TotalMilliseconds)}}}"));
+            sent(connection, connection.Send(Encoding.UTF8.GetBytes($"{{\"type\":\"reconnect\",\"after_ms\":{Math.Max(0, (long)after.TotalMilliseconds)}}}")));
         _staying.Enqueue((connection, beat + Beats(after)));
     }
 }

@@ -62,10 +62,10 @@ public sealed class EmbeddedPresence : IOpenPresence
             var presence = new PresenceService(
                 (IPlaneStore?)demo?.Store ?? store, (IUserDirectory?)demo?.Directory ?? directory, new LocalTransitionBus(), clock, options, metrics, log);
             recovery.Seed(presence.Beliefs.Default);
+            metrics.Observe(presence);
+            metrics.Observe(store, journal, directory);
             journal.Start();
             await presence.StartAsync();
-            metrics.Observe(presence);
-            metrics.Observe(store, journal);
             demo?.Start(presence, log);
             return new EmbeddedPresence(folder, store, directory, demo, metrics, presence);
         }

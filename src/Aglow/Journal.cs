@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 
 namespace Aglow;
@@ -60,8 +61,10 @@ public sealed class Journal : IAsyncDisposable
     private Flush _flush = new();
     private long _position;
     private long _checkpointStartedAt;
+    private Activity? _checkpointSpan;
     private long _journalBytesAtCheckpoint;
     private long _failingSince;
+    private long _waitingSince;
     private volatile bool _failing;
     private bool _failureLogged;
     private volatile bool _commitDue;
@@ -109,6 +112,15 @@ public sealed class Journal : IAsyncDisposable
 
     /// <summary>What the last commit took, from packing to fsync.</summary>
     public TimeSpan LastCommitTook { get; private set; }
+
+    /// <summary>How long the oldest of those who wait for the writer has waited; while nothing can be written, how long that has been so.</summary>
+    public TimeSpan Lag =>
+        _failing ? _clock!.Time.GetElapsedTime(Volatile.Read(ref _failingSince))
+        : QueueLength > 0 ? _clock!.Time.GetElapsedTime(Volatile.Read(ref _waitingSince))
+        : TimeSpan.Zero;
+
+    /// <summary>Hears of each commit how many words it wrote and what it took. Set before <see cref="Start"/>; called by the writer.</summary>
+    internal Action<int, TimeSpan>? Committed { get; set; }
 
     /// <summary>Writes that failed since the start.</summary>
     public long Failures { get; private set; }
@@ -170,8 +182,11 @@ public sealed class Journal : IAsyncDisposable
     {
         if (users.IsEmpty)
             return;
+        if (!_queue.Add(plane, users) || _clock is null)
+            return;
+        Volatile.Write(ref _waitingSince, _clock.Time.GetTimestamp());
         // where it fails already, the writer comes back by itself
-        if (_queue.Add(plane, users) && !_failing)
+        if (!_failing)
             _commitTimer?.Change(CommitInterval, Timeout.InfiniteTimeSpan);
     }
 
@@ -237,6 +252,7 @@ public sealed class Journal : IAsyncDisposable
         if (_checkpoint!.IsRunning)
             return;
         _checkpointStartedAt = _clock!.Time.GetTimestamp();
+        _checkpointSpan = AglowTraces.Source.StartActivity("checkpoint");
         _journalBytesAtCheckpoint = JournalBytes;
         _checkpoint.Begin(_position);
     }
@@ -251,6 +267,7 @@ public sealed class Journal : IAsyncDisposable
         if (checkpoint.IsRunning)
             return true;
         Checkpoints++;
+        _checkpointSpan?.Dispose();
         JournalBytes -= _journalBytesAtCheckpoint;
         LastCheckpointTook = _clock.Time.GetElapsedTime(_checkpointStartedAt);
         return false;
@@ -264,6 +281,7 @@ public sealed class Journal : IAsyncDisposable
             _waiting.Add(Interlocked.Exchange(ref _flush, new Flush()));
         if (_failing)
             SetAside();
+        var beganAt = _clock!.Time.GetTimestamp();
         // what is added from here on waits for the next commit
         for (var left = QueueLength; Take(ref left);)
             Write();
@@ -274,7 +292,10 @@ public sealed class Journal : IAsyncDisposable
         _waiting.Clear();
         // what was added meanwhile found the queue in use and has set no timer
         if (QueueLength > 0)
+        {
+            Volatile.Write(ref _waitingSince, beganAt);
             _commitTimer?.Change(CommitInterval, Timeout.InfiniteTimeSpan);
+        }
     }
 
     /// <summary>Notes that the node is alive. By the writer, or where it has not been started.</summary>
@@ -434,6 +455,7 @@ public sealed class Journal : IAsyncDisposable
         CommittedEntries += TakenCount;
         JournalBytes += (rows * Weight(0)) + (TakenCount * 8L);
         LastCommitTook = clock.Time.GetElapsedTime(began);
+        Committed?.Invoke(TakenCount, LastCommitTook);
         Taken();
     }
 

@@ -11,13 +11,17 @@ namespace Aglow;
 /// no page is known to be away count as all. Topics of lost pages are not read, and are when their pages are back.
 /// Owned by the <see cref="WatchHub"/>'s loop.
 /// </remarks>
-internal sealed class Outages(Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence)
+internal sealed class Outages(Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence, Action<WatchConnection, bool> sent)
 {
     // the first may be of a moment before the store knew what it had lost
     private const int FailuresOfAll = 2;
 
     private long _seen;
     private int _failures;
+    private int _staleCount;
+
+    /// <summary>Connections that were told <c>stale</c>, and not yet <c>fresh</c>. From any thread.</summary>
+    public int StaleConnections => Volatile.Read(ref _staleCount);
 
     /// <summary>Whether the last read failed: what it was to bring is not known.</summary>
     public bool IsReadFailing => _failures > 0;
@@ -61,6 +65,13 @@ internal sealed class Outages(Topics topics, Slots<WatchConnection> connections,
     /// <summary>A connection has come.</summary>
     public void Opened(WatchConnection connection) => Tell(connection, IsAllAway());
 
+    /// <summary>A connection is gone.</summary>
+    public void Closed(WatchConnection connection)
+    {
+        if (connection.IsStale)
+            Volatile.Write(ref _staleCount, _staleCount - 1);
+    }
+
     private bool IsAllAway() => _failures >= FailuresOfAll || !presence.IsStoreReachable;
 
     private void Look()
@@ -91,8 +102,10 @@ internal sealed class Outages(Topics topics, Slots<WatchConnection> connections,
         if (connection.IsStale == stale)
             return;
         connection.IsStale = stale;
-        connection.IsBusy |= !connection.Send(stale
+        Volatile.Write(ref _staleCount, _staleCount + (stale ? 1 : -1));
+        var hasRoom = connection.Send(stale
             ? Encoding.UTF8.GetBytes($"{{\"type\":\"stale\",\"as_of\":{Pulse.EpochUnixSeconds + (long)presence.Clock.Now}}}")
             : "{\"type\":\"fresh\"}"u8);
+        sent(connection, hasRoom && !connection.IsBusy);
     }
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Numerics;
 
 namespace Aglow;
@@ -64,31 +65,33 @@ internal struct Outbox
             Array.Resize(ref _topics, _used + more);
     }
 
-    /// <summary>Ends a watch.</summary>
+    /// <summary>Ends a watch, which is unmarked.</summary>
     public void Remove(int index)
     {
-        Clear(index);
         _topics![index] = Free;
         _holes++;
     }
 
-    /// <summary>Marks a watch as changed.</summary>
-    public void Mark(int index)
+    /// <summary>Marks a watch as changed; false where it was already, and what was to be told is replaced by something newer.</summary>
+    public bool Mark(int index)
     {
-        if (index < 64)
-            _dirty |= 1UL << index;
-        else
-            _moreDirty![(index - 64) >> 6] |= 1UL << (index & 63);
+        ref var group = ref Group(index);
+        var was = group;
+        group |= 1UL << (index & 63);
+        return group != was;
     }
 
-    /// <summary>Unmarks a watch: it was just told.</summary>
-    public void Clear(int index)
+    /// <summary>Unmarks a watch: it was just told. False where it was not marked.</summary>
+    public bool Clear(int index)
     {
-        if (index < 64)
-            _dirty &= ~(1UL << index);
-        else
-            _moreDirty![(index - 64) >> 6] &= ~(1UL << (index & 63));
+        ref var group = ref Group(index);
+        var was = group;
+        group &= ~(1UL << (index & 63));
+        return group != was;
     }
+
+    [UnscopedRef]
+    private ref ulong Group(int index) => ref index < 64 ? ref _dirty : ref _moreDirty![(index - 64) >> 6];
 
     /// <summary>Whether anything changed.</summary>
     public readonly bool IsDirty => _dirty != 0 || (_moreDirty is not null && _moreDirty.AsSpan().ContainsAnyExcept(0UL));

@@ -12,6 +12,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
     private readonly Definition _online;
     private readonly uint _awaySeconds;
     private readonly AglowMetrics _metrics;
+    private readonly Action<int, TimeSpan> _flushed;
     private readonly CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
 
@@ -32,6 +33,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
                 Forget(users);
         });
         metrics.Gauge("aglow.renewals.waiting", "Users whose renewal waits to be written.", () => OfPulse.Waiting);
+        _flushed = metrics.Flushes("renewals");
     }
 
     /// <summary>Heartbeats that wait.</summary>
@@ -61,8 +63,14 @@ internal sealed class RenewalLoop : IAsyncDisposable
     }
 
     /// <summary>Sends what waits: on a tenth of the pages, or on all. False where something could not be written.</summary>
-    public async ValueTask<bool> FlushAsync(bool all) =>
-        await OfPulse.FlushAsync(all, WasOnline, Came) & await OfActivity.FlushAsync(all, WasActive, WasAway);
+    public async ValueTask<bool> FlushAsync(bool all)
+    {
+        var (before, beganAt) = (OfPulse.Sent + OfActivity.Sent, _clock.Time.GetTimestamp());
+        var written = await OfPulse.FlushAsync(all, WasOnline, Came) & await OfActivity.FlushAsync(all, WasActive, WasAway);
+        if (OfPulse.Sent + OfActivity.Sent - before is > 0 and var words)
+            _flushed((int)words, _clock.Time.GetElapsedTime(beganAt));
+        return written;
+    }
 
     /// <summary>Stops the loop and sends all that waits, where the store can be reached.</summary>
     public async ValueTask DisposeAsync()

@@ -52,6 +52,9 @@ public sealed class Renewals : IDisposable
         _words = new NativePages(budget);
     }
 
+    /// <summary>Words sent to the store since the start.</summary>
+    public long Sent { get; private set; }
+
     /// <summary>Users whose words wait.</summary>
     public long Waiting => _dirty.Count;
 
@@ -197,6 +200,7 @@ public sealed class Renewals : IDisposable
             }
         }
 
+        Sent += _taken;
         var goodbyes = Judge(wasOnline, came);
         _taken = 0;
         try

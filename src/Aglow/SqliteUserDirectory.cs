@@ -65,6 +65,9 @@ public sealed class SqliteUserDirectory : IUserDirectory
     /// <inheritdoc/>
     public uint NextNumber => _commands.NextNumber;
 
+    /// <summary>Writes that SQLite refused.</summary>
+    public long Failures => _writer.Failures;
+
     /// <summary>Opens the directory in a folder that this process holds (<see cref="DataFolder"/>), making what is not there; throws <see cref="DataFolderException"/> where it cannot be used.</summary>
     public static SqliteUserDirectory Open(string folder, TimeProvider time, AglowLog? log = null)
     {

@@ -36,6 +36,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
     private readonly SqliteStatement _release;
     private readonly SqliteStatement _rollbackTo;
     private readonly Task _loop;
+    private long _failures;
 
     /// <summary>Starts the loop.</summary>
     /// <param name="connection">From now on the loop's alone.</param>
@@ -75,6 +76,9 @@ internal sealed class SqliteWriter : IAsyncDisposable
 
         return await queued.Result;
     }
+
+    /// <summary>Commands and commits that SQLite refused.</summary>
+    public long Failures => Volatile.Read(ref _failures);
 
     /// <summary>Called by a command: what to do in memory should it be rolled back. Undone last first.</summary>
     public void OnUndo(Action undo) => _undo.Add(undo);
@@ -189,10 +193,14 @@ internal sealed class SqliteWriter : IAsyncDisposable
         _undo.RemoveRange(from, _undo.Count - from);
     }
 
-    private Exception Describe(Exception e) => e is not SqliteException sqlite
-        ? e
-        : new StoreUnavailableException(
+    private Exception Describe(Exception e)
+    {
+        if (e is not SqliteException sqlite)
+            return e;
+        Volatile.Write(ref _failures, _failures + 1);
+        return new StoreUnavailableException(
             sqlite.SqliteErrorCode == raw.SQLITE_FULL ? $"{_path} cannot be written: the disk is full." : $"{_path} cannot be written: {sqlite.Message}.", e);
+    }
 
     private abstract class Command(int weight)
     {

@@ -33,6 +33,9 @@ public sealed class StallGuard
     /// <summary>Whether the guard is in force at <paramref name="now"/>.</summary>
     public bool IsInForce(uint now) => HeldAt(now) != now;
 
+    /// <summary>Whether lapses are held back at this moment, of all users or of some pages.</summary>
+    public bool IsInForceAnywhere(Moment at) => at.HeldAt != at.Now || at.Now <= Volatile.Read(ref _pagesHeldUntil);
+
     /// <summary>A moment as it is for users of this page: held back further where words of the page could not be written.</summary>
     public Moment Hold(Moment at, int page)
     {

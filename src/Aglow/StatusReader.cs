@@ -31,6 +31,7 @@ public sealed class StatusReader
     /// <exception cref="StoreUnavailableException">The words cannot be read now: nothing is known.</exception>
     public async ValueTask ReadAsync(ReadOnlyMemory<uint> users, Definition definition, Memory<Presence> statuses)
     {
+        using var span = AglowTraces.Within("read words");
         var count = users.Length;
         var scratch = ArrayPool<uint>.Shared.Rent(Math.Max(1, count * 2));
         try
@@ -61,6 +62,7 @@ public sealed class StatusReader
     /// </summary>
     public async ValueTask ReadPackedAsync(ReadOnlyMemory<uint> users, Definition definition, Memory<uint> packed)
     {
+        using var span = AglowTraces.Within("read words");
         var count = users.Length;
         var scratch = ArrayPool<uint>.Shared.Rent(Math.Max(1, count * 2));
         try

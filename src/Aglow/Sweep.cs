@@ -303,6 +303,8 @@ public sealed class Sweep
                 Correct(belief, page, group, differ, pulse, activity, at, ref came, ref went);
         }
 
+        if (belief == _beliefs.Default)
+            _beliefs.CountSwept(came, went);
         if (went > 0)
         {
             if (belief == _beliefs.Default)

@@ -58,6 +58,9 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     /// <summary>Whether going offline, if that is what the read says, is to be confirmed a second later.</summary>
     public bool IsGentle { get; set; }
 
+    /// <summary>The timestamp of the hint for which it is queued; 0: nothing was heard, it is its turn to be read again.</summary>
+    public long HeardAt { get; set; }
+
     /// <summary>The round in which <see cref="EncodedAt"/> is good.</summary>
     public long EncodedRound { get; set; } = -1;
 

@@ -18,7 +18,7 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
     private const int RecheckBeats = 500;
 
     private readonly List<int> _asked = [];
-    private readonly Queue<(long Beat, int Topic)> _later = new();
+    private readonly Queue<(long Beat, int Topic, long HeardAt)> _later = new();
     private long _beat;
     private int _recheckNext;
 
@@ -30,17 +30,26 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
     {
         _beat++;
         while (_later.TryPeek(out var due) && due.Beat <= _beat)
-            Ask(_later.Dequeue().Topic, gentle: false);
+        {
+            _later.Dequeue();
+            Ask(due.Topic, gentle: false, due.HeardAt);
+        }
+
         Recheck();
     }
 
-    /// <summary>Reads this topic in the next round. <paramref name="gentle"/>: if that says offline, it is confirmed by another read.</summary>
-    public void Ask(int id, bool gentle)
+    /// <summary>
+    /// Reads this topic in the next round. <paramref name="gentle"/>: if that says offline, it is confirmed by another read. <paramref name="heardAt"/>: when
+    /// something of it was heard; 0 where nothing was.
+    /// </summary>
+    public void Ask(int id, bool gentle, long heardAt = 0)
     {
         // lost with its page: asked for when that is back
         if (topics[id] is not { IsAway: false } topic)
             return;
         topic.IsGentle = gentle && (!topic.IsQueued || topic.IsGentle);
+        if (!topic.IsQueued || topic.HeardAt == 0)
+            topic.HeardAt = heardAt;
         if (topic.IsQueued)
             return;
         topic.IsQueued = true;
@@ -48,13 +57,13 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
     }
 
     /// <summary>Reads this topic in a second.</summary>
-    public void AskLater(int id) => _later.Enqueue((_beat + ConfirmBeats, id));
+    public void AskLater(int id, long heardAt) => _later.Enqueue((_beat + ConfirmBeats, id, heardAt));
 
     /// <summary>
-    /// Reads all that were asked for; <paramref name="changed"/> hears of each of whom watchers know something else.
+    /// Reads all that were asked for; <paramref name="changed"/> hears of each of whom watchers know something else, and what that was (null: nothing).
     /// Throws <see cref="StoreUnavailableException"/>; then what was not read stays asked for.
     /// </summary>
-    public async ValueTask ReadAsync(Action<Topic> changed)
+    public async ValueTask ReadAsync(Action<Topic, Presence?> changed)
     {
         var users = ArrayPool<uint>.Shared.Rent(_asked.Count);
         var ids = ArrayPool<int>.Shared.Rent(_asked.Count);
@@ -69,8 +78,10 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
                 await presence.Statuses.ReadAsync(users.AsMemory(0, count), definition, statuses.AsMemory(0, count));
                 for (var i = 0; i < count; i++)
                 {
+                    var topic = topics[ids[i]]!;
+                    Presence? told = topic.IsKnown ? topic.Told : null;
                     if (Apply(ids[i], statuses[i]))
-                        changed(topics[ids[i]]!);
+                        changed(topic, told);
                 }
             }
 
@@ -143,7 +154,7 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
 
         if (topic.IsKnown && topic.IsGentle && told.IsOnline && !now.IsOnline)
         {
-            AskLater(id);
+            AskLater(id, topic.HeardAt);
             return false;
         }
 

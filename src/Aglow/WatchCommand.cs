@@ -45,7 +45,7 @@ internal enum WatchCommandKind : byte
     ListUnknownKeys,
 }
 
-/// <summary>One thing asked of a <see cref="WatchHub"/>'s loop, by any thread.</summary>
+/// <summary>One thing asked of a <see cref="WatchHub"/>'s loop, by any thread. <paramref name="HeardAt"/>: the timestamp at which a hint was heard.</summary>
 internal readonly record struct WatchCommand(
     WatchCommandKind Kind,
     WatchConnection? Connection,
@@ -54,4 +54,5 @@ internal readonly record struct WatchCommand(
     int Count = 0,
     uint User = 0,
     int Code = 0,
-    TransitionKind Transition = default);
+    TransitionKind Transition = default,
+    long HeardAt = 0);

@@ -47,9 +47,11 @@ public sealed class WatchHub : IAsyncDisposable
     private readonly Topics _topics = new();
     private readonly TopicChecks _checks;
     private readonly Outages _outages;
-    private readonly Action<Topic> _mark;
+    private readonly Action<Topic, Presence?> _mark;
     private readonly List<WatchConnection> _snapshots = [];
     private readonly List<WatchConnection> _scheduled = [];
+    // changes that are told by the next flush, of which something was heard
+    private readonly List<(long HeardAt, ChangeKind Kind)> _changes = [];
     private readonly TickSchedule _ticks;
     private readonly Departures _departures;
     private readonly DeltaWriter _writer;
@@ -62,7 +64,13 @@ public sealed class WatchHub : IAsyncDisposable
     private long _deliveries;
     private long _frames;
     private long _watches;
+    private long _coalesced;
+    private long _waiting;
+    private long _unheard;
+    private int _slow;
     private int _connectionCount;
+    private readonly MetricHistogram[] _lags;
+    private readonly Action<int, TimeSpan> _flushed;
 
     /// <summary>A hub for the watchers of one node; <see cref="PresenceService"/> makes and runs it.</summary>
     internal WatchHub(PresenceService presence, ITransitionBus bus, AglowLog log)
@@ -71,10 +79,10 @@ public sealed class WatchHub : IAsyncDisposable
         _log = log;
         _writer = new DeltaWriter(presence.Definitions.Default);
         _checks = new TopicChecks(_topics, presence);
-        _outages = new Outages(_topics, _connections, _checks, presence);
+        _outages = new Outages(_topics, _connections, _checks, presence, Sent);
         _mark = Mark;
         _ticks = new TickSchedule(_connections);
-        _departures = new Departures(_connections);
+        _departures = new Departures(_connections, Sent);
         presence.Beliefs.Changed += (definition, kind, users) => Post(kind, users, definition);
         presence.KeyRegistered += Bind;
         bus.Subscribe((kind, users) =>
@@ -86,9 +94,19 @@ public sealed class WatchHub : IAsyncDisposable
         var metrics = presence.Metrics;
         metrics.Count("aglow.deliveries", "Changes told to watchers, one a watcher.", () => Volatile.Read(ref _deliveries));
         metrics.Count("aglow.frames", "Frames of changes sent.", () => Volatile.Read(ref _frames));
+        metrics.Count("aglow.coalesced", "Changes that a watcher was not told of by themselves, since a newer one took their place before.", () => Volatile.Read(ref _coalesced));
+        metrics.Gauge("aglow.window.seconds", "The coalescing window in force.", () => Window.TotalSeconds);
+        metrics.Gauge("aglow.outbox.changes", "Changes that wait to be told, one a watcher; more than a moment only for those who do not read.", () => Volatile.Read(ref _waiting));
         metrics.Gauge("aglow.watches", "Watches held.", () => Volatile.Read(ref _watches));
         metrics.Gauge("aglow.connections", "Connections that watch, sockets and streams.", () => Volatile.Read(ref _connectionCount));
-        metrics.Gauge("aglow.window.seconds", "The coalescing window in force.", () => Window.TotalSeconds);
+        metrics.Gauge("aglow.connections.slow", "Connections whose other side does not read: told nothing until it does, and then the latest.", () => Volatile.Read(ref _slow));
+        metrics.Gauge("aglow.connections.stale", "Connections that were told that somebody they watch cannot be read.", () => _outages.StaleConnections);
+        metrics.Count("aglow.changes.unheard", "Changes found by reading every watched user again, of which no hint was heard: the idle, and lost hints.", () => Volatile.Read(ref _unheard));
+        _lags = [.. Enum.GetValues<ChangeKind>().Select(kind => metrics.Seconds(
+            "aglow.notification.lag.seconds",
+            "From when this node heard of a change until it was handed to all who watch and read; a goodbye is confirmed for a second.",
+            ("kind", kind.ToString().ToLowerInvariant())))];
+        _flushed = metrics.Flushes("frames");
     }
 
     /// <summary>The coalescing window in force.</summary>
@@ -190,7 +208,7 @@ public sealed class WatchHub : IAsyncDisposable
         if (flush)
             Flush();
         while (_ticks.Next(_beat) is { } due)
-            due.IsBusy |= !due.Tick();
+            Sent(due, due.Tick() && !due.IsBusy);
         _departures.Beat(_beat);
     }
 
@@ -284,18 +302,18 @@ public sealed class WatchHub : IAsyncDisposable
                 Forget(connection);
                 break;
             case WatchCommandKind.Writable:
-                connection.IsBusy = false;
+                Sent(connection, hasRoom: true);
                 if (connection.Outbox.IsDirty)
                     Schedule(connection);
                 break;
             case WatchCommandKind.Tell:
                 // who does not read is not told what they did wrong, either: nothing queues up
                 if (!connection.IsBusy)
-                    connection.IsBusy = !connection.Send((byte[])command.Payload!);
+                    Sent(connection, connection.Send((byte[])command.Payload!));
                 break;
             case WatchCommandKind.Answer:
                 if (!connection.IsBusy)
-                    connection.IsBusy = !connection.Answer((byte[])command.Payload!);
+                    Sent(connection, connection.Answer((byte[])command.Payload!));
                 break;
             case WatchCommandKind.End:
                 connection.End(command.Code);
@@ -314,7 +332,7 @@ public sealed class WatchHub : IAsyncDisposable
         connection.Id = _connections.Add(connection);
         Volatile.Write(ref _connectionCount, _connections.Count);
         _ticks.Add(connection, _beat);
-        connection.IsBusy = !connection.Send(welcome);
+        Sent(connection, connection.Send(welcome));
         _outages.Opened(connection);
         _departures.Opened(connection, _beat);
     }
@@ -337,7 +355,7 @@ public sealed class WatchHub : IAsyncDisposable
             return;
         var copy = ArrayPool<uint>.Shared.Rent(users.Length);
         users.CopyTo(copy);
-        _commands.Enqueue(new(WatchCommandKind.Hint, null, copy, definition, Count: users.Length, Transition: kind));
+        _commands.Enqueue(new(WatchCommandKind.Hint, null, copy, definition, Count: users.Length, Transition: kind, HeardAt: _presence.Clock.Time.GetTimestamp()));
     }
 
     private void Hear(WatchCommand hint)
@@ -350,9 +368,9 @@ public sealed class WatchHub : IAsyncDisposable
                 if (hint.Definition is not null && _topics[id]!.Definition != hint.Definition)
                     continue;
                 if (hint.Transition == TransitionKind.Left)
-                    _checks.AskLater(id);
+                    _checks.AskLater(id, hint.HeardAt);
                 else
-                    _checks.Ask(id, gentle: hint.Transition == TransitionKind.Changed);
+                    _checks.Ask(id, gentle: hint.Transition == TransitionKind.Changed, hint.HeardAt);
             }
         }
 
@@ -376,14 +394,36 @@ public sealed class WatchHub : IAsyncDisposable
         }
     }
 
-    private void Mark(Topic topic)
+    private void Mark(Topic topic, Presence? told)
     {
         foreach (var watcher in topic.Watchers)
         {
             var connection = _connections[Topic.ConnectionOf(watcher)]!;
-            connection.Outbox.Mark((int)(uint)watcher);
+            Mark(connection, (int)(uint)watcher);
             Schedule(connection);
         }
+
+        // the first look at somebody is a snapshot, not a change
+        if (told is not { } before)
+            return;
+        if (topic.HeardAt == 0)
+            Volatile.Write(ref _unheard, _unheard + 1);
+        else
+            _changes.Add((topic.HeardAt, topic.Told.IsOnline == before.IsOnline ? ChangeKind.Status : topic.Told.IsOnline ? ChangeKind.Online : ChangeKind.Offline));
+    }
+
+    private void Mark(WatchConnection connection, int index)
+    {
+        if (connection.Outbox.Mark(index))
+            Volatile.Write(ref _waiting, _waiting + 1);
+        else
+            Volatile.Write(ref _coalesced, _coalesced + 1);
+    }
+
+    private void Clear(WatchConnection connection, int index)
+    {
+        if (connection.Outbox.Clear(index))
+            Volatile.Write(ref _waiting, _waiting - 1);
     }
 
     // Those who watch this user, and all whom this user watches, as their sights are now: only who is shown something else is told.
@@ -412,7 +452,7 @@ public sealed class WatchHub : IAsyncDisposable
         var wasCut = connection.Shown?.ContainsKey(index) == true;
         if (!topic.IsKnown || (!wasCut && _presence.Visibilities.Between(connection.User, topic.User) == Sight.All))
             return;
-        connection.Outbox.Mark(index);
+        Mark(connection, index);
         Schedule(connection);
     }
 
@@ -449,7 +489,7 @@ public sealed class WatchHub : IAsyncDisposable
         if (connection.Outbox.Count + users.Count > MaxWatches && connection.Outbox.Count + CountNew(connection, users, definition) > MaxWatches)
         {
             if (!connection.IsBusy)
-                connection.IsBusy = !connection.Send(TooManyWatches);
+                Sent(connection, connection.Send(TooManyWatches));
             return;
         }
 
@@ -519,6 +559,7 @@ public sealed class WatchHub : IAsyncDisposable
     private void RemoveWatch(WatchConnection connection, int index)
     {
         var id = connection.Outbox.Topics[index];
+        Clear(connection, index);
         connection.Outbox.Remove(index);
         connection.Shown?.Remove(index);
         // the index may be another watch's by the time that a snapshot is sent
@@ -541,6 +582,8 @@ public sealed class WatchHub : IAsyncDisposable
                 RemoveWatch(connection, index);
         }
 
+        Sent(connection, hasRoom: true);
+        _outages.Closed(connection);
         _connections.Remove(connection.Id);
         connection.Id = -1;
         Volatile.Write(ref _connectionCount, _connections.Count);
@@ -553,6 +596,14 @@ public sealed class WatchHub : IAsyncDisposable
         if (user == UserId.Nobody && _presence.TryFindKnown(text, out var registered))
             user = registered;
         return _topics.FindOrAdd(user, text, definition);
+    }
+
+    // Its transport took something: whether there is room for more.
+    private void Sent(WatchConnection connection, bool hasRoom)
+    {
+        if (connection.IsBusy == hasRoom)
+            Volatile.Write(ref _slow, _slow + (hasRoom ? -1 : 1));
+        connection.IsBusy = !hasRoom;
     }
 
     // ---- sending --------------------------------------------------------------------------------------------------------------
@@ -631,16 +682,16 @@ public sealed class WatchHub : IAsyncDisposable
             if (isBusy)
             {
                 connection.Shown?.Remove(index);
-                connection.Outbox.Mark(index);
+                Mark(connection, index);
                 continue;
             }
 
-            connection.Outbox.Clear(index);
+            Clear(connection, index);
             TryAppend(connection, index, _topics[connection.Outbox.Topics[index]]!, isAsked: true);
         }
 
         if (!isBusy)
-            connection.IsBusy = !connection.Send(_writer.End());
+            Sent(connection, connection.Send(_writer.End()));
     }
 
     private void Flush()
@@ -658,7 +709,14 @@ public sealed class WatchHub : IAsyncDisposable
 
         _scheduled.Clear();
         Volatile.Write(ref _frames, _frames + frames);
-        _window.Flushed(Stopwatch.GetElapsedTime(beganAt), frames);
+        var took = Stopwatch.GetElapsedTime(beganAt);
+        _window.Flushed(took, frames);
+        if (frames > 0)
+            _flushed(frames, took);
+        var now = _presence.Clock.Time.GetTimestamp();
+        foreach (var (heardAt, kind) in _changes)
+            _lags[(int)kind].Record(_presence.Clock.Time.GetElapsedTime(heardAt, now).TotalSeconds);
+        _changes.Clear();
     }
 
     private int SendChanges(WatchConnection connection)
@@ -675,7 +733,7 @@ public sealed class WatchHub : IAsyncDisposable
                 var topic = _topics[connection.Outbox.Topics[index]]!;
                 if (topic.Definition != definition)
                     continue;
-                connection.Outbox.Clear(index);
+                Clear(connection, index);
                 told += TryAppend(connection, index, topic, isAsked: false) ? 1 : 0;
             }
 
@@ -683,9 +741,17 @@ public sealed class WatchHub : IAsyncDisposable
                 continue;
             Volatile.Write(ref _deliveries, _deliveries + told);
             frames++;
-            connection.IsBusy = !connection.Send(_writer.End());
+            Sent(connection, connection.Send(_writer.End()));
         }
 
         return frames;
+    }
+
+    // What a change was to those who watch.
+    private enum ChangeKind
+    {
+        Online,
+        Offline,
+        Status,
     }
 }

@@ -1,5 +1,3 @@
-using System.Text.RegularExpressions;
-
 namespace Aglow.Server.Tests;
 
 /// <summary>Who is online, probes, metrics and the rest, on a server of its own: these count.</summary>
@@ -70,8 +68,6 @@ public sealed class OperationsTests : IAsyncLifetime
         {
             var metrics = await _server.GetAsync("/metrics");
             metrics.ContentType.ShouldBe("text/plain; version=0.0.4; charset=utf-8");
-            foreach (var line in metrics.Text.TrimEnd('\n').Split('\n'))
-                Regex.IsMatch(line, "^(# HELP [a-z_]+ .+|# TYPE [a-z_]+ (counter|gauge)|[a-z_]+ -?[0-9.E+-]+)$", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)).ShouldBeTrue(line);
             return double.Parse(metrics.Text.Split('\n').Single(line => line.StartsWith($"{name} ", StringComparison.Ordinal)).Split(' ')[1]);
         }
 

@@ -213,7 +213,7 @@ public class WatchHubTests
         {
             checks.Ask(here, gentle: false);
             checks.Ask(away, gentle: false);
-            await Should.ThrowAsync<StoreUnavailableException>(async () => await checks.ReadAsync(static _ => { }));
+            await Should.ThrowAsync<StoreUnavailableException>(async () => await checks.ReadAsync(static (_, _) => { }));
             checks.Count.ShouldBe(1);
         }
     }

@@ -1,0 +1,142 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Net.WebSockets;
+using System.Text;
+
+namespace Aglow.Operations.Tests;
+
+/// <summary>What operators have: a server alone, and a node over Redis, both sending to a collector and logging JSON; started once for all tests.</summary>
+public sealed class Servers : IAsyncLifetime
+{
+    /// <summary>Part of every key, name and cursor that the tests send: it must not be found where operators look.</summary>
+    public const string Mark = "zzprivatezz";
+
+    private Process? _redis;
+    private string _redisFolder = "";
+
+    internal Collector Collector { get; } = new();
+
+    internal AglowProcess Alone { get; private set; } = null!;
+
+    internal AglowProcess Node { get; private set; } = null!;
+
+    public async Task InitializeAsync()
+    {
+        var redis = await StartRedisAsync();
+        var environment = new Dictionary<string, string>
+        {
+            ["OTEL_METRIC_EXPORT_INTERVAL"] = "500",
+            ["OTEL_BSP_SCHEDULE_DELAY"] = "500",
+            ["OTEL_TRACES_SAMPLER"] = "always_on",
+            ["OTEL_RESOURCE_ATTRIBUTES"] = "deployment.environment=test",
+        };
+        Alone = AglowProcess.Run(null, ["--otlp", Collector.Url, "--log-format", "json", "--lease-seconds", "4", "--heartbeat-seconds", "2"], environment);
+        Node = AglowProcess.Run(null, ["--redis", redis], new() { ["OTEL_EXPORTER_OTLP_ENDPOINT"] = Collector.Url, ["OTEL_METRIC_EXPORT_INTERVAL"] = "500" });
+        await Alone.ReadyAsync();
+        await Node.ReadyAsync();
+        await UseAsync();
+    }
+
+    public async Task DisposeAsync()
+    {
+        await Alone.DisposeAsync();
+        await Node.DisposeAsync();
+        await Collector.DisposeAsync();
+        _redis!.Kill();
+        await _redis.WaitForExitAsync();
+        _redis.Dispose();
+        Directory.Delete(_redisFolder, recursive: true);
+    }
+
+    /// <summary>What is measured under a name with these labels (<c>{kind="online",reason="sweep"}</c>), now.</summary>
+    internal static async Task<double> ValueAsync(AglowProcess server, string name)
+    {
+        var metrics = await server.Http.GetStringAsync("/metrics");
+        var line = metrics.Split('\n').Single(line => line.StartsWith($"{name} ", StringComparison.Ordinal));
+        return double.Parse(line[(name.Length + 1)..]);
+    }
+
+    /// <summary>The names on <c>/metrics</c>, and what each is.</summary>
+    internal static async Task<Dictionary<string, string>> NamesAsync(AglowProcess server) =>
+        (await server.Http.GetStringAsync("/metrics")).Split('\n')
+            .Where(static line => line.StartsWith("# TYPE ", StringComparison.Ordinal))
+            .Select(static line => line.Split(' '))
+            .ToDictionary(static words => words[2], static words => words[3], StringComparer.Ordinal);
+
+    // One of everything, well and badly asked for, by people whose names are marked.
+    private async Task UseAsync()
+    {
+        const string Bob = $"bob-{Mark}";
+        using var socket = new ClientWebSocket();
+        await socket.ConnectAsync(new Uri($"ws://127.0.0.1:{Alone.Address.Port}/ws?user_id=ann-{Mark}"), CancellationToken.None);
+        await SendAsync(socket, $$"""{"type":"watch","users":["{{Bob}}",7]}""");
+        await SendAsync(socket, $$"""{"type":"{{Mark}}"}""");
+        await PostAsync("/heartbeat", $$"""{"user_ids":["{{Bob}}",7],"active":true}""");
+        await PostAsync("/heartbeat", $$$"""{"user_id":{"{{{Mark}}}":1}}""");
+        await PostAsync("/heartbeat", "{" + Mark);
+        await PostAsync("/status/update", $$"""{"user_id":"{{Bob}}","timestamp":1763763300}""");
+        await PostAsync("/status/batch", $$"""[{"user_id":"{{Bob}}"}]""");
+        await PostAsync("/users", $$"""{"user_name":"carol-{{Mark}}","display_name":"Carol {{Mark}}"}""");
+        await PostAsync("/users", $$"""{"user_name":"carol-{{Mark}}"}""");
+        await PostAsync($"/users/{Bob}/subscriptions", $$"""{"user_ids":["carol-{{Mark}}"]}""");
+        await Alone.Http.PutAsync($"/users/{Bob}/status", Json("""{"status":"busy"}"""));
+        await Alone.Http.PutAsync($"/users/{Bob}/status", Json($$"""{"status":"{{Mark}}"}"""));
+        foreach (var path in new[] { $"/status/{Bob}", $"/status/users?ids={Bob}", $"/users/{Bob}", $"/users?q={Mark}", $"/users?q=a&cursor={Mark}", $"/status/{Bob}/explain", $"/{Mark}", $"/status/{Bob}?definition={Mark}", "/online" })
+            await Alone.Http.GetAsync(path);
+        await PostAsync("/offline", $$"""{"user_id":"{{Bob}}"}""");
+        await Alone.Http.DeleteAsync($"/users/carol-{Mark}");
+        await Alone.Http.SendAsync(new HttpRequestMessage(HttpMethod.Patch, $"/users/{Bob}"));
+        await Node.Http.PostAsync("/heartbeat", Json($$"""{"user_ids":["{{Bob}}"]}"""));
+        await Node.Http.PostAsync("/heartbeat", Json("""{"user_ids":[1,2,3]}"""));
+        await Node.Http.PostAsync("/heartbeat", Json("""{"user_ids":[1,2,3]}"""));
+        // told: bob and 7 came, then bob left
+        await Eventually.HoldsAsync(async () => await ValueAsync(Alone, "aglow_notification_lag_seconds_count{kind=\"offline\"}") >= 1);
+        await socket.CloseAsync(WebSocketCloseStatus.NormalClosure, Mark, CancellationToken.None);
+    }
+
+    private async Task PostAsync(string path, string json) => (await Alone.Http.PostAsync(path, Json(json))).Dispose();
+
+    private static StringContent Json(string json) => new(json, Encoding.UTF8, "application/json");
+
+    private static async Task SendAsync(ClientWebSocket socket, string json)
+    {
+        await socket.SendAsync(Encoding.UTF8.GetBytes(json), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
+        // an answer comes for each, so what follows is heard by those who watch
+        await socket.ReceiveAsync(new byte[64 * 1024], CancellationToken.None);
+    }
+
+    private async Task<string> StartRedisAsync()
+    {
+        int port;
+        using (var probe = new TcpListener(IPAddress.Loopback, 0))
+        {
+            probe.Start();
+            port = ((IPEndPoint)probe.LocalEndpoint).Port;
+        }
+
+        _redisFolder = Directory.CreateTempSubdirectory("aglow-redis-").FullName;
+        _redis = Process.Start(new ProcessStartInfo("redis-server", ["--port", $"{port}", "--bind", "127.0.0.1", "--dir", _redisFolder, "--save", "", "--logfile", "redis.log"]))!;
+        await Eventually.HoldsAsync(async () =>
+        {
+            try
+            {
+                using var client = new TcpClient();
+                await client.ConnectAsync(IPAddress.Loopback, port);
+                return true;
+            }
+            catch (SocketException)
+            {
+                return false;
+            }
+        });
+        return $"127.0.0.1:{port}";
+    }
+}
+
+/// <summary>Tests that look at <see cref="Servers"/>.</summary>
+[CollectionDefinition(Name)]
+public sealed class ServersCollection : ICollectionFixture<Servers>
+{
+    public const string Name = "servers";
+}
