@@ -1,0 +1,100 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+
+namespace Aglow.Benchmarks;
+
+/// <summary>
+/// How soon a server that was just started is ready: from the start of the process to the first 200 of <c>/health/ready</c>, on an empty folder.
+/// </summary>
+/// <remarks>Several programs, or one under several settings of the runtime, are started in turn, so that a slow minute is slow for all.</remarks>
+internal sealed class StartBenchmark : Benchmark
+{
+    private static readonly TimeSpan GiveUpAfter = TimeSpan.FromMinutes(1);
+
+    public override string Name => "start";
+
+    public override string Measures => "what ./aglow publish made: size, and milliseconds from process start to ready on an empty folder";
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("programs", "out/publish/aglow-server", "the files to start, comma-separated; :NAME=VALUE after one sets a variable"),
+    ];
+
+    public override async Task RunAsync(Run run)
+    {
+        var programs = run.Settings.Text("programs").Split(',');
+        var took = programs.ToDictionary(static program => program, static _ => new List<double>());
+        // once more each, so that all come from the page cache
+        for (var i = -1; i < run.PairCount; i++)
+        {
+            foreach (var program in programs)
+            {
+                var milliseconds = await StartAsync(program);
+                if (i >= 0)
+                    took[program].Add(milliseconds);
+            }
+        }
+
+        foreach (var program in programs)
+        {
+            run.Add(Figure.Of($"{program}: size", "MB", [new FileInfo(Resolve(program.Split(':')[0])).Length / 1e6]));
+            run.Add(Figure.Of($"{program}: start to ready", "ms", took[program], Goal.Most(150)));
+        }
+    }
+
+    private static string Resolve(string program)
+    {
+        var path = Path.Combine(Machine.Root(), program);
+        return File.Exists(path) ? path : throw new BenchmarkException($"{program} is not there: run ./aglow publish first.");
+    }
+
+    private static async Task<double> StartAsync(string program)
+    {
+        var parts = program.Split(':');
+        var data = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+        var port = RestartBenchmark.FreePort();
+        var start = new ProcessStartInfo(Resolve(parts[0]), ["serve", "--urls", $"http://127.0.0.1:{port}", "--data", data]) { RedirectStandardOutput = true, UseShellExecute = false };
+        foreach (var variable in parts.Skip(1))
+            start.Environment[variable.Split('=')[0]] = variable.Split('=')[1];
+        var began = Stopwatch.GetTimestamp();
+        using var server = Process.Start(start)!;
+        try
+        {
+            server.OutputDataReceived += static (_, _) => { };
+            server.BeginOutputReadLine();
+            while (!await IsReadyAsync(port))
+            {
+                if (server.HasExited || Stopwatch.GetElapsedTime(began) > GiveUpAfter)
+                    throw new BenchmarkException($"{program} did not become ready.");
+                await Task.Delay(TimeSpan.FromMilliseconds(1), TimeProvider.System);
+            }
+
+            return Stopwatch.GetElapsedTime(began).TotalMilliseconds;
+        }
+        finally
+        {
+            server.Kill();
+            await server.WaitForExitAsync();
+            Directory.Delete(data, recursive: true);
+        }
+    }
+
+    // By hand: an HTTP client takes longer to start than what is measured.
+    private static async Task<bool> IsReadyAsync(int port)
+    {
+        using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            await socket.ConnectAsync(IPAddress.Loopback, port);
+            await socket.SendAsync("GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n"u8.ToArray());
+            var answer = new byte[1024];
+            return Encoding.ASCII.GetString(answer, 0, await socket.ReceiveAsync(answer)).StartsWith("HTTP/1.1 200", StringComparison.Ordinal);
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }
+}

@@ -1,0 +1,41 @@
+using System.CommandLine;
+using System.Diagnostics;
+
+namespace Aglow.Server;
+
+/// <summary><c>backup DIR</c>: copies the data folder, whether or not a server runs on it.</summary>
+internal static class BackupCommand
+{
+    private const string DataFlag = "--data";
+
+    public static Command Create()
+    {
+        var to = new Argument<string>("to") { Description = "The folder to make; it must not be there yet.", HelpName = "DIR" };
+        var data = new Option<string>(DataFlag) { Description = "The data folder to copy; that which serve would use.", HelpName = "DIR" };
+        var command = new Command("backup", "Copies the data folder of the embedded store, also while its server runs.") { to, data };
+        command.SetAction(parsed => Run(parsed.GetValue(data), parsed.GetValue(to)!));
+        return command;
+    }
+
+    private static int Run(string? data, string to)
+    {
+        try
+        {
+            var flags = new Dictionary<string, string>(StringComparer.Ordinal);
+            if (data is not null)
+                flags[DataFlag] = data;
+            var began = Stopwatch.GetTimestamp();
+            var bytes = DataBackup.Copy(ServeSettings.Read(flags).Presence.DataDirectory, to);
+            Console.WriteLine($"{bytes / 1e6:0.0} MB copied to {Path.GetFullPath(to)} in {Stopwatch.GetElapsedTime(began).TotalSeconds:0.0} s. To restore it, start a server with --data on a copy of that folder.");
+            return CommandLine.Fine;
+        }
+        catch (UsageException wrong)
+        {
+            return CommandLine.Fail(CommandLine.Usage, wrong.Message);
+        }
+        catch (DataFolderException failure)
+        {
+            return CommandLine.Fail(CommandLine.Failed, failure.Message);
+        }
+    }
+}
