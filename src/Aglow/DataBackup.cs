@@ -8,7 +8,8 @@ namespace Aglow;
 /// <remarks>
 /// <code>
 ///   presence.db ─► TO.partial/presence.db ─┐
-///   users.db    ─► TO.partial/users.db    ─┴► checked ─► renamed to TO
+///   users.db    ─► TO.partial/users.db    ─┼► checked ─► renamed to TO
+///   keys.json   ─► TO.partial/keys.json   ─┘
 /// </code>
 /// Each file is copied by SQLite in one read transaction: writers go on, and the copy is of one moment. Words first, users second, so that every number in the words is one that
 /// the users' file has handed out. The index of names is made anew by the next start. Rejected: copying the files themselves, which under load catches pages of
@@ -17,6 +18,9 @@ namespace Aglow;
 public static class DataBackup
 {
     private static readonly string[] Files = ["presence.db", "users.db"];
+
+    // the keys of backends, where there are any; small, and always replaced as a whole
+    private const string Keys = "keys.json";
 
     /// <summary>Copies <paramref name="folder"/> to <paramref name="to"/>, which must not be there yet; returns how many bytes that were.</summary>
     /// <exception cref="DataFolderException">It cannot be read, or not be copied there; the message is one line.</exception>
@@ -33,6 +37,8 @@ public static class DataBackup
             Directory.CreateDirectory(partial);
             foreach (var name in Files)
                 Copy(Path.Combine(folder, name), Path.Combine(partial, name), folder);
+            if (File.Exists(Path.Combine(folder, Keys)))
+                File.Copy(Path.Combine(folder, Keys), Path.Combine(partial, Keys));
             Directory.Move(partial, to);
             return Files.Sum(name => new FileInfo(Path.Combine(to, name)).Length);
         }

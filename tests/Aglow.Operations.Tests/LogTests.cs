@@ -50,7 +50,7 @@ public sealed partial class LogTests(Servers servers)
     {
         await using var server = AglowProcess.Run(null, ["--otlp", "http://127.0.0.1:1"], new() { ["OTEL_METRIC_EXPORT_INTERVAL"] = "200" });
         await server.ReadyAsync();
-        await Eventually.HoldsAsync(() => server.Output.Contains("[9006]"));
+        await Eventually.HoldsAsync(() => server.Output.Contains("[9008]"));
         (await server.StopAsync()).ShouldBe(0);
         server.Output.ShouldContain("[9004]");
     }
