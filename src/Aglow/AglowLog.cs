@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 namespace Aglow;
 
 /// <summary>The one owner of the engine's log events: stable ids, no user's data at Information.</summary>
-/// <remarks>2xxx: time and sweeping; 3xxx: the embedded store; 4xxx: the directory; 5xxx: watching; 7xxx: the demo. Other libraries: 6xxx Redis, 8xxx HTTP, 9xxx the server.</remarks>
+/// <remarks>1xxx: the demo; 2xxx: time and sweeping; 3xxx: the embedded store; 4xxx: the directory; 5xxx: watching. Other libraries: 6xxx Redis, 7xxx PostgreSQL, 8xxx HTTP, 9xxx the server.</remarks>
 public sealed partial class AglowLog(ILogger logger)
 {
     [LoggerMessage(2001, LogLevel.Warning, "This process was paused for {Seconds:0.0} s; nobody could heartbeat, so lapses are held back for two heartbeat intervals.")]
@@ -36,6 +36,6 @@ public sealed partial class AglowLog(ILogger logger)
     [LoggerMessage(5001, LogLevel.Error, "A beat of the watch loop failed; watching goes on.")]
     internal partial void BeatFailed(Exception exception);
 
-    [LoggerMessage(7001, LogLevel.Information, "The demo is on: {People} people come and go by themselves, under the numbers from {FirstNumber} up, in memory only.")]
+    [LoggerMessage(1001, LogLevel.Information, "The demo is on: {People} people come and go by themselves, under the numbers from {FirstNumber} up, in memory only.")]
     internal partial void DemoIsOn(int people, uint firstNumber);
 }

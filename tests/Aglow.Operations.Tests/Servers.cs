@@ -6,7 +6,7 @@ using System.Text;
 
 namespace Aglow.Operations.Tests;
 
-/// <summary>What operators have: a server alone, and a node over Redis, both sending to a collector and logging JSON; started once for all tests.</summary>
+/// <summary>What operators have: a server alone, and a node over Redis and PostgreSQL, both sending to a collector and logging JSON; started once for all tests.</summary>
 public sealed class Servers : IAsyncLifetime
 {
     /// <summary>Part of every key, name and cursor that the tests send: it must not be found where operators look.</summary>
@@ -14,6 +14,7 @@ public sealed class Servers : IAsyncLifetime
 
     private Process? _redis;
     private string _redisFolder = "";
+    private PostgresProcess? _postgres;
 
     internal Collector Collector { get; } = new();
 
@@ -24,6 +25,7 @@ public sealed class Servers : IAsyncLifetime
     public async Task InitializeAsync()
     {
         var redis = await StartRedisAsync();
+        _postgres = await PostgresProcess.StartAsync();
         var environment = new Dictionary<string, string>
         {
             ["OTEL_METRIC_EXPORT_INTERVAL"] = "500",
@@ -32,7 +34,10 @@ public sealed class Servers : IAsyncLifetime
             ["OTEL_RESOURCE_ATTRIBUTES"] = "deployment.environment=test",
         };
         Alone = AglowProcess.Run(null, ["--otlp", Collector.Url, "--log-format", "json", "--lease-seconds", "4", "--heartbeat-seconds", "2"], environment);
-        Node = AglowProcess.Run(null, ["--redis", redis], new() { ["OTEL_EXPORTER_OTLP_ENDPOINT"] = Collector.Url, ["OTEL_METRIC_EXPORT_INTERVAL"] = "500" });
+        Node = AglowProcess.Run(
+            null,
+            ["--redis", redis, "--postgres", _postgres.Address()],
+            new() { ["AGLOW_POSTGRES_PASSWORD"] = PostgresProcess.Password, ["OTEL_EXPORTER_OTLP_ENDPOINT"] = Collector.Url, ["OTEL_METRIC_EXPORT_INTERVAL"] = "500" });
         await Alone.ReadyAsync();
         await Node.ReadyAsync();
         await UseAsync();
@@ -47,6 +52,7 @@ public sealed class Servers : IAsyncLifetime
         await _redis.WaitForExitAsync();
         _redis.Dispose();
         Directory.Delete(_redisFolder, recursive: true);
+        await _postgres!.DisposeAsync();
     }
 
     /// <summary>What is measured under a name with these labels (<c>{kind="online",reason="sweep"}</c>), now.</summary>
