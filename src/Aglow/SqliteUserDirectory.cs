@@ -71,7 +71,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
     /// <summary>Opens the directory in a folder that this process holds (<see cref="DataFolder"/>), making what is not there; throws <see cref="DataFolderException"/> where it cannot be used.</summary>
     public static SqliteUserDirectory Open(string folder, TimeProvider time, AglowLog? log = null)
     {
-        var file = SqliteFile.Open(folder, "users.db", ApplicationId, SchemaVersion, Schema);
+        var file = SqliteFile.Open(folder, "users.db", ApplicationId, SchemaVersion, $"{Schema};\n{VisibilitySchema}");
         SqliteConnection? connection = null;
         NameIndex? names = null;
         try
