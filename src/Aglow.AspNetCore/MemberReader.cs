@@ -46,6 +46,11 @@ internal static class MemberReader
         {
             throw UsersBody.NotJson(wrong);
         }
+        catch (InvalidOperationException)
+        {
+            // a member's name with half a surrogate pair
+            throw Problems.NotJson("");
+        }
     }
 
     private static string Text(ref Utf8JsonReader reader, string member)

@@ -42,8 +42,9 @@ internal static class SocketMessages
         {
             message = Message.Read(json.Span, host.Presence.KnownKeys);
         }
-        catch (JsonException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
+            // or a member's name with half a surrogate pair
             return SocketMessageOutcome.NotJson;
         }
         catch (ProblemException problem)

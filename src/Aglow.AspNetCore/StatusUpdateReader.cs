@@ -45,6 +45,11 @@ internal static class StatusUpdateReader
         {
             throw UsersBody.NotJson(wrong);
         }
+        catch (InvalidOperationException)
+        {
+            // a member's name with half a surrogate pair
+            throw Problems.NotJson("");
+        }
 
         return users.Count == 1 && timestamp is { } at ? at : throw Expected();
     }

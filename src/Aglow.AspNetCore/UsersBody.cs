@@ -64,7 +64,7 @@ internal static class UsersBody
 
             return named && !reader.Read();
         }
-        catch (JsonException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
             return false;
         }
@@ -91,6 +91,11 @@ internal static class UsersBody
         catch (JsonException wrong)
         {
             throw NotJson(wrong);
+        }
+        catch (InvalidOperationException)
+        {
+            // a member's name with half a surrogate pair
+            throw Problems.NotJson("");
         }
     }
 
