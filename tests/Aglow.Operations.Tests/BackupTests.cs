@@ -62,10 +62,11 @@ public sealed class BackupTests
         Directory.Delete(folder);
     }
 
+    // a heartbeat that was begun is ended: what is asked afterwards is of a server that nobody hung up on
     private static async Task LoadAsync(AglowProcess server, int worker, CancellationToken enough)
     {
         for (var i = 0; !enough.IsCancellationRequested; i++)
-            (await server.Http.PostAsync("/heartbeat", Json($$"""{"user_ids":[{{(worker * 1_000_000) + 100 + i}},"key-{{worker}}-{{i}}"]}"""))).Dispose();
+            (await server.Http.PostAsync("/heartbeat", Json($$"""{"user_ids":[{{(worker * 1_000_000) + 100 + i}},"key-{{worker}}-{{i}}"]}"""), CancellationToken.None)).Dispose();
     }
 
     private static async Task PostAsync(AglowProcess server, string path, string json) =>
