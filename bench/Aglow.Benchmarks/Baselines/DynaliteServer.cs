@@ -1,6 +1,6 @@
+using Aglow.Benchmarks.Sockets;
 using Amazon.DynamoDBv2;
 using Amazon.Runtime;
-using Aglow.Benchmarks.Sockets;
 
 namespace Aglow.Benchmarks.Baselines;
 
