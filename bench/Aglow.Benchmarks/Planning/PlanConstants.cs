@@ -194,8 +194,8 @@ internal sealed class PlanConstants(Run run)
         Known("delivery_bytes", "bytes a delivery", 52 + 4 + 33 + 84 + 52, "bytes", "docs/protocol.md: one record in a frame of its own, and its acknowledgement; less where changes come together");
         Known("redis_in_bytes", "bytes in a word", 45, "bytes", "SET u32 #SLOT WORD as Redis reads it");
         Known("redis_read_bytes", "bytes out a word", 12, "bytes", ":WORD as Redis answers it");
-        Known("hint_bytes", "bytes a hint", 8, "bytes", "docs/design.md: eight a user");
-        Known("journal_bytes", "bytes of journal", 2 * 64 << 20, "bytes", "docs/design.md: 64 MiB, and as much again while it is trimmed");
+        Known("hint_bytes", "bytes a hint", 8, "bytes", "docs/decisions.md: eight a user");
+        Known("journal_bytes", "bytes of journal", 2 * 64 << 20, "bytes", "docs/decisions.md: 64 MiB, and as much again while it is trimmed");
     }
 
     private async Task SweepAsync()
