@@ -15,8 +15,8 @@ public sealed class BackupTests
         await using (var server = await AglowProcess.StartAsync(null, "--lease-seconds", "3600"))
         {
             await PostAsync(server, "/users", """{"user_name":"alice","display_name":"Alice"}""");
-            await PostAsync(server, "/users/alice/subscriptions", """{"user_ids":["bob",7]}""");
             await PostAsync(server, "/heartbeat", """{"user_ids":["bob",7,8]}""");
+            await PostAsync(server, "/users/alice/subscriptions", """{"user_ids":["bob",7]}""");
             await PostAsync(server, "/offline", """{"user_id":7}""");
             await server.Http.PutAsync("/users/bob/status", Json("""{"status":"busy"}"""));
             var gone = (await GetAsync(server, "/status/7"))["last_seen"]!.GetValue<long>();
@@ -31,7 +31,7 @@ public sealed class BackupTests
 
             await using var restored = await AglowProcess.StartAsync(to, "--lease-seconds", "3600");
             restored.Output.ShouldContain("was interrupted");
-            (await GetAsync(restored, "/users/alice/subscriptions")).ToJsonString().ShouldBe("""{"user_ids":["bob",7]}""");
+            (await GetAsync(restored, "/users/alice/subscriptions")).ToJsonString().ShouldBe("""{"user_ids":[7,"bob"]}""");
             (await GetAsync(restored, "/users?q=ali"))["users"]![0]!["display_name"]!.GetValue<string>().ShouldBe("Alice");
             (await GetAsync(restored, "/status/bob"))["status"]!.GetValue<string>().ShouldBe("busy");
             (await GetAsync(restored, "/status/7")).ToJsonString().ShouldBe($$"""{"user_id":7,"is_online":false,"status":"offline","last_seen":{{gone}}}""");

@@ -135,9 +135,9 @@ public sealed partial class DeployTests(Servers servers)
 
         // a node may take as long as it needs to stop
         var hook = int.Parse(node["lifecycle"]!["preStop"]!["exec"]!["command"]![1]!.GetValue<string>());
-        var source = await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "src", "Aglow.Server", "ServerProcess.cs"));
-        var drain = int.Parse(DrainAtMost().Match(source).Groups["seconds"].Value);
-        pod["terminationGracePeriodSeconds"]!.GetValue<int>().ShouldBeGreaterThan(hook + drain + 5);
+        var stop = int.Parse(StopAtMost().Match(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "src", "Aglow.Server", "ServerProcess.cs"))).Groups["seconds"].Value);
+        var drain = int.Parse(DrainSecondsOfMany().Match(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "src", "Aglow.AspNetCore", "PresenceHost.cs"))).Groups["seconds"].Value);
+        pod["terminationGracePeriodSeconds"]!.GetValue<int>().ShouldBeGreaterThan(hook + drain + stop + 5);
 
         foreach (var probe in new[] { "startupProbe", "readinessProbe", "livenessProbe" })
             (await servers.Alone.Http.GetAsync(node[probe]!["httpGet"]!["path"]!.GetValue<string>())).IsSuccessStatusCode.ShouldBeTrue(probe);
@@ -185,8 +185,11 @@ public sealed partial class DeployTests(Servers servers)
     [GeneratedRegex(@"sed -e .*?/haproxy\.cfg(?= >)", RegexOptions.ExplicitCapture | RegexOptions.Singleline, matchTimeoutMilliseconds: 1000)]
     private static partial Regex Sed();
 
-    [GeneratedRegex(@"DrainAtMost = TimeSpan\.FromSeconds\((?<seconds>\d+)\)", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
-    private static partial Regex DrainAtMost();
+    [GeneratedRegex(@"StopAtMost = TimeSpan\.FromSeconds\((?<seconds>\d+)\)", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
+    private static partial Regex StopAtMost();
+
+    [GeneratedRegex(@"DrainSecondsOfMany = (?<seconds>\d+)", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
+    private static partial Regex DrainSecondsOfMany();
 
     [GeneratedRegex(@"AGLOW_[A-Z_]*", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex Variable();

@@ -33,8 +33,8 @@ public sealed class FaultTests(FaultyCluster servers)
         var lostPage = Enumerable.Range(0, 256).First(page => map[RedisKeys.SlotOf(page)] != map[RedisKeys.PagesSlot]);
         uint[] lost = [.. Everybody.Where(user => map[RedisKeys.SlotOf((int)user % 256)] == map[RedisKeys.SlotOf(lostPage)])];
         uint[] kept = [.. Everybody.Except(lost)];
-        // of a page that the others have, too
-        var newcomer = kept[0] % 256;
+        // of a page that the others have, too; not one of the watchers
+        var newcomer = kept[^1] % 256;
         using var crowd = new Crowd(Everybody, Second, one.Address);
         await using var ofLost = await Watcher.ConnectAsync(other, 1, lost);
         await using var ofKept = await Watcher.ConnectAsync(other, 2, [.. kept, newcomer]);
