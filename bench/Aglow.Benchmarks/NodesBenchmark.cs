@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 using Aglow.Benchmarks.Sockets;
 using Aglow.Redis;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -198,13 +196,6 @@ internal sealed class NodesBenchmark : Benchmark
 
     private static Node Next(List<Node> nodes, Node node) => nodes[(nodes.IndexOf(node) + 1) % nodes.Count];
 
-    private static int FreePort()
-    {
-        using var probe = new TcpListener(IPAddress.Loopback, 0);
-        probe.Start();
-        return ((IPEndPoint)probe.LocalEndpoint).Port;
-    }
-
     /// <summary>Packed heartbeats of so many users, in turn, to one node.</summary>
     private sealed class Heartbeats(Node node, uint first, int perSecond) : IDisposable
     {
@@ -247,7 +238,7 @@ internal sealed class NodesBenchmark : Benchmark
 
         public static async Task<Node> StartAsync(Cluster cluster)
         {
-            var port = FreePort();
+            var port = Programs.FreePort();
             var child = Child.Start(
                 "dotnet", 0, Path.Combine(Machine.Root(), "out", "server", "aglow-server.dll"), "serve", "--urls", $"http://127.0.0.1:{port}", "--redis", cluster.Address, "--drain-seconds", "0");
             while (!(await child.ReadLineAsync()).Contains("Ready on", StringComparison.Ordinal))
@@ -286,7 +277,7 @@ internal sealed class NodesBenchmark : Benchmark
             var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
             var servers = new RedisServer[3];
             for (var i = 0; i < servers.Length; i++)
-                servers[i] = await RedisServer.StartAsync(0, Directory.CreateDirectory(Path.Combine(folder, $"{i}")).FullName, durable: true, "--cluster-enabled", "yes", "--cluster-port", $"{FreePort()}");
+                servers[i] = await RedisServer.StartAsync(0, Directory.CreateDirectory(Path.Combine(folder, $"{i}")).FullName, durable: true, "--cluster-enabled", "yes", "--cluster-port", $"{Programs.FreePort()}");
             var cluster = new Cluster(servers, folder);
             using var create = System.Diagnostics.Process.Start(
                 new ProcessStartInfo("redis-cli", ["--cluster", "create", .. cluster.Address.Split(','), "--cluster-yes"]) { RedirectStandardOutput = true, UseShellExecute = false })!;

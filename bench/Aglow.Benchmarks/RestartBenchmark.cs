@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
-using System.Net.Sockets;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks;
@@ -208,7 +207,7 @@ internal sealed class RestartBenchmark : Benchmark
         for (var i = 0; i <= run.PairCount; i++)
         {
             DropCaches();
-            var url = $"http://127.0.0.1:{FreePort()}";
+            var url = $"http://127.0.0.1:{Programs.FreePort()}";
             var began = Stopwatch.GetTimestamp();
             using var server = Child.Start(command, cores: 0, "serve", "--data", folder, "--urls", url);
             server.Process.OutputDataReceived += static (_, _) => { };
@@ -242,13 +241,6 @@ internal sealed class RestartBenchmark : Benchmark
         }
 
         throw new BenchmarkException("the server was not ready within 3 minutes.");
-    }
-
-    internal static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     private static long BytesIn(string folder) => Directory.GetFiles(folder).Sum(file => new FileInfo(file).Length);

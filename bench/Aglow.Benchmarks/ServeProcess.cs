@@ -20,7 +20,7 @@ internal sealed class ServeProcess : IDisposable
     /// <summary>Starts a server on these cores and waits until it is ready. Nobody's lease runs out.</summary>
     public static async Task<ServeProcess> StartAsync(int cores, string folder, params IEnumerable<string> flags)
     {
-        var port = RestartBenchmark.FreePort();
+        var port = Programs.FreePort();
         var url = $"http://127.0.0.1:{port}";
         var child = Child.Start(Path.Combine(Machine.Root(), "aglow"), cores, ["serve", "--data", folder, "--urls", url, "--lease-seconds", "86400", .. flags]);
         child.Process.OutputDataReceived += static (_, _) => { };

@@ -54,7 +54,7 @@ internal sealed class StartBenchmark : Benchmark
     {
         var parts = program.Split(':');
         var data = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        var port = RestartBenchmark.FreePort();
+        var port = Programs.FreePort();
         var start = new ProcessStartInfo(Resolve(parts[0]), ["serve", "--urls", $"http://127.0.0.1:{port}", "--data", data]) { RedirectStandardOutput = true, UseShellExecute = false };
         foreach (var variable in parts.Skip(1))
             start.Environment[variable.Split('=')[0]] = variable.Split('=')[1];

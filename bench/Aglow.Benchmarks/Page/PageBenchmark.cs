@@ -60,7 +60,7 @@ internal sealed class PageBenchmark : Benchmark
     {
         var users = (int)run.Settings.Number("users");
         var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        var url = $"http://127.0.0.1:{RestartBenchmark.FreePort()}";
+        var url = $"http://127.0.0.1:{Programs.FreePort()}";
         try
         {
             // a lease that nobody's runs out, so that what changes is what is sent
