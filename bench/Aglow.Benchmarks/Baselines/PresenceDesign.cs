@@ -65,4 +65,17 @@ internal abstract class PresenceDesign : IAsyncDisposable
 
     /// <summary>Now, in seconds since 1970.</summary>
     protected static long Now => DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+
+    /// <summary>Everybody below this number heartbeats once, so many in one go.</summary>
+    protected async Task HeartbeatAllAsync(uint users, int together)
+    {
+        var some = new uint[together];
+        for (uint first = 0; first < users; first += (uint)some.Length)
+        {
+            var count = (int)Math.Min(some.Length, users - first);
+            for (var i = 0; i < count; i++)
+                some[i] = first + (uint)i;
+            await HeartbeatAsync(some.AsMemory(0, count));
+        }
+    }
 }

@@ -60,14 +60,11 @@ internal sealed class PageBenchmark : Benchmark
     {
         var users = (int)run.Settings.Number("users");
         var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        var url = $"http://127.0.0.1:{Programs.FreePort()}";
         try
         {
             // a lease that nobody's runs out, so that what changes is what is sent
-            using var server = Child.Start(Path.Combine(Machine.Root(), "aglow"), cores: 0, "serve", "--data", folder, "--urls", url, "--lease-seconds", "86400");
-            server.Process.OutputDataReceived += static (_, _) => { };
-            server.Process.BeginOutputReadLine();
-            await RestartBenchmark.ReadyAsync(server.Process, url, Stopwatch.GetTimestamp());
+            using var server = await ServeProcess.StartAsync(cores: 0, folder);
+            var url = $"http://127.0.0.1:{server.Port}";
             using var http = new HttpClient { BaseAddress = new Uri(url) };
             var people = new Dictionary<uint, bool>((await RegisterAsync(http, users)).Select(static number => KeyValuePair.Create(number, true)));
             await using var chromium = await Chromium.StartAsync();

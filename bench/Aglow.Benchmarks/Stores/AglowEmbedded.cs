@@ -32,17 +32,7 @@ internal sealed class AglowEmbedded(EmbeddedPresence presence, string folder) : 
 
     public override double CpuSeconds() => Cpu.OfThisProcess();
 
-    public override async Task FillAsync(uint users)
-    {
-        var some = new uint[100_000];
-        for (uint first = 0; first < users; first += (uint)some.Length)
-        {
-            var count = (int)Math.Min(some.Length, users - first);
-            for (var i = 0; i < count; i++)
-                some[i] = first + (uint)i;
-            await HeartbeatAsync(some.AsMemory(0, count));
-        }
-    }
+    public override Task FillAsync(uint users) => HeartbeatAllAsync(users, 100_000);
 
     public override async ValueTask HeartbeatAsync(uint user)
     {

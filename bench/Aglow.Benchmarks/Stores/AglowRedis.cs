@@ -21,14 +21,7 @@ internal sealed class AglowRedis(RedisCluster redis, RedisServer server, TimeSpa
     public override async Task FillAsync(uint users)
     {
         _empty = await UsedAsync();
-        var some = new uint[100_000];
-        for (uint first = 0; first < users; first += (uint)some.Length)
-        {
-            var count = (int)Math.Min(some.Length, users - first);
-            for (var i = 0; i < count; i++)
-                some[i] = first + (uint)i;
-            await HeartbeatAsync(some.AsMemory(0, count));
-        }
+        await HeartbeatAllAsync(users, 100_000);
     }
 
     public override async ValueTask HeartbeatAsync(uint user) => await _store.ExchangeAsync(Plane.Pulse, user, Pulse.FromUnix(Now));
