@@ -3,14 +3,14 @@ using System.Text.Json.Serialization;
 
 namespace Aglow.Plan;
 
-/// <summary>One measured constant.</summary>
+/// <summary>One constant.</summary>
 /// <param name="Name">How formulas call it, with its unit.</param>
 /// <param name="Value">The median.</param>
 /// <param name="Unit">Of the value.</param>
 /// <param name="From">The command that measures it, or where else it is known from.</param>
 internal sealed record Constant(string Name, double Value, string Unit, string From);
 
-/// <summary>What the plan rests on: constants that the benchmarks measured, with the date and the machine, in <c>constants.json</c>.</summary>
+/// <summary>What the plan rests on: constants that the benchmarks measured or that say how else they are known, with the date and the machine, in <c>constants.json</c>.</summary>
 /// <remarks>
 /// <c>./aglow bench plan --constants tools/Aglow.Plan/constants.json</c> measures them anew, on the machine that one plans for. Lines beginning with <c>//</c> are comments.
 /// </remarks>
@@ -33,7 +33,7 @@ internal sealed class Constants
 
     public Term this[string key] => Term.Of(_byKey.GetValueOrDefault(key) ?? throw new UsageException($"the constants lack \"{key}\": measure them with ./aglow bench plan --constants FILE."));
 
-    /// <summary>These constants, for tests and for a benchmark that has just measured them.</summary>
+    /// <summary>These constants, for tests.</summary>
     public static Constants Of(string measuredAt, string machine, Dictionary<string, Constant> byKey) => new(measuredAt, machine, byKey);
 
     /// <summary>Reads a file.</summary>

@@ -70,7 +70,7 @@ internal static class Report
             Rows(
                 ["what", "times as many", "active then", "registered then", "what to do"],
                 [.. chokepoints.Select(c => new[] { c.Resource.Name, Number(c.Factor), Number(c.Active), Number(c.Registered), c.Resource.Then })]);
-            Text($"Constants: measured {measured.MeasuredAt} on {measured.Machine}{(options.Explain ? "" : "; --explain prints the arithmetic")}.");
+            Text($"Constants: of {measured.MeasuredAt}, {measured.Machine}{(options.Explain ? "" : "; --explain prints the arithmetic, and how each is known")}.");
             return _to.ToString();
         }
 

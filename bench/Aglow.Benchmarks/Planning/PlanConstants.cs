@@ -14,6 +14,10 @@ internal sealed class PlanConstants(Run run)
 {
     private const string Command = "./aglow bench plan";
 
+    private const string Head =
+        "// What ./aglow plan rests on: each constant says which command measured it, what it follows from, or that it is an estimate.\n"
+        + $"// {Command} measures them on your machine and writes this file.\n";
+
     private readonly Dictionary<string, Constant> _found = [];
 
     private TimeSpan Seconds => TimeSpan.FromSeconds(run.Settings.Number("seconds"));
@@ -56,7 +60,7 @@ internal sealed class PlanConstants(Run run)
         }
 
         Found("node_cores", "CPU of an idle node", "cores", idle);
-        Found("node_bytes", "memory of an idle node", "bytes", resident);
+        Found("node_bytes", "memory of a node without users", "bytes", resident);
         Found("word_bytes", "bytes a registered user", "bytes", word);
         Found("http_heartbeat_us", "us a heartbeat by HTTP", "us", http);
         Found("packed_heartbeat_us", "us a packed heartbeat", "us", packed);
@@ -178,11 +182,11 @@ internal sealed class PlanConstants(Run run)
             Machine = $"{machine.Processor}, {machine.Cores} cores, {machine.MemoryGib} GiB, {machine.Runtime}, commit {machine.Commit}",
             Constants = all.OrderBy(c => c.Key, StringComparer.Ordinal).ToDictionary(c => c.Key, c => c.Value),
         };
-        File.WriteAllText(file, $"// What ./aglow plan rests on. Measured by {Command}, which writes this file: do not edit by hand.\n{JsonSerializer.Serialize(record, JsonFile.Options)}\n");
+        File.WriteAllText(file, $"{Head}{JsonSerializer.Serialize(record, JsonFile.Options)}\n");
         run.Progress($"written: {Path.GetRelativePath(Environment.CurrentDirectory, file)}");
     }
 
-    // lengths that follow from docs/protocol.md; 52 = headers of IP and TCP with time stamps
+    // lengths that follow from docs/protocol.md and from the code; 52 = headers of IP and TCP with time stamps
     private void FromTheProtocol()
     {
         Known("ping_out_bytes", "bytes out a ping", 52 + 2 + 2 + 15 + 52, "bytes", "docs/protocol.md: ping and tick in a packet, and the acknowledgement of the pong; without TLS");
@@ -194,8 +198,8 @@ internal sealed class PlanConstants(Run run)
         Known("delivery_bytes", "bytes a delivery", 52 + 4 + 33 + 84 + 52, "bytes", "docs/protocol.md: one record in a frame of its own, and its acknowledgement; less where changes come together");
         Known("redis_in_bytes", "bytes in a word", 45, "bytes", "SET u32 #SLOT WORD as Redis reads it");
         Known("redis_read_bytes", "bytes out a word", 12, "bytes", ":WORD as Redis answers it");
-        Known("hint_bytes", "bytes a hint", 8, "bytes", "docs/decisions.md: eight a user");
-        Known("journal_bytes", "bytes of journal", 2 * 64 << 20, "bytes", "docs/decisions.md: 64 MiB, and as much again while it is trimmed");
+        Known("hint_bytes", "bytes a hint", 8, "bytes", "HintMessage: four in a run of one kind, nine alone; taken as eight");
+        Known("journal_bytes", "bytes of journal", 2 * Checkpoint.SmallestJournal, "bytes", "Checkpoint.SmallestJournal, 64 MiB, and as much again while it is trimmed");
     }
 
     private async Task SweepAsync()
