@@ -37,12 +37,10 @@ internal sealed class Capacity
     private const double PageLanes = 256, PageWords = 65_280;
 
     private readonly List<Line> _lines = [];
-    private readonly Demand _demand;
     private readonly Constants _measured;
 
     public Capacity(Demand demand, Constants measured)
     {
-        _demand = demand;
         _measured = measured;
         var active = Asked("active", demand.Active);
         var registered = Asked("registered", demand.Registered);
@@ -53,13 +51,12 @@ internal sealed class Capacity
         var busy = Asked("busy", demand.Busy);
 
         // ---- what happens, a second
-        Heartbeats = Add("load", "heartbeats", "1/s", active / interval);
+        Heartbeats = Add("load", "heartbeats", "1/s", active / interval).As("heartbeats");
         Transitions = Add("load", "transitions (users who come or go)", "1/s", 2.0 * active / session).As("transitions");
         var watchers = demand.Watchers is { } given
             ? Asked("watchers", given)
             : Add("load", "connections on which one user is watched", "", watch * sockets / registered).As("watchers");
         Deliveries = Add("load", "deliveries of a change to a connection", "1/s", Transitions * watchers).As("deliveries");
-        Heartbeats = Heartbeats.As("heartbeats");
 
         // ---- cores, by the way in which heartbeats arrive
         var bySockets = Add("cores", "heartbeats by sockets", "cores", Heartbeats * Measured("socket_heartbeat_us") / MicrosecondsASecond);

@@ -62,23 +62,24 @@ internal sealed class PlanCommand
 
     private PlanOptions Read(ParseResult parsed)
     {
-        var active = Count(parsed, _active, 5e6, 1);
+        var usual = new Demand();
+        var active = Count(parsed, _active, usual.Active, 1);
         var demand = new Demand
         {
             Active = active,
-            Registered = Count(parsed, _registered, Math.Max(10e6, active), 1),
-            HeartbeatSeconds = Seconds(parsed, _heartbeat, 10, 1, 3600),
-            SessionSeconds = Seconds(parsed, _session, 1200, 1, 31_536_000),
-            Watch = Count(parsed, _watch, 100, 0, 10_000),
+            Registered = Count(parsed, _registered, Math.Max(usual.Registered, active), 1),
+            HeartbeatSeconds = Seconds(parsed, _heartbeat, usual.HeartbeatSeconds, 1, 3600),
+            SessionSeconds = Seconds(parsed, _session, usual.SessionSeconds, 1, 31_536_000),
+            Watch = Count(parsed, _watch, usual.Watch, 0, 10_000),
             Watchers = parsed.GetValue(_watchers) is null ? null : Count(parsed, _watchers, 0, 0),
-            Arrival = Choice(parsed, _arrival, Arrival.Sockets),
+            Arrival = Choice(parsed, _arrival, usual.Arrival),
             SocketCount = parsed.GetValue(_sockets) is null ? null : Count(parsed, _sockets, 0, 0),
-            NodeCores = Count(parsed, _nodeCores, 2, 1, 1024),
-            NodeBytes = Count(parsed, _nodeMemory, 8e9, 256e6),
-            NodeSockets = Count(parsed, _nodeSockets, 100e3, 1, 10e6),
-            RedisBytes = Count(parsed, _redisMemory, 16e9, 256e6),
-            Busy = Count(parsed, _busy, 50, 5, 95) / 100,
-            LinkBits = Count(parsed, _link, 1e9, 1e6),
+            NodeCores = Count(parsed, _nodeCores, usual.NodeCores, 1, 1024),
+            NodeBytes = Count(parsed, _nodeMemory, usual.NodeBytes, 256e6),
+            NodeSockets = Count(parsed, _nodeSockets, usual.NodeSockets, 1, 10e6),
+            RedisBytes = Count(parsed, _redisMemory, usual.RedisBytes, 256e6),
+            Busy = Count(parsed, _busy, 100 * usual.Busy, 5, 95) / 100,
+            LinkBits = Count(parsed, _link, usual.LinkBits, 1e6),
         };
         if (demand.Registered < demand.Active)
             throw new UsageException($"--registered {parsed.GetValue(_registered)}: fewer than the {Term.Show(demand.Active)} who are active; everybody who is active was seen.");
