@@ -130,7 +130,7 @@ internal static class JsonGrammar
         input.Add("{");
         for (var i = dice.Below(5); i > 0; i--)
         {
-            input.Add("\"").Add(dice.Pick(Members)).Add("\"").Add(dice.Pick(":", " : ", ":", ":", ":", "")).Add("");
+            input.Add("\"").Add(dice.Pick(Members)).Add("\"").Add(dice.Pick(":", " : ", ":", ":", ":", ""));
             Value(dice, input, depth);
             if (i > 1 || dice.OneIn(20))
                 input.Add(",");

@@ -48,8 +48,8 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget
         return behaviour;
     }
 
-    // a detail without the words that it quotes: its first letters
-    private static int Shape(ReadOnlySpan<byte> detail) => (int)(uint)BitConverter.ToUInt32(detail.Length >= 44 ? detail[40..] : [1, 0, 0, 0]);
+    // which detail it is, by four letters from inside: whole ones differ with what they quote
+    private static int Shape(ReadOnlySpan<byte> detail) => (int)BitConverter.ToUInt32(detail.Length >= 44 ? detail[40..] : [1, 0, 0, 0]);
 
     private static void Request(Dice dice, InputWriter input)
     {
