@@ -32,9 +32,9 @@ internal sealed partial class Child : IDisposable
         {
             return new Child(Process.Start(start)!);
         }
-        catch (System.ComponentModel.Win32Exception)
+        catch (System.ComponentModel.Win32Exception failure)
         {
-            throw new BenchmarkException($"{name} is not installed: apt install {(name == "redis-server" ? "redis-server" : "util-linux")}.");
+            throw new BenchmarkException($"{name} does not start: {failure.Message}");
         }
     }
 

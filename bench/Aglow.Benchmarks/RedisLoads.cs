@@ -23,7 +23,7 @@ internal sealed class RedisServer : IDisposable
     {
         var port = Programs.FreePort();
         var child = Child.Start(
-            "redis-server", cores, ["--port", $"{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", durable ? "yes" : "no", "--appendfsync", "everysec", "--dir", folder, "--loglevel", "warning", .. flags]);
+            Programs.Find("redis-server", "redis-server"), cores, ["--port", $"{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", durable ? "yes" : "no", "--appendfsync", "everysec", "--dir", folder, "--loglevel", "warning", .. flags]);
         var began = System.Diagnostics.Stopwatch.GetTimestamp();
         while (true)
         {
