@@ -41,9 +41,19 @@ public sealed class TokenCalls : ICollectionFixture<TokenServer>
     public const string Name = "token calls";
 }
 
-/// <summary>Calls with a token.</summary>
+/// <summary>Calls and sockets with a token.</summary>
 internal static class CallingWithToken
 {
     public static Task<Answer> AskAsync(this AglowProcess server, string? token, string method, string path, string? json = null) => server.SendAsync(
         HttpMethod.Parse(method), path, json is null ? null : Encoding.UTF8.GetBytes(json), json is null ? null : "application/json", token: token);
+
+    /// <summary>Opens a socket with a token, and more headers; the welcome is read.</summary>
+    public static async Task<RawSocket> OpenSocketAsync(this AglowProcess server, string token, string more = "")
+    {
+        var socket = await RawSocket.ConnectAsync(server.Address);
+        await socket.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {token}\r\n{more}"));
+        (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
+        (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("welcome");
+        return socket;
+    }
 }

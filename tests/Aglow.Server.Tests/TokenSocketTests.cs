@@ -45,7 +45,7 @@ public class TokenSocketTests(TokenServer shared)
     public async Task A_socket_closes_when_its_token_ends(string way)
     {
         var me = SharedServer.NewKey("me");
-        await using var socket = await OpenAsync(Token.Of(me, seconds: 2), way);
+        await using var socket = await _server.OpenSocketAsync(Token.Of(me, seconds: 2), way);
         (await CloseOfAsync(socket)).ShouldBe(TokenEnded);
     }
 
@@ -53,7 +53,7 @@ public class TokenSocketTests(TokenServer shared)
     public async Task A_message_renews_it()
     {
         var me = SharedServer.NewKey("me");
-        await using var socket = await OpenAsync(Token.Of(me, seconds: 3));
+        await using var socket = await _server.OpenSocketAsync(Token.Of(me, seconds: 3));
         foreach (var (token, says) in new[] { (Token.Of("other"), "Not yours"), ("junk", "Token refused"), (shared.Keys["heartbeat"], "Not yours") })
         {
             await socket.SendAsync(JsonSerializer.Serialize(new { type = "token", token }));
@@ -106,7 +106,7 @@ public class TokenSocketTests(TokenServer shared)
         try
         {
             for (var i = 0; i < 20; i++)
-                open.Add(await OpenAsync(Token.Of(me)));
+                open.Add(await _server.OpenSocketAsync(Token.Of(me)));
             await using var refused = await RawSocket.ConnectAsync(_server.Address);
             await refused.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {Token.Of(me)}\r\n"));
             var head = await refused.ReadHeadAsync();
@@ -126,15 +126,6 @@ public class TokenSocketTests(TokenServer shared)
             foreach (var socket in open)
                 await socket.DisposeAsync();
         }
-    }
-
-    private async Task<RawSocket> OpenAsync(string token, string way = "")
-    {
-        var socket = await RawSocket.ConnectAsync(_server.Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {token}\r\n{way}"));
-        (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
-        (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("welcome");
-        return socket;
     }
 
     // answers pings until the close, and returns its code

@@ -38,7 +38,7 @@ public class VisibilityTests(TokenServer shared)
             ["list"] = (await _server.AskAsync(shared.Keys["read"], "GET", $"/online?limit=10000&viewer={viewer}")).Text.Contains($"\"{name}\"").ToString(),
             ["a backend with their eyes"] = Record((await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{name}?viewer={viewer}")).Json),
         };
-        await using (var socket = await OpenAsync(viewer))
+        await using (var socket = await _server.OpenSocketAsync(Token.Of(viewer)))
         {
             await socket.SendAsync($"{{\"type\":\"watch\",\"users\":[\"{name}\"]}}");
             seen["socket"] = Record(JsonNode.Parse((await socket.ReadMessageAsync()).GetProperty("users")[0].GetRawText())!);
@@ -122,7 +122,7 @@ public class VisibilityTests(TokenServer shared)
     public async Task Who_watches_is_told_when_their_sight_changes_and_nothing_of_what_they_do_not_see()
     {
         var ((ann, _), (bob, _), (eve, _)) = (await ArriveAsync("ann"), await ArriveAsync("bob"), await ArriveAsync("eve"));
-        await using var socket = await OpenAsync(bob);
+        await using var socket = await _server.OpenSocketAsync(Token.Of(bob));
         async Task WatchAsync(string user) => await socket.SendAsync($"{{\"type\":\"watch\",\"users\":[\"{user}\"]}}");
         await WatchAsync(ann);
         (await socket.ReadPresenceAsync()).ShouldBe($"\"{ann}\":online");
@@ -173,13 +173,4 @@ public class VisibilityTests(TokenServer shared)
     }
 
     private async Task<long> CountAsync() => (await _server.AskAsync(shared.Keys["read"], "GET", "/online/count")).Json["online"]!.GetValue<long>();
-
-    private async Task<RawSocket> OpenAsync(string user)
-    {
-        var socket = await RawSocket.ConnectAsync(_server.Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {Token.Of(user)}\r\n"));
-        (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
-        (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("welcome");
-        return socket;
-    }
 }
