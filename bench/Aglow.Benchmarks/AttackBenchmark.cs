@@ -57,12 +57,12 @@ internal sealed class AttackBenchmark : Benchmark
         {
             if (i % 2 == 1)
                 without.Add(Measure(user, run));
-            var before = Resident(server);
+            var before = Cpu.ResidentBytes(server.Id);
             using (var slow = Child.Self(OurCore, SlowClients.Verb, $"{port}", $"{count}", kind))
             {
                 await slow.ReadLineAsync();
                 with.Add(Measure(user, run));
-                memory.Add((Resident(server) - before) / 1024.0 / count);
+                memory.Add((Cpu.ResidentBytes(server.Id) - before) / 1024.0 / count);
             }
 
             // the server has heard that they are gone
@@ -100,12 +100,6 @@ internal sealed class AttackBenchmark : Benchmark
 
         Array.Sort(milliseconds);
         return new Latency(milliseconds[count / 2], milliseconds[count * 99 / 100]);
-    }
-
-    private static long Resident(Process process)
-    {
-        process.Refresh();
-        return process.WorkingSet64;
     }
 
     private readonly record struct Latency(double P50, double P99);
