@@ -33,12 +33,19 @@ internal abstract class RuleTarget : Target
 }
 
 /// <summary>A server at the other end of a connection: many at a time.</summary>
-internal abstract class ConnectionTarget : Target
+internal abstract class ConnectionTarget(FuzzedServer server) : Target
 {
     public override int PerTurn => 512;
 
     /// <summary>Sends it over a connection of its own and reads all that is answered. Returns how the server behaved; throws where it misbehaved.</summary>
-    public abstract Task<int> RunAsync(ReadOnlyMemory<byte> input);
+    public async Task<int> RunAsync(ReadOnlyMemory<byte> input)
+    {
+        var (bytes, isWhole) = await Exchange.RunAsync(server.Network, input);
+        return HttpAnswer.IsHead(Cut.Body(input).Span) ? HttpAnswer.StatusOf(bytes) : Judge(bytes, isWhole);
+    }
+
+    /// <summary>Judges all that was answered; <paramref name="isWhole"/>: the server ended the connection before the client was gone.</summary>
+    protected abstract int Judge(ReadOnlySpan<byte> bytes, bool isWhole);
 }
 
 /// <summary>What must never be, and was: an answer of 500, bytes that are no answer, a rule that says one thing for a whole and another for its pieces.</summary>

@@ -3,7 +3,7 @@ using System.Text;
 namespace Aglow.Fuzz.Targets;
 
 /// <summary>Requests, some behind each other on one connection, some smuggled in others' bodies; every call of the API, and none.</summary>
-internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget
+internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
 {
     private static readonly string[] Targets =
     [
@@ -25,16 +25,8 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget
             HandshakeGrammar.Handshake(dice, input);
     }
 
-    public override async Task<int> RunAsync(ReadOnlyMemory<byte> input)
+    protected override int Judge(ReadOnlySpan<byte> bytes, bool isWhole)
     {
-        var (bytes, isWhole) = await Exchange.RunAsync(server.Network, input);
-        return Judge(bytes, isWhole, Cut.Body(input).Span);
-    }
-
-    private static int Judge(ReadOnlySpan<byte> bytes, bool isWhole, ReadOnlySpan<byte> asked)
-    {
-        if (HttpAnswer.IsHead(asked))
-            return HttpAnswer.StatusOf(bytes);
         var behaviour = 7;
         while (HttpAnswer.TryRead(ref bytes, isWhole, out var answer))
         {

@@ -3,7 +3,7 @@ using System.Text.Json;
 namespace Aglow.Fuzz.Targets;
 
 /// <summary>WebSockets from the first byte to the last: a handshake, then messages, frames out of order, and what is no frame.</summary>
-internal sealed class SocketTarget(FuzzedServer server) : ConnectionTarget
+internal sealed class SocketTarget(FuzzedServer server) : ConnectionTarget(server)
 {
     public override string Name => "sockets";
 
@@ -20,17 +20,8 @@ internal sealed class SocketTarget(FuzzedServer server) : ConnectionTarget
             FrameGrammar.Frame(dice, input, JsonGrammar.Document);
     }
 
-    public override async Task<int> RunAsync(ReadOnlyMemory<byte> input)
+    protected override int Judge(ReadOnlySpan<byte> bytes, bool isWhole)
     {
-        var (bytes, isWhole) = await Exchange.RunAsync(server.Network, input);
-        return Judge(bytes, isWhole, Cut.Body(input).Span);
-    }
-
-    private static int Judge(ReadOnlySpan<byte> bytes, bool isWhole, ReadOnlySpan<byte> asked)
-    {
-        if (HttpAnswer.IsHead(asked))
-            return HttpAnswer.StatusOf(bytes);
-
         var behaviour = 5;
         while (HttpAnswer.TryRead(ref bytes, isWhole, out var answer))
         {
