@@ -152,7 +152,7 @@ public sealed partial class PageTests(Browser browser)
             await server.KillAsync();
             foreach (var tab in new[] { member, visitor })
             {
-                await Expect(tab.Page.GetByText("The connection is lost.")).ToBeVisibleAsync();
+                await Expect(tab.Page.GetByText("The connection is lost.", new() { Exact = true })).ToBeVisibleAsync();
                 await Expect(tab.Page.Locator(".person[data-status=unknown]")).ToHaveCountAsync(13);
                 await Expect(tab.Seen("Ada Abara")).ToContainTextAsync("Unknown");
             }

@@ -26,6 +26,9 @@ public class CrashTests
         {
             using var stop = new CancellationTokenSource();
             var load = Enumerable.Range(0, 4).Select(worker => LoadAsync(server, facts, $"{kill}-{worker}", stop.Token)).ToArray();
+            // every other kill comes when something was acknowledged by this run, however slow the machine
+            if (kill % 2 == 1)
+                await UntilAsync(() => Task.FromResult(facts.UncheckedCount > 8));
             await Task.Delay(random.Next(50, 700));
             await server.KillAsync();
             await stop.CancelAsync();
@@ -139,6 +142,8 @@ public class CrashTests
         private uint _number = 1_000_000;
 
         public int Count => _checked.Count;
+
+        public int UncheckedCount => _unchecked.Count;
 
         public uint NextNumber() => Interlocked.Increment(ref _number);
 

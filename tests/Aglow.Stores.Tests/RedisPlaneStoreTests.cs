@@ -243,10 +243,17 @@ public abstract class RedisPlaneStoreTests : PlaneStoreContract
         uint[] users = [.. Enumerable.Range(0, 2560).Select(i => (uint)i)];
         var (words, old) = (new uint[users.Length], new uint[users.Length]);
         await WriteAsync(20);
-        var before = GC.GetTotalAllocatedBytes(precise: true);
-        await WriteAsync(20);
+        // other tests allocate in this process, too: what counts is a round in which none did
+        var least = double.MaxValue;
+        for (var round = 0; round < 200 && least >= 1; round++)
+        {
+            var before = GC.GetTotalAllocatedBytes(precise: true);
+            await WriteAsync(20);
+            least = Math.Min(least, (GC.GetTotalAllocatedBytes(precise: true) - before) / (20.0 * users.Length));
+        }
+
         // what the sockets and the thread pool need: far below a byte a word
-        ((GC.GetTotalAllocatedBytes(precise: true) - before) / (20.0 * users.Length)).ShouldBeLessThan(1);
+        least.ShouldBeLessThan(1);
 
         async Task WriteAsync(int times)
         {
