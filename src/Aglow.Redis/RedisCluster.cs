@@ -457,7 +457,7 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
     private static RedisEndpoint? ReadEndpoint(string text, RedisEndpoint asked)
     {
         var colon = text.LastIndexOf(':');
-        if (colon < 0 || !int.TryParse(text.AsSpan(colon + 1), out var port))
+        if (colon < 0 || !int.TryParse(text.AsSpan(colon + 1), out var port) || port is < 1 or > 65_535)
             return null;
         return new RedisEndpoint(colon == 0 || text[..colon] == "?" ? asked.Host : text[..colon], port);
     }
