@@ -30,6 +30,10 @@ internal static class PostgresFailure
     /// <summary>The failure as callers get it.</summary>
     public static StoreUnavailableException Explain(Exception failure, PostgresOptions options) => new(Reason(failure, options), failure);
 
+    /// <summary>What is said of a server that takes no writes.</summary>
+    public static string ReadOnly(PostgresOptions options) =>
+        $"PostgreSQL at {options} is read-only: name the primary, or all servers (Host=a,b), of which the primary is used.";
+
     private static string Reason(Exception failure, PostgresOptions options)
     {
         if (failure is not PostgresException postgres)
@@ -42,8 +46,7 @@ internal static class PostgresFailure
                 $"PostgreSQL at {options} has no such database: create it (createdb -O {options.User} {options.Database}), or name another.",
             PostgresErrorCodes.InsufficientPrivilege =>
                 $"{options.User} may not do this in PostgreSQL at {options} ({postgres.MessageText}): log in as the owner of the database, or have them start a node once.",
-            PostgresErrorCodes.ReadOnlySqlTransaction =>
-                $"PostgreSQL at {options} is read-only: name the primary, or all servers (Host=a,b), of which the primary is used.",
+            PostgresErrorCodes.ReadOnlySqlTransaction => ReadOnly(options),
             PostgresErrorCodes.TooManyConnections =>
                 $"PostgreSQL at {options} has no connection left: raise its max_connections, or lower Maximum Pool Size ({options.PoolSize}) here.",
             PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.CannotConnectNow =>

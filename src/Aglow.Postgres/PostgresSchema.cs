@@ -72,14 +72,14 @@ internal static class PostgresSchema
         if (version.Major < OldestVersion)
             throw new StoreUnavailableException($"PostgreSQL at {options} is version {version}: {OldestVersion} is the oldest that will do.");
         if ((string)(await ScalarAsync(connection, "SHOW transaction_read_only"))! == "on")
-            throw new StoreUnavailableException($"PostgreSQL at {options} is read-only: name the primary, or all servers (Host=a,b), of which the primary is used.");
+            throw new StoreUnavailableException(PostgresFailure.ReadOnly(options));
         if (await VersionAsync(connection, options) < Versions.Length || !await HasInsideIndexAsync(connection))
             await MigrateAsync(connection, options, log);
         var hasIndex = await HasInsideIndexAsync(connection);
-        await using var command = new NpgsqlCommand("SELECT cursors, next_number - 2147483648 FROM aglow.state", connection);
+        await using var command = new NpgsqlCommand("SELECT cursors, next_number FROM aglow.state", connection);
         await using var reader = await command.ExecuteReaderAsync();
         await reader.ReadAsync();
-        var (secret, users) = (reader.GetFieldValue<byte[]>(0), reader.GetInt64(1));
+        var (secret, users) = (reader.GetFieldValue<byte[]>(0), reader.GetInt64(1) - UserId.FirstDirectoryNumber);
         log.Connected(version.ToString(), options.ToString(), users);
         return new Server(version, secret, hasIndex);
     }

@@ -20,9 +20,10 @@ namespace Aglow.Postgres;
 /// </remarks>
 internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits limits, SipHash seal, TimeProvider time)
 {
-    private const int MinInside = 3;
+    /// <summary>The columns of a user, in the order in which <see cref="Read"/> takes them.</summary>
+    public const string Columns = "number, name, display_name, created_at, updated_at";
 
-    private const string Columns = "number, name, display_name, created_at, updated_at";
+    private const int MinInside = 3;
     private const string Begins = "(starts_with(folded, $1) OR coalesce(starts_with(display_folded, $1), false))";
 
     private readonly long _started = time.GetTimestamp();
@@ -183,7 +184,8 @@ internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits l
 
     private static void Add(Page page, DirectoryUser user) => page.TryAdd(user, SearchCursor.After(user.Number));
 
-    private static DirectoryUser Read(NpgsqlDataReader reader) =>
+    /// <summary>A user, of a row that begins with <see cref="Columns"/>.</summary>
+    public static DirectoryUser Read(NpgsqlDataReader reader) =>
         new((uint)reader.GetInt64(0), reader.GetString(1), reader.IsDBNull(2) ? null : reader.GetString(2), reader.GetInt64(3), reader.GetInt64(4));
 
     /// <summary>A name that begins with the query, or one that comes after those.</summary>

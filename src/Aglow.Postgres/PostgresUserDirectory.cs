@@ -146,10 +146,8 @@ public sealed class PostgresUserDirectory : IUserDirectory
     }
 
     /// <inheritdoc/>
-    public async ValueTask<DirectoryUser?> FindAsync(uint number) => (await ReadAsync(
-        "SELECT name, display_name, created_at, updated_at FROM aglow.users WHERE number = $1",
-        reader => new DirectoryUser(number, reader.GetString(0), reader.IsDBNull(1) ? null : reader.GetString(1), reader.GetInt64(2), reader.GetInt64(3)),
-        Sql.Number(number))).SingleOrDefault();
+    public async ValueTask<DirectoryUser?> FindAsync(uint number) =>
+        (await ReadAsync($"SELECT {PostgresSearch.Columns} FROM aglow.users WHERE number = $1", PostgresSearch.Read, Sql.Number(number))).SingleOrDefault();
 
     /// <inheritdoc/>
     public ValueTask<bool> DeleteAsync(uint number) => _writer.RunAsync(new DeleteCommand(number));

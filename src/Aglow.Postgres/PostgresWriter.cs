@@ -244,8 +244,10 @@ internal sealed class PostgresWriter : IAsyncDisposable
         }
     }
 
-    private void Fail(DirectoryCommand command, Exception failure) =>
-        command.Fail(PostgresFailure.IsAway(failure) ? PostgresFailure.Explain(failure, _options) : failure);
+    private void Fail(DirectoryCommand command, Exception failure) => command.Fail(Explained(failure));
+
+    // what says nothing of the server is a fault of this program, and left as it is
+    private Exception Explained(Exception failure) => PostgresFailure.IsAway(failure) ? PostgresFailure.Explain(failure, _options) : failure;
 
     /// <summary>Commits a group, tells of it and completes it; or returns why not, and nothing of it is left (or nothing is known of it).</summary>
     private async Task<Exception?> TryCommitAsync(List<DirectoryCommand> group)
@@ -317,7 +319,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         }
 
         // others wrote before this: theirs is told first
-        if (!_isComplete || !await TryCatchUpAsync())
+        if (!_isComplete || await CatchUpOnceAsync() is not null)
         {
             Tell(group, from, next);
             _isBehind = _isComplete;
@@ -357,11 +359,9 @@ internal sealed class PostgresWriter : IAsyncDisposable
             if (failure is null)
                 told.TrySetResult();
             else
-                told.TrySetException(PostgresFailure.IsAway(failure) ? PostgresFailure.Explain(failure, _options) : failure);
+                told.TrySetException(Explained(failure));
         }
     }
-
-    private async Task<bool> TryCatchUpAsync() => await CatchUpOnceAsync() is null;
 
     private async Task<Exception?> CatchUpOnceAsync()
     {
@@ -464,7 +464,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
             return;
         _awayAt = _time.GetTimestamp();
         Volatile.Write(ref _isAway, true);
-        _log.Away(PostgresFailure.IsAway(failure) ? PostgresFailure.Explain(failure, _options).Message : failure.Message);
+        _log.Away(Explained(failure).Message);
         _isBehind = true;
         Arm(RetryInterval);
     }
