@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
 using Aglow.Server.Tests;
+using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
@@ -105,6 +106,5 @@ public sealed class BalancerTests(FaultyCluster servers)
         return await ConnectionsAsync(node) > 0;
     });
 
-    private static async Task<int> ConnectionsAsync(AglowProcess node) =>
-        int.Parse((await node.Http.GetStringAsync("/metrics")).Split('\n').First(line => line.StartsWith("aglow_connections ", StringComparison.Ordinal)).Split(' ')[1]);
+    private static Task<long> ConnectionsAsync(AglowProcess node) => MetricAsync(node, "aglow_connections");
 }

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
 using Aglow.Server.Tests;
+using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
@@ -41,7 +42,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
     [Fact]
     public async Task What_is_registered_changed_or_deleted_on_one_node_is_so_on_the_other()
     {
-        One.Output.ShouldContain($"users in PostgreSQL");
+        One.Output.ShouldContain("users in PostgreSQL");
         One.Output.ShouldNotContain(PostgresProcess.Password);
         await using var watcher = await Watcher.ConnectAsync(Other, 1);
         await watcher.SendAsync("{\"type\":\"watch\",\"users\":[\"alice\",\"bob\"]}");
@@ -148,11 +149,6 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await node.ReadyAsync();
         return node;
     }
-
-    private static Task<HttpResponseMessage> HeartbeatAsync(AglowProcess node, object user) => node.Http.PostAsJsonAsync("/heartbeat", new { user_id = user });
-
-    private static async Task<string?> StatusAsync(AglowProcess node, string user) =>
-        (await node.Http.GetFromJsonAsync<JsonElement>($"/status/{Uri.EscapeDataString(user)}")).GetProperty("status").GetString();
 
     private static async Task<string?[]> SearchAsync(AglowProcess node, string query) =>
         [.. (await node.Http.GetFromJsonAsync<JsonElement>($"/users?q={query}")).GetProperty("users").EnumerateArray().Select(u => u.GetProperty("user_name").GetString())];

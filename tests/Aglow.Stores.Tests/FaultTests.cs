@@ -4,6 +4,7 @@ using System.Net.Http.Json;
 using System.Text.Json;
 using Aglow.Redis;
 using Aglow.Server.Tests;
+using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
@@ -161,11 +162,6 @@ public sealed class FaultTests(FaultyCluster servers)
     }
 
     private static Task<AglowProcess> NodeAsync(string redis) => AglowProcess.StartAsync(null, ["--redis", redis, .. Flags]);
-
-    private static Task<HttpResponseMessage> HeartbeatAsync(AglowProcess node, uint user) => node.Http.PostAsJsonAsync("/heartbeat", new { user_id = user });
-
-    private static async Task<string?> StatusAsync(AglowProcess node, uint user) =>
-        (await node.Http.GetFromJsonAsync<JsonElement>($"/status/{user}")).GetProperty("status").GetString();
 
     // As an operator does it.
     private static async Task ReshardAsync(RedisProcess from, RedisProcess to)

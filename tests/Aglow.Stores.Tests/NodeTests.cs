@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
 using Aglow.Server.Tests;
+using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
@@ -70,7 +71,7 @@ public sealed class NodeTests(RedisServers servers)
         {
             var counted = 0L;
             foreach (var node in (AglowProcess[])[one, other])
-                counted += long.Parse((await node.Http.GetStringAsync("/metrics")).Split('\n').First(line => line.StartsWith("aglow_count_pages", StringComparison.Ordinal)).Split(' ')[1]);
+                counted += await MetricAsync(node, "aglow_count_pages_total");
             return counted;
         }
 
@@ -305,11 +306,6 @@ public sealed class NodeTests(RedisServers servers)
     }
 
     private static Task<AglowProcess> NodeAsync(string redis) => AglowProcess.StartAsync(null, ["--redis", redis, .. ShortLease]);
-
-    private static Task<HttpResponseMessage> HeartbeatAsync(AglowProcess node, uint user) => node.Http.PostAsJsonAsync("/heartbeat", new { user_id = user });
-
-    private static async Task<string?> StatusAsync(AglowProcess node, uint user) =>
-        (await node.Http.GetFromJsonAsync<JsonElement>($"/status/{user}")).GetProperty("status").GetString();
 
     private static async Task<int> CountAsync(AglowProcess node) => (await node.Http.GetFromJsonAsync<JsonElement>("/online/count")).GetProperty("online").GetInt32();
 }

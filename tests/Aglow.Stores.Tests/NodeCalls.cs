@@ -1,0 +1,20 @@
+using System.Net.Http.Json;
+using System.Text.Json;
+using Aglow.Server.Tests;
+
+namespace Aglow.Stores.Tests;
+
+/// <summary>What tests ask of a node over and over.</summary>
+internal static class NodeCalls
+{
+    public static Task<HttpResponseMessage> HeartbeatAsync(AglowProcess node, object user) => node.Http.PostAsJsonAsync("/heartbeat", new { user_id = user });
+
+    public static Task<string?> StatusAsync(AglowProcess node, uint user) => StatusAsync(node, $"{user}");
+
+    public static async Task<string?> StatusAsync(AglowProcess node, string user) =>
+        (await node.Http.GetFromJsonAsync<JsonElement>($"/status/{Uri.EscapeDataString(user)}")).GetProperty("status").GetString();
+
+    /// <summary>What a metric without labels is, of those that are whole numbers.</summary>
+    public static async Task<long> MetricAsync(AglowProcess node, string name) =>
+        long.Parse((await node.Http.GetStringAsync("/metrics")).Split('\n').First(line => line.StartsWith($"{name} ", StringComparison.Ordinal)).Split(' ')[1]);
+}
