@@ -383,7 +383,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private async Task CatchUpNowAsync()
     {
         var connection = await ConnectionAsync();
-        var (change, next) = await ReadStateAsync(connection);
+        var (change, next) = await PostgresChanges.ReadStateAsync(connection);
         Interlocked.Increment(ref _catchUps);
         if (Changed is not { } changed)
         {
@@ -396,54 +396,17 @@ internal sealed class PostgresWriter : IAsyncDisposable
         IReadOnlyList<KeyValuePair<uint, string>> deleted = [];
         IReadOnlyList<KeyValuePair<uint, ManualStatus>> statuses = [];
         if (change > _change || isComplete)
-            (deleted, statuses) = await ReadChangesAsync(connection, isComplete ? -1 : _change, isComplete);
+            (deleted, statuses) = await PostgresChanges.ReadAsync(connection, isComplete ? -1 : _change, isComplete);
         var from = _next;
         _next = Math.Max(from, next);
         _change = change;
         _readAt = _time.GetTimestamp();
         _isComplete = true;
         changed(new DirectoryChanges(from, _next, deleted, statuses, isComplete));
-        if (_time.GetElapsedTime(_forgotAt) > ForgetInterval)
-            await ForgetAsync(connection);
-    }
-
-    private static async Task<(long Change, uint Next)> ReadStateAsync(NpgsqlConnection connection)
-    {
-        await using var command = new NpgsqlCommand("SELECT change, next_number FROM aglow.state", connection);
-        await using var reader = await command.ExecuteReaderAsync();
-        await reader.ReadAsync();
-        return (reader.GetInt64(0), (uint)reader.GetInt64(1));
-    }
-
-    private static async Task<(List<KeyValuePair<uint, string>> Deleted, List<KeyValuePair<uint, ManualStatus>> Statuses)> ReadChangesAsync(
-        NpgsqlConnection connection, long since, bool isComplete)
-    {
-        var deleted = new List<KeyValuePair<uint, string>>();
-        var statuses = new List<KeyValuePair<uint, ManualStatus>>();
-        await using var batch = new NpgsqlBatch(connection);
-        batch.BatchCommands.Add(Sql.Statement("SELECT number, kind, shown_last_seen FROM aglow.manual_status WHERE change > $1", Sql.Number(since)));
-        // who forgets every key need not be told which
-        if (!isComplete)
-            batch.BatchCommands.Add(Sql.Statement("SELECT number, name FROM aglow.deleted WHERE change > $1 AND name IS NOT NULL", Sql.Number(since)));
-
-        await using var reader = await batch.ExecuteReaderAsync();
-        while (await reader.ReadAsync())
-            statuses.Add(new((uint)reader.GetInt64(0), new ManualStatus((ManualStatusKind)reader.GetInt16(1), (uint)reader.GetInt64(2))));
-        await reader.NextResultAsync();
-        while (await reader.ReadAsync())
-            deleted.Add(new((uint)reader.GetInt64(0), reader.GetString(1)));
-        return (deleted, statuses);
-    }
-
-    // What was undone long ago, everybody has heard of: the names of the deleted, statuses that were taken back. Any node may do it.
-    private async Task ForgetAsync(NpgsqlConnection connection)
-    {
+        if (_time.GetElapsedTime(_forgotAt) <= ForgetInterval)
+            return;
         _forgotAt = _time.GetTimestamp();
-        await using var batch = new NpgsqlBatch(connection);
-        var before = _time.GetUtcNow().ToUnixTimeSeconds() - KeepSeconds;
-        batch.BatchCommands.Add(Sql.Statement("DELETE FROM aglow.manual_status WHERE kind = 0 AND changed_at < $1", Sql.Number(before)));
-        batch.BatchCommands.Add(Sql.Statement("UPDATE aglow.deleted SET name = NULL WHERE name IS NOT NULL AND deleted_at < $1", Sql.Number(before)));
-        await batch.ExecuteNonQueryAsync();
+        await PostgresChanges.ForgetAsync(connection, _time.GetUtcNow().ToUnixTimeSeconds() - KeepSeconds);
     }
 
     // ---- the connection -----------------------------------------------------------------------------------------------------------
