@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Net;
-using System.Net.Sockets;
 using System.Text;
 
 namespace Aglow.Operations.Tests;
@@ -17,12 +16,7 @@ internal sealed class Collector : IAsyncDisposable
 
     public Collector()
     {
-        using (var probe = new TcpListener(IPAddress.Loopback, 0))
-        {
-            probe.Start();
-            Url = $"http://127.0.0.1:{((IPEndPoint)probe.LocalEndpoint).Port}";
-        }
-
+        Url = $"http://127.0.0.1:{Ports.Free()}";
         _listener.Prefixes.Add($"{Url}/");
         _listener.Start();
         _loop = Task.Run(TakeAsync);

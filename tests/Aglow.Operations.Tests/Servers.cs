@@ -114,13 +114,7 @@ public sealed class Servers : IAsyncLifetime
 
     private async Task<string> StartRedisAsync()
     {
-        int port;
-        using (var probe = new TcpListener(IPAddress.Loopback, 0))
-        {
-            probe.Start();
-            port = ((IPEndPoint)probe.LocalEndpoint).Port;
-        }
-
+        var port = Ports.Free();
         _redisFolder = Directory.CreateTempSubdirectory("aglow-redis-").FullName;
         _redis = Process.Start(new ProcessStartInfo("redis-server", ["--port", $"{port}", "--bind", "127.0.0.1", "--dir", _redisFolder, "--save", "", "--logfile", "redis.log"]))!;
         await Eventually.HoldsAsync(async () =>

@@ -22,7 +22,7 @@ internal sealed class Balancer : IAsyncDisposable
     /// <summary>Starts one before nodes on these ports: three at most, and none of them need be there yet.</summary>
     public static async Task<Balancer> StartAsync(params int[] nodes)
     {
-        var port = RedisProcess.FreePort();
+        var port = Ports.Free();
         var lines = await File.ReadAllLinesAsync(Path.Combine(AglowProcess.Root, "deploy", "haproxy.cfg"));
         var file = Path.GetTempFileName();
         await File.WriteAllLinesAsync(file, lines.Where(line => !line.Contains("10.0.0.1") || nodes.Where((_, i) => line.Contains(Documented(i))).Any()).Select(line =>

@@ -22,7 +22,7 @@ public sealed class BalancerTests(FaultyCluster servers)
     public async Task A_node_starts_and_another_stops_under_load_and_nobody_is_shown_offline()
     {
         await servers.Cluster.FlushAsync();
-        int[] ports = [RedisProcess.FreePort(), RedisProcess.FreePort(), RedisProcess.FreePort()];
+        int[] ports = [Ports.Free(), Ports.Free(), Ports.Free()];
         await using var first = await NodeAsync(ports[0], "--drain-seconds", "4");
         await using var second = await NodeAsync(ports[1]);
         await using var balancer = await Balancer.StartAsync(ports);
@@ -58,10 +58,10 @@ public sealed class BalancerTests(FaultyCluster servers)
     public async Task A_node_that_stands_still_and_one_that_is_killed_with_two_thousand_sockets_lose_nobody()
     {
         await servers.Cluster.FlushAsync();
-        int[] ports = [RedisProcess.FreePort(), RedisProcess.FreePort()];
+        int[] ports = [Ports.Free(), Ports.Free()];
         await using var first = await NodeAsync(ports[0]);
         await using var second = await NodeAsync(ports[1]);
-        await using var elsewhere = await NodeAsync(RedisProcess.FreePort());
+        await using var elsewhere = await NodeAsync(Ports.Free());
         await using var balancer = await Balancer.StartAsync(ports);
         uint[] connected = [.. Enumerable.Range(10_000, 2000).Select(i => (uint)i)];
         uint[] heartbeating = [.. Enumerable.Range(1000, 200).Select(i => (uint)i)];

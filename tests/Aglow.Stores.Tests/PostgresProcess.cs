@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using Aglow.Postgres;
 using Npgsql;
@@ -30,7 +28,7 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
         // a port that was free may be taken until the server has it
         for (var attempt = 0; ; attempt++)
         {
-            server.Port = FreePort();
+            server.Port = Ports.Free();
             if (await server.RunAsync())
                 return server;
             if (attempt == 5)
@@ -87,13 +85,6 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
 
         _process?.Dispose();
         Directory.Delete(_folder, recursive: true);
-    }
-
-    private static int FreePort()
-    {
-        using var probe = new TcpListener(IPAddress.Loopback, 0);
-        probe.Start();
-        return ((IPEndPoint)probe.LocalEndpoint).Port;
     }
 
     private async Task InitializeAsync()

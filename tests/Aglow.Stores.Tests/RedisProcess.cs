@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using Aglow.Redis;
 
@@ -35,7 +33,7 @@ internal sealed partial class RedisProcess : IAsyncDisposable
         // a port that was free may be taken until the server has it
         for (var attempt = 0; ; attempt++)
         {
-            var server = new RedisProcess(folder, FreePort(), FreePort(), flags);
+            var server = new RedisProcess(folder, Ports.Free(), Ports.Free(), flags);
             if (await server.RunAsync() || attempt == 5)
                 return server;
         }
@@ -67,14 +65,6 @@ internal sealed partial class RedisProcess : IAsyncDisposable
             await KillAsync();
         _process?.Dispose();
         Directory.Delete(_folder, recursive: true);
-    }
-
-    /// <summary>A port that nobody has at the moment.</summary>
-    public static int FreePort()
-    {
-        using var probe = new TcpListener(IPAddress.Loopback, 0);
-        probe.Start();
-        return ((IPEndPoint)probe.LocalEndpoint).Port;
     }
 
     private async Task<bool> RunAsync()
