@@ -46,10 +46,7 @@ internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Proble
             throw Asked.ForeignCursor();
         }
 
-        var numbers = page.Users.ToArray();
-        var names = new string?[numbers.Length];
-        await host.Presence.FindNamesAsync(numbers, names);
-        var users = numbers.Select((number, i) => UserJson.Of(number, names[i])).ToArray();
+        var users = await DirectoryUsers.NameAsync(host.Presence, [.. page.Users]);
         await Answers.JsonAsync(context, new OnlineDocument(users, page.Next), Documents.Sent.OnlineDocument);
     }
 

@@ -1,3 +1,4 @@
+using System.Text;
 using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore;
@@ -91,6 +92,11 @@ internal static class Problems
         StatusCodes.Status404NotFound,
         "No such user",
         $"No user {user} is registered. Register one with POST /users or with a first heartbeat of its key; numbers below 2147483648 need no registration.");
+
+    public static ProblemException NoSuchUser(UserId user) => NoSuchUser(user.Key is { } key ? $"\"{Shorten(key)}\"" : $"{user.Number}");
+
+    public static ProblemException NoSuchUser(UserBatch users, int index) =>
+        NoSuchUser(users.Text(index).IsEmpty ? $"{users.Numbers.Span[index]}" : $"\"{Shorten(Encoding.UTF8.GetString(users.Text(index)))}\"");
 
     public static ProblemException OverBudget(uint highest) => new(
         StatusCodes.Status507InsufficientStorage,

@@ -114,7 +114,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
     {
         var asked = Asked.User(context);
         var number = await host.Presence.FindAsync(asked);
-        var user = await host.Presence.FindUserAsync(number) ?? throw Problems.NoSuchUser(Shown(asked));
+        var user = await host.Presence.FindUserAsync(number) ?? throw Problems.NoSuchUser(asked);
         var presence = await (await callers.ViewAsync(context)).StatusAsync(number);
         var manual = await callers.MaySeeAllOfAsync(context, asked) ? host.Presence.Manual.Of(number).Name : null;
         await Answers.JsonAsync(context, UserDocument.Of(user, presence, manual), Documents.Sent.UserDocument);
@@ -126,7 +126,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         await callers.RequireAsync(context, asked, Scopes.Users);
         var number = await host.Presence.FindAsync(asked);
         if (number == UserId.Nobody || !await host.Presence.DeleteUserAsync(number))
-            throw Problems.NoSuchUser(Shown(asked));
+            throw Problems.NoSuchUser(asked);
         context.Response.StatusCode = StatusCodes.Status204NoContent;
     }
 
@@ -135,7 +135,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
         var kind = await ReadManualStatusAsync(context);
-        var number = await RequireAsync(asked);
+        var number = await DirectoryUsers.RequireAsync(host.Presence, asked);
         var presence = await host.Presence.SetManualStatusAsync(number, kind);
         var document = new ManualStatusDocument(
             UserJson.Of(asked), presence.IsOnline, Words.Of(presence.Status), Pulse.ToUnix(presence.LastSeen), new ManualStatus(kind).Name);
@@ -146,8 +146,8 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
     {
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
-        var follower = await RequireAsync(asked);
-        await SendFollowedAsync(context, await host.Presence.SubscriptionsAsync(follower));
+        var follower = await DirectoryUsers.RequireAsync(host.Presence, asked);
+        await DirectoryUsers.SendListAsync(context, host.Presence, await host.Presence.SubscriptionsAsync(follower));
     }
 
     private async Task FollowAsync(HttpContext context, bool follow)
@@ -155,33 +155,13 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
         using var users = new UserBatch();
-        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
-            throw Problems.Malformed("The body is empty. Send {\"user_ids\": [X, …]}.");
-        using (var body = await RequestBodies.ReadJsonAsync(context))
-            UsersBody.Read(body.Written.Span, UsersForm.List, host.Presence.KnownKeys, users);
-        var follower = await RequireAsync(asked);
+        await DirectoryUsers.ReadListAsync(context, host.Presence, users);
+        var follower = await DirectoryUsers.RequireAsync(host.Presence, asked);
         await host.Presence.FindAsync(users);
         await RequireAllAsync(users, handedOut: follow);
         var followed = await host.Presence.FollowAsync(follower, users.Numbers.ToArray(), follow)
             ?? throw Problems.TooManyUsers(host.Options.SubscriptionLimit, "DELETE for some of those whom this user follows already; nothing was changed");
-        await SendFollowedAsync(context, followed);
-    }
-
-    private async Task SendFollowedAsync(HttpContext context, uint[] followed)
-    {
-        var names = new string?[followed.Length];
-        await host.Presence.FindNamesAsync(followed, names);
-        var users = followed.Select((number, i) => UserJson.Of(number, names[i])).ToArray();
-        await Answers.JsonAsync(context, new UserIdsDocument(users), Documents.Sent.UserIdsDocument);
-    }
-
-    // The number of somebody who exists: the application's own do, the directory's where it has them.
-    private async ValueTask<uint> RequireAsync(UserId asked)
-    {
-        var number = await host.Presence.FindAsync(asked);
-        if (number >= UserId.FirstDirectoryNumber && (number == UserId.Nobody || await host.Presence.FindUserAsync(number) is null))
-            throw Problems.NoSuchUser(Shown(asked));
-        return number;
+        await DirectoryUsers.SendListAsync(context, host.Presence, followed);
     }
 
     private async ValueTask RequireAllAsync(UserBatch users, bool handedOut)
@@ -194,7 +174,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
             var number = users.Numbers.Span[i];
             var unknownKey = number == UserId.Nobody && !users.Text(i).IsEmpty;
             if (unknownKey || (handedOut && number >= UserId.FirstDirectoryNumber && names[i] is null))
-                throw Problems.NoSuchUser(users.Text(i).IsEmpty ? $"{number}" : $"\"{Problems.Shorten(Encoding.UTF8.GetString(users.Text(i)))}\"");
+                throw Problems.NoSuchUser(users, i);
         }
     }
 
@@ -228,6 +208,4 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
 
     private static bool IsDisplayName(string text) =>
         text.Length > 0 && Encoding.UTF8.GetByteCount(text) <= Limits.DisplayNameBytes && !text.Any(char.IsControl);
-
-    private static string Shown(UserId user) => user.Key is { } key ? $"\"{Problems.Shorten(key)}\"" : $"{user.Number}";
 }

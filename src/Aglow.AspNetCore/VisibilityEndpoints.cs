@@ -1,4 +1,3 @@
-using System.Text;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 
@@ -82,50 +81,37 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Pr
     private async Task ListAsync(HttpContext context, Relation relation)
     {
         var (_, number) = await RequireAsync(context);
-        await SendAsync(context, host.Presence.Related(number, relation));
+        await DirectoryUsers.SendListAsync(context, host.Presence, host.Presence.Related(number, relation));
     }
 
     private async Task ChangeAsync(HttpContext context, Relation relation, bool add)
     {
         var (_, number) = await RequireAsync(context);
         using var users = new UserBatch();
-        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
-            throw Problems.Malformed("The body is empty. Send {\"user_ids\": [X, …]}.");
-        using (var body = await RequestBodies.ReadJsonAsync(context))
-            UsersBody.Read(body.Written.Span, UsersForm.List, host.Presence.KnownKeys, users);
+        await DirectoryUsers.ReadListAsync(context, host.Presence, users);
         await host.Presence.FindAsync(users);
         for (var i = 0; i < users.Count; i++)
         {
             if (users.Numbers.Span[i] == UserId.Nobody && !users.Text(i).IsEmpty)
-                throw Problems.NoSuchUser($"\"{Problems.Shorten(Encoding.UTF8.GetString(users.Text(i)))}\"");
+                throw Problems.NoSuchUser(users, i);
         }
 
         var related = await host.Presence.RelateAsync(number, relation, users.Numbers.ToArray(), add)
             ?? throw Problems.TooManyUsers(host.Options.RelationLimit, "DELETE for some of those who are in it already; nothing was changed");
-        await SendAsync(context, related);
+        await DirectoryUsers.SendListAsync(context, host.Presence, related);
     }
 
     private async ValueTask<(UserId Asked, uint Number)> RequireAsync(HttpContext context)
     {
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
-        var number = await host.Presence.FindAsync(asked);
-        if (number >= UserId.FirstDirectoryNumber && (number == UserId.Nobody || await host.Presence.FindUserAsync(number) is null))
-            throw Problems.NoSuchUser(asked.Key is { } key ? $"\"{Problems.Shorten(key)}\"" : $"{asked.Number}");
-        return (asked, number);
+        return (asked, await DirectoryUsers.RequireAsync(host.Presence, asked));
     }
 
     private void RequireDirectory()
     {
         if (!host.Presence.HasDirectory)
             throw new NotSupportedException("This deployment has no user directory, so what users show is kept nowhere: everyone sees everyone.");
-    }
-
-    private async Task SendAsync(HttpContext context, uint[] numbers)
-    {
-        var names = new string?[numbers.Length];
-        await host.Presence.FindNamesAsync(numbers, names);
-        await Answers.JsonAsync(context, new UserIdsDocument([.. numbers.Select((number, i) => UserJson.Of(number, names[i]))]), Documents.Sent.UserIdsDocument);
     }
 
     private static Task SendAsync(HttpContext context, UserId asked, Visibility shows) => Answers.JsonAsync(
