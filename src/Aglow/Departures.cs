@@ -52,12 +52,25 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
             _gone.TrySetResult();
     }
 
+    /// <summary>The stop itself: tells whoever is left to connect anew at a time of their own within <paramref name="over"/>, and ends them now.</summary>
+    public void EndAll(TimeSpan over)
+    {
+        foreach (var connection in connections.All)
+        {
+            if (!connection.IsBusy)
+                connection.Send(Reconnect(over * Random.Shared.NextDouble()));
+            connection.End(1001);
+        }
+    }
+
+    private static byte[] Reconnect(TimeSpan after) => Encoding.UTF8.GetBytes($"{{\"type\":\"reconnect\",\"after_ms\":{Math.Max(0, (long)after.TotalMilliseconds)}}}");
+
     private static long Beats(TimeSpan time) => (long)(time / WatchHub.BeatInterval);
 
     private void Tell(WatchConnection connection, TimeSpan after, long beat)
     {
         if (!connection.IsBusy)
-            sent(connection, connection.Send(Encoding.UTF8.GetBytes($"{{\"type\":\"reconnect\",\"after_ms\":{Math.Max(0, (long)after.TotalMilliseconds)}}}")));
+            sent(connection, connection.Send(Reconnect(after)));
         _staying.Enqueue((connection, beat + Beats(after)));
     }
 }

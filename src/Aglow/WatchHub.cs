@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Collections.Concurrent;
 using System.Diagnostics;
-using System.Text;
 
 namespace Aglow;
 
@@ -141,7 +140,7 @@ public sealed class WatchHub : IAsyncDisposable
     /// <summary>Answers a ping that a connection received.</summary>
     public void Answer(WatchConnection connection, byte[] pingPayload) => _commands.Enqueue(new(WatchCommandKind.Answer, connection, pingPayload));
 
-    /// <summary>Before a planned stop of the only node: everybody is told to reconnect at a time of their own within <paramref name="over"/>, and ended.</summary>
+    /// <summary>At a planned stop: everybody who is still here is told to reconnect at a time of their own within <paramref name="over"/>, and ended.</summary>
     public void Drain(TimeSpan over) => _commands.Enqueue(new(WatchCommandKind.Drain, null, Count: (int)over.TotalMilliseconds));
 
     /// <summary>
@@ -276,7 +275,7 @@ public sealed class WatchHub : IAsyncDisposable
                 if (command.Payload is TaskCompletionSource gone)
                     _departures.Begin(_beat, TimeSpan.FromMilliseconds(command.Count), gone);
                 else
-                    SendElsewhere(command.Count);
+                    _departures.EndAll(TimeSpan.FromMilliseconds(command.Count));
                 break;
             case WatchCommandKind.Open:
                 Greet(command.Connection!, (byte[])command.Payload!);
@@ -335,16 +334,6 @@ public sealed class WatchHub : IAsyncDisposable
         Sent(connection, connection.Send(welcome));
         _outages.Opened(connection);
         _departures.Opened(connection, _beat);
-    }
-
-    private void SendElsewhere(int overMilliseconds)
-    {
-        foreach (var one in _connections.All)
-        {
-            if (!one.IsBusy)
-                one.Send(Encoding.UTF8.GetBytes($"{{\"type\":\"reconnect\",\"after_ms\":{Random.Shared.Next(overMilliseconds + 1)}}}"));
-            one.End(1001);
-        }
     }
 
     // ---- hints ----------------------------------------------------------------------------------------------------------------
