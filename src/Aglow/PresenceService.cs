@@ -29,7 +29,7 @@ public sealed class PresenceService : IAsyncDisposable
     private readonly OnlineCounts? _counts;
     // null where this node alone changes the directory
     private readonly DirectoryNews? _news;
-    // changes of one user's facts (manual status, deletion) are in one order; a handful of doors, since such changes are rare
+    // changes of one user's facts (manual status, visibility, deletion) are in one order; a handful of doors, since such changes are rare
     private readonly SemaphoreSlim[] _doors = [.. Enumerable.Range(0, 64).Select(static _ => new SemaphoreSlim(1))];
 
     /// <summary>Presence over a store, a directory (null: users are numbers only) and a bus.</summary>
@@ -108,7 +108,7 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Whether there is a directory: without one, users are numbers and calls that need it answer 501.</summary>
     public bool HasDirectory => _directory is not null;
 
-    /// <summary>Loads manual statuses and deletions, sweeps once, and starts the sweep's loop.</summary>
+    /// <summary>Loads manual statuses, visibility and deletions, sweeps once, and starts the sweep's loop.</summary>
     public async Task StartAsync()
     {
         if (_directory is not null)
@@ -314,7 +314,7 @@ public sealed class PresenceService : IAsyncDisposable
     }
 
     /// <summary>
-    /// Removes a user: row, subscriptions both ways, manual status and words; durable when this completes. False where there was nothing.
+    /// Removes a user: row, subscriptions both ways, manual status, visibility, what others said of them, and words; durable when this completes. False where there was nothing.
     /// </summary>
     public async ValueTask<bool> DeleteUserAsync(uint user)
     {

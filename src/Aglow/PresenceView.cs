@@ -30,6 +30,7 @@ public readonly record struct PresenceView(PresenceService Presence, uint Viewer
             return;
         }
 
+        // the words may be written over the numbers, which are needed after
         var asked = users.ToArray();
         await Presence.Statuses.ReadPackedAsync(asked, definition, packed);
         for (var i = 0; i < asked.Length; i++)
