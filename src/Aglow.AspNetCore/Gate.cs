@@ -10,7 +10,7 @@ namespace Aglow.AspNetCore;
 ///   address within its rate? ─► token or key good? ─► may they make this call? ─► user or key within its rate? ─► the call
 /// </code>
 /// The address is asked first, so that guessing tokens is limited, too. Where nothing is asked (open mode, no rates; or an application, which has its own authentication and
-/// rates) calls are mapped without it. The usual request, on a connection whose token was checked before, passes without waiting and without an object.
+/// rates) calls are mapped without it. The usual request, on a connection whose token was checked before, passes without waiting.
 /// </remarks>
 internal sealed class Gate(Callers callers, RateLimits rates, ProblemAnswers problems)
 {
@@ -74,7 +74,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, ProblemAnswers pro
     private Task AdmitAsync(HttpContext context, Call call, Caller? caller)
     {
         call.Access.Require(caller);
-        rates.RequireCaller(caller!);
+        rates.RequireCaller(caller);
         context.Features.Set(caller);
         return call.Handle(context);
     }

@@ -29,14 +29,13 @@ internal sealed record AccessOptions
 /// </remarks>
 internal sealed class RateLimits(AccessOptions options) : IDisposable
 {
-    private readonly PartitionedRateLimiter<string>? _callers = options.CallsPerUser + options.CallsPerKey == 0 ? null : PartitionedRateLimiter.Create<string, string>(
-        name => Bucket(name, name.StartsWith("key ", StringComparison.Ordinal) ? options.CallsPerKey : options.CallsPerUser), StringComparer.Ordinal);
+    private readonly PartitionedRateLimiter<string>? _callers =
+        options.CallsPerUser + options.CallsPerKey == 0 ? null : ByName(Buckets<string>(options.CallsPerUser), Buckets<string>(options.CallsPerKey));
 
-    private readonly PartitionedRateLimiter<IPAddress>? _addresses = options.CallsPerAddress == 0 ? null : PartitionedRateLimiter.Create<IPAddress, IPAddress>(
-        address => Bucket(Customer(address), options.CallsPerAddress));
+    private readonly PartitionedRateLimiter<IPAddress>? _addresses = options.CallsPerAddress == 0 ? null : ByAddress(Buckets<IPAddress>(options.CallsPerAddress));
 
-    private readonly PartitionedRateLimiter<string>? _registrations = options.RegistrationsPerKey == 0 ? null : PartitionedRateLimiter.Create<string, string>(
-        name => Bucket(name, options.RegistrationsPerKey), StringComparer.Ordinal);
+    private readonly PartitionedRateLimiter<string>? _registrations =
+        options.RegistrationsPerKey == 0 ? null : ByName(Buckets<string>(options.RegistrationsPerKey), Buckets<string>(options.RegistrationsPerKey));
 
     /// <summary>Whether nothing is limited before a call.</summary>
     public bool AreOff => _callers is null && _addresses is null;
@@ -98,13 +97,22 @@ internal sealed class RateLimits(AccessOptions options) : IDisposable
         return new IPAddress(bytes);
     }
 
-    private static RateLimitPartition<TKey> Bucket<TKey>(TKey key, int perSecond) => perSecond == 0
-        ? RateLimitPartition.GetNoLimiter(key)
-        : RateLimitPartition.GetTokenBucketLimiter(key, _ => new TokenBucketRateLimiterOptions
-        {
-            TokenLimit = 2 * perSecond,
-            TokensPerPeriod = perSecond,
-            ReplenishmentPeriod = TimeSpan.FromSeconds(1),
-            QueueLimit = 0,
-        });
+    private static PartitionedRateLimiter<string> ByName(Func<string, RateLimiter>? ofUsers, Func<string, RateLimiter>? ofKeys) =>
+        PartitionedRateLimiter.Create<string, string>(name => Bucket(name, name.StartsWith("key ", StringComparison.Ordinal) ? ofKeys : ofUsers), StringComparer.Ordinal);
+
+    private static PartitionedRateLimiter<IPAddress> ByAddress(Func<IPAddress, RateLimiter>? buckets) =>
+        PartitionedRateLimiter.Create<IPAddress, IPAddress>(address => Bucket(Customer(address), buckets));
+
+    private static RateLimitPartition<TKey> Bucket<TKey>(TKey key, Func<TKey, RateLimiter>? buckets) =>
+        buckets is null ? RateLimitPartition.GetNoLimiter(key) : RateLimitPartition.Get(key, buckets);
+
+    // One for all calls, and not one made at each as GetTokenBucketLimiter takes. Null: no limit. The partitions' timer refills the buckets.
+    private static Func<TKey, RateLimiter>? Buckets<TKey>(int perSecond) => perSecond == 0 ? null : _ => new TokenBucketRateLimiter(new TokenBucketRateLimiterOptions
+    {
+        TokenLimit = 2 * perSecond,
+        TokensPerPeriod = perSecond,
+        ReplenishmentPeriod = TimeSpan.FromSeconds(1),
+        QueueLimit = 0,
+        AutoReplenishment = false,
+    });
 }
