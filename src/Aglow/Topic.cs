@@ -74,6 +74,8 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
 
     public static int ConnectionOf(ulong watcher) => (int)(watcher >> 32);
 
+    public static int IndexOf(ulong watcher) => (int)(uint)watcher;
+
     public void Add(ulong watcher)
     {
         if (_count == _watchers.Length)

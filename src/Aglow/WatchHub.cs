@@ -54,6 +54,7 @@ public sealed class WatchHub : IAsyncDisposable
     private readonly TickSchedule _ticks;
     private readonly Departures _departures;
     private readonly DeltaWriter _writer;
+    private readonly Sights _sights;
     private readonly CoalescingWindow _window = new();
     private Task _loop = Task.CompletedTask;
     private long _beat;
@@ -77,6 +78,7 @@ public sealed class WatchHub : IAsyncDisposable
         _presence = presence;
         _log = log;
         _writer = new DeltaWriter(presence.Definitions.Default);
+        _sights = new Sights(_topics, _connections, presence, _writer, MakeDue);
         _checks = new TopicChecks(_topics, presence);
         _outages = new Outages(_topics, _connections, _checks, presence, Sent);
         _mark = Mark;
@@ -269,7 +271,7 @@ public sealed class WatchHub : IAsyncDisposable
                 ((TaskCompletionSource<string[]>)command.Payload!).SetResult(_topics.ListUnknownKeys());
                 break;
             case WatchCommandKind.Resight:
-                LookAgain(command.User);
+                _sights.LookAgain(command.User);
                 break;
             case WatchCommandKind.Drain:
                 if (command.Payload is TaskCompletionSource gone)
@@ -386,12 +388,7 @@ public sealed class WatchHub : IAsyncDisposable
     private void Mark(Topic topic, Presence? told)
     {
         foreach (var watcher in topic.Watchers)
-        {
-            var connection = _connections[Topic.ConnectionOf(watcher)]!;
-            Mark(connection, (int)(uint)watcher);
-            Schedule(connection);
-        }
-
+            MakeDue(_connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher));
         // the first look at somebody is a snapshot, not a change
         if (told is not { } before)
             return;
@@ -399,6 +396,13 @@ public sealed class WatchHub : IAsyncDisposable
             Volatile.Write(ref _unheard, _unheard + 1);
         else
             _changes.Add((topic.HeardAt, topic.Told.IsOnline == before.IsOnline ? ChangeKind.Status : topic.Told.IsOnline ? ChangeKind.Online : ChangeKind.Offline));
+    }
+
+    // Told by the next flush.
+    private void MakeDue(WatchConnection connection, int index)
+    {
+        Mark(connection, index);
+        Schedule(connection);
     }
 
     private void Mark(WatchConnection connection, int index)
@@ -413,61 +417,6 @@ public sealed class WatchHub : IAsyncDisposable
     {
         if (connection.Outbox.Clear(index))
             Volatile.Write(ref _waiting, _waiting - 1);
-    }
-
-    // Those who watch this user, and all whom this user watches, as their sights are now: only who is shown something else is told.
-    private void LookAgain(uint user)
-    {
-        for (var id = _topics.FirstOf(user); id >= 0; id = _topics[id]!.NextOfUser)
-        {
-            foreach (var watcher in _topics[id]!.Watchers)
-                MarkIfResighted(_connections[(int)(watcher >> 32)]!, (int)(uint)watcher, _topics[id]!);
-        }
-
-        foreach (var connection in _connections.All)
-        {
-            if (connection.User != user)
-                continue;
-            for (var index = 0; index < connection.Outbox.Topics.Length; index++)
-            {
-                if (connection.Outbox.Topics[index] >= 0)
-                    MarkIfResighted(connection, index, _topics[connection.Outbox.Topics[index]]!);
-            }
-        }
-    }
-
-    private void MarkIfResighted(WatchConnection connection, int index, Topic topic)
-    {
-        var wasCut = connection.Shown?.ContainsKey(index) == true;
-        if (!topic.IsKnown || (!wasCut && _presence.Visibilities.Between(connection.User, topic.User) == Sight.All))
-            return;
-        Mark(connection, index);
-        Schedule(connection);
-    }
-
-    // Adds what this watcher may see to the message that is being written. False: they know it already, since they do not see what changed.
-    private bool TryAppend(WatchConnection connection, int index, Topic topic, bool isAsked)
-    {
-        if (_presence.Visibilities.IsEmpty && connection.Shown is null)
-        {
-            _writer.Append(topic);
-            return true;
-        }
-
-        if (_presence.Visibilities.Between(connection.User, topic.User) == Sight.All)
-        {
-            connection.Shown?.Remove(index);
-            _writer.Append(topic);
-            return true;
-        }
-
-        var shown = _presence.Visibilities.Show(connection.User, topic.User, topic.Told, _presence.Clock.Now);
-        var told = connection.Shown ??= [];
-        if (!isAsked && told.TryGetValue(index, out var before) && before == shown)
-            return false;
-        told[index] = shown;
-        _writer.Append(topic, shown);
-        return true;
     }
 
     // ---- watches --------------------------------------------------------------------------------------------------------------
@@ -513,8 +462,8 @@ public sealed class WatchHub : IAsyncDisposable
             return connection.Outbox.IndexOf(id);
         foreach (var watcher in watchers)
         {
-            if ((int)(watcher >> 32) == connection.Id)
-                return (int)(uint)watcher;
+            if (Topic.ConnectionOf(watcher) == connection.Id)
+                return Topic.IndexOf(watcher);
         }
 
         return -1;
@@ -676,7 +625,7 @@ public sealed class WatchHub : IAsyncDisposable
             }
 
             Clear(connection, index);
-            TryAppend(connection, index, _topics[connection.Outbox.Topics[index]]!, isAsked: true);
+            _sights.TryAppend(connection, index, _topics[connection.Outbox.Topics[index]]!, isAsked: true);
         }
 
         if (!isBusy)
@@ -723,7 +672,7 @@ public sealed class WatchHub : IAsyncDisposable
                 if (topic.Definition != definition)
                     continue;
                 Clear(connection, index);
-                told += TryAppend(connection, index, topic, isAsked: false) ? 1 : 0;
+                told += _sights.TryAppend(connection, index, topic, isAsked: false) ? 1 : 0;
             }
 
             if (told == 0)

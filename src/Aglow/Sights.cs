@@ -1,0 +1,65 @@
+namespace Aglow;
+
+/// <summary>
+/// What each watcher is told of somebody: what all are, or, where their sight of that user is cut, what they may see of it and only when that has changed.
+/// </summary>
+/// <remarks>
+/// Stands between what is true (<see cref="Topic.Told"/>) and the message that is being written. While nobody hides anything it costs two field reads a change and keeps nothing; a watch that
+/// is cut keeps what was last told (<see cref="WatchConnection.Shown"/>). Owned by the <see cref="WatchHub"/>'s loop.
+/// </remarks>
+internal sealed class Sights(
+    Topics topics, Slots<WatchConnection> connections, PresenceService presence, DeltaWriter writer, Action<WatchConnection, int> tell)
+{
+    /// <summary>Those who watch this user, and all whom this user watches, as their sights are now: only who is shown something else is told.</summary>
+    public void LookAgain(uint user)
+    {
+        for (var id = topics.FirstOf(user); id >= 0; id = topics[id]!.NextOfUser)
+        {
+            foreach (var watcher in topics[id]!.Watchers)
+                TellIfResighted(connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher), topics[id]!);
+        }
+
+        foreach (var connection in connections.All)
+        {
+            if (connection.User != user)
+                continue;
+            for (var index = 0; index < connection.Outbox.Topics.Length; index++)
+            {
+                if (connection.Outbox.Topics[index] >= 0)
+                    TellIfResighted(connection, index, topics[connection.Outbox.Topics[index]]!);
+            }
+        }
+    }
+
+    /// <summary>Adds what this watcher may see to the message that is being written. False: they know it already, since they do not see what changed.</summary>
+    public bool TryAppend(WatchConnection connection, int index, Topic topic, bool isAsked)
+    {
+        if (presence.Visibilities.IsEmpty && connection.Shown is null)
+        {
+            writer.Append(topic);
+            return true;
+        }
+
+        if (presence.Visibilities.Between(connection.User, topic.User) == Sight.All)
+        {
+            connection.Shown?.Remove(index);
+            writer.Append(topic);
+            return true;
+        }
+
+        var shown = presence.Visibilities.Show(connection.User, topic.User, topic.Told, presence.Clock.Now);
+        var told = connection.Shown ??= [];
+        if (!isAsked && told.TryGetValue(index, out var before) && before == shown)
+            return false;
+        told[index] = shown;
+        writer.Append(topic, shown);
+        return true;
+    }
+
+    private void TellIfResighted(WatchConnection connection, int index, Topic topic)
+    {
+        var wasCut = connection.Shown?.ContainsKey(index) == true;
+        if (topic.IsKnown && (wasCut || presence.Visibilities.Between(connection.User, topic.User) != Sight.All))
+            tell(connection, index);
+    }
+}
