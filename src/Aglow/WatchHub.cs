@@ -49,8 +49,6 @@ public sealed class WatchHub : IAsyncDisposable
     private readonly Action<Topic, Presence?> _mark;
     private readonly List<WatchConnection> _snapshots = [];
     private readonly List<WatchConnection> _scheduled = [];
-    // changes that are told by the next flush, of which something was heard
-    private readonly List<(long HeardAt, ChangeKind Kind)> _changes = [];
     private readonly TickSchedule _ticks;
     private readonly Departures _departures;
     private readonly DeltaWriter _writer;
@@ -66,10 +64,9 @@ public sealed class WatchHub : IAsyncDisposable
     private long _watches;
     private long _coalesced;
     private long _waiting;
-    private long _unheard;
     private int _slow;
     private int _connectionCount;
-    private readonly MetricHistogram[] _lags;
+    private readonly ChangeLags _lags;
     private readonly Action<int, TimeSpan> _flushed;
 
     /// <summary>A hub for the watchers of one node; <see cref="PresenceService"/> makes and runs it.</summary>
@@ -102,11 +99,7 @@ public sealed class WatchHub : IAsyncDisposable
         metrics.Gauge("aglow.connections", "Connections that watch, sockets and streams.", () => Volatile.Read(ref _connectionCount));
         metrics.Gauge("aglow.connections.slow", "Connections whose other side does not read: told nothing until it does, and then the latest.", () => Volatile.Read(ref _slow));
         metrics.Gauge("aglow.connections.stale", "Connections that were told that somebody they watch cannot be read.", () => _outages.StaleConnections);
-        metrics.Count("aglow.changes.unheard", "Changes found by reading every watched user again, of which no hint was heard: the idle, and lost hints.", () => Volatile.Read(ref _unheard));
-        _lags = [.. Enum.GetValues<ChangeKind>().Select(kind => metrics.Seconds(
-            "aglow.notification.lag.seconds",
-            "From when this node heard of a change until it was handed to all who watch and read; a goodbye is confirmed for a second.",
-            ("kind", kind.ToString().ToLowerInvariant())))];
+        _lags = new ChangeLags(metrics, presence.Clock.Time);
         _flushed = metrics.Flushes("frames");
     }
 
@@ -390,12 +383,8 @@ public sealed class WatchHub : IAsyncDisposable
         foreach (var watcher in topic.Watchers)
             MakeDue(_connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher));
         // the first look at somebody is a snapshot, not a change
-        if (told is not { } before)
-            return;
-        if (topic.HeardAt == 0)
-            Volatile.Write(ref _unheard, _unheard + 1);
-        else
-            _changes.Add((topic.HeardAt, topic.Told.IsOnline == before.IsOnline ? ChangeKind.Status : topic.Told.IsOnline ? ChangeKind.Online : ChangeKind.Offline));
+        if (told is { } before)
+            _lags.Changed(topic, before);
     }
 
     // Told by the next flush.
@@ -651,10 +640,7 @@ public sealed class WatchHub : IAsyncDisposable
         _window.Flushed(took, frames);
         if (frames > 0)
             _flushed(frames, took);
-        var now = _presence.Clock.Time.GetTimestamp();
-        foreach (var (heardAt, kind) in _changes)
-            _lags[(int)kind].Record(_presence.Clock.Time.GetElapsedTime(heardAt, now).TotalSeconds);
-        _changes.Clear();
+        _lags.Flushed();
     }
 
     private int SendChanges(WatchConnection connection)
@@ -683,13 +669,5 @@ public sealed class WatchHub : IAsyncDisposable
         }
 
         return frames;
-    }
-
-    // What a change was to those who watch.
-    private enum ChangeKind
-    {
-        Online,
-        Offline,
-        Status,
     }
 }
