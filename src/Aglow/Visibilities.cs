@@ -16,6 +16,8 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
 {
     private readonly ConcurrentDictionary<uint, Visibility> _byUser = new();
     private readonly UserBits _notToEveryone = new();
+    // writes are one at a time: who deletes a user changes what others said of them, while those may be changing it
+    private readonly Lock _gate = new();
     private int _count;
 
     /// <summary>Whether nobody has set anything.</summary>
@@ -67,13 +69,16 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
     /// <summary>Sets what a user shows. Callers order their calls for one user.</summary>
     public void Set(uint user, Visibility visibility)
     {
-        var had = _byUser.ContainsKey(user);
-        if (visibility.IsDefault)
-            _byUser.TryRemove(user, out _);
-        else
-            _byUser[user] = visibility;
-        _notToEveryone.Set(user, visibility.Online != OnlineVisibility.Everyone);
-        Interlocked.Add(ref _count, (visibility.IsDefault ? 0 : 1) - (had ? 1 : 0));
+        lock (_gate)
+        {
+            var had = _byUser.ContainsKey(user);
+            if (visibility.IsDefault)
+                _byUser.TryRemove(user, out _);
+            else
+                _byUser[user] = visibility;
+            _notToEveryone.Set(user, visibility.Online != OnlineVisibility.Everyone);
+            Volatile.Write(ref _count, _count + (visibility.IsDefault ? 0 : 1) - (had ? 1 : 0));
+        }
     }
 
     /// <summary>Forgets a user who was deleted, with what others said of them.</summary>
@@ -81,13 +86,16 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
     {
         if (IsEmpty)
             return;
-        Set(user, Visibility.Default);
-        foreach (var (other, visibility) in _byUser)
+        lock (_gate)
         {
-            foreach (var relation in (Relation[])[Relation.Approved, Relation.Blocked])
+            Set(user, Visibility.Default);
+            foreach (var (other, visibility) in _byUser)
             {
-                if (Array.BinarySearch(visibility.Of(relation), user) >= 0)
-                    Set(other, Of(other).With(relation, [.. Of(other).Of(relation).Where(one => one != user)]));
+                foreach (var relation in (Relation[])[Relation.Approved, Relation.Blocked])
+                {
+                    if (Array.BinarySearch(visibility.Of(relation), user) >= 0)
+                        Set(other, Of(other).With(relation, [.. Of(other).Of(relation).Where(one => one != user)]));
+                }
             }
         }
     }
