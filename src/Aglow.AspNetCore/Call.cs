@@ -31,7 +31,12 @@ internal sealed record Call(string Method, string Path, string Name, string Summ
 }
 
 /// <summary>A query parameter: whole numbers, or text.</summary>
-internal sealed record QueryParameter(string Name, string Description, bool IsNumber = false, bool Required = false);
+internal sealed record QueryParameter(string Name, string Description, bool IsNumber = false, bool Required = false)
+{
+    public static QueryParameter Definition { get; } = new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given.");
+
+    public static QueryParameter Viewer { get; } = new(Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given.");
+}
 
 /// <summary>A body or an answer; without a shape it is bytes, or (no content type) nothing.</summary>
 internal sealed record Content(string? ContentType = null, Type? Shape = null, int Status = StatusCodes.Status200OK);

@@ -6,8 +6,6 @@ namespace Aglow.AspNetCore;
 /// <summary>Who is online now, and how many: <c>GET /online</c>, <c>/online/count</c>.</summary>
 internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
 {
-    private static readonly QueryParameter Definition = new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given.");
-
     public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
         gate,
         new Call(HttpMethods.Get, Routes.Online, "online", "Users who are online", problems.Guard(ListAsync))
@@ -17,8 +15,8 @@ internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Proble
             [
                 new(Routes.LimitQuery, "1 to 10,000; 100 where it is not given. A page may hold fewer.", IsNumber: true),
                 new(Routes.CursorQuery, "The \"next\" of the page before."),
-                Definition,
-                new(Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given."),
+                QueryParameter.Definition,
+                QueryParameter.Viewer,
             ],
             Answers = [new(Routes.Json, typeof(OnlineDocument))],
             Problems = [400, 401, 403, 429, 503],
@@ -26,7 +24,7 @@ internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Proble
         new Call(HttpMethods.Get, Routes.OnlineCount, "online count", "How many users are online, of those who show it to everyone", problems.Guard(CountAsync))
         {
             Access = Access.People(Scopes.Read),
-            Query = [Definition],
+            Query = [QueryParameter.Definition],
             Answers = [new(Routes.Json, typeof(OnlineCountDocument))],
             Problems = [400, 401, 403, 429, 503],
         });

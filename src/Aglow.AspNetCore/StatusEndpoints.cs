@@ -9,30 +9,26 @@ namespace Aglow.AspNetCore;
 /// <summary>Who is online: <c>GET /status/…</c>, <c>POST /status/batch</c>. Reading registers nobody.</summary>
 internal sealed class StatusEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
 {
-    private static readonly QueryParameter Definition = new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given.");
-
-    private static readonly QueryParameter Viewer = new(Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given.");
-
     public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
         gate,
         new Call(HttpMethods.Get, Routes.Status, "status", "A user's status", problems.Guard(StatusAsync))
         {
             Access = Access.People(Scopes.Read),
-            Query = [Definition, Viewer],
+            Query = [QueryParameter.Definition, QueryParameter.Viewer],
             Answers = [new(Routes.Json, typeof(PresenceDocument))],
             Problems = [400, 401, 403, 429, 503],
         },
         new Call(HttpMethods.Get, Routes.StatusOfUsers, "statuses by id", "Statuses of up to 1,000 users, by id", problems.Guard(StatusesByIdAsync))
         {
             Access = Access.People(Scopes.Read),
-            Query = [new(Routes.IdsQuery, "Users, separated by commas, each percent-encoded.", Required: true), Definition, Viewer],
+            Query = [new(Routes.IdsQuery, "Users, separated by commas, each percent-encoded.", Required: true), QueryParameter.Definition, QueryParameter.Viewer],
             Answers = [new(Routes.Json, typeof(IReadOnlyDictionary<string, PresenceDocument>))],
             Problems = [400, 401, 403, 413, 429, 503],
         },
         new Call(HttpMethods.Post, Routes.StatusBatch, "statuses", "Statuses of many users, in their order", problems.Guard(BatchAsync))
         {
             Access = Access.People(Scopes.Read),
-            Query = [Definition, Viewer],
+            Query = [QueryParameter.Definition, QueryParameter.Viewer],
             Bodies = [new(Routes.Json, typeof(IReadOnlyList<UserIdBody>)), new(Routes.Packed)],
             Answers = [new(Routes.Json, typeof(IReadOnlyList<PresenceDocument>)), new(Routes.Packed)],
             Problems = [400, 401, 403, 413, 415, 429, 503],
@@ -40,7 +36,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
         new Call(HttpMethods.Get, Routes.Explain, "explanation", "Why a user is shown as they are", problems.Guard(ExplainAsync))
         {
             Access = Access.Backends(Scopes.Operate),
-            Query = [Definition],
+            Query = [QueryParameter.Definition],
             Answers = [new(Routes.Json, typeof(ExplanationDocument))],
             Problems = [400, 401, 403, 429, 503],
         });

@@ -28,7 +28,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
                 new(Routes.SearchQuery, "Part of a name: anywhere in it from 3 letters on, its beginning below. Case does not matter."),
                 new(Routes.LimitQuery, "1 to 100; 20 where it is not given.", IsNumber: true),
                 new(Routes.CursorQuery, "The \"next\" of the page before."),
-                new(Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given."),
+                QueryParameter.Viewer,
             ],
             Answers = [new(Routes.Json, typeof(UsersDocument))],
             Problems = [400, 401, 403, 429, 501, 503],

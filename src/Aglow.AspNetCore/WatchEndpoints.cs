@@ -31,8 +31,8 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Problem
                 Query =
                 [
                     new(Routes.WatchedQuery, "The users to watch, comma-separated, each percent-encoded; 10,000 at most.", Required: true),
-                    new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given."),
-                    new(Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given."),
+                    QueryParameter.Definition,
+                    QueryParameter.Viewer,
                     new(Routes.TokenQuery, "The token, where no header can be set."),
                 ],
                 Answers = [new(Routes.EventStream)],
