@@ -16,7 +16,8 @@ namespace Aglow.Redis;
 ///   {p:pages}:pulse  a bit a page that was ever written, set before its first word; read by sweeps instead of a SCAN over a Redis that others may use, too
 /// </code>
 /// <b>A word never goes back in time</b>: an old word that is newer than the one written is put back, and what that brings back is looked at in turn: every
-/// value that was overwritten is in somebody's hand until it, or a newer one, stands there again. For that moment readers see the older word. A script that compares first was
+/// value that was overwritten is in somebody's hand until it, or a newer one, stands there again. For that moment readers see the older word, so
+/// nobody may write one that is no longer online (<see cref="Renewals"/> reads first what waited long; a command is not sent after its 2 s). A script that compares first was
 /// rejected: it costs Redis several times as much for each heartbeat, to prevent what takes a clock that is off, or two requests within a millisecond.
 /// <b>Replies that are lost</b>: the command is sent again within its 2 s, and its old words are reported as <see cref="Pulse.Never"/>, so that everybody is told
 /// to look. <b>Durability</b> is the servers' (append-only file): <see cref="Keep"/> has nothing to do.

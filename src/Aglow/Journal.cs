@@ -18,7 +18,7 @@ namespace Aglow;
 /// disk) those who wait get a <see cref="StoreUnavailableException"/> after 2 s, heartbeats are served from memory, whose words are to be written is kept as a
 /// bit a user, and the writer tries again four times a second.
 /// Threading: <see cref="Add"/> and <see cref="FlushedAsync"/> from any thread, without a lock; the file is the writer's alone. The rejected
-/// alternative, a memory-mapped file of words, dirties all of its pages with random heartbeats, and writeback then throttles writers to 0.1 to 10 M/s.
+/// alternative, a memory-mapped file of words, dirties all of its pages with random heartbeats, and writeback then throttles writers.
 /// </remarks>
 public sealed class Journal : IAsyncDisposable
 {

@@ -66,7 +66,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
     public async ValueTask<bool> FlushAsync(bool all)
     {
         var (before, beganAt) = (OfPulse.Sent + OfActivity.Sent, _clock.Time.GetTimestamp());
-        var written = await OfPulse.FlushAsync(all, WasOnline, Came) & await OfActivity.FlushAsync(all, WasActive, WasAway);
+        var written = await OfPulse.FlushAsync(all, _clock.Now, WasOnline, Came) & await OfActivity.FlushAsync(all, _clock.Now, WasActive, WasAway);
         if (OfPulse.Sent + OfActivity.Sent - before is > 0 and var words)
             _flushed((int)words, _clock.Time.GetElapsedTime(beganAt));
         return written;

@@ -19,7 +19,8 @@ namespace Aglow;
 /// </code>
 /// A renewal is acknowledged at once: losing it costs nothing, the next one comes in an interval. The second of waiting is what fills a command: at
 /// 10,000 heartbeats a second over 256 pages, 40 words. What the store cannot take stays dirty and is sent first when it can.
-/// A heartbeat that waited does not undo a goodbye said in its second by another node, as a late heartbeat would not.
+/// A heartbeat that waited does not undo a goodbye said in its second by another node, as a late heartbeat would not. One that waited longer than it should (this process
+/// was paused, or the store was away) is written only where the store has nothing newer: written over that, it would be what others read until the newer word is put back.
 /// Threading: any thread defers, without a lock and without allocating; one loop flushes. Rejected: a queue of heartbeats (it grows while the store is
 /// away, and keeps words that a newer one has made worthless), and a dictionary (40 bytes a user, and a lock).
 /// </remarks>
@@ -132,9 +133,9 @@ public sealed class Renewals : IDisposable
 
     /// <summary>
     /// One beat: sends what waits on a tenth of the pages; on all of them where <paramref name="all"/>. <paramref name="came"/> hears of users whom, by
-    /// their old words, <paramref name="wasOnline"/> does not know. By one loop. Returns false where something could not be written; it waits on.
+    /// their old words, <paramref name="wasOnline"/> does not know. By one loop, at the second <paramref name="now"/>. Returns false where something could not be written; it waits on.
     /// </summary>
-    public async ValueTask<bool> FlushAsync(bool all, Func<uint, uint, bool> wasOnline, Action<ReadOnlySpan<uint>> came)
+    public async ValueTask<bool> FlushAsync(bool all, uint now, Func<uint, uint, bool> wasOnline, Action<ReadOnlySpan<uint>> came)
     {
         _beat++;
         var pages = _words.Pages;
@@ -145,10 +146,10 @@ public sealed class Renewals : IDisposable
                 continue;
             Take(pages[i]);
             if (_taken > PageLayout.Slots)
-                written &= await SendAsync(wasOnline, came);
+                written &= await SendAsync(now, wasOnline, came);
         }
 
-        return written & await SendAsync(wasOnline, came);
+        return written & await SendAsync(now, wasOnline, came);
     }
 
     /// <summary>Frees the memory. Nobody may be using this any more.</summary>
@@ -181,11 +182,12 @@ public sealed class Renewals : IDisposable
     }
 
     // One that cannot be written (a shard is away) does not hold up the others.
-    private async ValueTask<bool> SendAsync(Func<uint, uint, bool> wasOnline, Action<ReadOnlySpan<uint>> came)
+    private async ValueTask<bool> SendAsync(uint now, Func<uint, uint, bool> wasOnline, Action<ReadOnlySpan<uint>> came)
     {
         if (_taken == 0)
             return true;
-        var written = true;
+        var late = LateFirst(now);
+        var written = late == 0 || await DropOvertakenAsync(late);
         try
         {
             await _store.ExchangeAsync(_plane, _users.AsMemory(0, _taken), _sent.AsMemory(0, _taken), _old.AsMemory(0, _taken));
@@ -214,6 +216,59 @@ public sealed class Renewals : IDisposable
         }
 
         return written;
+    }
+
+    // Puts those that waited longer than they should at the front, and returns how many they are.
+    private int LateFirst(uint now)
+    {
+        var late = 0;
+        for (var i = 0; i < _taken; i++)
+        {
+            if (Pulse.Second(_sent[i]) + MayTakeSeconds >= now)
+                continue;
+            (_users[i], _users[late]) = (_users[late], _users[i]);
+            (_sent[i], _sent[late]) = (_sent[late], _sent[i]);
+            late++;
+        }
+
+        return late;
+    }
+
+    // Of those at the front, takes out who was heard by another node since; all of them where that cannot be read, which wait on.
+    private async ValueTask<bool> DropOvertakenAsync(int late)
+    {
+        var read = true;
+        var kept = 0;
+        try
+        {
+            await _store.ReadAsync(_plane, _users.AsMemory(0, late), _old.AsMemory(0, late));
+        }
+        catch (StoreUnavailableException)
+        {
+            read = false;
+        }
+
+        for (var i = 0; i < _taken; i++)
+        {
+            if (i < late && !read)
+            {
+                _dirty.Set(_users[i], present: true);
+                continue;
+            }
+
+            if (i < late && !Pulse.Supersedes(_sent[i], _old[i]))
+            {
+                if (Pulse.Left(_old[i]))
+                    Forget([_users[i]]);
+                continue;
+            }
+
+            (_users[kept], _sent[kept]) = (_users[i], _sent[i]);
+            kept++;
+        }
+
+        _taken = kept;
+        return read;
     }
 
     // Tells who came online after all; puts those whose goodbye of the same second was written over at the front, and returns how many they are.

@@ -15,8 +15,8 @@ public sealed class BalancerTests(FaultyCluster servers)
     private static readonly bool IsLong = Environment.GetEnvironmentVariable("AGLOW_TEST_LONG") == "1";
     private static readonly int Tick = IsLong ? 10 : 2;
     // longer than haproxy takes to cut off a node that says nothing, and than everybody takes to come back
-    private static readonly int Lease = IsLong ? 30 : 16;
-    private static readonly int Pause = IsLong ? 40 : 18;
+    private static readonly int Lease = IsLong ? 30 : 20;
+    private static readonly int Pause = IsLong ? 40 : 22;
 
     [Fact]
     public async Task A_node_starts_and_another_stops_under_load_and_nobody_is_shown_offline()

@@ -159,6 +159,46 @@ public sealed class RenewalsTests : IAsyncDisposable
         _store.Read(7).ShouldBe(Pulse.Never);
     }
 
+    [Theory]
+    [InlineData(3, true)]
+    [InlineData(4, false)] // this node was paused, or the store away: what waited is written only where nobody has heard of the user since
+    [InlineData(20, false)]
+    public async Task What_waited_too_long_is_not_written_over_what_another_node_heard(int seconds, bool isWritten)
+    {
+        await _writer.WriteAsync(new uint[] { 42, 43, 44 }, active: false, durable: true);
+        Advance(10);
+        await _writer.WriteAsync(new uint[] { 42, 43, 44 }, active: false, durable: true);
+        var heardAt = _clock.Now;
+        Advance(seconds);
+        var newer = _clock.Now;
+        await _store.ExchangeAsync(Plane.Pulse, 42, newer);
+        await _store.ExchangeAsync(Plane.Pulse, 43, newer | Pulse.LeftBit);
+        _store.Batches.Clear();
+        await FlushAsync();
+        _store.Batches.Sum().ShouldBe(isWritten ? 3 : 1);
+        _store.Read(42).ShouldBe(newer);
+        _store.Read(43).ShouldBe(newer | Pulse.LeftBit);
+        _store.Read(44).ShouldBe(heardAt);
+    }
+
+    [Fact]
+    public async Task What_waited_too_long_waits_on_where_the_store_cannot_be_read()
+    {
+        await _writer.WriteAsync(new uint[] { 1, 2 }, active: false, durable: true);
+        Advance(10);
+        await _writer.WriteAsync(1u, active: false);
+        var heardAt = _clock.Now;
+        _store.IsAway = static page => page == 1;
+        Advance(5);
+        await _writer.WriteAsync(2u, active: false);
+        await FlushAsync();
+        _store.Read(2).ShouldBe(_clock.Now);
+        _store.Read(1).ShouldBe(heardAt - 10);
+        _store.IsAway = static _ => false;
+        await FlushAsync();
+        _store.Read(1).ShouldBe(heardAt);
+    }
+
     [Fact]
     public async Task A_page_that_is_away_does_not_hold_up_the_others()
     {
