@@ -1,6 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
-using System.Threading.RateLimiting;
+using System.Runtime.InteropServices;
 
 namespace Aglow.AspNetCore;
 
@@ -21,24 +21,18 @@ internal sealed record AccessOptions
 }
 
 /// <summary>
-/// Rates, by the framework's own token buckets: a second's worth at once, twice that after a pause.
+/// How often who may call: by address, then by person or key, and how many users a key may register. A rate of 0 asks nothing.
 /// </summary>
-/// <remarks>
-/// Counted are callers and addresses (of IPv6 the first 64 bits, which is what one customer has). The framework forgets a bucket ten seconds after it is full again, so they are
-/// bounded by who calls. Where a rate is 0 nothing is asked.
-/// </remarks>
-internal sealed class RateLimits(AccessOptions options) : IDisposable
+/// <remarks>On the way of every heartbeat: no lock and no memory (<see cref="RateBuckets"/>). Of an IPv6 address the first 64 bits count, which is what one customer has.</remarks>
+internal sealed class RateLimits(AccessOptions options, TimeProvider time)
 {
-    private readonly PartitionedRateLimiter<string>? _callers =
-        options.CallsPerUser + options.CallsPerKey == 0 ? null : ByName(Buckets<string>(options.CallsPerUser), Buckets<string>(options.CallsPerKey));
-
-    private readonly PartitionedRateLimiter<IPAddress>? _addresses = options.CallsPerAddress == 0 ? null : ByAddress(Buckets<IPAddress>(options.CallsPerAddress));
-
-    private readonly PartitionedRateLimiter<string>? _registrations =
-        options.RegistrationsPerKey == 0 ? null : ByName(Buckets<string>(options.RegistrationsPerKey), Buckets<string>(options.RegistrationsPerKey));
+    private readonly RateBuckets? _people = Of(options.CallsPerUser, time);
+    private readonly RateBuckets? _keys = Of(options.CallsPerKey, time);
+    private readonly RateBuckets? _addresses = Of(options.CallsPerAddress, time);
+    private readonly RateBuckets? _registrations = Of(options.RegistrationsPerKey, time);
 
     /// <summary>Whether nothing is limited before a call.</summary>
-    public bool AreOff => _callers is null && _addresses is null;
+    public bool AreOff => _people is null && _keys is null && _addresses is null;
 
     /// <summary>Refuses an address that calls too often.</summary>
     public void RequireAddress(IPAddress? address)
@@ -48,22 +42,22 @@ internal sealed class RateLimits(AccessOptions options) : IDisposable
     }
 
     /// <summary>Whether an address calls no more than it may; counts it.</summary>
-    public bool MayCall(IPAddress? address)
-    {
-        if (_addresses is null || address is null)
-            return true;
-        using var lease = _addresses.AttemptAcquire(address);
-        return lease.IsAcquired;
-    }
+    public bool MayCall(IPAddress? address) => _addresses is null || address is null || _addresses.TryTake(HashOf(address));
 
     /// <summary>Refuses a caller who calls too often.</summary>
     public void RequireCaller(Caller? caller)
     {
-        if (_callers is null || caller is null)
+        if (caller is null)
             return;
-        using var lease = _callers.AttemptAcquire(caller.Name);
-        if (!lease.IsAcquired)
-            throw caller.User is null ? Problems.TooManyCalls("this key", options.CallsPerKey) : Problems.TooManyCalls("this user", options.CallsPerUser);
+        if (caller.User is null)
+        {
+            if (_keys?.TryTake(HashOf(caller)) == false)
+                throw Problems.TooManyCalls("this key", options.CallsPerKey);
+        }
+        else if (_people?.TryTake(HashOf(caller)) == false)
+        {
+            throw Problems.TooManyCalls("this user", options.CallsPerUser);
+        }
     }
 
     /// <summary>Refuses a key that registers too many users at a time.</summary>
@@ -72,16 +66,8 @@ internal sealed class RateLimits(AccessOptions options) : IDisposable
         if (_registrations is null || caller is null || caller.User is not null || count == 0)
             return;
         // a list that is larger than the bucket would never pass
-        using var lease = _registrations.AttemptAcquire(caller.Name, Math.Min(count, 2 * options.RegistrationsPerKey));
-        if (!lease.IsAcquired)
+        if (!_registrations.TryTake(HashOf(caller), (int)Math.Min(count, 2L * options.RegistrationsPerKey)))
             throw Problems.TooManyRegistrations(options.RegistrationsPerKey);
-    }
-
-    public void Dispose()
-    {
-        _callers?.Dispose();
-        _addresses?.Dispose();
-        _registrations?.Dispose();
     }
 
     /// <summary>An address as one customer has it.</summary>
@@ -97,22 +83,18 @@ internal sealed class RateLimits(AccessOptions options) : IDisposable
         return new IPAddress(bytes);
     }
 
-    private static PartitionedRateLimiter<string> ByName(Func<string, RateLimiter>? ofUsers, Func<string, RateLimiter>? ofKeys) =>
-        PartitionedRateLimiter.Create<string, string>(name => Bucket(name, name.StartsWith("key ", StringComparison.Ordinal) ? ofKeys : ofUsers), StringComparer.Ordinal);
+    private static RateBuckets? Of(int perSecond, TimeProvider time) => perSecond == 0 ? null : new RateBuckets(perSecond, time);
 
-    private static PartitionedRateLimiter<IPAddress> ByAddress(Func<IPAddress, RateLimiter>? buckets) =>
-        PartitionedRateLimiter.Create<IPAddress, IPAddress>(address => Bucket(Customer(address), buckets));
+    // Hashes of this process: nobody can choose two names that meet.
+    private static int HashOf(Caller caller) => StringComparer.Ordinal.GetHashCode(caller.Name);
 
-    private static RateLimitPartition<TKey> Bucket<TKey>(TKey key, Func<TKey, RateLimiter>? buckets) =>
-        buckets is null ? RateLimitPartition.GetNoLimiter(key) : RateLimitPartition.Get(key, buckets);
-
-    // One for all calls, and not one made at each as GetTokenBucketLimiter takes. Null: no limit. The partitions' timer refills the buckets.
-    private static Func<TKey, RateLimiter>? Buckets<TKey>(int perSecond) => perSecond == 0 ? null : _ => new TokenBucketRateLimiter(new TokenBucketRateLimiterOptions
+    // The same for whatever Customer says is one, without making an object of it.
+    private static int HashOf(IPAddress address)
     {
-        TokenLimit = 2 * perSecond,
-        TokensPerPeriod = perSecond,
-        ReplenishmentPeriod = TimeSpan.FromSeconds(1),
-        QueueLimit = 0,
-        AutoReplenishment = false,
-    });
+        Span<byte> bytes = stackalloc byte[16];
+        address.TryWriteBytes(bytes, out var length);
+        if (length == 4 || address.IsIPv4MappedToIPv6)
+            return HashCode.Combine(MemoryMarshal.Read<uint>(bytes[(length - 4)..]));
+        return HashCode.Combine(MemoryMarshal.Read<ulong>(bytes));
+    }
 }
