@@ -11,15 +11,14 @@ namespace Aglow.AspNetCore;
 /// <remarks>
 /// Two layers. A connection keeps its last caller (<see cref="ConnectionCaller"/>): comparing two strings that are nearly always the same object. Here are those of
 /// all connections, by the SHA-256 of the credential, so that a dump of this memory holds no token of an hour ago. Two generations of
-/// <see cref="MostOfGeneration"/>: when one is full the older is forgotten, so it is bounded whatever is sent. Refused credentials are not kept. Any thread, no locks to read.
+/// <see cref="MostOfGeneration"/>: when one is full the older is forgotten, so it is bounded whatever is sent, and who is used is kept. Refused credentials are not kept. Any thread; to find
+/// somebody takes no lock.
 /// </remarks>
 internal sealed class KnownCallers(CredentialCheck check, TimeProvider time)
 {
     private const int MostOfGeneration = 50_000;
 
-    private readonly Lock _turning = new();
-    private volatile ConcurrentDictionary<Hash, Caller> _young = new();
-    private volatile ConcurrentDictionary<Hash, Caller> _old = new();
+    private volatile Generations _known = new(new Generation(), new Generation());
 
     /// <summary>Now, as tokens tell the time.</summary>
     public DateTimeOffset Now => time.GetUtcNow();
@@ -31,25 +30,41 @@ internal sealed class KnownCallers(CredentialCheck check, TimeProvider time)
         if (credential.Length > Limits.TokenCharacters)
             throw Problems.TokenRefused();
         var hash = Hash.Of(credential);
-        if ((_young.TryGetValue(hash, out var known) || _old.TryGetValue(hash, out known)) && known.IsGoodAt(Now))
+        var (young, old) = _known;
+        if (young.Find(hash) is { } known && known.IsGoodAt(Now))
             return known;
-        var caller = await check(credential);
+        // of the older only those are kept who are used
+        if (old.Find(hash) is not { } caller || !caller.IsGoodAt(Now))
+            caller = await check(credential);
         Keep(hash, caller);
         return caller;
     }
 
     private void Keep(Hash hash, Caller caller)
     {
-        var young = _young;
-        young[hash] = caller;
-        if (young.Count < MostOfGeneration)
-            return;
-        lock (_turning)
+        var was = _known;
+        // of several who fill it one turns it
+        if (was.Young.Keep(hash, caller) >= MostOfGeneration)
+            Interlocked.CompareExchange(ref _known, new Generations(new Generation(), was.Young), was);
+    }
+
+    private sealed record Generations(Generation Young, Generation Old);
+
+    private sealed class Generation
+    {
+        private readonly ConcurrentDictionary<Hash, Caller> _callers = new();
+        // the dictionary's own count takes all of its locks
+        private int _count;
+
+        public Caller? Find(Hash hash) => _callers.GetValueOrDefault(hash);
+
+        /// <summary>Keeps a caller; returns how many are kept.</summary>
+        public int Keep(Hash hash, Caller caller)
         {
-            if (_young != young)
-                return;
-            _old = young;
-            _young = new ConcurrentDictionary<Hash, Caller>();
+            if (_callers.TryAdd(hash, caller))
+                return Interlocked.Increment(ref _count);
+            _callers[hash] = caller;
+            return Volatile.Read(ref _count);
         }
     }
 
