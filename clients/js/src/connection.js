@@ -10,7 +10,7 @@
  */
 import { watchPerson } from './activity.js';
 import { backoffMs } from './backoff.js';
-import { addressOf, http, tokenOf } from './server.js';
+import { addressOf, http, protocolsOf, tokenOf } from './server.js';
 import { Topics } from './topics.js';
 import { definitionOf, listOf } from './users.js';
 import { tell } from './watch.js';
@@ -156,7 +156,7 @@ class Connection {
 
     async #dial() {
         this.#redial = undefined;
-        const { url, user } = this.#options;
+        const { url, user, tokenInUrl } = this.#options;
         const address = addressOf(url, '/ws');
         address.protocol = address.protocol.replace('http', 'ws');
         const shown = address.href;
@@ -167,9 +167,11 @@ class Connection {
                 return;
             if (user !== undefined)
                 address.searchParams.set('user_id', user);
-            if (token !== undefined)
+            if (token !== undefined && tokenInUrl)
                 address.searchParams.set('access_token', token);
-            socket = new this.#WebSocket(address.href);
+            // no header can be set on a browser's socket, and URLs are logged on their way
+            const isOffered = token !== undefined && !tokenInUrl;
+            socket = isOffered ? new this.#WebSocket(address.href, protocolsOf(token)) : new this.#WebSocket(address.href);
         } catch (mistake) {
             // of who makes tokens, or of the browser's rules: a page over https connects to no http
             this.#lose(`${shown} was not tried: ${mistake.message}.`);

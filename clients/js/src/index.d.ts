@@ -78,7 +78,12 @@ export interface ConnectOptions extends ServerOptions {
      * The class used in place of the global `WebSocket`, which Node has had since version 22. In 20 and 21: `node --experimental-websocket`, or the class
      * of the `ws` package here.
      */
-    WebSocket?: new (url: string) => unknown;
+    WebSocket?: new (url: string, protocols?: string[]) => unknown;
+    /**
+     * Whether a `token` stands in the socket's URL (`?access_token=`), where whatever stands before the server may log it. False where it is not given: then it is offered as a
+     * subprotocol, which is not logged. For servers of your own that read it there.
+     */
+    tokenInUrl?: boolean;
     /** Whether pointer, keys and the page being shown are reported as activity, at most every 30 s. True where it is not given; only browsers have them. */
     reportActivity?: boolean;
     /** The first wait before connecting again is between 0 and this; each further one may be twice as long. 1000. */

@@ -30,6 +30,14 @@ export function addressOf(url, path) {
 /** The token, made anew where it is made. */
 export const tokenOf = async ({ token }) => (typeof token === 'function' ? token() : token);
 
+/** A token as subprotocols of a socket, of which the server chooses the first. JWTs and keys of backends may stand there; a text of somebody's own may not. */
+export function protocolsOf(token) {
+    if (!/^[\w!#$%&'*+.^`|~-]+$/.test(token))
+        throw new TypeError('the token is empty or has a character that no subprotocol may have, as no JWT does; '
+            + 'where a server of your own reads it from ?access_token=, set "tokenInUrl"');
+    return ['aglow', `aglow.token.${token}`];
+}
+
 /** The calls over HTTP, for one server and one caller. */
 export function http(options = {}) {
     addressOf(options.url, ''); // a wrong one is said now, not by the first call

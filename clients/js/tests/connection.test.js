@@ -6,22 +6,40 @@ import WebSocketOfWs from 'ws';
 import { connect } from '@aglow/client';
 import { AglowServer, QUICK, reach, until } from './server.js';
 
+const secret = randomBytes(32);
 let server;
+let guarded; // takes tokens
 const connections = [];
-before(async () => (server = await AglowServer.start(...QUICK, '--away-seconds', '1')));
+before(async () => {
+    server = await AglowServer.start(...QUICK, '--away-seconds', '1');
+    guarded = await AglowServer.start('--auth', 'token', '--jwt-secret', secret.toString('base64'));
+});
 after(async () => {
     connections.forEach((connection) => connection.close());
     await server.dispose();
+    await guarded.dispose();
 });
 
-/** Connects; what is sent is kept in `connection.sent`, and the addresses connected to in `connection.addresses`. */
-function join(user, options = {}) {
+/** A token of somebody's, as an app's own login would make it. */
+function tokenFor(sub, seconds = 300) {
+    const encode = (part) => Buffer.from(JSON.stringify(part)).toString('base64url');
+    const content = `${encode({ alg: 'HS256' })}.${encode({ sub, exp: Math.floor(Date.now() / 1000) + seconds })}`;
+    return `${content}.${createHmac('sha256', secret).update(content).digest('base64url')}`;
+}
+
+/**
+ * Connects; what is sent is kept in `connection.sent`, and the addresses connected to and the subprotocols offered in `connection.addresses` and `connection.offered`. With the
+ * WebSocket of Node, where none is given.
+ */
+function join(user, { WebSocket = globalThis.WebSocket, ...options } = {}) {
     const sent = [];
     const addresses = [];
+    const offered = [];
     class Recording extends WebSocket {
-        constructor(url) {
-            super(url);
-            addresses.push(new URL(url));
+        constructor(...given) {
+            super(...given);
+            addresses.push(new URL(given[0]));
+            offered.push(given[1]);
         }
 
         send(message) {
@@ -32,7 +50,7 @@ function join(user, options = {}) {
 
     const connection = connect({ url: server.url, user, WebSocket: Recording, ...options });
     connections.push(connection);
-    return Object.assign(connection, { sent, addresses });
+    return Object.assign(connection, { sent, addresses, offered });
 }
 
 async function open(user, options) {
@@ -298,41 +316,61 @@ test('A token goes with the connection and the calls, made anew where it is a fu
     let made = 0;
     const asked = [];
     const connection = await open(121, {
-        token: async () => `token ${++made}`,
+        token: async () => `token-${++made}`,
         fetch: (address, call) => {
             asked.push(call.headers.Authorization);
             return fetch(address, call);
         },
     });
-    assert.equal(connection.addresses[0].searchParams.get('access_token'), 'token 1');
+    assert.deepEqual(connection.offered, [['aglow', 'aglow.token.token-1']]);
     await connection.heartbeat();
-    assert.deepEqual(asked, ['Bearer token 2']);
+    assert.deepEqual(asked, ['Bearer token-2']);
+});
+
+for (const [whose, WebSocket] of [['Node', globalThis.WebSocket], ['the ws package', WebSocketOfWs]]) {
+    test(`A token is in no URL, unless that is asked for: the WebSocket of ${whose}`, async () => {
+        const token = tokenFor('bea');
+        for (const tokenInUrl of [undefined, true]) {
+            const connection = await open(undefined, { url: guarded.url, token, tokenInUrl, WebSocket });
+            const watch = connection.watch('bea');
+            await until(() => watch.get('bea').status === 'online');
+            assert.equal(connection.addresses[0].href.includes(token), tokenInUrl === true);
+            assert.deepEqual(connection.offered[0], tokenInUrl ? undefined : ['aglow', `aglow.token.${token}`]);
+            await connection.leave();
+        }
+    });
+}
+
+test('A socket without a token offers no subprotocol', async () => {
+    const connection = await open(123);
+    assert.deepEqual(connection.offered, [undefined]);
+});
+
+test('A token that cannot be offered is not put into the URL instead', async () => {
+    for (const token of ['a token', 'a,b', 'å', '']) {
+        const connection = join(undefined, { url: guarded.url, token });
+        const problem = await new Promise((resolve) => connection.onError(resolve));
+        assert.match(problem.detail, /was not tried: the token is empty or has a character .* set "tokenInUrl"/);
+        assert.deepEqual(connection.addresses, []);
+        connection.close();
+    }
 });
 
 test('A token is made anew before it ends, and the connection goes on', async () => {
-    const secret = randomBytes(32);
-    const guarded = await AglowServer.start('--auth', 'token', '--jwt-secret', secret.toString('base64'));
-    try {
-        let made = 0;
-        const token = () => {
-            made++;
-            const encode = (part) => Buffer.from(JSON.stringify(part)).toString('base64url');
-            const content = `${encode({ alg: 'HS256' })}.${encode({ sub: 'ann', exp: Math.floor(Date.now() / 1000) + 3 })}`;
-            return `${content}.${createHmac('sha256', secret).update(content).digest('base64url')}`;
-        };
-        const connection = await open(undefined, { url: guarded.url, token });
-        const states = [];
-        connection.onState((state) => states.push(state));
-        await until(() => connection.sent.filter(({ type }) => type === 'token').length >= 3);
-        const watch = connection.watch('ann');
-        await until(() => watch.get('ann').status === 'online');
-        assert.equal(connection.addresses.length, 1);
-        assert.deepEqual(states, []);
-        assert.ok(made >= 4);
-        connection.close();
-    } finally {
-        await guarded.dispose();
-    }
+    let made = 0;
+    const token = () => {
+        made++;
+        return tokenFor('ann', 3);
+    };
+    const connection = await open(undefined, { url: guarded.url, token });
+    const states = [];
+    connection.onState((state) => states.push(state));
+    await until(() => connection.sent.filter(({ type }) => type === 'token').length >= 3);
+    const watch = connection.watch('ann');
+    await until(() => watch.get('ann').status === 'online');
+    assert.equal(connection.addresses.length, 1);
+    assert.deepEqual(states, []);
+    assert.ok(made >= 4);
 });
 
 test('Callbacks are functions', async () => {

@@ -5,6 +5,7 @@ import { createElement } from 'react';
 
 const connection: Connection = connect({ url: new URL('https://presence.example'), user: 'ann', minBackoffMs: 500 });
 connect({ token: async () => 'a token', WebSocket, fetch, reportActivity: false });
+connect({ token: 'a token', tokenInUrl: true });
 
 const watch: Watch = connection.watch([1, 'bob'], (record, previous) => {
     const status: Status = record.status;
