@@ -38,9 +38,10 @@ internal static class SocketMessages
     public static async ValueTask<SocketMessageOutcome> HandleAsync(ReadOnlyMemory<byte> json, PresenceSocket socket, SocketHost host)
     {
         Message message;
+        var named = 0;
         try
         {
-            message = Message.Read(json.Span, host.Presence.KnownKeys);
+            message = Message.Read(json.Span, host.Presence.KnownKeys, ref named);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
@@ -51,6 +52,11 @@ internal static class SocketMessages
         {
             host.Hub.Tell(socket, Error(problem.Title, problem.Message));
             return SocketMessageOutcome.Handled;
+        }
+        finally
+        {
+            // to read them costs, whatever becomes of the message
+            socket.Charge(named);
         }
 
         try
@@ -134,7 +140,6 @@ internal static class SocketMessages
             return;
         }
 
-        socket.Charge(users.Count);
         await socket.EvidenceAsync(byPerson: true);
         // registers nobody: a key that has no number waits by its name
         await host.Presence.FindAsync(users);
@@ -146,7 +151,8 @@ internal static class SocketMessages
 
     private readonly record struct Message(string? Type, UserBatch? Users, string? Definition, string? Status, string? Token)
     {
-        public static Message Read(ReadOnlySpan<byte> json, KeyCache known)
+        /// <summary>Reads a message; <paramref name="named"/> is how many users it names, or named until something was wrong with it.</summary>
+        public static Message Read(ReadOnlySpan<byte> json, KeyCache known, ref int named)
         {
             var reader = new Utf8JsonReader(json);
             string? type = null, definition = null, status = null, token = null;
@@ -179,10 +185,12 @@ internal static class SocketMessages
 
                 // throws where anything follows
                 reader.Read();
+                named = users?.Count ?? 0;
                 return new Message(type, users, definition, status, token);
             }
             catch
             {
+                named = users?.Count ?? 0;
                 users?.Dispose();
                 throw;
             }

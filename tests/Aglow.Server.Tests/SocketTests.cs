@@ -267,6 +267,37 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         (await StatusAsync(user)).ShouldBe("online");
     }
 
+    public static TheoryData<string, string> RefusedWatches()
+    {
+        var many = string.Join(',', Enumerable.Repeat('1', 10_000));
+        return new()
+        {
+            { "No such definition", $"{{\"type\":\"watch\",\"definition\":\"none\",\"users\":[{many}]}}" },
+            { "Too many users", $"{{\"type\":\"watch\",\"users\":[{many},1]}}" },
+            { "Malformed request", $"{{\"type\":\"unwatch\",\"users\":[{many[..^2]},-1]}}" },
+            { "Malformed message", $"{{\"type\":\"look\",\"users\":[{many}]}}" },
+        };
+    }
+
+    [Theory]
+    [MemberData(nameof(RefusedWatches))]
+    public async Task What_is_refused_counts_for_as_much_as_it_names(string refusal, string message)
+    {
+        await using var socket = await OpenAsync(NewUser());
+        // fewer than the messages of a second, each of which counts for twenty
+        var messages = new List<byte>();
+        for (var i = 0; i < 40; i++)
+            messages.AddRange(RawSocket.Frame(1, Text(message)));
+        await socket.WriteAsync([.. messages]);
+        string? title;
+        while ((title = (await socket.ReadMessageAsync()).GetProperty("title").GetString()) == refusal)
+        {
+            // as many as a second takes
+        }
+
+        title.ShouldBe("Too many messages");
+    }
+
     // ---- the protocol's rules -----------------------------------------------------------------------------------------------
 
     public static TheoryData<string, byte[], int> Violations() => new()
