@@ -10,7 +10,10 @@ namespace Aglow;
 internal sealed class Sights(
     Topics topics, Slots<WatchConnection> connections, PresenceService presence, DeltaWriter writer, Action<WatchConnection, int> tell)
 {
-    /// <summary>Those who watch this user, and all whom this user watches, as their sights are now: only who is shown something else is told.</summary>
+    // those who show more or less than before, until the end of the beat
+    private readonly HashSet<uint> _resighted = [];
+
+    /// <summary>Those who watch this user, as their sights are now: only who is shown something else is told. The user's own sight of others, which changes where it is reciprocal, is for <see cref="Beat"/>.</summary>
     public void LookAgain(uint user)
     {
         for (var id = topics.FirstOf(user); id >= 0; id = topics[id]!.NextOfUser)
@@ -19,9 +22,18 @@ internal sealed class Sights(
                 TellIfResighted(connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher), topics[id]!);
         }
 
+        if (presence.IsVisibilityReciprocal)
+            _resighted.Add(user);
+    }
+
+    /// <summary>All whom those users watch who show more or less than before. One look through the connections a beat, since nothing finds them by user, however many have changed what they show.</summary>
+    public void Beat()
+    {
+        if (_resighted.Count == 0)
+            return;
         foreach (var connection in connections.All)
         {
-            if (connection.User != user)
+            if (!_resighted.Contains(connection.User))
                 continue;
             for (var index = 0; index < connection.Outbox.Topics.Length; index++)
             {
@@ -29,6 +41,8 @@ internal sealed class Sights(
                     TellIfResighted(connection, index, topics[connection.Outbox.Topics[index]]!);
             }
         }
+
+        _resighted.Clear();
     }
 
     /// <summary>Adds what this watcher may see to the message that is being written. False: they know it already, since they do not see what changed.</summary>

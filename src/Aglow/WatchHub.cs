@@ -192,6 +192,7 @@ public sealed class WatchHub : IAsyncDisposable
         _beat++;
         while (_commands.TryDequeue(out var command))
             Do(command);
+        _sights.Beat();
         if (_outages.Beat())
             SendWhatWaited();
         _checks.Beat();

@@ -305,14 +305,40 @@ public class WatchHubTests
         watcher.Take().Single().ShouldStartWith("1:offline");
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Who_shows_less_is_told_that_they_see_less_where_it_is_reciprocal(bool isReciprocal)
+    {
+        var world = new World(isReciprocal: isReciprocal);
+        await world.Presence.HeartbeatAsync(1);
+        var (hiding, other) = (world.Connect(98), world.Connect(99));
+        world.Watch(hiding, 1);
+        world.Watch(other, 1);
+        await world.BeatAsync();
+        hiding.Take();
+        other.Take();
+        foreach (var (shows, told) in new[] { (OnlineVisibility.Nobody, "1:offline null"), (OnlineVisibility.Everyone, $"1:online {world.Unix}") })
+        {
+            world.Presence.Visibilities.Set(98, Visibility.Default.With(shows, LastSeenVisibility.Exact));
+            // said twice in a beat, as by one who changes their mind
+            world.Hub.Resight(98);
+            world.Hub.Resight(98);
+            await world.BeatAsync();
+            string[] expected = isReciprocal ? [told] : [];
+            hiding.Take().ShouldBe(expected);
+            other.Take().ShouldBeEmpty();
+        }
+    }
+
     /// <summary>A hub, its engine and a time that moves when told.</summary>
     private sealed class World
     {
         private readonly ManualTimeProvider _time = new();
 
-        public World(IPlaneStore? store = null)
+        public World(IPlaneStore? store = null, bool isReciprocal = false)
         {
-            var options = new AglowOptions { MemoryMegabytes = 512, KnownKeys = 1024 };
+            var options = new AglowOptions { MemoryMegabytes = 512, KnownKeys = 1024, IsVisibilityReciprocal = isReciprocal };
             var log = new AglowLog(NullLogger.Instance);
             var bus = new LocalTransitionBus();
             var clock = new Clock(_time, new StallGuard(20));
