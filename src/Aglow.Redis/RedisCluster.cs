@@ -24,6 +24,9 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
     private static readonly TimeSpan ProbeInterval = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan AskInterval = TimeSpan.FromMilliseconds(250);
 
+    // a start has nobody who waits for an answer, and a process's first handshake over TLS reads all the certificates that its machine trusts: seconds, where the machine is busy
+    private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(10);
+
     private readonly RedisOptions _options;
     private readonly TimeProvider _time;
     private readonly RedisLog _log;
@@ -102,7 +105,8 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
         {
             try
             {
-                var (map, version, isCluster) = await MapAnswer.AskAsync(server, options, time, CancellationToken.None);
+                var (map, version, isCluster) = await MapAnswer.AskAsync(
+                    server, options with { Timeout = options.Timeout > StartTimeout ? options.Timeout : StartTimeout }, time, CancellationToken.None);
                 log.Connected(version.ToString(), string.Join(", ", map.Primaries), map.Primaries.Count);
                 var cluster = new RedisCluster(options, time, log, map, version, isCluster);
                 cluster._loop = Task.Run(cluster.RunAsync);

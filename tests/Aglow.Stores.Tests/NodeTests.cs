@@ -280,7 +280,8 @@ public sealed class NodeTests(RedisServers servers)
         await using (var node = AglowProcess.Run(null, ["--redis", address], new() { ["SSL_CERT_FILE"] = certificates.Authority }))
         {
             await node.ReadyAsync();
-            (await HeartbeatAsync(node, 42)).StatusCode.ShouldBe(HttpStatusCode.OK);
+            // its own connections come after the one that it starts with, and 503 is no fault of theirs
+            await Eventually.HoldsAsync(async () => (await HeartbeatAsync(node, 42)).StatusCode == HttpStatusCode.OK);
             (await StatusAsync(node, 42)).ShouldBe("online");
         }
 
