@@ -66,6 +66,11 @@ internal sealed record UsersDocument(
 /// <summary>Users by number, or by key where they have one.</summary>
 internal sealed record UserIdsDocument([property: JsonPropertyName(JsonNames.UserIds)] IReadOnlyList<UserJson> UserIds);
 
+/// <summary>A page of who waits for approval.</summary>
+internal sealed record WaitingDocument(
+    [property: JsonPropertyName(JsonNames.UserIds)] IReadOnlyList<UserJson> UserIds,
+    [property: JsonPropertyName(JsonNames.Next)] string? Next);
+
 /// <summary>A page of who is online.</summary>
 internal sealed record OnlineDocument(
     [property: JsonPropertyName(JsonNames.Users)] IReadOnlyList<UserJson> Users,
@@ -181,6 +186,7 @@ internal static class Words
 [JsonSerializable(typeof(VisibilityBody))]
 [JsonSerializable(typeof(UsersDocument))]
 [JsonSerializable(typeof(UserIdsDocument))]
+[JsonSerializable(typeof(WaitingDocument))]
 [JsonSerializable(typeof(OnlineDocument))]
 [JsonSerializable(typeof(OnlineCountDocument))]
 [JsonSerializable(typeof(ExplanationDocument))]

@@ -33,6 +33,9 @@ public static class Limits
     /// <summary>Users on a page of who is online, where nothing is said; at most <see cref="ListedUsers"/>.</summary>
     public const int OnlineUsersDefault = 100;
 
+    /// <summary>Users on a page of who waits for approval, where nothing is said; at most <see cref="ListedUsers"/>.</summary>
+    public const int WaitingUsersDefault = 100;
+
     /// <summary>Characters of a search.</summary>
     public const int SearchCharacters = 128;
 

@@ -185,4 +185,5 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
 [JsonSerializable(typeof(UsersDocument))]
 [JsonSerializable(typeof(VisibilityBody))]
 [JsonSerializable(typeof(VisibilityDocument))]
+[JsonSerializable(typeof(WaitingDocument))]
 internal sealed partial class DescribedShapes : JsonSerializerContext;

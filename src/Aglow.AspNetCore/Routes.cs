@@ -16,6 +16,7 @@ internal static class Routes
     public const string Subscriptions = "/users/{user}/subscriptions";
     public const string Visibility = "/users/{user}/visibility";
     public const string Approved = "/users/{user}/approved";
+    public const string Waiting = "/users/{user}/waiting";
     public const string Blocked = "/users/{user}/blocked";
     public const string Online = "/online";
     public const string OnlineCount = "/online/count";

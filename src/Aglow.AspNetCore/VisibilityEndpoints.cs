@@ -1,9 +1,10 @@
+using System.Globalization;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore;
 
-/// <summary>What users show of themselves, and to whom: <c>/users/{user}/visibility</c>, <c>/approved</c>, <c>/blocked</c>. Answers that change something are durable.</summary>
+/// <summary>What users show of themselves, and to whom: <c>/users/{user}/visibility</c>, <c>/approved</c>, <c>/waiting</c>, <c>/blocked</c>. Answers that change something are durable.</summary>
 internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
 {
     private const string Example = "{\"online\": \"everyone\", \"followers-approved\" or \"nobody\", \"last_seen\": \"exact\", \"coarse\" or \"hidden\"}";
@@ -27,6 +28,17 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Pr
                 Bodies = [new(Routes.Json, typeof(VisibilityBody))],
                 Answers = [new(Routes.Json, typeof(VisibilityDocument))],
                 Problems = [400, 401, 403, 404, 413, 415, 429, 501, 503],
+            },
+            new Call(HttpMethods.Get, Routes.Waiting, "waiting", "Who follows a user who shows themself to \"followers-approved\", and was neither approved nor blocked", problems.Guard(WaitingAsync))
+            {
+                Access = Access.People(Scopes.Users),
+                Query =
+                [
+                    new(Routes.LimitQuery, "1 to 10,000; 100 where it is not given.", IsNumber: true),
+                    new(Routes.CursorQuery, "The \"next\" of the page before."),
+                ],
+                Answers = [new(Routes.Json, typeof(WaitingDocument))],
+                Problems = [400, 401, 403, 404, 429, 501, 503],
             });
         MapList(routes, gate, Routes.Approved, Relation.Approved, "approved", "Who sees what a user shows to \"followers-approved\"");
         MapList(routes, gate, Routes.Blocked, Relation.Blocked, "blocked", "Who sees nothing of a user");
@@ -82,6 +94,17 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Pr
     {
         var (_, number) = await RequireAsync(context);
         await DirectoryUsers.SendListAsync(context, host.Presence, host.Presence.Related(number, relation));
+    }
+
+    private async Task WaitingAsync(HttpContext context)
+    {
+        var (_, number) = await RequireAsync(context);
+        var limit = Asked.Limit(context, Limits.ListedUsers, Limits.WaitingUsersDefault);
+        var from = 0u;
+        if (Asked.Cursor(context) is { } cursor && (cursor.Length != 8 || !uint.TryParse(cursor, NumberStyles.AllowHexSpecifier, null, out from)))
+            throw Asked.ForeignCursor();
+        var (waiting, next) = await host.Presence.WaitingAsync(number, from, limit);
+        await Answers.JsonAsync(context, new WaitingDocument(await DirectoryUsers.NameAsync(host.Presence, waiting), next?.ToString("x8")), Documents.Sent.WaitingDocument);
     }
 
     private async Task ChangeAsync(HttpContext context, Relation relation, bool add)

@@ -131,5 +131,11 @@ public interface IUserDirectory : IAsyncDisposable
     /// <summary>All that users show other than everything to everyone.</summary>
     ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => new([]);
 
+    /// <summary>
+    /// Who follows a user, and was neither approved nor blocked by them: ascending, from the number <paramref name="from"/> on, <paramref name="limit"/> at most.
+    /// </summary>
+    /// <exception cref="NotSupportedException">This directory keeps no approvals.</exception>
+    ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) => throw new NotSupportedException(NoVisibility);
+
     private const string NoVisibility = "This deployment's user directory keeps no visibility, approvals or blocks: everyone sees everyone.";
 }

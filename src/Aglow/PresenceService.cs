@@ -402,6 +402,20 @@ public sealed class PresenceService : IAsyncDisposable
         return related;
     }
 
+    /// <summary>
+    /// Who waits for a user's approval: who follows them and was neither approved nor blocked, ascending from a number on, and where the next part begins, null where there is none. Nobody waits for
+    /// somebody who shows that they are online to everyone, or to nobody.
+    /// </summary>
+    public async ValueTask<(uint[] Users, uint? Next)> WaitingAsync(uint user, uint from, int limit)
+    {
+        var directory = Directory();
+        if (Visibilities.Of(user).Online != OnlineVisibility.FollowersApproved)
+            return ([], null);
+        // one more, to know whether there is a next part
+        var waiting = await directory.WaitingAsync(user, from, limit + 1);
+        return waiting.Length > limit ? (waiting[..limit], waiting[limit]) : (waiting, null);
+    }
+
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {

@@ -173,6 +173,9 @@ public sealed class SqliteUserDirectory : IUserDirectory
         _writer.RunAsync(() => _commands.Relate(number, relation, others, add, limit), others.Count);
 
     /// <inheritdoc/>
+    public ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) => _readers.RunAsync(reader => reader.Waiting(number, from, limit));
+
+    /// <inheritdoc/>
     public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => _readers.RunAsync(reader => reader.Visibilities());
 
     /// <summary>Finishes what waits to be written, and lets the files go.</summary>

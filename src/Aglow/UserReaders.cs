@@ -75,6 +75,7 @@ internal sealed class UserReader : IDisposable
     private readonly SqliteStatement _statuses;
     private readonly SqliteStatement _visibilities;
     private readonly SqliteStatement _relations;
+    private readonly SqliteStatement _waiting;
 
     public UserReader(SqliteFile users, NameIndex names, SipHash seal, TimeProvider time)
     {
@@ -91,6 +92,13 @@ internal sealed class UserReader : IDisposable
         _statuses = new SqliteStatement(_usersConnection, "SELECT number, kind, shown_last_seen FROM manual_status");
         _visibilities = new SqliteStatement(_usersConnection, "SELECT number, online, last_seen FROM visibility");
         _relations = new SqliteStatement(_usersConnection, "SELECT number, kind, other FROM relation ORDER BY number, kind, other");
+        _waiting = new SqliteStatement(
+            _usersConnection,
+            """
+            SELECT follower FROM subscription
+            WHERE followed = ?1 AND follower >= ?2 AND follower <> ?1 AND NOT EXISTS (SELECT 1 FROM relation WHERE number = ?1 AND other = follower)
+            ORDER BY follower LIMIT ?3
+            """);
     }
 
     public UserSearch Search { get; }
@@ -136,6 +144,8 @@ internal sealed class UserReader : IDisposable
 
     public uint[] Subscriptions(uint follower) => [.. Numbers(_following.Bind(1, follower))];
 
+    public uint[] Waiting(uint number, uint from, int limit) => [.. Numbers(_waiting.Bind(1, number).Bind(2, from).Bind(3, limit))];
+
     public IReadOnlyList<KeyValuePair<uint, ManualStatus>> ManualStatuses()
     {
         var statuses = new List<KeyValuePair<uint, ManualStatus>>();
@@ -173,7 +183,7 @@ internal sealed class UserReader : IDisposable
 
     public void Dispose()
     {
-        foreach (var part in new IDisposable[] { Search, _lookup, _begin, _end, _name, _deleted, _following, _statuses, _visibilities, _relations, _usersConnection, _namesConnection })
+        foreach (var part in new IDisposable[] { Search, _lookup, _begin, _end, _name, _deleted, _following, _statuses, _visibilities, _relations, _waiting, _usersConnection, _namesConnection })
             part.Dispose();
     }
 

@@ -48,6 +48,7 @@ public class AccessTests(TokenServer shared)
         new("GET /users/ME/approved", null, 200, 403, 403, 403, 200, 403),
         new("POST /users/ME/approved", "{\"user_ids\":[1]}", 200, 403, 403, 403, 200, 403),
         new("DELETE /users/ME/approved", "{\"user_ids\":[1]}", 200, 403, 403, 403, 200, 403),
+        new("GET /users/ME/waiting", null, 200, 403, 403, 403, 200, 403),
         new("GET /users/ME/blocked", null, 200, 403, 403, 403, 200, 403),
         new("POST /users/ME/blocked", "{\"user_ids\":[1]}", 200, 403, 403, 403, 200, 403),
         new("DELETE /users/ME/blocked", "{\"user_ids\":[1]}", 200, 403, 403, 403, 200, 403),
@@ -164,6 +165,7 @@ public class AccessTests(TokenServer shared)
     [InlineData("GET", "/users/NUMBER/visibility", null)]
     [InlineData("PUT", "/users/NUMBER/visibility", "{\"online\":\"nobody\"}")]
     [InlineData("GET", "/users/OTHER/approved", null)]
+    [InlineData("GET", "/users/NUMBER/waiting", null)]
     [InlineData("POST", "/users/NUMBER/approved", "{\"user_ids\":[\"ME\"]}")]
     [InlineData("DELETE", "/users/NUMBER/blocked", "{\"user_ids\":[\"ME\"]}")]
     [InlineData("GET", "/status/ME?viewer=NUMBER", null)]

@@ -18,7 +18,7 @@ public class OpenApiTests
         [
             "delete /users/{user}", "delete /users/{user}/approved", "delete /users/{user}/blocked", "delete /users/{user}/subscriptions", "get /health/live", "get /health/ready", "get /metrics", "get /online",
             "get /online/count", "get /status/users", "get /status/{user}", "get /status/{user}/explain", "get /users", "get /users/{user}",
-            "get /users/{user}/approved", "get /users/{user}/blocked", "get /users/{user}/subscriptions", "get /users/{user}/visibility", "get /watch",
+            "get /users/{user}/approved", "get /users/{user}/blocked", "get /users/{user}/subscriptions", "get /users/{user}/visibility", "get /users/{user}/waiting", "get /watch",
             "get /ws", "post /heartbeat", "post /offline", "post /status/batch", "post /status/update", "post /users", "post /users/{user}/approved",
             "post /users/{user}/blocked", "post /users/{user}/subscriptions", "put /users/{user}/status", "put /users/{user}/visibility",
         ]);

@@ -102,6 +102,39 @@ public class VisibilityTests(TokenServer shared)
     }
 
     [Fact]
+    public async Task Who_waits_for_approval_is_listed_to_who_approves()
+    {
+        var (ann, _) = await ArriveAsync("ann");
+        var followers = new List<string>();
+        foreach (var prefix in (string[])["bob", "eve", "kim"])
+        {
+            followers.Add((await ArriveAsync(prefix)).Name);
+            (await AskAsync(followers[^1], "POST", $"/users/{followers[^1]}/subscriptions", $"{{\"user_ids\":[\"{ann}\"]}}")).Status.ShouldBe(200);
+        }
+
+        var path = $"/users/{ann}/waiting";
+        async Task<string> WaitingAsync() => string.Join(' ', (await AskAsync(ann, "GET", path)).Json["user_ids"]!.AsArray());
+        (await AskAsync(ann, "GET", path)).ShouldBeJson("""{"user_ids":[],"next":null}""");
+        await ShowAsync(ann, """{"online":"followers-approved"}""");
+        (await WaitingAsync()).ShouldBe(string.Join(' ', followers));
+        (await _server.AskAsync(shared.Keys["users"], "GET", path)).Json["user_ids"]!.AsArray().Count.ShouldBe(3);
+
+        var first = (await AskAsync(ann, "GET", $"{path}?limit=2")).Json;
+        first["user_ids"]!.AsArray().Count.ShouldBe(2);
+        (await AskAsync(ann, "GET", $"{path}?limit=2&cursor={first["next"]!.GetValue<string>()}")).ShouldBeJson($"{{\"user_ids\":[\"{followers[2]}\"],\"next\":null}}");
+        (await AskAsync(ann, "GET", $"{path}?cursor=here")).ShouldBeProblem(400, "cursor");
+        (await AskAsync(ann, "GET", $"{path}?limit=0")).ShouldBeProblem(400, "limit");
+
+        await AskAsync(ann, "POST", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{followers[0]}\"]}}");
+        await AskAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{followers[1]}\"]}}");
+        (await WaitingAsync()).ShouldBe(followers[2]);
+        await AskAsync(followers[2], "DELETE", $"/users/{followers[2]}/subscriptions", $"{{\"user_ids\":[\"{ann}\"]}}");
+        (await WaitingAsync()).ShouldBeEmpty();
+        await AskAsync(ann, "DELETE", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{followers[0]}\"]}}");
+        (await WaitingAsync()).ShouldBe(followers[0]);
+    }
+
+    [Fact]
     public async Task Last_seen_is_exact_or_coarse_or_hidden_apart_from_online()
     {
         var ((ann, number), (bob, _)) = (await ArriveAsync("ann"), await ArriveAsync("bob"));

@@ -119,6 +119,9 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
         : throw new NotSupportedException("The demo's people approve and block nobody: that would have to be saved, and nothing of the demo is.");
 
     /// <inheritdoc/>
+    public ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) => behind.WaitingAsync(number, from, limit);
+
+    /// <inheritdoc/>
     public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => behind.VisibilitiesAsync();
 
     /// <inheritdoc/>
