@@ -8,7 +8,7 @@ namespace Aglow;
 /// is cut keeps what was last told (<see cref="WatchConnection.Shown"/>). Owned by the <see cref="WatchHub"/>'s loop.
 /// </remarks>
 internal sealed class Sights(
-    Topics topics, Slots<WatchConnection> connections, PresenceService presence, DeltaWriter writer, Action<WatchConnection, int> tell)
+    Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence, DeltaWriter writer, Action<WatchConnection, int> tell)
 {
     // those who show more or less than before, until the end of the beat
     private readonly HashSet<uint> _resighted = [];
@@ -18,6 +18,8 @@ internal sealed class Sights(
     {
         for (var id = topics.FirstOf(user); id >= 0; id = topics[id]!.NextOfUser)
         {
+            // read again before it is told: who is deleted hides nothing any more, and is gone
+            checks.Ask(id, gentle: false);
             foreach (var watcher in topics[id]!.Watchers)
                 TellIfResighted(connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher), topics[id]!);
         }

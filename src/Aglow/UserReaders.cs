@@ -156,29 +156,12 @@ internal sealed class UserReader : IDisposable
 
     public IReadOnlyList<KeyValuePair<uint, Visibility>> Visibilities()
     {
-        var byUser = new Dictionary<uint, Visibility>();
+        var rows = new VisibilityRows();
         while (_visibilities.Step())
-            byUser[(uint)_visibilities.Int64(0)] = Visibility.Default.With((OnlineVisibility)_visibilities.Int64(1), (LastSeenVisibility)_visibilities.Int64(2));
-        var related = new List<uint>();
-        (uint Number, Relation Kind) of = default;
+            rows.Add((uint)_visibilities.Int64(0), (OnlineVisibility)_visibilities.Int64(1), (LastSeenVisibility)_visibilities.Int64(2));
         while (_relations.Step())
-        {
-            var next = ((uint)_relations.Int64(0), (Relation)_relations.Int64(1));
-            if (next != of)
-                Take();
-            of = next;
-            related.Add((uint)_relations.Int64(2));
-        }
-
-        Take();
-        return [.. byUser];
-
-        void Take()
-        {
-            if (related.Count > 0)
-                byUser[of.Number] = byUser.GetValueOrDefault(of.Number, Visibility.Default).With(of.Kind, [.. related]);
-            related.Clear();
-        }
+            rows.Add((uint)_relations.Int64(0), (Relation)_relations.Int64(1), (uint)_relations.Int64(2));
+        return rows.ToList();
     }
 
     public void Dispose()

@@ -8,13 +8,15 @@ namespace Aglow;
 /// searches, lists, counts, streams and sockets all come through <see cref="Show"/>.
 /// </summary>
 /// <remarks>
-/// Stands after the <see cref="StatusReader"/> has read what is true, and never on a heartbeat's way. While nobody has set anything it costs a field read. Loaded from the
-/// <see cref="IUserDirectory"/> at start, written after the directory has it on disk. An entry is 4 bytes for each user who was approved or blocked, and some 150 besides.
+/// Stands after the <see cref="StatusReader"/> has read what is true, and never on a heartbeat's way. While nobody has set anything it costs a field read, and a bit of each user who has not
+/// where others have. Loaded from the <see cref="IUserDirectory"/> at start, written after the directory has it on disk: where nodes share one, by <see cref="DirectoryNews"/> and nobody else.
+/// An entry is 4 bytes for each user who was approved or blocked, and some 150 besides.
 /// The rejected alternative, asking the directory at each read, would make every status of somebody who hides take longer than that of somebody who does not. Any thread.
 /// </remarks>
 public sealed class Visibilities(bool isReciprocal) : IDisposable
 {
     private readonly ConcurrentDictionary<uint, Visibility> _byUser = new();
+    private readonly UserBits _set = new();
     private readonly UserBits _notToEveryone = new();
     // writes are one at a time: who deletes a user changes what others said of them, while those may be changing it
     private readonly Lock _gate = new();
@@ -23,16 +25,18 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
     /// <summary>Whether nobody has set anything.</summary>
     public bool IsEmpty => Volatile.Read(ref _count) == 0;
 
+    /// <summary>The users who have set something, in no order.</summary>
+    public IEnumerable<uint> Users => _byUser.Select(static e => e.Key);
+
     /// <summary>What a user shows.</summary>
     public Visibility Of(uint user) => IsEmpty ? Visibility.Default : _byUser.GetValueOrDefault(user, Visibility.Default);
 
     /// <summary>What a viewer sees of a user; <see cref="UserId.Nobody"/> is a stranger.</summary>
     public Sight Between(uint viewer, uint user)
     {
-        if (IsEmpty || viewer == user)
+        if (IsEmpty || viewer == user || !(_set.Contains(user) || (isReciprocal && _set.Contains(viewer))))
             return Sight.All;
-        var (viewers, users) = (isReciprocal ? Of(viewer) : Visibility.Default, Of(user));
-        return viewers.IsDefault && users.IsDefault ? Sight.All : Visibility.Between(viewer, viewers, user, users, isReciprocal);
+        return Visibility.Between(viewer, Of(viewer), user, Of(user), isReciprocal);
     }
 
     /// <summary>What is told to a viewer of a user of whom this is true at a second.</summary>
@@ -47,6 +51,9 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
     /// <summary>Whether everyone may see that this user is online; counts are of those.</summary>
     public bool IsShownToEveryone(uint user) => IsEmpty || !_notToEveryone.Contains(user);
 
+    /// <summary>Of a page, who may not be seen online by everyone, in groups of 64; empty where that is nobody.</summary>
+    internal ReadOnlySpan<ulong> NotToEveryone(int page) => _notToEveryone.Count == 0 ? default : _notToEveryone.Groups(page);
+
     /// <summary>How many of those believed online are not shown to everyone.</summary>
     public long CountNotToEveryone(UserBits online)
     {
@@ -55,7 +62,7 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
         var count = 0L;
         for (var page = 0; page < PageLayout.Pages; page++)
         {
-            var hidden = _notToEveryone.Groups(page);
+            var hidden = NotToEveryone(page);
             var there = online.Groups(page);
             if (hidden.IsEmpty || there.IsEmpty)
                 continue;
@@ -66,18 +73,23 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
         return count;
     }
 
-    /// <summary>Sets what a user shows. Callers order their calls for one user.</summary>
-    public void Set(uint user, Visibility visibility)
+    /// <summary>Sets what a user shows; returns whether that is a change. Callers order their calls for one user.</summary>
+    public bool Set(uint user, Visibility visibility)
     {
         lock (_gate)
         {
-            var had = _byUser.ContainsKey(user);
+            var was = _byUser.GetValueOrDefault(user, Visibility.Default);
+            if (visibility.IsSameAs(was))
+                return false;
             if (visibility.IsDefault)
                 _byUser.TryRemove(user, out _);
             else
                 _byUser[user] = visibility;
+            // after what it stands for
+            _set.Set(user, !visibility.IsDefault);
             _notToEveryone.Set(user, visibility.Online != OnlineVisibility.Everyone);
-            Volatile.Write(ref _count, _count + (visibility.IsDefault ? 0 : 1) - (had ? 1 : 0));
+            Volatile.Write(ref _count, _count + (visibility.IsDefault ? 0 : 1) - (was.IsDefault ? 0 : 1));
+            return true;
         }
     }
 
@@ -101,7 +113,11 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _notToEveryone.Dispose();
+    public void Dispose()
+    {
+        _set.Dispose();
+        _notToEveryone.Dispose();
+    }
 
     // "Recently" is three days, so that it does not say whether somebody was here today.
     private static LastSeenAbout About(uint lastSeen, ulong now) => lastSeen == 0 ? LastSeenAbout.Unknown : ((long)now - lastSeen) switch

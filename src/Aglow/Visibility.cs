@@ -76,6 +76,10 @@ public sealed class Visibility
     /// <summary>Whether nothing is set.</summary>
     public bool IsDefault => Online == OnlineVisibility.Everyone && LastSeen == LastSeenVisibility.Exact && Approved.Length == 0 && Blocked.Length == 0;
 
+    /// <summary>Whether both show the same to the same users.</summary>
+    public bool IsSameAs(Visibility other) =>
+        Online == other.Online && LastSeen == other.LastSeen && Approved.AsSpan().SequenceEqual(other.Approved) && Blocked.AsSpan().SequenceEqual(other.Blocked);
+
     /// <summary>Those who stand to this user in a relation.</summary>
     public uint[] Of(Relation relation) => relation == Relation.Approved ? Approved : Blocked;
 

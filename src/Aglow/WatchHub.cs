@@ -75,8 +75,8 @@ public sealed class WatchHub : IAsyncDisposable
         _presence = presence;
         _log = log;
         _writer = new DeltaWriter(presence.Definitions.Default);
-        _sights = new Sights(_topics, _connections, presence, _writer, MakeDue);
         _checks = new TopicChecks(_topics, presence);
+        _sights = new Sights(_topics, _connections, _checks, presence, _writer, MakeDue);
         _outages = new Outages(_topics, _connections, _checks, presence, Sent);
         _mark = Mark;
         _ticks = new TickSchedule(_connections);
@@ -182,7 +182,12 @@ public sealed class WatchHub : IAsyncDisposable
     }
 
     /// <summary>A user shows more or less than before, or sees so: whoever's sight changed is told.</summary>
-    public void Resight(uint user) => _commands.Enqueue(new(WatchCommandKind.Resight, null, User: user));
+    public void Resight(uint user)
+    {
+        // who watches from now on is told what they may see now
+        if (Volatile.Read(ref _watches) > 0)
+            _commands.Enqueue(new(WatchCommandKind.Resight, null, User: user));
+    }
 
     // ---- the loop -------------------------------------------------------------------------------------------------------------
 

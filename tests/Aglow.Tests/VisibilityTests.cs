@@ -77,12 +77,15 @@ public class VisibilityTests
     {
         using var all = new Visibilities(isReciprocal: false);
         all.IsEmpty.ShouldBeTrue();
-        all.Set(Ann, Shows(approved: [Bob, 5], blocked: [3]));
+        all.Set(Ann, Visibility.Default).ShouldBeFalse();
+        all.Set(Ann, Shows(approved: [Bob, 5], blocked: [3])).ShouldBeTrue();
+        all.Set(Ann, Shows(approved: [Bob, 5], blocked: [3])).ShouldBeFalse();
         all.Set(Bob, Shows(OnlineVisibility.Nobody));
         all.Forget(Bob);
         all.Of(Ann).Approved.ShouldBe([5u]);
         all.IsShownToEveryone(Bob).ShouldBeTrue();
-        all.Set(Ann, Visibility.Default);
+        all.Users.ShouldBe([Ann]);
+        all.Set(Ann, Visibility.Default).ShouldBeTrue();
         all.IsEmpty.ShouldBeTrue();
     }
 

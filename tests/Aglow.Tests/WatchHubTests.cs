@@ -305,6 +305,50 @@ public class WatchHubTests
         watcher.Take().Single().ShouldStartWith("1:offline");
     }
 
+    [Fact]
+    public async Task Who_hides_goes_for_those_who_may_not_see_them_and_nothing_more_is_told()
+    {
+        await _world.Presence.HeartbeatAsync(1);
+        var (watcher, friend) = (_world.Connect(98), _world.Connect(99));
+        _world.Watch(watcher, 1);
+        _world.Watch(friend, 1);
+        await _world.BeatAsync();
+        watcher.Take();
+        friend.Take();
+        _world.Show(1, new Visibility { Online = OnlineVisibility.FollowersApproved, Approved = [99] });
+        await _world.BeatAsync();
+        watcher.Take().ShouldBe(["1:offline null"]);
+        friend.Take().ShouldBeEmpty();
+
+        // as she goes and comes; seen again she is as she is
+        await _world.Presence.LeaveAsync(new uint[] { 1 });
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(2));
+        await _world.Presence.HeartbeatAsync(1);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(2));
+        watcher.Take().ShouldBeEmpty();
+        friend.Take().Length.ShouldBe(2);
+        _world.Show(1, new Visibility { Blocked = [99] });
+        await _world.BeatAsync();
+        watcher.Take().Single().ShouldStartWith("1:online");
+        friend.Take().ShouldBe(["1:offline null"]);
+    }
+
+    [Fact]
+    public async Task Who_hid_and_is_deleted_is_not_shown_on_the_way_out()
+    {
+        await _world.Presence.HeartbeatAsync(1);
+        _world.Show(1, new Visibility { Online = OnlineVisibility.Nobody });
+        var watcher = _world.Connect(99);
+        _world.Watch(watcher, 1);
+        await _world.BeatAsync();
+        watcher.Take()[1].ShouldBe("1:offline null");
+        // as it is heard of on another node: the goodbye, and that there is nobody to hide any more
+        await _world.Presence.LeaveAsync(new uint[] { 1 });
+        _world.Show(1, Visibility.Default);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(2));
+        watcher.Take().Single().ShouldStartWith("1:offline");
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
@@ -361,6 +405,12 @@ public class WatchHubTests
         public void Watch(FakeConnection connection, params uint[] users) => Hub.Watch(connection, Batch(users), Presence.Definitions.Default);
 
         public void Unwatch(FakeConnection connection, params uint[] users) => Hub.Unwatch(connection, Batch(users), Presence.Definitions.Default);
+
+        public void Show(uint user, Visibility visibility)
+        {
+            Presence.Visibilities.Set(user, visibility);
+            Hub.Resight(user);
+        }
 
         public void WatchKey(FakeConnection connection, string key) => WatchText(connection, key, Definition.DefaultName);
 
