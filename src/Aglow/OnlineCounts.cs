@@ -18,9 +18,11 @@ namespace Aglow;
 /// <see cref="MostBehindSeconds"/> old is given at once while it is counted anew.
 /// Rejected: the node's own belief, which costs nothing either. Any two nodes would answer differently, each definition that somebody counts once would cost every node a bit a user for good, and
 /// a node that comes to sweep only what its watchers need would know a part.
+/// Who does not show themself to everyone is left out as a page is counted, by what the counting node knows of them: so whoever hides is gone from the number when their page is next counted.
+/// Rejected: taking them off the sum at each answer. They would have to be read one by one, or counted twice.
 /// Threading: any thread; one look a definition at a time.
 /// </remarks>
-internal sealed class OnlineCounts
+internal sealed class OnlineCounts : IAsyncDisposable
 {
     /// <summary>How old an answer may be, in seconds, that is given while it is counted anew: what every status is promised to be.</summary>
     public const uint MostBehindSeconds = 10;
@@ -38,17 +40,20 @@ internal sealed class OnlineCounts
     private readonly IPageCounts _counts;
     private readonly Clock _clock;
     private readonly ManualStatuses _manual;
+    private readonly Visibilities _visibilities;
     private readonly Sweep _sweep;
     private readonly ConcurrentDictionary<Definition, Count> _byDefinition = new();
+    private readonly CancellationTokenSource _stop = new();
     private long _pagesCounted;
 
     /// <summary>Counts over a store; <paramref name="sweep"/> knows how much there is to read.</summary>
-    public OnlineCounts(IPlaneStore store, IPageCounts counts, Clock clock, ManualStatuses manual, Sweep sweep, AglowMetrics metrics)
+    public OnlineCounts(IPlaneStore store, IPageCounts counts, Clock clock, ManualStatuses manual, Visibilities visibilities, Sweep sweep, AglowMetrics metrics)
     {
         _store = store;
         _counts = counts;
         _clock = clock;
         _manual = manual;
+        _visibilities = visibilities;
         _sweep = sweep;
         metrics.Count("aglow.count.pages", "Pages that this node read to count who is online.", () => PagesCounted);
     }
@@ -59,12 +64,21 @@ internal sealed class OnlineCounts
     /// <summary>How long the count of a page is good, in whole seconds.</summary>
     public uint FreshFor => (uint)Math.Max(1, Math.Ceiling(_sweep.PassBytes / Sweep.RemoteBytesPerSecond));
 
-    /// <summary>How many users are shown online, and the second as of which: that of the page that was counted longest ago.</summary>
+    /// <summary>How many users are shown online to everyone, and the second as of which: that of the page that was counted longest ago.</summary>
     /// <exception cref="StoreUnavailableException">It is longer ago than <see cref="MostBehindSeconds"/>, and the store is away.</exception>
     public Task<(long Online, uint AsOf)> ReadAsync(Definition definition) => _byDefinition.GetOrAdd(definition, d => new Count(this, d)).ReadAsync();
 
-    /// <summary>How many of a page's users are online by their words.</summary>
-    internal static uint OnlineOf(Definition definition, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity, Moment at)
+    /// <summary>Ends the counting that is under way.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        foreach (var count in _byDefinition.Values)
+            await count.EndAsync();
+        _stop.Dispose();
+    }
+
+    /// <summary>How many of a page's users are online by their words, but for those who are <paramref name="leftOut"/>.</summary>
+    internal static uint OnlineOf(Definition definition, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity, Moment at, ReadOnlySpan<ulong> leftOut = default)
     {
         var rule = new Sweep.Threshold(definition, at);
         ref var pulses = ref MemoryMarshal.GetReference(pulse);
@@ -75,7 +89,8 @@ internal sealed class OnlineCounts
             var bits = rule.PulseBits(ref Unsafe.Add(ref pulses, first));
             if (rule.NeedsActivity && bits != 0)
                 bits = first < activity.Length ? bits & rule.ActivityBits(ref Unsafe.Add(ref activities, first)) : 0;
-            online += BitOperations.PopCount(bits);
+            var group = first / 64;
+            online += BitOperations.PopCount(group < leftOut.Length ? bits & ~Volatile.Read(in leftOut[group]) : bits);
         }
 
         return (uint)online;
@@ -86,6 +101,7 @@ internal sealed class OnlineCounts
     {
         while (true)
         {
+            _stop.Token.ThrowIfCancellationRequested();
             var pages = await _store.PagesAsync(Plane.Pulse);
             var now = _clock.Now;
             if (pages.Count == 0)
@@ -115,7 +131,7 @@ internal sealed class OnlineCounts
                 ArrayPool<PageCount>.Shared.Return(counts);
             }
 
-            await Task.Delay(LookAgain, _clock.Time);
+            await Task.Delay(LookAgain, _clock.Time, _stop.Token);
         }
     }
 
@@ -141,11 +157,13 @@ internal sealed class OnlineCounts
         {
             foreach (var page in stale)
             {
+                _stop.Token.ThrowIfCancellationRequested();
                 var pulse = await _store.ReadPageAsync(Plane.Pulse, page, pulses.AsMemory(0, PageLayout.Slots));
                 var activity = definition.ActivitySeconds is null ? default : await _store.ReadPageAsync(Plane.Activity, page, activities.AsMemory(0, PageLayout.Slots));
                 var at = _clock.MomentOf(page);
-                var online = OnlineOf(definition, pulse.Span, activity.Span, at) + Hidden(definition, hidden?[page] ?? [], pulse.Span, activity.Span, at);
-                counts[page] = new PageCount((uint)online, at.Now);
+                var online = OnlineOf(definition, pulse.Span, activity.Span, at, _visibilities.NotToEveryone(page)) + Hidden(definition, hidden?[page] ?? [], pulse.Span, activity.Span, at);
+                // what users show may have changed between the two looks at it
+                counts[page] = new PageCount((uint)Math.Max(0, online), at.Now);
                 written.Add((page, counts[page]));
                 Interlocked.Increment(ref _pagesCounted);
                 if (written.Count < PagesAWrite)
@@ -169,6 +187,8 @@ internal sealed class OnlineCounts
         var change = 0L;
         foreach (var user in hidden)
         {
+            if (!_visibilities.IsShownToEveryone(user))
+                continue;
             var slot = PageLayout.Slot(user);
             var pulse = slot < pulses.Length ? pulses[slot] : Pulse.Never;
             var activity = slot < activities.Length ? activities[slot] : Pulse.Never;
@@ -186,6 +206,15 @@ internal sealed class OnlineCounts
         private Task<(long Online, uint AsOf)>? _look;
         private (long Online, uint AsOf)? _last;
         private long _lookedAt;
+
+        public async Task EndAsync()
+        {
+            Task? look;
+            lock (_gate)
+                look = _look;
+            if (look is not null)
+                await look.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
 
         public Task<(long Online, uint AsOf)> ReadAsync()
         {

@@ -51,7 +51,7 @@ public sealed class PresenceService : IAsyncDisposable
         Visibilities = new Visibilities(options.IsVisibilityReciprocal);
         Watchers = new WatchHub(this, bus, log);
         if (store.PageCounts is { } counts)
-            _counts = new OnlineCounts(store, counts, clock, Manual, Sweep, metrics);
+            _counts = new OnlineCounts(store, counts, clock, Manual, Visibilities, Sweep, metrics);
         directory?.Observe(metrics);
         if (directory is { IsShared: true })
             _news = new DirectoryNews(directory, KnownKeys, Manual, Watchers, clock.Time);
@@ -420,6 +420,8 @@ public sealed class PresenceService : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await Watchers.DisposeAsync();
+        if (_counts is not null)
+            await _counts.DisposeAsync();
         await _sweep.DisposeAsync();
         await _heartbeats.DisposeAsync();
         Beliefs.Dispose();

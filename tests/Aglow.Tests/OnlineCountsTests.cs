@@ -9,6 +9,7 @@ public sealed class OnlineCountsTests : IAsyncDisposable
     private readonly RiggedStore _store = new(isRemote: true);
     private readonly SharedCounts _shared = new();
     private readonly ManualStatuses _manual = new();
+    private readonly Visibilities _visibilities = new(isReciprocal: false);
     private readonly AglowMetrics _metrics = new();
     private readonly Clock _clock;
     private readonly OnlineCounts _one;
@@ -23,6 +24,9 @@ public sealed class OnlineCountsTests : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        await _one.DisposeAsync();
+        await _other.DisposeAsync();
+        _visibilities.Dispose();
         await _store.DisposeAsync();
         _metrics.Dispose();
     }
@@ -87,6 +91,38 @@ public sealed class OnlineCountsTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Who_does_not_show_it_to_everyone_is_not_counted_be_they_here_or_not()
+    {
+        var always = new Definition("reachable", 86_400, EndedByLeave: false);
+        await HeartbeatAsync(0, 600);
+        // online and away, and hidden in both ways at once
+        foreach (var user in new uint[] { 1, 257, 300, 700 })
+            _visibilities.Set(user, new Visibility { Online = OnlineVisibility.Nobody });
+        _visibilities.Set(2, new Visibility { Online = OnlineVisibility.FollowersApproved, Approved = [3] });
+        _visibilities.Set(4, new Visibility { LastSeen = LastSeenVisibility.Hidden, Blocked = [5] });
+        _manual.Set(300, new ManualStatus(ManualStatusKind.Hidden, _clock.Now - 60));
+        (await _one.ReadAsync(Chat)).Online.ShouldBe(596);
+        (await _one.ReadAsync(always)).Online.ShouldBe(596);
+
+        // seen again when their page is counted next
+        _visibilities.Set(257, Visibility.Default);
+        _time.Advance(TimeSpan.FromSeconds(11));
+        await HeartbeatAsync(0, 600);
+        (await _other.ReadAsync(Chat)).Online.ShouldBe(597);
+    }
+
+    [Fact]
+    public async Task Counting_ends_with_the_node()
+    {
+        await HeartbeatAsync(0, 3);
+        await _shared.ClaimAsync(Chat, _clock.Now);
+        var asked = _one.ReadAsync(Chat);
+        await UntilAsync(() => Task.FromResult(_time.ArmedTimers > 0));
+        await _one.DisposeAsync();
+        asked.IsCanceled.ShouldBeTrue();
+    }
+
+    [Fact]
     public async Task Activity_counts_where_a_definition_says_so()
     {
         var active = new Definition("active", 30, ActivitySeconds: 300);
@@ -116,7 +152,7 @@ public sealed class OnlineCountsTests : IAsyncDisposable
     private OnlineCounts Node()
     {
         var beliefs = new Beliefs(new Definitions(new AglowOptions()), new LocalTransitionBus());
-        return new OnlineCounts(_store, _shared, _clock, _manual, new Sweep(_store, _clock, beliefs), _metrics);
+        return new OnlineCounts(_store, _shared, _clock, _manual, _visibilities, new Sweep(_store, _clock, beliefs), _metrics);
     }
 
     private async Task HeartbeatAsync(uint first, int count)
