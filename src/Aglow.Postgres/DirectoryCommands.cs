@@ -14,6 +14,9 @@ internal abstract class DirectoryCommand
     /// <summary>Whether other nodes have to hear of it.</summary>
     public virtual bool IsNews => true;
 
+    /// <summary>Whether it changes what users show, so that what they show after it is to be told, too.</summary>
+    public virtual bool ChangesVisibility => false;
+
     /// <summary>Adds its statement. <c>aglow.state</c> has this transaction's change already.</summary>
     public abstract void AddTo(NpgsqlBatch batch, long now);
 
@@ -30,6 +33,14 @@ internal abstract class DirectoryCommand
 
     /// <summary>Fails its caller's task.</summary>
     public abstract void Fail(Exception failure);
+
+    protected static async Task<uint[]> ReadNumbersAsync(NpgsqlDataReader reader)
+    {
+        var numbers = new List<uint>();
+        while (await reader.ReadAsync())
+            numbers.Add((uint)reader.GetInt64(0));
+        return [.. numbers];
+    }
 }
 
 /// <summary>A change with a result.</summary>
@@ -123,14 +134,27 @@ internal sealed class DeleteCommand(uint number) : DirectoryCommand<bool>
         unfollowed AS (DELETE FROM aglow.subscription WHERE follower = $1 OR followed = $1 RETURNING 1),
         cleared AS (
             UPDATE aglow.manual_status SET kind = 0, shown_last_seen = 0, change = (SELECT change FROM aglow.state), changed_at = $2
-            WHERE number = $1 AND kind <> 0 RETURNING 1)
-        SELECT (SELECT name FROM gone), EXISTS (SELECT FROM unfollowed), EXISTS (SELECT FROM cleared)
+            WHERE number = $1 AND kind <> 0 RETURNING 1),
+        unrelated AS (DELETE FROM aglow.relation WHERE number = $1 OR other = $1 RETURNING number),
+        shown AS (
+            UPDATE aglow.visibility SET
+                online = CASE WHEN number = $1 THEN 0 ELSE online END,
+                last_seen = CASE WHEN number = $1 THEN 0 ELSE last_seen END,
+                change = (SELECT change FROM aglow.state), changed_at = $2
+            WHERE number IN (SELECT number FROM unrelated UNION SELECT $1))
+        SELECT
+            (SELECT name FROM gone),
+            EXISTS (SELECT FROM unfollowed) OR EXISTS (SELECT FROM unrelated)
+                OR EXISTS (SELECT FROM aglow.visibility WHERE number = $1 AND (online <> 0 OR last_seen <> 0)),
+            EXISTS (SELECT FROM cleared)
         """;
 
     private string? _name;
     private bool _hadStatus;
 
     public override bool IsRepeatable => false;
+
+    public override bool ChangesVisibility => true;
 
     public override void AddTo(NpgsqlBatch batch, long now) => batch.BatchCommands.Add(Sql.Statement(Text, Sql.Number(number), Sql.Number(now)));
 
@@ -200,9 +224,70 @@ internal sealed class FollowCommand(uint follower, IReadOnlyList<uint> followed,
 
     public override async Task ReadAsync(NpgsqlDataReader reader)
     {
-        var list = new List<uint>();
-        while (await reader.ReadAsync())
-            list.Add((uint)reader.GetInt64(0));
-        Outcome = follow && list.Count > limit ? null : [.. list];
+        var list = await ReadNumbersAsync(reader);
+        Outcome = follow && list.Length > limit ? null : list;
+    }
+}
+
+/// <summary>Sets who sees that a user is online, and how exactly they see when; what is null stays.</summary>
+internal sealed class SetVisibilityCommand(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) : DirectoryCommand<bool>
+{
+    private const string Text = """
+        INSERT INTO aglow.visibility (number, online, last_seen, change, changed_at)
+        VALUES ($1, coalesce($2, 0), coalesce($3, 0), (SELECT change FROM aglow.state), $4)
+        ON CONFLICT (number) DO UPDATE SET
+            online = coalesce($2, visibility.online), last_seen = coalesce($3, visibility.last_seen), change = excluded.change, changed_at = excluded.changed_at
+        RETURNING number
+        """;
+
+    public override bool ChangesVisibility => true;
+
+    public override void AddTo(NpgsqlBatch batch, long now) => batch.BatchCommands.Add(Sql.Statement(
+        Text, Sql.Number(number), Sql.NumberOrNull((long?)online), Sql.NumberOrNull((long?)lastSeen), Sql.Number(now)));
+
+    public override Task ReadAsync(NpgsqlDataReader reader) => Task.CompletedTask;
+}
+
+/// <summary>Adds to or takes from whom a user approved or blocked. The list after it; null, and nothing changed, where it would be too long.</summary>
+internal sealed class RelateCommand(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) : DirectoryCommand<uint[]?>
+{
+    private const string Add = $"""
+        WITH after AS (SELECT other FROM aglow.relation WHERE number = $1 AND kind = $2 UNION SELECT unnest($4)),
+        added AS (
+            INSERT INTO aglow.relation (number, kind, other)
+            SELECT $1, $2, other FROM after WHERE (SELECT count(*) FROM after) <= $5 ON CONFLICT DO NOTHING),
+        {Touched}
+        SELECT other FROM after ORDER BY other LIMIT $5 + 1
+        """;
+
+    private const string Remove = $"""
+        WITH removed AS (DELETE FROM aglow.relation WHERE number = $1 AND kind = $2 AND other = ANY ($4)),
+        {Touched}
+        SELECT other FROM aglow.relation WHERE number = $1 AND kind = $2 AND other <> ALL ($4) ORDER BY other
+        """;
+
+    // who reads what changed goes by the user's row
+    private const string Touched = """
+        touched AS (
+            INSERT INTO aglow.visibility (number, online, last_seen, change, changed_at) VALUES ($1, 0, 0, (SELECT change FROM aglow.state), $3)
+            ON CONFLICT (number) DO UPDATE SET change = excluded.change, changed_at = excluded.changed_at)
+        """;
+
+    public override int Weight => others.Count;
+
+    public override bool ChangesVisibility => true;
+
+    public override void AddTo(NpgsqlBatch batch, long now)
+    {
+        var statement = Sql.Statement(add ? Add : Remove, Sql.Number(number), Sql.Number((long)relation), Sql.Number(now), Sql.Numbers(others));
+        if (add)
+            statement.Parameters.Add(Sql.Number(limit));
+        batch.BatchCommands.Add(statement);
+    }
+
+    public override async Task ReadAsync(NpgsqlDataReader reader)
+    {
+        var list = await ReadNumbersAsync(reader);
+        Outcome = add && list.Length > limit ? null : list;
     }
 }

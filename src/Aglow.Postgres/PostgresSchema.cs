@@ -9,9 +9,11 @@ namespace Aglow.Postgres;
 ///   users           number, name (unique), display name, times; both names as search sees them
 ///   deleted         numbers never to be given again, and for an hour their names, for nodes that have to forget them
 ///   manual_status   number, kind, last seen to show; kind 0 for an hour where one was taken back
+///   visibility      number, who sees them online, how exactly they are last seen; a row for each user who has set either, or approved or blocked somebody, and for an hour longer
+///   relation        number, approved or blocked, whom
 ///   subscription    follower, followed; an index each way
 /// </code>
-/// Whoever registers, deletes or sets a status locks the row of <c>state</c> first and has it until the commit. So numbers have no gaps, changes are
+/// Whoever registers, deletes or sets a status or a visibility locks the row of <c>state</c> first and has it until the commit. So numbers have no gaps, changes are
 /// committed in the order of their numbers (who has read up to one has missed nothing before it), and two nodes cannot wait for each other. A
 /// sequence would burn a number for each key that another node registered a moment before, and has an order of its own.
 /// <para>Nodes that start at once wait for one another at an advisory lock; a node of an earlier version goes on with tables that were added to.</para>
@@ -60,6 +62,14 @@ internal static class PostgresSchema
         CREATE INDEX manual_status_change ON aglow.manual_status (change);
         CREATE TABLE aglow.subscription (follower bigint, followed bigint, PRIMARY KEY (follower, followed));
         CREATE INDEX subscription_followed ON aglow.subscription (followed, follower);
+        """,
+        """
+        CREATE TABLE aglow.visibility (
+            number bigint PRIMARY KEY, online smallint NOT NULL, last_seen smallint NOT NULL, change bigint NOT NULL, changed_at bigint NOT NULL);
+        CREATE INDEX visibility_change ON aglow.visibility (change);
+        CREATE INDEX visibility_undone ON aglow.visibility (changed_at) WHERE online = 0 AND last_seen = 0;
+        CREATE TABLE aglow.relation (number bigint, kind smallint, other bigint, PRIMARY KEY (number, kind, other));
+        CREATE INDEX relation_other ON aglow.relation (other, number);
         """,
     ];
 

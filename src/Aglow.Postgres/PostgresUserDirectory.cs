@@ -9,8 +9,8 @@ namespace Aglow.Postgres;
 /// </summary>
 /// <remarks>
 /// <code>
-///   CreateAsync, RegisterAsync, DeleteAsync, FollowAsync, SetManualStatusAsync ─► PostgresWriter (one loop, all that waits in one transaction)
-///   Find…Async, SearchAsync, SubscriptionsAsync                                ─► a connection of the pool
+///   CreateAsync, RegisterAsync, DeleteAsync, FollowAsync, RelateAsync, Set…Async ─► PostgresWriter (one loop, all that waits in one transaction)
+///   Find…Async, SearchAsync, SubscriptionsAsync                                  ─► a connection of the pool
 ///   other nodes ─► NOTIFY ─► ChangeListener ─► PostgresWriter reads what changed ─► Changed
 /// </code>
 /// The tables are <see cref="PostgresSchema"/>'s. Lists are one round trip, whatever their length. Keys that a node knows are the <see cref="KeyCache"/>'s affair, before this;
@@ -178,6 +178,37 @@ public sealed class PostgresUserDirectory : IUserDirectory
     public async ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() => await ReadAsync(
         "SELECT number, kind, shown_last_seen FROM aglow.manual_status WHERE kind <> 0",
         static reader => KeyValuePair.Create((uint)reader.GetInt64(0), new ManualStatus((ManualStatusKind)reader.GetInt16(1), (uint)reader.GetInt64(2))));
+
+    /// <inheritdoc/>
+    public async ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
+        await _writer.RunAsync(new SetVisibilityCommand(number, online, lastSeen));
+
+    /// <inheritdoc/>
+    public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
+        _writer.RunAsync(new RelateCommand(number, relation, others, add, limit));
+
+    /// <inheritdoc/>
+    public async ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) =>
+        [.. await ReadAsync(
+            """
+            SELECT follower FROM aglow.subscription
+            WHERE followed = $1 AND follower >= $2 AND follower <> $1 AND NOT EXISTS (SELECT FROM aglow.relation WHERE number = $1 AND other = follower)
+            ORDER BY follower LIMIT $3
+            """,
+            static reader => (uint)reader.GetInt64(0),
+            Sql.Number(number),
+            Sql.Number(from),
+            Sql.Number(limit))];
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => ReadAsync(async connection =>
+    {
+        await using var batch = new NpgsqlBatch(connection);
+        batch.BatchCommands.Add(PostgresChanges.VisibilitiesSince(-1));
+        await using var reader = await batch.ExecuteReaderAsync();
+        var visibilities = await PostgresChanges.ReadVisibilitiesAsync(reader);
+        return (IReadOnlyList<KeyValuePair<uint, Visibility>>)[.. visibilities.Where(static v => !v.Value.IsDefault)];
+    });
 
     /// <summary>Finishes what waits to be written, and lets the connections go.</summary>
     public async ValueTask DisposeAsync()

@@ -57,7 +57,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private long _forgotAt;
     private long _awayAt;
     private bool _isAway;
-    private bool _isComplete;
+    private volatile bool _isComplete;
     private volatile bool _isBehind;
     private long _change;
     private volatile uint _next;
@@ -123,7 +123,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         Hear();
         try
         {
-            await told.Task.WaitAsync(_options.AnswersWithin, _time);
+            await told.Task.WaitAsync(_isComplete ? _options.AnswersWithin : PostgresChanges.AllWithin, _time);
         }
         catch (TimeoutException late)
         {
@@ -274,6 +274,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         var (before, from) = (_change, _next);
         long change;
         uint next;
+        IReadOnlyList<KeyValuePair<uint, Visibility>> visibilities = [];
         await using (var batch = new NpgsqlBatch(await ConnectionAsync()))
         {
             // all of it is sent at once and is one transaction; each statement sees what was committed before it began
@@ -284,6 +285,9 @@ internal sealed class PostgresWriter : IAsyncDisposable
             DirectoryCommand[] others = [.. group.Except(registrations)];
             foreach (var command in others)
                 command.AddTo(batch, now);
+            var showsOtherwise = group.Exists(static c => c.ChangesVisibility);
+            if (showsOtherwise)
+                batch.BatchCommands.Add(PostgresChanges.VisibilitiesOfThisChange());
             if (group.Exists(static c => c.IsNews))
                 batch.BatchCommands.Add(new NpgsqlBatchCommand($"NOTIFY {Channel}, '{_node}'"));
             batch.BatchCommands.Add(new NpgsqlBatchCommand("SELECT next_number FROM aglow.state"));
@@ -300,6 +304,12 @@ internal sealed class PostgresWriter : IAsyncDisposable
                 await command.ReadAsync(reader);
             }
 
+            if (showsOtherwise)
+            {
+                await reader.NextResultAsync();
+                visibilities = await PostgresChanges.ReadVisibilitiesAsync(reader);
+            }
+
             await reader.NextResultAsync();
             await reader.ReadAsync();
             next = (uint)reader.GetInt64(0);
@@ -313,7 +323,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         Interlocked.Increment(ref _transactions);
         if (change == before + 1 && _isComplete)
         {
-            Tell(group, from, next);
+            Tell(group, visibilities, from, next);
             _change = change;
             return;
         }
@@ -321,19 +331,19 @@ internal sealed class PostgresWriter : IAsyncDisposable
         // others wrote before this: theirs is told first
         if (!_isComplete || await CatchUpOnceAsync() is not null)
         {
-            Tell(group, from, next);
+            Tell(group, visibilities, from, next);
             _isBehind = _isComplete;
         }
     }
 
-    private void Tell(List<DirectoryCommand> group, uint from, uint next)
+    private void Tell(List<DirectoryCommand> group, IReadOnlyList<KeyValuePair<uint, Visibility>> visibilities, uint from, uint next)
     {
         var deleted = new List<KeyValuePair<uint, string>>();
         var statuses = new List<KeyValuePair<uint, ManualStatus>>();
         foreach (var command in group)
             command.Tell(deleted, statuses);
         _next = Math.Max(from, next);
-        Changed?.Invoke(new DirectoryChanges(from, _next, deleted, statuses, IsComplete: false));
+        Changed?.Invoke(new DirectoryChanges(from, _next, deleted, statuses, visibilities, IsComplete: false));
     }
 
     // ---- reading what others wrote ----------------------------------------------------------------------------------------------
@@ -395,14 +405,15 @@ internal sealed class PostgresWriter : IAsyncDisposable
         var isComplete = !_isComplete || change < _change || _time.GetElapsedTime(_readAt) > CompleteAfter;
         IReadOnlyList<KeyValuePair<uint, string>> deleted = [];
         IReadOnlyList<KeyValuePair<uint, ManualStatus>> statuses = [];
+        IReadOnlyList<KeyValuePair<uint, Visibility>> visibilities = [];
         if (change > _change || isComplete)
-            (deleted, statuses) = await PostgresChanges.ReadAsync(connection, isComplete ? -1 : _change, isComplete);
+            (deleted, statuses, visibilities) = await PostgresChanges.ReadAsync(connection, isComplete ? -1 : _change, isComplete);
         var from = _next;
         _next = Math.Max(from, next);
         _change = change;
         _readAt = _time.GetTimestamp();
         _isComplete = true;
-        changed(new DirectoryChanges(from, _next, deleted, statuses, isComplete));
+        changed(new DirectoryChanges(from, _next, deleted, statuses, visibilities, isComplete));
         if (_time.GetElapsedTime(_forgotAt) <= ForgetInterval)
             return;
         _forgotAt = _time.GetTimestamp();

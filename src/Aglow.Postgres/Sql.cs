@@ -16,6 +16,8 @@ internal static class Sql
 
     public static NpgsqlParameter<long> Number(long number) => new() { TypedValue = number };
 
+    public static NpgsqlParameter NumberOrNull(long? number) => new() { Value = (object?)number ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Bigint };
+
     public static NpgsqlParameter<long[]> Numbers(IEnumerable<uint> numbers) => new() { TypedValue = [.. numbers.Select(static n => (long)n)] };
 
     public static NpgsqlParameter<string> Text(string text) => new() { TypedValue = text };

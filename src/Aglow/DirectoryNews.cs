@@ -3,16 +3,17 @@ using System.Text;
 namespace Aglow;
 
 /// <summary>
-/// Makes known on this node what other nodes change in a shared directory: manual statuses, deleted users, and keys that somebody here waits for.
+/// Makes known on this node what other nodes change in a shared directory: manual statuses, what users show to whom, deleted users, and keys that somebody here waits for.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   IUserDirectory.Changed ─► deleted names     ─► KeyCache forgets them
+///                          ├► visibilities      ─► Visibilities, and who watches these users here
 ///                          ├► manual statuses   ─► ManualStatuses, and who watches these users here
 ///                          └► new registrations ─► keys that are watched and were nobody's ─► WatchHub binds them
 /// </code>
-/// Words are not its affair: they are shared, and their hints come by the <see cref="ITransitionBus"/>. A manual status is set here and nowhere else, on the
-/// directory's loop, so that two nodes who set one user's agree on which came last. Watched keys are looked up once in
+/// Words are not its affair: they are shared, and their hints come by the <see cref="ITransitionBus"/>. A manual status or a visibility is set here and nowhere else, on
+/// the directory's loop, so that two nodes who set one user's agree on which came last. Watched keys are looked up once in
 /// <see cref="LookupInterval"/> besides, whatever was heard. Threading: changes come one at a time; lookups run beside them, one at a time.
 /// </remarks>
 internal sealed class DirectoryNews
@@ -25,6 +26,7 @@ internal sealed class DirectoryNews
     private readonly IUserDirectory _directory;
     private readonly KeyCache _keys;
     private readonly ManualStatuses _manual;
+    private readonly Visibilities _visibilities;
     private readonly WatchHub _watchers;
     private readonly TimeProvider _time;
     private readonly Lock _gate = new();
@@ -32,11 +34,12 @@ internal sealed class DirectoryNews
     private (uint From, uint Next)? _registered;
     private bool _isLookingUp;
 
-    public DirectoryNews(IUserDirectory directory, KeyCache keys, ManualStatuses manual, WatchHub watchers, TimeProvider time)
+    public DirectoryNews(IUserDirectory directory, KeyCache keys, ManualStatuses manual, Visibilities visibilities, WatchHub watchers, TimeProvider time)
     {
         _directory = directory;
         _keys = keys;
         _manual = manual;
+        _visibilities = visibilities;
         _watchers = watchers;
         _time = time;
         _lookedUpAt = time.GetTimestamp();
@@ -49,6 +52,8 @@ internal sealed class DirectoryNews
             _keys.Clear();
         foreach (var (_, name) in changes.Deleted)
             _keys.Remove(Encoding.UTF8.GetBytes(name));
+        // before statuses: who hides one way instead of another is hidden in between
+        SetVisibilities(changes);
         SetStatuses(changes);
         if (_watchers.HasUnknownKeys)
             LookUp(changes);
@@ -74,6 +79,29 @@ internal sealed class DirectoryNews
 
         if (changed.Count > 0)
             _watchers.Recheck([.. changed]);
+    }
+
+    private void SetVisibilities(DirectoryChanges changes)
+    {
+        var changed = new List<uint>();
+        foreach (var (user, visibility) in changes.Visibilities)
+        {
+            if (_visibilities.Set(user, visibility))
+                changed.Add(user);
+        }
+
+        if (changes.IsComplete)
+        {
+            foreach (var user in _visibilities.Users.Except(changes.Visibilities.Select(static v => v.Key)).ToArray())
+            {
+                _visibilities.Set(user, Visibility.Default);
+                changed.Add(user);
+            }
+        }
+
+        // when all are set: where sight is reciprocal, one's goes by what others show
+        foreach (var user in changed)
+            _watchers.Resight(user);
     }
 
     private void LookUp(DirectoryChanges changes)

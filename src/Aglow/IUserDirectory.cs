@@ -16,8 +16,9 @@ public sealed record DirectoryPage(IReadOnlyList<DirectoryUser> Users, string? N
 /// <param name="Next">One more than the highest number handed out.</param>
 /// <param name="Deleted">Users who are gone, with the names that are nobody's now.</param>
 /// <param name="Statuses">Manual statuses as they are now; <see cref="ManualStatus.Auto"/>: taken back.</param>
+/// <param name="Visibilities">What users show as it is now; <see cref="Visibility.Default"/>: taken back.</param>
 /// <param name="IsComplete">
-/// Whether <paramref name="Statuses"/> are all there are, and deletions may have gone unheard: the first time, and after so long an outage that nothing
+/// Whether <paramref name="Statuses"/> and <paramref name="Visibilities"/> are all there are, and deletions may have gone unheard: the first time, and after so long an outage that nothing
 /// says what changed in it.
 /// </param>
 public sealed record DirectoryChanges(
@@ -25,10 +26,11 @@ public sealed record DirectoryChanges(
     uint Next,
     IReadOnlyList<KeyValuePair<uint, string>> Deleted,
     IReadOnlyList<KeyValuePair<uint, ManualStatus>> Statuses,
+    IReadOnlyList<KeyValuePair<uint, Visibility>> Visibilities,
     bool IsComplete);
 
 /// <summary>
-/// Who the users are: names and numbers, saved subscriptions, manual statuses. Rare, explicit facts, apart from the words.
+/// Who the users are: names and numbers, saved subscriptions, manual statuses, and what they show to whom. Rare, explicit facts, apart from the words.
 /// </summary>
 /// <remarks>
 /// The contract of every backend. Whatever changes something completes when it is durable (fsync), or throws
@@ -62,8 +64,8 @@ public interface IUserDirectory : IAsyncDisposable
     ValueTask<DirectoryUser?> FindAsync(uint number);
 
     /// <summary>
-    /// Removes a user's row, subscriptions both ways and manual status, and remembers a directory number as deleted so that it is
-    /// never given again. Returns whether there was anything to remove.
+    /// Removes a user's row, subscriptions both ways, manual status, visibility, and approvals and blocks both ways, and remembers a directory number as
+    /// deleted so that it is never given again. Returns whether there was anything to remove.
     /// </summary>
     ValueTask<bool> DeleteAsync(uint number);
 
@@ -93,9 +95,26 @@ public interface IUserDirectory : IAsyncDisposable
     /// <summary>All manual statuses there are.</summary>
     ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync();
 
+    /// <summary>Sets what a user shows of themself; what is null stays as it is.</summary>
+    ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen);
+
     /// <summary>
-    /// Whether other nodes change it, too. Then <see cref="Changed"/> tells of every change, this node's own included, in the order they were made in;
-    /// <see cref="SetManualStatusAsync"/> completes after its change was told.
+    /// Adds to (or takes away from) those who stand to a user in a relation; those already there (or not) are fine. Returns them after it, ascending, or null and nothing
+    /// changed where they would be more than <paramref name="limit"/>.
+    /// </summary>
+    ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit);
+
+    /// <summary>All that users show other than everything to everyone.</summary>
+    ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync();
+
+    /// <summary>
+    /// Who follows a user, and was neither approved nor blocked by them: ascending, from the number <paramref name="from"/> on, <paramref name="limit"/> at most.
+    /// </summary>
+    ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit);
+
+    /// <summary>
+    /// Whether other nodes change it, too. Then <see cref="Changed"/> tells of every change, this node's own included, in the order they were made in, and
+    /// what changes a status or a visibility completes after that was told.
     /// </summary>
     bool IsShared => false;
 
@@ -116,26 +135,4 @@ public interface IUserDirectory : IAsyncDisposable
     void Observe(AglowMetrics metrics)
     {
     }
-
-    /// <summary>Sets what a user shows of themself.</summary>
-    /// <exception cref="NotSupportedException">This directory keeps none.</exception>
-    ValueTask SetVisibilityAsync(uint number, OnlineVisibility online, LastSeenVisibility lastSeen) => throw new NotSupportedException(NoVisibility);
-
-    /// <summary>
-    /// Adds to (or takes away from) those who stand to a user in a relation. Returns them after it, ascending, or null and nothing changed where they would be more than
-    /// <paramref name="limit"/>.
-    /// </summary>
-    /// <exception cref="NotSupportedException">This directory keeps none.</exception>
-    ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) => throw new NotSupportedException(NoVisibility);
-
-    /// <summary>All that users show other than everything to everyone.</summary>
-    ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => new([]);
-
-    /// <summary>
-    /// Who follows a user, and was neither approved nor blocked by them: ascending, from the number <paramref name="from"/> on, <paramref name="limit"/> at most.
-    /// </summary>
-    /// <exception cref="NotSupportedException">This directory keeps no approvals.</exception>
-    ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) => throw new NotSupportedException(NoVisibility);
-
-    private const string NoVisibility = "This deployment's user directory keeps no visibility, approvals or blocks: everyone sees everyone.";
 }

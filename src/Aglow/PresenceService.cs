@@ -54,7 +54,7 @@ public sealed class PresenceService : IAsyncDisposable
             _counts = new OnlineCounts(store, counts, clock, Manual, Visibilities, Sweep, metrics);
         directory?.Observe(metrics);
         if (directory is { IsShared: true })
-            _news = new DirectoryNews(directory, KnownKeys, Manual, Watchers, clock.Time);
+            _news = new DirectoryNews(directory, KnownKeys, Manual, Visibilities, Watchers, clock.Time);
     }
 
     /// <summary>Raised with a key and its number when a key became known to this node by being registered. Handlers return at once.</summary>
@@ -120,10 +120,11 @@ public sealed class PresenceService : IAsyncDisposable
             {
                 foreach (var (user, status) in await _directory.ManualStatusesAsync())
                     Manual.Set(user, status);
+                foreach (var (user, visibility) in await _directory.VisibilitiesAsync())
+                    Visibilities.Set(user, visibility);
             }
 
-            foreach (var (user, visibility) in await _directory.VisibilitiesAsync())
-                Visibilities.Set(user, visibility);
+            // a shared directory tells all there is the first time; nobody is served before that is known
             await _directory.CatchUpAsync();
             await EraseWordsAsync(await _directory.DeletedNumbersAsync());
         }
@@ -323,16 +324,22 @@ public sealed class PresenceService : IAsyncDisposable
     {
         using var _ = await EnterAsync(user);
         var named = await Directory().FindAsync(user);
+        // what a deleted user showed is forgotten with them, on other nodes before the words are: whoever hides leaves first, and is not seen on the way out
+        if (_news is not null)
+            await LeaveAsync(new[] { user });
         var had = await Directory().DeleteAsync(user);
         had |= Pulse.Second(await ReadPulseAsync(user)) != 0;
         if (!had)
             return false;
         if (named is not null)
             KnownKeys.Remove(Encoding.UTF8.GetBytes(named.Name));
-        if (_news is null)
-            Manual.Set(user, ManualStatus.Auto);
-        Visibilities.Forget(user);
         await EraseWordsAsync(user);
+        if (_news is null)
+        {
+            Manual.Set(user, ManualStatus.Auto);
+            Visibilities.Forget(user);
+        }
+
         await _store.KeptAsync();
         _bus.Publish(TransitionKind.LeftEverywhere, [user]);
         _bus.Publish(TransitionKind.Left, [user]);
@@ -376,12 +383,14 @@ public sealed class PresenceService : IAsyncDisposable
     public async ValueTask<Visibility> SetVisibilityAsync(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen)
     {
         using var _ = await EnterAsync(user);
-        var was = Visibilities.Of(user);
-        var shows = was.With(online ?? was.Online, lastSeen ?? was.LastSeen);
-        await Directory().SetVisibilityAsync(user, shows.Online, shows.LastSeen);
-        Visibilities.Set(user, shows);
-        Watchers.Resight(user);
-        return shows;
+        await Directory().SetVisibilityAsync(user, online, lastSeen);
+        if (_news is null)
+        {
+            var was = Visibilities.Of(user);
+            Show(user, was.With(online ?? was.Online, lastSeen ?? was.LastSeen));
+        }
+
+        return Visibilities.Of(user);
     }
 
     /// <summary>Those whom a user approved or blocked, ascending.</summary>
@@ -397,8 +406,8 @@ public sealed class PresenceService : IAsyncDisposable
         using var _ = await EnterAsync(user);
         if (await Directory().RelateAsync(user, relation, others, add, _options.RelationLimit) is not { } related)
             return null;
-        Visibilities.Set(user, Visibilities.Of(user).With(relation, related));
-        Watchers.Resight(user);
+        if (_news is null)
+            Show(user, Visibilities.Of(user).With(relation, related));
         return related;
     }
 
@@ -428,6 +437,12 @@ public sealed class PresenceService : IAsyncDisposable
         Visibilities.Dispose();
         foreach (var door in _doors)
             door.Dispose();
+    }
+
+    private void Show(uint user, Visibility visibility)
+    {
+        if (Visibilities.Set(user, visibility))
+            Watchers.Resight(user);
     }
 
     private async ValueTask<uint> ShownLastSeenAsync(uint user)

@@ -26,6 +26,13 @@ internal sealed class SqliteStatement : IDisposable
         return this;
     }
 
+    /// <summary>Binds an integer, or null, to parameter <paramref name="index"/>, counted from 1.</summary>
+    public SqliteStatement Bind(int index, long? value)
+    {
+        Check(value is { } integer ? sqlite3_bind_int64(_statement, index, integer) : sqlite3_bind_null(_statement, index));
+        return this;
+    }
+
     /// <summary>Binds a text, or null, to parameter <paramref name="index"/>, counted from 1.</summary>
     public SqliteStatement Bind(int index, string? text)
     {

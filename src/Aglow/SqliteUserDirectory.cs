@@ -165,7 +165,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
     public ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() => _readers.RunAsync(reader => reader.ManualStatuses());
 
     /// <inheritdoc/>
-    public ValueTask SetVisibilityAsync(uint number, OnlineVisibility online, LastSeenVisibility lastSeen) =>
+    public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
         Discard(_writer.RunAsync(() => _commands.SetVisibility(number, online, lastSeen)));
 
     /// <inheritdoc/>

@@ -31,6 +31,7 @@ internal sealed class UserCommands : IDisposable
     private readonly SqliteStatement _setStatus;
     private readonly SqliteStatement _clearStatus;
     private readonly SqliteStatement _setVisibility;
+    private readonly SqliteStatement _dropDefault;
     private readonly SqliteStatement _related;
     private readonly SqliteStatement _relate;
     private readonly SqliteStatement _unrelate;
@@ -62,7 +63,9 @@ internal sealed class UserCommands : IDisposable
         _loseFollowers = Prepare("DELETE FROM subscription WHERE followed = ?1");
         _setStatus = Prepare("INSERT OR REPLACE INTO manual_status VALUES (?1, ?2, ?3)");
         _clearStatus = Prepare("DELETE FROM manual_status WHERE number = ?1");
-        _setVisibility = Prepare("INSERT OR REPLACE INTO visibility VALUES (?1, ?2, ?3)");
+        _setVisibility = Prepare(
+            "INSERT INTO visibility VALUES (?1, ifnull(?2, 0), ifnull(?3, 0)) ON CONFLICT (number) DO UPDATE SET online = ifnull(?2, online), last_seen = ifnull(?3, last_seen)");
+        _dropDefault = Prepare("DELETE FROM visibility WHERE number = ?1 AND online = 0 AND last_seen = 0");
         _related = Prepare("SELECT other FROM relation WHERE number = ?1 AND kind = ?2 ORDER BY other");
         _relate = Prepare("INSERT OR IGNORE INTO relation VALUES (?1, ?2, ?3)");
         _unrelate = Prepare("DELETE FROM relation WHERE number = ?1 AND kind = ?2 AND other = ?3");
@@ -195,12 +198,10 @@ internal sealed class UserCommands : IDisposable
         return true;
     }
 
-    public bool SetVisibility(uint number, OnlineVisibility online, LastSeenVisibility lastSeen)
+    public bool SetVisibility(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen)
     {
-        if (online == OnlineVisibility.Everyone && lastSeen == LastSeenVisibility.Exact)
-            _forgetVisibility.Bind(1, number).Run();
-        else
-            _setVisibility.Bind(1, number).Bind(2, (long)online).Bind(3, (long)lastSeen).Run();
+        _setVisibility.Bind(1, number).Bind(2, (long?)online).Bind(3, (long?)lastSeen).Run();
+        _dropDefault.Bind(1, number).Run();
         return true;
     }
 

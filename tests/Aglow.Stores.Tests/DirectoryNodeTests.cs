@@ -98,6 +98,53 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_a_user_shows_is_heard_on_the_other_node_and_kept_when_nodes_restart()
+    {
+        await HeartbeatAsync(One, "alice");
+        await using var watcher = await Watcher.ConnectAsync(Other, 1);
+        await watcher.SendAsync("{\"type\":\"watch\",\"users\":[\"alice\"]}");
+        await Eventually.HoldsAsync(() => watcher.Statuses("alice") is ["online"]);
+        await Eventually.HoldsAsync(async () => await CountAsync(Other) == 2);
+
+        // who hides on one node is gone on every path of the other
+        (await One.Http.PutAsJsonAsync("/users/alice/visibility", new { online = "nobody" })).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await StatusAsync(One, "alice")).ShouldBe("offline");
+        await Eventually.HoldsAsync(() => watcher.Statuses("alice") is ["online", "offline"]);
+        (await StatusAsync(Other, "alice")).ShouldBe("offline");
+        (await Other.Http.GetStringAsync("/online")).ShouldNotContain("alice");
+        (await Other.Http.GetStringAsync("/users?q=ali")).ShouldContain("\"status\":\"offline\",\"last_seen\":null");
+        await Eventually.HoldsAsync(async () => await CountAsync(One) == 1 && await CountAsync(Other) == 1);
+
+        // allowed again, and then all but one
+        await Other.Http.PutAsJsonAsync("/users/alice/visibility", new { online = "everyone" });
+        await Eventually.HoldsAsync(() => watcher.Statuses("alice") is ["online", "offline", "online"]);
+        await Eventually.HoldsAsync(async () => await CountAsync(One) == 2);
+        (await One.Http.PostAsJsonAsync("/users/alice/blocked", new { user_ids = new[] { 1 } })).StatusCode.ShouldBe(HttpStatusCode.OK);
+        await Eventually.HoldsAsync(() => watcher.Statuses("alice") is ["online", "offline", "online", "offline"]);
+        (await StatusAsync(Other, "alice")).ShouldBe("online");
+        await One.Http.PutAsJsonAsync("/users/2/visibility", new { online = "followers-approved" });
+        await HeartbeatAsync(One, 2);
+
+        // a node that starts knows all of it before it answers
+        await HeartbeatAsync(One, "alice");
+        (await One.StopAsync()).ShouldBe(0);
+        await using var again = await NodeAsync();
+        (await SeenByAsync(again, "alice", viewer: 1)).ShouldBe("offline");
+        (await SeenByAsync(again, "alice", viewer: 3)).ShouldBe("online");
+        (await StatusAsync(again, "2")).ShouldBe("offline");
+        (await again.Http.GetStringAsync("/users/alice/blocked")).ShouldBe("{\"user_ids\":[1]}");
+        (await again.Http.GetStringAsync("/users/2/visibility")).ShouldBe("{\"user_id\":2,\"online\":\"followers-approved\",\"last_seen\":\"exact\"}");
+
+        // who is deleted is nobody's any more; who hid is not seen on the way out
+        await using var onlooker = await Watcher.ConnectAsync(Other, 3, 2);
+        await again.Http.DeleteAsync(new Uri("/users/2", UriKind.Relative));
+        await again.Http.DeleteAsync(new Uri("/users/1", UriKind.Relative));
+        await Eventually.HoldsAsync(async () => await Other.Http.GetStringAsync("/users/alice/blocked") == "{\"user_ids\":[]}");
+        (await Other.Http.GetStringAsync("/users/2/visibility")).ShouldContain("\"everyone\"");
+        onlooker.Statuses(2).ShouldAllBe(status => status == "offline");
+    }
+
+    [Fact]
     public async Task While_postgres_is_away_known_users_go_on_and_it_heals_by_itself()
     {
         await HeartbeatAsync(One, "alice");
@@ -115,6 +162,8 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
                 await One.Http.PostAsJsonAsync("/users", new { user_name = "bob" }),
                 await Other.Http.GetAsync("/users?q=ali"),
                 await Other.Http.PutAsJsonAsync("/users/42/status", new { status = "busy" }),
+                await Other.Http.PutAsJsonAsync("/users/42/visibility", new { online = "nobody" }),
+                await Other.Http.PostAsJsonAsync("/users/42/blocked", new { user_ids = new[] { 7 } }),
                 await Other.Http.GetAsync("/users/42/subscriptions"),
                 await Other.Http.DeleteAsync(new Uri("/users/alice", UriKind.Relative)),
             })
@@ -149,6 +198,11 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await node.ReadyAsync();
         return node;
     }
+
+    private static async Task<string?> SeenByAsync(AglowProcess node, string user, uint viewer) =>
+        (await node.Http.GetFromJsonAsync<JsonElement>($"/status/{user}?viewer={viewer}")).GetProperty("status").GetString();
+
+    private static async Task<long> CountAsync(AglowProcess node) => (await node.Http.GetFromJsonAsync<JsonElement>("/online/count")).GetProperty("online").GetInt64();
 
     private static async Task<string?[]> SearchAsync(AglowProcess node, string query) =>
         [.. (await node.Http.GetFromJsonAsync<JsonElement>($"/users?q={query}")).GetProperty("users").EnumerateArray().Select(u => u.GetProperty("user_name").GetString())];

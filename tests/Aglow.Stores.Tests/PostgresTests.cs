@@ -79,9 +79,20 @@ public sealed class PostgresTests(PostgresServer server)
         await Eventually.HoldsAsync(() => other.Statuses.GetValueOrDefault(First) == busy);
         // its own, too, and before the call is over
         one.Statuses[First].ShouldBe(busy);
+        await one.Directory.SetVisibilityAsync(First, OnlineVisibility.Nobody, null);
+        await one.Directory.RelateAsync(First + 1, Relation.Blocked, [First, 7], add: true, 100);
+        one.Shows(First).Online.ShouldBe(OnlineVisibility.Nobody);
+        one.Shows(First + 1).Blocked.ShouldBe([7, First]);
+        await Eventually.HoldsAsync(() => other.Shows(First).Online == OnlineVisibility.Nobody && other.Shows(First + 1).Blocked is [7, First]);
         await one.Directory.DeleteAsync(First);
         await Eventually.HoldsAsync(() => other.Deleted.Contains("alice") && other.Statuses[First] == ManualStatus.Auto);
         one.Deleted.ShouldContain("alice");
+        // with what she showed, and what others said of her
+        foreach (var node in new[] { one, other })
+        {
+            node.Shows(First).IsDefault.ShouldBeTrue();
+            node.Shows(First + 1).Blocked.ShouldBe([7u]);
+        }
     }
 
     [Fact]
@@ -99,6 +110,8 @@ public sealed class PostgresTests(PostgresServer server)
 
         var hidden = new ManualStatus(ManualStatusKind.Hidden, 77);
         await one.Directory.SetManualStatusAsync(5, hidden);
+        await one.Directory.SetVisibilityAsync(6, OnlineVisibility.Nobody, null);
+        await one.Directory.RelateAsync(7, Relation.Blocked, [6], add: true, 100);
         await one.Directory.DeleteAsync(First);
         await one.Directory.RegisterAsync(["bob"], new uint[1]);
         other.Directory.NextNumber.ShouldBe(First + 1);
@@ -106,6 +119,8 @@ public sealed class PostgresTests(PostgresServer server)
         time.Advance(PostgresWriter.CatchUpInterval);
         await Eventually.HoldsAsync(() => other.Directory.NextNumber == First + 2);
         other.Statuses[5].ShouldBe(hidden);
+        other.Shows(6).Online.ShouldBe(OnlineVisibility.Nobody);
+        other.Shows(7).Blocked.ShouldBe([6u]);
         other.Deleted.ShouldContain("alice");
     }
 
@@ -128,6 +143,61 @@ public sealed class PostgresTests(PostgresServer server)
     }
 
     [Fact]
+    public async Task Nothing_is_lost_where_two_nodes_change_what_one_user_shows()
+    {
+        await using var one = await OpenAsync(await Process.CreateDatabaseAsync());
+        await using var other = await OpenAsync(one);
+        await Task.WhenAll(
+            Task.Run(async () =>
+            {
+                await one.Directory.SetVisibilityAsync(7, OnlineVisibility.Nobody, null);
+                for (var i = 0u; i < 50; i++)
+                    await one.Directory.RelateAsync(7, Relation.Blocked, [i], add: true, 100);
+            }),
+            Task.Run(async () =>
+            {
+                await other.Directory.SetVisibilityAsync(7, null, LastSeenVisibility.Hidden);
+                for (var i = 50u; i < 100; i++)
+                    await other.Directory.RelateAsync(7, Relation.Blocked, [i], add: true, 100);
+            }));
+        var expected = new Visibility { Online = OnlineVisibility.Nobody, LastSeen = LastSeenVisibility.Hidden, Blocked = [.. Enumerable.Range(0, 100).Select(i => (uint)i)] };
+        await Eventually.HoldsAsync(() => one.Shows(7).IsSameAs(expected) && other.Shows(7).IsSameAs(expected));
+    }
+
+    [Fact]
+    public async Task Tables_of_before_there_was_visibility_are_added_to_and_keep_what_they_have()
+    {
+        var database = await Process.CreateDatabaseAsync();
+        await using (var node = await OpenAsync(database))
+            await node.Directory.CreateAsync("alice", null);
+        await Process.ExecuteAsync("DROP TABLE aglow.visibility, aglow.relation; UPDATE aglow.state SET version = 1", database);
+        await using var again = await OpenAsync(database);
+        await again.Directory.SetVisibilityAsync(First, OnlineVisibility.Nobody, null);
+        (await again.Directory.VisibilitiesAsync()).Single().Key.ShouldBe(First);
+        (await again.Directory.FindAsync(First))!.Name.ShouldBe("alice");
+    }
+
+    [Fact]
+    public async Task What_is_shown_to_all_again_is_forgotten_when_everybody_has_heard_of_it()
+    {
+        await using var node = await OpenAsync(await Process.CreateDatabaseAsync());
+        foreach (var user in new uint[] { 1, 2, 3 })
+            await node.Directory.SetVisibilityAsync(user, OnlineVisibility.Nobody, null);
+        await node.Directory.RelateAsync(2, Relation.Blocked, [1], add: true, 100);
+        await node.Directory.SetVisibilityAsync(1, OnlineVisibility.Everyone, null);
+        await node.Directory.SetVisibilityAsync(2, OnlineVisibility.Everyone, null);
+        await using var connection = new NpgsqlConnection(Process.Connection(node.Database));
+        await connection.OpenAsync();
+        var now = TimeProvider.System.GetUtcNow().ToUnixTimeSeconds();
+        await PostgresChanges.ForgetAsync(connection, now - 60);
+        (await KeptAsync()).ShouldBe("1,2,3");
+        await PostgresChanges.ForgetAsync(connection, now + 60);
+        (await KeptAsync()).ShouldBe("2,3");
+
+        async Task<object?> KeptAsync() => await Process.ExecuteAsync("SELECT string_agg(number::text, ',' ORDER BY number) FROM aglow.visibility", node.Database);
+    }
+
+    [Fact]
     public async Task Who_was_away_for_long_is_told_everything()
     {
         var time = new ManualTimeProvider();
@@ -135,6 +205,7 @@ public sealed class PostgresTests(PostgresServer server)
         await using var other = await OpenAsync(one, time);
         await CatchUpAsync(other, time);
         await one.Directory.SetManualStatusAsync(5, new ManualStatus(ManualStatusKind.Away));
+        await one.Directory.SetVisibilityAsync(6, OnlineVisibility.Nobody, null);
         await Process.StopAsync();
         time.Advance(TimeSpan.FromMinutes(31));
         await Process.RestartAsync();
@@ -144,6 +215,7 @@ public sealed class PostgresTests(PostgresServer server)
             return other.Told.Count(changes => changes.IsComplete) == 2;
         });
         other.Statuses[5].Kind.ShouldBe(ManualStatusKind.Away);
+        other.Shows(6).Online.ShouldBe(OnlineVisibility.Nobody);
     }
 
     // ---- search -------------------------------------------------------------------------------------------------------------------
@@ -300,7 +372,7 @@ public sealed class PostgresTests(PostgresServer server)
         await RefusesAsync("Host=127.0.0.1;Port=1;Database=x;Username=y", "PostgreSQL at 127.0.0.1:1/x cannot be reached (Connection refused): start it, or name where it is with --postgres.");
         await using (await OpenAsync(database))
             await Process.ExecuteAsync("UPDATE aglow.state SET version = 99", database);
-        await RefusesAsync(Process.Connection(database), $"The directory in {at}/{database} was made by a newer Aglow (version 99 of its tables, this program knows 1): run that.");
+        await RefusesAsync(Process.Connection(database), $"The directory in {at}/{database} was made by a newer Aglow (version 99 of its tables, this program knows 2): run that.");
     }
 
     [Fact]
@@ -409,6 +481,8 @@ public sealed class PostgresTests(PostgresServer server)
             {
                 foreach (var (user, status) in changes.Statuses)
                     Statuses[user] = status;
+                foreach (var (user, visibility) in changes.Visibilities)
+                    Visibilities[user] = visibility;
                 foreach (var (_, name) in changes.Deleted)
                     Deleted.Add(name);
                 Told.Enqueue(changes);
@@ -423,10 +497,14 @@ public sealed class PostgresTests(PostgresServer server)
 
         public ConcurrentDictionary<uint, ManualStatus> Statuses { get; } = new();
 
+        public ConcurrentDictionary<uint, Visibility> Visibilities { get; } = new();
+
         public ConcurrentBag<string> Deleted { get; } = [];
 
         public static async Task<Node> OpenAsync(PostgresProcess process, string database, TimeProvider time) =>
             new(await PostgresUserDirectory.OpenAsync(process.Options(database), time, NullLoggerFactory.Instance), database);
+
+        public Visibility Shows(uint user) => Visibilities.GetValueOrDefault(user, Visibility.Default);
 
         public ValueTask DisposeAsync() => Directory.DisposeAsync();
     }

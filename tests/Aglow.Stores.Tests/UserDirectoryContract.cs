@@ -182,6 +182,76 @@ public abstract class UserDirectoryContract
     }
 
     [Fact]
+    public async Task What_a_user_shows_stands_until_it_is_changed_and_what_is_left_out_stays()
+    {
+        await using var directory = await OpenAsync();
+        (await directory.VisibilitiesAsync()).ShouldBeEmpty();
+        await directory.SetVisibilityAsync(5, OnlineVisibility.Nobody, null);
+        await directory.SetVisibilityAsync(uint.MaxValue, null, LastSeenVisibility.Coarse);
+        await directory.SetVisibilityAsync(5, null, LastSeenVisibility.Hidden);
+        await ShouldShowAsync(directory, "5: Nobody Hidden [] []", "4294967295: Everyone Coarse [] []");
+        await directory.SetVisibilityAsync(5, OnlineVisibility.FollowersApproved, LastSeenVisibility.Exact);
+        await ShouldShowAsync(directory, "5: FollowersApproved Exact [] []", "4294967295: Everyone Coarse [] []");
+        await directory.SetVisibilityAsync(5, OnlineVisibility.Everyone, null);
+        await directory.SetVisibilityAsync(6, null, null);
+        await ShouldShowAsync(directory, "4294967295: Everyone Coarse [] []");
+    }
+
+    [Fact]
+    public async Task Approving_and_blocking_add_and_take_away_and_say_who_is_left()
+    {
+        await using var directory = await OpenAsync();
+        (await directory.RelateAsync(1, Relation.Approved, [9, 3, uint.MaxValue, 3], true, 3)).ShouldBe([3u, 9u, uint.MaxValue]);
+        (await directory.RelateAsync(1, Relation.Approved, [9], true, 3)).ShouldBe([3u, 9u, uint.MaxValue]);
+        (await directory.RelateAsync(1, Relation.Approved, [4], true, 3)).ShouldBeNull();
+        (await directory.RelateAsync(1, Relation.Blocked, [9, 4], true, 3)).ShouldBe([4u, 9u], "who is approved may be blocked as well");
+        (await directory.RelateAsync(2, Relation.Blocked, [1], true, 3)).ShouldBe([1u]);
+        await ShouldShowAsync(directory, "1: Everyone Exact [3,9,4294967295] [4,9]", "2: Everyone Exact [] [1]");
+        await directory.SetVisibilityAsync(1, OnlineVisibility.FollowersApproved, null);
+        (await directory.RelateAsync(1, Relation.Approved, [9, 10], false, 3)).ShouldBe([3u, uint.MaxValue]);
+        (await directory.RelateAsync(2, Relation.Blocked, [1], false, 3)).ShouldBe([]);
+        (await directory.RelateAsync(3, Relation.Blocked, [1], false, 3)).ShouldBe([]);
+        await ShouldShowAsync(directory, "1: FollowersApproved Exact [3,4294967295] [4,9]");
+    }
+
+    [Fact]
+    public async Task Who_waits_for_approval_follows_and_was_neither_approved_nor_blocked()
+    {
+        await using var directory = await OpenAsync();
+        foreach (var follower in (uint[])[1, 2, 3, 4, 5, 6, 100])
+            await directory.FollowAsync(follower, [100], true, 10);
+        await directory.RelateAsync(100, Relation.Approved, [2], true, 10);
+        await directory.RelateAsync(100, Relation.Blocked, [4], true, 10);
+        // the other way round it says nothing
+        await directory.RelateAsync(3, Relation.Approved, [100], true, 10);
+        (await directory.WaitingAsync(100, 0, 10)).ShouldBe([1u, 3u, 5u, 6u]);
+        (await directory.WaitingAsync(100, 3, 2)).ShouldBe([3u, 5u]);
+        (await directory.WaitingAsync(101, 0, 10)).ShouldBeEmpty();
+        await directory.DeleteAsync(5);
+        (await directory.WaitingAsync(100, 0, 10)).ShouldBe([1u, 3u, 6u]);
+    }
+
+    [Fact]
+    public async Task Deleting_takes_what_a_user_showed_and_what_others_said_of_them()
+    {
+        await using var directory = await OpenAsync();
+        await directory.CreateAsync("alice", null);
+        await directory.SetVisibilityAsync(First, OnlineVisibility.Nobody, LastSeenVisibility.Hidden);
+        await directory.RelateAsync(First, Relation.Blocked, [1, 2], true, 100);
+        await directory.RelateAsync(1, Relation.Approved, [First, 7], true, 100);
+        await directory.RelateAsync(2, Relation.Blocked, [First], true, 100);
+        await directory.SetVisibilityAsync(2, OnlineVisibility.Nobody, null);
+        (await directory.DeleteAsync(First)).ShouldBeTrue();
+        await ShouldShowAsync(directory, "1: Everyone Exact [7] []", "2: Nobody Exact [] []");
+        // an application's number, of whom there is nothing else
+        (await directory.DeleteAsync(7)).ShouldBeTrue();
+        (await directory.DeleteAsync(2)).ShouldBeTrue();
+        await ShouldShowAsync(directory);
+        (await directory.DeleteAsync(2)).ShouldBeFalse();
+        (await directory.DeleteAsync(First)).ShouldBeFalse();
+    }
+
+    [Fact]
     public async Task Three_letters_are_found_anywhere_and_fewer_at_the_beginning()
     {
         await using var directory = await OpenAsync();
@@ -280,6 +350,11 @@ public abstract class UserDirectoryContract
         await Should.ThrowAsync<FormatException>(async () => await directory.SearchAsync("bob", 1, cursor));
         (await directory.SearchAsync("ALI", 1, cursor)).Users.Single().Name.ShouldBe("alina");
     }
+
+    /// <summary>Whether this is all that users show other than everything to everyone: online, last seen, whom they approved, whom they blocked.</summary>
+    private static async Task ShouldShowAsync(IUserDirectory directory, params string[] all) =>
+        (await directory.VisibilitiesAsync()).OrderBy(pair => pair.Key)
+            .Select(pair => $"{pair.Key}: {pair.Value.Online} {pair.Value.LastSeen} [{string.Join(',', pair.Value.Approved)}] [{string.Join(',', pair.Value.Blocked)}]").ShouldBe(all);
 
     /// <summary>Whether a search gives these names, in this order, whatever the size of the page.</summary>
     private static async Task ShouldFindAsync(IUserDirectory directory, string query, string[] names)

@@ -41,5 +41,13 @@ internal sealed class FakeDirectory : IUserDirectory
 
     public ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() => throw new NotSupportedException();
 
+    public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) => throw new NotSupportedException();
+
+    public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) => throw new NotSupportedException();
+
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => throw new NotSupportedException();
+
+    public ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) => throw new NotSupportedException();
+
     public ValueTask DisposeAsync() => default;
 }

@@ -56,6 +56,15 @@ public sealed class IndexedUserDirectoryTests : UserDirectoryContract, IDisposab
 
         public ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() => directory.ManualStatusesAsync();
 
+        public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) => directory.SetVisibilityAsync(number, online, lastSeen);
+
+        public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
+            directory.RelateAsync(number, relation, others, add, limit);
+
+        public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => directory.VisibilitiesAsync();
+
+        public ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) => directory.WaitingAsync(number, from, limit);
+
         public ValueTask DisposeAsync() => directory.DisposeAsync();
     }
 }

@@ -18,23 +18,6 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
 
     private protected override Task<IUserDirectory> OpenAsync(TimeProvider time) => Task.FromResult<IUserDirectory>(Open());
 
-    [Fact]
-    public async Task Who_waits_for_approval_follows_and_was_neither_approved_nor_blocked()
-    {
-        await using var directory = Open();
-        foreach (var follower in (uint[])[1, 2, 3, 4, 5, 6, 100])
-            await directory.FollowAsync(follower, [100], true, 10);
-        await directory.RelateAsync(100, Relation.Approved, [2], true, 10);
-        await directory.RelateAsync(100, Relation.Blocked, [4], true, 10);
-        // the other way round it says nothing
-        await directory.RelateAsync(3, Relation.Approved, [100], true, 10);
-        (await directory.WaitingAsync(100, 0, 10)).ShouldBe([1u, 3u, 5u, 6u]);
-        (await directory.WaitingAsync(100, 3, 2)).ShouldBe([3u, 5u]);
-        (await directory.WaitingAsync(101, 0, 10)).ShouldBeEmpty();
-        await directory.DeleteAsync(5);
-        (await directory.WaitingAsync(100, 0, 10)).ShouldBe([1u, 3u, 6u]);
-    }
-
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

@@ -98,5 +98,14 @@ internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
 
     public ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() => inner.ManualStatusesAsync();
 
+    public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) => inner.SetVisibilityAsync(number, online, lastSeen);
+
+    public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
+        inner.RelateAsync(number, relation, others, add, limit);
+
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => inner.VisibilitiesAsync();
+
+    public ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) => inner.WaitingAsync(number, from, limit);
+
     public ValueTask DisposeAsync() => inner.DisposeAsync();
 }

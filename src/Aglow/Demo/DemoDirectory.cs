@@ -110,7 +110,7 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
 
     /// <inheritdoc/>
     /// <remarks>The demo's people show everything to everyone, but for what is chosen for them while it runs.</remarks>
-    public ValueTask SetVisibilityAsync(uint number, OnlineVisibility online, LastSeenVisibility lastSeen) =>
+    public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
         DemoPeople.IsNumber(number) ? default : behind.SetVisibilityAsync(number, online, lastSeen);
 
     /// <inheritdoc/>
