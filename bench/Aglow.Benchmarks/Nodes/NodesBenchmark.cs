@@ -1,10 +1,8 @@
 using System.Diagnostics;
 using Aglow.Benchmarks.Sockets;
-using Aglow.Redis;
-using Microsoft.Extensions.Logging.Abstractions;
 using SocketLoad = Aglow.Benchmarks.Sockets.Load;
 
-namespace Aglow.Benchmarks;
+namespace Aglow.Benchmarks.Nodes;
 
 /// <summary>
 /// One, two and three nodes against the same cluster of three primaries: what a heartbeat, a delivery and a sweep cost as nodes are added, and how long a change takes from one node to the watchers of another.
@@ -42,14 +40,14 @@ internal sealed class NodesBenchmark : Benchmark
     public override async Task RunAsync(Run run)
     {
         var parts = run.Settings.Choices("parts", "heartbeats", "deliveries", "lag", "sweep");
-        await using var cluster = await Cluster.StartAsync();
+        await using var cluster = await ClusterServers.StartAsync();
         run.Note($"Redis {cluster.Version}, three primaries, append-only files; {run.Settings.Number("registered"):#,0} registered users");
         await cluster.RegisterAsync((uint)run.Settings.Number("registered"));
-        List<Node> nodes = [];
+        List<NodeProcess> nodes = [];
         try
         {
             while (nodes.Count < MostNodes)
-                nodes.Add(await Node.StartAsync(cluster));
+                nodes.Add(await NodeProcess.StartAsync(cluster));
             if (parts.Contains("sweep"))
                 await SweepAsync(run, cluster, nodes);
             if (parts.Contains("heartbeats"))
@@ -67,7 +65,7 @@ internal sealed class NodesBenchmark : Benchmark
     }
 
     // Nodes that do nothing but sweep; those beyond the number stand still.
-    private static async Task SweepAsync(Run run, Cluster cluster, List<Node> nodes)
+    private static async Task SweepAsync(Run run, ClusterServers cluster, List<NodeProcess> nodes)
     {
         var costs = await EachAsync(run, nodes, async count =>
         {
@@ -88,7 +86,7 @@ internal sealed class NodesBenchmark : Benchmark
         run.Add(Figure.Of("what the sweeps of one more node cost Redis", "% of a core", [.. costs[nodes.Count].Zip(costs[1], (most, one) => (most.Redis - one.Redis) / (nodes.Count - 1))]));
     }
 
-    private static async Task HeartbeatsAsync(Run run, Cluster cluster, List<Node> nodes)
+    private static async Task HeartbeatsAsync(Run run, ClusterServers cluster, List<NodeProcess> nodes)
     {
         var perSecond = (int)run.Settings.Number("heartbeats");
         var seconds = (int)run.Settings.Number("seconds");
@@ -126,7 +124,7 @@ internal sealed class NodesBenchmark : Benchmark
         run.Add(Figure.Of("a heartbeat's cost at a node, three nodes against one", "ratio", [.. costs[nodes.Count].Zip(costs[1], (most, one) => most.Own / one.Own)], Goal.Most(1.25)));
     }
 
-    private static async Task DeliveriesAsync(Run run, List<Node> nodes)
+    private static async Task DeliveriesAsync(Run run, List<NodeProcess> nodes)
     {
         var (sockets, rate, seconds) = ((int)run.Settings.Number("sockets"), (int)run.Settings.Number("rate"), (int)run.Settings.Number("seconds"));
         var loads = nodes.Select(node => SocketLoad.Start(Server.Aglow, node.Port, node.Process, Next(nodes, node).Port)).ToArray();
@@ -156,7 +154,7 @@ internal sealed class NodesBenchmark : Benchmark
         }
     }
 
-    private static async Task LagAsync(Run run, List<Node> nodes)
+    private static async Task LagAsync(Run run, List<NodeProcess> nodes)
     {
         var (sockets, rate) = ((int)run.Settings.Number("lag-sockets"), (int)run.Settings.Number("lag-rate"));
         using var load = SocketLoad.Start(Server.Aglow, nodes[0].Port, nodes[0].Process, nodes[1].Port);
@@ -172,7 +170,7 @@ internal sealed class NodesBenchmark : Benchmark
     }
 
     // A leg with one node, with two, with three, and over again. Those beyond the number stand still, where their work would be counted.
-    private static async Task<Dictionary<int, List<T>>> EachAsync<T>(Run run, List<Node> nodes, Func<int, Task<T>> leg, bool pausesOthers = true)
+    private static async Task<Dictionary<int, List<T>>> EachAsync<T>(Run run, List<NodeProcess> nodes, Func<int, Task<T>> leg, bool pausesOthers = true)
     {
         var results = Enumerable.Range(1, nodes.Count).ToDictionary(static count => count, static _ => new List<T>());
         for (var round = 0; round < run.PairCount; round++)
@@ -192,12 +190,12 @@ internal sealed class NodesBenchmark : Benchmark
 
     private static string Nodes(int count) => count == 1 ? "1 node" : $"{count} nodes";
 
-    private static double CpuOf(List<Node> nodes, int count) => nodes.Take(count).Sum(node => Cpu.Of(node.Process));
+    private static double CpuOf(List<NodeProcess> nodes, int count) => nodes.Take(count).Sum(node => Cpu.Of(node.Process));
 
-    private static Node Next(List<Node> nodes, Node node) => nodes[(nodes.IndexOf(node) + 1) % nodes.Count];
+    private static NodeProcess Next(List<NodeProcess> nodes, NodeProcess node) => nodes[(nodes.IndexOf(node) + 1) % nodes.Count];
 
     /// <summary>Packed heartbeats of so many users, in turn, to one node.</summary>
-    private sealed class Heartbeats(Node node, uint first, int perSecond) : IDisposable
+    private sealed class Heartbeats(NodeProcess node, uint first, int perSecond) : IDisposable
     {
         private readonly Connection _connection = new(node.Port);
         private int _next;
@@ -219,93 +217,5 @@ internal sealed class NodesBenchmark : Benchmark
         }
 
         public void Dispose() => _connection.Dispose();
-    }
-
-    /// <summary>A server as <c>./aglow serve</c> has it.</summary>
-    private sealed class Node : IDisposable
-    {
-        private readonly Child _child;
-
-        private Node(Child child, int port)
-        {
-            _child = child;
-            Port = port;
-        }
-
-        public int Port { get; }
-
-        public int Process => _child.Process.Id;
-
-        public static async Task<Node> StartAsync(Cluster cluster)
-        {
-            var port = Programs.FreePort();
-            var child = Child.Start(
-                "dotnet", 0, Path.Combine(Machine.Root(), "out", "server", "aglow-server.dll"), "serve", "--urls", $"http://127.0.0.1:{port}", "--redis", cluster.Address, "--drain-seconds", "0");
-            while (!(await child.ReadLineAsync()).Contains("Ready on", StringComparison.Ordinal))
-            {
-                // what it says before
-            }
-
-            _ = child.Process.StandardOutput.ReadToEndAsync();
-            return new Node(child, port);
-        }
-
-        public void Pause(bool pause)
-        {
-            using var kill = System.Diagnostics.Process.Start("kill", [pause ? "-STOP" : "-CONT", $"{Process}"]);
-            kill.WaitForExit();
-        }
-
-        public void Dispose()
-        {
-            _child.Process.Kill();
-            _child.Dispose();
-        }
-    }
-
-    /// <summary>Three primaries of our own, on free ports.</summary>
-    private sealed class Cluster(RedisServer[] servers, string folder) : IAsyncDisposable
-    {
-        public string Address => string.Join(',', servers.Select(server => $"127.0.0.1:{server.Port}"));
-
-        public string Version => servers[0].Version();
-
-        private RedisOptions Options => new() { Endpoints = [.. servers.Select(server => new RedisEndpoint("127.0.0.1", server.Port))] };
-
-        public static async Task<Cluster> StartAsync()
-        {
-            var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-            var servers = new RedisServer[3];
-            for (var i = 0; i < servers.Length; i++)
-                servers[i] = await RedisServer.StartAsync(0, Directory.CreateDirectory(Path.Combine(folder, $"{i}")).FullName, durable: true, "--cluster-enabled", "yes", "--cluster-port", $"{Programs.FreePort()}");
-            var cluster = new Cluster(servers, folder);
-            using var create = System.Diagnostics.Process.Start(
-                new ProcessStartInfo("redis-cli", ["--cluster", "create", .. cluster.Address.Split(','), "--cluster-yes"]) { RedirectStandardOutput = true, UseShellExecute = false })!;
-            var said = await create.StandardOutput.ReadToEndAsync();
-            await create.WaitForExitAsync();
-            return create.ExitCode == 0 ? cluster : throw new BenchmarkException($"redis-cli could not make a cluster: {said}");
-        }
-
-        /// <summary>Users who were seen long ago, each a word that sweeps read.</summary>
-        public async Task RegisterAsync(uint count)
-        {
-            await using var cluster = await RedisCluster.ConnectAsync(Options, TimeProvider.System, new RedisLog(NullLogger.Instance));
-            var store = new RedisPlaneStore(cluster);
-            for (var first = 0u; first < count; first += 100_000)
-            {
-                uint[] users = [.. Enumerable.Range((int)first, (int)Math.Min(100_000, count - first)).Select(user => (uint)user)];
-                await store.ExchangeAsync(Plane.Pulse, users, users.Select(static _ => 1000u).ToArray(), new uint[users.Length]);
-            }
-        }
-
-        public double CpuSeconds() => servers.Sum(server => Cpu.Of(server.Process));
-
-        public ValueTask DisposeAsync()
-        {
-            foreach (var server in servers)
-                server.Dispose();
-            Directory.Delete(folder, recursive: true);
-            return default;
-        }
     }
 }

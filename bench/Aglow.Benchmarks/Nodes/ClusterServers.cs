@@ -1,0 +1,91 @@
+using System.Diagnostics;
+using Aglow.Redis;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Aglow.Benchmarks.Nodes;
+
+/// <summary>A Redis Cluster of our own, on free ports: three primaries, each with a replica where those are asked for.</summary>
+internal sealed class ClusterServers : IAsyncDisposable
+{
+    private const int Primaries = 3;
+
+    private readonly RedisServer[] _servers;
+    private readonly string _folder;
+
+    private ClusterServers(RedisServer[] servers, string folder) => (_servers, _folder) = (servers, folder);
+
+    public string Address => string.Join(',', _servers.Select(server => $"127.0.0.1:{server.Port}"));
+
+    public string Version => _servers[0].Version();
+
+    private RedisOptions Options => new() { Endpoints = [.. _servers.Select(server => new RedisEndpoint("127.0.0.1", server.Port))] };
+
+    /// <summary>Starts them with an append-only file each.</summary>
+    /// <param name="hasReplicas">Whether each primary has a replica, which has caught up when this returns.</param>
+    /// <param name="flags">What the servers are started with besides.</param>
+    public static async Task<ClusterServers> StartAsync(bool hasReplicas = false, params string[] flags)
+    {
+        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+        var servers = new RedisServer[hasReplicas ? 2 * Primaries : Primaries];
+        for (var i = 0; i < servers.Length; i++)
+        {
+            servers[i] = await RedisServer.StartAsync(
+                0, Directory.CreateDirectory(Path.Combine(folder, $"{i}")).FullName, durable: true, ["--cluster-enabled", "yes", "--cluster-port", $"{Programs.FreePort()}", .. flags]);
+        }
+
+        var cluster = new ClusterServers(servers, folder);
+        await CliAsync(["--cluster", "create", .. cluster.Address.Split(','), "--cluster-replicas", hasReplicas ? "1" : "0", "--cluster-yes"]);
+        if (!hasReplicas)
+            return cluster;
+        foreach (var replica in servers[Primaries..])
+        {
+            for (var began = Stopwatch.GetTimestamp(); !(await CliAsync(["-p", $"{replica.Port}", "info", "replication"])).Contains("master_link_status:up", StringComparison.Ordinal); await Task.Delay(100))
+            {
+                if (Stopwatch.GetElapsedTime(began).TotalSeconds > 30)
+                    throw new BenchmarkException("a replica did not catch up within 30 s.");
+            }
+        }
+
+        return cluster;
+    }
+
+    /// <summary>Users who were seen long ago, each a word that sweeps read.</summary>
+    public async Task RegisterAsync(uint count)
+    {
+        await using var cluster = await RedisCluster.ConnectAsync(Options, TimeProvider.System, new RedisLog(NullLogger.Instance));
+        var store = new RedisPlaneStore(cluster);
+        for (var first = 0u; first < count; first += 100_000)
+        {
+            uint[] users = [.. Enumerable.Range((int)first, (int)Math.Min(100_000, count - first)).Select(user => (uint)user)];
+            await store.ExchangeAsync(Plane.Pulse, users, users.Select(static _ => 1000u).ToArray(), new uint[users.Length]);
+        }
+    }
+
+    /// <summary>Ends one of the primaries without a word. Returns whether a slot is among those it had.</summary>
+    public Predicate<int> KillPrimary(int place)
+    {
+        // as redis-cli divides them
+        var (first, last) = ((int)Math.Round(RedisKeys.Slots / (double)Primaries * place), (int)Math.Round(RedisKeys.Slots / (double)Primaries * (place + 1)));
+        using (var process = System.Diagnostics.Process.GetProcessById(_servers[place].Process))
+            process.Kill();
+        return slot => slot >= first && slot < last;
+    }
+
+    public double CpuSeconds() => _servers.Sum(server => Cpu.Of(server.Process));
+
+    public ValueTask DisposeAsync()
+    {
+        foreach (var server in _servers)
+            server.Dispose();
+        Directory.Delete(_folder, recursive: true);
+        return default;
+    }
+
+    private static async Task<string> CliAsync(string[] arguments)
+    {
+        using var cli = System.Diagnostics.Process.Start(new ProcessStartInfo("redis-cli", arguments) { RedirectStandardOutput = true, UseShellExecute = false })!;
+        var said = await cli.StandardOutput.ReadToEndAsync();
+        await cli.WaitForExitAsync();
+        return cli.ExitCode == 0 ? said : throw new BenchmarkException($"redis-cli {string.Join(' ', arguments.Take(2))} failed: {said}");
+    }
+}
