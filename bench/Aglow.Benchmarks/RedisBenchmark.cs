@@ -60,7 +60,7 @@ internal sealed class RedisBenchmark : Benchmark
         bench.Rounds(sets, people.Count / 100);
         bench.Rounds(packed, people.Count / 64);
         var pairs = await bench.RunAsync(sets, packed);
-        run.Add($"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against SET EX x 100", pairs, s => s.CpuNanoseconds, Goal.Least(3), operation: "heartbeat");
+        run.Add($"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against SET EX x 100", pairs, s => s.CpuNanoseconds, durable ? Goal.Least(3) : null, operation: "heartbeat");
         pairs = await bench.RunAsync(new RedisSingleBitfields(people, 100), packed);
         run.Add($"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against a BITFIELD each x 100", pairs, s => s.CpuNanoseconds, operation: "heartbeat");
     }

@@ -76,6 +76,7 @@ public sealed partial class DeployTests(Servers servers)
         text.ShouldContain("/usr/local/bin/aglow-server serve");
         await File.WriteAllTextAsync(unit, text.Replace("/usr/local/bin/aglow-server", "/bin/true"));
         (await RunAsync("systemd-analyze", "verify", unit)).ShouldNotContain("aglow.service");
+        int.Parse(StopSeconds().Match(text).Groups["seconds"].Value).ShouldBeGreaterThan(await SecondsToStopAsync());
         Directory.Delete(folder, recursive: true);
     }
 
@@ -102,7 +103,9 @@ public sealed partial class DeployTests(Servers servers)
                 port!.GetValue<string>().ShouldStartWith("127.0.0.1:");
         }
 
-        await SettingsAreThereAsync(services["node-1"]!["environment"]!.AsObject().Select(static v => v.Key));
+        var node = services["node-1"]!;
+        await SettingsAreThereAsync(node["environment"]!.AsObject().Select(static v => v.Key));
+        int.Parse(node["stop_grace_period"]!.GetValue<string>().TrimEnd('s')).ShouldBeGreaterThan(await SecondsToStopAsync());
         var folder = Directory.CreateTempSubdirectory("aglow-haproxy-").FullName;
         var made = Path.Combine(folder, "haproxy.cfg");
         var edit = Sed().Match(services["haproxy"]!["command"]!.GetValue<string>()).Value.Replace("/haproxy.cfg", Path.Combine(Deploy, "haproxy.cfg"));
@@ -135,9 +138,7 @@ public sealed partial class DeployTests(Servers servers)
 
         // a node may take as long as it needs to stop
         var hook = int.Parse(node["lifecycle"]!["preStop"]!["exec"]!["command"]![1]!.GetValue<string>());
-        var stop = int.Parse(StopAtMost().Match(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "src", "Aglow.Server", "ServerProcess.cs"))).Groups["seconds"].Value);
-        var drain = int.Parse(DrainSecondsOfMany().Match(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "src", "Aglow.AspNetCore", "PresenceHost.cs"))).Groups["seconds"].Value);
-        pod["terminationGracePeriodSeconds"]!.GetValue<int>().ShouldBeGreaterThan(hook + drain + stop + 5);
+        pod["terminationGracePeriodSeconds"]!.GetValue<int>().ShouldBeGreaterThan(hook + await SecondsToStopAsync());
 
         foreach (var probe in new[] { "startupProbe", "readinessProbe", "livenessProbe" })
             (await servers.Alone.Http.GetAsync(node[probe]!["httpGet"]!["path"]!.GetValue<string>())).IsSuccessStatusCode.ShouldBeTrue(probe);
@@ -152,6 +153,14 @@ public sealed partial class DeployTests(Servers servers)
         lines.ShouldContain("RUN ./aglow publish /published");
         var settings = lines.SelectMany(static line => Variable().Matches(line)).Select(static m => m.Value).Where(static v => v != "AGLOW_").Distinct(StringComparer.Ordinal);
         await SettingsAreThereAsync(settings);
+    }
+
+    // What a node may take from being told to stop to its end, and a margin.
+    private static async Task<int> SecondsToStopAsync()
+    {
+        var stop = int.Parse(StopAtMost().Match(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "src", "Aglow.Server", "ServerProcess.cs"))).Groups["seconds"].Value);
+        var drain = int.Parse(DrainSecondsOfMany().Match(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "src", "Aglow.AspNetCore", "PresenceHost.cs"))).Groups["seconds"].Value);
+        return stop + drain + 5;
     }
 
     private static async Task SettingsAreThereAsync(IEnumerable<string> variables)
@@ -190,6 +199,9 @@ public sealed partial class DeployTests(Servers servers)
 
     [GeneratedRegex(@"DrainSecondsOfMany = (?<seconds>\d+)", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex DrainSecondsOfMany();
+
+    [GeneratedRegex(@"^TimeoutStopSec=(?<seconds>\d+)s$", RegexOptions.ExplicitCapture | RegexOptions.Multiline, matchTimeoutMilliseconds: 1000)]
+    private static partial Regex StopSeconds();
 
     [GeneratedRegex(@"AGLOW_[A-Z_]*", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex Variable();
