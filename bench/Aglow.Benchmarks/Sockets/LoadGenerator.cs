@@ -512,12 +512,28 @@ internal sealed class LoadGenerator
         }
 
         if (connection.IsHttp)
-            throw new BenchmarkException("the server closed a connection for calls.");
+        {
+            LoseCall(connection, was);
+            return;
+        }
+
         _lost++;
         if (was == Phase.Ready)
             _ready--;
         else
             _connecting--;
+    }
+
+    // A server ends a connection that was not used for a while, as it should; one that it owes an answer is another matter.
+    private void LoseCall(Connection connection, Phase was)
+    {
+        if (connection.IsAsked || was == Phase.Connecting)
+            throw new BenchmarkException("the server closed a connection that it owed an answer.");
+        _calls--;
+        var others = _idleCalls.Where(other => other != connection).Reverse().ToArray();
+        _idleCalls.Clear();
+        foreach (var other in others)
+            _idleCalls.Push(other);
     }
 
     private void Pump(bool mayNap)
