@@ -102,12 +102,26 @@ export class People {
         if (document.visibilityState === 'hidden' || this.#presence.isLost)
             return;
         const asked = this.#asked;
-        const page = await this.#read().catch(() => undefined);
+        const page = await this.#readAgain().catch(() => undefined);
         if (!page || asked !== this.#asked)
             return;
-        const further = page.next ? this.#after(page.users) : [];
-        this.#list([...page.users, ...further], further.length > 0 ? this.#next : page.next);
+        this.#list(page.users, page.next);
         this.#sayIfEmpty();
+    }
+
+    // The first page and what is listed after it; where more than a page of people is new, as many pages as were listed.
+    async #readAgain() {
+        const shown = this.#order.length;
+        let { users, next } = await this.#read();
+        const further = next ? this.#after(users) : [];
+        if (further.length > 0)
+            return { users: [...users, ...further], next: this.#next };
+        while (next && users.length < shown) {
+            const page = await this.#read(next);
+            users = [...users, ...page.users];
+            next = page.next;
+        }
+        return { users, next };
     }
 
     // Those listed behind the last of these.
