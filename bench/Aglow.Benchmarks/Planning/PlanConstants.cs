@@ -20,6 +20,9 @@ internal sealed class PlanConstants(Run run)
 
     private readonly Dictionary<string, Constant> _found = [];
 
+    // each server is new, and compiles what is called often in its first seconds
+    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(12);
+
     private TimeSpan Seconds => TimeSpan.FromSeconds(run.Settings.Number("seconds"));
 
     private int Step => (int)run.Settings.Number("sockets");
@@ -48,11 +51,13 @@ internal sealed class PlanConstants(Run run)
             await FillAsync(server, some);
             var connections = Connection.Open(server.Port, 8);
             var single = new OneHeartbeat(some, nothing: false);
-            single.Run(server.Process, connections, TimeSpan.FromSeconds(3));
+            single.Run(server.Process, connections, WarmUp);
             http.Add(single.Run(server.Process, connections, TimeSpan.FromSeconds(5)).CpuNanoseconds / 1000);
             foreach (var connection in connections)
                 connection.Dispose();
 
+            using (var warm = new CancellationTokenSource(WarmUp))
+                await Task.Run(() => PackedPace.RunAsync(server.Port, some, pace, warm.Token));
             using var stop = new CancellationTokenSource(Seconds);
             var sending = Task.Run(() => PackedPace.RunAsync(server.Port, some, pace, stop.Token));
             var busy = await CoresAsync(server, sending);
@@ -112,7 +117,7 @@ internal sealed class PlanConstants(Run run)
             await load.AskAsync($"connect {sockets} {watching} {users} 1");
             await Task.Delay(TimeSpan.FromSeconds(3));
             var idle = await CoresAsync(server, Task.Delay(Seconds));
-            await load.AskAsync<FanoutLeg>($"run {rate} 5");
+            await load.AskAsync<FanoutLeg>($"run {rate} {WarmUp.TotalSeconds:0}");
             var leg = await load.AskAsync<FanoutLeg>($"run {rate} {Seconds.TotalSeconds:0}");
             return (leg.ServerCpu - (idle * leg.Seconds)) * 1e6 / leg.Changes;
         }
