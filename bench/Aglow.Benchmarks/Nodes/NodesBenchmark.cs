@@ -21,25 +21,26 @@ internal sealed class NodesBenchmark : Benchmark
 
     public override string Name => "nodes";
 
-    public override string Measures => "what is paid a heartbeat, a delivery and a sweep with one, two and three nodes on one Redis Cluster; lag from node to node";
+    public override string Measures => "what is paid a heartbeat, a delivery, a sweep and a hint with one, two and three nodes on one Redis Cluster; lag from node to node";
 
     public override int DefaultPairs => 5;
 
     public override IReadOnlyList<Option> Options { get; } =
     [
-        new("parts", "all", "heartbeats, deliveries, lag, sweep"),
+        new("parts", "all", "heartbeats, deliveries, lag, sweep, hints"),
         new("registered", "10m", "users whose words sweeps read"),
         new("heartbeats", "5000", "heartbeats a second and node, by 100, each user's every ten seconds"),
         new("sockets", "1000", "watchers a node, 20 users each, each user watched by 20"),
         new("rate", "200", "changes a second and node"),
         new("lag-sockets", "5000", "watchers on one node, where lag is measured"),
         new("lag-rate", "1000", "changes a second at the other"),
+        new("hint-rate", "2000", "users a second who come and go at another node, by 100, and are watched nowhere"),
         new("seconds", "10", "of a leg"),
     ];
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "heartbeats", "deliveries", "lag", "sweep");
+        var parts = run.Settings.Choices("parts", "heartbeats", "deliveries", "lag", "sweep", "hints");
         await using var cluster = await ClusterServers.StartAsync();
         run.Note($"Redis {cluster.Version}, three primaries, append-only files; {run.Settings.Number("registered"):#,0} registered users");
         await cluster.RegisterAsync((uint)run.Settings.Number("registered"));
@@ -50,6 +51,8 @@ internal sealed class NodesBenchmark : Benchmark
                 nodes.Add(await NodeProcess.StartAsync(cluster));
             if (parts.Contains("sweep"))
                 await SweepAsync(run, cluster, nodes);
+            if (parts.Contains("hints"))
+                await HintsAsync(run, nodes);
             if (parts.Contains("heartbeats"))
                 await HeartbeatsAsync(run, cluster, nodes);
             if (parts.Contains("deliveries"))
@@ -84,6 +87,38 @@ internal sealed class NodesBenchmark : Benchmark
         }
 
         run.Add(Figure.Of("what the sweeps of one more node cost Redis", "% of a core", [.. costs[nodes.Count].Zip(costs[1], (most, one) => (most.Redis - one.Redis) / (nodes.Count - 1))]));
+    }
+
+    // What each node pays for what happens at the others: users come and go at one, and another, which nobody calls, hears of it.
+    private static async Task HintsAsync(Run run, List<NodeProcess> nodes)
+    {
+        var (rate, seconds) = ((int)run.Settings.Number("hint-rate"), (int)run.Settings.Number("seconds"));
+        using var comings = new Heartbeats(nodes[1], 20_000_000, rate);
+        await LegAsync(rate);
+        List<double> costs = [];
+        for (var i = 0; i < run.PairCount; i++)
+        {
+            var (idle, _) = await LegAsync(0);
+            var (busy, hints) = await LegAsync(rate);
+            costs.Add((busy - idle) * 1e6 / hints);
+        }
+
+        run.Add(Figure.Of($"a hint heard by a node where nobody watches, {2 * rate:#,0}/s", "CPU us", costs));
+
+        async Task<(double Cpu, long Hints)> LegAsync(int perSecond)
+        {
+            var before = Cpu.Of(nodes[0].Process);
+            var began = Stopwatch.GetTimestamp();
+            long sent = 0;
+            while (Stopwatch.GetElapsedTime(began).TotalSeconds is var elapsed && elapsed < seconds)
+            {
+                for (; sent < elapsed * perSecond; sent += 100)
+                    comings.ComeAndGo();
+                await Task.Delay(10);
+            }
+
+            return (Cpu.Of(nodes[0].Process) - before, 2 * sent);
+        }
     }
 
     private static async Task HeartbeatsAsync(Run run, ClusterServers cluster, List<NodeProcess> nodes)
@@ -204,17 +239,29 @@ internal sealed class NodesBenchmark : Benchmark
         {
             for (; users > 0; users -= 100)
             {
-                var length = _connection.Head("POST", "/heartbeat", "application/octet-stream", 400);
-                for (var i = 0; i < 100; i++)
-                {
-                    BitConverter.TryWriteBytes(_connection.Request.AsSpan(_connection.BodyAt + (i * 4)), first + (uint)_next);
-                    _next = (_next + 1) % (10 * perSecond);
-                }
-
-                _connection.Send(length);
-                _connection.ReceiveHttp();
+                Call("/heartbeat");
+                Advance();
             }
         }
+
+        /// <summary>The next hundred come online, and leave.</summary>
+        public void ComeAndGo()
+        {
+            Call("/heartbeat");
+            Call("/offline");
+            Advance();
+        }
+
+        private void Call(string path)
+        {
+            var length = _connection.Head("POST", path, "application/octet-stream", 400);
+            for (var i = 0; i < 100; i++)
+                BitConverter.TryWriteBytes(_connection.Request.AsSpan(_connection.BodyAt + (i * 4)), first + (uint)(_next + i));
+            _connection.Send(length);
+            _connection.ReceiveHttp();
+        }
+
+        private void Advance() => _next = (_next + 100) % (10 * perSecond);
 
         public void Dispose() => _connection.Dispose();
     }
