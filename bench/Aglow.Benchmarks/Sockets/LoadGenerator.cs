@@ -235,7 +235,12 @@ internal sealed class LoadGenerator
         Change(still, online: false, Stopwatch.GetTimestamp());
         Settle(goal);
         if (WrongWords() is > 0 and var wrong)
-            throw new BenchmarkException($"after all, {wrong} watchers' last words are not the truth: no figure of this run counts.");
+        {
+            // late, or lost?
+            Rest(TimeSpan.FromSeconds(15));
+            throw new BenchmarkException($"after all, {wrong} watchers' last words are not the truth, and {WrongWords()} of them 15 s later: no figure of this run counts.");
+        }
+
         return result;
     }
 
