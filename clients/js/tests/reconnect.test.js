@@ -140,7 +140,7 @@ test('What keeps a connection from being tried is said once, and it is tried aga
     const token = () => {
         if (++asked < 3)
             throw new Error('signed out');
-        return 'a token';
+        return 'a-token';
     };
     let made = 0;
     class Forbidden extends WebSocket {
