@@ -98,8 +98,8 @@ internal sealed class PlanBenchmark : Benchmark
             await load.AskAsync($"connect {sockets} {watching} {sockets} 1");
             using var stop = new CancellationTokenSource();
             var packed = Task.Run(() => PackedPace.RunAsync(server.Port, people, people.Count / 10, stop.Token));
-            // everybody has arrived, and the journal of that is written
-            await Task.Delay(TimeSpan.FromSeconds(20));
+            // everybody has arrived, the journal of that is written, and those who were heard once before anybody watched have lapsed
+            await Task.Delay(TimeSpan.FromSeconds(45));
             var before = Cpu.Of(server.Process);
             var began = Stopwatch.GetTimestamp();
             var leg = await load.AskAsync<FanoutLeg>($"run {changes} {seconds}");
