@@ -2,9 +2,13 @@ using System.Net.Http.Json;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>People whose clients heartbeat every interval, to an address or, where that does not answer, to the next; and keep trying whatever they are answered.</summary>
+/// <summary>
+/// People whose clients heartbeat every interval, to an address or, where that does not answer, to the next; what fails is tried again within a second, with jitter, as the clients of this project do.
+/// </summary>
 internal sealed class Crowd : IDisposable
 {
+    private static readonly TimeSpan FirstRetryWithin = TimeSpan.FromSeconds(1);
+
     private readonly CancellationTokenSource _stop = new();
     private readonly Task[] _loops;
 
@@ -26,13 +30,15 @@ internal sealed class Crowd : IDisposable
         {
             try
             {
+                var isHeard = false;
                 foreach (var address in addresses)
                 {
-                    if (await TryAsync(http, address, users))
+                    isHeard = await TryAsync(http, address, users);
+                    if (isHeard)
                         break;
                 }
 
-                await Task.Delay(interval, _stop.Token);
+                await Task.Delay(isHeard ? interval : Random.Shared.NextDouble() * FirstRetryWithin, _stop.Token);
             }
             catch (OperationCanceledException) when (_stop.IsCancellationRequested)
             {
