@@ -78,17 +78,20 @@ public sealed class BalancerTests(FaultyCluster servers)
         await Task.Delay(TimeSpan.FromSeconds(Math.Max(0, Pause - Stopwatch.GetElapsedTime(began).TotalSeconds)));
         first.Signal(18);
         await Eventually.HoldsAsync(async () => (await first.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.OK && await ConnectionsAsync(first) == 0);
-        ShownOffline().ShouldBe(0, "while a node stood still");
+        ShownOffline().ShouldBeEmpty("while a node stood still");
 
         people.Connected.ShouldBe(connected.Length);
         await second.KillAsync();
         await Eventually.HoldsAsync(async () => await ConnectionsAsync(first) >= connected.Length);
         // past a look at everybody by whoever watches
         await Task.Delay(TimeSpan.FromSeconds(3));
-        ShownOffline().ShouldBe(0, "when a node was killed");
+        ShownOffline().ShouldBeEmpty("when a node was killed");
         (await elsewhere.Http.GetFromJsonAsync<JsonElement>("/status/10007")).GetProperty("status").GetString().ShouldBe("online");
 
-        int ShownOffline() => all.Count(user => watcher.Statuses(user).SkipWhile(status => status == "offline").Contains("offline"));
+        // whom, and what became of their connections
+        string[] ShownOffline() => [.. all
+            .Where(user => watcher.Statuses(user).SkipWhile(static status => status == "offline").Contains("offline"))
+            .Select(user => $"{user}: {watcher.Times(user)}; {(Array.IndexOf(connected, user) is >= 0 and var place ? people.History(place) : "by HTTP")}")];
     }
 
     private async Task<AglowProcess> NodeAsync(int port, params string[] flags)

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net.WebSockets;
 using System.Text;
 using System.Text.Json;
@@ -16,6 +17,7 @@ internal sealed class People : IAsyncDisposable
     private readonly Task[] _loops;
     private readonly string?[] _known;
     private readonly List<long> _sentElsewhereAt = [];
+    private readonly ConcurrentQueue<string>[] _histories;
     private int _connected;
 
     /// <summary>These connect to an address, which may be a balancer's; each watches <paramref name="watched"/>.</summary>
@@ -25,6 +27,7 @@ internal sealed class People : IAsyncDisposable
         _watched = watched;
         _silence = 2.5 * tick;
         _known = new string?[users.Length];
+        _histories = [.. users.Select(static _ => new ConcurrentQueue<string>())];
         _loops = [.. users.Select((user, i) => Task.Run(() => RunAsync(user, i)))];
     }
 
@@ -43,6 +46,9 @@ internal sealed class People : IAsyncDisposable
 
     /// <summary>Whether all know the one they watch as this.</summary>
     public bool AllKnow(string status) => _known.All(known => known == status);
+
+    /// <summary>What happened to the connections of the one at this place, and when, by the clock of this machine.</summary>
+    public string History(int place) => string.Join("; ", _histories[place]);
 
     public async ValueTask DisposeAsync()
     {
@@ -64,11 +70,14 @@ internal sealed class People : IAsyncDisposable
             catch (Exception e) when (e is WebSocketException or OperationCanceledException or IOException)
             {
                 // lost, refused or silent: it is tried again
+                Note(place, $"{e.GetType().Name} {(e as WebSocketException)?.WebSocketErrorCode}");
             }
 
             await Task.Delay(wait, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
+
+    private void Note(int place, string what) => _histories[place].Enqueue($"{TimeProvider.System.GetUtcNow():HH:mm:ss.f} {what}");
 
     // Returns how long the server said to wait, where it did.
     private async Task<TimeSpan?> ConnectAsync(uint user, int place)
@@ -76,7 +85,9 @@ internal sealed class People : IAsyncDisposable
         using var socket = new ClientWebSocket();
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
         patience.CancelAfter(_silence);
+        Note(place, "connects");
         await socket.ConnectAsync(new Uri($"ws://{_address.Authority}/ws?user_id={user}"), patience.Token);
+        Note(place, "connected");
         if (_watched is { } watched)
             await socket.SendAsync(Encoding.UTF8.GetBytes($"{{\"type\":\"watch\",\"users\":[{watched}]}}"), WebSocketMessageType.Text, endOfMessage: true, patience.Token);
         Interlocked.Increment(ref _connected);

@@ -10,6 +10,7 @@ internal sealed class Watcher : IAsyncDisposable
 {
     private readonly ClientWebSocket _socket = new();
     private readonly List<string> _told = [];
+    private readonly List<(string User, string What)> _times = [];
     private Task _reading = Task.CompletedTask;
 
     private Watcher()
@@ -51,6 +52,13 @@ internal sealed class Watcher : IAsyncDisposable
     {
         lock (_told)
             return [.. _told.Where(t => t.StartsWith($"{user}:", StringComparison.Ordinal)).Select(t => t[(t.IndexOf(':') + 1)..])];
+    }
+
+    /// <summary>The same with the times at which it was told, for a message.</summary>
+    public string Times(uint user)
+    {
+        lock (_told)
+            return string.Join("; ", _times.Where(told => told.User == $"{user}").Select(static told => told.What));
     }
 
     public async ValueTask DisposeAsync()
@@ -95,7 +103,10 @@ internal sealed class Watcher : IAsyncDisposable
             if (!message.TryGetProperty("users", out var users))
                 return;
             foreach (var user in users.EnumerateArray())
+            {
                 _told.Add($"{user.GetProperty("user_id")}:{user.GetProperty("status")}");
+                _times.Add(($"{user.GetProperty("user_id")}", $"{TimeProvider.System.GetUtcNow():HH:mm:ss.f} told {user.GetProperty("status")}, last seen {user.GetProperty("last_seen")}"));
+            }
         }
     }
 }
