@@ -87,9 +87,6 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>All manual statuses.</summary>
     public ManualStatuses Manual { get; } = new();
 
-    /// <summary>Whether nobody sees more of others than they show them: then what a user shows decides what they see.</summary>
-    internal bool IsVisibilityReciprocal => _options.IsVisibilityReciprocal;
-
     /// <summary>What users show of themselves, and to whom.</summary>
     public Visibilities Visibilities { get; }
 

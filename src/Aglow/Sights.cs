@@ -24,7 +24,7 @@ internal sealed class Sights(
                 TellIfResighted(connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher), topics[id]!);
         }
 
-        if (presence.IsVisibilityReciprocal)
+        if (presence.Visibilities.IsReciprocal)
             _resighted.Add(user);
     }
 

@@ -22,6 +22,9 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
     private readonly Lock _gate = new();
     private int _count;
 
+    /// <summary>Whether nobody sees more of others than they show them: then what a user shows decides what they see.</summary>
+    public bool IsReciprocal { get; } = isReciprocal;
+
     /// <summary>Whether nobody has set anything.</summary>
     public bool IsEmpty => Volatile.Read(ref _count) == 0;
 
@@ -34,9 +37,9 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
     /// <summary>What a viewer sees of a user; <see cref="UserId.Nobody"/> is a stranger.</summary>
     public Sight Between(uint viewer, uint user)
     {
-        if (IsEmpty || viewer == user || !(_set.Contains(user) || (isReciprocal && _set.Contains(viewer))))
+        if (IsEmpty || viewer == user || !(_set.Contains(user) || (IsReciprocal && _set.Contains(viewer))))
             return Sight.All;
-        return Visibility.Between(viewer, Of(viewer), user, Of(user), isReciprocal);
+        return Visibility.Between(viewer, Of(viewer), user, Of(user), IsReciprocal);
     }
 
     /// <summary>What is told to a viewer of a user of whom this is true at a second.</summary>

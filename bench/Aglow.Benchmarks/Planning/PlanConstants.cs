@@ -108,7 +108,6 @@ internal sealed class PlanConstants(Run run)
 
         Found("delivery_us", "us a delivery", "us", delivery);
         Found("transition_us", "us a transition", "us", transition);
-        Known("hint_us", "us a hint heard", transition.Order().ElementAt(transition.Count / 2), "us", $"{Command}: taken to cost as much as a transition that the node sees itself, of which it is a part");
 
         async Task<double> ChangeAsync(int users)
         {
