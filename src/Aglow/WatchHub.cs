@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Collections.Concurrent;
-using System.Diagnostics;
 
 namespace Aglow;
 
@@ -34,9 +33,6 @@ public sealed class WatchHub : IAsyncDisposable
     /// <summary>Users one connection may watch.</summary>
     public const int MaxWatches = 10_000;
 
-    private static ReadOnlySpan<byte> TooManyWatches =>
-        "{\"type\":\"error\",\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of this message was watched; unwatch some, or open another connection.\"}"u8;
-
     private readonly PresenceService _presence;
     private readonly AglowLog _log;
     private readonly ConcurrentQueue<WatchCommand> _commands = new();
@@ -45,42 +41,30 @@ public sealed class WatchHub : IAsyncDisposable
     private readonly Slots<WatchConnection> _connections = new();
     private readonly Topics _topics = new();
     private readonly TopicChecks _checks;
+    private readonly WatchSender _sender;
     private readonly Outages _outages;
-    private readonly Action<Topic, Presence?> _mark;
-    private readonly List<WatchConnection> _snapshots = [];
-    private readonly List<WatchConnection> _scheduled = [];
+    private readonly Watches _watches;
+    private readonly Action<Topic, Presence?> _changed;
     private readonly TickSchedule _ticks;
     private readonly Departures _departures;
-    private readonly DeltaWriter _writer;
-    private readonly Sights _sights;
-    private readonly CoalescingWindow _window = new();
     private Task _loop = Task.CompletedTask;
     private long _beat;
-    private long _lastFlushBeat;
     private bool _isStopped;
 
-    private long _deliveries;
-    private long _frames;
-    private long _watches;
-    private long _coalesced;
-    private long _waiting;
-    private int _slow;
     private int _connectionCount;
-    private readonly ChangeLags _lags;
-    private readonly Action<int, TimeSpan> _flushed;
 
     /// <summary>A hub for the watchers of one node; <see cref="PresenceService"/> makes and runs it.</summary>
     internal WatchHub(PresenceService presence, ITransitionBus bus, AglowLog log)
     {
         _presence = presence;
         _log = log;
-        _writer = new DeltaWriter(presence.Definitions.Default);
         _checks = new TopicChecks(_topics, presence);
-        _sights = new Sights(_topics, _connections, _checks, presence, _writer, MakeDue);
-        _outages = new Outages(_topics, _connections, _checks, presence, Sent);
-        _mark = Mark;
+        _sender = new WatchSender(_topics, _connections, _checks, presence);
+        _outages = new Outages(_topics, _connections, _checks, presence, _sender.Sent);
+        _watches = new Watches(_topics, _checks, _outages, _sender, presence);
+        _changed = _sender.Changed;
         _ticks = new TickSchedule(_connections);
-        _departures = new Departures(_connections, Sent);
+        _departures = new Departures(_connections, _sender.Sent);
         presence.Beliefs.Changed += (definition, kind, users) => Post(kind, users, definition);
         presence.KeyRegistered += Bind;
         bus.Subscribe((kind, users) =>
@@ -90,27 +74,19 @@ public sealed class WatchHub : IAsyncDisposable
                 Post(kind, users, definition: null);
         });
         var metrics = presence.Metrics;
-        metrics.Count("aglow.deliveries", "Changes told to watchers, one a watcher.", () => Volatile.Read(ref _deliveries));
-        metrics.Count("aglow.frames", "Frames of changes sent.", () => Volatile.Read(ref _frames));
-        metrics.Count("aglow.coalesced", "Changes that a watcher was not told of by themselves, since a newer one took their place before.", () => Volatile.Read(ref _coalesced));
-        metrics.Gauge("aglow.window.seconds", "The coalescing window in force.", () => Window.TotalSeconds);
-        metrics.Gauge("aglow.outbox.changes", "Changes that wait to be told, one a watcher; more than a moment only for those who do not read.", () => Volatile.Read(ref _waiting));
-        metrics.Gauge("aglow.watches", "Watches held.", () => Volatile.Read(ref _watches));
-        metrics.Gauge("aglow.connections", "Connections that watch, sockets and streams.", () => Volatile.Read(ref _connectionCount));
-        metrics.Gauge("aglow.connections.slow", "Connections whose other side does not read: told nothing until it does, and then the latest.", () => Volatile.Read(ref _slow));
+        metrics.Gauge("aglow.watches", "Watches held.", () => Watches);
+        metrics.Gauge("aglow.connections", "Connections that watch, sockets and streams.", () => Connections);
         metrics.Gauge("aglow.connections.stale", "Connections that were told that somebody they watch cannot be read.", () => _outages.StaleConnections);
-        _lags = new ChangeLags(metrics, presence.Clock.Time);
-        _flushed = metrics.Flushes("frames");
     }
 
     /// <summary>The coalescing window in force.</summary>
-    public TimeSpan Window => _window.Beats * BeatInterval;
+    public TimeSpan Window => _sender.Window;
 
     /// <summary>Deliveries made: changes told, one a watcher.</summary>
-    public long Deliveries => Volatile.Read(ref _deliveries);
+    public long Deliveries => _sender.Deliveries;
 
     /// <summary>Watches held.</summary>
-    public long Watches => Volatile.Read(ref _watches);
+    public long Watches => _watches.Count;
 
     /// <summary>Connections held.</summary>
     public int Connections => Volatile.Read(ref _connectionCount);
@@ -185,7 +161,7 @@ public sealed class WatchHub : IAsyncDisposable
     public void Resight(uint user)
     {
         // who watches from now on is told what they may see now
-        if (Volatile.Read(ref _watches) > 0)
+        if (_watches.Count > 0)
             _commands.Enqueue(new(WatchCommandKind.Resight, null, User: user));
     }
 
@@ -197,18 +173,20 @@ public sealed class WatchHub : IAsyncDisposable
         _beat++;
         while (_commands.TryDequeue(out var command))
             Do(command);
-        _sights.Beat();
+        _sender.Sights.Beat();
         if (_outages.Beat())
-            SendWhatWaited();
+            _sender.SendWhatWaited();
         _checks.Beat();
-        var flush = _beat - _lastFlushBeat >= _window.Beats;
-        if (flush || _snapshots.Count > 0)
+        var flush = _sender.IsFlushDue(_beat);
+        if (flush || _sender.HasSnapshots)
             await ReadChecksAsync();
-        SendSnapshots();
+        // after a read that failed snapshots wait for the next
+        if (!_outages.IsReadFailing)
+            _sender.SendSnapshots();
         if (flush)
-            Flush();
+            _sender.Flush(_beat);
         while (_ticks.Next(_beat) is { } due)
-            Sent(due, due.Tick() && !due.IsBusy);
+            _sender.Sent(due, due.Tick() && !due.IsBusy);
         _departures.Beat(_beat);
     }
 
@@ -270,7 +248,7 @@ public sealed class WatchHub : IAsyncDisposable
                 ((TaskCompletionSource<string[]>)command.Payload!).SetResult(_topics.ListUnknownKeys());
                 break;
             case WatchCommandKind.Resight:
-                _sights.LookAgain(command.User);
+                _sender.Sights.LookAgain(command.User);
                 break;
             case WatchCommandKind.Drain:
                 if (command.Payload is TaskCompletionSource gone)
@@ -302,27 +280,27 @@ public sealed class WatchHub : IAsyncDisposable
                 Forget(connection);
                 break;
             case WatchCommandKind.Writable:
-                Sent(connection, hasRoom: true);
+                _sender.Sent(connection, hasRoom: true);
                 if (connection.Outbox.IsDirty)
-                    Schedule(connection);
+                    _sender.Schedule(connection);
                 break;
             case WatchCommandKind.Tell:
                 // who does not read is not told what they did wrong, either: nothing queues up
                 if (!connection.IsBusy)
-                    Sent(connection, connection.Send((byte[])command.Payload!));
+                    _sender.Sent(connection, connection.Send((byte[])command.Payload!));
                 break;
             case WatchCommandKind.Answer:
                 if (!connection.IsBusy)
-                    Sent(connection, connection.Answer((byte[])command.Payload!));
+                    _sender.Sent(connection, connection.Answer((byte[])command.Payload!));
                 break;
             case WatchCommandKind.End:
                 connection.End(command.Code);
                 break;
             case WatchCommandKind.Watch:
-                AddWatches(connection, (UserBatch)command.Payload!, command.Definition!);
+                _watches.Add(connection, (UserBatch)command.Payload!, command.Definition!);
                 break;
             case WatchCommandKind.Unwatch:
-                RemoveWatches(connection, (UserBatch)command.Payload!, command.Definition!);
+                _watches.Remove(connection, (UserBatch)command.Payload!, command.Definition!);
                 break;
         }
     }
@@ -332,7 +310,7 @@ public sealed class WatchHub : IAsyncDisposable
         connection.Id = _connections.Add(connection);
         Volatile.Write(ref _connectionCount, _connections.Count);
         _ticks.Add(connection, _beat);
-        Sent(connection, connection.Send(welcome));
+        _sender.Sent(connection, connection.Send(welcome));
         _outages.Opened(connection);
         _departures.Opened(connection, _beat);
     }
@@ -341,7 +319,7 @@ public sealed class WatchHub : IAsyncDisposable
 
     private void Post(TransitionKind kind, ReadOnlySpan<uint> users, Definition? definition)
     {
-        if (Volatile.Read(ref _watches) == 0 || (kind == TransitionKind.Left && definition is not null))
+        if (_watches.Count == 0 || (kind == TransitionKind.Left && definition is not null))
             return;
         var copy = ArrayPool<uint>.Shared.Rent(users.Length);
         users.CopyTo(copy);
@@ -371,10 +349,10 @@ public sealed class WatchHub : IAsyncDisposable
     {
         if (_checks.Count == 0)
             return;
-        _writer.BeginRound();
+        _sender.BeginRound();
         try
         {
-            await _checks.ReadAsync(_mark);
+            await _checks.ReadAsync(_changed);
             _outages.Answered();
         }
         catch (StoreUnavailableException)
@@ -384,296 +362,14 @@ public sealed class WatchHub : IAsyncDisposable
         }
     }
 
-    private void Mark(Topic topic, Presence? told)
-    {
-        foreach (var watcher in topic.Watchers)
-            MakeDue(_connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher));
-        // the first look at somebody is a snapshot, not a change
-        if (told is { } before)
-            _lags.Changed(topic, before);
-    }
-
-    // Told by the next flush.
-    private void MakeDue(WatchConnection connection, int index)
-    {
-        Mark(connection, index);
-        Schedule(connection);
-    }
-
-    private void Mark(WatchConnection connection, int index)
-    {
-        if (connection.Outbox.Mark(index))
-            Volatile.Write(ref _waiting, _waiting + 1);
-        else
-            Volatile.Write(ref _coalesced, _coalesced + 1);
-    }
-
-    private void Clear(WatchConnection connection, int index)
-    {
-        if (connection.Outbox.Clear(index))
-            Volatile.Write(ref _waiting, _waiting - 1);
-    }
-
-    // ---- watches --------------------------------------------------------------------------------------------------------------
-
-    private void AddWatches(WatchConnection connection, UserBatch users, Definition definition)
-    {
-        using var _ = users;
-        if (connection.Outbox.Count + users.Count > MaxWatches && connection.Outbox.Count + CountNew(connection, users, definition) > MaxWatches)
-        {
-            if (!connection.IsBusy)
-                Sent(connection, connection.Send(TooManyWatches));
-            return;
-        }
-
-        _presence.Beliefs.Use(definition, out var made);
-        var indexes = new int[users.Count];
-        connection.Outbox.Reserve(users.Count);
-        for (var i = 0; i < users.Count; i++)
-        {
-            var id = FindOrAddTopic(users.Numbers.Span[i], users.Text(i), definition);
-            var index = IndexOf(connection, id);
-            if (index < 0)
-            {
-                index = connection.Outbox.Add(id);
-                _topics[id]!.Add(Topic.Watcher(connection.Id, index));
-                Volatile.Write(ref _watches, _watches + 1);
-            }
-
-            indexes[i] = index;
-            _outages.Added(connection, id);
-            _checks.Ask(id, gentle: false);
-        }
-
-        (connection.Snapshots ??= []).Add(new Snapshot(indexes, definition));
-        SendSnapshotsSoon(connection);
-    }
-
-    // Who watches ten thousand users, and names as many again, must not hold up all others: the shorter list is searched, and most users have few watchers.
-    private int IndexOf(WatchConnection connection, int id)
-    {
-        var watchers = _topics[id]!.Watchers;
-        if (watchers.Length >= connection.Outbox.Count)
-            return connection.Outbox.IndexOf(id);
-        foreach (var watcher in watchers)
-        {
-            if (Topic.ConnectionOf(watcher) == connection.Id)
-                return Topic.IndexOf(watcher);
-        }
-
-        return -1;
-    }
-
-    private int CountNew(WatchConnection connection, UserBatch users, Definition definition)
-    {
-        var count = 0;
-        for (var i = 0; i < users.Count; i++)
-        {
-            var id = _topics.Find(users.Numbers.Span[i], users.Text(i), definition);
-            if (id < 0 || IndexOf(connection, id) < 0)
-                count++;
-        }
-
-        return count;
-    }
-
-    private void RemoveWatches(WatchConnection connection, UserBatch users, Definition definition)
-    {
-        using var _ = users;
-        for (var i = 0; i < users.Count; i++)
-        {
-            var id = _topics.Find(users.Numbers.Span[i], users.Text(i), definition);
-            var index = id < 0 ? -1 : IndexOf(connection, id);
-            if (index >= 0)
-                RemoveWatch(connection, index);
-        }
-    }
-
-    private void RemoveWatch(WatchConnection connection, int index)
-    {
-        var id = connection.Outbox.Topics[index];
-        Clear(connection, index);
-        connection.Outbox.Remove(index);
-        connection.Shown?.Remove(index);
-        // the index may be another watch's by the time that a snapshot is sent
-        if (connection.Snapshots is { } waiting)
-        {
-            foreach (var snapshot in waiting)
-                snapshot.Indexes.AsSpan().Replace(index, Snapshot.Ended);
-        }
-
-        Volatile.Write(ref _watches, _watches - 1);
-        if (!_topics[id]!.Remove(Topic.Watcher(connection.Id, index)))
-            _topics.Remove(id);
-    }
-
     private void Forget(WatchConnection connection)
     {
-        for (var index = 0; index < connection.Outbox.Topics.Length; index++)
-        {
-            if (connection.Outbox.Topics[index] >= 0)
-                RemoveWatch(connection, index);
-        }
-
-        Sent(connection, hasRoom: true);
+        _watches.RemoveAll(connection);
+        _sender.Sent(connection, hasRoom: true);
         _outages.Closed(connection);
         _connections.Remove(connection.Id);
         connection.Id = -1;
         Volatile.Write(ref _connectionCount, _connections.Count);
         connection.Released();
-    }
-
-    // between the request and now the key may have been registered
-    private int FindOrAddTopic(uint user, ReadOnlySpan<byte> text, Definition definition)
-    {
-        if (user == UserId.Nobody && _presence.TryFindKnown(text, out var registered))
-            user = registered;
-        return _topics.FindOrAdd(user, text, definition);
-    }
-
-    // Its transport took something: whether there is room for more.
-    private void Sent(WatchConnection connection, bool hasRoom)
-    {
-        if (connection.IsBusy == hasRoom)
-            Volatile.Write(ref _slow, _slow + (hasRoom ? -1 : 1));
-        connection.IsBusy = !hasRoom;
-    }
-
-    // ---- sending --------------------------------------------------------------------------------------------------------------
-
-    private void Schedule(WatchConnection connection)
-    {
-        if (connection.IsScheduled || connection.IsBusy)
-            return;
-        connection.IsScheduled = true;
-        _scheduled.Add(connection);
-    }
-
-    private void SendSnapshotsSoon(WatchConnection connection)
-    {
-        if (connection.IsSnapshotDue)
-            return;
-        connection.IsSnapshotDue = true;
-        _snapshots.Add(connection);
-    }
-
-    // The store has lost pages or has some back: what waited for them is looked at again.
-    private void SendWhatWaited()
-    {
-        foreach (var connection in _connections.All)
-        {
-            if (connection.Snapshots is not null)
-                SendSnapshotsSoon(connection);
-        }
-    }
-
-    private void SendSnapshots()
-    {
-        // the read that was to bring them failed
-        if (_outages.IsReadFailing)
-            return;
-        foreach (var connection in _snapshots)
-        {
-            connection.IsSnapshotDue = false;
-            var snapshots = connection.Snapshots!;
-            connection.Snapshots = null;
-            // gone since, by a close in the same beat
-            if (connection.Id < 0)
-                continue;
-            foreach (var snapshot in snapshots)
-            {
-                if (WithoutLost(connection, snapshot) is var present && present.Indexes.Length > 0)
-                    SendSnapshot(connection, present);
-            }
-        }
-
-        _snapshots.Clear();
-    }
-
-    // Those of a snapshot whose words can be read; the others wait, as a snapshot of their own.
-    private Snapshot WithoutLost(WatchConnection connection, Snapshot snapshot)
-    {
-        var lost = Array.FindAll(snapshot.Indexes, IsLost);
-        if (lost.Length == 0)
-            return snapshot;
-        (connection.Snapshots ??= []).Add(snapshot with { Indexes = lost });
-        return snapshot with { Indexes = Array.FindAll(snapshot.Indexes, index => !IsLost(index)) };
-
-        bool IsLost(int index) => index != Snapshot.Ended && _topics[connection.Outbox.Topics[index]]!.IsAway;
-    }
-
-    private void SendSnapshot(WatchConnection connection, Snapshot snapshot)
-    {
-        // who does not read gets it with the latest of all else, when they do
-        var isBusy = connection.IsBusy;
-        if (!isBusy)
-            _writer.Begin(snapshot.Definition);
-        foreach (var index in snapshot.Indexes)
-        {
-            if (index == Snapshot.Ended)
-                continue;
-            if (isBusy)
-            {
-                connection.Shown?.Remove(index);
-                Mark(connection, index);
-                continue;
-            }
-
-            Clear(connection, index);
-            _sights.TryAppend(connection, index, _topics[connection.Outbox.Topics[index]]!, isAsked: true);
-        }
-
-        if (!isBusy)
-            Sent(connection, connection.Send(_writer.End()));
-    }
-
-    private void Flush()
-    {
-        _lastFlushBeat = _beat;
-        var beganAt = Stopwatch.GetTimestamp();
-        var frames = 0;
-        foreach (var connection in _scheduled)
-        {
-            connection.IsScheduled = false;
-            // a busy one keeps its bits, and is scheduled again when it is writable
-            if (connection.Id >= 0 && !connection.IsBusy)
-                frames += SendChanges(connection);
-        }
-
-        _scheduled.Clear();
-        Volatile.Write(ref _frames, _frames + frames);
-        var took = Stopwatch.GetElapsedTime(beganAt);
-        _window.Flushed(took, frames);
-        if (frames > 0)
-            _flushed(frames, took);
-        _lags.Flushed();
-    }
-
-    private int SendChanges(WatchConnection connection)
-    {
-        var frames = 0;
-        // one frame a definition; nearly always one
-        for (var index = connection.Outbox.NextDirty(0); index >= 0 && !connection.IsBusy; index = connection.Outbox.NextDirty(0))
-        {
-            var definition = _topics[connection.Outbox.Topics[index]]!.Definition;
-            _writer.Begin(definition);
-            var told = 0;
-            for (; index >= 0; index = connection.Outbox.NextDirty(index + 1))
-            {
-                var topic = _topics[connection.Outbox.Topics[index]]!;
-                if (topic.Definition != definition)
-                    continue;
-                Clear(connection, index);
-                told += _sights.TryAppend(connection, index, topic, isAsked: false) ? 1 : 0;
-            }
-
-            if (told == 0)
-                continue;
-            Volatile.Write(ref _deliveries, _deliveries + told);
-            frames++;
-            Sent(connection, connection.Send(_writer.End()));
-        }
-
-        return frames;
     }
 }
