@@ -13,7 +13,8 @@ namespace Aglow;
 /// <remarks>
 /// So offline needs no timer per user, no message and no leader; a lost hint is repaired here; and how stale a belief can be is bounded by
 /// the interval (<see cref="Interval"/>). Every page is read once a second at 10 million users (4 ms), a tenth of them each beat; beyond that
-/// the interval is stretched so that sweeping costs at most 2 % of a core, and a bound over 10 s is warned of. A difference is confirmed by reading
+/// the interval is stretched so that sweeping costs at most 2 % of a core, and a bound over 10 s is warned of. Corrections (when millions lapse at once) stretch it
+/// to <see cref="CorrectionInterval"/> and no further: they come once, and what is promised of them is when they are told. A difference is confirmed by reading
 /// the word again before it is believed, since a hint may have come in between.
 /// Where no hint is ever lost (one node), offline is all that a sweep has to find, so it reads the groups of 64 users in which somebody is believed
 /// online, and every page in full in one pass of <see cref="FullEvery"/>, in case that "never" is wrong: at a billion users of whom
@@ -32,8 +33,14 @@ public sealed class Sweep
     /// <summary>The shortest interval: a lapse shows a second after the lease.</summary>
     public static readonly TimeSpan ShortestInterval = TimeSpan.FromSeconds(1);
 
-    /// <summary>The shortest interval over a remote store: that within which every status is promised to be right.</summary>
-    public static readonly TimeSpan RemoteInterval = TimeSpan.FromSeconds(10);
+    /// <summary>Within which every status is promised to be right: an interval beyond it is for tables that take too long to read, and is warned of.</summary>
+    public static readonly TimeSpan Bound = TimeSpan.FromSeconds(10);
+
+    /// <summary>Over how long corrections are spread at most: half of the bound, since telling takes time, too.</summary>
+    public static readonly TimeSpan CorrectionInterval = Bound / 2;
+
+    /// <summary>The shortest interval over a remote store.</summary>
+    public static readonly TimeSpan RemoteInterval = Bound;
 
     /// <summary>What reading pages of a remote store may cost the link: 10 million users are 4 MB/s.</summary>
     public const double RemoteBytesPerSecond = 16e6;
@@ -69,6 +76,7 @@ public sealed class Sweep
     private long _passStartedAt;
     private uint _passStartedSecond;
     private TimeSpan _passCost;
+    private TimeSpan _correctionCost;
     // beliefs whose every page was read in full since they were made: the first so many of those in use
     private int _filled;
     private int _inUseAtStart;
@@ -134,7 +142,7 @@ public sealed class Sweep
 
         _passCost += time.GetElapsedTime(beganAt) - _waited;
         _waited = TimeSpan.Zero;
-        Stretch(_passCost);
+        Stretch();
         if (_next < _pages.Count || elapsed + (BeatInterval / 2) < _interval)
             return false;
         await CompletePassAsync();
@@ -144,11 +152,15 @@ public sealed class Sweep
     /// <summary>Reads every page at once, whatever is due: at start, for a belief that was just made, and in tests.</summary>
     public async ValueTask PassAsync()
     {
+        var correctionCost = _correctionCost;
         foreach (var page in await _store.PagesAsync(Plane.Pulse))
         {
             if (!_store.IsPageAway(page))
                 await SweepPageAsync(page, full: true);
         }
+
+        // of the pass that is under way
+        _correctionCost = correctionCost;
     }
 
     // After a stall, too: then leases are counted from another second, and a heartbeat may find its user online of whom the sweep said otherwise.
@@ -160,7 +172,7 @@ public sealed class Sweep
         _pages = await ListPagesAsync();
         LastPassCost = _passCost;
         _interval = _shortest;
-        Stretch(_passCost);
+        Stretch();
         if (!_hasSkipped)
             Volatile.Write(ref _completedAsOf, _passStartedSecond);
         _hasSkipped = false;
@@ -169,6 +181,7 @@ public sealed class Sweep
         _inUseAtStart = _beliefs.InUse.Length;
         _next = 0;
         _passCost = TimeSpan.Zero;
+        _correctionCost = TimeSpan.Zero;
         Volatile.Write(ref _lastPassBytes, _bytes);
         Volatile.Write(ref _bytes, 0);
         _passStartedAt = _clock.Time.GetTimestamp();
@@ -190,12 +203,19 @@ public sealed class Sweep
     }
 
     // Also in the middle of a pass, which may turn out dearer than the one before: the first over a large table, or one that corrects many.
-    private void Stretch(TimeSpan cost)
+    private void Stretch()
     {
-        if (cost / _interval > AimedShare)
-            _interval = cost / AimedShare;
+        StretchTo((_passCost - _correctionCost) / AimedShare);
+        var withCorrections = _passCost / AimedShare;
+        StretchTo(withCorrections < CorrectionInterval ? withCorrections : CorrectionInterval);
         if (_bytes / _interval.TotalSeconds > RemoteBytesPerSecond)
             _interval = TimeSpan.FromSeconds(_bytes / RemoteBytesPerSecond);
+    }
+
+    private void StretchTo(TimeSpan interval)
+    {
+        if (_interval < interval)
+            _interval = interval;
     }
 
     private async ValueTask SweepPageAsync(int page, bool full)
@@ -288,6 +308,7 @@ public sealed class Sweep
     {
         var rule = new Threshold(belief.Definition, at);
         int came = 0, went = 0;
+        var correcting = TimeSpan.Zero;
         ref var pulses = ref MemoryMarshal.GetReference(pulse);
         ref var activities = ref MemoryMarshal.GetReference(activity);
         for (var i = 0; i < groups.Length; i++)
@@ -299,10 +320,22 @@ public sealed class Sweep
             if (rule.NeedsActivity && truth != 0)
                 truth = group * 64 < activity.Length ? truth & rule.ActivityBits(ref Unsafe.Add(ref activities, group * 64)) : 0;
             var differ = truth ^ believed[group];
-            if (differ != 0)
-                Correct(belief, page, group, differ, pulse, activity, at, ref came, ref went);
+            if (differ == 0)
+                continue;
+            var beganAt = _clock.Time.GetTimestamp();
+            Correct(belief, page, group, differ, pulse, activity, at, ref came, ref went);
+            correcting += _clock.Time.GetElapsedTime(beganAt);
         }
 
+        if (came + went == 0)
+            return;
+        var toldFrom = _clock.Time.GetTimestamp();
+        Tell(belief, came, went);
+        _correctionCost += correcting + _clock.Time.GetElapsedTime(toldFrom);
+    }
+
+    private void Tell(Belief belief, int came, int went)
+    {
         if (belief == _beliefs.Default)
             _beliefs.CountSwept(came, went);
         if (went > 0)

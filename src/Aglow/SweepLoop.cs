@@ -6,8 +6,6 @@ namespace Aglow;
 /// <remarks>One loop, which beats the clock whatever sweeping waits for; a pass asked for in between waits its turn. Threading: any thread may ask; beats and passes never overlap.</remarks>
 internal sealed class SweepLoop : IAsyncDisposable
 {
-    private static readonly TimeSpan Bound = TimeSpan.FromSeconds(10);
-
     private readonly Clock _clock;
     private readonly AglowLog _log;
     private readonly bool _isRemote;
@@ -99,7 +97,7 @@ internal sealed class SweepLoop : IAsyncDisposable
         {
             if (!await Sweep.BeatAsync())
                 return;
-            if (Sweep.Interval > Bound != _warned)
+            if (Sweep.Interval > Sweep.Bound != _warned)
             {
                 _warned = !_warned;
                 if (_warned)

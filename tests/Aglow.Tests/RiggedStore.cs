@@ -73,10 +73,11 @@ internal sealed class RiggedStore(bool isRemote) : IPlaneStore
         if (IsAway(page))
             throw new StoreUnavailableException("away");
         var words = await _store.ReadPageAsync(plane, page, scratch);
+        if (isRemote)
+            words.CopyTo(scratch);
+        OnPageRead();
         if (!isRemote)
             return words;
-        words.CopyTo(scratch);
-        OnPageRead();
         return scratch[..words.Length];
     }
 

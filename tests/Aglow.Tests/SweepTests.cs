@@ -273,6 +273,49 @@ public class SweepTests
         belief.Contains(5).ShouldBeTrue();
     }
 
+    [Fact]
+    public async Task Who_lapse_all_at_once_are_told_within_the_bound_whatever_telling_costs()
+    {
+        await using var rig = new Rig();
+        for (var user = 0u; user < 100; user++)
+            rig.Heartbeat(user);
+        await BeatsAsync(rig, 20);
+        rig.Advance(31);
+        rig.Told.Clear();
+        // a hundred pages, each with somebody who lapsed: a second of work in all, 2 % of a minute
+        rig.Beliefs.Changed += (_, _, _) => rig.Time.Advance(TimeSpan.FromMilliseconds(10));
+        var longest = TimeSpan.Zero;
+        for (var beat = 0; beat < Sweep.CorrectionInterval / Sweep.BeatInterval && rig.Told.Count < 100; beat++)
+        {
+            await BeatsAsync(rig, 1);
+            longest = longest < rig.Sweep.Interval ? rig.Sweep.Interval : longest;
+        }
+
+        rig.Told.Count.ShouldBe(100);
+        longest.ShouldBe(Sweep.CorrectionInterval);
+    }
+
+    [Fact]
+    public async Task What_takes_long_to_read_is_read_less_often_and_costs_no_more_than_its_share()
+    {
+        var time = new ManualTimeProvider();
+        await using var store = new RiggedStore(isRemote: false) { OnPageRead = () => time.Advance(TimeSpan.FromMilliseconds(4)) };
+        var clock = new Clock(time, new StallGuard(20));
+        for (var user = 0u; user < 100; user++)
+            await store.ExchangeAsync(Plane.Pulse, user, clock.Now + 10_000);
+        using var beliefs = new Beliefs(new Definitions(new AglowOptions()), new LocalTransitionBus());
+        var sweep = new Sweep(store, clock, beliefs);
+        while (sweep.Passes < 3)
+        {
+            time.Advance(Sweep.BeatInterval);
+            await sweep.BeatAsync();
+        }
+
+        // a hundred pages of 4 ms
+        sweep.Interval.ShouldBeGreaterThan(Sweep.Bound);
+        (sweep.LastPassCost / sweep.Interval).ShouldBeLessThanOrEqualTo(Sweep.CoreShare);
+    }
+
     private static async Task BeatsAsync(Rig rig, int beats)
     {
         for (var i = 0; i < beats; i++)
