@@ -1,15 +1,18 @@
+using System.Runtime.InteropServices;
+
 namespace Aglow.Swarm;
 
 /// <summary>
 /// A run of millions: every active user by packed heartbeats once an interval, people coming and going among those registered, sockets that watch: <c>--bulk 5m</c>.
 /// </summary>
 /// <remarks>
-/// Open loop: steps are due at fixed times, latency counts from when a step was due, however late it was sent. Whatever a user did follows from the step
+/// Open loop: steps are due at fixed times, latency counts from when a step was due, however late it was sent. A thread of its own sends them, so that they do not wait
+/// for what else the pool of this process is at (thousands of sockets, and the judging of what they are told). Whatever a user did follows from the step
 /// numbers (<see cref="Ring"/>) and the time of each step, so the rules are those for people: a <see cref="Truth"/> is made when somebody asks.
 /// </remarks>
 internal sealed class BulkRun : SwarmRun
 {
-    private const int StepUsers = 50_000;
+    private const int StepUsers = 10_000;
     private const int RegisterUsers = 500_000;
     private const int ReadAtOnce = 1_000;
     // each is watched by some: the auditor makes the truth of all of them once a second
@@ -24,15 +27,20 @@ internal sealed class BulkRun : SwarmRun
     private readonly uint _registered;
     private readonly Ring _ring;
     private readonly double _stepSeconds;
-    private readonly List<Step> _registrations = [];
-    private readonly Lock _gate = new();
-    private readonly List<Step> _steps = [];
+    // each is written by one thread, whole, and never waits for those who read them: a lock made heartbeats late while the auditor went through everybody
+    private readonly Step[] _registrations;
+    private readonly Step[] _steps;
+    private int _registrationCount;
+    private int _stepCount;
+    // made again for each of those who are looked at or read, one after the other: a new one each was most of what this process allocated, and its heartbeats stood still in collections
+    private readonly Truth _lookedAt;
+    private readonly Truth _read;
     private readonly uint[] _watched;
     private readonly Watcher[] _watchers;
-    private Dictionary<uint, Standing> _looked;
+    private readonly Dictionary<uint, Standing> _looked;
 
     // When packed heartbeats were sent, and until when they can have been heard; infinite while nobody knows.
-    private readonly record struct Step(double Sent, double Heard, bool IsSure)
+    private sealed record Step(double Sent, double Heard, bool IsSure)
     {
         public static Step On(double sent) => new(sent, double.PositiveInfinity, IsSure: false);
 
@@ -45,6 +53,10 @@ internal sealed class BulkRun : SwarmRun
         _registered = options.Registered;
         var stepsAnInterval = (int)((options.Bulk + StepUsers - 1) / StepUsers);
         _stepSeconds = promises.Heartbeat / stepsAnInterval;
+        (_lookedAt, _read) = (new Truth(promises), new Truth(promises));
+        _registrations = new Step[((_registered - 1) / RegisterUsers) + 1];
+        // one more: the last may be due just when the run ends
+        _steps = new Step[(int)(options.Seconds / _stepSeconds) + 2];
         _ring = new Ring(_registered, options.Bulk, stepsAnInterval, options.SessionSeconds / _stepSeconds);
         var random = new Random(options.Seed);
         _watched = options.Watchers == 0 ? [] : [.. Enumerable.Range(0, WatchedUsers).Select(_ => DrawUser(random)).Distinct()];
@@ -59,30 +71,13 @@ internal sealed class BulkRun : SwarmRun
 
     public override string HeartbeatWhat => $"packed heartbeats of up to {View.Number(StepUsers)}, from when they were due";
 
-    public override string Preparing => $"registering, {View.Number((long)_registrations.Count * RegisterUsers)} of {View.Number(_registered)}";
+    public override string Preparing => $"registering, {View.Number(Math.Min(_registered, (long)_registrationCount * RegisterUsers))} of {View.Number(_registered)}";
 
     protected override double ReadEvery => 0.1;
 
-    public override Truth? TruthOf(uint user)
-    {
-        var truth = new Truth(Promises);
-        truth.Add(new Act(ActKind.Before, 0, LongAgo, 0, IsSure: false));
-        if (user >= _registered)
-            return truth;
-        Span<long> steps = stackalloc long[StepsThatCount];
-        lock (_gate)
-        {
-            var registration = (int)(user / RegisterUsers);
-            if (registration < _registrations.Count)
-                truth.Add(_registrations[registration].ToAct());
-            for (var i = _ring.StepsOf(user, _steps.Count - 1, steps) - 1; i >= 0; i--)
-                truth.Add(_steps[(int)steps[i]].ToAct());
-        }
+    public override Truth? TruthOf(uint user) => Make(new Truth(Promises), user);
 
-        return truth;
-    }
-
-    public override Standing StandingOf(uint user) => Volatile.Read(ref _looked)[user];
+    public override Standing StandingOf(uint user) => _looked[user];
 
     // Everybody once, as fast as it is answered; where the deployment says that it knows as many, nobody.
     protected override async Task PrepareAsync(CancellationToken stop)
@@ -96,12 +91,12 @@ internal sealed class BulkRun : SwarmRun
             for (var i = 0; i < count; i++)
                 numbers[i] = first + (uint)i;
             var sent = Clock.Now;
-            lock (_gate)
-                _registrations.Add(Step.On(sent));
+            var registration = (int)(first / RegisterUsers);
+            _registrations[registration] = Step.On(sent);
+            Volatile.Write(ref _registrationCount, registration + 1);
             while (!await TrySendAsync(Nodes[0], numbers.AsMemory(0, count), stop))
                 await Clock.DelayAsync(1, stop);
-            lock (_gate)
-                _registrations[^1] = new Step(sent, Clock.Now, IsSure: true);
+            Volatile.Write(ref _registrations[registration], new Step(sent, Clock.Now, IsSure: true));
         }
     }
 
@@ -116,23 +111,40 @@ internal sealed class BulkRun : SwarmRun
         return users;
     }
 
+    protected override Truth TruthOfRead(uint user) => Make(_read, user);
+
     protected override Task<Told[]> ReadAsync(Node node, uint[] users, CancellationToken stop) => node.ReadPackedAsync(users, stop);
 
     protected override int Look(double now, double held)
     {
-        var looked = new Dictionary<uint, Standing>(_watched.Length);
         var online = 0;
         foreach (var user in _watched)
         {
-            var standing = TruthOf(user)!.At(now, held);
-            if (standing.SurelySince is null != _looked[user].SurelySince is null)
+            var standing = Make(_lookedAt, user).At(now, held);
+            // in place: a new table a second would be a large object, and every few of those a collection of everything
+            ref var looked = ref CollectionsMarshal.GetValueRefOrNullRef(_looked, user);
+            if (standing.SurelySince is null != looked.SurelySince is null)
                 Measures.CountTransition();
-            looked[user] = standing;
+            looked = standing;
             online += standing.SurelySince is null ? 0 : 1;
         }
 
-        Volatile.Write(ref _looked, looked);
         return online;
+    }
+
+    private Truth Make(Truth truth, uint user)
+    {
+        truth.Clear();
+        truth.Add(new Act(ActKind.Before, 0, LongAgo, 0, IsSure: false));
+        if (user >= _registered)
+            return truth;
+        Span<long> steps = stackalloc long[StepsThatCount];
+        var registration = (int)(user / RegisterUsers);
+        if (registration < Volatile.Read(ref _registrationCount))
+            truth.Add(Volatile.Read(ref _registrations[registration]).ToAct());
+        for (var i = _ring.StepsOf(user, Volatile.Read(ref _stepCount) - 1, steps) - 1; i >= 0; i--)
+            truth.Add(Volatile.Read(ref _steps[(int)steps[i]]).ToAct());
+        return truth;
     }
 
     // Somebody whom the window reaches within this run: most of a billion are never there.
@@ -141,29 +153,46 @@ internal sealed class BulkRun : SwarmRun
     // They come within one interval, as after a restart.
     private double DelayOf(int watcher) => watcher * Promises.Heartbeat / Options.Watchers;
 
-    private async Task SendLoopAsync(CancellationToken stop)
+    private Task SendLoopAsync(CancellationToken stop) => Task.Factory.StartNew(() => SendLoop(stop), stop, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
+    private void SendLoop(CancellationToken stop)
     {
         var numbers = new uint[StepUsers + 1];
         var began = Clock.Now;
         // a step may take as long as it takes: those due meanwhile are sent late, and their latency says so
-        for (var step = 0; ; step++)
+        for (var step = 0; step < _steps.Length; step++)
         {
             var due = began + (step * _stepSeconds);
             var count = _ring.Fill(step, numbers);
-            await Clock.UntilAsync(due, stop);
+            // never early: a wait is whole milliseconds
+            if (Math.Ceiling((due - Clock.Now) * 1000) is > 0 and var wait && stop.WaitHandle.WaitOne((int)wait))
+                return;
             var sent = Clock.Now;
-            lock (_gate)
-                _steps.Add(Step.On(sent));
-            var isHeard = await TrySendAsync(Nodes[step % Nodes.Count], numbers.AsMemory(0, count), stop);
+            _steps[step] = Step.On(sent);
+            Volatile.Write(ref _stepCount, step + 1);
+            var isHeard = TrySend(Nodes[step % Nodes.Count], numbers.AsMemory(0, count), stop);
             var heard = Clock.Now;
-            lock (_gate)
-                _steps[step] = new Step(sent, isHeard ? heard : heard + Trailing, isHeard);
+            Volatile.Write(ref _steps[step], new Step(sent, isHeard ? heard : heard + Trailing, isHeard));
             if (!isHeard)
                 continue;
             Measures.CountHeartbeats(count);
             Measures.HeartbeatLatency.Add(heard - due);
             if (due >= SteadyFrom)
                 Measures.SteadyHeartbeatLatency.Add(heard - due);
+        }
+    }
+
+    private bool TrySend(Node node, ReadOnlyMemory<uint> users, CancellationToken stop)
+    {
+        try
+        {
+            node.Heartbeats(users, stop);
+            return true;
+        }
+        catch (Exception lost) when (IsLoss(lost, stop))
+        {
+            Measures.CountError(lost);
+            return false;
         }
     }
 

@@ -64,11 +64,19 @@ internal sealed class Node : IDisposable
     }
 
     /// <summary>Heartbeats of these users, packed; all must be accepted.</summary>
-    public async Task HeartbeatsAsync(ReadOnlyMemory<uint> users, CancellationToken stop)
+    public async Task HeartbeatsAsync(ReadOnlyMemory<uint> users, CancellationToken stop) =>
+        RequireAccepted(await PostPackedAsync("heartbeat", users, stop), users.Length);
+
+    /// <summary>The same on the thread that asks, which waits for it.</summary>
+    public void Heartbeats(ReadOnlyMemory<uint> users, CancellationToken stop)
     {
-        using var answer = JsonDocument.Parse(await PostPackedAsync("heartbeat", users, stop));
-        if (answer.RootElement.GetProperty("accepted").GetInt32() is var accepted && accepted != users.Length)
-            throw new HttpRequestException($"of {users.Length} packed heartbeats {accepted} were accepted");
+        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri("heartbeat", UriKind.Relative)) { Content = Packed(users) };
+        using var answer = _http.Send(request, stop);
+        using var content = new MemoryStream();
+        answer.Content.ReadAsStream(stop).CopyTo(content);
+        if (!answer.IsSuccessStatusCode)
+            throw new HttpRequestException($"{(int)answer.StatusCode}: {Encoding.UTF8.GetString(content.ToArray())}");
+        RequireAccepted(content.ToArray(), users.Length);
     }
 
     /// <summary>The statuses of these users, packed, in the same order.</summary>
@@ -98,11 +106,24 @@ internal sealed class Node : IDisposable
 
     private async Task<byte[]> PostPackedAsync(string path, ReadOnlyMemory<uint> numbers, CancellationToken stop)
     {
-        using var body = new ByteArrayContent(MemoryMarshal.AsBytes(numbers.Span).ToArray());
-        body.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
+        using var body = Packed(numbers);
         using var answer = await _http.PostAsync(new Uri(path, UriKind.Relative), body, stop);
         await RequireAsync(answer, stop);
         return await answer.Content.ReadAsByteArrayAsync(stop);
+    }
+
+    private static ByteArrayContent Packed(ReadOnlyMemory<uint> numbers)
+    {
+        var body = new ByteArrayContent(MemoryMarshal.AsBytes(numbers.Span).ToArray());
+        body.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
+        return body;
+    }
+
+    private static void RequireAccepted(byte[] answer, int sent)
+    {
+        using var json = JsonDocument.Parse(answer);
+        if (json.RootElement.GetProperty("accepted").GetInt32() is var accepted && accepted != sent)
+            throw new HttpRequestException($"of {sent} packed heartbeats {accepted} were accepted");
     }
 
     public void Dispose() => _http.Dispose();
