@@ -139,6 +139,45 @@ public sealed partial class PageTests(Browser browser)
     }
 
     [Fact]
+    public async Task Who_hides_is_seen_by_whom_they_approve_and_by_nobody_they_block()
+    {
+        var (ann, ben) = (NewName("Ann"), NewName("Ben"));
+        await using var window = await browser.OpenAsync();
+        var (anns, bens) = (await window.OpenTabAsync(), await window.OpenTabAsync());
+        await anns.ArriveAsync(ann);
+        await bens.ArriveAsync(ben);
+        await bens.SearchAsync(ann);
+        await Expect(bens.Seen(ann)).ToHaveTextAsync("Online");
+        await anns.Page.GetByText("Seen by everyone").ClickAsync();
+        await anns.Page.GetByLabel("Whether I am online is seen by").SelectOptionAsync("followers-approved");
+        await Expect(anns.Page.GetByText("Seen by those I approve")).ToBeVisibleAsync();
+        await Expect(bens.Seen(ann)).ToHaveTextAsync("Never seen");
+
+        await bens.Page.GetByRole(AriaRole.Button, new() { Name = $"Follow {ann}" }).ClickAsync();
+        await Expect(anns.Page.Locator("#waiting-count")).ToHaveTextAsync("1 waiting", new() { Timeout = 20_000 });
+        await anns.ScreenshotAsync("waiting");
+        await anns.Page.GetByRole(AriaRole.Button, new() { Name = $"Approve {ben}" }).ClickAsync();
+        await Expect(anns.Page.Locator("#waiting-count")).ToBeHiddenAsync();
+        await Expect(bens.Seen(ann)).ToHaveTextAsync("Online");
+
+        var cat = NewName("Cat");
+        await bens.LeaveAsync();
+        await bens.ArriveAsync(cat);
+        await bens.Page.GetByRole(AriaRole.Button, new() { Name = $"Follow {ann}" }).ClickAsync();
+        await anns.Page.GetByRole(AriaRole.Button, new() { Name = $"Block {cat}" }).ClickAsync(new() { Timeout = 20_000 });
+        await anns.Page.GetByLabel("Whether I am online is seen by").SelectOptionAsync("everyone");
+        await Expect(anns.Page.GetByText("Seen by everyone")).ToBeVisibleAsync();
+        await Expect(bens.Seen(ann)).ToHaveTextAsync("Never seen");
+        await anns.Page.GetByRole(AriaRole.Button, new() { Name = $"Unblock {cat}" }).ClickAsync();
+        await Expect(bens.Seen(ann)).ToHaveTextAsync("Online");
+
+        // kept by the server, not by the tab
+        await anns.Page.GetByLabel("When I was last seen").SelectOptionAsync("hidden");
+        await anns.Page.ReloadAsync();
+        await Expect(anns.Page.GetByLabel("When I was last seen")).ToHaveValueAsync("hidden");
+    }
+
+    [Fact]
     public async Task A_lost_connection_is_said_and_comes_back_by_itself()
     {
         var folder = AglowProcess.NewFolder();

@@ -5,12 +5,17 @@ import { Me } from './me.js';
 import { showNow } from './now.js';
 import { People } from './people.js';
 import { Presence } from './presence.js';
+import { Privacy } from './privacy.js';
 import { onSignedIn } from './session.js';
 import { showWhy } from './why.js';
 
 const presence = new Presence();
 const people = new People(presence, ({ user, name }) => showWhy(user.user_id, name));
-const me = new Me(presence, (user) => people.setUser(user));
+const privacy = new Privacy();
+const me = new Me(presence, (user) => {
+    people.setUser(user);
+    privacy.setUser(user);
+});
 showLink(presence);
 new Crowd(presence);
 onSignedIn((person) => {

@@ -1,4 +1,4 @@
-// Calls that are not presence itself: who there is, who follows whom, why, how many; and the crowd's packed heartbeats.
+// Calls that are not presence itself: who there is, who follows and sees whom, why, how many; and the crowd's packed heartbeats.
 import { headers, signIn } from './session.js';
 
 /** A call that was refused or did not arrive; the message says what to do. */
@@ -24,6 +24,14 @@ export const followed = async (user) => (await call('GET', subscriptions(user)))
 export const follow = async (user, other) => (await call('POST', subscriptions(user), { user_ids: [other] })).user_ids;
 export const unfollow = async (user, other) => (await call('DELETE', subscriptions(user), { user_ids: [other] })).user_ids;
 
+export const visibility = (user) => call('GET', shown(user, 'visibility'));
+export const setVisibility = (user, change) => call('PUT', shown(user, 'visibility'), change);
+export const waiting = (user, limit) => call('GET', `${shown(user, 'waiting')}?limit=${limit}`);
+export const blocked = async (user) => (await call('GET', shown(user, 'blocked'))).user_ids;
+export const approve = (user, other) => call('POST', shown(user, 'approved'), { user_ids: [other] });
+export const block = (user, other) => call('POST', shown(user, 'blocked'), { user_ids: [other] });
+export const unblock = (user, other) => call('DELETE', shown(user, 'blocked'), { user_ids: [other] });
+
 /** The counters of arrivals, goodbyes and lapses, added up. */
 export async function countChanges() {
     const text = await call('GET', '/metrics');
@@ -42,6 +50,7 @@ export const leavePacked = (numbers) => call('POST', '/offline', pack(numbers));
 export const leaveAtLast = (numbers) =>
     fetch('/offline', { method: 'POST', keepalive: true, body: pack(numbers), headers: { ...headers(), 'Content-Type': 'application/octet-stream' } }).catch(() => {});
 
+const shown = (user, what) => `/users/${encodeURIComponent(user)}/${what}`;
 const subscriptions = (user) => `/users/${encodeURIComponent(user)}/subscriptions`;
 
 // little-endian 32-bit numbers

@@ -3,7 +3,7 @@
 // A WebSocket is a person who is online; who has not said who they are only looks, so theirs is the stream. A browser opens six connections to a
 // server over HTTP/1.1, for all of its tabs, and each stream takes one: so a tab that nobody looks at has none.
 import { backoffMs } from '/client/index.js';
-import { token } from './session.js';
+import { eventsOf } from './events.js';
 
 const MIN_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 15_000;
@@ -11,7 +11,7 @@ const MAX_BACKOFF_MS = 15_000;
 export class Stream {
     #state = 'open'; // nothing is watched yet, so nothing is missing
     #watches = new Set(); // { users, callback, records }
-    #source;
+    #reading; // aborts the stream that is open
     #isDue = false;
     #redial;
     #attempt = 0;
@@ -70,34 +70,52 @@ export class Stream {
         const users = new Set([...this.#watches].flatMap((watch) => [...watch.users]));
         if (users.size === 0 || document.visibilityState === 'hidden')
             return;
-        const source = new EventSource(`/watch?users=${[...users].map(encodeURIComponent).join()}${token() === undefined ? '' : `&access_token=${token()}`}`);
-        this.#source = source;
-        source.addEventListener('presence', ({ data }) => {
+        this.#reading = new AbortController();
+        this.#read(`/watch?users=${[...users].map(encodeURIComponent).join()}`, this.#reading.signal);
+    }
+
+    async #read(url, signal) {
+        try {
+            for await (const { type, data } of eventsOf(url, signal)) {
+                if (signal.aborted)
+                    return;
+                this.#take(type, data);
+            }
+        } catch {
+            // ended like one that the server closed: it is tried again, unless it was ended here
+        }
+
+        if (signal.aborted)
+            return;
+        this.#hangUp();
+        this.#redial = setTimeout(() => this.#open(), backoffMs(this.#attempt++, MIN_BACKOFF_MS, MAX_BACKOFF_MS));
+        this.#lose('connecting');
+    }
+
+    #take(type, data) {
+        if (type === 'presence') {
             this.#attempt = 0;
             this.#become('open');
             for (const record of JSON.parse(data).users)
                 this.#tell(record);
-        });
-        source.addEventListener('stale', () => this.#lose('stale'));
-        source.addEventListener('fresh', () => this.#become('open'));
-        source.addEventListener('error', () => {
-            this.#hangUp();
-            this.#redial = setTimeout(() => this.#open(), backoffMs(this.#attempt++, MIN_BACKOFF_MS, MAX_BACKOFF_MS));
-            this.#lose('connecting');
-        });
+        } else if (type === 'stale') {
+            this.#lose('stale');
+        } else if (type === 'fresh') {
+            this.#become('open');
+        }
     }
 
     #hangUp() {
         clearTimeout(this.#redial);
-        this.#source?.close();
-        this.#source = undefined;
+        this.#reading?.abort();
+        this.#reading = undefined;
     }
 
     // Shown again: no time to wait. Hidden: nobody looks.
     #look() {
         if (document.visibilityState === 'hidden')
             this.#hangUp();
-        else if (!this.#source)
+        else if (!this.#reading)
             this.#open();
     }
 
