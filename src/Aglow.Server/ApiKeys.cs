@@ -219,6 +219,9 @@ internal sealed class KeysInForce : IDisposable
     private (long Length, DateTime ChangedAt) Look()
     {
         var file = new FileInfo(_keys.FilePath);
+        // a secret of Kubernetes is a link to a file in a folder that is replaced: the link itself never changes
+        if (file.LinkTarget is not null && file.ResolveLinkTarget(returnFinalTarget: true) is FileInfo target)
+            file = target;
         return file.Exists ? (file.Length, file.LastWriteTimeUtc) : default;
     }
 

@@ -1,9 +1,10 @@
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 
 namespace Aglow.Server.Tests;
 
 /// <summary>Keys of backends, as <c>./aglow keys</c> makes them and a running server takes them.</summary>
-public class KeysTests
+public partial class KeysTests
 {
     [Fact]
     public async Task A_key_is_shown_once_kept_as_a_hash_and_revoked_while_the_server_runs()
@@ -48,6 +49,31 @@ public class KeysTests
         code.ShouldBe(2);
         errors.ShouldContain("there is no key \"gateway\"");
     }
+
+    [Fact]
+    public async Task Keys_may_be_a_secret_that_Kubernetes_mounts_and_replaces()
+    {
+        // as the kubelet lays it out: keys.json → ..data/keys.json, and ..data → a folder of each version
+        var folder = AglowProcess.NewFolder();
+        var key = await TokenServer.AddKeyAsync(Path.Combine(folder, "..first"), "gateway", "read");
+        Directory.CreateSymbolicLink(Path.Combine(folder, "..data"), "..first");
+        File.CreateSymbolicLink(Path.Combine(folder, "keys.json"), "..data/keys.json");
+        await using (var server = await AglowProcess.StartAsync(folder, Token.ServerFlags))
+        {
+            (await server.AskAsync(key, "GET", "/status/1")).Status.ShouldBe(200);
+            var newer = await TokenServer.AddKeyAsync(Path.Combine(folder, "..second"), "gateway", "read");
+            Directory.CreateSymbolicLink(Path.Combine(folder, "..next"), "..second");
+            Rename(Path.Combine(folder, "..next"), Path.Combine(folder, "..data")).ShouldBe(0);
+            await Eventually.TrueAsync(async () => (await server.AskAsync(newer, "GET", "/status/1")).Status == 200, 10, "the new file is read");
+            (await server.AskAsync(key, "GET", "/status/1")).Status.ShouldBe(401);
+        }
+
+        Directory.Delete(folder, recursive: true);
+    }
+
+    // over what is there, at once: the framework refuses to move a folder's link over another
+    [LibraryImport("libc", EntryPoint = "rename", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Rename(string from, string to);
 
     [Fact]
     public async Task Calls_beyond_the_rate_get_429_and_others_go_on()
