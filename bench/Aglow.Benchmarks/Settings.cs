@@ -32,6 +32,13 @@ internal sealed class Settings
             values[name[2..]] = value ?? throw new UsageException($"{name} wants a value.");
         }
 
+        // what is a number by default is one: refused here, before anything is started
+        foreach (var option in options.Where(static o => o.Default.Split(',').All(static part => TryParseNumber(part, 0) is not null)))
+        {
+            foreach (var part in values[option.Name].Split(','))
+                ParseNumber(option.Name, part, least: 0);
+        }
+
         return new Settings(values);
     }
 
@@ -59,15 +66,15 @@ internal sealed class Settings
         return chosen;
     }
 
-    private static long ParseNumber(string name, string text, long least)
+    private static long ParseNumber(string name, string text, long least) =>
+        TryParseNumber(text, least) ?? throw new UsageException($"--{name} {text}: write a whole number from {least} up, such as 500, 10k, 10m or 1b.");
+
+    private static long? TryParseNumber(string text, long least)
     {
         var scale = text.Length == 0 ? 1 : char.ToLowerInvariant(text[^1]) switch { 'k' => 1_000L, 'm' => 1_000_000L, 'b' => 1_000_000_000L, _ => 1L };
-        if (!double.TryParse(scale == 1 ? text : text[..^1], NumberStyles.Float, CultureInfo.InvariantCulture, out var number)
-            || number * scale is var value && (value < least || value > 1e15 || value != Math.Floor(value)))
-        {
-            throw new UsageException($"--{name} {text}: write a whole number from {least} up, such as 500, 10k, 10m or 1b.");
-        }
-
-        return (long)(number * scale);
+        if (!double.TryParse(scale == 1 ? text : text[..^1], NumberStyles.Float, CultureInfo.InvariantCulture, out var number))
+            return null;
+        var value = number * scale;
+        return value >= least && value <= 1e15 && value == Math.Floor(value) ? (long)value : null;
     }
 }
