@@ -9,7 +9,8 @@ public sealed class CapacityTests
         "a machine of round numbers",
         new Dictionary<string, double>(StringComparer.Ordinal)
         {
-            ["node_cores"] = 0.1,
+            ["node_cores"] = 0.06,
+            ["telling_cores"] = 0.04,
             ["node_bytes"] = 100e6,
             ["word_bytes"] = 4,
             ["socket_bytes"] = 6000,
@@ -72,7 +73,7 @@ public sealed class CapacityTests
     {
         var plan = new Capacity(Million, Round);
 
-        // 0.1 idle + 2 pongs + 2,000 x 40 us = 0.08 + 50,000 x 10 us = 0.5 + a sweep of 2 million = 0.0008
+        // 0.06 idle + 0.04 for telling anybody + 2 pongs + 2,000 x 40 us = 0.08 + 50,000 x 10 us = 0.5 + a sweep of 2 million = 0.0008
         plan.OneNodeCores.Value.ShouldBe(2.6808, 1e-9);
         // 100 MB + 2,000,000 x 4 = 8 MB + 1,000,000 x (6,000 + 50 x 10) = 6,500 MB
         plan.OneNodeBytes.Value.ShouldBe(6.608, 1e-9);
@@ -84,7 +85,7 @@ public sealed class CapacityTests
     {
         var plan = new Capacity(Million with { Arrival = Arrival.Packed, SocketCount = 5000, Watch = 20, Watchers = 20, SessionSeconds = 10_000 }, Round);
 
-        // idle 0.1 + 500 pongs x 20 us = 0.01 + 99,500 x 0.02 us = 0.00199 + 200 x 40 us = 0.008 + 4,000 x 10 us = 0.04 + sweep 0.0008
+        // idle and telling 0.1 + 500 pongs x 20 us = 0.01 + 99,500 x 0.02 us = 0.00199 + 200 x 40 us = 0.008 + 4,000 x 10 us = 0.04 + sweep 0.0008
         plan.OneNodeCores.Value.ShouldBe(0.16079, 1e-9);
         // 100 MB + 8 MB + 5,000 x (6,000 + 20 x 10) = 31 MB
         plan.OneNodeBytes.Value.ShouldBe(0.139, 1e-9);

@@ -76,7 +76,8 @@ internal sealed class Capacity
         var work = (arriving.As("arriving") + changing.As("changing") + delivering.As("delivering")).As("work");
 
         // ---- one node
-        OneNodeCores = Add("one node", "CPU", "cores", Measured("node_cores") + work + sweeping.As("sweeping"));
+        var anyhow = (Measured("node_cores") + Measured("telling_cores")).As("cores a node takes anyhow");
+        OneNodeCores = Add("one node", "CPU", "cores", anyhow + work + sweeping.As("sweeping"));
         OneNodeBytes = Add("one node", "memory, resident", "GB", (Measured("node_bytes") + (registered * Measured("word_bytes")) + (sockets * ConnectionBytes(watch))) / 1e9);
         Add("one node", "memory of the kernel for sockets", "GB", sockets * Measured("socket_kernel_bytes") / 1e9);
         Disk = Add("one node", "disk: images of pages, and the journal", "GB", ((registered * 4.0) + Measured("journal_bytes")) / 1e9);
@@ -92,10 +93,10 @@ internal sealed class Capacity
             "",
             Term.Most(
                 Term.Up(sockets / Asked("sockets a node", demand.NodeSockets)),
-                Term.Up((work + flushing) / ((Asked("cores a node", demand.NodeCores) * busy) - Measured("node_cores"))),
+                Term.Up((work + flushing) / ((Asked("cores a node", demand.NodeCores) * busy) - anyhow)),
                 Term.Up(sockets * (ConnectionBytes(watch) + Measured("socket_kernel_bytes")) / Term.Most(nodeMemory - kept, 1.0)),
                 1.0) + 1.0).As("nodes");
-        Add("many nodes", "CPU of a node", "cores", Measured("node_cores") + ((work + flushing) / Nodes));
+        Add("many nodes", "CPU of a node", "cores", anyhow + ((work + flushing) / Nodes));
         Add("many nodes", "memory of a node, resident", "GB", (kept + (sockets * ConnectionBytes(watch) / Nodes)) / 1e9);
 
         // ---- the Redis that they share

@@ -20,8 +20,9 @@ internal sealed class PlanConstants(Run run)
 
     private readonly Dictionary<string, Constant> _found = [];
 
-    // each server is new, and compiles what is called often in its first seconds
+    // each server is new, and compiles what is called often: for its first minute, where little is called
     private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(12);
+    private static readonly TimeSpan IdleWarmUp = TimeSpan.FromSeconds(40);
 
     private TimeSpan Seconds => TimeSpan.FromSeconds(run.Settings.Number("seconds"));
 
@@ -35,7 +36,7 @@ internal sealed class PlanConstants(Run run)
         for (var i = 0; i < run.PairCount; i++)
         {
             await using var server = await Server.StartAsync(Server.Aglow, PlanBenchmark.ServerCore, canCollect: true);
-            await Task.Delay(TimeSpan.FromSeconds(5));
+            await Task.Delay(IdleWarmUp);
             await server.CollectAsync();
             idle.Add(await CoresAsync(server, Task.Delay(Seconds)));
             resident.Add(Cpu.ResidentBytes(server.Process));
@@ -92,33 +93,44 @@ internal sealed class PlanConstants(Run run)
         Found("watch_bytes", "bytes a watch", "bytes", watch);
     }
 
-    /// <summary>Users who come and go: what each costs, and what each connection costs that is told.</summary>
+    /// <summary>Users who come and go: what each costs, what each connection costs that is told, and what it costs that there are any.</summary>
     public async Task DeliveriesAsync()
     {
-        const int sockets = 2000, watching = 20, rate = 200;
-        List<double> delivery = [], transition = [];
+        const int sockets = 2000, watching = 20, rate = 200, highRate = 2000;
+        List<double> delivery = [], transition = [], telling = [];
         for (var i = 0; i < run.PairCount; i++)
         {
             // twenty are told of each change, or two
-            var many = await ChangeAsync(users: 2000);
-            var few = await ChangeAsync(users: 20_000);
-            delivery.Add((many - few) / (20 - 2));
-            transition.Add(few - (2 * delivery[^1]));
+            var many = (await ChangesAsync(users: 2000, rate))[0];
+            var few = await ChangesAsync(users: 20_000, rate, highRate);
+            delivery.Add((many - few[0]) * 1e6 / (rate * (20 - 2)));
+            // a beat in which something changed costs something whatever it was, so the first change of a beat is dear: the slope is of those after it
+            transition.Add(((few[1] - few[0]) * 1e6 / (highRate - rate)) - (2 * delivery[^1]));
+            telling.Add(few[0] - (rate * (transition[^1] + (2 * delivery[^1])) / 1e6));
         }
 
         Found("delivery_us", "us a delivery", "us", delivery);
         Found("transition_us", "us a transition", "us", transition);
+        Found("telling_cores", "CPU of telling anybody of anything", "cores", telling);
 
-        async Task<double> ChangeAsync(int users)
+        // cores beyond those of the same node while nothing changes
+        async Task<double[]> ChangesAsync(int users, params int[] rates)
         {
             await using var server = await Server.StartAsync(Server.Aglow, PlanBenchmark.ServerCore);
             using var load = SocketLoad.Start(server, core: 1);
             await load.AskAsync($"connect {sockets} {watching} {users} 1");
-            await Task.Delay(TimeSpan.FromSeconds(3));
+            await load.AskAsync<FanoutLeg>($"run {highRate} {WarmUp.TotalSeconds:0}");
+            await load.AskAsync<FanoutLeg>($"run {rates[0]} {WarmUp.TotalSeconds:0}");
+            await Task.Delay(TimeSpan.FromSeconds(5));
             var idle = await CoresAsync(server, Task.Delay(Seconds));
-            await load.AskAsync<FanoutLeg>($"run {rate} {WarmUp.TotalSeconds:0}");
-            var leg = await load.AskAsync<FanoutLeg>($"run {rate} {Seconds.TotalSeconds:0}");
-            return (leg.ServerCpu - (idle * leg.Seconds)) * 1e6 / leg.Changes;
+            var measured = new List<double>();
+            foreach (var perSecond in rates)
+            {
+                var leg = await load.AskAsync<FanoutLeg>($"run {perSecond} {Seconds.TotalSeconds:0}");
+                measured.Add((leg.ServerCpu / leg.Seconds) - idle);
+            }
+
+            return [.. measured];
         }
     }
 
