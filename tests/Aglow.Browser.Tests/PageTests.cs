@@ -187,6 +187,8 @@ public sealed partial class PageTests(Browser browser)
             window.MayBeRefused = true;
             var member = await (await window.OpenTabAsync()).ArriveAsync("Ann");
             var visitor = await window.OpenTabAsync();
+            foreach (var tab in new[] { member, visitor })
+                await Expect(tab.People).ToHaveCountAsync(13);
             var address = server.Address.AbsoluteUri;
             await server.KillAsync();
             foreach (var tab in new[] { member, visitor })

@@ -72,10 +72,14 @@ export class Privacy {
                 row.remove();
         }
 
-        const have = new Set([...list.children].map((row) => row.user));
-        const fresh = users.filter((user) => !have.has(user));
+        const isListed = (user) => [...list.children].some((row) => row.user === user);
+        const fresh = users.filter((user) => !isListed(user));
         const names = await Promise.all(fresh.map((user) => directory.findUser(user).then(nameOf, () => nameOf({ user_id: user }))));
-        fresh.forEach((user, i) => list.append(this.#row(user, names[i], actions)));
+        fresh.forEach((user, i) => {
+            // another refresh may have been faster
+            if (!isListed(user))
+                list.append(this.#row(user, names[i], actions));
+        });
     }
 
     #row(user, name, actions) {
@@ -111,6 +115,7 @@ export class Privacy {
         } catch (refused) {
             byId('privacy-problem').textContent = refused.message;
             byId('privacy-problem').hidden = false;
+            announce(refused.message);
         }
     }
 }
