@@ -27,7 +27,8 @@ public sealed partial class MetricsTests(Servers servers)
         buckets.Count.ShouldBeGreaterThan(10);
         buckets.Select(static b => b.Count).ShouldBeInOrder();
         buckets[^1].Bound.ShouldBe("+Inf");
-        buckets[^1].Count.ShouldBe((long)await Servers.ValueAsync(servers.Alone, "aglow_notification_lag_seconds_count{kind=\"online\"}"));
+        // of the same scrape: the next may have more
+        text.ShouldContain($"aglow_notification_lag_seconds_count{{kind=\"online\"}} {buckets[^1].Count}\n");
         buckets[^1].Count.ShouldBeGreaterThanOrEqualTo(2);
     }
 

@@ -97,8 +97,10 @@ public sealed class Servers : IAsyncLifetime
         await Node.Http.PostAsync("/heartbeat", Json("""{"user_ids":[1,2,3]}"""));
         await Node.Http.PostAsync("/heartbeat", Json("""{"user_ids":[1,2,3]}"""));
         // told: bob and 7 came, then bob left
+        await Eventually.HoldsAsync(async () => await ValueAsync(Alone, "aglow_notification_lag_seconds_count{kind=\"online\"}") >= 2);
         await Eventually.HoldsAsync(async () => await ValueAsync(Alone, "aglow_notification_lag_seconds_count{kind=\"offline\"}") >= 1);
-        await socket.CloseAsync(WebSocketCloseStatus.NormalClosure, Mark, CancellationToken.None);
+        // it has not read for a while: pings wait for it, and answering them after the goodbye would find the connection closed
+        await socket.CloseOutputAsync(WebSocketCloseStatus.NormalClosure, Mark, CancellationToken.None);
     }
 
     private async Task PostAsync(string path, string json) => (await Alone.Http.PostAsync(path, Json(json))).Dispose();
