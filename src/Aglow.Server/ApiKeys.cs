@@ -220,8 +220,17 @@ internal sealed class KeysInForce : IDisposable
     {
         var file = new FileInfo(_keys.FilePath);
         // a secret of Kubernetes is a link to a file in a folder that is replaced: the link itself never changes
-        if (file.LinkTarget is not null && file.ResolveLinkTarget(returnFinalTarget: true) is FileInfo target)
-            file = target;
+        try
+        {
+            if (file.LinkTarget is not null && file.ResolveLinkTarget(returnFinalTarget: true) is FileInfo target)
+                file = target;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // a link that leads nowhere is no file
+            return default;
+        }
+
         return file.Exists ? (file.Length, file.LastWriteTimeUtc) : default;
     }
 

@@ -32,9 +32,6 @@ internal sealed class BulkRun : SwarmRun
     private readonly Step[] _steps;
     private int _registrationCount;
     private int _stepCount;
-    // made again for each of those who are looked at or read, one after the other: a new one each was most of what this process allocated, and its heartbeats stood still in collections
-    private readonly Truth _lookedAt;
-    private readonly Truth _read;
     private readonly uint[] _watched;
     private readonly Watcher[] _watchers;
     private readonly Dictionary<uint, Standing> _looked;
@@ -53,7 +50,6 @@ internal sealed class BulkRun : SwarmRun
         _registered = options.Registered;
         var stepsAnInterval = (int)((options.Bulk + StepUsers - 1) / StepUsers);
         _stepSeconds = promises.Heartbeat / stepsAnInterval;
-        (_lookedAt, _read) = (new Truth(promises), new Truth(promises));
         _registrations = new Step[((_registered - 1) / RegisterUsers) + 1];
         // one more: the last may be due just when the run ends
         _steps = new Step[(int)(options.Seconds / _stepSeconds) + 2];
@@ -75,7 +71,20 @@ internal sealed class BulkRun : SwarmRun
 
     protected override double ReadEvery => 0.1;
 
-    public override Truth? TruthOf(uint user) => Make(new Truth(Promises), user);
+    public override Truth? TruthOf(uint user)
+    {
+        var truth = new Truth(Promises);
+        truth.Add(new Act(ActKind.Before, 0, LongAgo, 0, IsSure: false));
+        if (user >= _registered)
+            return truth;
+        Span<long> steps = stackalloc long[StepsThatCount];
+        var registration = (int)(user / RegisterUsers);
+        if (registration < Volatile.Read(ref _registrationCount))
+            truth.Add(Volatile.Read(ref _registrations[registration]).ToAct());
+        for (var i = _ring.StepsOf(user, Volatile.Read(ref _stepCount) - 1, steps) - 1; i >= 0; i--)
+            truth.Add(Volatile.Read(ref _steps[(int)steps[i]]).ToAct());
+        return truth;
+    }
 
     public override Standing StandingOf(uint user) => _looked[user];
 
@@ -94,7 +103,7 @@ internal sealed class BulkRun : SwarmRun
             var registration = (int)(first / RegisterUsers);
             _registrations[registration] = Step.On(sent);
             Volatile.Write(ref _registrationCount, registration + 1);
-            while (!await TrySendAsync(Nodes[0], numbers.AsMemory(0, count), stop))
+            while (!TrySend(Nodes[0], numbers.AsMemory(0, count), stop))
                 await Clock.DelayAsync(1, stop);
             Volatile.Write(ref _registrations[registration], new Step(sent, Clock.Now, IsSure: true));
         }
@@ -111,8 +120,6 @@ internal sealed class BulkRun : SwarmRun
         return users;
     }
 
-    protected override Truth TruthOfRead(uint user) => Make(_read, user);
-
     protected override Task<Told[]> ReadAsync(Node node, uint[] users, CancellationToken stop) => node.ReadPackedAsync(users, stop);
 
     protected override int Look(double now, double held)
@@ -120,8 +127,7 @@ internal sealed class BulkRun : SwarmRun
         var online = 0;
         foreach (var user in _watched)
         {
-            var standing = Make(_lookedAt, user).At(now, held);
-            // in place: a new table a second would be a large object, and every few of those a collection of everything
+            var standing = TruthOf(user)!.At(now, held);
             ref var looked = ref CollectionsMarshal.GetValueRefOrNullRef(_looked, user);
             if (standing.SurelySince is null != looked.SurelySince is null)
                 Measures.CountTransition();
@@ -130,21 +136,6 @@ internal sealed class BulkRun : SwarmRun
         }
 
         return online;
-    }
-
-    private Truth Make(Truth truth, uint user)
-    {
-        truth.Clear();
-        truth.Add(new Act(ActKind.Before, 0, LongAgo, 0, IsSure: false));
-        if (user >= _registered)
-            return truth;
-        Span<long> steps = stackalloc long[StepsThatCount];
-        var registration = (int)(user / RegisterUsers);
-        if (registration < Volatile.Read(ref _registrationCount))
-            truth.Add(Volatile.Read(ref _registrations[registration]).ToAct());
-        for (var i = _ring.StepsOf(user, Volatile.Read(ref _stepCount) - 1, steps) - 1; i >= 0; i--)
-            truth.Add(Volatile.Read(ref _steps[(int)steps[i]]).ToAct());
-        return truth;
     }
 
     // Somebody whom the window reaches within this run: most of a billion are never there.
@@ -187,20 +178,6 @@ internal sealed class BulkRun : SwarmRun
         try
         {
             node.Heartbeats(users, stop);
-            return true;
-        }
-        catch (Exception lost) when (IsLoss(lost, stop))
-        {
-            Measures.CountError(lost);
-            return false;
-        }
-    }
-
-    private async Task<bool> TrySendAsync(Node node, ReadOnlyMemory<uint> users, CancellationToken stop)
-    {
-        try
-        {
-            await node.HeartbeatsAsync(users, stop);
             return true;
         }
         catch (Exception lost) when (IsLoss(lost, stop))

@@ -63,11 +63,7 @@ internal sealed class Node : IDisposable
             : null;
     }
 
-    /// <summary>Heartbeats of these users, packed; all must be accepted.</summary>
-    public async Task HeartbeatsAsync(ReadOnlyMemory<uint> users, CancellationToken stop) =>
-        RequireAccepted(await PostPackedAsync("heartbeat", users, stop), users.Length);
-
-    /// <summary>The same on the thread that asks, which waits for it.</summary>
+    /// <summary>Heartbeats of these users, packed; all must be accepted. On the thread that asks, which waits for it.</summary>
     public void Heartbeats(ReadOnlyMemory<uint> users, CancellationToken stop)
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, new Uri("heartbeat", UriKind.Relative)) { Content = Packed(users) };

@@ -143,9 +143,6 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>Whose statuses are read next.</summary>
     protected abstract uint[] DrawUsers(Random random);
 
-    /// <summary>The truth of one of those who were read; good until the next is asked for.</summary>
-    protected virtual Truth TruthOfRead(uint user) => TruthOf(user)!;
-
     /// <summary>Reads them.</summary>
     protected abstract Task<Told[]> ReadAsync(Node node, uint[] users, CancellationToken stop);
 
@@ -191,7 +188,7 @@ internal abstract class SwarmRun : IDisposable
         var when = new Telling(asked, answered, HeldAt(answered), _unixAtZero);
         for (var i = 0; i < users.Length; i++)
         {
-            var verdict = Judge.OfTelling(TruthOfRead(users[i]), Promises, told[i], when);
+            var verdict = Judge.OfTelling(TruthOf(users[i])!, Promises, told[i], when);
             Findings.CountRead(verdict.WasDecisive);
             if (verdict.Kind is not null)
                 Report(verdict, users[i], answered, $"read at {node.Address.Authority}", [Line(answered, told[i])]);

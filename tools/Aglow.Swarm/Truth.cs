@@ -42,16 +42,6 @@ internal sealed class Truth(Promises promises)
         }
     }
 
-    /// <summary>As if nothing had been done: for another person.</summary>
-    public void Clear()
-    {
-        lock (_gate)
-        {
-            _acts.Clear();
-            _forgottenUntil = double.NegativeInfinity;
-        }
-    }
-
     /// <summary>Says until when the server can have heard an act, and whether it surely did.</summary>
     public void Settle(long id, double to, bool isSure)
     {
