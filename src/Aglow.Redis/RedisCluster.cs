@@ -128,7 +128,7 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
             request.Deadline = _time.GetTimestamp() + (long)(_options.Timeout.TotalSeconds * _time.TimestampFrequency);
         var server = Volatile.Read(ref _owners[request.Slot]);
         if (!request.IsProbe && IsAway(server))
-            Fail(request, Unavailable(server));
+            FailOf(server, request);
         else
             server.ConnectionFor(request).Send(request);
     }
@@ -182,7 +182,7 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
             await server.DisposeAsync();
         await Task.WhenAll(_retired);
         while (_later.TryDequeue(out var request))
-            Fail(request, Unavailable(_owners[request.Slot]));
+            FailOf(_owners[request.Slot], request);
         _stop.Dispose();
     }
 
@@ -235,7 +235,7 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
         _wantsMap |= IsCluster && Primaries.Contains(server.Endpoint);
     }
 
-    void IRedisRouter.Fail(RedisServer server, RedisRequest request) => Fail(request, Unavailable(server));
+    void IRedisRouter.Fail(RedisServer server, RedisRequest request) => FailOf(server, request);
 
     /// <inheritdoc/>
     public void SendAgain(RedisRequest request)
@@ -243,11 +243,15 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
         if (request.Deadline > _time.GetTimestamp() && !_stop.IsCancellationRequested)
             _later.Enqueue(request);
         else
-            Fail(request, Unavailable(_owners[request.Slot]));
+            FailOf(_owners[request.Slot], request);
     }
 
-    private static StoreUnavailableException Unavailable(RedisServer server) =>
-        new($"Redis at {server.Endpoint} is away{(server.Reason is { Length: > 0 } reason ? $": {reason}" : "")}.");
+    // That it is away is known before anybody hears of what failed by it.
+    private void FailOf(RedisServer server, RedisRequest request)
+    {
+        NoteAway(server);
+        Fail(request, new StoreUnavailableException($"Redis at {server.Endpoint} is away{(server.Reason is { Length: > 0 } reason ? $": {reason}" : "")}."));
+    }
 
     // ---- the loop -------------------------------------------------------------------------------------------------------------
 
@@ -266,10 +270,7 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
                 {
                     server.Tick();
                     Probe(server);
-                    if (IsAway(server) == server.IsKnownAway)
-                        continue;
-                    server.IsKnownAway = !server.IsKnownAway;
-                    Interlocked.Increment(ref _outages);
+                    NoteAway(server);
                 }
 
                 for (var left = _later.Count; left > 0 && _later.TryDequeue(out var request); left--)
@@ -289,7 +290,7 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
     private void SendLater(RedisRequest request)
     {
         if (request.Deadline <= _time.GetTimestamp())
-            Fail(request, Unavailable(_owners[request.Slot]));
+            FailOf(_owners[request.Slot], request);
         else
             _owners[request.Slot].ConnectionFor(request).Send(request);
     }
@@ -421,6 +422,13 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
     {
         var since = Volatile.Read(ref server.AwaySince);
         return since != 0 && _time.GetElapsedTime(since) > _options.Timeout;
+    }
+
+    private void NoteAway(RedisServer server)
+    {
+        var isAway = IsAway(server);
+        if (Interlocked.Exchange(ref server.IsKnownAway, isAway) != isAway)
+            Interlocked.Increment(ref _outages);
     }
 
     private void MarkAway(RedisServer server, string reason, TimeSpan owedFor)

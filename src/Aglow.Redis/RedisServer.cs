@@ -6,6 +6,9 @@ internal sealed class RedisServer : IAsyncDisposable
     /// <summary>The timestamp of its first failure since it last worked; 0: it works.</summary>
     public long AwaySince;
 
+    /// <summary>Whether it was away when that was last looked at.</summary>
+    public bool IsKnownAway;
+
     private readonly Lock _gate = new();
     private readonly Func<RedisConnection> _connect;
     private RedisConnection? _pages;
@@ -28,9 +31,6 @@ internal sealed class RedisServer : IAsyncDisposable
 
     /// <summary>Whether it was logged that it is away.</summary>
     public bool IsSaidAway { get; set; }
-
-    /// <summary>Whether it was away when that was last looked at, by the cluster's loop.</summary>
-    public bool IsKnownAway { get; set; }
 
     /// <summary>When it was last probed.</summary>
     public long ProbedAt { get; set; }

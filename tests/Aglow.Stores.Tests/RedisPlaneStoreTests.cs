@@ -92,6 +92,28 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
     }
 
     [Fact]
+    public async Task Nobody_hears_of_a_command_that_failed_by_a_server_that_is_away_before_the_outage_can_be_known()
+    {
+        await using var server = await RedisProcess.StartAsync();
+        var time = new TimeWithoutTimers();
+        await using var cluster = await RedisCluster.ConnectAsync(new RedisOptions { Endpoints = [server.Endpoint] }, time, new RedisLog(NullLogger.Instance));
+        var store = new RedisPlaneStore(cluster);
+        await store.ExchangeAsync(Plane.Pulse, 42, 100);
+        await server.KillAsync();
+        await Eventually.HoldsAsync(() =>
+        {
+            time.Advance(TimeSpan.FromSeconds(3));
+            return !store.IsReachable;
+        });
+        var known = store.Outages;
+        // the loop that looks every 50 ms has not looked, and never will here
+        var refused = store.ExchangeAsync(Plane.Pulse, 42, 101).AsTask();
+        refused.IsFaulted.ShouldBeTrue();
+        refused.Exception!.InnerException.ShouldBeOfType<StoreUnavailableException>();
+        store.Outages.ShouldBe(known + 1);
+    }
+
+    [Fact]
     public async Task A_password_is_asked_for_and_sent()
     {
         await using var server = await RedisProcess.StartAsync("--aclfile", "");
@@ -107,6 +129,21 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
 
         static async Task<string> ConnectFailsAsync(RedisOptions options) =>
             (await Should.ThrowAsync<StoreUnavailableException>(() => RedisCluster.ConnectAsync(options, TimeProvider.System, new RedisLog(NullLogger.Instance)))).Message;
+    }
+
+    /// <summary>Time that passes when told, and by which no loop ever wakes.</summary>
+    private sealed class TimeWithoutTimers : TimeProvider
+    {
+        private long _ticks = 1;
+
+        public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
+        public override long GetTimestamp() => Interlocked.Read(ref _ticks);
+
+        public void Advance(TimeSpan by) => Interlocked.Add(ref _ticks, by.Ticks);
+
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+            System.CreateTimer(callback, state, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 }
 
