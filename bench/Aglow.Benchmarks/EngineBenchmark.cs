@@ -179,6 +179,7 @@ internal sealed class EngineBenchmark : Benchmark
         }
 
         var share = cpu / Stopwatch.GetElapsedTime(began).TotalSeconds;
+        run.Add(Figure.Of($"{title}: a pass of the loop, over who is believed online", "ms", [sweep.LastPassCost.TotalMilliseconds]));
         run.Add(Figure.Of($"{title}: sweep interval in force", "s", [sweep.Interval.TotalSeconds]));
         run.Add(Figure.Of($"{title}: sweeping", "% of a core", [100 * share], Goal.Most(100 * Sweep.CoreShare)));
     }

@@ -13,12 +13,12 @@ namespace Aglow;
 /// <remarks>
 /// So offline needs no timer per user, no message and no leader; a lost hint is repaired here; and how stale a belief can be is bounded by
 /// the interval (<see cref="Interval"/>). Every page is read once a second at 10 million users (4 ms), a tenth of them each beat; beyond that
-/// the interval is stretched so that sweeping costs at most 2 % of a core, and a bound over 10 s is warned of. Corrections (when millions lapse at once) stretch it
-/// to <see cref="CorrectionInterval"/> and no further: they come once, and what is promised of them is when they are told. A difference is confirmed by reading
+/// the interval is stretched so that sweeping costs at most 2 % of a core, and a bound over 10 s is warned of. What comes once (corrections, when millions
+/// lapse in the same second; reading all in full after a stall) stretches it to <see cref="RareInterval"/> and no further: what is promised of it is when it is told. A difference is confirmed by reading
 /// the word again before it is believed, since a hint may have come in between.
-/// Where no hint is ever lost (one node), offline is all that a sweep has to find, so it reads the groups of 64 users in which somebody is believed
-/// online, and every page in full in one pass of <see cref="FullEvery"/>, in case that "never" is wrong: at a billion users of whom
-/// 5 million are online that is a quarter of the words.
+/// Where no hint is ever lost (one node), offline is all that a sweep has to find, so it reads the words of those who are believed
+/// online (where they are few, theirs alone; where they are many, all 64 of their group), and every page in full in one pass of <see cref="FullEvery"/>, in case that "never" is wrong: at a billion users of whom
+/// 5 million are online that is a thirteenth of the cache lines.
 /// A remote store is read once in 10 s (<see cref="RemoteInterval"/>), stretched so that pages cost at most <see cref="RemoteBytesPerSecond"/> of the link; a page is a copy
 /// of a moment ago there, so it is compared with what was believed before it was read, and what a hint changed meanwhile stays as the hint said. Pages that the store has lost are
 /// left out: what was believed of them stays, and <see cref="AsOf"/> with it.
@@ -36,8 +36,8 @@ public sealed class Sweep
     /// <summary>Within which every status is promised to be right: an interval beyond it is for tables that take too long to read, and is warned of.</summary>
     public static readonly TimeSpan Bound = TimeSpan.FromSeconds(10);
 
-    /// <summary>Over how long corrections are spread at most: half of the bound, since telling takes time, too.</summary>
-    public static readonly TimeSpan CorrectionInterval = Bound / 2;
+    /// <summary>Over how long work that comes once is spread at most: half of the bound, since telling takes time, too.</summary>
+    public static readonly TimeSpan RareInterval = Bound / 2;
 
     /// <summary>The shortest interval over a remote store.</summary>
     public static readonly TimeSpan RemoteInterval = Bound;
@@ -53,6 +53,9 @@ public sealed class Sweep
 
     // groups to fetch ahead: the words of far-apart groups come from memory together instead of one after the other
     private const int Ahead = 8;
+
+    // so many believed online in a group of 64 are looked at one by one: their words are on fewer cache lines than the group's four
+    private const int Few = 4;
 
     // all declared definitions, and the default
     private const int MaxBeliefs = 17;
@@ -76,9 +79,13 @@ public sealed class Sweep
     private long _passStartedAt;
     private uint _passStartedSecond;
     private TimeSpan _passCost;
-    private TimeSpan _correctionCost;
+    // part of the pass's: corrections, and pages that are owed a reading in full
+    private TimeSpan _rareCost;
     // beliefs whose every page was read in full since they were made: the first so many of those in use
     private int _filled;
+    // pages to be read in full since the last stall: leases are counted from another second then, and a heartbeat may find its user online of whom a sweep had said otherwise
+    private int _owed;
+    private long _stallsSeen;
     private int _inUseAtStart;
     private long _completedAsOf;
     private readonly TimeSpan _shortest;
@@ -131,13 +138,19 @@ public sealed class Sweep
         var due = Math.Min(1, (elapsed + BeatInterval) / _interval);
         var until = (int)Math.Ceiling(due * _pages.Count);
         var beganAt = time.GetTimestamp();
+        if (_stallsSeen != _clock.Guard.Stalls)
+        {
+            _stallsSeen = _clock.Guard.Stalls;
+            _owed = _pages.Count;
+        }
+
         // counted when it is done: a page that the store did not give is read again in the next beat
         for (; _next < until; _next++)
         {
             if (_store.IsPageAway(_pages[_next]))
                 _hasSkipped = true;
             else
-                await SweepPageAsync(_pages[_next], IsFullDue(_pages[_next]));
+                await SweepDuePageAsync(_pages[_next]);
         }
 
         _passCost += time.GetElapsedTime(beganAt) - _waited;
@@ -152,7 +165,7 @@ public sealed class Sweep
     /// <summary>Reads every page at once, whatever is due: at start, for a belief that was just made, and in tests.</summary>
     public async ValueTask PassAsync()
     {
-        var correctionCost = _correctionCost;
+        var rareCost = _rareCost;
         foreach (var page in await _store.PagesAsync(Plane.Pulse))
         {
             if (!_store.IsPageAway(page))
@@ -160,12 +173,22 @@ public sealed class Sweep
         }
 
         // of the pass that is under way
-        _correctionCost = correctionCost;
+        _rareCost = rareCost;
     }
 
-    // After a stall, too: then leases are counted from another second, and a heartbeat may find its user online of whom the sweep said otherwise.
-    private bool IsFullDue(int page) =>
-        !_beliefs.HearsAll || _filled < _beliefs.InUse.Length || (page + Passes) % FullEvery == 0 || _clock.Guard.IsInForce(_clock.Now);
+    private async ValueTask SweepDuePageAsync(int page)
+    {
+        if (!_beliefs.HearsAll || (_owed == 0 && _filled == _beliefs.InUse.Length))
+        {
+            await SweepPageAsync(page, !_beliefs.HearsAll || (page + Passes) % FullEvery == 0);
+            return;
+        }
+
+        var (beganAt, rareCost) = (_clock.Time.GetTimestamp(), _rareCost);
+        await SweepPageAsync(page, full: true);
+        _rareCost = rareCost + _clock.Time.GetElapsedTime(beganAt);
+        _owed -= _owed > 0 ? 1 : 0;
+    }
 
     private async ValueTask CompletePassAsync()
     {
@@ -181,7 +204,7 @@ public sealed class Sweep
         _inUseAtStart = _beliefs.InUse.Length;
         _next = 0;
         _passCost = TimeSpan.Zero;
-        _correctionCost = TimeSpan.Zero;
+        _rareCost = TimeSpan.Zero;
         Volatile.Write(ref _lastPassBytes, _bytes);
         Volatile.Write(ref _bytes, 0);
         _passStartedAt = _clock.Time.GetTimestamp();
@@ -205,9 +228,9 @@ public sealed class Sweep
     // Also in the middle of a pass, which may turn out dearer than the one before: the first over a large table, or one that corrects many.
     private void Stretch()
     {
-        StretchTo((_passCost - _correctionCost) / AimedShare);
-        var withCorrections = _passCost / AimedShare;
-        StretchTo(withCorrections < CorrectionInterval ? withCorrections : CorrectionInterval);
+        StretchTo((_passCost - _rareCost) / AimedShare);
+        var withRare = _passCost / AimedShare;
+        StretchTo(withRare < RareInterval ? withRare : RareInterval);
         if (_bytes / _interval.TotalSeconds > RemoteBytesPerSecond)
             _interval = TimeSpan.FromSeconds(_bytes / RemoteBytesPerSecond);
     }
@@ -240,7 +263,7 @@ public sealed class Sweep
             if (belief.Definition.ActivitySeconds is not null)
                 activity ??= await _store.ReadPageAsync(Plane.Activity, page, _activityScratch);
             var believed = belief.Groups(page) is { IsEmpty: false } some ? some : Nobody;
-            SweepPage(belief, page, groups.Span, pulse.Span, activity.GetValueOrDefault().Span, believed, at);
+            SweepPage(belief, page, groups.Span, pulse.Span, activity.GetValueOrDefault().Span, believed, at, full);
         }
     }
 
@@ -263,7 +286,7 @@ public sealed class Sweep
         _waited += _clock.Time.GetElapsedTime(beganAt);
         var at = _clock.MomentOf(page);
         for (var i = 0; i < inUse; i++)
-            SweepPage(_beliefs.InUse[i], page, AllGroups, pulse.Span, activity.Span, Believed(i), at);
+            SweepPage(_beliefs.InUse[i], page, AllGroups, pulse.Span, activity.Span, Believed(i), at, full: true);
     }
 
     private Span<ulong> Believed(int belief) => _believed.AsSpan(belief * PageLayout.Groups, PageLayout.Groups);
@@ -304,7 +327,8 @@ public sealed class Sweep
         ReadOnlySpan<uint> pulse,
         ReadOnlySpan<uint> activity,
         ReadOnlySpan<ulong> believed,
-        Moment at)
+        Moment at,
+        bool full)
     {
         var rule = new Threshold(belief.Definition, at);
         int came = 0, went = 0;
@@ -314,11 +338,20 @@ public sealed class Sweep
         for (var i = 0; i < groups.Length; i++)
         {
             if (i + Ahead < groups.Length && groups[i + Ahead] * 64 < pulse.Length)
-                Prefetch(ref Unsafe.Add(ref pulses, groups[i + Ahead] * 64));
+                Prefetch(ref Unsafe.Add(ref pulses, groups[i + Ahead] * 64), full ? ulong.MaxValue : believed[groups[i + Ahead]]);
             var group = (int)groups[i];
-            var truth = group * 64 < pulse.Length ? rule.PulseBits(ref Unsafe.Add(ref pulses, group * 64)) : 0;
-            if (rule.NeedsActivity && truth != 0)
-                truth = group * 64 < activity.Length ? truth & rule.ActivityBits(ref Unsafe.Add(ref activities, group * 64)) : 0;
+            var truth = 0UL;
+            if (!full && BitOperations.PopCount(believed[group]) <= Few)
+            {
+                truth = rule.BitsOf(believed[group], group, pulse, activity);
+            }
+            else if (group * 64 < pulse.Length)
+            {
+                truth = rule.PulseBits(ref Unsafe.Add(ref pulses, group * 64));
+                if (rule.NeedsActivity && truth != 0)
+                    truth = group * 64 < activity.Length ? truth & rule.ActivityBits(ref Unsafe.Add(ref activities, group * 64)) : 0;
+            }
+
             var differ = truth ^ believed[group];
             if (differ == 0)
                 continue;
@@ -331,7 +364,7 @@ public sealed class Sweep
             return;
         var toldFrom = _clock.Time.GetTimestamp();
         Tell(belief, came, went);
-        _correctionCost += correcting + _clock.Time.GetElapsedTime(toldFrom);
+        _rareCost += correcting + _clock.Time.GetElapsedTime(toldFrom);
     }
 
     private void Tell(Belief belief, int came, int went)
@@ -357,16 +390,23 @@ public sealed class Sweep
         }
     }
 
-    // The four cache lines of a group's words.
-    private static unsafe void Prefetch(ref uint words)
+    // The cache lines of a group's words that will be read: those of a few users, or all four.
+    private static unsafe void Prefetch(ref uint words, ulong users)
     {
         if (!Sse.IsSupported)
             return;
-        var at = (byte*)Unsafe.AsPointer(ref words);
+        var at = (uint*)Unsafe.AsPointer(ref words);
+        if (BitOperations.PopCount(users) <= Few)
+        {
+            for (; users != 0; users &= users - 1)
+                Sse.Prefetch0(at + BitOperations.TrailingZeroCount(users));
+            return;
+        }
+
         Sse.Prefetch0(at);
-        Sse.Prefetch0(at + 64);
-        Sse.Prefetch0(at + 128);
-        Sse.Prefetch0(at + 192);
+        Sse.Prefetch0(at + 16);
+        Sse.Prefetch0(at + 32);
+        Sse.Prefetch0(at + 48);
     }
 
     // Rare: each differing user is decided by reading the word again, after the belief was read; and once more after the belief was changed, since
@@ -413,6 +453,22 @@ public sealed class Sweep
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public ulong ActivityBits(ref uint words) => Bits(ref words, _activity, (int)Pulse.SecondMask);
+
+        /// <summary>The same for these users of a group alone.</summary>
+        public ulong BitsOf(ulong users, int group, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity)
+        {
+            var met = 0UL;
+            for (var left = users; left != 0; left &= left - 1)
+            {
+                var slot = (group * 64) + BitOperations.TrailingZeroCount(left);
+                if (slot < pulse.Length && (int)pulse[slot] is var word && (word & _mask) > _pulse && (!NeedsActivity || IsActive(slot, activity)))
+                    met |= left & (0 - left);
+            }
+
+            return met;
+        }
+
+        private bool IsActive(int slot, ReadOnlySpan<uint> activity) => slot < activity.Length && ((int)activity[slot] & (int)Pulse.SecondMask) > _activity;
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         private static ulong Bits(ref uint words, int above, int mask)

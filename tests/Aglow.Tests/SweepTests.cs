@@ -31,6 +31,7 @@ public class SweepTests
             var bits = rule.PulseBits(ref s.Words[0]);
             if (rule.NeedsActivity)
                 bits &= rule.ActivityBits(ref s.Words[64]);
+            rule.BitsOf(ulong.MaxValue, 0, s.Words.AsSpan(0, 64), s.Words.AsSpan(64)).ShouldBe(bits);
             for (var i = 0; i < 64; i++)
                 ((bits >> i & 1) != 0).ShouldBe(s.Definition.IsMet(s.Words[i], s.Words[64 + i], s.At), $"{s.Definition} at {s.At}: {s.Words[i]:x}, {s.Words[64 + i]:x}");
         }));
@@ -285,14 +286,14 @@ public class SweepTests
         // a hundred pages, each with somebody who lapsed: a second of work in all, 2 % of a minute
         rig.Beliefs.Changed += (_, _, _) => rig.Time.Advance(TimeSpan.FromMilliseconds(10));
         var longest = TimeSpan.Zero;
-        for (var beat = 0; beat < Sweep.CorrectionInterval / Sweep.BeatInterval && rig.Told.Count < 100; beat++)
+        for (var beat = 0; beat < Sweep.RareInterval / Sweep.BeatInterval && rig.Told.Count < 100; beat++)
         {
             await BeatsAsync(rig, 1);
             longest = longest < rig.Sweep.Interval ? rig.Sweep.Interval : longest;
         }
 
         rig.Told.Count.ShouldBe(100);
-        longest.ShouldBe(Sweep.CorrectionInterval);
+        longest.ShouldBe(Sweep.RareInterval);
     }
 
     [Fact]
@@ -314,6 +315,62 @@ public class SweepTests
         // a hundred pages of 4 ms
         sweep.Interval.ShouldBeGreaterThan(Sweep.Bound);
         (sweep.LastPassCost / sweep.Interval).ShouldBeLessThanOrEqualTo(Sweep.CoreShare);
+    }
+
+    [Fact]
+    public async Task After_a_stall_everybody_is_looked_at_once_within_the_bound_and_from_then_on_who_is_believed_online()
+    {
+        var time = new ManualTimeProvider();
+        var reads = 0;
+        var longest = TimeSpan.Zero;
+        await using var store = new RiggedStore(isRemote: false)
+        {
+            OnPageRead = () =>
+            {
+                reads++;
+                time.Advance(TimeSpan.FromMilliseconds(4));
+            },
+        };
+        var clock = new Clock(time, new StallGuard(60));
+        using var beliefs = new Beliefs(new Definitions(new AglowOptions()), new LocalTransitionBus());
+        var sweep = new Sweep(store, clock, beliefs);
+        // a hundred pages, ten of them with somebody who was heard later than the others
+        for (var user = 0u; user < 100; user++)
+            await store.ExchangeAsync(Plane.Pulse, user, clock.Now + (user % 10 == 0 ? 10u : 0));
+        // when the leases of the others had run out, and theirs not
+        var between = clock.Now + 35;
+        await BeatAsync(70);
+        beliefs.Default.Online.ShouldBe(100);
+        await BeatAsync(1000);
+        beliefs.Default.Online.ShouldBe(0);
+
+        clock.Guard.Stalled(between, clock.Now);
+        reads = 0;
+        longest = TimeSpan.Zero;
+        await BeatAsync((int)(Sweep.Bound / Sweep.BeatInterval));
+        beliefs.Default.Online.ShouldBe(10);
+        longest.ShouldBe(Sweep.RareInterval);
+        // 0.4 s at once, or 2 % of 20 s
+        reads.ShouldBeInRange(100, 140);
+
+        reads = 0;
+        var passes = sweep.Passes;
+        await BeatAsync(100);
+        clock.Guard.IsInForce(clock.Now).ShouldBeTrue();
+        passes = sweep.Passes - passes;
+        passes.ShouldBeGreaterThan(2);
+        reads.ShouldBeLessThan((int)passes * 20);
+
+        async Task BeatAsync(int beats)
+        {
+            for (var i = 0; i < beats; i++)
+            {
+                time.Advance(Sweep.BeatInterval);
+                clock.Beat();
+                await sweep.BeatAsync();
+                longest = longest < sweep.Interval ? sweep.Interval : longest;
+            }
+        }
     }
 
     private static async Task BeatsAsync(Rig rig, int beats)
