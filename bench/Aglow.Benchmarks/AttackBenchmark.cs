@@ -22,7 +22,7 @@ internal sealed class AttackBenchmark : Benchmark
         new("kinds", "all", "half (half of a request, then nothing), drip (a byte of it a second)"),
         new("clients", "10k", "slow connections; at most 18,000"),
         new("rate", "1000", "statuses a second that are asked for"),
-        new("seconds", "4", "length of a leg"),
+        new("seconds", "15", "length of a leg"),
         new("warm-up", "10", "seconds before the first pair"),
     ];
 

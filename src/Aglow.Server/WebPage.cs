@@ -32,8 +32,7 @@ internal static class WebPage
             if (!path.StartsWith(Folder, StringComparison.Ordinal))
                 continue;
             path = path[(Folder.Length - 1)..];
-            using var resource = assembly.GetManifestResourceStream(name)!;
-            var file = PageFile.Read(resource, ContentType(path));
+            var file = new PageFile(name, ContentType(path));
             routes.MapMethods(path == Index ? "/" : path, [HttpMethods.Get, HttpMethods.Head], file.SendAsync).WithDisplayName($"page {path}");
         }
     }
@@ -47,32 +46,37 @@ internal static class WebPage
         var other => throw new NotSupportedException($"The page has a file of the kind \"{other}\": say here what its content type is."),
     };
 
-    private sealed record PageFile(byte[] Content, string ContentType, string Tag)
+    // read when it is first asked for: a server that has just started has better to do
+    private sealed class PageFile(string resource, string contentType)
     {
-        public static PageFile Read(Stream resource, string contentType)
-        {
-            var content = new byte[resource.Length];
-            resource.ReadExactly(content);
-            return new PageFile(content, contentType, $"\"{Base64Url.EncodeToString(SHA256.HashData(content).AsSpan(0, 12))}\"");
-        }
+        private readonly Lazy<(byte[] Content, string Tag)> _file = new(() => Read(resource));
 
         public Task SendAsync(HttpContext context)
         {
+            var (content, tag) = _file.Value;
             var response = context.Response;
-            response.Headers.ETag = Tag;
+            response.Headers.ETag = tag;
             response.Headers.CacheControl = "no-cache";
             response.Headers.ContentSecurityPolicy = SecurityPolicy;
             response.Headers.XContentTypeOptions = "nosniff";
             response.Headers["Referrer-Policy"] = "no-referrer";
-            if (context.Request.GetTypedHeaders().IfNoneMatch.Any(tag => tag.Equals(EntityTagHeaderValue.Any) || tag.Tag == Tag))
+            if (context.Request.GetTypedHeaders().IfNoneMatch.Any(known => known.Equals(EntityTagHeaderValue.Any) || known.Tag == tag))
             {
                 response.StatusCode = StatusCodes.Status304NotModified;
                 return Task.CompletedTask;
             }
 
-            response.ContentType = ContentType;
-            response.ContentLength = Content.Length;
-            return HttpMethods.IsHead(context.Request.Method) ? Task.CompletedTask : response.Body.WriteAsync(Content).AsTask();
+            response.ContentType = contentType;
+            response.ContentLength = content.Length;
+            return HttpMethods.IsHead(context.Request.Method) ? Task.CompletedTask : response.Body.WriteAsync(content).AsTask();
+        }
+
+        private static (byte[] Content, string Tag) Read(string resource)
+        {
+            using var stream = typeof(WebPage).Assembly.GetManifestResourceStream(resource)!;
+            var content = new byte[stream.Length];
+            stream.ReadExactly(content);
+            return (content, $"\"{Base64Url.EncodeToString(SHA256.HashData(content).AsSpan(0, 12))}\"");
         }
     }
 }

@@ -9,7 +9,7 @@ public sealed partial class AglowLog(ILogger logger)
     [LoggerMessage(2001, LogLevel.Warning, "This process was paused for {Seconds:0.0} s; nobody could heartbeat, so lapses are held back for two heartbeat intervals.")]
     internal partial void Paused(double seconds);
 
-    [LoggerMessage(2002, LogLevel.Warning, "Reading every page now takes {Seconds:0} s within 2 % of a core, over the bound of 10 s: a lapse may show that much late.")]
+    [LoggerMessage(2002, LogLevel.Warning, "Reading every page now takes {Seconds:0} s within 4 % of a core, over the bound of 10 s: a lapse may show that much late.")]
     internal partial void BoundStretched(double seconds);
 
     [LoggerMessage(3001, LogLevel.Information, "{Registered} users in {File} read in {Seconds:0.00} s, {Rows} rows of the journal among them; {Online} are online. The last run {Ended}, {Away} s ago.")]

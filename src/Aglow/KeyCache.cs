@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Numerics;
-using System.Security.Cryptography;
 
 namespace Aglow;
 
@@ -26,7 +25,8 @@ namespace Aglow;
 public sealed class KeyCache
 {
     private readonly Lock _writing = new();
-    private readonly SipHash _hash = new(RandomNumberGenerator.GetBytes(16));
+    // 122 bits that nobody can foretell, from the system and without a library of cryptography, which takes a server that starts 25 ms to load
+    private readonly SipHash _hash = new(Guid.NewGuid().ToByteArray());
     private Generations _generations = new(new Generation(), new Generation());
     private long _removals;
 

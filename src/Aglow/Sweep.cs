@@ -13,7 +13,7 @@ namespace Aglow;
 /// <remarks>
 /// So offline needs no timer per user, no message and no leader; a lost hint is repaired here; and how stale a belief can be is bounded by
 /// the interval (<see cref="Interval"/>). Every page is read once a second at 10 million users (4 ms), a tenth of them each beat; beyond that
-/// the interval is stretched so that sweeping costs at most 2 % of a core, and a bound over 10 s is warned of. What comes once (corrections, when millions
+/// the interval is stretched so that sweeping costs at most 2 % of a core, to keep the bound of 10 s 4 %; then it is stretched on, and a bound over 10 s is warned of. What comes once (corrections, when millions
 /// lapse in the same second; reading all in full after a stall) stretches it to <see cref="RareInterval"/> and no further: what is promised of it is when it is told. A difference is confirmed by reading
 /// the word again before it is believed, since a hint may have come in between.
 /// Where no hint is ever lost (one node), offline is all that a sweep has to find, so it reads the words of those who are believed
@@ -36,6 +36,9 @@ public sealed class Sweep
     /// <summary>Within which every status is promised to be right: an interval beyond it is for tables that take too long to read, and is warned of.</summary>
     public static readonly TimeSpan Bound = TimeSpan.FromSeconds(10);
 
+    /// <summary>The longest interval that keeps <see cref="Bound"/>: leases are counted in whole seconds, and what is found has to be told yet.</summary>
+    public static readonly TimeSpan KeepingInterval = Bound * 0.8;
+
     /// <summary>Over how long work that comes once is spread at most: half of the bound, since telling takes time, too.</summary>
     public static readonly TimeSpan RareInterval = Bound / 2;
 
@@ -47,6 +50,9 @@ public sealed class Sweep
 
     /// <summary>The part of a core that sweeping may cost.</summary>
     public const double CoreShare = 0.02;
+
+    /// <summary>The part of a core that it may cost where less would not keep <see cref="Bound"/>.</summary>
+    public const double CoreShareAtMost = 2 * CoreShare;
 
     /// <summary>Of so many passes one reads a page in full, where only who is believed online needs to be read.</summary>
     public const int FullEvery = 32;
@@ -61,7 +67,7 @@ public sealed class Sweep
     private const int MaxBeliefs = 17;
 
     // one pass may cost a tenth more than the one it was foretold by
-    private const double AimedShare = 0.9 * CoreShare;
+    private const double Aim = 0.9;
 
     private readonly IPlaneStore _store;
     private readonly Clock _clock;
@@ -228,17 +234,18 @@ public sealed class Sweep
     // Also in the middle of a pass, which may turn out dearer than the one before: the first over a large table, or one that corrects many.
     private void Stretch()
     {
-        StretchTo((_passCost - _rareCost) / AimedShare);
-        var withRare = _passCost / AimedShare;
-        StretchTo(withRare < RareInterval ? withRare : RareInterval);
+        StretchTo(_passCost / (Aim * CoreShare), RareInterval);
+        StretchTo((_passCost - _rareCost) / (Aim * CoreShare), KeepingInterval);
+        StretchTo((_passCost - _rareCost) / (Aim * CoreShareAtMost), TimeSpan.MaxValue);
         if (_bytes / _interval.TotalSeconds > RemoteBytesPerSecond)
             _interval = TimeSpan.FromSeconds(_bytes / RemoteBytesPerSecond);
     }
 
-    private void StretchTo(TimeSpan interval)
+    private void StretchTo(TimeSpan interval, TimeSpan most)
     {
-        if (_interval < interval)
-            _interval = interval;
+        var to = interval < most ? interval : most;
+        if (_interval < to)
+            _interval = to;
     }
 
     private async ValueTask SweepPageAsync(int page, bool full)

@@ -109,7 +109,7 @@ internal sealed class BulkRun : SwarmRun
         }
     }
 
-    protected override IEnumerable<Func<CancellationToken, Task>> Lives() => [SendLoopAsync, .. _watchers.Select(static w => (Func<CancellationToken, Task>)w.RunAsync)];
+    protected override IEnumerable<Func<CancellationToken, Task>> Lives() => [SendLoopAsync, .. _watchers.Select(w => (Func<CancellationToken, Task>)(stop => WatchAsync(w, stop)))];
 
     protected override uint[] DrawUsers(Random random)
     {
@@ -140,6 +140,13 @@ internal sealed class BulkRun : SwarmRun
 
     // Somebody whom the window reaches within this run: most of a billion are never there.
     private uint DrawUser(Random random) => _ring.UserAt(random.NextInt64(Math.Min(_registered, _ring.End((long)(Options.Seconds / _stepSeconds)))));
+
+    // Once everybody who is active was heard: by registering, or in the first interval.
+    private async Task WatchAsync(Watcher watcher, CancellationToken stop)
+    {
+        await Clock.DelayAsync(_registrationCount > 0 ? 0 : Promises.Heartbeat, stop);
+        await watcher.RunAsync(stop);
+    }
 
     // They come within one interval, as after a restart.
     private double DelayOf(int watcher) => watcher * Promises.Heartbeat / Options.Watchers;
