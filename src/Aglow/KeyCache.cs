@@ -25,7 +25,7 @@ namespace Aglow;
 public sealed class KeyCache
 {
     private readonly Lock _writing = new();
-    // 122 bits that nobody can foretell, from the system and without a library of cryptography, which takes a server that starts 25 ms to load
+    // 122 bits that nobody can foretell, from the system: a server that starts need not load a library of cryptography for them
     private readonly SipHash _hash = new(Guid.NewGuid().ToByteArray());
     private Generations _generations = new(new Generation(), new Generation());
     private long _removals;

@@ -198,7 +198,11 @@ public sealed class Sweep
 
     private async ValueTask CompletePassAsync()
     {
-        _pages = await ListPagesAsync();
+        var pages = await ListPagesAsync();
+        // a page that was made meanwhile may stand before one that is still owed a reading
+        if (_owed > 0)
+            _owed += pages.Count - _pages.Count;
+        _pages = pages;
         LastPassCost = _passCost;
         _interval = _shortest;
         Stretch();
