@@ -163,17 +163,21 @@ public sealed class FaultTests(FaultyCluster servers)
 
     private static Task<AglowProcess> NodeAsync(string redis) => AglowProcess.StartAsync(null, ["--redis", redis, .. Flags]);
 
-    // As an operator does it.
+    // As an operator does it: servers that have not heard of each other's slots yet are not resharded.
     private static async Task ReshardAsync(RedisProcess from, RedisProcess to)
     {
-        using var reshard = Process.Start(new ProcessStartInfo("redis-cli",
-        [
-            "--cluster", "reshard", $"{from.Endpoint}", "--cluster-from", (string)(await from.CallAsync("CLUSTER", "MYID"))!, "--cluster-to", (string)(await to.CallAsync("CLUSTER", "MYID"))!,
-            "--cluster-slots", $"{MovedSlots}", "--cluster-yes", "--cluster-pipeline", "50",
-        ])
-        { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false })!;
-        var said = Task.WhenAll(reshard.StandardOutput.ReadToEndAsync(), reshard.StandardError.ReadToEndAsync());
-        await reshard.WaitForExitAsync();
-        reshard.ExitCode.ShouldBe(0, string.Join('\n', (await said).Select(text => text.Length > 2000 ? text[^2000..] : text)));
+        await Eventually.HoldsAsync(async () => (await RedisCliAsync("check", $"{from.Endpoint}")).ExitCode == 0);
+        var (exitCode, said) = await RedisCliAsync(
+            "reshard", $"{from.Endpoint}", "--cluster-from", (string)(await from.CallAsync("CLUSTER", "MYID"))!, "--cluster-to", (string)(await to.CallAsync("CLUSTER", "MYID"))!,
+            "--cluster-slots", $"{MovedSlots}", "--cluster-yes", "--cluster-pipeline", "50");
+        exitCode.ShouldBe(0, said);
+    }
+
+    private static async Task<(int ExitCode, string Said)> RedisCliAsync(params string[] words)
+    {
+        using var cli = Process.Start(new ProcessStartInfo("redis-cli", ["--cluster", .. words]) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false })!;
+        var said = Task.WhenAll(cli.StandardOutput.ReadToEndAsync(), cli.StandardError.ReadToEndAsync());
+        await cli.WaitForExitAsync();
+        return (cli.ExitCode, string.Join('\n', (await said).Select(static text => text.Length > 2000 ? text[^2000..] : text)));
     }
 }
