@@ -80,7 +80,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
     /// <summary>How many of a page's users are online by their words, but for those who are <paramref name="leftOut"/>.</summary>
     internal static uint OnlineOf(Definition definition, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity, Moment at, ReadOnlySpan<ulong> leftOut = default)
     {
-        var rule = new Sweep.Threshold(definition, at);
+        var rule = new Threshold(definition, at);
         ref var pulses = ref MemoryMarshal.GetReference(pulse);
         ref var activities = ref MemoryMarshal.GetReference(activity);
         var online = 0;

@@ -146,7 +146,7 @@ public sealed class Recovery
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static ulong[]? OnlineIn(ReadOnlySpan<uint> words, uint oldest)
     {
-        var rule = new Sweep.Threshold(new Definition(Definition.DefaultName, 0), Moment.At(oldest));
+        var rule = new Threshold(new Definition(Definition.DefaultName, 0), Moment.At(oldest));
         ulong[]? online = null;
         for (var group = 0; group < words.Length / 64; group++)
         {

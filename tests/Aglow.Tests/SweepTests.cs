@@ -27,7 +27,7 @@ public class SweepTests
         var sample = from d in definition from at in moment from words in Gen.ArrayOf(word, 128) select (Definition: d, At: at, Words: words);
         Check.One(Config.QuickThrowOnFailure.WithMaxTest(2000), Prop.ForAll(Arb.From(sample), s =>
         {
-            var rule = new Sweep.Threshold(s.Definition, s.At);
+            var rule = new Threshold(s.Definition, s.At);
             var bits = rule.PulseBits(ref s.Words[0]);
             if (rule.NeedsActivity)
                 bits &= rule.ActivityBits(ref s.Words[64]);
