@@ -31,7 +31,7 @@ public enum Admission : byte
 /// </remarks>
 public sealed class HeartbeatWriter : IAsyncDisposable
 {
-    // activity is written often and needed to the minute: it is kept when it moved by this much
+    // activity is written often and needed to the minute: it is kept when it moves into the user's next one
     private const uint KeepActivitySeconds = 60;
 
     private readonly IPlaneStore _store;
@@ -269,7 +269,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         var before = await _store.ExchangeAsync(Plane.Activity, user, at.Now);
         if (before != Pulse.Refused)
             _renewals?.OfActivity.Wrote(user, at.Now);
-        if (IsStaleActivity(before, at))
+        if (IsStaleActivity(user, before, at))
             _store.Keep(Plane.Activity, [user]);
         if (WasAway(before, at))
             _bus.Publish(TransitionKind.Changed, [user]);
@@ -303,7 +303,12 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     // a word that was written over one that was not online (its caller has checked)
     private static bool IsArrival(uint word, uint old) => old != Pulse.Refused && Pulse.Supersedes(word, old);
 
-    private static bool IsStaleActivity(uint before, Moment at) => before != Pulse.Refused && Pulse.Second(before) + KeepActivitySeconds <= at.Now;
+    // counted from the minute and not from the word before, which moves with each heartbeat; minutes begin at a second of each user's own, or all were kept at once
+    private static bool IsStaleActivity(uint user, uint before, Moment at)
+    {
+        var offset = user % KeepActivitySeconds;
+        return before != Pulse.Refused && (Pulse.Second(before) + offset) / KeepActivitySeconds < (at.Now + offset) / KeepActivitySeconds;
+    }
 
     private bool WasAway(uint before, Moment at) => before is not (Pulse.Never or Pulse.Refused) && Pulse.Second(before) < at.Oldest(_awaySeconds);
 
@@ -332,7 +337,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         for (var i = 0; i < users.Length; i++)
         {
             var before = old.Span[i];
-            if (IsStaleActivity(before, at))
+            if (IsStaleActivity(users.Span[i], before, at))
                 words.Span[stale++] = users.Span[i];
             // read already: its place takes the users who were away
             if (WasAway(before, at))

@@ -13,7 +13,7 @@ namespace Aglow;
 ///                                      every 50 ms, at once where somebody waits   ─► Checkpoint, when the journal is long
 /// </code>
 /// The queue (<see cref="JournalQueue"/>) holds numbers: a user queued twice costs nothing but 8 bytes. Renewals are not journalled: a crash puts users online at the last second the node was known
-/// alive (a tick every 5 s, and the time of each row); see <see cref="Recovery"/>.
+/// alive (a tick every 5 s, and the time of each row); see <see cref="Recovery"/>. Activity is queued once a minute, and written once more when its user left or lapsed.
 /// Bounded: at a million users queued, <see cref="IsBacklogged"/> asks writers of batches to wait. While nothing can be written (a full
 /// disk) those who wait get a <see cref="StoreUnavailableException"/> after 2 s, heartbeats are served from memory, whose words are to be written is kept as a
 /// bit a user, and the writer tries again four times a second.
@@ -469,9 +469,22 @@ public sealed class Journal : IAsyncDisposable
             _entries[(2 * i) + 1] = words[i];
         }
 
+        if (plane == Plane.Pulse)
+            TakeActivityOfGone(users, words, at.Oldest(_leaseSeconds));
         _file.Append(position, plane == Plane.Pulse ? RowKind.Pulse : RowKind.Activity, at.Now, at.Oldest(_leaseSeconds), _entries.AsSpan(0, 2 * users.Length));
         // noted even if the commit fails: then it is appended again, at this position or a later one
         _checkpoint!.Touched(plane, users, position);
+    }
+
+    // While a user is online their activity is kept to the minute only; nothing will ask for it again once they left or lapsed.
+    private void TakeActivityOfGone(ReadOnlySpan<uint> users, ReadOnlySpan<uint> words, uint oldest)
+    {
+        for (var i = 0; i < users.Length; i++)
+        {
+            // left, or too old, in one signed compare
+            if ((int)words[i] < (int)oldest && _store!.Read(Plane.Activity, users[i]) != Pulse.Never)
+                _taken[(int)Plane.Activity].Add(users[i]);
+        }
     }
 
     private void Taken()

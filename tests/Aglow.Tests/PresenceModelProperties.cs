@@ -33,6 +33,14 @@ public class PresenceModelProperties
         Config.QuickThrowOnFailure.WithMaxTest(80),
         Prop.ForAll(Steps(), steps => RunAsync(steps).GetAwaiter().GetResult()));
 
+    // as the property found it: the second of two heartbeats with activity within a minute was forgotten by a stop in order
+    [Fact]
+    public async Task Activity_survives_a_stop_to_the_second() => await RunAsync(
+    [
+        new(Act.Active, 1, 0), new(Act.Advance, 0, 3), new(Act.Active, 1, 0), new(Act.LongAdvance, 0, 34), new(Act.Restart, 0, 26),
+        .. Enumerable.Repeat(new Step(Act.Advance, 0, 1), 70),
+    ]);
+
     private static Arbitrary<Step[]> Steps()
     {
         var act = Gen.Frequency(

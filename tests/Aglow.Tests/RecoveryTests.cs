@@ -91,6 +91,59 @@ public class RecoveryTests
     }
 
     [Fact]
+    public async Task The_activity_of_who_left_or_lapsed_is_exact_after_a_crash()
+    {
+        var rig = JournalRig.Begin();
+        foreach (var user in new uint[] { 1, 2, 3 })
+            rig.Heartbeat(user);
+        rig.Journal.Commit();
+        rig.Advance(10);
+        var seen = rig.Now;
+        foreach (var user in new uint[] { 1, 2 })
+            rig.Store.Exchange(Plane.Activity, user, seen);
+        rig.Leave(1);
+        rig.Leave(3);
+        rig.Journal.Commit();
+        rig.Advance((int)JournalRig.Lease);
+        // what a sweep does when it has found a lapse
+        rig.Store.Keep(Plane.Pulse, [2]);
+        rig.Journal.Commit();
+
+        await using var next = await rig.CrashAsync(1);
+        next.Store.Read(Plane.Activity, 1).ShouldBe(seen);
+        next.Store.Read(Plane.Activity, 2).ShouldBe(seen);
+        next.Store.Read(Plane.Activity, 3).ShouldBe(Pulse.Never);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(10)]
+    [InlineData(29)]
+    public async Task The_activity_of_who_is_active_all_the_time_is_known_to_the_minute_after_a_crash(int every)
+    {
+        var rig = JournalRig.Begin();
+        var options = new AglowOptions();
+        var definitions = new Definitions(options);
+        await using var heartbeats = new HeartbeatWriter(rig.Store, null, new LocalTransitionBus(), rig.Clock, definitions, options, new AglowMetrics());
+        uint[] users = [1, 59, 60, 1000];
+        for (var second = 0; second < 300; second += every)
+        {
+            rig.Advance(every);
+            var written = heartbeats.WriteAsync(1, active: true);
+            var batch = heartbeats.WriteAsync(users.AsMemory(1), active: true, durable: false);
+            rig.Journal.Commit();
+            await written;
+            await batch;
+        }
+
+        var lastActive = rig.Now;
+        rig.Journal.Commit();
+        await using var next = await rig.CrashAsync(1);
+        foreach (var user in users)
+            next.Store.Read(Plane.Activity, user).ShouldBeInRange(lastActive - 60, lastActive);
+    }
+
+    [Fact]
     public async Task A_clean_mark_is_gone_once_the_next_run_has_begun()
     {
         var rig = JournalRig.Begin();
