@@ -65,6 +65,7 @@ public static class AglowServices
             open));
         services.TryAddSingleton(new AccessOptions());
         services.AddSingleton<RateLimits>();
+        services.AddSingleton<HeadTimeouts>();
         services.AddSingleton(new ConnectionLimit(options.MaxConnectionsPerAddress));
         services.AddSingleton(static s =>
         {

@@ -12,22 +12,6 @@ namespace Aglow.AspNetCore;
 /// </remarks>
 internal sealed class RawUpgrade
 {
-    /// <summary>What the bytes so far are.</summary>
-    internal enum Verdict
-    {
-        /// <summary>Something else: pass it on.</summary>
-        Other,
-
-        /// <summary>May become an upgrade: wait for more.</summary>
-        Incomplete,
-
-        /// <summary>An upgrade.</summary>
-        Upgrade,
-    }
-
-    /// <summary>A request head longer than this is passed on.</summary>
-    public const int MaxHeadBytes = 8 * 1024;
-
     private RawUpgrade(int length, string query, byte[] key, string host, string? origin, string? authorization, string? protocols)
     {
         Length = length;
@@ -60,29 +44,16 @@ internal sealed class RawUpgrade
     /// <summary>The value of <c>Sec-WebSocket-Protocol</c>, if any.</summary>
     public string? Protocols { get; }
 
-    /// <summary>Judges what has arrived.</summary>
-    public static Verdict Read(ReadOnlySequence<byte> buffer, out RawUpgrade? upgrade)
+    /// <summary>The upgrade that these first bytes of a connection are; null where they are something else, or its head is not whole.</summary>
+    public static RawUpgrade? Read(ReadOnlySequence<byte> buffer)
     {
-        upgrade = null;
-        var start = "GET /ws"u8;
-        Span<byte> first = stackalloc byte[8];
-        var have = (int)Math.Min(buffer.Length, first.Length);
-        buffer.Slice(0, have).CopyTo(first);
-        var known = Math.Min(have, start.Length);
-        if (!first[..known].SequenceEqual(start[..known]))
-            return Verdict.Other;
-        if (have < first.Length)
-            return Verdict.Incomplete;
-        if (first[7] is not ((byte)' ' or (byte)'?'))
-            return Verdict.Other;
-
         var reader = new SequenceReader<byte>(buffer);
-        if (!reader.TryReadTo(out ReadOnlySequence<byte> head, "\r\n\r\n"u8))
-            return buffer.Length > MaxHeadBytes ? Verdict.Other : Verdict.Incomplete;
-        if (head.Length > MaxHeadBytes)
-            return Verdict.Other;
-        upgrade = Parse(Encoding.Latin1.GetString(head), (int)reader.Consumed);
-        return upgrade is null ? Verdict.Other : Verdict.Upgrade;
+        if (!reader.IsNext("GET /ws"u8, advancePast: true) || !reader.TryPeek(out var next) || next is not ((byte)' ' or (byte)'?'))
+            return null;
+        reader = new SequenceReader<byte>(buffer);
+        if (!reader.TryReadTo(out ReadOnlySequence<byte> head, "\r\n\r\n"u8) || head.Length > RequestHead.MaxBytes)
+            return null;
+        return Parse(Encoding.Latin1.GetString(head), (int)reader.Consumed);
     }
 
     private static RawUpgrade? Parse(string head, int length)

@@ -18,9 +18,10 @@ public static class SocketListenOptions
         var host = listen.ApplicationServices.GetRequiredService<PresenceHost>();
         var callers = listen.ApplicationServices.GetRequiredService<Callers>();
         var rates = listen.ApplicationServices.GetRequiredService<RateLimits>();
+        var timeouts = listen.ApplicationServices.GetRequiredService<HeadTimeouts>();
         listen.Use(listen.ApplicationServices.GetRequiredService<ConnectionLimit>().Guard);
-        if (callers.IsOpen || callers.Tokens is not null)
-            listen.Use(next => new SocketMiddleware(next, () => host.IsOpen ? host.Sockets : null, rates).OnConnectionAsync);
+        var takesSockets = callers.IsOpen || callers.Tokens is not null;
+        listen.Use(next => new SocketMiddleware(next, () => takesSockets && host.IsOpen ? host.Sockets : null, rates, timeouts).OnConnectionAsync);
         if (callers.Tokens is not null)
             listen.Use(static next => connection => KeepCallerAsync(next, connection));
         return listen;

@@ -133,7 +133,7 @@ internal static class ServerProcess
         // GET /status/users?ids= takes a thousand of the longest keys, each byte as %XX
         kestrel.Limits.MaxRequestLineSize = 400 * 1024;
         kestrel.Limits.Http2.MaxRequestHeaderFieldSize = 400 * 1024;
-        kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(15);
+        kestrel.Limits.RequestHeadersTimeout = HeadTimeouts.Longest;
         // a client that heartbeats every 10 s keeps its connection; one that is gone costs 6 KB for two minutes
         kestrel.Limits.KeepAliveTimeout = TimeSpan.FromMinutes(2);
     }

@@ -8,7 +8,7 @@ internal sealed class UpgradeTarget : RuleTarget
 {
     public override string Name => "upgrade";
 
-    public override string Feeds => "RawUpgrade, SocketCaller, SocketHandshake";
+    public override string Feeds => "RequestHead, RawUpgrade, SocketCaller, SocketHandshake";
 
     public override int PerTurn => 32 * 1024;
 
@@ -22,21 +22,25 @@ internal sealed class UpgradeTarget : RuleTarget
     public override int Run(ReadOnlyMemory<byte> input)
     {
         var whole = new ReadOnlySequence<byte>(Cut.Body(input));
-        var verdict = RawUpgrade.Read(whole, out var upgrade);
-        var inPieces = RawUpgrade.Read(Cut.Sequence(input), out var upgradeInPieces);
-        if (verdict != inPieces || upgrade?.Length != upgradeInPieces?.Length)
-            throw new FindingException($"in pieces it is {inPieces} of {upgradeInPieces?.Length} bytes, whole {verdict} of {upgrade?.Length}");
+        var (isUnfinished, upgrade) = Judge(whole);
+        var inPieces = Judge(Cut.Sequence(input));
+        if (isUnfinished != inPieces.IsUnfinished || upgrade?.Length != inPieces.Upgrade?.Length)
+            throw new FindingException($"in pieces it is {inPieces}, whole {(isUnfinished, upgrade)}");
         // what has been decided of a beginning is not undone by what comes after it
-        var half = RawUpgrade.Read(whole.Slice(0, whole.Length / 2), out _);
-        if (half != RawUpgrade.Verdict.Incomplete && half != verdict)
-            throw new FindingException($"the first half is {half}, all of it {verdict}");
+        var half = Judge(whole.Slice(0, whole.Length / 2));
+        if (!half.IsUnfinished && (isUnfinished || upgrade?.Length != half.Upgrade?.Length))
+            throw new FindingException($"the first half is {half}, all of it {(isUnfinished, upgrade)}");
+        if (isUnfinished && upgrade is not null)
+            throw new FindingException("an upgrade whose head is to be waited for");
         if (upgrade is null)
-            return (int)verdict;
+            return isUnfinished ? 1 : 0;
         if (upgrade.Length > whole.Length || upgrade.Query.AsSpan().ContainsAny('\r', '\n', ' '))
             throw new FindingException("an upgrade holds what no line can");
         var behaviour = SocketHandshake.IsAllowed(upgrade.Origin, upgrade.Host, ["https://chat.example"]) ? 3 : 4;
         return SocketCaller.TryRead(upgrade.Query, out var who) ? behaviour + (who.Key is null ? 10 : 20) : behaviour;
     }
+
+    private static (bool IsUnfinished, RawUpgrade? Upgrade) Judge(ReadOnlySequence<byte> bytes) => (RequestHead.IsUnfinished(bytes), RawUpgrade.Read(bytes));
 }
 
 /// <summary>WebSocket handshakes, mostly flawless.</summary>
