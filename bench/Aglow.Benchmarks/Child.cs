@@ -20,6 +20,10 @@ internal sealed partial class Child : IDisposable
     public static Child Self(int cores, params IEnumerable<string> arguments) =>
         Start(OwnCommand[0], cores, [.. OwnCommand.Skip(1), .. arguments]);
 
+    /// <summary>The same, running only while nobody else wants the core.</summary>
+    public static Child SelfWhenIdle(int cores, params IEnumerable<string> arguments) =>
+        Start("chrt", cores, ["--idle", "0", .. OwnCommand, .. arguments]);
+
     /// <summary>Starts a program.</summary>
     public static Child Start(string program, int cores, params IEnumerable<string> arguments)
     {
@@ -37,6 +41,9 @@ internal sealed partial class Child : IDisposable
             throw new BenchmarkException($"{name} does not start: {failure.Message}");
         }
     }
+
+    /// <summary>In a child: completes when who started it closes its input. The console's own asynchronous reads return only when they are done.</summary>
+    public static Task ParentEndsAsync() => Task.Run(Console.In.ReadToEnd);
 
     /// <summary>Reads a line of its output.</summary>
     public async Task<string> ReadLineAsync() =>

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -8,7 +7,7 @@ namespace Aglow.Benchmarks;
 /// <summary>
 /// Connections that never get to the point: half of a request and then nothing, or a byte of it a second. Those that the server closes are opened anew.
 /// </summary>
-/// <remarks>In a process of its own under a hidden verb. One thread of the lowest priority, a few connections each millisecond, so that who is measured beside it is not held up by its work.</remarks>
+/// <remarks>In a process of its own under a hidden verb. A few connections each millisecond.</remarks>
 internal static class SlowClients
 {
     /// <summary><c>slow-clients PORT COUNT half|drip</c>: says how many are open when all are, and ends when its input does.</summary>
@@ -23,14 +22,13 @@ internal static class SlowClients
 
     public static async Task<int> RunAsync(ReadOnlyMemory<string> args)
     {
-        Process.GetCurrentProcess().PriorityClass = ProcessPriorityClass.Idle;
         var (port, count, drips) = (int.Parse(args.Span[0]), int.Parse(args.Span[1]), args.Span[2] == "drip");
         var clients = new (Socket Socket, int Sent)[count];
         for (var i = 0; i < count; i++)
             clients[i] = Open(port, i);
         Console.WriteLine(count);
         using var ended = new CancellationTokenSource();
-        _ = Console.In.ReadToEndAsync().ContinueWith(_ => ended.Cancel(), TaskScheduler.Default);
+        _ = Child.ParentEndsAsync().ContinueWith(_ => ended.Cancel(), TaskScheduler.Default);
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(1));
         var next = 0;
         try
