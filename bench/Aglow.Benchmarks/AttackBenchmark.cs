@@ -6,7 +6,7 @@ namespace Aglow.Benchmarks;
 /// What other users notice of ten thousand connections that never get to the point.
 /// </summary>
 /// <remarks>
-/// The server on the first core, in a process of its own; the user who is measured and the slow clients on the second, those only while nobody else wants it, so that what is measured is not their own work.
+/// The server on the first core (or on both), in a process of its own; the user who is measured and the slow clients on the second, those only while nobody else wants it, so that what is measured is not their own work.
 /// A status is asked for at fixed moments, whether or not the one before was answered, and timed from its moment on (open loop). With the slow clients, with the same ones at a process that takes
 /// their connections and does nothing (what they cost the machine, whoever serves them), and without, in turn, once unmeasured; the ratios are taken round by round. A pause of the machine of a few
 /// milliseconds a second is in the 99th percentile; the server's CPU is not touched by it.
@@ -26,6 +26,7 @@ internal sealed class AttackBenchmark : Benchmark
         new("rate", "250", "statuses a second that are asked for"),
         new("seconds", "15", "length of a leg"),
         new("warm-up", "10", "seconds before the first pair"),
+        new("server-cores", "1", "cores that the server may use: 1, or 2, of which it shares one with who is measured"),
     ];
 
     public override int DefaultPairs => 7;
@@ -39,7 +40,7 @@ internal sealed class AttackBenchmark : Benchmark
         var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
         try
         {
-            using var server = Child.Self(ServerCore, HttpHost.Verb, folder);
+            using var server = Child.Self(run.Settings.Number("server-cores") == 1 ? ServerCore : ServerCore | OurCore, HttpHost.Verb, folder);
             var port = int.Parse(await server.ReadLineAsync());
             using var user = new Connection(port);
             var other = new Other(user, server.Process.Id, run.Settings.Number("rate"));
