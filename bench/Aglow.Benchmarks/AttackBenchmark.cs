@@ -35,12 +35,18 @@ internal sealed class AttackBenchmark : Benchmark
     {
         var kinds = run.Settings.Choices("kinds", "half", "drip");
         var count = run.Settings.Number("clients");
+        var serverCores = run.Settings.Number("server-cores") switch
+        {
+            1 => ServerCore,
+            2 => ServerCore | OurCore,
+            var other => throw new BenchmarkException($"--server-cores is 1 or 2, not {other}."),
+        };
         if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
             Process.GetCurrentProcess().ProcessorAffinity = OurCore;
         var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
         try
         {
-            using var server = Child.Self(run.Settings.Number("server-cores") == 1 ? ServerCore : ServerCore | OurCore, HttpHost.Verb, folder);
+            using var server = Child.Self(serverCores, HttpHost.Verb, folder);
             var port = int.Parse(await server.ReadLineAsync());
             using var user = new Connection(port);
             var other = new Other(user, server.Process.Id, run.Settings.Number("rate"));
