@@ -476,7 +476,7 @@ public sealed class Journal : IAsyncDisposable
         _checkpoint!.Touched(plane, users, position);
     }
 
-    // While a user is online their activity is kept to the minute only; nothing will ask for it again once they left or lapsed.
+    // While a user is online their activity is queued once a minute only; once they left or lapsed no heartbeat queues the rest of it.
     private void TakeActivityOfGone(ReadOnlySpan<uint> users, ReadOnlySpan<uint> words, uint oldest)
     {
         for (var i = 0; i < users.Length; i++)
