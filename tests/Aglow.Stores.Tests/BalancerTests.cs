@@ -28,20 +28,19 @@ public sealed class BalancerTests(FaultyCluster servers)
         await using var balancer = await Balancer.StartAsync(ports);
         foreach (var node in (AglowProcess[])[first, second])
             await GivenConnectionsAsync(balancer, node);
-        uint[] connected = [.. Enumerable.Range(100, 300).Select(i => (uint)i)];
         uint[] heartbeating = [.. Enumerable.Range(1000, 200).Select(i => (uint)i)];
-        await using var people = new People(connected, TimeSpan.FromSeconds(Tick), balancer.Address, watched: 7);
+        await using var people = new People(TimeSpan.FromSeconds(Tick), balancer.Address, watched: 7);
+        await JoinUntilAsync(people, 10_000, async () => await ConnectionsAsync(first) > 100 && await ConnectionsAsync(second) > 100);
+        uint[] connected = [.. people.Users];
         using var crowd = new Crowd(heartbeating, TimeSpan.FromSeconds(1), balancer.Address);
         await using var watcher = await Watcher.ConnectAsync(second, 1, [.. connected, .. heartbeating]);
         await Eventually.HoldsAsync(() => connected.Concat(heartbeating).All(user => watcher.Statuses(user)[^1] == "online") && people.AllKnow("offline"));
-        (await ConnectionsAsync(first)).ShouldBeGreaterThan(100);
-        (await ConnectionsAsync(second)).ShouldBeGreaterThan(100);
 
         // one more node has what comes then
         await using var third = await NodeAsync(ports[2]);
         await GivenConnectionsAsync(balancer, third);
-        await using var newcomers = new People([.. Enumerable.Range(500, 60).Select(i => (uint)i)], TimeSpan.FromSeconds(Tick), balancer.Address);
-        await Eventually.HoldsAsync(async () => newcomers.Connected == 60 && await ConnectionsAsync(third) >= 60);
+        await using var newcomers = new People(TimeSpan.FromSeconds(Tick), balancer.Address);
+        await JoinUntilAsync(newcomers, 20_000, async () => await ConnectionsAsync(third) >= 50);
 
         // one less: not ready at once, and served meanwhile
         var stopping = first.StopAsync();
@@ -50,7 +49,7 @@ public sealed class BalancerTests(FaultyCluster servers)
         (await stopping).ShouldBe(0);
         // who went was told, one after the other; nobody missed the change, and nobody was ever gone
         people.SentElsewhereOver.ShouldBeGreaterThan(TimeSpan.FromSeconds(1));
-        await Eventually.HoldsAsync(() => people.Connected == connected.Length && people.AllKnow("online"));
+        await Eventually.HoldsAsync(() => people.AreConnected && people.AllKnow("online"));
         connected.Concat(heartbeating).Count(user => watcher.Statuses(user).Skip(1).Contains("offline")).ShouldBe(0);
     }
 
@@ -66,9 +65,10 @@ public sealed class BalancerTests(FaultyCluster servers)
         uint[] connected = [.. Enumerable.Range(10_000, 2000).Select(i => (uint)i)];
         uint[] heartbeating = [.. Enumerable.Range(1000, 200).Select(i => (uint)i)];
         uint[] all = [.. connected, .. heartbeating];
-        await using var people = new People(connected, TimeSpan.FromSeconds(Tick), balancer.Address);
+        await using var people = new People(TimeSpan.FromSeconds(Tick), balancer.Address);
+        people.Join(connected);
         using var crowd = new Crowd(heartbeating, TimeSpan.FromSeconds(Tick), balancer.Address);
-        await Eventually.HoldsAsync(() => people.Connected == connected.Length);
+        await Eventually.HoldsAsync(() => people.AreConnected);
         await using var watcher = await Watcher.ConnectAsync(elsewhere, 1, all);
         await Eventually.HoldsAsync(() => all.All(user => watcher.Statuses(user)[^1] == "online"));
 
@@ -77,10 +77,11 @@ public sealed class BalancerTests(FaultyCluster servers)
         await Eventually.HoldsAsync(async () => await ConnectionsAsync(second) >= connected.Length);
         await Task.Delay(TimeSpan.FromSeconds(Math.Max(0, Pause - Stopwatch.GetElapsedTime(began).TotalSeconds)));
         first.Signal(18);
-        await Eventually.HoldsAsync(async () => (await first.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.OK && await ConnectionsAsync(first) == 0);
+        await Eventually.HoldsAsync(async () => (await first.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.OK);
+        // it has let go of all that were cut off; whoever was silent for too long on a busy machine may have come back to it
+        await Eventually.HoldsAsync(async () => people.AreConnected && await ConnectionsAsync(first) + await ConnectionsAsync(second) == connected.Length);
         ShownOffline().ShouldBeEmpty("while a node stood still");
 
-        people.Connected.ShouldBe(connected.Length);
         await second.KillAsync();
         await Eventually.HoldsAsync(async () => await ConnectionsAsync(first) >= connected.Length);
         // past a look at everybody by whoever watches
@@ -91,7 +92,7 @@ public sealed class BalancerTests(FaultyCluster servers)
         // whom, and what became of their connections
         string[] ShownOffline() => [.. all
             .Where(user => watcher.Statuses(user).SkipWhile(static status => status == "offline").Contains("offline"))
-            .Select(user => $"{user}: {watcher.Times(user)}; {(Array.IndexOf(connected, user) is >= 0 and var place ? people.History(place) : "by HTTP")}")];
+            .Select(user => $"{user}: {watcher.Times(user)}; {(connected.Contains(user) ? people.History(user) : "by HTTP")}")];
     }
 
     private async Task<AglowProcess> NodeAsync(int port, params string[] flags)
@@ -107,6 +108,14 @@ public sealed class BalancerTests(FaultyCluster servers)
     {
         await using var newcomer = await Watcher.ConnectAsync(balancer.Address, 5);
         return await ConnectionsAsync(node) > 0;
+    });
+
+    // People connect, fifty at a time, until it holds: a node that answered the balancer's first check too late was cut off, and its people are at another.
+    private static Task JoinUntilAsync(People people, uint firstUser, Func<Task<bool>> holds) => Eventually.HoldsAsync(async () =>
+    {
+        people.Join(Enumerable.Range((int)firstUser + people.Users.Count(), 50).Select(static user => (uint)user));
+        await Eventually.HoldsAsync(() => people.AreConnected);
+        return await holds();
     });
 
     private static Task<long> ConnectionsAsync(AglowProcess node) => MetricAsync(node, "aglow_connections");

@@ -8,31 +8,25 @@ namespace Aglow.Stores.Tests;
 /// <summary>
 /// People who are connected by sockets and keep trying, as the clients of this project do: they come back when the server says, after a loss with jitter, and after two and a half ticks of silence.
 /// </summary>
-internal sealed class People : IAsyncDisposable
+/// <param name="tick">How often a server says something.</param>
+/// <param name="address">Where they connect, which may be a balancer.</param>
+/// <param name="watched">Whom each of them watches.</param>
+internal sealed class People(TimeSpan tick, Uri address, uint? watched = null) : IAsyncDisposable
 {
-    private readonly Uri _address;
-    private readonly uint? _watched;
-    private readonly TimeSpan _silence;
+    private readonly TimeSpan _silence = 2.5 * tick;
     private readonly CancellationTokenSource _stop = new();
-    private readonly Task[] _loops;
-    private readonly string?[] _known;
+    private readonly Dictionary<uint, Person> _people = [];
     private readonly List<long> _sentElsewhereAt = [];
-    private readonly ConcurrentQueue<string>[] _histories;
     private int _connected;
 
-    /// <summary>These connect to an address, which may be a balancer's; each watches <paramref name="watched"/>.</summary>
-    public People(uint[] users, TimeSpan tick, Uri address, uint? watched = null)
-    {
-        _address = address;
-        _watched = watched;
-        _silence = 2.5 * tick;
-        _known = new string?[users.Length];
-        _histories = [.. users.Select(static _ => new ConcurrentQueue<string>())];
-        _loops = [.. users.Select((user, i) => Task.Run(() => RunAsync(user, i)))];
-    }
+    /// <summary>Who they are, in the order in which they joined.</summary>
+    public IEnumerable<uint> Users => _people.Keys;
 
     /// <summary>How many are connected.</summary>
     public int Connected => Volatile.Read(ref _connected);
+
+    /// <summary>Whether all are.</summary>
+    public bool AreConnected => Connected == _people.Count;
 
     /// <summary>Over how long servers that stopped ended connections, of those they had told to go.</summary>
     public TimeSpan SentElsewhereOver
@@ -45,55 +39,64 @@ internal sealed class People : IAsyncDisposable
     }
 
     /// <summary>Whether all know the one they watch as this.</summary>
-    public bool AllKnow(string status) => _known.All(known => known == status);
+    public bool AllKnow(string status) => _people.Values.All(person => person.Known == status);
 
-    /// <summary>What happened to the connections of the one at this place, and when, by the clock of this machine.</summary>
-    public string History(int place) => string.Join("; ", _histories[place]);
+    /// <summary>What happened to the connections of one of them, and when, by the clock of this machine.</summary>
+    public string History(uint user) => string.Join("; ", _people[user].History);
+
+    /// <summary>These connect, too, and stay. One caller at a time.</summary>
+    public void Join(params IEnumerable<uint> users)
+    {
+        foreach (var user in users)
+        {
+            var person = new Person(user);
+            _people.Add(user, person);
+            person.Loop = Task.Run(() => RunAsync(person));
+        }
+    }
 
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
-        await Task.WhenAll(_loops);
+        await Task.WhenAll(_people.Values.Select(static person => person.Loop));
         _stop.Dispose();
     }
 
-    private async Task RunAsync(uint user, int place)
+    private async Task RunAsync(Person person)
     {
         while (!_stop.IsCancellationRequested)
         {
             var wait = TimeSpan.FromSeconds(Random.Shared.NextDouble());
             try
             {
-                if (await ConnectAsync(user, place) is { } told)
+                if (await ConnectAsync(person) is { } told)
                     wait = told;
             }
             catch (Exception e) when (e is WebSocketException or OperationCanceledException or IOException)
             {
                 // lost, refused or silent: it is tried again
-                Note(place, $"{e.GetType().Name} {(e as WebSocketException)?.WebSocketErrorCode}");
+                person.Note($"{e.GetType().Name} {(e as WebSocketException)?.WebSocketErrorCode}");
             }
 
             await Task.Delay(wait, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
-    private void Note(int place, string what) => _histories[place].Enqueue($"{TimeProvider.System.GetUtcNow():HH:mm:ss.f} {what}");
-
     // Returns how long the server said to wait, where it did.
-    private async Task<TimeSpan?> ConnectAsync(uint user, int place)
+    private async Task<TimeSpan?> ConnectAsync(Person person)
     {
         using var socket = new ClientWebSocket();
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
         patience.CancelAfter(_silence);
-        Note(place, "connects");
-        await socket.ConnectAsync(new Uri($"ws://{_address.Authority}/ws?user_id={user}"), patience.Token);
-        Note(place, "connected");
-        if (_watched is { } watched)
+        person.Note("connects");
+        await socket.ConnectAsync(new Uri($"ws://{address.Authority}/ws?user_id={person.User}"), patience.Token);
+        person.Note("connected");
+        if (watched is not null)
             await socket.SendAsync(Encoding.UTF8.GetBytes($"{{\"type\":\"watch\",\"users\":[{watched}]}}"), WebSocketMessageType.Text, endOfMessage: true, patience.Token);
         Interlocked.Increment(ref _connected);
         try
         {
-            return await ReadAsync(socket, place, patience);
+            return await ReadAsync(socket, person, patience);
         }
         finally
         {
@@ -101,7 +104,7 @@ internal sealed class People : IAsyncDisposable
         }
     }
 
-    private async Task<TimeSpan?> ReadAsync(ClientWebSocket socket, int place, CancellationTokenSource patience)
+    private async Task<TimeSpan?> ReadAsync(ClientWebSocket socket, Person person, CancellationTokenSource patience)
     {
         var buffer = new byte[512];
         long? backAt = null;
@@ -118,7 +121,7 @@ internal sealed class People : IAsyncDisposable
                     backAt = Environment.TickCount64 + message.RootElement.GetProperty("after_ms").GetInt64();
                     break;
                 case "presence":
-                    _known[place] = message.RootElement.GetProperty("users")[0].GetProperty("status").GetString();
+                    person.Known = message.RootElement.GetProperty("users")[0].GetProperty("status").GetString();
                     break;
             }
         }
@@ -128,5 +131,19 @@ internal sealed class People : IAsyncDisposable
         lock (_sentElsewhereAt)
             _sentElsewhereAt.Add(Environment.TickCount64);
         return TimeSpan.FromMilliseconds(Math.Max(0, back - Environment.TickCount64));
+    }
+
+    private sealed class Person(uint user)
+    {
+        public uint User => user;
+
+        public ConcurrentQueue<string> History { get; } = [];
+
+        // as which they know whom they watch
+        public string? Known { get; set; }
+
+        public Task Loop { get; set; } = Task.CompletedTask;
+
+        public void Note(string what) => History.Enqueue($"{TimeProvider.System.GetUtcNow():HH:mm:ss.f} {what}");
     }
 }
