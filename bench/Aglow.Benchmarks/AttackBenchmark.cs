@@ -7,7 +7,8 @@ namespace Aglow.Benchmarks;
 /// </summary>
 /// <remarks>
 /// The server on the first core (or on both), in a process of its own; the user who is measured and the slow clients on the second, those only while nobody else wants it, so that what is measured is not their own work.
-/// A status is asked for at fixed moments, whether or not the one before was answered, and timed from its moment on (open loop). With the slow clients, with the same ones at a process that takes
+/// Statuses are asked for at random moments, as by many users, whether or not the one before was answered, and timed from their moment on (open loop): at even ones, 250 a second, all fell in step with
+/// the kernel's tick of 4 ms, and waited for it or not by chance. With the slow clients, with the same ones at a process that takes
 /// their connections and does nothing (what they cost the machine, whoever serves them), and without, in turn, once unmeasured; the ratios are taken round by round. A pause of the machine of a few
 /// milliseconds a second is in the 99th percentile; the server's CPU is not touched by it.
 /// </remarks>
@@ -23,7 +24,7 @@ internal sealed class AttackBenchmark : Benchmark
     [
         new("kinds", "all", "half (half of a request, then nothing), drip (a byte of it a second)"),
         new("clients", "10k", "slow connections; at most 18,000"),
-        new("rate", "250", "statuses a second that are asked for"),
+        new("rate", "1k", "statuses a second that are asked for, at random moments"),
         new("seconds", "15", "length of a leg"),
         new("warm-up", "10", "seconds before the first pair"),
         new("server-cores", "1", "cores that the server may use: 1, or 2, of which it shares one with who is measured"),
@@ -122,13 +123,17 @@ internal sealed class AttackBenchmark : Benchmark
         public Leg Measure(long seconds)
         {
             var count = (int)(rate * seconds);
+            // the same moments in each leg
+            var random = new Random(17);
+            var sinceBegan = 0.0;
             var length = connection.Head("GET", "/status/1", null, 0);
             var milliseconds = new double[count];
             var (cpu, walk) = (Cpu.Of(server), Cpu.OfThreads(server, WalkThread));
             var began = Stopwatch.GetTimestamp();
             for (var i = 0; i < count; i++)
             {
-                var due = began + (i * Stopwatch.Frequency / rate);
+                sinceBegan -= Math.Log(1 - random.NextDouble()) / rate;
+                var due = began + (long)(sinceBegan * Stopwatch.Frequency);
                 // the slow clients have the core meanwhile
                 while (due - Stopwatch.GetTimestamp() is > 0 and var left)
                 {
