@@ -34,7 +34,7 @@ internal static class HttpHost
             kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets());
             kestrel.Limits.MaxRequestBodySize = 8 << 20;
             kestrel.Listen(IPAddress.Loopback, 0);
-        });
+        }).UseAglowListener();
 
         await using var app = builder.Build();
         app.MapAglow();

@@ -16,15 +16,33 @@ internal sealed class ConnectionLimit(int most)
     {
         if (connection.RemoteEndPoint is not IPEndPoint from)
             return next(connection);
-        var address = RateLimits.Customer(from.Address);
-        if (_counts.AddOrUpdate(address, 1, static (_, count) => count + 1) <= most)
-            return CountedAsync(next, connection, address);
-        Release(address);
+        if (TryEnter(from.Address))
+            return CountedAsync(next, connection, from.Address);
         connection.Abort();
         return Task.CompletedTask;
     };
 
-    private async Task CountedAsync(ConnectionDelegate next, ConnectionContext connection, IPAddress address)
+    /// <summary>One more of this address, unless it has as many as it may; until it is left again.</summary>
+    public bool TryEnter(IPAddress from)
+    {
+        if (_counts.AddOrUpdate(RateLimits.Customer(from), 1, static (_, count) => count + 1) <= most)
+            return true;
+        Leave(from);
+        return false;
+    }
+
+    /// <summary>One less of this address.</summary>
+    public void Leave(IPAddress from)
+    {
+        var address = RateLimits.Customer(from);
+        while (_counts.TryGetValue(address, out var count))
+        {
+            if (count > 1 ? _counts.TryUpdate(address, count - 1, count) : _counts.TryRemove(new(address, count)))
+                return;
+        }
+    }
+
+    private async Task CountedAsync(ConnectionDelegate next, ConnectionContext connection, IPAddress from)
     {
         try
         {
@@ -32,16 +50,7 @@ internal sealed class ConnectionLimit(int most)
         }
         finally
         {
-            Release(address);
-        }
-    }
-
-    private void Release(IPAddress address)
-    {
-        while (_counts.TryGetValue(address, out var count))
-        {
-            if (count > 1 ? _counts.TryUpdate(address, count - 1, count) : _counts.TryRemove(new(address, count)))
-                return;
+            Leave(from);
         }
     }
 }

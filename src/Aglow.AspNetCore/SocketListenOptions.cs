@@ -27,6 +27,12 @@ public static class SocketListenOptions
         return listen;
     }
 
+    /// <summary>
+    /// Lets connections come to the web server only when the head of their first request is whole: who sends half of one and waits costs it nothing. Call it after <c>UseKestrel</c>.
+    /// </summary>
+    public static IWebHostBuilder UseAglowListener(this IWebHostBuilder builder) =>
+        builder.ConfigureServices(static services => services.AddSingleton<IConnectionListenerFactory, HeadListenerFactory>());
+
     private static Task KeepCallerAsync(ConnectionDelegate next, ConnectionContext connection)
     {
         connection.Features.Set(new ConnectionCaller());

@@ -10,9 +10,9 @@ namespace Aglow.AspNetCore;
 /// </summary>
 /// <remarks>
 /// On the web server's own endpoint: same port, and inside TLS where it is added after that. A socket taken here costs about 6 KB (aglow bench sockets), without the objects of
-/// one that came through HTTP. Only flawless handshakes are taken (<see cref="RawUpgrade"/>); refusals are the mapped endpoint's to say. Who never finishes a head stays
-/// here until it is given up (<see cref="HeadTimeouts"/>): the web server walks over its connections each second, and one that has come to HTTP costs that walk about
-/// twice as much (aglow bench attack measures it).
+/// one that came through HTTP. Only flawless handshakes are taken (<see cref="RawUpgrade"/>); refusals are the mapped endpoint's to say. Behind <see cref="HeadListener"/> a head is
+/// whole when it comes here; inside TLS, and without that listener, who never finishes one stays here until it is given up (<see cref="HeadTimeouts"/>): the web server walks over its
+/// connections each second, and one that has come to HTTP costs that walk about twice as much.
 /// Threading: one loop a connection.
 /// </remarks>
 internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?> host, RateLimits rates, HeadTimeouts timeouts)

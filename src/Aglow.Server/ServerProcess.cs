@@ -68,7 +68,7 @@ internal static class ServerProcess
             builder.Services.AddHostedService<Telemetry>();
         }
 
-        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => Configure(kestrel, options));
+        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => Configure(kestrel, options)).UseAglowListener();
 
         var app = builder.Build();
         foreach (var url in options.Urls)

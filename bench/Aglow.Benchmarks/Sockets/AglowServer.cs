@@ -22,7 +22,7 @@ internal static class AglowServer
             // the load's connection for calls waits while the other side is measured
             kestrel.Limits.KeepAliveTimeout = TimeSpan.FromHours(1);
             kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets());
-        });
+        }).UseAglowListener();
         var app = builder.Build();
         app.Urls.Add($"http://127.0.0.1:{port}");
         app.MapAglow();
