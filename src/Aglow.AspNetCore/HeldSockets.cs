@@ -34,7 +34,6 @@ internal sealed class HeldSockets : IDisposable
     private const int BudgetOfBeat = 256;
     private const int CostOfClosing = 32;
     private static readonly TimeSpan BusyBeat = TimeSpan.FromMilliseconds(1);
-    private static readonly byte[] TooSlow = [.. "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"u8];
 
     [ThreadStatic]
     private static byte[]? s_looked;
@@ -241,7 +240,7 @@ internal sealed class HeldSockets : IDisposable
     {
         // what was not read would make the answer's way back a reset
         held.Socket.Receive(buffer, SocketFlags.None, out _);
-        held.Socket.Send(TooSlow, SocketFlags.None, out _);
+        held.Socket.Send(RequestHead.TooSlow, SocketFlags.None, out _);
         Close(held);
     }
 

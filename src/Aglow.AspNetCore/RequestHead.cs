@@ -8,6 +8,9 @@ internal static class RequestHead
     /// <summary>A longer head is not waited for.</summary>
     public const int MaxBytes = 8 * 1024;
 
+    /// <summary>What whoever never finishes one is told.</summary>
+    public static readonly byte[] TooSlow = [.. "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"u8];
+
     /// <summary>
     /// Whether there may be a head that is not whole yet: nothing so far, or a method's first letter and no empty line within <see cref="MaxBytes"/>. What cannot be a request, such as the
     /// first byte of TLS, is not waited for.

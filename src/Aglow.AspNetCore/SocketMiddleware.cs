@@ -17,8 +17,6 @@ namespace Aglow.AspNetCore;
 /// </remarks>
 internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?> host, RateLimits rates, HeadTimeouts timeouts)
 {
-    private static readonly byte[] TooSlow = [.. "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"u8];
-
     public async Task OnConnectionAsync(ConnectionContext connection)
     {
         if (await FirstHeadAsync(connection) is not { } head)
@@ -63,7 +61,7 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
                 if (!result.IsCanceled)
                     continue;
                 if (wait.IsTooLong)
-                    await connection.Transport.Output.WriteAsync(TooSlow);
+                    await connection.Transport.Output.WriteAsync(RequestHead.TooSlow);
                 return null;
             }
         }
