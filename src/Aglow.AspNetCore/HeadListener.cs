@@ -79,7 +79,7 @@ internal sealed class HeadListener : IConnectionListener
     {
         while (await _whole.Reader.WaitToReadAsync(cancellationToken))
         {
-            if (_whole.Reader.TryRead(out var socket) && Connection(socket) is { } connection)
+            if (_whole.Reader.TryRead(out var socket) && ConnectionOf(socket) is { } connection)
                 return connection;
         }
 
@@ -103,7 +103,7 @@ internal sealed class HeadListener : IConnectionListener
     }
 
     // null: it is over already. An exception would be the end of all listening
-    private ConnectionContext? Connection(Socket socket)
+    private ConnectionContext? ConnectionOf(Socket socket)
     {
         try
         {

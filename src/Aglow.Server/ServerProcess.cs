@@ -135,7 +135,7 @@ internal static class ServerProcess
         kestrel.Limits.Http2.MaxRequestHeaderFieldSize = 400 * 1024;
         kestrel.Limits.RequestHeadersTimeout = HeadTimeouts.Longest;
         // a client that heartbeats every 10 s keeps its connection; one that is gone costs 6 KB for two minutes
-        kestrel.Limits.KeepAliveTimeout = TimeSpan.FromMinutes(2);
+        kestrel.Limits.KeepAliveTimeout = HeldSockets.LongestSilence;
     }
 
     private static void SayReady(ILogger log, ServeOptions options, WebApplication app)

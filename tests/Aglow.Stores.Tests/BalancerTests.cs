@@ -110,10 +110,10 @@ public sealed class BalancerTests(FaultyCluster servers)
         return await ConnectionsAsync(node) > 0;
     });
 
-    // People connect, fifty at a time, until it holds: a node that answered the balancer's first check too late was cut off, and its people are at another.
-    private static Task JoinUntilAsync(People people, uint firstUser, Func<Task<bool>> holds) => Eventually.HoldsAsync(async () =>
+    // People connect, fifty at a time, until it holds: a node that answered the balancer's first check too late may have been cut off, and its people are at another.
+    private static Task JoinUntilAsync(People people, int firstUser, Func<Task<bool>> holds) => Eventually.HoldsAsync(async () =>
     {
-        people.Join(Enumerable.Range((int)firstUser + people.Users.Count(), 50).Select(static user => (uint)user));
+        people.Join(Enumerable.Range(firstUser + people.Users.Count(), 50).Select(static user => (uint)user));
         await Eventually.HoldsAsync(() => people.AreConnected);
         return await holds();
     });
