@@ -66,6 +66,7 @@ public static class AglowServices
         services.TryAddSingleton(new AccessOptions());
         services.AddSingleton<RateLimits>();
         services.AddSingleton<HeadTimeouts>();
+        services.AddSingleton<BodyTimeouts>();
         services.AddSingleton(new ConnectionLimit(options.MaxConnectionsPerAddress));
         services.AddSingleton(static s =>
         {

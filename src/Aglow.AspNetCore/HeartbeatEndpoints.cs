@@ -11,7 +11,7 @@ namespace Aglow.AspNetCore;
 /// arrived whole, one user, a renewal) on the way in: no waiting, no objects, an answer encoded before. Everything else, and everything wrong, goes
 /// the general way, which reads the same body again.
 /// </remarks>
-internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, RateLimits rates, ProblemAnswers problems)
+internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, RateLimits rates, RequestBodies bodies, ProblemAnswers problems)
 {
     private readonly byte[] _heartbeatAnswer = System.Text.Encoding.UTF8.GetBytes(
         $"{{\"status\":\"success\",\"next_heartbeat_seconds\":{host.Options.HeartbeatSeconds},\"offline_after_seconds\":{host.Options.LeaseSeconds}}}");
@@ -32,14 +32,14 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
                 Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
                 BodyIsOptional = true,
                 Answers = [new(Routes.Json, typeof(HeartbeatDocument))],
-                Problems = [400, 401, 403, 404, 413, 415, 429, 503, 507],
+                Problems = [400, 401, 403, 404, 408, 413, 415, 429, 503, 507],
             },
             new Call(HttpMethods.Post, Routes.StatusUpdate, "late heartbeat", "A user was alive at a given second", problems.Guard(LateHeartbeatAsync))
             {
                 Access = Access.People(Scopes.Heartbeat),
                 Bodies = [new(Routes.Json, typeof(StatusUpdateBody))],
                 Answers = [new(Routes.Json, typeof(SuccessDocument))],
-                Problems = [400, 401, 403, 404, 413, 415, 429, 503, 507],
+                Problems = [400, 401, 403, 404, 408, 413, 415, 429, 503, 507],
             },
             new Call(HttpMethods.Post, Routes.Offline, "leave", "These users leave now, on all devices", problems.Guard(LeaveAsync))
             {
@@ -47,7 +47,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
                 Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
                 BodyIsOptional = true,
                 Answers = [new(Routes.Json, typeof(SuccessDocument))],
-                Problems = [400, 401, 403, 413, 415, 429, 503],
+                Problems = [400, 401, 403, 408, 413, 415, 429, 503],
             });
     }
 
@@ -69,7 +69,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
         var request = context.Request;
         if (request.ContentLength is null or 0)
             return request.ContentLength == 0 && callers.TryFindSelf(context, out user);
-        if (request.ContentLength > UsualBodyBytes || !RequestBodies.IsJson(request.ContentType) || !request.BodyReader.TryRead(out var read))
+        if (request.ContentLength > UsualBodyBytes || !RequestBodies.IsJson(request.ContentType) || !RequestBodies.TryRead(context, out var read))
             return false;
         if (!read.IsCompleted
             || !read.Buffer.IsSingleSegment
@@ -110,7 +110,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
             case BodyKind.Packed:
                 await callers.RequireBackendAsync(context, Scopes.Heartbeat);
                 var accepted = 0;
-                await RequestBodies.ReadPackedAsync(context, async users => accepted += await presence.HeartbeatPackedAsync(users));
+                await bodies.ReadPackedAsync(context, async users => accepted += await presence.HeartbeatPackedAsync(users));
                 await AcceptedAsync(context, accepted);
                 break;
             default:
@@ -134,7 +134,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
             throw StatusUpdateReader.Expected();
         using var users = new UserBatch(1);
         long timestamp;
-        using (var body = await RequestBodies.ReadJsonAsync(context))
+        using (var body = await bodies.ReadJsonAsync(context))
             timestamp = StatusUpdateReader.Read(body.Written.Span, host.Presence.KnownKeys, users);
         await callers.RequireAsync(context, users, Scopes.Heartbeat);
         await RegisterAsync(context, users);
@@ -153,7 +153,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
                 break;
             case BodyKind.Packed:
                 await callers.RequireBackendAsync(context, Scopes.Heartbeat);
-                using (var packed = await RequestBodies.ReadPackedAsync(context))
+                using (var packed = await bodies.ReadPackedAsync(context))
                     await host.Presence.LeaveAsync(packed.Numbers);
                 break;
             default:
@@ -173,7 +173,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
 
     private async ValueTask<bool> ReadUsersAsync(HttpContext context, UserBatch users)
     {
-        using var body = await RequestBodies.ReadJsonAsync(context);
+        using var body = await bodies.ReadJsonAsync(context);
         return UsersBody.Read(body.Written.Span, UsersForm.OneOrList, host.Presence.KnownKeys, users);
     }
 

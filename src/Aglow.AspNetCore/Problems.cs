@@ -109,6 +109,11 @@ internal static class Problems
     public static ProblemException BodyTooLarge(int most) => new(
         StatusCodes.Status413PayloadTooLarge, "Body too large", $"The body is longer than the {most} bytes that this call takes. Send several smaller ones.");
 
+    public static ProblemException BodyTooSlow() => new(
+        StatusCodes.Status408RequestTimeout,
+        "Body too slow",
+        $"The body came slower than {BodyTimeouts.BytesPerSecond} bytes a second, {BodyTimeouts.Grace.TotalSeconds} seconds at least. Send it again, in one go.");
+
     public static ProblemException OtherContentType(string? given, bool packed) => new(
         StatusCodes.Status415UnsupportedMediaType,
         "Other content type",

@@ -18,9 +18,9 @@ internal enum BodyKind
 /// </summary>
 /// <remarks>
 /// Bytes come from the connection's own buffers (<see cref="PipeReader"/>) and go, once, into a borrowed array: JSON may be split over buffers
-/// anywhere, and numbers over four bytes.
+/// anywhere, and numbers over four bytes. Whoever sends slowly is given up by <see cref="RequestBodyReader"/>.
 /// </remarks>
-internal static class RequestBodies
+internal sealed class RequestBodies(BodyTimeouts timeouts)
 {
     /// <summary>How many packed numbers are handled at a time: three arrays of 64 KiB stay in a core's own cache.</summary>
     public const int ChunkUsers = 16 * 1024;
@@ -51,17 +51,24 @@ internal static class RequestBodies
                 || parameters.Contains("charset=utf-8", StringComparison.OrdinalIgnoreCase)
                 || parameters.Contains("charset=\"utf-8\"", StringComparison.OrdinalIgnoreCase)));
 
+    /// <summary>What has come of a body, where anything has; to be given back to the request's reader.</summary>
+    public static bool TryRead(HttpContext context, out ReadResult read)
+    {
+        RequestBodyReader.LeaveUntimed(context);
+        return context.Request.BodyReader.TryRead(out read);
+    }
+
     /// <summary>Reads a whole JSON body.</summary>
-    public static async ValueTask<AnswerBuffer> ReadJsonAsync(HttpContext context)
+    public async ValueTask<AnswerBuffer> ReadJsonAsync(HttpContext context)
     {
         Admit(context.Request.ContentLength, Limits.JsonBytes);
+        using var reader = new RequestBodyReader(context, timeouts);
         var body = new AnswerBuffer((int)Math.Clamp(context.Request.ContentLength ?? 0, 256, Limits.JsonBytes));
         try
         {
-            var reader = context.Request.BodyReader;
             while (true)
             {
-                var read = await ReadAsync(reader, context.RequestAborted);
+                var read = await reader.ReadAsync();
                 foreach (var segment in read.Buffer)
                     body.Add(segment.Span);
                 reader.AdvanceTo(read.Buffer.End);
@@ -80,18 +87,18 @@ internal static class RequestBodies
     /// <summary>
     /// Reads packed numbers, a chunk at a time. The memory given to <paramref name="handle"/> is good until it completes. Returns how many there were.
     /// </summary>
-    public static async ValueTask<int> ReadPackedAsync(HttpContext context, Func<ReadOnlyMemory<uint>, ValueTask> handle)
+    public async ValueTask<int> ReadPackedAsync(HttpContext context, Func<ReadOnlyMemory<uint>, ValueTask> handle)
     {
         AdmitPacked(context.Request.ContentLength);
+        using var reader = new RequestBodyReader(context, timeouts);
         var chunk = ArrayPool<uint>.Shared.Rent(ChunkUsers);
         try
         {
-            var reader = context.Request.BodyReader;
             long total = 0;
             var filled = 0;
             while (true)
             {
-                var read = await ReadAsync(reader, context.RequestAborted);
+                var read = await reader.ReadAsync();
                 try
                 {
                     var buffer = read.Buffer;
@@ -130,7 +137,7 @@ internal static class RequestBodies
     }
 
     /// <summary>Reads all packed numbers of a body into a borrowed array.</summary>
-    public static async ValueTask<PackedUsers> ReadPackedAsync(HttpContext context)
+    public async ValueTask<PackedUsers> ReadPackedAsync(HttpContext context)
     {
         AdmitPacked(context.Request.ContentLength);
         var users = new PackedUsers((int)(context.Request.ContentLength ?? ChunkBytes) / sizeof(uint));
@@ -147,19 +154,6 @@ internal static class RequestBodies
         {
             users.Dispose();
             throw;
-        }
-    }
-
-    // a chunk's length of 2^63 is no bad request to the web server, but a failure of its own
-    private static async ValueTask<ReadResult> ReadAsync(PipeReader body, CancellationToken aborted)
-    {
-        try
-        {
-            return await body.ReadAsync(aborted);
-        }
-        catch (IOException broken) when (broken is not BadHttpRequestException)
-        {
-            throw Problems.Malformed(Problems.BrokenBody);
         }
     }
 
@@ -194,36 +188,5 @@ internal static class RequestBodies
         if (!BitConverter.IsLittleEndian)
             System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(chunk.AsSpan(0, users), chunk);
         return chunk.AsMemory(0, users);
-    }
-}
-
-/// <summary>All packed numbers of a body, in a borrowed array that answers may overwrite.</summary>
-internal sealed class PackedUsers(int capacity) : IDisposable
-{
-    private uint[] _numbers = ArrayPool<uint>.Shared.Rent(Math.Max(capacity, 1));
-    private int _count;
-
-    public Memory<uint> Numbers => _numbers.AsMemory(0, _count);
-
-    public void Add(ReadOnlySpan<uint> more)
-    {
-        if (_count + more.Length > _numbers.Length)
-        {
-            var larger = ArrayPool<uint>.Shared.Rent(Math.Max(_count + more.Length, _numbers.Length * 2));
-            Numbers.Span.CopyTo(larger);
-            ArrayPool<uint>.Shared.Return(_numbers);
-            _numbers = larger;
-        }
-
-        more.CopyTo(_numbers.AsSpan(_count));
-        _count += more.Length;
-    }
-
-    public void Dispose()
-    {
-        if (_numbers.Length > 0)
-            ArrayPool<uint>.Shared.Return(_numbers);
-        _numbers = [];
-        _count = 0;
     }
 }

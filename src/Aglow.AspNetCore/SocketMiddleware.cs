@@ -73,9 +73,9 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
     }
 
     // a server that stops does not wait for who has not said anything yet
-    private static CancellationTokenRegistration CloseWith(ConnectionContext connection, HeadTimeouts.Wait wait) =>
+    private static CancellationTokenRegistration CloseWith(ConnectionContext connection, ReadTimeouts.Wait wait) =>
         connection.Features.Get<IConnectionLifetimeNotificationFeature>() is { } lifetime
-            ? lifetime.ConnectionClosedRequested.UnsafeRegister(static wait => ((HeadTimeouts.Wait)wait!).Cancel(), wait)
+            ? lifetime.ConnectionClosedRequested.UnsafeRegister(static wait => ((ReadTimeouts.Wait)wait!).Cancel(), wait)
             : default;
 
     private async ValueTask<(UserId Who, uint User, Caller? Caller)?> ArriveAsync(RawUpgrade upgrade, ConnectionContext connection, SocketHost host)

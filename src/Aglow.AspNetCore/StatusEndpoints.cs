@@ -7,7 +7,7 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore;
 
 /// <summary>Who is online: <c>GET /status/…</c>, <c>POST /status/batch</c>. Reading registers nobody.</summary>
-internal sealed class StatusEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
+internal sealed class StatusEndpoints(PresenceHost host, Callers callers, RequestBodies bodies, ProblemAnswers problems)
 {
     public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
         gate,
@@ -31,7 +31,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
             Query = [QueryParameter.Definition, QueryParameter.Viewer],
             Bodies = [new(Routes.Json, typeof(IReadOnlyList<UserIdBody>)), new(Routes.Packed)],
             Answers = [new(Routes.Json, typeof(IReadOnlyList<PresenceDocument>)), new(Routes.Packed)],
-            Problems = [400, 401, 403, 413, 415, 429, 503],
+            Problems = [400, 401, 403, 408, 413, 415, 429, 503],
         },
         new Call(HttpMethods.Get, Routes.Explain, "explanation", "Why a user is shown as they are", problems.Guard(ExplainAsync))
         {
@@ -92,7 +92,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
     private async Task JsonBatchAsync(HttpContext context, Definition definition)
     {
         using var users = new UserBatch(1024);
-        using (var body = await RequestBodies.ReadJsonAsync(context))
+        using (var body = await bodies.ReadJsonAsync(context))
             UsersBody.Read(body.Written.Span, UsersForm.ListOfObjectsOrList, host.Presence.KnownKeys, users);
         using var statuses = await ReadAsync(context, users, definition);
         using var answer = new AnswerBuffer((users.Count * 88) + 64);
@@ -104,7 +104,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
     private async Task PackedBatchAsync(HttpContext context, Definition definition)
     {
         var view = await callers.ViewAsync(context);
-        using var users = await RequestBodies.ReadPackedAsync(context);
+        using var users = await bodies.ReadPackedAsync(context);
         var numbers = users.Numbers;
         for (var start = 0; start < numbers.Length; start += RequestBodies.ChunkUsers)
         {

@@ -6,7 +6,7 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore;
 
 /// <summary>The directory over HTTP: users, their manual status, whom they follow. Answers that change something are durable.</summary>
-internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimits rates, ProblemAnswers problems)
+internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimits rates, RequestBodies bodies, ProblemAnswers problems)
 {
     private const string NewUserExample = "{\"user_name\": \"alice\", \"display_name\": \"Alice\"}";
     private const string ManualStatusExample = "{\"status\": \"auto\"}, \"online\", \"away\", \"busy\" or \"offline\"";
@@ -18,7 +18,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
             Access = Access.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(NewUserBody))],
             Answers = [new(Routes.Json, typeof(UserDocument), StatusCodes.Status201Created)],
-            Problems = [400, 401, 403, 409, 413, 415, 429, 501, 503],
+            Problems = [400, 401, 403, 409, 408, 413, 415, 429, 501, 503],
         },
         new Call(HttpMethods.Get, Routes.Users, "search users", "Finds users by name", problems.Guard(SearchAsync))
         {
@@ -50,7 +50,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
             Access = Access.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(ManualStatusBody))],
             Answers = [new(Routes.Json, typeof(ManualStatusDocument))],
-            Problems = [400, 401, 403, 404, 413, 415, 429, 501, 503],
+            Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
         },
         new Call(HttpMethods.Get, Routes.Subscriptions, "subscriptions", "Whom a user follows", problems.Guard(SubscriptionsAsync))
         {
@@ -63,14 +63,14 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
             Access = Access.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            Problems = [400, 401, 403, 404, 413, 415, 429, 501, 503],
+            Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
         },
         new Call(HttpMethods.Delete, Routes.Subscriptions, "unsubscribe", "Takes away from whom a user follows", problems.Guard(context => FollowAsync(context, follow: false)))
         {
             Access = Access.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            Problems = [400, 401, 403, 404, 413, 415, 429, 501, 503],
+            Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
         });
 
     private async Task CreateAsync(HttpContext context)
@@ -155,7 +155,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
         using var users = new UserBatch();
-        await DirectoryUsers.ReadListAsync(context, host.Presence, users);
+        await DirectoryUsers.ReadListAsync(context, bodies, host.Presence, users);
         var follower = await DirectoryUsers.RequireAsync(host.Presence, asked);
         await host.Presence.FindAsync(users);
         await RequireAllAsync(users, handedOut: follow);
@@ -178,11 +178,11 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         }
     }
 
-    private static async ValueTask<(string Name, string? DisplayName)> ReadNewUserAsync(HttpContext context)
+    private async ValueTask<(string Name, string? DisplayName)> ReadNewUserAsync(HttpContext context)
     {
         if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
             throw Problems.Malformed($"The body is empty. Send {NewUserExample}.");
-        using var body = await RequestBodies.ReadJsonAsync(context);
+        using var body = await bodies.ReadJsonAsync(context);
         if (MemberReader.ReadText(body.Written.Span, NewUserExample, JsonNames.UserName, JsonNames.DisplayName) is not [{ } name, var displayName])
             throw Problems.Malformed($"user_name is missing. Send {NewUserExample}.");
         if (UserId.TryParseNumber(Encoding.UTF8.GetBytes(name), out _))
@@ -194,11 +194,11 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         return (name, displayName);
     }
 
-    private static async ValueTask<ManualStatusKind> ReadManualStatusAsync(HttpContext context)
+    private async ValueTask<ManualStatusKind> ReadManualStatusAsync(HttpContext context)
     {
         if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
             throw Problems.Malformed($"The body is empty. Send {ManualStatusExample}.");
-        using var body = await RequestBodies.ReadJsonAsync(context);
+        using var body = await bodies.ReadJsonAsync(context);
         var word = MemberReader.ReadText(body.Written.Span, ManualStatusExample, JsonNames.Status)[0];
         return word is not null && ManualStatus.TryParse(Encoding.UTF8.GetBytes(word), out var kind)
             ? kind

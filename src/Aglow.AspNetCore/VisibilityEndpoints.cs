@@ -5,7 +5,7 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore;
 
 /// <summary>What users show of themselves, and to whom: <c>/users/{user}/visibility</c>, <c>/approved</c>, <c>/waiting</c>, <c>/blocked</c>. Answers that change something are durable.</summary>
-internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
+internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, RequestBodies bodies, ProblemAnswers problems)
 {
     private const string Example = "{\"online\": \"everyone\", \"followers-approved\" or \"nobody\", \"last_seen\": \"exact\", \"coarse\" or \"hidden\"}";
 
@@ -27,7 +27,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Pr
                 Access = Access.People(Scopes.Users),
                 Bodies = [new(Routes.Json, typeof(VisibilityBody))],
                 Answers = [new(Routes.Json, typeof(VisibilityDocument))],
-                Problems = [400, 401, 403, 404, 413, 415, 429, 501, 503],
+                Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
             },
             new Call(HttpMethods.Get, Routes.Waiting, "waiting", "Who follows a user who shows themself to \"followers-approved\", and was neither approved nor blocked", problems.Guard(WaitingAsync))
             {
@@ -62,7 +62,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Pr
             Access = Access.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            Problems = [400, 401, 403, 404, 413, 415, 429, 501, 503],
+            Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
         };
     }
 
@@ -79,7 +79,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Pr
         if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
             throw Problems.Malformed($"The body is empty. Send {Example}.");
         string?[] words;
-        using (var body = await RequestBodies.ReadJsonAsync(context))
+        using (var body = await bodies.ReadJsonAsync(context))
             words = MemberReader.ReadText(body.Written.Span, Example, JsonNames.Online, JsonNames.LastSeen);
         if (words is [null, null])
             throw Problems.Malformed($"Neither online nor last_seen is given. Send {Example}.");
@@ -111,7 +111,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Pr
     {
         var (_, number) = await RequireAsync(context);
         using var users = new UserBatch();
-        await DirectoryUsers.ReadListAsync(context, host.Presence, users);
+        await DirectoryUsers.ReadListAsync(context, bodies, host.Presence, users);
         await host.Presence.FindAsync(users);
         for (var i = 0; i < users.Count; i++)
         {

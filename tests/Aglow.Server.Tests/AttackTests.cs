@@ -228,6 +228,43 @@ public class AttackTests(SharedServer shared)
         }
     }
 
+    public static TheoryData<string, string, string?> SlowBodies() => new()
+    {
+        { "nothing more", Post("{\"user", "Content-Length: 5000\r\n"), null },
+        { "a byte at a time", Post("{\"user", "Content-Length: 5000\r\n"), " " },
+        { "a chunk of one at a time", Post("5\r\n{\"use\r\n", "Transfer-Encoding: chunked\r\n"), "1\r\n \r\n" },
+        { "packed numbers", Post("1234", "Content-Length: 40000\r\n").Replace("application/json", "application/octet-stream"), "1" },
+    };
+
+    [Theory]
+    [MemberData(nameof(SlowBodies))]
+    public async Task Who_sends_a_body_too_slowly_is_told_so_and_closed(string what, string beginning, string? more)
+    {
+        await using var slow = await RawSocket.ConnectAsync(_server.Address);
+        await slow.WriteAsync(beginning);
+        using var heard = new CancellationTokenSource();
+        var sending = SendMoreAsync();
+        (await slow.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 408 ", customMessage: what);
+        await heard.CancelAsync();
+        await sending;
+        // in order, or reset where more came meanwhile
+        (await slow.IsEndedAsync()).ShouldBeTrue(what);
+
+        async Task SendMoreAsync()
+        {
+            try
+            {
+                using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(500));
+                while (more is not null && await timer.WaitForNextTickAsync(heard.Token))
+                    await slow.WriteAsync(more);
+            }
+            catch (Exception e) when (e is OperationCanceledException or IOException)
+            {
+                // it was answered
+            }
+        }
+    }
+
     // ---- requests within requests -----------------------------------------------------------------------------------------------
 
     private static string Post(string body, string more = "") =>

@@ -1,0 +1,34 @@
+using System.Buffers;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>All packed numbers of a body, in a borrowed array that answers may overwrite.</summary>
+internal sealed class PackedUsers(int capacity) : IDisposable
+{
+    private uint[] _numbers = ArrayPool<uint>.Shared.Rent(Math.Max(capacity, 1));
+    private int _count;
+
+    public Memory<uint> Numbers => _numbers.AsMemory(0, _count);
+
+    public void Add(ReadOnlySpan<uint> more)
+    {
+        if (_count + more.Length > _numbers.Length)
+        {
+            var larger = ArrayPool<uint>.Shared.Rent(Math.Max(_count + more.Length, _numbers.Length * 2));
+            Numbers.Span.CopyTo(larger);
+            ArrayPool<uint>.Shared.Return(_numbers);
+            _numbers = larger;
+        }
+
+        more.CopyTo(_numbers.AsSpan(_count));
+        _count += more.Length;
+    }
+
+    public void Dispose()
+    {
+        if (_numbers.Length > 0)
+            ArrayPool<uint>.Shared.Return(_numbers);
+        _numbers = [];
+        _count = 0;
+    }
+}
