@@ -27,6 +27,9 @@ internal sealed class RequestBodies(BodyTimeouts timeouts)
 
     private const int ChunkBytes = ChunkUsers * sizeof(uint);
 
+    // Memory for more than this is taken as it comes, and not as it is announced: ten thousand who announce the largest body and send a byte of it would have 80 GB.
+    private const int MostBelievedBytes = 4096;
+
     /// <summary>Reads the content type; refuses with 415 what is neither JSON nor, where <paramref name="packed"/> is allowed, packed numbers.</summary>
     public static BodyKind Kind(HttpContext context, bool packed)
     {
@@ -63,7 +66,7 @@ internal sealed class RequestBodies(BodyTimeouts timeouts)
     {
         Admit(context.Request.ContentLength, Limits.JsonBytes);
         using var reader = new RequestBodyReader(context, timeouts);
-        var body = new AnswerBuffer((int)Math.Clamp(context.Request.ContentLength ?? 0, 256, Limits.JsonBytes));
+        var body = new AnswerBuffer(BelievedBytes(context));
         try
         {
             while (true)
@@ -91,7 +94,7 @@ internal sealed class RequestBodies(BodyTimeouts timeouts)
     {
         AdmitPacked(context.Request.ContentLength);
         using var reader = new RequestBodyReader(context, timeouts);
-        var chunk = ArrayPool<uint>.Shared.Rent(ChunkUsers);
+        var chunk = ArrayPool<uint>.Shared.Rent(BelievedBytes(context) / sizeof(uint));
         try
         {
             long total = 0;
@@ -107,6 +110,7 @@ internal sealed class RequestBodies(BodyTimeouts timeouts)
                     while (!buffer.IsEmpty)
                     {
                         var taken = Math.Min(buffer.Length, ChunkBytes - filled);
+                        Reserve(ref chunk, filled, (int)taken);
                         buffer.Slice(0, taken).CopyTo(MemoryMarshal.AsBytes(chunk.AsSpan())[filled..]);
                         buffer = buffer.Slice(taken);
                         filled += (int)taken;
@@ -140,7 +144,7 @@ internal sealed class RequestBodies(BodyTimeouts timeouts)
     public async ValueTask<PackedUsers> ReadPackedAsync(HttpContext context)
     {
         AdmitPacked(context.Request.ContentLength);
-        var users = new PackedUsers((int)(context.Request.ContentLength ?? ChunkBytes) / sizeof(uint));
+        var users = new PackedUsers(BelievedBytes(context) / sizeof(uint));
         try
         {
             await ReadPackedAsync(context, chunk =>
@@ -156,6 +160,18 @@ internal sealed class RequestBodies(BodyTimeouts timeouts)
             throw;
         }
     }
+
+    private static void Reserve(ref uint[] chunk, int filled, int more)
+    {
+        if (filled + more <= chunk.Length * sizeof(uint))
+            return;
+        var larger = ArrayPool<uint>.Shared.Rent(Math.Min(ChunkUsers, Math.Max(chunk.Length * 2, (filled + more + sizeof(uint) - 1) / sizeof(uint))));
+        MemoryMarshal.AsBytes(chunk.AsSpan())[..filled].CopyTo(MemoryMarshal.AsBytes(larger.AsSpan()));
+        ArrayPool<uint>.Shared.Return(chunk);
+        chunk = larger;
+    }
+
+    private static int BelievedBytes(HttpContext context) => (int)Math.Clamp(context.Request.ContentLength ?? 0, 256, MostBelievedBytes);
 
     private static bool IsEmpty(HttpRequest request) =>
         request.ContentLength == 0

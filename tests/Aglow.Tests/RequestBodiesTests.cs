@@ -1,0 +1,79 @@
+using System.IO.Pipelines;
+using System.Runtime.InteropServices;
+using Aglow.AspNetCore;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Aglow.Tests;
+
+/// <summary>Bodies that come in pieces, and the memory that is taken for them.</summary>
+public sealed class RequestBodiesTests : IDisposable
+{
+    private const int Requests = 100;
+
+    private readonly BodyTimeouts _timeouts = new(new ManualTimeProvider());
+
+    public void Dispose() => _timeouts.Dispose();
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Memory_is_taken_for_what_came_and_not_for_what_was_announced(bool isPacked)
+    {
+        var bodies = new RequestBodies(_timeouts);
+        var reading = new Task[Requests];
+        for (var i = 0; i < Requests; i++)
+        {
+            var (context, sent) = Request(announced: Limits.PackedBytes);
+            await sent.Writer.WriteAsync(new byte[8]);
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            reading[i] = isPacked ? bodies.ReadPackedAsync(context).AsTask() : bodies.ReadJsonAsync(context).AsTask();
+            // the first ones make what all of them share
+            if (i >= Requests / 2)
+                (GC.GetAllocatedBytesForCurrentThread() - before).ShouldBeLessThan(32 * 1024);
+        }
+
+        reading.ShouldAllBe(static one => !one.IsCompleted);
+    }
+
+    [Theory]
+    [InlineData(1, 1)]
+    [InlineData(100, 7)]
+    [InlineData(5_000, 1000)]
+    [InlineData(RequestBodies.ChunkUsers, 4096)]
+    [InlineData(RequestBodies.ChunkUsers + 1, 4095)]
+    [InlineData(200_000, 65_537)]
+    public async Task Packed_numbers_are_read_whole_however_they_come(int users, int bytesAPiece)
+    {
+        var numbers = Enumerable.Range(0, users).Select(static i => (uint)i * 2_654_435_761).ToArray();
+        var bodies = new RequestBodies(_timeouts);
+        // with its length and, as chunks are, without
+        foreach (var announced in new long?[] { users * sizeof(uint), null })
+        {
+            var (context, sent) = Request(announced);
+            var read = new List<uint>();
+            var reading = bodies.ReadPackedAsync(context, chunk =>
+            {
+                read.AddRange(chunk.Span);
+                return default;
+            }).AsTask();
+            var bytes = MemoryMarshal.AsBytes(numbers.AsSpan()).ToArray();
+            for (var at = 0; at < bytes.Length; at += bytesAPiece)
+                await sent.Writer.WriteAsync(bytes.AsMemory(at, Math.Min(bytesAPiece, bytes.Length - at)));
+            await sent.Writer.CompleteAsync();
+            (await reading).ShouldBe(users);
+            read.ShouldBe(numbers);
+        }
+    }
+
+    private static (DefaultHttpContext Context, Pipe Sent) Request(long? announced)
+    {
+        var sent = new Pipe(new PipeOptions(pauseWriterThreshold: 0));
+        var context = new DefaultHttpContext();
+        context.Features.Set<IRequestBodyPipeFeature>(new Body(sent.Reader));
+        context.Request.ContentLength = announced;
+        return (context, sent);
+    }
+
+    private sealed record Body(PipeReader Reader) : IRequestBodyPipeFeature;
+}
