@@ -24,7 +24,7 @@ public static class AglowEndpoints
             ?? throw new InvalidOperationException("Aglow's services are missing: call builder.Services.AddAglow() before app.MapAglow().");
         var callers = services.GetRequiredService<Callers>();
         var rates = services.GetRequiredService<RateLimits>();
-        var problems = new ProblemAnswers(services.GetRequiredService<ILoggerFactory>().CreateLogger("Aglow.Http"));
+        var problems = new ProblemAnswers(services.GetRequiredService<ILoggerFactory>().CreateLogger(HttpLog.Category));
         var bodies = new RequestBodies(services.GetRequiredService<BodyTimeouts>());
         var gate = new Gate(callers, rates, problems);
         var calls = routes.MapGroup(prefix);

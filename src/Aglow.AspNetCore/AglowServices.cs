@@ -62,12 +62,18 @@ public static class AglowServices
             s.GetRequiredService<ILoggerFactory>(),
             s.GetRequiredService<IHostApplicationLifetime>(),
             presence,
+            s.GetRequiredService<ConnectionMetrics>(),
             open));
         services.TryAddSingleton(new AccessOptions());
         services.AddSingleton<RateLimits>();
         services.AddSingleton<HeadTimeouts>();
         services.AddSingleton<BodyTimeouts>();
-        services.AddSingleton(new ConnectionLimit(options.MaxConnectionsPerAddress));
+        services.AddSingleton<ConnectionMetrics>();
+        services.AddSingleton(s => new ConnectionLimit(
+            options.MaxConnectionsPerAddress,
+            Descriptors.ForConnections(),
+            s.GetRequiredService<ILoggerFactory>().CreateLogger(HttpLog.Category),
+            s.GetRequiredService<TimeProvider>()));
         services.AddSingleton(static s =>
         {
             // an application that authenticates its callers has this service

@@ -13,6 +13,7 @@ namespace Aglow.AspNetCore;
 /// The first byte is waited for. What it brings is nearly always the whole; what is not is looked at again after 15 ms, 30, 60 and so on, ten times in all, and then given up. So whoever sends a byte
 /// a second costs ten looks, where a connection of the web server costs 12 KB, a read for each byte, and a part of each collection (aglow bench attack). What it costs: a head that comes in
 /// pieces is heard up to twice as late as its last piece came, and who hangs up after half of one is noticed when it is given up.
+/// Where there are no descriptors for more, those that are held make room for new ones, the oldest first: somebody who connects and asks is not kept out by any number who do not.
 /// All that wait for their nth look wait equally long, so they are due in the order in which they came: one queue for each, and one timer, which runs while anybody waits.
 /// Threading: any thread; the list of those who are silent is under a lock, once when a socket comes and once when it says something.
 /// </remarks>
@@ -70,7 +71,7 @@ internal sealed class HeldSockets : IDisposable
     /// <summary>How many of them have said something.</summary>
     public int Unfinished => Volatile.Read(ref _unfinishedCount);
 
-    /// <summary>Takes a socket that was just accepted; closes it where its address has too many.</summary>
+    /// <summary>Takes a socket that was just accepted; closes it where its address has too many, or where there is no room.</summary>
     public void Take(Socket socket)
     {
         if (socket.RemoteEndPoint is not IPEndPoint from || !_limit.TryEnter(from.Address))
@@ -80,6 +81,17 @@ internal sealed class HeldSockets : IDisposable
         }
 
         var held = new Held(this, socket, from.Address) { DueAt = After(LongestSilence) };
+        _limit.CountHeld(1);
+        if (_limit.IsOverfull)
+        {
+            _limit.CountClosed(ClosedFor.Room);
+            if (!TryMakeRoom())
+            {
+                Close(held);
+                return;
+            }
+        }
+
         if (!TryHold(held))
             Close(held);
         else if (!socket.ReceiveAsync(held))
@@ -199,15 +211,41 @@ internal sealed class HeldSockets : IDisposable
         var now = _time.GetTimestamp();
         var budget = BudgetOfBeat;
         for (; budget > 0 && TakeSilent(now) is { } socket; budget -= CostOfClosing)
+        {
+            _limit.CountClosed(ClosedFor.Silence);
             End(socket);
+        }
+
         _silence.Change(budget > 0 ? SilenceBeat : BusyBeat, Timeout.InfiniteTimeSpan);
     }
 
-    private Socket? TakeSilent(long now)
+    // Whoever has said nothing for longest goes, or else whoever has been at a head for longest.
+    private bool TryMakeRoom()
+    {
+        if (TakeSilent(long.MaxValue) is { } silent)
+        {
+            End(silent);
+            return true;
+        }
+
+        for (var looks = _unfinished.Length - 1; looks >= 0; looks--)
+        {
+            if (_unfinished[looks].TryDequeue(out var held))
+            {
+                Interlocked.Decrement(ref _unfinishedCount);
+                Close(held);
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private Socket? TakeSilent(long dueUntil)
     {
         lock (_silent)
         {
-            if (_silent.First is not { } oldest || oldest.Value.DueAt > now)
+            if (_silent.First is not { } oldest || oldest.Value.DueAt > dueUntil)
                 return null;
             _silent.RemoveFirst();
             return oldest.Value.Socket;
@@ -229,6 +267,7 @@ internal sealed class HeldSockets : IDisposable
 
     private void HandOver(Held held)
     {
+        _limit.CountHeld(-1);
         _limit.Leave(held.From);
         var socket = held.Socket;
         held.Dispose();
@@ -240,11 +279,13 @@ internal sealed class HeldSockets : IDisposable
         // what was not read would make the answer's way back a reset
         held.Socket.Receive(buffer, SocketFlags.None, out _);
         held.Socket.Send(RequestHead.TooSlow, SocketFlags.None, out _);
+        _limit.CountClosed(ClosedFor.Slowness);
         Close(held);
     }
 
     private void Close(Held held)
     {
+        _limit.CountHeld(-1);
         _limit.Leave(held.From);
         held.Socket.Dispose();
         held.Dispose();

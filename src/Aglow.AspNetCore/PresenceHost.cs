@@ -25,6 +25,7 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
     private readonly KnownCallers? _tokens;
     private readonly TimeProvider _time;
     private readonly ILoggerFactory _logs;
+    private readonly ConnectionMetrics _connections;
     private readonly Func<TimeProvider, ILoggerFactory, Task<IOpenPresence>> _open;
     private PresenceService? _presence;
     private IOpenPresence? _opened;
@@ -37,6 +38,7 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
         ILoggerFactory logs,
         IHostApplicationLifetime lifetime,
         PresenceService? presence,
+        ConnectionMetrics connections,
         Func<TimeProvider, ILoggerFactory, Task<IOpenPresence>> open)
     {
         Options = options;
@@ -44,6 +46,7 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
         _time = time;
         _logs = logs;
         _presence = presence;
+        _connections = connections;
         _open = open;
         Lifetime = lifetime;
     }
@@ -76,6 +79,7 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
             _presence = _opened.Presence;
         }
 
+        _connections.AddTo(_presence.Metrics);
         _sockets = new SocketHost(_presence, Options, _tokens);
     }
 

@@ -44,6 +44,7 @@ internal abstract class ReadTimeouts : IDisposable
     private readonly TimeSpan _patience;
     private readonly int _bytesPerSecond;
     private readonly ITimer _timer;
+    private long _givenUp;
 
     /// <summary>Begins to look for who has waited for too long.</summary>
     /// <param name="time">What time it is.</param>
@@ -63,6 +64,9 @@ internal abstract class ReadTimeouts : IDisposable
 
     /// <summary>Waits that are in the queue, over or not.</summary>
     public int Count => _waits.Count;
+
+    /// <summary>How many were given up so far.</summary>
+    public long GivenUp => Volatile.Read(ref _givenUp);
 
     /// <summary>A wait begins. Dispose it when it is over.</summary>
     /// <param name="input">What is read meanwhile: a read of it is cancelled where the wait takes too long.</param>
@@ -94,6 +98,7 @@ internal abstract class ReadTimeouts : IDisposable
             }
         }
 
+        Volatile.Write(ref _givenUp, _givenUp + givenUp);
         _timer.Change(givenUp < most ? BeatInterval : BusyBeatInterval, Timeout.InfiniteTimeSpan);
     }
 

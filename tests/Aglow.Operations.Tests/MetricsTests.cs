@@ -46,6 +46,8 @@ public sealed partial class MetricsTests(Servers servers)
     [InlineData("aglow_store_reachable")]
     [InlineData("aglow_sweep_interval_seconds")]
     [InlineData("aglow_journal_words_total")]
+    [InlineData("aglow_tcp_connections")]
+    [InlineData("aglow_tcp_connections_room")]
     public async Task What_was_done_is_counted(string name) => (await Servers.ValueAsync(servers.Alone, name)).ShouldBeGreaterThan(0);
 
     [Theory]
@@ -61,6 +63,9 @@ public sealed partial class MetricsTests(Servers servers)
     [InlineData("aglow_store_errors_total{store=\"journal\"}")]
     [InlineData("aglow_store_errors_total{store=\"directory\"}")]
     [InlineData("aglow_stall_guard_in_force")]
+    [InlineData("aglow_tcp_connections_held")]
+    [InlineData("aglow_tcp_connections_closed_total{reason=\"room\"}")]
+    [InlineData("aglow_tcp_connections_closed_total{reason=\"body\"}")]
     public async Task What_an_operator_must_know_is_there(string name) => (await Servers.ValueAsync(servers.Alone, name)).ShouldBeGreaterThanOrEqualTo(0);
 
     [Fact]

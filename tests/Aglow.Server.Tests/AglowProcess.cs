@@ -64,13 +64,23 @@ internal sealed partial class AglowProcess : IAsyncDisposable
     }
 
     /// <summary>Starts a server that is not expected to become ready.</summary>
+    /// <param name="folder">The data folder; one of its own where there is none.</param>
+    /// <param name="flags">What follows <c>serve</c>.</param>
+    /// <param name="environment">Variables of its own.</param>
+    /// <param name="workingFolder">Where it is started.</param>
+    /// <param name="urls">Where it listens; null: what else says so.</param>
+    /// <param name="descriptors">How many it may have open.</param>
     public static AglowProcess Run(
-        string? folder, string[] flags, Dictionary<string, string>? environment = null, string? workingFolder = null, string? urls = "http://127.0.0.1:0")
+        string? folder, string[] flags, Dictionary<string, string>? environment = null, string? workingFolder = null, string? urls = "http://127.0.0.1:0", int? descriptors = null)
     {
         var own = folder is null;
         folder ??= NewFolder();
         string[] arguments = ["serve", .. urls is null ? Array.Empty<string>() : ["--urls", urls], "--data", folder, .. flags];
-        return new AglowProcess(Launch(Path.Combine(Root, "aglow"), arguments, environment, workingFolder), folder, own).Listen();
+        var program = Path.Combine(Root, "aglow");
+        var process = descriptors is { } most
+            ? Launch("prlimit", [$"--nofile={most}", program, .. arguments], environment, workingFolder)
+            : Launch(program, arguments, environment, workingFolder);
+        return new AglowProcess(process, folder, own).Listen();
     }
 
     /// <summary>Runs <c>./aglow</c> with these arguments to its end.</summary>

@@ -79,6 +79,38 @@ public class ProcessTests
     }
 
     [Fact]
+    public async Task Who_asks_is_served_however_many_others_use_up_the_descriptors()
+    {
+        await using var server = AglowProcess.Run(folder: null, flags: [], descriptors: 1000);
+        await server.ReadyAsync();
+        var slow = new List<TcpClient>();
+        try
+        {
+            string[] beginnings = ["", "GET /status/1 HTTP/1.1\r\nHost: a\r\nX-Never: "];
+            for (var i = 0; i < 3000; i++)
+            {
+                var client = new TcpClient { NoDelay = true };
+                slow.Add(client);
+                await client.ConnectAsync(server.Address.Host, server.Address.Port);
+                await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes(beginnings[i % beginnings.Length]));
+                if (i % 1000 == 999)
+                    (await server.StatusOfAsync($"{i}")).ShouldBe("offline");
+            }
+
+            using var newcomer = server.Client();
+            (await newcomer.PostAsync("/heartbeat", new StringContent("""{"user_id":1}""", Encoding.UTF8, "application/json"))).IsSuccessStatusCode.ShouldBeTrue();
+            (await newcomer.GetStringAsync("/metrics")).ShouldContain("aglow_tcp_connections_room 500\n");
+            server.Output.Split('\n').Count(static line => line.Contains("[8002]", StringComparison.Ordinal)).ShouldBe(1);
+            (await server.StopAsync()).ShouldBe(0);
+        }
+        finally
+        {
+            foreach (var client in slow)
+                client.Dispose();
+        }
+    }
+
+    [Fact]
     public async Task A_folder_is_one_servers()
     {
         await using var server = await AglowProcess.StartAsync();

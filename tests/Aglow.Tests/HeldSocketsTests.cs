@@ -20,11 +20,13 @@ public sealed class HeldSocketsTests : IDisposable
     private readonly List<Socket> _clients = [];
     private readonly List<Socket> _sockets = [];
     private readonly Socket _listen = new(SocketType.Stream, ProtocolType.Tcp);
-    private readonly ConnectionLimit _limit = new(MostOfAnAddress);
+    private readonly List<string> _warnings = [];
+    private readonly ConnectionLimit _limit;
     private readonly HeldSockets _held;
 
     public HeldSocketsTests()
     {
+        _limit = Limit(MostOfAnAddress);
         _held = new HeldSockets(_time, _limit, _whole.Add);
         _listen.Bind(new IPEndPoint(IPAddress.Loopback, 0));
         _listen.Listen();
@@ -120,7 +122,7 @@ public sealed class HeldSocketsTests : IDisposable
     [Fact]
     public void Hundreds_that_say_nothing_are_closed_a_few_at_a_time()
     {
-        using var held = new HeldSockets(_time, new ConnectionLimit(1000), _whole.Add);
+        using var held = new HeldSockets(_time, Limit(1000), _whole.Add);
         var clients = Enumerable.Range(0, 500).Select(_ => Connect(held)).ToArray();
         _time.Advance(HeldSockets.LongestSilence);
         held.Count.ShouldBeGreaterThan(clients.Length / 2);
@@ -163,9 +165,86 @@ public sealed class HeldSocketsTests : IDisposable
     }
 
     [Fact]
+    public void Where_there_is_no_room_the_one_that_has_been_silent_for_longest_makes_some()
+    {
+        var limit = Limit(1000, mostInAll: 10);
+        using var held = new HeldSockets(_time, limit, _whole.Add);
+        var early = Enumerable.Range(0, 10).Select(_ => Connect(held)).ToArray();
+        var late = Connect(held);
+        Read(early[0], 1).ShouldBe("");
+        // somebody who asks is served, however many do not
+        Send(late, Whole);
+        HandedOver();
+        Until(() => held.Count == 9);
+        limit.Total.ShouldBe(9);
+        limit.Closed(ClosedFor.Room).ShouldBe(1);
+        _warnings.Count.ShouldBe(1);
+    }
+
+    [Fact]
+    public void Where_nobody_is_silent_the_one_that_has_been_at_a_head_for_longest_makes_room()
+    {
+        var limit = Limit(1000, mostInAll: 2);
+        using var held = new HeldSockets(_time, limit, _whole.Add);
+        var first = Connect(held);
+        Send(first, "GET /");
+        Until(() => held.Unfinished == 1);
+        _time.Advance(TimeSpan.FromSeconds(1));
+        var second = Connect(held);
+        Send(second, "GET /");
+        Until(() => held.Unfinished == 2);
+        Connect(held);
+        // what it sent was not read
+        Should.Throw<SocketException>(() => first.Receive(new byte[1])).SocketErrorCode.ShouldBe(SocketError.ConnectionReset);
+        held.Count.ShouldBe(2);
+    }
+
+    [Fact]
+    public void Where_all_are_the_web_servers_a_new_one_is_refused_and_the_log_says_so_once_a_minute()
+    {
+        var limit = Limit(1000, mostInAll: 1);
+        using var held = new HeldSockets(_time, limit, _whole.Add);
+        limit.TryEnter(IPAddress.Loopback).ShouldBeTrue();
+        for (var i = 0; i < 3; i++)
+            Read(Connect(held), 1).ShouldBe("");
+        limit.Total.ShouldBe(1);
+        limit.Held.ShouldBe(0);
+        _warnings.ShouldHaveSingleItem().ShouldContain("descriptors for 1 connections");
+        _time.Advance(TimeSpan.FromMinutes(1));
+        Read(Connect(held), 1).ShouldBe("");
+        _warnings.Count.ShouldBe(2);
+        limit.Leave(IPAddress.Loopback);
+        Send(Connect(held), Whole);
+        HandedOver();
+    }
+
+    [Fact]
+    public void What_was_closed_and_why_is_counted()
+    {
+        Connect();
+        Send(Connect(), "GET /");
+        Until(HalfIsHeld);
+        _limit.Held.ShouldBe(2);
+        _time.Advance(HeldSockets.LongestSilence + TimeSpan.FromSeconds(1));
+        Until(() => _held.Count == 0);
+        _limit.Closed(ClosedFor.Silence).ShouldBe(1);
+        _limit.Closed(ClosedFor.Slowness).ShouldBe(1);
+        _limit.Closed(ClosedFor.Address).ShouldBe(0);
+        (_limit.Held, _limit.Total).ShouldBe((0, 0));
+    }
+
+    [Theory]
+    [InlineData("Max cpu time unlimited unlimited seconds\nMax open files            20000                40000                files     \n", 19_488)]
+    [InlineData("Max open files            64                 64                files     \n", 32)]
+    [InlineData("Max open files            unlimited            unlimited            files     \n", int.MaxValue)]
+    [InlineData("", int.MaxValue)]
+    public void Connections_leave_descriptors_for_everything_else(string limits, int connections) =>
+        Descriptors.ForConnections(limits).ShouldBe(connections);
+
+    [Fact]
     public void Hundreds_that_are_too_slow_are_all_told_so_a_few_at_a_time()
     {
-        using var held = new HeldSockets(_time, new ConnectionLimit(1000), _whole.Add);
+        using var held = new HeldSockets(_time, Limit(1000), _whole.Add);
         var clients = Enumerable.Range(0, 500).Select(_ => Connect(held)).ToArray();
         foreach (var client in clients)
             Send(client, "GET /");
@@ -193,6 +272,8 @@ public sealed class HeldSocketsTests : IDisposable
         Read(Connect(), 1).ShouldBe("");
         Until(() => _held.Count == 0);
     }
+
+    private ConnectionLimit Limit(int mostOfAnAddress, int mostInAll = 1000) => new(mostOfAnAddress, mostInAll, new ListLogger(_warnings), _time);
 
     private Socket Connect() => Connect(_held);
 

@@ -1,0 +1,41 @@
+using System.Globalization;
+
+namespace Aglow.AspNetCore;
+
+/// <summary>How many connections there are descriptors for. A rule on the system's text, and where that is read.</summary>
+internal static class Descriptors
+{
+    /// <summary>What is left for everything else: files, Redis, PostgreSQL, parts of the program that are loaded when they are needed first, and connections on their way out. Half, where there are few.</summary>
+    public const int Reserved = 512;
+
+    private const string Limits = "/proc/self/limits";
+
+    /// <summary>How many connections this process may have; as many as can be counted where the system does not say.</summary>
+    public static int ForConnections()
+    {
+        try
+        {
+            return File.Exists(Limits) ? ForConnections(File.ReadAllText(Limits)) : int.MaxValue;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return int.MaxValue;
+        }
+    }
+
+    /// <summary>The same of a text such as <c>Max open files  1024  4096  files</c>; the first number holds.</summary>
+    public static int ForConnections(string limits)
+    {
+        foreach (var line in limits.Split('\n'))
+        {
+            if (line.StartsWith("Max open files", StringComparison.Ordinal)
+                && line["Max open files".Length..].Split(' ', StringSplitOptions.RemoveEmptyEntries) is [var soft, ..]
+                && long.TryParse(soft, CultureInfo.InvariantCulture, out var files))
+            {
+                return (int)Math.Min(int.MaxValue, files - Math.Min(Reserved, files / 2));
+            }
+        }
+
+        return int.MaxValue;
+    }
+}

@@ -1,0 +1,18 @@
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.Tests;
+
+/// <summary>Keeps what was logged, as a line each.</summary>
+internal sealed class ListLogger(List<string> lines) : ILogger
+{
+    public IDisposable? BeginScope<TState>(TState state)
+        where TState : notnull => null;
+
+    public bool IsEnabled(LogLevel logLevel) => true;
+
+    public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+    {
+        lock (lines)
+            lines.Add(formatter(state, exception));
+    }
+}
