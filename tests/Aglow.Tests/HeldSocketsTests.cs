@@ -21,20 +21,25 @@ public sealed class HeldSocketsTests : IDisposable
     private readonly List<Socket> _sockets = [];
     private readonly Socket _listen = new(SocketType.Stream, ProtocolType.Tcp);
     private readonly List<string> _warnings = [];
+    private readonly List<HeldSockets> _holders = [];
+    private readonly List<ConnectionLimit> _limits = [];
     private readonly ConnectionLimit _limit;
     private readonly HeldSockets _held;
 
     public HeldSocketsTests()
     {
         _limit = Limit(MostOfAnAddress);
-        _held = new HeldSockets(_time, _limit, _whole.Add);
+        _held = Hold(_limit);
         _listen.Bind(new IPEndPoint(IPAddress.Loopback, 0));
         _listen.Listen();
     }
 
     public void Dispose()
     {
-        _held.Dispose();
+        // whoever hears of the end closes the socket: nobody else may before
+        foreach (var held in _holders)
+            held.Dispose();
+        Until(() => _limits.TrueForAll(static limit => limit.Held == 0));
         _listen.Dispose();
         foreach (var socket in _clients.Concat(_sockets))
             socket.Dispose();
@@ -122,7 +127,7 @@ public sealed class HeldSocketsTests : IDisposable
     [Fact]
     public void Hundreds_that_say_nothing_are_closed_a_few_at_a_time()
     {
-        using var held = new HeldSockets(_time, Limit(1000), _whole.Add);
+        var held = Hold(Limit(1000));
         var clients = Enumerable.Range(0, 500).Select(_ => Connect(held)).ToArray();
         _time.Advance(HeldSockets.LongestSilence);
         held.Count.ShouldBeGreaterThan(clients.Length / 2);
@@ -168,15 +173,14 @@ public sealed class HeldSocketsTests : IDisposable
     public void Where_there_is_no_room_the_one_that_has_been_silent_for_longest_makes_some()
     {
         var limit = Limit(1000, mostInAll: 10);
-        using var held = new HeldSockets(_time, limit, _whole.Add);
+        var held = Hold(limit);
         var early = Enumerable.Range(0, 10).Select(_ => Connect(held)).ToArray();
         var late = Connect(held);
         Read(early[0], 1).ShouldBe("");
         // somebody who asks is served, however many do not
         Send(late, Whole);
         HandedOver();
-        Until(() => held.Count == 9);
-        limit.Total.ShouldBe(9);
+        Until(() => limit.Total == 9);
         limit.Closed(ClosedFor.Room).ShouldBe(1);
         _warnings.Count.ShouldBe(1);
     }
@@ -185,7 +189,7 @@ public sealed class HeldSocketsTests : IDisposable
     public void Where_nobody_is_silent_the_one_that_has_been_at_a_head_for_longest_makes_room()
     {
         var limit = Limit(1000, mostInAll: 2);
-        using var held = new HeldSockets(_time, limit, _whole.Add);
+        var held = Hold(limit);
         var first = Connect(held);
         Send(first, "GET /");
         Until(() => held.Unfinished == 1);
@@ -203,7 +207,7 @@ public sealed class HeldSocketsTests : IDisposable
     public void Where_all_are_the_web_servers_a_new_one_is_refused_and_the_log_says_so_once_a_minute()
     {
         var limit = Limit(1000, mostInAll: 1);
-        using var held = new HeldSockets(_time, limit, _whole.Add);
+        var held = Hold(limit);
         limit.TryEnter(IPAddress.Loopback).ShouldBeTrue();
         for (var i = 0; i < 3; i++)
             Read(Connect(held), 1).ShouldBe("");
@@ -226,11 +230,11 @@ public sealed class HeldSocketsTests : IDisposable
         Until(HalfIsHeld);
         _limit.Held.ShouldBe(2);
         _time.Advance(HeldSockets.LongestSilence + TimeSpan.FromSeconds(1));
-        Until(() => _held.Count == 0);
+        Until(() => _limit.Total == 0);
         _limit.Closed(ClosedFor.Silence).ShouldBe(1);
         _limit.Closed(ClosedFor.Slowness).ShouldBe(1);
         _limit.Closed(ClosedFor.Address).ShouldBe(0);
-        (_limit.Held, _limit.Total).ShouldBe((0, 0));
+        _limit.Held.ShouldBe(0);
     }
 
     [Theory]
@@ -244,7 +248,7 @@ public sealed class HeldSocketsTests : IDisposable
     [Fact]
     public void Hundreds_that_are_too_slow_are_all_told_so_a_few_at_a_time()
     {
-        using var held = new HeldSockets(_time, Limit(1000), _whole.Add);
+        var held = Hold(Limit(1000));
         var clients = Enumerable.Range(0, 500).Select(_ => Connect(held)).ToArray();
         foreach (var client in clients)
             Send(client, "GET /");
@@ -273,7 +277,19 @@ public sealed class HeldSocketsTests : IDisposable
         Until(() => _held.Count == 0);
     }
 
-    private ConnectionLimit Limit(int mostOfAnAddress, int mostInAll = 1000) => new(mostOfAnAddress, mostInAll, new ListLogger(_warnings), _time);
+    private ConnectionLimit Limit(int mostOfAnAddress, int mostInAll = 1000)
+    {
+        var limit = new ConnectionLimit(mostOfAnAddress, mostInAll, new ListLogger(_warnings), _time);
+        _limits.Add(limit);
+        return limit;
+    }
+
+    private HeldSockets Hold(ConnectionLimit limit)
+    {
+        var held = new HeldSockets(_time, limit, _whole.Add);
+        _holders.Add(held);
+        return held;
+    }
 
     private Socket Connect() => Connect(_held);
 
