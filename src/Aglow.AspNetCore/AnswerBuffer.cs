@@ -3,10 +3,10 @@ using System.Buffers;
 namespace Aglow.AspNetCore;
 
 /// <summary>An answer in the making: bytes in a borrowed array that grows. So an answer has its length before it is sent, and an error can still replace it.</summary>
-/// <remarks>One request, one thread at a time.</remarks>
+/// <remarks>One request, one thread at a time. The array is of <see cref="CallMemory"/>, which refuses what would be too much.</remarks>
 internal sealed class AnswerBuffer(int capacity = 1024) : IBufferWriter<byte>, IDisposable
 {
-    private byte[] _bytes = ArrayPool<byte>.Shared.Rent(capacity);
+    private byte[] _bytes = CallMemory.Shared.Rent<byte>(capacity);
     private int _length;
 
     /// <summary>What has been written.</summary>
@@ -42,7 +42,7 @@ internal sealed class AnswerBuffer(int capacity = 1024) : IBufferWriter<byte>, I
     public void Dispose()
     {
         if (_bytes.Length > 0)
-            ArrayPool<byte>.Shared.Return(_bytes);
+            CallMemory.Shared.Return(_bytes);
         _bytes = [];
         _length = 0;
     }
@@ -51,9 +51,6 @@ internal sealed class AnswerBuffer(int capacity = 1024) : IBufferWriter<byte>, I
     {
         if (_length + more <= _bytes.Length)
             return;
-        var larger = ArrayPool<byte>.Shared.Rent(Math.Max(_length + more, _bytes.Length * 2));
-        Written.Span.CopyTo(larger);
-        ArrayPool<byte>.Shared.Return(_bytes);
-        _bytes = larger;
+        CallMemory.Shared.Grow(ref _bytes, _length, _length + more);
     }
 }

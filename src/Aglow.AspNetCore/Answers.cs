@@ -1,6 +1,8 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 
 namespace Aglow.AspNetCore;
 
@@ -9,6 +11,13 @@ internal static class Answers
 {
     // what one write to the connection takes at most, so that an answer of megabytes is not copied whole
     private const int Piece = 64 * 1024;
+
+    // who reads a large answer more slowly than so is cut off: at the slowest of mobile networks some thousand users' statuses take ten seconds
+    private static readonly TimeSpan ReadWithin = TimeSpan.FromSeconds(60);
+
+    // the web server's own
+    private const double LeastBytesPerSecond = 240;
+    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(5);
 
     /// <summary>Sends bytes that were encoded before, without waiting: they leave when the request is done. For small answers.</summary>
     public static Task Ready(HttpContext context, ReadOnlySpan<byte> json)
@@ -58,6 +67,9 @@ internal static class Answers
             return;
         }
 
+        // so that whoever reads slowly does not keep it for long; over HTTP/2 the web server has one rate for all
+        if (context.Features.Get<IHttpMinResponseDataRateFeature>() is { } rate)
+            rate.MinDataRate = new MinDataRate(Math.Max(LeastBytesPerSecond, bytes.Length / ReadWithin.TotalSeconds), Grace);
         // once an answer is under way, the server does not send what is only written
         for (; !bytes.IsEmpty; bytes = bytes[Math.Min(Piece, bytes.Length)..])
             await response.BodyWriter.WriteAsync(bytes[..Math.Min(Piece, bytes.Length)], context.RequestAborted);

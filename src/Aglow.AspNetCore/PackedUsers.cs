@@ -1,11 +1,9 @@
-using System.Buffers;
-
 namespace Aglow.AspNetCore;
 
 /// <summary>All packed numbers of a body, in a borrowed array that answers may overwrite.</summary>
 internal sealed class PackedUsers(int capacity) : IDisposable
 {
-    private uint[] _numbers = ArrayPool<uint>.Shared.Rent(Math.Max(capacity, 1));
+    private uint[] _numbers = CallMemory.Shared.Rent<uint>(Math.Max(capacity, 1));
     private int _count;
 
     public Memory<uint> Numbers => _numbers.AsMemory(0, _count);
@@ -13,13 +11,7 @@ internal sealed class PackedUsers(int capacity) : IDisposable
     public void Add(ReadOnlySpan<uint> more)
     {
         if (_count + more.Length > _numbers.Length)
-        {
-            var larger = ArrayPool<uint>.Shared.Rent(Math.Max(_count + more.Length, _numbers.Length * 2));
-            Numbers.Span.CopyTo(larger);
-            ArrayPool<uint>.Shared.Return(_numbers);
-            _numbers = larger;
-        }
-
+            CallMemory.Shared.Grow(ref _numbers, _count, _count + more.Length);
         more.CopyTo(_numbers.AsSpan(_count));
         _count += more.Length;
     }
@@ -27,7 +19,7 @@ internal sealed class PackedUsers(int capacity) : IDisposable
     public void Dispose()
     {
         if (_numbers.Length > 0)
-            ArrayPool<uint>.Shared.Return(_numbers);
+            CallMemory.Shared.Return(_numbers);
         _numbers = [];
         _count = 0;
     }

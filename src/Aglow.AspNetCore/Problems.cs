@@ -109,6 +109,14 @@ internal static class Problems
     public static ProblemException BodyTooLarge(int most) => new(
         StatusCodes.Status413PayloadTooLarge, "Body too large", $"The body is longer than the {most} bytes that this call takes. Send several smaller ones.");
 
+    public static ProblemException TooBusy() => new(
+        StatusCodes.Status503ServiceUnavailable,
+        "Too busy",
+        "As many large calls as there is memory for are under way; nothing was done. Send the same again in a second, or ask for fewer users at a time.")
+    {
+        RetryAfter = 1,
+    };
+
     public static ProblemException BodyTooSlow() => new(
         StatusCodes.Status408RequestTimeout,
         "Body too slow",

@@ -91,13 +91,28 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Reques
 
     private async Task JsonBatchAsync(HttpContext context, Definition definition)
     {
+        using var answer = await AnswerBatchAsync(context, definition);
+        await Answers.JsonAsync(context, answer.Written);
+    }
+
+    // What was asked and found is given back here: the answer alone is kept for as long as it is read.
+    private async ValueTask<AnswerBuffer> AnswerBatchAsync(HttpContext context, Definition definition)
+    {
         using var users = new UserBatch(1024);
         using (var body = await bodies.ReadJsonAsync(context))
             UsersBody.Read(body.Written.Span, UsersForm.ListOfObjectsOrList, host.Presence.KnownKeys, users);
         using var statuses = await ReadAsync(context, users, definition);
-        using var answer = new AnswerBuffer((users.Count * 88) + 64);
-        PresenceJson.WriteRecords(answer, users, statuses.Span);
-        await Answers.JsonAsync(context, answer.Written);
+        var answer = new AnswerBuffer((users.Count * 88) + 64);
+        try
+        {
+            PresenceJson.WriteRecords(answer, users, statuses.Span);
+            return answer;
+        }
+        catch
+        {
+            answer.Dispose();
+            throw;
+        }
     }
 
     // The answer is as long as the body and takes its place. It is sent when all of the body is here: most clients send first and listen then.

@@ -111,6 +111,42 @@ public class ProcessTests
     }
 
     [Fact]
+    public async Task Who_asks_for_a_little_is_answered_however_many_ask_for_much_and_do_not_read_it()
+    {
+        // 320 MB of objects, 64 of them for large calls; all of these would take 400
+        await using var server = AglowProcess.Run(folder: null, flags: [], new() { ["DOTNET_GCHeapHardLimit"] = "0x14000000" });
+        await server.ReadyAsync();
+        var body = new byte[4_000_000];
+        var beginning = Encoding.ASCII.GetBytes($"POST /status/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/octet-stream\r\nContent-Length: {body.Length}\r\n\r\n");
+        var slow = new List<TcpClient>();
+        try
+        {
+            var heads = new List<string>();
+            for (var i = 0; i < 100; i++)
+            {
+                var client = new TcpClient { NoDelay = true, ReceiveBufferSize = 2048 };
+                slow.Add(client);
+                await client.ConnectAsync(server.Address.Host, server.Address.Port);
+                await client.GetStream().WriteAsync(beginning);
+                await client.GetStream().WriteAsync(body);
+                var head = new byte[12];
+                await client.GetStream().ReadExactlyAsync(head);
+                heads.Add(Encoding.ASCII.GetString(head));
+            }
+
+            heads.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal).ShouldBe(["HTTP/1.1 200", "HTTP/1.1 503"]);
+            using var newcomer = server.Client();
+            (await newcomer.PostAsync("/heartbeat", new StringContent("""{"user_id":1}""", Encoding.UTF8, "application/json"))).IsSuccessStatusCode.ShouldBeTrue();
+            (await newcomer.GetStringAsync("/metrics")).ShouldContain("aglow_calls_bytes_budget 67108864\n");
+        }
+        finally
+        {
+            foreach (var client in slow)
+                client.Dispose();
+        }
+    }
+
+    [Fact]
     public async Task A_folder_is_one_servers()
     {
         await using var server = await AglowProcess.StartAsync();
