@@ -35,10 +35,10 @@ internal abstract class ReadTimeouts : IDisposable
     public static readonly TimeSpan BeatInterval = TimeSpan.FromMilliseconds(100);
 
     /// <summary>How soon it is looked again where there were more than are given up at a time.</summary>
-    public static readonly TimeSpan BusyBeatInterval = TimeSpan.FromMilliseconds(10);
+    public static readonly TimeSpan BusyBeatInterval = TimeSpan.FromMilliseconds(1);
 
-    /// <summary>So many are given up at a time, half a millisecond's work, or a thousandth of all that wait.</summary>
-    public const int GivenUpPerBeat = 16;
+    /// <summary>So many are given up at a time, a tenth of a millisecond's work, or a thousandth of all that wait.</summary>
+    public const int GivenUpPerBeat = 2;
 
     private readonly ConcurrentQueue<Wait> _waits = new();
     private readonly TimeSpan _patience;
