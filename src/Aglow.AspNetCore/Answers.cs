@@ -12,7 +12,7 @@ internal static class Answers
     // what one write to the connection takes at most, so that an answer of megabytes is not copied whole
     private const int Piece = 64 * 1024;
 
-    // who reads a large answer more slowly than so is cut off: at the slowest of mobile networks some thousand users' statuses take ten seconds
+    // whoever reads a large answer more slowly than so is cut off, and may ask for fewer users at a time
     private static readonly TimeSpan ReadWithin = TimeSpan.FromSeconds(60);
 
     // the web server's own

@@ -4,7 +4,7 @@ using System.Runtime.CompilerServices;
 namespace Aglow.AspNetCore;
 
 /// <summary>
-/// The arrays that bodies and answers are in: borrowed, as any, but all large ones together within a budget. Beyond it a call is answered 503, before anything is done for it.
+/// The arrays that bodies and answers are in: borrowed, as any, but all large ones together within a budget. Beyond it a call is answered 503, and may be sent again: calls that take or give lists do nothing more the second time.
 /// </summary>
 /// <remarks>
 /// A call of ten thousand users has an answer of a megabyte, and whoever reads it slowly keeps it: without a budget, a thousand of them a gigabyte. Small calls, which heartbeats and questions
@@ -13,7 +13,7 @@ namespace Aglow.AspNetCore;
 /// <param name="most">Bytes in large arrays at a time.</param>
 internal sealed class CallMemory(long most)
 {
-    /// <summary>What is not larger is not counted: an answer of some hundred users, four times what a connection's own buffers take.</summary>
+    /// <summary>What is not larger is not counted: answers of some hundred users.</summary>
     public const int Small = 64 * 1024;
 
     private const long AtLeast = 64 << 20;

@@ -112,7 +112,7 @@ internal static class Problems
     public static ProblemException TooBusy() => new(
         StatusCodes.Status503ServiceUnavailable,
         "Too busy",
-        "As many large calls as there is memory for are under way; nothing was done. Send the same again in a second, or ask for fewer users at a time.")
+        "As many large calls as there is memory for are under way. Send the same again in a second, or ask for fewer users at a time.")
     {
         RetryAfter = 1,
     };

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.WebSockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
@@ -30,6 +31,16 @@ public class TlsTests
         ((int)answer.StatusCode).ShouldBe(200);
         answer.Headers.GetValues("Strict-Transport-Security").Single().ShouldBe("max-age=31536000");
 
+        // the same over HTTP/2, where a body is timed and a large answer sent in ways of their own
+        using var heartbeat = await http.SendAsync(OverHttp2("/heartbeat", new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json")));
+        (heartbeat.Version, (int)heartbeat.StatusCode).ShouldBe((HttpVersion.Version20, 200));
+        using var batch = await http.SendAsync(OverHttp2("/status/batch", new StringContent($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 10_000))}]}}", Encoding.UTF8, "application/json")));
+        JsonDocument.Parse(await batch.Content.ReadAsStringAsync()).RootElement.GetArrayLength().ShouldBe(10_000);
+        using var slow = await http.SendAsync(OverHttp2("/heartbeat", new NeverEnding()), HttpCompletionOption.ResponseHeadersRead);
+        (slow.Version, (int)slow.StatusCode).ShouldBe((HttpVersion.Version20, 408));
+        using var afterwards = await http.SendAsync(OverHttp2("/heartbeat", new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json")));
+        ((int)afterwards.StatusCode).ShouldBe(200);
+
         using var socket = new ClientWebSocket();
         socket.Options.RemoteCertificateValidationCallback = (_, shown, _, _) => IsOurs(shown);
         await socket.ConnectAsync(new Uri($"wss://127.0.0.1:{server.Address.Port}/ws?user_id=2"), CancellationToken.None);
@@ -42,6 +53,30 @@ public class TlsTests
         await Should.ThrowAsync<HttpRequestException>(() => careful.GetAsync(new Uri(server.Address, "/health/live")));
         await Should.ThrowAsync<HttpRequestException>(() => careful.GetAsync($"http://127.0.0.1:{server.Address.Port}/health/live"));
         Directory.Delete(folder, recursive: true);
+    }
+
+    private static HttpRequestMessage OverHttp2(string path, HttpContent content) =>
+        new(HttpMethod.Post, path) { Content = content, Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+
+    // JSON that begins, and does not go on until whoever sends it gives up
+    private sealed class NeverEnding : HttpContent
+    {
+        public NeverEnding() => Headers.ContentType = new("application/json");
+
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => SerializeToStreamAsync(stream, context, CancellationToken.None);
+
+        protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
+        {
+            await stream.WriteAsync("{\"user"u8.ToArray(), cancellationToken);
+            await stream.FlushAsync(cancellationToken);
+            await Task.Delay(TimeSpan.FromMinutes(1), cancellationToken);
+        }
+
+        protected override bool TryComputeLength(out long length)
+        {
+            length = 0;
+            return false;
+        }
     }
 
     [Fact]
