@@ -61,7 +61,7 @@ internal static class Exchange
                 received.Write(segment.Span);
             input.AdvanceTo(result.Buffer.End);
             // a stream of events ends with its client: who has heard the first of them goes
-            if (received.WrittenSpan.IndexOf("data: "u8) >= 0 && received.WrittenSpan.IndexOf("text/event-stream"u8) >= 0)
+            if (received.WrittenSpan.IndexOf("text/event-stream"u8) >= 0 && HasEvent(received.WrittenSpan))
                 connection.Close();
             if (received.WrittenCount > MostAnswered)
                 throw new FindingException($"more than {MostAnswered} bytes are answered");
@@ -72,4 +72,7 @@ internal static class Exchange
             }
         }
     }
+
+    // a chunk may end within one of these words, but not within both
+    private static bool HasEvent(ReadOnlySpan<byte> answer) => answer.IndexOf("event: "u8) >= 0 || answer.IndexOf("data: "u8) >= 0;
 }
