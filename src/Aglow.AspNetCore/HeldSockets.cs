@@ -30,8 +30,8 @@ internal sealed class HeldSockets : IDisposable
 
     private static readonly TimeSpan SilenceBeat = TimeSpan.FromSeconds(1);
 
-    // So many looks at a time, or two connections closed, a tenth of a millisecond's work, and then some milliseconds for others; where very many are held, a hundredth of them. So seven thousand that are
-    // late together are given up over 13 s. Turns as short without a pause between them made others wait for longer (aglow bench attack).
+    // So many looks at a time, or two connections closed, and then a pause for others; where very many are held, a hundredth of them. So thousands that are late together are given up over some ten
+    // seconds. Turns as short without a pause between them made others wait for longer (aglow bench attack).
     private const int BudgetOfBeat = 64;
     private const int CostOfClosing = 32;
     private static readonly TimeSpan BusyBeat = TimeSpan.FromMilliseconds(1);

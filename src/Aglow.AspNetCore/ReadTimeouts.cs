@@ -27,7 +27,7 @@ internal sealed class BodyTimeouts(TimeProvider time) : ReadTimeouts(time, Grace
 /// All wait equally long, so they end in the order in which they began: one queue and one timer for all of them, and who looks at the queue looks at its front. A timer for each, as a
 /// cancellation with a time-out has, costs a walk over ten thousand of them three times a second. Who may take longer for what has come goes to the queue's end. A few are given up at a time: ten
 /// thousand at once would hold up everybody else for half a second, so the last of them waits up to ten seconds longer.
-/// Threading: any thread; a connection takes no lock. A wait that is over stays in the queue, 72 bytes, until all before it are.
+/// Threading: any thread; a connection takes no lock. A wait that is over stays in the queue, 56 bytes, until all before it are.
 /// </remarks>
 internal abstract class ReadTimeouts : IDisposable
 {
@@ -37,7 +37,7 @@ internal abstract class ReadTimeouts : IDisposable
     /// <summary>How soon it is looked again where there were more than are given up at a time.</summary>
     public static readonly TimeSpan BusyBeatInterval = TimeSpan.FromMilliseconds(1);
 
-    /// <summary>So many are given up at a time, a tenth of a millisecond's work, or a thousandth of all that wait.</summary>
+    /// <summary>So many are given up at a time, or a thousandth of all that wait.</summary>
     public const int GivenUpPerBeat = 2;
 
     private readonly ConcurrentQueue<Wait> _waits = new();

@@ -9,7 +9,7 @@ namespace Aglow.AspNetCore;
 /// </summary>
 /// <remarks>
 /// By <see cref="BodyTimeouts"/>, and not by the web server, which ends all that are too slow in one go, once a second: of three thousand that began together, 30 to 45 ms during which nobody else
-/// is answered. What waits is counted from the first read on that is not answered at once; a body that came with its head costs nothing.
+/// is answered. What waits is counted from the first read on that is not answered at once; a body that came with its head never waits.
 /// Threading: one loop.
 /// </remarks>
 internal sealed class RequestBodyReader : IDisposable

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -81,6 +82,7 @@ public class ProcessTests
     [Fact]
     public async Task Who_asks_is_served_however_many_others_use_up_the_descriptors()
     {
+        var began = Stopwatch.GetTimestamp();
         await using var server = AglowProcess.Run(folder: null, flags: [], descriptors: 1000);
         await server.ReadyAsync();
         var slow = new List<TcpClient>();
@@ -100,7 +102,8 @@ public class ProcessTests
             using var newcomer = server.Client();
             (await newcomer.PostAsync("/heartbeat", new StringContent("""{"user_id":1}""", Encoding.UTF8, "application/json"))).IsSuccessStatusCode.ShouldBeTrue();
             (await newcomer.GetStringAsync("/metrics")).ShouldContain("aglow_tcp_connections_room 500\n");
-            server.Output.Split('\n').Count(static line => line.Contains("[8002]", StringComparison.Ordinal)).ShouldBe(1);
+            // once a minute, however long all of this takes
+            server.Output.Split('\n').Count(static line => line.Contains("[8002]", StringComparison.Ordinal)).ShouldBeInRange(1, 1 + (int)Stopwatch.GetElapsedTime(began).TotalMinutes);
             (await server.StopAsync()).ShouldBe(0);
         }
         finally
