@@ -5,8 +5,11 @@ namespace Aglow.AspNetCore;
 /// <summary>How many connections there are descriptors for. A rule on the system's text, and where that is read.</summary>
 internal static class Descriptors
 {
-    /// <summary>What is left for everything else: files, Redis, PostgreSQL, parts of the program that are loaded when they are needed first, and connections on their way out. Half, where there are few.</summary>
+    /// <summary>What is left for everything else: files, Redis, PostgreSQL, parts of the program that are loaded when they are needed first, and connections on their way out. A server that has just started has some two hundred open.</summary>
     public const int Reserved = 512;
+
+    // where there are too few for that: with these somebody is served at least
+    private const int Fewest = 16;
 
     private const string Limits = "/proc/self/limits";
 
@@ -32,7 +35,7 @@ internal static class Descriptors
                 && line["Max open files".Length..].Split(' ', StringSplitOptions.RemoveEmptyEntries) is [var soft, ..]
                 && long.TryParse(soft, CultureInfo.InvariantCulture, out var files))
             {
-                return (int)Math.Min(int.MaxValue, files - Math.Min(Reserved, files / 2));
+                return (int)Math.Clamp(files - Reserved, Fewest, int.MaxValue);
             }
         }
 

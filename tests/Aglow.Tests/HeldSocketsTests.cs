@@ -239,7 +239,7 @@ public sealed class HeldSocketsTests : IDisposable
 
     [Theory]
     [InlineData("Max cpu time unlimited unlimited seconds\nMax open files            20000                40000                files     \n", 19_488)]
-    [InlineData("Max open files            64                 64                files     \n", 32)]
+    [InlineData("Max open files            64                 64                files     \n", 16)]
     [InlineData("Max open files            unlimited            unlimited            files     \n", int.MaxValue)]
     [InlineData("", int.MaxValue)]
     public void Connections_leave_descriptors_for_everything_else(string limits, int connections) =>
