@@ -97,8 +97,8 @@ public class AttackTests(SharedServer shared)
     [MemberData(nameof(LookAlikes))]
     public async Task Names_that_look_alike_are_two_users_on_every_way_in(string one, string other)
     {
-        // of this test alone
-        var mark = Guid.NewGuid().ToString("N")[..8];
+        // of this test alone; a letter first, for "1" and eight digits would be a number, which needs no registration
+        var mark = $"x{Guid.NewGuid():N}";
         (one, other) = (one + mark, other + mark);
         (await _server.PostAsync("/heartbeat", JsonSerializer.Serialize(new { user_id = one }))).Status.ShouldBe(200);
         (await _server.StatusOfAsync(Uri.EscapeDataString(one))).ShouldBe("online");
