@@ -5,6 +5,7 @@ namespace Aglow.AspNetCore;
 
 /// <summary>
 /// The arrays that bodies and answers are in: borrowed, as any, but all large ones together within a budget. Beyond it a call is answered 503, and may be sent again: calls that take or give lists do nothing more the second time.
+/// What sockets keep of messages that are not whole is counted in it, too.
 /// </summary>
 /// <remarks>
 /// A call of ten thousand users has an answer of a megabyte, and whoever reads it slowly keeps it: without a budget, a thousand of them a gigabyte. Small calls, which heartbeats and questions
@@ -23,10 +24,10 @@ internal sealed class CallMemory(long most)
     /// <summary>The process's: a sixteenth of the memory that it may have, 64 MB at least.</summary>
     public static CallMemory Shared { get; } = new(Math.Max(AtLeast, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 16));
 
-    /// <summary>Bytes in large arrays there may be.</summary>
+    /// <summary>Bytes there may be.</summary>
     public long Most => most;
 
-    /// <summary>Bytes in large arrays now.</summary>
+    /// <summary>Bytes in large arrays, and in messages that are not whole, now.</summary>
     public long Taken => Volatile.Read(ref _taken);
 
     /// <summary>Borrows an array of so many elements, or some more; what is in it is not said.</summary>
@@ -61,6 +62,18 @@ internal sealed class CallMemory(long most)
         Return(array);
         array = larger;
     }
+
+    /// <summary>Counts bytes that are kept elsewhere, whatever their size; false where it would be more than there may be.</summary>
+    public bool TryCount(long bytes)
+    {
+        if (Taken + bytes > most)
+            return false;
+        Interlocked.Add(ref _taken, bytes);
+        return true;
+    }
+
+    /// <summary>What was counted is kept no more.</summary>
+    public void Uncount(long bytes) => Interlocked.Add(ref _taken, -bytes);
 
     private static long Bytes<T>(int length) => (long)length * Unsafe.SizeOf<T>();
 }

@@ -26,14 +26,12 @@ internal sealed class PresenceSocket : WatchConnection
     private readonly SocketOutput _output;
     private readonly SocketHost _host;
     private volatile Caller? _caller;
-    private byte[]? _message;
-    private int _messageLength;
+    private PartialMessage _message;
     private TaskCompletionSource? _released;
     private uint _lastEvidence;
     private uint _messagesSecond;
     private int _messagesInSecond;
     private byte _unanswered;
-    private bool _inMessage;
     private bool _ended;
     private bool _peerClosed;
     private bool _saidGoodbye;
@@ -67,8 +65,7 @@ internal sealed class PresenceSocket : WatchConnection
         {
             if (!_saidGoodbye)
                 _host.Sockets.Exit(User);
-            if (_message is not null)
-                ArrayPool<byte>.Shared.Return(_message);
+            _message.Drop(_host.Memory);
             // nothing is sent any more once the hub has let go, so the transport may be closed
             _released = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             _host.Hub.Close(this);
@@ -85,6 +82,12 @@ internal sealed class PresenceSocket : WatchConnection
         if (_caller?.Left(_host.Tokens!.Now) == TimeSpan.Zero)
         {
             End(SocketClose.TokenEnded);
+            return false;
+        }
+
+        if (_message.IsTooSlow(_host.Presence.Clock.Now))
+        {
+            End(SocketClose.PolicyViolation);
             return false;
         }
 
@@ -168,6 +171,7 @@ internal sealed class PresenceSocket : WatchConnection
                 }
             }
 
+            open = open && (Keep(buffer.Length, result.Buffer.Length) || Refuse(SocketClose.TryAgainLater));
             _input.AdvanceTo(buffer.Start, buffer.End);
             if (result.IsCompleted)
                 return;
@@ -178,6 +182,8 @@ internal sealed class PresenceSocket : WatchConnection
             }
         }
     }
+
+    private bool Keep(long left, long had) => _message.Keep(left, isNew: left != had, _host.Memory, _host.Presence.Clock.Now);
 
     // After a close in either direction: what still comes is thrown away until the other side closes, or the hub ends the wait.
     private async Task DrainAsync()
@@ -225,18 +231,14 @@ internal sealed class PresenceSocket : WatchConnection
 
     private async ValueTask<bool> HandleTextAsync(SocketFrame frame)
     {
-        if (frame.Opcode == SocketOpcode.Continuation != _inMessage)
+        if (frame.Opcode == SocketOpcode.Continuation != _message.IsBegun)
             return Refuse(SocketClose.ProtocolError);
-        var length = (int)frame.Payload.Length;
-        if (_messageLength + length > SocketFrame.MaxPayload)
+        if (!_message.TryAppend(frame))
             return Refuse(SocketClose.TooBig);
-        Append(frame, length);
-        _inMessage = !frame.IsFinal;
-        if (_inMessage)
+        if (!frame.IsFinal)
             return true;
-        var message = _message!;
-        var json = message.AsMemory(0, _messageLength);
-        (_message, _messageLength) = (null, 0);
+        var (message, length) = _message.Take();
+        var json = message.AsMemory(0, length);
         try
         {
             _unanswered = 0;
@@ -260,24 +262,6 @@ internal sealed class PresenceSocket : WatchConnection
         {
             ArrayPool<byte>.Shared.Return(message);
         }
-    }
-
-    private void Append(SocketFrame frame, int length)
-    {
-        if (_message is null)
-        {
-            _message = ArrayPool<byte>.Shared.Rent(Math.Max(length, 16));
-        }
-        else if (_messageLength + length > _message.Length)
-        {
-            var larger = ArrayPool<byte>.Shared.Rent(_messageLength + length);
-            _message.AsSpan(0, _messageLength).CopyTo(larger);
-            ArrayPool<byte>.Shared.Return(_message);
-            _message = larger;
-        }
-
-        frame.CopyTo(_message.AsSpan(_messageLength, length));
-        _messageLength += length;
     }
 
     /// <summary>Something came from the client: at most once a second, it is written as a heartbeat.</summary>

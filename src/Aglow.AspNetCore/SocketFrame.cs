@@ -26,6 +26,7 @@ internal static class SocketClose
     public const int PolicyViolation = 1008;
     public const int TooBig = 1009;
     public const int InternalError = 1011;
+    public const int TryAgainLater = 1013;
 
     /// <summary>The token has expired or was revoked: connect again with another one.</summary>
     public const int TokenEnded = 4401;

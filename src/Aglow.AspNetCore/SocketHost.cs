@@ -37,6 +37,9 @@ internal sealed class SocketHost
 
     public LocalSockets Sockets { get; } = new();
 
+    /// <summary>Where what is kept of messages that are not whole is counted.</summary>
+    public CallMemory Memory { get; init; } = CallMemory.Shared;
+
     /// <summary>Where the hub's loop composes a frame: one loop, one buffer.</summary>
     public ArrayBufferWriter<byte> Frame { get; } = new(64 * 1024);
 
