@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.CompilerServices;
 
 namespace Aglow;
@@ -26,17 +27,21 @@ internal sealed class Checkpoint
 
     private readonly PresenceFile _file;
     private readonly MemoryPlaneStore _store;
+    private readonly TimeProvider _time;
     private readonly uint[] _scratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
     private readonly long[][] _imagedAt = [new long[PageLayout.Pages], new long[PageLayout.Pages]];
     private readonly long[][] _touchedAt = [new long[PageLayout.Pages], new long[PageLayout.Pages]];
     private readonly Queue<(Plane Plane, int Page)> _due = new();
     private readonly List<uint> _doubtful = [];
     private long _trimTo;
+    private long _beganAt;
+    private Activity? _span;
 
-    public Checkpoint(PresenceFile file, MemoryPlaneStore store)
+    public Checkpoint(PresenceFile file, MemoryPlaneStore store, TimeProvider time)
     {
         _file = file;
         _store = store;
+        _time = time;
         _trimTo = file.State.Trimmed;
         foreach (var positions in _imagedAt)
             Array.Fill(positions, -1);
@@ -44,6 +49,15 @@ internal sealed class Checkpoint
 
     /// <summary>Whether a checkpoint has begun and has not ended.</summary>
     public bool IsRunning => _due.Count > 0 || _trimTo > _file.State.Trimmed;
+
+    /// <summary>Checkpoints that ended since the start.</summary>
+    public long Count { get; private set; }
+
+    /// <summary>What the last one took, from its first image to its last trim, pauses included.</summary>
+    public TimeSpan LastTook { get; private set; }
+
+    /// <summary>Bytes of the journal when the last one began: what it trims.</summary>
+    public long JournalBytes { get; private set; }
 
     /// <summary>
     /// Users whom an image, just taken, took for lapsed since less than two seconds. A heartbeat in flight may have read the clock before the image did,
@@ -74,9 +88,12 @@ internal sealed class Checkpoint
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Touched(Plane plane, int page, long position) => _touchedAt[(int)plane][page] = position;
 
-    /// <summary>Begins a checkpoint that will trim the journal up to <paramref name="position"/>, its last row.</summary>
-    public void Begin(long position)
+    /// <summary>Begins a checkpoint that will trim the journal, of this many bytes, up to <paramref name="position"/>, its last row.</summary>
+    public void Begin(long position, long journalBytes)
     {
+        _beganAt = _time.GetTimestamp();
+        _span = AglowTraces.Source.StartActivity("checkpoint");
+        JournalBytes = journalBytes;
         for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
         {
             foreach (var page in _store.Pages(plane))
@@ -89,7 +106,7 @@ internal sealed class Checkpoint
         _trimTo = position;
     }
 
-    /// <summary>One transaction's worth of the checkpoint that has begun.</summary>
+    /// <summary>One transaction's worth of the checkpoint that has begun, and is running still.</summary>
     /// <param name="position">The last row committed.</param>
     /// <param name="at">The moment, read after the last row was committed.</param>
     /// <param name="leaseSeconds">How long a heartbeat lasts.</param>
@@ -97,8 +114,13 @@ internal sealed class Checkpoint
     {
         if (_due.Count > 0)
             WriteImages(position, at, at.Oldest(leaseSeconds));
-        else if (IsRunning)
+        else
             _file.Write(() => _file.Trim(Math.Min(_trimTo, _file.State.Trimmed + RowsPerStep)));
+        if (IsRunning)
+            return;
+        Count++;
+        LastTook = _time.GetElapsedTime(_beganAt);
+        _span?.Dispose();
     }
 
     private void WriteImages(long position, Moment at, uint oldest)

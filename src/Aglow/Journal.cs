@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Runtime.InteropServices;
 
 namespace Aglow;
@@ -35,17 +34,14 @@ public sealed class Journal : IAsyncDisposable
     public static readonly TimeSpan RetryInterval = TimeSpan.FromMilliseconds(250);
 
     private const int Backlog = 1_000_000;
-    private const int EntriesPerCommit = 16 * PresenceFile.EntriesPerRow;
     // at a clean stop also words that lapsed this recently are written: their lapse may not have been found yet
     private const uint StopMarginSeconds = 300;
 
     private readonly PresenceFile _file;
     private readonly AglowLog _log;
-    private readonly JournalQueue _queue = new();
+    private readonly JournalWork _work = new();
+    private readonly FlushWaiters _flushes;
     private readonly AutoResetEvent _wake = new(false);
-    private readonly UnsavedUsers _unsaved = new();
-    private readonly List<uint>[] _taken = [[], []];
-    private readonly List<Flush> _waiting = [];
     private readonly uint[] _entries = new uint[PresenceFile.EntriesPerRow * 2];
     private readonly uint[] _words = new uint[PresenceFile.EntriesPerRow];
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -58,11 +54,7 @@ public sealed class Journal : IAsyncDisposable
     private ITimer? _tickTimer;
     private ITimer? _sliceTimer;
     private uint _leaseSeconds;
-    private Flush _flush = new();
     private long _position;
-    private long _checkpointStartedAt;
-    private Activity? _checkpointSpan;
-    private long _journalBytesAtCheckpoint;
     private long _failingSince;
     private long _waitingSince;
     private volatile bool _failing;
@@ -78,6 +70,7 @@ public sealed class Journal : IAsyncDisposable
     {
         _file = file;
         _log = log;
+        _flushes = new FlushWaiters(() => _wake.Set());
     }
 
     /// <summary>The last second at which a node was known alive on this file before this start; 0: never. No clock may begin earlier.</summary>
@@ -93,7 +86,7 @@ public sealed class Journal : IAsyncDisposable
     public bool IsBacklogged => QueueLength > Backlog;
 
     /// <summary>Users that wait for the writer, doublets included.</summary>
-    public long QueueLength => _queue.Count;
+    public long QueueLength => _work.Queue.Count;
 
     /// <summary>The last second at which this node noted that it is alive.</summary>
     internal uint LastTick { get; private set; }
@@ -129,10 +122,10 @@ public sealed class Journal : IAsyncDisposable
     public long JournalBytes { get; private set; }
 
     /// <summary>Checkpoints that ended since the start.</summary>
-    public long Checkpoints { get; private set; }
+    public long Checkpoints => _checkpoint?.Count ?? 0;
 
     /// <summary>What the last checkpoint took, from its first image to its last trim, pauses included.</summary>
-    public TimeSpan LastCheckpointTook { get; private set; }
+    public TimeSpan LastCheckpointTook => _checkpoint?.LastTook ?? default;
 
     /// <summary>Opens the file of words of a data folder, made if it is not there.</summary>
     /// <exception cref="DataFolderException">It cannot be used; nothing in it was changed.</exception>
@@ -148,12 +141,12 @@ public sealed class Journal : IAsyncDisposable
     public Recovery Load(MemoryPlaneStore store, Clock clock, uint leaseSeconds)
     {
         (_store, _clock, _leaseSeconds) = (store, clock, leaseSeconds);
-        _checkpoint = new Checkpoint(_file, store);
+        _checkpoint = new Checkpoint(_file, store, clock.Time);
         try
         {
             var recovery = Recovery.Run(_file, store, _checkpoint, clock.Now, leaseSeconds);
-            (_position, JournalBytes) = (recovery.Position, recovery.JournalBytes);
-            NoteStart(recovery);
+            JournalBytes = recovery.JournalBytes;
+            _position = recovery.NoteStart(clock.Now);
             if (recovery.LastAlive != 0)
                 Log(recovery);
             return recovery;
@@ -182,7 +175,7 @@ public sealed class Journal : IAsyncDisposable
     {
         if (users.IsEmpty)
             return;
-        if (!_queue.Add(plane, users) || _clock is null)
+        if (!_work.Queue.Add(plane, users) || _clock is null)
             return;
         Volatile.Write(ref _waitingSince, _clock.Time.GetTimestamp());
         // where it fails already, the writer comes back by itself
@@ -201,10 +194,8 @@ public sealed class Journal : IAsyncDisposable
             return default;
         if (_failing && _clock!.Time.GetElapsedTime(Volatile.Read(ref _failingSince)) > FlushTimeout)
             throw Unavailable();
-        var flush = Volatile.Read(ref _flush);
-        if (Interlocked.Exchange(ref flush.Wanted, 1) == 0)
-            _wake.Set();
-        return flush.Completion.Task.IsCompletedSuccessfully ? default : WaitAsync(flush.Completion.Task);
+        var committed = _flushes.Join();
+        return committed.IsCompletedSuccessfully ? default : WaitAsync(committed);
     }
 
     /// <summary>
@@ -249,12 +240,8 @@ public sealed class Journal : IAsyncDisposable
     /// <summary>Begins a checkpoint now, if none is running. Where the writer has not been started.</summary>
     internal void BeginCheckpoint()
     {
-        if (_checkpoint!.IsRunning)
-            return;
-        _checkpointStartedAt = _clock!.Time.GetTimestamp();
-        _checkpointSpan = AglowTraces.Source.StartActivity("checkpoint");
-        _journalBytesAtCheckpoint = JournalBytes;
-        _checkpoint.Begin(_position);
+        if (!_checkpoint!.IsRunning)
+            _checkpoint.Begin(_position, JournalBytes);
     }
 
     /// <summary>One transaction of a checkpoint; returns whether there is more. By the writer, or where it has not been started.</summary>
@@ -266,10 +253,7 @@ public sealed class Journal : IAsyncDisposable
         checkpoint.Step(_position, _clock!.Moment, _leaseSeconds);
         if (checkpoint.IsRunning)
             return true;
-        Checkpoints++;
-        _checkpointSpan?.Dispose();
-        JournalBytes -= _journalBytesAtCheckpoint;
-        LastCheckpointTook = _clock.Time.GetElapsedTime(_checkpointStartedAt);
+        JournalBytes -= checkpoint.JournalBytes;
         return false;
     }
 
@@ -277,19 +261,16 @@ public sealed class Journal : IAsyncDisposable
     internal void Commit()
     {
         _commitDue = false;
-        if (Volatile.Read(ref _flush).Wanted != 0)
-            _waiting.Add(Interlocked.Exchange(ref _flush, new Flush()));
+        _flushes.Take();
         if (_failing)
             SetAside();
         var beganAt = _clock!.Time.GetTimestamp();
         // what is added from here on waits for the next commit
-        for (var left = QueueLength; Take(ref left);)
+        for (var left = QueueLength; _work.Take(ref left);)
             Write();
         if (_failing)
             Recovered();
-        foreach (var flush in _waiting)
-            flush.Completion.TrySetResult();
-        _waiting.Clear();
+        _flushes.Complete();
         // what was added meanwhile found the queue in use and has set no timer
         if (QueueLength > 0)
         {
@@ -324,16 +305,16 @@ public sealed class Journal : IAsyncDisposable
                 // not left and not too old, in one signed compare
                 if ((int)words[slot] < (int)oldest)
                     continue;
-                _taken[(int)Plane.Pulse].Add(PageLayout.User(page, slot));
+                _work.Take(Plane.Pulse, PageLayout.User(page, slot));
                 if (!activity.IsEmpty && activity[slot] != Pulse.Never)
-                    _taken[(int)Plane.Activity].Add(PageLayout.User(page, slot));
+                    _work.Take(Plane.Activity, PageLayout.User(page, slot));
             }
 
-            if (TakenCount >= EntriesPerCommit / 2)
+            if (_work.TakenCount >= JournalWork.PerCommit / 2)
                 Write();
         }
 
-        if (TakenCount > 0)
+        if (_work.TakenCount > 0)
             Write();
         _file.Write(() => _file.WriteState(_file.State with { Tick = Math.Max(at.Now, _file.State.Tick), IsClean = true }));
     }
@@ -383,7 +364,7 @@ public sealed class Journal : IAsyncDisposable
     {
         try
         {
-            if (_failing ? _commitDue : _commitDue || Volatile.Read(ref _flush).Wanted != 0)
+            if (_failing ? _commitDue : _commitDue || _flushes.IsWanted)
                 Commit();
             if (_tickDue && !_failing)
                 Tick();
@@ -414,18 +395,6 @@ public sealed class Journal : IAsyncDisposable
             _log.Checkpointed(_file.FilePath, LastCheckpointTook.TotalSeconds);
     }
 
-    // Takes at most one commit's worth: of what was set aside first, else of the queue.
-    private bool Take(ref long left)
-    {
-        for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
-            _unsaved.MoveTo(plane, _taken[(int)plane], EntriesPerCommit);
-        while (TakenCount < EntriesPerCommit && left > 0 && _queue.TryTake(_taken, out var count))
-            left -= count;
-        return TakenCount > 0;
-    }
-
-    private int TakenCount => _taken[0].Count + _taken[1].Count;
-
     private void Write()
     {
         var clock = _clock!;
@@ -439,7 +408,7 @@ public sealed class Journal : IAsyncDisposable
                 var at = clock.Moment;
                 for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
                 {
-                    for (var users = CollectionsMarshal.AsSpan(_taken[(int)plane]); !users.IsEmpty; users = users[Math.Min(users.Length, PresenceFile.EntriesPerRow)..])
+                    for (var users = _work.Taken(plane); !users.IsEmpty; users = users[Math.Min(users.Length, PresenceFile.EntriesPerRow)..])
                         Append(plane, users[..Math.Min(users.Length, PresenceFile.EntriesPerRow)], at, _position + ++rows);
                 }
             });
@@ -452,11 +421,11 @@ public sealed class Journal : IAsyncDisposable
 
         _position += rows;
         CommittedRows += rows;
-        CommittedEntries += TakenCount;
-        JournalBytes += (rows * Weight(0)) + (TakenCount * 8L);
+        CommittedEntries += _work.TakenCount;
+        JournalBytes += (rows * Weight(0)) + (_work.TakenCount * 8L);
         LastCommitTook = clock.Time.GetElapsedTime(began);
-        Committed?.Invoke(TakenCount, LastCommitTook);
-        Taken();
+        Committed?.Invoke(_work.TakenCount, LastCommitTook);
+        _work.Settle();
     }
 
     private void Append(Plane plane, ReadOnlySpan<uint> users, Moment at, long position)
@@ -483,15 +452,8 @@ public sealed class Journal : IAsyncDisposable
         {
             // left, or too old, in one signed compare
             if ((int)words[i] < (int)oldest && _store!.Read(Plane.Activity, users[i]) != Pulse.Never)
-                _taken[(int)Plane.Activity].Add(users[i]);
+                _work.Take(Plane.Activity, users[i]);
         }
-    }
-
-    private void Taken()
-    {
-        _queue.Settle();
-        foreach (var users in _taken)
-            users.Clear();
     }
 
     private void SetAsideTaken()
@@ -503,21 +465,13 @@ public sealed class Journal : IAsyncDisposable
             _failing = true;
         }
 
-        for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
-            _unsaved.Add(plane, CollectionsMarshal.AsSpan(_taken[(int)plane]));
-        Taken();
+        _work.SetAside();
     }
 
     // While nothing can be written the queue is emptied into bits all the same, so that neither it nor memory grows.
     private void SetAside()
     {
-        while (_queue.TryTake(_taken, out _))
-        {
-            if (TakenCount >= EntriesPerCommit)
-                SetAsideTaken();
-        }
-
-        SetAsideTaken();
+        _work.SetQueueAside();
         try
         {
             // what is in the file already need not stay in the WAL: its room is the first to be had
@@ -556,26 +510,6 @@ public sealed class Journal : IAsyncDisposable
             _sliceDue = true;
     }
 
-    private void NoteStart(Recovery recovery)
-    {
-        var now = _clock!.Now;
-        var ended = Math.Min(LastAlive, now);
-        var everyoneWentOffline = !recovery.IsWithinLease && recovery.PagesOnline.Count > 0;
-        var wordsWereRaised = recovery.IsWithinLease && recovery.RaisedTo != 0 && recovery.PagesOnline.Count > 0;
-        var isNoted = everyoneWentOffline || wordsWereRaised;
-        _file.Write(() =>
-        {
-            if (isNoted)
-                _file.Append(_position + 1, everyoneWentOffline ? RowKind.Resumed : RowKind.Continued, now, now, [_file.State.Since, recovery.RaisedTo]);
-            _file.WriteState(_file.State with { Tick = Math.Max(now, LastAlive), IsClean = false, Since = ended });
-        });
-        if (!isNoted)
-            return;
-        _position++;
-        foreach (var page in recovery.PagesOnline)
-            _checkpoint!.Touched(Plane.Pulse, page, _position);
-    }
-
     private void Log(Recovery recovery) => _log.Loaded(
         _file.FilePath,
         recovery.Registered,
@@ -604,12 +538,5 @@ public sealed class Journal : IAsyncDisposable
         }
 
         // who still waits, waits in vain: 2 s, and an exception
-    }
-
-    private sealed class Flush
-    {
-        public int Wanted;
-
-        public TaskCompletionSource Completion { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 }

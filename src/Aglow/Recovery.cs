@@ -73,6 +73,26 @@ public sealed class Recovery
     /// <summary>Pages with users who were online at the end of the last run.</summary>
     internal List<int> PagesOnline { get; } = [];
 
+    /// <summary>Notes this start in the file, in one transaction, with a row where it changed words; returns the position of the journal's last row.</summary>
+    internal long NoteStart(uint now)
+    {
+        var everyoneWentOffline = !IsWithinLease && PagesOnline.Count > 0;
+        var wordsWereRaised = IsWithinLease && RaisedTo != 0 && PagesOnline.Count > 0;
+        var ended = Math.Min(LastAlive, now);
+        var isNoted = everyoneWentOffline || wordsWereRaised;
+        _file.Write(() =>
+        {
+            if (isNoted)
+                _file.Append(Position + 1, everyoneWentOffline ? RowKind.Resumed : RowKind.Continued, now, now, [_file.State.Since, RaisedTo]);
+            _file.WriteState(_file.State with { Tick = Math.Max(now, LastAlive), IsClean = false, Since = ended });
+        });
+        if (!isNoted)
+            return Position;
+        foreach (var page in PagesOnline)
+            _checkpoint.Touched(Plane.Pulse, page, Position + 1);
+        return Position + 1;
+    }
+
     /// <summary>Believes online who is: so that whoever of them lapses is found by the sweep, and journalled.</summary>
     public void Seed(Belief belief)
     {

@@ -11,8 +11,6 @@ internal sealed class UnsavedUsers
 {
     private readonly SortedDictionary<int, ulong[]>[] _pages = [new(), new()];
 
-    public bool IsEmpty => _pages[0].Count == 0 && _pages[1].Count == 0;
-
     public void Add(Plane plane, ReadOnlySpan<uint> users)
     {
         var pages = _pages[(int)plane];
