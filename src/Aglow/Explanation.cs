@@ -47,4 +47,47 @@ public sealed record Explanation
 
     /// <summary>The same in a sentence for a person.</summary>
     public required string Reason { get; init; }
+
+    /// <summary>Explains what these words mean at a moment.</summary>
+    internal static Explanation Of(
+        uint user, uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, bool? believed, AglowOptions options, bool isCluster)
+    {
+        var presence = Presence.Of(pulse, activity, manual, definition, at, (uint)options.AwaySeconds);
+        return new Explanation
+        {
+            Number = user == UserId.Nobody ? null : user,
+            Presence = presence,
+            Definition = definition,
+            LastHeartbeatAt = Pulse.ToUnix(Pulse.Second(pulse)),
+            LastHeartbeatAgeSeconds = Pulse.Second(pulse) == 0 ? null : (long)at.Now - Pulse.Second(pulse),
+            SaidGoodbye = Pulse.Left(pulse),
+            LastActivityAt = Pulse.ToUnix(Pulse.Second(activity)),
+            Manual = manual.Name,
+            BelievedOnline = believed,
+            StallGuardInForce = at.HeldAt != at.Now,
+            CountedAgainst = Pulse.EpochUnixSeconds + (long)at.HeldAt,
+            Now = Pulse.EpochUnixSeconds + (long)at.Now,
+            Node = options.NodeName,
+            Store = isCluster ? "cluster" : "embedded",
+            Reason = InWords(pulse, activity, manual, definition, at, presence),
+        };
+    }
+
+    private static string InWords(uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, Presence shown)
+    {
+        var age = (long)at.Now - Pulse.Second(pulse);
+        return (manual.Kind, Pulse.Second(pulse)) switch
+        {
+            (ManualStatusKind.Hidden, _) => "Appears offline by choice.",
+            (_, 0) => "Never seen: no heartbeat has arrived.",
+            _ when !shown.IsOnline && definition.EndedByLeave && Pulse.Left(pulse) => $"Said goodbye {age} s ago.",
+            _ when !shown.IsOnline && Pulse.Second(pulse) < at.Oldest(definition.PulseSeconds) =>
+                $"The last heartbeat was {age} s ago, longer than the {definition.PulseSeconds} s of \"{definition.Name}\".",
+            _ when !shown.IsOnline => $"No activity was reported within the {definition.ActivitySeconds} s of \"{definition.Name}\".",
+            (ManualStatusKind.Away or ManualStatusKind.Busy, _) => $"A heartbeat {age} s ago, and chose {manual.Name}.",
+            _ when shown.Status == PresenceStatus.Away => $"A heartbeat {age} s ago, but no activity for {(long)at.Now - Pulse.Second(activity)} s.",
+            _ when age > definition.PulseSeconds => $"The last heartbeat was {age} s ago; lapses are held back, since heartbeats could not be written for a while.",
+            _ => $"A heartbeat {age} s ago, within the {definition.PulseSeconds} s of \"{definition.Name}\".",
+        };
+    }
 }

@@ -29,8 +29,8 @@ public sealed class PresenceService : IAsyncDisposable
     private readonly OnlineCounts? _counts;
     // null where this node alone changes the directory
     private readonly DirectoryNews? _news;
-    // changes of one user's facts (manual status, visibility, deletion) are in one order; a handful of doors, since such changes are rare
-    private readonly SemaphoreSlim[] _doors = [.. Enumerable.Range(0, 64).Select(static _ => new SemaphoreSlim(1))];
+    private readonly KeyResolver _keys;
+    private readonly UserLocks _locks = new();
 
     /// <summary>Presence over a store, a directory (null: users are numbers only) and a bus.</summary>
     public PresenceService(
@@ -45,6 +45,7 @@ public sealed class PresenceService : IAsyncDisposable
         Definitions = new Definitions(options);
         Beliefs = new Beliefs(Definitions, bus, tellsEveryArrival: true);
         KnownKeys = new KeyCache(options.KnownKeys);
+        _keys = new KeyResolver(directory, KnownKeys);
         _heartbeats = new HeartbeatWriter(store, directory, bus, clock, Definitions, options, metrics);
         Statuses = new StatusReader(store, Manual, clock, options, metrics);
         _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, log, store.IsRemote);
@@ -58,7 +59,11 @@ public sealed class PresenceService : IAsyncDisposable
     }
 
     /// <summary>Raised with a key and its number when a key became known to this node by being registered. Handlers return at once.</summary>
-    public event Action<string, uint>? KeyRegistered;
+    public event Action<string, uint>? KeyRegistered
+    {
+        add => _keys.Registered += value;
+        remove => _keys.Registered -= value;
+    }
 
     /// <summary>Where hints of transitions come from and go to.</summary>
     public ITransitionBus Bus => _bus;
@@ -148,16 +153,16 @@ public sealed class PresenceService : IAsyncDisposable
     public bool TryFindKnown(ReadOnlySpan<byte> key, out uint number) => KnownKeys.TryGet(key, out number);
 
     /// <summary>The number of a user; <see cref="UserId.Nobody"/> for a key nobody registered. Registers nobody.</summary>
-    public ValueTask<uint> FindAsync(UserId user) => ResolveAsync(user, register: false);
+    public ValueTask<uint> FindAsync(UserId user) => _keys.ResolveAsync(user, register: false);
 
     /// <summary>The number of a user, registering a key that has none: durable when this completes.</summary>
-    public ValueTask<uint> RegisterAsync(UserId user) => ResolveAsync(user, register: true);
+    public ValueTask<uint> RegisterAsync(UserId user) => _keys.ResolveAsync(user, register: true);
 
     /// <summary>Gives the keys of a batch their numbers; those nobody registered stay <see cref="UserId.Nobody"/>.</summary>
-    public ValueTask FindAsync(UserBatch users) => ResolveAsync(users, register: false);
+    public ValueTask FindAsync(UserBatch users) => _keys.ResolveAsync(users, register: false);
 
     /// <summary>Gives the keys of a batch their numbers, registering those that have none: durable when this completes.</summary>
-    public ValueTask RegisterAsync(UserBatch users) => ResolveAsync(users, register: true);
+    public ValueTask RegisterAsync(UserBatch users) => _keys.ResolveAsync(users, register: true);
 
     // ---- heartbeats ---------------------------------------------------------------------------------------------------------
 
@@ -259,9 +264,6 @@ public sealed class PresenceService : IAsyncDisposable
         var words = new uint[2];
         await _store.ReadAsync(Plane.Pulse, one, words.AsMemory(0, 1));
         await _store.ReadAsync(Plane.Activity, one, words.AsMemory(1, 1));
-        var (pulse, activity) = (words[0], words[1]);
-        var at = Clock.MomentOf(PageLayout.Page(user));
-        var manual = Manual.Of(user);
         bool? believed = null;
         foreach (var belief in Beliefs.InUse)
         {
@@ -269,25 +271,7 @@ public sealed class PresenceService : IAsyncDisposable
                 believed = belief.Contains(user);
         }
 
-        var presence = Presence.Of(pulse, activity, manual, definition, at, (uint)_options.AwaySeconds);
-        return new Explanation
-        {
-            Number = user == UserId.Nobody ? null : user,
-            Presence = presence,
-            Definition = definition,
-            LastHeartbeatAt = Pulse.ToUnix(Pulse.Second(pulse)),
-            LastHeartbeatAgeSeconds = Pulse.Second(pulse) == 0 ? null : (long)at.Now - Pulse.Second(pulse),
-            SaidGoodbye = Pulse.Left(pulse),
-            LastActivityAt = Pulse.ToUnix(Pulse.Second(activity)),
-            Manual = manual.Name,
-            BelievedOnline = believed,
-            StallGuardInForce = at.HeldAt != at.Now,
-            CountedAgainst = Pulse.EpochUnixSeconds + (long)at.HeldAt,
-            Now = Pulse.EpochUnixSeconds + (long)at.Now,
-            Node = _options.NodeName,
-            Store = _store.IsRemote ? "cluster" : "embedded",
-            Reason = Reason(pulse, activity, manual, definition, at, presence),
-        };
+        return Explanation.Of(user, words[0], words[1], Manual.Of(user), definition, Clock.MomentOf(PageLayout.Page(user)), believed, _options, _store.IsRemote);
     }
 
     // ---- users ------------------------------------------------------------------------------------------------------------
@@ -298,7 +282,7 @@ public sealed class PresenceService : IAsyncDisposable
         var removals = KnownKeys.Removals;
         var user = await Directory().CreateAsync(name, displayName);
         if (user is not null)
-            Know(user.Name, user.Number, removals, registered: true);
+            _keys.Know(user.Name, user.Number, removals, registered: true);
         return user;
     }
 
@@ -319,7 +303,7 @@ public sealed class PresenceService : IAsyncDisposable
     /// </summary>
     public async ValueTask<bool> DeleteUserAsync(uint user)
     {
-        using var _ = await EnterAsync(user);
+        using var _ = await _locks.EnterAsync(user);
         var named = await Directory().FindAsync(user);
         // what a deleted user showed is forgotten with them, on other nodes before the words are: whoever hides leaves first, and is not seen on the way out
         if (_news is not null)
@@ -356,7 +340,7 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Sets what a user is seen as; durable when this completes. Returns the record as others see it then.</summary>
     public async ValueTask<Presence> SetManualStatusAsync(uint user, ManualStatusKind kind)
     {
-        using var _ = await EnterAsync(user);
+        using var _ = await _locks.EnterAsync(user);
         var was = Manual.Of(user);
         var status = new ManualStatus(kind);
         if (kind == ManualStatusKind.Hidden)
@@ -379,7 +363,7 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Sets what a user shows of themself; durable when this completes. What is null stays. Returns what is shown then.</summary>
     public async ValueTask<Visibility> SetVisibilityAsync(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen)
     {
-        using var _ = await EnterAsync(user);
+        using var _ = await _locks.EnterAsync(user);
         await Directory().SetVisibilityAsync(user, online, lastSeen);
         if (_news is null)
         {
@@ -400,7 +384,7 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Adds to (or takes away from) those whom a user approved or blocked; durable when this completes. Null where they would be too many.</summary>
     public async ValueTask<uint[]?> RelateAsync(uint user, Relation relation, IReadOnlyList<uint> others, bool add)
     {
-        using var _ = await EnterAsync(user);
+        using var _ = await _locks.EnterAsync(user);
         if (await Directory().RelateAsync(user, relation, others, add, _options.RelationLimit) is not { } related)
             return null;
         if (_news is null)
@@ -432,8 +416,7 @@ public sealed class PresenceService : IAsyncDisposable
         await _heartbeats.DisposeAsync();
         Beliefs.Dispose();
         Visibilities.Dispose();
-        foreach (var door in _doors)
-            door.Dispose();
+        _locks.Dispose();
     }
 
     private void Show(uint user, Visibility visibility)
@@ -511,88 +494,6 @@ public sealed class PresenceService : IAsyncDisposable
         return belief;
     }
 
-    private async ValueTask<uint> ResolveAsync(UserId user, bool register)
-    {
-        if (user.Key is not { } key)
-            return user.Number;
-        if (KnownKeys.TryGet(Encoding.UTF8.GetBytes(key), out var known))
-            return known;
-        if (_directory is null)
-            return UserId.Nobody;
-        var removals = KnownKeys.Removals;
-        var number = new uint[1];
-        if (register)
-            await _directory.RegisterAsync([key], number);
-        else
-            await _directory.FindNumbersAsync([key], number);
-        if (number[0] == 0)
-            return UserId.Nobody;
-        Know(key, number[0], removals, register);
-        return number[0];
-    }
-
-    private async ValueTask ResolveAsync(UserBatch users, bool register)
-    {
-        if (users.Unresolved is not { Count: > 0 } unresolved || _directory is null)
-            return;
-        var keys = new string[unresolved.Count];
-        for (var i = 0; i < keys.Length; i++)
-            keys[i] = Encoding.UTF8.GetString(users.Text(unresolved[i]));
-        var numbers = new uint[keys.Length];
-        var removals = KnownKeys.Removals;
-        if (register)
-            await _directory.RegisterAsync(keys, numbers);
-        else
-            await _directory.FindNumbersAsync(keys, numbers);
-        for (var i = 0; i < keys.Length; i++)
-        {
-            if (numbers[i] == 0)
-                continue;
-            users.Resolve(unresolved[i], numbers[i]);
-            Know(keys[i], numbers[i], removals, register);
-        }
-    }
-
-    private void Know(string key, uint number, long removals, bool registered)
-    {
-        var utf8 = Encoding.UTF8.GetBytes(key);
-        KnownKeys.Add(utf8, number);
-        if (KnownKeys.Removals != removals)
-            KnownKeys.Remove(utf8);
-        if (registered)
-            KeyRegistered?.Invoke(key, number);
-    }
-
     private IUserDirectory Directory() =>
         _directory ?? throw new NotSupportedException("This deployment has no user directory: users are numbers only.");
-
-    private async ValueTask<Door> EnterAsync(uint user)
-    {
-        var door = _doors[user & 63];
-        await door.WaitAsync();
-        return new Door(door);
-    }
-
-    private static string Reason(uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, Presence shown)
-    {
-        var age = (long)at.Now - Pulse.Second(pulse);
-        return (manual.Kind, Pulse.Second(pulse)) switch
-        {
-            (ManualStatusKind.Hidden, _) => "Appears offline by choice.",
-            (_, 0) => "Never seen: no heartbeat has arrived.",
-            _ when !shown.IsOnline && definition.EndedByLeave && Pulse.Left(pulse) => $"Said goodbye {age} s ago.",
-            _ when !shown.IsOnline && Pulse.Second(pulse) < at.Oldest(definition.PulseSeconds) =>
-                $"The last heartbeat was {age} s ago, longer than the {definition.PulseSeconds} s of \"{definition.Name}\".",
-            _ when !shown.IsOnline => $"No activity was reported within the {definition.ActivitySeconds} s of \"{definition.Name}\".",
-            (ManualStatusKind.Away or ManualStatusKind.Busy, _) => $"A heartbeat {age} s ago, and chose {manual.Name}.",
-            _ when shown.Status == PresenceStatus.Away => $"A heartbeat {age} s ago, but no activity for {(long)at.Now - Pulse.Second(activity)} s.",
-            _ when age > definition.PulseSeconds => $"The last heartbeat was {age} s ago; lapses are held back, since heartbeats could not be written for a while.",
-            _ => $"A heartbeat {age} s ago, within the {definition.PulseSeconds} s of \"{definition.Name}\".",
-        };
-    }
-
-    private readonly struct Door(SemaphoreSlim door) : IDisposable
-    {
-        public void Dispose() => door.Release();
-    }
 }
