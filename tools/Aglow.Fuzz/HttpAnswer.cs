@@ -17,6 +17,9 @@ internal readonly ref struct HttpAnswer
         Body = body;
     }
 
+    // HTTP/2 is told to go away in its own words, HTTP_1_1_REQUIRED (RFC 9113, section 7), by a server that speaks HTTP/1.1 only; nothing follows
+    private static ReadOnlySpan<byte> GoAway => [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0D];
+
     public int Status { get; }
 
     public ReadOnlySpan<byte> Head { get; }
@@ -30,7 +33,7 @@ internal readonly ref struct HttpAnswer
     public static bool TryRead(ref ReadOnlySpan<byte> bytes, bool isWhole, out HttpAnswer answer)
     {
         answer = default;
-        if (bytes.IsEmpty)
+        if (bytes.IsEmpty || bytes.SequenceEqual(GoAway))
             return false;
         var end = bytes.IndexOf("\r\n\r\n"u8);
         if (end < 0)
@@ -67,7 +70,7 @@ internal readonly ref struct HttpAnswer
     /// <summary>The status that an answer begins with; 0 where there is none.</summary>
     public static int StatusOf(ReadOnlySpan<byte> answer)
     {
-        if (answer.IsEmpty)
+        if (answer.IsEmpty || answer.SequenceEqual(GoAway))
             return 0;
         return answer.StartsWith("HTTP/1.1 "u8) && Utf8Parser.TryParse(answer[9..], out int status, out var digits) && digits == 3 && status is >= 100 and <= 599
             ? RequireNoFailure(status, answer)
