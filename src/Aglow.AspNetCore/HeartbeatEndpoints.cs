@@ -69,7 +69,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
         var request = context.Request;
         if (request.ContentLength is null or 0)
             return request.ContentLength == 0 && callers.TryFindSelf(context, out user);
-        if (request.ContentLength > UsualBodyBytes || !RequestBodies.IsJson(request.ContentType) || !RequestBodies.TryRead(context, out var read))
+        if (request.ContentLength > UsualBodyBytes || !RequestBodies.IsJson(request.ContentType) || !RequestBodyReader.TryRead(context, out var read))
             return false;
         if (!read.IsCompleted
             || !read.Buffer.IsSingleSegment

@@ -54,13 +54,6 @@ internal sealed class RequestBodies(BodyTimeouts timeouts)
                 || parameters.Contains("charset=utf-8", StringComparison.OrdinalIgnoreCase)
                 || parameters.Contains("charset=\"utf-8\"", StringComparison.OrdinalIgnoreCase)));
 
-    /// <summary>What has come of a body, where anything has; to be given back to the request's reader.</summary>
-    public static bool TryRead(HttpContext context, out ReadResult read)
-    {
-        RequestBodyReader.LeaveUntimed(context);
-        return context.Request.BodyReader.TryRead(out read);
-    }
-
     /// <summary>Reads a whole JSON body.</summary>
     public async ValueTask<AnswerBuffer> ReadJsonAsync(HttpContext context)
     {

@@ -28,13 +28,6 @@ internal sealed class RequestBodyReader : IDisposable
         LeaveUntimed(context);
     }
 
-    /// <summary>Takes a body out of the web server's own timing. To be called before anything of it is read.</summary>
-    public static void LeaveUntimed(HttpContext context)
-    {
-        if (context.Features.Get<IHttpMinRequestBodyDataRateFeature>() is { } rate)
-            rate.MinDataRate = null;
-    }
-
     /// <summary>What has come since the last read, all of which is to be given back by <see cref="AdvanceTo"/>.</summary>
     /// <exception cref="ProblemException">It came too slowly (408), or is broken (400).</exception>
     public async ValueTask<ReadResult> ReadAsync()
@@ -54,9 +47,23 @@ internal sealed class RequestBodyReader : IDisposable
             _body.AdvanceTo(read.Buffer.End);
             throw TooSlow();
         }
-        catch (IOException broken) when (broken is not BadHttpRequestException)
+        catch (Exception failure) when (IsBroken(failure))
         {
-            // a chunk's length of 2^63 is no bad request to the web server, but a failure of its own
+            throw Problems.Malformed(Problems.BrokenBody);
+        }
+    }
+
+    /// <summary>What has come of a body, where anything has; to be given back to the request's reader.</summary>
+    /// <exception cref="ProblemException">It is broken (400).</exception>
+    public static bool TryRead(HttpContext context, out ReadResult read)
+    {
+        LeaveUntimed(context);
+        try
+        {
+            return context.Request.BodyReader.TryRead(out read);
+        }
+        catch (Exception failure) when (IsBroken(failure))
+        {
             throw Problems.Malformed(Problems.BrokenBody);
         }
     }
@@ -64,6 +71,16 @@ internal sealed class RequestBodyReader : IDisposable
     public void AdvanceTo(SequencePosition consumed) => _body.AdvanceTo(consumed);
 
     public void Dispose() => _wait?.Dispose();
+
+    // takes a body out of the web server's own timing, before anything of it is read
+    private static void LeaveUntimed(HttpContext context)
+    {
+        if (context.Features.Get<IHttpMinRequestBodyDataRateFeature>() is { } rate)
+            rate.MinDataRate = null;
+    }
+
+    // what is no bad request to the web server, but a failure of its own: a chunk's length of 2^63, a trailer that is no text
+    private static bool IsBroken(Exception failure) => failure is InvalidOperationException or (IOException and not BadHttpRequestException);
 
     private ProblemException TooSlow()
     {

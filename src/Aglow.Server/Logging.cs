@@ -1,3 +1,4 @@
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
 
@@ -29,6 +30,9 @@ internal static class Logging
             });
         }
 
+        logging.ClearProviders();
+        logging.Services.AddSingleton<ConsoleLoggerProvider>();
+        logging.Services.AddSingleton<ILoggerProvider>(static services => new WithoutStrangersErrors(services.GetRequiredService<ConsoleLoggerProvider>()));
         logging.SetMinimumLevel(LogLevel.Information);
         logging.AddFilter("Microsoft", LogLevel.Warning);
         // while anyone listens there, every request makes an activity; what fails in a request is logged by the one who answers it

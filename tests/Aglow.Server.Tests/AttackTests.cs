@@ -284,6 +284,7 @@ public class AttackTests(SharedServer shared)
         { "chunks and something else", Post("0\r\n\r\n", "Transfer-Encoding: chunked, gzip\r\n") + Upgrade, [400] },
         { "a chunk of no length", Post("zz\r\nabc\r\n0\r\n\r\n", "Transfer-Encoding: chunked\r\n") + Upgrade, [400] },
         { "a chunk of more than there is memory", Post("FFFFFFFFFFFFFFFFF\r\n", "Transfer-Encoding: chunked\r\n") + Upgrade, [400] },
+        { "a trailer that is no text", Post("d\r\n{\"user_id\":1}\r\n0\r\nX: \u00E9\r\n\r\n", "Transfer-Encoding: chunked\r\n") + Upgrade, [400] },
         { "a folded header", "GET /health/live HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n" + Upgrade, [400] },
         { "two hosts", "GET /health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + Upgrade, [400] },
         { "no host", "GET /health/live HTTP/1.1\r\n\r\n" + Upgrade, [400] },

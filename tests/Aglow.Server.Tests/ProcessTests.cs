@@ -182,6 +182,29 @@ public class ProcessTests
         }
     }
 
+    [Theory]
+    [InlineData("text")]
+    [InlineData("json")]
+    public async Task What_somebody_sends_is_no_error_in_the_log(string format)
+    {
+        await using var server = AglowProcess.Run(folder: null, flags: ["--log-format", format]);
+        await server.ReadyAsync();
+        foreach (var path in new[] { "/heartbeat", "/users/1/subscriptions", "/nope" })
+        {
+            await using var client = await RawSocket.ConnectAsync(server.Address);
+            // a chunked body, read or not, whose trailer is no text: an error of the web server's own
+            await client.WriteAsync([
+                .. Encoding.ASCII.GetBytes($"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nd\r\n{{\"user_id\":1}}\r\n0\r\nX: "),
+                0xE9, .. "\r\n\r\n"u8]);
+            (await client.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 40");
+            // nothing more can be made of such a connection
+            (await client.IsEndedAsync()).ShouldBeTrue();
+        }
+
+        (await server.StopAsync()).ShouldBe(0);
+        server.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).ShouldAllBe(static line => line.Contains(" info: ") || line.Contains("\"LogLevel\":\"Information\""));
+    }
+
     [Fact]
     public async Task A_folder_is_one_servers()
     {
