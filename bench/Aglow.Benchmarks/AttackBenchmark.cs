@@ -22,7 +22,7 @@ internal sealed class AttackBenchmark : Benchmark
 
     public override IReadOnlyList<Option> Options { get; } =
     [
-        new("kinds", "all", "half (half of a request, then nothing), drip (a byte of it a second)"),
+        new("kinds", "all", "half (half of a request, then nothing), drip (a byte of it a second), half-again and drip-again (the same on connections that had an answer before)"),
         new("clients", "10k", "slow connections; at most 18,000"),
         new("rate", "1k", "statuses a second that are asked for, at random moments"),
         new("seconds", "15", "length of a leg"),
@@ -34,7 +34,7 @@ internal sealed class AttackBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var kinds = run.Settings.Choices("kinds", "half", "drip");
+        var kinds = run.Settings.Choices("kinds", "half", "drip", "half" + SlowClients.Again, "drip" + SlowClients.Again);
         var count = run.Settings.Number("clients");
         var serverCores = run.Settings.Number("server-cores") switch
         {
@@ -66,16 +66,16 @@ internal sealed class AttackBenchmark : Benchmark
         var (with, beside, without) = (new List<Leg>(), new List<Leg>(), new List<Leg>());
         var seconds = run.Settings.Number("seconds");
         var before = Cpu.ResidentBytes(other.Server);
-        await BesideAsync(port);
+        await BesideAsync(port, kind);
         // what they made the server take is not given back, and used again by the next
         var memory = (Cpu.ResidentBytes(other.Server) - before) / 1024.0 / count;
         for (var i = 0; i < run.PairCount; i++)
         {
             if (i % 2 == 1)
                 without.Add(other.Measure(seconds));
-            with.Add(await BesideAsync(port));
+            with.Add(await BesideAsync(port, kind));
             using (var sink = Child.Self(ServerCore, SlowSink.Verb))
-                beside.Add(await BesideAsync(int.Parse(await sink.ReadLineAsync())));
+                beside.Add(await BesideAsync(int.Parse(await sink.ReadLineAsync()), kind.Replace(SlowClients.Again, "")));
             if (i % 2 == 0)
                 without.Add(other.Measure(seconds));
             run.Progress($"{kind}: p99 {with[^1].P99:0.00} ms with, {beside[^1].P99:0.00} ms with them elsewhere, {without[^1].P99:0.00} ms without");
@@ -97,10 +97,10 @@ internal sealed class AttackBenchmark : Benchmark
             run.Add(Figure.Of($"  {what}", "p50 ms", [.. legs.Select(static leg => leg.P50)]));
         }
 
-        async Task<Leg> BesideAsync(int to)
+        async Task<Leg> BesideAsync(int to, string those)
         {
             Leg leg;
-            using (var slow = Child.SelfWhenIdle(OurCore, SlowClients.Verb, $"{to}", $"{count}", kind))
+            using (var slow = Child.SelfWhenIdle(OurCore, SlowClients.Verb, $"{to}", $"{count}", those))
             {
                 await slow.ReadLineAsync();
                 leg = other.Measure(seconds);
