@@ -10,7 +10,7 @@ internal sealed class FrameTarget : RuleTarget
 
     public override string Feeds => "SocketFrame";
 
-    public override int PerTurn => 32 * 1024;
+    public override int PerTurn => 8 * 1024;
 
     public override void Make(Dice dice, InputWriter input)
     {

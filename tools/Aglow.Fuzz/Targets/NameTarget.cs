@@ -14,7 +14,7 @@ internal sealed class NameTarget : RuleTarget
 
     public override string Feeds => "UserId, Asked, cursors, PresenceRecord";
 
-    public override int PerTurn => 8 * 1024;
+    public override int PerTurn => 2 * 1024;
 
     public override void Make(Dice dice, InputWriter input)
     {

@@ -11,7 +11,7 @@ internal sealed class RespTarget : RuleTarget
 
     public override string Feeds => "RespFrame, RespReader, ClusterMap, HintMessage";
 
-    public override int PerTurn => 16 * 1024;
+    public override int PerTurn => 4 * 1024;
 
     public override void Make(Dice dice, InputWriter input)
     {

@@ -14,7 +14,7 @@ internal sealed class SettingsTarget : RuleTarget
 
     public override string Feeds => "ServeSettings, AglowOptions, Definitions, RedisOptions, Addresses";
 
-    public override int PerTurn => 1024;
+    public override int PerTurn => 256;
 
     public override void Make(Dice dice, InputWriter input)
     {

@@ -10,7 +10,7 @@ internal sealed class UpgradeTarget : RuleTarget
 
     public override string Feeds => "RequestHead, RawUpgrade, SocketCaller, SocketHandshake";
 
-    public override int PerTurn => 32 * 1024;
+    public override int PerTurn => 8 * 1024;
 
     public override void Make(Dice dice, InputWriter input)
     {
