@@ -2,6 +2,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace Aglow.Fuzz;
@@ -47,6 +48,7 @@ internal sealed class FuzzedServer : IAsyncDisposable
             kestrel.ListenLocalhost(1, static endpoint => endpoint.UseAglowSockets());
         });
         builder.Services.AddSingleton<IConnectionListenerFactory>(network);
+        builder.Services.AddSingleton<IHostLifetime, UntilDisposed>();
         var app = builder.Build();
         app.MapAglow();
         app.MapAglowFallback();
@@ -59,6 +61,14 @@ internal sealed class FuzzedServer : IAsyncDisposable
         await _app.StopAsync();
         await _app.DisposeAsync();
         _errors.Dispose();
+    }
+
+    /// <summary>Signals are the run's to hear: a server that stopped by itself would answer 503 to what is still sent.</summary>
+    private sealed class UntilDisposed : IHostLifetime
+    {
+        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 
     /// <summary>Keeps the first error that is logged.</summary>

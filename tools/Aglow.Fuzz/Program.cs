@@ -1,4 +1,5 @@
 // ./aglow fuzz [--seconds S] [--seed K] …: hostile input for every reader of the server. Read Target first, then FuzzRun; Targets/ has one file a reader.
+using System.Runtime.InteropServices;
 using Aglow.Fuzz;
 using Aglow.Server;
 
@@ -20,14 +21,17 @@ static async Task<int> RunAsync(FuzzOptions options)
 {
     using var stop = new CancellationTokenSource();
     // what was found so far is told, also where somebody has had enough
-    Console.CancelKeyPress += (_, key) =>
-    {
-        key.Cancel = true;
-        stop.Cancel();
-    };
+    using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+    using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
     var report = await FuzzRun.RunAsync(options, Console.Out, stop.Token);
     await Console.Out.WriteLineAsync(report.ToString());
     return report.IsClean ? 0 : 1;
+
+    void Stop(PosixSignalContext signal)
+    {
+        signal.Cancel = true;
+        stop.Cancel();
+    }
 }
 
 static int Fail(string message)
