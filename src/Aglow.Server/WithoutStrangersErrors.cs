@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 namespace Aglow.Server;
 
 /// <summary>
-/// Leaves out of the log what anybody can put there, at three kilobytes a request: the web server's error for a body that nobody read and that ends in a trailer which is no text. It has answered,
+/// Leaves out of the log what anybody can put there, at two kilobytes a request: the web server's error for a body that nobody read and that ends in a trailer which is no text. It has answered,
 /// and closes the connection; no request of a client's own making is an operator's business.
 /// </summary>
 /// <remarks>By the number of the event, which filters of the framework do not see: its category is that of all of the web server's errors.</remarks>

@@ -415,7 +415,9 @@ public sealed class Journal : IAsyncDisposable
         }
         catch
         {
-            SetAsideTaken();
+            // first, before they are no longer counted: see FlushedAsync
+            BeginFailing();
+            _work.SetAside();
             throw;
         }
 
@@ -456,19 +458,15 @@ public sealed class Journal : IAsyncDisposable
         }
     }
 
-    private void SetAsideTaken()
+    // since the first failure in a row
+    private void BeginFailing()
     {
-        // before they are no longer counted, see FlushedAsync
-        if (!_failing)
-        {
-            Volatile.Write(ref _failingSince, _clock!.Time.GetTimestamp());
-            _failing = true;
-        }
-
-        _work.SetAside();
+        if (_failing)
+            return;
+        Volatile.Write(ref _failingSince, _clock!.Time.GetTimestamp());
+        _failing = true;
     }
 
-    // While nothing can be written the queue is emptied into bits all the same, so that neither it nor memory grows.
     private void SetAside()
     {
         _work.SetQueueAside();
@@ -486,12 +484,7 @@ public sealed class Journal : IAsyncDisposable
     private void Failed(Exception e)
     {
         Failures++;
-        if (!_failing)
-        {
-            Volatile.Write(ref _failingSince, _clock!.Time.GetTimestamp());
-            _failing = true;
-        }
-
+        BeginFailing();
         if (!_failureLogged)
             _log.CannotWrite(_file.FilePath, e.Message);
         _failureLogged = true;

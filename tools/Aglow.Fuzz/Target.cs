@@ -16,7 +16,7 @@ internal abstract class Target
     /// <summary>Which of the server's readers it feeds.</summary>
     public abstract string Feeds { get; }
 
-    /// <summary>How many inputs it gets in turn: of the quick ones more, but of all time the larger part is the connections'. What was wrong in the product was found through them.</summary>
+    /// <summary>How many inputs it gets in turn: of the quick ones more, so that a third of the time is the connections'. What was wrong in the product was found through them.</summary>
     public abstract int PerTurn { get; }
 
     /// <summary>Makes an input by the grammar: mostly right, wrong in places.</summary>
