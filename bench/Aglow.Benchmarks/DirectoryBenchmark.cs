@@ -1,4 +1,7 @@
 using System.Diagnostics;
+using Aglow.AspNetCore.Access;
+using Aglow.Model;
+using Aglow.Users;
 
 namespace Aglow.Benchmarks;
 

@@ -1,3 +1,5 @@
+using Aglow.Users;
+
 namespace Aglow.Benchmarks;
 
 /// <summary>A kind of search: how its queries are made, how long one may take, and whether users must, must not, or may be found.</summary>

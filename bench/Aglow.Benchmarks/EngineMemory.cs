@@ -1,4 +1,8 @@
 using System.Globalization;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Sweeping;
 
 namespace Aglow.Benchmarks;
 

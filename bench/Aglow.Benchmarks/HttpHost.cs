@@ -1,4 +1,6 @@
 using System.Net;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;

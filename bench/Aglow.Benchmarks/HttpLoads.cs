@@ -1,5 +1,6 @@
 using System.Buffers.Text;
 using System.Runtime.InteropServices;
+using Aglow.Model;
 
 namespace Aglow.Benchmarks;
 

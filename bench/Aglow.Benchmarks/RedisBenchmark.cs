@@ -1,5 +1,8 @@
 using System.Diagnostics;
+using Aglow.Heartbeats;
+using Aglow.Model;
 using Aglow.Redis;
+using Aglow.Watching;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks;

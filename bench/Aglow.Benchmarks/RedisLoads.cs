@@ -1,5 +1,6 @@
 using System.Buffers.Text;
 using System.Net.Sockets;
+using Aglow.Model;
 using Aglow.Redis;
 
 namespace Aglow.Benchmarks;

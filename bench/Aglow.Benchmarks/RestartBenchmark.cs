@@ -1,6 +1,11 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
+using Aglow.Diagnostics;
+using Aglow.Durable;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Sweeping;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks;

@@ -1,4 +1,7 @@
+using Aglow.AspNetCore.Access;
+using Aglow.Model;
 using Aglow.Postgres;
+using Aglow.Storage;
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 

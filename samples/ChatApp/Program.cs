@@ -1,5 +1,6 @@
 using System.Security.Claims;
 using System.Threading.Channels;
+using Aglow.AspNetCore.Hosting;
 
 // A chat with green dots: the app's own sign-in and its own messages, and presence beside them.
 var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });

@@ -1,3 +1,5 @@
+using Aglow.Model;
+using Aglow.Users;
 using Npgsql;
 
 namespace Aglow.Postgres;

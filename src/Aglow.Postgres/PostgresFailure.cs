@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Aglow.Storage;
 using Npgsql;
 
 namespace Aglow.Postgres;

@@ -1,3 +1,5 @@
+using Aglow.Model;
+using Aglow.Storage;
 using Npgsql;
 
 namespace Aglow.Postgres;

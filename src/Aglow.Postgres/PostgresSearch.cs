@@ -1,4 +1,6 @@
 using System.Text;
+using Aglow.Model;
+using Aglow.Users;
 using Npgsql;
 
 namespace Aglow.Postgres;

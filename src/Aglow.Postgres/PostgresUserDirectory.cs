@@ -1,4 +1,8 @@
 using System.Globalization;
+using Aglow.Diagnostics;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Users;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 

@@ -1,4 +1,7 @@
 using System.Threading.Channels;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Users;
 using Npgsql;
 
 namespace Aglow.Postgres;

@@ -1,3 +1,5 @@
+using Aglow.Watching;
+
 namespace Aglow.Redis;
 
 /// <summary>Which server has which slots: read from <c>CLUSTER SHARDS</c>, or <c>CLUSTER SLOTS</c> of servers that do not know that. Immutable.</summary>

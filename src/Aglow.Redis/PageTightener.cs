@@ -1,4 +1,6 @@
 using System.Globalization;
+using Aglow.Model;
+using Aglow.Storage;
 
 namespace Aglow.Redis;
 

@@ -1,4 +1,7 @@
 using System.Collections.Concurrent;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Watching;
 
 namespace Aglow.Redis;
 

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Aglow.Storage;
 
 namespace Aglow.Redis;
 

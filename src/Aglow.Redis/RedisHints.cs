@@ -1,4 +1,6 @@
 using System.Collections.Concurrent;
+using Aglow.Heartbeats;
+using Aglow.Storage;
 
 namespace Aglow.Redis;
 

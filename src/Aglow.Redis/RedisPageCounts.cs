@@ -1,6 +1,8 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using System.Globalization;
+using Aglow.Model;
+using Aglow.Storage;
 
 namespace Aglow.Redis;
 

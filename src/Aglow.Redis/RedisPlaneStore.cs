@@ -2,6 +2,10 @@ using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Watching;
 
 namespace Aglow.Redis;
 

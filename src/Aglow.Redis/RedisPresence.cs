@@ -1,3 +1,8 @@
+using Aglow.Diagnostics;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Sweeping;
+using Aglow.Users;
 using Microsoft.Extensions.Logging;
 
 namespace Aglow.Redis;

@@ -1,3 +1,5 @@
+using Aglow.Storage;
+
 namespace Aglow.Redis;
 
 /// <summary>

@@ -1,4 +1,6 @@
 using System.Threading.Tasks.Sources;
+using Aglow.Model;
+using Aglow.Storage;
 
 namespace Aglow.Redis;
 

@@ -4,6 +4,9 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Http;
+using Aglow.Storage;
 using Microsoft.Extensions.Logging;
 
 namespace Aglow.Server;

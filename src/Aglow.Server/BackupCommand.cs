@@ -1,5 +1,8 @@
 using System.CommandLine;
 using System.Diagnostics;
+using Aglow.Durable;
+using Aglow.Model;
+using Aglow.Storage;
 
 namespace Aglow.Server;
 

@@ -1,4 +1,5 @@
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 using Microsoft.IdentityModel.Protocols;
 using Microsoft.IdentityModel.Protocols.OpenIdConnect;

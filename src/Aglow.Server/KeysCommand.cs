@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Aglow.Storage;
 
 namespace Aglow.Server;
 

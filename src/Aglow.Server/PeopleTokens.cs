@@ -1,4 +1,7 @@
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
 

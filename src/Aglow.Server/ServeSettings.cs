@@ -1,5 +1,6 @@
 using System.Collections;
 using System.Globalization;
+using Aglow.Model;
 using Aglow.Postgres;
 using Aglow.Redis;
 using Microsoft.Extensions.Configuration;

@@ -1,5 +1,9 @@
 using System.Runtime.InteropServices;
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
 using Aglow.Postgres;
 using Aglow.Redis;
 using Microsoft.AspNetCore.Builder;

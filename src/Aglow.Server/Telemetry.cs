@@ -1,5 +1,7 @@
 using System.Diagnostics.Tracing;
 using System.Globalization;
+using Aglow.Diagnostics;
+using Aglow.Model;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using OpenTelemetry;

@@ -1,3 +1,10 @@
+using Aglow.Diagnostics;
+using Aglow.Durable;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Sweeping;
+using Aglow.Users;
 using Microsoft.Extensions.Logging;
 
 namespace Aglow;

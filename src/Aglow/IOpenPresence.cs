@@ -1,3 +1,5 @@
+using Aglow.Model;
+
 namespace Aglow;
 
 /// <summary>Presence together with the store that was opened for it: what an application's host opens and closes. On one machine <see cref="EmbeddedPresence"/>.</summary>

@@ -1,5 +1,13 @@
 using System.Buffers;
 using System.Text;
+using Aglow.Diagnostics;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Queries;
+using Aglow.Storage;
+using Aglow.Sweeping;
+using Aglow.Users;
+using Aglow.Watching;
 
 namespace Aglow;
 

@@ -1,3 +1,5 @@
+using Aglow.Model;
+
 namespace Aglow.Client.Tests;
 
 /// <summary>Servers that are killed, stopped and frozen, and clients that see it through.</summary>

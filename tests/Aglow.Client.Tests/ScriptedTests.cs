@@ -1,5 +1,7 @@
 using System.Net;
 using System.Text;
+using Aglow.AspNetCore.Endpoints;
+using Aglow.Model;
 
 namespace Aglow.Client.Tests;
 

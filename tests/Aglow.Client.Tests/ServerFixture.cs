@@ -1,3 +1,5 @@
+using Aglow.Model;
+
 namespace Aglow.Client.Tests;
 
 /// <summary>A real server for all tests of a class: a tick every two seconds, a lease of four. Each test takes users of its own.</summary>

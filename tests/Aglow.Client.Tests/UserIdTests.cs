@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Aglow.Model;
 
 namespace Aglow.Client.Tests;
 

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Aglow.Model;
 
 namespace Aglow.Client.Tests;
 

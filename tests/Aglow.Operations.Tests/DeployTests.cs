@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using Aglow.Diagnostics;
 
 namespace Aglow.Operations.Tests;
 

@@ -1,3 +1,6 @@
+using Aglow.Model;
+using Aglow.Storage;
+
 namespace Aglow.Stores.Tests;
 
 public class MemoryPlaneStoreTests : PlaneStoreContract

@@ -1,3 +1,6 @@
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Watching;
 using FsCheck;
 using FsCheck.Fluent;
 

@@ -1,4 +1,5 @@
 using Aglow.Postgres;
+using Aglow.Users;
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 

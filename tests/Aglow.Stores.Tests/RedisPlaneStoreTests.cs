@@ -1,4 +1,8 @@
+using Aglow.Heartbeats;
+using Aglow.Model;
 using Aglow.Redis;
+using Aglow.Storage;
+using Aglow.Watching;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Stores.Tests;

@@ -1,4 +1,6 @@
 using System.Text;
+using Aglow.Heartbeats;
+using Aglow.Model;
 using Aglow.Redis;
 using FsCheck;
 using FsCheck.Fluent;

@@ -1,4 +1,6 @@
+using Aglow.Model;
 using Aglow.Tests;
+using Aglow.Users;
 
 namespace Aglow.Stores.Tests;
 

@@ -1,5 +1,7 @@
 using System.IO.Pipelines;
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;

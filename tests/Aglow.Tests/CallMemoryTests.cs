@@ -1,4 +1,5 @@
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Http;
 
 namespace Aglow.Tests;
 

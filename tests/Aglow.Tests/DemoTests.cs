@@ -1,4 +1,9 @@
+using Aglow.AspNetCore.Endpoints;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
 using Aglow.Stores.Tests;
+using Aglow.Users;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;

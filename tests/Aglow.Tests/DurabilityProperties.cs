@@ -1,3 +1,7 @@
+using Aglow.Durable;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Sweeping;
 using FsCheck;
 using FsCheck.Fluent;
 

@@ -1,3 +1,6 @@
+using Aglow.Model;
+using Aglow.Users;
+
 namespace Aglow.Tests;
 
 /// <summary>A directory of names and numbers, for tests of what stands before it; it keeps nothing else.</summary>

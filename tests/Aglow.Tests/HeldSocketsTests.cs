@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Hosting;
 
 namespace Aglow.Tests;
 

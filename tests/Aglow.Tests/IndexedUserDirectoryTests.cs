@@ -1,4 +1,6 @@
+using Aglow.Model;
 using Aglow.Stores.Tests;
+using Aglow.Users;
 
 namespace Aglow.Tests;
 

@@ -1,3 +1,9 @@
+using Aglow.Diagnostics;
+using Aglow.Durable;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Sweeping;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;

@@ -1,4 +1,7 @@
 using System.Diagnostics;
+using Aglow.Durable;
+using Aglow.Model;
+using Aglow.Storage;
 
 namespace Aglow.Tests;
 

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Sockets;
 
 namespace Aglow.Tests;
 

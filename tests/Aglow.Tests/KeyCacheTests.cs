@@ -1,4 +1,5 @@
 using System.Text;
+using Aglow.Users;
 using FsCheck;
 using FsCheck.Fluent;
 

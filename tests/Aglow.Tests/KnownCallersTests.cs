@@ -1,4 +1,6 @@
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Access;
+using Aglow.Model;
 
 namespace Aglow.Tests;
 

@@ -1,3 +1,5 @@
+using Aglow.Model;
+
 namespace Aglow.Tests;
 
 /// <summary>

@@ -1,3 +1,5 @@
+using Aglow.Model;
+
 namespace Aglow.Tests;
 
 /// <summary>What was told of each user, kept apart; the answer is worked out from that, a question at a time.</summary>

@@ -1,3 +1,12 @@
+using Aglow.AspNetCore.Endpoints;
+using Aglow.Diagnostics;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Queries;
+using Aglow.Storage;
+using Aglow.Sweeping;
+using Aglow.Users;
+
 namespace Aglow.Tests;
 
 /// <summary>How many are online, counted by nodes that share what they counted.</summary>

@@ -1,3 +1,5 @@
+using Aglow.Model;
+using Aglow.Watching;
 using FsCheck;
 using FsCheck.Fluent;
 

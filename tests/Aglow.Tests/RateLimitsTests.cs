@@ -1,5 +1,9 @@
 using System.Net;
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Endpoints;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
 using FsCheck;
 using FsCheck.Fluent;
 

@@ -1,3 +1,10 @@
+using Aglow.Diagnostics;
+using Aglow.Durable;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Sweeping;
+
 namespace Aglow.Tests;
 
 public class RecoveryTests

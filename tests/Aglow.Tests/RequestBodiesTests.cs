@@ -1,6 +1,8 @@
 using System.IO.Pipelines;
 using System.Runtime.InteropServices;
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text;
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Hosting;
 
 namespace Aglow.Tests;
 

@@ -1,3 +1,7 @@
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Watching;
+
 namespace Aglow.Tests;
 
 /// <summary>

@@ -1,3 +1,5 @@
+using Aglow.Users;
+
 namespace Aglow.Tests;
 
 public class SipHashTests

@@ -1,4 +1,8 @@
+using Aglow.Model;
+using Aglow.Sqlite;
+using Aglow.Storage;
 using Aglow.Stores.Tests;
+using Aglow.Users;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow.Tests;

@@ -1,3 +1,8 @@
+using Aglow.AspNetCore.Endpoints;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Sweeping;
 using FsCheck;
 using FsCheck.Fluent;
 

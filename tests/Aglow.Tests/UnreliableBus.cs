@@ -1,3 +1,5 @@
+using Aglow.Heartbeats;
+
 namespace Aglow.Tests;
 
 /// <summary>A bus that drops, doubles and delays hints, as a broker may: each handler of each hint for itself.</summary>

@@ -1,4 +1,5 @@
 using System.Text;
+using Aglow.Model;
 
 namespace Aglow.Tests;
 

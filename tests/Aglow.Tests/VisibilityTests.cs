@@ -1,3 +1,6 @@
+using Aglow.Model;
+using Aglow.Users;
+
 namespace Aglow.Tests;
 
 /// <summary>The rule of who sees what of whom.</summary>

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Aglow.Fuzz.Targets;
 using Aglow.Server;
+using Aglow.Watching;
 
 namespace Aglow.Fuzz;
 

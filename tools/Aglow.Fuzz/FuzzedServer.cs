@@ -1,3 +1,7 @@
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Aglow.Watching;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
@@ -44,7 +48,7 @@ internal sealed class FuzzedServer : IAsyncDisposable
         builder.WebHost.UseKestrelCore().ConfigureKestrel(static kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxRequestBodySize = Aglow.AspNetCore.Limits.BodyBytes;
+            kestrel.Limits.MaxRequestBodySize = Aglow.AspNetCore.Http.Limits.BodyBytes;
             kestrel.ListenLocalhost(1, static endpoint => endpoint.UseAglowSockets());
         });
         builder.Services.AddSingleton<IConnectionListenerFactory>(network);

@@ -1,3 +1,5 @@
+using Aglow.AspNetCore.Endpoints;
+
 namespace Aglow.Fuzz;
 
 /// <summary>JSON as clients write it, and as nobody should.</summary>

@@ -1,3 +1,4 @@
+
 namespace Aglow.Plan;
 
 /// <summary>One line of the plan.</summary>

@@ -1,3 +1,4 @@
+
 namespace Aglow.Swarm;
 
 /// <summary>How a session on a device ends.</summary>

@@ -1,3 +1,4 @@
+
 namespace Aglow.Swarm;
 
 /// <summary>

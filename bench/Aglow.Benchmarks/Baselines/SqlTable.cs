@@ -1,3 +1,5 @@
+using Aglow.AspNetCore.Access;
+
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>

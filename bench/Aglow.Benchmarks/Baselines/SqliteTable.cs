@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Aglow.AspNetCore.Access;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow.Benchmarks.Baselines;

@@ -1,5 +1,7 @@
 using System.Diagnostics;
+using Aglow.Model;
 using Aglow.Redis;
+using Aglow.Watching;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks.Nodes;

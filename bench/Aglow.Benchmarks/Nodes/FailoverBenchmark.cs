@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net.Http.Headers;
 using System.Net.WebSockets;
+using Aglow.Model;
 using Aglow.Redis;
 
 namespace Aglow.Benchmarks.Nodes;

@@ -4,6 +4,7 @@ using System.Net.Http.Json;
 using System.Net.WebSockets;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Aglow.AspNetCore.Endpoints;
 
 namespace Aglow.Benchmarks.Page;
 

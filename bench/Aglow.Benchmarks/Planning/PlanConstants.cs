@@ -4,7 +4,12 @@ using System.Text.Json;
 using Aglow.Benchmarks.Baselines;
 using Aglow.Benchmarks.Sockets;
 using Aglow.Benchmarks.Stores;
+using Aglow.Durable;
+using Aglow.Heartbeats;
+using Aglow.Model;
 using Aglow.Plan;
+using Aglow.Storage;
+using Aglow.Sweeping;
 using SocketLoad = Aglow.Benchmarks.Sockets.Load;
 
 namespace Aglow.Benchmarks.Planning;

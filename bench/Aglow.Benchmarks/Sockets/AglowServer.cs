@@ -1,3 +1,5 @@
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;

@@ -4,6 +4,8 @@ using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Aglow.AspNetCore.Endpoints;
+using Aglow.AspNetCore.Sockets;
 
 namespace Aglow.Benchmarks.Sockets;
 

@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
 using System.Text.Json.Serialization;
+using Aglow.AspNetCore.Access;
+using Aglow.Model;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.SignalR;
 using Microsoft.Extensions.DependencyInjection;

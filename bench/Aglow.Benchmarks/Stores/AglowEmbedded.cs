@@ -1,4 +1,8 @@
+using Aglow.AspNetCore.Access;
 using Aglow.Benchmarks.Baselines;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Sweeping;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks.Stores;

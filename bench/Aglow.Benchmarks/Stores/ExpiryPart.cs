@@ -1,7 +1,10 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using Aglow.Benchmarks.Baselines;
+using Aglow.Heartbeats;
+using Aglow.Model;
 using Aglow.Redis;
+using Aglow.Sweeping;
 
 namespace Aglow.Benchmarks.Stores;
 

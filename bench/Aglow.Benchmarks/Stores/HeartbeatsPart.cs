@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Aglow.AspNetCore.Access;
 using Aglow.Benchmarks.Baselines;
 
 namespace Aglow.Benchmarks.Stores;

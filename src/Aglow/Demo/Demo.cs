@@ -1,3 +1,9 @@
+using Aglow.Diagnostics;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Users;
+
 namespace Aglow;
 
 /// <summary>

@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Text;
+using Aglow.Model;
+using Aglow.Users;
 
 namespace Aglow;
 

@@ -1,3 +1,4 @@
+
 namespace Aglow;
 
 /// <summary>One of the demo's people.</summary>

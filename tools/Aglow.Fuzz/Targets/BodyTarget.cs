@@ -1,5 +1,9 @@
 using System.Text.Json;
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Endpoints;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Aglow.Users;
 
 namespace Aglow.Fuzz.Targets;
 

@@ -1,6 +1,10 @@
 using System.Globalization;
 using System.Text;
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Endpoints;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Aglow.Users;
 using Microsoft.AspNetCore.Http;
 
 namespace Aglow.Fuzz.Targets;

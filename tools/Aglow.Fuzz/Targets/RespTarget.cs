@@ -1,3 +1,4 @@
+using Aglow.AspNetCore.Endpoints;
 using Aglow.Redis;
 
 namespace Aglow.Fuzz.Targets;

@@ -1,4 +1,5 @@
 using System.Text;
+using Aglow.Model;
 using Aglow.Redis;
 using Aglow.Server;
 using Microsoft.Extensions.Configuration;

@@ -1,5 +1,7 @@
 using System.Buffers;
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Sockets;
 
 namespace Aglow.Fuzz.Targets;
 

@@ -1,0 +1,32 @@
+using Aglow.AspNetCore.Endpoints;
+using Aglow.AspNetCore.Http;
+
+namespace Aglow.AspNetCore.Access;
+
+/// <summary>
+/// Who may make a call of a server that takes tokens; every <see cref="Call"/> says it. Whom they may speak for or see is decided by the call, with <see cref="Callers"/>.
+/// </summary>
+/// <param name="Scope">The scope that a backend needs; none: anybody may call, also without a token.</param>
+/// <param name="ByPeople">Whether people may, too, for themselves.</param>
+internal sealed record CallAccess(Scopes Scope, bool ByPeople)
+{
+    /// <summary>Probes and descriptions: anybody.</summary>
+    public static CallAccess Anybody { get; } = new(Scopes.None, ByPeople: true);
+
+    /// <summary>People, and backends with this scope.</summary>
+    public static CallAccess People(Scopes scope) => new(scope, ByPeople: true);
+
+    /// <summary>Backends with this scope, and no people.</summary>
+    public static CallAccess Backends(Scopes scope) => new(scope, ByPeople: false);
+
+    /// <summary>Refuses who may not.</summary>
+    public void Require(Caller? caller)
+    {
+        if (Scope == Scopes.None)
+            return;
+        if (caller is null)
+            throw Problems.TokenMissing();
+        if (caller.User is not null ? !ByPeople : (caller.Scopes & Scope) == Scopes.None)
+            throw caller.User is not null ? Problems.NotForPeople(Scope) : Problems.ScopeMissing(Scope);
+    }
+}

@@ -1,0 +1,62 @@
+using Aglow.AspNetCore.Http;
+using Microsoft.AspNetCore.Http;
+
+namespace Aglow.AspNetCore.Access;
+
+/// <summary>
+/// Where a token or key stands in a request. A browser cannot set headers on a socket or an event stream; so there it may also be in the query or, on a socket, be
+/// offered as a subprotocol.
+/// </summary>
+/// <remarks>
+/// <code>
+///   Authorization: Bearer TOKEN            every call
+///   ?access_token=TOKEN                    /ws and /watch; may end up in the logs of proxies
+///   Sec-WebSocket-Protocol: aglow, aglow.token.TOKEN      /ws; answered with "aglow"
+/// </code>
+/// </remarks>
+internal static class Credentials
+{
+    /// <summary>The subprotocol that a socket answers where it is offered.</summary>
+    public const string Subprotocol = "aglow";
+
+    private const string TokenSubprotocol = "aglow.token.";
+    private const string Scheme = "Bearer ";
+
+    /// <summary>The token of a <c>Authorization</c> header; null where it has none.</summary>
+    public static string? OfHeader(string? authorization) =>
+        authorization is not null && authorization.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase) ? authorization[Scheme.Length..].Trim(' ') : null;
+
+    /// <summary>The token of a raw query; null where it has none.</summary>
+    public static string? OfQuery(string query)
+    {
+        foreach (var part in query.AsSpan().TrimStart('?').Split('&'))
+        {
+            var pair = query.AsSpan().TrimStart('?')[part];
+            if (pair.StartsWith(Routes.TokenQuery) && pair.Length > Routes.TokenQuery.Length && pair[Routes.TokenQuery.Length] == '=')
+                return Uri.UnescapeDataString(pair[(Routes.TokenQuery.Length + 1)..]);
+        }
+
+        return null;
+    }
+
+    /// <summary>The token among offered subprotocols; null where there is none.</summary>
+    public static string? OfProtocols(string? protocols)
+    {
+        foreach (var protocol in Split(protocols))
+        {
+            if (protocol.StartsWith(TokenSubprotocol, StringComparison.Ordinal))
+                return protocol[TokenSubprotocol.Length..];
+        }
+
+        return null;
+    }
+
+    /// <summary>The subprotocol to answer; null where ours was not offered.</summary>
+    public static string? Answer(string? protocols) => Split(protocols).Contains(Subprotocol) ? Subprotocol : null;
+
+    /// <summary>The token of a socket or stream, wherever it stands.</summary>
+    public static string? OfStream(HttpRequest request) =>
+        OfHeader(request.Headers.Authorization) ?? OfQuery(request.QueryString.Value ?? "") ?? OfProtocols(request.Headers.SecWebSocketProtocol);
+
+    private static string[] Split(string? protocols) => protocols?.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) ?? [];
+}

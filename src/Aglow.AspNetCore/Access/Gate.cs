@@ -1,0 +1,83 @@
+using Aglow.AspNetCore.Endpoints;
+using Aglow.AspNetCore.Http;
+using Microsoft.AspNetCore.Http;
+
+namespace Aglow.AspNetCore.Access;
+
+/// <summary>
+/// What stands before every call: how often it may be made, by whom, and who that is.
+/// </summary>
+/// <remarks>
+/// <code>
+///   address within its rate? ─► token or key good? ─► may they make this call? ─► user or key within its rate? ─► the call
+/// </code>
+/// The address is asked first, so that guessing tokens is limited, too. Where nothing is asked (open mode, no rates; or an application, which has its own authentication and
+/// rates) calls are mapped without it. The usual request, on a connection whose token was checked before, passes without waiting.
+/// </remarks>
+internal sealed class Gate(Callers callers, RateLimits rates, ProblemAnswers problems)
+{
+    /// <summary>A call behind the gate.</summary>
+    public RequestDelegate Guard(Call call)
+    {
+        var tokens = callers.Tokens;
+        if (tokens is null && rates.AreOff)
+            return call.Handle;
+        return context =>
+        {
+            try
+            {
+                rates.RequireAddress(context.Connection.RemoteIpAddress);
+                if (tokens is null || call.Access == CallAccess.Anybody)
+                    return call.Handle(context);
+                if (context.Request.Headers.Authorization is [{ } authorization]
+                    && context.Features.Get<ConnectionCaller>()?.Of(authorization) is { } kept
+                    && kept.IsGoodAt(tokens.Now))
+                {
+                    return AdmitAsync(context, call, kept);
+                }
+            }
+            catch (ProblemException refused)
+            {
+                return problems.AnswerAsync(context, refused);
+            }
+
+            return AuthenticateAsync(context, call, tokens);
+        };
+    }
+
+    private async Task AuthenticateAsync(HttpContext context, Call call, KnownCallers tokens)
+    {
+        Task done;
+        try
+        {
+            var request = context.Request;
+            var authorization = request.Headers.Authorization;
+            if (authorization.Count > 1)
+                throw Problems.Malformed("Authorization is given twice: send it once.");
+            var credential = call.TakesTokenInUrl ? Credentials.OfStream(request) : Credentials.OfHeader(authorization);
+            Caller? caller = null;
+            if (credential is not null)
+            {
+                caller = await tokens.CheckAsync(credential);
+                if (authorization is [{ } header])
+                    context.Features.Get<ConnectionCaller>()?.Keep(header, caller);
+            }
+
+            done = AdmitAsync(context, call, caller);
+        }
+        catch (ProblemException refused)
+        {
+            done = problems.AnswerAsync(context, refused);
+        }
+
+        await done;
+    }
+
+    private Task AdmitAsync(HttpContext context, Call call, Caller? caller)
+    {
+        call.Access.Require(caller);
+        rates.RequireCaller(caller);
+        context.Features.Set(caller);
+        return call.Handle(context);
+    }
+}

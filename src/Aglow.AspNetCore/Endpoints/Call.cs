@@ -1,0 +1,84 @@
+using System.Reflection;
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore.Endpoints;
+
+/// <summary>One call of the API: how it is reached, what answers it, and how it is described.</summary>
+internal sealed record Call(string Method, string Path, string Name, string Summary, RequestDelegate Handle)
+{
+    /// <summary>Who may make it, where the server takes tokens.</summary>
+    public required CallAccess Access { get; init; }
+
+    /// <summary>Whether the token may stand in the URL: a browser cannot set headers on a socket or a stream.</summary>
+    public bool TakesTokenInUrl { get; init; }
+
+    /// <summary>Query parameters.</summary>
+    public IReadOnlyList<QueryParameter> Query { get; init; } = [];
+
+    /// <summary>Bodies it takes: content type and shape (none: packed bytes).</summary>
+    public IReadOnlyList<Content> Bodies { get; init; } = [];
+
+    /// <summary>Whether it may be sent without a body.</summary>
+    public bool BodyIsOptional { get; init; }
+
+    /// <summary>What it answers when all is well.</summary>
+    public IReadOnlyList<Content> Answers { get; init; } = [];
+
+    /// <summary>The statuses of the problems it may answer, besides 500.</summary>
+    public IReadOnlyList<int> Problems { get; init; } = [];
+}
+
+/// <summary>A query parameter: whole numbers, or text.</summary>
+internal sealed record QueryParameter(string Name, string Description, bool IsNumber = false, bool Required = false)
+{
+    public static QueryParameter Definition { get; } = new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given.");
+
+    public static QueryParameter Viewer { get; } = new(Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given.");
+}
+
+/// <summary>A body or an answer; without a shape it is bytes, or (no content type) nothing.</summary>
+internal sealed record Content(string? ContentType = null, Type? Shape = null, int Status = StatusCodes.Status200OK);
+
+/// <summary>
+/// Maps calls, and for each path an answer to every other method: 405 with Allow, as a problem document.
+/// </summary>
+/// <remarks>
+/// The framework's own 405 and 404 have no body, and giving them one takes a middleware on every request's way. An endpoint for "any other method" on
+/// a path costs the calls of that path nothing.
+/// </remarks>
+internal static class Calls
+{
+    public static void MapCalls(this IEndpointRouteBuilder routes, Gate gate, params ReadOnlySpan<Call> calls)
+    {
+        var methods = new Dictionary<string, List<string>>(StringComparer.Ordinal);
+        foreach (var call in calls)
+        {
+            string[] reached = call.Method == HttpMethods.Get ? [HttpMethods.Get, HttpMethods.Head] : [call.Method];
+            routes.MapMethods(call.Path, reached, HttpTraces.Handle(call, gate.Guard(call))).WithMetadata(call).WithDisplayName(call.Name);
+            if (!methods.TryGetValue(call.Path, out var allowed))
+                methods[call.Path] = allowed = [];
+            allowed.AddRange(reached);
+        }
+
+        foreach (var (path, allowed) in methods)
+        {
+            // GET /status/update asks for the user "update": the wider path answers for other methods
+            if (path == Routes.StatusUpdate)
+                continue;
+            var allow = string.Join(", ", allowed);
+            routes.Map(path, context => NotAllowed(context, allow)).WithDisplayName($"other methods on {path}");
+        }
+    }
+
+    private static Task NotAllowed(HttpContext context, string allow)
+    {
+        context.Response.Headers.Allow = allow;
+        return ProblemAnswers.SendAsync(
+            context, StatusCodes.Status405MethodNotAllowed, "Method not allowed", $"{Problems.Shorten(context.Request.Method)} is not a call on this path. Use one of: {allow}.");
+    }
+}

@@ -1,0 +1,213 @@
+using System.Text.Json.Serialization;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Aglow.Users;
+
+namespace Aglow.AspNetCore.Endpoints;
+
+// The shapes of everything that is sent and received, for the OpenAPI description and for what is not written by hand. Times are seconds since
+// 1970-01-01 UTC.
+
+/// <summary>What a caller is told of a user.</summary>
+internal sealed record PresenceDocument(
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
+    [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
+    [property: JsonPropertyName(JsonNames.Status)] string Status,
+    [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
+    [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout = null);
+
+/// <summary>A presence record, and what the person chose to be seen as.</summary>
+internal sealed record ManualStatusDocument(
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
+    [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
+    [property: JsonPropertyName(JsonNames.Status)] string Status,
+    [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
+    [property: JsonPropertyName(JsonNames.Manual)] string Manual);
+
+/// <summary>What a user shows of themself.</summary>
+internal sealed record VisibilityDocument(
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
+    [property: JsonPropertyName(JsonNames.Online)] string Online,
+    [property: JsonPropertyName(JsonNames.LastSeen)] string LastSeen);
+
+/// <summary>Body of what a user shows: what is left out stays.</summary>
+internal sealed record VisibilityBody(
+    [property: JsonPropertyName(JsonNames.Online)] string? Online,
+    [property: JsonPropertyName(JsonNames.LastSeen)] string? LastSeen);
+
+/// <summary>A user of the directory, with the presence record's fields.</summary>
+internal sealed record UserDocument(
+    [property: JsonPropertyName(JsonNames.UserId)] uint UserId,
+    [property: JsonPropertyName(JsonNames.UserName)] string UserName,
+    [property: JsonPropertyName(JsonNames.DisplayName)] string? DisplayName,
+    [property: JsonPropertyName(JsonNames.CreatedAt)] long CreatedAt,
+    [property: JsonPropertyName(JsonNames.UpdatedAt)] long UpdatedAt,
+    [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
+    [property: JsonPropertyName(JsonNames.Status)] string Status,
+    [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
+    [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout,
+    [property: JsonPropertyName(JsonNames.Manual), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Manual)
+{
+    public static UserDocument Of(DirectoryUser user, Presence presence, string? manual = null) => new(
+        user.Number,
+        user.Name,
+        user.DisplayName,
+        user.CreatedAt,
+        user.UpdatedAt,
+        presence.IsOnline,
+        Words.Of(presence.Status),
+        Pulse.ToUnix(presence.LastSeen),
+        Words.Of(presence.About),
+        manual);
+}
+
+/// <summary>A page of a search.</summary>
+internal sealed record UsersDocument(
+    [property: JsonPropertyName(JsonNames.Users)] IReadOnlyList<UserDocument> Users,
+    [property: JsonPropertyName(JsonNames.Next)] string? Next);
+
+/// <summary>Users by number, or by key where they have one.</summary>
+internal sealed record UserIdsDocument([property: JsonPropertyName(JsonNames.UserIds)] IReadOnlyList<UserJson> UserIds);
+
+/// <summary>A page of who waits for approval.</summary>
+internal sealed record WaitingDocument(
+    [property: JsonPropertyName(JsonNames.UserIds)] IReadOnlyList<UserJson> UserIds,
+    [property: JsonPropertyName(JsonNames.Next)] string? Next);
+
+/// <summary>A page of who is online.</summary>
+internal sealed record OnlineDocument(
+    [property: JsonPropertyName(JsonNames.Users)] IReadOnlyList<UserJson> Users,
+    [property: JsonPropertyName(JsonNames.Next)] string? Next);
+
+/// <summary>How many are online.</summary>
+internal sealed record OnlineCountDocument(
+    [property: JsonPropertyName(JsonNames.Online)] long Online,
+    [property: JsonPropertyName(JsonNames.AsOf)] long AsOf);
+
+/// <summary>What "online" means to who asked.</summary>
+internal sealed record DefinitionDocument(
+    [property: JsonPropertyName("name")] string Name,
+    [property: JsonPropertyName("pulse_seconds")] uint PulseSeconds,
+    [property: JsonPropertyName("activity_seconds")] uint? ActivitySeconds,
+    [property: JsonPropertyName("ended_by_leave")] bool EndedByLeave);
+
+/// <summary>Why a user is shown as they are.</summary>
+internal sealed record ExplanationDocument(
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
+    [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
+    [property: JsonPropertyName(JsonNames.Status)] string Status,
+    [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
+    [property: JsonPropertyName("reason")] string Reason,
+    [property: JsonPropertyName("number")] uint? Number,
+    [property: JsonPropertyName("definition")] DefinitionDocument Definition,
+    [property: JsonPropertyName("lease_seconds")] int LeaseSeconds,
+    [property: JsonPropertyName("last_heartbeat_at")] long? LastHeartbeatAt,
+    [property: JsonPropertyName("last_heartbeat_age_seconds")] long? LastHeartbeatAgeSeconds,
+    [property: JsonPropertyName("said_goodbye")] bool SaidGoodbye,
+    [property: JsonPropertyName("last_activity_at")] long? LastActivityAt,
+    [property: JsonPropertyName(JsonNames.Manual)] string Manual,
+    [property: JsonPropertyName("believed_online")] bool? BelievedOnline,
+    [property: JsonPropertyName("stall_guard_in_force")] bool StallGuardInForce,
+    [property: JsonPropertyName("counted_against")] long CountedAgainst,
+    [property: JsonPropertyName("now")] long Now,
+    [property: JsonPropertyName("node")] string Node,
+    [property: JsonPropertyName("store")] string Store);
+
+/// <summary>That it worked.</summary>
+internal sealed record SuccessDocument([property: JsonPropertyName(JsonNames.Status)] string Status);
+
+/// <summary>That it worked, and when to come back.</summary>
+internal sealed record HeartbeatDocument(
+    [property: JsonPropertyName(JsonNames.Status)] string Status,
+    [property: JsonPropertyName(JsonNames.NextHeartbeatSeconds)] int NextHeartbeatSeconds,
+    [property: JsonPropertyName(JsonNames.OfflineAfterSeconds)] int OfflineAfterSeconds);
+
+/// <summary>That it worked, and for how many.</summary>
+internal sealed record AcceptedDocument(
+    [property: JsonPropertyName(JsonNames.Status)] string Status,
+    [property: JsonPropertyName(JsonNames.Accepted)] int Accepted);
+
+/// <summary>A probe's answer.</summary>
+internal sealed record HealthDocument([property: JsonPropertyName(JsonNames.Status)] string Status);
+
+/// <summary>An error (RFC 9457).</summary>
+internal sealed record ProblemDocument(
+    [property: JsonPropertyName(JsonNames.Status)] int Status,
+    [property: JsonPropertyName(JsonNames.Title)] string Title,
+    [property: JsonPropertyName(JsonNames.Detail)] string Detail);
+
+/// <summary>Body of a heartbeat or goodbye: one user, or a list.</summary>
+internal sealed record HeartbeatBody(
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson? UserId,
+    [property: JsonPropertyName(JsonNames.UserIds)] IReadOnlyList<UserJson>? UserIds,
+    [property: JsonPropertyName(JsonNames.Active)] bool? Active);
+
+/// <summary>Body of a late heartbeat.</summary>
+internal sealed record StatusUpdateBody(
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
+    [property: JsonPropertyName(JsonNames.Timestamp)] long Timestamp);
+
+/// <summary>One user of a batch.</summary>
+internal sealed record UserIdBody([property: JsonPropertyName(JsonNames.UserId)] UserJson UserId);
+
+/// <summary>Body of a manual status.</summary>
+internal sealed record ManualStatusBody([property: JsonPropertyName(JsonNames.Status)] string Status);
+
+/// <summary>Body of a new user.</summary>
+internal sealed record NewUserBody(
+    [property: JsonPropertyName(JsonNames.UserName)] string UserName,
+    [property: JsonPropertyName(JsonNames.DisplayName)] string? DisplayName);
+
+/// <summary>The words of the API for what a user is shown as.</summary>
+internal static class Words
+{
+    public static string Of(PresenceStatus status) => status switch
+    {
+        PresenceStatus.Online => "online",
+        PresenceStatus.Away => "away",
+        PresenceStatus.Busy => "busy",
+        _ => "offline",
+    };
+
+    public static string? Of(LastSeenAbout about) => about switch
+    {
+        LastSeenAbout.Recently => "recently",
+        LastSeenAbout.ThisWeek => "this week",
+        LastSeenAbout.ThisMonth => "this month",
+        LastSeenAbout.LongAgo => "long ago",
+        _ => null,
+    };
+}
+
+/// <summary>Source-generated JSON of the documents.</summary>
+[JsonSerializable(typeof(PresenceDocument))]
+[JsonSerializable(typeof(IReadOnlyList<PresenceDocument>))]
+[JsonSerializable(typeof(IReadOnlyDictionary<string, PresenceDocument>))]
+[JsonSerializable(typeof(ManualStatusDocument))]
+[JsonSerializable(typeof(UserDocument))]
+[JsonSerializable(typeof(VisibilityDocument))]
+[JsonSerializable(typeof(VisibilityBody))]
+[JsonSerializable(typeof(UsersDocument))]
+[JsonSerializable(typeof(UserIdsDocument))]
+[JsonSerializable(typeof(WaitingDocument))]
+[JsonSerializable(typeof(OnlineDocument))]
+[JsonSerializable(typeof(OnlineCountDocument))]
+[JsonSerializable(typeof(ExplanationDocument))]
+[JsonSerializable(typeof(SuccessDocument))]
+[JsonSerializable(typeof(HeartbeatDocument))]
+[JsonSerializable(typeof(AcceptedDocument))]
+[JsonSerializable(typeof(HealthDocument))]
+[JsonSerializable(typeof(ProblemDocument))]
+[JsonSerializable(typeof(HeartbeatBody))]
+[JsonSerializable(typeof(StatusUpdateBody))]
+[JsonSerializable(typeof(IReadOnlyList<UserIdBody>))]
+[JsonSerializable(typeof(ManualStatusBody))]
+[JsonSerializable(typeof(NewUserBody))]
+[JsonSerializable(typeof(string))]
+[JsonSerializable(typeof(int))]
+[JsonSerializable(typeof(byte[]))]
+internal sealed partial class Documents : JsonSerializerContext
+{
+    /// <summary>As they are sent.</summary>
+    public static Documents Sent { get; } = new(new System.Text.Json.JsonSerializerOptions { Encoder = PresenceJson.Encoder });
+}

@@ -1,0 +1,223 @@
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore.Endpoints;
+
+/// <summary>
+/// Heartbeats and goodbyes: <c>POST /heartbeat</c>, <c>/status/update</c>, <c>/offline</c>.
+/// </summary>
+/// <remarks>
+/// A single heartbeat is the call that decides what a server can bear, so <see cref="HeartbeatAsync"/> answers the usual one (a small body that has
+/// arrived whole, one user, a renewal) on the way in: no waiting, no objects, an answer encoded before. Everything else, and everything wrong, goes
+/// the general way, which reads the same body again.
+/// </remarks>
+internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, RateLimits rates, RequestBodies bodies, ProblemAnswers problems)
+{
+    private readonly byte[] _heartbeatAnswer = System.Text.Encoding.UTF8.GetBytes(
+        $"{{\"status\":\"success\",\"next_heartbeat_seconds\":{host.Options.HeartbeatSeconds},\"offline_after_seconds\":{host.Options.LeaseSeconds}}}");
+
+    // one user, however spelt; what is longer may be refused while it is read
+    private const int UsualBodyBytes = 2048;
+
+    private RequestDelegate? _anyHeartbeats;
+
+    public void Map(IEndpointRouteBuilder routes, Gate gate)
+    {
+        _anyHeartbeats = problems.Guard(AnyHeartbeatsAsync);
+        routes.MapCalls(
+            gate,
+            new Call(HttpMethods.Post, Routes.Heartbeat, "heartbeat", "These users are alive now", HeartbeatAsync)
+            {
+                Access = CallAccess.People(Scopes.Heartbeat),
+                Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
+                BodyIsOptional = true,
+                Answers = [new(Routes.Json, typeof(HeartbeatDocument))],
+                Problems = [400, 401, 403, 404, 408, 413, 415, 429, 503, 507],
+            },
+            new Call(HttpMethods.Post, Routes.StatusUpdate, "late heartbeat", "A user was alive at a given second", problems.Guard(LateHeartbeatAsync))
+            {
+                Access = CallAccess.People(Scopes.Heartbeat),
+                Bodies = [new(Routes.Json, typeof(StatusUpdateBody))],
+                Answers = [new(Routes.Json, typeof(SuccessDocument))],
+                Problems = [400, 401, 403, 404, 408, 413, 415, 429, 503, 507],
+            },
+            new Call(HttpMethods.Post, Routes.Offline, "leave", "These users leave now, on all devices", problems.Guard(LeaveAsync))
+            {
+                Access = CallAccess.People(Scopes.Heartbeat),
+                Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
+                BodyIsOptional = true,
+                Answers = [new(Routes.Json, typeof(SuccessDocument))],
+                Problems = [400, 401, 403, 408, 413, 415, 429, 503],
+            });
+    }
+
+    private Task HeartbeatAsync(HttpContext context)
+    {
+        if (!TryReadUsual(context, out var user, out var active))
+            return _anyHeartbeats!(context);
+        var heartbeat = host.Presence.HeartbeatAsync(user, active);
+        if (!heartbeat.IsCompletedSuccessfully)
+            return FinishAsync(context, heartbeat.AsTask(), user);
+        var admission = heartbeat.Result;
+        return admission == Admission.Accepted ? Answers.Ready(context, _heartbeatAnswer) : FinishAsync(context, Task.FromResult(admission), user);
+    }
+
+    // Nothing from the person themself, or one user in JSON, of somebody who may. False: nothing is taken, and the general way reads it again.
+    private bool TryReadUsual(HttpContext context, out uint user, out bool active)
+    {
+        (user, active) = (0, false);
+        var request = context.Request;
+        if (request.ContentLength is null or 0)
+            return request.ContentLength == 0 && callers.TryFindSelf(context, out user);
+        if (request.ContentLength > UsualBodyBytes || !RequestBodies.IsJson(request.ContentType) || !RequestBodyReader.TryRead(context, out var read))
+            return false;
+        if (!read.IsCompleted
+            || !read.Buffer.IsSingleSegment
+            || !UsersBody.TryReadOne(read.Buffer.FirstSpan, host.Presence.KnownKeys, out user, out active)
+            || !callers.MaySurelyHeartbeat(context, user))
+        {
+            request.BodyReader.AdvanceTo(read.Buffer.Start, read.Buffer.Start);
+            return false;
+        }
+
+        request.BodyReader.AdvanceTo(read.Buffer.End);
+        return true;
+    }
+
+    private async Task FinishAsync(HttpContext context, Task<Admission> heartbeat, uint user)
+    {
+        try
+        {
+            Require(await heartbeat, $"{user}");
+            await Answers.Ready(context, _heartbeatAnswer);
+        }
+        catch (Exception failure)
+        {
+            await problems.AnswerAsync(context, failure);
+        }
+    }
+
+    private async Task AnyHeartbeatsAsync(HttpContext context)
+    {
+        var presence = host.Presence;
+        switch (RequestBodies.Kind(context, packed: true))
+        {
+            case BodyKind.Empty:
+                var caller = callers.Require(context);
+                Require(await presence.HeartbeatAsync(await presence.RegisterAsync(caller)), caller.ToString());
+                await Answers.Ready(context, _heartbeatAnswer);
+                break;
+            case BodyKind.Packed:
+                await callers.RequireBackendAsync(context, Scopes.Heartbeat);
+                var accepted = 0;
+                await bodies.ReadPackedAsync(context, async users => accepted += await presence.HeartbeatPackedAsync(users));
+                await AcceptedAsync(context, accepted);
+                break;
+            default:
+                using (var users = new UserBatch())
+                {
+                    var active = await ReadUsersAsync(context, users);
+                    await callers.RequireAsync(context, users, Scopes.Heartbeat);
+                    await RegisterAsync(context, users);
+                    RequireKnown(users);
+                    Require(await presence.HeartbeatAsync(users.Numbers, active), users.Count == 1 ? $"{users.Numbers.Span[0]}" : "with one of these numbers");
+                }
+
+                await Answers.Ready(context, _heartbeatAnswer);
+                break;
+        }
+    }
+
+    private async Task LateHeartbeatAsync(HttpContext context)
+    {
+        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
+            throw StatusUpdateReader.Expected();
+        using var users = new UserBatch(1);
+        long timestamp;
+        using (var body = await bodies.ReadJsonAsync(context))
+            timestamp = StatusUpdateReader.Read(body.Written.Span, host.Presence.KnownKeys, users);
+        await callers.RequireAsync(context, users, Scopes.Heartbeat);
+        await RegisterAsync(context, users);
+        RequireKnown(users);
+        var user = users.Numbers.Span[0];
+        Require(await host.Presence.HeartbeatAtAsync(user, timestamp), $"{user}");
+        await Answers.Ready(context, PresenceJson.Success);
+    }
+
+    private async Task LeaveAsync(HttpContext context)
+    {
+        switch (RequestBodies.Kind(context, packed: true))
+        {
+            case BodyKind.Empty:
+                await host.Presence.LeaveAsync(new[] { await host.Presence.FindAsync(callers.Require(context)) });
+                break;
+            case BodyKind.Packed:
+                await callers.RequireBackendAsync(context, Scopes.Heartbeat);
+                using (var packed = await bodies.ReadPackedAsync(context))
+                    await host.Presence.LeaveAsync(packed.Numbers);
+                break;
+            default:
+                using (var users = new UserBatch())
+                {
+                    await ReadUsersAsync(context, users);
+                    await callers.RequireAsync(context, users, Scopes.Heartbeat);
+                    await host.Presence.FindAsync(users);
+                    await host.Presence.LeaveAsync(users.Numbers);
+                }
+
+                break;
+        }
+
+        await Answers.Ready(context, PresenceJson.Success);
+    }
+
+    private async ValueTask<bool> ReadUsersAsync(HttpContext context, UserBatch users)
+    {
+        using var body = await bodies.ReadJsonAsync(context);
+        return UsersBody.Read(body.Written.Span, UsersForm.OneOrList, host.Presence.KnownKeys, users);
+    }
+
+    private async ValueTask RegisterAsync(HttpContext context, UserBatch users)
+    {
+        if (users.UnknownCount > 0 && Callers.Current(context) is { } caller)
+        {
+            // what the directory knows and this node does not is no registration
+            await host.Presence.FindAsync(users);
+            rates.RequireRegistrations(caller, users.UnknownCount);
+        }
+
+        await host.Presence.RegisterAsync(users);
+    }
+
+    private static async Task AcceptedAsync(HttpContext context, int accepted)
+    {
+        using var answer = new AnswerBuffer();
+        answer.Add("{\"status\":\"success\",\"accepted\":"u8);
+        answer.Advance(PresenceRecord.WriteNumber(answer.GetSpan(PresenceRecord.MaxNumberBytes), (uint)accepted));
+        answer.Add((byte)'}');
+        await Answers.Ready(context, answer.Written.Span);
+    }
+
+    private void Require(Admission admission, string user)
+    {
+        if (admission != Admission.Accepted)
+            throw Problems.Of(admission, user, host.Options);
+    }
+
+    // Without a directory keys get no numbers.
+    private void RequireKnown(UserBatch users)
+    {
+        if (host.Presence.HasDirectory)
+            return;
+        for (var i = 0; i < users.Count; i++)
+        {
+            if (users.Numbers.Span[i] == UserId.Nobody && !users.Text(i).IsEmpty)
+                throw new NotSupportedException("This deployment has no user directory, so users are numbers only. Send numbers below 2147483648.");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Aglow.Queries;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore.Endpoints;
+
+/// <summary>Who is online now, and how many: <c>GET /online</c>, <c>/online/count</c>.</summary>
+internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
+{
+    public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
+        gate,
+        new Call(HttpMethods.Get, Routes.Online, "online", "Users who are online", problems.Guard(ListAsync))
+        {
+            Access = CallAccess.Backends(Scopes.Read),
+            Query =
+            [
+                new(Routes.LimitQuery, "1 to 10,000; 100 where it is not given. A page may hold fewer.", IsNumber: true),
+                new(Routes.CursorQuery, "The \"next\" of the page before."),
+                QueryParameter.Definition,
+                QueryParameter.Viewer,
+            ],
+            Answers = [new(Routes.Json, typeof(OnlineDocument))],
+            Problems = [400, 401, 403, 429, 503],
+        },
+        new Call(HttpMethods.Get, Routes.OnlineCount, "online count", "How many users are online, of those who show it to everyone", problems.Guard(CountAsync))
+        {
+            Access = CallAccess.People(Scopes.Read),
+            Query = [QueryParameter.Definition],
+            Answers = [new(Routes.Json, typeof(OnlineCountDocument))],
+            Problems = [400, 401, 403, 429, 503],
+        });
+
+    private async Task ListAsync(HttpContext context)
+    {
+        var definition = Asked.Definition(context, host.Presence.Definitions);
+        var limit = Asked.Limit(context, Limits.ListedUsers, Limits.OnlineUsersDefault);
+        var view = await callers.ViewAsync(context);
+        OnlinePage page;
+        try
+        {
+            page = await view.ListOnlineAsync(definition, limit, Asked.Cursor(context));
+        }
+        catch (FormatException)
+        {
+            throw Asked.ForeignCursor();
+        }
+
+        var users = await DirectoryUsers.NameAsync(host.Presence, [.. page.Users]);
+        await Answers.JsonAsync(context, new OnlineDocument(users, page.Next), Documents.Sent.OnlineDocument);
+    }
+
+    private async Task CountAsync(HttpContext context)
+    {
+        var (online, asOf) = await host.Presence.CountAsync(Asked.Definition(context, host.Presence.Definitions));
+        await Answers.JsonAsync(context, new OnlineCountDocument(online, asOf), Documents.Sent.OnlineCountDocument);
+    }
+}

@@ -1,0 +1,190 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.Json.Schema;
+using System.Text.Json.Serialization;
+using Aglow.AspNetCore.Http;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore.Endpoints;
+
+/// <summary>
+/// <c>GET /openapi/v1.json</c>: every call as its code has it. Made of the <see cref="Call"/>s that are mapped and of the shapes they name, when first asked for.
+/// </summary>
+/// <remarks>
+/// The framework's generator was tried first: it describes handlers by their parameters, and these read bodies by hand, so it would have to be told
+/// everything that a <see cref="Call"/> says already, in another way. Shapes become schemas by the framework's own exporter.
+/// </remarks>
+internal sealed class OpenApi(EndpointDataSource endpoints)
+{
+    private static readonly string Version = typeof(OpenApi).Assembly.GetName().Version?.ToString(3) ?? "0";
+
+    private Described? _document;
+
+    public Task HandleAsync(HttpContext context)
+    {
+        // where the calls are, as this caller sees them
+        var request = context.Request;
+        var path = $"{request.PathBase}{request.Path}";
+        var under = path[..path.LastIndexOf(Routes.OpenApi, StringComparison.OrdinalIgnoreCase)];
+        if (_document is not { } document || document.Under != under)
+            _document = document = new Described(under, Describe(under));
+        return Answers.BytesAsync(context, Routes.Json, document.Json);
+    }
+
+    private byte[] Describe(string under)
+    {
+        var paths = new JsonObject();
+        var schemas = new JsonObject();
+        foreach (var endpoint in endpoints.Endpoints)
+        {
+            if (endpoint.Metadata.GetMetadata<Call>() is not { } call)
+                continue;
+            if (paths[call.Path] is not JsonObject path)
+                paths[call.Path] = path = [];
+#pragma warning disable CA1308 // OpenAPI's names of methods are lower case
+            path[call.Method.ToLowerInvariant()] = Describe(call, schemas);
+#pragma warning restore CA1308
+        }
+
+        var document = new JsonObject
+        {
+            ["openapi"] = "3.1.1",
+            ["info"] = new JsonObject
+            {
+                ["title"] = "Aglow",
+                ["version"] = Version,
+                ["description"] = "Presence: given a user, are they online, and if not, when were they last seen? Times are seconds since 1970-01-01 UTC.",
+            },
+            ["servers"] = new JsonArray(new JsonObject { ["url"] = under.Length > 0 ? under : "/" }),
+            ["paths"] = paths,
+            ["components"] = new JsonObject { ["schemas"] = schemas },
+        };
+        return System.Text.Encoding.UTF8.GetBytes(document.ToJsonString());
+    }
+
+    private static JsonObject Describe(Call call, JsonObject schemas)
+    {
+        var operation = new JsonObject { ["operationId"] = call.Name.Replace(' ', '_'), ["summary"] = call.Summary };
+        var parameters = new JsonArray();
+        if (call.Path.Contains($"{{{Routes.UserParameter}}}", StringComparison.Ordinal))
+            parameters.Add((JsonNode)Parameter(Routes.UserParameter, "path", "A number, or a key, percent-encoded.", "string", required: true));
+        foreach (var query in call.Query)
+            parameters.Add((JsonNode)Parameter(query.Name, "query", query.Description, query.IsNumber ? "integer" : "string", query.Required));
+        if (parameters.Count > 0)
+            operation["parameters"] = parameters;
+        if (call.Bodies.Count > 0)
+            operation["requestBody"] = new JsonObject { ["required"] = !call.BodyIsOptional, ["content"] = Contents(call.Bodies, schemas) };
+
+        var responses = new JsonObject();
+        foreach (var answers in call.Answers.GroupBy(static a => a.Status))
+        {
+            var response = new JsonObject { ["description"] = call.Summary };
+            if (answers.Any(static a => a.ContentType is not null))
+                response["content"] = Contents(answers, schemas);
+            responses[Key(answers.Key)] = response;
+        }
+
+        foreach (var status in call.Problems.Append(StatusCodes.Status500InternalServerError))
+        {
+            responses[Key(status)] = new JsonObject
+            {
+                ["description"] = "A problem: its detail says what to do instead.",
+                ["content"] = Contents([new Content(Routes.ProblemJson, typeof(ProblemDocument))], schemas),
+            };
+        }
+
+        operation["responses"] = responses;
+        return operation;
+    }
+
+    private static string Key(int status) => status.ToString(System.Globalization.CultureInfo.InvariantCulture);
+
+    private static JsonObject Parameter(string name, string place, string description, string type, bool required) => new()
+    {
+        ["name"] = name,
+        ["in"] = place,
+        ["required"] = required,
+        ["description"] = description,
+        ["schema"] = new JsonObject { ["type"] = type },
+    };
+
+    private static JsonObject Contents(IEnumerable<Content> contents, JsonObject schemas)
+    {
+        var all = new JsonObject();
+        foreach (var content in contents)
+            all[content.ContentType!] = new JsonObject { ["schema"] = Schema(content.Shape, schemas) };
+        return all;
+    }
+
+    private static JsonObject Schema(Type? shape, JsonObject schemas)
+    {
+        if (shape is null)
+            return new JsonObject { ["type"] = "string", ["format"] = "binary" };
+        var name = shape.IsGenericType ? $"{shape.GetGenericArguments()[^1].Name}{(shape.GetGenericArguments().Length > 1 ? "ById" : "List")}" : shape.Name;
+        if (!schemas.ContainsKey(name))
+        {
+            schemas[name] = DescribedShapes.Default.GetTypeInfo(shape)!.GetJsonSchemaAsNode(new JsonSchemaExporterOptions
+            {
+                TreatNullObliviousAsNonNullable = true,
+                TransformSchemaNode = static (context, schema) => Complete(context.TypeInfo.Type, schema),
+            });
+        }
+
+        return new JsonObject { ["$ref"] = $"#/components/schemas/{name}" };
+    }
+
+    // What the exporter cannot know: what a user may be, and that a body may leave out what may be null.
+    private static JsonNode Complete(Type type, JsonNode schema)
+    {
+        if (type == typeof(UserJson) || type == typeof(UserJson?))
+            return User();
+        if (type == typeof(IReadOnlyList<UserJson>))
+            schema["items"] = User();
+        if (type.Name.EndsWith("Body", StringComparison.Ordinal) && schema["required"] is JsonArray required)
+        {
+            var properties = schema["properties"]!.AsObject();
+            schema["required"] = new JsonArray([.. required
+                .Where(name => properties[name!.GetValue<string>()]?["type"] is not JsonArray && type != typeof(HeartbeatBody))
+                .Select(static name => name!.DeepClone())]);
+        }
+
+        return schema;
+    }
+
+    private sealed record Described(string Under, byte[] Json);
+
+    private static JsonObject User() => new()
+    {
+        ["description"] = "A user: a number, or a key of 1 to 128 bytes.",
+        ["oneOf"] = new JsonArray(
+            new JsonObject { ["type"] = "integer", ["minimum"] = 0, ["maximum"] = uint.MaxValue },
+            new JsonObject { ["type"] = "string", ["minLength"] = 1 }),
+    };
+}
+
+/// <summary>The shapes that calls name.</summary>
+[JsonSerializable(typeof(AcceptedDocument))]
+[JsonSerializable(typeof(ExplanationDocument))]
+[JsonSerializable(typeof(HealthDocument))]
+[JsonSerializable(typeof(HeartbeatBody))]
+[JsonSerializable(typeof(HeartbeatDocument))]
+[JsonSerializable(typeof(IReadOnlyDictionary<string, PresenceDocument>))]
+[JsonSerializable(typeof(IReadOnlyList<PresenceDocument>))]
+[JsonSerializable(typeof(IReadOnlyList<UserIdBody>))]
+[JsonSerializable(typeof(ManualStatusBody))]
+[JsonSerializable(typeof(ManualStatusDocument))]
+[JsonSerializable(typeof(NewUserBody))]
+[JsonSerializable(typeof(OnlineCountDocument))]
+[JsonSerializable(typeof(OnlineDocument))]
+[JsonSerializable(typeof(PresenceDocument))]
+[JsonSerializable(typeof(ProblemDocument))]
+[JsonSerializable(typeof(StatusUpdateBody))]
+[JsonSerializable(typeof(SuccessDocument))]
+[JsonSerializable(typeof(UserDocument))]
+[JsonSerializable(typeof(UserIdsDocument))]
+[JsonSerializable(typeof(UsersDocument))]
+[JsonSerializable(typeof(VisibilityBody))]
+[JsonSerializable(typeof(VisibilityDocument))]
+[JsonSerializable(typeof(WaitingDocument))]
+internal sealed partial class DescribedShapes : JsonSerializerContext;

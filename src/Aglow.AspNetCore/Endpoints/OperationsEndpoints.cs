@@ -1,0 +1,51 @@
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore.Endpoints;
+
+/// <summary>For whoever runs this: probes and metrics.</summary>
+internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers problems)
+{
+    public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
+        gate,
+        new Call(HttpMethods.Get, Routes.Live, "live", "Whether the process answers", problems.Guard(LiveAsync))
+        {
+            Access = CallAccess.Anybody,
+            Answers = [new(Routes.Json, typeof(HealthDocument))],
+        },
+        new Call(HttpMethods.Get, Routes.Ready, "ready", "Whether requests should be sent here: not before the start is done, nor once stopping, nor while the store is away", problems.Guard(ReadyAsync))
+        {
+            Access = CallAccess.Anybody,
+            Answers = [new(Routes.Json, typeof(HealthDocument))],
+            Problems = [503],
+        },
+        new Call(HttpMethods.Get, Routes.Metrics, "metrics", "Counters, gauges and histograms as Prometheus text", problems.Guard(MetricsAsync))
+        {
+            Access = CallAccess.Backends(Scopes.Operate),
+            Problems = [401, 403, 429],
+            Answers = [new("text/plain")],
+        });
+
+    private static Task LiveAsync(HttpContext context) => Answers.JsonAsync(context, new HealthDocument("live"), Documents.Sent.HealthDocument);
+
+    private Task ReadyAsync(HttpContext context)
+    {
+        var (started, stopping) = (host.Lifetime.ApplicationStarted, host.Lifetime.ApplicationStopping);
+        if (started.IsCancellationRequested && !stopping.IsCancellationRequested && host.Presence.IsStoreReachable)
+            return Answers.JsonAsync(context, new HealthDocument("ready"), Documents.Sent.HealthDocument);
+        context.Response.Headers.RetryAfter = "1";
+        return ProblemAnswers.SendAsync(
+            context,
+            StatusCodes.Status503ServiceUnavailable,
+            "Not ready",
+            stopping.IsCancellationRequested ? "This server is stopping. Use another node."
+                : started.IsCancellationRequested ? "The store cannot be reached just now. Try again in a second."
+                : "This server is starting. Try again in a second.");
+    }
+
+    private Task MetricsAsync(HttpContext context) => Answers.BytesAsync(context, Routes.PrometheusText, PrometheusText.Write(host.Presence.Metrics));
+}

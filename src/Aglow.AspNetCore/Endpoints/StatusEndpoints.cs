@@ -1,0 +1,233 @@
+using System.Buffers;
+using System.Runtime.InteropServices;
+using System.Text;
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore.Endpoints;
+
+/// <summary>Who is online: <c>GET /status/…</c>, <c>POST /status/batch</c>. Reading registers nobody.</summary>
+internal sealed class StatusEndpoints(PresenceHost host, Callers callers, RequestBodies bodies, ProblemAnswers problems)
+{
+    public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
+        gate,
+        new Call(HttpMethods.Get, Routes.Status, "status", "A user's status", problems.Guard(StatusAsync))
+        {
+            Access = CallAccess.People(Scopes.Read),
+            Query = [QueryParameter.Definition, QueryParameter.Viewer],
+            Answers = [new(Routes.Json, typeof(PresenceDocument))],
+            Problems = [400, 401, 403, 429, 503],
+        },
+        new Call(HttpMethods.Get, Routes.StatusOfUsers, "statuses by id", "Statuses of up to 1,000 users, by id", problems.Guard(StatusesByIdAsync))
+        {
+            Access = CallAccess.People(Scopes.Read),
+            Query = [new(Routes.IdsQuery, "Users, separated by commas, each percent-encoded.", Required: true), QueryParameter.Definition, QueryParameter.Viewer],
+            Answers = [new(Routes.Json, typeof(IReadOnlyDictionary<string, PresenceDocument>))],
+            Problems = [400, 401, 403, 413, 429, 503],
+        },
+        new Call(HttpMethods.Post, Routes.StatusBatch, "statuses", "Statuses of many users, in their order", problems.Guard(BatchAsync))
+        {
+            Access = CallAccess.People(Scopes.Read),
+            Query = [QueryParameter.Definition, QueryParameter.Viewer],
+            Bodies = [new(Routes.Json, typeof(IReadOnlyList<UserIdBody>)), new(Routes.Packed)],
+            Answers = [new(Routes.Json, typeof(IReadOnlyList<PresenceDocument>)), new(Routes.Packed)],
+            Problems = [400, 401, 403, 408, 413, 415, 429, 503],
+        },
+        new Call(HttpMethods.Get, Routes.Explain, "explanation", "Why a user is shown as they are", problems.Guard(ExplainAsync))
+        {
+            Access = CallAccess.Backends(Scopes.Operate),
+            Query = [QueryParameter.Definition],
+            Answers = [new(Routes.Json, typeof(ExplanationDocument))],
+            Problems = [400, 401, 403, 429, 503],
+        });
+
+    private async Task StatusAsync(HttpContext context)
+    {
+        var user = Asked.User(context);
+        var definition = Asked.Definition(context, host.Presence.Definitions);
+        var number = await host.Presence.FindAsync(user);
+        var status = await (await callers.ViewAsync(context)).StatusAsync(number, definition);
+        using var answer = new AnswerBuffer(512);
+        PresenceJson.WriteRecord(answer, number, user.Key is { } key ? Encoding.UTF8.GetBytes(key) : default, status);
+        await Answers.JsonAsync(context, answer.Written);
+    }
+
+    private async Task StatusesByIdAsync(HttpContext context)
+    {
+        var ids = Asked.Ids(context);
+        var definition = Asked.Definition(context, host.Presence.Definitions);
+        using var users = new UserBatch(ids.Count);
+        foreach (var id in ids)
+        {
+            if (!UserId.TryParse(id, out var user))
+                throw Problems.Malformed($"\"{Problems.Shorten(id)}\" in ids is not a user: {Problems.AUser}.");
+            if (user.Key is null)
+                users.Add(user.Number);
+            else
+                users.TryAdd(Encoding.UTF8.GetBytes(id), host.Presence.KnownKeys);
+        }
+
+        using var statuses = await ReadAsync(context, users, definition);
+        using var answer = new AnswerBuffer(ids.Count * 128);
+        WriteById(answer, ids, users, statuses.Span);
+        await Answers.JsonAsync(context, answer.Written);
+    }
+
+    private async Task BatchAsync(HttpContext context)
+    {
+        var definition = Asked.Definition(context, host.Presence.Definitions);
+        switch (RequestBodies.Kind(context, packed: true))
+        {
+            case BodyKind.Packed:
+                await PackedBatchAsync(context, definition);
+                break;
+            case BodyKind.Json:
+                await JsonBatchAsync(context, definition);
+                break;
+            default:
+                throw Problems.Malformed("The body is empty. Send [{\"user_id\": X}, …], {\"user_ids\": [X, …]}, or packed numbers.");
+        }
+    }
+
+    private async Task JsonBatchAsync(HttpContext context, Definition definition)
+    {
+        using var answer = await AnswerBatchAsync(context, definition);
+        await Answers.JsonAsync(context, answer.Written);
+    }
+
+    // What was asked and found is given back here: the answer alone is kept for as long as it is read.
+    private async ValueTask<AnswerBuffer> AnswerBatchAsync(HttpContext context, Definition definition)
+    {
+        using var users = new UserBatch(1024);
+        using (var body = await bodies.ReadJsonAsync(context))
+            UsersBody.Read(body.Written.Span, UsersForm.ListOfObjectsOrList, host.Presence.KnownKeys, users);
+        using var statuses = await ReadAsync(context, users, definition);
+        var answer = new AnswerBuffer((users.Count * 88) + 64);
+        try
+        {
+            PresenceJson.WriteRecords(answer, users, statuses.Span);
+            return answer;
+        }
+        catch
+        {
+            answer.Dispose();
+            throw;
+        }
+    }
+
+    // The answer is as long as the body and takes its place. It is sent when all of the body is here: most clients send first and listen then.
+    private async Task PackedBatchAsync(HttpContext context, Definition definition)
+    {
+        var view = await callers.ViewAsync(context);
+        using var users = await bodies.ReadPackedAsync(context);
+        var numbers = users.Numbers;
+        for (var start = 0; start < numbers.Length; start += RequestBodies.ChunkUsers)
+        {
+            var chunk = numbers.Slice(start, Math.Min(RequestBodies.ChunkUsers, numbers.Length - start));
+            await view.ReadPackedAsync(chunk, definition, chunk);
+        }
+
+        if (!BitConverter.IsLittleEndian)
+            System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(numbers.Span, numbers.Span);
+        using var bytes = new PackedAnswer(numbers);
+        await Answers.BytesAsync(context, Routes.Packed, bytes.Memory);
+    }
+
+    private async Task ExplainAsync(HttpContext context)
+    {
+        var user = Asked.User(context, fromEnd: 1);
+        await callers.RequireBackendAsync(context, Scopes.Operate);
+        var definition = Asked.Definition(context, host.Presence.Definitions);
+        var why = await host.Presence.ExplainAsync(await host.Presence.FindAsync(user), definition);
+        var document = new ExplanationDocument(
+            UserJson.Of(user),
+            why.Presence.IsOnline,
+            Words.Of(why.Presence.Status),
+            Pulse.ToUnix(why.Presence.LastSeen),
+            why.Reason,
+            why.Number,
+            new DefinitionDocument(definition.Name, definition.PulseSeconds, definition.ActivitySeconds, definition.EndedByLeave),
+            host.Options.LeaseSeconds,
+            why.LastHeartbeatAt,
+            why.LastHeartbeatAgeSeconds,
+            why.SaidGoodbye,
+            why.LastActivityAt,
+            why.Manual,
+            why.BelievedOnline,
+            why.StallGuardInForce,
+            why.CountedAgainst,
+            why.Now,
+            why.Node,
+            why.Store);
+        await Answers.JsonAsync(context, document, Documents.Sent.ExplanationDocument);
+    }
+
+    private async ValueTask<StatusBatch> ReadAsync(HttpContext context, UserBatch users, Definition definition)
+    {
+        var view = await callers.ViewAsync(context);
+        await host.Presence.FindAsync(users);
+        var statuses = new StatusBatch(users.Count);
+        try
+        {
+            await view.ReadAsync(users.Numbers, definition, statuses.Memory);
+            return statuses;
+        }
+        catch
+        {
+            statuses.Dispose();
+            throw;
+        }
+    }
+
+    // Members are the ids as given, each once.
+    private static void WriteById(AnswerBuffer answer, List<string> ids, UserBatch users, ReadOnlySpan<Presence> statuses)
+    {
+        var seen = new HashSet<string>(ids.Count, StringComparer.Ordinal);
+        answer.Add((byte)'{');
+        for (var i = 0; i < ids.Count; i++)
+        {
+            if (!seen.Add(ids[i]))
+                continue;
+            if (seen.Count > 1)
+                answer.Add((byte)',');
+            var id = Encoding.UTF8.GetBytes(ids[i]);
+            answer.Advance(PresenceRecord.WriteKey(answer.GetSpan((id.Length * 2) + 2), id));
+            answer.Add((byte)':');
+            PresenceJson.WriteRecord(answer, users.Numbers.Span[i], users.Text(i), statuses[i]);
+        }
+
+        answer.Add((byte)'}');
+    }
+
+    /// <summary>Statuses in a borrowed array.</summary>
+    private readonly struct StatusBatch(int count) : IDisposable
+    {
+        private readonly Presence[] _statuses = ArrayPool<Presence>.Shared.Rent(Math.Max(count, 1));
+
+        public Memory<Presence> Memory => _statuses.AsMemory(0, count);
+
+        public ReadOnlySpan<Presence> Span => Memory.Span;
+
+        public void Dispose() => ArrayPool<Presence>.Shared.Return(_statuses);
+    }
+
+    /// <summary>Numbers seen as the bytes they are in memory.</summary>
+    private sealed class PackedAnswer(Memory<uint> numbers) : MemoryManager<byte>
+    {
+        public override Span<byte> GetSpan() => MemoryMarshal.AsBytes(numbers.Span);
+
+        public override MemoryHandle Pin(int elementIndex = 0) => throw new NotSupportedException("Copied, never pinned.");
+
+        public override void Unpin()
+        {
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+        }
+    }
+}

@@ -1,0 +1,156 @@
+using System.Globalization;
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.AspNetCore.Sockets;
+using Aglow.Model;
+using Aglow.Users;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore.Endpoints;
+
+/// <summary>What users show of themselves, and to whom: <c>/users/{user}/visibility</c>, <c>/approved</c>, <c>/waiting</c>, <c>/blocked</c>. Answers that change something are durable.</summary>
+internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, RequestBodies bodies, ProblemAnswers problems)
+{
+    private const string Example = "{\"online\": \"everyone\", \"followers-approved\" or \"nobody\", \"last_seen\": \"exact\", \"coarse\" or \"hidden\"}";
+
+    private static readonly string[] OnlineWords = ["everyone", "followers-approved", "nobody"];
+    private static readonly string[] LastSeenWords = ["exact", "coarse", "hidden"];
+
+    public void Map(IEndpointRouteBuilder routes, Gate gate)
+    {
+        routes.MapCalls(
+            gate,
+            new Call(HttpMethods.Get, Routes.Visibility, "visibility", "What a user shows of themself", problems.Guard(ReadAsync))
+            {
+                Access = CallAccess.People(Scopes.Users),
+                Answers = [new(Routes.Json, typeof(VisibilityDocument))],
+                Problems = [400, 401, 403, 404, 429, 501, 503],
+            },
+            new Call(HttpMethods.Put, Routes.Visibility, "set visibility", "Sets what a user shows of themself; what is left out stays", problems.Guard(SetAsync))
+            {
+                Access = CallAccess.People(Scopes.Users),
+                Bodies = [new(Routes.Json, typeof(VisibilityBody))],
+                Answers = [new(Routes.Json, typeof(VisibilityDocument))],
+                Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
+            },
+            new Call(HttpMethods.Get, Routes.Waiting, "waiting", "Who follows a user who shows themself to \"followers-approved\", and was neither approved nor blocked", problems.Guard(WaitingAsync))
+            {
+                Access = CallAccess.People(Scopes.Users),
+                Query =
+                [
+                    new(Routes.LimitQuery, "1 to 10,000; 100 where it is not given.", IsNumber: true),
+                    new(Routes.CursorQuery, "The \"next\" of the page before."),
+                ],
+                Answers = [new(Routes.Json, typeof(WaitingDocument))],
+                Problems = [400, 401, 403, 404, 429, 501, 503],
+            });
+        MapList(routes, gate, Routes.Approved, Relation.Approved, "approved", "Who sees what a user shows to \"followers-approved\"");
+        MapList(routes, gate, Routes.Blocked, Relation.Blocked, "blocked", "Who sees nothing of a user");
+    }
+
+    private void MapList(IEndpointRouteBuilder routes, Gate gate, string path, Relation relation, string name, string summary)
+    {
+        routes.MapCalls(
+            gate,
+            new Call(HttpMethods.Get, path, name, summary, problems.Guard(context => ListAsync(context, relation)))
+            {
+                Access = CallAccess.People(Scopes.Users),
+                Answers = [new(Routes.Json, typeof(UserIdsDocument))],
+                Problems = [400, 401, 403, 404, 429, 501, 503],
+            },
+            Change(HttpMethods.Post, $"add to {name}", "Adds to those", add: true),
+            Change(HttpMethods.Delete, $"take from {name}", "Takes away from those", add: false));
+
+        Call Change(string method, string called, string does, bool add) => new(method, path, called, $"{does}: {summary}", problems.Guard(context => ChangeAsync(context, relation, add)))
+        {
+            Access = CallAccess.People(Scopes.Users),
+            Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
+            Answers = [new(Routes.Json, typeof(UserIdsDocument))],
+            Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
+        };
+    }
+
+    private async Task ReadAsync(HttpContext context)
+    {
+        var (asked, number) = await RequireAsync(context);
+        RequireDirectory();
+        await SendAsync(context, asked, host.Presence.Visibilities.Of(number));
+    }
+
+    private async Task SetAsync(HttpContext context)
+    {
+        var (asked, number) = await RequireAsync(context);
+        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
+            throw Problems.Malformed($"The body is empty. Send {Example}.");
+        string?[] words;
+        using (var body = await bodies.ReadJsonAsync(context))
+            words = MemberReader.ReadText(body.Written.Span, Example, JsonNames.Online, JsonNames.LastSeen);
+        if (words is [null, null])
+            throw Problems.Malformed($"Neither online nor last_seen is given. Send {Example}.");
+        var shows = await host.Presence.SetVisibilityAsync(
+            number,
+            (OnlineVisibility?)Find(words[0], OnlineWords, JsonNames.Online),
+            (LastSeenVisibility?)Find(words[1], LastSeenWords, JsonNames.LastSeen));
+        await SendAsync(context, asked, shows);
+    }
+
+    private async Task ListAsync(HttpContext context, Relation relation)
+    {
+        var (_, number) = await RequireAsync(context);
+        await DirectoryUsers.SendListAsync(context, host.Presence, host.Presence.Related(number, relation));
+    }
+
+    private async Task WaitingAsync(HttpContext context)
+    {
+        var (_, number) = await RequireAsync(context);
+        var limit = Asked.Limit(context, Limits.ListedUsers, Limits.WaitingUsersDefault);
+        var from = 0u;
+        if (Asked.Cursor(context) is { } cursor && (cursor.Length != 8 || !uint.TryParse(cursor, NumberStyles.AllowHexSpecifier, null, out from)))
+            throw Asked.ForeignCursor();
+        var (waiting, next) = await host.Presence.WaitingAsync(number, from, limit);
+        await Answers.JsonAsync(context, new WaitingDocument(await DirectoryUsers.NameAsync(host.Presence, waiting), next?.ToString("x8")), Documents.Sent.WaitingDocument);
+    }
+
+    private async Task ChangeAsync(HttpContext context, Relation relation, bool add)
+    {
+        var (_, number) = await RequireAsync(context);
+        using var users = new UserBatch();
+        await DirectoryUsers.ReadListAsync(context, bodies, host.Presence, users);
+        await host.Presence.FindAsync(users);
+        for (var i = 0; i < users.Count; i++)
+        {
+            if (users.Numbers.Span[i] == UserId.Nobody && !users.Text(i).IsEmpty)
+                throw Problems.NoSuchUser(users, i);
+        }
+
+        var related = await host.Presence.RelateAsync(number, relation, users.Numbers.ToArray(), add)
+            ?? throw Problems.TooManyUsers(host.Options.RelationLimit, "DELETE for some of those who are in it already; nothing was changed");
+        await DirectoryUsers.SendListAsync(context, host.Presence, related);
+    }
+
+    private async ValueTask<(UserId Asked, uint Number)> RequireAsync(HttpContext context)
+    {
+        var asked = Asked.User(context, fromEnd: 1);
+        await callers.RequireAsync(context, asked, Scopes.Users);
+        return (asked, await DirectoryUsers.RequireAsync(host.Presence, asked));
+    }
+
+    private void RequireDirectory()
+    {
+        if (!host.Presence.HasDirectory)
+            throw new NotSupportedException("This deployment has no user directory, so what users show is kept nowhere: everyone sees everyone.");
+    }
+
+    private static Task SendAsync(HttpContext context, UserId asked, Visibility shows) => Answers.JsonAsync(
+        context, new VisibilityDocument(UserJson.Of(asked), OnlineWords[(int)shows.Online], LastSeenWords[(int)shows.LastSeen]), Documents.Sent.VisibilityDocument);
+
+    private static int? Find(string? word, string[] words, string member)
+    {
+        if (word is null)
+            return null;
+        var found = Array.IndexOf(words, word);
+        return found >= 0 ? found : throw Problems.Malformed($"{member} is \"{Problems.Shorten(word)}\". Send {Example}.");
+    }
+}

@@ -1,0 +1,82 @@
+using System.Text;
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.AspNetCore.Sockets;
+using Aglow.Model;
+using Aglow.Watching;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore.Endpoints;
+
+/// <summary>Changes as they happen: <c>GET /ws</c> and <c>GET /watch</c>.</summary>
+internal sealed class WatchEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
+{
+    public void Map(IEndpointRouteBuilder routes, Gate gate)
+    {
+        var socket = new Call(HttpMethods.Get, Routes.Socket, "socket", "A WebSocket: presence by being connected, and changes of those watched", problems.Guard(SocketAsync))
+        {
+            Access = CallAccess.People(Scopes.Heartbeat),
+            TakesTokenInUrl = true,
+            Query =
+            [
+                new("user_id", "Who connects; where callers are authenticated it may be left out."),
+                new(Routes.TokenQuery, "The token, where no header can be set."),
+            ],
+            Answers = [new(Status: StatusCodes.Status101SwitchingProtocols)],
+            Problems = [400, 401, 403, 404, 426, 429, 503, 507],
+        };
+        routes.MapCalls(
+            gate,
+            new Call(HttpMethods.Get, Routes.Watch, "watch", "Changes of these users, as server-sent events", problems.Guard(WatchAsync))
+            {
+                Access = CallAccess.People(Scopes.Read),
+                TakesTokenInUrl = true,
+                Query =
+                [
+                    new(Routes.WatchedQuery, "The users to watch, comma-separated, each percent-encoded; 10,000 at most.", Required: true),
+                    QueryParameter.Definition,
+                    QueryParameter.Viewer,
+                    new(Routes.TokenQuery, "The token, where no header can be set."),
+                ],
+                Answers = [new(Routes.EventStream)],
+                Problems = [400, 401, 403, 413, 429, 503],
+            },
+            socket);
+        // a WebSocket over HTTP/2 (RFC 8441) is a CONNECT
+        routes.MapMethods(Routes.Socket, [HttpMethods.Connect], gate.Guard(socket)).WithDisplayName("socket over HTTP/2");
+    }
+
+    private Task SocketAsync(HttpContext context) => SocketEndpoint.HandleAsync(context, host.Sockets, callers);
+
+    private async Task WatchAsync(HttpContext context)
+    {
+        var definition = Asked.Definition(context, host.Presence.Definitions);
+        var viewer = await callers.ViewerAsync(context);
+        var ids = Asked.Ids(context, Routes.WatchedQuery, WatchHub.MaxWatches);
+        var users = new UserBatch(ids.Count);
+        try
+        {
+            foreach (var id in ids)
+            {
+                if (!UserId.TryParse(id, out var user))
+                    throw Problems.Malformed($"\"{Problems.Shorten(id)}\" in {Routes.WatchedQuery} is not a user: {Problems.AUser}.");
+                if (user.Key is null)
+                    users.Add(user.Number);
+                else
+                    users.TryAdd(Encoding.UTF8.GetBytes(id), host.Presence.KnownKeys);
+            }
+
+            await host.Presence.FindAsync(users);
+        }
+        catch
+        {
+            users.Dispose();
+            throw;
+        }
+
+        await EventStream.RunAsync(context, users, definition, host.Presence.Watchers, viewer, callers.LeftOf(context));
+    }
+}

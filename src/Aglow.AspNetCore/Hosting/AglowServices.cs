@@ -1,0 +1,95 @@
+using System.Diagnostics.CodeAnalysis;
+using Aglow.AspNetCore;
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace Microsoft.Extensions.DependencyInjection;
+
+/// <summary>Adds Aglow to an application's services.</summary>
+[SuppressMessage("Naming", "CA1724", Justification = "Found by whoever types services.Add")]
+public static class AglowServices
+{
+    /// <summary>Opens the embedded store in <see cref="Aglow.Model.AglowOptions.DataDirectory"/> when the application starts, and closes it when it has stopped.</summary>
+    public static IServiceCollection AddAglow(this IServiceCollection services, Action<Aglow.Model.AglowOptions>? configure = null)
+    {
+        var options = new Aglow.Model.AglowOptions();
+        configure?.Invoke(options);
+        return services.AddAglow(options);
+    }
+
+    /// <summary>
+    /// The same, with options from a section of the application's configuration, <c>builder.Configuration.GetSection("Aglow")</c>, and then from code. A name in it that
+    /// is no option stops the start.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">The section has a name that is no option, or a value that cannot be read.</exception>
+    public static IServiceCollection AddAglow(this IServiceCollection services, IConfigurationSection section, Action<Aglow.Model.AglowOptions>? configure = null)
+    {
+        var options = new Aglow.Model.AglowOptions();
+        section.Bind(options, static binding => binding.ErrorOnUnknownConfiguration = true);
+        configure?.Invoke(options);
+        return services.AddAglow(options);
+    }
+
+    /// <summary>The same, with options that are ready.</summary>
+    public static IServiceCollection AddAglow(this IServiceCollection services, Aglow.Model.AglowOptions options) =>
+        services.AddAglow(options, async (time, logs) => await Aglow.EmbeddedPresence.OpenAsync(options, time, logs));
+
+    /// <summary>Opens what <paramref name="open"/> opens when the application starts, such as a node that shares a Redis, and closes it when it has stopped.</summary>
+    public static IServiceCollection AddAglow(
+        this IServiceCollection services, Aglow.Model.AglowOptions options, Func<TimeProvider, ILoggerFactory, Task<Aglow.IOpenPresence>> open) =>
+        Add(services, options, presence: null, open);
+
+    /// <summary>Uses a presence that is started and that its owner closes: for tests and for stores of one's own.</summary>
+    public static IServiceCollection AddAglow(this IServiceCollection services, Aglow.Model.AglowOptions options, Aglow.PresenceService presence) =>
+        Add(services, options, presence, static (_, _) => throw new InvalidOperationException("It is open."));
+
+    private static IServiceCollection Add(
+        IServiceCollection services,
+        Aglow.Model.AglowOptions options,
+        Aglow.PresenceService? presence,
+        Func<TimeProvider, ILoggerFactory, Task<Aglow.IOpenPresence>> open)
+    {
+        services.TryAddSingleton(TimeProvider.System);
+        services.AddSingleton(options);
+        services.AddSingleton<KnownCallers>();
+        services.AddSingleton(s => new PresenceHost(
+            options,
+            Tokens(s),
+            s.GetRequiredService<TimeProvider>(),
+            s.GetRequiredService<ILoggerFactory>(),
+            s.GetRequiredService<IHostApplicationLifetime>(),
+            presence,
+            s.GetRequiredService<ConnectionMetrics>(),
+            open));
+        services.TryAddSingleton(new AccessOptions());
+        services.AddSingleton<RateLimits>();
+        services.AddSingleton<HeadTimeouts>();
+        services.AddSingleton<BodyTimeouts>();
+        services.AddSingleton<ConnectionMetrics>();
+        services.AddSingleton(s => new ConnectionLimit(
+            options.MaxConnectionsPerAddress,
+            Descriptors.ForConnections(),
+            s.GetRequiredService<ILoggerFactory>().CreateLogger(HttpLog.Category),
+            s.GetRequiredService<TimeProvider>()));
+        services.AddSingleton(static s =>
+        {
+            // an application that authenticates its callers has this service
+            var tokens = Tokens(s);
+            return new Callers(s.GetRequiredService<PresenceHost>(), tokens, isOpen: tokens is null && s.GetService<IAuthenticationSchemeProvider>() is null);
+        });
+        services.AddHostedService(static s => s.GetRequiredService<PresenceHost>());
+        services.AddSingleton(static s => s.GetRequiredService<PresenceHost>().Presence);
+        return services;
+    }
+
+    // a server that takes tokens has this service
+    private static KnownCallers? Tokens(IServiceProvider services) =>
+        services.GetService<CredentialCheck>() is null ? null : services.GetRequiredService<KnownCallers>();
+}

@@ -1,0 +1,122 @@
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Sockets;
+using Aglow.Model;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.AspNetCore.Hosting;
+
+/// <summary>
+/// Opens presence when the application starts and closes it, everything on disk, when it has stopped: after the web server's last request.
+/// </summary>
+/// <remarks>
+/// Hosted services start before the web server and stop after it, so a request always finds presence open. Endpoints read <see cref="Presence"/>: a
+/// field. A presence that the application made itself is used as it is and left open.
+/// </remarks>
+internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
+{
+    /// <summary>What <see cref="AglowOptions.DrainSeconds"/> is where nodes share a store and nothing was set: within the lease, so that nobody who is slow lapses, and long enough for
+    /// a hundred thousand handshakes elsewhere.</summary>
+    public const int DrainSecondsOfMany = 10;
+
+    // clients of a server that stops come back over this long, each at a time of its own
+    private static readonly TimeSpan ReconnectWithin = TimeSpan.FromSeconds(5);
+
+    // of the time for draining: not ready, and nobody sent away yet. 2 s of 10: two checks of a balancer that looks every second
+    private const double UntilNoticed = 0.2;
+
+    private readonly KnownCallers? _tokens;
+    private readonly TimeProvider _time;
+    private readonly ILoggerFactory _logs;
+    private readonly ConnectionMetrics _connections;
+    private readonly Func<TimeProvider, ILoggerFactory, Task<IOpenPresence>> _open;
+    private PresenceService? _presence;
+    private IOpenPresence? _opened;
+    private SocketHost? _sockets;
+
+    public PresenceHost(
+        AglowOptions options,
+        KnownCallers? tokens,
+        TimeProvider time,
+        ILoggerFactory logs,
+        IHostApplicationLifetime lifetime,
+        PresenceService? presence,
+        ConnectionMetrics connections,
+        Func<TimeProvider, ILoggerFactory, Task<IOpenPresence>> open)
+    {
+        Options = options;
+        _tokens = tokens;
+        _time = time;
+        _logs = logs;
+        _presence = presence;
+        _connections = connections;
+        _open = open;
+        Lifetime = lifetime;
+    }
+
+    /// <summary>What the operator set.</summary>
+    public AglowOptions Options { get; }
+
+    /// <summary>When the application started, and whether it stops.</summary>
+    public IHostApplicationLifetime Lifetime { get; }
+
+    /// <summary>The service behind every call.</summary>
+    public PresenceService Presence => _presence ?? throw new InvalidOperationException("Presence is opened when the application starts.");
+
+    /// <summary>Whether presence is open.</summary>
+    public bool IsOpen => _sockets is not null;
+
+    /// <summary>What sockets share.</summary>
+    public SocketHost Sockets => _sockets ?? throw new InvalidOperationException("Presence is opened when the application starts.");
+
+    /// <summary>Where the words are, when it was opened here.</summary>
+    public string Where => _opened?.Where ?? "";
+
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        if (_presence is null)
+        {
+            if (Options.Validate() is [var wrong, ..])
+                throw new InvalidOperationException(wrong);
+            _opened = await _open(_time, _logs);
+            _presence = _opened.Presence;
+        }
+
+        _connections.AddTo(_presence.Metrics);
+        _sockets = new SocketHost(_presence, Options, _tokens);
+    }
+
+    public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <summary>Sends clients elsewhere while everything is still served, new connections too; this is not ready any more. Before the web server stops, which waits for sockets to end.</summary>
+    public async Task StoppingAsync(CancellationToken cancellationToken)
+    {
+        if (_presence is null)
+            return;
+        var over = TimeSpan.FromSeconds(Options.DrainSeconds ?? (_presence.IsShared ? DrainSecondsOfMany : 0));
+        try
+        {
+            await Task.Delay(over * UntilNoticed, _time, cancellationToken);
+            if (over > TimeSpan.Zero)
+                await _presence.Watchers.DrainAsync(over * (1 - UntilNoticed)).WaitAsync(cancellationToken);
+        }
+        catch (OperationCanceledException)
+        {
+            // no more time
+        }
+
+        _presence.Watchers.Drain(ReconnectWithin);
+    }
+
+    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public async Task StopAsync(CancellationToken cancellationToken) => await DisposeAsync();
+
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _opened, null) is { } opened)
+            await opened.DisposeAsync();
+    }
+}

@@ -1,0 +1,56 @@
+using System.Buffers;
+
+namespace Aglow.AspNetCore.Http;
+
+/// <summary>An answer in the making: bytes in a borrowed array that grows. So an answer has its length before it is sent, and an error can still replace it.</summary>
+/// <remarks>One request, one thread at a time. The array is of <see cref="CallMemory"/>, which refuses what would be too much.</remarks>
+internal sealed class AnswerBuffer(int capacity = 1024) : IBufferWriter<byte>, IDisposable
+{
+    private byte[] _bytes = CallMemory.Shared.Rent<byte>(capacity);
+    private int _length;
+
+    /// <summary>What has been written.</summary>
+    public ReadOnlyMemory<byte> Written => _bytes.AsMemory(0, _length);
+
+    public void Advance(int count) => _length += count;
+
+    public Memory<byte> GetMemory(int sizeHint = 0)
+    {
+        Reserve(Math.Max(sizeHint, 1));
+        return _bytes.AsMemory(_length);
+    }
+
+    public Span<byte> GetSpan(int sizeHint = 0)
+    {
+        Reserve(Math.Max(sizeHint, 1));
+        return _bytes.AsSpan(_length);
+    }
+
+    public void Add(byte one)
+    {
+        Reserve(1);
+        _bytes[_length++] = one;
+    }
+
+    public void Add(ReadOnlySpan<byte> bytes)
+    {
+        Reserve(bytes.Length);
+        bytes.CopyTo(_bytes.AsSpan(_length));
+        _length += bytes.Length;
+    }
+
+    public void Dispose()
+    {
+        if (_bytes.Length > 0)
+            CallMemory.Shared.Return(_bytes);
+        _bytes = [];
+        _length = 0;
+    }
+
+    private void Reserve(int more)
+    {
+        if (_length + more <= _bytes.Length)
+            return;
+        CallMemory.Shared.Grow(ref _bytes, _length, _length + more);
+    }
+}

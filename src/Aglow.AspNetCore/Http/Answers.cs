@@ -1,0 +1,78 @@
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using Aglow.AspNetCore.Sockets;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
+
+namespace Aglow.AspNetCore.Http;
+
+/// <summary>Sends answers, each with its length.</summary>
+internal static class Answers
+{
+    // what one write to the connection takes at most, so that an answer of megabytes is not copied whole
+    private const int Piece = 64 * 1024;
+
+    // whoever reads a large answer more slowly than so is cut off, and may ask for fewer users at a time
+    private static readonly TimeSpan ReadWithin = TimeSpan.FromSeconds(60);
+
+    // the web server's own
+    private const double LeastBytesPerSecond = 240;
+    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(5);
+
+    /// <summary>Sends bytes that were encoded before, without waiting: they leave when the request is done. For small answers.</summary>
+    public static Task Ready(HttpContext context, ReadOnlySpan<byte> json)
+    {
+        var response = context.Response;
+        response.ContentType = Routes.Json;
+        response.ContentLength = json.Length;
+        // the head first: a body that is written before it is kept apart and copied behind it
+        var started = response.StartAsync();
+        if (!started.IsCompletedSuccessfully)
+            return StartedAsync(started, response, json.ToArray());
+        response.BodyWriter.Put(json);
+        return Task.CompletedTask;
+
+        static async Task StartedAsync(Task started, HttpResponse response, byte[] json)
+        {
+            await started;
+            response.BodyWriter.Put(json);
+        }
+    }
+
+    /// <summary>Sends JSON.</summary>
+    public static Task JsonAsync(HttpContext context, ReadOnlyMemory<byte> json, int status = StatusCodes.Status200OK) =>
+        BytesAsync(context, Routes.Json, json, status);
+
+    /// <summary>Sends a document.</summary>
+    public static async Task JsonAsync<T>(HttpContext context, T document, JsonTypeInfo<T> type, int status = StatusCodes.Status200OK, string contentType = Routes.Json)
+    {
+        using var answer = new AnswerBuffer();
+        await using (var writer = new Utf8JsonWriter(answer, new JsonWriterOptions { Encoder = PresenceJson.Encoder }))
+            JsonSerializer.Serialize(writer, document, type);
+        await BytesAsync(context, contentType, answer.Written, status);
+    }
+
+    /// <summary>Sends bytes; they may be reused when this completes.</summary>
+    public static async Task BytesAsync(HttpContext context, string contentType, ReadOnlyMemory<byte> bytes, int status = StatusCodes.Status200OK)
+    {
+        var response = context.Response;
+        response.StatusCode = status;
+        response.ContentType = contentType;
+        response.ContentLength = bytes.Length;
+        response.Headers.XContentTypeOptions = "nosniff";
+        if (bytes.Length <= Piece)
+        {
+            // leaves when the request is done
+            response.BodyWriter.Put(bytes.Span);
+            return;
+        }
+
+        // so that whoever reads slowly does not keep it for long; over HTTP/2 the web server has one rate for all
+        if (context.Features.Get<IHttpMinResponseDataRateFeature>() is { } rate)
+            rate.MinDataRate = new MinDataRate(Math.Max(LeastBytesPerSecond, bytes.Length / ReadWithin.TotalSeconds), Grace);
+        // once an answer is under way, the server does not send what is only written
+        for (; !bytes.IsEmpty; bytes = bytes[Math.Min(Piece, bytes.Length)..])
+            await response.BodyWriter.WriteAsync(bytes[..Math.Min(Piece, bytes.Length)], context.RequestAborted);
+    }
+}

@@ -1,0 +1,35 @@
+using System.Diagnostics;
+using Aglow.AspNetCore.Endpoints;
+using Aglow.Diagnostics;
+using Microsoft.AspNetCore.Http;
+
+namespace Aglow.AspNetCore.Http;
+
+/// <summary>
+/// A span for each call, as OpenTelemetry describes servers of HTTP; none for heartbeats, probes, and what stays open for hours.
+/// </summary>
+/// <remarks>The framework's own spans were not used: they are made for every request or none, and name the path, which names the user.</remarks>
+internal static class HttpTraces
+{
+    /// <summary>The handler of a call, in a span where it is worth one.</summary>
+    public static RequestDelegate Handle(Call call, RequestDelegate handle) =>
+        call.Path is Routes.Heartbeat or Routes.StatusUpdate or Routes.Watch or Routes.Socket or Routes.Live or Routes.Ready or Routes.Metrics
+            ? handle
+            : context => AglowTraces.Source.HasListeners() ? HandleAsync(call, handle, context) : handle(context);
+
+    private static async Task HandleAsync(Call call, RequestDelegate handle, HttpContext context)
+    {
+        var headers = context.Request.Headers;
+        _ = ActivityContext.TryParse(headers.TraceParent, headers.TraceState, isRemote: true, out var caller);
+        using var span = AglowTraces.Source.StartActivity($"{call.Method} {call.Path}", ActivityKind.Server, caller);
+        await handle(context);
+        if (span is null)
+            return;
+        var status = context.Response.StatusCode;
+        span.SetTag("http.request.method", call.Method);
+        span.SetTag("http.route", call.Path);
+        span.SetTag("http.response.status_code", status);
+        if (status >= StatusCodes.Status500InternalServerError)
+            span.SetStatus(ActivityStatusCode.Error);
+    }
+}

@@ -1,0 +1,30 @@
+using Aglow.Model;
+
+namespace Aglow.AspNetCore.Http;
+
+/// <summary>The one owner of JSON member names.</summary>
+internal static class JsonNames
+{
+    public const string UserId = "user_id";
+    public const string UserIds = "user_ids";
+    public const string Active = "active";
+    public const string Timestamp = "timestamp";
+    public const string Status = "status";
+    public const string UserName = "user_name";
+    public const string DisplayName = "display_name";
+    public const string IsOnline = "is_online";
+    public const string LastSeen = "last_seen";
+    public const string LastSeenAbout = "last_seen_about";
+    public const string Manual = "manual";
+    public const string CreatedAt = "created_at";
+    public const string UpdatedAt = "updated_at";
+    public const string Users = "users";
+    public const string Next = "next";
+    public const string Online = "online";
+    public const string AsOf = "as_of";
+    public const string Accepted = "accepted";
+    public const string NextHeartbeatSeconds = "next_heartbeat_seconds";
+    public const string OfflineAfterSeconds = "offline_after_seconds";
+    public const string Title = "title";
+    public const string Detail = "detail";
+}

@@ -1,0 +1,65 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Aglow.AspNetCore.Endpoints;
+using Aglow.Model;
+
+namespace Aglow.AspNetCore.Http;
+
+/// <summary>Records and lists of them, written by hand; everything rarer is a document of <see cref="Documents"/>.</summary>
+internal static class PresenceJson
+{
+    /// <summary>Escapes what JSON asks for and nothing else: answers are read by programs, with a content type that says so.</summary>
+    public static readonly JavaScriptEncoder Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
+
+    /// <summary>What <c>POST /status/update</c> and <c>POST /offline</c> answer.</summary>
+    public static ReadOnlySpan<byte> Success => "{\"status\":\"success\"}"u8;
+
+    /// <summary>Writes one record, its user as it came.</summary>
+    public static void WriteRecord(AnswerBuffer into, uint user, ReadOnlySpan<byte> text, Presence presence)
+    {
+        Span<byte> id = stackalloc byte[(UserId.MaxKeyBytes * 2) + 2];
+        var idLength = text.IsEmpty ? PresenceRecord.WriteNumber(id, user) : PresenceRecord.WriteKey(id, text);
+        var space = into.GetSpan(PresenceRecord.MaxBytesBesideId + idLength);
+        into.Advance(PresenceRecord.Write(space, id[..idLength], presence));
+    }
+
+    /// <summary>Writes an array of records, in the order of the users.</summary>
+    public static void WriteRecords(AnswerBuffer into, UserBatch users, ReadOnlySpan<Presence> statuses)
+    {
+        var numbers = users.Numbers.Span;
+        into.Add((byte)'[');
+        for (var i = 0; i < numbers.Length; i++)
+        {
+            if (i > 0)
+                into.Add((byte)',');
+            WriteRecord(into, numbers[i], users.Text(i), statuses[i]);
+        }
+
+        into.Add((byte)']');
+    }
+}
+
+/// <summary>A user in JSON: a number, or a string where the user came (or is known) by a key.</summary>
+[JsonConverter(typeof(UserJsonConverter))]
+internal readonly record struct UserJson(uint Number, string? Key)
+{
+    public static UserJson Of(UserId user) => new(user.Number, user.Key);
+
+    public static UserJson Of(uint number, string? name) => new(number, name);
+}
+
+/// <summary>Writes a <see cref="UserJson"/>. Users are read by <see cref="UsersBody"/>.</summary>
+internal sealed class UserJsonConverter : JsonConverter<UserJson>
+{
+    public override UserJson Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+        reader.TokenType == JsonTokenType.Number ? new(reader.GetUInt32(), null) : new(0, reader.GetString());
+
+    public override void Write(Utf8JsonWriter writer, UserJson value, JsonSerializerOptions options)
+    {
+        if (value.Key is null)
+            writer.WriteNumberValue(value.Number);
+        else
+            writer.WriteStringValue(value.Key);
+    }
+}

@@ -1,0 +1,102 @@
+using System.Text.Json;
+using Aglow.Storage;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.AspNetCore.Http;
+
+/// <summary>
+/// Every error of the API: <c>application/problem+json</c> (RFC 9457) with status, title and detail, a detail that says what to do instead, and
+/// nothing internal.
+/// </summary>
+/// <remarks>
+/// What is wrong with a request is thrown as a <see cref="ProblemException"/> where it is found and answered here, in one place: refused requests
+/// are rare, and the ways that succeed stay short.
+/// </remarks>
+internal sealed class ProblemAnswers(ILogger logger)
+{
+    /// <summary>A handler whose failures become problem documents.</summary>
+    public RequestDelegate Guard(RequestDelegate handler) => async context =>
+    {
+        try
+        {
+            await handler(context);
+        }
+        catch (Exception failure) when (!context.RequestAborted.IsCancellationRequested && !context.Response.HasStarted)
+        {
+            await AnswerAsync(context, failure);
+        }
+        catch (Exception failure) when (context.RequestAborted.IsCancellationRequested
+            && failure is OperationCanceledException or ProblemException or IOException or StoreUnavailableException or NotSupportedException)
+        {
+            // who asked is gone: nobody is to be told, and it is no failure of the server's
+        }
+    };
+
+    /// <summary>Answers for a failure.</summary>
+    public Task AnswerAsync(HttpContext context, Exception failure)
+    {
+        switch (failure)
+        {
+            case ProblemException problem:
+                if (problem.RetryAfter is { } seconds)
+                    context.Response.Headers.RetryAfter = $"{seconds}";
+                if (problem.Challenge is { } challenge)
+                    context.Response.Headers.WWWAuthenticate = challenge;
+                return SendAsync(context, problem.Status, problem.Title, problem.Message);
+            case StoreUnavailableException:
+                context.Response.Headers.RetryAfter = "1";
+                return SendAsync(
+                    context,
+                    StatusCodes.Status503ServiceUnavailable,
+                    "Store away",
+                    "The store cannot be reached, or cannot write, just now; nothing was acknowledged. Send the same again in a second.");
+            case NotSupportedException missing:
+                return SendAsync(context, StatusCodes.Status501NotImplemented, "Not in this deployment", missing.Message);
+            case BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge }:
+                var tooLarge = Problems.BodyTooLarge(Limits.JsonBytes);
+                return SendAsync(context, tooLarge.Status, tooLarge.Title, tooLarge.Message);
+            case BadHttpRequestException bad:
+                return SendAsync(context, bad.StatusCode, "Malformed request", Problems.BrokenBody);
+            default:
+                // the route, not the path: that names the user
+                HttpLog.Failed(logger, context.Request.Method, (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "", context.TraceIdentifier, failure);
+                return SendAsync(
+                    context,
+                    StatusCodes.Status500InternalServerError,
+                    "Something is wrong in the server",
+                    $"The server's log has the reason, under {context.TraceIdentifier}. Send the same again, or tell whoever runs this server.");
+        }
+    }
+
+    /// <summary>Sends a problem document.</summary>
+    public static async Task SendAsync(HttpContext context, int status, string title, string detail)
+    {
+        using var answer = new AnswerBuffer();
+        await using (var writer = new Utf8JsonWriter(answer, new JsonWriterOptions { Encoder = PresenceJson.Encoder }))
+        {
+            writer.WriteStartObject();
+            writer.WriteNumber("status"u8, status);
+            writer.WriteString("title"u8, title);
+            writer.WriteString("detail"u8, detail);
+            writer.WriteEndObject();
+        }
+
+        await Answers.BytesAsync(context, Routes.ProblemJson, answer.Written, status);
+    }
+}
+
+/// <summary>A request that is refused, and why. Thrown inside this library only.</summary>
+internal sealed class ProblemException(int status, string title, string detail) : Exception(detail)
+{
+    public int Status => status;
+
+    public string Title => title;
+
+    /// <summary>Seconds after which the same may be sent again.</summary>
+    public int? RetryAfter { get; init; }
+
+    /// <summary>How to authenticate (<c>WWW-Authenticate</c>).</summary>
+    public string? Challenge { get; init; }
+}

@@ -1,0 +1,140 @@
+using Aglow.AspNetCore.Hosting;
+using System.Text;
+using Aglow.AspNetCore.Access;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Microsoft.AspNetCore.Http;
+
+namespace Aglow.AspNetCore.Http;
+
+/// <summary>The refusals that more than one call makes; a detail says what to send instead.</summary>
+internal static class Problems
+{
+    public const string AUser = "a user is an integer from 0 to 4294967295, or a string of 1 to 128 bytes without control characters";
+
+    public const string BrokenBody = "The request's body did not arrive as its headers said. Send it whole.";
+
+    public static ProblemException Malformed(string detail) => new(StatusCodes.Status400BadRequest, "Malformed request", detail);
+
+    public static ProblemException NotJson(string where) => Malformed($"The body is not JSON{where}. Send one JSON document in UTF-8.");
+
+    public static ProblemException WhoIsMissing() => new(
+        StatusCodes.Status401Unauthorized,
+        "Not authenticated",
+        "An empty body speaks for the authenticated user, and this server authenticates nobody. Name the user: {\"user_id\": 42}.");
+
+    public static ProblemException NotAuthenticated() => new(
+        StatusCodes.Status401Unauthorized, "Not authenticated", "Speaking for a user takes being signed in as them, by whatever this application signs in with.");
+
+    public static ProblemException TokenMissing() => new(
+        StatusCodes.Status401Unauthorized, "Not authenticated", "This call takes a token or a key. Send it as Authorization: Bearer TOKEN.")
+    {
+        Challenge = "Bearer",
+    };
+
+    public static ProblemException TokenRefused() => new(
+        StatusCodes.Status401Unauthorized,
+        "Token refused",
+        "The token or key is none that this server takes: it is malformed, not signed by who signs here, for somebody else, not good yet, or revoked. Get another one.")
+    {
+        Challenge = "Bearer error=\"invalid_token\"",
+    };
+
+    public static ProblemException TokenExpired() => new(
+        StatusCodes.Status401Unauthorized, "Token expired", "The token has expired. Get a new one and send the same again.")
+    {
+        Challenge = "Bearer error=\"invalid_token\"",
+    };
+
+    public static ProblemException TokensNotChecked() => new(
+        StatusCodes.Status503ServiceUnavailable,
+        "Tokens cannot be checked",
+        "Who issues the tokens cannot be asked for their keys just now. Send the same again in a few seconds.")
+    {
+        RetryAfter = 5,
+    };
+
+    public static ProblemException UserMissing() => Malformed("A key speaks for no user of its own. Name who is meant: {\"user_id\": 42}.");
+
+    public static ProblemException NotForPeople(Scopes scope) => new(
+        StatusCodes.Status403Forbidden, "Not for people", $"This call is for backends, with a key that has the scope \"{NameOf(scope)}\". People ask for those they know: /status, /watch, /ws.");
+
+    public static ProblemException ScopeMissing(Scopes scope) => new(
+        StatusCodes.Status403Forbidden, "Scope missing", $"The key lacks the scope \"{NameOf(scope)}\". Make one that has it: aglow keys add --name NAME --scope {NameOf(scope)}.");
+
+    public static ProblemException TooManyCalls(string of, int rate) => new(
+        StatusCodes.Status429TooManyRequests, "Too many calls", $"More than {rate} calls a second of {of}. Wait a second and go slower; ask for many users in one call.")
+    {
+        RetryAfter = 1,
+    };
+
+    public static ProblemException TooManyRegistrations(int rate) => new(
+        StatusCodes.Status429TooManyRequests, "Too many registrations", $"More than {rate} new users a second of this key; nothing was written. Wait a second and send the same again.")
+    {
+        RetryAfter = 1,
+    };
+
+    public static ProblemException TooManyConnections(int most) => new(
+        StatusCodes.Status429TooManyRequests, "Too many connections", $"This user has {most} connections to this server already. Close some, and try again.")
+    {
+        RetryAfter = 10,
+    };
+
+    public static string NameOf(Scopes scope) => scope switch
+    {
+        Scopes.Heartbeat => "heartbeat",
+        Scopes.Read => "read",
+        Scopes.Users => "users",
+        Scopes.Operate => "operate",
+        _ => string.Join(',', Enum.GetValues<Scopes>().Where(one => one is not (Scopes.None or Scopes.All) && scope.HasFlag(one)).Select(NameOf)),
+    };
+
+    public static ProblemException NotYours() => new(
+        StatusCodes.Status403Forbidden, "Not yours", "You speak for yourself only. Name the user you are signed in as, or nobody.");
+
+    public static ProblemException NoSuchUser(string user) => new(
+        StatusCodes.Status404NotFound,
+        "No such user",
+        $"No user {user} is registered. Register one with POST /users or with a first heartbeat of its key; numbers below 2147483648 need no registration.");
+
+    public static ProblemException NoSuchUser(UserId user) => NoSuchUser(user.Key is { } key ? $"\"{Shorten(key)}\"" : $"{user.Number}");
+
+    public static ProblemException NoSuchUser(UserBatch users, int index) =>
+        NoSuchUser(users.Text(index).IsEmpty ? $"{users.Numbers.Span[index]}" : $"\"{Shorten(Encoding.UTF8.GetString(users.Text(index)))}\"");
+
+    public static ProblemException OverBudget(uint highest) => new(
+        StatusCodes.Status507InsufficientStorage,
+        "Over the user budget",
+        $"The number is above {highest}, or there is no memory left for its page; nothing was written. Use numbers from 0 up without wide gaps, or raise max-user-number and memory-megabytes.");
+
+    public static ProblemException TooManyUsers(int most, string instead) => new(
+        StatusCodes.Status413PayloadTooLarge, "Too many users", $"More than {most} users in one call. Send {instead}.");
+
+    public static ProblemException BodyTooLarge(int most) => new(
+        StatusCodes.Status413PayloadTooLarge, "Body too large", $"The body is longer than the {most} bytes that this call takes. Send several smaller ones.");
+
+    public static ProblemException TooBusy() => new(
+        StatusCodes.Status503ServiceUnavailable,
+        "Too busy",
+        "As many large calls as there is memory for are under way. Send the same again in a second, or ask for fewer users at a time.")
+    {
+        RetryAfter = 1,
+    };
+
+    public static ProblemException BodyTooSlow() => new(
+        StatusCodes.Status408RequestTimeout,
+        "Body too slow",
+        $"The body came slower than {BodyTimeouts.BytesPerSecond} bytes a second, {BodyTimeouts.Grace.TotalSeconds} seconds at least. Send it again, in one go.");
+
+    public static ProblemException OtherContentType(string? given, bool packed) => new(
+        StatusCodes.Status415UnsupportedMediaType,
+        "Other content type",
+        $"The content type is {(given is null ? "missing" : $"\"{Shorten(given)}\"")}. Send application/json in UTF-8"
+            + (packed ? ", or packed little-endian 32-bit numbers as application/octet-stream" : "") + ", without content encoding.");
+
+    public static ProblemException Of(Admission admission, string user, AglowOptions options) =>
+        admission == Admission.Unknown ? NoSuchUser(user) : OverBudget(options.MaxUserNumber);
+
+    /// <summary>What somebody sent, for a detail: at most 40 characters.</summary>
+    public static string Shorten(string text) => text.Length <= 40 ? text : string.Concat(text.AsSpan(0, char.IsHighSurrogate(text[39]) ? 39 : 40), "…");
+}

@@ -1,0 +1,202 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Runtime.InteropServices;
+using Aglow.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+
+namespace Aglow.AspNetCore.Http;
+
+/// <summary>What kind of body a request has.</summary>
+internal enum BodyKind
+{
+    Empty,
+    Json,
+    Packed,
+}
+
+/// <summary>
+/// Reads request bodies: JSON as one span, packed numbers as they arrive.
+/// </summary>
+/// <remarks>
+/// Bytes come from the connection's own buffers (<see cref="PipeReader"/>) and go, once, into a borrowed array: JSON may be split over buffers
+/// anywhere, and numbers over four bytes. Whoever sends slowly is given up by <see cref="RequestBodyReader"/>.
+/// </remarks>
+internal sealed class RequestBodies(BodyTimeouts timeouts)
+{
+    /// <summary>How many packed numbers are handled at a time: three arrays of 64 KiB stay in a core's own cache.</summary>
+    public const int ChunkUsers = 16 * 1024;
+
+    private const int ChunkBytes = ChunkUsers * sizeof(uint);
+
+    // Memory for more than this is taken as it comes, and not as it is announced: ten thousand who announce the largest body and send a byte of it would have 80 GB.
+    private const int MostBelievedBytes = 4096;
+
+    /// <summary>Reads the content type; refuses with 415 what is neither JSON nor, where <paramref name="packed"/> is allowed, packed numbers.</summary>
+    public static BodyKind Kind(HttpContext context, bool packed)
+    {
+        var request = context.Request;
+        if (IsEmpty(request))
+            return BodyKind.Empty;
+        var type = request.ContentType;
+        if (request.Headers.ContentEncoding.Count > 0 && request.Headers.ContentEncoding is not ["identity"])
+            throw Problems.OtherContentType($"{type} as {request.Headers.ContentEncoding}", packed);
+        if (IsJson(type))
+            return BodyKind.Json;
+        if (packed && IsMediaType(type, Routes.Packed, out _))
+            return BodyKind.Packed;
+        throw Problems.OtherContentType(type, packed);
+    }
+
+    /// <summary>Whether a content type says JSON in UTF-8. A missing one counts as JSON: no other text is taken, and what is none is refused as such.</summary>
+    public static bool IsJson(string? type) =>
+        type is null or Routes.Json
+        || (IsMediaType(type, Routes.Json, out var parameters)
+            && (!parameters.Contains("charset=", StringComparison.OrdinalIgnoreCase)
+                || parameters.Contains("charset=utf-8", StringComparison.OrdinalIgnoreCase)
+                || parameters.Contains("charset=\"utf-8\"", StringComparison.OrdinalIgnoreCase)));
+
+    /// <summary>Reads a whole JSON body.</summary>
+    public async ValueTask<AnswerBuffer> ReadJsonAsync(HttpContext context)
+    {
+        Admit(context.Request.ContentLength, Limits.JsonBytes);
+        using var reader = new RequestBodyReader(context, timeouts);
+        var body = new AnswerBuffer(BelievedBytes(context));
+        try
+        {
+            while (true)
+            {
+                var read = await reader.ReadAsync();
+                foreach (var segment in read.Buffer)
+                    body.Add(segment.Span);
+                reader.AdvanceTo(read.Buffer.End);
+                Admit(body.Written.Length, Limits.JsonBytes);
+                if (read.IsCompleted)
+                    return body;
+            }
+        }
+        catch
+        {
+            body.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Reads packed numbers, a chunk at a time. The memory given to <paramref name="handle"/> is good until it completes. Returns how many there were.
+    /// </summary>
+    public async ValueTask<int> ReadPackedAsync(HttpContext context, Func<ReadOnlyMemory<uint>, ValueTask> handle)
+    {
+        AdmitPacked(context.Request.ContentLength);
+        using var reader = new RequestBodyReader(context, timeouts);
+        var chunk = ArrayPool<uint>.Shared.Rent(BelievedBytes(context) / sizeof(uint));
+        try
+        {
+            long total = 0;
+            var filled = 0;
+            while (true)
+            {
+                var read = await reader.ReadAsync();
+                try
+                {
+                    var buffer = read.Buffer;
+                    total += buffer.Length;
+                    Admit(total, Limits.PackedBytes);
+                    while (!buffer.IsEmpty)
+                    {
+                        var taken = Math.Min(buffer.Length, ChunkBytes - filled);
+                        Reserve(ref chunk, filled, (int)taken);
+                        buffer.Slice(0, taken).CopyTo(MemoryMarshal.AsBytes(chunk.AsSpan())[filled..]);
+                        buffer = buffer.Slice(taken);
+                        filled += (int)taken;
+                        if (filled < ChunkBytes)
+                            break;
+                        await handle(LittleEndian(chunk, ChunkUsers));
+                        filled = 0;
+                    }
+                }
+                finally
+                {
+                    // also where it is refused: the web server reads what is left, so that the client hears the answer
+                    reader.AdvanceTo(read.Buffer.End);
+                }
+
+                if (!read.IsCompleted)
+                    continue;
+                AdmitPacked(total);
+                if (filled > 0)
+                    await handle(LittleEndian(chunk, filled / sizeof(uint)));
+                return (int)(total / sizeof(uint));
+            }
+        }
+        finally
+        {
+            ArrayPool<uint>.Shared.Return(chunk);
+        }
+    }
+
+    /// <summary>Reads all packed numbers of a body into a borrowed array.</summary>
+    public async ValueTask<PackedUsers> ReadPackedAsync(HttpContext context)
+    {
+        AdmitPacked(context.Request.ContentLength);
+        var users = new PackedUsers(BelievedBytes(context) / sizeof(uint));
+        try
+        {
+            await ReadPackedAsync(context, chunk =>
+            {
+                users.Add(chunk.Span);
+                return default;
+            });
+            return users;
+        }
+        catch
+        {
+            users.Dispose();
+            throw;
+        }
+    }
+
+    private static void Reserve(ref uint[] chunk, int filled, int more)
+    {
+        if (filled + more <= chunk.Length * sizeof(uint))
+            return;
+        var larger = ArrayPool<uint>.Shared.Rent(Math.Min(ChunkUsers, Math.Max(chunk.Length * 2, (filled + more + sizeof(uint) - 1) / sizeof(uint))));
+        MemoryMarshal.AsBytes(chunk.AsSpan())[..filled].CopyTo(MemoryMarshal.AsBytes(larger.AsSpan()));
+        ArrayPool<uint>.Shared.Return(chunk);
+        chunk = larger;
+    }
+
+    private static int BelievedBytes(HttpContext context) => (int)Math.Clamp(context.Request.ContentLength ?? 0, 256, MostBelievedBytes);
+
+    private static bool IsEmpty(HttpRequest request) =>
+        request.ContentLength == 0
+        || (request.ContentLength is null
+            && request.HttpContext.Features.Get<Microsoft.AspNetCore.Http.Features.IHttpRequestBodyDetectionFeature>() is { CanHaveBody: false });
+
+    private static bool IsMediaType(string? type, string wanted, out ReadOnlySpan<char> parameters)
+    {
+        var text = type.AsSpan();
+        var end = text.IndexOf(';');
+        parameters = end < 0 ? default : text[(end + 1)..];
+        return (end < 0 ? text : text[..end]).Trim().Equals(wanted, StringComparison.OrdinalIgnoreCase);
+    }
+
+    private static void Admit(long? bytes, int most)
+    {
+        if (bytes > most)
+            throw Problems.BodyTooLarge(most);
+    }
+
+    private static void AdmitPacked(long? bytes)
+    {
+        Admit(bytes, Limits.PackedBytes);
+        if (bytes % sizeof(uint) is not (null or 0))
+            throw Problems.Malformed($"The packed body has {bytes} bytes, which is no multiple of 4. Send each user as 4 bytes, least significant first.");
+    }
+
+    private static ReadOnlyMemory<uint> LittleEndian(uint[] chunk, int users)
+    {
+        if (!BitConverter.IsLittleEndian)
+            System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(chunk.AsSpan(0, users), chunk);
+        return chunk.AsMemory(0, users);
+    }
+}

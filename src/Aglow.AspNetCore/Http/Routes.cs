@@ -1,0 +1,51 @@
+using Aglow.AspNetCore.Endpoints;
+using Aglow.AspNetCore.Sockets;
+using Aglow.Model;
+
+namespace Aglow.AspNetCore.Http;
+
+/// <summary>The one owner of paths, query parameters and content types.</summary>
+internal static class Routes
+{
+    public const string Heartbeat = "/heartbeat";
+    public const string Offline = "/offline";
+    public const string StatusUpdate = "/status/update";
+    public const string Status = "/status/{user}";
+    public const string StatusOfUsers = "/status/users";
+    public const string StatusBatch = "/status/batch";
+    public const string Explain = "/status/{user}/explain";
+    public const string Users = "/users";
+    public const string User = "/users/{user}";
+    public const string ManualStatus = "/users/{user}/status";
+    public const string Subscriptions = "/users/{user}/subscriptions";
+    public const string Visibility = "/users/{user}/visibility";
+    public const string Approved = "/users/{user}/approved";
+    public const string Waiting = "/users/{user}/waiting";
+    public const string Blocked = "/users/{user}/blocked";
+    public const string Online = "/online";
+    public const string OnlineCount = "/online/count";
+    public const string Watch = "/watch";
+    public const string Socket = "/ws";
+    public const string Live = "/health/live";
+    public const string Ready = "/health/ready";
+    public const string Metrics = "/metrics";
+    public const string OpenApi = "/openapi/v1.json";
+
+    /// <summary>The name of the path parameter that is a user.</summary>
+    public const string UserParameter = "user";
+
+    public const string IdsQuery = "ids";
+    public const string WatchedQuery = "users";
+    public const string DefinitionQuery = "definition";
+    public const string LimitQuery = "limit";
+    public const string CursorQuery = "cursor";
+    public const string SearchQuery = "q";
+    public const string ViewerQuery = "viewer";
+    public const string TokenQuery = "access_token";
+
+    public const string Json = "application/json";
+    public const string ProblemJson = "application/problem+json";
+    public const string EventStream = "text/event-stream";
+    public const string Packed = "application/octet-stream";
+    public const string PrometheusText = "text/plain; version=0.0.4; charset=utf-8";
+}

@@ -1,0 +1,248 @@
+using System.Buffers;
+using System.Text;
+using System.Text.Json;
+using Aglow.Model;
+using Aglow.Users;
+
+namespace Aglow.AspNetCore.Http;
+
+/// <summary>Which JSON a call takes to name users.</summary>
+internal enum UsersForm
+{
+    /// <summary><c>{"user_id": X}</c> or <c>{"user_ids": [X, …]}</c>, and <c>"active"</c>.</summary>
+    OneOrList,
+
+    /// <summary><c>[{"user_id": X}, …]</c> or <c>{"user_ids": [X, …]}</c>.</summary>
+    ListOfObjectsOrList,
+
+    /// <summary><c>{"user_ids": [X, …]}</c>.</summary>
+    List,
+}
+
+/// <summary>
+/// Reads JSON that names users into a <see cref="UserBatch"/>, without objects.
+/// </summary>
+/// <remarks>
+/// One rule for all calls: unknown members are ignored; a member given twice is refused, since two readers of it could disagree on who is meant. Text
+/// goes in as it came, so that answers echo it.
+/// </remarks>
+internal static class UsersBody
+{
+    /// <summary>The hot case: exactly one <c>user_id</c>, a number or a key this node knows, perhaps <c>active</c>. False for anything else, right or wrong.</summary>
+    public static bool TryReadOne(ReadOnlySpan<byte> json, KeyCache known, out uint user, out bool active)
+    {
+        active = false;
+        // {"user_id":42}, as nearly every client writes it: no reader is as fast as none
+        if (json.StartsWith("{\"user_id\":"u8) && json[^1] == (byte)'}' && UserId.TryParseNumber(json[11..^1], out user))
+            return true;
+        user = 0;
+        var reader = new Utf8JsonReader(json);
+        try
+        {
+            if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
+                return false;
+            var named = false;
+            var activeGiven = false;
+            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+            {
+                if (!named && reader.ValueTextEquals("user_id"u8))
+                {
+                    named = true;
+                    if (!reader.Read() || !IsKnown(ref reader, known, out user))
+                        return false;
+                }
+                else if (!activeGiven && reader.ValueTextEquals("active"u8))
+                {
+                    activeGiven = true;
+                    if (!reader.Read() || reader.TokenType is not (JsonTokenType.True or JsonTokenType.False))
+                        return false;
+                    active = reader.TokenType == JsonTokenType.True;
+                }
+                else
+                {
+                    return false;
+                }
+            }
+
+            return named && !reader.Read();
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Reads who is meant; refuses with a problem what is not of the form. Returns whether <c>active</c> was true.</summary>
+    public static bool Read(ReadOnlySpan<byte> json, UsersForm form, KeyCache known, UserBatch users)
+    {
+        var reader = new Utf8JsonReader(json);
+        try
+        {
+            reader.Read();
+            var active = false;
+            if (reader.TokenType == JsonTokenType.StartArray && form == UsersForm.ListOfObjectsOrList)
+                ReadObjects(ref reader, known, users);
+            else if (reader.TokenType == JsonTokenType.StartObject)
+                active = ReadObject(ref reader, form, known, users);
+            else
+                throw Expected(form);
+            // throws where anything follows
+            reader.Read();
+            return active;
+        }
+        catch (JsonException wrong)
+        {
+            throw NotJson(wrong);
+        }
+        catch (InvalidOperationException)
+        {
+            // a member's name with half a surrogate pair
+            throw Problems.NotJson("");
+        }
+    }
+
+    /// <summary>The problem of bytes that are not JSON: where they stop being it.</summary>
+    public static ProblemException NotJson(JsonException wrong) =>
+        Problems.NotJson(wrong.LineNumber is { } line ? $" from line {line + 1}, byte {wrong.BytePositionInLine + 1} on" : "");
+
+    /// <summary>Reads a user where the reader stands.</summary>
+    public static void ReadUser(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
+    {
+        if (reader.TokenType == JsonTokenType.Number && reader.TryGetUInt32(out var number))
+            users.Add(number);
+        else if (reader.TokenType != JsonTokenType.String || !TryAddText(ref reader, known, users))
+            throw Problems.Malformed($"{Shown(ref reader)} is not a user: {Problems.AUser}.");
+    }
+
+    private static bool IsKnown(ref Utf8JsonReader reader, KeyCache known, out uint user)
+    {
+        user = 0;
+        if (reader.TokenType == JsonTokenType.Number)
+            return reader.TryGetUInt32(out user);
+        return reader.TokenType == JsonTokenType.String
+            && !reader.ValueIsEscaped
+            && (UserId.TryParseNumber(reader.ValueSpan, out user) || (reader.ValueSpan.Length is > 0 and <= UserId.MaxKeyBytes && known.TryGet(reader.ValueSpan, out user)));
+    }
+
+    private static bool TryAddText(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
+    {
+        if (!reader.ValueIsEscaped)
+            return users.TryAdd(reader.ValueSpan, known);
+        // an escape takes at most six times the bytes of what it stands for
+        if (reader.ValueSpan.Length > UserId.MaxKeyBytes * 6)
+            return false;
+        Span<byte> text = stackalloc byte[UserId.MaxKeyBytes * 6];
+        try
+        {
+            return users.TryAdd(text[..reader.CopyString(text)], known);
+        }
+        catch (InvalidOperationException)
+        {
+            // half a surrogate pair, which no text is
+            return false;
+        }
+    }
+
+    private static void ReadObjects(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
+    {
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            if (reader.TokenType != JsonTokenType.StartObject)
+                throw Expected(UsersForm.ListOfObjectsOrList);
+            var named = false;
+            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+            {
+                if (!reader.ValueTextEquals("user_id"u8))
+                {
+                    reader.Skip();
+                    continue;
+                }
+
+                Once(ref named, JsonNames.UserId);
+                reader.Read();
+                Admit(users);
+                ReadUser(ref reader, known, users);
+            }
+
+            if (!named)
+                throw Expected(UsersForm.ListOfObjectsOrList);
+        }
+    }
+
+    private static bool ReadObject(ref Utf8JsonReader reader, UsersForm form, KeyCache known, UserBatch users)
+    {
+        bool one = false, list = false, activeGiven = false, active = false;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            if (form == UsersForm.OneOrList && reader.ValueTextEquals("user_id"u8))
+            {
+                Once(ref one, JsonNames.UserId);
+                reader.Read();
+                ReadUser(ref reader, known, users);
+            }
+            else if (reader.ValueTextEquals("user_ids"u8))
+            {
+                Once(ref list, JsonNames.UserIds);
+                reader.Read();
+                ReadList(ref reader, form, known, users);
+            }
+            else if (form == UsersForm.OneOrList && reader.ValueTextEquals("active"u8))
+            {
+                Once(ref activeGiven, JsonNames.Active);
+                reader.Read();
+                if (reader.TokenType is not (JsonTokenType.True or JsonTokenType.False))
+                    throw Problems.Malformed("active is not a boolean: send true or false.");
+                active = reader.TokenType == JsonTokenType.True;
+            }
+            else
+            {
+                reader.Skip();
+            }
+        }
+
+        if (one && list)
+            throw Problems.Malformed("Both user_id and user_ids are given: send one of them.");
+        if (!one && !list)
+            throw Expected(form);
+        return active;
+    }
+
+    private static void ReadList(ref Utf8JsonReader reader, UsersForm form, KeyCache known, UserBatch users)
+    {
+        if (reader.TokenType != JsonTokenType.StartArray)
+            throw Expected(form);
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            Admit(users);
+            ReadUser(ref reader, known, users);
+        }
+    }
+
+    private static void Admit(UserBatch users)
+    {
+        if (users.Count == Limits.ListedUsers)
+            throw Problems.TooManyUsers(Limits.ListedUsers, $"lists of at most {Limits.ListedUsers}, or packed numbers");
+    }
+
+    private static void Once(ref bool given, string member)
+    {
+        if (given)
+            throw Problems.Malformed($"{member} is given twice in one object: send it once.");
+        given = true;
+    }
+
+    private static ProblemException Expected(UsersForm form) => Problems.Malformed("The body names no user as this call takes it. Send " + form switch
+    {
+        UsersForm.OneOrList => "{\"user_id\": X} or {\"user_ids\": [X, …]}",
+        UsersForm.ListOfObjectsOrList => "[{\"user_id\": X}, …] or {\"user_ids\": [X, …]}",
+        _ => "{\"user_ids\": [X, …]}",
+    } + $": {Problems.AUser}.");
+
+    private static string Shown(ref Utf8JsonReader reader) => reader.TokenType switch
+    {
+        JsonTokenType.StartObject => "An object",
+        JsonTokenType.StartArray => "An array",
+        JsonTokenType.String => $"The string {Problems.Shorten(Encoding.UTF8.GetString(reader.ValueSpan))}",
+        _ => Problems.Shorten(Encoding.UTF8.GetString(reader.ValueSpan)),
+    };
+}

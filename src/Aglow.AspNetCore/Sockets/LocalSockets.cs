@@ -1,0 +1,76 @@
+using System.Collections.Concurrent;
+
+namespace Aglow.AspNetCore.Sockets;
+
+/// <summary>
+/// How many sockets each user has on this node, so that a goodbye on one of them ends presence only if it was the last.
+/// </summary>
+/// <remarks>
+/// And who left on all devices (<c>POST /offline</c>, a deletion) while sockets were open: their pings' answers are no evidence of life any more, until
+/// the person does something on one of them or connects anew; otherwise a tab left open would bring them back within an interval. Any thread.
+/// </remarks>
+internal sealed class LocalSockets
+{
+    private readonly ConcurrentDictionary<uint, int> _counts = new();
+    private readonly ConcurrentDictionary<uint, byte> _left = new();
+
+    /// <summary>Users with a socket here.</summary>
+    public int Users => _counts.Count;
+
+    /// <summary>A socket more; false where the user has <paramref name="most"/> already.</summary>
+    public bool TryEnter(uint user, int most)
+    {
+        while (true)
+        {
+            var count = _counts.GetValueOrDefault(user);
+            if (count >= most)
+                return false;
+            if (count == 0 ? _counts.TryAdd(user, 1) : _counts.TryUpdate(user, count + 1, count))
+                break;
+        }
+
+        Revive(user);
+        return true;
+    }
+
+    /// <summary>A socket less; returns whether it was the user's last here.</summary>
+    public bool Exit(uint user)
+    {
+        while (_counts.TryGetValue(user, out var count))
+        {
+            if (count > 1 ? _counts.TryUpdate(user, count - 1, count) : _counts.TryRemove(new(user, count)))
+            {
+                if (count == 1)
+                    Revive(user);
+                return count == 1;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>Hears that these users left on all devices.</summary>
+    public void HearLeft(ReadOnlySpan<uint> users)
+    {
+        if (_counts.IsEmpty)
+            return;
+        foreach (var user in users)
+        {
+            if (_counts.ContainsKey(user))
+                _left[user] = 0;
+        }
+    }
+
+    /// <summary>Whether this user has a socket here, and did not leave on all devices since.</summary>
+    public bool IsPresent(uint user) => _counts.ContainsKey(user) && !HasLeft(user);
+
+    /// <summary>Whether this user left on all devices since, so that only what they do themselves counts.</summary>
+    public bool HasLeft(uint user) => !_left.IsEmpty && _left.ContainsKey(user);
+
+    /// <summary>The person did something: they are back.</summary>
+    public void Revive(uint user)
+    {
+        if (!_left.IsEmpty)
+            _left.TryRemove(user, out _);
+    }
+}

@@ -1,0 +1,105 @@
+using System.Buffers;
+using Aglow.AspNetCore.Http;
+
+namespace Aglow.AspNetCore.Sockets;
+
+/// <summary>
+/// What a socket keeps of a message that is not whole yet: its fragments, and (only counted here) what was read of the frame that is coming.
+/// </summary>
+/// <remarks>
+/// A message has 64 KiB at most and is nearly always whole when it is first seen. Who sends most of one and then waits makes the server keep it: beyond 4 KiB what is kept is counted in the memory of
+/// large calls (<see cref="CallMemory"/>), and for longer than a minute nothing is kept. Threading: the socket's read loop; <see cref="IsTooSlow"/> from any thread. A mutable part of its socket: there
+/// are a hundred thousand of them.
+/// </remarks>
+internal struct PartialMessage
+{
+    /// <summary>Bytes that anybody may leave behind: not counted.</summary>
+    public const int Uncounted = 4 * 1024;
+
+    /// <summary>How long a message may take to become whole.</summary>
+    public const uint MostSeconds = 60;
+
+    private byte[]? _bytes;
+    private int _length;
+    private int _counted;
+    // the second at which it began to be kept; 0: nothing is kept
+    private uint _since;
+
+    /// <summary>Whether a fragment was read, and the last one was not.</summary>
+    public bool IsBegun { get; private set; }
+
+    /// <summary>Adds a frame's payload. False: the message would be longer than any may be.</summary>
+    public bool TryAppend(in SocketFrame frame)
+    {
+        var length = (int)frame.Payload.Length;
+        if (_length + length > SocketFrame.MaxPayload)
+            return false;
+        if (_bytes is null)
+        {
+            _bytes = ArrayPool<byte>.Shared.Rent(Math.Max(length, 16));
+        }
+        else if (_length + length > _bytes.Length)
+        {
+            var larger = ArrayPool<byte>.Shared.Rent(_length + length);
+            _bytes.AsSpan(0, _length).CopyTo(larger);
+            ArrayPool<byte>.Shared.Return(_bytes);
+            _bytes = larger;
+        }
+
+        frame.CopyTo(_bytes.AsSpan(_length, length));
+        _length += length;
+        IsBegun = !frame.IsFinal;
+        return true;
+    }
+
+    /// <summary>The whole message, in an array of the pool's that is the caller's to give back.</summary>
+    public (byte[] Array, int Length) Take()
+    {
+        var whole = (_bytes!, _length);
+        (_bytes, _length, _since) = (null, 0, 0);
+        return whole;
+    }
+
+    /// <summary>
+    /// Nothing more can be done with what has come: counts what is kept of it. False: it is more than may be kept together.
+    /// </summary>
+    /// <param name="unread">Bytes of the frame that is coming.</param>
+    /// <param name="isNew">Whether that frame has only begun to come: others were read since this was called last.</param>
+    /// <param name="memory">Where it is counted.</param>
+    /// <param name="now">The second it is.</param>
+    public bool Keep(long unread, bool isNew, CallMemory memory, uint now)
+    {
+        if (unread == 0 && !IsBegun)
+            _since = 0;
+        else if (_since == 0 || (isNew && !IsBegun))
+            _since = now;
+        var kept = (int)unread + (_bytes?.Length ?? 0);
+        return Count(kept > Uncounted ? kept : 0, memory);
+    }
+
+    /// <summary>Whether a message has been coming for longer than any may.</summary>
+    public readonly bool IsTooSlow(uint now)
+    {
+        var since = _since;
+        return since != 0 && now > since + MostSeconds;
+    }
+
+    /// <summary>Gives back all that is kept.</summary>
+    public void Drop(CallMemory memory)
+    {
+        if (_bytes is not null)
+            ArrayPool<byte>.Shared.Return(_bytes);
+        _bytes = null;
+        Count(0, memory);
+    }
+
+    private bool Count(int kept, CallMemory memory)
+    {
+        if (kept > _counted && !memory.TryCount(kept - _counted))
+            return false;
+        if (kept < _counted)
+            memory.Uncount(_counted - kept);
+        _counted = kept;
+        return true;
+    }
+}

@@ -1,0 +1,102 @@
+using System.Buffers;
+using System.Text;
+using Aglow.AspNetCore.Hosting;
+
+namespace Aglow.AspNetCore.Sockets;
+
+/// <summary>
+/// Recognises, in the first bytes of a connection, an HTTP/1.1 <c>GET /ws</c> that is a flawless WebSocket handshake.
+/// </summary>
+/// <remarks>
+/// A rule on bytes, no I/O. Whatever is not flawless, or only doubtful (a header twice, a body, a folded line), is not ours to judge: the
+/// connection middleware passes it on untouched and the web server answers it, through the mapped endpoint, with a proper problem.
+/// </remarks>
+internal sealed class RawUpgrade
+{
+    private RawUpgrade(int length, string query, byte[] key, string host, string? origin, string? authorization, string? protocols)
+    {
+        Length = length;
+        Query = query;
+        Key = key;
+        Host = host;
+        Origin = origin;
+        Authorization = authorization;
+        Protocols = protocols;
+    }
+
+    /// <summary>Bytes of the head, its blank line included: what comes after is frames.</summary>
+    public int Length { get; }
+
+    /// <summary>The raw query, without the question mark.</summary>
+    public string Query { get; }
+
+    /// <summary>The value of <c>Sec-WebSocket-Key</c>.</summary>
+    public byte[] Key { get; }
+
+    /// <summary>The value of <c>Host</c>.</summary>
+    public string Host { get; }
+
+    /// <summary>The value of <c>Origin</c>, if any.</summary>
+    public string? Origin { get; }
+
+    /// <summary>The value of <c>Authorization</c>, if any.</summary>
+    public string? Authorization { get; }
+
+    /// <summary>The value of <c>Sec-WebSocket-Protocol</c>, if any.</summary>
+    public string? Protocols { get; }
+
+    /// <summary>The upgrade that these first bytes of a connection are; null where they are something else, or its head is not whole.</summary>
+    public static RawUpgrade? Read(ReadOnlySequence<byte> buffer)
+    {
+        var reader = new SequenceReader<byte>(buffer);
+        if (!reader.IsNext("GET /ws"u8, advancePast: true) || !reader.TryPeek(out var next) || next is not ((byte)' ' or (byte)'?'))
+            return null;
+        reader = new SequenceReader<byte>(buffer);
+        if (!reader.TryReadTo(out ReadOnlySequence<byte> head, "\r\n\r\n"u8) || head.Length > RequestHead.MaxBytes)
+            return null;
+        return Parse(Encoding.Latin1.GetString(head), (int)reader.Consumed);
+    }
+
+    private static RawUpgrade? Parse(string head, int length)
+    {
+        var lines = head.Split("\r\n");
+        var target = lines[0].AsSpan("GET ".Length);
+        if (!target.EndsWith(" HTTP/1.1"))
+            return null;
+        target = target[..^" HTTP/1.1".Length];
+        if (target.ContainsAnyExceptInRange('!', '~') || target.Contains('#'))
+            return null;
+        var headers = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase);
+        foreach (var line in lines.AsSpan(1))
+        {
+            var colon = line.IndexOf(':', StringComparison.Ordinal);
+            if (colon <= 0 || line.AsSpan(0, colon).ContainsAnyExcept(HeaderName) || line.AsSpan(colon).ContainsAnyInRange('\0', '\u001F'))
+                return null;
+            if (!headers.TryAdd(line[..colon], line[(colon + 1)..].Trim(' ')))
+                return null;
+        }
+
+        if (!Has(headers, "Upgrade", "websocket")
+            || !Has(headers, "Connection", "Upgrade")
+            || headers.GetValueOrDefault("Sec-WebSocket-Version") != "13"
+            || !headers.TryGetValue("Host", out var host) || host.Length == 0
+            || headers.ContainsKey("Content-Length")
+            || headers.ContainsKey("Transfer-Encoding")
+            || headers.ContainsKey("Expect")
+            || !headers.TryGetValue("Sec-WebSocket-Key", out var key) || !SocketHandshake.IsKey(Encoding.Latin1.GetBytes(key)))
+        {
+            return null;
+        }
+
+        var query = target.Length > "/ws?".Length ? target["/ws?".Length..].ToString() : "";
+        return new RawUpgrade(
+            length, query, Encoding.Latin1.GetBytes(key), host, headers.GetValueOrDefault("Origin"), headers.GetValueOrDefault("Authorization"), headers.GetValueOrDefault("Sec-WebSocket-Protocol"));
+    }
+
+    private static readonly SearchValues<char> HeaderName =
+        SearchValues.Create("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+
+    private static bool Has(Dictionary<string, string> headers, string name, string token) =>
+        headers.TryGetValue(name, out var value)
+        && value.Split(',').Any(part => string.Equals(part.Trim(' ', '\t'), token, StringComparison.OrdinalIgnoreCase));
+}

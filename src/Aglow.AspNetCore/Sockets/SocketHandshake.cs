@@ -1,0 +1,67 @@
+using System.Buffers;
+using System.Buffers.Text;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace Aglow.AspNetCore.Sockets;
+
+/// <summary>
+/// The opening handshake of RFC 6455, section 4.2: what makes a request one, and its answer. One rule for both ways in.
+/// </summary>
+internal static class SocketHandshake
+{
+    private static ReadOnlySpan<byte> Guid => "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"u8;
+
+    /// <summary>Whether a key is 16 bytes in base64.</summary>
+    public static bool IsKey(ReadOnlySpan<byte> key)
+    {
+        Span<byte> bytes = stackalloc byte[18];
+        return key.Length == 24 && Base64.DecodeFromUtf8(key, bytes, out _, out var length) == OperationStatus.Done && length == 16;
+    }
+
+    /// <summary>The value of <c>Sec-WebSocket-Accept</c> for a key.</summary>
+    public static string Accept(ReadOnlySpan<byte> key)
+    {
+        Span<byte> text = stackalloc byte[24 + 36];
+        key.CopyTo(text);
+        Guid.CopyTo(text[24..]);
+        Span<byte> hash = stackalloc byte[SHA1.HashSizeInBytes];
+#pragma warning disable CA5350 // the protocol says SHA-1; nothing is secured by it
+        SHA1.HashData(text, hash);
+#pragma warning restore CA5350
+        return Convert.ToBase64String(hash);
+    }
+
+    /// <summary>
+    /// Whether a page of this origin may connect: no origin (not a browser), the same host and port, or one that the operator allows. A
+    /// browser always says where a page is from, and would otherwise let any page speak as its visitor.
+    /// </summary>
+    public static bool IsAllowed(string? origin, string? host, IReadOnlyList<string> allowed)
+    {
+        if (string.IsNullOrEmpty(origin))
+            return true;
+        foreach (var one in allowed)
+        {
+            if (string.Equals(one, origin, StringComparison.OrdinalIgnoreCase))
+                return true;
+        }
+
+        return Uri.TryCreate(origin, UriKind.Absolute, out var from)
+            && from.Scheme is "http" or "https"
+            && string.Equals(from.IsDefaultPort ? from.Host : from.Authority, WithoutDefaultPort(host, from.Scheme), StringComparison.OrdinalIgnoreCase);
+    }
+
+    /// <summary>The answer that switches protocols.</summary>
+    public static byte[] Answer(ReadOnlySpan<byte> key, string? protocol)
+    {
+        var chosen = protocol is null ? "" : $"Sec-WebSocket-Protocol: {protocol}\r\n";
+        return Encoding.ASCII.GetBytes(
+            $"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {Accept(key)}\r\n{chosen}\r\n");
+    }
+
+    private static string? WithoutDefaultPort(string? host, string scheme)
+    {
+        var suffix = scheme == "https" ? ":443" : ":80";
+        return host is not null && host.EndsWith(suffix, StringComparison.Ordinal) ? host[..^suffix.Length] : host;
+    }
+}

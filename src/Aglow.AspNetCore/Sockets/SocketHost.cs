@@ -1,0 +1,186 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Text;
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Http;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Watching;
+
+namespace Aglow.AspNetCore.Sockets;
+
+/// <summary>
+/// What the sockets of a node share, and how one begins: who it is, the first heartbeat, the welcome, the saved subscriptions.
+/// </summary>
+internal sealed class SocketHost
+{
+    private readonly AglowOptions _options;
+
+    public SocketHost(PresenceService presence, AglowOptions options, KnownCallers? tokens)
+    {
+        Tokens = tokens;
+        Presence = presence;
+        _options = options;
+        TickInterval = TimeSpan.FromSeconds(options.HeartbeatSeconds);
+        presence.Bus.Subscribe((kind, users) =>
+        {
+            if (kind == TransitionKind.LeftEverywhere)
+                Sockets.HearLeft(users);
+            else if (kind == TransitionKind.Left)
+                Contradict(users);
+        });
+    }
+
+    public AglowOptions Options => _options;
+
+    /// <summary>Those whose tokens were checked; null where none are taken.</summary>
+    public KnownCallers? Tokens { get; }
+
+    public PresenceService Presence { get; }
+
+    public WatchHub Hub => Presence.Watchers;
+
+    public LocalSockets Sockets { get; } = new();
+
+    /// <summary>Where what is kept of messages that are not whole is counted.</summary>
+    public CallMemory Memory { get; init; } = CallMemory.Shared;
+
+    /// <summary>Where the hub's loop composes a frame: one loop, one buffer.</summary>
+    public ArrayBufferWriter<byte> Frame { get; } = new(64 * 1024);
+
+    /// <summary>The frames that are sent every <see cref="TickInterval"/>.</summary>
+    public byte[] PingAndTick { get; } = [.. Encoded(SocketOpcode.Ping, default), .. Encoded(SocketOpcode.Text, "{\"type\":\"tick\"}"u8)];
+
+    /// <summary>How often a socket is pinged.</summary>
+    public TimeSpan TickInterval { get; }
+
+    /// <summary>Messages read of a connection in a second.</summary>
+    public int MaxMessagesPerSecond => _options.MaxMessagesPerSecond;
+
+    /// <summary>Origins besides the server's own whose pages may connect.</summary>
+    public IReadOnlyList<string> AllowedOrigins => _options.AllowedOrigins;
+
+    /// <summary>
+    /// The first heartbeat of a connection: connecting is being online. Registers a key, and takes one of the user's places for connections; what is not accepted must
+    /// not be connected.
+    /// </summary>
+    /// <exception cref="ProblemException">The user has all the connections that one may have.</exception>
+    public async ValueTask<(uint User, Admission Admission)> ArriveAsync(UserId who)
+    {
+        if (who.Key is not null && !Presence.HasDirectory)
+            throw new NotSupportedException("This deployment has no user directory, so users are numbers only. Connect with a number below 2147483648.");
+        var user = await Presence.RegisterAsync(who);
+        if (!Sockets.TryEnter(user, _options.MaxConnectionsPerUser))
+            throw Problems.TooManyConnections(_options.MaxConnectionsPerUser);
+        var admission = Admission.Unknown;
+        try
+        {
+            admission = await Presence.HeartbeatAsync(user);
+            return (user, admission);
+        }
+        finally
+        {
+            if (admission != Admission.Accepted)
+                Sockets.Exit(user);
+        }
+    }
+
+    /// <summary>Runs a socket over a transport whose handshake is done, until it ends. Its user has arrived (<see cref="ArriveAsync"/>).</summary>
+    public async Task RunAsync(PipeReader input, SocketOutput output, UserId who, uint user, Caller? caller)
+    {
+        var socket = new PresenceSocket(input, output, user, this, caller);
+        Hub.Open(socket, Welcome(who, caller));
+        await WatchSubscriptionsAsync(socket);
+        await socket.RunAsync();
+    }
+
+    /// <summary>A heartbeat from evidence; where the store is away nobody can heartbeat, and the hub says so.</summary>
+    public async ValueTask HeartbeatAsync(uint user, bool active = false)
+    {
+        try
+        {
+            await Presence.HeartbeatAsync(user, active);
+        }
+        catch (StoreUnavailableException)
+        {
+            // the next evidence is written in an interval
+        }
+    }
+
+    /// <summary>A goodbye on one socket: it ends presence if it was the user's last here.</summary>
+    public async ValueTask LeaveAsync(uint user)
+    {
+        if (!Sockets.Exit(user))
+            return;
+        try
+        {
+            await Presence.LeaveAsync(new[] { user }, everywhere: false);
+        }
+        catch (StoreUnavailableException)
+        {
+            // not durable yet; it is tried again in the background, and the lease ends it otherwise
+        }
+    }
+
+    // Another node's last socket of a user said goodbye, and one is open here: they are still there. Before the second in which a goodbye is confirmed
+    // is over, and twice, since this node's clock may be a moment behind the goodbye's.
+    private void Contradict(ReadOnlySpan<uint> users)
+    {
+        foreach (var user in users)
+        {
+            if (Sockets.IsPresent(user))
+                _ = ContradictAsync(user);
+        }
+    }
+
+    private async Task ContradictAsync(uint user)
+    {
+        await HeartbeatAsync(user);
+        await Task.Delay(TimeSpan.FromMilliseconds(500), Presence.Clock.Time);
+        if (Sockets.IsPresent(user))
+            await HeartbeatAsync(user);
+    }
+
+    private async ValueTask WatchSubscriptionsAsync(PresenceSocket socket)
+    {
+        if (!Presence.HasDirectory)
+            return;
+        try
+        {
+            var followed = await Presence.SubscriptionsAsync(socket.User);
+            if (followed.Length == 0)
+                return;
+            var names = new string?[followed.Length];
+            await Presence.FindNamesAsync(followed, names);
+            var users = new UserBatch(followed.Length);
+            for (var i = 0; i < followed.Length; i++)
+            {
+                if (names[i] is not { } name || !users.TryAdd(Encoding.UTF8.GetBytes(name), Presence.KnownKeys))
+                    users.Add(followed[i]);
+            }
+
+            await Presence.FindAsync(users);
+            Hub.Watch(socket, users, Presence.Definitions.Default);
+        }
+        catch (StoreUnavailableException away)
+        {
+            Hub.Tell(socket, SocketMessages.Error("Subscriptions not read", away.Message));
+        }
+    }
+
+    private static byte[] Encoded(SocketOpcode opcode, ReadOnlySpan<byte> payload)
+    {
+        var frame = new ArrayBufferWriter<byte>();
+        SocketFrame.Write(frame, opcode, payload);
+        return frame.WrittenSpan.ToArray();
+    }
+
+    private byte[] Welcome(UserId who, Caller? caller)
+    {
+        var id = who.Key is { } key ? Encoding.UTF8.GetString(PresenceRecord.Quote(Encoding.UTF8.GetBytes(key))) : who.ToString();
+        var left = caller?.ExpiresAt is null ? "" : $",\"expires_in_seconds\":{(long)caller.Left(Tokens!.Now).TotalSeconds}";
+        return Encoding.UTF8.GetBytes(
+            $"{{\"type\":\"welcome\",\"user_id\":{id},\"offline_after_seconds\":{_options.LeaseSeconds},\"tick_seconds\":{_options.HeartbeatSeconds}{left}}}");
+    }
+}

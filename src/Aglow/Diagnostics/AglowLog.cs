@@ -1,0 +1,41 @@
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.Diagnostics;
+
+/// <summary>The one owner of the engine's log events: stable ids, no user's data at Information.</summary>
+/// <remarks>1xxx: the demo; 2xxx: time and sweeping; 3xxx: the embedded store; 4xxx: the directory; 5xxx: watching. Other libraries: 6xxx Redis, 7xxx PostgreSQL, 8xxx HTTP, 9xxx the server.</remarks>
+public sealed partial class AglowLog(ILogger logger)
+{
+    [LoggerMessage(2001, LogLevel.Warning, "This process was paused for {Seconds:0.0} s; nobody could heartbeat, so lapses are held back for two heartbeat intervals.")]
+    internal partial void Paused(double seconds);
+
+    [LoggerMessage(2002, LogLevel.Warning, "Reading every page now takes {Seconds:0} s within 4 % of a core, over the bound of 10 s: a lapse may show that much late.")]
+    internal partial void BoundStretched(double seconds);
+
+    [LoggerMessage(3001, LogLevel.Information, "{Registered} users in {File} read in {Seconds:0.00} s, {Rows} rows of the journal among them; {Online} are online. The last run {Ended}, {Away} s ago.")]
+    internal partial void Loaded(string file, long registered, double seconds, long rows, long online, string ended, long away);
+
+    [LoggerMessage(3002, LogLevel.Error, "Nothing can be written to {File} ({Reason}). Heartbeats are served from memory and whom they concern is kept; it is tried again four times a second.")]
+    internal partial void CannotWrite(string file, string reason);
+
+    [LoggerMessage(3003, LogLevel.Warning, "{File} is written again after {Seconds:0.0} s; nothing was lost.")]
+    internal partial void WritesAgain(string file, double seconds);
+
+    [LoggerMessage(3004, LogLevel.Debug, "A checkpoint of {File} took {Seconds:0.0} s, pauses included.")]
+    internal partial void Checkpointed(string file, double seconds);
+
+    [LoggerMessage(4001, LogLevel.Warning, "{Path} cannot be kept up, and {Count} names wait for it in memory, where they are found: {Reason}; it is tried again every second.")]
+    internal partial void NamesNotIndexed(string path, int count, string reason);
+
+    [LoggerMessage(4002, LogLevel.Warning, "{Path} is kept up again.")]
+    internal partial void NamesIndexedAgain(string path);
+
+    [LoggerMessage(4003, LogLevel.Debug, "{Count} names merged into {Path} in {Seconds:0.0} s.")]
+    internal partial void NamesIndexed(string path, int count, double seconds);
+
+    [LoggerMessage(5001, LogLevel.Error, "A beat of the watch loop failed; watching goes on.")]
+    internal partial void BeatFailed(Exception exception);
+
+    [LoggerMessage(1001, LogLevel.Information, "The demo is on: {People} people come and go by themselves, under the numbers from {FirstNumber} up, in memory only.")]
+    internal partial void DemoIsOn(int people, uint firstNumber);
+}

@@ -1,0 +1,122 @@
+using System.Diagnostics.Metrics;
+
+namespace Aglow.Diagnostics;
+
+/// <summary>What a <see cref="Metric"/> measures.</summary>
+public enum MetricKind : byte
+{
+    /// <summary>Only ever grows; what counts is how fast.</summary>
+    Counter,
+
+    /// <summary>A value of the moment.</summary>
+    Gauge,
+
+    /// <summary>How often which values were recorded.</summary>
+    Histogram,
+}
+
+/// <summary>
+/// One instrument: its name, what it is, and a series of figures for each set of labels.
+/// </summary>
+/// <remarks>
+/// Made by <see cref="AglowMetrics"/> only, which publishes it to OpenTelemetry in the same step, so that what <c>/metrics</c> shows and what an exporter sends cannot differ.
+/// Counters and gauges are read when somebody asks; between that they cost nothing. Threading: series are added while presence is opened, read by any thread.
+/// </remarks>
+public sealed class Metric
+{
+    private MetricSeries[] _series = [];
+
+    internal Metric(string name, MetricKind kind, string description)
+    {
+        Name = name;
+        Kind = kind;
+        Description = description;
+    }
+
+    /// <summary>As OpenTelemetry has it: words with dots, the unit last.</summary>
+    public string Name { get; }
+
+    /// <summary>What it measures.</summary>
+    public MetricKind Kind { get; }
+
+    /// <summary>In one sentence.</summary>
+    public string Description { get; }
+
+    /// <summary>Its figures, one for each set of labels.</summary>
+    public IReadOnlyList<MetricSeries> Series => Volatile.Read(ref _series);
+
+    internal void Add(MetricSeries series) => Volatile.Write(ref _series, [.. _series, series]);
+
+    internal IEnumerable<Measurement<double>> Measure() => Series.Select(static series => new Measurement<double>(series.Read(), series.Tags));
+}
+
+/// <summary>One figure of a <see cref="Metric"/>.</summary>
+public sealed class MetricSeries
+{
+    internal MetricSeries(ReadOnlySpan<(string Name, string Value)> labels, Func<double> read, MetricHistogram? histogram = null)
+    {
+        Labels = labels.ToArray();
+        Tags = [.. Labels.Select(static label => KeyValuePair.Create(label.Name, (object?)label.Value))];
+        Read = read;
+        Histogram = histogram;
+    }
+
+    /// <summary>What tells it from the other series of its metric; empty where there is only one.</summary>
+    public IReadOnlyList<(string Name, string Value)> Labels { get; }
+
+    /// <summary>The value now.</summary>
+    public Func<double> Read { get; }
+
+    /// <summary>The buckets, where the metric is a histogram.</summary>
+    public MetricHistogram? Histogram { get; }
+
+    internal KeyValuePair<string, object?>[] Tags { get; }
+}
+
+/// <summary>
+/// Counts values by size. For what happens some times a second; never on the way of a heartbeat.
+/// </summary>
+/// <remarks>Keeps its own counts for <c>/metrics</c>, and hands values on to OpenTelemetry while somebody listens there. Any thread, no lock.</remarks>
+public sealed class MetricHistogram
+{
+    private readonly Histogram<double> _instrument;
+    private readonly KeyValuePair<string, object?>[] _tags;
+    private readonly long[] _counts;
+    private double _sum;
+
+    internal MetricHistogram(Histogram<double> instrument, double[] bounds, KeyValuePair<string, object?>[] tags)
+    {
+        _instrument = instrument;
+        _tags = tags;
+        _counts = new long[bounds.Length + 1];
+        Bounds = bounds;
+    }
+
+    /// <summary>The upper bound of each bucket but the last, which has none; inclusive, ascending.</summary>
+    public IReadOnlyList<double> Bounds { get; }
+
+    /// <summary>How many values fell into a bucket.</summary>
+    public long this[int bucket] => Volatile.Read(ref _counts[bucket]);
+
+    /// <summary>All values, added up.</summary>
+    public double Sum => Volatile.Read(ref _sum);
+
+    /// <summary>Counts a value.</summary>
+    public void Record(double value)
+    {
+        var bucket = 0;
+        while (bucket < Bounds.Count && value > Bounds[bucket])
+            bucket++;
+        Interlocked.Increment(ref _counts[bucket]);
+        for (var sum = Sum; ;)
+        {
+            var seen = Interlocked.CompareExchange(ref _sum, sum + value, sum);
+            if (BitConverter.DoubleToInt64Bits(seen) == BitConverter.DoubleToInt64Bits(sum))
+                break;
+            sum = seen;
+        }
+
+        if (_instrument.Enabled)
+            _instrument.Record(value, _tags);
+    }
+}

@@ -1,0 +1,100 @@
+using Aglow.Storage;
+using Aglow.Users;
+using Microsoft.Data.Sqlite;
+
+namespace Aglow.Durable;
+
+/// <summary>
+/// The folder of the embedded store, held by one server at a time.
+/// </summary>
+/// <remarks>
+/// <code>
+///   presence.db   words: page images and journal (<see cref="Journal"/>)
+///   users.db      users, subscriptions, manual status (<see cref="SqliteUserDirectory"/>)
+///   names.db      the index of users.db's names; made anew where it is missing (<see cref="NameIndex"/>)
+///   lock          locked while a server runs; the kernel lets go of it even at kill -9
+///   pid           which process that is, for the one that is turned away
+/// </code>
+/// A folder that cannot be used ends in a <see cref="DataFolderException"/> of one line, and nothing in it is overwritten.
+/// </remarks>
+public sealed class DataFolder : IDisposable
+{
+    private const int LockedOnLinux = 11, LockedOnMac = 35, LockedOnWindows = unchecked((int)0x80070020);
+    private readonly FileStream _lock;
+
+    private DataFolder(string path, FileStream @lock)
+    {
+        FullPath = path;
+        _lock = @lock;
+    }
+
+    /// <summary>The folder.</summary>
+    public string FullPath { get; }
+
+    /// <summary>The file of words.</summary>
+    public string PresencePath => Path.Combine(FullPath, "presence.db");
+
+    /// <summary>The file of users.</summary>
+    public string UsersPath => Path.Combine(FullPath, "users.db");
+
+    /// <summary>Opens a folder, made if it is not there, for this process alone.</summary>
+    /// <exception cref="DataFolderException">It cannot be made or written, or another server holds it.</exception>
+    public static DataFolder Open(string path)
+    {
+        var full = Path.GetFullPath(path);
+        var pid = Path.Combine(full, "pid");
+        FileStream? held = null;
+        try
+        {
+            Directory.CreateDirectory(full);
+            held = Hold(full, pid);
+            File.WriteAllText(pid, $"{Environment.ProcessId}\n");
+            return new DataFolder(full, held);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            held?.Dispose();
+            throw new DataFolderException(
+                $"The data folder {full} cannot be used ({e.Message}): make it a folder that this user may write, with room on its disk, or name another with --data.", e);
+        }
+    }
+
+    /// <summary>Lets go of the folder.</summary>
+    public void Dispose()
+    {
+        File.Delete(Path.Combine(FullPath, "pid"));
+        _lock.Dispose();
+    }
+
+    /// <summary>One line for the operator about a file that SQLite cannot use.</summary>
+    internal static DataFolderException Explain(string file, SqliteException e) => new(
+        e.SqliteErrorCode switch
+        {
+            SQLitePCL.raw.SQLITE_NOTADB => $"{file} is not an Aglow file, or its beginning is damaged; nothing was changed. Restore a backup, or move the folder away to begin anew.",
+            SQLitePCL.raw.SQLITE_CORRUPT => Damaged(file, e.Message).Message,
+            SQLitePCL.raw.SQLITE_FULL => $"There is no room to write {file}: free some on its disk and start again.",
+            SQLitePCL.raw.SQLITE_READONLY or SQLitePCL.raw.SQLITE_CANTOPEN or SQLitePCL.raw.SQLITE_PERM =>
+                $"{file} cannot be opened for writing ({e.Message}): give this user the right to, or name another folder with --data.",
+            SQLitePCL.raw.SQLITE_BUSY or SQLitePCL.raw.SQLITE_LOCKED => $"{file} is held by another program (a backup, a SQLite shell): end that and start again.",
+            _ => $"{file} cannot be read or written ({e.Message}): check its disk; nothing was overwritten.",
+        },
+        e);
+
+    /// <summary>One line for the operator about a file whose content is not what was written.</summary>
+    internal static DataFolderException Damaged(string file, string what) =>
+        new($"{file} is damaged ({what}); nothing was changed. Restore a backup of the folder, or move it away to begin anew.");
+
+    private static FileStream Hold(string folder, string pid)
+    {
+        var path = Path.Combine(folder, "lock");
+        try
+        {
+            return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (IOException e) when (e.HResult is LockedOnLinux or LockedOnMac or LockedOnWindows)
+        {
+            var holder = File.Exists(pid) ? $"process {File.ReadAllText(pid).Trim()}" : "another process";
+            throw new DataFolderException($"The data folder {folder} is in use by {holder}: stop that server, or name another folder with --data.", e);
+        }
+    }
+}

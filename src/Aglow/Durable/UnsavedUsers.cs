@@ -1,0 +1,45 @@
+using System.Numerics;
+using Aglow.Model;
+using Plane = Aglow.Model.Plane;
+
+namespace Aglow.Durable;
+
+/// <summary>
+/// Whose words could not be written yet, while nothing can be: a bit a user, so that a disk that is full for a day costs no more memory than one
+/// that is full for a second (125 MB at a billion users). Their words are read again when there is room.
+/// </summary>
+/// <remarks>Threading: the journal's writer only.</remarks>
+internal sealed class UnsavedUsers
+{
+    private readonly SortedDictionary<int, ulong[]>[] _pages = [new(), new()];
+
+    public void Add(Plane plane, ReadOnlySpan<uint> users)
+    {
+        var pages = _pages[(int)plane];
+        foreach (var user in users)
+        {
+            var page = PageLayout.Page(user);
+            if (!pages.TryGetValue(page, out var groups))
+                pages.Add(page, groups = new ulong[PageLayout.Groups]);
+            var slot = PageLayout.Slot(user);
+            groups[slot >> 6] |= 1UL << (slot & 63);
+        }
+    }
+
+    /// <summary>Moves users of whole pages from here into <paramref name="users"/>, until there are <paramref name="enough"/> or none is left.</summary>
+    public void MoveTo(Plane plane, List<uint> users, int enough)
+    {
+        var pages = _pages[(int)plane];
+        while (pages.Count > 0 && users.Count < enough)
+        {
+            var (page, groups) = pages.First();
+            for (var group = 0; group < groups.Length; group++)
+            {
+                for (var bits = groups[group]; bits != 0; bits &= bits - 1)
+                    users.Add(PageLayout.User(page, (group * 64) + BitOperations.TrailingZeroCount(bits)));
+            }
+
+            pages.Remove(page);
+        }
+    }
+}

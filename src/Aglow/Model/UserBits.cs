@@ -1,0 +1,96 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+
+namespace Aglow.Model;
+
+/// <summary>
+/// A set of users, one bit each: 125 MB at a billion.
+/// </summary>
+/// <remarks>
+/// Laid out as the planes are: 1,020 groups of 64 bits a page, made when first set. Each method that changes bits returns which it changed, so that of
+/// any number of threads that do the same one knows that it was the one.
+/// Threading: any thread; bits change by interlocked operations, pages are made under a lock.
+/// </remarks>
+public unsafe class UserBits : IDisposable
+{
+    private readonly nint[] _pages = new nint[PageLayout.Pages];
+    private readonly Lock _gate = new();
+    private long _count;
+    private bool _disposed;
+
+    /// <summary>How many users are in the set.</summary>
+    public long Count => Volatile.Read(ref _count);
+
+    /// <summary>Whether this user is in the set.</summary>
+    public bool Contains(uint user)
+    {
+        var group = Find(PageLayout.Page(user));
+        return group != null && (Volatile.Read(ref group[PageLayout.Slot(user) >> 6]) & Bit(user)) != 0;
+    }
+
+    /// <summary>Puts this user in, or takes them out; returns whether that is a change.</summary>
+    public bool Set(uint user, bool present)
+    {
+        var page = PageLayout.Page(user);
+        var groups = present ? FindOrMake(page) : Find(page);
+        if (groups == null)
+            return false;
+        return Flip(ref groups[PageLayout.Slot(user) >> 6], Bit(user), present) != 0;
+    }
+
+    /// <summary>Puts the users of <paramref name="bits"/> in a group of 64 in, or takes them out; returns those that changed.</summary>
+    public ulong Set(int page, int group, ulong bits, bool present) => Flip(ref FindOrMake(page)[group], bits, present);
+
+    /// <summary>The 1,020 groups of a page; empty where nobody on it was ever in the set.</summary>
+    public ReadOnlySpan<ulong> Groups(int page)
+    {
+        var groups = Find(page);
+        return groups == null ? default : new ReadOnlySpan<ulong>(groups, PageLayout.Groups);
+    }
+
+    /// <summary>Frees the bits. Nobody may be using this any more.</summary>
+    public void Dispose()
+    {
+        Dispose(disposing: true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <inheritdoc cref="Dispose()"/>
+    protected virtual void Dispose(bool disposing)
+    {
+        lock (_gate)
+        {
+            if (_disposed)
+                return;
+            _disposed = true;
+            foreach (var page in _pages)
+                NativeMemory.Free((void*)page);
+        }
+    }
+
+    private static ulong Bit(uint user) => 1UL << (PageLayout.Slot(user) & 63);
+
+    private ulong* Find(int page) => (ulong*)Volatile.Read(ref _pages[page]);
+
+    private ulong* FindOrMake(int page)
+    {
+        var found = Find(page);
+        if (found != null)
+            return found;
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            if (_pages[page] == 0)
+                Volatile.Write(ref _pages[page], (nint)NativeMemory.AllocZeroed(PageLayout.Groups, sizeof(ulong)));
+            return (ulong*)_pages[page];
+        }
+    }
+
+    private ulong Flip(ref ulong group, ulong bits, bool present)
+    {
+        var changed = present ? ~Interlocked.Or(ref group, bits) & bits : Interlocked.And(ref group, ~bits) & bits;
+        if (changed != 0)
+            Interlocked.Add(ref _count, present ? BitOperations.PopCount(changed) : -BitOperations.PopCount(changed));
+        return changed;
+    }
+}

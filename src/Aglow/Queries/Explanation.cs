@@ -1,0 +1,95 @@
+using Aglow.Model;
+
+namespace Aglow.Queries;
+
+/// <summary>Why a user is shown as they are: everything that went into the answer. Times are seconds since 1970-01-01 UTC; ages and leases are seconds.</summary>
+public sealed record Explanation
+{
+    /// <summary>The user's number; null for a key nobody registered.</summary>
+    public required uint? Number { get; init; }
+
+    /// <summary>What a caller is told.</summary>
+    public required Presence Presence { get; init; }
+
+    /// <summary>The definition asked for.</summary>
+    public required Definition Definition { get; init; }
+
+    /// <summary>The second of the last heartbeat, whatever is shown; null if never.</summary>
+    public required long? LastHeartbeatAt { get; init; }
+
+    /// <summary>Seconds since the last heartbeat; null if never.</summary>
+    public required long? LastHeartbeatAgeSeconds { get; init; }
+
+    /// <summary>Whether the last thing heard was a goodbye.</summary>
+    public required bool SaidGoodbye { get; init; }
+
+    /// <summary>The second of the last reported activity; null if none.</summary>
+    public required long? LastActivityAt { get; init; }
+
+    /// <summary>What the person chose: auto, online, away, busy or offline.</summary>
+    public required string Manual { get; init; }
+
+    /// <summary>Whether this node believes the user online under the definition; null where it keeps no belief for it.</summary>
+    public required bool? BelievedOnline { get; init; }
+
+    /// <summary>Whether lapses are held back now, since heartbeats could not be written for a while.</summary>
+    public required bool StallGuardInForce { get; init; }
+
+    /// <summary>The second that leases are counted against: now, or the one that the stall guard holds.</summary>
+    public required long CountedAgainst { get; init; }
+
+    /// <summary>The server's present second.</summary>
+    public required long Now { get; init; }
+
+    /// <summary>The node that answers.</summary>
+    public required string Node { get; init; }
+
+    /// <summary>Where the words are: embedded, or a cluster.</summary>
+    public required string Store { get; init; }
+
+    /// <summary>The same in a sentence for a person.</summary>
+    public required string Reason { get; init; }
+
+    /// <summary>Explains what these words mean at a moment.</summary>
+    internal static Explanation Of(
+        uint user, uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, bool? believed, AglowOptions options, bool isCluster)
+    {
+        var presence = Presence.Of(pulse, activity, manual, definition, at, (uint)options.AwaySeconds);
+        return new Explanation
+        {
+            Number = user == UserId.Nobody ? null : user,
+            Presence = presence,
+            Definition = definition,
+            LastHeartbeatAt = Pulse.ToUnix(Pulse.Second(pulse)),
+            LastHeartbeatAgeSeconds = Pulse.Second(pulse) == 0 ? null : (long)at.Now - Pulse.Second(pulse),
+            SaidGoodbye = Pulse.Left(pulse),
+            LastActivityAt = Pulse.ToUnix(Pulse.Second(activity)),
+            Manual = manual.Name,
+            BelievedOnline = believed,
+            StallGuardInForce = at.HeldAt != at.Now,
+            CountedAgainst = Pulse.EpochUnixSeconds + (long)at.HeldAt,
+            Now = Pulse.EpochUnixSeconds + (long)at.Now,
+            Node = options.NodeName,
+            Store = isCluster ? "cluster" : "embedded",
+            Reason = InWords(pulse, activity, manual, definition, at, presence),
+        };
+    }
+
+    private static string InWords(uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, Presence shown)
+    {
+        var age = (long)at.Now - Pulse.Second(pulse);
+        return (manual.Kind, Pulse.Second(pulse)) switch
+        {
+            (ManualStatusKind.Hidden, _) => "Appears offline by choice.",
+            (_, 0) => "Never seen: no heartbeat has arrived.",
+            _ when !shown.IsOnline && definition.EndedByLeave && Pulse.Left(pulse) => $"Said goodbye {age} s ago.",
+            _ when !shown.IsOnline && Pulse.Second(pulse) < at.Oldest(definition.PulseSeconds) =>
+                $"The last heartbeat was {age} s ago, longer than the {definition.PulseSeconds} s of \"{definition.Name}\".",
+            _ when !shown.IsOnline => $"No activity was reported within the {definition.ActivitySeconds} s of \"{definition.Name}\".",
+            (ManualStatusKind.Away or ManualStatusKind.Busy, _) => $"A heartbeat {age} s ago, and chose {manual.Name}.",
+            _ when shown.Status == PresenceStatus.Away => $"A heartbeat {age} s ago, but no activity for {(long)at.Now - Pulse.Second(activity)} s.",
+            _ when age > definition.PulseSeconds => $"The last heartbeat was {age} s ago; lapses are held back, since heartbeats could not be written for a while.",
+            _ => $"A heartbeat {age} s ago, within the {definition.PulseSeconds} s of \"{definition.Name}\".",
+        };
+    }
+}

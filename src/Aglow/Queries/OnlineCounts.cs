@@ -1,0 +1,243 @@
+using System.Buffers;
+using System.Collections.Concurrent;
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Aglow.Diagnostics;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Sweeping;
+using Aglow.Users;
+using Aglow.Watching;
+using Plane = Aglow.Model.Plane;
+
+namespace Aglow.Queries;
+
+/// <summary>
+/// How many users are online, where nodes share a store: the sum of what its pages count, each counted by whichever node needed it and found it stale.
+/// </summary>
+/// <remarks>
+/// <code>
+///   caller ─► this node's answer, under a second old ─► the row of page counts ─► stale pages? ─► claim ─► read them, count, write down
+/// </code>
+/// What it costs is bounded, whatever the number of nodes and callers: a node looks at the row once a second, one node at a time counts, and a page is counted once in
+/// <see cref="FreshFor"/>: a second, and longer where pages are so many that reading them would cost the link more than <see cref="Sweep.RemoteBytesPerSecond"/>. An answer that is at most
+/// <see cref="MostBehindSeconds"/> old is given at once while it is counted anew.
+/// Rejected: the node's own belief, which costs nothing either. Any two nodes would answer differently, each definition that somebody counts once would cost every node a bit a user for good, and
+/// a node that comes to sweep only what its watchers need would know a part.
+/// Who does not show themself to everyone is left out as a page is counted, by what the counting node knows of them: so whoever hides is gone from the number when their page is next counted.
+/// Rejected: taking them off the sum at each answer. They would have to be read one by one, or counted twice.
+/// Threading: any thread; one look a definition at a time.
+/// </remarks>
+internal sealed class OnlineCounts : IAsyncDisposable
+{
+    /// <summary>How old an answer may be, in seconds, that is given while it is counted anew: what every status is promised to be.</summary>
+    public const uint MostBehindSeconds = 10;
+
+    // a node that counts says so again with each write; one that said nothing for so long is gone
+    private const uint ClaimSeconds = 3;
+
+    // of 255 KiB each: written down some ten times a second
+    private const int PagesAWrite = 32;
+
+    private static readonly TimeSpan KeepFor = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan LookAgain = TimeSpan.FromMilliseconds(100);
+
+    private readonly IPlaneStore _store;
+    private readonly IPageCounts _counts;
+    private readonly Clock _clock;
+    private readonly ManualStatuses _manual;
+    private readonly Visibilities _visibilities;
+    private readonly Sweep _sweep;
+    private readonly ConcurrentDictionary<Definition, Count> _byDefinition = new();
+    private readonly CancellationTokenSource _stop = new();
+    private long _pagesCounted;
+
+    /// <summary>Counts over a store; <paramref name="sweep"/> knows how much there is to read.</summary>
+    public OnlineCounts(IPlaneStore store, IPageCounts counts, Clock clock, ManualStatuses manual, Visibilities visibilities, Sweep sweep, AglowMetrics metrics)
+    {
+        _store = store;
+        _counts = counts;
+        _clock = clock;
+        _manual = manual;
+        _visibilities = visibilities;
+        _sweep = sweep;
+        metrics.Count("aglow.count.pages", "Pages that this node read to count who is online.", () => PagesCounted);
+    }
+
+    /// <summary>Pages that this node counted.</summary>
+    public long PagesCounted => Volatile.Read(ref _pagesCounted);
+
+    /// <summary>How long the count of a page is good, in whole seconds.</summary>
+    public uint FreshFor => (uint)Math.Max(1, Math.Ceiling(_sweep.PassBytes / Sweep.RemoteBytesPerSecond));
+
+    /// <summary>How many users are shown online to everyone, and the second as of which: that of the page that was counted longest ago.</summary>
+    /// <exception cref="StoreUnavailableException">It is longer ago than <see cref="MostBehindSeconds"/>, and the store is away.</exception>
+    public Task<(long Online, uint AsOf)> ReadAsync(Definition definition) => _byDefinition.GetOrAdd(definition, d => new Count(this, d)).ReadAsync();
+
+    /// <summary>Ends the counting that is under way.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        foreach (var count in _byDefinition.Values)
+            await count.EndAsync();
+        _stop.Dispose();
+    }
+
+    /// <summary>How many of a page's users are online by their words, but for those who are <paramref name="leftOut"/>.</summary>
+    internal static uint OnlineOf(Definition definition, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity, Moment at, ReadOnlySpan<ulong> leftOut = default)
+    {
+        var rule = new Threshold(definition, at);
+        ref var pulses = ref MemoryMarshal.GetReference(pulse);
+        ref var activities = ref MemoryMarshal.GetReference(activity);
+        var online = 0;
+        for (var first = 0; first < pulse.Length; first += 64)
+        {
+            var bits = rule.PulseBits(ref Unsafe.Add(ref pulses, first));
+            if (rule.NeedsActivity && bits != 0)
+                bits = first < activity.Length ? bits & rule.ActivityBits(ref Unsafe.Add(ref activities, first)) : 0;
+            var group = first / 64;
+            online += BitOperations.PopCount(group < leftOut.Length ? bits & ~Volatile.Read(in leftOut[group]) : bits);
+        }
+
+        return (uint)online;
+    }
+
+    // The row as others left it, made good where it is stale and nobody else is at it.
+    private async Task<(long Online, uint AsOf)> LookAsync(Definition definition)
+    {
+        while (true)
+        {
+            _stop.Token.ThrowIfCancellationRequested();
+            var pages = await _store.PagesAsync(Plane.Pulse);
+            var now = _clock.Now;
+            if (pages.Count == 0)
+                return (0, now);
+            var room = pages[^1] + 1;
+            var counts = ArrayPool<PageCount>.Shared.Rent(room);
+            try
+            {
+                var claim = await _counts.ReadAsync(definition, counts.AsMemory(0, room));
+                var stale = pages.Where(page => counts[page].At + FreshFor <= now).ToList();
+                if (stale.Count == 0)
+                    return Sum(pages, counts);
+                if (stale.Exists(_store.IsPageAway))
+                    throw new StoreUnavailableException("Part of the store is away, so not everybody can be counted.");
+                if (claim + ClaimSeconds <= now && await _counts.ClaimAsync(definition, now) + ClaimSeconds <= now)
+                {
+                    await CountAsync(definition, stale, counts);
+                    return Sum(pages, counts);
+                }
+
+                // another node is at it: what it has not come to yet will do, where that is not too old
+                if (Sum(pages, counts) is var sum && sum.AsOf + MostBehindSeconds >= now)
+                    return sum;
+            }
+            finally
+            {
+                ArrayPool<PageCount>.Shared.Return(counts);
+            }
+
+            await Task.Delay(LookAgain, _clock.Time, _stop.Token);
+        }
+    }
+
+    private static (long Online, uint AsOf) Sum(IReadOnlyList<int> pages, PageCount[] counts)
+    {
+        var (online, asOf) = (0L, uint.MaxValue);
+        foreach (var page in pages)
+        {
+            online += counts[page].Online;
+            asOf = Math.Min(asOf, counts[page].At);
+        }
+
+        return (online, asOf);
+    }
+
+    private async Task CountAsync(Definition definition, List<int> stale, PageCount[] counts)
+    {
+        var hidden = _manual.HiddenCount == 0 ? null : _manual.Hidden.ToLookup(PageLayout.Page);
+        var pulses = ArrayPool<uint>.Shared.Rent(PageLayout.Slots);
+        var activities = ArrayPool<uint>.Shared.Rent(PageLayout.Slots);
+        var written = new List<(int Page, PageCount Count)>(PagesAWrite);
+        try
+        {
+            foreach (var page in stale)
+            {
+                _stop.Token.ThrowIfCancellationRequested();
+                var pulse = await _store.ReadPageAsync(Plane.Pulse, page, pulses.AsMemory(0, PageLayout.Slots));
+                var activity = definition.ActivitySeconds is null ? default : await _store.ReadPageAsync(Plane.Activity, page, activities.AsMemory(0, PageLayout.Slots));
+                var at = _clock.MomentOf(page);
+                var online = OnlineOf(definition, pulse.Span, activity.Span, at, _visibilities.NotToEveryone(page)) + Hidden(definition, hidden?[page] ?? [], pulse.Span, activity.Span, at);
+                // what users show may have changed between the two looks at it
+                counts[page] = new PageCount((uint)Math.Max(0, online), at.Now);
+                written.Add((page, counts[page]));
+                Interlocked.Increment(ref _pagesCounted);
+                if (written.Count < PagesAWrite)
+                    continue;
+                await _counts.WriteAsync(definition, written, claim: at.Now);
+                written.Clear();
+            }
+
+            await _counts.WriteAsync(definition, written, claim: 0);
+        }
+        finally
+        {
+            ArrayPool<uint>.Shared.Return(pulses);
+            ArrayPool<uint>.Shared.Return(activities);
+        }
+    }
+
+    // What those who appear offline by choice change: shown as who went offline when they said so.
+    private long Hidden(Definition definition, IEnumerable<uint> hidden, ReadOnlySpan<uint> pulses, ReadOnlySpan<uint> activities, Moment at)
+    {
+        var change = 0L;
+        foreach (var user in hidden)
+        {
+            if (!_visibilities.IsShownToEveryone(user))
+                continue;
+            var slot = PageLayout.Slot(user);
+            var pulse = slot < pulses.Length ? pulses[slot] : Pulse.Never;
+            var activity = slot < activities.Length ? activities[slot] : Pulse.Never;
+            change += Presence.Of(pulse, activity, _manual.Of(user), definition, at, 0).IsOnline ? 1 : 0;
+            change -= definition.IsMet(pulse, activity, at) ? 1 : 0;
+        }
+
+        return change;
+    }
+
+    /// <summary>What this node answers under one definition.</summary>
+    private sealed class Count(OnlineCounts all, Definition definition)
+    {
+        private readonly Lock _gate = new();
+        private Task<(long Online, uint AsOf)>? _look;
+        private (long Online, uint AsOf)? _last;
+        private long _lookedAt;
+
+        public async Task EndAsync()
+        {
+            Task? look;
+            lock (_gate)
+                look = _look;
+            if (look is not null)
+                await look.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+
+        public Task<(long Online, uint AsOf)> ReadAsync()
+        {
+            lock (_gate)
+            {
+                var isAnswered = _look is { IsCompletedSuccessfully: true };
+                if (isAnswered)
+                    _last = _look!.Result;
+                if (_look is not { IsCompleted: false } && !(isAnswered && all._clock.Time.GetElapsedTime(_lookedAt) < KeepFor))
+                {
+                    _lookedAt = all._clock.Time.GetTimestamp();
+                    _look = Task.Run(() => all.LookAsync(definition));
+                }
+
+                return _last is { } last && last.AsOf + MostBehindSeconds >= all._clock.Now ? Task.FromResult(last) : _look!;
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+using System.Buffers.Binary;
+using System.Buffers.Text;
+using System.Numerics;
+using Aglow.Model;
+using Aglow.Sweeping;
+using Aglow.Watching;
+
+namespace Aglow.Queries;
+
+/// <summary>A page of users online, and where the next begins: null when there is none.</summary>
+public sealed record OnlinePage(IReadOnlyList<uint> Users, string? Next);
+
+/// <summary>
+/// Walks the users believed online, in the order of pages and slots, and asks the store of each before it is told, as its viewer sees them.
+/// </summary>
+/// <remarks>Bounded: it stops after <see cref="MostGroups"/> groups of 64 even where it found fewer than asked for; the cursor goes on from there.</remarks>
+internal static class OnlineList
+{
+    // a quarter of a billion users a call: about 20 ms
+    private const int MostGroups = 4_000_000;
+
+    public static async ValueTask<OnlinePage> ReadAsync(
+        Belief belief, IReadOnlyList<int> pages, PresenceView view, int limit, string? cursor)
+    {
+        var (page, slot) = Decode(cursor);
+        var found = new List<uint>(limit);
+        var candidates = new uint[limit];
+        var answers = new Presence[limit];
+        var groupsLeft = MostGroups;
+        while (found.Count < limit && groupsLeft > 0)
+        {
+            var count = Collect(belief, pages, candidates.AsSpan(0, limit - found.Count), ref page, ref slot, ref groupsLeft);
+            if (count > 0)
+            {
+                await view.ReadAsync(candidates.AsMemory(0, count), belief.Definition, answers.AsMemory(0, count));
+                for (var i = 0; i < count; i++)
+                {
+                    if (answers[i].IsOnline)
+                        found.Add(candidates[i]);
+                }
+            }
+
+            if (page == PageLayout.Pages)
+                return new OnlinePage(found, null);
+        }
+
+        return new OnlinePage(found, Encode(page, slot));
+    }
+
+    // Fills candidates from (page, slot) on, and moves that on to where it stopped: Pages when nothing is left.
+    private static int Collect(Belief belief, IReadOnlyList<int> pages, Span<uint> candidates, ref int page, ref int slot, ref int groupsLeft)
+    {
+        var count = 0;
+        foreach (var next in pages)
+        {
+            if (next < page)
+                continue;
+            if (next > page)
+                (page, slot) = (next, 0);
+            var groups = belief.Groups(page);
+            for (var group = slot >> 6; group < groups.Length; group++)
+            {
+                if (--groupsLeft <= 0)
+                {
+                    slot = Math.Max(slot, group * 64);
+                    return count;
+                }
+
+                for (var bits = Volatile.Read(in groups[group]) & FromSlot(slot, group); bits != 0; bits &= bits - 1)
+                {
+                    var at = (group * 64) + BitOperations.TrailingZeroCount(bits);
+                    candidates[count++] = PageLayout.User(page, at);
+                    if (count == candidates.Length)
+                    {
+                        // right behind this one: where the next is believed online is nobody's business who may not see them
+                        slot = at + 1;
+                        return count;
+                    }
+                }
+            }
+
+            (page, slot) = (page + 1, 0);
+        }
+
+        (page, slot) = (PageLayout.Pages, 0);
+        return count;
+    }
+
+    private static ulong FromSlot(int slot, int group) => slot <= group * 64 ? ulong.MaxValue : ulong.MaxValue << (slot & 63);
+
+    private static string Encode(int page, int slot)
+    {
+        Span<byte> bytes = stackalloc byte[8];
+        BinaryPrimitives.WriteInt32BigEndian(bytes, page);
+        BinaryPrimitives.WriteInt32BigEndian(bytes[4..], slot);
+        return Base64Url.EncodeToString(bytes);
+    }
+
+    private static (int Page, int Slot) Decode(string? cursor)
+    {
+        if (cursor is null)
+            return (0, 0);
+        Span<byte> bytes = stackalloc byte[8];
+        if (cursor.Length == 11 && Base64Url.TryDecodeFromChars(cursor, bytes, out var length) && length == 8)
+        {
+            var page = BinaryPrimitives.ReadInt32BigEndian(bytes);
+            var slot = BinaryPrimitives.ReadInt32BigEndian(bytes[4..]);
+            if (page is >= 0 and <= PageLayout.Pages && slot is >= 0 and < PageLayout.Slots)
+                return (page, slot);
+        }
+
+        throw new FormatException("The cursor is not one that this server gave.");
+    }
+}

@@ -1,0 +1,63 @@
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Users;
+
+namespace Aglow.Queries;
+
+/// <summary>
+/// Presence as one viewer sees it: the same questions as <see cref="PresenceService"/> answers, and of each user what that viewer may see.
+/// </summary>
+/// <param name="Presence">What is true.</param>
+/// <param name="Viewer">Who looks; <see cref="UserId.Nobody"/>: a stranger, who sees what everyone does.</param>
+public readonly record struct PresenceView(PresenceService Presence, uint Viewer)
+{
+    /// <summary>One user's status.</summary>
+    public async ValueTask<Presence> StatusAsync(uint user, Definition? definition = null)
+    {
+        var truth = await Presence.StatusAsync(user, definition);
+        return Presence.Visibilities.IsEmpty ? truth : Presence.Visibilities.Show(Viewer, user, truth, Presence.Clock.Now);
+    }
+
+    /// <summary>Statuses, in the order of the users.</summary>
+    public async ValueTask ReadAsync(ReadOnlyMemory<uint> users, Definition definition, Memory<Presence> statuses)
+    {
+        await Presence.Statuses.ReadAsync(users, definition, statuses);
+        Show(users.Span, statuses.Span);
+    }
+
+    /// <summary>Statuses as packed words; see <see cref="StatusReader.ReadPackedAsync"/>.</summary>
+    public async ValueTask ReadPackedAsync(ReadOnlyMemory<uint> users, Definition definition, Memory<uint> packed)
+    {
+        if (Presence.Visibilities.IsEmpty)
+        {
+            await Presence.Statuses.ReadPackedAsync(users, definition, packed);
+            return;
+        }
+
+        // the words may be written over the numbers, which are needed after
+        var asked = users.ToArray();
+        await Presence.Statuses.ReadPackedAsync(asked, definition, packed);
+        for (var i = 0; i < asked.Length; i++)
+        {
+            var word = packed.Span[i];
+            packed.Span[i] = Presence.Visibilities.Between(Viewer, asked[i]) switch
+            {
+                Sight.All => word,
+                Sight.Nothing => 0,
+                _ => word & (1u << 31),
+            };
+        }
+    }
+
+    /// <summary>Users shown online, a page at a time; see <see cref="PresenceService.ListOnlineAsync(Definition, int, string)"/>.</summary>
+    public ValueTask<OnlinePage> ListOnlineAsync(Definition definition, int limit, string? cursor) => Presence.ListOnlineAsync(definition, limit, cursor, this);
+
+    private void Show(ReadOnlySpan<uint> users, Span<Presence> statuses)
+    {
+        if (Presence.Visibilities.IsEmpty)
+            return;
+        var now = Presence.Clock.Now;
+        for (var i = 0; i < users.Length; i++)
+            statuses[i] = Presence.Visibilities.Show(Viewer, users[i], statuses[i], now);
+    }
+}

@@ -1,0 +1,108 @@
+using System.Buffers;
+using Aglow.Diagnostics;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Users;
+
+namespace Aglow.Queries;
+
+/// <summary>
+/// Answers who is online: words from the <see cref="IPlaneStore"/>, read under a definition.
+/// </summary>
+/// <remarks>
+/// What decides is a read of the store, never a belief. The activity plane is read only for users whom the pulse shows online.
+/// Threading: any thread, no state. Batches borrow arrays from the shared pool.
+/// </remarks>
+public sealed class StatusReader
+{
+    private readonly IPlaneStore _store;
+    private readonly ManualStatuses _manual;
+    private readonly Clock _clock;
+    private readonly uint _awaySeconds;
+    private readonly AglowMetrics _metrics;
+
+    /// <summary>A reader of <paramref name="store"/>.</summary>
+    public StatusReader(IPlaneStore store, ManualStatuses manual, Clock clock, AglowOptions options, AglowMetrics metrics)
+    {
+        _store = store;
+        _manual = manual;
+        _clock = clock;
+        _awaySeconds = (uint)options.AwaySeconds;
+        _metrics = metrics;
+    }
+
+    /// <summary>The statuses of these users under a definition, in the same order. A number never seen, handed out or not, is offline.</summary>
+    /// <exception cref="StoreUnavailableException">The words cannot be read now: nothing is known.</exception>
+    public async ValueTask ReadAsync(ReadOnlyMemory<uint> users, Definition definition, Memory<Presence> statuses)
+    {
+        using var span = AglowTraces.Within("read words");
+        var count = users.Length;
+        var scratch = ArrayPool<uint>.Shared.Rent(Math.Max(1, count * 2));
+        try
+        {
+            var pulses = scratch.AsMemory(0, count);
+            var activities = scratch.AsMemory(count, count);
+            await _store.ReadAsync(Plane.Pulse, users, pulses);
+            await _store.ReadAsync(Plane.Activity, users, activities);
+            var now = _clock.Moment;
+            for (var i = 0; i < count; i++)
+            {
+                var user = users.Span[i];
+                var at = _clock.Guard.Hold(now, PageLayout.Page(user));
+                statuses.Span[i] = Presence.Of(pulses.Span[i], activities.Span[i], _manual.Of(user), definition, at, _awaySeconds);
+            }
+
+            _metrics.Read(count);
+        }
+        finally
+        {
+            ArrayPool<uint>.Shared.Return(scratch);
+        }
+    }
+
+    /// <summary>
+    /// The same, packed: bit 31 = online under the definition, bits 0..30 = last seen, seconds since 2020 (0 = never).
+    /// <paramref name="packed"/> may be the memory of <paramref name="users"/> itself.
+    /// </summary>
+    public async ValueTask ReadPackedAsync(ReadOnlyMemory<uint> users, Definition definition, Memory<uint> packed)
+    {
+        using var span = AglowTraces.Within("read words");
+        var count = users.Length;
+        var scratch = ArrayPool<uint>.Shared.Rent(Math.Max(1, count * 2));
+        try
+        {
+            var pulses = scratch.AsMemory(0, count);
+            var activities = scratch.AsMemory(count, count);
+            await _store.ReadAsync(Plane.Pulse, users, pulses);
+            if (definition.ActivitySeconds is not null)
+                await _store.ReadAsync(Plane.Activity, users, activities);
+            else
+                activities.Span.Clear();
+            Pack(users.Span, pulses.Span, activities.Span, definition, packed.Span);
+            _metrics.Read(count);
+        }
+        finally
+        {
+            ArrayPool<uint>.Shared.Return(scratch);
+        }
+    }
+
+    private void Pack(ReadOnlySpan<uint> users, ReadOnlySpan<uint> pulses, ReadOnlySpan<uint> activities, Definition definition, Span<uint> packed)
+    {
+        var now = _clock.Moment;
+        var anyManual = !_manual.IsEmpty;
+        for (var i = 0; i < users.Length; i++)
+        {
+            var at = _clock.Guard.Hold(now, PageLayout.Page(users[i]));
+            if (anyManual && _manual.Of(users[i]) is { Kind: ManualStatusKind.Hidden } hidden)
+            {
+                var shown = Presence.Of(pulses[i], activities[i], hidden, definition, at, _awaySeconds);
+                packed[i] = shown.LastSeen | (shown.IsOnline ? 1u << 31 : 0);
+            }
+            else
+            {
+                packed[i] = Pulse.Second(pulses[i]) | (definition.IsMet(pulses[i], activities[i], at) ? 1u << 31 : 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+using Microsoft.Data.Sqlite;
+using SQLitePCL;
+using static SQLitePCL.raw;
+
+namespace Aglow.Sqlite;
+
+/// <summary>
+/// One prepared statement, used again and again: binds and reads blobs and texts as spans, so that a page of 255 KiB goes to and from SQLite without a managed copy, and a batch of users without an object each.
+/// </summary>
+/// <remarks>Failures are <see cref="SqliteException"/>s. Threading: that of its connection, one thread at a time.</remarks>
+internal sealed class SqliteStatement : IDisposable
+{
+    private readonly sqlite3 _connection;
+    private readonly sqlite3_stmt _statement;
+
+    public SqliteStatement(SqliteConnection connection, string sql)
+    {
+        _connection = connection.Handle!;
+        Check(sqlite3_prepare_v2(_connection, sql, out _statement));
+    }
+
+    /// <summary>Binds an integer to parameter <paramref name="index"/>, counted from 1.</summary>
+    public SqliteStatement Bind(int index, long value)
+    {
+        Check(sqlite3_bind_int64(_statement, index, value));
+        return this;
+    }
+
+    /// <summary>Binds an integer, or null, to parameter <paramref name="index"/>, counted from 1.</summary>
+    public SqliteStatement Bind(int index, long? value)
+    {
+        Check(value is { } integer ? sqlite3_bind_int64(_statement, index, integer) : sqlite3_bind_null(_statement, index));
+        return this;
+    }
+
+    /// <summary>Binds a text, or null, to parameter <paramref name="index"/>, counted from 1.</summary>
+    public SqliteStatement Bind(int index, string? text)
+    {
+        Check(text is null ? sqlite3_bind_null(_statement, index) : sqlite3_bind_text(_statement, index, text));
+        return this;
+    }
+
+    /// <summary>Binds a text that is UTF-8 already and not empty, copied, to parameter <paramref name="index"/>, counted from 1.</summary>
+    public SqliteStatement BindText(int index, ReadOnlySpan<byte> utf8)
+    {
+        Check(sqlite3_bind_text(_statement, index, utf8));
+        return this;
+    }
+
+    /// <summary>Binds a blob, copied, to parameter <paramref name="index"/>, counted from 1.</summary>
+    public void Bind(int index, ReadOnlySpan<byte> value) =>
+        Check(value.IsEmpty ? sqlite3_bind_zeroblob(_statement, index, 0) : sqlite3_bind_blob(_statement, index, value));
+
+    /// <summary>Goes to the next row; false when there is none, and then the statement is ready for the next use.</summary>
+    public bool Step()
+    {
+        var result = sqlite3_step(_statement);
+        if (result == SQLITE_ROW)
+            return true;
+        var reset = sqlite3_reset(_statement);
+        Check(result == SQLITE_DONE ? reset : result);
+        return false;
+    }
+
+    /// <summary>Runs to the end, whatever rows there are.</summary>
+    public void Run()
+    {
+        while (Step())
+        {
+            // rows of a pragma are of no interest
+        }
+    }
+
+    /// <summary>Makes the statement ready for the next use before its rows ended.</summary>
+    public void Reset() => _ = sqlite3_reset(_statement);
+
+    /// <summary>An integer of the present row; columns are counted from 0.</summary>
+    public long Int64(int column) => sqlite3_column_int64(_statement, column);
+
+    /// <summary>A text of the present row, or null; columns are counted from 0.</summary>
+    public string? Text(int column) =>
+        sqlite3_column_type(_statement, column) == SQLITE_NULL ? null : sqlite3_column_text(_statement, column).utf8_to_string();
+
+    /// <summary>A blob of the present row, or a text's UTF-8, valid until the next step; columns are counted from 0.</summary>
+    public ReadOnlySpan<byte> Blob(int column) => sqlite3_column_blob(_statement, column);
+
+    public void Dispose() => _statement.Dispose();
+
+    private void Check(int result)
+    {
+        if (result != SQLITE_OK)
+            SqliteException.ThrowExceptionForRC(result, _connection);
+    }
+}

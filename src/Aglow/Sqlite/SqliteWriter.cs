@@ -1,0 +1,234 @@
+using System.Threading.Channels;
+using Aglow.Storage;
+using Microsoft.Data.Sqlite;
+using SQLitePCL;
+
+namespace Aglow.Sqlite;
+
+/// <summary>
+/// The one writer of a SQLite file: a thread that owns the write connection and runs commands from any callers, all that wait in
+/// one transaction.
+/// </summary>
+/// <remarks>
+/// One fsync so serves all who wait (group commit), and a caller's task completes after it. Each command runs in a savepoint:
+/// one that fails takes nothing of the others with it. Where the whole transaction is lost (disk full, I/O error), each of its
+/// commands is tried once more in a transaction of its own, so that a small one may pass where a large one has no room; what fails
+/// then gets <see cref="StoreUnavailableException"/> and changed nothing. The loop goes on in any case.
+/// <para>Full: at most <see cref="QueueCapacity"/> commands wait; further callers wait for a place without holding a thread.</para>
+/// <para>Rejected: a connection for each caller. SQLite would let them write one after the other, each with its own fdatasync,
+/// waiting in busy loops.</para>
+/// </remarks>
+internal sealed class SqliteWriter : IAsyncDisposable
+{
+    private const int QueueCapacity = 4096;
+
+    // a group of this many keys or commands commits within some tens of milliseconds
+    private const int MaxGroupWeight = 16_384;
+
+    private readonly Channel<Command> _queue = Channel.CreateBounded<Command>(new BoundedChannelOptions(QueueCapacity) { SingleReader = true });
+    private readonly SqliteConnection _connection;
+    private readonly string _path;
+    private readonly Action _committed;
+    private readonly List<Action> _undo = [];
+    private readonly SqliteStatement _begin;
+    private readonly SqliteStatement _commit;
+    private readonly SqliteStatement _rollback;
+    private readonly SqliteStatement _savepoint;
+    private readonly SqliteStatement _release;
+    private readonly SqliteStatement _rollbackTo;
+    private readonly Task _loop;
+    private long _failures;
+
+    /// <summary>Starts the loop.</summary>
+    /// <param name="connection">From now on the loop's alone.</param>
+    /// <param name="path">For messages.</param>
+    /// <param name="committed">Called on the loop after each commit, before its callers are told.</param>
+    public SqliteWriter(SqliteConnection connection, string path, Action committed)
+    {
+        _connection = connection;
+        _path = path;
+        _committed = committed;
+        _begin = new SqliteStatement(connection, "BEGIN IMMEDIATE");
+        _commit = new SqliteStatement(connection, "COMMIT");
+        _rollback = new SqliteStatement(connection, "ROLLBACK");
+        _savepoint = new SqliteStatement(connection, "SAVEPOINT command");
+        _release = new SqliteStatement(connection, "RELEASE command");
+        _rollbackTo = new SqliteStatement(connection, "ROLLBACK TO command");
+        _loop = Task.Factory.StartNew(Run, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+    }
+
+    /// <summary>
+    /// Runs a command on the writer's thread, in a transaction, and completes when it is on disk. A command that throws changed
+    /// nothing, and its caller gets the exception.
+    /// </summary>
+    /// <param name="command">What to do with the connection; may run twice, and calls <see cref="OnUndo"/> for what it changes in memory.</param>
+    /// <param name="weight">How much work it is, in rows.</param>
+    public async ValueTask<T> RunAsync<T>(Func<T> command, int weight = 1)
+    {
+        var queued = new Command<T>(command, weight);
+        try
+        {
+            await _queue.Writer.WriteAsync(queued);
+        }
+        catch (ChannelClosedException e)
+        {
+            throw new StoreUnavailableException("The user directory is closed.", e);
+        }
+
+        return await queued.Result;
+    }
+
+    /// <summary>Commands and commits that SQLite refused.</summary>
+    public long Failures => Volatile.Read(ref _failures);
+
+    /// <summary>Called by a command: what to do in memory should it be rolled back. Undone last first.</summary>
+    public void OnUndo(Action undo) => _undo.Add(undo);
+
+    /// <summary>Takes no more commands, finishes those that wait, and closes the connection: dispose of its other statements before.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await FinishAsync();
+        foreach (var statement in new[] { _begin, _commit, _rollback, _savepoint, _release, _rollbackTo })
+            statement.Dispose();
+        await _connection.DisposeAsync();
+    }
+
+    /// <summary>Takes no more commands and finishes those that wait.</summary>
+    public Task FinishAsync()
+    {
+        _queue.Writer.TryComplete();
+        return _loop;
+    }
+
+    private void Run()
+    {
+        var group = new List<Command>();
+        var alone = new List<Command>(1);
+        while (_queue.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult())
+        {
+            var weight = 0;
+            while (weight < MaxGroupWeight && _queue.Reader.TryRead(out var command))
+            {
+                weight += command.Weight;
+                group.Add(command);
+            }
+
+            if (!TryCommit(group, out var lost))
+            {
+                foreach (var command in group)
+                {
+                    alone.Add(command);
+                    if (group.Count == 1 || !TryCommit(alone, out lost))
+                        command.Failure = lost;
+                    alone.Clear();
+                }
+            }
+
+            foreach (var command in group)
+                command.Complete();
+            group.Clear();
+        }
+    }
+
+    /// <summary>Runs a group in one transaction. False where the transaction as a whole was lost; nothing of it is left then.</summary>
+    private bool TryCommit(List<Command> group, out Exception? lost)
+    {
+        try
+        {
+            _begin.Run();
+            foreach (var command in group)
+                RunInSavepoint(command);
+            _commit.Run();
+            _undo.Clear();
+        }
+        catch (Exception e)
+        {
+            RollBack();
+            Undo(0);
+            lost = Describe(e);
+            return false;
+        }
+
+        lost = null;
+        _committed();
+        return true;
+    }
+
+    private void RollBack()
+    {
+        try
+        {
+            if (raw.sqlite3_get_autocommit(_connection.Handle) == 0)
+                _rollback.Run();
+        }
+        catch (SqliteException)
+        {
+            // SQLite has rolled back all the same; were it not so, the next BEGIN would say it
+        }
+    }
+
+    private void RunInSavepoint(Command command)
+    {
+        var undoFrom = _undo.Count;
+        command.Failure = null;
+        _savepoint.Run();
+        try
+        {
+            command.Run();
+        }
+        catch (Exception e) when (raw.sqlite3_get_autocommit(_connection.Handle) == 0)
+        {
+            // the transaction is still there: only this command is taken back
+            _rollbackTo.Run();
+            Undo(undoFrom);
+            command.Failure = Describe(e);
+        }
+
+        _release.Run();
+    }
+
+    private void Undo(int from)
+    {
+        for (var i = _undo.Count - 1; i >= from; i--)
+            _undo[i]();
+        _undo.RemoveRange(from, _undo.Count - from);
+    }
+
+    private Exception Describe(Exception e)
+    {
+        if (e is not SqliteException sqlite)
+            return e;
+        Volatile.Write(ref _failures, _failures + 1);
+        return new StoreUnavailableException(
+            sqlite.SqliteErrorCode == raw.SQLITE_FULL ? $"{_path} cannot be written: the disk is full." : $"{_path} cannot be written: {sqlite.Message}.", e);
+    }
+
+    private abstract class Command(int weight)
+    {
+        public int Weight => weight;
+
+        public Exception? Failure { get; set; }
+
+        public abstract void Run();
+
+        public abstract void Complete();
+    }
+
+    private sealed class Command<T>(Func<T> work, int weight) : Command(weight)
+    {
+        private readonly TaskCompletionSource<T> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private T? _result;
+
+        public Task<T> Result => _completion.Task;
+
+        public override void Run() => _result = work();
+
+        public override void Complete()
+        {
+            if (Failure is null)
+                _completion.SetResult(_result!);
+            else
+                _completion.SetException(Failure);
+        }
+    }
+}

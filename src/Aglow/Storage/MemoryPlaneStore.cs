@@ -1,0 +1,215 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
+using Aglow.Durable;
+using Aglow.Model;
+using Aglow.Watching;
+
+namespace Aglow.Storage;
+
+/// <summary>
+/// The embedded store: words in native memory, made durable by a <see cref="Journal"/> (or by nothing, for tests and measurements).
+/// </summary>
+/// <remarks>
+/// Stands behind <c>HeartbeatWriter</c>, <c>StatusReader</c> and <c>Sweep</c>. An exchange is one compare-and-exchange on one word: no lock,
+/// no allocation. It is a full barrier and ends the overlap of cache misses, so a batch touches its words (prefetch) <see cref="Ahead"/> exchanges
+/// before it changes them. Measured on a 4 GB table in one run (CPU ns a word): read first, then exchanged 43; a block of 64 touched, then the block
+/// exchanged 28; touched 8, 16, 32, 64 ahead in a ring 28, 23, 20, 21; plain stores 31, the same touched ahead 15.
+/// Threading: anything from any thread.
+/// </remarks>
+public sealed class MemoryPlaneStore : IPlaneStore
+{
+    // as many cache misses as a core can have under way, and some; a power of two
+    private const int Ahead = 32;
+    private readonly NativePages _pulse;
+    private readonly NativePages _activity;
+    private readonly Journal? _journal;
+
+    /// <summary>An empty store.</summary>
+    /// <param name="budget">How many pages there may be.</param>
+    /// <param name="journal">What makes words durable, and is stopped with this store; null: nothing does.</param>
+    public MemoryPlaneStore(PageBudget budget, Journal? journal = null)
+    {
+        Budget = budget;
+        _journal = journal;
+        _pulse = new NativePages(budget);
+        _activity = new NativePages(budget);
+    }
+
+    /// <summary>The pages there may be, and are.</summary>
+    public PageBudget Budget { get; }
+
+    /// <inheritdoc/>
+    public uint EarlierRunEnd => _journal?.EarlierRunEnd ?? 0;
+
+    /// <inheritdoc/>
+    public bool IsKeepBacklogged => _journal is { IsBacklogged: true };
+
+    /// <summary>Users ever seen.</summary>
+    public long Registered => _pulse.Registered;
+
+    /// <inheritdoc/>
+    public ValueTask<uint> ExchangeAsync(Plane plane, uint user, uint word) => new(Exchange(plane, user, word));
+
+    /// <inheritdoc/>
+    public ValueTask ExchangeAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, Memory<uint> old)
+    {
+        Exchange(plane, users.Span, words.Span, old.Span);
+        return default;
+    }
+
+    /// <inheritdoc/>
+    public ValueTask ReadAsync(Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words)
+    {
+        Read(plane, users.Span, words.Span);
+        return default;
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane) => new(PagesOf(plane).Pages);
+
+    /// <inheritdoc/>
+    public ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch) => new(PagesOf(plane).UsedView(page));
+
+    /// <inheritdoc/>
+    public unsafe ValueTask EraseAsync(Plane plane, uint user, uint word)
+    {
+        var pages = PagesOf(plane);
+        var page = word == Pulse.Never ? pages.Find(PageLayout.Page(user)) : pages.FindOrMake(PageLayout.Page(user));
+        if (page == null)
+            return default;
+        var at = page + PageLayout.Slot(user);
+        Interlocked.Exchange(ref *at, word);
+        if (word != Pulse.Never)
+            pages.RaiseUsed(at);
+        return default;
+    }
+
+    /// <inheritdoc/>
+    public void Keep(Plane plane, ReadOnlySpan<uint> users) => _journal?.Add(plane, users);
+
+    /// <inheritdoc/>
+    public ValueTask KeptAsync() => _journal?.FlushedAsync() ?? default;
+
+    /// <summary>One exchange; see <see cref="IPlaneStore.ExchangeAsync(Plane, uint, uint)"/>.</summary>
+    public unsafe uint Exchange(Plane plane, uint user, uint word)
+    {
+        var pages = PagesOf(plane);
+        var page = pages.FindOrMake(PageLayout.Page(user));
+        return page == null ? Pulse.Refused : ExchangeAt(pages, page + PageLayout.Slot(user), word);
+    }
+
+    /// <summary>A batch of exchanges; see <see cref="IPlaneStore.ExchangeAsync(Plane, ReadOnlyMemory{uint}, ReadOnlyMemory{uint}, Memory{uint})"/>.</summary>
+    [SkipLocalsInit]
+    public unsafe void Exchange(Plane plane, ReadOnlySpan<uint> users, ReadOnlySpan<uint> words, Span<uint> old)
+    {
+        if (words.Length != users.Length || old.Length != users.Length)
+            throw new ArgumentException("Users, words and old words are of one length.");
+        var pages = PagesOf(plane);
+        var ahead = stackalloc nint[Ahead];
+        for (var i = 0; i < users.Length && i < Ahead; i++)
+            ahead[i] = Touch(pages, users[i]);
+        for (var i = 0; i < users.Length; i++)
+        {
+            ref var next = ref ahead[i & (Ahead - 1)];
+            var at = (uint*)next;
+            if (i + Ahead < users.Length)
+                next = Touch(pages, users[i + Ahead]);
+            old[i] = at == null ? Pulse.Refused : ExchangeAt(pages, at, words[i]);
+        }
+    }
+
+    /// <summary>Reads a batch; see <see cref="IPlaneStore.ReadAsync"/>.</summary>
+    public unsafe void Read(Plane plane, ReadOnlySpan<uint> users, Span<uint> words)
+    {
+        var pages = PagesOf(plane);
+        for (var i = 0; i < users.Length; i++)
+        {
+            var page = pages.Find(PageLayout.Page(users[i]));
+            words[i] = page == null ? Pulse.Never : Volatile.Read(ref page[PageLayout.Slot(users[i])]);
+        }
+    }
+
+    /// <summary>Reads one word.</summary>
+    public unsafe uint Read(Plane plane, uint user)
+    {
+        var page = PagesOf(plane).Find(PageLayout.Page(user));
+        return page == null ? Pulse.Never : Volatile.Read(ref page[PageLayout.Slot(user)]);
+    }
+
+    /// <summary>The page to load saved words into, made if it was not there; empty where the budget does not allow it. Before start only.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal unsafe Span<uint> PageForLoading(Plane plane, int page)
+    {
+        var at = PagesOf(plane).FindOrMake(page);
+        return at == null ? default : new Span<uint>(at, PageLayout.Slots);
+    }
+
+    /// <summary>Says that a page, made already, is about to be loaded with more than half of its words in use.</summary>
+    internal void ExpectFilled(Plane plane, int page) => PagesOf(plane).ExpectFilled(page);
+
+    /// <summary>The words of a page as they are; empty where there is none.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal unsafe ReadOnlySpan<uint> View(Plane plane, int page)
+    {
+        var at = PagesOf(plane).Find(page);
+        return at == null ? default : new ReadOnlySpan<uint>(at, PageLayout.Slots);
+    }
+
+    /// <summary>The pages of a plane, ascending.</summary>
+    internal int[] Pages(Plane plane) => PagesOf(plane).Pages;
+
+    /// <summary>Counts the words of a loaded page that are not zero. Before start only, once a page.</summary>
+    internal void CountLoaded(Plane plane, int page, int registered) => PagesOf(plane).CountLoaded(page, registered);
+
+    /// <summary>Stops the journal, so that everything is on disk, and frees the memory. Nobody may be using this any more.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        try
+        {
+            if (_journal is not null)
+                await _journal.DisposeAsync();
+        }
+        finally
+        {
+            _pulse.Dispose();
+            _activity.Dispose();
+        }
+    }
+
+    private NativePages PagesOf(Plane plane) => plane == Plane.Pulse ? _pulse : _activity;
+
+    // Where a user's word is, on its way to the cache; null where there is no room for its page.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static unsafe nint Touch(NativePages pages, uint user)
+    {
+        var page = pages.Find(PageLayout.Page(user));
+        if (page == null)
+            page = pages.FindOrMake(PageLayout.Page(user));
+        if (page == null)
+            return 0;
+        var at = page + PageLayout.Slot(user);
+        if (Sse.IsSupported)
+            Sse.Prefetch0(at);
+        return (nint)at;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static unsafe uint ExchangeAt(NativePages pages, uint* at, uint word)
+    {
+        var old = Volatile.Read(ref *at);
+        while (Pulse.Supersedes(word, old) && word != old)
+        {
+            var seen = Interlocked.CompareExchange(ref *at, word, old);
+            if (seen == old)
+            {
+                if (old == Pulse.Never)
+                    pages.CountRegistered(at);
+                break;
+            }
+
+            old = seen;
+        }
+
+        return old;
+    }
+}

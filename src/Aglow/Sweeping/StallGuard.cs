@@ -1,0 +1,85 @@
+using Aglow.Model;
+using Aglow.Storage;
+
+namespace Aglow.Sweeping;
+
+/// <summary>
+/// A stall is our fault, not the users': where words could not be written, nobody could have heartbeaten, so nobody lapses for it.
+/// </summary>
+/// <remarks>
+/// Stands beside <see cref="Clock"/>, which asks it for the second that leases are counted against. After a stall (our own process
+/// paused: a loop that woke over 2 s late; the store away; a restart) leases are counted against the last second at which heartbeats could
+/// still be written, for two heartbeat intervals after it ended: time for every client to be heard again. Goodbyes count as ever.
+/// Where only some pages could not be written (a shard was away), only they are held (<see cref="Hold"/>): who lapsed on the others stays lapsed.
+/// Threading: any thread may ask or report; what is held is written under a lock that is taken only while a stall begins or ends, and read as one
+/// 64-bit word. The rejected alternative, extending each user's lease, would touch every word.
+/// </remarks>
+public sealed class StallGuard
+{
+    // held second in the high half, second until which it is held in the low half; 0: no guard
+    private long _guard;
+    // the same for each page, made when first needed; none is held after the second below
+    private long[] _pages = [];
+    private uint _pagesHeldUntil;
+    private readonly Lock _gate = new();
+    private readonly uint _holdSeconds;
+
+    /// <summary>A guard that holds for <paramref name="holdSeconds"/> after a stall: two heartbeat intervals.</summary>
+    public StallGuard(uint holdSeconds) => _holdSeconds = holdSeconds;
+
+    /// <summary>Times a stall was reported since the start.</summary>
+    public long Stalls { get; private set; }
+
+    /// <summary>The second that leases are counted against at <paramref name="now"/>.</summary>
+    public uint HeldAt(uint now) => HeldAt(Volatile.Read(ref _guard), now);
+
+    /// <summary>Whether the guard is in force at <paramref name="now"/>.</summary>
+    public bool IsInForce(uint now) => HeldAt(now) != now;
+
+    /// <summary>Whether lapses are held back at this moment, of all users or of some pages.</summary>
+    public bool IsInForceAnywhere(Moment at) => at.HeldAt != at.Now || at.Now <= Volatile.Read(ref _pagesHeldUntil);
+
+    /// <summary>A moment as it is for users of this page: held back further where words of the page could not be written.</summary>
+    public Moment Hold(Moment at, int page)
+    {
+        if (at.Now > Volatile.Read(ref _pagesHeldUntil))
+            return at;
+        var held = HeldAt(Volatile.Read(ref _pages[page]), at.Now);
+        return held < at.HeldAt ? at with { HeldAt = held } : at;
+    }
+
+    /// <summary>
+    /// Reports that heartbeats could not be written from <paramref name="from"/> to <paramref name="to"/>. Where a guard is in force already its
+    /// earlier second stays: what was held is held on.
+    /// </summary>
+    public void Stalled(uint from, uint to)
+    {
+        lock (_gate)
+        {
+            Volatile.Write(ref _guard, Extended(_guard, from, to));
+            Stalls++;
+        }
+    }
+
+    /// <summary>Reports the same of users of these pages only.</summary>
+    public void Stalled(uint from, uint to, ReadOnlySpan<int> pages)
+    {
+        lock (_gate)
+        {
+            if (_pages.Length == 0)
+                _pages = new long[PageLayout.Pages];
+            foreach (var page in pages)
+                Volatile.Write(ref _pages[page], Extended(_pages[page], from, to));
+            Volatile.Write(ref _pagesHeldUntil, to + _holdSeconds);
+            Stalls++;
+        }
+    }
+
+    private static uint HeldAt(long guard, uint now) => guard == 0 || now > (uint)guard ? now : Math.Min(now, (uint)(guard >> 32));
+
+    private long Extended(long guard, uint from, uint to)
+    {
+        var held = guard != 0 && from <= (uint)guard ? Math.Min((uint)(guard >> 32), from) : from;
+        return ((long)held << 32) | (to + _holdSeconds);
+    }
+}

@@ -1,0 +1,119 @@
+using Aglow.Diagnostics;
+using Aglow.Storage;
+
+namespace Aglow.Sweeping;
+
+/// <summary>
+/// Runs the <see cref="Sweep"/> ten times a second, beats the <see cref="Clock"/>, and says when something is out of bounds.
+/// </summary>
+/// <remarks>One loop, which beats the clock whatever sweeping waits for; a pass asked for in between waits its turn. Threading: any thread may ask; beats and passes never overlap.</remarks>
+internal sealed class SweepLoop : IAsyncDisposable
+{
+    private readonly Clock _clock;
+    private readonly AglowLog _log;
+    private readonly bool _isRemote;
+    private readonly SemaphoreSlim _turn = new(1);
+    private readonly CancellationTokenSource _stop = new();
+    private Task _loop = Task.CompletedTask;
+    private Task _beating = Task.CompletedTask;
+    private bool _warned;
+
+    public SweepLoop(Sweep sweep, Clock clock, AglowLog log, bool isRemote)
+    {
+        Sweep = sweep;
+        _isRemote = isRemote;
+        _clock = clock;
+        _log = log;
+    }
+
+    public Sweep Sweep { get; }
+
+    /// <summary>Sweeps once and starts the loop.</summary>
+    public async Task StartAsync()
+    {
+        await PassAsync();
+        _loop = Task.Run(RunAsync);
+    }
+
+    /// <summary>Sweeps every page once, now.</summary>
+    public async ValueTask PassAsync()
+    {
+        await _turn.WaitAsync();
+        try
+        {
+            await Sweep.PassAsync();
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+
+    /// <summary>Ends the loop, and sweeps a store that must be told what to keep a last time: who lapsed since the last beat is kept with their exact last seen, too.</summary>
+    public async Task StopAsync()
+    {
+        if (_stop.IsCancellationRequested)
+            return;
+        await _stop.CancelAsync();
+        await _loop;
+        await _beating;
+        if (!_isRemote)
+            await PassAsync();
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
+        _stop.Dispose();
+        _turn.Dispose();
+    }
+
+    private async Task RunAsync()
+    {
+        using var timer = new PeriodicTimer(Sweep.BeatInterval, _clock.Time);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(_stop.Token))
+                Beat();
+        }
+        catch (OperationCanceledException)
+        {
+            // stopped
+        }
+    }
+
+    private void Beat()
+    {
+        var paused = _clock.Beat();
+        if (paused > TimeSpan.Zero)
+            _log.Paused(paused.TotalSeconds);
+        // in memory it is done when this returns; a remote store may take its time, and the clock must not wait for it
+        if (_beating.IsCompleted)
+            _beating = SweepAsync();
+    }
+
+    private async Task SweepAsync()
+    {
+        await _turn.WaitAsync();
+        try
+        {
+            if (!await Sweep.BeatAsync())
+                return;
+            if (Sweep.Interval > Sweep.Bound != _warned)
+            {
+                _warned = !_warned;
+                if (_warned)
+                    _log.BoundStretched(Sweep.Interval.TotalSeconds);
+            }
+        }
+        catch (StoreUnavailableException)
+        {
+            // whoever reads or writes says so; the next beat goes on where this one stopped
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+}

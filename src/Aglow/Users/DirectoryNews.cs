@@ -1,0 +1,189 @@
+using System.Text;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Watching;
+
+namespace Aglow.Users;
+
+/// <summary>
+/// Makes known on this node what other nodes change in a shared directory: manual statuses, what users show to whom, deleted users, and keys that somebody here waits for.
+/// </summary>
+/// <remarks>
+/// <code>
+///   IUserDirectory.Changed ─► deleted names     ─► KeyCache forgets them
+///                          ├► visibilities      ─► Visibilities, and who watches these users here
+///                          ├► manual statuses   ─► ManualStatuses, and who watches these users here
+///                          └► new registrations ─► keys that are watched and were nobody's ─► WatchHub binds them
+/// </code>
+/// Words are not its affair: they are shared, and their hints come by the <see cref="ITransitionBus"/>. A manual status or a visibility is set here and nowhere else, on
+/// the directory's loop, so that two nodes who set one user's agree on which came last. Watched keys are looked up once in
+/// <see cref="LookupInterval"/> besides, whatever was heard. Threading: changes come one at a time; lookups run beside them, one at a time.
+/// </remarks>
+internal sealed class DirectoryNews
+{
+    /// <summary>How often watched keys that nobody registered are looked up.</summary>
+    public static readonly TimeSpan LookupInterval = TimeSpan.FromSeconds(10);
+
+    private const int AtOnce = 10_000;
+
+    private readonly IUserDirectory _directory;
+    private readonly KeyCache _keys;
+    private readonly ManualStatuses _manual;
+    private readonly Visibilities _visibilities;
+    private readonly WatchHub _watchers;
+    private readonly TimeProvider _time;
+    private readonly Lock _gate = new();
+    private long _lookedUpAt;
+    private (uint From, uint Next)? _registered;
+    private bool _isLookingUp;
+
+    public DirectoryNews(IUserDirectory directory, KeyCache keys, ManualStatuses manual, Visibilities visibilities, WatchHub watchers, TimeProvider time)
+    {
+        _directory = directory;
+        _keys = keys;
+        _manual = manual;
+        _visibilities = visibilities;
+        _watchers = watchers;
+        _time = time;
+        _lookedUpAt = time.GetTimestamp();
+        directory.Changed += Hear;
+    }
+
+    private void Hear(DirectoryChanges changes)
+    {
+        if (changes.IsComplete)
+            _keys.Clear();
+        foreach (var (_, name) in changes.Deleted)
+            _keys.Remove(Encoding.UTF8.GetBytes(name));
+        // before statuses: who hides one way instead of another is hidden in between
+        SetVisibilities(changes);
+        SetStatuses(changes);
+        if (_watchers.HasUnknownKeys)
+            LookUp(changes);
+    }
+
+    private void SetStatuses(DirectoryChanges changes)
+    {
+        var changed = new List<uint>();
+        foreach (var (user, status) in changes.Statuses)
+        {
+            if (_manual.Set(user, status) != status)
+                changed.Add(user);
+        }
+
+        if (changes.IsComplete)
+        {
+            foreach (var user in _manual.Users.Except(changes.Statuses.Select(static s => s.Key)).ToArray())
+            {
+                _manual.Set(user, ManualStatus.Auto);
+                changed.Add(user);
+            }
+        }
+
+        if (changed.Count > 0)
+            _watchers.Recheck([.. changed]);
+    }
+
+    private void SetVisibilities(DirectoryChanges changes)
+    {
+        var changed = new List<uint>();
+        foreach (var (user, visibility) in changes.Visibilities)
+        {
+            if (_visibilities.Set(user, visibility))
+                changed.Add(user);
+        }
+
+        if (changes.IsComplete)
+        {
+            foreach (var user in _visibilities.Users.Except(changes.Visibilities.Select(static v => v.Key)).ToArray())
+            {
+                _visibilities.Set(user, Visibility.Default);
+                changed.Add(user);
+            }
+        }
+
+        // when all are set: where sight is reciprocal, one's goes by what others show
+        foreach (var user in changed)
+            _watchers.Resight(user);
+    }
+
+    private void LookUp(DirectoryChanges changes)
+    {
+        lock (_gate)
+        {
+            if (changes.RegisteredFrom < changes.Next)
+                _registered = (Math.Min(_registered?.From ?? uint.MaxValue, changes.RegisteredFrom), changes.Next);
+            if (_isLookingUp || (_registered is null && !IsDue))
+                return;
+            _isLookingUp = true;
+        }
+
+        _ = LookUpAsync();
+    }
+
+    private bool IsDue => _time.GetElapsedTime(_lookedUpAt) >= LookupInterval;
+
+    private async Task LookUpAsync()
+    {
+        while (true)
+        {
+            (uint From, uint Next)? registered;
+            bool isDue;
+            lock (_gate)
+            {
+                registered = _registered;
+                _registered = null;
+                isDue = IsDue;
+                if (registered is null && !isDue)
+                {
+                    _isLookingUp = false;
+                    return;
+                }
+            }
+
+            try
+            {
+                var keys = await _watchers.ListUnknownKeysAsync();
+                if (isDue || keys.Length <= registered!.Value.Next - registered.Value.From)
+                    await FindKeysAsync(keys);
+                else
+                    await FindAmongAsync(registered.Value.From, registered.Value.Next, keys.ToHashSet(StringComparer.Ordinal));
+            }
+            catch (StoreUnavailableException)
+            {
+                // they are looked up again within the interval
+            }
+        }
+    }
+
+    private async Task FindKeysAsync(string[] keys)
+    {
+        _lookedUpAt = _time.GetTimestamp();
+        foreach (var some in keys.Chunk(AtOnce))
+        {
+            var numbers = new uint[some.Length];
+            await _directory.FindNumbersAsync(some, numbers);
+            for (var i = 0; i < some.Length; i++)
+            {
+                if (numbers[i] != 0)
+                    _watchers.Bind(some[i], numbers[i]);
+            }
+        }
+    }
+
+    private async Task FindAmongAsync(uint from, uint next, HashSet<string> keys)
+    {
+        for (long first = from; first < next; first += AtOnce)
+        {
+            uint[] numbers = [.. Enumerable.Range(0, (int)Math.Min(AtOnce, next - first)).Select(i => (uint)(first + i))];
+            var names = new string?[numbers.Length];
+            await _directory.FindNamesAsync(numbers, names);
+            for (var i = 0; i < numbers.Length; i++)
+            {
+                if (names[i] is { } name && keys.Contains(name))
+                    _watchers.Bind(name, numbers[i]);
+            }
+        }
+    }
+}

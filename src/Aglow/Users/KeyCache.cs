@@ -1,0 +1,245 @@
+using System.Buffers.Binary;
+using System.Numerics;
+using Aglow.Model;
+
+namespace Aglow.Users;
+
+/// <summary>
+/// The keys known to this node: UTF-8 key to directory number, read for every user named by a key before anything else is done.
+/// </summary>
+/// <remarks>
+/// A lookup takes no lock and makes no object. Writes are rare (a key's first heartbeat on this node, a deleted user) and under a
+/// lock. No object a key:
+/// <code>
+/// slots    hash (32) | place + 1 (32)     8 bytes each, open addressing, at most 4 of 5 used
+/// arena    number (4) length (1) key      in chunks of 1 MiB, only ever appended to
+/// </code>
+/// A UUID of 36 characters so costs 41 bytes and 10 to 20 for its slot, where a dictionary of strings takes some 140. An entry is
+/// written before its slot, and a slot is one 8-byte store, so a reader sees all of an entry or none.
+/// <para>
+/// Full: there are two generations of half the capacity each. When the young one is full, it becomes the old one, and the old one's
+/// keys are forgotten: all that were not looked up since the last time, for a lookup that finds a key in the old
+/// generation puts it into the young one (where the lock is free at that moment). A forgotten key is asked of the directory when it
+/// comes again. Rejected: an exact order of use, which makes every lookup a write.
+/// </para>
+/// </remarks>
+public sealed class KeyCache
+{
+    private readonly Lock _writing = new();
+    // 122 bits that nobody can foretell, from the system: a server that starts need not load a library of cryptography for them
+    private readonly SipHash _hash = new(Guid.NewGuid().ToByteArray());
+    private Generations _generations = new(new Generation(), new Generation());
+    private long _removals;
+
+    /// <summary>A cache of at most <paramref name="capacity"/> keys.</summary>
+    public KeyCache(int capacity)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(capacity, 2);
+        Capacity = capacity;
+    }
+
+    /// <summary>The most keys it holds.</summary>
+    public int Capacity { get; }
+
+    /// <summary>The keys it holds; one that is in both generations counts twice, and one removed counts until its generation is forgotten.</summary>
+    public int Count
+    {
+        get
+        {
+            var generations = Volatile.Read(ref _generations);
+            return generations.Young.Count + generations.Old.Count;
+        }
+    }
+
+    /// <summary>
+    /// How often something was removed. Who looked a key up, and finds this changed after adding it, removes it again: the user may have been deleted meanwhile.
+    /// </summary>
+    public long Removals => Volatile.Read(ref _removals);
+
+    /// <summary>The memory it holds, in bytes.</summary>
+    public long Bytes
+    {
+        get
+        {
+            var generations = Volatile.Read(ref _generations);
+            return generations.Young.Bytes + generations.Old.Bytes;
+        }
+    }
+
+    /// <summary>The number of a key, if this node knows it.</summary>
+    public bool TryGet(ReadOnlySpan<byte> key, out uint number)
+    {
+        var hash = Hash(key);
+        var generations = Volatile.Read(ref _generations);
+        if (generations.Young.TryGet(key, hash, out number))
+            return true;
+        if (!generations.Old.TryGet(key, hash, out number))
+            return false;
+        KeepYoung(key, hash);
+        return true;
+    }
+
+    /// <summary>Remembers a key.</summary>
+    public void Add(ReadOnlySpan<byte> key, uint number)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(key.Length, UserId.MaxKeyBytes);
+        lock (_writing)
+            AddYoung(key, Hash(key), number);
+    }
+
+    /// <summary>Forgets a key.</summary>
+    public void Remove(ReadOnlySpan<byte> key)
+    {
+        var hash = Hash(key);
+        Interlocked.Increment(ref _removals);
+        lock (_writing)
+        {
+            _generations.Young.Remove(key, hash);
+            _generations.Old.Remove(key, hash);
+        }
+    }
+
+    /// <summary>Forgets all keys.</summary>
+    public void Clear()
+    {
+        Interlocked.Increment(ref _removals);
+        lock (_writing)
+            Volatile.Write(ref _generations, new Generations(new Generation(), new Generation()));
+    }
+
+    private uint Hash(ReadOnlySpan<byte> key) => (uint)(_hash.Hash(key) >> 32);
+
+    private void KeepYoung(ReadOnlySpan<byte> key, uint hash)
+    {
+        if (!_writing.TryEnter())
+            return;
+        try
+        {
+            // removed in between, it stays removed
+            if (_generations.Old.TryGet(key, hash, out var number))
+                AddYoung(key, hash, number);
+        }
+        finally
+        {
+            _writing.Exit();
+        }
+    }
+
+    private void AddYoung(ReadOnlySpan<byte> key, uint hash, uint number)
+    {
+        // what is in the young one needs no look into the old one, so a changed number shows at once
+        if (_generations.Young.TryGet(key, hash, out var known) && known == number)
+            return;
+        if (_generations.Young.Count >= Capacity / 2 || _generations.Young.IsFull)
+            Volatile.Write(ref _generations, new Generations(new Generation(), _generations.Young));
+        _generations.Young.Put(key, hash, number);
+    }
+
+    private sealed record Generations(Generation Young, Generation Old);
+
+    /// <summary>One table. Anyone reads; writes under the cache's lock.</summary>
+    private sealed class Generation
+    {
+        private const int ChunkShift = 20;
+        private const int ChunkBytes = 1 << ChunkShift;
+        private const int HeadBytes = 5;
+        private const uint Removed = uint.MaxValue;
+        private const int SmallestTableBits = 4;
+
+        private ulong[] _slots = new ulong[1 << SmallestTableBits];
+        private byte[][] _chunks = [];
+        private long _end;
+        private int _used;
+
+        /// <summary>Keys put in, those removed since counted too: the arena still holds them.</summary>
+        public int Count { get; private set; }
+
+        /// <summary>Whether a place for the longest key might no longer fit into a slot's 32 bits.</summary>
+        public bool IsFull => _end > uint.MaxValue - (2L * ChunkBytes);
+
+        public long Bytes => ((long)_slots.Length * sizeof(ulong)) + ((long)_chunks.Length * ChunkBytes);
+
+        public bool TryGet(ReadOnlySpan<byte> key, uint hash, out uint number)
+        {
+            var found = Find(Volatile.Read(ref _slots), key, hash, out _);
+            number = found.IsEmpty ? 0 : BinaryPrimitives.ReadUInt32LittleEndian(found);
+            return !found.IsEmpty;
+        }
+
+        public void Put(ReadOnlySpan<byte> key, uint hash, uint number)
+        {
+            if (_used + 1 > _slots.Length / 5 * 4)
+                Grow();
+            var place = Append(key, number);
+            var isNew = Find(_slots, key, hash, out var slot).IsEmpty;
+            Volatile.Write(ref _slots[slot], ((ulong)hash << 32) | (place + 1));
+            Count++;
+            if (isNew)
+                _used++;
+        }
+
+        public void Remove(ReadOnlySpan<byte> key, uint hash)
+        {
+            // the slot stays used, so that what was placed beyond it is still found
+            if (!Find(_slots, key, hash, out var slot).IsEmpty)
+                Volatile.Write(ref _slots[slot], ((ulong)hash << 32) | Removed);
+        }
+
+        /// <summary>The entry, and its slot; or nothing, and the empty slot where it belongs.</summary>
+        private ReadOnlySpan<byte> Find(ulong[] slots, ReadOnlySpan<byte> key, uint hash, out int slot)
+        {
+            for (slot = Home(slots, hash); ; slot = (slot + 1) & (slots.Length - 1))
+            {
+                var content = Volatile.Read(ref slots[slot]);
+                var place = (uint)content;
+                if (place == 0)
+                    return default;
+                if ((uint)(content >> 32) != hash || place == Removed)
+                    continue;
+                place--;
+                var entry = Volatile.Read(ref _chunks)[place >> ChunkShift].AsSpan((int)(place & (ChunkBytes - 1)));
+                if (entry[4] == key.Length && entry.Slice(HeadBytes, key.Length).SequenceEqual(key))
+                    return entry;
+            }
+        }
+
+        /// <summary>The hash's highest bits, so that a table twice as large needs no keys to be hashed again.</summary>
+        private static int Home(ulong[] slots, uint hash) => (int)(hash >> (32 - BitOperations.TrailingZeroCount(slots.Length)));
+
+        private uint Append(ReadOnlySpan<byte> key, uint number)
+        {
+            var length = HeadBytes + key.Length;
+            if ((_end & (ChunkBytes - 1)) + length > ChunkBytes || _end == (long)_chunks.Length << ChunkShift)
+            {
+                _end = (long)_chunks.Length << ChunkShift;
+                Volatile.Write(ref _chunks, [.. _chunks, GC.AllocateUninitializedArray<byte>(ChunkBytes)]);
+            }
+
+            var place = (uint)_end;
+            var entry = _chunks[place >> ChunkShift].AsSpan((int)(place & (ChunkBytes - 1)), length);
+            BinaryPrimitives.WriteUInt32LittleEndian(entry, number);
+            entry[4] = (byte)key.Length;
+            key.CopyTo(entry[HeadBytes..]);
+            _end += length;
+            return place;
+        }
+
+        private void Grow()
+        {
+            var slots = new ulong[_slots.Length * 2];
+            _used = 0;
+            foreach (var content in _slots)
+            {
+                if ((uint)content is 0 or Removed)
+                    continue;
+                var slot = Home(slots, (uint)(content >> 32));
+                while (slots[slot] != 0)
+                    slot = (slot + 1) & (slots.Length - 1);
+                slots[slot] = content;
+                _used++;
+            }
+
+            Volatile.Write(ref _slots, slots);
+        }
+    }
+}

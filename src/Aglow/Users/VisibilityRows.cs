@@ -1,0 +1,39 @@
+using Aglow.Model;
+
+namespace Aglow.Users;
+
+/// <summary>Puts together what users show from the rows that a directory keeps it in. One reader at a time.</summary>
+internal sealed class VisibilityRows
+{
+    private readonly Dictionary<uint, Visibility> _byUser = [];
+    private readonly List<uint> _others = [];
+    private (uint Number, Relation Relation) _of;
+
+    /// <summary>What a user has set; once or more.</summary>
+    public void Add(uint number, OnlineVisibility online, LastSeenVisibility lastSeen) => _byUser[number] = Of(number).With(online, lastSeen);
+
+    /// <summary>Somebody whom a user approved or blocked; in the order of numbers, relations, others.</summary>
+    public void Add(uint number, Relation relation, uint other)
+    {
+        if (_of != (number, relation))
+            Take();
+        _of = (number, relation);
+        _others.Add(other);
+    }
+
+    /// <summary>What all of these users show.</summary>
+    public IReadOnlyList<KeyValuePair<uint, Visibility>> ToList()
+    {
+        Take();
+        return [.. _byUser];
+    }
+
+    private void Take()
+    {
+        if (_others.Count > 0)
+            _byUser[_of.Number] = Of(_of.Number).With(_of.Relation, [.. _others]);
+        _others.Clear();
+    }
+
+    private Visibility Of(uint number) => _byUser.GetValueOrDefault(number, Visibility.Default);
+}

@@ -1,0 +1,76 @@
+using System.Text;
+
+namespace Aglow.Watching;
+
+/// <summary>
+/// Before a planned stop: everybody is told when to connect anew, each at a time of their own, and served until then.
+/// </summary>
+/// <remarks>
+/// <code>
+///   reconnect, after_ms 310   …served on…   close 1001 after 310 ms   ─► connects anew, to another node
+///   reconnect, after_ms 7940  …served on…             …               close 1001 after 7,940 ms
+/// </code>
+/// Evenly, in no order that means anything, so that other nodes are not stormed. Who comes meanwhile (a balancer that has not noticed yet) leaves last. Owned by the <see cref="WatchHub"/>'s loop.
+/// </remarks>
+internal sealed class Departures(Slots<WatchConnection> connections, Action<WatchConnection, bool> sent)
+{
+    private readonly Queue<(WatchConnection Connection, long Beat)> _staying = new();
+    private TaskCompletionSource? _gone;
+    private long _lastBeat;
+
+    /// <summary>Tells everybody; <paramref name="gone"/> is completed when nobody is left, or time is up.</summary>
+    public void Begin(long beat, TimeSpan over, TaskCompletionSource gone)
+    {
+        _gone = gone;
+        _lastBeat = beat + Beats(over);
+        var all = connections.All.ToArray();
+        Random.Shared.Shuffle(all);
+        for (var i = 0; i < all.Length; i++)
+            Tell(all[i], over * ((i + Random.Shared.NextDouble()) / all.Length), beat);
+    }
+
+    /// <summary>A connection has come.</summary>
+    public void Opened(WatchConnection connection, long beat)
+    {
+        if (_gone is not null)
+            Tell(connection, (_lastBeat - beat) * WatchHub.BeatInterval, beat);
+    }
+
+    /// <summary>A beat of the loop: ends those whose time has come.</summary>
+    public void Beat(long beat)
+    {
+        if (_gone is null)
+            return;
+        while (_staying.TryPeek(out var next) && next.Beat <= beat)
+        {
+            // it may have gone by itself
+            if (_staying.Dequeue().Connection is { Id: >= 0 } connection)
+                connection.End(1001);
+        }
+
+        if (connections.Count == 0 || beat >= _lastBeat)
+            _gone.TrySetResult();
+    }
+
+    /// <summary>The stop itself: tells whoever is left to connect anew at a time of their own within <paramref name="over"/>, and ends them now.</summary>
+    public void EndAll(TimeSpan over)
+    {
+        foreach (var connection in connections.All)
+        {
+            if (!connection.IsBusy)
+                connection.Send(Reconnect(over * Random.Shared.NextDouble()));
+            connection.End(1001);
+        }
+    }
+
+    private static byte[] Reconnect(TimeSpan after) => Encoding.UTF8.GetBytes($"{{\"type\":\"reconnect\",\"after_ms\":{Math.Max(0, (long)after.TotalMilliseconds)}}}");
+
+    private static long Beats(TimeSpan time) => (long)(time / WatchHub.BeatInterval);
+
+    private void Tell(WatchConnection connection, TimeSpan after, long beat)
+    {
+        if (!connection.IsBusy)
+            sent(connection, connection.Send(Reconnect(after)));
+        _staying.Enqueue((connection, beat + Beats(after)));
+    }
+}

@@ -1,0 +1,168 @@
+using System.Buffers;
+using Aglow.Model;
+using Aglow.Storage;
+
+namespace Aglow.Watching;
+
+/// <summary>
+/// Which topics are to be read again, and the reading: what the store says now, against what watchers were last told.
+/// </summary>
+/// <remarks>
+/// A topic is asked for by a hint or a flip of belief (at once), by a goodbye (a second later: two devices, one leaving, never flicker), and by
+/// nobody at least once in <see cref="WatchHub.RecheckInterval"/>, a slice of all topics a beat, so whatever was lost is repaired within that.
+/// Going offline is believed at once where a flip said so, and confirmed by a second read a second later where nothing did. A topic is queued at most
+/// once, so the queues are bounded by the topics, and by the goodbyes of a second.
+/// Owned by the <see cref="WatchHub"/>'s loop.
+/// </remarks>
+internal sealed class TopicChecks(Topics topics, PresenceService presence)
+{
+    private const int ConfirmBeats = 50;
+    private const int RecheckBeats = 500;
+
+    private readonly List<int> _asked = [];
+    private readonly Queue<(long Beat, int Topic, long HeardAt)> _later = new();
+    private long _beat;
+    private int _recheckNext;
+
+    /// <summary>How many are to be read in the next round.</summary>
+    public int Count => _asked.Count;
+
+    /// <summary>A beat of the loop: who waited for their second is asked for, and a slice of all.</summary>
+    public void Beat()
+    {
+        _beat++;
+        while (_later.TryPeek(out var due) && due.Beat <= _beat)
+        {
+            _later.Dequeue();
+            Ask(due.Topic, gentle: false, due.HeardAt);
+        }
+
+        Recheck();
+    }
+
+    /// <summary>
+    /// Reads this topic in the next round. <paramref name="gentle"/>: if that says offline, it is confirmed by another read. <paramref name="heardAt"/>: when
+    /// something of it was heard; 0 where nothing was.
+    /// </summary>
+    public void Ask(int id, bool gentle, long heardAt = 0)
+    {
+        // lost with its page: asked for when that is back
+        if (topics[id] is not { IsAway: false } topic)
+            return;
+        topic.IsGentle = gentle && (!topic.IsQueued || topic.IsGentle);
+        if (!topic.IsQueued || topic.HeardAt == 0)
+            topic.HeardAt = heardAt;
+        if (topic.IsQueued)
+            return;
+        topic.IsQueued = true;
+        _asked.Add(id);
+    }
+
+    /// <summary>Reads this topic in a second.</summary>
+    public void AskLater(int id, long heardAt) => _later.Enqueue((_beat + ConfirmBeats, id, heardAt));
+
+    /// <summary>
+    /// Reads all that were asked for; <paramref name="changed"/> hears of each of whom watchers know something else, and what that was (null: nothing).
+    /// Throws <see cref="StoreUnavailableException"/>; then what was not read stays asked for.
+    /// </summary>
+    public async ValueTask ReadAsync(Action<Topic, Presence?> changed)
+    {
+        var users = ArrayPool<uint>.Shared.Rent(_asked.Count);
+        var ids = ArrayPool<int>.Shared.Rent(_asked.Count);
+        var statuses = ArrayPool<Presence>.Shared.Rent(_asked.Count);
+        try
+        {
+            foreach (var definition in presence.Definitions.All)
+            {
+                var count = Gather(definition, users, ids);
+                if (count == 0)
+                    continue;
+                await presence.Statuses.ReadAsync(users.AsMemory(0, count), definition, statuses.AsMemory(0, count));
+                for (var i = 0; i < count; i++)
+                {
+                    var topic = topics[ids[i]]!;
+                    Presence? told = topic.IsKnown ? topic.Told : null;
+                    if (Apply(ids[i], statuses[i]))
+                        changed(topic, told);
+                }
+            }
+
+            _asked.Clear();
+        }
+        catch (StoreUnavailableException)
+        {
+            // part of the store may answer, and those who were read there are asked for anew meanwhile
+            _asked.RemoveAll(id => topics[id] is not { IsQueued: true });
+            throw;
+        }
+        finally
+        {
+            ArrayPool<uint>.Shared.Return(users);
+            ArrayPool<int>.Shared.Return(ids);
+            ArrayPool<Presence>.Shared.Return(statuses);
+        }
+    }
+
+    // Every topic once in the interval, a slice a beat.
+    private void Recheck()
+    {
+        var capacity = topics.Capacity;
+        var slice = (capacity / RecheckBeats) + 1;
+        for (var i = 0; i < slice && capacity > 0; i++)
+        {
+            if (_recheckNext >= capacity)
+            {
+                // a pass takes the whole interval, however few topics there are
+                if (_beat % RecheckBeats != 0)
+                    return;
+                _recheckNext = 0;
+            }
+
+            Ask(_recheckNext++, gentle: true);
+        }
+    }
+
+    private int Gather(Definition definition, uint[] users, int[] ids)
+    {
+        var count = 0;
+        foreach (var id in _asked)
+        {
+            if (topics[id] is not { } topic || topic.Definition != definition || !topic.IsQueued)
+                continue;
+            if (topic.IsAway)
+            {
+                topic.IsQueued = false;
+                continue;
+            }
+
+            users[count] = topic.User;
+            ids[count++] = id;
+        }
+
+        return count;
+    }
+
+    // Whether watchers are to be told.
+    private bool Apply(int id, Presence now)
+    {
+        var topic = topics[id]!;
+        topic.IsQueued = false;
+        var told = topic.Told;
+        if (topic.IsKnown && told.Status == now.Status && (now.IsOnline || told.LastSeen == now.LastSeen))
+        {
+            topic.Told = now;
+            return false;
+        }
+
+        if (topic.IsKnown && topic.IsGentle && told.IsOnline && !now.IsOnline)
+        {
+            AskLater(id, topic.HeardAt);
+            return false;
+        }
+
+        topic.Told = now;
+        topic.IsKnown = true;
+        topic.EncodedRound = -1;
+        return true;
+    }
+}

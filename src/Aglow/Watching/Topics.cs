@@ -1,0 +1,151 @@
+using System.Text;
+using Aglow.Model;
+
+namespace Aglow.Watching;
+
+/// <summary>
+/// All that is watched on this node, by number, and by key where nobody has registered it yet.
+/// </summary>
+/// <remarks>
+/// <code>
+///   by user         42 ─► topic 7 (default, as number) ─► topic 9 ("chat", as digits)      a chain: a topic a definition and form
+///   by unknown key  "bob" ─► [topic 12]                                                     until bob is registered
+/// </code>
+/// Owned by the <see cref="WatchHub"/>'s loop; <see cref="UnknownKeys"/> may be read by any thread.
+/// </remarks>
+internal sealed class Topics
+{
+    private readonly Slots<Topic> _topics = new();
+    private readonly Dictionary<uint, int> _byUser = [];
+    private readonly Dictionary<string, List<int>> _byUnknownKey = new(StringComparer.Ordinal);
+    private int _unknownKeys;
+
+    /// <summary>The topic of an id; null where there is none (any more).</summary>
+    public Topic? this[int id] => _topics[id];
+
+    /// <summary>Ids are below this.</summary>
+    public int Capacity => _topics.Capacity;
+
+    /// <summary>How many keys are watched that nobody registered.</summary>
+    public int UnknownKeys => Volatile.Read(ref _unknownKeys);
+
+    /// <summary>The keys that are watched and that nobody registered.</summary>
+    public string[] ListUnknownKeys() => [.. _byUnknownKey.Keys];
+
+    /// <summary>The first topic of a user, of a chain by <see cref="Topic.NextOfUser"/>; -1 where nobody watches.</summary>
+    public int FirstOf(uint user) => _byUser.GetValueOrDefault(user, -1);
+
+    /// <summary>The topic of a user asked for as <paramref name="text"/> (empty: as a number), or -1.</summary>
+    public int Find(uint user, ReadOnlySpan<byte> text, Definition definition)
+    {
+        var form = FormOf(text);
+        if (form == UserForm.Key && user == UserId.Nobody)
+            return FindUnknown(text, definition);
+        var id = FirstOf(user);
+        while (id >= 0 && (_topics[id]!.Definition != definition || _topics[id]!.Form != form))
+            id = _topics[id]!.NextOfUser;
+        return id;
+    }
+
+    /// <summary>The topic of a user asked for as <paramref name="text"/> (empty: as a number), made where there is none.</summary>
+    public int FindOrAdd(uint user, ReadOnlySpan<byte> text, Definition definition)
+    {
+        var id = Find(user, text, definition);
+        if (id >= 0)
+            return id;
+        var form = FormOf(text);
+        var topic = new Topic(user, definition, form, form == UserForm.Key ? PresenceRecord.Quote(text) : null);
+        id = _topics.Add(topic);
+        if (form == UserForm.Key && user == UserId.Nobody)
+            AddUnknown(topic, Encoding.UTF8.GetString(text), id);
+        else
+            Link(topic, id);
+        return id;
+    }
+
+    /// <summary>Forgets a topic that nobody watches any more.</summary>
+    public void Remove(int id)
+    {
+        var topic = _topics[id]!;
+        _topics.Remove(id);
+        if (topic.UnknownKey is { } key)
+            RemoveUnknown(key, id);
+        else
+            Unlink(topic, id);
+    }
+
+    /// <summary>A key was registered: its topics are this user's from now on. Returns their ids.</summary>
+    public IReadOnlyList<int> Bind(string key, uint user)
+    {
+        if (!_byUnknownKey.Remove(key, out var waiting))
+            return [];
+        Volatile.Write(ref _unknownKeys, _byUnknownKey.Count);
+        foreach (var id in waiting)
+        {
+            var topic = _topics[id]!;
+            topic.User = user;
+            topic.UnknownKey = null;
+            Link(topic, id);
+        }
+
+        return waiting;
+    }
+
+    private static UserForm FormOf(ReadOnlySpan<byte> text) =>
+        text.IsEmpty ? UserForm.Number : UserId.TryParseNumber(text, out _) ? UserForm.Digits : UserForm.Key;
+
+    private void Link(Topic topic, int id)
+    {
+        topic.NextOfUser = FirstOf(topic.User);
+        _byUser[topic.User] = id;
+    }
+
+    private void Unlink(Topic topic, int id)
+    {
+        var at = _byUser[topic.User];
+        if (at == id)
+        {
+            if (topic.NextOfUser < 0)
+                _byUser.Remove(topic.User);
+            else
+                _byUser[topic.User] = topic.NextOfUser;
+            return;
+        }
+
+        while (_topics[at]!.NextOfUser != id)
+            at = _topics[at]!.NextOfUser;
+        _topics[at]!.NextOfUser = topic.NextOfUser;
+    }
+
+    private int FindUnknown(ReadOnlySpan<byte> key, Definition definition)
+    {
+        if (_byUnknownKey.TryGetValue(Encoding.UTF8.GetString(key), out var waiting))
+        {
+            foreach (var id in waiting)
+            {
+                if (_topics[id]!.Definition == definition)
+                    return id;
+            }
+        }
+
+        return -1;
+    }
+
+    private void AddUnknown(Topic topic, string key, int id)
+    {
+        topic.UnknownKey = key;
+        if (!_byUnknownKey.TryGetValue(key, out var waiting))
+            _byUnknownKey[key] = waiting = [];
+        waiting.Add(id);
+        Volatile.Write(ref _unknownKeys, _byUnknownKey.Count);
+    }
+
+    private void RemoveUnknown(string key, int id)
+    {
+        var waiting = _byUnknownKey[key];
+        waiting.Remove(id);
+        if (waiting.Count == 0)
+            _byUnknownKey.Remove(key);
+        Volatile.Write(ref _unknownKeys, _byUnknownKey.Count);
+    }
+}

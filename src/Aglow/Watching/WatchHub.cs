@@ -1,0 +1,380 @@
+using System.Buffers;
+using System.Collections.Concurrent;
+using Aglow.Diagnostics;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Sweeping;
+
+namespace Aglow.Watching;
+
+/// <summary>
+/// Who watches whom on this node, and the loop that tells them. Knows nothing about anyone unwatched.
+/// </summary>
+/// <remarks>
+/// Stands after <see cref="Beliefs"/> (flips) and the <see cref="ITransitionBus"/> (hints), before the connections' transports.
+/// <code>
+///   flips, hints ─► queue ─┐                 ┌─ each dirty topic is read again (the read decides), encoded once
+///   watch, unwatch ─► queue ├─► beat (20 ms) ─┤
+///   close, writable ─► queue┘                 └─ each watcher's outbox gets a bit; each scheduled connection one frame
+/// </code>
+/// Threading: one loop owns topics, outboxes and all sending, so there is no lock; everybody else posts to its queue and goes on. The queue is
+/// bounded by what may post: a connection has at most one command of each kind per message it is allowed (and messages are limited), and
+/// hints name users, of whom the watched are kept as topics.
+/// The rejected alternative, a thread-safe map with a lock a user, took four locks for a delivery and still needed an order between
+/// snapshot and delta; here the order is the loop's.
+/// A goodbye is pushed after a confirming read a second later (two devices, one leaving, never flicker); a lapse that the sweep found is pushed at once.
+/// Every watched user is read again within <see cref="RecheckInterval"/>, so whatever was lost is repaired within that, and
+/// "away", which no heartbeat announces, is found.
+/// </remarks>
+public sealed class WatchHub : IAsyncDisposable
+{
+    /// <summary>How often the loop wakes; the coalescing window when the node is quiet.</summary>
+    public static readonly TimeSpan BeatInterval = TimeSpan.FromMilliseconds(20);
+
+    /// <summary>Every watched user is read again within this.</summary>
+    public static readonly TimeSpan RecheckInterval = TimeSpan.FromSeconds(10);
+
+    /// <summary>Users one connection may watch.</summary>
+    public const int MaxWatches = 10_000;
+
+    private readonly PresenceService _presence;
+    private readonly AglowLog _log;
+    private readonly ConcurrentQueue<WatchCommand> _commands = new();
+    private readonly CancellationTokenSource _stop = new();
+
+    private readonly Slots<WatchConnection> _connections = new();
+    private readonly Topics _topics = new();
+    private readonly TopicChecks _checks;
+    private readonly WatchSender _sender;
+    private readonly Outages _outages;
+    private readonly Watches _watches;
+    private readonly Action<Topic, Presence?> _changed;
+    private readonly TickSchedule _ticks;
+    private readonly Departures _departures;
+    private Task _loop = Task.CompletedTask;
+    private long _beat;
+    private bool _isStopped;
+
+    private int _connectionCount;
+
+    /// <summary>A hub for the watchers of one node; <see cref="PresenceService"/> makes and runs it.</summary>
+    internal WatchHub(PresenceService presence, ITransitionBus bus, AglowLog log)
+    {
+        _presence = presence;
+        _log = log;
+        _checks = new TopicChecks(_topics, presence);
+        _sender = new WatchSender(_topics, _connections, _checks, presence);
+        _outages = new Outages(_topics, _connections, _checks, presence, _sender.Sent);
+        _watches = new Watches(_topics, _checks, _outages, _sender, presence);
+        _changed = _sender.Changed;
+        _ticks = new TickSchedule(_connections);
+        _departures = new Departures(_connections, _sender.Sent);
+        presence.Beliefs.Changed += (definition, kind, users) => Post(kind, users, definition);
+        presence.KeyRegistered += Bind;
+        bus.Subscribe((kind, users) =>
+        {
+            // arrivals come as flips of belief; these say what belief cannot
+            if (kind is TransitionKind.Left or TransitionKind.Changed)
+                Post(kind, users, definition: null);
+        });
+        var metrics = presence.Metrics;
+        metrics.Gauge("aglow.watches", "Watches held.", () => Watches);
+        metrics.Gauge("aglow.connections", "Connections that watch, sockets and streams.", () => Connections);
+        metrics.Gauge("aglow.connections.stale", "Connections that were told that somebody they watch cannot be read.", () => _outages.StaleConnections);
+    }
+
+    /// <summary>The coalescing window in force.</summary>
+    public TimeSpan Window => _sender.Window;
+
+    /// <summary>Deliveries made: changes told, one a watcher.</summary>
+    public long Deliveries => _sender.Deliveries;
+
+    /// <summary>Watches held.</summary>
+    public long Watches => _watches.Count;
+
+    /// <summary>Connections held.</summary>
+    public int Connections => Volatile.Read(ref _connectionCount);
+
+    /// <summary>Starts the loop.</summary>
+    internal void Start() => _loop = Task.Run(RunAsync);
+
+    // ---- what others post: any thread, returns at once ----------------------------------------------------------------------
+
+    /// <summary>A connection is there; <paramref name="welcome"/> is the first thing it is told.</summary>
+    public void Open(WatchConnection connection, byte[] welcome) => _commands.Enqueue(new(WatchCommandKind.Open, connection, welcome));
+
+    /// <summary>The connection is gone: its watches end.</summary>
+    public void Close(WatchConnection connection) => _commands.Enqueue(new(WatchCommandKind.Close, connection));
+
+    /// <summary>The connection's transport has room again.</summary>
+    public void Writable(WatchConnection connection) => _commands.Enqueue(new(WatchCommandKind.Writable, connection));
+
+    /// <summary>Tells a connection one thing, in its order.</summary>
+    public void Tell(WatchConnection connection, byte[] json) => _commands.Enqueue(new(WatchCommandKind.Tell, connection, json));
+
+    /// <summary>Answers a ping that a connection received.</summary>
+    public void Answer(WatchConnection connection, byte[] pingPayload) => _commands.Enqueue(new(WatchCommandKind.Answer, connection, pingPayload));
+
+    /// <summary>At a planned stop: everybody who is still here is told to reconnect at a time of their own within <paramref name="over"/>, and ended.</summary>
+    public void Drain(TimeSpan over) => _commands.Enqueue(new(WatchCommandKind.Drain, null, Count: (int)over.TotalMilliseconds));
+
+    /// <summary>
+    /// Before a planned stop of one of many nodes: everybody is told to reconnect at a time of their own within <paramref name="over"/>, served until then, and ended. Completes when nobody is
+    /// left, or time is up.
+    /// </summary>
+    public Task DrainAsync(TimeSpan over)
+    {
+        var gone = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _commands.Enqueue(new(WatchCommandKind.Drain, null, gone, Count: (int)over.TotalMilliseconds));
+        return gone.Task;
+    }
+
+    /// <summary>Ends a connection after everything before was told.</summary>
+    public void End(WatchConnection connection, int code) => _commands.Enqueue(new(WatchCommandKind.End, connection, Code: code));
+
+    /// <summary>Watches these users: a snapshot of exactly those, then deltas. Takes the batch over (and disposes of it).</summary>
+    public void Watch(WatchConnection connection, UserBatch users, Definition definition) =>
+        _commands.Enqueue(new(WatchCommandKind.Watch, connection, users, definition));
+
+    /// <summary>Watches these users no more. Takes the batch over.</summary>
+    public void Unwatch(WatchConnection connection, UserBatch users, Definition definition) =>
+        _commands.Enqueue(new(WatchCommandKind.Unwatch, connection, users, definition));
+
+    /// <summary>What these users are seen as may have changed; said by this node to itself.</summary>
+    internal void Recheck(ReadOnlySpan<uint> users) => Post(TransitionKind.Changed, users, definition: null);
+
+    /// <summary>A key was registered: if somebody waits for it, by its name, they watch a number from now on.</summary>
+    internal void Bind(string key, uint user)
+    {
+        if (HasUnknownKeys)
+            _commands.Enqueue(new(WatchCommandKind.Bind, null, key, User: user));
+    }
+
+    /// <summary>Whether keys are watched that nobody registered yet.</summary>
+    internal bool HasUnknownKeys => _topics.UnknownKeys > 0;
+
+    /// <summary>The keys that are watched and that nobody registered yet.</summary>
+    internal Task<string[]> ListUnknownKeysAsync()
+    {
+        var list = new TaskCompletionSource<string[]>(TaskCreationOptions.RunContinuationsAsynchronously);
+        _commands.Enqueue(new(WatchCommandKind.ListUnknownKeys, null, list));
+        return list.Task;
+    }
+
+    /// <summary>A user shows more or less than before, or sees so: whoever's sight changed is told.</summary>
+    public void Resight(uint user)
+    {
+        // who watches from now on is told what they may see now
+        if (_watches.Count > 0)
+            _commands.Enqueue(new(WatchCommandKind.Resight, null, User: user));
+    }
+
+    // ---- the loop -------------------------------------------------------------------------------------------------------------
+
+    /// <summary>One beat. Called every 20 ms by the loop, and by tests that own the time.</summary>
+    public async ValueTask BeatAsync()
+    {
+        _beat++;
+        while (_commands.TryDequeue(out var command))
+            Do(command);
+        _sender.Sights.Beat();
+        if (_outages.Beat())
+            _sender.SendWhatWaited();
+        _checks.Beat();
+        var flush = _sender.IsFlushDue(_beat);
+        if (flush || _sender.HasSnapshots)
+            await ReadChecksAsync();
+        // after a read that failed snapshots wait for the next
+        if (!_outages.IsReadFailing)
+            _sender.SendSnapshots();
+        if (flush)
+            _sender.Flush(_beat);
+        while (_ticks.Next(_beat) is { } due)
+            _sender.Sent(due, due.Tick() && !due.IsBusy);
+        _departures.Beat(_beat);
+    }
+
+    /// <summary>Stops: every connection is ended with <c>1001 going away</c>.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (_isStopped)
+            return;
+        _isStopped = true;
+        await _stop.CancelAsync();
+        await _loop;
+        while (_commands.TryDequeue(out var command))
+            Do(command);
+        foreach (var connection in _connections.All)
+        {
+            connection.End(1001);
+            connection.Released();
+        }
+
+        _stop.Dispose();
+    }
+
+    private async Task RunAsync()
+    {
+        using var timer = new PeriodicTimer(BeatInterval, _presence.Clock.Time);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(_stop.Token))
+            {
+                try
+                {
+                    await BeatAsync();
+                }
+                catch (Exception e) when (e is not OperationCanceledException)
+                {
+                    // a bug in one beat must not end all watching; the recheck repairs what it left undone
+                    _log.BeatFailed(e);
+                }
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // stopped
+        }
+    }
+
+    private void Do(WatchCommand command)
+    {
+        switch (command.Kind)
+        {
+            case WatchCommandKind.Hint:
+                Hear(command);
+                break;
+            case WatchCommandKind.Bind:
+                foreach (var id in _topics.Bind((string)command.Payload!, command.User))
+                    _checks.Ask(id, gentle: false);
+                break;
+            case WatchCommandKind.ListUnknownKeys:
+                ((TaskCompletionSource<string[]>)command.Payload!).SetResult(_topics.ListUnknownKeys());
+                break;
+            case WatchCommandKind.Resight:
+                _sender.Sights.LookAgain(command.User);
+                break;
+            case WatchCommandKind.Drain:
+                if (command.Payload is TaskCompletionSource gone)
+                    _departures.Begin(_beat, TimeSpan.FromMilliseconds(command.Count), gone);
+                else
+                    _departures.EndAll(TimeSpan.FromMilliseconds(command.Count));
+                break;
+            case WatchCommandKind.Open:
+                Greet(command.Connection!, (byte[])command.Payload!);
+                break;
+            default:
+                DoFor(command.Connection!, command);
+                break;
+        }
+    }
+
+    private void DoFor(WatchConnection connection, WatchCommand command)
+    {
+        if (connection.Id < 0 || _connections[connection.Id] != connection)
+        {
+            // it has closed already
+            (command.Payload as IDisposable)?.Dispose();
+            return;
+        }
+
+        switch (command.Kind)
+        {
+            case WatchCommandKind.Close:
+                Forget(connection);
+                break;
+            case WatchCommandKind.Writable:
+                _sender.Sent(connection, hasRoom: true);
+                if (connection.Outbox.IsDirty)
+                    _sender.Schedule(connection);
+                break;
+            case WatchCommandKind.Tell:
+                // who does not read is not told what they did wrong, either: nothing queues up
+                if (!connection.IsBusy)
+                    _sender.Sent(connection, connection.Send((byte[])command.Payload!));
+                break;
+            case WatchCommandKind.Answer:
+                if (!connection.IsBusy)
+                    _sender.Sent(connection, connection.Answer((byte[])command.Payload!));
+                break;
+            case WatchCommandKind.End:
+                connection.End(command.Code);
+                break;
+            case WatchCommandKind.Watch:
+                _watches.Add(connection, (UserBatch)command.Payload!, command.Definition!);
+                break;
+            case WatchCommandKind.Unwatch:
+                _watches.Remove(connection, (UserBatch)command.Payload!, command.Definition!);
+                break;
+        }
+    }
+
+    private void Greet(WatchConnection connection, byte[] welcome)
+    {
+        connection.Id = _connections.Add(connection);
+        Volatile.Write(ref _connectionCount, _connections.Count);
+        _ticks.Add(connection, _beat);
+        _sender.Sent(connection, connection.Send(welcome));
+        _outages.Opened(connection);
+        _departures.Opened(connection, _beat);
+    }
+
+    // ---- hints ----------------------------------------------------------------------------------------------------------------
+
+    private void Post(TransitionKind kind, ReadOnlySpan<uint> users, Definition? definition)
+    {
+        if (_watches.Count == 0 || (kind == TransitionKind.Left && definition is not null))
+            return;
+        var copy = ArrayPool<uint>.Shared.Rent(users.Length);
+        users.CopyTo(copy);
+        _commands.Enqueue(new(WatchCommandKind.Hint, null, copy, definition, Count: users.Length, Transition: kind, HeardAt: _presence.Clock.Time.GetTimestamp()));
+    }
+
+    private void Hear(WatchCommand hint)
+    {
+        var users = (uint[])hint.Payload!;
+        foreach (var user in users.AsSpan(0, hint.Count))
+        {
+            for (var id = _topics.FirstOf(user); id >= 0; id = _topics[id]!.NextOfUser)
+            {
+                if (hint.Definition is not null && _topics[id]!.Definition != hint.Definition)
+                    continue;
+                if (hint.Transition == TransitionKind.Left)
+                    _checks.AskLater(id, hint.HeardAt);
+                else
+                    _checks.Ask(id, gentle: hint.Transition == TransitionKind.Changed, hint.HeardAt);
+            }
+        }
+
+        ArrayPool<uint>.Shared.Return(users);
+    }
+
+    private async ValueTask ReadChecksAsync()
+    {
+        if (_checks.Count == 0)
+            return;
+        _sender.BeginRound();
+        try
+        {
+            await _checks.ReadAsync(_changed);
+            _outages.Answered();
+        }
+        catch (StoreUnavailableException)
+        {
+            // the checks stay queued; nobody is told a guess
+            _outages.Failed();
+        }
+    }
+
+    private void Forget(WatchConnection connection)
+    {
+        _watches.RemoveAll(connection);
+        _sender.Sent(connection, hasRoom: true);
+        _outages.Closed(connection);
+        _connections.Remove(connection.Id);
+        connection.Id = -1;
+        Volatile.Write(ref _connectionCount, _connections.Count);
+        connection.Released();
+    }
+}

@@ -1,0 +1,243 @@
+using System.Diagnostics;
+using Aglow.Model;
+using Aglow.Storage;
+
+namespace Aglow.Watching;
+
+/// <summary>
+/// What is owed to watchers, and its sending: changes once a window, a frame a watcher; snapshots as soon as they are known.
+/// </summary>
+/// <remarks>
+/// Stands behind the reads (<see cref="TopicChecks"/>), before the connections' transports. A change is a bit in each watcher's <see cref="Outbox"/>, so a newer one takes its place and who
+/// does not read owes no memory: their bits stay until they are writable, and then say the latest. Owned by the <see cref="WatchHub"/>'s loop.
+/// </remarks>
+internal sealed class WatchSender
+{
+    private readonly Topics _topics;
+    private readonly Slots<WatchConnection> _connections;
+    private readonly DeltaWriter _writer;
+    private readonly CoalescingWindow _window = new();
+    private readonly ChangeLags _lags;
+    private readonly Action<int, TimeSpan> _flushed;
+    private readonly List<WatchConnection> _snapshots = [];
+    private readonly List<WatchConnection> _scheduled = [];
+    private long _lastFlushBeat;
+
+    private long _deliveries;
+    private long _frames;
+    private long _coalesced;
+    private long _waiting;
+    private int _slow;
+
+    public WatchSender(Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence)
+    {
+        _topics = topics;
+        _connections = connections;
+        _writer = new DeltaWriter(presence.Definitions.Default);
+        Sights = new Sights(topics, connections, checks, presence, _writer, MakeDue);
+        var metrics = presence.Metrics;
+        metrics.Count("aglow.deliveries", "Changes told to watchers, one a watcher.", () => Deliveries);
+        metrics.Count("aglow.frames", "Frames of changes sent.", () => Volatile.Read(ref _frames));
+        metrics.Count("aglow.coalesced", "Changes that a watcher was not told of by themselves, since a newer one took their place before.", () => Volatile.Read(ref _coalesced));
+        metrics.Gauge("aglow.window.seconds", "The coalescing window in force.", () => Window.TotalSeconds);
+        metrics.Gauge("aglow.outbox.changes", "Changes that wait to be told, one a watcher; more than a moment only for those who do not read.", () => Volatile.Read(ref _waiting));
+        metrics.Gauge("aglow.connections.slow", "Connections whose other side does not read: told nothing until it does, and then the latest.", () => Volatile.Read(ref _slow));
+        _lags = new ChangeLags(metrics, presence.Clock.Time);
+        _flushed = metrics.Flushes("frames");
+    }
+
+    /// <summary>What each watcher may see.</summary>
+    public Sights Sights { get; }
+
+    /// <summary>The coalescing window in force. From any thread.</summary>
+    public TimeSpan Window => _window.Beats * WatchHub.BeatInterval;
+
+    /// <summary>Changes told, one a watcher. From any thread.</summary>
+    public long Deliveries => Volatile.Read(ref _deliveries);
+
+    /// <summary>Whether a snapshot waits for a read.</summary>
+    public bool HasSnapshots => _snapshots.Count > 0;
+
+    /// <summary>Whether changes are sent in this beat.</summary>
+    public bool IsFlushDue(long beat) => beat - _lastFlushBeat >= _window.Beats;
+
+    /// <summary>Topics are read, and what is written of them from now on is new.</summary>
+    public void BeginRound() => _writer.BeginRound();
+
+    /// <summary>A topic is no longer what its watchers were told; null: they were told nothing yet.</summary>
+    public void Changed(Topic topic, Presence? told)
+    {
+        foreach (var watcher in topic.Watchers)
+            MakeDue(_connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher));
+        // the first look at somebody is a snapshot, not a change
+        if (told is { } before)
+            _lags.Changed(topic, before);
+    }
+
+    // Told by the next flush.
+    private void MakeDue(WatchConnection connection, int index)
+    {
+        Mark(connection, index);
+        Schedule(connection);
+    }
+
+    private void Mark(WatchConnection connection, int index)
+    {
+        if (connection.Outbox.Mark(index))
+            Volatile.Write(ref _waiting, _waiting + 1);
+        else
+            Volatile.Write(ref _coalesced, _coalesced + 1);
+    }
+
+    /// <summary>Nothing is owed to this watch any more.</summary>
+    public void Clear(WatchConnection connection, int index)
+    {
+        if (connection.Outbox.Clear(index))
+            Volatile.Write(ref _waiting, _waiting - 1);
+    }
+
+    /// <summary>Its transport took something: whether there is room for more.</summary>
+    public void Sent(WatchConnection connection, bool hasRoom)
+    {
+        if (connection.IsBusy == hasRoom)
+            Volatile.Write(ref _slow, _slow + (hasRoom ? -1 : 1));
+        connection.IsBusy = !hasRoom;
+    }
+
+    /// <summary>What is owed to it goes with the next flush.</summary>
+    public void Schedule(WatchConnection connection)
+    {
+        if (connection.IsScheduled || connection.IsBusy)
+            return;
+        connection.IsScheduled = true;
+        _scheduled.Add(connection);
+    }
+
+    /// <summary>Its snapshots go after the next read.</summary>
+    public void SendSnapshotsSoon(WatchConnection connection)
+    {
+        if (connection.IsSnapshotDue)
+            return;
+        connection.IsSnapshotDue = true;
+        _snapshots.Add(connection);
+    }
+
+    /// <summary>The store has lost pages or has some back: what waited for them is looked at again.</summary>
+    public void SendWhatWaited()
+    {
+        foreach (var connection in _connections.All)
+        {
+            if (connection.Snapshots is not null)
+                SendSnapshotsSoon(connection);
+        }
+    }
+
+    /// <summary>The read that snapshots waited for was made.</summary>
+    public void SendSnapshots()
+    {
+        foreach (var connection in _snapshots)
+        {
+            connection.IsSnapshotDue = false;
+            var snapshots = connection.Snapshots!;
+            connection.Snapshots = null;
+            // gone since, by a close in the same beat
+            if (connection.Id < 0)
+                continue;
+            foreach (var snapshot in snapshots)
+            {
+                if (WithoutLost(connection, snapshot) is var present && present.Indexes.Length > 0)
+                    SendSnapshot(connection, present);
+            }
+        }
+
+        _snapshots.Clear();
+    }
+
+    // Those of a snapshot whose words can be read; the others wait, as a snapshot of their own.
+    private Snapshot WithoutLost(WatchConnection connection, Snapshot snapshot)
+    {
+        var lost = Array.FindAll(snapshot.Indexes, IsLost);
+        if (lost.Length == 0)
+            return snapshot;
+        (connection.Snapshots ??= []).Add(snapshot with { Indexes = lost });
+        return snapshot with { Indexes = Array.FindAll(snapshot.Indexes, index => !IsLost(index)) };
+
+        bool IsLost(int index) => index != Snapshot.Ended && _topics[connection.Outbox.Topics[index]]!.IsAway;
+    }
+
+    private void SendSnapshot(WatchConnection connection, Snapshot snapshot)
+    {
+        // who does not read gets it with the latest of all else, when they do
+        var isBusy = connection.IsBusy;
+        if (!isBusy)
+            _writer.Begin(snapshot.Definition);
+        foreach (var index in snapshot.Indexes)
+        {
+            if (index == Snapshot.Ended)
+                continue;
+            if (isBusy)
+            {
+                connection.Shown?.Remove(index);
+                Mark(connection, index);
+                continue;
+            }
+
+            Clear(connection, index);
+            Sights.TryAppend(connection, index, _topics[connection.Outbox.Topics[index]]!, isAsked: true);
+        }
+
+        if (!isBusy)
+            Sent(connection, connection.Send(_writer.End()));
+    }
+
+    /// <summary>Tells every watcher what changed.</summary>
+    public void Flush(long beat)
+    {
+        _lastFlushBeat = beat;
+        var beganAt = Stopwatch.GetTimestamp();
+        var frames = 0;
+        foreach (var connection in _scheduled)
+        {
+            connection.IsScheduled = false;
+            // a busy one keeps its bits, and is scheduled again when it is writable
+            if (connection.Id >= 0 && !connection.IsBusy)
+                frames += SendChanges(connection);
+        }
+
+        _scheduled.Clear();
+        Volatile.Write(ref _frames, _frames + frames);
+        var took = Stopwatch.GetElapsedTime(beganAt);
+        _window.Flushed(took, frames);
+        if (frames > 0)
+            _flushed(frames, took);
+        _lags.Flushed();
+    }
+
+    private int SendChanges(WatchConnection connection)
+    {
+        var frames = 0;
+        // one frame a definition; nearly always one
+        for (var index = connection.Outbox.NextDirty(0); index >= 0 && !connection.IsBusy; index = connection.Outbox.NextDirty(0))
+        {
+            var definition = _topics[connection.Outbox.Topics[index]]!.Definition;
+            _writer.Begin(definition);
+            var told = 0;
+            for (; index >= 0; index = connection.Outbox.NextDirty(index + 1))
+            {
+                var topic = _topics[connection.Outbox.Topics[index]]!;
+                if (topic.Definition != definition)
+                    continue;
+                Clear(connection, index);
+                told += Sights.TryAppend(connection, index, topic, isAsked: false) ? 1 : 0;
+            }
+
+            if (told == 0)
+                continue;
+            Volatile.Write(ref _deliveries, _deliveries + told);
+            frames++;
+            Sent(connection, connection.Send(_writer.End()));
+        }
+
+        return frames;
+    }
+}

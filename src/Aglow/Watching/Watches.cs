@@ -1,0 +1,130 @@
+using Aglow.Model;
+using Aglow.Sweeping;
+
+namespace Aglow.Watching;
+
+/// <summary>
+/// Who watches whom: a topic for each user that somebody watches, under each definition, and in each connection's <see cref="Outbox"/> the topics that it watches.
+/// </summary>
+/// <remarks>A watch is an index of the connection in the topic and an index of the topic in the connection, so either end finds the other. Owned by the <see cref="WatchHub"/>'s loop.</remarks>
+internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages, WatchSender sender, PresenceService presence)
+{
+    private static ReadOnlySpan<byte> TooMany =>
+        "{\"type\":\"error\",\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of this message was watched; unwatch some, or open another connection.\"}"u8;
+
+    private long _count;
+
+    /// <summary>Watches held. From any thread.</summary>
+    public long Count => Volatile.Read(ref _count);
+
+    /// <summary>It watches these from now on; a snapshot of them follows. More than a connection may watch: it is told so, and watches none of them.</summary>
+    public void Add(WatchConnection connection, UserBatch users, Definition definition)
+    {
+        using var _ = users;
+        if (connection.Outbox.Count + users.Count > WatchHub.MaxWatches && connection.Outbox.Count + CountNew(connection, users, definition) > WatchHub.MaxWatches)
+        {
+            if (!connection.IsBusy)
+                sender.Sent(connection, connection.Send(TooMany));
+            return;
+        }
+
+        presence.Beliefs.Use(definition, out var made);
+        var indexes = new int[users.Count];
+        connection.Outbox.Reserve(users.Count);
+        for (var i = 0; i < users.Count; i++)
+        {
+            var id = FindOrAddTopic(users.Numbers.Span[i], users.Text(i), definition);
+            var index = IndexOf(connection, id);
+            if (index < 0)
+            {
+                index = connection.Outbox.Add(id);
+                topics[id]!.Add(Topic.Watcher(connection.Id, index));
+                Volatile.Write(ref _count, _count + 1);
+            }
+
+            indexes[i] = index;
+            outages.Added(connection, id);
+            checks.Ask(id, gentle: false);
+        }
+
+        (connection.Snapshots ??= []).Add(new Snapshot(indexes, definition));
+        sender.SendSnapshotsSoon(connection);
+    }
+
+    // Who watches ten thousand users, and names as many again, must not hold up all others: the shorter list is searched, and most users have few watchers.
+    private int IndexOf(WatchConnection connection, int id)
+    {
+        var watchers = topics[id]!.Watchers;
+        if (watchers.Length >= connection.Outbox.Count)
+            return connection.Outbox.IndexOf(id);
+        foreach (var watcher in watchers)
+        {
+            if (Topic.ConnectionOf(watcher) == connection.Id)
+                return Topic.IndexOf(watcher);
+        }
+
+        return -1;
+    }
+
+    private int CountNew(WatchConnection connection, UserBatch users, Definition definition)
+    {
+        var count = 0;
+        for (var i = 0; i < users.Count; i++)
+        {
+            var id = topics.Find(users.Numbers.Span[i], users.Text(i), definition);
+            if (id < 0 || IndexOf(connection, id) < 0)
+                count++;
+        }
+
+        return count;
+    }
+
+    /// <summary>It watches these no longer.</summary>
+    public void Remove(WatchConnection connection, UserBatch users, Definition definition)
+    {
+        using var _ = users;
+        for (var i = 0; i < users.Count; i++)
+        {
+            var id = topics.Find(users.Numbers.Span[i], users.Text(i), definition);
+            var index = id < 0 ? -1 : IndexOf(connection, id);
+            if (index >= 0)
+                Remove(connection, index);
+        }
+    }
+
+    /// <summary>It watches nobody any more.</summary>
+    public void RemoveAll(WatchConnection connection)
+    {
+        for (var index = 0; index < connection.Outbox.Topics.Length; index++)
+        {
+            if (connection.Outbox.Topics[index] >= 0)
+                Remove(connection, index);
+        }
+    }
+
+    private void Remove(WatchConnection connection, int index)
+    {
+        var id = connection.Outbox.Topics[index];
+        sender.Clear(connection, index);
+        connection.Outbox.Remove(index);
+        connection.Shown?.Remove(index);
+        // the index may be another watch's by the time that a snapshot is sent
+        if (connection.Snapshots is { } waiting)
+        {
+            foreach (var snapshot in waiting)
+                snapshot.Indexes.AsSpan().Replace(index, Snapshot.Ended);
+        }
+
+        Volatile.Write(ref _count, _count - 1);
+        if (!topics[id]!.Remove(Topic.Watcher(connection.Id, index)))
+            topics.Remove(id);
+    }
+
+    // between the request and now the key may have been registered
+    private int FindOrAddTopic(uint user, ReadOnlySpan<byte> text, Definition definition)
+    {
+        if (user == UserId.Nobody && presence.TryFindKnown(text, out var registered))
+            user = registered;
+        return topics.FindOrAdd(user, text, definition);
+    }
+}
