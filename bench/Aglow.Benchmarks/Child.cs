@@ -20,10 +20,6 @@ internal sealed partial class Child : IDisposable
     public static Child Self(int cores, params IEnumerable<string> arguments) =>
         Start(OwnCommand[0], cores, [.. OwnCommand.Skip(1), .. arguments]);
 
-    /// <summary>The same, running only while nobody else wants the core.</summary>
-    public static Child SelfWhenIdle(int cores, params IEnumerable<string> arguments) =>
-        Start("chrt", cores, ["--idle", "0", .. OwnCommand, .. arguments]);
-
     /// <summary>Starts a program.</summary>
     public static Child Start(string program, int cores, params IEnumerable<string> arguments)
     {

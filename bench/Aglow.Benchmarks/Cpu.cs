@@ -50,19 +50,6 @@ internal static class Cpu
         return all;
     }
 
-    /// <summary>Of the threads of a process that have this name: the kernel's own nanoseconds, from <c>/proc/PID/task/*/schedstat</c>.</summary>
-    public static double OfThreads(int process, string name)
-    {
-        var nanoseconds = 0L;
-        foreach (var thread in Directory.EnumerateDirectories($"/proc/{process}/task"))
-        {
-            if (File.ReadAllText($"{thread}/comm").TrimEnd() == name)
-                nanoseconds += long.Parse(File.ReadAllText($"{thread}/schedstat").Split(' ')[0], CultureInfo.InvariantCulture);
-        }
-
-        return nanoseconds / 1e9;
-    }
-
     /// <summary>Resident bytes of a process, from <c>/proc/PID/status</c>.</summary>
     public static long ResidentBytes(int process) => Bytes($"/proc/{process}/status", "VmRSS:");
 

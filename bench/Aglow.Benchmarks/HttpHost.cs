@@ -33,10 +33,10 @@ internal static class HttpHost
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets());
+            kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets(isFirst: true));
             kestrel.Limits.MaxRequestBodySize = 8 << 20;
             kestrel.Listen(IPAddress.Loopback, 0);
-        }).UseAglowListener();
+        });
 
         await using var app = builder.Build();
         app.MapAglow();

@@ -20,10 +20,6 @@ if (args is [RestartBenchmark.Verb, var folder])
     return await RestartBenchmark.LoadAsync(folder);
 if (args is [LoadGenerator.Verb, .. var load])
     return LoadGenerator.Run(load);
-if (args is [SlowSink.Verb])
-    return await SlowSink.RunAsync();
-if (args is [SlowClients.Verb, .. var slow])
-    return await SlowClients.RunAsync(slow);
 if (args is [HostedServers.Verb, .. var host])
     return await HostedServers.RunAsync(host);
 

@@ -32,7 +32,7 @@ internal static class Logging
 
         logging.ClearProviders();
         logging.Services.AddSingleton<ConsoleLoggerProvider>();
-        logging.Services.AddSingleton<ILoggerProvider>(static services => new WithoutStrangersErrors(services.GetRequiredService<ConsoleLoggerProvider>()));
+        logging.Services.AddSingleton<ILoggerProvider>(static services => new FrameworkLogLimit(services.GetRequiredService<ConsoleLoggerProvider>(), services.GetRequiredService<TimeProvider>()));
         logging.SetMinimumLevel(LogLevel.Information);
         logging.AddFilter("Microsoft", LogLevel.Warning);
         // while anyone listens there, every request makes an activity; what fails in a request is logged by the one who answers it

@@ -43,6 +43,9 @@ internal sealed class ServeOptions
     /// <summary>New users a second that one key registers.</summary>
     public int? RegistrationsPerKey { get; set; }
 
+    /// <summary>Connections that the server accepts in all; null: as many as the limit of open files allows.</summary>
+    public int? MaxConnections { get; set; }
+
     /// <summary>Whether there is a page at <c>/</c>.</summary>
     public bool HasPage { get; set; } = true;
 
@@ -105,6 +108,7 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         new("demo", "N", "Named people who come and go by themselves, in memory only, so that the page has somebody on it; 0.", static (o, v) => o.Presence.DemoPeople = Whole(v)),
         new("max-connections-per-user", "N", "Sockets that one user may have at a time; 20.", static (o, v) => o.Presence.MaxConnectionsPerUser = Whole(v)),
         new("max-connections-per-address", "N", "Connections from one address at a time; 20000.", static (o, v) => o.Presence.MaxConnectionsPerAddress = Whole(v)),
+        new("max-connections", "N", "Connections in all at a time; the limit of open files less 512.", static (o, v) => o.MaxConnections = Positive(v)),
         new("auth", "open|token", "Who may speak for whom; open (the default): anyone for anyone, on this machine only; token: people by their tokens, backends by their keys (aglow keys).", static (o, v) => o.Auth.TakesTokens = Mode(v)),
         new("allow-open", "true|false", "Lets open mode be reachable from other machines: only where a gateway that authenticates stands before it.", static (o, v) => o.Auth.AllowOpen = Yes(v), IsSwitch: true),
         new("jwt-secret", "BASE64", "The secret that people's tokens are signed with (HS256), 32 bytes or more. Others on this machine see flags: AGLOW_JWT_SECRET is not seen.", static (o, v) => o.Auth.Secret = AuthSettings.ReadSecret(v), IsSecret: true),
@@ -246,6 +250,8 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
 
     private static int Whole(string value) =>
         int.TryParse(value, NumberStyles.AllowLeadingSign, null, out var number) ? number : throw new UsageException("set a whole number");
+
+    private static int Positive(string value) => Whole(value) is >= 1 and var number ? number : throw new UsageException("set a whole number from 1");
 
     private static uint Number(string value) =>
         uint.TryParse(value, NumberStyles.None, null, out var number) ? number : throw new UsageException("set a whole number from 0 to 2147483647");

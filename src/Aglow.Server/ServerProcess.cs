@@ -72,7 +72,7 @@ internal static class ServerProcess
             builder.Services.AddHostedService<Telemetry>();
         }
 
-        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => Configure(kestrel, options)).UseAglowListener();
+        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => Configure(kestrel, options));
 
         var app = builder.Build();
         foreach (var url in options.Urls)
@@ -132,14 +132,26 @@ internal static class ServerProcess
     {
         kestrel.Configure(options.Files.GetSection("Kestrel"));
         kestrel.AddServerHeader = false;
-        kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets());
+        kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets(isFirst: true));
         kestrel.Limits.MaxRequestBodySize = Limits.BodyBytes;
         // GET /status/users?ids= takes a thousand of the longest keys, each byte as %XX
         kestrel.Limits.MaxRequestLineSize = 400 * 1024;
         kestrel.Limits.Http2.MaxRequestHeaderFieldSize = 400 * 1024;
-        kestrel.Limits.RequestHeadersTimeout = HeadTimeouts.Longest;
+        kestrel.Limits.MaxConcurrentConnections = kestrel.Limits.MaxConcurrentUpgradedConnections = options.MaxConnections ?? DefaultMaxConnections();
+        kestrel.Limits.RequestHeadersTimeout = SocketMiddleware.Patience;
+        // Kestrel's default, written down because docs/security.md promises it
+        kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(bytesPerSecond: 240, gracePeriod: TimeSpan.FromSeconds(5));
         // a client that heartbeats every 10 s keeps its connection; one that is gone costs 6 KB for two minutes
-        kestrel.Limits.KeepAliveTimeout = HeldSockets.LongestSilence;
+        kestrel.Limits.KeepAliveTimeout = TimeSpan.FromMinutes(2);
+    }
+
+    // Without a free descriptor Kestrel's accept loop spins, and .NET fails to load parts of itself. Leave 512 of them for files and stores.
+    private static long? DefaultMaxConnections()
+    {
+        const string Limits = "/proc/self/limits", Files = "Max open files";
+        var line = File.Exists(Limits) ? File.ReadLines(Limits).FirstOrDefault(static l => l.StartsWith(Files, StringComparison.Ordinal)) : null;
+        var soft = line?[Files.Length..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[0];
+        return long.TryParse(soft, out var files) ? Math.Max(files - 512, 16) : null;
     }
 
     private static void SayReady(ILogger log, ServeOptions options, WebApplication app)

@@ -47,7 +47,7 @@ public sealed partial class MetricsTests(Servers servers)
     [InlineData("aglow_sweep_interval_seconds")]
     [InlineData("aglow_journal_words_total")]
     [InlineData("aglow_tcp_connections")]
-    [InlineData("aglow_tcp_connections_room")]
+    [InlineData("aglow_tcp_connections_limit")]
     public async Task What_was_done_is_counted(string name) => (await Servers.ValueAsync(servers.Alone, name)).ShouldBeGreaterThan(0);
 
     [Theory]
@@ -63,9 +63,7 @@ public sealed partial class MetricsTests(Servers servers)
     [InlineData("aglow_store_errors_total{store=\"journal\"}")]
     [InlineData("aglow_store_errors_total{store=\"directory\"}")]
     [InlineData("aglow_stall_guard_in_force")]
-    [InlineData("aglow_tcp_connections_held")]
-    [InlineData("aglow_tcp_connections_closed_total{reason=\"room\"}")]
-    [InlineData("aglow_tcp_connections_closed_total{reason=\"body\"}")]
+    [InlineData("aglow_tcp_connections_refused_total")]
     public async Task What_an_operator_must_know_is_there(string name) => (await Servers.ValueAsync(servers.Alone, name)).ShouldBeGreaterThanOrEqualTo(0);
 
     [Fact]

@@ -36,8 +36,8 @@ public class TlsTests
         (heartbeat.Version, (int)heartbeat.StatusCode).ShouldBe((HttpVersion.Version20, 200));
         using var batch = await http.SendAsync(OverHttp2("/status/batch", new StringContent($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 10_000))}]}}", Encoding.UTF8, "application/json")));
         JsonDocument.Parse(await batch.Content.ReadAsStringAsync()).RootElement.GetArrayLength().ShouldBe(10_000);
-        using var slow = await http.SendAsync(OverHttp2("/heartbeat", new NeverEnding()), HttpCompletionOption.ResponseHeadersRead);
-        (slow.Version, (int)slow.StatusCode).ShouldBe((HttpVersion.Version20, 408));
+        // Kestrel closes the connection that is too slow, and the next call opens another
+        await Should.ThrowAsync<HttpRequestException>(() => http.SendAsync(OverHttp2("/heartbeat", new NeverEnding()), HttpCompletionOption.ResponseHeadersRead));
         using var afterwards = await http.SendAsync(OverHttp2("/heartbeat", new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json")));
         ((int)afterwards.StatusCode).ShouldBe(200);
 

@@ -9,27 +9,22 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Aglow.Tests;
 
 /// <summary>Bodies that come in pieces, and the memory that is taken for them.</summary>
-public sealed class RequestBodiesTests : IDisposable
+public sealed class RequestBodiesTests
 {
     private const int Requests = 100;
-
-    private readonly BodyTimeouts _timeouts = new(new ManualTimeProvider());
-
-    public void Dispose() => _timeouts.Dispose();
 
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
     public async Task Memory_is_taken_for_what_came_and_not_for_what_was_announced(bool isPacked)
     {
-        var bodies = new RequestBodies(_timeouts);
         var reading = new Task[Requests];
         for (var i = 0; i < Requests; i++)
         {
             var (context, sent) = Request(announced: Limits.PackedBytes);
             await sent.Writer.WriteAsync(new byte[8]);
             var before = GC.GetAllocatedBytesForCurrentThread();
-            reading[i] = isPacked ? bodies.ReadPackedAsync(context).AsTask() : bodies.ReadJsonAsync(context).AsTask();
+            reading[i] = isPacked ? RequestBodies.ReadPackedAsync(context).AsTask() : RequestBodies.ReadJsonAsync(context).AsTask();
             // the first ones make what all of them share
             if (i >= Requests / 2)
                 (GC.GetAllocatedBytesForCurrentThread() - before).ShouldBeLessThan(32 * 1024);
@@ -48,13 +43,12 @@ public sealed class RequestBodiesTests : IDisposable
     public async Task Packed_numbers_are_read_whole_however_they_come(int users, int bytesAPiece)
     {
         var numbers = Enumerable.Range(0, users).Select(static i => (uint)i * 2_654_435_761).ToArray();
-        var bodies = new RequestBodies(_timeouts);
         // with its length and, as chunks are, without
         foreach (var announced in new long?[] { users * sizeof(uint), null })
         {
             var (context, sent) = Request(announced);
             var read = new List<uint>();
-            var reading = bodies.ReadPackedAsync(context, chunk =>
+            var reading = RequestBodies.ReadPackedAsync(context, chunk =>
             {
                 read.AddRange(chunk.Span);
                 return default;

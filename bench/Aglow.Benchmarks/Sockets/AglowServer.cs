@@ -23,8 +23,8 @@ internal static class AglowServer
             kestrel.Limits.MaxRequestBodySize = 8 * 1024 * 1024;
             // the load's connection for calls waits while the other side is measured
             kestrel.Limits.KeepAliveTimeout = TimeSpan.FromHours(1);
-            kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets());
-        }).UseAglowListener();
+            kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets(isFirst: true));
+        });
         var app = builder.Build();
         app.Urls.Add($"http://127.0.0.1:{port}");
         app.MapAglow();

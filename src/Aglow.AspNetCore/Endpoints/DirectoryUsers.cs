@@ -17,11 +17,11 @@ internal static class DirectoryUsers
     }
 
     /// <summary>Reads the list of users that the body must have.</summary>
-    public static async ValueTask ReadListAsync(HttpContext context, RequestBodies bodies, PresenceService presence, UserBatch users)
+    public static async ValueTask ReadListAsync(HttpContext context, PresenceService presence, UserBatch users)
     {
         if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
             throw Problems.Malformed("The body is empty. Send {\"user_ids\": [X, …]}.");
-        using var body = await bodies.ReadJsonAsync(context);
+        using var body = await RequestBodies.ReadJsonAsync(context);
         UsersBody.Read(body.Written.Span, UsersForm.List, presence.KnownKeys, users);
     }
 

@@ -16,7 +16,7 @@ namespace Aglow.AspNetCore.Endpoints;
 /// arrived whole, one user, a renewal) on the way in: no waiting, no objects, an answer encoded before. Everything else, and everything wrong, goes
 /// the general way, which reads the same body again.
 /// </remarks>
-internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, RateLimits rates, RequestBodies bodies, ProblemAnswers problems)
+internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, RateLimits rates, ProblemAnswers problems)
 {
     private readonly byte[] _heartbeatAnswer = System.Text.Encoding.UTF8.GetBytes(
         $"{{\"status\":\"success\",\"next_heartbeat_seconds\":{host.Options.HeartbeatSeconds},\"offline_after_seconds\":{host.Options.LeaseSeconds}}}");
@@ -74,7 +74,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
         var request = context.Request;
         if (request.ContentLength is null or 0)
             return request.ContentLength == 0 && callers.TryFindSelf(context, out user);
-        if (request.ContentLength > UsualBodyBytes || !RequestBodies.IsJson(request.ContentType) || !RequestBodyReader.TryRead(context, out var read))
+        if (request.ContentLength > UsualBodyBytes || !RequestBodies.IsJson(request.ContentType) || !RequestBodies.TryRead(context, out var read))
             return false;
         if (!read.IsCompleted
             || !read.Buffer.IsSingleSegment
@@ -115,7 +115,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
             case BodyKind.Packed:
                 await callers.RequireBackendAsync(context, Scopes.Heartbeat);
                 var accepted = 0;
-                await bodies.ReadPackedAsync(context, async users => accepted += await presence.HeartbeatPackedAsync(users));
+                await RequestBodies.ReadPackedAsync(context, async users => accepted += await presence.HeartbeatPackedAsync(users));
                 await AcceptedAsync(context, accepted);
                 break;
             default:
@@ -139,7 +139,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
             throw StatusUpdateReader.Expected();
         using var users = new UserBatch(1);
         long timestamp;
-        using (var body = await bodies.ReadJsonAsync(context))
+        using (var body = await RequestBodies.ReadJsonAsync(context))
             timestamp = StatusUpdateReader.Read(body.Written.Span, host.Presence.KnownKeys, users);
         await callers.RequireAsync(context, users, Scopes.Heartbeat);
         await RegisterAsync(context, users);
@@ -158,7 +158,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
                 break;
             case BodyKind.Packed:
                 await callers.RequireBackendAsync(context, Scopes.Heartbeat);
-                using (var packed = await bodies.ReadPackedAsync(context))
+                using (var packed = await RequestBodies.ReadPackedAsync(context))
                     await host.Presence.LeaveAsync(packed.Numbers);
                 break;
             default:
@@ -178,7 +178,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
 
     private async ValueTask<bool> ReadUsersAsync(HttpContext context, UserBatch users)
     {
-        using var body = await bodies.ReadJsonAsync(context);
+        using var body = await RequestBodies.ReadJsonAsync(context);
         return UsersBody.Read(body.Written.Span, UsersForm.OneOrList, host.Presence.KnownKeys, users);
     }
 

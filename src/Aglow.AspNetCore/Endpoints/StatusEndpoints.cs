@@ -11,7 +11,7 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>Who is online: <c>GET /status/…</c>, <c>POST /status/batch</c>. Reading registers nobody.</summary>
-internal sealed class StatusEndpoints(PresenceHost host, Callers callers, RequestBodies bodies, ProblemAnswers problems)
+internal sealed class StatusEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
 {
     public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
         gate,
@@ -103,7 +103,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Reques
     private async ValueTask<AnswerBuffer> AnswerBatchAsync(HttpContext context, Definition definition)
     {
         using var users = new UserBatch(1024);
-        using (var body = await bodies.ReadJsonAsync(context))
+        using (var body = await RequestBodies.ReadJsonAsync(context))
             UsersBody.Read(body.Written.Span, UsersForm.ListOfObjectsOrList, host.Presence.KnownKeys, users);
         using var statuses = await ReadAsync(context, users, definition);
         var answer = new AnswerBuffer((users.Count * 88) + 64);
@@ -123,7 +123,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Reques
     private async Task PackedBatchAsync(HttpContext context, Definition definition)
     {
         var view = await callers.ViewAsync(context);
-        using var users = await bodies.ReadPackedAsync(context);
+        using var users = await RequestBodies.ReadPackedAsync(context);
         var numbers = users.Numbers;
         for (var start = 0; start < numbers.Length; start += RequestBodies.ChunkUsers)
         {

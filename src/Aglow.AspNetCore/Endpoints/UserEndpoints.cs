@@ -12,7 +12,7 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>The directory over HTTP: users, their manual status, whom they follow. Answers that change something are durable.</summary>
-internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimits rates, RequestBodies bodies, ProblemAnswers problems)
+internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimits rates, ProblemAnswers problems)
 {
     private const string NewUserExample = "{\"user_name\": \"alice\", \"display_name\": \"Alice\"}";
     private const string ManualStatusExample = "{\"status\": \"auto\"}, \"online\", \"away\", \"busy\" or \"offline\"";
@@ -161,7 +161,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
         using var users = new UserBatch();
-        await DirectoryUsers.ReadListAsync(context, bodies, host.Presence, users);
+        await DirectoryUsers.ReadListAsync(context, host.Presence, users);
         var follower = await DirectoryUsers.RequireAsync(host.Presence, asked);
         await host.Presence.FindAsync(users);
         await RequireAllAsync(users, handedOut: follow);
@@ -184,11 +184,11 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         }
     }
 
-    private async ValueTask<(string Name, string? DisplayName)> ReadNewUserAsync(HttpContext context)
+    private static async ValueTask<(string Name, string? DisplayName)> ReadNewUserAsync(HttpContext context)
     {
         if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
             throw Problems.Malformed($"The body is empty. Send {NewUserExample}.");
-        using var body = await bodies.ReadJsonAsync(context);
+        using var body = await RequestBodies.ReadJsonAsync(context);
         if (MemberReader.ReadText(body.Written.Span, NewUserExample, JsonNames.UserName, JsonNames.DisplayName) is not [{ } name, var displayName])
             throw Problems.Malformed($"user_name is missing. Send {NewUserExample}.");
         if (UserId.TryParseNumber(Encoding.UTF8.GetBytes(name), out _))
@@ -200,11 +200,11 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         return (name, displayName);
     }
 
-    private async ValueTask<ManualStatusKind> ReadManualStatusAsync(HttpContext context)
+    private static async ValueTask<ManualStatusKind> ReadManualStatusAsync(HttpContext context)
     {
         if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
             throw Problems.Malformed($"The body is empty. Send {ManualStatusExample}.");
-        using var body = await bodies.ReadJsonAsync(context);
+        using var body = await RequestBodies.ReadJsonAsync(context);
         var word = MemberReader.ReadText(body.Written.Span, ManualStatusExample, JsonNames.Status)[0];
         return word is not null && ManualStatus.TryParse(Encoding.UTF8.GetBytes(word), out var kind)
             ? kind

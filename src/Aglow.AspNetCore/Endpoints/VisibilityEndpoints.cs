@@ -11,7 +11,7 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>What users show of themselves, and to whom: <c>/users/{user}/visibility</c>, <c>/approved</c>, <c>/waiting</c>, <c>/blocked</c>. Answers that change something are durable.</summary>
-internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, RequestBodies bodies, ProblemAnswers problems)
+internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
 {
     private const string Example = "{\"online\": \"everyone\", \"followers-approved\" or \"nobody\", \"last_seen\": \"exact\", \"coarse\" or \"hidden\"}";
 
@@ -85,7 +85,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Re
         if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
             throw Problems.Malformed($"The body is empty. Send {Example}.");
         string?[] words;
-        using (var body = await bodies.ReadJsonAsync(context))
+        using (var body = await RequestBodies.ReadJsonAsync(context))
             words = MemberReader.ReadText(body.Written.Span, Example, JsonNames.Online, JsonNames.LastSeen);
         if (words is [null, null])
             throw Problems.Malformed($"Neither online nor last_seen is given. Send {Example}.");
@@ -117,7 +117,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Re
     {
         var (_, number) = await RequireAsync(context);
         using var users = new UserBatch();
-        await DirectoryUsers.ReadListAsync(context, bodies, host.Presence, users);
+        await DirectoryUsers.ReadListAsync(context, host.Presence, users);
         await host.Presence.FindAsync(users);
         for (var i = 0; i < users.Count; i++)
         {

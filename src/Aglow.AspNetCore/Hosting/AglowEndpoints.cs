@@ -29,13 +29,12 @@ public static class AglowEndpoints
         var callers = services.GetRequiredService<Callers>();
         var rates = services.GetRequiredService<RateLimits>();
         var problems = new ProblemAnswers(services.GetRequiredService<ILoggerFactory>().CreateLogger(HttpLog.Category));
-        var bodies = new RequestBodies(services.GetRequiredService<BodyTimeouts>());
         var gate = new Gate(callers, rates, problems);
         var calls = routes.MapGroup(prefix);
-        new HeartbeatEndpoints(host, callers, rates, bodies, problems).Map(calls, gate);
-        new StatusEndpoints(host, callers, bodies, problems).Map(calls, gate);
-        new UserEndpoints(host, callers, rates, bodies, problems).Map(calls, gate);
-        new VisibilityEndpoints(host, callers, bodies, problems).Map(calls, gate);
+        new HeartbeatEndpoints(host, callers, rates, problems).Map(calls, gate);
+        new StatusEndpoints(host, callers, problems).Map(calls, gate);
+        new UserEndpoints(host, callers, rates, problems).Map(calls, gate);
+        new VisibilityEndpoints(host, callers, problems).Map(calls, gate);
         new OnlineEndpoints(host, callers, problems).Map(calls, gate);
         new WatchEndpoints(host, callers, problems).Map(calls, gate);
         new OperationsEndpoints(host, problems).Map(calls, gate);

@@ -70,14 +70,8 @@ public static class AglowServices
             open));
         services.TryAddSingleton(new AccessOptions());
         services.AddSingleton<RateLimits>();
-        services.AddSingleton<HeadTimeouts>();
-        services.AddSingleton<BodyTimeouts>();
         services.AddSingleton<ConnectionMetrics>();
-        services.AddSingleton(s => new ConnectionLimit(
-            options.MaxConnectionsPerAddress,
-            Descriptors.ForConnections(),
-            s.GetRequiredService<ILoggerFactory>().CreateLogger(HttpLog.Category),
-            s.GetRequiredService<TimeProvider>()));
+        services.AddSingleton(new ConnectionLimit(options.MaxConnectionsPerAddress));
         services.AddSingleton(static s =>
         {
             // an application that authenticates its callers has this service

@@ -7,33 +7,34 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace Microsoft.AspNetCore.Hosting;
 
-/// <summary>Lets an endpoint of the web server take sockets before HTTP: less than half of the memory a connection.</summary>
+/// <summary>Lets a Kestrel endpoint take sockets before HTTP, for less than half of the memory a connection.</summary>
 public static class SocketListenOptions
 {
     /// <summary>
-    /// Takes <c>GET /ws</c> upgrades at the start of a connection; everything else goes on to HTTP. Call it after <c>UseHttps</c> where there is TLS. Without
-    /// it sockets work all the same, through the mapped endpoint. For a server whose root is Aglow's: not where calls are mapped under a prefix. Where the application
-    /// authenticates, which takes HTTP, nothing is taken.
+    /// Takes <c>GET /ws</c> upgrades at the start of a connection, and limits how many connections one address may have. Everything else goes
+    /// on to HTTP. Without this call sockets work through the mapped endpoint. Use it only if Aglow's calls are mapped at the root. It takes
+    /// no sockets if the application authenticates, because that needs HTTP.
     /// </summary>
-    public static ListenOptions UseAglowSockets(this ListenOptions listen)
+    /// <param name="listen">The endpoint.</param>
+    /// <param name="isFirst">
+    /// True if no connection middleware (such as <c>UseHttps</c> or <c>UseConnectionLogging</c>) was added to this endpoint before this call.
+    /// Frames then go straight to the kernel's socket, which costs a third of the CPU. If another middleware was added before, pass false:
+    /// frames would bypass it.
+    /// </param>
+    public static ListenOptions UseAglowSockets(this ListenOptions listen, bool isFirst = false)
     {
-        var host = listen.ApplicationServices.GetRequiredService<PresenceHost>();
-        var callers = listen.ApplicationServices.GetRequiredService<Callers>();
-        var rates = listen.ApplicationServices.GetRequiredService<RateLimits>();
-        var timeouts = listen.ApplicationServices.GetRequiredService<HeadTimeouts>();
-        listen.Use(listen.ApplicationServices.GetRequiredService<ConnectionLimit>().Guard);
+        var services = listen.ApplicationServices;
+        var host = services.GetRequiredService<PresenceHost>();
+        var callers = services.GetRequiredService<Callers>();
+        var rates = services.GetRequiredService<RateLimits>();
+        var time = services.GetRequiredService<TimeProvider>();
+        listen.Use(services.GetRequiredService<ConnectionLimit>().Guard);
         var takesSockets = callers.IsOpen || callers.Tokens is not null;
-        listen.Use(next => new SocketMiddleware(next, () => takesSockets && host.IsOpen ? host.Sockets : null, rates, timeouts).OnConnectionAsync);
+        listen.Use(next => new SocketMiddleware(next, () => takesSockets && host.IsOpen ? host.Sockets : null, rates, time, isFirst).OnConnectionAsync);
         if (callers.Tokens is not null)
             listen.Use(static next => connection => KeepCallerAsync(next, connection));
         return listen;
     }
-
-    /// <summary>
-    /// Lets connections come to the web server only when the head of their first request is whole: who sends half of one and waits costs it nothing. Call it after <c>UseKestrel</c>.
-    /// </summary>
-    public static IWebHostBuilder UseAglowListener(this IWebHostBuilder builder) =>
-        builder.ConfigureServices(static services => services.AddSingleton<IConnectionListenerFactory, HeadListenerFactory>());
 
     private static Task KeepCallerAsync(ConnectionDelegate next, ConnectionContext connection)
     {

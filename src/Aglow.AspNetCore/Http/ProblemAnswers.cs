@@ -57,6 +57,8 @@ internal sealed class ProblemAnswers(ILogger logger)
             case BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge }:
                 var tooLarge = Problems.BodyTooLarge(Limits.JsonBytes);
                 return SendAsync(context, tooLarge.Status, tooLarge.Title, tooLarge.Message);
+            case BadHttpRequestException { StatusCode: StatusCodes.Status408RequestTimeout }:
+                return AnswerAsync(context, Problems.BodyTooSlow());
             case BadHttpRequestException bad:
                 return SendAsync(context, bad.StatusCode, "Malformed request", Problems.BrokenBody);
             default:

@@ -124,7 +124,7 @@ internal static class Problems
     public static ProblemException BodyTooSlow() => new(
         StatusCodes.Status408RequestTimeout,
         "Body too slow",
-        $"The body came slower than {BodyTimeouts.BytesPerSecond} bytes a second, {BodyTimeouts.Grace.TotalSeconds} seconds at least. Send it again, in one go.");
+        "The body arrived too slowly. Send it again without pauses.");
 
     public static ProblemException OtherContentType(string? given, bool packed) => new(
         StatusCodes.Status415UnsupportedMediaType,

@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using System.Runtime.InteropServices;
-using Aglow.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Http;
@@ -19,9 +18,9 @@ internal enum BodyKind
 /// </summary>
 /// <remarks>
 /// Bytes come from the connection's own buffers (<see cref="PipeReader"/>) and go, once, into a borrowed array: JSON may be split over buffers
-/// anywhere, and numbers over four bytes. Whoever sends slowly is given up by <see cref="RequestBodyReader"/>.
+/// anywhere, and numbers over four bytes. Kestrel ends a body that comes too slowly (<c>MinRequestBodyDataRate</c>).
 /// </remarks>
-internal sealed class RequestBodies(BodyTimeouts timeouts)
+internal static class RequestBodies
 {
     /// <summary>How many packed numbers are handled at a time: three arrays of 64 KiB stay in a core's own cache.</summary>
     public const int ChunkUsers = 16 * 1024;
@@ -56,16 +55,16 @@ internal sealed class RequestBodies(BodyTimeouts timeouts)
                 || parameters.Contains("charset=\"utf-8\"", StringComparison.OrdinalIgnoreCase)));
 
     /// <summary>Reads a whole JSON body.</summary>
-    public async ValueTask<AnswerBuffer> ReadJsonAsync(HttpContext context)
+    public static async ValueTask<AnswerBuffer> ReadJsonAsync(HttpContext context)
     {
         Admit(context.Request.ContentLength, Limits.JsonBytes);
-        using var reader = new RequestBodyReader(context, timeouts);
+        var reader = context.Request.BodyReader;
         var body = new AnswerBuffer(BelievedBytes(context));
         try
         {
             while (true)
             {
-                var read = await reader.ReadAsync();
+                var read = await ReadAsync(context);
                 foreach (var segment in read.Buffer)
                     body.Add(segment.Span);
                 reader.AdvanceTo(read.Buffer.End);
@@ -84,10 +83,10 @@ internal sealed class RequestBodies(BodyTimeouts timeouts)
     /// <summary>
     /// Reads packed numbers, a chunk at a time. The memory given to <paramref name="handle"/> is good until it completes. Returns how many there were.
     /// </summary>
-    public async ValueTask<int> ReadPackedAsync(HttpContext context, Func<ReadOnlyMemory<uint>, ValueTask> handle)
+    public static async ValueTask<int> ReadPackedAsync(HttpContext context, Func<ReadOnlyMemory<uint>, ValueTask> handle)
     {
         AdmitPacked(context.Request.ContentLength);
-        using var reader = new RequestBodyReader(context, timeouts);
+        var reader = context.Request.BodyReader;
         var chunk = ArrayPool<uint>.Shared.Rent(BelievedBytes(context) / sizeof(uint));
         try
         {
@@ -95,7 +94,7 @@ internal sealed class RequestBodies(BodyTimeouts timeouts)
             var filled = 0;
             while (true)
             {
-                var read = await reader.ReadAsync();
+                var read = await ReadAsync(context);
                 try
                 {
                     var buffer = read.Buffer;
@@ -135,7 +134,7 @@ internal sealed class RequestBodies(BodyTimeouts timeouts)
     }
 
     /// <summary>Reads all packed numbers of a body into a borrowed array.</summary>
-    public async ValueTask<PackedUsers> ReadPackedAsync(HttpContext context)
+    public static async ValueTask<PackedUsers> ReadPackedAsync(HttpContext context)
     {
         AdmitPacked(context.Request.ContentLength);
         var users = new PackedUsers(BelievedBytes(context) / sizeof(uint));
@@ -154,6 +153,36 @@ internal sealed class RequestBodies(BodyTimeouts timeouts)
             throw;
         }
     }
+
+    /// <summary>What has already arrived of a body, if anything. The caller advances the request's reader.</summary>
+    /// <exception cref="ProblemException">The body is broken (400).</exception>
+    public static bool TryRead(HttpContext context, out ReadResult read)
+    {
+        try
+        {
+            return context.Request.BodyReader.TryRead(out read);
+        }
+        catch (Exception failure) when (IsBroken(failure))
+        {
+            throw Problems.Malformed(Problems.BrokenBody);
+        }
+    }
+
+    private static async ValueTask<ReadResult> ReadAsync(HttpContext context)
+    {
+        try
+        {
+            return await context.Request.BodyReader.ReadAsync(context.RequestAborted);
+        }
+        catch (Exception failure) when (IsBroken(failure))
+        {
+            throw Problems.Malformed(Problems.BrokenBody);
+        }
+    }
+
+    // Kestrel reports these as failures of its own, not as bad requests: a chunk length of 2^63, a trailer that is not text.
+    private static bool IsBroken(Exception failure) =>
+        failure is InvalidOperationException or (IOException and not BadHttpRequestException);
 
     private static void Reserve(ref uint[] chunk, int filled, int more)
     {

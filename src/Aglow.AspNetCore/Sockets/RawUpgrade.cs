@@ -13,6 +13,9 @@ namespace Aglow.AspNetCore.Sockets;
 /// </remarks>
 internal sealed class RawUpgrade
 {
+    /// <summary>The longest head that is taken here.</summary>
+    public const int MaxBytes = 8 * 1024;
+
     private RawUpgrade(int length, string query, byte[] key, string host, string? origin, string? authorization, string? protocols)
     {
         Length = length;
@@ -45,6 +48,27 @@ internal sealed class RawUpgrade
     /// <summary>The value of <c>Sec-WebSocket-Protocol</c>, if any.</summary>
     public string? Protocols { get; }
 
+    /// <summary>
+    /// Whether these first bytes may be the start of a head that is not complete: a method's first letter, and no empty line. Lines may end
+    /// without a carriage return: Kestrel judges that.
+    /// </summary>
+    public static bool IsUnfinished(ReadOnlySequence<byte> buffer)
+    {
+        if (buffer.IsEmpty)
+            return true;
+        if (buffer.Length > MaxBytes || !char.IsAsciiLetterUpper((char)buffer.FirstSpan[0]))
+            return false;
+        var reader = new SequenceReader<byte>(buffer);
+        while (reader.TryAdvanceTo((byte)'\n'))
+        {
+            reader.IsNext((byte)'\r', advancePast: true);
+            if (reader.IsNext((byte)'\n'))
+                return false;
+        }
+
+        return true;
+    }
+
     /// <summary>The upgrade that these first bytes of a connection are; null where they are something else, or its head is not whole.</summary>
     public static RawUpgrade? Read(ReadOnlySequence<byte> buffer)
     {
@@ -52,7 +76,7 @@ internal sealed class RawUpgrade
         if (!reader.IsNext("GET /ws"u8, advancePast: true) || !reader.TryPeek(out var next) || next is not ((byte)' ' or (byte)'?'))
             return null;
         reader = new SequenceReader<byte>(buffer);
-        if (!reader.TryReadTo(out ReadOnlySequence<byte> head, "\r\n\r\n"u8) || head.Length > RequestHead.MaxBytes)
+        if (!reader.TryReadTo(out ReadOnlySequence<byte> head, "\r\n\r\n"u8) || head.Length > MaxBytes)
             return null;
         return Parse(Encoding.Latin1.GetString(head), (int)reader.Consumed);
     }

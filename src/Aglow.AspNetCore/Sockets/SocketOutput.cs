@@ -3,7 +3,6 @@ using System.IO.Pipelines;
 using System.Net.Sockets;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
-using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 
 namespace Aglow.AspNetCore.Sockets;
 
@@ -16,17 +15,11 @@ internal abstract class SocketOutput
     /// <summary>Whom to tell when there is room again.</summary>
     public PresenceSocket? Owner { get; set; }
 
-    /// <summary>
-    /// The kernel's own socket where the transport is nothing but that and nothing was sent yet, else the transport's pipe.
-    /// </summary>
-    public static SocketOutput Of(ConnectionContext connection)
-    {
-        // a pipe that is not the transport's own was put there by another middleware, which wants to see what is sent
-        var isBare = connection.Transport.GetType().Assembly == typeof(SocketTransportOptions).Assembly;
-        return isBare && connection.Features.Get<IConnectionSocketFeature>() is { } kernel
+    /// <summary>The kernel's own socket if nothing stands between (<paramref name="isFirst"/>) and nothing was sent yet, else the transport's pipe.</summary>
+    public static SocketOutput Of(ConnectionContext connection, bool isFirst) =>
+        isFirst && connection.Features.Get<IConnectionSocketFeature>() is { } kernel
             ? new KernelOutput(kernel.Socket)
             : new PipeOutput(connection.Transport.Output);
-    }
 
     /// <summary>
     /// Sends whole frames; all are taken. False: there is no room for more until <see cref="Owner"/> is told, or the connection is lost, which its read

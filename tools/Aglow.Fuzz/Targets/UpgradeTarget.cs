@@ -10,7 +10,7 @@ internal sealed class UpgradeTarget : RuleTarget
 {
     public override string Name => "upgrade";
 
-    public override string Feeds => "RequestHead, RawUpgrade, SocketCaller, SocketHandshake";
+    public override string Feeds => "RawUpgrade, SocketCaller, SocketHandshake";
 
     public override int PerTurn => 8 * 1024;
 
@@ -42,7 +42,7 @@ internal sealed class UpgradeTarget : RuleTarget
         return SocketCaller.TryRead(upgrade.Query, out var who) ? behaviour + (who.Key is null ? 10 : 20) : behaviour;
     }
 
-    private static (bool IsUnfinished, RawUpgrade? Upgrade) Judge(ReadOnlySequence<byte> bytes) => (RequestHead.IsUnfinished(bytes), RawUpgrade.Read(bytes));
+    private static (bool IsUnfinished, RawUpgrade? Upgrade) Judge(ReadOnlySequence<byte> bytes) => (RawUpgrade.IsUnfinished(bytes), RawUpgrade.Read(bytes));
 }
 
 /// <summary>WebSocket handshakes, mostly flawless.</summary>

@@ -9,24 +9,19 @@ using Microsoft.AspNetCore.Connections.Features;
 
 namespace Aglow.Tests;
 
-/// <summary>Connections that do not get to the point, with a clock that moves when it is told to.</summary>
-public sealed class HeadTimeoutsTests : IDisposable
+/// <summary>Connections whose first head is slow, with fake time.</summary>
+public sealed class SocketMiddlewareTests
 {
     private readonly ManualTimeProvider _time = new();
-    private readonly HeadTimeouts _timeouts;
     private int _cameToHttp;
 
-    public HeadTimeoutsTests() => _timeouts = new HeadTimeouts(_time);
-
-    public void Dispose() => _timeouts.Dispose();
-
     [Fact]
-    public async Task Who_sent_half_of_a_head_is_told_so_after_fifteen_seconds_and_closed()
+    public async Task Half_a_head_gets_408_after_fifteen_seconds_and_the_connection_closes()
     {
         var client = new Client();
         var served = Serve(client);
         await client.SendAsync("GET /status/1 HTTP/1.1\r\nHost: a\r\nX-Ne");
-        _time.Advance(HeadTimeouts.Longest - TimeSpan.FromSeconds(1));
+        _time.Advance(SocketMiddleware.Patience - TimeSpan.FromSeconds(1));
         // every byte more is heard, and none of them buys time
         await client.SendAsync("v");
         served.IsCompleted.ShouldBeFalse();
@@ -37,20 +32,20 @@ public sealed class HeadTimeoutsTests : IDisposable
     }
 
     [Fact]
-    public async Task Who_says_nothing_is_idle_and_left_to_http()
+    public async Task A_silent_connection_closes_after_fifteen_seconds_without_a_word()
     {
         var client = new Client();
         var served = Serve(client);
-        _time.Advance(HeadTimeouts.Longest + TimeSpan.FromSeconds(1));
-        await client.SendAsync("GET / HT");
-        await client.HangUpAsync();
+        _time.Advance(SocketMiddleware.Patience - TimeSpan.FromSeconds(1));
+        served.IsCompleted.ShouldBeFalse();
+        _time.Advance(TimeSpan.FromSeconds(2));
         await served.WaitAsync(TimeSpan.FromSeconds(30));
-        _cameToHttp.ShouldBe(1);
-        client.ReachedHttp.ShouldBe("GET / HT");
+        (await client.HeardAsync()).ShouldBe("");
+        _cameToHttp.ShouldBe(0);
     }
 
     [Fact]
-    public async Task Who_hangs_up_before_saying_anything_never_comes_to_http()
+    public async Task A_connection_that_ends_before_it_sends_anything_never_reaches_http()
     {
         var client = new Client();
         var served = Serve(client);
@@ -63,7 +58,7 @@ public sealed class HeadTimeoutsTests : IDisposable
     [InlineData("GET / HTTP/1.1\r\nHost: a\r\n\r\n")]
     [InlineData("\u0016\u0003\u0001")]
     [InlineData("POST /heartbeat HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}GET / HTTP/1.1\r\n")]
-    public async Task A_whole_head_comes_to_http_untouched_however_it_was_cut(string text)
+    public async Task A_complete_head_reaches_http_untouched_in_whatever_pieces_it_arrives(string text)
     {
         var client = new Client();
         var served = Serve(client);
@@ -73,13 +68,12 @@ public sealed class HeadTimeoutsTests : IDisposable
         await served.WaitAsync(TimeSpan.FromSeconds(30));
         _cameToHttp.ShouldBe(1);
         client.ReachedHttp.ShouldBe(text);
-        // nor is a later read cancelled
-        _time.Advance(HeadTimeouts.Longest * 2);
-        _timeouts.Count.ShouldBe(0);
+        // and no timer is left that would cancel a later read
+        _time.ArmedTimers.ShouldBe(0);
     }
 
     [Fact]
-    public async Task A_server_that_stops_does_not_wait_for_who_has_not_said_anything_yet()
+    public async Task A_server_that_stops_does_not_wait_for_silent_connections()
     {
         var silent = new Client();
         var half = new Client();
@@ -91,42 +85,9 @@ public sealed class HeadTimeoutsTests : IDisposable
         (await half.HeardAsync()).ShouldBe("");
     }
 
-    [Fact]
-    public void Many_at_once_are_given_up_a_few_at_a_time_and_all_within_a_second()
-    {
-        var waits = Enumerable.Range(0, 1000).Select(_ => _timeouts.Begin(new Pipe().Reader)).ToArray();
-        _time.Advance(HeadTimeouts.Longest);
-        waits.Count(static wait => wait.IsOver).ShouldBe(HeadTimeouts.GivenUpPerBeat);
-        _time.Advance(HeadTimeouts.BusyBeatInterval);
-        waits.Count(static wait => wait.IsOver).ShouldBe(2 * HeadTimeouts.GivenUpPerBeat);
-        _time.Advance(TimeSpan.FromSeconds(1));
-        waits.ShouldAllBe(static wait => wait.IsOver && wait.IsTooLong);
-    }
-
-    [Fact]
-    public void Of_a_hundred_thousand_more_are_given_up_at_a_time()
-    {
-        var waits = Enumerable.Range(0, 100_000).Select(_ => _timeouts.Begin(new Pipe().Reader)).ToArray();
-        _time.Advance(HeadTimeouts.Longest + TimeSpan.FromSeconds(10));
-        waits.Count(static wait => wait.IsOver).ShouldBeGreaterThan(60_000);
-    }
-
-    [Fact]
-    public async Task Waits_that_are_over_leave_the_queue_without_being_given_up()
-    {
-        var pipe = new Pipe();
-        for (var i = 0; i < 10_000; i++)
-            _timeouts.Begin(pipe.Reader).TryEnd().ShouldBeTrue();
-        _timeouts.Count.ShouldBe(10_000);
-        _time.Advance(HeadTimeouts.BeatInterval);
-        _timeouts.Count.ShouldBe(0);
-        await pipe.Writer.WriteAsync(new byte[1]);
-        (await pipe.Reader.ReadAsync()).IsCanceled.ShouldBeFalse();
-    }
-
     private Task Serve(Client client)
     {
-        var middleware = new SocketMiddleware(ToHttpAsync, static () => null, new RateLimits(new AccessOptions(), _time), _timeouts);
+        var middleware = new SocketMiddleware(ToHttpAsync, static () => null, new RateLimits(new AccessOptions(), _time), _time, isFirst: true);
         return middleware.OnConnectionAsync(client.Connection);
 
         async Task ToHttpAsync(ConnectionContext connection)
