@@ -1,163 +1,109 @@
 using Aglow.Model;
+using Microsoft.Extensions.Time.Testing;
 
 namespace Aglow.Tests;
 
 /// <summary>
-/// Time that moves only when a test says so: a monotonic clock, a wall clock that can be stepped apart from it, and timers.
+/// The library's fake time, with what it lacks: a wall clock that steps apart from monotonic time, a count of armed timers, and callbacks
+/// that see the time at which they are due, to a tenth of a second.
 /// </summary>
-/// <remarks>
-/// <see cref="Advance"/> runs what falls due on the caller's thread, in order of time, each at its own due time; what callbacks arm within the
-/// span runs too. A timer of zero fires at once, on the thread pool. Continuations of awaited timers may still run elsewhere: poll for their effect. Threading: any thread.
-/// </remarks>
-internal sealed class ManualTimeProvider : TimeProvider
+/// <remarks>Continuations of awaited timers may run elsewhere: poll for their effect. Threading: any thread.</remarks>
+internal sealed class ManualTimeProvider : FakeTimeProvider
 {
-    private readonly Lock _gate = new();
-    private readonly List<ManualTimer> _timers = [];
-    private DateTimeOffset _utcNow;
-    private long _ticks;
+    private static readonly TimeSpan Step = TimeSpan.FromMilliseconds(100);
 
-    /// <summary>Starts at this wall time, 2026-01-01 where none is given.</summary>
-    public ManualTimeProvider(DateTimeOffset? utcNow = null) =>
-        _utcNow = utcNow ?? new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
+    private readonly HashSet<CountedTimer> _armed = [];
+    private long _steppedTicks;
 
-    public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+    /// <summary>Starts at this wall time, or at 2026-01-01.</summary>
+    public ManualTimeProvider(DateTimeOffset? utcNow = null)
+        : base(utcNow ?? new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero))
+    {
+    }
 
-    public override TimeZoneInfo LocalTimeZone => TimeZoneInfo.Utc;
-
-    /// <summary>Timers that wait to fire: what a test polls to know that a loop went to sleep.</summary>
+    /// <summary>Timers that wait to fire. A test polls this to know that a loop went to sleep.</summary>
     public int ArmedTimers
     {
         get
         {
-            lock (_gate)
-                return _timers.Count;
+            lock (_armed)
+                return _armed.Count;
         }
     }
 
     /// <summary>The present second of the wall clock, as words count it.</summary>
     public uint Second => Pulse.FromUnix(GetUtcNow().ToUnixTimeSeconds());
 
-    public override DateTimeOffset GetUtcNow()
-    {
-        lock (_gate)
-            return _utcNow;
-    }
+    public override DateTimeOffset GetUtcNow() => base.GetUtcNow().AddTicks(Volatile.Read(ref _steppedTicks));
 
-    public override long GetTimestamp()
-    {
-        lock (_gate)
-            return _ticks;
-    }
+    // the library takes the wall clock for it
+    public override long GetTimestamp() => (base.GetUtcNow() - Start).Ticks;
 
-    /// <summary>Sets the wall clock forth or back; monotonic time and timers do not notice.</summary>
-    public void StepWallClock(TimeSpan by)
-    {
-        lock (_gate)
-            _utcNow += by;
-    }
+    /// <summary>Steps the wall clock; monotonic time and timers stay.</summary>
+    public void StepWallClock(TimeSpan by) => Interlocked.Add(ref _steppedTicks, by.Ticks);
 
     /// <summary>Lets time pass, and runs what falls due.</summary>
-    public void Advance(TimeSpan by)
+    public new void Advance(TimeSpan by)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(by, TimeSpan.Zero);
-        long end;
-        lock (_gate)
-            end = _ticks + by.Ticks;
-        while (true)
-        {
-            ManualTimer? due;
-            lock (_gate)
-            {
-                due = _timers.MinBy(timer => timer.DueAt);
-                if (due == null || due.DueAt > end)
-                {
-                    MoveTo(end);
-                    return;
-                }
-
-                MoveTo(Math.Max(due.DueAt, _ticks));
-                due.Next();
-            }
-
-            due.Fire();
-        }
+        for (; by > Step; by -= Step)
+            base.Advance(Step);
+        base.Advance(by);
     }
 
     public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
     {
-        var timer = new ManualTimer(this, callback, state);
+        var timer = new CountedTimer(this, callback, state);
         timer.Change(dueTime, period);
         return timer;
     }
 
-    private void MoveTo(long ticks)
-    {
-        _utcNow += TimeSpan.FromTicks(ticks - _ticks);
-        _ticks = ticks;
-    }
+    private ITimer CreateBase(TimerCallback callback) => base.CreateTimer(callback, null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
 
-    private sealed class ManualTimer(ManualTimeProvider time, TimerCallback callback, object? state) : ITimer
+    private sealed class CountedTimer : ITimer
     {
-        private TimeSpan _period;
-        private bool _disposed;
+        private readonly ManualTimeProvider _time;
+        private readonly ITimer _timer;
+        private bool _isPeriodic;
 
-        public long DueAt { get; private set; }
+        public CountedTimer(ManualTimeProvider time, TimerCallback callback, object? state)
+        {
+            _time = time;
+            _timer = time.CreateBase(_ =>
+            {
+                if (!_isPeriodic)
+                    Count(isArmed: false);
+                callback(state);
+            });
+        }
 
         public bool Change(TimeSpan dueTime, TimeSpan period)
         {
-            bool now;
-            lock (time._gate)
-            {
-                if (_disposed)
-                    return false;
-                time._timers.Remove(this);
-                _period = period;
-                now = dueTime == TimeSpan.Zero;
-                if (now)
-                    Rearm();
-                else if (dueTime != Timeout.InfiniteTimeSpan)
-                    Arm(dueTime);
-            }
-
-            if (now)
-                ThreadPool.QueueUserWorkItem(_ => Fire());
-            return true;
+            _isPeriodic = period > TimeSpan.Zero;
+            Count(isArmed: dueTime != Timeout.InfiniteTimeSpan);
+            return _timer.Change(dueTime, period);
         }
-
-        // under the gate
-        public void Next()
-        {
-            time._timers.Remove(this);
-            Rearm();
-        }
-
-        public void Fire() => callback(state);
 
         public void Dispose()
         {
-            lock (time._gate)
-            {
-                _disposed = true;
-                time._timers.Remove(this);
-            }
+            Count(isArmed: false);
+            _timer.Dispose();
         }
 
         public ValueTask DisposeAsync()
         {
-            Dispose();
-            return default;
+            Count(isArmed: false);
+            return _timer.DisposeAsync();
         }
 
-        private void Rearm()
+        private void Count(bool isArmed)
         {
-            if (_period != Timeout.InfiniteTimeSpan && _period != TimeSpan.Zero)
-                Arm(_period);
-        }
-
-        private void Arm(TimeSpan after)
-        {
-            DueAt = time._ticks + after.Ticks;
-            time._timers.Add(this);
+            lock (_time._armed)
+            {
+                if (isArmed)
+                    _time._armed.Add(this);
+                else
+                    _time._armed.Remove(this);
+            }
         }
     }
 }

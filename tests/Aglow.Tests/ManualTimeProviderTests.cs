@@ -30,14 +30,4 @@ public class ManualTimeProviderTests
         _time.GetUtcNow().ShouldBe(wall - (60 * Second));
         _time.GetTimestamp().ShouldBe(stamp);
     }
-
-    [Fact]
-    public async Task Awaited_delays_end_when_time_has_passed()
-    {
-        var delay = Task.Delay(Second, _time);
-        _time.Advance(0.9 * Second);
-        delay.IsCompleted.ShouldBeFalse();
-        _time.Advance(0.1 * Second);
-        await delay;
-    }
 }
