@@ -23,13 +23,14 @@ internal sealed record Answer(int Status, string? ContentType, HttpResponseHeade
         return this;
     }
 
-    /// <summary>Asserts a problem document: exactly status, title and detail, the detail holding this.</summary>
+    /// <summary>Asserts a problem document: exactly type, status, title and detail, the detail holding this.</summary>
     public Answer ShouldBeProblem(int status, string? detail = null)
     {
         Status.ShouldBe(status, Text);
         ContentType.ShouldBe("application/problem+json");
         var problem = Json.AsObject();
-        problem.Select(static m => m.Key).ShouldBe(["status", "title", "detail"]);
+        problem.Select(static m => m.Key).ShouldBe(["type", "status", "title", "detail"]);
+        problem["type"]!.GetValue<string>().ShouldMatch("^urn:aglow:problem:[a-z0-9?'-]+$");
         problem["status"]!.GetValue<int>().ShouldBe(status);
         problem["title"]!.GetValue<string>().ShouldNotBeNullOrWhiteSpace();
         problem["detail"]!.GetValue<string>().Length.ShouldBeGreaterThan(10);

@@ -135,14 +135,26 @@ internal sealed class RawSocket : IAsyncDisposable
     }
 
     /// <summary>Reads until the server closes; returns the code.</summary>
-    public async Task<int> ReadCloseAsync()
+    public async Task<int> ReadCloseAsync() => (await ReadCloseWithReasonAsync()).Code;
+
+    /// <summary>Reads until the server closes; returns the code and the reason.</summary>
+    public async Task<(int Code, string Reason)> ReadCloseWithReasonAsync()
     {
         while (true)
         {
             var (opcode, payload) = await ReadFrameAsync();
             if (opcode == 0x8)
-                return (payload[0] << 8) | payload[1];
+                return ((payload[0] << 8) | payload[1], new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(payload.AsSpan(2)));
         }
+    }
+
+    /// <summary>The JSON body of an answer whose head was read.</summary>
+    public async Task<JsonElement> ReadBodyAsync(string head)
+    {
+        const string Length = "Content-Length: ";
+        var from = head.IndexOf(Length, StringComparison.Ordinal) + Length.Length;
+        var length = int.Parse(head.AsSpan(from, head.IndexOf('\r', from) - from), System.Globalization.CultureInfo.InvariantCulture);
+        return JsonDocument.Parse(await ReadExactlyAsync(length)).RootElement;
     }
 
     /// <summary>Whether the server has ended the connection, reading away what still comes.</summary>

@@ -62,6 +62,13 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     [InlineData("/ws?user_id=1", "Origin: null\r\n", "13", RawSocket.SampleKey, 403)]
     [InlineData("/ws?user_id=2147483999", "", "13", RawSocket.SampleKey, 404)]
     [InlineData("/wsx?user_id=1", "", "13", RawSocket.SampleKey, 404)]
+    [InlineData("/ws?user_id=1&user_id=2", "", "13", RawSocket.SampleKey, 400)]
+    [InlineData("/ws?user_id=1&usr=2", "", "13", RawSocket.SampleKey, 400)]
+    [InlineData("/ws?user_id=%zz", "", "13", RawSocket.SampleKey, 400)]
+    [InlineData("/ws?user_id=1&device_id=", "", "13", RawSocket.SampleKey, 400)]
+    [InlineData("/ws?user_id=1&device_id=a%0Ab", "", "13", RawSocket.SampleKey, 400)]
+    [InlineData("/ws?user_id=1&device_id=12345678901234567890123456789012345678901234567890123456789012345", "", "13", RawSocket.SampleKey, 400)]
+    [InlineData("/ws?user_id=1&device_id=a&device_kind=toaster", "", "13", RawSocket.SampleKey, 400)]
     public async Task A_handshake_that_is_not_right_is_refused_with_a_problem(string target, string more, string version, string key, int status)
     {
         await using var socket = await RawSocket.ConnectAsync(Address);
@@ -77,6 +84,77 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         await using var socket = await RawSocket.ConnectAsync(Address);
         await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=2", "Origin: http://127.0.0.1\r\n"));
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
+    }
+
+    [Theory]
+    [InlineData("device_id=0b6f&device_kind=mobile")]
+    [InlineData("device_id=a%20b%C3%A4")]
+    [InlineData("device_kind=other")]
+    public async Task A_handshake_may_name_the_device(string query)
+    {
+        await using var socket = await RawSocket.ConnectAsync(Address);
+        await socket.WriteAsync(RawSocket.Handshake($"/ws?user_id={NewUser()}&{query}"));
+        (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
+    }
+
+    [Fact]
+    public async Task A_refusal_names_the_parameter_that_is_not_known()
+    {
+        await using var socket = await RawSocket.ConnectAsync(Address);
+        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=1&usr=2"));
+        var head = await socket.ReadHeadAsync();
+        head.ShouldStartWith("HTTP/1.1 400 ");
+        var problem = await socket.ReadBodyAsync(head);
+        problem.GetProperty("type").GetString().ShouldBe("urn:aglow:problem:malformed-request");
+        problem.GetProperty("detail").GetString()!.ShouldStartWith("\"usr\" is no query parameter of this path.");
+    }
+
+    // a page cannot read the answer to a refused handshake
+    [Theory]
+    [InlineData("/ws", 4401, "Who are you?")]
+    [InlineData("/ws?user_id=1&usr=2", 4400, "Malformed request: \"usr\"")]
+    [InlineData("/ws?user_id=2147483999", 4404, "No such user")]
+    public async Task A_page_is_told_on_the_socket_why_it_is_refused(string target, int code, string reason)
+    {
+        await using var socket = await RawSocket.ConnectAsync(Address);
+        await socket.WriteAsync(RawSocket.Handshake(target, "Origin: http://127.0.0.1\r\n"));
+        (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
+        var (closed, why) = await socket.ReadCloseWithReasonAsync();
+        closed.ShouldBe(code);
+        why.ShouldStartWith(reason);
+        await socket.SendAsync(8, [(byte)(code >> 8), (byte)code]);
+        (await socket.IsEndedAsync()).ShouldBeTrue();
+    }
+
+    [Fact]
+    public async Task A_page_that_goes_on_sending_after_a_refusal_is_closed_all_the_same()
+    {
+        await using var socket = await RawSocket.ConnectAsync(Address);
+        await socket.WriteAsync([.. Text(RawSocket.Handshake("/ws", "Origin: http://127.0.0.1\r\n")), .. RawSocket.Frame(1, Text("{\"type\":\"active\"}"))]);
+        await socket.ReadHeadAsync();
+        (await socket.ReadCloseAsync()).ShouldBe(4401);
+        (await socket.IsEndedAsync()).ShouldBeTrue();
+    }
+
+    [Fact]
+    public async Task The_reason_of_a_close_says_which_limit_was_reached()
+    {
+        var user = NewUser();
+        var open = new List<RawSocket>();
+        try
+        {
+            for (var i = 0; i < 20; i++)
+                open.Add(await OpenAsync(user));
+            await using var page = await RawSocket.ConnectAsync(Address);
+            await page.WriteAsync(RawSocket.Handshake($"/ws?user_id={user}", "Origin: http://127.0.0.1\r\n"));
+            await page.ReadHeadAsync();
+            (await page.ReadCloseWithReasonAsync()).ShouldBe((4429, "Too many connections: This user has 20 connections to this server already. Close some, and try again."));
+        }
+        finally
+        {
+            foreach (var socket in open)
+                await socket.DisposeAsync();
+        }
     }
 
     [Fact]
@@ -240,6 +318,55 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         (await socket.ReadPresenceAsync()).ShouldBe($"{user}:online");
         var why = await server.Process.Http.GetFromJsonAsync<JsonElement>($"/status/{user}/explain");
         why.GetProperty("last_activity_at").ValueKind.ShouldBe(JsonValueKind.Number);
+    }
+
+    [Fact]
+    public async Task A_message_with_an_id_is_answered_with_it()
+    {
+        var user = NewUser();
+        await using var socket = await OpenAsync(user);
+        await socket.SendAsync($"{{\"type\":\"watch\",\"id\":1,\"users\":[{user}]}}");
+        (await socket.ReadMessageAsync()).GetRawText().ShouldStartWith($"{{\"type\":\"presence\",\"id\":1,\"users\":[{{\"user_id\":{user},");
+        await socket.SendAsync("{\"type\":\"watch\",\"users\":[],\"id\":9007199254740991}");
+        (await socket.ReadMessageAsync()).GetRawText().ShouldBe("{\"type\":\"presence\",\"id\":9007199254740991,\"users\":[]}");
+        await socket.SendAsync($"{{\"id\":3,\"type\":\"unwatch\",\"users\":[{user}]}}");
+        (await socket.ReadMessageAsync()).GetRawText().ShouldBe("{\"type\":\"ok\",\"id\":3}");
+        await socket.SendAsync("{\"type\":\"unwatch\",\"users\":[],\"id\":4}");
+        (await socket.ReadMessageAsync()).GetRawText().ShouldBe("{\"type\":\"ok\",\"id\":4}");
+        await socket.SendAsync("{\"type\":\"active\",\"id\":0}");
+        (await socket.ReadMessageAsync()).GetRawText().ShouldBe("{\"type\":\"ok\",\"id\":0}");
+        await socket.SendAsync("{\"type\":\"status\",\"status\":\"busy\",\"id\":5}");
+        (await socket.ReadMessageAsync()).GetRawText().ShouldBe("{\"type\":\"ok\",\"id\":5}");
+        (await StatusAsync(user)).ShouldBe("busy");
+        await socket.SendAsync("{\"type\":\"leave\",\"id\":6}");
+        (await socket.ReadMessageAsync()).GetRawText().ShouldBe("{\"type\":\"ok\",\"id\":6}");
+        (await StatusAsync(user)).ShouldBe("offline");
+        (await socket.ReadCloseAsync()).ShouldBe(1000);
+    }
+
+    [Theory]
+    [InlineData("{\"type\":\"status\",\"status\":\"dancing\",\"id\":7}", 7, 400, "one of")]
+    [InlineData("{\"type\":\"watch\",\"users\":[-1],\"id\":7}", 7, 400, "")]
+    [InlineData("{\"type\":\"watch\",\"users\":[1],\"definition\":\"none\",\"id\":7}", 7, 400, "one of")]
+    [InlineData("{\"type\":\"watch\",\"id\":7}", 7, 400, "\"users\" is missing")]
+    [InlineData("{\"type\":\"status\",\"status\":\"busy\",\"expires_at\":5,\"id\":7}", 7, 400, "\"expires_at\" is no member")]
+    [InlineData("{\"type\":\"active\",\"users\":[1],\"id\":7}", 7, 400, "\"users\" is no member")]
+    [InlineData("{\"type\":\"leave\",\"token\":\"x\",\"id\":7}", 7, 400, "\"token\" is no member")]
+    [InlineData("{\"type\":\"dance\",\"id\":7}", 7, 400, "\"type\" is one of")]
+    [InlineData("{\"type\":\"token\",\"token\":\"x\",\"id\":7}", 7, 501, "takes no tokens")]
+    [InlineData("{\"type\":\"active\",\"id\":\"7\"}", null, 400, "\"id\" is an integer")]
+    [InlineData("{\"type\":\"active\",\"id\":-1}", null, 400, "\"id\" is an integer")]
+    [InlineData("{\"type\":\"active\",\"id\":9007199254740992}", null, 400, "\"id\" is an integer")]
+    [InlineData("{\"type\":\"active\",\"id\":1,\"id\":2}", 1, 400, "\"id\" is given twice")]
+    public async Task What_is_not_done_is_an_error_with_the_id_that_says_why(string message, int? id, int status, string detail)
+    {
+        await using var socket = await OpenAsync();
+        await socket.SendAsync(message);
+        var error = await socket.ReadMessageAsync();
+        error.GetProperty("type").GetString().ShouldBe("error");
+        error.GetProperty("status").GetInt32().ShouldBe(status);
+        error.GetProperty("detail").GetString()!.ShouldContain(detail);
+        (error.TryGetProperty("id", out var answers) ? answers.GetInt32() : (int?)null).ShouldBe(id);
     }
 
     [Fact]

@@ -50,6 +50,26 @@ public class TokenSocketTests(TokenServer shared)
     }
 
     [Fact]
+    public async Task A_page_is_told_on_the_socket_why_its_token_is_refused()
+    {
+        foreach (var (target, code, reason) in new[]
+        {
+            ("/ws", 4401, "Not authenticated: "),
+            ("/ws?access_token=junk", 4401, "Token refused: "),
+            ($"/ws?access_token={Token.Of("me", seconds: -120)}", 4401, "Token expired: "),
+            ($"/ws?user_id=other&access_token={Token.Of("me")}", 4403, "Not yours: "),
+            ($"/ws?access_token={shared.Keys["read"]}", 4403, "Scope missing: "),
+        })
+        {
+            await using var socket = await RawSocket.ConnectAsync(_server.Address);
+            await socket.WriteAsync(RawSocket.Handshake(target, "Origin: http://127.0.0.1\r\n"));
+            (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
+            var (closed, why) = await socket.ReadCloseWithReasonAsync();
+            (closed, why[..reason.Length]).ShouldBe((code, reason));
+        }
+    }
+
+    [Fact]
     public async Task A_message_renews_it()
     {
         var me = SharedServer.NewKey("me");
@@ -62,8 +82,9 @@ public class TokenSocketTests(TokenServer shared)
 
         await socket.SendAsync("""{"type":"token"}""");
         (await socket.ReadMessageAsync()).GetProperty("detail").GetString()!.ShouldContain("\"token\" is missing");
-        await socket.SendAsync(JsonSerializer.Serialize(new { type = "token", token = Token.Of(me, seconds: 300) }));
+        await socket.SendAsync(JsonSerializer.Serialize(new { type = "token", id = 8, token = Token.Of(me, seconds: 300) }));
         var renewed = await socket.ReadMessageAsync();
+        renewed.GetProperty("id").GetInt32().ShouldBe(8);
         renewed.GetProperty("type").GetString().ShouldBe("token");
         renewed.GetProperty("expires_in_seconds").GetInt64().ShouldBeInRange(250, 300);
         // longer than the first token was good for; watching says that the socket still lives

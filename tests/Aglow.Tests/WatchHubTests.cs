@@ -91,6 +91,49 @@ public class WatchHubTests
     }
 
     [Fact]
+    public async Task Answers_wait_for_a_connection_that_does_not_read()
+    {
+        var watcher = _world.Connect(99);
+        _world.Watch(watcher, 1);
+        await _world.BeatAsync();
+        watcher.Take();
+        watcher.IsFull = true;
+        await _world.Presence.HeartbeatAsync(1);
+        await _world.BeatAsync();
+        watcher.Take().Length.ShouldBe(1);
+        _world.Hub.Reply(watcher, "{\"type\":\"ok\",\"id\":1}"u8.ToArray());
+        _world.Ask(watcher, 2, 2);
+        await _world.BeatAsync();
+        watcher.Take().ShouldBeEmpty();
+        watcher.IsFull = false;
+        _world.Hub.Writable(watcher);
+        await _world.BeatAsync();
+        watcher.Take().ShouldBe(["{\"type\":\"ok\",\"id\":1}", "#2 2:offline null"]);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_connection_that_asks_and_does_not_read_is_ended(bool asksForSnapshots)
+    {
+        var watcher = _world.Connect(99);
+        watcher.IsFull = true;
+        await _world.BeatAsync();
+        watcher.Take();
+        for (var i = 0; i <= WatchHub.MaxWaitingAnswers; i++)
+        {
+            watcher.Take().ShouldBeEmpty();
+            if (asksForSnapshots)
+                _world.Ask(watcher, i, 2);
+            else
+                _world.Hub.Reply(watcher, "{\"type\":\"ok\",\"id\":1}"u8.ToArray());
+            await _world.BeatAsync();
+        }
+
+        watcher.Take().ShouldBe(["end 1008"]);
+    }
+
+    [Fact]
     public async Task A_busy_connection_gets_the_latest_state_and_nothing_older()
     {
         var watcher = _world.Connect(99);
@@ -291,7 +334,7 @@ public class WatchHubTests
         await _world.BeatAsync();
         var told = watcher.Take();
         told.Length.ShouldBe(4);
-        told[1].ShouldBe("{\"type\":\"error\",\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of this message was watched; unwatch some, or open another connection.\"}");
+        told[1].ShouldBe("{\"type\":\"error\",\"status\":413,\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of this message was watched; unwatch some, or open another connection.\"}");
         _world.Hub.Watches.ShouldBe(10_000);
     }
 
@@ -411,6 +454,8 @@ public class WatchHubTests
 
         public void Watch(FakeConnection connection, params uint[] users) => Hub.Watch(connection, Batch(users), Presence.Definitions.Default);
 
+        public void Ask(FakeConnection connection, long id, params uint[] users) => Hub.Watch(connection, Batch(users), Presence.Definitions.Default, id);
+
         public void Unwatch(FakeConnection connection, params uint[] users) => Hub.Unwatch(connection, Batch(users), Presence.Definitions.Default);
 
         public void Show(uint user, Visibility visibility)
@@ -501,7 +546,8 @@ public class WatchHubTests
             if (message.GetProperty("type").GetString() != "presence")
                 return json;
             var definition = message.TryGetProperty("definition", out var name) ? name.GetString() + " " : "";
-            return definition + string.Join(',', message.GetProperty("users").EnumerateArray().Select(u =>
+            var answers = message.TryGetProperty("id", out var id) ? $"#{id} " : "";
+            return answers + definition + string.Join(',', message.GetProperty("users").EnumerateArray().Select(u =>
                 $"{u.GetProperty("user_id").GetRawText()}:{u.GetProperty("status").GetString()} {u.GetProperty("last_seen").GetRawText()}"));
         }
     }

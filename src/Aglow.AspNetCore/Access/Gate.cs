@@ -38,7 +38,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, ProblemAnswers pro
             }
             catch (ProblemException refused)
             {
-                return problems.AnswerAsync(context, refused);
+                return RefuseAsync(context, call, refused);
             }
 
             return AuthenticateAsync(context, call, tokens);
@@ -67,11 +67,14 @@ internal sealed class Gate(Callers callers, RateLimits rates, ProblemAnswers pro
         }
         catch (ProblemException refused)
         {
-            done = problems.AnswerAsync(context, refused);
+            done = RefuseAsync(context, call, refused);
         }
 
         await done;
     }
+
+    private Task RefuseAsync(HttpContext context, Call call, ProblemException refused) =>
+        call.Refuse is { } refuse ? refuse(context, refused) : problems.AnswerAsync(context, refused);
 
     private Task AdmitAsync(HttpContext context, Call call, Caller? caller)
     {

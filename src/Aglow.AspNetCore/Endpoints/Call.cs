@@ -17,6 +17,9 @@ internal sealed record Call(string Method, string Path, string Name, string Summ
     /// <summary>Whether the token may stand in the URL: a browser cannot set headers on a socket or a stream.</summary>
     public bool TakesTokenInUrl { get; init; }
 
+    /// <summary>Answers a refusal of this call; null: with a problem document.</summary>
+    public Func<HttpContext, Exception, Task>? Refuse { get; init; }
+
     /// <summary>Query parameters.</summary>
     public IReadOnlyList<QueryParameter> Query { get; init; } = [];
 

@@ -132,6 +132,7 @@ internal sealed record HealthDocument([property: JsonPropertyName(JsonNames.Stat
 
 /// <summary>An error (RFC 9457).</summary>
 internal sealed record ProblemDocument(
+    [property: JsonPropertyName(JsonNames.Type)] string Type,
     [property: JsonPropertyName(JsonNames.Status)] int Status,
     [property: JsonPropertyName(JsonNames.Title)] string Title,
     [property: JsonPropertyName(JsonNames.Detail)] string Detail);

@@ -20,10 +20,13 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Problem
         {
             Access = CallAccess.People(Scopes.Heartbeat),
             TakesTokenInUrl = true,
+            Refuse = RefuseSocketAsync,
             Query =
             [
-                new("user_id", "Who connects; where callers are authenticated it may be left out."),
+                new(Routes.UserQuery, "Who connects; where callers are authenticated it may be left out."),
                 new(Routes.TokenQuery, "The token, where no header can be set."),
+                new(Routes.DeviceIdQuery, "The device that connects: an id of its own, 1 to 64 bytes."),
+                new(Routes.DeviceKindQuery, "What the device is: desktop, mobile, web or other."),
             ],
             Answers = [new(Status: StatusCodes.Status101SwitchingProtocols)],
             Problems = [400, 401, 403, 404, 426, 429, 503, 507],
@@ -49,7 +52,23 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Problem
         routes.MapMethods(Routes.Socket, [HttpMethods.Connect], gate.Guard(socket)).WithDisplayName("socket over HTTP/2");
     }
 
-    private Task SocketAsync(HttpContext context) => SocketEndpoint.HandleAsync(context, host.Sockets, callers);
+    private async Task SocketAsync(HttpContext context)
+    {
+        try
+        {
+            await SocketEndpoint.HandleAsync(context, host.Sockets, callers);
+        }
+        catch (Exception failure) when (SocketRefusal.Of(failure) is not null && !context.Response.HasStarted)
+        {
+            await RefuseSocketAsync(context, failure);
+        }
+    }
+
+    // A page is told on the socket, everybody else by the status.
+    private Task RefuseSocketAsync(HttpContext context, Exception failure) =>
+        SocketRefusal.Of(failure) is { } problem && SocketEndpoint.IsOfPage(context, host.Sockets, out var upgrade)
+            ? SocketRefusal.CloseAsync(context, upgrade, problem, host.Presence.Clock.Time)
+            : problems.AnswerAsync(context, failure);
 
     private async Task WatchAsync(HttpContext context)
     {

@@ -37,7 +37,7 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
             connection.Transport.Input.AdvanceTo(first.Bytes.GetPosition(upgrade.Length));
             var output = SocketOutput.Of(connection, isFirst);
             output.Send(SocketHandshake.Answer(upgrade.Key, Credentials.Answer(upgrade.Protocols)));
-            await sockets.RunAsync(connection.Transport.Input, output, arrived.Who, arrived.User, arrived.Caller);
+            await sockets.RunAsync(connection.Transport.Input, output, arrived.Who, arrived.User, arrived.Caller, arrived.Device);
             return;
         }
 
@@ -83,21 +83,21 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
         }
     }
 
-    private async ValueTask<(UserId Who, uint User, Caller? Caller)?> ArriveAsync(RawUpgrade upgrade, ConnectionContext connection, SocketHost host)
+    private async ValueTask<(UserId Who, uint User, Caller? Caller, SocketDevice? Device)?> ArriveAsync(RawUpgrade upgrade, ConnectionContext connection, SocketHost host)
     {
         if (!SocketHandshake.IsAllowed(upgrade.Origin, upgrade.Host, host.AllowedOrigins) || !rates.MayCall((connection.RemoteEndPoint as IPEndPoint)?.Address))
             return null;
         try
         {
-            var caller = await CheckAsync(upgrade, host);
+            var hello = SocketHello.Read(upgrade.Query);
+            var caller = await CheckAsync(upgrade, hello, host);
             if (caller is null && host.Tokens is not null)
                 return null;
-            var isNamed = SocketCaller.TryRead(upgrade.Query, out var who);
-            if (caller?.User is { } person ? isNamed && who != person : !isNamed || caller?.Scopes.HasFlag(Scopes.Heartbeat) == false)
+            if (caller?.User is { } person ? hello.User is { } named && named != person : hello.User is null || caller?.Scopes.HasFlag(Scopes.Heartbeat) == false)
                 return null;
-            who = caller?.User ?? who;
+            var who = caller?.User ?? hello.User!.Value;
             var (user, admission) = await host.ArriveAsync(who);
-            return admission == Admission.Accepted ? (who, user, caller) : null;
+            return admission == Admission.Accepted ? (who, user, caller, hello.Device) : null;
         }
         catch (Exception e) when (e is StoreUnavailableException or NotSupportedException or ProblemException)
         {
@@ -105,9 +105,9 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
         }
     }
 
-    private static async ValueTask<Caller?> CheckAsync(RawUpgrade upgrade, SocketHost host)
+    private static async ValueTask<Caller?> CheckAsync(RawUpgrade upgrade, SocketHello hello, SocketHost host)
     {
-        var credential = Credentials.OfHeader(upgrade.Authorization) ?? Credentials.OfQuery(upgrade.Query) ?? Credentials.OfProtocols(upgrade.Protocols);
+        var credential = Credentials.OfHeader(upgrade.Authorization) ?? hello.Token ?? Credentials.OfProtocols(upgrade.Protocols);
         return host.Tokens is { } tokens && credential is not null ? await tokens.CheckAsync(credential) : null;
     }
 }

@@ -25,6 +25,7 @@ internal static class JsonNames
     public const string Accepted = "accepted";
     public const string NextHeartbeatSeconds = "next_heartbeat_seconds";
     public const string OfflineAfterSeconds = "offline_after_seconds";
+    public const string Type = "type";
     public const string Title = "title";
     public const string Detail = "detail";
 }

@@ -46,14 +46,9 @@ internal sealed class ProblemAnswers(ILogger logger)
                     context.Response.Headers.WWWAuthenticate = challenge;
                 return SendAsync(context, problem.Status, problem.Title, problem.Message);
             case StoreUnavailableException:
-                context.Response.Headers.RetryAfter = "1";
-                return SendAsync(
-                    context,
-                    StatusCodes.Status503ServiceUnavailable,
-                    "Store away",
-                    "The store cannot be reached, or cannot write, just now; nothing was acknowledged. Send the same again in a second.");
+                return AnswerAsync(context, Problems.StoreAway());
             case NotSupportedException missing:
-                return SendAsync(context, StatusCodes.Status501NotImplemented, "Not in this deployment", missing.Message);
+                return AnswerAsync(context, Problems.NotInThisDeployment(missing.Message));
             case BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge }:
                 var tooLarge = Problems.BodyTooLarge(Limits.JsonBytes);
                 return SendAsync(context, tooLarge.Status, tooLarge.Title, tooLarge.Message);
@@ -79,6 +74,7 @@ internal sealed class ProblemAnswers(ILogger logger)
         await using (var writer = new Utf8JsonWriter(answer, new JsonWriterOptions { Encoder = PresenceJson.Encoder }))
         {
             writer.WriteStartObject();
+            writer.WriteString("type"u8, Problems.TypeOf(title));
             writer.WriteNumber("status"u8, status);
             writer.WriteString("title"u8, title);
             writer.WriteString("detail"u8, detail);

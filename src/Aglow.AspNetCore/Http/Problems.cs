@@ -14,6 +14,22 @@ internal static class Problems
 
     public const string BrokenBody = "The request's body did not arrive as its headers said. Send it whole.";
 
+    /// <summary>What the <c>type</c> of each of this API's problems begins with: by it a client tells an answer of the server's from a gateway's.</summary>
+    public const string TypePrefix = "urn:aglow:problem:";
+
+    /// <summary>The <c>type</c> of a problem (RFC 9457): its title as one word. "Not yours" is <c>urn:aglow:problem:not-yours</c>.</summary>
+    public static string TypeOf(string title) => TypePrefix + title.ToLowerInvariant().Replace(' ', '-').TrimEnd('?');
+
+    public static ProblemException StoreAway() => new(
+        StatusCodes.Status503ServiceUnavailable,
+        "Store away",
+        "The store cannot be reached, or cannot write, just now; nothing was acknowledged. Send the same again in a second.")
+    {
+        RetryAfter = 1,
+    };
+
+    public static ProblemException NotInThisDeployment(string detail) => new(StatusCodes.Status501NotImplemented, "Not in this deployment", detail);
+
     public static ProblemException Malformed(string detail) => new(StatusCodes.Status400BadRequest, "Malformed request", detail);
 
     public static ProblemException NotJson(string where) => Malformed($"The body is not JSON{where}. Send one JSON document in UTF-8.");

@@ -42,6 +42,9 @@ internal static class Routes
     public const string SearchQuery = "q";
     public const string ViewerQuery = "viewer";
     public const string TokenQuery = "access_token";
+    public const string UserQuery = "user_id";
+    public const string DeviceIdQuery = "device_id";
+    public const string DeviceKindQuery = "device_kind";
 
     public const string Json = "application/json";
     public const string ProblemJson = "application/problem+json";

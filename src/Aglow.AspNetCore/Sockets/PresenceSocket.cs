@@ -41,16 +41,20 @@ internal sealed class PresenceSocket : WatchConnection
     private bool _saidGoodbye;
     private bool _wasToldOfFlood;
 
-    public PresenceSocket(PipeReader input, SocketOutput output, uint user, SocketHost host, Caller? caller)
+    public PresenceSocket(PipeReader input, SocketOutput output, uint user, SocketHost host, Caller? caller, SocketDevice? device = null)
         : base(user)
     {
         _caller = caller;
+        Device = device;
         _input = input;
         _output = output;
         _output.Owner = this;
         _host = host;
         _lastEvidence = host.Presence.Clock.Now;
     }
+
+    /// <summary>The device that it is from; null where the client names none.</summary>
+    public SocketDevice? Device { get; }
 
     protected override TimeSpan TickInterval => SoonerOf(_host.TickInterval, _caller?.Left(_host.Tokens!.Now));
 
@@ -116,8 +120,7 @@ internal sealed class PresenceSocket : WatchConnection
         if (_ended)
             return;
         _ended = true;
-        Span<byte> payload = [(byte)(code >> 8), (byte)code];
-        SendFrame(SocketOpcode.Close, payload);
+        SendFrame(SocketOpcode.Close, SocketClose.Payload(code, SocketClose.ReasonOf(code)));
         // both sides have said it: the server closes the connection first (RFC 6455, section 7.1.1)
         if (_peerClosed)
             _input.CancelPendingRead();
@@ -250,17 +253,12 @@ internal sealed class PresenceSocket : WatchConnection
                 return Refuse(SocketClose.InvalidData);
             if (IsFlooding())
                 return true;
-            var done = await SocketMessages.HandleAsync(json, this, _host);
-            if (done == SocketMessageOutcome.NotJson)
-                return Refuse(SocketClose.InvalidData);
-            if (done == SocketMessageOutcome.Leave)
+            return await SocketMessages.HandleAsync(json, this, _host) switch
             {
-                _saidGoodbye = true;
-                await _host.LeaveAsync(User);
-                return Refuse(SocketClose.Normal);
-            }
-
-            return true;
+                SocketMessageOutcome.NotJson => Refuse(SocketClose.InvalidData),
+                SocketMessageOutcome.Left => Refuse(SocketClose.Normal),
+                _ => true,
+            };
         }
         finally
         {
@@ -286,6 +284,13 @@ internal sealed class PresenceSocket : WatchConnection
         return false;
     }
 
+    /// <summary>This device says goodbye. False: the store is away, and the goodbye is written when it is back, or the lease expires.</summary>
+    internal ValueTask<bool> LeaveAsync()
+    {
+        _saidGoodbye = true;
+        return _host.LeaveAsync(User);
+    }
+
     /// <summary>A message named so many users, which costs more than one that names a few: it counts for several of those read in a second.</summary>
     internal void Charge(int users) => _messagesInSecond += users / UsersAMessage;
 
@@ -298,7 +303,7 @@ internal sealed class PresenceSocket : WatchConnection
         if (++_messagesInSecond <= _host.MaxMessagesPerSecond)
             return false;
         if (!_wasToldOfFlood)
-            _host.Hub.Tell(this, SocketMessages.TooManyMessages(_host.MaxMessagesPerSecond));
+            _host.Hub.Reply(this, SocketMessages.TooManyMessages(_host.MaxMessagesPerSecond));
         return _wasToldOfFlood = true;
     }
 

@@ -1,11 +1,10 @@
 using System.IO.Pipelines;
-using System.Text;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
 using Aglow.Heartbeats;
 using Aglow.Model;
+using System.Text;
 using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Http.Features;
 
 namespace Aglow.AspNetCore.Sockets;
 
@@ -16,36 +15,18 @@ internal static class SocketEndpoint
 {
     public static async Task HandleAsync(HttpContext context, SocketHost host, Callers callers)
     {
-        var upgrade = context.Features.Get<IHttpUpgradeFeature>();
-        var extended = context.Features.Get<IHttpExtendedConnectFeature>();
-        var overHttp2 = extended is { IsExtendedConnect: true, Protocol: "websocket" };
-        var request = context.Request;
-        if (!overHttp2 && (HttpProtocol.IsHttp10(request.Protocol) || upgrade is not { IsUpgradableRequest: true } || !Holds(request.Headers.Upgrade, "websocket")))
-            throw new ProblemException(400, "Not a WebSocket", "This path is a WebSocket: connect with ws:// or wss://. For plain HTTP there are /watch (server-sent events) and /status.");
-        if (request.Headers.SecWebSocketVersion != "13")
-        {
-            context.Response.Headers.SecWebSocketVersion = "13";
-            throw new ProblemException(StatusCodes.Status426UpgradeRequired, "WebSocket version not known", "Send Sec-WebSocket-Version: 13.");
-        }
-
-        var key = request.Headers.SecWebSocketKey is [{ } one] ? Encoding.ASCII.GetBytes(one) : [];
-        if (!overHttp2 && !SocketHandshake.IsKey(key))
-            throw Problems.Malformed("Sec-WebSocket-Key is 16 random bytes in base64.");
-        if (!SocketHandshake.IsAllowed(request.Headers.Origin, request.Host.Value, host.AllowedOrigins))
+        var upgrade = SocketUpgrade.Read(context);
+        if (!IsOriginAllowed(context, host))
             throw new ProblemException(403, "Origin not allowed", "A page of this origin may not connect: the operator can allow it with allowed-origins.");
-        var (who, user) = await ArriveAsync(context, host, callers);
-        if (Credentials.Answer(request.Headers.SecWebSocketProtocol) is { } protocol)
-            context.Response.Headers.SecWebSocketProtocol = protocol;
+        var hello = SocketHello.Read(context.Request.QueryString.Value ?? "");
+        var who = await WhoAsync(context, hello, callers);
+        var (user, admission) = await host.ArriveAsync(who);
+        if (admission != Admission.Accepted)
+            throw Problems.Of(admission, who.ToString(), host.Options);
         Stream stream;
         try
         {
-            if (!overHttp2)
-            {
-                context.Response.Headers.Upgrade = "websocket";
-                context.Response.Headers.SecWebSocketAccept = SocketHandshake.Accept(key);
-            }
-
-            stream = overHttp2 ? await extended!.AcceptAsync() : await upgrade!.UpgradeAsync();
+            stream = await upgrade.AcceptAsync(context);
         }
         catch
         {
@@ -60,21 +41,38 @@ internal static class SocketEndpoint
                 new PipeOutput(PipeWriter.Create(stream, new StreamPipeWriterOptions(leaveOpen: true))),
                 who,
                 user,
-                Callers.Current(context));
+                Callers.Current(context),
+                hello.Device);
         }
     }
 
-    private static async ValueTask<(UserId Who, uint User)> ArriveAsync(HttpContext context, SocketHost host, Callers callers)
+    /// <summary>Whether this is a flawless handshake of a page whose origin may connect: such a page is told on the socket why it is refused.</summary>
+    public static bool IsOfPage(HttpContext context, SocketHost host, out SocketUpgrade upgrade)
     {
-        // the caller, or whoever they may speak for
-        if (SocketCaller.TryRead(context.Request.QueryString.Value ?? "", out var who))
+        upgrade = default;
+        if (context.Request.Headers.Origin.Count == 0 || !IsOriginAllowed(context, host))
+            return false;
+        try
+        {
+            upgrade = SocketUpgrade.Read(context);
+            return true;
+        }
+        catch (ProblemException)
+        {
+            return false;
+        }
+    }
+
+    private static bool IsOriginAllowed(HttpContext context, SocketHost host) =>
+        SocketHandshake.IsAllowed(context.Request.Headers.Origin, context.Request.Host.Value, host.AllowedOrigins);
+
+    // The caller, or whoever they may speak for.
+    private static async ValueTask<UserId> WhoAsync(HttpContext context, SocketHello hello, Callers callers)
+    {
+        if (hello.User is { } who)
             await callers.RequireAsync(context, who, Scopes.Heartbeat);
         else
             who = callers.IsOpen ? throw new ProblemException(401, "Who are you?", "Name the user that connects: /ws?user_id=42.") : callers.Require(context);
-        var (user, admission) = await host.ArriveAsync(who);
-        return admission == Admission.Accepted ? (who, user) : throw Problems.Of(admission, who.ToString(), host.Options);
+        return who;
     }
-
-    private static bool Holds(string? header, string token) =>
-        header is not null && header.Split(',').Any(part => string.Equals(part.Trim(), token, StringComparison.OrdinalIgnoreCase));
 }

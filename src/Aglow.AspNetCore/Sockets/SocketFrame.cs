@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
+using System.Text;
 
 namespace Aglow.AspNetCore.Sockets;
 
@@ -30,6 +31,38 @@ internal static class SocketClose
 
     /// <summary>The token has expired or was revoked: connect again with another one.</summary>
     public const int TokenEnded = 4401;
+
+    /// <summary>This user may not connect: not with this token, or not any more (disabled, deleted).</summary>
+    public const int NotAllowed = 4403;
+
+    /// <summary>The user has all the connections that one may have.</summary>
+    public const int TooMany = 4429;
+
+    // the payload of a control frame is at most 125 bytes (RFC 6455, section 5.5)
+    private const int MaxPayload = 125;
+
+    /// <summary>The code for a refusal with this HTTP status: 4000 + the status.</summary>
+    public static int OfStatus(int status) => 4000 + status;
+
+    /// <summary>What the peer is told with a code, so that it is understood without this table; empty where the code says all.</summary>
+    public static string ReasonOf(int code) => code switch
+    {
+        PolicyViolation => "Too slow: finish messages within a minute, and read the answers.",
+        TryAgainLater => "Too busy: there is no memory for more messages. Connect again later.",
+        TokenEnded => "Token ended: the token has expired or was revoked. Connect with another one.",
+        NotAllowed => "Not allowed: this user may not connect any more.",
+        TooMany => "Too many connections: close some, and try again.",
+        _ => "",
+    };
+
+    /// <summary>The payload of a close frame: the code, and as much of the reason as there is room for, in whole characters.</summary>
+    public static byte[] Payload(int code, string reason)
+    {
+        var payload = new byte[MaxPayload];
+        BinaryPrimitives.WriteUInt16BigEndian(payload, (ushort)code);
+        Encoding.UTF8.GetEncoder().Convert(reason, payload.AsSpan(2), flush: true, out _, out var length, out _);
+        return payload[..(2 + length)];
+    }
 
     /// <summary>Whether a peer may send this code.</summary>
     public static bool MayBeSent(int code) => code is (>= 1000 and <= 1003) or (>= 1007 and <= 1014) or (>= 3000 and <= 4999);

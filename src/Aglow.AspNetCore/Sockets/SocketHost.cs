@@ -7,6 +7,7 @@ using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
 using Aglow.Watching;
+using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Sockets;
 
@@ -87,9 +88,9 @@ internal sealed class SocketHost
     }
 
     /// <summary>Runs a socket over a transport whose handshake is done, until it ends. Its user has arrived (<see cref="ArriveAsync"/>).</summary>
-    public async Task RunAsync(PipeReader input, SocketOutput output, UserId who, uint user, Caller? caller)
+    public async Task RunAsync(PipeReader input, SocketOutput output, UserId who, uint user, Caller? caller, SocketDevice? device = null)
     {
-        var socket = new PresenceSocket(input, output, user, this, caller);
+        var socket = new PresenceSocket(input, output, user, this, caller, device);
         Hub.Open(socket, Welcome(who, caller));
         await WatchSubscriptionsAsync(socket);
         await socket.RunAsync();
@@ -108,18 +109,20 @@ internal sealed class SocketHost
         }
     }
 
-    /// <summary>A goodbye on one socket: it ends presence if it was the user's last here.</summary>
-    public async ValueTask LeaveAsync(uint user)
+    /// <summary>A goodbye on one socket: it ends presence if it was the user's last here. False: the store is away.</summary>
+    public async ValueTask<bool> LeaveAsync(uint user)
     {
         if (!Sockets.Exit(user))
-            return;
+            return true;
         try
         {
             await Presence.LeaveAsync(new[] { user }, everywhere: false);
+            return true;
         }
         catch (StoreUnavailableException)
         {
             // not durable yet; it is tried again in the background, and the lease ends it otherwise
+            return false;
         }
     }
 
@@ -165,7 +168,7 @@ internal sealed class SocketHost
         }
         catch (StoreUnavailableException away)
         {
-            Hub.Tell(socket, SocketMessages.Error("Subscriptions not read", away.Message));
+            Hub.Tell(socket, SocketMessages.Error(new ProblemException(StatusCodes.Status503ServiceUnavailable, "Subscriptions not read", away.Message)));
         }
     }
 

@@ -28,20 +28,17 @@ internal sealed class DeltaWriter(Definition defaultDefinition)
         _encoded.ResetWrittenCount();
     }
 
-    /// <summary>Begins a message about a definition.</summary>
-    public void Begin(Definition definition)
+    /// <summary>Begins a message about a definition; with an id it answers the message that had it.</summary>
+    public void Begin(Definition definition, long? id = null)
     {
         _isFirst = true;
         _frame.ResetWrittenCount();
-        if (definition == defaultDefinition)
-        {
-            _frame.Write("{\"type\":\"presence\",\"users\":["u8);
-            return;
-        }
-
-        _frame.Write("{\"type\":\"presence\",\"definition\":\""u8);
-        _frame.Write(Encoding.UTF8.GetBytes(definition.Name));
-        _frame.Write("\",\"users\":["u8);
+        _frame.Write("{\"type\":\"presence\""u8);
+        if (id is { } asked)
+            _frame.Write(Encoding.UTF8.GetBytes($",\"id\":{asked}"));
+        if (definition != defaultDefinition)
+            _frame.Write(Encoding.UTF8.GetBytes($",\"definition\":\"{definition.Name}\""));
+        _frame.Write(",\"users\":["u8);
     }
 
     /// <summary>Adds what a topic's watchers are to know.</summary>

@@ -18,6 +18,9 @@ internal enum WatchCommandKind : byte
     /// <summary>A connection is told the payload, in its order.</summary>
     Tell,
 
+    /// <summary>A connection is told the payload, which answers a message of its own: it waits while the transport is full.</summary>
+    Reply,
+
     /// <summary>A ping is answered with the payload.</summary>
     Answer,
 
@@ -48,7 +51,10 @@ internal enum WatchCommandKind : byte
     ListUnknownKeys,
 }
 
-/// <summary>One thing asked of a <see cref="WatchHub"/>'s loop, by any thread. <paramref name="HeardAt"/>: the timestamp at which a hint was heard.</summary>
+/// <summary>
+/// One thing asked of a <see cref="WatchHub"/>'s loop, by any thread. <paramref name="HeardAt"/>: the timestamp at which a hint was heard. <paramref name="Id"/>: the id
+/// that the answer carries back.
+/// </summary>
 internal readonly record struct WatchCommand(
     WatchCommandKind Kind,
     WatchConnection? Connection,
@@ -58,4 +64,5 @@ internal readonly record struct WatchCommand(
     uint User = 0,
     int Code = 0,
     TransitionKind Transition = default,
-    long HeardAt = 0);
+    long HeardAt = 0,
+    long? Id = null);

@@ -24,6 +24,9 @@ public abstract class WatchConnection
     /// <summary>Watches whose snapshot is still to be sent; null nearly always.</summary>
     internal List<Snapshot>? Snapshots { get; set; }
 
+    /// <summary>Answers that wait for room; null nearly always. Bounded by <see cref="WatchHub.MaxWaitingAnswers"/>.</summary>
+    internal Queue<byte[]>? Answers { get; set; }
+
     /// <summary>What this connection was last told of those of whom it does not see everything, by index of the outbox; null nearly always.</summary>
     internal Dictionary<int, Presence>? Shown { get; set; }
 
@@ -74,8 +77,10 @@ public abstract class WatchConnection
     protected internal abstract void End(int code);
 }
 
-/// <summary>What is to be told of a watch: these indexes of the connection's outbox, some of which may have ended since.</summary>
-internal readonly record struct Snapshot(int[] Indexes, Definition Definition)
+/// <summary>
+/// What is to be told of a watch: these indexes of the connection's outbox, some of which may have ended since, and the id of the message that it answers.
+/// </summary>
+internal readonly record struct Snapshot(int[] Indexes, Definition Definition, long? Id = null)
 {
     /// <summary>In place of an index whose watch has ended.</summary>
     public const int Ended = -1;

@@ -38,6 +38,12 @@ public sealed class WatchHub : IAsyncDisposable
     /// <summary>Users one connection may watch.</summary>
     public const int MaxWatches = 10_000;
 
+    /// <summary>
+    /// Answers that may wait for a connection that does not read: 256, which is five seconds of the messages that are read of one. The connection is closed when there are more, so the
+    /// client connects again and sends again what was not answered.
+    /// </summary>
+    internal const int MaxWaitingAnswers = 256;
+
     private readonly PresenceService _presence;
     private readonly AglowLog _log;
     private readonly ConcurrentQueue<WatchCommand> _commands = new();
@@ -113,6 +119,9 @@ public sealed class WatchHub : IAsyncDisposable
     /// <summary>Tells a connection one thing, in its order.</summary>
     public void Tell(WatchConnection connection, byte[] json) => _commands.Enqueue(new(WatchCommandKind.Tell, connection, json));
 
+    /// <summary>Answers a message of a connection's own, in its order. Unlike what <see cref="Tell"/> says, it waits while the transport is full.</summary>
+    public void Reply(WatchConnection connection, byte[] json) => _commands.Enqueue(new(WatchCommandKind.Reply, connection, json));
+
     /// <summary>Answers a ping that a connection received.</summary>
     public void Answer(WatchConnection connection, byte[] pingPayload) => _commands.Enqueue(new(WatchCommandKind.Answer, connection, pingPayload));
 
@@ -133,9 +142,11 @@ public sealed class WatchHub : IAsyncDisposable
     /// <summary>Ends a connection after everything before was told.</summary>
     public void End(WatchConnection connection, int code) => _commands.Enqueue(new(WatchCommandKind.End, connection, Code: code));
 
-    /// <summary>Watches these users: a snapshot of exactly those, then deltas. Takes the batch over (and disposes of it).</summary>
-    public void Watch(WatchConnection connection, UserBatch users, Definition definition) =>
-        _commands.Enqueue(new(WatchCommandKind.Watch, connection, users, definition));
+    /// <summary>
+    /// Watches these users: a snapshot of exactly those, then deltas. Takes the batch over (and disposes of it). With an <paramref name="id"/> the snapshot carries it, and is sent even if it is empty.
+    /// </summary>
+    public void Watch(WatchConnection connection, UserBatch users, Definition definition, long? id = null) =>
+        _commands.Enqueue(new(WatchCommandKind.Watch, connection, users, definition, Id: id));
 
     /// <summary>Watches these users no more. Takes the batch over.</summary>
     public void Unwatch(WatchConnection connection, UserBatch users, Definition definition) =>
@@ -286,8 +297,14 @@ public sealed class WatchHub : IAsyncDisposable
                 break;
             case WatchCommandKind.Writable:
                 _sender.Sent(connection, hasRoom: true);
+                _sender.SendAnswers(connection);
+                if (connection.Snapshots is not null)
+                    _sender.SendSnapshotsSoon(connection);
                 if (connection.Outbox.IsDirty)
                     _sender.Schedule(connection);
+                break;
+            case WatchCommandKind.Reply:
+                _sender.Answer(connection, (byte[])command.Payload!);
                 break;
             case WatchCommandKind.Tell:
                 // who does not read is not told what they did wrong, either: nothing queues up
@@ -302,7 +319,7 @@ public sealed class WatchHub : IAsyncDisposable
                 connection.End(command.Code);
                 break;
             case WatchCommandKind.Watch:
-                _watches.Add(connection, (UserBatch)command.Payload!, command.Definition!);
+                _watches.Add(connection, (UserBatch)command.Payload!, command.Definition!, command.Id);
                 break;
             case WatchCommandKind.Unwatch:
                 _watches.Remove(connection, (UserBatch)command.Payload!, command.Definition!);

@@ -13,6 +13,12 @@ namespace Aglow.Watching;
 /// </remarks>
 internal sealed class WatchSender
 {
+    // the close code for a policy (RFC 6455, section 7.4.1)
+    private const int NotReading = 1008;
+
+    // users of snapshots that wait for a connection that does not read: twice those that it may watch
+    private const int MaxWaitingUsers = 2 * WatchHub.MaxWatches;
+
     private readonly Topics _topics;
     private readonly Slots<WatchConnection> _connections;
     private readonly DeltaWriter _writer;
@@ -104,6 +110,29 @@ internal sealed class WatchSender
         connection.IsBusy = !hasRoom;
     }
 
+    /// <summary>Sends an answer to a message of the connection's own; while the transport is full it waits, and too many that wait end the connection.</summary>
+    public void Answer(WatchConnection connection, byte[] json)
+    {
+        if (!connection.IsBusy)
+            Sent(connection, connection.Send(json));
+        else if (connection.Answers is { Count: >= WatchHub.MaxWaitingAnswers })
+            connection.End(NotReading);
+        else
+            (connection.Answers ??= new Queue<byte[]>()).Enqueue(json);
+    }
+
+    /// <summary>The transport has room: the answers that waited for it.</summary>
+    public void SendAnswers(WatchConnection connection)
+    {
+        while (!connection.IsBusy && connection.Answers is { } answers)
+        {
+            if (answers.TryDequeue(out var json))
+                Sent(connection, connection.Send(json));
+            else
+                connection.Answers = null;
+        }
+    }
+
     /// <summary>What is owed to it goes with the next flush.</summary>
     public void Schedule(WatchConnection connection)
     {
@@ -145,7 +174,9 @@ internal sealed class WatchSender
                 continue;
             foreach (var snapshot in snapshots)
             {
-                if (WithoutLost(connection, snapshot) is var present && present.Indexes.Length > 0)
+                if (connection.IsBusy && snapshot.Id is not null)
+                    KeepSnapshot(connection, snapshot);
+                else if (WithoutLost(connection, snapshot) is { } present)
                     SendSnapshot(connection, present);
             }
         }
@@ -153,14 +184,27 @@ internal sealed class WatchSender
         _snapshots.Clear();
     }
 
-    // Those of a snapshot whose words can be read; the others wait, as a snapshot of their own.
-    private Snapshot WithoutLost(WatchConnection connection, Snapshot snapshot)
+    // An answer with an id is not merged with other changes: it waits until there is room. Too much that waits ends the connection.
+    private static void KeepSnapshot(WatchConnection connection, Snapshot snapshot)
+    {
+        var kept = connection.Snapshots ??= [];
+        kept.Add(snapshot);
+        if (kept.Count > WatchHub.MaxWaitingAnswers || kept.Sum(static one => one.Indexes.Length) > MaxWaitingUsers)
+        {
+            connection.Snapshots = null;
+            connection.End(NotReading);
+        }
+    }
+
+    // Those of a snapshot whose words can be read, which carry its id; the others wait, as a snapshot of their own. Null: none can be read.
+    private Snapshot? WithoutLost(WatchConnection connection, Snapshot snapshot)
     {
         var lost = Array.FindAll(snapshot.Indexes, IsLost);
         if (lost.Length == 0)
-            return snapshot;
-        (connection.Snapshots ??= []).Add(snapshot with { Indexes = lost });
-        return snapshot with { Indexes = Array.FindAll(snapshot.Indexes, index => !IsLost(index)) };
+            return snapshot.Indexes.Length > 0 || snapshot.Id is not null ? snapshot : null;
+        var isAll = lost.Length == snapshot.Indexes.Length;
+        (connection.Snapshots ??= []).Add(new Snapshot(lost, snapshot.Definition, isAll ? snapshot.Id : null));
+        return isAll ? null : snapshot with { Indexes = Array.FindAll(snapshot.Indexes, index => !IsLost(index)) };
 
         bool IsLost(int index) => index != Snapshot.Ended && _topics[connection.Outbox.Topics[index]]!.IsAway;
     }
@@ -170,7 +214,7 @@ internal sealed class WatchSender
         // who does not read gets it with the latest of all else, when they do
         var isBusy = connection.IsBusy;
         if (!isBusy)
-            _writer.Begin(snapshot.Definition);
+            _writer.Begin(snapshot.Definition, snapshot.Id);
         foreach (var index in snapshot.Indexes)
         {
             if (index == Snapshot.Ended)

@@ -1,5 +1,6 @@
 using Aglow.Model;
 using Aglow.Sweeping;
+using System.Text;
 
 namespace Aglow.Watching;
 
@@ -10,7 +11,7 @@ namespace Aglow.Watching;
 internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages, WatchSender sender, PresenceService presence)
 {
     private static ReadOnlySpan<byte> TooMany =>
-        "{\"type\":\"error\",\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of this message was watched; unwatch some, or open another connection.\"}"u8;
+        "\"status\":413,\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of this message was watched; unwatch some, or open another connection.\"}"u8;
 
     private long _count;
 
@@ -18,13 +19,12 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
     public long Count => Volatile.Read(ref _count);
 
     /// <summary>It watches these from now on; a snapshot of them follows. More than a connection may watch: it is told so, and watches none of them.</summary>
-    public void Add(WatchConnection connection, UserBatch users, Definition definition)
+    public void Add(WatchConnection connection, UserBatch users, Definition definition, long? id)
     {
         using var _ = users;
         if (connection.Outbox.Count + users.Count > WatchHub.MaxWatches && connection.Outbox.Count + CountNew(connection, users, definition) > WatchHub.MaxWatches)
         {
-            if (!connection.IsBusy)
-                sender.Sent(connection, connection.Send(TooMany));
+            sender.Answer(connection, [.. Encoding.UTF8.GetBytes(id is { } asked ? $"{{\"type\":\"error\",\"id\":{asked}," : "{\"type\":\"error\","), .. TooMany]);
             return;
         }
 
@@ -33,21 +33,21 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
         connection.Outbox.Reserve(users.Count);
         for (var i = 0; i < users.Count; i++)
         {
-            var id = FindOrAddTopic(users.Numbers.Span[i], users.Text(i), definition);
-            var index = IndexOf(connection, id);
+            var topic = FindOrAddTopic(users.Numbers.Span[i], users.Text(i), definition);
+            var index = IndexOf(connection, topic);
             if (index < 0)
             {
-                index = connection.Outbox.Add(id);
-                topics[id]!.Add(Topic.Watcher(connection.Id, index));
+                index = connection.Outbox.Add(topic);
+                topics[topic]!.Add(Topic.Watcher(connection.Id, index));
                 Volatile.Write(ref _count, _count + 1);
             }
 
             indexes[i] = index;
-            outages.Added(connection, id);
-            checks.Ask(id, gentle: false);
+            outages.Added(connection, topic);
+            checks.Ask(topic, gentle: false);
         }
 
-        (connection.Snapshots ??= []).Add(new Snapshot(indexes, definition));
+        (connection.Snapshots ??= []).Add(new Snapshot(indexes, definition, id));
         sender.SendSnapshotsSoon(connection);
     }
 

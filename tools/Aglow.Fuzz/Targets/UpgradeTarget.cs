@@ -1,6 +1,5 @@
 using System.Buffers;
-using Aglow.AspNetCore;
-using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Sockets;
 
 namespace Aglow.Fuzz.Targets;
@@ -10,7 +9,7 @@ internal sealed class UpgradeTarget : RuleTarget
 {
     public override string Name => "upgrade";
 
-    public override string Feeds => "RawUpgrade, SocketCaller, SocketHandshake";
+    public override string Feeds => "RawUpgrade, SocketHello, SocketHandshake";
 
     public override int PerTurn => 8 * 1024;
 
@@ -39,7 +38,15 @@ internal sealed class UpgradeTarget : RuleTarget
         if (upgrade.Length > whole.Length || upgrade.Query.AsSpan().ContainsAny('\r', '\n', ' '))
             throw new FindingException("an upgrade holds what no line can");
         var behaviour = SocketHandshake.IsAllowed(upgrade.Origin, upgrade.Host, ["https://chat.example"]) ? 3 : 4;
-        return SocketCaller.TryRead(upgrade.Query, out var who) ? behaviour + (who.Key is null ? 10 : 20) : behaviour;
+        try
+        {
+            var hello = SocketHello.Read(upgrade.Query);
+            return behaviour + (hello.User is not { } who ? 30 : who.Key is null ? 10 : 20) + (hello.Device is null ? 0 : 100);
+        }
+        catch (ProblemException)
+        {
+            return behaviour;
+        }
     }
 
     private static (bool IsUnfinished, RawUpgrade? Upgrade) Judge(ReadOnlySequence<byte> bytes) => (RawUpgrade.IsUnfinished(bytes), RawUpgrade.Read(bytes));
@@ -60,7 +67,7 @@ internal static class HandshakeGrammar
             .Add(dice.OneIn(12) ? dice.Pick("", "\t", "  ") : " ")
             .Add(dice.OneIn(6) ? dice.Pick("/wsx", "/ws/", "//ws", "/WS", "/%77s", "/ws#", "/ws;", "http://a/ws", "*", "/w") : "/ws")
             .Add(dice.OneIn(10) ? "" : "?user_id=").Add(dice.OneIn(4) ? dice.User() : $"{dice.Below(50)}")
-            .Add(dice.OneIn(8) ? dice.Pick("&user_id=2", "&x=%zz", "&access_token=a.b.c", "#f", "\u0080", "?") : "")
+            .Add(dice.OneIn(8) ? dice.Pick("&user_id=2", "&x=%zz", "&device_id=%C3%A4&device_kind=web", "&device_kind=", "&device_id=%00", "&access_token=a.b.c", "#f", "\u0080", "?") : "")
             .Add(dice.OneIn(12) ? dice.Pick(" HTTP/1.0", " HTTP/2.0", " HTTP/1.10", "", " http/1.1", "\tHTTP/1.1") : " HTTP/1.1")
             .Add(End(dice));
         string[] headers = ["Host: a", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="];

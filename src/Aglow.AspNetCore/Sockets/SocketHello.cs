@@ -1,0 +1,111 @@
+using System.Text;
+using Aglow.AspNetCore.Endpoints;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+
+namespace Aglow.AspNetCore.Sockets;
+
+/// <summary>What kind of device a connection is from.</summary>
+internal enum DeviceKind : byte
+{
+    /// <summary>Anything else, or not said.</summary>
+    Other,
+
+    /// <summary>A desktop application.</summary>
+    Desktop,
+
+    /// <summary>A phone or tablet.</summary>
+    Mobile,
+
+    /// <summary>A browser.</summary>
+    Web,
+}
+
+/// <summary>The device that a connection is from, as its client names it.</summary>
+/// <param name="Id">1 to 64 bytes, the client's own choice; null where only the kind was said.</param>
+/// <param name="Kind">What kind it is.</param>
+internal sealed record SocketDevice(string? Id, DeviceKind Kind);
+
+/// <summary>
+/// The query of <c>GET /ws</c>: <c>?user_id=&amp;access_token=&amp;device_id=&amp;device_kind=</c>. All are optional, each may be given once, and no other is known.
+/// </summary>
+/// <param name="User">Who connects, where it is named.</param>
+/// <param name="Token">The token, where it is not in a header.</param>
+/// <param name="Device">The device, where it is named.</param>
+internal readonly record struct SocketHello(UserId? User, string? Token, SocketDevice? Device)
+{
+    private const int MaxDeviceBytes = 64;
+    private const string Known = Routes.UserQuery + ", " + Routes.TokenQuery + ", " + Routes.DeviceIdQuery + ", " + Routes.DeviceKindQuery;
+
+    /// <summary>Reads a raw query, with or without its question mark.</summary>
+    /// <exception cref="ProblemException">400, which names the parameter that is wrong.</exception>
+    public static SocketHello Read(string query)
+    {
+        string? user = null, token = null, id = null, kind = null;
+        foreach (var part in query.TrimStart('?').Split('&', StringSplitOptions.RemoveEmptyEntries))
+        {
+            var equals = part.IndexOf('=', StringComparison.Ordinal);
+            var name = Decode(equals < 0 ? part : part[..equals]);
+            var value = Decode(equals < 0 ? "" : part[(equals + 1)..]);
+            ref var given = ref user;
+            switch (name)
+            {
+                case Routes.UserQuery:
+                    break;
+                case Routes.TokenQuery:
+                    given = ref token;
+                    break;
+                case Routes.DeviceIdQuery:
+                    given = ref id;
+                    break;
+                case Routes.DeviceKindQuery:
+                    given = ref kind;
+                    break;
+                default:
+                    throw Problems.Malformed($"\"{Problems.Shorten(name)}\" is no query parameter of this path. Send any of: {Known}.");
+            }
+
+            if (given is not null)
+                throw Problems.Malformed($"{name} is given twice in the query: send it once.");
+            given = value;
+        }
+
+        return new SocketHello(UserOf(user), token is "" ? null : token, DeviceOf(id, kind));
+    }
+
+    /// <summary>The kind of this name; null where there is none.</summary>
+    public static DeviceKind? KindOf(string name) => name switch
+    {
+        "desktop" => DeviceKind.Desktop,
+        "mobile" => DeviceKind.Mobile,
+        "web" => DeviceKind.Web,
+        "other" => DeviceKind.Other,
+        _ => null,
+    };
+
+    private static UserId? UserOf(string? text)
+    {
+        if (string.IsNullOrEmpty(text))
+            return null;
+        return UserId.TryParse(text, out var user)
+            ? user
+            : throw Problems.Malformed($"{Routes.UserQuery} is not a user: {Problems.AUser}.");
+    }
+
+    private static SocketDevice? DeviceOf(string? id, string? kind)
+    {
+        if (id is null && kind is null)
+            return null;
+        if (id is not null && (id.Length == 0 || Encoding.UTF8.GetByteCount(id) > MaxDeviceBytes || id.Any(char.IsControl)))
+            throw Problems.Malformed($"{Routes.DeviceIdQuery} is not 1 to {MaxDeviceBytes} bytes of printable text: send an id of your own, such as a UUID.");
+        if (kind is null)
+            return new SocketDevice(id, DeviceKind.Other);
+        return new SocketDevice(
+            id,
+            KindOf(kind) ?? throw Problems.Malformed($"{Routes.DeviceKindQuery} is \"{Problems.Shorten(kind)}\": send one of desktop, mobile, web, other."));
+    }
+
+    private static string Decode(string text) => Asked.TryDecode(text.Replace('+', ' '), out var decoded)
+        ? decoded
+        : throw Problems.Malformed("The query is not percent-encoded UTF-8. Encode each byte of a character that is not a letter or digit as %XX.");
+}

@@ -1,0 +1,175 @@
+using System.Text.Json;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Aglow.Users;
+using Aglow.Watching;
+using Microsoft.AspNetCore.Http;
+
+namespace Aglow.AspNetCore.Sockets;
+
+/// <summary>One message of a client's, read and checked: only members that its type takes are set.</summary>
+internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? Users, string? Definition, string? Status, string? Token)
+{
+    /// <summary>The highest id: 2^53 - 1, which every language's JSON reads as it was written.</summary>
+    public const long MaxId = 9_007_199_254_740_991;
+
+    private const string TypeName = "type";
+    private const string IdName = "id";
+    private const string UsersName = "users";
+    private const string DefinitionName = "definition";
+    private const string StatusName = "status";
+    private const string TokenName = "token";
+
+    private static readonly string[] WatchMembers = [UsersName, DefinitionName];
+    private static readonly string[] StatusMembers = [StatusName];
+    private static readonly string[] TokenMembers = [TokenName];
+
+    public static ProblemException Malformed(string detail) => new(StatusCodes.Status400BadRequest, "Malformed message", detail);
+
+    /// <summary>Reads a message; <paramref name="named"/> is how many users it names, or named until something was wrong with it.</summary>
+    /// <exception cref="ProblemException">Something is wrong with it.</exception>
+    /// <exception cref="JsonException">It is no JSON.</exception>
+    public static SocketMessage Read(ReadOnlySpan<byte> json, KeyCache known, ref int named)
+    {
+        var reader = new Utf8JsonReader(json);
+        string? type = null, definition = null, status = null, token = null, unknown = null;
+        long? id = null;
+        UserBatch? users = null;
+        try
+        {
+            reader.Read();
+            if (reader.TokenType != JsonTokenType.StartObject)
+            {
+                reader.Skip();
+                reader.Read();
+                throw Malformed("A message is a JSON object with a \"type\".");
+            }
+
+            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+            {
+                if (reader.ValueTextEquals(TypeName))
+                    type = ReadText(ref reader, TypeName, type);
+                else if (reader.ValueTextEquals(IdName))
+                    id = id is null ? ReadId(ref reader) : throw Twice(IdName);
+                else if (reader.ValueTextEquals(DefinitionName))
+                    definition = ReadText(ref reader, DefinitionName, definition);
+                else if (reader.ValueTextEquals(StatusName))
+                    status = ReadText(ref reader, StatusName, status);
+                else if (reader.ValueTextEquals(TokenName))
+                    token = ReadText(ref reader, TokenName, token);
+                else if (reader.ValueTextEquals(UsersName))
+                    ReadUsers(ref reader, known, users = users is null ? new UserBatch() : throw Twice(UsersName));
+                else
+                    SkipUnknown(ref reader, ref unknown);
+            }
+
+            // throws where anything follows
+            reader.Read();
+            var message = new SocketMessage(type ?? "", id, users, definition, status, token);
+            message.Check(unknown);
+            named = users?.Count ?? 0;
+            return message;
+        }
+        catch
+        {
+            named = users?.Count ?? 0;
+            users?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The id of a message with which something is wrong, so that the error can answer it; null where it has none.</summary>
+    public static long? FindId(ReadOnlySpan<byte> json)
+    {
+        var reader = new Utf8JsonReader(json);
+        try
+        {
+            while (reader.Read())
+            {
+                if (reader.TokenType == JsonTokenType.PropertyName && reader.CurrentDepth == 1 && reader.ValueTextEquals(IdName))
+                    return ReadId(ref reader);
+            }
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or ProblemException)
+        {
+            // then the error answers no message
+        }
+
+        return null;
+    }
+
+    private void Check(string? unknown)
+    {
+        string[] takes = Type switch
+        {
+            "watch" or "unwatch" => WatchMembers,
+            "status" => StatusMembers,
+            "token" => TokenMembers,
+            "active" or "leave" => [],
+            _ => throw Malformed("\"type\" is one of \"watch\", \"unwatch\", \"active\", \"status\", \"token\", \"leave\"."),
+        };
+        if ((unknown ?? Stray(takes)) is { } stray)
+        {
+            var known = string.Join(", ", takes.Prepend(IdName).Prepend(TypeName));
+            throw Malformed($"\"{Problems.Shorten(stray)}\" is no member of a message of type \"{Type}\", which takes: {known}.");
+        }
+    }
+
+    // A member that other types take.
+    private string? Stray(string[] takes) =>
+        Users is not null && !takes.Contains(UsersName) ? UsersName
+        : Definition is not null && !takes.Contains(DefinitionName) ? DefinitionName
+        : Status is not null && !takes.Contains(StatusName) ? StatusName
+        : Token is not null && !takes.Contains(TokenName) ? TokenName
+        : null;
+
+    private static void SkipUnknown(ref Utf8JsonReader reader, ref string? unknown)
+    {
+        unknown ??= reader.GetString();
+        reader.Skip();
+    }
+
+    private static long? ReadId(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        if (reader.TokenType == JsonTokenType.Null)
+            return null;
+        return reader.TokenType == JsonTokenType.Number && reader.TryGetInt64(out var id) && id is >= 0 and <= MaxId
+            ? id
+            : throw Malformed($"\"{IdName}\" is an integer from 0 to {MaxId}, a different one for each message that has no answer yet.");
+    }
+
+    private static string? ReadText(ref Utf8JsonReader reader, string name, string? before)
+    {
+        if (before is not null)
+            throw Twice(name);
+        reader.Read();
+        if (reader.TokenType is not (JsonTokenType.String or JsonTokenType.Null))
+            throw Problems.Malformed($"\"{name}\" is text.");
+        try
+        {
+            return reader.GetString();
+        }
+        catch (InvalidOperationException)
+        {
+            // half a surrogate pair
+            throw Problems.Malformed($"\"{name}\" is not valid text: send whole characters in UTF-8.");
+        }
+    }
+
+    private static ProblemException Twice(string name) => Problems.Malformed($"\"{name}\" is given twice in one message: send it once.");
+
+    private static void ReadUsers(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
+    {
+        reader.Read();
+        if (reader.TokenType != JsonTokenType.StartArray)
+            throw Problems.Malformed("\"users\" is a list of numbers and keys.");
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            // each is answered, also where it is the same one again
+            if (users.Count == WatchHub.MaxWatches)
+                throw Problems.TooManyUsers(WatchHub.MaxWatches, "several messages");
+            UsersBody.ReadUser(ref reader, known, users);
+        }
+    }
+}

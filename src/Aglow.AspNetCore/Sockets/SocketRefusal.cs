@@ -1,0 +1,68 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using Aglow.AspNetCore.Http;
+using Aglow.Storage;
+using Microsoft.AspNetCore.Http;
+
+namespace Aglow.AspNetCore.Sockets;
+
+/// <summary>
+/// Tells a page why its handshake is refused. A browser hides the answer to a refused handshake from the page, so the server accepts, and closes with 4000 + the status and a reason.
+/// </summary>
+/// <remarks>
+/// Only for pages (they send <c>Origin</c>) of an origin that may connect: an origin that is not allowed gets the 403 itself. A refused connection takes no place of the user's, and
+/// ends within a second.
+/// </remarks>
+internal static class SocketRefusal
+{
+    private static readonly TimeSpan CloseWithin = TimeSpan.FromSeconds(1);
+
+    /// <summary>The problem of a failure that a page may be told; null where it is none of ours.</summary>
+    public static ProblemException? Of(Exception failure) => failure switch
+    {
+        ProblemException problem => problem,
+        StoreUnavailableException => Problems.StoreAway(),
+        NotSupportedException missing => Problems.NotInThisDeployment(missing.Message),
+        _ => null,
+    };
+
+    /// <summary>Accepts the upgrade, closes it with the reason, and waits for the page's own close.</summary>
+    public static async Task CloseAsync(HttpContext context, SocketUpgrade upgrade, ProblemException problem, TimeProvider time)
+    {
+        await using var stream = await upgrade.AcceptAsync(context);
+        var frame = new ArrayBufferWriter<byte>();
+        SocketFrame.Write(frame, SocketOpcode.Close, SocketClose.Payload(SocketClose.OfStatus(problem.Status), $"{problem.Title}: {problem.Message}"));
+        using var limit = new CancellationTokenSource(CloseWithin, time);
+        try
+        {
+            await stream.WriteAsync(frame.WrittenMemory, limit.Token);
+            await stream.FlushAsync(limit.Token);
+            await HearCloseAsync(PipeReader.Create(stream, new StreamPipeReaderOptions(leaveOpen: true)), limit.Token);
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException)
+        {
+            // the page is gone, or does not close
+        }
+    }
+
+    // What the page sent before it heard of the close is read away: closing over unread bytes would reset the connection, and the reason with it.
+    private static async Task HearCloseAsync(PipeReader input, CancellationToken limit)
+    {
+        while (true)
+        {
+            var result = await input.ReadAsync(limit);
+            var buffer = result.Buffer;
+            SocketFrame? frame;
+            do
+            {
+                if (SocketFrame.Read(ref buffer, out frame) != 0 || frame?.Opcode == SocketOpcode.Close)
+                    return;
+            }
+            while (frame is not null);
+
+            input.AdvanceTo(buffer.Start, buffer.End);
+            if (result.IsCompleted)
+                return;
+        }
+    }
+}

@@ -1,0 +1,52 @@
+using System.Text;
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Http;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Aglow.AspNetCore.Sockets;
+
+/// <summary>A flawless handshake that came through HTTP: over HTTP/1.1 with its key, or over HTTP/2 (RFC 8441), which has none.</summary>
+internal readonly record struct SocketUpgrade(bool IsOverHttp2, byte[] Key)
+{
+    /// <summary>Reads it.</summary>
+    /// <exception cref="ProblemException">It is no WebSocket's, or not of version 13.</exception>
+    public static SocketUpgrade Read(HttpContext context)
+    {
+        var request = context.Request;
+        var overHttp2 = context.Features.Get<IHttpExtendedConnectFeature>() is { IsExtendedConnect: true, Protocol: "websocket" };
+        if (!overHttp2 && (HttpProtocol.IsHttp10(request.Protocol)
+            || context.Features.Get<IHttpUpgradeFeature>() is not { IsUpgradableRequest: true }
+            || !Holds(request.Headers.Upgrade, "websocket")))
+        {
+            throw new ProblemException(400, "Not a WebSocket", "This path is a WebSocket: connect with ws:// or wss://. For plain HTTP there are /watch (server-sent events) and /status.");
+        }
+
+        if (request.Headers.SecWebSocketVersion != "13")
+        {
+            context.Response.Headers.SecWebSocketVersion = "13";
+            throw new ProblemException(StatusCodes.Status426UpgradeRequired, "WebSocket version not known", "Send Sec-WebSocket-Version: 13.");
+        }
+
+        var key = request.Headers.SecWebSocketKey is [{ } one] ? Encoding.ASCII.GetBytes(one) : [];
+        if (!overHttp2 && !SocketHandshake.IsKey(key))
+            throw Problems.Malformed("Sec-WebSocket-Key is 16 random bytes in base64.");
+        return new SocketUpgrade(overHttp2, key);
+    }
+
+    /// <summary>Answers it: from here on the stream is frames.</summary>
+    public async Task<Stream> AcceptAsync(HttpContext context)
+    {
+        var headers = context.Response.Headers;
+        if (Credentials.Answer(context.Request.Headers.SecWebSocketProtocol) is { } protocol)
+            headers.SecWebSocketProtocol = protocol;
+        if (IsOverHttp2)
+            return await context.Features.GetRequiredFeature<IHttpExtendedConnectFeature>().AcceptAsync();
+        headers.Upgrade = "websocket";
+        headers.SecWebSocketAccept = SocketHandshake.Accept(Key);
+        return await context.Features.GetRequiredFeature<IHttpUpgradeFeature>().UpgradeAsync();
+    }
+
+    private static bool Holds(string? header, string token) =>
+        header is not null && header.Split(',').Any(part => string.Equals(part.Trim(), token, StringComparison.OrdinalIgnoreCase));
+}
