@@ -1,27 +1,51 @@
 /**
- * One socket to the server, made anew whenever it is lost. Stands between the server's messages and the {@link Topics}.
+ * One socket to the server, made anew whenever it is lost. It stands between the server's messages and the {@link Topics}.
  *
- *     connecting ─ welcome ─► open ◄─ stale, fresh ─► stale
- *         ▲                     │ lost, or silent for 2.5 ticks
- *         └──── backoff ────────┘           leave, close ─► closed, from anywhere
+ *     connecting ─ welcome ─► open ◄─ stale, fresh ─► stale            leave, close ─► closed, from anywhere
+ *       ▲    ▲                  │ lost, or silent for 2.5 ticks
+ *       │    └──── backoff ─────┤
+ *       └─── refresh ── refused ┘ the server itself says no: 4401, 4403, or a problem document of its own
  *
- * The server pings, and the browser answers by itself also in a background tab, where timers run once a minute: so no timer here keeps anybody online.
- * Those here only find out that the server is gone.
+ * The server pings, and the browser answers by itself also in a background tab, where timers run once a minute: no timer here keeps anybody
+ * online.
+ * The timers here only find out that the server is gone.
+ * Two tries begin at least a second apart, and so do two calls of the token callback, whatever the page and the application do.
  */
-import { watchPerson } from './activity.js';
+import { Asks } from './asks.js';
 import { backoffMs } from './backoff.js';
-import { addressOf, http, protocolsOf, tokenOf } from './server.js';
+import { Commands } from './commands.js';
+import { deviceOf } from './device.js';
+import { watchPage } from './page.js';
+import { AglowError, addressOf, http, inTime, isFinal, post, protocolsOf, tokenOf } from './server.js';
 import { Topics } from './topics.js';
 import { definitionOf, listOf } from './users.js';
 import { tell } from './watch.js';
 
-const MANUAL = ['auto', 'online', 'away', 'busy', 'offline'];
-const ACTIVE_INTERVAL_MS = 30_000;
 const SILENT_TICKS = 2.5; // two ticks may be missed, not three
 const WELCOME_WITHIN_MS = 10_000;
+const PROOF_WITHIN_MS = 2000; // a link that is checked answers within this, or is lost
 const GOODBYE_WITHIN_MS = 1000;
-const RENEW_BEFORE_MS = 30_000; // a token is made anew so long before it ends, or at half of its time
+const RENEW_BEFORE_MS = 30_000; // a new token is asked for so long before the old one ends, or at half of its time
+const LEAST_RENEWAL_MS = 5000;
+const APART_MS = 1000;
+const MAX_REFUSALS = 3; // of tokens that a callback makes: it may have given one that had just ended
 const LONGEST_TIMER_MS = 0x7fffffff;
+
+const REFUSED = { 4401: 'Not authenticated', 4403: 'Not allowed', 4429: 'Too many connections' };
+
+const CLOSED = { title: 'Closed', detail: 'This connection was closed or left. Open another one.' };
+
+const now = () => performance.now();
+
+const parse = (data) => {
+    try {
+        return JSON.parse(data) ?? {};
+    } catch {
+        return undefined;
+    }
+};
+
+const socketAddress = (url, query) => addressOf(url, '/ws', query).replace(/^http/i, 'ws');
 
 export function connect(options) {
     return new Connection(options);
@@ -29,46 +53,61 @@ export function connect(options) {
 
 class Connection {
     #options;
-    #WebSocket;
+    #device;
     #state = 'connecting';
+    #refusal; // the server's last
     #socket;
-    #topics = new Topics(
-        (message) => this.#send(message),
-        (...change) => this.#tell('presence', ...change),
-    );
-
+    #asks = new Asks((message) => this.#send(message));
+    #topics = new Topics(this.#asks, (...change) => this.#tell('presence', ...change));
+    #commands = new Commands(this.#asks);
     #listeners = { state: new Set(), presence: new Set(), error: new Set() };
+    #stopWatchingPage;
+
+    #try; // the one that is under way or has a connection; whatever belongs to another is of the past
     #attempt = 0; // tries since a connection last held
     #redial; // the timer, while waiting to try again
+    #pacedAt = -Infinity; // the last try or call of the token callback
     #reconnectAt; // what the server asked for before it closes
-    #silence; // the timer that finds out
-    #silenceMs;
+    #reported; // what was said last of tries that failed
+
     #heardAt;
-    #renewal; // the timer that makes a token anew
-    #manual; // a status chosen while there was no connection
-    #actedAt = -Infinity; // the person last did something, not reported yet
-    #activeAt = -Infinity; // and when it was last reported
-    #stopWatchingPerson = () => {};
+    #silenceMs;
+    #silence; // the timer that finds out
+    #proof; // the timer of a check
+
+    #token; // the one that was presented last
+    #refusals = 0; // of tokens, since a welcome
+    #endsAt; // when the token does
+    #renewal; // the timer that makes a new one
 
     constructor(options = {}) {
         const { user, token, reportActivity = true, minBackoffMs = 1000, maxBackoffMs = 30_000 } = options;
-        this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
-        if (user === undefined && token === undefined)
+        const WebSocket = options.WebSocket ?? globalThis.WebSocket;
+        if (user === undefined && (token ?? undefined) === undefined)
             throw new TypeError('Who connects? Give "user" (a server in open mode) or "token".');
         if (!(minBackoffMs >= 0 && maxBackoffMs >= minBackoffMs))
             throw new RangeError(`"minBackoffMs" (${minBackoffMs}) is 0 or more, and "maxBackoffMs" (${maxBackoffMs}) no less than it.`);
-        if (!this.#WebSocket)
-            throw new TypeError('There is no WebSocket here. Node has one from version 22; in 20 and 21 run "node --experimental-websocket", '
-                + 'or give the class as "WebSocket" in the options.');
-        this.#options = { ...options, minBackoffMs, maxBackoffMs };
+        if (!WebSocket)
+            throw new TypeError('There is no WebSocket here. Node has one from version 22; in 20 and 21 run '
+                + '"node --experimental-websocket", or give the class as "WebSocket" in the options.');
+        this.#options = { ...options, WebSocket, minBackoffMs, maxBackoffMs };
+        this.#device = deviceOf(options.device);
         Object.assign(this, http(this.#options));
-        if (reportActivity)
-            this.#stopWatchingPerson = watchPerson(() => this.active(), () => this.#look());
+        this.#stopWatchingPage = watchPage({
+            appState: options.appState,
+            acted: () => reportActivity && this.active(),
+            resumed: () => this.resume(),
+            paused: () => this.#pause(),
+        });
         this.#dial();
     }
 
     get state() {
         return this.#state;
+    }
+
+    get reason() {
+        return this.#state === 'refused' ? this.#refusal : undefined;
     }
 
     onState(callback) {
@@ -99,52 +138,50 @@ class Connection {
     }
 
     setStatus(status) {
-        if (!MANUAL.includes(status))
-            throw new TypeError(`"${status}" is not a status to choose: it is one of ${MANUAL.join(', ')}.`);
-        if (this.#isWelcome)
-            this.#send({ type: 'status', status });
-        else
-            this.#manual = status;
+        const kept = this.#commands.setStatus(status);
+        if (this.#isOver)
+            this.#commands.fail(new AglowError(this.reason ?? CLOSED));
+        return kept;
     }
 
     active() {
-        const now = performance.now();
-        if (now - this.#activeAt < ACTIVE_INTERVAL_MS)
-            return;
-        this.#actedAt = now;
-        if (!this.#isWelcome)
-            return;
-        this.#activeAt = now;
-        this.#send({ type: 'active' });
+        this.#commands.active();
     }
 
-    leave() {
-        const socket = this.#socket;
-        const isOpen = socket?.readyState === 1;
-        if (isOpen)
-            this.#send({ type: 'leave' });
-        this.#end();
-        if (!isOpen) {
-            socket?.close();
-            return Promise.resolve();
-        }
+    resume() {
+        if (this.#state === 'connecting' && !this.#try)
+            this.#dialIn(0);
+        else if (this.#isWelcome && !this.#proof)
+            this.#prove();
+    }
 
-        // the server closes when it has heard
-        return new Promise((resolve) => {
-            const timer = setTimeout(() => {
-                socket.close();
-                resolve();
-            }, GOODBYE_WITHIN_MS);
-            socket.addEventListener('close', () => {
-                clearTimeout(timer);
-                resolve();
-            });
-        });
+    refresh() {
+        this.#refusals = 0;
+        if (this.#state === 'refused') {
+            this.#attempt = 0;
+            this.#become('connecting');
+            this.#dialIn(0);
+        } else if (this.#isWelcome && typeof this.#options.token === 'function') {
+            this.#renewIn(0);
+        } else {
+            this.resume();
+        }
+    }
+
+    async leave() {
+        if (this.#state === 'closed')
+            return 'lease';
+        const isWelcome = this.#isWelcome;
+        const socket = this.#end();
+        const isLeft = isWelcome && (await this.#sayGoodbye(socket));
+        socket?.close();
+        this.#commands.fail(new AglowError(CLOSED));
+        return isLeft ? 'left' : this.#leaveByCall();
     }
 
     close() {
-        const socket = this.#socket;
-        this.#end();
+        const socket = this.#end();
+        this.#commands.fail(new AglowError(CLOSED));
         socket?.close(1000);
     }
 
@@ -152,78 +189,192 @@ class Connection {
         return this.#state === 'open' || this.#state === 'stale';
     }
 
+    get #isOver() {
+        return this.#state === 'refused' || this.#state === 'closed';
+    }
+
+    get #address() {
+        return socketAddress(this.#options.url);
+    }
+
+    #sayGoodbye(socket) {
+        this.#socket = socket;
+        return new Promise((resolve) => {
+            const timer = setTimeout(resolve, GOODBYE_WITHIN_MS);
+            const settle = (isHeard) => {
+                clearTimeout(timer);
+                resolve(isHeard);
+            };
+            socket.addEventListener('close', ({ code }) => settle(code === 1000));
+            socket.addEventListener('message', ({ data }) => this.#asks.hear(parse(data)));
+            this.#asks.ask({ type: 'leave' }, (answer) => settle(answer?.type === 'ok'));
+        });
+    }
+
+    // The token that was presented last goes before a new one: an application that signs somebody out may have ended its session already.
+    async #leaveByCall() {
+        const body = { user_id: this.#options.user, device: this.#device };
+        try {
+            await inTime(post(this.#options, '/offline', body, { known: this.#token, keepalive: true }), 'the call');
+            return 'left';
+        } catch {
+            return 'lease';
+        }
+    }
+
     // ---- the socket: made, lost, made again ------------------------------------------------------------------------------------
 
     async #dial() {
+        const { url, user, tokenInUrl, WebSocket } = this.#options;
+        const { id, kind } = this.#device;
+        const current = (this.#try = {});
+        const isOurs = () => current === this.#try;
         this.#redial = undefined;
-        const { url, user, tokenInUrl } = this.#options;
-        const address = addressOf(url, '/ws');
-        address.protocol = address.protocol.replace('http', 'ws');
-        const shown = address.href;
+        this.#pacedAt = now();
+        let token;
         let socket;
         try {
-            const token = await tokenOf(this.#options);
-            if (this.#state === 'closed')
+            token = await tokenOf(this.#options);
+            if (!isOurs())
                 return;
-            if (user !== undefined)
-                address.searchParams.set('user_id', user);
-            if (token !== undefined && tokenInUrl)
-                address.searchParams.set('access_token', token);
+            // the server would refuse it again
+            const isKnown = this.#refusals > 0 && token === this.#token;
+            this.#token = token;
+            if (isKnown) {
+                this.#refuse(4401, this.#refusal);
+                return;
+            }
+
+            const shown = tokenInUrl ? token : undefined;
+            const address = socketAddress(url, { user_id: user, device_id: id, device_kind: kind, access_token: shown });
             // no header can be set on a browser's socket, and URLs are logged on their way
             const isOffered = token !== undefined && !tokenInUrl;
-            socket = isOffered ? new this.#WebSocket(address.href, protocolsOf(token)) : new this.#WebSocket(address.href);
+            socket = isOffered ? new WebSocket(address, protocolsOf(token)) : new WebSocket(address);
         } catch (mistake) {
-            // of who makes tokens, or of the browser's rules: a page over https connects to no http
-            this.#lose(`${shown} was not tried: ${mistake.message}.`);
+            // of the token callback, or of the browser's rules: a page over https connects to no http
+            if (isOurs())
+                this.#lose(`${this.#address} was not tried: ${mistake.message}.`);
             return;
         }
 
         this.#socket = socket;
-        const isOurs = () => socket === this.#socket;
-        const lost = () => isOurs() && this.#lose(`${shown} does not answer as an Aglow server does. `
-            + 'Is it running, is "url" right, and may this user and this page connect?');
+        let isMade = false;
+        let isLost = false;
+        const lost = ({ code, reason }) => {
+            if (isLost || !isOurs())
+                return;
+            isLost = true;
+            if (code in REFUSED)
+                this.#refuse(code, { title: REFUSED[code], detail: reason || 'The server does not say why.' });
+            else if (isMade)
+                this.#lose(`${this.#address} closed the connection${code ? ` with code ${code}` : ''}.`);
+            else
+                this.#findOut(token);
+        };
+        socket.addEventListener('open', () => (isMade = true));
         socket.addEventListener('message', ({ data }) => isOurs() && this.#hear(data));
         socket.addEventListener('close', lost);
-        socket.addEventListener('error', lost); // not every WebSocket closes after it
+        socket.addEventListener('error', () => setTimeout(lost, 0, {})); // not every WebSocket closes after it
         this.#listen(WELCOME_WITHIN_MS);
     }
 
-    // The connection is gone, or there was none. `why` is said once, where there was none.
-    #lose(why) {
-        const wasNone = this.#state === 'connecting';
-        const socket = this.#socket;
-        this.#socket = undefined;
-        clearTimeout(this.#silence);
-        clearTimeout(this.#renewal);
-        if (this.#state === 'closed')
+    // The handshake failed, and a WebSocket does not say why. A browser hears it by a close code; elsewhere a call is made to find out.
+    async #findOut(token) {
+        const current = this.#try;
+        let why = ' does not answer as an Aglow server does. Is it running, is "url" right, and may this user and this page connect?';
+        let refused = {};
+        if (!globalThis.document) {
+            try {
+                await inTime(post(this.#options, '/status/batch', { user_ids: [] }, { known: token }), 'the call');
+                why = ' does not connect, but the server answers calls. '
+                    + 'Does the proxy before it pass WebSockets on, and has this user too many connections?';
+            } catch (failure) {
+                refused = failure;
+            }
+        }
+
+        if (current !== this.#try)
             return;
-        // it may be silent, and not closed at all
-        socket?.close();
-        const { minBackoffMs, maxBackoffMs } = this.#options;
-        const waitMs =
-            this.#reconnectAt === undefined
-                ? backoffMs(this.#attempt, minBackoffMs, maxBackoffMs)
-                : Math.max(0, this.#reconnectAt - performance.now());
-        this.#reconnectAt = undefined;
-        this.#attempt++;
-        this.#redial = setTimeout(() => this.#dial(), waitMs);
-        if (wasNone && this.#attempt === 1)
-            this.#report({ title: 'Not connected', detail: `${why} It is tried again until it succeeds.` });
-        this.#become('connecting');
+        if (isFinal(refused) && (refused.status === 401 || refused.status === 403))
+            this.#refuse(4000 + refused.status, refused);
+        else
+            this.#lose(this.#address + why, 1000 * (refused.retryAfterSeconds ?? 0));
     }
 
-    // Somebody looks at the page, or the network is back: no time to wait.
-    #look() {
-        if (this.#redial !== undefined) {
-            clearTimeout(this.#redial);
-            this.#dial();
-        } else if (this.#isWelcome) {
-            this.#checkSilence();
+    // The server itself says no.
+    #refuse(code, { title, detail }) {
+        this.#refusal = { title, detail };
+        if (code === 4429) {
+            this.#attempt = Infinity;
+            this.#lose(this.#refusal);
+        } else if (code === 4401 && typeof this.#options.token === 'function' && ++this.#refusals < MAX_REFUSALS) {
+            this.#lose();
+        } else {
+            this.#drop()?.close();
+            this.#become('refused');
+            this.#commands.fail(new AglowError(this.#refusal));
+            this.#report(this.#refusal);
         }
     }
 
+    // The connection is gone, or there was none. `why` is said once, where there was none.
+    #lose(why, leastMs = 0) {
+        const wasNone = this.#state === 'connecting';
+        const { minBackoffMs, maxBackoffMs } = this.#options;
+        const waitMs = this.#reconnectAt === undefined ? backoffMs(this.#attempt++, minBackoffMs, maxBackoffMs) : this.#reconnectAt - now();
+        this.#drop()?.close();
+        this.#dialIn(Math.max(waitMs, leastMs));
+        const problem = typeof why === 'string' ? { title: 'Not connected', detail: `${why} It is tried again until it succeeds.` } : why;
+        if (problem && (wasNone || problem === why) && problem.detail !== this.#reported) {
+            this.#reported = problem.detail;
+            this.#report(problem);
+        }
+
+        this.#become('connecting');
+    }
+
+    #dialIn(waitMs) {
+        clearTimeout(this.#redial);
+        this.#redial = setTimeout(() => this.#dial(), this.#paced(waitMs));
+    }
+
+    // So long, and a second after the last try or call of the token callback at the least.
+    #paced(waitMs) {
+        return Math.max(0, waitMs, this.#pacedAt + APART_MS - now());
+    }
+
+    // Lets go of the socket and of everything that belongs to it. It may be silent, and not closed at all.
+    #drop() {
+        const socket = this.#socket;
+        [this.#silence, this.#redial, this.#renewal, this.#proof].forEach(clearTimeout);
+        this.#socket = this.#try = this.#proof = this.#reconnectAt = undefined;
+        return socket;
+    }
+
+    // The browser keeps the page without running it. The lease runs from here on; resume() connects again.
+    #pause() {
+        if (this.#isOver)
+            return;
+        this.#drop()?.close();
+        this.#become('connecting');
+    }
+
+    #end() {
+        const socket = this.#drop();
+        this.#stopWatchingPage();
+        this.#become('closed');
+        this.#topics.stop();
+        return socket;
+    }
+
+    // Is the link alive? Whatever is heard proves it.
+    #prove() {
+        this.#proof = setTimeout(() => this.#lose(), PROOF_WITHIN_MS);
+        this.#asks.ask({ type: 'unwatch', users: [] }, () => {});
+    }
+
     #listen(silenceMs) {
-        this.#heardAt = performance.now();
+        this.#heardAt = now();
         this.#silenceMs = silenceMs;
         this.#checkSilence();
     }
@@ -231,21 +382,11 @@ class Connection {
     // One timer for all messages: it looks how long ago the last was heard, and waits for the rest.
     #checkSilence() {
         clearTimeout(this.#silence);
-        const leftMs = this.#heardAt + this.#silenceMs - performance.now();
+        const leftMs = this.#heardAt + this.#silenceMs - now();
         if (leftMs > 0)
             this.#silence = setTimeout(() => this.#checkSilence(), leftMs);
         else
-            this.#lose(`There was no welcome for ${this.#silenceMs / 1000} s.`);
-    }
-
-    #end() {
-        this.#socket = undefined;
-        clearTimeout(this.#silence);
-        clearTimeout(this.#redial);
-        clearTimeout(this.#renewal);
-        this.#stopWatchingPerson();
-        this.#become('closed');
-        this.#topics.stop();
+            this.#lose(`${this.#address} said no welcome within ${this.#silenceMs / 1000} s.`);
     }
 
     #become(state) {
@@ -254,85 +395,108 @@ class Connection {
             return;
         this.#state = state;
         // first what is said of the users, so that whoever is told of the state sees what goes with it
-        if (state === 'open' || state === 'stale')
-            this.#topics.setCurrent(state === 'open');
-        else
+        if (this.#isWelcome) {
+            this.#topics.setStale(state === 'stale');
+        } else {
+            this.#commands.disconnect();
             this.#topics.disconnect();
+        }
+
         this.#tell('state', state, previous);
     }
 
     // ---- messages --------------------------------------------------------------------------------------------------------------
 
     #hear(data) {
-        this.#heardAt = performance.now();
-        let message;
-        try {
-            message = JSON.parse(data);
-        } catch {
-            this.#report({ title: 'Not a message', detail: 'The server sent something that is not JSON. Is "url" that of an Aglow server?' });
+        this.#heardAt = now();
+        clearTimeout(this.#proof);
+        this.#proof = undefined;
+        const message = parse(data);
+        if (!message) {
+            const detail = 'The server sent something that is not JSON. Is "url" that of an Aglow server?';
+            this.#report({ title: 'Not a message', detail });
             return;
         }
 
+        const isAnswer = this.#asks.hear(message);
         switch (message.type) {
             case 'welcome':
                 this.#welcome(message);
                 break;
             case 'presence':
-                this.#topics.hear(message);
+                if (!isAnswer)
+                    this.#topics.hear(message);
                 break;
             case 'tick':
                 this.#attempt = 0; // not before: a server that welcomes and fails is not stormed
-                this.#topics.hearTick();
+                this.#asks.tick();
                 break;
             case 'stale':
             case 'fresh':
                 this.#become(message.type === 'fresh' ? 'open' : 'stale');
                 break;
             case 'error':
-                this.#topics.hearError();
                 this.#report(message);
                 break;
             case 'token':
                 this.#renewLater(message);
                 break;
             case 'reconnect':
-                this.#reconnectAt = performance.now() + message.after_ms; // it closes by then
+                this.#reconnectAt = now() + message.after_ms; // it closes by then
                 break;
             // others are of servers newer than this client
         }
     }
 
     #welcome(welcome) {
-        const { tick_seconds } = welcome;
+        this.#refusals = 0;
+        this.#reported = undefined;
+        this.#asks.clear();
         this.#renewLater(welcome);
-        this.#listen(tick_seconds * SILENT_TICKS * 1000);
+        this.#listen((welcome.tick_seconds ?? 10) * SILENT_TICKS * 1000);
         this.#become('open');
         this.#topics.connect();
-        if (this.#manual !== undefined)
-            this.setStatus(this.#manual);
-        this.#manual = undefined;
-        if (performance.now() - this.#actedAt < ACTIVE_INTERVAL_MS)
-            this.active();
+        this.#commands.connect();
     }
 
     // The server closes when the token ends; one that can be made anew is shown to it before.
     #renewLater({ expires_in_seconds: left }) {
         clearTimeout(this.#renewal);
-        if (left === undefined || typeof this.#options.token !== 'function')
+        if (left === undefined)
             return;
-        const leftMs = left * 1000;
-        this.#renewal = setTimeout(() => this.#renew(), Math.min(Math.max(leftMs - RENEW_BEFORE_MS, leftMs / 2), LONGEST_TIMER_MS));
+        this.#endsAt = now() + left * 1000;
+        this.#renewIn(Math.max(left * 1000 - RENEW_BEFORE_MS, left * 500));
+    }
+
+    #renewIn(waitMs) {
+        clearTimeout(this.#renewal);
+        if (typeof this.#options.token === 'function')
+            this.#renewal = setTimeout(() => this.#renew(), Math.min(this.#paced(waitMs), LONGEST_TIMER_MS));
     }
 
     async #renew() {
-        const socket = this.#socket;
+        const current = this.#try;
+        const later = () => {
+            const leftMs = this.#endsAt - now();
+            if (leftMs > 0)
+                this.#renewIn(Math.max(leftMs / 2, LEAST_RENEWAL_MS));
+        };
+        this.#pacedAt = now();
         try {
             const token = await tokenOf(this.#options);
-            if (socket === this.#socket && this.#isWelcome)
-                this.#send({ type: 'token', token });
+            if (current !== this.#try)
+                return;
+            // an application may keep the old one for as long as that holds
+            if (token === this.#token)
+                later();
+            else
+                this.#asks.ask({ type: 'token', token: (this.#token = token) }, (answer) => answer?.type === 'token' || later());
         } catch (mistake) {
-            // the next connection asks again
-            this.#report({ title: 'No new token', detail: `${mistake.message}. This connection ends when its token does; then it is tried again.` });
+            if (current !== this.#try)
+                return;
+            const detail = `${mistake.message}. This connection ends when its token does; then it is tried again.`;
+            this.#report({ title: 'No new token', detail });
+            later();
         }
     }
 

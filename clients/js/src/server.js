@@ -3,39 +3,97 @@
  */
 import { definitionOf, listOf } from './users.js';
 
-// some 90 KB of answer: long lists show their beginning early, and no one request holds up another's
+// some 90 KB of answer: long lists show their beginning early, and no request delays another's for long
 const BATCH = 1000;
 
-/** A call that the server refused (a problem document, RFC 9457), or that did not reach it. */
+// what an application's callback may take, and a call of this client's own
+const CALLBACK_WITHIN_MS = 10_000;
+
+const OURS = 'urn:aglow:';
+
+/** A call that the server rejected (a problem document, RFC 9457), or that did not reach it. */
 export class AglowError extends Error {
     name = 'AglowError';
 
-    constructor({ status = 0, title, detail, retryAfterSeconds, cause }) {
+    constructor({ status = 0, type, title, detail, retryAfterSeconds, cause }) {
         super(`${title}: ${detail}`, { cause });
-        Object.assign(this, { status, title, detail, retryAfterSeconds });
+        Object.assign(this, { status, type, title, detail, retryAfterSeconds });
     }
 }
 
-/** The address of one of the server's paths; a server may live below a path of its own. */
-export function addressOf(url, path) {
+/** Whether trying again is of no use: the server itself says so, and not a proxy before it. */
+export const isFinal = ({ status, type }) => String(type).startsWith(OURS) && status < 500 && status !== 408 && status !== 429;
+
+/** The promise, or an error after 10 s. */
+export function inTime(promise, what) {
+    let timer;
+    const late = new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new Error(`${what} did not complete within ${CALLBACK_WITHIN_MS / 1000} s`)), CALLBACK_WITHIN_MS);
+    });
+    return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/**
+ * The address of one of the server's paths; a server may live below a path of its own. React Native's URL cannot be changed, so this is
+ * text.
+ */
+export function addressOf(url, path, query = {}) {
     const base = String(url ?? globalThis.location?.origin ?? '');
     if (!/^https?:\/\/[^/]/i.test(base))
         throw new TypeError(`"url" is ${base ? `"${base}"` : 'missing'}: give the server's address, such as https://presence.example.`);
-    const address = new URL(base);
-    address.pathname = address.pathname.replace(/\/*$/, path);
-    address.search = address.hash = '';
-    return address;
+    const members = Object.entries(query).filter(([, value]) => value !== undefined);
+    const search = members.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
+    return base.replace(/[?#].*/, '').replace(/\/*$/, path) + (search && `?${search}`);
 }
 
-/** The token, made anew where it is made. */
-export const tokenOf = async ({ token }) => (typeof token === 'function' ? token() : token);
+/**
+ * The token, made anew where it is made; undefined where there is none. Rejects when the callback throws, is late, or gives something that
+ * is no token.
+ */
+export async function tokenOf({ token }) {
+    if (typeof token !== 'function')
+        return token ?? undefined;
+    const made = await inTime(Promise.resolve().then(token), 'the token callback');
+    if (typeof made !== 'string' || made === '')
+        throw new TypeError(`the token callback gave ${JSON.stringify(made)}. It gives a token as text; `
+            + 'where nobody is signed in, close the connection');
+    return made;
+}
 
-/** A token as subprotocols of a socket, of which the server chooses the first. JWTs and keys of backends may stand there; a text of somebody's own may not. */
+/**
+ * A token as subprotocols of a socket, of which the server chooses the first. JWTs and keys of backends may stand there; a text of
+ * somebody's own may not.
+ */
 export function protocolsOf(token) {
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(token))
         throw new TypeError('the token is empty or has a character that no subprotocol may have, as no JWT does; '
             + 'where a server of your own reads it from ?access_token=, set "tokenInUrl"');
     return ['aglow', `aglow.token.${token}`];
+}
+
+/** Sends a JSON call. `known` is a token that is at hand. */
+export async function post(options, path, body, { query, known, keepalive } = {}) {
+    const address = addressOf(options.url, path, query);
+    const origin = address.slice(0, address.indexOf('/', 8));
+    const token = known ?? (await tokenOf(options));
+    const headers = { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) };
+    let response;
+    try {
+        response = await (options.fetch ?? fetch)(address, { method: 'POST', headers, body: JSON.stringify(body), keepalive });
+    } catch (cause) {
+        throw new AglowError({ title: 'No answer', detail: `${origin} could not be reached. Is the server running?`, cause });
+    }
+
+    const answer = await response.json().catch(() => undefined);
+    if (response.ok && answer)
+        return answer;
+    throw new AglowError({
+        status: response.status,
+        type: answer?.type,
+        title: answer?.title ?? `HTTP ${response.status}`,
+        detail: answer?.detail ?? `${address} did not answer as an Aglow server does. Is "url" right?`,
+        retryAfterSeconds: Number(response.headers.get('Retry-After')) || undefined,
+    });
 }
 
 /** The calls over HTTP, for one server and one caller. */
@@ -44,37 +102,13 @@ export function http(options = {}) {
     if (options.user !== undefined)
         listOf(options.user);
 
-    async function post(path, body, definition) {
-        const address = addressOf(options.url, path);
-        if (definition !== undefined)
-            address.searchParams.set('definition', definition);
-        const token = await tokenOf(options);
-        const headers = { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) };
-        let response;
-        try {
-            response = await (options.fetch ?? fetch)(address, { method: 'POST', headers, body: JSON.stringify(body) });
-        } catch (cause) {
-            throw new AglowError({ title: 'No answer', detail: `${address.origin} could not be reached. Is the server running?`, cause });
-        }
-
-        const answer = await response.json().catch(() => ({}));
-        if (response.ok)
-            return answer;
-        throw new AglowError({
-            status: response.status,
-            title: answer.title ?? `HTTP ${response.status}`,
-            detail: answer.detail ?? `${address} did not answer as an Aglow server does. Is "url" right?`,
-            retryAfterSeconds: Number(response.headers.get('Retry-After')) || undefined,
-        });
-    }
-
     async function status(users, asked) {
         const list = listOf(users);
         const definition = definitionOf(asked);
         const records = new Map();
         for (let at = 0; at < list.length; at += BATCH) {
             const batch = list.slice(at, at + BATCH);
-            const answers = await post('/status/batch', { user_ids: batch }, definition);
+            const answers = await post(options, '/status/batch', { user_ids: batch }, { query: { definition } });
             batch.forEach((user, i) => records.set(user, answers[i]));
         }
 
@@ -87,7 +121,7 @@ export function http(options = {}) {
     async function heartbeat(users = options.user, { active } = {}) {
         if (users === undefined && !options.token)
             throw new TypeError('Whose heartbeat? Give "user" (or "token") in the options, or users here.');
-        return post('/heartbeat', { user_ids: users === undefined ? undefined : listOf(users), active });
+        return post(options, '/heartbeat', { user_ids: users === undefined ? undefined : listOf(users), active });
     }
 
     return { status, statusOf, heartbeat };

@@ -1,11 +1,14 @@
 /**
- * Who is watched on a connection, and what is known of them: the mirror image of the server's WatchHub.
+ * Which users are watched on a connection, and what is known of them: the mirror image of the server's WatchHub.
  *
  *     watch, stop ─► dirty topics ─► flush ─► watch and unwatch messages ─► server
- *     server ─► presence messages ─► known ─► shown (known, or unknown while the connection or the store is away) ─► Watches, onPresence
+ *     server ─► answers and changes ─► known ─► shown (known, or unknown while the connection or the store is away) ─► Watches, onPresence
  *
- * A topic is one user under one definition. What the server is asked for is not a log of calls but the difference between what is wanted and what was
- * sent; so a watch that is stopped at once costs nothing, and a new connection is asked for everything in one go.
+ * A topic is one user under one definition. The server is not sent a log of calls but the difference between what is wanted and what was
+ * sent. A watch that is stopped at once costs nothing, and a new connection is asked for everything in one go.
+ * A snapshot belongs to the watch message whose id it repeats. Until the newest watch of a topic is answered, nothing is believed of that
+ * topic: a record that comes
+ * earlier may be the answer to an older watch that ended since.
  */
 import { Watch, unknown } from './watch.js';
 import { bytesOf } from './users.js';
@@ -18,7 +21,7 @@ const MAX_LIST_BYTES = 65_000;
 const FLUSH_INTERVAL_MS = 100;
 
 export class Topics {
-    #send;
+    #asks;
     #changed;
     #definitions = new Map(); // definition → user → topic
     #watched = 0; // topics that a Watch wants
@@ -26,13 +29,11 @@ export class Topics {
     #flushTimer;
     #flushedAt = -Infinity;
     #isConnected = false;
-    #isCurrent = false; // what was heard on this connection holds
-    #mayBeSaved = false; // the next presence message may be the snapshot of saved subscriptions
-    #mayBeLost = false; // the server refused a message
+    #hasAnswer = false; // what comes before the first answer is the snapshot of saved subscriptions
 
-    /** `send(message)` is called while connected only; `changed(record, previous, definition)` with everything that is shown. */
-    constructor(send, changed) {
-        this.#send = send;
+    /** `changed(record, previous, definition)` is called with everything that is shown. */
+    constructor(asks, changed) {
+        this.#asks = asks;
         this.#changed = changed;
     }
 
@@ -74,25 +75,32 @@ export class Topics {
 
     /** Connected: everything is asked for anew. */
     connect() {
-        this.#isConnected = this.#isCurrent = this.#mayBeSaved = true;
+        this.#isConnected = true;
         this.#all().forEach((topic) => this.#dirty.add(topic));
         this.#flush();
     }
 
     /** The connection is gone, and with it what was asked for and answered on it. */
     disconnect() {
-        this.#isConnected = this.#isCurrent = this.#mayBeLost = false;
+        this.#isConnected = this.#hasAnswer = false;
         for (const topic of this.#all()) {
-            topic.isHeld = topic.isAnswered = topic.isSaved = false;
-            this.#soil(topic);
+            topic.isHeld = topic.isCurrent = topic.isStale = false;
+            topic.asked = undefined;
             this.#show(topic);
+            topic.isSaved = false;
+            this.#soil(topic);
         }
     }
 
-    /** The server's store is away (false), or back (true): then what was known holds, and changes follow. */
-    setCurrent(isCurrent) {
-        this.#isCurrent = isCurrent;
-        this.#all().forEach((topic) => this.#show(topic));
+    /**
+     * The server's store is away (true): what was known no longer holds, what it says from now on does. Or it is back: then everything
+     * holds as it was said last.
+     */
+    setStale(isStale) {
+        for (const topic of this.#all()) {
+            topic.isStale = isStale;
+            this.#show(topic);
+        }
     }
 
     /** Stops every watch. */
@@ -102,39 +110,20 @@ export class Topics {
         clearTimeout(this.#flushTimer);
     }
 
-    /** A presence message. */
+    /** A presence message that answers nothing: the snapshot of saved subscriptions, or changes. */
     hear({ users, definition }) {
-        // the server sends saved subscriptions before anything that was asked for: who is in the first message unasked is saved, and so are the others in it
-        const isSaved = this.#mayBeSaved && users.some(({ user_id }) => !this.#find(user_id, definition));
-        this.#mayBeSaved = false;
         for (const record of users) {
-            const topic = isSaved ? this.#findOrAdd(record.user_id, definition) : this.#find(record.user_id, definition);
-            // a change of somebody who was unwatched while it was on its way
-            if (!topic)
-                continue;
-            topic.isSaved ||= isSaved;
-            topic.isHeld ||= isSaved;
-            topic.isAnswered = true;
-            topic.known = record;
-            this.#show(topic);
-        }
-    }
-
-    /** The server refused a message, and does not say which. */
-    hearError() {
-        this.#mayBeLost = true;
-    }
-
-    /** A tick. What an error may have lost is asked for again: whatever has no answer yet. */
-    hearTick() {
-        if (!this.#mayBeLost)
-            return;
-        this.#mayBeLost = false;
-        for (const topic of this.#all()) {
-            if (topic.isHeld && !topic.isAnswered) {
-                topic.isHeld = false;
-                this.#soil(topic);
+            const { user_id } = record;
+            let topic = this.#find(user_id, definition);
+            // a user that nobody watches, or that the server says before it has answered any watch, is a saved subscription
+            if (!topic || !this.#hasAnswer) {
+                topic ??= this.#add(user_id, definition);
+                topic.isSaved = topic.isHeld = true;
+            } else if (topic.asked) {
+                continue; // its answer is on the way
             }
+
+            this.#learn(topic, record);
         }
     }
 
@@ -146,30 +135,28 @@ export class Topics {
         return this.#definitions.get(definition)?.get(user);
     }
 
-    #findOrAdd(user, definition) {
+    #add(user, definition) {
         let topics = this.#definitions.get(definition);
         if (!topics)
             this.#definitions.set(definition, (topics = new Map()));
-        let topic = topics.get(user);
-        if (!topic) {
-            topic = {
-                user,
-                definition,
-                watches: new Set(), // those who want it
-                isHeld: false, // the server watches it, or was asked to
-                isSaved: false, // the server watches it for a saved subscription
-                isAnswered: false, // known is from this connection
-                known: undefined, // the server's last record
-                shown: undefined, // the record that was told
-            };
-            topics.set(user, topic);
-        }
-
+        const topic = {
+            user,
+            definition,
+            watches: new Set(), // those that want it
+            isHeld: false, // the server watches it, or was asked to
+            isSaved: false, // the server watches it for a saved subscription
+            asked: undefined, // the newest message about it, until it is answered
+            isCurrent: false, // known is from this connection
+            isStale: false, // known is from before the store was away
+            known: undefined, // the server's last record
+            shown: undefined, // the record that was told
+        };
+        topics.set(user, topic);
         return topic;
     }
 
     #want(user, definition, watch) {
-        const topic = this.#findOrAdd(user, definition);
+        const topic = this.#find(user, definition) ?? this.#add(user, definition);
         if (topic.watches.size === 0)
             this.#watched++;
         topic.watches.add(watch);
@@ -184,21 +171,29 @@ export class Topics {
         this.#soil(topic);
     }
 
+    #learn(topic, record) {
+        topic.known = record;
+        topic.isCurrent = true;
+        topic.isStale = false;
+        this.#show(topic);
+    }
+
     // Tells those who watch it, if there is anything new to tell.
     #show(topic) {
-        const { known, shown: previous } = topic;
-        if (!known)
+        const { known, shown: previous, watches, isSaved } = topic;
+        if (!known || (watches.size === 0 && !isSaved))
             return;
-        const record = this.#isCurrent && topic.isAnswered ? known : unknown(topic.user, known.last_seen);
-        if (previous && previous.status === record.status && previous.last_seen === record.last_seen)
+        const record = topic.isCurrent && !topic.isStale ? known : unknown(topic.user, known.last_seen);
+        if (previous && JSON.stringify(previous) === JSON.stringify(record))
             return;
         topic.shown = record;
-        for (const watch of [...topic.watches])
+        for (const watch of [...watches])
             watch.hear(record);
         this.#changed(record, previous, topic.definition);
     }
 
-    // This topic may not be as the server has it. The first is told at once, with all that the caller does in this turn; what follows closely is gathered.
+    // This topic may not be as the server has it. The first is told at once, with all that the caller does in this turn; what follows
+    // closely is gathered.
     #soil(topic) {
         this.#dirty.add(topic);
         if (this.#dirty.size > 1)
@@ -215,45 +210,82 @@ export class Topics {
             return;
         clearTimeout(this.#flushTimer);
         this.#flushedAt = performance.now();
-        const lists = { unwatch: new Map(), watch: new Map() }; // definition → users
+        const lists = { unwatch: new Map(), watch: new Map() }; // definition → topics
         for (const topic of this.#dirty) {
-            const { user, definition, isHeld, isSaved } = topic;
+            const { definition, isHeld, isSaved } = topic;
             const isWanted = topic.watches.size > 0;
             if (this.#isConnected && isWanted !== isHeld && !(isSaved && !isWanted)) {
                 const list = lists[isWanted ? 'watch' : 'unwatch'];
                 list.set(definition, list.get(definition) ?? []);
-                list.get(definition).push(user);
+                list.get(definition).push(topic);
                 topic.isHeld = isWanted;
+            } else {
+                this.#forget(topic);
             }
-
-            if (!isWanted && !isSaved)
-                this.#definitions.get(definition).delete(user);
         }
 
         this.#dirty.clear();
         // unwatch first: together they might be over the server's limit
         for (const [type, list] of Object.entries(lists)) {
-            for (const [definition, users] of list) {
-                for (const part of split(users))
-                    this.#send({ type, users: part, definition });
+            for (const [definition, topics] of list) {
+                for (const part of split(topics))
+                    this.#ask(type, definition, part);
             }
         }
+    }
+
+    #ask(type, definition, topics) {
+        const asked = {};
+        for (const topic of topics) {
+            topic.asked = asked;
+            // the server stops saying what becomes of it
+            if (type === 'unwatch') {
+                topic.known = topic.shown = undefined;
+                topic.isCurrent = false;
+            }
+        }
+
+        this.#asks.ask({ type, users: topics.map(({ user }) => user), definition }, (answer) => {
+            this.#hasAnswer ||= answer?.type === 'presence';
+            for (const topic of topics) {
+                // something newer was asked since
+                if (topic.asked !== asked)
+                    continue;
+                topic.asked = undefined;
+                if (!answer)
+                    topic.isHeld = !topic.isHeld; // it was not done
+                if (!answer || type === 'unwatch')
+                    this.#soil(topic);
+            }
+
+            for (const record of answer?.users ?? []) {
+                const topic = this.#find(record.user_id, definition);
+                if (topic && !topic.asked)
+                    this.#learn(topic, record);
+            }
+        });
+    }
+
+    // What nobody wants and the server no longer says is not kept.
+    #forget({ user, definition, watches, isSaved, asked }) {
+        if (watches.size === 0 && !isSaved && !asked)
+            this.#definitions.get(definition).delete(user);
     }
 }
 
 // Lists that fit a message each.
-function split(users) {
+function split(topics) {
     const parts = [];
     let room = 0;
-    for (const user of users) {
-        const bytes = bytesOf(JSON.stringify(user)) + 1;
+    for (const topic of topics) {
+        const bytes = bytesOf(JSON.stringify(topic.user)) + 1;
         if (bytes > room) {
             parts.push([]);
             room = MAX_LIST_BYTES;
         }
 
         room -= bytes;
-        parts.at(-1).push(user);
+        parts.at(-1).push(topic);
     }
 
     return parts;

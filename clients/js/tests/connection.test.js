@@ -28,7 +28,8 @@ function tokenFor(sub, seconds = 300) {
 }
 
 /**
- * Connects; what is sent is kept in `connection.sent`, and the addresses connected to and the subprotocols offered in `connection.addresses` and `connection.offered`. With the
+ * Connects; what is sent is kept in `connection.sent`, and the addresses connected to and the subprotocols offered in
+ * `connection.addresses` and `connection.offered`. With the
  * WebSocket of Node, where none is given.
  */
 function join(user, { WebSocket = globalThis.WebSocket, ...options } = {}) {
@@ -43,7 +44,9 @@ function join(user, { WebSocket = globalThis.WebSocket, ...options } = {}) {
         }
 
         send(message) {
-            sent.push(JSON.parse(message));
+            const { id, ...said } = JSON.parse(message);
+            assert.ok(id > 0);
+            sent.push(said);
             super.send(message);
         }
     }
@@ -240,7 +243,7 @@ test('In a browser, pointer, keys and the page being shown are activity', async 
     const person = await open(82);
     let now = performance.now();
     const clock = t.mock.method(performance, 'now', () => now);
-    const reported = () => person.sent.length;
+    const reported = () => person.sent.filter(({ type }) => type === 'active').length;
     for (const [kind, reports] of [['visibilitychange', 1], ['pointermove', 2], ['keydown', 3], ['pointerdown', 4]]) {
         document.dispatchEvent(new Event(kind));
         document.dispatchEvent(new Event(kind));
@@ -251,7 +254,7 @@ test('In a browser, pointer, keys and the page being shown are activity', async 
     document.visibilityState = 'hidden';
     document.dispatchEvent(new Event('visibilitychange'));
     assert.equal(reported(), 4);
-    assert.equal(silent.sent.length, 0);
+    assert.ok(silent.sent.every(({ type }) => type !== 'active'));
     person.close();
     document.dispatchEvent(new Event('keydown'));
     clock.mock.restore();
@@ -377,6 +380,6 @@ test('Callbacks are functions', async () => {
     const connection = await open(122);
     assert.throws(() => connection.watch(1, 'paint'), /callback of watch is a function/);
     assert.throws(() => connection.onState(), /function to call back/);
-    assert.throws(() => connection.watch(1, { definition: 7 }), /"definition" is the name of one/);
+    assert.throws(() => connection.watch(1, { definition: 7 }), /"definition" is the name of a definition/);
     assert.throws(() => connection.watch([1, -1]), /-1 is not a user/);
 });

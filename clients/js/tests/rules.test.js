@@ -2,16 +2,28 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { backoffMs, connect, http } from '@aglow/client';
+import { Asks } from '../src/asks.js';
 import { Topics } from '../src/topics.js';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 const record = (user, status = 'online', last_seen = 1763763300) => ({ user_id: user, is_online: status !== 'offline', status, last_seen });
 
+// what is sent, without ids; `answer` is the server's to everything that has none yet
 function topics() {
     const sent = [];
     const heard = [];
-    const made = new Topics((message) => sent.push(JSON.parse(JSON.stringify(message))), (now) => heard.push(now));
-    return { topics: made, sent, heard };
+    let ids = [];
+    const asks = new Asks(({ id, ...message }) => {
+        ids.push({ id, message });
+        sent.push(JSON.parse(JSON.stringify(message)));
+    });
+    const answer = (...records) => {
+        for (const { id, message } of ids.splice(0)) {
+            const users = records.filter(({ user_id }) => message.users.includes(user_id));
+            asks.hear(message.type === 'watch' ? { type: 'presence', id, users } : { type: 'ok', id });
+        }
+    };
+    return { topics: new Topics(asks, (now) => heard.push(now)), sent, heard, answer };
 }
 
 test('Backoff is evenly between nothing and a ceiling that doubles up to the limit', () => {
@@ -101,12 +113,12 @@ test('More than 10,000 users are refused, and then nobody of them is watched', a
 
 test('Saved subscriptions are heard of without being asked for, and kept when a watch of the same user stops', async (t) => {
     const clock = t.mock.method(performance, 'now', () => 0);
-    const { topics: watched, sent, heard } = topics();
+    const { topics: watched, sent, heard, answer } = topics();
     const bob = watched.watch(['bob'], undefined);
     watched.connect();
     watched.hear({ users: [record('ann'), record('bob')] });
     assert.deepEqual(heard.map((now) => now.user_id), ['ann', 'bob']);
-    watched.hear({ users: [record('bob')] });
+    answer(record('bob'));
 
     clock.mock.mockImplementation(() => 1000);
     bob.stop();
@@ -125,30 +137,31 @@ test('Saved subscriptions are heard of without being asked for, and kept when a 
 });
 
 test('A change that was on its way when its user was unwatched is dropped', async () => {
-    const { topics: watched, heard } = topics();
+    const { topics: watched, heard, answer } = topics();
     watched.connect();
     const watch = watched.watch([1], undefined);
     await turn();
-    watched.hear({ users: [record(1)] });
+    answer(record(1));
     watch.stop();
     await new Promise((resolve) => setTimeout(resolve, 150));
     watched.hear({ users: [record(1, 'offline')] });
     assert.deepEqual(heard.map((now) => now.status), ['online']);
 });
 
-test('While what is known does not hold it is unknown, and afterwards it is as before', () => {
-    const { topics: watched } = topics();
+test('While what is known does not hold it is unknown, and afterwards it is as before', async () => {
+    const { topics: watched, answer } = topics();
     const told = [];
-    const watch = watched.watch([1, 2], undefined, (now, previous) => told.push([now.user_id, now.status, now.is_online, now.last_seen, previous?.status]));
+    const tell = (now, previous) => told.push([now.user_id, now.status, now.is_online, now.last_seen, previous?.status]);
+    const watch = watched.watch([1, 2], undefined, tell);
     assert.deepEqual(watch.get(1), { user_id: 1, is_online: null, status: 'unknown', last_seen: null });
     watched.connect();
-    watched.hear({ users: [record(1, 'busy', 5)] });
-    watched.setCurrent(false);
+    answer(record(1, 'busy', 5));
+    watched.setStale(true);
     assert.deepEqual(watch.get(1), { user_id: 1, is_online: null, status: 'unknown', last_seen: 5 });
-    watched.setCurrent(true);
+    watched.setStale(false);
     watched.disconnect();
     watched.connect();
-    watched.hear({ users: [record(1, 'busy', 5)] });
+    answer(record(1, 'busy', 5));
     // of user 2 nothing was ever heard, so there is nothing to tell
     assert.deepEqual(told, [
         [1, 'busy', true, 5, undefined],
@@ -157,6 +170,18 @@ test('While what is known does not hold it is unknown, and afterwards it is as b
         [1, 'unknown', null, 5, 'busy'],
         [1, 'busy', true, 5, 'unknown'],
     ]);
+});
+
+test('A record that differs in anything is told', () => {
+    const { topics: watched, answer } = topics();
+    const told = [];
+    watched.connect();
+    watched.watch([1], undefined, (now) => told.push(now.text));
+    watched.connect();
+    answer(record(1));
+    for (const text of ['at lunch', 'at lunch', undefined])
+        watched.hear({ users: [{ ...record(1), text }] });
+    assert.deepEqual(told, [undefined, 'at lunch', undefined]);
 });
 
 test('A loop that is slow gets the latest of each user and nothing older', async () => {
@@ -177,11 +202,11 @@ test('A loop that is slow gets the latest of each user and nothing older', async
 });
 
 test('Leaving a loop stops the watch', async () => {
-    const { topics: watched, sent } = topics();
+    const { topics: watched, sent, answer } = topics();
     watched.connect();
     const watch = watched.watch([1], undefined);
     await turn();
-    watched.hear({ users: [record(1)] });
+    answer(record(1));
     for await (const now of watch) {
         assert.equal(now.user_id, 1);
         break;
@@ -223,17 +248,17 @@ test('A callback that fails keeps nobody else from being called, and its error i
 test('What is not a user is refused where it is given', async () => {
     const { statusOf } = http({ url: 'http://127.0.0.1:1' });
     const wrong = [
-        [-1, /integer from 0 to 4294967295/],
+        [-1, /integer from 0 to 9007199254740991/],
         [1.5, /integer/],
-        [2 ** 32, /as text/],
+        [2 ** 53, /as text/],
         [Number.NaN, /integer/],
         [12345678901234567890n, /bigint as text/],
         [undefined, /not undefined/],
         [null, /not null/],
         [{}, /not object/],
         ['', /empty text/i],
-        ['x'.repeat(129), /1 to 128 bytes/],
-        ['é'.repeat(65), /1 to 128 bytes/],
+        ['x'.repeat(256), /1 to 255 bytes/],
+        ['é'.repeat(128), /1 to 255 bytes/],
         ['a\nb', /control characters/],
         ['\ud800', /surrogate/],
     ];
@@ -251,6 +276,10 @@ test('Options that cannot work are refused by connect and http', () => {
         [() => connect({ url: 'ws://presence.example', user: 1 }), /"url" is "ws:/],
         [() => connect({ url, user: '' }), /not a user/],
         [() => connect({ url, user: 1, minBackoffMs: 5000, maxBackoffMs: 1000 }), /"minBackoffMs" \(5000\)/],
+        [() => connect({ url, user: 1, device: { id: '' } }), /"device" is \{ id, kind \}: an "id" of 1 to 64 bytes/],
+        [() => connect({ url, user: 1, device: { id: 'é'.repeat(33) } }), /"device" is/],
+        [() => connect({ url, user: 1, device: { kind: 'watch' } }), /a "kind" of desktop, mobile, web, other/],
+        [() => connect({ url, token: null }), /"user" .* or "token"/],
         [() => http({}), /"url" is missing/],
     ];
     for (const [attempt, message] of refused)

@@ -1,0 +1,63 @@
+/**
+ * Messages that the server answers, and their answers: each message has an id that its answer repeats.
+ *
+ *     ask ─► waiting ─ answer ─► callback(answer)
+ *              │
+ *              └─ the server dropped it (429, 503, an error without an id) ─ next tick ─► callback(undefined): ask again
+ *
+ * Only what was asked on this connection is here. Who asks knows what to ask on the next one.
+ */
+export class Asks {
+    #send;
+    #lastId = 0;
+    #waiting = new Map(); // id → callback
+    #dropped = []; // callbacks
+    #mayBeDropped = false;
+
+    constructor(send) {
+        this.#send = send;
+    }
+
+    /** Sends a message. The callback gets its answer; undefined where the server dropped it and it is to be sent again. */
+    ask(message, answered) {
+        const id = ++this.#lastId;
+        this.#waiting.set(id, answered);
+        this.#send({ ...message, id });
+    }
+
+    /** The server's message; false where it answers nothing that is asked here. */
+    hear(message) {
+        const answered = this.#waiting.get(message.id);
+        if (!answered) {
+            this.#mayBeDropped ||= message.type === 'error' && message.id === undefined;
+            return false;
+        }
+
+        this.#waiting.delete(message.id);
+        if (message.type === 'error' && (message.status === 429 || message.status === 503))
+            this.#dropped.push(answered);
+        else
+            answered(message);
+        return true;
+    }
+
+    /** A tick: what the server dropped is asked again. An error without an id may be about anything that has no answer. */
+    tick() {
+        const again = this.#dropped;
+        this.#dropped = [];
+        if (this.#mayBeDropped) {
+            again.push(...this.#waiting.values());
+            this.#waiting.clear();
+        }
+
+        this.#mayBeDropped = false;
+        again.forEach((answered) => answered());
+    }
+
+    /** The connection is gone. */
+    clear() {
+        this.#waiting.clear();
+        this.#dropped = [];
+        this.#mayBeDropped = false;
+    }
+}

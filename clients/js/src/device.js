@@ -1,0 +1,42 @@
+/**
+ * Which device this is. A leave names it, so a leave never ends the other devices of its user.
+ */
+import { bytesOf, mistakeIn } from './users.js';
+
+const KEPT_AS = 'aglow.device';
+const KINDS = ['desktop', 'mobile', 'web', 'other'];
+const MAX_ID_BYTES = 64;
+
+let ofThisProgram;
+
+function randomId() {
+    // randomUUID is missing on pages that are not secure
+    return globalThis.crypto?.randomUUID?.() ?? Array.from({ length: 4 }, () => Math.random().toString(36).slice(2, 10)).join('');
+}
+
+// A browser remembers its device for all of its tabs and visits. Elsewhere, and where storage is forbidden, a program is a device.
+function rememberedId() {
+    try {
+        const storage = globalThis.document && globalThis.localStorage; // Node warns where it is only read
+        const kept = storage.getItem(KEPT_AS) ?? ofThisProgram ?? randomId();
+        storage.setItem(KEPT_AS, kept);
+        return kept;
+    } catch {
+        return (ofThisProgram ??= randomId());
+    }
+}
+
+function kindOf() {
+    if (globalThis.navigator?.product === 'ReactNative')
+        return 'mobile';
+    return globalThis.document ? 'web' : 'other';
+}
+
+/** This device as the server is told of it; what the options name goes before. */
+export function deviceOf(device) {
+    const { id = rememberedId(), kind = kindOf() } = device ?? {};
+    // the server refuses others
+    if (!(bytesOf(id) <= MAX_ID_BYTES) || mistakeIn(id) || !KINDS.includes(kind))
+        throw new TypeError(`"device" is { id, kind }: an "id" of 1 to ${MAX_ID_BYTES} bytes, and a "kind" of ${KINDS.join(', ')}.`);
+    return { id, kind };
+}
