@@ -20,9 +20,15 @@ export interface UsePresenceOptions extends DefinitionOptions {
 
 /**
  * Watches one user while the component is mounted; renders again when they change. `unknown` at first, on the server, and while there is no
- * connection.
+ * connection. undefined, null and an empty text are nobody yet, and unknown.
  */
-export function usePresence(user: UserId, options?: UsePresenceOptions): PresenceRecord;
+export function usePresence(user: UserId | null | undefined, options?: UsePresenceOptions): PresenceRecord;
 
-/** Watches users while the component is mounted. The list may be a new array each time: what counts is who is in it. */
-export function usePresence(users: readonly UserId[], options?: UsePresenceOptions): ReadonlyMap<UserId, PresenceRecord>;
+/**
+ * Watches users while the component is mounted. The list may be a new array each time: what counts is who is in it. Who is nobody yet is
+ * unknown.
+ */
+export function usePresence<User extends UserId | null | undefined>(
+    users: readonly User[],
+    options?: UsePresenceOptions,
+): ReadonlyMap<User, PresenceRecord>;

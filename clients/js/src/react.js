@@ -1,7 +1,9 @@
+'use client';
 /**
  * `@aglow/client/react`: presence as a hook; what it offers is written down in react.d.ts.
  */
 import { createContext, createElement, useContext, useMemo, useSyncExternalStore } from 'react';
+import { mistakeIn } from './users.js';
 import { unknown } from './watch.js';
 
 const ConnectionContext = createContext(undefined);
@@ -14,12 +16,14 @@ export function usePresence(users, options = {}) {
     const provided = useContext(ConnectionContext);
     const connection = options.connection === undefined ? provided : options.connection;
     if (connection === undefined)
-        throw new Error('usePresence needs a connection: put <PresenceProvider connection={…}> around, or give it as usePresence(users, { connection }).');
+        throw new Error('usePresence needs a connection: put <PresenceProvider connection={…}> around, '
+            + 'or give it as usePresence(users, { connection }).');
     const { definition } = options;
     const isList = Array.isArray(users);
     const list = isList ? users : [users];
     // a component that writes the list out makes a new array each time: what counts is who is in it
-    const store = useMemo(() => new WatchStore(connection, list, definition), [connection, JSON.stringify(list), definition]);
+    const key = list.map((user) => `${typeof user} ${String(user)}`).join('\n');
+    const store = useMemo(() => new WatchStore(connection, list, definition), [connection, key, definition]);
     const records = useSyncExternalStore(store.subscribe, store.read, store.readOnServer);
     return isList ? records : records.get(users);
 }
@@ -33,20 +37,43 @@ class WatchStore {
         this.#nobodyHeard = this.#records = new Map(users.map((user) => [user, unknown(user)]));
         this.subscribe = (changed) => {
             let isDue = false;
-            // a message may change a thousand users: one rendering
-            const watch = connection?.watch(users, () => {
-                if (isDue)
+            let watch;
+            const refresh = () => {
+                isDue = false;
+                if (!watch)
                     return;
-                isDue = true;
-                queueMicrotask(() => {
-                    isDue = false;
-                    this.#records = watch.records;
-                    changed();
-                });
-            }, { definition });
-            return () => watch?.stop();
+                this.#records = new Map([...this.#nobodyHeard].map(([user, nothing]) => [user, watch.get(user) ?? nothing]));
+                changed();
+            };
+
+            // an error here would make React take the whole page down
+            try {
+                // a message may change a thousand users: one rendering
+                watch = connection?.watch(usersIn(users), () => {
+                    if (!isDue)
+                        queueMicrotask(refresh);
+                    isDue = true;
+                }, { definition });
+            } catch (mistake) {
+                console.error(`aglow: usePresence watches nobody: ${mistake.message}`);
+            }
+
+            return () => {
+                watch?.stop();
+                watch = undefined;
+            };
         };
         this.read = () => this.#records;
         this.readOnServer = () => this.#nobodyHeard;
     }
+}
+
+// Lists are often rendered before all of their IDs are there: who is not a user yet is unknown.
+function usersIn(list) {
+    return list.filter((user) => {
+        const mistake = mistakeIn(user);
+        if (mistake && user !== undefined && user !== null && user !== '')
+            console.error(`aglow: usePresence: ${mistake}`);
+        return !mistake;
+    });
 }

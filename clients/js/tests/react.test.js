@@ -7,9 +7,11 @@ import { connect } from '@aglow/client';
 import { PresenceProvider, usePresence } from '@aglow/client/react';
 import { AglowServer, QUICK, reach, until } from './server.js';
 
-// the renderer says at every start that it is deprecated in favour of ones that need a browser
+// the renderer says at every start that it is deprecated in favour of ones that need a browser; React 18 does not like two renderers in a
+// process
+const SAID_ANYWAY = /react-test-renderer is deprecated|Detected multiple renderers/;
 const said = [];
-console.error = (...words) => said.push(words.join(' '));
+console.error = (...words) => SAID_ANYWAY.test(words.join(' ')) || said.push(words.join(' '));
 
 let server;
 const connections = [];
@@ -17,14 +19,16 @@ before(async () => (server = await AglowServer.start(...QUICK)));
 after(async () => {
     connections.forEach((connection) => connection.close());
     await server.dispose();
-    assert.deepEqual(said.filter((words) => !words.includes('react-test-renderer is deprecated')), []);
+    assert.deepEqual(said, []);
 });
 
 async function open(user) {
     const sent = [];
     class Recording extends WebSocket {
         send(message) {
-            sent.push(JSON.parse(message));
+            const { id, ...said } = JSON.parse(message);
+            assert.ok(id > 0);
+            sent.push(said);
             super.send(message);
         }
     }
@@ -39,7 +43,7 @@ let renderings = 0;
 function Dots({ users, ...options }) {
     renderings++;
     const records = usePresence(users, options);
-    return [...records.values()].map((record) => createElement('i', { key: record.user_id }, `${record.user_id} ${record.status}`));
+    return [...records.values()].map((record) => createElement('i', { key: String(record.user_id) }, `${record.user_id} ${record.status}`));
 }
 
 const Dot = ({ user }) => usePresence(user).status;
@@ -133,5 +137,36 @@ test('Before signing in everybody is unknown', async () => {
     assert.deepEqual(textOf(view), ['60 unknown']);
     view.update(below(connection, createElement(Dots, { users: [60] })));
     await reads(view, '60 online');
+    view.unmount();
+});
+
+test('Users who are not known yet are unknown, and take nobody else down', async () => {
+    const connection = await open(70);
+    const wrong = said.length;
+    for (const nobody of [undefined, null, '']) {
+        const view = await render(below(connection, createElement(Dot, { user: nobody })));
+        assert.deepEqual(textOf(view), ['unknown']);
+        view.unmount();
+    }
+
+    assert.equal(said.length, wrong);
+    const view = await render(below(connection, createElement(Dots, { users: [undefined, 70, null, -1, 'x'.repeat(300)] })));
+    await until(() => textOf(view).includes('70 online'));
+    assert.deepEqual(textOf(view).filter((text) => text.endsWith(' unknown')).length, 4);
+    const complaints = said.splice(wrong);
+    assert.ok(complaints.length >= 2);
+    for (const words of complaints)
+        assert.match(words, /^aglow: usePresence: .* is not a user/);
+    view.unmount();
+});
+
+test('More users than a connection may watch are unknown, and said on the console', async () => {
+    const connection = await open(80);
+    const users = Array.from({ length: 10_001 }, (_, i) => i);
+    const before = said.length;
+    const view = await render(below(connection, createElement(Dots, { users })));
+    await until(() => said.length > before);
+    assert.ok(said.splice(before).every((words) => /usePresence watches nobody: A connection may watch 10000 users/.test(words)));
+    assert.equal(textOf(view)[0], '0 unknown');
     view.unmount();
 });
