@@ -1,0 +1,164 @@
+/**
+ * `@aglow/client/tabs`: one connection for all tabs of an origin.
+ *
+ *     connect({ url, token, WebSocket: shareTabs('ann') })
+ *
+ * The real socket is in a SharedWorker. Where there is none, the tabs elect a leader: the one that gets the Web Lock of the name. Where
+ * there are no locks, each tab has a socket
+ * of its own. A tab holds a lock of its own for as long as its socket is open, so that the others see when it crashes.
+ */
+import { SharedSocket, serve } from './shared-socket.js';
+
+const WORKER_WITHIN_MS = 3000;
+
+/**
+ * A WebSocket class whose sockets are one in all tabs that give this name. Name who is signed in: tabs of another person need a connection
+ * of their own.
+ */
+export function shareTabs(name) {
+    if (typeof name !== 'string' || name === '')
+        throw new TypeError('shareTabs needs a name of who is signed in, such as their user ID: '
+            + 'tabs with the same name share a connection.');
+    const { locks } = globalThis.navigator ?? {};
+    if (!locks || !globalThis.BroadcastChannel)
+        return globalThis.WebSocket;
+    let isWorkerMissing = !globalThis.SharedWorker;
+
+    return class TabSocket {
+        #listeners = { open: [], message: [], close: [], error: [] };
+        #tab = `aglow tab ${globalThis.crypto?.randomUUID?.() ?? Math.random()}`;
+        #post; // to whoever has the real socket
+        #ends = []; // what to let go of
+        #isOpen = false;
+        #isOver = false;
+
+        constructor(address, protocols) {
+            this.#hold(this.#tab).then(() => this.#isOver || this.#start({ kind: 'join', tab: this.#tab, address, protocols }));
+        }
+
+        addEventListener(kind, listener) {
+            this.#listeners[kind].push(listener);
+        }
+
+        send(text) {
+            this.#post({ kind: 'send', tab: this.#tab, text });
+        }
+
+        close(code = 1005) {
+            if (this.#isOver)
+                return;
+            this.#post?.({ kind: 'leave', tab: this.#tab });
+            this.#end(code, '');
+        }
+
+        async #start(join) {
+            if (isWorkerMissing || !(await this.#useWorker(join)))
+                this.#useLeader(join);
+        }
+
+        // False: there is no worker. It may be forbidden, or this is a bundle without its file.
+        #useWorker(join) {
+            return new Promise((resolve) => {
+                const without = () => {
+                    isWorkerMissing = true;
+                    resolve(false);
+                };
+                const timer = setTimeout(without, WORKER_WITHIN_MS);
+                try {
+                    const options = { type: 'module', name: `aglow ${name}` };
+                    const worker = new SharedWorker(new URL('./tabs-worker.js', import.meta.url), options);
+                    worker.onerror = without;
+                    worker.port.onmessage = ({ data }) => {
+                        if (data.kind !== 'ready') {
+                            this.#hear(data);
+                            return;
+                        }
+
+                        clearTimeout(timer);
+                        resolve(true);
+                        if (isWorkerMissing || this.#isOver)
+                            return;
+                        this.#post = (event) => worker.port.postMessage(event);
+                        this.#post(join);
+                    };
+                } catch {
+                    without();
+                }
+            });
+        }
+
+        #useLeader(join) {
+            const channel = new BroadcastChannel(`aglow ${name}`);
+            this.#ends.push(() => channel.close());
+            this.#post = (event) => channel.postMessage(event);
+            channel.onmessage = ({ data }) => {
+                if (data.to === join.tab)
+                    this.#hear(data);
+                else if (data.kind === 'leader')
+                    this.#post(join);
+            };
+            this.#post(join);
+            this.#hold(`aglow ${name}`).then(() => this.#isOver || this.#lead(channel, join));
+        }
+
+        // The leader before is gone, and with it the socket; or there was none.
+        #lead(channel, join) {
+            if (this.#isOpen) {
+                this.#end(1006, '');
+                return;
+            }
+
+            const shared = new SharedSocket(WebSocket);
+            const posts = new Map();
+            const mine = (event) => this.#hear(event);
+            this.#post = (event) => serve(shared, locks, mine, event, posts);
+            channel.onmessage = ({ data }) => serve(shared, locks, (event) => channel.postMessage({ ...event, to: data.tab }), data, posts);
+            this.#ends.unshift(() => {
+                for (const post of posts.values()) {
+                    if (post !== mine)
+                        post({ kind: 'close', code: 1006, reason: '' });
+                    shared.leave(post);
+                }
+            });
+            channel.postMessage({ kind: 'leader' });
+            this.#post(join);
+        }
+
+        #hear({ kind, ...event }) {
+            if (this.#isOver)
+                return;
+            this.#isOpen ||= kind === 'open';
+            if (kind === 'close')
+                this.#end(event.code, event.reason);
+            else
+                this.#emit(kind, event);
+        }
+
+        #end(code, reason) {
+            if (this.#isOver)
+                return;
+            this.#isOver = true;
+            this.#ends.forEach((end) => end());
+            this.#emit('close', { code, reason });
+        }
+
+        #emit(kind, event) {
+            this.#listeners[kind].forEach((listener) => listener(event));
+        }
+
+        // Resolves when this tab has the lock; it is let go of with the socket.
+        #hold(lock) {
+            const stop = new AbortController();
+            this.#ends.push(() => stop.abort());
+            return new Promise((resolve) => {
+                const held = () => new Promise((release) => {
+                    this.#ends.push(release);
+                    if (this.#isOver)
+                        release();
+                    resolve();
+                });
+                locks.request(lock, { signal: stop.signal }, held).catch(() => {});
+            });
+        }
+    };
+}

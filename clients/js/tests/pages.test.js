@@ -1,0 +1,169 @@
+/** Pages in a real browser, on a real server: tabs that share a connection, and a page's life. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { connect } from '@aglow/client';
+import { load, openPage, startBrowser } from './browser.js';
+import { AglowServer, QUICK, reach, until } from './server.js';
+
+let server;
+let browser;
+let watcher; // somebody who looks on from outside
+before(async () => {
+    [server, browser] = await Promise.all([AglowServer.start(...QUICK), startBrowser()]);
+    watcher = connect({ url: server.url, user: 'watcher' });
+    await reach(watcher, 'open');
+});
+after(async () => {
+    watcher?.close();
+    await browser?.close();
+    await server?.dispose();
+});
+
+/** Waits until the server holds so many sockets. */
+const holds = (sockets) => until(async () => {
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    return Number(/^aglow_connections (\d+)/m.exec(metrics)[1]) === sockets;
+}, `${sockets} sockets`);
+
+/** Connects in a page, and watches; `state` and `status` of it are read with `look`. */
+const join = (page, user, users, name) =>
+    page.evaluate((user, users, name) => {
+        globalThis.errors = [];
+        globalThis.connection = connect({ user, ...(name && { WebSocket: shareTabs(name) }) });
+        connection.onError((problem) => errors.push(`${problem.title}: ${problem.detail}`));
+        globalThis.watch = connection.watch(users);
+    }, user, users, name);
+
+const look = (page, user) => page.evaluate((user) => `${connection.state} ${watch.get(user)?.status}`, user);
+const shows = (page, user, wanted) => until(async () => (await look(page, user)) === wanted, `${user}: ${wanted}`);
+
+for (const [how, without] of [['a SharedWorker', []], ['an elected leader', ['SharedWorker']]]) {
+    test(`Three tabs share one connection, through ${how}`, async (t) => {
+        const context = await browser.createBrowserContext();
+        t.after(() => context.close());
+        const me = `tabs of ${how}`;
+        const friend = `friend of ${how}`;
+        const pages = [];
+        for (const users of [[friend], [friend, 'other'], ['other']]) {
+            const page = await openPage(context, server.url, { without });
+            await join(page, me, users, me);
+            pages.push(page);
+        }
+
+        await shows(pages[0], friend, 'open offline');
+        await shows(pages[1], 'other', 'open offline');
+        await shows(pages[2], 'other', 'open offline');
+        await holds(2); // theirs, and that of who looks on
+
+        // a change reaches the tabs that watch, and a status goes out from any
+        const other = connect({ url: server.url, user: friend });
+        t.after(() => other.close());
+        await shows(pages[0], friend, 'open online');
+        await shows(pages[1], friend, 'open online');
+        assert.equal(await pages[2].evaluate(() => connection.setStatus('busy')), 'saved');
+        const seen = watcher.watch(me);
+        await until(() => seen.get(me).status === 'busy');
+
+        // what one tab stops, others still hear
+        await pages[0].evaluate(() => watch.stop());
+        await other.setStatus('busy');
+        await shows(pages[1], friend, 'open busy');
+
+        // a leave in one of several tabs leaves nobody offline; the first tab goes, which may be the leader
+        assert.equal(await pages[0].evaluate(() => connection.leave()), 'left');
+        await pages[0].close();
+        await shows(pages[1], friend, 'open busy');
+        await shows(pages[2], 'other', 'open offline');
+        await other.setStatus('away');
+        await shows(pages[1], friend, 'open away');
+        assert.equal(seen.get(me).status, 'busy');
+
+        // the last that leaves is the person's leave
+        await pages[1].close();
+        await shows(pages[2], 'other', 'open offline');
+        assert.equal(await pages[2].evaluate(() => connection.leave()), 'left');
+        await until(() => seen.get(me).status === 'offline');
+        seen.stop();
+    });
+
+    test(`A tab that crashes takes nobody else's connection with it, through ${how}`, async (t) => {
+        const context = await browser.createBrowserContext();
+        t.after(() => context.close());
+        const me = `crash of ${how}`;
+        const [first, second] = [await openPage(context, server.url, { without }), await openPage(context, server.url, { without })];
+        await join(first, me, ['x'], me);
+        await shows(first, 'x', 'open offline');
+        await join(second, me, ['y'], me);
+        await shows(second, 'y', 'open offline');
+        first.goto('chrome://crash').catch(() => {});
+        const x = connect({ url: server.url, user: 'y' });
+        t.after(() => x.leave());
+        await shows(second, 'y', 'open online');
+    });
+}
+
+test('Where there are no locks each tab has a connection of its own', async (t) => {
+    const context = await browser.createBrowserContext();
+    t.after(() => context.close());
+    const page = await openPage(context, server.url);
+    assert.ok(await page.evaluate(() => {
+        Object.defineProperty(navigator, 'locks', { value: undefined });
+        return shareTabs('ann') === WebSocket;
+    }));
+});
+
+test('A page that is kept for the back button is not online, and is again when it is back', async (t) => {
+    const page = await openPage(await browser.createBrowserContext(), server.url);
+    t.after(() => page.browserContext().close());
+    await page.evaluate(() => addEventListener('pageshow', ({ persisted }) => (globalThis.wasKept = persisted)));
+    await join(page, 'kept', ['kept']);
+    await shows(page, 'kept', 'open online');
+    const seen = watcher.watch('kept');
+    await until(() => seen.get('kept').status === 'online');
+    await page.goto(`${server.url}/health/ready`);
+    await until(() => seen.get('kept').status === 'offline');
+    await page.goBack();
+    assert.equal(await page.evaluate(() => globalThis.wasKept), true);
+    await until(() => seen.get('kept').status === 'online');
+    await shows(page, 'kept', 'open online');
+    seen.stop();
+});
+
+test('A browser remembers its device, for all tabs', async (t) => {
+    const context = await browser.createBrowserContext();
+    t.after(() => context.close());
+    const asked = [];
+    for (let tab = 0; tab < 2; tab++) {
+        const page = await openPage(context, server.url);
+        asked.push(await page.evaluate(() => new Promise((resolve) => {
+            class Asked extends EventTarget {
+                constructor(address) {
+                    super();
+                    resolve(new URL(address).searchParams.toString());
+                }
+
+                close() {}
+            }
+
+            connect({ user: 1, WebSocket: Asked });
+        })));
+    }
+
+    assert.match(asked[0], /^user_id=1&device_id=[\w-]{20,}&device_kind=web$/);
+    assert.equal(asked[0], asked[1]);
+});
+
+test('A page leaves while it is unloaded', async (t) => {
+    const context = await browser.createBrowserContext();
+    t.after(() => context.close());
+    const page = await openPage(context, server.url);
+    await join(page, 'unloaded', ['unloaded']);
+    await shows(page, 'unloaded', 'open online');
+    const seen = watcher.watch('unloaded');
+    await until(() => seen.get('unloaded').status === 'online');
+    await page.evaluate(() => void connection.leave());
+    await page.goto('about:blank');
+    await until(() => seen.get('unloaded').status === 'offline');
+    await load(await openPage(context, server.url));
+    seen.stop();
+});
