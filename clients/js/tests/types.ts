@@ -1,11 +1,19 @@
 /** Compiled, never run: how programs may and may not use the types. */
-import { AglowError, backoffMs, connect, http, type Connection, type PresenceRecord, type Status, type UserId, type Watch } from '@aglow/client';
+import {
+    AglowError, backoffMs, connect, http,
+    type Connection, type LeaveOutcome, type PresenceRecord, type Problem, type Status, type StatusOutcome, type UserId, type Watch,
+} from '@aglow/client';
 import { PresenceProvider, usePresence } from '@aglow/client/react';
+import { shareTabs } from '@aglow/client/tabs';
 import { createElement } from 'react';
 
 const connection: Connection = connect({ url: new URL('https://presence.example'), user: 'ann', minBackoffMs: 500 });
 connect({ token: async () => 'a token', WebSocket, fetch, reportActivity: false });
 connect({ token: 'a token', tokenInUrl: true });
+connect({ user: 1, device: { id: 'phone-7', kind: 'mobile' }, WebSocket: shareTabs('ann') });
+connect({ user: 1, appState: { addEventListener: (event, callback) => ({ remove: () => callback(event) }) } });
+// @ts-expect-error: a token is text
+connect({ token: async () => null });
 
 const watch: Watch = connection.watch([1, 'bob'], (record, previous) => {
     const status: Status = record.status;
@@ -23,7 +31,11 @@ connection.watch(1, (record, previous) => previous.status);
 const stop: () => void = connection.onState((state) => state === 'stale');
 connection.onPresence((record, previous, definition) => definition?.length);
 connection.onError(({ title, detail }) => `${title}: ${detail}`);
-connection.setStatus('busy');
+const saved: Promise<StatusOutcome> = connection.setStatus('busy');
+const reason: Problem | undefined = connection.reason;
+void [saved, reason];
+connection.resume();
+connection.refresh();
 // @ts-expect-error: unknown is said by the client, not chosen
 connection.setStatus('unknown');
 // @ts-expect-error: what a connection does is not set
@@ -47,12 +59,16 @@ export async function all(): Promise<void> {
     }
 
     stop();
-    await connection.leave();
+    const left: LeaveOutcome = await connection.leave();
+    void left;
 }
 
 export function Friends({ users }: { users: UserId[] }) {
     const friends = usePresence(users, { definition: 'active' });
     const bob: PresenceRecord = usePresence('bob');
+    const nobody: PresenceRecord = usePresence(undefined);
+    const some = usePresence(['ann', undefined, null]);
+    void [nobody, some.get(null)];
     // @ts-expect-error: one user gives one record
     bob.size;
     return createElement(PresenceProvider, { connection: null }, `${friends.get('bob')?.status} ${bob.status}`);
