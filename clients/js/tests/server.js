@@ -83,11 +83,17 @@ export class AglowServer {
 export class Proxy {
     #server;
     #sockets = new Set();
+    #isLost = false;
 
     static async start(url) {
         const { hostname, port } = new URL(url);
         const proxy = new Proxy();
         proxy.#server = net.createServer((near) => {
+            if (proxy.#isLost) {
+                proxy.#sockets.add(near.on('error', () => {}).resume());
+                return;
+            }
+
             const far = net.connect(port, hostname);
             for (const [from, to] of [[near, far], [far, near]]) {
                 proxy.#sockets.add(from);
@@ -109,6 +115,17 @@ export class Proxy {
     swallow() {
         for (const socket of this.#sockets)
             socket.removeAllListeners('data').resume();
+    }
+
+    /** From now on nothing that is connected is heard any more, and nothing else gets an answer, until find(). */
+    lose() {
+        this.#isLost = true;
+        this.swallow();
+    }
+
+    find() {
+        this.#isLost = false;
+        this.#sockets.forEach((socket) => socket.destroy());
     }
 
     async dispose() {

@@ -1,0 +1,111 @@
+/**
+ * Three tabs of a browser lose their network for AGLOW_LOST_SECONDS (10 where it is not set), with tokens that end all the time: how often they connect, and whether they ever
+ * show what is not true. `AGLOW_LOST_SECONDS=300 node --experimental-websocket --test tests/lost-network.test.js` is the figure in the documentation.
+ */
+import assert from 'node:assert/strict';
+import { createHmac, randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+import { connect } from '@aglow/client';
+import { openPage, startBrowser } from './browser.js';
+import { AglowServer, Proxy, QUICK, reach, until } from './server.js';
+
+const LOST_SECONDS = Number(process.env.AGLOW_LOST_SECONDS ?? 10);
+const RENEWALS = 10;
+const TABS = 3;
+// silence is found out after 2.5 ticks of a second; what is older than this is a lie
+const HOLDS_FOR_MS = 5000;
+
+const secret = randomBytes(32);
+
+function tokenFor(sub, seconds) {
+    const encode = (part) => Buffer.from(JSON.stringify(part)).toString('base64url');
+    const now = Date.now() / 1000;
+    const content = `${encode({ alg: 'HS256' })}.${encode({ sub, iat: Math.floor(now), exp: Math.floor(now) + seconds, jti: `${now}` })}`;
+    return `${content}.${createHmac('sha256', secret).update(content).digest('base64url')}`;
+}
+
+test(`Three tabs, ${LOST_SECONDS} s without a network, a token renewed ${RENEWALS} times: few connects, and nothing false`, async (t) => {
+    const server = await AglowServer.start(...QUICK, '--auth', 'token', '--jwt-secret', secret.toString('base64'));
+    t.after(() => server.dispose());
+    const proxy = await Proxy.start(server.url);
+    t.after(() => proxy.dispose());
+    const browser = await startBrowser();
+    t.after(() => browser.close());
+    const context = await browser.createBrowserContext();
+
+    // a friend who comes and goes all the time, and what was true of them when
+    const truth = [{ status: 'offline', at: 0 }];
+    const friend = connect({ url: server.url, token: () => tokenFor('friend', 300) });
+    t.after(() => friend.close());
+    friend.onError(() => {});
+    await reach(friend, 'open');
+    let isOver = false;
+    const coming = (async () => {
+        for (let turn = 0; !isOver; turn++) {
+            const status = ['busy', 'away', 'online'][turn % 3];
+            truth.push({ status, at: Date.now() });
+            await friend.setStatus(status);
+            await new Promise((resolve) => setTimeout(resolve, 2000));
+        }
+    })();
+    const wasTrue = (status) => truth.some((fact, i) => fact.status === status && (truth[i + 1]?.at ?? Infinity) > Date.now() - HOLDS_FOR_MS);
+
+    let tokens = 0;
+    const pages = [];
+    for (let tab = 0; tab < TABS; tab++) {
+        const page = await openPage(context, proxy.url);
+        await page.exposeFunction('makeToken', () => {
+            tokens++;
+            return tokenFor('ann', 4);
+        });
+        await page.evaluate(() => {
+            globalThis.dials = 0;
+            class Counted extends WebSocket {
+                constructor(...given) {
+                    super(...given);
+                    dials++;
+                }
+            }
+
+            globalThis.connection = connect({ token: () => makeToken(), WebSocket: Counted });
+            connection.onError(() => {});
+            globalThis.watch = connection.watch('friend');
+        });
+        pages.push(page);
+    }
+
+    const look = (page) => page.evaluate(() => ({ state: connection.state, dials, status: watch.get('friend').status }));
+    const lies = [];
+    let looks = 0;
+    const checking = (async () => {
+        while (!isOver) {
+            for (const page of pages) {
+                const { status } = await look(page);
+                looks++;
+                if (status !== 'unknown' && !wasTrue(status))
+                    lies.push({ status, at: Date.now() });
+            }
+
+            await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+    })();
+    const isOpen = async () => (await Promise.all(pages.map(look))).every(({ state }) => state === 'open');
+
+    await until(isOpen, 'all tabs are open');
+    proxy.lose();
+    await new Promise((resolve) => setTimeout(resolve, LOST_SECONDS * 1000));
+    proxy.find();
+    await until(isOpen, 'all tabs are open again');
+    const renewed = tokens;
+    await until(() => tokens >= renewed + TABS * RENEWALS, 'tokens were renewed');
+    await until(isOpen, 'all tabs are open still');
+
+    isOver = true;
+    await Promise.all([coming, checking]);
+    const dials = (await Promise.all(pages.map(look))).map((tab) => tab.dials);
+    t.diagnostic(`${dials.join(', ')} connects of ${TABS} tabs, ${tokens} tokens, ${looks} records looked at, ${lies.length} false`);
+    assert.deepEqual(lies, []);
+    // one a second on average at the most; renewals cost none
+    for (const count of dials)
+        assert.ok(count <= LOST_SECONDS + 5, `${count} connects`);
+});
