@@ -16,7 +16,7 @@ import { backoffMs } from './backoff.js';
 import { Commands } from './commands.js';
 import { deviceOf } from './device.js';
 import { watchPage } from './page.js';
-import { AglowError, addressOf, http, inTime, isFinal, post, protocolsOf, tokenOf } from './server.js';
+import { AglowError, addressOf, http, inTime, isOwn, post, protocolsOf, tokenOf } from './server.js';
 import { Topics } from './topics.js';
 import { definitionOf, listOf } from './users.js';
 import { tell } from './watch.js';
@@ -295,7 +295,7 @@ class Connection {
 
         if (current !== this.#try)
             return;
-        if (isFinal(refused) && (refused.status === 401 || refused.status === 403))
+        if (isOwn(refused) && (refused.status === 401 || refused.status === 403))
             this.#refuse(4000 + refused.status, refused);
         else
             this.#lose(this.#address + why, 1000 * (refused.retryAfterSeconds ?? 0));

@@ -21,8 +21,8 @@ export class AglowError extends Error {
     }
 }
 
-/** Whether trying again is of no use: the server itself says so, and not a proxy before it. */
-export const isFinal = ({ status, type }) => String(type).startsWith(OURS) && status < 500 && status !== 408 && status !== 429;
+/** Whether the server itself answered, and not a proxy before it. */
+export const isOwn = ({ type }) => String(type).startsWith(OURS);
 
 /** The promise, or an error after 10 s. */
 export function inTime(promise, what) {

@@ -302,6 +302,8 @@ class Script {
             return new Promise(() => {});
         if (does.throws)
             throw new Error(does.throws);
+        if (does.after)
+            return new Promise((resolve) => setTimeout(resolve, does.after, does.gives));
         return does.gives;
     }
 
