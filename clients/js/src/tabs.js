@@ -65,8 +65,11 @@ export function shareTabs(name) {
                 };
                 const timer = setTimeout(without, WORKER_WITHIN_MS);
                 try {
-                    const options = { type: 'module', name: `aglow ${name}` };
-                    const worker = new SharedWorker(new URL('./tabs-worker.js', import.meta.url), options);
+                    // bundlers find the worker by this very form
+                    const worker = new SharedWorker(new URL('./tabs-worker.js', import.meta.url), {
+                        type: 'module',
+                        name: `aglow ${name}`,
+                    });
                     worker.onerror = without;
                     worker.port.onmessage = ({ data }) => {
                         if (data.kind !== 'ready') {
