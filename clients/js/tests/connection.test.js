@@ -383,3 +383,61 @@ test('Callbacks are functions', async () => {
     assert.throws(() => connection.watch(1, { definition: 7 }), /"definition" is the name of a definition/);
     assert.throws(() => connection.watch([1, -1]), /-1 is not a user/);
 });
+
+test('What became of a status and of a leave is said', async () => {
+    const person = await open(130);
+    assert.equal(await person.setStatus('busy'), 'saved');
+    const [first, second] = await Promise.all([person.setStatus('away'), person.setStatus('auto')]);
+    assert.deepEqual([first, second], ['replaced', 'saved']);
+    assert.equal(await person.leave(), 'left');
+    await assert.rejects(person.setStatus('busy'), { name: 'AglowError', title: 'Closed' });
+    assert.equal(await person.leave(), 'lease');
+});
+
+test('Who is unwatched before the first answer and watched again is never shown as they were', async () => {
+    const watcher = await open(131);
+    const other = await open(132);
+    for (let turn = 0; turn < 20; turn++) {
+        const first = watcher.watch(132);
+        await new Promise((resolve) => setTimeout(resolve, turn * 10));
+        first.stop();
+        await new Promise((resolve) => setTimeout(resolve, 120));
+        const second = watcher.watch(132);
+        const status = turn % 2 ? 'busy' : 'away';
+        await other.setStatus(status);
+        await until(() => second.get(132).status === status, `turn ${turn}: ${status}`);
+        second.stop();
+    }
+});
+
+test('A token that has ended is final, with the reason of the server', async () => {
+    const connection = join(undefined, { url: guarded.url, token: tokenFor('ann', -120) });
+    const problems = [];
+    connection.onError((problem) => problems.push(problem.title));
+    await reach(connection, 'refused');
+    assert.equal(connection.reason.title, 'Token expired');
+    assert.deepEqual(problems, ['Token expired']);
+    assert.equal(connection.addresses.length, 1);
+    await assert.rejects(connection.setStatus('busy'), { title: 'Token expired' });
+});
+
+test('A callback that gives tokens of nobody is asked three times, and again when that is asked for', async () => {
+    let isSignedIn = false;
+    const connection = join(undefined, { url: guarded.url, token: () => (isSignedIn ? tokenFor('ann') : `not.a.token${Math.random()}`) });
+    connection.onError(() => {});
+    await reach(connection, 'refused');
+    assert.equal(connection.addresses.length, 3);
+    isSignedIn = true;
+    connection.refresh();
+    await reach(connection, 'open');
+    assert.equal(connection.reason, undefined);
+});
+
+test('A link that is checked and lives goes on', async () => {
+    const connection = await open(133);
+    connection.resume();
+    await until(() => connection.sent.length === 1);
+    await connection.setStatus('busy'); // answered after the check
+    assert.equal(connection.state, 'open');
+    assert.equal(connection.addresses.length, 1);
+});

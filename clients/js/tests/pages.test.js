@@ -167,3 +167,43 @@ test('A page leaves while it is unloaded', async (t) => {
     await load(await openPage(context, server.url));
     seen.stop();
 });
+
+test('The twenty-first connection of a person hears which limit it is over, and comes in when there is room', async (t) => {
+    const context = await browser.createBrowserContext();
+    t.after(() => context.close());
+    const page = await openPage(context, server.url);
+    await page.evaluate(() => {
+        globalThis.others = Array.from({ length: 20 }, () => connect({ user: 'many' }));
+    });
+    await until(() => page.evaluate(() => others.every(({ state }) => state === 'open')), 'twenty are open');
+    await page.evaluate(() => {
+        globalThis.errors = [];
+        globalThis.late = connect({ user: 'many' });
+        late.onError(({ title, detail }) => errors.push(`${title}: ${detail}`));
+    });
+    await until(() => page.evaluate(() => errors.length > 0), 'the limit is said');
+    const [said] = await page.evaluate(() => errors);
+    assert.match(said, /^Too many connections: .*20/);
+    assert.equal(await page.evaluate(() => late.state), 'connecting');
+    await page.evaluate(() => {
+        others.forEach((other) => other.close());
+        late.resume();
+    });
+    await until(() => page.evaluate(() => late.state === 'open'), 'there is room');
+});
+
+test('A page hears why its token is refused', async (t) => {
+    const guarded = await AglowServer.start('--auth', 'token', '--jwt-secret', Buffer.alloc(32, 7).toString('base64'));
+    t.after(() => guarded.dispose());
+    const context = await browser.createBrowserContext();
+    t.after(() => context.close());
+    const page = await openPage(context, guarded.url);
+    await page.evaluate(() => {
+        globalThis.connection = connect({ token: 'of.no.body' });
+        connection.onError(() => {});
+    });
+    await until(() => page.evaluate(() => connection.state === 'refused'), 'refused');
+    const reason = await page.evaluate(() => connection.reason);
+    assert.equal(reason.title, 'Not authenticated');
+    assert.match(reason.detail, /^Token refused/);
+});
