@@ -117,6 +117,29 @@ public sealed class RedisPlaneStore : IPlaneStore
     }
 
     /// <inheritdoc/>
+    public async ValueTask ReplaceAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, uint latest)
+    {
+        if (users.IsEmpty)
+            return;
+        var batch = Rent();
+        try
+        {
+            batch.Fill(plane, users.Span);
+            batch.FillWords(words.Span);
+            await batch.SendAsync(isWrite: true);
+            // a newer word of a second that has come was written meanwhile
+            if (Overwritten(batch, words.Span)?.FindAll(newer => Pulse.Second(newer.Word) <= latest) is { Count: > 0 } newer)
+                await PutBackAsync(plane, newer);
+            if (batch.Failure is { } failure)
+                throw failure;
+        }
+        finally
+        {
+            Return(batch);
+        }
+    }
+
+    /// <inheritdoc/>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public async ValueTask ReadAsync(Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words)
     {

@@ -14,7 +14,7 @@ namespace Aglow;
 /// </summary>
 /// <remarks>
 /// <code>
-///   open:   folder (one server at a time) ─► journal ─► clock (never before the last run's end) ─► words ─► users ─► beliefs ─► sweep
+///   open:   folder (one server at a time) ─► journal ─► clock ─► words (none later than now) ─► users ─► beliefs ─► sweep
 ///   close:  sweep ─► journal (exact words of everyone online, fsync) ─► memory ─► users ─► folder
 /// </code>
 /// A restart within the lease flips nobody offline: those who were online are believed so, and the time the node was away counts as a stall.
@@ -63,7 +63,7 @@ public sealed class EmbeddedPresence : IOpenPresence
             var clock = new Clock(time, guard, journal.LastAlive);
             var recovery = journal.Load(store, clock, options.Lease);
             if (recovery.IsWithinLease)
-                guard.Stalled(recovery.LastAlive, recovery.At);
+                guard.Stalled(Math.Min(recovery.LastAlive, recovery.At), recovery.At);
             directory = SqliteUserDirectory.Open(options.DataDirectory, time, log);
             var demo = options.DemoPeople == 0 ? null : await Demo.PrepareAsync(options, store, directory, time);
             var presence = new PresenceService(

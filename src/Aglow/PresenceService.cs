@@ -136,9 +136,15 @@ public sealed class PresenceService : IAsyncDisposable
 
             // a shared directory tells all there is the first time; nobody is served before that is known
             await _directory.CatchUpAsync();
+            await HoldHiddenAsync(Clock.Now, movedBy: 0);
             await EraseWordsAsync(await _directory.DeletedNumbersAsync());
         }
 
+        Clock.Stepped += (from, to) =>
+        {
+            if (to < from)
+                _ = Task.Run(() => HoldHiddenAsync(to, from - to));
+        };
         await _sweep.StartAsync();
         _heartbeats.Start();
         Watchers.Start();
@@ -176,7 +182,7 @@ public sealed class PresenceService : IAsyncDisposable
 
     /// <summary>One heartbeat; see <see cref="HeartbeatWriter.WriteAsync(uint, bool)"/>.</summary>
     public ValueTask<Admission> HeartbeatAsync(uint user, bool active = false) =>
-        IsAhead([user]) ? CatchUpAndWriteAsync(user, active) : _heartbeats.WriteAsync(user, active);
+        IsAhead([user]) ? CatchUpAndWriteAsync(user, active) : _heartbeats.WriteAsync(user, active && !IsHidden(user));
 
     /// <summary>
     /// Heartbeats of a batch, all or none: where one of them is refused, nothing is written and the reason is returned.
@@ -192,7 +198,10 @@ public sealed class PresenceService : IAsyncDisposable
                 return admission;
         }
 
-        if (await _heartbeats.WriteAsync(users, active, durable: true) == users.Length)
+        var written = await _heartbeats.WriteAsync(users, active && Manual.HiddenCount == 0, durable: true);
+        if (active && Manual.HiddenCount > 0)
+            await _heartbeats.WriteAsync(users.ToArray().Where(user => !IsHidden(user)).ToArray(), active: true, durable: false);
+        if (written == users.Length)
             return Admission.Accepted;
         // somebody among them was deleted, or there is no room for them
         var words = new uint[users.Length];
@@ -362,6 +371,9 @@ public sealed class PresenceService : IAsyncDisposable
             await Directory().SetManualStatusAsync(user, status);
             if (_news is null)
                 Manual.Set(user, status);
+            // for others they come online, and nobody is away who has just come
+            if (was.Kind == ManualStatusKind.Hidden)
+                await _heartbeats.EndActivityAsync(user);
             _bus.Publish(TransitionKind.Changed, [user]);
         }
 
@@ -427,10 +439,35 @@ public sealed class PresenceService : IAsyncDisposable
         _locks.Dispose();
     }
 
+    // what a hidden user does is not written: neither who watches nor who asks later can tell them from somebody who left
+    private bool IsHidden(uint user) => Manual.Of(user).Kind == ManualStatusKind.Hidden;
+
     private void Show(uint user, Visibility visibility)
     {
         if (Visibilities.Set(user, visibility))
             Watchers.Resight(user);
+    }
+
+    // Of those who hid before the clock was set back, the second that is shown is moved back as their words are.
+    private async Task HoldHiddenAsync(uint now, uint movedBy)
+    {
+        try
+        {
+            foreach (var user in Manual.Hidden.ToArray())
+            {
+                using var _ = await _locks.EnterAsync(user);
+                if (Manual.Of(user) is not { Kind: ManualStatusKind.Hidden } hidden || hidden.ShownLastSeen <= now)
+                    continue;
+                hidden = hidden with { ShownLastSeen = Pulse.TakenBack(hidden.ShownLastSeen, movedBy, now) };
+                await Directory().SetManualStatusAsync(user, hidden);
+                if (_news is null)
+                    Manual.Set(user, hidden);
+            }
+        }
+        catch (Exception failure) when (failure is StoreUnavailableException or ObjectDisposedException)
+        {
+            // shown as now until that second comes, or the next start
+        }
     }
 
     private async ValueTask<uint> ShownLastSeenAsync(uint user)
@@ -474,7 +511,7 @@ public sealed class PresenceService : IAsyncDisposable
     private async ValueTask<Admission> CatchUpAndWriteAsync(uint user, bool active)
     {
         await _directory!.CatchUpAsync();
-        return await _heartbeats.WriteAsync(user, active);
+        return await _heartbeats.WriteAsync(user, active && !IsHidden(user));
     }
 
     private async ValueTask<int> CatchUpAndWriteAsync(ReadOnlyMemory<uint> packed)

@@ -19,20 +19,74 @@ internal sealed class NaiveModel(int users)
         _guard = (held, to + Hold);
     }
 
+    /// <summary>The clock jumped, and words of seconds that were taken back have been moved.</summary>
+    public void Stepped(uint from, uint to)
+    {
+        if (to >= from)
+        {
+            Stalled(from, to);
+            return;
+        }
+
+        var held = from <= _guard.Until ? _guard.HeldAt : from;
+        _guard = (held > to ? held - (from - to) : held, to + Hold);
+        foreach (var person in _people)
+            (person.SeenAt, person.ActiveAt) = (Moved(person.SeenAt), Moved(person.ActiveAt));
+
+        uint Moved(uint second) => second > to + Clock.Apart ? second - (from - to) : second;
+    }
+
+    /// <summary>A start: nothing that is loaded is later than now.</summary>
+    public void Loaded(uint now)
+    {
+        foreach (var person in _people)
+            (person.SeenAt, person.ActiveAt) = (Math.Min(person.SeenAt, now), Math.Min(person.ActiveAt, now));
+    }
+
+    /// <summary>A heartbeat of this second, which no later one came before.</summary>
+    public void Heard(int user, uint second, uint now)
+    {
+        var (person, was) = (_people[user], IsOnline(user, now));
+        (person.SeenAt, person.HasLeft) = (second, false);
+        if (!was && IsOnline(user, now))
+            person.IsActive = false;
+    }
+
+    /// <summary>The person did something; of those who hide nobody hears.</summary>
+    public void Active(int user, uint now)
+    {
+        if (_people[user].HiddenAt is null)
+            (_people[user].ActiveAt, _people[user].IsActive) = (now, true);
+    }
+
+    /// <summary>What the person chose; who shows themself again has just come, for all others.</summary>
+    public void Chose(int user, ManualStatusKind kind, uint now)
+    {
+        var person = _people[user];
+        if (kind == ManualStatusKind.Hidden)
+            person.HiddenAt ??= IsOnline(user, now) ? now : Math.Min(person.SeenAt, now);
+        else if (person.HiddenAt is not null)
+            (person.HiddenAt, person.IsActive) = (null, false);
+        person.Manual = kind;
+    }
+
     // a guard is kept in memory only
     public void Forget() => _guard = default;
 
     public Presence Status(int user, string definition, uint now)
     {
         var person = _people[user];
-        if (person.HiddenAt is { } hiddenAt)
+        var activeAt = Math.Min(person.ActiveAt, now);
+        if (person.HiddenAt is { } hidden)
         {
+            var hiddenAt = Math.Min(hidden, now);
+            activeAt = Math.Min(activeAt, hiddenAt);
             return definition == "reachable" && hiddenAt > 0 && hiddenAt + 86_400 >= Against(now)
-                ? new Presence(PresenceStatus.Online, hiddenAt)
-                : new Presence(PresenceStatus.Offline, hiddenAt);
+                ? new Presence(PresenceStatus.Online, hiddenAt, ActiveAt: activeAt)
+                : new Presence(PresenceStatus.Offline, hiddenAt, ActiveAt: activeAt);
         }
 
-        var seen = person.SeenAt;
+        var seen = Math.Min(person.SeenAt, now);
         var online = definition switch
         {
             "chat" => IsOnline(user, now),
@@ -40,16 +94,17 @@ internal sealed class NaiveModel(int users)
             _ => seen > 0 && seen + 86_400 >= Against(now),
         };
         if (!online)
-            return new Presence(PresenceStatus.Offline, seen);
+            return new Presence(PresenceStatus.Offline, seen, ActiveAt: activeAt);
         return new Presence(
             person.Manual switch
             {
                 ManualStatusKind.Away => PresenceStatus.Away,
                 ManualStatusKind.Busy => PresenceStatus.Busy,
-                ManualStatusKind.Auto when person.ActiveAt > 0 && person.ActiveAt + 600 < Against(now) => PresenceStatus.Away,
+                ManualStatusKind.Auto when person.IsActive && person.ActiveAt + 600 < Against(now) => PresenceStatus.Away,
                 _ => PresenceStatus.Online,
             },
-            seen);
+            seen,
+            ActiveAt: activeAt);
     }
 
     public bool IsOnline(int user, uint now) =>
@@ -66,6 +121,9 @@ internal sealed class NaivePerson
     public bool HasLeft { get; set; }
 
     public uint ActiveAt { get; set; }
+
+    /// <summary>Whether that was in the session that goes on, or the last one.</summary>
+    public bool IsActive { get; set; }
 
     public ManualStatusKind Manual { get; set; }
 

@@ -119,18 +119,18 @@ public class PresenceModelProperties
             {
                 case Act.Heartbeat or Act.Active:
                     (await presence.HeartbeatAsync(user, step.Act == Act.Active)).ShouldBe(Admission.Accepted);
-                    (person.SeenAt, person.HasLeft) = (now, false);
+                    model.Heard(step.User, now, now);
                     if (step.Act == Act.Active)
-                        person.ActiveAt = now;
+                        model.Active(step.User, now);
                     break;
                 case Act.Late:
                     // some of them are of the future: then they are of now
                     var second = now + 5 - (uint)step.Amount;
                     await presence.HeartbeatAtAsync(user, Pulse.EpochUnixSeconds + (long)second);
                     if (second >= now)
-                        (person.SeenAt, person.HasLeft) = (now, false);
+                        model.Heard(step.User, now, now);
                     else if (second > person.SeenAt)
-                        (person.SeenAt, person.HasLeft) = (second, false);
+                        model.Heard(step.User, second, now);
                     break;
                 case Act.Leave:
                     await presence.LeaveAsync(new[] { user });
@@ -140,11 +140,7 @@ public class PresenceModelProperties
                 case Act.Manual:
                     var kind = (ManualStatusKind)(step.Amount % 5);
                     await presence.SetManualStatusAsync(user, kind);
-                    if (kind != ManualStatusKind.Hidden)
-                        person.HiddenAt = null;
-                    else
-                        person.HiddenAt ??= model.IsOnline(step.User, now) ? now : person.SeenAt;
-                    person.Manual = kind;
+                    model.Chose(step.User, kind, now);
                     break;
                 case Act.Advance:
                     rig.Advance(step.Amount % 15);
@@ -160,6 +156,13 @@ public class PresenceModelProperties
                 case Act.SetWallClock:
                     rig.Time.StepWallClock(TimeSpan.FromSeconds((step.Amount - 30) * 120));
                     Clock.Now.ShouldBe(now);
+                    Clock.Beat();
+                    Clock.Now.ShouldBe(rig.Time.Second);
+                    if (step.Amount != 30)
+                        model.Stepped(now, Clock.Now);
+                    // the loop's next beat takes note of it, and a pass moves what was taken back
+                    await presence.Sweep.BeatAsync();
+                    await presence.Sweep.PassAsync();
                     break;
                 case Act.Restart:
                     return await RestartAsync(step.Amount, model);
@@ -184,6 +187,7 @@ public class PresenceModelProperties
             var now = world.Clock.Now;
             now.ShouldBeGreaterThanOrEqualTo(stoppedAt);
             model.Forget();
+            model.Loaded(now);
             if (now - stoppedAt <= NaiveModel.Lease)
                 model.Stalled(stoppedAt, now);
             return world;

@@ -245,45 +245,124 @@ public class RecoveryTests
         next.Store.Budget.Taken.ShouldBe(1);
     }
 
-    [Fact]
-    public async Task A_wall_clock_set_back_does_not_take_time_back()
+    [Theory]
+    [InlineData(1, false)]
+    [InlineData(2 * 3_600, false)]
+    [InlineData(2 * 3_600, true)]
+    [InlineData(10 * 365 * 86_400, false)]
+    [InlineData(10 * 365 * 86_400, true)]
+    public async Task Of_a_run_with_a_clock_ahead_nothing_is_later_than_a_start_with_the_right_one(int ahead, bool clean)
     {
         var rig = JournalRig.Begin();
-        rig.Heartbeat(1);
+        var right = rig.Now;
+        rig.Heartbeat(9);
         rig.Journal.Commit();
-        var seen = rig.Now;
-        rig.Time.StepWallClock(-TimeSpan.FromHours(1));
+        rig.Time.StepWallClock(TimeSpan.FromSeconds(ahead));
+        // as at a boot: the run before knew the right time
+        rig = await rig.CrashAsync(3_600);
+        right += 3_600;
+        rig.Heartbeat(1);
+        rig.Heartbeat(2);
+        rig.Journal.Commit();
+        rig.Journal.CheckpointNow();
+        rig.Advance(100);
+        // the sweep finds that 2 lapsed
+        rig.Store.Keep(Plane.Pulse, [2]);
+        rig.Heartbeat(1);
+        rig.Heartbeat(3);
+        rig.Leave(4);
+        rig.Store.Exchange(Plane.Activity, 3, rig.Now);
+        rig.Store.Keep(Plane.Activity, [3]);
+        rig.Journal.Commit();
+        rig.Advance(20);
+        rig.Journal.Tick();
+        rig.Time.StepWallClock(TimeSpan.FromSeconds(-ahead));
 
-        await using var next = await rig.CrashAsync(2);
-        next.Now.ShouldBe(seen);
-        next.Word(1).ShouldBe(seen);
-        next.Advance(2);
-        next.Heartbeat(1);
-        next.Word(1).ShouldBe(seen + 1);
+        rig = clean ? await rig.RestartAsync(0) : await rig.CrashAsync(0);
+        right += 120;
+        rig.Now.ShouldBeInRange(right, right + 1);
+        Check();
+        rig.Recovery.Online.ShouldBe(2);
+        rig.Recovery.IsWithinLease.ShouldBeTrue();
+        rig.Guard.HeldAt(rig.Now).ShouldBeLessThanOrEqualTo(rig.Now);
+        rig.Online.IsMet(rig.Word(3), Pulse.Never, rig.Clock.Moment).ShouldBeTrue();
+        rig.Online.IsMet(rig.Word(2), Pulse.Never, rig.Clock.Moment).ShouldBeFalse();
+        var read = new uint[] { 1, 2, 3, 4, 9 }.ToDictionary(user => user, rig.Word);
+
+        // and that is kept, though the next starts know nothing of it: at once, and when that second has come
+        rig.Journal.Commit();
+        rig = await rig.CrashAsync(1);
+        foreach (var user in new uint[] { 2, 4, 9 })
+            rig.Word(user).ShouldBe(read[user]);
+        rig.Word(3).ShouldBeLessThanOrEqualTo(rig.Now);
+        rig.Journal.Commit();
+        rig = await rig.CrashAsync(ahead + 60);
+        foreach (var user in new uint[] { 2, 4, 9 })
+            rig.Word(user).ShouldBe(read[user]);
+        rig.Word(3).ShouldBeLessThan(right + 30);
+        await rig.DisposeAsync();
+
+        void Check()
+        {
+            // a clock that was a second ahead is followed slowly
+            var slack = ahead == 1 ? 1u : 0;
+            rig.Word(9).ShouldBe(right - 3_720);
+            rig.Word(2).ShouldBeInRange(right - 120, right - 120 + slack);
+            rig.Word(4).ShouldBeInRange((right - 20) | Pulse.LeftBit, (right - 20 + slack) | Pulse.LeftBit);
+            rig.Store.Read(Plane.Activity, 3).ShouldBeInRange(right - 20, right - 20 + slack);
+            foreach (var user in new uint[] { 1, 3 })
+                rig.Word(user).ShouldBeInRange(clean ? right - 20 : right, right + slack);
+        }
     }
 
     [Fact]
-    public async Task Words_later_than_a_clock_that_knew_no_better_are_held_to_it()
+    public async Task A_crash_before_the_sweep_has_moved_words_back_leaves_none_in_the_future()
     {
         var rig = JournalRig.Begin();
+        rig.Time.StepWallClock(TimeSpan.FromHours(2));
+        rig.Clock.Beat();
         rig.Heartbeat(1);
-        rig.Leave(2);
+        rig.Heartbeat(2);
         rig.Journal.Commit();
-        rig.Journal.CheckpointNow();
-        rig.Heartbeat(3);
+        rig.Advance(100);
+        rig.Clock.Beat();
+        rig.Heartbeat(1);
+        rig.Store.Keep(Plane.Pulse, [1, 2]);
         rig.Journal.Commit();
-        await rig.Journal.AbandonAsync();
-        await rig.Store.DisposeAsync();
-        rig.Time.StepWallClock(-TimeSpan.FromHours(1));
-        var clock = new Clock(rig.Time, new StallGuard(20));
-        var journal = Journal.Open(rig.PresencePath, new AglowLog(Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance));
-        await using var store = new MemoryPlaneStore(new PageBudget(4096), journal);
-        journal.Load(store, clock, JournalRig.Lease);
+        rig.Time.StepWallClock(TimeSpan.FromHours(-2));
+        rig.Advance(1);
+        rig.Clock.Beat();
+        rig.Journal.Tick();
 
-        store.Read(Plane.Pulse, 1).ShouldBe(clock.Now);
-        store.Read(Plane.Pulse, 2).ShouldBe(clock.Now | Pulse.LeftBit);
-        store.Read(Plane.Pulse, 3).ShouldBe(clock.Now);
-        Directory.Delete(rig.Folder, recursive: true);
+        await using var next = await rig.CrashAsync(3);
+        next.Now.ShouldBe(next.Time.Second);
+        next.Word(1).ShouldBeInRange(next.Now - 5, next.Now);
+        next.Word(2).ShouldBeInRange(next.Now - 106, next.Now - 100);
+    }
+
+    [Fact]
+    public async Task Who_is_heard_after_a_step_back_is_known_to_have_been_heard_in_this_run()
+    {
+        var rig = JournalRig.Begin();
+        rig.Time.StepWallClock(TimeSpan.FromHours(2));
+        rig.Clock.Beat();
+        rig.Journal.Tick();
+        // a run that begins two hours ahead of what comes
+        rig = await rig.CrashAsync(1);
+        rig.Time.StepWallClock(TimeSpan.FromHours(-2));
+        rig.Advance(1);
+        rig.Clock.Beat();
+        rig.Advance(1);
+        rig.Heartbeat(1);
+        rig.Journal.Commit();
+        rig.Advance(10);
+        rig.Heartbeat(1);
+        rig.Advance(5);
+        rig.Journal.Tick();
+        var tick = rig.Now;
+
+        await using var next = await rig.CrashAsync(1);
+        next.Word(1).ShouldBe(tick);
     }
 
     [Fact]

@@ -33,7 +33,7 @@ internal sealed class RiggedStore(bool isRemote) : IPlaneStore
 
     public bool IsReachable => !(SaysWhatIsAway && IsAway(0) && IsAway(1));
 
-    public uint Read(uint user) => _store.Read(Plane.Pulse, user);
+    public uint Read(uint user, Plane plane = Plane.Pulse) => _store.Read(plane, user);
 
     public async ValueTask<uint> ExchangeAsync(Plane plane, uint user, uint word)
     {
@@ -58,6 +58,9 @@ internal sealed class RiggedStore(bool isRemote) : IPlaneStore
 
         return away ? throw new StoreUnavailableException("away") : default;
     }
+
+    public ValueTask ReplaceAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, uint latest) =>
+        _store.ReplaceAsync(plane, users, words, latest);
 
     public ValueTask ReadAsync(Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words)
     {

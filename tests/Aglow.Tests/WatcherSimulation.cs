@@ -171,7 +171,7 @@ internal sealed class WatcherSimulation
                 < 82 => Do(WatchLess),
                 < 88 => Do(StopOrGoOn),
                 < 91 => Do(Close),
-                < 92 => Do(SetWallClock),
+                < 92 => SetWallClockAsync(),
                 < 93 => Do(Pause),
                 < 94 => Do(TakeStoreAwayOrBringItBack),
                 _ => Do(static () => { }),
@@ -197,9 +197,9 @@ internal sealed class WatcherSimulation
         var active = _random.Next(3) == 0;
         await _presence.HeartbeatAsync((uint)user, active);
         Did(user, active ? "heartbeat, active" : "heartbeat");
-        (_model[user].SeenAt, _model[user].HasLeft) = (Now, false);
+        _model.Heard(user, Now, Now);
         if (active)
-            _model[user].ActiveAt = Now;
+            _model.Active(user, Now);
     }
 
     private async Task HeartbeatLateAsync()
@@ -209,7 +209,7 @@ internal sealed class WatcherSimulation
         await _presence.HeartbeatAtAsync((uint)user, Pulse.EpochUnixSeconds + (long)second);
         Did(user, $"heartbeat at {second}");
         if (second > _model[user].SeenAt)
-            (_model[user].SeenAt, _model[user].HasLeft) = (second, false);
+            _model.Heard(user, second, Now);
     }
 
     private async Task LeaveAsync()
@@ -228,10 +228,9 @@ internal sealed class WatcherSimulation
             return;
         var user = _random.Next(Users);
         var kind = (ManualStatusKind)_random.Next(5);
-        uint? hiddenAt = kind != ManualStatusKind.Hidden ? null : _model[user].HiddenAt ?? (_model.IsOnline(user, Now) ? Now : _model[user].SeenAt);
         await _presence.SetManualStatusAsync((uint)user, kind);
         Did(user, $"{kind}");
-        (_model[user].Manual, _model[user].HiddenAt) = (kind, hiddenAt);
+        _model.Chose(user, kind, Now);
         _manualChangedAt[user] = _time.GetTimestamp();
     }
 
@@ -257,7 +256,21 @@ internal sealed class WatcherSimulation
         _disturbedUntil = _time.GetTimestamp();
     }
 
-    private void SetWallClock() => _time.StepWallClock(TimeSpan.FromSeconds(_random.Next(-3600, 3600)));
+    private async Task SetWallClockAsync()
+    {
+        // what words say then is moved by a sweep, which wants the store
+        if (_isStoreAway || _pausedFrom is not null)
+            return;
+        var from = Now;
+        _time.StepWallClock(TimeSpan.FromSeconds(_random.Next(-3600, 3600)));
+        _presence.Clock.Beat();
+        Did(-1, $"the clock jumped from {from}");
+        if (Now != from)
+            _model.Stepped(from, Now);
+        _lastBeatSecond = Now;
+        await _presence.Sweep.BeatAsync();
+        await _presence.Sweep.PassAsync();
+    }
 
     private void TakeStoreAwayOrBringItBack()
     {
@@ -462,9 +475,11 @@ internal sealed class WatcherSimulation
         private static Presence Read(JsonElement user)
         {
             var seen = user.GetProperty("last_seen");
+            var activeAt = user.TryGetProperty("active_at", out var active) ? Pulse.FromUnix(active.GetInt64()) : 0;
             return new Presence(
                 Enum.Parse<PresenceStatus>(user.GetProperty("status").GetString()!, ignoreCase: true),
-                seen.ValueKind == JsonValueKind.Null ? 0 : Pulse.FromUnix(seen.GetInt64()));
+                seen.ValueKind == JsonValueKind.Null ? 0 : Pulse.FromUnix(seen.GetInt64()),
+                ActiveAt: activeAt);
         }
     }
 }

@@ -14,7 +14,8 @@ internal sealed record PresenceDocument(
     [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
     [property: JsonPropertyName(JsonNames.Status)] string Status,
     [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
-    [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout = null);
+    [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout = null,
+    [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null);
 
 /// <summary>A presence record, and what the person chose to be seen as.</summary>
 internal sealed record ManualStatusDocument(
@@ -22,7 +23,8 @@ internal sealed record ManualStatusDocument(
     [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
     [property: JsonPropertyName(JsonNames.Status)] string Status,
     [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
-    [property: JsonPropertyName(JsonNames.Manual)] string Manual);
+    [property: JsonPropertyName(JsonNames.Manual)] string Manual,
+    [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null);
 
 /// <summary>What a user shows of themself.</summary>
 internal sealed record VisibilityDocument(
@@ -46,7 +48,8 @@ internal sealed record UserDocument(
     [property: JsonPropertyName(JsonNames.Status)] string Status,
     [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
     [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout,
-    [property: JsonPropertyName(JsonNames.Manual), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Manual)
+    [property: JsonPropertyName(JsonNames.Manual), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Manual,
+    [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt)
 {
     public static UserDocument Of(DirectoryUser user, Presence presence, string? manual = null) => new(
         user.Number,
@@ -58,7 +61,8 @@ internal sealed record UserDocument(
         Words.Of(presence.Status),
         Pulse.ToUnix(presence.LastSeen),
         Words.Of(presence.About),
-        manual);
+        manual,
+        Pulse.ToUnix(presence.ActiveAt));
 }
 
 /// <summary>A page of a search.</summary>

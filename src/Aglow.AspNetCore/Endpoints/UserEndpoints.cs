@@ -144,7 +144,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         var number = await DirectoryUsers.RequireAsync(host.Presence, asked);
         var presence = await host.Presence.SetManualStatusAsync(number, kind);
         var document = new ManualStatusDocument(
-            UserJson.Of(asked), presence.IsOnline, Words.Of(presence.Status), Pulse.ToUnix(presence.LastSeen), new ManualStatus(kind).Name);
+            UserJson.Of(asked), presence.IsOnline, Words.Of(presence.Status), Pulse.ToUnix(presence.LastSeen), new ManualStatus(kind).Name, Pulse.ToUnix(presence.ActiveAt));
         await Answers.JsonAsync(context, document, Documents.Sent.ManualStatusDocument);
     }
 

@@ -14,6 +14,7 @@ internal static class JsonNames
     public const string DisplayName = "display_name";
     public const string IsOnline = "is_online";
     public const string LastSeen = "last_seen";
+    public const string ActiveAt = "active_at";
     public const string LastSeenAbout = "last_seen_about";
     public const string Manual = "manual";
     public const string CreatedAt = "created_at";

@@ -50,7 +50,7 @@ internal sealed class PresenceSocket : WatchConnection
         _output = output;
         _output.Owner = this;
         _host = host;
-        _lastEvidence = host.Presence.Clock.Now;
+        _lastEvidence = host.Presence.Clock.Uptime;
     }
 
     /// <summary>The device that it is from; null where the client names none.</summary>
@@ -93,7 +93,7 @@ internal sealed class PresenceSocket : WatchConnection
             return false;
         }
 
-        if (_message.IsTooSlow(_host.Presence.Clock.Now))
+        if (_message.IsTooSlow(_host.Presence.Clock.Uptime))
         {
             End(SocketClose.PolicyViolation);
             return false;
@@ -190,7 +190,7 @@ internal sealed class PresenceSocket : WatchConnection
         }
     }
 
-    private bool Keep(long left, long had) => _message.Keep(left, isNew: left != had, _host.Memory, _host.Presence.Clock.Now);
+    private bool Keep(long left, long had) => _message.Keep(left, isNew: left != had, _host.Memory, _host.Presence.Clock.Uptime);
 
     // After a close in either direction: what still comes is thrown away until the other side closes, or the hub ends the wait.
     private async Task DrainAsync()
@@ -269,7 +269,7 @@ internal sealed class PresenceSocket : WatchConnection
     /// <summary>Something came from the client: at most once a second, it is written as a heartbeat.</summary>
     internal ValueTask EvidenceAsync(bool byPerson)
     {
-        var now = _host.Presence.Clock.Now;
+        var now = _host.Presence.Clock.Uptime;
         if (byPerson)
             _host.Sockets.Revive(User);
         else if (now == _lastEvidence || _host.Sockets.HasLeft(User))
@@ -297,7 +297,7 @@ internal sealed class PresenceSocket : WatchConnection
     // Over the limit of messages a second: said once in that second, and the message is dropped.
     private bool IsFlooding()
     {
-        var now = _host.Presence.Clock.Now;
+        var now = _host.Presence.Clock.Uptime;
         if (now != _messagesSecond)
             (_messagesSecond, _messagesInSecond, _wasToldOfFlood) = (now, 0, false);
         if (++_messagesInSecond <= _host.MaxMessagesPerSecond)

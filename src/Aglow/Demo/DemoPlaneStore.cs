@@ -52,6 +52,14 @@ internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
         HasOurs(users.Span) ? ExchangeMixedAsync(plane, users, words, old) : behind.ExchangeAsync(plane, users, words, old);
 
     /// <inheritdoc/>
+    public async ValueTask ReplaceAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, uint latest)
+    {
+        await behind.ReplaceAsync(plane, users, words, latest);
+        // whose words are not here stay untouched
+        await Words.ReplaceAsync(plane, users, words, latest);
+    }
+
+    /// <inheritdoc/>
     public ValueTask ReadAsync(Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words)
     {
         var read = behind.ReadAsync(plane, users, words);

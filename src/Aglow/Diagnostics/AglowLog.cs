@@ -12,6 +12,9 @@ public sealed partial class AglowLog(ILogger logger)
     [LoggerMessage(2002, LogLevel.Warning, "Reading every page now takes {Seconds:0} s within 4 % of a core, over the bound of 10 s: a lapse may show that much late.")]
     internal partial void BoundStretched(double seconds);
 
+    [LoggerMessage(2003, LogLevel.Warning, "The clock was {Seconds} s off and is corrected: leases are held back for two heartbeat intervals. Where no machine was suspended, check NTP.")]
+    internal partial void ClockStepped(long seconds);
+
     [LoggerMessage(3001, LogLevel.Information, "{Registered} users in {File} read in {Seconds:0.00} s, {Rows} rows of the journal among them; {Online} are online. The last run {Ended}, {Away} s ago.")]
     internal partial void Loaded(string file, long registered, double seconds, long rows, long online, string ended, long away);
 

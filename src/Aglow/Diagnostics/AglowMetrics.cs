@@ -97,8 +97,10 @@ public sealed class AglowMetrics : IDisposable
         Gauge("aglow.sweep.cost.seconds", "What the last complete sweep cost, in time of one core.", () => presence.Sweep.LastPassCost.TotalSeconds);
         Count("aglow.sweep.lapses", "Users whose lease a sweep found run out.", () => presence.Sweep.Lapses);
         Gauge("aglow.staleness.seconds", "Age of the oldest belief: how long ago the last complete sweep began.", () => Math.Max(0, (long)clock.Now - presence.Sweep.AsOf));
-        Count("aglow.stalls", "Times heartbeats could not be written for a while, so that lapses were held back.", () => clock.Guard.Stalls);
+        Count("aglow.stalls", "Times heartbeats could not be written for a while, or the clock jumped, so that lapses were held back.", () => clock.Guard.Stalls);
         Gauge("aglow.stall.guard.in.force", "1 while lapses are held back, of all users or of some pages, since heartbeats could not be written.", () => clock.Guard.IsInForceAnywhere(clock.Moment) ? 1 : 0);
+        Gauge("aglow.clock.error.seconds", "Seconds by which store time, in which words are written, is behind its reference: the wall clock, or that of Redis.", () => clock.ErrorSeconds);
+        Count("aglow.clock.steps", "Times that store time jumped, since its reference was over 1 s off: a suspended machine, or a clock that was corrected.", () => clock.Steps);
         Gauge("aglow.clock.wall.ahead.seconds", "Seconds by which the wall clock is ahead of store time.", () => clock.WallAheadSeconds);
         Gauge("aglow.store.reachable", "1 while words can be read and written, as far as is known.", () => presence.IsStoreReachable ? 1 : 0);
     }

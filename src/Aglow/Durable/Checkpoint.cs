@@ -144,8 +144,8 @@ internal sealed class Checkpoint
                     NoteDoubtful(page, oldest);
             }
 
-            // the clock with the images: the next start's clock begins at no earlier second than any word is of
-            _file.WriteState(_file.State with { Tick = Math.Max(at.Now, _file.State.Tick), Images = images });
+            // the clock with the images: the next start knows by it which words are of a second that was taken back
+            _file.WriteState(_file.State with { Tick = at.Now, Images = images });
         });
         foreach (var (plane, page) in pages)
         {

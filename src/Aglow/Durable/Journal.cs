@@ -59,6 +59,8 @@ public sealed class Journal : IAsyncDisposable
     private uint _leaseSeconds;
     private long _position;
     private long _failingSince;
+    // a word of no later second was written before the clock was last set back
+    private uint _sinceAtMost = uint.MaxValue;
     private long _waitingSince;
     private volatile bool _failing;
     private bool _failureLogged;
@@ -76,7 +78,7 @@ public sealed class Journal : IAsyncDisposable
         _flushes = new FlushWaiters(() => _wake.Set());
     }
 
-    /// <summary>The last second at which a node was known alive on this file before this start; 0: never. No clock may begin earlier.</summary>
+    /// <summary>The last second at which a node was known alive on this file before this start; 0: never.</summary>
     public uint LastAlive => _file.LastAlive;
 
     /// <summary>
@@ -138,18 +140,21 @@ public sealed class Journal : IAsyncDisposable
     /// Reads all that is durable into an empty store and notes this start in the file. Once, before <see cref="Start"/>; seconds at a billion users.
     /// </summary>
     /// <param name="store">The store that this journal was given to.</param>
-    /// <param name="clock">A clock that began no earlier than <see cref="LastAlive"/>.</param>
+    /// <param name="clock">Store time, made with <see cref="LastAlive"/>.</param>
     /// <param name="leaseSeconds">How long a heartbeat lasts.</param>
     /// <exception cref="DataFolderException">The file is damaged, cannot be written, or holds more than the store may.</exception>
     public Recovery Load(MemoryPlaneStore store, Clock clock, uint leaseSeconds)
     {
         (_store, _clock, _leaseSeconds) = (store, clock, leaseSeconds);
         _checkpoint = new Checkpoint(_file, store, clock.Time);
+        clock.Stepped += NoteStep;
         try
         {
             var recovery = Recovery.Run(_file, store, _checkpoint, clock.Now, leaseSeconds);
             JournalBytes = recovery.JournalBytes;
             _position = recovery.NoteStart(clock.Now);
+            for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
+                Add(plane, CollectionsMarshal.AsSpan(recovery.TakenBack[(int)plane]));
             if (recovery.LastAlive != 0)
                 Log(recovery);
             return recovery;
@@ -286,7 +291,7 @@ public sealed class Journal : IAsyncDisposable
     internal void Tick()
     {
         _tickDue = false;
-        _file.Write(() => _file.WriteState(_file.State with { Tick = Math.Max(_clock!.Now, _file.State.Tick) }));
+        _file.Write(() => _file.WriteState(_file.State with { Tick = _clock!.Now, Since = Math.Min(_file.State.Since, Volatile.Read(ref _sinceAtMost)) }));
         LastTick = _file.State.Tick;
         Add(Plane.Pulse, CollectionsMarshal.AsSpan(_checkpoint!.Doubtful));
         _checkpoint.Doubtful.Clear();
@@ -319,7 +324,7 @@ public sealed class Journal : IAsyncDisposable
 
         if (_work.TakenCount > 0)
             Write();
-        _file.Write(() => _file.WriteState(_file.State with { Tick = Math.Max(at.Now, _file.State.Tick), IsClean = true }));
+        _file.Write(() => _file.WriteState(_file.State with { Tick = at.Now, IsClean = true }));
     }
 
     /// <summary>Allows the file so many pages more than it has: a disk that is full, for tests.</summary>
@@ -513,7 +518,16 @@ public sealed class Journal : IAsyncDisposable
         recovery.Rows,
         recovery.Online,
         recovery.WasClean ? "stopped in order" : "was interrupted",
-        (long)recovery.At - recovery.LastAlive);
+        Math.Max(0, (long)recovery.At - recovery.LastAlive));
+
+    // What is written from now on is of this run, though it be of an earlier second than where the run before ended.
+    private void NoteStep(uint from, uint to)
+    {
+        if (to < from)
+            Volatile.Write(ref _sinceAtMost, Math.Min(_sinceAtMost, to));
+        _tickDue = true;
+        _wake.Set();
+    }
 
     private void Stop()
     {

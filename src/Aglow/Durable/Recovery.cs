@@ -21,6 +21,8 @@ namespace Aglow.Durable;
 /// who have long been gone (200 kills in a row found that). After a clean stop
 /// words are exact. A start within the lease leaves them online (the caller holds their lapses back, see <see cref="StallGuard"/>); after a longer
 /// one they are offline, and a row of the journal says so, or a second crash would take them for online until then.
+/// Nothing that is loaded is later than now. Where the file ends at a later second than this start, the clock was set back since: words of seconds that
+/// have not come yet are moved back by as much, so that the end of the last run is now. They are journalled anew (<see cref="TakenBack"/>).
 /// Images are read by as many threads as there are processors, rows by one.
 /// </remarks>
 public sealed class Recovery
@@ -29,6 +31,9 @@ public sealed class Recovery
     private readonly MemoryPlaneStore _store;
     private readonly Checkpoint _checkpoint;
     private readonly ulong[]?[] _online = new ulong[PageLayout.Pages][];
+    private readonly Lock _gate = new();
+    // the latest second that a row or an image says it was written at, as far as their oldest tells
+    private uint _writtenAt;
     private readonly int[][] _registered = [new int[PageLayout.Pages], new int[PageLayout.Pages]];
 
     private Recovery(PresenceFile file, MemoryPlaneStore store, Checkpoint checkpoint, uint now)
@@ -75,6 +80,9 @@ public sealed class Recovery
     /// <summary>The second that users online at a crash were raised to; 0 after a clean stop.</summary>
     internal uint RaisedTo { get; private set; }
 
+    /// <summary>Users whose words of a plane were later than this start, and are to be journalled as they are now.</summary>
+    internal List<uint>[] TakenBack { get; } = [[], []];
+
     /// <summary>Pages with users who were online at the end of the last run.</summary>
     internal List<int> PagesOnline { get; } = [];
 
@@ -89,7 +97,7 @@ public sealed class Recovery
         {
             if (isNoted)
                 _file.Append(Position + 1, everyoneWentOffline ? RowKind.Resumed : RowKind.Continued, now, now, [_file.State.Since, RaisedTo]);
-            _file.WriteState(_file.State with { Tick = Math.Max(now, LastAlive), IsClean = false, Since = ended });
+            _file.WriteState(_file.State with { Tick = now, IsClean = false, Since = ended });
         });
         if (!isNoted)
             return Position;
@@ -160,8 +168,7 @@ public sealed class Recovery
         if (registered > PageLayout.Slots / 2)
             _store.ExpectFilled(plane, page);
         image.CopyTo(words);
-        if (LastAlive > At)
-            HoldToNow(words);
+        NoteWritten(oldest);
         _registered[(int)plane][page] = registered;
         _checkpoint.Imaged(plane, page, position);
         if (plane == Plane.Pulse)
@@ -194,6 +201,7 @@ public sealed class Recovery
             return;
         }
 
+        NoteWritten(oldest);
         ReplayWords((Plane)kind, position, oldest, entries);
     }
 
@@ -213,8 +221,6 @@ public sealed class Recovery
             // the erased word of somebody who never had one: not worth a page
             if (word == Pulse.Never && _store.View(plane, page).IsEmpty)
                 continue;
-            if (Pulse.Second(word) > At)
-                word = At | (word & Pulse.LeftBit);
             var slot = PageLayout.Slot(entries[i]);
             ref var at = ref PageOf(plane, page)[slot];
             registered[page] += (word == Pulse.Never ? 0 : 1) - (at == Pulse.Never ? 0 : 1);
@@ -247,7 +253,7 @@ public sealed class Recovery
         {
             if (_online[page] is not { } online || position <= _checkpoint.ImagedAt(Plane.Pulse, page))
                 continue;
-            Raise(page, online, since, Math.Min(raisedTo, At));
+            Raise(page, online, since, raisedTo);
             if (kind == RowKind.Resumed)
                 _online[page] = null;
             _checkpoint.Touched(Plane.Pulse, page, position);
@@ -257,7 +263,7 @@ public sealed class Recovery
     private void Finish(uint leaseSeconds)
     {
         IsWithinLease = LastAlive != 0 && (LastAlive > At || At - LastAlive <= leaseSeconds);
-        RaisedTo = WasClean ? 0 : Math.Min(LastAlive, At);
+        RaisedTo = WasClean ? 0 : LastAlive;
         for (var page = 0; page < PageLayout.Pages; page++)
         {
             if (_online[page] is not { } online)
@@ -268,6 +274,7 @@ public sealed class Recovery
             Online += IsWithinLease ? count : 0;
         }
 
+        TakeBack(Math.Max(LastAlive, _writtenAt + leaseSeconds));
         for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
         {
             foreach (var page in _store.Pages(plane))
@@ -297,12 +304,40 @@ public sealed class Recovery
         return count;
     }
 
-    private void HoldToNow(Span<uint> words)
+    private void NoteWritten(uint oldest)
     {
-        foreach (ref var word in words)
+        if (oldest <= Volatile.Read(ref _writtenAt))
+            return;
+        lock (_gate)
+            Volatile.Write(ref _writtenAt, Math.Max(_writtenAt, oldest));
+    }
+
+    // The file ends at this second. A word may be of the second after: it is read after the clock is.
+    private void TakeBack(uint end)
+    {
+        if (end + Clock.Apart <= At)
+            return;
+        var ahead = end > At ? end - At : 0;
+        for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
         {
-            if (Pulse.Second(word) > At)
-                word = At | (word & Pulse.LeftBit);
+            var users = TakenBack[(int)plane];
+            Parallel.ForEach(_store.Pages(plane), page => TakeBack(PageOf(plane, page), page, ahead, users));
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void TakeBack(Span<uint> words, int page, uint ahead, List<uint> users)
+    {
+        for (var group = 0; group < words.Length / 64; group++)
+        {
+            for (var bits = Threshold.LaterThan(At, ref words[group * 64]); bits != 0; bits &= bits - 1)
+            {
+                var slot = (group * 64) + BitOperations.TrailingZeroCount(bits);
+                // a moment ahead is a word that was read after the clock was
+                words[slot] = Pulse.TakenBack(words[slot], Pulse.Second(words[slot]) > At + Clock.Apart ? ahead : 0, At);
+                lock (users)
+                    users.Add(PageLayout.User(page, slot));
+            }
         }
     }
 

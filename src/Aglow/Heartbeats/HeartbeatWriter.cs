@@ -29,6 +29,9 @@ public enum Admission : byte
 /// <item>A renewal (the user was online) is acknowledged when written; losing it to a crash costs nothing, the next one comes in an interval.</item>
 /// <item>An arrival is hinted at once and acknowledged when it is durable, alone or as JSON; packed batches do not wait (durable within 50 ms).</item>
 /// <item>A goodbye is acknowledged when it is durable.</item>
+/// <item>Coming online begins a session: activity that an earlier one left is marked as such (<see cref="EndActivityAsync(uint)"/>), so that nobody is away for it.</item>
+/// <item>A word in the future, which a clock wrote that was set back since, counts as heard now. It would win over every heartbeat and goodbye until its second
+/// comes, so whoever finds one replaces it; a heartbeat that does is told and kept as an arrival.</item>
 /// </list>
 /// Over a remote store a renewal waits up to a second for a batch (<see cref="Renewals"/>); arrivals and goodbyes are written at once there, too.
 /// Threading: any thread, no lock; a renewal allocates nothing. Batches borrow arrays from the shared pool.
@@ -46,7 +49,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     private readonly AglowMetrics _metrics;
     private readonly uint _maxUserNumber;
     private readonly uint _awaySeconds;
-    private readonly uint _earlierRunEnd;
+    private uint _earlierRunEnd;
     // null where writing costs less than waiting
     private readonly RenewalLoop? _renewals;
 
@@ -63,8 +66,13 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         _maxUserNumber = options.MaxUserNumber;
         _awaySeconds = (uint)options.AwaySeconds;
         _earlierRunEnd = store.EarlierRunEnd;
+        clock.Stepped += (from, to) =>
+        {
+            if (to < from)
+                Volatile.Write(ref _earlierRunEnd, Math.Min(_earlierRunEnd, to));
+        };
         if (store.IsRemote)
-            _renewals = new RenewalLoop(store, bus, clock, _online, options, metrics);
+            _renewals = new RenewalLoop(this, store, bus, clock, _online, options, metrics);
     }
 
     /// <summary>Starts to write what waits.</summary>
@@ -108,7 +116,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             return FinishAsync(exchange, user, at, active);
         var old = exchange.Result;
         if (!IsRenewal(old, at))
-            return ArrivedAsync(user, old, at.Now);
+            return ArrivedAsync(user, old, at.Now, at);
         _metrics.Written(1, 0, 0);
         return new(Admission.Accepted);
     }
@@ -148,14 +156,17 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             catch (StoreUnavailableException)
             {
                 // whoever sends it again finds those online who were written now
-                Publish(CameOnline(admitted.Span, old.Span, at, words.Span, ref refused), words.Span);
+                Publish(CameOnline(admitted.Span, old.Span, at, words.Span, ref refused, out _), words.Span);
                 throw;
             }
 
-            // the words are written: their place now takes the users who came online
-            var arrivals = CameOnline(admitted.Span, old.Span, at, words.Span, ref refused);
             if (_renewals is not null)
                 RenewalLoop.Wrote(_renewals.OfPulse, admitted.Span, old.Span, at.Now);
+            // the words are written: their place now takes the users who came online, and that of the old ones those of them who were not
+            var arrivals = CameOnline(admitted.Span, old.Span, at, words.Span, ref refused, out var begun);
+            if (arrivals > 0)
+                await ReplaceAheadAsync(Plane.Pulse, words[..arrivals], at.Now, at);
+            await EndActivityAsync(old[..begun]);
             Publish(arrivals, words.Span);
             _metrics.Written(users.Length - refused - arrivals, arrivals, refused);
             if (active && _renewals is null)
@@ -189,7 +200,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         if (old is Pulse.Refused or Pulse.Gone)
             return old == Pulse.Refused ? Admission.OverBudget : Admission.Unknown;
         if (_online.IsMet(second, Pulse.Never, at))
-            return IsRenewal(old, at) ? Admission.Accepted : await ArrivedAsync(user, old, second);
+            return IsRenewal(old, at) ? Admission.Accepted : await ArrivedAsync(user, old, second, at);
         // last seen moved, and no lapse will ever be found for it
         _store.Keep(Plane.Pulse, [user]);
         await _store.KeptAsync();
@@ -228,6 +239,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
                 // what waits of theirs was before the goodbye
                 _renewals?.Forget(online.Span);
                 await _store.ExchangeAsync(Plane.Pulse, online, words, old[..count]);
+                if (old.Span[..count].ContainsAnyExceptInRange(0u, LatestWord(at)))
+                    await ReplaceAheadAsync(Plane.Pulse, online, at.Now | Pulse.LeftBit, at);
                 _store.Keep(Plane.Pulse, online.Span);
                 if (everywhere)
                     _bus.Publish(TransitionKind.LeftEverywhere, online.Span);
@@ -249,12 +262,12 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     {
         var old = await exchange;
         var online = IsRenewal(old, at);
-        var admission = online ? Admission.Accepted : await ArrivedAsync(user, old, at.Now);
+        var admission = online ? Admission.Accepted : await ArrivedAsync(user, old, at.Now, at);
         if (online)
             _metrics.Written(1, 0, 0);
         if (admission != Admission.Accepted)
             return admission;
-        if (Pulse.Supersedes(at.Now, old))
+        if (Pulse.Supersedes(at.Now, old) || IsAhead(old, at))
             _renewals?.OfPulse.Wrote(user, at.Now);
         return active ? await WriteActivityAsync(user, at) : admission;
     }
@@ -271,6 +284,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         if (_renewals is not null && _renewals.OfActivity.TryDefer(user, at.Now, at.Oldest(_awaySeconds)))
             return Admission.Accepted;
         var before = await _store.ExchangeAsync(Plane.Activity, user, at.Now);
+        if (IsAhead(before, at))
+            await ReplaceAheadAsync(Plane.Activity, new[] { user }, at.Now, at);
         if (before != Pulse.Refused)
             _renewals?.OfActivity.Wrote(user, at.Now);
         if (IsStaleActivity(user, before, at))
@@ -280,32 +295,86 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         return Admission.Accepted;
     }
 
-    private ValueTask<Admission> ArrivedAsync(uint user, uint old, uint word)
+    private ValueTask<Admission> ArrivedAsync(uint user, uint old, uint word, Moment at)
     {
-        if (!IsArrival(word, old))
+        var isAhead = IsAhead(old, at);
+        if (old == Pulse.Refused || !(isAhead || Pulse.Supersedes(word, old)))
         {
             var refused = old is Pulse.Refused or Pulse.Gone;
             _metrics.Written(refused ? 0 : 1, 0, refused ? 1 : 0);
             return new(old == Pulse.Refused ? Admission.OverBudget : old == Pulse.Gone ? Admission.Unknown : Admission.Accepted);
         }
 
-        _store.Keep(Plane.Pulse, [user]);
-        _bus.Publish(TransitionKind.Arrived, [user]);
-        _metrics.Written(0, 1, 0);
-        return DurableAsync();
+        return KeepAsync();
 
-        async ValueTask<Admission> DurableAsync()
+        async ValueTask<Admission> KeepAsync()
         {
+            if (isAhead)
+                await ReplaceAheadAsync(Plane.Pulse, new[] { user }, word, at);
+            if (BeginsSession(old, at))
+                await EndActivityAsync(user);
+            _store.Keep(Plane.Pulse, [user]);
+            _bus.Publish(TransitionKind.Arrived, [user]);
+            _metrics.Written(0, 1, 0);
             await _store.KeptAsync();
             return Admission.Accepted;
         }
     }
 
-    // the user was online, and was heard in this run: the first heartbeat after a restart is kept as an arrival is
-    private bool IsRenewal(uint old, Moment at) => _online.IsMet(old, Pulse.Never, at) && old > _earlierRunEnd;
+    /// <summary>A session begins: what activity there is was another's. By nobody is it called for a session that goes on.</summary>
+    internal ValueTask EndActivityAsync(uint user) => EndActivityAsync(new[] { user });
 
-    // a word that was written over one that was not online (its caller has checked)
-    private static bool IsArrival(uint word, uint old) => old != Pulse.Refused && Pulse.Supersedes(word, old);
+    /// <summary>The same of many.</summary>
+    internal async ValueTask EndActivityAsync(ReadOnlyMemory<uint> users)
+    {
+        if (users.IsEmpty)
+            return;
+        var scratch = ArrayPool<uint>.Shared.Rent(users.Length * 3);
+        try
+        {
+            var words = scratch.AsMemory(0, users.Length);
+            await _store.ReadAsync(Plane.Activity, users, words);
+            var active = scratch.AsMemory(users.Length, users.Length);
+            var count = 0;
+            for (var i = 0; i < users.Length; i++)
+            {
+                // reported in the session that ended, and not marked yet
+                if ((int)words.Span[i] <= 0)
+                    continue;
+                active.Span[count] = users.Span[i];
+                words.Span[count++] = words.Span[i] | Pulse.LeftBit;
+            }
+
+            if (count == 0)
+                return;
+            await _store.ExchangeAsync(Plane.Activity, active[..count], words[..count], scratch.AsMemory(users.Length * 2, count));
+            _store.Keep(Plane.Activity, active.Span[..count]);
+        }
+        finally
+        {
+            ArrayPool<uint>.Shared.Return(scratch);
+        }
+    }
+
+    // Not online before. Who was never seen has no activity; that is also what a store says that lost the old word.
+    private bool BeginsSession(uint old, Moment at) => old != Pulse.Never && !_online.IsMet(old, Pulse.Never, at);
+
+    // The user was online, and was heard in this run: the first heartbeat after a restart is kept as an arrival is. In one compare: goodbyes are above the range.
+    private bool IsRenewal(uint old, Moment at) => old - OldestRenewed(at) <= LatestWord(at) - OldestRenewed(at);
+
+    private uint OldestRenewed(Moment at) => Math.Max(at.Oldest(_online.PulseSeconds), _earlierRunEnd + 1);
+
+    private static uint LatestWord(Moment at) => at.Now + Clock.Apart;
+
+    // a word in the future, which no heartbeat and no goodbye of now has replaced
+    private static bool IsAhead(uint old, Moment at) => old != Pulse.Refused && Pulse.Second(old) > LatestWord(at);
+
+    private async ValueTask ReplaceAheadAsync(Plane plane, ReadOnlyMemory<uint> users, uint word, Moment at)
+    {
+        var words = new uint[users.Length];
+        words.AsSpan().Fill(word);
+        await _store.ReplaceAsync(plane, users, words, LatestWord(at));
+    }
 
     // counted from the minute and not from the word before, which moves with each heartbeat; minutes begin at a second of each user's own, or all were kept at once
     private static bool IsStaleActivity(uint user, uint before, Moment at)
@@ -314,7 +383,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         return before != Pulse.Refused && (Pulse.Second(before) + offset) / KeepActivitySeconds < (at.Now + offset) / KeepActivitySeconds;
     }
 
-    private bool WasAway(uint before, Moment at) => before is not (Pulse.Never or Pulse.Refused) && Pulse.Second(before) < at.Oldest(_awaySeconds);
+    private bool WasAway(uint before, Moment at) => before != Pulse.Refused && Presence.IsIdle(before, at, _awaySeconds);
 
     private async ValueTask<uint> ReadOneAsync(uint user)
     {
@@ -334,6 +403,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
 
         words.Span.Fill(at.Now);
         await _store.ExchangeAsync(Plane.Activity, users, words, old);
+        if (old.Span.ContainsAnyExceptInRange(0u, LatestWord(at)))
+            await ReplaceAheadAsync(Plane.Activity, users, at.Now, at);
         if (_renewals is not null)
             RenewalLoop.Wrote(_renewals.OfActivity, users.Span, old.Span, at.Now);
         var stale = 0;
@@ -383,19 +454,29 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         return scratch[..count];
     }
 
-    private int CameOnline(ReadOnlySpan<uint> users, ReadOnlySpan<uint> old, Moment at, Span<uint> arrivals, ref int refused)
+    // Of those who came online, the ones who begin a session take the first places of the old words.
+    private int CameOnline(ReadOnlySpan<uint> users, Span<uint> old, Moment at, Span<uint> arrivals, ref int refused, out int begun)
     {
-        // not left and not too old is one signed compare, as in the sweep
-        var oldest = (int)Math.Max(at.Oldest(_online.PulseSeconds), _earlierRunEnd + 1);
+        var oldest = OldestRenewed(at);
+        var width = LatestWord(at) - oldest;
         var count = 0;
+        begun = 0;
         for (var i = 0; i < old.Length; i++)
         {
-            if ((int)old[i] >= oldest)
+            var word = old[i];
+            // as in IsRenewal
+            if (word - oldest <= width)
                 continue;
-            if (old[i] is Pulse.Refused or Pulse.Gone)
+            if (word is Pulse.Refused or Pulse.Gone)
+            {
                 refused++;
-            else if (Pulse.Supersedes(at.Now, old[i]))
+            }
+            else if (Pulse.Supersedes(at.Now, word) || IsAhead(word, at))
+            {
                 arrivals[count++] = users[i];
+                if (BeginsSession(word, at))
+                    old[begun++] = users[i];
+            }
         }
 
         return count;

@@ -10,6 +10,7 @@ namespace Aglow.Heartbeats;
 /// <remarks>One loop. While the store is away it goes on trying; nothing piles up meanwhile. Threading: heartbeats from any thread, flushes never overlap.</remarks>
 internal sealed class RenewalLoop : IAsyncDisposable
 {
+    private readonly HeartbeatWriter _writer;
     private readonly IPlaneStore _store;
     private readonly ITransitionBus _bus;
     private readonly Clock _clock;
@@ -17,11 +18,15 @@ internal sealed class RenewalLoop : IAsyncDisposable
     private readonly uint _awaySeconds;
     private readonly AglowMetrics _metrics;
     private readonly Action<int, TimeSpan> _flushed;
+    // who came online in the flush under way, and which of them begin a session
+    private readonly List<uint> _came = [];
+    private readonly List<uint> _begun = [];
     private readonly CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
 
-    public RenewalLoop(IPlaneStore store, ITransitionBus bus, Clock clock, Definition online, AglowOptions options, AglowMetrics metrics)
+    public RenewalLoop(HeartbeatWriter writer, IPlaneStore store, ITransitionBus bus, Clock clock, Definition online, AglowOptions options, AglowMetrics metrics)
     {
+        _writer = writer;
         _store = store;
         _bus = bus;
         _clock = clock;
@@ -70,7 +75,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
     public async ValueTask<bool> FlushAsync(bool all)
     {
         var (before, beganAt) = (OfPulse.Sent + OfActivity.Sent, _clock.Time.GetTimestamp());
-        var written = await OfPulse.FlushAsync(all, _clock.Now, WasOnline, Came) & await OfActivity.FlushAsync(all, _clock.Now, WasActive, WasAway);
+        var written = await OfPulse.FlushAsync(all, _clock.Now, WasOnline, Came) & await TellAsync() & await OfActivity.FlushAsync(all, _clock.Now, WasActive, WasAway);
         if (OfPulse.Sent + OfActivity.Sent - before is > 0 and var words)
             _flushed((int)words, _clock.Time.GetElapsedTime(beganAt));
         return written;
@@ -103,14 +108,43 @@ internal sealed class RenewalLoop : IAsyncDisposable
         }
     }
 
-    private bool WasOnline(uint user, uint old) => _online.IsMet(old, Pulse.Never, _clock.MomentOf(PageLayout.Page(user)));
+    // whether a heartbeat is no arrival; who begins a session by it is noted
+    private bool WasOnline(uint user, uint old)
+    {
+        var was = _online.IsMet(old, Pulse.Never, _clock.MomentOf(PageLayout.Page(user)));
+        // where the answer was lost, so is the old word
+        if (!was && old != Pulse.Never)
+            _begun.Add(user);
+        return was;
+    }
 
     private bool WasActive(uint user, uint old) => Pulse.Second(old) >= _clock.Moment.Oldest(_awaySeconds);
 
-    private void Came(ReadOnlySpan<uint> users)
+    private void Came(ReadOnlySpan<uint> users) => _came.AddRange(users);
+
+    private async ValueTask<bool> TellAsync()
     {
-        _metrics.Written(-users.Length, users.Length, 0);
-        _bus.Publish(TransitionKind.Arrived, users);
+        if (_came.Count == 0)
+        {
+            _begun.Clear();
+            return true;
+        }
+
+        uint[] came = [.. _came], begun = [.. _begun];
+        _came.Clear();
+        _begun.Clear();
+        try
+        {
+            await _writer.EndActivityAsync(begun);
+        }
+        catch (StoreUnavailableException)
+        {
+            // at the worst somebody is away until they do something
+        }
+
+        _metrics.Written(-came.Length, came.Length, 0);
+        _bus.Publish(TransitionKind.Arrived, came);
+        return true;
     }
 
     private void WasAway(ReadOnlySpan<uint> users) => _bus.Publish(TransitionKind.Changed, users);

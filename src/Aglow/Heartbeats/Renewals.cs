@@ -75,8 +75,8 @@ public sealed class Renewals : IDisposable
             return false;
         var at = page + PageLayout.Slot(user);
         var known = Volatile.Read(ref *at);
-        // never, left and too old are all below, as signed numbers
-        if ((int)known < (int)oldest)
+        // never, left and too old are all below, as signed numbers; above is what was written before the clock was set back
+        if ((int)known < (int)oldest || known > word + Clock.Apart)
             return false;
         while (known < word)
         {
@@ -113,7 +113,7 @@ public sealed class Renewals : IDisposable
         if (page == null)
             return;
         var at = page + PageLayout.Slot(user);
-        for (var known = Volatile.Read(ref *at); (int)known < (int)word;)
+        for (var known = Volatile.Read(ref *at); (int)known < (int)word || known > word + Clock.Apart;)
         {
             var seen = Interlocked.CompareExchange(ref *at, word, known);
             if (seen == known)
@@ -148,7 +148,7 @@ public sealed class Renewals : IDisposable
         {
             if (!all && i % BeatsPerRound != _beat % BeatsPerRound)
                 continue;
-            Take(pages[i]);
+            Take(pages[i], now);
             if (_taken > PageLayout.Slots)
                 written &= await SendAsync(now, wasOnline, came);
         }
@@ -164,7 +164,7 @@ public sealed class Renewals : IDisposable
     }
 
     // The dirty words of a page.
-    private unsafe void Take(int page)
+    private unsafe void Take(int page, uint now)
     {
         var groups = _dirty.Groups(page);
         var words = _words.Find(page);
@@ -176,7 +176,8 @@ public sealed class Renewals : IDisposable
             for (var bits = _dirty.Set(page, group, ulong.MaxValue, present: false); bits != 0; bits &= bits - 1)
             {
                 var slot = (group * 64) + BitOperations.TrailingZeroCount(bits);
-                var word = Volatile.Read(ref words[slot]);
+                // heard a moment before the clock was set back
+                var word = Math.Min(Volatile.Read(ref words[slot]), now + Clock.Apart);
                 if (word == Pulse.Never)
                     continue;
                 _users[_taken] = PageLayout.User(page, slot);

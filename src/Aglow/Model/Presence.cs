@@ -37,12 +37,13 @@ public enum LastSeenAbout : byte
     LongAgo = 4,
 }
 
-/// <summary>What a caller is told of a user: the status and the last-seen second. Eight bytes, no references.</summary>
+/// <summary>What a caller is told of a user: the status, the last-seen second and the newest activity. Twelve bytes, no references.</summary>
 /// <param name="Status">The status under the definition asked for.</param>
-/// <param name="LastSeen">The second of the last heartbeat since <see cref="Pulse.EpochUnixSeconds"/>; 0: never seen.</param>
+/// <param name="LastSeen">The second of the last heartbeat since <see cref="Pulse.EpochUnixSeconds"/>, never in the future; 0: never seen.</param>
 /// <param name="About">Where the second is not shown (0): about when.</param>
-[StructLayout(LayoutKind.Auto)]
-public readonly record struct Presence(PresenceStatus Status, uint LastSeen, LastSeenAbout About = LastSeenAbout.Unknown)
+/// <param name="ActiveAt">The second of the newest reported activity, in whatever session; 0: not known, or not shown.</param>
+[StructLayout(LayoutKind.Sequential, Pack = 2)]
+public readonly record struct Presence(PresenceStatus Status, uint LastSeen, LastSeenAbout About = LastSeenAbout.Unknown, uint ActiveAt = 0)
 {
     /// <summary>Online, away and busy are; offline is not.</summary>
     public bool IsOnline => Status != PresenceStatus.Offline;
@@ -58,26 +59,35 @@ public readonly record struct Presence(PresenceStatus Status, uint LastSeen, Las
     /// <param name="awaySeconds">Reported activity older than this shows as away.</param>
     public static Presence Of(uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, uint awaySeconds)
     {
+        var activeAt = Math.Min(Pulse.Second(activity), at.Now);
         if (manual.Kind == ManualStatusKind.Hidden)
-            return Hidden(manual.ShownLastSeen, definition, at);
-        var lastSeen = Pulse.Second(pulse);
+            return Hidden(Math.Min(manual.ShownLastSeen, at.Now), activeAt, definition, at);
+        var lastSeen = Math.Min(Pulse.Second(pulse), at.Now);
         if (!definition.IsMet(pulse, activity, at))
-            return new Presence(PresenceStatus.Offline, lastSeen);
+            return new Presence(PresenceStatus.Offline, lastSeen, ActiveAt: activeAt);
         var status = manual.Kind switch
         {
             ManualStatusKind.Away => PresenceStatus.Away,
             ManualStatusKind.Busy => PresenceStatus.Busy,
             ManualStatusKind.Online => PresenceStatus.Online,
-            _ when activity != Pulse.Never && Pulse.Second(activity) < at.Oldest(awaySeconds) => PresenceStatus.Away,
+            _ when IsIdle(activity, at, awaySeconds) => PresenceStatus.Away,
             _ => PresenceStatus.Online,
         };
-        return new Presence(status, lastSeen);
+        return new Presence(status, lastSeen, ActiveAt: activeAt);
     }
+
+    /// <summary>
+    /// Whether the person did something in this session, and nothing for this long. An activity word with <see cref="Pulse.LeftBit"/> is of an earlier
+    /// session: who has come online since is not away for it.
+    /// </summary>
+    internal static bool IsIdle(uint activity, Moment at, uint awaySeconds) => (int)activity > 0 && activity < at.Oldest(awaySeconds);
 
     // A hidden user reads as one who said goodbye at the shown second: under a definition that a goodbye does not end
     // (seen within 24 h), such a user would still be met, so a hidden one is too.
-    private static Presence Hidden(uint shownLastSeen, Definition definition, Moment at) =>
-        definition is { EndedByLeave: false, ActivitySeconds: null } && definition.IsMet(shownLastSeen, Pulse.Never, at)
-            ? new Presence(PresenceStatus.Online, shownLastSeen)
-            : new Presence(PresenceStatus.Offline, shownLastSeen);
+    // Activity of a hidden user is not written, so what is shown of it stands still, too.
+    private static Presence Hidden(uint shownLastSeen, uint activeAt, Definition definition, Moment at)
+    {
+        var isOnline = definition is { EndedByLeave: false, ActivitySeconds: null } && definition.IsMet(shownLastSeen, Pulse.Never, at);
+        return new Presence(isOnline ? PresenceStatus.Online : PresenceStatus.Offline, shownLastSeen, ActiveAt: Math.Min(activeAt, shownLastSeen));
+    }
 }

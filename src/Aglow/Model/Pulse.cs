@@ -45,6 +45,10 @@ public static class Pulse
     /// </summary>
     public static bool Supersedes(uint word, uint old) => Second(word) >= Second(old) && old != Gone;
 
+    /// <summary>A word of a second that was taken back, as it is after the clock went back by this much: no later than <paramref name="now"/>, and a goodbye as before.</summary>
+    public static uint TakenBack(uint word, uint seconds, uint now) =>
+        Math.Min(now, Second(word) > seconds ? Second(word) - seconds : 1) | (word & LeftBit);
+
     /// <summary>Seconds since 1970 for a word's second; null for never.</summary>
     public static long? ToUnix(uint second) => second == 0 ? null : (long)EpochUnixSeconds + second;
 

@@ -22,6 +22,9 @@ internal readonly struct Threshold(Definition definition, Moment at)
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public ulong ActivityBits(ref uint words) => Bits(ref words, _activity, (int)Pulse.SecondMask);
 
+    /// <summary>Which of 64 words are of a second later than this one.</summary>
+    public static ulong LaterThan(uint second, ref uint words) => Bits(ref words, (int)second, (int)Pulse.SecondMask);
+
     /// <summary>The same for these users of a group alone.</summary>
     public ulong BitsOf(ulong users, int group, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity)
     {

@@ -54,6 +54,9 @@ public sealed record Explanation
     internal static Explanation Of(
         uint user, uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, bool? believed, AglowOptions options, bool isCluster)
     {
+        // a word in the future counts as heard now
+        pulse = Math.Min(Pulse.Second(pulse), at.Now) | (pulse & Pulse.LeftBit);
+        activity = Math.Min(Pulse.Second(activity), at.Now) | (activity & Pulse.LeftBit);
         var presence = Presence.Of(pulse, activity, manual, definition, at, (uint)options.AwaySeconds);
         return new Explanation
         {

@@ -118,19 +118,19 @@ internal sealed class OnlineCounts : IAsyncDisposable
             try
             {
                 var claim = await _counts.ReadAsync(definition, counts.AsMemory(0, room));
-                var stale = pages.Where(page => counts[page].At + FreshFor <= now).ToList();
+                var stale = pages.Where(page => IsOver(counts[page].At, FreshFor, now)).ToList();
                 if (stale.Count == 0)
                     return Sum(pages, counts);
                 if (stale.Exists(_store.IsPageAway))
                     throw new StoreUnavailableException("Part of the store is away, so not everybody can be counted.");
-                if (claim + ClaimSeconds <= now && await _counts.ClaimAsync(definition, now) + ClaimSeconds <= now)
+                if (IsOver(claim, ClaimSeconds, now) && IsOver(await _counts.ClaimAsync(definition, now), ClaimSeconds, now))
                 {
                     await CountAsync(definition, stale, counts);
                     return Sum(pages, counts);
                 }
 
                 // another node is at it: what it has not come to yet will do, where that is not too old
-                if (Sum(pages, counts) is var sum && sum.AsOf + MostBehindSeconds >= now)
+                if (Sum(pages, counts) is var sum && !IsOver(sum.AsOf, MostBehindSeconds + 1, now))
                     return sum;
             }
             finally
@@ -141,6 +141,9 @@ internal sealed class OnlineCounts : IAsyncDisposable
             await Task.Delay(LookAgain, _clock.Time, _stop.Token);
         }
     }
+
+    // Also of a second that was taken back: nobody knows when that was.
+    private static bool IsOver(uint second, uint lasts, uint now) => second + lasts <= now || second > now + Clock.Apart;
 
     private static (long Online, uint AsOf) Sum(IReadOnlyList<int> pages, PageCount[] counts)
     {
@@ -236,7 +239,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
                     _look = Task.Run(() => all.LookAsync(definition));
                 }
 
-                return _last is { } last && last.AsOf + MostBehindSeconds >= all._clock.Now ? Task.FromResult(last) : _look!;
+                return _last is { } last && !IsOver(last.AsOf, MostBehindSeconds + 1, all._clock.Now) ? Task.FromResult(last) : _look!;
             }
         }
     }

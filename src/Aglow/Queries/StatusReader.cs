@@ -101,7 +101,7 @@ public sealed class StatusReader
             }
             else
             {
-                packed[i] = Pulse.Second(pulses[i]) | (definition.IsMet(pulses[i], activities[i], at) ? 1u << 31 : 0);
+                packed[i] = Math.Min(Pulse.Second(pulses[i]), at.Now) | (definition.IsMet(pulses[i], activities[i], at) ? 1u << 31 : 0);
             }
         }
     }

@@ -4,16 +4,20 @@ using Aglow.Sweeping;
 namespace Aglow.Storage;
 
 /// <summary>
-/// Store time in seconds: monotonic inside the process, near a reference between processes (this machine's wall clock; the store's, where there is one
-/// that nodes share: <see cref="Follow"/>). The one conversion between the two is here.
+/// Store time in seconds: what words are written in. Within <see cref="StepAfter"/> of a reference: this machine's wall clock, or the clock of the store
+/// where nodes share one (<see cref="Follow"/>). The one conversion between monotonic time and the reference is here.
 /// </summary>
 /// <remarks>
-/// Starts at the reference (or where the last run ended, if the wall clock was set back since: time does not go back across
-/// a restart either) and counts monotonic time from there. A reference that is set or drifts is followed by at most one second
-/// in twenty (<see cref="Beat"/>), so a step of an hour flips nobody; it only makes leases 5 % shorter or longer until it is absorbed.
-/// It is followed by the pace, not in steps, so that time never goes back: a goodbye a moment after a heartbeat would be the older of the two.
-/// <see cref="Beat"/> is called by the sweep's loop ten times a second; a gap of over 2 s between two of them means that this process was paused
-/// and nobody could have heartbeaten. A read that comes before the late beat sees the gap by itself.
+/// <code>
+///   reference − store time    up to 1 s    followed by one second in twenty: time never goes back, and no lease notices
+///                             beyond it    adopted at the next beat, under the stall guard: a suspended machine woke up, or a clock was corrected
+/// </code>
+/// The loop calls <see cref="Beat"/> ten times a second, so the error of store time is below 2 s a moment after any step of the reference. A step
+/// forward leaves leases counted against the second before it for two heartbeat intervals (<see cref="StallGuard"/>). A step back leaves words in the
+/// future: they count as heard now, and the sweep rewrites them (<see cref="Stepped"/>).
+/// A gap of over 2 s between two beats means that this process was paused and nobody could have sent a heartbeat. A read that comes before the late
+/// beat sees the gap by itself.
+/// The rejected alternative, to follow every step slowly, left <c>last_seen</c> wrong for a week after a night's suspend.
 /// Threading: any thread reads; only the loop calls <see cref="Beat"/>.
 /// </remarks>
 public sealed class Clock
@@ -21,21 +25,30 @@ public sealed class Clock
     /// <summary>A loop that wakes this much late was paused.</summary>
     public static readonly TimeSpan StallAfter = TimeSpan.FromSeconds(2);
 
+    /// <summary>A larger error of store time is corrected at once. Below it: half of the 2 s that <c>last_seen</c> may be off.</summary>
+    public static readonly TimeSpan StepAfter = TimeSpan.FromSeconds(1);
+
+    /// <summary>Seconds by which a word may be later than this node's second: clocks of nodes differ, and threads read the clock before they write.</summary>
+    public const uint Apart = 2;
+
     private const double MaxSlew = 0.05;
+    // the two clocks are compared where both were read within this
+    private static readonly TimeSpan ReadWithin = TimeSpan.FromMilliseconds(200);
     private readonly TimeProvider _time;
     private readonly long _startedAt;
     private readonly long _stallTicks;
     private Line _line;
     private long _lastBeat;
+    private long _steps;
     // what the store's clock is ahead of this process's monotonic one; not a number: the wall clock is the reference
     private double _storeOffsetSeconds = double.NaN;
 
-    /// <summary>A clock that starts at the wall clock's time, but not before <paramref name="notBefore"/> (a second since 2020).</summary>
+    /// <summary>A clock that starts at its reference.</summary>
     /// <param name="time">What timers and timestamps come from.</param>
     /// <param name="guard">The guard that holds leases where words could not be written.</param>
-    /// <param name="notBefore">The second, since 2020, that it starts at where the reference is behind it.</param>
+    /// <param name="lastAlive">The second, since 2020, at which the last run ended: the clock starts there where the reference is behind it by less than a step.</param>
     /// <param name="storeSeconds">What the store's clock reads now, in seconds since 2020; null: the wall clock is the reference.</param>
-    public Clock(TimeProvider time, StallGuard guard, uint notBefore = 0, double? storeSeconds = null)
+    public Clock(TimeProvider time, StallGuard guard, uint lastAlive = 0, double? storeSeconds = null)
     {
         _time = time;
         Guard = guard;
@@ -43,8 +56,15 @@ public sealed class Clock
         _stallTicks = (long)(StallAfter.TotalSeconds * time.TimestampFrequency);
         if (storeSeconds is { } seconds)
             Follow(seconds, _startedAt);
-        _line = new Line(_startedAt, Math.Max(ReferenceSeconds(_startedAt), notBefore), 0);
+        var reference = ReferenceSeconds(_startedAt);
+        _line = new Line(_startedAt, lastAlive - reference <= StepAfter.TotalSeconds ? Math.Max(reference, lastAlive) : reference, 0);
     }
+
+    /// <summary>
+    /// Raised by <see cref="Beat"/> just before store time jumps, with the second that it leaves and the one that it goes to: a step back
+    /// where that is earlier. Handlers return at once.
+    /// </summary>
+    public event Action<uint, uint>? Stepped;
 
     /// <summary>The guard that holds leases where words could not be written.</summary>
     public StallGuard Guard { get; }
@@ -55,8 +75,24 @@ public sealed class Clock
     /// <summary>The present second, since <see cref="Pulse.EpochUnixSeconds"/>.</summary>
     public uint Now => SecondAt(_time.GetTimestamp());
 
+    /// <summary>Whole seconds since this clock was made, plus 1, by the monotonic clock: for what happens within this process.</summary>
+    public uint Uptime => 1 + (uint)_time.GetElapsedTime(_startedAt).TotalSeconds;
+
     /// <summary>Seconds by which the wall clock is ahead of store time.</summary>
     public double WallAheadSeconds => WallSeconds() - ExactAt(_time.GetTimestamp());
+
+    /// <summary>Seconds by which the reference is ahead of store time: the error of what words say. Below 2 s while the loop beats.</summary>
+    public double ErrorSeconds
+    {
+        get
+        {
+            var stamp = _time.GetTimestamp();
+            return ReferenceSeconds(stamp) - ExactAt(stamp);
+        }
+    }
+
+    /// <summary>Times that store time jumped to its reference.</summary>
+    public long Steps => Volatile.Read(ref _steps);
 
     /// <summary>The moment by which a status is decided now.</summary>
     public Moment Moment
@@ -75,11 +111,11 @@ public sealed class Clock
     /// <summary>The moment by which users of one page are decided now: where the words of that page alone could not be written, it is held back.</summary>
     public Moment MomentOf(int page) => Guard.Hold(Moment, page);
 
-    /// <summary>Follows the store's clock, which read this many seconds since 2020 at <paramref name="stamp"/> of <see cref="Time"/>, as it would the wall clock.</summary>
+    /// <summary>Takes the store's clock for the reference; it read this many seconds since 2020 at <paramref name="stamp"/> of <see cref="Time"/>.</summary>
     public void Follow(double storeSeconds, long stamp) =>
         Volatile.Write(ref _storeOffsetSeconds, storeSeconds - _time.GetElapsedTime(_startedAt, stamp).TotalSeconds);
 
-    /// <summary>Ten times a second, by the sweep's loop: notices a pause of this process, and follows the reference slowly. Returns the pause, or zero.</summary>
+    /// <summary>Ten times a second, by the sweep's loop: notices a pause of this process, and follows the reference. Returns the pause, or zero.</summary>
     public TimeSpan Beat()
     {
         var stamp = _time.GetTimestamp();
@@ -87,12 +123,31 @@ public sealed class Clock
         var gap = _time.GetElapsedTime(last, stamp);
         if (gap > StallAfter)
             Guard.Stalled(SecondAt(last), SecondAt(stamp));
-        Volatile.Write(ref _line, new Line(stamp, OffsetAt(stamp), Math.Clamp(ReferenceSeconds(stamp) - ExactAt(stamp), -MaxSlew, MaxSlew)));
+        // where this thread was held up between the two clocks they cannot be compared: the next beat does
+        var error = ReferenceSeconds(stamp) - ExactAt(stamp);
+        if (_time.GetElapsedTime(stamp) > ReadWithin)
+            error = 0;
+        if (Math.Abs(error) > StepAfter.TotalSeconds)
+            Step(stamp, error);
+        else
+            Volatile.Write(ref _line, new Line(stamp, OffsetAt(stamp), Math.Clamp(error, -MaxSlew, MaxSlew)));
         Volatile.Write(ref _lastBeat, stamp);
         return gap > StallAfter ? gap : TimeSpan.Zero;
     }
 
-    private uint SecondAt(long stamp) => (uint)Math.Clamp(ExactAt(stamp), 1, Pulse.SecondMask - 1);
+    private void Step(long stamp, double error)
+    {
+        var line = new Line(stamp, OffsetAt(stamp) + error, 0);
+        var (from, to) = (SecondAt(stamp), Second(line.OffsetSeconds + _time.GetElapsedTime(_startedAt, stamp).TotalSeconds));
+        Guard.Stepped(from, to);
+        Stepped?.Invoke(from, to);
+        Volatile.Write(ref _line, line);
+        Interlocked.Increment(ref _steps);
+    }
+
+    private static uint Second(double exact) => (uint)Math.Clamp(exact, 1, Pulse.SecondMask - 1);
+
+    private uint SecondAt(long stamp) => Second(ExactAt(stamp));
 
     private double ExactAt(long stamp) => OffsetAt(stamp) + _time.GetElapsedTime(_startedAt, stamp).TotalSeconds;
 

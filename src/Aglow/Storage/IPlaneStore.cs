@@ -34,6 +34,12 @@ public interface IPlaneStore : IAsyncDisposable
     /// </summary>
     ValueTask ExchangeAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, Memory<uint> old);
 
+    /// <summary>
+    /// Puts words in where what stands there is of a second later than <paramref name="latest"/>: words that a clock wrote ahead of time. All else stays
+    /// as it is.
+    /// </summary>
+    ValueTask ReplaceAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, uint latest);
+
     /// <summary>Reads a batch of words into <paramref name="words"/>, same order; <see cref="Pulse.Never"/> for who was never seen. Makes no pages.</summary>
     ValueTask ReadAsync(Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words);
 

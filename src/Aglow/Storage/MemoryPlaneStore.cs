@@ -58,6 +58,28 @@ public sealed class MemoryPlaneStore : IPlaneStore
     }
 
     /// <inheritdoc/>
+    public unsafe ValueTask ReplaceAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, uint latest)
+    {
+        var pages = PagesOf(plane);
+        for (var i = 0; i < users.Length; i++)
+        {
+            var page = pages.Find(PageLayout.Page(users.Span[i]));
+            if (page == null)
+                continue;
+            var at = page + PageLayout.Slot(users.Span[i]);
+            for (var old = Volatile.Read(ref *at); Pulse.Second(old) > latest;)
+            {
+                var seen = Interlocked.CompareExchange(ref *at, words.Span[i], old);
+                if (seen == old)
+                    break;
+                old = seen;
+            }
+        }
+
+        return default;
+    }
+
+    /// <inheritdoc/>
     public ValueTask ReadAsync(Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words)
     {
         Read(plane, users.Span, words.Span);

@@ -8,7 +8,7 @@ namespace Aglow.Sweeping;
 /// </summary>
 /// <remarks>
 /// Stands beside <see cref="Clock"/>, which asks it for the second that leases are counted against. After a stall (our own process
-/// paused: a loop that woke over 2 s late; the store away; a restart) leases are counted against the last second at which heartbeats could
+/// paused: a loop that woke over 2 s late; the store away; a restart; a step of the clock) leases are counted against the last second at which heartbeats could
 /// still be written, for two heartbeat intervals after it ended: time for every client to be heard again. Goodbyes count as ever.
 /// Where only some pages could not be written (a shard was away), only they are held (<see cref="Hold"/>): who lapsed on the others stays lapsed.
 /// Threading: any thread may ask or report; what is held is written under a lock that is taken only while a stall begins or ends, and read as one
@@ -75,11 +75,42 @@ public sealed class StallGuard
         }
     }
 
+    /// <summary>
+    /// Reports that store time jumps from one second to another. Forward it is a stall from one to the other. Back, leases are counted against the second
+    /// that it goes to, or the earlier one that was held; seconds that are taken back are counted from the new time.
+    /// </summary>
+    public void Stepped(uint from, uint to)
+    {
+        if (to >= from)
+        {
+            Stalled(from, to);
+            return;
+        }
+
+        lock (_gate)
+        {
+            var arePagesHeld = from <= _pagesHeldUntil;
+            for (var page = 0; page < _pages.Length; page++)
+                Volatile.Write(ref _pages[page], arePagesHeld && from <= (uint)_pages[page] ? TakenBack(_pages[page], from, to) : 0);
+            Volatile.Write(ref _pagesHeldUntil, arePagesHeld ? to + _holdSeconds : 0);
+            Volatile.Write(ref _guard, TakenBack(_guard, from, to));
+            Stalls++;
+        }
+    }
+
     private static uint HeldAt(long guard, uint now) => guard == 0 || now > (uint)guard ? now : Math.Min(now, (uint)(guard >> 32));
 
     private long Extended(long guard, uint from, uint to)
     {
         var held = guard != 0 && from <= (uint)guard ? Math.Min((uint)(guard >> 32), from) : from;
+        return ((long)held << 32) | (to + _holdSeconds);
+    }
+
+    private long TakenBack(long guard, uint from, uint to)
+    {
+        var held = guard != 0 && from <= (uint)guard ? (uint)(guard >> 32) : from;
+        if (held > to)
+            held -= Math.Min(held, from - to);
         return ((long)held << 32) | (to + _holdSeconds);
     }
 }

@@ -26,6 +26,8 @@ namespace Aglow.Sweeping;
 /// A remote store is read once in 10 s (<see cref="RemoteInterval"/>), stretched so that pages cost at most <see cref="RemoteBytesPerSecond"/> of the link; a page is a copy
 /// of a moment ago there, so it is compared with what was believed before it was read, and what a hint changed meanwhile stays as the hint said. Pages that the store has lost are
 /// left out: what was believed of them stays, and <see cref="AsOf"/> with it.
+/// After the clock was set back, words of the seconds that were taken back lie in the future and count as heard now; for some passes each page is searched for
+/// them, and they are moved back by as much as the clock was. So <c>last_seen</c> is what it was, told by the corrected clock.
 /// Threading: one loop; pages change under it, each word is whole. The rejected alternative, a wheel of timers, costs 40 bytes a user and
 /// a write a heartbeat.
 /// </remarks>
@@ -105,6 +107,10 @@ public sealed class Sweep
     private long _bytes;
     private long _lastPassBytes;
     private bool _hasSkipped;
+    // by how much the clock was set back, not taken note of by the loop yet; then: by how much words in the future are moved, up to which pass
+    private uint _takenBack;
+    private uint _movedBy;
+    private long _movesUntil;
 
     /// <summary>A sweep of <paramref name="store"/> into <paramref name="beliefs"/>.</summary>
     public Sweep(IPlaneStore store, Clock clock, Beliefs beliefs)
@@ -117,6 +123,9 @@ public sealed class Sweep
         _passStartedAt = clock.Time.GetTimestamp();
         _passStartedSecond = clock.Now;
         _completedAsOf = clock.Now;
+        // other nodes may have been ahead when the last one that is gone stopped
+        _movesUntil = store.IsRemote ? 1 : 0;
+        clock.Stepped += (from, to) => Volatile.Write(ref _takenBack, from > to ? from - to : 0);
     }
 
     /// <summary>The bound on staleness in force: how long until every page has been read again.</summary>
@@ -126,7 +135,7 @@ public sealed class Sweep
     public TimeSpan LastPassCost { get; private set; }
 
     /// <summary>The second as of which every belief in use had been checked.</summary>
-    public uint AsOf => (uint)Volatile.Read(ref _completedAsOf);
+    public uint AsOf => Math.Min((uint)Volatile.Read(ref _completedAsOf), _clock.Now);
 
     /// <summary>Users whose lease a sweep found run out.</summary>
     public long Lapses { get; private set; }
@@ -153,6 +162,10 @@ public sealed class Sweep
             _stallsSeen = _clock.Guard.Stalls;
             _owed = _pages.Count;
         }
+
+        // the pass under way and a whole one; and one more where other nodes take note later
+        if (Interlocked.Exchange(ref _takenBack, 0) is > 0 and var back)
+            (_movedBy, _movesUntil) = (back, Passes + (_store.IsRemote ? 3 : 2));
 
         // counted when it is done: a page that the store did not give is read again in the next beat
         for (; _next < until; _next++)
@@ -258,6 +271,12 @@ public sealed class Sweep
 
     private async ValueTask SweepPageAsync(int page, bool full)
     {
+        if (Passes < _movesUntil)
+        {
+            await MoveBackAsync(Plane.Pulse, page, _pulseScratch);
+            await MoveBackAsync(Plane.Activity, page, _activityScratch);
+        }
+
         if (_store.IsRemote)
         {
             await SweepRemotePageAsync(page);
@@ -280,6 +299,37 @@ public sealed class Sweep
             var believed = belief.Groups(page) is { IsEmpty: false } some ? some : Nobody;
             SweepPage(belief, page, groups.Span, pulse.Span, activity.GetValueOrDefault().Span, believed, at, full);
         }
+    }
+
+    // Whose words are in the future, and what they are to be, take the places of who came and who went.
+    private async ValueTask MoveBackAsync(Plane plane, int page, uint[] scratch)
+    {
+        var (beganAt, now) = (_clock.Time.GetTimestamp(), _clock.Now);
+        var words = await _store.ReadPageAsync(plane, page, scratch);
+        if (MoveBack(words.Span, page, now) is > 0 and var moved)
+        {
+            await _store.ReplaceAsync(plane, _came.AsMemory(0, moved), _went.AsMemory(0, moved), now + Clock.Apart);
+            _store.Keep(plane, _came.AsSpan(0, moved));
+        }
+
+        _rareCost += _clock.Time.GetElapsedTime(beganAt);
+    }
+
+    private int MoveBack(ReadOnlySpan<uint> words, int page, uint now)
+    {
+        var moved = 0;
+        ref var first = ref MemoryMarshal.GetReference(words);
+        for (var group = 0; group < words.Length / 64; group++)
+        {
+            for (var bits = Threshold.LaterThan(now + Clock.Apart, ref Unsafe.Add(ref first, group * 64)); bits != 0; bits &= bits - 1)
+            {
+                var slot = (group * 64) + BitOperations.TrailingZeroCount(bits);
+                _came[moved] = PageLayout.User(page, slot);
+                _went[moved++] = Pulse.TakenBack(words[slot], _movedBy, now);
+            }
+        }
+
+        return moved;
     }
 
     private async ValueTask SweepRemotePageAsync(int page)

@@ -24,6 +24,7 @@ internal sealed class SweepLoop : IAsyncDisposable
         _isRemote = isRemote;
         _clock = clock;
         _log = log;
+        clock.Stepped += (from, to) => log.ClockStepped((long)to - from);
     }
 
     public Sweep Sweep { get; }

@@ -1,0 +1,249 @@
+namespace Aglow.Tests;
+
+/// <summary>Heartbeats, reads and sweeps while the wall clock is stepped and the monotonic one goes on, over memory and over a store across a network.</summary>
+public class ClockStepTests
+{
+    private const uint Beating = 1, Silent = 2, Gone = 3, Leaving = 4, Back = 5;
+
+    public static TheoryData<bool, double> Steps()
+    {
+        var steps = new TheoryData<bool, double>();
+        foreach (var isRemote in (bool[])[false, true])
+        {
+            foreach (var hours in (double[])[2, -2, 8, -8, 10 * 365 * 24, -10 * 365 * 24])
+                steps.Add(isRemote, hours);
+        }
+
+        return steps;
+    }
+
+    [Theory]
+    [MemberData(nameof(Steps))]
+    public async Task Who_beats_on_is_never_offline_and_a_new_last_seen_is_right_at_once(bool isRemote, double hours)
+    {
+        await using var rig = new StepRig(isRemote);
+        await rig.LiveAsync(60, Beating, Silent, Leaving);
+        await rig.StepAsync(hours);
+        var stepped = rig.Wall;
+        for (var second = 0; second < 120; second++)
+        {
+            await rig.LiveAsync(1, Beating);
+            var (status, lastSeen) = await rig.ReadAsync(Beating);
+            status.ShouldBe(PresenceStatus.Online, $"{second} s after");
+            // it heartbeats every 10 s, from at most that long after the step on
+            if (second >= 11)
+                lastSeen.ShouldBeInRange(rig.Wall - 12, rig.Wall + 0);
+            rig.Beliefs.Default.Contains(Beating).ShouldBeTrue();
+            (await rig.ReadAsync(Silent)).LastSeen.ShouldBeLessThanOrEqualTo(rig.Wall);
+            if (second == 5)
+                await rig.Writer.LeaveAsync(new[] { Leaving });
+            if (second is > 5 and < 40)
+                (await rig.ReadAsync(Leaving)).ShouldBe((PresenceStatus.Offline, stepped + 6));
+        }
+
+        rig.WentOffline.ShouldNotContain(Beating);
+        (await rig.ReadAsync(Silent)).Status.ShouldBe(PresenceStatus.Offline);
+        rig.Clock.Guard.IsInForce(rig.Clock.Now).ShouldBeFalse();
+        rig.Clock.Steps.ShouldBe(1);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task After_a_suspend_who_does_not_come_back_is_offline_with_the_last_seen_they_had(bool isRemote)
+    {
+        await using var rig = new StepRig(isRemote);
+        await rig.LiveAsync(60, Beating, Silent);
+        var (_, lastSeen) = await rig.ReadAsync(Silent);
+        await rig.StepAsync(8);
+        (await rig.ReadAsync(Silent)).ShouldBe((PresenceStatus.Online, lastSeen));
+        await rig.LiveAsync(35, Beating);
+        (await rig.ReadAsync(Silent)).ShouldBe((PresenceStatus.Offline, lastSeen));
+        rig.WentOffline.ShouldBe([Silent]);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task After_a_clock_is_set_back_everybody_is_as_they_were_by_the_right_time(bool isRemote)
+    {
+        await using var rig = new StepRig(isRemote, wrongHours: 10 * 365 * 24);
+        await rig.LiveAsync(5, Gone, Back);
+        await rig.LiveAsync(60, Beating, Leaving);
+        await rig.Writer.WriteAsync(Back, active: true);
+        await rig.Writer.LeaveAsync(new[] { Leaving, Back });
+        await rig.LiveAsync(30, Beating, Silent);
+        var before = rig.Wall;
+        var ages = new Dictionary<uint, uint>();
+        foreach (var user in (uint[])[Silent, Gone, Leaving, Back])
+            ages[user] = before - (await rig.ReadAsync(user)).LastSeen;
+
+        await rig.StepAsync(-10 * 365 * 24);
+        await rig.LiveAsync(isRemote ? 31 : 6, Beating);
+        var now = rig.Wall;
+        foreach (var (user, age) in ages)
+        {
+            Pulse.Second(rig.Word(user)).ShouldBeLessThanOrEqualTo(now);
+            // rewritten, not only shown so
+            (now - Pulse.Second(rig.Word(user))).ShouldBeInRange(age + (isRemote ? 31u : 6), age + (isRemote ? 32u : 7));
+        }
+
+        Pulse.Left(rig.Word(Leaving)).ShouldBeTrue();
+        Pulse.Second(rig.Activity(Back)).ShouldBeLessThanOrEqualTo(now);
+        (await rig.ReadAsync(Gone)).Status.ShouldBe(PresenceStatus.Offline);
+        rig.WentOffline.ShouldNotContain(Beating);
+
+        // who left in the future comes back at once
+        await rig.Writer.WriteAsync(Back, active: false);
+        (await rig.ReadAsync(Back)).ShouldBe((PresenceStatus.Online, rig.Wall));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_heartbeat_or_a_goodbye_replaces_a_word_in_the_future_at_once(bool isRemote)
+    {
+        await using var rig = new StepRig(isRemote);
+        var future = rig.Clock.Now + 7_200;
+        foreach (var user in (uint[])[1, 2, 3, 4, 5])
+            await rig.Store.ExchangeAsync(Plane.Pulse, user, user == 5 ? future | Pulse.LeftBit : future);
+        await rig.Store.ExchangeAsync(Plane.Activity, 2, future);
+
+        await rig.Writer.WriteAsync(1, active: false);
+        (await rig.Writer.WriteAsync(new uint[] { 2, 3, 5 }, active: true, durable: true)).ShouldBe(3);
+        (await rig.Writer.LeaveAsync(new uint[] { 4 })).ShouldBe(1);
+        foreach (var user in (uint[])[1, 2, 3, 5])
+            rig.Word(user).ShouldBe(rig.Clock.Now);
+        rig.Activity(2).ShouldBe(rig.Clock.Now);
+        rig.Word(4).ShouldBe(rig.Clock.Now | Pulse.LeftBit);
+        rig.Arrived.ToArray().ShouldBe((uint[])[1, 2, 3, 5], ignoreOrder: true);
+    }
+
+    [Fact]
+    public void A_word_in_the_future_counts_as_heard_now()
+    {
+        var definition = new Definition("chat", 30);
+        Presence.Of(5_000, 5_000, ManualStatus.Auto, definition, Moment.At(1_000), 300)
+            .ShouldBe(new Presence(PresenceStatus.Online, 1_000, ActiveAt: 1_000));
+        Presence.Of(5_000 | Pulse.LeftBit, 0, ManualStatus.Auto, definition, Moment.At(1_000), 300).ShouldBe(new Presence(PresenceStatus.Offline, 1_000));
+        Presence.Of(900, 900, new ManualStatus(ManualStatusKind.Hidden, 5_000), definition, Moment.At(1_000), 300)
+            .ShouldBe(new Presence(PresenceStatus.Offline, 1_000, ActiveAt: 900));
+    }
+
+    [Theory]
+    [InlineData(1_000, 5_000, 2_000, 1_000)]
+    [InlineData(900, 5_900, 2_000, 900)]
+    [InlineData(2_000, 9_000, 2_000, 2_000)]
+    [InlineData(1, 3, 2_000, 1_500)]
+    public void A_word_is_moved_back_by_as_much_as_the_clock_and_never_later_than_now(uint is_, uint was, uint now, uint back)
+    {
+        var by = is_ == 1 ? back : was - is_;
+        Pulse.TakenBack(was, by, now).ShouldBe(is_);
+        Pulse.TakenBack(was | Pulse.LeftBit, by, now).ShouldBe(is_ | Pulse.LeftBit);
+    }
+
+    [Fact]
+    public async Task Packed_answers_are_never_in_the_future()
+    {
+        await using var rig = new StepRig(isRemote: false);
+        await rig.Store.ExchangeAsync(Plane.Pulse, 1, rig.Clock.Now + 7_200);
+        var packed = new uint[] { 1 };
+        await rig.Reader.ReadPackedAsync(packed, rig.Definition, packed);
+        packed[0].ShouldBe(rig.Clock.Now | (1u << 31));
+    }
+
+    private sealed class StepRig : IAsyncDisposable
+    {
+        private readonly ManualTimeProvider _time;
+        private readonly AglowMetrics _metrics = new();
+        private long _beats;
+
+        public StepRig(bool isRemote, double wrongHours = 0)
+        {
+            // 10 years back is after 2020
+            _time = new ManualTimeProvider(new DateTimeOffset(2031, 1, 1, 0, 0, 0, TimeSpan.Zero).AddHours(wrongHours));
+            var options = new AglowOptions();
+            var definitions = new Definitions(options);
+            Store = new RiggedStore(isRemote);
+            Clock = new Clock(_time, new StallGuard(20));
+            var bus = new LocalTransitionBus();
+            Beliefs = new Beliefs(definitions, bus);
+            Beliefs.Changed += (_, kind, users) => (kind == TransitionKind.Arrived ? Arrived : WentOffline).AddRange(users);
+            Sweep = new Sweep(Store, Clock, Beliefs);
+            Writer = new HeartbeatWriter(Store, null, bus, Clock, definitions, options, _metrics);
+            Reader = new StatusReader(Store, new ManualStatuses(), Clock, options, _metrics);
+            Definition = definitions.Default;
+        }
+
+        public RiggedStore Store { get; }
+
+        public Clock Clock { get; }
+
+        public Beliefs Beliefs { get; }
+
+        public Sweep Sweep { get; }
+
+        public HeartbeatWriter Writer { get; }
+
+        public StatusReader Reader { get; }
+
+        public Definition Definition { get; }
+
+        public List<uint> Arrived { get; } = [];
+
+        public List<uint> WentOffline { get; } = [];
+
+        /// <summary>The present second by the wall.</summary>
+        public uint Wall => _time.Second;
+
+        public uint Word(uint user) => Store.Read(user);
+
+        public uint Activity(uint user) => Store.Read(user, Plane.Activity);
+
+        /// <summary>So many seconds pass, in which these users heartbeat every 10 s, whole tens of seconds after the rig was made.</summary>
+        public async Task LiveAsync(int seconds, params uint[] users)
+        {
+            for (var beat = 0; beat < seconds * 10; beat++)
+            {
+                if (_beats++ % 100 == 0)
+                {
+                    foreach (var user in users)
+                        (await Writer.WriteAsync(user, active: false)).ShouldBe(Admission.Accepted);
+                }
+
+                await BeatAsync();
+            }
+        }
+
+        /// <summary>The wall clock is stepped, and a tenth of a second later this process knows.</summary>
+        public async Task StepAsync(double hours)
+        {
+            _time.StepWallClock(TimeSpan.FromHours(hours));
+            await BeatAsync();
+            Clock.Now.ShouldBe(Wall);
+        }
+
+        public async Task<(PresenceStatus Status, uint LastSeen)> ReadAsync(uint user)
+        {
+            var statuses = new Presence[1];
+            await Reader.ReadAsync(new[] { user }, Definition, statuses);
+            return (statuses[0].Status, statuses[0].LastSeen);
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            await Writer.DisposeAsync();
+            Beliefs.Dispose();
+            await Store.DisposeAsync();
+            _metrics.Dispose();
+        }
+
+        private async Task BeatAsync()
+        {
+            _time.Advance(Sweep.BeatInterval);
+            Clock.Beat();
+            await Writer.FlushAsync();
+            await Sweep.BeatAsync();
+        }
+    }
+}
