@@ -16,11 +16,14 @@ namespace Aglow.Redis;
 ///   open:   map of the cluster ─► its time ─► clock ─► hints heard ─► beliefs, from every page ─► loops
 ///   close:  loops ─► what waits is written ─► hints ─► connections ─► directory
 /// </code>
+/// Time is what the Redis servers' clocks say, the median of the primaries, asked once a second: a node whose own clock is stepped goes on as before, and one that was
+/// suspended is right a second after it wakes. Where the servers' own clocks are wrong, so is every <c>last_seen</c>, and each node says so (<c>aglow_clock_wall_ahead_seconds</c>).
 /// A node keeps nothing: any number of them may come and go, and losing one loses nothing but its connections. Without a directory users are numbers only.
 /// </remarks>
 public sealed class RedisPresence : IOpenPresence
 {
-    private static readonly TimeSpan TimeInterval = TimeSpan.FromSeconds(10);
+    // an answer that took longer may be off by half of this
+    private static readonly TimeSpan ExactWithin = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan TickInterval = TimeSpan.FromSeconds(1);
 
     // a skew that shows: words of that many seconds' difference
@@ -124,30 +127,34 @@ public sealed class RedisPresence : IOpenPresence
     private async Task RunAsync()
     {
         using var timer = new PeriodicTimer(TickInterval, Presence.Clock.Time);
-        var comparedAt = Presence.Clock.Time.GetTimestamp();
+        var comparing = Task.CompletedTask;
         try
         {
             while (await timer.WaitForNextTickAsync(_stop.Token))
             {
                 _hints.Tick();
-                if (Presence.Clock.Time.GetElapsedTime(comparedAt) < TimeInterval)
-                    continue;
-                comparedAt = Presence.Clock.Time.GetTimestamp();
-                await CompareTimeAsync();
+                if (comparing.IsCompleted)
+                    comparing = CompareTimeAsync();
             }
         }
         catch (OperationCanceledException)
         {
             // stopped
         }
+
+        await comparing;
     }
 
     private async Task CompareTimeAsync()
     {
+        var clock = Presence.Clock;
         try
         {
+            var asked = clock.Time.GetTimestamp();
             var (seconds, stamp) = await _cluster.ReadTimeAsync();
-            Presence.Clock.Follow(seconds, stamp);
+            if (clock.Time.GetElapsedTime(asked) > ExactWithin)
+                return;
+            clock.Follow(seconds, stamp);
         }
         catch (StoreUnavailableException)
         {
@@ -155,7 +162,8 @@ public sealed class RedisPresence : IOpenPresence
             return;
         }
 
-        var skew = Presence.Clock.WallAheadSeconds;
+        // of the wall clock against the servers'
+        var skew = clock.WallAheadSeconds - clock.ErrorSeconds;
         if (Math.Abs(skew) > SkewSeconds == _isSaidSkewed)
             return;
         _isSaidSkewed = !_isSaidSkewed;
