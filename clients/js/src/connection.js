@@ -267,7 +267,7 @@ class Connection {
             if (code in REFUSED)
                 this.#refuse(code, { title: REFUSED[code], detail: reason || 'The server does not say why.' });
             else if (isMade)
-                this.#lose(`${this.#address} closed the connection${code ? ` with code ${code}` : ''}.`);
+                this.#lose(`${this.#address} closed the connection${code ? ` with code ${code}${reason && `: ${reason}`}` : ''}.`);
             else
                 this.#findOut(token);
         };

@@ -1,6 +1,8 @@
 /**
- * Three tabs of a browser lose their network for AGLOW_LOST_SECONDS (10 where it is not set), with tokens that end all the time: how often they connect, and whether they ever
- * show what is not true. `AGLOW_LOST_SECONDS=300 node --experimental-websocket --test tests/lost-network.test.js` is the figure in the documentation.
+ * Three tabs of a browser lose their network for AGLOW_LOST_SECONDS (10 where it is not set), with tokens that end all the time: how often
+ * they connect, and whether they ever
+ * show what is not true. `AGLOW_LOST_SECONDS=300 node --experimental-websocket --test tests/lost-network.test.js` is the figure in the
+ * documentation.
  */
 import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
