@@ -15,8 +15,7 @@ export type UserId = number | string;
 
 /**
  * What a user is shown as. `unknown` is said by this client, never by the server: nothing was heard yet, or the connection or the server's
- * store
- * is away.
+ * store is away.
  */
 export type Status = 'online' | 'away' | 'busy' | 'offline' | 'unknown';
 
@@ -108,8 +107,7 @@ export interface ServerOptions {
     user?: UserId;
     /**
      * Who calls, with proof. A function is called for every connection and call, and before the token of an open connection ends: at most
-     * once a second for
-     * a connection. It has 10 s. Where it fails, it is called again later.
+     * once a second for a connection. It has 10 s. Where it fails, it is called again later.
      */
     token?: string | (() => string | Promise<string>);
     /** Called in place of the global `fetch`. */
@@ -120,8 +118,7 @@ export interface ServerOptions {
 export interface ConnectOptions extends ServerOptions {
     /**
      * The class used in place of the global `WebSocket`, which Node has had since version 22. In 20 and 21: `node
-     * --experimental-websocket`, or the class
-     * of the `ws` package here.
+     * --experimental-websocket`, or the class of the `ws` package here.
      */
     WebSocket?: new (url: string, protocols?: string[]) => unknown;
     /** This device. Where it is not given: one per browser, or per program. */
@@ -130,8 +127,7 @@ export interface ConnectOptions extends ServerOptions {
     appState?: AppStateLike;
     /**
      * Whether a `token` stands in the socket's URL (`?access_token=`), where a proxy may log it. False where it is not given: then it is
-     * offered as a
-     * subprotocol, which is not logged. For servers of your own that read it there.
+     * offered as a subprotocol, which is not logged. For servers of your own that read it there.
      */
     tokenInUrl?: boolean;
     /**
@@ -150,8 +146,7 @@ export interface ConnectOptions extends ServerOptions {
 
 /**
  * Some users, watched. An async iterable of records: first of each as they are, then of whoever changes, always the latest: who reads
- * slowly is
- * told less often, not later. Leaving the loop stops the watch.
+ * slowly is told less often, not later. Leaving the loop stops the watch.
  */
 export interface Watch extends AsyncIterable<PresenceRecord> {
     /** The latest record: `unknown` until one was heard, undefined for who is not in this watch. */
@@ -182,8 +177,7 @@ export interface Connection extends ServerCalls {
 
     /**
      * Takes users out of every watch, and, until the next connection, out of what the server watches for saved subscriptions. A watch left
-     * with nobody
-     * stops.
+     * with nobody stops.
      */
     unwatch(users: UserId | Iterable<UserId>, options?: DefinitionOptions): void;
 
@@ -197,8 +191,8 @@ export interface Connection extends ServerCalls {
 
     /**
      * Chooses what this user is shown as. It is kept until the server has answered, and sent again on the next connection where the answer
-     * is lost. Rejects with an
-     * {@link AglowError} where the server rejects it, or the connection is refused or closed. Throws TypeError for what is not a status.
+     * is lost. Rejects with an {@link AglowError} where the server rejects it, or the connection is refused or closed. Throws TypeError for
+     * what is not a status.
      */
     setStatus(status: ManualStatus): Promise<StatusOutcome>;
 
@@ -210,8 +204,8 @@ export interface Connection extends ServerCalls {
 
     /**
      * The app runs again after it was suspended, or the network has changed: a connection is checked, and lost if the server says nothing
-     * within 2 s; a wait
-     * before the next try ends. Browsers call it themselves; `appState` does in React Native. For Electron's `powerMonitor`, and for Node.
+     * within 2 s; a wait before the next try ends. Browsers call it themselves; `appState` does in React Native. For Electron's
+     * `powerMonitor`, and for Node.
      */
     resume(): void;
 
@@ -222,8 +216,7 @@ export interface Connection extends ServerCalls {
 
     /**
      * This device is gone: the user is offline at once if it was their last. The connection is `closed`. Where there is none to say it on,
-     * it is said by a call
-     * that names this device. Never rejects.
+     * it is said by a call that names this device. Never rejects.
      */
     leave(): Promise<LeaveOutcome>;
 
@@ -275,7 +268,6 @@ export function http(options?: ServerOptions): ServerCalls;
 
 /**
  * How long to wait before try number `attempt` (from 0) to connect again: "full jitter", evenly between 0 and a ceiling that doubles, so
- * that a
- * hundred thousand clients who lost a server together do not come back together.
+ * that a hundred thousand clients who lost a server together do not come back together.
  */
 export function backoffMs(attempt: number, minBackoffMs: number, maxBackoffMs: number, random?: () => number): number;

@@ -4,8 +4,8 @@
  *     connect({ url, token, WebSocket: shareTabs('ann') })
  *
  * The real socket is in a SharedWorker. Where there is none, the tabs elect a leader: the one that gets the Web Lock of the name. Where
- * there are no locks, each tab has a socket
- * of its own. A tab holds a lock of its own for as long as its socket is open, so that the others see when it crashes.
+ * there are no locks, each tab has a socket of its own. A tab holds a lock of its own for as long as its socket is open, so that the others
+ * see when it crashes.
  */
 import { SharedSocket, serve } from './shared-socket.js';
 

@@ -5,9 +5,8 @@
  *     server ─► answers and changes ─► known ─► shown (known, or unknown while the connection or the store is away) ─► Watches, onPresence
  *
  * A topic is one user under one definition. The server is not sent a log of calls but the difference between what is wanted and what was
- * sent. A watch that is stopped at once costs nothing, and a new connection is asked for everything in one go.
- * A snapshot belongs to the watch message whose id it repeats. Until the newest watch of a topic is answered, nothing is believed of that
- * topic: a record that comes
+ * sent. A watch that is stopped at once costs nothing, and a new connection is asked for everything in one go. A snapshot belongs to the
+ * watch message whose id it repeats. Until the newest watch of a topic is answered, nothing is believed of that topic: a record that comes
  * earlier may be the answer to an older watch that ended since.
  */
 import { Watch, unknown } from './watch.js';

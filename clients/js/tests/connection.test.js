@@ -29,8 +29,7 @@ function tokenFor(sub, seconds = 300) {
 
 /**
  * Connects; what is sent is kept in `connection.sent`, and the addresses connected to and the subprotocols offered in
- * `connection.addresses` and `connection.offered`. With the
- * WebSocket of Node, where none is given.
+ * `connection.addresses` and `connection.offered`. With the WebSocket of Node, where none is given.
  */
 function join(user, { WebSocket = globalThis.WebSocket, ...options } = {}) {
     const sent = [];

@@ -124,7 +124,8 @@ test('Importing it does nothing, and asks for nothing', () => {
         await import(${client('index')});
         await import(${client('tabs')});
         await import(${client('react')});`;
-    execFileSync(process.execPath, ['--input-type=module', '--eval', program], { cwd: fileURLToPath(new URL('.', import.meta.url)), stdio: 'pipe' });
+    const cwd = fileURLToPath(new URL('.', import.meta.url));
+    execFileSync(process.execPath, ['--input-type=module', '--eval', program], { cwd, stdio: 'pipe' });
 });
 
 test('A callback that does not complete does not hold up a call for ever', async (t) => {

@@ -1,8 +1,7 @@
 /**
  * Three tabs of a browser lose their network for AGLOW_LOST_SECONDS (10 where it is not set), with tokens that end all the time: how often
- * they connect, and whether they ever
- * show what is not true. `AGLOW_LOST_SECONDS=300 node --experimental-websocket --test tests/lost-network.test.js` is the figure in the
- * documentation.
+ * they connect, and whether they ever show what is not true. `AGLOW_LOST_SECONDS=300 node --experimental-websocket --test
+ * tests/lost-network.test.js` is the figure in the documentation.
  */
 import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
@@ -50,7 +49,8 @@ test(`Three tabs, ${LOST_SECONDS} s without a network, a token renewed ${RENEWAL
             await new Promise((resolve) => setTimeout(resolve, 2000));
         }
     })();
-    const wasTrue = (status) => truth.some((fact, i) => fact.status === status && (truth[i + 1]?.at ?? Infinity) > Date.now() - HOLDS_FOR_MS);
+    const endOf = (i) => truth[i + 1]?.at ?? Infinity;
+    const wasTrue = (status) => truth.some((fact, i) => fact.status === status && endOf(i) > Date.now() - HOLDS_FOR_MS);
 
     let tokens = 0;
     const pages = [];

@@ -1,7 +1,7 @@
 /**
  * Many people, each with this client, while the server is killed, stopped and cut off: nobody is ever shown as something that they are not.
- * AGLOW_PEOPLE and AGLOW_SECONDS make it more and
- * longer: `AGLOW_PEOPLE=200 AGLOW_SECONDS=300 node --experimental-websocket --test tests/swarm.test.js`.
+ * AGLOW_PEOPLE and AGLOW_SECONDS make it more and longer: `AGLOW_PEOPLE=200 AGLOW_SECONDS=300 node --experimental-websocket --test
+ * tests/swarm.test.js`.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -158,5 +158,6 @@ test(`${PEOPLE} people for ${SECONDS} s of faults: nothing false is shown, and a
 
     // everybody settles, and everybody sees it
     await Promise.all(people.map((person) => person.connection.setStatus('busy')));
-    await until(() => people.every(({ watch }) => [...watch.records.values()].every(({ status }) => status === 'busy')), 'all are seen as they are');
+    const areBusy = ({ watch }) => [...watch.records.values()].every(({ status }) => status === 'busy');
+    await until(() => people.every(areBusy), 'all are seen as they are');
 });
