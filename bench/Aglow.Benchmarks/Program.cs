@@ -9,7 +9,7 @@ using Aglow.Benchmarks.Planning;
 using Aglow.Benchmarks.Sockets;
 using Aglow.Benchmarks.Stores;
 
-Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(), new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark(), new PlanBenchmark(), new AttackBenchmark(), new NodesBenchmark(), new FailoverBenchmark(), new StartBenchmark()];
+Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(), new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark(), new PlanBenchmark(), new AttackBenchmark(), new NodesBenchmark(), new FailoverBenchmark(), new StartBenchmark(), new InstructionsBenchmark()];
 
 // the processes that benchmarks start to measure them
 if (args is [EngineMemory.Verb, .. var rest])

@@ -1,0 +1,246 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+using System.Text;
+using System.Text.Json;
+
+namespace Aglow.Benchmarks;
+
+/// <summary>
+/// Instructions that the native server executes for a heartbeat, a packed heartbeat, a status and a delivery, counted by valgrind. They are
+/// nearly the same on a busy machine and on a quiet one, so <c>./test</c> holds them within 3 % of <c>bench/instructions.json</c>.
+/// </summary>
+/// <remarks>
+/// Each leg runs some times, and the least count is taken: what the server's timers do meanwhile only adds. Requests are pipelined, so that
+/// little time passes. Rejected: a harness that calls the engine, because it counts only part of the path and changes with every refactoring.
+/// </remarks>
+internal sealed class InstructionsBenchmark : Benchmark
+{
+    private const double Tolerance = 1.03;
+    private const int Watchers = 500, ChangesPerLeg = 20;
+    private const uint FirstWatched = 100_000;
+
+    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
+
+    public override string Name => "instructions";
+
+    public override string Measures => "instructions of a heartbeat, a packed heartbeat, a status and a delivery on the native server, against those that were recorded";
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("program", "out/publish/aglow-server", "the native server, as ./aglow publish makes it"),
+        new("record", "no", "yes: writes bench/instructions.json instead of comparing with it"),
+    ];
+
+    public override int DefaultPairs => 5;
+
+    private static string Recorded => Path.Combine(Machine.Root(), "bench", "instructions.json");
+
+    public override async Task RunAsync(Run run)
+    {
+        var program = Path.Combine(Machine.Root(), run.Settings.Text("program"));
+        if (!File.Exists(program))
+            throw new BenchmarkException($"{program} is not there: run ./aglow publish first.");
+        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+        try
+        {
+            // valgrind gives up on the debug information
+            var stripped = Path.Combine(folder, "server");
+            await Programs.RunAsync("strip", "-o", stripped, program);
+            var counted = Count(run, stripped, folder);
+            if (run.Settings.Text("record") == "yes")
+            {
+                File.WriteAllText(Recorded, JsonSerializer.Serialize(counted.ToDictionary(static c => c.Key, static c => Math.Round(c.Value, 1)), Indented) + "\n");
+                return;
+            }
+
+            Compare(run, counted);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private static void Compare(Run run, Dictionary<string, double> counted)
+    {
+        var recorded = JsonSerializer.Deserialize<Dictionary<string, double>>(File.ReadAllText(Recorded))!;
+        foreach (var (what, instructions) in counted)
+            run.Add(Figure.Of($"  {what}, against the {recorded[what]:#,0} that were recorded", "ratio", [instructions / recorded[what]], Goal.Most(Tolerance)));
+        if (counted.FirstOrDefault(c => c.Value > recorded[c.Key] * Tolerance) is { Key: { } most })
+            throw new BenchmarkException($"a {most} takes {counted[most]:#,0} instructions, more than 3 % above the {recorded[most]:#,0} that were recorded. Find out why; if it is worth it, run ./aglow bench instructions --record yes and commit bench/instructions.json.");
+        if (counted.FirstOrDefault(c => c.Value < recorded[c.Key] / Tolerance) is { Key: { } least })
+            throw new BenchmarkException($"a {least} takes {counted[least]:#,0} instructions, more than 3 % below the {recorded[least]:#,0} that were recorded: run ./aglow bench instructions --record yes and commit bench/instructions.json.");
+    }
+
+    private static Dictionary<string, double> Count(Run run, string program, string folder)
+    {
+        var port = Programs.FreePort();
+        // without a limit the runtime reserves more addresses than valgrind has; nobody is pinged, and nobody's lease runs out
+        using var server = Child.Start(
+            "env",
+            0,
+            [
+                "DOTNET_GCHeapHardLimit=10000000", "valgrind", "--tool=callgrind", $"--callgrind-out-file={folder}/callgrind.%p", program, "serve",
+                "--urls", $"http://127.0.0.1:{port}", "--data", Path.Combine(folder, "data"), "--page", "off", "--lease-seconds", "86400", "--heartbeat-seconds", "600",
+            ]);
+        server.Process.OutputDataReceived += static (_, _) => { };
+        server.Process.BeginOutputReadLine();
+        WaitFor(server, port);
+        var heartbeats = Enumerable.Repeat(Request("/heartbeat", "application/json", "{\"user_id\":7}"u8), 200).SelectMany(static r => r).ToArray();
+        var packed = Request("/heartbeat", "application/octet-stream", MemoryMarshal.AsBytes([.. Enumerable.Range(0, 10_000)]));
+        var batch = Request("/status/batch", "application/json", Encoding.ASCII.GetBytes($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 1000))}]}}"));
+        var watchers = Watch(port, run.PairCount + 2);
+        using var calls = Open(port);
+        var nextChange = FirstWatched;
+        (string Name, int Operations, Action Run)[] legs =
+        [
+            ("heartbeat", 1000, () => Repeat(5, () => Call(calls, heartbeats, 200))),
+            ("packed heartbeat", 200_000, () => Repeat(20, () => Call(calls, packed, 1))),
+            ("status in a batch", 20_000, () => Repeat(20, () => Call(calls, batch, 1))),
+            ("delivery", ChangesPerLeg * Watchers, () => Repeat(ChangesPerLeg, () => Change(calls, nextChange++, watchers))),
+        ];
+        var least = legs.ToDictionary(static leg => leg.Name, static _ => double.PositiveInfinity);
+        // the first two rounds warm up
+        for (var round = -2; round < run.PairCount; round++)
+        {
+            foreach (var (name, operations, leg) in legs)
+            {
+                Dump(server, folder);
+                leg();
+                var instructions = (double)Dump(server, folder) / operations;
+                run.Progress($"{name}: {instructions:#,0.0} instructions{(round < 0 ? ", not counted" : "")}");
+                if (round >= 0)
+                    least[name] = Math.Min(least[name], instructions);
+            }
+        }
+
+        foreach (var (name, instructions) in least)
+            run.Add(Figure.Of(name, "instructions", [instructions]));
+        foreach (var watcher in watchers)
+            watcher.Dispose();
+        return least;
+    }
+
+    private static void Repeat(int times, Action action)
+    {
+        for (var i = 0; i < times; i++)
+            action();
+    }
+
+    private static byte[] Request(string path, string type, ReadOnlySpan<byte> body) =>
+        [.. Encoding.ASCII.GetBytes($"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {type}\r\nContent-Length: {body.Length}\r\n\r\n"), .. body];
+
+    private static void Call(Socket socket, byte[] requests, int count)
+    {
+        socket.Send(requests);
+        var answers = new StringBuilder();
+        var buffer = new byte[64 * 1024];
+        while (!AreWhole(answers.ToString(), count))
+            answers.Append(Encoding.Latin1.GetString(buffer, 0, Receive(socket, buffer)));
+    }
+
+    // whether so many answers are there, each with the length that it says, or its last chunk
+    private static bool AreWhole(string text, int count)
+    {
+        var at = 0;
+        for (var i = 0; i < count; i++)
+        {
+            var end = text.IndexOf("\r\n\r\n", at, StringComparison.Ordinal);
+            if (end < 0)
+                return false;
+            if (!text.AsSpan(at).StartsWith("HTTP/1.1 200"))
+                throw new BenchmarkException($"the server answered {text[at..end]}");
+            const string Length = "Content-Length: ";
+            var length = text.IndexOf(Length, at, end - at, StringComparison.OrdinalIgnoreCase);
+            if (length >= 0)
+            {
+                at = end + 4 + int.Parse(text.AsSpan(length + Length.Length, text.IndexOf('\r', length) - length - Length.Length), CultureInfo.InvariantCulture);
+                if (at > text.Length)
+                    return false;
+                continue;
+            }
+
+            at = text.IndexOf("\r\n0\r\n\r\n", end, StringComparison.Ordinal) + 7;
+            if (at < 7)
+                return false;
+        }
+
+        return true;
+    }
+
+    // sockets that watch everybody who is going to come online
+    private static Socket[] Watch(int port, long legs)
+    {
+        var users = string.Join(',', Enumerable.Range((int)FirstWatched, (int)legs * ChangesPerLeg));
+        var message = Encoding.ASCII.GetBytes($"{{\"type\":\"watch\",\"users\":[{users}]}}");
+        // a mask of zeroes leaves the text as it is
+        byte[] frame = [0x81, 0xFE, (byte)(message.Length >> 8), (byte)message.Length, 0, 0, 0, 0, .. message];
+        var watchers = new Socket[Watchers];
+        for (var i = 0; i < Watchers; i++)
+        {
+            var socket = watchers[i] = Open(port);
+            socket.Send(Encoding.ASCII.GetBytes(
+                $"GET /ws?user_id={i} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"));
+            socket.Send(frame);
+            ReadUntil(socket, $"\"user_id\":{FirstWatched + (legs * ChangesPerLeg) - 1},");
+        }
+
+        return watchers;
+    }
+
+    private static void Change(Socket calls, uint user, Socket[] watchers)
+    {
+        Call(calls, Request("/heartbeat", "application/json", Encoding.ASCII.GetBytes($"{{\"user_id\":{user}}}")), 1);
+        foreach (var watcher in watchers)
+            ReadUntil(watcher, $"\"user_id\":{user},");
+    }
+
+    private static void ReadUntil(Socket socket, string text)
+    {
+        var read = "";
+        var buffer = new byte[64 * 1024];
+        while (!read.Contains(text, StringComparison.Ordinal))
+            read += Encoding.Latin1.GetString(buffer, 0, Receive(socket, buffer));
+    }
+
+    private static int Receive(Socket socket, byte[] buffer) =>
+        socket.Receive(buffer) is > 0 and var length ? length : throw new BenchmarkException("the server closed a connection.");
+
+    private static Socket Open(int port)
+    {
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveTimeout = 120_000 };
+        socket.Connect(IPAddress.Loopback, port);
+        return socket;
+    }
+
+    private static void WaitFor(Child server, int port)
+    {
+        while (true)
+        {
+            try
+            {
+                using var socket = Open(port);
+                return;
+            }
+            catch (SocketException) when (!server.Process.HasExited)
+            {
+                Thread.Sleep(100);
+            }
+        }
+    }
+
+    // What was executed since the last dump.
+    private static long Dump(Child server, string folder)
+    {
+        var before = Directory.GetFiles(folder, "callgrind.*");
+        Programs.RunAsync("callgrind_control", "--dump", server.Process.Id.ToString(CultureInfo.InvariantCulture)).GetAwaiter().GetResult();
+        string[] dumps;
+        while ((dumps = [.. Directory.GetFiles(folder, "callgrind.*").Except(before)]).Length == 0 || !File.ReadAllText(dumps[0]).Contains("\ntotals:", StringComparison.Ordinal))
+            Thread.Sleep(20);
+        var summary = File.ReadLines(dumps[0]).First(static line => line.StartsWith("summary:", StringComparison.Ordinal));
+        File.Delete(dumps[0]);
+        return long.Parse(summary["summary:".Length..], CultureInfo.InvariantCulture);
+    }
+}
