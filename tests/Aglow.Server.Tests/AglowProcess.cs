@@ -16,6 +16,9 @@ internal sealed partial class AglowProcess : IAsyncDisposable
     public static readonly string Root =
         typeof(AglowProcess).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(static a => a.Key == "RepositoryRoot").Value!;
 
+    /// <summary>What the tests run: <c>./aglow</c>, or the native file that <c>./test</c> names in TEST_SERVER.</summary>
+    public static readonly string Program = Environment.GetEnvironmentVariable("TEST_SERVER") is { Length: > 0 } native ? native : Path.Combine(Root, "aglow");
+
     // a machine that builds at the same time is slow; this is no figure
     private static readonly TimeSpan StartsWithin = TimeSpan.FromMinutes(3);
 
@@ -76,7 +79,7 @@ internal sealed partial class AglowProcess : IAsyncDisposable
         var own = folder is null;
         folder ??= NewFolder();
         string[] arguments = ["serve", .. urls is null ? Array.Empty<string>() : ["--urls", urls], "--data", folder, .. flags];
-        var program = Path.Combine(Root, "aglow");
+        var program = Program;
         var process = descriptors is { } most
             ? Launch("prlimit", [$"--nofile={most}", program, .. arguments], environment, workingFolder)
             : Launch(program, arguments, environment, workingFolder);
@@ -87,7 +90,7 @@ internal sealed partial class AglowProcess : IAsyncDisposable
     public static async Task<(int Code, string Output, string Errors)> RunToEndAsync(
         string[] arguments, Dictionary<string, string>? environment = null, string? workingFolder = null, string? program = null)
     {
-        await using var run = new AglowProcess(Launch(program ?? Path.Combine(Root, "aglow"), arguments, environment, workingFolder), "", ownsFolder: false).Listen();
+        await using var run = new AglowProcess(Launch(program ?? Program, arguments, environment, workingFolder), "", ownsFolder: false).Listen();
         var code = await run.ExitAsync();
         return (code, run.Output, run.Errors);
     }

@@ -60,7 +60,7 @@ public class IssuerTests
         var token = Token.Signed(Token.Claims("ann", c => c["iss"] = issuer.Address), key, "one");
         var away = (await server.AskAsync(token, "POST", "/heartbeat")).ShouldBeProblem(503);
         away.Headers.RetryAfter!.Delta.ShouldBe(TimeSpan.FromSeconds(5));
-        server.Output.ShouldContain("The issuer's keys cannot be read");
+        await Eventually.TrueAsync(() => Task.FromResult(server.Output.Contains("The issuer's keys cannot be read", StringComparison.Ordinal)), 30, "the log says so");
         issuer.IsAway = false;
         await Eventually.TrueAsync(async () => (await server.AskAsync(token, "POST", "/heartbeat")).Status == 200, 30, "the keys are read when the issuer is back");
     }

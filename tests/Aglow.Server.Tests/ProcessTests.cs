@@ -121,7 +121,7 @@ public class ProcessTests
     public async Task Who_asks_for_a_little_is_answered_however_many_ask_for_much_and_do_not_read_it()
     {
         // 320 MB of objects, 64 of them for large calls; all of these would take 400
-        await using var server = AglowProcess.Run(folder: null, flags: [], new() { ["DOTNET_GCHeapHardLimit"] = "0x14000000" });
+        await using var server = AglowProcess.Run(folder: null, flags: [], new() { ["DOTNET_GCHeapHardLimit"] = "14000000" });
         await server.ReadyAsync();
         var body = new byte[4_000_000];
         var beginning = Encoding.ASCII.GetBytes($"POST /status/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/octet-stream\r\nContent-Length: {body.Length}\r\n\r\n");
@@ -157,7 +157,7 @@ public class ProcessTests
     public async Task A_socket_is_heard_however_many_others_keep_messages_that_are_not_whole()
     {
         // 64 MB for messages that are not whole; all of these have 75. Looked after once a minute only, so that none is given up for another reason
-        await using var server = AglowProcess.Run(folder: null, flags: ["--lease-seconds", "180", "--heartbeat-seconds", "60"], new() { ["DOTNET_GCHeapHardLimit"] = "0x14000000" });
+        await using var server = AglowProcess.Run(folder: null, flags: ["--lease-seconds", "180", "--heartbeat-seconds", "60"], new() { ["DOTNET_GCHeapHardLimit"] = "14000000" });
         await server.ReadyAsync();
         var slow = new List<RawSocket>();
         try

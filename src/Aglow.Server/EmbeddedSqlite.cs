@@ -1,0 +1,35 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace Aglow.Server;
+
+/// <summary>
+/// Loads SQLite's library out of the native program that <c>./aglow publish</c> makes, so that the program is one file. The library goes into
+/// anonymous memory (<c>memfd_create</c>), never to a folder. Linking it in would need its static library, which no package has for Linux.
+/// </summary>
+internal static partial class EmbeddedSqlite
+{
+    private const string Resource = "libe_sqlite3.so";
+    private const uint CloseOnExec = 1;
+
+    /// <summary>Call it before anything opens a database. Does nothing where the library is a file beside the program.</summary>
+    public static void Use()
+    {
+        if (typeof(EmbeddedSqlite).Assembly.GetManifestResourceInfo(Resource) is not null)
+            NativeLibrary.SetDllImportResolver(typeof(SQLitePCL.SQLite3Provider_e_sqlite3).Assembly, static (name, _, _) => name == "e_sqlite3" ? Load() : 0);
+    }
+
+    private static nint Load()
+    {
+        using var memory = new SafeFileHandle(memfd_create(Resource, CloseOnExec), ownsHandle: true);
+        if (memory.IsInvalid)
+            throw new DllNotFoundException($"SQLite cannot be loaded: memfd_create failed with error {Marshal.GetLastPInvokeError()}.");
+        using var library = typeof(EmbeddedSqlite).Assembly.GetManifestResourceStream(Resource)!;
+        using var file = new FileStream(memory, FileAccess.Write, bufferSize: 0);
+        library.CopyTo(file);
+        return NativeLibrary.Load($"/proc/self/fd/{memory.DangerousGetHandle()}");
+    }
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int memfd_create(string name, uint flags);
+}
