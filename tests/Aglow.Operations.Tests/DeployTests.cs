@@ -160,7 +160,7 @@ public sealed partial class DeployTests(Servers servers)
     private static async Task<int> SecondsToStopAsync()
     {
         var stop = int.Parse(StopAtMost().Match(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "src", "Aglow.Server", "ServerProcess.cs"))).Groups["seconds"].Value);
-        var drain = int.Parse(DrainSecondsOfMany().Match(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "src", "Aglow.AspNetCore", "PresenceHost.cs"))).Groups["seconds"].Value);
+        var drain = int.Parse(DrainSecondsOfMany().Match(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "src", "Aglow.AspNetCore", "Hosting", "PresenceHost.cs"))).Groups["seconds"].Value);
         return stop + drain + 5;
     }
 
