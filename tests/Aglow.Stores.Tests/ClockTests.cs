@@ -14,7 +14,7 @@ public sealed class ClockTests
     private static readonly TimeSpan TenYears = TimeSpan.FromDays(3652);
 
     // a step is longer than any lease; the guard holds for two heartbeats
-    internal static readonly string[] ShortLease = ["--lease-seconds", "6", "--heartbeat-seconds", "2"];
+    internal static readonly string[] ShortLease = ["--lease-seconds", "10", "--heartbeat-seconds", "3"];
 
     [Theory]
     [InlineData(2, 0)]
@@ -112,7 +112,7 @@ public sealed class ClockTests
         await using var socket = await Watcher.ConnectAsync(written, Silent);
         clock.StepTo(clock.Ahead + TimeSpan.FromHours(hours));
         var stepped = Stopwatch.GetTimestamp();
-        while (Stopwatch.GetElapsedTime(stepped) < TimeSpan.FromSeconds(13))
+        while (Stopwatch.GetElapsedTime(stepped) < TimeSpan.FromSeconds(18))
         {
             (await ReadAsync(read, Beating)).Status.ShouldBe("online");
             await Task.Delay(50);

@@ -102,6 +102,61 @@ public class JudgeTests
         Judged(Online(120), 121, Heartbeat(100, 100.2), Heartbeat(120, 120.2)).Kind.ShouldBeNull();
     }
 
+    [Theory]
+    [InlineData(103, null)]
+    [InlineData(104, ViolationKind.NeverTrue)]
+    public void Last_seen_is_never_in_the_future(long second, object? expected) =>
+        Judged(Online(second), 101, Heartbeat(100, 100.2), Heartbeat(101, 101)).Kind.ShouldBe((ViolationKind?)expected);
+
+    [Theory]
+    [InlineData(7_200)]
+    [InlineData(-7_200)]
+    public void After_a_step_of_the_clock_a_new_last_seen_says_the_new_time_within_ten_seconds(double ahead)
+    {
+        var clock = new ServerClock(Epoch);
+        clock.StepTo(150, ahead);
+        var truth = Of(Heartbeat(140, 140.1), Heartbeat(155, 155.1), Heartbeat(165, 165.1));
+        var (before, after) = (Epoch, Epoch + (long)ahead);
+        Kind(before + 140, 152).ShouldBeNull(); // heard before it
+        Kind(before + 155, 157).ShouldBeNull(); // the server does not know yet
+        Kind(after + 155, 157).ShouldBeNull();
+        Kind(before + 165, 170).ShouldBe(ViolationKind.NeverTrue); // by now it should
+        Kind(after + 165, 170).ShouldBeNull();
+        Kind(after + 155, 170).ShouldBe(ViolationKind.NeverTrue); // heard since
+        Kind(Math.Max(before, after) + 180, 170).ShouldBe(ViolationKind.NeverTrue); // in the future
+
+        ViolationKind? Kind(long unix, double at) => Judge.OfTelling(truth, Promises, new Told(true, "online", unix), new Telling(at, at, 0, clock)).Kind;
+    }
+
+    [Fact]
+    public void What_was_heard_before_a_step_back_is_told_by_the_new_time()
+    {
+        var clock = new ServerClock(Epoch);
+        clock.StepTo(150, -7_200);
+        Judge.OfTelling(Of(Heartbeat(100, 100.2)), Promises, new Told(false, "offline", Epoch - 7_200 + 100), new Telling(170, 170, 0, clock)).Kind.ShouldBeNull();
+        Judge.OfTelling(Of(Heartbeat(100, 100.2)), Promises, new Told(false, "offline", Epoch - 7_200 + 160), new Telling(170, 170, 0, clock)).Kind.ShouldBe(ViolationKind.NeverTrue);
+    }
+
+    [Theory]
+    [InlineData(155, ViolationKind.NeverTrue)] // active 55 s ago
+    [InlineData(162, null)]
+    public void Told_away_though_active_lately_was_never_true(double at, object? expected) =>
+        JudgedAway("away", at, [Active(100), .. Beating(100)]).ShouldBe((ViolationKind?)expected);
+
+    [Theory]
+    [InlineData(170, null)] // a minute, and the bound
+    [InlineData(172, ViolationKind.NeverTrue)]
+    public void Told_online_though_idle_for_long_was_never_true(double at, object? expected) =>
+        JudgedAway("online", at, [Active(100), .. Beating(100)]).ShouldBe((ViolationKind?)expected);
+
+    [Fact]
+    public void Nobody_is_away_for_what_an_earlier_session_left()
+    {
+        JudgedAway("away", 305, Active(100), Heartbeat(110, 110.1), Heartbeat(300, 300.1)).ShouldBe(ViolationKind.NeverTrue);
+        JudgedAway("online", 305, Active(100), Heartbeat(110, 110.1), Heartbeat(300, 300.1)).ShouldBeNull();
+        JudgedAway("away", 101, Heartbeat(100, 100.1)).ShouldBe(ViolationKind.NeverTrue);
+    }
+
     [Fact]
     public void A_verdict_says_whether_the_other_answer_would_have_been_wrong()
     {
@@ -164,6 +219,20 @@ public class JudgeTests
     private static Act Heartbeat(double from, double to) => new(ActKind.Heartbeat, 0, from, to, IsSure: true);
 
     private static Act Leave(double from, double to) => new(ActKind.Leave, 0, from, to, IsSure: true);
+
+    private static IEnumerable<Act> Beating(double from) => Enumerable.Range(1, 12).Select(i => Heartbeat(from + (i * 6), from + 0.1 + (i * 6)));
+
+    private static Act Active(double at) => new(ActKind.Active, 0, at, at + 0.1, IsSure: true);
+
+    private static ViolationKind? JudgedAway(string status, double at, params Act[] acts)
+    {
+        var promises = Promises with { Away = 60 };
+        var truth = new Truth(promises);
+        foreach (var act in acts)
+            truth.Add(act);
+        var seen = acts.Where(act => act.From <= at).Max(static act => act.From);
+        return Judge.OfTelling(truth, promises, new Told(true, status, Epoch + (long)seen), new Telling(at, at, 0, Epoch)).Kind;
+    }
 
     private static Told Online(long? second) => new(true, "online", Epoch + second);
 

@@ -1,3 +1,11 @@
+using Aglow.Diagnostics;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Queries;
+using Aglow.Storage;
+using Aglow.Sweeping;
+using Aglow.Users;
+
 namespace Aglow.Tests;
 
 /// <summary>Away: online, has reported activity since coming online, and the newest is older than the time that shows as away.</summary>

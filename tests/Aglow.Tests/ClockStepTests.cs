@@ -1,3 +1,11 @@
+using Aglow.Diagnostics;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Queries;
+using Aglow.Storage;
+using Aglow.Sweeping;
+using Aglow.Users;
+
 namespace Aglow.Tests;
 
 /// <summary>Heartbeats, reads and sweeps while the wall clock is stepped and the monotonic one goes on, over memory and over a store across a network.</summary>

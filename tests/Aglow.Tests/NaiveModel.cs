@@ -1,4 +1,5 @@
 using Aglow.Model;
+using Aglow.Storage;
 
 namespace Aglow.Tests;
 

@@ -18,6 +18,9 @@ internal enum ActKind : byte
     /// <summary>A message was sent: the person did something.</summary>
     Message,
 
+    /// <summary>Reported that the person did something: what "away" is counted from.</summary>
+    Active,
+
     /// <summary>Said goodbye, while nothing else of this person could be connected.</summary>
     Leave,
 
@@ -42,7 +45,7 @@ internal enum ActKind : byte
 internal readonly record struct Act(ActKind Kind, int Device, double From, double To, bool IsSure)
 {
     /// <summary>Whether it shows that the person is there.</summary>
-    public bool IsEvidence => Kind <= ActKind.Message;
+    public bool IsEvidence => Kind <= ActKind.Active;
 
     /// <summary>Whether it may show that the person is there: a goodbye does, too, where another device may be connected that the server goes by.</summary>
     public bool MayBeEvidence => IsEvidence || Kind == ActKind.LeaveOne || (Kind == ActKind.Leave && !IsSure);

@@ -26,8 +26,8 @@ internal readonly record struct Told(bool IsOnline, string Status, long? LastSee
 /// <param name="From">The earliest moment at which the server can have decided it.</param>
 /// <param name="To">When it was in our hands.</param>
 /// <param name="Held">Seconds by which lapses were held back just then, for a stall of the server's own.</param>
-/// <param name="UnixAtZero">The server's clock at moment 0, in seconds since 1970.</param>
-internal readonly record struct Telling(double From, double To, double Held, double UnixAtZero);
+/// <param name="Clock">The server's clock.</param>
+internal readonly record struct Telling(double From, double To, double Held, ServerClock Clock);
 
 /// <summary>What came of a check.</summary>
 /// <param name="Kind">The promise that is broken; null: none is.</param>
@@ -61,10 +61,30 @@ internal static class Judge
                 : Verdict.Broken(ViolationKind.GhostOnline, $"told online, but possible only until {until:0.000} s");
         }
 
-        if (told.LastSeen is { } unix && truth.WhyNeverSeenAt(unix - when.UnixAtZero, when.From, when.To) is { } why)
+        if (told.LastSeen is { } unix && WhyNeverSeenAt(truth, promises, unix, when) is { } why)
             return Verdict.Broken(ViolationKind.NeverTrue, why);
+        if (told.Status is "away" or "online" && truth.WhyNot(told.Status == "away", when.From, when.To, when.Held) is { } whyNot)
+            return Verdict.Broken(ViolationKind.NeverTrue, whyNot);
         // one answer only: the other would have been a violation
         return Verdict.Fine(told.IsOnline ? truth.IsSurelyOnline(when.From, when.To) : !truth.IsPossiblyOnline(when.From, when.To, leaveBound, when.Held));
+    }
+
+    // Real time: never in the future, and true on one of the lines that the clock was on.
+    private static string? WhyNeverSeenAt(Truth truth, Promises promises, long unix, Telling when)
+    {
+        if (unix > when.Clock.LatestAt(when.To) + promises.ClockSlack)
+            return $"last seen {unix - when.Clock.LatestAt(when.To):0} s in the future";
+        if (when.Clock.IsSettling(when.To) && Math.Abs(unix - when.Clock.UnixAtZero - when.To) <= promises.ClockSlack)
+            return null;
+        string? reason = "last seen at a second of a clock that was stepped since";
+        foreach (var moment in when.Clock.MomentsOf(unix))
+        {
+            reason = truth.WhyNeverSeenAt(moment, when.From, when.To);
+            if (reason is null)
+                return null;
+        }
+
+        return reason;
     }
 
     /// <summary>

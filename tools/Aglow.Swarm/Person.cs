@@ -223,7 +223,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
                 continue;
             if (await Task.WhenAny(reading, swarm.Clock.UntilAsync(at, stop)) == reading)
                 break;
-            await session.SayAsync("{\"type\":\"active\"}", stop);
+            await session.SayAsync("{\"type\":\"active\"}", stop, ActKind.Active);
         }
 
         if (!reading.IsCompleted)
@@ -366,10 +366,10 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
             connection.Close();
         }
 
-        public async Task SayAsync(string json, CancellationToken stop)
+        public async Task SayAsync(string json, CancellationToken stop, ActKind kind = ActKind.Message)
         {
             _spokeAt = swarm.Clock.Now;
-            await EvidenceAsync(ActKind.Message, () => connection.SendAsync(json, stop));
+            await EvidenceAsync(kind, () => connection.SendAsync(json, stop));
         }
 
         private async Task EvidenceAsync(ActKind kind, Func<Task> send)

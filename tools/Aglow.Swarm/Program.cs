@@ -29,6 +29,7 @@ static async Task<int> RunAsync(SwarmOptions options)
     using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
     var clock = new SwarmClock(TimeProvider.System);
     var (promises, unixAtZero) = await Deployment.AskAsync(options.Urls, options.Probe, clock, stop.Token);
+    promises = promises with { Away = options.AwaySeconds };
     using SwarmRun swarm = options.Bulk > 0 ? new BulkRun(options, clock, promises, unixAtZero) : new PeopleRun(options, clock, promises, unixAtZero);
     await View.ShowAsync(swarm, swarm.RunAsync(stop.Token));
 

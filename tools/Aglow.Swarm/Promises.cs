@@ -6,6 +6,9 @@ namespace Aglow.Swarm;
 /// <param name="Heartbeat">How often the server asks for a heartbeat.</param>
 internal sealed record Promises(double Lease = 30, double Bound = 10, double Heartbeat = 10)
 {
+    /// <summary>Reported activity of this session that is older shows as away; 0: nobody said.</summary>
+    public double Away { get; init; }
+
     /// <summary>What a reading of ours may be late by: a frame waits up to 0.5 s for others at the server, and a moment in the sockets between.</summary>
     public double Slack { get; init; } = 1.5;
 

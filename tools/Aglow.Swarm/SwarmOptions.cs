@@ -35,6 +35,12 @@ internal sealed record SwarmOptions
     /// <summary>How many users each of them watches.</summary>
     public required int Watch { get; init; }
 
+    /// <summary>What the server was started with; 0: not known.</summary>
+    public required double AwaySeconds { get; init; }
+
+    /// <summary>The file that libfaketime reads the server's clock from, which is stepped all the while; null: it is not.</summary>
+    public required string? ClockFile { get; init; }
+
     public required string? Report { get; init; }
 
     public required string? Json { get; init; }
@@ -61,6 +67,12 @@ internal sealed class SwarmCommand
     private readonly Option<string> _session = new("--session-seconds") { Description = "with --bulk: how long each is active [1200]", HelpName = "S" };
     private readonly Option<string> _watchers = new("--watchers") { Description = "with --bulk: so many sockets that watch [100]", HelpName = "N" };
     private readonly Option<string> _watch = new("--watch") { Description = "with --bulk: how many users each of them watches [100]", HelpName = "N" };
+    private readonly Option<string> _away = new("--away-seconds") { Description = "what the server was started with: checks who is away", HelpName = "S" };
+    private readonly Option<string> _clockFile = new("--clock-file")
+    {
+        Description = "steps the clock of a server that runs under libfaketime, by its FAKETIME_TIMESTAMP_FILE: 2 h, back, 8 h, two back, each 45 s",
+        HelpName = "FILE",
+    };
     private readonly Option<string> _report = new("--report") { Description = "where an HTML report goes", HelpName = "FILE.html" };
     private readonly Option<string> _json = new("--json") { Description = "where everything counted goes", HelpName = "FILE.json" };
 
@@ -70,7 +82,7 @@ internal sealed class SwarmCommand
         var command = new RootCommand(
             "aglow swarm: simulated people against a running deployment. They know what their devices really did, and check every status they read and every change "
             + "they are told against what the deployment promises. Exit code 1 on any violation, or where nothing could be checked.");
-        foreach (var option in new Option[] { _url, _people, _seconds, _seed, _first, _bulk, _registered, _session, _watchers, _watch, _report, _json })
+        foreach (var option in new Option[] { _url, _people, _seconds, _seed, _first, _bulk, _registered, _session, _watchers, _watch, _away, _clockFile, _report, _json })
             command.Options.Add(option);
         command.SetAction((parsed, _) => run(Read(parsed)));
         return command;
@@ -100,12 +112,14 @@ internal sealed class SwarmCommand
             SessionSeconds = Number(parsed, _session, 1_200, 1, 86_400),
             Watchers = (int)Number(parsed, _watchers, 100, 0, Plan.MaxSockets),
             Watch = (int)Number(parsed, _watch, 100, 1, 4_000),
+            AwaySeconds = Number(parsed, _away, 0, 0, 86_400),
+            ClockFile = parsed.GetValue(_clockFile),
             Report = parsed.GetValue(_report),
             Json = parsed.GetValue(_json),
         };
         if (bulk == 0 && (long)options.First + options.People > FirstDirectoryNumber)
             throw new UsageException($"--first {options.First}: with {options.People} people numbers would pass 2147483647; begin lower.");
-        foreach (var file in new[] { options.Report, options.Json })
+        foreach (var file in new[] { options.ClockFile, options.Report, options.Json })
         {
             if (file is not null && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(file))))
                 throw new UsageException($"{file}: there is no folder {Path.GetDirectoryName(Path.GetFullPath(file))}; make it first.");

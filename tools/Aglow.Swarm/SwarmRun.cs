@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Net.Sockets;
 using System.Text.Json;
 
@@ -17,7 +18,11 @@ internal abstract class SwarmRun : IDisposable
     private readonly ConcurrentDictionary<Watches, byte> _listening = new();
     private readonly ConcurrentQueue<Sample> _samples = new();
     private readonly ConcurrentQueue<(double At, double Seconds)> _holds = new();
-    private readonly double _unixAtZero;
+    // steps of the server's clock, in turn: hours that it is ahead of what it was at the beginning
+    private static readonly double[] HoursAhead = [2, 0, 8, 6];
+    private const double SecondsBetweenSteps = 45;
+
+    private readonly ServerClock _server;
     private double _lag;
 
     protected SwarmRun(SwarmOptions options, SwarmClock clock, Promises promises, double unixAtZero)
@@ -25,7 +30,7 @@ internal abstract class SwarmRun : IDisposable
         Options = options;
         Clock = clock;
         Promises = promises;
-        _unixAtZero = unixAtZero;
+        _server = unixAtZero;
         Nodes = [.. options.Urls.Select(static u => new Node(u))];
         Servers = new ServerUse(this);
     }
@@ -75,10 +80,10 @@ internal abstract class SwarmRun : IDisposable
     public abstract Standing StandingOf(uint user);
 
     /// <summary>When something was told, with all that blurs it: our own lag, and the server's holding back.</summary>
-    public Telling TellingAt(double from, double to) => new(from - Volatile.Read(ref _lag), to, HeldAt(to), _unixAtZero);
+    public Telling TellingAt(double from, double to) => new(from - Volatile.Read(ref _lag), to, HeldAt(to), _server);
 
     /// <summary>A second of the wall as a moment of the run.</summary>
-    protected double MomentOf(long unix) => unix - _unixAtZero;
+    protected double MomentOf(long unix) => unix - _server.UnixAtZero;
 
     /// <summary>Whether a failure is the network's or the server's: what happens to people.</summary>
     public static bool IsLoss(Exception failure, CancellationToken stop) =>
@@ -99,7 +104,7 @@ internal abstract class SwarmRun : IDisposable
     public void Report(Verdict verdict, uint user, double at, string where, string[] told)
     {
         string[] did = [.. TruthOf(user)!.History().Select(static a => a.ToString())];
-        Findings.Add(new Violation(verdict.Kind!.Value, user, at, where, verdict.Why, did, [.. told, $"(second 0 of the run is {_unixAtZero:0.000} by the server's clock)"]));
+        Findings.Add(new Violation(verdict.Kind!.Value, user, at, where, verdict.Why, did, [.. told, $"(second 0 of the run is {_server.UnixAtZero:0.000} by the server's clock)"]));
     }
 
     /// <summary>Runs for the time asked for, or until <paramref name="stop"/>.</summary>
@@ -111,7 +116,7 @@ internal abstract class SwarmRun : IDisposable
         {
             await PrepareAsync(stop);
             BeganAt = Clock.Now;
-            Func<CancellationToken, Task>[] bodies = [ReadLoopAsync, AuditLoopAsync, ServersLoopAsync, .. Nodes.Select(n => (Func<CancellationToken, Task>)(ending => HoldLoopAsync(n, ending))), .. Lives()];
+            Func<CancellationToken, Task>[] bodies = [ReadLoopAsync, AuditLoopAsync, ServersLoopAsync, StepLoopAsync, .. Nodes.Select(n => (Func<CancellationToken, Task>)(ending => HoldLoopAsync(n, ending))), .. Lives()];
             loops = [.. bodies.Select(body => UntilOverAsync(body, ends.Token))];
             await Clock.UntilAsync(BeganAt + Options.Seconds, stop);
         }
@@ -185,7 +190,7 @@ internal abstract class SwarmRun : IDisposable
         var told = await ReadAsync(node, users, stop);
         var answered = Clock.Now;
         Measures.ReadLatency.Add(answered - asked);
-        var when = new Telling(asked, answered, HeldAt(answered), _unixAtZero);
+        var when = new Telling(asked, answered, HeldAt(answered), _server);
         for (var i = 0; i < users.Length; i++)
         {
             var verdict = Judge.OfTelling(TruthOf(users[i])!, Promises, told[i], when);
@@ -231,6 +236,20 @@ internal abstract class SwarmRun : IDisposable
         Online = Look(now, HeldAt(now));
         foreach (var (watches, _) in _listening)
             watches.Audit(now, isEnd);
+    }
+
+    // Steps the clock of a server that was started with libfaketime on this file.
+    private async Task StepLoopAsync(CancellationToken stop)
+    {
+        for (var step = 0; Options.ClockFile is { } file; step++)
+        {
+            await Clock.DelayAsync(SecondsBetweenSteps, stop);
+            var ahead = HoursAhead[step % HoursAhead.Length] * 3600;
+            // renamed into place: the server reads it all the while; and known here first, so that what it makes of it is not a lie
+            await File.WriteAllTextAsync($"{file}.next", ahead.ToString("+0;-0;+0", CultureInfo.InvariantCulture) + "\n", stop);
+            _server.StepTo(Clock.Now, ahead);
+            File.Move($"{file}.next", file, overwrite: true);
+        }
     }
 
     // What the server says of its own stalls: while it holds lapses back, nobody is a ghost for it.

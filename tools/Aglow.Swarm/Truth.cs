@@ -151,6 +151,49 @@ internal sealed class Truth(Promises promises)
         }
     }
 
+    /// <summary>
+    /// Why a person who is online cannot be away throughout [<paramref name="from"/>, <paramref name="to"/>], or cannot be there and not away; null where they
+    /// can. Away is of a session: who came online since is not away for what they did before.
+    /// </summary>
+    public string? WhyNot(bool away, double from, double to, double held)
+    {
+        lock (_gate)
+        {
+            if (from <= _forgottenUntil + promises.Lease + promises.Bound + held)
+                return null;
+            var (session, reach) = (double.NegativeInfinity, double.NegativeInfinity);
+            var (possible, sure, heard) = (double.NegativeInfinity, double.NegativeInfinity, double.NegativeInfinity);
+            foreach (var (_, act) in _acts)
+            {
+                if (act.From > to)
+                    continue;
+                // surely offline in between, also where lapses were held back for two heartbeats: so this is another session
+                if (act.MayBeEvidence && act.From > reach)
+                    (session, possible) = (act.From, double.NegativeInfinity);
+                if (act.MayBeEvidence)
+                    reach = Math.Max(reach, EndOfPossible(act, promises.Bound, held) + (2 * promises.Heartbeat));
+                // whoever was there before the run may have been active then
+                if (act.Kind is not (ActKind.Active or ActKind.Before))
+                    continue;
+                possible = Math.Max(possible, act.To);
+                if (act.IsSure && act.To + promises.RenewalShows <= from)
+                    (sure, heard) = (Math.Max(sure, act.From), Math.Max(heard, act.To));
+            }
+
+            if (away && double.IsNegativeInfinity(possible))
+                return $"told away, but nothing was done since they came online at {session:0.000} s";
+            if (promises.Away == 0)
+                return null;
+            // a word is of a whole second
+            if (away && to - sure < promises.Away - 1)
+                return $"told away, but active at {sure:0.000} s";
+            var last = Math.Min(possible, to);
+            if (!away && from - last > promises.Away + promises.Bound + held && SurelyOnlineSince(from, to) <= heard)
+                return $"told online, but did nothing since {last:0.000} s";
+            return null;
+        }
+    }
+
     /// <summary>When the first act of the present time online was sent: what a notice of coming online is late against.</summary>
     public double? CameOnlineAt(double now)
     {

@@ -163,9 +163,8 @@ public sealed class Sweep
             _owed = _pages.Count;
         }
 
-        // the pass under way and a whole one; and one more where other nodes take note later
         if (Interlocked.Exchange(ref _takenBack, 0) is > 0 and var back)
-            (_movedBy, _movesUntil) = (back, Passes + (_store.IsRemote ? 3 : 2));
+            await TakeNoteAsync(back);
 
         // counted when it is done: a page that the store did not give is read again in the next beat
         for (; _next < until; _next++)
@@ -298,6 +297,20 @@ public sealed class Sweep
                 activity ??= await _store.ReadPageAsync(Plane.Activity, page, _activityScratch);
             var believed = belief.Groups(page) is { IsEmpty: false } some ? some : Nobody;
             SweepPage(belief, page, groups.Span, pulse.Span, activity.GetValueOrDefault().Span, believed, at, full);
+        }
+    }
+
+    // In memory all words are moved at once, so that who is offline is not read as heard now; across a network that takes a pass. A word that is written meanwhile is found by
+    // the pass under way and a whole one, and one more where other nodes take note later.
+    private async ValueTask TakeNoteAsync(uint back)
+    {
+        (_movedBy, _movesUntil) = (back, Passes + (_store.IsRemote ? 3 : 2));
+        if (_store.IsRemote)
+            return;
+        for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
+        {
+            foreach (var page in await _store.PagesAsync(plane))
+                await MoveBackAsync(plane, page, plane == Plane.Pulse ? _pulseScratch : _activityScratch);
         }
     }
 

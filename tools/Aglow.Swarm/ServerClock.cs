@@ -1,0 +1,51 @@
+namespace Aglow.Swarm;
+
+/// <summary>
+/// The server's wall clock as the swarm knows it: a line of real time, and another from each step on that the swarm itself made.
+/// </summary>
+/// <remarks>
+/// <code>
+///   unix   second line  ───────╱        a step forward: what was heard before stays on the first line
+///          first line   ──╱             a step back: what was heard before is moved to the second
+///                 moment  └ step
+/// </code>
+/// Threading: one thread steps, any reads.
+/// </remarks>
+internal sealed class ServerClock(double unixAtZero)
+{
+    /// <summary>A step is known to every node, and what is written then says the new time, after so many seconds.</summary>
+    public const double Settles = 10;
+
+    private Line[] _lines = [new(unixAtZero, double.PositiveInfinity)];
+
+    /// <summary>The server's clock at moment 0, in seconds since 1970, as it goes now.</summary>
+    public double UnixAtZero => Volatile.Read(ref _lines)[^1].UnixAtZero;
+
+    public static implicit operator ServerClock(double unixAtZero) => new(unixAtZero);
+
+    /// <summary>From this moment on the clock is so many seconds ahead of what it was at the beginning.</summary>
+    public void StepTo(double moment, double ahead)
+    {
+        var lines = Volatile.Read(ref _lines);
+        Volatile.Write(ref _lines, [.. lines[..^1], lines[^1] with { Until = moment }, new(lines[0].UnixAtZero + ahead, double.PositiveInfinity)]);
+    }
+
+    /// <summary>A second of the server's as moments of the run: one for each line on which it can have been written.</summary>
+    public IEnumerable<double> MomentsOf(long unix) =>
+        from line in Volatile.Read(ref _lines)
+        let moment = unix - line.UnixAtZero
+        where moment <= line.Until + Settles
+        select moment;
+
+    /// <summary>Whether the clock was set back so lately that what was written before may still count as heard now.</summary>
+    public bool IsSettling(double moment)
+    {
+        var lines = Volatile.Read(ref _lines);
+        return lines.Length > 1 && lines[^1].UnixAtZero < lines[^2].UnixAtZero && lines[^2].Until + Settles >= moment;
+    }
+
+    /// <summary>The latest second that the server can have shown by this moment.</summary>
+    public double LatestAt(double moment) => Volatile.Read(ref _lines).Where(line => line.Until + Settles >= moment).Max(line => line.UnixAtZero + moment);
+
+    private readonly record struct Line(double UnixAtZero, double Until);
+}
