@@ -28,12 +28,16 @@ public sealed class AglowClient : IAsyncDisposable
     private const int ListedUsers = 10_000;
 
     private static readonly TimeSpan ActiveInterval = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan LeaveTimeout = TimeSpan.FromSeconds(10);
+
+    private const long Never = long.MinValue;
 
     private readonly AglowClientOptions _options;
     private readonly ServerCalls _calls;
     private readonly WatchTable _watches = new();
+    private readonly Commands _commands;
     private readonly StayConnected _connection;
-    private long _activeAt;
+    private long _activeAt = Never;
 
     /// <summary>A client of a server.</summary>
     /// <exception cref="ArgumentException">The options contradict each other.</exception>
@@ -42,8 +46,10 @@ public sealed class AglowClient : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         options.Check();
         _options = options;
-        _calls = new ServerCalls(options);
-        _connection = new StayConnected(_calls, _watches, options);
+        var tokens = new TokenSource(options);
+        _calls = new ServerCalls(options, tokens);
+        _commands = new Commands(options.TimeProvider, _watches.Work);
+        _connection = new StayConnected(_calls, _watches, _commands, tokens, options);
     }
 
     /// <summary>A client of the server at this address, for this user (null: who only asks).</summary>
@@ -61,8 +67,8 @@ public sealed class AglowClient : IAsyncDisposable
     }
 
     /// <summary>
-    /// Raised with what went wrong behind the scenes, and is tried again: a connection that failed or was lost, an error that the server said on the socket, a heartbeat
-    /// of <see cref="RunHeartbeatsAsync"/> that did not arrive. For logs: return at once and do not throw.
+    /// Raised with what went wrong behind the scenes: a connection that was not made, a refusal, an error that the server said on the socket, a heartbeat of <see cref="RunHeartbeatsAsync"/> that did
+    /// not arrive. The same words are said once until there is a connection again. A connection that was lost shows in <see cref="State"/> only. For logs: return at once and do not throw.
     /// </summary>
     public event Action<AglowException>? Failed
     {
@@ -73,6 +79,9 @@ public sealed class AglowClient : IAsyncDisposable
     /// <summary>What the connection is doing.</summary>
     public ConnectionState State => _connection.State;
 
+    /// <summary>Why <see cref="State"/> is <see cref="ConnectionState.Refused"/>; null otherwise.</summary>
+    public AglowException? Refusal => _connection.Refusal;
+
     /// <summary>Users that are watched, or still have to be unwatched at the server: for tests of what stays behind.</summary>
     internal int WatchedUsers => _watches.Count;
 
@@ -81,9 +90,25 @@ public sealed class AglowClient : IAsyncDisposable
     /// where it has already.
     /// </summary>
     /// <exception cref="AglowException">
-    /// The server refused, or was not reached (<see cref="AglowException.IsTransient"/> tells which). After the first welcome there is nothing to catch: it reconnects.
+    /// The server refused, or the try that was under way failed (<see cref="AglowException.IsTransient"/> tells which). After a failure that is transient the client goes on trying until
+    /// <see cref="LeaveAsync"/> or its end; after a refusal it waits for <see cref="RefreshAsync"/>.
     /// </exception>
     public Task ConnectAsync(CancellationToken cancellationToken = default) => _connection.ConnectAsync(cancellationToken);
+
+    /// <summary>
+    /// Tries again now, with a new token: after a refusal, when the person has signed in again; between two tries; or on an open connection, which then goes on with the new token. Returns at once.
+    /// </summary>
+    public Task RefreshAsync()
+    {
+        _connection.Refresh();
+        return Task.CompletedTask;
+    }
+
+    /// <summary>
+    /// Says that the application runs again after it was suspended, or that the network is back: connects at once where there is no connection, and finds out within two seconds whether one that there
+    /// is still lives. May be called as often as you like.
+    /// </summary>
+    public void Resume() => _connection.Resume();
 
     /// <summary>
     /// Watches users: first each as they are, then whoever changes, always the latest. Ends, and with it the watch at the server, when the loop is left or cancelled;
@@ -97,31 +122,38 @@ public sealed class AglowClient : IAsyncDisposable
     /// back. Connects where <see cref="ConnectAsync"/> was not called, and keeps trying. A loop that reads slowly is told less often, not later: what waits for it is a set of
     /// users, never more than it watches.
     /// </remarks>
-    /// <exception cref="AglowException">The server refused this user or has no such definition, or there are too many watches.</exception>
+    /// <exception cref="AglowException">The server has no such definition, or there are too many watches. A user whom the server refuses is told that everybody is unknown; see <see cref="State"/>.</exception>
     public IAsyncEnumerable<PresenceRecord> WatchAsync(IEnumerable<UserId> users, string? definition = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(users);
         return WatchCoreAsync([.. users], definition == DefaultDefinition ? null : definition, cancellationToken);
     }
 
-    /// <summary>Says that the person did something, so that they are not away for idleness. Sent at most every 30 s; over HTTP where there is no connection.</summary>
+    /// <summary>
+    /// Says that the person did something, so that they are not away for idleness. Sent at most every 30 s, and again where a connection was lost before the server had confirmed it; over HTTP where
+    /// this client does not connect.
+    /// </summary>
     /// <exception cref="AglowException">There is no connection, and the server refused or was not reached.</exception>
     public async Task ActiveAsync(CancellationToken cancellationToken = default)
     {
         var (before, now) = (Volatile.Read(ref _activeAt), _options.TimeProvider.GetTimestamp());
-        if (before != 0 && _options.TimeProvider.GetElapsedTime(before, now) < ActiveInterval)
+        if (before != Never && _options.TimeProvider.GetElapsedTime(before, now) < ActiveInterval)
             return;
         Volatile.Write(ref _activeAt, now);
-        if (!_connection.TryActive())
+        if (_connection.IsRunning)
+            _commands.Active();
+        else
             await HeartbeatAsync(active: true, cancellationToken);
     }
 
-    /// <summary>Chooses what this user is shown as. Saved when this completes. Returns the user as others see them.</summary>
-    /// <exception cref="InvalidOperationException">The options name no user.</exception>
-    /// <exception cref="AglowException">404: this key was never online nor registered. Others: see <see cref="AglowException.Detail"/>.</exception>
-    public async Task<PresenceRecord> SetStatusAsync(ManualStatus status, CancellationToken cancellationToken = default)
+    /// <summary>
+    /// Chooses what this user is shown as. Completes when the server has saved it, or a newer one was chosen. Where a connection is lost before the server has answered, it is sent again on the next
+    /// one. Over HTTP where this client does not connect.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">This client does not connect, and the options name no user.</exception>
+    /// <exception cref="AglowException">The server refused, or this client was closed before the server had answered.</exception>
+    public async Task<StatusOutcome> SetStatusAsync(ManualStatus status, CancellationToken cancellationToken = default)
     {
-        var user = _options.User ?? throw new InvalidOperationException($"Say whose status it is: set {nameof(AglowClientOptions)}.{nameof(AglowClientOptions.User)}.");
         var word = status switch
         {
             ManualStatus.Auto => "auto",
@@ -131,25 +163,41 @@ public sealed class AglowClient : IAsyncDisposable
             ManualStatus.Offline => "offline",
             _ => throw new ArgumentOutOfRangeException(nameof(status), status, null),
         };
-        var record = await _calls.SendAsync(
+        if (_connection.Refusal is { } refusal)
+            throw refusal;
+        if (_connection.IsRunning)
+            return await _commands.SetAsync(word).WaitAsync(cancellationToken);
+        var user = _options.User ?? throw new InvalidOperationException($"Say whose status it is: set {nameof(AglowClientOptions)}.{nameof(AglowClientOptions.User)}.");
+        await _calls.SendAsync(
             HttpMethod.Put,
             $"users/{Uri.EscapeDataString(user.ToString())}/status",
             new ManualStatusBody(word),
             Wire.Default.ManualStatusBody,
             Wire.Default.WireRecord,
             cancellationToken);
-        return record.ToRecord();
+        return StatusOutcome.Saved;
     }
 
     /// <summary>
-    /// Says goodbye, so that this user is offline at once, and disconnects. Watches end. Connected, it is this device that leaves, and others keep the user online; otherwise
-    /// (over HTTP) it is the user, on all devices.
+    /// Says that this device is gone, and disconnects. Watches end. The user is offline unless they are online on another device. Where the socket does not bring it to the server within a second, a
+    /// call does, which names the device, too.
     /// </summary>
-    /// <exception cref="AglowException">Nobody could be told: the user is offline when their lease has run out.</exception>
-    public async Task LeaveAsync(CancellationToken cancellationToken = default)
+    public async Task<LeaveOutcome> LeaveAsync(CancellationToken cancellationToken = default)
     {
-        if (!await _connection.LeaveAsync())
-            await _calls.SendAsync(HttpMethod.Post, "offline", Me(active: null), Wire.Default.WhoBody, Wire.Default.SuccessDocument, cancellationToken);
+        if (await _connection.LeaveAsync())
+            return LeaveOutcome.Left;
+        using var limit = new CancellationTokenSource(LeaveTimeout, _options.TimeProvider);
+        using var both = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
+        try
+        {
+            var who = new WhoBody(_options.User, null, null, _options.Device);
+            await _calls.SendAsync(HttpMethod.Post, "offline", who, Wire.Default.WhoBody, Wire.Default.SuccessDocument, both.Token);
+            return LeaveOutcome.Left;
+        }
+        catch (Exception failure) when (failure is AglowException || (failure is OperationCanceledException && limit.IsCancellationRequested))
+        {
+            return LeaveOutcome.LeaseExpires;
+        }
     }
 
     /// <summary>The statuses of users, in their order. Who was never seen is offline. More than 10,000 are asked for in several calls, one after the other.</summary>
@@ -216,7 +264,7 @@ public sealed class AglowClient : IAsyncDisposable
             }
             catch (AglowException failure) when (failure.IsTransient)
             {
-                _connection.Complain(failure);
+                _connection.Report(failure);
                 wait = (failure.RetryAfter ?? TimeSpan.Zero) + Jitter.Retry(failures++, _options.FirstRetryWithin, most, _options.Random);
             }
 

@@ -19,24 +19,43 @@ public sealed record AglowClientOptions
         init
         {
             ArgumentNullException.ThrowIfNull(value);
-            if (!value.IsAbsoluteUri || value.Scheme is not ("http" or "https") || (value.Query + value.Fragment + value.UserInfo).Length > 0)
-                throw new ArgumentException($"\"{value}\" is not a server's address: set http://HOST:PORT or https://HOST, with a path at most.", nameof(value));
-            // relative paths are appended to what ends with a slash
-            field = value.AbsolutePath.EndsWith('/') ? value : new Uri(value.AbsoluteUri + "/");
+            field = Checked(value, nameof(value));
         }
     }
 
     /// <summary>Who calls, where the server asks for no proof (its open mode). Null: whoever <see cref="AccessToken"/> or the HTTP client's own headers say.</summary>
     public UserId? User { get; init; }
 
-    /// <summary>Who calls, with proof: asked before every call and connection, so that tokens may expire, and sent as <c>Authorization: Bearer</c>.</summary>
+    /// <summary>
+    /// Who calls, with proof: asked for a token before calls and connections and before a token ends, at most once a second, and sent as <c>Authorization: Bearer</c>. It has 10 s each time.
+    /// </summary>
     public Func<CancellationToken, ValueTask<string>>? AccessToken { get; init; }
+
+    /// <summary>A token that never changes, in place of <see cref="AccessToken"/>.</summary>
+    public string? Token { get; init; }
+
+    /// <summary>This device. Null: one of this client's own, so an application that is started again is another device.</summary>
+    public ClientDevice Device { get; init; } = new(Guid.NewGuid().ToString("N"), DeviceKind.Other);
+
+    /// <summary>Other addresses of the same server, each tried in its turn when a try fails.</summary>
+    /// <exception cref="ArgumentException">See <see cref="Address"/>.</exception>
+    public IReadOnlyList<Uri> OtherAddresses
+    {
+        get;
+        init
+        {
+            ArgumentNullException.ThrowIfNull(value);
+            field = [.. value.Select(static one => Checked(one, nameof(OtherAddresses)))];
+        }
+    } = [];
 
     /// <summary>Sends all calls, the socket's handshake included, so that its handlers and headers apply to both. Stays its owner's. Null: the client makes one.</summary>
     public HttpClient? HttpClient { get; init; }
 
-    /// <summary>Opens a WebSocket to a ws:// or wss:// address, in place of the built-in one over <see cref="HttpClient"/>. Stamping the token is then its affair.</summary>
-    public Func<Uri, CancellationToken, ValueTask<WebSocket>>? ConnectSocket { get; init; }
+    /// <summary>
+    /// Opens a WebSocket to a ws:// or wss:// address with a token (null where none is used), in place of the built-in one over <see cref="HttpClient"/>. Presenting the token is then its affair.
+    /// </summary>
+    public Func<Uri, string?, CancellationToken, ValueTask<WebSocket>>? ConnectSocket { get; init; }
 
     /// <summary>The first wait before connecting again is anywhere between nothing and this; the ceiling doubles with each try. 1 s.</summary>
     public TimeSpan FirstRetryWithin { get; init => field = Positive(value); } = TimeSpan.FromSeconds(1);
@@ -56,10 +75,23 @@ public sealed record AglowClientOptions
     /// <summary>The dice of jitter. Used by one thread at a time.</summary>
     public Random Random { get; init; } = Random.Shared;
 
+    // where the client's loops run; tests run them one step at a time
+    internal TaskScheduler Scheduler { get; init; } = TaskScheduler.Default;
+
     internal void Check()
     {
+        if (Token is not null && AccessToken is not null)
+            throw new ArgumentException($"Set {nameof(Token)} or {nameof(AccessToken)}, not both.");
         if (RetryWithin < FirstRetryWithin)
             throw new ArgumentException($"{nameof(RetryWithin)} ({RetryWithin}) is shorter than {nameof(FirstRetryWithin)} ({FirstRetryWithin}): set it at least as long.");
+    }
+
+    private static Uri Checked(Uri value, string name)
+    {
+        if (!value.IsAbsoluteUri || value.Scheme is not ("http" or "https") || (value.Query + value.Fragment + value.UserInfo).Length > 0)
+            throw new ArgumentException($"\"{value}\" is not a server's address: set http://HOST:PORT or https://HOST, with a path at most.", name);
+        // relative paths are appended to what ends with a slash
+        return value.AbsolutePath.EndsWith('/') ? value : new Uri(value.AbsoluteUri + "/");
     }
 
     private static TimeSpan Positive(TimeSpan value) => value > TimeSpan.Zero && value < TimeSpan.FromDays(1)

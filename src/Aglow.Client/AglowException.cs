@@ -1,3 +1,5 @@
+using System.Net.WebSockets;
+
 namespace Aglow.Client;
 
 /// <summary>
@@ -5,6 +7,9 @@ namespace Aglow.Client;
 /// </summary>
 public sealed class AglowException : Exception
 {
+    // what the type of each problem of the server's begins with (docs/protocol.md)
+    private const string TypePrefix = "urn:aglow:";
+
     internal AglowException(int status, string title, string detail, TimeSpan? retryAfter = null, Exception? inner = null)
         : base($"{title}: {detail}", inner)
     {
@@ -14,7 +19,7 @@ public sealed class AglowException : Exception
         RetryAfter = retryAfter;
     }
 
-    /// <summary>The HTTP status; 0 where there was no answer, or where the server said it on the socket.</summary>
+    /// <summary>The HTTP status, also of what the server said on the socket; 0 where there was no answer.</summary>
     public int Status { get; }
 
     /// <summary>What is wrong, in a few words.</summary>
@@ -26,9 +31,26 @@ public sealed class AglowException : Exception
     /// <summary>For 429 and 503: how long to wait before trying again, where the server says so.</summary>
     public TimeSpan? RetryAfter { get; }
 
-    /// <summary>Whether the same may work later: the server was not reached, is busy, or has its store away. False: it would be refused again.</summary>
-    public bool IsTransient => Status is 0 or 408 or 425 or 429 or 500 or 502 or 503 or 504;
+    /// <summary>The <c>type</c> of the server's problem document (RFC 9457); null where the answer was none of the server's own.</summary>
+    public string? Type { get; internal init; }
 
-    internal static AglowException NotReached(Uri address, Exception failure) =>
-        new(0, "Not reached", $"{address.GetLeftPart(UriPartial.Path)} did not answer ({failure.Message.TrimEnd('.')}). Check the address, and that the server runs.", inner: failure);
+    /// <summary>
+    /// Whether the same may work later. False only where the server itself said no: a gateway that answers 401 or 404 while it restarts says nothing about this user.
+    /// </summary>
+    public bool IsTransient => Status >= 500 || Status is 0 or 408 or 429 || Type is null;
+
+    internal static AglowException NotConnected(string why, Exception? failure = null) => new(0, "Not connected", why, inner: failure);
+
+    internal static AglowException NotConnected(Uri address, Exception failure)
+    {
+        var where = address.GetLeftPart(UriPartial.Path);
+        return failure is WebSocketException { WebSocketErrorCode: WebSocketError.ConnectionClosedPrematurely }
+            ? NotConnected($"{where} broke off the connection. Connecting again.", failure)
+            : NotConnected($"{where} was not reached ({failure.Message.TrimEnd('.')}). Check the address, and that the server runs.", failure);
+    }
+
+    /// <summary>What the server said no to on a socket: by a close code, or by an error that is about one message.</summary>
+    internal static AglowException Refused(int status, string title, string detail) => new(status, title, detail) { Type = TypePrefix + "socket" };
+
+    internal static string? OwnType(string? type) => type?.StartsWith(TypePrefix, StringComparison.Ordinal) == true ? type : null;
 }

@@ -59,7 +59,7 @@ public readonly record struct HeartbeatAnswer(TimeSpan NextIn, TimeSpan OfflineA
 /// <summary>What a client's connection is doing.</summary>
 public enum ConnectionState
 {
-    /// <summary>There is none: not begun, left, or refused.</summary>
+    /// <summary>There is none: not begun, or left.</summary>
     Closed,
 
     /// <summary>It is being made, or made again. Whoever is watched is unknown.</summary>
@@ -70,4 +70,7 @@ public enum ConnectionState
 
     /// <summary>Connected, but the server cannot read its store at the moment. Whoever is watched is unknown.</summary>
     Stale,
+
+    /// <summary>The server said no to this user. Nothing is tried again until <see cref="AglowClient.RefreshAsync"/>; <see cref="AglowClient.Refusal"/> says why.</summary>
+    Refused,
 }

@@ -3,6 +3,7 @@ using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Net.WebSockets;
 using System.Runtime.ExceptionServices;
+using System.Runtime.Versioning;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 
@@ -17,29 +18,40 @@ internal sealed class ServerCalls : IDisposable
     private const string ProblemJson = "application/problem+json";
 
     private readonly AglowClientOptions _options;
+    private readonly TokenSource _tokens;
     private readonly HttpClient _http;
     private readonly HttpMessageInvoker _handshakes;
+    private int _addressIndex;
 
-    public ServerCalls(AglowClientOptions options)
+    public ServerCalls(AglowClientOptions options, TokenSource tokens)
     {
         _options = options;
-        // a name may point at another node tomorrow
-        _http = options.HttpClient ?? new HttpClient(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(5) });
+        _tokens = tokens;
+        // in a browser the browser makes the connections; elsewhere a name may point at another node tomorrow
+        _http = options.HttpClient
+            ?? (OperatingSystem.IsBrowser() ? new HttpClient() : new HttpClient(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(5) }));
         _handshakes = new HttpMessageInvoker(new Handshakes(this));
     }
+
+    /// <summary>The address that is used now.</summary>
+    public Uri Address => Volatile.Read(ref _addressIndex) is var index and > 0 ? _options.OtherAddresses[index - 1] : _options.Address;
+
+    /// <summary>The next address is used from now on.</summary>
+    public void TryNextAddress() => Volatile.Write(ref _addressIndex, (_addressIndex + 1) % (_options.OtherAddresses.Count + 1));
 
     /// <summary>Sends a body and reads the answer.</summary>
     public async Task<TAnswer> SendAsync<TBody, TAnswer>(
         HttpMethod method, string path, TBody? body, JsonTypeInfo<TBody> bodyShape, JsonTypeInfo<TAnswer> answerShape, CancellationToken cancellationToken)
         where TBody : class
     {
-        var address = new Uri(_options.Address, path);
+        var address = new Uri(Address, path);
         using var request = new HttpRequestMessage(method, address);
         if (body is not null)
             request.Content = JsonContent.Create(body, bodyShape);
+        Stamp(request, await _tokens.GetAsync(cancellationToken));
         using var response = await SendAsync(request, HttpCompletionOption.ResponseContentRead, cancellationToken);
         if (!response.IsSuccessStatusCode)
-            throw await ReadProblemAsync(response, address, cancellationToken);
+            throw await ReadProblemAsync(response, address, _options.TimeProvider, cancellationToken);
         try
         {
             return await response.Content.ReadFromJsonAsync(answerShape, cancellationToken) ?? throw new JsonException("null");
@@ -50,19 +62,22 @@ internal sealed class ServerCalls : IDisposable
         }
     }
 
-    /// <summary>Opens the socket of these options' user.</summary>
-    public async Task<WebSocket> OpenSocketAsync(CancellationToken cancellationToken)
+    /// <summary>Opens the socket of these options' user and device, with this token.</summary>
+    public async Task<WebSocket> OpenSocketAsync(string? token, CancellationToken cancellationToken)
     {
-        var user = _options.User is { } one ? $"?user_id={Uri.EscapeDataString(one.ToString())}" : "";
-        var address = new UriBuilder(new Uri(_options.Address, $"ws{user}")) { Scheme = _options.Address.Scheme == "https" ? "wss" : "ws" }.Uri;
+        var device = _options.Device;
+        var user = _options.User is { } one ? $"user_id={Uri.EscapeDataString(one.ToString())}&" : "";
+        var path = $"ws?{user}device_id={Uri.EscapeDataString(device.Id)}&device_kind={device.KindText}";
+        var address = new UriBuilder(new Uri(Address, path)) { Scheme = Address.Scheme == "https" ? "wss" : "ws" }.Uri;
         if (_options.ConnectSocket is { } connect)
-            return await connect(address, cancellationToken);
+            return await connect(address, token, cancellationToken).AsTask().WaitAsync(cancellationToken);
         var socket = new ClientWebSocket();
-        // it is the server that pings, and this side notices silence by its ticks
-        socket.Options.KeepAliveInterval = TimeSpan.Zero;
         try
         {
-            await socket.ConnectAsync(address, _handshakes, cancellationToken);
+            if (OperatingSystem.IsBrowser())
+                await ConnectInBrowserAsync(socket, address, token, cancellationToken);
+            else
+                await ConnectAsync(socket, address, token, cancellationToken);
             return socket;
         }
         catch (Exception failure)
@@ -74,6 +89,28 @@ internal sealed class ServerCalls : IDisposable
         }
     }
 
+    [UnsupportedOSPlatform("browser")]
+    private Task ConnectAsync(ClientWebSocket socket, Uri address, string? token, CancellationToken cancellationToken)
+    {
+        // it is the server that pings, and this side notices silence by its ticks
+        socket.Options.KeepAliveInterval = TimeSpan.Zero;
+        if (token is not null)
+            socket.Options.SetRequestHeader("Authorization", $"Bearer {token}");
+        return socket.ConnectAsync(address, _handshakes, cancellationToken);
+    }
+
+    // A browser sets no headers, so the token is a subprotocol; the server tells a page on the socket why it is refused.
+    private static Task ConnectInBrowserAsync(ClientWebSocket socket, Uri address, string? token, CancellationToken cancellationToken)
+    {
+        if (token is not null)
+        {
+            socket.Options.AddSubProtocol("aglow");
+            socket.Options.AddSubProtocol($"aglow.token.{token}");
+        }
+
+        return socket.ConnectAsync(address, cancellationToken);
+    }
+
     public void Dispose()
     {
         _handshakes.Dispose();
@@ -81,35 +118,40 @@ internal sealed class ServerCalls : IDisposable
             _http.Dispose();
     }
 
+    private static void Stamp(HttpRequestMessage request, string? token)
+    {
+        if (token is not null)
+            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
+    }
+
     private async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, HttpCompletionOption completion, CancellationToken cancellationToken)
     {
-        if (_options.AccessToken is { } token)
-            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", await token(cancellationToken));
         try
         {
             return await _http.SendAsync(request, completion, cancellationToken);
         }
         catch (Exception failure) when (failure is HttpRequestException || (failure is OperationCanceledException && !cancellationToken.IsCancellationRequested))
         {
-            throw AglowException.NotReached(request.RequestUri!, failure);
+            throw AglowException.NotConnected(request.RequestUri!, failure);
         }
     }
 
-    private async Task<AglowException> ReadProblemAsync(HttpResponseMessage response, Uri address, CancellationToken cancellationToken)
+    /// <summary>What is wrong, in the server's words where the answer is its own.</summary>
+    internal static async Task<AglowException> ReadProblemAsync(HttpResponseMessage response, Uri address, TimeProvider time, CancellationToken cancellationToken)
     {
         var status = (int)response.StatusCode;
         var retryAfter = response.Headers.RetryAfter switch
         {
             { Delta: { } delta } => delta,
-            { Date: { } date } => date - _options.TimeProvider.GetUtcNow() is { Ticks: > 0 } wait ? wait : TimeSpan.Zero,
+            { Date: { } date } => date - time.GetUtcNow() is { Ticks: > 0 } wait ? wait : TimeSpan.Zero,
             _ => (TimeSpan?)null,
         };
         if (response.Content.Headers.ContentType?.MediaType == ProblemJson)
         {
             try
             {
-                if (await response.Content.ReadFromJsonAsync(Wire.Default.ProblemDocument, cancellationToken) is { Title: { } title, Detail: { } detail })
-                    return new AglowException(status, title, detail, retryAfter);
+                if (await response.Content.ReadFromJsonAsync(Wire.Default.ProblemDocument, cancellationToken) is { Title: { } title, Detail: { } detail } problem)
+                    return new AglowException(status, title, detail, retryAfter) { Type = AglowException.OwnType(problem.Type) };
             }
             catch (JsonException)
             {
@@ -130,7 +172,7 @@ internal sealed class ServerCalls : IDisposable
             if (response.StatusCode == HttpStatusCode.SwitchingProtocols)
                 return response;
             using (response)
-                throw await calls.ReadProblemAsync(response, request.RequestUri!, cancellationToken);
+                throw await ReadProblemAsync(response, request.RequestUri!, calls._options.TimeProvider, cancellationToken);
         }
     }
 }

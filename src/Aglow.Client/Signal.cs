@@ -14,6 +14,9 @@ internal sealed class Signal
     /// <summary>Wakes the waiter, now or when it comes.</summary>
     public void Set() => _channel.Writer.TryWrite(true);
 
+    /// <summary>Takes what was set and not waited for.</summary>
+    public void Clear() => _channel.Reader.TryRead(out _);
+
     /// <summary>Waits until it is set, and takes that.</summary>
     public async ValueTask WaitAsync(CancellationToken cancellationToken) => await _channel.Reader.ReadAsync(cancellationToken);
 }

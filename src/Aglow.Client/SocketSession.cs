@@ -1,22 +1,39 @@
 using System.Buffers;
 using System.Net.WebSockets;
+using System.Text;
 using System.Text.Json;
 
 namespace Aglow.Client;
 
 /// <summary>How a session ended.</summary>
+/// <param name="Code">The close code; null where the connection was lost.</param>
+/// <param name="Reason">The server's reason, or how the connection was lost.</param>
 /// <param name="ReconnectAfter">When the server wants to see this client again, where it said so.</param>
-/// <param name="HasLasted">Whether it lived for a tick at least: then the next try is a first one.</param>
-internal readonly record struct SessionEnd(TimeSpan? ReconnectAfter, bool HasLasted);
+/// <param name="WasWelcome">Whether the server had said welcome.</param>
+internal readonly record struct SessionEnd(int? Code, string Reason, TimeSpan? ReconnectAfter, bool WasWelcome);
+
+/// <summary>Whom a session tells what it hears.</summary>
+internal interface ISessionOwner
+{
+    /// <summary>The connection is open, or the server's store is away.</summary>
+    void Say(ConnectionState state);
+
+    /// <summary>Something went wrong that does not end the session.</summary>
+    void Report(AglowException failure);
+
+    /// <summary>The session has lived for a tick.</summary>
+    void Ticked();
+}
 
 /// <summary>
-/// One connected socket, from the welcome to its end: hears the server, and tells it what <see cref="WatchTable"/> has for it.
+/// One connected socket, from the welcome to its end: hears the server, and tells it what <see cref="Commands"/> and <see cref="WatchTable"/> have for it, each message under an id of its own.
 /// </summary>
 /// <remarks>
 /// Pings are answered by the WebSocket itself while a receive is pending, and one always is: that is what keeps the user online. Threading: one
-/// loop receives, one sends; <see cref="Active"/> and <see cref="LeaveAsync"/> from any thread.
+/// loop receives, one sends; <see cref="Probe"/>, <see cref="RenewNow"/>, <see cref="LeaveAsync"/> and <see cref="CloseAsync"/> from any thread.
 /// </remarks>
-internal sealed class SocketSession : IAsyncDisposable
+internal sealed class SocketSession(
+    WebSocket socket, string? token, TimeSpan welcomeWithin, WatchTable watches, Commands commands, TokenSource tokens, AglowClientOptions options, ISessionOwner owner) : IDisposable
 {
     // a snapshot of ten thousand users with the longest keys, every character escaped, is 9 MB
     private const int MaxMessageBytes = 16 * 1024 * 1024;
@@ -29,106 +46,165 @@ internal sealed class SocketSession : IAsyncDisposable
     // a token is asked for so long before it ends, or at half of its time
     private static readonly TimeSpan RenewBefore = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(1);
+    // a round trip to the other side of the world takes half a second
+    private static readonly TimeSpan ProbeTimeout = TimeSpan.FromSeconds(2);
 
-    private readonly WebSocket _socket;
-    private readonly WatchTable _watches;
-    private readonly AglowClientOptions _options;
-    private readonly Action<ConnectionState> _say;
-    private readonly Action<AglowException> _complain;
-    private byte[] _buffer = ArrayPool<byte>.Shared.Rent(UsualMessageBytes);
-    private volatile bool _isActive;
-    private volatile bool _isLeaving;
-    private string? _newToken;
+    private readonly CancellationTokenSource _silence = new(welcomeWithin, options.TimeProvider);
     private readonly TaskCompletionSource<bool> _left = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private TimeSpan _silenceLimit;
-    private bool _isWelcome;
+    private byte[] _buffer = ArrayPool<byte>.Shared.Rent(UsualMessageBytes);
+    private TimeSpan _silenceLimit = welcomeWithin;
+    private string? _token = token;
+    private string? _newToken;
+    private long? _newTokenId;
+    private long? _leaveId;
+    private volatile bool _isWelcome;
+    private volatile bool _isLeaving;
+    private volatile bool _isProbeDue;
+    private int _isProbing;
+    private int _renewal;
+    private long _nextId;
+    private long _heardAt;
     // what the server asked for before it closes, and when
     private TimeSpan? _reconnectAfter;
     private long _reconnectHeardAt;
-    private bool _hasLasted;
-    private int _errors;
 
-    public SocketSession(
-        WebSocket socket, WatchTable watches, AglowClientOptions options, Action<ConnectionState> say, Action<AglowException> complain)
+    /// <summary>Whether the server has said welcome.</summary>
+    public bool IsWelcome => _isWelcome;
+
+    /// <summary>Finds out within two seconds whether the connection lives: sends a message that changes nothing, and whatever is heard will do.</summary>
+    public void Probe()
     {
-        _socket = socket;
-        _watches = watches;
-        _options = options;
-        _say = say;
-        _complain = complain;
+        if (!_isWelcome || Interlocked.Exchange(ref _isProbing, 1) != 0)
+            return;
+        var left = _silenceLimit - options.TimeProvider.GetElapsedTime(Volatile.Read(ref _heardAt));
+        Wait(left < ProbeTimeout ? left : ProbeTimeout);
+        _isProbeDue = true;
+        watches.Work.Set();
     }
 
-    /// <summary>The person did something.</summary>
-    public void Active()
-    {
-        _isActive = true;
-        _watches.Work.Set();
-    }
+    /// <summary>Asks for a newer token now, and shows it to the server.</summary>
+    public void RenewNow(CancellationToken ended) => _ = RenewAsync(TimeSpan.Zero, Interlocked.Increment(ref _renewal), ended);
 
-    /// <summary>This device is gone. True when the server has heard it and closed; false where the connection was lost instead.</summary>
+    /// <summary>This device is gone. True when the server has confirmed it; false where the connection was lost instead.</summary>
     public Task<bool> LeaveAsync()
     {
         _isLeaving = true;
-        _watches.Work.Set();
+        watches.Work.Set();
         return _left.Task;
     }
 
+    /// <summary>Says that this side closes, which is no goodbye: a second at most.</summary>
+    public async Task CloseAsync()
+    {
+        using var limit = new CancellationTokenSource(CloseTimeout, options.TimeProvider);
+        try
+        {
+            if (socket.State is WebSocketState.Open or WebSocketState.CloseReceived)
+                await socket.CloseOutputAsync(WebSocketCloseStatus.NormalClosure, null, limit.Token);
+        }
+        catch (Exception e) when (e is WebSocketException or OperationCanceledException or IOException or ObjectDisposedException)
+        {
+            // it is gone already
+        }
+    }
+
     /// <summary>Runs until the connection ends.</summary>
-    /// <exception cref="TimeoutException">The server fell silent.</exception>
-    /// <exception cref="WebSocketException">The connection was lost.</exception>
-    /// <exception cref="AglowException">The server closed for a reason of its own.</exception>
+    /// <exception cref="OperationCanceledException">It was told to stop.</exception>
     public async Task<SessionEnd> RunAsync(CancellationToken stop)
     {
-        using var silence = new CancellationTokenSource(_options.ConnectTimeout, _options.TimeProvider);
-        using var ended = CancellationTokenSource.CreateLinkedTokenSource(stop, silence.Token);
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(stop, _silence.Token);
         var sending = Task.CompletedTask;
         try
         {
             while (await ReceiveAsync(ended.Token) is { } json)
             {
-                if (JsonSerializer.Deserialize(json.Span, Wire.Default.ServerMessage) is not { } message)
-                    continue;
-                if (message.Type == "welcome" && !_isWelcome)
+                if (Parse(json.Span) is { } message)
                 {
-                    var tick = TimeSpan.FromSeconds(Math.Clamp(message.TickSeconds ?? 10, 1, 3600));
-                    _silenceLimit = _options.SilenceLimit ?? (tick * SilentTicks);
-                    _isWelcome = true;
-                    _say(ConnectionState.Open);
-                    sending = SendAsync(ended.Token);
+                    if (message.Type == "welcome" && !_isWelcome)
+                    {
+                        Welcome(message);
+                        sending = SendAsync(ended.Token);
+                    }
+
+                    Handle(message);
+                    if (message.ExpiresInSeconds is { } left && tokens.IsCallback)
+                        _ = RenewAsync(TimeSpan.FromSeconds(Math.Clamp(left, 0, 86_400)), Interlocked.Increment(ref _renewal), ended.Token);
                 }
 
-                Handle(message);
-                if (message.ExpiresInSeconds is { } left && _options.AccessToken is { } token)
-                    _ = RenewAsync(token, TimeSpan.FromSeconds(Math.Clamp(left, 0, 86_400)), ended.Token);
                 if (_isWelcome)
-                    silence.CancelAfter(_silenceLimit);
+                    Heard();
             }
 
-            if (_socket.CloseStatus is not (WebSocketCloseStatus.NormalClosure or WebSocketCloseStatus.EndpointUnavailable))
-                throw new AglowException(0, "Closed by the server", $"The server ended the connection with code {(int?)_socket.CloseStatus}. Connecting again.");
-            _left.TrySetResult(true);
-            return new SessionEnd(LeftToWait(), _hasLasted);
+            var code = (int?)socket.CloseStatus;
+            _left.TrySetResult(code == (int)WebSocketCloseStatus.NormalClosure);
+            await CloseAsync();
+            return new SessionEnd(code, socket.CloseStatusDescription ?? "", LeftToWait(), _isWelcome);
         }
-        catch (OperationCanceledException late) when (silence.IsCancellationRequested && !stop.IsCancellationRequested)
+        catch (OperationCanceledException) when (!stop.IsCancellationRequested)
         {
-            throw new TimeoutException(
-                _isWelcome ? $"nothing was heard for {_silenceLimit.TotalSeconds:0.#} s" : $"no welcome within {_options.ConnectTimeout.TotalSeconds:0.#} s", late);
+            return Lost(_isWelcome ? $"nothing was heard for {_silenceLimit.TotalSeconds:0.#} s" : $"no welcome within {options.ConnectTimeout.TotalSeconds:0.#} s");
+        }
+        catch (Exception failure) when (!stop.IsCancellationRequested && failure is WebSocketException or IOException or InvalidDataException or ObjectDisposedException)
+        {
+            return Lost(failure.Message.TrimEnd('.'));
         }
         finally
         {
             _left.TrySetResult(false);
-            await ended.CancelAsync();
-            await sending.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            ended.Cancel();
+            await sending.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
         }
     }
 
-    /// <summary>Answers a close, and lets go of the socket: a second at most.</summary>
-    public async ValueTask DisposeAsync()
+    /// <summary>Lets go of the socket.</summary>
+    public void Dispose()
     {
-        await CloseAsync();
-        _socket.Dispose();
+        socket.Dispose();
+        _silence.Dispose();
         ArrayPool<byte>.Shared.Return(_buffer);
         _buffer = [];
+    }
+
+    private SessionEnd Lost(string how) => new(null, how, LeftToWait(), _isWelcome);
+
+    private ServerMessage? Parse(ReadOnlySpan<byte> json)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(json, Wire.Default.ServerMessage);
+        }
+        catch (JsonException wrong)
+        {
+            owner.Report(new AglowException(0, "Not a message", $"The server sent something that is not a message of Aglow's ({wrong.Message})", inner: wrong));
+            return null;
+        }
+    }
+
+    private void Welcome(ServerMessage message)
+    {
+        var tick = TimeSpan.FromSeconds(Math.Clamp(message.TickSeconds ?? 10, 1, 3600));
+        _silenceLimit = options.SilenceLimit ?? (tick * SilentTicks);
+        _isWelcome = true;
+        owner.Say(ConnectionState.Open);
+    }
+
+    private void Heard()
+    {
+        Volatile.Write(ref _heardAt, options.TimeProvider.GetTimestamp());
+        Volatile.Write(ref _isProbing, 0);
+        Wait(_silenceLimit);
+    }
+
+    private void Wait(TimeSpan limit)
+    {
+        try
+        {
+            _silence.CancelAfter(limit > TimeSpan.Zero ? limit : TimeSpan.Zero);
+        }
+        catch (ObjectDisposedException)
+        {
+            // it has ended
+        }
     }
 
     private void Handle(ServerMessage message)
@@ -136,66 +212,101 @@ internal sealed class SocketSession : IAsyncDisposable
         switch (message.Type)
         {
             case "tick":
-                _hasLasted = true;
+                commands.Tick();
+                watches.Tick();
+                owner.Ticked();
                 break;
             case "presence":
-                _watches.Heard(message.Definition, message.Users ?? []);
+                watches.Heard(message.Id, message.Definition, message.Users ?? []);
+                break;
+            case "ok" when message.Id is { } id:
+                if (id == _leaveId)
+                    _left.TrySetResult(true);
+                else if (!commands.Done(id))
+                    watches.Done(id);
+                break;
+            case "token" when message.Id is { } id && id == _newTokenId:
+                _newTokenId = null;
                 break;
             case "stale":
-                _watches.Stale(true);
-                _say(ConnectionState.Stale);
+                watches.Stale(true);
+                owner.Say(ConnectionState.Stale);
                 break;
             case "fresh":
-                _watches.Stale(false);
-                _say(ConnectionState.Open);
+                watches.Stale(false);
+                owner.Say(ConnectionState.Open);
                 break;
             case "reconnect":
                 _reconnectAfter = TimeSpan.FromMilliseconds(Math.Clamp(message.AfterMs ?? 0, 0, 600_000));
-                _reconnectHeardAt = _options.TimeProvider.GetTimestamp();
+                _reconnectHeardAt = options.TimeProvider.GetTimestamp();
                 break;
             case "error":
-                Complain(message);
+                Failed(message);
                 break;
         }
     }
 
     // a server that sends its clients to others closes when their time has come, one that is alone at once
     private TimeSpan? LeftToWait() =>
-        _reconnectAfter - _options.TimeProvider.GetElapsedTime(_reconnectHeardAt) is { } left ? TimeSpan.FromTicks(Math.Max(0, left.Ticks)) : null;
+        _reconnectAfter - options.TimeProvider.GetElapsedTime(_reconnectHeardAt) is { } left ? TimeSpan.FromTicks(Math.Max(0, left.Ticks)) : null;
 
-    private void Complain(ServerMessage message)
+    private void Failed(ServerMessage message)
     {
-        var error = new AglowException(0, message.Title ?? "Error", message.Detail ?? "The server does not say why.");
-        _complain(error);
-        if (message.Definition is { } definition)
-            _watches.Refuse(definition, error);
-        else
-            _ = AskAgainAsync();
-    }
+        var error = AglowException.Refused(message.Status ?? 0, message.Title ?? "Error", message.Detail ?? "The server does not say why.");
+        if (message.Id is not { } id)
+        {
+            commands.Dropped();
+            watches.Dropped();
+        }
+        else if (id == _leaveId)
+        {
+            _left.TrySetResult(false);
+        }
+        else if (!commands.Failed(id, error))
+        {
+            watches.Failed(id, error);
+        }
 
-    private async Task AskAgainAsync()
-    {
-        await Task.Delay(Jitter.Retry(_errors++, _options.FirstRetryWithin, _options.RetryWithin, _options.Random), _options.TimeProvider);
-        _watches.AskAgain();
+        owner.Report(error);
     }
 
     // The server closes when the token ends; it is shown another one before. Answered by how long that one is good for.
-    private async Task RenewAsync(Func<CancellationToken, ValueTask<string>> token, TimeSpan left, CancellationToken ended)
+    private async Task RenewAsync(TimeSpan left, int renewal, CancellationToken ended)
     {
+        var began = options.TimeProvider.GetTimestamp();
         try
         {
-            await Task.Delay(left - RenewBefore > left / 2 ? left - RenewBefore : left / 2, _options.TimeProvider, ended);
-            _newToken = await token(ended);
-            _watches.Work.Set();
+            while (true)
+            {
+                var rest = left - options.TimeProvider.GetElapsedTime(began);
+                if (rest > TimeSpan.Zero)
+                    await Task.Delay(rest - RenewBefore > rest / 2 ? rest - RenewBefore : rest / 2, options.TimeProvider, ended);
+                if (renewal != Volatile.Read(ref _renewal) || await TryRenewAsync(ended) || rest <= TimeSpan.Zero)
+                    return;
+            }
         }
         catch (OperationCanceledException) when (ended.IsCancellationRequested)
         {
             // so is the connection
         }
-        catch (Exception failure)
+    }
+
+    // False: the application gave none, or the same again.
+    private async Task<bool> TryRenewAsync(CancellationToken ended)
+    {
+        try
         {
-            // the next connection asks again
-            _complain(new AglowException(0, "No new token", $"{failure.Message} This connection ends when its token does; then it is tried again.", inner: failure));
+            if (await tokens.AskAsync(ended) is not { } newer || newer == _token)
+                return false;
+            _token = newer;
+            _newToken = newer;
+            watches.Work.Set();
+            return true;
+        }
+        catch (AglowException failure)
+        {
+            owner.Report(new AglowException(0, "No new token", $"{failure.Detail} This connection ends when its token does; it is asked for again before.", inner: failure));
+            return false;
         }
     }
 
@@ -208,15 +319,15 @@ internal sealed class SocketSession : IAsyncDisposable
             {
                 if (!TryCompose(frame))
                 {
-                    await _watches.Work.WaitAsync(ended);
+                    await watches.Work.WaitAsync(ended);
                     continue;
                 }
 
-                await _socket.SendAsync(frame.WrittenMemory, WebSocketMessageType.Text, endOfMessage: true, ended);
-                await Task.Delay(SendInterval, _options.TimeProvider, ended);
+                await socket.SendAsync(frame.WrittenMemory, WebSocketMessageType.Text, endOfMessage: true, ended);
+                await Task.Delay(SendInterval, options.TimeProvider, ended);
             }
         }
-        catch (WebSocketException)
+        catch (Exception e) when (e is WebSocketException or IOException or ObjectDisposedException)
         {
             // lost; who receives hears of it
         }
@@ -224,21 +335,27 @@ internal sealed class SocketSession : IAsyncDisposable
 
     private bool TryCompose(ArrayBufferWriter<byte> frame)
     {
-        if (_isLeaving)
+        var id = ++_nextId;
+        if (_isProbeDue)
         {
-            _isLeaving = false;
-            return Compose(frame, "{\"type\":\"leave\"}"u8);
+            _isProbeDue = false;
+            return Compose(frame, Encoding.UTF8.GetBytes($"{{\"type\":\"unwatch\",\"users\":[],\"id\":{id}}}"));
         }
 
-        if (_isActive)
+        if (Interlocked.Exchange(ref _newToken, null) is { } newer)
         {
-            _isActive = false;
-            return Compose(frame, "{\"type\":\"active\"}"u8);
+            _newTokenId = id;
+            return Compose(frame, JsonSerializer.SerializeToUtf8Bytes(new TokenMessage("token", newer, id), Wire.Default.TokenMessage));
         }
 
-        if (Interlocked.Exchange(ref _newToken, null) is { } token)
-            return Compose(frame, JsonSerializer.SerializeToUtf8Bytes(new TokenMessage("token", token), Wire.Default.TokenMessage));
-        return _watches.TryCompose(frame);
+        if (commands.Compose(id) is { } command)
+            return Compose(frame, command);
+        if (!_isLeaving)
+            return watches.TryCompose(frame, id);
+        if (_leaveId is not null)
+            return false;
+        _leaveId = id;
+        return Compose(frame, Encoding.UTF8.GetBytes($"{{\"type\":\"leave\",\"id\":{id}}}"));
     }
 
     private static bool Compose(ArrayBufferWriter<byte> frame, ReadOnlySpan<byte> json)
@@ -259,7 +376,7 @@ internal sealed class SocketSession : IAsyncDisposable
         {
             if (length == _buffer.Length)
                 Resize(2 * length, keep: length);
-            var part = await _socket.ReceiveAsync(_buffer.AsMemory(length), cancellationToken);
+            var part = await socket.ReceiveAsync(_buffer.AsMemory(length), cancellationToken);
             if (part.MessageType == WebSocketMessageType.Close)
                 return null;
             length += part.Count;
@@ -276,20 +393,5 @@ internal sealed class SocketSession : IAsyncDisposable
         _buffer.AsSpan(0, keep).CopyTo(other);
         ArrayPool<byte>.Shared.Return(_buffer);
         _buffer = other;
-    }
-
-    private async Task CloseAsync()
-    {
-        if (_socket.State != WebSocketState.CloseReceived)
-            return;
-        using var limit = new CancellationTokenSource(CloseTimeout, _options.TimeProvider);
-        try
-        {
-            await _socket.CloseOutputAsync(WebSocketCloseStatus.NormalClosure, null, limit.Token);
-        }
-        catch (Exception e) when (e is WebSocketException or OperationCanceledException or IOException)
-        {
-            // it is gone already
-        }
     }
 }

@@ -7,26 +7,42 @@ namespace Aglow.Client;
 /// </summary>
 /// <remarks>
 /// <code>
-///   Start ─► connecting ─► open ◄─► stale        lost, or silent for too long: connecting again, after a wait
+///   Start ─► connecting ─► open ◄─► stale        lost, silent, not reached, a gateway's error: connecting again, after a wait
 ///                │           │
-///             refused    left, disposed ─► closed
+///                └── 4401, 4403, a problem of the server's own ─► refused ─► Refresh ─► connecting
+///   left, disposed ─► closed
 /// </code>
-/// A first try that fails ends it where nobody watches: <see cref="ConnectAsync"/> has told its caller, and nothing goes on behind their back.
+/// Only what the server itself says is final. Two handshakes begin a second apart at least, whatever the application calls. A token that has ended is asked for three times before it is final, since
+/// an application may have cached one that was about to end.
 /// Threading: any thread; one loop at a time.
 /// </remarks>
-internal sealed class StayConnected(ServerCalls calls, WatchTable watches, AglowClientOptions options) : IAsyncDisposable
+internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Commands commands, TokenSource tokens, AglowClientOptions options) : IAsyncDisposable, ISessionOwner
 {
-    private static readonly TimeSpan LeaveTimeout = TimeSpan.FromSeconds(5);
+    private const int MaxRefusedTokens = 3;
+    private const int MaxRemembered = 16;
+    // 2^5 s is above the longest wait
+    private const int SlowestAttempt = 5;
+
+    private static readonly TimeSpan LeaveTimeout = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan DialSpacing = TimeSpan.FromSeconds(1);
 
     private readonly Lock _gate = new();
+    private readonly Signal _wake = new();
+    private readonly HashSet<string> _reported = new(StringComparer.Ordinal);
     private TaskCompletionSource _outcome = NewOutcome();
     private CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
     private SocketSession? _session;
+    private AglowException? _refusal;
     private bool _isRunning;
     private bool _isLeaving;
     private bool _isDisposed;
     private int _state;
+    private int _failures;
+    private int _refusedTokens;
+    private string? _refusedToken;
+    private AglowException? _tokenRefusal;
+    private long? _dialedAt;
 
     public event Action<ConnectionState>? StateChanged;
 
@@ -34,19 +50,32 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Aglow
 
     public ConnectionState State => (ConnectionState)Volatile.Read(ref _state);
 
-    /// <summary>Begins, where it has not.</summary>
+    /// <summary>Why the server refused; null where it did not.</summary>
+    public AglowException? Refusal => Volatile.Read(ref _refusal);
+
+    /// <summary>Whether there is a connection, or one is being made.</summary>
+    public bool IsRunning
+    {
+        get
+        {
+            lock (_gate)
+                return _isRunning && !_isLeaving;
+        }
+    }
+
+    /// <summary>Begins, where it has not; not where the server refused.</summary>
     public void Start()
     {
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_isDisposed, typeof(AglowClient));
-            if (_isRunning)
+            if (_isRunning || _refusal is not null)
                 return;
             _isRunning = true;
             _outcome = NewOutcome();
             _stop = new CancellationTokenSource();
             var (before, stop) = (_loop, _stop.Token);
-            _loop = Task.Run(() => RunAsync(before, stop), CancellationToken.None);
+            _loop = Task.Factory.StartNew(() => RunAsync(before, stop), CancellationToken.None, TaskCreationOptions.DenyChildAttach, options.Scheduler).Unwrap();
         }
     }
 
@@ -55,19 +84,47 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Aglow
     {
         Start();
         lock (_gate)
-            return _outcome.Task.WaitAsync(cancellationToken);
+            return _refusal is { } refusal ? Task.FromException(refusal) : _outcome.Task.WaitAsync(cancellationToken);
     }
 
-    /// <summary>Says on the socket that the person did something; false where there is none.</summary>
-    public bool TryActive()
+    /// <summary>Tries again at once; with a new token where there is a connection.</summary>
+    public void Refresh()
     {
+        SocketSession? session;
+        CancellationToken stop;
         lock (_gate)
         {
-            if (_session is not { } session)
-                return false;
-            session.Active();
-            return true;
+            if (_isDisposed || _isLeaving)
+                return;
+            if (_refusal is not null)
+            {
+                _refusal = null;
+                (_refusedTokens, _refusedToken, _failures) = (0, null, 0);
+                Start();
+                return;
+            }
+
+            if (!_isRunning)
+                return;
+            (session, stop) = (_session, _stop.Token);
         }
+
+        if (session is { IsWelcome: true } && tokens.IsCallback)
+            session.RenewNow(stop);
+        else
+            _wake.Set();
+    }
+
+    /// <summary>The application runs again after it was suspended: tries at once where there is no connection, and finds out whether one that there is still lives.</summary>
+    public void Resume()
+    {
+        SocketSession? session;
+        lock (_gate)
+            session = _session;
+        if (session is { IsWelcome: true })
+            session.Probe();
+        else
+            _wake.Set();
     }
 
     /// <summary>Says goodbye on the socket, and stops. False: there is none, or nobody heard it.</summary>
@@ -76,10 +133,11 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Aglow
         SocketSession? session;
         lock (_gate)
         {
-            session = _session;
+            session = _session is { IsWelcome: true } open ? open : null;
             _isLeaving = true;
         }
 
+        Say(ConnectionState.Closed);
         try
         {
             return session is not null && await session.LeaveAsync().WaitAsync(LeaveTimeout, options.TimeProvider);
@@ -99,37 +157,72 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Aglow
     public async ValueTask DisposeAsync()
     {
         lock (_gate)
+        {
+            if (_isDisposed)
+                return;
             _isDisposed = true;
+        }
+
         await StopAsync();
         _stop.Dispose();
     }
 
-    /// <summary>Tells whoever keeps a log.</summary>
-    public void Complain(AglowException failure) => Failed?.Invoke(failure);
+    /// <summary>Tells whoever keeps a log; of several failures with the same words only the first, until there is a connection again.</summary>
+    public void Report(AglowException failure)
+    {
+        lock (_gate)
+        {
+            if (_reported.Count >= MaxRemembered)
+                _reported.Clear();
+            if (!_reported.Add(failure.Message))
+                return;
+        }
+
+        Failed?.Invoke(failure);
+    }
+
+    void ISessionOwner.Say(ConnectionState state)
+    {
+        // whoever waits for the connection finds it open
+        Say(state);
+        lock (_gate)
+        {
+            (_refusedTokens, _refusedToken) = (0, null);
+            _reported.Clear();
+            _outcome.TrySetResult();
+        }
+    }
+
+    void ISessionOwner.Ticked() => _failures = 0;
 
     private static TaskCompletionSource NewOutcome() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private async Task StopAsync()
     {
         Task loop;
+        SocketSession? session;
         lock (_gate)
         {
-            loop = _loop;
+            (loop, session) = (_loop, _session);
             _isRunning = false;
-            _stop.Cancel();
+            _refusal = null;
         }
 
+        if (session is not null)
+            await session.CloseAsync();
+        _stop.Cancel();
         await loop;
+        Say(ConnectionState.Closed, evenIfLeaving: true);
         watches.End(null);
+        commands.End(new AglowException(0, "Closed", "The client was closed before the server had answered. Nobody knows whether it was done."));
     }
 
     private async Task RunAsync(Task before, CancellationToken stop)
     {
         await before;
-        AglowException? refusal = null;
         try
         {
-            refusal = await StayAsync(stop);
+            await StayAsync(stop);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
@@ -138,96 +231,131 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Aglow
         catch (Exception failure)
         {
             // of a caller's own handler: without a connection, watches must not wait for ever
-            refusal = new AglowException(0, "Stopped", $"A handler of this client's events failed ({failure.Message}). Handlers must not throw.", inner: failure);
-            TryEnd(goesOn: false, stop);
-        }
-        finally
-        {
+            var stopped = new AglowException(0, "Stopped", $"A handler of this client's events failed ({failure.Message}). Handlers must not throw.", inner: failure);
+            lock (_gate)
+                _isRunning = false;
             Volatile.Write(ref _state, (int)ConnectionState.Closed);
+            Complete(stopped);
+            watches.End(stopped);
+            commands.End(stopped);
         }
-
-        if (refusal is not null)
-            watches.End(refusal);
-        StateChanged?.Invoke(ConnectionState.Closed);
     }
 
-    // Until it has to end; returns the refusal, where that was why.
-    private async Task<AglowException?> StayAsync(CancellationToken stop)
+    // Until it has to end.
+    private async Task StayAsync(CancellationToken stop)
     {
-        var failures = 0;
-        var wasOpen = false;
         while (true)
         {
             Say(ConnectionState.Connecting);
-            TimeSpan wait;
-            AglowException? refusal = null;
-            bool goesOn;
-            try
+            _wake.Clear();
+            var (end, failure) = await TryAsync(stop);
+            if (end?.WasWelcome == false && failure is null)
+                failure = AglowException.NotConnected($"The connection to {calls.Address} ended before the server had said welcome ({Describe(end.Value)}). Connecting again.");
+            if (failure is not null && failure.Status == 401 && !failure.IsTransient && tokens.IsCallback && ++_refusedTokens < MaxRefusedTokens)
             {
-                var end = await RunSessionAsync(() => wasOpen = true, stop);
-                if (end.HasLasted)
-                    failures = 0;
-                wait = end.ReconnectAfter ?? NextWait(failures++);
-                goesOn = true;
+                // another token may be good
+                _tokenRefusal = failure;
             }
-            catch (Exception failure) when (!stop.IsCancellationRequested)
+            else if (failure is { IsTransient: false })
             {
-                var why = failure as AglowException ?? AglowException.NotReached(options.Address, failure);
-                refusal = why.IsTransient ? null : why;
-                Fail(why);
-                wait = (why.RetryAfter ?? TimeSpan.Zero) + NextWait(failures++);
-                goesOn = why.IsTransient && (wasOpen || !watches.IsEmpty);
+                Refuse(failure);
+                return;
+            }
+            else if (failure is not null)
+            {
+                calls.TryNextAddress();
+                Complete(failure);
+                Report(failure);
             }
 
-            if (TryEnd(goesOn, stop))
-                return refusal;
-            await Task.Delay(wait, options.TimeProvider, stop);
+            await WaitAsync(end?.ReconnectAfter ?? NextWait(failure), stop);
         }
     }
 
-    private async Task<SessionEnd> RunSessionAsync(Action opened, CancellationToken stop)
+    // One try, and the session that comes of it.
+    private async Task<(SessionEnd? End, AglowException? Failure)> TryAsync(CancellationToken stop)
     {
-        var session = new SocketSession(await DialAsync(stop), watches, options, Hear, Complain);
-        lock (_gate)
-            _session = session;
         try
         {
-            return await session.RunAsync(stop);
+            if (_dialedAt is { } at && DialSpacing - options.TimeProvider.GetElapsedTime(at) is { Ticks: > 0 } wait)
+                await Task.Delay(wait, options.TimeProvider, stop);
+            var token = await tokens.AskAsync(stop);
+            if (token is not null && token == _refusedToken && tokens.IsCallback)
+                return (null, _tokenRefusal);
+            _refusedToken = null;
+            var end = await RunSessionAsync(token, stop);
+            var refusal = RefusalOf(end);
+            if (refusal?.Status == 401)
+                _refusedToken = token;
+            return (end, refusal);
+        }
+        catch (Exception failure) when (!stop.IsCancellationRequested)
+        {
+            return (null, failure as AglowException ?? AglowException.NotConnected(calls.Address, failure));
+        }
+    }
+
+    private static AglowException? RefusalOf(SessionEnd end) => end.Code switch
+    {
+        4401 => AglowException.Refused(401, "Not authenticated", end.Reason.Length > 0 ? end.Reason : "The token is missing, has expired, or was revoked. Get another one."),
+        4403 => AglowException.Refused(403, "Not allowed", end.Reason.Length > 0 ? end.Reason : "This user may not connect."),
+        4429 => AglowException.Refused(429, "Too many connections", end.Reason.Length > 0 ? end.Reason : "Close some, and try again."),
+        _ => null,
+    };
+
+    private static string Describe(SessionEnd end) => end.Code is { } code ? $"closed with {code}{(end.Reason.Length > 0 ? ": " : "")}{end.Reason}" : end.Reason;
+
+    private async Task<SessionEnd> RunSessionAsync(string? token, CancellationToken stop)
+    {
+        var began = options.TimeProvider.GetTimestamp();
+        _dialedAt = began;
+        WebSocket socket;
+        try
+        {
+            socket = await DialAsync(token, stop);
+        }
+        catch (AglowException refusal) when (refusal.Status == 401)
+        {
+            _refusedToken = token;
+            throw;
+        }
+
+        var welcomeWithin = options.ConnectTimeout - options.TimeProvider.GetElapsedTime(began);
+        using var session = new SocketSession(
+            socket, token, welcomeWithin > TimeSpan.Zero ? welcomeWithin : TimeSpan.FromMilliseconds(1), watches, commands, tokens, options, this);
+        lock (_gate)
+            _session = session;
+        var isOver = false;
+        try
+        {
+            var end = await session.RunAsync(stop);
+            isOver = RefusalOf(end) is { IsTransient: false } refusal && !(refusal.Status == 401 && tokens.IsCallback);
+            return end;
         }
         finally
         {
-            bool isLeaving;
             lock (_gate)
             {
                 _session = null;
                 if (_outcome.Task.IsCompleted)
                     _outcome = NewOutcome();
-                isLeaving = _isLeaving || stop.IsCancellationRequested;
             }
 
             // who hears that somebody is unknown finds out why
-            if (!isLeaving)
+            if (!isOver && !stop.IsCancellationRequested)
                 Say(ConnectionState.Connecting);
+            commands.Lost();
             watches.Lost();
-            await session.DisposeAsync();
-        }
-
-        void Hear(ConnectionState state)
-        {
-            opened();
-            Say(state);
-            lock (_gate)
-                _outcome.TrySetResult();
         }
     }
 
-    private async Task<WebSocket> DialAsync(CancellationToken stop)
+    private async Task<WebSocket> DialAsync(string? token, CancellationToken stop)
     {
         using var patience = new CancellationTokenSource(options.ConnectTimeout, options.TimeProvider);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(stop, patience.Token);
         try
         {
-            return await calls.OpenSocketAsync(both.Token);
+            return await calls.OpenSocketAsync(token, both.Token);
         }
         catch (Exception late) when (patience.IsCancellationRequested && !stop.IsCancellationRequested)
         {
@@ -235,9 +363,25 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Aglow
         }
     }
 
-    private TimeSpan NextWait(int failures) => Jitter.Retry(failures, options.FirstRetryWithin, options.RetryWithin, options.Random);
+    private TimeSpan NextWait(AglowException? failure)
+    {
+        if (failure?.Status == 429 && failure.RetryAfter is null)
+            _failures = Math.Max(_failures, SlowestAttempt);
+        var wait = Jitter.Retry(_failures++, options.FirstRetryWithin, options.RetryWithin, options.Random);
+        return failure?.RetryAfter is { } least && least > wait ? least : wait;
+    }
 
-    private void Fail(AglowException why)
+    // Until it is time, or the application wants it sooner.
+    private async Task WaitAsync(TimeSpan wait, CancellationToken stop)
+    {
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        await Task.WhenAny(Task.Delay(wait, options.TimeProvider, ended.Token), _wake.WaitAsync(ended.Token).AsTask());
+        ended.Cancel();
+        stop.ThrowIfCancellationRequested();
+    }
+
+    // The try that is waited for has failed; the next one is another's.
+    private void Complete(AglowException why)
     {
         lock (_gate)
         {
@@ -246,25 +390,26 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Aglow
             _ = _outcome.Task.Exception;
             _outcome = NewOutcome();
         }
-
-        Failed?.Invoke(why);
     }
 
-    // Decided under the lock: who begins to watch now either was seen, or begins anew.
-    private bool TryEnd(bool goesOn, CancellationToken stop)
+    private void Refuse(AglowException why)
     {
         lock (_gate)
         {
-            // then another loop may be under way
-            if (stop.IsCancellationRequested)
-                return true;
-            _isRunning = goesOn && !_isLeaving;
-            return !_isRunning;
+            _isRunning = false;
+            _refusal = why;
         }
+
+        Say(ConnectionState.Refused);
+        Complete(why);
+        commands.End(why);
+        Report(why);
     }
 
-    private void Say(ConnectionState state)
+    private void Say(ConnectionState state, bool evenIfLeaving = false)
     {
+        if (_isLeaving && state != ConnectionState.Closed && !evenIfLeaving)
+            return;
         if (Interlocked.Exchange(ref _state, (int)state) != (int)state)
             StateChanged?.Invoke(state);
     }

@@ -31,6 +31,7 @@ internal sealed class WatchTable
     private readonly Dictionary<(UserId User, string? Definition), WatchedUser> _users = [];
     private readonly HashSet<WatchedUser> _untold = [];
     private readonly HashSet<Watch> _watches = [];
+    private readonly Dictionary<WatchedUser, long> _askedAgainAtTick = [];
     private bool _isStale;
     private int _wanted;
 
@@ -108,20 +109,89 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>The server said these.</summary>
-    public void Heard(string? definition, IReadOnlyList<WireRecord> records)
+    /// <summary>The server said these: a change, or (with an id) the answer to one watch, and to no other.</summary>
+    public void Heard(long? id, string? definition, IReadOnlyList<WireRecord> records)
     {
         lock (_gate)
         {
             foreach (var record in records)
             {
-                // the followed users whom the server watches by itself may be among them
-                if (!_users.TryGetValue((record.UserId, definition), out var user))
+                // The followed users whom the server watches by itself may be among them. A change says nothing while the newest watch of its user has no answer.
+                if (!_users.TryGetValue((record.UserId, definition), out var user) || !user.IsTold || user.PendingId != id)
                     continue;
                 user.Last = record.ToRecord();
                 user.IsCurrent = true;
+                user.IsSaidWhileStale = _isStale;
                 user.MarkChanged();
             }
+
+            if (id is { } answered)
+                Settle(answered);
+        }
+    }
+
+    /// <summary>The server has done what this message said; false where no user was named in it.</summary>
+    public bool Done(long id)
+    {
+        lock (_gate)
+            return Settle(id);
+    }
+
+    /// <summary>The server has not done what this message said: it is sent again after the next tick, or (where the server will not do it) ends the watches of its users.</summary>
+    public bool Failed(long id, AglowException failure)
+    {
+        lock (_gate)
+        {
+            var users = Pending(id);
+            foreach (var user in users)
+            {
+                if (failure.IsTransient)
+                {
+                    _askedAgainAtTick[user] = id;
+                    continue;
+                }
+
+                user.PendingId = null;
+                user.IsTold = false;
+                foreach (var watch in user.Watches)
+                    watch.End(failure);
+                _untold.Remove(user);
+                if (!user.IsWanted)
+                    _users.Remove((user.Id, user.Definition));
+            }
+
+            return users.Length > 0;
+        }
+    }
+
+    /// <summary>A message was dropped, and which one is not known: what has no answer is sent again after the next tick.</summary>
+    public void Dropped()
+    {
+        lock (_gate)
+        {
+            foreach (var user in _users.Values)
+            {
+                if (user.PendingId is { } id)
+                    _askedAgainAtTick[user] = id;
+            }
+        }
+    }
+
+    /// <summary>What the server could not do is sent again.</summary>
+    public void Tick()
+    {
+        lock (_gate)
+        {
+            foreach (var (user, id) in _askedAgainAtTick)
+            {
+                if (user.PendingId != id)
+                    continue;
+                user.PendingId = null;
+                user.IsTold = !user.IsTold;
+                Retell(user);
+            }
+
+            _askedAgainAtTick.Clear();
         }
     }
 
@@ -132,7 +202,10 @@ internal sealed class WatchTable
         {
             _isStale = isStale;
             foreach (var user in _users.Values)
+            {
+                user.IsSaidWhileStale = false;
                 user.MarkChanged();
+            }
         }
     }
 
@@ -142,38 +215,15 @@ internal sealed class WatchTable
         lock (_gate)
         {
             _isStale = false;
+            _askedAgainAtTick.Clear();
             foreach (var user in _users.Values.ToArray())
             {
                 user.IsCurrent = false;
                 user.IsTold = false;
+                user.PendingId = null;
                 user.MarkChanged();
                 Retell(user);
             }
-        }
-    }
-
-    /// <summary>Something that was sent was not done; which, the server does not say. Those of whom nothing was heard yet are asked for again.</summary>
-    public void AskAgain()
-    {
-        lock (_gate)
-        {
-            foreach (var user in _users.Values)
-            {
-                if (!user.IsTold || user.IsCurrent)
-                    continue;
-                user.IsTold = false;
-                Retell(user);
-            }
-        }
-    }
-
-    /// <summary>Ends the watches of a definition that the server does not have.</summary>
-    public void Refuse(string definition, AglowException refusal)
-    {
-        lock (_gate)
-        {
-            foreach (var watch in _watches.Where(w => w.Told.Keys.Any(u => u.Definition == definition)))
-                watch.End(refusal);
         }
     }
 
@@ -188,7 +238,7 @@ internal sealed class WatchTable
     }
 
     /// <summary>Composes the next message for the server, as long as it may be; false where it knows all.</summary>
-    public bool TryCompose(ArrayBufferWriter<byte> frame)
+    public bool TryCompose(ArrayBufferWriter<byte> frame, long id)
     {
         frame.ResetWrittenCount();
         lock (_gate)
@@ -199,6 +249,7 @@ internal sealed class WatchTable
             using var writer = new Utf8JsonWriter(frame, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
             writer.WriteStartObject();
             writer.WriteString("type"u8, first.IsWanted ? "watch"u8 : "unwatch"u8);
+            writer.WriteNumber("id"u8, id);
             if (first.Definition is { } definition)
                 writer.WriteString("definition"u8, definition);
             writer.WriteStartArray("users"u8);
@@ -213,6 +264,10 @@ internal sealed class WatchTable
                 else
                     writer.WriteNumberValue(user.Id.Number);
                 user.IsTold = user.IsWanted;
+                user.PendingId = id;
+                // whoever watches them again asks anew
+                if (!user.IsTold)
+                    (user.Last, user.IsCurrent) = (null, false);
                 // takes them out of the set, which an enumeration bears
                 Retell(user);
             }
@@ -232,7 +287,7 @@ internal sealed class WatchTable
             {
                 if (user.Last is not { } last)
                     continue;
-                record = user.IsCurrent && !_isStale ? last : last with { Status = PresenceStatus.Unknown };
+                record = user.IsCurrent && (!_isStale || user.IsSaidWhileStale) ? last : last with { Status = PresenceStatus.Unknown };
                 if (watch.Told[user] is { } told && told.Status == record.Status && (record.IsOnline || told.LastSeen == record.LastSeen))
                     continue;
                 watch.Told[user] = record;
@@ -254,8 +309,22 @@ internal sealed class WatchTable
         }
 
         _untold.Remove(user);
-        if (!user.IsWanted)
+        if (!user.IsWanted && user.PendingId is null)
             _users.Remove((user.Id, user.Definition));
+    }
+
+    private WatchedUser[] Pending(long id) => [.. _users.Values.Where(user => user.PendingId == id)];
+
+    private bool Settle(long id)
+    {
+        var users = Pending(id);
+        foreach (var user in users)
+        {
+            user.PendingId = null;
+            Retell(user);
+        }
+
+        return users.Length > 0;
     }
 }
 
@@ -274,8 +343,14 @@ internal sealed class WatchedUser(UserId id, string? definition)
     /// <summary>Whether <see cref="Last"/> was said on this connection.</summary>
     public bool IsCurrent { get; set; }
 
+    /// <summary>Whether <see cref="Last"/> was said after the server had said that it cannot read its store: that is known.</summary>
+    public bool IsSaidWhileStale { get; set; }
+
     /// <summary>Whether this connection's server was asked to watch them.</summary>
     public bool IsTold { get; set; }
+
+    /// <summary>The id of the newest message that named them, while it has no answer.</summary>
+    public long? PendingId { get; set; }
 
     public bool IsWanted => Watches.Count > 0;
 

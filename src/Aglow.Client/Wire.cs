@@ -26,13 +26,22 @@ internal sealed record WireRecord(UserId UserId, bool IsOnline, string Status, l
 
 /// <summary>Any message of the server's on the socket; its type says which members are there.</summary>
 internal sealed record ServerMessage(
-    string? Type, int? TickSeconds, IReadOnlyList<WireRecord>? Users, string? Definition, int? AfterMs, long? ExpiresInSeconds, string? Title, string? Detail);
+    string? Type,
+    long? Id,
+    int? TickSeconds,
+    IReadOnlyList<WireRecord>? Users,
+    string? Definition,
+    int? AfterMs,
+    long? ExpiresInSeconds,
+    int? Status,
+    string? Title,
+    string? Detail);
 
 /// <summary>A heartbeat or a goodbye: one user or many.</summary>
-internal sealed record WhoBody(UserId? UserId, IReadOnlyList<UserId>? UserIds, bool? Active);
+internal sealed record WhoBody(UserId? UserId, IReadOnlyList<UserId>? UserIds, bool? Active, ClientDevice? Device = null);
 
 /// <summary>A newer token, on the socket.</summary>
-internal sealed record TokenMessage(string Type, string Token);
+internal sealed record TokenMessage(string Type, string Token, long Id);
 
 /// <summary>A manual status.</summary>
 internal sealed record ManualStatusBody(string Status);
@@ -44,7 +53,7 @@ internal sealed record HeartbeatDocument(int NextHeartbeatSeconds, int OfflineAf
 internal sealed record SuccessDocument(string? Status);
 
 /// <summary>An error (RFC 9457).</summary>
-internal sealed record ProblemDocument(string? Title, string? Detail);
+internal sealed record ProblemDocument(string? Type, string? Title, string? Detail);
 
 /// <summary>Source-generated JSON of all of them: no reflection, so trimming and ahead-of-time compiling are safe.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]

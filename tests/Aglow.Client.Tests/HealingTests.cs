@@ -60,8 +60,6 @@ public class HealingTests
     {
         await using var server = await AglowProcess.StartAsync(null, Quick);
         await using var client = Client(server, "ann");
-        var why = new TaskCompletionSource<AglowException>();
-        client.Failed += e => why.TrySetResult(e);
         await using var seen = Watching.Of(client, "ann");
         await seen.UntilAsync("ann", PresenceStatus.Online);
         // SIGSTOP: the kernel goes on to acknowledge, nobody answers
@@ -69,7 +67,7 @@ public class HealingTests
         try
         {
             (await seen.NextTextAsync()).ShouldBe("ann:Unknown");
-            (await why.Task).Detail.ShouldContain("nothing was heard for 5 s");
+            client.State.ShouldBe(ConnectionState.Connecting);
         }
         finally
         {

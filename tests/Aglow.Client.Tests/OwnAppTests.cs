@@ -77,7 +77,7 @@ public class OwnAppTests
         await using var client = new AglowClient(new Uri(app.Address, "presence").AbsoluteUri, "a/b %41");
         await using var other = new AglowClient(new Uri(app.Address, "presence").AbsoluteUri, 42);
         await client.ConnectAsync();
-        (await client.SetStatusAsync(ManualStatus.Busy)).Status.ShouldBe(PresenceStatus.Busy);
+        (await client.SetStatusAsync(ManualStatus.Busy)).ShouldBe(StatusOutcome.Saved);
         await using var seen = Watching.Of(client, 42);
         (await seen.NextTextAsync()).ShouldBe("42:Offline");
         await other.ConnectAsync();

@@ -17,7 +17,7 @@ internal sealed class ScriptedServer
     public int Connections { get; private set; }
 
     /// <summary>What <see cref="AglowClientOptions.ConnectSocket"/> takes.</summary>
-    public ValueTask<WebSocket> ConnectAsync(Uri address, CancellationToken cancellationToken)
+    public ValueTask<WebSocket> ConnectAsync(Uri address, string? token, CancellationToken cancellationToken)
     {
         address.AbsoluteUri.ShouldStartWith("ws://presence.example/ws");
         var (up, down) = (new Pipe(), new Pipe());
@@ -100,6 +100,9 @@ internal sealed class ScriptedSocket(WebSocket socket)
             if (!part.EndOfMessage)
                 continue;
             var message = JsonDocument.Parse(buffer.AsMemory(0, length)).RootElement;
+            // answered at once, with nobody: what a test says then is a change
+            if (message.TryGetProperty("id", out var id))
+                await SayAsync(message.GetProperty("type").GetString() == "watch" ? $"{{\"type\":\"presence\",\"id\":{id},\"users\":[]}}" : $"{{\"type\":\"ok\",\"id\":{id}}}");
             var users = message.TryGetProperty("users", out var list) ? $":{list.GetRawText()}" : "";
             return message.GetProperty("type").GetString() + users;
         }

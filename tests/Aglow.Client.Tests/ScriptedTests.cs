@@ -55,7 +55,7 @@ public class ScriptedTests
             _time.GetElapsedTime(began).TotalSeconds.ShouldBeGreaterThanOrEqualTo(waits);
         }
 
-        made.ShouldBe(2);
+        made.ShouldBe(3);
         _server.Connections.ShouldBe(1);
     }
 
@@ -188,24 +188,6 @@ public class ScriptedTests
     }
 
     [Fact]
-    public async Task What_the_server_could_not_do_is_asked_for_again()
-    {
-        await using var client = Client();
-        var complaint = new TaskCompletionSource<AglowException>();
-        client.Failed += e => complaint.TrySetResult(e);
-        await using var seen = Watching.Of(client, 2, 3);
-        var socket = await _server.AcceptAsync();
-        (await socket.HearAsync()).ShouldBe("watch:[2,3]");
-        await socket.SayAsync(2, "online");
-        (await seen.NextTextAsync()).ShouldBe("2:Online");
-        await socket.SayAsync("{\"type\":\"error\",\"title\":\"Store away\",\"detail\":\"Later.\"}");
-        (await complaint.Task).Message.ShouldBe("Store away: Later.");
-        var again = socket.HearAsync();
-        await PassUntilAsync(() => again.IsCompleted, "it asks again");
-        (await again).ShouldBe("watch:[3]");
-    }
-
-    [Fact]
     public async Task Watches_that_end_while_there_is_no_connection_are_not_asked_for_again()
     {
         await using var client = Client();
@@ -238,7 +220,7 @@ public class ScriptedTests
             Busy(HttpStatusCode.ServiceUnavailable, 7),
             Busy(HttpStatusCode.TooManyRequests, 3),
             Answer(HttpStatusCode.OK, "{\"status\":\"success\",\"next_heartbeat_seconds\":10,\"offline_after_seconds\":30}"),
-            Answer(HttpStatusCode.Forbidden, "{\"status\":403,\"title\":\"Not yours\",\"detail\":\"Speak for yourself.\"}", "application/problem+json"),
+            Answer(HttpStatusCode.Forbidden, "{\"type\":\"urn:aglow:problem:not-yours\",\"status\":403,\"title\":\"Not yours\",\"detail\":\"Speak for yourself.\"}", "application/problem+json"),
         ]);
         var began = _time.GetTimestamp();
         using var http = new HttpClient(new Stub(async request =>

@@ -1,0 +1,60 @@
+using System.Text;
+using System.Text.Json.Serialization;
+
+namespace Aglow.Client;
+
+/// <summary>What kind of device a client runs on.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<DeviceKind>))]
+public enum DeviceKind
+{
+    /// <summary>Anything else.</summary>
+    [JsonStringEnumMemberName("other")]
+    Other,
+
+    /// <summary>A desktop application.</summary>
+    [JsonStringEnumMemberName("desktop")]
+    Desktop,
+
+    /// <summary>A phone or tablet.</summary>
+    [JsonStringEnumMemberName("mobile")]
+    Mobile,
+
+    /// <summary>A browser.</summary>
+    [JsonStringEnumMemberName("web")]
+    Web,
+}
+
+/// <summary>
+/// The device that a client runs on. A leave names it, so it never takes the person offline on their other devices. An application that is started again keeps its ID.
+/// </summary>
+public sealed record ClientDevice
+{
+    private const int MaxIdBytes = 64;
+
+    /// <summary>A device.</summary>
+    /// <param name="id">The application's own: 1 to 64 bytes of printable text, such as a UUID.</param>
+    /// <param name="kind">What kind it is.</param>
+    /// <exception cref="ArgumentException">The ID is empty, too long, or has control characters.</exception>
+    public ClientDevice(string id, DeviceKind kind)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(id);
+        if (Encoding.UTF8.GetByteCount(id) > MaxIdBytes || id.Any(char.IsControl))
+            throw new ArgumentException($"A device's ID is 1 to {MaxIdBytes} bytes of printable text: use a UUID.", nameof(id));
+        Id = id;
+        Kind = kind;
+    }
+
+    /// <summary>The application's own ID of the device.</summary>
+    public string Id { get; }
+
+    /// <summary>What kind it is.</summary>
+    public DeviceKind Kind { get; }
+
+    internal string KindText => Kind switch
+    {
+        DeviceKind.Desktop => "desktop",
+        DeviceKind.Mobile => "mobile",
+        DeviceKind.Web => "web",
+        _ => "other",
+    };
+}

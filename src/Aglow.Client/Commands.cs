@@ -1,0 +1,186 @@
+using System.Text;
+
+namespace Aglow.Client;
+
+/// <summary>
+/// What the application told the client to do and the server has not confirmed: the newest status, and the newest activity. Each is sent again until it is answered.
+/// </summary>
+/// <remarks>
+/// <code>
+///   Set, Active ─► to be sent ─► TryCompose(id) ─► on its way ─► Done(id)             answered
+///                      ▲                               │
+///                      └── Tick ◄── Failed(id), Dropped ┴ Lost ─► to be sent          the answer will not come
+/// </code>
+/// One of each kind, so nothing grows. Threading: any thread; one lock, under which nothing waits and no caller's code runs.
+/// </remarks>
+internal sealed class Commands(TimeProvider time, Signal work)
+{
+    // what the person did a minute ago says nothing about now
+    private static readonly TimeSpan OldestActivity = TimeSpan.FromSeconds(60);
+
+    private readonly Lock _gate = new();
+    private StatusCommand? _status;
+    private ActivityCommand? _activity;
+
+    /// <summary>Chooses a status; completes when the server has answered, or a newer one was chosen.</summary>
+    public Task<StatusOutcome> SetAsync(string status)
+    {
+        StatusCommand? replaced;
+        var command = new StatusCommand(status);
+        lock (_gate)
+            (replaced, _status) = (_status, command);
+        replaced?.Outcome.TrySetResult(StatusOutcome.Replaced);
+        work.Set();
+        return command.Outcome.Task;
+    }
+
+    /// <summary>The person did something.</summary>
+    public void Active()
+    {
+        lock (_gate)
+            _activity = new ActivityCommand(time.GetTimestamp());
+        work.Set();
+    }
+
+    /// <summary>The next message, under this id; null where there is none.</summary>
+    public byte[]? Compose(long id)
+    {
+        lock (_gate)
+        {
+            if (_activity is { } old && old.IsDue && time.GetElapsedTime(old.At) > OldestActivity)
+                _activity = null;
+            if (_status is { IsDue: true } status)
+            {
+                status.Id = id;
+                return Encoding.UTF8.GetBytes($"{{\"type\":\"status\",\"status\":\"{status.Word}\",\"id\":{id}}}");
+            }
+
+            if (_activity is not { IsDue: true } activity)
+                return null;
+            activity.Id = id;
+            return Encoding.UTF8.GetBytes($"{{\"type\":\"active\",\"id\":{id}}}");
+        }
+    }
+
+    /// <summary>The server has done what this message said; false where it is none of these.</summary>
+    public bool Done(long id) => End(id, null);
+
+    /// <summary>The server has not done what this message said; false where it is none of these.</summary>
+    public bool Failed(long id, AglowException failure)
+    {
+        if (!failure.IsTransient)
+            return End(id, failure);
+        lock (_gate)
+        {
+            var command = Find(id);
+            command?.WaitForTick();
+            return command is not null;
+        }
+    }
+
+    /// <summary>A message was dropped, and which one is not known.</summary>
+    public void Dropped()
+    {
+        lock (_gate)
+        {
+            foreach (var command in new Command?[] { _status, _activity })
+            {
+                if (command?.Id is not null)
+                    command.WaitForTick();
+            }
+        }
+    }
+
+    /// <summary>What the server could not do is sent again.</summary>
+    public void Tick()
+    {
+        lock (_gate)
+        {
+            if (_status is not { WaitsForTick: true } && _activity is not { WaitsForTick: true })
+                return;
+            _status?.WaitsForTick = false;
+            _activity?.WaitsForTick = false;
+        }
+
+        work.Set();
+    }
+
+    /// <summary>The connection is lost: what has no answer is sent on the next one.</summary>
+    public void Lost()
+    {
+        lock (_gate)
+        {
+            _status?.Reset();
+            _activity?.Reset();
+        }
+    }
+
+    /// <summary>Nothing will be sent any more.</summary>
+    public void End(AglowException reason)
+    {
+        StatusCommand? status;
+        lock (_gate)
+            (status, _status, _activity) = (_status, null, null);
+        status?.Fail(reason);
+    }
+
+    private bool End(long id, AglowException? failure)
+    {
+        StatusCommand? status = null;
+        lock (_gate)
+        {
+            switch (Find(id))
+            {
+                case StatusCommand found:
+                    (status, _status) = (found, null);
+                    break;
+                case ActivityCommand:
+                    _activity = null;
+                    return true;
+                default:
+                    return false;
+            }
+        }
+
+        if (failure is null)
+            status.Outcome.TrySetResult(StatusOutcome.Saved);
+        else
+            status.Fail(failure);
+        return true;
+    }
+
+    private Command? Find(long id) => _status?.Id == id ? _status : _activity?.Id == id ? _activity : null;
+
+    private abstract class Command
+    {
+        /// <summary>Under which it is on its way; null where it is to be sent.</summary>
+        public long? Id { get; set; }
+
+        public bool WaitsForTick { get; set; }
+
+        public bool IsDue => Id is null && !WaitsForTick;
+
+        public void WaitForTick() => (Id, WaitsForTick) = (null, true);
+
+        public void Reset() => (Id, WaitsForTick) = (null, false);
+    }
+
+    private sealed class StatusCommand(string word) : Command
+    {
+        public string Word => word;
+
+        public TaskCompletionSource<StatusOutcome> Outcome { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public void Fail(AglowException reason)
+        {
+            Outcome.TrySetException(reason);
+            // whether or not anybody waits for it
+            _ = Outcome.Task.Exception;
+        }
+    }
+
+    private sealed class ActivityCommand(long at) : Command
+    {
+        public long At => at;
+    }
+}

@@ -1,0 +1,542 @@
+using System.Net;
+using System.Net.WebSockets;
+using System.Text;
+using System.Text.Json.Nodes;
+using System.Web;
+
+namespace Aglow.Client.Tests.Behaviour;
+
+/// <summary>
+/// Runs one scenario of the behaviour suite (clients/behaviour/README.md) against the client: a clock that only the scenario moves, and a server that does what it says.
+/// </summary>
+internal sealed class ScenarioRun : IAsyncDisposable
+{
+    private static readonly TimeSpan Slice = TimeSpan.FromMilliseconds(50);
+
+    private readonly ManualTimeProvider _time = new();
+    private readonly StepScheduler _scheduler = new();
+    private readonly Queue<Dialed> _dials = [];
+    private readonly Queue<Called> _calls = [];
+    private readonly List<string> _states = [];
+    private readonly List<AglowException> _errors = [];
+    private readonly Dictionary<string, Watched> _watches = [];
+    private readonly Dictionary<string, Task<string>> _promises = [];
+    private readonly Dictionary<string, JsonNode> _names = [];
+    private readonly HttpClient _http;
+    private readonly AglowClient _client;
+    private readonly JsonObject _scenario;
+    private StepSocket? _socket;
+    private AglowException? _lastError;
+    private int _dialed;
+    private int _asked;
+    private int _called;
+    private int _tokens;
+    private bool _isRecorded;
+
+    public ScenarioRun(JsonObject scenario)
+    {
+        _scenario = scenario;
+        _http = new HttpClient(new Calls(this));
+        _client = new AglowClient(Options(scenario["options"]?.AsObject() ?? []));
+        _client.Failed += failure => _errors.Add(_lastError = failure);
+        _client.StateChanged += state =>
+        {
+            // the state that other clients are created in
+            if (_isRecorded || state != ConnectionState.Connecting)
+                _states.Add(Name(state));
+            _isRecorded = true;
+        };
+    }
+
+    public void Run()
+    {
+        var number = 0;
+        foreach (var step in _scenario["steps"]!.AsArray())
+        {
+            var what = $"step {number++}: {step!.ToJsonString()}";
+            try
+            {
+                Do(step.AsObject());
+                Settle();
+            }
+            catch (Exception failure) when (failure is not ScenarioException)
+            {
+                throw new ScenarioException($"{what}: {failure.Message}", failure);
+            }
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        var closed = _scheduler.Start(async () =>
+        {
+            await _client.DisposeAsync();
+            return true;
+        });
+        Until(() => closed.IsCompleted, 60_000, "the client ends");
+        await closed;
+        _http.Dispose();
+    }
+
+    private AglowClientOptions Options(JsonObject given)
+    {
+        var token = given["token"];
+        var device = given["device"];
+        var user = given["user"];
+        return new AglowClientOptions(new Uri("http://presence.example"))
+        {
+            User = user is not null ? UserOf(user) : token is null ? UserId.Of(1) : (UserId?)null,
+            Token = token is JsonValue ? token.GetValue<string>() : null,
+            AccessToken = token is JsonArray ? _ => Ask(token.AsArray()) : null,
+            Device = new ClientDevice(device?["id"]?.GetValue<string>() ?? "device-1", Enum.Parse<DeviceKind>(device?["kind"]?.GetValue<string>() ?? "other", ignoreCase: true)),
+            Random = new Fixed(given["random"]?.GetValue<double>() ?? 0.5),
+            TimeProvider = _time,
+            Scheduler = _scheduler,
+            HttpClient = _http,
+            ConnectSocket = DialAsync,
+        };
+    }
+
+    private void Do(JsonObject step)
+    {
+        var (name, what) = step.First();
+        switch (name)
+        {
+            case "wait":
+                Pass(what!.GetValue<int>());
+                break;
+            case "dial":
+                Dial(step, what!.GetValue<string>());
+                break;
+            case "say":
+                _socket!.Say(what is JsonValue ? what.GetValue<string>() : Filled(what!.AsObject()).ToJsonString());
+                break;
+            case "hear" when what is null:
+                _socket!.Heard.Select(static m => m.ToJsonString()).ShouldBeEmpty();
+                break;
+            case "hear":
+                Hear(step, what.AsObject());
+                break;
+            case "close":
+                _socket!.Close(what!.GetValue<int>(), step["reason"]?.GetValue<string>() ?? "");
+                break;
+            case "drop":
+                _socket!.Drop();
+                break;
+            case "mute":
+                _socket!.IsMuted = true;
+                break;
+            case "call":
+                Call(step, what!.GetValue<string>());
+                break;
+            case "app":
+                Tell(step, what!.GetValue<string>());
+                break;
+            case "see":
+                Eventually(() => See(step, what!.GetValue<string>()));
+                break;
+            default:
+                throw new ScenarioException($"this runner does not know the step \"{name}\"");
+        }
+    }
+
+    // ---- time -----------------------------------------------------------------------------------------------------------------
+
+    private void Pass(int milliseconds)
+    {
+        for (var passed = TimeSpan.Zero; passed.TotalMilliseconds < milliseconds; passed += Slice)
+        {
+            var rest = TimeSpan.FromMilliseconds(milliseconds) - passed;
+            _time.Advance(rest < Slice ? rest : Slice);
+            _scheduler.Run();
+        }
+    }
+
+    private void Until(Func<bool> holds, int within, string what)
+    {
+        Settle();
+        for (var passed = 0; !holds(); passed += (int)Slice.TotalMilliseconds)
+        {
+            if (passed >= within)
+                throw new ScenarioException($"not within {within} ms: {what}");
+            Pass((int)Slice.TotalMilliseconds);
+            if (passed % 1000 == 0)
+                Settle();
+        }
+    }
+
+    // The framework hands a few completions to other threads; they come back within moments.
+    private void Settle()
+    {
+        for (var i = 0; i < 2; i++)
+        {
+            _scheduler.Run();
+            Thread.Yield();
+        }
+
+        _scheduler.Run();
+    }
+
+    private void Eventually(Action check)
+    {
+        for (var i = 0; ; i++)
+        {
+            try
+            {
+                check();
+                return;
+            }
+            catch (ShouldAssertException) when (i < 50)
+            {
+                Thread.Sleep(2);
+                _scheduler.Run();
+            }
+        }
+    }
+
+    // ---- the server -----------------------------------------------------------------------------------------------------------
+
+    private ValueTask<WebSocket> DialAsync(Uri address, string? token, CancellationToken cancellationToken)
+    {
+        _dialed++;
+        var dial = new Dialed(address, token);
+        cancellationToken.Register(() => dial.Answer.TrySetCanceled(cancellationToken));
+        _dials.Enqueue(dial);
+        return new ValueTask<WebSocket>(dial.Answer.Task);
+    }
+
+    private void Dial(JsonObject step, string how)
+    {
+        Until(() => _dials.Count > 0, step["within"]?.GetValue<int>() ?? 60_000, "a handshake");
+        var dial = _dials.Dequeue();
+        if (step["query"] is JsonObject query)
+        {
+            var given = HttpUtility.ParseQueryString(dial.Address.Query);
+            foreach (var (name, value) in query)
+                given[name].ShouldBe(value!.GetValue<string>());
+        }
+
+        if (step.TryGetPropertyValue("token", out var token))
+            dial.Token.ShouldBe(token?.GetValue<string>());
+        switch (how)
+        {
+            case "accept" or "welcome":
+                _socket = new StepSocket();
+                dial.Answer.SetResult(_socket);
+                if (how == "accept")
+                    break;
+                var expires = step["expires_in_seconds"] is { } left ? $",\"expires_in_seconds\":{left}" : "";
+                _socket.Say($"{{\"type\":\"welcome\",\"user_id\":1,\"offline_after_seconds\":30,\"tick_seconds\":10{expires}}}");
+                break;
+            case "refuse":
+                using (var answer = Answer(step["status"]!.GetValue<int>(), step["problem"], "application/problem+json", step["retry_after"]?.GetValue<int>()))
+                    dial.Answer.SetException(ServerCalls.ReadProblemAsync(answer, dial.Address, _time, CancellationToken.None).GetAwaiter().GetResult());
+                break;
+            case "fail":
+                dial.Answer.SetException(new WebSocketException("The network is unreachable."));
+                break;
+            case "never":
+                break;
+            default:
+                throw new ScenarioException($"this runner does not know how to \"{how}\"");
+        }
+    }
+
+    private void Hear(JsonObject step, JsonObject expected)
+    {
+        var type = expected["type"]!.GetValue<string>();
+        var socket = _socket!;
+        JsonObject? Next() => socket.Heard.FirstOrDefault(m => m["type"]!.GetValue<string>() == type);
+        Until(() => Next() is not null, step["within"]?.GetValue<int>() ?? 1000, $"a message of type {type}; unheard are {string.Join(", ", socket.Heard.Select(static m => m.ToJsonString()))}");
+        var message = Next()!;
+        socket.Heard.Remove(message);
+        Compare(expected, message);
+    }
+
+    private void Call(JsonObject step, string path)
+    {
+        Until(() => _calls.Count > 0, step["within"]?.GetValue<int>() ?? 1000, $"the call {path}");
+        var call = _calls.Dequeue();
+        $"{call.Request.Method} {call.Request.RequestUri!.AbsolutePath}".ShouldBe(path);
+        var body = JsonNode.Parse(call.Body)!.AsObject();
+        if (step["body"] is JsonObject expected)
+        {
+            Compare(expected, body);
+            body.ContainsKey("user_id").ShouldBe(expected.ContainsKey("user_id"));
+        }
+
+        if (step["fail"] is not null)
+            call.Answer.SetException(new HttpRequestException("The network is unreachable."));
+        else if (step["never"] is null)
+            call.Answer.SetResult(Answer(step["status"]?.GetValue<int>() ?? 200, step["answer"] ?? JsonNode.Parse("{\"status\":\"success\"}"), "application/json", null));
+    }
+
+    private static HttpResponseMessage Answer(int status, JsonNode? body, string type, int? retryAfter)
+    {
+        var answer = new HttpResponseMessage((HttpStatusCode)status)
+        {
+            Content = body is null ? new StringContent("<html></html>", Encoding.UTF8, "text/html") : new StringContent(body.ToJsonString(), Encoding.UTF8, type),
+        };
+        if (retryAfter is { } seconds)
+            answer.Headers.RetryAfter = new(TimeSpan.FromSeconds(seconds));
+        return answer;
+    }
+
+    private ValueTask<string> Ask(JsonArray callbacks)
+    {
+        _tokens++;
+        var what = callbacks[Math.Min(_asked++, callbacks.Count - 1)]!.AsObject();
+        if (what.TryGetPropertyValue("gives", out JsonNode? gives))
+            return ValueTask.FromResult(gives?.GetValue<string>()!);
+        return what["throws"] is { } message
+            ? ValueTask.FromException<string>(new InvalidOperationException(message.GetValue<string>()))
+            : new ValueTask<string>(new TaskCompletionSource<string>().Task);
+    }
+
+    // ---- the application ------------------------------------------------------------------------------------------------------
+
+    private void Tell(JsonObject step, string what)
+    {
+        switch (what)
+        {
+            case "connect":
+                Start(() => _client.ConnectAsync());
+                break;
+            case "watch":
+                var watch = new Watched(_scheduler, _client, [.. step["users"]!.AsArray().Select(static u => UserOf(u!))], step["definition"]?.GetValue<string>());
+                _watches[step["as"]!.GetValue<string>()] = watch;
+                break;
+            case "stop":
+                _watches[step["watch"]!.GetValue<string>()].Stop();
+                break;
+            case "setStatus":
+                var status = Enum.Parse<ManualStatus>(step["status"]!.GetValue<string>(), ignoreCase: true);
+                Promise(step, async () => await _client.SetStatusAsync(status) == StatusOutcome.Saved ? "saved" : "replaced");
+                break;
+            case "active":
+                Start(() => _client.ActiveAsync());
+                break;
+            case "leave":
+                Promise(step, async () => await _client.LeaveAsync() == LeaveOutcome.Left ? "left" : "lease");
+                break;
+            case "close":
+                Start(() => _client.DisposeAsync().AsTask());
+                break;
+            case "refresh":
+                Start(() => _client.RefreshAsync());
+                break;
+            case "resume":
+                _client.Resume();
+                break;
+            default:
+                throw new ScenarioException($"this runner does not know the call \"{what}\"");
+        }
+    }
+
+    private void Promise(JsonObject step, Func<Task<string>> call)
+    {
+        var task = _scheduler.Start(call);
+        if (step["as"] is { } name)
+            _promises[name.GetValue<string>()] = task;
+    }
+
+    private void Start(Func<Task> call) => _ = _scheduler.Start(async () =>
+    {
+        await call().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
+        return true;
+    });
+
+    // ---- what is to be seen ---------------------------------------------------------------------------------------------------
+
+    private void See(JsonObject step, string what)
+    {
+        switch (what)
+        {
+            case "state":
+                Name(_client.State).ShouldBe(step["is"]!.GetValue<string>());
+                break;
+            case "states":
+                Take(_states, step["are"]!.AsArray().Select(static s => s!.GetValue<string>()));
+                break;
+            case "record":
+                var last = _watches[step["watch"]!.GetValue<string>()].Last.GetValueOrDefault(UserOf(step["user"]!));
+                last.Status.ToString().ToLowerInvariant().ShouldBe(step["status"]!.GetValue<string>());
+                if (step["last_seen"] is { } seen)
+                    last.LastSeen?.ToUnixTimeSeconds().ShouldBe(seen.GetValue<long>());
+                break;
+            case "told":
+                Take(_watches[step["watch"]!.GetValue<string>()].Told, step["are"]!.AsArray().Select(static t => $"{UserOf(t![0]!)}:{t[1]!.GetValue<string>()}"));
+                break;
+            case "errors":
+                var titles = step["are"]!.AsArray().Select(static t => t!.GetValue<string>()).ToArray();
+                _errors.Count.ShouldBe(titles.Length, string.Join(", ", _errors.Select(static e => e.Message)));
+                for (var i = 0; i < titles.Length; i++)
+                    _errors[i].Title.ShouldContain(titles[i]);
+                _errors.Clear();
+                break;
+            case "detail":
+                _lastError.ShouldNotBeNull().Detail.ShouldContain(step["has"]!.GetValue<string>());
+                break;
+            case "reason":
+                var reason = _client.Refusal.ShouldNotBeNull();
+                reason.Title.ShouldContain(step["title"]?.GetValue<string>() ?? "");
+                reason.Detail.ShouldContain(step["detail"]?.GetValue<string>() ?? "");
+                break;
+            case "promise":
+                SeePromise(step, _promises[step["of"]!.GetValue<string>()]);
+                break;
+            case "dials":
+                Count(step, ref _dialed);
+                break;
+            case "tokens":
+                Count(step, ref _tokens);
+                break;
+            case "calls":
+                Count(step, ref _called);
+                break;
+            case "socket":
+                _socket!.Client.IsClosed.ShouldBe(step["is"]!.GetValue<string>() == "closed");
+                if (step["code"] is { } code)
+                    _socket.Client.Code.ShouldBe(code.GetValue<int>());
+                break;
+            default:
+                throw new ScenarioException($"this runner cannot see \"{what}\"");
+        }
+    }
+
+    private static void SeePromise(JsonObject step, Task<string> promise)
+    {
+        var state = promise.IsCompletedSuccessfully ? "done" : promise.IsCompleted ? "failed" : "pending";
+        state.ShouldBe(step["is"]!.GetValue<string>(), promise.Exception?.Message);
+        if (step["with"] is not { } with)
+            return;
+        if (state == "done")
+            promise.Result.ShouldBe(with.GetValue<string>());
+        else
+            promise.Exception!.InnerException!.Message.ShouldContain(with.GetValue<string>());
+    }
+
+    private static void Take(List<string> seen, IEnumerable<string> expected)
+    {
+        seen.ShouldBe(expected);
+        seen.Clear();
+    }
+
+    private static void Count(JsonObject step, ref int count)
+    {
+        if (step["is"] is { } exactly)
+            count.ShouldBe(exactly.GetValue<int>());
+        else
+            count.ShouldBeInRange(step["from"]!.GetValue<int>(), step["to"]!.GetValue<int>());
+        count = 0;
+    }
+
+    // ---- comparing ------------------------------------------------------------------------------------------------------------
+
+    private void Compare(JsonObject expected, JsonObject seen)
+    {
+        foreach (var (name, value) in expected)
+        {
+            var there = seen[name];
+            if (IsName(value, out var called))
+            {
+                there.ShouldNotBeNull(name);
+                if (_names.TryGetValue(called, out var known))
+                    there.ToJsonString().ShouldBe(known.ToJsonString(), name);
+                else
+                    _names[called] = there.DeepClone();
+            }
+            else if (name is "users" or "user_ids")
+            {
+                Set(there).ShouldBe(Set(value), name);
+            }
+            else
+            {
+                JsonNode.DeepEquals(there, value).ShouldBeTrue($"{name} is {there?.ToJsonString() ?? "missing"} in {seen.ToJsonString()}");
+            }
+        }
+
+        static string[] Set(JsonNode? list) => [.. list!.AsArray().Select(static u => u!.ToJsonString()).Order(StringComparer.Ordinal)];
+    }
+
+    private JsonObject Filled(JsonObject message)
+    {
+        var filled = message.DeepClone().AsObject();
+        foreach (var (name, value) in message)
+        {
+            if (IsName(value, out var called))
+                filled[name] = _names[called].DeepClone();
+        }
+
+        return filled;
+    }
+
+    private static bool IsName(JsonNode? value, out string name)
+    {
+        name = value is JsonValue text && text.TryGetValue<string>(out var found) ? found : "";
+        return name.StartsWith('$');
+    }
+
+    private static string Name(ConnectionState state) => state.ToString().ToLowerInvariant();
+
+    private static UserId UserOf(JsonNode node) => node.AsValue().TryGetValue<int>(out var number) ? number : node.GetValue<string>();
+
+    private sealed record Dialed(Uri Address, string? Token)
+    {
+        public TaskCompletionSource<WebSocket> Answer { get; } = new();
+    }
+
+    private sealed record Called(HttpRequestMessage Request, string Body)
+    {
+        public TaskCompletionSource<HttpResponseMessage> Answer { get; } = new();
+    }
+
+    private sealed class Calls(ScenarioRun run) : HttpMessageHandler
+    {
+        protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+        {
+            var call = new Called(request, request.Content is null ? "{}" : await request.Content.ReadAsStringAsync(cancellationToken));
+            run._called++;
+            run._calls.Enqueue(call);
+            await using (cancellationToken.Register(() => call.Answer.TrySetCanceled(cancellationToken)))
+                return await call.Answer.Task;
+        }
+    }
+
+    private sealed class Watched
+    {
+        private readonly CancellationTokenSource _stop = new();
+
+        public Watched(StepScheduler scheduler, AglowClient client, UserId[] users, string? definition) => _ = scheduler.Start(async () =>
+        {
+            try
+            {
+                await foreach (var record in client.WatchAsync(users, definition, _stop.Token))
+                {
+                    Told.Add($"{record.User}:{record.Status.ToString().ToLowerInvariant()}");
+                    Last[record.User] = record;
+                }
+            }
+            catch (Exception e) when (e is OperationCanceledException or AglowException)
+            {
+                // stopped, or the server has no such definition
+            }
+
+            return true;
+        });
+
+        public List<string> Told { get; } = [];
+
+        public Dictionary<UserId, PresenceRecord> Last { get; } = [];
+
+        public void Stop() => _stop.Cancel();
+    }
+
+    private sealed class Fixed(double value) : Random
+    {
+        public override double NextDouble() => value;
+    }
+}
+
+/// <summary>A step of a scenario failed.</summary>
+public sealed class ScenarioException(string message, Exception? inner = null) : Exception(message, inner);
