@@ -260,6 +260,7 @@ public sealed class AglowClient : IAsyncDisposable
                 var answer = await HeartbeatAsync(isActive?.Invoke() ?? false, cancellationToken);
                 wait = Jitter.Heartbeat(answer.NextIn, _options.Random);
                 most = answer.NextIn;
+                _connection.Recovered();
                 failures = 0;
             }
             catch (AglowException failure) when (failure.IsTransient)

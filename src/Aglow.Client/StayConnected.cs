@@ -181,6 +181,13 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         Failed?.Invoke(failure);
     }
 
+    /// <summary>All is well again: a failure with the same words is a new one.</summary>
+    public void Recovered()
+    {
+        lock (_gate)
+            _reported.Clear();
+    }
+
     void ISessionOwner.Say(ConnectionState state)
     {
         // whoever waits for the connection finds it open

@@ -251,7 +251,7 @@ public class ScriptedTests
 
     private static HttpResponseMessage Busy(HttpStatusCode status, int seconds)
     {
-        var answer = Answer(status, $"{{\"status\":{(int)status},\"title\":\"Later\",\"detail\":\"Later.\"}}", "application/problem+json");
+        var answer = Answer(status, $"{{\"status\":{(int)status},\"title\":\"Later\",\"detail\":\"In {seconds} s.\"}}", "application/problem+json");
         answer.Headers.RetryAfter = new(TimeSpan.FromSeconds(seconds));
         return answer;
     }

@@ -13,7 +13,7 @@ internal sealed class StepScheduler : TaskScheduler
         SynchronizationContext.SetSynchronizationContext(null);
         try
         {
-            while (TryTake() is { } task)
+            while (TryTake(out var task))
                 TryExecuteTask(task);
         }
         finally
@@ -44,9 +44,9 @@ internal sealed class StepScheduler : TaskScheduler
             return [.. _tasks];
     }
 
-    private Task? TryTake()
+    private bool TryTake([System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out Task? task)
     {
         lock (_tasks)
-            return _tasks.TryDequeue(out var task) ? task : null;
+            return _tasks.TryDequeue(out task);
     }
 }
