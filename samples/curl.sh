@@ -6,7 +6,7 @@ name="alice-$RANDOM$RANDOM"
 # user 42 is alive: one of these every ten seconds keeps them online, thirty seconds of silence make them offline
 curl -sS --fail-with-body -w '\n' "$AGLOW/heartbeat" -H "$JSON" -d '{"user_id": 42}'
 
-# many at once, by number or by name, who also did something just now
+# many at once, with integers and strings as IDs, who also did something just now
 curl -sS --fail-with-body -w '\n' "$AGLOW/heartbeat" -H "$JSON" -d '{"user_ids": [7, "bob"], "active": true}'
 
 # is 42 online, and when were they last seen?
@@ -19,8 +19,9 @@ curl -sS --fail-with-body -w '\n' "$AGLOW/status/batch" -H "$JSON" -d '{"user_id
 # seen within a day, online or not
 curl -sS --fail-with-body -w '\n' "$AGLOW/status/42?definition=reachable"
 
-# a user of the directory; the server gives the number
+# a profile (without "user_id", the user name is the ID), another display name, and a search
 curl -sS --fail-with-body -w '\n' "$AGLOW/users" -H "$JSON" -d "{\"user_name\": \"$name\", \"display_name\": \"Alice\"}"
+curl -sS --fail-with-body -w '\n' -X PATCH "$AGLOW/users/$name" -H "$JSON" -d '{"display_name": "Alice L."}'
 curl -sS --fail-with-body -w '\n' "$AGLOW/users?q=alice&limit=3"
 
 # who follows 42 and bob is told of them on every connection
@@ -40,6 +41,7 @@ curl -sS --fail-with-body -w '\n' "$AGLOW/status/42/explain"
 curl -sS --fail-with-body -w '\n' "$AGLOW/online/count"
 curl -sS --fail-with-body -w '\n' "$AGLOW/online?limit=5"
 
-# the user of the directory is gone, and bob's status goes by his devices again
+# alice is signed out everywhere, then deleted; bob's status goes by his devices again
+curl -sS --fail-with-body -w '\n' -X POST "$AGLOW/users/$name/revoke"
 curl -sS --fail-with-body -w '\n' -X DELETE "$AGLOW/users/$name"
 curl -sS --fail-with-body -w '\n' -X PUT "$AGLOW/users/bob/status" -H "$JSON" -d '{"status": "auto"}'

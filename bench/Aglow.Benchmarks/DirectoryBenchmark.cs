@@ -1,30 +1,32 @@
 using System.Diagnostics;
 using Aglow.AspNetCore.Access;
 using Aglow.Model;
+using Aglow.Postgres;
+using Aglow.Storage;
 using Aglow.Users;
+using Microsoft.Extensions.Logging.Abstractions;
+using Npgsql;
 
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// The user directory on SQLite: how fast users are registered, durably; how long a search takes; what a user costs on disk, and a
-/// known key in memory.
+/// The user directory, embedded or on PostgreSQL: how fast IDs get indexes and profiles are written, durably; how long a search takes; what a
+/// user costs on disk, and a known ID in memory.
 /// </summary>
 internal sealed class DirectoryBenchmark : Benchmark
 {
-    private const int Callers = 4;
-
     public override string Name => "directory";
 
     public override string Measures =>
-        "the user directory, embedded or on PostgreSQL: registrations per second, every one durable; search latencies; bytes a user on disk, bytes a known key in memory.";
+        "the user directory, embedded or on PostgreSQL: new IDs and profiles per second, every one durable; search latencies; bytes a user on disk, bytes a known ID in memory.";
 
     public override IReadOnlyList<Option> Options =>
     [
-        new("users", "10m", "users in the directory before the new keys"),
-        new("new", "1m", "new keys whose first heartbeats are measured"),
-        new("batch", "10k", "keys a batch"),
+        new("users", "10m", "users in the directory, each with an ID and a profile, before anything is measured"),
+        new("new", "200k", "new IDs, and then profiles, that are measured"),
+        new("batch", "10k", "IDs or profiles a batch"),
         new("searches", "200", "searches of each kind"),
-        new("keys", "10m", "keys in the cache"),
+        new("keys", "10m", "IDs in the cache; not with --postgres"),
         new("folder", "", "where the files go; default a temporary folder, removed afterwards"),
         new("postgres", "", "an empty database to measure instead: Host=…;Database=…;Username=…; takes minutes a million users"),
     ];
@@ -33,17 +35,17 @@ internal sealed class DirectoryBenchmark : Benchmark
     {
         if (run.Settings.Text("postgres") is { Length: > 0 } connection)
         {
-            await SharedDirectory.MeasureAsync(run, connection);
+            await MeasureAsync(run, connection);
             return;
         }
 
         KeyCacheMemory(run, (int)run.Settings.Number("keys"));
-
         var folder = run.Settings.Text("folder");
         var temporary = folder.Length == 0 ? Directory.CreateTempSubdirectory("aglow-bench-").FullName : null;
         try
         {
-            await MeasureAsync(run, temporary ?? folder);
+            await using var directory = SqliteUserDirectory.Open(temporary ?? folder, TimeProvider.System);
+            await MeasureAsync(run, directory, least: 5_000, () => Task.FromResult(Directory.EnumerateFiles(temporary ?? folder, "users.db*").Sum(file => new FileInfo(file).Length)));
         }
         finally
         {
@@ -52,129 +54,110 @@ internal sealed class DirectoryBenchmark : Benchmark
         }
     }
 
-    private static async Task MeasureAsync(Run run, string folder)
+    private static async Task MeasureAsync(Run run, string connection)
+    {
+        try
+        {
+            await using var directory = await PostgresUserDirectory.OpenAsync(PostgresOptions.Parse(connection), TimeProvider.System, NullLoggerFactory.Instance);
+            run.Note($"{directory}; {await AskAsync("SELECT string_agg(name || ' = ' || current_setting(name), ', ') FROM unnest(ARRAY['shared_buffers', 'fsync', 'synchronous_commit']) AS name")}");
+            await MeasureAsync(run, directory, least: 3_000, async () =>
+            {
+                await AskAsync("VACUUM ANALYZE aglow.ids, aglow.profile");
+                return (long)(await AskAsync("SELECT pg_total_relation_size('aglow.ids') + pg_total_relation_size('aglow.profile')"))!;
+            });
+        }
+        catch (Exception failed) when (failed is StoreUnavailableException or FormatException)
+        {
+            throw new BenchmarkException(failed.Message);
+        }
+
+        async Task<object?> AskAsync(string sql)
+        {
+            await using var source = NpgsqlDataSource.Create(connection);
+            await using var command = source.CreateCommand(sql);
+            command.CommandTimeout = 0;
+            return await command.ExecuteScalarAsync();
+        }
+    }
+
+    private static async Task MeasureAsync(Run run, IUserDirectory directory, double least, Func<Task<long>> bytes)
     {
         var users = (int)run.Settings.Number("users");
         var added = (int)run.Settings.Number("new");
         var batch = (int)run.Settings.Number("batch");
-        var directory = SqliteUserDirectory.Open(folder, TimeProvider.System);
-        try
-        {
-            if (directory.NextNumber != UserId.FirstDirectoryNumber)
-                throw new BenchmarkException($"there are users in {folder} already: name an empty folder.");
-            await FillAsync(run, directory, users, batch);
-            await IndexedAsync(run, directory, "the last of them");
-            var bytes = Directory.EnumerateFiles(folder, "*.db").Sum(file => new FileInfo(file).Length);
-            run.Add(Figure.Of("on disk", "bytes/user", [(double)bytes / users]));
-            await SearchAsync(run, directory, users, "");
+        if (directory.NextIndex != UserId.FirstDirectoryNumber)
+            throw new BenchmarkException("there are users in this directory already: name an empty one.");
 
-            var uuids = new Keys(users, added, batch);
-            run.Add(Figure.Of($"new keys in batches of {batch}, one batch at a time", "keys/s", await RegisterAsync(directory, uuids, added / 2, 1), Goal.Least(100_000)));
-            run.Add(Figure.Of($"new keys in batches of {batch}, {Callers} at a time", "keys/s", await RegisterAsync(directory, uuids, added - (added / 2), Callers), Goal.Least(100_000)));
-            if (directory.NextNumber - UserId.FirstDirectoryNumber != users + added)
-                throw new BenchmarkException($"{directory.NextNumber - UserId.FirstDirectoryNumber} users are registered instead of {users + added}.");
-
-            // at its worst: as much waits for the index as there will ever be, and it is being merged meanwhile
-            run.Progress($"{directory.NamesWaiting} names wait for the index");
-            await SearchAsync(run, directory, users, " while new keys wait");
-            await directory.DisposeAsync();
-
-            var opening = Stopwatch.StartNew();
-            directory = SqliteUserDirectory.Open(folder, TimeProvider.System);
-            run.Add(Figure.Of($"opening with {directory.NamesWaiting} names not indexed", "s", [opening.Elapsed.TotalSeconds]));
-            await IndexedAsync(run, directory, "new keys");
-            await KnownAsync(run, directory, uuids);
-            await directory.DisposeAsync();
-            opening.Restart();
-            directory = SqliteUserDirectory.Open(folder, TimeProvider.System);
-            run.Add(Figure.Of("opening with all names indexed", "s", [opening.Elapsed.TotalSeconds]));
-        }
-        finally
-        {
-            await directory.DisposeAsync();
-        }
-    }
-
-    internal static async Task FillAsync(Run run, IUserDirectory directory, int users, int batch)
-    {
-        var named = new List<double>();
-        var keys = new List<double>();
-        var block = Math.Min(users, directory is SqliteUserDirectory ? 500_000 : 100_000);
+        var block = Math.Max(batch, users / 20);
         for (var from = 0; from < users; from += block)
         {
             var to = Math.Min(users, from + block);
-            var watch = Stopwatch.StartNew();
-            var names = Enumerable.Range(from, to - from).Where(DirectoryPeople.IsNamed).Select(DirectoryPeople.Named).ToArray();
-            watch.Restart();
-            await Parallel.ForEachAsync(names, new ParallelOptions { MaxDegreeOfParallelism = 1000 }, async (user, _) =>
-            {
-                if (await directory.CreateAsync(user.Name, user.DisplayName) is null)
-                    throw new BenchmarkException($"{user.Name} was taken.");
-            });
-            named.Add(names.Length / watch.Elapsed.TotalSeconds);
-
-            var batches = Enumerable.Range(from, to - from).Where(i => !DirectoryPeople.IsNamed(i)).Select(DirectoryPeople.Key).Chunk(batch).ToArray();
-            watch.Restart();
-            foreach (var chunk in batches)
-                await directory.RegisterAsync(chunk, new uint[chunk.Length]);
-            keys.Add(batches.Sum(b => b.Length) / watch.Elapsed.TotalSeconds);
-            run.Progress($"{to:#,0} users; {names.Length / 1000}k created at {named[^1]:#,0}/s, {batches.Sum(b => b.Length) / 1000}k registered at {keys[^1]:#,0}/s{(directory is SqliteUserDirectory own ? $", {own.NamesWaiting:#,0} wait for the index" : "")}");
+            var ids = (await RegisterAsync(directory, from, to, batch)).Average();
+            var profiles = (await WriteAsync(directory, from, to, batch)).Average();
+            run.Progress($"{to:#,0} users; {ids:#,0} IDs/s, {profiles:#,0} profiles/s");
         }
 
-        if (directory.NextNumber - UserId.FirstDirectoryNumber != users)
-            throw new BenchmarkException($"{directory.NextNumber - UserId.FirstDirectoryNumber} users are registered instead of {users}.");
-        run.Add(Figure.Of("filling: POST /users, 1,000 callers", "users/s", named));
-        run.Add(Figure.Of($"filling: keys in batches of {batch}, indexed meanwhile", "keys/s", keys));
+        run.Add(Figure.Of("on disk, indexes included", "bytes/user", [(double)await bytes() / Math.Max(1, users)]));
+        run.Add(Figure.Of($"new IDs in batches of {batch}", "IDs/s", await RegisterAsync(directory, users, users + added, batch), Goal.Least(20_000)));
+        run.Add(Figure.Of($"new profiles in batches of {batch}", "profiles/s", await WriteAsync(directory, users, users + added, batch), Goal.Least(least)));
+        run.Add(Figure.Of("the same profiles replaced", "profiles/s", await WriteAsync(directory, users, users + added, batch)));
+        await FindAsync(run, directory, users, users + added, batch);
+        if (directory.NextIndex - UserId.FirstDirectoryNumber != users + added)
+            throw new BenchmarkException($"{directory.NextIndex - UserId.FirstDirectoryNumber} indexes were given to {users + added} IDs.");
+        await SearchAsync(run, directory, users + added);
     }
 
-    private static async Task IndexedAsync(Run run, SqliteUserDirectory directory, string what)
-    {
-        var waiting = directory.NamesWaiting;
-        var watch = Stopwatch.StartNew();
-        while (directory.NamesWaiting > 0)
-            await directory.IndexAsync();
-        if (waiting > 0)
-            run.Add(Figure.Of($"merging {what} into the index", "names/s", [waiting / watch.Elapsed.TotalSeconds]));
-    }
-
-    /// <summary>Keys a second, by tenths of <paramref name="count"/>.</summary>
-    internal static async Task<List<double>> RegisterAsync(IUserDirectory directory, Keys keys, int count, int callers)
+    /// <summary>New IDs a second, batch by batch. Users get indexes in the order in which they are numbered.</summary>
+    private static async Task<List<double>> RegisterAsync(IUserDirectory directory, int from, int to, int batch)
     {
         var rates = new List<double>();
-        var batches = keys.Take(count);
-        foreach (var part in batches.Chunk(Math.Max(1, batches.Count / 10)))
+        foreach (var ids in Enumerable.Range(from, to - from).Select(DirectoryPeople.Uuid).Chunk(batch))
         {
             var watch = Stopwatch.StartNew();
-            await Parallel.ForEachAsync(part, new ParallelOptions { MaxDegreeOfParallelism = callers }, async (batch, _) =>
-            {
-                var added = await directory.RegisterAsync(batch, new uint[batch.Length]);
-                if (added != batch.Length)
-                    throw new BenchmarkException($"{added} of {batch.Length} keys were new.");
-            });
-            rates.Add(part.Sum(batch => batch.Length) / watch.Elapsed.TotalSeconds);
+            if (await directory.RegisterAsync(ids, new uint[ids.Length]) is var given && given != ids.Length)
+                throw new BenchmarkException($"{given} of {ids.Length} IDs were new.");
+            rates.Add(ids.Length / watch.Elapsed.TotalSeconds);
         }
 
         return rates;
     }
 
-    /// <summary>The same keys again, as after a restart of a node: all known.</summary>
-    internal static async Task KnownAsync(Run run, IUserDirectory directory, Keys keys)
+    /// <summary>Profiles a second, batch by batch; the last one of each is found at once.</summary>
+    private static async Task<List<double>> WriteAsync(IUserDirectory directory, int from, int to, int batch)
     {
         var rates = new List<double>();
-        foreach (var batch in keys.All.Take(50))
+        foreach (var some in Enumerable.Range(from, to - from).Chunk(batch))
         {
+            ProfileWrite[] writes = [.. some.Select(i => new ProfileWrite(UserId.FirstDirectoryNumber + (uint)i, DirectoryPeople.Named(i).Name, DirectoryPeople.Named(i).DisplayName))];
             var watch = Stopwatch.StartNew();
-            var numbers = new uint[batch.Length];
-            await directory.FindNumbersAsync(batch, numbers);
-            rates.Add(batch.Length / watch.Elapsed.TotalSeconds);
-            if (numbers.Contains(0u))
-                throw new BenchmarkException("a registered key was not found.");
+            if (await directory.WriteProfilesAsync(writes, create: false) is { Conflict: not ProfileConflict.None } refused)
+                throw new BenchmarkException($"{refused} for {writes[refused.ConflictAt]}.");
+            rates.Add(writes.Length / watch.Elapsed.TotalSeconds);
+            if ((await directory.SearchAsync(writes[^1].UserName!, 1, null)).Users is not [{ } found] || found.User != writes[^1].User)
+                throw new BenchmarkException($"{writes[^1]} was not found.");
         }
 
-        run.Add(Figure.Of("looking up known keys", "keys/s", rates));
+        return rates;
     }
 
-    internal static async Task SearchAsync(Run run, IUserDirectory directory, int users, string when)
+    /// <summary>The same IDs again, as after a restart of a node: all known.</summary>
+    private static async Task FindAsync(Run run, IUserDirectory directory, int from, int to, int batch)
+    {
+        var rates = new List<double>();
+        foreach (var ids in Enumerable.Range(from, to - from).Select(DirectoryPeople.Uuid).Chunk(batch))
+        {
+            var watch = Stopwatch.StartNew();
+            var indexes = new uint[ids.Length];
+            await directory.FindIndexesAsync(ids, indexes);
+            rates.Add(ids.Length / watch.Elapsed.TotalSeconds);
+            if (indexes.Contains(0u))
+                throw new BenchmarkException("an ID that has an index was not found.");
+        }
+
+        run.Add(Figure.Of("looking up known IDs", "IDs/s", rates));
+    }
+
+    private static async Task SearchAsync(Run run, IUserDirectory directory, int users)
     {
         var searches = (int)run.Settings.Number("searches");
         foreach (var kind in DirectoryQueries.Kinds(users))
@@ -200,11 +183,11 @@ internal sealed class DirectoryBenchmark : Benchmark
             }
 
             milliseconds.Sort();
-            run.Add(Figure.Of($"search {kind.Name}{when}: p50", "ms", milliseconds));
+            run.Add(Figure.Of($"search {kind.Name}: p50", "ms", milliseconds));
             run.Add(Figure.Of("  p99", "ms", [milliseconds[(int)(milliseconds.Count * 0.99)]], Goal.Most(kind.Milliseconds)));
             run.Add(Figure.Of("  longest", "ms", [milliseconds[^1]]));
             if (empty > 0)
-                run.Note($"search {kind.Name}{when}: {empty} of {milliseconds.Count} pages ended short of 20 with more to come, for they had cost enough");
+                run.Note($"search {kind.Name}: {empty} of {milliseconds.Count} pages ended short of 20 with more to come, for they had cost enough");
         }
     }
 
@@ -248,24 +231,5 @@ internal sealed class DirectoryBenchmark : Benchmark
     {
         GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         return Cpu.ResidentBytes(Environment.ProcessId);
-    }
-
-    /// <summary>New UUIDs, made before they are measured.</summary>
-    internal sealed class Keys
-    {
-        private int _taken;
-
-        public Keys(int from, int count, int batch) =>
-            All = [.. Enumerable.Range(from, count).Select(DirectoryPeople.Uuid).Chunk(batch)];
-
-        public List<string[]> All { get; }
-
-        public List<string[]> Take(int count)
-        {
-            var batches = new List<string[]>();
-            for (var keys = 0; keys < count && _taken < All.Count; keys += All[_taken - 1].Length)
-                batches.Add(All[_taken++]);
-            return batches;
-        }
     }
 }

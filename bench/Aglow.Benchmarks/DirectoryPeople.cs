@@ -3,19 +3,18 @@ using System.Text;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// The users of the directory benchmark, made up from their index: of five, two have a name of syllables and a display name ("mira.velasson417",
-/// "Mira Velasson"; one in seven of the last names ends in -sson), two have a UUID for a key, one is called like "user_0001234".
+/// The users of the directory benchmark, made up from their place: each has a UUID for an ID. Of five, four have a name of syllables and a
+/// display name ("mira.velasson417", "Mira Velasson"; one in seven of the last names ends in -sson), one is called like "user_0001234".
 /// </summary>
 internal static class DirectoryPeople
 {
     private static readonly string[] Syllables =
         "an na ri el la mo to ka ne si ra do li ve ma be jo ha lu mi ta so da ro pe no sa le vi ni å ö".Split(' ');
 
-    /// <summary>Whether this one is created with a display name; the others are registered as keys.</summary>
-    public static bool IsNamed(int index) => index % 5 < 2;
-
-    public static (string Name, string DisplayName) Named(int index)
+    public static (string Name, string? DisplayName) Named(int index)
     {
+        if (IsNumbered(index))
+            return ($"user_{index:0000000}", null);
         var random = new Xorshift(index);
         var first = Word(ref random, 2 + random.Next(2));
         var last = Word(ref random, 2 + random.Next(2));
@@ -25,7 +24,8 @@ internal static class DirectoryPeople
         return ($"{first}.{last}{index}", $"{Upper(first)} {Upper(last)}");
     }
 
-    public static string Key(int index) => index % 5 == 4 ? $"user_{index:0000000}" : Uuid(index);
+    /// <summary>Whether this one is called like "user_0001234".</summary>
+    public static bool IsNumbered(int index) => index % 5 == 4;
 
     public static string Uuid(int index)
     {

@@ -6,13 +6,17 @@ namespace Aglow.Postgres;
 /// Hears that another node changed the directory: <c>LISTEN</c> on a connection of its own, made anew for as long as it takes.
 /// </summary>
 /// <remarks>
-/// A notification says only that there is something, and who did it; what it is, is read. So one that is lost (no connection, a pooler that does not know
-/// <c>LISTEN</c>) costs up to <see cref="PostgresWriter.CatchUpInterval"/> and nothing else. Payloads with the change itself were rejected: they hold 8,000 bytes, have
-/// an order of their own, and would be a second way for what has to be read after each loss anyway.
+/// A notification says only which node changed something; the change itself is read. So a notification that is lost (no connection, a pooler
+/// that does not know <c>LISTEN</c>) costs up to <see cref="PostgresWriter.CatchUpInterval"/> and nothing else. Payloads with the change
+/// itself were rejected: they hold 8,000 bytes, have an order of their own, and would be a second way for what has to be read after each
+/// loss anyway.
 /// </remarks>
 internal sealed class ChangeListener : IAsyncDisposable
 {
     private static readonly TimeSpan PauseBetweenAttempts = TimeSpan.FromSeconds(1);
+
+    // a firewall may forget a connection without a word
+    private static readonly TimeSpan CheckInterval = TimeSpan.FromSeconds(10);
 
     private readonly NpgsqlDataSource _source;
     private readonly PostgresOptions _options;
@@ -93,13 +97,22 @@ internal sealed class ChangeListener : IAsyncDisposable
             Interlocked.Increment(ref _heard);
             _writer.Hear();
         };
-        await using (var listen = new NpgsqlCommand($"LISTEN {PostgresWriter.Channel}", connection))
-            await listen.ExecuteNonQueryAsync(_stop.Token);
+        await SayAsync(connection, $"LISTEN {PostgresWriter.Channel}");
         if (_isSaidLost)
             _log.HeardAgain();
         _isSaidLost = false;
         _writer.Hear();
         while (true)
-            await connection.WaitAsync(_stop.Token);
+        {
+            if (!await connection.WaitAsync(CheckInterval, _stop.Token))
+                await SayAsync(connection, "SELECT 1");
+        }
+    }
+
+    private async Task SayAsync(NpgsqlConnection connection, string sql)
+    {
+        using var deadline = new Deadline(_options.AnswersWithin);
+        await using var command = new NpgsqlCommand(sql, connection);
+        await command.ExecuteNonQueryAsync(deadline.Token);
     }
 }

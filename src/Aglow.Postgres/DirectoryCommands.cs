@@ -16,33 +16,17 @@ internal abstract class DirectoryCommand
     /// <summary>Whether other nodes have to hear of it.</summary>
     public virtual bool IsNews => true;
 
-    /// <summary>Whether it changes what users show, so that what they show after it is to be told, too.</summary>
-    public virtual bool ChangesVisibility => false;
-
     /// <summary>Adds its statement. <c>aglow.state</c> has this transaction's change already.</summary>
     public abstract void AddTo(NpgsqlBatch batch, long now);
 
     /// <summary>Reads what its statement gave.</summary>
-    public abstract Task ReadAsync(NpgsqlDataReader reader);
-
-    /// <summary>What others are to be told, once it is committed.</summary>
-    public virtual void Tell(List<KeyValuePair<uint, string>> deleted, List<KeyValuePair<uint, ManualStatus>> statuses)
-    {
-    }
+    public abstract Task ReadAsync(NpgsqlDataReader reader, CancellationToken cancel);
 
     /// <summary>Completes its caller's task.</summary>
     public abstract void Complete();
 
     /// <summary>Fails its caller's task.</summary>
     public abstract void Fail(Exception failure);
-
-    protected static async Task<uint[]> ReadNumbersAsync(NpgsqlDataReader reader)
-    {
-        var numbers = new List<uint>();
-        while (await reader.ReadAsync())
-            numbers.Add((uint)reader.GetInt64(0));
-        return [.. numbers];
-    }
 }
 
 /// <summary>A change with a result.</summary>
@@ -59,237 +43,252 @@ internal abstract class DirectoryCommand<T> : DirectoryCommand
     public override void Fail(Exception failure) => _completion.TrySetException(failure);
 }
 
-/// <summary>Gives numbers to names that have none. The numbers, in the order of the names, and whether each is new.</summary>
+/// <summary>Gives indexes to IDs that have none. The indexes, in the order of the IDs, and whether each is new.</summary>
 /// <remarks>
-/// All that are in one transaction are one statement: each one of its own would be planned, and would leave a dead version of the row of <c>aglow.state</c> for the
-/// next ones to pass.
+/// All of one transaction are one statement: a statement of its own for each would be planned each time, and would leave a dead version of
+/// the row of <c>aglow.state</c> for the next ones to pass.
 /// </remarks>
-internal sealed class RegisterCommand(IReadOnlyList<string> names, string? displayName = null, bool isCreation = false) : DirectoryCommand<(uint Number, bool IsNew)[]>
+internal sealed class RegisterCommand(IReadOnlyList<string> ids) : DirectoryCommand<(uint Index, bool IsNew)[]>
 {
-    // Under the lock, so what another node registered meanwhile is seen. A name that is there twice gets its number at the first place.
+    // Under the lock, so what another node registered meanwhile is seen. An ID that is there twice gets its index at the first place.
     private const string Text = """
         WITH asked AS (
-            SELECT given.*, users.number
-            FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS given (name, display_name, folded, display_folded, place)
-            LEFT JOIN aglow.users ON users.name = given.name),
+            SELECT given.id, given.place, ids.idx FROM unnest($1) WITH ORDINALITY AS given (id, place) LEFT JOIN aglow.ids ON ids.id = given.id),
         fresh AS (
-            SELECT name, display_name, folded, display_folded, place, (SELECT next_number FROM aglow.state) - 1 + row_number() OVER (ORDER BY place) AS number
-            FROM (SELECT DISTINCT ON (name COLLATE "C") * FROM asked WHERE number IS NULL ORDER BY name COLLATE "C", place) AS once),
-        added AS (
-            INSERT INTO aglow.users (number, created_at, updated_at, name, display_name, folded, display_folded)
-            SELECT number, $5, $5, name, display_name, folded, display_folded FROM fresh ORDER BY number),
-        counted AS (UPDATE aglow.state SET next_number = next_number + (SELECT count(*) FROM fresh) WHERE EXISTS (SELECT FROM fresh))
-        SELECT coalesce(asked.number, fresh.number), fresh.place IS NOT DISTINCT FROM asked.place
-        FROM asked LEFT JOIN fresh ON fresh.name = asked.name
+            SELECT id, place, (SELECT next_index FROM aglow.state) - 1 + row_number() OVER (ORDER BY place) AS idx
+            FROM (SELECT id COLLATE "C" AS id, min(place) AS place FROM asked WHERE idx IS NULL GROUP BY 1) AS once),
+        added AS (INSERT INTO aglow.ids (id, idx) SELECT id, idx FROM fresh ORDER BY idx),
+        counted AS (UPDATE aglow.state SET next_index = next_index + (SELECT count(*) FROM fresh) WHERE EXISTS (SELECT FROM fresh))
+        SELECT coalesce(asked.idx, fresh.idx), fresh.place IS NOT DISTINCT FROM asked.place
+        FROM asked LEFT JOIN fresh ON fresh.id = asked.id
         ORDER BY asked.place
         """;
 
-    public override int Weight => names.Count;
+    public override int Weight => ids.Count;
 
-    private IReadOnlyList<string> Names => names;
+    private IReadOnlyList<string> Ids => ids;
 
-    private string? DisplayName => displayName;
+    /// <summary>Adds one statement for all of these; an ID that several want is new to the first.</summary>
+    public static void AddTo(NpgsqlBatch batch, IEnumerable<RegisterCommand> commands) =>
+        batch.BatchCommands.Add(Sql.Statement(Text, Sql.Texts(commands.SelectMany(static c => c.Ids))));
 
-    // a name that was registered and not acknowledged would seem taken by somebody else
-    public override bool IsRepeatable => !isCreation;
-
-    /// <summary>Adds one statement for all of these; a name that several want is new to the first.</summary>
-    public static void AddTo(NpgsqlBatch batch, IReadOnlyList<RegisterCommand> commands, long now)
-    {
-        var rows = commands.Sum(static c => c.Weight);
-        var (names, displayNames, folded, displayFolded) = (new string[rows], new string?[rows], new string[rows], new string?[rows]);
-        var row = 0;
-        foreach (var command in commands)
-        {
-            foreach (var name in command.Names)
-            {
-                names[row] = name;
-                displayNames[row] = command.DisplayName;
-                folded[row] = FoldedText.Fold(name);
-                // only where it adds something
-                var display = string.IsNullOrEmpty(command.DisplayName) ? null : FoldedText.Fold(command.DisplayName);
-                displayFolded[row] = display == folded[row] ? null : display;
-                row++;
-            }
-        }
-
-        batch.BatchCommands.Add(Sql.Statement(Text, Sql.Texts(names), Sql.Texts(displayNames), Sql.Texts(folded), Sql.Texts(displayFolded), Sql.Number(now)));
-    }
-
-    public override void AddTo(NpgsqlBatch batch, long now) => AddTo(batch, [this], now);
+    public override void AddTo(NpgsqlBatch batch, long now) => AddTo(batch, [this]);
 
     /// <summary>Reads its rows of the statement's.</summary>
-    public override async Task ReadAsync(NpgsqlDataReader reader)
+    public override async Task ReadAsync(NpgsqlDataReader reader, CancellationToken cancel)
     {
-        Outcome = new (uint, bool)[Names.Count];
-        for (var i = 0; i < Names.Count && await reader.ReadAsync(); i++)
+        Outcome = new (uint, bool)[ids.Count];
+        for (var i = 0; i < ids.Count && await reader.ReadAsync(cancel); i++)
             Outcome[i] = ((uint)reader.GetInt64(0), reader.GetBoolean(1));
     }
 }
 
-/// <summary>Removes all there is of a user. Whether there was anything.</summary>
-internal sealed class DeleteCommand(uint number) : DirectoryCommand<bool>
+/// <summary>Writes profiles, all or none.</summary>
+/// <remarks>
+/// Conflicts are found before anything is written, so that they do not fail the transaction that other commands share. The lock keeps
+/// other writers away meanwhile. The constraint on names is checked at the end of the statement: names may be swapped within it.
+/// </remarks>
+internal sealed class WriteProfilesCommand(IReadOnlyList<ProfileWrite> writes, bool create) : DirectoryCommand<ProfileResult>
 {
+    // of two in the list who want one name, the one who has it keeps it
     private const string Text = """
-        WITH gone AS (DELETE FROM aglow.users WHERE number = $1 RETURNING name),
-        kept AS (INSERT INTO aglow.deleted (number, name, change, deleted_at) SELECT $1, name, (SELECT change FROM aglow.state), $2 FROM gone),
-        unfollowed AS (DELETE FROM aglow.subscription WHERE follower = $1 OR followed = $1 RETURNING 1),
-        cleared AS (
-            UPDATE aglow.manual_status SET kind = 0, shown_last_seen = 0, change = (SELECT change FROM aglow.state), changed_at = $2
-            WHERE number = $1 AND kind <> 0 RETURNING 1),
-        unrelated AS (DELETE FROM aglow.relation WHERE number = $1 OR other = $1 RETURNING number),
-        shown AS (
-            UPDATE aglow.visibility SET
-                online = CASE WHEN number = $1 THEN 0 ELSE online END,
-                last_seen = CASE WHEN number = $1 THEN 0 ELSE last_seen END,
-                change = (SELECT change FROM aglow.state), changed_at = $2
-            WHERE number IN (SELECT number FROM unrelated UNION SELECT $1))
-        SELECT
-            (SELECT name FROM gone),
-            EXISTS (SELECT FROM unfollowed) OR EXISTS (SELECT FROM unrelated)
-                OR EXISTS (SELECT FROM aglow.visibility WHERE number = $1 AND (online <> 0 OR last_seen <> 0)),
-            EXISTS (SELECT FROM cleared)
+        WITH given AS (
+            SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)
+            WITH ORDINALITY AS g (idx, parts, user_name, name_key, user_search, display_name, display_search, place)),
+        after AS (
+            SELECT place, idx, p.idx IS NOT NULL AS existed, (parts & 1) = 0 AS keeps,
+                CASE WHEN (parts & 1) = 0 THEN p.user_name ELSE g.user_name END AS user_name,
+                CASE WHEN (parts & 1) = 0 THEN p.name_key ELSE g.name_key END COLLATE "C" AS name_key,
+                CASE WHEN (parts & 1) = 0 THEN p.user_search ELSE g.user_search END AS user_search,
+                CASE WHEN (parts & 2) = 0 THEN p.display_name ELSE g.display_name END AS display_name,
+                CASE WHEN (parts & 2) = 0 THEN p.display_search ELSE g.display_search END AS display_search
+            FROM given AS g LEFT JOIN aglow.profile AS p USING (idx)),
+        conflict AS (
+            SELECT 1 AS kind, place FROM after WHERE existed AND $8
+            UNION ALL
+            SELECT 2, place FROM after AS a JOIN aglow.profile AS p ON p.name_key = a.name_key
+            WHERE p.idx <> a.idx AND NOT EXISTS (SELECT FROM given WHERE given.idx = p.idx)
+            UNION ALL
+            SELECT 2, place FROM (
+                SELECT place, row_number() OVER (PARTITION BY name_key ORDER BY keeps DESC, place) AS nth FROM after WHERE name_key IS NOT NULL) AS named
+            WHERE nth > 1),
+        first AS (SELECT kind, place FROM conflict ORDER BY place, kind LIMIT 1),
+        removed AS (
+            DELETE FROM aglow.profile USING after
+            WHERE profile.idx = after.idx AND after.user_name IS NULL AND after.display_name IS NULL AND NOT EXISTS (SELECT FROM first)),
+        written AS (
+            INSERT INTO aglow.profile (idx, created_at, updated_at, user_name, display_name, name_key, user_search, display_search)
+            SELECT idx, $9, $9, user_name, display_name, name_key, user_search, display_search FROM after
+            WHERE (user_name IS NOT NULL OR display_name IS NOT NULL) AND NOT EXISTS (SELECT FROM first)
+            ON CONFLICT (idx) DO UPDATE SET updated_at = excluded.updated_at, user_name = excluded.user_name, display_name = excluded.display_name,
+                name_key = excluded.name_key, user_search = excluded.user_search, display_search = excluded.display_search)
+        SELECT (SELECT count(*) FROM after WHERE existed), (SELECT kind FROM first), (SELECT place FROM first)
         """;
 
-    private string? _name;
-    private bool _hadStatus;
+    public override int Weight => writes.Count;
 
-    public override bool IsRepeatable => false;
+    // users who were created and not acknowledged would seem taken
+    public override bool IsRepeatable => !create;
 
-    public override bool ChangesVisibility => true;
-
-    public override void AddTo(NpgsqlBatch batch, long now) => batch.BatchCommands.Add(Sql.Statement(Text, Sql.Number(number), Sql.Number(now)));
-
-    public override async Task ReadAsync(NpgsqlDataReader reader)
-    {
-        await reader.ReadAsync();
-        _name = await reader.IsDBNullAsync(0) ? null : reader.GetString(0);
-        _hadStatus = reader.GetBoolean(2);
-        Outcome = _name is not null || reader.GetBoolean(1) || _hadStatus;
-    }
-
-    public override void Tell(List<KeyValuePair<uint, string>> deleted, List<KeyValuePair<uint, ManualStatus>> statuses)
-    {
-        if (_name is not null)
-            deleted.Add(new(number, _name));
-        if (_hadStatus)
-            statuses.Add(new(number, ManualStatus.Auto));
-    }
-}
-
-/// <summary>Sets a manual status, or takes it back.</summary>
-internal sealed class SetStatusCommand(uint number, ManualStatus status) : DirectoryCommand<bool>
-{
-    private const string Text = """
-        INSERT INTO aglow.manual_status (number, kind, shown_last_seen, change, changed_at) VALUES ($1, $2, $3, (SELECT change FROM aglow.state), $4)
-        ON CONFLICT (number) DO UPDATE SET kind = excluded.kind, shown_last_seen = excluded.shown_last_seen, change = excluded.change, changed_at = excluded.changed_at
-        RETURNING number
-        """;
+    // no node holds profiles in memory
+    public override bool IsNews => false;
 
     public override void AddTo(NpgsqlBatch batch, long now) => batch.BatchCommands.Add(Sql.Statement(
-        Text, Sql.Number(number), Sql.Number((long)status.Kind), Sql.Number(status.ShownLastSeen), Sql.Number(now)));
+        Text,
+        Sql.Numbers(writes.Select(static w => w.User)),
+        Sql.Numbers(writes.Select(static w => (uint)w.Parts)),
+        Sql.Texts(writes.Select(static w => w.UserName)),
+        Sql.Texts(writes.Select(static w => w.UserName is null ? null : NameFolding.ForUniqueness(w.UserName))),
+        Sql.Texts(writes.Select(static w => w.UserName is null ? null : NameFolding.ForSearch(w.UserName))),
+        Sql.Texts(writes.Select(static w => w.DisplayName)),
+        Sql.Texts(writes.Select(static w => w.DisplayName is null ? null : NameFolding.ForSearch(w.DisplayName))),
+        Sql.Flag(create),
+        Sql.Number(now)));
 
-    public override Task ReadAsync(NpgsqlDataReader reader) => Task.CompletedTask;
-
-    public override void Tell(List<KeyValuePair<uint, string>> deleted, List<KeyValuePair<uint, ManualStatus>> statuses) => statuses.Add(new(number, status));
+    public override async Task ReadAsync(NpgsqlDataReader reader, CancellationToken cancel)
+    {
+        await reader.ReadAsync(cancel);
+        var replaced = (int)reader.GetInt64(0);
+        Outcome = reader.IsDBNull(1)
+            ? new ProfileResult(writes.Count - replaced, replaced)
+            : new ProfileResult(0, 0, (ProfileConflict)reader.GetInt32(1), (int)reader.GetInt64(2) - 1);
+    }
 }
 
-/// <summary>Adds to or takes from whom a user follows. The list after it; null, and nothing changed, where it would be too long.</summary>
-internal sealed class FollowCommand(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) : DirectoryCommand<uint[]?>
+/// <summary>Changes a fact about one user, by a statement that returns nothing of interest.</summary>
+internal sealed class FactCommand(string text, params NpgsqlParameter[] parameters) : DirectoryCommand<bool>
 {
-    private const string Add = """
-        WITH before AS (SELECT followed FROM aglow.subscription WHERE follower = $1),
-        after AS (SELECT followed FROM before UNION SELECT unnest($2)),
+    // what others said of the user stays
+    private const string DeleteText = $"""
+        WITH nameless AS (DELETE FROM aglow.profile WHERE idx = $1),
+        unfollowing AS (DELETE FROM aglow.subscription WHERE follower = $1),
+        unrelating AS (DELETE FROM aglow.relation WHERE idx = $1),
+        auto AS (
+            UPDATE aglow.manual_status SET kind = 0, shown_last_seen = 0, change = ({Change}), changed_at = $2 WHERE idx = $1),
+        shown AS (UPDATE aglow.visibility SET online = 0, last_seen = 0, change = ({Change}), changed_at = $2 WHERE idx = $1)
+        INSERT INTO aglow.account AS old (idx, disabled, shown_last_seen, revoked_at, deleted, change, changed_at)
+        VALUES ($1, false, 0, $3, true, ({Change}), $2)
+        ON CONFLICT (idx) DO UPDATE SET disabled = false, shown_last_seen = 0, revoked_at = greatest(old.revoked_at, excluded.revoked_at),
+            deleted = true, change = excluded.change, changed_at = excluded.changed_at
+        RETURNING idx
+        """;
+
+    private const string RevokeText = $"""
+        INSERT INTO aglow.account AS old (idx, disabled, shown_last_seen, revoked_at, deleted, change, changed_at)
+        VALUES ($1, false, 0, $3, false, ({Change}), $2)
+        ON CONFLICT (idx) DO UPDATE SET revoked_at = greatest(old.revoked_at, excluded.revoked_at),
+            deleted = old.deleted AND old.revoked_at > excluded.revoked_at, change = excluded.change, changed_at = excluded.changed_at
+        RETURNING idx
+        """;
+
+    private const string DisableText = $"""
+        INSERT INTO aglow.account (idx, disabled, shown_last_seen, revoked_at, deleted, change, changed_at)
+        VALUES ($1, $3, $4, 0, false, ({Change}), $2)
+        ON CONFLICT (idx) DO UPDATE SET disabled = excluded.disabled, shown_last_seen = excluded.shown_last_seen,
+            change = excluded.change, changed_at = excluded.changed_at
+        RETURNING idx
+        """;
+
+    private const string StatusText = $"""
+        INSERT INTO aglow.manual_status (idx, kind, shown_last_seen, change, changed_at) VALUES ($1, $3, $4, ({Change}), $2)
+        ON CONFLICT (idx) DO UPDATE SET
+            kind = excluded.kind, shown_last_seen = excluded.shown_last_seen, change = excluded.change, changed_at = excluded.changed_at
+        RETURNING idx
+        """;
+
+    private const string VisibilityText = $"""
+        INSERT INTO aglow.visibility AS old (idx, online, last_seen, change, changed_at) VALUES ($1, coalesce($3, 0), coalesce($4, 0), ({Change}), $2)
+        ON CONFLICT (idx) DO UPDATE SET
+            online = coalesce($3, old.online), last_seen = coalesce($4, old.last_seen), change = excluded.change, changed_at = excluded.changed_at
+        RETURNING idx
+        """;
+
+    private const string Change = "SELECT change FROM aglow.state";
+
+    public static FactCommand Delete(uint user, long at) => new(DeleteText, Sql.Number(user), Sql.Number(at));
+
+    public static FactCommand Revoke(uint user, long at) => new(RevokeText, Sql.Number(user), Sql.Number(at));
+
+    public static FactCommand SetDisabled(uint user, bool disabled, uint shownLastSeen) =>
+        new(DisableText, Sql.Number(user), Sql.Flag(disabled), Sql.Number(disabled ? shownLastSeen : 0));
+
+    public static FactCommand SetStatus(uint user, ManualStatus status) =>
+        new(StatusText, Sql.Number(user), Sql.Number((long)status.Kind), Sql.Number(status.ShownLastSeen));
+
+    public static FactCommand SetVisibility(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
+        new(VisibilityText, Sql.Number(user), Sql.NumberOrNull((long?)online), Sql.NumberOrNull((long?)lastSeen));
+
+    // each attempt has parameters of its own: a failed batch keeps those that it was given
+    public override void AddTo(NpgsqlBatch batch, long now)
+    {
+        var statement = Sql.Statement(text, parameters[0].Clone(), Sql.Number(now));
+        foreach (var parameter in parameters.AsSpan(1))
+            statement.Parameters.Add(parameter.Clone());
+        batch.BatchCommands.Add(statement);
+    }
+
+    public override Task ReadAsync(NpgsqlDataReader reader, CancellationToken cancel) => Task.CompletedTask;
+}
+
+/// <summary>Adds to or takes from a list of users. The list after it; null, and nothing changed, where it would be longer than the limit.</summary>
+internal sealed class ListCommand(string text, bool isNews, uint user, Relation relation, IReadOnlyList<uint> others, int limit) : DirectoryCommand<uint[]?>
+{
+    // $1: the user; $2: the others; $3: the limit; $4: the relation; $5: the time
+    private const string Follow = """
+        WITH after AS (SELECT followed FROM aglow.subscription WHERE follower = $1 UNION SELECT unnest($2)),
         added AS (
             INSERT INTO aglow.subscription (follower, followed)
             SELECT $1, followed FROM after WHERE (SELECT count(*) FROM after) <= $3 ON CONFLICT DO NOTHING)
         SELECT followed FROM after ORDER BY followed LIMIT $3 + 1
         """;
 
-    private const string Remove = """
-        WITH removed AS (DELETE FROM aglow.subscription WHERE follower = $1 AND followed = ANY ($2) RETURNING followed)
+    private const string Unfollow = """
+        WITH removed AS (DELETE FROM aglow.subscription WHERE follower = $1 AND followed = ANY ($2))
         SELECT followed FROM aglow.subscription WHERE follower = $1 AND followed <> ALL ($2) ORDER BY followed
         """;
 
-    public override int Weight => followed.Count;
-
-    // a node reads whom somebody follows when they connect
-    public override bool IsNews => false;
-
-    public override void AddTo(NpgsqlBatch batch, long now)
-    {
-        var statement = Sql.Statement(follow ? Add : Remove, Sql.Number(follower), Sql.Numbers(followed));
-        if (follow)
-            statement.Parameters.Add(Sql.Number(limit));
-        batch.BatchCommands.Add(statement);
-    }
-
-    public override async Task ReadAsync(NpgsqlDataReader reader)
-    {
-        var list = await ReadNumbersAsync(reader);
-        Outcome = follow && list.Length > limit ? null : list;
-    }
-}
-
-/// <summary>Sets who sees that a user is online, and how exactly they see when; what is null stays.</summary>
-internal sealed class SetVisibilityCommand(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) : DirectoryCommand<bool>
-{
-    private const string Text = """
-        INSERT INTO aglow.visibility (number, online, last_seen, change, changed_at)
-        VALUES ($1, coalesce($2, 0), coalesce($3, 0), (SELECT change FROM aglow.state), $4)
-        ON CONFLICT (number) DO UPDATE SET
-            online = coalesce($2, visibility.online), last_seen = coalesce($3, visibility.last_seen), change = excluded.change, changed_at = excluded.changed_at
-        RETURNING number
-        """;
-
-    public override bool ChangesVisibility => true;
-
-    public override void AddTo(NpgsqlBatch batch, long now) => batch.BatchCommands.Add(Sql.Statement(
-        Text, Sql.Number(number), Sql.NumberOrNull((long?)online), Sql.NumberOrNull((long?)lastSeen), Sql.Number(now)));
-
-    public override Task ReadAsync(NpgsqlDataReader reader) => Task.CompletedTask;
-}
-
-/// <summary>Adds to or takes from whom a user approved or blocked. The list after it; null, and nothing changed, where it would be too long.</summary>
-internal sealed class RelateCommand(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) : DirectoryCommand<uint[]?>
-{
-    private const string Add = $"""
-        WITH after AS (SELECT other FROM aglow.relation WHERE number = $1 AND kind = $2 UNION SELECT unnest($4)),
+    private const string Relate = $"""
+        WITH after AS (SELECT other FROM aglow.relation WHERE idx = $1 AND kind = $4 UNION SELECT unnest($2)),
         added AS (
-            INSERT INTO aglow.relation (number, kind, other)
-            SELECT $1, $2, other FROM after WHERE (SELECT count(*) FROM after) <= $5 ON CONFLICT DO NOTHING),
+            INSERT INTO aglow.relation (idx, kind, other)
+            SELECT $1, $4, other FROM after WHERE (SELECT count(*) FROM after) <= $3 ON CONFLICT DO NOTHING),
         {Touched}
-        SELECT other FROM after ORDER BY other LIMIT $5 + 1
+        SELECT other FROM after ORDER BY other LIMIT $3 + 1
         """;
 
-    private const string Remove = $"""
-        WITH removed AS (DELETE FROM aglow.relation WHERE number = $1 AND kind = $2 AND other = ANY ($4)),
+    private const string Unrelate = $"""
+        WITH removed AS (DELETE FROM aglow.relation WHERE idx = $1 AND kind = $4 AND other = ANY ($2)),
         {Touched}
-        SELECT other FROM aglow.relation WHERE number = $1 AND kind = $2 AND other <> ALL ($4) ORDER BY other
+        SELECT other FROM aglow.relation WHERE idx = $1 AND kind = $4 AND other <> ALL ($2) ORDER BY other
         """;
 
-    // who reads what changed goes by the user's row
+    // nodes that read what changed go by the user's row
     private const string Touched = """
         touched AS (
-            INSERT INTO aglow.visibility (number, online, last_seen, change, changed_at) VALUES ($1, 0, 0, (SELECT change FROM aglow.state), $3)
-            ON CONFLICT (number) DO UPDATE SET change = excluded.change, changed_at = excluded.changed_at)
+            INSERT INTO aglow.visibility (idx, online, last_seen, change, changed_at) VALUES ($1, 0, 0, (SELECT change FROM aglow.state), $5)
+            ON CONFLICT (idx) DO UPDATE SET change = excluded.change, changed_at = excluded.changed_at)
         """;
 
     public override int Weight => others.Count;
 
-    public override bool ChangesVisibility => true;
+    public override bool IsNews => isNews;
 
-    public override void AddTo(NpgsqlBatch batch, long now)
-    {
-        var statement = Sql.Statement(add ? Add : Remove, Sql.Number(number), Sql.Number((long)relation), Sql.Number(now), Sql.Numbers(others));
-        if (add)
-            statement.Parameters.Add(Sql.Number(limit));
-        batch.BatchCommands.Add(statement);
-    }
+    /// <summary>Whom a user follows. A node reads it when they connect, so it is no news.</summary>
+    public static ListCommand Subscription(uint follower, IReadOnlyList<uint> followed, bool add, int limit) =>
+        new(add ? Follow : Unfollow, isNews: false, follower, default, followed, add ? limit : int.MaxValue);
 
-    public override async Task ReadAsync(NpgsqlDataReader reader)
+    /// <summary>Whom a user approved or blocked.</summary>
+    public static ListCommand Of(uint user, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
+        new(add ? Relate : Unrelate, isNews: true, user, relation, others, add ? limit : int.MaxValue);
+
+    public override void AddTo(NpgsqlBatch batch, long now) => batch.BatchCommands.Add(Sql.Statement(
+        text, Sql.Number(user), Sql.Numbers(others), Sql.Number(limit), Sql.Number((long)relation), Sql.Number(now)));
+
+    public override async Task ReadAsync(NpgsqlDataReader reader, CancellationToken cancel)
     {
-        var list = await ReadNumbersAsync(reader);
-        Outcome = add && list.Length > limit ? null : list;
+        var list = new List<uint>();
+        while (await reader.ReadAsync(cancel))
+            list.Add((uint)reader.GetInt64(0));
+        Outcome = list.Count > limit ? null : [.. list];
     }
 }

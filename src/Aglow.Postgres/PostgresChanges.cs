@@ -7,92 +7,99 @@ namespace Aglow.Postgres;
 /// <summary>What the tables (<see cref="PostgresSchema"/>) say of changes; asked by the <see cref="PostgresWriter"/>, on its connection.</summary>
 internal static class PostgresChanges
 {
-    /// <summary>How long reading everything may take: what millions of users show is more than an answer's worth, and a node that starts waits for it.</summary>
+    /// <summary>How long reading everything may take: a node that starts waits for it, and the settings of millions of users take a while.</summary>
     public static readonly TimeSpan AllWithin = TimeSpan.FromMinutes(5);
 
-    // what was undone before that was looked at by then: those who have approved or blocked somebody are left, and need not be looked at for ever
+    // older rows that were taken back were looked at by then: users who approved or blocked somebody keep theirs, and need no second look
     private const long LookBackSeconds = 86_400;
 
-    /// <summary>The last change, and the next number.</summary>
-    public static async Task<(long Change, uint Next)> ReadStateAsync(NpgsqlConnection connection)
+    private const string Accounts = "SELECT idx, disabled, shown_last_seen, revoked_at, deleted FROM aglow.account WHERE";
+    private const string Statuses = "SELECT idx, kind, shown_last_seen FROM aglow.manual_status WHERE";
+
+    /// <summary>Asks for the next index and for what changed after a change.</summary>
+    public static void AddTo(NpgsqlBatch batch, long since)
     {
-        await using var command = new NpgsqlCommand("SELECT change, next_number FROM aglow.state", connection);
-        await using var reader = await command.ExecuteReaderAsync();
-        await reader.ReadAsync();
-        return (reader.GetInt64(0), (uint)reader.GetInt64(1));
+        batch.BatchCommands.Add(Sql.Statement($"{Statuses} change > $1", Sql.Number(since)));
+        batch.BatchCommands.Add(Sql.Statement(Visibilities("change > $1"), Sql.Number(since)));
+        batch.BatchCommands.Add(Sql.Statement($"{Accounts} change > $1", Sql.Number(since)));
+        batch.BatchCommands.Add(Sql.Statement("SELECT next_index FROM aglow.state"));
     }
 
-    /// <summary>Asks what users show, of those where that changed after a change; for <see cref="ReadVisibilitiesAsync"/>.</summary>
-    public static NpgsqlBatchCommand VisibilitiesSince(long change) => Sql.Statement(Visibilities("change > $1"), Sql.Number(change));
+    /// <summary>Reads what <see cref="AddTo"/> asked for; the reader is at the result before it.</summary>
+    public static async Task<DirectoryChanges> ReadAsync(NpgsqlDataReader reader, uint from, bool isComplete, CancellationToken cancel)
+    {
+        await reader.NextResultAsync(cancel);
+        var statuses = await ReadStatusesAsync(reader, cancel);
+        await reader.NextResultAsync(cancel);
+        var visibilities = await ReadVisibilitiesAsync(reader, cancel);
+        await reader.NextResultAsync(cancel);
+        var accounts = await ReadAccountsAsync(reader, cancel);
+        await reader.NextResultAsync(cancel);
+        await reader.ReadAsync(cancel);
+        return new DirectoryChanges(from, Math.Max(from, (uint)reader.GetInt64(0)), statuses, visibilities, accounts, isComplete);
+    }
 
-    /// <summary>The same, of those where this transaction changed it.</summary>
-    public static NpgsqlBatchCommand VisibilitiesOfThisChange() => Sql.Statement(Visibilities("change = (SELECT change FROM aglow.state)"));
+    /// <summary>All manual statuses.</summary>
+    public const string AllStatuses = $"{Statuses} kind <> 0";
 
-    /// <summary>Reads what users show.</summary>
-    public static async Task<IReadOnlyList<KeyValuePair<uint, Visibility>>> ReadVisibilitiesAsync(NpgsqlDataReader reader)
+    /// <summary>All that users show.</summary>
+    public static readonly string AllVisibilities = Visibilities("true");
+
+    /// <summary>All accounts.</summary>
+    public const string AllAccounts = $"{Accounts} disabled OR revoked_at <> 0";
+
+    public static async Task<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ReadStatusesAsync(NpgsqlDataReader reader, CancellationToken cancel)
+    {
+        var statuses = new List<KeyValuePair<uint, ManualStatus>>();
+        while (await reader.ReadAsync(cancel))
+            statuses.Add(new((uint)reader.GetInt64(0), new ManualStatus((ManualStatusKind)reader.GetInt16(1), (uint)reader.GetInt64(2))));
+        return statuses;
+    }
+
+    public static async Task<IReadOnlyList<KeyValuePair<uint, Visibility>>> ReadVisibilitiesAsync(NpgsqlDataReader reader, CancellationToken cancel)
     {
         var rows = new VisibilityRows();
         uint? last = null;
-        while (await reader.ReadAsync())
+        while (await reader.ReadAsync(cancel))
         {
-            var number = (uint)reader.GetInt64(0);
-            if (number != last)
-                rows.Add(number, (OnlineVisibility)reader.GetInt16(1), (LastSeenVisibility)reader.GetInt16(2));
-            last = number;
+            var user = (uint)reader.GetInt64(0);
+            if (user != last)
+                rows.Add(user, (OnlineVisibility)reader.GetInt16(1), (LastSeenVisibility)reader.GetInt16(2));
+            last = user;
             if (!reader.IsDBNull(3))
-                rows.Add(number, (Relation)reader.GetInt16(3), (uint)reader.GetInt64(4));
+                rows.Add(user, (Relation)reader.GetInt16(3), (uint)reader.GetInt64(4));
         }
 
         return rows.ToList();
     }
 
-    /// <summary>Whose names, statuses and visibilities changed after a change; of the deleted nothing where <paramref name="isComplete"/>.</summary>
-    public static async Task<(
-        List<KeyValuePair<uint, string>> Deleted,
-        List<KeyValuePair<uint, ManualStatus>> Statuses,
-        IReadOnlyList<KeyValuePair<uint, Visibility>> Visibilities)> ReadAsync(NpgsqlConnection connection, long since, bool isComplete)
+    public static async Task<IReadOnlyList<KeyValuePair<uint, Account>>> ReadAccountsAsync(NpgsqlDataReader reader, CancellationToken cancel)
     {
-        var deleted = new List<KeyValuePair<uint, string>>();
-        var statuses = new List<KeyValuePair<uint, ManualStatus>>();
-        await using var batch = new NpgsqlBatch(connection);
-        if (isComplete)
-            batch.Timeout = (int)AllWithin.TotalSeconds;
-        batch.BatchCommands.Add(Sql.Statement("SELECT number, kind, shown_last_seen FROM aglow.manual_status WHERE change > $1", Sql.Number(since)));
-        batch.BatchCommands.Add(VisibilitiesSince(since));
-        // who forgets every key need not be told which
-        if (!isComplete)
-            batch.BatchCommands.Add(Sql.Statement("SELECT number, name FROM aglow.deleted WHERE change > $1 AND name IS NOT NULL", Sql.Number(since)));
-
-        await using var reader = await batch.ExecuteReaderAsync();
-        while (await reader.ReadAsync())
-            statuses.Add(new((uint)reader.GetInt64(0), new ManualStatus((ManualStatusKind)reader.GetInt16(1), (uint)reader.GetInt64(2))));
-        await reader.NextResultAsync();
-        var visibilities = await ReadVisibilitiesAsync(reader);
-        await reader.NextResultAsync();
-        while (await reader.ReadAsync())
-            deleted.Add(new((uint)reader.GetInt64(0), reader.GetString(1)));
-        return (deleted, statuses, visibilities);
+        var accounts = new List<KeyValuePair<uint, Account>>();
+        while (await reader.ReadAsync(cancel))
+            accounts.Add(new((uint)reader.GetInt64(0), new Account(reader.GetBoolean(1), (uint)reader.GetInt64(2), reader.GetInt64(3), reader.GetBoolean(4))));
+        return accounts;
     }
 
-    /// <summary>Forgets what was undone before this second (Unix time), which everybody has heard of: the names of the deleted, statuses and visibilities that were taken back. Any node may do it.</summary>
-    public static async Task ForgetAsync(NpgsqlConnection connection, long before)
+    /// <summary>Forgets what was taken back before this second (Unix time): every node has heard of it. Any node may do it.</summary>
+    public static async Task ForgetAsync(NpgsqlConnection connection, long before, CancellationToken cancel)
     {
         await using var batch = new NpgsqlBatch(connection);
         batch.BatchCommands.Add(Sql.Statement("DELETE FROM aglow.manual_status WHERE kind = 0 AND changed_at < $1", Sql.Number(before)));
+        batch.BatchCommands.Add(Sql.Statement("DELETE FROM aglow.account WHERE NOT disabled AND revoked_at = 0 AND changed_at < $1", Sql.Number(before)));
         batch.BatchCommands.Add(Sql.Statement(
             """
             DELETE FROM aglow.visibility WHERE online = 0 AND last_seen = 0 AND changed_at < $1 AND changed_at >= $2
-            AND NOT EXISTS (SELECT FROM aglow.relation WHERE relation.number = visibility.number)
+            AND NOT EXISTS (SELECT FROM aglow.relation WHERE relation.idx = visibility.idx)
             """,
             Sql.Number(before),
             Sql.Number(before - LookBackSeconds)));
-        batch.BatchCommands.Add(Sql.Statement("UPDATE aglow.deleted SET name = NULL WHERE name IS NOT NULL AND deleted_at < $1", Sql.Number(before)));
-        await batch.ExecuteNonQueryAsync();
+        await batch.ExecuteNonQueryAsync(cancel);
     }
 
-    // one statement, so that nobody's settings are of before a change and their lists of after it
+    // one statement, so that a user's settings and lists are of the same moment
     private static string Visibilities(string which) => $"""
-        SELECT number, online, last_seen, kind, other FROM aglow.visibility LEFT JOIN aglow.relation USING (number)
-        WHERE {which} ORDER BY number, kind, other
+        SELECT idx, online, last_seen, kind, other FROM aglow.visibility LEFT JOIN aglow.relation USING (idx)
+        WHERE {which} ORDER BY idx, kind, other
         """;
 }

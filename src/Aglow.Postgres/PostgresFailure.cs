@@ -11,15 +11,22 @@ internal static class PostgresFailure
     private const string Resources = "53";
 
     /// <summary>Whether an exception says something of the server, and not of this program.</summary>
-    public static bool IsAway(Exception failure) => failure is NpgsqlException or SocketException or IOException or TimeoutException or ObjectDisposedException;
+    public static bool IsAway(Exception failure) =>
+        failure is NpgsqlException or SocketException or IOException or TimeoutException or OperationCanceledException or ObjectDisposedException;
 
     /// <summary>Whether the connection is of no use any more, and a new one may be.</summary>
     public static bool IsConnectionLost(Exception failure) => failure switch
     {
         PostgresException postgres => WasNeverRun(postgres),
         NpgsqlException npgsql => npgsql.InnerException is not TimeoutException && npgsql.IsTransient,
-        _ => IsAway(failure),
+        _ => failure is SocketException or IOException or ObjectDisposedException,
     };
+
+    /// <summary>Whether the server refuses what one command asks for (its data, a constraint, a limit), and would run others.</summary>
+    public static bool IsOfOneCommand(Exception failure) => failure is PostgresException { SqlState: ['2', '1' or '2' or '3', ..] or ['5', '4', ..] };
+
+    /// <summary>Whether the server has no room for what it is to write.</summary>
+    public static bool IsFull(Exception failure) => failure is PostgresException { SqlState: PostgresErrorCodes.DiskFull or PostgresErrorCodes.OutOfMemory };
 
     /// <summary>Whether the server says that it did not run what it was sent: it was shutting down or starting, is no primary any more, or took it back.</summary>
     public static bool WasNeverRun(Exception failure) => failure is PostgresException
@@ -52,8 +59,8 @@ internal static class PostgresFailure
                 $"PostgreSQL at {options} has no connection left: raise its max_connections, or lower Maximum Pool Size ({options.PoolSize}) here.",
             PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.CannotConnectNow =>
                 $"PostgreSQL at {options} is stopping or starting.",
-            PostgresErrorCodes.CheckViolation when postgres.ConstraintName == PostgresSchema.NumbersLeft =>
-                "The user directory has given all of its 2,147,483,647 numbers.",
+            PostgresErrorCodes.CheckViolation when postgres.ConstraintName == PostgresSchema.IndexesLeft =>
+                "The user directory has given all of its 2,147,483,647 indexes.",
             PostgresErrorCodes.QueryCanceled => $"PostgreSQL at {options} took longer than {options.AnswersWithin.TotalSeconds:0} s to answer.",
             var state when state.StartsWith(Resources, StringComparison.Ordinal) => $"PostgreSQL at {options} cannot do this now: {postgres.MessageText}.",
             _ => $"PostgreSQL at {options} refuses: {postgres.MessageText} ({postgres.SqlState}).",
@@ -66,7 +73,7 @@ internal static class PostgresFailure
             return $"All {options.PoolSize} connections to PostgreSQL at {options} are in use: raise Maximum Pool Size in --postgres.";
         if (failure.Message.Contains("No password has been provided", StringComparison.Ordinal))
             return $"PostgreSQL at {options} wants a password for {options.User}: set AGLOW_POSTGRES_PASSWORD.";
-        if (failure is TimeoutException || failure.InnerException is TimeoutException)
+        if (failure is TimeoutException or OperationCanceledException || failure.InnerException is TimeoutException)
             return $"PostgreSQL at {options} does not answer in time: see that it runs there, what holds it up, and that nothing stands between.";
         var reason = (failure.InnerException ?? failure).Message.TrimEnd('.');
         var end = reason.IndexOfAny(['\r', '\n']);

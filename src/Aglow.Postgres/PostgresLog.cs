@@ -5,7 +5,7 @@ namespace Aglow.Postgres;
 /// <summary>The one owner of this library's log events: 7xxx.</summary>
 internal sealed partial class PostgresLog(ILogger logger)
 {
-    [LoggerMessage(7001, LogLevel.Information, "PostgreSQL {Version} at {Where}: {Users} users were registered.")]
+    [LoggerMessage(7001, LogLevel.Information, "PostgreSQL {Version} at {Where}: {Users} IDs have an index.")]
     internal partial void Connected(string version, string where, long users);
 
     [LoggerMessage(7002, LogLevel.Information, "The directory in {Where} was brought to version {Version}.")]
@@ -22,10 +22,4 @@ internal sealed partial class PostgresLog(ILogger logger)
 
     [LoggerMessage(7006, LogLevel.Information, "What other nodes change is heard at once again.")]
     internal partial void HeardAgain();
-
-    [LoggerMessage(7007, LogLevel.Warning, "Searching inside of names reads them one by one: pg_trgm is missing ({Reason}). Have the owner of the database run CREATE EXTENSION pg_trgm, and start a node again.")]
-    internal partial void NoTrigrams(string reason);
-
-    [LoggerMessage(7008, LogLevel.Information, "Making the index for searching inside of names in {Where}; registrations wait for it.")]
-    internal partial void Indexing(string where);
 }

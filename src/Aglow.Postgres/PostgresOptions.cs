@@ -64,7 +64,10 @@ public sealed record PostgresOptions
     {
         var parts = new NpgsqlConnectionStringBuilder(_parts.ConnectionString)
         {
-            CommandTimeout = (int)Math.Ceiling(AnswersWithin.TotalSeconds),
+            // far beyond what a Deadline allows: see there
+            CommandTimeout = (int)PostgresChanges.AllWithin.TotalSeconds,
+            // it would block threads of the pool while the server cannot be reached
+            KeepAlive = 0,
         };
         parts.ApplicationName ??= ApplicationName;
         if (Password is not null)
@@ -106,9 +109,6 @@ public sealed record PostgresOptions
             parts.MaxPoolSize = DefaultPoolSize;
         if (!given.ContainsKey("Timeout"))
             parts.Timeout = ConnectSeconds;
-        // a listener on a connection that a firewall has forgotten would wait for ever
-        if (!given.ContainsKey("Keepalive"))
-            parts.KeepAlive = 10;
         if (parts.Host!.Contains(',') && !given.ContainsKey("Target Session Attributes"))
             parts.TargetSessionAttributes = "primary";
         // nothing is set on a connection that another use of it must not see

@@ -1,174 +1,153 @@
+using System.Buffers.Text;
+using System.Security.Cryptography;
 using System.Text;
-using Aglow.Model;
 using Aglow.Users;
 using Npgsql;
 
 namespace Aglow.Postgres;
 
-/// <summary>
-/// Search by name, over one connection; a caller each.
-/// </summary>
+/// <summary>Search by name, over one connection; a caller each.</summary>
 /// <remarks>
-/// Two stretches, one after the other, as in the embedded directory, and with its cursors:
+/// Three parts, one after the other:
 /// <list type="number">
-/// <item>names that begin with the query, by (folded text, number): an index of names and one of display names, merged. A user both of whose names begin with it
-/// comes once, by the name;</item>
-/// <item>from 3 characters on, the others that hold it, by number. First <see cref="SearchLimits.Walked"/> users are looked at as they come: what many hold is found there. What few
-/// hold is found by trigrams (<c>pg_trgm</c>), at most <see cref="SearchLimits.Candidates"/> of them. What neither finds (many hold it, but nobody for a long
-/// stretch; or it has no three letters or digits in a row, or there is no <c>pg_trgm</c>) is looked for by walking on.</item>
+/// <item>user names that begin with the query, by (folded name, index);</item>
+/// <item>display names that begin with it where the user name does not, likewise;</item>
+/// <item>from 3 characters on, names that hold it elsewhere, by index. First <see cref="SearchLimits.Walked"/> profiles are read as they
+/// come: a text that many names hold is found there. A text that few hold is found by trigrams (<c>pg_trgm</c>), at most
+/// <see cref="SearchLimits.Candidates"/> of them. What neither finds is looked for by reading on.</item>
 /// </list>
-/// A page that has taken <see cref="SearchLimits.Budget"/> ends there, with a cursor: it may be short, even empty, and not be the last. Which way is taken is decided here and not by the
-/// server's planner, whose estimate for a text inside of others is a guess, and a wrong one reads millions of rows.
+/// A page that has taken <see cref="SearchLimits.Budget"/> ends there, with a cursor: it may be short, even empty, and not be the last. This
+/// code and not the server's planner decides how the third part is read: the planner guesses how many names hold a text, and a wrong guess
+/// reads millions of rows.
+/// <para>A cursor is a place in one of the parts, encrypted: it belongs to one query, and shows no index.</para>
 /// </remarks>
-internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits limits, SipHash seal, TimeProvider time)
+internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits limits, byte[] secret, TimeProvider time, CancellationToken cancel)
 {
-    /// <summary>The columns of a user, in the order in which <see cref="Read"/> takes them.</summary>
-    public const string Columns = "number, name, display_name, created_at, updated_at";
+    /// <summary>The columns of a profile, in the order in which <see cref="ReadProfile"/> takes them.</summary>
+    public const string ProfileColumns = "user_name, display_name, created_at, updated_at";
 
     private const int MinInside = 3;
-    private const string Begins = "(starts_with(folded, $1) OR coalesce(starts_with(display_folded, $1), false))";
+    private const int NonceBytes = 12;
+    private const int TagBytes = 16;
+
+    // no name is so long that it holds more of the last character
+    private static readonly string AfterAll = string.Concat(Enumerable.Repeat("\U0010FFFF", 65));
+
+    private const string Columns = $"idx, (SELECT id FROM aglow.ids WHERE ids.idx = profile.idx), {ProfileColumns}";
+    private const string UserBegins = "coalesce(starts_with(user_search, $3), false)";
+    private const string Elsewhere =
+        $"{PostgresSchema.Names} LIKE $4 AND NOT {UserBegins} AND NOT coalesce(starts_with(display_search, $3), false)";
 
     private readonly long _started = time.GetTimestamp();
 
     public async Task<DirectoryPage> SearchAsync(string query, int limit, string? cursor)
     {
-        var folded = FoldedText.Fold(query);
-        var utf8 = Encoding.UTF8.GetBytes(folded);
-        var from = cursor is null ? SearchCursor.Start(utf8) : SearchCursor.Parse(cursor, utf8, seal);
-        var page = new Page(limit);
-        if (!from.Inside)
-            await BeginningsAsync(page, utf8, from);
-        if (!page.IsOver && folded.EnumerateRunes().Count() >= MinInside)
-            await InsidesAsync(page, folded, from.Inside ? from.Number : 0);
-        return new DirectoryPage(page.Users, page.Next?.ToText(utf8, seal));
-    }
-
-    // ---- names that begin with the query ------------------------------------------------------------------------------------
-
-    private async Task BeginningsAsync(Page page, byte[] query, SearchCursor from)
-    {
-        // of display names so many, that some are left where most begin as the name does
-        var mostDisplays = (page.Limit * 4) + 100;
-        List<Beginning> names = [], displays = [];
-        await using (var batch = new NpgsqlBatch(connection))
+        var folded = NameFolding.ForSearch(query);
+        var parts = folded.Length == 0 ? 1 : folded.EnumerateRunes().Count() < MinInside ? 2 : 3;
+        var place = cursor is null ? Place.Start(1, folded) : Open(cursor, folded);
+        var page = new List<DirectoryUser>();
+        var last = place;
+        var mayFind = HasTrigram(folded);
+        while (place.Part <= parts)
         {
-            batch.BatchCommands.Add(Sql.Statement(
-                $"SELECT {Columns}, folded FROM aglow.users WHERE (folded, number) > ($1, $2) ORDER BY folded, number LIMIT $3",
-                Sql.Text(Encoding.UTF8.GetString(from.Folded)), Sql.Number(from.Number), Sql.Number(page.Limit + 1)));
-            batch.BatchCommands.Add(Sql.Statement(
-                $"SELECT {Columns}, folded, display_folded FROM aglow.users WHERE display_folded IS NOT NULL AND (display_folded, number) > ($1, $2) ORDER BY display_folded, number LIMIT $3",
-                Sql.Text(Encoding.UTF8.GetString(from.Folded)), Sql.Number(from.Number), Sql.Number(query.Length == 0 ? 0 : mostDisplays)));
-            await using var reader = await batch.ExecuteReaderAsync();
-            while (await reader.ReadAsync())
-                names.Add(new Beginning(Read(reader), Encoding.UTF8.GetBytes(reader.GetString(5)), IsShown: true));
-            await reader.NextResultAsync();
-            while (await reader.ReadAsync())
+            var (found, next) = await ScanAsync(place, folded, limit + 1 - page.Count);
+            if (next is { Part: 3 } && page.Count + found.Count <= limit && mayFind)
             {
-                var begins = Encoding.UTF8.GetBytes(reader.GetString(5)).AsSpan().StartsWith(query);
-                displays.Add(new Beginning(Read(reader), Encoding.UTF8.GetBytes(reader.GetString(6)), IsShown: !begins));
+                mayFind = false;
+                if (await FindAsync(next, folded, limit + 1) is { } rest)
+                    (found, next) = ([.. found, .. rest], null);
             }
-        }
 
-        // where this one ends the display names go on, unread
-        var unreadAfter = displays.Count == mostDisplays && displays[^1].Begins(query) ? displays[^1].At : null;
-        foreach (var beginning in Merge(names.TakeWhile(n => n.Begins(query)), displays.TakeWhile(d => d.Begins(query))))
-        {
-            if (unreadAfter is not null && beginning.CompareTo(unreadAfter) > 0)
-                break;
-            if (beginning.IsShown && !page.TryAdd(beginning.User, beginning.At))
-                return;
-        }
-
-        if (unreadAfter is not null)
-            page.EndAt(unreadAfter);
-    }
-
-    private static IEnumerable<Beginning> Merge(IEnumerable<Beginning> names, IEnumerable<Beginning> displays)
-    {
-        using var name = names.GetEnumerator();
-        using var display = displays.GetEnumerator();
-        var (hasName, hasDisplay) = (name.MoveNext(), display.MoveNext());
-        while (hasName || hasDisplay)
-        {
-            if (hasName && (!hasDisplay || name.Current.CompareTo(display.Current.At) < 0))
+            foreach (var (user, at) in found)
             {
-                yield return name.Current;
-                hasName = name.MoveNext();
+                if (page.Count == limit)
+                    return new DirectoryPage(page, Close(last, folded));
+                page.Add(user);
+                last = at;
             }
-            else
-            {
-                yield return display.Current;
-                hasDisplay = display.MoveNext();
-            }
+
+            place = next ?? Place.Start(place.Part + 1, folded);
+            if (place.Part <= parts && time.GetElapsedTime(_started) > limits.Budget)
+                return new DirectoryPage(page, Close(place, folded));
         }
+
+        return new DirectoryPage(page, null);
     }
 
-    // ---- the others that hold it ------------------------------------------------------------------------------------------------
+    /// <summary>A profile, of a row that has <see cref="ProfileColumns"/> from a column on.</summary>
+    public static Profile ReadProfile(NpgsqlDataReader row, int from) => new(
+        row.IsDBNull(from) ? null : row.GetString(from), row.IsDBNull(from + 1) ? null : row.GetString(from + 1), row.GetInt64(from + 2), row.GetInt64(from + 3));
 
-    private async Task InsidesAsync(Page page, string query, uint after)
+    /// <summary>Reads a stretch of a part. What it found; the place where it ended, null where that is the end of the part.</summary>
+    private async Task<(List<(DirectoryUser User, Place At)> Found, Place? Next)> ScanAsync(Place from, string query, int most)
     {
-        after = Math.Max(after, UserId.FirstDirectoryNumber - 1);
-        var pattern = $"%{query.Replace(@"\", @"\\").Replace("%", @"\%").Replace("_", @"\_")}%";
-        var upTo = await WalkAsync(page, query, pattern, after);
-        if (page.IsOver || upTo is null)
-            return;
-        if (limits.HasTrigrams && HasTrigram(query) && await FindAsync(page, query, pattern, upTo.Value))
-            return;
-        while (upTo is not null && !page.IsOver)
+        // $1 and $2: the place; $3: the query; $4: as a pattern; $5: after all names that begin with the query
+        var (key, range, order, rows, filter) = from.Part switch
         {
-            if (time.GetElapsedTime(_started) > limits.Budget)
-                page.EndAt(SearchCursor.After(upTo.Value));
-            else
-                upTo = await WalkAsync(page, query, pattern, upTo.Value);
-        }
-    }
-
-    /// <summary>Looks at the next users as they come. Where it got to; null where there are no more.</summary>
-    private async Task<uint?> WalkAsync(Page page, string query, string pattern, uint after)
-    {
-        var upTo = after + limits.Walked;
+            1 => ("user_search", "(user_search, idx) > ($1, $2) AND user_search < $5", "user_search, idx", most, "true"),
+            2 => (
+                "display_search",
+                "(display_search, idx) > ($1, $2) AND display_search < $5 AND display_search IS DISTINCT FROM user_search",
+                "display_search, idx",
+                limits.Walked,
+                $"NOT {UserBegins}"),
+            _ => ("''::text", "idx > $2", "idx", limits.Walked, Elsewhere),
+        };
         await using var batch = new NpgsqlBatch(connection);
-        batch.BatchCommands.Add(Sql.Statement(
-            $"SELECT {Columns} FROM aglow.users WHERE number > $3 AND number <= $4 AND (folded LIKE $2 OR display_folded LIKE $2) AND NOT {Begins} ORDER BY number LIMIT $5",
-            Sql.Text(query), Sql.Text(pattern), Sql.Number(after), Sql.Number(upTo), Sql.Number(page.Limit + 1)));
-        batch.BatchCommands.Add(Sql.Statement("SELECT next_number FROM aglow.state"));
-        await using var reader = await batch.ExecuteReaderAsync();
-        while (await reader.ReadAsync())
-            Add(page, Read(reader));
-        await reader.NextResultAsync();
-        await reader.ReadAsync();
-        return upTo + 1 < reader.GetInt64(0) ? (uint)upTo : null;
+        batch.BatchCommands.Add(Statement($"SELECT {key}, idx FROM aglow.profile WHERE {range} ORDER BY {order} OFFSET {rows - 1} LIMIT 1"));
+        batch.BatchCommands.Add(Statement(
+            $"""
+            SELECT {Columns}, {key} FROM (SELECT * FROM aglow.profile WHERE {range} ORDER BY {order} LIMIT {rows}) AS profile
+            WHERE {filter} ORDER BY {order} LIMIT {most}
+            """));
+        await using var reader = await batch.ExecuteReaderAsync(cancel);
+        var next = await reader.ReadAsync(cancel) ? new Place(from.Part, reader.GetString(0), reader.GetInt64(1)) : null;
+        await reader.NextResultAsync(cancel);
+        return ((await ReadAsync(reader, from.Part))!, next);
+
+        NpgsqlBatchCommand Statement(string sql) => Sql.Statement(
+            sql, Sql.Text(from.Name), Sql.Number(from.Index), Sql.Text(query), Sql.Text(Pattern(query)), Sql.Text(query + AfterAll));
     }
 
-    /// <summary>Asks for them by trigrams. False where more hold it than it is worth to sort.</summary>
-    private async Task<bool> FindAsync(Page page, string query, string pattern, uint after)
+    /// <summary>Asks for the rest of the third part by trigrams. Null where more names hold the query than are worth sorting.</summary>
+    private async Task<List<(DirectoryUser User, Place At)>?> FindAsync(Place from, string query, int most)
     {
-        // ways that do not use the trigrams are ruled out; "+ 0" rules out the one by number
+        // ways that do not use the trigrams are ruled out; "+ 0" rules out the one by index
         await using var batch = new NpgsqlBatch(connection);
         batch.BatchCommands.Add(Sql.Statement("SELECT set_config('enable_seqscan', 'off', true)"));
         batch.BatchCommands.Add(Sql.Statement(
             $"""
             WITH candidate AS MATERIALIZED (
-                SELECT * FROM aglow.users WHERE (folded LIKE $2 OR display_folded LIKE $2) AND number + 0 > $3 LIMIT $4)
-            SELECT {Columns}, candidates FROM (SELECT count(*) AS candidates FROM candidate) AS counted
-            LEFT JOIN (SELECT * FROM candidate WHERE NOT {Begins} ORDER BY number LIMIT $5) AS found ON true
-            ORDER BY number
+                SELECT * FROM aglow.profile WHERE {PostgresSchema.Names} LIKE $4 AND idx + 0 > $2 LIMIT {limits.Candidates + 1}),
+            found AS (SELECT {Columns}, ''::text FROM candidate AS profile WHERE {Elsewhere} ORDER BY idx LIMIT {most})
+            SELECT found.* FROM (SELECT count(*) AS candidates FROM candidate) AS counted LEFT JOIN found ON candidates <= {limits.Candidates}
+            WHERE idx IS NOT NULL OR candidates > {limits.Candidates} ORDER BY idx
             """,
-            Sql.Text(query), Sql.Text(pattern), Sql.Number(after), Sql.Number(limits.Candidates + 1), Sql.Number(page.Limit + 1)));
-        await using var reader = await batch.ExecuteReaderAsync();
-        await reader.NextResultAsync();
-        while (await reader.ReadAsync())
-        {
-            if (reader.GetInt64(5) > limits.Candidates)
-                return false;
-            if (!await reader.IsDBNullAsync(0))
-                Add(page, Read(reader));
-        }
-
-        return true;
+            Sql.Text(from.Name), Sql.Number(from.Index), Sql.Text(query), Sql.Text(Pattern(query))));
+        await using var reader = await batch.ExecuteReaderAsync(cancel);
+        await reader.NextResultAsync(cancel);
+        return await ReadAsync(reader, from.Part);
     }
 
-    // three letters or digits in a row; beyond ASCII the server decides what is a letter, and where it says that none is, nothing is gained and nothing lost
+    // a row without an index says that there are too many to read
+    private async Task<List<(DirectoryUser User, Place At)>?> ReadAsync(NpgsqlDataReader reader, int part)
+    {
+        var found = new List<(DirectoryUser, Place)>();
+        while (await reader.ReadAsync(cancel))
+        {
+            if (reader.IsDBNull(0))
+                return null;
+            var user = (uint)reader.GetInt64(0);
+            var id = reader.IsDBNull(1) ? user.ToString() : reader.GetString(1);
+            found.Add((new DirectoryUser(user, id, ReadProfile(reader, 2)), new Place(part, reader.GetString(6), user)));
+        }
+
+        return found;
+    }
+
+    private static string Pattern(string query) => $"%{query.Replace(@"\", @"\\").Replace("%", @"\%").Replace("_", @"\_")}%";
+
+    // three letters or digits in a row: the server's trigrams are made of those
     private static bool HasTrigram(string query)
     {
         var run = 0;
@@ -182,71 +161,51 @@ internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits l
         return false;
     }
 
-    // ---- rows ---------------------------------------------------------------------------------------------------------------------
+    // ---- cursors ------------------------------------------------------------------------------------------------------------
 
-    private static void Add(Page page, DirectoryUser user) => page.TryAdd(user, SearchCursor.After(user.Number));
-
-    /// <summary>A user, of a row that begins with <see cref="Columns"/>.</summary>
-    public static DirectoryUser Read(NpgsqlDataReader reader) =>
-        new((uint)reader.GetInt64(0), reader.GetString(1), reader.IsDBNull(2) ? null : reader.GetString(2), reader.GetInt64(3), reader.GetInt64(4));
-
-    /// <summary>A name that begins with the query, or one that comes after those.</summary>
-    private sealed record Beginning(DirectoryUser User, byte[] Folded, bool IsShown)
+    private string Close(Place place, string query)
     {
-        public SearchCursor At => new(false, Folded, User.Number);
-
-        public bool Begins(byte[] query) => Folded.AsSpan().StartsWith(query);
-
-        public int CompareTo(SearchCursor other)
-        {
-            var order = Folded.AsSpan().SequenceCompareTo(other.Folded);
-            return order != 0 ? order : User.Number.CompareTo(other.Number);
-        }
+        var plain = Encoding.UTF8.GetBytes($"{place.Part}\n{place.Index}\n{place.Name}");
+        var cursor = new byte[NonceBytes + TagBytes + plain.Length];
+        RandomNumberGenerator.Fill(cursor.AsSpan(0, NonceBytes));
+        using var cipher = new AesGcm(secret, TagBytes);
+        cipher.Encrypt(cursor.AsSpan(0, NonceBytes), plain, cursor.AsSpan(NonceBytes + TagBytes), cursor.AsSpan(NonceBytes, TagBytes), Encoding.UTF8.GetBytes(query));
+        return Base64Url.EncodeToString(cursor);
     }
 
-    /// <summary>A page being filled.</summary>
-    private sealed class Page(int limit)
+    private Place Open(string text, string query)
     {
-        private SearchCursor? _last;
-
-        public int Limit => limit;
-
-        public List<DirectoryUser> Users { get; } = [];
-
-        /// <summary>Whether it is full and more is to come, or has cost enough.</summary>
-        public bool IsOver => Next is not null;
-
-        /// <summary>Where the next page begins; null where this is the last.</summary>
-        public SearchCursor? Next { get; private set; }
-
-        /// <summary>Adds a result. False where there is no room for it: then there is a next page.</summary>
-        public bool TryAdd(DirectoryUser user, SearchCursor at)
+        const string refusal = "The cursor is not one of this search; send the next of its last page, or none to begin again.";
+        if (!Base64Url.IsValid(text) || Base64Url.DecodeFromChars(text) is not { Length: > NonceBytes + TagBytes } cursor)
+            throw new FormatException(refusal);
+        var plain = new byte[cursor.Length - NonceBytes - TagBytes];
+        using var cipher = new AesGcm(secret, TagBytes);
+        try
         {
-            if (Users.Count == limit)
-            {
-                Next ??= _last;
-                return false;
-            }
-
-            Users.Add(user);
-            _last = at;
-            return true;
+            cipher.Decrypt(cursor.AsSpan(0, NonceBytes), cursor.AsSpan(NonceBytes + TagBytes), cursor.AsSpan(NonceBytes, TagBytes), plain, Encoding.UTF8.GetBytes(query));
+        }
+        catch (AuthenticationTagMismatchException forged)
+        {
+            throw new FormatException(refusal, forged);
         }
 
-        public void EndAt(SearchCursor at) => Next = at;
+        var parts = Encoding.UTF8.GetString(plain).Split('\n', 3);
+        return new Place(int.Parse(parts[0]), parts[2], long.Parse(parts[1]));
+    }
+
+    /// <summary>A place in the results: the part, and the name and index that were read last.</summary>
+    private sealed record Place(int Part, string Name, long Index)
+    {
+        public static Place Start(int part, string query) => new(part, query, -1);
     }
 }
 
 /// <summary>What a page of a search may cost.</summary>
-/// <param name="Walked">Numbers whose users are looked at one after another, at a time: 20,000 take some 10 ms, and have a page of what one in a thousand holds.</param>
-/// <param name="Candidates">Users that trigrams may find: 5,000 rows read and sorted are some 10 ms, too.</param>
-/// <param name="Budget">After this much a page ends, full or not.</param>
-/// <param name="HasTrigrams">Whether there is an index of trigrams.</param>
-internal sealed record SearchLimits(long Walked, int Candidates, TimeSpan Budget, bool HasTrigrams)
+/// <param name="Walked">Profiles that are read one after another, at a time: 5,000 take some 5 ms, and fill a page with what one in 250 holds.</param>
+/// <param name="Candidates">Profiles that trigrams may find: 5,000 rows read and sorted are some 10 ms.</param>
+/// <param name="Budget">A page ends after this, full or not.</param>
+internal sealed record SearchLimits(int Walked, int Candidates, TimeSpan Budget)
 {
     /// <summary>As they are in service.</summary>
-    public SearchLimits(bool hasTrigrams)
-        : this(20_000, 5_000, TimeSpan.FromMilliseconds(50), hasTrigrams)
-    {
-    }
+    public static SearchLimits Default { get; } = new(5_000, 5_000, TimeSpan.FromMilliseconds(100));
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Security.Cryptography;
 using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Storage;
@@ -8,37 +9,37 @@ using Npgsql;
 
 namespace Aglow.Postgres;
 
-/// <summary>
-/// The user directory of many nodes: PostgreSQL 13 or newer, one that takes writes.
-/// </summary>
+/// <summary>The user directory of many nodes: PostgreSQL 13 or newer, one that takes writes.</summary>
 /// <remarks>
 /// <code>
-///   CreateAsync, RegisterAsync, DeleteAsync, FollowAsync, RelateAsync, Set…Async ─► PostgresWriter (one loop, all that waits in one transaction)
-///   Find…Async, SearchAsync, SubscriptionsAsync                                  ─► a connection of the pool
+///   RegisterAsync, WriteProfilesAsync, DeleteAsync, FollowAsync, Set…Async ─► PostgresWriter (one loop, all that waits in one transaction)
+///   Find…Async, SearchAsync, SubscriptionsAsync                           ─► a connection of the pool
 ///   other nodes ─► NOTIFY ─► ChangeListener ─► PostgresWriter reads what changed ─► Changed
 /// </code>
-/// The tables are <see cref="PostgresSchema"/>'s. Lists are one round trip, whatever their length. Keys that a node knows are the <see cref="KeyCache"/>'s affair, before this;
-/// nothing of the directory is held in memory here but the next number. Where the server is away, calls fail with <see cref="StoreUnavailableException"/> and
-/// one line that says why; connections are made anew by themselves. Any number of callers at once.
+/// The tables are <see cref="PostgresSchema"/>'s. A list is one round trip, whatever its length. IDs that a node knows are the
+/// <see cref="KeyCache"/>'s affair, before this; this holds nothing of the directory in memory but the next index. While the server is away,
+/// calls fail with <see cref="StoreUnavailableException"/> and one line that says why; connections are made anew by themselves. Any number
+/// of callers at once.
 /// </remarks>
 public sealed class PostgresUserDirectory : IUserDirectory
 {
     private readonly NpgsqlDataSource _source;
     private readonly PostgresOptions _options;
-    private readonly PostgresSchema.Server _server;
-    private readonly SipHash _seal;
+    private readonly Version _version;
+    private readonly byte[] _searchSecret;
     private readonly TimeProvider _time;
     private readonly PostgresWriter _writer;
     private readonly ChangeListener _listener;
 
-    private PostgresUserDirectory(NpgsqlDataSource source, PostgresOptions options, PostgresSchema.Server server, TimeProvider time, PostgresLog log)
+    private PostgresUserDirectory(NpgsqlDataSource source, PostgresOptions options, (Version Version, byte[] CursorSecret) server, TimeProvider time, PostgresLog log)
     {
         var node = Random.Shared.NextInt64().ToString("x", CultureInfo.InvariantCulture);
         _source = source;
         _options = options;
-        _server = server;
-        _seal = new SipHash(server.CursorSecret);
-        SearchLimits = new SearchLimits(server.HasTrigrams);
+        _version = server.Version;
+        CursorSecret = server.CursorSecret;
+        // another cipher wants a key of its own
+        _searchSecret = SHA256.HashData(server.CursorSecret);
         _time = time;
         _writer = new PostgresWriter(source, options, node, time, log);
         _listener = new ChangeListener(source, options, _writer, node, time, log);
@@ -52,13 +53,16 @@ public sealed class PostgresUserDirectory : IUserDirectory
     }
 
     /// <inheritdoc/>
-    public uint NextNumber => _writer.NextNumber;
+    public uint NextIndex => _writer.NextIndex;
+
+    /// <inheritdoc/>
+    public ReadOnlyMemory<byte> CursorSecret { get; }
 
     /// <inheritdoc/>
     public bool IsShared => true;
 
     /// <summary>What a search may cost. Set by tests.</summary>
-    internal SearchLimits SearchLimits { get; set; }
+    internal SearchLimits SearchLimits { get; set; } = SearchLimits.Default;
 
     /// <summary>Connects, and makes or brings up to date the tables in the schema <c>aglow</c>; nodes that start at once wait for one another.</summary>
     /// <exception cref="StoreUnavailableException">The server cannot be used; the message is one line that says what to do.</exception>
@@ -82,7 +86,7 @@ public sealed class PostgresUserDirectory : IUserDirectory
     }
 
     /// <summary>Where it is, for people.</summary>
-    public override string ToString() => $"PostgreSQL {_server.Version} at {_options}";
+    public override string ToString() => $"PostgreSQL {_version} at {_options}";
 
     /// <inheritdoc/>
     public ValueTask CatchUpAsync() => _writer.CatchUpAsync();
@@ -90,82 +94,84 @@ public sealed class PostgresUserDirectory : IUserDirectory
     /// <inheritdoc/>
     public void Observe(AglowMetrics metrics)
     {
-        metrics.Gauge("aglow.directory.away", "1 while the user directory cannot be reached.", () => _writer.IsAway ? 1 : 0);
-        metrics.Gauge("aglow.directory.users.registered", "Numbers handed out, those of users deleted since included.", () => NextNumber - UserId.FirstDirectoryNumber);
+        metrics.Gauge("aglow.directory.away", "1 while the user directory cannot be used.", () => _writer.IsAway ? 1 : 0);
+        metrics.Gauge("aglow.directory.users.registered", "IDs that have an index, those of deleted users included.", () => NextIndex - UserId.FirstDirectoryNumber);
         metrics.Count("aglow.directory.transactions", "Transactions that this node committed to the user directory.", () => _writer.Transactions);
-        metrics.Count("aglow.directory.notifications", "Times another node said that it changed the user directory.", () => _listener.Heard);
-        metrics.Count("aglow.directory.catchups", "Times it was read what other nodes changed in the user directory.", () => _writer.CatchUps);
+        metrics.Count("aglow.directory.notifications", "Notifications of other nodes that they changed the user directory.", () => _listener.Heard);
+        metrics.Count("aglow.directory.catchups", "Times this node read what other nodes changed in the user directory.", () => _writer.CatchUps);
     }
 
     /// <inheritdoc/>
-    public async ValueTask<DirectoryUser?> CreateAsync(string name, string? displayName)
+    public async ValueTask<int> RegisterAsync(IReadOnlyList<string> ids, Memory<uint> indexes)
     {
-        var now = _time.GetUtcNow().ToUnixTimeSeconds();
-        var (number, isNew) = (await _writer.RunAsync(new RegisterCommand([name], displayName, isCreation: true)))[0];
-        return isNew ? new DirectoryUser(number, name, displayName, now, now) : null;
-    }
-
-    /// <inheritdoc/>
-    public async ValueTask<int> RegisterAsync(IReadOnlyList<string> keys, Memory<uint> numbers)
-    {
-        // mostly they are registered, and this node has forgotten them or never knew: that takes no lock
-        await FindNumbersAsync(keys, numbers);
-        var missing = Enumerable.Range(0, keys.Count).Where(i => numbers.Span[i] == 0).ToArray();
+        // most IDs have an index that this node forgot or never knew: finding it takes no lock
+        await FindIndexesAsync(ids, indexes);
+        var missing = Enumerable.Range(0, ids.Count).Where(i => indexes.Span[i] == 0).ToArray();
         if (missing.Length == 0)
             return 0;
-        var given = await _writer.RunAsync(new RegisterCommand([.. missing.Select(i => keys[i])]));
+        var given = await _writer.RunAsync(new RegisterCommand([.. missing.Select(i => ids[i])]));
         for (var i = 0; i < missing.Length; i++)
-            numbers.Span[missing[i]] = given[i].Number;
+            indexes.Span[missing[i]] = given[i].Index;
         return given.Count(static g => g.IsNew);
     }
 
     /// <inheritdoc/>
-    public async ValueTask FindNumbersAsync(IReadOnlyList<string> keys, Memory<uint> numbers)
+    public async ValueTask FindIndexesAsync(IReadOnlyList<string> ids, Memory<uint> indexes)
     {
-        numbers.Span[..keys.Count].Clear();
-        if (keys.Count == 0)
+        indexes.Span[..ids.Count].Clear();
+        if (ids.Count == 0)
             return;
         var found = await ReadAsync(
-            "SELECT place, number FROM unnest($1) WITH ORDINALITY AS asked (name, place) JOIN aglow.users USING (name)",
-            static reader => (Place: reader.GetInt64(0), Number: (uint)reader.GetInt64(1)),
-            Sql.Texts(keys));
-        foreach (var (place, number) in found)
-            numbers.Span[(int)place - 1] = number;
+            "SELECT place, idx FROM unnest($1) WITH ORDINALITY AS asked (id, place) JOIN aglow.ids USING (id)",
+            static reader => (Place: reader.GetInt64(0), Index: (uint)reader.GetInt64(1)),
+            Sql.Texts(ids));
+        foreach (var (place, index) in found)
+            indexes.Span[(int)place - 1] = index;
     }
 
     /// <inheritdoc/>
-    public async ValueTask FindNamesAsync(ReadOnlyMemory<uint> numbers, Memory<string?> names)
+    public async ValueTask FindIdsAsync(ReadOnlyMemory<uint> indexes, Memory<string?> ids)
     {
-        names.Span[..numbers.Length].Clear();
-        // the application's own numbers have no names
-        var places = Enumerable.Range(0, numbers.Length).Where(i => numbers.Span[i] >= UserId.FirstDirectoryNumber).ToArray();
+        ids.Span[..indexes.Length].Clear();
+        // indexes below are IDs themselves
+        var places = Enumerable.Range(0, indexes.Length).Where(i => indexes.Span[i] >= UserId.FirstDirectoryNumber).ToArray();
         if (places.Length == 0)
             return;
         var found = await ReadAsync(
-            "SELECT place, name FROM unnest($1) WITH ORDINALITY AS asked (number, place) JOIN aglow.users USING (number)",
-            static reader => (Place: reader.GetInt64(0), Name: reader.GetString(1)),
-            Sql.Numbers(places.Select(i => numbers.Span[i])));
-        foreach (var (place, name) in found)
-            names.Span[places[(int)place - 1]] = name;
+            "SELECT place, id FROM unnest($1) WITH ORDINALITY AS asked (idx, place) JOIN aglow.ids USING (idx)",
+            static reader => (Place: reader.GetInt64(0), Id: reader.GetString(1)),
+            Sql.Numbers(places.Select(i => indexes.Span[i])));
+        foreach (var (place, id) in found)
+            ids.Span[places[(int)place - 1]] = id;
     }
 
     /// <inheritdoc/>
-    public async ValueTask<DirectoryUser?> FindAsync(uint number) =>
-        (await ReadAsync($"SELECT {PostgresSearch.Columns} FROM aglow.users WHERE number = $1", PostgresSearch.Read, Sql.Number(number))).SingleOrDefault();
+    public async ValueTask<Profile?> FindProfileAsync(uint user) => (await ReadAsync(
+        $"SELECT {PostgresSearch.ProfileColumns} FROM aglow.profile WHERE idx = $1", static reader => PostgresSearch.ReadProfile(reader, 0), Sql.Number(user))).SingleOrDefault();
 
     /// <inheritdoc/>
-    public ValueTask<bool> DeleteAsync(uint number) => _writer.RunAsync(new DeleteCommand(number));
-
-    /// <inheritdoc/>
-    public async ValueTask<IReadOnlyList<uint>> DeletedNumbersAsync() =>
-        await ReadAsync("SELECT number FROM aglow.deleted ORDER BY number", static reader => (uint)reader.GetInt64(0));
+    public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) =>
+        writes.Count == 0 ? new(new ProfileResult(0, 0)) : _writer.RunAsync(new WriteProfilesCommand(writes, create));
 
     /// <inheritdoc/>
     public ValueTask<DirectoryPage> SearchAsync(string query, int limit, string? cursor)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
-        return ReadAsync(connection => new PostgresSearch(connection, SearchLimits, _seal, _time).SearchAsync(query, limit, cursor));
+        return ReadAsync((connection, cancel) => new PostgresSearch(connection, SearchLimits, _searchSecret, _time, cancel).SearchAsync(query, limit, cursor));
     }
+
+    /// <inheritdoc/>
+    public async ValueTask DeleteAsync(uint user, long at) => await _writer.RunAsync(FactCommand.Delete(user, at));
+
+    /// <inheritdoc/>
+    public async ValueTask RevokeAsync(uint user, long at) => await _writer.RunAsync(FactCommand.Revoke(user, at));
+
+    /// <inheritdoc/>
+    public async ValueTask SetDisabledAsync(uint user, bool disabled, uint shownLastSeen) =>
+        await _writer.RunAsync(FactCommand.SetDisabled(user, disabled, shownLastSeen));
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, Account>>> AccountsAsync() => ReadAllAsync(PostgresChanges.AllAccounts, PostgresChanges.ReadAccountsAsync);
 
     /// <inheritdoc/>
     public async ValueTask<uint[]> SubscriptionsAsync(uint follower) =>
@@ -173,46 +179,39 @@ public sealed class PostgresUserDirectory : IUserDirectory
 
     /// <inheritdoc/>
     public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) =>
-        _writer.RunAsync(new FollowCommand(follower, followed, follow, limit));
+        _writer.RunAsync(ListCommand.Subscription(follower, followed, follow, limit));
 
     /// <inheritdoc/>
-    public async ValueTask SetManualStatusAsync(uint number, ManualStatus status) => await _writer.RunAsync(new SetStatusCommand(number, status));
+    public async ValueTask SetManualStatusAsync(uint user, ManualStatus status) => await _writer.RunAsync(FactCommand.SetStatus(user, status));
 
     /// <inheritdoc/>
-    public async ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() => await ReadAsync(
-        "SELECT number, kind, shown_last_seen FROM aglow.manual_status WHERE kind <> 0",
-        static reader => KeyValuePair.Create((uint)reader.GetInt64(0), new ManualStatus((ManualStatusKind)reader.GetInt16(1), (uint)reader.GetInt64(2))));
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() =>
+        ReadAllAsync(PostgresChanges.AllStatuses, PostgresChanges.ReadStatusesAsync);
 
     /// <inheritdoc/>
-    public async ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
-        await _writer.RunAsync(new SetVisibilityCommand(number, online, lastSeen));
+    public async ValueTask SetVisibilityAsync(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
+        await _writer.RunAsync(FactCommand.SetVisibility(user, online, lastSeen));
 
     /// <inheritdoc/>
-    public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
-        _writer.RunAsync(new RelateCommand(number, relation, others, add, limit));
+    public ValueTask<uint[]?> RelateAsync(uint user, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
+        _writer.RunAsync(ListCommand.Of(user, relation, others, add, limit));
 
     /// <inheritdoc/>
-    public async ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) =>
+    public async ValueTask<uint[]> WaitingAsync(uint user, uint from, int limit) =>
         [.. await ReadAsync(
             """
             SELECT follower FROM aglow.subscription
-            WHERE followed = $1 AND follower >= $2 AND follower <> $1 AND NOT EXISTS (SELECT FROM aglow.relation WHERE number = $1 AND other = follower)
+            WHERE followed = $1 AND follower >= $2 AND follower <> $1 AND NOT EXISTS (SELECT FROM aglow.relation WHERE idx = $1 AND other = follower)
             ORDER BY follower LIMIT $3
             """,
             static reader => (uint)reader.GetInt64(0),
-            Sql.Number(number),
+            Sql.Number(user),
             Sql.Number(from),
             Sql.Number(limit))];
 
     /// <inheritdoc/>
-    public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => ReadAsync(async connection =>
-    {
-        await using var batch = new NpgsqlBatch(connection);
-        batch.BatchCommands.Add(PostgresChanges.VisibilitiesSince(-1));
-        await using var reader = await batch.ExecuteReaderAsync();
-        var visibilities = await PostgresChanges.ReadVisibilitiesAsync(reader);
-        return (IReadOnlyList<KeyValuePair<uint, Visibility>>)[.. visibilities.Where(static v => !v.Value.IsDefault)];
-    });
+    public async ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() =>
+        [.. (await ReadAllAsync(PostgresChanges.AllVisibilities, PostgresChanges.ReadVisibilitiesAsync)).Where(static v => !v.Value.IsDefault)];
 
     /// <summary>Finishes what waits to be written, and lets the connections go.</summary>
     public async ValueTask DisposeAsync()
@@ -222,27 +221,37 @@ public sealed class PostgresUserDirectory : IUserDirectory
         await _source.DisposeAsync();
     }
 
-    private ValueTask<List<T>> ReadAsync<T>(string sql, Func<NpgsqlDataReader, T> read, params NpgsqlParameter[] parameters) => ReadAsync(async connection =>
+    private ValueTask<List<T>> ReadAsync<T>(string sql, Func<NpgsqlDataReader, T> read, params NpgsqlParameter[] parameters) => ReadAsync(async (connection, cancel) =>
     {
         await using var command = new NpgsqlCommand(sql, connection);
         foreach (var parameter in parameters)
             command.Parameters.Add(parameter.Clone());
         var rows = new List<T>();
-        await using var reader = await command.ExecuteReaderAsync();
-        while (await reader.ReadAsync())
+        await using var reader = await command.ExecuteReaderAsync(cancel);
+        while (await reader.ReadAsync(cancel))
             rows.Add(read(reader));
         return rows;
     });
 
+    private ValueTask<T> ReadAllAsync<T>(string sql, Func<NpgsqlDataReader, CancellationToken, Task<T>> read) => ReadAsync(
+        async (connection, cancel) =>
+        {
+            await using var command = new NpgsqlCommand(sql, connection);
+            await using var reader = await command.ExecuteReaderAsync(cancel);
+            return await read(reader, cancel);
+        },
+        PostgresChanges.AllWithin);
+
     /// <summary>Reads on a connection of the pool; once more on another where that one turned out to be lost.</summary>
-    private async ValueTask<T> ReadAsync<T>(Func<NpgsqlConnection, Task<T>> read)
+    private async ValueTask<T> ReadAsync<T>(Func<NpgsqlConnection, CancellationToken, Task<T>> read, TimeSpan? within = null)
     {
         for (var isFirst = true; ; isFirst = false)
         {
             try
             {
-                await using var connection = await _source.OpenConnectionAsync();
-                return await read(connection);
+                using var deadline = new Deadline(within ?? _options.AnswersWithin);
+                await using var connection = await _source.OpenConnectionAsync(deadline.Token);
+                return await read(connection, deadline.Token);
             }
             catch (Exception failure) when (isFirst && PostgresFailure.IsConnectionLost(failure))
             {

@@ -7,26 +7,27 @@ using Npgsql;
 namespace Aglow.Postgres;
 
 /// <summary>
-/// The one loop of a node that writes to the directory, and that reads what others wrote: so what it tells is in the order in which it was committed.
+/// The one loop of a node that writes to the directory, and that reads what others wrote: so it tells changes in the order of their commits.
 /// </summary>
 /// <remarks>
 /// <code>
-///   callers ─► queue ─► all that waits, one transaction, one round trip ─► committed ─► Changed ─► callers' tasks
+///   callers ─► queue ─► all that waits, and "what is newer than change N?", one transaction, one round trip ─► Changed ─► callers' tasks
 ///   notification, 10 s, CatchUpAsync ─► "what is newer than change N?" ─► Changed
 /// </code>
-/// Each transaction takes the next change number from the row that it locks (<see cref="PostgresSchema"/>). Where that is one more than the last one known here,
-/// nobody else wrote in between; otherwise what lies between is read first. Rows say how things are now, not what was done, so to read one twice does no harm.
-/// <para>Full: at most <see cref="QueueCapacity"/> commands wait; further callers wait for a place without holding a thread, and all of them at most
-/// <see cref="PostgresOptions.AnswersWithin"/>.</para>
-/// <para>A connection that was lost is made anew, and what it did not run for sure, or may run twice, is sent again once. Rejected: a connection a caller. A hundred
-/// of them would wait for one row's lock, and no connection be left for who only reads.</para>
+/// Each transaction takes the next change number from the row that it locks (<see cref="PostgresSchema"/>), and reads what this node and
+/// others changed since the last number known here. Rows say how things are now, not what was done, so reading one twice does no harm.
+/// <para>Full: at most <see cref="QueueCapacity"/> commands wait; further callers wait for a place without holding a thread, and all of them
+/// at most <see cref="PostgresOptions.AnswersWithin"/>.</para>
+/// <para>A connection is used until something fails on it. A group whose connection was lost is sent again once, on a new one, apart from
+/// commands that may have run and must not run twice. Rejected: a connection for each caller. A hundred of them would wait for one row's
+/// lock, and leave no connection to readers.</para>
 /// </remarks>
 internal sealed class PostgresWriter : IAsyncDisposable
 {
-    /// <summary>What is not heard is read within this.</summary>
+    /// <summary>A change whose notification is lost is read within this.</summary>
     public static readonly TimeSpan CatchUpInterval = TimeSpan.FromSeconds(10);
 
-    /// <summary>Changes of others are read at most so often: twenty small questions a second, whatever they do.</summary>
+    /// <summary>Changes of others are read at most this often: twenty small questions a second.</summary>
     public static readonly TimeSpan PauseBetweenCatchUps = TimeSpan.FromMilliseconds(50);
 
     /// <summary>The channel of notifications.</summary>
@@ -35,7 +36,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private const int QueueCapacity = 4096;
     private const int MaxGroupWeight = 10_000;
 
-    // what was undone is kept this long for those who have not heard of it; who was away for half of it reads everything
+    // what was taken back is kept this long for nodes that have not heard of it; a node that was away for half of it reads everything
     private const long KeepSeconds = 3600;
     private static readonly TimeSpan CompleteAfter = TimeSpan.FromSeconds(KeepSeconds / 2);
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
@@ -60,6 +61,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private long _forgotAt;
     private long _awayAt;
     private bool _isAway;
+    private bool _isFull;
     private volatile bool _isComplete;
     private volatile bool _isBehind;
     private long _change;
@@ -86,13 +88,13 @@ internal sealed class PostgresWriter : IAsyncDisposable
     /// <summary>What changed, in order. On the loop; handlers return at once.</summary>
     public event Action<DirectoryChanges>? Changed;
 
-    /// <inheritdoc cref="IUserDirectory.NextNumber"/>
-    public uint NextNumber => _next;
+    /// <inheritdoc cref="IUserDirectory.NextIndex"/>
+    public uint NextIndex => _next;
 
-    /// <summary>Whether the server could not be reached the last time.</summary>
+    /// <summary>Whether the server could not be used the last time.</summary>
     public bool IsAway => Volatile.Read(ref _isAway);
 
-    /// <summary>How often it was read what others changed.</summary>
+    /// <summary>How often this node read what others changed.</summary>
     public long CatchUps => Volatile.Read(ref _catchUps);
 
     /// <summary>Transactions committed.</summary>
@@ -109,7 +111,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         }
         catch (OperationCanceledException late)
         {
-            throw PostgresFailure.Explain(new TimeoutException("no answer", late), _options);
+            throw PostgresFailure.Explain(late, _options);
         }
         catch (ChannelClosedException closed)
         {
@@ -134,7 +136,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         }
     }
 
-    /// <summary>Somebody changed something: reads what, at once, or when the pause is over.</summary>
+    /// <summary>Somebody changed something: reads it at once, or when the pause is over.</summary>
     public void Hear()
     {
         _isBehind = true;
@@ -153,7 +155,11 @@ internal sealed class PostgresWriter : IAsyncDisposable
         await _timer.DisposeAsync();
         if (_connection is not null)
             await _connection.DisposeAsync();
-        FailWaiting(new StoreUnavailableException("The user directory is closed."));
+        lock (_gate)
+        {
+            foreach (var told in _waiting)
+                told.TrySetException(new StoreUnavailableException("The user directory is closed."));
+        }
     }
 
     private bool HasWaiting
@@ -165,7 +171,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         }
     }
 
-    // null: nothing but a look at what others changed; one of them at a time. Where the queue is full the loop looks anyway.
+    // null: only a look at what others changed; one of them at a time. Where the queue is full the loop looks anyway.
     private void Enqueue()
     {
         _isBehind = true;
@@ -203,7 +209,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
                 await WriteAsync(group);
             group.Clear();
             if (_isBehind || HasWaiting)
-                await CatchUpOrFailAsync();
+                await CatchUpAllAsync();
         }
     }
 
@@ -211,158 +217,66 @@ internal sealed class PostgresWriter : IAsyncDisposable
 
     private async Task WriteAsync(List<DirectoryCommand> group)
     {
-        var failure = await TryCommitAsync(group);
+        var failure = await TryExchangeAsync(group);
         if (failure is not null && PostgresFailure.IsConnectionLost(failure))
         {
-            // what may have been done, and would then seem to be somebody else's doing, is for the caller to look at
+            // a command that may have run, and must not run twice, is for its caller to look at
             if (!PostgresFailure.WasNeverRun(failure))
-                FailAll(group, group.FindAll(static c => !c.IsRepeatable), failure);
-            failure = group.Count == 0 ? null : await TryCommitAsync(group);
+                Fail(group, failure, static c => !c.IsRepeatable);
+            failure = group.Count == 0 ? null : await TryExchangeAsync(group);
         }
-        else if (failure is PostgresException && group.Count > 1)
-        {
-            // one of them is at fault, and not the others
-            foreach (var command in group)
-            {
-                if (await TryCommitAsync([command]) is { } own)
-                    Fail(command, own);
-            }
 
+        if (failure is not null && group.Count > 1 && PostgresFailure.IsOfOneCommand(failure))
+            failure = await WriteOneByOneAsync(group);
+        if (failure is null)
             return;
-        }
-
-        if (failure is not null)
-        {
-            FailAll(group, [.. group], failure);
+        Fail(group, failure, static _ => true);
+        if (!PostgresFailure.IsOfOneCommand(failure))
             NoteAway(failure);
-        }
     }
 
-    private void FailAll(List<DirectoryCommand> group, List<DirectoryCommand> failed, Exception failure)
+    /// <summary>One of a group is at fault, and not the others. Returns what stopped it; the commands that are left in the group have not run.</summary>
+    private async Task<Exception?> WriteOneByOneAsync(List<DirectoryCommand> group)
     {
-        foreach (var command in failed)
+        while (group.Count > 0)
         {
-            group.Remove(command);
-            Fail(command, failure);
-        }
-    }
-
-    private void Fail(DirectoryCommand command, Exception failure) => command.Fail(Explained(failure));
-
-    // what says nothing of the server is a fault of this program, and left as it is
-    private Exception Explained(Exception failure) => PostgresFailure.IsAway(failure) ? PostgresFailure.Explain(failure, _options) : failure;
-
-    /// <summary>Commits a group, tells of it and completes it; or returns why not, and nothing of it is left (or nothing is known of it).</summary>
-    private async Task<Exception?> TryCommitAsync(List<DirectoryCommand> group)
-    {
-        try
-        {
-            await CommitAsync(group);
-        }
-        catch (Exception failure)
-        {
-            await LoseConnectionAsync(failure);
-            return failure;
+            var failure = await TryExchangeAsync([group[0]]);
+            if (failure is not null && !PostgresFailure.IsOfOneCommand(failure))
+                return failure;
+            if (failure is not null)
+                group[0].Fail(Explained(failure));
+            group.RemoveAt(0);
         }
 
-        NoteBack();
-        foreach (var command in group)
-            command.Complete();
         return null;
     }
 
-    private async Task CommitAsync(List<DirectoryCommand> group)
+    private void Fail(List<DirectoryCommand> group, Exception failure, Predicate<DirectoryCommand> which)
     {
-        var now = _time.GetUtcNow().ToUnixTimeSeconds();
-        var (before, from) = (_change, _next);
-        long change;
-        uint next;
-        IReadOnlyList<KeyValuePair<uint, Visibility>> visibilities = [];
-        await using (var batch = new NpgsqlBatch(await ConnectionAsync()))
-        {
-            // all of it is sent at once and is one transaction; each statement sees what was committed before it began
-            batch.BatchCommands.Add(new NpgsqlBatchCommand("UPDATE aglow.state SET change = change + 1 RETURNING change"));
-            RegisterCommand[] registrations = [.. group.OfType<RegisterCommand>()];
-            if (registrations.Length > 0)
-                RegisterCommand.AddTo(batch, registrations, now);
-            DirectoryCommand[] others = [.. group.Except(registrations)];
-            foreach (var command in others)
-                command.AddTo(batch, now);
-            var showsOtherwise = group.Exists(static c => c.ChangesVisibility);
-            if (showsOtherwise)
-                batch.BatchCommands.Add(PostgresChanges.VisibilitiesOfThisChange());
-            if (group.Exists(static c => c.IsNews))
-                batch.BatchCommands.Add(new NpgsqlBatchCommand($"NOTIFY {Channel}, '{_node}'"));
-            batch.BatchCommands.Add(new NpgsqlBatchCommand("SELECT next_number FROM aglow.state"));
-            await using var reader = await batch.ExecuteReaderAsync();
-            await reader.ReadAsync();
-            change = reader.GetInt64(0);
-            if (registrations.Length > 0)
-                await reader.NextResultAsync();
-            foreach (var command in registrations)
-                await command.ReadAsync(reader);
-            foreach (var command in others)
-            {
-                await reader.NextResultAsync();
-                await command.ReadAsync(reader);
-            }
-
-            if (showsOtherwise)
-            {
-                await reader.NextResultAsync();
-                visibilities = await PostgresChanges.ReadVisibilitiesAsync(reader);
-            }
-
-            await reader.NextResultAsync();
-            await reader.ReadAsync();
-            next = (uint)reader.GetInt64(0);
-            // the commit comes after the last result
-            while (await reader.NextResultAsync())
-            {
-            }
-        }
-
-        // committed from here on
-        Interlocked.Increment(ref _transactions);
-        if (change == before + 1 && _isComplete)
-        {
-            Tell(group, visibilities, from, next);
-            _change = change;
-            return;
-        }
-
-        // others wrote before this: theirs is told first
-        if (!_isComplete || await CatchUpOnceAsync() is not null)
-        {
-            Tell(group, visibilities, from, next);
-            _isBehind = _isComplete;
-        }
+        foreach (var command in group.FindAll(which))
+            command.Fail(Explained(failure));
+        group.RemoveAll(which);
     }
 
-    private void Tell(List<DirectoryCommand> group, IReadOnlyList<KeyValuePair<uint, Visibility>> visibilities, uint from, uint next)
-    {
-        var deleted = new List<KeyValuePair<uint, string>>();
-        var statuses = new List<KeyValuePair<uint, ManualStatus>>();
-        foreach (var command in group)
-            command.Tell(deleted, statuses);
-        _next = Math.Max(from, next);
-        Changed?.Invoke(new DirectoryChanges(from, _next, deleted, statuses, visibilities, IsComplete: false));
-    }
+    // a failure that says nothing of the server is a fault of this program, and left as it is
+    private Exception Explained(Exception failure) => PostgresFailure.IsAway(failure) ? PostgresFailure.Explain(failure, _options) : failure;
 
-    // ---- reading what others wrote ----------------------------------------------------------------------------------------------
+    // ---- the round trip -------------------------------------------------------------------------------------------------------
 
-    private async Task CatchUpOrFailAsync()
+    private async Task CatchUpAllAsync()
     {
         List<TaskCompletionSource> waiting;
         lock (_gate)
             (waiting, _waiting) = (_waiting, []);
-        var failure = await CatchUpOnceAsync();
-        // a server that was restarted has closed every connection: the next one is new
+        // a node that hears something from here on wants another look
+        _isBehind = false;
+        var failure = await TryExchangeAsync([]);
         if (failure is not null && PostgresFailure.IsConnectionLost(failure))
-            failure = await CatchUpOnceAsync();
+            failure = await TryExchangeAsync([]);
+        Interlocked.Increment(ref _catchUps);
         Volatile.Write(ref _caughtUpAt, _time.GetTimestamp());
-        Arm(failure is null ? CatchUpInterval : RetryInterval);
-        // who heard something meanwhile has armed the timer before this did
+        Arm(failure is not null ? RetryInterval : CatchUpInterval);
+        // a notification that came meanwhile has armed the timer before this did
         if (failure is null && _isBehind)
             Arm(PauseBetweenCatchUps);
         if (failure is not null)
@@ -376,63 +290,102 @@ internal sealed class PostgresWriter : IAsyncDisposable
         }
     }
 
-    private async Task<Exception?> CatchUpOnceAsync()
+    /// <summary>
+    /// Commits a group (or, where it is empty, only reads), tells what changed, and completes it. Or returns why not: then nothing of it is
+    /// left, or nothing is known of it.
+    /// </summary>
+    private async Task<Exception?> TryExchangeAsync(List<DirectoryCommand> group)
     {
-        // who hears something from here on wants another look
-        _isBehind = false;
         try
         {
-            await CatchUpNowAsync();
-            NoteBack();
-            return null;
+            // everything is read before: it takes long where there is much, and other nodes would wait for the lock meanwhile
+            if (group.Count > 0 && NeedsAll)
+                await ExchangeAsync([]);
+            await ExchangeAsync(group);
         }
         catch (Exception failure)
         {
             await LoseConnectionAsync(failure);
             return failure;
         }
+
+        NoteBack(hasWritten: group.Count > 0);
+        foreach (var command in group)
+            command.Complete();
+        return null;
     }
 
-    private async Task CatchUpNowAsync()
+    private bool NeedsAll => Changed is not null && (!_isComplete || _time.GetElapsedTime(_readAt) > CompleteAfter);
+
+    private async Task ExchangeAsync(List<DirectoryCommand> group)
     {
-        var connection = await ConnectionAsync();
-        var (change, next) = await PostgresChanges.ReadStateAsync(connection);
-        Interlocked.Increment(ref _catchUps);
-        if (Changed is not { } changed)
+        var (handlers, needsAll) = (Changed, NeedsAll);
+        using var deadline = new Deadline(needsAll ? PostgresChanges.AllWithin : _options.AnswersWithin);
+        var cancel = deadline.Token;
+        var connection = _connection ??= await _source.OpenConnectionAsync(cancel);
+        long change;
+        DirectoryChanges news;
+        await using (var batch = new NpgsqlBatch(connection) { Timeout = 2 * (int)PostgresChanges.AllWithin.TotalSeconds })
         {
-            _next = Math.Max(_next, next);
-            return;
+            // all of it is sent at once and is one transaction; each statement sees what was committed before it began
+            batch.BatchCommands.Add(new NpgsqlBatchCommand(
+                group.Count == 0 ? "SELECT change FROM aglow.state" : "UPDATE aglow.state SET change = change + 1 RETURNING change"));
+            RegisterCommand[] registrations = [.. group.OfType<RegisterCommand>()];
+            if (registrations.Length > 0)
+                RegisterCommand.AddTo(batch, registrations);
+            DirectoryCommand[] others = [.. group.Except(registrations)];
+            var now = _time.GetUtcNow().ToUnixTimeSeconds();
+            foreach (var command in others)
+                command.AddTo(batch, now);
+            if (group.Exists(static c => c.IsNews))
+                batch.BatchCommands.Add(new NpgsqlBatchCommand($"NOTIFY {Channel}, '{_node}'"));
+            PostgresChanges.AddTo(batch, handlers is null ? long.MaxValue : needsAll ? -1 : _change);
+            await using var reader = await batch.ExecuteReaderAsync(cancel);
+            await reader.ReadAsync(cancel);
+            change = reader.GetInt64(0);
+            if (registrations.Length > 0)
+                await reader.NextResultAsync(cancel);
+            foreach (var command in registrations)
+                await command.ReadAsync(reader, cancel);
+            foreach (var command in others)
+            {
+                await reader.NextResultAsync(cancel);
+                await command.ReadAsync(reader, cancel);
+            }
+
+            news = await PostgresChanges.ReadAsync(reader, _next, needsAll, cancel);
+            // the commit comes after the last result
+            while (await reader.NextResultAsync(cancel))
+            {
+            }
         }
 
-        // restored from a backup, or away for longer than what was undone is kept
-        var isComplete = !_isComplete || change < _change || _time.GetElapsedTime(_readAt) > CompleteAfter;
-        IReadOnlyList<KeyValuePair<uint, string>> deleted = [];
-        IReadOnlyList<KeyValuePair<uint, ManualStatus>> statuses = [];
-        IReadOnlyList<KeyValuePair<uint, Visibility>> visibilities = [];
-        if (change > _change || isComplete)
-            (deleted, statuses, visibilities) = await PostgresChanges.ReadAsync(connection, isComplete ? -1 : _change, isComplete);
-        var from = _next;
-        _next = Math.Max(from, next);
+        // committed from here on
+        if (group.Count > 0)
+            Interlocked.Increment(ref _transactions);
+        _next = news.Next;
+        // a database that was restored from a backup is read anew
+        var isRestored = change < _change;
+        _isBehind |= isRestored;
+        _isComplete = handlers is not null && !isRestored;
         _change = change;
         _readAt = _time.GetTimestamp();
-        _isComplete = true;
-        changed(new DirectoryChanges(from, _next, deleted, statuses, visibilities, isComplete));
-        if (_time.GetElapsedTime(_forgotAt) <= ForgetInterval)
+        handlers?.Invoke(news);
+        if (group.Count > 0 || _time.GetElapsedTime(_forgotAt) <= ForgetInterval)
             return;
-        _forgotAt = _time.GetTimestamp();
-        await PostgresChanges.ForgetAsync(connection, _time.GetUtcNow().ToUnixTimeSeconds() - KeepSeconds);
+        _forgotAt = _readAt;
+        await PostgresChanges.ForgetAsync(connection, _time.GetUtcNow().ToUnixTimeSeconds() - KeepSeconds, cancel);
     }
-
-    // ---- the connection -----------------------------------------------------------------------------------------------------------
-
-    private async ValueTask<NpgsqlConnection> ConnectionAsync() => _connection ??= await _source.OpenConnectionAsync();
 
     private async ValueTask LoseConnectionAsync(Exception failure)
     {
-        if (_connection is not { } lost || failure is PostgresException && !PostgresFailure.IsConnectionLost(failure))
-            return;
+        var lost = _connection;
         _connection = null;
-        await lost.DisposeAsync();
+        if (lost is not null)
+            await lost.DisposeAsync();
+        // a server that was restarted has closed all the others, too
+        if (PostgresFailure.IsConnectionLost(failure))
+            _source.Clear();
     }
 
     private void NoteAway(Exception failure)
@@ -440,26 +393,19 @@ internal sealed class PostgresWriter : IAsyncDisposable
         if (_isAway)
             return;
         _awayAt = _time.GetTimestamp();
+        _isFull = PostgresFailure.IsFull(failure);
         Volatile.Write(ref _isAway, true);
         _log.Away(Explained(failure).Message);
         _isBehind = true;
         Arm(RetryInterval);
     }
 
-    private void NoteBack()
+    // a server whose disk is full can be read all the same
+    private void NoteBack(bool hasWritten)
     {
-        if (!_isAway)
+        if (!_isAway || (_isFull && !hasWritten))
             return;
         Volatile.Write(ref _isAway, false);
         _log.Back(_options.ToString(), _time.GetElapsedTime(_awayAt).TotalSeconds);
-    }
-
-    private void FailWaiting(StoreUnavailableException why)
-    {
-        lock (_gate)
-        {
-            foreach (var told in _waiting)
-                told.TrySetException(why);
-        }
     }
 }

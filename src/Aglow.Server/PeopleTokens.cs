@@ -85,9 +85,9 @@ internal sealed class PeopleTokens
     {
         if (result.Exception is SecurityTokenExpiredException)
             throw Problems.TokenExpired();
-        // "sub" of a token is one text, so that nobody can be two people
-        if (!result.IsValid || result.SecurityToken is not JsonWebToken token || !UserId.TryParse(token.Subject, out var user))
+        if (!result.IsValid || result.SecurityToken is not JsonWebToken token || TokenSubject.Read(Base64UrlEncoder.DecodeBytes(token.EncodedPayload)) is not { } user)
             throw Problems.TokenRefused();
-        return Caller.Person(user, new DateTimeOffset(token.ValidTo, TimeSpan.Zero));
+        DateTimeOffset? issuedAt = token.IssuedAt == DateTime.MinValue ? null : new DateTimeOffset(token.IssuedAt, TimeSpan.Zero);
+        return Caller.Person(user, issuedAt, new DateTimeOffset(token.ValidTo, TimeSpan.Zero));
     }
 }

@@ -64,7 +64,7 @@ public sealed class EmbeddedPresence : IOpenPresence
             var recovery = journal.Load(store, clock, options.Lease);
             if (recovery.IsWithinLease)
                 guard.Stalled(Math.Min(recovery.LastAlive, recovery.At), recovery.At);
-            directory = SqliteUserDirectory.Open(options.DataDirectory, time, log);
+            directory = SqliteUserDirectory.Open(options.DataDirectory, time);
             var demo = options.DemoPeople == 0 ? null : await Demo.PrepareAsync(options, store, directory, time);
             var presence = new PresenceService(
                 (IPlaneStore?)demo?.Store ?? store, (IUserDirectory?)demo?.Directory ?? directory, new LocalTransitionBus(), clock, options, metrics, log);

@@ -20,7 +20,7 @@ namespace Aglow;
 ///   query     ─► StatusReader    ─► IPlaneStore.Read     ─► words     ─► status under a definition
 ///   sweep     ─► IPlaneStore.ReadPage ─► bits now, XOR bits believed ─► changed users ─► watchers (and, embedded, the journal)
 /// </code>
-/// Users come as numbers; keys are made numbers first (<see cref="TryFindKnown"/>, <see cref="FindAsync(UserBatch)"/>, <see cref="RegisterAsync(UserBatch)"/>).
+/// Inside, users are indexes; IDs are resolved first (<see cref="TryFindKnown"/>, <see cref="FindAsync(UserBatch)"/>, <see cref="RegisterAsync(UserBatch)"/>).
 /// Threading: every method from any thread. The loops run between <see cref="StartAsync"/> and <see cref="StopAsync"/>.
 /// </remarks>
 public sealed class PresenceService : IAsyncDisposable
@@ -54,19 +54,22 @@ public sealed class PresenceService : IAsyncDisposable
         Beliefs = new Beliefs(Definitions, bus, tellsEveryArrival: true);
         KnownKeys = new KeyCache(options.KnownKeys);
         _keys = new KeyResolver(directory, KnownKeys);
-        _heartbeats = new HeartbeatWriter(store, directory, bus, clock, Definitions, options, metrics);
+        _heartbeats = new HeartbeatWriter(store, bus, clock, Definitions, options, metrics);
         Statuses = new StatusReader(store, Manual, clock, options, metrics);
         _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, log, store.IsRemote);
+        // without a directory, an index is an ID, and there is nothing to hide
+        Cursors = new CursorSeal(directory?.CursorSecret ?? new byte[16]);
         Visibilities = new Visibilities(options.IsVisibilityReciprocal);
         Watchers = new WatchHub(this, bus, log);
         if (store.PageCounts is { } counts)
             _counts = new OnlineCounts(store, counts, clock, Manual, Visibilities, Sweep, metrics);
         directory?.Observe(metrics);
         if (directory is { IsShared: true })
-            _news = new DirectoryNews(directory, KnownKeys, Manual, Visibilities, Watchers, clock.Time);
+            _news = new DirectoryNews(directory, Manual, Accounts, Visibilities, Watchers, clock.Time);
+        Accounts.Changed += HearAccount;
     }
 
-    /// <summary>Raised with a key and its number when a key became known to this node by being registered. Handlers return at once.</summary>
+    /// <summary>Raised with an ID and its index when this node gave it one. Handlers return at once.</summary>
     public event Action<string, uint>? KeyRegistered
     {
         add => _keys.Registered += value;
@@ -100,6 +103,12 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>All manual statuses.</summary>
     public ManualStatuses Manual { get; } = new();
 
+    /// <summary>Encrypts the places of lists.</summary>
+    public CursorSeal Cursors { get; }
+
+    /// <summary>Which users are disabled, and whose tokens were revoked.</summary>
+    public Accounts Accounts { get; } = new();
+
     /// <summary>What users show of themselves, and to whom.</summary>
     public Visibilities Visibilities { get; }
 
@@ -132,12 +141,14 @@ public sealed class PresenceService : IAsyncDisposable
                     Manual.Set(user, status);
                 foreach (var (user, visibility) in await _directory.VisibilitiesAsync())
                     Visibilities.Set(user, visibility);
+                foreach (var (user, account) in await _directory.AccountsAsync())
+                    Accounts.Set(user, account);
             }
 
             // a shared directory tells all there is the first time; nobody is served before that is known
             await _directory.CatchUpAsync();
             await HoldHiddenAsync(Clock.Now, movedBy: 0);
-            await EraseWordsAsync(await _directory.DeletedNumbersAsync());
+            await EraseWordsOfDeletedAsync();
         }
 
         Clock.Stepped += (from, to) =>
@@ -163,26 +174,26 @@ public sealed class PresenceService : IAsyncDisposable
 
     // ---- keys -------------------------------------------------------------------------------------------------------------
 
-    /// <summary>The number of a key that this node knows. No waiting, no allocation.</summary>
+    /// <summary>The index of an ID that this node knows. No waiting, no allocation.</summary>
     public bool TryFindKnown(ReadOnlySpan<byte> key, out uint number) => KnownKeys.TryGet(key, out number);
 
-    /// <summary>The number of a user; <see cref="UserId.Nobody"/> for a key nobody registered. Registers nobody.</summary>
+    /// <summary>The index of a user; <see cref="UserId.Nobody"/> for an ID that has none. Registers nobody.</summary>
     public ValueTask<uint> FindAsync(UserId user) => _keys.ResolveAsync(user, register: false);
 
-    /// <summary>The number of a user, registering a key that has none: durable when this completes.</summary>
+    /// <summary>The index of a user, given where there is none: durable when this completes.</summary>
     public ValueTask<uint> RegisterAsync(UserId user) => _keys.ResolveAsync(user, register: true);
 
-    /// <summary>Gives the keys of a batch their numbers; those nobody registered stay <see cref="UserId.Nobody"/>.</summary>
+    /// <summary>Finds the indexes of a batch; IDs that have none stay <see cref="UserId.Nobody"/>.</summary>
     public ValueTask FindAsync(UserBatch users) => _keys.ResolveAsync(users, register: false);
 
-    /// <summary>Gives the keys of a batch their numbers, registering those that have none: durable when this completes.</summary>
+    /// <summary>Finds the indexes of a batch, and gives those that are missing: durable when this completes.</summary>
     public ValueTask RegisterAsync(UserBatch users) => _keys.ResolveAsync(users, register: true);
 
     // ---- heartbeats ---------------------------------------------------------------------------------------------------------
 
     /// <summary>One heartbeat; see <see cref="HeartbeatWriter.WriteAsync(uint, bool)"/>.</summary>
     public ValueTask<Admission> HeartbeatAsync(uint user, bool active = false) =>
-        IsAhead([user]) ? CatchUpAndWriteAsync(user, active) : _heartbeats.WriteAsync(user, active && !IsHidden(user));
+        _heartbeats.WriteAsync(user, active && !IsHidden(user));
 
     /// <summary>
     /// Heartbeats of a batch, all or none: where one of them is refused, nothing is written and the reason is returned.
@@ -190,8 +201,6 @@ public sealed class PresenceService : IAsyncDisposable
     /// </summary>
     public async ValueTask<Admission> HeartbeatAsync(ReadOnlyMemory<uint> users, bool active = false)
     {
-        if (IsAhead(users.Span))
-            await _directory!.CatchUpAsync();
         foreach (var user in users.Span)
         {
             if (_heartbeats.Admit(user) is var admission && admission != Admission.Accepted)
@@ -201,25 +210,15 @@ public sealed class PresenceService : IAsyncDisposable
         var written = await _heartbeats.WriteAsync(users, active && Manual.HiddenCount == 0, durable: true);
         if (active && Manual.HiddenCount > 0)
             await _heartbeats.WriteAsync(users.ToArray().Where(user => !IsHidden(user)).ToArray(), active: true, durable: false);
-        if (written == users.Length)
-            return Admission.Accepted;
-        // somebody among them was deleted, or there is no room for them
-        var words = new uint[users.Length];
-        await _store.ReadAsync(Plane.Pulse, users, words);
-        return words.Contains(Pulse.Gone) ? Admission.Unknown : Admission.OverBudget;
+        return written == users.Length ? Admission.Accepted : Admission.OverBudget;
     }
 
     /// <summary>Packed heartbeats: each is taken or not; returns how many were. Arrivals are durable within 50 ms.</summary>
     public ValueTask<int> HeartbeatPackedAsync(ReadOnlyMemory<uint> users) =>
-        IsAhead(users.Span) ? CatchUpAndWriteAsync(users) : _heartbeats.WriteAsync(users, active: false, durable: false);
+        _heartbeats.WriteAsync(users, active: false, durable: false);
 
     /// <summary>A heartbeat at the earlier of <paramref name="unixSeconds"/> and now; never moves a user back in time.</summary>
-    public async ValueTask<Admission> HeartbeatAtAsync(uint user, long unixSeconds)
-    {
-        if (IsAhead([user]))
-            await _directory!.CatchUpAsync();
-        return await _heartbeats.WriteLateAsync(user, Pulse.FromUnix(unixSeconds));
-    }
+    public ValueTask<Admission> HeartbeatAtAsync(uint user, long unixSeconds) => _heartbeats.WriteLateAsync(user, Pulse.FromUnix(unixSeconds));
 
     /// <summary>These users leave at once, on all devices or (of a socket) on this node's; durable when this completes. Returns how many were online.</summary>
     public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users, bool everywhere = true) => _heartbeats.LeaveAsync(users, everywhere);
@@ -271,7 +270,7 @@ public sealed class PresenceService : IAsyncDisposable
     internal async ValueTask<OnlinePage> ListOnlineAsync(Definition definition, int limit, string? cursor, PresenceView view)
     {
         var belief = await UseAsync(definition);
-        return await OnlineList.ReadAsync(belief, await _store.PagesAsync(Plane.Pulse), view, limit, cursor);
+        return await OnlineList.ReadAsync(belief, await _store.PagesAsync(Plane.Pulse), view, limit, cursor, Cursors);
     }
 
     /// <summary>Why a user is shown as they are.</summary>
@@ -288,61 +287,131 @@ public sealed class PresenceService : IAsyncDisposable
                 believed = belief.Contains(user);
         }
 
-        return Explanation.Of(user, words[0], words[1], Manual.Of(user), definition, Clock.MomentOf(PageLayout.Page(user)), believed, _options, _store.IsRemote);
+        return Explanation.Of(words[0], words[1], Manual.Of(user), definition, Clock.MomentOf(PageLayout.Page(user)), believed, _options, _store.IsRemote, Accounts.Of(user).IsDisabled);
     }
 
     // ---- users ------------------------------------------------------------------------------------------------------------
 
-    /// <summary>Registers a user; null where the name is taken.</summary>
-    public async ValueTask<DirectoryUser?> CreateUserAsync(string name, string? displayName)
-    {
-        var removals = KnownKeys.Removals;
-        var user = await Directory().CreateAsync(name, displayName);
-        if (user is not null)
-            _keys.Know(user.Name, user.Number, removals, registered: true);
-        return user;
-    }
+    /// <summary>The profile of a user, or null.</summary>
+    public ValueTask<Profile?> FindProfileAsync(uint user) => Directory().FindProfileAsync(user);
 
-    /// <summary>The directory's user, or null.</summary>
-    public ValueTask<DirectoryUser?> FindUserAsync(uint user) => Directory().FindAsync(user);
+    /// <summary>Writes profiles, all or none; see <see cref="IUserDirectory.WriteProfilesAsync"/>. Durable when this completes.</summary>
+    public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) => Directory().WriteProfilesAsync(writes, create);
 
-    /// <summary>Names of numbers, in the same order; null where the directory has none.</summary>
-    public ValueTask FindNamesAsync(ReadOnlyMemory<uint> users, Memory<string?> names)
+    /// <summary>The IDs of indexes from 2^31 up, in the same order; null for all others: those are their own ID.</summary>
+    public ValueTask FindIdsAsync(ReadOnlyMemory<uint> users, Memory<string?> ids)
     {
         if (_directory is not null)
-            return _directory.FindNamesAsync(users, names);
-        names.Span.Clear();
+            return _directory.FindIdsAsync(users, ids);
+        ids.Span.Clear();
         return default;
     }
 
+    /// <summary>Whether anything is known of a user: a heartbeat, a profile, or anything that they or the application set.</summary>
+    public async ValueTask<bool> IsKnownAsync(uint user)
+    {
+        if (user == UserId.Nobody)
+            return false;
+        return Pulse.Second(await ReadPulseAsync(user)) != 0
+            || Manual.ChosenBy(user) != ManualStatus.Auto
+            || !Visibilities.Of(user).IsDefault
+            || Accounts.Of(user).IsDisabled
+            || (_directory is not null && (await _directory.FindProfileAsync(user) is not null || (await _directory.SubscriptionsAsync(user)).Length > 0));
+    }
+
     /// <summary>
-    /// Removes a user: row, subscriptions both ways, manual status, visibility, what others said of them, and words; durable when this completes. False where there was nothing.
+    /// Erases a user: profile, own subscriptions, approvals and blocks, manual status, visibility and words; durable when this completes. Their
+    /// connections close, and tokens issued until now are refused. What others said of them stays. False where nothing was known.
     /// </summary>
     public async ValueTask<bool> DeleteUserAsync(uint user)
     {
         using var _ = await _locks.EnterAsync(user);
-        var named = await Directory().FindAsync(user);
-        // what a deleted user showed is forgotten with them, on other nodes before the words are: whoever hides leaves first, and is not seen on the way out
+        if (!await IsKnownAsync(user))
+            return false;
+        // on other nodes, what a user showed is forgotten before the words are: a user who hides leaves first, and is not seen on the way out
         if (_news is not null)
             await LeaveAsync(new[] { user });
-        var had = await Directory().DeleteAsync(user);
-        had |= Pulse.Second(await ReadPulseAsync(user)) != 0;
-        if (!had)
-            return false;
-        if (named is not null)
-            KnownKeys.Remove(Encoding.UTF8.GetBytes(named.Name));
-        await EraseWordsAsync(user);
+        var at = UnixNow();
+        await Directory().DeleteAsync(user, at);
         if (_news is null)
         {
             Manual.Set(user, ManualStatus.Auto);
-            Visibilities.Forget(user);
+            Show(user, Visibility.Default);
+            Accounts.Set(user, new Account(RevokedAt: at, IsDeleted: true));
         }
 
+        await EraseWordsAsync(user);
         await _store.KeptAsync();
         _bus.Publish(TransitionKind.LeftEverywhere, [user]);
         _bus.Publish(TransitionKind.Left, [user]);
         return true;
     }
+
+    /// <summary>
+    /// Signs a user out everywhere: tokens issued until now are refused, their connections close on every node, and they are offline.
+    /// Durable when this completes.
+    /// </summary>
+    public async ValueTask RevokeAsync(uint user)
+    {
+        using var _ = await _locks.EnterAsync(user);
+        var at = UnixNow();
+        await Directory().RevokeAsync(user, at);
+        if (_news is null)
+            Accounts.Set(user, Accounts.Of(user) with { RevokedAt = at, IsDeleted = false });
+        await LeaveAsync(new[] { user });
+    }
+
+    /// <summary>Undoes what this node heard of a user after they were signed out everywhere or deleted elsewhere: a connection may have been a moment late.</summary>
+    public async ValueTask EndAsync(uint user, bool isDeleted)
+    {
+        await LeaveAsync(new[] { user });
+        if (isDeleted)
+            await EraseWordsAsync(user);
+    }
+
+    /// <summary>Disables a user (refused everywhere, connections closed, offline to everyone) or enables them again. Durable when this completes.</summary>
+    public async ValueTask SetDisabledAsync(uint user, bool disabled)
+    {
+        using var _ = await _locks.EnterAsync(user);
+        var was = Accounts.Of(user);
+        if (was.IsDisabled == disabled)
+            return;
+        var manual = Manual.Of(user);
+        var shown = !disabled ? 0 : manual.Kind == ManualStatusKind.Hidden ? manual.ShownLastSeen : await ShownLastSeenAsync(user);
+        await Directory().SetDisabledAsync(user, disabled, shown);
+        if (_news is null)
+            Accounts.Set(user, was with { IsDisabled = disabled, ShownLastSeen = shown });
+        _bus.Publish(TransitionKind.Changed, [user]);
+    }
+
+    /// <summary>Signs a user out everywhere; see <see cref="RevokeAsync(uint)"/>.</summary>
+    public async ValueTask RevokeAsync(UserId user) => await RevokeAsync(await RegisterAsync(user));
+
+    /// <summary>Disables a user; see <see cref="SetDisabledAsync(uint, bool)"/>.</summary>
+    public async ValueTask DisableAsync(UserId user) => await SetDisabledAsync(await RegisterAsync(user), disabled: true);
+
+    /// <summary>Enables a user who was disabled.</summary>
+    public async ValueTask EnableAsync(UserId user) => await SetDisabledAsync(await RegisterAsync(user), disabled: false);
+
+    /// <summary>
+    /// Closes a user's connections on every node, with 4401, for an application whose own sign-in has ended: their clients ask for another token or cookie.
+    /// Other nodes hear it by a hint, which may be lost while the store is away; <see cref="RevokeAsync(UserId)"/> is durable.
+    /// </summary>
+    public async ValueTask DisconnectAsync(UserId user)
+    {
+        var index = await FindAsync(user);
+        if (index != UserId.Nobody)
+            _bus.Publish(TransitionKind.Disconnected, [index]);
+    }
+
+    /// <summary>Erases a user; see <see cref="DeleteUserAsync(uint)"/>.</summary>
+    public async ValueTask<bool> DeleteUserAsync(UserId user) => await FindAsync(user) is var index && index != UserId.Nobody && await DeleteUserAsync(index);
+
+    /// <summary>One user's status.</summary>
+    public async ValueTask<Presence> StatusAsync(UserId user, Definition? definition = null) => await StatusAsync(await FindAsync(user), definition);
+
+    /// <summary>One heartbeat; gives the ID an index where it has none.</summary>
+    public async ValueTask<Admission> HeartbeatAsync(UserId user, bool active = false) => await HeartbeatAsync(await RegisterAsync(user), active);
 
     /// <summary>Finds users by name; see <see cref="IUserDirectory.SearchAsync"/>.</summary>
     public ValueTask<DirectoryPage> SearchUsersAsync(string query, int limit, string? cursor) => Directory().SearchAsync(query, limit, cursor);
@@ -358,7 +427,7 @@ public sealed class PresenceService : IAsyncDisposable
     public async ValueTask<Presence> SetManualStatusAsync(uint user, ManualStatusKind kind)
     {
         using var _ = await _locks.EnterAsync(user);
-        var was = Manual.Of(user);
+        var was = Manual.ChosenBy(user);
         var status = new ManualStatus(kind);
         if (kind == ManualStatusKind.Hidden)
         {
@@ -442,6 +511,21 @@ public sealed class PresenceService : IAsyncDisposable
     // what a hidden user does is not written: neither who watches nor who asks later can tell them from somebody who left
     private bool IsHidden(uint user) => Manual.Of(user).Kind == ManualStatusKind.Hidden;
 
+    private long UnixNow() => Pulse.EpochUnixSeconds + (long)Clock.Moment.Now;
+
+    private void HearAccount(uint user, Account was, Account account)
+    {
+        if (account.IsDisabled)
+            Manual.Disable(user, account.ShownLastSeen);
+        else
+            Manual.Enable(user);
+        // what waits was sent before
+        if (account.RevokedAt != was.RevokedAt || account.IsDisabled)
+            _heartbeats.Forget(user);
+        if (account.IsDisabled != was.IsDisabled)
+            Watchers.Recheck([user]);
+    }
+
     private void Show(uint user, Visibility visibility)
     {
         if (Visibilities.Set(user, visibility))
@@ -456,7 +540,16 @@ public sealed class PresenceService : IAsyncDisposable
             foreach (var user in Manual.Hidden.ToArray())
             {
                 using var _ = await _locks.EnterAsync(user);
-                if (Manual.Of(user) is not { Kind: ManualStatusKind.Hidden } hidden || hidden.ShownLastSeen <= now)
+                var account = Accounts.Of(user);
+                if (account.IsDisabled && account.ShownLastSeen > now)
+                {
+                    account = account with { ShownLastSeen = Pulse.TakenBack(account.ShownLastSeen, movedBy, now) };
+                    await Directory().SetDisabledAsync(user, disabled: true, account.ShownLastSeen);
+                    if (_news is null)
+                        Accounts.Set(user, account);
+                }
+
+                if (Manual.ChosenBy(user) is not { Kind: ManualStatusKind.Hidden } hidden || hidden.ShownLastSeen <= now)
                     continue;
                 hidden = hidden with { ShownLastSeen = Pulse.TakenBack(hidden.ShownLastSeen, movedBy, now) };
                 await Directory().SetManualStatusAsync(user, hidden);
@@ -487,49 +580,27 @@ public sealed class PresenceService : IAsyncDisposable
     private async ValueTask EraseWordsAsync(uint user)
     {
         _heartbeats.Forget(user);
-        await _store.EraseAsync(Plane.Pulse, user, user < UserId.FirstDirectoryNumber ? Pulse.Never : Pulse.Gone);
+        await _store.EraseAsync(Plane.Pulse, user, Pulse.Never);
         await _store.EraseAsync(Plane.Activity, user, Pulse.Never);
         _store.Keep(Plane.Pulse, [user]);
         _store.Keep(Plane.Activity, [user]);
     }
 
-    // Of those who were deleted nearly all words say so already: only the others are written.
-    private async ValueTask EraseWordsAsync(IReadOnlyList<uint> deleted)
+    // A crash may have come between a deletion and the erasure of its words. Words that are newer are of somebody who came back.
+    private async ValueTask EraseWordsOfDeletedAsync()
     {
-        foreach (var users in deleted.Chunk(DeletedAtOnce))
+        foreach (var deleted in Accounts.Deleted.Chunk(DeletedAtOnce))
         {
+            var users = deleted.Select(static d => d.Key).ToArray();
             var words = new uint[users.Length];
             await _store.ReadAsync(Plane.Pulse, users, words);
             for (var i = 0; i < users.Length; i++)
             {
-                if (words[i] != Pulse.Gone)
+                if (Pulse.ToUnix(Pulse.Second(words[i])) <= deleted[i].Value)
                     await EraseWordsAsync(users[i]);
             }
         }
     }
-
-    private async ValueTask<Admission> CatchUpAndWriteAsync(uint user, bool active)
-    {
-        await _directory!.CatchUpAsync();
-        return await _heartbeats.WriteAsync(user, active && !IsHidden(user));
-    }
-
-    private async ValueTask<int> CatchUpAndWriteAsync(ReadOnlyMemory<uint> packed)
-    {
-        try
-        {
-            await _directory!.CatchUpAsync();
-        }
-        catch (StoreUnavailableException)
-        {
-            // who is known is taken all the same
-        }
-
-        return await _heartbeats.WriteAsync(packed, active: false, durable: false);
-    }
-
-    // Whether a number may have been handed out by another node a moment ago.
-    private bool IsAhead(ReadOnlySpan<uint> users) => _news is not null && users.ContainsAnyInRange(_directory!.NextNumber, UserId.Nobody - 1);
 
     private async ValueTask<Belief> UseAsync(Definition definition)
     {
@@ -540,5 +611,5 @@ public sealed class PresenceService : IAsyncDisposable
     }
 
     private IUserDirectory Directory() =>
-        _directory ?? throw new NotSupportedException("This deployment has no user directory: users are numbers only.");
+        _directory ?? throw new NotSupportedException("This deployment has no user directory: user IDs are integers from 0 to 2147483647.");
 }

@@ -243,6 +243,52 @@ public sealed partial class PageTests(Browser browser)
         await Expect(tab.Page.Locator("#count")).ToHaveTextAsync("0");
     }
 
+    [Theory]
+    [InlineData(1280)]
+    [InlineData(360)]
+    public async Task Somebody_changes_their_names_and_signs_out_everywhere(int width)
+    {
+        var (ann, ben) = (NewName("Ann"), NewName("Ben"));
+        await using var window = await browser.OpenAsync(width: width, height: 740);
+        window.MayBeRefused = true;
+        var anns = await (await window.OpenTabAsync()).ArriveAsync(ann);
+        var bens = await (await window.OpenTabAsync()).ArriveAsync(ben);
+        await bens.SearchAsync(ann);
+        await Expect(bens.Seen(ann)).ToHaveTextAsync("Online");
+        await anns.Page.GetByText("Names and sign-out").ClickAsync();
+        await Expect(anns.Page.GetByLabel("User name")).ToHaveValueAsync(ann);
+        await anns.Page.GetByLabel("Display name").FillAsync($"Annabel of {ann}");
+        await anns.Page.GetByRole(AriaRole.Button, new() { Name = "Save names" }).ClickAsync();
+        await Expect(anns.Page.Locator("#me-name")).ToHaveTextAsync($"Annabel of {ann}");
+        await Expect(bens.Seen($"Annabel of {ann}")).ToHaveTextAsync("Online");
+
+        // a user name is one person's, and the page says so
+        await anns.Page.GetByLabel("User name").FillAsync(ben.ToUpperInvariant());
+        await anns.Page.Keyboard.PressAsync("Enter");
+        await Expect(anns.Page.Locator("#account-problem")).ToContainTextAsync("Another user has the user_name");
+        (await anns.Page.EvaluateAsync<int>("() => document.documentElement.scrollWidth")).ShouldBeLessThanOrEqualTo(width);
+        await anns.Page.Locator("#sign-out").ScrollIntoViewIfNeededAsync();
+        await anns.ScreenshotAsync($"names-{width}");
+        await anns.Page.GetByLabel("User name").FillAsync($"{ann} renamed");
+        await anns.Page.Keyboard.PressAsync("Enter");
+        await Expect(anns.Page.Locator("#account-problem")).ToBeHiddenAsync();
+        await anns.Page.ReloadAsync();
+        await Expect(anns.Page.Locator("#me-name")).ToHaveTextAsync($"Annabel of {ann}");
+
+        await anns.Page.GetByText("Names and sign-out").ClickAsync();
+        await Expect(anns.Page.GetByLabel("User name")).ToHaveValueAsync($"{ann} renamed");
+        await anns.Page.GetByRole(AriaRole.Button, new() { Name = "Sign out everywhere" }).ClickAsync();
+        await Expect(anns.Page.GetByLabel("Your name")).ToHaveValueAsync($"{ann} renamed");
+        await Expect(bens.Seen($"Annabel of {ann}")).ToHaveTextAsync("Last seen just now");
+        await anns.ArriveAsync($"{ann} renamed");
+        await Expect(bens.Seen($"Annabel of {ann}")).ToHaveTextAsync("Online");
+
+        // the name that was given up is somebody else's now, though the ID is not
+        await anns.LeaveAsync();
+        await anns.ArriveAsync(ann);
+        await Expect(anns.Page.Locator("#me-name")).ToHaveTextAsync(ann);
+    }
+
     [Fact]
     public async Task Why_is_answered_in_words()
     {
@@ -306,7 +352,12 @@ public sealed partial class PageTests(Browser browser)
 
     private static string NewName(string name) => $"{name} {Interlocked.Increment(ref _next)}";
 
-    private Task HeartbeatAsync(string name) => CallAsync(HttpMethod.Post, "/heartbeat", $$"""{"user_ids":["{{name}}"]}""");
+    // with a profile: others are not listed
+    private async Task HeartbeatAsync(string name)
+    {
+        await CallAsync(HttpMethod.Put, $"/users/{Uri.EscapeDataString(name)}", $$"""{"user_name":"{{name}}"}""");
+        await CallAsync(HttpMethod.Post, "/heartbeat", $$"""{"user_ids":["{{name}}"]}""");
+    }
 
     private async Task<int> RegisteredAsync() =>
         (await browser.Server.Http.GetStringAsync("/users?limit=100")).Split("\"user_name\"").Length - 1 - 40;

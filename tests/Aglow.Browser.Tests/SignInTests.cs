@@ -1,3 +1,4 @@
+using System.Net.Http.Json;
 using Aglow.Server.Tests;
 using Microsoft.Playwright;
 using static Microsoft.Playwright.Assertions;
@@ -12,10 +13,10 @@ public sealed class SignInTests(Browser browser)
     public async Task A_pasted_token_signs_in_as_its_person_and_is_forgotten_with_the_page()
     {
         await using var server = await AglowProcess.StartAsync(null, Token.ServerFlags);
-        using (var heartbeat = new HttpRequestMessage(HttpMethod.Post, "/heartbeat"))
+        using (var profile = new HttpRequestMessage(HttpMethod.Put, "/users/ben") { Content = JsonContent.Create(new { user_name = "Ben" }) })
         {
-            heartbeat.Headers.Authorization = new("Bearer", Token.Of("ben"));
-            (await server.Http.SendAsync(heartbeat)).EnsureSuccessStatusCode();
+            profile.Headers.Authorization = new("Bearer", Token.Of("ben"));
+            (await server.Http.SendAsync(profile)).EnsureSuccessStatusCode();
         }
 
         await using var window = await browser.OpenAsync(server);
@@ -33,10 +34,30 @@ public sealed class SignInTests(Browser browser)
         await Expect(page.Locator("#me-name")).ToHaveTextAsync("ann");
         await Expect(page.Locator("#me-seen")).ToHaveTextAsync("Online");
         await Expect(page.Locator("#crowd-card")).ToBeHiddenAsync();
+        // who has no profile is not listed, until they are called something
+        await Expect(page.Locator(".person")).ToHaveCountAsync(1);
+        await page.GetByText("Names and sign-out").ClickAsync();
+        await page.GetByLabel("User name").FillAsync("ann");
+        await page.GetByLabel("Display name").FillAsync("Ann of Tokens");
+        await page.GetByRole(AriaRole.Button, new() { Name = "Save names" }).ClickAsync();
         await Expect(page.Locator(".person")).ToHaveCountAsync(2);
+        await Expect(page.Locator("#me-name")).ToHaveTextAsync("Ann of Tokens");
         (await page.EvaluateAsync<string>("JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])")).ShouldNotContain("ey");
 
         await page.ReloadAsync();
         await Expect(page.Locator("#sign-in")).ToBeVisibleAsync();
+
+        // signed out everywhere, the token is good for nothing
+        await page.GetByLabel("Token or key").FillAsync(Token.Of("ann"));
+        await page.GetByRole(AriaRole.Button, new() { Name = "Sign in" }).ClickAsync();
+        await Expect(page.Locator("#me-seen")).ToHaveTextAsync("Online");
+        var token = Token.Of("ann");
+        await page.GetByText("Names and sign-out").ClickAsync();
+        await page.GetByRole(AriaRole.Button, new() { Name = "Sign out everywhere" }).ClickAsync();
+        await Expect(page.Locator("#sign-in")).ToBeVisibleAsync();
+        await Expect(page.Locator("#here")).ToBeHiddenAsync();
+        await page.GetByLabel("Token or key").FillAsync(token);
+        await page.GetByRole(AriaRole.Button, new() { Name = "Sign in" }).ClickAsync();
+        await Expect(page.Locator("#sign-in-problem")).ToContainTextAsync("Sign in again");
     }
 }

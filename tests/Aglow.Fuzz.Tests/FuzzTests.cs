@@ -12,7 +12,7 @@ public class FuzzTests
         var output = new StringWriter();
         var report = await FuzzRun.RunAsync(options, output, CancellationToken.None);
         report.IsClean.ShouldBeTrue(report.ToString());
-        report.Targets.Count.ShouldBe(8);
+        report.Targets.Count.ShouldBe(9);
         foreach (var target in report.Targets)
         {
             var kept = Corpus.Read(Kept, target.Target).Count;

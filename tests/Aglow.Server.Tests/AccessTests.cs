@@ -1,3 +1,5 @@
+using System.Buffers.Text;
+using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
 
@@ -30,13 +32,21 @@ public class AccessTests(TokenServer shared)
         new("POST /offline", "{\"user_id\":\"ME\"}", 200, 403, 200, 403, 403, 403),
         new("POST /offline", "", 403, 403, 200, 403, 403, 403, IsPacked: true),
         new("GET /status/ME", null, 200, 200, 403, 200, 403, 403),
+        new("GET /status?user=ME", null, 200, 200, 403, 200, 403, 403),
         new("GET /status/users?ids=ME", null, 200, 200, 403, 200, 403, 403),
         new("POST /status/batch", "[{\"user_id\":\"ME\"}]", 200, 200, 403, 200, 403, 403),
         new("POST /status/batch", "", 200, 200, 403, 200, 403, 403, IsPacked: true),
         new("GET /status/ME/explain", null, 403, 403, 403, 403, 403, 200),
         new("PUT /users/ME/status", "{\"status\":\"busy\"}", 200, 403, 403, 403, 200, 403),
         new("POST /users", "{\"user_name\":\"NEW\"}", 403, 403, 403, 403, 201, 403),
-        new("POST /users", "{\"user_name\":\"ME\"}", 409, 403, 403, 403, 409, 403),
+        new("POST /users", "{\"user_name\":\"ME\"}", 201, 403, 403, 403, 201, 403),
+        new("POST /users", "{\"user_name\":\"NEW\",\"user_id\":\"ME\"}", 201, 403, 403, 403, 201, 403),
+        new("POST /users/batch", "{\"users\":[{\"user_id\":\"ME\",\"user_name\":\"NEW\"}]}", 403, 403, 403, 403, 200, 403),
+        new("PUT /users/ME", "{\"user_name\":\"NEW\"}", 201, 403, 403, 403, 201, 403),
+        new("PATCH /users/ME", "{\"display_name\":\"Me\"}", 200, 403, 403, 403, 200, 403),
+        new("POST /users/ME/revoke", null, 204, 403, 403, 403, 204, 403),
+        new("PUT /users/ME/access", "{\"disabled\":true}", 403, 403, 403, 403, 200, 403),
+        new("GET /users?user=ME", null, 200, 200, 403, 200, 403, 403),
         new("GET /users/ME", null, 200, 200, 403, 200, 403, 403),
         new("DELETE /users/ME", null, 204, 403, 403, 403, 204, 403),
         new("GET /users?q=ali", null, 200, 200, 403, 200, 403, 403),
@@ -126,22 +136,23 @@ public class AccessTests(TokenServer shared)
             (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{one}")).ShouldBeProblem(404);
         (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat")).Status.ShouldBe(200);
         (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{me}")).Status.ShouldBe(200);
-        (await _server.AskAsync(Token.Of(me), "POST", $"/users/{me}/subscriptions", $"{{\"user_ids\":[\"{other}\"]}}")).ShouldBeProblem(404);
+        (await _server.AskAsync(Token.Of(me), "POST", $"/users/{me}/subscriptions", $"{{\"user_ids\":[\"{other}\"]}}")).Status.ShouldBe(200);
         (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{other}")).ShouldBeProblem(404);
     }
 
     [Fact]
-    public async Task A_person_is_the_same_by_number_and_by_key()
+    public async Task A_number_is_the_same_person_in_every_form()
     {
-        var me = SharedServer.NewKey("me");
-        await _server.AskAsync(Token.Of(me), "POST", "/heartbeat");
-        var number = (await _server.AskAsync(Token.Of(me), "GET", $"/users/{me}")).Json["user_id"]!.GetValue<uint>();
-        (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat", $"{{\"user_id\":{number}}}")).Status.ShouldBe(200);
-        (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat", $"{{\"user_id\":{number - 1}}}")).ShouldBeProblem(403);
-        // a number of the application's own
-        var own = SharedServer.NewUsers(2);
-        (await _server.AskAsync(Token.Of($"{own}"), "POST", "/heartbeat", $"{{\"user_id\":{own}}}")).Status.ShouldBe(200);
-        (await _server.AskAsync(Token.Of($"{own}"), "POST", "/heartbeat", $"{{\"user_id\":{own + 1}}}")).ShouldBeProblem(403);
+        foreach (var own in new[] { SharedServer.NewUsers(2), Random.Shared.NextInt64(1L << 31, long.MaxValue - 1) })
+        {
+            foreach (var token in new[] { Token.Of($"{own}"), Token.Signed(Token.Claims("", c => c["sub"] = own), Token.Secret) })
+            {
+                (await _server.AskAsync(token, "POST", "/heartbeat", $"{{\"user_id\":{own}}}")).Status.ShouldBe(200);
+                (await _server.AskAsync(token, "POST", "/heartbeat", $"{{\"user_id\":\"{own}\"}}")).Status.ShouldBe(200);
+                (await _server.AskAsync(token, "POST", "/heartbeat", $"{{\"user_id\":{own + 1}}}")).ShouldBeProblem(403);
+                (await _server.AskAsync(token, "POST", "/heartbeat", $"{{\"user_id\":\"0{own}\"}}")).ShouldBeProblem(403);
+            }
+        }
     }
 
     // ---- other people's ids ---------------------------------------------------------------------------------------------------
@@ -159,6 +170,13 @@ public class AccessTests(TokenServer shared)
     [InlineData("PUT", "/users/NUMBER/status", "{\"status\":\"busy\"}")]
     [InlineData("PUT", "/users/%4fTHER/status", "{\"status\":\"busy\"}")]
     [InlineData("DELETE", "/users/NUMBER", null)]
+    [InlineData("POST", "/users", "{\"user_name\":\"OTHER\"}")]
+    [InlineData("POST", "/users", "{\"user_name\":\"mine\",\"user_id\":NUMBER}")]
+    [InlineData("PUT", "/users/OTHER", "{\"user_name\":\"mine\"}")]
+    [InlineData("PATCH", "/users/NUMBER", "{\"display_name\":\"mine\"}")]
+    [InlineData("POST", "/users/NUMBER/revoke", null)]
+    [InlineData("POST", "/users/OTHER/revoke", null)]
+    [InlineData("PUT", "/users/OTHER/access", "{\"disabled\":true}")]
     [InlineData("GET", "/users/NUMBER/subscriptions", null)]
     [InlineData("POST", "/users/NUMBER/subscriptions", "{\"user_ids\":[1]}")]
     [InlineData("DELETE", "/users/OTHER/subscriptions", "{\"user_ids\":[1]}")]
@@ -174,14 +192,20 @@ public class AccessTests(TokenServer shared)
     public async Task Nobody_speaks_for_somebody_else(string method, string path, string? body)
     {
         var (me, other) = (SharedServer.NewKey("me"), "OTHER" + SharedServer.NewKey(""));
+        var number = Random.Shared.NextInt64(1L << 31, long.MaxValue);
+        var before = new Dictionary<string, string>();
         await _server.AskAsync(Token.Of(me), "POST", "/heartbeat");
-        await _server.AskAsync(Token.Of(other), "POST", "/heartbeat");
-        await _server.AskAsync(Token.Of(other), "POST", "/offline");
-        var before = (await _server.AskAsync(Token.Of(other), "GET", $"/users/{other}")).Text;
-        var number = JsonNode.Parse(before)!["user_id"]!.GetValue<uint>();
+        foreach (var somebody in new[] { other, $"{number}" })
+        {
+            await _server.AskAsync(Token.Of(somebody), "POST", "/heartbeat");
+            await _server.AskAsync(Token.Of(somebody), "POST", "/offline");
+            before[somebody] = (await _server.AskAsync(Token.Of(somebody), "GET", $"/users/{somebody}")).Text;
+        }
+
         string Named(string text) => text.Replace("NUMBER", $"{number}").Replace("OTHER", other).Replace("%4fTHER", "%4f" + other[1..]).Replace("\"ME\"", $"\"{me}\"").Replace("=ME", $"={me}").Replace("/ME", $"/{me}");
         (await _server.AskAsync(Token.Of(me), method, Named(path), body is null ? null : Named(body))).ShouldBeProblem(403);
-        (await _server.AskAsync(Token.Of(other), "GET", $"/users/{other}")).Text.ShouldBe(before, "and nothing happened");
+        foreach (var (somebody, was) in before)
+            (await _server.AskAsync(Token.Of(somebody), "GET", $"/users/{somebody}")).Text.ShouldBe(was, "and nothing happened");
     }
 
     // ---- forged tokens --------------------------------------------------------------------------------------------------------
@@ -210,7 +234,14 @@ public class AccessTests(TokenServer shared)
         { "an empty subject", user => Token.Signed(Token.Claims(user, c => c["sub"] = ""), Token.Secret) },
         { "a subject with a line break", user => Token.Signed(Token.Claims(user, c => c["sub"] = $"{user}\r\nX-User: root"), Token.Secret) },
         { "a subject with NUL", user => Token.Signed(Token.Claims(user, c => c["sub"] = $"{user}\0"), Token.Secret) },
-        { "a subject of 129 bytes", user => Token.Signed(Token.Claims(user, c => c["sub"] = new string('a', 129)), Token.Secret) },
+        { "a subject of 256 bytes", user => Token.Signed(Token.Claims(user, c => c["sub"] = new string('a', 256)), Token.Secret) },
+        { "a negative number as subject", user => Token.Signed(Token.Claims(user, c => c["sub"] = -1), Token.Secret) },
+        { "a fraction as subject", user => Token.Signed(Token.Claims(user, c => c["sub"] = 1.5), Token.Secret) },
+        { "a number above all as subject", user => Token.Signed(Token.Claims(user, c => c["sub"] = 9223372036854775808), Token.Secret) },
+        { "null as subject", user => Token.Signed(Token.Claims(user, c => c["sub"] = null), Token.Secret) },
+        { "true as subject", user => Token.Signed(Token.Claims(user, c => c["sub"] = true), Token.Secret) },
+        { "a list as subject", user => Token.Signed(Token.Claims(user, c => c["sub"] = new JsonArray(user)), Token.Secret) },
+        { "two subjects", TwoSubjects },
         { "kid as a path to an empty file", user => Token.Signed(Token.Claims(user), new byte[32], new JsonObject { ["alg"] = "HS256", ["kid"] = "../../../../dev/null" }) },
         { "kid as SQL", user => Token.Signed(Token.Claims(user), Encoding.UTF8.GetBytes("x"), new JsonObject { ["alg"] = "HS256", ["kid"] = "' UNION SELECT 'x" }) },
         { "its own key in the header", user => Token.Signed(Token.Claims(user), new byte[32], new JsonObject { ["alg"] = "HS256", ["jwk"] = new JsonObject { ["kty"] = "oct", ["k"] = Convert.ToBase64String(new byte[32]) } }) },
@@ -225,6 +256,14 @@ public class AccessTests(TokenServer shared)
         { "a key of the right form", _ => "aglow_AAAAAAAA_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" },
         { "a key without its secret", _ => "aglow_AAAAAAAA" },
     };
+
+    private static string TwoSubjects(string user)
+    {
+        var header = Token.Content(new JsonObject { ["alg"] = "HS256", ["typ"] = "JWT" }, Token.Claims(user)).Split('.')[0];
+        var claims = Token.Claims(user).ToJsonString().TrimEnd('}') + ",\"sub\":\"somebody else\"}";
+        var content = $"{header}.{Base64Url.EncodeToString(Encoding.UTF8.GetBytes(claims))}";
+        return $"{content}.{Base64Url.EncodeToString(HMACSHA256.HashData(Token.Secret, Encoding.ASCII.GetBytes(content)))}";
+    }
 
     [Theory]
     [MemberData(nameof(Forged))]

@@ -83,8 +83,6 @@ public sealed class OperationsTests : IAsyncLifetime
     [Theory]
     [InlineData("GET", "/nope")]
     [InlineData("POST", "/nope")]
-    [InlineData("GET", "/status")]
-    [InlineData("GET", "/status/")]
     [InlineData("GET", "/status/1/2")]
     [InlineData("GET", "/users/1/2/3")]
     [InlineData("GET", "/favicon.ico")]

@@ -12,7 +12,7 @@ public class StatusTests(SharedServer shared)
     public async Task Who_was_never_seen_is_offline_and_no_404()
     {
         (await _server.GetAsync("/status/2147483000")).ShouldBeJson("""{"user_id":2147483000,"is_online":false,"status":"offline","last_seen":null}""");
-        (await _server.GetAsync("/status/4294967295")).ShouldBeJson("""{"user_id":4294967295,"is_online":false,"status":"offline","last_seen":null}""");
+        (await _server.GetAsync("/status/4294967290")).ShouldBeJson("""{"user_id":"4294967290","is_online":false,"status":"offline","last_seen":null}""");
         var key = SharedServer.NewKey();
         (await _server.GetAsync($"/status/{key}")).ShouldBeJson($$"""{"user_id":"{{key}}","is_online":false,"status":"offline","last_seen":null}""");
     }
@@ -75,12 +75,19 @@ public class StatusTests(SharedServer shared)
     [InlineData("?ids=1&definition=chat&definition=chat")]
     public async Task Ids_that_are_none_are_refused(string query) => (await _server.GetAsync($"/status/users{query}")).ShouldBeProblem(400);
 
+    [Theory]
+    [InlineData("/status")]
+    [InlineData("/status/")]
+    [InlineData("/status?user=")]
+    [InlineData("/status?user=1&user=2")]
+    public async Task A_status_of_nobody_is_refused(string path) => (await _server.GetAsync(path)).ShouldBeProblem(400, "user");
+
     [Fact]
     public async Task A_batch_answers_in_order_whatever_its_form()
     {
         var user = SharedServer.NewUsers(3);
         await _server.PostAsync("/heartbeat", $$"""{"user_ids":[{{user}},{{user + 2}}]}""");
-        var objects = await _server.PostAsync("/status/batch", $$"""[{"user_id":{{user + 2}}},{"x":1,"user_id":{{user + 1}}},{"user_id":{{user}}},{"user_id":{{user}}}]""");
+        var objects = await _server.PostAsync("/status/batch", $$"""[{"user_id":{{user + 2}}},{"user_id":{{user + 1}}},{"user_id":{{user}}},{"user_id":{{user}}}]""");
         objects.Json.AsArray().Select(static r => r!["is_online"]!.GetValue<bool>()).ShouldBe([true, false, true, true]);
         var list = await _server.PostAsync("/status/batch", $$"""{"user_ids":[{{user + 2}},{{user + 1}},{{user}},{{user}}]}""");
         list.Text.ShouldBe(objects.Text);
@@ -110,6 +117,9 @@ public class StatusTests(SharedServer shared)
     [InlineData("""[{"user_id":null}]""")]
     [InlineData("""[{"user_id":-1}]""")]
     [InlineData("""[{"user_id":1}""")]
+    [InlineData("""[{"user_id":1,"x":1}]""")]
+    [InlineData("""{"user_ids":[1],"x":1}""")]
+    [InlineData("""{"user_ids":[9223372036854775808]}""")]
     [InlineData("""[{"user_id":1}] []""")]
     [InlineData("""{"user_ids":[1],"user_ids":[1]}""")]
     [InlineData("""{"user_ids":"1"}""")]
@@ -150,7 +160,7 @@ public class StatusTests(SharedServer shared)
     public static TheoryData<string> OddKeys => new(
         "a/b", "a%2Fb", "a%2fb", "100%", "%41", "?", "#", "a?b#c", "a&b=c", "a+b", "a b", ",", "a,b", ";", ":", "@", "!$'()*", "[x]", "{y}", "|", "\\", "\"", "a\"b\\c", "<script>",
         "~", "^", "`", "é", "Åsa 🌞", "日本語", "\u2028", "\ufeffbom", "-", "_", "042", "+42", "-1", "4294967296", "1.5", "...", "users", "batch", "update", "explain", "a/../b", "/", "//", "x/",
-        "550e8400-e29b-41d4-a716-446655440000", "me@example.org", "urn:x:1", new string('z', 128));
+        "550e8400-e29b-41d4-a716-446655440000", "me@example.org", "urn:x:1", ".", "..", "9223372036854775808", new string('z', 255));
 
     [Theory]
     [MemberData(nameof(OddKeys))]
@@ -165,13 +175,19 @@ public class StatusTests(SharedServer shared)
         }
 
         var encoded = Uri.EscapeDataString(key);
-        // two words of the API are not asked for in this path
-        if (key is not ("users" or "batch"))
+        ShouldBeOnline((await _server.GetAsync($"/status?user={encoded}")).Json);
+        ShouldBeOnline((await _server.GetAsync($"/users?user={encoded}")).Json);
+        // words of the API, and dots, cannot stand in a path
+        if (key is not ("users" or "batch" or "." or ".."))
+        {
             ShouldBeOnline((await _server.GetAsync($"/status/{encoded}")).Json);
-        ShouldBeOnline((await _server.GetAsync($"/status/{encoded}/explain")).Json);
+            ShouldBeOnline((await _server.GetAsync($"/users/{encoded}")).Json);
+        }
+
+        if (key is not ("." or ".."))
+            ShouldBeOnline((await _server.GetAsync($"/status/{encoded}/explain")).Json);
         ShouldBeOnline((await _server.GetAsync($"/status/users?ids=1,{encoded}")).Json[key]);
         ShouldBeOnline((await _server.PostAsync("/status/batch", $$"""[{"user_id":{{json}}}]""")).Json[0]);
-        (await _server.GetAsync($"/users/{encoded}")).Json["user_name"]!.GetValue<string>().ShouldBe(key);
         // a member twice under two spellings is one
         (await _server.GetAsync($"/status/users?ids={encoded},{encoded}")).Members.ShouldBe([key]);
     }
@@ -186,7 +202,7 @@ public class StatusTests(SharedServer shared)
     public async Task A_path_that_names_nobody_is_refused(string path) => (await _server.GetAsync(path)).Status.ShouldBe(400);
 
     [Fact]
-    public async Task A_key_in_a_path_has_at_most_128_bytes() => (await _server.GetAsync($"/status/{new string('x', 129)}")).ShouldBeProblem(400, "128");
+    public async Task A_text_in_a_path_has_at_most_255_bytes() => (await _server.GetAsync($"/status/{new string('x', 256)}")).ShouldBeProblem(400, "255");
 
     [Fact]
     public async Task An_explanation_holds_the_record_and_why()

@@ -5,66 +5,68 @@ namespace Aglow.Server.Tests;
 [Collection(Calls.Name)]
 public class UserTests(SharedServer shared)
 {
-    private const uint FirstDirectoryNumber = 1u << 31;
     private readonly AglowProcess _server = shared.Server;
 
     [Fact]
-    public async Task A_user_is_created_found_and_deleted_for_good()
+    public async Task A_user_is_created_found_and_deleted()
     {
         var name = SharedServer.NewKey("alice");
         var before = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
-        var made = await _server.PostAsync("/users", $$"""{"user_name":"{{name}}","display_name":"Alice Å","extra":{"a":[1]} }""");
+        var made = await _server.PostAsync("/users", $$"""{"user_name":"{{name}}","display_name":"Alice Å"}""");
         made.Status.ShouldBe(201, made.Text);
         made.ContentType.ShouldBe("application/json");
-        made.Members.ShouldBe(["user_id", "user_name", "display_name", "created_at", "updated_at", "is_online", "status", "last_seen"]);
-        var number = made.Json["user_id"]!.GetValue<uint>();
-        number.ShouldBeGreaterThanOrEqualTo(FirstDirectoryNumber);
-        made.Headers.Location!.OriginalString.ShouldBe($"/users/{number}");
+        made.Members.ShouldBe(["user_id", "user_name", "display_name", "created_at", "updated_at", "is_online", "status", "last_seen", "manual"]);
+        made.Headers.Location!.OriginalString.ShouldBe($"/users/{name}");
+        made.Json["user_id"]!.GetValue<string>().ShouldBe(name);
         made.Json["user_name"]!.GetValue<string>().ShouldBe(name);
         made.Json["display_name"]!.GetValue<string>().ShouldBe("Alice Å");
         made.Json["created_at"]!.GetValue<long>().ShouldBeInRange(before - 1, before + 10);
         made.Json["updated_at"]!.GetValue<long>().ShouldBe(made.Json["created_at"]!.GetValue<long>());
         made.Json["status"]!.GetValue<string>().ShouldBe("offline");
         made.Json["last_seen"].ShouldBeNull();
+        made.Json["manual"]!.GetValue<string>().ShouldBe("auto");
 
         var found = await _server.GetAsync(made.Headers.Location.OriginalString);
         found.Status.ShouldBe(200);
-        found.Members.ShouldBe([.. made.Members, "manual"]);
-        found.Json["manual"]!.GetValue<string>().ShouldBe("auto");
-        (await _server.GetAsync($"/users/{name}")).Text.ShouldBe(found.Text);
+        found.Text.ShouldBe(made.Text);
+        (await _server.GetAsync($"/users?user={name}")).Text.ShouldBe(found.Text);
 
-        // by name or number, it is one user
         await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{name}}"}""");
-        (await _server.StatusOfAsync($"{number}")).ShouldBe("online");
+        (await _server.StatusOfAsync(name)).ShouldBe("online");
         (await _server.GetAsync($"/users/{name}")).Json["is_online"]!.GetValue<bool>().ShouldBeTrue();
 
         var deleted = await _server.DeleteAsync($"/users/{name}");
         deleted.Status.ShouldBe(204);
         deleted.Bytes.ShouldBeEmpty();
         (await _server.GetAsync($"/users/{name}")).ShouldBeProblem(404);
-        (await _server.GetAsync($"/users/{number}")).ShouldBeProblem(404);
-        (await _server.DeleteAsync($"/users/{number}")).ShouldBeProblem(404);
-        (await _server.GetAsync($"/status/{number}")).ShouldBeJson($$"""{"user_id":{{number}},"is_online":false,"status":"offline","last_seen":null}""");
-        (await _server.PostAsync("/heartbeat", $$"""{"user_id":{{number}}}""")).ShouldBeProblem(404);
+        (await _server.DeleteAsync($"/users/{name}")).ShouldBeProblem(404);
+        (await _server.GetAsync($"/status/{name}")).ShouldBeJson($$"""{"user_id":"{{name}}","is_online":false,"status":"offline","last_seen":null}""");
+        (await SearchAsync($"q={name}")).ShouldBeEmpty();
+
+        // the ID comes back as somebody new
         var again = await _server.PostAsync("/users", $$"""{"user_name":"{{name}}"}""");
-        again.Json["user_id"]!.GetValue<uint>().ShouldBeGreaterThan(number);
+        again.Status.ShouldBe(201, again.Text);
         again.Json["display_name"].ShouldBeNull();
+        again.Json["last_seen"].ShouldBeNull();
     }
 
     [Fact]
-    public async Task A_name_is_taken_once()
+    public async Task An_id_has_one_profile_and_a_name_one_user()
     {
         var name = SharedServer.NewKey();
         (await _server.PostAsync("/users", $$"""{"user_name":"{{name}}"}""")).Status.ShouldBe(201);
-        (await _server.PostAsync("/users", $$"""{"user_name":"{{name}}"}""")).ShouldBeProblem(409, name);
-        // a key's first heartbeat takes the name as well
+        (await TitleOfAsync(_server.PostAsync("/users", $$"""{"user_name":"{{name}}"}"""))).ShouldBe("User taken");
+        (await TitleOfAsync(_server.PostAsync("/users", $$"""{"user_name":"{{name}}","user_id":"{{SharedServer.NewKey()}}"}"""))).ShouldBe("Name taken");
+        // a heartbeat takes no name, and who is known by one may get a profile
         var key = SharedServer.NewKey();
         await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{key}}"}""");
-        (await _server.PostAsync("/users", $$"""{"user_name":"{{key}}"}""")).ShouldBeProblem(409);
-        (await _server.GetAsync($"/users/{key}")).Json["user_name"]!.GetValue<string>().ShouldBe(key);
-        // names are compared byte by byte
-        (await _server.PostAsync("/users", $$"""{"user_name":"{{key.ToUpperInvariant()}}"}""")).Status.ShouldBe(201);
+        (await _server.GetAsync($"/users/{key}")).Json["user_name"].ShouldBeNull();
+        (await SearchAsync($"q={key}")).ShouldBeEmpty();
+        (await _server.PostAsync("/users", $$"""{"user_name":"{{key}}","display_name":"Known"}""")).Json["is_online"]!.GetValue<bool>().ShouldBeTrue();
+        (await SearchAsync($"q={key}")).ShouldBe([key]);
     }
+
+    private static async Task<string> TitleOfAsync(Task<Answer> refused) => (await refused).ShouldBeProblem(409).Json["title"]!.GetValue<string>();
 
     public static TheoryData<string, string> BadUsers => new()
     {
@@ -72,13 +74,18 @@ public class UserTests(SharedServer shared)
         { "[]", "user_name" },
         { "{}", "user_name is missing" },
         { """{"user_name":null}""", "user_name is missing" },
-        { """{"user_name":5}""", "not a string" },
-        { """{"user_name":""}""", "128" },
+        { """{"user_name":5}""", "user_name is not a name" },
+        { """{"user_name":""}""", "255" },
         { """{"user_name":"a\u0000"}""", "control" },
         { """{"user_name":"a\u007f"}""", "control" },
-        { $$"""{"user_name":"{{new string('x', 129)}}"}""", "128" },
-        { """{"user_name":"42"}""", "number" },
-        { """{"user_name":"4294967295"}""", "number" },
+        { $$"""{"user_name":"{{new string('x', 256)}}"}""", "255" },
+        { """{"user_name":"valid","user_id":-1}""", "user_id" },
+        { """{"user_name":"valid","user_id":9223372036854775808}""", "user_id" },
+        { """{"user_name":"valid","user_id":1.5}""", "user_id" },
+        { """{"user_name":"valid","user_id":""}""", "user_id" },
+        { """{"user_name":"valid","user_id":null}""", "user_id" },
+        { $$"""{"user_name":"valid","user_id":"{{new string('x', 256)}}"}""", "255" },
+        { """{"user_name":"valid","number":7}""", "\"number\"" },
         { """{"user_name":"\ud800"}""", "text" },
         { """{"user_name":"x","user_name":"y"}""", "twice" },
         { """{"user_name":"valid","display_name":""}""", "display_name" },
@@ -206,16 +213,22 @@ public class UserTests(SharedServer shared)
     public async Task What_is_no_manual_status_is_refused(string body, string detail) => (await _server.PutAsync("/users/5/status", body)).ShouldBeProblem(400, detail);
 
     [Fact]
-    public async Task A_manual_status_needs_somebody()
+    public async Task A_status_is_set_before_the_person_first_comes_and_whoever_has_one_is_known()
     {
-        (await _server.PutAsync($"/users/{SharedServer.NewKey()}/status", """{"status":"busy"}""")).ShouldBeProblem(404);
-        (await _server.PutAsync("/users/4294967294/status", """{"status":"busy"}""")).ShouldBeProblem(404);
-        var key = SharedServer.NewKey();
-        await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{key}}"}""");
-        var answer = await _server.PutAsync($"/users/{key}/status", """{"status":"busy"}""");
-        answer.Json["user_id"]!.GetValue<string>().ShouldBe(key);
-        answer.Json["status"]!.GetValue<string>().ShouldBe("busy");
-        (await _server.GetAsync($"/users/{key}")).Json["manual"]!.GetValue<string>().ShouldBe("busy");
+        foreach (var user in new[] { SharedServer.NewKey(), $"{SharedServer.NewUsers()}", $"{Random.Shared.NextInt64(1L << 31, long.MaxValue)}" })
+        {
+            (await _server.GetAsync($"/users/{user}")).ShouldBeProblem(404);
+            var answer = await _server.PutAsync($"/users/{user}/status", """{"status":"busy"}""");
+            answer.Status.ShouldBe(200, answer.Text);
+            answer.Json["user_id"]!.ToString().ShouldBe(user);
+            answer.Json["status"]!.GetValue<string>().ShouldBe("offline");
+            var known = (await _server.GetAsync($"/users/{user}")).Json;
+            known["manual"]!.GetValue<string>().ShouldBe("busy");
+            known["user_name"].ShouldBeNull();
+            known["created_at"].ShouldBeNull();
+            await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{user}}"}""");
+            (await _server.StatusOfAsync(user)).ShouldBe("busy");
+        }
     }
 
     [Theory]
@@ -248,22 +261,24 @@ public class UserTests(SharedServer shared)
         (await _server.PostAsync(path, $$"""{"user_ids":[{{me + 2}},"{{key}}","{{me + 1}}",{{me + 1}}]}""")).ShouldBeJson($$"""{"user_ids":[{{me + 1}},{{me + 2}},"{{key}}"]}""");
         (await _server.GetAsync(path)).ShouldBeJson($$"""{"user_ids":[{{me + 1}},{{me + 2}},"{{key}}"]}""");
         (await _server.DeleteAsync(path, $$"""{"user_ids":[{{me + 2}},77]}""")).ShouldBeJson($$"""{"user_ids":[{{me + 1}},"{{key}}"]}""");
-        // who is deleted is followed no more
+        // a subscription holds the ID, whatever becomes of it
         await _server.DeleteAsync($"/users/{key}");
-        (await _server.GetAsync(path)).ShouldBeJson($$"""{"user_ids":[{{me + 1}}]}""");
+        (await _server.GetAsync(path)).ShouldBeJson($$"""{"user_ids":[{{me + 1}},"{{key}}"]}""");
     }
 
     [Fact]
-    public async Task Only_somebody_can_be_followed()
+    public async Task Whoever_may_come_one_day_can_be_followed()
     {
         var me = SharedServer.NewUsers();
         var key = SharedServer.NewKey();
-        (await _server.PostAsync($"/users/{me}/subscriptions", $$"""{"user_ids":[1,"{{key}}"]}""")).ShouldBeProblem(404, key[..20]);
-        (await _server.PostAsync($"/users/{me}/subscriptions", """{"user_ids":[4294967294]}""")).ShouldBeProblem(404, "4294967294");
-        (await _server.DeleteAsync($"/users/{me}/subscriptions", $$"""{"user_ids":["{{key}}"]}""")).ShouldBeProblem(404);
-        (await _server.GetAsync($"/users/{key}/subscriptions")).ShouldBeProblem(404);
-        (await _server.PostAsync($"/users/{key}/subscriptions", """{"user_ids":[1]}""")).ShouldBeProblem(404);
-        (await _server.GetAsync($"/users/{me}/subscriptions")).ShouldBeJson("""{"user_ids":[]}""");
+        var path = $"/users/{me}/subscriptions";
+        // to take away whom one does not follow is done, and makes nobody known
+        (await _server.DeleteAsync(path, $$"""{"user_ids":["{{key}}"]}""")).ShouldBeJson("""{"user_ids":[]}""");
+        (await _server.PostAsync(path, $$"""{"user_ids":["{{key}}",4294967294]}""")).ShouldBeJson($$"""{"user_ids":["{{key}}","4294967294"]}""");
+        (await _server.GetAsync($"/users/{key}")).ShouldBeProblem(404);
+        (await _server.GetAsync($"/users/{key}/subscriptions")).ShouldBeJson("""{"user_ids":[]}""");
+        (await _server.PostAsync($"/users/{key}/subscriptions", """{"user_ids":[1]}""")).ShouldBeJson("""{"user_ids":[1]}""");
+        (await _server.GetAsync(path)).ShouldBeJson($$"""{"user_ids":["{{key}}","4294967294"]}""");
     }
 
     [Fact]

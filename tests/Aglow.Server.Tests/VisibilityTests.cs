@@ -10,34 +10,46 @@ public class VisibilityTests(TokenServer shared)
 
     private Task<Answer> AskAsync(string user, string method, string path, string? json = null) => _server.AskAsync(Token.Of(user), method, path, json);
 
-    /// <summary>Somebody who is online, and their number.</summary>
-    private async Task<(string Name, uint Number)> ArriveAsync(string prefix)
+    /// <summary>Somebody who is online and has a profile: a text, or a number below 2^31, which packed words can hold.</summary>
+    private async Task<string> ArriveAsync(string prefix, bool isNumber = false)
     {
-        var name = SharedServer.NewKey(prefix);
-        (await AskAsync(name, "POST", "/heartbeat")).Status.ShouldBe(200);
-        return (name, (await AskAsync(name, "GET", $"/users/{name}")).Json["user_id"]!.GetValue<uint>());
+        var user = isNumber ? $"{SharedServer.NewUsers()}" : SharedServer.NewKey(prefix);
+        (await AskAsync(user, "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await AskAsync(user, "PUT", $"/users/{user}", $"{{\"user_name\":\"{SharedServer.NewKey(NameOf(user))}\"}}")).Status.ShouldBe(201);
+        return user;
     }
+
+    private static string NameOf(string user) => $"called-{user}";
+
+    /// <summary>The ID as lists have it.</summary>
+    private static string Json(string user) => uint.TryParse(user, out _) ? user : $"\"{user}\"";
 
     private async Task ShowAsync(string user, string json) => (await AskAsync(user, "PUT", $"/users/{user}/visibility", json)).Status.ShouldBe(200);
 
     /// <summary>What a viewer is told of a user, by every call there is, each as one text without what the call names itself.</summary>
-    private async Task<Dictionary<string, string>> SeenAsync(string viewer, string name, uint number)
+    private async Task<Dictionary<string, string>> SeenAsync(string viewer, string name)
     {
         static string Record(JsonNode node) => $"{node["is_online"]} {node["status"]} {node["last_seen"]?.ToString() ?? "null"} {node["last_seen_about"]}";
         var seen = new Dictionary<string, string>
         {
             ["status"] = Record((await AskAsync(viewer, "GET", $"/status/{name}")).Json),
-            ["status by number"] = Record((await AskAsync(viewer, "GET", $"/status/{number}")).Json),
+            ["status by query"] = Record((await AskAsync(viewer, "GET", $"/status?user={name}")).Json),
             ["reachable"] = Record((await AskAsync(viewer, "GET", $"/status/{name}?definition=reachable")).Json),
             ["by ids"] = Record((await AskAsync(viewer, "GET", $"/status/users?ids={name}")).Json[name]!),
             ["batch"] = Record((await AskAsync(viewer, "POST", "/status/batch", $"{{\"user_ids\":[\"{name}\"]}}")).Json[0]!),
-            ["objects"] = Record((await AskAsync(viewer, "POST", "/status/batch", $"[{{\"user_id\":{number}}}]")).Json[0]!),
-            ["packed"] = (await _server.SendAsync(HttpMethod.Post, "/status/batch", Calling.Pack([number]), Calling.Packed, token: Token.Of(viewer))).Words[0] is var word ? $"{word >> 31} {(word & int.MaxValue) != 0}" : "",
+            ["objects"] = Record((await AskAsync(viewer, "POST", "/status/batch", $"[{{\"user_id\":{Json(name)}}}]")).Json[0]!),
+            ["user by query"] = Record((await AskAsync(viewer, "GET", $"/users?user={name}")).Json),
             ["user"] = Record((await AskAsync(viewer, "GET", $"/users/{name}")).Json),
-            ["search"] = Record((await AskAsync(viewer, "GET", $"/users?q={name}")).Json["users"]![0]!),
-            ["list"] = (await _server.AskAsync(shared.Keys["read"], "GET", $"/online?limit=10000&viewer={viewer}")).Text.Contains($"\"{name}\"").ToString(),
+            ["search"] = Record((await AskAsync(viewer, "GET", $"/users?q={NameOf(name)}")).Json["users"]![0]!),
+            ["list"] = (await _server.AskAsync(shared.Keys["read"], "GET", $"/online?limit=10000&viewer={viewer}")).Json["users"]!.AsArray().Any(user => user!.ToString() == name).ToString(),
             ["a backend with their eyes"] = Record((await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{name}?viewer={viewer}")).Json),
         };
+        if (uint.TryParse(name, out var number))
+        {
+            var word = (await _server.SendAsync(HttpMethod.Post, "/status/batch", Calling.Pack([number]), Calling.Packed, token: Token.Of(viewer))).Words[0];
+            seen["packed"] = $"{word >> 31} {(word & int.MaxValue) != 0}";
+        }
+
         await using (var socket = await _server.OpenSocketAsync(Token.Of(viewer)))
         {
             await socket.SendAsync($"{{\"type\":\"watch\",\"users\":[\"{name}\"]}}");
@@ -63,14 +75,16 @@ public class VisibilityTests(TokenServer shared)
         }
     }
 
-    [Fact]
-    public async Task What_nobody_may_see_is_on_no_path()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task What_nobody_may_see_is_on_no_path(bool isNumber)
     {
-        var ((ann, number), (bob, _)) = (await ArriveAsync("ann"), await ArriveAsync("bob"));
-        ShouldSee(await SeenAsync(bob, ann, number), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
+        var (ann, bob) = (await ArriveAsync("ann", isNumber), await ArriveAsync("bob"));
+        ShouldSee(await SeenAsync(bob, ann), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
         var counted = await CountAsync();
         await ShowAsync(ann, """{"online":"nobody"}""");
-        ShouldSee(await SeenAsync(bob, ann, number), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
+        ShouldSee(await SeenAsync(bob, ann), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
         (await CountAsync()).ShouldBeLessThan(counted);
         // to herself she is as she is, and operators see why
         (await AskAsync(ann, "GET", $"/status/{ann}")).Json["status"]!.GetValue<string>().ShouldBe("online");
@@ -79,36 +93,38 @@ public class VisibilityTests(TokenServer shared)
         (await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{ann}")).Json["last_seen"].ShouldBeNull();
         // and she reads exactly as somebody who was never there
         var never = (await AskAsync(bob, "GET", "/status/nobody-of-this-name")).Text;
-        (await AskAsync(bob, "GET", $"/status/{ann}")).Text.ShouldBe(never.Replace("nobody-of-this-name", ann));
+        (await AskAsync(bob, "GET", $"/status/{ann}")).Text.ShouldBe(never.Replace("\"nobody-of-this-name\"", Json(ann)));
         await ShowAsync(ann, """{"online":"everyone"}""");
-        ShouldSee(await SeenAsync(bob, ann, number), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
+        ShouldSee(await SeenAsync(bob, ann), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
     }
 
-    [Fact]
-    public async Task Approved_followers_see_what_others_do_not_and_who_is_blocked_sees_nothing()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Approved_followers_see_what_others_do_not_and_who_is_blocked_sees_nothing(bool isNumber)
     {
-        var ((ann, number), (bob, bobs), (eve, _)) = (await ArriveAsync("ann"), await ArriveAsync("bob"), await ArriveAsync("eve"));
+        var (ann, bob, eve) = (await ArriveAsync("ann", isNumber), await ArriveAsync("bob", isNumber), await ArriveAsync("eve"));
         await ShowAsync(ann, """{"online":"followers-approved"}""");
-        (await AskAsync(ann, "POST", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{bob}\"]}}")).ShouldBeJson($"{{\"user_ids\":[\"{bob}\"]}}");
-        ShouldSee(await SeenAsync(bob, ann, number), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
-        ShouldSee(await SeenAsync(eve, ann, number), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
-        (await AskAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[{bobs}]}}")).Status.ShouldBe(200);
-        ShouldSee(await SeenAsync(bob, ann, number), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
+        (await AskAsync(ann, "POST", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{bob}\"]}}")).ShouldBeJson($"{{\"user_ids\":[{Json(bob)}]}}");
+        ShouldSee(await SeenAsync(bob, ann), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
+        ShouldSee(await SeenAsync(eve, ann), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
+        (await AskAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[{Json(bob)}]}}")).Status.ShouldBe(200);
+        ShouldSee(await SeenAsync(bob, ann), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
         (await AskAsync(ann, "DELETE", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}")).ShouldBeJson("""{"user_ids":[]}""");
-        ShouldSee(await SeenAsync(bob, ann, number), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
-        (await AskAsync(ann, "GET", $"/users/{ann}/visibility")).ShouldBeJson($"{{\"user_id\":\"{ann}\",\"online\":\"followers-approved\",\"last_seen\":\"exact\"}}");
+        ShouldSee(await SeenAsync(bob, ann), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
+        (await AskAsync(ann, "GET", $"/users/{ann}/visibility")).ShouldBeJson($"{{\"user_id\":{Json(ann)},\"online\":\"followers-approved\",\"last_seen\":\"exact\"}}");
         (await AskAsync(ann, "DELETE", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{bob}\"]}}")).Status.ShouldBe(200);
-        ShouldSee(await SeenAsync(bob, ann, number), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
+        ShouldSee(await SeenAsync(bob, ann), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
     }
 
     [Fact]
     public async Task Who_waits_for_approval_is_listed_to_who_approves()
     {
-        var (ann, _) = await ArriveAsync("ann");
+        var ann = await ArriveAsync("ann");
         var followers = new List<string>();
         foreach (var prefix in (string[])["bob", "eve", "kim"])
         {
-            followers.Add((await ArriveAsync(prefix)).Name);
+            followers.Add(await ArriveAsync(prefix));
             (await AskAsync(followers[^1], "POST", $"/users/{followers[^1]}/subscriptions", $"{{\"user_ids\":[\"{ann}\"]}}")).Status.ShouldBe(200);
         }
 
@@ -134,14 +150,16 @@ public class VisibilityTests(TokenServer shared)
         (await WaitingAsync()).ShouldBe(followers[0]);
     }
 
-    [Fact]
-    public async Task Last_seen_is_exact_or_coarse_or_hidden_apart_from_online()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Last_seen_is_exact_or_coarse_or_hidden_apart_from_online(bool isNumber)
     {
-        var ((ann, number), (bob, _)) = (await ArriveAsync("ann"), await ArriveAsync("bob"));
+        var (ann, bob) = (await ArriveAsync("ann", isNumber), await ArriveAsync("bob"));
         await ShowAsync(ann, """{"last_seen":"coarse"}""");
-        ShouldSee(await SeenAsync(bob, ann, number), static r => r == "true online null recently", isOnline: true, hasExactTime: false);
+        ShouldSee(await SeenAsync(bob, ann), static r => r == "true online null recently", isOnline: true, hasExactTime: false);
         await ShowAsync(ann, """{"last_seen":"hidden"}""");
-        ShouldSee(await SeenAsync(bob, ann, number), static r => r == "true online null ", isOnline: true, hasExactTime: false);
+        ShouldSee(await SeenAsync(bob, ann), static r => r == "true online null ", isOnline: true, hasExactTime: false);
         await AskAsync(ann, "POST", "/offline");
         (await AskAsync(bob, "GET", $"/status/{ann}")).Json["last_seen"].ShouldBeNull();
         await ShowAsync(ann, """{"last_seen":"coarse"}""");
@@ -154,7 +172,7 @@ public class VisibilityTests(TokenServer shared)
     [Fact]
     public async Task Who_watches_is_told_when_their_sight_changes_and_nothing_of_what_they_do_not_see()
     {
-        var ((ann, _), (bob, _), (eve, _)) = (await ArriveAsync("ann"), await ArriveAsync("bob"), await ArriveAsync("eve"));
+        var (ann, bob, eve) = (await ArriveAsync("ann"), await ArriveAsync("bob"), await ArriveAsync("eve"));
         await using var socket = await _server.OpenSocketAsync(Token.Of(bob));
         async Task WatchAsync(string user) => await socket.SendAsync($"{{\"type\":\"watch\",\"users\":[\"{user}\"]}}");
         await WatchAsync(ann);
@@ -202,7 +220,14 @@ public class VisibilityTests(TokenServer shared)
         // not reciprocal any more
         (await AsAsync(again, "ann", "GET", "/status/eve")).Json["status"]!.GetValue<string>().ShouldBe("online");
         (await AsAsync(again, "bob", "DELETE", "/users/bob")).Status.ShouldBe(204);
-        (await AsAsync(again, "ann", "GET", "/users/ann/approved")).ShouldBeJson("""{"user_ids":[]}""");
+        // what others said of an ID outlives its deletion
+        (await AsAsync(again, "ann", "GET", "/users/ann/approved")).ShouldBeJson("""{"user_ids":["bob"]}""");
+        (await AsAsync(again, "ann", "DELETE", "/users/ann")).Status.ShouldBe(204);
+        foreach (var list in new[] { "approved", "blocked" })
+        {
+            (await again.AskAsync(Token.Signed(Token.Claims("ann", static c => c["iat"] = Token.Now + 2), Token.Secret), "GET", $"/users/ann/{list}"))
+                .ShouldBeJson("""{"user_ids":[]}""");
+        }
     }
 
     private async Task<long> CountAsync() => (await _server.AskAsync(shared.Keys["read"], "GET", "/online/count")).Json["online"]!.GetValue<long>();

@@ -11,8 +11,6 @@ namespace Aglow.Stores.Tests;
 [Collection(PostgresCollection.Name)]
 public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
 {
-    private const uint First = UserId.FirstDirectoryNumber;
-
     private RedisProcess? _redis;
     private AglowProcess? _one;
     private AglowProcess? _other;
@@ -49,24 +47,27 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await watcher.SendAsync("{\"type\":\"watch\",\"users\":[\"alice\",\"bob\"]}");
         await Eventually.HoldsAsync(() => watcher.Statuses("alice") is ["offline"] && watcher.Statuses("bob") is ["offline"]);
 
-        // a key that somebody on the other node waits for
+        // an ID that somebody on the other node waits for
         (await HeartbeatAsync(One, "alice")).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await StatusAsync(Other, "alice")).ShouldBe("online");
         await Eventually.HoldsAsync(() => watcher.Statuses("alice") is [.., "online"]);
 
-        // a number that the other node has not heard of
+        // a profile, of somebody whom the other node has not heard of
         var created = await (await One.Http.PostAsJsonAsync("/users", new { user_name = "bob", display_name = "Bob Builder" })).Content.ReadFromJsonAsync<JsonElement>();
-        var bob = created.GetProperty("user_id").GetUInt32();
-        bob.ShouldBe(First + 1);
-        (await HeartbeatAsync(Other, bob)).StatusCode.ShouldBe(HttpStatusCode.OK);
-        (await HeartbeatAsync(Other, bob + 5)).StatusCode.ShouldBe(HttpStatusCode.NotFound);
-        (await Other.Http.PostAsJsonAsync("/users", new { user_name = "bob" })).StatusCode.ShouldBe(HttpStatusCode.Conflict);
+        created.GetProperty("user_id").GetString().ShouldBe("bob");
+        (await HeartbeatAsync(Other, "bob")).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await Other.Http.PostAsJsonAsync("/users", new { user_name = "Bob", user_id = 5 })).StatusCode.ShouldBe(HttpStatusCode.Conflict);
         await Eventually.HoldsAsync(() => watcher.Statuses("bob") is [.., "online"]);
+        // no index is an ID: both are strangers
+        (await StatusAsync(Other, "2147483648")).ShouldBe("offline");
+        (await StatusAsync(One, "2147483649")).ShouldBe("offline");
 
         (await SearchAsync(Other, "uild")).ShouldBe(["bob"]);
-        (await SearchAsync(Other, "AL")).ShouldBe(["alice"]);
-        await One.Http.PostAsJsonAsync("/users/alice/subscriptions", new { user_ids = new object[] { "bob", 7 } });
-        (await Other.Http.GetFromJsonAsync<JsonElement>("/users/alice/subscriptions")).GetProperty("user_ids").EnumerateArray().Select(u => u.ToString()).ShouldBe(["7", "bob"]);
+        (await SearchAsync(Other, "AL")).ShouldBeEmpty("a heartbeat makes no profile");
+        (await One.Http.PutAsJsonAsync("/users/alice", new { user_name = "Älice" })).StatusCode.ShouldBe(HttpStatusCode.Created);
+        (await SearchAsync(Other, "AL")).ShouldBe(["Älice"]);
+        await One.Http.PostAsJsonAsync("/users/alice/subscriptions", new { user_ids = new object[] { "bob", 7, "nobody yet" } });
+        (await SubscriptionsAsync(Other, "alice")).ShouldBe(["7", "bob", "nobody yet"], ignoreOrder: true);
 
         // a manual status, and hiding, are seen on the other node as soon as it hears of them
         await One.Http.PutAsJsonAsync("/users/bob/status", new { status = "busy" });
@@ -79,21 +80,29 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await One.Http.PutAsJsonAsync("/users/bob/status", new { status = "auto" });
         await Eventually.HoldsAsync(async () => await StatusAsync(Other, "bob") == "online");
 
-        // deleted on the node that knows the key by heart, and on the one that has to hear of it
+        // disabled on one node, refused on the other
+        (await One.Http.PutAsJsonAsync("/users/bob/access", new { disabled = true })).StatusCode.ShouldBe(HttpStatusCode.OK);
+        await Eventually.HoldsAsync(async () => await StatusAsync(Other, "bob") == "offline");
+        (await Other.Http.PutAsJsonAsync("/users/bob/access", new { disabled = false })).StatusCode.ShouldBe(HttpStatusCode.OK);
+        await Eventually.HoldsAsync(async () => (await HeartbeatAsync(One, "bob")).StatusCode == HttpStatusCode.OK);
+        await Eventually.HoldsAsync(() => watcher.Statuses("bob") is [.., "online"]);
+
+        // deleted, and somebody new under the same ID: who watches it is told of both
         (await One.Http.DeleteAsync(new Uri("/users/bob", UriKind.Relative))).StatusCode.ShouldBe(HttpStatusCode.NoContent);
         (await StatusAsync(Other, "bob")).ShouldBe("offline");
-        // a renewal is acknowledged before it is written, so by its number for as long as this node has not heard
-        await Eventually.HoldsAsync(async () => (await HeartbeatAsync(Other, bob)).StatusCode == HttpStatusCode.NotFound);
-        await Eventually.HoldsAsync(async () => (await HeartbeatAsync(Other, "bob")).StatusCode == HttpStatusCode.OK);
-        (await One.Http.GetFromJsonAsync<JsonElement>("/users/bob")).GetProperty("user_id").GetUInt32().ShouldBe(bob + 1);
-        (await Other.Http.GetFromJsonAsync<JsonElement>("/users/alice/subscriptions")).GetProperty("user_ids").EnumerateArray().Select(u => u.ToString()).ShouldBe(["7"]);
+        await Eventually.HoldsAsync(() => watcher.Statuses("bob") is [.., "offline"]);
+        (await SearchAsync(Other, "uild")).ShouldBeEmpty();
+        (await HeartbeatAsync(Other, "bob")).StatusCode.ShouldBe(HttpStatusCode.OK);
+        await Eventually.HoldsAsync(() => watcher.Statuses("bob") is [.., "online"]);
+        await Eventually.HoldsAsync(async () => await StatusAsync(One, "bob") == "online");
+        (await SubscriptionsAsync(Other, "alice")).ShouldBe(["7", "bob", "nobody yet"], ignoreOrder: true);
 
-        // ten thousand new keys on both at once
+        // ten thousand new IDs on both at once
         var keys = Enumerable.Range(0, 5000).Select(i => $"key-{i}").ToArray();
         var answers = await Task.WhenAll(new[] { One, Other }.Select(node => node.Http.PostAsJsonAsync("/heartbeat", new { user_ids = node == One ? keys : [.. keys.Reverse()] })));
         answers.ShouldAllBe(answer => answer.StatusCode == HttpStatusCode.OK);
         (await One.Http.GetStringAsync("/metrics")).ShouldContain("aglow_directory_away 0");
-        (await postgres.Process.ExecuteAsync("SELECT next_number - 2147483648 - count(*) FROM aglow.state, aglow.users GROUP BY next_number", _database)).ShouldBe(1L);
+        (await postgres.Process.ExecuteAsync("SELECT next_index - 2147483648 - count(*) FROM aglow.state, aglow.ids GROUP BY next_index", _database)).ShouldBe(0L);
         (await One.StopAsync()).ShouldBe(0);
         (await Other.StopAsync()).ShouldBe(0);
     }
@@ -101,6 +110,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
     [Fact]
     public async Task What_a_user_shows_is_heard_on_the_other_node_and_kept_when_nodes_restart()
     {
+        await One.Http.PostAsJsonAsync("/users", new { user_name = "alice" });
         await HeartbeatAsync(One, "alice");
         await using var watcher = await Watcher.ConnectAsync(Other, 1);
         await watcher.SendAsync("{\"type\":\"watch\",\"users\":[\"alice\"]}");
@@ -136,11 +146,12 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         (await again.Http.GetStringAsync("/users/alice/blocked")).ShouldBe("{\"user_ids\":[1]}");
         (await again.Http.GetStringAsync("/users/2/visibility")).ShouldBe("{\"user_id\":2,\"online\":\"followers-approved\",\"last_seen\":\"exact\"}");
 
-        // who is deleted is nobody's any more; who hid is not seen on the way out
+        // a deleted user's own settings are gone, what others said of them is not; a user who hid is not seen on the way out
         await using var onlooker = await Watcher.ConnectAsync(Other, 3, 2);
         await again.Http.DeleteAsync(new Uri("/users/2", UriKind.Relative));
         await again.Http.DeleteAsync(new Uri("/users/1", UriKind.Relative));
-        await Eventually.HoldsAsync(async () => await Other.Http.GetStringAsync("/users/alice/blocked") == "{\"user_ids\":[]}");
+        await Eventually.HoldsAsync(async () => (await Other.Http.GetStringAsync("/users/2/visibility")).Contains("\"everyone\""));
+        (await Other.Http.GetStringAsync("/users/alice/blocked")).ShouldBe("{\"user_ids\":[1]}");
         (await Other.Http.GetStringAsync("/users/2/visibility")).ShouldContain("\"everyone\"");
         onlooker.Statuses(2).ShouldAllBe(status => status == "offline");
     }
@@ -148,19 +159,22 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
     [Fact]
     public async Task While_postgres_is_away_known_users_go_on_and_it_heals_by_itself()
     {
+        await One.Http.PostAsJsonAsync("/users", new { user_name = "alice" });
         await HeartbeatAsync(One, "alice");
         await HeartbeatAsync(Other, "alice");
         await postgres.Process.StopAsync();
         try
         {
             (await HeartbeatAsync(One, "alice")).StatusCode.ShouldBe(HttpStatusCode.OK);
-            (await HeartbeatAsync(Other, First)).StatusCode.ShouldBe(HttpStatusCode.OK);
+            (await HeartbeatAsync(Other, 42)).StatusCode.ShouldBe(HttpStatusCode.OK);
             (await StatusAsync(Other, "alice")).ShouldBe("online");
             foreach (var refused in new[]
             {
                 await HeartbeatAsync(One, "nobody yet"),
                 await One.Http.GetAsync("/status/somebody"),
                 await One.Http.PostAsJsonAsync("/users", new { user_name = "bob" }),
+                await One.Http.PostAsJsonAsync("/users/alice/revoke", new { }),
+                await Other.Http.PutAsJsonAsync("/users/42/access", new { disabled = true }),
                 await Other.Http.GetAsync("/users?q=ali"),
                 await Other.Http.PutAsJsonAsync("/users/42/status", new { status = "busy" }),
                 await Other.Http.PutAsJsonAsync("/users/42/visibility", new { online = "nobody" }),
@@ -186,6 +200,8 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await Eventually.HoldsAsync(async () => (await HeartbeatAsync(One, "nobody yet")).StatusCode == HttpStatusCode.OK);
         await Eventually.HoldsAsync(async () => await StatusAsync(Other, "nobody yet") == "online");
         (await SearchAsync(Other, "ali")).ShouldBe(["alice"]);
+        // a deletion takes her offline before the directory refuses it
+        (await HeartbeatAsync(One, "alice")).StatusCode.ShouldBe(HttpStatusCode.OK);
         await One.Http.PutAsJsonAsync("/users/alice/status", new { status = "busy" });
         await Eventually.HoldsAsync(async () => await StatusAsync(Other, "alice") == "busy");
         await Eventually.HoldsAsync(() => One.Output.Contains("is back after") && Other.Output.Contains("is back after"));
@@ -205,6 +221,20 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
 
     private static async Task<long> CountAsync(AglowProcess node) => (await node.Http.GetFromJsonAsync<JsonElement>("/online/count")).GetProperty("online").GetInt64();
 
-    private static async Task<string?[]> SearchAsync(AglowProcess node, string query) =>
-        [.. (await node.Http.GetFromJsonAsync<JsonElement>($"/users?q={query}")).GetProperty("users").EnumerateArray().Select(u => u.GetProperty("user_name").GetString())];
+    private static async Task<string[]> SubscriptionsAsync(AglowProcess node, string user) =>
+        [.. (await node.Http.GetFromJsonAsync<JsonElement>($"/users/{user}/subscriptions")).GetProperty("user_ids").EnumerateArray().Select(static u => u.ToString())];
+
+    private static async Task<string?[]> SearchAsync(AglowProcess node, string query)
+    {
+        var names = new List<string?>();
+        for (var cursor = ""; cursor is not null;)
+        {
+            // a page may be short
+            var page = await node.Http.GetFromJsonAsync<JsonElement>($"/users?q={query}{(cursor.Length > 0 ? "&cursor=" : "")}{cursor}");
+            names.AddRange(page.GetProperty("users").EnumerateArray().Select(u => u.GetProperty("user_name").GetString()));
+            cursor = page.GetProperty("next").GetString();
+        }
+
+        return [.. names];
+    }
 }

@@ -1,3 +1,5 @@
+using System.Buffers.Text;
+using System.Text;
 using Aglow.Model;
 using Aglow.Tests;
 using Aglow.Users;
@@ -7,151 +9,384 @@ namespace Aglow.Stores.Tests;
 /// <summary>What every <see cref="IUserDirectory"/> does; each backend inherits it.</summary>
 public abstract class UserDirectoryContract
 {
+    private const uint First = UserId.FirstDirectoryNumber;
+
+    private readonly ManualTimeProvider _time = new();
+
     /// <summary>A new, empty directory. Disposed of by the test.</summary>
     private protected abstract Task<IUserDirectory> OpenAsync(TimeProvider time);
 
-    private const uint First = UserId.FirstDirectoryNumber;
+    private long Now => _time.GetUtcNow().ToUnixTimeSeconds();
 
-    private static readonly ManualTimeProvider Time = new();
+    private Task<IUserDirectory> OpenAsync() => OpenAsync(_time);
 
-    private Task<IUserDirectory> OpenAsync() => OpenAsync(Time);
+    // ---- IDs ------------------------------------------------------------------------------------------------------------------
 
     [Fact]
-    public async Task Numbers_are_handed_out_from_two_to_the_31_up()
+    public async Task Ids_get_indexes_from_two_to_the_31_up_in_the_order_given()
     {
         await using var directory = await OpenAsync();
-        directory.NextNumber.ShouldBe(First);
-        var alice = await directory.CreateAsync("alice", "Alice");
-        var now = Time.GetUtcNow().ToUnixTimeSeconds();
-        alice.ShouldBe(new DirectoryUser(First, "alice", "Alice", now, now));
-        (await directory.CreateAsync("bob", null))!.Number.ShouldBe(First + 1);
-        directory.NextNumber.ShouldBe(First + 2);
-        (await directory.FindAsync(First)).ShouldBe(alice);
-        (await directory.FindAsync(First + 1))!.DisplayName.ShouldBeNull();
-        (await directory.FindAsync(First + 2)).ShouldBeNull();
-        (await directory.FindAsync(1)).ShouldBeNull();
+        directory.NextIndex.ShouldBe(First);
+        var indexes = new uint[5];
+        (await directory.RegisterAsync(["b"], indexes)).ShouldBe(1);
+        indexes[0].ShouldBe(First);
+        (await directory.RegisterAsync(["c", "b", "a", "c", "é"], indexes)).ShouldBe(3);
+        indexes.ShouldBe([First + 1, First, First + 2, First + 1, First + 3]);
+        (await directory.RegisterAsync(["c", "b", "a", "c", "é"], indexes)).ShouldBe(0);
+        indexes.ShouldBe([First + 1, First, First + 2, First + 1, First + 3]);
+        directory.NextIndex.ShouldBe(First + 4);
+        (await directory.RegisterAsync([], Memory<uint>.Empty)).ShouldBe(0);
     }
 
     [Fact]
-    public async Task A_name_is_taken_once_and_costs_no_number_twice()
+    public async Task Ids_are_compared_byte_by_byte()
     {
         await using var directory = await OpenAsync();
-        await directory.CreateAsync("alice", null);
-        (await directory.CreateAsync("alice", "Another")).ShouldBeNull();
-        directory.NextNumber.ShouldBe(First + 1);
+        string[] ids =
+        [
+            "bob", "Bob", "bob ", " bob", "böb", "bo\u0308b", "ß", "ss", "🌞", "Ｂｏｂ", "2147483648", "9223372036854775807", "042", "..", "users",
+            new string('x', 255), new string('x', 254),
+        ];
+        var indexes = new uint[ids.Length];
+        (await directory.RegisterAsync(ids, indexes)).ShouldBe(ids.Length);
+        indexes.ShouldBe(Enumerable.Range(0, ids.Length).Select(i => First + (uint)i));
+        var found = new uint[ids.Length];
+        await directory.FindIndexesAsync(ids, found);
+        found.ShouldBe(indexes);
+        var names = new string?[ids.Length];
+        await directory.FindIdsAsync(indexes, names);
+        names.ShouldBe(ids);
     }
 
     [Fact]
-    public async Task Names_are_compared_byte_by_byte()
+    public async Task An_id_or_index_that_was_never_given_is_not_found()
     {
         await using var directory = await OpenAsync();
-        string[] names = ["bob", "Bob", "bob ", "böb", "bo\u0308b", "ß", "ss", "🌞"];
-        foreach (var name in names)
-            (await directory.CreateAsync(name, null)).ShouldNotBeNull();
-        var numbers = new uint[names.Length];
-        await directory.FindNumbersAsync(names, numbers);
-        numbers.ShouldBe(Enumerable.Range(0, names.Length).Select(i => First + (uint)i));
+        await IndexAsync(directory, "alice");
+        var indexes = new uint[] { 9, 9, 9 };
+        await directory.FindIndexesAsync(["nobody", "alice", "Alice"], indexes);
+        indexes.ShouldBe([0u, First, 0u]);
+        directory.NextIndex.ShouldBe(First + 1, "finding gives no index");
+        var ids = new string?[] { "x", "x", "x", "x" };
+        await directory.FindIdsAsync(new uint[] { 5, First, First + 1, uint.MaxValue }, ids);
+        ids.ShouldBe([null, "alice", null, null]);
+        await directory.FindIndexesAsync([], Memory<uint>.Empty);
+        await directory.FindIdsAsync(ReadOnlyMemory<uint>.Empty, Memory<string?>.Empty);
+    }
+
+    [Fact]
+    public async Task Callers_who_register_the_same_ids_at_once_get_the_same_indexes()
+    {
+        await using var directory = await OpenAsync();
+        var ids = Enumerable.Range(0, 500).Select(i => $"id-{i}").ToArray();
+        var random = new Random(7);
+        var callers = Enumerable.Range(0, 8).Select(_ => ids.OrderBy(_ => random.Next()).ToArray()).ToArray();
+        var given = await Task.WhenAll(callers.Select(caller => Task.Run(async () =>
+        {
+            var indexes = new uint[caller.Length];
+            var added = await directory.RegisterAsync(caller, indexes);
+            return (Indexes: caller.Zip(indexes).ToDictionary(pair => pair.First, pair => pair.Second), added);
+        })));
+        given.Sum(caller => caller.added).ShouldBe(ids.Length);
+        foreach (var caller in given)
+            caller.Indexes.OrderBy(pair => pair.Key).ShouldBe(given[0].Indexes.OrderBy(pair => pair.Key));
+        given[0].Indexes.Values.Distinct().Count().ShouldBe(ids.Length);
+        directory.NextIndex.ShouldBe(First + (uint)ids.Length);
+    }
+
+    [Fact]
+    public async Task A_deleted_id_keeps_its_index_for_good()
+    {
+        await using var directory = await OpenAsync();
+        var bob = await CreateAsync(directory, "bob", "bob");
+        await directory.DeleteAsync(bob, 100);
+        (await IndexAsync(directory, "bob")).ShouldBe(bob);
+        (await IndexAsync(directory, "carol")).ShouldBe(bob + 1);
+        var ids = new string?[1];
+        await directory.FindIdsAsync(new[] { bob }, ids);
+        ids.ShouldBe(["bob"]);
+        (await directory.RegisterAsync(["bob"], new uint[1])).ShouldBe(0);
+    }
+
+    // ---- profiles ---------------------------------------------------------------------------------------------------------------
+
+    [Fact]
+    public async Task A_profile_is_kept_for_an_id_of_any_kind()
+    {
+        await using var directory = await OpenAsync();
+        var alice = await IndexAsync(directory, "alice");
+        uint[] users = [0, 42, int.MaxValue, alice];
+        foreach (var user in users)
+            (await directory.FindProfileAsync(user)).ShouldBeNull();
+        var written = await directory.WriteProfilesAsync([.. users.Select(user => new ProfileWrite(user, $"Name {user}", user == 42 ? null : "The same"))], create: true);
+        written.ShouldBe(new ProfileResult(4, 0));
+        foreach (var user in users)
+            (await directory.FindProfileAsync(user)).ShouldBe(new Profile($"Name {user}", user == 42 ? null : "The same", Now, Now));
+        directory.NextIndex.ShouldBe(First + 1);
+    }
+
+    [Fact]
+    public async Task A_profile_is_created_once_and_replaced_as_often_as_one_likes()
+    {
+        await using var directory = await OpenAsync();
+        var created = Now;
+        await directory.WriteProfilesAsync([new(1, "ann", "Ann")], create: true);
+        _time.Advance(TimeSpan.FromSeconds(60));
+        (await directory.WriteProfilesAsync([new(1, "other", null)], create: true)).ShouldBe(new ProfileResult(0, 0, ProfileConflict.UserTaken, 0));
+        (await directory.FindProfileAsync(1)).ShouldBe(new Profile("ann", "Ann", created, created));
+        (await directory.WriteProfilesAsync([new(2, "ben", null), new(1, "anne", null)], create: false)).ShouldBe(new ProfileResult(1, 1));
+        (await directory.FindProfileAsync(1)).ShouldBe(new Profile("anne", null, created, Now));
+        (await directory.WriteProfilesAsync([new(3, "ann", null)], create: true)).ShouldBe(new ProfileResult(1, 0), "the name is free");
+        (await directory.WriteProfilesAsync([], create: false)).ShouldBe(new ProfileResult(0, 0));
+    }
+
+    [Fact]
+    public async Task Names_that_are_not_written_stay()
+    {
+        await using var directory = await OpenAsync();
+        var created = Now;
+        await directory.WriteProfilesAsync([new(1, "ann", "Ann")], create: true);
+        _time.Advance(TimeSpan.FromSeconds(60));
+        await directory.WriteProfilesAsync([new(1, "ignored", "Anna", ProfileParts.DisplayName)], create: false);
+        (await directory.FindProfileAsync(1)).ShouldBe(new Profile("ann", "Anna", created, Now));
+        await directory.WriteProfilesAsync([new(1, "anna", "ignored", ProfileParts.UserName)], create: false);
+        (await directory.FindProfileAsync(1)).ShouldBe(new Profile("anna", "Anna", created, Now));
+        await directory.WriteProfilesAsync([new(1, null, null, ProfileParts.UserName)], create: false);
+        (await directory.FindProfileAsync(1)).ShouldBe(new Profile(null, "Anna", created, Now));
+        // of somebody who has no profile
+        (await directory.WriteProfilesAsync([new(2, "ignored", "Ben", ProfileParts.DisplayName)], create: false)).ShouldBe(new ProfileResult(1, 0));
+        (await directory.FindProfileAsync(2)).ShouldBe(new Profile(null, "Ben", Now, Now));
+        await ShouldFindAsync(directory, "ann", ["1"]);
+        await ShouldFindAsync(directory, "ben", ["2"]);
+        await ShouldFindAsync(directory, "ignored", []);
+        await ShouldFindAsync(directory, "", []);
+    }
+
+    [Fact]
+    public async Task A_profile_that_is_left_without_names_is_removed()
+    {
+        await using var directory = await OpenAsync();
+        await directory.WriteProfilesAsync([new(1, "ann", null), new(2, null, "Ben"), new(3, "carol", "Carol")], create: true);
+        await directory.WriteProfilesAsync(
+            [new(1, null, null, ProfileParts.UserName), new(2, null, null, ProfileParts.DisplayName), new(3, null, null), new(4, null, null)], create: false);
+        foreach (var user in (uint[])[1, 2, 3, 4])
+            (await directory.FindProfileAsync(user)).ShouldBeNull();
+        await ShouldFindAsync(directory, "", []);
+        await ShouldFindAsync(directory, "arol", []);
+        (await directory.WriteProfilesAsync([new(5, "ann", null), new(3, "Carol", null)], create: true)).ShouldBe(new ProfileResult(2, 0));
+    }
+
+    [Theory]
+    [InlineData("bob", "Bob")]
+    [InlineData("Bob", "BOB")]
+    [InlineData("bob", "Ｂｏｂ")]
+    [InlineData("j\u00FCrg", "ju\u0308rg")]
+    [InlineData("J\u00DCRG", "ju\u0308rg")]
+    [InlineData("straße", "STRASSE")]
+    [InlineData("ΟΔΥΣΣΕΥΣ", "οδυσσευς")]
+    [InlineData("ﬁn", "fin")]
+    [InlineData("a①", "A1")]
+    [InlineData("한글", "\u1112\u1161\u11AB\u1100\u1173\u11AF")]
+    [InlineData("ｶﾞ", "ガ")]
+    [InlineData("Å", "\u212B")]
+    [InlineData("q\u0323\u0307", "q\u0307\u0323")]
+    [InlineData("\U00010400", "\U00010428")]
+    public async Task A_user_name_is_taken_in_every_form_of_it(string name, string other)
+    {
+        await using var directory = await OpenAsync();
+        var first = await CreateAsync(directory, "first", name);
+        (await directory.WriteProfilesAsync([new(7, other, null)], create: true)).ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 0));
+        (await directory.WriteProfilesAsync([new(7, other, "Seven")], create: false)).ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 0));
+        (await directory.FindProfileAsync(7)).ShouldBeNull();
+        // the owner may write it in another form
+        (await directory.WriteProfilesAsync([new(first, other, null)], create: false)).ShouldBe(new ProfileResult(0, 1));
+        (await directory.FindProfileAsync(first))!.UserName.ShouldBe(other);
+        (await directory.WriteProfilesAsync([new(7, name, null)], create: true)).Conflict.ShouldBe(ProfileConflict.NameTaken);
+        // and others may be displayed by it
+        (await directory.WriteProfilesAsync([new(7, "seven", name)], create: true)).Created.ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task User_names_that_only_search_takes_for_the_same_are_different()
+    {
+        await using var directory = await OpenAsync();
+        string[] names = ["jurg", "jürg", "jûrg", "bob", "bob ", "b.ob", "bøb"];
+        (await directory.WriteProfilesAsync([.. names.Select((name, i) => new ProfileWrite((uint)i, name, null))], create: true)).Created.ShouldBe(names.Length);
+        await ShouldFindAsync(directory, "jurg", ["0", "1", "2"]);
+    }
+
+    [Fact]
+    public async Task A_conflict_names_the_write_that_caused_it_and_nothing_is_written()
+    {
+        await using var directory = await OpenAsync();
+        await directory.WriteProfilesAsync([new(1, "ann", null), new(2, "ben", null)], create: true);
+        (await directory.WriteProfilesAsync([new(3, "carol", null), new(4, "BEN", null), new(5, "eve", null)], create: false))
+            .ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 1));
+        (await directory.WriteProfilesAsync([new(3, "carol", null), new(4, "dave", null), new(2, "benny", null)], create: true))
+            .ShouldBe(new ProfileResult(0, 0, ProfileConflict.UserTaken, 2));
+        // two in the list who want one name
+        (await directory.WriteProfilesAsync([new(3, "carol", null), new(1, "anna", null), new(5, "Carol", null)], create: false))
+            .ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 2));
+        // one who keeps it, wherever in the list
+        (await directory.WriteProfilesAsync([new(3, "ann", null), new(1, null, "Ann", ProfileParts.DisplayName)], create: false))
+            .ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 0));
+        (await directory.WriteProfilesAsync([new(1, null, "Ann", ProfileParts.DisplayName), new(3, "ann", null)], create: false))
+            .ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 1));
+        (await directory.WriteProfilesAsync([new(1, "ben", "Ann")], create: false)).Conflict.ShouldBe(ProfileConflict.NameTaken);
+        (await directory.FindProfileAsync(1))!.ShouldBe(new Profile("ann", null, Now, Now));
+        foreach (var user in (uint[])[3, 4, 5])
+            (await directory.FindProfileAsync(user)).ShouldBeNull();
+        await ShouldFindAsync(directory, "", ["1", "2"]);
+        await ShouldFindAsync(directory, "carol", []);
+    }
+
+    [Fact]
+    public async Task Names_are_swapped_and_passed_on_within_a_list()
+    {
+        await using var directory = await OpenAsync();
+        await directory.WriteProfilesAsync([new(1, "one", null), new(2, "two", null), new(3, "three", null), new(4, null, "Four")], create: true);
+        (await directory.WriteProfilesAsync([new(1, "two", null), new(2, "one", null)], create: false)).ShouldBe(new ProfileResult(0, 2));
+        (await directory.FindProfileAsync(1))!.UserName.ShouldBe("two");
+        // round three, with another form of the name
+        (await directory.WriteProfilesAsync([new(1, "ONE", null), new(2, "Three", null), new(3, "two", "3")], create: false)).ShouldBe(new ProfileResult(0, 3));
+        // from those who are removed or renamed, before and after them in the list
+        (await directory.WriteProfilesAsync([new(5, "one", null), new(1, null, null), new(2, "free", null), new(4, "three", null, ProfileParts.UserName)], create: false))
+            .ShouldBe(new ProfileResult(1, 3));
+        (await directory.FindProfileAsync(1)).ShouldBeNull();
+        string?[] names = [(await directory.FindProfileAsync(2))!.UserName, (await directory.FindProfileAsync(3))!.UserName, (await directory.FindProfileAsync(4))!.UserName, (await directory.FindProfileAsync(5))!.UserName];
+        names.ShouldBe(["free", "two", "three", "one"]);
+        (await directory.FindProfileAsync(4))!.DisplayName.ShouldBe("Four");
+        await ShouldFindAsync(directory, "", ["2", "5", "4", "3"]);
+        // a name that was passed on is free where it was left, and taken where it is
+        (await directory.WriteProfilesAsync([new(9, "two", null)], create: true)).Conflict.ShouldBe(ProfileConflict.NameTaken);
     }
 
     [Fact]
     public async Task Only_one_of_many_at_once_gets_a_name()
     {
         await using var directory = await OpenAsync();
-        var created = await Task.WhenAll(Enumerable.Range(0, 200).Select(i => Task.Run(async () => await directory.CreateAsync($"name{i % 10}", null))));
-        created.Count(user => user is not null).ShouldBe(10);
-        created.Where(user => user is not null).Select(user => user!.Number).Order().ShouldBe(Enumerable.Range(0, 10).Select(i => First + (uint)i));
-        directory.NextNumber.ShouldBe(First + 10);
+        var created = await Task.WhenAll(Enumerable.Range(0, 200).Select(i => Task.Run(async () =>
+            await directory.WriteProfilesAsync([new((uint)i, i % 2 == 0 ? $"name{i % 10}" : $"NAME{i % 10}", null)], create: true))));
+        created.Count(result => result == new ProfileResult(1, 0)).ShouldBe(10);
+        created.Count(result => result == new ProfileResult(0, 0, ProfileConflict.NameTaken, 0)).ShouldBe(190);
+        (await AllAsync(directory, "", 100)).Count.ShouldBe(10);
+        // and of those who create the profile of one user
+        created = await Task.WhenAll(Enumerable.Range(0, 50).Select(i => Task.Run(async () => await directory.WriteProfilesAsync([new(1000, $"other{i}", null)], create: true))));
+        created.Count(result => result.Created == 1).ShouldBe(1);
+        created.Count(result => result.Conflict == ProfileConflict.UserTaken).ShouldBe(49);
     }
 
     [Fact]
-    public async Task Registering_keys_gives_each_one_number_in_the_order_given()
+    public async Task Ten_thousand_profiles_are_written_at_once_and_found_at_once()
     {
         await using var directory = await OpenAsync();
-        await directory.CreateAsync("b", null);
-        var numbers = new uint[5];
-        (await directory.RegisterAsync(["c", "b", "a", "c", "é"], numbers)).ShouldBe(3);
-        numbers.ShouldBe([First + 1, First, First + 2, First + 1, First + 3]);
-        (await directory.RegisterAsync(["c", "b", "a", "c", "é"], numbers)).ShouldBe(0);
-        numbers.ShouldBe([First + 1, First, First + 2, First + 1, First + 3]);
-        directory.NextNumber.ShouldBe(First + 4);
-        (await directory.RegisterAsync([], Memory<uint>.Empty)).ShouldBe(0);
+        var ids = Enumerable.Range(0, 10_000).Select(i => $"id-{i}").ToArray();
+        var indexes = new uint[ids.Length];
+        await directory.RegisterAsync(ids, indexes);
+        ProfileWrite[] writes = [.. indexes.Select((user, i) => new ProfileWrite(user, $"Person{i}", $"Nr. {i} of them"))];
+        (await directory.WriteProfilesAsync(writes, create: true)).ShouldBe(new ProfileResult(ids.Length, 0));
+        await ShouldFindAsync(directory, "person7777", ["id-7777"]);
+        await ShouldFindAsync(directory, "r. 7777 o", ["id-7777"]);
+        (await directory.WriteProfilesAsync(writes, create: false)).ShouldBe(new ProfileResult(0, ids.Length));
+        (await directory.WriteProfilesAsync([.. writes.Skip(1), new(3, "PERSON0", null)], create: false))
+            .ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, ids.Length - 1));
+    }
+
+    // ---- accounts ---------------------------------------------------------------------------------------------------------------
+
+    [Fact]
+    public async Task Accounts_hold_what_was_decided_last()
+    {
+        await using var directory = await OpenAsync();
+        (await directory.AccountsAsync()).ShouldBeEmpty();
+        await directory.RevokeAsync(1, 1_900_000_000);
+        await directory.SetDisabledAsync(2, true, uint.MaxValue);
+        await directory.SetDisabledAsync(First, true, 0);
+        await ShouldHoldAsync(directory, new(1, new Account(RevokedAt: 1_900_000_000)), new(2, new Account(true, uint.MaxValue)), new(First, new Account(true)));
+        // a revocation that was asked for earlier does not take back a later one
+        await directory.RevokeAsync(1, 1_800_000_000);
+        await directory.SetDisabledAsync(1, true, 77);
+        await directory.SetDisabledAsync(2, false, 0);
+        await directory.SetDisabledAsync(First, true, 5);
+        await ShouldHoldAsync(directory, new(1, new Account(true, 77, 1_900_000_000)), new(First, new Account(true, 5)));
+        await directory.SetDisabledAsync(1, false, 99);
+        await directory.RevokeAsync(1, 4_000_000_000);
+        await directory.SetDisabledAsync(3, false, 0);
+        await ShouldHoldAsync(directory, new(1, new Account(RevokedAt: 4_000_000_000)), new(First, new Account(true, 5)));
     }
 
     [Fact]
-    public async Task Callers_who_register_the_same_keys_at_once_get_the_same_numbers()
+    public async Task A_deletion_is_noted_and_enables()
     {
         await using var directory = await OpenAsync();
-        var keys = Enumerable.Range(0, 500).Select(i => $"key-{i}").ToArray();
-        var random = new Random(7);
-        var callers = Enumerable.Range(0, 8).Select(_ => keys.OrderBy(_ => random.Next()).ToArray()).ToArray();
-        var given = await Task.WhenAll(callers.Select(caller => Task.Run(async () =>
-        {
-            var numbers = new uint[caller.Length];
-            var added = await directory.RegisterAsync(caller, numbers);
-            return (Numbers: caller.Zip(numbers).ToDictionary(pair => pair.First, pair => pair.Second), added);
-        })));
-        given.Sum(caller => caller.added).ShouldBe(keys.Length);
-        foreach (var caller in given)
-            caller.Numbers.OrderBy(pair => pair.Key).ShouldBe(given[0].Numbers.OrderBy(pair => pair.Key));
-        given[0].Numbers.Values.Distinct().Count().ShouldBe(keys.Length);
-        directory.NextNumber.ShouldBe(First + (uint)keys.Length);
+        await directory.SetDisabledAsync(1, true, 77);
+        await directory.RevokeAsync(1, 300);
+        await directory.DeleteAsync(1, 200);
+        await directory.DeleteAsync(2, 400);
+        await ShouldHoldAsync(directory, new(1, new Account(false, 0, 300, true)), new(2, new Account(false, 0, 400, true)));
+        // a later revocation is the newest, an earlier one is not
+        await directory.RevokeAsync(1, 301);
+        await directory.RevokeAsync(2, 399);
+        await directory.SetDisabledAsync(2, true, 9);
+        await ShouldHoldAsync(directory, new(1, new Account(false, 0, 301)), new(2, new Account(true, 9, 400, true)));
+        await directory.DeleteAsync(2, 500);
+        await ShouldHoldAsync(directory, new(1, new Account(false, 0, 301)), new(2, new Account(false, 0, 500, true)));
+    }
+
+    // ---- deletion ---------------------------------------------------------------------------------------------------------------
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_deletion_takes_all_facts_of_the_user_and_leaves_what_others_said_of_them(bool isNumber)
+    {
+        await using var directory = await OpenAsync();
+        var alice = isNumber ? 42u : await IndexAsync(directory, "alice");
+        await directory.WriteProfilesAsync([new(alice, "alice", "Alice L."), new(1, "one", null)], create: true);
+        await directory.FollowAsync(alice, [1, 2], true, 100);
+        await directory.FollowAsync(1, [alice, 2], true, 100);
+        await directory.FollowAsync(7, [alice], true, 100);
+        await directory.SetManualStatusAsync(alice, new ManualStatus(ManualStatusKind.Busy));
+        await directory.SetManualStatusAsync(1, new ManualStatus(ManualStatusKind.Away));
+        await directory.SetVisibilityAsync(alice, OnlineVisibility.Nobody, LastSeenVisibility.Hidden);
+        await directory.RelateAsync(alice, Relation.Blocked, [1, 2], true, 100);
+        await directory.RelateAsync(alice, Relation.Approved, [3], true, 100);
+        await directory.RelateAsync(1, Relation.Approved, [alice, 7], true, 100);
+        await directory.RelateAsync(2, Relation.Blocked, [alice], true, 100);
+
+        await directory.DeleteAsync(alice, 100);
+
+        (await directory.FindProfileAsync(alice)).ShouldBeNull();
+        await ShouldFindAsync(directory, "alice", []);
+        await ShouldFindAsync(directory, "ice l", []);
+        await ShouldFindAsync(directory, "", ["1"]);
+        (await directory.SubscriptionsAsync(alice)).ShouldBeEmpty();
+        (await directory.SubscriptionsAsync(1)).ShouldBe(Sorted(alice, 2));
+        (await directory.WaitingAsync(alice, 0, 10)).ShouldBe([1u, 7u]);
+        (await directory.ManualStatusesAsync()).Select(pair => pair.Key).ShouldBe([1u]);
+        await ShouldShowAsync(directory, $"1: Everyone Exact [{string.Join(',', Sorted(alice, 7))}] []", $"2: Everyone Exact [] [{alice}]");
+
+        // comes back as somebody new, whom the others still mean
+        (await directory.WriteProfilesAsync([new(9, "ALICE", null)], create: true)).Created.ShouldBe(1, "the name is free");
+        (await directory.WriteProfilesAsync([new(alice, "alice2", null)], create: true)).Created.ShouldBe(1);
+        await directory.FollowAsync(alice, [5], true, 100);
+        (await directory.SubscriptionsAsync(alice)).ShouldBe([5u]);
+        (await directory.SubscriptionsAsync(1)).ShouldBe(Sorted(alice, 2));
+        await directory.DeleteAsync(alice, 101);
+        (await directory.SubscriptionsAsync(alice)).ShouldBeEmpty();
     }
 
     [Fact]
-    public async Task Nobody_is_found_where_nobody_registered()
+    public async Task Deleting_somebody_of_whom_nothing_is_known_only_notes_it()
     {
         await using var directory = await OpenAsync();
-        await directory.CreateAsync("alice", null);
-        var numbers = new uint[] { 9, 9, 9 };
-        await directory.FindNumbersAsync(["nobody", "alice", "Alice"], numbers);
-        numbers.ShouldBe([0, First, 0]);
-        var names = new string?[] { "x", "x", "x" };
-        await directory.FindNamesAsync(new uint[] { 5, First, First + 1 }, names);
-        names.ShouldBe([null, "alice", null]);
-    }
-
-    [Fact]
-    public async Task A_deleted_user_is_gone_and_the_number_is_never_given_again()
-    {
-        await using var directory = await OpenAsync();
-        await directory.CreateAsync("alice", null);
-        await directory.CreateAsync("bob", "Bobby");
-        (await directory.DeleteAsync(First + 1)).ShouldBeTrue();
-        (await directory.DeleteAsync(First + 1)).ShouldBeFalse();
-        (await directory.FindAsync(First + 1)).ShouldBeNull();
-        var numbers = new uint[1];
-        await directory.FindNumbersAsync(["bob"], numbers);
-        numbers[0].ShouldBe(0u);
-        (await directory.SearchAsync("bob", 10, null)).Users.ShouldBeEmpty();
-        (await directory.DeletedNumbersAsync()).ShouldBe([First + 1]);
-        (await directory.CreateAsync("bob", null))!.Number.ShouldBe(First + 2);
-        (await directory.DeletedNumbersAsync()).ShouldBe([First + 1]);
-    }
-
-    [Fact]
-    public async Task Deleting_takes_subscriptions_both_ways_and_the_manual_status()
-    {
-        await using var directory = await OpenAsync();
-        await directory.CreateAsync("alice", null);
-        await directory.FollowAsync(First, [1, 2], true, 100);
-        await directory.FollowAsync(1, [First, 2], true, 100);
-        await directory.SetManualStatusAsync(First, new ManualStatus(ManualStatusKind.Busy));
-        (await directory.DeleteAsync(First)).ShouldBeTrue();
-        (await directory.SubscriptionsAsync(First)).ShouldBeEmpty();
-        (await directory.SubscriptionsAsync(1)).ShouldBe([2u]);
+        await directory.DeleteAsync(7, 100);
+        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(7, new Account(RevokedAt: 100, IsDeleted: true)));
         (await directory.ManualStatusesAsync()).ShouldBeEmpty();
+        await ShouldShowAsync(directory);
     }
 
-    [Fact]
-    public async Task Deleting_an_application_number_takes_what_is_known_of_it_and_remembers_nothing()
-    {
-        await using var directory = await OpenAsync();
-        (await directory.DeleteAsync(7)).ShouldBeFalse();
-        await directory.FollowAsync(1, [7], true, 100);
-        (await directory.DeleteAsync(7)).ShouldBeTrue();
-        (await directory.SubscriptionsAsync(1)).ShouldBeEmpty();
-        (await directory.DeletedNumbersAsync()).ShouldBeEmpty();
-    }
+    // ---- subscriptions, statuses, visibility ------------------------------------------------------------------------------------
 
     [Fact]
     public async Task Following_adds_and_removes_and_says_what_is_left()
@@ -229,57 +464,78 @@ public abstract class UserDirectoryContract
         (await directory.WaitingAsync(100, 0, 10)).ShouldBe([1u, 3u, 5u, 6u]);
         (await directory.WaitingAsync(100, 3, 2)).ShouldBe([3u, 5u]);
         (await directory.WaitingAsync(101, 0, 10)).ShouldBeEmpty();
-        await directory.DeleteAsync(5);
-        (await directory.WaitingAsync(100, 0, 10)).ShouldBe([1u, 3u, 6u]);
+        await directory.DeleteAsync(5, 100);
+        (await directory.WaitingAsync(100, 0, 10)).ShouldBe([1u, 3u, 6u], "a deleted user follows nobody");
     }
 
-    [Fact]
-    public async Task Deleting_takes_what_a_user_showed_and_what_others_said_of_them()
-    {
-        await using var directory = await OpenAsync();
-        await directory.CreateAsync("alice", null);
-        await directory.SetVisibilityAsync(First, OnlineVisibility.Nobody, LastSeenVisibility.Hidden);
-        await directory.RelateAsync(First, Relation.Blocked, [1, 2], true, 100);
-        await directory.RelateAsync(1, Relation.Approved, [First, 7], true, 100);
-        await directory.RelateAsync(2, Relation.Blocked, [First], true, 100);
-        await directory.SetVisibilityAsync(2, OnlineVisibility.Nobody, null);
-        (await directory.DeleteAsync(First)).ShouldBeTrue();
-        await ShouldShowAsync(directory, "1: Everyone Exact [7] []", "2: Nobody Exact [] []");
-        // an application's number, of whom there is nothing else
-        (await directory.DeleteAsync(7)).ShouldBeTrue();
-        (await directory.DeleteAsync(2)).ShouldBeTrue();
-        await ShouldShowAsync(directory);
-        (await directory.DeleteAsync(2)).ShouldBeFalse();
-        (await directory.DeleteAsync(First)).ShouldBeFalse();
-    }
+    // ---- search -----------------------------------------------------------------------------------------------------------------
 
     [Fact]
     public async Task Three_letters_are_found_anywhere_and_fewer_at_the_beginning()
     {
         await using var directory = await OpenAsync();
-        foreach (var (name, displayName) in new[] { ("marianne", null), ("anna", null), ("hannah", null), ("u1", "Joanna B"), ("bert", "Bert") })
-            await directory.CreateAsync(name, displayName);
-        await ShouldFindAsync(directory, "ann", ["anna", "marianne", "hannah", "u1"]);
-        await ShouldFindAsync(directory, "an", ["anna"]);
-        await ShouldFindAsync(directory, "j", ["u1"]);
-        await ShouldFindAsync(directory, "anna b", ["u1"]);
-        await ShouldFindAsync(directory, "be", ["bert"]);
+        foreach (var (id, name, displayName) in new[]
+        {
+            ("1", "marianne", null), ("2", "anna", null), ("three", "hannah", null), ("4", "u1", "Joanna B"), ("5", "bert", "Bert"), ("6", "zoe", "Ann"), ("7", null, "Lianne"),
+        })
+        {
+            await CreateAsync(directory, id, name, displayName);
+        }
+
+        // user names that begin with it, display names that do, and the others
+        await ShouldFindAsync(directory, "ann", ["2", "6", "1", "4", "7", "three"]);
+        await ShouldFindAsync(directory, "an", ["2", "6"]);
+        await ShouldFindAsync(directory, "j", ["4"]);
+        await ShouldFindAsync(directory, "anna b", ["4"]);
+        await ShouldFindAsync(directory, "be", ["5"]);
         await ShouldFindAsync(directory, "xyz", []);
-        await ShouldFindAsync(directory, "", ["anna", "bert", "hannah", "marianne", "u1"]);
+        await ShouldFindAsync(directory, "", ["2", "5", "three", "1", "4", "6"]);
     }
 
     [Fact]
-    public async Task Case_is_folded_beyond_ascii()
+    public async Task Only_profiles_are_found_and_by_the_names_that_they_have_now()
     {
         await using var directory = await OpenAsync();
-        await directory.CreateAsync("ÅSA-ÖBERG", null);
-        await directory.CreateAsync("x1", "ΟΔΥΣΣΕΥΣ");
-        await directory.CreateAsync("x2", "Жанна");
-        await ShouldFindAsync(directory, "åsa", ["ÅSA-ÖBERG"]);
-        await ShouldFindAsync(directory, "Öbe", ["ÅSA-ÖBERG"]);
-        await ShouldFindAsync(directory, "σσευς", ["x1"]);
-        await ShouldFindAsync(directory, "ЖАН", ["x2"]);
-        await ShouldFindAsync(directory, "нНА", ["x2"]);
+        await IndexAsync(directory, "anonymous");
+        var carol = await CreateAsync(directory, "id of carol", "carol", "Carol");
+        await ShouldFindAsync(directory, "anon", []);
+        await ShouldFindAsync(directory, "id of", []);
+        var page = await directory.SearchAsync("carol", 10, null);
+        page.Users.ShouldBe([new DirectoryUser(carol, "id of carol", new Profile("carol", "Carol", Now, Now))]);
+        await directory.WriteProfilesAsync([new(carol, "linda", null, ProfileParts.UserName)], create: false);
+        await ShouldFindAsync(directory, "carol", ["id of carol"]);
+        await directory.WriteProfilesAsync([new(carol, "linda", null)], create: false);
+        await ShouldFindAsync(directory, "carol", []);
+        await ShouldFindAsync(directory, "aro", []);
+        await ShouldFindAsync(directory, "inda", ["id of carol"]);
+    }
+
+    [Theory]
+    [InlineData("J\u00FCrg", "jurg")]
+    [InlineData("J\u00FCrg", "ju\u0308rg")]
+    [InlineData("Ju\u0308rg", "J\u00DCRG")]
+    [InlineData("Ju\u0308rg", "urg")]
+    [InlineData("jurg", "j\u00FCrg")]
+    [InlineData("ÅSA-ÖBERG", "åsa-öb")]
+    [InlineData("ÅSA-ÖBERG", "oberg")]
+    [InlineData("ΟΔΥΣΣΕΎΣ", "σσευς")]
+    [InlineData("Жанна", "нНА")]
+    [InlineData("Ｗｉｄｅ", "wide")]
+    [InlineData("wide", "ＩＤＥ")]
+    [InlineData("straße", "STRASS")]
+    [InlineData("José García", "jose garcia")]
+    [InlineData("José García", "e garc")]
+    [InlineData("ﬁona", "fio")]
+    [InlineData("한글이다", "글이다")]
+    [InlineData("\u1112\u1161\u11AB\u1100\u1173\u11AF", "한글")]
+    public async Task Case_accents_width_and_form_do_not_matter(string name, string query)
+    {
+        await using var directory = await OpenAsync();
+        await CreateAsync(directory, "1", name);
+        await CreateAsync(directory, "2", "other", "- " + name);
+        await CreateAsync(directory, "3", "zzz");
+        var folded = NameFolding.ForSearch(query);
+        await ShouldFindAsync(directory, query, folded.EnumerateRunes().Count() >= 3 ? ["1", "2"] : ["1"]);
     }
 
     [Theory]
@@ -292,27 +548,63 @@ public abstract class UserDirectoryContract
     [InlineData("star***")]
     [InlineData("'--")]
     [InlineData("^up^")]
+    [InlineData(@"back\slash")]
     [InlineData("🌞🌞🌞")]
     [InlineData("a   b")]
     public async Task What_has_a_meaning_elsewhere_is_literal_in_a_query(string text)
     {
         await using var directory = await OpenAsync();
-        await directory.CreateAsync("other-axb-100-quoted-x and-near(a-col-val-star-up", "x y a b 🌞");
-        await directory.CreateAsync("beginning", text + " and more");
-        await directory.CreateAsync("inside", "see " + text);
+        await CreateAsync(directory, "other", "other-axb-100-quoted-x and-near(a-col-val-star-up-backslash", "x y a b 🌞");
+        await CreateAsync(directory, "beginning", "beginning", text + " and more");
+        await CreateAsync(directory, "inside", "inside", "see " + text);
         await ShouldFindAsync(directory, text, ["beginning", "inside"]);
     }
 
     [Fact]
-    public async Task A_user_whose_name_and_display_name_both_match_comes_once()
+    public async Task A_user_whose_names_both_match_comes_once()
     {
         await using var directory = await OpenAsync();
-        await directory.CreateAsync("anna.one", "Anna One");
-        await directory.CreateAsync("annabel", "annabel");
-        await directory.CreateAsync("joanna", "Hanna");
-        await directory.CreateAsync("zoe", "Anna Zoe");
-        await ShouldFindAsync(directory, "anna", ["zoe", "anna.one", "annabel", "joanna"]);
-        await ShouldFindAsync(directory, "a", ["zoe", "anna.one", "annabel"]);
+        await CreateAsync(directory, "1", "anna.one", "Anna One");
+        await CreateAsync(directory, "2", "annabel", "annabel");
+        await CreateAsync(directory, "3", "joanna", "Hanna");
+        await CreateAsync(directory, "4", "zoe", "Anna Zoe");
+        await CreateAsync(directory, "5", "joanna2", "Anna");
+        await ShouldFindAsync(directory, "anna", ["1", "2", "5", "4", "3"]);
+        await ShouldFindAsync(directory, "a", ["1", "2", "5", "4"]);
+    }
+
+    /// <summary>Few letters, so that names meet: some that fold, some that mean something to a database, one beyond the basic plane.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public async Task Search_agrees_with_looking_at_every_profile(int seed)
+    {
+        await using var directory = await OpenAsync();
+        string[] letters = ["a", "a", "b", "A", "B", "Å", "a\u030A", "σ", "ς", "_", "%", "\\", "*", " ", "\"", "🌞", "1", "Ａ"];
+        var random = new Random(seed);
+        string Text(int least, int most) => string.Concat(Enumerable.Range(0, random.Next(least, most + 1)).Select(_ => letters[random.Next(letters.Length)]));
+        var users = new List<DirectoryUser>();
+        for (var i = 0; i < 150; i++)
+        {
+            var (name, displayName) = (i % 5 == 0 ? null : Text(1, 9), i % 5 == 0 || i % 2 == 0 ? Text(1, 9) : null);
+            var id = i % 3 == 0 ? $"id {i}" : $"{i}";
+            var user = i % 3 == 0 ? await IndexAsync(directory, id) : (uint)i;
+            if ((await directory.WriteProfilesAsync([new(user, name, displayName)], create: true)).Created == 1)
+                users.Add(new DirectoryUser(user, id, new Profile(name, displayName, Now, Now)));
+        }
+
+        foreach (var user in users.Where((_, i) => i % 7 == 0).ToList())
+        {
+            await directory.DeleteAsync(user.User, 1);
+            users.Remove(user);
+        }
+
+        for (var i = 0; i < 60; i++)
+        {
+            var query = Text(0, 4);
+            (await AllAsync(directory, query, random.Next(1, 6))).ShouldBe(Expected(users, query), $"\"{query}\"");
+        }
     }
 
     [Fact]
@@ -320,15 +612,38 @@ public abstract class UserDirectoryContract
     {
         await using var directory = await OpenAsync();
         for (var i = 0; i < 6; i++)
-            await directory.CreateAsync($"user_{i}", i % 2 == 0 ? "The user" : null);
-        (await directory.SearchAsync("user", 6, null)).Next.ShouldBeNull();
+            await CreateAsync(directory, $"{i}", $"user_{i}", i % 2 == 0 ? "The user" : null);
         var page = await directory.SearchAsync("user", 4, null);
         page.Users.Count.ShouldBe(4);
         page.Next.ShouldNotBeNull();
         Uri.EscapeDataString(page.Next).ShouldBe(page.Next);
-        var rest = await directory.SearchAsync("user", 4, page.Next);
-        rest.Users.Select(user => user.Name).ShouldBe(["user_4", "user_5"]);
-        rest.Next.ShouldBeNull();
+        (await AllAsync(directory, "user", 4, page.Next)).Select(user => user.Id).ShouldBe(["4", "5"]);
+    }
+
+    [Fact]
+    public async Task A_cursor_shows_no_index()
+    {
+        await using var directory = await OpenAsync();
+        await IndexAsync(directory, "nobody");
+        for (var i = 0; i < 6; i++)
+            await CreateAsync(directory, $"id {i}", i < 2 ? $"annie{i}" : $"user{i}", i < 4 ? "Annie" : "My Annie");
+        string? cursor = null;
+        do
+        {
+            var page = await directory.SearchAsync("annie", 1, cursor);
+            cursor = page.Next;
+            if (cursor is null)
+                break;
+            var bytes = Base64Url.IsValid(cursor) ? Base64Url.DecodeFromChars(cursor) : [];
+            for (var index = First; index < directory.NextIndex; index++)
+            {
+                cursor.ShouldNotContain($"{index}");
+                Encoding.Latin1.GetString(bytes).ShouldNotContain($"{index}");
+                bytes.AsSpan().IndexOf(BitConverter.GetBytes(index)).ShouldBe(-1);
+                bytes.AsSpan().IndexOf([.. BitConverter.GetBytes(index).Reverse()]).ShouldBe(-1);
+            }
+        }
+        while (true);
     }
 
     [Theory]
@@ -336,10 +651,11 @@ public abstract class UserDirectoryContract
     [InlineData("x")]
     [InlineData("not a cursor")]
     [InlineData("AAAAAAAAAAAAAAAAAAAAAAAA")]
+    [InlineData("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]
     public async Task A_cursor_that_is_none_is_refused(string cursor)
     {
         await using var directory = await OpenAsync();
-        await directory.CreateAsync("alice", null);
+        await CreateAsync(directory, "1", "alice");
         await Should.ThrowAsync<FormatException>(async () => await directory.SearchAsync("ali", 10, cursor));
     }
 
@@ -347,29 +663,37 @@ public abstract class UserDirectoryContract
     public async Task A_cursor_of_another_query_is_refused()
     {
         await using var directory = await OpenAsync();
-        await directory.RegisterAsync(["alice", "alina", "bob"], new uint[3]);
+        foreach (var name in (string[])["alice", "alina", "bob"])
+            await CreateAsync(directory, name, name);
         var cursor = (await directory.SearchAsync("ali", 1, null)).Next;
         await Should.ThrowAsync<FormatException>(async () => await directory.SearchAsync("bob", 1, cursor));
-        (await directory.SearchAsync("ALI", 1, cursor)).Users.Single().Name.ShouldBe("alina");
+        (await directory.SearchAsync("ALI", 1, cursor)).Users.Single().Id.ShouldBe("alina");
     }
 
-    /// <summary>Whether this is all that users show other than everything to everyone: online, last seen, whom they approved, whom they blocked.</summary>
-    private static async Task ShouldShowAsync(IUserDirectory directory, params string[] all) =>
-        (await directory.VisibilitiesAsync()).OrderBy(pair => pair.Key)
-            .Select(pair => $"{pair.Key}: {pair.Value.Online} {pair.Value.LastSeen} [{string.Join(',', pair.Value.Approved)}] [{string.Join(',', pair.Value.Blocked)}]").ShouldBe(all);
+    // ---- helpers ----------------------------------------------------------------------------------------------------------------
 
-    /// <summary>Whether a search gives these names, in this order, whatever the size of the page.</summary>
-    private static async Task ShouldFindAsync(IUserDirectory directory, string query, string[] names)
+    /// <summary>The index of an ID.</summary>
+    internal static async Task<uint> IndexAsync(IUserDirectory directory, string id)
     {
-        foreach (var limit in new[] { 1, 2, 100 })
-            (await AllAsync(directory, query, limit)).Select(user => user.Name).ShouldBe(names, $"{query} by {limit}");
+        if (uint.TryParse(id, out var number) && number < First)
+            return number;
+        var indexes = new uint[1];
+        await directory.RegisterAsync([id], indexes);
+        return indexes[0];
+    }
+
+    /// <summary>Creates a profile; the index.</summary>
+    internal static async Task<uint> CreateAsync(IUserDirectory directory, string id, string? userName, string? displayName = null)
+    {
+        var user = await IndexAsync(directory, id);
+        (await directory.WriteProfilesAsync([new(user, userName, displayName)], create: true)).ShouldBe(new ProfileResult(1, 0));
+        return user;
     }
 
     /// <summary>All results, page by page.</summary>
-    internal static async Task<List<DirectoryUser>> AllAsync(IUserDirectory directory, string query, int limit)
+    internal static async Task<List<DirectoryUser>> AllAsync(IUserDirectory directory, string query, int limit, string? cursor = null)
     {
         var users = new List<DirectoryUser>();
-        string? cursor = null;
         do
         {
             var page = await directory.SearchAsync(query, limit, cursor);
@@ -379,5 +703,40 @@ public abstract class UserDirectoryContract
         }
         while (cursor is not null);
         return users;
+    }
+
+    /// <summary>What a search must find among these, in order.</summary>
+    internal static IEnumerable<DirectoryUser> Expected(IEnumerable<DirectoryUser> users, string query)
+    {
+        query = NameFolding.ForSearch(query);
+        var named = users.Select(user => (User: user, Name: Folded(user.Profile.UserName), Display: Folded(user.Profile.DisplayName))).ToList();
+        bool Begins(string? name) => name?.StartsWith(query, StringComparison.Ordinal) == true;
+        bool Holds(string? name) => name?.Contains(query, StringComparison.Ordinal) == true;
+        var found = named.Where(u => Begins(u.Name)).OrderBy(u => Bytes(u.Name), StringComparer.Ordinal).ThenBy(u => u.User.User);
+        if (query.Length == 0)
+            return found.Select(u => u.User);
+        var displayed = named.Where(u => !Begins(u.Name) && Begins(u.Display)).OrderBy(u => Bytes(u.Display), StringComparer.Ordinal).ThenBy(u => u.User.User);
+        var others = named.Where(u => !Begins(u.Name) && !Begins(u.Display) && (Holds(u.Name) || Holds(u.Display))).OrderBy(u => u.User.User);
+        return found.Concat(displayed).Concat(query.EnumerateRunes().Count() < 3 ? [] : others).Select(u => u.User);
+
+        static string? Folded(string? name) => name is null ? null : NameFolding.ForSearch(name);
+        static string Bytes(string? name) => Convert.ToHexString(Encoding.UTF8.GetBytes(name!));
+    }
+
+    private static uint[] Sorted(params uint[] users) => [.. users.Order()];
+
+    private static async Task ShouldHoldAsync(IUserDirectory directory, params KeyValuePair<uint, Account>[] accounts) =>
+        (await directory.AccountsAsync()).Where(pair => pair.Value != Account.Default).OrderBy(pair => pair.Key).ShouldBe(accounts);
+
+    /// <summary>Whether this is all that users show other than everything to everyone: online, last seen, whom they approved, whom they blocked.</summary>
+    private static async Task ShouldShowAsync(IUserDirectory directory, params string[] all) =>
+        (await directory.VisibilitiesAsync()).OrderBy(pair => pair.Key)
+            .Select(pair => $"{pair.Key}: {pair.Value.Online} {pair.Value.LastSeen} [{string.Join(',', pair.Value.Approved)}] [{string.Join(',', pair.Value.Blocked)}]").ShouldBe(all);
+
+    /// <summary>Whether a search gives these IDs, in this order, whatever the size of the page.</summary>
+    private static async Task ShouldFindAsync(IUserDirectory directory, string query, string[] ids)
+    {
+        foreach (var limit in new[] { 1, 2, 100 })
+            (await AllAsync(directory, query, limit)).Select(user => user.Id).ShouldBe(ids, $"{query} by {limit}");
     }
 }

@@ -118,14 +118,15 @@ public sealed class DemoTests : IDisposable
         {
             await UntilAsync(async () => (await CountAsync(opened.Presence)) > 10);
             opened.Registered.ShouldBe(0);
-            (await opened.Presence.CreateUserAsync("alice", null))!.Number.ShouldBe(UserId.FirstDirectoryNumber);
+            (await opened.Presence.RegisterAsync(Key("alice"))).ShouldBe(UserId.FirstDirectoryNumber);
+            await opened.Presence.WriteProfilesAsync([new(UserId.FirstDirectoryNumber, "alice", null)], create: true);
             (await opened.Presence.HeartbeatAsync(42)).ShouldBe(Admission.Accepted);
         }
 
         await using var after = await OpenAsync(demo: 0);
         after.Registered.ShouldBe(1);
-        (await after.Presence.SearchUsersAsync("", 100, null)).Users.Select(u => u.Name).ShouldBe(["alice"]);
-        (await after.Presence.FindUserAsync(DemoPeople.FirstNumber)).ShouldBeNull();
+        (await after.Presence.SearchUsersAsync("", 100, null)).Users.Select(u => u.Id).ShouldBe(["alice"]);
+        (await after.Presence.FindProfileAsync(DemoPeople.FirstNumber)).ShouldBeNull();
         (await after.Presence.StatusAsync(DemoPeople.FirstNumber)).ShouldBe(new Presence(PresenceStatus.Offline, 0));
         (await after.Presence.StatusAsync(42)).LastSeen.ShouldBeGreaterThan(0u);
     }
@@ -137,8 +138,8 @@ public sealed class DemoTests : IDisposable
         var name = DemoPeople.Names(1).Single();
         var number = await opened.Presence.RegisterAsync(Key(name));
         number.ShouldBe(DemoPeople.FirstNumber);
-        (await opened.Presence.HeartbeatAsync(number)).ShouldBe(Admission.Unknown);
-        (await opened.Presence.CreateUserAsync(name, null)).ShouldBeNull();
+        (await opened.Presence.WriteProfilesAsync([new(number, name, null)], create: true)).Conflict.ShouldBe(ProfileConflict.UserTaken);
+        (await opened.Presence.WriteProfilesAsync([new(42, name, null)], create: true)).Conflict.ShouldBe(ProfileConflict.NameTaken);
         await Should.ThrowAsync<NotSupportedException>(async () => await opened.Presence.DeleteUserAsync(number));
         await Should.ThrowAsync<NotSupportedException>(async () => await opened.Presence.FollowAsync(number, [42], follow: true));
         (await opened.Presence.FollowAsync(42, [number], follow: true)).ShouldBe([number]);
@@ -150,7 +151,10 @@ public sealed class DemoTests : IDisposable
         var name = DemoPeople.Names(3).Last();
         uint number;
         await using (var before = await OpenAsync(demo: 0))
-            number = (await before.Presence.CreateUserAsync(name, "The real one"))!.Number;
+        {
+            number = await before.Presence.RegisterAsync(Key(name));
+            await before.Presence.WriteProfilesAsync([new(number, name, "The real one")], create: true);
+        }
 
         await using var opened = await OpenAsync(demo: 3);
         (await opened.Presence.FindAsync(Key(name))).ShouldBe(number);
@@ -167,7 +171,7 @@ public sealed class DemoTests : IDisposable
     {
         await using var opened = await OpenAsync(demo: 200);
         foreach (var name in new[] { "zada", "anna", "ada" })
-            await opened.Presence.CreateUserAsync(name, null);
+            await opened.Presence.WriteProfilesAsync([new(await opened.Presence.RegisterAsync(Key(name)), name, null)], create: true);
         List<DirectoryUser> found = [];
         string? cursor = null;
         do
@@ -179,9 +183,9 @@ public sealed class DemoTests : IDisposable
         }
         while (cursor is not null);
 
-        found.Select(u => u.Number).ShouldBeUnique();
-        found.Select(u => DemoPeople.IsNumber(u.Number)).ShouldBeInOrder();
-        found.Count(u => DemoPeople.IsNumber(u.Number)).ShouldBe(new DemoPeople(200, new HashSet<string>()).All.Count(p => IsFound(p.Name) || IsFound(p.DisplayName)));
+        found.Select(u => u.User).ShouldBeUnique();
+        found.Select(u => DemoPeople.IsNumber(u.User)).ShouldBeInOrder();
+        found.Count(u => DemoPeople.IsNumber(u.User)).ShouldBe(new DemoPeople(200, new HashSet<string>()).All.Count(p => IsFound(p.Name) || IsFound(p.DisplayName)));
         await Should.ThrowAsync<FormatException>(async () => await opened.Presence.SearchUsersAsync(query, limit, "demo.x"));
 
         bool IsFound(string name) => query.Length >= 3

@@ -3,19 +3,19 @@ using Aglow.Users;
 
 namespace Aglow.Tests;
 
-/// <summary>A directory of names and numbers, for tests of what stands before it; it keeps nothing else.</summary>
+/// <summary>A directory of IDs and indexes, for tests of what stands before it; it keeps nothing else.</summary>
 internal sealed class FakeDirectory : IUserDirectory
 {
     private readonly Dictionary<string, uint> _numbers = [];
 
-    public uint NextNumber => UserId.FirstDirectoryNumber + (uint)_numbers.Count;
+    public uint NextIndex => UserId.FirstDirectoryNumber + (uint)_numbers.Count;
 
     public ValueTask<int> RegisterAsync(IReadOnlyList<string> keys, Memory<uint> numbers)
     {
         for (var i = 0; i < keys.Count; i++)
         {
             if (!_numbers.ContainsKey(keys[i]))
-                _numbers[keys[i]] = NextNumber;
+                _numbers[keys[i]] = NextIndex;
             numbers.Span[i] = _numbers[keys[i]];
         }
 
@@ -24,17 +24,23 @@ internal sealed class FakeDirectory : IUserDirectory
 
     public ValueTask SetManualStatusAsync(uint number, ManualStatus status) => default;
 
-    public ValueTask<DirectoryUser?> CreateAsync(string name, string? displayName) => throw new NotSupportedException();
+    public ReadOnlyMemory<byte> CursorSecret => new byte[16];
 
-    public ValueTask FindNumbersAsync(IReadOnlyList<string> keys, Memory<uint> numbers) => throw new NotSupportedException();
+    public ValueTask FindIndexesAsync(IReadOnlyList<string> ids, Memory<uint> indexes) => throw new NotSupportedException();
 
-    public ValueTask FindNamesAsync(ReadOnlyMemory<uint> numbers, Memory<string?> names) => throw new NotSupportedException();
+    public ValueTask FindIdsAsync(ReadOnlyMemory<uint> indexes, Memory<string?> ids) => throw new NotSupportedException();
 
-    public ValueTask<DirectoryUser?> FindAsync(uint number) => throw new NotSupportedException();
+    public ValueTask<Profile?> FindProfileAsync(uint user) => throw new NotSupportedException();
 
-    public ValueTask<bool> DeleteAsync(uint number) => throw new NotSupportedException();
+    public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) => throw new NotSupportedException();
 
-    public ValueTask<IReadOnlyList<uint>> DeletedNumbersAsync() => throw new NotSupportedException();
+    public ValueTask DeleteAsync(uint user, long at) => throw new NotSupportedException();
+
+    public ValueTask RevokeAsync(uint user, long at) => throw new NotSupportedException();
+
+    public ValueTask SetDisabledAsync(uint user, bool disabled, uint shownLastSeen) => throw new NotSupportedException();
+
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, Account>>> AccountsAsync() => throw new NotSupportedException();
 
     public ValueTask<DirectoryPage> SearchAsync(string query, int limit, string? cursor) => throw new NotSupportedException();
 

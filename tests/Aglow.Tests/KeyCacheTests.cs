@@ -8,7 +8,7 @@ namespace Aglow.Tests;
 public class KeyCacheTests
 {
     [Fact]
-    public void A_key_is_known_until_it_is_removed()
+    public void An_id_is_known_by_its_whole_text()
     {
         var cache = new KeyCache(100);
         cache.TryGet("alice"u8, out _).ShouldBeFalse();
@@ -19,8 +19,6 @@ public class KeyCacheTests
         cache.Add("alice"u8, 9);
         cache.TryGet("alice"u8, out number).ShouldBeTrue();
         number.ShouldBe(9u);
-        cache.Remove("alice"u8);
-        cache.TryGet("alice"u8, out _).ShouldBeFalse();
         cache.TryGet("alic"u8, out number).ShouldBeTrue();
         number.ShouldBe(8u);
     }
@@ -39,18 +37,6 @@ public class KeyCacheTests
         cache.Count.ShouldBeInRange(500, 1000);
         Enumerable.Range(9_600, 400).Count(i => cache.TryGet(Key((uint)i), out _)).ShouldBe(400);
         cache.TryGet(Key(5_000), out _).ShouldBeFalse();
-    }
-
-    [Fact]
-    public void A_removed_key_does_not_come_back_from_the_old_generation()
-    {
-        var cache = new KeyCache(8);
-        for (uint i = 0; i < 4; i++)
-            cache.Add(Key(i), i);
-        cache.Add(Key(4), 4);
-        cache.TryGet(Key(0), out _).ShouldBeTrue();
-        cache.Remove(Key(0));
-        cache.TryGet(Key(0), out _).ShouldBeFalse();
     }
 
     [Fact]
@@ -91,7 +77,7 @@ public class KeyCacheTests
     [Fact]
     public void Agrees_with_a_dictionary()
     {
-        // few keys, so that they meet; kind 0: remove, 1: look up, else add
+        // few IDs, so that they meet; kind 0: look up, else add
         var operation = Gen.Choose(0, 3).SelectMany(kind => Gen.Choose(0, 40).SelectMany(key => Gen.Choose(0, 5).Select(number => (kind, key, number))));
         Prop.ForAll(
             operation.ListOf().ToArbitrary(),
@@ -101,12 +87,7 @@ public class KeyCacheTests
                 var model = new Dictionary<int, uint>();
                 foreach (var (kind, key, number) in operations)
                 {
-                    if (kind == 0)
-                    {
-                        cache.Remove(Key((uint)key));
-                        model.Remove(key);
-                    }
-                    else if (kind > 1)
+                    if (kind > 0)
                     {
                         cache.Add(Key((uint)key), (uint)number);
                         model[key] = (uint)number;
@@ -136,12 +117,7 @@ public class KeyCacheTests
                 uint next = 1;
                 foreach (var (kind, key) in operations)
                 {
-                    if (kind == 0)
-                    {
-                        cache.Remove(Key((uint)key));
-                        model.Remove(key);
-                    }
-                    else if (kind > 2)
+                    if (kind > 2)
                     {
                         cache.Add(Key((uint)key), next);
                         model[key] = next++;
@@ -158,7 +134,7 @@ public class KeyCacheTests
     }
 
     [Fact]
-    public async Task Readers_see_whole_entries_while_keys_are_added_and_removed()
+    public async Task Readers_see_whole_entries_while_ids_are_added()
     {
         const uint Keys = 200_000;
         var cache = new KeyCache(60_000);
@@ -177,11 +153,7 @@ public class KeyCacheTests
             }
         })).ToArray();
         for (uint i = 0; i < Keys; i++)
-        {
             cache.Add(Key(i), i * 3);
-            if (i % 3 == 0)
-                cache.Remove(Key(i / 2));
-        }
 
         Volatile.Write(ref done, 1);
         await Task.WhenAll(readers);

@@ -50,6 +50,6 @@ public class KnownCallersTests
     private ValueTask<Caller> CheckAsync(string credential)
     {
         _checks[credential] = _checks.GetValueOrDefault(credential) + 1;
-        return new(Caller.Person(UserId.Of(7), _time.GetUtcNow() + TimeSpan.FromDays(1)));
+        return new(Caller.Person(UserId.Of(7), issuedAt: null, _time.GetUtcNow() + TimeSpan.FromDays(1)));
     }
 }

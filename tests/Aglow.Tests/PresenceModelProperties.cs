@@ -197,7 +197,7 @@ public class PresenceModelProperties
         {
             var options = new AglowOptions { MemoryMegabytes = 512, KnownKeys = 1024 };
             var log = new AglowLog(NullLogger.Instance);
-            var directory = SqliteUserDirectory.Open(rig.Folder, rig.Time, log);
+            var directory = SqliteUserDirectory.Open(rig.Folder, rig.Time);
             var presence = new PresenceService(rig.Store, directory, new LocalTransitionBus(), rig.Clock, options, new AglowMetrics(), log);
             rig.Recovery.Seed(presence.Beliefs.Default);
             // as a start does, but without its loops: here the test is the time

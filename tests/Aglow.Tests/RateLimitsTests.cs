@@ -178,7 +178,7 @@ public class RateLimitsTests
     private static Caller Person(string name)
     {
         UserId.TryParse(name, out var user).ShouldBeTrue();
-        return Caller.Person(user, DateTimeOffset.MaxValue);
+        return Caller.Person(user, issuedAt: null, DateTimeOffset.MaxValue);
     }
 
     private static int Take(RateBuckets buckets, int who, int calls) => Enumerable.Range(0, calls).Count(_ => buckets.TryTake(who));

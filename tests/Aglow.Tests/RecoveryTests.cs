@@ -131,7 +131,7 @@ public class RecoveryTests
         var rig = JournalRig.Begin();
         var options = new AglowOptions();
         var definitions = new Definitions(options);
-        await using var heartbeats = new HeartbeatWriter(rig.Store, null, new LocalTransitionBus(), rig.Clock, definitions, options, new AglowMetrics());
+        await using var heartbeats = new HeartbeatWriter(rig.Store, new LocalTransitionBus(), rig.Clock, definitions, options, new AglowMetrics());
         uint[] users = [1, 59, 60, 1000];
         for (var second = 0; second < 300; second += every)
         {

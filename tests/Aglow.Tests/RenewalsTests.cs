@@ -24,7 +24,7 @@ public sealed class RenewalsTests : IAsyncDisposable
     {
         var options = new AglowOptions { MemoryMegabytes = 512 };
         _clock = new Clock(_time, new StallGuard(20));
-        _writer = new HeartbeatWriter(_store, directory: null, _bus, _clock, new Definitions(options), options, _metrics);
+        _writer = new HeartbeatWriter(_store, _bus, _clock, new Definitions(options), options, _metrics);
         _bus.Subscribe((kind, users) =>
         {
             foreach (var user in users)

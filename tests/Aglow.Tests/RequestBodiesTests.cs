@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
+using Aglow.Model;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 
@@ -58,7 +59,8 @@ public sealed class RequestBodiesTests
                 await sent.Writer.WriteAsync(bytes.AsMemory(at, Math.Min(bytesAPiece, bytes.Length - at)));
             await sent.Writer.CompleteAsync();
             (await reading).ShouldBe(users);
-            read.ShouldBe(numbers);
+            // no ID of a packed body is above 2^31: such a word is nobody
+            read.ShouldBe(numbers.Select(static number => number >= UserId.FirstDirectoryNumber ? UserId.Nobody : number));
         }
     }
 

@@ -257,8 +257,8 @@ public class WatchHubTests
         var world = new World(store);
         var topics = new Topics();
         var checks = new TopicChecks(topics, world.Presence);
-        var here = topics.FindOrAdd(1, [], world.Presence.Definitions.Default);
-        var away = topics.FindOrAdd(2, [], world.Presence.Definitions.Find("reachable")!);
+        var here = topics.FindOrAdd(1, [], UserForm.Number, world.Presence.Definitions.Default);
+        var away = topics.FindOrAdd(2, [], UserForm.Number, world.Presence.Definitions.Find("reachable")!);
         for (var i = 0; i < 50; i++)
         {
             checks.Ask(here, gentle: false);

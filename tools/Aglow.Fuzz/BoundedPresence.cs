@@ -42,7 +42,7 @@ internal sealed class BoundedPresence : IOpenPresence
         var store = new MemoryPlaneStore(options.CreateBudget(), journal);
         var clock = new Clock(time, new StallGuard((uint)(2 * options.HeartbeatSeconds)), journal.LastAlive);
         journal.Load(store, clock, options.Lease);
-        var directory = new BoundedDirectory(SqliteUserDirectory.Open(options.DataDirectory, time, log));
+        var directory = new BoundedDirectory(SqliteUserDirectory.Open(options.DataDirectory, time));
         var presence = new PresenceService(store, directory, new LocalTransitionBus(), clock, options, metrics, log);
         journal.Start();
         await presence.StartAsync();
@@ -65,17 +65,17 @@ internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
 {
     private const uint MostUsers = 4096;
 
-    public uint NextNumber => inner.NextNumber;
+    public uint NextIndex => inner.NextIndex;
 
-    private bool IsFull => inner.NextNumber >= UserId.FirstDirectoryNumber + MostUsers;
+    private bool IsFull => inner.NextIndex >= UserId.FirstDirectoryNumber + MostUsers;
 
-    public ValueTask<DirectoryUser?> CreateAsync(string name, string? displayName) => IsFull ? default : inner.CreateAsync(name, displayName);
+    public ReadOnlyMemory<byte> CursorSecret => inner.CursorSecret;
 
     public async ValueTask<int> RegisterAsync(IReadOnlyList<string> keys, Memory<uint> numbers)
     {
         if (!IsFull)
             return await inner.RegisterAsync(keys, numbers);
-        await inner.FindNumbersAsync(keys, numbers);
+        await inner.FindIndexesAsync(keys, numbers);
         for (var i = 0; i < keys.Count; i++)
         {
             if (numbers.Span[i] == 0)
@@ -85,15 +85,21 @@ internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
         return 0;
     }
 
-    public ValueTask FindNumbersAsync(IReadOnlyList<string> keys, Memory<uint> numbers) => inner.FindNumbersAsync(keys, numbers);
+    public ValueTask FindIndexesAsync(IReadOnlyList<string> keys, Memory<uint> numbers) => inner.FindIndexesAsync(keys, numbers);
 
-    public ValueTask FindNamesAsync(ReadOnlyMemory<uint> numbers, Memory<string?> names) => inner.FindNamesAsync(numbers, names);
+    public ValueTask FindIdsAsync(ReadOnlyMemory<uint> numbers, Memory<string?> names) => inner.FindIdsAsync(numbers, names);
 
-    public ValueTask<DirectoryUser?> FindAsync(uint number) => inner.FindAsync(number);
+    public ValueTask<Profile?> FindProfileAsync(uint user) => inner.FindProfileAsync(user);
 
-    public ValueTask<bool> DeleteAsync(uint number) => inner.DeleteAsync(number);
+    public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) => inner.WriteProfilesAsync(writes, create);
 
-    public ValueTask<IReadOnlyList<uint>> DeletedNumbersAsync() => inner.DeletedNumbersAsync();
+    public ValueTask DeleteAsync(uint user, long at) => inner.DeleteAsync(user, at);
+
+    public ValueTask RevokeAsync(uint user, long at) => inner.RevokeAsync(user, at);
+
+    public ValueTask SetDisabledAsync(uint user, bool disabled, uint shownLastSeen) => inner.SetDisabledAsync(user, disabled, shownLastSeen);
+
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, Account>>> AccountsAsync() => inner.AccountsAsync();
 
     public ValueTask<DirectoryPage> SearchAsync(string query, int limit, string? cursor) => inner.SearchAsync(query, limit, cursor);
 

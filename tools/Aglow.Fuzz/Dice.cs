@@ -3,7 +3,9 @@ using System.Globalization;
 namespace Aglow.Fuzz;
 
 /// <summary>Chance, by seed, and the words that hostile inputs are made of.</summary>
-internal sealed class Dice(int seed)
+/// <param name="seed">The same seed makes the same inputs.</param>
+/// <param name="guesses">Whether users are named by indexes that the directory may have given.</param>
+internal sealed class Dice(int seed, bool guesses = false)
 {
     private static readonly string[] Numbers =
     [
@@ -34,13 +36,16 @@ internal sealed class Dice(int seed)
     public T Pick<T>(params ReadOnlySpan<T> of) => of[_random.Next(of.Length)];
 
     /// <summary>A number as text: at some boundary, or small.</summary>
-    public string Number() => OneIn(3) ? _random.Next(300).ToString(CultureInfo.InvariantCulture) : Pick<string>(Numbers);
+    public string Number() => guesses && OneIn(2) ? $"{SmallUser()}" : OneIn(3) ? _random.Next(300).ToString(CultureInfo.InvariantCulture) : Pick<string>(Numbers);
 
     /// <summary>A name, mostly a bad one.</summary>
     public string Name() => OneIn(3) ? $"n{_random.Next(50)}" : Pick<string>(Names);
 
     /// <summary>A user: a number or a name.</summary>
-    public string User() => OneIn(2) ? Number() : Name();
+    public string User() => guesses ? $"{SmallUser()}" : OneIn(2) ? Number() : Name();
+
+    /// <summary>A user of few, so that inputs meet: an ID below 300, or the index of one of the first users that the directory knows.</summary>
+    public uint SmallUser() => guesses ? (1u << 31) + (uint)Below(80) : (uint)Below(300);
 
     /// <summary>How an input is cut: mostly not at all. Some clients do not wait for an answer (<see cref="Cut.IsGone"/>).</summary>
     public byte CutLength() => OneIn(16) ? (byte)255 : OneIn(3) ? (byte)Between(1, OneIn(2) ? 9 : 255) : (byte)0;

@@ -20,14 +20,18 @@ internal sealed class FuzzedServer : IAsyncDisposable
     private readonly WebApplication _app;
     private readonly ErrorLog _errors;
 
-    private FuzzedServer(WebApplication app, MemoryTransport network, ErrorLog errors)
+    private FuzzedServer(WebApplication app, MemoryTransport network, ErrorLog errors, Victims victims)
     {
+        Victims = victims;
         _app = app;
         _errors = errors;
         Network = network;
     }
 
     public MemoryTransport Network { get; }
+
+    /// <summary>Whom no input may reach.</summary>
+    public Victims Victims { get; }
 
     /// <summary>What the server has logged as an error since this was last called: there must be none, whatever is sent.</summary>
     public string? TakeError() => _errors.Take();
@@ -57,7 +61,7 @@ internal sealed class FuzzedServer : IAsyncDisposable
         app.MapAglow();
         app.MapAglowFallback();
         await app.StartAsync();
-        return new FuzzedServer(app, network, errors);
+        return new FuzzedServer(app, network, errors, await Victims.RegisterAsync(app.Services.GetRequiredService<PresenceService>()));
     }
 
     public async ValueTask DisposeAsync()

@@ -37,12 +37,14 @@ internal sealed class Caller
     public static readonly TimeSpan Skew = TimeSpan.FromSeconds(60);
 
     private volatile bool _isRevoked;
+    private volatile int _checkedVersion;
 
-    private Caller(string name, UserId? user, Scopes scopes, DateTimeOffset? expiresAt)
+    private Caller(string name, UserId? user, Scopes scopes, DateTimeOffset? issuedAt, DateTimeOffset? expiresAt)
     {
         Name = name;
         User = user;
         Scopes = scopes;
+        IssuedAt = issuedAt?.ToUnixTimeSeconds();
         ExpiresAt = expiresAt;
         Key = user?.Key is { } key ? Encoding.UTF8.GetBytes(key) : [];
     }
@@ -59,20 +61,29 @@ internal sealed class Caller
     /// <summary>What a backend may do.</summary>
     public Scopes Scopes { get; }
 
+    /// <summary>When the credential was issued (seconds since 1970-01-01 UTC); null where it does not say.</summary>
+    public long? IssuedAt { get; }
+
     /// <summary>When the credential ends; null: when it is revoked.</summary>
     public DateTimeOffset? ExpiresAt { get; }
 
     /// <summary>A person, until their token expires.</summary>
-    public static Caller Person(UserId user, DateTimeOffset expiresAt) => new($"user {user}", user, Scopes.None, expiresAt);
+    public static Caller Person(UserId user, DateTimeOffset? issuedAt, DateTimeOffset expiresAt) => new($"user {user}", user, Scopes.None, issuedAt, expiresAt);
 
     /// <summary>A backend, until its key is revoked.</summary>
-    public static Caller Backend(string name, Scopes scopes) => new($"key {name}", user: null, scopes, expiresAt: null);
+    public static Caller Backend(string name, Scopes scopes) => new($"key {name}", user: null, scopes, issuedAt: null, expiresAt: null);
 
     /// <summary>Whether the credential is still taken for a call.</summary>
     public bool IsGoodAt(DateTimeOffset now) => !_isRevoked && (ExpiresAt is not { } end || now < end + Skew);
 
     /// <summary>How long a connection that was opened with the credential may stay: to the second of its end, since it can be renewed before.</summary>
     public TimeSpan Left(DateTimeOffset now) => _isRevoked ? TimeSpan.Zero : ExpiresAt is not { } end ? TimeSpan.MaxValue : end > now ? end - now : TimeSpan.Zero;
+
+    /// <summary>Whether this caller was admitted as the accounts are now (<see cref="Users.Accounts.Version"/>).</summary>
+    public bool IsCheckedAt(int version) => _checkedVersion == version;
+
+    /// <summary>Notes that this caller was admitted as the accounts are now.</summary>
+    public void CheckedAt(int version) => _checkedVersion = version;
 
     /// <summary>The credential holds no more.</summary>
     public void Revoke() => _isRevoked = true;

@@ -81,6 +81,31 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
         return caller.User is not null && (caller.Key.Length == 0 || host.Presence.TryFindKnown(caller.Key, out number));
     }
 
+    /// <summary>
+    /// Refuses a person whose token was revoked (401) or who is disabled (403). Costs the comparison of two integers while no account changes.
+    /// </summary>
+    public ValueTask RequireLiveAsync(Caller? caller)
+    {
+        var version = host.Presence.Accounts.Version;
+        return caller is null || caller.IsCheckedAt(version) ? default : CheckAsync(caller, version);
+    }
+
+    private async ValueTask CheckAsync(Caller caller, int version)
+    {
+        if (caller.User is { } user)
+            RequireLive(host.Presence.Accounts.Of(await host.Presence.FindAsync(user)), caller);
+        caller.CheckedAt(version);
+    }
+
+    /// <summary>The same for an account that is known; without a token, only for one that is disabled.</summary>
+    public static void RequireLive(Account account, Caller? caller)
+    {
+        if (account.IsDisabled)
+            throw Problems.UserDisabled();
+        if (caller?.User is not null && account.Revokes(caller.IssuedAt))
+            throw Problems.TokenRevoked();
+    }
+
     /// <summary>Refuses who may not speak for this user.</summary>
     public async ValueTask RequireAsync(HttpContext context, UserId user, Scopes scope)
     {

@@ -59,7 +59,8 @@ internal sealed class Gate(Callers callers, RateLimits rates, ProblemAnswers pro
             if (credential is not null)
             {
                 caller = await tokens.CheckAsync(credential);
-                if (authorization is [{ } header])
+                // only what the header itself says: a token in the URL says nothing of the requests after it
+                if (authorization is [{ } header] && Credentials.OfHeader(header) == credential)
                     context.Features.Get<ConnectionCaller>()?.Keep(header, caller);
             }
 
@@ -81,6 +82,26 @@ internal sealed class Gate(Callers callers, RateLimits rates, ProblemAnswers pro
         call.Access.Require(caller);
         rates.RequireCaller(caller);
         context.Features.Set(caller);
-        return call.Handle(context);
+        var live = callers.RequireLiveAsync(caller);
+        return live.IsCompletedSuccessfully ? call.Handle(context) : AdmitWhenLiveAsync(context, call, live);
+    }
+
+    private async Task AdmitWhenLiveAsync(HttpContext context, Call call, ValueTask live)
+    {
+        var handle = call.Handle;
+        try
+        {
+            await live;
+        }
+        catch (ProblemException refused)
+        {
+            handle = _ => RefuseAsync(context, call, refused);
+        }
+        catch (Exception failure)
+        {
+            handle = _ => problems.AnswerAsync(context, failure);
+        }
+
+        await handle(context);
     }
 }

@@ -14,7 +14,7 @@ namespace Aglow.AspNetCore.Endpoints;
 internal static class Asked
 {
     /// <summary>
-    /// The user in the path; <paramref name="fromEnd"/> segments stand behind it.
+    /// The user in the path, with <paramref name="fromEnd"/> segments behind it; or of <c>?user=</c>, where the path has none.
     /// </summary>
     /// <remarks>
     /// The web server decodes a path, but leaves an encoded slash (and bytes that are no UTF-8) as it was, so "a%2Fb" may mean two keys there.
@@ -22,10 +22,11 @@ internal static class Asked
     /// </remarks>
     public static UserId User(HttpContext context, int fromEnd = 0)
     {
-        var text = context.GetRouteValue(Routes.UserParameter) as string ?? "";
-        if (text.Contains('%'))
+        if (context.GetRouteValue(Routes.UserParameter) is not string text)
+            text = Text(context, Routes.UserParameter) ?? throw Problems.Malformed($"user is missing: send ?{Routes.UserParameter}=X, percent-encoded.");
+        else if (text.Contains('%'))
             text = Decode(RawSegment(context, fromEnd));
-        return UserId.TryParse(text, out var user) ? user : throw Problems.Malformed($"The user in the path is none: {Problems.AUser}. Percent-encode it.");
+        return UserId.TryParse(text, out var user) ? user : throw Problems.Malformed($"The user in the path or query is none: {Problems.AUser}. Percent-encode it.");
     }
 
     /// <summary>The definition asked for, or the default.</summary>

@@ -41,6 +41,8 @@ internal sealed record QueryParameter(string Name, string Description, bool IsNu
 {
     public static QueryParameter Definition { get; } = new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given.");
 
+    public static QueryParameter User { get; } = new(Routes.UserParameter, "Any user ID, percent-encoded, also one that cannot stand in a path.");
+
     public static QueryParameter Viewer { get; } = new(Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given.");
 }
 

@@ -1,20 +1,25 @@
+using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>What calls about users of the directory share: who must exist, and lists of users in bodies and answers.</summary>
+/// <summary>What calls about users of the directory share: lists of users in bodies and answers.</summary>
 internal static class DirectoryUsers
 {
-    /// <summary>The number of somebody who exists: the application's own do, the directory's where it has them.</summary>
-    public static async ValueTask<uint> RequireAsync(PresenceService presence, UserId asked)
+    /// <summary>Finds the users of a list; with <paramref name="register"/>, IDs that have no index get one: somebody may be blocked before they first come.</summary>
+    public static async ValueTask ResolveAsync(HttpContext context, PresenceService presence, RateLimits rates, UserBatch users, bool register)
     {
-        var number = await presence.FindAsync(asked);
-        if (number >= UserId.FirstDirectoryNumber && (number == UserId.Nobody || await presence.FindUserAsync(number) is null))
-            throw Problems.NoSuchUser(asked);
-        return number;
+        await presence.FindAsync(users);
+        if (!register || users.UnknownCount == 0)
+            return;
+        rates.RequireRegistrations(Callers.Current(context), users.UnknownCount);
+        await presence.RegisterAsync(users);
     }
+
+    /// <summary>Those of a list who have an index: of the others there is nothing to take away.</summary>
+    public static uint[] Known(UserBatch users) => [.. users.Numbers.Span.ToArray().Where(static user => user != UserId.Nobody)];
 
     /// <summary>Reads the list of users that the body must have.</summary>
     public static async ValueTask ReadListAsync(HttpContext context, PresenceService presence, UserBatch users)
@@ -29,11 +34,11 @@ internal static class DirectoryUsers
     public static async Task SendListAsync(HttpContext context, PresenceService presence, uint[] numbers) =>
         await Answers.JsonAsync(context, new UserIdsDocument(await NameAsync(presence, numbers)), Documents.Sent.UserIdsDocument);
 
-    /// <summary>Users as they are answered: by name where the directory has one.</summary>
+    /// <summary>Users as they are answered: by their IDs.</summary>
     public static async ValueTask<UserJson[]> NameAsync(PresenceService presence, uint[] numbers)
     {
         var names = new string?[numbers.Length];
-        await presence.FindNamesAsync(numbers, names);
+        await presence.FindIdsAsync(numbers, names);
         return [.. numbers.Select((number, i) => UserJson.Of(number, names[i]))];
     }
 }

@@ -37,32 +37,32 @@ internal sealed record VisibilityBody(
     [property: JsonPropertyName(JsonNames.Online)] string? Online,
     [property: JsonPropertyName(JsonNames.LastSeen)] string? LastSeen);
 
-/// <summary>A user of the directory, with the presence record's fields.</summary>
+/// <summary>A profile (names and times are null where there is none), with the presence record's fields.</summary>
 internal sealed record UserDocument(
-    [property: JsonPropertyName(JsonNames.UserId)] uint UserId,
-    [property: JsonPropertyName(JsonNames.UserName)] string UserName,
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
+    [property: JsonPropertyName(JsonNames.UserName)] string? UserName,
     [property: JsonPropertyName(JsonNames.DisplayName)] string? DisplayName,
-    [property: JsonPropertyName(JsonNames.CreatedAt)] long CreatedAt,
-    [property: JsonPropertyName(JsonNames.UpdatedAt)] long UpdatedAt,
+    [property: JsonPropertyName(JsonNames.CreatedAt)] long? CreatedAt,
+    [property: JsonPropertyName(JsonNames.UpdatedAt)] long? UpdatedAt,
     [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
     [property: JsonPropertyName(JsonNames.Status)] string Status,
     [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
     [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout,
-    [property: JsonPropertyName(JsonNames.Manual), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Manual,
-    [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt)
+    [property: JsonPropertyName(JsonNames.Manual), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Manual = null,
+    [property: JsonPropertyName(JsonNames.Disabled), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? Disabled = null,
+    [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null)
 {
-    public static UserDocument Of(DirectoryUser user, Presence presence, string? manual = null) => new(
-        user.Number,
-        user.Name,
-        user.DisplayName,
-        user.CreatedAt,
-        user.UpdatedAt,
+    public static UserDocument Of(UserJson user, Profile? profile, Presence presence) => new(
+        user,
+        profile?.UserName,
+        profile?.DisplayName,
+        profile?.CreatedAt,
+        profile?.UpdatedAt,
         presence.IsOnline,
         Words.Of(presence.Status),
         Pulse.ToUnix(presence.LastSeen),
         Words.Of(presence.About),
-        manual,
-        Pulse.ToUnix(presence.ActiveAt));
+        ActiveAt: Pulse.ToUnix(presence.ActiveAt));
 }
 
 /// <summary>A page of a search.</summary>
@@ -70,7 +70,7 @@ internal sealed record UsersDocument(
     [property: JsonPropertyName(JsonNames.Users)] IReadOnlyList<UserDocument> Users,
     [property: JsonPropertyName(JsonNames.Next)] string? Next);
 
-/// <summary>Users by number, or by key where they have one.</summary>
+/// <summary>Users by ID.</summary>
 internal sealed record UserIdsDocument([property: JsonPropertyName(JsonNames.UserIds)] IReadOnlyList<UserJson> UserIds);
 
 /// <summary>A page of who waits for approval.</summary>
@@ -102,7 +102,6 @@ internal sealed record ExplanationDocument(
     [property: JsonPropertyName(JsonNames.Status)] string Status,
     [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
     [property: JsonPropertyName("reason")] string Reason,
-    [property: JsonPropertyName("number")] uint? Number,
     [property: JsonPropertyName("definition")] DefinitionDocument Definition,
     [property: JsonPropertyName("lease_seconds")] int LeaseSeconds,
     [property: JsonPropertyName("last_heartbeat_at")] long? LastHeartbeatAt,
@@ -161,7 +160,35 @@ internal sealed record ManualStatusBody([property: JsonPropertyName(JsonNames.St
 /// <summary>Body of a new user.</summary>
 internal sealed record NewUserBody(
     [property: JsonPropertyName(JsonNames.UserName)] string UserName,
+    [property: JsonPropertyName(JsonNames.DisplayName)] string? DisplayName,
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson? UserId);
+
+/// <summary>Body of a profile.</summary>
+internal sealed record NamesBody(
+    [property: JsonPropertyName(JsonNames.UserName)] string? UserName,
     [property: JsonPropertyName(JsonNames.DisplayName)] string? DisplayName);
+
+/// <summary>One profile of an import.</summary>
+internal sealed record ImportedUserBody(
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
+    [property: JsonPropertyName(JsonNames.UserName)] string UserName,
+    [property: JsonPropertyName(JsonNames.DisplayName)] string? DisplayName);
+
+/// <summary>Body of an import.</summary>
+internal sealed record ImportBody([property: JsonPropertyName(JsonNames.Users)] IReadOnlyList<ImportedUserBody> Users);
+
+/// <summary>What became of an import.</summary>
+internal sealed record ImportedDocument(
+    [property: JsonPropertyName(JsonNames.Created)] int Created,
+    [property: JsonPropertyName(JsonNames.Replaced)] int Replaced);
+
+/// <summary>Body of an account's access.</summary>
+internal sealed record AccessBody([property: JsonPropertyName(JsonNames.Disabled)] bool Disabled);
+
+/// <summary>Whether a user is disabled.</summary>
+internal sealed record AccessDocument(
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
+    [property: JsonPropertyName(JsonNames.Disabled)] bool Disabled);
 
 /// <summary>The words of the API for what a user is shown as.</summary>
 internal static class Words
@@ -208,6 +235,11 @@ internal static class Words
 [JsonSerializable(typeof(IReadOnlyList<UserIdBody>))]
 [JsonSerializable(typeof(ManualStatusBody))]
 [JsonSerializable(typeof(NewUserBody))]
+[JsonSerializable(typeof(NamesBody))]
+[JsonSerializable(typeof(ImportBody))]
+[JsonSerializable(typeof(ImportedDocument))]
+[JsonSerializable(typeof(AccessBody))]
+[JsonSerializable(typeof(AccessDocument))]
 [JsonSerializable(typeof(string))]
 [JsonSerializable(typeof(int))]
 [JsonSerializable(typeof(byte[]))]

@@ -62,9 +62,9 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
             return _anyHeartbeats!(context);
         var heartbeat = host.Presence.HeartbeatAsync(user, active);
         if (!heartbeat.IsCompletedSuccessfully)
-            return FinishAsync(context, heartbeat.AsTask(), user);
+            return FinishAsync(context, heartbeat.AsTask());
         var admission = heartbeat.Result;
-        return admission == Admission.Accepted ? Answers.Ready(context, _heartbeatAnswer) : FinishAsync(context, Task.FromResult(admission), user);
+        return admission == Admission.Accepted ? Answers.Ready(context, _heartbeatAnswer) : FinishAsync(context, Task.FromResult(admission));
     }
 
     // Nothing from the person themself, or one user in JSON, of somebody who may. False: nothing is taken, and the general way reads it again.
@@ -79,7 +79,8 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
         if (!read.IsCompleted
             || !read.Buffer.IsSingleSegment
             || !UsersBody.TryReadOne(read.Buffer.FirstSpan, host.Presence.KnownKeys, out user, out active)
-            || !callers.MaySurelyHeartbeat(context, user))
+            || !callers.MaySurelyHeartbeat(context, user)
+            || host.Presence.Accounts.Of(user).IsDisabled)
         {
             request.BodyReader.AdvanceTo(read.Buffer.Start, read.Buffer.Start);
             return false;
@@ -89,11 +90,11 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
         return true;
     }
 
-    private async Task FinishAsync(HttpContext context, Task<Admission> heartbeat, uint user)
+    private async Task FinishAsync(HttpContext context, Task<Admission> heartbeat)
     {
         try
         {
-            Require(await heartbeat, $"{user}");
+            Require(await heartbeat, "of this heartbeat");
             await Answers.Ready(context, _heartbeatAnswer);
         }
         catch (Exception failure)
@@ -109,7 +110,9 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
         {
             case BodyKind.Empty:
                 var caller = callers.Require(context);
-                Require(await presence.HeartbeatAsync(await presence.RegisterAsync(caller)), caller.ToString());
+                var self = await presence.RegisterAsync(caller);
+                Callers.RequireLive(presence.Accounts.Of(self), caller: null);
+                Require(await presence.HeartbeatAsync(self), Problems.Shown(caller));
                 await Answers.Ready(context, _heartbeatAnswer);
                 break;
             case BodyKind.Packed:
@@ -125,7 +128,10 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
                     await callers.RequireAsync(context, users, Scopes.Heartbeat);
                     await RegisterAsync(context, users);
                     RequireKnown(users);
-                    Require(await presence.HeartbeatAsync(users.Numbers, active), users.Count == 1 ? $"{users.Numbers.Span[0]}" : "with one of these numbers");
+                    // in a list a disabled user's heartbeat is taken and shows nothing: it must not hold up the others
+                    if (users.Count == 1)
+                        Callers.RequireLive(presence.Accounts.Of(users.Numbers.Span[0]), caller: null);
+                    Require(await presence.HeartbeatAsync(users.Numbers, active), users.Count == 1 ? Problems.Shown(users, 0) : "with one of these numbers");
                 }
 
                 await Answers.Ready(context, _heartbeatAnswer);
@@ -145,7 +151,8 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
         await RegisterAsync(context, users);
         RequireKnown(users);
         var user = users.Numbers.Span[0];
-        Require(await host.Presence.HeartbeatAtAsync(user, timestamp), $"{user}");
+        Callers.RequireLive(host.Presence.Accounts.Of(user), caller: null);
+        Require(await host.Presence.HeartbeatAtAsync(user, timestamp), Problems.Shown(users, 0));
         await Answers.Ready(context, PresenceJson.Success);
     }
 
@@ -217,7 +224,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
         for (var i = 0; i < users.Count; i++)
         {
             if (users.Numbers.Span[i] == UserId.Nobody && !users.Text(i).IsEmpty)
-                throw new NotSupportedException("This deployment has no user directory, so users are numbers only. Send numbers below 2147483648.");
+                throw new NotSupportedException("This deployment has no user directory, so user IDs are integers. Send integers from 0 to 2147483647.");
         }
     }
 }

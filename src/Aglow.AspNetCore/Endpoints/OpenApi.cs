@@ -68,7 +68,7 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
         var operation = new JsonObject { ["operationId"] = call.Name.Replace(' ', '_'), ["summary"] = call.Summary };
         var parameters = new JsonArray();
         if (call.Path.Contains($"{{{Routes.UserParameter}}}", StringComparison.Ordinal))
-            parameters.Add((JsonNode)Parameter(Routes.UserParameter, "path", "A number, or a key, percent-encoded.", "string", required: true));
+            parameters.Add((JsonNode)Parameter(Routes.UserParameter, "path", "A user ID, percent-encoded.", "string", required: true));
         foreach (var query in call.Query)
             parameters.Add((JsonNode)Parameter(query.Name, "query", query.Description, query.IsNumber ? "integer" : "string", query.Required));
         if (parameters.Count > 0)
@@ -145,26 +145,32 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
         {
             var properties = schema["properties"]!.AsObject();
             schema["required"] = new JsonArray([.. required
-                .Where(name => properties[name!.GetValue<string>()]?["type"] is not JsonArray && type != typeof(HeartbeatBody))
+                .Where(name => !IsOptional(type, name!.GetValue<string>(), properties))
                 .Select(static name => name!.DeepClone())]);
         }
 
         return schema;
     }
 
+    // a user that may be left out is described as any other
+    private static bool IsOptional(Type body, string member, JsonObject properties) =>
+        properties[member]?["type"] is JsonArray || body == typeof(HeartbeatBody) || (body == typeof(NewUserBody) && member == JsonNames.UserId);
+
     private sealed record Described(string Under, byte[] Json);
 
     private static JsonObject User() => new()
     {
-        ["description"] = "A user: a number, or a key of 1 to 128 bytes.",
+        ["description"] = "A user ID: an integer, or a string of 1 to 255 bytes of UTF-8. The string of an integer is that integer.",
         ["oneOf"] = new JsonArray(
-            new JsonObject { ["type"] = "integer", ["minimum"] = 0, ["maximum"] = uint.MaxValue },
+            new JsonObject { ["type"] = "integer", ["minimum"] = 0, ["maximum"] = long.MaxValue },
             new JsonObject { ["type"] = "string", ["minLength"] = 1 }),
     };
 }
 
 /// <summary>The shapes that calls name.</summary>
 [JsonSerializable(typeof(AcceptedDocument))]
+[JsonSerializable(typeof(AccessBody))]
+[JsonSerializable(typeof(AccessDocument))]
 [JsonSerializable(typeof(ExplanationDocument))]
 [JsonSerializable(typeof(HealthDocument))]
 [JsonSerializable(typeof(HeartbeatBody))]
@@ -172,8 +178,11 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
 [JsonSerializable(typeof(IReadOnlyDictionary<string, PresenceDocument>))]
 [JsonSerializable(typeof(IReadOnlyList<PresenceDocument>))]
 [JsonSerializable(typeof(IReadOnlyList<UserIdBody>))]
+[JsonSerializable(typeof(ImportBody))]
+[JsonSerializable(typeof(ImportedDocument))]
 [JsonSerializable(typeof(ManualStatusBody))]
 [JsonSerializable(typeof(ManualStatusDocument))]
+[JsonSerializable(typeof(NamesBody))]
 [JsonSerializable(typeof(NewUserBody))]
 [JsonSerializable(typeof(OnlineCountDocument))]
 [JsonSerializable(typeof(OnlineDocument))]

@@ -43,6 +43,13 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
             Query = [QueryParameter.Definition],
             Answers = [new(Routes.Json, typeof(ExplanationDocument))],
             Problems = [400, 401, 403, 429, 503],
+        },
+        new Call(HttpMethods.Get, Routes.StatusOfOne, "status of any ID", "The status of a user, also of one whose ID cannot stand in a path", problems.Guard(StatusAsync))
+        {
+            Access = CallAccess.People(Scopes.Read),
+            Query = [QueryParameter.User with { Required = true }, QueryParameter.Definition, QueryParameter.Viewer],
+            Answers = [new(Routes.Json, typeof(PresenceDocument))],
+            Problems = [400, 401, 403, 429, 503],
         });
 
     private async Task StatusAsync(HttpContext context)
@@ -149,7 +156,6 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
             Words.Of(why.Presence.Status),
             Pulse.ToUnix(why.Presence.LastSeen),
             why.Reason,
-            why.Number,
             new DefinitionDocument(definition.Name, definition.PulseSeconds, definition.ActivitySeconds, definition.EndedByLeave),
             host.Options.LeaseSeconds,
             why.LastHeartbeatAt,
@@ -197,7 +203,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
             var id = Encoding.UTF8.GetBytes(ids[i]);
             answer.Advance(PresenceRecord.WriteKey(answer.GetSpan((id.Length * 2) + 2), id));
             answer.Add((byte)':');
-            PresenceJson.WriteRecord(answer, users.Numbers.Span[i], users.Text(i), statuses[i]);
+            PresenceJson.WriteRecord(answer, users, i, statuses[i]);
         }
 
         answer.Add((byte)'}');

@@ -38,7 +38,7 @@ internal static class StatusUpdateReader
                 }
                 else
                 {
-                    reader.Skip();
+                    throw Problems.UnknownMember(ref reader, "{\"user_id\": X, \"timestamp\": T}");
                 }
             }
 

@@ -14,38 +14,73 @@ namespace Aglow.AspNetCore.Endpoints;
 /// <summary>The directory over HTTP: users, their manual status, whom they follow. Answers that change something are durable.</summary>
 internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimits rates, ProblemAnswers problems)
 {
-    private const string NewUserExample = "{\"user_name\": \"alice\", \"display_name\": \"Alice\"}";
+    private const string AccessExample = "{\"disabled\": true}";
     private const string ManualStatusExample = "{\"status\": \"auto\"}, \"online\", \"away\", \"busy\" or \"offline\"";
 
     public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
         gate,
-        new Call(HttpMethods.Post, Routes.Users, "create user", "Registers a user", problems.Guard(CreateAsync))
+        new Call(HttpMethods.Post, Routes.Users, "create user", "Creates a user with a profile", problems.Guard(CreateAsync))
         {
             Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(NewUserBody))],
             Answers = [new(Routes.Json, typeof(UserDocument), StatusCodes.Status201Created)],
-            Problems = [400, 401, 403, 409, 408, 413, 415, 429, 501, 503],
+            Problems = [400, 401, 403, 408, 409, 413, 415, 429, 501, 503],
+        },
+        new Call(HttpMethods.Post, Routes.UsersBatch, "import users", "Creates or replaces up to 10,000 profiles, all or none", problems.Guard(ImportAsync))
+        {
+            Access = CallAccess.Backends(Scopes.Users),
+            Bodies = [new(Routes.Json, typeof(ImportBody))],
+            Answers = [new(Routes.Json, typeof(ImportedDocument))],
+            Problems = [400, 401, 403, 408, 409, 413, 415, 429, 501, 503],
+        },
+        new Call(HttpMethods.Put, Routes.User, "replace user", "Creates or replaces a user's profile", problems.Guard(ReplaceAsync))
+        {
+            Access = CallAccess.People(Scopes.Users),
+            Bodies = [new(Routes.Json, typeof(NamesBody))],
+            Answers = [new(Routes.Json, typeof(UserDocument)), new(Routes.Json, typeof(UserDocument), StatusCodes.Status201Created)],
+            Problems = [400, 401, 403, 408, 409, 413, 415, 429, 501, 503],
+        },
+        new Call(HttpMethods.Patch, Routes.User, "change user", "Changes the names that are given; null removes one", problems.Guard(PatchAsync))
+        {
+            Access = CallAccess.People(Scopes.Users),
+            Bodies = [new(Routes.Json, typeof(NamesBody))],
+            Answers = [new(Routes.Json, typeof(UserDocument))],
+            Problems = [400, 401, 403, 408, 409, 413, 415, 429, 501, 503],
+        },
+        new Call(HttpMethods.Post, Routes.Revoke, "revoke", "Signs a user out everywhere: tokens issued until now are refused, sockets close", problems.Guard(RevokeAsync))
+        {
+            Access = CallAccess.People(Scopes.Users),
+            Answers = [new(Status: StatusCodes.Status204NoContent)],
+            Problems = [400, 401, 403, 429, 501, 503],
+        },
+        new Call(HttpMethods.Put, Routes.Access, "set access", "Disables a user, or enables them again", problems.Guard(SetAccessAsync))
+        {
+            Access = CallAccess.Backends(Scopes.Users),
+            Bodies = [new(Routes.Json, typeof(AccessBody))],
+            Answers = [new(Routes.Json, typeof(AccessDocument))],
+            Problems = [400, 401, 403, 408, 413, 415, 429, 501, 503],
         },
         new Call(HttpMethods.Get, Routes.Users, "search users", "Finds users by name", problems.Guard(SearchAsync))
         {
             Access = CallAccess.People(Scopes.Read),
             Query =
             [
-                new(Routes.SearchQuery, "Part of a name: anywhere in it from 3 letters on, its beginning below. Case does not matter."),
+                new(Routes.SearchQuery, "The beginning of a name; from 3 characters on also any other part of it. Case and accents do not matter. Without it, GET /users?user=X answers one user."),
                 new(Routes.LimitQuery, "1 to 100; 20 where it is not given.", IsNumber: true),
                 new(Routes.CursorQuery, "The \"next\" of the page before."),
+                QueryParameter.User,
                 QueryParameter.Viewer,
             ],
             Answers = [new(Routes.Json, typeof(UsersDocument))],
             Problems = [400, 401, 403, 429, 501, 503],
         },
-        new Call(HttpMethods.Get, Routes.User, "user", "A registered user", problems.Guard(FindAsync))
+        new Call(HttpMethods.Get, Routes.User, "user", "A user: names and presence", problems.Guard(FindAsync))
         {
             Access = CallAccess.People(Scopes.Read),
             Answers = [new(Routes.Json, typeof(UserDocument))],
             Problems = [400, 401, 403, 404, 429, 501, 503],
         },
-        new Call(HttpMethods.Delete, Routes.User, "delete user", "Removes a user, for good", problems.Guard(DeleteAsync))
+        new Call(HttpMethods.Delete, Routes.User, "delete user", "Erases a user", problems.Guard(DeleteAsync))
         {
             Access = CallAccess.People(Scopes.Users),
             Answers = [new(Status: StatusCodes.Status204NoContent)],
@@ -81,20 +116,105 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
 
     private async Task CreateAsync(HttpContext context)
     {
-        var (name, displayName) = await ReadNewUserAsync(context);
-        if (UserId.TryParse(name, out var named))
-            await callers.RequireAsync(context, named, Scopes.Users);
-        rates.RequireRegistrations(Callers.Current(context), 1);
-        var user = await host.Presence.CreateUserAsync(name, displayName)
-            ?? throw new ProblemException(StatusCodes.Status409Conflict, "Name taken", $"A user \"{Problems.Shorten(name)}\" is registered already. Choose another user_name.");
+        var profile = await ReadProfileAsync(context, withId: true);
+        if (profile.UserName is not { } name)
+            throw Problems.Malformed($"user_name is missing. Send {ProfileReader.OneWithId}.");
+        if ((profile.User ?? (UserId.TryParse(name, out var named) ? named : null)) is not { } who)
+            throw Problems.Malformed($"user_name cannot be the user ID, too: send user_id. {Problems.AUser}.");
+        await callers.RequireAsync(context, who, Scopes.Users);
+        var user = await RegisterAsync(context, who);
+        Refuse(await host.Presence.WriteProfilesAsync([new(user, name, profile.DisplayName)], create: true), who, name);
         var request = context.Request;
-        context.Response.Headers.Location = $"{request.PathBase.ToUriComponent()}{request.Path.ToUriComponent().TrimEnd('/')}/{user.Number}";
-        var presence = await host.Presence.StatusAsync(user.Number);
-        await Answers.JsonAsync(context, UserDocument.Of(user, presence), Documents.Sent.UserDocument, StatusCodes.Status201Created);
+        context.Response.Headers.Location = $"{request.PathBase.ToUriComponent()}{request.Path.ToUriComponent().TrimEnd('/')}/{Uri.EscapeDataString(who.ToString())}";
+        await AnswerAsync(context, who, user, StatusCodes.Status201Created);
+    }
+
+    private async Task ReplaceAsync(HttpContext context)
+    {
+        var asked = Asked.User(context);
+        await callers.RequireAsync(context, asked, Scopes.Users);
+        var profile = await ReadProfileAsync(context, withId: false);
+        if (profile.UserName is not { } name)
+            throw Problems.Malformed($"user_name is missing. Send {ProfileReader.One}.");
+        var user = await RegisterAsync(context, asked);
+        var result = await host.Presence.WriteProfilesAsync([new(user, name, profile.DisplayName)], create: false);
+        Refuse(result, asked, name);
+        await AnswerAsync(context, asked, user, result.Created > 0 ? StatusCodes.Status201Created : StatusCodes.Status200OK);
+    }
+
+    private async Task PatchAsync(HttpContext context)
+    {
+        var asked = Asked.User(context);
+        await callers.RequireAsync(context, asked, Scopes.Users);
+        var profile = await ReadProfileAsync(context, withId: false);
+        if (profile.Given == ProfileParts.None)
+            throw Problems.Malformed($"Neither user_name nor display_name is given. Send {ProfileReader.One}, or null for what is to be removed.");
+        var user = await RegisterAsync(context, asked);
+        Refuse(
+            await host.Presence.WriteProfilesAsync([new(user, profile.UserName, profile.DisplayName, profile.Given)], create: false),
+            asked,
+            profile.UserName ?? "");
+        await AnswerAsync(context, asked, user, StatusCodes.Status200OK);
+    }
+
+    private async Task ImportAsync(HttpContext context)
+    {
+        await callers.RequireBackendAsync(context, Scopes.Users);
+        RequireBody(context, ProfileReader.Many);
+        List<ProfileBody> profiles;
+        using (var body = await RequestBodies.ReadJsonAsync(context))
+            profiles = ProfileReader.ReadMany(body.Written.Span);
+        using var users = new UserBatch(Math.Max(profiles.Count, 1));
+        var named = new HashSet<UserId>();
+        foreach (var profile in profiles)
+        {
+            var user = profile.User!.Value;
+            if (!named.Add(user))
+                throw Problems.Malformed($"{Problems.Shown(user)} is in the list twice: send each user once.");
+            if (profile.UserName is null)
+                throw Problems.Malformed($"{Problems.Shown(user)} has no user_name. Send {ProfileReader.Many}.");
+            users.TryAdd(Encoding.UTF8.GetBytes(user.ToString()), host.Presence.KnownKeys);
+        }
+
+        RequireDirectory();
+        await host.Presence.RegisterAsync(users);
+        var writes = profiles.Select((profile, i) => new ProfileWrite(users.Numbers.Span[i], profile.UserName, profile.DisplayName)).ToArray();
+        var result = await host.Presence.WriteProfilesAsync(writes, create: false);
+        if (result.Conflict != ProfileConflict.None)
+            Refuse(result, profiles[result.ConflictAt].User!.Value, profiles[result.ConflictAt].UserName!);
+        await Answers.JsonAsync(context, new ImportedDocument(result.Created, result.Replaced), Documents.Sent.ImportedDocument);
+    }
+
+    private async Task RevokeAsync(HttpContext context)
+    {
+        var asked = Asked.User(context, fromEnd: 1);
+        await callers.RequireAsync(context, asked, Scopes.Users);
+        RequireDirectory();
+        await host.Presence.RevokeAsync(asked);
+        context.Response.StatusCode = StatusCodes.Status204NoContent;
+    }
+
+    private async Task SetAccessAsync(HttpContext context)
+    {
+        var asked = Asked.User(context, fromEnd: 1);
+        await callers.RequireBackendAsync(context, Scopes.Users);
+        RequireBody(context, AccessExample);
+        bool disabled;
+        using (var body = await RequestBodies.ReadJsonAsync(context))
+            disabled = MemberReader.ReadFlag(body.Written.Span, AccessExample, JsonNames.Disabled);
+        RequireDirectory();
+        await host.Presence.SetDisabledAsync(await host.Presence.RegisterAsync(asked), disabled);
+        await Answers.JsonAsync(context, new AccessDocument(UserJson.Of(asked), disabled), Documents.Sent.AccessDocument);
     }
 
     private async Task SearchAsync(HttpContext context)
     {
+        if (Asked.Text(context, Routes.UserParameter) is not null)
+        {
+            await FindAsync(context);
+            return;
+        }
+
         var query = Asked.Text(context, Routes.SearchQuery) ?? "";
         if (new StringInfo(query).LengthInTextElements > Limits.SearchCharacters)
             throw Problems.Malformed($"q is longer than {Limits.SearchCharacters} characters: send part of a name.");
@@ -109,29 +229,42 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
             throw Asked.ForeignCursor();
         }
 
-        var numbers = page.Users.Select(static u => u.Number).ToArray();
-        var statuses = new Presence[numbers.Length];
-        await (await callers.ViewAsync(context)).ReadAsync(numbers, host.Presence.Definitions.Default, statuses);
-        var users = page.Users.Select((user, i) => UserDocument.Of(user, statuses[i])).ToArray();
+        var indexes = page.Users.Select(static u => u.User).ToArray();
+        var statuses = new Presence[indexes.Length];
+        await (await callers.ViewAsync(context)).ReadAsync(indexes, host.Presence.Definitions.Default, statuses);
+        var users = page.Users.Select((user, i) => UserDocument.Of(UserJson.Of(UserId.Parse(user.Id)), user.Profile, statuses[i])).ToArray();
         await Answers.JsonAsync(context, new UsersDocument(users, page.Next), Documents.Sent.UsersDocument);
     }
 
     private async Task FindAsync(HttpContext context)
     {
         var asked = Asked.User(context);
-        var number = await host.Presence.FindAsync(asked);
-        var user = await host.Presence.FindUserAsync(number) ?? throw Problems.NoSuchUser(asked);
-        var presence = await (await callers.ViewAsync(context)).StatusAsync(number);
-        var manual = await callers.MaySeeAllOfAsync(context, asked) ? host.Presence.Manual.Of(number).Name : null;
-        await Answers.JsonAsync(context, UserDocument.Of(user, presence, manual), Documents.Sent.UserDocument);
+        RequireDirectory();
+        var user = await host.Presence.FindAsync(asked);
+        if (!await host.Presence.IsKnownAsync(user))
+            throw Problems.NoSuchUser(asked);
+        await AnswerAsync(context, asked, user, StatusCodes.Status200OK);
+    }
+
+    private async Task AnswerAsync(HttpContext context, UserId asked, uint user, int status)
+    {
+        var profile = await host.Presence.FindProfileAsync(user);
+        var presence = await (await callers.ViewAsync(context)).StatusAsync(user);
+        var seesAll = await callers.MaySeeAllOfAsync(context, asked);
+        var document = UserDocument.Of(UserJson.Of(asked), profile, presence) with
+        {
+            Manual = seesAll ? host.Presence.Manual.ChosenBy(user).Name : null,
+            Disabled = seesAll && host.Presence.Accounts.Of(user).IsDisabled ? true : null,
+        };
+        await Answers.JsonAsync(context, document, Documents.Sent.UserDocument, status);
     }
 
     private async Task DeleteAsync(HttpContext context)
     {
         var asked = Asked.User(context);
         await callers.RequireAsync(context, asked, Scopes.Users);
-        var number = await host.Presence.FindAsync(asked);
-        if (number == UserId.Nobody || !await host.Presence.DeleteUserAsync(number))
+        RequireDirectory();
+        if (!await host.Presence.DeleteUserAsync(asked))
             throw Problems.NoSuchUser(asked);
         context.Response.StatusCode = StatusCodes.Status204NoContent;
     }
@@ -141,8 +274,8 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
         var kind = await ReadManualStatusAsync(context);
-        var number = await DirectoryUsers.RequireAsync(host.Presence, asked);
-        var presence = await host.Presence.SetManualStatusAsync(number, kind);
+        var user = await RegisterAsync(context, asked);
+        var presence = await host.Presence.SetManualStatusAsync(user, kind);
         var document = new ManualStatusDocument(
             UserJson.Of(asked), presence.IsOnline, Words.Of(presence.Status), Pulse.ToUnix(presence.LastSeen), new ManualStatus(kind).Name, Pulse.ToUnix(presence.ActiveAt));
         await Answers.JsonAsync(context, document, Documents.Sent.ManualStatusDocument);
@@ -152,7 +285,8 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
     {
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
-        var follower = await DirectoryUsers.RequireAsync(host.Presence, asked);
+        RequireDirectory();
+        var follower = await host.Presence.FindAsync(asked);
         await DirectoryUsers.SendListAsync(context, host.Presence, await host.Presence.SubscriptionsAsync(follower));
     }
 
@@ -162,42 +296,48 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         await callers.RequireAsync(context, asked, Scopes.Users);
         using var users = new UserBatch();
         await DirectoryUsers.ReadListAsync(context, host.Presence, users);
-        var follower = await DirectoryUsers.RequireAsync(host.Presence, asked);
-        await host.Presence.FindAsync(users);
-        await RequireAllAsync(users, handedOut: follow);
-        var followed = await host.Presence.FollowAsync(follower, users.Numbers.ToArray(), follow)
+        var follower = await RegisterAsync(context, asked);
+        await DirectoryUsers.ResolveAsync(context, host.Presence, rates, users, register: follow);
+        var followed = await host.Presence.FollowAsync(follower, DirectoryUsers.Known(users), follow)
             ?? throw Problems.TooManyUsers(host.Options.SubscriptionLimit, "DELETE for some of those whom this user follows already; nothing was changed");
         await DirectoryUsers.SendListAsync(context, host.Presence, followed);
     }
 
-    private async ValueTask RequireAllAsync(UserBatch users, bool handedOut)
+    private async ValueTask<uint> RegisterAsync(HttpContext context, UserId user)
     {
-        var names = new string?[users.Count];
-        if (handedOut)
-            await host.Presence.FindNamesAsync(users.Numbers, names);
-        for (var i = 0; i < users.Count; i++)
-        {
-            var number = users.Numbers.Span[i];
-            var unknownKey = number == UserId.Nobody && !users.Text(i).IsEmpty;
-            if (unknownKey || (handedOut && number >= UserId.FirstDirectoryNumber && names[i] is null))
-                throw Problems.NoSuchUser(users, i);
-        }
+        RequireDirectory();
+        var index = await host.Presence.FindAsync(user);
+        if (index != UserId.Nobody)
+            return index;
+        rates.RequireRegistrations(Callers.Current(context), 1);
+        return await host.Presence.RegisterAsync(user);
     }
 
-    private static async ValueTask<(string Name, string? DisplayName)> ReadNewUserAsync(HttpContext context)
+    private void RequireDirectory()
+    {
+        if (!host.Presence.HasDirectory)
+            throw new NotSupportedException("This deployment has no user directory: user IDs are integers from 0 to 2147483647, and nothing is saved about them.");
+    }
+
+    private static void RequireBody(HttpContext context, string example)
     {
         if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
-            throw Problems.Malformed($"The body is empty. Send {NewUserExample}.");
+            throw Problems.Malformed($"The body is empty. Send {example}.");
+    }
+
+    private static void Refuse(ProfileResult result, UserId user, string name)
+    {
+        if (result.Conflict == ProfileConflict.UserTaken)
+            throw new ProblemException(StatusCodes.Status409Conflict, "User taken", $"{Problems.Shown(user)} has a profile already. PUT or PATCH /users/{{user_id}} changes it.");
+        if (result.Conflict == ProfileConflict.NameTaken)
+            throw new ProblemException(StatusCodes.Status409Conflict, "Name taken", $"Another user has the user_name \"{Problems.Shorten(name)}\" (case, width and form do not matter). Choose another.");
+    }
+
+    private static async ValueTask<ProfileBody> ReadProfileAsync(HttpContext context, bool withId)
+    {
+        RequireBody(context, withId ? ProfileReader.OneWithId : ProfileReader.One);
         using var body = await RequestBodies.ReadJsonAsync(context);
-        if (MemberReader.ReadText(body.Written.Span, NewUserExample, JsonNames.UserName, JsonNames.DisplayName) is not [{ } name, var displayName])
-            throw Problems.Malformed($"user_name is missing. Send {NewUserExample}.");
-        if (UserId.TryParseNumber(Encoding.UTF8.GetBytes(name), out _))
-            throw Problems.Malformed($"user_name \"{name}\" is a number, and numbers up to 4294967295 are users already. Send a name that is not digits only.");
-        if (!UserId.IsKey(Encoding.UTF8.GetBytes(name)))
-            throw Problems.Malformed($"user_name is not a name: send 1 to {UserId.MaxKeyBytes} bytes of UTF-8 without control characters.");
-        if (displayName is not null && !IsDisplayName(displayName))
-            throw Problems.Malformed($"display_name is not one: send 1 to {Limits.DisplayNameBytes} bytes of UTF-8 without control characters, or leave it out.");
-        return (name, displayName);
+        return ProfileReader.ReadOne(body.Written.Span, withId);
     }
 
     private static async ValueTask<ManualStatusKind> ReadManualStatusAsync(HttpContext context)
@@ -211,7 +351,4 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
             : throw Problems.Malformed(
                 word is null ? $"status is missing. Send {ManualStatusExample}." : $"status is \"{Problems.Shorten(word)}\". Send {ManualStatusExample}.");
     }
-
-    private static bool IsDisplayName(string text) =>
-        text.Length > 0 && Encoding.UTF8.GetByteCount(text) <= Limits.DisplayNameBytes && !text.Any(char.IsControl);
 }

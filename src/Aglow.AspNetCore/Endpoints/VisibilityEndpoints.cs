@@ -1,4 +1,3 @@
-using System.Globalization;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
@@ -11,7 +10,7 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>What users show of themselves, and to whom: <c>/users/{user}/visibility</c>, <c>/approved</c>, <c>/waiting</c>, <c>/blocked</c>. Answers that change something are durable.</summary>
-internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
+internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, RateLimits rates, ProblemAnswers problems)
 {
     private const string Example = "{\"online\": \"everyone\", \"followers-approved\" or \"nobody\", \"last_seen\": \"exact\", \"coarse\" or \"hidden\"}";
 
@@ -75,7 +74,6 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Pr
     private async Task ReadAsync(HttpContext context)
     {
         var (asked, number) = await RequireAsync(context);
-        RequireDirectory();
         await SendAsync(context, asked, host.Presence.Visibilities.Of(number));
     }
 
@@ -106,11 +104,9 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Pr
     {
         var (_, number) = await RequireAsync(context);
         var limit = Asked.Limit(context, Limits.ListedUsers, Limits.WaitingUsersDefault);
-        var from = 0u;
-        if (Asked.Cursor(context) is { } cursor && (cursor.Length != 8 || !uint.TryParse(cursor, NumberStyles.AllowHexSpecifier, null, out from)))
-            throw Asked.ForeignCursor();
+        var from = Asked.Cursor(context) is { } cursor ? (uint)(host.Presence.Cursors.Open(cursor) ?? throw Asked.ForeignCursor()) : 0;
         var (waiting, next) = await host.Presence.WaitingAsync(number, from, limit);
-        await Answers.JsonAsync(context, new WaitingDocument(await DirectoryUsers.NameAsync(host.Presence, waiting), next?.ToString("x8")), Documents.Sent.WaitingDocument);
+        await Answers.JsonAsync(context, new WaitingDocument(await DirectoryUsers.NameAsync(host.Presence, waiting), next is { } at ? host.Presence.Cursors.Seal(at) : null), Documents.Sent.WaitingDocument);
     }
 
     private async Task ChangeAsync(HttpContext context, Relation relation, bool add)
@@ -118,14 +114,8 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Pr
         var (_, number) = await RequireAsync(context);
         using var users = new UserBatch();
         await DirectoryUsers.ReadListAsync(context, host.Presence, users);
-        await host.Presence.FindAsync(users);
-        for (var i = 0; i < users.Count; i++)
-        {
-            if (users.Numbers.Span[i] == UserId.Nobody && !users.Text(i).IsEmpty)
-                throw Problems.NoSuchUser(users, i);
-        }
-
-        var related = await host.Presence.RelateAsync(number, relation, users.Numbers.ToArray(), add)
+        await DirectoryUsers.ResolveAsync(context, host.Presence, rates, users, register: add);
+        var related = await host.Presence.RelateAsync(number, relation, DirectoryUsers.Known(users), add)
             ?? throw Problems.TooManyUsers(host.Options.RelationLimit, "DELETE for some of those who are in it already; nothing was changed");
         await DirectoryUsers.SendListAsync(context, host.Presence, related);
     }
@@ -134,7 +124,15 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Pr
     {
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
-        return (asked, await DirectoryUsers.RequireAsync(host.Presence, asked));
+        RequireDirectory();
+        var user = await host.Presence.FindAsync(asked);
+        if (user == UserId.Nobody)
+        {
+            rates.RequireRegistrations(Callers.Current(context), 1);
+            user = await host.Presence.RegisterAsync(asked);
+        }
+
+        return (asked, user);
     }
 
     private void RequireDirectory()

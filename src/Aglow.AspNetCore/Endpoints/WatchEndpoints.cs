@@ -96,6 +96,6 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Problem
             throw;
         }
 
-        await EventStream.RunAsync(context, users, definition, host.Presence.Watchers, viewer, callers.LeftOf(context));
+        await EventStream.RunAsync(context, users, definition, host.Presence.Watchers, host.Sockets.Sockets, viewer, callers.LeftOf(context));
     }
 }

@@ -34,7 +34,7 @@ public static class AglowEndpoints
         new HeartbeatEndpoints(host, callers, rates, problems).Map(calls, gate);
         new StatusEndpoints(host, callers, problems).Map(calls, gate);
         new UserEndpoints(host, callers, rates, problems).Map(calls, gate);
-        new VisibilityEndpoints(host, callers, problems).Map(calls, gate);
+        new VisibilityEndpoints(host, callers, rates, problems).Map(calls, gate);
         new OnlineEndpoints(host, callers, problems).Map(calls, gate);
         new WatchEndpoints(host, callers, problems).Map(calls, gate);
         new OperationsEndpoints(host, problems).Map(calls, gate);

@@ -96,7 +96,7 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
             if (caller?.User is { } person ? hello.User is { } named && named != person : hello.User is null || caller?.Scopes.HasFlag(Scopes.Heartbeat) == false)
                 return null;
             var who = caller?.User ?? hello.User!.Value;
-            var (user, admission) = await host.ArriveAsync(who);
+            var (user, admission) = await host.ArriveAsync(who, caller);
             return admission == Admission.Accepted ? (who, user, caller, hello.Device) : null;
         }
         catch (Exception e) when (e is StoreUnavailableException or NotSupportedException or ProblemException)

@@ -17,6 +17,9 @@ internal static class JsonNames
     public const string ActiveAt = "active_at";
     public const string LastSeenAbout = "last_seen_about";
     public const string Manual = "manual";
+    public const string Disabled = "disabled";
+    public const string Created = "created";
+    public const string Replaced = "replaced";
     public const string CreatedAt = "created_at";
     public const string UpdatedAt = "updated_at";
     public const string Users = "users";

@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>Reads small JSON objects of text members. Unknown members are ignored; a known one given twice is refused.</summary>
+/// <summary>Reads small JSON objects. A member that the call does not know, or one that is given twice, is refused.</summary>
 internal static class MemberReader
 {
     /// <summary>The values of these members, in their order; null where one is missing or null.</summary>
@@ -22,13 +22,9 @@ internal static class MemberReader
                 while (member < members.Length && !reader.ValueTextEquals(members[member]))
                     member++;
                 if (member == members.Length)
-                {
-                    reader.Skip();
-                    continue;
-                }
-
+                    throw Problems.UnknownMember(ref reader, example);
                 if (given[member])
-                    throw Problems.Malformed($"{members[member]} is given twice in one object: send it once.");
+                    throw Problems.GivenTwice(members[member]);
                 given[member] = true;
                 reader.Read();
                 values[member] = reader.TokenType switch
@@ -53,7 +49,39 @@ internal static class MemberReader
         }
     }
 
-    private static string Text(ref Utf8JsonReader reader, string member)
+    /// <summary>The value of the one member, which is true or false.</summary>
+    public static bool ReadFlag(ReadOnlySpan<byte> json, string example, string member)
+    {
+        var reader = new Utf8JsonReader(json);
+        try
+        {
+            reader.Read();
+            if (reader.TokenType != JsonTokenType.StartObject || !reader.Read() || reader.TokenType != JsonTokenType.PropertyName)
+                throw Problems.Malformed($"{member} is missing. Send {example}.");
+            if (!reader.ValueTextEquals(member))
+                throw Problems.UnknownMember(ref reader, example);
+            reader.Read();
+            if (reader.TokenType is not (JsonTokenType.True or JsonTokenType.False))
+                throw Problems.Malformed($"{member} is not true or false. Send {example}.");
+            var flag = reader.TokenType == JsonTokenType.True;
+            reader.Read();
+            if (reader.TokenType == JsonTokenType.PropertyName)
+                throw reader.ValueTextEquals(member) ? Problems.GivenTwice(member) : Problems.UnknownMember(ref reader, example);
+            reader.Read();
+            return flag;
+        }
+        catch (JsonException wrong)
+        {
+            throw UsersBody.NotJson(wrong);
+        }
+        catch (InvalidOperationException)
+        {
+            throw Problems.NotJson("");
+        }
+    }
+
+    /// <summary>The text at which the reader stands; a problem where it holds half a character.</summary>
+    public static string Text(ref Utf8JsonReader reader, string member)
     {
         try
         {

@@ -24,6 +24,19 @@ internal static class PresenceJson
         into.Advance(PresenceRecord.Write(space, id[..idLength], presence));
     }
 
+    /// <summary>Writes the record of one user of a batch, in the form the ID came in.</summary>
+    public static void WriteRecord(AnswerBuffer into, UserBatch users, int at, Presence presence)
+    {
+        if (users.Form(at) != UserForm.LargeNumber)
+        {
+            WriteRecord(into, users.Numbers.Span[at], users.Text(at), presence);
+            return;
+        }
+
+        var id = users.Text(at);
+        into.Advance(PresenceRecord.Write(into.GetSpan(PresenceRecord.MaxBytesBesideId + id.Length), id, presence));
+    }
+
     /// <summary>Writes an array of records, in the order of the users.</summary>
     public static void WriteRecords(AnswerBuffer into, UserBatch users, ReadOnlySpan<Presence> statuses)
     {
@@ -33,14 +46,14 @@ internal static class PresenceJson
         {
             if (i > 0)
                 into.Add((byte)',');
-            WriteRecord(into, numbers[i], users.Text(i), statuses[i]);
+            WriteRecord(into, users, i, statuses[i]);
         }
 
         into.Add((byte)']');
     }
 }
 
-/// <summary>A user in JSON: a number, or a string where the user came (or is known) by a key.</summary>
+/// <summary>A user ID in JSON: an integer below 2^31, or a string.</summary>
 [JsonConverter(typeof(UserJsonConverter))]
 internal readonly record struct UserJson(uint Number, string? Key)
 {
@@ -53,7 +66,7 @@ internal readonly record struct UserJson(uint Number, string? Key)
 internal sealed class UserJsonConverter : JsonConverter<UserJson>
 {
     public override UserJson Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
-        reader.TokenType == JsonTokenType.Number ? new(reader.GetUInt32(), null) : new(0, reader.GetString());
+        reader.TokenType == JsonTokenType.Number ? UserJson.Of(UserId.Of(reader.GetInt64())) : new(0, reader.GetString());
 
     public override void Write(Utf8JsonWriter writer, UserJson value, JsonSerializerOptions options)
     {

@@ -1,5 +1,6 @@
 using Aglow.AspNetCore.Hosting;
 using System.Text;
+using System.Text.Json;
 using Aglow.AspNetCore.Access;
 using Aglow.Heartbeats;
 using Aglow.Model;
@@ -10,7 +11,7 @@ namespace Aglow.AspNetCore.Http;
 /// <summary>The refusals that more than one call makes; a detail says what to send instead.</summary>
 internal static class Problems
 {
-    public const string AUser = "a user is an integer from 0 to 4294967295, or a string of 1 to 128 bytes without control characters";
+    public const string AUser = "a user is an integer from 0 to 9223372036854775807, or a string of 1 to 255 bytes without control characters";
 
     public const string BrokenBody = "The request's body did not arrive as its headers said. Send it whole.";
 
@@ -78,6 +79,12 @@ internal static class Problems
     public static ProblemException ScopeMissing(Scopes scope) => new(
         StatusCodes.Status403Forbidden, "Scope missing", $"The key lacks the scope \"{NameOf(scope)}\". Make one that has it: aglow keys add --name NAME --scope {NameOf(scope)}.");
 
+    public static ProblemException TokenRevoked() => new(
+        StatusCodes.Status401Unauthorized, "Token revoked", "The token was issued before its user was signed out everywhere or deleted. Sign in again, and send the new token.");
+
+    public static ProblemException UserDisabled() => new(
+        StatusCodes.Status403Forbidden, "User disabled", "This user is disabled. A backend enables them: PUT /users/{user_id}/access with {\"disabled\": false}.");
+
     public static ProblemException TooManyCalls(string of, int rate) => new(
         StatusCodes.Status429TooManyRequests, "Too many calls", $"More than {rate} calls a second of {of}. Wait a second and go slower; ask for many users in one call.")
     {
@@ -111,12 +118,25 @@ internal static class Problems
     public static ProblemException NoSuchUser(string user) => new(
         StatusCodes.Status404NotFound,
         "No such user",
-        $"No user {user} is registered. Register one with POST /users or with a first heartbeat of its key; numbers below 2147483648 need no registration.");
+        $"Nothing is known of the user {user}. A first heartbeat makes it known, or a profile (POST /users).");
 
-    public static ProblemException NoSuchUser(UserId user) => NoSuchUser(user.Key is { } key ? $"\"{Shorten(key)}\"" : $"{user.Number}");
+    public static ProblemException NoSuchUser(UserId user) => NoSuchUser(Shown(user));
+
+    /// <summary>A user ID, for a detail.</summary>
+    public static string Shown(UserId user) => user.Key is { } key ? $"\"{Shorten(key)}\"" : $"{user.Number}";
+
+    public static ProblemException GivenTwice(string member) => Malformed($"{member} is given twice in one object: send it once.");
+
+    /// <summary>The problem of a member that the call does not know; the reader stands at its name.</summary>
+    public static ProblemException UnknownMember(ref Utf8JsonReader reader, string example) =>
+        Malformed($"This call knows no member \"{Shorten(reader.GetString()!)}\". Send {example}.");
 
     public static ProblemException NoSuchUser(UserBatch users, int index) =>
-        NoSuchUser(users.Text(index).IsEmpty ? $"{users.Numbers.Span[index]}" : $"\"{Shorten(Encoding.UTF8.GetString(users.Text(index)))}\"");
+        NoSuchUser(Shown(users, index));
+
+    /// <summary>The ID of a user of a batch, for a detail.</summary>
+    public static string Shown(UserBatch users, int index) =>
+        users.Text(index).IsEmpty ? $"{users.Numbers.Span[index]}" : $"\"{Shorten(Encoding.UTF8.GetString(users.Text(index)))}\"";
 
     public static ProblemException OverBudget(uint highest) => new(
         StatusCodes.Status507InsufficientStorage,

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using System.Numerics;
 using System.Runtime.InteropServices;
 using Microsoft.AspNetCore.Http;
 
@@ -109,7 +110,7 @@ internal static class RequestBodies
                         filled += (int)taken;
                         if (filled < ChunkBytes)
                             break;
-                        await handle(LittleEndian(chunk, ChunkUsers));
+                        await handle(Taken(chunk, ChunkUsers));
                         filled = 0;
                     }
                 }
@@ -123,7 +124,7 @@ internal static class RequestBodies
                     continue;
                 AdmitPacked(total);
                 if (filled > 0)
-                    await handle(LittleEndian(chunk, filled / sizeof(uint)));
+                    await handle(Taken(chunk, filled / sizeof(uint)));
                 return (int)(total / sizeof(uint));
             }
         }
@@ -222,10 +223,17 @@ internal static class RequestBodies
             throw Problems.Malformed($"The packed body has {bytes} bytes, which is no multiple of 4. Send each user as 4 bytes, least significant first.");
     }
 
-    private static ReadOnlyMemory<uint> LittleEndian(uint[] chunk, int users)
+    // Packed users are IDs below 2^31; a larger word is nobody, so that it is refused and never taken for an index.
+    private static ReadOnlyMemory<uint> Taken(uint[] chunk, int users)
     {
         if (!BitConverter.IsLittleEndian)
             System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(chunk.AsSpan(0, users), chunk);
+        var words = MemoryMarshal.Cast<uint, int>(chunk.AsSpan(0, users));
+        var vectors = MemoryMarshal.Cast<int, Vector<int>>(words);
+        foreach (ref var some in vectors)
+            some |= some >> 31;
+        foreach (ref var word in words[(vectors.Length * Vector<int>.Count)..])
+            word |= word >> 31;
         return chunk.AsMemory(0, users);
     }
 }

@@ -11,11 +11,15 @@ internal static class Routes
     public const string Offline = "/offline";
     public const string StatusUpdate = "/status/update";
     public const string Status = "/status/{user}";
+    public const string StatusOfOne = "/status";
     public const string StatusOfUsers = "/status/users";
     public const string StatusBatch = "/status/batch";
     public const string Explain = "/status/{user}/explain";
     public const string Users = "/users";
     public const string User = "/users/{user}";
+    public const string UsersBatch = "/users/batch";
+    public const string Revoke = "/users/{user}/revoke";
+    public const string Access = "/users/{user}/access";
     public const string ManualStatus = "/users/{user}/status";
     public const string Subscriptions = "/users/{user}/subscriptions";
     public const string Visibility = "/users/{user}/visibility";
@@ -31,7 +35,7 @@ internal static class Routes
     public const string Metrics = "/metrics";
     public const string OpenApi = "/openapi/v1.json";
 
-    /// <summary>The name of the path parameter that is a user.</summary>
+    /// <summary>The name of the path or query parameter that is a user.</summary>
     public const string UserParameter = "user";
 
     public const string IdsQuery = "ids";

@@ -23,7 +23,7 @@ internal enum UsersForm
 /// Reads JSON that names users into a <see cref="UserBatch"/>, without objects.
 /// </summary>
 /// <remarks>
-/// One rule for all calls: unknown members are ignored; a member given twice is refused, since two readers of it could disagree on who is meant. Text
+/// One rule for all calls: a member that the call does not know is refused, and so is one given twice. Text
 /// goes in as it came, so that answers echo it.
 /// </remarks>
 internal static class UsersBody
@@ -108,8 +108,8 @@ internal static class UsersBody
     /// <summary>Reads a user where the reader stands.</summary>
     public static void ReadUser(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
     {
-        if (reader.TokenType == JsonTokenType.Number && reader.TryGetUInt32(out var number))
-            users.Add(number);
+        if (reader.TokenType == JsonTokenType.Number && UserId.IsInteger(reader.ValueSpan))
+            users.Add(reader.GetInt64(), known);
         else if (reader.TokenType != JsonTokenType.String || !TryAddText(ref reader, known, users))
             throw Problems.Malformed($"{Shown(ref reader)} is not a user: {Problems.AUser}.");
     }
@@ -118,7 +118,7 @@ internal static class UsersBody
     {
         user = 0;
         if (reader.TokenType == JsonTokenType.Number)
-            return reader.TryGetUInt32(out user);
+            return UserId.TryParseNumber(reader.ValueSpan, out user) || (UserId.IsInteger(reader.ValueSpan) && known.TryGet(reader.ValueSpan, out user));
         return reader.TokenType == JsonTokenType.String
             && !reader.ValueIsEscaped
             && (UserId.TryParseNumber(reader.ValueSpan, out user) || (reader.ValueSpan.Length is > 0 and <= UserId.MaxKeyBytes && known.TryGet(reader.ValueSpan, out user)));
@@ -153,11 +153,7 @@ internal static class UsersBody
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
                 if (!reader.ValueTextEquals("user_id"u8))
-                {
-                    reader.Skip();
-                    continue;
-                }
-
+                    throw Problems.UnknownMember(ref reader, Example(UsersForm.ListOfObjectsOrList));
                 Once(ref named, JsonNames.UserId);
                 reader.Read();
                 Admit(users);
@@ -196,7 +192,7 @@ internal static class UsersBody
             }
             else
             {
-                reader.Skip();
+                throw Problems.UnknownMember(ref reader, Example(form));
             }
         }
 
@@ -227,16 +223,19 @@ internal static class UsersBody
     private static void Once(ref bool given, string member)
     {
         if (given)
-            throw Problems.Malformed($"{member} is given twice in one object: send it once.");
+            throw Problems.GivenTwice(member);
         given = true;
     }
 
-    private static ProblemException Expected(UsersForm form) => Problems.Malformed("The body names no user as this call takes it. Send " + form switch
+    private static ProblemException Expected(UsersForm form) =>
+        Problems.Malformed($"The body names no user as this call takes it. Send {Example(form)}: {Problems.AUser}.");
+
+    private static string Example(UsersForm form) => form switch
     {
         UsersForm.OneOrList => "{\"user_id\": X} or {\"user_ids\": [X, …]}",
         UsersForm.ListOfObjectsOrList => "[{\"user_id\": X}, …] or {\"user_ids\": [X, …]}",
         _ => "{\"user_ids\": [X, …]}",
-    } + $": {Problems.AUser}.");
+    };
 
     private static string Shown(ref Utf8JsonReader reader) => reader.TokenType switch
     {

@@ -41,7 +41,7 @@ internal sealed class EventStream : WatchConnection
     protected override TimeSpan TickInterval => SoonerOf(CommentInterval, _left?.Invoke());
 
     /// <summary>Streams until the client goes away, the server stops, or there is nothing <paramref name="left"/>: the token has expired.</summary>
-    public static async Task RunAsync(HttpContext context, UserBatch users, Definition definition, WatchHub hub, uint viewer, Func<TimeSpan>? left)
+    public static async Task RunAsync(HttpContext context, UserBatch users, Definition definition, WatchHub hub, LocalSockets open, uint viewer, Func<TimeSpan>? left)
     {
         context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
         context.Response.ContentType = Routes.EventStream;
@@ -57,8 +57,10 @@ internal sealed class EventStream : WatchConnection
         var stream = new EventStream(context.Response.BodyWriter, hub, viewer, left);
         hub.Open(stream, []);
         hub.Watch(stream, users, definition);
+        open.Add(stream);
         await using (context.RequestAborted.Register(() => stream._ended.TrySetResult()))
             await stream._ended.Task;
+        open.Remove(stream);
         hub.Close(stream);
         await stream._released.Task;
     }

@@ -1,4 +1,6 @@
 using System.Collections.Concurrent;
+using Aglow.Model;
+using Aglow.Watching;
 
 namespace Aglow.AspNetCore.Sockets;
 
@@ -13,6 +15,7 @@ internal sealed class LocalSockets
 {
     private readonly ConcurrentDictionary<uint, int> _counts = new();
     private readonly ConcurrentDictionary<uint, byte> _left = new();
+    private readonly ConcurrentDictionary<uint, WatchConnection[]> _open = new();
 
     /// <summary>Users with a socket here.</summary>
     public int Users => _counts.Count;
@@ -48,6 +51,27 @@ internal sealed class LocalSockets
 
         return true;
     }
+
+    /// <summary>A connection of a user is open: a socket, or an event stream.</summary>
+    public void Add(WatchConnection connection)
+    {
+        if (connection.User != UserId.Nobody)
+            _open.AddOrUpdate(connection.User, static (_, one) => [one], static (_, all, one) => [.. all, one], connection);
+    }
+
+    /// <summary>A connection has ended.</summary>
+    public void Remove(WatchConnection connection)
+    {
+        while (_open.TryGetValue(connection.User, out var all))
+        {
+            WatchConnection[] others = [.. all.Where(one => one != connection)];
+            if (others.Length > 0 ? _open.TryUpdate(connection.User, others, all) : _open.TryRemove(new(connection.User, all)))
+                return;
+        }
+    }
+
+    /// <summary>The open connections of a user.</summary>
+    public IReadOnlyList<WatchConnection> Of(uint user) => _open.TryGetValue(user, out var all) ? all : [];
 
     /// <summary>Hears that these users left on all devices.</summary>
     public void HearLeft(ReadOnlySpan<uint> users)

@@ -20,7 +20,7 @@ internal static class SocketEndpoint
             throw new ProblemException(403, "Origin not allowed", "A page of this origin may not connect: the operator can allow it with allowed-origins.");
         var hello = SocketHello.Read(context.Request.QueryString.Value ?? "");
         var who = await WhoAsync(context, hello, callers);
-        var (user, admission) = await host.ArriveAsync(who);
+        var (user, admission) = await host.ArriveAsync(who, Callers.Current(context));
         if (admission != Admission.Accepted)
             throw Problems.Of(admission, who.ToString(), host.Options);
         Stream stream;

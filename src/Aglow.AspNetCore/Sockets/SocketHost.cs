@@ -30,7 +30,10 @@ internal sealed class SocketHost
                 Sockets.HearLeft(users);
             else if (kind == TransitionKind.Left)
                 Contradict(users);
+            else if (kind == TransitionKind.Disconnected)
+                Disconnect(users);
         });
+        presence.Accounts.Changed += HearAccount;
     }
 
     public AglowOptions Options => _options;
@@ -67,11 +70,12 @@ internal sealed class SocketHost
     /// not be connected.
     /// </summary>
     /// <exception cref="ProblemException">The user has all the connections that one may have.</exception>
-    public async ValueTask<(uint User, Admission Admission)> ArriveAsync(UserId who)
+    public async ValueTask<(uint User, Admission Admission)> ArriveAsync(UserId who, Caller? caller)
     {
         if (who.Key is not null && !Presence.HasDirectory)
-            throw new NotSupportedException("This deployment has no user directory, so users are numbers only. Connect with a number below 2147483648.");
+            throw new NotSupportedException("This deployment has no user directory, so user IDs are integers. Connect with one from 0 to 2147483647.");
         var user = await Presence.RegisterAsync(who);
+        Callers.RequireLive(Presence.Accounts.Of(user), caller);
         if (!Sockets.TryEnter(user, _options.MaxConnectionsPerUser))
             throw Problems.TooManyConnections(_options.MaxConnectionsPerUser);
         var admission = Admission.Unknown;
@@ -92,8 +96,59 @@ internal sealed class SocketHost
     {
         var socket = new PresenceSocket(input, output, user, this, caller, device);
         Hub.Open(socket, Welcome(who, caller));
-        await WatchSubscriptionsAsync(socket);
-        await socket.RunAsync();
+        Sockets.Add(socket);
+        try
+        {
+            // the account may have changed between the check and now
+            if (CloseOf(Presence.Accounts.Of(user), caller) is { } code)
+                Hub.End(socket, code);
+            await WatchSubscriptionsAsync(socket);
+            await socket.RunAsync();
+        }
+        finally
+        {
+            Sockets.Remove(socket);
+        }
+    }
+
+    private void Disconnect(ReadOnlySpan<uint> users)
+    {
+        foreach (var user in users)
+        {
+            foreach (var connection in Sockets.Of(user))
+                Hub.End(connection, SocketClose.TokenEnded);
+        }
+    }
+
+    // With which code a connection is closed that its user's account forbids; null: it may stay.
+    private static int? CloseOf(Account account, Caller? caller) =>
+        account.IsDisabled ? SocketClose.NotAllowed
+        : caller is null || !account.Revokes(caller.IssuedAt) ? null
+        : account.IsDeleted ? SocketClose.NotAllowed : SocketClose.TokenEnded;
+
+    // A user was disabled, signed out everywhere or deleted: connections that are open now end, and what they heard since is undone.
+    private void HearAccount(uint user, Account was, Account account)
+    {
+        var isOver = account.RevokedAt != was.RevokedAt;
+        if (!account.IsDisabled && !isOver)
+            return;
+        var open = Sockets.Of(user);
+        foreach (var connection in open)
+            Hub.End(connection, account.IsDisabled || account.IsDeleted ? SocketClose.NotAllowed : SocketClose.TokenEnded);
+        if (open.Count > 0 && isOver)
+            _ = EndAsync(user, account.IsDeleted);
+    }
+
+    private async Task EndAsync(uint user, bool isDeleted)
+    {
+        try
+        {
+            await Presence.EndAsync(user, isDeleted);
+        }
+        catch (StoreUnavailableException)
+        {
+            // the lease ends it
+        }
     }
 
     /// <summary>A heartbeat from evidence; where the store is away nobody can heartbeat, and the hub says so.</summary>
@@ -155,7 +210,7 @@ internal sealed class SocketHost
             if (followed.Length == 0)
                 return;
             var names = new string?[followed.Length];
-            await Presence.FindNamesAsync(followed, names);
+            await Presence.FindIdsAsync(followed, names);
             var users = new UserBatch(followed.Length);
             for (var i = 0; i < followed.Length; i++)
             {

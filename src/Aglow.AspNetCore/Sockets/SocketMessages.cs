@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Storage;
@@ -147,6 +148,7 @@ internal static class SocketMessages
         var caller = await tokens.CheckAsync(message.Token ?? throw Problems.Malformed("\"token\" is missing: send {\"type\":\"token\",\"token\":\"…\"}."));
         if (caller.User is not { } person || await host.Presence.FindAsync(person) != socket.User)
             throw new ProblemException(403, "Not yours", "The token is somebody else's. Open another connection with it.");
+        Callers.RequireLive(host.Presence.Accounts.Of(socket.User), caller);
         socket.Renew(caller);
         var answers = message.Id is { } id ? $"\"id\":{id}," : "";
         host.Hub.Reply(socket, Encoding.UTF8.GetBytes($"{{\"type\":\"token\",{answers}\"expires_in_seconds\":{(long)caller.Left(tokens.Now).TotalSeconds}}}"));

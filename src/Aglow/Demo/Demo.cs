@@ -49,7 +49,7 @@ internal sealed class Demo : IAsyncDisposable
     {
         string[] names = [.. DemoPeople.Names(options.DemoPeople)];
         var numbers = new uint[names.Length];
-        await directory.FindNumbersAsync(names, numbers);
+        await directory.FindIndexesAsync(names, numbers);
         var taken = names.Where((_, i) => numbers[i] != 0).ToHashSet(StringComparer.Ordinal);
         var people = new DemoPeople(names.Length, taken);
         return new Demo(options, people, new DemoPlaneStore(store), new DemoDirectory(directory, people, time.GetUtcNow().ToUnixTimeSeconds()));
@@ -74,7 +74,7 @@ internal sealed class Demo : IAsyncDisposable
     {
         // admits their numbers and writes their words, so it waits for no disk; its heartbeats count as any
         var options = new AglowOptions { MaxUserNumber = UserId.Nobody - 1, AwaySeconds = _options.AwaySeconds };
-        await using var heartbeats = new HeartbeatWriter(Store.Words, directory: null, presence.Bus, presence.Clock, presence.Definitions, options, presence.Metrics);
+        await using var heartbeats = new HeartbeatWriter(Store.Words, presence.Bus, presence.Clock, presence.Definitions, options, presence.Metrics);
         var script = new DemoScript(_people.All.Count, Seed, presence.Clock.Now);
         foreach (var person in _people.All)
             await heartbeats.WriteLateAsync(person.Number, script.SeenBefore(presence.Clock.Now));

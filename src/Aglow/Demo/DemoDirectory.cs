@@ -19,15 +19,13 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
 
     // folded once: a search looks at all of them
     private readonly (DemoPerson Person, string Name, string DisplayName)[] _byName =
-        [.. people.All.OrderBy(static p => p.Name, StringComparer.Ordinal).Select(static p => (p, FoldedText.Fold(p.Name), FoldedText.Fold(p.DisplayName)))];
+        [.. people.All.OrderBy(static p => p.Name, StringComparer.Ordinal).Select(static p => (p, NameFolding.ForSearch(p.Name), NameFolding.ForSearch(p.DisplayName)))];
 
     /// <inheritdoc/>
-    /// <remarks>The demo's numbers were not handed out: nobody heartbeats for them but the demo itself.</remarks>
-    public uint NextNumber => behind.NextNumber;
+    public uint NextIndex => behind.NextIndex;
 
     /// <inheritdoc/>
-    public ValueTask<DirectoryUser?> CreateAsync(string name, string? displayName) =>
-        people.Find(name) is null ? behind.CreateAsync(name, displayName) : new((DirectoryUser?)null);
+    public ReadOnlyMemory<byte> CursorSecret => behind.CursorSecret;
 
     /// <inheritdoc/>
     public async ValueTask<int> RegisterAsync(IReadOnlyList<string> keys, Memory<uint> numbers)
@@ -42,32 +40,51 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
     }
 
     /// <inheritdoc/>
-    public async ValueTask FindNumbersAsync(IReadOnlyList<string> keys, Memory<uint> numbers)
+    public async ValueTask FindIndexesAsync(IReadOnlyList<string> keys, Memory<uint> numbers)
     {
         var theirs = Theirs(keys);
         var found = new uint[theirs.Length];
-        await behind.FindNumbersAsync(theirs, found);
+        await behind.FindIndexesAsync(theirs, found);
         Merge(keys, found, numbers.Span);
     }
 
     /// <inheritdoc/>
-    public async ValueTask FindNamesAsync(ReadOnlyMemory<uint> numbers, Memory<string?> names)
+    public async ValueTask FindIdsAsync(ReadOnlyMemory<uint> numbers, Memory<string?> names)
     {
-        await behind.FindNamesAsync(numbers, names);
+        await behind.FindIdsAsync(numbers, names);
         for (var i = 0; i < numbers.Length; i++)
             names.Span[i] ??= people.Find(numbers.Span[i])?.Name;
     }
 
     /// <inheritdoc/>
-    public ValueTask<DirectoryUser?> FindAsync(uint number) => people.Find(number) is { } person ? new(User(person)) : behind.FindAsync(number);
+    public ValueTask<Profile?> FindProfileAsync(uint user) => people.Find(user) is { } person ? new(User(person).Profile) : behind.FindProfileAsync(user);
 
     /// <inheritdoc/>
-    public ValueTask<bool> DeleteAsync(uint number) => people.Find(number) is null
-        ? behind.DeleteAsync(number)
-        : throw new NotSupportedException("The demo's people cannot be deleted: start the server without --demo, and they are gone.");
+    public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create)
+    {
+        for (var i = 0; i < writes.Count; i++)
+        {
+            if (people.Find(writes[i].User) is not null)
+                return new(new ProfileResult(0, 0, ProfileConflict.UserTaken, i));
+            if (writes[i].UserName is { } name && people.Find(NameFolding.ForUniqueness(name)) is not null)
+                return new(new ProfileResult(0, 0, ProfileConflict.NameTaken, i));
+        }
+
+        return behind.WriteProfilesAsync(writes, create);
+    }
 
     /// <inheritdoc/>
-    public ValueTask<IReadOnlyList<uint>> DeletedNumbersAsync() => behind.DeletedNumbersAsync();
+    public ValueTask DeleteAsync(uint user, long at) => Own(user) ?? behind.DeleteAsync(user, at);
+
+    /// <inheritdoc/>
+    public ValueTask RevokeAsync(uint user, long at) => Own(user) ?? behind.RevokeAsync(user, at);
+
+    /// <inheritdoc/>
+    public ValueTask SetDisabledAsync(uint user, bool disabled, uint shownLastSeen) =>
+        Own(user) ?? behind.SetDisabledAsync(user, disabled, shownLastSeen);
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, Account>>> AccountsAsync() => behind.AccountsAsync();
 
     /// <inheritdoc/>
     public async ValueTask<DirectoryPage> SearchAsync(string query, int limit, string? cursor)
@@ -129,7 +146,11 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => behind.DisposeAsync();
 
-    private DirectoryUser User(DemoPerson person) => new(person.Number, person.Name, person.DisplayName, createdAt, createdAt);
+    private DirectoryUser User(DemoPerson person) => new(person.Number, person.Name, new Profile(person.Name, person.DisplayName, createdAt, createdAt));
+
+    private ValueTask? Own(uint user) => people.Find(user) is null
+        ? null
+        : throw new NotSupportedException("The demo's people cannot be deleted, disabled or signed out: start the server without --demo, and they are gone.");
 
     private string[] Theirs(IReadOnlyList<string> keys) => [.. keys.Where(key => people.Find(key) is null)];
 
@@ -143,7 +164,7 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
 
     private List<DemoPerson> Search(string query)
     {
-        var folded = FoldedText.Fold(query);
+        var folded = NameFolding.ForSearch(query);
         var anywhere = query.EnumerateRunes().Count() >= 3;
         List<DemoPerson> begin = [], hold = [];
         foreach (var (person, name, displayName) in _byName)

@@ -13,7 +13,7 @@ namespace Aglow.Durable;
 ///   keys.json   ─► TO.partial/keys.json   ─┘
 /// </code>
 /// Each file is copied by SQLite in one read transaction: writers go on, and the copy is of one moment. Words first, users second, so that every number in the words is one that
-/// the users' file has handed out. The index of names is made anew by the next start. Rejected: copying the files themselves, which under load catches pages of
+/// the users' file has handed out. Rejected: copying the files themselves, which under load catches pages of
 /// different moments.
 /// </remarks>
 public static class DataBackup

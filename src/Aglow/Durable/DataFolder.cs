@@ -11,7 +11,6 @@ namespace Aglow.Durable;
 /// <code>
 ///   presence.db   words: page images and journal (<see cref="Journal"/>)
 ///   users.db      users, subscriptions, manual status (<see cref="SqliteUserDirectory"/>)
-///   names.db      the index of users.db's names; made anew where it is missing (<see cref="NameIndex"/>)
 ///   lock          locked while a server runs; the kernel lets go of it even at kill -9
 ///   pid           which process that is, for the one that is turned away
 /// </code>

@@ -12,7 +12,7 @@ public enum Admission : byte
     /// <summary>Written.</summary>
     Accepted = 0,
 
-    /// <summary>A number from 2^31 up that was never handed out, or was deleted: 404.</summary>
+    /// <summary>An ID that has no index: 404.</summary>
     Unknown = 1,
 
     /// <summary>Above the highest number, or no memory left for its page: 507.</summary>
@@ -42,28 +42,29 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     private const uint KeepActivitySeconds = 60;
 
     private readonly IPlaneStore _store;
-    private readonly IUserDirectory? _directory;
     private readonly ITransitionBus _bus;
     private readonly Clock _clock;
     private readonly Definition _online;
     private readonly AglowMetrics _metrics;
     private readonly uint _maxUserNumber;
+    // the demo's people write through a writer of their own, and nobody writes for them
+    private readonly uint _firstRefused;
     private readonly uint _awaySeconds;
     private uint _earlierRunEnd;
     // null where writing costs less than waiting
     private readonly RenewalLoop? _renewals;
 
-    /// <summary>A writer of words into <paramref name="store"/>. Without a directory only the application's own numbers are admitted.</summary>
+    /// <summary>A writer of words into <paramref name="store"/>.</summary>
     public HeartbeatWriter(
-        IPlaneStore store, IUserDirectory? directory, ITransitionBus bus, Clock clock, Definitions definitions, AglowOptions options, AglowMetrics metrics)
+        IPlaneStore store, ITransitionBus bus, Clock clock, Definitions definitions, AglowOptions options, AglowMetrics metrics)
     {
         _store = store;
-        _directory = directory;
         _bus = bus;
         _clock = clock;
         _online = definitions.Default;
         _metrics = metrics;
         _maxUserNumber = options.MaxUserNumber;
+        _firstRefused = options.DemoPeople > 0 ? DemoPeople.FirstNumber : UserId.Nobody;
         _awaySeconds = (uint)options.AwaySeconds;
         _earlierRunEnd = store.EarlierRunEnd;
         clock.Stepped += (from, to) =>
@@ -87,14 +88,14 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     /// <summary>Writes all that waits, where the store can be reached, and stops.</summary>
     public ValueTask DisposeAsync() => _renewals?.DisposeAsync() ?? default;
 
-    /// <summary>Whether a number may heartbeat: the application's own up to the highest, or one that the directory has handed out.</summary>
+    /// <summary>Whether there may be a word for an index: an ID up to the highest, or an index that the directory gave.</summary>
     public Admission Admit(uint user)
     {
         if (user <= _maxUserNumber)
             return Admission.Accepted;
         if (user < UserId.FirstDirectoryNumber)
             return Admission.OverBudget;
-        return _directory is not null && user < _directory.NextNumber ? Admission.Accepted : Admission.Unknown;
+        return user >= _firstRefused ? Admission.Unknown : Admission.Accepted;
     }
 
     /// <summary>One heartbeat, now. Completes when a renewal is written or an arrival is durable.</summary>

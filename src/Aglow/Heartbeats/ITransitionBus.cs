@@ -22,6 +22,9 @@ public enum TransitionKind : byte
     /// another of theirs says so.
     /// </summary>
     LeftEverywhere,
+
+    /// <summary>The application asks every node to close the user's connections.</summary>
+    Disconnected,
 }
 
 /// <summary>

@@ -1,58 +1,80 @@
 using System.Buffers;
+using System.Buffers.Text;
 using Aglow.Users;
 
 namespace Aglow.Model;
 
 /// <summary>
-/// The users of one request: numbers, and for those who came as text, the text, so that an answer can echo it.
+/// The users of one request: indexes, and for IDs that came as text or are not their own index, the text, so that an answer can echo it.
 /// </summary>
 /// <remarks>Filled by one reader, resolved by the <see cref="PresenceService"/>, used, disposed. Arrays are borrowed from the shared pool. Not thread-safe.</remarks>
 public sealed class UserBatch : IDisposable
 {
     private uint[] _numbers;
-    private int[] _textEnds;
+    // the highest bit is set where the text came as a JSON integer
+    private uint[] _textEnds;
     private byte[] _text = [];
     private int _textLength;
     private List<int>? _unresolved;
+
+    private const uint CameAsInteger = 1u << 31;
 
     /// <summary>An empty batch with room for <paramref name="capacity"/> users; it grows.</summary>
     public UserBatch(int capacity = 16)
     {
         _numbers = ArrayPool<uint>.Shared.Rent(capacity);
-        _textEnds = ArrayPool<int>.Shared.Rent(capacity);
+        _textEnds = ArrayPool<uint>.Shared.Rent(capacity);
     }
 
     /// <summary>How many users there are.</summary>
     public int Count { get; private set; }
 
-    /// <summary>Their numbers; <see cref="UserId.Nobody"/> for a key that is not (yet) resolved, or that nobody registered.</summary>
+    /// <summary>Their indexes; <see cref="UserId.Nobody"/> for an ID that is not (yet) resolved, or that has none.</summary>
     public ReadOnlyMemory<uint> Numbers => _numbers.AsMemory(0, Count);
 
-    /// <summary>The text a user came as; empty where as a number.</summary>
-    public ReadOnlySpan<byte> Text(int index)
+    /// <summary>The ID as text; empty where it came as an integer below 2^31.</summary>
+    public ReadOnlySpan<byte> Text(int index) => _text.AsSpan(End(index - 1)..End(index));
+
+    /// <summary>In which form the ID came.</summary>
+    public UserForm Form(int index)
     {
-        var start = index == 0 ? 0 : _textEnds[index - 1];
-        return _text.AsSpan(start, _textEnds[index] - start);
+        var text = Text(index);
+        if (text.IsEmpty)
+            return UserForm.Number;
+        if ((_textEnds[index] & CameAsInteger) != 0)
+            return UserForm.LargeNumber;
+        return UserId.TryParseNumber(text, out _) ? UserForm.Digits : UserForm.Key;
     }
 
-    /// <summary>Adds a user who came as a number.</summary>
-    public void Add(uint number) => Add(number, default);
+    /// <summary>Adds a user by an ID below 2^31 that came as an integer.</summary>
+    public void Add(uint number) => Add(number, default, isInteger: false);
 
-    /// <summary>Adds a user who came as text: a number's canonical form, or a key that <paramref name="known"/> may know. False where it can be neither.</summary>
-    public bool TryAdd(ReadOnlySpan<byte> text, KeyCache known)
+    /// <summary>Adds a user by an ID that came as an integer from 0 up, and that <paramref name="known"/> may know.</summary>
+    public void Add(long integer, KeyCache known)
     {
-        if (!UserId.TryParseNumber(text, out var number))
+        if (integer < UserId.FirstDirectoryNumber)
         {
-            if (!UserId.IsKey(text))
-                return false;
-            if (!known.TryGet(text, out number))
-            {
-                number = UserId.Nobody;
-                (_unresolved ??= []).Add(Count);
-            }
+            Add((uint)integer);
+            return;
         }
 
-        Add(number, text);
+        Span<byte> digits = stackalloc byte[20];
+        Utf8Formatter.TryFormat(integer, digits, out var length);
+        AddText(digits[..length], known, isInteger: true);
+    }
+
+    /// <summary>Adds a user by an ID that came as text, and that <paramref name="known"/> may know. False where the text can be none.</summary>
+    public bool TryAdd(ReadOnlySpan<byte> text, KeyCache known)
+    {
+        if (UserId.TryParseNumber(text, out var number))
+        {
+            Add(number, text, isInteger: false);
+            return true;
+        }
+
+        if (!UserId.IsKey(text))
+            return false;
+        AddText(text, known, isInteger: false);
         return true;
     }
 
@@ -65,7 +87,7 @@ public sealed class UserBatch : IDisposable
         if (_numbers.Length == 0)
             return;
         ArrayPool<uint>.Shared.Return(_numbers);
-        ArrayPool<int>.Shared.Return(_textEnds);
+        ArrayPool<uint>.Shared.Return(_textEnds);
         if (_text.Length > 0)
             ArrayPool<byte>.Shared.Return(_text);
         _numbers = [];
@@ -78,7 +100,20 @@ public sealed class UserBatch : IDisposable
     /// <summary>Says whose number a key has turned out to be.</summary>
     internal void Resolve(int index, uint number) => _numbers[index] = number;
 
-    private void Add(uint number, ReadOnlySpan<byte> text)
+    private int End(int index) => index < 0 ? 0 : (int)(_textEnds[index] & ~CameAsInteger);
+
+    private void AddText(ReadOnlySpan<byte> text, KeyCache known, bool isInteger)
+    {
+        if (!known.TryGet(text, out var index))
+        {
+            index = UserId.Nobody;
+            (_unresolved ??= []).Add(Count);
+        }
+
+        Add(index, text, isInteger);
+    }
+
+    private void Add(uint number, ReadOnlySpan<byte> text, bool isInteger)
     {
         Grow(ref _numbers, Count, 1);
         Grow(ref _textEnds, Count, 1);
@@ -90,7 +125,7 @@ public sealed class UserBatch : IDisposable
         }
 
         _numbers[Count] = number;
-        _textEnds[Count++] = _textLength;
+        _textEnds[Count++] = (uint)_textLength | (isInteger ? CameAsInteger : 0);
     }
 
     private static void Grow<T>(ref T[] array, int used, int more)

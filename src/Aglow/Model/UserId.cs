@@ -1,28 +1,30 @@
 using System.Buffers.Text;
 using System.Text;
-using Aglow.Users;
 
 namespace Aglow.Model;
 
 /// <summary>
-/// Who is meant: a number, or a key (text) that the directory gives a number to.
+/// A user ID: what the application calls a person. Opaque, compared byte for byte.
 /// </summary>
 /// <remarks>
-/// One rule keeps the two apart: text that is the canonical form of a number up to 4294967295 ("42", not "042" or "+42")
-/// is that number; anything else is a key of 1 to 128 bytes of UTF-8 without control characters. Numbers below
-/// <see cref="FirstDirectoryNumber"/> are the application's own and need no registration; numbers from it up are handed
-/// out by the <see cref="IUserDirectory"/>. The hot path knows numbers only.
+/// An integer from 0 to 9223372036854775807, or a text of 1 to 255 bytes of UTF-8 without control characters. The canonical text of an
+/// integer is that integer ("42" is 42, "042" is another user). Inside, a user is an index of 32 bits: IDs below
+/// <see cref="FirstDirectoryNumber"/> are their own, all others get one from the directory (<see cref="Users.IUserDirectory"/>). Indexes
+/// never leave the server and are never taken from outside.
 /// </remarks>
-public readonly record struct UserId
+public readonly record struct UserId : IParsable<UserId>
 {
-    /// <summary>The first number that the directory hands out: 2^31. All below are the application's own.</summary>
+    /// <summary>The first index that the directory gives: 2^31. IDs below are their own index.</summary>
     public const uint FirstDirectoryNumber = 1u << 31;
 
-    /// <summary>The longest key, in bytes of UTF-8.</summary>
-    public const int MaxKeyBytes = 128;
+    /// <summary>The longest ID, in bytes of UTF-8.</summary>
+    public const int MaxKeyBytes = 255;
 
-    /// <summary>A number that is never handed out; stands for a key nobody registered. Reads as never seen; heartbeats are refused.</summary>
+    /// <summary>An index that is never given: stands for an ID that has none. Reads as never seen; heartbeats are refused.</summary>
     public const uint Nobody = uint.MaxValue;
+
+    // the digits of 9223372036854775807
+    private const int MaxIntegerBytes = 19;
 
     private UserId(uint number, string? key)
     {
@@ -30,16 +32,33 @@ public readonly record struct UserId
         Key = key;
     }
 
-    /// <summary>The number, where this is one; 0 for a key.</summary>
+    /// <summary>The ID, where it is an integer below 2^31; 0 for all others.</summary>
     public uint Number { get; }
 
-    /// <summary>The key, or null where this is a number.</summary>
+    /// <summary>The ID as text, or null where it is an integer below 2^31.</summary>
     public string? Key { get; }
 
-    /// <summary>A user by number.</summary>
-    public static UserId Of(uint number) => new(number, null);
+    /// <summary>An integer from 0 up.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">It is negative.</exception>
+    public static UserId Of(long id)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(id);
+        return id < FirstDirectoryNumber ? new((uint)id, null) : new(0, id.ToString());
+    }
 
-    /// <summary>Reads a number or a key from text; false where the text can be neither (empty, too long, control characters).</summary>
+    /// <summary>An ID from its text, or the canonical text of an integer.</summary>
+    /// <exception cref="FormatException">The text is no ID: empty, too long, or with control characters.</exception>
+    public static UserId Parse(string s) => TryParse(s, out var user)
+        ? user
+        : throw new FormatException($"A user ID has 1 to {MaxKeyBytes} bytes of UTF-8 and no control characters.");
+
+    /// <inheritdoc/>
+    public static UserId Parse(string s, IFormatProvider? provider) => Parse(s);
+
+    /// <inheritdoc/>
+    public static bool TryParse(string? s, IFormatProvider? provider, out UserId result) => TryParse(s, out result);
+
+    /// <summary>Reads an ID from text; false where the text can be none (empty, too long, control characters).</summary>
     public static bool TryParse(ReadOnlySpan<char> text, out UserId user)
     {
         Span<byte> utf8 = stackalloc byte[MaxKeyBytes];
@@ -48,7 +67,7 @@ public readonly record struct UserId
             utf8 = utf8[..length];
             if (TryParseNumber(utf8, out var number))
             {
-                user = Of(number);
+                user = new UserId(number, null);
                 return true;
             }
 
@@ -63,18 +82,15 @@ public readonly record struct UserId
         return false;
     }
 
-    /// <summary>Whether these bytes are the canonical form of a number, and which.</summary>
-    public static bool TryParseNumber(ReadOnlySpan<byte> utf8, out uint number)
-    {
-        number = 0;
-        return utf8.Length is > 0 and <= 10
-            && utf8[0] is >= (byte)'0' and <= (byte)'9'
-            && (utf8[0] != (byte)'0' || utf8.Length == 1)
-            && Utf8Parser.TryParse(utf8, out number, out var used)
-            && used == utf8.Length;
-    }
+    /// <summary>Whether these bytes are the canonical form of an integer below 2^31, and which: such an ID is its own index.</summary>
+    public static bool TryParseNumber(ReadOnlySpan<byte> utf8, out uint number) =>
+        Utf8Parser.TryParse(utf8, out number, out var used) && used == utf8.Length && number < FirstDirectoryNumber && IsInteger(utf8, 10);
 
-    /// <summary>Whether these bytes may be a key: 1 to 128 bytes of valid UTF-8, no control characters, not a number's canonical form.</summary>
+    /// <summary>Whether these bytes are the canonical form of an integer from 0 to 9223372036854775807.</summary>
+    public static bool IsInteger(ReadOnlySpan<byte> utf8) =>
+        IsInteger(utf8, MaxIntegerBytes) && Utf8Parser.TryParse(utf8, out long _, out var used) && used == utf8.Length;
+
+    /// <summary>Whether these bytes may be an ID that is not its own index: 1 to 255 bytes of valid UTF-8, no control characters.</summary>
     public static bool IsKey(ReadOnlySpan<byte> utf8)
     {
         if (utf8.Length is 0 or > MaxKeyBytes || TryParseNumber(utf8, out _))
@@ -89,6 +105,9 @@ public readonly record struct UserId
         return true;
     }
 
-    /// <summary>The number in digits, or the key.</summary>
+    /// <summary>The ID as text.</summary>
     public override string ToString() => Key ?? Number.ToString();
+
+    private static bool IsInteger(ReadOnlySpan<byte> utf8, int maxBytes) =>
+        utf8.Length > 0 && utf8.Length <= maxBytes && utf8[0] is >= (byte)'0' and <= (byte)'9' && (utf8[0] != (byte)'0' || utf8.Length == 1);
 }

@@ -5,9 +5,6 @@ namespace Aglow.Queries;
 /// <summary>Why a user is shown as they are: everything that went into the answer. Times are seconds since 1970-01-01 UTC; ages and leases are seconds.</summary>
 public sealed record Explanation
 {
-    /// <summary>The user's number; null for a key nobody registered.</summary>
-    public required uint? Number { get; init; }
-
     /// <summary>What a caller is told.</summary>
     public required Presence Presence { get; init; }
 
@@ -52,7 +49,7 @@ public sealed record Explanation
 
     /// <summary>Explains what these words mean at a moment.</summary>
     internal static Explanation Of(
-        uint user, uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, bool? believed, AglowOptions options, bool isCluster)
+        uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, bool? believed, AglowOptions options, bool isCluster, bool isDisabled)
     {
         // a word in the future counts as heard now
         pulse = Math.Min(Pulse.Second(pulse), at.Now) | (pulse & Pulse.LeftBit);
@@ -60,7 +57,6 @@ public sealed record Explanation
         var presence = Presence.Of(pulse, activity, manual, definition, at, (uint)options.AwaySeconds);
         return new Explanation
         {
-            Number = user == UserId.Nobody ? null : user,
             Presence = presence,
             Definition = definition,
             LastHeartbeatAt = Pulse.ToUnix(Pulse.Second(pulse)),
@@ -74,16 +70,16 @@ public sealed record Explanation
             Now = Pulse.EpochUnixSeconds + (long)at.Now,
             Node = options.NodeName,
             Store = isCluster ? "cluster" : "embedded",
-            Reason = InWords(pulse, activity, manual, definition, at, presence),
+            Reason = InWords(pulse, activity, manual, definition, at, presence, isDisabled),
         };
     }
 
-    private static string InWords(uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, Presence shown)
+    private static string InWords(uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, Presence shown, bool isDisabled)
     {
         var age = (long)at.Now - Pulse.Second(pulse);
         return (manual.Kind, Pulse.Second(pulse)) switch
         {
-            (ManualStatusKind.Hidden, _) => "Appears offline by choice.",
+            (ManualStatusKind.Hidden, _) => isDisabled ? "Disabled: offline to everyone." : "Appears offline by choice.",
             (_, 0) => "Never seen: no heartbeat has arrived.",
             _ when !shown.IsOnline && definition.EndedByLeave && Pulse.Left(pulse) => $"Said goodbye {age} s ago.",
             _ when !shown.IsOnline && Pulse.Second(pulse) < at.Oldest(definition.PulseSeconds) =>

@@ -1,8 +1,7 @@
-using System.Buffers.Binary;
-using System.Buffers.Text;
 using System.Numerics;
 using Aglow.Model;
 using Aglow.Sweeping;
+using Aglow.Users;
 using Aglow.Watching;
 
 namespace Aglow.Queries;
@@ -20,9 +19,9 @@ internal static class OnlineList
     private const int MostGroups = 4_000_000;
 
     public static async ValueTask<OnlinePage> ReadAsync(
-        Belief belief, IReadOnlyList<int> pages, PresenceView view, int limit, string? cursor)
+        Belief belief, IReadOnlyList<int> pages, PresenceView view, int limit, string? cursor, CursorSeal seal)
     {
-        var (page, slot) = Decode(cursor);
+        var (page, slot) = Decode(seal, cursor);
         var found = new List<uint>(limit);
         var candidates = new uint[limit];
         var answers = new Presence[limit];
@@ -44,7 +43,7 @@ internal static class OnlineList
                 return new OnlinePage(found, null);
         }
 
-        return new OnlinePage(found, Encode(page, slot));
+        return new OnlinePage(found, Encode(seal, page, slot));
     }
 
     // Fills candidates from (page, slot) on, and moves that on to where it stopped: Pages when nothing is left.
@@ -88,23 +87,15 @@ internal static class OnlineList
 
     private static ulong FromSlot(int slot, int group) => slot <= group * 64 ? ulong.MaxValue : ulong.MaxValue << (slot & 63);
 
-    private static string Encode(int page, int slot)
-    {
-        Span<byte> bytes = stackalloc byte[8];
-        BinaryPrimitives.WriteInt32BigEndian(bytes, page);
-        BinaryPrimitives.WriteInt32BigEndian(bytes[4..], slot);
-        return Base64Url.EncodeToString(bytes);
-    }
+    private static string Encode(CursorSeal seal, int page, int slot) => seal.Seal(((long)page << 32) | (uint)slot);
 
-    private static (int Page, int Slot) Decode(string? cursor)
+    private static (int Page, int Slot) Decode(CursorSeal seal, string? cursor)
     {
         if (cursor is null)
             return (0, 0);
-        Span<byte> bytes = stackalloc byte[8];
-        if (cursor.Length == 11 && Base64Url.TryDecodeFromChars(cursor, bytes, out var length) && length == 8)
+        if (seal.Open(cursor) is { } place)
         {
-            var page = BinaryPrimitives.ReadInt32BigEndian(bytes);
-            var slot = BinaryPrimitives.ReadInt32BigEndian(bytes[4..]);
+            var (page, slot) = ((int)(place >> 32), (int)place);
             if (page is >= 0 and <= PageLayout.Pages && slot is >= 0 and < PageLayout.Slots)
                 return (page, slot);
         }

@@ -113,6 +113,9 @@ internal sealed class SqliteFile
         if (found > version)
             throw new DataFolderException($"{path} was written by a newer Aglow (schema {found}, this one knows {version}): start that version, or name another folder with --data.");
 
+        if (found < version)
+            throw new DataFolderException($"{path} was written by an older Aglow (schema {found}, this one reads {version}): start that version on it, or name another folder with --data.");
+
         // a crash may have come before the file was made a WAL file; and a file that cannot be written is better known now
         Execute(connection, "PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; ROLLBACK");
     }

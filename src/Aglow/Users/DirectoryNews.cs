@@ -7,13 +7,13 @@ using Aglow.Watching;
 namespace Aglow.Users;
 
 /// <summary>
-/// Makes known on this node what other nodes change in a shared directory: manual statuses, what users show to whom, deleted users, and keys that somebody here waits for.
+/// Makes known on this node what other nodes change in a shared directory: manual statuses, what users show to whom, accounts, and IDs that somebody here waits for.
 /// </summary>
 /// <remarks>
 /// <code>
-///   IUserDirectory.Changed ─► deleted names     ─► KeyCache forgets them
-///                          ├► visibilities      ─► Visibilities, and who watches these users here
+///   IUserDirectory.Changed ─► visibilities      ─► Visibilities, and who watches these users here
 ///                          ├► manual statuses   ─► ManualStatuses, and who watches these users here
+///                          ├► accounts          ─► Accounts, which closes their connections here
 ///                          └► new registrations ─► keys that are watched and were nobody's ─► WatchHub binds them
 /// </code>
 /// Words are not its affair: they are shared, and their hints come by the <see cref="ITransitionBus"/>. A manual status or a visibility is set here and nowhere else, on
@@ -28,8 +28,8 @@ internal sealed class DirectoryNews
     private const int AtOnce = 10_000;
 
     private readonly IUserDirectory _directory;
-    private readonly KeyCache _keys;
     private readonly ManualStatuses _manual;
+    private readonly Accounts _accounts;
     private readonly Visibilities _visibilities;
     private readonly WatchHub _watchers;
     private readonly TimeProvider _time;
@@ -38,11 +38,11 @@ internal sealed class DirectoryNews
     private (uint From, uint Next)? _registered;
     private bool _isLookingUp;
 
-    public DirectoryNews(IUserDirectory directory, KeyCache keys, ManualStatuses manual, Visibilities visibilities, WatchHub watchers, TimeProvider time)
+    public DirectoryNews(IUserDirectory directory, ManualStatuses manual, Accounts accounts, Visibilities visibilities, WatchHub watchers, TimeProvider time)
     {
         _directory = directory;
-        _keys = keys;
         _manual = manual;
+        _accounts = accounts;
         _visibilities = visibilities;
         _watchers = watchers;
         _time = time;
@@ -52,13 +52,10 @@ internal sealed class DirectoryNews
 
     private void Hear(DirectoryChanges changes)
     {
-        if (changes.IsComplete)
-            _keys.Clear();
-        foreach (var (_, name) in changes.Deleted)
-            _keys.Remove(Encoding.UTF8.GetBytes(name));
         // before statuses: who hides one way instead of another is hidden in between
         SetVisibilities(changes);
         SetStatuses(changes);
+        SetAccounts(changes);
         if (_watchers.HasUnknownKeys)
             LookUp(changes);
     }
@@ -83,6 +80,17 @@ internal sealed class DirectoryNews
 
         if (changed.Count > 0)
             _watchers.Recheck([.. changed]);
+    }
+
+    private void SetAccounts(DirectoryChanges changes)
+    {
+        foreach (var (user, account) in changes.Accounts)
+            _accounts.Set(user, account);
+        if (changes.IsComplete)
+        {
+            foreach (var user in _accounts.Users.Except(changes.Accounts.Select(static a => a.Key)).ToArray())
+                _accounts.Set(user, Account.Default);
+        }
     }
 
     private void SetVisibilities(DirectoryChanges changes)
@@ -163,7 +171,7 @@ internal sealed class DirectoryNews
         foreach (var some in keys.Chunk(AtOnce))
         {
             var numbers = new uint[some.Length];
-            await _directory.FindNumbersAsync(some, numbers);
+            await _directory.FindIndexesAsync(some, numbers);
             for (var i = 0; i < some.Length; i++)
             {
                 if (numbers[i] != 0)
@@ -178,7 +186,7 @@ internal sealed class DirectoryNews
         {
             uint[] numbers = [.. Enumerable.Range(0, (int)Math.Min(AtOnce, next - first)).Select(i => (uint)(first + i))];
             var names = new string?[numbers.Length];
-            await _directory.FindNamesAsync(numbers, names);
+            await _directory.FindIdsAsync(numbers, names);
             for (var i = 0; i < numbers.Length; i++)
             {
                 if (names[i] is { } name && keys.Contains(name))

@@ -5,11 +5,11 @@ using Aglow.Model;
 namespace Aglow.Users;
 
 /// <summary>
-/// The keys known to this node: UTF-8 key to directory number, read for every user named by a key before anything else is done.
+/// The IDs known to this node: UTF-8 text to index, read for every user whose ID is not its own index before anything else is done.
 /// </summary>
 /// <remarks>
-/// A lookup takes no lock and makes no object. Writes are rare (a key's first heartbeat on this node, a deleted user) and under a
-/// lock. No object a key:
+/// A lookup takes no lock and makes no object. Writes are rare (an ID's first heartbeat on this node) and under a lock. Nothing is ever
+/// removed for being wrong: an index is its ID's for good. No object an ID:
 /// <code>
 /// slots    hash (32) | place + 1 (32)     8 bytes each, open addressing, at most 4 of 5 used
 /// arena    number (4) length (1) key      in chunks of 1 MiB, only ever appended to
@@ -29,7 +29,6 @@ public sealed class KeyCache
     // 122 bits that nobody can foretell, from the system: a server that starts need not load a library of cryptography for them
     private readonly SipHash _hash = new(Guid.NewGuid().ToByteArray());
     private Generations _generations = new(new Generation(), new Generation());
-    private long _removals;
 
     /// <summary>A cache of at most <paramref name="capacity"/> keys.</summary>
     public KeyCache(int capacity)
@@ -41,7 +40,7 @@ public sealed class KeyCache
     /// <summary>The most keys it holds.</summary>
     public int Capacity { get; }
 
-    /// <summary>The keys it holds; one that is in both generations counts twice, and one removed counts until its generation is forgotten.</summary>
+    /// <summary>The keys it holds; one that is in both generations counts twice.</summary>
     public int Count
     {
         get
@@ -50,11 +49,6 @@ public sealed class KeyCache
             return generations.Young.Count + generations.Old.Count;
         }
     }
-
-    /// <summary>
-    /// How often something was removed. Who looked a key up, and finds this changed after adding it, removes it again: the user may have been deleted meanwhile.
-    /// </summary>
-    public long Removals => Volatile.Read(ref _removals);
 
     /// <summary>The memory it holds, in bytes.</summary>
     public long Bytes
@@ -85,26 +79,6 @@ public sealed class KeyCache
         ArgumentOutOfRangeException.ThrowIfGreaterThan(key.Length, UserId.MaxKeyBytes);
         lock (_writing)
             AddYoung(key, Hash(key), number);
-    }
-
-    /// <summary>Forgets a key.</summary>
-    public void Remove(ReadOnlySpan<byte> key)
-    {
-        var hash = Hash(key);
-        Interlocked.Increment(ref _removals);
-        lock (_writing)
-        {
-            _generations.Young.Remove(key, hash);
-            _generations.Old.Remove(key, hash);
-        }
-    }
-
-    /// <summary>Forgets all keys.</summary>
-    public void Clear()
-    {
-        Interlocked.Increment(ref _removals);
-        lock (_writing)
-            Volatile.Write(ref _generations, new Generations(new Generation(), new Generation()));
     }
 
     private uint Hash(ReadOnlySpan<byte> key) => (uint)(_hash.Hash(key) >> 32);
@@ -143,7 +117,6 @@ public sealed class KeyCache
         private const int ChunkShift = 20;
         private const int ChunkBytes = 1 << ChunkShift;
         private const int HeadBytes = 5;
-        private const uint Removed = uint.MaxValue;
         private const int SmallestTableBits = 4;
 
         private ulong[] _slots = new ulong[1 << SmallestTableBits];
@@ -151,7 +124,7 @@ public sealed class KeyCache
         private long _end;
         private int _used;
 
-        /// <summary>Keys put in, those removed since counted too: the arena still holds them.</summary>
+        /// <summary>Keys put in.</summary>
         public int Count { get; private set; }
 
         /// <summary>Whether a place for the longest key might no longer fit into a slot's 32 bits.</summary>
@@ -178,13 +151,6 @@ public sealed class KeyCache
                 _used++;
         }
 
-        public void Remove(ReadOnlySpan<byte> key, uint hash)
-        {
-            // the slot stays used, so that what was placed beyond it is still found
-            if (!Find(_slots, key, hash, out var slot).IsEmpty)
-                Volatile.Write(ref _slots[slot], ((ulong)hash << 32) | Removed);
-        }
-
         /// <summary>The entry, and its slot; or nothing, and the empty slot where it belongs.</summary>
         private ReadOnlySpan<byte> Find(ulong[] slots, ReadOnlySpan<byte> key, uint hash, out int slot)
         {
@@ -194,7 +160,7 @@ public sealed class KeyCache
                 var place = (uint)content;
                 if (place == 0)
                     return default;
-                if ((uint)(content >> 32) != hash || place == Removed)
+                if ((uint)(content >> 32) != hash)
                     continue;
                 place--;
                 var entry = Volatile.Read(ref _chunks)[place >> ChunkShift].AsSpan((int)(place & (ChunkBytes - 1)));
@@ -230,7 +196,7 @@ public sealed class KeyCache
             _used = 0;
             foreach (var content in _slots)
             {
-                if ((uint)content is 0 or Removed)
+                if ((uint)content == 0)
                     continue;
                 var slot = Home(slots, (uint)(content >> 32));
                 while (slots[slot] != 0)

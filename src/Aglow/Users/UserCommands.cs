@@ -1,4 +1,3 @@
-using System.Buffers;
 using Aglow.Model;
 using Aglow.Sqlite;
 using Aglow.Storage;
@@ -7,218 +6,226 @@ using Microsoft.Data.Sqlite;
 namespace Aglow.Users;
 
 /// <summary>What <see cref="SqliteUserDirectory"/> changes in <c>users.db</c>: each method is a command for <see cref="SqliteWriter"/> and runs on its thread.</summary>
-/// <remarks>
-/// What a command changes in memory (the next number, the tail of names) it undoes where it is rolled back; others see it only
-/// after <see cref="Committed"/>.
-/// </remarks>
+/// <remarks>The next index is the only state in memory: a command undoes it where it is rolled back, and others see it only after <see cref="Committed"/>.</remarks>
 internal sealed class UserCommands : IDisposable
 {
-    private readonly NameIndex _names;
-    private readonly NameLookup _lookup;
-    private readonly SqliteConnection _index;
     private readonly SqliteConnection _connection;
     private readonly TimeProvider _time;
-    private readonly KeyBatch _keys;
-    private readonly ArrayBufferWriter<byte> _fields = new(512);
     private readonly List<SqliteStatement> _statements = [];
-    private readonly SqliteStatement _insert;
-    private readonly SqliteStatement _find;
-    private readonly SqliteStatement _delete;
-    private readonly SqliteStatement _remember;
-    private readonly SqliteStatement _forget;
+    private readonly SqliteStatement _index;
+    private readonly SqliteStatement _insertId;
+    private readonly SqliteStatement _profile;
+    private readonly SqliteStatement _freeName;
+    private readonly SqliteStatement _ownerOfName;
+    private readonly SqliteStatement _setProfile;
+    private readonly SqliteStatement _dropProfile;
+    private readonly SqliteStatement _indexNames;
+    private readonly SqliteStatement _dropNames;
     private readonly SqliteStatement _following;
     private readonly SqliteStatement _follow;
     private readonly SqliteStatement _unfollow;
     private readonly SqliteStatement _unfollowAll;
-    private readonly SqliteStatement _loseFollowers;
     private readonly SqliteStatement _setStatus;
     private readonly SqliteStatement _clearStatus;
     private readonly SqliteStatement _setVisibility;
     private readonly SqliteStatement _dropDefault;
+    private readonly SqliteStatement _dropVisibility;
     private readonly SqliteStatement _related;
     private readonly SqliteStatement _relate;
     private readonly SqliteStatement _unrelate;
-    private readonly SqliteStatement _forgetVisibility;
-    private readonly SqliteStatement _forgetRelations;
-    private readonly SqliteStatement _changes;
+    private readonly SqliteStatement _unrelateAll;
+    private readonly SqliteStatement _revoke;
+    private readonly SqliteStatement _noteDeletion;
+    private readonly SqliteStatement _disable;
     private uint _next;
     private volatile uint _published;
 
-    public UserCommands(SqliteConnection connection, NameIndex names, uint next, TimeProvider time)
+    public UserCommands(SqliteConnection connection, TimeProvider time)
     {
         _connection = connection;
-        _names = names;
-        _next = next;
-        _published = next;
         _time = time;
-        _index = names.Connect(cacheKibibytes: 64 * 1024);
-        _keys = new KeyBatch(names);
-        _lookup = new NameLookup(connection, _index, names.Tail);
-        _insert = Prepare("INSERT INTO user VALUES (?1, ?2, ?3, ?4, ?4)");
-        _find = Prepare("SELECT name, display_name FROM user WHERE number = ?1");
-        _delete = Prepare("DELETE FROM user WHERE number = ?1");
-        _remember = Prepare("INSERT INTO deleted VALUES (?1, ?2, ?3)");
-        _forget = Prepare("UPDATE deleted SET name = NULL, display_name = NULL WHERE number = ?1");
+        _index = Prepare("SELECT user FROM id WHERE id = ?1");
+        _insertId = Prepare("INSERT INTO id VALUES (?1, ?2)");
+        _profile = Prepare("SELECT user_name, display_name, created_at FROM profile WHERE user = ?1");
+        _freeName = Prepare("UPDATE profile SET name_key = NULL WHERE user = ?1");
+        _ownerOfName = Prepare("SELECT user FROM profile WHERE name_key = ?1");
+        _setProfile = Prepare("INSERT OR REPLACE INTO profile VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+        _dropProfile = Prepare("DELETE FROM profile WHERE user = ?1");
+        _indexNames = Prepare("INSERT INTO profile_text (rowid, names) VALUES (?1, ?2)");
+        _dropNames = Prepare("DELETE FROM profile_text WHERE rowid = ?1");
         _following = Prepare("SELECT followed FROM subscription WHERE follower = ?1 ORDER BY followed");
         _follow = Prepare("INSERT OR IGNORE INTO subscription VALUES (?1, ?2)");
         _unfollow = Prepare("DELETE FROM subscription WHERE follower = ?1 AND followed = ?2");
         _unfollowAll = Prepare("DELETE FROM subscription WHERE follower = ?1");
-        _loseFollowers = Prepare("DELETE FROM subscription WHERE followed = ?1");
         _setStatus = Prepare("INSERT OR REPLACE INTO manual_status VALUES (?1, ?2, ?3)");
-        _clearStatus = Prepare("DELETE FROM manual_status WHERE number = ?1");
+        _clearStatus = Prepare("DELETE FROM manual_status WHERE user = ?1");
         _setVisibility = Prepare(
-            "INSERT INTO visibility VALUES (?1, ifnull(?2, 0), ifnull(?3, 0)) ON CONFLICT (number) DO UPDATE SET online = ifnull(?2, online), last_seen = ifnull(?3, last_seen)");
-        _dropDefault = Prepare("DELETE FROM visibility WHERE number = ?1 AND online = 0 AND last_seen = 0");
-        _related = Prepare("SELECT other FROM relation WHERE number = ?1 AND kind = ?2 ORDER BY other");
+            """
+            INSERT INTO visibility VALUES (?1, ifnull(?2, 0), ifnull(?3, 0))
+            ON CONFLICT (user) DO UPDATE SET online = ifnull(?2, online), last_seen = ifnull(?3, last_seen)
+            """);
+        _dropDefault = Prepare("DELETE FROM visibility WHERE user = ?1 AND online = 0 AND last_seen = 0");
+        _dropVisibility = Prepare("DELETE FROM visibility WHERE user = ?1");
+        _related = Prepare("SELECT other FROM relation WHERE user = ?1 AND kind = ?2 ORDER BY other");
         _relate = Prepare("INSERT OR IGNORE INTO relation VALUES (?1, ?2, ?3)");
-        _unrelate = Prepare("DELETE FROM relation WHERE number = ?1 AND kind = ?2 AND other = ?3");
-        _forgetVisibility = Prepare("DELETE FROM visibility WHERE number = ?1");
-        _forgetRelations = Prepare("DELETE FROM relation WHERE number = ?1 OR other = ?1");
-        _changes = Prepare("SELECT changes()");
+        _unrelate = Prepare("DELETE FROM relation WHERE user = ?1 AND kind = ?2 AND other = ?3");
+        _unrelateAll = Prepare("DELETE FROM relation WHERE user = ?1");
+        _revoke = Prepare(
+            """
+            INSERT INTO account VALUES (?1, 0, 0, ?2, 0)
+            ON CONFLICT (user) DO UPDATE SET deleted = deleted AND revoked_at > ?2, revoked_at = max(revoked_at, ?2)
+            """);
+        _noteDeletion = Prepare(
+            """
+            INSERT INTO account VALUES (?1, 0, 0, ?2, 1)
+            ON CONFLICT (user) DO UPDATE SET disabled = 0, shown_last_seen = 0, deleted = 1, revoked_at = max(revoked_at, ?2)
+            """);
+        _disable = Prepare(
+            "INSERT INTO account VALUES (?1, ?2, ?3, 0, 0) ON CONFLICT (user) DO UPDATE SET disabled = ?2, shown_last_seen = ?3");
+        using var highest = new SqliteStatement(connection, "SELECT max(user) FROM id");
+        highest.Step();
+        _next = Math.Max((uint)highest.Int64(0) + 1, UserId.FirstDirectoryNumber);
+        _published = _next;
     }
 
-    /// <inheritdoc cref="IUserDirectory.NextNumber"/>
-    public uint NextNumber => _published;
+    /// <inheritdoc cref="IUserDirectory.NextIndex"/>
+    public uint NextIndex => _published;
 
     /// <summary>Set once, before the first command.</summary>
     public Action<Action> OnUndo { get; set; } = _ => { };
 
-    public static uint ReadNextNumber(SqliteConnection connection)
-    {
-        using var highest = new SqliteStatement(
-            connection, "SELECT max(ifnull((SELECT max(number) FROM user), 0), ifnull((SELECT max(number) FROM deleted), 0))");
-        highest.Step();
-        return Math.Max((uint)highest.Int64(0) + 1, UserId.FirstDirectoryNumber);
-    }
+    /// <summary>After a commit: lets everyone see the new indexes.</summary>
+    public void Committed() => _published = _next;
 
-    public static Dictionary<string, string> ReadProperties(SqliteConnection connection)
+    public int Register(IReadOnlyList<string> ids, Span<uint> indexes)
     {
-        using var rows = new SqliteStatement(connection, "SELECT name, value FROM property");
-        var properties = new Dictionary<string, string>();
-        while (rows.Step())
-            properties.Add(rows.Text(0)!, rows.Text(1)!);
-        return properties;
-    }
-
-    /// <summary>After a commit: lets everyone see the new names and numbers.</summary>
-    public void Committed()
-    {
-        if (_published == _next)
-            return;
-        _names.Tail.Publish();
-        _published = _next;
-    }
-
-    public DirectoryUser? Create(string name, string? displayName)
-    {
-        Span<uint> number = stackalloc uint[1];
-        _keys.Fill([name]);
-        _lookup.Find(_keys, number);
-        if (number[0] != 0)
-            return null;
-        UndoNumbers();
-        var now = Now();
-        return new DirectoryUser(Insert(name, 0, displayName, now), name, displayName, now, now);
-    }
-
-    public int Register(IReadOnlyList<string> keys, Span<uint> numbers)
-    {
-        _keys.Fill(keys);
-        _lookup.Find(_keys, numbers);
-        UndoNumbers();
-        var now = Now();
         var first = _next;
-        for (var i = 0; i < keys.Count; i++)
+        OnUndo(() => _next = first);
+        for (var i = 0; i < ids.Count; i++)
         {
-            // named twice, it has got its number a moment ago
-            if (numbers[i] == 0 && _keys.SharesHash(i))
-                numbers[i] = _lookup.FindWaiting(_keys[i], _keys.Hash(i));
-            if (numbers[i] == 0)
-                numbers[i] = Insert(keys[i], i, null, now);
+            _index.Bind(1, ids[i]);
+            indexes[i] = _index.Step() ? (uint)_index.Int64(0) : 0;
+            _index.Reset();
+            if (indexes[i] != 0)
+                continue;
+            // the highest number stands for nobody
+            if (_next == UserId.Nobody)
+                throw new StoreUnavailableException("The user directory has given all of its 2,147,483,647 indexes.");
+            _insertId.Bind(1, _next).Bind(2, ids[i]).Run();
+            indexes[i] = _next++;
         }
 
         return (int)(_next - first);
     }
 
-    public bool Delete(uint number)
+    /// <summary>Writes profiles, all or none.</summary>
+    /// <exception cref="ProfileConflictException">A write is refused: then none of them was made.</exception>
+    public ProfileResult WriteProfiles(IReadOnlyList<ProfileWrite> writes, bool create)
     {
-        var any = false;
-        _find.Bind(1, number);
-        if (_find.Step())
+        var before = new (string? UserName, string? DisplayName, long? CreatedAt)[writes.Count];
+        for (var i = 0; i < writes.Count; i++)
         {
-            var (name, displayName) = (_find.Text(0), _find.Text(1));
-            _find.Reset();
-            _remember.Bind(1, number).Bind(2, name).Bind(3, displayName).Run();
-            any |= Changes(_delete.Bind(1, number));
+            _profile.Bind(1, writes[i].User);
+            if (_profile.Step())
+                before[i] = (_profile.Text(0), _profile.Text(1), _profile.Int64(2));
+            _profile.Reset();
+            if (before[i].CreatedAt is null)
+                continue;
+            if (create)
+                throw new ProfileConflictException(ProfileConflict.UserTaken, i);
+            // names may be swapped among those who are written
+            if (writes[i].Parts.HasFlag(ProfileParts.UserName))
+                _freeName.Bind(1, writes[i].User).Run();
         }
 
-        any |= Changes(_unfollowAll.Bind(1, number));
-        any |= Changes(_loseFollowers.Bind(1, number));
-        any |= Changes(_clearStatus.Bind(1, number));
-        any |= Changes(_forgetVisibility.Bind(1, number));
-        any |= Changes(_forgetRelations.Bind(1, number));
-        return any;
+        var now = _time.GetUtcNow().ToUnixTimeSeconds();
+        var replaced = 0;
+        for (var i = 0; i < writes.Count; i++)
+        {
+            var (user, parts) = (writes[i].User, writes[i].Parts);
+            var userName = parts.HasFlag(ProfileParts.UserName) ? writes[i].UserName : before[i].UserName;
+            var displayName = parts.HasFlag(ProfileParts.DisplayName) ? writes[i].DisplayName : before[i].DisplayName;
+            if (before[i].CreatedAt is not null)
+            {
+                replaced++;
+                _dropNames.Bind(1, user).Run();
+            }
+
+            if (userName is null && displayName is null)
+            {
+                _dropProfile.Bind(1, user).Run();
+                continue;
+            }
+
+            var key = userName is null ? null : NameFolding.ForUniqueness(userName);
+            if (key is not null && OwnerOf(key) is { } owner && owner != user)
+                throw new ProfileConflictException(ProfileConflict.NameTaken, i);
+            var userSearch = userName is null ? null : NameFolding.ForSearch(userName);
+            var displaySearch = displayName is null ? null : NameFolding.ForSearch(displayName);
+            _setProfile.Bind(1, user).Bind(2, userName).Bind(3, displayName).Bind(4, key).Bind(5, userSearch).Bind(6, displaySearch)
+                .Bind(7, before[i].CreatedAt ?? now).Bind(8, now).Run();
+            _indexNames.Bind(1, user).Bind(2, $"{userSearch}\n{displaySearch}").Run();
+        }
+
+        return new ProfileResult(writes.Count - replaced, replaced);
     }
 
-    /// <summary>Forgets the names of deleted users that the index has dropped.</summary>
-    public int Forget(IReadOnlyList<uint> numbers)
+    public bool Delete(uint user, long at)
     {
-        foreach (var number in numbers)
-            _forget.Bind(1, number).Run();
-        return numbers.Count;
+        _dropNames.Bind(1, user).Run();
+        foreach (var erase in new[] { _dropProfile, _unfollowAll, _clearStatus, _dropVisibility, _unrelateAll })
+            erase.Bind(1, user).Run();
+        _noteDeletion.Bind(1, user).Bind(2, at).Run();
+        return true;
+    }
+
+    public bool Revoke(uint user, long at)
+    {
+        _revoke.Bind(1, user).Bind(2, at).Run();
+        return true;
+    }
+
+    public bool SetDisabled(uint user, bool disabled, uint shownLastSeen)
+    {
+        _disable.Bind(1, user).Bind(2, disabled ? 1 : 0).Bind(3, disabled ? shownLastSeen : 0).Run();
+        return true;
     }
 
     public uint[]? Follow(uint follower, IReadOnlyList<uint> followed, bool follow, int limit)
     {
-        var list = new SortedSet<uint>();
-        _following.Bind(1, follower);
-        while (_following.Step())
-            list.Add((uint)_following.Int64(0));
-
-        if (follow)
-        {
-            var added = followed.Where(list.Add).ToList();
-            if (list.Count > limit)
-                return null;
-            foreach (var user in added)
-                _follow.Bind(1, follower).Bind(2, user).Run();
-        }
-        else
-        {
-            foreach (var user in followed.Where(list.Remove))
-                _unfollow.Bind(1, follower).Bind(2, user).Run();
-        }
-
+        var list = Read(_following.Bind(1, follower));
+        var changed = followed.Where(user => follow ? list.Add(user) : list.Remove(user)).ToList();
+        if (follow && list.Count > limit)
+            return null;
+        foreach (var user in changed)
+            (follow ? _follow : _unfollow).Bind(1, follower).Bind(2, user).Run();
         return [.. list];
     }
 
-    public bool SetManualStatus(uint number, ManualStatus status)
+    public bool SetManualStatus(uint user, ManualStatus status)
     {
         if (status.Kind == ManualStatusKind.Auto)
-            _clearStatus.Bind(1, number).Run();
+            _clearStatus.Bind(1, user).Run();
         else
-            _setStatus.Bind(1, number).Bind(2, (long)status.Kind).Bind(3, status.ShownLastSeen).Run();
+            _setStatus.Bind(1, user).Bind(2, (long)status.Kind).Bind(3, status.ShownLastSeen).Run();
         return true;
     }
 
-    public bool SetVisibility(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen)
+    public bool SetVisibility(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen)
     {
-        _setVisibility.Bind(1, number).Bind(2, (long?)online).Bind(3, (long?)lastSeen).Run();
-        _dropDefault.Bind(1, number).Run();
+        _setVisibility.Bind(1, user).Bind(2, (long?)online).Bind(3, (long?)lastSeen).Run();
+        _dropDefault.Bind(1, user).Run();
         return true;
     }
 
-    public uint[]? Relate(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit)
+    public uint[]? Relate(uint user, Relation relation, IReadOnlyList<uint> others, bool add, int limit)
     {
-        var list = new SortedSet<uint>();
-        _related.Bind(1, number).Bind(2, (long)relation);
-        while (_related.Step())
-            list.Add((uint)_related.Int64(0));
+        var list = Read(_related.Bind(1, user).Bind(2, (long)relation));
         var changed = others.Where(other => add ? list.Add(other) : list.Remove(other)).ToList();
         if (add && list.Count > limit)
             return null;
         foreach (var other in changed)
-            (add ? _relate : _unrelate).Bind(1, number).Bind(2, (long)relation).Bind(3, other).Run();
+            (add ? _relate : _unrelate).Bind(1, user).Bind(2, (long)relation).Bind(3, other).Run();
         return [.. list];
     }
 
@@ -230,10 +237,24 @@ internal sealed class UserCommands : IDisposable
 
     public void Dispose()
     {
-        _lookup.Dispose();
-        _index.Dispose();
         foreach (var statement in _statements)
             statement.Dispose();
+    }
+
+    private static SortedSet<uint> Read(SqliteStatement statement)
+    {
+        var users = new SortedSet<uint>();
+        while (statement.Step())
+            users.Add((uint)statement.Int64(0));
+        return users;
+    }
+
+    private uint? OwnerOf(string nameKey)
+    {
+        _ownerOfName.Bind(1, nameKey);
+        uint? owner = _ownerOfName.Step() ? (uint)_ownerOfName.Int64(0) : null;
+        _ownerOfName.Reset();
+        return owner;
     }
 
     private SqliteStatement Prepare(string sql)
@@ -242,37 +263,11 @@ internal sealed class UserCommands : IDisposable
         _statements.Add(statement);
         return statement;
     }
+}
 
-    private long Now() => _time.GetUtcNow().ToUnixTimeSeconds();
-
-    private void UndoNumbers()
-    {
-        var before = _next;
-        OnUndo(() =>
-        {
-            _names.Tail.Truncate(before);
-            _next = before;
-        });
-    }
-
-    /// <summary>Gives the next number to a key of the batch.</summary>
-    private uint Insert(string name, int place, string? displayName, long now)
-    {
-        // the last number of all is never given: the next one must be a number, too
-        if (_next == uint.MaxValue)
-            throw new StoreUnavailableException("The user directory has given all of its 2,147,483,647 numbers.");
-        _insert.Bind(1, _next).BindText(2, _keys[place]).Bind(3, displayName).Bind(4, now).Run();
-        FoldedText.FoldFields(name, displayName, _fields);
-        _names.Tail.Append(_next, _keys.Hash(place), _fields.WrittenSpan);
-        return _next++;
-    }
-
-    private bool Changes(SqliteStatement statement)
-    {
-        statement.Run();
-        _changes.Step();
-        var changes = _changes.Int64(0);
-        _changes.Reset();
-        return changes > 0;
-    }
+/// <summary>Profiles that cannot be written: rolls the command back.</summary>
+internal sealed class ProfileConflictException(ProfileConflict conflict, int at) : Exception
+{
+    /// <summary>What the caller hears.</summary>
+    public ProfileResult Result { get; } = new(0, 0, conflict, at);
 }

@@ -7,10 +7,10 @@ using Microsoft.Data.Sqlite;
 namespace Aglow.Users;
 
 /// <summary>
-/// A small pool of read connections to the directory's files. A caller takes one, reads on its own thread, and gives it back; where
-/// all are taken it waits without holding a thread.
+/// A small pool of read connections to <c>users.db</c>. A caller takes one, reads on its own thread, and gives it back. Where
+/// all are taken, it waits without holding a thread.
 /// </summary>
-internal sealed class UserReaders(SqliteFile users, NameIndex names, SipHash seal, TimeProvider time) : IAsyncDisposable
+internal sealed class UserReaders(SqliteFile users) : IAsyncDisposable
 {
     // reads are short and bound by the processor; a few more than there are processors, for those that wait for the disk
     private static readonly int Readers = Environment.ProcessorCount + 2;
@@ -32,10 +32,10 @@ internal sealed class UserReaders(SqliteFile users, NameIndex names, SipHash sea
         try
         {
             if (!_idle.TryTake(out var reader))
-                reader = new UserReader(users, names, seal, time);
+                reader = new UserReader(users);
             try
             {
-                return read(reader);
+                return reader.Run(read);
             }
             finally
             {
@@ -52,7 +52,7 @@ internal sealed class UserReaders(SqliteFile users, NameIndex names, SipHash sea
         }
     }
 
-    /// <summary>After those who read now.</summary>
+    /// <summary>Waits for those who read now.</summary>
     public async ValueTask DisposeAsync()
     {
         for (var i = 0; i < Readers; i++)
@@ -63,91 +63,100 @@ internal sealed class UserReaders(SqliteFile users, NameIndex names, SipHash sea
     }
 }
 
-/// <summary>One read connection to each of the directory's files, with its statements. One caller at a time.</summary>
+/// <summary>One read connection, with its statements. One caller at a time; a caller sees one state of the file.</summary>
 internal sealed class UserReader : IDisposable
 {
-    private readonly SqliteConnection _usersConnection;
-    private readonly SqliteConnection _namesConnection;
-    private readonly NameLookup _lookup;
-    private readonly KeyBatch _keys;
+    private readonly SqliteConnection _connection;
+    private readonly UserSearch _search;
     private readonly SqliteStatement _begin;
     private readonly SqliteStatement _end;
-    private readonly SqliteStatement _name;
-    private readonly SqliteStatement _deleted;
+    private readonly SqliteStatement _index;
+    private readonly SqliteStatement _id;
+    private readonly SqliteStatement _profile;
     private readonly SqliteStatement _following;
     private readonly SqliteStatement _statuses;
+    private readonly SqliteStatement _accounts;
     private readonly SqliteStatement _visibilities;
     private readonly SqliteStatement _relations;
     private readonly SqliteStatement _waiting;
 
-    public UserReader(SqliteFile users, NameIndex names, SipHash seal, TimeProvider time)
+    public UserReader(SqliteFile users)
     {
-        _usersConnection = users.ConnectToRead(cacheKibibytes: 16 * 1024);
-        _namesConnection = names.Connect(cacheKibibytes: 16 * 1024);
-        _lookup = new NameLookup(_usersConnection, _namesConnection, names.Tail);
-        Search = new UserSearch(_usersConnection, _namesConnection, names.Tail, seal, time);
-        _keys = new KeyBatch(names);
-        _begin = new SqliteStatement(_usersConnection, "BEGIN");
-        _end = new SqliteStatement(_usersConnection, "COMMIT");
-        _name = new SqliteStatement(_usersConnection, "SELECT name FROM user WHERE number = ?1");
-        _deleted = new SqliteStatement(_usersConnection, "SELECT number FROM deleted ORDER BY number");
-        _following = new SqliteStatement(_usersConnection, "SELECT followed FROM subscription WHERE follower = ?1 ORDER BY followed");
-        _statuses = new SqliteStatement(_usersConnection, "SELECT number, kind, shown_last_seen FROM manual_status");
-        _visibilities = new SqliteStatement(_usersConnection, "SELECT number, online, last_seen FROM visibility");
-        _relations = new SqliteStatement(_usersConnection, "SELECT number, kind, other FROM relation ORDER BY number, kind, other");
+        _connection = users.ConnectToRead(cacheKibibytes: 32 * 1024);
+        _search = new UserSearch(_connection);
+        _begin = new SqliteStatement(_connection, "BEGIN");
+        _end = new SqliteStatement(_connection, "COMMIT");
+        _index = new SqliteStatement(_connection, "SELECT user FROM id WHERE id = ?1");
+        _id = new SqliteStatement(_connection, "SELECT id FROM id WHERE user = ?1");
+        _profile = new SqliteStatement(_connection, "SELECT user_name, display_name, created_at, updated_at FROM profile WHERE user = ?1");
+        _following = new SqliteStatement(_connection, "SELECT followed FROM subscription WHERE follower = ?1 ORDER BY followed");
+        _statuses = new SqliteStatement(_connection, "SELECT user, kind, shown_last_seen FROM manual_status");
+        _accounts = new SqliteStatement(_connection, "SELECT user, disabled, shown_last_seen, revoked_at, deleted FROM account");
+        _visibilities = new SqliteStatement(_connection, "SELECT user, online, last_seen FROM visibility");
+        _relations = new SqliteStatement(_connection, "SELECT user, kind, other FROM relation ORDER BY user, kind, other");
         _waiting = new SqliteStatement(
-            _usersConnection,
+            _connection,
             """
             SELECT follower FROM subscription
-            WHERE followed = ?1 AND follower >= ?2 AND follower <> ?1 AND NOT EXISTS (SELECT 1 FROM relation WHERE number = ?1 AND other = follower)
+            WHERE followed = ?1 AND follower >= ?2 AND follower <> ?1 AND NOT EXISTS (SELECT 1 FROM relation WHERE user = ?1 AND other = follower)
             ORDER BY follower LIMIT ?3
             """);
     }
 
-    public UserSearch Search { get; }
-
-    public int FindNumbers(IReadOnlyList<string> keys, Span<uint> numbers)
-    {
-        _keys.Fill(keys);
-        _begin.Run();
-        try
-        {
-            _lookup.Find(_keys, numbers);
-        }
-        finally
-        {
-            _end.Run();
-        }
-
-        return keys.Count;
-    }
-
-    public int FindNames(ReadOnlySpan<uint> numbers, Span<string?> names)
+    /// <summary>Runs a read in a transaction.</summary>
+    public T Run<T>(Func<UserReader, T> read)
     {
         _begin.Run();
         try
         {
-            for (var i = 0; i < numbers.Length; i++)
-            {
-                _name.Bind(1, numbers[i]);
-                names[i] = _name.Step() ? _name.Text(0) : null;
-                _name.Reset();
-            }
+            return read(this);
         }
         finally
         {
-            _name.Reset();
+            foreach (var statement in new[] { _index, _id, _profile, _following, _statuses, _accounts, _visibilities, _relations, _waiting })
+                statement.Reset();
             _end.Run();
         }
-
-        return numbers.Length;
     }
 
-    public IReadOnlyList<uint> DeletedNumbers() => Numbers(_deleted);
+    public int FindIndexes(IReadOnlyList<string> ids, Span<uint> indexes)
+    {
+        for (var i = 0; i < ids.Count; i++)
+        {
+            _index.Bind(1, ids[i]);
+            indexes[i] = _index.Step() ? (uint)_index.Int64(0) : 0;
+            _index.Reset();
+        }
 
-    public uint[] Subscriptions(uint follower) => [.. Numbers(_following.Bind(1, follower))];
+        return ids.Count;
+    }
 
-    public uint[] Waiting(uint number, uint from, int limit) => [.. Numbers(_waiting.Bind(1, number).Bind(2, from).Bind(3, limit))];
+    public int FindIds(ReadOnlySpan<uint> indexes, Span<string?> ids)
+    {
+        for (var i = 0; i < indexes.Length; i++)
+        {
+            ids[i] = null;
+            if (indexes[i] < UserId.FirstDirectoryNumber)
+                continue;
+            _id.Bind(1, indexes[i]);
+            ids[i] = _id.Step() ? _id.Text(0) : null;
+            _id.Reset();
+        }
+
+        return indexes.Length;
+    }
+
+    public Profile? FindProfile(uint user)
+    {
+        _profile.Bind(1, user);
+        return _profile.Step() ? new Profile(_profile.Text(0), _profile.Text(1), _profile.Int64(2), _profile.Int64(3)) : null;
+    }
+
+    public DirectoryPage Search(string query, int limit, string? cursor) => _search.Search(query, limit, cursor);
+
+    public uint[] Subscriptions(uint follower) => Users(_following.Bind(1, follower));
+
+    public uint[] Waiting(uint user, uint from, int limit) => Users(_waiting.Bind(1, user).Bind(2, from).Bind(3, limit));
 
     public IReadOnlyList<KeyValuePair<uint, ManualStatus>> ManualStatuses()
     {
@@ -155,6 +164,19 @@ internal sealed class UserReader : IDisposable
         while (_statuses.Step())
             statuses.Add(new((uint)_statuses.Int64(0), new ManualStatus((ManualStatusKind)_statuses.Int64(1), (uint)_statuses.Int64(2))));
         return statuses;
+    }
+
+    public IReadOnlyList<KeyValuePair<uint, Account>> Accounts()
+    {
+        var accounts = new List<KeyValuePair<uint, Account>>();
+        while (_accounts.Step())
+        {
+            accounts.Add(new(
+                (uint)_accounts.Int64(0),
+                new Account(_accounts.Int64(1) != 0, (uint)_accounts.Int64(2), _accounts.Int64(3), _accounts.Int64(4) != 0)));
+        }
+
+        return accounts;
     }
 
     public IReadOnlyList<KeyValuePair<uint, Visibility>> Visibilities()
@@ -169,15 +191,17 @@ internal sealed class UserReader : IDisposable
 
     public void Dispose()
     {
-        foreach (var part in new IDisposable[] { Search, _lookup, _begin, _end, _name, _deleted, _following, _statuses, _visibilities, _relations, _waiting, _usersConnection, _namesConnection })
-            part.Dispose();
+        _search.Dispose();
+        foreach (var statement in new[] { _begin, _end, _index, _id, _profile, _following, _statuses, _accounts, _visibilities, _relations, _waiting })
+            statement.Dispose();
+        _connection.Dispose();
     }
 
-    private static List<uint> Numbers(SqliteStatement statement)
+    private static uint[] Users(SqliteStatement statement)
     {
-        var numbers = new List<uint>();
+        var users = new List<uint>();
         while (statement.Step())
-            numbers.Add((uint)statement.Int64(0));
-        return numbers;
+            users.Add((uint)statement.Int64(0));
+        return [.. users];
     }
 }

@@ -20,7 +20,7 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
     private readonly ConcurrentDictionary<uint, Visibility> _byUser = new();
     private readonly UserBits _set = new();
     private readonly UserBits _notToEveryone = new();
-    // writes are one at a time: who deletes a user changes what others said of them, while those may be changing it
+    // writes are one at a time
     private readonly Lock _gate = new();
     private int _count;
 
@@ -95,25 +95,6 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
             _notToEveryone.Set(user, visibility.Online != OnlineVisibility.Everyone);
             Volatile.Write(ref _count, _count + (visibility.IsDefault ? 0 : 1) - (was.IsDefault ? 0 : 1));
             return true;
-        }
-    }
-
-    /// <summary>Forgets a user who was deleted, with what others said of them.</summary>
-    public void Forget(uint user)
-    {
-        if (IsEmpty)
-            return;
-        lock (_gate)
-        {
-            Set(user, Visibility.Default);
-            foreach (var (other, visibility) in _byUser)
-            {
-                foreach (var relation in (Relation[])[Relation.Approved, Relation.Blocked])
-                {
-                    if (Array.BinarySearch(visibility.Of(relation), user) >= 0)
-                        Set(other, Of(other).With(relation, [.. Of(other).Of(relation).Where(one => one != user)]));
-                }
-            }
         }
     }
 

@@ -2,19 +2,6 @@ using Aglow.Model;
 
 namespace Aglow.Watching;
 
-/// <summary>In which form a user was asked for, and is echoed.</summary>
-public enum UserForm : byte
-{
-    /// <summary>As a JSON number.</summary>
-    Number,
-
-    /// <summary>As a number's digits in a string.</summary>
-    Digits,
-
-    /// <summary>As a key.</summary>
-    Key,
-}
-
 /// <summary>
 /// What is watched: one user, under one definition, in one form. All who watch it share one encoding of each change.
 /// </summary>
@@ -39,7 +26,7 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     /// <summary>The form to echo.</summary>
     public UserForm Form { get; } = form;
 
-    /// <summary>The id as JSON, for keys; numbers are written when needed.</summary>
+    /// <summary>The ID as JSON, where it is not its own index; others are written when needed.</summary>
     public byte[]? IdJson { get; } = idJson;
 
     /// <summary>The next topic of the same user (another definition or form); -1 for none.</summary>

@@ -4,12 +4,12 @@ using Aglow.Model;
 namespace Aglow.Watching;
 
 /// <summary>
-/// All that is watched on this node, by number, and by key where nobody has registered it yet.
+/// All that is watched on this node: by index, and by ID where that has no index yet.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   by user         42 ─► topic 7 (default, as number) ─► topic 9 ("chat", as digits)      a chain: a topic a definition and form
-///   by unknown key  "bob" ─► [topic 12]                                                     until bob is registered
+///   by unknown ID   "bob" ─► [topic 12]                                                     until bob has an index
 /// </code>
 /// Owned by the <see cref="WatchHub"/>'s loop; <see cref="UnknownKeys"/> may be read by any thread.
 /// </remarks>
@@ -35,28 +35,26 @@ internal sealed class Topics
     /// <summary>The first topic of a user, of a chain by <see cref="Topic.NextOfUser"/>; -1 where nobody watches.</summary>
     public int FirstOf(uint user) => _byUser.GetValueOrDefault(user, -1);
 
-    /// <summary>The topic of a user asked for as <paramref name="text"/> (empty: as a number), or -1.</summary>
-    public int Find(uint user, ReadOnlySpan<byte> text, Definition definition)
+    /// <summary>The topic of a user asked for in this form, or -1.</summary>
+    public int Find(uint user, ReadOnlySpan<byte> text, UserForm form, Definition definition)
     {
-        var form = FormOf(text);
-        if (form == UserForm.Key && user == UserId.Nobody)
-            return FindUnknown(text, definition);
+        if (user == UserId.Nobody)
+            return FindUnknown(text, form, definition);
         var id = FirstOf(user);
         while (id >= 0 && (_topics[id]!.Definition != definition || _topics[id]!.Form != form))
             id = _topics[id]!.NextOfUser;
         return id;
     }
 
-    /// <summary>The topic of a user asked for as <paramref name="text"/> (empty: as a number), made where there is none.</summary>
-    public int FindOrAdd(uint user, ReadOnlySpan<byte> text, Definition definition)
+    /// <summary>The topic of a user asked for in this form, made where there is none.</summary>
+    public int FindOrAdd(uint user, ReadOnlySpan<byte> text, UserForm form, Definition definition)
     {
-        var id = Find(user, text, definition);
+        var id = Find(user, text, form, definition);
         if (id >= 0)
             return id;
-        var form = FormOf(text);
-        var topic = new Topic(user, definition, form, form == UserForm.Key ? PresenceRecord.Quote(text) : null);
+        var topic = new Topic(user, definition, form, IdJson(text, form));
         id = _topics.Add(topic);
-        if (form == UserForm.Key && user == UserId.Nobody)
+        if (user == UserId.Nobody)
             AddUnknown(topic, Encoding.UTF8.GetString(text), id);
         else
             Link(topic, id);
@@ -91,8 +89,12 @@ internal sealed class Topics
         return waiting;
     }
 
-    private static UserForm FormOf(ReadOnlySpan<byte> text) =>
-        text.IsEmpty ? UserForm.Number : UserId.TryParseNumber(text, out _) ? UserForm.Digits : UserForm.Key;
+    private static byte[]? IdJson(ReadOnlySpan<byte> text, UserForm form) => form switch
+    {
+        UserForm.Key => PresenceRecord.Quote(text),
+        UserForm.LargeNumber => text.ToArray(),
+        _ => null,
+    };
 
     private void Link(Topic topic, int id)
     {
@@ -117,13 +119,13 @@ internal sealed class Topics
         _topics[at]!.NextOfUser = topic.NextOfUser;
     }
 
-    private int FindUnknown(ReadOnlySpan<byte> key, Definition definition)
+    private int FindUnknown(ReadOnlySpan<byte> key, UserForm form, Definition definition)
     {
         if (_byUnknownKey.TryGetValue(Encoding.UTF8.GetString(key), out var waiting))
         {
             foreach (var id in waiting)
             {
-                if (_topics[id]!.Definition == definition)
+                if (_topics[id]!.Definition == definition && _topics[id]!.Form == form)
                     return id;
             }
         }

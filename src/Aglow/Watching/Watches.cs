@@ -33,7 +33,7 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
         connection.Outbox.Reserve(users.Count);
         for (var i = 0; i < users.Count; i++)
         {
-            var topic = FindOrAddTopic(users.Numbers.Span[i], users.Text(i), definition);
+            var topic = FindOrAddTopic(users, i, definition);
             var index = IndexOf(connection, topic);
             if (index < 0)
             {
@@ -71,7 +71,7 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
         var count = 0;
         for (var i = 0; i < users.Count; i++)
         {
-            var id = topics.Find(users.Numbers.Span[i], users.Text(i), definition);
+            var id = topics.Find(IndexOf(users, i), users.Text(i), users.Form(i), definition);
             if (id < 0 || IndexOf(connection, id) < 0)
                 count++;
         }
@@ -85,7 +85,7 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
         using var _ = users;
         for (var i = 0; i < users.Count; i++)
         {
-            var id = topics.Find(users.Numbers.Span[i], users.Text(i), definition);
+            var id = topics.Find(IndexOf(users, i), users.Text(i), users.Form(i), definition);
             var index = id < 0 ? -1 : IndexOf(connection, id);
             if (index >= 0)
                 Remove(connection, index);
@@ -120,11 +120,13 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
             topics.Remove(id);
     }
 
-    // between the request and now the key may have been registered
-    private int FindOrAddTopic(uint user, ReadOnlySpan<byte> text, Definition definition)
+    private int FindOrAddTopic(UserBatch users, int at, Definition definition) =>
+        topics.FindOrAdd(IndexOf(users, at), users.Text(at), users.Form(at), definition);
+
+    // between the request and now the ID may have got its index
+    private uint IndexOf(UserBatch users, int at)
     {
-        if (user == UserId.Nobody && presence.TryFindKnown(text, out var registered))
-            user = registered;
-        return topics.FindOrAdd(user, text, definition);
+        var user = users.Numbers.Span[at];
+        return user == UserId.Nobody && presence.TryFindKnown(users.Text(at), out var registered) ? registered : user;
     }
 }

@@ -8,7 +8,8 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
     private static readonly string[] Targets =
     [
         "/heartbeat", "/status/update", "/offline", "/status/{u}", "/status/users?ids={u},{u}", "/status/batch", "/status/batch?definition={d}", "/status/{u}/explain", "/users/{u}/status", "/users",
-        "/users/{u}", "/users?q={u}&limit={n}", "/users?q={q}&cursor={c}", "/users/{u}/subscriptions", "/online?limit={n}&cursor={c}", "/online?definition={d}", "/online/count", "/health/live", "/health/ready",
+        "/users/{u}", "/users/{u}/revoke", "/users/{u}/access", "/users/{u}/visibility", "/users/{u}/approved", "/users/{u}/blocked", "/users/{u}/waiting", "/users/batch",
+        "/status?user={u}", "/users?user={u}", "/users?q={u}&limit={n}", "/users?q={q}&cursor={c}", "/users/{u}/subscriptions", "/online?limit={n}&cursor={c}", "/online?definition={d}", "/online/count", "/health/live", "/health/ready",
         "/metrics", "/openapi/v1.json", "/ws?user_id={u}", "/watch?users={u}", "/", "/nope", "/status//", "/status/{u}/", "//status/1", "/./status/1", "/status/..%2f..%2fusers", "*", "http://a/status/1", "status/1", "/status/1#x",
     ];
 
@@ -43,7 +44,8 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
     // which detail it is, by four letters from inside: whole ones differ with what they quote
     private static int Shape(ReadOnlySpan<byte> detail) => (int)BitConverter.ToUInt32(detail.Length >= 44 ? detail[40..] : [1, 0, 0, 0]);
 
-    private static void Request(Dice dice, InputWriter input)
+    /// <summary>One request.</summary>
+    public static void Request(Dice dice, InputWriter input)
     {
         var body = new InputWriter();
         var isPacked = dice.OneIn(8);
@@ -71,7 +73,7 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
     {
         var path = new StringBuilder(dice.Pick(Targets));
         for (var i = 0; i < 2; i++)
-            path.Replace("{u}", dice.OneIn(2) ? $"{dice.Below(300)}" : Uri.EscapeDataString(dice.User()));
+            path.Replace("{u}", dice.OneIn(2) ? $"{dice.SmallUser()}" : Uri.EscapeDataString(dice.User()));
         return path
             .Replace("{n}", dice.Number())
             .Replace("{d}", dice.Pick("chat", "active", "reachable", "none", "", "chat&definition=chat"))
@@ -83,7 +85,11 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
     private static void Packed(Dice dice, InputWriter body)
     {
         for (var i = dice.OneIn(50) ? dice.Between(10_000, 20_000) : dice.Below(8); i > 0; i--)
-            body.Add((byte)dice.Below(200)).Add(0).Add((byte)dice.Below(3)).Add((byte)(dice.OneIn(20) ? dice.Below(256) : 0));
+        {
+            var user = dice.SmallUser();
+            body.Add((byte)user).Add((byte)(user >> 8)).Add((byte)dice.Below(3)).Add((byte)(dice.OneIn(20) ? (uint)dice.Below(256) : user >> 24));
+        }
+
         if (dice.OneIn(8))
             body.Add("x");
     }

@@ -1,4 +1,5 @@
 // The page, put together. Each module is one part of it; presence.js is where statuses come from.
+import { Account } from './account.js';
 import { Crowd } from './crowd.js';
 import { showLink } from './link.js';
 import { Me } from './me.js';
@@ -12,9 +13,17 @@ import { showWhy } from './why.js';
 const presence = new Presence();
 const people = new People(presence, ({ user, name }) => showWhy(user.user_id, name));
 const privacy = new Privacy();
+const account = new Account({
+    onRenamed: (user) => {
+        me.rename(user);
+        people.refresh();
+    },
+    onSignedOut: () => me.signedOut(),
+});
 const me = new Me(presence, (user) => {
-    people.setUser(user);
-    privacy.setUser(user);
+    people.setUser(user?.user_id);
+    privacy.setUser(user?.user_id);
+    account.setUser(user);
 });
 showLink(presence);
 new Crowd(presence);

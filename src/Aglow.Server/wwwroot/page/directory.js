@@ -9,7 +9,11 @@ export class Refused extends Error {
     }
 }
 
-export const findUser = (user) => call('GET', `/users/${encodeURIComponent(user)}`);
+// by the query, which takes every ID
+export const findUser = (user) => call('GET', `/users?user=${encodeURIComponent(user)}`);
+export const createUser = (profile) => call('POST', '/users', profile);
+export const rename = (user, names) => call('PATCH', `/users/${encodeURIComponent(user)}`, names);
+export const revoke = (user) => call('POST', `/users/${encodeURIComponent(user)}/revoke`);
 export const explain = (user) => call('GET', `/status/${encodeURIComponent(user)}/explain`);
 export const countOnline = () => call('GET', '/online/count');
 

@@ -14,7 +14,7 @@ export class Me {
     #group;
     #user; // { user_id, user_name?, display_name? }
 
-    /** `onChange(user number or undefined)` is called when this tab becomes somebody, or nobody. */
+    /** `onChange(user or undefined)` is called when this tab becomes somebody, or nobody. */
     constructor(presence, onChange) {
         this.#presence = presence;
         this.#onChange = onChange;
@@ -36,25 +36,40 @@ export class Me {
         if (!kept)
             return false;
         // a server that was started anew on an empty folder does not know them
-        const user = kept.user_name === undefined ? kept : await directory.findUser(kept.user_id).catch((refused) => (refused.status === 404 ? undefined : kept));
+        const user = typeof kept.user_id === 'number' ? kept : await directory.findUser(kept.user_id).catch((refused) => (refused.status === 404 ? undefined : kept));
         if (user)
             this.#become(user);
         return user !== undefined;
     }
 
     /** Comes online as who a token says. */
-    arriveAs(name) {
-        byId('name').value = name;
+    arriveAs(id) {
+        byId('name').value = id;
         byId('name').readOnly = true;
-        return this.#arrive(name);
+        return this.#arrive(id, findOrHeartbeat);
     }
 
-    async #arrive(name) {
+    /** This tab's person is called something else. */
+    rename(user) {
+        this.#user = { user_id: user.user_id, user_name: user.user_name, display_name: user.display_name };
+        sessionStorage.setItem(KEPT, JSON.stringify(this.#user));
+        this.#label();
+    }
+
+    /** This tab's person was signed out everywhere. */
+    async signedOut() {
+        const name = nameOf(this.#user);
+        this.#forget();
+        await this.#presence.leave();
+        announce(`${name} is signed out everywhere`);
+    }
+
+    async #arrive(name, find = findOrMake) {
         byId('arrive-problem').hidden = true;
         if (!name)
             return;
         try {
-            this.#become(await findOrMake(name));
+            this.#become(await find(name));
             announce(`You are online as ${nameOf(this.#user)}`);
             byId('me-name').focus();
         } catch (refused) {
@@ -65,19 +80,23 @@ export class Me {
     #become(user) {
         this.#user = { user_id: user.user_id, user_name: user.user_name, display_name: user.display_name };
         sessionStorage.setItem(KEPT, JSON.stringify(this.#user));
-        const name = nameOf(user);
-        byId('me-name').textContent = name;
-        byId('me-avatar').textContent = initialsOf(name);
-        byId('me-avatar').style.setProperty('--hue', hueOf(name));
+        this.#label();
         byId('me').setAttribute('aria-labelledby', 'me-name');
-        document.title = `${name} · Aglow`;
         this.#say('Connecting');
         this.#choose(user.manual ?? 'auto');
         byId('arrive').hidden = true;
         byId('here').hidden = false;
         this.#presence.as(user.user_id);
         this.#group.set([user.user_id]);
-        this.#onChange(user.user_id);
+        this.#onChange(this.#user);
+    }
+
+    #label() {
+        const name = nameOf(this.#user);
+        byId('me-name').textContent = name;
+        byId('me-avatar').textContent = initialsOf(name);
+        byId('me-avatar').style.setProperty('--hue', hueOf(name));
+        document.title = `${name} · Aglow`;
     }
 
     async #leave() {
@@ -120,15 +139,40 @@ export class Me {
     }
 }
 
-// Digits are a number, which needs no registration. Any other name is registered by its first heartbeat, or was before.
+// Digits are an integer ID, which needs no profile. Any other name is somebody's user name, or else a new person's.
 async function findOrMake(name) {
     if (/^(0|[1-9]\d{0,9})$/.test(name) && Number(name) < 2 ** 31)
         return { user_id: Number(name) };
+    const known = await findByName(name);
+    if (known)
+        return come(known);
     try {
-        await http({ user: name, token: token() }).heartbeat();
+        return await come(await directory.createUser({ user_name: name }));
+    } catch (refused) {
+        // the ID is somebody's who is called something else by now
+        if (refused.status !== 409)
+            throw refused;
+        return come(await directory.createUser({ user_name: name, user_id: `${name} ${crypto.randomUUID()}` }));
+    }
+}
+
+// The user of this user name, whatever its case; names that begin with it come first.
+async function findByName(name) {
+    const { users } = await directory.searchUsers(name, 100);
+    return users.find(({ user_name }) => user_name !== null && sameName(user_name, name));
+}
+
+const sameName = (one, other) => one.normalize('NFKC').toLowerCase() === other.normalize('NFKC').toLowerCase();
+
+// With a first heartbeat, which says whether they may.
+async function come(user) {
+    try {
+        await http({ user: user.user_id, token: token() }).heartbeat();
     } catch (refused) {
         throw refused.status === 404 ? new Error('Nobody can come online under this name: it is one of the demo’s people. Choose another.') : refused;
     }
 
-    return directory.findUser(name);
+    return directory.findUser(user.user_id);
 }
+
+const findOrHeartbeat = (id) => come({ user_id: id });

@@ -17,8 +17,8 @@ export class People {
     #onWhy;
     #group;
     #followedGroup;
-    #persons = new Map(); // user number → Person, of those listed
-    #order = []; // user numbers as listed
+    #persons = new Map(); // user ID → Person, of those listed
+    #order = []; // user IDs as listed
     #next = null; // the cursor of the next page
     #mode = 'everyone';
     #query = '';
@@ -48,6 +48,11 @@ export class People {
     /** Loads the first of them. */
     start() {
         return this.#load();
+    }
+
+    /** Somebody may be called something else, or be new. */
+    refresh() {
+        return this.#refresh();
     }
 
     /** Who looks has changed: undefined for nobody. */
@@ -161,7 +166,9 @@ export class People {
         const before = this.#persons;
         this.#persons = new Map();
         for (const user of users) {
-            this.#persons.set(user.user_id, before.get(user.user_id) ?? this.#newPerson(user));
+            const person = before.get(user.user_id);
+            person?.rename(user);
+            this.#persons.set(user.user_id, person ?? this.#newPerson(user));
         }
 
         const order = [...this.#persons.keys()];
@@ -206,8 +213,8 @@ export class People {
         }
     }
 
-    #isFollowed({ user_id, user_name }) {
-        return this.#followed.includes(user_id) || this.#followed.includes(user_name);
+    #isFollowed({ user_id }) {
+        return this.#followed.includes(user_id);
     }
 
     async #toggleFollow(person) {
@@ -229,7 +236,7 @@ export class People {
     #tellOfFollowed({ user_id, is_online }, previous) {
         if (typeof is_online !== 'boolean' || typeof previous?.is_online !== 'boolean' || is_online === previous.is_online)
             return;
-        const person = [...this.#persons.values()].find(({ user }) => user.user_id === user_id || user.user_name === user_id);
+        const person = [...this.#persons.values()].find(({ user }) => user.user_id === user_id);
         announce(`${person?.name ?? user_id} ${is_online ? 'came online' : 'went offline'}`);
     }
 

@@ -20,10 +20,7 @@ export class Person {
         const part = (name) => element.querySelector(name);
         this.element = element;
         this.#parts = { avatar: part('.avatar'), dot: part('.dot'), name: part('.person-name'), seen: part('.person-seen'), why: part('.why-button'), follow: part('.follow') };
-        this.#parts.avatar.textContent = initialsOf(this.name);
-        this.#parts.avatar.style.setProperty('--hue', hueOf(this.name));
-        this.#parts.why.setAttribute('aria-label', `Why? ${this.name}`);
-        this.#parts.follow.setAttribute('aria-label', `Follow ${this.name}`);
+        this.#label();
         this.#parts.why.addEventListener('click', () => onWhy(this));
         this.#parts.follow.addEventListener('click', () => onFollow(this));
         this.paint();
@@ -31,6 +28,23 @@ export class Person {
 
     get isFollowed() {
         return this.#isFollowed;
+    }
+
+    /** They are called something else. */
+    rename(user) {
+        this.user = user;
+        if (nameOf(user) === this.name)
+            return;
+        this.name = nameOf(user);
+        this.#label();
+        paint(this);
+    }
+
+    #label() {
+        this.#parts.avatar.textContent = initialsOf(this.name);
+        this.#parts.avatar.style.setProperty('--hue', hueOf(this.name));
+        this.#parts.why.setAttribute('aria-label', `Why? ${this.name}`);
+        this.#parts.follow.setAttribute('aria-label', `Follow ${this.name}`);
     }
 
     hear(record) {

@@ -11,6 +11,9 @@ export const token = () => credential;
 /** What a call says who it is with. */
 export const headers = () => (credential === undefined ? {} : { Authorization: `Bearer ${credential}` });
 
+/** Forgets the token or key. */
+export const signOut = () => (credential = undefined);
+
 /** Called with the user that a token is of (undefined: of a backend's key) when somebody has signed in. */
 export const onSignedIn = (callback) => listeners.push(callback);
 

@@ -63,7 +63,6 @@ function factsOf(why) {
         ['Chosen status', { auto: 'none', offline: 'appear offline' }[why.manual] ?? why.manual],
         ['Online means', `a sign of life within ${lasting(definition.pulse_seconds)}${activity}${definition.ended_by_leave ? ', until a goodbye' : ''}`],
         ['Going offline', why.stall_guard_in_force ? 'held back, since the server could not listen for a while' : 'not held back'],
-        ['User number', why.number ?? 'none: not registered'],
     ];
 }
 

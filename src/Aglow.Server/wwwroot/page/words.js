@@ -14,8 +14,8 @@ export function seenWords({ status, last_seen, last_seen_about }) {
     return last_seen ? `Last seen ${ago(last_seen)}` : 'Never seen';
 }
 
-/** What a person is called: the display name, else the name, else the number. */
-export const nameOf = ({ display_name, user_name, user_id }) => display_name ?? user_name ?? `Number ${user_id}`;
+/** What a person is called: the display name, else the user name, else the ID. */
+export const nameOf = ({ display_name, user_name, user_id }) => display_name ?? user_name ?? (typeof user_id === 'number' ? `Number ${user_id}` : user_id);
 
 /** One or two letters for a face. */
 export function initialsOf(name) {

@@ -1,0 +1,63 @@
+// What a person does with their account: another user name or display name, and signing out everywhere.
+import { announce } from './announcer.js';
+import * as directory from './directory.js';
+import { signOut } from './session.js';
+import { nameOf } from './words.js';
+
+const byId = (id) => document.getElementById(id);
+
+export class Account {
+    #user; // { user_id, user_name, display_name }
+    #onRenamed;
+    #onSignedOut;
+
+    /** `onRenamed(user)` is called with the new names, `onSignedOut()` when every session of this person has ended. */
+    constructor({ onRenamed, onSignedOut }) {
+        this.#onRenamed = onRenamed;
+        this.#onSignedOut = onSignedOut;
+        byId('rename').addEventListener('submit', (submit) => {
+            submit.preventDefault();
+            this.#try(() => this.#rename());
+        });
+        byId('sign-out').addEventListener('click', () => this.#try(() => this.#signOut()));
+    }
+
+    /** Who this tab is; undefined for nobody. */
+    setUser(user) {
+        this.#user = user;
+        byId('account').open = false;
+        byId('account-problem').hidden = true;
+        this.#fill();
+    }
+
+    #fill() {
+        byId('user-name').value = this.#user?.user_name ?? '';
+        byId('display-name').value = this.#user?.display_name ?? '';
+    }
+
+    // An empty field is no name.
+    async #rename() {
+        const [user_name, display_name] = ['user-name', 'display-name'].map((id) => byId(id).value.trim() || null);
+        const user = await directory.rename(this.#user.user_id, { user_name, display_name });
+        this.#user = user;
+        this.#fill();
+        this.#onRenamed(user);
+        announce(`You are called ${nameOf(user)}`);
+    }
+
+    async #signOut() {
+        await directory.revoke(this.#user.user_id);
+        signOut();
+        this.#onSignedOut();
+    }
+
+    async #try(change) {
+        byId('account-problem').hidden = true;
+        try {
+            await change();
+        } catch (refused) {
+            byId('account-problem').textContent = refused.message;
+            byId('account-problem').hidden = false;
+        }
+    }
+}

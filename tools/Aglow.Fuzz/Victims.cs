@@ -1,0 +1,46 @@
+using Aglow.Model;
+
+namespace Aglow.Fuzz;
+
+/// <summary>Users whom nobody names by their IDs: whatever reaches them came by their index.</summary>
+internal sealed class Victims
+{
+    private const int Count = 64;
+    private const long SeenAt = 1_609_459_200;
+
+    private readonly PresenceService _presence;
+    private readonly uint[] _indexes;
+
+    private Victims(PresenceService presence, uint[] indexes) => (_presence, _indexes) = (presence, indexes);
+
+    /// <summary>What a record of one of them holds, and no other: last seen in the first hundred seconds of 2021.</summary>
+    public static ReadOnlySpan<byte> Mark => "\"last_seen\":16094592"u8;
+
+    /// <summary>Registers them, the first users of all, each seen once.</summary>
+    public static async Task<Victims> RegisterAsync(PresenceService presence)
+    {
+        var indexes = new uint[Count];
+        for (var i = 0; i < Count; i++)
+        {
+            indexes[i] = await presence.RegisterAsync(UserId.Parse($"a victim whom nobody names {i}"));
+            await presence.HeartbeatAtAsync(indexes[i], SeenAt + i);
+        }
+
+        return new Victims(presence, indexes);
+    }
+
+    /// <summary>What somebody did to one of them; null: nothing.</summary>
+    public string? WhyTouched()
+    {
+        for (var i = 0; i < Count; i++)
+        {
+            var status = _presence.StatusAsync(_indexes[i]).AsTask().GetAwaiter().GetResult();
+            if (status.IsOnline || Pulse.ToUnix(status.LastSeen) != SeenAt + i)
+                return $"a victim was written by their index: {status}";
+            if (_presence.Manual.ChosenBy(_indexes[i]) != ManualStatus.Auto || !_presence.Visibilities.Of(_indexes[i]).IsDefault || _presence.Accounts.Of(_indexes[i]) != default)
+                return "what a victim set was changed by their index";
+        }
+
+        return null;
+    }
+}
