@@ -93,7 +93,7 @@ public class AwayTests
         async Task BeatAsync(bool active = false)
         {
             rig.Advance(10);
-            await using var writer = new HeartbeatWriter(rig.Store, null, new LocalTransitionBus(), rig.Clock, new Definitions(options), options, new AglowMetrics());
+            await using var writer = new HeartbeatWriter(rig.Store, new LocalTransitionBus(), rig.Clock, new Definitions(options), options, new AglowMetrics());
             var written = writer.WriteAsync(1, active);
             rig.Journal.Commit();
             await written;
@@ -116,7 +116,7 @@ public class AwayTests
             var definitions = new Definitions(options);
             Store = new RiggedStore(isRemote);
             Clock = new Clock(_time, new StallGuard(20));
-            Writer = new HeartbeatWriter(Store, null, new LocalTransitionBus(), Clock, definitions, options, _metrics);
+            Writer = new HeartbeatWriter(Store, new LocalTransitionBus(), Clock, definitions, options, _metrics);
             _reader = new StatusReader(Store, new ManualStatuses(), Clock, options, _metrics);
             _online = definitions.Default;
         }

@@ -178,7 +178,7 @@ public class ClockStepTests
             Beliefs = new Beliefs(definitions, bus);
             Beliefs.Changed += (_, kind, users) => (kind == TransitionKind.Arrived ? Arrived : WentOffline).AddRange(users);
             Sweep = new Sweep(Store, Clock, Beliefs);
-            Writer = new HeartbeatWriter(Store, null, bus, Clock, definitions, options, _metrics);
+            Writer = new HeartbeatWriter(Store, bus, Clock, definitions, options, _metrics);
             Reader = new StatusReader(Store, new ManualStatuses(), Clock, options, _metrics);
             Definition = definitions.Default;
         }

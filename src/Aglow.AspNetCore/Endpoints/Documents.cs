@@ -144,7 +144,11 @@ internal sealed record ProblemDocument(
 internal sealed record HeartbeatBody(
     [property: JsonPropertyName(JsonNames.UserId)] UserJson? UserId,
     [property: JsonPropertyName(JsonNames.UserIds)] IReadOnlyList<UserJson>? UserIds,
-    [property: JsonPropertyName(JsonNames.Active)] bool? Active);
+    [property: JsonPropertyName(JsonNames.Active)] bool? Active,
+    [property: JsonPropertyName(JsonNames.Device)] DeviceBody? Device);
+
+/// <summary>The device that speaks.</summary>
+internal sealed record DeviceBody([property: JsonPropertyName("id")] string? Id, [property: JsonPropertyName("kind")] string? Kind);
 
 /// <summary>Body of a late heartbeat.</summary>
 internal sealed record StatusUpdateBody(

@@ -1,3 +1,4 @@
+using System.Text;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
@@ -124,7 +125,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
             default:
                 using (var users = new UserBatch())
                 {
-                    var active = await ReadUsersAsync(context, users);
+                    var active = (await ReadUsersAsync(context, users)).Active;
                     await callers.RequireAsync(context, users, Scopes.Heartbeat);
                     await RegisterAsync(context, users);
                     RequireKnown(users);
@@ -171,10 +172,14 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
             default:
                 using (var users = new UserBatch())
                 {
-                    await ReadUsersAsync(context, users);
+                    var device = (await ReadUsersAsync(context, users)).Device;
                     await callers.RequireAsync(context, users, Scopes.Heartbeat);
                     await host.Presence.FindAsync(users);
-                    await host.Presence.LeaveAsync(users.Numbers);
+                    // one device leaves: nothing changes while a socket of the user is open, here or on another node
+                    if (device is null)
+                        await host.Presence.LeaveAsync(users.Numbers);
+                    else if (!host.Sockets.Sockets.IsPresent(users.Numbers.Span[0]))
+                        await host.Presence.LeaveAsync(users.Numbers, everywhere: false);
                 }
 
                 break;
@@ -183,10 +188,13 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
         await Answers.Ready(context, PresenceJson.Success);
     }
 
-    private async ValueTask<bool> ReadUsersAsync(HttpContext context, UserBatch users)
+    private async ValueTask<SaidOfUsers> ReadUsersAsync(HttpContext context, UserBatch users)
     {
         using var body = await RequestBodies.ReadJsonAsync(context);
-        return UsersBody.Read(body.Written.Span, UsersForm.OneOrList, host.Presence.KnownKeys, users);
+        var said = UsersBody.Read(body.Written.Span, UsersForm.OneOrList, host.Presence.KnownKeys, users);
+        if (users.Count == 0 && said.Device is not null)
+            users.TryAdd(Encoding.UTF8.GetBytes(callers.Require(context).ToString()), host.Presence.KnownKeys);
+        return said;
     }
 
     private async ValueTask RegisterAsync(HttpContext context, UserBatch users)

@@ -18,6 +18,7 @@ internal static class JsonNames
     public const string LastSeenAbout = "last_seen_about";
     public const string Manual = "manual";
     public const string Disabled = "disabled";
+    public const string Device = "device";
     public const string Created = "created";
     public const string Replaced = "replaced";
     public const string CreatedAt = "created_at";

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text;
 using System.Text.Json;
+using Aglow.AspNetCore.Sockets;
 using Aglow.Model;
 using Aglow.Users;
 
@@ -19,6 +20,11 @@ internal enum UsersForm
     List,
 }
 
+/// <summary>What a body says besides whom it means.</summary>
+/// <param name="Active">Whether the person did something.</param>
+/// <param name="Device">Which of the person's devices speaks; null where none is named.</param>
+internal readonly record struct SaidOfUsers(bool Active, SocketDevice? Device);
+
 /// <summary>
 /// Reads JSON that names users into a <see cref="UserBatch"/>, without objects.
 /// </summary>
@@ -28,6 +34,8 @@ internal enum UsersForm
 /// </remarks>
 internal static class UsersBody
 {
+    private const string DeviceExample = "{\"id\": \"…\", \"kind\": \"mobile\"}, with kind one of desktop, mobile, web, other";
+
     /// <summary>The hot case: exactly one <c>user_id</c>, a number or a key this node knows, perhaps <c>active</c>. False for anything else, right or wrong.</summary>
     public static bool TryReadOne(ReadOnlySpan<byte> json, KeyCache known, out uint user, out bool active)
     {
@@ -72,23 +80,23 @@ internal static class UsersBody
         }
     }
 
-    /// <summary>Reads who is meant; refuses with a problem what is not of the form. Returns whether <c>active</c> was true.</summary>
-    public static bool Read(ReadOnlySpan<byte> json, UsersForm form, KeyCache known, UserBatch users)
+    /// <summary>Reads who is meant, and what else is said; refuses with a problem what is not of the form. With a device, nobody may be named: then it is the caller's.</summary>
+    public static SaidOfUsers Read(ReadOnlySpan<byte> json, UsersForm form, KeyCache known, UserBatch users)
     {
         var reader = new Utf8JsonReader(json);
         try
         {
             reader.Read();
-            var active = false;
+            var said = default(SaidOfUsers);
             if (reader.TokenType == JsonTokenType.StartArray && form == UsersForm.ListOfObjectsOrList)
                 ReadObjects(ref reader, known, users);
             else if (reader.TokenType == JsonTokenType.StartObject)
-                active = ReadObject(ref reader, form, known, users);
+                said = ReadObject(ref reader, form, known, users);
             else
                 throw Expected(form);
             // throws where anything follows
             reader.Read();
-            return active;
+            return said;
         }
         catch (JsonException wrong)
         {
@@ -165,9 +173,10 @@ internal static class UsersBody
         }
     }
 
-    private static bool ReadObject(ref Utf8JsonReader reader, UsersForm form, KeyCache known, UserBatch users)
+    private static SaidOfUsers ReadObject(ref Utf8JsonReader reader, UsersForm form, KeyCache known, UserBatch users)
     {
         bool one = false, list = false, activeGiven = false, active = false;
+        SocketDevice? device = null;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             if (form == UsersForm.OneOrList && reader.ValueTextEquals("user_id"u8))
@@ -190,6 +199,13 @@ internal static class UsersBody
                     throw Problems.Malformed("active is not a boolean: send true or false.");
                 active = reader.TokenType == JsonTokenType.True;
             }
+            else if (form == UsersForm.OneOrList && reader.ValueTextEquals("device"u8))
+            {
+                if (device is not null)
+                    throw Problems.GivenTwice(JsonNames.Device);
+                reader.Read();
+                device = ReadDevice(ref reader);
+            }
             else
             {
                 throw Problems.UnknownMember(ref reader, Example(form));
@@ -198,9 +214,33 @@ internal static class UsersBody
 
         if (one && list)
             throw Problems.Malformed("Both user_id and user_ids are given: send one of them.");
-        if (!one && !list)
+        if (!one && !list && device is null)
             throw Expected(form);
-        return active;
+        if (list && device is not null)
+            throw Problems.Malformed("device is of one user: send user_id instead of user_ids.");
+        return new SaidOfUsers(active, device);
+    }
+
+    private static SocketDevice ReadDevice(ref Utf8JsonReader reader)
+    {
+        string? id = null, kind = null;
+        if (reader.TokenType != JsonTokenType.StartObject)
+            throw Problems.Malformed($"device is not an object. Send {DeviceExample}.");
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isId = reader.ValueTextEquals("id"u8);
+            if (!isId && !reader.ValueTextEquals("kind"u8))
+                throw Problems.UnknownMember(ref reader, DeviceExample);
+            if ((isId ? id : kind) is not null)
+                throw Problems.GivenTwice(isId ? "id" : "kind");
+            reader.Read();
+            var text = reader.TokenType == JsonTokenType.String
+                ? reader.GetString()
+                : throw Problems.Malformed($"{(isId ? "id" : "kind")} of device is not a string. Send {DeviceExample}.");
+            (id, kind) = isId ? (text, kind) : (id, text);
+        }
+
+        return SocketHello.DeviceOf(id, kind) ?? throw Problems.Malformed($"device is empty. Send {DeviceExample}.");
     }
 
     private static void ReadList(ref Utf8JsonReader reader, UsersForm form, KeyCache known, UserBatch users)

@@ -92,7 +92,8 @@ internal readonly record struct SocketHello(UserId? User, string? Token, SocketD
             : throw Problems.Malformed($"{Routes.UserQuery} is not a user: {Problems.AUser}.");
     }
 
-    private static SocketDevice? DeviceOf(string? id, string? kind)
+    /// <summary>The device of this ID and kind, checked; null where neither is given.</summary>
+    public static SocketDevice? DeviceOf(string? id, string? kind)
     {
         if (id is null && kind is null)
             return null;

@@ -34,7 +34,7 @@ internal sealed class BodyTarget : RuleTarget
         var quick = UsersBody.TryReadOne(json, _known, out var one, out var quickActive);
         try
         {
-            var active = UsersBody.Read(json, form, _known, users);
+            var active = UsersBody.Read(json, form, _known, users).Active;
             RequireJson(json);
             if (users.Count > Limits.ListedUsers)
                 throw new FindingException($"{users.Count} users are taken");
