@@ -27,7 +27,8 @@ public enum ManualStatusKind : byte
 /// For <see cref="ManualStatusKind.Hidden"/>: the last-seen second to show, so that a hidden user reads exactly as one who went
 /// offline then: the pulse's where the user was offline already, the moment of hiding where online. 0: never seen.
 /// </param>
-public readonly record struct ManualStatus(ManualStatusKind Kind, uint ShownLastSeen = 0)
+/// <param name="IsDisabled">Whether a backend disabled the user (<see cref="Account"/>); then the kind is <see cref="ManualStatusKind.Hidden"/>. Not stored with the status.</param>
+public readonly record struct ManualStatus(ManualStatusKind Kind, uint ShownLastSeen = 0, bool IsDisabled = false)
 {
     /// <summary>Nothing chosen.</summary>
     public static ManualStatus Auto => default;

@@ -61,7 +61,7 @@ public readonly record struct Presence(PresenceStatus Status, uint LastSeen, Las
     {
         var activeAt = Math.Min(Pulse.Second(activity), at.Now);
         if (manual.Kind == ManualStatusKind.Hidden)
-            return Hidden(Math.Min(manual.ShownLastSeen, at.Now), activeAt, definition, at);
+            return Hidden(Math.Min(manual.ShownLastSeen, at.Now), activeAt, definition, at, manual.IsDisabled);
         var lastSeen = Math.Min(Pulse.Second(pulse), at.Now);
         if (!definition.IsMet(pulse, activity, at))
             return new Presence(PresenceStatus.Offline, lastSeen, ActiveAt: activeAt);
@@ -84,10 +84,11 @@ public readonly record struct Presence(PresenceStatus Status, uint LastSeen, Las
 
     // A hidden user reads as one who said goodbye at the shown second: under a definition that a goodbye does not end
     // (seen within 24 h), such a user would still be met, so a hidden one is too.
+    // A disabled user is offline under every definition.
     // Activity of a hidden user is not written, so what is shown of it stands still, too.
-    private static Presence Hidden(uint shownLastSeen, uint activeAt, Definition definition, Moment at)
+    private static Presence Hidden(uint shownLastSeen, uint activeAt, Definition definition, Moment at, bool isDisabled)
     {
-        var isOnline = definition is { EndedByLeave: false, ActivitySeconds: null } && definition.IsMet(shownLastSeen, Pulse.Never, at);
+        var isOnline = !isDisabled && definition is { EndedByLeave: false, ActivitySeconds: null } && definition.IsMet(shownLastSeen, Pulse.Never, at);
         return new Presence(isOnline ? PresenceStatus.Online : PresenceStatus.Offline, shownLastSeen, ActiveAt: Math.Min(activeAt, shownLastSeen));
     }
 }

@@ -37,7 +37,7 @@ public sealed class ManualStatuses
     public void Disable(uint user, uint shownLastSeen)
     {
         _ofDisabled.TryAdd(user, Of(user));
-        Put(user, new ManualStatus(ManualStatusKind.Hidden, shownLastSeen));
+        Put(user, new ManualStatus(ManualStatusKind.Hidden, shownLastSeen, IsDisabled: true));
     }
 
     /// <summary>Shows a user who is enabled again as they chose.</summary>
