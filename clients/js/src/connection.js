@@ -25,6 +25,7 @@ const SILENT_TICKS = 2.5; // two ticks may be missed, not three
 const WELCOME_WITHIN_MS = 10_000;
 const PROOF_WITHIN_MS = 2000; // a link that is checked answers within this, or is lost
 const GOODBYE_WITHIN_MS = 1000;
+const OPEN = 1; // WebSocket.OPEN, which not every environment defines
 const RENEW_BEFORE_MS = 30_000; // a new token is asked for so long before the old one ends, or at half of its time
 const LEAST_RENEWAL_MS = 5000;
 const APART_MS = 1000;
@@ -500,8 +501,10 @@ class Connection {
         }
     }
 
+    // A command that finds the socket closing is sent again on the next one.
     #send(message) {
-        this.#socket.send(JSON.stringify(message));
+        if ((this.#socket.readyState ?? OPEN) === OPEN)
+            this.#socket.send(JSON.stringify(message));
     }
 
     // ---- listeners -------------------------------------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ export class Account {
         } catch (refused) {
             byId('account-problem').textContent = refused.message;
             byId('account-problem').hidden = false;
+            announce(refused.message);
         }
     }
 }
