@@ -458,16 +458,13 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     // Of those who came online, the ones who begin a session take the first places of the old words.
     private int CameOnline(ReadOnlySpan<uint> users, Span<uint> old, Moment at, Span<uint> arrivals, ref int refused, out int begun)
     {
-        var oldest = OldestRenewed(at);
-        var width = LatestWord(at) - oldest;
+        var (oldest, latest) = (OldestRenewed(at), LatestWord(at));
         var count = 0;
         begun = 0;
-        for (var i = 0; i < old.Length; i++)
+        // as in IsRenewal, many words at a time
+        for (var i = old.IndexOfAnyExceptInRange(oldest, latest); i >= 0; i = Next(old, i + 1))
         {
             var word = old[i];
-            // as in IsRenewal
-            if (word - oldest <= width)
-                continue;
             if (word is Pulse.Refused or Pulse.Gone)
             {
                 refused++;
@@ -481,5 +478,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         }
 
         return count;
+
+        int Next(ReadOnlySpan<uint> words, int from) =>
+            words[from..].IndexOfAnyExceptInRange(oldest, latest) is >= 0 and var next ? from + next : -1;
     }
 }
