@@ -128,6 +128,19 @@ public class JudgeTests
         ViolationKind? Kind(long unix, double at) => Judge.OfTelling(truth, Promises, new Told(true, "online", unix), new Telling(at, at, 0, clock)).Kind;
     }
 
+    [Theory]
+    [InlineData(124, ViolationKind.FalseOffline)] // the guard of the step holds for two heartbeats
+    [InlineData(126, null)]
+    public void Who_was_heard_before_a_step_forward_and_no_more_is_offline_after_the_guard(double at, object? expected)
+    {
+        var clock = new ServerClock(Epoch);
+        clock.StepTo(105, 7_200);
+        var promises = Promises with { Clock = clock };
+        var truth = new Truth(promises);
+        truth.Add(Heartbeat(100, 100.2));
+        Judge.OfTelling(truth, promises, Offline(100), new Telling(at, at, 0, clock)).Kind.ShouldBe((ViolationKind?)expected);
+    }
+
     [Fact]
     public void What_was_heard_before_a_step_back_is_told_by_the_new_time()
     {

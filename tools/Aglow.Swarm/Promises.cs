@@ -9,6 +9,9 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     /// <summary>Reported activity of this session that is older shows as away; 0: nobody said.</summary>
     public double Away { get; init; }
 
+    /// <summary>The server's clock: a step forward ends leases of before it after two heartbeats.</summary>
+    public ServerClock Clock { get; init; } = 0;
+
     /// <summary>What a reading of ours may be late by: a frame waits up to 0.5 s for others at the server, and a moment in the sockets between.</summary>
     public double Slack { get; init; } = 1.5;
 

@@ -37,6 +37,20 @@ internal sealed class ServerClock(double unixAtZero)
         where moment <= line.Until + Settles
         select moment;
 
+    /// <summary>Until when an act of a moment is surely evidence, where it would be until <paramref name="end"/>: the guard of a step forward holds for two heartbeats.</summary>
+    public double EvidenceUntil(double moment, double end, double heartbeat)
+    {
+        var lines = Volatile.Read(ref _lines);
+        for (var i = 1; i < lines.Length; i++)
+        {
+            // the server takes a moment to know
+            if (lines[i].UnixAtZero > lines[i - 1].UnixAtZero && moment <= lines[i - 1].Until + 1)
+                end = Math.Min(end, Math.Max(moment, lines[i - 1].Until + (2 * heartbeat)));
+        }
+
+        return end;
+    }
+
     /// <summary>Whether the clock was set back so lately that what was written before may still count as heard now.</summary>
     public bool IsSettling(double moment)
     {

@@ -29,8 +29,8 @@ internal abstract class SwarmRun : IDisposable
     {
         Options = options;
         Clock = clock;
-        Promises = promises;
         _server = unixAtZero;
+        Promises = promises with { Clock = _server };
         Nodes = [.. options.Urls.Select(static u => new Node(u))];
         Servers = new ServerUse(this);
     }

@@ -232,7 +232,8 @@ internal sealed class Truth(Promises promises)
         double? earliest = null;
         foreach (var (_, act) in _acts)
         {
-            if (!act.IsEvidence || !act.IsSure || act.To > moment || moment >= act.From + promises.Lease)
+            if (!act.IsEvidence || !act.IsSure || act.To > moment
+                || moment >= promises.Clock.EvidenceUntil(act.From, act.From + promises.Lease, promises.Heartbeat))
                 continue;
             var begin = act.To;
             foreach (var (_, leave) in _acts)
