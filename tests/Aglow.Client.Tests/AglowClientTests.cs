@@ -290,11 +290,13 @@ public class AglowClientTests(ServerFixture server) : IClassFixture<ServerFixtur
     [Fact]
     public async Task A_refusal_carries_the_servers_title_and_detail()
     {
+        using (var disabled = await server.Process.Http.PutAsync("/users/4000000000/access", new StringContent("{\"disabled\":true}", null, "application/json")))
+            disabled.EnsureSuccessStatusCode();
         await using var client = server.Client(4_000_000_000u);
         var refused = await Should.ThrowAsync<AglowException>(() => client.HeartbeatAsync());
-        refused.Status.ShouldBe(404);
-        refused.Title.ShouldBe("No such user");
-        refused.Detail.ShouldContain("Register one");
+        refused.Status.ShouldBe(403);
+        refused.Title.ShouldBe("User disabled");
+        refused.Detail.ShouldContain("enables them");
         refused.IsTransient.ShouldBeFalse();
         refused.Message.ShouldBe($"{refused.Title}: {refused.Detail}");
         // the same of the socket's handshake, which a WebSocket does not tell by itself

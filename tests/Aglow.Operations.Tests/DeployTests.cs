@@ -151,8 +151,8 @@ public sealed partial class DeployTests(Servers servers)
     public async Task The_image_is_made_of_what_is_there()
     {
         var lines = await File.ReadAllLinesAsync(Path.Combine(Deploy, "docker", "Dockerfile"));
-        lines.ShouldContain("RUN ./aglow publish /published");
-        var settings = lines.SelectMany(static line => Variable().Matches(line)).Select(static m => m.Value).Where(static v => v != "AGLOW_").Distinct(StringComparer.Ordinal);
+        lines.ShouldContain("RUN AGLOW_VERSION=$VERSION ./aglow publish /published");
+        var settings = lines.SelectMany(static line => Variable().Matches(line)).Select(static m => m.Value).Where(static v => v is not ("AGLOW_" or "AGLOW_VERSION")).Distinct(StringComparer.Ordinal);
         await SettingsAreThereAsync(settings);
     }
 
