@@ -77,6 +77,8 @@ public sealed class Servers : IAsyncLifetime
         using var socket = new ClientWebSocket();
         await socket.ConnectAsync(new Uri($"ws://127.0.0.1:{Alone.Address.Port}/ws?user_id=ann-{Mark}"), CancellationToken.None);
         await SendAsync(socket, $$"""{"type":"watch","users":["{{Bob}}",7]}""");
+        // known before they come: else the snapshot has them online, and nothing is left to notify of
+        await HearAsync(socket, "\"presence\"");
         await SendAsync(socket, $$"""{"type":"{{Mark}}"}""");
         await PostAsync("/heartbeat", $$"""{"user_ids":["{{Bob}}",7],"active":true}""");
         await PostAsync("/heartbeat", $$$"""{"user_id":{"{{{Mark}}}":1}}""");
@@ -106,6 +108,14 @@ public sealed class Servers : IAsyncLifetime
     private async Task PostAsync(string path, string json) => (await Alone.Http.PostAsync(path, Json(json))).Dispose();
 
     private static StringContent Json(string json) => new(json, Encoding.UTF8, "application/json");
+
+    private static async Task HearAsync(ClientWebSocket socket, string text)
+    {
+        var heard = "";
+        var buffer = new byte[4096];
+        while (!heard.Contains(text, StringComparison.Ordinal))
+            heard += Encoding.UTF8.GetString(buffer, 0, (await socket.ReceiveAsync(buffer.AsMemory(), CancellationToken.None)).Count);
+    }
 
     private static async Task SendAsync(ClientWebSocket socket, string json)
     {
