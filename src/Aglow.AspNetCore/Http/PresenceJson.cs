@@ -27,7 +27,7 @@ internal static class PresenceJson
     /// <summary>Writes the record of one user of a batch, in the form the ID came in.</summary>
     public static void WriteRecord(AnswerBuffer into, UserBatch users, int at, Presence presence)
     {
-        if (users.Form(at) != UserForm.LargeNumber)
+        if (!users.IsLargeNumber(at))
         {
             WriteRecord(into, users.Numbers.Span[at], users.Text(at), presence);
             return;

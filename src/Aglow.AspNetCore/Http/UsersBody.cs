@@ -116,7 +116,9 @@ internal static class UsersBody
     /// <summary>Reads a user where the reader stands.</summary>
     public static void ReadUser(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
     {
-        if (reader.TokenType == JsonTokenType.Number && UserId.IsInteger(reader.ValueSpan))
+        if (reader.TokenType == JsonTokenType.Number && UserId.TryParseNumber(reader.ValueSpan, out var number))
+            users.Add(number);
+        else if (reader.TokenType == JsonTokenType.Number && UserId.IsInteger(reader.ValueSpan))
             users.Add(reader.GetInt64(), known);
         else if (reader.TokenType != JsonTokenType.String || !TryAddText(ref reader, known, users))
             throw Problems.Malformed($"{Shown(ref reader)} is not a user: {Problems.AUser}.");

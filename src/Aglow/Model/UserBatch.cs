@@ -35,13 +35,16 @@ public sealed class UserBatch : IDisposable
     /// <summary>The ID as text; empty where it came as an integer below 2^31.</summary>
     public ReadOnlySpan<byte> Text(int index) => _text.AsSpan(End(index - 1)..End(index));
 
+    /// <summary>Whether the ID came as a JSON integer from 2^31 up.</summary>
+    public bool IsLargeNumber(int index) => (_textEnds[index] & CameAsInteger) != 0;
+
     /// <summary>In which form the ID came.</summary>
     public UserForm Form(int index)
     {
         var text = Text(index);
         if (text.IsEmpty)
             return UserForm.Number;
-        if ((_textEnds[index] & CameAsInteger) != 0)
+        if (IsLargeNumber(index))
             return UserForm.LargeNumber;
         return UserId.TryParseNumber(text, out _) ? UserForm.Digits : UserForm.Key;
     }
