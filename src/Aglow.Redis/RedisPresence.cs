@@ -18,7 +18,7 @@ namespace Aglow.Redis;
 /// </code>
 /// Time is what the Redis servers' clocks say, the median of the primaries, asked once a second: a node whose own clock is stepped goes on as before, and one that was
 /// suspended is right a second after it wakes. Where the servers' own clocks are wrong, so is every <c>last_seen</c>, and each node says so (<c>aglow_clock_wall_ahead_seconds</c>).
-/// A node keeps nothing: any number of them may come and go, and losing one loses nothing but its connections. Without a directory users are numbers only.
+/// A node keeps nothing: any number of them may come and go, and losing one loses nothing but its connections. Without a directory, user IDs are integers below 2^31.
 /// </remarks>
 public sealed class RedisPresence : IOpenPresence
 {
@@ -61,7 +61,7 @@ public sealed class RedisPresence : IOpenPresence
     /// <param name="redis">How to reach the servers.</param>
     /// <param name="time">Where time comes from.</param>
     /// <param name="logs">Where events go.</param>
-    /// <param name="directory">Users by name; null: users are numbers only. Closed with this, once it is open.</param>
+    /// <param name="directory">Who the users are; null: user IDs are integers below 2^31. Closed with this, once it is open.</param>
     /// <exception cref="StoreUnavailableException">The servers cannot be used; the message is one line.</exception>
     public static async Task<RedisPresence> OpenAsync(
         AglowOptions options, RedisOptions redis, TimeProvider time, ILoggerFactory logs, IUserDirectory? directory = null)

@@ -22,7 +22,7 @@ internal sealed class ServeOptions
     /// <summary>With which password.</summary>
     public string? RedisPassword { get; set; }
 
-    /// <summary>The PostgreSQL that has the users of nodes that share a Redis; null: users are numbers only there.</summary>
+    /// <summary>The PostgreSQL that has the users of nodes that share a Redis; null: user IDs are integers below 2^31 there.</summary>
     public PostgresOptions? Postgres { get; set; }
 
     /// <summary>With which password, where the connection string does not say.</summary>

@@ -40,7 +40,7 @@ public sealed class PresenceService : IAsyncDisposable
     private readonly KeyResolver _keys;
     private readonly UserLocks _locks = new();
 
-    /// <summary>Presence over a store, a directory (null: users are numbers only) and a bus.</summary>
+    /// <summary>Presence over a store, a directory (null: user IDs are integers below 2^31) and a bus.</summary>
     public PresenceService(
         IPlaneStore store, IUserDirectory? directory, ITransitionBus bus, Clock clock, AglowOptions options, AglowMetrics metrics, AglowLog log)
     {
