@@ -58,7 +58,7 @@ internal sealed class Demo : IAsyncDisposable
     /// <summary>Lets them come. The service is one over <see cref="Store"/> and <see cref="Directory"/>, started.</summary>
     public void Start(PresenceService presence, AglowLog log)
     {
-        log.DemoIsOn(_people.All.Count, DemoPeople.FirstNumber);
+        log.DemoIsOn(_people.All.Count);
         _loop = Task.Run(() => RunAsync(presence));
     }
 

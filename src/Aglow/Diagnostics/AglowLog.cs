@@ -39,6 +39,6 @@ public sealed partial class AglowLog(ILogger logger)
     [LoggerMessage(5001, LogLevel.Error, "A beat of the watch loop failed; watching goes on.")]
     internal partial void BeatFailed(Exception exception);
 
-    [LoggerMessage(1001, LogLevel.Information, "The demo is on: {People} people come and go by themselves, under the numbers from {FirstNumber} up, in memory only.")]
-    internal partial void DemoIsOn(int people, uint firstNumber);
+    [LoggerMessage(1001, LogLevel.Information, "The demo is on: {People} people come and go by themselves, in memory only.")]
+    internal partial void DemoIsOn(int people);
 }
