@@ -43,7 +43,7 @@ public sealed partial class DeployTests(Servers servers)
     [Fact]
     public async Task Every_alert_is_explained_under_its_name()
     {
-        var page = await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "docs", "operations.md"));
+        var page = await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "docs", "alerts.md"));
         var explained = Heading().Matches(page).Select(static m => m.Groups["alert"].Value).ToList();
         var groups = (await YamlAsync(Rules))["groups"]!.AsArray();
         var alerts = groups.SelectMany(static g => g!["rules"]!.AsArray()).ToList();
@@ -51,7 +51,7 @@ public sealed partial class DeployTests(Servers servers)
         foreach (var alert in alerts)
         {
             alert!["annotations"]!["summary"]!.GetValue<string>().ShouldNotBeEmpty();
-            alert["annotations"]!["runbook"]!.GetValue<string>().ShouldBe($"docs/operations.md#{alert["alert"]!.GetValue<string>().ToLowerInvariant()}");
+            alert["annotations"]!["runbook"]!.GetValue<string>().ShouldBe($"docs/alerts.md#{alert["alert"]!.GetValue<string>().ToLowerInvariant()}");
         }
     }
 

@@ -41,7 +41,7 @@ public sealed partial class LogTests(Servers servers)
             ids.AddRange(Event().Matches(await File.ReadAllTextAsync(file)).Select(static m => int.Parse(m.Groups["id"].Value)));
         ids.Count.ShouldBeGreaterThan(20);
         ids.ShouldBeUnique();
-        var described = Described().Matches(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "docs", "operations.md"))).Select(static m => int.Parse(m.Groups["id"].Value));
+        var described = Described().Matches(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "docs", "log.md"))).Select(static m => int.Parse(m.Groups["id"].Value));
         described.Order().ShouldBe(ids.Order());
     }
 

@@ -110,7 +110,7 @@ public sealed partial class MetricsTests(Servers servers)
         var page = await Servers.NamesAsync(servers.Alone);
         foreach (var (name, kind) in await Servers.NamesAsync(servers.Node))
             page[name] = kind;
-        var described = Described().Matches(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "docs", "operations.md"))).Select(static m => m.Groups["name"].Value);
+        var described = Described().Matches(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "docs", "metrics.md"))).Select(static m => m.Groups["name"].Value);
         described.Order(StringComparer.Ordinal).ShouldBe(page.Keys.Order(StringComparer.Ordinal));
     }
 

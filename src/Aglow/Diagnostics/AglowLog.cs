@@ -27,15 +27,6 @@ public sealed partial class AglowLog(ILogger logger)
     [LoggerMessage(3004, LogLevel.Debug, "A checkpoint of {File} took {Seconds:0.0} s, pauses included.")]
     internal partial void Checkpointed(string file, double seconds);
 
-    [LoggerMessage(4001, LogLevel.Warning, "{Path} cannot be kept up, and {Count} names wait for it in memory, where they are found: {Reason}; it is tried again every second.")]
-    internal partial void NamesNotIndexed(string path, int count, string reason);
-
-    [LoggerMessage(4002, LogLevel.Warning, "{Path} is kept up again.")]
-    internal partial void NamesIndexedAgain(string path);
-
-    [LoggerMessage(4003, LogLevel.Debug, "{Count} names merged into {Path} in {Seconds:0.0} s.")]
-    internal partial void NamesIndexed(string path, int count, double seconds);
-
     [LoggerMessage(5001, LogLevel.Error, "A beat of the watch loop failed; watching goes on.")]
     internal partial void BeatFailed(Exception exception);
 
