@@ -229,6 +229,23 @@ public class JudgeTests
         findings.NothingChecked.ShouldBeNull();
     }
 
+    [Theory]
+    [InlineData(100L, 106, ViolationKind.NeverTrue)] // the deletion at 102 is over
+    [InlineData(100L, 103, null)] // and settles until 105.1
+    [InlineData(null, 106, null)]
+    public void Nothing_from_before_a_deletion_is_told_after_it(object? lastSeen, double at, object? expected) =>
+        Judged(Offline((long?)lastSeen), at, Heartbeat(100, 100.2), Deletion(102, 102.1)).Kind.ShouldBe((ViolationKind?)expected);
+
+    [Fact]
+    public void Somebody_deleted_is_online_again_with_their_next_heartbeat()
+    {
+        Judged(Online(100), 113, Heartbeat(100, 100.2), Deletion(102, 102.1)).Kind.ShouldBe(ViolationKind.GhostOnline);
+        Judged(Offline(null), 111, Heartbeat(100, 100.2), Deletion(102, 102.1), Heartbeat(110, 110.1)).Kind.ShouldBe(ViolationKind.FalseOffline);
+        Judged(Online(110), 111, Heartbeat(100, 100.2), Deletion(102, 102.1), Heartbeat(110, 110.1)).Kind.ShouldBeNull();
+    }
+
+    private static Act Deletion(double from, double to) => new(ActKind.Delete, -1, from, to, IsSure: true);
+
     private static Act Heartbeat(double from, double to) => new(ActKind.Heartbeat, 0, from, to, IsSure: true);
 
     private static Act Leave(double from, double to) => new(ActKind.Leave, 0, from, to, IsSure: true);

@@ -33,6 +33,20 @@ public class SwarmTests
     }
 
     [Fact]
+    public async Task Renames_revocations_and_deletions_break_no_promise()
+    {
+        await using var server = await AglowProcess.StartAsync(null, ShortLease);
+        var folder = Directory.CreateTempSubdirectory("aglow-swarm-tests-");
+        var json = Path.Combine(folder.FullName, "run.json");
+        var (code, output, errors) = await AglowProcess.RunToEndAsync(
+            ["swarm", "--url", server.Address.ToString(), "--people", "300", "--seconds", "20", "--first", $"{First}", "--seed", "5", "--accounts", "--json", json]);
+        code.ShouldBe(0, output + errors);
+        output.ShouldContain("0 violations (300 people");
+        JsonNode.Parse(await File.ReadAllTextAsync(json))!["account_changes"]!.GetValue<long>().ShouldBeGreaterThan(20);
+        folder.Delete(recursive: true);
+    }
+
+    [Fact]
     public async Task A_lie_about_one_person_is_found_and_named()
     {
         const int People = 100;

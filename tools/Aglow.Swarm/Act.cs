@@ -27,6 +27,9 @@ internal enum ActKind : byte
     /// <summary>Said goodbye on one socket while another was open: nothing is to change, at most for a moment.</summary>
     LeaveOne,
 
+    /// <summary>Deleted: offline on all devices, and nothing from before is known any more.</summary>
+    Delete,
+
     /// <summary>Out of reach, without a word. No evidence; for the history.</summary>
     Drop,
 
@@ -48,10 +51,10 @@ internal readonly record struct Act(ActKind Kind, int Device, double From, doubl
     public bool IsEvidence => Kind <= ActKind.Active;
 
     /// <summary>Whether it may show that the person is there: a goodbye does, too, where another device may be connected that the server goes by.</summary>
-    public bool MayBeEvidence => IsEvidence || Kind == ActKind.LeaveOne || (Kind == ActKind.Leave && !IsSure);
+    public bool MayBeEvidence => IsEvidence || Kind == ActKind.LeaveOne || (EndsAll && !IsSure);
 
-    /// <summary>Whether it is a goodbye.</summary>
-    public bool IsLeave => Kind is ActKind.Leave or ActKind.LeaveOne;
+    /// <summary>Whether it takes the person offline on all devices.</summary>
+    public bool EndsAll => Kind is ActKind.Leave or ActKind.Delete;
 
     public override string ToString()
     {

@@ -24,6 +24,7 @@ internal sealed record Violation(ViolationKind Kind, uint User, double At, strin
         ViolationKind.GhostOnline => "ghost online",
         ViolationKind.LateOnline => "late online",
         ViolationKind.Missed => "missed",
+        ViolationKind.NotDone => "not done",
         _ => "never true",
     };
 }

@@ -17,6 +17,9 @@ internal enum ViolationKind
 
     /// <summary>Told what was not true at any time.</summary>
     NeverTrue,
+
+    /// <summary>A change of an account was acknowledged and did not happen.</summary>
+    NotDone,
 }
 
 /// <summary>A presence record as it was told: online or not, the status, and the last-seen second in seconds since 1970.</summary>

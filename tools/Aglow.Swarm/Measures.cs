@@ -3,7 +3,7 @@ namespace Aglow.Swarm;
 /// <summary>What is measured besides the truth: how much happened, how fast, and what went wrong. Threading: any thread.</summary>
 internal sealed class Measures
 {
-    private long _deliveries, _transitions, _heartbeats, _errors, _connects;
+    private long _deliveries, _transitions, _heartbeats, _errors, _connects, _accountChanges;
     private string _lastError = "";
 
     /// <summary>From the sending of the act that brings somebody online to each watcher's notice of it.</summary>
@@ -26,6 +26,9 @@ internal sealed class Measures
 
     public long Connects => Volatile.Read(ref _connects);
 
+    /// <summary>Renames, revocations and deletions that were acknowledged.</summary>
+    public long AccountChanges => Volatile.Read(ref _accountChanges);
+
     /// <summary>Calls and connections that failed. No violation: what was not acknowledged is maybe.</summary>
     public long Errors => Volatile.Read(ref _errors);
 
@@ -38,6 +41,8 @@ internal sealed class Measures
     public void CountHeartbeats(int count) => Interlocked.Add(ref _heartbeats, count);
 
     public void CountConnect() => Interlocked.Increment(ref _connects);
+
+    public void CountAccountChange() => Interlocked.Increment(ref _accountChanges);
 
     public void CountError(Exception error)
     {

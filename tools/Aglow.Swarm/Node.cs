@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net;
 using System.Net.Http.Headers;
 using System.Runtime.InteropServices;
 using System.Text;
@@ -34,6 +35,32 @@ internal sealed class Node : IDisposable
 
     /// <summary>A goodbye on all devices.</summary>
     public async Task LeaveAsync(uint user, CancellationToken stop) => (await PostAsync("offline", $"{{\"user_id\":{user}}}", stop)).Dispose();
+
+    /// <summary>Gives a user another name.</summary>
+    public Task RenameAsync(uint user, string name, CancellationToken stop) =>
+        SendAsync(HttpMethod.Patch, $"users/{user}", new StringContent($"{{\"user_name\":\"{name}\"}}", Encoding.UTF8, "application/json"), stop);
+
+    /// <summary>Signs a user out everywhere.</summary>
+    public Task RevokeAsync(uint user, CancellationToken stop) => SendAsync(HttpMethod.Post, $"users/{user}/revoke", null, stop);
+
+    /// <summary>Deletes a user. Somebody of whom nothing is known is deleted already.</summary>
+    public async Task DeleteAsync(uint user, CancellationToken stop)
+    {
+        using var answer = await _http.DeleteAsync(new Uri($"users/{user}", UriKind.Relative), stop);
+        if (answer.StatusCode != HttpStatusCode.NotFound)
+            await RequireAsync(answer, stop);
+    }
+
+    /// <summary>The name that a user has; null: none.</summary>
+    public async Task<string?> NameAsync(uint user, CancellationToken stop)
+    {
+        using var answer = await _http.GetAsync(new Uri($"users/{user}", UriKind.Relative), stop);
+        if (answer.StatusCode == HttpStatusCode.NotFound)
+            return null;
+        await RequireAsync(answer, stop);
+        using var json = JsonDocument.Parse(await answer.Content.ReadAsStreamAsync(stop));
+        return json.RootElement.GetProperty("user_name").GetString();
+    }
 
     /// <summary>The statuses of these users, in the same order.</summary>
     public async Task<Told[]> ReadAsync(IReadOnlyList<uint> users, CancellationToken stop)
@@ -123,6 +150,13 @@ internal sealed class Node : IDisposable
     }
 
     public void Dispose() => _http.Dispose();
+
+    private async Task SendAsync(HttpMethod method, string path, HttpContent? body, CancellationToken stop)
+    {
+        using var request = new HttpRequestMessage(method, new Uri(path, UriKind.Relative)) { Content = body };
+        using var answer = await _http.SendAsync(request, stop);
+        await RequireAsync(answer, stop);
+    }
 
     private async Task<JsonDocument> PostAsync(string path, string json, CancellationToken stop)
     {

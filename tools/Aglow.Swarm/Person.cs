@@ -18,14 +18,19 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
     // an answer to a ping was surely heard when its connection is whole this much later
     private const double HeardAfter = 1;
 
+    // what happens to the account is no device's
+    private const int NoDevice = -1;
+
     private readonly Lock _gate = new();
     // sockets that the server may hold of this person: infinite while open
     private readonly List<Held> _sockets = [];
     private int _httpDevices;
+    private int _goodbyes;
     private double _lastGoodbyeTo = double.NegativeInfinity;
 
     private sealed class Held
     {
+        public double OpenedAt;
         public double Until = double.PositiveInfinity;
         public bool IsWell;
     }
@@ -36,10 +41,96 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
     public uint User => user;
 
     /// <summary>Lives through the plan.</summary>
-    public async Task RunAsync(CancellationToken stop)
+    public Task RunAsync(CancellationToken stop) => Task.WhenAll(RunSessionsAsync(stop), RunChangesAsync(stop));
+
+    private async Task RunSessionsAsync(CancellationToken stop)
     {
         foreach (var session in plan.Sessions)
             await Task.WhenAll(session.Select(device => device.IsSocket ? RunSocketAsync(device, stop) : RunHttpAsync(device, stop)));
+    }
+
+    // ---- the account ----------------------------------------------------------------------------------------------------------
+
+    private async Task RunChangesAsync(CancellationToken stop)
+    {
+        if (!swarm.Options.ChangesAccounts)
+            return;
+        foreach (var change in plan.Changes)
+        {
+            await swarm.Clock.UntilAsync(change.At, stop);
+            try
+            {
+                await ChangeAsync(swarm.Nodes[change.Node], change, stop);
+                swarm.Measures.CountAccountChange();
+            }
+            catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
+            {
+                swarm.Measures.CountError(lost);
+            }
+        }
+    }
+
+    private async Task ChangeAsync(Node node, AccountChange change, CancellationToken stop)
+    {
+        if (change.Kind == AccountChangeKind.Rename)
+        {
+            var name = string.Create(CultureInfo.InvariantCulture, $"swarm-{user}-{change.At:0}");
+            await node.RenameAsync(user, name, stop);
+            await RequireNameAsync(node, name, stop);
+            return;
+        }
+
+        var began = swarm.Clock.Now;
+        var kind = change.Kind == AccountChangeKind.Delete ? ActKind.Delete : ActKind.Leave;
+        var act = BeginGoodbye(kind, NoDevice);
+        var isHeard = false;
+        try
+        {
+            await (change.Kind == AccountChangeKind.Delete ? node.DeleteAsync(user, stop) : node.RevokeAsync(user, stop));
+            isHeard = true;
+        }
+        finally
+        {
+            EndGoodbye(kind, act, isHeard);
+        }
+
+        if (change.Kind == AccountChangeKind.Delete)
+            await RequireNameAsync(node, null, stop);
+        await swarm.Clock.DelayAsync(EndNoticed, stop);
+        lock (_gate)
+        {
+            if (_sockets.Find(s => s.IsWell && s.OpenedAt < began) is { } open)
+                Report($"a socket that was opened at {open.OpenedAt:0.000} s is open, {change.Kind} was answered before {swarm.Clock.Now - EndNoticed:0.000} s");
+        }
+    }
+
+    private async Task RequireNameAsync(Node node, string? name, CancellationToken stop)
+    {
+        if (await node.NameAsync(user, stop) is var read && read != name)
+            Report($"the user name is {read ?? "none"}, {name ?? "none"} was acknowledged");
+    }
+
+    private void Report(string why) => swarm.Report(Verdict.Broken(ViolationKind.NotDone, why), user, swarm.Clock.Now, "by a change of the account", []);
+
+    // While a goodbye for all devices is on its way, nobody knows what was heard before it and what after.
+    private long BeginGoodbye(ActKind kind, int device)
+    {
+        lock (_gate)
+            _goodbyes += kind == ActKind.LeaveOne ? 0 : 1;
+        return Truth.Add(new Act(kind, device, swarm.Clock.Now, double.PositiveInfinity, IsSure: false));
+    }
+
+    private void EndGoodbye(ActKind kind, long act, bool isHeard, bool isSure = true, bool mayHaveBeenLast = false)
+    {
+        var heard = swarm.Clock.Now + (isHeard ? 0 : Trailing);
+        lock (_gate)
+        {
+            _goodbyes -= kind == ActKind.LeaveOne ? 0 : 1;
+            if (kind != ActKind.LeaveOne || mayHaveBeenLast)
+                _lastGoodbyeTo = Math.Max(_lastGoodbyeTo, heard);
+        }
+
+        Truth.Settle(act, heard, isHeard && isSure);
     }
 
     // ---- over HTTP ------------------------------------------------------------------------------------------------------------
@@ -115,10 +206,9 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
         {
             if (_httpDevices > 1 || MayHoldSocket(null))
                 return;
-            _lastGoodbyeTo = double.PositiveInfinity;
         }
 
-        var act = Truth.Add(new Act(ActKind.Leave, device.Number, swarm.Clock.Now, double.PositiveInfinity, IsSure: false));
+        var act = BeginGoodbye(ActKind.Leave, device.Number);
         var isHeard = true;
         try
         {
@@ -130,10 +220,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
             swarm.Measures.CountError(lost);
         }
 
-        var heard = swarm.Clock.Now + (isHeard ? 0 : Trailing);
-        lock (_gate)
-            _lastGoodbyeTo = heard;
-        Truth.Settle(act, heard, isHeard);
+        EndGoodbye(ActKind.Leave, act, isHeard);
     }
 
     // ---- by socket ------------------------------------------------------------------------------------------------------------
@@ -186,7 +273,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
                 throw new IOException("the first message was no welcome");
             Truth.Settle(connect, swarm.Clock.Now, isSure: true);
             isConnected = true;
-            held.IsWell = true;
+            (held.IsWell, held.OpenedAt) = (true, swarm.Clock.Now);
             swarm.Measures.CountConnect();
             using var _ = swarm.Listen(watches);
             return await UseAsync(connection, device, outage, watches, held, began, stop);
@@ -266,12 +353,10 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
             var others = _sockets.Where(s => s != held && s.Until > swarm.Clock.Now).ToArray();
             isAlone = others.Length == 0;
             kind = Array.Exists(others, static s => s.IsWell) ? ActKind.LeaveOne : ActKind.Leave;
-            if (kind == ActKind.Leave)
-                _lastGoodbyeTo = double.PositiveInfinity;
         }
 
         var began = swarm.Clock.Now;
-        var act = Truth.Add(new Act(kind, device.Number, began, double.PositiveInfinity, IsSure: false));
+        var act = BeginGoodbye(kind, device.Number);
         session.IsLeaving = true;
         var isHeard = false;
         try
@@ -286,20 +371,17 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
         }
 
         session.Watches.End();
-        var heard = swarm.Clock.Now + (isHeard ? 0 : Trailing);
         bool mayHaveBeenLast;
         lock (_gate)
         {
             // what another socket did meanwhile may have come before or after
             isAlone &= !MayHoldSocket(held);
             mayHaveBeenLast = kind == ActKind.LeaveOne && !_sockets.Exists(s => s != held && s.IsWell);
-            if (kind == ActKind.Leave || mayHaveBeenLast)
-                _lastGoodbyeTo = heard;
         }
 
-        Truth.Settle(act, heard, isHeard && isAlone);
+        EndGoodbye(kind, act, isHeard, isAlone, mayHaveBeenLast);
         if (mayHaveBeenLast)
-            Truth.Add(new Act(ActKind.Leave, device.Number, began, heard, IsSure: false));
+            Truth.Add(new Act(ActKind.Leave, device.Number, began, swarm.Clock.Now + Trailing, IsSure: false));
     }
 
     private bool MayHoldSocket(Held? but) => _sockets.Exists(s => s != but && s.Until > swarm.Clock.Now);
@@ -392,7 +474,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
                     // a goodbye makes the server deaf to the pongs of older connections, until the person does something
                     bool isHeeded;
                     lock (person._gate)
-                        isHeeded = Math.Min(_spokeAt, sent.At) > person._lastGoodbyeTo;
+                        isHeeded = person._goodbyes == 0 && Math.Min(_spokeAt, sent.At) > person._lastGoodbyeTo;
                     if (isHeeded)
                         person.Truth.Settle(sent.Act, sent.At + HeardAfter, isSure: true);
                 }

@@ -30,8 +30,27 @@ internal sealed record Outage(double At, double Seconds, int Node);
 internal sealed record DeviceSession(
     int Number, bool IsSocket, bool IsBackground, int Node, double StartAt, double EndAt, Ending Ending, IReadOnlyList<Outage> Outages, IReadOnlyList<double> ActiveAt);
 
-/// <summary>One person: whom they follow, and their sessions, one after the other (devices of one session overlap).</summary>
-internal sealed record PersonPlan(int Person, IReadOnlyList<int> Follows, IReadOnlyList<IReadOnlyList<DeviceSession>> Sessions);
+/// <summary>What happens to a person's account.</summary>
+internal enum AccountChangeKind : byte
+{
+    /// <summary>They get another user name.</summary>
+    Rename,
+
+    /// <summary>They are signed out everywhere, and may connect again at once.</summary>
+    Revoke,
+
+    /// <summary>They are deleted, and may come back as somebody new.</summary>
+    Delete,
+}
+
+/// <summary>A change of an account, in seconds of the run.</summary>
+internal sealed record AccountChange(double At, AccountChangeKind Kind, int Node);
+
+/// <summary>
+/// One person: whom they follow, their sessions, one after the other (devices of one session overlap), and what happens to their account meanwhile.
+/// </summary>
+internal sealed record PersonPlan(
+    int Person, IReadOnlyList<int> Follows, IReadOnlyList<IReadOnlyList<DeviceSession>> Sessions, IReadOnlyList<AccountChange> Changes);
 
 /// <summary>
 /// Who does what, when: all of it drawn before the run from one seed, so the same seed is the same plan, whatever the server does.
@@ -49,6 +68,9 @@ internal sealed class Plan
     private const double MeanPause = 25;
     private const double MeanThink = 12;
     private const int MaxFollows = 30;
+    private const double MeanUntilChange = 60;
+    // a change ends before the next one begins
+    private const double BetweenChanges = 15;
 
     private Plan(IReadOnlyList<PersonPlan> people) => People = people;
 
@@ -72,7 +94,7 @@ internal sealed class Plan
                 sockets += isSocket[device] ? 1 : 0;
             }
 
-            all[person] = new PersonPlan(person, DrawFollows(random, person, people), DrawSessions(random, isSocket, seconds, nodes));
+            all[person] = new PersonPlan(person, DrawFollows(random, person, people), DrawSessions(random, isSocket, seconds, nodes), DrawChanges(random, seconds, nodes));
         }
 
         return new Plan(all);
@@ -122,6 +144,14 @@ internal sealed class Plan
         }
 
         return sessions;
+    }
+
+    private static List<AccountChange> DrawChanges(Random random, double seconds, int nodes)
+    {
+        var changes = new List<AccountChange>();
+        for (var at = Exponential(random, MeanUntilChange); at < seconds; at += BetweenChanges + Exponential(random, MeanUntilChange))
+            changes.Add(new AccountChange(at, (AccountChangeKind)random.Next(3), random.Next(nodes)));
+        return changes;
     }
 
     private static DeviceSession DrawDevice(Random random, int number, bool isSocket, double start, double end, int nodes)

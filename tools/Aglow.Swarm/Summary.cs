@@ -57,6 +57,8 @@ internal sealed record Summary
 
     public required long Connects { get; init; }
 
+    public required long AccountChanges { get; init; }
+
     public required long Errors { get; init; }
 
     public required string LastError { get; init; }
@@ -102,6 +104,7 @@ internal sealed record Summary
             Deliveries = measures.Deliveries,
             Heartbeats = measures.Heartbeats,
             Connects = measures.Connects,
+            AccountChanges = measures.AccountChanges,
             Errors = measures.Errors,
             LastError = measures.LastError,
             ServersCpuPercent = swarm.Servers.SteadyCpuPercent,

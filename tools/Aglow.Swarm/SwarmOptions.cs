@@ -38,6 +38,9 @@ internal sealed record SwarmOptions
     /// <summary>What the server was started with; 0: not known.</summary>
     public required double AwaySeconds { get; init; }
 
+    /// <summary>Whether people are renamed, signed out everywhere, and deleted; they come back.</summary>
+    public required bool ChangesAccounts { get; init; }
+
     /// <summary>The file that libfaketime reads the server's clock from, which is stepped all the while; null: it is not.</summary>
     public required string? ClockFile { get; init; }
 
@@ -68,6 +71,10 @@ internal sealed class SwarmCommand
     private readonly Option<string> _watchers = new("--watchers") { Description = "with --bulk: so many sockets that watch [100]", HelpName = "N" };
     private readonly Option<string> _watch = new("--watch") { Description = "with --bulk: how many users each of them watches [100]", HelpName = "N" };
     private readonly Option<string> _away = new("--away-seconds") { Description = "what the server was started with: checks who is away", HelpName = "S" };
+    private readonly Option<bool> _accounts = new("--accounts")
+    {
+        Description = "people are renamed, signed out everywhere, and deleted, and come back; the server needs a user directory",
+    };
     private readonly Option<string> _clockFile = new("--clock-file")
     {
         Description = "steps the clock of a server that runs under libfaketime, by its FAKETIME_TIMESTAMP_FILE: 2 h, back, 8 h, two back, each 45 s",
@@ -82,7 +89,7 @@ internal sealed class SwarmCommand
         var command = new RootCommand(
             "aglow swarm: simulated people against a running deployment. They know what their devices really did, and check every status they read and every change "
             + "they are told against what the deployment promises. Exit code 1 on any violation, or where nothing could be checked.");
-        foreach (var option in new Option[] { _url, _people, _seconds, _seed, _first, _bulk, _registered, _session, _watchers, _watch, _away, _clockFile, _report, _json })
+        foreach (var option in new Option[] { _url, _people, _seconds, _seed, _first, _bulk, _registered, _session, _watchers, _watch, _away, _accounts, _clockFile, _report, _json })
             command.Options.Add(option);
         command.SetAction((parsed, _) => run(Read(parsed)));
         return command;
@@ -100,6 +107,8 @@ internal sealed class SwarmCommand
             }
         }
 
+        if (bulk > 0 && parsed.GetValue(_accounts))
+            throw new UsageException("--accounts goes with people, not with --bulk: leave one of them out.");
         var options = new SwarmOptions
         {
             Urls = [.. (parsed.GetValue(_url) is { Length: > 0 } urls ? urls : ["http://127.0.0.1:8080"]).Select(Address)],
@@ -113,6 +122,7 @@ internal sealed class SwarmCommand
             Watchers = (int)Number(parsed, _watchers, 100, 0, Plan.MaxSockets),
             Watch = (int)Number(parsed, _watch, 100, 1, 4_000),
             AwaySeconds = Number(parsed, _away, 0, 0, 86_400),
+            ChangesAccounts = parsed.GetValue(_accounts),
             ClockFile = parsed.GetValue(_clockFile),
             Report = parsed.GetValue(_report),
             Json = parsed.GetValue(_json),

@@ -138,10 +138,10 @@ internal sealed class Truth(Promises promises)
             var isPossible = false;
             foreach (var (_, act) in _acts)
             {
-                if (act.Kind is ActKind.Drop or ActKind.Crash || act.From > toldBy)
+                if (act.Kind is ActKind.Drop or ActKind.Crash || act.From > toldBy || IsErased(act, asked))
                     continue;
                 isPossible |= second >= act.From - promises.ClockSlack && second <= Math.Min(act.To, toldBy) + promises.ClockSlack;
-                if (act.IsSure && act.IsEvidence && act.To + promises.RenewalShows <= asked)
+                if (act.IsSure && act.IsEvidence && act.To + promises.RenewalShows <= asked && !MayBeErased(act))
                     newestSure = Math.Max(newestSure, act.From);
             }
 
@@ -204,7 +204,7 @@ internal sealed class Truth(Promises promises)
             {
                 if (act.From > now)
                     break;
-                if (act.Kind == ActKind.Leave)
+                if (act.EndsAll)
                     came = null;
                 else if (act.IsEvidence && act.Kind != ActKind.Before && (came is null || act.From > LastBefore(act.From) + promises.Lease))
                     came = act.From;
@@ -213,6 +213,13 @@ internal sealed class Truth(Promises promises)
             return came;
         }
     }
+
+    // A deletion that is surely over at this moment erased what an act left behind. An act that overlaps with a deletion may be older or newer.
+    private bool IsErased(Act act, double at) =>
+        _acts.Exists(d => d.Act is { Kind: ActKind.Delete, IsSure: true } deletion && deletion.To + promises.LeaveSettles <= at
+            && (act.To <= deletion.From || act == deletion));
+
+    private bool MayBeErased(Act act) => _acts.Exists(d => d.Act.Kind == ActKind.Delete && act.From < d.Act.To);
 
     private double LastBefore(double moment)
     {
@@ -238,10 +245,8 @@ internal sealed class Truth(Promises promises)
             var begin = act.To;
             foreach (var (_, leave) in _acts)
             {
-                if (!leave.IsLeave)
-                    continue;
                 // an evidence that began after a goodbye was over is not touched by it; nor is a moment before it
-                if (leave.Kind == ActKind.Leave && leave.To > act.From && leave.From <= moment)
+                if (leave.EndsAll && leave.To > act.From && leave.From <= moment)
                     begin = double.PositiveInfinity;
                 else if (leave.Kind == ActKind.LeaveOne && leave.From <= moment && leave.To + promises.LeaveSettles > begin)
                     begin = leave.To + promises.LeaveSettles;
@@ -261,7 +266,7 @@ internal sealed class Truth(Promises promises)
         {
             // over a connection things come in their order; of other devices only what was over before the goodbye began
             var isBefore = act.To <= leave.From || (act.Device == leave.Device && act.From < leave.From);
-            if (leave is { Kind: ActKind.Leave, IsSure: true } && isBefore)
+            if (leave is { EndsAll: true, IsSure: true } && isBefore)
                 end = Math.Min(end, leave.To + leaveBound);
         }
 

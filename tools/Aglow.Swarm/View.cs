@@ -42,7 +42,7 @@ internal static class View
             Console.WriteLine($"{latency.What}: p50 {latency.P50Ms} ms, p99 {latency.P99Ms} ms, max {latency.MaxMs} ms ({Number(latency.Count)})");
         if (summary.ServersCpuPercent is { } cpu)
             Console.WriteLine($"servers: {cpu} % of one core over {summary.ServersCpuSeconds} s, {summary.ServersMegabytes:#,0} MB at the end");
-        Console.WriteLine($"{Number(summary.Connects)} sockets opened, {Number(summary.Heartbeats)} heartbeats over HTTP, {Number(summary.Transitions)} transitions, {Number(summary.Deliveries)} deliveries, {Number(summary.Errors)} errors{(summary.Errors > 0 ? $" (the last: {summary.LastError})" : "")}");
+        Console.WriteLine($"{Number(summary.Connects)} sockets opened, {Number(summary.Heartbeats)} heartbeats over HTTP, {Number(summary.AccountChanges)} changes of accounts, {Number(summary.Transitions)} transitions, {Number(summary.Deliveries)} deliveries, {Number(summary.Errors)} errors{(summary.Errors > 0 ? $" (the last: {summary.LastError})" : "")}");
         Console.WriteLine($"{summary.Outcome} ({summary.Who}, {summary.Seconds.ToString(CultureInfo.InvariantCulture)} s, seed {summary.Seed}).");
     }
 
