@@ -55,6 +55,8 @@ internal static class ServerProcess
 
     private static WebApplication Build(ServeOptions options)
     {
+        options.Presence.OpenMode = !options.Auth.TakesTokens;
+        options.Presence.IsBehindGateway = options.Auth.AllowOpen;
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow", ContentRootPath = AppContext.BaseDirectory });
         Logging.Configure(builder.Logging, options.LogsJson);
         var drain = TimeSpan.FromSeconds(options.Presence.DrainSeconds ?? PresenceHost.DrainSecondsOfMany);

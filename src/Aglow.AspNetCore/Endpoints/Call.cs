@@ -5,6 +5,7 @@ using Aglow.Model;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
 
 namespace Aglow.AspNetCore.Endpoints;
 
@@ -60,11 +61,12 @@ internal static class Calls
 {
     public static void MapCalls(this IEndpointRouteBuilder routes, Gate gate, params ReadOnlySpan<Call> calls)
     {
+        var crossOrigin = routes.ServiceProvider.GetRequiredService<CrossOrigin>();
         var methods = new Dictionary<string, List<string>>(StringComparer.Ordinal);
         foreach (var call in calls)
         {
             string[] reached = call.Method == HttpMethods.Get ? [HttpMethods.Get, HttpMethods.Head] : [call.Method];
-            routes.MapMethods(call.Path, reached, HttpTraces.Handle(call, gate.Guard(call))).WithMetadata(call).WithDisplayName(call.Name);
+            routes.MapMethods(call.Path, reached, HttpTraces.Handle(call, crossOrigin.Guard(call, gate.Guard(call)))).WithMetadata(call).WithDisplayName(call.Name);
             if (!methods.TryGetValue(call.Path, out var allowed))
                 methods[call.Path] = allowed = [];
             allowed.AddRange(reached);
@@ -77,6 +79,7 @@ internal static class Calls
                 continue;
             var allow = string.Join(", ", allowed);
             routes.Map(path, context => NotAllowed(context, allow)).WithDisplayName($"other methods on {path}");
+            crossOrigin.MapPreflight(routes, path, context => NotAllowed(context, allow));
         }
     }
 

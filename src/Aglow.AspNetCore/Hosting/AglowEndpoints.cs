@@ -40,7 +40,7 @@ public static class AglowEndpoints
         new OperationsEndpoints(host, problems).Map(calls, gate);
         // described are the calls mapped here, whatever else the application maps
         var described = new OpenApi(new CompositeEndpointDataSource(((IEndpointRouteBuilder)calls).DataSources));
-        calls.MapGet(Routes.OpenApi, problems.Guard(described.HandleAsync)).WithDisplayName("openapi");
+        calls.MapGet(Routes.OpenApi, services.GetRequiredService<CrossOrigin>().Share(problems.Guard(described.HandleAsync))).WithDisplayName("openapi");
         return calls;
     }
 

@@ -70,6 +70,7 @@ public static class AglowServices
             open));
         services.TryAddSingleton(new AccessOptions());
         services.AddSingleton<RateLimits>();
+        services.AddSingleton(s => new CrossOrigin(options, s));
         services.AddSingleton<ConnectionMetrics>();
         services.AddSingleton(new ConnectionLimit(options.MaxConnectionsPerAddress));
         services.AddSingleton(static s =>

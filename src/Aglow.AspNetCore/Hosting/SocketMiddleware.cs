@@ -85,10 +85,11 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
 
     private async ValueTask<(UserId Who, uint User, Caller? Caller, SocketDevice? Device)?> ArriveAsync(RawUpgrade upgrade, ConnectionContext connection, SocketHost host)
     {
-        if (!SocketHandshake.IsAllowed(upgrade.Origin, upgrade.Host, host.AllowedOrigins) || !rates.MayCall((connection.RemoteEndPoint as IPEndPoint)?.Address))
+        if (!rates.MayCall((connection.RemoteEndPoint as IPEndPoint)?.Address))
             return null;
         try
         {
+            host.Origins.Require(upgrade.Origin, upgrade.FetchSite, upgrade.Host, (connection.LocalEndPoint as IPEndPoint)?.Address);
             var hello = SocketHello.Read(upgrade.Query);
             var caller = await CheckAsync(upgrade, hello, host);
             if (caller is null && host.Tokens is not null)

@@ -16,13 +16,14 @@ internal sealed class RawUpgrade
     /// <summary>The longest head that is taken here.</summary>
     public const int MaxBytes = 8 * 1024;
 
-    private RawUpgrade(int length, string query, byte[] key, string host, string? origin, string? authorization, string? protocols)
+    private RawUpgrade(int length, string query, byte[] key, string host, string? origin, string? fetchSite, string? authorization, string? protocols)
     {
         Length = length;
         Query = query;
         Key = key;
         Host = host;
         Origin = origin;
+        FetchSite = fetchSite;
         Authorization = authorization;
         Protocols = protocols;
     }
@@ -41,6 +42,9 @@ internal sealed class RawUpgrade
 
     /// <summary>The value of <c>Origin</c>, if any.</summary>
     public string? Origin { get; }
+
+    /// <summary>The value of <c>Sec-Fetch-Site</c>, if any.</summary>
+    public string? FetchSite { get; }
 
     /// <summary>The value of <c>Authorization</c>, if any.</summary>
     public string? Authorization { get; }
@@ -114,7 +118,7 @@ internal sealed class RawUpgrade
 
         var query = target.Length > "/ws?".Length ? target["/ws?".Length..].ToString() : "";
         return new RawUpgrade(
-            length, query, Encoding.Latin1.GetBytes(key), host, headers.GetValueOrDefault("Origin"), headers.GetValueOrDefault("Authorization"), headers.GetValueOrDefault("Sec-WebSocket-Protocol"));
+            length, query, Encoding.Latin1.GetBytes(key), host, headers.GetValueOrDefault("Origin"), headers.GetValueOrDefault("Sec-Fetch-Site"), headers.GetValueOrDefault("Authorization"), headers.GetValueOrDefault("Sec-WebSocket-Protocol"));
     }
 
     private static readonly SearchValues<char> HeaderName =

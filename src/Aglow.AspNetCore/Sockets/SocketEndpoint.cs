@@ -16,8 +16,6 @@ internal static class SocketEndpoint
     public static async Task HandleAsync(HttpContext context, SocketHost host, Callers callers)
     {
         var upgrade = SocketUpgrade.Read(context);
-        if (!IsOriginAllowed(context, host))
-            throw new ProblemException(403, "Origin not allowed", "A page of this origin may not connect: the operator can allow it with allowed-origins.");
         var hello = SocketHello.Read(context.Request.QueryString.Value ?? "");
         var who = await WhoAsync(context, hello, callers);
         var (user, admission) = await host.ArriveAsync(who, Callers.Current(context));
@@ -46,11 +44,14 @@ internal static class SocketEndpoint
         }
     }
 
-    /// <summary>Whether this is a flawless handshake of a page whose origin may connect: such a page is told on the socket why it is refused.</summary>
+    /// <summary>
+    /// Whether this is a flawless handshake of a page, which is told on the socket why it is refused. A program may send an origin, too; of one that is not allowed only a browser is told so.
+    /// </summary>
     public static bool IsOfPage(HttpContext context, SocketHost host, out SocketUpgrade upgrade)
     {
         upgrade = default;
-        if (context.Request.Headers.Origin.Count == 0 || !IsOriginAllowed(context, host))
+        var headers = context.Request.Headers;
+        if (headers.Origin.Count == 0 || !(IsOfBrowser(headers) || host.Origins.IsAllowed(headers.Origin, headers[Origins.FetchSite], headers.Host)))
             return false;
         try
         {
@@ -63,8 +64,9 @@ internal static class SocketEndpoint
         }
     }
 
-    private static bool IsOriginAllowed(HttpContext context, SocketHost host) =>
-        SocketHandshake.IsAllowed(context.Request.Headers.Origin, context.Request.Host.Value, host.AllowedOrigins);
+    // every browser begins so since 1995
+    private static bool IsOfBrowser(IHeaderDictionary headers) =>
+        headers.ContainsKey("Sec-Fetch-Mode") || headers.UserAgent.ToString().StartsWith("Mozilla/", StringComparison.Ordinal);
 
     // The caller, or whoever they may speak for.
     private static async ValueTask<UserId> WhoAsync(HttpContext context, SocketHello hello, Callers callers)

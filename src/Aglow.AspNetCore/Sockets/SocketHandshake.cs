@@ -32,36 +32,11 @@ internal static class SocketHandshake
         return Convert.ToBase64String(hash);
     }
 
-    /// <summary>
-    /// Whether a page of this origin may connect: no origin (not a browser), the same host and port, or one that the operator allows. A
-    /// browser always says where a page is from, and would otherwise let any page speak as its visitor.
-    /// </summary>
-    public static bool IsAllowed(string? origin, string? host, IReadOnlyList<string> allowed)
-    {
-        if (string.IsNullOrEmpty(origin))
-            return true;
-        foreach (var one in allowed)
-        {
-            if (string.Equals(one, origin, StringComparison.OrdinalIgnoreCase))
-                return true;
-        }
-
-        return Uri.TryCreate(origin, UriKind.Absolute, out var from)
-            && from.Scheme is "http" or "https"
-            && string.Equals(from.IsDefaultPort ? from.Host : from.Authority, WithoutDefaultPort(host, from.Scheme), StringComparison.OrdinalIgnoreCase);
-    }
-
     /// <summary>The answer that switches protocols.</summary>
     public static byte[] Answer(ReadOnlySpan<byte> key, string? protocol)
     {
         var chosen = protocol is null ? "" : $"Sec-WebSocket-Protocol: {protocol}\r\n";
         return Encoding.ASCII.GetBytes(
             $"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {Accept(key)}\r\n{chosen}\r\n");
-    }
-
-    private static string? WithoutDefaultPort(string? host, string scheme)
-    {
-        var suffix = scheme == "https" ? ":443" : ":80";
-        return host is not null && host.EndsWith(suffix, StringComparison.Ordinal) ? host[..^suffix.Length] : host;
     }
 }

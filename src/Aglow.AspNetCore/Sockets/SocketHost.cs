@@ -23,6 +23,7 @@ internal sealed class SocketHost
         Tokens = tokens;
         Presence = presence;
         _options = options;
+        Origins = new Origins(options);
         TickInterval = TimeSpan.FromSeconds(options.HeartbeatSeconds);
         presence.Bus.Subscribe((kind, users) =>
         {
@@ -62,8 +63,8 @@ internal sealed class SocketHost
     /// <summary>Messages read of a connection in a second.</summary>
     public int MaxMessagesPerSecond => _options.MaxMessagesPerSecond;
 
-    /// <summary>Origins besides the server's own whose pages may connect.</summary>
-    public IReadOnlyList<string> AllowedOrigins => _options.AllowedOrigins;
+    /// <summary>Whose pages may connect.</summary>
+    public Origins Origins { get; }
 
     /// <summary>
     /// The first heartbeat of a connection: connecting is being online. Registers a key, and takes one of the user's places for connections; what is not accepted must

@@ -65,7 +65,15 @@ public sealed class AglowOptions
     /// </summary>
     public int? DrainSeconds { get; set; }
 
-    /// <summary>Origins (<c>https://chat.example</c>) besides the server's own whose pages may open a socket.</summary>
+    /// <summary>
+    /// Open mode: anyone speaks for anyone, and nobody is asked who they are. For a server on this machine only, and for an application that lets nobody in whom it does not know.
+    /// </summary>
+    public bool OpenMode { get; set; }
+
+    /// <summary>In open mode: whether a gateway or proxy stands before this. Otherwise what comes to the loopback address must name this machine as its host.</summary>
+    public bool IsBehindGateway { get; set; }
+
+    /// <summary>Origins (<c>https://chat.example</c>) besides the server's own whose pages may make calls, read answers, and open sockets and event streams.</summary>
     public IReadOnlyList<string> AllowedOrigins { get; set; } = [];
 
     /// <summary>Named people who come and go by themselves, in memory only, so that a new deployment has somebody in it. 0: nobody.</summary>
@@ -94,6 +102,8 @@ public sealed class AglowOptions
         Check(MaxConnectionsPerAddress >= 1, $"max-connections-per-address is {MaxConnectionsPerAddress}: set at least 1.");
         Check(DrainSeconds is null or (>= 0 and <= 600), $"drain-seconds is {DrainSeconds}: set it from 0 to 600.");
         Check(DemoPeople is >= 0 and <= Demo.MostPeople, $"demo is {DemoPeople}: set it from 0 (nobody) to {Demo.MostPeople}.");
+        foreach (var origin in AllowedOrigins)
+            Check(IsOrigin(origin), $"allowed-origins has \"{origin}\": an origin is a scheme, a host and perhaps a port, such as https://chat.example, and nothing after it.");
         Check(Definitions.Count <= 16, $"{Definitions.Count} definitions: each one in use costs a bit a user; declare at most 16.");
         foreach (var (name, definition) in Definitions)
         {
@@ -121,6 +131,10 @@ public sealed class AglowOptions
         var megabytes = MemoryMegabytes > 0 ? MemoryMegabytes : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 2 >> 20;
         return new PageBudget((int)Math.Clamp(megabytes * 4, 256, 2 * PageLayout.Pages));
     }
+
+    // also of schemes of apps: capacitor://localhost
+    private static bool IsOrigin(string text) =>
+        Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Host.Length > 0 && !url.Host.Contains('*') && text.Length == $"{url.Scheme}://".Length + url.Authority.Length;
 
     private static bool IsName(string name) =>
         name.Length is >= 1 and <= 32 && name.All(static c => c is (>= 'a' and <= 'z') or (>= '0' and <= '9') or '-' or '_');

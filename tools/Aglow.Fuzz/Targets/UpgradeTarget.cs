@@ -1,12 +1,16 @@
 using System.Buffers;
+using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Sockets;
+using Aglow.Model;
 
 namespace Aglow.Fuzz.Targets;
 
 /// <summary>The first bytes of a connection: in pieces they must be judged as they are whole, and never otherwise than with fewer of them.</summary>
 internal sealed class UpgradeTarget : RuleTarget
 {
+    private static readonly Origins Allowed = new(new AglowOptions { AllowedOrigins = ["https://chat.example"] });
+
     public override string Name => "upgrade";
 
     public override string Feeds => "RawUpgrade, SocketHello, SocketHandshake";
@@ -37,7 +41,7 @@ internal sealed class UpgradeTarget : RuleTarget
             return isUnfinished ? 1 : 0;
         if (upgrade.Length > whole.Length || upgrade.Query.AsSpan().ContainsAny('\r', '\n', ' '))
             throw new FindingException("an upgrade holds what no line can");
-        var behaviour = SocketHandshake.IsAllowed(upgrade.Origin, upgrade.Host, ["https://chat.example"]) ? 3 : 4;
+        var behaviour = Allowed.IsAllowed(upgrade.Origin, upgrade.FetchSite, upgrade.Host) ? 3 : 4;
         try
         {
             var hello = SocketHello.Read(upgrade.Query);

@@ -1,0 +1,105 @@
+using Aglow.AspNetCore.Endpoints;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authentication.Cookies;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Cors.Infrastructure;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using Microsoft.Net.Http.Headers;
+
+namespace Aglow.AspNetCore.Access;
+
+/// <summary>
+/// Pages of other origins: the framework's CORS for those that the operator allows, and a refusal of everybody else's writes.
+/// </summary>
+/// <remarks>
+/// It is part of the mapped calls, so it holds under any prefix and in any application, whose own pipeline needs no <c>UseCors</c>. Without allowed origins no call has CORS headers, and reads
+/// are mapped without this.
+/// </remarks>
+internal sealed class CrossOrigin
+{
+    private readonly Origins _origins;
+    private readonly ProblemAnswers _problems;
+    private readonly CorsService? _cors;
+    private readonly CorsPolicy? _policy;
+
+    public CrossOrigin(AglowOptions options, IServiceProvider services)
+    {
+        var logs = services.GetRequiredService<ILoggerFactory>();
+        _origins = new Origins(options);
+        _problems = new ProblemAnswers(logs.CreateLogger(HttpLog.Category));
+        if (options.AllowedOrigins.Count == 0)
+            return;
+        var policy = new CorsPolicyBuilder([.. options.AllowedOrigins])
+            .WithMethods(HttpMethods.Get, HttpMethods.Head, HttpMethods.Post, HttpMethods.Put, HttpMethods.Patch, HttpMethods.Delete)
+            .WithHeaders(HeaderNames.Accept, HeaderNames.Authorization, HeaderNames.CacheControl, HeaderNames.ContentType, "Last-Event-ID")
+            .WithExposedHeaders(HeaderNames.Location, HeaderNames.RetryAfter, HeaderNames.WWWAuthenticate)
+            .SetPreflightMaxAge(TimeSpan.FromHours(2));
+        _policy = (UsesCookies(services) ? policy.AllowCredentials() : policy.DisallowCredentials()).Build();
+        _cors = new CorsService(Options.Create(new CorsOptions()), logs);
+    }
+
+    /// <summary>A call, refused to pages that may not make it, and with headers for those that may read its answer.</summary>
+    public RequestDelegate Guard(Call call, RequestDelegate next)
+    {
+        var isRead = call.Method == HttpMethods.Get && call.Path != Routes.Socket;
+        if (isRead)
+            return Share(next);
+        return context =>
+        {
+            Share(context);
+            try
+            {
+                _origins.Require(context);
+            }
+            catch (ProblemException refused)
+            {
+                return call.Refuse is { } refuse ? refuse(context, refused) : _problems.AnswerAsync(context, refused);
+            }
+
+            return next(context);
+        };
+    }
+
+    /// <summary>An answer that pages of allowed origins may read.</summary>
+    public RequestDelegate Share(RequestDelegate next) => _policy is null ? next : context =>
+    {
+        Share(context);
+        return next(context);
+    };
+
+    /// <summary>Answers what a browser asks before a page's call, on this path, also where calls take a signed-in person.</summary>
+    public void MapPreflight(IEndpointRouteBuilder routes, string path, RequestDelegate otherwise)
+    {
+        if (_policy is null)
+            return;
+        routes.MapMethods(path, [HttpMethods.Options], context => PreflightAsync(context, otherwise)).WithDisplayName($"preflight of {path}").WithMetadata(new AllowAnonymousAttribute());
+    }
+
+    private Task PreflightAsync(HttpContext context, RequestDelegate otherwise)
+    {
+        if (context.Request.Headers.Origin.Count == 0 || context.Request.Headers.AccessControlRequestMethod.Count == 0)
+            return otherwise(context);
+        Share(context);
+        context.Response.StatusCode = StatusCodes.Status204NoContent;
+        return Task.CompletedTask;
+    }
+
+    private void Share(HttpContext context)
+    {
+        if (_policy is not null && context.Request.Headers.Origin.Count > 0)
+            _cors!.ApplyResult(_cors.EvaluatePolicy(context, _policy), context.Response);
+    }
+
+    // Credentials of a page are cookies; tokens are sent by the page itself.
+    private static bool UsesCookies(IServiceProvider services) =>
+        services.GetService<CredentialCheck>() is null
+        && services.GetService<IAuthenticationSchemeProvider>()?.GetAllSchemesAsync().GetAwaiter().GetResult()
+            .Any(static scheme => typeof(CookieAuthenticationHandler).IsAssignableFrom(scheme.HandlerType)) == true;
+}
