@@ -84,7 +84,7 @@ public sealed class RedisPresence : IOpenPresence
             opened.Observe();
             await hints.StartAsync();
             await presence.StartAsync();
-            opened._loop = Task.Run(opened.RunAsync);
+            opened._loop = Task.Run(() => opened.RunAsync(new AglowLog(logs.CreateLogger("Aglow"))));
             return opened;
         }
         catch
@@ -124,25 +124,21 @@ public sealed class RedisPresence : IOpenPresence
         clock.Guard.Stalled(now - Math.Min(now, (uint)Math.Ceiling(away.TotalSeconds)), now, pages);
     }
 
-    private async Task RunAsync()
+    private async Task RunAsync(AglowLog log)
     {
-        using var timer = new PeriodicTimer(TickInterval, Presence.Clock.Time);
         var comparing = Task.CompletedTask;
-        try
-        {
-            while (await timer.WaitForNextTickAsync(_stop.Token))
-            {
-                _hints.Tick();
-                if (comparing.IsCompleted)
-                    comparing = CompareTimeAsync();
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // stopped
-        }
+        await BackgroundLoop.RunAsync("store time", TickInterval, Presence.Clock.Time, log, Step, _stop.Token);
+        await comparing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
-        await comparing;
+        ValueTask Step()
+        {
+            _hints.Tick();
+            if (!comparing.IsCompleted)
+                return default;
+            var before = comparing;
+            comparing = CompareTimeAsync();
+            return new ValueTask(before);
+        }
     }
 
     private async Task CompareTimeAsync()

@@ -6,6 +6,7 @@ using System.Text.Json.Serialization;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
+using Aglow.Diagnostics;
 using Aglow.Storage;
 using Microsoft.Extensions.Logging;
 
@@ -61,9 +62,9 @@ internal sealed class ApiKeys
     {
         try
         {
-            return File.Exists(_path) ? JsonSerializer.Deserialize(File.ReadAllBytes(_path), StoredKeys.Default.StoredKeyArray) ?? [] : [];
+            return File.Exists(_path) ? Check(JsonSerializer.Deserialize(File.ReadAllBytes(_path), StoredKeys.Default.StoredKeyArray)) : [];
         }
-        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is JsonException or FormatException or UsageException or IOException or UnauthorizedAccessException)
         {
             throw new DataFolderException($"{_path} cannot be read ({e.Message}): restore a backup, or move it away and make new keys.", e);
         }
@@ -116,6 +117,22 @@ internal sealed class ApiKeys
 
     public static byte[] HashOf(string key) => SHA256.HashData(Encoding.UTF8.GetBytes(key));
 
+    private static StoredKey[] Check(StoredKey?[]? keys)
+    {
+        foreach (var key in keys ?? throw new FormatException("it is null, not a list of keys"))
+        {
+            if (key is not { Name: not null, Id: not null, Hash: not null, Scopes: not null })
+                throw new FormatException("a key lacks its name, id, hash or scopes");
+            ReadScopes(key.Scopes);
+            if (Convert.FromBase64String(key.Hash).Length != SHA256.HashSizeInBytes)
+                throw new FormatException($"the hash of \"{key.Name}\" is not of {SHA256.HashSizeInBytes} bytes");
+            if (keys.Count(other => other?.Id == key.Id) > 1)
+                throw new FormatException($"the id {key.Id} is given twice");
+        }
+
+        return keys!;
+    }
+
     private void Change(Func<List<StoredKey>, List<StoredKey>> change)
     {
         try
@@ -147,15 +164,20 @@ internal sealed class ApiKeys
 }
 
 /// <summary>The keys that a running server takes: as the file has them, a second behind at most.</summary>
+/// <remarks>
+/// A file that cannot be read, is damaged or is gone changes nothing: the keys in force stay, and the log says so once. To
+/// revoke all keys, write an empty list.
+/// </remarks>
 internal sealed class KeysInForce : IDisposable
 {
     private static readonly TimeSpan LookEvery = TimeSpan.FromSeconds(1);
 
     private readonly ApiKeys _keys;
     private readonly ILogger _log;
-    private readonly ITimer _timer;
+    private readonly CancellationTokenSource _stop = new();
     private volatile Dictionary<string, KeyInForce> _byId = new(StringComparer.Ordinal);
-    private (long Length, DateTime ChangedAt) _seen;
+    private (long Length, DateTime ChangedAt)? _seen;
+    private string? _saidWrong;
 
     /// <summary>Reads the file, and looks at it from then on.</summary>
     /// <exception cref="DataFolderException">The file cannot be read.</exception>
@@ -165,7 +187,7 @@ internal sealed class KeysInForce : IDisposable
         _log = log;
         _seen = Look();
         Take(keys.Read());
-        _timer = time.CreateTimer(static state => ((KeysInForce)state!).Refresh(), this, LookEvery, LookEvery);
+        _ = BackgroundLoop.RunAsync("keys.json", LookEvery, time, new AglowLog(log), Refresh, _stop.Token);
     }
 
     /// <summary>How many there are.</summary>
@@ -180,23 +202,32 @@ internal sealed class KeysInForce : IDisposable
         return isRight && known is not null ? known.Caller : throw Problems.TokenRefused();
     }
 
-    public void Dispose() => _timer.Dispose();
-
-    private void Refresh()
+    public void Dispose()
     {
-        var now = Look();
-        if (now == _seen)
-            return;
+        _stop.Cancel();
+        _stop.Dispose();
+    }
+
+    private ValueTask Refresh()
+    {
         try
         {
+            var now = Look();
+            if (now == _seen && _saidWrong is null)
+                return default;
+            if (now is null && _seen is not null)
+                throw new FileNotFoundException($"{_keys.FilePath} is gone: restore it, or write an empty list to revoke all keys.");
             Take(_keys.Read());
-            _seen = now;
+            (_seen, _saidWrong) = (now, null);
         }
-        catch (DataFolderException unreadable)
+        catch (Exception wrong) when (wrong is DataFolderException or IOException or UnauthorizedAccessException)
         {
-            // those in force stay, and it is tried again
-            ServerLog.Warn(_log, unreadable.Message);
+            if (wrong.Message != _saidWrong)
+                ServerLog.KeysKept(_log, Count, wrong.Message);
+            _saidWrong = wrong.Message;
         }
+
+        return default;
     }
 
     private void Take(IReadOnlyList<StoredKey> stored)
@@ -219,7 +250,7 @@ internal sealed class KeysInForce : IDisposable
         }
     }
 
-    private (long Length, DateTime ChangedAt) Look()
+    private (long Length, DateTime ChangedAt)? Look()
     {
         var file = new FileInfo(_keys.FilePath);
         // a secret of Kubernetes is a link to a file in a folder that is replaced: the link itself never changes
@@ -231,10 +262,10 @@ internal sealed class KeysInForce : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             // a link that leads nowhere is no file
-            return default;
+            return null;
         }
 
-        return file.Exists ? (file.Length, file.LastWriteTimeUtc) : default;
+        return file.Exists ? (file.Length, file.LastWriteTimeUtc) : null;
     }
 
     private sealed record KeyInForce(StoredKey Stored, byte[] Hash, Caller Caller);

@@ -1,12 +1,13 @@
+using Aglow.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 
 namespace Aglow.Server;
 
 /// <summary>
-/// Writes at most ten lines a minute of ASP.NET Core's own log, and counts the rest. Any client can trigger such lines, some with a stack
-/// trace of two kilobytes: a broken trailer, a connection over the limit, a stream that is reset.
+/// Writes at most ten lines a minute of what requests cause in the log of ASP.NET Core, and ten of Aglow's calls, and counts the rest. Any client can
+/// trigger such lines, some with a stack trace of two kilobytes: a broken trailer, a connection over the limit, a stream that is reset.
 /// </summary>
-/// <remarks>Aglow's own events pass. Threading: any thread; a lock for each line of ASP.NET Core's.</remarks>
+/// <remarks>Other events of Aglow's pass. Threading: any thread; a lock for each limited line.</remarks>
 /// <param name="log">Where lines go.</param>
 /// <param name="time">The clock.</param>
 internal sealed class FrameworkLogLimit(ILoggerProvider log, TimeProvider time) : ILoggerProvider, ISupportExternalScope
@@ -14,15 +15,15 @@ internal sealed class FrameworkLogLimit(ILoggerProvider log, TimeProvider time) 
     /// <summary>Lines a minute. Enough to see what is wrong, too few to fill a disk.</summary>
     public const int LinesPerMinute = 10;
 
-    private readonly Lock _gate = new();
-    private long? _minuteBegan;
-    private int _written;
-    private int _suppressed;
+    private readonly LineRate _framework = new(time);
+    private readonly LineRate _calls = new(time);
 
     public ILogger CreateLogger(string categoryName)
     {
         var logger = log.CreateLogger(categoryName);
-        return categoryName.StartsWith("Microsoft.AspNetCore.", StringComparison.Ordinal) ? new Limited(this, logger) : logger;
+        return categoryName == HttpLog.Category ? new Limited(_calls, logger)
+            : categoryName.StartsWith("Aglow", StringComparison.Ordinal) ? logger
+            : new Limited(_framework, logger);
     }
 
     public void SetScopeProvider(IExternalScopeProvider scopeProvider) => (log as ISupportExternalScope)?.SetScopeProvider(scopeProvider);
@@ -32,30 +33,38 @@ internal sealed class FrameworkLogLimit(ILoggerProvider log, TimeProvider time) 
     {
     }
 
-    // Whether a line may be written, and how many were suppressed in the minutes before it.
-    private bool TryWrite(out int suppressed)
+    private sealed class LineRate(TimeProvider time)
     {
-        lock (_gate)
+        private readonly Lock _gate = new();
+        private long? _minuteBegan;
+        private int _written;
+        private int _suppressed;
+
+        // Whether a line may be written, and how many were suppressed in the minutes before it.
+        public bool TryWrite(out int suppressed)
         {
-            suppressed = 0;
-            if (_minuteBegan is not { } began || time.GetElapsedTime(began) >= TimeSpan.FromMinutes(1))
+            lock (_gate)
             {
-                _minuteBegan = time.GetTimestamp();
-                (suppressed, _suppressed, _written) = (_suppressed, 0, 0);
-            }
+                suppressed = 0;
+                if (_minuteBegan is not { } began || time.GetElapsedTime(began) >= TimeSpan.FromMinutes(1))
+                {
+                    _minuteBegan = time.GetTimestamp();
+                    (suppressed, _suppressed, _written) = (_suppressed, 0, 0);
+                }
 
-            if (_written < LinesPerMinute)
-            {
-                _written++;
-                return true;
-            }
+                if (_written < LinesPerMinute)
+                {
+                    _written++;
+                    return true;
+                }
 
-            _suppressed++;
-            return false;
+                _suppressed++;
+                return false;
+            }
         }
     }
 
-    private sealed class Limited(FrameworkLogLimit limit, ILogger logger) : ILogger
+    private sealed class Limited(LineRate limit, ILogger logger) : ILogger
     {
         public IDisposable? BeginScope<TState>(TState state)
             where TState : notnull => logger.BeginScope(state);

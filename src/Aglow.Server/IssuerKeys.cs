@@ -52,7 +52,7 @@ internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider tim
             _triedAt = time.GetTimestamp();
             return _known = await ReadAsync();
         }
-        catch (Exception failure) when (failure is IOException or InvalidOperationException or ArgumentException or HttpRequestException or OperationCanceledException)
+        catch (Exception failure)
         {
             ServerLog.IssuerAway(log, _address, failure.InnerException?.Message ?? failure.Message);
             return null;

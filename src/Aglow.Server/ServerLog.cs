@@ -29,6 +29,9 @@ internal static partial class ServerLog
     [LoggerMessage(9008, LogLevel.Warning, "Metrics or traces could not be sent: {Reason} Nothing is kept of them; it is said once a minute at most.")]
     public static partial void TelemetryNotSent(ILogger logger, string reason);
 
+    [LoggerMessage(9010, LogLevel.Warning, "The {Count} keys in force stay: {Reason}")]
+    public static partial void KeysKept(ILogger logger, int count, string reason);
+
     [LoggerMessage(9009, LogLevel.Warning, "{Count} lines of the web server's log were left out: it writes at most ten a minute.")]
     public static partial void Suppressed(ILogger logger, int count);
 }

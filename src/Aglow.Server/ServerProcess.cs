@@ -136,9 +136,8 @@ internal static class ServerProcess
         kestrel.AddServerHeader = false;
         kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets(isFirst: true));
         kestrel.Limits.MaxRequestBodySize = Limits.BodyBytes;
-        // GET /status/users?ids= takes a thousand of the longest keys, each byte as %XX
-        kestrel.Limits.MaxRequestLineSize = 400 * 1024;
-        kestrel.Limits.Http2.MaxRequestHeaderFieldSize = 400 * 1024;
+        // room for the method and the version; each call has a limit of its own (414)
+        kestrel.Limits.MaxRequestLineSize = kestrel.Limits.Http2.MaxRequestHeaderFieldSize = Limits.ListTargetBytes + 1024;
         kestrel.Limits.MaxConcurrentConnections = kestrel.Limits.MaxConcurrentUpgradedConnections = options.MaxConnections ?? DefaultMaxConnections();
         kestrel.Limits.RequestHeadersTimeout = SocketMiddleware.Patience;
         // Kestrel's default, written down because docs/security.md promises it

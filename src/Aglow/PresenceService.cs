@@ -39,6 +39,7 @@ public sealed class PresenceService : IAsyncDisposable
     private readonly DirectoryNews? _news;
     private readonly KeyResolver _keys;
     private readonly UserLocks _locks = new();
+    private readonly AglowLog _log;
 
     /// <summary>Presence over a store, a directory (null: user IDs are integers below 2^31) and a bus.</summary>
     public PresenceService(
@@ -48,6 +49,7 @@ public sealed class PresenceService : IAsyncDisposable
         _directory = directory;
         _bus = bus;
         _options = options;
+        _log = log;
         Clock = clock;
         Metrics = metrics;
         Definitions = new Definitions(options);
@@ -65,7 +67,7 @@ public sealed class PresenceService : IAsyncDisposable
             _counts = new OnlineCounts(store, counts, clock, Manual, Visibilities, Sweep, metrics);
         directory?.Observe(metrics);
         if (directory is { IsShared: true })
-            _news = new DirectoryNews(directory, Manual, Accounts, Visibilities, Watchers, clock.Time);
+            _news = new DirectoryNews(directory, Manual, Accounts, Visibilities, Watchers, clock.Time, log);
         Accounts.Changed += HearAccount;
     }
 
@@ -157,7 +159,7 @@ public sealed class PresenceService : IAsyncDisposable
                 _ = Task.Run(() => HoldHiddenAsync(to, from - to));
         };
         await _sweep.StartAsync();
-        _heartbeats.Start();
+        _heartbeats.Start(_log);
         Watchers.Start();
     }
 

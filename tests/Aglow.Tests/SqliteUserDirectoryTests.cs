@@ -57,6 +57,31 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
         (await again.SearchAsync("dde", 10, null)).Users.Single().Id.ShouldBe("alice");
     }
 
+    [Fact]
+    public async Task A_deletion_finds_all_that_a_user_has_by_a_key_and_scans_no_table()
+    {
+        await using (Open())
+        {
+            // makes the file
+        }
+
+        using var connection = new SqliteConnection($"Data Source={UsersFile};Pooling=false");
+        connection.Open();
+        foreach (var sql in UserCommands.Deletion)
+        {
+            using var explain = connection.CreateCommand();
+            explain.CommandText = $"EXPLAIN QUERY PLAN {sql}";
+            explain.Parameters.AddWithValue("?1", 7);
+            using var plan = explain.ExecuteReader();
+            while (plan.Read())
+            {
+                // the index of names has one rowid look-up
+                var step = plan.GetString(3);
+                (step.StartsWith("SEARCH ", StringComparison.Ordinal) || step == "SCAN profile_text VIRTUAL TABLE INDEX 0:=").ShouldBeTrue($"{sql}: {step}");
+            }
+        }
+    }
+
     /// <summary>The files as a kill would leave them: copied while the directory is open, its WAL not checkpointed.</summary>
     [Fact]
     public async Task What_was_acknowledged_survives_a_kill_and_an_id_keeps_its_index()

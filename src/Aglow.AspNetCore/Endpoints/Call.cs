@@ -21,6 +21,9 @@ internal sealed record Call(string Method, string Path, string Name, string Summ
     /// <summary>Answers a refusal of this call; null: with a problem document.</summary>
     public Func<HttpContext, Exception, Task>? Refuse { get; init; }
 
+    /// <summary>Bytes that its path and query may have, as they were sent.</summary>
+    public int TargetBytes { get; init; } = Limits.TargetBytes;
+
     /// <summary>Query parameters.</summary>
     public IReadOnlyList<QueryParameter> Query { get; init; } = [];
 

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Schema;
@@ -9,7 +10,8 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>
-/// <c>GET /openapi/v1.json</c>: every call as its code has it. Made of the <see cref="Call"/>s that are mapped and of the shapes they name, when first asked for.
+/// <c>GET /openapi/v1.json</c>: every call as its code has it. Made once, of the <see cref="Call"/>s that are mapped and of the shapes they name, when first asked for.
+/// Only the address of the server differs from caller to caller, and each answer has it put in.
 /// </summary>
 /// <remarks>
 /// The framework's generator was tried first: it describes handlers by their parameters, and these read bodies by hand, so it would have to be told
@@ -19,20 +21,26 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
 {
     private static readonly string Version = typeof(OpenApi).Assembly.GetName().Version?.ToString(3) ?? "0";
 
-    private Described? _document;
+    // stands for the address in the document: no text of a call has it
+    private const string Address = "{address}";
 
-    public Task HandleAsync(HttpContext context)
+    private readonly Lazy<(byte[] Before, byte[] After)> _document = new(() => Describe(endpoints));
+
+    public async Task HandleAsync(HttpContext context)
     {
         // where the calls are, as this caller sees them
         var request = context.Request;
-        var path = $"{request.PathBase}{request.Path}";
+        var path = $"{request.PathBase.ToUriComponent()}{request.Path.ToUriComponent()}";
         var under = path[..path.LastIndexOf(Routes.OpenApi, StringComparison.OrdinalIgnoreCase)];
-        if (_document is not { } document || document.Under != under)
-            _document = document = new Described(under, Describe(under));
-        return Answers.BytesAsync(context, Routes.Json, document.Json);
+        var (before, after) = _document.Value;
+        using var answer = new AnswerBuffer(before.Length + under.Length + after.Length);
+        answer.Add(before);
+        answer.Add(JsonEncodedText.Encode(under.Length > 0 ? under : "/").EncodedUtf8Bytes);
+        answer.Add(after);
+        await Answers.BytesAsync(context, Routes.Json, answer.Written);
     }
 
-    private byte[] Describe(string under)
+    private static (byte[] Before, byte[] After) Describe(EndpointDataSource endpoints)
     {
         var paths = new JsonObject();
         var schemas = new JsonObject();
@@ -56,11 +64,13 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
                 ["version"] = Version,
                 ["description"] = "Presence: given a user, are they online, and if not, when were they last seen? Times are seconds since 1970-01-01 UTC.",
             },
-            ["servers"] = new JsonArray(new JsonObject { ["url"] = under.Length > 0 ? under : "/" }),
+            ["servers"] = new JsonArray(new JsonObject { ["url"] = Address }),
             ["paths"] = paths,
             ["components"] = new JsonObject { ["schemas"] = schemas },
         };
-        return System.Text.Encoding.UTF8.GetBytes(document.ToJsonString());
+        var json = document.ToJsonString();
+        var at = json.IndexOf(Address, StringComparison.Ordinal);
+        return (Encoding.UTF8.GetBytes(json[..at]), Encoding.UTF8.GetBytes(json[(at + Address.Length)..]));
     }
 
     private static JsonObject Describe(Call call, JsonObject schemas)
@@ -155,8 +165,6 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
     // a user that may be left out is described as any other
     private static bool IsOptional(Type body, string member, JsonObject properties) =>
         properties[member]?["type"] is JsonArray || body == typeof(HeartbeatBody) || (body == typeof(NewUserBody) && member == JsonNames.UserId);
-
-    private sealed record Described(string Under, byte[] Json);
 
     private static JsonObject User() => new()
     {

@@ -25,6 +25,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
         new Call(HttpMethods.Get, Routes.StatusOfUsers, "statuses by id", "Statuses of up to 1,000 users, by id", problems.Guard(StatusesByIdAsync))
         {
             Access = CallAccess.People(Scopes.Read),
+            TargetBytes = Limits.ListTargetBytes,
             Query = [new(Routes.IdsQuery, "Users, separated by commas, each percent-encoded.", Required: true), QueryParameter.Definition, QueryParameter.Viewer],
             Answers = [new(Routes.Json, typeof(IReadOnlyDictionary<string, PresenceDocument>))],
             Problems = [400, 401, 403, 413, 429, 503],

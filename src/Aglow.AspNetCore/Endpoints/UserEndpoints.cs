@@ -216,6 +216,8 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         }
 
         var query = Asked.Text(context, Routes.SearchQuery) ?? "";
+        if (Encoding.UTF8.GetByteCount(query) > Limits.SearchBytes)
+            throw Problems.Malformed($"q is longer than {Limits.SearchBytes} bytes: send part of a name.");
         if (new StringInfo(query).LengthInTextElements > Limits.SearchCharacters)
             throw Problems.Malformed($"q is longer than {Limits.SearchCharacters} characters: send part of a name.");
         var limit = Asked.Limit(context, Limits.SearchedUsers, Limits.SearchedUsersDefault);

@@ -36,6 +36,7 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Problem
             new Call(HttpMethods.Get, Routes.Watch, "watch", "Changes of these users, as server-sent events", problems.Guard(WatchAsync))
             {
                 Access = CallAccess.People(Scopes.Read),
+                TargetBytes = Limits.ListTargetBytes,
                 TakesTokenInUrl = true,
                 Query =
                 [

@@ -39,6 +39,15 @@ public static class Limits
     /// <summary>Characters of a search.</summary>
     public const int SearchCharacters = 128;
 
+    /// <summary>Bytes of a search: one character may be made of any number of marks.</summary>
+    public const int SearchBytes = 1024;
+
+    /// <summary>Bytes of a path and query, percent-encoded, of calls that take no list in it: a user ID, a cursor and a token fit.</summary>
+    public const int TargetBytes = 16 * 1024;
+
+    /// <summary>Bytes of a path and query of calls that take a list of users in it: 10,000 UUIDs.</summary>
+    public const int ListTargetBytes = 400 * 1024;
+
     /// <summary>Characters of a token or key: as long as a request's headers may be together with what else is in them.</summary>
     public const int TokenCharacters = 8 * 1024;
 

@@ -168,6 +168,9 @@ internal static class Problems
         RetryAfter = 1,
     };
 
+    public static ProblemException TargetTooLong(int most) => new(
+        StatusCodes.Status414UriTooLong, "Path too long", $"The path and query are longer than the {most} bytes that this call takes. Send lists of users in a body: POST {Routes.StatusBatch}.");
+
     public static ProblemException BodyTooSlow() => new(
         StatusCodes.Status408RequestTimeout,
         "Body too slow",

@@ -59,7 +59,7 @@ internal sealed class Demo : IAsyncDisposable
     public void Start(PresenceService presence, AglowLog log)
     {
         log.DemoIsOn(_people.All.Count);
-        _loop = Task.Run(() => RunAsync(presence));
+        _loop = Task.Run(() => RunAsync(presence, log));
     }
 
     /// <summary>Stops the loop; where nobody else writes, they lapse.</summary>
@@ -70,7 +70,7 @@ internal sealed class Demo : IAsyncDisposable
         _stop.Dispose();
     }
 
-    private async Task RunAsync(PresenceService presence)
+    private async Task RunAsync(PresenceService presence, AglowLog log)
     {
         // admits their numbers and writes their words, so it waits for no disk; its heartbeats count as any
         var options = new AglowOptions { MaxUserNumber = UserId.Nobody - 1, AwaySeconds = _options.AwaySeconds };
@@ -79,20 +79,11 @@ internal sealed class Demo : IAsyncDisposable
         foreach (var person in _people.All)
             await heartbeats.WriteLateAsync(person.Number, script.SeenBefore(presence.Clock.Now));
 
-        using var timer = new PeriodicTimer(Beat, presence.Clock.Time);
-        try
-        {
-            do
-                await BeatAsync(presence, heartbeats, script);
-            while (await timer.WaitForNextTickAsync(_stop.Token));
-        }
-        catch (OperationCanceledException)
-        {
-            // stopped
-        }
+        await BeatAsync(presence, heartbeats, script);
+        await BackgroundLoop.RunAsync("demo", Beat, presence.Clock.Time, log, () => BeatAsync(presence, heartbeats, script), _stop.Token);
     }
 
-    private async Task BeatAsync(PresenceService presence, HeartbeatWriter heartbeats, DemoScript script)
+    private async ValueTask BeatAsync(PresenceService presence, HeartbeatWriter heartbeats, DemoScript script)
     {
         var now = presence.Clock.Now;
         List<(int Person, DemoDeed Deed)> deeds = [];

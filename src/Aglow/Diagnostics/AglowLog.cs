@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 namespace Aglow.Diagnostics;
 
 /// <summary>The one owner of the engine's log events: stable ids, no user's data at Information.</summary>
-/// <remarks>1xxx: the demo; 2xxx: time and sweeping; 3xxx: the embedded store; 4xxx: the directory; 5xxx: watching. Other libraries: 6xxx Redis, 7xxx PostgreSQL, 8xxx HTTP, 9xxx the server.</remarks>
+/// <remarks>1xxx: the demo; 2xxx: time and sweeping; 3xxx: the embedded store; 4xxx: the directory; Other libraries: 6xxx Redis, 7xxx PostgreSQL, 8xxx HTTP, 9xxx the server.</remarks>
 public sealed partial class AglowLog(ILogger logger)
 {
     [LoggerMessage(2001, LogLevel.Warning, "This process was paused for {Seconds:0.0} s; nobody could heartbeat, so lapses are held back for two heartbeat intervals.")]
@@ -27,8 +27,8 @@ public sealed partial class AglowLog(ILogger logger)
     [LoggerMessage(3004, LogLevel.Debug, "A checkpoint of {File} took {Seconds:0.0} s, pauses included.")]
     internal partial void Checkpointed(string file, double seconds);
 
-    [LoggerMessage(5001, LogLevel.Error, "A beat of the watch loop failed; watching goes on.")]
-    internal partial void BeatFailed(Exception exception);
+    [LoggerMessage(2004, LogLevel.Error, "A step of the background work \"{Name}\" failed. The work goes on. It logs one failure a minute at most.")]
+    internal partial void StepFailed(string name, Exception exception);
 
     [LoggerMessage(1001, LogLevel.Information, "The demo is on: {People} people come and go by themselves, in memory only.")]
     internal partial void DemoIsOn(int people);

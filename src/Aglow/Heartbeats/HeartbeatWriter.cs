@@ -77,7 +77,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     }
 
     /// <summary>Starts to write what waits.</summary>
-    internal void Start() => _renewals?.Start();
+    internal void Start(AglowLog log) => _renewals?.Start(log);
 
     /// <summary>One beat of writing what waits, for tests that own the time. False where something could not be written.</summary>
     internal ValueTask<bool> FlushAsync() => _renewals?.FlushAsync(all: false) ?? new(true);

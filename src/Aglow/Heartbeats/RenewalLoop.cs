@@ -52,7 +52,13 @@ internal sealed class RenewalLoop : IAsyncDisposable
     public Renewals OfActivity { get; }
 
     /// <summary>Starts the loop.</summary>
-    public void Start() => _loop = Task.Run(RunAsync);
+    public void Start(AglowLog log) => _loop = Task.Run(() => BackgroundLoop.RunAsync(
+        "renewals",
+        Renewals.BeatInterval,
+        _clock.Time,
+        log,
+        async () => await FlushAsync(all: false),
+        _stop.Token));
 
     /// <summary>The store took a batch: what it wrote is known here from now on.</summary>
     public static void Wrote(Renewals renewals, ReadOnlySpan<uint> users, ReadOnlySpan<uint> old, uint word)
@@ -92,20 +98,6 @@ internal sealed class RenewalLoop : IAsyncDisposable
         _stop.Dispose();
         OfPulse.Dispose();
         OfActivity.Dispose();
-    }
-
-    private async Task RunAsync()
-    {
-        using var timer = new PeriodicTimer(Renewals.BeatInterval, _clock.Time);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(_stop.Token))
-                await FlushAsync(all: false);
-        }
-        catch (OperationCanceledException)
-        {
-            // stopped
-        }
     }
 
     // whether a heartbeat is no arrival; who begins a session by it is noted

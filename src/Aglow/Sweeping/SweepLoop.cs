@@ -33,7 +33,7 @@ internal sealed class SweepLoop : IAsyncDisposable
     public async Task StartAsync()
     {
         await PassAsync();
-        _loop = Task.Run(RunAsync);
+        _loop = Task.Run(() => BackgroundLoop.RunAsync("sweep", Sweep.BeatInterval, _clock.Time, _log, Beat, _stop.Token));
     }
 
     /// <summary>Sweeps every page once, now.</summary>
@@ -57,7 +57,7 @@ internal sealed class SweepLoop : IAsyncDisposable
             return;
         await _stop.CancelAsync();
         await _loop;
-        await _beating;
+        await _beating.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (!_isRemote)
             await PassAsync();
     }
@@ -70,28 +70,18 @@ internal sealed class SweepLoop : IAsyncDisposable
         _turn.Dispose();
     }
 
-    private async Task RunAsync()
-    {
-        using var timer = new PeriodicTimer(Sweep.BeatInterval, _clock.Time);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(_stop.Token))
-                Beat();
-        }
-        catch (OperationCanceledException)
-        {
-            // stopped
-        }
-    }
-
-    private void Beat()
+    private ValueTask Beat()
     {
         var paused = _clock.Beat();
         if (paused > TimeSpan.Zero)
             _log.Paused(paused.TotalSeconds);
         // in memory it is done when this returns; a remote store may take its time, and the clock must not wait for it
-        if (_beating.IsCompleted)
-            _beating = SweepAsync();
+        if (!_beating.IsCompleted)
+            return default;
+        // the failure of a pass in the background is of this beat
+        var before = _beating;
+        _beating = SweepAsync();
+        return new ValueTask(before.IsFaulted ? before : _beating.IsFaulted ? _beating : Task.CompletedTask);
     }
 
     private async Task SweepAsync()

@@ -1,4 +1,5 @@
 using System.Text;
+using Aglow.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
@@ -33,12 +34,13 @@ internal sealed class DirectoryNews
     private readonly Visibilities _visibilities;
     private readonly WatchHub _watchers;
     private readonly TimeProvider _time;
+    private readonly AglowLog _log;
     private readonly Lock _gate = new();
     private long _lookedUpAt;
     private (uint From, uint Next)? _registered;
     private bool _isLookingUp;
 
-    public DirectoryNews(IUserDirectory directory, ManualStatuses manual, Accounts accounts, Visibilities visibilities, WatchHub watchers, TimeProvider time)
+    public DirectoryNews(IUserDirectory directory, ManualStatuses manual, Accounts accounts, Visibilities visibilities, WatchHub watchers, TimeProvider time, AglowLog log)
     {
         _directory = directory;
         _manual = manual;
@@ -46,6 +48,7 @@ internal sealed class DirectoryNews
         _visibilities = visibilities;
         _watchers = watchers;
         _time = time;
+        _log = log;
         _lookedUpAt = time.GetTimestamp();
         directory.Changed += Hear;
     }
@@ -161,6 +164,10 @@ internal sealed class DirectoryNews
             catch (StoreUnavailableException)
             {
                 // they are looked up again within the interval
+            }
+            catch (Exception failure)
+            {
+                _log.StepFailed("lookup of watched IDs", failure);
             }
         }
     }

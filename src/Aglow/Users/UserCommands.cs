@@ -9,6 +9,13 @@ namespace Aglow.Users;
 /// <remarks>The next index is the only state in memory: a command undoes it where it is rolled back, and others see it only after <see cref="Committed"/>.</remarks>
 internal sealed class UserCommands : IDisposable
 {
+    private const string DropProfile = "DELETE FROM profile WHERE user = ?1";
+    private const string DropNames = "DELETE FROM profile_text WHERE rowid = ?1";
+    private const string UnfollowAll = "DELETE FROM subscription WHERE follower = ?1";
+    private const string ClearStatus = "DELETE FROM manual_status WHERE user = ?1";
+    private const string DropVisibility = "DELETE FROM visibility WHERE user = ?1";
+    private const string UnrelateAll = "DELETE FROM relation WHERE user = ?1";
+
     private readonly SqliteConnection _connection;
     private readonly TimeProvider _time;
     private readonly List<SqliteStatement> _statements = [];
@@ -50,26 +57,26 @@ internal sealed class UserCommands : IDisposable
         _freeName = Prepare("UPDATE profile SET name_key = NULL WHERE user = ?1");
         _ownerOfName = Prepare("SELECT user FROM profile WHERE name_key = ?1");
         _setProfile = Prepare("INSERT OR REPLACE INTO profile VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
-        _dropProfile = Prepare("DELETE FROM profile WHERE user = ?1");
+        _dropProfile = Prepare(DropProfile);
         _indexNames = Prepare("INSERT INTO profile_text (rowid, names) VALUES (?1, ?2)");
-        _dropNames = Prepare("DELETE FROM profile_text WHERE rowid = ?1");
+        _dropNames = Prepare(DropNames);
         _following = Prepare("SELECT followed FROM subscription WHERE follower = ?1 ORDER BY followed");
         _follow = Prepare("INSERT OR IGNORE INTO subscription VALUES (?1, ?2)");
         _unfollow = Prepare("DELETE FROM subscription WHERE follower = ?1 AND followed = ?2");
-        _unfollowAll = Prepare("DELETE FROM subscription WHERE follower = ?1");
+        _unfollowAll = Prepare(UnfollowAll);
         _setStatus = Prepare("INSERT OR REPLACE INTO manual_status VALUES (?1, ?2, ?3)");
-        _clearStatus = Prepare("DELETE FROM manual_status WHERE user = ?1");
+        _clearStatus = Prepare(ClearStatus);
         _setVisibility = Prepare(
             """
             INSERT INTO visibility VALUES (?1, ifnull(?2, 0), ifnull(?3, 0))
             ON CONFLICT (user) DO UPDATE SET online = ifnull(?2, online), last_seen = ifnull(?3, last_seen)
             """);
         _dropDefault = Prepare("DELETE FROM visibility WHERE user = ?1 AND online = 0 AND last_seen = 0");
-        _dropVisibility = Prepare("DELETE FROM visibility WHERE user = ?1");
+        _dropVisibility = Prepare(DropVisibility);
         _related = Prepare("SELECT other FROM relation WHERE user = ?1 AND kind = ?2 ORDER BY other");
         _relate = Prepare("INSERT OR IGNORE INTO relation VALUES (?1, ?2, ?3)");
         _unrelate = Prepare("DELETE FROM relation WHERE user = ?1 AND kind = ?2 AND other = ?3");
-        _unrelateAll = Prepare("DELETE FROM relation WHERE user = ?1");
+        _unrelateAll = Prepare(UnrelateAll);
         _revoke = Prepare(
             """
             INSERT INTO account VALUES (?1, 0, 0, ?2, 0)
@@ -87,6 +94,9 @@ internal sealed class UserCommands : IDisposable
         _next = Math.Max((uint)highest.Int64(0) + 1, UserId.FirstDirectoryNumber);
         _published = _next;
     }
+
+    /// <summary>What a deletion runs. Each finds the user by a key, so a deletion costs what the user has, not what all have.</summary>
+    internal static IReadOnlyList<string> Deletion { get; } = [DropProfile, DropNames, UnfollowAll, ClearStatus, DropVisibility, UnrelateAll];
 
     /// <inheritdoc cref="IUserDirectory.NextIndex"/>
     public uint NextIndex => _published;

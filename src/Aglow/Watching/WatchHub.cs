@@ -103,7 +103,7 @@ public sealed class WatchHub : IAsyncDisposable
     public int Connections => Volatile.Read(ref _connectionCount);
 
     /// <summary>Starts the loop.</summary>
-    internal void Start() => _loop = Task.Run(RunAsync);
+    internal void Start() => _loop = Task.Run(() => BackgroundLoop.RunAsync("watch", BeatInterval, _presence.Clock.Time, _log, BeatAsync, _stop.Token));
 
     // ---- what others post: any thread, returns at once ----------------------------------------------------------------------
 
@@ -223,30 +223,6 @@ public sealed class WatchHub : IAsyncDisposable
         }
 
         _stop.Dispose();
-    }
-
-    private async Task RunAsync()
-    {
-        using var timer = new PeriodicTimer(BeatInterval, _presence.Clock.Time);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(_stop.Token))
-            {
-                try
-                {
-                    await BeatAsync();
-                }
-                catch (Exception e) when (e is not OperationCanceledException)
-                {
-                    // a bug in one beat must not end all watching; the recheck repairs what it left undone
-                    _log.BeatFailed(e);
-                }
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // stopped
-        }
     }
 
     private void Do(WatchCommand command)

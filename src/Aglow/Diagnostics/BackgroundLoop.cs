@@ -1,0 +1,56 @@
+namespace Aglow.Diagnostics;
+
+/// <summary>
+/// Runs a step on a timer until it is stopped. A step that throws is logged, and the next one runs.
+/// </summary>
+/// <remarks>
+/// Every timer of the server runs in such a loop. An exception in a timer's own callback ends the process, and one in a
+/// plain loop ends that loop without a word. A loop logs one failure a minute at most, however often its step fails.
+/// </remarks>
+public static class BackgroundLoop
+{
+    private static readonly TimeSpan LogEvery = TimeSpan.FromMinutes(1);
+
+    /// <summary>Runs the loop. Completes when <paramref name="stop"/> is canceled, and never throws.</summary>
+    /// <param name="name">What the step does, for the log.</param>
+    /// <param name="interval">The pause between steps. A step that takes longer delays the next one.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="log">Where failures go.</param>
+    /// <param name="step">One step.</param>
+    /// <param name="stop">Ends the loop.</param>
+    public static async Task RunAsync(string name, TimeSpan interval, TimeProvider time, AglowLog log, Func<ValueTask> step, CancellationToken stop)
+    {
+        long? loggedAt = null;
+        using var timer = new PeriodicTimer(interval, time);
+        while (await NextAsync(timer, stop))
+        {
+            try
+            {
+                await step();
+            }
+            catch (OperationCanceledException) when (stop.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (Exception failure)
+            {
+                if (loggedAt is { } at && time.GetElapsedTime(at) < LogEvery)
+                    continue;
+                loggedAt = time.GetTimestamp();
+                log.StepFailed(name, failure);
+            }
+        }
+    }
+
+    private static async ValueTask<bool> NextAsync(PeriodicTimer timer, CancellationToken stop)
+    {
+        try
+        {
+            return await timer.WaitForNextTickAsync(stop);
+        }
+        catch (OperationCanceledException)
+        {
+            return false;
+        }
+    }
+}

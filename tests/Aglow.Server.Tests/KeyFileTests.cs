@@ -1,0 +1,74 @@
+using System.Text.Json.Nodes;
+
+namespace Aglow.Server.Tests;
+
+/// <summary>What a running server makes of a <c>keys.json</c> that somebody damages: the keys in force stay, and the log says so once.</summary>
+public class KeyFileTests
+{
+    private const string Good = "\"name\":\"new\",\"id\":\"aaaaaaaa\",\"created_at\":1";
+    private static readonly string Hash = Convert.ToBase64String(new byte[32]);
+
+    public static TheoryData<string, string?> Files => new()
+    {
+        { "gone", null },
+        { "empty", "" },
+        { "half written", "[{\"name\":\"ga" },
+        { "null", "null" },
+        { "a null key", "[null]" },
+        { "a key without members", "[{}]" },
+        { "an unknown scope", $"[{{{Good},\"hash\":\"{Hash}\",\"scopes\":\"everything\"}}]" },
+        { "no scope", $"[{{{Good},\"hash\":\"{Hash}\",\"scopes\":\"\"}}]" },
+        { "bad base64", $"[{{{Good},\"hash\":\"%%%\",\"scopes\":\"read\"}}]" },
+        { "a short hash", $"[{{{Good},\"hash\":\"AAAA\",\"scopes\":\"read\"}}]" },
+        { "an object", "{}" },
+        { "numbers for text", "[{\"name\":1,\"id\":2,\"hash\":3,\"scopes\":4,\"created_at\":\"x\"}]" },
+        { "bytes", "\u0000\u0001\u0002" },
+    };
+
+    [Fact]
+    public async Task A_damaged_file_of_any_kind_changes_no_key_and_is_logged_once()
+    {
+        await using var server = await AglowProcess.StartAsync(null, Token.ServerFlags);
+        var key = await TokenServer.AddKeyAsync(server.Folder, "gateway", "read");
+        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 200, 10, "the key is taken");
+        var path = Path.Combine(server.Folder, "keys.json");
+        var one = await File.ReadAllTextAsync(path);
+        var other = await TokenServer.AddKeyAsync(server.Folder, "other", "read");
+        var both = await File.ReadAllTextAsync(path);
+        var isOther = true;
+        foreach (var file in (IEnumerable<object?[]>)Files)
+        {
+            var warnings = Warnings();
+            if (file[1] is string content)
+                await File.WriteAllTextAsync(path, content);
+            else
+                File.Delete(path);
+            await Eventually.TrueAsync(() => Task.FromResult(Warnings() > warnings), 10, $"a file that is {file[0]} is logged");
+            (await server.AskAsync(key, "GET", "/status/1")).Status.ShouldBe(200, $"{file[0]}");
+            // the next whole file is read
+            isOther = !isOther;
+            await File.WriteAllTextAsync(path, isOther ? both : one);
+            await Eventually.TrueAsync(
+                async () => (await server.AskAsync(other, "GET", "/status/1")).Status == (isOther ? 200 : 401), 10, $"the server goes on after a file that is {file[0]}");
+            Warnings().ShouldBe(warnings + 1, $"{file[0]}");
+        }
+
+        // an empty list revokes all
+        await File.WriteAllTextAsync(path, new JsonArray().ToJsonString());
+        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 401, 10, "a key that is not in the file is refused");
+
+        int Warnings() => server.Output.Split("The ").Count(static part => part.Contains("keys in force stay", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_server_does_not_start_with_a_damaged_file_and_says_so_in_one_line()
+    {
+        var folder = AglowProcess.NewFolder();
+        await File.WriteAllTextAsync(Path.Combine(folder, "keys.json"), "[null]");
+        var (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--data", folder, "--urls", "http://127.0.0.1:0", .. Token.ServerFlags]);
+        code.ShouldBe(1, errors);
+        errors.Trim().Split('\n').Length.ShouldBe(1, errors);
+        errors.ShouldContain("keys.json cannot be read");
+        Directory.Delete(folder, recursive: true);
+    }
+}

@@ -1,0 +1,78 @@
+using System.Buffers.Binary;
+using System.Net.Sockets;
+
+namespace Aglow.Server.Tests;
+
+/// <summary>What somebody without a credential can make the server do: write few lines, and answer a bounded query.</summary>
+public class StrangerTests
+{
+    [Fact]
+    public async Task Streams_that_strangers_open_and_reset_write_few_lines()
+    {
+        var folder = AglowProcess.NewFolder();
+        var (server, http2) = await BothVersions.StartAsync(folder, Token.ServerFlags);
+        await using (server)
+        {
+            var lines = Lines();
+            await Task.WhenAll(Enumerable.Range(0, 40).Select(_ => ResetAsync(http2)));
+            (await server.GetAsync("/health/live")).Status.ShouldBe(200);
+            (Lines() - lines).ShouldBeInRange(1, 15);
+
+            int Lines() => server.Output.Count(static c => c == '\n');
+        }
+
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task Long_lists_of_users_fit_a_query_and_few_characters_of_many_marks_do_not()
+    {
+        await using var server = await AglowProcess.StartAsync();
+        var ids = string.Join(',', Enumerable.Range(0, 1000).Select(static i => $"{Guid.Empty.ToString()[..^4]}{i:0000}"));
+        (await server.GetAsync($"/status/users?ids={ids}")).Members.Length.ShouldBe(1000);
+        // one letter with 2,000 accents
+        (await server.GetAsync($"/users?q=a{string.Concat(Enumerable.Repeat("%CC%81", 2000))}")).ShouldBeProblem(400, "1024 bytes");
+    }
+
+    // opens 500 streams on a connection and resets each at once, until the server closes it
+    private static async Task ResetAsync(Uri address)
+    {
+        using var tcp = new TcpClient();
+        await tcp.ConnectAsync(address.Host, address.Port);
+        var stream = tcp.GetStream();
+        // HPACK: GET, http, a path and an authority that are literal
+        byte[] headers = [0x82, 0x86, 0x04, 12, .. "/health/live"u8, 0x41, 1, (byte)'a'];
+        using var sent = new MemoryStream();
+        sent.Write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8);
+        Frame(sent, type: 4, flags: 0, id: 0, []);
+        for (var i = 0; i < 500; i++)
+        {
+            Frame(sent, type: 1, flags: 5, id: (i * 2) + 1, headers);
+            Frame(sent, type: 3, flags: 0, id: (i * 2) + 1, [0, 0, 0, 8]);
+        }
+
+        try
+        {
+            await stream.WriteAsync(sent.ToArray());
+            var rest = new byte[65_536];
+            tcp.Client.Shutdown(SocketShutdown.Send);
+            while (await stream.ReadAsync(rest) > 0)
+            {
+                // until the server closes
+            }
+        }
+        catch (IOException)
+        {
+            // it has
+        }
+    }
+
+    private static void Frame(MemoryStream into, byte type, byte flags, int id, byte[] payload)
+    {
+        Span<byte> head = stackalloc byte[9];
+        BinaryPrimitives.WriteInt32BigEndian(head[5..], id);
+        (head[0], head[1], head[2], head[3], head[4]) = ((byte)(payload.Length >> 16), (byte)(payload.Length >> 8), (byte)payload.Length, type, flags);
+        into.Write(head);
+        into.Write(payload);
+    }
+}
