@@ -130,7 +130,7 @@ internal sealed class Statuses(People people, int batch, Statuses.Form form) : L
         foreach (var word in MemoryMarshal.Cast<byte, uint>(connection.ReceiveHttp()))
             seen += Pulse.Left(word) && Pulse.Second(word) >= oldest ? 1 : 0;
         if (seen != users.Length)
-            throw new BenchmarkException($"of {users.Length} users who had heartbeaten {users.Length - seen} were not seen.");
+            throw new BenchmarkException($"of {users.Length} users with a heartbeat, {users.Length - seen} were not seen.");
     }
 
     private static int Packed(Connection connection, ReadOnlySpan<uint> users)

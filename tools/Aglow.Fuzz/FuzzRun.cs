@@ -66,7 +66,7 @@ internal sealed class FuzzRun
 
     private async Task FeedAsync(FuzzOptions options, TextWriter output, CancellationToken stop)
     {
-        // thirty weighings tell a slope from noise; the first are of code that is still being compiled
+        // thirty samples tell a slope from noise; the first ones measure code that is still being compiled
         var between = Math.Clamp(options.Seconds / 30, 1, 20);
         while (Seconds < options.Seconds && Inputs < options.Inputs && !stop.IsCancellationRequested)
         {

@@ -21,7 +21,7 @@ internal sealed record Chokepoint(Resource Resource, double Factor, double Activ
         double low = 1 / MostTimes, high = MostTimes;
         if (Share(high) < 1)
             return new Chokepoint(resource, double.PositiveInfinity, double.PositiveInfinity, double.PositiveInfinity);
-        // shares only grow with people, so halving finds the one point; sixty halvings are more than a double can tell apart
+        // shares only grow with people, so bisection finds the one point; sixty steps exceed the precision of a double
         for (var i = 0; i < 60; i++)
         {
             var middle = Math.Sqrt(low * high);

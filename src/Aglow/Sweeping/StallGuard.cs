@@ -4,7 +4,7 @@ using Aglow.Storage;
 namespace Aglow.Sweeping;
 
 /// <summary>
-/// A stall is our fault, not the users': where words could not be written, nobody could have heartbeaten, so nobody lapses for it.
+/// A stall is our fault, not the users': while words cannot be written, no lease expires.
 /// </summary>
 /// <remarks>
 /// Stands beside <see cref="Clock"/>, which asks it for the second that leases are counted against. After a stall (our own process
