@@ -1,6 +1,6 @@
 /**
- * Makes `dist`: the same client as CommonJS, for Jest, older Node and bundlers that ask for it, with types of its own. `src` is what ES
- * modules get, as it is.
+ * Makes `dist`: the same client as CommonJS, for Jest, older Node and bundlers that need it, with types of its own. ES modules get `src`
+ * unchanged.
  */
 import { build } from 'esbuild';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';

@@ -23,7 +23,7 @@ public sealed record AglowClientOptions
         }
     }
 
-    /// <summary>Who calls, where the server asks for no proof (its open mode). Null: whoever <see cref="AccessToken"/> or the HTTP client's own headers say.</summary>
+    /// <summary>Who calls, if the server is in open mode. Null: the user of <see cref="AccessToken"/>, or of the HTTP client's own headers.</summary>
     public UserId? User { get; init; }
 
     /// <summary>

@@ -167,7 +167,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         _stop.Dispose();
     }
 
-    /// <summary>Tells whoever keeps a log; of several failures with the same words only the first, until there is a connection again.</summary>
+    /// <summary>Reports a failure. Of several with the same words only the first, until there is a connection again.</summary>
     public void Report(AglowException failure)
     {
         lock (_gate)
@@ -190,7 +190,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
 
     void ISessionOwner.Say(ConnectionState state)
     {
-        // whoever waits for the connection finds it open
+        // callers who wait for the connection find it open
         Say(state);
         lock (_gate)
         {

@@ -4,7 +4,7 @@ namespace Aglow.Client;
 /// Asks the application for tokens: at most once a second, and for 10 s at most each time.
 /// </summary>
 /// <remarks>
-/// The application's callback may be slow, throw, never complete, or give the same token for ever; none of that may make a client ask or connect more often. Whoever asks while a call
+/// The application's callback may be slow, throw, never complete, or give the same token for ever; none of that may make a client ask or connect more often. A caller who asks while a call
 /// is under way gets its result. Threading: any thread.
 /// </remarks>
 internal sealed class TokenSource(AglowClientOptions options)

@@ -265,7 +265,7 @@ internal sealed class WatchTable
                     writer.WriteNumberValue(user.Id.Number);
                 user.IsTold = user.IsWanted;
                 user.PendingId = id;
-                // whoever watches them again asks anew
+                // a new watch of them asks again
                 if (!user.IsTold)
                     (user.Last, user.IsCurrent) = (null, false);
                 // takes them out of the set, which an enumeration bears

@@ -3,19 +3,19 @@ using Npgsql;
 namespace Aglow.Postgres;
 
 /// <summary>
-/// Hears that another node changed the directory: <c>LISTEN</c> on a connection of its own, made anew for as long as it takes.
+/// Listens for changes of the directory by other nodes: <c>LISTEN</c> on a connection of its own, which it opens again until it succeeds.
 /// </summary>
 /// <remarks>
-/// A notification says only which node changed something; the change itself is read. So a notification that is lost (no connection, a pooler
-/// that does not know <c>LISTEN</c>) costs up to <see cref="PostgresWriter.CatchUpInterval"/> and nothing else. Payloads with the change
-/// itself were rejected: they hold 8,000 bytes, have an order of their own, and would be a second way for what has to be read after each
-/// loss anyway.
+/// A notification says only which node changed something; the change itself is read. So a lost notification (no connection, a pooler
+/// without
+/// <c>LISTEN</c>) costs up to <see cref="PostgresWriter.CatchUpInterval"/> and nothing else. Rejected: payloads with the change itself.
+/// They hold 8,000 bytes, have an order of their own, and would be a second way to read what must be read after each loss anyway.
 /// </remarks>
 internal sealed class ChangeListener : IAsyncDisposable
 {
     private static readonly TimeSpan PauseBetweenAttempts = TimeSpan.FromSeconds(1);
 
-    // a firewall may forget a connection without a word
+    // a firewall may drop a connection silently
     private static readonly TimeSpan CheckInterval = TimeSpan.FromSeconds(10);
 
     private readonly NpgsqlDataSource _source;
@@ -66,7 +66,7 @@ internal sealed class ChangeListener : IAsyncDisposable
             }
             catch (Exception failure)
             {
-                // where the server is away the writer says so
+                // the writer reports that the server is away
                 if (!_isSaidLost && !_writer.IsAway)
                 {
                     _log.NotHeard(PostgresFailure.Explain(failure, _options).Message.TrimEnd('.'));
@@ -74,7 +74,7 @@ internal sealed class ChangeListener : IAsyncDisposable
                 }
             }
 
-            // what was missed meanwhile, and whether the server is there at all
+            // reads what was missed meanwhile, and finds out whether the server answers
             _writer.Hear();
             try
             {

@@ -4,17 +4,17 @@ using Npgsql;
 
 namespace Aglow.Postgres;
 
-/// <summary>What a failure means for whoever runs this: one line that says what to do.</summary>
+/// <summary>Turns a failure into one line that tells an operator what to do.</summary>
 internal static class PostgresFailure
 {
-    // out of memory, disk or connections: nothing was done, and later it may be
+    // out of memory, disk or connections: nothing was done, and a later try may succeed
     private const string Resources = "53";
 
-    /// <summary>Whether an exception says something of the server, and not of this program.</summary>
+    /// <summary>Whether an exception is about the server, not about this program.</summary>
     public static bool IsAway(Exception failure) =>
         failure is NpgsqlException or SocketException or IOException or TimeoutException or OperationCanceledException or ObjectDisposedException;
 
-    /// <summary>Whether the connection is of no use any more, and a new one may be.</summary>
+    /// <summary>Whether the connection is broken, so that only a new one may work.</summary>
     public static bool IsConnectionLost(Exception failure) => failure switch
     {
         PostgresException postgres => WasNeverRun(postgres),
@@ -22,23 +22,25 @@ internal static class PostgresFailure
         _ => failure is SocketException or IOException or ObjectDisposedException,
     };
 
-    /// <summary>Whether the server refuses what one command asks for (its data, a constraint, a limit), and would run others.</summary>
+    /// <summary>Whether the server refuses this one command (its data, a constraint, a limit) and would run others.</summary>
     public static bool IsOfOneCommand(Exception failure) => failure is PostgresException { SqlState: ['2', '1' or '2' or '3', ..] or ['5', '4', ..] };
 
-    /// <summary>Whether the server has no room for what it is to write.</summary>
+    /// <summary>Whether the server has no room for the write.</summary>
     public static bool IsFull(Exception failure) => failure is PostgresException { SqlState: PostgresErrorCodes.DiskFull or PostgresErrorCodes.OutOfMemory };
 
-    /// <summary>Whether the server says that it did not run what it was sent: it was shutting down or starting, is no primary any more, or took it back.</summary>
+    /// <summary>
+    /// Whether the server did not run the commands: it was shutting down or starting, is no longer the primary, or rolled them back.
+    /// </summary>
     public static bool WasNeverRun(Exception failure) => failure is PostgresException
     {
         SqlState: PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.CannotConnectNow
             or PostgresErrorCodes.IdleSessionTimeout or PostgresErrorCodes.ReadOnlySqlTransaction or PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected
     };
 
-    /// <summary>The failure as callers get it.</summary>
+    /// <summary>The failure in the form that callers get.</summary>
     public static StoreUnavailableException Explain(Exception failure, PostgresOptions options) => new(Reason(failure, options), failure);
 
-    /// <summary>What is said of a server that takes no writes.</summary>
+    /// <summary>The message about a server that takes no writes.</summary>
     public static string ReadOnly(PostgresOptions options) =>
         $"PostgreSQL at {options} is read-only: name the primary, or all servers (Host=a,b), of which the primary is used.";
 

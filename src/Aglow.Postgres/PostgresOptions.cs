@@ -6,7 +6,7 @@ namespace Aglow.Postgres;
 /// <summary>How to reach PostgreSQL.</summary>
 public sealed record PostgresOptions
 {
-    // a writer, a listener, and readers for what is not known by heart; fifty nodes so stay within 500 connections
+    // a writer, a listener, and readers for unknown IDs; fifty nodes stay within 500 connections
     private const int DefaultPoolSize = 10;
     private const int ConnectSeconds = 3;
 
@@ -14,14 +14,16 @@ public sealed record PostgresOptions
 
     private PostgresOptions(NpgsqlConnectionStringBuilder parts) => _parts = parts;
 
-    /// <summary>With which password, where the text does not say; null: as it says.</summary>
+    /// <summary>The password; null: the connection string has it.</summary>
     public string? Password { get; init; }
 
-    /// <summary>The name that the server knows this program by.</summary>
+    /// <summary>The application name that the server shows.</summary>
     public string ApplicationName { get; init; } = "aglow";
 
     /// <summary>
-    /// How long an answer may take: 10 s. Ten thousand new keys take one of them on a busy server; a server that is not there is noticed in <c>Timeout</c> (3 s).
+    /// How long an answer may take: 10 s, because ten thousand new IDs take one second on a busy server. A server that is away is noticed
+    /// within
+    /// <c>Timeout</c> (3 s).
     /// </summary>
     public TimeSpan AnswersWithin { get; init; } = TimeSpan.FromSeconds(10);
 
@@ -31,14 +33,14 @@ public sealed record PostgresOptions
     /// <summary>The database.</summary>
     internal string Database => _parts.Database ?? User;
 
-    /// <summary>Connections at most.</summary>
+    /// <summary>The most connections.</summary>
     internal int PoolSize => _parts.MaxPoolSize;
 
     /// <summary>
-    /// Reads <c>Host=…;Username=…;Password=…;Database=…</c> or <c>postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=require</c>; several hosts, of which the one
-    /// that takes writes is used, by commas in the first form.
+    /// Reads <c>Host=…;Username=…;Password=…;Database=…</c> or <c>postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=require</c>. The
+    /// first form may name several hosts, separated by commas; the one that takes writes is used.
     /// </summary>
-    /// <exception cref="FormatException">The text is neither; the message says what to write, and nothing of the text.</exception>
+    /// <exception cref="FormatException">The text is neither. The message says what to write, and repeats nothing of the text.</exception>
     public static PostgresOptions Parse(string text)
     {
         const string expected = "set Host=…;Port=5432;Database=…;Username=…;Password=… or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
@@ -56,7 +58,7 @@ public sealed record PostgresOptions
         }
     }
 
-    /// <summary>Where it is, without secrets.</summary>
+    /// <summary>Host and database, without secrets.</summary>
     public override string ToString() => $"{string.Join(",", _parts.Host!.Split(',').Select(host => host.Contains(':') ? host : $"{host}:{_parts.Port}"))}/{Database}";
 
     /// <summary>The source of all connections.</summary>
@@ -64,9 +66,9 @@ public sealed record PostgresOptions
     {
         var parts = new NpgsqlConnectionStringBuilder(_parts.ConnectionString)
         {
-            // far beyond what a Deadline allows: see there
+            // far longer than a Deadline allows: see there
             CommandTimeout = (int)PostgresChanges.AllWithin.TotalSeconds,
-            // it would block threads of the pool while the server cannot be reached
+            // it would block threads of the pool while the server is away
             KeepAlive = 0,
         };
         parts.ApplicationName ??= ApplicationName;
@@ -103,7 +105,7 @@ public sealed record PostgresOptions
 
     private static void SetDefaults(NpgsqlConnectionStringBuilder parts)
     {
-        // only these know what was given; a builder of Npgsql's knows every keyword
+        // only this builder knows which keywords were given; Npgsql's knows every keyword
         var given = new DbConnectionStringBuilder { ConnectionString = parts.ConnectionString };
         if (!given.ContainsKey("Maximum Pool Size"))
             parts.MaxPoolSize = DefaultPoolSize;
@@ -111,7 +113,7 @@ public sealed record PostgresOptions
             parts.Timeout = ConnectSeconds;
         if (parts.Host!.Contains(',') && !given.ContainsKey("Target Session Attributes"))
             parts.TargetSessionAttributes = "primary";
-        // nothing is set on a connection that another use of it must not see
+        // a connection keeps no settings, so the next user of it sees none
         parts.NoResetOnClose = true;
         parts.Pooling = true;
     }

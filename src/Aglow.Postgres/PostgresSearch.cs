@@ -6,31 +6,31 @@ using Npgsql;
 
 namespace Aglow.Postgres;
 
-/// <summary>Search by name, over one connection; a caller each.</summary>
+/// <summary>Search by name, over one connection for each caller.</summary>
 /// <remarks>
-/// Three parts, one after the other:
+/// A search has three parts, one after the other:
 /// <list type="number">
 /// <item>user names that begin with the query, by (folded name, index);</item>
-/// <item>display names that begin with it where the user name does not, likewise;</item>
-/// <item>from 3 characters on, names that hold it elsewhere, by index. First <see cref="SearchLimits.Walked"/> profiles are read as they
-/// come: a text that many names hold is found there. A text that few hold is found by trigrams (<c>pg_trgm</c>), at most
-/// <see cref="SearchLimits.Candidates"/> of them. What neither finds is looked for by reading on.</item>
+/// <item>display names that begin with it if the user name does not, likewise;</item>
+/// <item>from 3 characters on, names that contain it elsewhere, by index. First it reads <see cref="SearchLimits.Walked"/> profiles in
+/// order, which finds a common text. Then it finds a rare text by trigrams (<c>pg_trgm</c>), at most <see cref="SearchLimits.Candidates"/>
+/// profiles. If neither is enough, it reads on.</item>
 /// </list>
-/// A page that has taken <see cref="SearchLimits.Budget"/> ends there, with a cursor: it may be short, even empty, and not be the last. This
-/// code and not the server's planner decides how the third part is read: the planner guesses how many names hold a text, and a wrong guess
-/// reads millions of rows.
-/// <para>A cursor is a place in one of the parts, encrypted: it belongs to one query, and shows no index.</para>
+/// A page ends after <see cref="SearchLimits.Budget"/>, with a cursor: it may be short, even empty, and not the last. This code decides how
+/// the third part is read, not the server's planner. The planner guesses how many names contain a text, and a wrong guess reads millions of
+/// rows.
+/// <para>A cursor is an encrypted place in one of the parts. It belongs to one query and shows no index.</para>
 /// </remarks>
 internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits limits, byte[] secret, TimeProvider time, CancellationToken cancel)
 {
-    /// <summary>The columns of a profile, in the order in which <see cref="ReadProfile"/> takes them.</summary>
+    /// <summary>The columns of a profile, in the order of <see cref="ReadProfile"/>.</summary>
     public const string ProfileColumns = "user_name, display_name, created_at, updated_at";
 
     private const int MinInside = 3;
     private const int NonceBytes = 12;
     private const int TagBytes = 16;
 
-    // no name is so long that it holds more of the last character
+    // no name is long enough to contain more of the last character
     private static readonly string AfterAll = string.Concat(Enumerable.Repeat("\U0010FFFF", 65));
 
     private const string Columns = $"idx, (SELECT id FROM aglow.ids WHERE ids.idx = profile.idx), {ProfileColumns}";
@@ -74,11 +74,11 @@ internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits l
         return new DirectoryPage(page, null);
     }
 
-    /// <summary>A profile, of a row that has <see cref="ProfileColumns"/> from a column on.</summary>
+    /// <summary>Reads a profile from a row that has <see cref="ProfileColumns"/> from a column on.</summary>
     public static Profile ReadProfile(NpgsqlDataReader row, int from) => new(
         row.IsDBNull(from) ? null : row.GetString(from), row.IsDBNull(from + 1) ? null : row.GetString(from + 1), row.GetInt64(from + 2), row.GetInt64(from + 3));
 
-    /// <summary>Reads a stretch of a part. What it found; the place where it ended, null where that is the end of the part.</summary>
+    /// <summary>Reads a stretch of a part. Returns what it found, and the place where it ended; null at the end of the part.</summary>
     private async Task<(List<(DirectoryUser User, Place At)> Found, Place? Next)> ScanAsync(Place from, string query, int most)
     {
         // $1 and $2: the place; $3: the query; $4: as a pattern; $5: after all names that begin with the query
@@ -109,10 +109,10 @@ internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits l
             sql, Sql.Text(from.Name), Sql.Number(from.Index), Sql.Text(query), Sql.Text(Pattern(query)), Sql.Text(query + AfterAll));
     }
 
-    /// <summary>Asks for the rest of the third part by trigrams. Null where more names hold the query than are worth sorting.</summary>
+    /// <summary>Reads the rest of the third part by trigrams. Null if too many names contain the query to sort them.</summary>
     private async Task<List<(DirectoryUser User, Place At)>?> FindAsync(Place from, string query, int most)
     {
-        // ways that do not use the trigrams are ruled out; "+ 0" rules out the one by index
+        // the planner may not use plans without trigrams; "+ 0" rules out the index on the index column
         await using var batch = new NpgsqlBatch(connection);
         batch.BatchCommands.Add(Sql.Statement("SELECT set_config('enable_seqscan', 'off', true)"));
         batch.BatchCommands.Add(Sql.Statement(
@@ -129,7 +129,7 @@ internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits l
         return await ReadAsync(reader, from.Part);
     }
 
-    // a row without an index says that there are too many to read
+    // a row without an index means that there are too many to read
     private async Task<List<(DirectoryUser User, Place At)>?> ReadAsync(NpgsqlDataReader reader, int part)
     {
         var found = new List<(DirectoryUser, Place)>();
@@ -147,7 +147,7 @@ internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits l
 
     private static string Pattern(string query) => $"%{query.Replace(@"\", @"\\").Replace("%", @"\%").Replace("_", @"\_")}%";
 
-    // three letters or digits in a row: the server's trigrams are made of those
+    // three letters or digits in a row: the server makes its trigrams of those
     private static bool HasTrigram(string query)
     {
         var run = 0;
@@ -193,7 +193,7 @@ internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits l
         return new Place(int.Parse(parts[0]), parts[2], long.Parse(parts[1]));
     }
 
-    /// <summary>A place in the results: the part, and the name and index that were read last.</summary>
+    /// <summary>A place in the results: the part, and the last name and index.</summary>
     private sealed record Place(int Part, string Name, long Index)
     {
         public static Place Start(int part, string query) => new(part, query, -1);
@@ -201,11 +201,11 @@ internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits l
 }
 
 /// <summary>What a page of a search may cost.</summary>
-/// <param name="Walked">Profiles that are read one after another, at a time: 5,000 take some 5 ms, and fill a page with what one in 250 holds.</param>
-/// <param name="Candidates">Profiles that trigrams may find: 5,000 rows read and sorted are some 10 ms.</param>
-/// <param name="Budget">A page ends after this, full or not.</param>
+/// <param name="Walked">Profiles read in order at a time: 5,000 take some 5 ms, and fill a page if one name in 250 matches.</param>
+/// <param name="Candidates">Profiles that trigrams may find: reading and sorting 5,000 rows takes some 10 ms.</param>
+/// <param name="Budget">A page ends after this time, full or not.</param>
 internal sealed record SearchLimits(int Walked, int Candidates, TimeSpan Budget)
 {
-    /// <summary>As they are in service.</summary>
+    /// <summary>The limits of a server in service.</summary>
     public static SearchLimits Default { get; } = new(5_000, 5_000, TimeSpan.FromMilliseconds(100));
 }

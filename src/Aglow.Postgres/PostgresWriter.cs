@@ -7,7 +7,7 @@ using Npgsql;
 namespace Aglow.Postgres;
 
 /// <summary>
-/// The one loop of a node that writes to the directory, and that reads what others wrote: so it tells changes in the order of their commits.
+/// The only loop of a node that writes to the directory and reads what others wrote, so it reports changes in the order of their commits.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -15,16 +15,16 @@ namespace Aglow.Postgres;
 ///   notification, 10 s, CatchUpAsync ─► "what is newer than change N?" ─► Changed
 /// </code>
 /// Each transaction takes the next change number from the row that it locks (<see cref="PostgresSchema"/>), and reads what this node and
-/// others changed since the last number known here. Rows say how things are now, not what was done, so reading one twice does no harm.
-/// <para>Full: at most <see cref="QueueCapacity"/> commands wait; further callers wait for a place without holding a thread, and all of them
-/// at most <see cref="PostgresOptions.AnswersWithin"/>.</para>
-/// <para>A connection is used until something fails on it. A group whose connection was lost is sent again once, on a new one, apart from
+/// others changed since the last number it knows. Rows say how things are now, not what was done, so reading one twice does no harm.
+/// <para>Full: at most <see cref="QueueCapacity"/> commands wait. Further callers wait for a place without holding a thread, at most
+/// <see cref="PostgresOptions.AnswersWithin"/>.</para>
+/// <para>A connection is used until something fails on it. A group whose connection was lost is sent once more on a new one, without the
 /// commands that may have run and must not run twice. Rejected: a connection for each caller. A hundred of them would wait for one row's
 /// lock, and leave no connection to readers.</para>
 /// </remarks>
 internal sealed class PostgresWriter : IAsyncDisposable
 {
-    /// <summary>A change whose notification is lost is read within this.</summary>
+    /// <summary>A change whose notification is lost is read within this time.</summary>
     public static readonly TimeSpan CatchUpInterval = TimeSpan.FromSeconds(10);
 
     /// <summary>Changes of others are read at most this often: twenty small questions a second.</summary>
@@ -36,7 +36,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private const int QueueCapacity = 4096;
     private const int MaxGroupWeight = 10_000;
 
-    // what was taken back is kept this long for nodes that have not heard of it; a node that was away for half of it reads everything
+    // removed rows are kept this long for nodes that have not heard of it; a node that was away for half of it reads everything
     private const long KeepSeconds = 3600;
     private static readonly TimeSpan CompleteAfter = TimeSpan.FromSeconds(KeepSeconds / 2);
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
@@ -79,19 +79,19 @@ internal sealed class PostgresWriter : IAsyncDisposable
         _log = log;
         _next = UserId.FirstDirectoryNumber;
         _readAt = _forgotAt = time.GetTimestamp();
-        // the first look needs no pause before it
+        // the first read needs no pause before it
         _caughtUpAt = _readAt - (long)(PauseBetweenCatchUps.TotalSeconds * time.TimestampFrequency);
         _timer = time.CreateTimer(_ => Enqueue(), null, CatchUpInterval, Timeout.InfiniteTimeSpan);
         _loop = Task.Run(RunAsync);
     }
 
-    /// <summary>What changed, in order. On the loop; handlers return at once.</summary>
+    /// <summary>What changed, in order. Raised on the loop; handlers return at once.</summary>
     public event Action<DirectoryChanges>? Changed;
 
     /// <inheritdoc cref="IUserDirectory.NextIndex"/>
     public uint NextIndex => _next;
 
-    /// <summary>Whether the server could not be used the last time.</summary>
+    /// <summary>Whether the last use of the server failed.</summary>
     public bool IsAway => Volatile.Read(ref _isAway);
 
     /// <summary>How often this node read what others changed.</summary>
@@ -100,7 +100,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     /// <summary>Transactions committed.</summary>
     public long Transactions => Volatile.Read(ref _transactions);
 
-    /// <summary>Runs a command; completes when it is committed and told of.</summary>
+    /// <summary>Runs a command; completes when it is committed and reported.</summary>
     public async ValueTask<T> RunAsync<T>(DirectoryCommand<T> command)
     {
         try
@@ -136,7 +136,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         }
     }
 
-    /// <summary>Somebody changed something: reads it at once, or when the pause is over.</summary>
+    /// <summary>Another node changed something: reads it at once, or when the pause is over.</summary>
     public void Hear()
     {
         _isBehind = true;
@@ -171,7 +171,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         }
     }
 
-    // null: only a look at what others changed; one of them at a time. Where the queue is full the loop looks anyway.
+    // null: only read what others changed, one such entry at a time. If the queue is full, the loop reads anyway.
     private void Enqueue()
     {
         _isBehind = true;
@@ -220,7 +220,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         var failure = await TryExchangeAsync(group);
         if (failure is not null && PostgresFailure.IsConnectionLost(failure))
         {
-            // a command that may have run, and must not run twice, is for its caller to look at
+            // a command that may have run, and must not run twice, is left to its caller
             if (!PostgresFailure.WasNeverRun(failure))
                 Fail(group, failure, static c => !c.IsRepeatable);
             failure = group.Count == 0 ? null : await TryExchangeAsync(group);
@@ -235,7 +235,9 @@ internal sealed class PostgresWriter : IAsyncDisposable
             NoteAway(failure);
     }
 
-    /// <summary>One of a group is at fault, and not the others. Returns what stopped it; the commands that are left in the group have not run.</summary>
+    /// <summary>
+    /// One command of a group is at fault, not the others. Returns what stopped it; the commands left in the group have not run.
+    /// </summary>
     private async Task<Exception?> WriteOneByOneAsync(List<DirectoryCommand> group)
     {
         while (group.Count > 0)
@@ -258,7 +260,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         group.RemoveAll(which);
     }
 
-    // a failure that says nothing of the server is a fault of this program, and left as it is
+    // a failure that is not the server's is a fault of this program, and passes unchanged
     private Exception Explained(Exception failure) => PostgresFailure.IsAway(failure) ? PostgresFailure.Explain(failure, _options) : failure;
 
     // ---- the round trip -------------------------------------------------------------------------------------------------------
@@ -268,7 +270,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         List<TaskCompletionSource> waiting;
         lock (_gate)
             (waiting, _waiting) = (_waiting, []);
-        // a node that hears something from here on wants another look
+        // a notification from here on means another read
         _isBehind = false;
         var failure = await TryExchangeAsync([]);
         if (failure is not null && PostgresFailure.IsConnectionLost(failure))
@@ -276,7 +278,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         Interlocked.Increment(ref _catchUps);
         Volatile.Write(ref _caughtUpAt, _time.GetTimestamp());
         Arm(failure is not null ? RetryInterval : CatchUpInterval);
-        // a notification that came meanwhile has armed the timer before this did
+        // a notification has armed the timer meanwhile, before this did
         if (failure is null && _isBehind)
             Arm(PauseBetweenCatchUps);
         if (failure is not null)
@@ -291,14 +293,14 @@ internal sealed class PostgresWriter : IAsyncDisposable
     }
 
     /// <summary>
-    /// Commits a group (or, where it is empty, only reads), tells what changed, and completes it. Or returns why not: then nothing of it is
-    /// left, or nothing is known of it.
+    /// Commits a group (or only reads, if it is empty), reports what changed, and completes the group. Otherwise returns why not: then
+    /// nothing of it is left, or its outcome is unknown.
     /// </summary>
     private async Task<Exception?> TryExchangeAsync(List<DirectoryCommand> group)
     {
         try
         {
-            // everything is read before: it takes long where there is much, and other nodes would wait for the lock meanwhile
+            // reads everything before it takes the lock: a long read would keep other nodes waiting
             if (group.Count > 0 && NeedsAll)
                 await ExchangeAsync([]);
             await ExchangeAsync(group);
@@ -327,7 +329,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         DirectoryChanges news;
         await using (var batch = new NpgsqlBatch(connection) { Timeout = 2 * (int)PostgresChanges.AllWithin.TotalSeconds })
         {
-            // all of it is sent at once and is one transaction; each statement sees what was committed before it began
+            // all of it is sent at once as one transaction; each statement sees what was committed before it began
             batch.BatchCommands.Add(new NpgsqlBatchCommand(
                 group.Count == 0 ? "SELECT change FROM aglow.state" : "UPDATE aglow.state SET change = change + 1 RETURNING change"));
             RegisterCommand[] registrations = [.. group.OfType<RegisterCommand>()];
@@ -364,7 +366,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         if (group.Count > 0)
             Interlocked.Increment(ref _transactions);
         _next = news.Next;
-        // a database that was restored from a backup is read anew
+        // a database that was restored from a backup is read from the start
         var isRestored = change < _change;
         _isBehind |= isRestored;
         _isComplete = handlers is not null && !isRestored;

@@ -21,7 +21,7 @@ public class ScriptedTests
         Random = new Random(seed),
     });
 
-    // Lets time pass a little at a time, so that whoever waits gets on with it, until something holds.
+    // Lets time pass in small steps, so that waiting code goes on, until something holds.
     private Task PassUntilAsync(Func<bool> holds, string what, double step = 0.1) => Eventually.TrueAsync(
         () =>
         {
@@ -60,7 +60,7 @@ public class ScriptedTests
     }
 
     [Fact]
-    public async Task While_the_servers_store_is_away_whoever_was_known_is_unknown_and_then_as_they_were()
+    public async Task While_the_servers_store_is_away_known_users_are_unknown_and_then_as_they_were()
     {
         await using var client = Client();
         await using var seen = Watching.Of(client, 2, 3, 4);

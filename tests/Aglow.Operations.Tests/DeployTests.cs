@@ -99,7 +99,7 @@ public sealed partial class DeployTests(Servers servers)
                     compose["volumes"]!.AsObject().Select(static v => v.Key).ShouldContain(volume);
             }
 
-            // whoever reads the file on a shared machine must not open it to the network
+            // a reader of the file on a shared machine must not open it to the network
             foreach (var port in service["ports"]?.AsArray() ?? [])
                 port!.GetValue<string>().ShouldStartWith("127.0.0.1:");
         }

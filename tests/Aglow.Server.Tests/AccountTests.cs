@@ -362,7 +362,7 @@ public class AccountTests(TokenServer shared)
             (await refused.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 403 ");
         }
 
-        // whoever speaks for them is not told of it, and they stay offline on every path
+        // nobody who speaks for them is told, and they stay offline on every path
         await _server.AskAsync(shared.Keys["heartbeat"], "POST", "/heartbeat", $"{{\"user_id\":\"{me}\"}}");
         (await AsAsync(other, "GET", $"/status/{me}")).Json["is_online"]!.GetValue<bool>().ShouldBeFalse();
         (await AsAsync(other, "POST", "/status/batch", $"{{\"user_ids\":[\"{me}\"]}}")).Json[0]!["status"]!.GetValue<string>()
@@ -399,7 +399,7 @@ public class AccountTests(TokenServer shared)
 
     [Theory]
     [MemberData(nameof(Ways))]
-    public async Task Who_is_deleted_is_gone_at_once_and_who_watches_hears_of_whoever_comes_back(string way)
+    public async Task A_deleted_user_is_gone_at_once_and_watchers_hear_of_the_one_who_comes_back(string way)
     {
         var (me, other) = (await ArriveAsync("me"), await ArriveAsync("other"));
         await AsAsync(me, "PUT", $"/users/{me}", $$"""{"user_name":"{{SharedServer.NewKey("name")}}"}""");

@@ -311,7 +311,7 @@ public class AttackTests(SharedServer shared)
         var user = $"{900_000_000 + SharedServer.NewUsers()}";
         var heads = await HeadsAsync(bytes.Replace("987654321", user, StringComparison.Ordinal));
         heads.Select(static head => int.Parse(head.AsSpan(9, 3))).ShouldBe(statuses, what);
-        // whoever was in the smuggled upgrade never came online
+        // the user of the smuggled upgrade never came online
         (await _server.StatusOfAsync(user)).ShouldBe("offline", what);
     }
 

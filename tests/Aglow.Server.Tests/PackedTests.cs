@@ -36,7 +36,7 @@ public class PackedTests(SharedServer shared)
         (words[1] & ~OnlineBit).ShouldBeInRange(now - 10, now + 1);
         words[2].ShouldBe(0u);
         words[3].ShouldBe(words[1]);
-        // whoever left was seen within 24 h all the same
+        // users who left were seen within 24 h all the same
         var reachable = (await _server.PostPackedAsync("/status/batch?definition=reachable", user + 1)).Words;
         reachable.ShouldBe([words[0] | OnlineBit]);
     }

@@ -213,7 +213,7 @@ public class UserTests(SharedServer shared)
     public async Task What_is_no_manual_status_is_refused(string body, string detail) => (await _server.PutAsync("/users/5/status", body)).ShouldBeProblem(400, detail);
 
     [Fact]
-    public async Task A_status_is_set_before_the_person_first_comes_and_whoever_has_one_is_known()
+    public async Task A_status_is_set_before_the_person_first_comes_and_makes_them_known()
     {
         foreach (var user in new[] { SharedServer.NewKey(), $"{SharedServer.NewUsers()}", $"{Random.Shared.NextInt64(1L << 31, long.MaxValue)}" })
         {
@@ -267,7 +267,7 @@ public class UserTests(SharedServer shared)
     }
 
     [Fact]
-    public async Task Whoever_may_come_one_day_can_be_followed()
+    public async Task A_user_who_never_came_can_be_followed()
     {
         var me = SharedServer.NewUsers();
         var key = SharedServer.NewKey();

@@ -89,7 +89,7 @@ public class VisibilityTests(TokenServer shared)
         // to herself she is as she is, and operators see why
         (await AskAsync(ann, "GET", $"/status/{ann}")).Json["status"]!.GetValue<string>().ShouldBe("online");
         (await _server.AskAsync(shared.Keys["operate"], "GET", $"/status/{ann}/explain")).Json["status"]!.GetValue<string>().ShouldBe("online");
-        // whoever does not say for whom they ask sees what everyone does
+        // a caller who names no viewer sees what everyone does
         (await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{ann}")).Json["last_seen"].ShouldBeNull();
         // and she reads exactly as somebody who was never there
         var never = (await AskAsync(bob, "GET", "/status/nobody-of-this-name")).Text;

@@ -78,13 +78,13 @@ public sealed class BalancerTests(FaultyCluster servers)
         await Task.Delay(TimeSpan.FromSeconds(Math.Max(0, Pause - Stopwatch.GetElapsedTime(began).TotalSeconds)));
         first.Signal(18);
         await Eventually.HoldsAsync(async () => (await first.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.OK);
-        // it has let go of all that were cut off; whoever was silent for too long on a busy machine may have come back to it
+        // it has released all that were cut off; a client that was silent for too long on a busy machine may have come back to it
         await Eventually.HoldsAsync(async () => people.AreConnected && await ConnectionsAsync(first) + await ConnectionsAsync(second) == connected.Length);
         ShownOffline().ShouldBeEmpty("while a node stood still");
 
         await second.KillAsync();
         await Eventually.HoldsAsync(async () => await ConnectionsAsync(first) >= connected.Length);
-        // past a look at everybody by whoever watches
+        // longer than any watcher needs to read everybody
         await Task.Delay(TimeSpan.FromSeconds(3));
         ShownOffline().ShouldBeEmpty("when a node was killed");
         (await elsewhere.Http.GetFromJsonAsync<JsonElement>("/status/10007")).GetProperty("status").GetString().ShouldBe("online");

@@ -39,7 +39,7 @@ internal static class Exchange
                 output.Write(piece.Span);
                 if ((await output.FlushAsync()).IsCompleted)
                     break;
-                // whoever reads may read this before the next comes
+                // the reader may read this before the next part comes
                 if (!input.IsEmpty && input.Span[0] != 0)
                     await Task.Yield();
             }

@@ -8,33 +8,34 @@ namespace Aglow.Plan;
 /// <param name="Term">The value, and how it came about.</param>
 internal sealed record Line(string Group, string Name, string Unit, Term Term);
 
-/// <summary>Something that can run out: the share of it that is taken, of what may be taken.</summary>
+/// <summary>Something that can run out, and the share of it that is used.</summary>
 /// <param name="Name">What it is.</param>
-/// <param name="Share">1 where it is full.</param>
+/// <param name="Share">1 if it is full.</param>
 /// <param name="Then">What to do about it.</param>
 internal sealed record Resource(string Name, Term Share, string Then);
 
 /// <summary>
-/// The arithmetic: what is asked for times what was measured. Read it from top to bottom; it is the whole model.
+/// The arithmetic: the demand times the measured constants. Read it from top to bottom; it is the whole model.
 /// </summary>
 /// <remarks>
-/// Two shapes are worked out. <b>One node</b>: everything in one process, words in its memory. <b>Many nodes</b>: words in Redis, nodes keep connections and beliefs. Costs are
-/// taken to grow in proportion, which holds within the range of the benchmarks (docs/capacity.md, where a measured run is held against this).
+/// It plans two shapes. <b>One node</b>: everything in one process, words in its memory. <b>Many nodes</b>: words in Redis, nodes keep
+/// connections and beliefs. Costs grow in proportion, which holds within the range of the benchmarks (docs/capacity.md compares the plan
+/// with a run).
 /// </remarks>
 internal sealed class Capacity
 {
     private const double Million = 1e6;
 
-    // cores are told from how many microseconds a second are spent
+    // cores are microseconds of CPU a second
     private const double MicrosecondsASecond = 1e6;
 
-    // a sweep goes easier where it would take more of a core; see Sweep.CoreShare
+    // a sweep slows down before it takes more of a core; see Sweep.CoreShare
     private const double MostSweepShare = 0.02;
 
     // how often a node of many reads every page; see Sweep
     private const double ClusterSweepSeconds = 10;
 
-    // pages that users are spread over at least; what a node sends in a second is a command a page
+    // the least pages that users are spread over; in a second, a node sends one command for each page
     private const double PageLanes = 256, PageWords = 65_280;
 
     private readonly List<Line> _lines = [];
@@ -51,7 +52,7 @@ internal sealed class Capacity
         var sockets = Asked("sockets", demand.Sockets);
         var busy = Asked("busy", demand.Busy);
 
-        // ---- what happens, a second
+        // ---- events a second
         Heartbeats = Add("load", "heartbeats", "1/s", active / interval).As("heartbeats");
         Transitions = Add("load", "transitions (users who come or go)", "1/s", 2.0 * active / session).As("transitions");
         var watchers = demand.Watchers is { } given
@@ -59,7 +60,7 @@ internal sealed class Capacity
             : Add("load", "connections on which one user is watched", "", watch * sockets / registered).As("watchers");
         Deliveries = Add("load", "deliveries of a change to a connection", "1/s", Transitions * watchers).As("deliveries");
 
-        // ---- cores, by the way in which heartbeats arrive
+        // ---- cores, by the way heartbeats arrive
         var bySockets = Add("cores", "heartbeats by sockets", "cores", Heartbeats * Measured("socket_heartbeat_us") / MicrosecondsASecond);
         var byHttp = Add("cores", "heartbeats by HTTP, one a request", "cores", Heartbeats * Measured("http_heartbeat_us") / MicrosecondsASecond);
         var byPacked = Add("cores", "heartbeats packed, 1,000 a request", "cores", Heartbeats * Measured("packed_heartbeat_us") / MicrosecondsASecond);
@@ -86,7 +87,7 @@ internal sealed class Capacity
         // ---- many nodes
         var flushing = (Heartbeats * Measured("node_redis_word_us") / MicrosecondsASecond).As("flushing");
         var nodeMemory = (Asked("node bytes", demand.NodeBytes) * busy).As("memory a node may fill");
-        // beliefs: a bit for each who is registered, on every node
+        // beliefs: one bit for each registered user, on every node
         var kept = (Measured("node_bytes") + (registered / 8.0)).As("bytes a node has anyhow");
         Nodes = Add(
             "many nodes",
@@ -100,10 +101,10 @@ internal sealed class Capacity
         Add("many nodes", "CPU of a node", "cores", anyhow + ((work + flushing) / Nodes));
         Add("many nodes", "memory of a node, resident", "GB", (kept + (sockets * ConnectionBytes(watch) / Nodes)) / 1e9);
 
-        // ---- the Redis that they share
+        // ---- the shared Redis
         var gathered = Term.Most(1.0, Heartbeats / (Nodes * Term.Most(PageLanes, registered / PageWords))).As("words a command");
         var wordCost = Add("redis", "CPU of a word", "us", Measured("redis_word_us") + (Measured("redis_command_us") / gathered)).As("us a word");
-        // a node reads whole pages, or the words that are watched on it where that is less
+        // a node reads whole pages, or only the watched words if that is less
         var watched = Term.Least(registered, sockets * watch / Nodes).As("watched on a node");
         var pages = registered * Measured("redis_word_bytes");
         var words = watched * Measured("redis_read_bytes");
@@ -169,7 +170,7 @@ internal sealed class Capacity
     /// <summary>In GB.</summary>
     public Term Disk { get; }
 
-    /// <summary>With one that may die.</summary>
+    /// <summary>With one more, because one may die.</summary>
     public Term Nodes { get; }
 
     public Term RedisCores { get; }
@@ -183,7 +184,7 @@ internal sealed class Capacity
     /// <summary>In Mbit/s.</summary>
     public Term Egress { get; }
 
-    /// <summary>Whether one node is enough, as busy as it may be.</summary>
+    /// <summary>Whether one node is enough, at the allowed load.</summary>
     public bool FitsOneNode { get; }
 
     private Term ConnectionBytes(Term watch) => Measured("socket_bytes") + (watch * Measured("watch_bytes"));

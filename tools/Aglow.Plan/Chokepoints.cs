@@ -1,8 +1,8 @@
 namespace Aglow.Plan;
 
-/// <summary>What gives out at which load, the first of them first: found by planning for ever more people.</summary>
-/// <param name="Resource">What gives out.</param>
-/// <param name="Factor">Times as many people as are planned for; infinite where it never does.</param>
+/// <summary>What runs out at which load, the first one first. Found by planning for more and more people.</summary>
+/// <param name="Resource">What runs out.</param>
+/// <param name="Factor">How many times the planned number of people; infinite if it never runs out.</param>
 /// <param name="Active">Active users then.</param>
 /// <param name="Registered">Registered users then.</param>
 internal sealed record Chokepoint(Resource Resource, double Factor, double Active, double Registered)

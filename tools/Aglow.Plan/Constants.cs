@@ -7,12 +7,15 @@ namespace Aglow.Plan;
 /// <param name="Name">How formulas call it, with its unit.</param>
 /// <param name="Value">The median.</param>
 /// <param name="Unit">Of the value.</param>
-/// <param name="From">The command that measures it, or where else it is known from.</param>
+/// <param name="From">The command that measures it, or another source.</param>
 internal sealed record Constant(string Name, double Value, string Unit, string From);
 
-/// <summary>What the plan rests on: constants that the benchmarks measured or that say how else they are known, with the date and the machine, in <c>constants.json</c>.</summary>
+/// <summary>
+/// The constants of the plan, with date and machine, in <c>constants.json</c>. Benchmarks measured them, or they say another source.
+/// </summary>
 /// <remarks>
-/// <c>./aglow bench plan --constants tools/Aglow.Plan/constants.json</c> measures them anew, on the machine that one plans for. Lines beginning with <c>//</c> are comments.
+/// <c>./aglow bench plan --constants tools/Aglow.Plan/constants.json</c> measures them again, on your machine. Lines beginning with
+/// <c>//</c> are comments.
 /// </remarks>
 internal sealed class Constants
 {
@@ -66,7 +69,7 @@ internal static class JsonFile
         Converters = { new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower) },
     };
 
-    /// <summary>Reads one; what is wrong with it is said in one line.</summary>
+    /// <summary>Reads one; an error is one line.</summary>
     public static T Load<T>(string file)
     {
         try

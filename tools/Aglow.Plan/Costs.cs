@@ -1,14 +1,14 @@
 namespace Aglow.Plan;
 
-/// <summary>One way of running it, and what that costs a month.</summary>
+/// <summary>One way of running a deployment, and its cost a month.</summary>
 internal sealed record Choice(string Name, Term Month, string Note)
 {
     private const double SecondsAMonth = 730 * 3600;
 
-    // an item's names and values, and the 100 bytes that are billed with it
+    // an item's names and values, and the 100 bytes that are billed with each item
     private const double ItemBytes = 150;
 
-    /// <summary>Every way that would do.</summary>
+    /// <summary>Every possible way.</summary>
     public static IReadOnlyList<Choice> Of(Demand demand, Capacity plan, Prices prices)
     {
         var node = Term.Of("node a month", prices.NodeMonth);

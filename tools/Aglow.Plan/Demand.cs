@@ -6,14 +6,14 @@ internal enum Arrival
     /// <summary>Everybody holds a WebSocket; answering its ping is the heartbeat.</summary>
     Sockets,
 
-    /// <summary>A request each.</summary>
+    /// <summary>One HTTP request for each heartbeat.</summary>
     Http,
 
-    /// <summary>A gateway gathers them: 1,000 numbers a request.</summary>
+    /// <summary>A gateway gathers them: 1,000 users a request.</summary>
     Packed,
 }
 
-/// <summary>What is planned for.</summary>
+/// <summary>The load to plan for.</summary>
 internal sealed record Demand
 {
     /// <summary>Users active at any moment.</summary>
@@ -25,19 +25,19 @@ internal sealed record Demand
     /// <summary>Seconds from heartbeat to heartbeat.</summary>
     public double HeartbeatSeconds { get; init; } = 10;
 
-    /// <summary>Seconds that somebody stays online.</summary>
+    /// <summary>Seconds that a user stays online.</summary>
     public double SessionSeconds { get; init; } = 1200;
 
     /// <summary>Users that a connection watches.</summary>
     public double Watch { get; init; } = 100;
 
-    /// <summary>Connections on which a user is watched; null: by <see cref="Watch"/>, spread evenly over all who are registered.</summary>
+    /// <summary>Connections that watch a user; null: as <see cref="Watch"/> says, spread evenly over all registered users.</summary>
     public double? Watchers { get; init; }
 
     /// <summary>How heartbeats arrive.</summary>
     public Arrival Arrival { get; init; } = Arrival.Sockets;
 
-    /// <summary>Open connections; null: all who are active where heartbeats arrive by sockets, else none.</summary>
+    /// <summary>Open connections; null: all active users if heartbeats arrive by sockets, else none.</summary>
     public double? SocketCount { get; init; }
 
     /// <summary>Cores of a node.</summary>
@@ -46,13 +46,13 @@ internal sealed record Demand
     /// <summary>Memory of a node, in bytes.</summary>
     public double NodeBytes { get; init; } = 8e9;
 
-    /// <summary>Connections that one node is given at most: what has to reconnect when it dies.</summary>
+    /// <summary>The most connections of one node: all of them reconnect when it dies.</summary>
     public double NodeSockets { get; init; } = 100_000;
 
     /// <summary>Memory of a Redis server, in bytes.</summary>
     public double RedisBytes { get; init; } = 16e9;
 
-    /// <summary>How busy a core, a memory or a link may be: the rest is for peaks and for when another has died.</summary>
+    /// <summary>How busy a core, a memory or a link may be. The rest is for peaks, and for the load of a dead node.</summary>
     public double Busy { get; init; } = 0.5;
 
     /// <summary>Bits a second of a machine's link.</summary>
@@ -61,6 +61,6 @@ internal sealed record Demand
     /// <summary>Open connections in numbers.</summary>
     public double Sockets => SocketCount ?? (Arrival == Arrival.Sockets ? Active : 0);
 
-    /// <summary>The same with so many times as many people.</summary>
+    /// <summary>The same with this many times as many people.</summary>
     public Demand Times(double factor) => this with { Active = Active * factor, Registered = Registered * factor, SocketCount = SocketCount * factor };
 }

@@ -3,7 +3,7 @@ using System.Globalization;
 
 namespace Aglow.Plan;
 
-/// <summary>A command line, or a file, that cannot be right; the message is one line that says what to write instead.</summary>
+/// <summary>A wrong command line or file. The message is one line that says what to write instead.</summary>
 internal sealed class UsageException(string message) : Exception(message);
 
 /// <summary>How the plan is written.</summary>
@@ -14,7 +14,7 @@ internal enum Format
     Markdown,
 }
 
-/// <summary>What was asked for on the command line.</summary>
+/// <summary>The request on the command line.</summary>
 /// <param name="Demand">What is planned for.</param>
 /// <param name="Format">How it is written.</param>
 /// <param name="Explain">Whether the arithmetic is printed.</param>
@@ -22,7 +22,7 @@ internal enum Format
 /// <param name="PricesFile">Where the prices are.</param>
 internal sealed record PlanOptions(Demand Demand, Format Format, bool Explain, string ConstantsFile, string PricesFile);
 
-/// <summary>The flags, and what they may be.</summary>
+/// <summary>The flags, and their possible values.</summary>
 internal sealed class PlanCommand
 {
     private readonly Option<string> _active = Text("--active", "N", "users active at any moment, such as 500k or 5m [5m]");
@@ -44,7 +44,7 @@ internal sealed class PlanCommand
     private readonly Option<string> _constants = Text("--constants", "FILE", "measured constants [those that come with it; ./aglow bench plan measures yours]");
     private readonly Option<string> _prices = Text("--prices", "FILE", "what things cost [examples: copy tools/Aglow.Plan/prices.json and edit it]");
 
-    /// <summary>The command, which does <paramref name="run"/>.</summary>
+    /// <summary>The command, which calls <paramref name="run"/>.</summary>
     public RootCommand Create(Func<PlanOptions, int> run)
     {
         var command = new RootCommand("aglow plan: what a deployment needs and costs, worked out from measured constants. Counts may end in k, m, b; times in s, m, h; sizes in m, g.");

@@ -1,12 +1,12 @@
 namespace Aglow.Plan;
 
-/// <summary>What things cost, as an operator has written it into <c>prices.json</c>: examples until then.</summary>
-/// <param name="AsOf">When, and of whom.</param>
-/// <param name="Currency">What the numbers are in.</param>
+/// <summary>Prices, as an operator has written them into <c>prices.json</c>; examples until then.</summary>
+/// <param name="AsOf">The date and the vendor.</param>
+/// <param name="Currency">The currency of all numbers.</param>
 /// <param name="NodeMonth">A node (<c>--node-cores</c>, <c>--node-memory</c>), a month.</param>
 /// <param name="LoadBalancerMonth">A TCP load balancer, a month.</param>
-/// <param name="RedisNodeMonth">A machine for one Redis server of one's own, a month.</param>
-/// <param name="ManagedRedisNodeMonth">The same, run by somebody else.</param>
+/// <param name="RedisNodeMonth">A machine for one Redis server of your own, a month.</param>
+/// <param name="ManagedRedisNodeMonth">The same as a managed service.</param>
 /// <param name="DiskGbMonth">A gigabyte of disk, a month.</param>
 /// <param name="EgressGb">A gigabyte that leaves.</param>
 /// <param name="DynamodbMillionWrites">A million writes of an item of up to 1 KB, on demand.</param>

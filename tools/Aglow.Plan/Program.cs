@@ -1,4 +1,4 @@
-// ./aglow plan [--active 5m] [--registered 1b] …: what it takes, and what that costs. Read Capacity first: it is the whole model, in order.
+// ./aglow plan [--active 5m] [--registered 1b] …: what a deployment needs and costs. Read Capacity first: it is the whole model, in order.
 using Aglow.Plan;
 
 const int Usage = 2;

@@ -7,7 +7,7 @@ namespace Aglow.Plan;
 /// <summary>The plan as text: a table for the terminal, Markdown, or JSON.</summary>
 internal static class Report
 {
-    /// <summary>Works it out and writes it.</summary>
+    /// <summary>Computes the plan and writes it.</summary>
     public static string Of(PlanOptions options)
     {
         var measured = Constants.Load(options.ConstantsFile);

@@ -3,11 +3,11 @@ using System.Globalization;
 namespace Aglow.Plan;
 
 /// <summary>
-/// A number that knows how it came about: its name or formula, and the same with the numbers in. What the plan prints as arithmetic is what was computed.
+/// A number that knows its origin: its name or formula, and the formula with the numbers in. The printed arithmetic is what was computed.
 /// </summary>
 /// <remarks>
-/// Arithmetic on terms makes terms; <see cref="As"/> names a result, which then stands in further formulas by its name. Constants that went in are kept,
-/// so that a figure can say which measurements it rests on.
+/// Arithmetic on terms makes terms. <see cref="As"/> names a result, which then stands in further formulas by its name. A term keeps the
+/// constants that it was made of, so a figure can say which measurements it rests on.
 /// </remarks>
 internal sealed class Term
 {
@@ -32,16 +32,16 @@ internal sealed class Term
     /// <summary>The same in numbers: <c>5,000,000 / 10</c>.</summary>
     public string Numbers { get; }
 
-    /// <summary>The measured constants that it was made of.</summary>
+    /// <summary>The measured constants in it.</summary>
     public IReadOnlyList<Constant> Constants { get; }
 
-    /// <summary>What was asked for, or a price: a number by name.</summary>
+    /// <summary>A number by name: part of the demand, or a price.</summary>
     public static Term Of(string name, double value) => new(value, name, Show(value), Atom, []);
 
     /// <summary>A measured constant.</summary>
     public static Term Of(Constant constant) => new(constant.Value, constant.Name, Show(constant.Value), Atom, [constant]);
 
-    /// <summary>A plain number: a unit's conversion, a rule's factor.</summary>
+    /// <summary>A plain number: a unit conversion, the factor of a rule.</summary>
     public static implicit operator Term(double value) => new(value, Show(value), Show(value), Atom, []);
 
     public static Term operator *(Term a, Term b) => Join(a, b, "×", a.Value * b.Value, Product);
@@ -65,7 +65,7 @@ internal sealed class Term
     /// <summary>The same number under a name of its own.</summary>
     public Term As(string name) => new(Value, name, Show(Value), Atom, []);
 
-    /// <summary>A number as people read it: four digits that count, thousands apart.</summary>
+    /// <summary>A number for people: four significant digits, with thousands separators.</summary>
     public static string Show(double value) => Math.Abs(value) switch
     {
         0 => "0",
@@ -81,7 +81,7 @@ internal sealed class Term
 
     private static Term Join(Term a, Term b, string sign, double value, int binds)
     {
-        // what follows a minus or a division is kept together
+        // brackets keep together what follows a minus or a division
         var tight = sign is "-" or "/" ? binds + 1 : binds;
         return new Term(value, $"{Wrap(a, a.Formula, binds)} {sign} {Wrap(b, b.Formula, tight)}", $"{Wrap(a, a.Numbers, binds)} {sign} {Wrap(b, b.Numbers, tight)}", binds, a.Constants.Concat(b.Constants));
     }

@@ -6,7 +6,7 @@ using System.Text.Json;
 namespace Aglow.Swarm;
 
 /// <summary>
-/// A run, whoever lives in it (<see cref="PeopleRun"/>, <see cref="BulkRun"/>): statuses are read and judged all the while, an auditor looks once a second
+/// A run of any kind (<see cref="PeopleRun"/>, <see cref="BulkRun"/>): statuses are read and judged all the while, an auditor reads once a second
 /// for what should have been told, and the servers are asked what they use.
 /// </summary>
 internal abstract class SwarmRun : IDisposable

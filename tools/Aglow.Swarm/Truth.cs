@@ -172,7 +172,7 @@ internal sealed class Truth(Promises promises)
                     (session, possible) = (act.From, double.NegativeInfinity);
                 if (act.MayBeEvidence)
                     reach = Math.Max(reach, EndOfPossible(act, promises.Bound, held) + (2 * promises.Heartbeat));
-                // whoever was there before the run may have been active then
+                // users who were there before the run may have been active then
                 if (act.Kind is not (ActKind.Active or ActKind.Before))
                     continue;
                 possible = Math.Max(possible, act.To);

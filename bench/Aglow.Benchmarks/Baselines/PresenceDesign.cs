@@ -35,7 +35,7 @@ internal abstract class PresenceDesign : IAsyncDisposable
     /// <summary>How many users it can be given here.</summary>
     public virtual uint MostUsers => uint.MaxValue;
 
-    /// <summary>CPU seconds so far of whoever keeps the state: the server, or this process.</summary>
+    /// <summary>CPU seconds so far of the process that keeps the state: the server, or this process.</summary>
     public abstract double CpuSeconds();
 
     /// <summary>Everybody below this number heartbeats once, in the fastest way the store has. Into an empty store.</summary>

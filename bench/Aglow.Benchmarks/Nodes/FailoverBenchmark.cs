@@ -89,7 +89,7 @@ internal sealed class FailoverBenchmark : Benchmark
             using var enough = new CancellationTokenSource(TimeSpan.FromSeconds(60));
             var lost = Task.WhenAll(sockets.Select(socket => SecondsUntilCutAsync(socket, began, enough)));
             calls.Add(await LastFailureAsync(balancer.Port, began, TimeSpan.FromSeconds(12)));
-            // whoever was not cut by then is at the node that is left
+            // connections that were not cut by then are at the other node
             await enough.CancelAsync();
             var cut = (await lost).OfType<double>().ToArray();
             if (cut.Length < Sockets / 4)

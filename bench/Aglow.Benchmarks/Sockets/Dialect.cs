@@ -4,7 +4,7 @@ namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>
 /// How one of the servers is spoken to over a WebSocket. Records look alike in all of them (<c>"user_id":42,"is_online":true</c>), so that the load
-/// generator's work is the same whoever it loads.
+/// generator's work is the same for every server.
 /// </summary>
 internal abstract class Dialect
 {

@@ -30,7 +30,7 @@ internal static class CrashPart
                 await ReportAsync(run, design, crashed);
         }
 
-        run.Note("a boolean has nothing in it that a reader or a job could judge by: however long one waits, whoever crashed stays online");
+        run.Note("nothing in a boolean lets a reader or a job judge it: a user who crashed stays online for ever");
     }
 
     private static async Task ReportAsync(Run run, PresenceDesign design, uint[] crashed)

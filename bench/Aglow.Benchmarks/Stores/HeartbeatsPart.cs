@@ -5,7 +5,7 @@ using Aglow.Benchmarks.Baselines;
 namespace Aglow.Benchmarks.Stores;
 
 /// <summary>
-/// Heartbeats of users who are there already, one a call and in batches: a second, and a CPU second of whoever keeps them.
+/// Heartbeats of known users, one a call and in batches: how many a second, and a CPU second of the process that keeps them.
 /// </summary>
 internal static class HeartbeatsPart
 {
@@ -28,7 +28,7 @@ internal static class HeartbeatsPart
 
         var leg = TimeSpan.FromSeconds(run.Settings.Number("seconds"));
         var samples = await StoresBenchmark.RoundsAsync(run, designs, [OneByOne, Batched], (design, kind) => LegAsync(design, people[design], leg, kind == Batched ? BatchSize : 1));
-        var cost = new Plot("What a heartbeat costs whoever keeps it", "CPU microseconds a heartbeat", StoresBenchmark.CommandOf(run, "heartbeats"));
+        var cost = new Plot("What a heartbeat costs the process that keeps it", "CPU microseconds a heartbeat", StoresBenchmark.CommandOf(run, "heartbeats"));
         var rate = new Plot("Heartbeats a second, one core for the store and one for the callers", "heartbeats/s", StoresBenchmark.CommandOf(run, "heartbeats"));
         // held against Aglow's store of the same kind: across a network, or in the process
         var ours = designs.Where(d => d is AglowEmbedded or AglowRedis).ToDictionary(d => d.Callers == 1);

@@ -9,7 +9,7 @@ namespace Aglow.Benchmarks.Stores;
 /// <remarks>
 /// Servers run on the first core, this process on the second; what is embedded (SQLite, Aglow) runs in this process, and its costs are this process's.
 /// In each round every design has one leg, in turn forwards and backwards, so that a machine that is slow for a minute is slow for all; ratios are taken round by
-/// round. After each leg somebody who heartbeat in it must be read as online. Costs are CPU seconds of whoever keeps the state: what a call costs its caller (a driver, or HTTP) is
+/// round. After each leg somebody who heartbeat in it must be read as online. Costs are CPU seconds of the process that keeps the state: what a call costs its caller (a driver, or HTTP) is
 /// not in it; <c>./aglow bench http</c> has that of Aglow.
 /// Each part is a file: <see cref="HeartbeatsPart"/>, <see cref="ReadsPart"/>, <see cref="MemoryPart"/>, <see cref="ConnectionsPart"/>, <see cref="CrashPart"/>, <see cref="ExpiryPart"/>.
 /// </remarks>

@@ -5,7 +5,7 @@
  *              │
  *              └─ the server dropped it (429, 503, an error without an id) ─ next tick ─► callback(undefined): ask again
  *
- * Only what was asked on this connection is here. Who asks knows what to ask on the next one.
+ * It holds messages of this connection only. Callers know what to send again on the next one.
  */
 export class Asks {
     #send;
@@ -18,14 +18,14 @@ export class Asks {
         this.#send = send;
     }
 
-    /** Sends a message. The callback gets its answer; undefined where the server dropped it and it is to be sent again. */
+    /** Sends a message. The callback gets its answer, or undefined if the server dropped it and it must be sent again. */
     ask(message, answered) {
         const id = ++this.#lastId;
         this.#waiting.set(id, answered);
         this.#send({ ...message, id });
     }
 
-    /** The server's message; false where it answers nothing that is asked here. */
+    /** Handles a message of the server; false if it answers no message. */
     hear(message) {
         const answered = this.#waiting.get(message.id);
         if (!answered) {
@@ -41,7 +41,7 @@ export class Asks {
         return true;
     }
 
-    /** A tick: what the server dropped is asked again. An error without an id may be about anything that has no answer. */
+    /** A tick: callbacks of dropped messages run now. An error without an id may be about any message without an answer. */
     tick() {
         const again = this.#dropped;
         this.#dropped = [];
@@ -54,7 +54,7 @@ export class Asks {
         again.forEach((answered) => answered());
     }
 
-    /** The connection is gone. */
+    /** The connection is lost. */
     clear() {
         this.#waiting.clear();
         this.#dropped = [];

@@ -32,7 +32,7 @@ function kindOf() {
     return globalThis.document ? 'web' : 'other';
 }
 
-/** This device as the server is told of it; what the options name goes before. */
+/** This device as messages name it; the options take precedence. */
 export function deviceOf(device) {
     const { id = rememberedId(), kind = kindOf() } = device ?? {};
     // the server refuses others

@@ -1,4 +1,4 @@
-/** `@aglow/client`: what it offers is written down in index.d.ts. */
+/** `@aglow/client`: index.d.ts documents it. */
 export { backoffMs } from './backoff.js';
 export { connect } from './connection.js';
 export { AglowError, http } from './server.js';

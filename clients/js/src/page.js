@@ -28,7 +28,7 @@ export function watchPage({ appState, acted, resumed, paused }) {
     if (page) {
         on(page, PERSON, acted);
         on(page, ['visibilitychange'], () => page.visibilityState === 'visible' && shown());
-        // a browser answers pings for a page that it has frozen, or kept for the back button: its user would be online for as long as it is
+        // a browser answers pings for a page that it has frozen or kept for the back button, so its user would stay online as long as it is
         // kept
         on(page, ['freeze'], paused);
         on(page, ['resume'], resumed);

@@ -14,7 +14,7 @@ export function PresenceProvider(props: { connection: Connection | null; childre
 
 /** How to watch from a component. */
 export interface UsePresenceOptions extends DefinitionOptions {
-    /** In place of the provider's. */
+    /** Instead of the provider's connection. */
     connection?: Connection | null;
 }
 
@@ -25,7 +25,7 @@ export interface UsePresenceOptions extends DefinitionOptions {
 export function usePresence(user: UserId | null | undefined, options?: UsePresenceOptions): PresenceRecord;
 
 /**
- * Watches users while the component is mounted. The list may be a new array each time: what counts is who is in it. Who is nobody yet is
+ * Watches users while the component is mounted. The list may be a new array each time, because only its users count. An empty user is
  * unknown.
  */
 export function usePresence<User extends UserId | null | undefined>(

@@ -1,6 +1,6 @@
 'use client';
 /**
- * `@aglow/client/react`: presence as a hook; what it offers is written down in react.d.ts.
+ * `@aglow/client/react`: presence as a hook; react.d.ts documents it.
  */
 import { createContext, createElement, useContext, useMemo, useSyncExternalStore } from 'react';
 import { mistakeIn } from './users.js';
@@ -21,7 +21,7 @@ export function usePresence(users, options = {}) {
     const { definition } = options;
     const isList = Array.isArray(users);
     const list = isList ? users : [users];
-    // a component that writes the list out makes a new array each time: what counts is who is in it
+    // a component that writes the list out makes a new array each time, so only the users in it count
     const key = list.map((user) => `${typeof user} ${String(user)}`).join('\n');
     const store = useMemo(() => new WatchStore(connection, list, definition), [connection, key, definition]);
     const records = useSyncExternalStore(store.subscribe, store.read, store.readOnServer);
@@ -68,7 +68,7 @@ class WatchStore {
     }
 }
 
-// Lists are often rendered before all of their IDs are there: who is not a user yet is unknown.
+// Lists are often rendered before all of their IDs are known; an empty ID is shown as unknown.
 function usersIn(list) {
     return list.filter((user) => {
         const mistake = mistakeIn(user);

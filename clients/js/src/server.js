@@ -3,10 +3,10 @@
  */
 import { definitionOf, listOf } from './users.js';
 
-// some 90 KB of answer: long lists show their beginning early, and no request delays another's for long
+// some 90 KB of answer: a long list shows its beginning early, and no request delays others for long
 const BATCH = 1000;
 
-// what an application's callback may take, and a call of this client's own
+// how long a callback of the application, or a call of this client, may take
 const CALLBACK_WITHIN_MS = 10_000;
 
 const OURS = 'urn:aglow:';
@@ -98,7 +98,7 @@ export async function post(options, path, body, { query, known, keepalive } = {}
 
 /** The calls over HTTP, for one server and one caller. */
 export function http(options = {}) {
-    addressOf(options.url, ''); // a wrong one is said now, not by the first call
+    addressOf(options.url, ''); // reports a wrong URL now, not at the first call
     if (options.user !== undefined)
         listOf(options.user);
 

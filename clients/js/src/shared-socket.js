@@ -33,7 +33,7 @@ export class SharedSocket {
         this.#WebSocket = WebSocket;
     }
 
-    /** A tab wants a socket. `post(event)` is how it hears of it: { kind: 'open' | 'message' | 'close', … }. */
+    /** A tab opens a socket. `post(event)` delivers its events: { kind: 'open' | 'message' | 'close', … }. */
     join(post, address, protocols) {
         this.#tabs.set(post, { wanted: new Set(), answered: new Set() });
         if (this.#isOpen)
@@ -73,7 +73,7 @@ export class SharedSocket {
         if (type === 'unwatch')
             users.forEach((user) => [tab.wanted, tab.answered].forEach((keys) => keys.delete(keyOf(user, definition))));
         const left = type === 'unwatch' ? users.filter((user) => !this.#isWanted(keyOf(user, definition))) : users;
-        // what other tabs want is not ended
+        // other tabs may still want it
         if ((type === 'leave' && this.#tabs.size > 1) || (left.length === 0 && users.length > 0))
             post({ kind: 'message', data: JSON.stringify({ type: 'ok', id }) });
         else
@@ -121,7 +121,7 @@ export class SharedSocket {
         socket?.close(1000);
     }
 
-    // A tab that comes later hears what the others have heard.
+    // A later tab gets what the others have received.
     #bring(post) {
         post({ kind: 'open' });
         if (this.#welcome)

@@ -27,8 +27,8 @@ export function shareTabs(name) {
     return class TabSocket {
         #listeners = { open: [], message: [], close: [], error: [] };
         #tab = `aglow tab ${globalThis.crypto?.randomUUID?.() ?? Math.random()}`;
-        #post; // to whoever has the real socket
-        #ends = []; // what to let go of
+        #post; // sends to the owner of the real socket
+        #ends = []; // cleanup functions
         #isOpen = false;
         #isOver = false;
 
@@ -104,7 +104,7 @@ export function shareTabs(name) {
             this.#hold(`aglow ${name}`).then(() => this.#isOver || this.#lead(channel, join));
         }
 
-        // The leader before is gone, and with it the socket; or there was none.
+        // The previous leader is gone with its socket, or there was none.
         #lead(channel, join) {
             if (this.#isOpen) {
                 this.#end(1006, '');
@@ -149,7 +149,7 @@ export function shareTabs(name) {
             this.#listeners[kind].forEach((listener) => listener(event));
         }
 
-        // Resolves when this tab has the lock; it is let go of with the socket.
+        // Resolves when this tab has the lock, which it releases with the socket.
         #hold(lock) {
             const stop = new AbortController();
             this.#ends.push(() => stop.abort());

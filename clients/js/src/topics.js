@@ -16,7 +16,7 @@ import { bytesOf } from './users.js';
 const MAX_WATCHES = 10_000;
 const MAX_LIST_BYTES = 65_000;
 
-// the server reads 50 messages a second; a page that watches row by row as it scrolls is gathered into ten
+// the server reads 50 messages a second; a page that watches row by row while it scrolls sends ten
 const FLUSH_INTERVAL_MS = 100;
 
 export class Topics {
@@ -30,13 +30,13 @@ export class Topics {
     #isConnected = false;
     #hasAnswer = false; // what comes before the first answer is the snapshot of saved subscriptions
 
-    /** `changed(record, previous, definition)` is called with everything that is shown. */
+    /** `changed(record, previous, definition)` is called for every new shown record. */
     constructor(asks, changed) {
         this.#asks = asks;
         this.#changed = changed;
     }
 
-    /** A new watch. What is known already it is told in a moment, when the caller has it in hand. */
+    /** A new watch. It gets what is already known a moment later, when the caller has the watch. */
     watch(users, definition, callback) {
         const isNew = (user) => !this.#find(user, definition)?.watches.size;
         if (this.#watched + users.filter(isNew).length > MAX_WATCHES)
@@ -72,14 +72,14 @@ export class Topics {
         }
     }
 
-    /** Connected: everything is asked for anew. */
+    /** Connected: asks for everything again. */
     connect() {
         this.#isConnected = true;
         this.#all().forEach((topic) => this.#dirty.add(topic));
         this.#flush();
     }
 
-    /** The connection is gone, and with it what was asked for and answered on it. */
+    /** The connection is lost, with all its messages and answers. */
     disconnect() {
         this.#isConnected = this.#hasAnswer = false;
         for (const topic of this.#all()) {
@@ -119,7 +119,7 @@ export class Topics {
                 topic ??= this.#add(user_id, definition);
                 topic.isSaved = topic.isHeld = true;
             } else if (topic.asked) {
-                continue; // its answer is on the way
+                continue; // its answer will come
             }
 
             this.#learn(topic, record);
@@ -177,7 +177,7 @@ export class Topics {
         this.#show(topic);
     }
 
-    // Tells those who watch it, if there is anything new to tell.
+    // Tells the watches of this topic, if something is new.
     #show(topic) {
         const { known, shown: previous, watches, isSaved } = topic;
         if (!known || (watches.size === 0 && !isSaved))
@@ -237,7 +237,7 @@ export class Topics {
         const asked = {};
         for (const topic of topics) {
             topic.asked = asked;
-            // the server stops saying what becomes of it
+            // the server sends no more changes of it
             if (type === 'unwatch') {
                 topic.known = topic.shown = undefined;
                 topic.isCurrent = false;
@@ -247,7 +247,7 @@ export class Topics {
         this.#asks.ask({ type, users: topics.map(({ user }) => user), definition }, (answer) => {
             this.#hasAnswer ||= answer?.type === 'presence';
             for (const topic of topics) {
-                // something newer was asked since
+                // a newer message was sent since
                 if (topic.asked !== asked)
                     continue;
                 topic.asked = undefined;
@@ -265,7 +265,7 @@ export class Topics {
         });
     }
 
-    // What nobody wants and the server no longer says is not kept.
+    // Forgets topics that nobody wants and the server no longer sends.
     #forget({ user, definition, watches, isSaved, asked }) {
         if (watches.size === 0 && !isSaved && !asked)
             this.#definitions.get(definition).delete(user);

@@ -14,7 +14,7 @@ export function bytesOf(text) {
     }
 }
 
-/** One user or any iterable of them as a list, each once, in the order given. Throws TypeError for what is not a user. */
+/** One user or any iterable of users as a list, each once, in the given order. Throws TypeError for a wrong user ID. */
 export function listOf(users) {
     const list = typeof users === 'object' && users?.[Symbol.iterator] ? [...new Set(users)] : [users];
     for (const user of list) {

@@ -2,10 +2,10 @@
  * What a caller holds of a watch: the latest record of each of its users, told to a callback and to any number of loops.
  */
 
-/** What is said of a user of whom nothing newer than `lastSeen` is known. */
+/** The record of a user of whom only `lastSeen` is known. */
 export const unknown = (user, lastSeen = null) => ({ user_id: user, is_online: null, status: 'unknown', last_seen: lastSeen });
 
-/** Calls what a caller gave. Their mistakes surface as errors of their own, and do not keep others from being called. */
+/** Calls a caller's callback. Its errors surface on their own, and other callbacks are still called. */
 export function tell(callback, ...told) {
     try {
         callback(...told);
@@ -45,7 +45,7 @@ export class Watch {
             loop.wake();
     }
 
-    // What is pending is a set of users, not a queue of events: a slow loop costs no memory, and gets the latest.
+    // A set of users is pending, not a queue of events. A slow loop costs no memory, and gets the latest.
     async *[Symbol.asyncIterator]() {
         const loop = { pending: new Map([...this.#heard].filter(([, record]) => record)), wake: () => {} };
         this.#loops.add(loop);
@@ -84,7 +84,7 @@ export class Watch {
             tell(this.#callback, record, previous);
     }
 
-    /** Somebody is watched no more. */
+    /** A user is no longer watched. */
     drop(user) {
         this.#heard.delete(user);
         for (const loop of this.#loops)

@@ -154,7 +154,7 @@ test('Two watches of a user cost the server one, and it ends with the second', a
     ]);
 });
 
-test('Who is unwatched is not heard of again, whoever watched them', async () => {
+test('A user who is unwatched is not heard of again, in any watch', async () => {
     const watcher = await open(50);
     const heard = [];
     const watch = watcher.watch([51, 52], (record) => heard.push([record.user_id, record.status]));

@@ -7,7 +7,7 @@ using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>For whoever runs this: probes and metrics.</summary>
+/// <summary>For operators: probes and metrics.</summary>
 internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers problems)
 {
     public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(

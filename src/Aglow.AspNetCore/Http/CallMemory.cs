@@ -8,8 +8,9 @@ namespace Aglow.AspNetCore.Http;
 /// What sockets keep of messages that are not whole is counted in it, too.
 /// </summary>
 /// <remarks>
-/// A call of ten thousand users has an answer of a megabyte, and whoever reads it slowly keeps it: without a budget, a thousand of them a gigabyte. Small calls, which heartbeats and questions
-/// after a few are, are never refused. One for the process, as the pool is whose arrays these are. Threading: any thread, no lock.
+/// A call of ten thousand users has an answer of a megabyte, and a slow reader keeps it: without a budget, a thousand of them keep a
+/// gigabyte. Small calls, such as heartbeats and questions about a few users, are never refused. There is one budget for the process, as
+/// there is one array pool. Threading: any thread, no lock.
 /// </remarks>
 /// <param name="most">Bytes in large arrays at a time.</param>
 internal sealed class CallMemory(long most)

@@ -63,7 +63,7 @@ internal sealed class ProblemAnswers(ILogger logger)
                     context,
                     StatusCodes.Status500InternalServerError,
                     "Something is wrong in the server",
-                    $"The server's log has the reason, under {context.TraceIdentifier}. Send the same again, or tell whoever runs this server.");
+                    $"The server's log has the reason, under {context.TraceIdentifier}. Send the same again, or tell the operator of this server.");
         }
     }
 

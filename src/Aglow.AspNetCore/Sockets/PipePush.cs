@@ -2,12 +2,12 @@ using System.IO.Pipelines;
 
 namespace Aglow.AspNetCore.Sockets;
 
-/// <summary>Sending by pushing: what was written to a pipe is handed over without waiting, and whoever pushes hears of the room there is.</summary>
+/// <summary>Sends by pushing: flushes a pipe without waiting, and tells the caller whether there is room for more.</summary>
 internal static class PipePush
 {
     /// <summary>
-    /// Flushes a pipe. False: it is full until <paramref name="resume"/> is called with <paramref name="state"/>; or its reader is gone, which whoever reads the
-    /// connection hears of.
+    /// Flushes a pipe. False: it is full until <paramref name="resume"/> is called with <paramref name="state"/>, or its reader is gone.
+    /// The reader of the connection notices the latter.
     /// </summary>
     public static bool Push<T>(this PipeWriter pipe, T state, Action<T> resume)
     {

@@ -2,26 +2,34 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow.Diagnostics;
 
-/// <summary>The one owner of the engine's log events: stable ids, no user's data at Information.</summary>
-/// <remarks>1xxx: the demo; 2xxx: time and sweeping; 3xxx: the embedded store; 4xxx: the directory; Other libraries: 6xxx Redis, 7xxx PostgreSQL, 8xxx HTTP, 9xxx the server.</remarks>
+/// <summary>Owns the engine's log events. Ids never change, and no event from Information up holds a user's data.</summary>
+/// <remarks>1xxx: the demo; 2xxx: time and sweeping; 3xxx: the embedded store; 4xxx: the directory; 5xxx: watching.
+/// Other libraries: 6xxx Redis, 7xxx PostgreSQL, 8xxx HTTP, 9xxx the server.</remarks>
 public sealed partial class AglowLog(ILogger logger)
 {
-    [LoggerMessage(2001, LogLevel.Warning, "This process was paused for {Seconds:0.0} s; nobody could heartbeat, so lapses are held back for two heartbeat intervals.")]
+    [LoggerMessage(2001, LogLevel.Warning,
+        "This process was paused for {Seconds:0.0} s. No heartbeat could arrive, so expired leases are held back for two heartbeat intervals.")]
     internal partial void Paused(double seconds);
 
-    [LoggerMessage(2002, LogLevel.Warning, "Reading every page now takes {Seconds:0} s within 4 % of a core, over the bound of 10 s: a lapse may show that much late.")]
+    [LoggerMessage(2002, LogLevel.Warning,
+        "A sweep of every page takes {Seconds:0} s within 4 % of a core, over the bound of 10 s: users who go offline may show that much late.")]
     internal partial void BoundStretched(double seconds);
 
-    [LoggerMessage(2003, LogLevel.Warning, "The clock was {Seconds} s off and is corrected: leases are held back for two heartbeat intervals. Where no machine was suspended, check NTP.")]
+    [LoggerMessage(2003, LogLevel.Warning,
+        "The clock was {Seconds} s off and is corrected. Expired leases are held back for two heartbeat intervals. "
+        + "If no machine was suspended, check NTP.")]
     internal partial void ClockStepped(long seconds);
 
-    [LoggerMessage(3001, LogLevel.Information, "{Registered} users in {File} read in {Seconds:0.00} s, {Rows} rows of the journal among them; {Online} are online. The last run {Ended}, {Away} s ago.")]
+    [LoggerMessage(3001, LogLevel.Information,
+        "{Registered} users in {File} read in {Seconds:0.00} s, with {Rows} rows of the journal; {Online} are online. "
+        + "The last run {Ended}, {Away} s ago.")]
     internal partial void Loaded(string file, long registered, double seconds, long rows, long online, string ended, long away);
 
-    [LoggerMessage(3002, LogLevel.Error, "Nothing can be written to {File} ({Reason}). Heartbeats are served from memory and whom they concern is kept; it is tried again four times a second.")]
+    [LoggerMessage(3002, LogLevel.Error,
+        "Nothing can be written to {File} ({Reason}). Heartbeats are served from memory and written later; the server retries four times a second.")]
     internal partial void CannotWrite(string file, string reason);
 
-    [LoggerMessage(3003, LogLevel.Warning, "{File} is written again after {Seconds:0.0} s; nothing was lost.")]
+    [LoggerMessage(3003, LogLevel.Warning, "{File} can be written again after {Seconds:0.0} s; nothing was lost.")]
     internal partial void WritesAgain(string file, double seconds);
 
     [LoggerMessage(3004, LogLevel.Debug, "A checkpoint of {File} took {Seconds:0.0} s, pauses included.")]

@@ -5,22 +5,23 @@ namespace Aglow.Diagnostics;
 /// <summary>What a <see cref="Metric"/> measures.</summary>
 public enum MetricKind : byte
 {
-    /// <summary>Only ever grows; what counts is how fast.</summary>
+    /// <summary>Only grows; its rate matters.</summary>
     Counter,
 
     /// <summary>A value of the moment.</summary>
     Gauge,
 
-    /// <summary>How often which values were recorded.</summary>
+    /// <summary>How often values of each size were recorded.</summary>
     Histogram,
 }
 
 /// <summary>
-/// One instrument: its name, what it is, and a series of figures for each set of labels.
+/// One instrument: its name, its kind, and a series of figures for each set of labels.
 /// </summary>
 /// <remarks>
-/// Made by <see cref="AglowMetrics"/> only, which publishes it to OpenTelemetry in the same step, so that what <c>/metrics</c> shows and what an exporter sends cannot differ.
-/// Counters and gauges are read when somebody asks; between that they cost nothing. Threading: series are added while presence is opened, read by any thread.
+/// Only <see cref="AglowMetrics"/> makes instruments. It publishes each to OpenTelemetry in the same step, so <c>/metrics</c> and an
+/// exporter always agree. Counters and gauges are read on demand and cost nothing otherwise.
+/// Threading: series are added while presence is opened, and read by any thread.
 /// </remarks>
 public sealed class Metric
 {
@@ -33,13 +34,13 @@ public sealed class Metric
         Description = description;
     }
 
-    /// <summary>As OpenTelemetry has it: words with dots, the unit last.</summary>
+    /// <summary>The name in OpenTelemetry's form: words with dots, the unit last.</summary>
     public string Name { get; }
 
-    /// <summary>What it measures.</summary>
+    /// <summary>What kind of figure it is.</summary>
     public MetricKind Kind { get; }
 
-    /// <summary>In one sentence.</summary>
+    /// <summary>What it measures, in one sentence.</summary>
     public string Description { get; }
 
     /// <summary>Its figures, one for each set of labels.</summary>
@@ -61,22 +62,24 @@ public sealed class MetricSeries
         Histogram = histogram;
     }
 
-    /// <summary>What tells it from the other series of its metric; empty where there is only one.</summary>
+    /// <summary>The labels that distinguish this series; empty if there is only one.</summary>
     public IReadOnlyList<(string Name, string Value)> Labels { get; }
 
     /// <summary>The value now.</summary>
     public Func<double> Read { get; }
 
-    /// <summary>The buckets, where the metric is a histogram.</summary>
+    /// <summary>The buckets, if the metric is a histogram.</summary>
     public MetricHistogram? Histogram { get; }
 
     internal KeyValuePair<string, object?>[] Tags { get; }
 }
 
 /// <summary>
-/// Counts values by size. For what happens some times a second; never on the way of a heartbeat.
+/// Counts values by size, for events that happen some times a second. Never used on the heartbeat path.
 /// </summary>
-/// <remarks>Keeps its own counts for <c>/metrics</c>, and hands values on to OpenTelemetry while somebody listens there. Any thread, no lock.</remarks>
+/// <remarks>
+/// Keeps its own counts for <c>/metrics</c>, and passes values on to OpenTelemetry while somebody listens there. Any thread, no lock.
+/// </remarks>
 public sealed class MetricHistogram
 {
     private readonly Histogram<double> _instrument;

@@ -1,17 +1,19 @@
 namespace Aglow.Durable;
 
-/// <summary>Those who wait until all that was added to the <see cref="Journal"/> is on disk: together, for the next commit that begins.</summary>
-/// <remarks>Threading: <see cref="Join"/> from any thread, without a lock; all else by the journal's writer alone.</remarks>
-/// <param name="wake">Called when the first of a group joins.</param>
+/// <summary>
+/// Callers who wait until everything that was added to the <see cref="Journal"/> is on disk. All wait together for the next commit.
+/// </summary>
+/// <remarks>Threading: <see cref="Join"/> from any thread, without a lock; the rest by the journal's writer only.</remarks>
+/// <param name="wake">Called when the first caller of a group joins.</param>
 internal sealed class FlushWaiters(Action wake)
 {
     private readonly List<Group> _taken = [];
     private Group _next = new();
 
-    /// <summary>Whether somebody waits for a commit that has not begun.</summary>
+    /// <summary>Whether a caller waits for a commit that has not begun.</summary>
     public bool IsWanted => Volatile.Read(ref _next).Wanted != 0;
 
-    /// <summary>Completes when a commit that begins from now on has ended well.</summary>
+    /// <summary>Completes when a commit that begins from now on has succeeded.</summary>
     public Task Join()
     {
         var group = Volatile.Read(ref _next);
@@ -20,14 +22,14 @@ internal sealed class FlushWaiters(Action wake)
         return group.Completion.Task;
     }
 
-    /// <summary>A commit begins: it is for all who have joined so far, and for those of earlier ones that failed.</summary>
+    /// <summary>A commit begins. It serves everybody who has joined so far, and those whose earlier commit failed.</summary>
     public void Take()
     {
         if (IsWanted)
             _taken.Add(Interlocked.Exchange(ref _next, new Group()));
     }
 
-    /// <summary>The commit has ended well.</summary>
+    /// <summary>The commit has succeeded.</summary>
     public void Complete()
     {
         foreach (var group in _taken)

@@ -4,12 +4,12 @@ using Aglow.Model;
 
 namespace Aglow.Durable;
 
-/// <summary>The users whose words the <see cref="Journal"/> is to write, in the order they were added; a user may be in it many times.</summary>
+/// <summary>The users whose words the <see cref="Journal"/> must write, in the order of adding. A user may be in it many times.</summary>
 /// <remarks>
-/// Numbers and not words: a word is read when it is packed, so the order of the journal cannot contradict that of exchanges.
-/// Not bounded by itself: the journal asks writers of batches to wait at a million (<see cref="Journal.IsBacklogged"/>), and while nothing can be written it empties
-/// this into a bit a user.
-/// Threading: <see cref="Add"/> and <see cref="Count"/> from any thread, without a lock; taking and settling by the journal's writer alone.
+/// It holds indexes, not words: a word is read when its row is written, so the journal's order cannot contradict the order of exchanges.
+/// It has no bound of its own. The journal makes writers of batches wait at a million (<see cref="Journal.IsBacklogged"/>), and moves the
+/// queue into one bit a user while nothing can be written.
+/// Threading: <see cref="Add"/> and <see cref="Count"/> from any thread, without a lock; taking and settling by the journal's writer only.
 /// </remarks>
 internal sealed class JournalQueue
 {
@@ -17,13 +17,13 @@ internal sealed class JournalQueue
     private long _count;
     private long _unsettled;
 
-    /// <summary>Users added and not settled yet, those included whom the writer has taken: 0 says that all that was added is done with.</summary>
+    /// <summary>Users who are added and not settled, including those whom the writer has taken. 0 means that everything is done.</summary>
     public long Count => Volatile.Read(ref _count);
 
-    /// <summary>Adds users; returns whether there were none.</summary>
+    /// <summary>Adds users; returns whether the queue was empty.</summary>
     public bool Add(Plane plane, ReadOnlySpan<uint> users)
     {
-        // counted before they are queued: what is counted may not be there yet, but nothing is there uncounted
+        // counted before they are queued, so the count is never too low
         var wereNone = Interlocked.Add(ref _count, users.Length) == users.Length;
         if (users.Length == 1)
             _batches.Enqueue(new Batch(plane, 1, users[0], null));
@@ -32,7 +32,7 @@ internal sealed class JournalQueue
         return wereNone;
     }
 
-    /// <summary>Moves the oldest batch into the list of its plane, and says how many users that were; false where there is none.</summary>
+    /// <summary>Moves the oldest batch into the list of its plane and returns its size; false if the queue is empty.</summary>
     public bool TryTake(List<uint>[] taken, out int count)
     {
         if (!_batches.TryDequeue(out var batch))
@@ -47,7 +47,7 @@ internal sealed class JournalQueue
         return true;
     }
 
-    /// <summary>All that was taken is written, or kept elsewhere: it counts no longer.</summary>
+    /// <summary>Everything that was taken is written or set aside, so it no longer counts.</summary>
     public void Settle()
     {
         Interlocked.Add(ref _count, -_unsettled);
@@ -66,7 +66,7 @@ internal sealed class JournalQueue
         }
     }
 
-    // One number in place, or many in an array of the shared pool.
+    // one index in place, or several in an array of the shared pool
     private readonly record struct Batch(Plane Plane, int Count, uint One, uint[]? Many)
     {
         public void MoveTo(List<uint> users)

@@ -4,28 +4,31 @@ using Aglow.Model;
 namespace Aglow.Durable;
 
 /// <summary>
-/// Whose words the <see cref="Journal"/> has to write: who was queued, who was set aside while nothing could be written, and who was taken for the commit
-/// under way.
+/// The users whose words the <see cref="Journal"/> must write: queued, set aside while nothing could be written, or taken for the present
+/// commit.
 /// </summary>
-/// <remarks>Threading: <see cref="Queue"/> as it says; all else by the journal's writer alone.</remarks>
+/// <remarks>Threading: <see cref="Queue"/> as documented there; the rest by the journal's writer only.</remarks>
 internal sealed class JournalWork
 {
-    /// <summary>Users of one commit: 16 rows of them.</summary>
+    /// <summary>Users of one commit: 16 rows.</summary>
     public const int PerCommit = 16 * PresenceFile.EntriesPerRow;
 
     private readonly UnsavedUsers _unsaved = new();
     private readonly List<uint>[] _taken = [[], []];
 
-    /// <summary>Who was added.</summary>
+    /// <summary>The users who were added.</summary>
     public JournalQueue Queue { get; } = new();
 
-    /// <summary>Users of both planes that were taken.</summary>
+    /// <summary>How many users were taken, of both planes.</summary>
     public int TakenCount => _taken[0].Count + _taken[1].Count;
 
-    /// <summary>Those that were taken of a plane; valid until one is added.</summary>
+    /// <summary>The users of a plane who were taken; valid until one is added.</summary>
     public ReadOnlySpan<uint> Taken(Plane plane) => CollectionsMarshal.AsSpan(_taken[(int)plane]);
 
-    /// <summary>Takes at most one commit's worth: of who was set aside first, else of the queue, of which <paramref name="left"/> users are for this commit. False where there is nobody.</summary>
+    /// <summary>
+    /// Takes at most one commit's worth of users: first those set aside, else <paramref name="left"/> users of the queue. False if there
+    /// are none.
+    /// </summary>
     public bool Take(ref long left)
     {
         for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
@@ -35,10 +38,10 @@ internal sealed class JournalWork
         return TakenCount > 0;
     }
 
-    /// <summary>Adds one to those that were taken.</summary>
+    /// <summary>Adds one user to those taken.</summary>
     public void Take(Plane plane, uint user) => _taken[(int)plane].Add(user);
 
-    /// <summary>Those that were taken are written: they count no longer.</summary>
+    /// <summary>The users who were taken are written.</summary>
     public void Settle()
     {
         Queue.Settle();
@@ -46,7 +49,7 @@ internal sealed class JournalWork
             users.Clear();
     }
 
-    /// <summary>Those that were taken could not be written: they count no longer, and are taken again when something can be.</summary>
+    /// <summary>The users who were taken could not be written; they are taken again later.</summary>
     public void SetAside()
     {
         for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
@@ -54,7 +57,7 @@ internal sealed class JournalWork
         Settle();
     }
 
-    /// <summary>Sets all of the queue aside, so that neither it nor memory grows while nothing can be written.</summary>
+    /// <summary>Sets the whole queue aside, so that memory does not grow while nothing can be written.</summary>
     public void SetQueueAside()
     {
         while (Queue.TryTake(_taken, out _))

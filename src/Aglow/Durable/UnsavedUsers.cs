@@ -5,8 +5,8 @@ using Plane = Aglow.Model.Plane;
 namespace Aglow.Durable;
 
 /// <summary>
-/// Whose words could not be written yet, while nothing can be: a bit a user, so that a disk that is full for a day costs no more memory than one
-/// that is full for a second (125 MB at a billion users). Their words are read again when there is room.
+/// Users whose words could not be written yet: one bit each, so a disk that is full for a day costs no more memory than one that is full
+/// for a second (125 MB at a billion users). Their words are read again when there is room.
 /// </summary>
 /// <remarks>Threading: the journal's writer only.</remarks>
 internal sealed class UnsavedUsers
@@ -26,7 +26,9 @@ internal sealed class UnsavedUsers
         }
     }
 
-    /// <summary>Moves users of whole pages from here into <paramref name="users"/>, until there are <paramref name="enough"/> or none is left.</summary>
+    /// <summary>
+    /// Moves users of whole pages into <paramref name="users"/>, until there are <paramref name="enough"/> or none is left.
+    /// </summary>
     public void MoveTo(Plane plane, List<uint> users, int enough)
     {
         var pages = _pages[(int)plane];

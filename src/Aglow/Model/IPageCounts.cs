@@ -9,7 +9,7 @@ namespace Aglow.Model;
 public readonly record struct PageCount(uint Online, uint At);
 
 /// <summary>
-/// The counts of pages that nodes share, one row of them a definition: whoever counts a page writes down how many and when, and nobody has to count it again soon.
+/// The counts of pages that nodes share, one row for each definition. A node that counts a page writes down how many and when, so no other has to count it soon.
 /// </summary>
 /// <remarks>
 /// Stands between <see cref="OnlineCounts"/> and a remote store. Losing rows costs nothing but counting anew. Beside the row stands a claim: the second at which a node last said that it is

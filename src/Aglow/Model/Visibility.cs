@@ -5,7 +5,7 @@ namespace Aglow.Model;
 /// <summary>Who may see that somebody is online.</summary>
 public enum OnlineVisibility : byte
 {
-    /// <summary>Whoever asks.</summary>
+    /// <summary>Everybody.</summary>
     Everyone = 0,
 
     /// <summary>Those whom the user approved.</summary>

@@ -6,16 +6,19 @@ using Aglow.Watching;
 
 namespace Aglow.Queries;
 
-/// <summary>A page of users online, and where the next begins: null when there is none.</summary>
+/// <summary>A page of users who are online, and the start of the next page; null on the last page.</summary>
 public sealed record OnlinePage(IReadOnlyList<uint> Users, string? Next);
 
 /// <summary>
-/// Walks the users believed online, in the order of pages and slots, and asks the store of each before it is told, as its viewer sees them.
+/// Walks the users who are believed online, in the order of pages and slots. Reads each from the store before it is listed, as the viewer
+/// sees them.
 /// </summary>
-/// <remarks>Bounded: it stops after <see cref="MostGroups"/> groups of 64 even where it found fewer than asked for; the cursor goes on from there.</remarks>
+/// <remarks>
+/// Bounded: it stops after <see cref="MostGroups"/> groups of 64, even with fewer users than asked for. The cursor goes on from there.
+/// </remarks>
 internal static class OnlineList
 {
-    // a quarter of a billion users a call: about 20 ms
+    // a quarter of a billion users for each call: about 20 ms
     private const int MostGroups = 4_000_000;
 
     public static async ValueTask<OnlinePage> ReadAsync(
@@ -46,7 +49,7 @@ internal static class OnlineList
         return new OnlinePage(found, Encode(seal, page, slot));
     }
 
-    // Fills candidates from (page, slot) on, and moves that on to where it stopped: Pages when nothing is left.
+    // Fills candidates from (page, slot) on, and returns where it stopped: Pages if nothing is left.
     private static int Collect(Belief belief, IReadOnlyList<int> pages, Span<uint> candidates, ref int page, ref int slot, ref int groupsLeft)
     {
         var count = 0;
@@ -71,7 +74,7 @@ internal static class OnlineList
                     candidates[count++] = PageLayout.User(page, at);
                     if (count == candidates.Length)
                     {
-                        // right behind this one: where the next is believed online is nobody's business who may not see them
+                        // right behind this user: the place of the next one would reveal somebody whom the caller may not see
                         slot = at + 1;
                         return count;
                     }

@@ -5,10 +5,10 @@ using Aglow.Users;
 namespace Aglow.Queries;
 
 /// <summary>
-/// Presence as one viewer sees it: the same questions as <see cref="PresenceService"/> answers, and of each user what that viewer may see.
+/// Presence as one viewer sees it: the questions of <see cref="PresenceService"/>, answered with what that viewer may see.
 /// </summary>
-/// <param name="Presence">What is true.</param>
-/// <param name="Viewer">Who looks; <see cref="UserId.Nobody"/>: a stranger, who sees what everyone does.</param>
+/// <param name="Presence">The truth.</param>
+/// <param name="Viewer">Who looks. <see cref="UserId.Nobody"/> is a stranger, who sees what everyone sees.</param>
 public readonly record struct PresenceView(PresenceService Presence, uint Viewer)
 {
     /// <summary>One user's status.</summary>
@@ -34,7 +34,7 @@ public readonly record struct PresenceView(PresenceService Presence, uint Viewer
             return;
         }
 
-        // the words may be written over the numbers, which are needed after
+        // the words may overwrite the users, who are still needed
         var asked = users.ToArray();
         await Presence.Statuses.ReadPackedAsync(asked, definition, packed);
         for (var i = 0; i < asked.Length; i++)

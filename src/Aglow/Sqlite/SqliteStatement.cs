@@ -5,9 +5,10 @@ using static SQLitePCL.raw;
 namespace Aglow.Sqlite;
 
 /// <summary>
-/// One prepared statement, used again and again: binds and reads blobs and texts as spans, so that a page of 255 KiB goes to and from SQLite without a managed copy, and a batch of users without an object each.
+/// One prepared statement for repeated use. It binds and reads blobs and texts as spans, so a page of 255 KiB needs no managed copy, and a
+/// batch of users no object each.
 /// </summary>
-/// <remarks>Failures are <see cref="SqliteException"/>s. Threading: that of its connection, one thread at a time.</remarks>
+/// <remarks>Failures are <see cref="SqliteException"/>s. Threading: one thread at a time, as its connection.</remarks>
 internal sealed class SqliteStatement : IDisposable
 {
     private readonly sqlite3 _connection;
@@ -51,7 +52,7 @@ internal sealed class SqliteStatement : IDisposable
     public void Bind(int index, ReadOnlySpan<byte> value) =>
         Check(value.IsEmpty ? sqlite3_bind_zeroblob(_statement, index, 0) : sqlite3_bind_blob(_statement, index, value));
 
-    /// <summary>Goes to the next row; false when there is none, and then the statement is ready for the next use.</summary>
+    /// <summary>Goes to the next row. False after the last one; the statement is then ready for its next use.</summary>
     public bool Step()
     {
         var result = sqlite3_step(_statement);
@@ -62,16 +63,16 @@ internal sealed class SqliteStatement : IDisposable
         return false;
     }
 
-    /// <summary>Runs to the end, whatever rows there are.</summary>
+    /// <summary>Runs to the end and ignores rows.</summary>
     public void Run()
     {
         while (Step())
         {
-            // rows of a pragma are of no interest
+            // rows of a pragma do not matter
         }
     }
 
-    /// <summary>Makes the statement ready for the next use before its rows ended.</summary>
+    /// <summary>Makes the statement ready for its next use before the last row.</summary>
     public void Reset() => _ = sqlite3_reset(_statement);
 
     /// <summary>An integer of the present row; columns are counted from 0.</summary>

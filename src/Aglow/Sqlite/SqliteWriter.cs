@@ -6,23 +6,23 @@ using SQLitePCL;
 namespace Aglow.Sqlite;
 
 /// <summary>
-/// The one writer of a SQLite file: a thread that owns the write connection and runs commands from any callers, all that wait in
-/// one transaction.
+/// The only writer of an SQLite file: a thread that owns the write connection and runs commands of any callers, all that wait in one
+/// transaction.
 /// </summary>
 /// <remarks>
-/// One fsync so serves all who wait (group commit), and a caller's task completes after it. Each command runs in a savepoint:
-/// one that fails takes nothing of the others with it. Where the whole transaction is lost (disk full, I/O error), each of its
-/// commands is tried once more in a transaction of its own, so that a small one may pass where a large one has no room; what fails
-/// then gets <see cref="StoreUnavailableException"/> and changed nothing. The loop goes on in any case.
+/// One fsync serves all who wait (group commit), and a caller's task completes after it. Each command runs in a savepoint, so a failed
+/// command takes nothing of the others with it. If the whole transaction is lost (disk full, I/O error), each command is tried once more in
+/// a transaction of its own: a small one may pass where a large one has no room. A command that fails then gets
+/// <see cref="StoreUnavailableException"/> and changes nothing. The loop goes on in any case.
 /// <para>Full: at most <see cref="QueueCapacity"/> commands wait; further callers wait for a place without holding a thread.</para>
-/// <para>Rejected: a connection for each caller. SQLite would let them write one after the other, each with its own fdatasync,
-/// waiting in busy loops.</para>
+/// <para>Rejected: a connection for each caller. SQLite would let them write one after the other, each with its own fdatasync, in busy
+/// loops.</para>
 /// </remarks>
 internal sealed class SqliteWriter : IAsyncDisposable
 {
     private const int QueueCapacity = 4096;
 
-    // a group of this many keys or commands commits within some tens of milliseconds
+    // a group of this many IDs or commands commits within some tens of milliseconds
     private const int MaxGroupWeight = 16_384;
 
     private readonly Channel<Command> _queue = Channel.CreateBounded<Command>(new BoundedChannelOptions(QueueCapacity) { SingleReader = true });
@@ -40,9 +40,9 @@ internal sealed class SqliteWriter : IAsyncDisposable
     private long _failures;
 
     /// <summary>Starts the loop.</summary>
-    /// <param name="connection">From now on the loop's alone.</param>
+    /// <param name="connection">Belongs to the loop from now on.</param>
     /// <param name="path">For messages.</param>
-    /// <param name="committed">Called on the loop after each commit, before its callers are told.</param>
+    /// <param name="committed">Called on the loop after each commit, before its callers continue.</param>
     public SqliteWriter(SqliteConnection connection, string path, Action committed)
     {
         _connection = connection;
@@ -58,8 +58,8 @@ internal sealed class SqliteWriter : IAsyncDisposable
     }
 
     /// <summary>
-    /// Runs a command on the writer's thread, in a transaction, and completes when it is on disk. A command that throws changed
-    /// nothing, and its caller gets the exception.
+    /// Runs a command on the writer's thread, in a transaction, and completes when it is on disk. A command that throws changes nothing,
+    /// and its caller gets the exception.
     /// </summary>
     /// <param name="command">What to do with the connection; may run twice, and calls <see cref="OnUndo"/> for what it changes in memory.</param>
     /// <param name="weight">How much work it is, in rows.</param>
@@ -81,10 +81,10 @@ internal sealed class SqliteWriter : IAsyncDisposable
     /// <summary>Commands and commits that SQLite refused.</summary>
     public long Failures => Volatile.Read(ref _failures);
 
-    /// <summary>Called by a command: what to do in memory should it be rolled back. Undone last first.</summary>
+    /// <summary>Called by a command: what to do in memory if it is rolled back. The last is undone first.</summary>
     public void OnUndo(Action undo) => _undo.Add(undo);
 
-    /// <summary>Takes no more commands, finishes those that wait, and closes the connection: dispose of its other statements before.</summary>
+    /// <summary>Takes no more commands, finishes those that wait, and closes the connection. Dispose its other statements before.</summary>
     public async ValueTask DisposeAsync()
     {
         await FinishAsync();
@@ -130,7 +130,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
         }
     }
 
-    /// <summary>Runs a group in one transaction. False where the transaction as a whole was lost; nothing of it is left then.</summary>
+    /// <summary>Runs a group in one transaction. False if the transaction as a whole was lost; nothing of it is left then.</summary>
     private bool TryCommit(List<Command> group, out Exception? lost)
     {
         try
@@ -163,7 +163,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
         }
         catch (SqliteException)
         {
-            // SQLite has rolled back all the same; were it not so, the next BEGIN would say it
+            // SQLite has rolled back all the same; otherwise the next BEGIN reports it
         }
     }
 
@@ -178,7 +178,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
         }
         catch (Exception e) when (raw.sqlite3_get_autocommit(_connection.Handle) == 0)
         {
-            // the transaction is still there: only this command is taken back
+            // the transaction still exists: only this command is undone
             _rollbackTo.Run();
             Undo(undoFrom);
             command.Failure = Describe(e);

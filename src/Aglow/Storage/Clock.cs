@@ -4,35 +4,39 @@ using Aglow.Sweeping;
 namespace Aglow.Storage;
 
 /// <summary>
-/// Store time in seconds: what words are written in. Within <see cref="StepAfter"/> of a reference: this machine's wall clock, or the clock of the store
-/// where nodes share one (<see cref="Follow"/>). The one conversion between monotonic time and the reference is here.
+/// Store time in seconds, in which words are written. It stays within <see cref="StepAfter"/> of a reference: this machine's wall clock, or
+/// the clock of the store that nodes share (<see cref="Follow"/>). This is the only place that converts between monotonic time and the
+/// reference.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   reference − store time    up to 1 s    followed by one second in twenty: time never goes back, and no lease notices
-///                             beyond it    adopted at the next beat, under the stall guard: a suspended machine woke up, or a clock was corrected
+///                             more         adopted at the next beat, under the stall guard: a suspended machine woke up, or a clock was
+/// corrected
 /// </code>
-/// The loop calls <see cref="Beat"/> ten times a second, so the error of store time is below 2 s a moment after any step of the reference. A step
-/// forward leaves leases counted against the second before it for two heartbeat intervals (<see cref="StallGuard"/>). A step back leaves words in the
-/// future: they count as heard now, and the sweep rewrites them (<see cref="Stepped"/>).
-/// A gap of over 2 s between two beats means that this process was paused and nobody could have sent a heartbeat. A read that comes before the late
-/// beat sees the gap by itself.
-/// The rejected alternative, to follow every step slowly, left <c>last_seen</c> wrong for a week after a night's suspend.
+/// The loop calls <see cref="Beat"/> ten times a second, so the error of store time is below 2 s a moment after any step of the reference.
+/// After a step forward, leases are judged by the second before it for two heartbeat intervals (<see cref="StallGuard"/>). A step back
+/// leaves words in the future: they count as heard now, and the sweep rewrites them (<see cref="Stepped"/>).
+/// A gap of over 2 s between two beats means that this process was paused and nobody could send a heartbeat. A read that comes before the
+/// late beat notices the gap by itself.
+/// Rejected: following every step slowly, which left <c>last_seen</c> wrong for a week after a night's suspend.
 /// Threading: any thread reads; only the loop calls <see cref="Beat"/>.
 /// </remarks>
 public sealed class Clock
 {
-    /// <summary>A loop that wakes this much late was paused.</summary>
+    /// <summary>A loop that wakes this late was paused.</summary>
     public static readonly TimeSpan StallAfter = TimeSpan.FromSeconds(2);
 
-    /// <summary>A larger error of store time is corrected at once. Below it: half of the 2 s that <c>last_seen</c> may be off.</summary>
+    /// <summary>A larger error of store time is corrected at once: half of the 2 s by which <c>last_seen</c> may be off.</summary>
     public static readonly TimeSpan StepAfter = TimeSpan.FromSeconds(1);
 
-    /// <summary>Seconds by which a word may be later than this node's second: clocks of nodes differ, and threads read the clock before they write.</summary>
+    /// <summary>
+    /// By how many seconds a word may be later than this node's second: nodes' clocks differ, and threads read the clock before they write.
+    /// </summary>
     public const uint Apart = 2;
 
     private const double MaxSlew = 0.05;
-    // the two clocks are compared where both were read within this
+    // two clocks can be compared if both were read within this time
     private static readonly TimeSpan ReadWithin = TimeSpan.FromMilliseconds(200);
     private readonly TimeProvider _time;
     private readonly long _startedAt;
@@ -40,13 +44,14 @@ public sealed class Clock
     private Line _line;
     private long _lastBeat;
     private long _steps;
-    // what the store's clock is ahead of this process's monotonic one; not a number: the wall clock is the reference
+    // how far the store's clock is ahead of the monotonic clock; NaN: the wall clock is the reference
     private double _storeOffsetSeconds = double.NaN;
 
     /// <summary>A clock that starts at its reference.</summary>
-    /// <param name="time">What timers and timestamps come from.</param>
-    /// <param name="guard">The guard that holds leases where words could not be written.</param>
-    /// <param name="lastAlive">The second, since 2020, at which the last run ended: the clock starts there where the reference is behind it by less than a step.</param>
+    /// <param name="time">The source of timers and timestamps.</param>
+    /// <param name="guard">The guard that holds leases while words cannot be written.</param>
+    /// <param name="lastAlive">The second, since 2020, at which the last run ended. The clock starts there if the reference is behind it by
+    /// less than a step.</param>
     /// <param name="storeSeconds">What the store's clock reads now, in seconds since 2020; null: the wall clock is the reference.</param>
     public Clock(TimeProvider time, StallGuard guard, uint lastAlive = 0, double? storeSeconds = null)
     {
@@ -61,27 +66,27 @@ public sealed class Clock
     }
 
     /// <summary>
-    /// Raised by <see cref="Beat"/> just before store time jumps, with the second that it leaves and the one that it goes to: a step back
-    /// where that is earlier. Handlers return at once.
+    /// Raised by <see cref="Beat"/> just before store time jumps, with the old second and the new one. An earlier new second is a step
+    /// back. Handlers return at once.
     /// </summary>
     public event Action<uint, uint>? Stepped;
 
-    /// <summary>The guard that holds leases where words could not be written.</summary>
+    /// <summary>The guard that holds leases while words cannot be written.</summary>
     public StallGuard Guard { get; }
 
-    /// <summary>What timers and timestamps come from.</summary>
+    /// <summary>The source of timers and timestamps.</summary>
     public TimeProvider Time => _time;
 
     /// <summary>The present second, since <see cref="Pulse.EpochUnixSeconds"/>.</summary>
     public uint Now => SecondAt(_time.GetTimestamp());
 
-    /// <summary>Whole seconds since this clock was made, plus 1, by the monotonic clock: for what happens within this process.</summary>
+    /// <summary>Whole monotonic seconds since this clock was made, plus 1; for what happens within this process.</summary>
     public uint Uptime => 1 + (uint)_time.GetElapsedTime(_startedAt).TotalSeconds;
 
-    /// <summary>Seconds by which the wall clock is ahead of store time.</summary>
+    /// <summary>How many seconds the wall clock is ahead of store time.</summary>
     public double WallAheadSeconds => WallSeconds() - ExactAt(_time.GetTimestamp());
 
-    /// <summary>Seconds by which the reference is ahead of store time: the error of what words say. Below 2 s while the loop beats.</summary>
+    /// <summary>How many seconds the reference is ahead of store time: the error of words. Below 2 s while the loop beats.</summary>
     public double ErrorSeconds
     {
         get
@@ -91,10 +96,10 @@ public sealed class Clock
         }
     }
 
-    /// <summary>Times that store time jumped to its reference.</summary>
+    /// <summary>How often store time jumped to its reference.</summary>
     public long Steps => Volatile.Read(ref _steps);
 
-    /// <summary>The moment by which a status is decided now.</summary>
+    /// <summary>The moment by which a status is judged now.</summary>
     public Moment Moment
     {
         get
@@ -108,14 +113,21 @@ public sealed class Clock
         }
     }
 
-    /// <summary>The moment by which users of one page are decided now: where the words of that page alone could not be written, it is held back.</summary>
+    /// <summary>
+    /// The moment by which users of one page are judged now. It is held back if only the words of that page could not be written.
+    /// </summary>
     public Moment MomentOf(int page) => Guard.Hold(Moment, page);
 
-    /// <summary>Takes the store's clock for the reference; it read this many seconds since 2020 at <paramref name="stamp"/> of <see cref="Time"/>.</summary>
+    /// <summary>
+    /// Makes the store's clock the reference; it read this many seconds since 2020 at <paramref name="stamp"/> of <see cref="Time"/>.
+    /// </summary>
     public void Follow(double storeSeconds, long stamp) =>
         Volatile.Write(ref _storeOffsetSeconds, storeSeconds - _time.GetElapsedTime(_startedAt, stamp).TotalSeconds);
 
-    /// <summary>Ten times a second, by the sweep's loop: notices a pause of this process, and follows the reference. Returns the pause, or zero.</summary>
+    /// <summary>
+    /// Called by the sweep's loop ten times a second: notices a pause of this process, and follows the reference. Returns the pause, or
+    /// zero.
+    /// </summary>
     public TimeSpan Beat()
     {
         var stamp = _time.GetTimestamp();
@@ -123,7 +135,7 @@ public sealed class Clock
         var gap = _time.GetElapsedTime(last, stamp);
         if (gap > StallAfter)
             Guard.Stalled(SecondAt(last), SecondAt(stamp));
-        // where this thread was held up between the two clocks they cannot be compared: the next beat does
+        // if this thread was held up between the two clocks, they cannot be compared; the next beat does it
         var error = ReferenceSeconds(stamp) - ExactAt(stamp);
         if (_time.GetElapsedTime(stamp) > ReadWithin)
             error = 0;
@@ -154,7 +166,7 @@ public sealed class Clock
     private double OffsetAt(long stamp)
     {
         var line = Volatile.Read(ref _line);
-        // for a second only: in a long gap what is to be followed may have been followed long ago
+        // for a second only: a long gap may hide that the error was followed long ago
         return line.OffsetSeconds + (line.Slew * Math.Clamp(_time.GetElapsedTime(line.Stamp, stamp).TotalSeconds, 0, 1));
     }
 
@@ -166,6 +178,6 @@ public sealed class Clock
 
     private double WallSeconds() => (_time.GetUtcNow() - DateTimeOffset.UnixEpoch).TotalSeconds - Pulse.EpochUnixSeconds;
 
-    // By how much time was ahead of the monotonic clock at a beat, and how much of that it gains in the second after.
+    // by how much time was ahead of the monotonic clock at a beat, and how much of that it gains in the next second
     private sealed record Line(long Stamp, double OffsetSeconds, double Slew);
 }

@@ -7,7 +7,8 @@ using Aglow.Watching;
 namespace Aglow.Storage;
 
 /// <summary>
-/// The memory of one plane: pages of 65,280 words in an anonymous mapping, made when first written, huge where well filled.
+/// The memory of one plane: pages of 65,280 words in an anonymous mapping. A page is made at its first write, and becomes huge when it is
+/// well filled.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -15,10 +16,11 @@ namespace Aglow.Storage;
 ///   mapping   | page | page | page | page | page | page | page | page | ...   in the order they were first written,
 ///             |&lt;--------------- a region: 2 MiB, 8 pages ------------->|   256 KiB apart (255 used)
 /// </code>
-/// The mapping is reserved whole (17 GB of address space, not memory) and filled by the kernel as it is touched. Random stores cost 24 to
-/// 28 ns on 4 KiB pages and 15 to 17 ns on huge ones, but in a thinly filled region huge pages waste memory; so a region becomes huge when half
-/// of its words are in use. A garbage-collected array was rejected: the collector would have to know of gigabytes it can never free.
-/// Threading: lookups are plain reads; making a page takes a lock (once a page). Memory is never moved or given back while this lives.
+/// The whole mapping is reserved (17 GB of address space, not memory), and the kernel fills it when it is touched. Random stores cost 24 to
+/// 28 ns on 4 KiB pages and 15 to 17 ns on huge ones, but huge pages waste memory in a thinly filled region. So a region becomes huge when
+/// half of its words are in use. Rejected: a garbage-collected array, because the collector would know of gigabytes that it can never free.
+/// Threading: lookups are plain reads; making a page takes a lock (once for each page). Memory is never moved or given back during its
+/// life.
 /// </remarks>
 internal sealed unsafe partial class NativePages : IDisposable
 {
@@ -28,7 +30,7 @@ internal sealed unsafe partial class NativePages : IDisposable
 
     private readonly nint[] _table = GC.AllocateArray<nint>(PageLayout.Pages, pinned: true);
     private readonly PageMemory?[] _views = new PageMemory?[PageLayout.Pages];
-    // words of a page from its start to the last that was ever written, rounded up to 64; by the page's place in the mapping
+    // the words of a page up to the last one ever written, rounded up to 64; by the page's place in the mapping
     private readonly int[] _used = new int[PageLayout.Pages];
     private readonly int[] _registeredByRegion = new int[PageLayout.Pages / PagesPerRegion];
     private readonly Lock _gate = new();
@@ -41,7 +43,7 @@ internal sealed unsafe partial class NativePages : IDisposable
     private long _registered;
     private bool _disposed;
 
-    /// <summary>Reserves address space for every page there can be. Pages are counted against <paramref name="budget"/>.</summary>
+    /// <summary>Reserves address space for every possible page. Pages count against <paramref name="budget"/>.</summary>
     public NativePages(PageBudget budget)
     {
         _budget = budget;
@@ -50,34 +52,36 @@ internal sealed unsafe partial class NativePages : IDisposable
         _first = (_mapping + RegionBytes - 1) / RegionBytes * RegionBytes;
     }
 
-    /// <summary>Page numbers in use, ascending. A new array each time one is made.</summary>
+    /// <summary>Page numbers in use, ascending. Each new page makes a new array.</summary>
     public int[] Pages => Volatile.Read(ref _pages);
 
     /// <summary>Words that are not zero: users ever seen on this plane.</summary>
     public long Registered => Volatile.Read(ref _registered);
 
-    /// <summary>The address of a page, or null where it was never written.</summary>
+    /// <summary>The address of a page, or null if it was never written.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public uint* Find(int page) => (uint*)Unsafe.Add(ref MemoryMarshal.GetArrayDataReference(_table), page);
 
-    /// <summary>The address of a page, made if it was not there; null where the budget does not allow another.</summary>
+    /// <summary>The address of a page, made if necessary; null if the budget allows no other page.</summary>
     public uint* FindOrMake(int page)
     {
         var found = Find(page);
         return found != null ? found : Make(page);
     }
 
-    /// <summary>A view of a page as memory; empty where it was never written.</summary>
+    /// <summary>A view of a page as memory; empty if it was never written.</summary>
     public ReadOnlyMemory<uint> View(int page) => Volatile.Read(ref _views[page])?.Memory ?? ReadOnlyMemory<uint>.Empty;
 
     /// <summary>
-    /// The view as far as it was ever written, in whole groups of 64 words. Numbers are given in order, so at 10 million users the pages are filled to
-    /// 60 %, and a sweep that reads no further takes 60 % of the time.
+    /// The view up to the last word ever written, in whole groups of 64 words. Indexes are given in order, so at 10 million users the pages
+    /// are filled to 60 %, and a sweep that reads no further takes 60 % of the time.
     /// </summary>
     public ReadOnlyMemory<uint> UsedView(int page) =>
         Volatile.Read(ref _views[page]) is { } view ? view.Memory[..Volatile.Read(ref _used[Place(view.Words)])] : ReadOnlyMemory<uint>.Empty;
 
-    /// <summary>Counts a word's first write, and asks for huge pages once its region is well filled. Called once a user in a lifetime.</summary>
+    /// <summary>
+    /// Counts a word's first write, and requests huge pages once its region is well filled. Called once in the life of a user.
+    /// </summary>
     public void CountRegistered(uint* word)
     {
         Interlocked.Increment(ref _registered);
@@ -103,8 +107,8 @@ internal sealed unsafe partial class NativePages : IDisposable
     }
 
     /// <summary>
-    /// Before a page is loaded that is more than half full: its region is huge from the first touch on. Saves faulting 4 KiB at a time and copying what
-    /// was faulted: a third of the CPU of loading a billion users.
+    /// Called before a page is loaded that is more than half full: makes its region huge from the first touch on. This saves page faults
+    /// and copies, a third of the CPU of loading a billion users.
     /// </summary>
     public void ExpectFilled(int page)
     {
@@ -182,7 +186,7 @@ internal sealed unsafe partial class NativePages : IDisposable
         }
     }
 
-    // The four system calls, with their fallback where there is no Linux: plain zeroed memory (committed lazily there, too).
+    // The four system calls, with a fallback for systems other than Linux: plain zeroed memory, which is committed lazily there, too.
     private static partial class Linux
     {
         private const int ProtRead = 1, ProtWrite = 2, MapPrivate = 2, MapAnonymous = 0x20, MapNoReserve = 0x4000;
@@ -209,7 +213,7 @@ internal sealed unsafe partial class NativePages : IDisposable
         {
             if (!OperatingSystem.IsLinux())
                 return;
-            // best effort: where the kernel has no huge pages to give, small ones go on working
+            // best effort: if the kernel has no huge pages, small ones work
             _ = madvise(at, bytes, AdviseHuge);
             _ = madvise(at, bytes, AdviseCollapse);
         }
@@ -234,8 +238,8 @@ internal sealed unsafe partial class NativePages : IDisposable
 }
 
 /// <summary>
-/// How many pages (255 KiB each, over all planes) there may be: what keeps scattered numbers from eating the memory, one page each.
-/// When it is used up, numbers on pages that exist go on working and others are refused with 507.
+/// How many pages (255 KiB each, over all planes) there may be. This keeps scattered user IDs from using up the memory, one page each.
+/// When the budget is used up, users on existing pages go on working and others get 507.
 /// </summary>
 public sealed class PageBudget
 {
@@ -250,7 +254,7 @@ public sealed class PageBudget
     /// <summary>Pages taken so far.</summary>
     public int Taken => Volatile.Read(ref _taken);
 
-    /// <summary>Takes one page; false where none is left.</summary>
+    /// <summary>Takes one page; false if none is left.</summary>
     public bool TryTake()
     {
         if (Interlocked.Increment(ref _taken) <= Pages)

@@ -4,12 +4,12 @@ using Aglow.Model;
 namespace Aglow.Sweeping;
 
 /// <summary>
-/// What this node believes: one bit a user, for one definition.
+/// What this node believes under one definition: one bit for each user.
 /// </summary>
 /// <remarks>
-/// Stands between those who hear (hints from the <see cref="ITransitionBus"/>, pages from the <see cref="Sweep"/>) and those who tell
-/// watchers. A bit that flips is a transition, and whoever flips it, and nobody else, tells of it. Beliefs may be wrong for as long as a sweep takes;
-/// what decides is a read of the store.
+/// Hints from the <see cref="ITransitionBus"/> and pages from the <see cref="Sweep"/> set the bits; watchers hear of the flips. A flipped
+/// bit is a transition, and only the thread that flips it tells watchers. Beliefs may be wrong for as long as a sweep takes; a read of the
+/// store decides.
 /// </remarks>
 public sealed class Belief(Definition definition) : UserBits
 {

@@ -5,19 +5,19 @@ using Aglow.Model;
 namespace Aglow.Sweeping;
 
 /// <summary>
-/// Hears which users' belief flipped under a definition, and why: arrived, left, or lapsed (found by the sweep). The span is valid during the call
-/// only; handlers return at once.
+/// Hears of users whose belief flipped under a definition, and why: they came online, left, or expired (found by the sweep). The span is
+/// valid during the call only. Handlers return at once.
 /// </summary>
 public delegate void BeliefChanged(Definition definition, TransitionKind kind, ReadOnlySpan<uint> users);
 
 /// <summary>
-/// The beliefs in use, one a definition: hints come in, flips go out, each exactly once.
+/// The beliefs in use, one for each definition: hints come in, flips go out, each exactly once.
 /// </summary>
 /// <remarks>
-/// The default definition's belief is always there; another's is made when first asked for (and then filled by the next
-/// <see cref="Sweep"/>), at most one a declared definition. Arrivals and goodbyes set the default's bits at once; the others are found by the sweep,
-/// within its interval. A sweep may take longer than a recheck of who is watched (over a remote store, of a billion users, while millions lapse), so a bit may still say online of
-/// a user whom watchers were shown offline: where there are watchers, arrivals are told whatever the bit says. Any thread.
+/// The default definition always has a belief. Another definition gets one when it is first used, and the next <see cref="Sweep"/> fills
+/// it. Hints set the default's bits at once; the sweep sets the others within its interval. A sweep may take longer than the next check of
+/// a watched user (a remote store, a billion users, millions who expire). A bit may then still say online of a user whom watchers were
+/// shown offline. So if a user has watchers, they hear of every arrival whatever the bit says. Any thread.
 /// </remarks>
 public sealed class Beliefs : IDisposable
 {
@@ -42,22 +42,24 @@ public sealed class Beliefs : IDisposable
     /// <summary>The belief of the default definition.</summary>
     public Belief Default { get; }
 
-    /// <summary>Whether every arrival is heard of, so that a sweep corrects only who is believed online.</summary>
+    /// <summary>Whether every arrival is heard of, so that a sweep only has to correct users who are believed online.</summary>
     public bool HearsAll { get; }
 
-    /// <summary>The beliefs in use now; one that comes is added at the end, and none goes.</summary>
+    /// <summary>The beliefs in use now. A new one is added at the end, and none is removed.</summary>
     public ReadOnlySpan<Belief> InUse => Volatile.Read(ref _inUse);
 
-    /// <summary>Changes of the default definition's bits by this kind of transition; for <see cref="TransitionKind.Changed"/>, users of whom that was heard.</summary>
+    /// <summary>
+    /// How often the default definition's bits changed by this kind of transition. <see cref="TransitionKind.Changed"/> counts users.
+    /// </summary>
     public long Flips(TransitionKind kind) => Volatile.Read(ref _flips[(int)kind]);
 
-    /// <summary>Users whom a sweep found online of whom no hint had said so.</summary>
+    /// <summary>Users whom a sweep found online without a hint.</summary>
     public long Found => Volatile.Read(ref _found);
 
-    /// <summary>Raised where a bit flipped, by a hint or by the sweep.</summary>
+    /// <summary>Raised when a hint or the sweep flips a bit.</summary>
     public event BeliefChanged? Changed;
 
-    /// <summary>The belief of a definition, made if it was not in use; <paramref name="made"/>: it was, and the next sweep fills it.</summary>
+    /// <summary>The belief of a definition, made if necessary. <paramref name="made"/>: it is new, and the next sweep fills it.</summary>
     public Belief Use(Definition definition, out bool made)
     {
         lock (_gate)
@@ -76,7 +78,7 @@ public sealed class Beliefs : IDisposable
         }
     }
 
-    /// <summary>Tells that these users' bits flipped under a definition.</summary>
+    /// <summary>Reports that these users' bits flipped under a definition.</summary>
     internal void Tell(Definition definition, TransitionKind kind, ReadOnlySpan<uint> users) => Changed?.Invoke(definition, kind, users);
 
     /// <summary>Counts what a sweep found under the default definition.</summary>

@@ -7,18 +7,19 @@ namespace Aglow.Sweeping;
 /// A stall is our fault, not the users': while words cannot be written, no lease expires.
 /// </summary>
 /// <remarks>
-/// Stands beside <see cref="Clock"/>, which asks it for the second that leases are counted against. After a stall (our own process
-/// paused: a loop that woke over 2 s late; the store away; a restart; a step of the clock) leases are counted against the last second at which heartbeats could
-/// still be written, for two heartbeat intervals after it ended: time for every client to be heard again. Goodbyes count as ever.
-/// Where only some pages could not be written (a shard was away), only they are held (<see cref="Hold"/>): who lapsed on the others stays lapsed.
-/// Threading: any thread may ask or report; what is held is written under a lock that is taken only while a stall begins or ends, and read as one
-/// 64-bit word. The rejected alternative, extending each user's lease, would touch every word.
+/// <see cref="Clock"/> asks it for the second by which leases are judged. A stall is a time in which heartbeats could not be written: this
+/// process was paused (a loop woke over 2 s late), the store was away, the server restarted, or the clock stepped. After it, leases are
+/// judged by the last second at which heartbeats could be written, for two heartbeat intervals: time for every client to be heard again.
+/// Leaves count at once. If only some pages could not be written (a shard was away), only they are held (<see cref="Hold"/>); users on
+/// other pages expire as usual.
+/// Threading: any thread may ask or report. A lock is taken only while a stall begins or ends; readers read one 64-bit word.
+/// Rejected: extending each user's lease, which would touch every word.
 /// </remarks>
 public sealed class StallGuard
 {
-    // held second in the high half, second until which it is held in the low half; 0: no guard
+    // held second in the high half, second at which the guard ends in the low half; 0: no guard
     private long _guard;
-    // the same for each page, made when first needed; none is held after the second below
+    // the same for each page, made when first needed; no page is held after the second below
     private long[] _pages = [];
     private uint _pagesHeldUntil;
     private readonly Lock _gate = new();
@@ -27,19 +28,19 @@ public sealed class StallGuard
     /// <summary>A guard that holds for <paramref name="holdSeconds"/> after a stall: two heartbeat intervals.</summary>
     public StallGuard(uint holdSeconds) => _holdSeconds = holdSeconds;
 
-    /// <summary>Times a stall was reported since the start.</summary>
+    /// <summary>How many stalls were reported since the start.</summary>
     public long Stalls { get; private set; }
 
-    /// <summary>The second that leases are counted against at <paramref name="now"/>.</summary>
+    /// <summary>The second by which leases are judged at <paramref name="now"/>.</summary>
     public uint HeldAt(uint now) => HeldAt(Volatile.Read(ref _guard), now);
 
     /// <summary>Whether the guard is in force at <paramref name="now"/>.</summary>
     public bool IsInForce(uint now) => HeldAt(now) != now;
 
-    /// <summary>Whether lapses are held back at this moment, of all users or of some pages.</summary>
+    /// <summary>Whether expired leases are held back at this moment, for all users or for some pages.</summary>
     public bool IsInForceAnywhere(Moment at) => at.HeldAt != at.Now || at.Now <= Volatile.Read(ref _pagesHeldUntil);
 
-    /// <summary>A moment as it is for users of this page: held back further where words of the page could not be written.</summary>
+    /// <summary>A moment for users of this page: held back further if words of the page could not be written.</summary>
     public Moment Hold(Moment at, int page)
     {
         if (at.Now > Volatile.Read(ref _pagesHeldUntil))
@@ -49,8 +50,8 @@ public sealed class StallGuard
     }
 
     /// <summary>
-    /// Reports that heartbeats could not be written from <paramref name="from"/> to <paramref name="to"/>. Where a guard is in force already its
-    /// earlier second stays: what was held is held on.
+    /// Reports that heartbeats could not be written from <paramref name="from"/> to <paramref name="to"/>. If a guard is in force already,
+    /// its earlier second stays.
     /// </summary>
     public void Stalled(uint from, uint to)
     {
@@ -76,8 +77,8 @@ public sealed class StallGuard
     }
 
     /// <summary>
-    /// Reports that store time jumps from one second to another. Forward it is a stall from one to the other. Back, leases are counted against the second
-    /// that it goes to, or the earlier one that was held; seconds that are taken back are counted from the new time.
+    /// Reports that store time jumps from one second to another. Forward, it is a stall between the two. Back, leases are judged by the new
+    /// second, or by the earlier one that was held.
     /// </summary>
     public void Stepped(uint from, uint to)
     {

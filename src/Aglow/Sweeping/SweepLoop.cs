@@ -4,9 +4,11 @@ using Aglow.Storage;
 namespace Aglow.Sweeping;
 
 /// <summary>
-/// Runs the <see cref="Sweep"/> ten times a second, beats the <see cref="Clock"/>, and says when something is out of bounds.
+/// Runs the <see cref="Sweep"/> ten times a second, beats the <see cref="Clock"/>, and logs what is out of bounds.
 /// </summary>
-/// <remarks>One loop, which beats the clock whatever sweeping waits for; a pass asked for in between waits its turn. Threading: any thread may ask; beats and passes never overlap.</remarks>
+/// <remarks>
+/// One loop, which beats the clock even while a sweep waits. Threading: any thread may ask for a pass; beats and passes never overlap.
+/// </remarks>
 internal sealed class SweepLoop : IAsyncDisposable
 {
     private readonly Clock _clock;
@@ -50,7 +52,10 @@ internal sealed class SweepLoop : IAsyncDisposable
         }
     }
 
-    /// <summary>Ends the loop, and sweeps a store that must be told what to keep a last time: who lapsed since the last beat is kept with their exact last seen, too.</summary>
+    /// <summary>
+    /// Ends the loop. Sweeps a store that must be told what to keep one last time, so users who expired since the last beat keep their
+    /// exact last seen.
+    /// </summary>
     public async Task StopAsync()
     {
         if (_stop.IsCancellationRequested)
@@ -78,7 +83,7 @@ internal sealed class SweepLoop : IAsyncDisposable
         // in memory it is done when this returns; a remote store may take its time, and the clock must not wait for it
         if (!_beating.IsCompleted)
             return default;
-        // the failure of a pass in the background is of this beat
+        // a pass in the background fails in this beat
         var before = _beating;
         _beating = SweepAsync();
         return new ValueTask(before.IsFaulted ? before : _beating.IsFaulted ? _beating : Task.CompletedTask);
@@ -100,7 +105,7 @@ internal sealed class SweepLoop : IAsyncDisposable
         }
         catch (StoreUnavailableException)
         {
-            // whoever reads or writes says so; the next beat goes on where this one stopped
+            // readers and writers report the failure; the next beat goes on where this one stopped
         }
         finally
         {

@@ -52,7 +52,7 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
             _gone.TrySetResult();
     }
 
-    /// <summary>The stop itself: tells whoever is left to connect anew at a time of their own within <paramref name="over"/>, and ends them now.</summary>
+    /// <summary>The stop itself: tells each remaining connection a time within <paramref name="over"/> to connect again, and closes it now.</summary>
     public void EndAll(TimeSpan over)
     {
         foreach (var connection in connections.All)

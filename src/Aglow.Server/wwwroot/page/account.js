@@ -35,7 +35,7 @@ export class Account {
         byId('display-name').value = this.#user?.display_name ?? '';
     }
 
-    // An empty field is no name.
+    // An empty field removes the name.
     async #rename() {
         const [user_name, display_name] = ['user-name', 'display-name'].map((id) => byId(id).value.trim() || null);
         const user = await directory.rename(this.#user.user_id, { user_name, display_name });

@@ -1,7 +1,7 @@
-// What a screen reader is told unasked: little, and never faster than it can be read out.
+// Announcements for screen readers: few, and never faster than they can be read out.
 
 const EVERY_MS = 5000;
-const AT_ONCE = 2; // more than so many are only counted
+const AT_ONCE = 2; // more than these are only counted
 
 const region = document.getElementById('announcer');
 let waiting = [];

@@ -1,4 +1,4 @@
-// The page, put together. Each module is one part of it; presence.js is where statuses come from.
+// Puts the page together. Each module is one part of it; presence.js delivers the statuses.
 import { Account } from './account.js';
 import { Crowd } from './crowd.js';
 import { showLink } from './link.js';
@@ -36,7 +36,7 @@ onSignedIn((person) => {
         me.arriveAs(person);
 });
 
-// for measuring (./aglow bench page): when the first dots have been drawn
+// for ./aglow bench page: when the first dots are drawn
 people.start().then(() => requestAnimationFrame(() => setTimeout(() => performance.mark('aglow:dots'))));
 if (!(await me.resume()))
     presence.as(undefined);

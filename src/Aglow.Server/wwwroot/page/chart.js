@@ -40,7 +40,7 @@ export class Chart {
     }
 
     #drawBars(pen, width, height, color) {
-        // one burst does not flatten all others: the tallest in twenty are cut
+        // cuts the tallest bar in twenty, so that one burst does not flatten all others
         const sorted = this.#samples.map((sample) => sample.changes).sort((a, b) => a - b);
         const most = Math.max(4, (sorted[Math.floor(sorted.length * 0.95)] ?? 0) * 1.25);
         const step = width / SECONDS;
@@ -58,7 +58,7 @@ export class Chart {
             return;
         const counts = this.#samples.map((sample) => sample.online);
         const [low, high] = [Math.min(...counts), Math.max(...counts)];
-        // the line keeps to the upper two thirds, and does not blow up a change of one
+        // the line stays in the upper two thirds, and does not magnify a change of one user
         const room = Math.max(high - low, high * 0.1, 4);
         const [top, bottom] = [16, height * 0.66];
         const y = (online) => bottom - ((online - low + (room - (high - low)) / 2) / room) * (bottom - top);

@@ -1,4 +1,4 @@
-// A crowd of simulated people, brought in and out by this browser: packed heartbeats over HTTP, and watched as anybody is.
+// A crowd of simulated people. This browser sends packed heartbeats for them, and watches them like other users.
 import { http } from '/client/index.js';
 import { heartbeatPacked, leaveAtLast, leavePacked } from './directory.js';
 import { paint } from './paint.js';
@@ -8,15 +8,15 @@ import { count } from './words.js';
 const MOST = 1000;
 const KEPT = 'aglow.crowd';
 
-// Each tab chooses a thousand of nine million numbers that few applications reach. All of them fall on the same 256 pages of the server's memory.
+// Each tab chooses a thousand of nine million user IDs that few applications use. All of them lie on the same 256 pages of the server.
 const FIRST = 2_130_000_000;
 const RANGES = 9000;
 
-const SLIDE_MS = 60; // a slider that is dragged is followed so often
+const SLIDE_MS = 60; // how often the page follows a dragged slider
 const CHURN_MS = 200;
-const CHURN = 0.05; // of the crowd comes or goes in a second
+const CHURN = 0.05; // share of the crowd that comes or goes in a second
 
-// dots in a row of the field: as many as leave each its room, in pixels, and the rows full
+// dots in a row: the first count that gives each dot its least size, in pixels
 const COLUMNS = [100, 50, 40, 25];
 const LEAST_CELL = 6.5;
 
@@ -24,9 +24,9 @@ const byId = (id) => document.getElementById(id);
 
 export class Crowd {
     #numbers;
-    #inside = new Set(); // who heartbeats
-    #outside; // who does not, the one that left first in front
-    #size = 0; // what the slider says
+    #inside = new Set(); // users who send heartbeats
+    #outside; // the other users, the one that left first in front
+    #size = 0; // the slider's value
     #group;
     #field;
     #renewal;
@@ -105,7 +105,7 @@ export class Crowd {
         await this.#attempt(() => leavePacked(going));
     }
 
-    // As often as the server asks heartbeats to come.
+    // As often as the server asks for heartbeats.
     async #renew() {
         const { next_heartbeat_seconds } = await http({ token: token() }).heartbeat([...this.#inside].slice(0, 1)).catch(() => ({ next_heartbeat_seconds: 10 }));
         return setInterval(() => this.#inside.size > 0 && this.#attempt(() => this.#heartbeat([...this.#inside])), next_heartbeat_seconds * 1000);
@@ -129,13 +129,13 @@ export class Crowd {
     }
 }
 
-/** A dot for each of the crowd, lit as the server says. */
+/** One dot for each user of the crowd, coloured by the server's statuses. */
 class Field {
     #canvas;
     #first;
     #length;
     #online = new Set();
-    #changed = new Set(); // numbers whose dots are to be drawn again
+    #changed = new Set(); // users whose dots must be drawn again
     #isWhole = true; // or all of them
     #isLost = false;
 

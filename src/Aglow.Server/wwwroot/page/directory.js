@@ -1,7 +1,7 @@
-// Calls that are not presence itself: who there is, who follows and sees whom, why, how many; and the crowd's packed heartbeats.
+// Calls beside presence itself: users, follows, visibility, explanations, counts, and the crowd's packed heartbeats.
 import { headers, signIn } from './session.js';
 
-/** A call that was refused or did not arrive; the message says what to do. */
+/** A call that was refused or did not arrive. The message says what to do. */
 export class Refused extends Error {
     constructor(status, detail) {
         super(detail);
@@ -9,7 +9,7 @@ export class Refused extends Error {
     }
 }
 
-// by the query, which takes every ID
+// in the query, which takes every ID
 export const findUser = (user) => call('GET', `/users?user=${encodeURIComponent(user)}`);
 export const createUser = (profile) => call('POST', '/users', profile);
 export const rename = (user, names) => call('PATCH', `/users/${encodeURIComponent(user)}`, names);
@@ -36,7 +36,7 @@ export const approve = (user, other) => call('POST', shown(user, 'approved'), { 
 export const block = (user, other) => call('POST', shown(user, 'blocked'), { user_ids: [other] });
 export const unblock = (user, other) => call('DELETE', shown(user, 'blocked'), { user_ids: [other] });
 
-/** The counters of arrivals, goodbyes and lapses, added up. */
+/** The sum of users who came online, left or expired. */
 export async function countChanges() {
     const text = await call('GET', '/metrics');
     let sum = 0;
@@ -45,12 +45,12 @@ export async function countChanges() {
     return sum;
 }
 
-/** Heartbeats of these numbers; how many the server took. */
+/** Sends heartbeats of these users; returns how many the server accepted. */
 export const heartbeatPacked = async (numbers) => (await call('POST', '/heartbeat', pack(numbers))).accepted;
 
 export const leavePacked = (numbers) => call('POST', '/offline', pack(numbers));
 
-/** The same from a page that is going away. */
+/** The same from a page that is closing. */
 export const leaveAtLast = (numbers) =>
     fetch('/offline', { method: 'POST', keepalive: true, body: pack(numbers), headers: { ...headers(), 'Content-Type': 'application/octet-stream' } }).catch(() => {});
 
@@ -77,7 +77,7 @@ async function call(method, path, body) {
         throw new Refused(0, 'The server does not answer. Try again when it is back.');
     }
 
-    // what waits for somebody to sign in is asked again
+    // repeats the call after the person has signed in
     if (answer.status === 401) {
         await signIn();
         return call(method, path, body);

@@ -1,7 +1,7 @@
-// An event stream read by fetch rather than by EventSource, which can send no header: a token would have to be in the address, where logs and histories keep it.
+// Reads an event stream by fetch. EventSource cannot send a header, so a token would have to be in the URL, which logs and histories keep.
 import { headers } from './session.js';
 
-/** The events of a stream, `{ type, data }`, as they come, until it ends; throws where it is refused, breaks, or `signal` ends it. */
+/** Yields the events of a stream, `{ type, data }`, until it ends. Throws if it is refused, breaks, or `signal` ends it. */
 export async function* eventsOf(url, signal) {
     const answer = await fetch(url, { headers: { Accept: 'text/event-stream', ...headers() }, cache: 'no-store', signal });
     if (!answer.ok)

@@ -1,4 +1,4 @@
-// The connection in words: a line in the corner, and a bar when what is shown cannot be relied on.
+// The state of the connection: a line in the corner, and a bar while the statuses may be wrong.
 import { announce } from './announcer.js';
 
 const byId = (id) => document.getElementById(id);

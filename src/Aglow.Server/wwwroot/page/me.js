@@ -1,4 +1,4 @@
-// Who this tab is: a person of its own, kept for as long as the tab is open, so that several tabs are several people.
+// The person of this tab, kept while the tab is open. Each tab is a person of its own.
 import { http } from '/client/index.js';
 import { announce } from './announcer.js';
 import * as directory from './directory.js';
@@ -30,26 +30,26 @@ export class Me {
             choice.addEventListener('change', () => this.#presence.setStatus(choice.value));
     }
 
-    /** Comes back as who this tab was. Returns whether it was anybody. */
+    /** Restores the person of this tab. Returns whether there was one. */
     async resume() {
         const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? 'null');
         if (!kept)
             return false;
-        // a server that was started anew on an empty folder does not know them
+        // a server on a new, empty folder does not know them
         const user = typeof kept.user_id === 'number' ? kept : await directory.findUser(kept.user_id).catch((refused) => (refused.status === 404 ? undefined : kept));
         if (user)
             this.#become(user);
         return user !== undefined;
     }
 
-    /** Comes online as who a token says. */
+    /** Comes online as the user of a token. */
     arriveAs(id) {
         byId('name').value = id;
         byId('name').readOnly = true;
         return this.#arrive(id, findOrHeartbeat);
     }
 
-    /** This tab's person is called something else. */
+    /** This tab's person has other names now. */
     rename(user) {
         this.#user = { user_id: user.user_id, user_name: user.user_name, display_name: user.display_name };
         sessionStorage.setItem(KEPT, JSON.stringify(this.#user));
@@ -149,7 +149,7 @@ async function findOrMake(name) {
     try {
         return await come(await directory.createUser({ user_name: name }));
     } catch (refused) {
-        // the ID is somebody's who is called something else by now
+        // the ID belongs to somebody who has another name by now
         if (refused.status !== 409)
             throw refused;
         return come(await directory.createUser({ user_name: name, user_id: `${name} ${crypto.randomUUID()}` }));
@@ -164,7 +164,7 @@ async function findByName(name) {
 
 const sameName = (one, other) => one.normalize('NFKC').toLowerCase() === other.normalize('NFKC').toLowerCase();
 
-// With a first heartbeat, which says whether they may.
+// Sends a first heartbeat, which shows whether this person may.
 async function come(user) {
     try {
         await http({ user: user.user_id, token: token() }).heartbeat();

@@ -1,11 +1,11 @@
-// How many are online now, and how fast that changes: asked for once a second, while anybody looks.
+// How many users are online, and how fast that changes. Asks once a second while the page is visible.
 import { Chart } from './chart.js';
 import { countChanges, countOnline } from './directory.js';
 import { learnServerTime } from './time.js';
 
 const EVERY_MS = 1000;
-const AVERAGED = 10; // seconds; single ones jump
-const DESCRIBE_MS = 15_000; // how often the chart's description is written anew
+const AVERAGED = 10; // seconds; single seconds vary too much
+const DESCRIBE_MS = 15_000; // how often the chart's description is updated
 
 const byId = (id) => document.getElementById(id);
 
@@ -23,7 +23,7 @@ export function showNow() {
         byId('count').textContent = online.toLocaleString('en');
         const at = performance.now();
         if (before && changes !== undefined) {
-            // a server that was started anew counts from 0
+            // a restarted server counts from 0
             const rate = (Math.max(0, changes - before.changes) * 1000) / (at - before.at);
             rates.push(rate);
             rates.splice(0, rates.length - AVERAGED);

@@ -1,4 +1,4 @@
-// Changes come whenever they like; the page is changed once a frame, each thing once, however often it changed.
+// Changes arrive at any time. The page is updated once a frame, and each part once, however often it changed.
 
 const due = new Set();
 

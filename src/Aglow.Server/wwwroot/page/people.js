@@ -1,4 +1,4 @@
-// The list of people: everyone (searched as one types) or those whom this person follows.
+// The list of people: everyone, searched while the person types, or the people whom this person follows.
 import { announce } from './announcer.js';
 import * as directory from './directory.js';
 import { paint } from './paint.js';
@@ -7,8 +7,8 @@ import { count, nameOf } from './words.js';
 
 const PAGE = 100;
 const TYPING_MS = 120;
-const REFRESH_MS = 5000; // who registered since
-const AGING_MS = 5000; // "3 min ago" goes on by itself
+const REFRESH_MS = 5000; // looks for new people
+const AGING_MS = 5000; // updates "3 min ago"
 
 const byId = (id) => document.getElementById(id);
 
@@ -22,7 +22,7 @@ export class People {
     #next = null; // the cursor of the next page
     #mode = 'everyone';
     #query = '';
-    #asked = 0; // of several answers under way, the newest counts
+    #asked = 0; // only the newest of several answers counts
     #followed = []; // names, or numbers of those without one
 
     constructor(presence, onWhy) {
@@ -45,17 +45,17 @@ export class People {
         document.addEventListener('visibilitychange', () => this.#refresh());
     }
 
-    /** Loads the first of them. */
+    /** Loads the first page. */
     start() {
         return this.#load();
     }
 
-    /** Somebody may be called something else, or be new. */
+    /** Somebody may have other names, or be new. */
     refresh() {
         return this.#refresh();
     }
 
-    /** Who looks has changed: undefined for nobody. */
+    /** Another person uses this page now; undefined for nobody. */
     async setUser(user) {
         this.#setFollowed([]);
         byId('following').disabled = user === undefined;
@@ -98,11 +98,11 @@ export class People {
         if (!page || asked !== this.#asked)
             return;
         this.#list([...this.#listed(), ...page.users], page.next);
-        // on with the keyboard where the new ones begin
+        // moves the focus to the first new person
         this.#persons.get(this.#order[first])?.element.querySelector('button').focus({ preventScroll: true });
     }
 
-    // Whoever is new on the first page comes in where they belong; those further down stay.
+    // New people on the first page are inserted at their place; those further down stay.
     async #refresh() {
         if (document.visibilityState === 'hidden' || this.#presence.isLost)
             return;
@@ -114,7 +114,7 @@ export class People {
         this.#sayIfEmpty();
     }
 
-    // The first page and what is listed after it; where more than a page of people is new, as many pages as were listed.
+    // The first page and the people listed after it. If more than a page of people is new: as many pages as before.
     async #readAgain() {
         const shown = this.#order.length;
         let { users, next } = await this.#read();
@@ -129,7 +129,7 @@ export class People {
         return { users, next };
     }
 
-    // Those listed behind the last of these.
+    // The people listed behind the last of these.
     #after(users) {
         const fresh = new Set(users.map((user) => user.user_id));
         const last = this.#order.findLastIndex((number) => fresh.has(number));
@@ -140,7 +140,7 @@ export class People {
         if (this.#mode === 'following')
             return this.#readFollowed(cursor ?? 0);
         const page = await directory.searchUsers(this.#query, PAGE, cursor);
-        // numbers need no registration: anyone can be asked for
+        // integers need no registration, so any of them can be asked for
         if (!cursor && /^(0|[1-9]\d{0,9})$/.test(this.#query) && Number(this.#query) < 2 ** 31)
             page.users.unshift({ user_id: Number(this.#query) });
         return page;

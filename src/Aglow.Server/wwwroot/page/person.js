@@ -6,7 +6,7 @@ const template = document.getElementById('person');
 
 export class Person {
     #parts;
-    #shown = {}; // what stands in the page, so that only what changed is written
+    #shown = {}; // the present contents, so that only changes are written
     #record;
     #isLost = false;
     #isMe = false;
@@ -30,7 +30,7 @@ export class Person {
         return this.#isFollowed;
     }
 
-    /** They are called something else. */
+    /** This person has other names now. */
     rename(user) {
         this.user = user;
         if (nameOf(user) === this.name)
@@ -52,7 +52,7 @@ export class Person {
         paint(this);
     }
 
-    /** `isLost`: the connection is; `isMe`: it is who looks; `isFollowed`: undefined where nobody could follow them. */
+    /** `isLost`: the connection is lost. `isMe`: it is this tab's person. `isFollowed`: undefined if nobody can follow. */
     set({ isLost, isMe, isFollowed }) {
         this.#isLost = isLost;
         this.#isMe = isMe;

@@ -1,9 +1,9 @@
-// Presence for the page, whoever looks: the client's connection for a person, the event stream for nobody. Whoever watches does not see which.
+// Presence for the page: through the client's connection for a person, through the event stream for a visitor. Callers see no difference.
 import { connect } from '/client/index.js';
 import { token } from './session.js';
 import { Stream } from './stream.js';
 
-// a first connection may take so long before the page says that there is none
+// how long a first connection may take before the page reports a loss
 const PATIENCE_MS = 2000;
 
 export class Presence {
@@ -16,14 +16,14 @@ export class Presence {
     /** Who this page is online as; undefined for nobody. */
     user;
 
-    /** Whether what is known may be out of date: every status is unknown until it is not. */
+    /** Whether statuses may be out of date; all of them are unknown then. */
     isLost = false;
 
     get state() {
         return this.#source.state;
     }
 
-    /** Called when the connection changed, or it became (or is no longer) lost. */
+    /** Called when the connection changes, is lost or returns. */
     onState(callback) {
         this.#listeners.state.push(callback);
     }
@@ -32,17 +32,17 @@ export class Presence {
         this.#listeners.error.push(callback);
     }
 
-    /** Goes on as this user (undefined: as nobody). Groups keep what they watch. */
+    /** Goes on as this user (undefined: as a visitor). Groups keep what they watch. */
     as(user) {
         this.#change(user)?.close();
     }
 
-    /** Says goodbye, and looks on as nobody. */
+    /** Leaves, and goes on as a visitor. */
     leave() {
         return this.#change(undefined).leave();
     }
 
-    // Returns what was listened to before.
+    // Returns the connection before.
     #change(user) {
         const before = this.#source;
         const source = user === undefined ? new Stream() : connect({ user, token: token() });
@@ -57,7 +57,7 @@ export class Presence {
         return before;
     }
 
-    /** Some users who are watched together; they may change at any time. */
+    /** Users who are watched together. The set may change at any time. */
     group(callback) {
         const group = new Group(callback);
         this.#groups.add(group);
@@ -102,7 +102,7 @@ class Group {
         this.#callback = callback;
     }
 
-    /** Watches these, and nobody else any more. */
+    /** Watches these users, and no others any more. */
     set(users) {
         this.#users = [...users];
         this.#rewatch();
@@ -115,7 +115,7 @@ class Group {
         this.#rewatch();
     }
 
-    // the new one first: who is in both is not let go in between
+    // starts the new watch first, so that users in both stay watched
     #rewatch() {
         const before = this.#watch;
         this.#watch = this.#users.length > 0 ? this.#source?.watch(this.#users, this.#callback) : undefined;

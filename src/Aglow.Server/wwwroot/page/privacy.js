@@ -1,10 +1,10 @@
-// Who sees this tab's person: what they show, who waits to be approved, whom they blocked.
+// Who sees this tab's person: visibility, people who wait for approval, blocked people.
 import { announce } from './announcer.js';
 import * as directory from './directory.js';
 import { nameOf } from './words.js';
 
-const REFRESH_MS = 5000; // who began to follow since
-const SHOWN = 20; // of those who wait; the others come up as these are answered
+const REFRESH_MS = 5000; // looks for new followers
+const SHOWN = 20; // of the people who wait; the others appear as these are answered
 const WORDS = { everyone: 'everyone', 'followers-approved': 'those I approve', nobody: 'nobody' };
 const byId = (id) => document.getElementById(id);
 
@@ -19,10 +19,10 @@ export class Privacy {
         setInterval(() => this.#refresh(), REFRESH_MS);
     }
 
-    /** Who looks has changed: undefined for nobody. */
+    /** Another person uses this page now; undefined for nobody. */
     async setUser(user) {
         this.#user = user;
-        // a deployment without a directory keeps none of this
+        // a deployment without a directory stores none of this
         const shows = user === undefined ? undefined : await directory.visibility(user).catch(() => undefined);
         if (user !== this.#user)
             return;
@@ -49,7 +49,7 @@ export class Privacy {
         await this.#refresh();
     }
 
-    // Those who wait are told of while this is closed, too: by their number.
+    // While this section is closed, it shows how many people wait.
     async #refresh() {
         const user = this.#user;
         if (user === undefined || byId('privacy').hidden || document.visibilityState === 'hidden')
@@ -76,7 +76,7 @@ export class Privacy {
         const fresh = users.filter((user) => !isListed(user));
         const names = await Promise.all(fresh.map((user) => directory.findUser(user).then(nameOf, () => nameOf({ user_id: user }))));
         fresh.forEach((user, i) => {
-            // another refresh may have been faster
+            // another refresh may have finished first
             if (!isListed(user))
                 list.append(this.#row(user, names[i], actions));
         });

@@ -1,23 +1,23 @@
-// Who this page calls as, where the server takes tokens. What was pasted is in this module's memory and nowhere else: a page that is loaded again asks again.
+// The credential of this page, if the server takes tokens. It is only in this module's memory, so a reloaded page asks again.
 const byId = (id) => document.getElementById(id);
 
 let credential;
 let signingIn;
 const listeners = [];
 
-/** The token or key; undefined where none was asked for. */
+/** The token or key; undefined if the server asked for none. */
 export const token = () => credential;
 
-/** What a call says who it is with. */
+/** The headers that carry the credential. */
 export const headers = () => (credential === undefined ? {} : { Authorization: `Bearer ${credential}` });
 
 /** Forgets the token or key. */
 export const signOut = () => (credential = undefined);
 
-/** Called with the user that a token is of (undefined: of a backend's key) when somebody has signed in. */
+/** Called after a sign-in with the token's user; undefined for a backend's key. */
 export const onSignedIn = (callback) => listeners.push(callback);
 
-/** The server wants to know who calls: asks, once for all calls that wait, and resolves when it was told something that it takes. */
+/** Asks for a credential, once for all calls that wait. Resolves when the server accepts it. */
 export function signIn() {
     signingIn ??= new Promise((resolve) => {
         const form = byId('sign-in');
@@ -44,7 +44,7 @@ export function signIn() {
     return signingIn;
 }
 
-// Why it is not taken; undefined where it is.
+// Why the server refuses it; undefined if it accepts it.
 async function tryOut(pasted) {
     if (!/^[\x21-\x7e]+$/.test(pasted))
         return 'Paste a token or a key: letters, digits and signs without spaces.';
@@ -55,7 +55,7 @@ async function tryOut(pasted) {
     return undefined;
 }
 
-// The user in a token; of a key there is none. The server has checked it.
+// The user in a token; undefined for a key. The server has checked it.
 function subjectOf(checked) {
     try {
         const bytes = Uint8Array.from(atob(checked.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')), (each) => each.charCodeAt(0));

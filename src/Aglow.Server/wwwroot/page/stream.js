@@ -1,7 +1,7 @@
-// Watching without being anybody: the event stream GET /watch, behind the same few verbs as the client's connection.
+// Watching as a visitor: the event stream GET /watch, with the same methods as the client's connection.
 //
-// A WebSocket is a person who is online; who has not said who they are only looks, so theirs is the stream. A browser opens six connections to a
-// server over HTTP/1.1, for all of its tabs, and each stream takes one: so a tab that nobody looks at has none.
+// A WebSocket is a person who is online, so a visitor without a name uses the event stream. A browser opens six connections to a
+// server over HTTP/1.1 for all of its tabs, and each stream takes one. So a hidden tab has no stream.
 import { backoffMs } from '/client/index.js';
 import { eventsOf } from './events.js';
 
@@ -11,7 +11,7 @@ const MAX_BACKOFF_MS = 15_000;
 export class Stream {
     #state = 'open'; // nothing is watched yet, so nothing is missing
     #watches = new Set(); // { users, callback, records }
-    #reading; // aborts the stream that is open
+    #reading; // aborts the open stream
     #isDue = false;
     #redial;
     #attempt = 0;
@@ -31,7 +31,7 @@ export class Stream {
     }
 
     onError() {
-        // what is wrong with a stream is not said to those who open it
+        // errors of a stream do not reach its callers
     }
 
     watch(users, callback) {
@@ -53,7 +53,7 @@ export class Stream {
         this.#become('closed');
     }
 
-    // All that is asked for in this turn is one stream.
+    // All watches of one turn share one stream.
     #reopenSoon() {
         if (this.#isDue)
             return;
@@ -82,7 +82,7 @@ export class Stream {
                 this.#take(type, data);
             }
         } catch {
-            // ended like one that the server closed: it is tried again, unless it was ended here
+            // treated as closed by the server: tries again, unless this page ended it
         }
 
         if (signal.aborted)
@@ -111,7 +111,7 @@ export class Stream {
         this.#reading = undefined;
     }
 
-    // Shown again: no time to wait. Hidden: nobody looks.
+    // A visible page connects at once, a hidden one not at all.
     #look() {
         if (document.visibilityState === 'hidden')
             this.#hangUp();

@@ -1,6 +1,6 @@
-// The server's clock, and how long ago something was, in words. Times are seconds since 1970-01-01 UTC.
+// The server's clock, and ages in words. Times are seconds since 1970-01-01 UTC.
 
-// what the server is ahead of this browser; small differences are the network's
+// how far the server is ahead of this browser; small differences come from the network
 let aheadSeconds = 0;
 
 export function learnServerTime(seconds) {
@@ -23,7 +23,7 @@ export function ago(seconds, at = now()) {
     return `on ${new Date(seconds * 1000).toLocaleDateString('en', { day: 'numeric', month: 'short', year: 'numeric' })}`;
 }
 
-/** "4 s", "3 min", "2 h", "5 days"; never broken over two lines. */
+/** "4 s", "3 min", "2 h", "5 days", without line breaks. */
 export function lasting(seconds) {
     if (seconds < 120)
         return `${Math.round(seconds)}\u00a0s`;

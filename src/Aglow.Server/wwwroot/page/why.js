@@ -1,10 +1,10 @@
-// Why somebody is shown as they are: the server's explanation, in words that a person understands.
+// Why a user is shown so: the server's explanation in plain words.
 import { explain } from './directory.js';
 import { ago, clockTime, lasting } from './time.js';
 
 const byId = (id) => document.getElementById(id);
 
-/** Opens the explanation of a user; `name` is what they are called. */
+/** Opens the explanation of a user with this name. */
 export async function showWhy(user, name) {
     let why;
     try {

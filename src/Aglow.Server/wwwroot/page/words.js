@@ -14,7 +14,7 @@ export function seenWords({ status, last_seen, last_seen_about }) {
     return last_seen ? `Last seen ${ago(last_seen)}` : 'Never seen';
 }
 
-/** What a person is called: the display name, else the user name, else the ID. */
+/** The name to show: the display name, else the user name, else the ID. */
 export const nameOf = ({ display_name, user_name, user_id }) => display_name ?? user_name ?? (typeof user_id === 'number' ? `Number ${user_id}` : user_id);
 
 /** One or two letters for a face. */
@@ -24,7 +24,7 @@ export function initialsOf(name) {
     return ([...words[0]][0] + last).toUpperCase();
 }
 
-/** A hue that stays with a name. */
+/** A hue that is always the same for a name. */
 export function hueOf(name) {
     let hash = 0;
     for (const letter of name)
