@@ -91,8 +91,9 @@ internal sealed class RedisBenchmark : Benchmark
         await using (var bench = await Bench.StartAsync(run, durable: false))
         {
             await using var cluster = await bench.ConnectAsync();
+            var redis = await bench.Server.ConnectAsync();
             var store = new RedisPlaneStore(cluster);
-            var empty = await UsedAsync(cluster);
+            var empty = await UsedAsync(bench.Server);
             // in the order in which people register, each page growing bit by bit
             var numbers = new uint[100_000];
             var words = new uint[numbers.Length];
@@ -104,7 +105,7 @@ internal sealed class RedisBenchmark : Benchmark
                 await store.ExchangeAsync(Plane.Pulse, numbers, words, new uint[numbers.Length]);
             }
 
-            run.Add(Figure.Of($"{registered:#,0} registered, as they came: Redis memory a word", "bytes", [(await UsedAsync(cluster) - empty) / (double)registered]));
+            run.Add(Figure.Of($"{registered:#,0} registered, as they came: Redis memory a word", "bytes", [(await UsedAsync(bench.Server) - empty) / (double)registered]));
             var scratch = new uint[PageLayout.Slots];
             var pages = await store.PagesAsync(Plane.Pulse);
             for (var sweep = 0; sweep < 2; sweep++)
@@ -113,26 +114,25 @@ internal sealed class RedisBenchmark : Benchmark
                     await store.ReadPageAsync(Plane.Pulse, page, scratch);
             }
 
-            packed = await UsedAsync(cluster) - empty;
-            var usages = await Task.WhenAll(pages.Select(page => cluster.CallAsync(RedisKeys.SlotOf(page), "MEMORY", "USAGE", $"{{p:{page}}}:pulse")));
-            run.Add(Figure.Of($"{registered:#,0} registered, after two sweeps: the pages, by MEMORY USAGE, a word", "bytes", [usages.Sum(usage => (long)usage!) / (double)registered], Goal.Most(4.2)));
+            packed = await UsedAsync(bench.Server) - empty;
+            var usages = await Task.WhenAll(pages.Select(page => redis.ExecuteAsync("MEMORY", "USAGE", RedisKeys.Page(Plane.Pulse, page))));
+            run.Add(Figure.Of($"{registered:#,0} registered, after two sweeps: the pages, by MEMORY USAGE, a word", "bytes", [usages.Sum(usage => (long)usage) / (double)registered], Goal.Most(4.2)));
             run.Add(Figure.Of($"{registered:#,0} registered, after two sweeps: all that Redis uses more than empty, a word", "bytes", [packed / registered]));
         }
 
         await using (var bench = await Bench.StartAsync(run, durable: false))
         {
-            await using var cluster = await bench.ConnectAsync();
-            var empty = await UsedAsync(cluster);
+            var empty = await UsedAsync(bench.Server);
             var people = new People(online);
             bench.Rounds(new RedisSets(people, 100), people.Count / 100);
-            keys = await UsedAsync(cluster) - empty;
+            keys = await UsedAsync(bench.Server) - empty;
         }
 
         run.Add(Figure.Of($"{online:#,0} online of {registered:#,0}: Redis memory a user online, pages", "bytes", [packed / online]));
         run.Add(Figure.Of($"{online:#,0} online: Redis memory a user online, SET EX", "bytes", [keys / online]));
         run.Add(Figure.Of("Redis memory a user online: pages against SET EX", "ratio", [packed / keys], Goal.Most(0.1)));
 
-        static async Task<double> UsedAsync(RedisCluster cluster) => await RedisServer.InfoAsync(cluster, "memory", "used_memory");
+        static async Task<double> UsedAsync(RedisServer server) => await server.InfoAsync("memory", "used_memory");
     }
 
     // 10,000 heartbeats a second of 100,000 people, each once in ten seconds, as a node of the plan has them; the peer at the same pace.
@@ -216,7 +216,7 @@ internal sealed class RedisBenchmark : Benchmark
 
         public RedisServer Server => server;
 
-        public RedisOptions Options => new() { Endpoints = [new("127.0.0.1", server.Port)] };
+        public StackExchange.Redis.ConfigurationOptions Options => RedisAddress.Parse($"127.0.0.1:{server.Port}");
 
         public static async Task<Bench> StartAsync(Run run, bool durable)
         {

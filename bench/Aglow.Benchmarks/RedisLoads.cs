@@ -2,6 +2,7 @@ using System.Buffers.Text;
 using System.Net.Sockets;
 using Aglow.Model;
 using Aglow.Redis;
+using StackExchange.Redis;
 
 namespace Aglow.Benchmarks;
 
@@ -9,6 +10,7 @@ namespace Aglow.Benchmarks;
 internal sealed class RedisServer : IDisposable
 {
     private readonly Child _child;
+    private ConnectionMultiplexer? _client;
 
     private RedisServer(Child child, int port)
     {
@@ -50,14 +52,21 @@ internal sealed class RedisServer : IDisposable
         return info.Split('\n').First(l => l.StartsWith("redis_version:", StringComparison.Ordinal))[14..].Trim();
     }
 
+    /// <summary>The usual client, whose connection all callers share.</summary>
+    public async Task<IDatabase> ConnectAsync() => (_client ??= await ConnectionMultiplexer.ConnectAsync($"127.0.0.1:{Port},allowAdmin=true")).GetDatabase();
+
     /// <summary>A number that the server knows of itself, by the section and name of <c>INFO</c>.</summary>
-    public static async Task<long> InfoAsync(RedisCluster redis, string section, string name)
+    public async Task<long> InfoAsync(string section, string name)
     {
-        var info = (string)(await redis.CallAsync(0, "INFO", section))!;
+        var info = (string)(await (await ConnectAsync()).ExecuteAsync("INFO", section))!;
         return long.Parse(info.Split('\n').First(l => l.StartsWith(name + ":", StringComparison.Ordinal))[(name.Length + 1)..].Trim());
     }
 
-    public void Dispose() => _child.Dispose();
+    public void Dispose()
+    {
+        _client?.Dispose();
+        _child.Dispose();
+    }
 }
 
 /// <summary>Commands as Redis reads them, written into a connection's buffer.</summary>

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Aglow.Model;
 using Aglow.Storage;
+using StackExchange.Redis;
 
 namespace Aglow.Redis;
 
@@ -45,9 +46,11 @@ internal sealed class PageTightener(RedisCluster cluster)
         var slot = RedisKeys.SlotOf(page);
         try
         {
-            if (await cluster.CallAsync(slot, "MEMORY", "USAGE", key) is not long used || used <= bytes + (bytes / 8) + Slack)
+            var (used, _) = await cluster.SendAsync(slot, key, static (redis, key, flags) => redis.ExecuteAsync("MEMORY", ["USAGE", (RedisKey)key], flags));
+            if (used.IsNull || (long)used <= bytes + (bytes / 8) + Slack)
                 return;
-            await cluster.CallAsync(slot, "EVAL", Script, 2.ToString(CultureInfo.InvariantCulture), key, RedisKeys.Copy(page));
+            RedisKey[] keys = [key, RedisKeys.Copy(page)];
+            await cluster.SendAsync(slot, keys, static (redis, keys, flags) => redis.ScriptEvaluateAsync(Script, keys, flags: flags | CommandFlags.NoScriptCache));
             Tightened++;
         }
         catch (StoreUnavailableException)

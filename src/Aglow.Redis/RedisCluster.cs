@@ -1,156 +1,198 @@
 using System.Collections.Concurrent;
+using System.Net;
+using System.Runtime.InteropServices;
 using Aglow.Model;
 using Aglow.Storage;
 using Aglow.Watching;
+using StackExchange.Redis.Availability;
+using StackExchange.Redis;
 
 namespace Aglow.Redis;
 
+/// <summary>An answer, and whether the command may have been carried out before, with an answer that was lost.</summary>
+internal readonly record struct RedisReply<T>(T Value, bool MayHaveRun);
+
 /// <summary>
-/// A server alone or a cluster, as one thing to send commands to: knows who has which slot, follows moves and failovers, and knows who is away since when.
+/// A server alone or a cluster, as one thing to send commands to: sends again what failed within its 2 s, and knows which shard is away since when.
 /// </summary>
 /// <remarks>
 /// <code>
-///   Send ─► who has the slot? ─► that server's connection for commands, or the one for pages
-///                 ▲                       │ MOVED, ASK ─► there, at once        (and the map is asked for)
-///                 │                       │ LOADING, CLUSTERDOWN, … ─► again in 50 ms
-///          map, asked for anew            │ lost ─► again, marked: it may have been carried out
-///                                         ▼ until the deadline, 2 s after it was sent first: then it fails
+///   Send ─► is the shard away? ─► the library: the server of the slot
+///             │ longer than 2 s       │ MOVED: ask for the map, then again          ASK: again, and the library follows
+///             ▼                       │ LOADING, CLUSTERDOWN, … ─► again in 50 ms
+///        fails at once                │ connection lost ─► again in 50 ms, marked: it may have been carried out
+///                                     ▼ no answer within 2 s: fails
 /// </code>
-/// A shard is away from its first failure to its first good answer; once that is longer than the time-out, commands for it fail at once, and a probe (a write of one bit)
-/// finds out when it is back. Then <see cref="Recovered"/> says which slots could not be written for how long, before any answer of that shard is given to anyone.
-/// Threading: <see cref="Send"/> from any thread, without a lock; one loop ticks, asks for maps and sends again.
+/// A shard is away from its first failure to its first good answer; a timeout counts only if the shard has answered nobody for as long. Once that is longer than 2 s, its commands fail at once, and a probe (a write of one bit)
+/// finds out when it is back. Then <see cref="Recovered"/> says which slots could not be written for how long, before any answer of that shard reaches a caller.
+/// The library routes by its own map. The map here says only whom a failure concerns: it is read when the library's changes, and every 250 ms while a shard is away.
+/// Rejected: the library's queue for commands without a connection, which holds them for a dead server while a replica already serves the slot.
+/// Threading: <see cref="SendAsync"/> from any thread, with a lock for as long as a command is put into the buffer; one loop ticks and asks for maps.
 /// </remarks>
-internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
+internal sealed class RedisCluster : IAsyncDisposable
 {
-    private const int MostRedirections = 8;
+    /// <summary>How long an answer may take, and how long callers wait for a server that is away: 2 s, as long as a person waits.</summary>
+    public static readonly TimeSpan Timeout = TimeSpan.FromSeconds(2);
+
     private static readonly TimeSpan TickInterval = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan ProbeInterval = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan AskInterval = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan ConfigureInterval = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(10);
 
-    // a start has nobody who waits for an answer, and a process's first handshake over TLS reads all the certificates that its machine trusts: seconds, where the machine is busy
-    private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(10);
-
-    private readonly RedisOptions _options;
+    private readonly RedisConnections _connections;
     private readonly TimeProvider _time;
     private readonly RedisLog _log;
     private readonly Lock _gate = new();
-    private readonly Dictionary<RedisEndpoint, RedisServer> _servers = [];
-    private readonly ConcurrentQueue<RedisRequest> _later = new();
-    private readonly RedisServer[] _owners = new RedisServer[RedisKeys.Slots];
+    private readonly RedisShard[] _owners = new RedisShard[RedisKeys.Slots];
     private readonly CancellationTokenSource _stop = new();
-    private ClusterMap _map;
+    private IReadOnlyList<RedisShard> _shards = [];
     private Task _loop = Task.CompletedTask;
-    private readonly List<Task> _retired = [];
+    private Task _asking = Task.CompletedTask;
+    private Task _configuring = Task.CompletedTask;
     private bool _saidMapUnknown;
     private volatile bool _wantsMap;
     private long _askedAt;
+    private long _configuredAt;
     private long _redirections;
     private long _failures;
     private long _outages;
 
-    private RedisCluster(RedisOptions options, TimeProvider time, RedisLog log, ClusterMap map, Version version, bool isCluster)
+    private RedisCluster(RedisConnections connections, TimeProvider time, RedisLog log)
     {
-        _options = options;
+        _connections = connections;
         _time = time;
         _log = log;
-        _map = map;
-        Version = version;
-        IsCluster = isCluster;
-        Apply(map);
+        var servers = connections.Commands.GetServers();
+        var server = servers.FirstOrDefault(static s => s is { IsConnected: true, IsReplica: false }) ?? servers.First(static s => s.IsConnected);
+        Version = server.Version;
+        IsCluster = server.ServerType == ServerType.Cluster;
+        connections.Commands.ConnectionFailed += OnConnectionFailed;
+        connections.Commands.ConfigurationChanged += (_, _) => _wantsMap = true;
+        connections.Commands.HashSlotMoved += (_, _) => _wantsMap = true;
     }
 
     /// <summary>
-    /// Called with slots that could not be written for a while, now that they can be, and how long that was; before any answer of theirs is given to
-    /// anyone. Returns at once.
+    /// Called with slots that could not be written for a while, now that they can be, and how long that was; before any answer of theirs reaches a
+    /// caller. Returns at once.
     /// </summary>
     public Action<Func<int, bool>, TimeSpan>? Recovered { get; set; }
 
-    /// <summary>The version of the server that was asked first.</summary>
+    /// <summary>The version of one of the servers.</summary>
     public Version Version { get; }
 
     /// <summary>Whether it is a cluster.</summary>
     public bool IsCluster { get; }
 
-    /// <summary>Who has slots now.</summary>
-    public IReadOnlyList<RedisEndpoint> Primaries => Volatile.Read(ref _map).Primaries;
+    /// <summary>Servers that have slots now.</summary>
+    public IReadOnlyList<EndPoint> Primaries => [.. Volatile.Read(ref _shards).Select(static shard => shard.Endpoint)];
 
-    /// <summary>Commands that were sent on by a server that no longer has the slot.</summary>
+    /// <summary>Where hints are subscribed to.</summary>
+    public ISubscriber Subscriber => _connections.Commands.GetSubscriber();
+
+    /// <summary>Commands that a server did not carry out since another has the slot.</summary>
     public long Redirections => Volatile.Read(ref _redirections);
 
     /// <summary>Commands that failed.</summary>
     public long Failures => Volatile.Read(ref _failures);
 
-    /// <summary>A number that is another whenever some slot was lost, is back, or is another server's.</summary>
+    /// <summary>A number that changes whenever some slot is lost, is back, or is another server's.</summary>
     public long Outages => Volatile.Read(ref _outages);
 
-    /// <summary>Whether the server of this slot is away for longer than the time-out.</summary>
-    public bool IsSlotAway(int slot) => IsAway(Volatile.Read(ref _owners[slot]));
-
-    /// <summary>Servers with slots that are away for longer than the time-out.</summary>
-    public int ServersAway
-    {
-        get
-        {
-            lock (_gate)
-                return Primaries.Count(p => IsAway(_servers[p]));
-        }
-    }
+    /// <summary>Servers with slots that are away for longer than the timeout.</summary>
+    public int ServersAway => Volatile.Read(ref _shards).Count(IsAway);
 
     /// <summary>Whether some shard at least can be used.</summary>
-    public bool IsReachable => ServersAway < Primaries.Count;
+    public bool IsReachable => Volatile.Read(ref _shards) is var shards && shards.Count(IsAway) < shards.Count;
 
-    /// <summary>Connects: asks the servers of the options, one after the other, for the map.</summary>
-    /// <exception cref="StoreUnavailableException">None of them can be used; the message is one line.</exception>
-    public static async Task<RedisCluster> ConnectAsync(RedisOptions options, TimeProvider time, RedisLog log)
+    /// <summary>Connects, and reads who has which slots.</summary>
+    /// <exception cref="StoreUnavailableException">None of the servers can be used; the message is one line.</exception>
+    public static async Task<RedisCluster> ConnectAsync(ConfigurationOptions options, TimeProvider time, RedisLog log)
     {
-        var reason = "";
-        foreach (var server in options.Endpoints)
+        var cluster = new RedisCluster(await RedisConnections.OpenAsync(options, time), time, log);
+        try
         {
-            try
-            {
-                var (map, version, isCluster) = await MapAnswer.AskAsync(
-                    server, options with { Timeout = options.Timeout > StartTimeout ? options.Timeout : StartTimeout }, time, CancellationToken.None);
-                log.Connected(version.ToString(), string.Join(", ", map.Primaries), map.Primaries.Count);
-                var cluster = new RedisCluster(options, time, log, map, version, isCluster);
-                cluster._loop = Task.Run(cluster.RunAsync);
-                return cluster;
-            }
-            catch (Exception failure) when (failure is IOException or RedisRefusalException or RespException)
-            {
-                reason = $"Redis at {server} cannot be used: {failure.Message.TrimEnd('.')}.";
-            }
+            await cluster.AskAsync();
+            if (cluster._shards.Count == 0)
+                throw new StoreUnavailableException($"Redis at {RedisAddress.Describe(options)} cannot be used: it has no primary that can be reached.");
+            log.Connected(cluster.Version.ToString(), string.Join(", ", cluster._shards.Select(static shard => shard.Name)), cluster._shards.Count);
+            cluster._loop = Task.Run(cluster.RunAsync);
+            return cluster;
         }
-
-        throw new StoreUnavailableException(reason);
+        catch
+        {
+            await cluster.DisposeAsync();
+            throw;
+        }
     }
 
-    /// <summary>Sends a command; it is completed, or failed within some two time-outs.</summary>
-    public void Send(RedisRequest request)
-    {
-        if (request.Deadline == 0)
-            request.Deadline = _time.GetTimestamp() + (long)(_options.Timeout.TotalSeconds * _time.TimestampFrequency);
-        var server = Volatile.Read(ref _owners[request.Slot]);
-        if (!request.IsProbe && IsAway(server))
-            FailOf(server, request);
-        else
-            server.ConnectionFor(request).Send(request);
-    }
+    /// <summary>Whether the server of this slot is away for longer than the timeout.</summary>
+    public bool IsSlotAway(int slot) => IsAway(Volatile.Read(ref _owners[slot]));
 
     /// <summary>Who has a slot.</summary>
-    public RedisEndpoint OwnerOf(int slot) => Volatile.Read(ref _owners[slot]).Endpoint;
+    public EndPoint OwnerOf(int slot) => Volatile.Read(ref _owners[slot]).Endpoint;
 
-    /// <summary>Sends a command that is rare, and waits for its answer.</summary>
-    public async Task<object?> CallAsync(int slot, params string[] parts)
+    /// <summary>Sends a command; it is answered, or has failed, within some two timeouts.</summary>
+    /// <param name="slot">The slot of its key.</param>
+    /// <param name="state">What <paramref name="send"/> is given.</param>
+    /// <param name="send">Sends it once, with these flags.</param>
+    /// <param name="isLong">Whether its answer is long: it has a connection of its own then.</param>
+    /// <exception cref="StoreUnavailableException">It was not carried out, as far as is known.</exception>
+    public async Task<RedisReply<T>> SendAsync<TState, T>(int slot, TState state, Func<IDatabase, TState, CommandFlags, Task<T>> send, bool isLong = false)
     {
-        var call = new RedisCall(slot, parts);
-        Send(call);
-        return await call.Answer;
+        var began = _time.GetTimestamp();
+        var database = isLong ? _connections.Long : _connections.Short;
+        var flags = CommandFlags.DemandMaster | CommandFlags.NoRedirect;
+        var (mayHaveRun, hasFreshMap) = (false, false);
+        while (true)
+        {
+            var shard = Volatile.Read(ref _owners[slot]);
+            if (IsAway(shard))
+                throw Away(shard);
+            RedisErrorKind kind;
+            try
+            {
+                var answer = await AnswerAsync(shard, Write(database, state, flags, send));
+                Worked(shard);
+                return new RedisReply<T>(answer, mayHaveRun);
+            }
+            catch (Exception failure) when (IsOfRedis(failure))
+            {
+                kind = Judge(shard, failure, ref mayHaveRun);
+            }
+
+            if (_stop.IsCancellationRequested || _time.GetElapsedTime(began) + TickInterval >= Timeout)
+                throw Away(shard);
+            var isAsked = kind == RedisErrorKind.Ask && flags.HasFlag(CommandFlags.NoRedirect);
+            flags = CommandFlags.DemandMaster | (isAsked ? CommandFlags.None : CommandFlags.NoRedirect);
+            if (kind == RedisErrorKind.Moved && !hasFreshMap)
+                await FreshMapAsync();
+            else if (!isAsked)
+                await PauseAsync();
+            hasFreshMap |= kind == RedisErrorKind.Moved;
+        }
+    }
+
+    /// <summary>Reads a text over the connection for long answers. What is longer than <paramref name="into"/> is cut off. Returns how many bytes there were.</summary>
+    public async Task<int> ReadTextAsync<T>(int slot, string key, Memory<T> into)
+        where T : unmanaged
+    {
+        var (text, _) = await SendAsync(slot, key, static (redis, key, flags) => redis.StringGetLeaseAsync(key, flags), isLong: true);
+        if (text is null)
+            return 0;
+        using (text)
+        {
+            var bytes = MemoryMarshal.AsBytes(into.Span);
+            var length = Math.Min(text.Length, bytes.Length);
+            text.Span[..length].CopyTo(bytes);
+            return length;
+        }
     }
 
     /// <summary>What the primaries' clocks read, the median, and the timestamp of <see cref="TimeProvider"/> at which that was so. In seconds since 2020.</summary>
     public async Task<(double Seconds, long Stamp)> ReadTimeAsync()
     {
-        var reads = Primaries.Select(ReadTimeAsync).ToArray();
+        var reads = Volatile.Read(ref _shards).Select(ReadTimeAsync).ToArray();
         var ahead = new List<double>();
         StoreUnavailableException? away = null;
         foreach (var read in reads)
@@ -172,88 +214,168 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
         return (ahead[ahead.Count / 2] + (stamp / (double)_time.TimestampFrequency), stamp);
     }
 
+    /// <summary>Has the library look at all servers again, which also subscribes anew.</summary>
+    public void Configure()
+    {
+        if (!_configuring.IsCompleted || _time.GetElapsedTime(_configuredAt) < ConfigureInterval || _stop.IsCancellationRequested)
+            return;
+        _configuredAt = _time.GetTimestamp();
+        _configuring = ConfigureAsync();
+    }
+
     public async ValueTask DisposeAsync()
     {
         if (_stop.IsCancellationRequested)
             return;
         await _stop.CancelAsync();
         await _loop;
-        RedisServer[] servers;
-        lock (_gate)
-            servers = [.. _servers.Values];
-        foreach (var server in servers)
-            await server.DisposeAsync();
-        await Task.WhenAll(_retired);
-        while (_later.TryDequeue(out var request))
-            FailOf(_owners[request.Slot], request);
+        await _asking;
+        await _connections.DisposeAsync();
+        await _configuring;
         _stop.Dispose();
     }
 
-    // ---- what connections tell ------------------------------------------------------------------------------------------------
-
-    void IRedisRouter.Worked(RedisServer server)
+    // One writer at a time: whoever finds another at work is put into a queue of the library, which a thread of its own empties.
+    private static Task<T> Write<TState, T>(IDatabase database, TState state, CommandFlags flags, Func<IDatabase, TState, CommandFlags, Task<T>> send)
     {
-        var since = Interlocked.Exchange(ref server.AwaySince, 0);
-        if (since == 0)
-            return;
-        Tell(slot => Volatile.Read(ref _owners[slot]) == server, since);
-        if (!server.IsSaidAway)
-            return;
-        server.IsSaidAway = false;
-        _log.Back(server.Endpoint.ToString(), _time.GetElapsedTime(since).TotalSeconds);
+        lock (database)
+            return send(database, state, flags);
     }
 
-    void IRedisRouter.Refused(RedisServer server, RedisRequest request, string error)
+    // An answer may take long while others come; one that takes 2 s in which none came is given up, with all that are owed.
+    private async Task<T> AnswerAsync<T>(RedisShard shard, Task<T> sent)
     {
-        var words = error.Split(' ');
-        switch (words[0])
+        if (Interlocked.Increment(ref shard.Owed) == 1)
+            Volatile.Write(ref shard.OwedSince, _time.GetTimestamp());
+        try
         {
-            case "MOVED" or "ASK" when words.Length >= 3 && ++request.Redirections <= MostRedirections && ReadEndpoint(words[2], server.Endpoint) is { } to:
-                Interlocked.Increment(ref _redirections);
-                request.Asking = words[0] == "ASK";
-                _wantsMap |= words[0] == "MOVED";
-                ServerAt(to).ConnectionFor(request).Send(request);
-                break;
-            case "TRYAGAIN" or "MOVED" or "ASK":
-                SendAgain(request);
-                break;
-            case "LOADING" or "CLUSTERDOWN" or "MASTERDOWN" or "READONLY":
-                MarkAway(server, error, TimeSpan.Zero);
-                _wantsMap |= words[0] is not "LOADING";
-                SendAgain(request);
-                break;
-            case "OOM" or "MISCONF" or "NOREPLICAS":
-                MarkAway(server, error, TimeSpan.Zero);
-                Fail(request, new StoreUnavailableException($"Redis at {server.Endpoint} takes no writes: {error}"));
-                break;
-            default:
-                Fail(request, new StoreUnavailableException($"Redis at {server.Endpoint} answers \"{error}\"."));
-                break;
+            await Task.WhenAny(sent, Volatile.Read(ref shard.GivenUp).Task);
+            if (sent.IsCompleted)
+                return await sent;
+        }
+        finally
+        {
+            Interlocked.Decrement(ref shard.Owed);
+        }
+
+        _ = sent.ContinueWith(static late => late.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+        throw new TimeoutException();
+    }
+
+    private void GiveUp(RedisShard shard)
+    {
+        if (Volatile.Read(ref shard.Owed) == 0)
+            return;
+        var since = Math.Max(Volatile.Read(ref shard.OwedSince), Volatile.Read(ref shard.AnsweredAt));
+        if (_time.GetElapsedTime(since) <= Timeout)
+            return;
+        MarkAway(shard, $"no answer within {Timeout.TotalSeconds:0.#} s", Timeout);
+        Interlocked.Exchange(ref shard.GivenUp, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).SetResult();
+    }
+
+    // ---- what answers tell ----------------------------------------------------------------------------------------------------
+
+    private void Worked(RedisShard shard)
+    {
+        Volatile.Write(ref shard.AnsweredAt, _time.GetTimestamp());
+        if (Volatile.Read(ref shard.AwaySince) == 0)
+            return;
+        lock (shard.Gate)
+        {
+            var since = shard.AwaySince;
+            if (since == 0)
+                return;
+            Tell(slot => Volatile.Read(ref _owners[slot]) == shard, since);
+            Volatile.Write(ref shard.AwaySince, 0);
+            if (shard.IsSaidAway)
+                _log.Back(shard.Name, _time.GetElapsedTime(since).TotalSeconds);
+            (shard.IsSaidAway, shard.Reason) = (false, "");
         }
     }
 
-    void IRedisRouter.Lost(RedisServer server, string reason, TimeSpan owedFor)
+    /// <summary>Whether this is how the library fails.</summary>
+    internal static bool IsOfRedis(Exception failure) => failure is RedisException or RedisCommandException or TimeoutException or ObjectDisposedException or InvalidOperationException;
+
+    // Returns why the command is to be sent again, or throws.
+    private RedisErrorKind Judge(RedisShard shard, Exception failure, ref bool mayHaveRun)
     {
-        MarkAway(server, reason, owedFor);
-        _wantsMap |= IsCluster && Primaries.Contains(server.Endpoint);
+        if (_stop.IsCancellationRequested)
+            throw Away(shard);
+        // the library's own refusal: it still takes the server for a replica
+        if (failure is RedisCommandException)
+            return RedisErrorKind.ReadOnly;
+        var fault = new FaultContext(failure);
+        // so the library says of an ASK that it was told not to follow, and of one whose server it cannot reach
+        if (fault.ConnectionFailureType == ConnectionFailureType.UnableToConnect)
+        {
+            Interlocked.Increment(ref _redirections);
+            return RedisErrorKind.Ask;
+        }
+
+        mayHaveRun |= !fault.NotApplied;
+        switch (fault.ErrorKind)
+        {
+            case RedisErrorKind.Moved:
+                Interlocked.Increment(ref _redirections);
+                break;
+            case RedisErrorKind.TryAgain or RedisErrorKind.UnknownRedirectTarget:
+                break;
+            case RedisErrorKind.ConnectionFault:
+                MarkAway(shard, shard.Reason is { Length: > 0 } known ? known : "the connection was lost", TimeSpan.Zero);
+                break;
+            case RedisErrorKind.Loading or RedisErrorKind.ClusterDown or RedisErrorKind.MasterDown or RedisErrorKind.ReadOnly:
+                MarkAway(shard, failure.Message, TimeSpan.Zero);
+                break;
+            case RedisErrorKind.Timeout when _time.GetElapsedTime(Volatile.Read(ref shard.AnsweredAt)) < Timeout:
+                // it answers others: a long queue, or a node without enough CPU time
+                throw Failed($"Redis at {shard.Name} is too slow: no answer within {RedisConnections.AnswerTimeout.TotalSeconds:0.#} s.");
+            case RedisErrorKind.Timeout:
+                MarkAway(shard, $"no answer within {Timeout.TotalSeconds:0.#} s", Timeout);
+                throw Away(shard);
+            case RedisErrorKind.OutOfMemory or RedisErrorKind.Misconfigured or RedisErrorKind.NoReplicas:
+                MarkAway(shard, failure.Message, TimeSpan.Zero);
+                throw Failed($"Redis at {shard.Name} takes no writes: {failure.Message}");
+            default:
+                throw Failed($"Redis at {shard.Name} answers \"{failure.Message}\".");
+        }
+
+        return fault.ErrorKind;
     }
 
-    void IRedisRouter.Fail(RedisServer server, RedisRequest request) => FailOf(server, request);
-
-    /// <inheritdoc/>
-    public void SendAgain(RedisRequest request)
+    private void OnConnectionFailed(object? sender, ConnectionFailedEventArgs failed)
     {
-        if (request.Deadline > _time.GetTimestamp() && !_stop.IsCancellationRequested)
-            _later.Enqueue(request);
-        else
-            FailOf(_owners[request.Slot], request);
+        _wantsMap |= IsCluster;
+        if (failed.ConnectionType != ConnectionType.Interactive)
+            return;
+        if (Volatile.Read(ref _shards).FirstOrDefault(shard => shard.Endpoint.Equals(failed.EndPoint)) is not { } shard)
+            return;
+        var isOwed = failed.FailureType == ConnectionFailureType.CircuitBreaker;
+        MarkAway(shard, isOwed ? $"no answer within {Timeout.TotalSeconds:0.#} s" : failed.Exception?.GetBaseException().Message ?? "the connection was lost", TimeSpan.Zero);
     }
 
-    // That it is away is known before anybody hears of what failed by it.
-    private void FailOf(RedisServer server, RedisRequest request)
+    // That a shard is away is known before anybody hears of what failed by it.
+    private StoreUnavailableException Away(RedisShard shard)
     {
-        NoteAway(server);
-        Fail(request, new StoreUnavailableException($"Redis at {server.Endpoint} is away{(server.Reason is { Length: > 0 } reason ? $": {reason}" : "")}."));
+        NoteAway(shard);
+        return Failed($"Redis at {shard.Name} is away{(shard.Reason is { Length: > 0 } reason ? $": {reason}" : "")}.");
+    }
+
+    private StoreUnavailableException Failed(string why)
+    {
+        Interlocked.Increment(ref _failures);
+        return new StoreUnavailableException(why);
+    }
+
+    private async Task PauseAsync()
+    {
+        try
+        {
+            await Task.Delay(TickInterval, _time, _stop.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            // closed: the caller is told so
+        }
     }
 
     // ---- the loop -------------------------------------------------------------------------------------------------------------
@@ -261,109 +383,133 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
     private async Task RunAsync()
     {
         using var timer = new PeriodicTimer(TickInterval, _time);
-        var asking = Task.CompletedTask;
         try
         {
             while (await timer.WaitForNextTickAsync(_stop.Token))
             {
-                RedisServer[] servers;
-                lock (_gate)
-                    servers = [.. _servers.Values];
-                foreach (var server in servers)
+                var isSomeAway = false;
+                foreach (var shard in Volatile.Read(ref _shards))
                 {
-                    server.Tick();
-                    Probe(server);
-                    NoteAway(server);
+                    GiveUp(shard);
+                    isSomeAway |= Volatile.Read(ref shard.AwaySince) != 0;
+                    SayAway(shard);
+                    Probe(shard);
+                    NoteAway(shard);
                 }
 
-                for (var left = _later.Count; left > 0 && _later.TryDequeue(out var request); left--)
-                    SendLater(request);
-                if (_wantsMap && asking.IsCompleted && _time.GetElapsedTime(_askedAt) >= AskInterval)
-                    asking = AskAsync();
+                var sinceAsked = _time.GetElapsedTime(_askedAt);
+                if (sinceAsked >= RefreshInterval || ((_wantsMap || isSomeAway) && sinceAsked >= AskInterval))
+                    _ = FreshMapAsync();
+                if (isSomeAway)
+                    Configure();
             }
         }
         catch (OperationCanceledException)
         {
             // stopped
         }
-
-        await asking;
     }
 
-    private void SendLater(RedisRequest request)
+    private void Probe(RedisShard shard)
     {
-        if (request.Deadline <= _time.GetTimestamp())
-            FailOf(_owners[request.Slot], request);
-        else
-            _owners[request.Slot].ConnectionFor(request).Send(request);
+        if (Volatile.Read(ref shard.AwaySince) == 0 || _time.GetElapsedTime(shard.ProbedAt) < ProbeInterval || !shard.Probe.IsCompleted)
+            return;
+        shard.ProbedAt = _time.GetTimestamp();
+        for (var page = 0; page < PageLayout.Pages; page++)
+        {
+            if (_owners[RedisKeys.SlotOf(page)] != shard)
+                continue;
+            shard.Probe = ProbeAsync(shard, RedisKeys.Probe(page));
+            return;
+        }
     }
 
-    // Anybody who may know: those of the map, in random order, and those that the operator named.
+    private async Task ProbeAsync(RedisShard shard, string key)
+    {
+        try
+        {
+            await _connections.Short.StringSetBitAsync(key, 0, true, CommandFlags.DemandMaster | CommandFlags.NoRedirect);
+            Worked(shard);
+        }
+        catch (Exception failure) when (IsOfRedis(failure))
+        {
+            _wantsMap |= IsCluster;
+        }
+    }
+
+    // One at a time: whoever wants a map while one is asked for waits for that one.
+    private Task FreshMapAsync()
+    {
+        lock (_gate)
+        {
+            if (_asking.IsCompleted && !_stop.IsCancellationRequested)
+                _asking = AskAsync();
+            return _asking;
+        }
+    }
+
     private async Task AskAsync()
     {
         _wantsMap = false;
         _askedAt = _time.GetTimestamp();
-        var known = Volatile.Read(ref _map).Servers.ToArray();
-        Random.Shared.Shuffle(known);
-        var reason = "";
-        foreach (var server in known.Concat(_options.Endpoints).Distinct())
+        var servers = _connections.Commands.GetServers().Where(static server => server.IsConnected).ToArray();
+        Random.Shared.Shuffle(servers);
+        if (!IsCluster)
+        {
+            if (servers.FirstOrDefault(static server => !server.IsReplica) is { } primary)
+                Apply(_ => primary.EndPoint);
+            return;
+        }
+
+        var reason = "no connection";
+        foreach (var server in servers)
         {
             try
             {
-                var (map, _, _) = await MapAnswer.AskAsync(server, _options with { Timeout = _options.Timeout / 2 }, _time, _stop.Token);
-                Apply(map);
-                // asked again until everybody with slots answers: a failover takes seconds, and the map before it is no news
-                lock (_gate)
-                    _wantsMap |= map.Primaries.Count == 0 || map.Primaries.Any(p => Volatile.Read(ref _servers[p].AwaySince) != 0);
+                if (await server.ClusterSlotsAsync() is not { Assignments.Count: > 0 } map)
+                    continue;
+                var owners = new EndPoint?[RedisKeys.Slots];
+                foreach (var range in map.Assignments)
+                    owners.AsSpan(range.Slots.From, range.Slots.To - range.Slots.From + 1).Fill(EndpointOf(range.Primary, server));
+                Apply(slot => owners[slot]);
+                _saidMapUnknown = false;
                 return;
             }
-            catch (Exception failure) when (failure is IOException or RedisRefusalException or RespException)
+            catch (Exception failure) when (IsOfRedis(failure))
             {
-                reason = $"{server}: {failure.Message}";
-            }
-            catch (OperationCanceledException)
-            {
-                return;
+                reason = $"{RedisAddress.Name(server.EndPoint)}: {failure.Message}";
             }
         }
 
-        _wantsMap = true;
-        if (!_saidMapUnknown)
+        if (!_saidMapUnknown && !_stop.IsCancellationRequested)
             _log.MapUnknown(reason);
         _saidMapUnknown = true;
     }
 
-    // Slots whose server was away and that another has now were away as long; whoever waits for the old one is sent to the new.
-    private void Apply(ClusterMap map)
+    // A node that does not know its own address is the one that was asked.
+    private static EndPoint EndpointOf(ClusterSlotNode node, IServer asked) => node.EndPoint ?? asked.EndPoint switch
     {
-        _saidMapUnknown = false;
-        var moved = new Dictionary<(RedisServer Before, RedisServer After), HashSet<int>>();
-        lock (_gate)
-        {
-            for (var slot = 0; slot < RedisKeys.Slots; slot++)
-            {
-                // a slot that nobody has is left where it was: whoever had it will say so
-                if (map[slot] is not { } endpoint)
-                {
-                    if (_owners[slot] is null)
-                        _owners[slot] = FindOrMake(map.Primaries.Count > 0 ? map.Primaries[0] : _options.Endpoints[0]);
-                    continue;
-                }
+        IPEndPoint ip => new IPEndPoint(ip.Address, node.Port),
+        DnsEndPoint dns => new DnsEndPoint(dns.Host, node.Port),
+        var other => other,
+    };
 
-                var (before, after) = (_owners[slot], FindOrMake(endpoint));
-                if (before == after)
-                    continue;
-                if (before is not null)
-                {
-                    if (!moved.TryGetValue((before, after), out var slots))
-                        moved[(before, after)] = slots = [];
-                    slots.Add(slot);
-                }
-                else
-                {
-                    Volatile.Write(ref _owners[slot], after);
-                }
-            }
+    // Slots whose server was away and that another has now were away as long.
+    private void Apply(Func<int, EndPoint?> map)
+    {
+        var shards = Volatile.Read(ref _shards).ToDictionary(static shard => shard.Endpoint);
+        var moved = new Dictionary<(RedisShard Before, RedisShard After), HashSet<int>>();
+        for (var slot = 0; slot < RedisKeys.Slots; slot++)
+        {
+            // a slot that nobody has stays where it was: its server will say so
+            var endpoint = map(slot) ?? _owners[slot]?.Endpoint ?? map(Enumerable.Range(0, RedisKeys.Slots).First(other => map(other) is not null))!;
+            if (!shards.TryGetValue(endpoint, out var after))
+                shards[endpoint] = after = new RedisShard(endpoint);
+            var before = _owners[slot];
+            if (before is null)
+                _owners[slot] = after;
+            else if (before != after)
+                (moved.TryGetValue((before, after), out var slots) ? slots : moved[(before, after)] = []).Add(slot);
         }
 
         foreach (var ((before, after), slots) in moved)
@@ -372,121 +518,82 @@ internal sealed class RedisCluster : IRedisRouter, IAsyncDisposable
             if (since != 0)
             {
                 Tell(slots.Contains, since);
-                _log.FailedOver(before.Endpoint.ToString(), after.Endpoint.ToString(), _time.GetElapsedTime(since).TotalSeconds);
+                _log.FailedOver(before.Name, after.Name, _time.GetElapsedTime(since).TotalSeconds);
             }
 
             foreach (var slot in slots)
                 Volatile.Write(ref _owners[slot], after);
         }
 
-        Volatile.Write(ref _map, map);
+        Volatile.Write(ref _shards, [.. _owners.Distinct()]);
         if (moved.Count == 0)
             return;
         Interlocked.Increment(ref _outages);
-        _log.MapChanged(string.Join(", ", map.Primaries));
-        foreach (var (before, _) in moved.Keys)
-            before.Drain();
-        Retire();
+        _log.MapChanged(string.Join(", ", _shards.Select(static shard => shard.Name)));
     }
 
-    // Servers that have nothing to serve any more are let go; what was sent to one meanwhile comes back.
-    private void Retire()
+    private async Task ConfigureAsync()
     {
-        lock (_gate)
+        try
         {
-            foreach (var server in _servers.Values.Where(server => Array.IndexOf(_owners, server) < 0).ToArray())
-            {
-                _servers.Remove(server.Endpoint);
-                _retired.Add(server.DisposeAsync().AsTask());
-            }
-
-            _retired.RemoveAll(static task => task.IsCompleted);
+            await _connections.Commands.ConfigureAsync();
+        }
+        catch (Exception failure) when (IsOfRedis(failure))
+        {
+            // tried again while a shard is away
         }
     }
 
-    private void Probe(RedisServer server)
+    // ---- shards ---------------------------------------------------------------------------------------------------------------
+
+    private bool IsAway(RedisShard shard)
     {
-        if (Volatile.Read(ref server.AwaySince) == 0 || _time.GetElapsedTime(server.ProbedAt) < ProbeInterval || !server.Commands.IsUp)
-            return;
-        server.ProbedAt = _time.GetTimestamp();
-        var page = 0;
-        while (page < PageLayout.Pages && _owners[RedisKeys.SlotOf(page)] != server)
-            page++;
-        if (page == PageLayout.Pages)
-            return;
-        var probe = new RedisCall(RedisKeys.SlotOf(page), isProbe: true, "SETBIT", RedisKeys.Probe(page), "0", "1");
-        _ = probe.Answer.ContinueWith(static answer => answer.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
-        Send(probe);
+        var since = Volatile.Read(ref shard.AwaySince);
+        return since != 0 && _time.GetElapsedTime(since) > Timeout;
     }
 
-    // ---- servers --------------------------------------------------------------------------------------------------------------
-
-    private bool IsAway(RedisServer server)
+    private void NoteAway(RedisShard shard)
     {
-        var since = Volatile.Read(ref server.AwaySince);
-        return since != 0 && _time.GetElapsedTime(since) > _options.Timeout;
-    }
-
-    private void NoteAway(RedisServer server)
-    {
-        var isAway = IsAway(server);
-        if (Interlocked.Exchange(ref server.IsKnownAway, isAway) != isAway)
+        var isAway = IsAway(shard);
+        if (Interlocked.Exchange(ref shard.IsKnownAway, isAway) != isAway)
             Interlocked.Increment(ref _outages);
     }
 
-    private void MarkAway(RedisServer server, string reason, TimeSpan owedFor)
+    private void MarkAway(RedisShard shard, string reason, TimeSpan owedFor)
     {
         if (_stop.IsCancellationRequested)
             return;
-        server.Reason = reason;
-        Interlocked.CompareExchange(ref server.AwaySince, _time.GetTimestamp() - (long)(owedFor.TotalSeconds * _time.TimestampFrequency), 0);
-        if (!IsAway(server) || server.IsSaidAway || !Primaries.Contains(server.Endpoint))
+        shard.Reason = reason;
+        Interlocked.CompareExchange(ref shard.AwaySince, _time.GetTimestamp() - (long)(owedFor.TotalSeconds * _time.TimestampFrequency), 0);
+    }
+
+    private void SayAway(RedisShard shard)
+    {
+        if (shard.IsSaidAway || !IsAway(shard))
             return;
-        server.IsSaidAway = true;
-        _log.Away(server.Endpoint.ToString(), reason, _options.Timeout.TotalSeconds);
+        lock (shard.Gate)
+        {
+            if (!IsAway(shard))
+                return;
+            shard.IsSaidAway = true;
+            _log.Away(shard.Name, shard.Reason, Timeout.TotalSeconds);
+        }
     }
 
     private void Tell(Func<int, bool> slots, long since) => Recovered?.Invoke(slots, _time.GetElapsedTime(since));
 
-    private void Fail(RedisRequest request, StoreUnavailableException why)
+    private async Task<double> ReadTimeAsync(RedisShard shard)
     {
-        Interlocked.Increment(ref _failures);
-        request.Fail(why);
-    }
-
-    private async Task<double> ReadTimeAsync(RedisEndpoint server)
-    {
-        // TIME has no key: any slot of the server's will do
-        var map = Volatile.Read(ref _map);
-        var slot = 0;
-        while (slot < RedisKeys.Slots - 1 && map[slot] != server)
-            slot++;
-        var sent = _time.GetTimestamp();
-        var answer = await CallAsync(slot, "TIME");
-        var received = _time.GetTimestamp();
-        if (answer is not object?[] { Length: 2 } time || !long.TryParse(time[0] as string, out var seconds) || !long.TryParse(time[1] as string, out var micros))
-            throw new StoreUnavailableException($"Redis at {server} does not tell the time.");
-        return seconds - Pulse.EpochUnixSeconds + (micros / 1e6) - ((sent + received) / 2.0 / _time.TimestampFrequency);
-    }
-
-    private static RedisEndpoint? ReadEndpoint(string text, RedisEndpoint asked)
-    {
-        var colon = text.LastIndexOf(':');
-        if (colon < 0 || !int.TryParse(text.AsSpan(colon + 1), out var port) || port is < 1 or > 65_535)
-            return null;
-        return new RedisEndpoint(colon == 0 || text[..colon] == "?" ? asked.Host : text[..colon], port);
-    }
-
-    private RedisServer ServerAt(RedisEndpoint endpoint)
-    {
-        lock (_gate)
-            return FindOrMake(endpoint);
-    }
-
-    private RedisServer FindOrMake(RedisEndpoint endpoint)
-    {
-        if (!_servers.TryGetValue(endpoint, out var server))
-            _servers[endpoint] = server = new RedisServer(endpoint, _options, _time, this);
-        return server;
+        try
+        {
+            var sent = _time.GetTimestamp();
+            var now = await _connections.Commands.GetServer(shard.Endpoint).TimeAsync();
+            var received = _time.GetTimestamp();
+            return (now - DateTime.UnixEpoch).TotalSeconds - Pulse.EpochUnixSeconds - ((sent + received) / 2.0 / _time.TimestampFrequency);
+        }
+        catch (Exception failure) when (IsOfRedis(failure) || failure is ArgumentException)
+        {
+            throw new StoreUnavailableException($"Redis at {shard.Name} does not tell the time: {failure.Message}", failure);
+        }
     }
 }

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using Aglow.Heartbeats;
 using Aglow.Storage;
+using StackExchange.Redis;
 
 namespace Aglow.Redis;
 
@@ -12,47 +13,40 @@ namespace Aglow.Redis;
 ///   Publish ─► this node's handlers, at once
 ///           └► queue ─► one message on the way at a time, with all that gathered meanwhile ─► SPUBLISH {p:hints} ─► every node's subscription
 /// </code>
-/// Each node hears all hints: at 8,400 transitions a second 34 KB/s and node. The subscription is a connection of its own, since its pushes have no place in
-/// the order of answers. Hints may be lost (a connection was down, or more than <see cref="MostWaiting"/> waited); sweeps and rechecks find what they would have told
+/// Each node hears all hints: at 8,400 transitions a second 34 KB/s and node. The library subscribes on a connection of its own, and again after a loss. Hints may be lost (a connection was down, or more than <see cref="MostWaiting"/> waited); sweeps and rechecks find what they would have told
 /// within their interval. Nothing is sent again: a hint that is seconds old is worth no more than the next sweep.
-/// Threading: publishing from any thread, without waiting; other nodes' hints are heard on the subscription's loop.
+/// Threading: publishing from any thread, without waiting; other nodes' hints are heard one message after another, in their order.
 /// </remarks>
 internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
 {
     /// <summary>Hints that may wait to be sent; more are dropped.</summary>
     public const int MostWaiting = 1_000_000;
 
-    private static readonly TimeSpan PingInterval = TimeSpan.FromSeconds(5);
-    private static readonly TimeSpan PauseBetweenAttempts = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan PauseBetweenAttempts = TimeSpan.FromMilliseconds(100);
     private static readonly Version Sharded = new(7, 0);
 
     private readonly RedisCluster _cluster;
-    private readonly RedisOptions _options;
     private readonly TimeProvider _time;
     private readonly RedisLog _log;
     private readonly ulong _node = (ulong)Random.Shared.NextInt64();
     private readonly ConcurrentQueue<(TransitionKind Kind, uint User)> _waiting = new();
     private readonly WakeUp _wake = new();
     private readonly CancellationTokenSource _stop = new();
-    private readonly TaskCompletionSource _subscribed = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly bool _isSharded;
+    private readonly RedisChannel _channel;
     private TransitionHandler? _handlers;
     private Task _publishing = Task.CompletedTask;
-    private Task _hearing = Task.CompletedTask;
-    private RedisSocket? _socket;
+    private Task _subscribing = Task.CompletedTask;
     private long _sent;
     private long _heard;
     private long _dropped;
-    private long _answeredAt;
     private bool _isSaidLost;
 
-    public RedisHints(RedisCluster cluster, RedisOptions options, TimeProvider time, RedisLog log)
+    public RedisHints(RedisCluster cluster, TimeProvider time, RedisLog log)
     {
         _cluster = cluster;
-        _options = options;
         _time = time;
         _log = log;
-        _isSharded = cluster.Version >= Sharded;
+        _channel = cluster.Version >= Sharded ? RedisChannel.Sharded(RedisKeys.Hints) : RedisChannel.Literal(RedisKeys.Hints);
     }
 
     /// <summary>Hints sent to other nodes.</summary>
@@ -63,6 +57,9 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
 
     /// <summary>Hints that were not sent: too many waited, or the server was away.</summary>
     public long Dropped => Volatile.Read(ref _dropped);
+
+    /// <summary>Whether other nodes' hints are heard now.</summary>
+    public bool IsSubscribed => _subscribing.IsCompletedSuccessfully && _cluster.Subscriber.IsConnected(_channel);
 
     /// <inheritdoc/>
     public bool IsLossless => false;
@@ -85,19 +82,27 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
     /// <inheritdoc/>
     public void Subscribe(TransitionHandler handler) => _handlers += handler;
 
-    /// <summary>Starts; completes when other nodes' hints are heard, or after the time-out.</summary>
+    /// <summary>Starts; completes when other nodes' hints are heard, or after the timeout.</summary>
     public async Task StartAsync()
     {
         _publishing = Task.Run(PublishAsync);
-        _hearing = Task.Run(HearAsync);
-        await Task.WhenAny(_subscribed.Task, Task.Delay(_options.Timeout, _time));
+        _subscribing = SubscribeAsync();
+        await Task.WhenAny(_subscribing, Task.Delay(RedisCluster.Timeout, _time));
     }
 
-    /// <summary>Some ten times a minute at least, by the owner's loop: notices a server that no longer answers.</summary>
+    /// <summary>Some ten times a minute at least, by the owner's loop: says when hints are lost and heard again, and has the library subscribe anew.</summary>
     public void Tick()
     {
-        if (Volatile.Read(ref _socket) is { } socket && _time.GetElapsedTime(Volatile.Read(ref _answeredAt)) > PingInterval + _options.Timeout)
-            socket.Dispose();
+        var isLost = !IsSubscribed;
+        if (isLost)
+            _cluster.Configure();
+        if (isLost == _isSaidLost)
+            return;
+        _isSaidLost = isLost;
+        if (isLost)
+            _log.HintsLost("no subscription");
+        else
+            _log.HintsHeard();
     }
 
     public async ValueTask DisposeAsync()
@@ -106,16 +111,34 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
             return;
         await _stop.CancelAsync();
         _wake.Signal();
-        Volatile.Read(ref _socket)?.Dispose();
         await _publishing;
-        await _hearing;
+        await _subscribing;
         _stop.Dispose();
+    }
+
+    // The library's subscription lives on through losses of its connection; only the first one has to be tried again here.
+    private async Task SubscribeAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                var messages = await _cluster.Subscriber.SubscribeAsync(_channel);
+                messages.OnMessage(Hear);
+                return;
+            }
+            catch (Exception failure) when (RedisCluster.IsOfRedis(failure))
+            {
+                await _cluster.Subscriber.UnsubscribeAsync(_channel, flags: CommandFlags.FireAndForget);
+            }
+
+            await Task.WhenAny(Task.Delay(PauseBetweenAttempts, _time, _stop.Token));
+        }
     }
 
     private async Task PublishAsync()
     {
         var hints = new (TransitionKind Kind, uint User)[HintMessage.MostUsers];
-        var message = new byte[HintMessage.MaxBytes(HintMessage.MostUsers)];
         while (!_stop.IsCancellationRequested)
         {
             var count = 0;
@@ -127,136 +150,32 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
                 continue;
             }
 
+            var message = new byte[HintMessage.MaxBytes(count)];
             var length = HintMessage.Write(message, _node, hints.AsSpan(0, count));
-            var publish = new PublishRequest(_isSharded, message.AsMemory(0, length));
-            _cluster.Send(publish);
-            if (await publish.Done)
+            if (await SendAsync(message.AsMemory(0, length)))
                 Interlocked.Add(ref _sent, count);
             else
                 Interlocked.Add(ref _dropped, count);
         }
     }
 
-    private async Task HearAsync()
-    {
-        while (!_stop.IsCancellationRequested)
-        {
-            try
-            {
-                using var socket = await RedisSocket.ConnectAsync(_cluster.OwnerOf(RedisKeys.HintsSlot), _options, _time, _stop.Token);
-                await HearAsync(socket);
-            }
-            catch (Exception failure) when (!_stop.IsCancellationRequested)
-            {
-                Volatile.Write(ref _socket, null);
-                // where the slot has moved the commands notice, and the map is asked for; here it is enough to try again
-                if (!_isSaidLost && _subscribed.Task.IsCompleted)
-                    _log.HintsLost(failure.Message);
-                _isSaidLost |= _subscribed.Task.IsCompleted;
-            }
-            catch (Exception)
-            {
-                return;
-            }
-
-            try
-            {
-                await Task.Delay(PauseBetweenAttempts * (0.5 + Random.Shared.NextDouble()), _time, _stop.Token);
-            }
-            catch (OperationCanceledException)
-            {
-                return;
-            }
-        }
-    }
-
-    private async Task HearAsync(RedisSocket socket)
-    {
-        var writer = new RespWriter();
-        writer.Command(2);
-        writer.Part(_isSharded ? "SSUBSCRIBE"u8 : "SUBSCRIBE"u8);
-        writer.Part(RedisKeys.Hints);
-        await socket.SendAsync(writer.Written);
-        Volatile.Write(ref _answeredAt, _time.GetTimestamp());
-        Volatile.Write(ref _socket, socket);
-        writer.Clear();
-        writer.Command(1);
-        writer.Part("PING"u8);
-        using var pings = _time.CreateTimer(_ => _ = PingAsync(socket, writer.Written), null, PingInterval, PingInterval);
-        while (true)
-        {
-            await socket.ReceiveAsync(_stop.Token);
-            Volatile.Write(ref _answeredAt, _time.GetTimestamp());
-            while (socket.TryRead(out var frame))
-                Hear(frame);
-        }
-    }
-
-    private static async Task PingAsync(RedisSocket socket, ReadOnlyMemory<byte> ping)
+    private async Task<bool> SendAsync(ReadOnlyMemory<byte> message)
     {
         try
         {
-            await socket.SendAsync(ping);
+            await _cluster.SendAsync(
+                RedisKeys.HintsSlot, (_channel, message), static (redis, hint, flags) => redis.PublishAsync(hint._channel, hint.message, flags));
+            return true;
         }
-        catch (Exception lost) when (lost is IOException or ObjectDisposedException or InvalidOperationException)
+        catch (StoreUnavailableException)
         {
-            // the loop that reads notices, too
+            return false;
         }
     }
 
-    private void Hear(ReadOnlySpan<byte> frame)
+    private void Hear(ChannelMessage message) => HintMessage.Read(((ReadOnlyMemory<byte>)message.Message).Span, _node, (transition, users) =>
     {
-        var reader = new RespReader(frame);
-        if (reader.IsError)
-            throw new IOException(System.Text.Encoding.UTF8.GetString(reader.ReadText(out _)));
-        if (reader.Kind != '>' || reader.ReadList() < 3)
-            return;
-        var kind = reader.ReadText(out _);
-        if (kind.SequenceEqual("ssubscribe"u8) || kind.SequenceEqual("subscribe"u8))
-        {
-            if (_isSaidLost)
-                _log.HintsHeard();
-            _isSaidLost = false;
-            _subscribed.TrySetResult();
-            return;
-        }
-
-        if (kind.SequenceEqual("sunsubscribe"u8) || kind.SequenceEqual("unsubscribe"u8))
-            throw new IOException("the slot of hints has moved");
-        _ = reader.ReadText(out _);
-        HintMessage.Read(reader.ReadText(out _), _node, (transition, users) =>
-        {
-            Interlocked.Add(ref _heard, users.Length);
-            _handlers?.Invoke(transition, users);
-        });
-    }
-
-    /// <summary>A message on its way.</summary>
-    private sealed class PublishRequest : RedisRequest
-    {
-        private readonly bool _isSharded;
-        private readonly ReadOnlyMemory<byte> _message;
-        private readonly TaskCompletionSource<bool> _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        public PublishRequest(bool isSharded, ReadOnlyMemory<byte> message)
-        {
-            Slot = RedisKeys.HintsSlot;
-            _isSharded = isSharded;
-            _message = message;
-        }
-
-        public Task<bool> Done => _done.Task;
-
-        public override void Write(RespWriter to)
-        {
-            to.Command(3);
-            to.Part(_isSharded ? "SPUBLISH"u8 : "PUBLISH"u8);
-            to.Part(RedisKeys.Hints);
-            to.Part(_message.Span);
-        }
-
-        public override void Complete(ReadOnlySpan<byte> frame) => _done.TrySetResult(true);
-
-        public override void Fail(StoreUnavailableException why) => _done.TrySetResult(false);
-    }
+        Interlocked.Add(ref _heard, users.Length);
+        _handlers?.Invoke(transition, users);
+    });
 }

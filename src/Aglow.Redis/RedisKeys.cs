@@ -28,7 +28,7 @@ internal static class RedisKeys
     private static readonly ushort[] SlotsOfPages = [.. Enumerable.Range(0, PageLayout.Pages).Select(static page => Slot(Encoding.ASCII.GetBytes($"p:{page}")))];
 
     /// <summary>The channel of hints.</summary>
-    public static ReadOnlySpan<byte> Hints => "{p:hints}"u8;
+    public const string Hints = "{p:hints}";
 
     /// <summary>The slot of <see cref="Hints"/>.</summary>
     public static int HintsSlot { get; } = Slot("p:hints"u8);
@@ -39,17 +39,6 @@ internal static class RedisKeys
     /// <summary>The slot of a page.</summary>
     public static int SlotOf(int page) => SlotsOfPages[page];
 
-    /// <summary>The name of a page on a plane.</summary>
-    public static void WritePage(RespWriter to, Plane plane, int page)
-    {
-        Span<byte> key = stackalloc byte[24];
-        "{p:"u8.CopyTo(key);
-        System.Buffers.Text.Utf8Formatter.TryFormat(page, key[3..], out var digits);
-        var end = plane == Plane.Pulse ? "}:pulse"u8 : "}:activity"u8;
-        end.CopyTo(key[(3 + digits)..]);
-        to.Part(key[..(3 + digits + end.Length)]);
-    }
-
     /// <summary>The name of the list of a plane's pages.</summary>
     public static string Pages(Plane plane) => plane == Plane.Pulse ? "{p:pages}:pulse" : "{p:pages}:activity";
 
@@ -57,7 +46,7 @@ internal static class RedisKeys
     public static string Counts(Definition definition) =>
         $"{{p:pages}}:count:{definition.PulseSeconds}{(definition.ActivitySeconds is { } seconds ? $"-active-{seconds}" : "")}{(definition.EndedByLeave ? "" : "-left-or-not")}";
 
-    /// <summary>The name of a page on a plane, as text.</summary>
+    /// <summary>The name of a page on a plane.</summary>
     public static string Page(Plane plane, int page) => $"{{p:{page}}}:{(plane == Plane.Pulse ? "pulse" : "activity")}";
 
     /// <summary>Where a page is copied to before it takes its own place.</summary>

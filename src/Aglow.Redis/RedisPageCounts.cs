@@ -1,8 +1,9 @@
-using System.Buffers;
 using System.Buffers.Binary;
+using System.Buffers;
 using System.Globalization;
 using Aglow.Model;
 using Aglow.Storage;
+using StackExchange.Redis;
 
 namespace Aglow.Redis;
 
@@ -26,9 +27,7 @@ internal sealed class RedisPageCounts(RedisCluster cluster) : IPageCounts
         var bytes = ArrayPool<byte>.Shared.Rent(HeadBytes + (counts.Length * CountBytes));
         try
         {
-            var request = new RedisTextRequest(RedisKeys.PagesSlot, to => to.Part(RedisKeys.Counts(definition)), bytes);
-            cluster.Send(request);
-            var length = await request.Length;
+            var length = await cluster.ReadTextAsync<byte>(RedisKeys.PagesSlot, RedisKeys.Counts(definition), bytes);
             Array.Clear(bytes, length, bytes.Length - length);
             for (var page = 0; page < counts.Length; page++)
             {
@@ -46,22 +45,23 @@ internal sealed class RedisPageCounts(RedisCluster cluster) : IPageCounts
 
     /// <inheritdoc/>
     public async ValueTask<uint> ClaimAsync(Definition definition, uint now) =>
-        await cluster.CallAsync(RedisKeys.PagesSlot, ["BITFIELD", RedisKeys.Counts(definition), .. Set(0, now)]) is object?[] { Length: 1 } and [long before]
-            ? (uint)before
-            : throw new StoreUnavailableException("Redis answered a BITFIELD with what is no word.");
+        (uint?)(await WriteAsync(definition, [Set(0, now)])).Span[0] ?? throw new StoreUnavailableException("Redis answered a BITFIELD with what is no word.");
 
     /// <inheritdoc/>
     public async ValueTask WriteAsync(Definition definition, IReadOnlyList<(int Page, PageCount Count)> counts, uint claim)
     {
-        List<string> command = ["BITFIELD", RedisKeys.Counts(definition), .. Set(0, claim)];
+        List<BitFieldOperation> words = [Set(0, claim)];
         foreach (var (page, count) in counts)
         {
-            command.AddRange(Set(1 + (2 * page), count.Online));
-            command.AddRange(Set(2 + (2 * page), count.At));
+            words.Add(Set(1 + (2 * page), count.Online));
+            words.Add(Set(2 + (2 * page), count.At));
         }
 
-        await cluster.CallAsync(RedisKeys.PagesSlot, [.. command]);
+        (await WriteAsync(definition, [.. words])).Dispose();
     }
 
-    private static string[] Set(int place, uint word) => ["SET", "u32", $"#{place}", word.ToString(CultureInfo.InvariantCulture)];
+    private static BitFieldOperation Set(int place, uint word) => BitFieldOperation.Set(BitFieldEncoding.UInt32, BitFieldOffset.Element(place), word);
+
+    private async Task<Lease<long?>> WriteAsync(Definition definition, BitFieldOperation[] words) => (await cluster.SendAsync(
+        RedisKeys.PagesSlot, (Key: (RedisKey)RedisKeys.Counts(definition), Words: words), static (redis, row, flags) => redis.StringBitFieldAsync(row.Key, row.Words, flags))).Value;
 }

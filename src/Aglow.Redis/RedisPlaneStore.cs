@@ -182,9 +182,7 @@ public sealed class RedisPlaneStore : IPlaneStore
     {
         if (plane == Plane.Activity && _listed[(int)plane][page] == 0)
             return default;
-        var request = new RedisTextRequest(RedisKeys.SlotOf(page), to => RedisKeys.WritePage(to, plane, page), AsBytes(scratch));
-        _cluster.Send(request);
-        var bytes = await request.Length;
+        var bytes = await _cluster.ReadTextAsync(RedisKeys.SlotOf(page), RedisKeys.Page(plane, page), scratch);
         var words = (bytes + sizeof(uint) - 1) / sizeof(uint);
         var whole = Math.Min(scratch.Length, (words + 63) & ~63);
         MemoryMarshal.AsBytes(scratch.Span[..whole])[bytes..].Clear();
@@ -295,14 +293,8 @@ public sealed class RedisPlaneStore : IPlaneStore
 
     private async ValueTask ListAsync(Plane plane, List<int> pages)
     {
-        var calls = new List<RedisCall>();
-        foreach (var page in pages)
-        {
-            calls.Add(new RedisCall(RedisKeys.PagesSlot, "SETBIT", RedisKeys.Pages(plane), $"{page}", "1"));
-            _cluster.Send(calls[^1]);
-        }
-
-        await Task.WhenAll(calls.Select(static call => call.Answer));
+        await Task.WhenAll(pages.Select(page => _cluster.SendAsync(
+            RedisKeys.PagesSlot, page, (redis, bit, flags) => redis.StringSetBitAsync(RedisKeys.Pages(plane), bit, true, flags))));
         foreach (var page in pages)
             _listed[(int)plane][page] = 1;
     }
@@ -310,9 +302,7 @@ public sealed class RedisPlaneStore : IPlaneStore
     private async Task<IReadOnlyList<int>> ReadListAsync(Plane plane)
     {
         var bits = new byte[(PageLayout.Pages + 7) / 8];
-        var request = new RedisTextRequest(RedisKeys.PagesSlot, to => to.Part(RedisKeys.Pages(plane)), bits);
-        _cluster.Send(request);
-        await request.Length;
+        await _cluster.ReadTextAsync<byte>(RedisKeys.PagesSlot, RedisKeys.Pages(plane), bits);
         var listed = _listed[(int)plane];
         var pages = new List<int>();
         List<int>? forgotten = null;
@@ -351,21 +341,4 @@ public sealed class RedisPlaneStore : IPlaneStore
             _pool.Add(batch);
     }
 
-    private static Memory<byte> AsBytes(Memory<uint> words) => new WordBytes(words).Memory;
-
-    /// <summary>Memory of words as memory of bytes.</summary>
-    private sealed class WordBytes(Memory<uint> words) : System.Buffers.MemoryManager<byte>
-    {
-        public override Span<byte> GetSpan() => MemoryMarshal.AsBytes(words.Span);
-
-        public override System.Buffers.MemoryHandle Pin(int elementIndex = 0) => throw new NotSupportedException();
-
-        public override void Unpin()
-        {
-        }
-
-        protected override void Dispose(bool disposing)
-        {
-        }
-    }
 }

@@ -4,6 +4,7 @@ using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
 using Microsoft.Extensions.Logging;
+using StackExchange.Redis;
 
 namespace Aglow.Redis;
 
@@ -58,13 +59,13 @@ public sealed class RedisPresence : IOpenPresence
 
     /// <summary>Connects, reads every page and starts.</summary>
     /// <param name="options">Presence itself.</param>
-    /// <param name="redis">How to reach the servers.</param>
+    /// <param name="redis">How to reach the servers: <see cref="RedisAddress.Parse"/>, or options of StackExchange.Redis with a login of your own.</param>
     /// <param name="time">Where time comes from.</param>
     /// <param name="logs">Where events go.</param>
     /// <param name="directory">Who the users are; null: user IDs are integers below 2^31. Closed with this, once it is open.</param>
     /// <exception cref="StoreUnavailableException">The servers cannot be used; the message is one line.</exception>
     public static async Task<RedisPresence> OpenAsync(
-        AglowOptions options, RedisOptions redis, TimeProvider time, ILoggerFactory logs, IUserDirectory? directory = null)
+        AglowOptions options, ConfigurationOptions redis, TimeProvider time, ILoggerFactory logs, IUserDirectory? directory = null)
     {
         var log = new RedisLog(logs.CreateLogger("Aglow.Redis"));
         var cluster = await RedisCluster.ConnectAsync(redis, time, log);
@@ -76,10 +77,10 @@ public sealed class RedisPresence : IOpenPresence
             var guard = new StallGuard((uint)(2 * options.HeartbeatSeconds));
             var clock = new Clock(time, guard, storeSeconds: seconds + time.GetElapsedTime(stamp).TotalSeconds);
             cluster.Recovered = (slots, away) => Hold(clock, slots, away);
-            hints = new RedisHints(cluster, redis, time, log);
+            hints = new RedisHints(cluster, time, log);
             var presence = new PresenceService(
                 new RedisPlaneStore(cluster), directory, hints, clock, options, metrics, new AglowLog(logs.CreateLogger("Aglow")));
-            var opened = new RedisPresence(cluster, hints, metrics, log, redis.ToString(), directory, presence);
+            var opened = new RedisPresence(cluster, hints, metrics, log, RedisAddress.Describe(redis), directory, presence);
             metrics.Observe(presence);
             opened.Observe();
             await hints.StartAsync();
@@ -171,7 +172,7 @@ public sealed class RedisPresence : IOpenPresence
     {
         _metrics.Gauge("aglow.redis.servers", "Redis servers that have words.", () => _cluster.Primaries.Count);
         _metrics.Gauge("aglow.redis.servers.away", "Redis servers that have words and are away.", () => _cluster.ServersAway);
-        _metrics.Count("aglow.redis.redirections", "Commands that a server sent on to another.", () => _cluster.Redirections);
+        _metrics.Count("aglow.redis.redirections", "Commands that a server did not carry out since another has the slot.", () => _cluster.Redirections);
         _metrics.CountErrors("redis", () => _cluster.Failures);
         _metrics.Count("aglow.hints.sent", "Hints sent to other nodes.", () => _hints.Sent);
         _metrics.Count("aglow.hints.heard", "Hints heard of other nodes.", () => _hints.Heard);

@@ -1,6 +1,7 @@
 using System.Threading.Tasks.Sources;
 using Aglow.Model;
 using Aglow.Storage;
+using StackExchange.Redis;
 
 namespace Aglow.Redis;
 
@@ -14,10 +15,10 @@ namespace Aglow.Redis;
 ///   words    what is written for each (of a user named twice: what would stand at the end), then what came back
 ///   runs     users of one page, at most <see cref="WordsPerCommand"/>: one BITFIELD each
 /// </code>
-/// Taken from a pool and given back, with its arrays and commands, so a batch allocates nothing once the pool is warm. Threading: its user fills and
-/// reads it; between <see cref="SendAsync"/> and its end the connections' loops do.
+/// Taken from a pool and given back with its arrays and runs; a command still allocates its message and its answer. Threading: its user fills and reads it;
+/// between <see cref="SendAsync"/> and its end the runs do, each its own part.
 /// </remarks>
-internal sealed class WordBatch : IValueTaskSource
+internal sealed class WordBatch(RedisCluster cluster)
 {
     /// <summary>
     /// The most words of one command. From 64 on a word costs Redis half of what it does alone and hardly less with more; 256 keep it from doing
@@ -25,17 +26,14 @@ internal sealed class WordBatch : IValueTaskSource
     /// </summary>
     public const int WordsPerCommand = 256;
 
-    private readonly RedisCluster _cluster;
-    private readonly List<WordsRequest> _runs = [];
-    private ManualResetValueTaskSourceCore<bool> _core = new() { RunContinuationsAsynchronously = true };
+    private readonly List<WordsRun> _runs = [];
     private ulong[] _order = new ulong[16];
     private int[] _places = new int[17];
     private uint[] _words = new uint[16];
     private bool _isWrite;
-    private int _pending;
     private StoreUnavailableException? _failure;
 
-    public WordBatch(RedisCluster cluster) => _cluster = cluster;
+    private RedisCluster Cluster => cluster;
 
     /// <summary>Different users.</summary>
     public int Count { get; private set; }
@@ -111,12 +109,9 @@ internal sealed class WordBatch : IValueTaskSource
     }
 
     /// <summary>Sends all of it; completes when all is answered or has failed (<see cref="Failure"/>). Words that were not answered are <see cref="Pulse.Refused"/>.</summary>
-    public ValueTask SendAsync(bool isWrite)
+    public Task SendAsync(bool isWrite)
     {
-        if (Count == 0)
-            return default;
         _isWrite = isWrite;
-        _core.Reset();
         var runs = 0;
         for (var start = 0; start < Count;)
         {
@@ -125,15 +120,17 @@ internal sealed class WordBatch : IValueTaskSource
             while (end < Count && end - start < WordsPerCommand && PageOf(end) == page)
                 end++;
             if (runs == _runs.Count)
-                _runs.Add(new WordsRequest(this));
+                _runs.Add(new WordsRun(this));
             _runs[runs++].Fill(page, start, end - start);
             start = end;
         }
 
-        _pending = runs;
+        if (runs == 1)
+            return _runs[0].SendAsync();
+        var sent = new Task[runs];
         for (var run = 0; run < runs; run++)
-            _cluster.Send(_runs[run]);
-        return new ValueTask(this, _core.Version);
+            sent[run] = _runs[run].SendAsync();
+        return Task.WhenAll(sent);
     }
 
     /// <summary>What came back, to whoever asked, in their order.</summary>
@@ -174,83 +171,63 @@ internal sealed class WordBatch : IValueTaskSource
         }
     }
 
-    void IValueTaskSource.GetResult(short token) => _core.GetResult(token);
-
-    ValueTaskSourceStatus IValueTaskSource.GetStatus(short token) => _core.GetStatus(token);
-
-    void IValueTaskSource.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
-        _core.OnCompleted(continuation, state, token, flags);
-
     private int SlotOf(int place) => (int)(_order[_places[place]] >> 31) & 0xFFFF;
 
     private int Index(int i) => (int)(_order[i] & int.MaxValue);
 
-    private void Done(WordsRequest run, StoreUnavailableException? failure)
-    {
-        if (failure is not null)
-        {
-            _words.AsSpan(run.Start, run.Count).Fill(Pulse.Refused);
-            Interlocked.CompareExchange(ref _failure, failure, null);
-        }
-
-        if (Interlocked.Decrement(ref _pending) == 0)
-            _core.SetResult(true);
-    }
-
     /// <summary>One command: BITFIELD or BITFIELD_RO on one page.</summary>
-    private sealed class WordsRequest(WordBatch batch) : RedisRequest
+    private sealed class WordsRun(WordBatch batch)
     {
-        // "SET u32" and "GET u32", as they are sent
-        private static ReadOnlySpan<byte> Set => "$3\r\nSET\r\n$3\r\nu32\r\n"u8;
-
-        private static ReadOnlySpan<byte> Get => "$3\r\nGET\r\n$3\r\nu32\r\n"u8;
-
+        private BitFieldOperation[] _operations = [];
+        private RedisKey _key;
         private int _page;
 
         public int Start { get; private set; }
 
         public int Count { get; private set; }
 
-        public bool WasRepeated => MayHaveRun;
+        public bool WasRepeated { get; private set; }
 
         public void Fill(int page, int start, int count)
         {
-            Reset();
-            (_page, Start, Count) = (page, start, count);
-            Slot = RedisKeys.SlotOf(page);
-        }
-
-        public override void Write(RespWriter to)
-        {
-            var isWrite = batch._isWrite;
-            to.Command(2 + (Count * (isWrite ? 4 : 3)));
-            to.Part(isWrite ? "BITFIELD"u8 : "BITFIELD_RO"u8);
-            RedisKeys.WritePage(to, batch.Plane, _page);
-            for (var place = Start; place < Start + Count; place++)
+            (_page, Start, Count, WasRepeated) = (page, start, count, false);
+            _key = RedisKeys.Page(batch.Plane, page);
+            if (_operations.Length < count)
+                _operations = new BitFieldOperation[Math.Max(count, Math.Min(WordsPerCommand, 2 * _operations.Length))];
+            for (var i = 0; i < count; i++)
             {
-                to.Raw(isWrite ? Set : Get);
-                to.Place((uint)batch.SlotOf(place));
-                if (isWrite)
-                    to.Part(batch._words[place]);
+                var place = BitFieldOffset.Element(batch.SlotOf(start + i));
+                _operations[i] = batch._isWrite
+                    ? BitFieldOperation.Set(BitFieldEncoding.UInt32, place, batch._words[start + i])
+                    : BitFieldOperation.Get(BitFieldEncoding.UInt32, place);
             }
         }
 
-        public override void Complete(ReadOnlySpan<byte> frame)
+        public async Task SendAsync()
         {
-            var reader = new RespReader(frame);
-            if (reader.ReadList() != Count)
-                throw new RespException("the server answered a BITFIELD with another number of words.");
-            for (var place = Start; place < Start + Count; place++)
+            try
             {
-                var word = reader.ReadNumber();
-                if (word is < 0 or > uint.MaxValue)
-                    throw new RespException("the server answered a BITFIELD with what is no word.");
-                batch._words[place] = (uint)word;
+                var (answer, mayHaveRun) = await batch.Cluster.SendAsync(
+                    RedisKeys.SlotOf(_page), this, static (redis, run, flags) => redis.StringBitFieldAsync(run._key, run._operations.AsMemory(0, run.Count), flags));
+                using (answer)
+                    Take(answer.Span);
+                WasRepeated = mayHaveRun;
             }
-
-            batch.Done(this, failure: null);
+            catch (StoreUnavailableException failure)
+            {
+                // a command that failed may still be in a buffer: its operations are not written over
+                _operations = [];
+                batch._words.AsSpan(Start, Count).Fill(Pulse.Refused);
+                Interlocked.CompareExchange(ref batch._failure, failure, null);
+            }
         }
 
-        public override void Fail(StoreUnavailableException why) => batch.Done(this, why);
+        private void Take(ReadOnlySpan<long?> answer)
+        {
+            if (answer.Length != Count)
+                throw new StoreUnavailableException("Redis answered a BITFIELD with another number of words.");
+            for (var i = 0; i < answer.Length; i++)
+                batch._words[Start + i] = answer[i] is >= 0 and <= uint.MaxValue and { } word ? (uint)word : throw new StoreUnavailableException("Redis answered a BITFIELD with what is no word.");
+        }
     }
 }

@@ -4,6 +4,7 @@ using Aglow.Model;
 using Aglow.Postgres;
 using Aglow.Redis;
 using Microsoft.Extensions.Configuration;
+using StackExchange.Redis;
 
 namespace Aglow.Server;
 
@@ -14,7 +15,7 @@ internal sealed class ServeOptions
     public IReadOnlyList<string> Urls { get; set; } = ["http://127.0.0.1:8080"];
 
     /// <summary>The Redis that nodes share; null: the embedded store.</summary>
-    public RedisOptions? Redis { get; set; }
+    public ConfigurationOptions? Redis { get; set; }
 
     /// <summary>Who to log in to Redis as, where the address does not say.</summary>
     public string? RedisUser { get; set; }
@@ -89,7 +90,7 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
     [
         new("urls", "URL,…", "Where to listen; http://127.0.0.1:8080 where it is not given.", static (o, v) => o.Urls = Addresses.Read(v)),
         new("data", "DIR", "The folder of the embedded store; \"data\" where it is not given. Made if it is not there.", static (o, v) => o.Presence.DataDirectory = v),
-        new("redis", "HOST:PORT,…", "A Redis or Valkey 7, alone or some nodes of a cluster, that many servers share instead of the folder; or redis://USER:PASSWORD@HOST:PORT,…, rediss:// for TLS.", static (o, v) => o.Redis = Servers(v)),
+        new("redis", "HOST:PORT,…", "A Redis or Valkey 7 that many servers share instead of the folder: alone, some nodes of a cluster, or Sentinels (HOST:PORT,…,serviceName=NAME). Connection strings of StackExchange.Redis are taken as they are; also redis://USER:PASSWORD@HOST:PORT,…, rediss:// for TLS.", static (o, v) => o.Redis = Servers(v)),
         new("redis-user", "NAME", "Who to log in to Redis as; the default user.", static (o, v) => o.RedisUser = v),
         new("redis-password", "PASSWORD", "With which password. Others on this machine see flags: AGLOW_REDIS_PASSWORD is not seen.", static (o, v) => o.RedisPassword = v),
         new("postgres", "CONNECTION", "A PostgreSQL 13 or newer that has the users of nodes with --redis, by name; postgres://USER@HOST:PORT/DATABASE or Host=…;Database=…;Username=…. Without it, users are numbers there.", static (o, v) => o.Postgres = Database(v), IsSecret: true),
@@ -168,7 +169,7 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         if (options.Postgres is { } postgres)
             options.Postgres = postgres with { Password = options.PostgresPassword, ApplicationName = $"aglow {options.Presence.NodeName}" };
         if (options.Redis is { } redis)
-            options.Redis = redis with { User = options.RedisUser ?? redis.User, Password = options.RedisPassword ?? redis.Password };
+            (redis.User, redis.Password) = (options.RedisUser ?? redis.User, options.RedisPassword ?? redis.Password);
         return options;
     }
 
@@ -238,7 +239,7 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         catch (UsageException wrong)
         {
             // who reads logs need not know passwords
-            if (isSecret)
+            if (isSecret || value.Contains("password=", StringComparison.OrdinalIgnoreCase))
                 throw new UsageException($"{source} is not as it should be: {wrong.Message}.");
             var shown = value.LastIndexOf('@') is >= 0 and var at ? $"…{value[at..]}" : value;
             throw new UsageException($"{source} is \"{shown}\": {wrong.Message}.");
@@ -256,11 +257,11 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
     private static uint Number(string value) =>
         uint.TryParse(value, NumberStyles.None, null, out var number) ? number : throw new UsageException("set a whole number from 0 to 2147483647");
 
-    private static RedisOptions Servers(string value)
+    private static ConfigurationOptions Servers(string value)
     {
         try
         {
-            return RedisOptions.Parse(value);
+            return RedisAddress.Parse(value);
         }
         catch (FormatException wrong)
         {

@@ -115,7 +115,7 @@ internal static class ServerProcess
     private static ILogger Log(IServiceProvider services) => services.GetRequiredService<ILoggerFactory>().CreateLogger("Aglow.Server");
 
     // a node that shares a Redis, and the directory if there is one
-    private static async Task<IOpenPresence> OpenAsync(ServeOptions options, RedisOptions redis, TimeProvider time, ILoggerFactory logs)
+    private static async Task<IOpenPresence> OpenAsync(ServeOptions options, StackExchange.Redis.ConfigurationOptions redis, TimeProvider time, ILoggerFactory logs)
     {
         var directory = options.Postgres is null ? null : await PostgresUserDirectory.OpenAsync(options.Postgres, time, logs);
         try

@@ -56,14 +56,14 @@ public sealed class PackageTests : IDisposable
             await using var client = new AglowClient(app.Urls.First() + "/presence", "alice");
             await foreach (var record in client.WatchAsync(["alice"]))
             {
-                Console.WriteLine($"{record.User} is {record.Status}; {typeof(Aglow.Redis.RedisOptions).Name}");
+                Console.WriteLine($"{record.User} is {record.Status}; {nameof(Aglow.Redis.RedisAddress)}");
                 if (record.IsOnline)
                     break;
             }
             """);
         await RunAsync(app, "dotnet", "build", "-v", "q", "-nologo", "-o", Path.Combine(_folder, "built"));
         var said = await RunAsync(app, "dotnet", Path.Combine(_folder, "built", "app.dll"), Path.Combine(_folder, "data"));
-        said.ShouldContain("alice is Online; RedisOptions");
+        said.ShouldContain("alice is Online; RedisAddress");
     }
 
     [Fact]

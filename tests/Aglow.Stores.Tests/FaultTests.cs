@@ -29,7 +29,7 @@ public sealed class FaultTests(FaultyCluster servers)
         await servers.Cluster.FlushAsync();
         await using var one = await NodeAsync(servers.Cluster.Address);
         await using var other = await NodeAsync(servers.Cluster.Address);
-        var map = ClusterMap.FromShards(await servers.Cluster.Servers[0].CallAsync("CLUSTER", "SHARDS"), servers.Cluster.Servers[0].Endpoint, tls: false);
+        var map = await RedisClusterProcesses.PortsOfSlotsAsync(servers.Cluster.Servers[0]);
         // not the one that has the list of pages
         var lostPage = Enumerable.Range(0, 256).First(page => map[RedisKeys.SlotOf(page)] != map[RedisKeys.PagesSlot]);
         uint[] lost = [.. Everybody.Where(user => map[RedisKeys.SlotOf((int)user % 256)] == map[RedisKeys.SlotOf(lostPage)])];

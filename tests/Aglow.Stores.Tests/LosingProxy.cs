@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Sockets;
-using Aglow.Redis;
 
 namespace Aglow.Stores.Tests;
 
@@ -20,7 +19,7 @@ internal sealed class LosingProxy : IAsyncDisposable
         _accepting = Task.Run(AcceptAsync);
     }
 
-    public RedisEndpoint Endpoint => new("127.0.0.1", ((IPEndPoint)_listener.LocalEndpoint).Port);
+    public IPEndPoint Endpoint => new(IPAddress.Loopback, ((IPEndPoint)_listener.LocalEndpoint).Port);
 
     /// <summary>Answers that were lost.</summary>
     public int Lost => Volatile.Read(ref _lost);

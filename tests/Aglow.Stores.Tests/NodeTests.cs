@@ -271,6 +271,35 @@ public sealed class NodeTests(RedisServers servers)
     }
 
     [Fact]
+    public async Task A_primary_behind_Sentinel_is_killed_and_its_replica_takes_over()
+    {
+        await using var primary = await RedisProcess.StartAsync();
+        await using var replica = await RedisProcess.StartAsync("--replicaof", "127.0.0.1", $"{primary.Port}", "--repl-diskless-sync-delay", "0");
+        await Eventually.HoldsAsync(async () => ((string)(await replica.CallAsync("INFO", "replication"))!).Contains("master_link_status:up"));
+        await using var sentinel = await RedisProcess.StartSentinelAsync(primary.Port);
+        await Eventually.HoldsAsync(async () => ((object?[])(await sentinel.CallAsync("SENTINEL", "REPLICAS", "presence"))!).Length == 1);
+        await using var one = await NodeAsync($"{sentinel.Endpoint},serviceName=presence");
+        await using var other = await NodeAsync($"{sentinel.Endpoint},serviceName=presence");
+        uint[] people = [.. Enumerable.Range(256, 64).Select(i => (uint)i)];
+        using var crowd = new Crowd(people, Second, one.Address);
+        await Eventually.HoldsAsync(async () => await StatusAsync(other, people[^1]) == "online");
+        await using var watcher = await Watcher.ConnectAsync(other, 1, people);
+        await Eventually.HoldsAsync(() => people.All(user => watcher.Statuses(user)[^1] == "online"));
+
+        await primary.KillAsync();
+        // users who were not online can come online again without anybody's help, and the other node sees them
+        await Eventually.HoldsAsync(async () => (await HeartbeatAsync(one, 3)).StatusCode == HttpStatusCode.OK);
+        await Eventually.HoldsAsync(async () => (await other.Http.GetAsync("/status/3")).StatusCode == HttpStatusCode.OK && await StatusAsync(other, 3) == "online");
+        ((string)(await replica.CallAsync("INFO", "replication"))!).ShouldContain("role:master");
+        // past the lease, and past all lapses that are held back
+        await Task.Delay(TimeSpan.FromSeconds(8));
+        people.Count(user => watcher.Statuses(user).Skip(1).Contains("offline")).ShouldBe(0);
+        foreach (var user in people)
+            (await StatusAsync(one, user)).ShouldBe("online");
+        one.Output.ShouldContain($"127.0.0.1:{replica.Port}");
+    }
+
+    [Fact]
     public async Task Over_tls_a_node_takes_a_certificate_that_its_machine_trusts_and_no_other()
     {
         using var certificates = new TestCertificates();
@@ -299,6 +328,11 @@ public sealed class NodeTests(RedisServers servers)
         (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--redis", "redis://me:secret@nowhere:0"]);
         code.ShouldBe(2);
         errors.ShouldStartWith("aglow: --redis is \"…@nowhere:0\": set HOST:PORT");
+        // a connection string may hold a password anywhere
+        (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--redis", "127.0.0.1:1,password=secret,colour=red"]);
+        code.ShouldBe(2);
+        errors.ShouldContain("Keyword 'colour' is not supported");
+        errors.ShouldNotContain("secret");
         errors.ShouldNotContain("secret");
         (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--redis", "127.0.0.1:1", "--demo", "5"]);
         (code, errors).ShouldBe((2, "aglow: demo people are in the memory of one server: set --demo or --redis, not both.\n"));

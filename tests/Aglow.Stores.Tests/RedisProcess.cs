@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Net;
 using System.Runtime.InteropServices;
 using Aglow.Redis;
 
@@ -11,29 +12,36 @@ internal sealed partial class RedisProcess : IAsyncDisposable
 
     private readonly string _folder;
     private readonly string[] _flags;
+    private readonly int? _watched;
     private Process? _process;
 
-    private RedisProcess(string folder, int port, int busPort, string[] flags)
+    private RedisProcess(string folder, int port, int busPort, string[] flags, int? watched)
     {
         _folder = folder;
         Port = port;
         BusPort = busPort;
         _flags = flags;
+        _watched = watched;
     }
 
     public int Port { get; }
 
     public int BusPort { get; }
 
-    public RedisEndpoint Endpoint => new("127.0.0.1", Port);
+    public IPEndPoint Endpoint => new(IPAddress.Loopback, Port);
 
-    public static async Task<RedisProcess> StartAsync(params string[] flags)
+    public static Task<RedisProcess> StartAsync(params string[] flags) => StartAsync(flags, watched: null);
+
+    /// <summary>A Sentinel that watches the primary on a port under the name "presence", and replaces it a second after it is gone.</summary>
+    public static Task<RedisProcess> StartSentinelAsync(int primary) => StartAsync([], primary);
+
+    private static async Task<RedisProcess> StartAsync(string[] flags, int? watched)
     {
         var folder = Directory.CreateTempSubdirectory("aglow-redis-").FullName;
         // a port that was free may be taken until the server has it
         for (var attempt = 0; ; attempt++)
         {
-            var server = new RedisProcess(folder, Ports.Free(), Ports.Free(), flags);
+            var server = new RedisProcess(folder, Ports.Free(), Ports.Free(), flags, watched);
             if (await server.RunAsync() || attempt == 5)
                 return server;
         }
@@ -53,11 +61,7 @@ internal sealed partial class RedisProcess : IAsyncDisposable
     public void Signal(int signal) => _ = kill(_process!.Id, signal);
 
     /// <summary>Says one command, and returns the answer.</summary>
-    public async Task<object?> CallAsync(params string[] parts)
-    {
-        using var socket = await RedisSocket.ConnectAsync(Endpoint, new RedisOptions { Endpoints = [Endpoint] }, TimeProvider.System, CancellationToken.None);
-        return await socket.CallAsync(CancellationToken.None, parts);
-    }
+    public Task<object?> CallAsync(params string[] parts) => RedisConnection.CallAsync(Port, parts);
 
     public async ValueTask DisposeAsync()
     {
@@ -69,9 +73,9 @@ internal sealed partial class RedisProcess : IAsyncDisposable
 
     private async Task<bool> RunAsync()
     {
-        _process = Process.Start(new ProcessStartInfo(
-            "redis-server",
-            ["--port", $"{Port}", "--bind", "127.0.0.1", "--dir", _folder, "--save", "", "--daemonize", "no", "--logfile", "redis.log", .. _flags.Select(f => f.Replace("BUS-PORT", $"{BusPort}"))]))!;
+        _process = Process.Start(new ProcessStartInfo("redis-server", _watched is null
+            ? ["--port", $"{Port}", "--bind", "127.0.0.1", "--dir", _folder, "--save", "", "--daemonize", "no", "--logfile", "redis.log", .. _flags.Select(f => f.Replace("BUS-PORT", $"{BusPort}"))]
+            : [await WriteSentinelAsync(), "--sentinel"]))!;
         var began = Stopwatch.GetTimestamp();
         while (!_process.HasExited && Stopwatch.GetElapsedTime(began) < StartsWithin)
         {
@@ -80,13 +84,24 @@ internal sealed partial class RedisProcess : IAsyncDisposable
                 await CallAsync("PING");
                 return true;
             }
-            catch (Exception e) when (e is IOException or RedisRefusalException)
+            catch (Exception e) when (e is IOException or RedisErrorException)
             {
                 await Task.Delay(20);
             }
         }
 
         return false;
+    }
+
+    private async Task<string> WriteSentinelAsync()
+    {
+        var file = Path.Combine(_folder, "sentinel.conf");
+        await File.WriteAllLinesAsync(file,
+        [
+            $"port {Port}", "bind 127.0.0.1", $"dir {_folder}", "logfile redis.log", $"sentinel monitor presence 127.0.0.1 {_watched} 1",
+            "sentinel down-after-milliseconds presence 1000", "sentinel failover-timeout presence 3000",
+        ]);
+        return file;
     }
 
     [LibraryImport("libc")]
@@ -100,8 +115,6 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
 
     public IReadOnlyList<RedisProcess> Servers => _servers;
 
-    public RedisOptions Options => new() { Endpoints = [.. _servers.Take(3).Select(s => s.Endpoint)] };
-
     public string Address => string.Join(',', _servers.Take(3).Select(s => s.Endpoint));
 
     /// <summary>Starts six servers and joins them; again where that failed: a busy disk holds a server up for longer than a call waits.</summary>
@@ -113,7 +126,7 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
             {
                 return await TryStartAsync(flags);
             }
-            catch (Exception e) when (attempt < 4 && (e is IOException or RedisRefusalException or OperationCanceledException))
+            catch (Exception e) when (attempt < 4 && (e is IOException or RedisErrorException or OperationCanceledException))
             {
                 // none of the six is left
             }
@@ -137,6 +150,15 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         }
     }
 
+    /// <summary>The port of each slot's primary, as a server knows it; 0: nobody has it.</summary>
+    public static async Task<int[]> PortsOfSlotsAsync(RedisProcess server)
+    {
+        var ports = new int[RedisKeys.Slots];
+        foreach (var range in ((object?[])(await server.CallAsync("CLUSTER", "SLOTS"))!).Cast<object[]>())
+            ports.AsSpan((int)(long)range[0], (int)((long)range[1] - (long)range[0]) + 1).Fill((int)(long)((object[])range[2])[1]);
+        return ports;
+    }
+
     /// <summary>The server that has a page now, and is alive.</summary>
     public async Task<RedisProcess> PrimaryOfAsync(int page)
     {
@@ -144,8 +166,7 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         {
             try
             {
-                var map = ClusterMap.FromShards(await server.CallAsync("CLUSTER", "SHARDS"), server.Endpoint, tls: false);
-                if (map[RedisKeys.SlotOf(page)] == server.Endpoint)
+                if ((await PortsOfSlotsAsync(server))[RedisKeys.SlotOf(page)] == server.Port)
                     return server;
             }
             catch (IOException)
@@ -180,7 +201,7 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         {
             await server.CallAsync("FLUSHALL", "SYNC");
         }
-        catch (Exception e) when (e is RedisRefusalException or IOException)
+        catch (Exception e) when (e is RedisErrorException or IOException)
         {
             // a replica is flushed by its primary
         }
@@ -208,7 +229,7 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
             await _servers[i].CallAsync("CLUSTER", "REPLICATE", (string)(await _servers[i - 3].CallAsync("CLUSTER", "MYID"))!);
         await UntilAsync(async server => ((string)(await server.CallAsync("CLUSTER", "INFO"))!).Contains("cluster_state:ok"));
         await UntilAsync(async server => (string)(await server.CallAsync("INFO", "replication"))! is var said && (said.Contains("role:slave") ? said.Contains("master_link_status:up") : said.Contains("connected_slaves:1")));
-        await UntilAsync(async server => ClusterMap.FromShards(await server.CallAsync("CLUSTER", "SHARDS"), server.Endpoint, tls: false).Primaries.Count == 3);
+        await UntilAsync(async server => (await PortsOfSlotsAsync(server)).Distinct().Count() == 3);
     }
 
     private async Task UntilAsync(Func<RedisProcess, Task<bool>> holds)

@@ -35,7 +35,7 @@ internal sealed class FuzzRun
     /// <summary>All targets, on this server.</summary>
     public static IReadOnlyList<Target> Targets(FuzzedServer server) =>
     [
-        new FrameTarget(), new UpgradeTarget(), new BodyTarget(), new NameTarget(), new RespTarget(), new SettingsTarget(), new HttpTarget(server), new SocketTarget(server), new GuessTarget(server),
+        new FrameTarget(), new UpgradeTarget(), new BodyTarget(), new NameTarget(), new HintTarget(), new SettingsTarget(), new HttpTarget(server), new SocketTarget(server), new GuessTarget(server),
     ];
 
     /// <summary>Runs as asked; progress goes to <paramref name="output"/>.</summary>

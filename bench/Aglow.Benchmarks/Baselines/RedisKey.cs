@@ -1,4 +1,4 @@
-using Aglow.Redis;
+using StackExchange.Redis;
 
 namespace Aglow.Benchmarks.Baselines;
 
@@ -6,10 +6,9 @@ namespace Aglow.Benchmarks.Baselines;
 /// (d) <c>SET hb:ID now EX lease</c> at each heartbeat, MGET to read: who has a key is online. The usual answer, and a good one; a key costs a hundred bytes, and
 /// <i>last seen</i> is gone with it.
 /// </summary>
-/// <remarks>One connection that all callers share, their commands pipelined by it, as the usual clients do.</remarks>
-internal sealed class RedisKey(RedisCluster redis, RedisServer server, TimeSpan lease) : PresenceDesign
+/// <remarks>StackExchange.Redis: one connection that all callers share, their commands pipelined by it.</remarks>
+internal sealed class RedisKey(IDatabase redis, RedisServer server, TimeSpan lease) : PresenceDesign
 {
-    private readonly string _lease = $"{(int)lease.TotalSeconds}";
     private long _empty = -1;
 
     public override string Name => "SET EX key, Redis";
@@ -35,20 +34,19 @@ internal sealed class RedisKey(RedisCluster redis, RedisServer server, TimeSpan 
         await Task.WhenAll(sets);
     }
 
-    public override async ValueTask LeaveAsync(uint user) => await redis.CallAsync(0, "DEL", Key(user));
+    public override async ValueTask LeaveAsync(uint user) => await redis.KeyDeleteAsync(Key(user));
 
     public override async ValueTask ReadAsync(ReadOnlyMemory<uint> users, Memory<Seen> seen)
     {
-        var get = new string[users.Length + 1];
-        get[0] = "MGET";
+        var keys = new StackExchange.Redis.RedisKey[users.Length];
         for (var i = 0; i < users.Length; i++)
-            get[i + 1] = Key(users.Span[i]);
-        var values = (object?[])(await redis.CallAsync(0, get))!;
+            keys[i] = Key(users.Span[i]);
+        var values = await redis.StringGetAsync(keys);
         for (var i = 0; i < values.Length; i++)
-            seen.Span[i] = values[i] is string second ? new Seen(true, long.Parse(second)) : default;
+            seen.Span[i] = values[i].HasValue ? new Seen(true, (long)values[i]) : default;
     }
 
-    public override async Task<long> CountAsync() => (long)(await redis.CallAsync(0, "DBSIZE"))!;
+    public override async Task<long> CountAsync() => (long)await redis.ExecuteAsync("DBSIZE");
 
     public override async Task<long> BytesAsync() => await UsedAsync() - Math.Max(0, _empty);
 
@@ -56,7 +54,7 @@ internal sealed class RedisKey(RedisCluster redis, RedisServer server, TimeSpan 
 
     private static string Key(uint user) => $"hb:{user}";
 
-    private Task<object?> SetAsync(uint user, string now) => redis.CallAsync(0, "SET", Key(user), now, "EX", _lease);
+    private Task SetAsync(uint user, string now) => redis.StringSetAsync(Key(user), now, lease);
 
-    private Task<long> UsedAsync() => RedisServer.InfoAsync(redis, "memory", "used_memory");
+    private Task<long> UsedAsync() => server.InfoAsync("memory", "used_memory");
 }

@@ -20,8 +20,6 @@ internal sealed class ClusterServers : IAsyncDisposable
 
     public string Version => _servers[0].Version();
 
-    private RedisOptions Options => new() { Endpoints = [.. _servers.Select(server => new RedisEndpoint("127.0.0.1", server.Port))] };
-
     /// <summary>Starts them with an append-only file each.</summary>
     /// <param name="hasReplicas">Whether each primary has a replica, which has caught up when this returns.</param>
     /// <param name="flags">What the servers are started with besides.</param>
@@ -54,7 +52,7 @@ internal sealed class ClusterServers : IAsyncDisposable
     /// <summary>Users who were seen long ago, each a word that sweeps read.</summary>
     public async Task RegisterAsync(uint count)
     {
-        await using var cluster = await RedisCluster.ConnectAsync(Options, TimeProvider.System, new RedisLog(NullLogger.Instance));
+        await using var cluster = await RedisCluster.ConnectAsync(RedisAddress.Parse(Address), TimeProvider.System, new RedisLog(NullLogger.Instance));
         var store = new RedisPlaneStore(cluster);
         for (var first = 0u; first < count; first += 100_000)
         {

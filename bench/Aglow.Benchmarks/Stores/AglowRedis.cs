@@ -69,5 +69,5 @@ internal sealed class AglowRedis(RedisCluster redis, RedisServer server, TimeSpa
 
     public override ValueTask DisposeAsync() => default;
 
-    private Task<long> UsedAsync() => RedisServer.InfoAsync(redis, "memory", "used_memory");
+    private Task<long> UsedAsync() => server.InfoAsync("memory", "used_memory");
 }

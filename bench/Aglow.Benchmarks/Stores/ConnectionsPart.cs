@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text;
 using Aglow.AspNetCore.Access;
 using Aglow.Benchmarks.Baselines;
 using Aglow.Redis;
@@ -36,15 +37,15 @@ internal static class ConnectionsPart
         if (stores.Contains(StoreServers.RedisName))
         {
             var server = await servers.RedisAsync();
-            var redis = await servers.ConnectAsync(server);
-            await using var kept = new RedisKey(redis, server, PresenceDesign.DefaultLease);
-            var options = new RedisOptions { Endpoints = [new("127.0.0.1", server.Port)] };
-            await MeasureAsync(run, "Redis", u => kept.HeartbeatAsync(u).AsTask(), EachAsync, () => Cpu.Of(server.Process), () => RedisServer.InfoAsync(redis, "stats", "total_connections_received"));
+            await using var kept = new RedisKey(await server.ConnectAsync(), server, PresenceDesign.DefaultLease);
+            await MeasureAsync(run, "Redis", u => kept.HeartbeatAsync(u).AsTask(), EachAsync, () => Cpu.Of(server.Process), () => server.InfoAsync("stats", "total_connections_received"));
 
-            async Task EachAsync(uint user)
+            Task EachAsync(uint user)
             {
-                using var socket = await RedisSocket.ConnectAsync(options.Endpoints[0], options, TimeProvider.System, CancellationToken.None);
-                await socket.CallAsync(CancellationToken.None, "SET", $"hb:{user}", "1", "EX", "30");
+                using var connection = new Connection(server.Port);
+                connection.Send(Encoding.ASCII.GetBytes($"SET hb:{user} 1 EX 30\r\n", connection.Request));
+                connection.ReceiveLines(1);
+                return Task.CompletedTask;
             }
         }
     }

@@ -5,6 +5,8 @@ using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Redis;
 using Aglow.Sweeping;
+using StackExchange.Redis;
+using RedisKey = Aglow.Benchmarks.Baselines.RedisKey;
 
 namespace Aglow.Benchmarks.Stores;
 
@@ -96,27 +98,27 @@ internal static class ExpiryPart
     private static async Task RedisNoticesAsync(Run run, Plot plot, StoreServers servers, string how, params (string Name, string Value)[] settings)
     {
         var server = await servers.RedisAsync();
-        var redis = await servers.ConnectAsync(server);
-        await redis.CallAsync(0, "FLUSHALL");
+        var redis = await server.ConnectAsync();
+        await redis.ExecuteAsync("FLUSHALL");
         foreach (var (name, value) in ((string, string)[])[("notify-keyspace-events", "Ex"), .. settings])
-            await redis.CallAsync(0, "CONFIG", "SET", name, value);
+            await redis.ExecuteAsync("CONFIG", "SET", name, value);
         var staying = (uint)run.Settings.Number("expiry-users");
         await new RedisKey(redis, server, TimeSpan.FromHours(1)).FillAsync(staying);
         var design = new RedisKey(redis, server, Lease);
         var trial = new Trial(run, staying);
-        var options = new RedisOptions { Endpoints = [new("127.0.0.1", server.Port)] };
-        using var socket = await RedisSocket.ConnectAsync(options.Endpoints[0], options, TimeProvider.System, CancellationToken.None);
-        using var stop = new CancellationTokenSource();
-        await socket.CallAsync(stop.Token, "SUBSCRIBE", "__keyevent@0__:expired");
-        var notices = Task.Run(() => HearAsync(socket, trial, stop.Token));
+        var notices = await redis.Multiplexer.GetSubscriber().SubscribeAsync(RedisChannel.Literal("__keyevent@0__:expired"));
+        notices.OnMessage(message =>
+        {
+            if ((string?)message.Message is { } key && key.StartsWith("hb:", StringComparison.Ordinal))
+                trial.Told(uint.Parse(key.AsSpan(3)));
+        });
         // what its looking for old keys costs while nobody goes, and what it costs while they do
         var idle = await SpentAsync(server, () => Task.Delay(TimeSpan.FromSeconds(5))) / 5;
         await trial.GoSilentAsync(users => design.HeartbeatAsync(users));
         var began = Stopwatch.GetTimestamp();
         var spent = await SpentAsync(server, trial.EndAsync);
         var busy = spent / Stopwatch.GetElapsedTime(began).TotalSeconds;
-        await stop.CancelAsync();
-        await notices;
+        await notices.UnsubscribeAsync();
         trial.Report($"Redis expired events, {how}", plot);
         run.Add(Figure.Of($"Redis expired events, {how}: server while notices are due", "% of a core", [100 * busy]));
         run.Add(Figure.Of($"Redis expired events, {how}: server while nobody goes", "% of a core", [100 * idle]));
@@ -127,28 +129,6 @@ internal static class ExpiryPart
         var before = Cpu.Of(server.Process);
         await work();
         return Cpu.Of(server.Process) - before;
-    }
-
-    private static async Task HearAsync(RedisSocket socket, Trial trial, CancellationToken stop)
-    {
-        try
-        {
-            while (true)
-            {
-                while (socket.TryRead(out var frame))
-                {
-                    // message, channel, key
-                    if (new RespReader(frame).ReadAny() is object?[] { Length: 3 } message && message[2] is string key && key.StartsWith("hb:", StringComparison.Ordinal))
-                        trial.Told(uint.Parse(key.AsSpan(3)));
-                }
-
-                await socket.ReceiveAsync(stop);
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // all that was waited for has come, or has had its time
-        }
     }
 
     private static async Task DynamoAsync(Run run, StoreServers servers)
@@ -170,7 +150,7 @@ internal static class ExpiryPart
     private static async Task NodeAsync(Run run, Plot plot, StoreServers servers)
     {
         var server = await servers.RedisOfAglowAsync();
-        var redis = new RedisOptions { Endpoints = [new("127.0.0.1", server.Port)] };
+        var redis = RedisAddress.Parse($"127.0.0.1:{server.Port}");
         await using var node = await RedisPresence.OpenAsync(AglowEmbedded.Options(Lease), redis, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance);
         var store = new AglowRedis(await servers.ConnectAsync(server), server, Lease);
         await HearSweepAsync(run, plot, "Aglow, a node on Redis: the sweep", node.Presence.Beliefs, store.FillAsync, async users => await node.Presence.HeartbeatPackedAsync(users));

@@ -35,10 +35,10 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
 
     public async Task<DynaliteServer> DynaliteAsync() => _dynalite ??= await DynaliteServer.StartAsync(ServerCore);
 
-    /// <summary>Connections to a Redis, closed with this.</summary>
+    /// <summary>Aglow's connections to a Redis, closed with this.</summary>
     public async Task<RedisCluster> ConnectAsync(RedisServer server)
     {
-        var cluster = await RedisCluster.ConnectAsync(new RedisOptions { Endpoints = [new("127.0.0.1", server.Port)] }, TimeProvider.System, new RedisLog(NullLogger.Instance));
+        var cluster = await RedisCluster.ConnectAsync(RedisAddress.Parse($"127.0.0.1:{server.Port}"), TimeProvider.System, new RedisLog(NullLogger.Instance));
         _clusters.Add(cluster);
         return cluster;
     }
@@ -67,7 +67,7 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
         {
             case RedisName:
                 var redis = await RedisAsync();
-                return [new RedisKey(await ConnectAsync(redis), redis, lease)];
+                return [new RedisKey(await redis.ConnectAsync(), redis, lease)];
             case Dynamo:
                 var dynalite = await DynaliteAsync();
                 var item = new DynamoItem(dynalite.Connect(), dynalite, lease);

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text;
 using Aglow.Model;
 using Aglow.Redis;
@@ -13,7 +14,7 @@ internal sealed class SettingsTarget : RuleTarget
 
     public override string Name => "settings";
 
-    public override string Feeds => "ServeSettings, AglowOptions, Definitions, RedisOptions, Addresses";
+    public override string Feeds => "ServeSettings, AglowOptions, Definitions, RedisAddress, Addresses";
 
     public override int PerTurn => 256;
 
@@ -55,8 +56,8 @@ internal sealed class SettingsTarget : RuleTarget
             return (behaviour * 31) + said.Count;
         if (new Definitions(options.Presence).Find(Definition.DefaultName)!.PulseSeconds != options.Presence.Lease)
             throw new FindingException("chat is not the lease");
-        return options.Redis is { Endpoints: var servers } && servers.Any(static server => server.Port is < 1 or > 65_535 || server.Host.Length == 0)
-            ? throw new FindingException("a server without a host or port is taken")
+        return options.Redis is { EndPoints: var servers } && servers.OfType<DnsEndPoint>().Any(static server => server.Host.Length == 0)
+            ? throw new FindingException("a server without a host is taken")
             : behaviour;
     }
 
@@ -69,7 +70,7 @@ internal sealed class SettingsTarget : RuleTarget
     private static string Value(Dice dice) => dice.Below(5) switch
     {
         0 => dice.Pick("http://127.0.0.1:8080", "http://*:80", "https://[::1]:1", "http://", "http://a:99999", "ftp://a", "http://a/b", ",", "http://a,http://b"),
-        1 => dice.Pick("127.0.0.1:6379", "redis://u:p@h:1,[::1]:2", "rediss://h", "redis://@", "redis://:@h", "h:0", "h:65536", "[", "[]:1", "redis://%zz:%00@h", ",", "h:1,,"),
+        1 => dice.Pick("127.0.0.1:6379", "redis://u:p@h:1,[::1]:2", "h:1,ssl=true,password=x,serviceName=s", "rediss://h", "redis://@", "redis://:@h", "h:0", "h:65536", "[", "[]:1", "redis://%zz:%00@h", ",", "h:1,,"),
         2 => dice.Name(),
         3 => dice.Pick("true", "false", "True", "yes", "open", "token", "https://a,https://b", "auto"),
         _ => dice.Number(),
