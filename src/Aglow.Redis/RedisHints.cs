@@ -123,7 +123,8 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
         {
             try
             {
-                var messages = await _cluster.Subscriber.SubscribeAsync(_channel);
+                // hints are published where they are subscribed to, and commands go to primaries only
+                var messages = await _cluster.Subscriber.SubscribeAsync(_channel, CommandFlags.DemandMaster);
                 messages.OnMessage(Hear);
                 return;
             }
