@@ -287,6 +287,8 @@ internal sealed class RedisCluster : IAsyncDisposable
                 return;
             Tell(slot => Volatile.Read(ref _owners[slot]) == shard, since);
             Volatile.Write(ref shard.AwaySince, 0);
+            // it may be another server that answers: a replica in its place
+            _wantsMap = true;
             if (shard.IsSaidAway)
                 _log.Back(shard.Name, _time.GetElapsedTime(since).TotalSeconds);
             (shard.IsSaidAway, shard.Reason) = (false, "");
