@@ -23,6 +23,8 @@ internal sealed class FakeWallClock : IDisposable
         ["FAKETIME_TIMESTAMP_FILE"] = _file,
         ["FAKETIME_NO_CACHE"] = "1",
         ["FAKETIME_DONT_FAKE_MONOTONIC"] = "1",
+        // otherwise libfaketime 0.9.10 measures waits on the monotonic clock by the wall clock: all of them end at once, and timers spin
+        ["FAKETIME_FORCE_MONOTONIC_FIX"] = "0",
     };
 
     /// <summary>Steps it, whatever runs by it.</summary>

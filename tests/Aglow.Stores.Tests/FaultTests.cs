@@ -109,6 +109,7 @@ public sealed class FaultTests(FaultyCluster servers)
             ["LD_PRELOAD"] = Directory.GetDirectories("/usr/lib", "*-linux-gnu").Select(folder => Path.Combine(folder, "faketime", "libfaketimeMT.so.1")).First(File.Exists),
             ["FAKETIME"] = "+3600",
             ["FAKETIME_DONT_FAKE_MONOTONIC"] = "1",
+            ["FAKETIME_FORCE_MONOTONIC_FIX"] = "0",
         });
         await ahead.ReadyAsync();
         await using var right = await NodeAsync(servers.Cluster.Address);
