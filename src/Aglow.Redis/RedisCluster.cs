@@ -1,11 +1,9 @@
-using System.Collections.Concurrent;
 using System.Net;
 using System.Runtime.InteropServices;
 using Aglow.Model;
 using Aglow.Storage;
-using Aglow.Watching;
-using StackExchange.Redis.Availability;
 using StackExchange.Redis;
+using StackExchange.Redis.Availability;
 
 namespace Aglow.Redis;
 
@@ -23,9 +21,9 @@ internal readonly record struct RedisReply<T>(T Value, bool MayHaveRun);
 ///        fails at once                │ connection lost ─► again in 50 ms, marked: it may have been carried out
 ///                                     ▼ no answer within 2 s: fails
 /// </code>
-/// A shard is away from its first failure to its first good answer; a timeout counts only if the shard has answered nobody for as long. Once that is longer than 2 s, its commands fail at once, and a probe (a write of one bit)
-/// finds out when it is back. Then <see cref="Recovered"/> says which slots could not be written for how long, before any answer of that shard reaches a caller.
-/// The library routes by its own map. The map here says only whom a failure concerns: it is read when the library's changes, and every 250 ms while a shard is away.
+/// A shard is away from its first failure to its first good answer (<see cref="RedisShard"/>). A timeout counts only if the shard has answered nobody for as long.
+/// Once that is longer than 2 s, its commands fail at once, and a probe (a write of one bit) finds out when it is back. Then <see cref="Recovered"/> says which
+/// slots could not be written for how long, before any answer of that shard reaches a caller.
 /// Rejected: the library's queue for commands without a connection, which holds them for a dead server while a replica already serves the slot.
 /// Threading: <see cref="SendAsync"/> from any thread, with a lock for as long as a command is put into the buffer; one loop ticks and asks for maps.
 /// </remarks>
@@ -34,25 +32,21 @@ internal sealed class RedisCluster : IAsyncDisposable
     /// <summary>How long an answer may take, and how long callers wait for a server that is away: 2 s, as long as a person waits.</summary>
     public static readonly TimeSpan Timeout = TimeSpan.FromSeconds(2);
 
+    private const string Lost = "the connection was lost";
+    private static readonly string NoAnswer = $"no answer within {Timeout.TotalSeconds:0.#} s";
+
     private static readonly TimeSpan TickInterval = TimeSpan.FromMilliseconds(50);
-    private static readonly TimeSpan ProbeInterval = TimeSpan.FromMilliseconds(250);
-    private static readonly TimeSpan AskInterval = TimeSpan.FromMilliseconds(250);
+    // nodes that notice at different times write again at different times: the guard of one does not wait for the other
+    private static readonly TimeSpan ProbeInterval = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan ConfigureInterval = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(10);
 
     private readonly RedisConnections _connections;
+    private readonly RedisMap _map;
     private readonly TimeProvider _time;
     private readonly RedisLog _log;
-    private readonly Lock _gate = new();
-    private readonly RedisShard[] _owners = new RedisShard[RedisKeys.Slots];
     private readonly CancellationTokenSource _stop = new();
-    private IReadOnlyList<RedisShard> _shards = [];
     private Task _loop = Task.CompletedTask;
-    private Task _asking = Task.CompletedTask;
     private Task _configuring = Task.CompletedTask;
-    private bool _saidMapUnknown;
-    private volatile bool _wantsMap;
-    private long _askedAt;
     private long _configuredAt;
     private long _redirections;
     private long _failures;
@@ -67,9 +61,13 @@ internal sealed class RedisCluster : IAsyncDisposable
         var server = servers.FirstOrDefault(static s => s is { IsConnected: true, IsReplica: false }) ?? servers.First(static s => s.IsConnected);
         Version = server.Version;
         IsCluster = server.ServerType == ServerType.Cluster;
+        _map = new RedisMap(connections.Commands, IsCluster, time, log, (slots, since) => Recovered?.Invoke(slots, _time.GetElapsedTime(since)))
+        {
+            Changed = () => Interlocked.Increment(ref _outages),
+        };
         connections.Commands.ConnectionFailed += OnConnectionFailed;
-        connections.Commands.ConfigurationChanged += (_, _) => _wantsMap = true;
-        connections.Commands.HashSlotMoved += (_, _) => _wantsMap = true;
+        connections.Commands.ConfigurationChanged += (_, _) => _map.Want();
+        connections.Commands.HashSlotMoved += (_, _) => _map.Want();
     }
 
     /// <summary>
@@ -85,7 +83,7 @@ internal sealed class RedisCluster : IAsyncDisposable
     public bool IsCluster { get; }
 
     /// <summary>Servers that have slots now.</summary>
-    public IReadOnlyList<EndPoint> Primaries => [.. Volatile.Read(ref _shards).Select(static shard => shard.Endpoint)];
+    public IReadOnlyList<EndPoint> Primaries => [.. _map.Shards.Select(static shard => shard.Endpoint)];
 
     /// <summary>Where hints are subscribed to.</summary>
     public ISubscriber Subscriber => _connections.Commands.GetSubscriber();
@@ -100,10 +98,10 @@ internal sealed class RedisCluster : IAsyncDisposable
     public long Outages => Volatile.Read(ref _outages);
 
     /// <summary>Servers with slots that are away for longer than the timeout.</summary>
-    public int ServersAway => Volatile.Read(ref _shards).Count(IsAway);
+    public int ServersAway => _map.Shards.Count(static shard => shard.IsAway);
 
     /// <summary>Whether some shard at least can be used.</summary>
-    public bool IsReachable => Volatile.Read(ref _shards) is var shards && shards.Count(IsAway) < shards.Count;
+    public bool IsReachable => _map.Shards.Any(static shard => !shard.IsAway);
 
     /// <summary>Connects, and reads who has which slots.</summary>
     /// <exception cref="StoreUnavailableException">None of the servers can be used; the message is one line.</exception>
@@ -112,10 +110,10 @@ internal sealed class RedisCluster : IAsyncDisposable
         var cluster = new RedisCluster(await RedisConnections.OpenAsync(options, time), time, log);
         try
         {
-            await cluster.AskAsync();
-            if (cluster._shards.Count == 0)
+            await cluster._map.RefreshAsync();
+            if (cluster._map.Shards.Count == 0)
                 throw new StoreUnavailableException($"Redis at {RedisAddress.Describe(options)} cannot be used: it has no primary that can be reached.");
-            log.Connected(cluster.Version.ToString(), string.Join(", ", cluster._shards.Select(static shard => shard.Name)), cluster._shards.Count);
+            log.Connected(cluster.Version.ToString(), string.Join(", ", cluster._map.Shards.Select(static shard => shard.Name)), cluster._map.Shards.Count);
             cluster._loop = Task.Run(cluster.RunAsync);
             return cluster;
         }
@@ -127,10 +125,10 @@ internal sealed class RedisCluster : IAsyncDisposable
     }
 
     /// <summary>Whether the server of this slot is away for longer than the timeout.</summary>
-    public bool IsSlotAway(int slot) => IsAway(Volatile.Read(ref _owners[slot]));
+    public bool IsSlotAway(int slot) => _map[slot].IsAway;
 
     /// <summary>Who has a slot.</summary>
-    public EndPoint OwnerOf(int slot) => Volatile.Read(ref _owners[slot]).Endpoint;
+    public EndPoint OwnerOf(int slot) => _map[slot].Endpoint;
 
     /// <summary>Sends a command; it is answered, or has failed, within some two timeouts.</summary>
     /// <param name="slot">The slot of its key.</param>
@@ -146,14 +144,15 @@ internal sealed class RedisCluster : IAsyncDisposable
         var (mayHaveRun, hasFreshMap) = (false, false);
         while (true)
         {
-            var shard = Volatile.Read(ref _owners[slot]);
-            if (IsAway(shard))
+            var shard = _map[slot];
+            if (shard.IsAway)
                 throw Away(shard);
             RedisErrorKind kind;
+            var sentAt = _time.GetTimestamp();
             try
             {
-                var answer = await AnswerAsync(shard, Write(database, state, flags, send));
-                Worked(shard);
+                var answer = await shard.AnswerAsync(Write(database, state, flags, send));
+                Worked(shard, sentAt);
                 return new RedisReply<T>(answer, mayHaveRun);
             }
             catch (Exception failure) when (IsOfRedis(failure))
@@ -162,11 +161,16 @@ internal sealed class RedisCluster : IAsyncDisposable
             }
 
             if (_stop.IsCancellationRequested || _time.GetElapsedTime(began) + TickInterval >= Timeout)
+            {
+                // whatever the reason, nothing was written there for so long
+                shard.Failed("no server carries out its commands", _time.GetElapsedTime(began));
                 throw Away(shard);
+            }
+
             var isAsked = kind == RedisErrorKind.Ask && flags.HasFlag(CommandFlags.NoRedirect);
             flags = CommandFlags.DemandMaster | (isAsked ? CommandFlags.None : CommandFlags.NoRedirect);
             if (kind == RedisErrorKind.Moved && !hasFreshMap)
-                await FreshMapAsync();
+                await _map.RefreshAsync();
             else if (!isAsked)
                 await PauseAsync();
             hasFreshMap |= kind == RedisErrorKind.Moved;
@@ -192,7 +196,7 @@ internal sealed class RedisCluster : IAsyncDisposable
     /// <summary>What the primaries' clocks read, the median, and the timestamp of <see cref="TimeProvider"/> at which that was so. In seconds since 2020.</summary>
     public async Task<(double Seconds, long Stamp)> ReadTimeAsync()
     {
-        var reads = Volatile.Read(ref _shards).Select(ReadTimeAsync).ToArray();
+        var reads = _map.Shards.Select(ReadTimeAsync).ToArray();
         var ahead = new List<double>();
         StoreUnavailableException? away = null;
         foreach (var read in reads)
@@ -229,7 +233,7 @@ internal sealed class RedisCluster : IAsyncDisposable
             return;
         await _stop.CancelAsync();
         await _loop;
-        await _asking;
+        await _map.CloseAsync();
         await _connections.DisposeAsync();
         await _configuring;
         _stop.Dispose();
@@ -242,58 +246,7 @@ internal sealed class RedisCluster : IAsyncDisposable
             return send(database, state, flags);
     }
 
-    // An answer may take long while others come; one that takes 2 s in which none came is given up, with all that are owed.
-    private async Task<T> AnswerAsync<T>(RedisShard shard, Task<T> sent)
-    {
-        if (Interlocked.Increment(ref shard.Owed) == 1)
-            Volatile.Write(ref shard.OwedSince, _time.GetTimestamp());
-        try
-        {
-            await Task.WhenAny(sent, Volatile.Read(ref shard.GivenUp).Task);
-            if (sent.IsCompleted)
-                return await sent;
-        }
-        finally
-        {
-            Interlocked.Decrement(ref shard.Owed);
-        }
-
-        _ = sent.ContinueWith(static late => late.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
-        throw new TimeoutException();
-    }
-
-    private void GiveUp(RedisShard shard)
-    {
-        if (Volatile.Read(ref shard.Owed) == 0)
-            return;
-        var since = Math.Max(Volatile.Read(ref shard.OwedSince), Volatile.Read(ref shard.AnsweredAt));
-        if (_time.GetElapsedTime(since) <= Timeout)
-            return;
-        MarkAway(shard, $"no answer within {Timeout.TotalSeconds:0.#} s", Timeout);
-        Interlocked.Exchange(ref shard.GivenUp, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).SetResult();
-    }
-
     // ---- what answers tell ----------------------------------------------------------------------------------------------------
-
-    private void Worked(RedisShard shard)
-    {
-        Volatile.Write(ref shard.AnsweredAt, _time.GetTimestamp());
-        if (Volatile.Read(ref shard.AwaySince) == 0)
-            return;
-        lock (shard.Gate)
-        {
-            var since = shard.AwaySince;
-            if (since == 0)
-                return;
-            Tell(slot => Volatile.Read(ref _owners[slot]) == shard, since);
-            Volatile.Write(ref shard.AwaySince, 0);
-            // it may be another server that answers: a replica in its place
-            _wantsMap = true;
-            if (shard.IsSaidAway)
-                _log.Back(shard.Name, _time.GetElapsedTime(since).TotalSeconds);
-            (shard.IsSaidAway, shard.Reason) = (false, "");
-        }
-    }
 
     /// <summary>Whether this is how the library fails.</summary>
     internal static bool IsOfRedis(Exception failure) => failure is RedisException or RedisCommandException or TimeoutException or ObjectDisposedException or InvalidOperationException;
@@ -305,7 +258,11 @@ internal sealed class RedisCluster : IAsyncDisposable
             throw Away(shard);
         // the library's own refusal: it still takes the server for a replica
         if (failure is RedisCommandException)
+        {
+            shard.Failed("it is not known as a primary yet", TimeSpan.Zero);
             return RedisErrorKind.ReadOnly;
+        }
+
         var fault = new FaultContext(failure);
         // so the library says of an ASK that it was told not to follow, and of one whose server it cannot reach
         if (fault.ConnectionFailureType == ConnectionFailureType.UnableToConnect)
@@ -323,19 +280,19 @@ internal sealed class RedisCluster : IAsyncDisposable
             case RedisErrorKind.TryAgain or RedisErrorKind.UnknownRedirectTarget:
                 break;
             case RedisErrorKind.ConnectionFault:
-                MarkAway(shard, shard.Reason is { Length: > 0 } known ? known : "the connection was lost", TimeSpan.Zero);
+                shard.Failed(shard.Reason is { Length: > 0 } known ? known : Lost, TimeSpan.Zero);
                 break;
             case RedisErrorKind.Loading or RedisErrorKind.ClusterDown or RedisErrorKind.MasterDown or RedisErrorKind.ReadOnly:
-                MarkAway(shard, failure.Message, TimeSpan.Zero);
+                shard.Failed(failure.Message, TimeSpan.Zero);
                 break;
-            case RedisErrorKind.Timeout when _time.GetElapsedTime(Volatile.Read(ref shard.AnsweredAt)) < Timeout:
+            case RedisErrorKind.Timeout when shard.AnswersOthers:
                 // it answers others: a long queue, or a node without enough CPU time
                 throw Failed($"Redis at {shard.Name} is too slow: no answer within {RedisConnections.AnswerTimeout.TotalSeconds:0.#} s.");
             case RedisErrorKind.Timeout:
-                MarkAway(shard, $"no answer within {Timeout.TotalSeconds:0.#} s", Timeout);
+                shard.Failed(NoAnswer, Timeout);
                 throw Away(shard);
             case RedisErrorKind.OutOfMemory or RedisErrorKind.Misconfigured or RedisErrorKind.NoReplicas:
-                MarkAway(shard, failure.Message, TimeSpan.Zero);
+                shard.Failed(failure.Message, TimeSpan.Zero);
                 throw Failed($"Redis at {shard.Name} takes no writes: {failure.Message}");
             default:
                 throw Failed($"Redis at {shard.Name} answers \"{failure.Message}\".");
@@ -346,19 +303,21 @@ internal sealed class RedisCluster : IAsyncDisposable
 
     private void OnConnectionFailed(object? sender, ConnectionFailedEventArgs failed)
     {
-        _wantsMap |= IsCluster;
+        _map.Want();
         if (failed.ConnectionType != ConnectionType.Interactive)
             return;
-        if (Volatile.Read(ref _shards).FirstOrDefault(shard => shard.Endpoint.Equals(failed.EndPoint)) is not { } shard)
+        if (_map.Shards.FirstOrDefault(shard => shard.Endpoint.Equals(failed.EndPoint)) is not { } shard)
             return;
         var isOwed = failed.FailureType == ConnectionFailureType.CircuitBreaker;
-        MarkAway(shard, isOwed ? $"no answer within {Timeout.TotalSeconds:0.#} s" : failed.Exception?.GetBaseException().Message ?? "the connection was lost", TimeSpan.Zero);
+        // the library's own words about a connection name its version and no cause
+        var cause = failed.Exception?.GetBaseException() is { } inner and not RedisConnectionException ? inner.Message : Lost;
+        shard.Failed(isOwed ? NoAnswer : cause, TimeSpan.Zero);
     }
 
     // That a shard is away is known before anybody hears of what failed by it.
     private StoreUnavailableException Away(RedisShard shard)
     {
-        NoteAway(shard);
+        NoteChange(shard);
         return Failed($"Redis at {shard.Name} is away{(shard.Reason is { Length: > 0 } reason ? $": {reason}" : "")}.");
     }
 
@@ -390,18 +349,17 @@ internal sealed class RedisCluster : IAsyncDisposable
             while (await timer.WaitForNextTickAsync(_stop.Token))
             {
                 var isSomeAway = false;
-                foreach (var shard in Volatile.Read(ref _shards))
+                foreach (var shard in _map.Shards)
                 {
-                    GiveUp(shard);
-                    isSomeAway |= Volatile.Read(ref shard.AwaySince) != 0;
-                    SayAway(shard);
+                    shard.GiveUp(NoAnswer);
+                    isSomeAway |= shard.HasFailed;
+                    if (shard.IsNewlyAway())
+                        _log.Away(shard.Name, shard.Reason, Timeout.TotalSeconds);
                     Probe(shard);
-                    NoteAway(shard);
+                    NoteChange(shard);
                 }
 
-                var sinceAsked = _time.GetElapsedTime(_askedAt);
-                if (sinceAsked >= RefreshInterval || ((_wantsMap || isSomeAway) && sinceAsked >= AskInterval))
-                    _ = FreshMapAsync();
+                _map.Tick(isSomeAway);
                 if (isSomeAway)
                     Configure();
             }
@@ -414,12 +372,12 @@ internal sealed class RedisCluster : IAsyncDisposable
 
     private void Probe(RedisShard shard)
     {
-        if (Volatile.Read(ref shard.AwaySince) == 0 || _time.GetElapsedTime(shard.ProbedAt) < ProbeInterval || !shard.Probe.IsCompleted)
+        if (!shard.HasFailed || _time.GetElapsedTime(shard.ProbedAt) < ProbeInterval || !shard.Probe.IsCompleted)
             return;
         shard.ProbedAt = _time.GetTimestamp();
         for (var page = 0; page < PageLayout.Pages; page++)
         {
-            if (_owners[RedisKeys.SlotOf(page)] != shard)
+            if (_map[RedisKeys.SlotOf(page)] != shard)
                 continue;
             shard.Probe = ProbeAsync(shard, RedisKeys.Probe(page));
             return;
@@ -430,108 +388,14 @@ internal sealed class RedisCluster : IAsyncDisposable
     {
         try
         {
+            var sentAt = _time.GetTimestamp();
             await _connections.Short.StringSetBitAsync(key, 0, true, CommandFlags.DemandMaster | CommandFlags.NoRedirect);
-            Worked(shard);
+            Worked(shard, sentAt);
         }
         catch (Exception failure) when (IsOfRedis(failure))
         {
-            _wantsMap |= IsCluster;
+            _map.Want();
         }
-    }
-
-    // One at a time: whoever wants a map while one is asked for waits for that one.
-    private Task FreshMapAsync()
-    {
-        lock (_gate)
-        {
-            if (_asking.IsCompleted && !_stop.IsCancellationRequested)
-                _asking = AskAsync();
-            return _asking;
-        }
-    }
-
-    private async Task AskAsync()
-    {
-        _wantsMap = false;
-        _askedAt = _time.GetTimestamp();
-        var servers = _connections.Commands.GetServers().Where(static server => server.IsConnected).ToArray();
-        Random.Shared.Shuffle(servers);
-        if (!IsCluster)
-        {
-            if (servers.FirstOrDefault(static server => !server.IsReplica) is { } primary)
-                Apply(_ => primary.EndPoint);
-            return;
-        }
-
-        var reason = "no connection";
-        foreach (var server in servers)
-        {
-            try
-            {
-                if (await server.ClusterSlotsAsync() is not { Assignments.Count: > 0 } map)
-                    continue;
-                var owners = new EndPoint?[RedisKeys.Slots];
-                foreach (var range in map.Assignments)
-                    owners.AsSpan(range.Slots.From, range.Slots.To - range.Slots.From + 1).Fill(EndpointOf(range.Primary, server));
-                Apply(slot => owners[slot]);
-                _saidMapUnknown = false;
-                return;
-            }
-            catch (Exception failure) when (IsOfRedis(failure))
-            {
-                reason = $"{RedisAddress.Name(server.EndPoint)}: {failure.Message}";
-            }
-        }
-
-        if (!_saidMapUnknown && !_stop.IsCancellationRequested)
-            _log.MapUnknown(reason);
-        _saidMapUnknown = true;
-    }
-
-    // A node that does not know its own address is the one that was asked.
-    private static EndPoint EndpointOf(ClusterSlotNode node, IServer asked) => node.EndPoint ?? asked.EndPoint switch
-    {
-        IPEndPoint ip => new IPEndPoint(ip.Address, node.Port),
-        DnsEndPoint dns => new DnsEndPoint(dns.Host, node.Port),
-        var other => other,
-    };
-
-    // Slots whose server was away and that another has now were away as long.
-    private void Apply(Func<int, EndPoint?> map)
-    {
-        var shards = Volatile.Read(ref _shards).ToDictionary(static shard => shard.Endpoint);
-        var moved = new Dictionary<(RedisShard Before, RedisShard After), HashSet<int>>();
-        for (var slot = 0; slot < RedisKeys.Slots; slot++)
-        {
-            // a slot that nobody has stays where it was: its server will say so
-            var endpoint = map(slot) ?? _owners[slot]?.Endpoint ?? map(Enumerable.Range(0, RedisKeys.Slots).First(other => map(other) is not null))!;
-            if (!shards.TryGetValue(endpoint, out var after))
-                shards[endpoint] = after = new RedisShard(endpoint);
-            var before = _owners[slot];
-            if (before is null)
-                _owners[slot] = after;
-            else if (before != after)
-                (moved.TryGetValue((before, after), out var slots) ? slots : moved[(before, after)] = []).Add(slot);
-        }
-
-        foreach (var ((before, after), slots) in moved)
-        {
-            var since = Volatile.Read(ref before.AwaySince);
-            if (since != 0)
-            {
-                Tell(slots.Contains, since);
-                _log.FailedOver(before.Name, after.Name, _time.GetElapsedTime(since).TotalSeconds);
-            }
-
-            foreach (var slot in slots)
-                Volatile.Write(ref _owners[slot], after);
-        }
-
-        Volatile.Write(ref _shards, [.. _owners.Distinct()]);
-        if (moved.Count == 0)
-            return;
-        Interlocked.Increment(ref _outages);
-        _log.MapChanged(string.Join(", ", _shards.Select(static shard => shard.Name)));
     }
 
     private async Task ConfigureAsync()
@@ -546,43 +410,17 @@ internal sealed class RedisCluster : IAsyncDisposable
         }
     }
 
-    // ---- shards ---------------------------------------------------------------------------------------------------------------
-
-    private bool IsAway(RedisShard shard)
+    private void Worked(RedisShard shard, long sentAt)
     {
-        var since = Volatile.Read(ref shard.AwaySince);
-        return since != 0 && _time.GetElapsedTime(since) > Timeout;
+        if (shard.Worked(sentAt) is { Ticks: > 0 } away)
+            _log.Back(shard.Name, away.TotalSeconds);
     }
 
-    private void NoteAway(RedisShard shard)
+    private void NoteChange(RedisShard shard)
     {
-        var isAway = IsAway(shard);
-        if (Interlocked.Exchange(ref shard.IsKnownAway, isAway) != isAway)
+        if (shard.HasChanged())
             Interlocked.Increment(ref _outages);
     }
-
-    private void MarkAway(RedisShard shard, string reason, TimeSpan owedFor)
-    {
-        if (_stop.IsCancellationRequested)
-            return;
-        shard.Reason = reason;
-        Interlocked.CompareExchange(ref shard.AwaySince, _time.GetTimestamp() - (long)(owedFor.TotalSeconds * _time.TimestampFrequency), 0);
-    }
-
-    private void SayAway(RedisShard shard)
-    {
-        if (shard.IsSaidAway || !IsAway(shard))
-            return;
-        lock (shard.Gate)
-        {
-            if (!IsAway(shard))
-                return;
-            shard.IsSaidAway = true;
-            _log.Away(shard.Name, shard.Reason, Timeout.TotalSeconds);
-        }
-    }
-
-    private void Tell(Func<int, bool> slots, long since) => Recovered?.Invoke(slots, _time.GetElapsedTime(since));
 
     private async Task<double> ReadTimeAsync(RedisShard shard)
     {

@@ -139,11 +139,11 @@ internal sealed class RedisConnections : IAsyncDisposable
         }
     }
 
-    /// <summary>Connects again with pauses of 50 ms to 1 s.</summary>
+    /// <summary>Connects again with pauses of 50 to 250 ms, half as long or longer at random: so that all nodes notice soon that a server is back.</summary>
     private sealed class Reconnects : IReconnectRetryPolicy
     {
         public bool ShouldRetry(long currentRetryCount, int timeElapsedMillisecondsSinceLastRetry) =>
-            timeElapsedMillisecondsSinceLastRetry >= Math.Min(1000, 50 << (int)Math.Min(currentRetryCount, 5)) * (0.5 + Random.Shared.NextDouble());
+            timeElapsedMillisecondsSinceLastRetry >= Math.Min(250, 50 << (int)Math.Min(currentRetryCount, 3)) * (0.5 + Random.Shared.NextDouble());
     }
 
     /// <summary>Gives a connection up when an answer is owed, and none came, for longer than the timeout.</summary>

@@ -2,26 +2,36 @@ using System.Net;
 
 namespace Aglow.Redis;
 
-/// <summary>One server that has slots, and since when it is away.</summary>
-internal sealed class RedisShard(EndPoint endpoint)
+/// <summary>One server that has slots: what it owes, and since when it is away.</summary>
+/// <remarks>
+/// <code>
+///   failure noticed ─► away, since the failure ─── 2 s ───► known to be away: commands fail at once
+///                            │
+///                            └─ good answer to a command sent after the failure was noticed ─► Recovered is told, then the shard works again
+/// </code>
+/// An answer to a command that was sent before the failure was noticed may be older than the failure. It ends no outage. The outage is told all the same before
+/// that answer reaches its caller, since it may be newer.
+/// Threading: any thread; a lock is taken only while the shard is away.
+/// </remarks>
+/// <param name="endpoint">Where it listens.</param>
+/// <param name="time">Where time comes from.</param>
+/// <param name="recovered">Called with the timestamp at which the outage began, before an answer that may end it reaches its caller. Returns at once.</param>
+internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<RedisShard, long> recovered)
 {
-    /// <summary>The timestamp of its first failure since it last worked; 0: it works.</summary>
-    public long AwaySince;
+    // A failover this soon after an outage may bring back words from before the outage.
+    private static readonly TimeSpan OutageRemembered = TimeSpan.FromSeconds(15);
 
-    /// <summary>The timestamp of its last good answer.</summary>
-    public long AnsweredAt;
-
-    /// <summary>Commands that wait for an answer.</summary>
-    public int Owed;
-
-    /// <summary>The timestamp at which the first of them was sent.</summary>
-    public long OwedSince;
-
-    /// <summary>Ends when the answers that are owed now are no longer waited for; then it is another one.</summary>
-    public TaskCompletionSource GivenUp = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-    /// <summary>Whether it was away when that was last checked.</summary>
-    public bool IsKnownAway;
+    private readonly Lock _gate = new();
+    // the timestamp of the first failure since the shard last worked; 0: it works
+    private long _awaySince;
+    private long _noticedAt;
+    private long _answeredAt;
+    private (long Since, long Until) _lastOutage;
+    private int _owed;
+    private long _owedSince;
+    private bool _isKnownAway;
+    private bool _isSaidAway;
+    private TaskCompletionSource _givenUp = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>Where it listens.</summary>
     public EndPoint Endpoint { get; } = endpoint;
@@ -29,18 +39,128 @@ internal sealed class RedisShard(EndPoint endpoint)
     /// <summary>Where it listens, as people write it.</summary>
     public string Name { get; } = RedisAddress.Name(endpoint);
 
-    /// <summary>Held while it is told that the shard is back, so that no answer of the shard reaches a caller before that.</summary>
-    public Lock Gate { get; } = new();
-
-    /// <summary>Why it is away.</summary>
-    public string Reason { get; set; } = "";
-
-    /// <summary>Whether it was logged that it is away.</summary>
-    public bool IsSaidAway { get; set; }
+    /// <summary>Why it is away; empty: it works.</summary>
+    public string Reason { get; private set; } = "";
 
     /// <summary>When it was last probed.</summary>
     public long ProbedAt { get; set; }
 
     /// <summary>The probe that is under way.</summary>
     public Task Probe { get; set; } = Task.CompletedTask;
+
+    /// <summary>Whether it has failed since it last worked.</summary>
+    public bool HasFailed => Volatile.Read(ref _awaySince) != 0;
+
+    /// <summary>Whether it is away for longer than the timeout.</summary>
+    public bool IsAway => Volatile.Read(ref _awaySince) is not 0 and var since && time.GetElapsedTime(since) > RedisCluster.Timeout;
+
+    /// <summary>Whether it gave a good answer within the timeout.</summary>
+    public bool AnswersOthers => time.GetElapsedTime(Volatile.Read(ref _answeredAt)) < RedisCluster.Timeout;
+
+    /// <summary>The timestamp at which the outage began that the shard is in, or has just had; 0: none.</summary>
+    public long OutageSince
+    {
+        get
+        {
+            lock (_gate)
+                return _lastOutage.Until != 0 && time.GetElapsedTime(_lastOutage.Until) < OutageRemembered ? _lastOutage.Since : _awaySince;
+        }
+    }
+
+    /// <summary>It failed, and had not answered for so long.</summary>
+    public void Failed(string reason, TimeSpan silentFor)
+    {
+        lock (_gate)
+        {
+            Reason = reason;
+            if (_awaySince != 0)
+                return;
+            var now = time.GetTimestamp();
+            Volatile.Write(ref _noticedAt, now);
+            Volatile.Write(ref _awaySince, now - (long)(silentFor.TotalSeconds * time.TimestampFrequency));
+        }
+    }
+
+    /// <summary>It gave a good answer to a command that was sent then. Returns how long it was away and that was logged, if it is back by this; zero otherwise.</summary>
+    public TimeSpan Worked(long sentAt)
+    {
+        Volatile.Write(ref _answeredAt, time.GetTimestamp());
+        if (!HasFailed)
+            return TimeSpan.Zero;
+        lock (_gate)
+        {
+            var since = _awaySince;
+            if (since == 0)
+                return TimeSpan.Zero;
+            recovered(this, since);
+            if (sentAt < _noticedAt)
+                return TimeSpan.Zero;
+            _lastOutage = (since, time.GetTimestamp());
+            Volatile.Write(ref _awaySince, 0);
+            var wasSaid = _isSaidAway;
+            (_isSaidAway, Reason) = (false, "");
+            return wasSaid ? time.GetElapsedTime(since) : TimeSpan.Zero;
+        }
+    }
+
+    /// <summary>It has slots of a shard whose outage began then.</summary>
+    public void Inherits(long since)
+    {
+        lock (_gate)
+            _lastOutage = (since, time.GetTimestamp());
+    }
+
+    /// <summary>Whether it is to be logged that it is away: once for each outage.</summary>
+    public bool IsNewlyAway()
+    {
+        if (_isSaidAway || !IsAway)
+            return false;
+        lock (_gate)
+        {
+            if (!IsAway)
+                return false;
+            _isSaidAway = true;
+            return true;
+        }
+    }
+
+    /// <summary>Whether <see cref="IsAway"/> has changed since this was last asked.</summary>
+    public bool HasChanged()
+    {
+        var isAway = IsAway;
+        return Interlocked.Exchange(ref _isKnownAway, isAway) != isAway;
+    }
+
+    /// <summary>Waits for an answer, which may take long while others come. One that takes 2 s in which none came is given up, with all that are owed.</summary>
+    /// <exception cref="TimeoutException">It was given up.</exception>
+    public async Task<T> AnswerAsync<T>(Task<T> sent)
+    {
+        if (Interlocked.Increment(ref _owed) == 1)
+            Volatile.Write(ref _owedSince, time.GetTimestamp());
+        try
+        {
+            await Task.WhenAny(sent, Volatile.Read(ref _givenUp).Task);
+            if (sent.IsCompleted)
+                return await sent;
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _owed);
+        }
+
+        _ = sent.ContinueWith(static late => late.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+        throw new TimeoutException();
+    }
+
+    /// <summary>Gives up the answers that are owed, where none came for longer than the timeout.</summary>
+    public void GiveUp(string reason)
+    {
+        if (Volatile.Read(ref _owed) == 0)
+            return;
+        var silentFor = time.GetElapsedTime(Math.Max(Volatile.Read(ref _owedSince), Volatile.Read(ref _answeredAt)));
+        if (silentFor <= RedisCluster.Timeout)
+            return;
+        Failed(reason, silentFor);
+        Interlocked.Exchange(ref _givenUp, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).SetResult();
+    }
 }
