@@ -1,0 +1,89 @@
+using System.Net;
+using Aglow.Redis;
+using Aglow.Tests;
+
+namespace Aglow.Stores.Tests;
+
+/// <summary>When an outage of a shard begins, is told and ends, by a clock that the test moves.</summary>
+public sealed class RedisShardTests
+{
+    private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
+
+    private readonly ManualTimeProvider _time = new();
+    private readonly List<double> _told = [];
+    private readonly RedisShard _shard;
+
+    public RedisShardTests()
+    {
+        // a timestamp of 0 means that nothing has failed
+        _time.Advance(Second);
+        _shard = new RedisShard(new IPEndPoint(IPAddress.Loopback, 1), _time, (_, since) => _told.Add(_time.GetElapsedTime(since).TotalSeconds));
+    }
+
+    [Fact]
+    public void An_answer_to_a_command_sent_after_the_failure_ends_the_outage_and_it_is_told_first()
+    {
+        _shard.Failed("lost", TimeSpan.Zero);
+        _shard.IsAway.ShouldBeFalse();
+        _time.Advance(3 * Second);
+        _shard.IsAway.ShouldBeTrue();
+        var sentAt = _time.GetTimestamp();
+        _time.Advance(Second);
+        _shard.Worked(sentAt);
+        _told.ShouldBe([4]);
+        _shard.HasFailed.ShouldBeFalse();
+        _shard.Worked(sentAt);
+        _told.Count.ShouldBe(1);
+    }
+
+    [Fact]
+    public void A_late_answer_to_a_command_sent_before_the_failure_ends_nothing_and_the_outage_is_told_whole_later()
+    {
+        var before = _time.GetTimestamp();
+        _time.Advance(Second);
+        _shard.Failed("lost", TimeSpan.Zero);
+        _time.Advance(Second);
+        // it may be older than the failure, or be the first after it
+        _shard.Worked(before);
+        _told.ShouldBe([1]);
+        _shard.HasFailed.ShouldBeTrue();
+        _time.Advance(4 * Second);
+        _shard.Failed("lost again", TimeSpan.Zero);
+        _shard.Worked(_time.GetTimestamp());
+        _told.ShouldBe([1, 5]);
+        _shard.HasFailed.ShouldBeFalse();
+    }
+
+    [Fact]
+    public async Task Answers_owed_for_long_are_given_up_and_the_outage_began_when_the_last_answer_came()
+    {
+        var never = new TaskCompletionSource<int>();
+        var waiting = _shard.AnswerAsync(never.Task);
+        _time.Advance(1.9 * Second);
+        _shard.GiveUp("silent");
+        _shard.HasFailed.ShouldBeFalse();
+        // the loop that notices it comes late
+        _time.Advance(1.6 * Second);
+        _shard.GiveUp("silent");
+        await Should.ThrowAsync<TimeoutException>(waiting);
+        _shard.Reason.ShouldBe("silent");
+        _shard.Worked(_time.GetTimestamp());
+        _told.ShouldBe([3.5]);
+    }
+
+    [Fact]
+    public void A_failover_soon_after_an_outage_belongs_to_it()
+    {
+        _shard.OutageSince.ShouldBe(0);
+        var began = _time.GetTimestamp();
+        _shard.Failed("lost", TimeSpan.Zero);
+        _shard.OutageSince.ShouldBe(began);
+        _time.Advance(10 * Second);
+        _shard.Worked(_time.GetTimestamp());
+        // the server is back, and then its replica is made the primary: what was written in between is lost
+        _time.Advance(3 * Second);
+        _shard.OutageSince.ShouldBe(began);
+        _time.Advance(20 * Second);
+        _shard.OutageSince.ShouldBe(0);
+    }
+}
