@@ -24,7 +24,6 @@ internal readonly record struct RedisReply<T>(T Value, bool MayHaveRun);
 /// A shard is away from its first failure to its first good answer (<see cref="RedisShard"/>). A timeout counts only if the shard has answered nobody for as long.
 /// Once that is longer than 2 s, its commands fail at once, and a probe (a write of one bit) finds out when it is back. Then <see cref="Recovered"/> says which
 /// slots could not be written for how long, before any answer of that shard reaches a caller.
-/// Rejected: the library's queue for commands without a connection, which holds them for a dead server while a replica already serves the slot.
 /// Threading: <see cref="SendAsync"/> from any thread, with a lock for as long as a command is put into the buffer; one loop ticks and asks for maps.
 /// </remarks>
 internal sealed class RedisCluster : IAsyncDisposable
@@ -149,15 +148,27 @@ internal sealed class RedisCluster : IAsyncDisposable
                 throw Away(shard);
             RedisErrorKind kind;
             var sentAt = _time.GetTimestamp();
+            var givenUp = shard.Owe();
+            Task<T>? sent = null;
             try
             {
-                var answer = await shard.AnswerAsync(Write(database, state, flags, send));
+                sent = Write(database, state, flags, send);
+                var answer = await sent.WaitAsync(givenUp);
                 Worked(shard, sentAt);
                 return new RedisReply<T>(answer, mayHaveRun);
+            }
+            catch (OperationCanceledException) when (givenUp.IsCancellationRequested)
+            {
+                _ = sent!.ContinueWith(static late => late.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+                kind = Judge(shard, new TimeoutException(), ref mayHaveRun);
             }
             catch (Exception failure) when (IsOfRedis(failure))
             {
                 kind = Judge(shard, failure, ref mayHaveRun);
+            }
+            finally
+            {
+                shard.Settle();
             }
 
             if (_stop.IsCancellationRequested || _time.GetElapsedTime(began) + TickInterval >= Timeout)
@@ -239,14 +250,12 @@ internal sealed class RedisCluster : IAsyncDisposable
         _stop.Dispose();
     }
 
-    // One writer at a time: whoever finds another at work is put into a queue of the library, which a thread of its own empties.
+    // One writer at a time: the library queues a command for a thread of its own while another is written.
     private static Task<T> Write<TState, T>(IDatabase database, TState state, CommandFlags flags, Func<IDatabase, TState, CommandFlags, Task<T>> send)
     {
         lock (database)
             return send(database, state, flags);
     }
-
-    // ---- what answers tell ----------------------------------------------------------------------------------------------------
 
     /// <summary>Whether this is how the library fails.</summary>
     internal static bool IsOfRedis(Exception failure) => failure is RedisException or RedisCommandException or TimeoutException or ObjectDisposedException or InvalidOperationException;
@@ -335,7 +344,7 @@ internal sealed class RedisCluster : IAsyncDisposable
         }
         catch (OperationCanceledException)
         {
-            // closed: the caller is told so
+            // closed
         }
     }
 

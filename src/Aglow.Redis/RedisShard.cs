@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Net;
 
 namespace Aglow.Redis;
@@ -16,6 +17,7 @@ namespace Aglow.Redis;
 /// <param name="endpoint">Where it listens.</param>
 /// <param name="time">Where time comes from.</param>
 /// <param name="recovered">Called with the timestamp at which the outage began, before an answer that may end it reaches its caller. Returns at once.</param>
+[SuppressMessage("Design", "CA1001", Justification = "A token source without a timer holds nothing that must be freed")]
 internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<RedisShard, long> recovered)
 {
     // A failover this soon after an outage may bring back words from before the outage.
@@ -31,7 +33,7 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     private long _owedSince;
     private bool _isKnownAway;
     private bool _isSaidAway;
-    private TaskCompletionSource _givenUp = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private CancellationTokenSource _givenUp = new();
 
     /// <summary>Where it listens.</summary>
     public EndPoint Endpoint { get; } = endpoint;
@@ -131,26 +133,19 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         return Interlocked.Exchange(ref _isKnownAway, isAway) != isAway;
     }
 
-    /// <summary>Waits for an answer, which may take long while others come. One that takes 2 s in which none came is given up, with all that are owed.</summary>
-    /// <exception cref="TimeoutException">It was given up.</exception>
-    public async Task<T> AnswerAsync<T>(Task<T> sent)
+    /// <summary>
+    /// A command is about to be sent. Returns what ends when its answer is no longer waited for. An answer may take long while others come. One that takes 2 s in which
+    /// none came is given up, with all that are owed.
+    /// </summary>
+    public CancellationToken Owe()
     {
         if (Interlocked.Increment(ref _owed) == 1)
             Volatile.Write(ref _owedSince, time.GetTimestamp());
-        try
-        {
-            await Task.WhenAny(sent, Volatile.Read(ref _givenUp).Task);
-            if (sent.IsCompleted)
-                return await sent;
-        }
-        finally
-        {
-            Interlocked.Decrement(ref _owed);
-        }
-
-        _ = sent.ContinueWith(static late => late.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
-        throw new TimeoutException();
+        return Volatile.Read(ref _givenUp).Token;
     }
+
+    /// <summary>The command was answered, has failed, or was given up.</summary>
+    public void Settle() => Interlocked.Decrement(ref _owed);
 
     /// <summary>Gives up the answers that are owed, where none came for longer than the timeout.</summary>
     public void GiveUp(string reason)
@@ -161,6 +156,7 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         if (silentFor <= RedisCluster.Timeout)
             return;
         Failed(reason, silentFor);
-        Interlocked.Exchange(ref _givenUp, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).SetResult();
+        // not disposed: a command may be about to wait for it
+        _ = Interlocked.Exchange(ref _givenUp, new CancellationTokenSource()).CancelAsync();
     }
 }
