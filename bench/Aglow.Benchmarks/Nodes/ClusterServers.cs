@@ -83,7 +83,8 @@ internal sealed class ClusterServers : IAsyncDisposable
 
     private static async Task<string> CliAsync(string[] arguments)
     {
-        using var cli = System.Diagnostics.Process.Start(new ProcessStartInfo("redis-cli", arguments) { RedirectStandardOutput = true, UseShellExecute = false })!;
+        var start = new ProcessStartInfo("redis-cli", arguments) { RedirectStandardOutput = true, UseShellExecute = false };
+        using var cli = System.Diagnostics.Process.Start(start)!;
         var said = await cli.StandardOutput.ReadToEndAsync();
         await cli.WaitForExitAsync();
         return cli.ExitCode == 0 ? said : throw new BenchmarkException($"redis-cli {string.Join(' ', arguments.Take(2))} failed: {said}");

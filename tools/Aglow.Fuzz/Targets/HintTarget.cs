@@ -3,7 +3,10 @@ using Aglow.Redis;
 
 namespace Aglow.Fuzz.Targets;
 
-/// <summary>Hints of other nodes, or of whoever else publishes to their channel: what cannot be read is not heard, and no more users are heard than bytes name.</summary>
+/// <summary>
+/// Hints of other nodes, or of anybody else who publishes to their channel. A node ignores a hint that it cannot read, and hears no more users than
+/// the bytes name.
+/// </summary>
 internal sealed class HintTarget : RuleTarget
 {
     private const ulong Self = 1;
