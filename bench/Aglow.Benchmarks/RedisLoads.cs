@@ -308,7 +308,8 @@ internal sealed class RedisBitfieldGets(People people, int users) : Load
 }
 
 /// <summary>
-/// <c>GETRANGE p:PAGE FIRST LAST</c>: the four bytes of a word, a command each. Tried instead of BITFIELD_RO for users who hardly share a page.
+/// <c>GETRANGE p:PAGE FIRST LAST</c>: the four bytes of a word, a command each. Tried instead of BITFIELD_RO for users who hardly share a
+/// page.
 /// </summary>
 internal sealed class RedisRanges(People people, int users) : Load
 {

@@ -4,8 +4,8 @@ using Aglow.Redis;
 namespace Aglow.Fuzz.Targets;
 
 /// <summary>
-/// Hints of other nodes, or of anybody else who publishes to their channel. A node ignores a hint that it cannot read, and hears no more users than
-/// the bytes name.
+/// Hints of other nodes, or of anybody else who publishes to their channel. A node ignores a hint that it cannot read, and hears no more
+/// users than the bytes name.
 /// </summary>
 internal sealed class HintTarget : RuleTarget
 {
