@@ -7,41 +7,49 @@ using System.Text.Json.Serialization;
 namespace Aglow.Client;
 
 /// <summary>
-/// Who is meant: an integer from 0 to 4294967295, or a key (a name, a UUID, a snowflake as text) of 1 to 128 bytes of UTF-8 without control characters.
+/// Who is meant: an integer from 0 to 9223372036854775807, or text (a name, a UUID) of 1 to 255 bytes of UTF-8 without control characters.
 /// </summary>
 /// <remarks>
-/// The server's rule: text that is the canonical form of a number ("42", not "042") is that number, anything else is a key. Numbers and text
-/// become users by themselves: <c>client.WatchAsync([42, "bob"])</c>. In JSON it is a number or a string.
+/// The server's rule: text that is the canonical form of an integer ("42", not "042") is that integer. Integers and text convert by themselves:
+/// <c>client.WatchAsync([42, "bob"])</c>. In JSON a user is a number or a string.
 /// </remarks>
 [JsonConverter(typeof(UserIdConverter))]
 [SuppressMessage("Usage", "CA2225", Justification = "Of and Parse are the named forms of the conversions")]
 public readonly record struct UserId
 {
-    /// <summary>The longest key, in bytes of UTF-8.</summary>
-    public const int MaxKeyBytes = 128;
+    /// <summary>The longest text, in bytes of UTF-8.</summary>
+    public const int MaxKeyBytes = 255;
 
-    private UserId(uint number, string? key)
+    private const int MaxDigits = 19;
+
+    private UserId(long number, string? key)
     {
         Number = number;
         Key = key;
     }
 
-    /// <summary>The number, where this is one; 0 for a key.</summary>
-    public uint Number { get; }
+    /// <summary>The integer, where this is one; 0 for text.</summary>
+    public long Number { get; }
 
-    /// <summary>The key, or null where this is a number.</summary>
+    /// <summary>The text, or null where this is an integer.</summary>
     public string? Key { get; }
 
-    /// <summary>A user by number.</summary>
-    public static UserId Of(uint number) => new(number, null);
+    /// <summary>A user by integer.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">It is negative.</exception>
+    public static UserId Of(long number)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(number);
+        return new(number, null);
+    }
 
-    /// <summary>Reads a number or a key from text.</summary>
-    /// <exception cref="ArgumentException">The text can be neither: it is empty, too long, or has control characters or half a surrogate pair.</exception>
+    /// <summary>Reads an integer or text.</summary>
+    /// <exception cref="ArgumentException">It is empty or too long, or has control characters or half a surrogate pair.</exception>
     public static UserId Parse(string text) => TryParse(text, out var user)
         ? user
-        : throw new ArgumentException($"A user is an integer from 0 to {uint.MaxValue}, or text of 1 to {MaxKeyBytes} bytes without control characters.", nameof(text));
+        : throw new ArgumentException(
+            $"A user ID is an integer from 0 to {long.MaxValue}, or text of 1 to {MaxKeyBytes} bytes without control characters.", nameof(text));
 
-    /// <summary>Reads a number or a key from text; false where it can be neither.</summary>
+    /// <summary>Reads an integer or text; false where it can be neither.</summary>
     public static bool TryParse([NotNullWhen(true)] string? text, out UserId user)
     {
         user = default;
@@ -59,31 +67,24 @@ public readonly record struct UserId
         return true;
     }
 
-    /// <summary>A user by number.</summary>
-    public static implicit operator UserId(uint number) => Of(number);
+    /// <summary>A user by integer.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">It is negative.</exception>
+    public static implicit operator UserId(long number) => Of(number);
 
-    /// <summary>A user by number.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">It is below 0.</exception>
-    public static implicit operator UserId(int number)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(number);
-        return Of((uint)number);
-    }
-
-    /// <summary>A user by key, or by the digits of a number.</summary>
+    /// <summary>A user by text, or by the digits of an integer.</summary>
     /// <exception cref="ArgumentException">See <see cref="Parse"/>.</exception>
     public static implicit operator UserId(string text) => Parse(text);
 
-    /// <summary>The number in digits, or the key.</summary>
+    /// <summary>The integer in digits, or the text.</summary>
     public override string ToString() => Key ?? Number.ToString(CultureInfo.InvariantCulture);
 
-    private static bool IsNumber(string text, out uint number)
+    private static bool IsNumber(string text, out long number)
     {
         number = 0;
-        return text.Length <= 10
+        return text.Length <= MaxDigits
             && (text[0] != '0' || text.Length == 1)
             && !text.AsSpan().ContainsAnyExceptInRange('0', '9')
-            && uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
+            && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
     }
 
     private static bool IsKey(ReadOnlySpan<char> text)
@@ -108,7 +109,7 @@ internal sealed class UserIdConverter : JsonConverter<UserId>
 {
     public override UserId Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
     {
-        if (reader.TokenType == JsonTokenType.Number && reader.TryGetUInt32(out var number))
+        if (reader.TokenType == JsonTokenType.Number && reader.TryGetInt64(out var number) && number >= 0)
             return UserId.Of(number);
         return reader.TokenType == JsonTokenType.String && UserId.TryParse(reader.GetString(), out var user)
             ? user

@@ -204,6 +204,24 @@ public class AglowClientTests(ServerFixture server) : IClassFixture<ServerFixtur
         (await fine.NextTextAsync()).ShouldBe($"{user}:Busy");
     }
 
+    public static TheoryData<string> AnyIds => ["3105550123", "9223372036854775807", "batch", "..", "042", "Zoë 🦊", $"!{new string('ë', 127)}"];
+
+    [Theory]
+    [MemberData(nameof(AnyIds))]
+    public async Task Any_ID_heartbeats_is_asked_for_and_is_watched(string id)
+    {
+        UserId user = id;
+        await using var client = server.Client(user);
+        await client.HeartbeatAsync();
+        (await client.StatusOfAsync(user)).ShouldSatisfyAllConditions(static record => record.IsOnline.ShouldBeTrue(), record => record.User.ShouldBe(user));
+        await foreach (var record in client.WatchAsync([user]))
+        {
+            record.User.ShouldBe(user);
+            if (record.IsOnline)
+                break;
+        }
+    }
+
     [Fact]
     public async Task Ten_thousand_users_of_the_longest_names_are_watched_in_several_frames()
     {

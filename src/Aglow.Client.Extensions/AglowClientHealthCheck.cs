@@ -1,0 +1,34 @@
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+using Microsoft.Extensions.Options;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Aglow.Client;
+
+/// <summary>Healthy: one of the server's addresses is ready. Degraded: the server refused this client. Else the registration's failure status.</summary>
+internal sealed class AglowClientHealthCheck(AglowClient client, IHttpClientFactory http, IOptions<AglowClientSettings> settings) : IHealthCheck
+{
+    public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
+    {
+        if (client.Refusal is { } refusal)
+            return HealthCheckResult.Degraded($"The presence server refused this client: {refusal.Message}");
+        var options = settings.Value.ToOptions(http: null, TimeProvider.System);
+        using var caller = http.CreateClient(AglowClientRegistration.Name);
+        var why = "";
+        foreach (var address in options.OtherAddresses.Prepend(options.Address))
+        {
+            try
+            {
+                using var answer = await caller.GetAsync(new Uri(address, "health/ready"), cancellationToken);
+                if (answer.IsSuccessStatusCode)
+                    return HealthCheckResult.Healthy($"{address} is ready.");
+                why = $"{address} answers {(int)answer.StatusCode}.";
+            }
+            catch (HttpRequestException failure)
+            {
+                why = $"{address} is not reached: {failure.Message}";
+            }
+        }
+
+        return new HealthCheckResult(context.Registration.FailureStatus, why);
+    }
+}

@@ -1,0 +1,94 @@
+using Aglow.Client;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+
+namespace Microsoft.Extensions.DependencyInjection;
+
+/// <summary>Registers an <see cref="AglowClient"/> with an application.</summary>
+public static class AglowClientRegistration
+{
+    /// <summary>The name of the client's <see cref="HttpClient"/> and of its health check.</summary>
+    public const string Name = "aglow";
+
+    // DNS is asked again this often; longer than a request, shorter than most moves of a server
+    private static readonly TimeSpan ConnectionLifetime = TimeSpan.FromMinutes(5);
+
+    /// <summary>One <see cref="AglowClient"/> for the application, with the settings of this section (<see cref="AglowClientSettings"/>). Ends with the application.</summary>
+    /// <returns>For handlers and headers: they apply to calls and to the socket's handshake.</returns>
+    public static IHttpClientBuilder AddAglowClient(this IServiceCollection services, IConfiguration section)
+    {
+        ArgumentNullException.ThrowIfNull(section);
+        services.AddOptions<AglowClientSettings>().Bind(section);
+        return services.AddAglowClient(static _ => { });
+    }
+
+    /// <summary>One <see cref="AglowClient"/> for the application. Ends with the application.</summary>
+    /// <returns>For handlers and headers: they apply to calls and to the socket's handshake.</returns>
+    public static IHttpClientBuilder AddAglowClient(this IServiceCollection services, Action<AglowClientSettings> configure)
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        ArgumentNullException.ThrowIfNull(configure);
+        services.AddOptions<AglowClientSettings>().Configure(configure).ValidateOnStart();
+        services.AddSingleton<IValidateOptions<AglowClientSettings>, Validation>();
+        services.AddSingleton(Create);
+        return services.AddHttpClient(Name)
+            .UseSocketsHttpHandler(static (handler, _) => handler.PooledConnectionLifetime = ConnectionLifetime)
+            // the client keeps its HttpClient for the application's life, so its connections are renewed and not its handlers
+            .SetHandlerLifetime(Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>Checks that the server answers and takes calls, and that it has not refused this client.</summary>
+    public static IHealthChecksBuilder AddAglowClient(this IHealthChecksBuilder checks, string name = Name, HealthStatus? failureStatus = null, params string[] tags)
+    {
+        ArgumentNullException.ThrowIfNull(checks);
+        return checks.Add(new HealthCheckRegistration(
+            name,
+            static services => new AglowClientHealthCheck(
+                services.GetRequiredService<AglowClient>(), services.GetRequiredService<IHttpClientFactory>(), services.GetRequiredService<IOptions<AglowClientSettings>>()),
+            failureStatus,
+            tags));
+    }
+
+    private static AglowClient Create(IServiceProvider services)
+    {
+        var settings = services.GetRequiredService<IOptions<AglowClientSettings>>().Value;
+        var http = services.GetRequiredService<IHttpClientFactory>().CreateClient(Name);
+        var client = new AglowClient(settings.ToOptions(http, services.GetService<TimeProvider>() ?? TimeProvider.System));
+        if (services.GetService<ILogger<AglowClient>>() is { } log)
+        {
+            client.Failed += failure => AglowClientLog.Failed(log, failure.Message);
+            client.StateChanged += state => AglowClientLog.Changed(log, state);
+        }
+
+        return client;
+    }
+
+    // A wrong setting stops the start, and one line says which.
+    private sealed class Validation : IValidateOptions<AglowClientSettings>
+    {
+        public ValidateOptionsResult Validate(string? name, AglowClientSettings options)
+        {
+            try
+            {
+                using var http = new HttpClient();
+                _ = new AglowClient(options.ToOptions(http, TimeProvider.System));
+                return ValidateOptionsResult.Success;
+            }
+            catch (Exception wrong) when (wrong is ArgumentException or FormatException)
+            {
+                return ValidateOptionsResult.Fail(wrong.Message);
+            }
+        }
+    }
+}
+
+internal static partial class AglowClientLog
+{
+    [LoggerMessage(1, LogLevel.Warning, "{What}")]
+    public static partial void Failed(ILogger log, string what);
+
+    [LoggerMessage(2, LogLevel.Information, "The connection to the presence server is {State}.")]
+    public static partial void Changed(ILogger log, ConnectionState state);
+}

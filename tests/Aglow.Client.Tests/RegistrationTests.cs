@@ -1,0 +1,141 @@
+using System.Collections.Concurrent;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+
+namespace Aglow.Client.Tests;
+
+/// <summary><c>services.AddAglowClient(…)</c> in an application, against a real server.</summary>
+public class RegistrationTests(ServerFixture server) : IClassFixture<ServerFixture>
+{
+    [Fact]
+    public async Task Configuration_makes_one_client_whose_calls_and_socket_pass_the_applications_handlers()
+    {
+        var seen = new ConcurrentBag<string>();
+        var builder = Builder(("Presence:Address", server.Process.Address.ToString()), ("Presence:User", ServerFixture.NewKey().ToString()));
+        builder.Services.AddAglowClient(builder.Configuration.GetSection("Presence")).AddHttpMessageHandler(() => new Recorder(seen));
+        using var host = builder.Build();
+        await host.StartAsync();
+        var client = host.Services.GetRequiredService<AglowClient>();
+        host.Services.GetRequiredService<AglowClient>().ShouldBeSameAs(client);
+
+        var other = ServerFixture.NewKey();
+        (await client.StatusOfAsync(other)).IsOnline.ShouldBeFalse();
+        await client.ConnectAsync();
+        client.State.ShouldBe(ConnectionState.Open);
+        seen.ShouldContain("/status/batch");
+        seen.ShouldContain("/ws");
+    }
+
+    [Theory]
+    [InlineData("The address of the Aglow server is missing", null, null)]
+    [InlineData("is not a server's address", "ftp://presence.example", null)]
+    [InlineData("A user ID is an integer", "http://presence.example", "a\u0001b")]
+    public async Task A_wrong_setting_stops_the_start_with_one_line(string said, string? address, string? user)
+    {
+        var builder = Builder(("Presence:Address", address), ("Presence:User", user));
+        builder.Services.AddAglowClient(builder.Configuration.GetSection("Presence"));
+        using var host = builder.Build();
+        var failure = await Should.ThrowAsync<OptionsValidationException>(() => host.StartAsync());
+        failure.Message.ShouldContain(said);
+        failure.Message.Split('\n').Length.ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task Two_ways_to_get_a_token_stop_the_start()
+    {
+        var builder = Builder();
+        builder.Services.AddAglowClient(settings =>
+        {
+            settings.Address = server.Process.Address;
+            settings.Token = "one";
+            settings.AccessToken = _ => ValueTask.FromResult("two");
+        });
+        using var host = builder.Build();
+        (await Should.ThrowAsync<OptionsValidationException>(() => host.StartAsync())).Message.ShouldContain("not both");
+    }
+
+    [Fact]
+    public async Task The_health_check_follows_the_server_at_any_of_its_addresses()
+    {
+        (await HealthAsync(server.Process.Address)).ShouldBe(HealthStatus.Healthy);
+        (await HealthAsync(new Uri("http://127.0.0.1:1"))).ShouldBe(HealthStatus.Unhealthy);
+        (await HealthAsync(new Uri("http://127.0.0.1:1"), server.Process.Address)).ShouldBe(HealthStatus.Healthy);
+    }
+
+    [Fact]
+    public async Task What_fails_behind_the_scenes_is_logged()
+    {
+        var log = new Lines();
+        var builder = Builder();
+        builder.Logging.AddProvider(log);
+        builder.Services.AddAglowClient(settings => settings.Address = new Uri("http://127.0.0.1:1"));
+        using var host = builder.Build();
+        await host.StartAsync();
+        await Should.ThrowAsync<AglowException>(() => host.Services.GetRequiredService<AglowClient>().ConnectAsync());
+        await Eventually.TrueAsync(
+            () => log.Written.Any(static line => line.StartsWith("Warning Aglow.Client.AglowClient ", StringComparison.Ordinal)), "the failure is logged");
+    }
+
+    private static HostApplicationBuilder Builder(params (string Key, string? Value)[] settings)
+    {
+        var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
+        builder.Configuration.AddInMemoryCollection(settings.Where(static s => s.Value is not null).Select(static s => KeyValuePair.Create(s.Key, s.Value)));
+        return builder;
+    }
+
+    private static async Task<HealthStatus> HealthAsync(Uri address, params Uri[] others)
+    {
+        var builder = Builder();
+        builder.Services.AddAglowClient(settings =>
+        {
+            settings.Address = address;
+            foreach (var other in others)
+                settings.OtherAddresses.Add(other);
+        });
+        builder.Services.AddHealthChecks().AddAglowClient();
+        using var host = builder.Build();
+        await host.StartAsync();
+        return (await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync()).Status;
+    }
+
+    private sealed class Recorder(ConcurrentBag<string> seen) : DelegatingHandler
+    {
+        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+        {
+            seen.Add(request.RequestUri!.AbsolutePath);
+            return base.SendAsync(request, cancellationToken);
+        }
+    }
+
+    private sealed class Lines : ILoggerProvider, ILogger
+    {
+        private string _category = "";
+
+        public ConcurrentBag<string> Written { get; } = [];
+
+        public ILogger CreateLogger(string categoryName) => new Lines(Written) { _category = categoryName };
+
+        public Lines()
+        {
+        }
+
+        private Lines(ConcurrentBag<string> written) => Written = written;
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel level, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            Written.Add($"{level} {_category} {formatter(state, exception)}");
+
+        public void Dispose()
+        {
+        }
+    }
+}
