@@ -27,6 +27,7 @@ internal static class HttpHost
         builder.Services.AddRoutingCore();
         builder.Services.AddAglow(options =>
         {
+            options.OpenMode = true;
             options.DataDirectory = folder;
             options.LeaseSeconds = 86_400;
         });

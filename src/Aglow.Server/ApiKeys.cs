@@ -7,6 +7,7 @@ using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
 using Aglow.Diagnostics;
+using Aglow.Durable;
 using Aglow.Storage;
 using Microsoft.Extensions.Logging;
 
@@ -137,14 +138,11 @@ internal sealed class ApiKeys
     {
         try
         {
-            Directory.CreateDirectory(_folder);
+            PrivateFile.CreateFolder(_folder);
             using var alone = Lock();
             var keys = change([.. Read()]);
             var beside = $"{_path}.new";
-            var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
-            if (!OperatingSystem.IsWindows())
-                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-            using (var file = new FileStream(beside, options))
+            using (var file = PrivateFile.Replace(beside))
             {
                 JsonSerializer.Serialize(file, [.. keys], StoredKeys.Default.StoredKeyArray);
                 file.WriteByte((byte)'\n');
@@ -160,7 +158,7 @@ internal sealed class ApiKeys
     }
 
     // the kernel lets go of it whatever happens
-    private FileStream Lock() => new(Path.Combine(_folder, "keys.lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+    private FileStream Lock() => PrivateFile.Open(Path.Combine(_folder, "keys.lock"));
 }
 
 /// <summary>The keys that a running server takes: as the file has them, a second behind at most.</summary>

@@ -77,17 +77,20 @@ internal sealed class ServeOptions
 /// <code>
 ///   --lease-seconds 30      AGLOW_LEASE_SECONDS=30      { "Aglow": { "LeaseSeconds": 30 } }      else the default
 /// </code>
-/// Files: appsettings.json beside the program, then the one in the current folder. A value that cannot be read, or a name in "Aglow" that is none, stops
+/// The file is appsettings.json beside the program, or the one that --settings names; never one that happens to lie in the current folder. A value that cannot be read, or a name in "Aglow" that is none, stops
 /// the start; an unknown variable only warns, since platforms inject variables of their own (a Kubernetes service named aglow: AGLOW_PORT).
 /// </remarks>
 internal sealed record ServeSettings(string Name, string Value, string Help, Action<ServeOptions, string> Apply, bool IsFlag = true, bool IsSecret = false, bool IsSwitch = false)
 {
     private const string Prefix = "AGLOW_";
+    private const string FileName = "appsettings.json";
     private const string Section = "Aglow";
     private const string Definitions = "definitions";
 
     public static readonly IReadOnlyList<ServeSettings> All =
     [
+        // read before all others
+        new("settings", "FILE", "A settings file; appsettings.json beside the program where none is named. The current folder is not looked at.", static (_, _) => { }),
         new("urls", "URL,…", "Where to listen; http://127.0.0.1:8080 where it is not given.", static (o, v) => o.Urls = Addresses.Read(v)),
         new("data", "DIR", "The folder of the embedded store; \"data\" where it is not given. Made if it is not there.", static (o, v) => o.Presence.DataDirectory = v),
         new("redis", "HOST:PORT,…", "A Redis or Valkey 7 that many servers share instead of the folder: alone, some nodes of a cluster, or Sentinels (HOST:PORT,…,serviceName=NAME). Connection strings of StackExchange.Redis are taken as they are; also redis://USER:PASSWORD@HOST:PORT,…, rediss:// for TLS.", static (o, v) => o.Redis = Servers(v)),
@@ -132,12 +135,14 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
     /// <summary>Reads all settings; flags are given by name.</summary>
     public static ServeOptions Read(IReadOnlyDictionary<string, string> flags)
     {
-        var files = ReadFiles();
+        var settings = flags.GetValueOrDefault("--settings") ?? Environment.GetEnvironmentVariable($"{Prefix}SETTINGS");
+        var files = ReadFile(settings);
+        var file = settings ?? FileName;
         var options = new ServeOptions { Files = files };
         foreach (var (path, value) in files.GetSection(Section).AsEnumerable(makePathsRelative: true))
         {
-            if (value is not null && !TryApply(options, path.Split(ConfigurationPath.KeyDelimiter), value, $"{path} in appsettings.json"))
-                throw new UsageException($"{path} in appsettings.json is not a setting: see aglow serve --help for those there are.");
+            if (value is not null && !TryApply(options, path.Split(ConfigurationPath.KeyDelimiter), value, $"{path} in {file}"))
+                throw new UsageException($"{path} in {file} is not a setting: see aglow serve --help for those there are.");
         }
 
         foreach (var variable in Environment.GetEnvironmentVariables().Cast<DictionaryEntry>())
@@ -173,14 +178,13 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         return options;
     }
 
-    private static IConfiguration ReadFiles()
+    private static IConfiguration ReadFile(string? named)
     {
+        if (named is not null && !File.Exists(named))
+            throw new UsageException($"settings is \"{named}\", which is no file: name one that is there");
         try
         {
-            return new ConfigurationBuilder()
-                .AddJsonFile(Path.Combine(AppContext.BaseDirectory, "appsettings.json"), optional: true)
-                .AddJsonFile(Path.Combine(Environment.CurrentDirectory, "appsettings.json"), optional: true)
-                .Build();
+            return new ConfigurationBuilder().AddJsonFile(named is null ? Path.Combine(AppContext.BaseDirectory, FileName) : Path.GetFullPath(named), optional: true).Build();
         }
         catch (InvalidDataException wrong)
         {

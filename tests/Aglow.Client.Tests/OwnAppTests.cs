@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Json;
+using System.Security.Claims;
 using System.Text;
 using System.Text.Json;
 using Aglow.AspNetCore;
@@ -18,20 +19,20 @@ namespace Aglow.Client.Tests;
 /// <summary><c>AddAglow()</c> and <c>MapAglow()</c> in somebody's own app.</summary>
 public class OwnAppTests
 {
-    private static void AddAglow(WebApplicationBuilder builder, string folder) => builder.Services.AddAglow(o => o.DataDirectory = folder);
+    private static void AddAglow(WebApplicationBuilder builder, string folder) => builder.Services.AddAglow(o => (o.OpenMode, o.DataDirectory) = (true, folder));
 
     private static Task<OwnApp> WithSettingsAsync(params (string Name, string Value)[] settings) => OwnApp.StartAsync(
         (builder, folder) =>
         {
             builder.Configuration.AddInMemoryCollection(settings.ToDictionary(static s => $"Aglow:{s.Name}", static s => (string?)s.Value));
-            builder.Services.AddAglow(builder.Configuration.GetSection("Aglow"), o => o.DataDirectory = folder);
+            builder.Services.AddAglow(builder.Configuration.GetSection("Aglow"), o => (o.OpenMode, o.DataDirectory) = (true, folder));
         },
         static app => app.MapAglow());
 
     private static Task<OwnApp> AuthenticatedAsync(Action<WebApplication>? map = null, Action<WebApplicationBuilder>? build = null) => OwnApp.StartAsync(
         (builder, folder) =>
         {
-            AddAglow(builder, folder);
+            builder.Services.AddAglow(o => o.DataDirectory = folder);
             SignedIn.Add(builder);
             builder.Services.AddAuthorizationBuilder().AddPolicy(AglowPolicies.Backend, static p => p.RequireRole("service"));
             build?.Invoke(builder);
@@ -192,6 +193,98 @@ public class OwnAppTests
         (await Should.ThrowAsync<AglowException>(() => pretender.ConnectAsync())).Title.ShouldBe("Not yours");
         await using var nobody = new AglowClient(app.Address.AbsoluteUri, "ann");
         (await Should.ThrowAsync<AglowException>(() => nobody.ConnectAsync())).Status.ShouldBe(401);
+    }
+
+    [Theory]
+    [InlineData("/metrics", true, false)]
+    [InlineData("/status/1/explain", true, false)]
+    [InlineData("/online", true, false)]
+    [InlineData("/online/count", true, true)]
+    [InlineData("/status/1", true, true)]
+    [InlineData("/users?q=a", true, true)]
+    [InlineData("/watch?users=1", true, true)]
+    [InlineData("/health/live", false, true)]
+    [InlineData("/openapi/v1.json", false, true)]
+    public async Task The_table_of_calls_holds_in_an_app(string path, bool isClosed, bool isForPeople)
+    {
+        await using var app = await AuthenticatedAsync();
+        foreach (var (http, expected) in new[]
+        {
+            (app.Http(), isClosed ? HttpStatusCode.Unauthorized : HttpStatusCode.OK),
+            (app.Http("ann"), isForPeople ? HttpStatusCode.OK : HttpStatusCode.Forbidden),
+            (app.Http("gateway", isService: true), HttpStatusCode.OK),
+        })
+        {
+            using var answer = await http.GetAsync(path, HttpCompletionOption.ResponseHeadersRead);
+            answer.StatusCode.ShouldBe(expected, path);
+            if (expected == HttpStatusCode.Forbidden)
+                (await answer.Content.ReadAsStringAsync()).ShouldContain("Aglow.Backend");
+            http.Dispose();
+        }
+    }
+
+    [Fact]
+    public async Task Calls_for_people_may_be_opened_to_everybody_and_calls_for_backends_may_not()
+    {
+        await using var app = await AuthenticatedAsync(static app => app.MapAglow().AllowAnonymous());
+        using var nobody = app.Http();
+        (await nobody.GetAsync("/status/1")).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await nobody.GetAsync("/online")).StatusCode.ShouldBe(HttpStatusCode.Unauthorized);
+        (await SendAsync(nobody, "POST", "/heartbeat", "{\"user_id\":1}")).StatusCode.ShouldBe(HttpStatusCode.Unauthorized);
+    }
+
+    [Fact]
+    public async Task An_app_that_decides_nothing_or_two_things_does_not_start()
+    {
+        var undecided = await Should.ThrowAsync<InvalidOperationException>(() => OwnApp.StartAsync(
+            static (builder, folder) => builder.Services.AddAglow(o => o.DataDirectory = folder),
+            static app =>
+            {
+                app.Use(static (context, next) =>
+                {
+                    context.User = new(new ClaimsIdentity([new(ClaimTypes.Name, "ann")], "own"));
+                    return next(context);
+                });
+                app.MapAglow();
+            }));
+        undecided.Message.ShouldContain("AddAuthentication()");
+        undecided.Message.ShouldContain("OpenMode");
+        var both = await Should.ThrowAsync<InvalidOperationException>(() => OwnApp.StartAsync(
+            static (builder, folder) =>
+            {
+                AddAglow(builder, folder);
+                SignedIn.Add(builder);
+            },
+            static app => app.MapAglow()));
+        both.Message.ShouldContain("leave one of them out");
+    }
+
+    [Theory]
+    [InlineData("https://evil.example", "cross-site", null, HttpStatusCode.Forbidden)]
+    [InlineData(null, "cross-site", null, HttpStatusCode.Forbidden)]
+    [InlineData(null, null, "text/plain", HttpStatusCode.UnsupportedMediaType)]
+    [InlineData(null, null, "application/x-www-form-urlencoded", HttpStatusCode.UnsupportedMediaType)]
+    [InlineData(null, null, "multipart/form-data; boundary=x", HttpStatusCode.UnsupportedMediaType)]
+    [InlineData(null, null, "application/json", HttpStatusCode.OK)]
+    [InlineData(null, "same-origin", null, HttpStatusCode.OK)]
+    public async Task A_page_cannot_write_for_its_visitor_from_elsewhere(string? origin, string? site, string? type, HttpStatusCode expected)
+    {
+        await using var app = await AuthenticatedAsync();
+        foreach (var path in new[] { "/heartbeat", "/offline", "/users/ann/revoke" })
+        {
+            using var ann = app.Http("ann");
+            (await SendAsync(ann, "POST", "/heartbeat", null)).StatusCode.ShouldBe(HttpStatusCode.OK);
+            using var request = new HttpRequestMessage(HttpMethod.Post, path) { Content = new ByteArrayContent([]) };
+            if (origin is not null)
+                request.Headers.Add("Origin", origin);
+            if (site is not null)
+                request.Headers.Add("Sec-Fetch-Site", site);
+            if (type is not null)
+                request.Content.Headers.TryAddWithoutValidation("Content-Type", type);
+            using var answer = await ann.SendAsync(request);
+            answer.StatusCode.ShouldBe(expected == HttpStatusCode.OK && path.EndsWith("revoke", StringComparison.Ordinal) ? HttpStatusCode.NoContent : expected, path);
+            (await ann.GetStringAsync("/status/ann")).ShouldContain(expected != HttpStatusCode.OK || path == "/heartbeat" ? "\"online\"" : "\"offline\"");
+        }
     }
 
     [Fact]

@@ -49,7 +49,7 @@ public sealed class PackageTests : IDisposable
             var builder = WebApplication.CreateBuilder(args);
             builder.Logging.ClearProviders();
             builder.WebHost.UseUrls("http://127.0.0.1:0");
-            builder.Services.AddAglow(options => options.DataDirectory = args[0]);
+            builder.Services.AddAglow(options => (options.OpenMode, options.DataDirectory) = (true, args[0]));
             await using var app = builder.Build();
             app.MapAglow("/presence");
             await app.StartAsync();

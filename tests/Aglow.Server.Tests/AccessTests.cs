@@ -164,7 +164,6 @@ public class AccessTests(TokenServer shared)
     [InlineData("POST", "/heartbeat", "{\"user_id\":\"NUMBER\"}")]
     [InlineData("POST", "/heartbeat", "{\"user_ids\":[\"ME\",\"OTHER\"]}")]
     [InlineData("POST", "/heartbeat", "{\"user_ids\":[\"ME\",NUMBER]}")]
-    [InlineData("POST", "/heartbeat?user_id=ME", "{\"user_id\":\"OTHER\"}")]
     [InlineData("POST", "/status/update", "{\"user_id\":NUMBER,\"timestamp\":1763763300}")]
     [InlineData("POST", "/offline", "{\"user_ids\":[NUMBER]}")]
     [InlineData("PUT", "/users/NUMBER/status", "{\"status\":\"busy\"}")]

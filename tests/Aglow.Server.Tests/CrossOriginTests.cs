@@ -144,14 +144,20 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
     [InlineData("evillocalhost", false)]
     [InlineData("10.0.0.1", false)]
     [InlineData("0.0.0.0", false)]
-    public async Task In_open_mode_on_the_loopback_address_a_write_names_this_machine(string host, bool isTaken)
+    public async Task In_open_mode_on_the_loopback_address_a_pages_write_names_this_machine(string host, bool isTaken)
     {
         // a name of the attacker's that leads to this machine: to the browser it is the page's own origin
         var request = $"POST /heartbeat HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nSec-Fetch-Site: same-origin\r\nContent-Type: {Json}\r\nContent-Length: 13\r\n\r\n{{\"user_id\":1}}";
         (await HeadAsync(_server, request)).ShouldStartWith(isTaken ? "HTTP/1.1 200 " : "HTTP/1.1 403 ");
         await using var socket = await RawSocket.ConnectAsync(_server.Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=1").Replace("Host: 127.0.0.1", $"Host: {host}"));
-        (await socket.ReadHeadAsync()).ShouldStartWith(isTaken ? "HTTP/1.1 101 " : "HTTP/1.1 403 ");
+        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=1", $"Origin: http://{host}\r\n").Replace("Host: 127.0.0.1", $"Host: {host}"));
+        (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
+        if (isTaken)
+            (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("welcome");
+        else
+            (await socket.ReadCloseAsync()).ShouldBe(4403);
+        // what is no page may call this machine by any name
+        (await HeadAsync(_server, request.Replace($"Origin: http://{host}\r\nSec-Fetch-Site: same-origin\r\n", ""))).ShouldStartWith("HTTP/1.1 200 ");
     }
 
     [Fact]

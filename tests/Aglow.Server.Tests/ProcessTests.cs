@@ -306,10 +306,64 @@ public class ProcessTests
     {
         var folder = AglowProcess.NewFolder();
         await File.WriteAllTextAsync(Path.Combine(folder, "appsettings.json"), json);
-        var (code, _, errors) = await AglowProcess.RunToEndAsync(["serve"], workingFolder: folder);
+        var (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--settings", Path.Combine(folder, "appsettings.json")]);
         code.ShouldBe(2);
         ShouldBeOneLine(errors);
         Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task A_settings_file_that_is_named_must_be_there_and_one_that_only_lies_about_is_not_read()
+    {
+        var folder = AglowProcess.NewFolder();
+        var (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--settings", Path.Combine(folder, "none.json")]);
+        code.ShouldBe(2);
+        ShouldBeOneLine(errors);
+        await File.WriteAllTextAsync(Path.Combine(folder, "appsettings.json"), """{"Aglow":{"LeaseSeconds":101}}""");
+        await using var server = AglowProcess.Run(Path.Combine(folder, "data"), [], workingFolder: folder);
+        await server.ReadyAsync();
+        server.Output.ShouldContain("lease 30 s");
+        (await server.StopAsync()).ShouldBe(0);
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task Files_and_backups_are_their_owners_alone_and_no_link_is_followed()
+    {
+        var folder = Path.Combine(AglowProcess.NewFolder(), "made");
+        var backup = folder + "-backup";
+        await TokenServer.AddKeyAsync(folder, "reader", "read");
+        await using (var server = await AglowProcess.StartAsync(folder))
+        {
+            (await server.PostAsync("/users", """{"user_name":"ann"}""")).Status.ShouldBe(201);
+            (await AglowProcess.RunToEndAsync(["backup", backup, "--data", folder])).Code.ShouldBe(0);
+            foreach (var made in new[] { folder, backup })
+            {
+                ModeOf(made).ShouldBe(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, made);
+                var files = Directory.GetFiles(made);
+                files.Select(Path.GetFileName).ShouldBeSubsetOf(["presence.db", "presence.db-wal", "presence.db-shm", "users.db", "users.db-wal", "users.db-shm", "keys.json", "keys.lock", "lock", "pid"]);
+                foreach (var file in files)
+                    ModeOf(file).ShouldBe(UnixFileMode.UserRead | UnixFileMode.UserWrite, file);
+            }
+
+            await server.StopAsync();
+        }
+
+        foreach (var name in new[] { "presence.db", "users.db", "lock" })
+        {
+            var (file, elsewhere) = (Path.Combine(folder, name), Path.Combine(folder, $"{name}.elsewhere"));
+            File.Move(file, elsewhere);
+            File.CreateSymbolicLink(file, elsewhere);
+            var (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--urls", "http://127.0.0.1:0", "--data", folder]);
+            code.ShouldBe(1, name);
+            ShouldBeOneLine(errors);
+            errors.ShouldContain("is a link");
+            File.Move(elsewhere, file, overwrite: true);
+        }
+
+        Directory.Delete(Path.GetDirectoryName(folder)!, recursive: true);
+
+        static UnixFileMode ModeOf(string path) => OperatingSystem.IsWindows() ? throw new PlatformNotSupportedException() : File.GetUnixFileMode(path);
     }
 
     [Fact]
@@ -326,8 +380,7 @@ public class ProcessTests
         await using var server = AglowProcess.Run(
             Path.Combine(folder, "made", "by", "the-server"),
             ["--lease-seconds", "103"],
-            new() { ["AGLOW_LEASE_SECONDS"] = "102", ["AGLOW_HEARTBEAT_SECONDS"] = "32", ["AGLOW_PORT"] = "tcp://10.0.0.1:80" },
-            folder);
+            new() { ["AGLOW_LEASE_SECONDS"] = "102", ["AGLOW_HEARTBEAT_SECONDS"] = "32", ["AGLOW_PORT"] = "tcp://10.0.0.1:80", ["AGLOW_SETTINGS"] = Path.Combine(folder, "appsettings.json") });
         await server.ReadyAsync();
         (await server.PostAsync("/heartbeat", """{"user_id":1}""")).ShouldBeJson("""{"status":"success","next_heartbeat_seconds":32,"offline_after_seconds":103}""");
         (await server.GetAsync("/status/1?definition=gamers")).Json["is_online"]!.GetValue<bool>().ShouldBeTrue();

@@ -228,7 +228,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         await File.WriteAllTextAsync(
             Path.Combine(folder, "appsettings.json"),
             JsonSerializer.Serialize(new { Kestrel = new { Certificates = new { Default = new { Path = Path.Combine(folder, "tls.pfx"), Password = "secret" } } } }));
-        await using var tls = AglowProcess.Run(Path.Combine(folder, "data"), [], workingFolder: folder, urls: "https://127.0.0.1:0");
+        await using var tls = AglowProcess.Run(Path.Combine(folder, "data"), ["--settings", Path.Combine(folder, "appsettings.json")], urls: "https://127.0.0.1:0");
         foreach (var version in new[] { HttpVersion.Version11, HttpVersion.Version20 })
         {
             using var handler = new SocketsHttpHandler();

@@ -20,7 +20,7 @@ public class TlsTests
         await File.WriteAllBytesAsync(path, made.Export(X509ContentType.Pfx, "secret"));
         await File.WriteAllTextAsync(
             Path.Combine(folder, "appsettings.json"), JsonSerializer.Serialize(new { Kestrel = new { Certificates = new { Default = new { Path = path, Password = "secret" } } } }));
-        await using var server = AglowProcess.Run(Path.Combine(folder, "data"), [], workingFolder: folder, urls: "https://127.0.0.1:0");
+        await using var server = AglowProcess.Run(Path.Combine(folder, "data"), ["--settings", Path.Combine(folder, "appsettings.json")], urls: "https://127.0.0.1:0");
         await server.ReadyAsync();
 
         bool IsOurs(X509Certificate? shown) => shown?.GetCertHashString() == made.GetCertHashString();
@@ -84,7 +84,7 @@ public class TlsTests
     {
         var folder = AglowProcess.NewFolder();
         await File.WriteAllTextAsync(Path.Combine(folder, "appsettings.json"), """{"Kestrel":{"Endpoints":{"All":{"Url":"http://0.0.0.0:0"}}}}""");
-        var (code, _, errors) = await AglowProcess.RunToEndAsync(["serve"], workingFolder: folder);
+        var (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--settings", Path.Combine(folder, "appsettings.json")]);
         code.ShouldBe(2);
         errors.ShouldContain("set --auth token");
         Directory.Delete(folder, recursive: true);

@@ -42,7 +42,7 @@ internal sealed class FuzzedServer : IAsyncDisposable
     public static async Task<FuzzedServer> StartAsync(string folder)
     {
         // memory for sixteen million users: numbers beyond are answered 507, as they are where an operator's budget ends
-        var options = new AglowOptions { DataDirectory = folder, MemoryMegabytes = 64, KnownKeys = 4096, SubscriptionLimit = 16, MaxMessagesPerSecond = 20 };
+        var options = new AglowOptions { OpenMode = true, DataDirectory = folder, MemoryMegabytes = 64, KnownKeys = 4096, SubscriptionLimit = 16, MaxMessagesPerSecond = 20 };
         var errors = new ErrorLog();
         var network = new MemoryTransport();
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow" });

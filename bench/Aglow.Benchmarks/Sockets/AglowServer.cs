@@ -16,7 +16,7 @@ internal static class AglowServer
         // standard output is for answers
         builder.Logging.AddConsole(static console => console.LogToStandardErrorThreshold = LogLevel.Trace).SetMinimumLevel(LogLevel.Warning);
         builder.Services.AddRoutingCore();
-        builder.Services.AddAglow(options => options.DataDirectory = folder);
+        builder.Services.AddAglow(options => (options.OpenMode, options.DataDirectory) = (true, folder));
         builder.WebHost.UseKestrelCore().ConfigureKestrel(static kestrel =>
         {
             kestrel.AddServerHeader = false;

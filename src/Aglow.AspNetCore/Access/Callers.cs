@@ -28,10 +28,10 @@ public static class AglowPolicies
 /// <code>
 ///   the server takes tokens (CredentialCheck)     a person speaks for themself; a key by its scopes; who has neither is refused before they come here (Gate)
 ///   the application authenticates (AddAuthentication)   a caller speaks for themself; nobody for who is not signed in; a backend for all
-///   neither: open mode                            anyone speaks for anyone
+///   open mode, where it is asked for by name      anyone speaks for anyone
 /// </code>
-/// In an application the user is the caller's name identifier (<see cref="ClaimTypes.NameIdentifier"/>, or <c>sub</c>), or else their name, and reading is not restricted here: for
-/// that there is <c>RequireAuthorization()</c> on the mapped calls.
+/// In an application the user is the caller's name identifier (<see cref="ClaimTypes.NameIdentifier"/>, or <c>sub</c>), or else their name. Who may make a call at all is decided before
+/// (<see cref="AppGate"/>).
 /// </remarks>
 internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOpen)
 {

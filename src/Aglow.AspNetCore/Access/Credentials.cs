@@ -33,7 +33,7 @@ internal static class Credentials
         {
             var pair = query.AsSpan().TrimStart('?')[part];
             if (pair.StartsWith(Routes.TokenQuery) && pair.Length > Routes.TokenQuery.Length && pair[Routes.TokenQuery.Length] == '=')
-                return Uri.UnescapeDataString(pair[(Routes.TokenQuery.Length + 1)..]);
+                return Uri.UnescapeDataString(pair[(Routes.TokenQuery.Length + 1)..].ToString().Replace('+', ' '));
         }
 
         return null;

@@ -10,7 +10,7 @@ namespace Aglow.AspNetCore.Access;
 /// </summary>
 /// <remarks>
 /// <code>
-///   Host            in open mode on the loopback address: a name of this machine (a name that leads here only now is an attacker's)
+///   Host            of a page, in open mode on the loopback address, without TLS: a name of this machine (another one that leads here is an attacker's)
 ///   Sec-Fetch-Site  same-origin, none: allowed; a page cannot set this header
 ///   Origin          none: not a page; on the list: allowed; else it must be the origin of the request itself
 /// </code>
@@ -40,13 +40,14 @@ internal sealed class Origins
     public void Require(HttpContext context)
     {
         var headers = context.Request.Headers;
-        Require(headers.Origin, headers[FetchSite], headers.Host, context.Connection.LocalIpAddress);
+        Require(headers.Origin, headers[FetchSite], headers.Host, context.Request.IsHttps ? null : context.Connection.LocalIpAddress);
     }
 
     /// <summary>The same, of a head that was read before HTTP.</summary>
     public void Require(string? origin, string? fetchSite, string? host, IPAddress? local)
     {
-        if (_checksHost && local is not null && IPAddress.IsLoopback(local) && !IsThisMachine(HostOf(host)))
+        var isOfPage = !string.IsNullOrEmpty(origin) || !string.IsNullOrEmpty(fetchSite);
+        if (isOfPage && _checksHost && local is not null && IPAddress.IsLoopback(local) && !IsThisMachine(HostOf(host)))
             throw Problems.HostNotKnown(host);
         if (!IsAllowed(origin, fetchSite, host))
             throw Problems.OriginNotAllowed(origin);

@@ -68,7 +68,7 @@ internal static class Asked
                 continue;
             if (found is not null)
                 throw Problems.Malformed($"{name} is given twice in the query: send it once.");
-            found = Decode(pair.EncodedValue.ToString().Replace('+', ' '));
+            found = DecodeQuery(pair.EncodedValue.ToString());
         }
 
         return found;
@@ -89,7 +89,7 @@ internal static class Asked
             {
                 if (ids.Count == most)
                     throw Problems.TooManyUsers(most, $"at most {most}, or a batch of {Limits.ListedUsers} to POST {Routes.StatusBatch}");
-                ids.Add(Decode(value[part].ToString().Replace('+', ' ')));
+                ids.Add(DecodeQuery(value[part].ToString()));
             }
         }
 
@@ -106,6 +106,9 @@ internal static class Asked
 
     // Strict: "%zz" and bytes that are no UTF-8 are nobody's name.
     private static string Decode(string text) => TryDecode(text, out var decoded) ? decoded : throw NotDecodable();
+
+    // As forms and URLSearchParams encode: a plus is a space, and %2B is a plus. In a path it is itself.
+    private static string DecodeQuery(string text) => Decode(text.Replace('+', ' '));
 
     /// <summary>Decodes %XX, strictly; false where what comes of it is no text.</summary>
     public static bool TryDecode(string text, out string decoded)

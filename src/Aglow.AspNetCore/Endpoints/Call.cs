@@ -6,6 +6,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore.Endpoints;
 
@@ -64,12 +65,14 @@ internal static class Calls
 {
     public static void MapCalls(this IEndpointRouteBuilder routes, Gate gate, params ReadOnlySpan<Call> calls)
     {
-        var crossOrigin = routes.ServiceProvider.GetRequiredService<CrossOrigin>();
+        var services = routes.ServiceProvider;
+        var (crossOrigin, app) = (services.GetRequiredService<CrossOrigin>(), services.GetRequiredService<AppGate>());
+        var problems = new ProblemAnswers(services.GetRequiredService<ILoggerFactory>().CreateLogger(HttpLog.Category));
         var methods = new Dictionary<string, List<string>>(StringComparer.Ordinal);
         foreach (var call in calls)
         {
             string[] reached = call.Method == HttpMethods.Get ? [HttpMethods.Get, HttpMethods.Head] : [call.Method];
-            routes.MapMethods(call.Path, reached, HttpTraces.Handle(call, crossOrigin.Guard(call, gate.Guard(call)))).WithMetadata(call).WithDisplayName(call.Name);
+            routes.MapMethods(call.Path, reached, HttpTraces.Handle(call, crossOrigin.Guard(call, app.Guard(call, gate.Guard(call with { Handle = KnownQuery.Guard(call, problems) }))))).WithMetadata(call).WithDisplayName(call.Name);
             if (!methods.TryGetValue(call.Path, out var allowed))
                 methods[call.Path] = allowed = [];
             allowed.AddRange(reached);

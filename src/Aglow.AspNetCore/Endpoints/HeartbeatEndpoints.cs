@@ -74,7 +74,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
         (user, active) = (0, false);
         var request = context.Request;
         if (request.ContentLength is null or 0)
-            return request.ContentLength == 0 && callers.TryFindSelf(context, out user);
+            return request.ContentLength == 0 && request.ContentType is null or Routes.Json && callers.TryFindSelf(context, out user);
         if (request.ContentLength > UsualBodyBytes || !RequestBodies.IsJson(request.ContentType) || !RequestBodies.TryRead(context, out var read))
             return false;
         if (!read.IsCompleted

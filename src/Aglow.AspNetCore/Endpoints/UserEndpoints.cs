@@ -51,7 +51,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         {
             Access = CallAccess.People(Scopes.Users),
             Answers = [new(Status: StatusCodes.Status204NoContent)],
-            Problems = [400, 401, 403, 429, 501, 503],
+            Problems = [400, 401, 403, 415, 429, 501, 503],
         },
         new Call(HttpMethods.Put, Routes.Access, "set access", "Disables a user, or enables them again", problems.Guard(SetAccessAsync))
         {
@@ -77,6 +77,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         new Call(HttpMethods.Get, Routes.User, "user", "A user: names and presence", problems.Guard(FindAsync))
         {
             Access = CallAccess.People(Scopes.Read),
+            Query = [QueryParameter.Viewer],
             Answers = [new(Routes.Json, typeof(UserDocument))],
             Problems = [400, 401, 403, 404, 429, 501, 503],
         },
@@ -84,7 +85,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         {
             Access = CallAccess.People(Scopes.Users),
             Answers = [new(Status: StatusCodes.Status204NoContent)],
-            Problems = [400, 401, 403, 404, 429, 501, 503],
+            Problems = [400, 401, 403, 404, 415, 429, 501, 503],
         },
         new Call(HttpMethods.Put, Routes.ManualStatus, "set manual status", "Sets what a user is seen as", problems.Guard(SetManualStatusAsync))
         {
@@ -189,6 +190,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
     {
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
+        await RequestBodies.RequireNothingAsync(context);
         RequireDirectory();
         await host.Presence.RevokeAsync(asked);
         context.Response.StatusCode = StatusCodes.Status204NoContent;
@@ -265,6 +267,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
     {
         var asked = Asked.User(context);
         await callers.RequireAsync(context, asked, Scopes.Users);
+        await RequestBodies.RequireNothingAsync(context);
         RequireDirectory();
         if (!await host.Presence.DeleteUserAsync(asked))
             throw Problems.NoSuchUser(asked);

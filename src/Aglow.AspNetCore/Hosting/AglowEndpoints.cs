@@ -4,6 +4,8 @@ using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -18,15 +20,17 @@ public static class AglowEndpoints
     /// conventions for all of them: <c>RequireAuthorization()</c>, <c>RequireHost()</c>, <c>RequireCors()</c>.
     /// </summary>
     /// <remarks>
-    /// Where the application has authentication, a caller speaks for themself only, and who meets the policy <see cref="AglowPolicies.Backend"/> for all; where it has none,
-    /// anyone speaks for anyone.
+    /// A caller speaks for themself, as the application's authentication says who they are. Whoever meets the policy <see cref="AglowPolicies.Backend"/> speaks for all, and only they may ask
+    /// for metrics, explanations and lists of who is online. In open mode (<see cref="AglowOptions.OpenMode"/>) anyone speaks for anyone.
     /// </remarks>
+    /// <exception cref="InvalidOperationException">The application neither authenticates its callers nor asks for open mode, or does both.</exception>
     public static RouteGroupBuilder MapAglow(this IEndpointRouteBuilder routes, [StringSyntax("Route")] string prefix = "")
     {
         var services = routes.ServiceProvider;
         var host = services.GetService<PresenceHost>()
             ?? throw new InvalidOperationException("Aglow's services are missing: call builder.Services.AddAglow() before app.MapAglow().");
         var callers = services.GetRequiredService<Callers>();
+        RequireDecision(services, host.Options, callers);
         var rates = services.GetRequiredService<RateLimits>();
         var problems = new ProblemAnswers(services.GetRequiredService<ILoggerFactory>().CreateLogger(HttpLog.Category));
         var gate = new Gate(callers, rates, problems);
@@ -42,6 +46,22 @@ public static class AglowEndpoints
         var described = new OpenApi(new CompositeEndpointDataSource(((IEndpointRouteBuilder)calls).DataSources));
         calls.MapGet(Routes.OpenApi, services.GetRequiredService<CrossOrigin>().Share(problems.Guard(described.HandleAsync))).WithDisplayName("openapi");
         return calls;
+    }
+
+    private static void RequireDecision(IServiceProvider services, AglowOptions options, Callers callers)
+    {
+        if (callers.Tokens is not null)
+            return;
+        // an application that authenticates its callers has this service
+        var authenticates = services.GetService<IAuthenticationSchemeProvider>() is not null;
+        if (authenticates && options.OpenMode)
+            throw new InvalidOperationException("This application authenticates its callers, and OpenMode lets anyone speak for anyone: leave one of them out.");
+        if (!authenticates && !options.OpenMode)
+        {
+            throw new InvalidOperationException(
+                "Nobody says who calls Aglow. Call builder.Services.AddAuthentication() (also where middleware of your own sets HttpContext.User), "
+                + "or set OpenMode in AddAglow(options => options.OpenMode = true), which lets anyone who reaches the application speak for anyone.");
+        }
     }
 
     /// <summary>Answers every path that nothing else is mapped to with a problem document. For a server of Aglow's own.</summary>

@@ -4,7 +4,6 @@ using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
-using Microsoft.AspNetCore.Authentication;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
@@ -71,13 +70,13 @@ public static class AglowServices
         services.TryAddSingleton(new AccessOptions());
         services.AddSingleton<RateLimits>();
         services.AddSingleton(s => new CrossOrigin(options, s));
+        services.AddSingleton<AppGate>();
         services.AddSingleton<ConnectionMetrics>();
         services.AddSingleton(new ConnectionLimit(options.MaxConnectionsPerAddress));
         services.AddSingleton(static s =>
         {
-            // an application that authenticates its callers has this service
             var tokens = Tokens(s);
-            return new Callers(s.GetRequiredService<PresenceHost>(), tokens, isOpen: tokens is null && s.GetService<IAuthenticationSchemeProvider>() is null);
+            return new Callers(s.GetRequiredService<PresenceHost>(), tokens, isOpen: tokens is null && s.GetRequiredService<Aglow.Model.AglowOptions>().OpenMode);
         });
         services.AddHostedService(static s => s.GetRequiredService<PresenceHost>());
         services.AddSingleton(static s => s.GetRequiredService<PresenceHost>().Presence);

@@ -89,7 +89,7 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
             return null;
         try
         {
-            host.Origins.Require(upgrade.Origin, upgrade.FetchSite, upgrade.Host, (connection.LocalEndPoint as IPEndPoint)?.Address);
+            host.Origins.Require(upgrade.Origin, upgrade.FetchSite, upgrade.Host, connection.Features.Get<ITlsHandshakeFeature>() is null ? (connection.LocalEndPoint as IPEndPoint)?.Address : null);
             var hello = SocketHello.Read(upgrade.Query);
             var caller = await CheckAsync(upgrade, hello, host);
             if (caller is null && host.Tokens is not null)

@@ -39,6 +39,13 @@ internal sealed class AnswerBuffer(int capacity = 1024) : IBufferWriter<byte>, I
         _length += bytes.Length;
     }
 
+    /// <summary>Takes away the first bytes.</summary>
+    public void RemoveFirst(int count)
+    {
+        _bytes.AsSpan(count, _length - count).CopyTo(_bytes);
+        _length -= count;
+    }
+
     public void Dispose()
     {
         if (_bytes.Length > 0)

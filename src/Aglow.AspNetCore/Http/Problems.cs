@@ -76,6 +76,11 @@ internal static class Problems
     public static ProblemException NotForPeople(Scopes scope) => new(
         StatusCodes.Status403Forbidden, "Not for people", $"This call is for backends, with a key that has the scope \"{NameOf(scope)}\". People ask for those they know: /status, /watch, /ws.");
 
+    public static ProblemException ForBackends() => new(
+        StatusCodes.Status403Forbidden,
+        "Not for people",
+        $"This call is for backends: in this application, for whoever meets the authorization policy \"{AglowPolicies.Backend}\". People ask for those they know: /status, /watch, /ws.");
+
     public static ProblemException ScopeMissing(Scopes scope) => new(
         StatusCodes.Status403Forbidden, "Scope missing", $"The key lacks the scope \"{NameOf(scope)}\". Make one that has it: aglow keys add --name NAME --scope {NameOf(scope)}.");
 

@@ -26,6 +26,9 @@ internal static class RequestBodies
     /// <summary>How many packed numbers are handled at a time: three arrays of 64 KiB stay in a core's own cache.</summary>
     public const int ChunkUsers = 16 * 1024;
 
+    /// <summary>The byte order mark that some editors and languages put before UTF-8. It says nothing.</summary>
+    public static ReadOnlySpan<byte> Utf8Mark => [0xEF, 0xBB, 0xBF];
+
     private const int ChunkBytes = ChunkUsers * sizeof(uint);
 
     // Memory for more than this is taken as it comes, and not as it is announced: ten thousand who announce the largest body and send a byte of it would have 80 GB.
@@ -35,9 +38,10 @@ internal static class RequestBodies
     public static BodyKind Kind(HttpContext context, bool packed)
     {
         var request = context.Request;
-        if (IsEmpty(request))
-            return BodyKind.Empty;
         var type = request.ContentType;
+        // a page can send a form, empty or not, anywhere without being asked
+        if (IsEmpty(request) && (type is null || IsJson(type) || (packed && IsMediaType(type, Routes.Packed, out _))))
+            return BodyKind.Empty;
         if (request.Headers.ContentEncoding.Count > 0 && request.Headers.ContentEncoding is not ["identity"])
             throw Problems.OtherContentType($"{type} as {request.Headers.ContentEncoding}", packed);
         if (IsJson(type))
@@ -47,9 +51,19 @@ internal static class RequestBodies
         throw Problems.OtherContentType(type, packed);
     }
 
-    /// <summary>Whether a content type says JSON in UTF-8. A missing one counts as JSON: no other text is taken, and what is none is refused as such.</summary>
+    /// <summary>Refuses what a call that takes no body was sent, but for an empty object.</summary>
+    public static async ValueTask RequireNothingAsync(HttpContext context)
+    {
+        if (Kind(context, packed: false) == BodyKind.Empty)
+            return;
+        using var body = await ReadJsonAsync(context);
+        if (!body.Written.Span.Trim(" \t\r\n"u8).SequenceEqual("{}"u8))
+            throw Problems.Malformed("This call takes no body: send none.");
+    }
+
+    /// <summary>Whether a content type says JSON in UTF-8.</summary>
     public static bool IsJson(string? type) =>
-        type is null or Routes.Json
+        type is Routes.Json
         || (IsMediaType(type, Routes.Json, out var parameters)
             && (!parameters.Contains("charset=", StringComparison.OrdinalIgnoreCase)
                 || parameters.Contains("charset=utf-8", StringComparison.OrdinalIgnoreCase)
@@ -70,8 +84,11 @@ internal static class RequestBodies
                     body.Add(segment.Span);
                 reader.AdvanceTo(read.Buffer.End);
                 Admit(body.Written.Length, Limits.JsonBytes);
-                if (read.IsCompleted)
-                    return body;
+                if (!read.IsCompleted)
+                    continue;
+                if (body.Written.Span.StartsWith(Utf8Mark))
+                    body.RemoveFirst(Utf8Mark.Length);
+                return body;
             }
         }
         catch

@@ -1,3 +1,4 @@
+using System.Buffers.Text;
 using System.IO.Pipelines;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
@@ -15,7 +16,7 @@ namespace Aglow.AspNetCore.Sockets;
 ///   event: presence
 ///   data: {"users":[record,…]}
 /// </code>
-/// The first is the snapshot; <c>stale</c> and <c>fresh</c> are events of those names; a comment line every 15 s keeps proxies from closing it.
+/// The first is the snapshot; a stream that the server ends says <c>retry:</c> with jitter first, so that many do not come back at once; <c>stale</c> and <c>fresh</c> are events of those names; a comment line every 15 s keeps proxies from closing it.
 /// Whatever <c>Last-Event-ID</c> says, a stream begins with a snapshot, so nothing can be missed. The framework's writer of server-sent events was not
 /// used: it has no comments, and pulls from a sequence, where here one loop pushes to all.
 /// </remarks>
@@ -23,12 +24,15 @@ internal sealed class EventStream : WatchConnection
 {
     private static readonly TimeSpan CommentInterval = TimeSpan.FromSeconds(15);
 
+    private const int MostRetryMilliseconds = 5000;
+
     private readonly PipeWriter _output;
     private readonly WatchHub _hub;
     private readonly TaskCompletionSource _released = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private readonly Func<TimeSpan>? _left;
+    private bool _saidRetry;
 
     private EventStream(PipeWriter output, WatchHub hub, uint viewer, Func<TimeSpan>? left)
         : base(viewer)
@@ -67,9 +71,14 @@ internal sealed class EventStream : WatchConnection
 
     protected override bool Send(ReadOnlySpan<byte> json)
     {
-        // a browser comes back by itself when the stream has ended
-        if (json.IsEmpty || json.StartsWith("{\"type\":\"reconnect\""u8))
+        if (json.IsEmpty)
             return true;
+        if (json.StartsWith(Reconnect))
+        {
+            SayRetry(Utf8Parser.TryParse(json[Reconnect.Length..], out int milliseconds, out _) ? milliseconds : Random.Shared.Next(MostRetryMilliseconds));
+            return Flush();
+        }
+
         var users = json.IndexOf("\"users\":["u8);
         if (users > 0)
         {
@@ -90,7 +99,7 @@ internal sealed class EventStream : WatchConnection
     {
         if (_left?.Invoke() == TimeSpan.Zero)
         {
-            _ended.TrySetResult();
+            End(SocketClose.TokenEnded);
             return false;
         }
 
@@ -102,9 +111,29 @@ internal sealed class EventStream : WatchConnection
 
     protected override bool Answer(ReadOnlySpan<byte> pingPayload) => true;
 
-    protected override void End(int code) => _ended.TrySetResult();
+    protected override void End(int code)
+    {
+        if (!_saidRetry && !IsFull)
+        {
+            SayRetry(Random.Shared.Next(MostRetryMilliseconds));
+            Flush();
+        }
+
+        _ended.TrySetResult();
+    }
 
     protected override void Released() => _released.TrySetResult();
+
+    private static ReadOnlySpan<byte> Reconnect => "{\"type\":\"reconnect\",\"after_ms\":"u8;
+
+    // A browser waits for so long before it comes back.
+    private void SayRetry(int milliseconds)
+    {
+        _saidRetry = true;
+        _output.Put("retry: "u8);
+        _output.Advance(PresenceRecord.WriteNumber(_output.GetSpan(PresenceRecord.MaxNumberBytes), (uint)milliseconds));
+        _output.Put("\n\n"u8);
+    }
 
     private bool Flush() => _output.Push(this, static stream => stream._hub.Writable(stream));
 }

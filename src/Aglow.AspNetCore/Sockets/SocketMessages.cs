@@ -59,6 +59,8 @@ internal static class SocketMessages
     {
         SocketMessage message;
         var named = 0;
+        if (json.Span.StartsWith(RequestBodies.Utf8Mark))
+            json = json[RequestBodies.Utf8Mark.Length..];
         try
         {
             message = SocketMessage.Read(json.Span, host.Presence.KnownKeys, ref named);

@@ -35,11 +35,11 @@ public static class DataBackup
         var partial = to + ".partial";
         try
         {
-            Directory.CreateDirectory(partial);
+            PrivateFile.CreateFolder(partial);
             foreach (var name in Files)
                 Copy(Path.Combine(folder, name), Path.Combine(partial, name), folder);
             if (File.Exists(Path.Combine(folder, Keys)))
-                File.Copy(Path.Combine(folder, Keys), Path.Combine(partial, Keys));
+                CopyKeys(Path.Combine(folder, Keys), Path.Combine(partial, Keys));
             Directory.Move(partial, to);
             return Files.Sum(name => new FileInfo(Path.Combine(to, name)).Length);
         }
@@ -54,10 +54,18 @@ public static class DataBackup
         }
     }
 
+    private static void CopyKeys(string from, string to)
+    {
+        using var source = File.OpenRead(from);
+        using var copy = PrivateFile.Replace(to);
+        source.CopyTo(copy);
+    }
+
     private static void Copy(string from, string to, string folder)
     {
         try
         {
+            PrivateFile.Prepare(to);
             using var source = Connect(from, SqliteOpenMode.ReadOnly);
             using var copy = Connect(to, SqliteOpenMode.ReadWriteCreate);
             source.BackupDatabase(copy);

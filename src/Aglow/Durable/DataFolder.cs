@@ -1,3 +1,4 @@
+using System.Text;
 using Aglow.Storage;
 using Aglow.Users;
 using Microsoft.Data.Sqlite;
@@ -45,9 +46,10 @@ public sealed class DataFolder : IDisposable
         FileStream? held = null;
         try
         {
-            Directory.CreateDirectory(full);
+            PrivateFile.CreateFolder(full);
             held = Hold(full, pid);
-            File.WriteAllText(pid, $"{Environment.ProcessId}\n");
+            using (var file = PrivateFile.Replace(pid))
+                file.Write(Encoding.ASCII.GetBytes($"{Environment.ProcessId}\n"));
             return new DataFolder(full, held);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -88,7 +90,7 @@ public sealed class DataFolder : IDisposable
         var path = Path.Combine(folder, "lock");
         try
         {
-            return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            return PrivateFile.Open(path);
         }
         catch (IOException e) when (e.HResult is LockedOnLinux or LockedOnMac or LockedOnWindows)
         {

@@ -270,14 +270,13 @@ internal sealed class PresenceFile : IDisposable
         _connection.Dispose();
     }
 
-    // Before SQLite sees the file: it would roll back or recover what somebody else left half done.
+    // Before SQLite sees the file, which is made here where it is missing: it would roll back or recover what somebody else left half done.
     private static void CheckHeader(string path)
     {
         Span<byte> header = stackalloc byte[100];
         try
         {
-            if (!File.Exists(path))
-                return;
+            PrivateFile.Prepare(path);
             using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
             var length = file.ReadAtLeast(header, header.Length, throwOnEndOfStream: false);
             if (length == 0)

@@ -32,8 +32,9 @@ internal sealed class SqliteFile
         var path = System.IO.Path.Combine(folder, name);
         try
         {
-            Directory.CreateDirectory(folder);
-            var isNew = !File.Exists(path) || IsEmptyElseOurs(path, applicationId);
+            PrivateFile.CreateFolder(folder);
+            PrivateFile.Prepare(path);
+            var isNew = IsEmptyElseOurs(path, applicationId);
             using var connection = Connect(path, isNew ? SqliteOpenMode.ReadWriteCreate : SqliteOpenMode.ReadWrite, 1024);
             if (isNew)
                 Make(connection, applicationId, version, schema);

@@ -1,0 +1,123 @@
+using System.Text;
+using System.Text.RegularExpressions;
+
+namespace Aglow.Server.Tests;
+
+/// <summary>Nothing that a caller sends is dropped silently.</summary>
+[Collection(Calls.Name)]
+public sealed partial class StrictnessTests(SharedServer shared)
+{
+    private static readonly HttpMethod[] WithBodies = [HttpMethod.Post, HttpMethod.Put, HttpMethod.Patch];
+
+    private readonly AglowProcess _server = shared.Server;
+
+    [Fact]
+    public async Task Every_call_refuses_a_query_parameter_that_it_does_not_have_and_names_it()
+    {
+        foreach (var (method, path, _) in await CallsAsync())
+        {
+            var answer = await _server.SendAsync(HttpMethod.Parse(method), $"{path}?colour=red");
+            answer.ShouldBeProblem(400, "\"colour\" is no query parameter");
+        }
+    }
+
+    [Fact]
+    public async Task Every_call_with_a_body_takes_json_that_says_so_and_nothing_else()
+    {
+        foreach (var (method, path, call) in await CallsAsync())
+        {
+            if (!WithBodies.Contains(HttpMethod.Parse(method)) || call["requestBody"] is null)
+                continue;
+            foreach (var type in new[] { null, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json; charset=latin1", "application/xml" })
+                (await _server.SendAsync(HttpMethod.Parse(method), path, "{}"u8.ToArray(), type)).ShouldBeProblem(415, "Send application/json");
+            foreach (var type in new[] { "application/json", "Application/JSON", "application/json; charset=utf-8" })
+                (await _server.SendAsync(HttpMethod.Parse(method), path, "[1"u8.ToArray(), type)).Status.ShouldBe(400, $"{method} {path} {type}");
+            // a form that is empty is a form
+            (await _server.SendAsync(HttpMethod.Parse(method), path, [], "application/x-www-form-urlencoded")).ShouldBeProblem(415);
+        }
+    }
+
+    [Fact]
+    public async Task Every_call_with_a_body_refuses_a_member_that_it_does_not_know_and_names_it()
+    {
+        foreach (var (method, path, call) in await CallsAsync())
+        {
+            if (call["requestBody"] is null || path == "/users/batch")
+                continue;
+            (await _server.SendAsync(HttpMethod.Parse(method), path, "{\"colour\":1}"u8.ToArray(), "application/json")).ShouldBeProblem(400, "colour");
+        }
+
+        (await _server.PutAsync("/users/1/status", """{"status":"busy","expires_at":1}""")).ShouldBeProblem(400, "expires_at");
+    }
+
+    [Fact]
+    public async Task A_call_without_a_body_takes_none()
+    {
+        var user = SharedServer.NewUsers();
+        foreach (var method in new[] { HttpMethod.Delete, HttpMethod.Post })
+        {
+            var path = method == HttpMethod.Delete ? $"/users/{user}" : $"/users/{user}/revoke";
+            await _server.PostAsync("/heartbeat", $"{{\"user_id\":{user}}}");
+            (await _server.SendAsync(method, path, "{\"colour\":1}"u8.ToArray(), "application/json")).ShouldBeProblem(400, "takes no body");
+            (await _server.SendAsync(method, path, "x"u8.ToArray(), "text/plain")).ShouldBeProblem(415);
+            (await _server.StatusOfAsync($"{user}")).ShouldBe("online");
+            (await _server.SendAsync(method, path, "{}"u8.ToArray(), "application/json")).Status.ShouldBe(204);
+        }
+    }
+
+    [Fact]
+    public async Task A_byte_order_mark_says_nothing()
+    {
+        var user = SharedServer.NewUsers();
+        byte[] body = [0xEF, 0xBB, 0xBF, .. Encoding.UTF8.GetBytes($"{{\"user_id\":{user}}}")];
+        (await _server.SendAsync(HttpMethod.Post, "/heartbeat", body, "application/json")).Status.ShouldBe(200);
+        (await _server.StatusOfAsync($"{user}")).ShouldBe("online");
+        await using var socket = await RawSocket.OpenAsync(_server.Address, $"{user}");
+        await socket.SendAsync($"\uFEFF{{\"type\":\"watch\",\"users\":[{user}]}}");
+        (await socket.ReadPresenceAsync()).ShouldBe($"{user}:online");
+    }
+
+    [Fact]
+    public async Task A_plus_is_a_space_in_every_query_and_itself_in_every_path()
+    {
+        var key = SharedServer.NewKey();
+        var (plus, space) = ($"{key}+x", $"{key} x");
+        foreach (var user in new[] { plus, space })
+            (await _server.PostAsync("/heartbeat", $"{{\"user_id\":\"{user}\"}}")).Status.ShouldBe(200);
+        await _server.PostAsync("/offline", $"{{\"user_id\":\"{space}\"}}");
+        (await _server.StatusOfAsync(plus)).ShouldBe("online");
+        foreach (var (written, status) in new[] { ($"{key}+x", "offline"), ($"{key}%20x", "offline"), ($"{key}%2Bx", "online") })
+        {
+            (await _server.GetAsync($"/status?user={written}")).Json["status"]!.GetValue<string>().ShouldBe(status);
+            (await _server.GetAsync($"/status/users?ids={written}")).Text.ShouldContain($"\"{status}\"");
+            (await _server.GetAsync($"/users?user={written}")).Json["status"]!.GetValue<string>().ShouldBe(status);
+        }
+
+        // as the socket's user: the one with a space comes back
+        await using var socket = await RawSocket.ConnectAsync(_server.Address);
+        await socket.WriteAsync(RawSocket.Handshake($"/ws?user_id={key}+x"));
+        await socket.ReadHeadAsync();
+        (await socket.ReadMessageAsync()).GetProperty("user_id").GetString().ShouldBe(space);
+    }
+
+    [Fact]
+    public async Task An_event_stream_that_the_server_ends_says_when_to_come_back_each_at_a_time_of_its_own()
+    {
+        await using var server = await AglowProcess.StartAsync();
+        var streams = await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => server.Http.GetStreamAsync("/watch?users=1")));
+        var texts = Task.WhenAll(streams.Select(static stream => new StreamReader(stream).ReadToEndAsync()));
+        (await server.StopAsync()).ShouldBe(0);
+        var waits = (await texts).Select(static text => int.Parse(Retry().Matches(text).ShouldHaveSingleItem().Groups["ms"].Value)).ToList();
+        waits.Distinct().Count().ShouldBeGreaterThan(15);
+        waits.ShouldAllBe(static wait => wait >= 0 && wait <= 10_000);
+        (waits.Max() - waits.Min()).ShouldBeGreaterThan(1000);
+    }
+
+    private async Task<List<(string Method, string Path, System.Text.Json.Nodes.JsonNode Call)>> CallsAsync() =>
+        [.. (await _server.GetAsync("/openapi/v1.json")).Json["paths"]!.AsObject()
+            .Where(static path => path.Key != "/ws")
+            .SelectMany(static path => path.Value!.AsObject().Select(call => (call.Key.ToUpperInvariant(), path.Key.Replace("{user}", "1", StringComparison.Ordinal), call.Value!)))];
+
+    [GeneratedRegex(@"^retry: (?<ms>\d+)$", RegexOptions.ExplicitCapture | RegexOptions.Multiline, matchTimeoutMilliseconds: 1000)]
+    private static partial Regex Retry();
+}
