@@ -163,8 +163,7 @@ internal sealed class FactCommand(string text, params NpgsqlParameter[] paramete
         WITH nameless AS (DELETE FROM aglow.profile WHERE idx = $1),
         unfollowing AS (DELETE FROM aglow.subscription WHERE follower = $1),
         unrelating AS (DELETE FROM aglow.relation WHERE idx = $1),
-        auto AS (
-            UPDATE aglow.manual_status SET kind = 0, shown_last_seen = 0, change = ({Change}), changed_at = $2 WHERE idx = $1),
+        unclaimed AS (UPDATE aglow.claim SET {ClaimCommand.Removed}, change = ({Change}), changed_at = $2 WHERE idx = $1),
         shown AS (UPDATE aglow.visibility SET online = 0, last_seen = 0, change = ({Change}), changed_at = $2 WHERE idx = $1)
         INSERT INTO aglow.account AS old (idx, disabled, shown_last_seen, revoked_at, deleted, change, changed_at)
         VALUES ($1, false, 0, $3, true, ({Change}), $2)
@@ -189,11 +188,8 @@ internal sealed class FactCommand(string text, params NpgsqlParameter[] paramete
         RETURNING idx
         """;
 
-    private const string StatusText = $"""
-        INSERT INTO aglow.manual_status (idx, kind, shown_last_seen, change, changed_at) VALUES ($1, $3, $4, ({Change}), $2)
-        ON CONFLICT (idx) DO UPDATE SET
-            kind = excluded.kind, shown_last_seen = excluded.shown_last_seen, change = excluded.change, changed_at = excluded.changed_at
-        RETURNING idx
+    private const string UnclaimText = $"""
+        UPDATE aglow.claim SET {ClaimCommand.Removed}, change = ({Change}), changed_at = $2 WHERE idx = $1 AND source = $3 AND status >= 0 RETURNING idx
         """;
 
     private const string VisibilityText = $"""
@@ -212,8 +208,7 @@ internal sealed class FactCommand(string text, params NpgsqlParameter[] paramete
     public static FactCommand SetDisabled(uint user, bool disabled, uint shownLastSeen) =>
         new(DisableText, Sql.Number(user), Sql.Flag(disabled), Sql.Number(disabled ? shownLastSeen : 0));
 
-    public static FactCommand SetStatus(uint user, ManualStatus status) =>
-        new(StatusText, Sql.Number(user), Sql.Number((long)status.Kind), Sql.Number(status.ShownLastSeen));
+    public static FactCommand RemoveClaim(uint user, string source) => new(UnclaimText, Sql.Number(user), Sql.Text(source));
 
     public static FactCommand SetVisibility(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
         new(VisibilityText, Sql.Number(user), Sql.NumberOrNull((long?)online), Sql.NumberOrNull((long?)lastSeen));
@@ -228,6 +223,51 @@ internal sealed class FactCommand(string text, params NpgsqlParameter[] paramete
     }
 
     public override Task ReadAsync(NpgsqlDataReader reader, CancellationToken cancel) => Task.CompletedTask;
+}
+
+/// <summary>Sets the claim of one source, and forgets those that have ended. False, and nothing is changed, where the user has too many others.</summary>
+internal sealed class ClaimCommand(uint user, Claim claim, uint now) : DirectoryCommand<bool>
+{
+    /// <summary>What is left of a claim that was removed, for nodes that have not heard of it.</summary>
+    public const string Removed = "status = -1, text = NULL, emoji = NULL, until = 0, priority = 0, set_at = 0, shown_last_seen = 0";
+
+    private const string Change = "SELECT change FROM aglow.state";
+
+    private static readonly string Text = $"""
+        WITH admitted AS (
+            SELECT $3 = '{Claim.QuietHoursSource}' OR count(*) < {Claim.MaxSources} AS yes FROM aglow.claim
+            WHERE idx = $1 AND source NOT IN ($3, '{Claim.QuietHoursSource}') AND status >= 0 AND (until = 0 OR until > $11)),
+        ended AS (
+            UPDATE aglow.claim SET {Removed}, change = ({Change}), changed_at = $2
+            WHERE idx = $1 AND source <> $3 AND until <> 0 AND until <= $11 AND (SELECT yes FROM admitted)),
+        claimed AS (
+            INSERT INTO aglow.claim (idx, source, status, text, emoji, until, priority, set_at, shown_last_seen, change, changed_at)
+            SELECT $1, $3, $4, $5, $6, $7, $8, $9, $10, ({Change}), $2 WHERE (SELECT yes FROM admitted)
+            ON CONFLICT (idx, source) DO UPDATE SET status = excluded.status, text = excluded.text, emoji = excluded.emoji, until = excluded.until,
+                priority = excluded.priority, set_at = excluded.set_at, shown_last_seen = excluded.shown_last_seen,
+                change = excluded.change, changed_at = excluded.changed_at)
+        SELECT yes FROM admitted
+        """;
+
+    public override void AddTo(NpgsqlBatch batch, long at) => batch.BatchCommands.Add(Sql.Statement(
+        Text,
+        Sql.Number(user),
+        Sql.Number(at),
+        Sql.Text(claim.Source),
+        Sql.Number((long)claim.Status),
+        Sql.TextOrNull(claim.SavedText),
+        Sql.TextOrNull(claim.Said?.Emoji),
+        Sql.Number(claim.Until),
+        Sql.Number(claim.Priority),
+        Sql.Number(claim.SetAt),
+        Sql.Number(claim.ShownLastSeen),
+        Sql.Number(now)));
+
+    public override async Task ReadAsync(NpgsqlDataReader reader, CancellationToken cancel)
+    {
+        await reader.ReadAsync(cancel);
+        Outcome = reader.GetBoolean(0);
+    }
 }
 
 /// <summary>Adds to or takes from a list of users. The list after it; null, and nothing changed, where it would be longer than the limit.</summary>

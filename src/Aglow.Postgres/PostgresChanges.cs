@@ -14,12 +14,12 @@ internal static class PostgresChanges
     private const long LookBackSeconds = 86_400;
 
     private const string Accounts = "SELECT idx, disabled, shown_last_seen, revoked_at, deleted FROM aglow.account WHERE";
-    private const string Statuses = "SELECT idx, kind, shown_last_seen FROM aglow.manual_status WHERE";
+    private const string Claims = "SELECT idx, source, status, text, emoji, until, priority, set_at, shown_last_seen FROM aglow.claim";
 
     /// <summary>Asks for the next index and for what changed after a change.</summary>
     public static void AddTo(NpgsqlBatch batch, long since)
     {
-        batch.BatchCommands.Add(Sql.Statement($"{Statuses} change > $1", Sql.Number(since)));
+        batch.BatchCommands.Add(Sql.Statement($"{Claims} WHERE idx IN (SELECT idx FROM aglow.claim WHERE change > $1) ORDER BY idx", Sql.Number(since)));
         batch.BatchCommands.Add(Sql.Statement(Visibilities("change > $1"), Sql.Number(since)));
         batch.BatchCommands.Add(Sql.Statement($"{Accounts} change > $1", Sql.Number(since)));
         batch.BatchCommands.Add(Sql.Statement("SELECT next_index FROM aglow.state"));
@@ -29,18 +29,18 @@ internal static class PostgresChanges
     public static async Task<DirectoryChanges> ReadAsync(NpgsqlDataReader reader, uint from, bool isComplete, CancellationToken cancel)
     {
         await reader.NextResultAsync(cancel);
-        var statuses = await ReadStatusesAsync(reader, cancel);
+        var claims = await ReadClaimsAsync(reader, cancel);
         await reader.NextResultAsync(cancel);
         var visibilities = await ReadVisibilitiesAsync(reader, cancel);
         await reader.NextResultAsync(cancel);
         var accounts = await ReadAccountsAsync(reader, cancel);
         await reader.NextResultAsync(cancel);
         await reader.ReadAsync(cancel);
-        return new DirectoryChanges(from, Math.Max(from, (uint)reader.GetInt64(0)), statuses, visibilities, accounts, isComplete);
+        return new DirectoryChanges(from, Math.Max(from, (uint)reader.GetInt64(0)), claims, visibilities, accounts, isComplete);
     }
 
-    /// <summary>All manual statuses.</summary>
-    public const string AllStatuses = $"{Statuses} kind <> 0";
+    /// <summary>All claims.</summary>
+    public const string AllClaims = $"{Claims} WHERE status >= 0 ORDER BY idx";
 
     /// <summary>All that users show.</summary>
     public static readonly string AllVisibilities = Visibilities("true");
@@ -48,12 +48,12 @@ internal static class PostgresChanges
     /// <summary>All accounts.</summary>
     public const string AllAccounts = $"{Accounts} disabled OR revoked_at <> 0";
 
-    public static async Task<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ReadStatusesAsync(NpgsqlDataReader reader, CancellationToken cancel)
+    public static async Task<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ReadClaimsAsync(NpgsqlDataReader reader, CancellationToken cancel)
     {
-        var statuses = new List<KeyValuePair<uint, ManualStatus>>();
+        var rows = new ClaimRows();
         while (await reader.ReadAsync(cancel))
-            statuses.Add(new((uint)reader.GetInt64(0), new ManualStatus((ManualStatusKind)reader.GetInt16(1), (uint)reader.GetInt64(2))));
-        return statuses;
+            rows.Add((uint)reader.GetInt64(0), reader.GetInt16(2) < 0 ? null : ReadClaim(reader));
+        return rows.ToList();
     }
 
     public static async Task<IReadOnlyList<KeyValuePair<uint, Visibility>>> ReadVisibilitiesAsync(NpgsqlDataReader reader, CancellationToken cancel)
@@ -85,7 +85,7 @@ internal static class PostgresChanges
     public static async Task ForgetAsync(NpgsqlConnection connection, long before, CancellationToken cancel)
     {
         await using var batch = new NpgsqlBatch(connection);
-        batch.BatchCommands.Add(Sql.Statement("DELETE FROM aglow.manual_status WHERE kind = 0 AND changed_at < $1", Sql.Number(before)));
+        batch.BatchCommands.Add(Sql.Statement("DELETE FROM aglow.claim WHERE status < 0 AND changed_at < $1", Sql.Number(before)));
         batch.BatchCommands.Add(Sql.Statement("DELETE FROM aglow.account WHERE NOT disabled AND revoked_at = 0 AND changed_at < $1", Sql.Number(before)));
         batch.BatchCommands.Add(Sql.Statement(
             """
@@ -96,6 +96,16 @@ internal static class PostgresChanges
             Sql.Number(before - LookBackSeconds)));
         await batch.ExecuteNonQueryAsync(cancel);
     }
+
+    private static Claim? ReadClaim(NpgsqlDataReader reader) => Claim.Load(
+        reader.GetString(1),
+        (ClaimStatus)reader.GetInt16(2),
+        reader.IsDBNull(3) ? null : reader.GetString(3),
+        reader.IsDBNull(4) ? null : reader.GetString(4),
+        (uint)reader.GetInt64(5),
+        reader.GetInt32(6),
+        reader.GetInt64(7),
+        (uint)reader.GetInt64(8));
 
     // one statement, so that a user's settings and lists are of the same moment
     private static string Visibilities(string which) => $"""

@@ -11,7 +11,7 @@ namespace Aglow.Postgres;
 ///   ids             ID (text), its index from 2^31 up; a row stays for good
 ///   profile         index, names; both names as search sees them
 ///   account         index, what the application decided; kept for an hour where it was all taken back
-///   manual_status   index, kind, last seen to show; kind 0 for an hour where one was taken back
+///   claim           index, source, what it claims, last seen to show; one that was removed stays for an hour, with nothing in it (status -1)
 ///   visibility      index, who sees them online, how exactly they are last seen; a row for each user who has set either, or approved or
 ///                   blocked somebody, and for an hour longer
 ///   relation        index, approved or blocked, whom
@@ -77,6 +77,18 @@ internal static class PostgresSchema
         CREATE TABLE aglow.relation (idx bigint, kind smallint, other bigint, PRIMARY KEY (idx, kind, other));
         CREATE TABLE aglow.subscription (follower bigint, followed bigint, PRIMARY KEY (follower, followed));
         CREATE INDEX subscription_followed ON aglow.subscription (followed, follower);
+        """,
+
+        // the claim of what the person chose was all there was
+        $"""
+        CREATE TABLE aglow.claim (
+            idx bigint, source text COLLATE "C", status smallint NOT NULL, text text, emoji text, until bigint NOT NULL, priority integer NOT NULL,
+            set_at bigint NOT NULL, shown_last_seen bigint NOT NULL, change bigint NOT NULL, changed_at bigint NOT NULL, PRIMARY KEY (idx, source));
+        INSERT INTO aglow.claim
+        SELECT idx, '{Claim.UserSource}', kind, NULL, NULL, 0, 0, 0, shown_last_seen, change, changed_at FROM aglow.manual_status WHERE kind <> 0;
+        DROP TABLE aglow.manual_status;
+        CREATE INDEX claim_change ON aglow.claim (change);
+        CREATE INDEX claim_undone ON aglow.claim (changed_at) WHERE status < 0;
         """,
     ];
 

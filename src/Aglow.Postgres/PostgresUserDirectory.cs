@@ -182,11 +182,14 @@ public sealed class PostgresUserDirectory : IUserDirectory
         _writer.RunAsync(ListCommand.Subscription(follower, followed, follow, limit));
 
     /// <inheritdoc/>
-    public async ValueTask SetManualStatusAsync(uint user, ManualStatus status) => await _writer.RunAsync(FactCommand.SetStatus(user, status));
+    public async ValueTask<bool> SetClaimAsync(uint user, Claim claim, uint now) => await _writer.RunAsync(new ClaimCommand(user, claim, now));
 
     /// <inheritdoc/>
-    public ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() =>
-        ReadAllAsync(PostgresChanges.AllStatuses, PostgresChanges.ReadStatusesAsync);
+    public async ValueTask RemoveClaimAsync(uint user, string source) => await _writer.RunAsync(FactCommand.RemoveClaim(user, source));
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync() =>
+        ReadAllAsync(PostgresChanges.AllClaims, PostgresChanges.ReadClaimsAsync);
 
     /// <inheritdoc/>
     public async ValueTask SetVisibilityAsync(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>

@@ -40,6 +40,7 @@ public sealed class PresenceService : IAsyncDisposable
     private readonly KeyResolver _keys;
     private readonly UserLocks _locks = new();
     private readonly AglowLog _log;
+    private readonly ClaimWriter _claims;
 
     /// <summary>Presence over a store, a directory (null: user IDs are integers below 2^31) and a bus.</summary>
     public PresenceService(
@@ -57,17 +58,18 @@ public sealed class PresenceService : IAsyncDisposable
         KnownKeys = new KeyCache(options.KnownKeys);
         _keys = new KeyResolver(directory, KnownKeys);
         _heartbeats = new HeartbeatWriter(store, bus, clock, Definitions, options, metrics);
-        Statuses = new StatusReader(store, Manual, clock, options, metrics);
+        Statuses = new StatusReader(store, Claims, clock, options, metrics);
         _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, log, store.IsRemote);
         // without a directory, an index is an ID, and there is nothing to hide
         Cursors = new CursorSeal(directory?.CursorSecret ?? new byte[16]);
         Visibilities = new Visibilities(options.IsVisibilityReciprocal);
+        _claims = new ClaimWriter(directory, Claims, _locks, _heartbeats, bus, clock, ShownLastSeenAsync);
         Watchers = new WatchHub(this, bus, log);
         if (store.PageCounts is { } counts)
-            _counts = new OnlineCounts(store, counts, clock, Manual, Visibilities, Sweep, metrics);
+            _counts = new OnlineCounts(store, counts, clock, Claims, Visibilities, Sweep, metrics);
         directory?.Observe(metrics);
         if (directory is { IsShared: true })
-            _news = new DirectoryNews(directory, Manual, Accounts, Visibilities, Watchers, clock.Time, log);
+            _news = new DirectoryNews(directory, Claims, Accounts, Visibilities, Watchers, clock, log);
         Accounts.Changed += HearAccount;
     }
 
@@ -102,8 +104,8 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>The keys that this node knows without asking the directory.</summary>
     public KeyCache KnownKeys { get; }
 
-    /// <summary>All manual statuses.</summary>
-    public ManualStatuses Manual { get; } = new();
+    /// <summary>All claims.</summary>
+    public Claims Claims { get; } = new();
 
     /// <summary>Encrypts the places of lists.</summary>
     public CursorSeal Cursors { get; }
@@ -132,15 +134,15 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Whether there is a directory: without one, users are numbers and calls that need it answer 501.</summary>
     public bool HasDirectory => _directory is not null;
 
-    /// <summary>Loads manual statuses, visibility and deletions, sweeps once, and starts the sweep's loop.</summary>
+    /// <summary>Loads claims, visibility and deletions, sweeps once, and starts the sweep's loop.</summary>
     public async Task StartAsync()
     {
         if (_directory is not null)
         {
             if (_news is null)
             {
-                foreach (var (user, status) in await _directory.ManualStatusesAsync())
-                    Manual.Set(user, status);
+                foreach (var (user, claims) in await _directory.ClaimsAsync())
+                    Claims.Set(user, claims, Clock.Now);
                 foreach (var (user, visibility) in await _directory.VisibilitiesAsync())
                     Visibilities.Set(user, visibility);
                 foreach (var (user, account) in await _directory.AccountsAsync())
@@ -209,8 +211,8 @@ public sealed class PresenceService : IAsyncDisposable
                 return admission;
         }
 
-        var written = await _heartbeats.WriteAsync(users, active && Manual.HiddenCount == 0, durable: true);
-        if (active && Manual.HiddenCount > 0)
+        var written = await _heartbeats.WriteAsync(users, active && Claims.IsNobodyHidden, durable: true);
+        if (active && !Claims.IsNobodyHidden)
             await _heartbeats.WriteAsync(users.ToArray().Where(user => !IsHidden(user)).ToArray(), active: true, durable: false);
         return written == users.Length ? Admission.Accepted : Admission.OverBudget;
     }
@@ -254,11 +256,12 @@ public sealed class PresenceService : IAsyncDisposable
 
         var belief = await UseAsync(definition);
         var count = belief.Online - Visibilities.CountNotToEveryone(belief);
-        foreach (var user in Manual.Hidden)
+        var at = Clock.Moment;
+        foreach (var user in Claims.Hidden(at.Now))
         {
             if (!Visibilities.IsShownToEveryone(user))
                 continue;
-            var shown = Presence.Of(Pulse.Never, Pulse.Never, Manual.Of(user), definition, Clock.Moment, 0);
+            var shown = Presence.Of(Pulse.Never, Pulse.Never, Claims.Of(user, at.Now), definition, at, 0);
             count += (shown.IsOnline ? 1 : 0) - (belief.Contains(user) ? 1 : 0);
         }
 
@@ -289,7 +292,8 @@ public sealed class PresenceService : IAsyncDisposable
                 believed = belief.Contains(user);
         }
 
-        return Explanation.Of(words[0], words[1], Manual.Of(user), definition, Clock.MomentOf(PageLayout.Page(user)), believed, _options, _store.IsRemote, Accounts.Of(user).IsDisabled);
+        var at = Clock.MomentOf(PageLayout.Page(user));
+        return Explanation.Of(words[0], words[1], Claims.Of(user, at.Now), definition, at, believed, _options, _store.IsRemote);
     }
 
     // ---- users ------------------------------------------------------------------------------------------------------------
@@ -315,14 +319,14 @@ public sealed class PresenceService : IAsyncDisposable
         if (user == UserId.Nobody)
             return false;
         return Pulse.Second(await ReadPulseAsync(user)) != 0
-            || Manual.ChosenBy(user) != ManualStatus.Auto
+            || Claims.All(user).Length > 0
             || !Visibilities.Of(user).IsDefault
             || Accounts.Of(user).IsDisabled
             || (_directory is not null && (await _directory.FindProfileAsync(user) is not null || (await _directory.SubscriptionsAsync(user)).Length > 0));
     }
 
     /// <summary>
-    /// Erases a user: profile, own subscriptions, approvals and blocks, manual status, visibility and words; durable when this completes. Their
+    /// Erases a user: profile, own subscriptions, approvals and blocks, claims, visibility and words; durable when this completes. Their
     /// connections close, and tokens issued until now are refused. What others said of them stays. False where nothing was known.
     /// </summary>
     public async ValueTask<bool> DeleteUserAsync(uint user)
@@ -337,7 +341,7 @@ public sealed class PresenceService : IAsyncDisposable
         await Directory().DeleteAsync(user, at);
         if (_news is null)
         {
-            Manual.Set(user, ManualStatus.Auto);
+            Claims.Set(user, [], Clock.Now);
             Show(user, Visibility.Default);
             Accounts.Set(user, new Account(RevokedAt: at, IsDeleted: true));
         }
@@ -378,8 +382,8 @@ public sealed class PresenceService : IAsyncDisposable
         var was = Accounts.Of(user);
         if (was.IsDisabled == disabled)
             return;
-        var manual = Manual.Of(user);
-        var shown = !disabled ? 0 : manual.Kind == ManualStatusKind.Hidden ? manual.ShownLastSeen : await ShownLastSeenAsync(user);
+        var claim = Claims.Of(user, Clock.Now);
+        var shown = !disabled ? 0 : claim.Status == ClaimStatus.Hidden ? claim.ShownLastSeen : await ShownLastSeenAsync(user);
         await Directory().SetDisabledAsync(user, disabled, shown);
         if (_news is null)
             Accounts.Set(user, was with { IsDisabled = disabled, ShownLastSeen = shown });
@@ -425,31 +429,24 @@ public sealed class PresenceService : IAsyncDisposable
     public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow) =>
         Directory().FollowAsync(follower, followed, follow, _options.SubscriptionLimit);
 
-    /// <summary>Sets what a user is seen as; durable when this completes. Returns the record as others see it then.</summary>
-    public async ValueTask<Presence> SetManualStatusAsync(uint user, ManualStatusKind kind)
+    /// <summary>
+    /// Sets what a source claims of a user; durable when this completes. False, and nothing is changed, where the user has <see cref="Claim.MaxSources"/> others. The time at which it is
+    /// set, and for one that hides what is shown meanwhile, are set here.
+    /// </summary>
+    public ValueTask<bool> SetClaimAsync(uint user, Claim claim) => _claims.SetAsync(user, claim);
+
+    /// <summary>Sets what a person chose, without a text; auto removes it. Durable when this completes. Returns the record as others see it then.</summary>
+    public async ValueTask<Presence> SetClaimAsync(uint user, ClaimStatus status)
     {
-        using var _ = await _locks.EnterAsync(user);
-        var was = Manual.ChosenBy(user);
-        var status = new ManualStatus(kind);
-        if (kind == ManualStatusKind.Hidden)
-        {
-            // hiding twice does not move the time at which the user seems to have gone
-            status = was.Kind == kind ? was : new ManualStatus(kind, await ShownLastSeenAsync(user));
-        }
-
-        if (status != was)
-        {
-            await Directory().SetManualStatusAsync(user, status);
-            if (_news is null)
-                Manual.Set(user, status);
-            // for others they come online, and nobody is away who has just come
-            if (was.Kind == ManualStatusKind.Hidden)
-                await _heartbeats.EndActivityAsync(user);
-            _bus.Publish(TransitionKind.Changed, [user]);
-        }
-
+        if (status == ClaimStatus.Auto)
+            await _claims.RemoveAsync(user, Claim.UserSource);
+        else if (!await _claims.SetAsync(user, new Claim(Claim.UserSource, status)))
+            throw new InvalidOperationException($"The user has {Claim.MaxSources} claims already.");
         return await StatusAsync(user);
     }
+
+    /// <summary>Removes what a source claims of a user; durable when this completes.</summary>
+    public ValueTask RemoveClaimAsync(uint user, string source) => _claims.RemoveAsync(user, source);
 
     /// <summary>Sets what a user shows of themself; durable when this completes. What is null stays. Returns what is shown then.</summary>
     public async ValueTask<Visibility> SetVisibilityAsync(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen)
@@ -511,16 +508,16 @@ public sealed class PresenceService : IAsyncDisposable
     }
 
     // what a hidden user does is not written: neither who watches nor who asks later can tell them from somebody who left
-    private bool IsHidden(uint user) => Manual.Of(user).Kind == ManualStatusKind.Hidden;
+    private bool IsHidden(uint user) => Claims.IsHidden(user, Clock.Now);
 
     private long UnixNow() => Pulse.EpochUnixSeconds + (long)Clock.Moment.Now;
 
     private void HearAccount(uint user, Account was, Account account)
     {
         if (account.IsDisabled)
-            Manual.Disable(user, account.ShownLastSeen);
+            Claims.Disable(user, account.ShownLastSeen);
         else
-            Manual.Enable(user);
+            Claims.Enable(user);
         // what waits was sent before
         if (account.RevokedAt != was.RevokedAt || account.IsDisabled)
             _heartbeats.Forget(user);
@@ -539,7 +536,7 @@ public sealed class PresenceService : IAsyncDisposable
     {
         try
         {
-            foreach (var user in Manual.Hidden.ToArray())
+            foreach (var user in Claims.Hidden(now).ToArray())
             {
                 using var _ = await _locks.EnterAsync(user);
                 var account = Accounts.Of(user);
@@ -551,12 +548,13 @@ public sealed class PresenceService : IAsyncDisposable
                         Accounts.Set(user, account);
                 }
 
-                if (Manual.ChosenBy(user) is not { Kind: ManualStatusKind.Hidden } hidden || hidden.ShownLastSeen <= now)
-                    continue;
-                hidden = hidden with { ShownLastSeen = Pulse.TakenBack(hidden.ShownLastSeen, movedBy, now) };
-                await Directory().SetManualStatusAsync(user, hidden);
-                if (_news is null)
-                    Manual.Set(user, hidden);
+                foreach (var hidden in Claims.All(user).ToArray().Where(claim => claim.ShownLastSeen > now))
+                {
+                    var held = hidden with { ShownLastSeen = Pulse.TakenBack(hidden.ShownLastSeen, movedBy, now) };
+                    await Directory().SetClaimAsync(user, held, now);
+                    if (_news is null)
+                        Claims.Set(user, [.. Claims.All(user).ToArray().Select(claim => claim.Source == held.Source ? held : claim)], now);
+                }
             }
         }
         catch (Exception failure) when (failure is StoreUnavailableException or ObjectDisposedException)

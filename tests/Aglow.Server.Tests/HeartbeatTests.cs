@@ -266,7 +266,7 @@ public class HeartbeatTests(SharedServer shared)
     [InlineData("GET", "/users/1/revoke", "POST")]
     [InlineData("GET", "/users/1/access", "PUT")]
     [InlineData("POST", "/status", "GET, HEAD")]
-    [InlineData("GET", "/users/1/status", "PUT")]
+    [InlineData("POST", "/users/1/status", "GET, HEAD, PUT, DELETE")]
     [InlineData("PUT", "/users/1/subscriptions", "GET, HEAD, POST, DELETE")]
     [InlineData("POST", "/online", "GET, HEAD")]
     [InlineData("POST", "/online/count", "GET, HEAD")]

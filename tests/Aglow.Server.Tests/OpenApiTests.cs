@@ -16,12 +16,14 @@ public class OpenApiTests
             .Order(StringComparer.Ordinal);
         calls.ShouldBe(
         [
-            "delete /users/{user}", "delete /users/{user}/approved", "delete /users/{user}/blocked", "delete /users/{user}/subscriptions", "get /health/live", "get /health/ready", "get /metrics", "get /online",
+            "delete /users/{user}", "delete /users/{user}/approved", "delete /users/{user}/blocked", "delete /users/{user}/quiet-hours", "delete /users/{user}/status",
+            "delete /users/{user}/subscriptions", "get /health/live", "get /health/ready", "get /metrics", "get /online",
             "get /online/count", "get /status", "get /status/users", "get /status/{user}", "get /status/{user}/explain", "get /users", "get /users/{user}",
-            "get /users/{user}/approved", "get /users/{user}/blocked", "get /users/{user}/subscriptions", "get /users/{user}/visibility", "get /users/{user}/waiting", "get /watch",
-            "get /ws", "patch /users/{user}", "post /heartbeat", "post /offline", "post /status/batch", "post /status/update", "post /users",
+            "get /users/{user}/approved", "get /users/{user}/blocked", "get /users/{user}/quiet-hours", "get /users/{user}/status",
+            "get /users/{user}/subscriptions", "get /users/{user}/visibility", "get /users/{user}/waiting", "get /watch",
+            "get /ws", "patch /users/{user}", "post /heartbeat", "post /offline", "post /reach", "post /status/batch", "post /status/update", "post /users",
             "post /users/batch", "post /users/{user}/approved", "post /users/{user}/blocked", "post /users/{user}/revoke",
-            "post /users/{user}/subscriptions", "put /users/{user}", "put /users/{user}/access", "put /users/{user}/status", "put /users/{user}/visibility",
+            "post /users/{user}/subscriptions", "put /users/{user}", "put /users/{user}/access", "put /users/{user}/quiet-hours", "put /users/{user}/status", "put /users/{user}/visibility",
         ]);
         var schemas = document.GetProperty("components").GetProperty("schemas");
         foreach (var reference in References(document.GetProperty("paths")))
@@ -30,6 +32,7 @@ public class OpenApiTests
         schemas.GetProperty("HeartbeatBody").GetProperty("required").GetArrayLength().ShouldBe(0);
         schemas.GetProperty("NewUserBody").GetProperty("required").EnumerateArray().Select(static name => name.GetString()).ShouldBe(["user_name"]);
         schemas.GetProperty("NamesBody").GetProperty("required").GetArrayLength().ShouldBe(0);
+        schemas.GetProperty("StatusBody").GetProperty("required").EnumerateArray().Select(static name => name.GetString()).ShouldBe(["status"]);
         schemas.GetProperty("AccessBody").GetProperty("required").GetArrayLength().ShouldBe(1);
     }
 

@@ -80,6 +80,12 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await One.Http.PutAsJsonAsync("/users/bob/status", new { status = "auto" });
         await Eventually.HoldsAsync(async () => await StatusAsync(Other, "bob") == "online");
 
+        // a claim of one node is told on the other, and ends there by itself
+        await One.Http.PutAsJsonAsync("/users/bob/status", new { status = "busy", text = "In a call", source = "call", for_seconds = 2 });
+        await Eventually.HoldsAsync(async () => (await Other.Http.GetStringAsync("/status/bob")).Contains("In a call", StringComparison.Ordinal));
+        await Eventually.HoldsAsync(() => watcher.Statuses("bob") is [.., "busy", "online"]);
+        (await StatusAsync(One, "bob")).ShouldBe("online");
+
         // disabled on one node, refused on the other
         (await One.Http.PutAsJsonAsync("/users/bob/access", new { disabled = true })).StatusCode.ShouldBe(HttpStatusCode.OK);
         await Eventually.HoldsAsync(async () => await StatusAsync(Other, "bob") == "offline");

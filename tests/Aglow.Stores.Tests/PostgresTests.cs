@@ -90,11 +90,11 @@ public sealed class PostgresTests(PostgresServer server)
 
         await one.Directory.RegisterAsync(["alice", "bob"], new uint[2]);
         await Eventually.HoldsAsync(() => other.Directory.NextIndex == First + 2);
-        var busy = new ManualStatus(ManualStatusKind.Busy);
-        await one.Directory.SetManualStatusAsync(First, busy);
+        var busy = new Claim(Claim.UserSource, ClaimStatus.Busy, new Said("Busy", null, 0));
+        await one.Directory.SetClaimAsync(First, busy, 1);
         // its own, too, and before the call is over
-        one.Statuses[First].ShouldBe(busy);
-        await Eventually.HoldsAsync(() => other.Statuses.GetValueOrDefault(First) == busy);
+        one.Claims[First].ShouldBe([busy]);
+        await Eventually.HoldsAsync(() => other.Claims.GetValueOrDefault(First) is [var told] && told == busy);
         await one.Directory.SetVisibilityAsync(First, OnlineVisibility.Nobody, null);
         await one.Directory.RelateAsync(First, Relation.Blocked, [7], add: true, 100);
         await one.Directory.RelateAsync(First + 1, Relation.Blocked, [First, 7], add: true, 100);
@@ -115,7 +115,7 @@ public sealed class PostgresTests(PostgresServer server)
         await Eventually.HoldsAsync(() => other.Accounts[First].IsDeleted);
         foreach (var node in new[] { one, other })
         {
-            node.Statuses[First].ShouldBe(ManualStatus.Auto);
+            node.Claims[First].ShouldBeEmpty();
             node.Shows(First).IsDefault.ShouldBeTrue();
             node.Shows(First + 1).Blocked.ShouldBe([7, First]);
         }
@@ -150,17 +150,17 @@ public sealed class PostgresTests(PostgresServer server)
         await Eventually.HoldsAsync(() => time.ArmedTimers == 2);
         await CatchUpAsync(other, time);
 
-        var hidden = new ManualStatus(ManualStatusKind.Hidden, 77);
-        await one.Directory.SetManualStatusAsync(5, hidden);
+        var hidden = new Claim(Claim.UserSource, ClaimStatus.Hidden, ShownLastSeen: 77);
+        await one.Directory.SetClaimAsync(5, hidden, 1);
         await one.Directory.SetVisibilityAsync(6, OnlineVisibility.Nobody, null);
         await one.Directory.RelateAsync(7, Relation.Blocked, [6], add: true, 100);
         await one.Directory.DeleteAsync(First, 100);
         await one.Directory.RegisterAsync(["bob"], new uint[1]);
         other.Directory.NextIndex.ShouldBe(First + 1);
-        other.Statuses.ShouldBeEmpty();
+        other.Claims.ShouldBeEmpty();
         time.Advance(PostgresWriter.CatchUpInterval);
         await Eventually.HoldsAsync(() => other.Directory.NextIndex == First + 2);
-        other.Statuses[5].ShouldBe(hidden);
+        other.Claims[5].ShouldBe([hidden]);
         other.Shows(6).Online.ShouldBe(OnlineVisibility.Nobody);
         other.Shows(7).Blocked.ShouldBe([6u]);
         other.Accounts[First].ShouldBe(new Account(RevokedAt: 100, IsDeleted: true));
@@ -173,15 +173,15 @@ public sealed class PostgresTests(PostgresServer server)
         await using var other = await OpenAsync(one);
         await one.Directory.CatchUpAsync();
         await other.Directory.CatchUpAsync();
-        ManualStatusKind[] kinds = [ManualStatusKind.Online, ManualStatusKind.Away, ManualStatusKind.Busy, ManualStatusKind.Hidden];
+        ClaimStatus[] statuses = [ClaimStatus.Online, ClaimStatus.Away, ClaimStatus.Busy, ClaimStatus.Hidden];
         await Task.WhenAll(new[] { one, other }.Select((node, seed) => Task.Run(async () =>
         {
             var random = new Random(seed);
             for (var i = 0; i < 100; i++)
-                await node.Directory.SetManualStatusAsync(7, new ManualStatus(kinds[random.Next(kinds.Length)]));
+                await node.Directory.SetClaimAsync(7, new Claim($"{random.Next(3)}", statuses[random.Next(statuses.Length)]), 1);
         })));
-        var last = (await one.Directory.ManualStatusesAsync()).Single().Value;
-        await Eventually.HoldsAsync(() => one.Statuses[7] == last && other.Statuses[7] == last);
+        var last = (await one.Directory.ClaimsAsync()).Single().Value;
+        await Eventually.HoldsAsync(() => one.Claims[7].ToHashSet().SetEquals(last) && other.Claims[7].ToHashSet().SetEquals(last));
     }
 
     [Fact]
@@ -204,6 +204,28 @@ public sealed class PostgresTests(PostgresServer server)
             }));
         var expected = new Visibility { Online = OnlineVisibility.Nobody, LastSeen = LastSeenVisibility.Hidden, Blocked = [.. Enumerable.Range(0, 100).Select(i => (uint)i)] };
         await Eventually.HoldsAsync(() => one.Shows(7).IsSameAs(expected) && other.Shows(7).IsSameAs(expected));
+    }
+
+    /// <summary>There was a manual status: what is the claim of the person now.</summary>
+    [Fact]
+    public async Task Tables_of_the_version_before_are_brought_to_this_one()
+    {
+        var database = await Process.CreateDatabaseAsync();
+        await (await OpenAsync(database)).DisposeAsync();
+        await Process.ExecuteAsync(
+            """
+            DROP TABLE aglow.claim;
+            CREATE TABLE aglow.manual_status (idx bigint PRIMARY KEY, kind smallint NOT NULL, shown_last_seen bigint NOT NULL, change bigint NOT NULL, changed_at bigint NOT NULL);
+            INSERT INTO aglow.manual_status VALUES (3, 3, 0, 0, 0), (4, 4, 77, 0, 0), (5, 0, 0, 0, 0);
+            UPDATE aglow.state SET version = 1
+            """,
+            database);
+        await using var node = await OpenAsync(database);
+        var claims = (await node.Directory.ClaimsAsync()).ToDictionary(static c => c.Key, static c => c.Value);
+        claims.Keys.ShouldBe([3u, 4u], ignoreOrder: true);
+        claims[3].ShouldBe([new Claim(Claim.UserSource, ClaimStatus.Busy)]);
+        claims[4].ShouldBe([new Claim(Claim.UserSource, ClaimStatus.Hidden, ShownLastSeen: 77)]);
+        (await node.Directory.SetClaimAsync(3, new Claim("call", ClaimStatus.Busy), 1)).ShouldBeTrue();
     }
 
     [Fact]
@@ -230,23 +252,23 @@ public sealed class PostgresTests(PostgresServer server)
         await node.Directory.SetVisibilityAsync(2, OnlineVisibility.Everyone, null);
         foreach (var user in new uint[] { 1, 2 })
         {
-            await node.Directory.SetManualStatusAsync(user, new ManualStatus(ManualStatusKind.Busy));
+            await node.Directory.SetClaimAsync(user, new Claim("call", ClaimStatus.Busy), 1);
             await node.Directory.SetDisabledAsync(user, true, 0);
             await node.Directory.SetDisabledAsync(user, false, 0);
         }
 
-        await node.Directory.SetManualStatusAsync(1, ManualStatus.Auto);
+        await node.Directory.RemoveClaimAsync(1, "call");
         await node.Directory.RevokeAsync(2, 5000);
         await using var connection = new NpgsqlConnection(Process.Connection(node.Database));
         await connection.OpenAsync();
         var now = TimeProvider.System.GetUtcNow().ToUnixTimeSeconds();
         await PostgresChanges.ForgetAsync(connection, now - 60, CancellationToken.None);
         (await KeptAsync("visibility")).ShouldBe("1,2,3");
-        (await KeptAsync("manual_status")).ShouldBe("1,2");
+        (await KeptAsync("claim")).ShouldBe("1,2");
         (await KeptAsync("account")).ShouldBe("1,2");
         await PostgresChanges.ForgetAsync(connection, now + 60, CancellationToken.None);
         (await KeptAsync("visibility")).ShouldBe("2,3");
-        (await KeptAsync("manual_status")).ShouldBe("2");
+        (await KeptAsync("claim")).ShouldBe("2");
         (await KeptAsync("account")).ShouldBe("2");
 
         async Task<object?> KeptAsync(string table) => await Process.ExecuteAsync($"SELECT string_agg(idx::text, ',' ORDER BY idx) FROM aglow.{table}", node.Database);
@@ -259,7 +281,7 @@ public sealed class PostgresTests(PostgresServer server)
         await using var one = await OpenAsync(await Process.CreateDatabaseAsync());
         await using var other = await OpenAsync(one, time);
         await CatchUpAsync(other, time);
-        await one.Directory.SetManualStatusAsync(5, new ManualStatus(ManualStatusKind.Away));
+        await one.Directory.SetClaimAsync(5, new Claim(Claim.UserSource, ClaimStatus.Away), 1);
         await one.Directory.SetVisibilityAsync(6, OnlineVisibility.Nobody, null);
         await Process.StopAsync();
         time.Advance(TimeSpan.FromMinutes(31));
@@ -269,7 +291,7 @@ public sealed class PostgresTests(PostgresServer server)
             time.Advance(TimeSpan.FromMilliseconds(100));
             return other.Told.Count(changes => changes.IsComplete) == 2;
         });
-        other.Statuses[5].Kind.ShouldBe(ManualStatusKind.Away);
+        other.Claims[5].Single().Status.ShouldBe(ClaimStatus.Away);
         other.Shows(6).Online.ShouldBe(OnlineVisibility.Nobody);
     }
 
@@ -386,7 +408,7 @@ public sealed class PostgresTests(PostgresServer server)
             }
         }).Append(Task.Run(async () =>
         {
-            await node.Directory.SetManualStatusAsync(3, new ManualStatus(ManualStatusKind.Busy));
+            await node.Directory.SetClaimAsync(3, new Claim(Claim.UserSource, ClaimStatus.Busy), 1);
             return "set";
         })));
         outcomes.Count(outcome => outcome == "created").ShouldBe(1);
@@ -405,7 +427,7 @@ public sealed class PostgresTests(PostgresServer server)
                 PERFORM pg_terminate_backend(pg_backend_pid());
                 RETURN NEW;
             END $$;
-            CREATE TRIGGER fails BEFORE INSERT ON aglow.manual_status FOR EACH ROW WHEN (NEW.idx IN (1, 50)) EXECUTE FUNCTION aglow.fail()
+            CREATE TRIGGER fails BEFORE INSERT ON aglow.claim FOR EACH ROW WHEN (NEW.idx IN (1, 50)) EXECUTE FUNCTION aglow.fail()
             """,
             node.Database);
         for (var round = 0; round < 5; round++)
@@ -414,7 +436,7 @@ public sealed class PostgresTests(PostgresServer server)
             {
                 try
                 {
-                    await node.Directory.SetManualStatusAsync((uint)i, new ManualStatus(ManualStatusKind.Busy));
+                    await node.Directory.SetClaimAsync((uint)i, new Claim(Claim.UserSource, ClaimStatus.Busy), 1);
                 }
                 catch (StoreUnavailableException)
                 {
@@ -423,9 +445,9 @@ public sealed class PostgresTests(PostgresServer server)
             }));
         }
 
-        node.Statuses.Keys.ShouldNotContain(1u);
-        node.Statuses.Keys.ShouldNotContain(50u);
-        await node.Directory.SetManualStatusAsync(2, new ManualStatus(ManualStatusKind.Away));
+        node.Claims.Keys.ShouldNotContain(1u);
+        node.Claims.Keys.ShouldNotContain(50u);
+        await node.Directory.SetClaimAsync(2, new Claim(Claim.UserSource, ClaimStatus.Away), 1);
     }
 
     [Fact]
@@ -535,7 +557,7 @@ public sealed class PostgresTests(PostgresServer server)
         await RefusesAsync("Host=127.0.0.1;Port=1;Database=x;Username=y", "PostgreSQL at 127.0.0.1:1/x cannot be reached (Connection refused): start it, or name where it is with --postgres.");
         await using (await OpenAsync(database))
             await Process.ExecuteAsync("UPDATE aglow.state SET version = 99", database);
-        await RefusesAsync(Process.Connection(database), $"The directory in {at}/{database} was made by a newer Aglow (version 99 of its tables, this program knows 1): run that.");
+        await RefusesAsync(Process.Connection(database), $"The directory in {at}/{database} was made by a newer Aglow (version 99 of its tables, this program knows 2): run that.");
     }
 
     [Fact]
@@ -638,8 +660,8 @@ public sealed class PostgresTests(PostgresServer server)
             Database = database;
             directory.Changed += changes =>
             {
-                foreach (var (user, status) in changes.Statuses)
-                    Statuses[user] = status;
+                foreach (var (user, claims) in changes.Claims)
+                    Claims[user] = claims;
                 foreach (var (user, visibility) in changes.Visibilities)
                     Visibilities[user] = visibility;
                 foreach (var (user, account) in changes.Accounts)
@@ -654,7 +676,7 @@ public sealed class PostgresTests(PostgresServer server)
 
         public ConcurrentQueue<DirectoryChanges> Told { get; } = new();
 
-        public ConcurrentDictionary<uint, ManualStatus> Statuses { get; } = new();
+        public ConcurrentDictionary<uint, IReadOnlyList<Claim>> Claims { get; } = new();
 
         public ConcurrentDictionary<uint, Visibility> Visibilities { get; } = new();
 

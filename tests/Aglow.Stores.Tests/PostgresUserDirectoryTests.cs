@@ -14,7 +14,7 @@ public sealed class PostgresUserDirectoryTests(PostgresServer server) : UserDire
         if (await server.Process.ExecuteAsync("SELECT to_regclass('aglow.state')::text") is string)
         {
             await server.Process.ExecuteAsync(
-                "TRUNCATE aglow.ids, aglow.profile, aglow.account, aglow.manual_status, aglow.subscription, aglow.visibility, aglow.relation;"
+                "TRUNCATE aglow.ids, aglow.profile, aglow.account, aglow.claim, aglow.subscription, aglow.visibility, aglow.relation;"
                 + "UPDATE aglow.state SET next_index = 2147483648, change = 0");
         }
 

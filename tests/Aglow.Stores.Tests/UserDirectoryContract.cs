@@ -9,6 +9,9 @@ namespace Aglow.Stores.Tests;
 /// <summary>What every <see cref="IUserDirectory"/> does; each backend inherits it.</summary>
 public abstract class UserDirectoryContract
 {
+    // of store time
+    private const uint Second = 200_000_000;
+
     private const uint First = UserId.FirstDirectoryNumber;
 
     private readonly ManualTimeProvider _time = new();
@@ -346,8 +349,9 @@ public abstract class UserDirectoryContract
         await directory.FollowAsync(alice, [1, 2], true, 100);
         await directory.FollowAsync(1, [alice, 2], true, 100);
         await directory.FollowAsync(7, [alice], true, 100);
-        await directory.SetManualStatusAsync(alice, new ManualStatus(ManualStatusKind.Busy));
-        await directory.SetManualStatusAsync(1, new ManualStatus(ManualStatusKind.Away));
+        await directory.SetClaimAsync(alice, new Claim(Claim.UserSource, ClaimStatus.Busy), Second);
+        await directory.SetClaimAsync(alice, new Claim("call", ClaimStatus.Busy), Second);
+        await directory.SetClaimAsync(1, new Claim(Claim.UserSource, ClaimStatus.Away), Second);
         await directory.SetVisibilityAsync(alice, OnlineVisibility.Nobody, LastSeenVisibility.Hidden);
         await directory.RelateAsync(alice, Relation.Blocked, [1, 2], true, 100);
         await directory.RelateAsync(alice, Relation.Approved, [3], true, 100);
@@ -363,7 +367,7 @@ public abstract class UserDirectoryContract
         (await directory.SubscriptionsAsync(alice)).ShouldBeEmpty();
         (await directory.SubscriptionsAsync(1)).ShouldBe(Sorted(alice, 2));
         (await directory.WaitingAsync(alice, 0, 10)).ShouldBe([1u, 7u]);
-        (await directory.ManualStatusesAsync()).Select(pair => pair.Key).ShouldBe([1u]);
+        (await directory.ClaimsAsync()).Select(pair => pair.Key).ShouldBe([1u]);
         await ShouldShowAsync(directory, $"1: Everyone Exact [{string.Join(',', Sorted(alice, 7))}] []", $"2: Everyone Exact [] [{alice}]");
 
         // comes back as somebody new, whom the others still mean
@@ -382,7 +386,7 @@ public abstract class UserDirectoryContract
         await using var directory = await OpenAsync();
         await directory.DeleteAsync(7, 100);
         await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(7, new Account(RevokedAt: 100, IsDeleted: true)));
-        (await directory.ManualStatusesAsync()).ShouldBeEmpty();
+        (await directory.ClaimsAsync()).ShouldBeEmpty();
         await ShouldShowAsync(directory);
     }
 
@@ -403,19 +407,40 @@ public abstract class UserDirectoryContract
     }
 
     [Fact]
-    public async Task A_manual_status_stands_until_it_is_changed_or_taken_back()
+    public async Task A_claim_of_each_source_stands_until_it_is_changed_or_removed()
     {
         await using var directory = await OpenAsync();
-        await directory.SetManualStatusAsync(5, new ManualStatus(ManualStatusKind.Away));
-        await directory.SetManualStatusAsync(6, new ManualStatus(ManualStatusKind.Busy));
-        await directory.SetManualStatusAsync(5, new ManualStatus(ManualStatusKind.Hidden, uint.MaxValue));
-        (await directory.ManualStatusesAsync()).OrderBy(pair => pair.Key).ShouldBe(
-        [
-            new(5, new ManualStatus(ManualStatusKind.Hidden, uint.MaxValue)),
-            new(6, new ManualStatus(ManualStatusKind.Busy)),
-        ]);
-        await directory.SetManualStatusAsync(5, ManualStatus.Auto);
-        (await directory.ManualStatusesAsync()).Select(pair => pair.Key).ShouldBe([6u]);
+        var call = new Claim("call", ClaimStatus.Busy, new Said("In a call \"now\"", "📞", Second + 60), -7, 1_900_000_000_123);
+        var hidden = new Claim(Claim.UserSource, ClaimStatus.Hidden, SetAt: 9, ShownLastSeen: uint.MaxValue);
+        var quiet = Claim.Quiet(QuietHours.TryParse("mon,sun 22:00 07:00 Europe/Berlin")!);
+        foreach (var claim in new[] { new Claim(Claim.UserSource, ClaimStatus.Away), call, quiet, hidden })
+            (await directory.SetClaimAsync(5, claim, Second)).ShouldBeTrue();
+        (await directory.SetClaimAsync(6, call, Second)).ShouldBeTrue();
+        (await ClaimsOfAsync(directory, 5)).ShouldBe([call, quiet, hidden]);
+        (await ClaimsOfAsync(directory, 6)).ShouldBe([call]);
+        await directory.RemoveClaimAsync(5, Claim.UserSource);
+        await directory.RemoveClaimAsync(5, Claim.QuietHoursSource);
+        await directory.RemoveClaimAsync(5, "nobody's");
+        (await ClaimsOfAsync(directory, 5)).ShouldBe([call]);
+        await directory.RemoveClaimAsync(5, "call");
+        (await directory.ClaimsAsync()).Select(pair => pair.Key).ShouldBe([6u]);
+    }
+
+    [Fact]
+    public async Task A_user_has_eight_sources_besides_the_quiet_hours_and_those_that_ended_make_room()
+    {
+        await using var directory = await OpenAsync();
+        for (var i = 0; i < Claim.MaxSources; i++)
+            (await directory.SetClaimAsync(5, Of($"{i}", until: Second + 10 + (uint)i), Second)).ShouldBeTrue();
+        (await directory.SetClaimAsync(5, Of("more", until: 0), Second)).ShouldBeFalse();
+        (await directory.SetClaimAsync(5, Of("more", until: 0), Second + 9)).ShouldBeFalse();
+        (await ClaimsOfAsync(directory, 5)).Length.ShouldBe(Claim.MaxSources);
+        (await directory.SetClaimAsync(5, Of("7", until: 0), Second)).ShouldBeTrue("its own place is taken by nobody");
+        (await directory.SetClaimAsync(5, Claim.Quiet(QuietHours.TryParse("mon 22:00 07:00 UTC")!), Second)).ShouldBeTrue();
+        (await directory.SetClaimAsync(5, Of("more", until: 0), Second + 11)).ShouldBeTrue("the first two have ended");
+        (await ClaimsOfAsync(directory, 5)).Select(static claim => claim.Source).ShouldBe(["2", "3", "4", "5", "6", "7", "more", Claim.QuietHoursSource]);
+
+        static Claim Of(string source, uint until) => new(source, ClaimStatus.Busy, Said.Of(null, null, until));
     }
 
     [Fact]
@@ -673,6 +698,9 @@ public abstract class UserDirectoryContract
     // ---- helpers ----------------------------------------------------------------------------------------------------------------
 
     /// <summary>The index of an ID.</summary>
+    private static async Task<Claim[]> ClaimsOfAsync(IUserDirectory directory, uint user) =>
+        [.. (await directory.ClaimsAsync()).Single(pair => pair.Key == user).Value.OrderBy(static claim => claim.Source, StringComparer.Ordinal)];
+
     internal static async Task<uint> IndexAsync(IUserDirectory directory, string id)
     {
         if (uint.TryParse(id, out var number) && number < First)

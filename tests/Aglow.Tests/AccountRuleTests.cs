@@ -15,26 +15,26 @@ public class AccountRuleTests
     [InlineData("reachable")]
     public void A_disabled_user_is_offline_under_every_definition(string definition)
     {
-        var statuses = new ManualStatuses();
-        statuses.Set(7, new ManualStatus(ManualStatusKind.Busy));
-        statuses.Disable(7, Now - 5);
-        Shown(statuses, definition).ShouldBe((PresenceStatus.Offline, Now - 5));
-        statuses.Enable(7);
-        Shown(statuses, definition).ShouldBe((PresenceStatus.Busy, Now));
+        var claims = new Claims();
+        claims.Set(7, [new Claim(Claim.UserSource, ClaimStatus.Busy)], Now);
+        claims.Disable(7, Now - 5);
+        Shown(claims, definition).ShouldBe((PresenceStatus.Offline, Now - 5));
+        claims.Enable(7);
+        Shown(claims, definition).ShouldBe((PresenceStatus.Busy, Now));
     }
 
     [Fact]
     public void What_a_disabled_user_chose_is_theirs_again_when_they_are_enabled()
     {
-        var statuses = new ManualStatuses();
-        statuses.Disable(7, Now);
-        statuses.Set(7, new ManualStatus(ManualStatusKind.Away));
-        statuses.ChosenBy(7).Kind.ShouldBe(ManualStatusKind.Away);
-        statuses.Of(7).Kind.ShouldBe(ManualStatusKind.Hidden);
-        statuses.Users.ShouldBe([7u]);
-        statuses.Enable(7);
-        statuses.Of(7).Kind.ShouldBe(ManualStatusKind.Away);
-        statuses.HiddenCount.ShouldBe(0);
+        var claims = new Claims();
+        claims.Disable(7, Now);
+        claims.Set(7, [new Claim(Claim.UserSource, ClaimStatus.Away)], Now);
+        claims.ChosenBy(7, Now).ShouldBe(ClaimStatus.Away);
+        claims.Of(7, Now).Status.ShouldBe(ClaimStatus.Hidden);
+        claims.Users.ShouldBe([7u]);
+        claims.Enable(7);
+        claims.Of(7, Now).Status.ShouldBe(ClaimStatus.Away);
+        claims.IsNobodyHidden.ShouldBeTrue();
     }
 
     [Theory]
@@ -48,9 +48,9 @@ public class AccountRuleTests
         Account.Default.Revokes(issuedAt).ShouldBeFalse();
     }
 
-    private static (PresenceStatus, uint) Shown(ManualStatuses statuses, string definition)
+    private static (PresenceStatus, uint) Shown(Claims claims, string definition)
     {
-        var shown = Presence.Of(Now, Now, statuses.Of(7), All.Find(definition)!, new Moment(Now, Now), 300);
+        var shown = Presence.Of(Now, Now, claims.Of(7, Now), All.Find(definition)!, new Moment(Now, Now), 300);
         return (shown.Status, shown.LastSeen);
     }
 }

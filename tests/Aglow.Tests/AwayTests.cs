@@ -100,7 +100,7 @@ public class AwayTests
         }
 
         PresenceStatus Status() => Presence.Of(
-            rig.Word(1), rig.Store.Read(Plane.Activity, 1), ManualStatus.Auto, rig.Online, rig.Clock.Moment, Away).Status;
+            rig.Word(1), rig.Store.Read(Plane.Activity, 1), EffectiveClaim.None, rig.Online, rig.Clock.Moment, Away).Status;
     }
 
     private sealed class AwayRig : IAsyncDisposable
@@ -117,7 +117,7 @@ public class AwayTests
             Store = new RiggedStore(isRemote);
             Clock = new Clock(_time, new StallGuard(20));
             Writer = new HeartbeatWriter(Store, new LocalTransitionBus(), Clock, definitions, options, _metrics);
-            _reader = new StatusReader(Store, new ManualStatuses(), Clock, options, _metrics);
+            _reader = new StatusReader(Store, new Claims(), Clock, options, _metrics);
             _online = definitions.Default;
         }
 

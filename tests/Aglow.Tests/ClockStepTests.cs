@@ -131,10 +131,10 @@ public class ClockStepTests
     public void A_word_in_the_future_counts_as_heard_now()
     {
         var definition = new Definition("chat", 30);
-        Presence.Of(5_000, 5_000, ManualStatus.Auto, definition, Moment.At(1_000), 300)
+        Presence.Of(5_000, 5_000, EffectiveClaim.None, definition, Moment.At(1_000), 300)
             .ShouldBe(new Presence(PresenceStatus.Online, 1_000, ActiveAt: 1_000));
-        Presence.Of(5_000 | Pulse.LeftBit, 0, ManualStatus.Auto, definition, Moment.At(1_000), 300).ShouldBe(new Presence(PresenceStatus.Offline, 1_000));
-        Presence.Of(900, 900, new ManualStatus(ManualStatusKind.Hidden, 5_000), definition, Moment.At(1_000), 300)
+        Presence.Of(5_000 | Pulse.LeftBit, 0, EffectiveClaim.None, definition, Moment.At(1_000), 300).ShouldBe(new Presence(PresenceStatus.Offline, 1_000));
+        Presence.Of(900, 900, new EffectiveClaim(ClaimStatus.Hidden, 5_000), definition, Moment.At(1_000), 300)
             .ShouldBe(new Presence(PresenceStatus.Offline, 1_000, ActiveAt: 900));
     }
 
@@ -179,7 +179,7 @@ public class ClockStepTests
             Beliefs.Changed += (_, kind, users) => (kind == TransitionKind.Arrived ? Arrived : WentOffline).AddRange(users);
             Sweep = new Sweep(Store, Clock, Beliefs);
             Writer = new HeartbeatWriter(Store, bus, Clock, definitions, options, _metrics);
-            Reader = new StatusReader(Store, new ManualStatuses(), Clock, options, _metrics);
+            Reader = new StatusReader(Store, new Claims(), Clock, options, _metrics);
             Definition = definitions.Default;
         }
 

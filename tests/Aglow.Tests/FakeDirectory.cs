@@ -22,7 +22,9 @@ internal sealed class FakeDirectory : IUserDirectory
         return new(keys.Count);
     }
 
-    public ValueTask SetManualStatusAsync(uint number, ManualStatus status) => default;
+    public ValueTask<bool> SetClaimAsync(uint user, Claim claim, uint now) => new(true);
+
+    public ValueTask RemoveClaimAsync(uint user, string source) => default;
 
     public ReadOnlyMemory<byte> CursorSecret => new byte[16];
 
@@ -48,7 +50,7 @@ internal sealed class FakeDirectory : IUserDirectory
 
     public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) => throw new NotSupportedException();
 
-    public ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() => throw new NotSupportedException();
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync() => throw new NotSupportedException();
 
     public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) => throw new NotSupportedException();
 

@@ -61,10 +61,10 @@ internal sealed class NaiveModel(int users)
     }
 
     /// <summary>What the person chose; who shows themself again has just come, for all others.</summary>
-    public void Chose(int user, ManualStatusKind kind, uint now)
+    public void Chose(int user, ClaimStatus kind, uint now)
     {
         var person = _people[user];
-        if (kind == ManualStatusKind.Hidden)
+        if (kind == ClaimStatus.Hidden)
             person.HiddenAt ??= IsOnline(user, now) ? now : Math.Min(person.SeenAt, now);
         else if (person.HiddenAt is not null)
             (person.HiddenAt, person.IsActive) = (null, false);
@@ -99,9 +99,9 @@ internal sealed class NaiveModel(int users)
         return new Presence(
             person.Manual switch
             {
-                ManualStatusKind.Away => PresenceStatus.Away,
-                ManualStatusKind.Busy => PresenceStatus.Busy,
-                ManualStatusKind.Auto when person.IsActive && person.ActiveAt + 600 < Against(now) => PresenceStatus.Away,
+                ClaimStatus.Away => PresenceStatus.Away,
+                ClaimStatus.Busy => PresenceStatus.Busy,
+                ClaimStatus.Auto when person.IsActive && person.ActiveAt + 600 < Against(now) => PresenceStatus.Away,
                 _ => PresenceStatus.Online,
             },
             seen,
@@ -126,7 +126,7 @@ internal sealed class NaivePerson
     /// <summary>Whether that was in the session that goes on, or the last one.</summary>
     public bool IsActive { get; set; }
 
-    public ManualStatusKind Manual { get; set; }
+    public ClaimStatus Manual { get; set; }
 
     public uint? HiddenAt { get; set; }
 }

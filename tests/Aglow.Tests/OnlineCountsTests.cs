@@ -17,7 +17,7 @@ public sealed class OnlineCountsTests : IAsyncDisposable
     private readonly ManualTimeProvider _time = new();
     private readonly RiggedStore _store = new(isRemote: true);
     private readonly SharedCounts _shared = new();
-    private readonly ManualStatuses _manual = new();
+    private readonly Claims _claims = new();
     private readonly Visibilities _visibilities = new(isReciprocal: false);
     private readonly AglowMetrics _metrics = new();
     private readonly Clock _clock;
@@ -92,8 +92,8 @@ public sealed class OnlineCountsTests : IAsyncDisposable
     {
         var always = new Definition("reachable", 86_400, EndedByLeave: false);
         await HeartbeatAsync(0, 3);
-        _manual.Set(1, new ManualStatus(ManualStatusKind.Hidden, _clock.Now - 60));
-        _manual.Set(257, new ManualStatus(ManualStatusKind.Hidden, _clock.Now - 60));
+        _claims.Set(1, [new Claim(Claim.UserSource, ClaimStatus.Hidden, ShownLastSeen: _clock.Now - 60)], _clock.Now);
+        _claims.Set(257, [new Claim(Claim.UserSource, ClaimStatus.Hidden, ShownLastSeen: _clock.Now - 60)], _clock.Now);
         (await _one.ReadAsync(Chat)).Online.ShouldBe(2);
         // shown as seen a minute ago, both of them
         (await _one.ReadAsync(always)).Online.ShouldBe(4);
@@ -109,7 +109,7 @@ public sealed class OnlineCountsTests : IAsyncDisposable
             _visibilities.Set(user, new Visibility { Online = OnlineVisibility.Nobody });
         _visibilities.Set(2, new Visibility { Online = OnlineVisibility.FollowersApproved, Approved = [3] });
         _visibilities.Set(4, new Visibility { LastSeen = LastSeenVisibility.Hidden, Blocked = [5] });
-        _manual.Set(300, new ManualStatus(ManualStatusKind.Hidden, _clock.Now - 60));
+        _claims.Set(300, [new Claim(Claim.UserSource, ClaimStatus.Hidden, ShownLastSeen: _clock.Now - 60)], _clock.Now);
         (await _one.ReadAsync(Chat)).Online.ShouldBe(596);
         (await _one.ReadAsync(always)).Online.ShouldBe(596);
 
@@ -161,7 +161,7 @@ public sealed class OnlineCountsTests : IAsyncDisposable
     private OnlineCounts Node()
     {
         var beliefs = new Beliefs(new Definitions(new AglowOptions()), new LocalTransitionBus());
-        return new OnlineCounts(_store, _shared, _clock, _manual, _visibilities, new Sweep(_store, _clock, beliefs), _metrics);
+        return new OnlineCounts(_store, _shared, _clock, _claims, _visibilities, new Sweep(_store, _clock, beliefs), _metrics);
     }
 
     private async Task HeartbeatAsync(uint first, int count)

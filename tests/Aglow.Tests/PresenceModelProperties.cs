@@ -138,8 +138,8 @@ public class PresenceModelProperties
                         (person.SeenAt, person.HasLeft) = (now, true);
                     break;
                 case Act.Manual:
-                    var kind = (ManualStatusKind)(step.Amount % 5);
-                    await presence.SetManualStatusAsync(user, kind);
+                    var kind = (ClaimStatus)(step.Amount % 5);
+                    await presence.SetClaimAsync(user, kind);
                     model.Chose(step.User, kind, now);
                     break;
                 case Act.Advance:
@@ -201,8 +201,8 @@ public class PresenceModelProperties
             var presence = new PresenceService(rig.Store, directory, new LocalTransitionBus(), rig.Clock, options, new AglowMetrics(), log);
             rig.Recovery.Seed(presence.Beliefs.Default);
             // as a start does, but without its loops: here the test is the time
-            foreach (var (user, status) in await directory.ManualStatusesAsync())
-                presence.Manual.Set(user, status);
+            foreach (var (user, claims) in await directory.ClaimsAsync())
+                presence.Claims.Set(user, claims, rig.Clock.Now);
             return new World(rig, directory, presence);
         }
     }

@@ -312,7 +312,7 @@ public sealed class RenewalsTests : IAsyncDisposable
     public async Task Where_one_page_could_not_be_written_only_its_users_are_held()
     {
         await _writer.WriteAsync(new uint[] { 1, 2 }, active: false, durable: true);
-        var statuses = new StatusReader(_store, new ManualStatuses(), _clock, new AglowOptions(), _metrics);
+        var statuses = new StatusReader(_store, new Claims(), _clock, new AglowOptions(), _metrics);
         var awaySince = _clock.Now;
         Advance(40);
         _clock.Guard.Stalled(awaySince, _clock.Now, [PageLayout.Page(1)]);

@@ -18,6 +18,10 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
 
     public void Dispose() => _folder.Dispose();
 
+    private static readonly Claim Hidden = new(Claim.UserSource, ClaimStatus.Hidden, SetAt: 5, ShownLastSeen: 77);
+    private static readonly Claim Call = new("call", ClaimStatus.Busy, new Said("In a call", "📞", 3_000_000_000), -7, long.MaxValue);
+    private static readonly Claim Quiet = Claim.Quiet(QuietHours.TryParse("mon,sun 22:00 07:00 Europe/Berlin")!);
+
     private protected override Task<IUserDirectory> OpenAsync(TimeProvider time) => Task.FromResult<IUserDirectory>(SqliteUserDirectory.Open(_folder.Path, time));
 
     [Fact]
@@ -28,7 +32,9 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
             await directory.RegisterAsync(["alice", "bob", "carol"], new uint[3]);
             await directory.WriteProfilesAsync([new(First, "alice", "Alice Liddell"), new(7, "seven", null)], create: true);
             await directory.FollowAsync(First, [5, First + 1], true, 10);
-            await directory.SetManualStatusAsync(3, new ManualStatus(ManualStatusKind.Hidden, 77));
+            await directory.SetClaimAsync(3, Hidden, 50);
+            await directory.SetClaimAsync(3, Call, 50);
+            await directory.SetClaimAsync(3, Quiet, 50);
             await directory.SetVisibilityAsync(4, OnlineVisibility.Nobody, null);
             await directory.RelateAsync(4, Relation.Blocked, [First + 1], add: true, limit: 10);
             await directory.SetDisabledAsync(5, true, 99);
@@ -44,7 +50,9 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
         (await again.FindProfileAsync(First))!.DisplayName.ShouldBe("Alice Liddell");
         (await again.FindProfileAsync(7))!.UserName.ShouldBe("seven");
         (await again.SubscriptionsAsync(First)).ShouldBe([5u, First + 1]);
-        (await again.ManualStatusesAsync()).ShouldBe([new(3, new ManualStatus(ManualStatusKind.Hidden, 77))]);
+        var (user, claims) = (await again.ClaimsAsync()).Single();
+        user.ShouldBe(3u);
+        claims.ShouldBe([Call, Quiet, Hidden], ignoreOrder: true);
         var shown = (await again.VisibilitiesAsync()).Single();
         (shown.Key, shown.Value.Online).ShouldBe((4u, OnlineVisibility.Nobody));
         shown.Value.Of(Relation.Blocked).ShouldBe([First + 1]);
@@ -132,6 +140,33 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
             bytes[i] = (byte)(i * 31);
         File.WriteAllBytes(UsersFile, bytes);
         RefusesToOpen("damaged");
+    }
+
+    /// <summary>There was a manual status: what is the claim of the person now.</summary>
+    [Fact]
+    public async Task A_file_of_the_version_before_is_brought_to_this_one()
+    {
+        await (await OpenAsync(TimeProvider.System)).DisposeAsync();
+        using (var connection = new SqliteConnection($"Data Source={UsersFile};Pooling=False"))
+        {
+            connection.Open();
+            SqliteFile.Execute(
+                connection,
+                """
+                DROP TABLE claim;
+                CREATE TABLE manual_status (user INTEGER PRIMARY KEY, kind INTEGER NOT NULL, shown_last_seen INTEGER NOT NULL);
+                INSERT INTO manual_status VALUES (3, 3, 0), (4, 4, 77);
+                PRAGMA user_version = 2
+                """);
+        }
+
+        for (var time = 0; time < 2; time++)
+        {
+            await using var directory = Open();
+            var claims = (await directory.ClaimsAsync()).ToDictionary(static c => c.Key, static c => c.Value);
+            claims[3].ShouldBe([new Claim(Claim.UserSource, ClaimStatus.Busy)]);
+            claims[4].ShouldBe([new Claim(Claim.UserSource, ClaimStatus.Hidden, ShownLastSeen: 77)]);
+        }
     }
 
     [Theory]

@@ -93,5 +93,5 @@ public class VisibilityTests
     }
 
     [Fact]
-    public void A_presence_is_twelve_bytes() => System.Runtime.CompilerServices.Unsafe.SizeOf<Presence>().ShouldBe(12);
+    public void A_presence_is_24_bytes() => System.Runtime.CompilerServices.Unsafe.SizeOf<Presence>().ShouldBe(24);
 }

@@ -198,16 +198,42 @@ public class WatchHubTests
         await _world.BeatAsync();
         watcher.Take();
         var hidden = _world.Unix;
-        await _world.Presence.SetManualStatusAsync(1, ManualStatusKind.Hidden);
+        await _world.Presence.SetClaimAsync(1, ClaimStatus.Hidden);
         await _world.AdvanceAsync(TimeSpan.FromSeconds(0.5));
         watcher.Take().ShouldBeEmpty();
         await _world.Presence.HeartbeatAsync(1);
         await _world.AdvanceAsync(TimeSpan.FromSeconds(12));
         watcher.Take().ShouldBe([$"1:offline {hidden}"]);
         await _world.Presence.HeartbeatAsync(1);
-        await _world.Presence.SetManualStatusAsync(1, ManualStatusKind.Auto);
+        await _world.Presence.SetClaimAsync(1, ClaimStatus.Auto);
         await _world.AdvanceAsync(TimeSpan.FromSeconds(0.1));
         watcher.Take().ShouldBe([$"1:online {_world.Unix}"]);
+    }
+
+    [Fact]
+    public async Task The_end_of_a_claim_is_told_at_its_second_and_what_was_beneath_shows_again()
+    {
+        await _world.Presence.HeartbeatAsync(1);
+        var watcher = _world.Connect(99);
+        _world.Watch(watcher, 1);
+        await _world.BeatAsync();
+        watcher.Take();
+        var now = _world.Presence.Clock.Now;
+        await _world.Presence.SetClaimAsync(1, new Claim("beneath", ClaimStatus.Away, Said.Of("beneath", null, now + 9), -1));
+        await _world.Presence.SetClaimAsync(1, new Claim("call", ClaimStatus.Busy, Said.Of("on top", null, now + 4)));
+        // an earlier end takes the place of a later one
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(1));
+        watcher.Take().Last().ShouldStartWith("1:busy");
+        await _world.Presence.SetClaimAsync(1, new Claim("call", ClaimStatus.Busy, Said.Of("on top", null, now + 3)));
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(1));
+        await _world.Presence.HeartbeatAsync(1);
+        watcher.Take().Last().ShouldStartWith("1:busy");
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(1.1));
+        watcher.Take().ShouldHaveSingleItem().ShouldStartWith("1:away");
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(5));
+        watcher.Take().ShouldBeEmpty();
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(1));
+        watcher.Take().ShouldHaveSingleItem().ShouldStartWith("1:online");
     }
 
     [Fact]

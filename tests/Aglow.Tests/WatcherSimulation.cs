@@ -227,8 +227,8 @@ internal sealed class WatcherSimulation
         if (_isStoreAway)
             return;
         var user = _random.Next(Users);
-        var kind = (ManualStatusKind)_random.Next(5);
-        await _presence.SetManualStatusAsync((uint)user, kind);
+        var kind = (ClaimStatus)_random.Next(5);
+        await _presence.SetClaimAsync((uint)user, kind);
         Did(user, $"{kind}");
         _model.Chose(user, kind, Now);
         _manualChangedAt[user] = _time.GetTimestamp();

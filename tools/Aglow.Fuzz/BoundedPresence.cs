@@ -107,9 +107,11 @@ internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
 
     public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) => inner.FollowAsync(follower, followed, follow, limit);
 
-    public ValueTask SetManualStatusAsync(uint number, ManualStatus status) => inner.SetManualStatusAsync(number, status);
+    public ValueTask<bool> SetClaimAsync(uint number, Claim claim, uint now) => inner.SetClaimAsync(number, claim, now);
 
-    public ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() => inner.ManualStatusesAsync();
+    public ValueTask RemoveClaimAsync(uint number, string source) => inner.RemoveClaimAsync(number, source);
+
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync() => inner.ClaimsAsync();
 
     public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) => inner.SetVisibilityAsync(number, online, lastSeen);
 

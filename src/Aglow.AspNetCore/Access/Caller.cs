@@ -17,7 +17,7 @@ internal enum Scopes
     /// <summary>Statuses, searches, the list of who is online.</summary>
     Read = 2,
 
-    /// <summary>Registers and deletes users; manual statuses, subscriptions and visibility of any user.</summary>
+    /// <summary>Registers and deletes users; statuses, subscriptions and visibility of any user.</summary>
     Users = 4,
 
     /// <summary>Explanations and metrics, which show what is hidden from everybody else.</summary>

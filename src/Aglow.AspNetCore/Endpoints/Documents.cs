@@ -15,15 +15,21 @@ internal sealed record PresenceDocument(
     [property: JsonPropertyName(JsonNames.Status)] string Status,
     [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
     [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout = null,
+    [property: JsonPropertyName(JsonNames.Text), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
+    [property: JsonPropertyName(JsonNames.Emoji), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
+    [property: JsonPropertyName(JsonNames.Until), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
     [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null);
 
-/// <summary>A presence record, and what the person chose to be seen as.</summary>
-internal sealed record ManualStatusDocument(
+/// <summary>A presence record, and what the person chose to be seen as: the claim of the source "user".</summary>
+internal sealed record StatusDocument(
     [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
     [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
     [property: JsonPropertyName(JsonNames.Status)] string Status,
     [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
     [property: JsonPropertyName(JsonNames.Manual)] string Manual,
+    [property: JsonPropertyName(JsonNames.Text), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
+    [property: JsonPropertyName(JsonNames.Emoji), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
+    [property: JsonPropertyName(JsonNames.Until), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
     [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null);
 
 /// <summary>What a user shows of themself.</summary>
@@ -50,6 +56,9 @@ internal sealed record UserDocument(
     [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout,
     [property: JsonPropertyName(JsonNames.Manual), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Manual = null,
     [property: JsonPropertyName(JsonNames.Disabled), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? Disabled = null,
+    [property: JsonPropertyName(JsonNames.Text), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
+    [property: JsonPropertyName(JsonNames.Emoji), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
+    [property: JsonPropertyName(JsonNames.Until), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
     [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null)
 {
     public static UserDocument Of(UserJson user, Profile? profile, Presence presence) => new(
@@ -62,6 +71,9 @@ internal sealed record UserDocument(
         Words.Of(presence.Status),
         Pulse.ToUnix(presence.LastSeen),
         Words.Of(presence.About),
+        Text: presence.Said?.Text,
+        Emoji: presence.Said?.Emoji,
+        Until: Pulse.ToUnix(presence.Said?.Until ?? 0),
         ActiveAt: Pulse.ToUnix(presence.ActiveAt));
 }
 
@@ -109,6 +121,10 @@ internal sealed record ExplanationDocument(
     [property: JsonPropertyName("said_goodbye")] bool SaidGoodbye,
     [property: JsonPropertyName("last_activity_at")] long? LastActivityAt,
     [property: JsonPropertyName(JsonNames.Manual)] string Manual,
+    [property: JsonPropertyName(JsonNames.Source)] string? Source,
+    [property: JsonPropertyName(JsonNames.Text)] string? Text,
+    [property: JsonPropertyName(JsonNames.Emoji)] string? Emoji,
+    [property: JsonPropertyName(JsonNames.Until)] long? Until,
     [property: JsonPropertyName("believed_online")] bool? BelievedOnline,
     [property: JsonPropertyName("stall_guard_in_force")] bool StallGuardInForce,
     [property: JsonPropertyName("counted_against")] long CountedAgainst,
@@ -158,8 +174,60 @@ internal sealed record StatusUpdateBody(
 /// <summary>One user of a batch.</summary>
 internal sealed record UserIdBody([property: JsonPropertyName(JsonNames.UserId)] UserJson UserId);
 
-/// <summary>Body of a manual status.</summary>
-internal sealed record ManualStatusBody([property: JsonPropertyName(JsonNames.Status)] string Status);
+/// <summary>Body of a claim.</summary>
+internal sealed record StatusBody(
+    [property: JsonPropertyName(JsonNames.Status)] string Status,
+    [property: JsonPropertyName(JsonNames.Text)] string? Text,
+    [property: JsonPropertyName(JsonNames.Emoji)] string? Emoji,
+    [property: JsonPropertyName(JsonNames.Until)] long? Until,
+    [property: JsonPropertyName(JsonNames.ForSeconds)] long? ForSeconds,
+    [property: JsonPropertyName(JsonNames.Source)] string? Source,
+    [property: JsonPropertyName(JsonNames.Priority)] int? Priority);
+
+/// <summary>A claim.</summary>
+internal sealed record ClaimDocument(
+    [property: JsonPropertyName(JsonNames.Source)] string Source,
+    [property: JsonPropertyName(JsonNames.Status)] string Status,
+    [property: JsonPropertyName(JsonNames.Text), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text,
+    [property: JsonPropertyName(JsonNames.Emoji), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji,
+    [property: JsonPropertyName(JsonNames.Until), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until,
+    [property: JsonPropertyName(JsonNames.Priority)] int Priority,
+    [property: JsonPropertyName("set_at")] long SetAt,
+    [property: JsonPropertyName("is_shown")] bool IsShown);
+
+/// <summary>The claims of a user that have not ended.</summary>
+internal sealed record ClaimsDocument(
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
+    [property: JsonPropertyName("claims")] IReadOnlyList<ClaimDocument> Claims);
+
+/// <summary>How to reach a user: what a push-notification service asks.</summary>
+internal sealed record ReachOfUser(
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
+    [property: JsonPropertyName(JsonNames.Connected)] bool Connected,
+    [property: JsonPropertyName(JsonNames.Devices)] IReadOnlyList<string> Devices,
+    [property: JsonPropertyName(JsonNames.Active)] bool Active,
+    [property: JsonPropertyName(JsonNames.MayBeDisturbed)] bool MayBeDisturbed,
+    [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen);
+
+/// <summary>How to reach users, in the order in which they were asked for.</summary>
+internal sealed record ReachDocument([property: JsonPropertyName(JsonNames.Users)] IReadOnlyList<ReachOfUser> Users);
+
+/// <summary>Body of quiet hours.</summary>
+internal sealed record QuietHoursBody(
+    [property: JsonPropertyName(JsonNames.Days)] IReadOnlyList<string>? Days,
+    [property: JsonPropertyName(JsonNames.From)] string From,
+    [property: JsonPropertyName(JsonNames.To)] string To,
+    [property: JsonPropertyName(JsonNames.TimeZone)] string TimeZone);
+
+/// <summary>A user's quiet hours, and whether it is quiet now.</summary>
+internal sealed record QuietHoursDocument(
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
+    [property: JsonPropertyName(JsonNames.Days)] IReadOnlyList<string> Days,
+    [property: JsonPropertyName(JsonNames.From)] string From,
+    [property: JsonPropertyName(JsonNames.To)] string To,
+    [property: JsonPropertyName(JsonNames.TimeZone)] string TimeZone,
+    [property: JsonPropertyName("is_quiet")] bool IsQuiet,
+    [property: JsonPropertyName("changes_at")] long ChangesAt);
 
 /// <summary>Body of a new user.</summary>
 internal sealed record NewUserBody(
@@ -219,7 +287,9 @@ internal static class Words
 [JsonSerializable(typeof(PresenceDocument))]
 [JsonSerializable(typeof(IReadOnlyList<PresenceDocument>))]
 [JsonSerializable(typeof(IReadOnlyDictionary<string, PresenceDocument>))]
-[JsonSerializable(typeof(ManualStatusDocument))]
+[JsonSerializable(typeof(StatusDocument))]
+[JsonSerializable(typeof(ClaimsDocument))]
+[JsonSerializable(typeof(QuietHoursDocument))]
 [JsonSerializable(typeof(UserDocument))]
 [JsonSerializable(typeof(VisibilityDocument))]
 [JsonSerializable(typeof(VisibilityBody))]
@@ -237,7 +307,8 @@ internal static class Words
 [JsonSerializable(typeof(HeartbeatBody))]
 [JsonSerializable(typeof(StatusUpdateBody))]
 [JsonSerializable(typeof(IReadOnlyList<UserIdBody>))]
-[JsonSerializable(typeof(ManualStatusBody))]
+[JsonSerializable(typeof(StatusBody))]
+[JsonSerializable(typeof(QuietHoursBody))]
 [JsonSerializable(typeof(NewUserBody))]
 [JsonSerializable(typeof(NamesBody))]
 [JsonSerializable(typeof(ImportBody))]

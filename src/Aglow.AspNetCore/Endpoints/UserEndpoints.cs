@@ -11,11 +11,10 @@ using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>The directory over HTTP: users, their manual status, whom they follow. Answers that change something are durable.</summary>
+/// <summary>The directory over HTTP: users, their profiles and accounts, whom they follow. Answers that change something are durable.</summary>
 internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimits rates, ProblemAnswers problems)
 {
     private const string AccessExample = "{\"disabled\": true}";
-    private const string ManualStatusExample = "{\"status\": \"auto\"}, \"online\", \"away\", \"busy\" or \"offline\"";
 
     public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
         gate,
@@ -86,13 +85,6 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
             Access = CallAccess.People(Scopes.Users),
             Answers = [new(Status: StatusCodes.Status204NoContent)],
             Problems = [400, 401, 403, 404, 415, 429, 501, 503],
-        },
-        new Call(HttpMethods.Put, Routes.ManualStatus, "set manual status", "Sets what a user is seen as", problems.Guard(SetManualStatusAsync))
-        {
-            Access = CallAccess.People(Scopes.Users),
-            Bodies = [new(Routes.Json, typeof(ManualStatusBody))],
-            Answers = [new(Routes.Json, typeof(ManualStatusDocument))],
-            Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
         },
         new Call(HttpMethods.Get, Routes.Subscriptions, "subscriptions", "Whom a user follows", problems.Guard(SubscriptionsAsync))
         {
@@ -257,7 +249,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         var seesAll = await callers.MaySeeAllOfAsync(context, asked);
         var document = UserDocument.Of(UserJson.Of(asked), profile, presence) with
         {
-            Manual = seesAll ? host.Presence.Manual.ChosenBy(user).Name : null,
+            Manual = seesAll ? Claim.NameOf(host.Presence.Claims.ChosenBy(user, host.Presence.Clock.Now)) : null,
             Disabled = seesAll && host.Presence.Accounts.Of(user).IsDisabled ? true : null,
         };
         await Answers.JsonAsync(context, document, Documents.Sent.UserDocument, status);
@@ -272,18 +264,6 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         if (!await host.Presence.DeleteUserAsync(asked))
             throw Problems.NoSuchUser(asked);
         context.Response.StatusCode = StatusCodes.Status204NoContent;
-    }
-
-    private async Task SetManualStatusAsync(HttpContext context)
-    {
-        var asked = Asked.User(context, fromEnd: 1);
-        await callers.RequireAsync(context, asked, Scopes.Users);
-        var kind = await ReadManualStatusAsync(context);
-        var user = await RegisterAsync(context, asked);
-        var presence = await host.Presence.SetManualStatusAsync(user, kind);
-        var document = new ManualStatusDocument(
-            UserJson.Of(asked), presence.IsOnline, Words.Of(presence.Status), Pulse.ToUnix(presence.LastSeen), new ManualStatus(kind).Name, Pulse.ToUnix(presence.ActiveAt));
-        await Answers.JsonAsync(context, document, Documents.Sent.ManualStatusDocument);
     }
 
     private async Task SubscriptionsAsync(HttpContext context)
@@ -343,17 +323,5 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         RequireBody(context, withId ? ProfileReader.OneWithId : ProfileReader.One);
         using var body = await RequestBodies.ReadJsonAsync(context);
         return ProfileReader.ReadOne(body.Written.Span, withId);
-    }
-
-    private static async ValueTask<ManualStatusKind> ReadManualStatusAsync(HttpContext context)
-    {
-        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
-            throw Problems.Malformed($"The body is empty. Send {ManualStatusExample}.");
-        using var body = await RequestBodies.ReadJsonAsync(context);
-        var word = MemberReader.ReadText(body.Written.Span, ManualStatusExample, JsonNames.Status)[0];
-        return word is not null && ManualStatus.TryParse(Encoding.UTF8.GetBytes(word), out var kind)
-            ? kind
-            : throw Problems.Malformed(
-                word is null ? $"status is missing. Send {ManualStatusExample}." : $"status is \"{Problems.Shorten(word)}\". Send {ManualStatusExample}.");
     }
 }

@@ -37,7 +37,9 @@ public static class AglowEndpoints
         var calls = routes.MapGroup(prefix);
         new HeartbeatEndpoints(host, callers, rates, problems).Map(calls, gate);
         new StatusEndpoints(host, callers, problems).Map(calls, gate);
+        new ReachEndpoints(host, callers, problems).Map(calls, gate);
         new UserEndpoints(host, callers, rates, problems).Map(calls, gate);
+        new ClaimEndpoints(host, callers, rates, problems).Map(calls, gate);
         new VisibilityEndpoints(host, callers, rates, problems).Map(calls, gate);
         new OnlineEndpoints(host, callers, problems).Map(calls, gate);
         new WatchEndpoints(host, callers, problems).Map(calls, gate);

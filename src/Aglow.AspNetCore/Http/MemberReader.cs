@@ -5,6 +5,34 @@ namespace Aglow.AspNetCore.Http;
 /// <summary>Reads small JSON objects. A member that the call does not know, or one that is given twice, is refused.</summary>
 internal static class MemberReader
 {
+    /// <summary>Reads the members of an object, from its first name on to its end.</summary>
+    public delegate T Members<out T>(ref Utf8JsonReader reader);
+
+    /// <summary>Reads one object, and refuses what is not JSON.</summary>
+    public static T ReadObject<T>(ReadOnlySpan<byte> json, string example, Members<T> members)
+    {
+        var reader = new Utf8JsonReader(json);
+        try
+        {
+            reader.Read();
+            if (reader.TokenType != JsonTokenType.StartObject)
+                throw Problems.Malformed($"The body is not an object. Send {example}.");
+            var read = members(ref reader);
+            // throws where anything follows
+            reader.Read();
+            return read;
+        }
+        catch (JsonException wrong)
+        {
+            throw UsersBody.NotJson(wrong);
+        }
+        catch (InvalidOperationException)
+        {
+            // a member's name with half a surrogate pair
+            throw Problems.NotJson("");
+        }
+    }
+
     /// <summary>The values of these members, in their order; null where one is missing or null.</summary>
     public static string?[] ReadText(ReadOnlySpan<byte> json, string example, params ReadOnlySpan<string> members)
     {

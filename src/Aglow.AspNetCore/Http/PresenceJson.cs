@@ -20,7 +20,7 @@ internal static class PresenceJson
     {
         Span<byte> id = stackalloc byte[(UserId.MaxKeyBytes * 2) + 2];
         var idLength = text.IsEmpty ? PresenceRecord.WriteNumber(id, user) : PresenceRecord.WriteKey(id, text);
-        var space = into.GetSpan(PresenceRecord.MaxBytesBesideId + idLength);
+        var space = into.GetSpan(PresenceRecord.MaxBytesBesideId(presence) + idLength);
         into.Advance(PresenceRecord.Write(space, id[..idLength], presence));
     }
 
@@ -34,7 +34,7 @@ internal static class PresenceJson
         }
 
         var id = users.Text(at);
-        into.Advance(PresenceRecord.Write(into.GetSpan(PresenceRecord.MaxBytesBesideId + id.Length), id, presence));
+        into.Advance(PresenceRecord.Write(into.GetSpan(PresenceRecord.MaxBytesBesideId(presence) + id.Length), id, presence));
     }
 
     /// <summary>Writes an array of records, in the order of the users.</summary>

@@ -33,6 +33,11 @@ internal static class Problems
 
     public static ProblemException Malformed(string detail) => new(StatusCodes.Status400BadRequest, "Malformed request", detail);
 
+    public static ProblemException Impossible(string detail) => new(StatusCodes.Status422UnprocessableEntity, "Not possible", detail);
+
+    public static ProblemException TooManySources() => Impossible(
+        $"This user has claims of {Claim.MaxSources} other sources. Remove one: DELETE {Routes.Claims}?source=…; GET {Routes.Claims} lists them.");
+
     public static ProblemException NotJson(string where) => Malformed($"The body is not JSON{where}. Send one JSON document in UTF-8.");
 
     public static ProblemException WhoIsMissing() => new(

@@ -20,7 +20,8 @@ internal static class Routes
     public const string UsersBatch = "/users/batch";
     public const string Revoke = "/users/{user}/revoke";
     public const string Access = "/users/{user}/access";
-    public const string ManualStatus = "/users/{user}/status";
+    public const string Claims = "/users/{user}/status";
+    public const string QuietHours = "/users/{user}/quiet-hours";
     public const string Subscriptions = "/users/{user}/subscriptions";
     public const string Visibility = "/users/{user}/visibility";
     public const string Approved = "/users/{user}/approved";
@@ -28,6 +29,7 @@ internal static class Routes
     public const string Blocked = "/users/{user}/blocked";
     public const string Online = "/online";
     public const string OnlineCount = "/online/count";
+    public const string Reach = "/reach";
     public const string Watch = "/watch";
     public const string Socket = "/ws";
     public const string Live = "/health/live";
@@ -44,6 +46,7 @@ internal static class Routes
     public const string LimitQuery = "limit";
     public const string CursorQuery = "cursor";
     public const string SearchQuery = "q";
+    public const string SourceQuery = "source";
     public const string ViewerQuery = "viewer";
     public const string TokenQuery = "access_token";
     public const string UserQuery = "user_id";

@@ -8,7 +8,7 @@ using Microsoft.AspNetCore.Http;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>One message of a client's, read and checked: only members that its type takes are set.</summary>
-internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? Users, string? Definition, string? Status, string? Token)
+internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? Users, string? Definition, ClaimBody? Claim, string? Token)
 {
     /// <summary>The highest id: 2^53 - 1, which every language's JSON reads as it was written.</summary>
     public const long MaxId = 9_007_199_254_740_991;
@@ -17,11 +17,10 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
     private const string IdName = "id";
     private const string UsersName = "users";
     private const string DefinitionName = "definition";
-    private const string StatusName = "status";
     private const string TokenName = "token";
 
     private static readonly string[] WatchMembers = [UsersName, DefinitionName];
-    private static readonly string[] StatusMembers = [StatusName];
+    private static readonly string[] StatusMembers = [.. ClaimBody.Names];
     private static readonly string[] TokenMembers = [TokenName];
 
     public static ProblemException Malformed(string detail) => new(StatusCodes.Status400BadRequest, "Malformed message", detail);
@@ -32,9 +31,10 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
     public static SocketMessage Read(ReadOnlySpan<byte> json, KeyCache known, ref int named)
     {
         var reader = new Utf8JsonReader(json);
-        string? type = null, definition = null, status = null, token = null, unknown = null;
+        string? type = null, definition = null, token = null, unknown = null;
         long? id = null;
         UserBatch? users = null;
+        ClaimBody? claim = null;
         try
         {
             reader.Read();
@@ -53,19 +53,17 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
                     id = id is null ? ReadId(ref reader) : throw Twice(IdName);
                 else if (reader.ValueTextEquals(DefinitionName))
                     definition = ReadText(ref reader, DefinitionName, definition);
-                else if (reader.ValueTextEquals(StatusName))
-                    status = ReadText(ref reader, StatusName, status);
                 else if (reader.ValueTextEquals(TokenName))
                     token = ReadText(ref reader, TokenName, token);
                 else if (reader.ValueTextEquals(UsersName))
                     ReadUsers(ref reader, known, users = users is null ? new UserBatch() : throw Twice(UsersName));
-                else
+                else if (!(claim ??= new ClaimBody()).TryRead(ref reader))
                     SkipUnknown(ref reader, ref unknown);
             }
 
             // throws where anything follows
             reader.Read();
-            var message = new SocketMessage(type ?? "", id, users, definition, status, token);
+            var message = new SocketMessage(type ?? "", id, users, definition, claim, token);
             message.Check(unknown);
             named = users?.Count ?? 0;
             return message;
@@ -119,7 +117,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
     private string? Stray(string[] takes) =>
         Users is not null && !takes.Contains(UsersName) ? UsersName
         : Definition is not null && !takes.Contains(DefinitionName) ? DefinitionName
-        : Status is not null && !takes.Contains(StatusName) ? StatusName
+        : Claim?.FirstGiven is { } given && !takes.Contains(given) ? given
         : Token is not null && !takes.Contains(TokenName) ? TokenName
         : null;
 

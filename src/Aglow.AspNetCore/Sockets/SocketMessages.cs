@@ -135,10 +135,12 @@ internal static class SocketMessages
 
     private static async ValueTask SetStatusAsync(SocketMessage message, PresenceSocket socket, SocketHost host)
     {
-        if (message.Status is not { } status || !ManualStatus.TryParse(Encoding.UTF8.GetBytes(status), out var kind))
-            throw SocketMessage.Malformed("\"status\" is one of \"auto\", \"online\", \"away\", \"busy\", \"offline\".");
+        var (source, claim) = (message.Claim ?? new ClaimBody()).ToClaim(host.Presence.Clock.Now);
         await socket.EvidenceAsync(byPerson: true);
-        await host.Presence.SetManualStatusAsync(socket.User, kind);
+        if (claim is null)
+            await host.Presence.RemoveClaimAsync(socket.User, source);
+        else if (!await host.Presence.SetClaimAsync(socket.User, claim))
+            throw Problems.TooManySources();
         Confirm(message, socket, host);
     }
 

@@ -110,17 +110,17 @@ internal sealed class Demo : IAsyncDisposable
         await heartbeats.LeaveAsync(leaving.ToArray());
         foreach (var (person, deed) in deeds)
         {
-            if (Chosen(deed) is { } kind && presence.Manual.Of(_people.All[person].Number).Kind != kind)
-                await presence.SetManualStatusAsync(_people.All[person].Number, kind);
+            if (Chosen(deed) is { } kind && presence.Claims.ChosenBy(_people.All[person].Number, now) != kind)
+                await presence.SetClaimAsync(_people.All[person].Number, kind);
         }
     }
 
     // who goes takes what they chose along
-    private static ManualStatusKind? Chosen(DemoDeed deed) => deed switch
+    private static ClaimStatus? Chosen(DemoDeed deed) => deed switch
     {
-        DemoDeed.ChooseBusy => ManualStatusKind.Busy,
-        DemoDeed.ChooseAway => ManualStatusKind.Away,
+        DemoDeed.ChooseBusy => ClaimStatus.Busy,
+        DemoDeed.ChooseAway => ClaimStatus.Away,
         DemoDeed.Vanish => null,
-        _ => ManualStatusKind.Auto,
+        _ => ClaimStatus.Auto,
     };
 }

@@ -121,11 +121,14 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
 
     /// <inheritdoc/>
     /// <remarks>Of the demo's people, what they chose is known to the service and to nobody after it.</remarks>
-    public ValueTask SetManualStatusAsync(uint number, ManualStatus status) =>
-        DemoPeople.IsNumber(number) ? default : behind.SetManualStatusAsync(number, status);
+    public ValueTask<bool> SetClaimAsync(uint number, Claim claim, uint now) =>
+        DemoPeople.IsNumber(number) ? new(true) : behind.SetClaimAsync(number, claim, now);
 
     /// <inheritdoc/>
-    public ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() => behind.ManualStatusesAsync();
+    public ValueTask RemoveClaimAsync(uint number, string source) => DemoPeople.IsNumber(number) ? default : behind.RemoveClaimAsync(number, source);
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync() => behind.ClaimsAsync();
 
     /// <inheritdoc/>
     /// <remarks>The demo's people show everything to everyone, but for what is chosen for them while it runs.</remarks>

@@ -85,9 +85,9 @@ public sealed class AglowMetrics : IDisposable
     {
         var (beliefs, clock) = (presence.Beliefs, presence.Clock);
         Gauge("aglow.users.online", "Users believed online under the default definition.", () => beliefs.Default.Online);
-        Gauge("aglow.users.hidden", "Users who appear offline by choice.", () => presence.Manual.HiddenCount);
+        Gauge("aglow.users.hidden", "Users who appear offline by a claim, or are disabled.", () => presence.Claims.Hidden(clock.Now).LongCount());
         const string Transitions = "aglow.transitions";
-        const string TransitionsDescription = "Changes of who is online under the default definition, as this node came to believe them; status: a manual status, an idle person back, a deletion.";
+        const string TransitionsDescription = "Changes of who is online under the default definition, as this node came to believe them; status: a claim, an idle person back, a deletion.";
         Count(Transitions, TransitionsDescription, () => beliefs.Flips(TransitionKind.Arrived), ("kind", "online"), ("reason", "heartbeat"));
         Count(Transitions, TransitionsDescription, () => beliefs.Found, ("kind", "online"), ("reason", "sweep"));
         Count(Transitions, TransitionsDescription, () => beliefs.Flips(TransitionKind.Left), ("kind", "offline"), ("reason", "goodbye"));

@@ -325,6 +325,17 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     /// <summary>A session begins: what activity there is was another's. By nobody is it called for a session that goes on.</summary>
     internal ValueTask EndActivityAsync(uint user) => EndActivityAsync(new[] { user });
 
+    /// <summary>The same where the activity is older than a second.</summary>
+    internal async ValueTask EndActivityAsync(uint user, uint before)
+    {
+        if (before == 0)
+            return;
+        uint[] one = [user, 0];
+        await _store.ReadAsync(Plane.Activity, one.AsMemory(0, 1), one.AsMemory(1, 1));
+        if (Pulse.Second(one[1]) < before)
+            await EndActivityAsync(user);
+    }
+
     /// <summary>The same of many.</summary>
     internal async ValueTask EndActivityAsync(ReadOnlyMemory<uint> users)
     {

@@ -14,7 +14,7 @@ public enum TransitionKind : byte
     /// <summary>The lease ran out; found by a sweep.</summary>
     Lapsed,
 
-    /// <summary>A manual status changed, or the user was deleted: what is shown may have changed, the words say nothing of it.</summary>
+    /// <summary>A claim changed, or the user was deleted: what is shown may have changed, the words say nothing of it.</summary>
     Changed,
 
     /// <summary>

@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace Aglow.Model;
 
 /// <summary>The one word a caller is told.</summary>
@@ -37,43 +35,44 @@ public enum LastSeenAbout : byte
     LongAgo = 4,
 }
 
-/// <summary>What a caller is told of a user: the status, the last-seen second and the newest activity. Twelve bytes, no references.</summary>
+/// <summary>What a caller is told of a user: the status, the last-seen second, the newest activity, and what the claim that is shown says. 24 bytes.</summary>
 /// <param name="Status">The status under the definition asked for.</param>
 /// <param name="LastSeen">The second of the last heartbeat since <see cref="Pulse.EpochUnixSeconds"/>, never in the future; 0: never seen.</param>
 /// <param name="About">Where the second is not shown (0): about when.</param>
 /// <param name="ActiveAt">The second of the newest reported activity, in whatever session; 0: not known, or not shown.</param>
-[StructLayout(LayoutKind.Sequential, Pack = 2)]
-public readonly record struct Presence(PresenceStatus Status, uint LastSeen, LastSeenAbout About = LastSeenAbout.Unknown, uint ActiveAt = 0)
+/// <param name="Said">Text, emoji and end of the claim that is shown; null where none of them is set, or the user is offline.</param>
+public readonly record struct Presence(
+    PresenceStatus Status, uint LastSeen, LastSeenAbout About = LastSeenAbout.Unknown, uint ActiveAt = 0, Said? Said = null)
 {
     /// <summary>Online, away and busy are; offline is not.</summary>
     public bool IsOnline => Status != PresenceStatus.Offline;
 
     /// <summary>
-    /// The rule by which words, a manual status and a definition become what is told. Pure: same input, same answer.
+    /// The rule by which words, the claims and a definition become what is told. Pure: same input, same answer.
     /// </summary>
     /// <param name="pulse">The word of the pulse plane.</param>
     /// <param name="activity">The word of the activity plane.</param>
-    /// <param name="manual">What the person chose.</param>
+    /// <param name="claim">What the claims of the user amount to.</param>
     /// <param name="definition">What "online" means to who asks.</param>
     /// <param name="at">The moment.</param>
     /// <param name="awaySeconds">Reported activity older than this shows as away.</param>
-    public static Presence Of(uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, uint awaySeconds)
+    public static Presence Of(uint pulse, uint activity, EffectiveClaim claim, Definition definition, Moment at, uint awaySeconds)
     {
         var activeAt = Math.Min(Pulse.Second(activity), at.Now);
-        if (manual.Kind == ManualStatusKind.Hidden)
-            return Hidden(Math.Min(manual.ShownLastSeen, at.Now), activeAt, definition, at, manual.IsDisabled);
+        if (claim.Status == ClaimStatus.Hidden)
+            return Hidden(Math.Min(claim.ShownLastSeen, at.Now), activeAt, definition, at, claim.IsDisabled);
         var lastSeen = Math.Min(Pulse.Second(pulse), at.Now);
         if (!definition.IsMet(pulse, activity, at))
             return new Presence(PresenceStatus.Offline, lastSeen, ActiveAt: activeAt);
-        var status = manual.Kind switch
+        var status = claim.Status switch
         {
-            ManualStatusKind.Away => PresenceStatus.Away,
-            ManualStatusKind.Busy => PresenceStatus.Busy,
-            ManualStatusKind.Online => PresenceStatus.Online,
-            _ when IsIdle(activity, at, awaySeconds) => PresenceStatus.Away,
+            ClaimStatus.Away => PresenceStatus.Away,
+            ClaimStatus.Busy => PresenceStatus.Busy,
+            ClaimStatus.Online => PresenceStatus.Online,
+            _ when IsIdle(activity, at, awaySeconds) && activity >= claim.ShownSince => PresenceStatus.Away,
             _ => PresenceStatus.Online,
         };
-        return new Presence(status, lastSeen, ActiveAt: activeAt);
+        return new Presence(status, lastSeen, ActiveAt: activeAt, Said: claim.Claim?.Said);
     }
 
     /// <summary>

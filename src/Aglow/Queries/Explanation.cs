@@ -23,8 +23,8 @@ public sealed record Explanation
     /// <summary>The second of the last reported activity; null if none.</summary>
     public required long? LastActivityAt { get; init; }
 
-    /// <summary>What the person chose: auto, online, away, busy or offline.</summary>
-    public required string Manual { get; init; }
+    /// <summary>What the claims of the user amount to.</summary>
+    public required EffectiveClaim Claim { get; init; }
 
     /// <summary>Whether this node believes the user online under the definition; null where it keeps no belief for it.</summary>
     public required bool? BelievedOnline { get; init; }
@@ -49,12 +49,12 @@ public sealed record Explanation
 
     /// <summary>Explains what these words mean at a moment.</summary>
     internal static Explanation Of(
-        uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, bool? believed, AglowOptions options, bool isCluster, bool isDisabled)
+        uint pulse, uint activity, EffectiveClaim claim, Definition definition, Moment at, bool? believed, AglowOptions options, bool isCluster)
     {
         // a word in the future counts as heard now
         pulse = Math.Min(Pulse.Second(pulse), at.Now) | (pulse & Pulse.LeftBit);
         activity = Math.Min(Pulse.Second(activity), at.Now) | (activity & Pulse.LeftBit);
-        var presence = Presence.Of(pulse, activity, manual, definition, at, (uint)options.AwaySeconds);
+        var presence = Presence.Of(pulse, activity, claim, definition, at, (uint)options.AwaySeconds);
         return new Explanation
         {
             Presence = presence,
@@ -63,32 +63,34 @@ public sealed record Explanation
             LastHeartbeatAgeSeconds = Pulse.Second(pulse) == 0 ? null : (long)at.Now - Pulse.Second(pulse),
             SaidGoodbye = Pulse.Left(pulse),
             LastActivityAt = Pulse.ToUnix(Pulse.Second(activity)),
-            Manual = manual.Name,
+            Claim = claim,
             BelievedOnline = believed,
             StallGuardInForce = at.HeldAt != at.Now,
             CountedAgainst = Pulse.EpochUnixSeconds + (long)at.HeldAt,
             Now = Pulse.EpochUnixSeconds + (long)at.Now,
             Node = options.NodeName,
             Store = isCluster ? "cluster" : "embedded",
-            Reason = InWords(pulse, activity, manual, definition, at, presence, isDisabled),
+            Reason = InWords(pulse, activity, claim, definition, at, presence),
         };
     }
 
-    private static string InWords(uint pulse, uint activity, ManualStatus manual, Definition definition, Moment at, Presence shown, bool isDisabled)
+    private static string InWords(uint pulse, uint activity, EffectiveClaim claim, Definition definition, Moment at, Presence shown)
     {
         var age = (long)at.Now - Pulse.Second(pulse);
-        return (manual.Kind, Pulse.Second(pulse)) switch
+        return (claim.Status, Pulse.Second(pulse)) switch
         {
-            (ManualStatusKind.Hidden, _) => isDisabled ? "Disabled: offline to everyone." : "Appears offline by choice.",
+            (ClaimStatus.Hidden, _) => claim.IsDisabled ? "Disabled: offline to everyone." : $"Appears offline by choice{Source(claim)}.",
             (_, 0) => "Never seen: no heartbeat has arrived.",
             _ when !shown.IsOnline && definition.EndedByLeave && Pulse.Left(pulse) => $"Said goodbye {age} s ago.",
             _ when !shown.IsOnline && Pulse.Second(pulse) < at.Oldest(definition.PulseSeconds) =>
                 $"The last heartbeat was {age} s ago, longer than the {definition.PulseSeconds} s of \"{definition.Name}\".",
             _ when !shown.IsOnline => $"No activity was reported within the {definition.ActivitySeconds} s of \"{definition.Name}\".",
-            (ManualStatusKind.Away or ManualStatusKind.Busy, _) => $"A heartbeat {age} s ago, and chose {manual.Name}.",
+            (ClaimStatus.Away or ClaimStatus.Busy, _) => $"A heartbeat {age} s ago, and chose {Model.Claim.NameOf(claim.Status)}{Source(claim)}.",
             _ when shown.Status == PresenceStatus.Away => $"A heartbeat {age} s ago, but no activity for {(long)at.Now - Pulse.Second(activity)} s.",
             _ when age > definition.PulseSeconds => $"The last heartbeat was {age} s ago; lapses are held back, since heartbeats could not be written for a while.",
             _ => $"A heartbeat {age} s ago, within the {definition.PulseSeconds} s of \"{definition.Name}\".",
         };
     }
+
+    private static string Source(EffectiveClaim claim) => claim.Claim is { Source: not Model.Claim.UserSource and var source } ? $" (source {source})" : "";
 }

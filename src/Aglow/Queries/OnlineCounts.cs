@@ -46,7 +46,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
     private readonly IPlaneStore _store;
     private readonly IPageCounts _counts;
     private readonly Clock _clock;
-    private readonly ManualStatuses _manual;
+    private readonly Claims _claims;
     private readonly Visibilities _visibilities;
     private readonly Sweep _sweep;
     private readonly ConcurrentDictionary<Definition, Count> _byDefinition = new();
@@ -54,12 +54,12 @@ internal sealed class OnlineCounts : IAsyncDisposable
     private long _pagesCounted;
 
     /// <summary>Counts over a store; <paramref name="sweep"/> knows how much there is to read.</summary>
-    public OnlineCounts(IPlaneStore store, IPageCounts counts, Clock clock, ManualStatuses manual, Visibilities visibilities, Sweep sweep, AglowMetrics metrics)
+    public OnlineCounts(IPlaneStore store, IPageCounts counts, Clock clock, Claims claims, Visibilities visibilities, Sweep sweep, AglowMetrics metrics)
     {
         _store = store;
         _counts = counts;
         _clock = clock;
-        _manual = manual;
+        _claims = claims;
         _visibilities = visibilities;
         _sweep = sweep;
         metrics.Count("aglow.count.pages", "Pages that this node read to count who is online.", () => PagesCounted);
@@ -159,7 +159,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
 
     private async Task CountAsync(Definition definition, List<int> stale, PageCount[] counts)
     {
-        var hidden = _manual.HiddenCount == 0 ? null : _manual.Hidden.ToLookup(PageLayout.Page);
+        var hidden = _claims.IsNobodyHidden ? null : _claims.Hidden(_clock.Now).ToLookup(PageLayout.Page);
         var pulses = ArrayPool<uint>.Shared.Rent(PageLayout.Slots);
         var activities = ArrayPool<uint>.Shared.Rent(PageLayout.Slots);
         var written = new List<(int Page, PageCount Count)>(PagesAWrite);
@@ -202,7 +202,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
             var slot = PageLayout.Slot(user);
             var pulse = slot < pulses.Length ? pulses[slot] : Pulse.Never;
             var activity = slot < activities.Length ? activities[slot] : Pulse.Never;
-            change += Presence.Of(pulse, activity, _manual.Of(user), definition, at, 0).IsOnline ? 1 : 0;
+            change += Presence.Of(pulse, activity, _claims.Of(user, at.Now), definition, at, 0).IsOnline ? 1 : 0;
             change -= definition.IsMet(pulse, activity, at) ? 1 : 0;
         }
 

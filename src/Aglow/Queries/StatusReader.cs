@@ -16,16 +16,16 @@ namespace Aglow.Queries;
 public sealed class StatusReader
 {
     private readonly IPlaneStore _store;
-    private readonly ManualStatuses _manual;
+    private readonly Claims _claims;
     private readonly Clock _clock;
     private readonly uint _awaySeconds;
     private readonly AglowMetrics _metrics;
 
     /// <summary>A reader of <paramref name="store"/>.</summary>
-    public StatusReader(IPlaneStore store, ManualStatuses manual, Clock clock, AglowOptions options, AglowMetrics metrics)
+    public StatusReader(IPlaneStore store, Claims claims, Clock clock, AglowOptions options, AglowMetrics metrics)
     {
         _store = store;
-        _manual = manual;
+        _claims = claims;
         _clock = clock;
         _awaySeconds = (uint)options.AwaySeconds;
         _metrics = metrics;
@@ -49,7 +49,7 @@ public sealed class StatusReader
             {
                 var user = users.Span[i];
                 var at = _clock.Guard.Hold(now, PageLayout.Page(user));
-                statuses.Span[i] = Presence.Of(pulses.Span[i], activities.Span[i], _manual.Of(user), definition, at, _awaySeconds);
+                statuses.Span[i] = Presence.Of(pulses.Span[i], activities.Span[i], _claims.Of(user, now.Now), definition, at, _awaySeconds);
             }
 
             _metrics.Read(count);
@@ -90,11 +90,11 @@ public sealed class StatusReader
     private void Pack(ReadOnlySpan<uint> users, ReadOnlySpan<uint> pulses, ReadOnlySpan<uint> activities, Definition definition, Span<uint> packed)
     {
         var now = _clock.Moment;
-        var anyManual = !_manual.IsEmpty;
+        var anyHidden = !_claims.IsNobodyHidden;
         for (var i = 0; i < users.Length; i++)
         {
             var at = _clock.Guard.Hold(now, PageLayout.Page(users[i]));
-            if (anyManual && _manual.Of(users[i]) is { Kind: ManualStatusKind.Hidden } hidden)
+            if (anyHidden && _claims.Of(users[i], now.Now) is { Status: ClaimStatus.Hidden } hidden)
             {
                 var shown = Presence.Of(pulses[i], activities[i], hidden, definition, at, _awaySeconds);
                 packed[i] = shown.LastSeen | (shown.IsOnline ? 1u << 31 : 0);

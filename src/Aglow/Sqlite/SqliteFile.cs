@@ -27,7 +27,8 @@ internal sealed class SqliteFile
     /// <param name="applicationId">Four bytes that say whose file it is.</param>
     /// <param name="version">The schema's version: a file with a higher one is refused.</param>
     /// <param name="schema">SQL that makes a new file's tables.</param>
-    public static SqliteFile Open(string folder, string name, int applicationId, int version, string schema)
+    /// <param name="upgrades">From a version: SQL that makes its tables those of the next one.</param>
+    public static SqliteFile Open(string folder, string name, int applicationId, int version, string schema, params (int From, string Sql)[] upgrades)
     {
         var path = System.IO.Path.Combine(folder, name);
         try
@@ -38,7 +39,7 @@ internal sealed class SqliteFile
             using var connection = Connect(path, isNew ? SqliteOpenMode.ReadWriteCreate : SqliteOpenMode.ReadWrite, 1024);
             if (isNew)
                 Make(connection, applicationId, version, schema);
-            Check(connection, path, version);
+            Check(connection, path, version, upgrades);
             return new SqliteFile(path);
         }
         catch (SqliteException e)
@@ -105,7 +106,7 @@ internal sealed class SqliteFile
         Execute(connection, "PRAGMA journal_mode = WAL");
     }
 
-    private static void Check(SqliteConnection connection, string path, int version)
+    private static void Check(SqliteConnection connection, string path, int version, (int From, string Sql)[] upgrades)
     {
         using var statement = new SqliteStatement(connection, "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version");
         statement.Step();
@@ -113,6 +114,10 @@ internal sealed class SqliteFile
         statement.Reset();
         if (found > version)
             throw new DataFolderException($"{path} was written by a newer Aglow (schema {found}, this one knows {version}): start that version, or name another folder with --data.");
+
+        // each in one transaction, so a crash leaves either version
+        while (found < version && Array.Find(upgrades, upgrade => upgrade.From == found) is { Sql: not null } upgrade)
+            Execute(connection, $"BEGIN IMMEDIATE; {upgrade.Sql}; PRAGMA user_version = {++found}; COMMIT");
 
         if (found < version)
             throw new DataFolderException($"{path} was written by an older Aglow (schema {found}, this one reads {version}): start that version on it, or name another folder with --data.");

@@ -8,16 +8,16 @@ using Aglow.Watching;
 namespace Aglow.Users;
 
 /// <summary>
-/// Makes known on this node what other nodes change in a shared directory: manual statuses, what users show to whom, accounts, and IDs that somebody here waits for.
+/// Makes known on this node what other nodes change in a shared directory: claims, what users show to whom, accounts, and IDs that somebody here waits for.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   IUserDirectory.Changed ─► visibilities      ─► Visibilities, and who watches these users here
-///                          ├► manual statuses   ─► ManualStatuses, and who watches these users here
+///                          ├► claims            ─► Claims, and who watches these users here
 ///                          ├► accounts          ─► Accounts, which closes their connections here
 ///                          └► new registrations ─► keys that are watched and were nobody's ─► WatchHub binds them
 /// </code>
-/// Words are not its affair: they are shared, and their hints come by the <see cref="ITransitionBus"/>. A manual status or a visibility is set here and nowhere else, on
+/// Words are not its affair: they are shared, and their hints come by the <see cref="ITransitionBus"/>. A claim or a visibility is set here and nowhere else, on
 /// the directory's loop, so that two nodes who set one user's agree on which came last. Watched keys are looked up once in
 /// <see cref="LookupInterval"/> besides, whatever was heard. Threading: changes come one at a time; lookups run beside them, one at a time.
 /// </remarks>
@@ -29,10 +29,11 @@ internal sealed class DirectoryNews
     private const int AtOnce = 10_000;
 
     private readonly IUserDirectory _directory;
-    private readonly ManualStatuses _manual;
+    private readonly Claims _claims;
     private readonly Accounts _accounts;
     private readonly Visibilities _visibilities;
     private readonly WatchHub _watchers;
+    private readonly Clock _clock;
     private readonly TimeProvider _time;
     private readonly AglowLog _log;
     private readonly Lock _gate = new();
@@ -40,43 +41,45 @@ internal sealed class DirectoryNews
     private (uint From, uint Next)? _registered;
     private bool _isLookingUp;
 
-    public DirectoryNews(IUserDirectory directory, ManualStatuses manual, Accounts accounts, Visibilities visibilities, WatchHub watchers, TimeProvider time, AglowLog log)
+    public DirectoryNews(IUserDirectory directory, Claims claims, Accounts accounts, Visibilities visibilities, WatchHub watchers, Clock clock, AglowLog log)
     {
         _directory = directory;
-        _manual = manual;
+        _claims = claims;
         _accounts = accounts;
         _visibilities = visibilities;
         _watchers = watchers;
-        _time = time;
+        _clock = clock;
         _log = log;
-        _lookedUpAt = time.GetTimestamp();
+        _time = clock.Time;
+        _lookedUpAt = _time.GetTimestamp();
         directory.Changed += Hear;
     }
 
     private void Hear(DirectoryChanges changes)
     {
-        // before statuses: who hides one way instead of another is hidden in between
+        // before claims: who hides one way instead of another is hidden in between
         SetVisibilities(changes);
-        SetStatuses(changes);
+        SetClaims(changes);
         SetAccounts(changes);
         if (_watchers.HasUnknownKeys)
             LookUp(changes);
     }
 
-    private void SetStatuses(DirectoryChanges changes)
+    private void SetClaims(DirectoryChanges changes)
     {
         var changed = new List<uint>();
-        foreach (var (user, status) in changes.Statuses)
+        var now = _clock.Now;
+        foreach (var (user, claims) in changes.Claims)
         {
-            if (_manual.Set(user, status) != status)
+            if (_claims.Set(user, claims, now))
                 changed.Add(user);
         }
 
         if (changes.IsComplete)
         {
-            foreach (var user in _manual.Users.Except(changes.Statuses.Select(static s => s.Key)).ToArray())
+            foreach (var user in _claims.Users.Except(changes.Claims.Select(static s => s.Key)).ToArray())
             {
-                _manual.Set(user, ManualStatus.Auto);
+                _claims.Set(user, [], now);
                 changed.Add(user);
             }
         }

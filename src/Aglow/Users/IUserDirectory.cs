@@ -7,7 +7,7 @@ namespace Aglow.Users;
 /// <summary>What changed in a shared directory since it last told, on any node. Every list holds the values as they are now.</summary>
 /// <param name="RegisteredFrom">Indexes from this one on are new.</param>
 /// <param name="Next">One more than the highest index given.</param>
-/// <param name="Statuses">Manual statuses; <see cref="ManualStatus.Auto"/>: taken back.</param>
+/// <param name="Claims">All claims of each user of whom one changed; none: all were removed.</param>
 /// <param name="Visibilities">What users show; <see cref="Visibility.Default"/>: taken back.</param>
 /// <param name="Accounts">Accounts that were disabled, enabled, revoked or deleted.</param>
 /// <param name="IsComplete">
@@ -16,13 +16,13 @@ namespace Aglow.Users;
 public sealed record DirectoryChanges(
     uint RegisteredFrom,
     uint Next,
-    IReadOnlyList<KeyValuePair<uint, ManualStatus>> Statuses,
+    IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>> Claims,
     IReadOnlyList<KeyValuePair<uint, Visibility>> Visibilities,
     IReadOnlyList<KeyValuePair<uint, Account>> Accounts,
     bool IsComplete);
 
 /// <summary>
-/// Who the users are: IDs and their indexes, profiles, accounts, saved subscriptions, manual statuses, and what users show to whom.
+/// Who the users are: IDs and their indexes, profiles, accounts, saved subscriptions, claims, and what users show to whom.
 /// Rare, explicit facts, apart from the words.
 /// </summary>
 /// <remarks>
@@ -73,7 +73,7 @@ public interface IUserDirectory : IAsyncDisposable
     ValueTask<DirectoryPage> SearchAsync(string query, int limit, string? cursor);
 
     /// <summary>
-    /// Erases a user's profile, own subscriptions, manual status, visibility, approvals and blocks, and enables them. What others said of
+    /// Erases a user's profile, own subscriptions, claims, visibility, approvals and blocks, and enables them. What others said of
     /// them stays. Notes a deletion at <paramref name="at"/> (seconds since 1970-01-01 UTC) in their <see cref="Account"/>.
     /// </summary>
     ValueTask DeleteAsync(uint user, long at);
@@ -99,11 +99,17 @@ public interface IUserDirectory : IAsyncDisposable
     /// </summary>
     ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit);
 
-    /// <summary>Sets a user's manual status; <see cref="ManualStatus.Auto"/> removes it.</summary>
-    ValueTask SetManualStatusAsync(uint user, ManualStatus status);
+    /// <summary>
+    /// Sets the claim of one source of a user, and forgets those of theirs that have ended by <paramref name="now"/> (store time). False, and nothing
+    /// changed, where they have <see cref="Claim.MaxSources"/> others; the quiet hours are not counted.
+    /// </summary>
+    ValueTask<bool> SetClaimAsync(uint user, Claim claim, uint now);
 
-    /// <summary>All manual statuses there are.</summary>
-    ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync();
+    /// <summary>Removes the claim of one source of a user, where there is one.</summary>
+    ValueTask RemoveClaimAsync(uint user, string source);
+
+    /// <summary>All claims there are, by user; some may have ended.</summary>
+    ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync();
 
     /// <summary>Sets what a user shows of themself; what is null stays as it is.</summary>
     ValueTask SetVisibilityAsync(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen);
@@ -124,7 +130,7 @@ public interface IUserDirectory : IAsyncDisposable
 
     /// <summary>
     /// Whether other nodes change it, too. Then <see cref="Changed"/> tells of every change, this node's own included, in the order they were made in, and
-    /// a call that changes a status, a visibility or an account completes after that was told.
+    /// a call that changes a claim, a visibility or an account completes after that was told.
     /// </summary>
     bool IsShared => false;
 

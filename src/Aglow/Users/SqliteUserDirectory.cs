@@ -17,7 +17,7 @@ namespace Aglow.Users;
 /// profile_text   FTS5 with the trigram tokenizer over the searched forms; keeps no text of its own
 /// account        index, whether disabled, when tokens were revoked
 /// subscription   follower, followed; an index each way
-/// manual_status  index, kind, last seen to show
+/// claim          index, source, what it claims, last seen to show; an ended one stays until the user's next claim
 /// visibility     index, who sees them online, how exactly they are last seen
 /// relation       index, approved or blocked, whom
 /// secret         what cursors are encrypted with
@@ -27,8 +27,13 @@ namespace Aglow.Users;
 public sealed class SqliteUserDirectory : IUserDirectory
 {
     private const int ApplicationId = 0x41477573; // "AGus"
-    private const int SchemaVersion = 2;
-    private const string Schema = """
+    private const int SchemaVersion = 3;
+    private const string ClaimTable = """
+        CREATE TABLE claim (
+            user INTEGER, source TEXT, status INTEGER NOT NULL, text TEXT, emoji TEXT, until INTEGER NOT NULL, priority INTEGER NOT NULL,
+            set_at INTEGER NOT NULL, shown_last_seen INTEGER NOT NULL, PRIMARY KEY (user, source)) WITHOUT ROWID
+        """;
+    private const string Schema = $"""
         CREATE TABLE id (user INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
         CREATE TABLE profile (
             user INTEGER PRIMARY KEY, user_name TEXT, display_name TEXT, name_key TEXT UNIQUE, user_search TEXT, display_search TEXT,
@@ -40,11 +45,18 @@ public sealed class SqliteUserDirectory : IUserDirectory
             user INTEGER PRIMARY KEY, disabled INTEGER NOT NULL, shown_last_seen INTEGER NOT NULL, revoked_at INTEGER NOT NULL, deleted INTEGER NOT NULL);
         CREATE TABLE subscription (follower INTEGER, followed INTEGER, PRIMARY KEY (follower, followed)) WITHOUT ROWID;
         CREATE INDEX subscription_followed ON subscription (followed, follower);
-        CREATE TABLE manual_status (user INTEGER PRIMARY KEY, kind INTEGER NOT NULL, shown_last_seen INTEGER NOT NULL);
+        {ClaimTable};
         CREATE TABLE visibility (user INTEGER PRIMARY KEY, online INTEGER NOT NULL, last_seen INTEGER NOT NULL);
         CREATE TABLE relation (user INTEGER, kind INTEGER, other INTEGER, PRIMARY KEY (user, kind, other)) WITHOUT ROWID;
         CREATE TABLE secret (cursors BLOB NOT NULL);
         INSERT INTO secret VALUES (randomblob(16))
+        """;
+
+    // the claim of what the person chose was all there was
+    private const string UpgradeFrom2 = $"""
+        {ClaimTable};
+        INSERT INTO claim SELECT user, '{Claim.UserSource}', kind, NULL, NULL, 0, 0, 0, shown_last_seen FROM manual_status;
+        DROP TABLE manual_status
         """;
 
     private readonly SqliteWriter _writer;
@@ -75,7 +87,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
     /// </summary>
     public static SqliteUserDirectory Open(string folder, TimeProvider time)
     {
-        var file = SqliteFile.Open(folder, "users.db", ApplicationId, SchemaVersion, Schema);
+        var file = SqliteFile.Open(folder, "users.db", ApplicationId, SchemaVersion, Schema, (2, UpgradeFrom2));
         SqliteConnection? connection = null;
         try
         {
@@ -149,10 +161,13 @@ public sealed class SqliteUserDirectory : IUserDirectory
         _writer.RunAsync(() => _commands.Follow(follower, followed, follow, limit), followed.Count);
 
     /// <inheritdoc/>
-    public ValueTask SetManualStatusAsync(uint user, ManualStatus status) => Discard(_writer.RunAsync(() => _commands.SetManualStatus(user, status)));
+    public ValueTask<bool> SetClaimAsync(uint user, Claim claim, uint now) => _writer.RunAsync(() => _commands.SetClaim(user, claim, now));
 
     /// <inheritdoc/>
-    public ValueTask<IReadOnlyList<KeyValuePair<uint, ManualStatus>>> ManualStatusesAsync() => _readers.RunAsync(reader => reader.ManualStatuses());
+    public ValueTask RemoveClaimAsync(uint user, string source) => Discard(_writer.RunAsync(() => _commands.RemoveClaim(user, source)));
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync() => _readers.RunAsync(reader => reader.Claims());
 
     /// <inheritdoc/>
     public ValueTask SetVisibilityAsync(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>

@@ -12,7 +12,7 @@ internal sealed class UserCommands : IDisposable
     private const string DropProfile = "DELETE FROM profile WHERE user = ?1";
     private const string DropNames = "DELETE FROM profile_text WHERE rowid = ?1";
     private const string UnfollowAll = "DELETE FROM subscription WHERE follower = ?1";
-    private const string ClearStatus = "DELETE FROM manual_status WHERE user = ?1";
+    private const string DropClaims = "DELETE FROM claim WHERE user = ?1";
     private const string DropVisibility = "DELETE FROM visibility WHERE user = ?1";
     private const string UnrelateAll = "DELETE FROM relation WHERE user = ?1";
 
@@ -32,8 +32,11 @@ internal sealed class UserCommands : IDisposable
     private readonly SqliteStatement _follow;
     private readonly SqliteStatement _unfollow;
     private readonly SqliteStatement _unfollowAll;
-    private readonly SqliteStatement _setStatus;
-    private readonly SqliteStatement _clearStatus;
+    private readonly SqliteStatement _setClaim;
+    private readonly SqliteStatement _countClaims;
+    private readonly SqliteStatement _dropClaim;
+    private readonly SqliteStatement _dropEndedClaims;
+    private readonly SqliteStatement _dropClaims;
     private readonly SqliteStatement _setVisibility;
     private readonly SqliteStatement _dropDefault;
     private readonly SqliteStatement _dropVisibility;
@@ -64,8 +67,11 @@ internal sealed class UserCommands : IDisposable
         _follow = Prepare("INSERT OR IGNORE INTO subscription VALUES (?1, ?2)");
         _unfollow = Prepare("DELETE FROM subscription WHERE follower = ?1 AND followed = ?2");
         _unfollowAll = Prepare(UnfollowAll);
-        _setStatus = Prepare("INSERT OR REPLACE INTO manual_status VALUES (?1, ?2, ?3)");
-        _clearStatus = Prepare(ClearStatus);
+        _setClaim = Prepare("INSERT OR REPLACE INTO claim VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+        _countClaims = Prepare($"SELECT count(*) FROM claim WHERE user = ?1 AND source NOT IN (?2, '{Claim.QuietHoursSource}')");
+        _dropClaim = Prepare("DELETE FROM claim WHERE user = ?1 AND source = ?2");
+        _dropEndedClaims = Prepare("DELETE FROM claim WHERE user = ?1 AND until <> 0 AND until <= ?2");
+        _dropClaims = Prepare(DropClaims);
         _setVisibility = Prepare(
             """
             INSERT INTO visibility VALUES (?1, ifnull(?2, 0), ifnull(?3, 0))
@@ -96,7 +102,7 @@ internal sealed class UserCommands : IDisposable
     }
 
     /// <summary>What a deletion runs. Each finds the user by a key, so a deletion costs what the user has, not what all have.</summary>
-    internal static IReadOnlyList<string> Deletion { get; } = [DropProfile, DropNames, UnfollowAll, ClearStatus, DropVisibility, UnrelateAll];
+    internal static IReadOnlyList<string> Deletion { get; } = [DropProfile, DropNames, UnfollowAll, DropClaims, DropVisibility, UnrelateAll];
 
     /// <inheritdoc cref="IUserDirectory.NextIndex"/>
     public uint NextIndex => _published;
@@ -183,7 +189,7 @@ internal sealed class UserCommands : IDisposable
     public bool Delete(uint user, long at)
     {
         _dropNames.Bind(1, user).Run();
-        foreach (var erase in new[] { _dropProfile, _unfollowAll, _clearStatus, _dropVisibility, _unrelateAll })
+        foreach (var erase in new[] { _dropProfile, _unfollowAll, _dropClaims, _dropVisibility, _unrelateAll })
             erase.Bind(1, user).Run();
         _noteDeletion.Bind(1, user).Bind(2, at).Run();
         return true;
@@ -212,12 +218,19 @@ internal sealed class UserCommands : IDisposable
         return [.. list];
     }
 
-    public bool SetManualStatus(uint user, ManualStatus status)
+    public bool SetClaim(uint user, Claim claim, uint now)
     {
-        if (status.Kind == ManualStatusKind.Auto)
-            _clearStatus.Bind(1, user).Run();
-        else
-            _setStatus.Bind(1, user).Bind(2, (long)status.Kind).Bind(3, status.ShownLastSeen).Run();
+        _dropEndedClaims.Bind(1, user).Bind(2, now).Run();
+        if (claim.Source != Claim.QuietHoursSource && CountOthers(user, claim.Source) >= Claim.MaxSources)
+            return false;
+        _setClaim.Bind(1, user).Bind(2, claim.Source).Bind(3, (long)claim.Status).Bind(4, claim.SavedText).Bind(5, claim.Said?.Emoji)
+            .Bind(6, claim.Until).Bind(7, claim.Priority).Bind(8, claim.SetAt).Bind(9, claim.ShownLastSeen).Run();
+        return true;
+    }
+
+    public bool RemoveClaim(uint user, string source)
+    {
+        _dropClaim.Bind(1, user).Bind(2, source).Run();
         return true;
     }
 
@@ -257,6 +270,14 @@ internal sealed class UserCommands : IDisposable
         while (statement.Step())
             users.Add((uint)statement.Int64(0));
         return users;
+    }
+
+    private long CountOthers(uint user, string source)
+    {
+        _countClaims.Bind(1, user).Bind(2, source).Step();
+        var count = _countClaims.Int64(0);
+        _countClaims.Reset();
+        return count;
     }
 
     private uint? OwnerOf(string nameKey)

@@ -1,6 +1,6 @@
 namespace Aglow.Users;
 
-/// <summary>Puts changes of one user's facts (manual status, visibility, deletion) in one order; a handful of doors for all users, since such changes are rare.</summary>
+/// <summary>Puts changes of one user's facts (claims, visibility, deletion) in one order; a handful of doors for all users, since such changes are rare.</summary>
 /// <remarks>Threading: any thread.</remarks>
 internal sealed class UserLocks : IDisposable
 {

@@ -74,7 +74,7 @@ internal sealed class UserReader : IDisposable
     private readonly SqliteStatement _id;
     private readonly SqliteStatement _profile;
     private readonly SqliteStatement _following;
-    private readonly SqliteStatement _statuses;
+    private readonly SqliteStatement _claims;
     private readonly SqliteStatement _accounts;
     private readonly SqliteStatement _visibilities;
     private readonly SqliteStatement _relations;
@@ -90,7 +90,8 @@ internal sealed class UserReader : IDisposable
         _id = new SqliteStatement(_connection, "SELECT id FROM id WHERE user = ?1");
         _profile = new SqliteStatement(_connection, "SELECT user_name, display_name, created_at, updated_at FROM profile WHERE user = ?1");
         _following = new SqliteStatement(_connection, "SELECT followed FROM subscription WHERE follower = ?1 ORDER BY followed");
-        _statuses = new SqliteStatement(_connection, "SELECT user, kind, shown_last_seen FROM manual_status");
+        _claims = new SqliteStatement(
+            _connection, "SELECT user, source, status, text, emoji, until, priority, set_at, shown_last_seen FROM claim ORDER BY user");
         _accounts = new SqliteStatement(_connection, "SELECT user, disabled, shown_last_seen, revoked_at, deleted FROM account");
         _visibilities = new SqliteStatement(_connection, "SELECT user, online, last_seen FROM visibility");
         _relations = new SqliteStatement(_connection, "SELECT user, kind, other FROM relation ORDER BY user, kind, other");
@@ -113,7 +114,7 @@ internal sealed class UserReader : IDisposable
         }
         finally
         {
-            foreach (var statement in new[] { _index, _id, _profile, _following, _statuses, _accounts, _visibilities, _relations, _waiting })
+            foreach (var statement in new[] { _index, _id, _profile, _following, _claims, _accounts, _visibilities, _relations, _waiting })
                 statement.Reset();
             _end.Run();
         }
@@ -158,12 +159,16 @@ internal sealed class UserReader : IDisposable
 
     public uint[] Waiting(uint user, uint from, int limit) => Users(_waiting.Bind(1, user).Bind(2, from).Bind(3, limit));
 
-    public IReadOnlyList<KeyValuePair<uint, ManualStatus>> ManualStatuses()
+    public IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>> Claims()
     {
-        var statuses = new List<KeyValuePair<uint, ManualStatus>>();
-        while (_statuses.Step())
-            statuses.Add(new((uint)_statuses.Int64(0), new ManualStatus((ManualStatusKind)_statuses.Int64(1), (uint)_statuses.Int64(2))));
-        return statuses;
+        var rows = new ClaimRows();
+        while (_claims.Step())
+        {
+            rows.Add((uint)_claims.Int64(0), Claim.Load(
+                _claims.Text(1)!, (ClaimStatus)_claims.Int64(2), _claims.Text(3), _claims.Text(4), (uint)_claims.Int64(5), (int)_claims.Int64(6), _claims.Int64(7), (uint)_claims.Int64(8)));
+        }
+
+        return rows.ToList();
     }
 
     public IReadOnlyList<KeyValuePair<uint, Account>> Accounts()
@@ -192,7 +197,7 @@ internal sealed class UserReader : IDisposable
     public void Dispose()
     {
         _search.Dispose();
-        foreach (var statement in new[] { _begin, _end, _index, _id, _profile, _following, _statuses, _accounts, _visibilities, _relations, _waiting })
+        foreach (var statement in new[] { _begin, _end, _index, _id, _profile, _following, _claims, _accounts, _visibilities, _relations, _waiting })
             statement.Dispose();
         _connection.Dispose();
     }

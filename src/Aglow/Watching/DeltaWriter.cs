@@ -48,7 +48,7 @@ internal sealed class DeltaWriter(Definition defaultDefinition)
         if (topic.EncodedRound != _round)
         {
             var at = _encoded.WrittenCount;
-            _encoded.Advance(topic.Write(_encoded.GetSpan(topic.MaxBytes), topic.Told));
+            _encoded.Advance(topic.Write(_encoded.GetSpan(topic.MaxBytes(topic.Told)), topic.Told));
             topic.EncodedAt = (at, _encoded.WrittenCount - at);
             topic.EncodedRound = _round;
         }
@@ -61,7 +61,7 @@ internal sealed class DeltaWriter(Definition defaultDefinition)
     public void Append(Topic topic, Presence shown)
     {
         Separate();
-        _frame.Advance(topic.Write(_frame.GetSpan(topic.MaxBytes), shown));
+        _frame.Advance(topic.Write(_frame.GetSpan(topic.MaxBytes(shown)), shown));
     }
 
     /// <summary>Ends the message and returns it.</summary>

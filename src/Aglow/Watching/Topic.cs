@@ -47,6 +47,9 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     /// <summary>Whether going offline, if that is what the read says, is to be confirmed a second later.</summary>
     public bool IsGentle { get; set; }
 
+    /// <summary>The second at which the claims of the user change by themselves; 0: never. Its entry in <see cref="ClaimEnds"/> is the one that counts.</summary>
+    public uint ClaimChangesAt { get; set; }
+
     /// <summary>The timestamp of the hint for which it is queued; 0: nothing was heard, it is its turn to be read again.</summary>
     public long HeardAt { get; set; }
 
@@ -98,5 +101,5 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     }
 
     /// <summary>The most bytes <see cref="Write"/> needs.</summary>
-    public int MaxBytes => PresenceRecord.MaxBytesBesideId + (IdJson?.Length ?? PresenceRecord.MaxNumberBytes);
+    public int MaxBytes(Presence told) => PresenceRecord.MaxBytesBesideId(told) + (IdJson?.Length ?? PresenceRecord.MaxNumberBytes);
 }

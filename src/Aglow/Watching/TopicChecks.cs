@@ -9,20 +9,31 @@ namespace Aglow.Watching;
 /// </summary>
 /// <remarks>
 /// A topic is asked for by a hint or a flip of belief (at once), by a goodbye (a second later: two devices, one leaving, never flicker), and by
+/// the end of a claim (at its second: <see cref="ClaimEnds"/>), by
 /// nobody at least once in <see cref="WatchHub.RecheckInterval"/>, a slice of all topics a beat, so whatever was lost is repaired within that.
 /// Going offline is believed at once where a flip said so, and confirmed by a second read a second later where nothing did. A topic is queued at most
 /// once, so the queues are bounded by the topics, and by the goodbyes of a second.
 /// Owned by the <see cref="WatchHub"/>'s loop.
 /// </remarks>
-internal sealed class TopicChecks(Topics topics, PresenceService presence)
+internal sealed class TopicChecks
 {
     private const int ConfirmBeats = 50;
     private const int RecheckBeats = 500;
 
+    private readonly Topics _topics;
+    private readonly PresenceService _presence;
+    private readonly ClaimEnds _claimEnds;
     private readonly List<int> _asked = [];
     private readonly Queue<(long Beat, int Topic, long HeardAt)> _later = new();
     private long _beat;
     private int _recheckNext;
+
+    public TopicChecks(Topics topics, PresenceService presence)
+    {
+        _topics = topics;
+        _presence = presence;
+        _claimEnds = new ClaimEnds(topics, this, presence.Claims, presence.Clock);
+    }
 
     /// <summary>How many are to be read in the next round.</summary>
     public int Count => _asked.Count;
@@ -31,6 +42,7 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
     public void Beat()
     {
         _beat++;
+        _claimEnds.Beat();
         while (_later.TryPeek(out var due) && due.Beat <= _beat)
         {
             _later.Dequeue();
@@ -47,7 +59,7 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
     public void Ask(int id, bool gentle, long heardAt = 0)
     {
         // lost with its page: asked for when that is back
-        if (topics[id] is not { IsAway: false } topic)
+        if (_topics[id] is not { IsAway: false } topic)
             return;
         topic.IsGentle = gentle && (!topic.IsQueued || topic.IsGentle);
         if (!topic.IsQueued || topic.HeardAt == 0)
@@ -72,15 +84,18 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
         var statuses = ArrayPool<Presence>.Shared.Rent(_asked.Count);
         try
         {
-            foreach (var definition in presence.Definitions.All)
+            foreach (var definition in _presence.Definitions.All)
             {
                 var count = Gather(definition, users, ids);
                 if (count == 0)
                     continue;
-                await presence.Statuses.ReadAsync(users.AsMemory(0, count), definition, statuses.AsMemory(0, count));
+                // before the read: a claim that ends meanwhile is read again
+                var since = _presence.Clock.Now;
+                await _presence.Statuses.ReadAsync(users.AsMemory(0, count), definition, statuses.AsMemory(0, count));
                 for (var i = 0; i < count; i++)
                 {
-                    var topic = topics[ids[i]]!;
+                    var topic = _topics[ids[i]]!;
+                    _claimEnds.Follow(ids[i], topic, since);
                     Presence? told = topic.IsKnown ? topic.Told : null;
                     if (Apply(ids[i], statuses[i]))
                         changed(topic, told);
@@ -92,7 +107,7 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
         catch (StoreUnavailableException)
         {
             // part of the store may answer, and those who were read there are asked for anew meanwhile
-            _asked.RemoveAll(id => topics[id] is not { IsQueued: true });
+            _asked.RemoveAll(id => _topics[id] is not { IsQueued: true });
             throw;
         }
         finally
@@ -106,7 +121,7 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
     // Every topic once in the interval, a slice a beat.
     private void Recheck()
     {
-        var capacity = topics.Capacity;
+        var capacity = _topics.Capacity;
         var slice = (capacity / RecheckBeats) + 1;
         for (var i = 0; i < slice && capacity > 0; i++)
         {
@@ -127,7 +142,7 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
         var count = 0;
         foreach (var id in _asked)
         {
-            if (topics[id] is not { } topic || topic.Definition != definition || !topic.IsQueued)
+            if (_topics[id] is not { } topic || topic.Definition != definition || !topic.IsQueued)
                 continue;
             if (topic.IsAway)
             {
@@ -145,10 +160,10 @@ internal sealed class TopicChecks(Topics topics, PresenceService presence)
     // Whether watchers are to be told.
     private bool Apply(int id, Presence now)
     {
-        var topic = topics[id]!;
+        var topic = _topics[id]!;
         topic.IsQueued = false;
         var told = topic.Told;
-        if (topic.IsKnown && told.Status == now.Status && (now.IsOnline || told.LastSeen == now.LastSeen))
+        if (topic.IsKnown && told.Status == now.Status && told.Said == now.Said && (now.IsOnline || told.LastSeen == now.LastSeen))
         {
             topic.Told = now;
             return false;

@@ -1,0 +1,189 @@
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore.Endpoints;
+
+/// <summary>What people and backends claim of a user: <c>/users/{user}/status</c> and <c>/users/{user}/quiet-hours</c>. Answers that change something are durable.</summary>
+internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, RateLimits rates, ProblemAnswers problems)
+{
+    private static readonly int[] WriteProblems = [400, 401, 403, 408, 413, 415, 422, 429, 501, 503];
+
+    public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
+        gate,
+        new Call(HttpMethods.Get, Routes.Claims, "claims", "What is claimed of a user, the claim that is shown first", problems.Guard(ListAsync))
+        {
+            Access = CallAccess.People(Scopes.Users),
+            Answers = [new(Routes.Json, typeof(ClaimsDocument))],
+            Problems = [400, 401, 403, 429, 501, 503],
+        },
+        new Call(HttpMethods.Put, Routes.Claims, "set status", "Sets what a source claims of a user", problems.Guard(SetAsync))
+        {
+            Access = CallAccess.People(Scopes.Users),
+            Bodies = [new(Routes.Json, typeof(StatusBody))],
+            Answers = [new(Routes.Json, typeof(StatusDocument))],
+            Problems = WriteProblems,
+        },
+        new Call(HttpMethods.Delete, Routes.Claims, "remove status", "Removes what a source claims of a user", problems.Guard(RemoveAsync))
+        {
+            Access = CallAccess.People(Scopes.Users),
+            Query = [new(Routes.SourceQuery, "The source; \"user\" where it is not given.")],
+            Answers = [new(Status: StatusCodes.Status204NoContent)],
+            Problems = [400, 401, 403, 422, 429, 501, 503],
+        },
+        new Call(HttpMethods.Get, Routes.QuietHours, "quiet hours", "When a user does not want to be disturbed", problems.Guard(ReadHoursAsync))
+        {
+            Access = CallAccess.People(Scopes.Users),
+            Answers = [new(Routes.Json, typeof(QuietHoursDocument))],
+            Problems = [400, 401, 403, 404, 429, 501, 503],
+        },
+        new Call(HttpMethods.Put, Routes.QuietHours, "set quiet hours", "Sets when a user does not want to be disturbed", problems.Guard(SetHoursAsync))
+        {
+            Access = CallAccess.People(Scopes.Users),
+            Bodies = [new(Routes.Json, typeof(QuietHoursBody))],
+            Answers = [new(Routes.Json, typeof(QuietHoursDocument))],
+            Problems = WriteProblems,
+        },
+        new Call(HttpMethods.Delete, Routes.QuietHours, "remove quiet hours", "Removes a user's quiet hours", problems.Guard(RemoveHoursAsync))
+        {
+            Access = CallAccess.People(Scopes.Users),
+            Answers = [new(Status: StatusCodes.Status204NoContent)],
+            Problems = [400, 401, 403, 429, 501, 503],
+        });
+
+    private async Task SetAsync(HttpContext context)
+    {
+        var asked = await RequireAsync(context);
+        var (source, claim) = (await ReadAsync(context, ClaimBody.Example, ClaimBody.Read)).ToClaim(host.Presence.Clock.Now);
+        var user = await RegisterAsync(context, asked);
+        if (claim is null)
+            await host.Presence.RemoveClaimAsync(user, source);
+        else if (!await host.Presence.SetClaimAsync(user, claim))
+            throw Problems.TooManySources();
+        var presence = await host.Presence.StatusAsync(user);
+        var document = new StatusDocument(
+            UserJson.Of(asked),
+            presence.IsOnline,
+            Words.Of(presence.Status),
+            Pulse.ToUnix(presence.LastSeen),
+            Claim.NameOf(host.Presence.Claims.ChosenBy(user, host.Presence.Clock.Now)),
+            presence.Said?.Text,
+            presence.Said?.Emoji,
+            Pulse.ToUnix(presence.Said?.Until ?? 0),
+            Pulse.ToUnix(presence.ActiveAt));
+        await Answers.JsonAsync(context, document, Documents.Sent.StatusDocument);
+    }
+
+    private async Task ListAsync(HttpContext context)
+    {
+        var asked = await RequireAsync(context);
+        var user = await host.Presence.FindAsync(asked);
+        await Answers.JsonAsync(context, new ClaimsDocument(UserJson.Of(asked), List(user)), Documents.Sent.ClaimsDocument);
+    }
+
+    private ClaimDocument[] List(uint user)
+    {
+        var now = host.Presence.Clock.Now;
+        var all = host.Presence.Claims.All(user).ToArray();
+        var shown = EffectiveClaim.Of(all, now).Claim?.Source;
+        return
+        [
+            .. all.Select(claim => claim.At(now)).OfType<Claim>()
+                .OrderByDescending(claim => claim.Source == shown).ThenBy(static claim => claim, Comparer<Claim>.Create(EffectiveClaim.Compare))
+                .Select(claim => new ClaimDocument(
+                    claim.Source,
+                    Claim.NameOf(claim.Status),
+                    claim.Said?.Text,
+                    claim.Said?.Emoji,
+                    Pulse.ToUnix(claim.Until),
+                    claim.Priority,
+                    claim.SetAt / 1000,
+                    claim.Source == shown)),
+        ];
+    }
+
+    private async Task RemoveAsync(HttpContext context)
+    {
+        var asked = await RequireAsync(context);
+        await RemoveAsync(context, asked, ClaimBody.Source(Asked.Text(context, Routes.SourceQuery) ?? Claim.UserSource));
+    }
+
+    private async Task ReadHoursAsync(HttpContext context)
+    {
+        var asked = await RequireAsync(context);
+        await SendHoursAsync(context, asked, HoursOf(await host.Presence.FindAsync(asked))
+            ?? throw new ProblemException(StatusCodes.Status404NotFound, "No quiet hours", $"This user has none. Set them with PUT {Routes.QuietHours}."));
+    }
+
+    private async Task SetHoursAsync(HttpContext context)
+    {
+        var asked = await RequireAsync(context);
+        var hours = await ReadAsync(context, QuietHoursReader.Example, QuietHoursReader.Read);
+        var user = await RegisterAsync(context, asked);
+        // the quiet hours are not counted among the sources
+        await host.Presence.SetClaimAsync(user, Claim.Quiet(hours));
+        await SendHoursAsync(context, asked, hours);
+    }
+
+    private async Task RemoveHoursAsync(HttpContext context) => await RemoveAsync(context, await RequireAsync(context), Claim.QuietHoursSource);
+
+    private async Task RemoveAsync(HttpContext context, UserId asked, string source)
+    {
+        var user = await host.Presence.FindAsync(asked);
+        if (user != UserId.Nobody)
+            await host.Presence.RemoveClaimAsync(user, source);
+        context.Response.StatusCode = StatusCodes.Status204NoContent;
+    }
+
+    private QuietHours? HoursOf(uint user)
+    {
+        foreach (var claim in host.Presence.Claims.All(user))
+        {
+            if (claim.Hours is { } hours)
+                return hours;
+        }
+
+        return null;
+    }
+
+    private Task SendHoursAsync(HttpContext context, UserId asked, QuietHours hours)
+    {
+        var (isQuiet, changesAt) = hours.Now(host.Presence.Clock.Now);
+        return Answers.JsonAsync(
+            context,
+            new QuietHoursDocument(
+                UserJson.Of(asked), hours.Days, QuietHours.Write(hours.From), QuietHours.Write(hours.To), hours.Zone, isQuiet, Pulse.ToUnix(changesAt)!.Value),
+            Documents.Sent.QuietHoursDocument);
+    }
+
+    private async ValueTask<UserId> RequireAsync(HttpContext context)
+    {
+        var asked = Asked.User(context, fromEnd: 1);
+        await callers.RequireAsync(context, asked, Scopes.Users);
+        if (!host.Presence.HasDirectory)
+            throw new NotSupportedException("This deployment has no user directory: user IDs are integers from 0 to 2147483647, and nothing is saved about them.");
+        return asked;
+    }
+
+    private async ValueTask<uint> RegisterAsync(HttpContext context, UserId user)
+    {
+        var index = await host.Presence.FindAsync(user);
+        if (index != UserId.Nobody)
+            return index;
+        rates.RequireRegistrations(Callers.Current(context), 1);
+        return await host.Presence.RegisterAsync(user);
+    }
+
+    private delegate T BodyReader<out T>(ReadOnlySpan<byte> json);
+
+    private static async ValueTask<T> ReadAsync<T>(HttpContext context, string example, BodyReader<T> read)
+    {
+        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
+            throw Problems.Malformed($"The body is empty. Send {example}.");
+        using var body = await RequestBodies.ReadJsonAsync(context);
+        return read(body.Written.Span);
+    }
+}

@@ -1,0 +1,92 @@
+using System.Text.Json;
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore.Endpoints;
+
+/// <summary>
+/// <c>POST /reach</c>: what a push-notification service asks of each user before it sends. Is a device connected that would show it, is the person active now, may they be disturbed?
+/// </summary>
+/// <remarks>
+/// Whoever is hidden is not connected, as in a batch of statuses: then the service sends a push, as to anybody who is offline. Whether somebody may be disturbed goes by their claims,
+/// whatever they show to others.
+/// </remarks>
+internal sealed class ReachEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
+{
+    public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
+        gate,
+        new Call(HttpMethods.Post, Routes.Reach, "reach", "How to reach up to 10,000 users: for push-notification services", problems.Guard(ReachAsync))
+        {
+            Access = CallAccess.Backends(Scopes.Read),
+            Query = [QueryParameter.Viewer],
+            Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
+            Answers = [new(Routes.Json, typeof(ReachDocument))],
+            Problems = [400, 401, 403, 408, 413, 415, 429, 503],
+        });
+
+    private async Task ReachAsync(HttpContext context)
+    {
+        await callers.RequireBackendAsync(context, Scopes.Read);
+        using var answer = await AnswerAsync(context);
+        await Answers.JsonAsync(context, answer.Written);
+    }
+
+    // What was asked and found is given back here: the answer alone is kept for as long as it is read.
+    private async ValueTask<AnswerBuffer> AnswerAsync(HttpContext context)
+    {
+        var view = await callers.ViewAsync(context);
+        using var users = new UserBatch(1024);
+        await DirectoryUsers.ReadListAsync(context, host.Presence, users);
+        await host.Presence.FindAsync(users);
+        var statuses = new Presence[users.Count];
+        await view.ReadAsync(users.Numbers, host.Presence.Definitions.Default, statuses);
+        var answer = new AnswerBuffer((users.Count * 112) + 64);
+        try
+        {
+            using var json = new Utf8JsonWriter(answer, new JsonWriterOptions { Encoder = PresenceJson.Encoder });
+            Write(json, users, statuses);
+            return answer;
+        }
+        catch
+        {
+            answer.Dispose();
+            throw;
+        }
+    }
+
+    private void Write(Utf8JsonWriter json, UserBatch users, ReadOnlySpan<Presence> statuses)
+    {
+        var (claims, now) = (host.Presence.Claims, host.Presence.Clock.Now);
+        json.WriteStartObject();
+        json.WriteStartArray(JsonNames.Users);
+        for (var i = 0; i < statuses.Length; i++)
+        {
+            var (user, presence) = (users.Numbers.Span[i], statuses[i]);
+            json.WriteStartObject();
+            json.WritePropertyName(JsonNames.UserId);
+            if (users.Text(i).IsEmpty)
+                json.WriteNumberValue(user);
+            else if (users.IsLargeNumber(i))
+                json.WriteRawValue(users.Text(i));
+            else
+                json.WriteStringValue(users.Text(i));
+            json.WriteBoolean(JsonNames.Connected, presence.IsOnline);
+            json.WriteStartArray(JsonNames.Devices);
+            json.WriteEndArray();
+            json.WriteBoolean(JsonNames.Active, presence.IsOnline && presence.ActiveAt != 0 && presence.ActiveAt + (uint)host.Options.AwaySeconds >= now);
+            json.WriteBoolean(JsonNames.MayBeDisturbed, claims.MayBeDisturbed(user, now));
+            if (Pulse.ToUnix(presence.LastSeen) is { } lastSeen)
+                json.WriteNumber(JsonNames.LastSeen, lastSeen);
+            else
+                json.WriteNull(JsonNames.LastSeen);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteEndObject();
+    }
+}

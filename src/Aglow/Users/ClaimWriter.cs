@@ -1,0 +1,63 @@
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+
+namespace Aglow.Users;
+
+/// <summary>
+/// Sets and removes claims: on disk first, then in memory, then a hint to whoever watches.
+/// </summary>
+/// <remarks>
+/// <code>
+///   SetAsync ─► IUserDirectory (durable) ─► Claims (where nodes share the directory: DirectoryNews, on every node) ─► ITransitionBus: changed
+/// </code>
+/// The locks order the changes of one user on this node. Where nodes share a directory, that orders the changes of two nodes. Any thread.
+/// </remarks>
+internal sealed class ClaimWriter(
+    IUserDirectory? directory, Claims claims, UserLocks locks, HeartbeatWriter heartbeats, ITransitionBus bus, Clock clock, Func<uint, ValueTask<uint>> shownLastSeen)
+{
+    private IUserDirectory Directory => directory ?? throw new NotSupportedException("This deployment has no user directory: nothing is saved about users.");
+
+    /// <summary>Sets the claim of one source; durable when this completes. False, and nothing is changed, where the user has too many sources.</summary>
+    public async ValueTask<bool> SetAsync(uint user, Claim claim)
+    {
+        using var _ = await locks.EnterAsync(user);
+        var was = claims.All(user).ToArray();
+        var now = clock.Now;
+        var before = EffectiveClaim.Of(was, now);
+        claim = claim with
+        {
+            SetAt = Math.Max(clock.Time.GetUtcNow().ToUnixTimeMilliseconds(), was.Length == 0 ? 0 : was.Max(static c => c.SetAt) + 1),
+            // hiding twice does not move the time at which the user seems to have gone
+            ShownLastSeen = claim.Status != ClaimStatus.Hidden ? 0 : before.Status == ClaimStatus.Hidden ? before.ShownLastSeen : await shownLastSeen(user),
+        };
+        if (!await Directory.SetClaimAsync(user, claim, now))
+            return false;
+        await TellAsync(user, before, [.. was.Where(other => other.Source != claim.Source && (other.Hours is not null || other.At(now) is not null)), claim], now);
+        return true;
+    }
+
+    /// <summary>Removes the claim of one source; durable when this completes.</summary>
+    public async ValueTask RemoveAsync(uint user, string source)
+    {
+        using var _ = await locks.EnterAsync(user);
+        var was = claims.All(user).ToArray();
+        // another node may have set one that this one has not heard of
+        if (!Directory.IsShared && !Array.Exists(was, claim => claim.Source == source))
+            return;
+        var now = clock.Now;
+        var before = EffectiveClaim.Of(was, now);
+        await Directory.RemoveClaimAsync(user, source);
+        await TellAsync(user, before, [.. was.Where(other => other.Source != source)], now);
+    }
+
+    private async ValueTask TellAsync(uint user, EffectiveClaim before, Claim[] after, uint now)
+    {
+        if (!Directory.IsShared)
+            claims.Set(user, after, now);
+        // for others a user who hid comes online, and nobody is away who has just come
+        if (EffectiveClaim.Of(after, now).Status != ClaimStatus.Hidden)
+            await heartbeats.EndActivityAsync(user, before.Status == ClaimStatus.Hidden ? uint.MaxValue : before.ShownSince);
+        bus.Publish(TransitionKind.Changed, [user]);
+    }
+}

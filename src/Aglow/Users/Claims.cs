@@ -1,0 +1,157 @@
+using System.Collections.Concurrent;
+using Aglow.Model;
+
+namespace Aglow.Users;
+
+/// <summary>
+/// All claims there are, in memory on every node: a user without one costs a single field read, and no memory.
+/// </summary>
+/// <remarks>
+/// Loaded from the <see cref="IUserDirectory"/> at start, and written after the directory has them on disk. A claim that has ended is not there for anybody who asks
+/// (<see cref="EffectiveClaim.Of"/>); its memory is given back when the user's claims are set next, or by a pass over all when there are twice as many as the last pass left.
+/// A claim that hid its user is kept after its end, until the next is set: it says since when the user is shown again. A claim takes some 150 bytes and its text.
+/// Any thread; callers order their calls for one user.
+/// </remarks>
+public sealed class Claims
+{
+    private const int LeastForPass = 1024;
+
+    private readonly ConcurrentDictionary<uint, Claim[]> _byUser = new();
+    // the last seen to show of users who are disabled, whatever their claims say
+    private readonly ConcurrentDictionary<uint, uint> _disabled = new();
+    // who is disabled, or has a claim that hides them, ended or not
+    private readonly ConcurrentDictionary<uint, byte> _hiding = new();
+    private int _count;
+    private int _hidingCount;
+    private int _passAt = LeastForPass;
+
+    /// <summary>Whether nobody has one, and nobody is disabled.</summary>
+    public bool IsEmpty => Volatile.Read(ref _count) == 0;
+
+    /// <summary>Whether certainly nobody is hidden.</summary>
+    public bool IsNobodyHidden => Volatile.Read(ref _hidingCount) == 0;
+
+    /// <summary>The users who have claims, in no order.</summary>
+    public IEnumerable<uint> Users => _byUser.Select(static e => e.Key);
+
+    /// <summary>What the claims of a user amount to at a second.</summary>
+    public EffectiveClaim Of(uint user, uint now)
+    {
+        if (IsEmpty)
+            return EffectiveClaim.None;
+        if (_disabled.TryGetValue(user, out var shownLastSeen))
+            return new EffectiveClaim(ClaimStatus.Hidden, shownLastSeen, IsDisabled: true);
+        return _byUser.TryGetValue(user, out var claims) ? EffectiveClaim.Of(claims, now) : EffectiveClaim.None;
+    }
+
+    /// <summary>Whether a user appears offline by a claim, or is disabled.</summary>
+    public bool IsHidden(uint user, uint now) => !IsNobodyHidden && Of(user, now).Status == ClaimStatus.Hidden;
+
+    /// <summary>The users who appear offline, in no order.</summary>
+    public IEnumerable<uint> Hidden(uint now) => _hiding.Select(static e => e.Key).Where(user => IsHidden(user, now));
+
+    /// <summary>The claims of a user as they were set, ended ones, too.</summary>
+    public ReadOnlySpan<Claim> All(uint user) => _byUser.TryGetValue(user, out var claims) ? claims : [];
+
+    /// <summary>What the person chose; auto where that has ended.</summary>
+    public ClaimStatus ChosenBy(uint user, uint now)
+    {
+        foreach (var claim in All(user))
+        {
+            if (claim.Source == Claim.UserSource)
+                return claim.At(now)?.Status ?? ClaimStatus.Auto;
+        }
+
+        return ClaimStatus.Auto;
+    }
+
+    /// <summary>Whether a user may be disturbed: no quiet hours are in force, and the claim that is shown is not busy.</summary>
+    public bool MayBeDisturbed(uint user, uint now)
+    {
+        if (IsEmpty)
+            return true;
+        foreach (var claim in All(user))
+        {
+            if (claim.Hours is not null && claim.At(now) is not null)
+                return false;
+        }
+
+        return Of(user, now).Status != ClaimStatus.Busy;
+    }
+
+    /// <summary>The next second after this one at which a user's claims change by themselves; 0: never.</summary>
+    public uint ChangeAfter(uint user, uint now)
+    {
+        var next = 0u;
+        foreach (var claim in All(user))
+        {
+            if (claim.ChangesAfter(now) is var change && change != 0 && (next == 0 || change < next))
+                next = change;
+        }
+
+        return next;
+    }
+
+    /// <summary>Shows a disabled user offline, with the last seen of their account, whatever is claimed.</summary>
+    public void Disable(uint user, uint shownLastSeen)
+    {
+        if (_disabled.TryAdd(user, shownLastSeen))
+            Interlocked.Increment(ref _count);
+        _disabled[user] = shownLastSeen;
+        NoteHiding(user);
+    }
+
+    /// <summary>Shows a user who is enabled again by their claims.</summary>
+    public void Enable(uint user)
+    {
+        if (_disabled.TryRemove(user, out _))
+            Interlocked.Decrement(ref _count);
+        NoteHiding(user);
+    }
+
+    /// <summary>Sets all claims of a user; returns whether that is a change.</summary>
+    public bool Set(uint user, IReadOnlyList<Claim> claims, uint now)
+    {
+        Claim[] kept = [.. claims.Where(claim => IsKept(claim, now))];
+        var was = _byUser.GetValueOrDefault(user, []);
+        if (was.Length == kept.Length && was.All(kept.Contains))
+            return false;
+        if (kept.Length == 0)
+            _byUser.TryRemove(user, out _);
+        else
+            _byUser[user] = kept;
+        Interlocked.Add(ref _count, (kept.Length > 0 ? 1 : 0) - (was.Length > 0 ? 1 : 0));
+        NoteHiding(user);
+        if (Volatile.Read(ref _count) > Volatile.Read(ref _passAt))
+            ForgetEnded(now);
+        return true;
+    }
+
+    private static bool IsKept(Claim claim, uint now) => claim.Hours is not null || claim.Status == ClaimStatus.Hidden || claim.At(now) is not null;
+
+    // Twice as many as the last pass left: so a pass costs each claim that is set a constant.
+    private void ForgetEnded(uint now)
+    {
+        Volatile.Write(ref _passAt, int.MaxValue);
+        foreach (var pair in _byUser)
+        {
+            if (!Array.Exists(pair.Value, claim => IsKept(claim, now)) && _byUser.TryRemove(pair))
+                Interlocked.Decrement(ref _count);
+        }
+
+        Volatile.Write(ref _passAt, LeastForPass + (2 * Volatile.Read(ref _count)));
+    }
+
+    private void NoteHiding(uint user)
+    {
+        if (_disabled.ContainsKey(user) || Array.Exists(_byUser.GetValueOrDefault(user, []), static claim => claim.Status == ClaimStatus.Hidden))
+        {
+            if (_hiding.TryAdd(user, 0))
+                Interlocked.Increment(ref _hidingCount);
+        }
+        else if (_hiding.TryRemove(user, out _))
+        {
+            Interlocked.Decrement(ref _hidingCount);
+        }
+    }
+}
