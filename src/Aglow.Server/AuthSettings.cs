@@ -1,9 +1,9 @@
 namespace Aglow.Server;
 
-/// <summary>Who may speak for whom, as the operator says it.</summary>
+/// <summary>The operator's settings of who may speak for whom.</summary>
 internal sealed class AuthSettings
 {
-    /// <summary>Whether tokens and keys are asked for; otherwise anyone speaks for anyone.</summary>
+    /// <summary>Whether calls need a token or key; otherwise anyone speaks for anyone.</summary>
     public bool TakesTokens { get; set; }
 
     /// <summary>Whether open mode may be reachable from other machines.</summary>
@@ -21,7 +21,7 @@ internal sealed class AuthSettings
     /// <summary>Who issues people's tokens, and publishes their keys (OpenID Connect discovery).</summary>
     public Uri? Authority { get; set; }
 
-    /// <summary>What is wrong in one line, saying what to do instead; null where nothing is.</summary>
+    /// <summary>What is wrong, in one line that says what to do instead; null if nothing is.</summary>
     public string? Validate(IReadOnlyList<string> urls)
     {
         if (!TakesTokens && (Secret is not null || Issuer is not null || Audience is not null || Authority is not null))
@@ -35,7 +35,7 @@ internal sealed class AuthSettings
         return null;
     }
 
-    /// <summary>What is allowed and yet worth a warning.</summary>
+    /// <summary>What is allowed but deserves a warning.</summary>
     public IEnumerable<string> Warnings()
     {
         if (Authority is not null && Audience is null)

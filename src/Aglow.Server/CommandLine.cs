@@ -2,7 +2,7 @@ using System.CommandLine;
 
 namespace Aglow.Server;
 
-/// <summary>Runs commands. Whatever goes wrong is one line on the error stream, and an exit code: 2 where it was asked for wrongly, 1 otherwise.</summary>
+/// <summary>Runs commands. An error is one line on the error stream, and an exit code: 2 for wrong usage, 1 otherwise.</summary>
 internal static class CommandLine
 {
     public const int Fine = 0;
@@ -17,7 +17,7 @@ internal static class CommandLine
         return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
     }
 
-    /// <summary>Says what is wrong, in one line.</summary>
+    /// <summary>Reports an error in one line.</summary>
     public static int Fail(int code, string message)
     {
         var end = message.IndexOfAny(['\r', '\n']);
@@ -26,5 +26,5 @@ internal static class CommandLine
     }
 }
 
-/// <summary>Something was asked for wrongly; the message is one line that says what to do instead.</summary>
+/// <summary>Wrong usage; the message is one line that says what to do instead.</summary>
 internal sealed class UsageException(string message) : Exception(message);

@@ -7,17 +7,18 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace Aglow.Server;
 
-/// <summary>What an issuer publishes: its name, and the keys it signs with.</summary>
+/// <summary>What an issuer publishes: its name and its signing keys.</summary>
 internal sealed record PublishedKeys(string Issuer, IReadOnlyList<SecurityKey> Keys, long ReadAt);
 
 /// <summary>
-/// The keys of who issues tokens, by OpenID Connect discovery, and their rotation.
+/// The keys of the issuer of tokens, by OpenID Connect discovery, and their rotation.
 /// </summary>
 /// <remarks>
-/// Read at the first token; again when a token names a key that is not among them, at most once in <see cref="AskAgainAfter"/>, so that invented key ids cost the issuer nothing;
-/// and after <see cref="GoodFor"/>, so that a key that was withdrawn is not good for ever. Where the issuer cannot be reached the keys there are stay good; where there are none yet,
-/// tokens cannot be checked (503). One read at a time; others wait for it. The library's own manager was not used: it reads new keys in the background, so that the first people with a
-/// new key would be refused.
+/// It reads the keys at the first token. It reads them again when a token names an unknown key, at most once in
+/// <see cref="AskAgainAfter"/>, so that invented key ids cost the issuer nothing. It also reads them after <see cref="GoodFor"/>, so that a
+/// withdrawn key does not stay good for ever. If the issuer is away, known keys stay good; if there are none yet, tokens cannot be checked
+/// (503). One read at a time; others wait for it.
+/// Rejected: the library's own manager, which reads new keys in the background, so that the first people with a new key would be refused.
 /// </remarks>
 internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider time, ILogger log) : IDisposable
 {
@@ -30,7 +31,7 @@ internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider tim
     private volatile PublishedKeys? _known;
     private long? _triedAt;
 
-    /// <summary>The keys; throws a problem (503) where they were never read.</summary>
+    /// <summary>The keys; throws a problem (503) if they were never read.</summary>
     public async ValueTask<PublishedKeys> GetAsync()
     {
         var known = _known;
@@ -39,7 +40,7 @@ internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider tim
         return await RefreshAsync(known) ?? known ?? throw Problems.TokensNotChecked();
     }
 
-    /// <summary>Newer keys than these; null where there are none to be had now.</summary>
+    /// <summary>Newer keys than these; null if none are available now.</summary>
     public async ValueTask<PublishedKeys?> RefreshAsync(PublishedKeys? known)
     {
         await _reading.WaitAsync();
@@ -73,7 +74,7 @@ internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider tim
     {
         var documents = new HttpDocumentRetriever(_http) { RequireHttps = authority.Scheme == Uri.UriSchemeHttps };
         var read = await OpenIdConnectConfigurationRetriever.GetAsync(_address, documents, CancellationToken.None);
-        // who answers at an address may not speak for another issuer, unless the operator says so
+        // the server at an address may not speak for another issuer, unless the operator says so
         if (issuer is null && read.Issuer?.TrimEnd('/') != authority.AbsoluteUri.TrimEnd('/'))
             throw new InvalidOperationException($"it says that it is {read.Issuer}; set --jwt-issuer where that is right");
         if (read.SigningKeys.Count == 0)

@@ -4,7 +4,9 @@ using Aglow.Storage;
 
 namespace Aglow.Server;
 
-/// <summary><c>keys add</c>, <c>keys list</c>, <c>keys revoke</c>: the keys of backends, in the data folder of a server that runs or does not.</summary>
+/// <summary>
+/// <c>keys add</c>, <c>keys list</c>, <c>keys revoke</c>: the keys of backends in a data folder, whether or not its server runs.
+/// </summary>
 internal static class KeysCommand
 {
     public static Command Create()

@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging.Console;
 
 namespace Aglow.Server;
 
-/// <summary>One line an event, on the standard output, as text or as JSON; the framework's own noise from warnings on.</summary>
+/// <summary>One line for each event on the standard output, as text or JSON; of the framework, warnings and errors only.</summary>
 internal static class Logging
 {
     private const string Time = "yyyy-MM-dd'T'HH:mm:ss'Z'";
@@ -35,9 +35,9 @@ internal static class Logging
         logging.Services.AddSingleton<ILoggerProvider>(static services => new FrameworkLogLimit(services.GetRequiredService<ConsoleLoggerProvider>(), services.GetRequiredService<TimeProvider>()));
         logging.SetMinimumLevel(LogLevel.Information);
         logging.AddFilter("Microsoft", LogLevel.Warning);
-        // while anyone listens there, every request makes an activity; what fails in a request is logged by the one who answers it
+        // with a listener, every request would make an activity; a failure in a request is logged where it is answered
         logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
-        // a start that fails is said in one line on the error stream, not with a stack as well
+        // a failed start is one line on the error stream, without a stack trace
         logging.AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
         logging.AddFilter(static (category, level) =>
             level >= LogLevel.Information && (level != LogLevel.Critical || category != "Microsoft.AspNetCore.Server.Kestrel"));

@@ -8,12 +8,13 @@ using Microsoft.IdentityModel.Tokens;
 namespace Aglow.Server;
 
 /// <summary>
-/// Checks people's tokens (JWT, RFC 7519): signed by who signs here, in date, for this audience; <c>sub</c> is the user.
+/// Checks people's tokens (JWT, RFC 7519): signature, dates and audience. <c>sub</c> is the user.
 /// </summary>
 /// <remarks>
-/// Which algorithm is right is said here and never by the token: HS256 with the secret, or the public-key algorithms with the issuer's keys, and never both, so that nobody signs with
-/// a public key as if it were a secret. Keys in a token's header (<c>jwk</c>, <c>jku</c>, <c>x5c</c>) are not looked at; <c>kid</c> only chooses among the keys there are. The framework's
-/// JwtBearer handler is not used: it makes an identity, a principal and a ticket of every request, and knows nothing of sockets that were taken before HTTP.
+/// The server chooses the algorithm, never the token: HS256 with the secret, or public-key algorithms with the issuer's keys, and never
+/// both. So nobody can sign with a public key as if it were a secret. Keys in a token's header (<c>jwk</c>, <c>jku</c>, <c>x5c</c>) are
+/// ignored; <c>kid</c> only chooses among the known keys. Rejected: the framework's JwtBearer handler. It makes an identity, a principal
+/// and a ticket for every request, and does not see sockets that are taken before HTTP.
 /// </remarks>
 internal sealed class PeopleTokens
 {
@@ -36,7 +37,7 @@ internal sealed class PeopleTokens
         _time = time;
     }
 
-    /// <summary>The person of a token; throws a problem where it is none.</summary>
+    /// <summary>The person of a token; throws a problem if the token is not valid.</summary>
     public async ValueTask<Caller> CheckAsync(string token)
     {
         if (_issuer is null)
@@ -48,7 +49,7 @@ internal sealed class PeopleTokens
 
         var known = await _issuer.GetAsync();
         var result = await ValidateAsync(token, known);
-        // a key that the issuer has since published; asked for once in a while, whatever tokens say
+        // the issuer may have published the key since; asks at most once in a while, whatever tokens say
         if (result.Exception is SecurityTokenSignatureKeyNotFoundException && await _issuer.RefreshAsync(known) is { } newer)
             result = await ValidateAsync(token, newer);
         return Read(result);
@@ -61,7 +62,7 @@ internal sealed class PeopleTokens
     {
         ValidAlgorithms = algorithms,
         IssuerSigningKeys = keys,
-        // a kid that no key has is no reason to try them all
+        // an unknown kid is no reason to try all keys
         TryAllIssuerSigningKeys = _issuer is null,
         RequireSignedTokens = true,
         RequireExpirationTime = true,
@@ -72,7 +73,7 @@ internal sealed class PeopleTokens
         ValidAudience = _settings.Audience,
     };
 
-    // In date with the minute's grace; expired has a name of its own, so that a client knows to get another one.
+    // Checks the dates with a minute's grace. An expired token has a problem of its own, so that a client gets a new token.
     private bool IsInDate(DateTime? notBefore, DateTime? expires, SecurityToken token, TokenValidationParameters parameters)
     {
         var now = _time.GetUtcNow().UtcDateTime;

@@ -13,7 +13,7 @@ internal static class ServeCommand
         foreach (var setting in ServeSettings.All.Where(static s => s.IsFlag))
         {
             var flag = new Option<string>(setting.Flag) { Description = setting.Help, HelpName = setting.Value };
-            // "--allow-open" says it all
+            // "--allow-open" needs no value
             if (setting.IsSwitch)
                 flag.Arity = ArgumentArity.ZeroOrOne;
             flags.Add(flag);

@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow.Server;
 
-/// <summary>The one owner of the server's log events: 9xxx.</summary>
+/// <summary>Owns the server's log events: 9xxx.</summary>
 internal static partial class ServerLog
 {
     [LoggerMessage(9001, LogLevel.Information, "Ready on {Urls}: data in {Where}, lease {LeaseSeconds} s, a heartbeat every {HeartbeatSeconds} s.")]

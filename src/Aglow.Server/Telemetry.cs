@@ -12,15 +12,15 @@ using OpenTelemetry.Trace;
 namespace Aglow.Server;
 
 /// <summary>
-/// Sends metrics and traces by OTLP, where <c>--otlp</c> or a standard <c>OTEL_…</c> variable asks for it.
+/// Sends metrics and traces by OTLP, if <c>--otlp</c> or a standard <c>OTEL_…</c> variable asks for it.
 /// </summary>
 /// <remarks>
 /// <code>
-///   --otlp http://127.0.0.1:4318   is OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318: what else the variables say holds as well
+///   --otlp http://127.0.0.1:4318   sets OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318; the other variables hold as well
 /// </code>
-/// Metrics are read once an interval (OTEL_METRIC_EXPORT_INTERVAL, 60 s) from the counters that <c>/metrics</c> reads; nothing is done a heartbeat. Of calls one in a
-/// hundred is traced unless OTEL_TRACES_SAMPLER says otherwise. Stands between the web server and presence: started after presence is open and stopped before it closes,
-/// so that what is read is there. The protocol is HTTP unless the variables say grpc.
+/// Metrics are read once an interval (OTEL_METRIC_EXPORT_INTERVAL, 60 s) from the counters of <c>/metrics</c>; a heartbeat costs nothing
+/// more. One call in a hundred is traced, unless OTEL_TRACES_SAMPLER says otherwise. It starts after presence is open and stops before it
+/// closes, so its sources exist. The protocol is HTTP unless the variables say grpc.
 /// </remarks>
 internal sealed class Telemetry(AglowOptions options, ILogger<Telemetry> log) : IHostedService, IDisposable
 {
@@ -28,19 +28,19 @@ internal sealed class Telemetry(AglowOptions options, ILogger<Telemetry> log) : 
     private const string Protocol = "OTEL_EXPORTER_OTLP_PROTOCOL";
     private const double SampledShare = 0.01;
 
-    // a collector that is away must not hold up a stop
+    // a collector that is away must not delay a stop
     private static readonly TimeSpan StopWithin = TimeSpan.FromSeconds(2);
 
     private MeterProvider? _metrics;
     private TracerProvider? _traces;
     private ExportFailures? _failures;
 
-    /// <summary>Whether anything asks for it.</summary>
+    /// <summary>Whether anything is to be sent.</summary>
     public static bool IsAskedFor(string? otlp) =>
         !string.Equals(Variable("OTEL_SDK_DISABLED"), "true", StringComparison.OrdinalIgnoreCase)
         && (otlp ?? Variable(Endpoint) ?? Variable("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") ?? Variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")) is not null;
 
-    /// <summary>Makes <c>--otlp</c> the variable that it stands for.</summary>
+    /// <summary>Turns <c>--otlp</c> into its variable.</summary>
     public static void Point(string? otlp)
     {
         if (otlp is not null)
@@ -88,7 +88,7 @@ internal sealed class Telemetry(AglowOptions options, ILogger<Telemetry> log) : 
 
     private static string? Variable(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
 
-    /// <summary>Logs what the exporter could not send, once a minute at most: without it, a wrong URL would look like silence.</summary>
+    /// <summary>Logs what the exporter could not send, once a minute at most. Without it, a wrong URL would go unnoticed.</summary>
     private sealed class ExportFailures(ILogger log) : EventListener
     {
         private static readonly long Pause = (long)TimeSpan.FromMinutes(1).TotalMilliseconds;

@@ -6,7 +6,7 @@ namespace Aglow.Server;
 /// <summary>Reads <c>sub</c> of a token's payload: a user ID in exactly one form, so that nobody can be two people.</summary>
 internal static class TokenSubject
 {
-    /// <summary>The user; null where <c>sub</c> is missing, given twice, or neither a string nor an integer that is a user ID.</summary>
+    /// <summary>The user; null if <c>sub</c> is missing, given twice, or neither a string nor an integer that is a user ID.</summary>
     public static UserId? Read(ReadOnlySpan<byte> payload)
     {
         UserId? subject = null;

@@ -2,12 +2,15 @@ using Aglow.Model;
 
 namespace Aglow;
 
-/// <summary>Presence together with the store that was opened for it: what an application's host opens and closes. On one machine <see cref="EmbeddedPresence"/>.</summary>
+/// <summary>
+/// Presence with the store that was opened for it. The host of an application opens and closes it. On one machine:
+/// <see cref="EmbeddedPresence"/>.
+/// </summary>
 public interface IOpenPresence : IAsyncDisposable
 {
-    /// <summary>The service, started.</summary>
+    /// <summary>The started service.</summary>
     PresenceService Presence { get; }
 
-    /// <summary>Where the words are, for the line that says that the server is ready.</summary>
+    /// <summary>Where the words are, for the log line of a ready server.</summary>
     string Where { get; }
 }

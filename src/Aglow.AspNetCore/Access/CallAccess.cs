@@ -4,10 +4,12 @@ using Aglow.AspNetCore.Http;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// Who may make a call of a server that takes tokens; every <see cref="Call"/> says it. Whom they may speak for or see is decided by the call, with <see cref="Callers"/>.
+/// Who may make a call on a server that takes tokens. Every <see cref="Call"/> states it. The call itself decides for whom the caller may
+/// speak, with
+/// <see cref="Callers"/>.
 /// </summary>
 /// <param name="Scope">The scope that a backend needs; none: anybody may call, also without a token.</param>
-/// <param name="ByPeople">Whether people may, too, for themselves.</param>
+/// <param name="ByPeople">Whether people may call, for themselves.</param>
 internal sealed record CallAccess(Scopes Scope, bool ByPeople)
 {
     /// <summary>Probes and descriptions: anybody.</summary>
@@ -19,7 +21,7 @@ internal sealed record CallAccess(Scopes Scope, bool ByPeople)
     /// <summary>Backends with this scope, and no people.</summary>
     public static CallAccess Backends(Scopes scope) => new(scope, ByPeople: false);
 
-    /// <summary>Refuses who may not.</summary>
+    /// <summary>Refuses callers who may not make the call.</summary>
     public void Require(Caller? caller)
     {
         if (Scope == Scopes.None)

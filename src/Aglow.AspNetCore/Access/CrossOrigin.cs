@@ -16,11 +16,11 @@ using Microsoft.Net.Http.Headers;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// Pages of other origins: the framework's CORS for those that the operator allows, and a refusal of everybody else's writes.
+/// Pages of other origins: the framework's CORS for origins that the operator allows, and a refusal of everybody else's writes.
 /// </summary>
 /// <remarks>
-/// It is part of the mapped calls, so it holds under any prefix and in any application, whose own pipeline needs no <c>UseCors</c>. Without allowed origins no call has CORS headers, and reads
-/// are mapped without this.
+/// It is part of the mapped calls, so it holds under any prefix and in any application, without <c>UseCors</c> in its pipeline. Without
+/// allowed origins, no call has CORS headers, and reads are mapped without this.
 /// </remarks>
 internal sealed class CrossOrigin
 {

@@ -57,7 +57,7 @@ internal static class StatusUpdateReader
         return users.Count == 1 && timestamp is { } at ? at : throw Expected();
     }
 
-    /// <summary>The problem of a body that is not of the form.</summary>
+    /// <summary>The problem of a body of another form.</summary>
     public static ProblemException Expected() =>
         Problems.Malformed($"The body is not a late heartbeat. Send {{\"user_id\": X, \"timestamp\": T}}: {Problems.AUser}; T is in seconds since 1970-01-01 UTC.");
 }

@@ -6,9 +6,9 @@ using Microsoft.AspNetCore.Connections;
 namespace Aglow.AspNetCore.Hosting;
 
 /// <summary>
-/// Counts connections, and closes those of an address that has as many as it may. An answer would cost more than the connection.
+/// Counts connections, and closes new ones of an address that already has the most. An answer would cost more than the connection.
 /// </summary>
-/// <remarks>Kestrel limits how many there are in all (<c>MaxConcurrentConnections</c>). Threading: any thread; no lock.</remarks>
+/// <remarks>Kestrel limits the number in all (<c>MaxConcurrentConnections</c>). Threading: any thread; no lock.</remarks>
 internal sealed class ConnectionLimit(int mostOfAnAddress)
 {
     private readonly ConcurrentDictionary<IPAddress, int> _counts = new();

@@ -4,8 +4,8 @@ using System.Runtime.CompilerServices;
 namespace Aglow.AspNetCore.Http;
 
 /// <summary>
-/// The arrays that bodies and answers are in: borrowed, as any, but all large ones together within a budget. Beyond it a call is answered 503, and may be sent again: calls that take or give lists do nothing more the second time.
-/// What sockets keep of messages that are not whole is counted in it, too.
+/// The arrays of bodies and answers, borrowed from a pool. All large ones together have a budget. Beyond it a call gets 503 and may be sent
+/// again, because calls that take or give lists may run twice. The unfinished messages of sockets count, too.
 /// </summary>
 /// <remarks>
 /// A call of ten thousand users has an answer of a megabyte, and a slow reader keeps it: without a budget, a thousand of them keep a
@@ -15,28 +15,28 @@ namespace Aglow.AspNetCore.Http;
 /// <param name="most">Bytes in large arrays at a time.</param>
 internal sealed class CallMemory(long most)
 {
-    /// <summary>What is not larger is not counted: answers of some hundred users.</summary>
+    /// <summary>Smaller arrays do not count: answers of some hundred users.</summary>
     public const int Small = 64 * 1024;
 
     private const long AtLeast = 64 << 20;
 
     private long _taken;
 
-    /// <summary>The process's: a sixteenth of the memory that it may have, 64 MB at least.</summary>
+    /// <summary>The budget of the process: a sixteenth of the memory that it may have, at least 64 MB.</summary>
     public static CallMemory Shared { get; } = new(Math.Max(AtLeast, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 16));
 
-    /// <summary>Bytes there may be.</summary>
+    /// <summary>The most bytes.</summary>
     public long Most => most;
 
-    /// <summary>Bytes in large arrays, and in messages that are not whole, now.</summary>
+    /// <summary>Bytes in large arrays and in unfinished messages now.</summary>
     public long Taken => Volatile.Read(ref _taken);
 
-    /// <summary>Borrows an array of so many elements, or some more; what is in it is not said.</summary>
-    /// <exception cref="ProblemException">It would be more than there may be (503).</exception>
+    /// <summary>Borrows an array of at least this many elements; its contents are undefined.</summary>
+    /// <exception cref="ProblemException">It would exceed the budget (503).</exception>
     public T[] Rent<T>(int length)
         where T : unmanaged
     {
-        // before it is made, by what was asked for; when it is there, by what it is
+        // counts the request before the array is made, and its true length afterwards
         if (Bytes<T>(length) > Small && Taken + Bytes<T>(length) > most)
             throw Problems.TooBusy();
         var array = ArrayPool<T>.Shared.Rent(length);
@@ -54,7 +54,7 @@ internal sealed class CallMemory(long most)
         ArrayPool<T>.Shared.Return(array);
     }
 
-    /// <summary>Borrows a larger array, twice as large at least, takes over what is in the first elements, and gives the smaller one back.</summary>
+    /// <summary>Borrows an array at least twice as large, copies the first elements, and returns the smaller array.</summary>
     public void Grow<T>(ref T[] array, int used, int atLeast)
         where T : unmanaged
     {
@@ -64,7 +64,7 @@ internal sealed class CallMemory(long most)
         array = larger;
     }
 
-    /// <summary>Counts bytes that are kept elsewhere, whatever their size; false where it would be more than there may be.</summary>
+    /// <summary>Counts bytes that are kept elsewhere, of any size; false if they would exceed the budget.</summary>
     public bool TryCount(long bytes)
     {
         if (Taken + bytes > most)
@@ -73,7 +73,7 @@ internal sealed class CallMemory(long most)
         return true;
     }
 
-    /// <summary>What was counted is kept no more.</summary>
+    /// <summary>Bytes that were counted are no longer kept.</summary>
     public void Uncount(long bytes) => Interlocked.Add(ref _taken, -bytes);
 
     private static long Bytes<T>(int length) => (long)length * Unsafe.SizeOf<T>();

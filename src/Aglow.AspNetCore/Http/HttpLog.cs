@@ -2,10 +2,10 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>The one owner of this library's log events: 8xxx.</summary>
+/// <summary>Owns this library's log events: 8xxx.</summary>
 internal static partial class HttpLog
 {
-    /// <summary>The category that they are logged under.</summary>
+    /// <summary>The category of these events.</summary>
     public const string Category = "Aglow.Http";
 
     [LoggerMessage(8001, LogLevel.Error, "{Method} {Route} failed ({TraceId}).")]

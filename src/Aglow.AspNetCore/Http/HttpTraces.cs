@@ -6,12 +6,14 @@ using Microsoft.AspNetCore.Http;
 namespace Aglow.AspNetCore.Http;
 
 /// <summary>
-/// A span for each call, as OpenTelemetry describes servers of HTTP; none for heartbeats, probes, and what stays open for hours.
+/// A span for each call, by OpenTelemetry's conventions for HTTP servers. Heartbeats, probes and streams have none.
 /// </summary>
-/// <remarks>The framework's own spans were not used: they are made for every request or none, and name the path, which names the user.</remarks>
+/// <remarks>
+/// Rejected: the framework's own spans. They are made for every request or none, and name the path, which names the user.
+/// </remarks>
 internal static class HttpTraces
 {
-    /// <summary>The handler of a call, in a span where it is worth one.</summary>
+    /// <summary>Wraps the handler of a call in a span, if the call has one.</summary>
     public static RequestDelegate Handle(Call call, RequestDelegate handle) =>
         call.Path is Routes.Heartbeat or Routes.StatusUpdate or Routes.Watch or Routes.Socket or Routes.Live or Routes.Ready or Routes.Metrics
             ? handle

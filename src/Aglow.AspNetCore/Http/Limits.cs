@@ -1,12 +1,12 @@
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>How much one call may ask for. What is beyond is answered 413 (too much in a body or list) or 400 (a bad limit).</summary>
+/// <summary>How much one call may ask for. More gets 413 (a body or list) or 400 (a bad limit).</summary>
 public static class Limits
 {
     /// <summary>Users in a JSON list: some 200 KB of answer, a millisecond or two of work.</summary>
     public const int ListedUsers = 10_000;
 
-    /// <summary>Users in <c>?ids=</c>: more would not fit the line that web servers and proxies allow.</summary>
+    /// <summary>Users in <c>?ids=</c>: more do not fit the line that web servers and proxies allow.</summary>
     public const int QueriedUsers = 1_000;
 
     /// <summary>Users in a packed body.</summary>
@@ -15,25 +15,25 @@ public static class Limits
     /// <summary>Bytes of a packed body.</summary>
     public const int PackedBytes = PackedUsers * sizeof(uint);
 
-    /// <summary>Bytes of a JSON body: ten thousand of the longest keys, every character of them escaped.</summary>
+    /// <summary>Bytes of a JSON body: ten thousand of the longest IDs, with every character escaped.</summary>
     public const int JsonBytes = 8_000_000;
 
     /// <summary>
-    /// What a web server should let through: more than any call takes, so that who sends too much is answered 413 and hears it. A server that closes
-    /// the connection while a client still sends takes the answer with it.
+    /// What a web server should let through: more than any call takes, so that a client that sends too much gets its 413. A server that
+    /// closes the connection while the client still sends loses the answer.
     /// </summary>
     public const int BodyBytes = 64_000_000;
 
     /// <summary>Users on a page of a search.</summary>
     public const int SearchedUsers = 100;
 
-    /// <summary>Users on a page of a search, where nothing is said.</summary>
+    /// <summary>Users on a page of a search, by default.</summary>
     public const int SearchedUsersDefault = 20;
 
-    /// <summary>Users on a page of who is online, where nothing is said; at most <see cref="ListedUsers"/>.</summary>
+    /// <summary>Users on a page of online users, by default; at most <see cref="ListedUsers"/>.</summary>
     public const int OnlineUsersDefault = 100;
 
-    /// <summary>Users on a page of who waits for approval, where nothing is said; at most <see cref="ListedUsers"/>.</summary>
+    /// <summary>Users on a page of who waits for approval, by default; at most <see cref="ListedUsers"/>.</summary>
     public const int WaitingUsersDefault = 100;
 
     /// <summary>Characters of a search.</summary>
@@ -48,7 +48,7 @@ public static class Limits
     /// <summary>Bytes of a path and query of calls that take a list of users in it: 10,000 UUIDs.</summary>
     public const int ListTargetBytes = 400 * 1024;
 
-    /// <summary>Characters of a token or key: as long as a request's headers may be together with what else is in them.</summary>
+    /// <summary>Characters of a token or key: it must fit the request's headers.</summary>
     public const int TokenCharacters = 8 * 1024;
 
     /// <summary>Bytes of a display name.</summary>

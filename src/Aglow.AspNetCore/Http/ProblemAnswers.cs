@@ -7,12 +7,12 @@ using Microsoft.Extensions.Logging;
 namespace Aglow.AspNetCore.Http;
 
 /// <summary>
-/// Every error of the API: <c>application/problem+json</c> (RFC 9457) with status, title and detail, a detail that says what to do instead, and
-/// nothing internal.
+/// Turns every error of the API into <c>application/problem+json</c> (RFC 9457): status, title, and a detail that says what to do instead.
+/// It reveals nothing internal.
 /// </summary>
 /// <remarks>
-/// What is wrong with a request is thrown as a <see cref="ProblemException"/> where it is found and answered here, in one place: refused requests
-/// are rare, and the ways that succeed stay short.
+/// Readers and handlers throw a <see cref="ProblemException"/>, and this one place answers it. Refused requests are rare, and the code of
+/// successful ones stays short.
 /// </remarks>
 internal sealed class ProblemAnswers(ILogger logger)
 {
@@ -30,7 +30,7 @@ internal sealed class ProblemAnswers(ILogger logger)
         catch (Exception failure) when (context.RequestAborted.IsCancellationRequested
             && failure is OperationCanceledException or ProblemException or IOException or StoreUnavailableException or NotSupportedException)
         {
-            // who asked is gone: nobody is to be told, and it is no failure of the server's
+            // the client is gone: nobody to answer, and no failure of the server
         }
     };
 
@@ -57,7 +57,7 @@ internal sealed class ProblemAnswers(ILogger logger)
             case BadHttpRequestException bad:
                 return SendAsync(context, bad.StatusCode, "Malformed request", Problems.BrokenBody);
             default:
-                // the route, not the path: that names the user
+                // the route, not the path, because the path names the user
                 HttpLog.Failed(logger, context.Request.Method, (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "", context.TraceIdentifier, failure);
                 return SendAsync(
                     context,
@@ -85,7 +85,7 @@ internal sealed class ProblemAnswers(ILogger logger)
     }
 }
 
-/// <summary>A request that is refused, and why. Thrown inside this library only.</summary>
+/// <summary>A refused request and its reason. Thrown inside this library only.</summary>
 internal sealed class ProblemException(int status, string title, string detail) : Exception(detail)
 {
     public int Status => status;

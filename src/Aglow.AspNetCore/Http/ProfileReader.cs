@@ -5,7 +5,7 @@ using Aglow.Users;
 
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>One profile of a body. A member that is missing and one that is null are told apart.</summary>
+/// <summary>One profile of a body. It distinguishes a missing member from a null one.</summary>
 internal readonly record struct ProfileBody(UserId? User, ProfileParts Given, string? UserName, string? DisplayName);
 
 /// <summary>Reads profiles: one object, or <c>{"users": […]}</c>.</summary>
@@ -15,7 +15,7 @@ internal static class ProfileReader
     public const string OneWithId = "{\"user_name\": \"alice\", \"display_name\": \"Alice\", \"user_id\": X}";
     public const string Many = "{\"users\": [{\"user_id\": X, \"user_name\": \"alice\", \"display_name\": \"Alice\"}, …]}";
 
-    /// <summary>Reads one profile, which may name its user where <paramref name="withId"/>.</summary>
+    /// <summary>Reads one profile; it may name its user if <paramref name="withId"/>.</summary>
     public static ProfileBody ReadOne(ReadOnlySpan<byte> json, bool withId) => Guard(json, (ref Utf8JsonReader reader) =>
     {
         var example = withId ? OneWithId : One;

@@ -8,8 +8,8 @@ namespace Aglow.AspNetCore.Http;
 /// Writes every <see cref="Metric"/> as Prometheus text (0.0.4).
 /// </summary>
 /// <remarks>
-/// Names are those of <see cref="AglowMetrics"/> with dots as underscores, counters with <c>_total</c>: what Prometheus makes of the same instruments when they
-/// come by OpenTelemetry. Nothing is counted here between scrapes.
+/// Names are those of <see cref="AglowMetrics"/> with underscores for dots, counters with <c>_total</c>: what Prometheus makes of the same
+/// instruments when they come by OpenTelemetry. Nothing is counted here between scrapes.
 /// </remarks>
 internal static class PrometheusText
 {

@@ -4,16 +4,17 @@ using Aglow.AspNetCore.Http;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// What a socket keeps of a message that is not whole yet: its fragments, and (only counted here) what was read of the frame that is coming.
+/// What a socket keeps of an unfinished message: its fragments. It also counts what was read of the frame that is arriving.
 /// </summary>
 /// <remarks>
-/// A message has 64 KiB at most and is nearly always whole when it is first seen. Who sends most of one and then waits makes the server keep it: beyond 4 KiB what is kept is counted in the memory of
-/// large calls (<see cref="CallMemory"/>), and for longer than a minute nothing is kept. Threading: the socket's read loop; <see cref="IsTooSlow"/> from any thread. A mutable part of its socket: there
-/// are a hundred thousand of them.
+/// A message has at most 64 KiB and nearly always arrives whole. A client that sends most of one and then waits makes the server keep it.
+/// What exceeds 4 KiB counts in the memory of large calls (<see cref="CallMemory"/>), and nothing is kept for longer than a minute.
+/// Threading: the socket's read loop; <see cref="IsTooSlow"/> from any thread. A mutable struct within its socket, because there are a
+/// hundred thousand of them.
 /// </remarks>
 internal struct PartialMessage
 {
-    /// <summary>Bytes that anybody may leave behind: not counted.</summary>
+    /// <summary>Bytes that every socket may keep uncounted.</summary>
     public const int Uncounted = 4 * 1024;
 
     /// <summary>How long a message may take to become whole.</summary>
@@ -22,13 +23,13 @@ internal struct PartialMessage
     private byte[]? _bytes;
     private int _length;
     private int _counted;
-    // the second at which it began to be kept; 0: nothing is kept
+    // the second since which something is kept; 0: nothing is kept
     private uint _since;
 
-    /// <summary>Whether a fragment was read, and the last one was not.</summary>
+    /// <summary>Whether a fragment was read and the last one was not.</summary>
     public bool IsBegun { get; private set; }
 
-    /// <summary>Adds a frame's payload. False: the message would be longer than any may be.</summary>
+    /// <summary>Adds a frame's payload. False: the message would be too long.</summary>
     public bool TryAppend(in SocketFrame frame)
     {
         var length = (int)frame.Payload.Length;
@@ -52,7 +53,7 @@ internal struct PartialMessage
         return true;
     }
 
-    /// <summary>The whole message, in an array of the pool's that is the caller's to give back.</summary>
+    /// <summary>The whole message, in an array of the pool that the caller returns.</summary>
     public (byte[] Array, int Length) Take()
     {
         var whole = (_bytes!, _length);
@@ -61,12 +62,12 @@ internal struct PartialMessage
     }
 
     /// <summary>
-    /// Nothing more can be done with what has come: counts what is kept of it. False: it is more than may be kept together.
+    /// Called when nothing more can be done with the bytes that came: counts what is kept. False: the budget is used up.
     /// </summary>
-    /// <param name="unread">Bytes of the frame that is coming.</param>
-    /// <param name="isNew">Whether that frame has only begun to come: others were read since this was called last.</param>
+    /// <param name="unread">Bytes of the frame that is arriving.</param>
+    /// <param name="isNew">Whether that frame began since the last call.</param>
     /// <param name="memory">Where it is counted.</param>
-    /// <param name="now">The second it is.</param>
+    /// <param name="now">The present second.</param>
     public bool Keep(long unread, bool isNew, CallMemory memory, uint now)
     {
         if (unread == 0 && !IsBegun)
@@ -77,7 +78,7 @@ internal struct PartialMessage
         return Count(kept > Uncounted ? kept : 0, memory);
     }
 
-    /// <summary>Whether a message has been coming for longer than any may.</summary>
+    /// <summary>Whether a message has been arriving for too long.</summary>
     public readonly bool IsTooSlow(uint now)
     {
         var since = _since;

@@ -19,8 +19,8 @@ internal static class PipePush
     }
 
     /// <summary>
-    /// Writes bytes to an answer. Unlike the framework's Write it asks for room by size: of an answer whose client is gone the web server gives none where no size is asked for, which
-    /// would be an exception, and in the log a failure, each time that somebody closes a connection at the wrong moment.
+    /// Writes bytes to an answer. Unlike the framework's Write it asks for room by size. If the client is gone, the web server gives no
+    /// room when no size is asked for. That would throw, and log a failure, each time a client closes its connection at the wrong moment.
     /// </summary>
     public static void Put(this PipeWriter pipe, ReadOnlySpan<byte> bytes)
     {

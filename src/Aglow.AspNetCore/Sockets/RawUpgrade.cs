@@ -8,12 +8,12 @@ namespace Aglow.AspNetCore.Sockets;
 /// Recognises, in the first bytes of a connection, an HTTP/1.1 <c>GET /ws</c> that is a flawless WebSocket handshake.
 /// </summary>
 /// <remarks>
-/// A rule on bytes, no I/O. Whatever is not flawless, or only doubtful (a header twice, a body, a folded line), is not ours to judge: the
-/// connection middleware passes it on untouched and the web server answers it, through the mapped endpoint, with a proper problem.
+/// A rule on bytes, no I/O. It does not judge a head that is not flawless, or only doubtful (a header twice, a body, a folded line). The
+/// connection middleware passes such a head on untouched, and the web server answers it through the mapped endpoint with a proper problem.
 /// </remarks>
 internal sealed class RawUpgrade
 {
-    /// <summary>The longest head that is taken here.</summary>
+    /// <summary>The longest head that this takes.</summary>
     public const int MaxBytes = 8 * 1024;
 
     private RawUpgrade(int length, string query, byte[] key, string host, string? origin, string? fetchSite, string? authorization, string? protocols)
@@ -28,7 +28,7 @@ internal sealed class RawUpgrade
         Protocols = protocols;
     }
 
-    /// <summary>Bytes of the head, its blank line included: what comes after is frames.</summary>
+    /// <summary>Bytes of the head with its blank line; frames follow.</summary>
     public int Length { get; }
 
     /// <summary>The raw query, without the question mark.</summary>
@@ -73,7 +73,7 @@ internal sealed class RawUpgrade
         return true;
     }
 
-    /// <summary>The upgrade that these first bytes of a connection are; null where they are something else, or its head is not whole.</summary>
+    /// <summary>Reads the upgrade at the start of a connection; null if it is something else, or its head is incomplete.</summary>
     public static RawUpgrade? Read(ReadOnlySequence<byte> buffer)
     {
         var reader = new SequenceReader<byte>(buffer);

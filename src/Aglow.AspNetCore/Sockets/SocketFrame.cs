@@ -32,10 +32,10 @@ internal static class SocketClose
     /// <summary>The token has expired or was revoked: connect again with another one.</summary>
     public const int TokenEnded = 4401;
 
-    /// <summary>This user may not connect: not with this token, or not any more (disabled, deleted).</summary>
+    /// <summary>This user may not connect: not with this token, or no longer (disabled, deleted).</summary>
     public const int NotAllowed = 4403;
 
-    /// <summary>The user has all the connections that one may have.</summary>
+    /// <summary>The user already has the most connections.</summary>
     public const int TooMany = 4429;
 
     // the payload of a control frame is at most 125 bytes (RFC 6455, section 5.5)
@@ -44,7 +44,7 @@ internal static class SocketClose
     /// <summary>The code for a refusal with this HTTP status: 4000 + the status.</summary>
     public static int OfStatus(int status) => 4000 + status;
 
-    /// <summary>What the peer is told with a code, so that it is understood without this table; empty where the code says all.</summary>
+    /// <summary>The reason that is sent with a code, so that it needs no table; empty if the code says everything.</summary>
     public static string ReasonOf(int code) => code switch
     {
         PolicyViolation => "Too slow: finish messages within a minute, and read the answers.",
@@ -55,7 +55,7 @@ internal static class SocketClose
         _ => "",
     };
 
-    /// <summary>The payload of a close frame: the code, and as much of the reason as there is room for, in whole characters.</summary>
+    /// <summary>The payload of a close frame: the code, and as many whole characters of the reason as fit.</summary>
     public static byte[] Payload(int code, string reason)
     {
         var payload = new byte[MaxPayload];
@@ -69,25 +69,25 @@ internal static class SocketClose
 }
 
 /// <summary>
-/// One frame from a client, strictly as RFC 6455 has it.
+/// One frame from a client, by the letter of RFC 6455.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   | fin rsv opcode | mask length | (length 16 | 64) | masking key | payload |
 /// </code>
-/// A framing of our own: each connection costs its memory for as long as it lives (aglow bench sockets). It only has to
-/// read what a client may send to this server: masked frames, no extensions, 64 KiB at most. Rules, no I/O.
+/// The framing is our own, because each connection costs its memory for as long as it lives (aglow bench sockets). It only reads what a
+/// client may send to this server: masked frames, no extensions, at most 64 KiB. Rules, no I/O.
 /// </remarks>
 internal readonly record struct SocketFrame(SocketOpcode Opcode, bool IsFinal, ReadOnlySequence<byte> Payload, uint Mask)
 {
-    /// <summary>The longest payload of a frame, and of a message of several.</summary>
+    /// <summary>The longest payload of a frame, and of a message in several frames.</summary>
     public const int MaxPayload = 64 * 1024;
 
     private const int MaxHeader = 14;
 
     /// <summary>
-    /// Reads a frame from the beginning of <paramref name="buffer"/> and moves it on. Returns 0 where a frame was read or more bytes are
-    /// needed (then <paramref name="frame"/> is null), else the code to close with.
+    /// Reads a frame from the beginning of <paramref name="buffer"/> and moves the buffer on. Returns 0 if a frame was read or more bytes
+    /// are needed (then <paramref name="frame"/> is null), else the code to close with.
     /// </summary>
     public static int Read(ref ReadOnlySequence<byte> buffer, out SocketFrame? frame)
     {
@@ -159,7 +159,7 @@ internal readonly record struct SocketFrame(SocketOpcode Opcode, bool IsFinal, R
     public static void Write(IBufferWriter<byte> output, SocketOpcode opcode, ReadOnlySpan<byte> payload)
     {
         var header = payload.Length < 126 ? 2 : payload.Length <= ushort.MaxValue ? 4 : 10;
-        // small frames in one piece; large ones as the transport's blocks come
+        // small frames in one piece; large ones in the transport's blocks
         var span = output.GetSpan(Math.Min(header + payload.Length, 4096));
         span[0] = (byte)(0x80 | (byte)opcode);
         if (header == 2)

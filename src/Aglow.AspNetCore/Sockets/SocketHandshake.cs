@@ -6,7 +6,7 @@ using System.Text;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// The opening handshake of RFC 6455, section 4.2: what makes a request one, and its answer. One rule for both ways in.
+/// The opening handshake of RFC 6455, section 4.2: its conditions and its answer. Both ways in use it.
 /// </summary>
 internal static class SocketHandshake
 {

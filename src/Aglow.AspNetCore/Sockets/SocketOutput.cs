@@ -7,12 +7,12 @@ using Microsoft.AspNetCore.Connections.Features;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// Where a socket's frames go: straight to the kernel, or through a pipe where something stands in between (TLS, HTTP/2, a request's upgrade).
+/// Sends a socket's frames: straight to the kernel, or through a pipe if something stands in between (TLS, HTTP/2, a request's upgrade).
 /// </summary>
-/// <remarks>Threading: <see cref="Send"/> by the hub's loop only, or before the hub knows the socket.</remarks>
+/// <remarks>Threading: only the hub's loop calls <see cref="Send"/>, or the handshake before the hub knows the socket.</remarks>
 internal abstract class SocketOutput
 {
-    /// <summary>Whom to tell when there is room again.</summary>
+    /// <summary>The connection that is told when there is room again.</summary>
     public PresenceSocket? Owner { get; set; }
 
     /// <summary>The kernel's own socket if nothing stands between (<paramref name="isFirst"/>) and nothing was sent yet, else the transport's pipe.</summary>
@@ -22,8 +22,8 @@ internal abstract class SocketOutput
             : new PipeOutput(connection.Transport.Output);
 
     /// <summary>
-    /// Sends whole frames; all are taken. False: there is no room for more until <see cref="Owner"/> is told, or the connection is lost, which its read
-    /// loop hears of.
+    /// Sends whole frames; it takes all of them. False: there is no room for more until <see cref="Owner"/> is told, or the connection is
+    /// lost and its read loop notices.
     /// </summary>
     public abstract bool Send(ReadOnlySpan<byte> frames);
 }
@@ -38,21 +38,21 @@ internal sealed class PipeOutput(PipeWriter pipe) : SocketOutput
     }
 }
 
-/// <summary>Straight to the kernel: one call a frame instead of two threads and a pipe, which cost three times as much.</summary>
+/// <summary>Straight to the kernel: one call for each frame. Two threads and a pipe cost three times as much.</summary>
 /// <remarks>
-/// What the kernel has no room for is kept and sent as room comes; meanwhile the hub sends nothing but what cannot wait (stale, close), which
-/// is kept behind it. The transport's own pipe is never written to, so nothing can come between.
+/// It keeps what the kernel has no room for and sends it later. Meanwhile the hub sends only what cannot wait (stale, close), which is kept
+/// behind it. Nothing is ever written to the transport's own pipe, so nothing can come between.
 /// </remarks>
 internal sealed class KernelOutput : SocketOutput
 {
     private readonly Socket _socket;
-    // what waits for room: of the lock's holder, which nobody needs while there is room
+    // bytes that wait for room, guarded by the lock; nobody takes the lock while there is room
     private byte[]? _rest;
 
     public KernelOutput(Socket socket)
     {
         _socket = socket;
-        // a send that finds no room says so instead of waiting; asynchronous operations are not affected
+        // a send without room returns at once instead of waiting; asynchronous operations do not change
         _socket.Blocking = false;
     }
 
@@ -113,7 +113,7 @@ internal sealed class KernelOutput : SocketOutput
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException)
         {
-            // the read loop ends for the same reason; the rest stays, so that nothing is sent in its place
+            // the read loop ends for the same reason; the rest stays, so that nothing else is sent
         }
     }
 }

@@ -7,17 +7,17 @@ using Microsoft.AspNetCore.Http;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// Tells a page why its handshake is refused. A browser hides the answer to a refused handshake from the page, so the server accepts, and closes with 4000 + the status and a reason.
+/// Tells a page why its handshake is refused. A browser hides the answer to a refused handshake from the page. So the server accepts it,
+/// and closes with 4000 + the status and a reason.
 /// </summary>
 /// <remarks>
-/// Only for pages (they send <c>Origin</c>) of an origin that may connect: an origin that is not allowed gets the 403 itself. A refused connection takes no place of the user's, and
-/// ends within a second.
+/// Only for browsers. A refused connection does not count for the user, and ends within a second.
 /// </remarks>
 internal static class SocketRefusal
 {
     private static readonly TimeSpan CloseWithin = TimeSpan.FromSeconds(1);
 
-    /// <summary>The problem of a failure that a page may be told; null where it is none of ours.</summary>
+    /// <summary>The problem of a failure that a page may learn; null for any other failure.</summary>
     public static ProblemException? Of(Exception failure) => failure switch
     {
         ProblemException problem => problem,
@@ -45,7 +45,8 @@ internal static class SocketRefusal
         }
     }
 
-    // What the page sent before it heard of the close is read away: closing over unread bytes would reset the connection, and the reason with it.
+    // Reads and drops what the page sent before it got the close: closing over unread bytes would reset the connection, and lose the
+    // reason.
     private static async Task HearCloseAsync(PipeReader input, CancellationToken limit)
     {
         while (true)

@@ -6,11 +6,11 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Aglow.AspNetCore.Sockets;
 
-/// <summary>A flawless handshake that came through HTTP: over HTTP/1.1 with its key, or over HTTP/2 (RFC 8441), which has none.</summary>
+/// <summary>A flawless handshake that came through HTTP: over HTTP/1.1 with its key, or over HTTP/2 (RFC 8441) without one.</summary>
 internal readonly record struct SocketUpgrade(bool IsOverHttp2, byte[] Key)
 {
     /// <summary>Reads it.</summary>
-    /// <exception cref="ProblemException">It is no WebSocket's, or not of version 13.</exception>
+    /// <exception cref="ProblemException">It is not a WebSocket handshake of version 13.</exception>
     public static SocketUpgrade Read(HttpContext context)
     {
         var request = context.Request;
@@ -34,7 +34,7 @@ internal readonly record struct SocketUpgrade(bool IsOverHttp2, byte[] Key)
         return new SocketUpgrade(overHttp2, key);
     }
 
-    /// <summary>Answers it: from here on the stream is frames.</summary>
+    /// <summary>Answers the handshake; the stream then carries frames.</summary>
     public async Task<Stream> AcceptAsync(HttpContext context)
     {
         var headers = context.Response.Headers;

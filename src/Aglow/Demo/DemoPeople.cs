@@ -5,25 +5,25 @@ namespace Aglow;
 internal sealed record DemoPerson(uint Number, string Name, string DisplayName);
 
 /// <summary>
-/// Who the demo's people are: the same names under the same numbers at every start.
+/// The demo's people: the same names under the same indexes at every start.
 /// </summary>
 /// <remarks>
-/// Their numbers are the last 65,536 of all, from 4294901760 up. The directory hands out from 2^31 upwards and would come there after two billion
-/// users, and no heartbeat from outside is accepted for a number that it never handed out, so these are nobody else's; and they have 256 pages of
-/// words to themselves, so whether a number or a page is the demo's is one comparison.
+/// Their indexes are the last 65,536, from 4294901760 up. The directory gives indexes from 2^31 up and would come there after two billion
+/// users, and no heartbeat from outside reaches an index that was never given. So the indexes belong to nobody else. They have 256 pages of
+/// their own, so one comparison tells whether an index or a page is the demo's.
 /// </remarks>
 internal sealed class DemoPeople
 {
-    /// <summary>The first of their numbers; all above are theirs, too.</summary>
+    /// <summary>The first of their indexes; all above are theirs, too.</summary>
     public const uint FirstNumber = 0xFFFF_0000;
 
     /// <summary>The first of their pages; all above are theirs, too.</summary>
     public const int FirstPage = 257 << 8;
 
-    /// <summary>What all of their names begin with.</summary>
+    /// <summary>The prefix of all their names.</summary>
     public const string NamePrefix = "demo-";
 
-    // with 80 times 80 names, going on by this many visits each pair once, and neighbours share neither name
+    // of the 80 times 80 pairs of names, steps of this size visit each pair once, and neighbours share neither name
     private const int Stride = 1_237;
 
     private static readonly string[] FirstNames = Words(
@@ -45,7 +45,7 @@ internal sealed class DemoPeople
     private readonly Dictionary<string, DemoPerson> _byName = new(StringComparer.Ordinal);
     private readonly Dictionary<uint, DemoPerson> _byNumber = [];
 
-    /// <summary>The first <paramref name="count"/> people, but for those whose name is somebody's already.</summary>
+    /// <summary>The first <paramref name="count"/> people, without those whose name a user has.</summary>
     public DemoPeople(int count, IReadOnlySet<string> taken)
     {
         foreach (var name in Names(count))
@@ -61,7 +61,7 @@ internal sealed class DemoPeople
         All = [.. _byName.Values];
     }
 
-    /// <summary>Everybody, by number ascending.</summary>
+    /// <summary>Everybody, by ascending index.</summary>
     public IReadOnlyList<DemoPerson> All { get; }
 
     /// <summary>The names of the first <paramref name="count"/>.</summary>
@@ -74,13 +74,13 @@ internal sealed class DemoPeople
         }
     }
 
-    /// <summary>Whether a number is the demo's, taken by a person or not.</summary>
+    /// <summary>Whether an index is the demo's, used by a person or not.</summary>
     public static bool IsNumber(uint user) => user >= FirstNumber;
 
     /// <summary>The person of this name, or null.</summary>
     public DemoPerson? Find(string name) => _byName.GetValueOrDefault(name);
 
-    /// <summary>The person with this number, or null.</summary>
+    /// <summary>The person with this index, or null.</summary>
     public DemoPerson? Find(uint number) => _byNumber.GetValueOrDefault(number);
 
     private static string[] Words(string text) => text.Split([' ', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);

@@ -12,13 +12,13 @@ internal enum DemoDeed : byte
     /// <summary>Chooses away.</summary>
     ChooseAway,
 
-    /// <summary>Chooses nothing any more.</summary>
+    /// <summary>Removes the chosen status.</summary>
     ChooseAuto,
 
-    /// <summary>Says goodbye.</summary>
+    /// <summary>Leaves.</summary>
     Leave,
 
-    /// <summary>Is not heard of any more: a lease will run out.</summary>
+    /// <summary>Vanishes: the lease will expire.</summary>
     Vanish,
 }
 
@@ -26,16 +26,16 @@ internal enum DemoDeed : byte
 /// What the demo's people do, and when: a rule without a clock. The same seed and the same seconds give the same story.
 /// </summary>
 /// <remarks>
-/// A person is here for half a minute to four minutes and gone for about as long, so of 200 some two a second do something: enough to see it live,
-/// not so much that nobody can be followed with the eye. One in three is busy or away for a while when here, one in four vanishes without a word.
-/// Not thread-safe.
+/// A person is online for half a minute to four minutes and offline for about as long. So of 200 people some two a second do something:
+/// lively, but slow enough to follow. One in three is busy or away for a while when online, and one in four vanishes without leaving. Not
+/// thread-safe.
 /// </remarks>
 internal sealed class DemoScript
 {
     private readonly Random _random;
     private readonly State[] _people;
 
-    /// <summary>People who begin at <paramref name="now"/>: about half of them come within the first seconds.</summary>
+    /// <summary>The people at <paramref name="now"/>; about half of them come online within the first seconds.</summary>
     public DemoScript(int people, int seed, uint now)
     {
         _random = new Random(seed);
@@ -44,17 +44,17 @@ internal sealed class DemoScript
             person.NextAt = now + (_random.Next(100) < 55 ? Between(0, 1) : Between(3, 150));
     }
 
-    /// <summary>Whether a person's device heartbeats.</summary>
+    /// <summary>Whether a person's device sends heartbeats.</summary>
     public bool IsHere(int person) => _people[person].IsHere;
 
-    /// <summary>The second at which somebody was seen last who has not come yet: most within the hour, some yesterday.</summary>
+    /// <summary>The last seen of a person who has not come online yet: mostly within the last hour, sometimes yesterday.</summary>
     public uint SeenBefore(uint now)
     {
         var part = _random.NextDouble();
         return now - 90 - (uint)(part * part * part * 100_000);
     }
 
-    /// <summary>All that is done up to this second and was not told yet, in order of persons.</summary>
+    /// <summary>Everything that happens up to this second and was not returned yet, in the order of persons.</summary>
     public void Until(uint now, List<(int Person, DemoDeed Deed)> deeds)
     {
         for (var i = 0; i < _people.Length; i++)
@@ -71,7 +71,7 @@ internal sealed class DemoScript
         if (!person.IsHere)
         {
             person = new State { IsHere = true, EndsAt = now + Between(30, 240) };
-            // what they choose while they are here, if anything
+            // the status that they choose while online, if any
             person.NextAt = _random.Next(3) == 0 ? now + Between(5, 25) : person.EndsAt;
             return DemoDeed.Come;
         }

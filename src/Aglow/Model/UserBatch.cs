@@ -5,13 +5,17 @@ using Aglow.Users;
 namespace Aglow.Model;
 
 /// <summary>
-/// The users of one request: indexes, and for IDs that came as text or are not their own index, the text, so that an answer can echo it.
+/// The users of one request: their indexes, and the text of IDs that came as text or are not their own index, so that an answer can repeat
+/// it.
 /// </summary>
-/// <remarks>Filled by one reader, resolved by the <see cref="PresenceService"/>, used, disposed. Arrays are borrowed from the shared pool. Not thread-safe.</remarks>
+/// <remarks>
+/// One reader fills it, the <see cref="PresenceService"/> resolves it, and the caller disposes it. Arrays are borrowed from the shared
+/// pool. Not thread-safe.
+/// </remarks>
 public sealed class UserBatch : IDisposable
 {
     private uint[] _numbers;
-    // the highest bit is set where the text came as a JSON integer
+    // the highest bit is set if the ID came as a JSON integer
     private uint[] _textEnds;
     private byte[] _text = [];
     private int _textLength;
@@ -29,10 +33,10 @@ public sealed class UserBatch : IDisposable
     /// <summary>How many users there are.</summary>
     public int Count { get; private set; }
 
-    /// <summary>Their indexes; <see cref="UserId.Nobody"/> for an ID that is not (yet) resolved, or that has none.</summary>
+    /// <summary>Their indexes; <see cref="UserId.Nobody"/> for an ID that is not resolved, or has none.</summary>
     public ReadOnlyMemory<uint> Numbers => _numbers.AsMemory(0, Count);
 
-    /// <summary>The ID as text; empty where it came as an integer below 2^31.</summary>
+    /// <summary>The ID as text; empty if it came as an integer below 2^31.</summary>
     public ReadOnlySpan<byte> Text(int index) => _text.AsSpan(End(index - 1)..End(index));
 
     /// <summary>Whether the ID came as a JSON integer from 2^31 up.</summary>
@@ -66,7 +70,9 @@ public sealed class UserBatch : IDisposable
         AddText(digits[..length], known, isInteger: true);
     }
 
-    /// <summary>Adds a user by an ID that came as text, and that <paramref name="known"/> may know. False where the text can be none.</summary>
+    /// <summary>
+    /// Adds a user by an ID that came as text, and that <paramref name="known"/> may know. False if the text cannot be an ID.
+    /// </summary>
     public bool TryAdd(ReadOnlySpan<byte> text, KeyCache known)
     {
         if (UserId.TryParseNumber(text, out var number))
@@ -81,10 +87,10 @@ public sealed class UserBatch : IDisposable
         return true;
     }
 
-    /// <summary>How many keys have no number (yet): nobody registered them, or nobody has looked.</summary>
+    /// <summary>How many IDs have no index yet: nobody registered them, or they were not resolved.</summary>
     public int UnknownCount => _unresolved?.Count(index => _numbers[index] == UserId.Nobody) ?? 0;
 
-    /// <summary>Gives the borrowed arrays back.</summary>
+    /// <summary>Returns the borrowed arrays.</summary>
     public void Dispose()
     {
         if (_numbers.Length == 0)
@@ -97,10 +103,10 @@ public sealed class UserBatch : IDisposable
         Count = 0;
     }
 
-    /// <summary>Indexes of keys that the node does not know; null where there are none.</summary>
+    /// <summary>Places of the IDs that the node does not know; null if there are none.</summary>
     internal IReadOnlyList<int>? Unresolved => _unresolved;
 
-    /// <summary>Says whose number a key has turned out to be.</summary>
+    /// <summary>Sets the index of an ID.</summary>
     internal void Resolve(int index, uint number) => _numbers[index] = number;
 
     private int End(int index) => index < 0 ? 0 : (int)(_textEnds[index] & ~CameAsInteger);

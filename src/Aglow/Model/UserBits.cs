@@ -7,8 +7,8 @@ namespace Aglow.Model;
 /// A set of users, one bit each: 125 MB at a billion.
 /// </summary>
 /// <remarks>
-/// Laid out as the planes are: 1,020 groups of 64 bits a page, made when first set. Each method that changes bits returns which it changed, so that of
-/// any number of threads that do the same one knows that it was the one.
+/// Laid out like planes: 1,020 groups of 64 bits a page, made when first set. Each method that changes bits returns which it changed. So if
+/// several threads change the same bit, exactly one of them sees the change.
 /// Threading: any thread; bits change by interlocked operations, pages are made under a lock.
 /// </remarks>
 public unsafe class UserBits : IDisposable
@@ -28,7 +28,7 @@ public unsafe class UserBits : IDisposable
         return group != null && (Volatile.Read(ref group[PageLayout.Slot(user) >> 6]) & Bit(user)) != 0;
     }
 
-    /// <summary>Puts this user in, or takes them out; returns whether that is a change.</summary>
+    /// <summary>Adds or removes this user; returns whether that is a change.</summary>
     public bool Set(uint user, bool present)
     {
         var page = PageLayout.Page(user);
@@ -38,17 +38,17 @@ public unsafe class UserBits : IDisposable
         return Flip(ref groups[PageLayout.Slot(user) >> 6], Bit(user), present) != 0;
     }
 
-    /// <summary>Puts the users of <paramref name="bits"/> in a group of 64 in, or takes them out; returns those that changed.</summary>
+    /// <summary>Adds or removes the users of <paramref name="bits"/> in a group of 64; returns those that changed.</summary>
     public ulong Set(int page, int group, ulong bits, bool present) => Flip(ref FindOrMake(page)[group], bits, present);
 
-    /// <summary>The 1,020 groups of a page; empty where nobody on it was ever in the set.</summary>
+    /// <summary>The 1,020 groups of a page; empty if no user of it was ever in the set.</summary>
     public ReadOnlySpan<ulong> Groups(int page)
     {
         var groups = Find(page);
         return groups == null ? default : new ReadOnlySpan<ulong>(groups, PageLayout.Groups);
     }
 
-    /// <summary>Frees the bits. Nobody may be using this any more.</summary>
+    /// <summary>Frees the bits. Nobody may use this any more.</summary>
     public void Dispose()
     {
         Dispose(disposing: true);

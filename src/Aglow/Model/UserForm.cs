@@ -1,6 +1,6 @@
 namespace Aglow.Model;
 
-/// <summary>In which form a user ID came; it is echoed in the same.</summary>
+/// <summary>The form of a user ID in a request. Answers repeat it in the same form.</summary>
 public enum UserForm : byte
 {
     /// <summary>As a JSON integer below 2^31.</summary>

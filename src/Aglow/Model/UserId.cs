@@ -8,9 +8,9 @@ namespace Aglow.Model;
 /// </summary>
 /// <remarks>
 /// An integer from 0 to 9223372036854775807, or a text of 1 to 255 bytes of UTF-8 without control characters. The canonical text of an
-/// integer is that integer ("42" is 42, "042" is another user). Inside, a user is an index of 32 bits: IDs below
-/// <see cref="FirstDirectoryNumber"/> are their own, all others get one from the directory (<see cref="Users.IUserDirectory"/>). Indexes
-/// never leave the server and are never taken from outside.
+/// integer is that integer ("42" is 42, "042" is another user). Inside, a user is an index of 32 bits. IDs below
+/// <see cref="FirstDirectoryNumber"/> are their own index; all others get one from the directory (<see cref="Users.IUserDirectory"/>).
+/// Indexes never leave the server and are never accepted.
 /// </remarks>
 public readonly record struct UserId : IParsable<UserId>
 {
@@ -20,7 +20,7 @@ public readonly record struct UserId : IParsable<UserId>
     /// <summary>The longest ID, in bytes of UTF-8.</summary>
     public const int MaxKeyBytes = 255;
 
-    /// <summary>An index that is never given: stands for an ID that has none. Reads as never seen; heartbeats are refused.</summary>
+    /// <summary>An index that is never given: stands for an ID without one. Reads as never seen; heartbeats are refused.</summary>
     public const uint Nobody = uint.MaxValue;
 
     // the digits of 9223372036854775807
@@ -32,10 +32,10 @@ public readonly record struct UserId : IParsable<UserId>
         Key = key;
     }
 
-    /// <summary>The ID, where it is an integer below 2^31; 0 for all others.</summary>
+    /// <summary>The ID, if it is an integer below 2^31; 0 for all others.</summary>
     public uint Number { get; }
 
-    /// <summary>The ID as text, or null where it is an integer below 2^31.</summary>
+    /// <summary>The ID as text, or null if it is an integer below 2^31.</summary>
     public string? Key { get; }
 
     /// <summary>An integer from 0 up.</summary>
@@ -47,7 +47,7 @@ public readonly record struct UserId : IParsable<UserId>
     }
 
     /// <summary>An ID from its text, or the canonical text of an integer.</summary>
-    /// <exception cref="FormatException">The text is no ID: empty, too long, or with control characters.</exception>
+    /// <exception cref="FormatException">The text is not an ID: empty, too long, or with control characters.</exception>
     public static UserId Parse(string s) => TryParse(s, out var user)
         ? user
         : throw new FormatException($"A user ID has 1 to {MaxKeyBytes} bytes of UTF-8 and no control characters.");
@@ -58,7 +58,7 @@ public readonly record struct UserId : IParsable<UserId>
     /// <inheritdoc/>
     public static bool TryParse(string? s, IFormatProvider? provider, out UserId result) => TryParse(s, out result);
 
-    /// <summary>Reads an ID from text; false where the text can be none (empty, too long, control characters).</summary>
+    /// <summary>Reads an ID from text; false if the text is not an ID (empty, too long, control characters).</summary>
     public static bool TryParse(ReadOnlySpan<char> text, out UserId user)
     {
         Span<byte> utf8 = stackalloc byte[MaxKeyBytes];
@@ -82,7 +82,7 @@ public readonly record struct UserId : IParsable<UserId>
         return false;
     }
 
-    /// <summary>Whether these bytes are the canonical form of an integer below 2^31, and which: such an ID is its own index.</summary>
+    /// <summary>Whether these bytes are the canonical form of an integer below 2^31, and which. Such an ID is its own index.</summary>
     public static bool TryParseNumber(ReadOnlySpan<byte> utf8, out uint number) =>
         Utf8Parser.TryParse(utf8, out number, out var used) && used == utf8.Length && number < FirstDirectoryNumber && IsInteger(utf8, 10);
 

@@ -8,14 +8,14 @@ public enum OnlineVisibility : byte
     /// <summary>Everybody.</summary>
     Everyone = 0,
 
-    /// <summary>Those whom the user approved.</summary>
+    /// <summary>Users whom this user approved.</summary>
     FollowersApproved = 1,
 
     /// <summary>Nobody.</summary>
     Nobody = 2,
 }
 
-/// <summary>How exactly others see when somebody was last seen.</summary>
+/// <summary>How exactly others see the last seen.</summary>
 public enum LastSeenVisibility : byte
 {
     /// <summary>To the second.</summary>
@@ -28,7 +28,7 @@ public enum LastSeenVisibility : byte
     Hidden = 2,
 }
 
-/// <summary>How one user stands to another.</summary>
+/// <summary>The relation of one user to another.</summary>
 public enum Relation : byte
 {
     /// <summary>Approved: sees what <see cref="OnlineVisibility.FollowersApproved"/> shows.</summary>
@@ -44,18 +44,18 @@ public enum Sight : byte
     /// <summary>Everything there is.</summary>
     All = 0,
 
-    /// <summary>The status, and roughly when they were last seen.</summary>
+    /// <summary>The status, and a rough last seen.</summary>
     Coarse = 1,
 
     /// <summary>The status.</summary>
     StatusOnly = 2,
 
-    /// <summary>Offline, never seen: whatever they do.</summary>
+    /// <summary>Offline and never seen, whatever they do.</summary>
     Nothing = 3,
 }
 
 /// <summary>
-/// What a user shows of themself, and to whom: a rare, explicit fact that lives in the <see cref="IUserDirectory"/>; every node holds all of them in memory.
+/// What a user shows, and to whom: a rare fact that lives in the <see cref="IUserDirectory"/>. Every node holds all of them in memory.
 /// </summary>
 /// <remarks>Immutable. The lists are ascending.</remarks>
 public sealed class Visibility
@@ -63,16 +63,16 @@ public sealed class Visibility
     /// <summary>Nothing set: everyone sees everything.</summary>
     public static Visibility Default { get; } = new();
 
-    /// <summary>Who sees that they are online.</summary>
+    /// <summary>Who sees that the user is online.</summary>
     public OnlineVisibility Online { get; init; }
 
-    /// <summary>How exactly others see when they were last seen.</summary>
+    /// <summary>How exactly others see the user's last seen.</summary>
     public LastSeenVisibility LastSeen { get; init; }
 
-    /// <summary>Whom they approved.</summary>
+    /// <summary>Users whom the user approved.</summary>
     public uint[] Approved { get; init; } = [];
 
-    /// <summary>Whom they blocked.</summary>
+    /// <summary>Users whom the user blocked.</summary>
     public uint[] Blocked { get; init; } = [];
 
     /// <summary>Whether nothing is set.</summary>
@@ -82,7 +82,7 @@ public sealed class Visibility
     public bool IsSameAs(Visibility other) =>
         Online == other.Online && LastSeen == other.LastSeen && Approved.AsSpan().SequenceEqual(other.Approved) && Blocked.AsSpan().SequenceEqual(other.Blocked);
 
-    /// <summary>Those who stand to this user in a relation.</summary>
+    /// <summary>The users in this relation.</summary>
     public uint[] Of(Relation relation) => relation == Relation.Approved ? Approved : Blocked;
 
     /// <summary>The same with other settings.</summary>
@@ -106,8 +106,8 @@ public sealed class Visibility
     };
 
     /// <summary>
-    /// The rule: what a viewer sees of a user, by what the user shows; and, where <paramref name="isReciprocal"/>, no more than the viewer shows them. Who may not see that somebody is
-    /// online sees nothing of when they were last seen either: a time that moves would say it.
+    /// The rule: what a viewer sees of a user. The user's settings decide; if <paramref name="isReciprocal"/>, the viewer sees no more than
+    /// they show the user. A viewer who may not see the user online sees no last seen either, because a time that moves would give it away.
     /// </summary>
     public static Sight Between(uint viewer, Visibility viewers, uint user, Visibility users, bool isReciprocal)
     {

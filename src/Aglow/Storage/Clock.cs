@@ -11,8 +11,7 @@ namespace Aglow.Storage;
 /// <remarks>
 /// <code>
 ///   reference − store time    up to 1 s    followed by one second in twenty: time never goes back, and no lease notices
-///                             more         adopted at the next beat, under the stall guard: a suspended machine woke up, or a clock was
-/// corrected
+///                             more         adopted at the next beat, under the stall guard (a suspend, a corrected clock)
 /// </code>
 /// The loop calls <see cref="Beat"/> ten times a second, so the error of store time is below 2 s a moment after any step of the reference.
 /// After a step forward, leases are judged by the second before it for two heartbeat intervals (<see cref="StallGuard"/>). A step back

@@ -3,30 +3,34 @@ using Aglow.Model;
 
 namespace Aglow.Users;
 
-/// <summary>All accounts about which something was decided, in memory on every node: who was never disabled or revoked costs a field read.</summary>
+/// <summary>
+/// All accounts about which something was decided, in memory on every node. A user who was never disabled or revoked costs the read of one
+/// field.
+/// </summary>
 /// <remarks>
-/// Loaded from the <see cref="IUserDirectory"/> at start and written after the directory has it on disk; where nodes share one, by
-/// <see cref="DirectoryNews"/> and nobody else. An entry takes some 60 bytes; one stays for each user who was ever deleted or revoked, so
-/// that old tokens stay refused. Any thread; callers order their calls for one user.
+/// Loaded from the <see cref="IUserDirectory"/> at start, and written after the directory has a change on disk. If nodes share a directory,
+/// only
+/// <see cref="DirectoryNews"/> writes it. An entry takes some 60 bytes. One stays for each user who was ever deleted or revoked, so that
+/// old tokens stay refused. Any thread; callers order their calls for one user.
 /// </remarks>
 public sealed class Accounts
 {
     private readonly ConcurrentDictionary<uint, Account> _byUser = new();
     private int _version;
 
-    /// <summary>Raised after an account changed, with the user, what it was and what it is. Handlers return at once.</summary>
+    /// <summary>Raised after an account changed, with the user, the old account and the new one. Handlers return at once.</summary>
     public event Action<uint, Account, Account>? Changed;
 
-    /// <summary>The users about whom something was decided, in no order.</summary>
+    /// <summary>The users about whom something was decided, in any order.</summary>
     public IEnumerable<uint> Users => _byUser.Select(static a => a.Key);
 
-    /// <summary>Another number after every change; 0 where nothing was ever decided.</summary>
+    /// <summary>Changes with every change of an account; 0 if nothing was ever decided.</summary>
     public int Version => Volatile.Read(ref _version);
 
     /// <summary>The account of a user.</summary>
     public Account Of(uint user) => Version == 0 ? default : _byUser.GetValueOrDefault(user);
 
-    /// <summary>Sets an account, and tells who listens where that is a change.</summary>
+    /// <summary>Sets an account, and raises the event if that is a change.</summary>
     public void Set(uint user, Account account)
     {
         var was = _byUser.GetValueOrDefault(user);
@@ -40,6 +44,6 @@ public sealed class Accounts
         Changed?.Invoke(user, was, account);
     }
 
-    /// <summary>Those deleted, with the second (since 1970-01-01 UTC) at which.</summary>
+    /// <summary>The deleted users, with the second of the deletion (since 1970-01-01 UTC).</summary>
     public IEnumerable<KeyValuePair<uint, long>> Deleted => _byUser.Where(static a => a.Value.IsDeleted).Select(static a => KeyValuePair.Create(a.Key, a.Value.RevokedAt));
 }

@@ -4,8 +4,11 @@ using System.Security.Cryptography;
 
 namespace Aglow.Users;
 
-/// <summary>Cursors that stand at an index: encrypted, so that no index is seen or guessed through one.</summary>
-/// <remarks>One AES block: the place, and eight zero bytes by which a foreign cursor is known. All nodes that share a directory share the secret. Any thread.</remarks>
+/// <summary>Cursors that hold an index, encrypted, so that nobody can see or guess an index.</summary>
+/// <remarks>
+/// One AES block: the place, and eight zero bytes that expose a foreign cursor. All nodes that share a directory share the secret. Any
+/// thread.
+/// </remarks>
 /// <param name="secret">16 bytes.</param>
 public sealed class CursorSeal(ReadOnlyMemory<byte> secret)
 {
@@ -24,7 +27,7 @@ public sealed class CursorSeal(ReadOnlyMemory<byte> secret)
         return Base64Url.EncodeToString(cursor);
     }
 
-    /// <summary>The place of a cursor; null where it is not one of ours.</summary>
+    /// <summary>The place of a cursor; null if the cursor is not ours.</summary>
     public long? Open(string cursor)
     {
         Span<byte> block = stackalloc byte[BlockBytes + 2];

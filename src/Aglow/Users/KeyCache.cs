@@ -5,28 +5,28 @@ using Aglow.Model;
 namespace Aglow.Users;
 
 /// <summary>
-/// The IDs known to this node: UTF-8 text to index, read for every user whose ID is not its own index before anything else is done.
+/// The IDs known to this node, from UTF-8 text to index. Every call reads it first for a user whose ID is not its own index.
 /// </summary>
 /// <remarks>
-/// A lookup takes no lock and makes no object. Writes are rare (an ID's first heartbeat on this node) and under a lock. Nothing is ever
-/// removed for being wrong: an index is its ID's for good. No object an ID:
+/// A lookup takes no lock and makes no object. Writes are rare (an ID's first heartbeat on this node) and take a lock. An entry never
+/// becomes wrong, because an index belongs to its ID for good. There is no object for each ID:
 /// <code>
 /// slots    hash (32) | place + 1 (32)     8 bytes each, open addressing, at most 4 of 5 used
 /// arena    number (4) length (1) key      in chunks of 1 MiB, only ever appended to
 /// </code>
-/// A UUID of 36 characters so costs 41 bytes and 10 to 20 for its slot, where a dictionary of strings takes some 140. An entry is
-/// written before its slot, and a slot is one 8-byte store, so a reader sees all of an entry or none.
+/// So a UUID of 36 characters costs 41 bytes and 10 to 20 for its slot; a dictionary of strings takes some 140. An entry is written before
+/// its slot, and a slot is one 8-byte store, so a reader sees all of an entry or none.
 /// <para>
-/// Full: there are two generations of half the capacity each. When the young one is full, it becomes the old one, and the old one's
-/// keys are forgotten: all that were not looked up since the last time, for a lookup that finds a key in the old
-/// generation puts it into the young one (where the lock is free at that moment). A forgotten key is asked of the directory when it
-/// comes again. Rejected: an exact order of use, which makes every lookup a write.
+/// Full: there are two generations of half the capacity each. When the young one is full, it becomes the old one, and the IDs of the old
+/// one are forgotten: those that nobody looked up for a whole generation. A lookup that finds an ID in the old generation copies it into
+/// the young one, if the lock is free at that moment. The directory knows a forgotten ID when it comes again. Rejected: an exact order of
+/// use, which makes every lookup a write.
 /// </para>
 /// </remarks>
 public sealed class KeyCache
 {
     private readonly Lock _writing = new();
-    // 122 bits that nobody can foretell, from the system: a server that starts need not load a library of cryptography for them
+    // 122 unpredictable bits of the system, so that a server need not load a cryptography library at start
     private readonly SipHash _hash = new(Guid.NewGuid().ToByteArray());
     private Generations _generations = new(new Generation(), new Generation());
 
@@ -89,7 +89,7 @@ public sealed class KeyCache
             return;
         try
         {
-            // removed in between, it stays removed
+            // if it was removed in between, it stays removed
             if (_generations.Old.TryGet(key, hash, out var number))
                 AddYoung(key, hash, number);
         }
@@ -101,7 +101,7 @@ public sealed class KeyCache
 
     private void AddYoung(ReadOnlySpan<byte> key, uint hash, uint number)
     {
-        // what is in the young one needs no look into the old one, so a changed number shows at once
+        // an entry of the young one hides the one in the old one, so a changed index shows at once
         if (_generations.Young.TryGet(key, hash, out var known) && known == number)
             return;
         if (_generations.Young.Count >= Capacity / 2 || _generations.Young.IsFull)
@@ -111,7 +111,7 @@ public sealed class KeyCache
 
     private sealed record Generations(Generation Young, Generation Old);
 
-    /// <summary>One table. Anyone reads; writes under the cache's lock.</summary>
+    /// <summary>One table. Any thread reads; writes hold the cache's lock.</summary>
     private sealed class Generation
     {
         private const int ChunkShift = 20;
@@ -124,7 +124,7 @@ public sealed class KeyCache
         private long _end;
         private int _used;
 
-        /// <summary>Keys put in.</summary>
+        /// <summary>How many IDs were added.</summary>
         public int Count { get; private set; }
 
         /// <summary>Whether a place for the longest key might no longer fit into a slot's 32 bits.</summary>
@@ -151,7 +151,7 @@ public sealed class KeyCache
                 _used++;
         }
 
-        /// <summary>The entry, and its slot; or nothing, and the empty slot where it belongs.</summary>
+        /// <summary>The entry and its slot; or no entry, and the empty slot where it belongs.</summary>
         private ReadOnlySpan<byte> Find(ulong[] slots, ReadOnlySpan<byte> key, uint hash, out int slot)
         {
             for (slot = Home(slots, hash); ; slot = (slot + 1) & (slots.Length - 1))
@@ -169,7 +169,7 @@ public sealed class KeyCache
             }
         }
 
-        /// <summary>The hash's highest bits, so that a table twice as large needs no keys to be hashed again.</summary>
+        /// <summary>The hash's highest bits, so that a table twice as large need not hash again.</summary>
         private static int Home(ulong[] slots, uint hash) => (int)(hash >> (32 - BitOperations.TrailingZeroCount(slots.Length)));
 
         private uint Append(ReadOnlySpan<byte> key, uint number)

@@ -3,13 +3,13 @@ using Aglow.Model;
 
 namespace Aglow.Users;
 
-/// <summary>Finds the indexes of IDs: those that this node knows at once, the others by the directory.</summary>
+/// <summary>Finds the indexes of IDs: at once if this node knows them, else through the directory.</summary>
 /// <remarks>Threading: any thread.</remarks>
-/// <param name="directory">Gives indexes; null: only IDs that are their own have one.</param>
+/// <param name="directory">Gives indexes; null: only IDs that are their own index have one.</param>
 /// <param name="known">The IDs that this node knows.</param>
 internal sealed class KeyResolver(IUserDirectory? directory, KeyCache known)
 {
-    /// <summary>Raised with an ID and its index when this node gave it one.</summary>
+    /// <summary>Raised with an ID and its index when this node has given it one.</summary>
     public event Action<string, uint>? Registered;
 
     /// <summary>The index of a user; <see cref="UserId.Nobody"/> for an ID that has none.</summary>
@@ -27,7 +27,9 @@ internal sealed class KeyResolver(IUserDirectory? directory, KeyCache known)
         return indexes[0] == 0 ? UserId.Nobody : indexes[0];
     }
 
-    /// <summary>Gives the users of a batch their indexes; those that have none stay <see cref="UserId.Nobody"/>, unless they get one here.</summary>
+    /// <summary>
+    /// Sets the indexes of the users of a batch. IDs without one stay <see cref="UserId.Nobody"/>, unless they get one here.
+    /// </summary>
     public async ValueTask ResolveAsync(UserBatch users, bool register)
     {
         if (users.Unresolved is not { Count: > 0 } unresolved || directory is null)

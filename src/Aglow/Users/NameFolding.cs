@@ -5,13 +5,13 @@ using System.Text;
 namespace Aglow.Users;
 
 /// <summary>
-/// Names as comparison and search see them: case, width and form do not matter ("Ｊürg" = "jürg", however the ü was typed).
+/// Names for comparison and search: case, width and Unicode form do not matter ("Ｊürg" = "jürg", however the ü was typed).
 /// </summary>
 /// <remarks>
-/// The server runs without the system's language data, so the framework neither normalizes nor folds beyond simple mappings here.
-/// <c>folding.txt</c> has what each character becomes (NFKD of its full case folding); <c>tools/unicode/folding.py</c> writes it from
-/// the Unicode data. Two names have the same key exactly where NFKC and case folding make them equal, except that the order of
-/// several marks on one letter does not matter here. Read once, when a name is first folded. Any thread.
+/// The server runs without the system's language data, so the framework cannot normalize, and folds only simple mappings.
+/// <c>folding.txt</c> says what each character becomes (NFKD of its full case folding); <c>tools/unicode/folding.py</c> writes it from the
+/// Unicode data. Two names have the same key exactly if NFKC and case folding make them equal, except that the order of several marks on
+/// one letter does not matter here. The file is read at the first use. Any thread.
 /// </remarks>
 public static class NameFolding
 {

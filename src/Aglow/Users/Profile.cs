@@ -1,8 +1,8 @@
 namespace Aglow.Users;
 
-/// <summary>The names of a user, as search finds them. Optional: an ID works without one.</summary>
-/// <param name="UserName">Unique after NFKC normalization and case folding; null where there is none.</param>
-/// <param name="DisplayName">What people see; null where there is none.</param>
+/// <summary>The names of a user, which search finds. Optional: an ID works without them.</summary>
+/// <param name="UserName">Unique after NFKC normalization and case folding; null if there is none.</param>
+/// <param name="DisplayName">What people see; null if there is none.</param>
 /// <param name="CreatedAt">When the profile was made, in seconds since 1970-01-01 UTC.</param>
 /// <param name="UpdatedAt">When it last changed, in seconds since 1970-01-01 UTC.</param>
 public sealed record Profile(string? UserName, string? DisplayName, long CreatedAt, long UpdatedAt);
@@ -13,10 +13,10 @@ public sealed record Profile(string? UserName, string? DisplayName, long Created
 /// <param name="Profile">The names.</param>
 public sealed record DirectoryUser(uint User, string Id, Profile Profile);
 
-/// <summary>A page of search results, and where the next one begins: null when there is none.</summary>
+/// <summary>A page of search results, and the start of the next page; null on the last page.</summary>
 public sealed record DirectoryPage(IReadOnlyList<DirectoryUser> Users, string? Next);
 
-/// <summary>Which names of a profile to write; the others stay as they are.</summary>
+/// <summary>Which names of a profile to write; the others do not change.</summary>
 [Flags]
 public enum ProfileParts : byte
 {
@@ -33,7 +33,7 @@ public enum ProfileParts : byte
     Both = UserName | DisplayName,
 }
 
-/// <summary>One profile to write. A profile that is left without any name is removed.</summary>
+/// <summary>One profile to write. A profile without any name left is removed.</summary>
 /// <param name="User">The index.</param>
 /// <param name="UserName">1 to 128 bytes of UTF-8; null removes it.</param>
 /// <param name="DisplayName">1 to 256 bytes of UTF-8; null removes it.</param>
@@ -53,7 +53,7 @@ public enum ProfileConflict : byte
     NameTaken,
 }
 
-/// <summary>What became of a write of profiles.</summary>
+/// <summary>The result of a write of profiles.</summary>
 /// <param name="Created">How many users had no profile before.</param>
 /// <param name="Replaced">How many had one.</param>
 /// <param name="Conflict">Why nothing was written.</param>

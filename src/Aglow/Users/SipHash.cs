@@ -4,8 +4,8 @@ using System.Numerics;
 namespace Aglow.Users;
 
 /// <summary>
-/// SipHash-2-4 (Aumasson and Bernstein, 2012): a hash with a secret key, so that nobody who may choose names can choose
-/// names that collide. Stable between processes, which <see cref="HashCode"/> is not.
+/// SipHash-2-4 (Aumasson and Bernstein, 2012): a hash with a secret key, so that nobody can choose names that collide. Unlike
+/// <see cref="HashCode"/>, it is the same in all processes.
 /// </summary>
 internal readonly struct SipHash(ulong key0, ulong key1)
 {

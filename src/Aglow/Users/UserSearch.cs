@@ -8,18 +8,18 @@ namespace Aglow.Users;
 
 /// <summary>Search by name, on one read connection. One thread at a time.</summary>
 /// <remarks>
-/// Three parts, one after the other, each in an order that a cursor can stand in:
+/// A search has three parts, one after the other, each in an order that a cursor can point into:
 /// <list type="number">
 /// <item>user names that begin with the query, by (name, index): the index of the column;</item>
-/// <item>display names that begin with it, likewise, where the user name does not;</item>
-/// <item>from 3 characters on, names that hold it elsewhere, by index: FTS5 with the trigram tokenizer.</item>
+/// <item>display names that begin with it, likewise, if the user name does not;</item>
+/// <item>from 3 characters on, names that contain it elsewhere, by index: FTS5 with the trigram tokenizer.</item>
 /// </list>
-/// A page reads at most <see cref="MaxRows"/> rows. A query that has read so many without filling its page ends it there, with a cursor.
-/// A cursor holds the name and the ID that were read last, never an index.
+/// A page reads at most <see cref="MaxRows"/> rows. If they do not fill it, it ends there, with a cursor. A cursor holds the last name and
+/// ID, never an index.
 /// </remarks>
 internal sealed class UserSearch : IDisposable
 {
-    /// <summary>The shortest query that is found inside of names, in characters.</summary>
+    /// <summary>The shortest query that is found inside names, in characters.</summary>
     internal const int MinInside = 3;
 
     internal const int MaxRows = 2_000;
@@ -120,7 +120,7 @@ internal sealed class UserSearch : IDisposable
     }
 }
 
-/// <summary>A place in the results of a search: the part, what is searched, and the name and ID that were read last.</summary>
+/// <summary>A place in the results of a search: the part, the query, and the last name and ID.</summary>
 internal sealed record SearchCursor(int Part, string Query, string Name, string Id)
 {
     private const char Separator = '\n';

@@ -2,17 +2,17 @@ using Aglow.Model;
 
 namespace Aglow.Users;
 
-/// <summary>Puts together what users show from the rows that a directory keeps it in. One reader at a time.</summary>
+/// <summary>Builds users' visibility from the rows of a directory. One reader at a time.</summary>
 internal sealed class VisibilityRows
 {
     private readonly Dictionary<uint, Visibility> _byUser = [];
     private readonly List<uint> _others = [];
     private (uint Number, Relation Relation) _of;
 
-    /// <summary>What a user has set; once or more.</summary>
+    /// <summary>Adds the settings of a user; once or more.</summary>
     public void Add(uint number, OnlineVisibility online, LastSeenVisibility lastSeen) => _byUser[number] = Of(number).With(online, lastSeen);
 
-    /// <summary>Somebody whom a user approved or blocked; in the order of numbers, relations, others.</summary>
+    /// <summary>Adds somebody whom a user approved or blocked, in the order of users, relations, others.</summary>
     public void Add(uint number, Relation relation, uint other)
     {
         if (_of != (number, relation))
@@ -21,7 +21,7 @@ internal sealed class VisibilityRows
         _others.Add(other);
     }
 
-    /// <summary>What all of these users show.</summary>
+    /// <summary>The visibility of all of these users.</summary>
     public IReadOnlyList<KeyValuePair<uint, Visibility>> ToList()
     {
         Take();

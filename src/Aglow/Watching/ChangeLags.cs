@@ -4,18 +4,21 @@ using Aglow.Model;
 namespace Aglow.Watching;
 
 /// <summary>
-/// How long changes take from when this node heard of them until they are handed to all who watch and read; and how many of them nothing was heard of.
+/// Measures how long changes take from when this node learns of them until all watchers who read have them. It also counts changes without
+/// a hint.
 /// </summary>
-/// <remarks>A change is recorded when it is found, and its lag with the flush that tells it. Owned by the <see cref="WatchHub"/>'s loop.</remarks>
+/// <remarks>
+/// It records a change when it is found, and its lag with the flush that sends it. The <see cref="WatchHub"/>'s loop owns it.
+/// </remarks>
 internal sealed class ChangeLags
 {
     private readonly TimeProvider _time;
     private readonly MetricHistogram[] _byKind;
-    // changes that are told by the next flush, of which something was heard
+    // changes with a hint that the next flush will send
     private readonly List<(long HeardAt, ChangeKind Kind)> _changes = [];
     private long _unheard;
 
-    /// <summary>Names its figures.</summary>
+    /// <summary>Registers its metrics.</summary>
     public ChangeLags(AglowMetrics metrics, TimeProvider time)
     {
         _time = time;
@@ -26,7 +29,7 @@ internal sealed class ChangeLags
             ("kind", kind.ToString().ToLowerInvariant())))];
     }
 
-    /// <summary>Watchers of this topic knew <paramref name="before"/>, and are to be told what it is now.</summary>
+    /// <summary>A topic changed. Its watchers knew <paramref name="before"/>.</summary>
     public void Changed(Topic topic, Presence before)
     {
         if (topic.HeardAt == 0)
@@ -35,7 +38,7 @@ internal sealed class ChangeLags
             _changes.Add((topic.HeardAt, topic.Told.IsOnline == before.IsOnline ? ChangeKind.Status : topic.Told.IsOnline ? ChangeKind.Online : ChangeKind.Offline));
     }
 
-    /// <summary>What had changed was told.</summary>
+    /// <summary>The changes were sent.</summary>
     public void Flushed()
     {
         var now = _time.GetTimestamp();
@@ -44,7 +47,7 @@ internal sealed class ChangeLags
         _changes.Clear();
     }
 
-    // What a change was to those who watch.
+    // the kind of a change, as watchers see it
     private enum ChangeKind
     {
         Online,

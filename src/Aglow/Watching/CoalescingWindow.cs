@@ -1,31 +1,31 @@
 namespace Aglow.Watching;
 
 /// <summary>
-/// How many beats changes are gathered before they are told: one when the node is quiet, up to half a second when telling takes half of a core.
+/// How many beats changes are gathered before they are sent: one on a quiet node, up to half a second if sending takes half of a core.
 /// </summary>
 /// <remarks>
-/// A frame costs the same whether it holds one record or ten, so what a busy node has too little of is frames. The window follows what the last
-/// flushes cost: as many beats as keep them to half of one core. Owned by the <see cref="WatchHub"/>'s loop.
+/// A frame costs the same with one record or ten, so a busy node must send fewer frames. The window follows the cost of the last flushes:
+/// as many beats as keep them to half of one core. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class CoalescingWindow
 {
     /// <summary>The widest window: half a second.</summary>
     public const int MaxBeats = 25;
 
-    // what a frame costs beside handing it over: its receipt, acknowledgement, or a pipe
+    // what a frame costs beside the send: its receipt, its acknowledgement, or a pipe
     private static readonly TimeSpan FrameCost = TimeSpan.FromMicroseconds(2);
 
     private int _lastWanted = 1;
 
-    /// <summary>The window in force, in beats.</summary>
+    /// <summary>The present window, in beats.</summary>
     public int Beats { get; private set; } = 1;
 
-    /// <summary>A flush took this long for so many frames.</summary>
+    /// <summary>A flush of this many frames took this long.</summary>
     public void Flushed(TimeSpan took, int frames)
     {
         var cost = took + (frames * FrameCost);
         var wanted = (int)Math.Clamp(2 * (cost / WatchHub.BeatInterval), 1, MaxBeats);
-        // one flush in which the machine was busy with something else does not count, and what was too wide shrinks within a few
+        // one slow flush on a busy machine does not widen the window, and a wide window shrinks within a few flushes
         var steady = Math.Min(wanted, _lastWanted);
         _lastWanted = wanted;
         Beats = steady > Beats ? steady : Math.Max(steady, Beats - 1 - (Beats / 4));

@@ -3,14 +3,15 @@ using System.Text;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Before a planned stop: everybody is told when to connect anew, each at a time of their own, and served until then.
+/// Before a planned stop: tells every connection when to connect again, each at a time of its own, and serves it until then.
 /// </summary>
 /// <remarks>
 /// <code>
-///   reconnect, after_ms 310   …served on…   close 1001 after 310 ms   ─► connects anew, to another node
+///   reconnect, after_ms 310   …served on…   close 1001 after 310 ms   ─► connects again, to another node
 ///   reconnect, after_ms 7940  …served on…             …               close 1001 after 7,940 ms
 /// </code>
-/// Evenly, in no order that means anything, so that other nodes are not stormed. Who comes meanwhile (a balancer that has not noticed yet) leaves last. Owned by the <see cref="WatchHub"/>'s loop.
+/// The times are spread evenly and at random, so that other nodes are not stormed. A connection that comes meanwhile, because the balancer
+/// has not noticed yet, leaves last. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class Departures(Slots<WatchConnection> connections, Action<WatchConnection, bool> sent)
 {
@@ -18,7 +19,7 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
     private TaskCompletionSource? _gone;
     private long _lastBeat;
 
-    /// <summary>Tells everybody; <paramref name="gone"/> is completed when nobody is left, or time is up.</summary>
+    /// <summary>Tells everybody. <paramref name="gone"/> is completed when nobody is left, or time is up.</summary>
     public void Begin(long beat, TimeSpan over, TaskCompletionSource gone)
     {
         _gone = gone;
@@ -36,14 +37,14 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
             Tell(connection, (_lastBeat - beat) * WatchHub.BeatInterval, beat);
     }
 
-    /// <summary>A beat of the loop: ends those whose time has come.</summary>
+    /// <summary>A beat of the loop: closes the connections whose time has come.</summary>
     public void Beat(long beat)
     {
         if (_gone is null)
             return;
         while (_staying.TryPeek(out var next) && next.Beat <= beat)
         {
-            // it may have gone by itself
+            // it may have closed by itself
             if (_staying.Dequeue().Connection is { Id: >= 0 } connection)
                 connection.End(1001);
         }

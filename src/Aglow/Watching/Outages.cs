@@ -5,30 +5,31 @@ using Aglow.Storage;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Whose words cannot be read now, and who watches them: each such connection is told <c>stale</c> once, and <c>fresh</c> when all it watches can be read again.
+/// Knows which words cannot be read now, and who watches them. Each such connection gets <c>stale</c> once, and <c>fresh</c> when
+/// everything it watches can be read again.
 /// </summary>
 /// <remarks>
-/// The store says which pages it has lost (<see cref="IPlaneStore.Outages"/>) as soon as it knows; that is looked at every beat, and every topic only when it has changed. Where one shard of
-/// many is away only those who watch somebody on it are told, and what they watch on the others goes on being told; where all is away everybody is told. Reads that fail though
-/// no page is known to be away count as all. Topics of lost pages are not read, and are when their pages are back.
-/// Owned by the <see cref="WatchHub"/>'s loop.
+/// The store says which pages it has lost (<see cref="IPlaneStore.Outages"/>) as soon as it knows. The loop reads that every beat, and goes
+/// through the topics only after a change. If one shard of many is away, only watchers of its users are told, and their other watches go
+/// on. If all of it is away, everybody is told. Reads that fail although no page is known to be away count as all. Topics of lost pages are
+/// read when the pages are back. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class Outages(Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence, Action<WatchConnection, bool> sent)
 {
-    // the first may be of a moment before the store knew what it had lost
+    // the first failure may come before the store knows what it has lost
     private const int FailuresOfAll = 2;
 
     private long _seen;
     private int _failures;
     private int _staleCount;
 
-    /// <summary>Connections that were told <c>stale</c>, and not yet <c>fresh</c>. From any thread.</summary>
+    /// <summary>Connections that got <c>stale</c> and not yet <c>fresh</c>. From any thread.</summary>
     public int StaleConnections => Volatile.Read(ref _staleCount);
 
-    /// <summary>Whether the last read failed: what it was to bring is not known.</summary>
+    /// <summary>Whether the last read failed, so that its result is unknown.</summary>
     public bool IsReadFailing => _failures > 0;
 
-    /// <summary>Looks whether the store lost pages, or has them back; returns whether that has changed.</summary>
+    /// <summary>Checks whether the store lost pages or has them back; returns whether that changed.</summary>
     public bool Beat()
     {
         if (presence.StoreOutages == _seen)
@@ -41,7 +42,7 @@ internal sealed class Outages(Topics topics, Slots<WatchConnection> connections,
     /// <summary>A read has failed.</summary>
     public void Failed()
     {
-        // what the store has found out meanwhile explains it, and is looked at in the next beat
+        // what the store finds out meanwhile explains it, and the next beat reads it
         _failures = presence.StoreOutages == _seen ? _failures + 1 : 1;
         if (_failures == FailuresOfAll)
             Look();

@@ -4,15 +4,15 @@ using System.Numerics;
 namespace Aglow.Watching;
 
 /// <summary>
-/// What one connection watches, and which of it changed since it was last told: a set, not a queue.
+/// What one connection watches, and which of it changed since the last message: a set, not a queue.
 /// </summary>
 /// <remarks>
-/// So a slow reader costs no memory beyond a bit a watch, and when it catches up gets the latest state and nothing older.
+/// So a slow reader costs no memory beyond a bit for each watch. When it reads again, it gets the latest state and nothing older.
 /// <code>
 ///   topics   | 17 | 4 | - | 99 | ...      the topic of each watch (4 bytes), - = free
 ///   dirty    |  1 | 0 | 0 |  1 | ...      a bit each; the first 64 without an array
 /// </code>
-/// Owned by the <see cref="WatchHub"/>'s loop. A mutable struct inside the connection, so that it costs no object.
+/// The <see cref="WatchHub"/>'s loop owns it. A mutable struct inside the connection, so that it costs no object.
 /// </remarks>
 internal struct Outbox
 {
@@ -65,14 +65,14 @@ internal struct Outbox
             Array.Resize(ref _topics, _used + more);
     }
 
-    /// <summary>Ends a watch, which is unmarked.</summary>
+    /// <summary>Ends a watch that is not marked.</summary>
     public void Remove(int index)
     {
         _topics![index] = Free;
         _holes++;
     }
 
-    /// <summary>Marks a watch as changed; false where it was already, and what was to be told is replaced by something newer.</summary>
+    /// <summary>Marks a watch as changed; false if it is marked already, so that a newer state replaces an older one.</summary>
     public bool Mark(int index)
     {
         ref var group = ref Group(index);
@@ -81,7 +81,7 @@ internal struct Outbox
         return group != was;
     }
 
-    /// <summary>Unmarks a watch: it was just told. False where it was not marked.</summary>
+    /// <summary>Unmarks a watch after its state was sent. False if it was not marked.</summary>
     public bool Clear(int index)
     {
         ref var group = ref Group(index);

@@ -5,24 +5,29 @@ using Aglow.Users;
 namespace Aglow.Watching;
 
 /// <summary>
-/// What each watcher is told of somebody: what all are, or, where their sight of that user is cut, what they may see of it and only when that has changed.
+/// What each watcher is sent of a user. Usually the same for all; a watcher who may not see everything gets what they may see, and only if
+/// that changed.
 /// </summary>
 /// <remarks>
-/// Stands between what is true (<see cref="Topic.Told"/>) and the message that is being written. While nobody hides anything it costs two field reads a change and keeps nothing; a watch that
-/// is cut keeps what was last told (<see cref="WatchConnection.Shown"/>). Owned by the <see cref="WatchHub"/>'s loop.
+/// It stands between the truth (<see cref="Topic.Told"/>) and the message. While nobody hides anything it costs two field reads a change
+/// and stores nothing. A restricted watch stores what was sent last (<see cref="WatchConnection.Shown"/>). The <see cref="WatchHub"/>'s
+/// loop owns it.
 /// </remarks>
 internal sealed class Sights(
     Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence, DeltaWriter writer, Action<WatchConnection, int> tell)
 {
-    // those who show more or less than before, until the end of the beat
+    // users who show more or less than before, until the end of the beat
     private readonly HashSet<uint> _resighted = [];
 
-    /// <summary>Those who watch this user, as their sights are now: only who is shown something else is told. The user's own sight of others, which changes where it is reciprocal, is for <see cref="Beat"/>.</summary>
+    /// <summary>
+    /// Tells the watchers of this user what they may see now, if it changed. <see cref="Beat"/> handles what the user sees of others, which
+    /// changes if visibility is reciprocal.
+    /// </summary>
     public void LookAgain(uint user)
     {
         for (var id = topics.FirstOf(user); id >= 0; id = topics[id]!.NextOfUser)
         {
-            // read again before it is told: who is deleted hides nothing any more, and is gone
+            // read again before it is sent: a deleted user hides nothing any more, and is gone
             checks.Ask(id, gentle: false);
             foreach (var watcher in topics[id]!.Watchers)
                 TellIfResighted(connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher), topics[id]!);
@@ -32,7 +37,10 @@ internal sealed class Sights(
             _resighted.Add(user);
     }
 
-    /// <summary>All whom those users watch who show more or less than before. One look through the connections a beat, since nothing finds them by user, however many have changed what they show.</summary>
+    /// <summary>
+    /// Handles everything that the users watch who show more or less than before. It goes through the connections once a beat, because no
+    /// index finds them by user.
+    /// </summary>
     public void Beat()
     {
         if (_resighted.Count == 0)
@@ -51,7 +59,7 @@ internal sealed class Sights(
         _resighted.Clear();
     }
 
-    /// <summary>Adds what this watcher may see to the message that is being written. False: they know it already, since they do not see what changed.</summary>
+    /// <summary>Adds what this watcher may see to the message. False: they know it already, because they do not see what changed.</summary>
     public bool TryAppend(WatchConnection connection, int index, Topic topic, bool isAsked)
     {
         if (presence.Visibilities.IsEmpty && connection.Shown is null)

@@ -1,7 +1,7 @@
 
 namespace Aglow.Watching;
 
-/// <summary>A table of things by small numbers; a number is used again after its thing was removed. Owned by one loop.</summary>
+/// <summary>A table of items by small numbers. The number of a removed item is used again. One loop owns it.</summary>
 internal sealed class Slots<T>
     where T : class
 {
@@ -9,19 +9,19 @@ internal sealed class Slots<T>
     private T?[] _items = [];
     private int _used;
 
-    /// <summary>How many there are.</summary>
+    /// <summary>How many items there are.</summary>
     public int Count => _used - _free.Count;
 
     /// <summary>All numbers ever in use are below this.</summary>
     public int Capacity => _used;
 
-    /// <summary>The things, in no order that means anything.</summary>
+    /// <summary>The items, in any order.</summary>
     public IEnumerable<T> All => _items.Take(_used).OfType<T>();
 
-    /// <summary>The thing with this number, or null.</summary>
+    /// <summary>The item with this number, or null.</summary>
     public T? this[int id] => _items[id];
 
-    /// <summary>Gives a thing a number.</summary>
+    /// <summary>Gives an item a number.</summary>
     public int Add(T item)
     {
         if (!_free.TryPop(out var id))
@@ -35,7 +35,7 @@ internal sealed class Slots<T>
         return id;
     }
 
-    /// <summary>Takes a thing out; its number is free.</summary>
+    /// <summary>Removes an item and frees its number.</summary>
     public void Remove(int id)
     {
         _items[id] = null;

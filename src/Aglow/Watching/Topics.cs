@@ -4,14 +4,14 @@ using Aglow.Model;
 namespace Aglow.Watching;
 
 /// <summary>
-/// All that is watched on this node: by index, and by ID where that has no index yet.
+/// Everything that is watched on this node: by index, and by ID if it has no index yet.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   by user         42 ─► topic 7 (default, as number) ─► topic 9 ("chat", as digits)      a chain: a topic a definition and form
 ///   by unknown ID   "bob" ─► [topic 12]                                                     until bob has an index
 /// </code>
-/// Owned by the <see cref="WatchHub"/>'s loop; <see cref="UnknownKeys"/> may be read by any thread.
+/// The <see cref="WatchHub"/>'s loop owns it; any thread may read <see cref="UnknownKeys"/>.
 /// </remarks>
 internal sealed class Topics
 {
@@ -20,19 +20,19 @@ internal sealed class Topics
     private readonly Dictionary<string, List<int>> _byUnknownKey = new(StringComparer.Ordinal);
     private int _unknownKeys;
 
-    /// <summary>The topic of an id; null where there is none (any more).</summary>
+    /// <summary>The topic with an id; null if there is none.</summary>
     public Topic? this[int id] => _topics[id];
 
     /// <summary>Ids are below this.</summary>
     public int Capacity => _topics.Capacity;
 
-    /// <summary>How many keys are watched that nobody registered.</summary>
+    /// <summary>How many watched IDs have no index.</summary>
     public int UnknownKeys => Volatile.Read(ref _unknownKeys);
 
-    /// <summary>The keys that are watched and that nobody registered.</summary>
+    /// <summary>The watched IDs that have no index.</summary>
     public string[] ListUnknownKeys() => [.. _byUnknownKey.Keys];
 
-    /// <summary>The first topic of a user, of a chain by <see cref="Topic.NextOfUser"/>; -1 where nobody watches.</summary>
+    /// <summary>The first topic of a user, in a chain by <see cref="Topic.NextOfUser"/>; -1 if nobody watches.</summary>
     public int FirstOf(uint user) => _byUser.GetValueOrDefault(user, -1);
 
     /// <summary>The topic of a user asked for in this form, or -1.</summary>
@@ -46,7 +46,7 @@ internal sealed class Topics
         return id;
     }
 
-    /// <summary>The topic of a user asked for in this form, made where there is none.</summary>
+    /// <summary>The topic of a user asked for in this form, made if necessary.</summary>
     public int FindOrAdd(uint user, ReadOnlySpan<byte> text, UserForm form, Definition definition)
     {
         var id = Find(user, text, form, definition);
@@ -61,7 +61,7 @@ internal sealed class Topics
         return id;
     }
 
-    /// <summary>Forgets a topic that nobody watches any more.</summary>
+    /// <summary>Forgets a topic without watchers.</summary>
     public void Remove(int id)
     {
         var topic = _topics[id]!;
@@ -72,7 +72,7 @@ internal sealed class Topics
             Unlink(topic, id);
     }
 
-    /// <summary>A key was registered: its topics are this user's from now on. Returns their ids.</summary>
+    /// <summary>An ID got an index: its topics now belong to this user. Returns their ids.</summary>
     public IReadOnlyList<int> Bind(string key, uint user)
     {
         if (!_byUnknownKey.Remove(key, out var waiting))

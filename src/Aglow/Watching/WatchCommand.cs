@@ -3,10 +3,10 @@ using Aglow.Model;
 
 namespace Aglow.Watching;
 
-/// <summary>What is asked of a <see cref="WatchHub"/>'s loop.</summary>
+/// <summary>What a command asks of a <see cref="WatchHub"/>'s loop.</summary>
 internal enum WatchCommandKind : byte
 {
-    /// <summary>A connection is there; the payload is what it is told first.</summary>
+    /// <summary>A connection has come; send it the payload first.</summary>
     Open,
 
     /// <summary>A connection is gone.</summary>
@@ -15,45 +15,48 @@ internal enum WatchCommandKind : byte
     /// <summary>A connection's transport has room again.</summary>
     Writable,
 
-    /// <summary>A connection is told the payload, in its order.</summary>
+    /// <summary>Send a connection the payload, in its order.</summary>
     Tell,
 
-    /// <summary>A connection is told the payload, which answers a message of its own: it waits while the transport is full.</summary>
+    /// <summary>Send a connection the payload, which answers one of its messages. It waits while the transport is full.</summary>
     Reply,
 
-    /// <summary>A ping is answered with the payload.</summary>
+    /// <summary>Answer a ping with the payload.</summary>
     Answer,
 
     /// <summary>
-    /// Everybody is sent elsewhere, each at a time of their own within <see cref="WatchCommand.Count"/> milliseconds: ended then, and the payload completed when nobody is left; or, without one, at once.
+    /// Send every connection elsewhere, each at a time of its own within <see cref="WatchCommand.Count"/> milliseconds. With a payload,
+    /// close each at its time and complete the payload when nobody is left; without one, close all at once.
     /// </summary>
     Drain,
 
-    /// <summary>A connection is ended with <see cref="WatchCommand.Code"/>.</summary>
+    /// <summary>Close a connection with <see cref="WatchCommand.Code"/>.</summary>
     End,
 
     /// <summary>A connection watches the payload's users.</summary>
     Watch,
 
-    /// <summary>A connection watches the payload's users no more.</summary>
+    /// <summary>A connection no longer watches the payload's users.</summary>
     Unwatch,
 
-    /// <summary>The payload's first <see cref="WatchCommand.Count"/> users may have changed; the array is the shared pool's.</summary>
+    /// <summary>
+    /// The payload's first <see cref="WatchCommand.Count"/> users may have changed; the array belongs to the shared pool.
+    /// </summary>
     Hint,
 
-    /// <summary><see cref="WatchCommand.User"/> shows more or less than before, or sees so.</summary>
+    /// <summary><see cref="WatchCommand.User"/> shows or sees more or less than before.</summary>
     Resight,
 
-    /// <summary>The payload, a key, is <see cref="WatchCommand.User"/> from now on.</summary>
+    /// <summary>The ID in the payload now has the index <see cref="WatchCommand.User"/>.</summary>
     Bind,
 
-    /// <summary>The payload's task is completed with the keys that nobody registered yet.</summary>
+    /// <summary>Complete the payload's task with the IDs that have no index.</summary>
     ListUnknownKeys,
 }
 
 /// <summary>
-/// One thing asked of a <see cref="WatchHub"/>'s loop, by any thread. <paramref name="HeardAt"/>: the timestamp at which a hint was heard. <paramref name="Id"/>: the id
-/// that the answer carries back.
+/// One command for a <see cref="WatchHub"/>'s loop, from any thread. <paramref name="HeardAt"/>: the timestamp of a hint.
+/// <paramref name="Id"/>: the id that the answer carries back.
 /// </summary>
 internal readonly record struct WatchCommand(
     WatchCommandKind Kind,

@@ -5,18 +5,19 @@ using Aglow.Storage;
 namespace Aglow.Watching;
 
 /// <summary>
-/// What is owed to watchers, and its sending: changes once a window, a frame a watcher; snapshots as soon as they are known.
+/// Sends what is due to watchers: changes once a window, one frame for each watcher; snapshots as soon as they are known.
 /// </summary>
 /// <remarks>
-/// Stands behind the reads (<see cref="TopicChecks"/>), before the connections' transports. A change is a bit in each watcher's <see cref="Outbox"/>, so a newer one takes its place and who
-/// does not read owes no memory: their bits stay until they are writable, and then say the latest. Owned by the <see cref="WatchHub"/>'s loop.
+/// It stands between the reads (<see cref="TopicChecks"/>) and the connections' transports. A change is a bit in each watcher's
+/// <see cref="Outbox"/>, so a newer change replaces an older one. A client that does not read costs no memory: its bits stay until it is
+/// writable, and then mean the latest state. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class WatchSender
 {
     // the close code for a policy (RFC 6455, section 7.4.1)
     private const int NotReading = 1008;
 
-    // users of snapshots that wait for a connection that does not read: twice those that it may watch
+    // users of snapshots that may wait for a connection that does not read: twice as many as it may watch
     private const int MaxWaitingUsers = 2 * WatchHub.MaxWatches;
 
     private readonly Topics _topics;
@@ -55,10 +56,10 @@ internal sealed class WatchSender
     /// <summary>What each watcher may see.</summary>
     public Sights Sights { get; }
 
-    /// <summary>The coalescing window in force. From any thread.</summary>
+    /// <summary>The present coalescing window. From any thread.</summary>
     public TimeSpan Window => _window.Beats * WatchHub.BeatInterval;
 
-    /// <summary>Changes told, one a watcher. From any thread.</summary>
+    /// <summary>Changes sent, one for each watcher. From any thread.</summary>
     public long Deliveries => Volatile.Read(ref _deliveries);
 
     /// <summary>Whether a snapshot waits for a read.</summary>
@@ -67,20 +68,20 @@ internal sealed class WatchSender
     /// <summary>Whether changes are sent in this beat.</summary>
     public bool IsFlushDue(long beat) => beat - _lastFlushBeat >= _window.Beats;
 
-    /// <summary>Topics are read, and what is written of them from now on is new.</summary>
+    /// <summary>Topics were read; what is written of them from now on is new.</summary>
     public void BeginRound() => _writer.BeginRound();
 
-    /// <summary>A topic is no longer what its watchers were told; null: they were told nothing yet.</summary>
+    /// <summary>A topic differs from what its watchers know; null: they know nothing yet.</summary>
     public void Changed(Topic topic, Presence? told)
     {
         foreach (var watcher in topic.Watchers)
             MakeDue(_connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher));
-        // the first look at somebody is a snapshot, not a change
+        // the first read of a user is a snapshot, not a change
         if (told is { } before)
             _lags.Changed(topic, before);
     }
 
-    // Told by the next flush.
+    // the next flush sends it
     private void MakeDue(WatchConnection connection, int index)
     {
         Mark(connection, index);
@@ -95,14 +96,14 @@ internal sealed class WatchSender
             Volatile.Write(ref _coalesced, _coalesced + 1);
     }
 
-    /// <summary>Nothing is owed to this watch any more.</summary>
+    /// <summary>Nothing is due to this watch any more.</summary>
     public void Clear(WatchConnection connection, int index)
     {
         if (connection.Outbox.Clear(index))
             Volatile.Write(ref _waiting, _waiting - 1);
     }
 
-    /// <summary>Its transport took something: whether there is room for more.</summary>
+    /// <summary>The transport took something. Returns whether there is room for more.</summary>
     public void Sent(WatchConnection connection, bool hasRoom)
     {
         if (connection.IsBusy == hasRoom)
@@ -110,7 +111,9 @@ internal sealed class WatchSender
         connection.IsBusy = !hasRoom;
     }
 
-    /// <summary>Sends an answer to a message of the connection's own; while the transport is full it waits, and too many that wait end the connection.</summary>
+    /// <summary>
+    /// Sends an answer to a message of the connection. While the transport is full it waits; too many that wait close the connection.
+    /// </summary>
     public void Answer(WatchConnection connection, byte[] json)
     {
         if (!connection.IsBusy)
@@ -121,7 +124,7 @@ internal sealed class WatchSender
             (connection.Answers ??= new Queue<byte[]>()).Enqueue(json);
     }
 
-    /// <summary>The transport has room: the answers that waited for it.</summary>
+    /// <summary>The transport has room: sends the answers that waited.</summary>
     public void SendAnswers(WatchConnection connection)
     {
         while (!connection.IsBusy && connection.Answers is { } answers)
@@ -133,7 +136,7 @@ internal sealed class WatchSender
         }
     }
 
-    /// <summary>What is owed to it goes with the next flush.</summary>
+    /// <summary>The next flush sends what is due to it.</summary>
     public void Schedule(WatchConnection connection)
     {
         if (connection.IsScheduled || connection.IsBusy)
@@ -142,7 +145,7 @@ internal sealed class WatchSender
         _scheduled.Add(connection);
     }
 
-    /// <summary>Its snapshots go after the next read.</summary>
+    /// <summary>Its snapshots are sent after the next read.</summary>
     public void SendSnapshotsSoon(WatchConnection connection)
     {
         if (connection.IsSnapshotDue)
@@ -151,7 +154,7 @@ internal sealed class WatchSender
         _snapshots.Add(connection);
     }
 
-    /// <summary>The store has lost pages or has some back: what waited for them is looked at again.</summary>
+    /// <summary>The store has lost pages or has some back: checks again what waited for them.</summary>
     public void SendWhatWaited()
     {
         foreach (var connection in _connections.All)
@@ -161,7 +164,7 @@ internal sealed class WatchSender
         }
     }
 
-    /// <summary>The read that snapshots waited for was made.</summary>
+    /// <summary>The read that snapshots waited for is done.</summary>
     public void SendSnapshots()
     {
         foreach (var connection in _snapshots)
@@ -169,7 +172,7 @@ internal sealed class WatchSender
             connection.IsSnapshotDue = false;
             var snapshots = connection.Snapshots!;
             connection.Snapshots = null;
-            // gone since, by a close in the same beat
+            // closed in the same beat
             if (connection.Id < 0)
                 continue;
             foreach (var snapshot in snapshots)
@@ -184,7 +187,7 @@ internal sealed class WatchSender
         _snapshots.Clear();
     }
 
-    // An answer with an id is not merged with other changes: it waits until there is room. Too much that waits ends the connection.
+    // An answer with an id is not merged with other changes: it waits until there is room. Too much that waits closes the connection.
     private static void KeepSnapshot(WatchConnection connection, Snapshot snapshot)
     {
         var kept = connection.Snapshots ??= [];
@@ -196,7 +199,7 @@ internal sealed class WatchSender
         }
     }
 
-    // Those of a snapshot whose words can be read, which carry its id; the others wait, as a snapshot of their own. Null: none can be read.
+    // The users of a snapshot whose words can be read, with its id; the others wait, as a snapshot of their own. Null: none can be read.
     private Snapshot? WithoutLost(WatchConnection connection, Snapshot snapshot)
     {
         var lost = Array.FindAll(snapshot.Indexes, IsLost);
@@ -211,7 +214,7 @@ internal sealed class WatchSender
 
     private void SendSnapshot(WatchConnection connection, Snapshot snapshot)
     {
-        // who does not read gets it with the latest of all else, when they do
+        // a client that does not read gets it with the latest of everything else, when it reads
         var isBusy = connection.IsBusy;
         if (!isBusy)
             _writer.Begin(snapshot.Definition, snapshot.Id);
@@ -234,7 +237,7 @@ internal sealed class WatchSender
             Sent(connection, connection.Send(_writer.End()));
     }
 
-    /// <summary>Tells every watcher what changed.</summary>
+    /// <summary>Sends every watcher what changed.</summary>
     public void Flush(long beat)
     {
         _lastFlushBeat = beat;
@@ -243,7 +246,7 @@ internal sealed class WatchSender
         foreach (var connection in _scheduled)
         {
             connection.IsScheduled = false;
-            // a busy one keeps its bits, and is scheduled again when it is writable
+            // a busy connection keeps its bits, and is scheduled again when it is writable
             if (connection.Id >= 0 && !connection.IsBusy)
                 frames += SendChanges(connection);
         }
@@ -260,7 +263,7 @@ internal sealed class WatchSender
     private int SendChanges(WatchConnection connection)
     {
         var frames = 0;
-        // one frame a definition; nearly always one
+        // one frame for each definition; nearly always one
         for (var index = connection.Outbox.NextDirty(0); index >= 0 && !connection.IsBusy; index = connection.Outbox.NextDirty(0))
         {
             var definition = _topics[connection.Outbox.Topics[index]]!.Definition;
