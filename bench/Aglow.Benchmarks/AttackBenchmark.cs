@@ -13,7 +13,7 @@ internal sealed class AttackBenchmark : Benchmark
 {
     private const int HeartbeatsMeanwhile = 20;
 
-    // the server closes a head after 15 s, a body after five: as many connections as can be opened by then
+    // the server closes a head after 15 s and a body after five, so this opens as many connections as it can by then
     private static readonly (string Kind, string Sends, int Seconds, Goal? Goal)[] Kinds =
     [
         ("silent", "", 13, Goal.Most(12)),
@@ -60,14 +60,14 @@ internal sealed class AttackBenchmark : Benchmark
         {
             using var server = Child.Self(0, HttpHost.Verb, folder);
             var port = int.Parse(await server.ReadLineAsync());
-            // what a server loads and compiles for its first calls is no connection's
+            // warms up: what the server loads for its first calls is not the cost of a connection
             for (var i = 0; i < 1000; i++)
                 await HeartbeatAsync(port);
             var before = Cpu.ResidentBytes(server.Process.Id);
             var began = Stopwatch.GetTimestamp();
             while (clients.Count < count && Stopwatch.GetElapsedTime(began) < openWithin)
                 clients.Add(await OpenAsync(port, clients.Count, sends));
-            // the last of them has reached the server when a later one is answered
+            // when a later connection is answered, the server has accepted all before it
             var times = new List<double>();
             for (var i = 0; i < HeartbeatsMeanwhile; i++)
                 times.Add(await HeartbeatAsync(port));

@@ -11,7 +11,7 @@ internal sealed partial class Child : IDisposable
     /// <summary>The process; its output can be read, its errors go to the terminal.</summary>
     public Process Process { get; }
 
-    /// <summary>What starts this program again: <c>dotnet Aglow.Benchmarks.dll</c>, or the program by itself.</summary>
+    /// <summary>The command that starts this program again: <c>dotnet Aglow.Benchmarks.dll</c>, or the program itself.</summary>
     public static string[] OwnCommand { get; } = Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet"
         ? [Environment.ProcessPath!, Path.Combine(AppContext.BaseDirectory, "Aglow.Benchmarks.dll")]
         : [Environment.ProcessPath!];
@@ -23,10 +23,10 @@ internal sealed partial class Child : IDisposable
     /// <summary>Starts a program.</summary>
     public static Child Start(string program, int cores, params IEnumerable<string> arguments)
     {
-        // pinned before it starts, so that its runtime counts the cores it has
+        // pinned before it starts, so that its runtime counts these cores only
         var (name, all) = cores == 0 ? (program, arguments) : ("taskset", [$"{cores:x}", program, .. arguments]);
         var start = new ProcessStartInfo(name, all) { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
-        // threads that run out of work sleep at once, as aglow-server's do (its project says why)
+        // threads without work sleep at once, as in aglow-server (its project file has the reason)
         start.Environment["DOTNET_ThreadPool_UnfairSemaphoreSpinLimit"] = "0";
         try
         {
@@ -50,7 +50,7 @@ internal sealed partial class Child : IDisposable
 
     public void Dispose()
     {
-        // programs of ours end when their input does, also where this one was killed
+        // our programs end when their input ends, even if this program is killed
         Process.StandardInput.Close();
         if (!Process.WaitForExit(TimeSpan.FromSeconds(1)))
             Process.Kill(entireProcessTree: true);

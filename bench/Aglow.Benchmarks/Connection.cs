@@ -15,10 +15,10 @@ internal sealed class Connection : IDisposable
 
     public Connection(int port) => _socket.Connect(IPAddress.Loopback, port);
 
-    /// <summary>What is sent next.</summary>
+    /// <summary>The next request.</summary>
     public byte[] Request { get; private set; } = new byte[64 * 1024];
 
-    /// <summary>Whose connection it is, where that matters.</summary>
+    /// <summary>The user of the connection, if that matters.</summary>
     public uint User { get; init; }
 
     /// <summary>Header lines besides those that every request has, each with its end.</summary>

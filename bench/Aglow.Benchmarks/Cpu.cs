@@ -8,7 +8,7 @@ internal static class Cpu
     // Linux counts in hundredths of a second here, on every architecture .NET runs on (USER_HZ)
     private const double TicksPerSecond = 100;
 
-    /// <summary>Of this process. The kernel's own nanoseconds, so that short legs can be told apart.</summary>
+    /// <summary>Of this process, in the kernel's nanoseconds, so that short legs can be compared.</summary>
     public static double OfThisProcess() => Environment.CpuUsage.TotalTime.TotalSeconds;
 
     /// <summary>
@@ -43,7 +43,7 @@ internal static class Cpu
             }
             catch (IOException)
             {
-                // it ended while we looked
+                // it ended meanwhile
             }
         }
 

@@ -5,7 +5,7 @@ namespace Aglow.Benchmarks;
 /// <summary>A kind of search: how its queries are made, how long one may take, and whether users must, must not, or may be found.</summary>
 internal sealed record QueryKind(string Name, double Milliseconds, bool? Finds, Func<Random, string> Make);
 
-/// <summary>What people, and people of ill will, type into a search.</summary>
+/// <summary>What people and attackers type into a search.</summary>
 internal static class DirectoryQueries
 {
     public static QueryKind[] Kinds(int users)

@@ -21,7 +21,7 @@ internal static class EngineMemory
         run.Progress($"{title}: filling a process of its own");
         var resident = await ResidentAsync(users, run.Settings.Number("active"), activity);
         var what = activity ? "pulse, activity and belief" : "pulse and belief";
-        // the runtime itself is a fixed cost that only a full table makes small
+        // the runtime is a fixed cost, which is small only beside a full table
         var goal = users < 1_000_000_000 ? null : Goal.Most(activity ? 8.5 : 4.3);
         run.Add(Figure.Of($"{title}: whole process, {what}", "bytes/user", [(double)resident / users], goal));
         run.Add(Figure.Of($"{title}: whole process, {what}", "MiB", [resident / 1048576.0]));
@@ -48,7 +48,7 @@ internal static class EngineMemory
         EngineBenchmark.Register(store, Plane.Pulse, users, clock.Now - 3600);
         if (args[2] == "both")
             EngineBenchmark.Register(store, Plane.Activity, users, clock.Now - 3600);
-        // online users on every page (an odd step goes over all lanes): the dearest place they can be
+        // online users on every page (an odd step visits all lanes): the most expensive distribution
         var step = ((users / active) - 1) | 1;
         for (var i = 0L; i < active; i++)
             store.Exchange(Plane.Pulse, (uint)(i * step), clock.Now + 3600);

@@ -1,7 +1,7 @@
 namespace Aglow.Benchmarks;
 
 /// <summary>One line of the table: a figure, its spread, and what it is to reach.</summary>
-/// <param name="Name">What was measured, with what.</param>
+/// <param name="Name">What was measured.</param>
 /// <param name="Unit">Of the value.</param>
 /// <param name="Value">The median of <paramref name="Samples"/> and its interval.</param>
 /// <param name="Goal">What is to be reached; null where the figure only informs.</param>
@@ -12,7 +12,7 @@ internal sealed record Figure(string Name, string Unit, Spread Value, Goal? Goal
     public static Figure Of(string name, string unit, IReadOnlyList<double> samples, Goal? goal = null) =>
         new(name, unit, Spread.Of(samples), goal, samples);
 
-    /// <summary>Whether the goal is reached: by the bound of the interval that is nearer to missing it. Null without a goal.</summary>
+    /// <summary>Whether the goal is reached, judged by the less favourable bound of the interval. Null without a goal.</summary>
     public bool? Reached => Goal?.IsReachedBy(Value);
 }
 

@@ -72,7 +72,7 @@ internal sealed class HttpBenchmark : Benchmark
         private readonly Connection[] _http = Connection.Open(port, (int)run.Settings.Number("connections"));
         private readonly Connection[] _redis = redis is null ? [] : Connection.Open(redis.Port, (int)run.Settings.Number("connections"));
 
-        /// <summary>Everybody once, here and in Redis.</summary>
+        /// <summary>One heartbeat of everybody, here and in Redis.</summary>
         public async Task FillAsync()
         {
             run.Progress($"{people.Count:#,0} users come online");
@@ -91,7 +91,7 @@ internal sealed class HttpBenchmark : Benchmark
             run.Add("POST /heartbeat of one user: server CPU against POST to nothing", pairs, s => s.CpuNanoseconds, Goal.Most(1.1), operation: "request");
         }
 
-        /// <summary>The comparison that does not flatter: a request each, where a binary protocol costs less than HTTP.</summary>
+        /// <summary>The unflattering comparison: one heartbeat a request, where a binary protocol costs less than HTTP.</summary>
         public async Task UnpipelinedAsync()
         {
             var pairs = await RunAsync(new OneHeartbeat(people, nothing: false), new RedisSets(people, 1), _redis, redis!.Process);
@@ -178,7 +178,7 @@ internal sealed class HttpBenchmark : Benchmark
             }
         }
 
-        // as a person's app has it: HS256, a day
+        // a token as an app has it: HS256, valid for a day
         private static string Token(byte[] secret, int user)
         {
             var content = $"{Base64Url.EncodeToString("{\"alg\":\"HS256\",\"typ\":\"JWT\"}"u8)}.{Base64Url.EncodeToString(Encoding.UTF8.GetBytes($"{{\"sub\":\"{user}\",\"exp\":{DateTimeOffset.UtcNow.ToUnixTimeSeconds() + 86_400}}}"))}";

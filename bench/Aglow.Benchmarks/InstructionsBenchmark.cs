@@ -12,7 +12,7 @@ namespace Aglow.Benchmarks;
 /// nearly the same on a busy machine and on a quiet one, so <c>./test</c> holds them within a tenth of <c>bench/instructions.json</c>.
 /// </summary>
 /// <remarks>
-/// Each leg runs some times, and the least count is taken: what the server's timers do meanwhile only adds. Requests are pipelined, so that
+/// Each leg runs several times, and the least count is taken, because the server's timers only add to it. Requests are pipelined, so that
 /// little time passes. Rejected: a harness that calls the engine, because it counts only part of the path and changes with every refactoring.
 /// </remarks>
 internal sealed class InstructionsBenchmark : Benchmark
@@ -78,7 +78,7 @@ internal sealed class InstructionsBenchmark : Benchmark
     private static Dictionary<string, double> Count(Run run, string program, string folder)
     {
         var port = Programs.FreePort();
-        // without a limit the runtime reserves more addresses than valgrind has; nobody is pinged, and nobody's lease runs out
+        // without a limit the runtime reserves more addresses than valgrind has; no pings are due, and no lease expires
         using var server = Child.Start(
             "env",
             0,
@@ -171,7 +171,7 @@ internal sealed class InstructionsBenchmark : Benchmark
         return true;
     }
 
-    // sockets that watch everybody who is going to come online
+    // sockets that watch everybody who will come online
     private static Socket[] Watch(int port, long legs)
     {
         var users = string.Join(',', Enumerable.Range((int)FirstWatched, (int)legs * ChangesPerLeg));
@@ -232,7 +232,7 @@ internal sealed class InstructionsBenchmark : Benchmark
         }
     }
 
-    // What was executed since the last dump.
+    // The instructions since the last dump.
     private static long Dump(Child server, string folder)
     {
         var before = Directory.GetFiles(folder, "callgrind.*");

@@ -5,7 +5,7 @@ namespace Aglow.Benchmarks;
 /// <summary>One kind of request: puts the next one into a connection and sends it, and reads its answer.</summary>
 internal abstract class Load
 {
-    /// <summary>What it is called in the table.</summary>
+    /// <summary>Its name in the table.</summary>
     public abstract string Name { get; }
 
     /// <summary>Sends the next request.</summary>
@@ -16,7 +16,7 @@ internal abstract class Load
 
     /// <summary>Checks the state of the server against what was sent since the leg began.</summary>
     /// <param name="connection">To ask on.</param>
-    /// <param name="began">When the leg began: what was sent is newer than that.</param>
+    /// <param name="began">When the leg began; everything sent is newer.</param>
     public virtual void Check(Connection connection, DateTimeOffset began)
     {
     }

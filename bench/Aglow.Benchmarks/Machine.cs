@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>What the figures were taken on, and of which commit. No names of machines or people.</summary>
+/// <summary>The machine and the commit of the figures, without names of machines or people.</summary>
 internal sealed record Machine(string Processor, int Cores, double MemoryGib, string Kernel, string HugePages, string Runtime, string Commit)
 {
     /// <summary>This one.</summary>

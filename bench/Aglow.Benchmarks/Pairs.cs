@@ -2,10 +2,10 @@ using System.Diagnostics;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>What one leg did and cost.</summary>
+/// <summary>The work and the cost of one leg.</summary>
 /// <param name="Operations">What was done, counted.</param>
-/// <param name="Seconds">By the clock on the wall.</param>
-/// <param name="CpuSeconds">Of the process that is measured, all threads.</param>
+/// <param name="Seconds">Wall-clock time.</param>
+/// <param name="CpuSeconds">Of the measured process, all threads.</param>
 internal readonly record struct Sample(double Operations, double Seconds, double CpuSeconds)
 {
     /// <summary>Operations a second.</summary>
@@ -14,7 +14,7 @@ internal readonly record struct Sample(double Operations, double Seconds, double
     /// <summary>CPU nanoseconds an operation.</summary>
     public double CpuNanoseconds => CpuSeconds * 1e9 / Operations;
 
-    /// <summary>Nanoseconds an operation by the clock on the wall.</summary>
+    /// <summary>Wall-clock nanoseconds an operation.</summary>
     public double Nanoseconds => Seconds * 1e9 / Operations;
 
     /// <summary>Measures work in this process.</summary>
@@ -28,7 +28,7 @@ internal readonly record struct Sample(double Operations, double Seconds, double
     }
 }
 
-/// <summary>One of the two things that are compared: runs once, says what it did and cost.</summary>
+/// <summary>One of the two compared things: runs once, and returns its work and cost.</summary>
 internal sealed record Leg(string Name, Func<Task<Sample>> RunAsync)
 {
     /// <summary>A leg that does not wait.</summary>

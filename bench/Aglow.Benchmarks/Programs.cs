@@ -4,7 +4,7 @@ using System.Net.Sockets;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>Programs of others that a benchmark starts: where they are, what is said where they are not, and when they are ready.</summary>
+/// <summary>Other programs that a benchmark starts: finds them, reports missing ones, waits until they are ready.</summary>
 internal static class Programs
 {
     private static readonly TimeSpan StartsWithin = TimeSpan.FromSeconds(60);
@@ -25,7 +25,7 @@ internal static class Programs
         return ((IPEndPoint)probe.LocalEndpoint).Port;
     }
 
-    /// <summary>Runs a program to its end, which must be a good one; what it says is shown only otherwise.</summary>
+    /// <summary>Runs a program to its end. Shows its output only if it fails.</summary>
     public static async Task RunAsync(params string[] command)
     {
         using var process = Process.Start(new ProcessStartInfo(command[0], command[1..]) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false, WorkingDirectory = "/" })!;

@@ -11,7 +11,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// The embedded store on its disk: what it weighs, how fast it is written, and how soon a start has read it again.
+/// The embedded store on its disk: its size, how fast it is written, and how soon a start has read it.
 /// </summary>
 /// <remarks>
 /// A folder is built through the store and a checkpoint, the last <c>--active</c> users as arrivals in the journal, and left as a crash would leave it. It is
@@ -48,7 +48,7 @@ internal sealed class RestartBenchmark : Benchmark
             {
                 var active = Math.Min(users, run.Settings.Number("active"));
                 await BuildAsync(run, folder, users, active, parts.Contains("commit"));
-                // the gigabytes of the store that was built are not to be in the way of those that are read
+                // frees the memory of the built store before the read
                 GC.Collect();
                 if (parts.Contains("load"))
                     await MeasureLoadsAsync(run, folder, users, active);
@@ -72,7 +72,7 @@ internal sealed class RestartBenchmark : Benchmark
         await using var store = new MemoryPlaneStore(new PageBudget(2 * PageLayout.Pages), journal);
         var recovery = journal.Load(store, clock, 30);
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{recovery.Took.TotalSeconds} {recovery.Registered} {recovery.Online} {Cpu.OfThisProcess()}"));
-        // left at once, as by a crash: the next sample reads the same folder
+        // ends at once, like a crash, so the next sample reads the same folder
         await journal.AbandonAsync();
         return 0;
     }
@@ -104,14 +104,14 @@ internal sealed class RestartBenchmark : Benchmark
         if (measureCommits)
         {
             await MeasureCommitsAsync(run, title, journal, store, clock, users);
-            // the checkpoint has trimmed what a start is to replay
+            // the checkpoint has trimmed the journal that a start would replay
             await ArriveAsync(store, clock.Now, users, active, journal);
         }
 
         await journal.AbandonAsync();
     }
 
-    // Users online on every page: the dearest place they can be.
+    // Online users on every page: the most expensive distribution.
     private static async Task ArriveAsync(MemoryPlaneStore store, uint now, long users, long active, Journal journal)
     {
         for (var first = 0L; first < active; first += 1_000_000)
@@ -130,7 +130,7 @@ internal sealed class RestartBenchmark : Benchmark
         }
     }
 
-    // Who waits for one word: while a checkpoint of every page is under way, then alone, then a hundred at once.
+    // A caller that waits for one word: during a checkpoint of every page, then alone, then a hundred at once.
     private static async Task MeasureCommitsAsync(Run run, string title, Journal journal, MemoryPlaneStore store, Clock clock, long users)
     {
         uint next = 0;
@@ -208,7 +208,7 @@ internal sealed class RestartBenchmark : Benchmark
         }
 
         var ready = new List<double>();
-        // one more, so that what is not built is built
+        // one more call, so that everything is built
         for (var i = 0; i <= run.PairCount; i++)
         {
             DropCaches();

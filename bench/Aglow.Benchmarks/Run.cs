@@ -10,7 +10,7 @@ internal sealed class Run
     {
         WriteIndented = true,
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        // a lag is infinite where something never came
+        // a lag is infinite if something never came
         NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
     };
 
@@ -21,7 +21,7 @@ internal sealed class Run
     private readonly List<object> _legs = [];
     private readonly List<string> _notes = [];
 
-    /// <summary>Begins: says what is measured, on what.</summary>
+    /// <summary>Begins: prints what is measured, and on which machine.</summary>
     public Run(Benchmark benchmark, Settings settings)
     {
         _benchmark = benchmark;
@@ -39,13 +39,13 @@ internal sealed class Run
     /// <summary>How many pairs a ratio is taken from.</summary>
     public long PairCount => Settings.Number("pairs");
 
-    /// <summary>Whether to be quick about it, where a benchmark can be.</summary>
+    /// <summary>Whether to run a shorter version, if the benchmark has one.</summary>
     public bool IsQuick => Settings.All.TryGetValue("quick", out var quick) && quick != "no";
 
-    /// <summary>Says on the terminal what is being done; not part of the result.</summary>
+    /// <summary>Prints progress on the terminal; not part of the result.</summary>
     public void Progress(string doing) => Console.WriteLine($"  {DateTimeOffset.UtcNow - _startedAt:mm\\:ss} {doing}");
 
-    /// <summary>Adds a sentence that the figures are to be read with.</summary>
+    /// <summary>Adds a sentence that explains the figures.</summary>
     public void Note(string note)
     {
         _notes.Add(note);

@@ -17,7 +17,7 @@ internal sealed class ServeProcess : IDisposable
 
     public int Process => _child.Process.Id;
 
-    /// <summary>Starts a server on these cores and waits until it is ready. Nobody's lease runs out.</summary>
+    /// <summary>Starts a server on these cores and waits until it is ready. No lease expires.</summary>
     public static async Task<ServeProcess> StartAsync(int cores, string folder, params IEnumerable<string> flags)
     {
         var port = Programs.FreePort();

@@ -26,7 +26,7 @@ internal sealed class StartBenchmark : Benchmark
     {
         var programs = run.Settings.Text("programs").Split(',');
         var took = programs.ToDictionary(static program => program, static _ => new List<(double Milliseconds, double Megabytes)>());
-        // once more each, so that all come from the page cache
+        // one run each first, so that all come from the page cache
         for (var i = -1; i < run.PairCount; i++)
         {
             foreach (var program in programs)

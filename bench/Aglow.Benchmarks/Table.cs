@@ -28,7 +28,7 @@ internal static class Table
             to.WriteLine(string.Join("  ", row.Select((cell, c) => c is 1 or 2 or 3 ? cell.PadLeft(widths[c]) : cell.PadRight(widths[c]))).TrimEnd());
     }
 
-    /// <summary>Four digits, and thousands apart.</summary>
+    /// <summary>Four significant digits, with thousands separators.</summary>
     public static string Number(double value) => Math.Abs(value) switch
     {
         0 => "0",

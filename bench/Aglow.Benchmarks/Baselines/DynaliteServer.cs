@@ -30,14 +30,14 @@ internal sealed class DynaliteServer : IDisposable
         return new DynaliteServer(child, port);
     }
 
-    /// <summary>A client of it, as one of the real thing but for the address.</summary>
+    /// <summary>A client of it; only the address differs from the real service.</summary>
     public AmazonDynamoDBClient Connect() => new(
         new BasicAWSCredentials("nobody", "nothing"),
         new AmazonDynamoDBConfig { ServiceURL = $"http://127.0.0.1:{_port}", AuthenticationRegion = "us-east-1", MaxErrorRetry = 2, Timeout = TimeSpan.FromSeconds(30) });
 
     public double CpuSeconds() => Cpu.Of(_child.Process.Id);
 
-    /// <summary>Resident bytes since it started: what its items take, and what its collector has not taken back.</summary>
+    /// <summary>Resident bytes since it started: its items, and what its collector has not freed.</summary>
     public long GrownBytes() => Cpu.ResidentBytes(_child.Process.Id) - _bytesAtStart;
 
     public void Dispose() => _child.Dispose();

@@ -12,14 +12,14 @@ internal sealed class HeartbeatRow(SqlTable table, TimeSpan lease) : SqlDesign(t
 
     protected override long Online => Now;
 
-    // last seen is the end of the lease then, no better being known
+    // last seen is then the end of the lease, because nothing better is known
     public override async ValueTask LeaveAsync(uint user) => await Table.UpsertAsync(user, Now - (long)lease.TotalSeconds - 1);
 
     protected override Seen Judge(long value) => new(Now - value <= lease.TotalSeconds, value);
 }
 
 /// <summary>
-/// (c) The same, and a job that deletes old rows, so that a row is there for who is online only, and somebody learns who went. The index that the job
+/// (c) The same with a job that deletes old rows. Only online users have a row, and the job learns who went offline. The index that the job
 /// needs is written at every heartbeat; <i>last seen</i> goes with the row.
 /// </summary>
 internal sealed class ExpiringRow(SqlTable table, TimeSpan lease) : SqlDesign(table)
@@ -32,7 +32,7 @@ internal sealed class ExpiringRow(SqlTable table, TimeSpan lease) : SqlDesign(ta
 
     public override async ValueTask LeaveAsync(uint user) => await Table.UpsertAsync(user, 0);
 
-    /// <summary>The job: deletes who is over the lease, and returns them. Run every so often by somebody, and by one only.</summary>
+    /// <summary>The job: deletes users over the lease, and returns them. One process runs it from time to time.</summary>
     public Task<List<uint>> ExpireAsync() => Table.DeleteBelowAsync(Now - (long)lease.TotalSeconds);
 
     protected override Seen Judge(long value) => new(Now - value <= lease.TotalSeconds, value);

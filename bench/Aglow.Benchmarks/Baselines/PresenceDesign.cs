@@ -8,7 +8,7 @@ namespace Aglow.Benchmarks.Baselines;
 internal readonly record struct Seen(bool IsOnline, long LastSeen);
 
 /// <summary>
-/// A way of keeping who is online: the designs that people start from, in this folder, and Aglow's own stores, beside them in <c>Stores/</c>.
+/// A way to store who is online: common designs in this folder, and Aglow's own stores in <c>Stores/</c>.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -18,7 +18,7 @@ internal readonly record struct Seen(bool IsOnline, long LastSeen);
 ///   RedisKey       SET hb:ID now EX lease             Redis     online = the key is there
 ///   DynamoItem     user_id, last_heartbeat, ttl       DynamoDB  online = the item is there and its ttl is not over
 /// </code>
-/// None of them is used by the product; they are what its figures are held against. Each is written as its manual advises, and tuned: batches where the
+/// The product uses none of them; its figures are compared with theirs. Each is written as its manual advises, and tuned: batches if the
 /// store has them, statements prepared, connections kept, nobody waiting for the disk at a heartbeat (Aglow does not wait either). Numbers 0 to N - 1 are users.
 /// </remarks>
 internal abstract class PresenceDesign : IAsyncDisposable
@@ -26,19 +26,19 @@ internal abstract class PresenceDesign : IAsyncDisposable
     /// <summary>The lease unless told otherwise.</summary>
     public static readonly TimeSpan DefaultLease = TimeSpan.FromSeconds(30);
 
-    /// <summary>What it is called in tables: the design, and where it is kept.</summary>
+    /// <summary>Its name in tables: the design and the store.</summary>
     public abstract string Name { get; }
 
-    /// <summary>How many callers it is driven by at once. 1 where it runs in this process: more would only wait for each other.</summary>
+    /// <summary>How many callers use it at once. 1 if it runs in this process, because more would only wait for each other.</summary>
     public virtual int Callers => 8;
 
-    /// <summary>How many users it can be given here.</summary>
+    /// <summary>The most users that fit here.</summary>
     public virtual uint MostUsers => uint.MaxValue;
 
     /// <summary>CPU seconds so far of the process that keeps the state: the server, or this process.</summary>
     public abstract double CpuSeconds();
 
-    /// <summary>Everybody below this number heartbeats once, in the fastest way the store has. Into an empty store.</summary>
+    /// <summary>One heartbeat of every user below this number, in the fastest way, into an empty store.</summary>
     public abstract Task FillAsync(uint users);
 
     /// <summary>One user's heartbeat.</summary>
@@ -47,28 +47,28 @@ internal abstract class PresenceDesign : IAsyncDisposable
     /// <summary>Heartbeats of many (each named once) in one go.</summary>
     public abstract ValueTask HeartbeatAsync(ReadOnlyMemory<uint> users);
 
-    /// <summary>The user says goodbye.</summary>
+    /// <summary>The user leaves.</summary>
     public abstract ValueTask LeaveAsync(uint user);
 
     /// <summary>Who is online, in the order asked.</summary>
     public abstract ValueTask ReadAsync(ReadOnlyMemory<uint> users, Memory<Seen> seen);
 
-    /// <summary>Rows, keys, items or words that are kept.</summary>
+    /// <summary>How many rows, keys, items or words it stores.</summary>
     public abstract Task<long> CountAsync();
 
-    /// <summary>Bytes that they take, of memory or of disk (<see cref="BytesAre"/>); with indexes and what updates left behind.</summary>
+    /// <summary>Bytes of memory or disk (<see cref="BytesAre"/>), with indexes and the remains of updates.</summary>
     public abstract Task<long> BytesAsync();
 
-    /// <summary>What the bytes are of.</summary>
+    /// <summary>Whether the bytes are of memory or of disk.</summary>
     public abstract string BytesAre { get; }
 
-    /// <summary>Ends what is its own; servers are closed by who started them.</summary>
+    /// <summary>Frees its own resources; the starter of a server closes it.</summary>
     public abstract ValueTask DisposeAsync();
 
     /// <summary>Now, in seconds since 1970.</summary>
     protected static long Now => DateTimeOffset.UtcNow.ToUnixTimeSeconds();
 
-    /// <summary>Everybody below this number heartbeats once, so many in one go.</summary>
+    /// <summary>One heartbeat of every user below this number, this many at a time.</summary>
     protected async Task HeartbeatAllAsync(uint users, int together)
     {
         var some = new uint[together];

@@ -8,7 +8,7 @@ namespace Aglow.Benchmarks.Baselines;
 /// </summary>
 /// <param name="Name">Of the table and of its column.</param>
 /// <param name="Type">Of the column.</param>
-/// <param name="IsIndexed">Whether rows are looked for by the column, too.</param>
+/// <param name="IsIndexed">Whether the column has an index.</param>
 internal sealed record SqlSchema(string Name, string Type, bool IsIndexed = false);
 
 /// <inheritdoc cref="SqlSchema"/>
@@ -32,10 +32,10 @@ internal abstract class SqlTable : IAsyncDisposable
     /// <summary>Writes many rows in one statement or transaction.</summary>
     public abstract Task UpsertAsync(ReadOnlyMemory<uint> users, long value);
 
-    /// <summary>Hands over the rows of these users, in any order.</summary>
+    /// <summary>Reads the rows of these users, in any order.</summary>
     public abstract Task SelectAsync(ReadOnlyMemory<uint> users, Action<uint, long> row);
 
-    /// <summary>Deletes the rows whose value is below this one; returns whose they were.</summary>
+    /// <summary>Deletes the rows whose value is below this one; returns their users.</summary>
     public abstract Task<List<uint>> DeleteBelowAsync(long value);
 
     /// <summary>A row for each number below <paramref name="users"/>, into the empty table.</summary>
@@ -50,7 +50,7 @@ internal abstract class SqlTable : IAsyncDisposable
     public abstract ValueTask DisposeAsync();
 }
 
-/// <summary>A design in SQL: what it writes, and what it takes for online, is in the classes that follow.</summary>
+/// <summary>A design in SQL. Derived classes say what it writes, and what counts as online.</summary>
 internal abstract class SqlDesign(SqlTable table) : PresenceDesign
 {
     public override int Callers => Table.Callers;
@@ -85,6 +85,6 @@ internal abstract class SqlDesign(SqlTable table) : PresenceDesign
 
     public override ValueTask DisposeAsync() => Table.DisposeAsync();
 
-    /// <summary>What a row says.</summary>
+    /// <summary>The status in a row.</summary>
     protected abstract Seen Judge(long value);
 }

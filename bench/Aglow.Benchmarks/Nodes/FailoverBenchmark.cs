@@ -56,10 +56,10 @@ internal sealed class FailoverBenchmark : Benchmark
             using var node = await NodeProcess.StartAsync(cluster);
             var arrivals = new Arrivals(node.Port);
             using var http = NewClient();
-            // a first call to everything that the measurement goes through
+            // warms up everything that the measurement uses
             foreach (var page in Enumerable.Range(0, 64))
                 await arrivals.TryAsync(http, page);
-            // the state of a replica that has just caught up is told with the next gossip
+            // the next gossip message says that a replica has caught up
             await Task.Delay(TimeSpan.FromSeconds(2));
             var isLost = cluster.KillPrimary(0);
             var began = Stopwatch.GetTimestamp();
@@ -174,7 +174,7 @@ internal sealed class FailoverBenchmark : Benchmark
         {
             while ((await socket.ReceiveAsync(buffer, enough.Token)).MessageType != WebSocketMessageType.Close)
             {
-                // what it is told meanwhile
+                // reads messages meanwhile
             }
         }
         catch (OperationCanceledException)
@@ -189,7 +189,7 @@ internal sealed class FailoverBenchmark : Benchmark
         return Stopwatch.GetElapsedTime(began).TotalSeconds;
     }
 
-    /// <summary>Users who come online, each for the first time: what a node must write before it answers.</summary>
+    /// <summary>Users who come online for the first time, which a node must write before it answers.</summary>
     private sealed class Arrivals(int port)
     {
         private int _next;

@@ -20,7 +20,7 @@ internal sealed class PageBenchmark : Benchmark
     private const string FirstDots = "performance.getEntriesByName('aglow:dots')[0]?.startTime ?? null";
     private const string Loaded = "performance.getEntriesByType('navigation')[0].loadEventEnd || null";
 
-    // for so many milliseconds: the gaps between frames, and how many dots changed
+    // measures for this many milliseconds: the gaps between frames, and how many dots changed
     private const string CountFrames = """
         new Promise((done) => {
             const gaps = [];
@@ -38,7 +38,7 @@ internal sealed class PageBenchmark : Benchmark
                     return;
                 }
                 observer.disconnect();
-                // the row and its dot both say it
+                // both the row and its dot show the status
                 done({ gaps, changes: changes / 2, seconds: (performance.now() - began) / 1000 });
             };
             requestAnimationFrame(frame);
@@ -62,14 +62,14 @@ internal sealed class PageBenchmark : Benchmark
         var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
         try
         {
-            // a lease that nobody's runs out, so that what changes is what is sent
+            // a lease that never expires, so that only sent messages cause changes
             using var server = await ServeProcess.StartAsync(cores: 0, folder);
             var url = $"http://127.0.0.1:{server.Port}";
             using var http = new HttpClient { BaseAddress = new Uri(url) };
             var people = new Dictionary<uint, bool>((await RegisterAsync(http, users)).Select(static number => KeyValuePair.Create(number, true)));
             await using var chromium = await Chromium.StartAsync();
             await MeasureFirstDotsAsync(run, chromium, url);
-            // as many rows as a desktop shows, of all that are in the page; and a wall on which all of them are in sight at once
+            // a desktop that shows some of the rows, and a screen that shows all of them at once
             await MeasureFramesAsync(run, chromium, http, url, people, "on a desktop", 1440, 900);
             await MeasureFramesAsync(run, chromium, http, url, people, "on a wall that shows all of them", 3840, 9600);
         }
@@ -153,7 +153,7 @@ internal sealed class PageBenchmark : Benchmark
         run.Add(Figure.Of("  changes shown", "changes/s", changes));
     }
 
-    // In turn, who is here goes and who is gone comes: ten requests a second, at their times. What they are is kept for the next load.
+    // Toggles users in turn: ten requests a second, on schedule. The states stay for the next load.
     private static async Task ChangeAsync(HttpClient http, Dictionary<uint, bool> people, long rate, CancellationToken stop)
     {
         const int PerSecond = 10;

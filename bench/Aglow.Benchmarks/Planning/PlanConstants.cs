@@ -25,7 +25,7 @@ internal sealed class PlanConstants(Run run)
 
     private readonly Dictionary<string, Constant> _found = [];
 
-    // each server is new, and compiles what is called often: for its first minute, where little is called
+    // each server is new, and compiles hot code during its first minute
     private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(12);
     private static readonly TimeSpan IdleWarmUp = TimeSpan.FromSeconds(40);
 
@@ -52,7 +52,7 @@ internal sealed class PlanConstants(Run run)
             await FillAsync(server, new People(many));
             word.Add((Cpu.ResidentBytes(server.Process) - before) / (double)(many - few));
 
-            // all of these lapse, and that is written down; some come back
+            // all of these expire, which is journalled; some come back
             await Task.Delay(TimeSpan.FromSeconds(40));
             await FillAsync(server, some);
             var connections = Connection.Open(server.Port, 8);
@@ -105,11 +105,11 @@ internal sealed class PlanConstants(Run run)
         List<double> delivery = [], transition = [], telling = [];
         for (var i = 0; i < run.PairCount; i++)
         {
-            // twenty are told of each change, or two
+            // twenty watchers of each change, or two
             var many = (await ChangesAsync(users: 2000, rate))[0];
             var few = await ChangesAsync(users: 20_000, rate, highRate);
             delivery.Add((many - few[0]) * 1e6 / (rate * (20 - 2)));
-            // a beat in which something changed costs something whatever it was, so the first change of a beat is dear: the slope is of those after it
+            // a beat with any change has a fixed cost, so the first change of a beat is expensive; the slope is of the others
             transition.Add(((few[1] - few[0]) * 1e6 / (highRate - rate)) - (2 * delivery[^1]));
             telling.Add(few[0] - (rate * (transition[^1] + (2 * delivery[^1])) / 1e6));
         }
@@ -236,7 +236,7 @@ internal sealed class PlanConstants(Run run)
         {
             var cpu = Cpu.OfThisProcess();
             await sweep.PassAsync();
-            // the first find everybody, and find out how long they take
+            // the first passes find everybody, and measure how long a pass takes
             if (i >= 5)
                 passes.Add((Cpu.OfThisProcess() - cpu) * 1e6 / (users / 1e6));
         }
@@ -275,7 +275,7 @@ internal sealed class PlanConstants(Run run)
             load.Receive(connection);
         }
 
-        // the journal of these arrivals is written
+        // waits until the journal of these users is written
         await Task.Delay(TimeSpan.FromSeconds(3));
         await server.CollectAsync();
     }

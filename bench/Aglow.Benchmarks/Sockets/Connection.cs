@@ -12,10 +12,10 @@ internal enum Phase : byte
     Lost,
 }
 
-/// <summary>One TCP connection of the load generator, and what of it is half received or half sent.</summary>
+/// <summary>One TCP connection of the load generator, with what is half received or half sent.</summary>
 internal sealed class Connection(int tag, int descriptor)
 {
-    /// <summary>What epoll calls it.</summary>
+    /// <summary>Its id in epoll.</summary>
     public int Tag { get; } = tag;
 
     public int Descriptor { get; } = descriptor;
@@ -38,6 +38,6 @@ internal sealed class Connection(int tag, int descriptor)
     /// <summary>The beginning of a frame or an answer whose end has not come.</summary>
     public byte[]? Rest { get; set; }
 
-    /// <summary>What the kernel did not take yet.</summary>
+    /// <summary>Bytes that the kernel has not accepted yet.</summary>
     public byte[]? Unsent { get; set; }
 }

@@ -3,7 +3,7 @@ using System.Text;
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>
-/// How one of the servers is spoken to over a WebSocket. Records look alike in all of them (<c>"user_id":42,"is_online":true</c>), so that the load
+/// How to speak to one of the servers over a WebSocket. Records look alike in all of them (<c>"user_id":42,"is_online":true</c>), so that the load
 /// generator's work is the same for every server.
 /// </summary>
 internal abstract class Dialect
@@ -18,16 +18,16 @@ internal abstract class Dialect
         _ => throw new UsageException($"there is no server \"{name}\": use {string.Join(", ", Server.All)}."),
     };
 
-    /// <summary>Where a socket is opened; <paramref name="connection"/> is whose it is, where that matters.</summary>
+    /// <summary>The path of a socket; <paramref name="connection"/> is its user, if that matters.</summary>
     public abstract string Path(int connection);
 
-    /// <summary>What is said right after the upgrade.</summary>
+    /// <summary>The first message after the upgrade.</summary>
     public virtual byte[]? Opening => null;
 
     /// <summary>Whether a connection may be used right after the upgrade, without a word of the server.</summary>
     public virtual bool IsOpenAtOnce => true;
 
-    /// <summary>What is said every ten seconds to be kept; null where answers to pings are enough.</summary>
+    /// <summary>The message every ten seconds that keeps the connection; null if answers to pings are enough.</summary>
     public virtual byte[]? KeepAlive => null;
 
     /// <summary>Asks to watch users.</summary>
@@ -55,7 +55,7 @@ internal abstract class Dialect
 /// <summary>Aglow's own messages. Changes go in by HTTP: <see cref="HttpCalls"/>.</summary>
 internal sealed class AglowDialect : Dialect
 {
-    // connecting is being online: those who connect are nobody who is watched
+    // a connected user is online, so connections use users whom nobody watches
     public const int FirstOwner = 10_000_000;
 
     public override string Path(int connection) => $"/ws?user_id={FirstOwner + connection}";

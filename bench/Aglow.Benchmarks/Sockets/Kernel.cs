@@ -29,7 +29,7 @@ internal static unsafe partial class Kernel
 
     public static int NewPoll() => Check(EpollCreate(0), "epoll_create1");
 
-    /// <summary>What has happened; where nothing has, what happens within a millisecond.</summary>
+    /// <summary>The events so far; if there are none, those of the next millisecond.</summary>
     /// <remarks>
     /// Naps instead of waiting: a thread that waits is woken by the first byte of every flush, and on one machine the server pays for that; a
     /// watcher elsewhere would cost it nothing.
@@ -92,7 +92,7 @@ internal static unsafe partial class Kernel
         }
     }
 
-    /// <summary>Closes; <paramref name="reset"/>: at once, without the goodbyes of TCP, as a device that vanishes.</summary>
+    /// <summary>Closes; <paramref name="reset"/>: at once, without TCP's closing handshake, like a device that vanishes.</summary>
     public static void Close(int descriptor, bool reset)
     {
         if (reset)

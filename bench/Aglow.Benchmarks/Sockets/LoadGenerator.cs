@@ -10,7 +10,7 @@ using Aglow.AspNetCore.Sockets;
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>
-/// Watchers by the thousand, and the changes they are to be told: a process of its own, one thread, system calls of its own.
+/// Thousands of watchers, and the changes that they should get: a process of its own, with one thread and its own system calls.
 /// </summary>
 /// <remarks>
 /// Commands come as lines on standard input, each answered with a line of JSON. Between commands it goes on answering pings. Changes are made on
@@ -31,7 +31,7 @@ internal sealed class LoadGenerator
 
     private const int MostAtOnce = 1000;
     private const int MostConnecting = 256;
-    // changes are sent this often, those due together in one message; the wait counts as lag
+    // changes are sent this often, in one message; the wait counts as lag
     private static readonly TimeSpan Quantum = TimeSpan.FromMilliseconds(10);
     private static readonly TimeSpan KeepAliveInterval = TimeSpan.FromSeconds(10);
 
@@ -231,7 +231,7 @@ internal sealed class LoadGenerator
             Lost = _lost,
         };
 
-        // everybody leaves, and everybody hears it
+        // everybody leaves, and all watchers get it
         var still = order.Where(user => _online[user]).ToArray();
         goal = _deliveries + ((long)still.Length * fanout);
         Change(still, online: false, Stopwatch.GetTimestamp());

@@ -30,7 +30,7 @@ internal sealed class Server : IAsyncDisposable
 
     public int Process => _process.Id;
 
-    /// <summary>How it is named in tables.</summary>
+    /// <summary>Its name in tables.</summary>
     public static string Title(string name) => name switch
     {
         Aglow => "Aglow",
@@ -64,7 +64,7 @@ internal sealed class Server : IAsyncDisposable
             RedirectStandardOutput = true,
             UseShellExecute = false,
         };
-        // as each comes: the server of Aglow with one heap, an ASP.NET application with the many of its default
+        // with the defaults of each: one heap for Aglow's server, several for an ASP.NET application
         start.Environment["DOTNET_gcServer"] = name == SignalR ? "1" : "0";
         if (name == Aglow)
             start.Environment["DOTNET_ThreadPool_UnfairSemaphoreSpinLimit"] = "0";

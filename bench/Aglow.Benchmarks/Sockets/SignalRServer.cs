@@ -29,7 +29,7 @@ internal static class SignalRServer
         [property: JsonPropertyName("status")] string Status,
         [property: JsonPropertyName("last_seen")] long? LastSeen);
 
-    /// <summary>Who is online, and who is to be told.</summary>
+    /// <summary>Who is online, and who watches.</summary>
     internal sealed class HubPresence(IHubContext<PresenceHub> hub) : BackgroundService
     {
         private const int LeaseSeconds = 30;

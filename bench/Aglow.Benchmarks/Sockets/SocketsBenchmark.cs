@@ -1,7 +1,7 @@
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>
-/// What connections cost a server: memory of one that is idle, of one that watches 20, of a watch more; CPU of an idle node; what is left when all have gone.
+/// What connections cost a server: memory of an idle one, of one that watches 20, of one more watch; CPU of an idle node; what remains when all have closed.
 /// </summary>
 /// <remarks>
 /// Memory is a slope between 5,000 and 10,000 connections, each time after every connection was pinged at least once and a forced collection, each sample in a
@@ -112,7 +112,7 @@ internal sealed class SocketsBenchmark : Benchmark
         var count = run.IsQuick ? 20_000 : run.Settings.Number("churn");
         await using var server = await Server.StartAsync(Server.Aglow, canCollect: true);
         using var load = Load.Start(server);
-        // what is made once and kept (pools, compiled code) is made by these
+        // these warm up what is made once and kept (pools, compiled code)
         await load.AskAsync($"churn {count / 10} 20");
         var before = await MeasureAsync(run, server);
         var churn = await load.AskAsync($"churn {count} 20");

@@ -16,7 +16,7 @@ internal sealed class AglowEmbedded(EmbeddedPresence presence, string folder) : 
 
     public override int Callers => 1;
 
-    /// <summary>Where who comes and goes is heard of.</summary>
+    /// <summary>The bus of users who come online and leave.</summary>
     public Beliefs Beliefs => presence.Presence.Beliefs;
 
     public static async Task<AglowEmbedded> OpenAsync(TimeSpan lease)

@@ -3,7 +3,7 @@ using Aglow.Benchmarks.Baselines;
 namespace Aglow.Benchmarks.Stores;
 
 /// <summary>
-/// What a client leaves behind that crashes: a hundred users come online, and are not heard of again. Two and a half leases later: who is shown online, of whom
+/// What a crashed client leaves behind: a hundred users come online, and are not heard of again. Two and a half leases later: who is shown online, of whom
 /// it is known when they were last seen, and what is still kept.
 /// </summary>
 internal static class CrashPart

@@ -12,7 +12,7 @@ internal static class HeartbeatsPart
     private const int BatchSize = 500;
     private const string OneByOne = "one a call", Batched = "500 a call";
 
-    // so long that nothing lapses while others have their turn
+    // so long that nothing expires while others have their turn
     private static readonly TimeSpan Lease = TimeSpan.FromHours(1);
 
     public static async Task RunAsync(Run run)
@@ -30,7 +30,7 @@ internal static class HeartbeatsPart
         var samples = await StoresBenchmark.RoundsAsync(run, designs, [OneByOne, Batched], (design, kind) => LegAsync(design, people[design], leg, kind == Batched ? BatchSize : 1));
         var cost = new Plot("What a heartbeat costs the process that keeps it", "CPU microseconds a heartbeat", StoresBenchmark.CommandOf(run, "heartbeats"));
         var rate = new Plot("Heartbeats a second, one core for the store and one for the callers", "heartbeats/s", StoresBenchmark.CommandOf(run, "heartbeats"));
-        // held against Aglow's store of the same kind: across a network, or in the process
+        // compared with Aglow's store of the same kind: across a network, or in the process
         var ours = designs.Where(d => d is AglowEmbedded or AglowRedis).ToDictionary(d => d.Callers == 1);
         foreach (var design in designs)
         {
@@ -86,7 +86,7 @@ internal static class HeartbeatsPart
             var mine = people.AsMemory(caller * share, share);
             var at = 0;
             var count = 0L;
-            // in one process a call is shorter than a look at the clock
+            // in one process a call is shorter than reading the clock
             var between = design.Callers == 1 && batch == 1 ? 64 : 1;
             do
             {

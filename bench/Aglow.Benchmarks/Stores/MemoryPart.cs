@@ -9,7 +9,7 @@ internal static class MemoryPart
 {
     private const int Rounds = 3, BatchSize = 500;
 
-    // updating ten million rows three times takes many minutes and says the same
+    // updating ten million rows three times takes many minutes and shows the same
     private const long MostUpdated = 1_000_000;
 
     public static async Task RunAsync(Run run)

@@ -59,10 +59,10 @@ internal sealed class StoresBenchmark : Benchmark
             await ExpiryPart.RunAsync(run);
     }
 
-    /// <summary>The stores that were asked for.</summary>
+    /// <summary>The requested stores.</summary>
     public static string[] StoresOf(Run run) => run.Settings.Choices("stores", StoreServers.All);
 
-    /// <summary>Servers as they were asked for.</summary>
+    /// <summary>The requested servers.</summary>
     public static StoreServers ServersOf(Run run) => new(run.Settings.Text("wait-for-disk") != "no");
 
     /// <summary>The command line of a plot.</summary>
