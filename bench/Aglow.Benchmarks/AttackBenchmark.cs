@@ -19,12 +19,17 @@ internal sealed class AttackBenchmark : Benchmark
         ("silent", "", 13, Goal.Most(12)),
         ("upgrade", "GET /ws?user_id=1 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nX-Never: e", 13, Goal.Most(12)),
         ("request", "GET /status/1 HTTP/1.1\r\nHost: localhost\r\nX-Never: e", 13, Goal.Most(12)),
-        ("body", "POST /heartbeat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{\"user_ids\":[", 4, null),
+        (
+            "body",
+            "POST /heartbeat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{\"user_ids\":[",
+            4,
+            null),
     ];
 
     public override string Name => "attack";
 
-    public override string Measures => "the server's memory for a half-open connection, and whether a heartbeat is answered beside ten thousand of them";
+    public override string Measures =>
+        "the server's memory for a half-open connection, and whether a heartbeat is answered beside ten thousand of them";
 
     public override IReadOnlyList<Option> Options { get; } =
     [
@@ -44,7 +49,9 @@ internal sealed class AttackBenchmark : Benchmark
                 var (memory, opened, times) = await MeasureAsync(count, Encoding.ASCII.GetBytes(sends), TimeSpan.FromSeconds(seconds));
                 kilobytes.Add(memory);
                 milliseconds.AddRange(times);
-                run.Progress($"{kind}: {memory:0.0} KB for each of {opened:#,0} connections, {times.Count} of {HeartbeatsMeanwhile} heartbeats answered");
+                run.Progress(
+                    $"{kind}: {memory:0.0} KB for each of {opened:#,0} connections, {times.Count} of {HeartbeatsMeanwhile} heartbeats "
+                        + "answered");
             }
 
             run.Add(Figure.Of($"{kind}: the server's memory for a connection", "KB", kilobytes, goal));
@@ -52,7 +59,8 @@ internal sealed class AttackBenchmark : Benchmark
         }
     }
 
-    private static async Task<(double Kilobytes, int Opened, List<double> Milliseconds)> MeasureAsync(int count, byte[] sends, TimeSpan openWithin)
+    private static async Task<(double Kilobytes, int Opened, List<double> Milliseconds)> MeasureAsync(
+        int count, byte[] sends, TimeSpan openWithin)
     {
         var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
         var clients = new List<Socket>();
@@ -74,7 +82,8 @@ internal sealed class AttackBenchmark : Benchmark
             var memory = (Cpu.ResidentBytes(server.Process.Id) - before) / 1024.0 / clients.Count;
             var closed = clients.Count(static client => client.Poll(0, SelectMode.SelectRead));
             if (closed > 0)
-                throw new BenchmarkException($"{closed} of {clients.Count} connections ended before they were measured: use fewer --clients.");
+                throw new BenchmarkException(
+                    $"{closed} of {clients.Count} connections ended before they were measured: use fewer --clients.");
             return (memory, clients.Count, times);
         }
         finally

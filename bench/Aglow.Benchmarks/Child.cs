@@ -25,7 +25,8 @@ internal sealed partial class Child : IDisposable
     {
         // pinned before it starts, so that its runtime counts these cores only
         var (name, all) = cores == 0 ? (program, arguments) : ("taskset", [$"{cores:x}", program, .. arguments]);
-        var start = new ProcessStartInfo(name, all) { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
+        var start =
+            new ProcessStartInfo(name, all) { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
         // threads without work sleep at once, as in aglow-server (its project file has the reason)
         start.Environment["DOTNET_ThreadPool_UnfairSemaphoreSpinLimit"] = "0";
         try
@@ -38,12 +39,15 @@ internal sealed partial class Child : IDisposable
         }
     }
 
-    /// <summary>In a child: completes when who started it closes its input. The console's own asynchronous reads return only when they are done.</summary>
+    /// <summary>
+    /// In a child: completes when who started it closes its input. The console's own asynchronous reads return only when they are done.
+    /// </summary>
     public static Task ParentEndsAsync() => Task.Run(Console.In.ReadToEnd);
 
     /// <summary>Reads a line of its output.</summary>
     public async Task<string> ReadLineAsync() =>
-        await Process.StandardOutput.ReadLineAsync() ?? throw new BenchmarkException($"{Process.StartInfo.FileName} ended before it was ready.");
+        await Process.StandardOutput.ReadLineAsync()
+            ?? throw new BenchmarkException($"{Process.StartInfo.FileName} ended before it was ready.");
 
     /// <summary>Asks it to end, as Ctrl-C does, for a server that does not end with its input.</summary>
     public void Interrupt() => _ = kill(Process.Id, 2);

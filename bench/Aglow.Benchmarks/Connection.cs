@@ -10,7 +10,8 @@ namespace Aglow.Benchmarks;
 /// <remarks>Bare blocking sockets: HttpClient costs more than the server that is measured. One thread.</remarks>
 internal sealed class Connection : IDisposable
 {
-    private readonly Socket _socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveTimeout = 60_000 };
+    private readonly Socket _socket =
+        new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveTimeout = 60_000 };
     private byte[] _answer = new byte[256 * 1024];
 
     public Connection(int port) => _socket.Connect(IPAddress.Loopback, port);
@@ -30,7 +31,9 @@ internal sealed class Connection : IDisposable
     /// <summary>Connects this many times.</summary>
     public static Connection[] Open(int port, int count) => [.. Enumerable.Range(0, count).Select(_ => new Connection(port))];
 
-    /// <summary>Puts the head of an HTTP request into <see cref="Request"/>, with room for a body of this length; returns the length of both.</summary>
+    /// <summary>
+    /// Puts the head of an HTTP request into <see cref="Request"/>, with room for a body of this length; returns the length of both.
+    /// </summary>
     public int Head(string method, string path, string? contentType, int bodyBytes)
     {
         var head = System.Text.Encoding.ASCII.GetBytes(
@@ -58,7 +61,8 @@ internal sealed class Connection : IDisposable
             received += Receive(received);
         var head = _answer.AsSpan(0, end);
         if (!head.StartsWith("HTTP/1.1 200"u8))
-            throw new BenchmarkException($"the server answered {System.Text.Encoding.UTF8.GetString(_answer.AsSpan(0, Math.Min(received, 400)))}");
+            throw new BenchmarkException(
+                $"the server answered {System.Text.Encoding.UTF8.GetString(_answer.AsSpan(0, Math.Min(received, 400)))}");
         var at = head.IndexOf("Content-Length: "u8);
         var length = 0;
         if (at >= 0 && !System.Buffers.Text.Utf8Parser.TryParse(head[(at + 16)..], out length, out _))

@@ -12,7 +12,8 @@ internal static class Cpu
     public static double OfThisProcess() => Environment.CpuUsage.TotalTime.TotalSeconds;
 
     /// <summary>
-    /// Of any process, from <c>/proc/PID/stat</c>, in hundredths; with its children where it has waited for them. Legs should cost a second or more.
+    /// Of any process, from <c>/proc/PID/stat</c>, in hundredths; with its children where it has waited for them. Legs should cost a second
+    /// or more.
     /// </summary>
     public static double Of(int process, bool withChildren = false)
     {
@@ -26,7 +27,8 @@ internal static class Cpu
     }
 
     /// <summary>
-    /// Of a server that keeps a process for each connection: its own, those of its processes that live, and those of its processes that ended.
+    /// Of a server that keeps a process for each connection: its own, those of its processes that live, and those of its processes that
+    /// ended.
     /// </summary>
     public static double OfTree(int process)
     {
@@ -63,7 +65,8 @@ internal static class Cpu
             if (line.StartsWith(key, StringComparison.Ordinal))
             {
                 var kilobytes = line.AsSpan(key.Length, line.Length - key.Length - " kB".Length);
-                return long.Parse(kilobytes, NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture) * 1024;
+                return long.Parse(
+                    kilobytes, NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture) * 1024;
             }
         }
 

@@ -10,15 +10,16 @@ using Npgsql;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// The user directory, embedded or on PostgreSQL: how fast IDs get indexes and profiles are written, durably; how long a search takes; what a
-/// user costs on disk, and a known ID in memory.
+/// The user directory, embedded or on PostgreSQL: how fast IDs get indexes and profiles are written, durably; how long a search takes; what
+/// a user costs on disk, and a known ID in memory.
 /// </summary>
 internal sealed class DirectoryBenchmark : Benchmark
 {
     public override string Name => "directory";
 
     public override string Measures =>
-        "the user directory, embedded or on PostgreSQL: new IDs and profiles per second, every one durable; search latencies; bytes a user on disk, bytes a known ID in memory.";
+        "the user directory, embedded or on PostgreSQL: new IDs and profiles per second, every one durable; search latencies; bytes a "
+            + "user on disk, bytes a known ID in memory.";
 
     public override IReadOnlyList<Option> Options =>
     [
@@ -45,7 +46,11 @@ internal sealed class DirectoryBenchmark : Benchmark
         try
         {
             await using var directory = SqliteUserDirectory.Open(temporary ?? folder, TimeProvider.System);
-            await MeasureAsync(run, directory, least: 5_000, () => Task.FromResult(Directory.EnumerateFiles(temporary ?? folder, "users.db*").Sum(file => new FileInfo(file).Length)));
+            await MeasureAsync(
+                run,
+                directory,
+                least: 5_000,
+                () => Task.FromResult(Directory.EnumerateFiles(temporary ?? folder, "users.db*").Sum(file => new FileInfo(file).Length)));
         }
         finally
         {
@@ -58,7 +63,8 @@ internal sealed class DirectoryBenchmark : Benchmark
     {
         try
         {
-            await using var directory = await PostgresUserDirectory.OpenAsync(PostgresOptions.Parse(connection), TimeProvider.System, NullLoggerFactory.Instance);
+            await using var directory = await PostgresUserDirectory.OpenAsync(
+                PostgresOptions.Parse(connection), TimeProvider.System, NullLoggerFactory.Instance);
             run.Note($"{directory}; {await AskAsync("SELECT string_agg(name || ' = ' || current_setting(name), ', ') FROM unnest(ARRAY['shared_buffers', 'fsync', 'synchronous_commit']) AS name")}");
             await MeasureAsync(run, directory, least: 3_000, async () =>
             {
@@ -98,8 +104,18 @@ internal sealed class DirectoryBenchmark : Benchmark
         }
 
         run.Add(Figure.Of("on disk, indexes included", "bytes/user", [(double)await bytes() / Math.Max(1, users)]));
-        run.Add(Figure.Of($"new IDs in batches of {batch}", "IDs/s", await RegisterAsync(directory, users, users + added, batch), Goal.Least(20_000)));
-        run.Add(Figure.Of($"new profiles in batches of {batch}", "profiles/s", await WriteAsync(directory, users, users + added, batch), Goal.Least(least)));
+        run.Add(
+            Figure.Of(
+                $"new IDs in batches of {batch}",
+                "IDs/s",
+                await RegisterAsync(directory, users, users + added, batch),
+                Goal.Least(20_000)));
+        run.Add(
+            Figure.Of(
+                $"new profiles in batches of {batch}",
+                "profiles/s",
+                await WriteAsync(directory, users, users + added, batch),
+                Goal.Least(least)));
         run.Add(Figure.Of("the same profiles replaced", "profiles/s", await WriteAsync(directory, users, users + added, batch)));
         await FindAsync(run, directory, users, users + added, batch);
         if (directory.NextIndex - UserId.FirstDirectoryNumber != users + added)
@@ -187,7 +203,9 @@ internal sealed class DirectoryBenchmark : Benchmark
             run.Add(Figure.Of("  p99", "ms", [milliseconds[(int)(milliseconds.Count * 0.99)]], Goal.Most(kind.Milliseconds)));
             run.Add(Figure.Of("  longest", "ms", [milliseconds[^1]]));
             if (empty > 0)
-                run.Note($"search {kind.Name}: {empty} of {milliseconds.Count} pages ended short of 20 with more to come, for they had cost enough");
+                run.Note(
+                    $"search {kind.Name}: {empty} of {milliseconds.Count} pages ended short of 20 with more to come, for they had cost "
+                        + "enough");
         }
     }
 
@@ -205,12 +223,18 @@ internal sealed class DirectoryBenchmark : Benchmark
                 worst = Math.Max(worst, (double)cache.Bytes / (i + 1));
         }
 
-        run.Add(Figure.Of($"key cache, {keys:#,0} UUIDs: resident, with the word's 4", "bytes/key", [((double)(Resident() - before) / keys) + sizeof(uint)], Goal.Most(120)));
+        run.Add(
+            Figure.Of(
+                $"key cache, {keys:#,0} UUIDs: resident, with the word's 4",
+                "bytes/key",
+                [((double)(Resident() - before) / keys) + sizeof(uint)],
+                Goal.Most(120)));
         run.Add(Figure.Of("  its arrays at the least lucky size, with the word's 4", "bytes/key", [worst + sizeof(uint)], Goal.Most(120)));
 
         var random = new Random(3);
         var samples = new List<double>();
-        var probes = Enumerable.Range(0, 100_000).Select(_ => System.Text.Encoding.UTF8.GetBytes(DirectoryPeople.Uuid(random.Next(keys)))).ToArray();
+        var probes = Enumerable.Range(0, 100_000).Select(
+            _ => System.Text.Encoding.UTF8.GetBytes(DirectoryPeople.Uuid(random.Next(keys)))).ToArray();
         for (var round = 0; round < 20; round++)
         {
             var watch = Stopwatch.StartNew();

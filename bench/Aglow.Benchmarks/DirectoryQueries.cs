@@ -24,12 +24,20 @@ internal static class DirectoryQueries
             new("6 letters of a name", 150, true, random => Part(random, DirectoryPeople.Named(Named(random)).Name, 6)),
             new("a display name", 150, true, random => DirectoryPeople.Named(Named(random)).DisplayName!),
             new("a trigram of every seventh name (sso)", 150, true, _ => "sso"),
-            new("common trigrams that hardly meet (ssonan)", 150, null, random => (random.Next(4)) switch { 0 => "sson anna", 1 => "annasson ri", 2 => "sson1234", _ => "elasson77" }),
+            new(
+                "common trigrams that hardly meet (ssonan)",
+                150,
+                null,
+                random => (random.Next(4)) switch { 0 => "sson anna", 1 => "annasson ri", 2 => "sson1234", _ => "elasson77" }),
             new("common trigrams that never meet (ssonsson)", 150, false, _ => "ssonsson"),
             new("absent letters", 150, false, random => $"q{(char)random.Next('a', 'z')}x{(char)random.Next('a', 'z')}qz"),
             new("a name among all like user_0001234", 150, true, random => DirectoryPeople.Named(Numbered(random)).Name),
             new("the rest of such a name (ser_0001234)", 150, true, random => DirectoryPeople.Named(Numbered(random)).Name[1..]),
-            new("such a name that is absent", 150, false, random => DirectoryPeople.Named(Numbered(random)).Name[..^1] + "0" + random.Next(100, 999) + "_"),
+            new(
+                "such a name that is absent",
+                150,
+                false,
+                random => DirectoryPeople.Named(Numbered(random)).Name[..^1] + "0" + random.Next(100, 999) + "_"),
             new("what all such names hold (ser_0)", 150, true, _ => "ser_0"),
             new("their beginning (user_)", 20, true, _ => "user_"),
         ];
@@ -48,5 +56,6 @@ internal static class DirectoryQueries
             throw new BenchmarkException($"a search for \"{query}\", which nobody is called, found {page.Users[0].Profile}.");
     }
 
-    private static bool Holds(string? name, string query) => name is not null && NameFolding.ForSearch(name).Contains(NameFolding.ForSearch(query), StringComparison.Ordinal);
+    private static bool Holds(string? name, string query) =>
+        name is not null && NameFolding.ForSearch(name).Contains(NameFolding.ForSearch(query), StringComparison.Ordinal);
 }

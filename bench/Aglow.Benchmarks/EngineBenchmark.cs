@@ -13,9 +13,9 @@ namespace Aglow.Benchmarks;
 /// Heartbeats without a network: exchanges in batches beside plain random stores, the cost of a sweep, the memory of a user.
 /// </summary>
 /// <remarks>
-/// The peer is the machine's own limit: <c>table[random] = word</c>, in the very pages the engine uses, with the same random numbers (each once
-/// a leg, so that every exchange writes), nothing looked up, nothing compared; and, less flattering, the same loop with each word touched 32 stores
-/// ahead, as the engine does. Every leg is checked: the words are read back and summed.
+/// The peer is the machine's own limit: <c>table[random] = word</c>, in the very pages the engine uses, with the same random numbers (each
+/// once a leg, so that every exchange writes), nothing looked up, nothing compared; and, less flattering, the same loop with each word
+/// touched 32 stores ahead, as the engine does. Every leg is checked: the words are read back and summed.
 /// </remarks>
 internal sealed class EngineBenchmark : Benchmark
 {
@@ -55,7 +55,9 @@ internal sealed class EngineBenchmark : Benchmark
         }
     }
 
-    /// <summary>Writes a word for each of the numbers 0 to <paramref name="users"/>, so that every page there is has been touched.</summary>
+    /// <summary>
+    /// Writes a word for each of the numbers 0 to <paramref name="users"/>, so that every page there is has been touched.
+    /// </summary>
     internal static void Register(MemoryPlaneStore store, Plane plane, long users, uint word)
     {
         var numbers = new uint[100_000];
@@ -115,13 +117,24 @@ internal sealed class EngineBenchmark : Benchmark
                 new Leg($"{title}: plain random stores", () => Store(store, ids, threads: 1)),
                 run.PairCount,
                 warmUp);
-            run.Add($"{title}: exchanges a second against plain random stores, one thread", pairs, s => s.CpuNanoseconds, Goal.Least(goal), inverse: true, "exchange");
+            run.Add(
+                $"{title}: exchanges a second against plain random stores, one thread",
+                pairs,
+                s => s.CpuNanoseconds,
+                Goal.Least(goal),
+                inverse: true,
+                "exchange");
             pairs = await Pairs.RunAsync(
                 new Leg($"{title}: exchange, batches of {BatchSize:#,0}", () => Exchange(store, ids, threads: 1)),
                 new Leg($"{title}: plain random stores, touched ahead", () => Store(store, ids, threads: 1, ahead: 32)),
                 run.PairCount,
                 warmUp / 5);
-            run.Add($"{title}: exchanges a second against plain random stores that are touched ahead", pairs, s => s.CpuNanoseconds, inverse: true, operation: "exchange");
+            run.Add(
+                $"{title}: exchanges a second against plain random stores that are touched ahead",
+                pairs,
+                s => s.CpuNanoseconds,
+                inverse: true,
+                operation: "exchange");
         }
 
         if (parts.Contains("threads"))
@@ -131,7 +144,12 @@ internal sealed class EngineBenchmark : Benchmark
                 new Leg($"{title}: plain random stores, 2 threads", () => Store(store, ids, threads: 2)),
                 run.PairCount,
                 warmUp / 2);
-            run.Add($"{title}: exchanges a second against plain random stores, 2 threads", pairs, s => s.CpuNanoseconds, inverse: true, operation: "exchange");
+            run.Add(
+                $"{title}: exchanges a second against plain random stores, 2 threads",
+                pairs,
+                s => s.CpuNanoseconds,
+                inverse: true,
+                operation: "exchange");
         }
 
         if (parts.Contains("sweep"))
@@ -192,7 +210,10 @@ internal sealed class EngineBenchmark : Benchmark
     {
         var word = ++_second;
         long sum = 0;
-        var sample = Sample.Of(ids.Length, () => Parallel(threads, ids.Length, (from, to) => Interlocked.Add(ref sum, ExchangeSome(store, ids.AsSpan(from, to - from), word))));
+        var sample = Sample.Of(
+            ids.Length,
+            () => Parallel(
+                threads, ids.Length, (from, to) => Interlocked.Add(ref sum, ExchangeSome(store, ids.AsSpan(from, to - from), word))));
         // the old words came back: each is an earlier leg's, and none was refused
         Expect(sum < (long)word * ids.Length && sum > (long)FirstSecond * ids.Length, "old words that are not the words that stood there");
         ExpectSum(store, ids, word);
@@ -299,5 +320,6 @@ internal sealed class EngineBenchmark : Benchmark
         return long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]) * 1024;
     }
 
-    internal static string Title(long users) => users % 1_000_000_000 == 0 ? $"{users / 1_000_000_000} b users" : $"{users / 1_000_000.0:0.#} m users";
+    internal static string Title(long users) =>
+        users % 1_000_000_000 == 0 ? $"{users / 1_000_000_000} b users" : $"{users / 1_000_000.0:0.#} m users";
 }

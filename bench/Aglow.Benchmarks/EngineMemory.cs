@@ -7,7 +7,8 @@ using Aglow.Sweeping;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// The memory of a whole process that keeps so many users, every page of it touched: in a process of its own, so that nothing else is in it.
+/// The memory of a whole process that keeps so many users, every page of it touched: in a process of its own, so that nothing else is in
+/// it.
 /// </summary>
 internal static class EngineMemory
 {
@@ -34,7 +35,8 @@ internal static class EngineMemory
         var answer = await child.Process.StandardOutput.ReadToEndAsync();
         return long.TryParse(answer, CultureInfo.InvariantCulture, out var resident)
             ? resident
-            : throw new BenchmarkException($"the process for {EngineBenchmark.Title(users)} ended early: it wants {users * (activity ? 9 : 5) >> 30} GiB of memory.");
+            : throw new BenchmarkException(
+                $"the process for {EngineBenchmark.Title(users)} ended early: it wants {users * (activity ? 9 : 5) >> 30} GiB of memory.");
     }
 
     /// <summary>Fills a store in this process, sweeps it, and says how much is resident.</summary>
@@ -54,7 +56,8 @@ internal static class EngineMemory
             store.Exchange(Plane.Pulse, (uint)(i * step), clock.Now + 3600);
         await new Sweep(store, clock, beliefs).PassAsync();
         if (store.Registered != users || beliefs.Default.Online != active)
-            throw new BenchmarkException($"{store.Registered} users registered and {beliefs.Default.Online} online instead of {users} and {active}.");
+            throw new BenchmarkException(
+                $"{store.Registered} users registered and {beliefs.Default.Online} online instead of {users} and {active}.");
         GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         Console.WriteLine(Cpu.ResidentBytes(Environment.ProcessId));
         return 0;

@@ -9,9 +9,9 @@ namespace Aglow.Benchmarks;
 /// What a heartbeat and a status cost a server over HTTP: beside an endpoint that does nothing, and beside Redis at its best.
 /// </summary>
 /// <remarks>
-/// The server and Redis run on the first core, one of them at a time; this process, the load generator, on the second. Each leg keeps one request
-/// under way on each of a few connections. Costs are the server's CPU seconds; "cores busy" near 1 says that the server was the limit and not the
-/// generator. After every leg the state is read back.
+/// The server and Redis run on the first core, one of them at a time; this process, the load generator, on the second. Each leg keeps one
+/// request under way on each of a few connections. Costs are the server's CPU seconds; "cores busy" near 1 says that the server was the
+/// limit and not the generator. After every leg the state is read back.
 /// </remarks>
 internal sealed class HttpBenchmark : Benchmark
 {
@@ -41,7 +41,8 @@ internal sealed class HttpBenchmark : Benchmark
         {
             using var server = Child.Self(ServerCore, HttpHost.Verb, folder);
             var port = int.Parse(await server.ReadLineAsync());
-            using var redis = parts.Any(p => p is "unpipelined" or "packed" or "statuses") ? await RedisServer.StartAsync(ServerCore, folder) : null;
+            using var redis =
+                parts.Any(p => p is "unpipelined" or "packed" or "statuses") ? await RedisServer.StartAsync(ServerCore, folder) : null;
             var bench = new Bench(run, people, server.Process.Id, port, redis);
             await bench.FillAsync();
             if (parts.Contains("single"))
@@ -79,7 +80,9 @@ internal sealed class HttpBenchmark : Benchmark
             Rounds(new PackedHeartbeats(people, 100_000), _http, people.Count / 100_000);
             if (redis is null)
                 return;
-            run.Note($"Redis {redis.Version()} on the server's core: save \"\", appendonly no; SET with EX 3600, so that every SET overwrites, as in steady state");
+            run.Note(
+                $"Redis {redis.Version()} on the server's core: save \"\", appendonly no; SET with EX 3600, so that every SET "
+                    + "overwrites, as in steady state");
             Rounds(new RedisSets(people, 500), _redis, people.Count / 500);
             // the journal of all these arrivals is written and trimmed
             await Task.Delay(TimeSpan.FromSeconds(5));
@@ -88,23 +91,42 @@ internal sealed class HttpBenchmark : Benchmark
         public async Task SingleAsync()
         {
             var pairs = await RunAsync(new OneHeartbeat(people, nothing: false), new OneHeartbeat(people, nothing: true), _http, server);
-            run.Add("POST /heartbeat of one user: server CPU against POST to nothing", pairs, s => s.CpuNanoseconds, Goal.Most(1.1), operation: "request");
+            run.Add(
+                "POST /heartbeat of one user: server CPU against POST to nothing",
+                pairs,
+                s => s.CpuNanoseconds,
+                Goal.Most(1.1),
+                operation: "request");
         }
 
         /// <summary>The unflattering comparison: one heartbeat a request, where a binary protocol costs less than HTTP.</summary>
         public async Task UnpipelinedAsync()
         {
             var pairs = await RunAsync(new OneHeartbeat(people, nothing: false), new RedisSets(people, 1), _redis, redis!.Process);
-            run.Add("POST /heartbeat of one user: server CPU against Redis SET EX, a request each", pairs, s => s.CpuNanoseconds, operation: "heartbeat");
+            run.Add(
+                "POST /heartbeat of one user: server CPU against Redis SET EX, a request each",
+                pairs,
+                s => s.CpuNanoseconds,
+                operation: "heartbeat");
         }
 
         public async Task PackedAsync()
         {
             var packed = new PackedHeartbeats(people, 1000);
             var pairs = await RunAsync(packed, new RedisSets(people, 100), _redis, redis!.Process);
-            run.Add("heartbeat, 1,000 packed: server CPU against Redis SET EX x 100", pairs, s => s.CpuNanoseconds, Goal.Most(1 / 30.0), operation: "heartbeat");
+            run.Add(
+                "heartbeat, 1,000 packed: server CPU against Redis SET EX x 100",
+                pairs,
+                s => s.CpuNanoseconds,
+                Goal.Most(1 / 30.0),
+                operation: "heartbeat");
             pairs = await RunAsync(packed, new RedisBitfields(people, 100), _redis, redis.Process);
-            run.Add("heartbeat, 1,000 packed: server CPU against Redis BITFIELD x 100", pairs, s => s.CpuNanoseconds, Goal.Most(0.1), operation: "heartbeat");
+            run.Add(
+                "heartbeat, 1,000 packed: server CPU against Redis BITFIELD x 100",
+                pairs,
+                s => s.CpuNanoseconds,
+                Goal.Most(0.1),
+                operation: "heartbeat");
         }
 
         public Task LargeAsync()
@@ -113,7 +135,9 @@ internal sealed class HttpBenchmark : Benchmark
             for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < _warmUp;)
                 load.Run(server, _http, _leg);
             var samples = Enumerable.Range(0, (int)run.PairCount).Select(_ => load.Run(server, _http, _leg)).ToArray();
-            run.Add(Figure.Of("heartbeats, 100,000 packed", "million/CPU s", [.. samples.Select(s => 1000 / s.CpuNanoseconds)], Goal.Least(35)));
+            run.Add(
+                Figure.Of(
+                    "heartbeats, 100,000 packed", "million/CPU s", [.. samples.Select(s => 1000 / s.CpuNanoseconds)], Goal.Least(35)));
             run.AddLeg(load.Name, samples, "heartbeat");
             return Task.CompletedTask;
         }
@@ -121,11 +145,18 @@ internal sealed class HttpBenchmark : Benchmark
         public async Task StatusesAsync()
         {
             var gets = new RedisGets(people, 100);
-            foreach (var (form, goal) in ((Statuses.Form, double)[])[(Statuses.Form.List, 0.5), (Statuses.Form.Objects, 0.5), (Statuses.Form.Packed, 0.1)])
+            foreach (
+                var (form, goal) in (
+                    (Statuses.Form, double)[])[(Statuses.Form.List, 0.5), (Statuses.Form.Objects, 0.5), (Statuses.Form.Packed, 0.1)])
             {
                 var statuses = new Statuses(people, 1000, form);
                 var pairs = await RunAsync(statuses, gets, _redis, redis!.Process);
-                run.Add($"status, {statuses.Name[20..]}: server CPU against Redis MGET x 100", pairs, s => s.CpuNanoseconds, Goal.Most(goal), operation: "user");
+                run.Add(
+                    $"status, {statuses.Name[20..]}: server CPU against Redis MGET x 100",
+                    pairs,
+                    s => s.CpuNanoseconds,
+                    Goal.Most(goal),
+                    operation: "user");
             }
         }
 
@@ -148,13 +179,22 @@ internal sealed class HttpBenchmark : Benchmark
                 new Leg(single.Name, () => single.Run(server, one, _leg / 2)),
                 run.PairCount,
                 _warmUp);
-            run.Add("20 statuses in one batch: times faster than 20 calls, one connection", pairs, s => s.Nanoseconds, Goal.Least(12), inverse: true, operation: "look");
+            run.Add(
+                "20 statuses in one batch: times faster than 20 calls, one connection",
+                pairs,
+                s => s.Nanoseconds,
+                Goal.Least(12),
+                inverse: true,
+                operation: "look");
             // without those of the warm-up
             run.Add(Figure.Of("20 statuses in one batch, p50", "ms", [.. medians.TakeLast((int)run.PairCount)], Goal.Most(0.15)));
             run.Add(Figure.Of("20 statuses in one batch, p99", "ms", [.. late.TakeLast((int)run.PairCount)]));
         }
 
-        /// <summary>Two servers as people start them, on one core: one takes tokens, the other is open. The same heartbeats, with and without a token.</summary>
+        /// <summary>
+        /// Two servers as people start them, on one core: one takes tokens, the other is open. The same heartbeats, with and without a
+        /// token.
+        /// </summary>
         public async Task AuthenticationAsync(string folder, int core)
         {
             var secret = RandomNumberGenerator.GetBytes(32);
@@ -162,17 +202,30 @@ internal sealed class HttpBenchmark : Benchmark
             foreach (var (how, more) in ((string, string[])[])[("no rates", ["--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0"]), ("rates counted", ["--rate-limit", "1000000", "--rate-limit-address", "1000000"])])
             {
                 using var guarded = await ServeProcess.StartAsync(
-                    core, Path.Combine(folder, $"guarded {how}"), ["--auth", "token", "--jwt-secret", Convert.ToBase64String(secret), .. more]);
+                    core, Path.Combine(folder, $"guarded {how}"),
+                    ["--auth", "token", "--jwt-secret", Convert.ToBase64String(secret), .. more]);
                 var load = new OwnHeartbeat();
                 var count = (int)run.Settings.Number("connections");
-                var with = Enumerable.Range(0, count).Select(i => new Connection(guarded.Port) { User = (uint)(10_000_000 + i), Headers = $"Authorization: Bearer {Token(secret, 10_000_000 + i)}\r\n" }).ToArray();
+                var with = Enumerable.Range(0, count)
+                    .Select(
+                        i => new Connection(guarded.Port)
+                        {
+                            User = (uint)(10_000_000 + i),
+                            Headers = $"Authorization: Bearer {Token(secret, 10_000_000 + i)}\r\n"
+                        })
+                    .ToArray();
                 var without = Enumerable.Range(0, count).Select(i => new Connection(open.Port) { User = (uint)(10_000_000 + i) }).ToArray();
                 var pairs = await Pairs.RunAsync(
                     new Leg($"{load.Name}, a token each, {how}", () => load.Run(guarded.Process, with, _leg)),
                     new Leg($"{load.Name}, open mode", () => load.Run(open.Process, without, _leg)),
                     run.PairCount,
                     _warmUp);
-                run.Add($"POST /heartbeat with a token ({how}): server CPU against open mode", pairs, s => s.CpuNanoseconds, Goal.Most(1.1), operation: "heartbeat");
+                run.Add(
+                    $"POST /heartbeat with a token ({how}): server CPU against open mode",
+                    pairs,
+                    s => s.CpuNanoseconds,
+                    Goal.Most(1.1),
+                    operation: "heartbeat");
                 foreach (var connection in with.Concat(without))
                     connection.Dispose();
             }

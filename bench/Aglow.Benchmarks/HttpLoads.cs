@@ -76,7 +76,8 @@ internal sealed class PackedHeartbeats(People people, int batch) : Load
         return batch;
     }
 
-    public override void Check(Connection connection, DateTimeOffset began) => Statuses.ExpectSeen(connection, people.Before(_next, 100_000), began);
+    public override void Check(Connection connection, DateTimeOffset began) =>
+        Statuses.ExpectSeen(connection, people.Before(_next, 100_000), began);
 }
 
 /// <summary>Statuses in batches, in one of the forms they are asked for.</summary>
@@ -97,7 +98,8 @@ internal sealed class Statuses(People people, int batch, Statuses.Form form) : L
         Packed,
     }
 
-    public override string Name => $"POST /status/batch, {batch:#,0} {(form == Form.Packed ? "packed" : form == Form.List ? "as JSON list" : "as JSON objects")}";
+    public override string Name =>
+        $"POST /status/batch, {batch:#,0} {(form == Form.Packed ? "packed" : form == Form.List ? "as JSON list" : "as JSON objects")}";
 
     public override void Send(Connection connection)
     {

@@ -13,7 +13,8 @@ namespace Aglow.Benchmarks;
 /// </summary>
 /// <remarks>
 /// Each leg runs several times, and the least count is taken, because the server's timers only add to it. Requests are pipelined, so that
-/// little time passes. Rejected: a harness that calls the engine, because it counts only part of the path and changes with every refactoring.
+/// little time passes. Rejected: a harness that calls the engine, because it counts only part of the path and changes with every
+/// refactoring.
 /// </remarks>
 internal sealed class InstructionsBenchmark : Benchmark
 {
@@ -26,7 +27,8 @@ internal sealed class InstructionsBenchmark : Benchmark
 
     public override string Name => "instructions";
 
-    public override string Measures => "instructions of a heartbeat, a packed heartbeat, a status and a delivery on the native server, against those that were recorded";
+    public override string Measures =>
+        "instructions of a heartbeat, a packed heartbeat, a status and a delivery on the native server, against those that were recorded";
 
     public override IReadOnlyList<Option> Options { get; } =
     [
@@ -52,7 +54,9 @@ internal sealed class InstructionsBenchmark : Benchmark
             var counted = Count(run, stripped, folder);
             if (run.Settings.Text("record") == "yes")
             {
-                File.WriteAllText(Recorded, JsonSerializer.Serialize(counted.ToDictionary(static c => c.Key, static c => Math.Round(c.Value, 1)), Indented) + "\n");
+                File.WriteAllText(
+                    Recorded,
+                    JsonSerializer.Serialize(counted.ToDictionary(static c => c.Key, static c => Math.Round(c.Value, 1)), Indented) + "\n");
                 return;
             }
 
@@ -68,11 +72,20 @@ internal sealed class InstructionsBenchmark : Benchmark
     {
         var recorded = JsonSerializer.Deserialize<Dictionary<string, double>>(File.ReadAllText(Recorded))!;
         foreach (var (what, instructions) in counted)
-            run.Add(Figure.Of($"  {what}, against the {recorded[what]:#,0} that were recorded", "ratio", [instructions / recorded[what]], Goal.Most(Tolerance)));
+            run.Add(
+                Figure.Of(
+                    $"  {what}, against the {recorded[what]:#,0} that were recorded",
+                    "ratio",
+                    [instructions / recorded[what]],
+                    Goal.Most(Tolerance)));
         if (counted.FirstOrDefault(c => c.Value > recorded[c.Key] * Tolerance) is { Key: { } most })
-            throw new BenchmarkException($"a {most} takes {counted[most]:#,0} instructions, more than a tenth above the {recorded[most]:#,0} that were recorded. Find out why; if it is worth it, run ./aglow bench instructions --record yes and commit bench/instructions.json.");
+            throw new BenchmarkException(
+                $"a {most} takes {counted[most]:#,0} instructions, more than a tenth above the {recorded[most]:#,0} that were recorded. "
+                    + "Find out why; if it is worth it, run ./aglow bench instructions --record yes and commit bench/instructions.json.");
         if (counted.FirstOrDefault(c => c.Value < recorded[c.Key] / Tolerance) is { Key: { } least })
-            throw new BenchmarkException($"a {least} takes {counted[least]:#,0} instructions, more than a tenth below the {recorded[least]:#,0} that were recorded: run ./aglow bench instructions --record yes and commit bench/instructions.json.");
+            throw new BenchmarkException(
+                $"a {least} takes {counted[least]:#,0} instructions, more than a tenth below the {recorded[least]:#,0} that were "
+                    + "recorded: run ./aglow bench instructions --record yes and commit bench/instructions.json.");
     }
 
     private static Dictionary<string, double> Count(Run run, string program, string folder)
@@ -83,15 +96,24 @@ internal sealed class InstructionsBenchmark : Benchmark
             "env",
             0,
             [
-                "DOTNET_GCHeapHardLimit=10000000", "valgrind", "--tool=callgrind", $"--callgrind-out-file={folder}/callgrind.%p", program, "serve",
-                "--urls", $"http://127.0.0.1:{port}", "--data", Path.Combine(folder, "data"), "--page", "off", "--lease-seconds", "86400", "--heartbeat-seconds", "600",
+                "DOTNET_GCHeapHardLimit=10000000", "valgrind", "--tool=callgrind", $"--callgrind-out-file={folder}/callgrind.%p", program,
+                "serve",
+                "--urls", $"http://127.0.0.1:{port}", "--data", Path.Combine(folder, "data"), "--page", "off", "--lease-seconds", "86400",
+                "--heartbeat-seconds", "600",
             ]);
         server.Process.OutputDataReceived += static (_, _) => { };
         server.Process.BeginOutputReadLine();
         WaitFor(server, port);
-        var heartbeats = Enumerable.Repeat(Request("/heartbeat", "application/json", "{\"user_id\":7}"u8), 200).SelectMany(static r => r).ToArray();
-        var packed = Enumerable.Repeat(Request("/heartbeat", "application/octet-stream", MemoryMarshal.AsBytes([.. Enumerable.Range(0, 10_000)])), 10).SelectMany(static r => r).ToArray();
-        var batch = Request("/status/batch", "application/json", Encoding.ASCII.GetBytes($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 1000))}]}}"));
+        var heartbeats =
+            Enumerable.Repeat(Request("/heartbeat", "application/json", "{\"user_id\":7}"u8), 200).SelectMany(static r => r).ToArray();
+        var packed = Enumerable.Repeat(
+            Request("/heartbeat", "application/octet-stream", MemoryMarshal.AsBytes([.. Enumerable.Range(0, 10_000)])), 10)
+            .SelectMany(static r => r)
+            .ToArray();
+        var batch = Request(
+            "/status/batch",
+            "application/json",
+            Encoding.ASCII.GetBytes($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 1000))}]}}"));
         var watchers = Watch(port, run.PairCount + 2);
         using var calls = Open(port);
         var nextChange = FirstWatched;
@@ -157,7 +179,8 @@ internal sealed class InstructionsBenchmark : Benchmark
             var length = text.IndexOf(Length, at, end - at, StringComparison.OrdinalIgnoreCase);
             if (length >= 0)
             {
-                at = end + 4 + int.Parse(text.AsSpan(length + Length.Length, text.IndexOf('\r', length) - length - Length.Length), CultureInfo.InvariantCulture);
+                at = end + 4 + int.Parse(
+                    text.AsSpan(length + Length.Length, text.IndexOf('\r', length) - length - Length.Length), CultureInfo.InvariantCulture);
                 if (at > text.Length)
                     return false;
                 continue;
@@ -183,7 +206,8 @@ internal sealed class InstructionsBenchmark : Benchmark
         {
             var socket = watchers[i] = Open(port);
             socket.Send(Encoding.ASCII.GetBytes(
-                $"GET /ws?user_id={i} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"));
+                $"GET /ws?user_id={i} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: "
+                    + "Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"));
             socket.Send(frame);
             ReadUntil(socket, $"\"user_id\":{FirstWatched + (legs * ChangesPerLeg) - 1},");
         }
@@ -238,7 +262,8 @@ internal sealed class InstructionsBenchmark : Benchmark
         var before = Directory.GetFiles(folder, "callgrind.*");
         Programs.RunAsync("callgrind_control", "--dump", server.Process.Id.ToString(CultureInfo.InvariantCulture)).GetAwaiter().GetResult();
         string[] dumps;
-        while ((dumps = [.. Directory.GetFiles(folder, "callgrind.*").Except(before)]).Length == 0 || !File.ReadAllText(dumps[0]).Contains("\ntotals:", StringComparison.Ordinal))
+        while ((dumps = [.. Directory.GetFiles(folder, "callgrind.*").Except(before)]).Length == 0
+            || !File.ReadAllText(dumps[0]).Contains("\ntotals:", StringComparison.Ordinal))
             Thread.Sleep(20);
         var summary = File.ReadLines(dumps[0]).First(static line => line.StartsWith("summary:", StringComparison.Ordinal));
         File.Delete(dumps[0]);

@@ -27,8 +27,8 @@ internal abstract class Load
     }
 
     /// <summary>
-    /// Keeps one request under way on each connection for so long, and counts what it cost the server. One thread: while it writes and reads one
-    /// connection, the server works on the others.
+    /// Keeps one request under way on each connection for so long, and counts what it cost the server. One thread: while it writes and
+    /// reads one connection, the server works on the others.
     /// </summary>
     public Sample Run(int server, Connection[] connections, TimeSpan duration)
     {

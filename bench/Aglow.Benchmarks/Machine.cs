@@ -5,7 +5,8 @@ using System.Runtime.InteropServices;
 namespace Aglow.Benchmarks;
 
 /// <summary>The machine and the commit of the figures, without names of machines or people.</summary>
-internal sealed record Machine(string Processor, int Cores, double MemoryGib, string Kernel, string HugePages, string Runtime, string Commit)
+internal sealed record Machine(
+    string Processor, int Cores, double MemoryGib, string Kernel, string HugePages, string Runtime, string Commit)
 {
     /// <summary>This one.</summary>
     public static Machine This() => new(
@@ -42,7 +43,8 @@ internal sealed record Machine(string Processor, int Cores, double MemoryGib, st
 
     private static string ReadOr(string file, string otherwise) => File.Exists(file) ? File.ReadAllText(file).Trim() : otherwise;
 
-    private static long Kilobytes(string text) => long.TryParse(text.Split(' ')[0], CultureInfo.InvariantCulture, out var number) ? number : 0;
+    private static long Kilobytes(string text) =>
+        long.TryParse(text.Split(' ')[0], CultureInfo.InvariantCulture, out var number) ? number : 0;
 
     private static string CommitOr(string otherwise)
     {

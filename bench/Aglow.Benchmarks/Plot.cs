@@ -14,11 +14,13 @@ internal readonly record struct Bar(string Series, Spread Value)
 }
 
 /// <summary>
-/// Horizontal bars as SVG: a row for each thing that was measured, a bar for each series, the interval as a whisker, the median written beside it.
+/// Horizontal bars as SVG: a row for each thing that was measured, a bar for each series, the interval as a whisker, the median written
+/// beside it.
 /// </summary>
 /// <remarks>
-/// Readable on light and on dark ground: text and lines follow <c>prefers-color-scheme</c>, the bars' colours hold on both, and the ground is left to the page. The axis is logarithmic,
-/// since stores differ by powers of ten; it begins a power of ten below the smallest bar, and says so. No library: a plot is two hundred lines of text that a diff can show.
+/// Readable on light and on dark ground: text and lines follow <c>prefers-color-scheme</c>, the bars' colours hold on both, and the ground
+/// is left to the page. The axis is logarithmic, since stores differ by powers of ten; it begins a power of ten below the smallest bar, and
+/// says so. No library: a plot is two hundred lines of text that a diff can show.
 /// </remarks>
 /// <param name="Title">What is shown.</param>
 /// <param name="Unit">Of the axis.</param>
@@ -48,7 +50,9 @@ internal sealed record Plot(string Title, string Unit, string Command)
     {
         var values = _rows.SelectMany(r => r.Bars).Where(b => double.IsFinite(b.Value.Median) && b.Value.Median > 0).ToArray();
         var lowest = values.Length == 0 ? 0 : (int)Math.Floor(Math.Log10(values.Min(b => b.Value.Median)) - 0.3);
-        var highest = values.Length == 0 ? 1 : (int)Math.Ceiling(Math.Log10(values.Max(b => b.Value.High is var high && double.IsFinite(high) ? high : b.Value.Median)));
+        var highest = values.Length == 0
+            ? 1
+            : (int)Math.Ceiling(Math.Log10(values.Max(b => b.Value.High is var high && double.IsFinite(high) ? high : b.Value.Median)));
         var series = _rows.SelectMany(r => r.Bars).Select(b => b.Series).Distinct().ToArray();
         var height = Top + _rows.Sum(r => (r.Bars.Length * BarHeight) + RowGap) + 62;
         var svg = new StringBuilder();
@@ -108,7 +112,9 @@ internal sealed record Plot(string Title, string Unit, string Command)
             Line($"""<text class="quiet" x="{Number(after + 6)}" y="{at + 10}">{Table.Number(bar.Value.Median)}</text>""");
         }
 
-        double X(double value) => Math.Round(Left + ((Width - Left - Right) * (Math.Log10(Math.Max(value, Math.Pow(10, lowest))) - lowest) / Math.Max(1, highest - lowest)), 1);
+        double X(double value) => Math.Round(
+            Left + ((Width - Left - Right) * (Math.Log10(Math.Max(value, Math.Pow(10, lowest))) - lowest) / Math.Max(1, highest - lowest)),
+            1);
 
         void Line(string text) => svg.Append(text).Append('\n');
     }
@@ -122,5 +128,6 @@ internal sealed record Plot(string Title, string Unit, string Command)
         _ => $"1e{power}",
     };
 
-    private static string Escape(string text) => text.Replace("&", "&amp;").Replace("<", "&lt;").Replace(">", "&gt;").Replace("\"", "&quot;");
+    private static string Escape(string text) =>
+        text.Replace("&", "&amp;").Replace("<", "&lt;").Replace(">", "&gt;").Replace("\"", "&quot;");
 }

@@ -14,9 +14,9 @@ namespace Aglow.Benchmarks;
 /// The embedded store on its disk: its size, how fast it is written, and how soon a start has read it.
 /// </summary>
 /// <remarks>
-/// A folder is built through the store and a checkpoint, the last <c>--active</c> users as arrivals in the journal, and left as a crash would leave it. It is
-/// then read by a process of its own, from the disk where this user may drop the kernel's caches, from the page cache otherwise, and by the real
-/// server. Every read is checked: users registered, users online.
+/// A folder is built through the store and a checkpoint, the last <c>--active</c> users as arrivals in the journal, and left as a crash
+/// would leave it. It is then read by a process of its own, from the disk where this user may drop the kernel's caches, from the page cache
+/// otherwise, and by the real server. Every read is checked: users registered, users online.
 /// </remarks>
 internal sealed class RestartBenchmark : Benchmark
 {
@@ -43,7 +43,9 @@ internal sealed class RestartBenchmark : Benchmark
         foreach (var users in run.Settings.Numbers("users", least: 1_000_000))
         {
             var root = run.Settings.Text("folder");
-            var folder = root.Length > 0 ? Directory.CreateDirectory(Path.Combine(root, $"{users}")).FullName : Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+            var folder = root.Length > 0
+                ? Directory.CreateDirectory(Path.Combine(root, $"{users}")).FullName
+                : Directory.CreateTempSubdirectory("aglow-bench-").FullName;
             try
             {
                 var active = Math.Min(users, run.Settings.Number("active"));
@@ -71,7 +73,10 @@ internal sealed class RestartBenchmark : Benchmark
         var clock = new Clock(new StandingTime(journal.LastAlive + 5), new StallGuard(20));
         await using var store = new MemoryPlaneStore(new PageBudget(2 * PageLayout.Pages), journal);
         var recovery = journal.Load(store, clock, 30);
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{recovery.Took.TotalSeconds} {recovery.Registered} {recovery.Online} {Cpu.OfThisProcess()}"));
+        Console.WriteLine(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{recovery.Took.TotalSeconds} {recovery.Registered} {recovery.Online} {Cpu.OfThisProcess()}"));
         // ends at once, like a crash, so the next sample reads the same folder
         await journal.AbandonAsync();
         return 0;
@@ -94,7 +99,11 @@ internal sealed class RestartBenchmark : Benchmark
         var began = Stopwatch.GetTimestamp();
         journal.CheckpointNow();
         var took = Stopwatch.GetElapsedTime(began);
-        run.Add(Figure.Of($"{title}: a checkpoint of every page, without its pauses", "MB/s", [store.Pages(Plane.Pulse).Length * 0.26112 / took.TotalSeconds]));
+        run.Add(
+            Figure.Of(
+                $"{title}: a checkpoint of every page, without its pauses",
+                "MB/s",
+                [store.Pages(Plane.Pulse).Length * 0.26112 / took.TotalSeconds]));
 
         began = Stopwatch.GetTimestamp();
         await ArriveAsync(store, clock.Now, users, active, journal);
@@ -184,8 +193,12 @@ internal sealed class RestartBenchmark : Benchmark
                 ready.Add(Stopwatch.GetElapsedTime(began).TotalSeconds);
                 await reader.Process.WaitForExitAsync();
                 var answer = line.Split(' ');
-                if (answer.Length != 4 || long.Parse(answer[1], CultureInfo.InvariantCulture) != users || long.Parse(answer[2], CultureInfo.InvariantCulture) < active)
-                    throw new BenchmarkException($"the process that read {folder} found \"{line}\" instead of {users} users, {active} of them online: no figure of this run counts.");
+                if (answer.Length != 4
+                    || long.Parse(answer[1], CultureInfo.InvariantCulture) != users
+                    || long.Parse(answer[2], CultureInfo.InvariantCulture) < active)
+                    throw new BenchmarkException(
+                        $"the process that read {folder} found \"{line}\" instead of {users} users, {active} of them online: no figure "
+                            + "of this run counts.");
                 loads.Add(double.Parse(answer[0], CultureInfo.InvariantCulture));
             }
 
@@ -222,7 +235,8 @@ internal sealed class RestartBenchmark : Benchmark
                 ready.Add(took);
         }
 
-        run.Add(Figure.Of($"{title}: process start of the server to ready", "s", ready, users <= 10_000_000 ? Goal.Most(1) : Goal.Most(15)));
+        run.Add(
+            Figure.Of($"{title}: process start of the server to ready", "s", ready, users <= 10_000_000 ? Goal.Most(1) : Goal.Most(15)));
     }
 
     /// <summary>Waits until a server is ready; returns the seconds since it began.</summary>

@@ -60,8 +60,8 @@ internal sealed class Run
     }
 
     /// <summary>
-    /// Adds what pairs gave: the ratio of A's cost to B's (or, <paramref name="inverse"/>, B's to A's: how many times A is faster), and each
-    /// leg's CPU and rate.
+    /// Adds what pairs gave: the ratio of A's cost to B's (or, <paramref name="inverse"/>, B's to A's: how many times A is faster), and
+    /// each leg's CPU and rate.
     /// </summary>
     /// <param name="name">What the ratio is.</param>
     /// <param name="pairs">The samples.</param>
@@ -69,7 +69,8 @@ internal sealed class Run
     /// <param name="goal">What the ratio is to reach.</param>
     /// <param name="inverse">B over A instead of A over B.</param>
     /// <param name="operation">What an operation is, in one word.</param>
-    public void Add(string name, Pairs pairs, Func<Sample, double> cost, Goal? goal = null, bool inverse = false, string operation = "operation")
+    public void Add(
+        string name, Pairs pairs, Func<Sample, double> cost, Goal? goal = null, bool inverse = false, string operation = "operation")
     {
         var ratios = pairs.Ratios(cost);
         Add(Figure.Of(name, "ratio", inverse ? [.. ratios.Select(r => 1 / r)] : ratios, goal));

@@ -25,7 +25,9 @@ internal sealed class Settings
             if (!name.StartsWith("--", StringComparison.Ordinal) || !values.ContainsKey(name[2..]))
                 throw new UsageException($"unknown option {name}: use {string.Join(", ", options.Select(o => "--" + o.Name))}.");
             // a switch, off by default, needs no value
-            if (value is null && values[name[2..]] == "no" && (i + 1 == args.Length || args[i + 1].StartsWith("--", StringComparison.Ordinal)))
+            if (value is null
+                && values[name[2..]] == "no"
+                && (i + 1 == args.Length || args[i + 1].StartsWith("--", StringComparison.Ordinal)))
                 value = "yes";
             else if (value is null && ++i < args.Length)
                 value = args[i];
@@ -45,7 +47,9 @@ internal sealed class Settings
     /// <summary>An option's text.</summary>
     public string Text(string name) => _values[name];
 
-    /// <summary>A whole number, at least <paramref name="least"/>; 10k, 10m and 1b are short for thousands, millions and billions.</summary>
+    /// <summary>
+    /// A whole number, at least <paramref name="least"/>; 10k, 10m and 1b are short for thousands, millions and billions.
+    /// </summary>
     public long Number(string name, long least = 1) => ParseNumber(name, _values[name], least);
 
     /// <summary>Whole numbers, separated by commas.</summary>
@@ -67,11 +71,14 @@ internal sealed class Settings
     }
 
     private static long ParseNumber(string name, string text, long least) =>
-        TryParseNumber(text, least) ?? throw new UsageException($"--{name} {text}: write a whole number from {least} up, such as 500, 10k, 10m or 1b.");
+        TryParseNumber(text, least)
+            ?? throw new UsageException($"--{name} {text}: write a whole number from {least} up, such as 500, 10k, 10m or 1b.");
 
     private static long? TryParseNumber(string text, long least)
     {
-        var scale = text.Length == 0 ? 1 : char.ToLowerInvariant(text[^1]) switch { 'k' => 1_000L, 'm' => 1_000_000L, 'b' => 1_000_000_000L, _ => 1L };
+        var scale = text.Length == 0
+            ? 1
+            : char.ToLowerInvariant(text[^1]) switch { 'k' => 1_000L, 'm' => 1_000_000L, 'b' => 1_000_000_000L, _ => 1L };
         if (!double.TryParse(scale == 1 ? text : text[..^1], NumberStyles.Float, CultureInfo.InvariantCulture, out var number))
             return null;
         var value = number * scale;

@@ -1,6 +1,8 @@
 namespace Aglow.Benchmarks;
 
-/// <summary>The median of samples and its 95 % interval, by bootstrap: the medians of 10,000 resamples, without the outermost fortieths.</summary>
+/// <summary>
+/// The median of samples and its 95 % interval, by bootstrap: the medians of 10,000 resamples, without the outermost fortieths.
+/// </summary>
 internal readonly record struct Spread(double Median, double Low, double High)
 {
     private const int Resamples = 10_000;

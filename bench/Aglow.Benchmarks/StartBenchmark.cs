@@ -6,16 +6,20 @@ using System.Text;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// How soon a server that was just started is ready: from the start of the process to the first 200 of <c>/health/ready</c>, on an empty folder.
+/// How soon a server that was just started is ready: from the start of the process to the first 200 of <c>/health/ready</c>, on an empty
+/// folder.
 /// </summary>
-/// <remarks>Several programs, or one under several settings of the runtime, are started in turn, so that a slow minute is slow for all.</remarks>
+/// <remarks>
+/// Several programs, or one under several settings of the runtime, are started in turn, so that a slow minute is slow for all.
+/// </remarks>
 internal sealed class StartBenchmark : Benchmark
 {
     private static readonly TimeSpan GiveUpAfter = TimeSpan.FromMinutes(1);
 
     public override string Name => "start";
 
-    public override string Measures => "what ./aglow publish made: size, milliseconds from process start to ready on an empty folder, and the memory that it has then";
+    public override string Measures =>
+        "what ./aglow publish made: size, milliseconds from process start to ready on an empty folder, and the memory that it has then";
 
     public override IReadOnlyList<Option> Options { get; } =
     [
@@ -40,8 +44,11 @@ internal sealed class StartBenchmark : Benchmark
         foreach (var program in programs)
         {
             run.Add(Figure.Of($"{program}: size", "MB", [new FileInfo(Resolve(program.Split(':')[0])).Length / 1e6], Goal.Most(32)));
-            run.Add(Figure.Of($"{program}: start to ready", "ms", [.. took[program].Select(static start => start.Milliseconds)], Goal.Most(150)));
-            run.Add(Figure.Of($"{program}: resident then", "MB", [.. took[program].Select(static start => start.Megabytes)], Goal.Most(45)));
+            run.Add(
+                Figure.Of(
+                    $"{program}: start to ready", "ms", [.. took[program].Select(static start => start.Milliseconds)], Goal.Most(150)));
+            run.Add(
+                Figure.Of($"{program}: resident then", "MB", [.. took[program].Select(static start => start.Megabytes)], Goal.Most(45)));
         }
     }
 
@@ -56,7 +63,11 @@ internal sealed class StartBenchmark : Benchmark
         var parts = program.Split(':');
         var data = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
         var port = Programs.FreePort();
-        var start = new ProcessStartInfo(Resolve(parts[0]), ["serve", "--urls", $"http://127.0.0.1:{port}", "--data", data]) { RedirectStandardOutput = true, UseShellExecute = false };
+        var start = new ProcessStartInfo(Resolve(parts[0]), ["serve", "--urls", $"http://127.0.0.1:{port}", "--data", data])
+        {
+            RedirectStandardOutput = true,
+            UseShellExecute = false
+        };
         foreach (var variable in parts.Skip(1))
             start.Environment[variable.Split('=')[0]] = variable.Split('=')[1];
         var began = Stopwatch.GetTimestamp();
@@ -92,7 +103,8 @@ internal sealed class StartBenchmark : Benchmark
             await socket.ConnectAsync(IPAddress.Loopback, port);
             await socket.SendAsync("GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n"u8.ToArray());
             var answer = new byte[1024];
-            return Encoding.ASCII.GetString(answer, 0, await socket.ReceiveAsync(answer)).StartsWith("HTTP/1.1 200", StringComparison.Ordinal);
+            return Encoding.ASCII.GetString(answer, 0, await socket.ReceiveAsync(answer))
+                .StartsWith("HTTP/1.1 200", StringComparison.Ordinal);
         }
         catch (SocketException)
         {

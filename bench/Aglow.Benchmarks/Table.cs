@@ -25,7 +25,9 @@ internal static class Table
 
         var widths = Enumerable.Range(0, rows[0].Length).Select(c => rows.Max(r => r[c].Length)).ToArray();
         foreach (var row in rows)
-            to.WriteLine(string.Join("  ", row.Select((cell, c) => c is 1 or 2 or 3 ? cell.PadLeft(widths[c]) : cell.PadRight(widths[c]))).TrimEnd());
+            to.WriteLine(
+                string.Join("  ", row.Select((cell, c) => c is 1 or 2 or 3 ? cell.PadLeft(widths[c]) : cell.PadRight(widths[c])))
+                    .TrimEnd());
     }
 
     /// <summary>Four significant digits, with thousands separators.</summary>

@@ -4,8 +4,8 @@ using System.Text;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// The inputs that are kept, of one target: a text file, an input a line, so that a change can be read. Letters stand for themselves, everything else for a byte as
-/// <c>\xNN</c>, <c>\r</c>, <c>\n</c>, <c>\\</c>; a line that begins with # is a remark.
+/// The inputs that are kept, of one target: a text file, an input a line, so that a change can be read. Letters stand for themselves,
+/// everything else for a byte as <c>\xNN</c>, <c>\r</c>, <c>\n</c>, <c>\\</c>; a line that begins with # is a remark.
 /// </summary>
 internal static class Corpus
 {
@@ -22,7 +22,8 @@ internal static class Corpus
     public static void Add(string folder, Target target, string remark, params IEnumerable<byte[]> inputs)
     {
         Directory.CreateDirectory(folder);
-        File.AppendAllLines(PathOf(folder, target), [$"# {remark.ReplaceLineEndings(" ")}", .. inputs.Select(static input => Escape(input))]);
+        File.AppendAllLines(
+            PathOf(folder, target), [$"# {remark.ReplaceLineEndings(" ")}", .. inputs.Select(static input => Escape(input))]);
     }
 
     public static string Escape(ReadOnlySpan<byte> input)

@@ -26,7 +26,9 @@ internal static class Exchange
         }
         catch (TimeoutException)
         {
-            throw new FindingException($"the server hangs: {TimeLimit.TotalSeconds} s after the client has sent all and closed its side, the connection is still open");
+            throw new FindingException(
+                $"the server hangs: {TimeLimit.TotalSeconds} s after the client has sent all and closed its side, the connection is "
+                    + "still open");
         }
     }
 

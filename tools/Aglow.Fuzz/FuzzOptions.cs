@@ -11,7 +11,8 @@ namespace Aglow.Fuzz;
 /// <param name="CorpusFolder">Where the kept inputs are; null: nowhere.</param>
 /// <param name="Keep">Whether inputs that made something new happen are added to the corpus at the end.</param>
 /// <param name="Targets">Their names; empty: all.</param>
-internal sealed record FuzzOptions(double Seconds, long Inputs, int Seed, int Workers, string? CorpusFolder, bool Keep, IReadOnlyList<string> Targets)
+internal sealed record FuzzOptions(
+    double Seconds, long Inputs, int Seed, int Workers, string? CorpusFolder, bool Keep, IReadOnlyList<string> Targets)
 {
     /// <summary>Whether findings are added to the corpus; not in tests, which tell them.</summary>
     public bool KeepsFindings { get; init; } = true;
@@ -23,15 +24,37 @@ internal static class FuzzCommand
     /// <summary>The command, which does <paramref name="run"/>.</summary>
     public static RootCommand Create(Func<FuzzOptions, Task<int>> run)
     {
-        var seconds = new Option<double>("--seconds") { Description = "how long at most [60]", HelpName = "S", DefaultValueFactory = static _ => 60 };
-        var inputs = new Option<long>("--inputs") { Description = "how many inputs at most [as many as there is time for]", HelpName = "N", DefaultValueFactory = static _ => long.MaxValue };
-        var seed = new Option<int>("--seed") { Description = "the same seed makes the same inputs [1]", HelpName = "K", DefaultValueFactory = static _ => 1 };
-        var workers = new Option<int>("--workers") { Description = "how many feed at a time [one a core]", HelpName = "N", DefaultValueFactory = static _ => Environment.ProcessorCount };
-        var corpus = new Option<string?>("--corpus") { Description = "the folder of kept inputs, to begin with and to put findings into [none]", HelpName = "DIR" };
+        var seconds =
+            new Option<double>("--seconds") { Description = "how long at most [60]", HelpName = "S", DefaultValueFactory = static _ => 60 };
+        var inputs = new Option<long>("--inputs")
+        {
+            Description = "how many inputs at most [as many as there is time for]",
+            HelpName = "N",
+            DefaultValueFactory = static _ => long.MaxValue
+        };
+        var seed = new Option<int>("--seed")
+        {
+            Description = "the same seed makes the same inputs [1]",
+            HelpName = "K",
+            DefaultValueFactory = static _ => 1
+        };
+        var workers = new Option<int>("--workers")
+        {
+            Description = "how many feed at a time [one a core]",
+            HelpName = "N",
+            DefaultValueFactory = static _ => Environment.ProcessorCount
+        };
+        var corpus = new Option<string?>("--corpus")
+        {
+            Description = "the folder of kept inputs, to begin with and to put findings into [none]",
+            HelpName = "DIR"
+        };
         var keep = new Option<bool>("--keep") { Description = "adds what made something new happen to the corpus" };
-        var target = new Option<string[]>("--target") { Description = "only this one; may be given several times [all]", HelpName = "NAME" };
+        var target =
+            new Option<string[]>("--target") { Description = "only this one; may be given several times [all]", HelpName = "NAME" };
         var command = new RootCommand(
-            "aglow fuzz: hostile input for every reader of the server, in this process, until one gives way. Exit code 1 where one did: it crashed, hung, leaked, answered 5xx, or said what it must not.")
+            "aglow fuzz: hostile input for every reader of the server, in this process, until one gives way. Exit code 1 where one did: "
+                + "it crashed, hung, leaked, answered 5xx, or said what it must not.")
         {
             seconds, inputs, seed, workers, corpus, keep, target,
         };
@@ -46,5 +69,6 @@ internal static class FuzzCommand
         return command;
     }
 
-    private static double Positive(double value, string flag) => value > 0 ? value : throw new UsageException($"{flag} is {value}: write a number above 0.");
+    private static double Positive(double value, string flag) =>
+        value > 0 ? value : throw new UsageException($"{flag} is {value}: write a number above 0.");
 }

@@ -26,7 +26,8 @@ internal sealed record FuzzedTarget(Target Target, long Inputs, TimeSpan Took, i
 
 /// <summary>What a run found, and how it is told.</summary>
 internal sealed record FuzzReport(
-    IReadOnlyList<FuzzedTarget> Targets, IReadOnlyList<(Target Target, byte[] Input, string Message)> Findings, IReadOnlyList<MemorySample> Samples, double Seconds)
+    IReadOnlyList<FuzzedTarget> Targets, IReadOnlyList<(Target Target, byte[] Input, string Message)> Findings,
+    IReadOnlyList<MemorySample> Samples, double Seconds)
 {
     // what code that is compiled late, pools and caches that fill may take; a leak of a byte an input is more after a few minutes
     private const long HeapNoise = 24_000_000;
@@ -47,7 +48,9 @@ internal sealed record FuzzReport(
                 return null;
             var (before, after) = (Median(Samples.Skip(third).Take(third)), Median(Samples.TakeLast(third)));
             var grown = after.HeapBytes - before.HeapBytes;
-            return grown > HeapNoise + (HeapBytesAnInput * (after.Inputs - before.Inputs)) ? $"the heap grew by {grown / 1e6:0.0} MB over {after.Inputs - before.Inputs:#,0} inputs" : null;
+            return grown > HeapNoise + (HeapBytesAnInput * (after.Inputs - before.Inputs))
+                ? $"the heap grew by {grown / 1e6:0.0} MB over {after.Inputs - before.Inputs:#,0} inputs"
+                : null;
         }
     }
 
@@ -58,7 +61,8 @@ internal sealed record FuzzReport(
         foreach (var one in Targets)
             text.AppendLine(CultureInfo.InvariantCulture, $"{one.Target.Name,-10}{one.Inputs,15:#,0}{one.Inputs / Math.Max(0.001, one.Took.TotalSeconds),12:#,0}{one.Behaviours,12:#,0}  {one.Target.Feeds}");
         foreach (var (target, input, message) in Findings)
-            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"FOUND in {target.Name}: {message}").AppendLine(CultureInfo.InvariantCulture, $"  by {Corpus.Escape(input.AsSpan(0, Math.Min(input.Length, 2000)))}");
+            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"FOUND in {target.Name}: {message}").AppendLine(
+                CultureInfo.InvariantCulture, $"  by {Corpus.Escape(input.AsSpan(0, Math.Min(input.Length, 2000)))}");
         if (Leak is { } leak)
             text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"LEAK: {leak}");
         var memory = Samples.Count == 0 ? "not weighed" : $"first {Samples[0]}, last {Samples[^1]}";

@@ -5,8 +5,8 @@ using System.Text.Json;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// One HTTP answer, read strictly: what a strict client would choke on is a finding, and so is 500, a body that is not what its head says, and a problem that
-/// tells of the server's inside.
+/// One HTTP answer, read strictly: what a strict client would choke on is a finding, and so is 500, a body that is not what its head says,
+/// and a problem that tells of the server's inside.
 /// </summary>
 internal readonly ref struct HttpAnswer
 {
@@ -17,7 +17,8 @@ internal readonly ref struct HttpAnswer
         Body = body;
     }
 
-    // HTTP/2 is told to go away in its own words, HTTP_1_1_REQUIRED (RFC 9113, section 7), by a server that speaks HTTP/1.1 only; nothing follows
+    // HTTP/2 is told to go away in its own words, HTTP_1_1_REQUIRED (RFC 9113, section 7), by a server that speaks HTTP/1.1 only; nothing
+    // follows
     private static ReadOnlySpan<byte> GoAway => [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0D];
 
     public int Status { get; }
@@ -26,10 +27,16 @@ internal readonly ref struct HttpAnswer
 
     public ReadOnlySpan<byte> Body { get; }
 
-    /// <summary>Whether these requests hold a HEAD, whose answer has a length and no body: which of several answers it is cannot be told from outside.</summary>
+    /// <summary>
+    /// Whether these requests hold a HEAD, whose answer has a length and no body: which of several answers it is cannot be told from
+    /// outside.
+    /// </summary>
     public static bool IsHead(ReadOnlySpan<byte> asked) => asked.IndexOf("HEAD"u8) >= 0;
 
-    /// <summary>Reads the next answer and moves on. False where nothing is left, or where only the beginning of one came and <paramref name="isWhole"/> is false.</summary>
+    /// <summary>
+    /// Reads the next answer and moves on. False where nothing is left, or where only the beginning of one came and
+    /// <paramref name="isWhole"/> is false.
+    /// </summary>
     public static bool TryRead(ref ReadOnlySpan<byte> bytes, bool isWhole, out HttpAnswer answer)
     {
         answer = default;
@@ -72,7 +79,10 @@ internal readonly ref struct HttpAnswer
     {
         if (answer.IsEmpty || answer.SequenceEqual(GoAway))
             return 0;
-        return answer.StartsWith("HTTP/1.1 "u8) && Utf8Parser.TryParse(answer[9..], out int status, out var digits) && digits == 3 && status is >= 100 and <= 599
+        return answer.StartsWith("HTTP/1.1 "u8)
+            && Utf8Parser.TryParse(answer[9..], out int status, out var digits)
+            && digits == 3
+            && status is >= 100 and <= 599
             ? RequireNoFailure(status, answer)
             : throw new FindingException($"this is no answer: {Shown(answer)}");
     }
@@ -109,7 +119,10 @@ internal readonly ref struct HttpAnswer
     private void CheckProblem(JsonElement problem)
     {
         var detail = problem.GetProperty("detail").GetString()!;
-        if (problem.GetProperty("status").GetInt32() != Status || detail.Length < 10 || detail.Contains("Exception", StringComparison.Ordinal) || detail.Contains("   at ", StringComparison.Ordinal))
+        if (problem.GetProperty("status").GetInt32() != Status
+            || detail.Length < 10
+            || detail.Contains("Exception", StringComparison.Ordinal)
+            || detail.Contains("   at ", StringComparison.Ordinal))
             throw new FindingException($"this is no problem document: {problem}");
     }
 

@@ -53,7 +53,9 @@ internal static class Cut
     /// <summary>Whether the client is gone as soon as it has sent all: the first byte is 255.</summary>
     public static bool IsGone(ReadOnlyMemory<byte> input) => !input.IsEmpty && input.Span[0] == Gone;
 
-    /// <summary>The pieces: 0 leaves it whole, another number is the length of each, and the last is what is left after two dozen.</summary>
+    /// <summary>
+    /// The pieces: 0 leaves it whole, another number is the length of each, and the last is what is left after two dozen.
+    /// </summary>
     public static IEnumerable<ReadOnlyMemory<byte>> Pieces(ReadOnlyMemory<byte> input)
     {
         var body = Body(input);

@@ -7,12 +7,14 @@ internal static class JsonGrammar
 {
     private static readonly string[] Members =
     [
-        "user_id", "user_ids", "active", "timestamp", "user_name", "display_name", "status", "type", "users", "definition", "token", "\\u0075ser_id", "USER_ID", "user_id\\u0000", "", "x",
+        "user_id", "user_ids", "active", "timestamp", "user_name", "display_name", "status", "type", "users", "definition", "token",
+        "\\u0075ser_id", "USER_ID", "user_id\\u0000", "", "x",
     ];
 
     private static readonly string[] Words =
     [
-        "auto", "online", "away", "busy", "offline", "watch", "unwatch", "active", "status", "leave", "chat", "reachable", "token", "tick", "Watch", "none such",
+        "auto", "online", "away", "busy", "offline", "watch", "unwatch", "active", "status", "leave", "chat", "reachable", "token", "tick",
+        "Watch", "none such",
     ];
 
     /// <summary>A body or message: an object that a call takes, mostly.</summary>
@@ -85,13 +87,15 @@ internal static class JsonGrammar
         return input.Add("]");
     }
 
-    private static InputWriter User(Dice dice, InputWriter input) => dice.OneIn(2) ? input.Add(dice.Number()) : Text(dice, input, dice.User());
+    private static InputWriter User(Dice dice, InputWriter input) =>
+        dice.OneIn(2) ? input.Add(dice.Number()) : Text(dice, input, dice.User());
 
     private static InputWriter Text(Dice dice, InputWriter input, string text)
     {
         input.Add("\"").Add(text);
         if (dice.OneIn(8))
-            input.Add(dice.Pick("\\u0000", "\\ud800", "\\udc00\\ud800", "\\ud83d\\ude00", "\\n", "\\x", "\\", "\\u00", "\\\"", "\t", "\u0001"));
+            input.Add(
+                dice.Pick("\\u0000", "\\ud800", "\\udc00\\ud800", "\\ud83d\\ude00", "\\n", "\\x", "\\", "\\u00", "\\\"", "\t", "\u0001"));
         return dice.OneIn(60) ? input : input.Add("\"");
     }
 

@@ -54,7 +54,8 @@ internal sealed class MemoryTransport : IConnectionListenerFactory, IConnectionL
 internal sealed class MemoryConnection : DefaultConnectionContext
 {
     // bounds as the kernel's buffers have them; continuations on the pool, as a transport's are
-    private static readonly PipeOptions Bounds = new(pauseWriterThreshold: 256 * 1024, resumeWriterThreshold: 128 * 1024, useSynchronizationContext: false);
+    private static readonly PipeOptions Bounds = new(
+        pauseWriterThreshold: 256 * 1024, resumeWriterThreshold: 128 * 1024, useSynchronizationContext: false);
 
     private readonly MemoryTransport _transport;
     private readonly Pipe _toServer = new(Bounds);

@@ -8,7 +8,8 @@ internal static class Mutation
     /// <summary>Longer than any limit of a request's head, and short enough for many a second.</summary>
     public const int MostBytes = 96 * 1024;
 
-    private static readonly byte[] Telling = [0, 1, 9, 10, 13, 32, 34, 37, 43, 44, 47, 58, 91, 92, 93, 123, 125, 126, 127, 128, 129, 136, 192, 237, 244, 254, 255];
+    private static readonly byte[] Telling =
+        [0, 1, 9, 10, 13, 32, 34, 37, 43, 44, 47, 58, 91, 92, 93, 123, 125, 126, 127, 128, 129, 136, 192, 237, 244, 254, 255];
 
     /// <summary>Writes a variation of <paramref name="of"/>; <paramref name="other"/> is another input that it may be mixed with.</summary>
     public static void Vary(ReadOnlySpan<byte> of, ReadOnlySpan<byte> other, Dice dice, InputWriter into)

@@ -1,4 +1,5 @@
-// ./aglow fuzz [--seconds S] [--seed K] …: hostile input for every reader of the server. Read Target first, then FuzzRun; Targets/ has one file a reader.
+// ./aglow fuzz [--seconds S] [--seed K] …: hostile input for every reader of the server. Read Target first, then FuzzRun; Targets/ has one
+// file a reader.
 using System.Runtime.InteropServices;
 using Aglow.Fuzz;
 using Aglow.Server;

@@ -3,7 +3,8 @@ using System.Diagnostics;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// Feeds the targets in turn: inputs by their grammar, and variations of those that made something new happen. One task's, but for what the watch reads.
+/// Feeds the targets in turn: inputs by their grammar, and variations of those that made something new happen. One task's, but for what the
+/// watch reads.
 /// </summary>
 internal sealed class Worker
 {
@@ -23,7 +24,8 @@ internal sealed class Worker
     private Target? _ruleTarget;
     private long _ruleBeganAt;
 
-    public Worker(int seed, IReadOnlyList<(Target Target, IReadOnlyList<byte[]> Corpus)> targets, Findings findings, Func<string?> takeServerError)
+    public Worker(
+        int seed, IReadOnlyList<(Target Target, IReadOnlyList<byte[]> Corpus)> targets, Findings findings, Func<string?> takeServerError)
     {
         _dice = new Dice(seed);
         _findings = findings;
@@ -32,10 +34,12 @@ internal sealed class Worker
     }
 
     /// <summary>Inputs fed so far, by target.</summary>
-    public IEnumerable<(Target Target, long Count, TimeSpan Took)> Counts => _pools.Select(static pool => (pool.Target, Volatile.Read(ref pool.Count), pool.Took));
+    public IEnumerable<(Target Target, long Count, TimeSpan Took)> Counts =>
+        _pools.Select(static pool => (pool.Target, Volatile.Read(ref pool.Count), pool.Took));
 
     /// <summary>What made something new happen here, by target.</summary>
-    public IEnumerable<(Target Target, IReadOnlyList<byte[]> Inputs)> Kept => _pools.Select(static pool => (pool.Target, (IReadOnlyList<byte[]>)pool.Found));
+    public IEnumerable<(Target Target, IReadOnlyList<byte[]> Inputs)> Kept =>
+        _pools.Select(static pool => (pool.Target, (IReadOnlyList<byte[]>)pool.Found));
 
     /// <summary>Feeds each target its share.</summary>
     public async Task TurnAsync()

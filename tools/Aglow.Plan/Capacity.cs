@@ -62,8 +62,10 @@ internal sealed class Capacity
 
         // ---- cores, by the way heartbeats arrive
         var bySockets = Add("cores", "heartbeats by sockets", "cores", Heartbeats * Measured("socket_heartbeat_us") / MicrosecondsASecond);
-        var byHttp = Add("cores", "heartbeats by HTTP, one a request", "cores", Heartbeats * Measured("http_heartbeat_us") / MicrosecondsASecond);
-        var byPacked = Add("cores", "heartbeats packed, 1,000 a request", "cores", Heartbeats * Measured("packed_heartbeat_us") / MicrosecondsASecond);
+        var byHttp = Add(
+            "cores", "heartbeats by HTTP, one a request", "cores", Heartbeats * Measured("http_heartbeat_us") / MicrosecondsASecond);
+        var byPacked = Add(
+            "cores", "heartbeats packed, 1,000 a request", "cores", Heartbeats * Measured("packed_heartbeat_us") / MicrosecondsASecond);
         var pongs = (sockets / interval).As("pongs");
         var others = (Term.Most(active - sockets, 0.0) / interval).As("other heartbeats");
         var arriving = Add(
@@ -74,13 +76,18 @@ internal sealed class Capacity
         var changing = Add("cores", "transitions", "cores", Transitions * Measured("transition_us") / MicrosecondsASecond);
         var delivering = Add("cores", "deliveries", "cores", Deliveries * Measured("delivery_us") / MicrosecondsASecond);
         var sweeping = Add(
-            "cores", "sweeping, on one node", "cores", Term.Least(MostSweepShare, registered / Million * Measured("sweep_us_per_million") / MicrosecondsASecond));
+            "cores", "sweeping, on one node", "cores", Term.Least(
+                MostSweepShare, registered / Million * Measured("sweep_us_per_million") / MicrosecondsASecond));
         var work = (arriving.As("arriving") + changing.As("changing") + delivering.As("delivering")).As("work");
 
         // ---- one node
         var anyhow = (Measured("node_cores") + Measured("telling_cores")).As("cores a node takes anyhow");
         OneNodeCores = Add("one node", "CPU", "cores", anyhow + work + sweeping.As("sweeping"));
-        OneNodeBytes = Add("one node", "memory, resident", "GB", (Measured("node_bytes") + (registered * Measured("word_bytes")) + (sockets * ConnectionBytes(watch))) / 1e9);
+        OneNodeBytes = Add(
+            "one node",
+            "memory, resident",
+            "GB",
+            (Measured("node_bytes") + (registered * Measured("word_bytes")) + (sockets * ConnectionBytes(watch))) / 1e9);
         Add("one node", "memory of the kernel for sockets", "GB", sockets * Measured("socket_kernel_bytes") / 1e9);
         Disk = Add("one node", "disk: images of pages, and the journal", "GB", ((registered * 4.0) + Measured("journal_bytes")) / 1e9);
 
@@ -103,15 +110,22 @@ internal sealed class Capacity
 
         // ---- the shared Redis
         var gathered = Term.Most(1.0, Heartbeats / (Nodes * Term.Most(PageLanes, registered / PageWords))).As("words a command");
-        var wordCost = Add("redis", "CPU of a word", "us", Measured("redis_word_us") + (Measured("redis_command_us") / gathered)).As("us a word");
+        var wordCost = Add("redis", "CPU of a word", "us", Measured("redis_word_us") + (Measured("redis_command_us") / gathered))
+            .As("us a word");
         // a node reads whole pages, or only the watched words if that is less
         var watched = Term.Least(registered, sockets * watch / Nodes).As("watched on a node");
         var pages = registered * Measured("redis_word_bytes");
         var words = watched * Measured("redis_read_bytes");
         var readsPages = pages.Value <= words.Value;
         var swept = (readsPages ? pages : words).As(readsPages ? "bytes of all pages" : "bytes of words watched");
-        var sweptBytes = Add("redis", readsPages ? "read by sweeps, in pages" : "read by sweeps, word by word", "MB/s", Nodes * swept / ClusterSweepSeconds / Million).As("swept MB/s");
-        var sweepCost = readsPages ? sweptBytes * Measured("redis_sweep_us_per_mb") : Nodes * watched * Measured("redis_word_us") / ClusterSweepSeconds;
+        var sweptBytes = Add(
+            "redis",
+            readsPages ? "read by sweeps, in pages" : "read by sweeps, word by word",
+            "MB/s",
+            Nodes * swept / ClusterSweepSeconds / Million)
+            .As("swept MB/s");
+        var sweepCost =
+            readsPages ? sweptBytes * Measured("redis_sweep_us_per_mb") : Nodes * watched * Measured("redis_word_us") / ClusterSweepSeconds;
         RedisCores = Add("redis", "CPU", "cores", ((Heartbeats * wordCost) + sweepCost) / MicrosecondsASecond).As("redis cores");
         RedisGigabytes = Add("redis", "memory of the words", "GB", registered * Measured("redis_word_bytes") / 1e9).As("redis GB");
         Primaries = Add(
@@ -137,15 +151,23 @@ internal sealed class Capacity
         Add("bandwidth", "Redis to nodes: sweeps", "Mbit/s", sweptBytes * 8.0);
         Add("bandwidth", "hints, to each node", "Mbit/s", Transitions * Measured("hint_bytes") * 8.0 / Million);
 
-        FitsOneNode = OneNodeCores.Value <= demand.NodeCores * demand.Busy && OneNodeBytes.Value * 1e9 <= demand.NodeBytes * demand.Busy && demand.Sockets <= demand.NodeSockets;
+        FitsOneNode = OneNodeCores.Value <= demand.NodeCores * demand.Busy
+            && OneNodeBytes.Value * 1e9 <= demand.NodeBytes * demand.Busy
+            && demand.Sockets <= demand.NodeSockets;
         var nodeCores = (Asked("cores a node", demand.NodeCores) * busy).As("cores a node may use");
         Resources =
         [
             new("one node: CPU", OneNodeCores.As("one node CPU") / nodeCores, "more nodes on a Redis"),
             new("one node: memory", OneNodeBytes.As("one node GB") * 1e9 / nodeMemory, "a larger machine, or more nodes on a Redis"),
             new("one node: connections", sockets / Asked("sockets a node", demand.NodeSockets), "more nodes on a Redis"),
-            new("every node: hearing all hints", Transitions * Measured("hint_us") / MicrosecondsASecond / nodeCores, "nodes that hear and sweep only the page groups which they have watchers in, and sockets placed by who watches whom"),
-            new("every node: reading what is watched on it", swept * 8.0 / ClusterSweepSeconds / (Asked("link bits", demand.LinkBits) * busy), "fewer connections a node, or a longer sweep"),
+            new(
+                "every node: hearing all hints",
+                Transitions * Measured("hint_us") / MicrosecondsASecond / nodeCores,
+                "nodes that hear and sweep only the page groups which they have watchers in, and sockets placed by who watches whom"),
+            new(
+                "every node: reading what is watched on it",
+                swept * 8.0 / ClusterSweepSeconds / (Asked("link bits", demand.LinkBits) * busy),
+                "fewer connections a node, or a longer sweep"),
             new("every node: beliefs in memory", kept / nodeMemory, "larger machines"),
             new("Redis: 1,000 primaries, the most that a cluster should have", Primaries / 1000.0, "clusters by region"),
             new("numbers of users: 2^31", registered / 2147483648.0, "64-bit words, or an instance a tenant"),

@@ -34,7 +34,9 @@ internal sealed class Constants
 
     public IReadOnlyDictionary<string, Constant> All => _byKey;
 
-    public Term this[string key] => Term.Of(_byKey.GetValueOrDefault(key) ?? throw new UsageException($"the constants lack \"{key}\": measure them with ./aglow bench plan --constants FILE."));
+    public Term this[string key] => Term.Of(
+        _byKey.GetValueOrDefault(key)
+            ?? throw new UsageException($"the constants lack \"{key}\": measure them with ./aglow bench plan --constants FILE."));
 
     /// <summary>These constants, for tests.</summary>
     public static Constants Of(string measuredAt, string machine, Dictionary<string, Constant> byKey) => new(measuredAt, machine, byKey);

@@ -18,11 +18,23 @@ internal sealed record Choice(string Name, Term Month, string Note)
         var choices = new List<Choice>();
         if (plan.FitsOneNode)
         {
-            choices.Add(new("one node, embedded", node + (plan.Disk.As("disk GB") * Term.Of("price a GB of disk", prices.DiskGbMonth)) + egress, "a restart is an outage of a second; 99.99 % wants two machines"));
+            choices.Add(
+                new(
+                    "one node, embedded",
+                    node + (plan.Disk.As("disk GB") * Term.Of("price a GB of disk", prices.DiskGbMonth)) + egress,
+                    "a restart is an outage of a second; 99.99 % wants two machines"));
         }
 
-        choices.Add(new($"{Term.Show(plan.Nodes.Value)} nodes, {Term.Show(plan.RedisServers.Value)} Redis servers of one's own", nodes + (plan.RedisServers * Term.Of("Redis machine a month", prices.RedisNodeMonth)) + egress, "somebody runs the Redis"));
-        choices.Add(new($"{Term.Show(plan.Nodes.Value)} nodes, {Term.Show(plan.RedisServers.Value)} managed Redis servers", nodes + (plan.RedisServers * Term.Of("managed Redis a month", prices.ManagedRedisNodeMonth)) + egress, "somebody else runs the Redis"));
+        choices.Add(
+            new(
+                $"{Term.Show(plan.Nodes.Value)} nodes, {Term.Show(plan.RedisServers.Value)} Redis servers of one's own",
+                nodes + (plan.RedisServers * Term.Of("Redis machine a month", prices.RedisNodeMonth)) + egress,
+                "somebody runs the Redis"));
+        choices.Add(
+            new(
+                $"{Term.Show(plan.Nodes.Value)} nodes, {Term.Show(plan.RedisServers.Value)} managed Redis servers",
+                nodes + (plan.RedisServers * Term.Of("managed Redis a month", prices.ManagedRedisNodeMonth)) + egress,
+                "somebody else runs the Redis"));
         choices.Add(new(
             $"{Term.Show(plan.Nodes.Value)} nodes, DynamoDB on demand: an item a user, a write a heartbeat",
             nodes
@@ -30,7 +42,8 @@ internal sealed record Choice(string Name, Term Month, string Note)
                 + (plan.Deliveries * SecondsAMonth / 1e6 * Term.Of("price a million reads", prices.DynamodbMillionReads))
                 + (Term.Of("registered", demand.Registered) * ItemBytes / 1e9 * Term.Of("price a GB of items", prices.DynamodbGbMonth))
                 + egress,
-            "no one runs anything, and one is told of no one: watchers would poll (a read for each delivery is counted, the least there can be)"));
+            "no one runs anything, and one is told of no one: watchers would poll (a read for each delivery is counted, the least "
+                + "there can be)"));
         return choices;
     }
 }

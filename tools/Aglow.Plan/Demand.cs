@@ -62,5 +62,6 @@ internal sealed record Demand
     public double Sockets => SocketCount ?? (Arrival == Arrival.Sockets ? Active : 0);
 
     /// <summary>The same with this many times as many people.</summary>
-    public Demand Times(double factor) => this with { Active = Active * factor, Registered = Registered * factor, SocketCount = SocketCount * factor };
+    public Demand Times(double factor) =>
+        this with { Active = Active * factor, Registered = Registered * factor, SocketCount = SocketCount * factor };
 }

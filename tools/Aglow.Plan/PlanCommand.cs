@@ -30,27 +30,36 @@ internal sealed class PlanCommand
     private readonly Option<string> _heartbeat = Text("--heartbeat", "TIME", "from heartbeat to heartbeat: 10s, 1m [10s]");
     private readonly Option<string> _session = Text("--session", "TIME", "how long somebody stays: 90s, 20m, 8h [20m]");
     private readonly Option<string> _watch = Text("--watch", "N", "users that a connection watches, spread evenly over all [100]");
-    private readonly Option<string> _watchers = Text("--watchers", "N", "connections that a user is watched on, where that is known [from --watch]");
+    private readonly Option<string> _watchers = Text(
+        "--watchers", "N", "connections that a user is watched on, where that is known [from --watch]");
     private readonly Option<string> _arrival = Text("--arrival", "HOW", "how heartbeats arrive: sockets, http, packed [sockets]");
     private readonly Option<string> _sockets = Text("--sockets", "N", "open connections [all active with --arrival sockets, else 0]");
     private readonly Option<string> _nodeCores = Text("--node-cores", "N", "cores of a node [2]");
     private readonly Option<string> _nodeMemory = Text("--node-memory", "BYTES", "memory of a node: 8g [8g]");
-    private readonly Option<string> _nodeSockets = Text("--node-sockets", "N", "connections that a node is given at most: so many come back at once when it dies [100k]");
+    private readonly Option<string> _nodeSockets = Text(
+        "--node-sockets", "N", "connections that a node is given at most: so many come back at once when it dies [100k]");
     private readonly Option<string> _redisMemory = Text("--redis-memory", "BYTES", "memory of a Redis server [16g]");
-    private readonly Option<string> _busy = Text("--busy", "PERCENT", "how full cores, memory and links may be; the rest is for peaks and failures [50]");
+    private readonly Option<string> _busy = Text(
+        "--busy", "PERCENT", "how full cores, memory and links may be; the rest is for peaks and failures [50]");
     private readonly Option<string> _link = Text("--link", "BITS", "a machine's link, bits a second [1g]");
     private readonly Option<string> _format = Text("--format", "HOW", "table, json, markdown [table]");
-    private readonly Option<bool> _explain = new("--explain") { Description = "print the arithmetic of each figure, and the measurements it rests on" };
-    private readonly Option<string> _constants = Text("--constants", "FILE", "measured constants [those that come with it; ./aglow bench plan measures yours]");
-    private readonly Option<string> _prices = Text("--prices", "FILE", "what things cost [examples: copy tools/Aglow.Plan/prices.json and edit it]");
+    private readonly Option<bool> _explain =
+        new("--explain") { Description = "print the arithmetic of each figure, and the measurements it rests on" };
+    private readonly Option<string> _constants = Text(
+        "--constants", "FILE", "measured constants [those that come with it; ./aglow bench plan measures yours]");
+    private readonly Option<string> _prices = Text(
+        "--prices", "FILE", "what things cost [examples: copy tools/Aglow.Plan/prices.json and edit it]");
 
     /// <summary>The command, which calls <paramref name="run"/>.</summary>
     public RootCommand Create(Func<PlanOptions, int> run)
     {
-        var command = new RootCommand("aglow plan: what a deployment needs and costs, worked out from measured constants. Counts may end in k, m, b; times in s, m, h; sizes in m, g.");
+        var command = new RootCommand(
+            "aglow plan: what a deployment needs and costs, worked out from measured constants. Counts may end in k, m, b; times in s, "
+                + "m, h; sizes in m, g.");
         foreach (var option in new Option[]
         {
-            _active, _registered, _heartbeat, _session, _watch, _watchers, _arrival, _sockets, _nodeCores, _nodeMemory, _nodeSockets, _redisMemory, _busy, _link, _format, _explain, _constants, _prices,
+            _active, _registered, _heartbeat, _session, _watch, _watchers, _arrival, _sockets, _nodeCores, _nodeMemory, _nodeSockets,
+            _redisMemory, _busy, _link, _format, _explain, _constants, _prices,
         })
         {
             command.Options.Add(option);
@@ -82,13 +91,21 @@ internal sealed class PlanCommand
             LinkBits = Count(parsed, _link, usual.LinkBits, 1e6),
         };
         if (demand.Registered < demand.Active)
-            throw new UsageException($"--registered {parsed.GetValue(_registered)}: fewer than the {Term.Show(demand.Active)} who are active; everybody who is active was seen.");
+            throw new UsageException(
+                $"--registered {parsed.GetValue(_registered)}: fewer than the {Term.Show(demand.Active)} who are active; everybody who "
+                    + "is active was seen.");
         if (demand.SocketCount > demand.Active)
-            throw new UsageException($"--sockets {parsed.GetValue(_sockets)}: more than the {Term.Show(demand.Active)} who are active; an open connection is somebody active.");
+            throw new UsageException(
+                $"--sockets {parsed.GetValue(_sockets)}: more than the {Term.Show(demand.Active)} who are active; an open connection is "
+                    + "somebody active.");
         if (demand.Arrival == Arrival.Sockets && demand.SocketCount < demand.Active)
-            throw new UsageException($"--sockets {parsed.GetValue(_sockets)}: with --arrival sockets everybody active has one; say --arrival http or packed for how the others' heartbeats come.");
+            throw new UsageException(
+                $"--sockets {parsed.GetValue(_sockets)}: with --arrival sockets everybody active has one; say --arrival http or packed "
+                    + "for how the others' heartbeats come.");
         if (demand.SessionSeconds < demand.HeartbeatSeconds)
-            throw new UsageException($"--session {parsed.GetValue(_session)}: shorter than a heartbeat interval ({Term.Show(demand.HeartbeatSeconds)} s), so nobody would send two; plan for longer ones.");
+            throw new UsageException(
+                $"--session {parsed.GetValue(_session)}: shorter than a heartbeat interval ({Term.Show(demand.HeartbeatSeconds)} s), so "
+                    + "nobody would send two; plan for longer ones.");
         return new PlanOptions(
             demand,
             Choice(parsed, _format, Format.Table),
@@ -97,7 +114,8 @@ internal sealed class PlanCommand
             parsed.GetValue(_prices) ?? Path.Combine(AppContext.BaseDirectory, "prices.json"));
     }
 
-    private static Option<string> Text(string name, string value, string description) => new(name) { Description = description, HelpName = value };
+    private static Option<string> Text(string name, string value, string description) =>
+        new(name) { Description = description, HelpName = value };
 
     private static double Count(ParseResult parsed, Option<string> option, double otherwise, double least, double most = 1e15)
     {
@@ -105,7 +123,8 @@ internal sealed class PlanCommand
             return otherwise;
         return Scaled(text, [("k", 1e3), ("m", 1e6), ("b", 1e9), ("g", 1e9), ("t", 1e12)]) is { } value && value >= least && value <= most
             ? value
-            : throw new UsageException($"{option.Name} {text}: write a number from {Term.Show(least)} to {Term.Show(most)}, such as 500, 20k or 5m.");
+            : throw new UsageException(
+                $"{option.Name} {text}: write a number from {Term.Show(least)} to {Term.Show(most)}, such as 500, 20k or 5m.");
     }
 
     private static double Seconds(ParseResult parsed, Option<string> option, double otherwise, double least, double most)
@@ -114,13 +133,16 @@ internal sealed class PlanCommand
             return otherwise;
         return Scaled(text, [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)]) is { } value && value >= least && value <= most
             ? value
-            : throw new UsageException($"{option.Name} {text}: write a time from {Term.Show(least)} to {Term.Show(most)} seconds, such as 10s, 20m or 8h.");
+            : throw new UsageException(
+                $"{option.Name} {text}: write a time from {Term.Show(least)} to {Term.Show(most)} seconds, such as 10s, 20m or 8h.");
     }
 
     private static double? Scaled(string text, (string Ending, double Scale)[] endings)
     {
         var (ending, scale) = endings.FirstOrDefault(e => text.EndsWith(e.Ending, StringComparison.OrdinalIgnoreCase));
-        return double.TryParse(ending is null ? text : text[..^ending.Length], NumberStyles.Float, CultureInfo.InvariantCulture, out var number) && double.IsFinite(number)
+        return double.TryParse(
+            ending is null ? text : text[..^ending.Length], NumberStyles.Float, CultureInfo.InvariantCulture, out var number)
+            && double.IsFinite(number)
             ? number * (ending is null ? 1 : scale)
             : null;
     }
@@ -132,6 +154,7 @@ internal sealed class PlanCommand
             return otherwise;
         return Enum.GetNames<T>().Any(n => n.Equals(text, StringComparison.OrdinalIgnoreCase))
             ? Enum.Parse<T>(text, ignoreCase: true)
-            : throw new UsageException($"{option.Name} {text}: choose from {string.Join(", ", Enum.GetNames<T>().Select(n => n.ToLowerInvariant()))}.");
+            : throw new UsageException(
+                $"{option.Name} {text}: choose from {string.Join(", ", Enum.GetNames<T>().Select(n => n.ToLowerInvariant()))}.");
     }
 }

@@ -28,7 +28,12 @@ internal sealed record Prices(
     public static Prices Load(string file)
     {
         var prices = JsonFile.Load<Prices>(file);
-        var wrong = typeof(Prices).GetProperties().FirstOrDefault(p => p.GetValue(prices) is double price && (!double.IsFinite(price) || price < 0));
-        return wrong is null ? prices : throw new UsageException($"{file}: {System.Text.Json.JsonNamingPolicy.SnakeCaseLower.ConvertName(wrong.Name)} is {wrong.GetValue(prices)}: a price is a number from 0 up.");
+        var wrong = typeof(Prices).GetProperties().FirstOrDefault(
+            p => p.GetValue(prices) is double price && (!double.IsFinite(price) || price < 0));
+        return wrong is null
+            ? prices
+            : throw new UsageException(
+                $"{file}: {System.Text.Json.JsonNamingPolicy.SnakeCaseLower.ConvertName(wrong.Name)} is {wrong.GetValue(prices)}: a "
+                    + "price is a number from 0 up.");
     }
 }

@@ -20,7 +20,13 @@ internal static class Report
             : new Page(options, measured, prices, plan, costs, chokepoints).Write();
     }
 
-    private static string Json(PlanOptions options, Constants measured, Prices prices, Capacity plan, IReadOnlyList<Choice> costs, IReadOnlyList<Chokepoint> chokepoints)
+    private static string Json(
+        PlanOptions options,
+        Constants measured,
+        Prices prices,
+        Capacity plan,
+        IReadOnlyList<Choice> costs,
+        IReadOnlyList<Chokepoint> chokepoints)
     {
         var record = new
         {
@@ -28,10 +34,37 @@ internal static class Report
             ConstantsMeasuredAt = measured.MeasuredAt,
             ConstantsMachine = measured.Machine,
             Shape = plan.FitsOneNode ? "one node" : "many nodes",
-            Figures = plan.Lines.Select(l => new { l.Group, l.Name, l.Unit, Value = Whole(l.Term.Value), l.Term.Formula, Arithmetic = l.Term.Numbers, Constants = l.Term.Constants }),
-            Costs = costs.Select(c => new { c.Name, Month = Math.Round(c.Month.Value), prices.Currency, c.Month.Formula, Arithmetic = c.Month.Numbers, c.Note }),
+            Figures = plan.Lines.Select(
+                l => new
+                {
+                    l.Group,
+                    l.Name,
+                    l.Unit,
+                    Value = Whole(l.Term.Value),
+                    l.Term.Formula,
+                    Arithmetic = l.Term.Numbers,
+                    Constants = l.Term.Constants
+                }),
+            Costs = costs.Select(
+                c => new
+                {
+                    c.Name,
+                    Month = Math.Round(c.Month.Value),
+                    prices.Currency,
+                    c.Month.Formula,
+                    Arithmetic = c.Month.Numbers,
+                    c.Note
+                }),
             PricesAsOf = prices.AsOf,
-            Chokepoints = chokepoints.Select(c => new { c.Resource.Name, Times = Finite(c.Factor), Active = Finite(c.Active), Registered = Finite(c.Registered), c.Resource.Then }),
+            Chokepoints = chokepoints.Select(
+                c => new
+                {
+                    c.Resource.Name,
+                    Times = Finite(c.Factor),
+                    Active = Finite(c.Active),
+                    Registered = Finite(c.Registered),
+                    c.Resource.Then
+                }),
         };
         return JsonSerializer.Serialize(record, JsonFile.Options) + "\n";
 
@@ -40,7 +73,13 @@ internal static class Report
     }
 
     /// <summary>The table, or Markdown: the same rows.</summary>
-    private sealed class Page(PlanOptions options, Constants measured, Prices prices, Capacity plan, IReadOnlyList<Choice> costs, IReadOnlyList<Chokepoint> chokepoints)
+    private sealed class Page(
+        PlanOptions options,
+        Constants measured,
+        Prices prices,
+        Capacity plan,
+        IReadOnlyList<Choice> costs,
+        IReadOnlyList<Chokepoint> chokepoints)
     {
         private readonly StringBuilder _to = new();
         private readonly bool _isMarkdown = options.Format == Format.Markdown;
@@ -50,7 +89,8 @@ internal static class Report
             var demand = options.Demand;
             Heading($"{Number(demand.Active)} active of {Number(demand.Registered)} registered");
             Text(
-                $"A heartbeat every {Number(demand.HeartbeatSeconds)} s, sessions of {Span(demand.SessionSeconds)}, {Number(demand.Sockets)} open connections, each watching {Number(demand.Watch)}. "
+                $"A heartbeat every {Number(demand.HeartbeatSeconds)} s, sessions of {Span(demand.SessionSeconds)}, "
+                    + $"{Number(demand.Sockets)} open connections, each watching {Number(demand.Watch)}. "
                 + $"Cores, memory and links are filled to {demand.Busy:P0}. {(plan.FitsOneNode ? "One node is enough" : "More than one node: words in a Redis that they share")}.");
             foreach (var group in plan.Lines.GroupBy(l => l.Group))
             {
@@ -82,7 +122,8 @@ internal static class Report
                 _to.Append($"{indent}{name} = {term.Formula}\n");
                 _to.Append($"{(_isMarkdown ? "  " : "        ")}= {term.Numbers} = {Number(term.Value)} {unit}".TrimEnd()).Append('\n');
                 foreach (var constant in term.Constants)
-                    _to.Append($"{(_isMarkdown ? "  " : "        ")}{constant.Name}: {Number(constant.Value)} {constant.Unit}, {constant.From}\n");
+                    _to.Append(
+                        $"{(_isMarkdown ? "  " : "        ")}{constant.Name}: {Number(constant.Value)} {constant.Unit}, {constant.From}\n");
             }
 
             _to.Append('\n');
@@ -105,11 +146,15 @@ internal static class Report
 
             var widths = head.Select((name, c) => Math.Max(name.Length, rows.Max(r => r[c].Length))).ToArray();
             foreach (var row in (string[][])[head, .. rows])
-                _to.Append("  " + string.Join("  ", row.Select((cell, c) => IsNumber(cell) ? cell.PadLeft(widths[c]) : cell.PadRight(widths[c]))).TrimEnd()).Append('\n');
+                _to.Append(
+                    "  " + string.Join("  ", row.Select((cell, c) => IsNumber(cell) ? cell.PadLeft(widths[c]) : cell.PadRight(widths[c])))
+                        .TrimEnd())
+                    .Append('\n');
             _to.Append('\n');
         }
 
-        private static bool IsNumber(string cell) => cell.Length > 0 && (char.IsAsciiDigit(cell[0]) || cell == Never) && cell.All(c => char.IsAsciiDigit(c) || c is ',' or '.' or 'e' or '-' or '+' || cell == Never);
+        private static bool IsNumber(string cell) => cell.Length > 0 && (char.IsAsciiDigit(cell[0]) || cell == Never) && cell.All(
+            c => char.IsAsciiDigit(c) || c is ',' or '.' or 'e' or '-' or '+' || cell == Never);
 
         private const string Never = "never";
 

@@ -77,13 +77,23 @@ internal sealed class Term
     };
 
     private static Term Pick(string how, Term[] of, double value) =>
-        new(value, $"{how}({string.Join(", ", of.Select(t => t.Formula))})", $"{how}({string.Join(", ", of.Select(t => t.Numbers))})", Atom, of.SelectMany(t => t.Constants));
+        new(
+            value,
+            $"{how}({string.Join(", ", of.Select(t => t.Formula))})",
+            $"{how}({string.Join(", ", of.Select(t => t.Numbers))})",
+            Atom,
+            of.SelectMany(t => t.Constants));
 
     private static Term Join(Term a, Term b, string sign, double value, int binds)
     {
         // brackets keep together what follows a minus or a division
         var tight = sign is "-" or "/" ? binds + 1 : binds;
-        return new Term(value, $"{Wrap(a, a.Formula, binds)} {sign} {Wrap(b, b.Formula, tight)}", $"{Wrap(a, a.Numbers, binds)} {sign} {Wrap(b, b.Numbers, tight)}", binds, a.Constants.Concat(b.Constants));
+        return new Term(
+            value,
+            $"{Wrap(a, a.Formula, binds)} {sign} {Wrap(b, b.Formula, tight)}",
+            $"{Wrap(a, a.Numbers, binds)} {sign} {Wrap(b, b.Numbers, tight)}",
+            binds,
+            a.Constants.Concat(b.Constants));
     }
 
     private static string Wrap(Term term, string text, int least) => term._binds < least ? $"({text})" : text;

@@ -3,12 +3,14 @@ using System.Runtime.InteropServices;
 namespace Aglow.Swarm;
 
 /// <summary>
-/// A run of millions: every active user by packed heartbeats once an interval, people coming and going among those registered, sockets that watch: <c>--bulk 5m</c>.
+/// A run of millions: every active user by packed heartbeats once an interval, people coming and going among those registered, sockets that
+/// watch: <c>--bulk 5m</c>.
 /// </summary>
 /// <remarks>
-/// Open loop: steps are due at fixed times, latency counts from when a step was due, however late it was sent. A thread of its own sends them, so that they do not wait
-/// for what else the pool of this process is at (thousands of sockets, and the judging of what they are told). Whatever a user did follows from the step
-/// numbers (<see cref="Ring"/>) and the time of each step, so the rules are those for people: a <see cref="Truth"/> is made when somebody asks.
+/// Open loop: steps are due at fixed times, latency counts from when a step was due, however late it was sent. A thread of its own sends
+/// them, so that they do not wait for what else the pool of this process is at (thousands of sockets, and the judging of what they are
+/// told). Whatever a user did follows from the step numbers (<see cref="Ring"/>) and the time of each step, so the rules are those for
+/// people: a <see cref="Truth"/> is made when somebody asks.
 /// </remarks>
 internal sealed class BulkRun : SwarmRun
 {
@@ -27,7 +29,8 @@ internal sealed class BulkRun : SwarmRun
     private readonly uint _registered;
     private readonly Ring _ring;
     private readonly double _stepSeconds;
-    // each is written by one thread, whole, and never waits for those who read them: a lock made heartbeats late while the auditor went through everybody
+    // each is written by one thread, whole, and never waits for those who read them: a lock made heartbeats late while the auditor went
+    // through everybody
     private readonly Step[] _registrations;
     private readonly Step[] _steps;
     private int _registrationCount;
@@ -67,7 +70,8 @@ internal sealed class BulkRun : SwarmRun
 
     public override string HeartbeatWhat => $"packed heartbeats of up to {View.Number(StepUsers)}, from when they were due";
 
-    public override string Preparing => $"registering, {View.Number(Math.Min(_registered, (long)_registrationCount * RegisterUsers))} of {View.Number(_registered)}";
+    public override string Preparing =>
+        $"registering, {View.Number(Math.Min(_registered, (long)_registrationCount * RegisterUsers))} of {View.Number(_registered)}";
 
     protected override double ReadEvery => 0.1;
 
@@ -109,7 +113,8 @@ internal sealed class BulkRun : SwarmRun
         }
     }
 
-    protected override IEnumerable<Func<CancellationToken, Task>> Lives() => [SendLoopAsync, .. _watchers.Select(w => (Func<CancellationToken, Task>)(stop => WatchAsync(w, stop)))];
+    protected override IEnumerable<Func<CancellationToken, Task>> Lives() =>
+        [SendLoopAsync, .. _watchers.Select(w => (Func<CancellationToken, Task>)(stop => WatchAsync(w, stop)))];
 
     protected override uint[] DrawUsers(Random random)
     {
@@ -139,7 +144,8 @@ internal sealed class BulkRun : SwarmRun
     }
 
     // Somebody whom the window reaches within this run: most of a billion are never there.
-    private uint DrawUser(Random random) => _ring.UserAt(random.NextInt64(Math.Min(_registered, _ring.End((long)(Options.Seconds / _stepSeconds)))));
+    private uint DrawUser(Random random) =>
+        _ring.UserAt(random.NextInt64(Math.Min(_registered, _ring.End((long)(Options.Seconds / _stepSeconds)))));
 
     // Once everybody who is active was heard: by registering, or in the first interval.
     private async Task WatchAsync(Watcher watcher, CancellationToken stop)
@@ -151,7 +157,8 @@ internal sealed class BulkRun : SwarmRun
     // They come within one interval, as after a restart.
     private double DelayOf(int watcher) => watcher * Promises.Heartbeat / Options.Watchers;
 
-    private Task SendLoopAsync(CancellationToken stop) => Task.Factory.StartNew(() => SendLoop(stop), stop, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+    private Task SendLoopAsync(CancellationToken stop) =>
+        Task.Factory.StartNew(() => SendLoop(stop), stop, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     private void SendLoop(CancellationToken stop)
     {

@@ -3,8 +3,12 @@ namespace Aglow.Swarm;
 /// <summary>What is asked of a deployment before a run.</summary>
 internal static class Deployment
 {
-    /// <summary>What it promises, and its clock against ours; every address must answer. <paramref name="probe"/> is a number that nobody in the run has.</summary>
-    public static async Task<(Promises Promises, double UnixAtZero)> AskAsync(IReadOnlyList<Uri> urls, uint probe, SwarmClock clock, CancellationToken stop)
+    /// <summary>
+    /// What it promises, and its clock against ours; every address must answer. <paramref name="probe"/> is a number that nobody in the run
+    /// has.
+    /// </summary>
+    public static async Task<(Promises Promises, double UnixAtZero)> AskAsync(
+        IReadOnlyList<Uri> urls, uint probe, SwarmClock clock, CancellationToken stop)
     {
         var promises = new Promises();
         var unixAtZero = clock.UnixAtZero;

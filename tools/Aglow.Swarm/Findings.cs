@@ -56,7 +56,8 @@ internal sealed class Findings
     public long ChangesInTime => Volatile.Read(ref _changesInTime);
 
     /// <summary>Violations of each kind.</summary>
-    public IReadOnlyDictionary<string, long> ByKind => Enum.GetValues<ViolationKind>().ToDictionary(Violation.Name, k => Volatile.Read(ref _byKind[(int)k]));
+    public IReadOnlyDictionary<string, long> ByKind =>
+        Enum.GetValues<ViolationKind>().ToDictionary(Violation.Name, k => Volatile.Read(ref _byKind[(int)k]));
 
     /// <summary>All violations.</summary>
     public long Count => Volatile.Read(ref _violationCount);

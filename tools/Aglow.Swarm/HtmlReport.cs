@@ -27,7 +27,8 @@ internal static class HtmlReport
     {
         var html = new StringBuilder();
         html.Append(CultureInfo.InvariantCulture, $"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>Aglow swarm: {Text(run.Outcome)}</title><style>\n{Style}\n</style></head><body>\n");
-        html.Append(CultureInfo.InvariantCulture, $"<h1>Swarm: <span class=\"{(run.Passed ? "good" : "bad")}\">{Text(run.Outcome)}</span></h1>\n");
+        html.Append(
+            CultureInfo.InvariantCulture, $"<h1>Swarm: <span class=\"{(run.Passed ? "good" : "bad")}\">{Text(run.Outcome)}</span></h1>\n");
         html.Append(CultureInfo.InvariantCulture, $"<p>{Text(run.Who)} for {run.Seconds} s, seed {run.Seed}, at {Text(string.Join(", ", run.Urls))}; lease {run.LeaseSeconds} s; {run.StartedAt:yyyy-MM-dd HH:mm} UTC; {Text(run.Machine)}.</p>\n");
 
         html.Append("<div class=\"plots\">\n");
@@ -84,12 +85,17 @@ internal static class HtmlReport
         {
             var y = 10 + (Height * (2 - step) / 2);
             html.Append(CultureInfo.InvariantCulture, $"<line class=\"grid\" x1=\"50\" x2=\"{Width + 50}\" y1=\"{y}\" y2=\"{y}\"/><text x=\"45\" y=\"{y + 4}\" text-anchor=\"end\">{top * step / 2:0.##}</text>");
-            html.Append(CultureInfo.InvariantCulture, $"<text x=\"{50 + (Width * step / 2)}\" y=\"{Height + 26}\" text-anchor=\"middle\">{right * step / 2:0} s</text>");
+            html.Append(
+                CultureInfo.InvariantCulture,
+                $"<text x=\"{50 + (Width * step / 2)}\" y=\"{Height + 26}\" text-anchor=\"middle\">{right * step / 2:0} s</text>");
         }
 
         for (var line = 0; line < lines.Length; line++)
         {
-            var points = samples.Select(s => string.Create(CultureInfo.InvariantCulture, $"{50 + (Width * s.At / right):0.#},{10 + (Height * (1 - (lines[line].Of(s) / top))):0.#}"));
+            var points = samples.Select(
+                s => string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{50 + (Width * s.At / right):0.#},{10 + (Height * (1 - (lines[line].Of(s) / top))):0.#}"));
             html.Append(CultureInfo.InvariantCulture, $"<polyline{(line > 0 ? " class=\"second\"" : "")} points=\"{string.Join(' ', points)}\"><title>{Text(lines[line].Name)}</title></polyline>");
         }
 

@@ -52,7 +52,8 @@ internal static class Judge
     public static Verdict OfTelling(Truth truth, Promises promises, Told told, Telling when)
     {
         if (told.IsOnline != (told.Status is "online" or "away" or "busy") || (told.IsOnline && told.LastSeen is null))
-            return Verdict.Broken(ViolationKind.NeverTrue, $"is_online {told.IsOnline}, status {told.Status}, last_seen {told.LastSeen} do not go together");
+            return Verdict.Broken(
+                ViolationKind.NeverTrue, $"is_online {told.IsOnline}, status {told.Status}, last_seen {told.LastSeen} do not go together");
         if (!told.IsOnline && truth.SurelyOnlineSince(when.From, when.To) is { } since)
             return Verdict.Broken(ViolationKind.FalseOffline, $"told offline, but surely online since {since:0.000} s");
         var leaveBound = promises.Bound;
@@ -69,7 +70,8 @@ internal static class Judge
         if (told.Status is "away" or "online" && truth.WhyNot(told.Status == "away", when.From, when.To, when.Held) is { } whyNot)
             return Verdict.Broken(ViolationKind.NeverTrue, whyNot);
         // one answer only: the other would have been a violation
-        return Verdict.Fine(told.IsOnline ? truth.IsSurelyOnline(when.From, when.To) : !truth.IsPossiblyOnline(when.From, when.To, leaveBound, when.Held));
+        return Verdict.Fine(
+            told.IsOnline ? truth.IsSurelyOnline(when.From, when.To) : !truth.IsPossiblyOnline(when.From, when.To, leaveBound, when.Held));
     }
 
     // Real time: never in the future, and true on one of the lines that the clock was on.
@@ -91,8 +93,8 @@ internal static class Judge
     }
 
     /// <summary>
-    /// Since when a watcher should have been told something else than <paramref name="toldOnline"/>, its last word: the deadline that has passed at
-    /// <paramref name="now"/>. Null where it has not, or where what it was told may be right.
+    /// Since when a watcher should have been told something else than <paramref name="toldOnline"/>, its last word: the deadline that has
+    /// passed at <paramref name="now"/>. Null where it has not, or where what it was told may be right.
     /// </summary>
     public static double? OverdueSince(Standing truth, Promises promises, bool toldOnline, double toldAt, double watchedSince, double now)
     {
@@ -111,13 +113,16 @@ internal static class Judge
     }
 
     /// <summary>
-    /// What an overdue change is, once it was told (<paramref name="toldAt"/>) or is given up at <paramref name="now"/>; null while it may still come.
+    /// What an overdue change is, once it was told (<paramref name="toldAt"/>) or is given up at <paramref name="now"/>; null while it may
+    /// still come.
     /// </summary>
     public static Verdict? OfOverdue(Promises promises, bool towardsOnline, double deadline, double? toldAt, double now, bool isEnd)
     {
         var what = towardsOnline ? "online" : "offline";
         if (toldAt is { } at)
-            return Verdict.Broken(towardsOnline ? ViolationKind.LateOnline : ViolationKind.GhostOnline, $"told {what} at {at:0.000} s, due by {deadline:0.000} s");
+            return Verdict.Broken(
+                towardsOnline ? ViolationKind.LateOnline : ViolationKind.GhostOnline,
+                $"told {what} at {at:0.000} s, due by {deadline:0.000} s");
         if (isEnd || now > deadline + promises.Bound)
             return Verdict.Broken(ViolationKind.Missed, $"never told {what}, due by {deadline:0.000} s");
         return null;

@@ -15,7 +15,13 @@ internal sealed class Node : IDisposable
     public Node(Uri address)
     {
         Address = address;
-        _http = new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = 64, UseCookies = false, PooledConnectionIdleTimeout = TimeSpan.FromSeconds(60) })
+        _http = new HttpClient(
+            new SocketsHttpHandler
+            {
+                MaxConnectionsPerServer = 64,
+                UseCookies = false,
+                PooledConnectionIdleTimeout = TimeSpan.FromSeconds(60)
+            })
         {
             BaseAddress = new Uri(address.AbsoluteUri.TrimEnd('/') + "/"),
             Timeout = TimeSpan.FromSeconds(10),
@@ -34,11 +40,13 @@ internal sealed class Node : IDisposable
     }
 
     /// <summary>A goodbye on all devices.</summary>
-    public async Task LeaveAsync(uint user, CancellationToken stop) => (await PostAsync("offline", $"{{\"user_id\":{user}}}", stop)).Dispose();
+    public async Task LeaveAsync(uint user, CancellationToken stop) =>
+        (await PostAsync("offline", $"{{\"user_id\":{user}}}", stop)).Dispose();
 
     /// <summary>Gives a user another name.</summary>
     public Task RenameAsync(uint user, string name, CancellationToken stop) =>
-        SendAsync(HttpMethod.Patch, $"users/{user}", new StringContent($"{{\"user_name\":\"{name}\"}}", Encoding.UTF8, "application/json"), stop);
+        SendAsync(
+            HttpMethod.Patch, $"users/{user}", new StringContent($"{{\"user_name\":\"{name}\"}}", Encoding.UTF8, "application/json"), stop);
 
     /// <summary>Signs a user out everywhere.</summary>
     public Task RevokeAsync(uint user, CancellationToken stop) => SendAsync(HttpMethod.Post, $"users/{user}/revoke", null, stop);
@@ -196,6 +204,9 @@ internal static class PresenceMessage
     public static Told Record(JsonElement record)
     {
         var lastSeen = record.GetProperty("last_seen");
-        return new Told(record.GetProperty("is_online").GetBoolean(), record.GetProperty("status").GetString() ?? "", lastSeen.ValueKind == JsonValueKind.Null ? null : lastSeen.GetInt64());
+        return new Told(
+            record.GetProperty("is_online").GetBoolean(),
+            record.GetProperty("status").GetString() ?? "",
+            lastSeen.ValueKind == JsonValueKind.Null ? null : lastSeen.GetInt64());
     }
 }

@@ -14,7 +14,9 @@ internal enum Ending : byte
     Crash,
 }
 
-/// <summary>A time out of reach, in seconds of the run; comes back at another node if <paramref name="Node"/> is not the one before.</summary>
+/// <summary>
+/// A time out of reach, in seconds of the run; comes back at another node if <paramref name="Node"/> is not the one before.
+/// </summary>
 internal sealed record Outage(double At, double Seconds, int Node);
 
 /// <summary>What one device does in one session, in seconds of the run.</summary>
@@ -28,7 +30,8 @@ internal sealed record Outage(double At, double Seconds, int Node);
 /// <param name="Outages">Drop-outs and moves in between, in order.</param>
 /// <param name="ActiveAt">When the person does something.</param>
 internal sealed record DeviceSession(
-    int Number, bool IsSocket, bool IsBackground, int Node, double StartAt, double EndAt, Ending Ending, IReadOnlyList<Outage> Outages, IReadOnlyList<double> ActiveAt);
+    int Number, bool IsSocket, bool IsBackground, int Node, double StartAt, double EndAt, Ending Ending, IReadOnlyList<Outage> Outages,
+    IReadOnlyList<double> ActiveAt);
 
 /// <summary>What happens to a person's account.</summary>
 internal enum AccountChangeKind : byte
@@ -47,7 +50,8 @@ internal enum AccountChangeKind : byte
 internal sealed record AccountChange(double At, AccountChangeKind Kind, int Node);
 
 /// <summary>
-/// One person: whom they follow, their sessions, one after the other (devices of one session overlap), and what happens to their account meanwhile.
+/// One person: whom they follow, their sessions, one after the other (devices of one session overlap), and what happens to their account
+/// meanwhile.
 /// </summary>
 internal sealed record PersonPlan(
     int Person, IReadOnlyList<int> Follows, IReadOnlyList<IReadOnlyList<DeviceSession>> Sessions, IReadOnlyList<AccountChange> Changes);
@@ -56,8 +60,9 @@ internal sealed record PersonPlan(
 /// Who does what, when: all of it drawn before the run from one seed, so the same seed is the same plan, whatever the server does.
 /// </summary>
 /// <remarks>
-/// Sessions are log-normal (many short, few long), pauses between them exponential; at the busy hours sessions are longer and pauses shorter: a run is one
-/// day, quiet at its ends. Over half of the devices come by socket, as far as descriptors go. Whom people follow is drawn by a power of their rank: the first are celebrities.
+/// Sessions are log-normal (many short, few long), pauses between them exponential; at the busy hours sessions are longer and pauses
+/// shorter: a run is one day, quiet at its ends. Over half of the devices come by socket, as far as descriptors go. Whom people follow is
+/// drawn by a power of their rank: the first are celebrities.
 /// </remarks>
 internal sealed class Plan
 {
@@ -94,7 +99,11 @@ internal sealed class Plan
                 sockets += isSocket[device] ? 1 : 0;
             }
 
-            all[person] = new PersonPlan(person, DrawFollows(random, person, people), DrawSessions(random, isSocket, seconds, nodes), DrawChanges(random, seconds, nodes));
+            all[person] = new PersonPlan(
+                person,
+                DrawFollows(random, person, people),
+                DrawSessions(random, isSocket, seconds, nodes),
+                DrawChanges(random, seconds, nodes));
         }
 
         return new Plan(all);
@@ -125,7 +134,9 @@ internal sealed class Plan
     {
         var sessions = new List<IReadOnlyList<DeviceSession>>();
         // some are there from the beginning, or nearly
-        var at = random.NextDouble() < 0.3 ? random.NextDouble() * Math.Min(10, seconds / 4) : Exponential(random, MeanPause) / DayCurve(0, seconds);
+        var at = random.NextDouble() < 0.3
+            ? random.NextDouble() * Math.Min(10, seconds / 4)
+            : Exponential(random, MeanPause) / DayCurve(0, seconds);
         while (at < seconds)
         {
             var length = Math.Clamp(MedianSession * Math.Exp(Normal(random)) * (0.4 + (0.6 * DayCurve(at, seconds))), 3, 3600);
@@ -181,5 +192,6 @@ internal sealed class Plan
     private static double Exponential(Random random, double mean) => -mean * Math.Log(1 - random.NextDouble());
 
     // Box and Muller
-    private static double Normal(Random random) => Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble());
+    private static double Normal(Random random) =>
+        Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble());
 }

@@ -1,4 +1,5 @@
-// ./aglow swarm [--url …] [--people N] [--seconds S] …: people who know the truth. Read Truth and Judge first: they are the rules; then Plan and Person.
+// ./aglow swarm [--url …] [--people N] [--seconds S] …: people who know the truth. Read Truth and Judge first: they are the rules; then
+// Plan and Person.
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using Aglow.Swarm;
@@ -30,7 +31,8 @@ static async Task<int> RunAsync(SwarmOptions options)
     var clock = new SwarmClock(TimeProvider.System);
     var (promises, unixAtZero) = await Deployment.AskAsync(options.Urls, options.Probe, clock, stop.Token);
     promises = promises with { Away = options.AwaySeconds };
-    using SwarmRun swarm = options.Bulk > 0 ? new BulkRun(options, clock, promises, unixAtZero) : new PeopleRun(options, clock, promises, unixAtZero);
+    using SwarmRun swarm =
+        options.Bulk > 0 ? new BulkRun(options, clock, promises, unixAtZero) : new PeopleRun(options, clock, promises, unixAtZero);
     await View.ShowAsync(swarm, swarm.RunAsync(stop.Token));
 
     var summary = Summary.Of(swarm);

@@ -1,15 +1,17 @@
 namespace Aglow.Swarm;
 
 /// <summary>
-/// Who of many registered users is active when, by arithmetic, so that millions need no state: users sit scattered on a ring, and a window slides over it.
+/// Who of many registered users is active when, by arithmetic, so that millions need no state: users sit scattered on a ring, and a window
+/// slides over it.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   places on the ring   0 1 2 3 4 5 6 7 8 9 …          user = place x stride mod registered
 ///   active at step s         ├───────────┤              slides by its own length in a session: at its front users come, at its back they go
 /// </code>
-/// Places count on without end, a user has one in every round of the ring. A step sends a heartbeat for each place in the window that is its number modulo
-/// the steps of an interval, so every active user has one an interval, and neighbours at different times. Immutable; any thread.
+/// Places count on without end, a user has one in every round of the ring. A step sends a heartbeat for each place in the window that is
+/// its number modulo the steps of an interval, so every active user has one an interval, and neighbours at different times. Immutable; any
+/// thread.
 /// </remarks>
 internal sealed class Ring
 {
@@ -54,17 +56,23 @@ internal sealed class Ring
         return count;
     }
 
-    /// <summary>The steps until <paramref name="last"/> at which a user had a heartbeat, the newest first, as many as there is room for; how many.</summary>
+    /// <summary>
+    /// The steps until <paramref name="last"/> at which a user had a heartbeat, the newest first, as many as there is room for; how many.
+    /// </summary>
     public int StepsOf(uint user, long last, Span<long> steps)
     {
         var first = (long)(user * _placeOfOne % (ulong)_registered);
         var found = 0;
         if (first >= End(last))
             return 0;
-        for (var place = first + ((End(last) - 1 - first) / _registered * _registered); place >= 0 && found < steps.Length; place -= _registered)
+        for (
+            var place = first + ((End(last) - 1 - first) / _registered * _registered); place >= 0
+                && found < steps.Length; place -= _registered)
         {
             var step = Math.Min(last, LastWith(place));
-            for (step -= Modulo(step - place, StepsAnInterval); step >= 0 && place < End(step) && found < steps.Length; step -= StepsAnInterval)
+            for (
+                step -=
+                    Modulo(step - place, StepsAnInterval); step >= 0 && place < End(step) && found < steps.Length; step -= StepsAnInterval)
                 steps[found++] = step;
         }
 

@@ -27,7 +27,8 @@ internal sealed class ServerClock(double unixAtZero)
     public void StepTo(double moment, double ahead)
     {
         var lines = Volatile.Read(ref _lines);
-        Volatile.Write(ref _lines, [.. lines[..^1], lines[^1] with { Until = moment }, new(lines[0].UnixAtZero + ahead, double.PositiveInfinity)]);
+        Volatile.Write(
+            ref _lines, [.. lines[..^1], lines[^1] with { Until = moment }, new(lines[0].UnixAtZero + ahead, double.PositiveInfinity)]);
     }
 
     /// <summary>A second of the server's as moments of the run: one for each line on which it can have been written.</summary>
@@ -37,7 +38,10 @@ internal sealed class ServerClock(double unixAtZero)
         where moment <= line.Until + Settles
         select moment;
 
-    /// <summary>Until when an act of a moment is surely evidence, where it would be until <paramref name="end"/>: the guard of a step forward holds for two heartbeats.</summary>
+    /// <summary>
+    /// Until when an act of a moment is surely evidence, where it would be until <paramref name="end"/>: the guard of a step forward holds
+    /// for two heartbeats.
+    /// </summary>
     public double EvidenceUntil(double moment, double end, double heartbeat)
     {
         var lines = Volatile.Read(ref _lines);
@@ -59,7 +63,8 @@ internal sealed class ServerClock(double unixAtZero)
     }
 
     /// <summary>The latest second that the server can have shown by this moment.</summary>
-    public double LatestAt(double moment) => Volatile.Read(ref _lines).Where(line => line.Until + Settles >= moment).Max(line => line.UnixAtZero + moment);
+    public double LatestAt(double moment) =>
+        Volatile.Read(ref _lines).Where(line => line.Until + Settles >= moment).Max(line => line.UnixAtZero + moment);
 
     private readonly record struct Line(double UnixAtZero, double Until);
 }

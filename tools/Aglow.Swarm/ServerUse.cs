@@ -2,7 +2,8 @@
 namespace Aglow.Swarm;
 
 /// <summary>
-/// What the servers use, as they say on <c>/metrics</c>: CPU seconds, user and system, of their processes, and memory in RAM. Nothing is known where one does not say.
+/// What the servers use, as they say on <c>/metrics</c>: CPU seconds, user and system, of their processes, and memory in RAM. Nothing is
+/// known where one does not say.
 /// </summary>
 /// <remarks>Threading: one asks; any thread reads.</remarks>
 internal sealed class ServerUse(SwarmRun swarm)
@@ -35,7 +36,9 @@ internal sealed class ServerUse(SwarmRun swarm)
             foreach (var node in swarm.Nodes)
             {
                 var said = await node.MetricsAsync(stop);
-                if (!said.TryGetValue(Cpu, out var seconds) || !said.TryGetValue(Memory, out var bytes) || !said.TryGetValue(Start, out var start))
+                if (!said.TryGetValue(Cpu, out var seconds)
+                    || !said.TryGetValue(Memory, out var bytes)
+                    || !said.TryGetValue(Start, out var start))
                     return;
                 cpu += seconds;
                 memory += bytes;
@@ -61,5 +64,6 @@ internal sealed class ServerUse(SwarmRun swarm)
         }
     }
 
-    private static double Percent((double At, double Cpu) from, double now, double cpu) => Math.Round(100 * (cpu - from.Cpu) / (now - from.At), 2);
+    private static double Percent((double At, double Cpu) from, double now, double cpu) =>
+        Math.Round(100 * (cpu - from.Cpu) / (now - from.At), 2);
 }

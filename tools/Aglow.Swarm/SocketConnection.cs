@@ -18,8 +18,8 @@ internal enum FrameKind : byte
 /// A WebSocket that answers nothing by itself: whether and when a ping is answered is what the truth is made of.
 /// </summary>
 /// <remarks>
-/// The framework's ClientWebSocket answers pings out of sight, and costs several times the memory at ten thousand. Server frames are whole and
-/// unmasked; one that is longer than the buffer grows it. Threading: one reader; writers take turns.
+/// The framework's ClientWebSocket answers pings out of sight, and costs several times the memory at ten thousand. Server frames are whole
+/// and unmasked; one that is longer than the buffer grows it. Threading: one reader; writers take turns.
 /// </remarks>
 internal sealed class SocketConnection : IDisposable
 {

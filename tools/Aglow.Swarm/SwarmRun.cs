@@ -6,8 +6,8 @@ using System.Text.Json;
 namespace Aglow.Swarm;
 
 /// <summary>
-/// A run of any kind (<see cref="PeopleRun"/>, <see cref="BulkRun"/>): statuses are read and judged all the while, an auditor reads once a second
-/// for what should have been told, and the servers are asked what they use.
+/// A run of any kind (<see cref="PeopleRun"/>, <see cref="BulkRun"/>): statuses are read and judged all the while, an auditor reads once a
+/// second for what should have been told, and the servers are asked what they use.
 /// </summary>
 internal abstract class SwarmRun : IDisposable
 {
@@ -104,7 +104,15 @@ internal abstract class SwarmRun : IDisposable
     public void Report(Verdict verdict, uint user, double at, string where, string[] told)
     {
         string[] did = [.. TruthOf(user)!.History().Select(static a => a.ToString())];
-        Findings.Add(new Violation(verdict.Kind!.Value, user, at, where, verdict.Why, did, [.. told, $"(second 0 of the run is {_server.UnixAtZero:0.000} by the server's clock)"]));
+        Findings.Add(
+            new Violation(
+                verdict.Kind!.Value,
+                user,
+                at,
+                where,
+                verdict.Why,
+                did,
+                [.. told, $"(second 0 of the run is {_server.UnixAtZero:0.000} by the server's clock)"]));
     }
 
     /// <summary>Runs for the time asked for, or until <paramref name="stop"/>.</summary>
@@ -116,7 +124,15 @@ internal abstract class SwarmRun : IDisposable
         {
             await PrepareAsync(stop);
             BeganAt = Clock.Now;
-            Func<CancellationToken, Task>[] bodies = [ReadLoopAsync, AuditLoopAsync, ServersLoopAsync, StepLoopAsync, .. Nodes.Select(n => (Func<CancellationToken, Task>)(ending => HoldLoopAsync(n, ending))), .. Lives()];
+            Func<CancellationToken, Task>[] bodies =
+            [
+                ReadLoopAsync,
+                AuditLoopAsync,
+                ServersLoopAsync,
+                StepLoopAsync,
+                .. Nodes.Select(n => (Func<CancellationToken, Task>)(ending => HoldLoopAsync(n, ending))),
+                .. Lives()
+            ];
             loops = [.. bodies.Select(body => UntilOverAsync(body, ends.Token))];
             await Clock.UntilAsync(BeganAt + Options.Seconds, stop);
         }
@@ -294,7 +310,8 @@ internal abstract class SwarmRun : IDisposable
         return held;
     }
 
-    private static double Milliseconds(Latencies latencies, double share) => latencies.Count == 0 ? 0 : Math.Round(latencies.Quantile(share) * 1000, 2);
+    private static double Milliseconds(Latencies latencies, double share) =>
+        latencies.Count == 0 ? 0 : Math.Round(latencies.Quantile(share) * 1000, 2);
 
     private sealed class Listening(SwarmRun swarm, Watches watches) : IDisposable
     {

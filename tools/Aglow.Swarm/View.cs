@@ -26,24 +26,34 @@ internal static class View
         foreach (var violation in summary.ViolationDetails.Take(ViolationsShown))
             Console.WriteLine(violation);
         if (swarm.Findings.Count > ViolationsShown)
-            Console.WriteLine($"… and {swarm.Findings.Count - ViolationsShown} more; the JSON has the first {summary.ViolationDetails.Count}.");
+            Console.WriteLine(
+                $"… and {swarm.Findings.Count - ViolationsShown} more; the JSON has the first {summary.ViolationDetails.Count}.");
 
-        var table = new Table().Border(Console.IsOutputRedirected ? TableBorder.Ascii : TableBorder.Rounded).AddColumn("checked").AddColumn(new TableColumn("count").RightAligned()).AddColumn("of it, one answer only");
+        var table = new Table()
+            .Border(Console.IsOutputRedirected ? TableBorder.Ascii : TableBorder.Rounded)
+            .AddColumn("checked")
+            .AddColumn(new TableColumn("count").RightAligned())
+            .AddColumn("of it, one answer only");
         table.AddRow("statuses read", Number(summary.StatusesRead), Number(summary.StatusesDecisive));
         table.AddRow("records told to watchers", Number(summary.RecordsTold), Number(summary.RecordsDecisive));
         table.AddRow("changes told in time", Number(summary.ChangesInTime), "");
         foreach (var (kind, count) in summary.Violations)
             table.AddRow(count == 0 ? kind : $"[red]{kind}[/]", count == 0 ? "0" : $"[red]{Number(count)}[/]", "");
         // a file has no colours
-        var console = Console.IsOutputRedirected ? AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, ColorSystem = ColorSystemSupport.NoColors }) : AnsiConsole.Console;
+        var console = Console.IsOutputRedirected
+            ? AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, ColorSystem = ColorSystemSupport.NoColors })
+            : AnsiConsole.Console;
         console.Write(table);
 
         foreach (var latency in summary.Latencies.Where(static l => l.Count > 0))
-            Console.WriteLine($"{latency.What}: p50 {latency.P50Ms} ms, p99 {latency.P99Ms} ms, max {latency.MaxMs} ms ({Number(latency.Count)})");
+            Console.WriteLine(
+                $"{latency.What}: p50 {latency.P50Ms} ms, p99 {latency.P99Ms} ms, max {latency.MaxMs} ms ({Number(latency.Count)})");
         if (summary.ServersCpuPercent is { } cpu)
-            Console.WriteLine($"servers: {cpu} % of one core over {summary.ServersCpuSeconds} s, {summary.ServersMegabytes:#,0} MB at the end");
+            Console.WriteLine(
+                $"servers: {cpu} % of one core over {summary.ServersCpuSeconds} s, {summary.ServersMegabytes:#,0} MB at the end");
         Console.WriteLine($"{Number(summary.Connects)} sockets opened, {Number(summary.Heartbeats)} heartbeats over HTTP, {Number(summary.AccountChanges)} changes of accounts, {Number(summary.Transitions)} transitions, {Number(summary.Deliveries)} deliveries, {Number(summary.Errors)} errors{(summary.Errors > 0 ? $" (the last: {summary.LastError})" : "")}");
-        Console.WriteLine($"{summary.Outcome} ({summary.Who}, {summary.Seconds.ToString(CultureInfo.InvariantCulture)} s, seed {summary.Seed}).");
+        Console.WriteLine(
+            $"{summary.Outcome} ({summary.Who}, {summary.Seconds.ToString(CultureInfo.InvariantCulture)} s, seed {summary.Seed}).");
     }
 
     private static async Task RefreshAsync(SwarmRun swarm, LiveDisplayContext context, Task run)
@@ -63,7 +73,8 @@ internal static class View
             else
             {
                 Console.WriteLine(
-                    $"{now.At,6:0} s  online {Number(now.Online)}, {Number((long)now.Heartbeats)} heartbeats/s, {now.Transitions:0} transitions/s, {now.Deliveries:0} deliveries/s, "
+                    $"{now.At,6:0} s  online {Number(now.Online)}, {Number((long)now.Heartbeats)} heartbeats/s, {now.Transitions:0} "
+                        + $"transitions/s, {now.Deliveries:0} deliveries/s, "
                     + $"told online p50 {now.NoticeP50Ms:0} ms p99 {now.NoticeP99Ms:0} ms, {Number(now.Errors)} errors, "
                     + $"{Number(swarm.Findings.Read + swarm.Findings.Told)} checked, {Number(now.Violations)} violations");
             }
@@ -88,7 +99,9 @@ internal static class View
         grid.AddRow("violations", swarm.Findings.Count == 0 ? "[green]0[/]" : $"[red]{Number(swarm.Findings.Count)}[/]");
         var done = Math.Clamp((swarm.Clock.Now - swarm.BeganAt) / swarm.Options.Seconds, 0, 1);
         var bar = (int)(done * 30);
-        grid.AddRow($"[blue]{new string('━', bar)}[/][grey]{new string('━', 30 - bar)}[/]", $"{swarm.Clock.Now - swarm.BeganAt:0} of {swarm.Options.Seconds:0} s");
+        grid.AddRow(
+            $"[blue]{new string('━', bar)}[/][grey]{new string('━', 30 - bar)}[/]",
+            $"{swarm.Clock.Now - swarm.BeganAt:0} of {swarm.Options.Seconds:0} s");
         return new Panel(grid).Header(" aglow swarm ").RoundedBorder();
     }
 

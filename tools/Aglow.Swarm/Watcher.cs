@@ -28,7 +28,9 @@ internal sealed class Watcher(SwarmRun swarm, Node node, uint user, uint[] users
         swarm.Measures.CountConnect();
         var watches = new Watches(swarm, $"user {user} at {node.Address.Authority}");
         using var listening = swarm.Listen(watches);
-        await connection.SendAsync($"{{\"type\":\"watch\",\"users\":[{string.Join(',', users.Select(static u => u.ToString(CultureInfo.InvariantCulture)))}]}}", stop);
+        await connection.SendAsync(
+            $"{{\"type\":\"watch\",\"users\":[{string.Join(',', users.Select(static u => u.ToString(CultureInfo.InvariantCulture)))}]}}",
+            stop);
         while (true)
         {
             var (kind, payload) = await connection.ReadAsync(stop);

@@ -102,5 +102,6 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
     }
 
     private void Report(uint user, Watch watch, double now, Verdict verdict) => swarm.Report(
-        verdict, user, now, $"told to {watcher}", [$"{watch.Since,9:0.000} s  watched by {watcher}", .. watch.History.Select(h => SwarmRun.Line(h.At, h.Record))]);
+        verdict, user, now, $"told to {watcher}",
+        [$"{watch.Since,9:0.000} s  watched by {watcher}", .. watch.History.Select(h => SwarmRun.Line(h.At, h.Record))]);
 }

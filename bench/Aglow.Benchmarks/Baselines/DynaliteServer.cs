@@ -24,7 +24,8 @@ internal sealed class DynaliteServer : IDisposable
         await Peers.InstallAsync();
         var port = Programs.FreePort();
         var child = Child.Start(
-            Programs.Find("node", "nodejs"), core, Path.Combine(Peers.Folder, "node_modules", "dynalite", "cli.js"), "--host", "127.0.0.1", "--port", $"{port}", "--createTableMs", "1");
+            Programs.Find("node", "nodejs"), core, Path.Combine(Peers.Folder, "node_modules", "dynalite", "cli.js"), "--host",
+            "127.0.0.1", "--port", $"{port}", "--createTableMs", "1");
         // it says where it listens
         await child.ReadLineAsync();
         return new DynaliteServer(child, port);
@@ -33,7 +34,13 @@ internal sealed class DynaliteServer : IDisposable
     /// <summary>A client of it; only the address differs from the real service.</summary>
     public AmazonDynamoDBClient Connect() => new(
         new BasicAWSCredentials("nobody", "nothing"),
-        new AmazonDynamoDBConfig { ServiceURL = $"http://127.0.0.1:{_port}", AuthenticationRegion = "us-east-1", MaxErrorRetry = 2, Timeout = TimeSpan.FromSeconds(30) });
+        new AmazonDynamoDBConfig
+        {
+            ServiceURL = $"http://127.0.0.1:{_port}",
+            AuthenticationRegion = "us-east-1",
+            MaxErrorRetry = 2,
+            Timeout = TimeSpan.FromSeconds(30)
+        });
 
     public double CpuSeconds() => Cpu.Of(_child.Process.Id);
 

@@ -8,7 +8,8 @@ namespace Aglow.Benchmarks.Baselines;
 /// TTL itself; what the TTL is for is to have them deleted in the end.
 /// </summary>
 /// <remarks>
-/// Here against <c>dynalite</c>, an emulator: it shows what the design does, not how fast DynamoDB is; what it costs there is in docs/capacity.md. It deletes nothing.
+/// Here against <c>dynalite</c>, an emulator: it shows what the design does, not how fast DynamoDB is; what it costs there is in
+/// docs/capacity.md. It deletes nothing.
 /// </remarks>
 internal sealed class DynamoItem(AmazonDynamoDBClient client, DynaliteServer server, TimeSpan lease) : PresenceDesign
 {

@@ -1,8 +1,8 @@
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>
-/// (b) A <c>last_heartbeat</c> row per user: one upsert a heartbeat, and a row younger than the lease is online. Right, and one transaction for each of
-/// the five hundred thousand heartbeats a second that five million people send.
+/// (b) A <c>last_heartbeat</c> row per user: one upsert a heartbeat, and a row younger than the lease is online. Right, and one transaction
+/// for each of the five hundred thousand heartbeats a second that five million people send.
 /// </summary>
 internal sealed class HeartbeatRow(SqlTable table, TimeSpan lease) : SqlDesign(table)
 {

@@ -7,7 +7,10 @@ namespace Aglow.Benchmarks.Baselines;
 /// <summary>
 /// A connection by <c>libmariadb</c>, MariaDB's own client library, as far as a table of numbers needs it. One caller at a time.
 /// </summary>
-/// <remarks>No current .NET driver for MariaDB restores where this is built (MySqlConnector, MySql.Data with what it depends on, System.Data.Odbc), and an old one would not be fair.</remarks>
+/// <remarks>
+/// No current .NET driver for MariaDB restores where this is built (MySqlConnector, MySql.Data with what it depends on, System.Data.Odbc),
+/// and an old one would not be fair.
+/// </remarks>
 internal sealed unsafe partial class MariaConnection : IDisposable
 {
     private const string Library = "libmariadb.so.3";
@@ -59,7 +62,9 @@ internal sealed unsafe partial class MariaConnection : IDisposable
     }
 
     private static long Number(byte* text, nuint length) =>
-        Utf8Parser.TryParse(new ReadOnlySpan<byte>(text, (int)length), out long number, out _) ? number : throw new BenchmarkException("MariaDB sent no number.");
+        Utf8Parser.TryParse(new ReadOnlySpan<byte>(text, (int)length), out long number, out _)
+            ? number
+            : throw new BenchmarkException("MariaDB sent no number.");
 
     private string Error() => Marshal.PtrToStringUTF8(mysql_error(_handle)) ?? "";
 
@@ -67,7 +72,8 @@ internal sealed unsafe partial class MariaConnection : IDisposable
     private static partial nint mysql_init(nint handle);
 
     [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial nint mysql_real_connect(nint handle, string host, string user, string password, string database, uint port, string? socket, nuint flags);
+    private static partial nint mysql_real_connect(
+        nint handle, string host, string user, string password, string database, uint port, string? socket, nuint flags);
 
     [LibraryImport(Library)]
     private static partial int mysql_real_query(nint handle, byte[] sql, nuint length);

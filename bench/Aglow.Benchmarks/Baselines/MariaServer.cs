@@ -17,7 +17,8 @@ internal sealed class MariaServer : IDisposable
 
     /// <summary>Starts one.</summary>
     /// <param name="core">The only core it may use, as a mask; 0: any.</param>
-    /// <param name="waitsForDisk">Whether a heartbeat is on disk before it is acknowledged: as it comes, and not what is at its best here.</param>
+    /// <param name="waitsForDisk">Whether a heartbeat is on disk before it is acknowledged: as it comes, and not what is at its best
+    /// here.</param>
     public static async Task<MariaServer> StartAsync(int core, bool waitsForDisk = false)
     {
         var folder = Directory.CreateTempSubdirectory("aglow-mariadb-").FullName;
@@ -30,7 +31,8 @@ internal sealed class MariaServer : IDisposable
         var child = Child.Start(
             Programs.Find("mariadbd", "mariadb-server-core"), core,
             ["--no-defaults", $"--datadir={data}", $"--port={port}", "--bind-address=127.0.0.1", $"--socket={folder}/socket", $"--log-error={folder}/log", $"--pid-file={folder}/pid", "--skip-name-resolve", "--max-connections=100", "--table-open-cache=200",
-            "--innodb-buffer-pool-size=1G", "--innodb-log-file-size=1G", $"--innodb-flush-log-at-trx-commit={(waitsForDisk ? 1 : 0)}", .. asRoot]);
+            "--innodb-buffer-pool-size=1G", "--innodb-log-file-size=1G", $"--innodb-flush-log-at-trx-commit={(waitsForDisk ? 1 : 0)}",
+            .. asRoot]);
         var server = new MariaServer(child, folder, port);
         await Programs.UntilAsync("MariaDB", child, () =>
         {
@@ -47,7 +49,9 @@ internal sealed class MariaServer : IDisposable
     {
         using var connection = new MariaConnection(Port);
         var count = 0L;
-        connection.Run("SELECT 0, variable_value FROM information_schema.global_status WHERE variable_name = 'Connections'", (_, value) => count = value);
+        connection.Run(
+            "SELECT 0, variable_value FROM information_schema.global_status WHERE variable_name = 'Connections'",
+            (_, value) => count = value);
         return count;
     }
 

@@ -4,7 +4,8 @@ using System.Text;
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>
-/// MariaDB by its own C library (<see cref="MariaConnection"/>), connections kept in a small pool. Statements are text: numbers are all that is put into them.
+/// MariaDB by its own C library (<see cref="MariaConnection"/>), connections kept in a small pool. Statements are text: numbers are all
+/// that is put into them.
 /// </summary>
 internal sealed class MariaTable : SqlTable
 {

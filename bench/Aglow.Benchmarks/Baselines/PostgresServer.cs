@@ -19,7 +19,8 @@ internal sealed class PostgresServer : IAsyncDisposable
 
     /// <summary>Starts one.</summary>
     /// <param name="core">The only core it may use, as a mask; 0: any.</param>
-    /// <param name="waitsForDisk">Whether a heartbeat is on disk before it is acknowledged: as it comes, and not what is at its best here.</param>
+    /// <param name="waitsForDisk">Whether a heartbeat is on disk before it is acknowledged: as it comes, and not what is at its best
+    /// here.</param>
     public static async Task<PostgresServer> StartAsync(int core, bool waitsForDisk = false)
     {
         var folder = Directory.CreateTempSubdirectory("aglow-postgres-").FullName;
@@ -30,12 +31,15 @@ internal sealed class PostgresServer : IAsyncDisposable
         string[] become = Environment.IsPrivilegedProcess ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] : [];
         if (become.Length > 0)
             await Programs.RunAsync("chown", "postgres", folder);
-        await Programs.RunAsync([.. become, initdb, "-D", data, "-A", "trust", "-U", "aglow", "--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C"]);
+        await Programs.RunAsync(
+            [.. become, initdb, "-D", data, "-A", "trust", "-U", "aglow", "--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C"]);
         var port = Programs.FreePort();
         string[] command =
         [
-            .. become, postgres, "-D", data, "-c", "listen_addresses=127.0.0.1", "-c", $"port={port}", "-c", $"unix_socket_directories={folder}",
-            "-c", "log_min_messages=fatal", "-c", "shared_buffers=1GB", "-c", "max_wal_size=8GB", "-c", "checkpoint_timeout=15min", "-c", $"synchronous_commit={(waitsForDisk ? "on" : "off")}",
+            .. become, postgres, "-D", data, "-c", "listen_addresses=127.0.0.1", "-c", $"port={port}", "-c",
+            $"unix_socket_directories={folder}",
+            "-c", "log_min_messages=fatal", "-c", "shared_buffers=1GB", "-c", "max_wal_size=8GB", "-c", "checkpoint_timeout=15min", "-c",
+            $"synchronous_commit={(waitsForDisk ? "on" : "off")}",
         ];
         var server = new PostgresServer(Child.Start(command[0], core, command[1..]), folder, port);
         await Programs.UntilAsync("PostgreSQL", server._child, async () =>
@@ -49,7 +53,9 @@ internal sealed class PostgresServer : IAsyncDisposable
     /// <summary>Of the server and of the processes that it keeps for its connections.</summary>
     public double CpuSeconds() => Cpu.OfTree(_child.Process.Id);
 
-    /// <summary>Connections that were opened since it started. The server counts them when they end, or at the latest a second later.</summary>
+    /// <summary>
+    /// Connections that were opened since it started. The server counts them when they end, or at the latest a second later.
+    /// </summary>
     public async Task<long> ConnectionsAsync()
     {
         await Task.Delay(1200);
@@ -78,6 +84,8 @@ internal sealed class PostgresServer : IAsyncDisposable
     }
 
     private static IEnumerable<string> PostgresFolders() => Directory.Exists("/usr/lib/postgresql")
-        ? Directory.GetDirectories("/usr/lib/postgresql").OrderByDescending(f => int.TryParse(Path.GetFileName(f), out var version) ? version : 0).Select(f => Path.Combine(f, "bin"))
+        ? Directory.GetDirectories("/usr/lib/postgresql")
+            .OrderByDescending(f => int.TryParse(Path.GetFileName(f), out var version) ? version : 0)
+            .Select(f => Path.Combine(f, "bin"))
         : [];
 }

@@ -14,7 +14,8 @@ internal sealed class PostgresTable : SqlTable
     {
         _schema = schema;
         _server = server;
-        _source = NpgsqlDataSource.Create($"{server.ConnectionString};Pooling={pooled};Max Auto Prepare=16;Auto Prepare Min Usages=2;No Reset On Close=true");
+        _source = NpgsqlDataSource.Create(
+            $"{server.ConnectionString};Pooling={pooled};Max Auto Prepare=16;Auto Prepare Min Usages=2;No Reset On Close=true");
     }
 
     public override string Database => "PostgreSQL";

@@ -19,7 +19,8 @@ internal readonly record struct Seen(bool IsOnline, long LastSeen);
 ///   DynamoItem     user_id, last_heartbeat, ttl       DynamoDB  online = the item is there and its ttl is not over
 /// </code>
 /// The product uses none of them; its figures are compared with theirs. Each is written as its manual advises, and tuned: batches if the
-/// store has them, statements prepared, connections kept, nobody waiting for the disk at a heartbeat (Aglow does not wait either). Numbers 0 to N - 1 are users.
+/// store has them, statements prepared, connections kept, nobody waiting for the disk at a heartbeat (Aglow does not wait either). Numbers
+/// 0 to N - 1 are users.
 /// </remarks>
 internal abstract class PresenceDesign : IAsyncDisposable
 {

@@ -3,8 +3,8 @@ using Aglow.AspNetCore.Access;
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>
-/// A table of a number for each user, in the dialect of one database: all that the designs in SQL need. <see cref="SqliteTable"/>, <see cref="PostgresTable"/>,
-/// <see cref="MariaTable"/>.
+/// A table of a number for each user, in the dialect of one database: all that the designs in SQL need. <see cref="SqliteTable"/>,
+/// <see cref="PostgresTable"/>, <see cref="MariaTable"/>.
 /// </summary>
 /// <param name="Name">Of the table and of its column.</param>
 /// <param name="Type">Of the column.</param>

@@ -25,7 +25,8 @@ internal sealed class SqliteTable : SqlTable
         Execute($"CREATE TABLE {schema.Name} (user_id INTEGER PRIMARY KEY, value {schema.Type} NOT NULL)");
         if (schema.IsIndexed)
             Execute($"CREATE INDEX {schema.Name}_value ON {schema.Name} (value)");
-        _upsert = Command($"INSERT INTO {schema.Name} VALUES ($user, $value) ON CONFLICT DO UPDATE SET value = excluded.value", "$user", "$value");
+        _upsert = Command(
+            $"INSERT INTO {schema.Name} VALUES ($user, $value) ON CONFLICT DO UPDATE SET value = excluded.value", "$user", "$value");
         // a list as one parameter: a thousand of them cost more than the search
         _select = Command($"SELECT user_id, value FROM {schema.Name} WHERE user_id IN (SELECT value FROM json_each($users))");
         _select.Parameters.Add("$users", SqliteType.Text);
@@ -78,7 +79,9 @@ internal sealed class SqliteTable : SqlTable
 
     public override Task FillAsync(uint users, long value)
     {
-        Execute($"INSERT INTO {_schema.Name} WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {users}) SELECT i, {value} FROM n");
+        Execute(
+            $"INSERT INTO {_schema.Name} WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {users}) SELECT "
+                + $"i, {value} FROM n");
         Execute("PRAGMA wal_checkpoint(TRUNCATE)");
         return Task.CompletedTask;
     }

@@ -31,7 +31,8 @@ internal sealed class BalancerProcess : IDisposable
         }
 
         var file = Path.GetTempFileName();
-        await File.WriteAllLinesAsync(file, lines.Select(line => line.Replace("bind :8080", $"bind 127.0.0.1:{port}", StringComparison.Ordinal)));
+        await File.WriteAllLinesAsync(
+            file, lines.Select(line => line.Replace("bind :8080", $"bind 127.0.0.1:{port}", StringComparison.Ordinal)));
         var balancer = new BalancerProcess(Child.Start(Programs.Find("haproxy", "haproxy"), 0, "-db", "-q", "-f", file), file, port);
         while (!Accepts(port))
             await Task.Delay(50);

@@ -6,13 +6,16 @@ using Aglow.Redis;
 
 namespace Aglow.Benchmarks.Nodes;
 
-/// <summary>How long something is away when a part of a deployment dies: a Redis primary that has a replica, and a node behind HAProxy.</summary>
+/// <summary>
+/// How long something is away when a part of a deployment dies: a Redis primary that has a replica, and a node behind HAProxy.
+/// </summary>
 /// <remarks>
 /// <code>
 ///   primary:  arrivals of its shard, and of the others ──► node ──► three primaries, three replicas        one primary is killed
 ///   node:     connections, and calls on new ones ──► HAProxy ──► two nodes                                 one is killed, or stands still
 /// </code>
-/// Each sample is of its own cluster, made for it. Measured by calls that are repeated until they are answered well, so a figure is at most one of them (50 ms, or its time-out) too long.
+/// Each sample is of its own cluster, made for it. Measured by calls that are repeated until they are answered well, so a figure is at most
+/// one of them (50 ms, or its time-out) too long.
 /// </remarks>
 internal sealed class FailoverBenchmark : Benchmark
 {
@@ -63,8 +66,10 @@ internal sealed class FailoverBenchmark : Benchmark
             await Task.Delay(TimeSpan.FromSeconds(2));
             var isLost = cluster.KillPrimary(0);
             var began = Stopwatch.GetTimestamp();
-            var lost = Enumerable.Range(0, 64).Where(page => isLost(RedisKeys.SlotOf(page))).Take(Probes).Select(page => SecondsUntilAsync(() => arrivals.TryAsync(http, page), began)).ToArray();
-            var kept = SlowestAsync(() => arrivals.TryAsync(http, Enumerable.Range(0, 64).First(page => !isLost(RedisKeys.SlotOf(page)))), lost);
+            var lost = Enumerable.Range(0, 64).Where(page => isLost(RedisKeys.SlotOf(page))).Take(Probes).Select(
+                page => SecondsUntilAsync(() => arrivals.TryAsync(http, page), began)).ToArray();
+            var kept = SlowestAsync(
+                () => arrivals.TryAsync(http, Enumerable.Range(0, 64).First(page => !isLost(RedisKeys.SlotOf(page)))), lost);
             away.Add((await Task.WhenAll(lost)).Max());
             others.Add(await kept);
         }
@@ -93,14 +98,16 @@ internal sealed class FailoverBenchmark : Benchmark
             await enough.CancelAsync();
             var cut = (await lost).OfType<double>().ToArray();
             if (cut.Length < Sockets / 4)
-                throw new BenchmarkException($"only {cut.Length} of {Sockets} connections were at the node that was lost: no figure of this run counts.");
+                throw new BenchmarkException(
+                    $"only {cut.Length} of {Sockets} connections were at the node that was lost: no figure of this run counts.");
             connections.Add(cut.Max());
             foreach (var socket in sockets)
                 socket.Dispose();
         }
 
         run.Add(Figure.Of($"a node {what}, behind HAProxy: until the last of its connections is cut", "s", connections));
-        run.Add(Figure.Of($"a node {what}, behind HAProxy: until the last call on a new connection that fails or takes a second", "s", calls));
+        run.Add(
+            Figure.Of($"a node {what}, behind HAProxy: until the last call on a new connection that fails or takes a second", "s", calls));
     }
 
     private static HttpClient NewClient() => new() { Timeout = TimeSpan.FromSeconds(10) };

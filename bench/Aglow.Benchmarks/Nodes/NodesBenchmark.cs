@@ -6,7 +6,8 @@ using SocketLoad = Aglow.Benchmarks.Sockets.Load;
 namespace Aglow.Benchmarks.Nodes;
 
 /// <summary>
-/// One, two and three nodes against the same cluster of three primaries: what a heartbeat, a delivery and a sweep cost as nodes are added, and how long a change takes from one node to the watchers of another.
+/// One, two and three nodes against the same cluster of three primaries: what a heartbeat, a delivery and a sweep cost as nodes are added,
+/// and how long a change takes from one node to the watchers of another.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -14,7 +15,8 @@ namespace Aglow.Benchmarks.Nodes;
 ///   load 2 ── changes ──► node 3 ──┼──► Redis ──► hints ──► every node ──► its sockets
 ///   load 3 ── changes ──► node 1 ──┘
 /// </code>
-/// All of it shares one machine, so times are worse than where each has its own; CPU seconds of the processes are what is compared. A leg for each number of nodes in turn, again and again.
+/// All of it shares one machine, so times are worse than where each has its own; CPU seconds of the processes are what is compared. A leg
+/// for each number of nodes in turn, again and again.
 /// </remarks>
 internal sealed class NodesBenchmark : Benchmark
 {
@@ -22,7 +24,9 @@ internal sealed class NodesBenchmark : Benchmark
 
     public override string Name => "nodes";
 
-    public override string Measures => "what is paid a heartbeat, a delivery, a sweep and a hint with one, two and three nodes on one Redis Cluster; lag from node to node";
+    public override string Measures =>
+        "what is paid a heartbeat, a delivery, a sweep and a hint with one, two and three nodes on one Redis Cluster; lag from node to "
+            + "node";
 
     public override int DefaultPairs => 5;
 
@@ -87,7 +91,11 @@ internal sealed class NodesBenchmark : Benchmark
             run.Add(Figure.Of($"{Nodes(count)}, idle: a node", "% of a core", [.. costs[count].Select(c => c.Own)]));
         }
 
-        run.Add(Figure.Of("what the sweeps of one more node cost Redis", "% of a core", [.. costs[nodes.Count].Zip(costs[1], (most, one) => (most.Redis - one.Redis) / (nodes.Count - 1))]));
+        run.Add(
+            Figure.Of(
+                "what the sweeps of one more node cost Redis",
+                "% of a core",
+                [.. costs[nodes.Count].Zip(costs[1], (most, one) => (most.Redis - one.Redis) / (nodes.Count - 1))]));
     }
 
     // What each node pays for what happens at the others: users come and go at one, and another, which nobody calls, hears of it.
@@ -153,16 +161,30 @@ internal sealed class NodesBenchmark : Benchmark
             load.Dispose();
         for (var count = 1; count <= nodes.Count; count++)
         {
-            run.Add(Figure.Of($"{Nodes(count)}, {perSecond:#,0} heartbeats/s each, sweeps included: nodes", "CPU ns/heartbeat", [.. costs[count].Select(c => c.Own)]));
-            run.Add(Figure.Of($"{Nodes(count)}, {perSecond:#,0} heartbeats/s each, sweeps included: Redis", "CPU ns/heartbeat", [.. costs[count].Select(c => c.Redis)]));
+            run.Add(
+                Figure.Of(
+                    $"{Nodes(count)}, {perSecond:#,0} heartbeats/s each, sweeps included: nodes",
+                    "CPU ns/heartbeat",
+                    [.. costs[count].Select(c => c.Own)]));
+            run.Add(
+                Figure.Of(
+                    $"{Nodes(count)}, {perSecond:#,0} heartbeats/s each, sweeps included: Redis",
+                    "CPU ns/heartbeat",
+                    [.. costs[count].Select(c => c.Redis)]));
         }
 
-        run.Add(Figure.Of("a heartbeat's cost at a node, three nodes against one", "ratio", [.. costs[nodes.Count].Zip(costs[1], (most, one) => most.Own / one.Own)], Goal.Most(1.25)));
+        run.Add(
+            Figure.Of(
+                "a heartbeat's cost at a node, three nodes against one",
+                "ratio",
+                [.. costs[nodes.Count].Zip(costs[1], (most, one) => most.Own / one.Own)],
+                Goal.Most(1.25)));
     }
 
     private static async Task DeliveriesAsync(Run run, List<NodeProcess> nodes)
     {
-        var (sockets, rate, seconds) = ((int)run.Settings.Number("sockets"), (int)run.Settings.Number("rate"), (int)run.Settings.Number("seconds"));
+        var (sockets, rate, seconds) = (
+            (int)run.Settings.Number("sockets"), (int)run.Settings.Number("rate"), (int)run.Settings.Number("seconds"));
         var loads = nodes.Select(node => SocketLoad.Start(Server.Aglow, node.Port, node.Process, Next(nodes, node).Port)).ToArray();
         try
         {
@@ -180,8 +202,17 @@ internal sealed class NodesBenchmark : Benchmark
             },
             pausesOthers: false);
             for (var count = 1; count <= nodes.Count; count++)
-                run.Add(Figure.Of($"{Nodes(count)} with watchers, {rate} changes/s of each, told 20 watchers, sweeps included", "CPU ns/delivery", costs[count]));
-            run.Add(Figure.Of("a delivery's cost, three nodes against one", "ratio", [.. costs[nodes.Count].Zip(costs[1], (most, one) => most / one)], Goal.Most(1.25)));
+                run.Add(
+                    Figure.Of(
+                        $"{Nodes(count)} with watchers, {rate} changes/s of each, told 20 watchers, sweeps included",
+                        "CPU ns/delivery",
+                        costs[count]));
+            run.Add(
+                Figure.Of(
+                    "a delivery's cost, three nodes against one",
+                    "ratio",
+                    [.. costs[nodes.Count].Zip(costs[1], (most, one) => most / one)],
+                    Goal.Most(1.25)));
         }
         finally
         {
@@ -211,7 +242,8 @@ internal sealed class NodesBenchmark : Benchmark
     }
 
     // A leg with one node, with two, with three, and over again. Those beyond the number stand still, where their work would be counted.
-    private static async Task<Dictionary<int, List<T>>> EachAsync<T>(Run run, List<NodeProcess> nodes, Func<int, Task<T>> leg, bool pausesOthers = true)
+    private static async Task<Dictionary<int, List<T>>> EachAsync<T>(
+        Run run, List<NodeProcess> nodes, Func<int, Task<T>> leg, bool pausesOthers = true)
     {
         var results = Enumerable.Range(1, nodes.Count).ToDictionary(static count => count, static _ => new List<T>());
         for (var round = 0; round < run.PairCount; round++)

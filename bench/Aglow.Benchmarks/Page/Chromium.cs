@@ -9,8 +9,8 @@ using Aglow.AspNetCore.Endpoints;
 namespace Aglow.Benchmarks.Page;
 
 /// <summary>
-/// Debian's Chromium without a window, ended when disposed. Spoken to in the DevTools protocol itself, of which four commands are needed: a library for it
-/// would be a hundred megabytes.
+/// Debian's Chromium without a window, ended when disposed. Spoken to in the DevTools protocol itself, of which four commands are needed: a
+/// library for it would be a hundred megabytes.
 /// </summary>
 internal sealed class Chromium : IAsyncDisposable
 {
@@ -32,7 +32,8 @@ internal sealed class Chromium : IAsyncDisposable
         var profile = Directory.CreateTempSubdirectory("aglow-bench-chromium-").FullName;
         string[] arguments =
         [
-            "--headless=new", "--no-sandbox", "--no-first-run", "--disable-extensions", "--disable-component-update", "--disable-background-networking",
+            "--headless=new", "--no-sandbox", "--no-first-run", "--disable-extensions", "--disable-component-update",
+            "--disable-background-networking",
             "--remote-debugging-port=0", $"--user-data-dir={profile}", "about:blank",
         ];
         Process process;
@@ -69,7 +70,9 @@ internal sealed class Chromium : IAsyncDisposable
         var target = await answer.Content.ReadFromJsonAsync<JsonObject>();
         var tab = await ChromiumTab.ConnectAsync(new Uri(target!["webSocketDebuggerUrl"]!.GetValue<string>()));
         await tab.SendAsync("Network.setCacheDisabled", new JsonObject { ["cacheDisabled"] = true });
-        await tab.SendAsync("Emulation.setDeviceMetricsOverride", new JsonObject { ["width"] = width, ["height"] = height, ["deviceScaleFactor"] = 1, ["mobile"] = false });
+        await tab.SendAsync(
+            "Emulation.setDeviceMetricsOverride",
+            new JsonObject { ["width"] = width, ["height"] = height, ["deviceScaleFactor"] = 1, ["mobile"] = false });
         return tab;
     }
 
@@ -124,7 +127,8 @@ internal sealed class ChromiumTab : IAsyncDisposable
     /// <summary>Runs JavaScript in the page and returns what it gives, or what its promise does.</summary>
     public async Task<JsonNode?> EvaluateAsync(string script)
     {
-        var result = await SendAsync("Runtime.evaluate", new JsonObject { ["expression"] = script, ["awaitPromise"] = true, ["returnByValue"] = true });
+        var result = await SendAsync(
+            "Runtime.evaluate", new JsonObject { ["expression"] = script, ["awaitPromise"] = true, ["returnByValue"] = true });
         if (result["exceptionDetails"] is { } wrong)
             throw new BenchmarkException($"the page threw: {wrong["exception"]?["description"] ?? wrong["text"]}");
         return result["result"]!["value"];

@@ -10,10 +10,10 @@ namespace Aglow.Benchmarks.Page;
 /// The page in a real browser: how soon the first dots are there, and how many frames a second are left while a thousand people change.
 /// </summary>
 /// <remarks>
-/// The real server, with users that are registered and online; a load posts goodbyes and heartbeats for them at a steady rate, and a tab that is nobody in
-/// particular watches. Frames are counted by the page's own animation callbacks, which do not come while its main thread or its drawing is behind. That the
-/// work was done is checked: changes of dots are counted in the page, too. A browser without a graphics processor draws in software, so a
-/// person's browser has it easier.
+/// The real server, with users that are registered and online; a load posts goodbyes and heartbeats for them at a steady rate, and a tab
+/// that is nobody in particular watches. Frames are counted by the page's own animation callbacks, which do not come while its main thread
+/// or its drawing is behind. That the work was done is checked: changes of dots are counted in the page, too. A browser without a graphics
+/// processor draws in software, so a person's browser has it easier.
 /// </remarks>
 internal sealed class PageBenchmark : Benchmark
 {
@@ -66,7 +66,8 @@ internal sealed class PageBenchmark : Benchmark
             using var server = await ServeProcess.StartAsync(cores: 0, folder);
             var url = $"http://127.0.0.1:{server.Port}";
             using var http = new HttpClient { BaseAddress = new Uri(url) };
-            var people = new Dictionary<uint, bool>((await RegisterAsync(http, users)).Select(static number => KeyValuePair.Create(number, true)));
+            var people = new Dictionary<uint, bool>(
+                (await RegisterAsync(http, users)).Select(static number => KeyValuePair.Create(number, true)));
             await using var chromium = await Chromium.StartAsync();
             await MeasureFirstDotsAsync(run, chromium, url);
             // a desktop that shows some of the rows, and a screen that shows all of them at once
@@ -121,13 +122,17 @@ internal sealed class PageBenchmark : Benchmark
         run.Add(Figure.Of("first dots drawn, after its address was entered", "ms", sinceStart));
     }
 
-    private static async Task MeasureFramesAsync(Run run, Chromium chromium, HttpClient http, string url, Dictionary<uint, bool> people, string where, int width, int height)
+    private static async Task MeasureFramesAsync(
+        Run run, Chromium chromium, HttpClient http, string url, Dictionary<uint, bool> people, string where, int width, int height)
     {
         var (rate, seconds) = (run.Settings.Number("changes"), run.Settings.Number("seconds"));
         run.Progress($"{people.Count} people listed {where}, {rate} changes a second");
         await using var tab = await chromium.OpenAsync(width, height);
         await tab.GoAsync(url);
-        await tab.UntilAsync($"document.querySelectorAll('.person').length === {people.Count} || (document.querySelector('#more:not([hidden])')?.click(), false)", "a list of all");
+        await tab.UntilAsync(
+            $"document.querySelectorAll('.person').length === {people.Count} || (document.querySelector('#more:not([hidden])')?.click(), "
+                + "false)",
+            "a list of all");
 
         using var stop = new CancellationTokenSource();
         var load = ChangeAsync(http, people, rate, stop.Token);
@@ -147,7 +152,8 @@ internal sealed class PageBenchmark : Benchmark
         await stop.CancelAsync();
         await load;
         if (Spread.Of(changes).Median < rate * 0.9)
-            throw new BenchmarkException($"{Spread.Of(changes).Median:0.0} of {rate} changes a second were shown: the page or the load is behind.");
+            throw new BenchmarkException(
+                $"{Spread.Of(changes).Median:0.0} of {rate} changes a second were shown: the page or the load is behind.");
         run.Add(Figure.Of($"frames, {people.Count} people {where}, {rate} changes a second", "frames/s", frames, Goal.Least(30)));
         run.Add(Figure.Of("  longest gap between two frames in a sample", "ms", worst));
         run.Add(Figure.Of("  changes shown", "changes/s", changes));

@@ -9,9 +9,10 @@ namespace Aglow.Benchmarks.Planning;
 /// The constants that <c>./aglow plan</c> rests on, and a run of everything at once that the plan is held against.
 /// </summary>
 /// <remarks>
-/// Each constant is measured by itself, as a slope where it is one of many (<see cref="PlanConstants"/>). The check then has packed heartbeats, open connections, users who come and go and
-/// deliveries all at once, at sizes that no constant was measured at, and asks the plan what that takes: CPU and memory of the process have to be within a quarter of it.
-/// The server has the first core, this process and the connections' other ends the second.
+/// Each constant is measured by itself, as a slope where it is one of many (<see cref="PlanConstants"/>). The check then has packed
+/// heartbeats, open connections, users who come and go and deliveries all at once, at sizes that no constant was measured at, and asks the
+/// plan what that takes: CPU and memory of the process have to be within a quarter of it. The server has the first core, this process and
+/// the connections' other ends the second.
 /// </remarks>
 internal sealed class PlanBenchmark : Benchmark
 {
@@ -27,7 +28,10 @@ internal sealed class PlanBenchmark : Benchmark
     public override IReadOnlyList<Option> Options { get; } =
     [
         new("parts", "all", "node, sockets, deliveries, redis: constants; check: a run against the plan"),
-        new("constants", Path.Combine(Machine.Root(), "tools", "Aglow.Plan", "constants.json"), "the file of constants: those measured are written into it, and the check reads it"),
+        new(
+            "constants",
+            Path.Combine(Machine.Root(), "tools", "Aglow.Plan", "constants.json"),
+            "the file of constants: those measured are written into it, and the check reads it"),
         new("sockets", "4000", "connections of a step: slopes are taken between one and two of these"),
         new("seconds", "10", "how long each CPU is counted"),
         new("check-active", "1m", "active users of the check, by packed heartbeats every 10 s"),
@@ -112,17 +116,25 @@ internal sealed class PlanBenchmark : Benchmark
             await stop.CancelAsync();
             var sent = await packed;
             if (leg.Missing > 0 || leg.Lost > 0)
-                throw new BenchmarkException($"{leg.Missing} deliveries are missing and {leg.Lost} connections were lost: no figure of this run counts.");
+                throw new BenchmarkException(
+                    $"{leg.Missing} deliveries are missing and {leg.Lost} connections were lost: no figure of this run counts.");
             run.Progress($"{sent:#,0} packed heartbeats, {leg.Deliveries:#,0} deliveries");
         }
 
         var what = $"{people.Count:#,0} active, {sockets:#,0} sockets, {changes} changes/s to {watching} watchers each";
         run.Add(Figure.Of($"{what}: CPU measured", "cores", cores));
         run.Add(Figure.Of($"{what}: CPU planned", "cores", [plan.OneNodeCores.Value]));
-        run.Add(Figure.Of("CPU planned, off by", "%", [.. cores.Select(c => 100 * Math.Abs((plan.OneNodeCores.Value / c) - 1))], Goal.Most(25)));
+        run.Add(
+            Figure.Of(
+                "CPU planned, off by", "%", [.. cores.Select(c => 100 * Math.Abs((plan.OneNodeCores.Value / c) - 1))], Goal.Most(25)));
         run.Add(Figure.Of($"{what}: memory measured", "GB", gigabytes));
         run.Add(Figure.Of($"{what}: memory planned", "GB", [plan.OneNodeBytes.Value]));
-        run.Add(Figure.Of("memory planned, off by", "%", [.. gigabytes.Select(g => 100 * Math.Abs((plan.OneNodeBytes.Value / g) - 1))], Goal.Most(25)));
+        run.Add(
+            Figure.Of(
+                "memory planned, off by",
+                "%",
+                [.. gigabytes.Select(g => 100 * Math.Abs((plan.OneNodeBytes.Value / g) - 1))],
+                Goal.Most(25)));
     }
 }
 

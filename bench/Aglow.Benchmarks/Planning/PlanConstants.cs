@@ -98,7 +98,9 @@ internal sealed class PlanConstants(Run run)
         Found("watch_bytes", "bytes a watch", "bytes", watch);
     }
 
-    /// <summary>Users who come and go: what each costs, what each connection costs that is told, and what it costs that there are any.</summary>
+    /// <summary>
+    /// Users who come and go: what each costs, what each connection costs that is told, and what it costs that there are any.
+    /// </summary>
     public async Task DeliveriesAsync()
     {
         const int sockets = 2000, watching = 20, rate = 200, highRate = 2000;
@@ -210,17 +212,47 @@ internal sealed class PlanConstants(Run run)
     // lengths that follow from docs/protocol.md and from the code; 52 = headers of IP and TCP with time stamps
     private void FromTheProtocol()
     {
-        Known("ping_out_bytes", "bytes out a ping", 52 + 2 + 2 + 15 + 52, "bytes", "docs/protocol.md: ping and tick in a packet, and the acknowledgement of the pong; without TLS");
-        Known("ping_in_bytes", "bytes in a pong", 52 + 6 + 52, "bytes", "docs/protocol.md: a masked pong, and the acknowledgement of the ping; without TLS");
-        Known("http_out_bytes", "bytes out a request", 52 + 52 + 230, "bytes", "docs/protocol.md: the head and body of an answer, and an acknowledgement; connections kept");
-        Known("http_in_bytes", "bytes in a request", 52 + 52 + 160, "bytes", "docs/protocol.md: the head and body of a request, and an acknowledgement; connections kept");
+        Known(
+            "ping_out_bytes",
+            "bytes out a ping",
+            52 + 2 + 2 + 15 + 52,
+            "bytes",
+            "docs/protocol.md: ping and tick in a packet, and the acknowledgement of the pong; without TLS");
+        Known(
+            "ping_in_bytes",
+            "bytes in a pong",
+            52 + 6 + 52,
+            "bytes",
+            "docs/protocol.md: a masked pong, and the acknowledgement of the ping; without TLS");
+        Known(
+            "http_out_bytes",
+            "bytes out a request",
+            52 + 52 + 230,
+            "bytes",
+            "docs/protocol.md: the head and body of an answer, and an acknowledgement; connections kept");
+        Known(
+            "http_in_bytes",
+            "bytes in a request",
+            52 + 52 + 160,
+            "bytes",
+            "docs/protocol.md: the head and body of a request, and an acknowledgement; connections kept");
         Known("packed_out_bytes", "bytes out a packed heartbeat", 0.4, "bytes", "docs/protocol.md: an answer to 1,000");
         Known("packed_in_bytes", "bytes in a packed heartbeat", 4.3, "bytes", "docs/protocol.md: four each, and a head for 1,000");
-        Known("delivery_bytes", "bytes a delivery", 52 + 4 + 33 + 84 + 52, "bytes", "docs/protocol.md: one record in a frame of its own, and its acknowledgement; less where changes come together");
+        Known(
+            "delivery_bytes",
+            "bytes a delivery",
+            52 + 4 + 33 + 84 + 52,
+            "bytes",
+            "docs/protocol.md: one record in a frame of its own, and its acknowledgement; less where changes come together");
         Known("redis_in_bytes", "bytes in a word", 45, "bytes", "SET u32 #SLOT WORD as Redis reads it");
         Known("redis_read_bytes", "bytes out a word", 12, "bytes", ":WORD as Redis answers it");
         Known("hint_bytes", "bytes a hint", 8, "bytes", "HintMessage: four in a run of one kind, nine alone; taken as eight");
-        Known("journal_bytes", "bytes of journal", 2 * Checkpoint.SmallestJournal, "bytes", "Checkpoint.SmallestJournal, 64 MiB, and as much again while it is trimmed");
+        Known(
+            "journal_bytes",
+            "bytes of journal",
+            2 * Checkpoint.SmallestJournal,
+            "bytes",
+            "Checkpoint.SmallestJournal, 64 MiB, and as much again while it is trimmed");
     }
 
     private async Task SweepAsync()
@@ -293,8 +325,13 @@ internal sealed class PlanConstants(Run run)
         run.Add(Figure.Of(name, unit, samples));
         var (median, low, high) = Spread.Of(samples);
         var spread = samples.Count > 1 ? $" ({Table.Number(low)} to {Table.Number(high)})" : "";
-        _found[key] = new Constant(name, double.Parse(Math.Max(0, median).ToString("G5", CultureInfo.InvariantCulture), CultureInfo.InvariantCulture), unit, $"{Command}{spread}");
+        _found[key] = new Constant(
+            name,
+            double.Parse(Math.Max(0, median).ToString("G5", CultureInfo.InvariantCulture), CultureInfo.InvariantCulture),
+            unit,
+            $"{Command}{spread}");
     }
 
-    private void Known(string key, string name, double value, string unit, string from) => _found[key] = new Constant(name, value, unit, from);
+    private void Known(string key, string name, double value, string unit, string from) =>
+        _found[key] = new Constant(name, value, unit, from);
 }

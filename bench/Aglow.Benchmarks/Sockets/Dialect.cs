@@ -3,8 +3,8 @@ using System.Text;
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>
-/// How to speak to one of the servers over a WebSocket. Records look alike in all of them (<c>"user_id":42,"is_online":true</c>), so that the load
-/// generator's work is the same for every server.
+/// How to speak to one of the servers over a WebSocket. Records look alike in all of them (<c>"user_id":42,"is_online":true</c>), so that
+/// the load generator's work is the same for every server.
 /// </summary>
 internal abstract class Dialect
 {

@@ -7,10 +7,10 @@ namespace Aglow.Benchmarks.Sockets;
 /// <code>
 ///   load generator ── heartbeats, goodbyes (in lists, every 10 ms) ──► server ── records ──► 5,000 sockets of the load generator
 /// </code>
-/// Changes enter each server by its cheapest way in: Aglow by packed <c>POST /heartbeat</c> and <c>/offline</c> with its journal on, the peers by
-/// messages over one socket. A delivery is one record told to one watcher that changes what the watcher knew. Goodbyes of Aglow are told a second
-/// late by design (two devices, one leaving), so lags are those of arrivals. What is compared by CPU runs with the server on one core and the
-/// load on another; lags are taken with both on both.
+/// Changes enter each server by its cheapest way in: Aglow by packed <c>POST /heartbeat</c> and <c>/offline</c> with its journal on, the
+/// peers by messages over one socket. A delivery is one record told to one watcher that changes what the watcher knew. Goodbyes of Aglow
+/// are told a second late by design (two devices, one leaving), so lags are those of arrivals. What is compared by CPU runs with the server
+/// on one core and the load on another; lags are taken with both on both.
 /// </remarks>
 internal sealed class FanoutBenchmark : Benchmark
 {
@@ -20,7 +20,8 @@ internal sealed class FanoutBenchmark : Benchmark
 
     public override string Name => "fanout";
 
-    public override string Measures => "changes told to watchers: lag, CPU a delivery, the most there can be; beside ws, Socket.IO and SignalR";
+    public override string Measures =>
+        "changes told to watchers: lag, CPU a delivery, the most there can be; beside ws, Socket.IO and SignalR";
 
     public override int DefaultPairs => 7;
 
@@ -48,9 +49,11 @@ internal sealed class FanoutBenchmark : Benchmark
         if (parts.Contains("saturated"))
             await MeasureSaturatedAsync(run);
         if (parts.Contains("one"))
-            await MeasureFlipsAsync(run, "10,000 watchers of one user: until the last is told", sockets: 10_000, watching: 1, users: 1, Goal.Most(300));
+            await MeasureFlipsAsync(
+                run, "10,000 watchers of one user: until the last is told", sockets: 10_000, watching: 1, users: 1, Goal.Most(300));
         if (parts.Contains("ten-thousand"))
-            await MeasureFlipsAsync(run, "a watcher of 10,000, who come at once: until all is told", sockets: 1, watching: 10_000, users: 10_000, goal: null);
+            await MeasureFlipsAsync(
+                run, "a watcher of 10,000, who come at once: until all is told", sockets: 1, watching: 10_000, users: 10_000, goal: null);
         if (parts.Contains("offline"))
             await MeasureOfflineAsync(run);
     }
@@ -85,7 +88,11 @@ internal sealed class FanoutBenchmark : Benchmark
                 var legs = side.Legs.TakeLast((int)run.PairCount).ToArray();
                 run.Add(Figure.Of($"  {Server.Title(side.Name)}, server on one core: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]));
                 run.Add(Figure.Of($"  {Server.Title(side.Name)}, server on one core: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)]));
-                run.Add(Figure.Of($"  load generator at {Server.Title(side.Name)}", "% of its core", [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]));
+                run.Add(
+                    Figure.Of(
+                        $"  load generator at {Server.Title(side.Name)}",
+                        "% of its core",
+                        [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]));
             }
         }
     }
@@ -100,7 +107,8 @@ internal sealed class FanoutBenchmark : Benchmark
 
     private static async Task MeasureLagAsync(Run run)
     {
-        await using var aglow = await Side.StartAsync(Server.Aglow, pinned: false, (int)run.Settings.Number("sockets"), (int)run.Settings.Number("watching"));
+        await using var aglow = await Side.StartAsync(
+            Server.Aglow, pinned: false, (int)run.Settings.Number("sockets"), (int)run.Settings.Number("watching"));
         for (var i = 0; i < (run.IsQuick ? 1 : 3); i++)
             await aglow.RunAsync(Rate(run), Seconds(run));
         aglow.Legs.Clear();
@@ -155,8 +163,16 @@ internal sealed class FanoutBenchmark : Benchmark
     {
         run.Add(Figure.Of($"  {Server.Title(side.Name)}, saturated", "deliveries/s", [.. best.Select(l => l.DeliveriesPerSecond)]));
         run.Add(Figure.Of($"  {Server.Title(side.Name)}, saturated: lag p99", "ms", [.. best.Select(l => l.ArrivalP99)]));
-        run.Add(Figure.Of($"  {Server.Title(side.Name)}, saturated: server CPU", "ns/delivery", [.. best.Select(l => l.ServerCpu * 1e9 / l.Deliveries)]));
-        run.Add(Figure.Of($"  load generator at {Server.Title(side.Name)}, saturated", "% of its core", [.. best.Select(l => 100 * l.LoadCpu / l.Seconds)]));
+        run.Add(
+            Figure.Of(
+                $"  {Server.Title(side.Name)}, saturated: server CPU",
+                "ns/delivery",
+                [.. best.Select(l => l.ServerCpu * 1e9 / l.Deliveries)]));
+        run.Add(
+            Figure.Of(
+                $"  load generator at {Server.Title(side.Name)}, saturated",
+                "% of its core",
+                [.. best.Select(l => 100 * l.LoadCpu / l.Seconds)]));
     }
 
     // More and more is offered, a fifth at a time, until it comes too late: the best that did not.
@@ -168,7 +184,8 @@ internal sealed class FanoutBenchmark : Benchmark
             var leg = await side.RunAsync((int)offered, run.IsQuick ? 3 : 6);
             var bears = leg.Missing == 0 && leg.ArrivalP99 <= WorstLag;
             run.Progress(
-                $"{Server.Title(side.Name)}, {leg.Offered:#,0} changes/s: {leg.DeliveriesPerSecond:#,0} deliveries/s, p99 {leg.ArrivalP99:0} ms, "
+                $"{Server.Title(side.Name)}, {leg.Offered:#,0} changes/s: {leg.DeliveriesPerSecond:#,0} deliveries/s, p99 "
+                    + $"{leg.ArrivalP99:0} ms, "
                 + $"server {100 * leg.ServerCpu / leg.Seconds:0} %, load {100 * leg.LoadCpu / leg.Seconds:0} %{(bears ? "" : ": too much")}");
             if (bears)
                 best = leg;
@@ -213,7 +230,11 @@ internal sealed class FanoutBenchmark : Benchmark
         run.Add(Figure.Of($"{title} after the lease ran out, p50", "ms", [.. legs.Select(l => l.LapseP50)]));
         run.Add(Figure.Of($"{title} after the lease ran out, p99", "ms", [.. legs.Select(l => l.LapseP99)], Goal.Most(1500)));
         run.Add(Figure.Of($"{title} after the lease ran out, longest", "ms", [.. legs.Select(l => l.LapseMax)]));
-        run.Add(Figure.Of($"{title} 30 s after the heartbeat's own moment (a word holds whole seconds), p99", "ms", [.. legs.Select(l => l.ExactP99)]));
+        run.Add(
+            Figure.Of(
+                $"{title} 30 s after the heartbeat's own moment (a word holds whole seconds), p99",
+                "ms",
+                [.. legs.Select(l => l.ExactP99)]));
     }
 
     private static int Rate(Run run) => (int)run.Settings.Number("rate");

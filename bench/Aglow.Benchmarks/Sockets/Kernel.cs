@@ -4,7 +4,9 @@ using System.Runtime.InteropServices;
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>The few system calls of a load generator that holds thousands of sockets in one thread: epoll and non-blocking TCP.</summary>
-/// <remarks>The framework's own sockets cost the generator several times what the server is to be measured at, and would be the limit.</remarks>
+/// <remarks>
+/// The framework's own sockets cost the generator several times what the server is to be measured at, and would be the limit.
+/// </remarks>
 internal static unsafe partial class Kernel
 {
     public const uint Readable = 0x1;
@@ -31,8 +33,8 @@ internal static unsafe partial class Kernel
 
     /// <summary>The events so far; if there are none, those of the next millisecond.</summary>
     /// <remarks>
-    /// Naps instead of waiting: a thread that waits is woken by the first byte of every flush, and on one machine the server pays for that; a
-    /// watcher elsewhere would cost it nothing.
+    /// Naps instead of waiting: a thread that waits is woken by the first byte of every flush, and on one machine the server pays for that;
+    /// a watcher elsewhere would cost it nothing.
     /// </remarks>
     public static int Wait(int poll, Event[] events, bool mayNap)
     {
@@ -111,7 +113,8 @@ internal static unsafe partial class Kernel
             throw Failed("epoll_ctl");
     }
 
-    private static void SetOption(int descriptor, int level, int name, int value) => _ = SetSocketOption(descriptor, level, name, &value, 4);
+    private static void SetOption(int descriptor, int level, int name, int value) =>
+        _ = SetSocketOption(descriptor, level, name, &value, 4);
 
     private static void Address(byte* into, int host, int port)
     {
@@ -126,7 +129,9 @@ internal static unsafe partial class Kernel
     private static int Check(int result, string call) => result >= 0 ? result : throw Failed(call);
 
     private static BenchmarkException Failed(string call) =>
-        new($"{call}: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}. A process needs a descriptor a socket: see ulimit -n.");
+        new(
+            $"{call}: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}. A process needs a descriptor a socket: see "
+                + "ulimit -n.");
 
     [LibraryImport("libc", EntryPoint = "epoll_create1", SetLastError = true)]
     private static partial int EpollCreate(int flags);

@@ -87,4 +87,5 @@ internal sealed record FlipLeg(IReadOnlyList<double> Arrivals, IReadOnlyList<dou
 
 /// <summary>Lags of offline notices, in milliseconds: since the word lapsed, and since the heartbeat and the lease.</summary>
 internal sealed record LapseLeg(
-    long Notices, long Missing, long Wrong, double Filling, double LapseP50, double LapseP99, double LapseMax, double ExactP50, double ExactP99, double ExactMax);
+    long Notices, long Missing, long Wrong, double Filling, double LapseP50, double LapseP99, double LapseMax, double ExactP50,
+    double ExactP99, double ExactMax);

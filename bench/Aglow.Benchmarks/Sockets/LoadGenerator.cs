@@ -13,9 +13,9 @@ namespace Aglow.Benchmarks.Sockets;
 /// Thousands of watchers, and the changes that they should get: a process of its own, with one thread and its own system calls.
 /// </summary>
 /// <remarks>
-/// Commands come as lines on standard input, each answered with a line of JSON. Between commands it goes on answering pings. Changes are made on
-/// an open loop: the lag of a delivery counts from when its change was to be sent, however late it was; deliveries that never come count as
-/// infinitely late; what each watcher was last told is compared with the truth.
+/// Commands come as lines on standard input, each answered with a line of JSON. Between commands it goes on answering pings. Changes are
+/// made on an open loop: the lag of a delivery counts from when its change was to be sent, however late it was; deliveries that never come
+/// count as infinitely late; what each watcher was last told is compared with the truth.
 /// </remarks>
 internal sealed class LoadGenerator
 {
@@ -79,7 +79,8 @@ internal sealed class LoadGenerator
     /// <summary>Runs until standard input ends.</summary>
     public static int Run(string[] args)
     {
-        var generator = new LoadGenerator(Dialect.Of(args[0]), int.Parse(args[1]), int.Parse(args[2]), int.Parse(args.Length > 3 ? args[3] : args[1]));
+        var generator = new LoadGenerator(
+            Dialect.Of(args[0]), int.Parse(args[1]), int.Parse(args[2]), int.Parse(args.Length > 3 ? args[3] : args[1]));
         var reader = new Thread(generator.ReadCommands) { IsBackground = true };
         reader.Start();
         while (!generator._commands.IsCompleted)
@@ -240,7 +241,9 @@ internal sealed class LoadGenerator
         {
             // late, or lost?
             Rest(TimeSpan.FromSeconds(15));
-            throw new BenchmarkException($"after all, {wrong} watchers' last words are not the truth, and {WrongWords()} of them 15 s later: no figure of this run counts.");
+            throw new BenchmarkException(
+                $"after all, {wrong} watchers' last words are not the truth, and {WrongWords()} of them 15 s later: no figure of this "
+                    + "run counts.");
         }
 
         return result;
@@ -407,7 +410,8 @@ internal sealed class LoadGenerator
     private void Call(string path, ReadOnlySpan<byte> packed)
     {
         var head = Encoding.ASCII.GetBytes(
-            $"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\nContent-Length: {packed.Length}\r\n\r\n");
+            $"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\nContent-Length: "
+                + $"{packed.Length}\r\n\r\n");
         byte[] call = [.. head, .. packed];
         if (_idleCalls.TryPop(out var connection))
         {
@@ -456,7 +460,8 @@ internal sealed class LoadGenerator
         while (!done())
         {
             if (Stopwatch.GetElapsedTime(began) > patience)
-                throw new BenchmarkException($"waited {patience.TotalSeconds:0} s for {what}: {_ready} sockets are ready, {_connecting} on the way, {_lost} lost.");
+                throw new BenchmarkException(
+                    $"waited {patience.TotalSeconds:0} s for {what}: {_ready} sockets are ready, {_connecting} on the way, {_lost} lost.");
             Pump(mayNap: true);
         }
     }

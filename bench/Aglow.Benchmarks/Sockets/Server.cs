@@ -48,7 +48,8 @@ internal sealed class Server : IAsyncDisposable
         if (name is Ws or SocketIo)
         {
             await Peers.InstallAsync();
-            command = ["node", .. canCollect ? ["--expose-gc"] : Array.Empty<string>(), Path.Combine(Peers.Folder, name + ".js"), $"{port}"];
+            command =
+                ["node", .. canCollect ? ["--expose-gc"] : Array.Empty<string>(), Path.Combine(Peers.Folder, name + ".js"), $"{port}"];
         }
         else
         {
@@ -103,7 +104,8 @@ internal sealed class Server : IAsyncDisposable
     }
 
     private async Task<string> ReadAsync(TimeSpan patience) =>
-        await _process.StandardOutput.ReadLineAsync().WaitAsync(patience) ?? throw new BenchmarkException($"the {Title(Name)} server has ended.");
+        await _process.StandardOutput.ReadLineAsync().WaitAsync(patience)
+            ?? throw new BenchmarkException($"the {Title(Name)} server has ended.");
 }
 
 /// <summary>The Node servers: installed once, from the lock file.</summary>
@@ -115,7 +117,8 @@ internal static class Peers
     {
         if (Directory.Exists(Path.Combine(Folder, "node_modules", "dynalite")))
             return;
-        using var install = Process.Start(new ProcessStartInfo("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]) { WorkingDirectory = Folder })!;
+        using var install = Process.Start(
+            new ProcessStartInfo("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]) { WorkingDirectory = Folder })!;
         await install.WaitForExitAsync();
         if (install.ExitCode != 0)
             throw new BenchmarkException("npm ci failed: the peers on Node want Node 20 or later, and the npm registry once.");

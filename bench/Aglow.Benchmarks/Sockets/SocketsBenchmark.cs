@@ -1,17 +1,19 @@
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>
-/// What connections cost a server: memory of an idle one, of one that watches 20, of one more watch; CPU of an idle node; what remains when all have closed.
+/// What connections cost a server: memory of an idle one, of one that watches 20, of one more watch; CPU of an idle node; what remains when
+/// all have closed.
 /// </summary>
 /// <remarks>
-/// Memory is a slope between 5,000 and 10,000 connections, each time after every connection was pinged at least once and a forced collection, each sample in a
-/// process of its own. Kernel memory is that of the whole machine and holds both ends of each connection.
+/// Memory is a slope between 5,000 and 10,000 connections, each time after every connection was pinged at least once and a forced
+/// collection, each sample in a process of its own. Kernel memory is that of the whole machine and holds both ends of each connection.
 /// </remarks>
 internal sealed class SocketsBenchmark : Benchmark
 {
     public override string Name => "sockets";
 
-    public override string Measures => "memory a connection and a watch, CPU of an idle node, heap after churn; beside ws, Socket.IO and SignalR";
+    public override string Measures =>
+        "memory a connection and a watch, CPU of an idle node, heap after churn; beside ws, Socket.IO and SignalR";
 
     public override int DefaultPairs => 3;
 
@@ -56,7 +58,8 @@ internal sealed class SocketsBenchmark : Benchmark
             if (idleCpu)
             {
                 var most = name == Server.Aglow ? Goal.Most(4) : null;
-                run.Add(Figure.Of($"{title}: CPU of a node with {2 * Step(run):#,0}", "% of a core", [.. slopes.Select(s => s.IdleCpu)], most));
+                run.Add(
+                    Figure.Of($"{title}: CPU of a node with {2 * Step(run):#,0}", "% of a core", [.. slopes.Select(s => s.IdleCpu)], most));
             }
         }
     }
@@ -96,7 +99,8 @@ internal sealed class SocketsBenchmark : Benchmark
 
         var state = await load.AskAsync("state");
         if (state.GetProperty("ready").GetInt32() != 2 * step)
-            throw new BenchmarkException($"{Server.Title(name)} holds {state.GetProperty("ready")} of {2 * step} connections: no figure of this run counts.");
+            throw new BenchmarkException(
+                $"{Server.Title(name)} holds {state.GetProperty("ready")} of {2 * step} connections: no figure of this run counts.");
         return new Slope((two.Resident - one.Resident) / step, (two.Heap - one.Heap) / step, (two.Kernel - one.Kernel) / step, cpu);
     }
 

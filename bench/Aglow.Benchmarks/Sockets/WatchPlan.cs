@@ -1,7 +1,8 @@
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>
-/// Who watches whom: so many sockets, each watching as many users, each user watched by as many sockets, shuffled; and the last word of each watch.
+/// Who watches whom: so many sockets, each watching as many users, each user watched by as many sockets, shuffled; and the last word of
+/// each watch.
 /// </summary>
 internal sealed class WatchPlan
 {

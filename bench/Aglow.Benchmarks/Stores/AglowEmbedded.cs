@@ -64,7 +64,8 @@ internal sealed class AglowEmbedded(EmbeddedPresence presence, string folder) : 
     public override Task<long> CountAsync() => Task.FromResult(presence.Registered);
 
     // of a whole process with nothing else in it
-    public override async Task<long> BytesAsync() => await EngineMemory.ResidentAsync(presence.Registered, presence.Registered, activity: false);
+    public override async Task<long> BytesAsync() =>
+        await EngineMemory.ResidentAsync(presence.Registered, presence.Registered, activity: false);
 
     public override async ValueTask DisposeAsync()
     {

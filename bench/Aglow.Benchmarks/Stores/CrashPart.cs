@@ -3,8 +3,8 @@ using Aglow.Benchmarks.Baselines;
 namespace Aglow.Benchmarks.Stores;
 
 /// <summary>
-/// What a crashed client leaves behind: a hundred users come online, and are not heard of again. Two and a half leases later: who is shown online, of whom
-/// it is known when they were last seen, and what is still kept.
+/// What a crashed client leaves behind: a hundred users come online, and are not heard of again. Two and a half leases later: who is shown
+/// online, of whom it is known when they were last seen, and what is still kept.
 /// </summary>
 internal static class CrashPart
 {
@@ -38,7 +38,11 @@ internal static class CrashPart
         if (design is ExpiringRow job)
             await job.ExpireAsync();
         var (shown, known) = await LookAsync(design, crashed);
-        run.Add(Figure.Of($"{design.Name}: shown online {2.5 * Lease.TotalSeconds:0} s after a crash (lease {Lease.TotalSeconds:0} s)", $"of {Crashed}", [shown]));
+        run.Add(
+            Figure.Of(
+                $"{design.Name}: shown online {2.5 * Lease.TotalSeconds:0} s after a crash (lease {Lease.TotalSeconds:0} s)",
+                $"of {Crashed}",
+                [shown]));
         run.Add(Figure.Of($"{design.Name}: last seen still known", $"of {Crashed}", [known]));
         run.Add(Figure.Of($"{design.Name}: kept of them", "rows, keys or words", [await design.CountAsync()]));
     }

@@ -27,9 +27,16 @@ internal static class HeartbeatsPart
         }
 
         var leg = TimeSpan.FromSeconds(run.Settings.Number("seconds"));
-        var samples = await StoresBenchmark.RoundsAsync(run, designs, [OneByOne, Batched], (design, kind) => LegAsync(design, people[design], leg, kind == Batched ? BatchSize : 1));
-        var cost = new Plot("What a heartbeat costs the process that keeps it", "CPU microseconds a heartbeat", StoresBenchmark.CommandOf(run, "heartbeats"));
-        var rate = new Plot("Heartbeats a second, one core for the store and one for the callers", "heartbeats/s", StoresBenchmark.CommandOf(run, "heartbeats"));
+        var samples = await StoresBenchmark.RoundsAsync(
+            run, designs, [OneByOne, Batched], (design, kind) => LegAsync(design, people[design], leg, kind == Batched ? BatchSize : 1));
+        var cost = new Plot(
+            "What a heartbeat costs the process that keeps it",
+            "CPU microseconds a heartbeat",
+            StoresBenchmark.CommandOf(run, "heartbeats"));
+        var rate = new Plot(
+            "Heartbeats a second, one core for the store and one for the callers",
+            "heartbeats/s",
+            StoresBenchmark.CommandOf(run, "heartbeats"));
         // compared with Aglow's store of the same kind: across a network, or in the process
         var ours = designs.Where(d => d is AglowEmbedded or AglowRedis).ToDictionary(d => d.Callers == 1);
         foreach (var design in designs)
@@ -45,7 +52,8 @@ internal static class HeartbeatsPart
             {
                 foreach (var kind in (string[])[OneByOne, Batched])
                 {
-                    var ratios = samples[(design, kind)].Zip(samples[(own, kind)], (theirs, ownSample) => theirs.CpuNanoseconds / ownSample.CpuNanoseconds);
+                    var ratios = samples[(design, kind)]
+                        .Zip(samples[(own, kind)], (theirs, ownSample) => theirs.CpuNanoseconds / ownSample.CpuNanoseconds);
                     run.Add(Figure.Of($"  times the CPU of {own.Name}, {kind}", "ratio", [.. ratios]));
                 }
             }

@@ -3,7 +3,8 @@ using Aglow.Benchmarks.Baselines;
 namespace Aglow.Benchmarks.Stores;
 
 /// <summary>
-/// Bytes a user, as filled; and, where updates leave something behind, after everybody has heartbeat three times more. Each store in servers of its own.
+/// Bytes a user, as filled; and, where updates leave something behind, after everybody has heartbeat three times more. Each store in
+/// servers of its own.
 /// </summary>
 internal static class MemoryPart
 {
@@ -39,7 +40,9 @@ internal static class MemoryPart
         var title = EngineBenchmark.Title(users);
         if (design is DynamoItem)
         {
-            run.Note($"{design.Name}, {title}: skipped: the emulator's memory says nothing about DynamoDB, which bills an item of 3 numbers as the bytes of its names and values and 100 more");
+            run.Note(
+                $"{design.Name}, {title}: skipped: the emulator's memory says nothing about DynamoDB, which bills an item of 3 numbers "
+                    + "as the bytes of its names and values and 100 more");
             return;
         }
 
@@ -60,6 +63,10 @@ internal static class MemoryPart
                 await design.HeartbeatAsync(people.AsMemory(at, Math.Min(BatchSize, people.Length - at)));
         }
 
-        run.Add(Figure.Of($"{design.Name}, {title}, {Rounds} heartbeats of everybody later", $"bytes/user of {design.BytesAre}", [await design.BytesAsync() / (double)count]));
+        run.Add(
+            Figure.Of(
+                $"{design.Name}, {title}, {Rounds} heartbeats of everybody later",
+                $"bytes/user of {design.BytesAre}",
+                [await design.BytesAsync() / (double)count]));
     }
 }

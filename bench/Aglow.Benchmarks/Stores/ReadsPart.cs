@@ -27,7 +27,8 @@ internal static class ReadsPart
         }
 
         var leg = TimeSpan.FromSeconds(run.Settings.Number("seconds"));
-        var samples = await StoresBenchmark.RoundsAsync(run, designs, [OneByOne, List, Many], (design, kind) => LegAsync(design, people[design], leg, kind));
+        var samples = await StoresBenchmark.RoundsAsync(
+            run, designs, [OneByOne, List, Many], (design, kind) => LegAsync(design, people[design], leg, kind));
         var time = new Plot("Who is online of a list: how long one caller waits", "milliseconds", StoresBenchmark.CommandOf(run, "reads"));
         foreach (var design in designs)
         {
@@ -80,6 +81,8 @@ internal static class ReadsPart
         }
 
         var sample = new Sample(users, Stopwatch.GetElapsedTime(began).TotalSeconds, design.CpuSeconds() - cpu);
-        return online == users ? sample : throw new BenchmarkException($"{design.Name}: {users - online} of {users} users read as offline who are online.");
+        return online == users
+            ? sample
+            : throw new BenchmarkException($"{design.Name}: {users - online} of {users} users read as offline who are online.");
     }
 }

@@ -7,11 +7,12 @@ namespace Aglow.Benchmarks.Stores;
 /// The designs that people start from (<c>Baselines/</c>) and Aglow's own stores, on the same work in the same run.
 /// </summary>
 /// <remarks>
-/// Servers run on the first core, this process on the second; what is embedded (SQLite, Aglow) runs in this process, and its costs are this process's.
-/// In each round every design has one leg, in turn forwards and backwards, so that a machine that is slow for a minute is slow for all; ratios are taken round by
-/// round. After each leg somebody who heartbeat in it must be read as online. Costs are CPU seconds of the process that keeps the state: what a call costs its caller (a driver, or HTTP) is
-/// not in it; <c>./aglow bench http</c> has that of Aglow.
-/// Each part is a file: <see cref="HeartbeatsPart"/>, <see cref="ReadsPart"/>, <see cref="MemoryPart"/>, <see cref="ConnectionsPart"/>, <see cref="CrashPart"/>, <see cref="ExpiryPart"/>.
+/// Servers run on the first core, this process on the second; what is embedded (SQLite, Aglow) runs in this process, and its costs are this
+/// process's. In each round every design has one leg, in turn forwards and backwards, so that a machine that is slow for a minute is slow
+/// for all; ratios are taken round by round. After each leg somebody who heartbeat in it must be read as online. Costs are CPU seconds of
+/// the process that keeps the state: what a call costs its caller (a driver, or HTTP) is not in it; <c>./aglow bench http</c> has that of
+/// Aglow. Each part is a file: <see cref="HeartbeatsPart"/>, <see cref="ReadsPart"/>, <see cref="MemoryPart"/>,
+/// <see cref="ConnectionsPart"/>, <see cref="CrashPart"/>, <see cref="ExpiryPart"/>.
 /// </remarks>
 internal sealed class StoresBenchmark : Benchmark
 {
@@ -19,7 +20,9 @@ internal sealed class StoresBenchmark : Benchmark
 
     public override string Name => "stores";
 
-    public override string Measures => "boolean and last_heartbeat rows, expiring keys and items, beside Aglow's stores: heartbeats, reads, memory, connections, crashes, expiry";
+    public override string Measures =>
+        "boolean and last_heartbeat rows, expiring keys and items, beside Aglow's stores: heartbeats, reads, memory, connections, "
+            + "crashes, expiry";
 
     public override IReadOnlyList<Option> Options { get; } =
     [
@@ -76,7 +79,9 @@ internal sealed class StoresBenchmark : Benchmark
         await design.FillAsync(count);
         run.Progress($"{design.Name}: {count:#,0} users in {Stopwatch.GetElapsedTime(began).TotalSeconds:0.0} s");
         if (count < users)
-            run.Note($"{design.Name}: {count:#,0} users instead of {users:#,0}, since the emulator takes {count / Stopwatch.GetElapsedTime(began).TotalSeconds:#,0} items a second and slows down as they become more");
+            run.Note(
+                $"{design.Name}: {count:#,0} users instead of {users:#,0}, since the emulator takes "
+                    + $"{count / Stopwatch.GetElapsedTime(began).TotalSeconds:#,0} items a second and slows down as they become more");
         return count;
     }
 

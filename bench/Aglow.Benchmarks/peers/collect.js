@@ -1,4 +1,5 @@
-// A line "collect" on standard input: a full collection (node --expose-gc), answered with the bytes of heap that are left. The end of it: stop.
+// The line "collect" on standard input runs a full collection (node --expose-gc) and prints the bytes of heap that are left.
+// The end of the input stops the program.
 'use strict';
 
 module.exports.listen = () => {

@@ -1,5 +1,5 @@
 // Presence on a bare `ws` server, as most people write it: a map of users to their watchers, each change told as it comes.
-// What it does: users heartbeat and leave (in lists, over a socket), lapse after 30 s, are watched; a watcher gets a snapshot, then changes.
+// Users send heartbeats and leave (in lists, over a socket), expire after 30 s, and are watched. A watcher gets a snapshot, then changes.
 'use strict';
 const { WebSocketServer } = require('ws');
 
@@ -11,7 +11,8 @@ const watchers = new Map(); // user -> Set of sockets
 const record = (id) => {
     const user = users.get(id);
     const online = user !== undefined && user.online;
-    return { user_id: id, is_online: online, status: online ? 'online' : 'offline', last_seen: user ? Math.floor(user.lastSeen / 1000) : null };
+    const last_seen = user ? Math.floor(user.lastSeen / 1000) : null;
+    return { user_id: id, is_online: online, status: online ? 'online' : 'offline', last_seen };
 };
 
 const tell = (id) => {

@@ -62,7 +62,8 @@ async function open(user, options) {
 }
 
 const follow = async (user, users) => {
-    const post = (path, body) => fetch(new URL(path, server.url), { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+    const post = (path, body) =>
+        fetch(new URL(path, server.url), { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
     assert.equal((await post(`/users/${user}/subscriptions`, { user_ids: users })).status, 200);
 };
 

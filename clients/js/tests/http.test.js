@@ -39,7 +39,8 @@ test('Statuses come in the order asked, more than a thousand in several calls', 
     assert.equal(calls, 3);
     assert.deepEqual([...records.keys()], users);
     assert.ok([...records].every(([user, record]) => record.user_id === user));
-    assert.deepEqual([...records.values()].filter((record) => record.is_online && record.user_id > 2).map((record) => record.user_id), [2_400, 10]);
+    assert.deepEqual(
+        [...records.values()].filter((record) => record.is_online && record.user_id > 2).map((record) => record.user_id), [2_400, 10]);
     assert.equal((await status([])).size, 0);
 });
 
@@ -70,10 +71,12 @@ test('A server that is not there, or not one of these, is said to be so', async 
     await once(stranger, 'listening');
     t.after(() => stranger.close());
     const url = `http://127.0.0.1:${stranger.address().port}`;
-    await assert.rejects(http({ url }).statusOf(1), { status: 404, message: /^HTTP 404: .*\/status\/batch did not answer as an Aglow server does/ });
+    await assert.rejects(
+        http({ url }).statusOf(1), { status: 404, message: /^HTTP 404: .*\/status\/batch did not answer as an Aglow server does/ });
     await assert.rejects(http({ url: `${url}/slow/` }).statusOf(1), { status: 503, retryAfterSeconds: 7 });
     stranger.closeAllConnections();
     stranger.close();
     await once(stranger, 'close');
-    await assert.rejects(http({ url }).statusOf(1), { status: 0, title: 'No answer', message: /could not be reached\. Is the server running\?/ });
+    await assert.rejects(
+        http({ url }).statusOf(1), { status: 0, title: 'No answer', message: /could not be reached\. Is the server running\?/ });
 });

@@ -6,7 +6,8 @@ import { renderToString } from 'react-dom/server';
 import { connect } from '@aglow/client';
 import { PresenceProvider, usePresence } from '@aglow/client/react';
 
-const Dots = ({ users }) => [...usePresence(users).values()].map(({ user_id, status }) => createElement('i', { key: user_id }, `${user_id} ${status}`));
+const Dots = ({ users }) =>
+    [...usePresence(users).values()].map(({ user_id, status }) => createElement('i', { key: user_id }, `${user_id} ${status}`));
 
 test('On the server everybody is unknown, with a connection and without', () => {
     const connection = connect({ url: 'http://127.0.0.1:1', user: 1 });

@@ -104,7 +104,9 @@ test('More than 10,000 users are refused, and then nobody of them is watched', a
     const many = Array.from({ length: 9_999 }, (_, i) => i);
     const first = watched.watch(many, undefined);
     watched.watch([1, 2, 3], undefined); // these are watched already
-    assert.throws(() => watched.watch([20_000, 20_001], undefined), { name: 'RangeError', message: /10000 users, and 9999 are watched: stop a watch/ });
+    assert.throws(
+        () => watched.watch([20_000, 20_001], undefined),
+        { name: 'RangeError', message: /10000 users, and 9999 are watched: stop a watch/ });
     await turn();
     assert.ok(!sent.some((message) => message.users.includes(20_000)));
     first.stop();
@@ -290,7 +292,8 @@ test('Where there is no WebSocket the message says what to do', () => {
     const had = globalThis.WebSocket;
     try {
         delete globalThis.WebSocket;
-        assert.throws(() => connect({ url: 'http://127.0.0.1:1', user: 1 }), /version 22; in 20 and 21 run "node --experimental-websocket"/);
+        assert.throws(
+            () => connect({ url: 'http://127.0.0.1:1', user: 1 }), /version 22; in 20 and 21 run "node --experimental-websocket"/);
     } finally {
         globalThis.WebSocket = had;
     }

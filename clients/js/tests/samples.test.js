@@ -53,7 +53,8 @@ test('The Node sample is thirty lines', () => {
 
 test('The calls of curl.sh work, and again', async () => {
     for (let run = 0; run < 2; run++) {
-        const { stdout, stderr } = await promisify(execFile)('bash', ['-e', join(SAMPLES, 'curl.sh')], { env: { ...process.env, AGLOW_URL: server.url } });
+        const { stdout, stderr } = await promisify(execFile)(
+            'bash', ['-e', join(SAMPLES, 'curl.sh')], { env: { ...process.env, AGLOW_URL: server.url } });
         assert.equal(stderr, '');
         const answers = stdout.split('\n');
         assert.equal(answers.filter((line) => line.startsWith('{"status":"success"')).length, 2);
@@ -68,7 +69,8 @@ test('The calls of aglow.http work, in their order', async () => {
     const requests = readFileSync(join(SAMPLES, 'aglow.http'), 'utf8').split(/^### /m).slice(1);
     assert.ok(requests.length >= 20);
     for (const request of requests) {
-        const [, title, method, path, head, body] = /^(.*)\n([A-Z]+) \{\{aglow\}\}(\S+)\n((?:[\w-]+: .*\n)*)\n?([^]*)$/.exec(`${request.trimEnd()}\n`);
+        const [, title, method, path, head, body] = /^(.*)\n([A-Z]+) \{\{aglow\}\}(\S+)\n((?:[\w-]+: .*\n)*)\n?([^]*)$/.exec(
+            `${request.trimEnd()}\n`);
         const headers = Object.fromEntries(head.split('\n').filter(Boolean).map((line) => line.split(': ')));
         const stop = new AbortController();
         const response = await fetch(new URL(path, server.url), { method, headers, body: body || undefined, signal: stop.signal });

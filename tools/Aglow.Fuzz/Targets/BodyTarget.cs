@@ -7,7 +7,9 @@ using Aglow.Users;
 
 namespace Aglow.Fuzz.Targets;
 
-/// <summary>JSON bodies: what is taken must be JSON, the quick reader and the general one must agree, and a refusal must be a problem that says so.</summary>
+/// <summary>
+/// JSON bodies: what is taken must be JSON, the quick reader and the general one must agree, and a refusal must be a problem that says so.
+/// </summary>
 internal sealed class BodyTarget : RuleTarget
 {
     private readonly KeyCache _known = new(1024);

@@ -4,7 +4,9 @@ using Aglow.AspNetCore.Sockets;
 
 namespace Aglow.Fuzz.Targets;
 
-/// <summary>Frames of a WebSocket, read from pieces and from the whole: both must see the same frames, and the same violation after them.</summary>
+/// <summary>
+/// Frames of a WebSocket, read from pieces and from the whole: both must see the same frames, and the same violation after them.
+/// </summary>
 internal sealed class FrameTarget : RuleTarget
 {
     public override string Name => "frames";
@@ -31,7 +33,8 @@ internal sealed class FrameTarget : RuleTarget
             var wrong = SocketFrame.Read(ref whole, out var frame);
             var wrongInPieces = SocketFrame.Read(ref pieces, out var frameInPieces);
             if (wrong != wrongInPieces || whole.Length != pieces.Length || frame is null != frameInPieces is null)
-                throw new FindingException($"a frame in pieces is read as {wrongInPieces}, {pieces.Length} left; whole as {wrong}, {whole.Length} left");
+                throw new FindingException(
+                    $"a frame in pieces is read as {wrongInPieces}, {pieces.Length} left; whole as {wrong}, {whole.Length} left");
             behaviour = (behaviour * 31) + wrong;
             if (wrong != 0 || frame is not { } read)
                 return behaviour;
@@ -80,7 +83,8 @@ internal static class FrameGrammar
     {
         if (dice.OneIn(5))
             return;
-        var code = dice.Pick(1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1011, 1012, 1015, 1016, 2999, 3000, 4999, 5000, 0, 999, 65_535);
+        var code = dice.Pick(
+            1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1011, 1012, 1015, 1016, 2999, 3000, 4999, 5000, 0, 999, 65_535);
         payload.Add((byte)(code >> 8));
         if (!dice.OneIn(12))
             payload.Add((byte)code).Add(dice.OneIn(3) ? dice.Name() : "bye");
@@ -96,7 +100,9 @@ internal static class FrameGrammar
         {
             // a length that is not this one, or is written longer than it need be
             input.Add((byte)(mask | 127)).Add(dice.Pick(
-                "\u0080\0\0\0\0\0\0\0", "\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF", "\u007F\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF", "\0\0\0\0\0\u0001\0\0", "\0\0\0\0\0\u0001\0\u0001", "\0\0\0\0\0\0\0\u0005"));
+                "\u0080\0\0\0\0\0\0\0", "\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF",
+                "\u007F\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF", "\0\0\0\0\0\u0001\0\0", "\0\0\0\0\0\u0001\0\u0001",
+                "\0\0\0\0\0\0\0\u0005"));
         }
         else if (payload.Length < 126 && !dice.OneIn(60))
         {
@@ -108,7 +114,11 @@ internal static class FrameGrammar
         }
         else
         {
-            input.Add((byte)(mask | 127)).Add("\0\0\0\0\0").Add((byte)(payload.Length >> 16)).Add((byte)(payload.Length >> 8)).Add((byte)payload.Length);
+            input.Add((byte)(mask | 127))
+                .Add("\0\0\0\0\0")
+                .Add((byte)(payload.Length >> 16))
+                .Add((byte)(payload.Length >> 8))
+                .Add((byte)payload.Length);
         }
 
         Span<byte> key = stackalloc byte[4];

@@ -2,7 +2,9 @@ using System.Text;
 
 namespace Aglow.Fuzz.Targets;
 
-/// <summary>Requests that name users by other people's indexes, in every form and in every call: none may read or change one of them.</summary>
+/// <summary>
+/// Requests that name users by other people's indexes, in every form and in every call: none may read or change one of them.
+/// </summary>
 internal sealed class GuessTarget(FuzzedServer server) : ConnectionTarget(server)
 {
     private readonly FuzzedServer _server = server;
@@ -21,7 +23,8 @@ internal sealed class GuessTarget(FuzzedServer server) : ConnectionTarget(server
     {
         // only the victims were seen in that year
         if (bytes.IndexOf(Victims.Mark) is >= 0 and var at)
-            throw new FindingException($"somebody was read by their index: {Encoding.UTF8.GetString(bytes[at..Math.Min(bytes.Length, at + 80)])}");
+            throw new FindingException(
+                $"somebody was read by their index: {Encoding.UTF8.GetString(bytes[at..Math.Min(bytes.Length, at + 80)])}");
         if (_server.Victims.WhyTouched() is { } why)
             throw new FindingException(why);
         return HttpAnswer.TryRead(ref bytes, isWhole, out var answer) ? answer.Status : 1;

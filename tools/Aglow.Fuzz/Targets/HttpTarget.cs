@@ -7,10 +7,14 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
 {
     private static readonly string[] Targets =
     [
-        "/heartbeat", "/status/update", "/offline", "/status/{u}", "/status/users?ids={u},{u}", "/status/batch", "/status/batch?definition={d}", "/status/{u}/explain", "/users/{u}/status", "/users",
-        "/users/{u}", "/users/{u}/revoke", "/users/{u}/access", "/users/{u}/visibility", "/users/{u}/approved", "/users/{u}/blocked", "/users/{u}/waiting", "/users/batch",
-        "/status?user={u}", "/users?user={u}", "/users?q={u}&limit={n}", "/users?q={q}&cursor={c}", "/users/{u}/subscriptions", "/online?limit={n}&cursor={c}", "/online?definition={d}", "/online/count", "/health/live", "/health/ready",
-        "/metrics", "/openapi/v1.json", "/ws?user_id={u}", "/watch?users={u}", "/", "/nope", "/status//", "/status/{u}/", "//status/1", "/./status/1", "/status/..%2f..%2fusers", "*", "http://a/status/1", "status/1", "/status/1#x",
+        "/heartbeat", "/status/update", "/offline", "/status/{u}", "/status/users?ids={u},{u}", "/status/batch",
+        "/status/batch?definition={d}", "/status/{u}/explain", "/users/{u}/status", "/users",
+        "/users/{u}", "/users/{u}/revoke", "/users/{u}/access", "/users/{u}/visibility", "/users/{u}/approved", "/users/{u}/blocked",
+        "/users/{u}/waiting", "/users/batch",
+        "/status?user={u}", "/users?user={u}", "/users?q={u}&limit={n}", "/users?q={q}&cursor={c}", "/users/{u}/subscriptions",
+        "/online?limit={n}&cursor={c}", "/online?definition={d}", "/online/count", "/health/live", "/health/ready",
+        "/metrics", "/openapi/v1.json", "/ws?user_id={u}", "/watch?users={u}", "/", "/nope", "/status//", "/status/{u}/", "//status/1",
+        "/./status/1", "/status/..%2f..%2fusers", "*", "http://a/status/1", "status/1", "/status/1#x",
     ];
 
     public override string Name => "http";
@@ -49,7 +53,9 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
     {
         var body = new InputWriter();
         var isPacked = dice.OneIn(8);
-        var method = dice.OneIn(15) ? dice.Pick("OPTIONS", "TRACE", "CONNECT", "HEAD", "PATCH", "get", "G\u0000T", "PRI", "") : dice.Pick("GET", "GET", "POST", "POST", "PUT", "DELETE");
+        var method = dice.OneIn(15)
+            ? dice.Pick("OPTIONS", "TRACE", "CONNECT", "HEAD", "PATCH", "get", "G\u0000T", "PRI", "")
+            : dice.Pick("GET", "GET", "POST", "POST", "PUT", "DELETE");
         if (method is "POST" or "PUT" or "DELETE" || dice.OneIn(10))
         {
             if (isPacked)
@@ -58,7 +64,11 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
                 JsonGrammar.Document(dice, body);
         }
 
-        input.Add(method).Add(" ").Add(Path(dice)).Add(dice.OneIn(25) ? dice.Pick(" HTTP/1.0", " HTTP/2.0", "", " HTTP/1.1 ", " HTTP/9.9", "\tHTTP/1.1") : " HTTP/1.1").Add(dice.OneIn(50) ? "\n" : "\r\n");
+        input.Add(method)
+            .Add(" ")
+            .Add(Path(dice))
+            .Add(dice.OneIn(25) ? dice.Pick(" HTTP/1.0", " HTTP/2.0", "", " HTTP/1.1 ", " HTTP/9.9", "\tHTTP/1.1") : " HTTP/1.1")
+            .Add(dice.OneIn(50) ? "\n" : "\r\n");
         if (!dice.OneIn(40))
             input.Add("Host: a\r\n");
         if (dice.OneIn(6))
@@ -87,7 +97,8 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
         for (var i = dice.OneIn(50) ? dice.Between(10_000, 20_000) : dice.Below(8); i > 0; i--)
         {
             var user = dice.SmallUser();
-            body.Add((byte)user).Add((byte)(user >> 8)).Add((byte)dice.Below(3)).Add((byte)(dice.OneIn(20) ? (uint)dice.Below(256) : user >> 24));
+            body.Add((byte)user).Add((byte)(user >> 8)).Add((byte)dice.Below(3)).Add(
+                (byte)(dice.OneIn(20) ? (uint)dice.Below(256) : user >> 24));
         }
 
         if (dice.OneIn(8))
@@ -96,10 +107,24 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
 
     private static void Body(Dice dice, InputWriter input, ReadOnlySpan<byte> body, bool isPacked)
     {
-        var type = dice.OneIn(10) ? dice.Pick("text/plain", "application/json; charset=utf-16", "multipart/form-data", "", "application/json;charset=\"utf-8\"", "a\u00E9b") : isPacked ? "application/octet-stream" : "application/json";
+        var type =
+            dice.OneIn(10) ? dice.Pick(
+                "text/plain",
+                "application/json; charset=utf-16",
+                "multipart/form-data",
+                "",
+                "application/json;charset=\"utf-8\"",
+                "a\u00E9b") : isPacked ? "application/octet-stream" : "application/json";
         input.Add("Content-Type: ").Add(type).Add("\r\n");
         if (dice.OneIn(25))
-            input.Add(dice.Pick("Content-Encoding: gzip\r\n", "Expect: 100-continue\r\n", "Transfer-Encoding: identity\r\n", "Content-Length: 3\r\n", "Content-Length: +1\r\n", "Transfer-Encoding: chunked, gzip\r\n"));
+            input.Add(
+                dice.Pick(
+                    "Content-Encoding: gzip\r\n",
+                    "Expect: 100-continue\r\n",
+                    "Transfer-Encoding: identity\r\n",
+                    "Content-Length: 3\r\n",
+                    "Content-Length: +1\r\n",
+                    "Transfer-Encoding: chunked, gzip\r\n"));
         if (dice.OneIn(5))
         {
             input.Add(dice.OneIn(10) ? "Transfer-Encoding : chunked\r\n\r\n" : "Transfer-Encoding: chunked\r\n\r\n");
@@ -116,7 +141,9 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
         while (!body.IsEmpty)
         {
             var length = Math.Min(body.Length, dice.Between(1, 500));
-            input.Add(dice.OneIn(30) ? dice.Pick("0x1", "FFFFFFFFFFFFFFFF", "-1", "", "g") : $"{length:x}").Add(dice.OneIn(15) ? ";a=\"b\"" : "").Add(dice.OneIn(40) ? "\n" : "\r\n");
+            input.Add(dice.OneIn(30) ? dice.Pick("0x1", "FFFFFFFFFFFFFFFF", "-1", "", "g") : $"{length:x}")
+                .Add(dice.OneIn(15) ? ";a=\"b\"" : "")
+                .Add(dice.OneIn(40) ? "\n" : "\r\n");
             input.Add(body[..length]).Add(dice.OneIn(40) ? "" : "\r\n");
             body = body[length..];
         }
@@ -125,7 +152,10 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
     }
 
     private static string Header(Dice dice) => dice.Pick(
-        "Connection: close", "Connection: Upgrade", "Upgrade: websocket", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA", "Host: b", "Host: a@b", "X: " + new string('x', dice.Pick(1, 9000, 40_000)), "X : y", " X: y", "X",
-        ": y", "X: a\u0000b", "X: \u00E9", "Cookie: " + dice.Name(), "Authorization: Bearer " + dice.Name(), "X-Forwarded-For: 1.2.3.4", "Accept: text/html", "Accept-Encoding: gzip", "Range: bytes=0-1",
-        "If-None-Match: *", "Last-Event-ID: " + dice.Name(), "Origin: https://evil.example", "Content-Length: 0", "Transfer-Encoding: chunked", "Expect: 100-continue", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==");
+        "Connection: close", "Connection: Upgrade", "Upgrade: websocket", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
+        "Host: b", "Host: a@b", "X: " + new string('x', dice.Pick(1, 9000, 40_000)), "X : y", " X: y", "X",
+        ": y", "X: a\u0000b", "X: \u00E9", "Cookie: " + dice.Name(), "Authorization: Bearer "
+            + dice.Name(), "X-Forwarded-For: 1.2.3.4", "Accept: text/html", "Accept-Encoding: gzip", "Range: bytes=0-1",
+        "If-None-Match: *", "Last-Event-ID: " + dice.Name(), "Origin: https://evil.example", "Content-Length: 0",
+        "Transfer-Encoding: chunked", "Expect: 100-continue", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==");
 }

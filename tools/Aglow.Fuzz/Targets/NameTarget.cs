@@ -61,12 +61,15 @@ internal sealed class NameTarget : RuleTarget
     {
         var bytes = Encoding.UTF8.GetBytes(text);
         var isNumber = UserId.TryParseNumber(bytes, out var number);
-        var canonical = uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var plain) && plain < UserId.FirstDirectoryNumber && plain.ToString(CultureInfo.InvariantCulture) == text;
+        var canonical = uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var plain)
+            && plain < UserId.FirstDirectoryNumber
+            && plain.ToString(CultureInfo.InvariantCulture) == text;
         if (isNumber != canonical || (isNumber && number != plain))
             throw new FindingException($"the number {text} is read as {number}");
         if (!UserId.TryParse(text, out var user))
         {
-            return bytes.Length is > 0 and <= UserId.MaxKeyBytes && !text.Any(char.IsControl) ? throw new FindingException($"the name {text} is refused") : 1;
+            return bytes.Length is > 0 and <= UserId.MaxKeyBytes
+                && !text.Any(char.IsControl) ? throw new FindingException($"the name {text} is refused") : 1;
         }
 
         if (user.ToString() != text || user.Key is null != isNumber || (user.Key is not null && !UserId.IsKey(bytes)))

@@ -71,7 +71,9 @@ internal sealed class SocketTarget(FuzzedServer server) : ConnectionTarget(serve
             case 8:
                 var code = payload.Length >= 2 ? (payload[0] << 8) | payload[1] : 0;
                 // a client's own code comes back, so any that may be sent at all
-                return Aglow.AspNetCore.Sockets.SocketClose.MayBeSent(code) ? code : throw new FindingException($"the server closes with {code}");
+                return Aglow.AspNetCore.Sockets.SocketClose.MayBeSent(code)
+                    ? code
+                    : throw new FindingException($"the server closes with {code}");
             case 9 or 10:
                 return opcode;
             default:

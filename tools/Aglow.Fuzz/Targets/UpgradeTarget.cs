@@ -6,7 +6,9 @@ using Aglow.Model;
 
 namespace Aglow.Fuzz.Targets;
 
-/// <summary>The first bytes of a connection: in pieces they must be judged as they are whole, and never otherwise than with fewer of them.</summary>
+/// <summary>
+/// The first bytes of a connection: in pieces they must be judged as they are whole, and never otherwise than with fewer of them.
+/// </summary>
 internal sealed class UpgradeTarget : RuleTarget
 {
     private static readonly Origins Allowed = new(new AglowOptions { AllowedOrigins = ["https://chat.example"] });
@@ -53,7 +55,8 @@ internal sealed class UpgradeTarget : RuleTarget
         }
     }
 
-    private static (bool IsUnfinished, RawUpgrade? Upgrade) Judge(ReadOnlySequence<byte> bytes) => (RawUpgrade.IsUnfinished(bytes), RawUpgrade.Read(bytes));
+    private static (bool IsUnfinished, RawUpgrade? Upgrade) Judge(ReadOnlySequence<byte> bytes) =>
+        (RawUpgrade.IsUnfinished(bytes), RawUpgrade.Read(bytes));
 }
 
 /// <summary>WebSocket handshakes, mostly flawless.</summary>
@@ -62,7 +65,9 @@ internal static class HandshakeGrammar
     /// <summary>One that any server takes, as this user.</summary>
     public static void Flawless(InputWriter input, string user) => input
         .Add("GET /ws?user_id=").Add(user)
-        .Add(" HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+        .Add(
+            " HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+                + "dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
 
     /// <summary>One with something amiss in it, mostly.</summary>
     public static void Handshake(Dice dice, InputWriter input)
@@ -71,10 +76,29 @@ internal static class HandshakeGrammar
             .Add(dice.OneIn(12) ? dice.Pick("", "\t", "  ") : " ")
             .Add(dice.OneIn(6) ? dice.Pick("/wsx", "/ws/", "//ws", "/WS", "/%77s", "/ws#", "/ws;", "http://a/ws", "*", "/w") : "/ws")
             .Add(dice.OneIn(10) ? "" : "?user_id=").Add(dice.OneIn(4) ? dice.User() : $"{dice.Below(50)}")
-            .Add(dice.OneIn(8) ? dice.Pick("&user_id=2", "&x=%zz", "&device_id=%C3%A4&device_kind=web", "&device_kind=", "&device_id=%00", "&access_token=a.b.c", "#f", "\u0080", "?") : "")
+            .Add(
+                dice.OneIn(8)
+                    ? dice.Pick(
+                        "&user_id=2",
+                        "&x=%zz",
+                        "&device_id=%C3%A4&device_kind=web",
+                        "&device_kind=",
+                        "&device_id=%00",
+                        "&access_token=a.b.c",
+                        "#f",
+                        "\u0080",
+                        "?")
+                    : "")
             .Add(dice.OneIn(12) ? dice.Pick(" HTTP/1.0", " HTTP/2.0", " HTTP/1.10", "", " http/1.1", "\tHTTP/1.1") : " HTTP/1.1")
             .Add(End(dice));
-        string[] headers = ["Host: a", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="];
+        string[] headers =
+        [
+            "Host: a",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        ];
         foreach (var header in headers)
         {
             if (!dice.OneIn(25))
@@ -91,7 +115,10 @@ internal static class HandshakeGrammar
     private static string End(Dice dice) => dice.OneIn(60) ? dice.Pick("\n", "\r", "\r\r\n", "\r\n ", "\0\r\n") : "\r\n";
 
     private static string Odd(Dice dice) => dice.Pick(
-        "Content-Length: 0", "Content-Length: 5", "Transfer-Encoding: chunked", "Expect: 100-continue", "Origin: http://a", "Origin: https://chat.example", "Origin: null", "Origin: http://a@b", "Origin: http://[",
-        "Authorization: Bearer x", "Sec-WebSocket-Extensions: permessage-deflate", "Sec-WebSocket-Protocol: aglow", "X: " + new string('y', dice.Pick(1, 8000, 9000)), ": empty", "No colon", "Host : a", " Host: a",
-        "Upgrade: h2c, websocket", "Connection: close", "Connection: keep-alive,\tupgrade", "Cookie: a=b", "X: \u0001", "X: \u00FF", "Sec-WebSocket-Key: short");
+        "Content-Length: 0", "Content-Length: 5", "Transfer-Encoding: chunked", "Expect: 100-continue", "Origin: http://a",
+        "Origin: https://chat.example", "Origin: null", "Origin: http://a@b", "Origin: http://[",
+        "Authorization: Bearer x", "Sec-WebSocket-Extensions: permessage-deflate", "Sec-WebSocket-Protocol: aglow", "X: "
+            + new string('y', dice.Pick(1, 8000, 9000)), ": empty", "No colon", "Host : a", " Host: a",
+        "Upgrade: h2c, websocket", "Connection: close", "Connection: keep-alive,\tupgrade", "Cookie: a=b", "X: \u0001", "X: \u00FF",
+        "Sec-WebSocket-Key: short");
 }

@@ -107,8 +107,10 @@ export class Crowd {
 
     // As often as the server asks for heartbeats.
     async #renew() {
-        const { next_heartbeat_seconds } = await http({ token: token() }).heartbeat([...this.#inside].slice(0, 1)).catch(() => ({ next_heartbeat_seconds: 10 }));
-        return setInterval(() => this.#inside.size > 0 && this.#attempt(() => this.#heartbeat([...this.#inside])), next_heartbeat_seconds * 1000);
+        const { next_heartbeat_seconds } = await http({ token: token() }).heartbeat([...this.#inside].slice(0, 1)).catch(
+            () => ({ next_heartbeat_seconds: 10 }));
+        return setInterval(
+            () => this.#inside.size > 0 && this.#attempt(() => this.#heartbeat([...this.#inside])), next_heartbeat_seconds * 1000);
     }
 
     async #heartbeat(numbers) {
@@ -208,7 +210,8 @@ class Field {
     }
 
     #describe() {
-        const words = this.#isLost ? 'Whether the crowd is online is unknown' : `${count(this.#online.size, 'person', 'people')} of the crowd online`;
+        const words =
+            this.#isLost ? 'Whether the crowd is online is unknown' : `${count(this.#online.size, 'person', 'people')} of the crowd online`;
         if (this.#canvas.getAttribute('aria-label') !== words)
             this.#canvas.setAttribute('aria-label', words);
     }

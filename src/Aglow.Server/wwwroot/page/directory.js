@@ -52,7 +52,10 @@ export const leavePacked = (numbers) => call('POST', '/offline', pack(numbers));
 
 /** The same from a page that is closing. */
 export const leaveAtLast = (numbers) =>
-    fetch('/offline', { method: 'POST', keepalive: true, body: pack(numbers), headers: { ...headers(), 'Content-Type': 'application/octet-stream' } }).catch(() => {});
+    fetch(
+        '/offline',
+        { method: 'POST', keepalive: true, body: pack(numbers), headers: { ...headers(), 'Content-Type': 'application/octet-stream' } })
+        .catch(() => {});
 
 const shown = (user, what) => `/users/${encodeURIComponent(user)}/${what}`;
 const subscriptions = (user) => `/users/${encodeURIComponent(user)}/subscriptions`;

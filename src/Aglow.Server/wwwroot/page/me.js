@@ -36,7 +36,9 @@ export class Me {
         if (!kept)
             return false;
         // a server on a new, empty folder does not know them
-        const user = typeof kept.user_id === 'number' ? kept : await directory.findUser(kept.user_id).catch((refused) => (refused.status === 404 ? undefined : kept));
+        const user = typeof kept.user_id === 'number'
+            ? kept
+            : await directory.findUser(kept.user_id).catch((refused) => (refused.status === 404 ? undefined : kept));
         if (user)
             this.#become(user);
         return user !== undefined;
@@ -169,7 +171,9 @@ async function come(user) {
     try {
         await http({ user: user.user_id, token: token() }).heartbeat();
     } catch (refused) {
-        throw refused.status === 404 ? new Error('Nobody can come online under this name: it is one of the demo’s people. Choose another.') : refused;
+        throw refused.status === 404
+            ? new Error('Nobody can come online under this name: it is one of the demo’s people. Choose another.')
+            : refused;
     }
 
     return directory.findUser(user.user_id);

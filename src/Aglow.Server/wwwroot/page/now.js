@@ -34,7 +34,8 @@ export function showNow() {
         before = { changes, at };
         if (at - described > DESCRIBE_MS) {
             described = at;
-            byId('chart').setAttribute('aria-label', `Over the last two minutes: ${online} online now, ${byId('rate').textContent} changes a second`);
+            byId('chart').setAttribute(
+                'aria-label', `Over the last two minutes: ${online} online now, ${byId('rate').textContent} changes a second`);
         }
     }
 

@@ -54,11 +54,13 @@ export class Privacy {
         const user = this.#user;
         if (user === undefined || byId('privacy').hidden || document.visibilityState === 'hidden')
             return;
-        const waiting = this.#online === 'followers-approved' ? await directory.waiting(user, SHOWN).catch(() => undefined) : { user_ids: [], next: null };
+        const waiting = this.#online === 'followers-approved' ? await directory.waiting(user, SHOWN)
+            .catch(() => undefined) : { user_ids: [], next: null };
         const blocked = byId('privacy').open ? await directory.blocked(user).catch(() => undefined) : [];
         if (user !== this.#user || !waiting || !blocked)
             return;
-        byId('waiting-count').textContent = waiting.user_ids.length > 0 ? `${waiting.user_ids.length}${waiting.next ? '+' : ''} waiting` : '';
+        byId('waiting-count').textContent =
+            waiting.user_ids.length > 0 ? `${waiting.user_ids.length}${waiting.next ? '+' : ''} waiting` : '';
         await this.#list('waiting', waiting.user_ids, { Approve: directory.approve, Block: directory.block });
         await this.#list('blocked', blocked.slice(0, SHOWN), { Unblock: directory.unblock });
     }

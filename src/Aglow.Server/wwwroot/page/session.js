@@ -50,7 +50,8 @@ async function tryOut(pasted) {
         return 'Paste a token or a key: letters, digits and signs without spaces.';
     const answer = await fetch('/online/count', { headers: { Authorization: `Bearer ${pasted}` } }).catch(() => undefined);
     if (!answer?.ok)
-        return answer ? (await answer.json().catch(() => ({}))).detail ?? `The server answered ${answer.status}.` : 'The server does not answer. Try again when it is back.';
+        return answer ? (await answer.json().catch(() => ({}))).detail
+            ?? `The server answered ${answer.status}.` : 'The server does not answer. Try again when it is back.';
     credential = pasted;
     return undefined;
 }

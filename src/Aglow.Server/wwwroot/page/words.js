@@ -15,7 +15,8 @@ export function seenWords({ status, last_seen, last_seen_about }) {
 }
 
 /** The name to show: the display name, else the user name, else the ID. */
-export const nameOf = ({ display_name, user_name, user_id }) => display_name ?? user_name ?? (typeof user_id === 'number' ? `Number ${user_id}` : user_id);
+export const nameOf = ({ display_name, user_name, user_id }) =>
+    display_name ?? user_name ?? (typeof user_id === 'number' ? `Number ${user_id}` : user_id);
 
 /** One or two letters for a face. */
 export function initialsOf(name) {
