@@ -3,7 +3,8 @@ using System.Net.WebSockets;
 namespace Aglow.Client;
 
 /// <summary>
-/// Where the server is, and who calls. Only <see cref="Address"/> is required. Immutable; each value is checked as it is set, their relations by the client's constructor.
+/// Where the server is, and who calls. Only <see cref="Address"/> is required. Immutable. Each value is checked when it is set, their
+/// relations in the client's constructor.
 /// </summary>
 public sealed record AglowClientOptions
 {
@@ -11,7 +12,7 @@ public sealed record AglowClientOptions
     /// <exception cref="ArgumentException">See <see cref="Address"/>.</exception>
     public AglowClientOptions(Uri address) => Address = address;
 
-    /// <summary>The server's address, with the path prefix where it has one: <c>https://presence.example/</c>.</summary>
+    /// <summary>The server's address, with its path prefix if it has one: <c>https://presence.example/</c>.</summary>
     /// <exception cref="ArgumentException">It is not an absolute http or https URL, or has a query, a fragment or a password.</exception>
     public Uri Address
     {
@@ -27,17 +28,18 @@ public sealed record AglowClientOptions
     public UserId? User { get; init; }
 
     /// <summary>
-    /// Who calls, with proof: asked for a token before calls and connections and before a token ends, at most once a second, and sent as <c>Authorization: Bearer</c>. It has 10 s each time.
+    /// Gives the token of the caller, sent as <c>Authorization: Bearer</c>. The client calls it before calls and connections and before a
+    /// token ends, at most once a second. It has 10 s each time.
     /// </summary>
     public Func<CancellationToken, ValueTask<string>>? AccessToken { get; init; }
 
-    /// <summary>A token that never changes, in place of <see cref="AccessToken"/>.</summary>
+    /// <summary>A token that never changes, instead of <see cref="AccessToken"/>.</summary>
     public string? Token { get; init; }
 
-    /// <summary>This device. Null: one of this client's own, so an application that is started again is another device.</summary>
+    /// <summary>This device. Null: the client makes an id, so a restarted application is another device.</summary>
     public ClientDevice Device { get; init; } = new(Guid.NewGuid().ToString("N"), DeviceKind.Other);
 
-    /// <summary>Other addresses of the same server, each tried in its turn when a try fails.</summary>
+    /// <summary>Other addresses of the same server. After a failed try, the next one is used.</summary>
     /// <exception cref="ArgumentException">See <see cref="Address"/>.</exception>
     public IReadOnlyList<Uri> OtherAddresses
     {
@@ -49,30 +51,36 @@ public sealed record AglowClientOptions
         }
     } = [];
 
-    /// <summary>Sends all calls, the socket's handshake included, so that its handlers and headers apply to both. Stays its owner's. Null: the client makes one.</summary>
+    /// <summary>
+    /// Sends all calls, the socket's handshake included, so that its handlers and headers apply to both. Its owner disposes it. Null: the
+    /// client makes one.
+    /// </summary>
     public HttpClient? HttpClient { get; init; }
 
     /// <summary>
-    /// Opens a WebSocket to a ws:// or wss:// address with a token (null where none is used), in place of the built-in one over <see cref="HttpClient"/>. Presenting the token is then its affair.
+    /// Opens a WebSocket to a ws:// or wss:// address with a token (null if there is none), instead of the built-in one over
+    /// <see cref="HttpClient"/>. It must present the token itself.
     /// </summary>
     public Func<Uri, string?, CancellationToken, ValueTask<WebSocket>>? ConnectSocket { get; init; }
 
-    /// <summary>The first wait before connecting again is anywhere between nothing and this; the ceiling doubles with each try. 1 s.</summary>
+    /// <summary>The longest first wait before connecting again; the bound doubles with each try. 1 s.</summary>
     public TimeSpan FirstRetryWithin { get; init => field = Positive(value); } = TimeSpan.FromSeconds(1);
 
-    /// <summary>The highest ceiling of waits. 30 s: at most as long as a lease, after which all are shown offline anyway.</summary>
+    /// <summary>The longest wait of all. 30 s: at most a lease, after which everybody is shown offline anyway.</summary>
     public TimeSpan RetryWithin { get; init => field = Positive(value); } = TimeSpan.FromSeconds(30);
 
     /// <summary>How long connecting may take, from the first packet to the server's welcome. 10 s.</summary>
     public TimeSpan ConnectTimeout { get; init => field = Positive(value); } = TimeSpan.FromSeconds(10);
 
-    /// <summary>After how long without a word the connection counts as dead. Null: two and a half of the server's ticks, 25 s where it ticks every 10.</summary>
+    /// <summary>
+    /// After how much silence the connection counts as dead. Null: two and a half of the server's ticks, 25 s for ticks of 10 s.
+    /// </summary>
     public TimeSpan? SilenceLimit { get; init => field = value is { } limit ? Positive(limit) : null; }
 
     /// <summary>The clock and timers.</summary>
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
 
-    /// <summary>The dice of jitter. Used by one thread at a time.</summary>
+    /// <summary>The random numbers of jitter. Used by one thread at a time.</summary>
     public Random Random { get; init; } = Random.Shared;
 
     // where the client's loops run; tests run them one step at a time
@@ -90,7 +98,7 @@ public sealed record AglowClientOptions
     {
         if (!value.IsAbsoluteUri || value.Scheme is not ("http" or "https") || (value.Query + value.Fragment + value.UserInfo).Length > 0)
             throw new ArgumentException($"\"{value}\" is not a server's address: set http://HOST:PORT or https://HOST, with a path at most.", name);
-        // relative paths are appended to what ends with a slash
+        // relative paths are appended to a base that ends with a slash
         return value.AbsolutePath.EndsWith('/') ? value : new Uri(value.AbsoluteUri + "/");
     }
 

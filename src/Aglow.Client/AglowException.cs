@@ -7,7 +7,7 @@ namespace Aglow.Client;
 /// </summary>
 public sealed class AglowException : Exception
 {
-    // what the type of each problem of the server's begins with (docs/protocol.md)
+    // the prefix of the type of each of the server's problems (docs/protocol.md)
     private const string TypePrefix = "urn:aglow:";
 
     internal AglowException(int status, string title, string detail, TimeSpan? retryAfter = null, Exception? inner = null)
@@ -19,7 +19,7 @@ public sealed class AglowException : Exception
         RetryAfter = retryAfter;
     }
 
-    /// <summary>The HTTP status, also of what the server said on the socket; 0 where there was no answer.</summary>
+    /// <summary>The HTTP status, also of errors on the socket; 0 if there was no answer.</summary>
     public int Status { get; }
 
     /// <summary>What is wrong, in a few words.</summary>
@@ -28,14 +28,15 @@ public sealed class AglowException : Exception
     /// <summary>What to do instead.</summary>
     public string Detail { get; }
 
-    /// <summary>For 429 and 503: how long to wait before trying again, where the server says so.</summary>
+    /// <summary>For 429 and 503: how long to wait before trying again, if the server says so.</summary>
     public TimeSpan? RetryAfter { get; }
 
-    /// <summary>The <c>type</c> of the server's problem document (RFC 9457); null where the answer was none of the server's own.</summary>
+    /// <summary>The <c>type</c> of the server's problem document (RFC 9457); null if the answer was not the server's own.</summary>
     public string? Type { get; internal init; }
 
     /// <summary>
-    /// Whether the same may work later. False only where the server itself said no: a gateway that answers 401 or 404 while it restarts says nothing about this user.
+    /// Whether the same call may work later. False only if the server itself refused: the 401 or 404 of a restarting gateway says nothing
+    /// about this user.
     /// </summary>
     public bool IsTransient => Status >= 500 || Status is 0 or 408 or 429 || Type is null;
 
@@ -49,7 +50,7 @@ public sealed class AglowException : Exception
             : NotConnected($"{where} was not reached ({failure.Message.TrimEnd('.')}). Check the address, and that the server runs.", failure);
     }
 
-    /// <summary>What the server said no to on a socket: by a close code, or by an error that is about one message.</summary>
+    /// <summary>A refusal on a socket: by a close code, or by an error about one message.</summary>
     internal static AglowException Refused(int status, string title, string detail) => new(status, title, detail) { Type = TypePrefix + "socket" };
 
     internal static string? OwnType(string? type) => type?.StartsWith(TypePrefix, StringComparison.Ordinal) == true ? type : null;

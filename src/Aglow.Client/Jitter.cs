@@ -1,14 +1,14 @@
 namespace Aglow.Client;
 
-/// <summary>When to try again, and when to heartbeat: rules, with the dice as an argument.</summary>
+/// <summary>When to try again, and when to send a heartbeat: rules that get the random number as an argument.</summary>
 internal static class Jitter
 {
     /// <summary>
-    /// The wait before try <paramref name="attempt"/> (from 0): "full jitter", evenly between nothing and a ceiling that doubles from
+    /// The wait before try <paramref name="attempt"/> (from 0): "full jitter", evenly between 0 and a bound that doubles from
     /// <paramref name="first"/> up to <paramref name="most"/>.
     /// </summary>
     /// <remarks>
-    /// A hundred thousand clients who lost a server together must not come back together. Of the usual ways, drawing from the whole span needs the fewest
+    /// A hundred thousand clients who lost a server together must not come back together. Drawing from the whole span needs the fewest
     /// calls until all are back (M. Brooker, "Exponential Backoff And Jitter", 2015).
     /// </remarks>
     public static TimeSpan Retry(int attempt, TimeSpan first, TimeSpan most, Random random)
@@ -18,8 +18,8 @@ internal static class Jitter
     }
 
     /// <summary>
-    /// The wait before the next heartbeat: up to a tenth less than the server asked for, never more, so that clients which began together drift apart
-    /// and no lease runs short.
+    /// The wait before the next heartbeat: up to a tenth less than the server asked for, never more. So clients that began together drift
+    /// apart, and no lease runs short.
     /// </summary>
     public static TimeSpan Heartbeat(TimeSpan interval, Random random) => interval * (1 - (random.NextDouble() / 10));
 }

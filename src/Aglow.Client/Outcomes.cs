@@ -1,21 +1,21 @@
 namespace Aglow.Client;
 
-/// <summary>What became of a status that was chosen.</summary>
+/// <summary>The outcome of a chosen status.</summary>
 public enum StatusOutcome
 {
     /// <summary>The server has saved it.</summary>
     Saved,
 
-    /// <summary>A newer one was chosen before the server had confirmed this one.</summary>
+    /// <summary>The user chose a newer status before the server had confirmed this one.</summary>
     Replaced,
 }
 
-/// <summary>What became of a leave.</summary>
+/// <summary>The outcome of a leave.</summary>
 public enum LeaveOutcome
 {
     /// <summary>The server has confirmed it.</summary>
     Left,
 
-    /// <summary>The server could not be told: the user is offline when the lease expires.</summary>
+    /// <summary>The server did not confirm it: the user is offline when the lease expires.</summary>
     LeaseExpires,
 }

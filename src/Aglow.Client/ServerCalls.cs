@@ -10,7 +10,7 @@ using System.Text.Json.Serialization.Metadata;
 namespace Aglow.Client;
 
 /// <summary>
-/// Everything that goes out over HTTP, the socket's handshake included. Whatever is not answered as it should be is an <see cref="AglowException"/>.
+/// All calls over HTTP, and the socket's handshake. Every failure is an <see cref="AglowException"/>.
 /// </summary>
 /// <remarks>Threading: any thread.</remarks>
 internal sealed class ServerCalls : IDisposable
@@ -27,16 +27,16 @@ internal sealed class ServerCalls : IDisposable
     {
         _options = options;
         _tokens = tokens;
-        // in a browser the browser makes the connections; elsewhere a name may point at another node tomorrow
+        // the browser makes the connections; elsewhere, a name may mean another node tomorrow
         _http = options.HttpClient
             ?? (OperatingSystem.IsBrowser() ? new HttpClient() : new HttpClient(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(5) }));
         _handshakes = new HttpMessageInvoker(new Handshakes(this));
     }
 
-    /// <summary>The address that is used now.</summary>
+    /// <summary>The present address.</summary>
     public Uri Address => Volatile.Read(ref _addressIndex) is var index and > 0 ? _options.OtherAddresses[index - 1] : _options.Address;
 
-    /// <summary>The next address is used from now on.</summary>
+    /// <summary>Switches to the next address.</summary>
     public void TryNextAddress() => Volatile.Write(ref _addressIndex, (_addressIndex + 1) % (_options.OtherAddresses.Count + 1));
 
     /// <summary>Sends a body and reads the answer.</summary>
@@ -92,14 +92,14 @@ internal sealed class ServerCalls : IDisposable
     [UnsupportedOSPlatform("browser")]
     private Task ConnectAsync(ClientWebSocket socket, Uri address, string? token, CancellationToken cancellationToken)
     {
-        // it is the server that pings, and this side notices silence by its ticks
+        // the server pings; this side notices silence by missing ticks
         socket.Options.KeepAliveInterval = TimeSpan.Zero;
         if (token is not null)
             socket.Options.SetRequestHeader("Authorization", $"Bearer {token}");
         return socket.ConnectAsync(address, _handshakes, cancellationToken);
     }
 
-    // A browser sets no headers, so the token is a subprotocol; the server tells a page on the socket why it is refused.
+    // A browser cannot set headers, so the token is a subprotocol; the server tells a page on the socket why it is refused.
     private static Task ConnectInBrowserAsync(ClientWebSocket socket, Uri address, string? token, CancellationToken cancellationToken)
     {
         if (token is not null)
@@ -136,7 +136,7 @@ internal sealed class ServerCalls : IDisposable
         }
     }
 
-    /// <summary>What is wrong, in the server's words where the answer is its own.</summary>
+    /// <summary>The failure, in the server's words if the answer is its own.</summary>
     internal static async Task<AglowException> ReadProblemAsync(HttpResponseMessage response, Uri address, TimeProvider time, CancellationToken cancellationToken)
     {
         var status = (int)response.StatusCode;
@@ -155,7 +155,7 @@ internal sealed class ServerCalls : IDisposable
             }
             catch (JsonException)
             {
-                // then the status has to do
+                // then the status is all there is
             }
         }
 
@@ -163,7 +163,7 @@ internal sealed class ServerCalls : IDisposable
             status, $"Answered {status}", $"{address.GetLeftPart(UriPartial.Path)} answered {status} and does not say why. Check that this is an Aglow server's address.", retryAfter);
     }
 
-    /// <summary>Sends handshakes by the same HTTP client, and reads why one was refused, which a WebSocket does not tell.</summary>
+    /// <summary>Sends handshakes by the same HTTP client, and reads why one was refused, which a WebSocket hides.</summary>
     private sealed class Handshakes(ServerCalls calls) : HttpMessageHandler
     {
         protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)

@@ -3,8 +3,8 @@ using System.Threading.Channels;
 namespace Aglow.Client;
 
 /// <summary>
-/// "There is something to look at": wakes one waiter. What there is stands elsewhere, so being told twice is being told once: a channel of one that
-/// drops what does not fit.
+/// Wakes one waiter: "there is something to do". The work itself stands elsewhere, so two signals before a wait are one: a channel of one
+/// item that drops what does not fit.
 /// </summary>
 internal sealed class Signal
 {
@@ -14,9 +14,9 @@ internal sealed class Signal
     /// <summary>Wakes the waiter, now or when it comes.</summary>
     public void Set() => _channel.Writer.TryWrite(true);
 
-    /// <summary>Takes what was set and not waited for.</summary>
+    /// <summary>Clears a signal that nobody waited for.</summary>
     public void Clear() => _channel.Reader.TryRead(out _);
 
-    /// <summary>Waits until it is set, and takes that.</summary>
+    /// <summary>Waits until it is set, and clears it.</summary>
     public async ValueTask WaitAsync(CancellationToken cancellationToken) => await _channel.Reader.ReadAsync(cancellationToken);
 }

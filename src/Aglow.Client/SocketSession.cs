@@ -6,13 +6,13 @@ using System.Text.Json;
 namespace Aglow.Client;
 
 /// <summary>How a session ended.</summary>
-/// <param name="Code">The close code; null where the connection was lost.</param>
+/// <param name="Code">The close code; null if the connection was lost.</param>
 /// <param name="Reason">The server's reason, or how the connection was lost.</param>
-/// <param name="ReconnectAfter">When the server wants to see this client again, where it said so.</param>
-/// <param name="WasWelcome">Whether the server had said welcome.</param>
+/// <param name="ReconnectAfter">When to connect again, if the server said so.</param>
+/// <param name="WasWelcome">Whether the server had sent the welcome.</param>
 internal readonly record struct SessionEnd(int? Code, string Reason, TimeSpan? ReconnectAfter, bool WasWelcome);
 
-/// <summary>Whom a session tells what it hears.</summary>
+/// <summary>What a session reports to its owner.</summary>
 internal interface ISessionOwner
 {
     /// <summary>The connection is open, or the server's store is away.</summary>
@@ -26,24 +26,25 @@ internal interface ISessionOwner
 }
 
 /// <summary>
-/// One connected socket, from the welcome to its end: hears the server, and tells it what <see cref="Commands"/> and <see cref="WatchTable"/> have for it, each message under an id of its own.
+/// One connected socket, from the welcome to its end. It receives the server's messages, and sends what <see cref="Commands"/> and
+/// <see cref="WatchTable"/> have for it, each message under an id of its own.
 /// </summary>
 /// <remarks>
-/// Pings are answered by the WebSocket itself while a receive is pending, and one always is: that is what keeps the user online. Threading: one
-/// loop receives, one sends; <see cref="Probe"/>, <see cref="RenewNow"/>, <see cref="LeaveAsync"/> and <see cref="CloseAsync"/> from any thread.
+/// The WebSocket itself answers pings while a receive is pending, and one always is: that keeps the user online. Threading: one loop
+/// receives, one sends; <see cref="Probe"/>, <see cref="RenewNow"/>, <see cref="LeaveAsync"/> and <see cref="CloseAsync"/> from any thread.
 /// </remarks>
 internal sealed class SocketSession(
     WebSocket socket, string? token, TimeSpan welcomeWithin, WatchTable watches, Commands commands, TokenSource tokens, AglowClientOptions options, ISessionOwner owner) : IDisposable
 {
-    // a snapshot of ten thousand users with the longest keys, every character escaped, is 9 MB
+    // a snapshot of ten thousand users with the longest IDs, every character escaped, is 9 MB
     private const int MaxMessageBytes = 16 * 1024 * 1024;
     private const int UsualMessageBytes = 16 * 1024;
-    // 2.5 ticks: one may be lost, and the next late
+    // 2.5 ticks: one may be lost, and the next one late
     private const double SilentTicks = 2.5;
 
-    // the server reads 50 messages a second; twenty leave room for whatever counts seconds differently
+    // the server reads 50 messages a second; twenty leave room for seconds that begin at other times
     private static readonly TimeSpan SendInterval = TimeSpan.FromMilliseconds(50);
-    // a token is asked for so long before it ends, or at half of its time
+    // how long before its end a token is renewed; at half of its time if that is later
     private static readonly TimeSpan RenewBefore = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(1);
     // a round trip to the other side of the world takes half a second
@@ -64,14 +65,16 @@ internal sealed class SocketSession(
     private int _renewal;
     private long _nextId;
     private long _heardAt;
-    // what the server asked for before it closes, and when
+    // the server's request before it closes, and when
     private TimeSpan? _reconnectAfter;
     private long _reconnectHeardAt;
 
-    /// <summary>Whether the server has said welcome.</summary>
+    /// <summary>Whether the server has sent the welcome.</summary>
     public bool IsWelcome => _isWelcome;
 
-    /// <summary>Finds out within two seconds whether the connection lives: sends a message that changes nothing, and whatever is heard will do.</summary>
+    /// <summary>
+    /// Finds out within two seconds whether the connection lives: sends a message that changes nothing, and waits for any message.
+    /// </summary>
     public void Probe()
     {
         if (!_isWelcome || Interlocked.Exchange(ref _isProbing, 1) != 0)
@@ -82,10 +85,10 @@ internal sealed class SocketSession(
         watches.Work.Set();
     }
 
-    /// <summary>Asks for a newer token now, and shows it to the server.</summary>
+    /// <summary>Gets a newer token now, and sends it to the server.</summary>
     public void RenewNow(CancellationToken ended) => _ = RenewAsync(TimeSpan.Zero, Interlocked.Increment(ref _renewal), ended);
 
-    /// <summary>This device is gone. True when the server has confirmed it; false where the connection was lost instead.</summary>
+    /// <summary>This device leaves. True when the server has confirmed it; false if the connection was lost instead.</summary>
     public Task<bool> LeaveAsync()
     {
         _isLeaving = true;
@@ -93,7 +96,7 @@ internal sealed class SocketSession(
         return _left.Task;
     }
 
-    /// <summary>Says that this side closes, which is no goodbye: a second at most.</summary>
+    /// <summary>Closes this side, which is not a leave. Takes a second at most.</summary>
     public async Task CloseAsync()
     {
         using var limit = new CancellationTokenSource(CloseTimeout, options.TimeProvider);
@@ -109,7 +112,7 @@ internal sealed class SocketSession(
     }
 
     /// <summary>Runs until the connection ends.</summary>
-    /// <exception cref="OperationCanceledException">It was told to stop.</exception>
+    /// <exception cref="OperationCanceledException">It was canceled.</exception>
     public async Task<SessionEnd> RunAsync(CancellationToken stop)
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(stop, _silence.Token);
@@ -156,7 +159,7 @@ internal sealed class SocketSession(
         }
     }
 
-    /// <summary>Lets go of the socket.</summary>
+    /// <summary>Releases the socket.</summary>
     public void Dispose()
     {
         socket.Dispose();
@@ -246,7 +249,7 @@ internal sealed class SocketSession(
         }
     }
 
-    // a server that sends its clients to others closes when their time has come, one that is alone at once
+    // a server that sends its clients to others closes at the given time, a single one at once
     private TimeSpan? LeftToWait() =>
         _reconnectAfter - options.TimeProvider.GetElapsedTime(_reconnectHeardAt) is { } left ? TimeSpan.FromTicks(Math.Max(0, left.Ticks)) : null;
 
@@ -270,7 +273,7 @@ internal sealed class SocketSession(
         owner.Report(error);
     }
 
-    // The server closes when the token ends; it is shown another one before. Answered by how long that one is good for.
+    // The server closes when the token ends, so this sends another one before. The answer says how long that one is good for.
     private async Task RenewAsync(TimeSpan left, int renewal, CancellationToken ended)
     {
         var began = options.TimeProvider.GetTimestamp();
@@ -329,7 +332,7 @@ internal sealed class SocketSession(
         }
         catch (Exception e) when (e is WebSocketException or IOException or ObjectDisposedException)
         {
-            // lost; who receives hears of it
+            // lost; the receiving loop notices
         }
     }
 
@@ -365,10 +368,10 @@ internal sealed class SocketSession(
         return true;
     }
 
-    // The next message, good until the next call; null: the server closes.
+    // The next message, valid until the next call; null: the server closes.
     private async ValueTask<ReadOnlyMemory<byte>?> ReceiveAsync(CancellationToken cancellationToken)
     {
-        // a long snapshot's room is given back
+        // frees the room of a long snapshot
         if (_buffer.Length > 4 * UsualMessageBytes)
             Resize(UsualMessageBytes, keep: 0);
         var length = 0;

@@ -3,7 +3,8 @@ using System.Net.WebSockets;
 namespace Aglow.Client;
 
 /// <summary>
-/// Keeps one socket to the server: connects, and connects again with full jitter whenever it is lost, until it leaves, is disposed, or the server refuses.
+/// Keeps one socket to the server. It connects, and connects again with full jitter after each loss, until it leaves, is disposed, or the
+/// server refuses.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -12,8 +13,8 @@ namespace Aglow.Client;
 ///                └── 4401, 4403, a problem of the server's own ─► refused ─► Refresh ─► connecting
 ///   left, disposed ─► closed
 /// </code>
-/// Only what the server itself says is final. Two handshakes begin a second apart at least, whatever the application calls. A token that has ended is asked for three times before it is final, since
-/// an application may have cached one that was about to end.
+/// Only the server's own word is final. Two handshakes begin at least a second apart, whatever the application calls. A token that has
+/// ended is requested three times before it is final, because an application may have cached one that was about to end.
 /// Threading: any thread; one loop at a time.
 /// </remarks>
 internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Commands commands, TokenSource tokens, AglowClientOptions options) : IAsyncDisposable, ISessionOwner
@@ -50,7 +51,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
 
     public ConnectionState State => (ConnectionState)Volatile.Read(ref _state);
 
-    /// <summary>Why the server refused; null where it did not.</summary>
+    /// <summary>Why the server refused; null if it did not.</summary>
     public AglowException? Refusal => Volatile.Read(ref _refusal);
 
     /// <summary>Whether there is a connection, or one is being made.</summary>
@@ -63,7 +64,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         }
     }
 
-    /// <summary>Begins, where it has not; not where the server refused.</summary>
+    /// <summary>Starts the loop if it does not run, unless the server refused.</summary>
     public void Start()
     {
         lock (_gate)
@@ -79,7 +80,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         }
     }
 
-    /// <summary>Begins, and completes with the try that is under way: when the server has said welcome, or with why it did not.</summary>
+    /// <summary>Starts, and completes with the present try: at the server's welcome, or with the reason of the failure.</summary>
     public Task ConnectAsync(CancellationToken cancellationToken)
     {
         Start();
@@ -87,7 +88,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
             return _refusal is { } refusal ? Task.FromException(refusal) : _outcome.Task.WaitAsync(cancellationToken);
     }
 
-    /// <summary>Tries again at once; with a new token where there is a connection.</summary>
+    /// <summary>Tries again at once; on an open connection, with a new token.</summary>
     public void Refresh()
     {
         SocketSession? session;
@@ -115,7 +116,9 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
             _wake.Set();
     }
 
-    /// <summary>The application runs again after it was suspended: tries at once where there is no connection, and finds out whether one that there is still lives.</summary>
+    /// <summary>
+    /// The application runs again after a suspend: connects at once, or finds out whether the open connection still lives.
+    /// </summary>
     public void Resume()
     {
         SocketSession? session;
@@ -127,7 +130,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
             _wake.Set();
     }
 
-    /// <summary>Says goodbye on the socket, and stops. False: there is none, or nobody heard it.</summary>
+    /// <summary>Leaves on the socket, and stops. False: there is no socket, or nobody confirmed it.</summary>
     public async Task<bool> LeaveAsync()
     {
         SocketSession? session;
@@ -181,7 +184,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         Failed?.Invoke(failure);
     }
 
-    /// <summary>All is well again: a failure with the same words is a new one.</summary>
+    /// <summary>All is well again, so the next failure is reported even if it has the same words.</summary>
     public void Recovered()
     {
         lock (_gate)
@@ -233,11 +236,11 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
-            // told to stop
+            // canceled
         }
         catch (Exception failure)
         {
-            // of a caller's own handler: without a connection, watches must not wait for ever
+            // a handler of the caller failed: without a connection, watches must not wait for ever
             var stopped = new AglowException(0, "Stopped", $"A handler of this client's events failed ({failure.Message}). Handlers must not throw.", inner: failure);
             lock (_gate)
                 _isRunning = false;
@@ -260,7 +263,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
                 failure = AglowException.NotConnected($"The connection to {calls.Address} ended before the server had said welcome ({Describe(end.Value)}). Connecting again.");
             if (failure is not null && failure.Status == 401 && !failure.IsTransient && tokens.IsCallback && ++_refusedTokens < MaxRefusedTokens)
             {
-                // another token may be good
+                // another token may be valid
                 _tokenRefusal = failure;
             }
             else if (failure is { IsTransient: false })
@@ -279,7 +282,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         }
     }
 
-    // One try, and the session that comes of it.
+    // One try, and its session.
     private async Task<(SessionEnd? End, AglowException? Failure)> TryAsync(CancellationToken stop)
     {
         try
@@ -348,7 +351,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
                     _outcome = NewOutcome();
             }
 
-            // who hears that somebody is unknown finds out why
+            // a caller who sees that a user is unknown can find out why
             if (!isOver && !stop.IsCancellationRequested)
                 Say(ConnectionState.Connecting);
             commands.Lost();
@@ -378,7 +381,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         return failure?.RetryAfter is { } least && least > wait ? least : wait;
     }
 
-    // Until it is time, or the application wants it sooner.
+    // Waits until it is time, or the application wants it sooner.
     private async Task WaitAsync(TimeSpan wait, CancellationToken stop)
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(stop);
@@ -387,13 +390,13 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         stop.ThrowIfCancellationRequested();
     }
 
-    // The try that is waited for has failed; the next one is another's.
+    // Completes the callers of this try; later callers wait for the next one.
     private void Complete(AglowException why)
     {
         lock (_gate)
         {
             _outcome.TrySetException(why);
-            // whether or not anybody waits for it
+            // observed, whether or not anybody waits for it
             _ = _outcome.Task.Exception;
             _outcome = NewOutcome();
         }

@@ -1,11 +1,11 @@
 namespace Aglow.Client;
 
 /// <summary>
-/// Asks the application for tokens: at most once a second, and for 10 s at most each time.
+/// Gets tokens from the application: at most once a second, waiting for at most 10 s.
 /// </summary>
 /// <remarks>
-/// The application's callback may be slow, throw, never complete, or give the same token for ever; none of that may make a client ask or connect more often. A caller who asks while a call
-/// is under way gets its result. Threading: any thread.
+/// The application's callback may be slow, throw, never complete, or always give the same token. None of that may make a client call it or
+/// connect more often. A caller who asks during a call gets the result of that call. Threading: any thread.
 /// </remarks>
 internal sealed class TokenSource(AglowClientOptions options)
 {
@@ -19,11 +19,11 @@ internal sealed class TokenSource(AglowClientOptions options)
     /// <summary>Whether a newer token may come when one has ended.</summary>
     public bool IsCallback => options.AccessToken is not null;
 
-    /// <summary>A token, or null where none is used. One that is less than a second old is given again.</summary>
+    /// <summary>A token, or null if none is used. One that is less than a second old is used again.</summary>
     /// <exception cref="AglowException">The application gave none.</exception>
     public async Task<string?> GetAsync(CancellationToken cancellationToken) => await AskAsync(mayBeOld: true, cancellationToken);
 
-    /// <summary>A token that the application is asked for now, a second after it was last asked at the soonest.</summary>
+    /// <summary>A token from the application, at the earliest a second after the last one.</summary>
     /// <exception cref="AglowException">The application gave none.</exception>
     public async Task<string?> AskAsync(CancellationToken cancellationToken) => await AskAsync(mayBeOld: false, cancellationToken);
 

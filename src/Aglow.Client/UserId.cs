@@ -7,10 +7,10 @@ using System.Text.Json.Serialization;
 namespace Aglow.Client;
 
 /// <summary>
-/// Who is meant: an integer from 0 to 9223372036854775807, or text (a name, a UUID) of 1 to 255 bytes of UTF-8 without control characters.
+/// A user: an integer from 0 to 9223372036854775807, or text (a name, a UUID) of 1 to 255 bytes of UTF-8 without control characters.
 /// </summary>
 /// <remarks>
-/// The server's rule: text that is the canonical form of an integer ("42", not "042") is that integer. Integers and text convert by themselves:
+/// The server's rule: text in the canonical form of an integer ("42", not "042") is that integer. Integers and text convert implicitly:
 /// <c>client.WatchAsync([42, "bob"])</c>. In JSON a user is a number or a string.
 /// </remarks>
 [JsonConverter(typeof(UserIdConverter))]
@@ -28,10 +28,10 @@ public readonly record struct UserId
         Key = key;
     }
 
-    /// <summary>The integer, where this is one; 0 for text.</summary>
+    /// <summary>The integer; 0 for text.</summary>
     public long Number { get; }
 
-    /// <summary>The text, or null where this is an integer.</summary>
+    /// <summary>The text; null for an integer.</summary>
     public string? Key { get; }
 
     /// <summary>A user by integer.</summary>
@@ -49,7 +49,7 @@ public readonly record struct UserId
         : throw new ArgumentException(
             $"A user ID is an integer from 0 to {long.MaxValue}, or text of 1 to {MaxKeyBytes} bytes without control characters.", nameof(text));
 
-    /// <summary>Reads an integer or text; false where it can be neither.</summary>
+    /// <summary>Reads an integer or text; false if it is neither.</summary>
     public static bool TryParse([NotNullWhen(true)] string? text, out UserId user)
     {
         user = default;

@@ -5,26 +5,26 @@ using System.Text.Json;
 namespace Aglow.Client;
 
 /// <summary>
-/// Who is watched, by which watches, what is known of them, and what the server still has to be told.
+/// Who is watched, by which watches, what is known of them, and what must still be sent to the server.
 /// </summary>
 /// <remarks>
 /// <code>
-///   WatchAsync ─► Add, Remove ─► whom the server was not told of ─► TryCompose ─► socket
+///   WatchAsync ─► Add, Remove ─► users to send ─► TryCompose ─► socket
 ///   socket ─► Heard, Stale, Lost ─► what is known ─► who changed, in each watch ─► WatchAsync
 /// </code>
-/// What to tell the server is the difference between what is wanted and what it was told, not a queue of requests: a thousand watches begun and ended in a
-/// row are a frame or none, and after a reconnect the difference is simply everybody. What to tell a watch is a set of users, too, so a slow reader
-/// costs no memory and gets the latest.
-/// A user's last record is kept while the connection or the store is away, and shown as unknown meanwhile: after <c>fresh</c> the server sends only
+/// It sends the difference between what is wanted and what the server knows, not a queue of requests. A thousand watches begun and ended in
+/// a row are a frame or none, and after a reconnect the difference is simply everybody. Each watch has a set of changed users, too, so a
+/// slow reader costs no memory and gets the latest.
+/// A user's last record is kept while the connection or the store is away, and shown as unknown. After <c>fresh</c> the server sends only
 /// what changed since <c>stale</c>.
 /// Threading: any thread; one lock, under which nothing waits and no caller's code runs.
 /// </remarks>
 internal sealed class WatchTable
 {
-    /// <summary>Users one connection may watch; the server's limit.</summary>
+    /// <summary>The most users of one connection; the server's limit.</summary>
     public const int MaxWatches = 10_000;
 
-    // the server takes messages of 64 KiB; the last user of one is at most 128 bytes, each escaped to six at worst
+    // the server takes messages of 64 KiB; the last user of one has at most 128 bytes, each escaped to six at worst
     private const int FrameBytes = 60 * 1024;
 
     private readonly Lock _gate = new();
@@ -35,7 +35,7 @@ internal sealed class WatchTable
     private bool _isStale;
     private int _wanted;
 
-    /// <summary>Set when there is something to tell the server.</summary>
+    /// <summary>Set when something must be sent.</summary>
     public Signal Work { get; } = new();
 
     /// <summary>Whether nobody watches.</summary>
@@ -58,7 +58,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>Begins a watch. What is known already, because another watches the same users, is its snapshot at once.</summary>
+    /// <summary>Begins a watch. If another watch has the same users, what is known is its snapshot at once.</summary>
     /// <exception cref="AglowException">Over the limit; nothing is watched.</exception>
     public Watch Add(IReadOnlyCollection<UserId> users, string? definition)
     {
@@ -91,7 +91,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>Ends a watch. The server is told of users whom no other watches.</summary>
+    /// <summary>Ends a watch. The server no longer watches users whom no other watch has.</summary>
     public void Remove(Watch watch)
     {
         lock (_gate)
@@ -109,14 +109,15 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>The server said these: a change, or (with an id) the answer to one watch, and to no other.</summary>
+    /// <summary>The server sent these records: changes, or (with an id) the answer to one watch message.</summary>
     public void Heard(long? id, string? definition, IReadOnlyList<WireRecord> records)
     {
         lock (_gate)
         {
             foreach (var record in records)
             {
-                // The followed users whom the server watches by itself may be among them. A change says nothing while the newest watch of its user has no answer.
+                // It may include followed users whom the server watches by itself. A change of a user does not count while their newest
+                // watch has no answer.
                 if (!_users.TryGetValue((record.UserId, definition), out var user) || !user.IsTold || user.PendingId != id)
                     continue;
                 user.Last = record.ToRecord();
@@ -130,14 +131,17 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>The server has done what this message said; false where no user was named in it.</summary>
+    /// <summary>The server has done what this message said; false if the message named no user.</summary>
     public bool Done(long id)
     {
         lock (_gate)
             return Settle(id);
     }
 
-    /// <summary>The server has not done what this message said: it is sent again after the next tick, or (where the server will not do it) ends the watches of its users.</summary>
+    /// <summary>
+    /// The server has not done what this message said. It is sent again after the next tick, or, if the refusal is final, ends the watches
+    /// of its users.
+    /// </summary>
     public bool Failed(long id, AglowException failure)
     {
         lock (_gate)
@@ -164,7 +168,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>A message was dropped, and which one is not known: what has no answer is sent again after the next tick.</summary>
+    /// <summary>The server dropped an unknown message: everything without an answer is sent again after the next tick.</summary>
     public void Dropped()
     {
         lock (_gate)
@@ -177,7 +181,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>What the server could not do is sent again.</summary>
+    /// <summary>Sends again what the server could not do.</summary>
     public void Tick()
     {
         lock (_gate)
@@ -209,7 +213,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>The connection is gone: nothing is known for sure, and the next one knows nothing.</summary>
+    /// <summary>The connection is lost: nothing is known for sure, and the next connection knows nothing.</summary>
     public void Lost()
     {
         lock (_gate)
@@ -227,7 +231,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>Ends all watches: quietly, or by this.</summary>
+    /// <summary>Ends all watches, without an error or with this one.</summary>
     public void End(AglowException? refusal)
     {
         lock (_gate)
@@ -237,13 +241,13 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>Composes the next message for the server, as long as it may be; false where it knows all.</summary>
+    /// <summary>Composes the next message, as long as it may be; false if the server knows everything.</summary>
     public bool TryCompose(ArrayBufferWriter<byte> frame, long id)
     {
         frame.ResetWrittenCount();
         lock (_gate)
         {
-            // goodbyes first: they make room under the server's limit
+            // unwatches first: they make room under the server's limit
             if ((_untold.FirstOrDefault(static u => !u.IsWanted) ?? _untold.FirstOrDefault()) is not { } first)
                 return false;
             using var writer = new Utf8JsonWriter(frame, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
@@ -268,7 +272,7 @@ internal sealed class WatchTable
                 // a new watch of them asks again
                 if (!user.IsTold)
                     (user.Last, user.IsCurrent) = (null, false);
-                // takes them out of the set, which an enumeration bears
+                // removes them from the set, which an enumeration allows
                 Retell(user);
             }
 
@@ -278,7 +282,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>The next record of a watch that differs from what it was told last; false where there is none.</summary>
+    /// <summary>The next record of a watch that its caller does not know yet; false if there is none.</summary>
     internal bool TryTake(Watch watch, out PresenceRecord record)
     {
         lock (_gate)
@@ -328,7 +332,7 @@ internal sealed class WatchTable
     }
 }
 
-/// <summary>One user under one definition: by whom they are watched, and what is known. Guarded by the table's lock.</summary>
+/// <summary>One user under one definition: its watches, and what is known. Guarded by the table's lock.</summary>
 internal sealed class WatchedUser(UserId id, string? definition)
 {
     public UserId Id => id;
@@ -337,16 +341,16 @@ internal sealed class WatchedUser(UserId id, string? definition)
 
     public List<Watch> Watches { get; } = new(1);
 
-    /// <summary>What the server said last, on whatever connection.</summary>
+    /// <summary>The server's last record, from any connection.</summary>
     public PresenceRecord? Last { get; set; }
 
-    /// <summary>Whether <see cref="Last"/> was said on this connection.</summary>
+    /// <summary>Whether <see cref="Last"/> is from this connection.</summary>
     public bool IsCurrent { get; set; }
 
-    /// <summary>Whether <see cref="Last"/> was said after the server had said that it cannot read its store: that is known.</summary>
+    /// <summary>Whether <see cref="Last"/> came after <c>stale</c>, and so is known.</summary>
     public bool IsSaidWhileStale { get; set; }
 
-    /// <summary>Whether this connection's server was asked to watch them.</summary>
+    /// <summary>Whether this connection asked the server to watch the user.</summary>
     public bool IsTold { get; set; }
 
     /// <summary>The id of the newest message that named them, while it has no answer.</summary>
@@ -361,17 +365,19 @@ internal sealed class WatchedUser(UserId id, string? definition)
     }
 }
 
-/// <summary>One caller's watch: what it was told of each user, and who changed since, each once. Guarded by the table's lock.</summary>
+/// <summary>
+/// One caller's watch: what its caller knows of each user, and who changed since, each once. Guarded by the table's lock.
+/// </summary>
 internal sealed class Watch(WatchTable table)
 {
     private readonly Queue<WatchedUser> _changed = new();
     private readonly HashSet<WatchedUser> _isChanged = [];
     private readonly Signal _signal = new();
 
-    /// <summary>The users of this watch, and what its caller was told last.</summary>
+    /// <summary>The users of this watch, and what its caller knows of each.</summary>
     public Dictionary<WatchedUser, PresenceRecord?> Told { get; } = [];
 
-    /// <summary>Why it ended, when it did not do so quietly.</summary>
+    /// <summary>The error that ended it; null without one.</summary>
     public AglowException? Failure { get; private set; }
 
     /// <summary>Whether nothing more comes.</summary>

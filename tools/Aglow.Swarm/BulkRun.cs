@@ -3,25 +3,25 @@ using System.Runtime.InteropServices;
 namespace Aglow.Swarm;
 
 /// <summary>
-/// A run of millions: every active user by packed heartbeats once an interval, people coming and going among those registered, sockets that
-/// watch: <c>--bulk 5m</c>.
+/// A run of millions (<c>--bulk 5m</c>): every active user by packed heartbeats once an interval, registered users who come and go, and
+/// sockets that watch.
 /// </summary>
 /// <remarks>
-/// Open loop: steps are due at fixed times, latency counts from when a step was due, however late it was sent. A thread of its own sends
-/// them, so that they do not wait for what else the pool of this process is at (thousands of sockets, and the judging of what they are
-/// told). Whatever a user did follows from the step numbers (<see cref="Ring"/>) and the time of each step, so the rules are those for
-/// people: a <see cref="Truth"/> is made when somebody asks.
+/// Open loop: steps are due at fixed times, and latency counts from when a step was due, however late it was sent. A thread of its own
+/// sends them, so that they do not wait for the pool of this process, which serves thousands of sockets and judges their messages. What a
+/// user did follows from the step numbers (<see cref="Ring"/>) and the time of each step. So the rules for people apply, and a
+/// <see cref="Truth"/> is made on demand.
 /// </remarks>
 internal sealed class BulkRun : SwarmRun
 {
     private const int StepUsers = 10_000;
     private const int RegisterUsers = 500_000;
     private const int ReadAtOnce = 1_000;
-    // each is watched by some: the auditor makes the truth of all of them once a second
+    // few watched users: the auditor makes the truth of all of them once a second
     private const int WatchedUsers = 20_000;
     // lease and bound, and some more
     private const int StepsThatCount = 8;
-    // what was sent and not answered may be heard this much later
+    // what was sent and not answered may be received this much later
     private const double Trailing = 2;
     // an earlier run may have ended at any time
     private const double LongAgo = -1e10;
@@ -29,8 +29,8 @@ internal sealed class BulkRun : SwarmRun
     private readonly uint _registered;
     private readonly Ring _ring;
     private readonly double _stepSeconds;
-    // each is written by one thread, whole, and never waits for those who read them: a lock made heartbeats late while the auditor went
-    // through everybody
+    // one thread writes each of them, whole, and never waits for readers: with a lock, heartbeats were late while the auditor went through
+    // everybody
     private readonly Step[] _registrations;
     private readonly Step[] _steps;
     private int _registrationCount;
@@ -39,7 +39,7 @@ internal sealed class BulkRun : SwarmRun
     private readonly Watcher[] _watchers;
     private readonly Dictionary<uint, Standing> _looked;
 
-    // When packed heartbeats were sent, and until when they can have been heard; infinite while nobody knows.
+    // When packed heartbeats were sent, and until when the server may have received them; infinite while nobody knows.
     private sealed record Step(double Sent, double Heard, bool IsSure)
     {
         public static Step On(double sent) => new(sent, double.PositiveInfinity, IsSure: false);
@@ -92,7 +92,7 @@ internal sealed class BulkRun : SwarmRun
 
     public override Standing StandingOf(uint user) => _looked[user];
 
-    // Everybody once, as fast as it is answered; where the deployment says that it knows as many, nobody.
+    // One heartbeat of everybody, as fast as it is answered; of nobody, if the deployment already knows as many.
     protected override async Task PrepareAsync(CancellationToken stop)
     {
         if ((await Nodes[0].MetricsAsync(stop)).GetValueOrDefault("aglow_users_registered") >= _registered)
@@ -119,7 +119,7 @@ internal sealed class BulkRun : SwarmRun
     protected override uint[] DrawUsers(Random random)
     {
         var users = new uint[ReadAtOnce];
-        // those who come and go in this run, anybody who is registered, and numbers that nobody has
+        // users who come and go in this run, any registered user, and IDs that nobody has
         for (var i = 0; i < users.Length; i++)
             users[i] = (i % 10) switch { < 6 => DrawUser(random), < 9 => (uint)random.NextInt64(_registered), _ => _registered + (uint)_watchers.Length + (uint)random.Next(SwarmOptions.NumbersOfNobody) };
         return users;
@@ -143,11 +143,11 @@ internal sealed class BulkRun : SwarmRun
         return online;
     }
 
-    // Somebody whom the window reaches within this run: most of a billion are never there.
+    // Somebody whom the window reaches within this run: most of a billion never come.
     private uint DrawUser(Random random) =>
         _ring.UserAt(random.NextInt64(Math.Min(_registered, _ring.End((long)(Options.Seconds / _stepSeconds)))));
 
-    // Once everybody who is active was heard: by registering, or in the first interval.
+    // When every active user has sent a heartbeat: by registering, or in the first interval.
     private async Task WatchAsync(Watcher watcher, CancellationToken stop)
     {
         await Clock.DelayAsync(_registrationCount > 0 ? 0 : Promises.Heartbeat, stop);
@@ -164,7 +164,7 @@ internal sealed class BulkRun : SwarmRun
     {
         var numbers = new uint[StepUsers + 1];
         var began = Clock.Now;
-        // a step may take as long as it takes: those due meanwhile are sent late, and their latency says so
+        // a step may take any time: the steps due meanwhile are sent late, and their latency says so
         for (var step = 0; step < _steps.Length; step++)
         {
             var due = began + (step * _stepSeconds);

@@ -1,10 +1,10 @@
 namespace Aglow.Swarm;
 
-/// <summary>What is asked of a deployment before a run.</summary>
+/// <summary>What the swarm asks of a deployment before a run.</summary>
 internal static class Deployment
 {
     /// <summary>
-    /// What it promises, and its clock against ours; every address must answer. <paramref name="probe"/> is a number that nobody in the run
+    /// Its promises, and its clock against ours. Every address must answer. <paramref name="probe"/> is a user ID that nobody in the run
     /// has.
     /// </summary>
     public static async Task<(Promises Promises, double UnixAtZero)> AskAsync(

@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Aglow.Swarm;
 
-/// <summary>A broken promise, with both histories: what the person did, what was told.</summary>
+/// <summary>A broken promise with both histories: what the person did, and what was told.</summary>
 internal sealed record Violation(ViolationKind Kind, uint User, double At, string Where, string Why, string[] Did, string[] Told)
 {
     public override string ToString()
@@ -32,7 +32,7 @@ internal sealed record Violation(ViolationKind Kind, uint User, double At, strin
 /// <summary>What was checked and what was found. Threading: any thread.</summary>
 internal sealed class Findings
 {
-    // a server that is wrong altogether would fill the memory; all are counted, the first are kept
+    // a completely wrong server would fill the memory; all violations are counted, the first are kept
     private const int Kept = 200;
 
     private readonly ConcurrentQueue<Violation> _violations = new();
@@ -43,13 +43,13 @@ internal sealed class Findings
     /// <summary>Statuses read and checked.</summary>
     public long Read => Volatile.Read(ref _read);
 
-    /// <summary>Of them, those where the truth allowed one answer only.</summary>
+    /// <summary>Of these, the ones with only one right answer.</summary>
     public long ReadDecisive => Volatile.Read(ref _readDecisive);
 
     /// <summary>Records told to watchers and checked.</summary>
     public long Told => Volatile.Read(ref _told);
 
-    /// <summary>Of them, those where the truth allowed one answer only.</summary>
+    /// <summary>Of these, the ones with only one right answer.</summary>
     public long ToldDecisive => Volatile.Read(ref _toldDecisive);
 
     /// <summary>Changes that were told to a watcher in time.</summary>
@@ -65,7 +65,7 @@ internal sealed class Findings
     /// <summary>The first of them.</summary>
     public IReadOnlyCollection<Violation> Violations => _violations;
 
-    /// <summary>What was not checked at all though it should have been: then the run proves nothing. Null: all was.</summary>
+    /// <summary>What should have been checked and was not, so that the run proves nothing. Null: everything was.</summary>
     public string? NothingChecked =>
         ReadDecisive == 0 ? "no status was read whose truth was sure" : ToldDecisive == 0 ? "no watcher was told anything whose truth was sure" : null;
 

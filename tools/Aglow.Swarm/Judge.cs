@@ -3,7 +3,7 @@ namespace Aglow.Swarm;
 /// <summary>The promises that can be broken.</summary>
 internal enum ViolationKind
 {
-    /// <summary>Told offline although the last sure evidence is younger than the lease.</summary>
+    /// <summary>Told offline although the last sure evidence is within the lease.</summary>
     FalseOffline,
 
     /// <summary>Told online over lease + 10 s after the last possible evidence.</summary>
@@ -15,27 +15,27 @@ internal enum ViolationKind
     /// <summary>A change was never told to a watcher.</summary>
     Missed,
 
-    /// <summary>Told what was not true at any time.</summary>
+    /// <summary>Told something that was never true.</summary>
     NeverTrue,
 
     /// <summary>A change of an account was acknowledged and did not happen.</summary>
     NotDone,
 }
 
-/// <summary>A presence record as it was told: online or not, the status, and the last-seen second in seconds since 1970.</summary>
+/// <summary>A presence record as it was told: online or not, the status, and last seen in seconds since 1970.</summary>
 internal readonly record struct Told(bool IsOnline, string Status, long? LastSeen);
 
-/// <summary>When something was told. The server decided it between the two.</summary>
+/// <summary>When something was told. The server decided it between the two moments.</summary>
 /// <param name="From">The earliest moment at which the server can have decided it.</param>
-/// <param name="To">When it was in our hands.</param>
-/// <param name="Held">Seconds by which lapses were held back just then, for a stall of the server's own.</param>
+/// <param name="To">When the swarm received it.</param>
+/// <param name="Held">Seconds by which the server held expired leases back then, after a stall of its own.</param>
 /// <param name="Clock">The server's clock.</param>
 internal readonly record struct Telling(double From, double To, double Held, ServerClock Clock);
 
-/// <summary>What came of a check.</summary>
-/// <param name="Kind">The promise that is broken; null: none is.</param>
+/// <summary>The result of a check.</summary>
+/// <param name="Kind">The broken promise; null: none is.</param>
 /// <param name="Why">The reason, in a clause.</param>
-/// <param name="WasDecisive">Whether the truth allowed one answer only; where devices were just coming or going, both are right.</param>
+/// <param name="WasDecisive">Whether only one answer was right. While devices come or go, both are.</param>
 internal readonly record struct Verdict(ViolationKind? Kind, string Why, bool WasDecisive)
 {
     public static Verdict Fine(bool wasDecisive) => new(null, "", wasDecisive);
@@ -44,7 +44,7 @@ internal readonly record struct Verdict(ViolationKind? Kind, string Why, bool Wa
 }
 
 /// <summary>
-/// The rules: what was told against what was true. Pure: no clock, no network; the caller says when.
+/// The rules: what was told against the truth. Pure: no clock, no network; the caller gives the time.
 /// </summary>
 internal static class Judge
 {
@@ -69,7 +69,7 @@ internal static class Judge
             return Verdict.Broken(ViolationKind.NeverTrue, why);
         if (told.Status is "away" or "online" && truth.WhyNot(told.Status == "away", when.From, when.To, when.Held) is { } whyNot)
             return Verdict.Broken(ViolationKind.NeverTrue, whyNot);
-        // one answer only: the other would have been a violation
+        // only one right answer: the other would have been a violation
         return Verdict.Fine(
             told.IsOnline ? truth.IsSurelyOnline(when.From, when.To) : !truth.IsPossiblyOnline(when.From, when.To, leaveBound, when.Held));
     }
@@ -93,12 +93,12 @@ internal static class Judge
     }
 
     /// <summary>
-    /// Since when a watcher should have been told something else than <paramref name="toldOnline"/>, its last word: the deadline that has
-    /// passed at <paramref name="now"/>. Null where it has not, or where what it was told may be right.
+    /// Since when a watcher should know something else than <paramref name="toldOnline"/>: the deadline that has passed at
+    /// <paramref name="now"/>. Null if it has not passed, or if what the watcher knows may be right.
     /// </summary>
     public static double? OverdueSince(Standing truth, Promises promises, bool toldOnline, double toldAt, double watchedSince, double now)
     {
-        // the truth is as of now, and this was told after it: the next look decides
+        // the truth is as of now, and this was told after it: the next check decides
         if (toldAt >= now)
             return null;
         double changedBy;
@@ -113,8 +113,8 @@ internal static class Judge
     }
 
     /// <summary>
-    /// What an overdue change is, once it was told (<paramref name="toldAt"/>) or is given up at <paramref name="now"/>; null while it may
-    /// still come.
+    /// The verdict on an overdue change, once it was told (<paramref name="toldAt"/>) or has not come by <paramref name="now"/>; null while
+    /// it may still come.
     /// </summary>
     public static Verdict? OfOverdue(Promises promises, bool towardsOnline, double deadline, double? toldAt, double now, bool isEnd)
     {

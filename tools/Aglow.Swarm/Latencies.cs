@@ -24,7 +24,7 @@ internal sealed class Latencies
         }
     }
 
-    /// <summary>The latency that this share of all did not exceed, in seconds; not a number where there are none.</summary>
+    /// <summary>The latency that this share of all did not exceed, in seconds; NaN if there are none.</summary>
     public double Quantile(double share)
     {
         var wanted = (long)Math.Ceiling(Count * share);

@@ -1,6 +1,6 @@
 namespace Aglow.Swarm;
 
-/// <summary>What is measured besides the truth: how much happened, how fast, and what went wrong. Threading: any thread.</summary>
+/// <summary>Measures beside the truth: how much happened, how fast, and what failed. Threading: any thread.</summary>
 internal sealed class Measures
 {
     private long _deliveries, _transitions, _heartbeats, _errors, _connects, _accountChanges;
@@ -9,10 +9,10 @@ internal sealed class Measures
     /// <summary>From the sending of the act that brings somebody online to each watcher's notice of it.</summary>
     public Latencies NoticeLatency { get; } = new();
 
-    /// <summary>From the sending of a heartbeat over HTTP, or from when packed ones were due, to its acknowledgement.</summary>
+    /// <summary>From when a heartbeat over HTTP was sent, or packed ones were due, to its acknowledgement.</summary>
     public Latencies HeartbeatLatency { get; } = new();
 
-    /// <summary>Of it, what came after the beginning of a run of millions.</summary>
+    /// <summary>The same, after the beginning of a run of millions.</summary>
     public Latencies SteadyHeartbeatLatency { get; } = new();
 
     /// <summary>Batch reads.</summary>
@@ -29,7 +29,7 @@ internal sealed class Measures
     /// <summary>Renames, revocations and deletions that were acknowledged.</summary>
     public long AccountChanges => Volatile.Read(ref _accountChanges);
 
-    /// <summary>Calls and connections that failed. No violation: what was not acknowledged is maybe.</summary>
+    /// <summary>Calls and connections that failed. They are no violations: the outcome of an unacknowledged call is unknown.</summary>
     public long Errors => Volatile.Read(ref _errors);
 
     public string LastError => Volatile.Read(ref _lastError);

@@ -28,10 +28,10 @@ internal sealed class Node : IDisposable
         };
     }
 
-    /// <summary>Where.</summary>
+    /// <summary>The address.</summary>
     public Uri Address { get; }
 
-    /// <summary>A heartbeat; what the server says of its times.</summary>
+    /// <summary>Sends a heartbeat; returns the server's intervals.</summary>
     public async Task<(int NextHeartbeat, int OfflineAfter)> HeartbeatAsync(uint user, CancellationToken stop)
     {
         using var answer = await PostAsync("heartbeat", $"{{\"user_id\":{user}}}", stop);
@@ -39,7 +39,7 @@ internal sealed class Node : IDisposable
         return (root.GetProperty("next_heartbeat_seconds").GetInt32(), root.GetProperty("offline_after_seconds").GetInt32());
     }
 
-    /// <summary>A goodbye on all devices.</summary>
+    /// <summary>Leaves on all devices.</summary>
     public async Task LeaveAsync(uint user, CancellationToken stop) =>
         (await PostAsync("offline", $"{{\"user_id\":{user}}}", stop)).Dispose();
 
@@ -51,7 +51,7 @@ internal sealed class Node : IDisposable
     /// <summary>Signs a user out everywhere.</summary>
     public Task RevokeAsync(uint user, CancellationToken stop) => SendAsync(HttpMethod.Post, $"users/{user}/revoke", null, stop);
 
-    /// <summary>Deletes a user. Somebody of whom nothing is known is deleted already.</summary>
+    /// <summary>Deletes a user. A user of whom nothing is known is deleted already.</summary>
     public async Task DeleteAsync(uint user, CancellationToken stop)
     {
         using var answer = await _http.DeleteAsync(new Uri($"users/{user}", UriKind.Relative), stop);
@@ -59,7 +59,7 @@ internal sealed class Node : IDisposable
             await RequireAsync(answer, stop);
     }
 
-    /// <summary>The name that a user has; null: none.</summary>
+    /// <summary>The name of a user; null: none.</summary>
     public async Task<string?> NameAsync(uint user, CancellationToken stop)
     {
         using var answer = await _http.GetAsync(new Uri($"users/{user}", UriKind.Relative), stop);
@@ -86,7 +86,7 @@ internal sealed class Node : IDisposable
         return i == users.Count ? told : throw new HttpRequestException($"{users.Count} users were asked for, {i} answered");
     }
 
-    /// <summary>The server's present second, and the one it counts leases against; null where it does not tell.</summary>
+    /// <summary>The server's present second, and the one by which it judges leases; null if it does not tell.</summary>
     public async Task<(long Now, long CountedAgainst)?> ClockAsync(uint user, CancellationToken stop)
     {
         using var answer = await _http.GetAsync(new Uri($"status/{user}/explain", UriKind.Relative), stop);
@@ -98,7 +98,7 @@ internal sealed class Node : IDisposable
             : null;
     }
 
-    /// <summary>Heartbeats of these users, packed; all must be accepted. On the thread that asks, which waits for it.</summary>
+    /// <summary>Sends packed heartbeats of these users; all must be accepted. Blocks the calling thread.</summary>
     public void Heartbeats(ReadOnlyMemory<uint> users, CancellationToken stop)
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, new Uri("heartbeat", UriKind.Relative)) { Content = Packed(users) };
@@ -119,7 +119,7 @@ internal sealed class Node : IDisposable
         return [.. MemoryMarshal.Cast<byte, uint>(answer).ToArray().Select(PresenceMessage.Word)];
     }
 
-    /// <summary>The figures of <c>/metrics</c> that have no labels; none where there is no such page.</summary>
+    /// <summary>The figures of <c>/metrics</c> without labels; none if there is no such page.</summary>
     public async Task<Dictionary<string, double>> MetricsAsync(CancellationToken stop)
     {
         var figures = new Dictionary<string, double>();
@@ -181,19 +181,19 @@ internal sealed class Node : IDisposable
     }
 }
 
-/// <summary>What servers say, read.</summary>
+/// <summary>Reads what servers answer.</summary>
 internal static class PresenceMessage
 {
     private const uint EpochUnixSeconds = 1_577_836_800;
 
-    /// <summary>A packed status: bit 31 is online, the others the second last seen.</summary>
+    /// <summary>A packed status: bit 31 is online, the others are the second last seen.</summary>
     public static Told Word(uint word)
     {
         var (isOnline, second) = (word >> 31 != 0, word & 0x7FFF_FFFF);
         return new Told(isOnline, isOnline ? "online" : "offline", second == 0 ? null : second + EpochUnixSeconds);
     }
 
-    /// <summary>Of a message that says to connect anew: in how many seconds.</summary>
+    /// <summary>Of a <c>reconnect</c> message: in how many seconds.</summary>
     public static double ReconnectAfter(ReadOnlyMemory<byte> message)
     {
         using var json = JsonDocument.Parse(message);

@@ -31,21 +31,21 @@ internal sealed class PeopleRun : SwarmRun
 
     protected override double ReadEvery => 0.25;
 
-    /// <summary>The number of a person.</summary>
+    /// <summary>The user ID of a person.</summary>
     public uint UserOf(int person) => _first + (uint)person;
 
     public override Truth? TruthOf(uint user) => user - _first < _people.Length ? _people[user - _first].Truth : null;
 
     public override Standing StandingOf(uint user) => _standings[user - _first];
 
-    /// <summary>A factor that keeps heartbeats from marching in step: 0.8 to 1.</summary>
+    /// <summary>A factor from 0.8 to 1 that keeps heartbeats from falling into step.</summary>
     public double Jitter()
     {
         lock (_random)
             return 0.8 + (0.2 * _random.NextDouble());
     }
 
-    // An earlier run may have had the same numbers.
+    // An earlier run may have used the same user IDs.
     protected override async Task PrepareAsync(CancellationToken stop)
     {
         for (var from = 0; from < _people.Length; from += AskedBeforeAtOnce)

@@ -4,18 +4,18 @@ namespace Aglow.Swarm;
 /// <summary>How a session on a device ends.</summary>
 internal enum Ending : byte
 {
-    /// <summary>Says goodbye: <c>leave</c> on a socket, <c>POST /offline</c> over HTTP.</summary>
+    /// <summary>Leaves: <c>leave</c> on a socket, <c>POST /offline</c> over HTTP.</summary>
     Leave,
 
-    /// <summary>The tab is closed: the connection ends in order, without a goodbye.</summary>
+    /// <summary>The tab is closed: the connection closes in order, without a leave.</summary>
     Close,
 
-    /// <summary>The device dies: nothing is sent any more, and nobody is told.</summary>
+    /// <summary>The device dies: it sends nothing any more, and nobody learns of it.</summary>
     Crash,
 }
 
 /// <summary>
-/// A time out of reach, in seconds of the run; comes back at another node if <paramref name="Node"/> is not the one before.
+/// A time out of reach, in seconds of the run; the device comes back at another node if <paramref name="Node"/> differs.
 /// </summary>
 internal sealed record Outage(double At, double Seconds, int Node);
 
@@ -50,23 +50,22 @@ internal enum AccountChangeKind : byte
 internal sealed record AccountChange(double At, AccountChangeKind Kind, int Node);
 
 /// <summary>
-/// One person: whom they follow, their sessions, one after the other (devices of one session overlap), and what happens to their account
-/// meanwhile.
+/// One person: whom they follow, their sessions one after the other (devices of one session overlap), and changes of their account.
 /// </summary>
 internal sealed record PersonPlan(
     int Person, IReadOnlyList<int> Follows, IReadOnlyList<IReadOnlyList<DeviceSession>> Sessions, IReadOnlyList<AccountChange> Changes);
 
 /// <summary>
-/// Who does what, when: all of it drawn before the run from one seed, so the same seed is the same plan, whatever the server does.
+/// Who does what, and when. All of it is drawn before the run from one seed, so the same seed is the same plan, whatever the server does.
 /// </summary>
 /// <remarks>
-/// Sessions are log-normal (many short, few long), pauses between them exponential; at the busy hours sessions are longer and pauses
-/// shorter: a run is one day, quiet at its ends. Over half of the devices come by socket, as far as descriptors go. Whom people follow is
-/// drawn by a power of their rank: the first are celebrities.
+/// Session lengths are log-normal (many short, few long), pauses between them exponential. At busy hours sessions are longer and pauses
+/// shorter: a run is one day, quiet at its ends. Over half of the devices use sockets, as far as descriptors go. Whom people follow is
+/// drawn by a power of their rank, so the first are celebrities.
 /// </remarks>
 internal sealed class Plan
 {
-    /// <summary>Sockets at most: 20,000 descriptors a process are usual; some are for HTTP.</summary>
+    /// <summary>The most sockets: 20,000 descriptors a process are usual; some are for HTTP.</summary>
     public const int MaxSockets = 16_000;
 
     private const double MedianSession = 40;
@@ -89,7 +88,7 @@ internal sealed class Plan
         var sockets = 0;
         for (var person = 0; person < people; person++)
         {
-            // a stream of their own, so that a person does the same however many others there are
+            // a random stream for each person, so that a person does the same however many others there are
             var random = new Random(unchecked((seed * 1_000_003) + person));
             var devices = 1 + (random.NextDouble() < 0.3 ? 1 : 0) + (random.NextDouble() < 0.08 ? 1 : 0);
             var isSocket = new bool[devices];
@@ -109,7 +108,7 @@ internal sealed class Plan
         return new Plan(all);
     }
 
-    /// <summary>How busy it is at a time of the run: 0.15 at night, 1 at the peak.</summary>
+    /// <summary>How busy a time of the run is: 0.15 at night, 1 at the peak.</summary>
     public static double DayCurve(double at, double seconds)
     {
         var day = Math.Sin(Math.PI * Math.Clamp(at / seconds, 0, 1));
@@ -133,7 +132,7 @@ internal sealed class Plan
     private static List<IReadOnlyList<DeviceSession>> DrawSessions(Random random, bool[] isSocket, double seconds, int nodes)
     {
         var sessions = new List<IReadOnlyList<DeviceSession>>();
-        // some are there from the beginning, or nearly
+        // some are online from the beginning, or nearly
         var at = random.NextDouble() < 0.3
             ? random.NextDouble() * Math.Min(10, seconds / 4)
             : Exponential(random, MeanPause) / DayCurve(0, seconds);
@@ -143,7 +142,7 @@ internal sealed class Plan
             var devices = new List<DeviceSession>();
             for (var device = 0; device < isSocket.Length; device++)
             {
-                // the first is there from the beginning to the end of the session, the others for a part of it
+                // the first device is there for the whole session, the others for a part of it
                 var start = device == 0 ? at : at + (random.NextDouble() * length * 0.7);
                 var end = device == 0 ? at + length : start + (random.NextDouble() * (at + length - start));
                 if (device == 0 || random.NextDouble() < 0.7)
@@ -179,7 +178,7 @@ internal sealed class Plan
             at += outage.Seconds;
         }
 
-        // somebody who stays at their desk moves, too, when their node does: without an outage worth the name
+        // a person at a desk moves to another node, too, when their node stops: almost without an outage
         if (!isMobile && random.NextDouble() < 0.15)
             outages.Add(new Outage(start + (random.NextDouble() * (end - start)), 0.2, random.Next(nodes)));
         var active = new List<double>();

@@ -1,7 +1,7 @@
 namespace Aglow.Swarm;
 
 /// <summary>
-/// Who of many registered users is active when, by arithmetic, so that millions need no state: users sit scattered on a ring, and a window
+/// Computes which of many registered users are active when, so that millions need no state. Users sit scattered on a ring, and a window
 /// slides over it.
 /// </summary>
 /// <remarks>
@@ -9,9 +9,9 @@ namespace Aglow.Swarm;
 ///   places on the ring   0 1 2 3 4 5 6 7 8 9 …          user = place x stride mod registered
 ///   active at step s         ├───────────┤              slides by its own length in a session: at its front users come, at its back they go
 /// </code>
-/// Places count on without end, a user has one in every round of the ring. A step sends a heartbeat for each place in the window that is
-/// its number modulo the steps of an interval, so every active user has one an interval, and neighbours at different times. Immutable; any
-/// thread.
+/// Places count on without end; a user has one in every round of the ring. A step sends a heartbeat for each place in the window that
+/// equals its number modulo the steps of an interval. So every active user has one an interval, and neighbours have theirs at different
+/// times. Immutable; any thread.
 /// </remarks>
 internal sealed class Ring
 {
@@ -40,13 +40,13 @@ internal sealed class Ring
     /// <summary>The first place that is active at a step.</summary>
     public long Begin(long step) => (long)(step * (_active / _stepsASession));
 
-    /// <summary>The first place behind those that are active at a step.</summary>
+    /// <summary>The first place after those that are active at a step.</summary>
     public long End(long step) => Begin(step) + _active;
 
     /// <summary>The user at a place.</summary>
     public uint UserAt(long place) => (uint)((ulong)(place % _registered) * _stride % (ulong)_registered);
 
-    /// <summary>Those with a heartbeat at a step; how many.</summary>
+    /// <summary>Writes the users with a heartbeat at a step; returns how many.</summary>
     public int Fill(long step, Span<uint> users)
     {
         var (begin, end) = (Begin(step), End(step));
@@ -57,7 +57,7 @@ internal sealed class Ring
     }
 
     /// <summary>
-    /// The steps until <paramref name="last"/> at which a user had a heartbeat, the newest first, as many as there is room for; how many.
+    /// The steps until <paramref name="last"/> at which a user had a heartbeat, the newest first, as many as fit; returns how many.
     /// </summary>
     public int StepsOf(uint user, long last, Span<long> steps)
     {

@@ -1,7 +1,7 @@
 namespace Aglow.Swarm;
 
 /// <summary>
-/// The server's wall clock as the swarm knows it: a line of real time, and another from each step on that the swarm itself made.
+/// The server's wall clock as the swarm knows it: a line of real time, and a further line after each step that the swarm made.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -13,7 +13,7 @@ namespace Aglow.Swarm;
 /// </remarks>
 internal sealed class ServerClock(double unixAtZero)
 {
-    /// <summary>A step is known to every node, and what is written then says the new time, after so many seconds.</summary>
+    /// <summary>After this many seconds every node knows a step, and writes the new time.</summary>
     public const double Settles = 10;
 
     private Line[] _lines = [new(unixAtZero, double.PositiveInfinity)];
@@ -23,7 +23,7 @@ internal sealed class ServerClock(double unixAtZero)
 
     public static implicit operator ServerClock(double unixAtZero) => new(unixAtZero);
 
-    /// <summary>From this moment on the clock is so many seconds ahead of what it was at the beginning.</summary>
+    /// <summary>From this moment on, the clock is this many seconds ahead of its beginning.</summary>
     public void StepTo(double moment, double ahead)
     {
         var lines = Volatile.Read(ref _lines);
@@ -31,7 +31,7 @@ internal sealed class ServerClock(double unixAtZero)
             ref _lines, [.. lines[..^1], lines[^1] with { Until = moment }, new(lines[0].UnixAtZero + ahead, double.PositiveInfinity)]);
     }
 
-    /// <summary>A second of the server's as moments of the run: one for each line on which it can have been written.</summary>
+    /// <summary>A second of the server as moments of the run: one for each line on which it can have been written.</summary>
     public IEnumerable<double> MomentsOf(long unix) =>
         from line in Volatile.Read(ref _lines)
         let moment = unix - line.UnixAtZero
@@ -39,8 +39,8 @@ internal sealed class ServerClock(double unixAtZero)
         select moment;
 
     /// <summary>
-    /// Until when an act of a moment is surely evidence, where it would be until <paramref name="end"/>: the guard of a step forward holds
-    /// for two heartbeats.
+    /// Until when an act is surely evidence, if it usually were until <paramref name="end"/>: the guard of a step forward holds for two
+    /// heartbeats.
     /// </summary>
     public double EvidenceUntil(double moment, double end, double heartbeat)
     {
@@ -55,7 +55,7 @@ internal sealed class ServerClock(double unixAtZero)
         return end;
     }
 
-    /// <summary>Whether the clock was set back so lately that what was written before may still count as heard now.</summary>
+    /// <summary>Whether the clock was set back so recently that older words may still count as heard now.</summary>
     public bool IsSettling(double moment)
     {
         var lines = Volatile.Read(ref _lines);

@@ -2,10 +2,10 @@
 namespace Aglow.Swarm;
 
 /// <summary>
-/// What the servers use, as they say on <c>/metrics</c>: CPU seconds, user and system, of their processes, and memory in RAM. Nothing is
-/// known where one does not say.
+/// What the servers use, by their <c>/metrics</c>: CPU seconds of their processes (user and system), and resident memory. Unknown if one of
+/// them does not say.
 /// </summary>
-/// <remarks>Threading: one asks; any thread reads.</remarks>
+/// <remarks>Threading: one thread asks; any thread reads.</remarks>
 internal sealed class ServerUse(SwarmRun swarm)
 {
     private const string Cpu = "process_cpu_seconds_total";
@@ -16,10 +16,10 @@ internal sealed class ServerUse(SwarmRun swarm)
     private (double At, double Cpu)? _steady;
     private (double At, double Cpu)? _last;
 
-    /// <summary>Of one core, all servers together, since the time before that they were asked.</summary>
+    /// <summary>Share of one core, all servers together, since the previous question.</summary>
     public double? CpuPercent { get; private set; }
 
-    /// <summary>Of one core, all servers together, since the run was steady.</summary>
+    /// <summary>Share of one core, all servers together, since the run is steady.</summary>
     public double? SteadyCpuPercent { get; private set; }
 
     /// <summary>Over how many seconds that was.</summary>
@@ -47,7 +47,7 @@ internal sealed class ServerUse(SwarmRun swarm)
 
             var now = swarm.Clock.Now;
             Megabytes = Math.Round(memory / 1e6, 1);
-            // one was started again, or a balancer answered for another
+            // a server was restarted, or a balancer answered for another
             if (started != _started)
                 (_started, _last, _steady, CpuPercent, SteadyCpuPercent) = (started, null, null, null, null);
             if (_last is { } before)

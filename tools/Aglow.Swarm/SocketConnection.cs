@@ -15,15 +15,15 @@ internal enum FrameKind : byte
 }
 
 /// <summary>
-/// A WebSocket that answers nothing by itself: whether and when a ping is answered is what the truth is made of.
+/// A WebSocket that answers nothing by itself: whether and when a ping is answered is the truth of a run.
 /// </summary>
 /// <remarks>
-/// The framework's ClientWebSocket answers pings out of sight, and costs several times the memory at ten thousand. Server frames are whole
-/// and unmasked; one that is longer than the buffer grows it. Threading: one reader; writers take turns.
+/// The framework's ClientWebSocket answers pings out of sight, and costs several times the memory at ten thousand sockets. Server frames
+/// are whole and unmasked; a longer one grows the buffer. Threading: one reader; writers take turns.
 /// </remarks>
 internal sealed class SocketConnection : IDisposable
 {
-    // masking with zero is allowed, and is what a machine does to whom it trusts
+    // masking with zero is allowed, between machines that trust each other
     private const uint Mask = 0;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
@@ -68,7 +68,7 @@ internal sealed class SocketConnection : IDisposable
         }
     }
 
-    /// <summary>The next frame; its payload is good until the next call.</summary>
+    /// <summary>The next frame; its payload is valid until the next call.</summary>
     public async ValueTask<(FrameKind Kind, ReadOnlyMemory<byte> Payload)> ReadAsync(CancellationToken stop)
     {
         await FillAsync(2, stop);
@@ -86,13 +86,13 @@ internal sealed class SocketConnection : IDisposable
         return (opcode switch { 0x8 => FrameKind.Close, 0x9 => FrameKind.Ping, 0xA => FrameKind.Pong, _ => FrameKind.Text }, payload);
     }
 
-    /// <summary>Says something.</summary>
+    /// <summary>Sends a message.</summary>
     public Task SendAsync(string json, CancellationToken stop) => WriteAsync(0x1, Encoding.UTF8.GetBytes(json), stop);
 
     /// <summary>Answers a ping.</summary>
     public Task PongAsync(ReadOnlyMemory<byte> payload, CancellationToken stop) => WriteAsync(0xA, payload, stop);
 
-    /// <summary>Ends in order: a FIN after all that was sent.</summary>
+    /// <summary>Closes in order: a FIN after everything that was sent.</summary>
     public void Close()
     {
         try
@@ -107,7 +107,7 @@ internal sealed class SocketConnection : IDisposable
         Dispose();
     }
 
-    /// <summary>Ends at once.</summary>
+    /// <summary>Closes at once.</summary>
     public void Dispose()
     {
         _socket.Dispose();

@@ -4,7 +4,7 @@ using System.Text.Json.Serialization;
 
 namespace Aglow.Swarm;
 
-/// <summary>All that a run counted: what the JSON holds, and what the report shows.</summary>
+/// <summary>Everything that a run counted, for the JSON and the report.</summary>
 internal sealed record Summary
 {
     public static readonly JsonSerializerOptions Json = new()
@@ -20,10 +20,10 @@ internal sealed record Summary
 
     public required IReadOnlyList<string> Urls { get; init; }
 
-    /// <summary>Who lived in it, in some words.</summary>
+    /// <summary>Who took part, in some words.</summary>
     public required string Who { get; init; }
 
-    /// <summary>Of whom "online" is counted, in some words.</summary>
+    /// <summary>Whose "online" is counted, in some words.</summary>
     public required string LookedAt { get; init; }
 
     public required int Seed { get; init; }

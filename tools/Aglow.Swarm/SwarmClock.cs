@@ -5,7 +5,7 @@ internal sealed class SwarmClock(TimeProvider time)
 {
     private readonly long _began = time.GetTimestamp();
 
-    /// <summary>When the run began, by the wall.</summary>
+    /// <summary>When the run began, in wall-clock time.</summary>
     public DateTimeOffset BeganAt { get; } = time.GetUtcNow();
 
     /// <summary>Seconds since the run began.</summary>

@@ -3,10 +3,10 @@ using System.Globalization;
 
 namespace Aglow.Swarm;
 
-/// <summary>What was asked for on the command line.</summary>
+/// <summary>The command line.</summary>
 internal sealed record SwarmOptions
 {
-    /// <summary>So many numbers behind everybody's are read, though nobody has them.</summary>
+    /// <summary>How many IDs beyond everybody's are read, although nobody has them.</summary>
     public const int NumbersOfNobody = 100_000;
 
     public required IReadOnlyList<Uri> Urls { get; init; }
@@ -17,10 +17,10 @@ internal sealed record SwarmOptions
 
     public required int Seed { get; init; }
 
-    /// <summary>The number of the first person; the others follow.</summary>
+    /// <summary>The user ID of the first person; the others follow.</summary>
     public required uint First { get; init; }
 
-    /// <summary>So many users by packed heartbeats instead of people; 0: people.</summary>
+    /// <summary>How many users send packed heartbeats instead of people; 0: people.</summary>
     public required uint Bulk { get; init; }
 
     /// <summary>Among how many registered users the active ones come and go.</summary>
@@ -35,13 +35,13 @@ internal sealed record SwarmOptions
     /// <summary>How many users each of them watches.</summary>
     public required int Watch { get; init; }
 
-    /// <summary>What the server was started with; 0: not known.</summary>
+    /// <summary>The server's setting; 0: not known.</summary>
     public required double AwaySeconds { get; init; }
 
     /// <summary>Whether people are renamed, signed out everywhere, and deleted; they come back.</summary>
     public required bool ChangesAccounts { get; init; }
 
-    /// <summary>The file that libfaketime reads the server's clock from, which is stepped all the while; null: it is not.</summary>
+    /// <summary>The file from which libfaketime reads the server's clock, which the swarm steps all the while; null: it does not.</summary>
     public required string? ClockFile { get; init; }
 
     public required string? Report { get; init; }
@@ -52,10 +52,10 @@ internal sealed record SwarmOptions
     public uint Probe => Bulk > 0 ? Registered + (uint)Watchers + NumbersOfNobody : First + (uint)People;
 }
 
-/// <summary>A command line that cannot be right; the message is one line that says what to write instead.</summary>
+/// <summary>A wrong command line; the message is one line that says what to write instead.</summary>
 internal sealed class UsageException(string message) : Exception(message);
 
-/// <summary>The flags, and what they may be.</summary>
+/// <summary>The flags, and their possible values.</summary>
 internal sealed class SwarmCommand
 {
     private const uint FirstDirectoryNumber = 1u << 31;
@@ -95,7 +95,7 @@ internal sealed class SwarmCommand
     private readonly Option<string> _report = new("--report") { Description = "where an HTML report goes", HelpName = "FILE.html" };
     private readonly Option<string> _json = new("--json") { Description = "where everything counted goes", HelpName = "FILE.json" };
 
-    /// <summary>The command, which does <paramref name="run"/>.</summary>
+    /// <summary>The command, which calls <paramref name="run"/>.</summary>
     public RootCommand Create(Func<SwarmOptions, Task<int>> run)
     {
         var command = new RootCommand(

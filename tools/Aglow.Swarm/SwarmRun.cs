@@ -12,13 +12,13 @@ namespace Aglow.Swarm;
 internal abstract class SwarmRun : IDisposable
 {
     private const double ServersEvery = 5;
-    // a stall guard that ended a moment ago may still be in what is on its way
+    // a stall guard that ended a moment ago may still affect answers on their way
     private const double HeldLingers = 5;
 
     private readonly ConcurrentDictionary<Watches, byte> _listening = new();
     private readonly ConcurrentQueue<Sample> _samples = new();
     private readonly ConcurrentQueue<(double At, double Seconds)> _holds = new();
-    // steps of the server's clock, in turn: hours that it is ahead of what it was at the beginning
+    // steps of the server's clock, in turn: hours ahead of its beginning
     private static readonly double[] HoursAhead = [2, 0, 8, 6];
     private const double SecondsBetweenSteps = 45;
 
@@ -52,13 +52,13 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>A line a second.</summary>
     public IReadOnlyCollection<Sample> Samples => _samples;
 
-    /// <summary>Those surely online of the <see cref="LookedAt"/>, as of the last look.</summary>
+    /// <summary>The users of the <see cref="LookedAt"/> who are surely online, as of the last check.</summary>
     public int Online { get; private set; }
 
     /// <summary>When everything was prepared.</summary>
     public double BeganAt { get; private set; }
 
-    /// <summary>From here on what is measured is not of a beginning: who came before has lapsed.</summary>
+    /// <summary>From here on the figures are not of a beginning: users from before have expired.</summary>
     public double SteadyFrom => BeganAt + Promises.Lease + Promises.Bound;
 
     /// <summary>Who lives in this run, in some words.</summary>
@@ -67,25 +67,27 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>Of whom the auditor knows who is online, in some words.</summary>
     public abstract string LookedAt { get; }
 
-    /// <summary>What is done before it begins, in some words.</summary>
+    /// <summary>The preparations, in some words.</summary>
     public abstract string Preparing { get; }
 
-    /// <summary>What <see cref="Measures.HeartbeatLatency"/> is the latency of.</summary>
+    /// <summary>What <see cref="Measures.HeartbeatLatency"/> measures.</summary>
     public abstract string HeartbeatWhat { get; }
 
-    /// <summary>The truth of a user; null: none of ours.</summary>
+    /// <summary>The truth of a user; null: the user is not one of ours.</summary>
     public abstract Truth? TruthOf(uint user);
 
-    /// <summary>How a watched user stood at the auditor's last look.</summary>
+    /// <summary>The state of a watched user at the auditor's last check.</summary>
     public abstract Standing StandingOf(uint user);
 
-    /// <summary>When something was told, with all that blurs it: our own lag, and the server's holding back.</summary>
+    /// <summary>
+    /// When something was told, with everything that blurs it: our own lag, and expired leases that the server holds back.
+    /// </summary>
     public Telling TellingAt(double from, double to) => new(from - Volatile.Read(ref _lag), to, HeldAt(to), _server);
 
-    /// <summary>A second of the wall as a moment of the run.</summary>
+    /// <summary>A wall-clock second as a moment of the run.</summary>
     protected double MomentOf(long unix) => unix - _server.UnixAtZero;
 
-    /// <summary>Whether a failure is the network's or the server's: what happens to people.</summary>
+    /// <summary>Whether a failure comes from the network or the server, as it does to people.</summary>
     public static bool IsLoss(Exception failure, CancellationToken stop) =>
         !stop.IsCancellationRequested
         && failure is IOException or SocketException or HttpRequestException or OperationCanceledException or TimeoutException or ObjectDisposedException or JsonException;
@@ -93,7 +95,7 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>A line of what was told.</summary>
     public static string Line(double at, Told told) => $"{at,9:0.000} s  {told.Status}, last seen {(told.LastSeen is { } s ? s : "never")}";
 
-    /// <summary>These watches are audited until the return value is disposed of.</summary>
+    /// <summary>Audits these watches until the return value is disposed.</summary>
     public IDisposable Listen(Watches watches)
     {
         _listening[watches] = 0;
@@ -138,7 +140,7 @@ internal abstract class SwarmRun : IDisposable
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
-            // a report is made all the same
+            // writes a report all the same
         }
 
         Audit(Clock.Now - Volatile.Read(ref _lag), isEnd: !stop.IsCancellationRequested);
@@ -152,13 +154,13 @@ internal abstract class SwarmRun : IDisposable
             node.Dispose();
     }
 
-    /// <summary>What has to be done first.</summary>
+    /// <summary>The preparations.</summary>
     protected abstract Task PrepareAsync(CancellationToken stop);
 
-    /// <summary>What goes on until the run is over.</summary>
+    /// <summary>The work until the end of the run.</summary>
     protected abstract IEnumerable<Func<CancellationToken, Task>> Lives();
 
-    /// <summary>How long from one reading of statuses to the next.</summary>
+    /// <summary>The time between two readings of statuses.</summary>
     protected abstract double ReadEvery { get; }
 
     /// <summary>Whose statuses are read next.</summary>
@@ -224,7 +226,7 @@ internal abstract class SwarmRun : IDisposable
         {
             await Clock.UntilAsync(last + 1, stop);
             var now = Clock.Now;
-            // a process that wakes late reads late: what it holds against others is that much less exact, for some seconds
+            // a process that wakes late reads late, so its judgement is less exact for some seconds
             Volatile.Write(ref _lag, Math.Max(now - last - 1, Volatile.Read(ref _lag) - 0.2));
             Audit(now - Volatile.Read(ref _lag), isEnd: false);
             var seconds = now - last;
@@ -261,14 +263,15 @@ internal abstract class SwarmRun : IDisposable
         {
             await Clock.DelayAsync(SecondsBetweenSteps, stop);
             var ahead = HoursAhead[step % HoursAhead.Length] * 3600;
-            // renamed into place: the server reads it all the while; and known here first, so that what it makes of it is not a lie
+            // renamed into place, because the server reads it all the while; noted here first, so that the server's reaction is not a
+            // violation
             await File.WriteAllTextAsync($"{file}.next", ahead.ToString("+0;-0;+0", CultureInfo.InvariantCulture) + "\n", stop);
             _server.StepTo(Clock.Now, ahead);
             File.Move($"{file}.next", file, overwrite: true);
         }
     }
 
-    // What the server says of its own stalls: while it holds lapses back, nobody is a ghost for it.
+    // The server's own word about its stalls: while it holds expired leases back, nobody is a ghost for it.
     private async Task HoldLoopAsync(Node node, CancellationToken stop)
     {
         while (true)

@@ -3,7 +3,7 @@ using Spectre.Console;
 
 namespace Aglow.Swarm;
 
-/// <summary>What is seen of a run: a live table on a terminal, plain lines elsewhere, a table at the end.</summary>
+/// <summary>Shows a run: a live table on a terminal, plain lines elsewhere, a table at the end.</summary>
 internal static class View
 {
     private const double LineEvery = 5;
@@ -20,7 +20,7 @@ internal static class View
         await run;
     }
 
-    /// <summary>What came of it.</summary>
+    /// <summary>The result.</summary>
     public static void ShowEnd(SwarmRun swarm, Summary summary)
     {
         foreach (var violation in summary.ViolationDetails.Take(ViolationsShown))

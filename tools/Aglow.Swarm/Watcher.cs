@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Aglow.Swarm;
 
-/// <summary>A socket that is there all the while and watches the same users; lost, it comes back.</summary>
+/// <summary>A socket that watches the same users all the while, and comes back after a loss.</summary>
 internal sealed class Watcher(SwarmRun swarm, Node node, uint user, uint[] users, double delay)
 {
     public async Task RunAsync(CancellationToken stop)

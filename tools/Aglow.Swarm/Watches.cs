@@ -3,7 +3,7 @@ using System.Text.Json;
 namespace Aglow.Swarm;
 
 /// <summary>
-/// What one connection watches, and was told. Each record is judged as it comes; what does not come is found by <see cref="Audit"/>.
+/// What one connection watches and was told. Each record is judged when it comes; <see cref="Audit"/> finds the missing ones.
 /// </summary>
 /// <remarks>Threading: the connection's reader and the auditor, under one lock.</remarks>
 internal sealed class Watches(SwarmRun swarm, string watcher)
@@ -22,10 +22,10 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
     private readonly Dictionary<uint, Watch> _watches = [];
     private bool _hasEnded;
 
-    /// <summary>Called before each <see cref="Audit"/>: the connection is still there.</summary>
+    /// <summary>Called before each <see cref="Audit"/>: the connection still lives.</summary>
     public Action? Confirm { get; set; }
 
-    /// <summary>A message of the server: <c>{"type":"presence","users":[…]}</c>, or of another type, which is returned.</summary>
+    /// <summary>Handles a message of the server: <c>{"type":"presence","users":[…]}</c>. Returns a message of another type.</summary>
     public string? Hear(ReadOnlyMemory<byte> json, double now)
     {
         using var message = JsonDocument.Parse(json);
@@ -59,14 +59,14 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
                 if (watch.Overdue is { } deadline && Judge.OfOverdue(swarm.Promises, !told, deadline, null, now, isEnd) is { } verdict)
                 {
                     Report(user, watch, now, verdict);
-                    // said once; from here on it is as if this had been told
+                    // reported once; from here on it counts as told
                     (watch.Told, watch.Overdue) = (!told, null);
                 }
             }
         }
     }
 
-    /// <summary>The device listens no more: nothing is due.</summary>
+    /// <summary>The device no longer listens, so nothing is due.</summary>
     public void End()
     {
         lock (_gate)
