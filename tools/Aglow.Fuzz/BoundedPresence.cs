@@ -10,8 +10,8 @@ using Microsoft.Extensions.Logging;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// Presence on one machine as <see cref="EmbeddedPresence"/> composes it, but with so many users at most: millions of hostile first heartbeats would fill a disk, and a server
-/// whose memory grows with its users could not be told from one that leaks.
+/// Presence on one machine as <see cref="EmbeddedPresence"/> composes it, but with a bound on users. Millions of hostile first heartbeats
+/// would fill a disk, and memory that grows with users looks like a leak.
 /// </summary>
 internal sealed class BoundedPresence : IOpenPresence
 {
@@ -60,7 +60,7 @@ internal sealed class BoundedPresence : IOpenPresence
     }
 }
 
-/// <summary>The directory on disk, until it is full; from then on a new key is one of those there are.</summary>
+/// <summary>The directory on disk, until it is full; then a new ID stands for a known one.</summary>
 internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
 {
     private const uint MostUsers = 4096;

@@ -4,8 +4,8 @@ using System.Text;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// The inputs that are kept, of one target: a text file, an input a line, so that a change can be read. Letters stand for themselves,
-/// everything else for a byte as <c>\xNN</c>, <c>\r</c>, <c>\n</c>, <c>\\</c>; a line that begins with # is a remark.
+/// The kept inputs of one target: a text file with an input a line, so that a diff is readable. Letters stand for themselves, every other
+/// byte is written as <c>\xNN</c>, <c>\r</c>, <c>\n</c> or <c>\\</c>. A line that begins with # is a remark.
 /// </summary>
 internal static class Corpus
 {

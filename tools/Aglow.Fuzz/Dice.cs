@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Aglow.Fuzz;
 
-/// <summary>Chance, by seed, and the words that hostile inputs are made of.</summary>
+/// <summary>Random choices by seed, and the words of hostile inputs.</summary>
 /// <param name="seed">The same seed makes the same inputs.</param>
 /// <param name="guesses">Whether users are named by indexes that the directory may have given.</param>
 internal sealed class Dice(int seed, bool guesses = false)
@@ -17,7 +17,7 @@ internal sealed class Dice(int seed, bool guesses = false)
         "100000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
     ];
 
-    // bytes below 256 stand for themselves, so that text which is none can be written down
+    // characters below 256 stand for bytes, so that a string can hold invalid text
     private static readonly string[] Names =
     [
         "bob", "alice", "", " ", "a b", "a,b", "a/b", "a\\b", "a\"b", "a%b", "%00", "%0d%0a", "%C0%AF", "%2F", "%2e%2e%2f", "%", "%z", "..",
@@ -52,7 +52,7 @@ internal sealed class Dice(int seed, bool guesses = false)
     public string User() => guesses ? $"{SmallUser()}" : OneIn(2) ? Number() : Name();
 
     /// <summary>
-    /// A user of few, so that inputs meet: an ID below 300, or the index of one of the first users that the directory knows.
+    /// One of a few users, so that inputs meet: an ID below 300, or the index of one of the first users of the directory.
     /// </summary>
     public uint SmallUser() => guesses ? (1u << 31) + (uint)Below(80) : (uint)Below(300);
 

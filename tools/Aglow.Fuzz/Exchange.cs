@@ -3,21 +3,21 @@ using System.IO.Pipelines;
 
 namespace Aglow.Fuzz;
 
-/// <summary>Sends an input over a connection of its own, closes its side of it, and collects what is answered.</summary>
+/// <summary>Sends an input over a connection of its own, closes its side, and collects the answers.</summary>
 internal static class Exchange
 {
-    /// <summary>A server that has not let go of a connection by then hangs.</summary>
+    /// <summary>A server that has not released a connection by then hangs.</summary>
     public static readonly TimeSpan TimeLimit = TimeSpan.FromSeconds(30);
 
     private const int MostAnswered = 64 * 1024 * 1024;
 
-    /// <summary>All that was answered, and whether the server ended the connection before the client was gone.</summary>
+    /// <summary>All answers, and whether the server closed the connection before the client was gone.</summary>
     public static async Task<(byte[] Answer, bool IsWhole)> RunAsync(MemoryTransport network, ReadOnlyMemory<byte> input)
     {
         var connection = network.Connect();
         var receiving = ReceiveAsync(connection);
         await SendAsync(connection.Output, input);
-        // some clients are gone before they have heard anything
+        // some clients are gone before any answer
         if (Cut.IsGone(input))
             connection.Close();
         try
@@ -62,7 +62,7 @@ internal static class Exchange
             foreach (var segment in result.Buffer)
                 received.Write(segment.Span);
             input.AdvanceTo(result.Buffer.End);
-            // a stream of events ends with its client: who has heard the first of them goes
+            // an event stream ends with its client, so the client goes after the first event
             if (received.WrittenSpan.IndexOf("text/event-stream"u8) >= 0 && HasEvent(received.WrittenSpan))
                 connection.Close();
             if (received.WrittenCount > MostAnswered)

@@ -3,25 +3,25 @@ using Aglow.Server;
 
 namespace Aglow.Fuzz;
 
-/// <summary>What was asked for.</summary>
-/// <param name="Seconds">How long at most.</param>
-/// <param name="Inputs">How many inputs at most.</param>
-/// <param name="Seed">The same seed makes the same inputs, where the server behaves the same.</param>
+/// <summary>The options of a run.</summary>
+/// <param name="Seconds">The longest time.</param>
+/// <param name="Inputs">The most inputs.</param>
+/// <param name="Seed">The same seed makes the same inputs, if the server behaves the same.</param>
 /// <param name="Workers">How many tasks feed.</param>
-/// <param name="CorpusFolder">Where the kept inputs are; null: nowhere.</param>
-/// <param name="Keep">Whether inputs that made something new happen are added to the corpus at the end.</param>
+/// <param name="CorpusFolder">The folder of kept inputs; null: none.</param>
+/// <param name="Keep">Whether inputs that caused new behaviour are added to the corpus at the end.</param>
 /// <param name="Targets">Their names; empty: all.</param>
 internal sealed record FuzzOptions(
     double Seconds, long Inputs, int Seed, int Workers, string? CorpusFolder, bool Keep, IReadOnlyList<string> Targets)
 {
-    /// <summary>Whether findings are added to the corpus; not in tests, which tell them.</summary>
+    /// <summary>Whether findings are added to the corpus; not in tests, which report them.</summary>
     public bool KeepsFindings { get; init; } = true;
 }
 
 /// <summary>The flags, and what they may be.</summary>
 internal static class FuzzCommand
 {
-    /// <summary>The command, which does <paramref name="run"/>.</summary>
+    /// <summary>The command, which calls <paramref name="run"/>.</summary>
     public static RootCommand Create(Func<FuzzOptions, Task<int>> run)
     {
         var seconds =

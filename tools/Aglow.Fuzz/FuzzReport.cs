@@ -4,7 +4,7 @@ using System.Text;
 
 namespace Aglow.Fuzz;
 
-/// <summary>Memory while nobody fed, after so many inputs.</summary>
+/// <summary>The memory after so many inputs, while nobody feeds.</summary>
 internal readonly record struct MemorySample(long Inputs, long HeapBytes, long ResidentBytes)
 {
     public static MemorySample Take(long inputs)
@@ -17,19 +17,19 @@ internal readonly record struct MemorySample(long Inputs, long HeapBytes, long R
     public override string ToString() => $"heap {HeapBytes / 1e6,6:0.0} MB  resident {ResidentBytes / 1e6,6:0} MB";
 }
 
-/// <summary>What a target was fed.</summary>
-/// <param name="Target">Which.</param>
+/// <summary>The inputs of a target.</summary>
+/// <param name="Target">The target.</param>
 /// <param name="Inputs">How many inputs.</param>
 /// <param name="Took">How long, over all workers.</param>
-/// <param name="Behaviours">Inputs that made it behave as none before had.</param>
+/// <param name="Behaviours">Inputs that caused new behaviour.</param>
 internal sealed record FuzzedTarget(Target Target, long Inputs, TimeSpan Took, int Behaviours);
 
-/// <summary>What a run found, and how it is told.</summary>
+/// <summary>The findings of a run, and its report.</summary>
 internal sealed record FuzzReport(
     IReadOnlyList<FuzzedTarget> Targets, IReadOnlyList<(Target Target, byte[] Input, string Message)> Findings,
     IReadOnlyList<MemorySample> Samples, double Seconds)
 {
-    // what code that is compiled late, pools and caches that fill may take; a leak of a byte an input is more after a few minutes
+    // allows for code that is compiled late, and for pools and caches that fill; a leak of a byte an input exceeds it after a few minutes
     private const long HeapNoise = 24_000_000;
     private const double HeapBytesAnInput = 1;
 
@@ -38,7 +38,7 @@ internal sealed record FuzzReport(
     /// <summary>Nothing crashed, hung, leaked or was answered wrongly.</summary>
     public bool IsClean => Findings.Count == 0 && Leak is null && Inputs > 0;
 
-    /// <summary>What has grown; null where nothing has: the median of the last third beside that of the second.</summary>
+    /// <summary>What has grown; null if nothing has: the median of the last third beside that of the second.</summary>
     public string? Leak
     {
         get

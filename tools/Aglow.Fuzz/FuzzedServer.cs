@@ -12,8 +12,8 @@ using Microsoft.Extensions.Logging;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// The server in this process: the web server, the connection middleware, every call, a journal and a directory on disk, as <c>./aglow serve</c> has them; only the
-/// kernel's sockets are missing.
+/// The server in this process: Kestrel, the connection middleware, every call, a journal and a directory on disk, as in <c>./aglow
+/// serve</c>. Only the kernel's sockets are missing.
 /// </summary>
 internal sealed class FuzzedServer : IAsyncDisposable
 {
@@ -30,10 +30,10 @@ internal sealed class FuzzedServer : IAsyncDisposable
 
     public MemoryTransport Network { get; }
 
-    /// <summary>Whom no input may reach.</summary>
+    /// <summary>Users whom no input may reach.</summary>
     public Victims Victims { get; }
 
-    /// <summary>What the server has logged as an error since this was last called: there must be none, whatever is sent.</summary>
+    /// <summary>The errors that the server has logged since the last call: there must be none, whatever is sent.</summary>
     public string? TakeError() => _errors.Take();
 
     public WatchHub Hub => _app.Services.GetRequiredService<PresenceService>().Watchers;
@@ -41,7 +41,7 @@ internal sealed class FuzzedServer : IAsyncDisposable
     /// <summary>Starts it on this folder.</summary>
     public static async Task<FuzzedServer> StartAsync(string folder)
     {
-        // memory for sixteen million users: numbers beyond are answered 507, as they are where an operator's budget ends
+        // memory for sixteen million users: IDs beyond get 507, as at the end of an operator's budget
         var options = new AglowOptions { OpenMode = true, DataDirectory = folder, MemoryMegabytes = 64, KnownKeys = 4096, SubscriptionLimit = 16, MaxMessagesPerSecond = 20 };
         var errors = new ErrorLog();
         var network = new MemoryTransport();
@@ -71,7 +71,7 @@ internal sealed class FuzzedServer : IAsyncDisposable
         _errors.Dispose();
     }
 
-    /// <summary>Signals are the run's to hear: a server that stopped by itself would answer 503 to what is still sent.</summary>
+    /// <summary>Ignores signals, because the run handles them: a server that stopped by itself would answer 503 to later inputs.</summary>
     private sealed class UntilDisposed : IHostLifetime
     {
         public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
@@ -79,7 +79,7 @@ internal sealed class FuzzedServer : IAsyncDisposable
         public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 
-    /// <summary>Keeps the first error that is logged.</summary>
+    /// <summary>Keeps the first logged error.</summary>
     private sealed class ErrorLog : ILoggerProvider, ILogger
     {
         // of the web server: a chunked body that nobody read ends in trailers that are no text. It has answered, and closes the connection

@@ -5,8 +5,8 @@ using System.Text.Json;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// One HTTP answer, read strictly: what a strict client would choke on is a finding, and so is 500, a body that is not what its head says,
-/// and a problem that tells of the server's inside.
+/// Reads one HTTP answer strictly. A finding is an answer that a strict client could not read, a 500, a body that differs from its head,
+/// and a problem that reveals something internal.
 /// </summary>
 internal readonly ref struct HttpAnswer
 {
@@ -74,7 +74,7 @@ internal readonly ref struct HttpAnswer
         return true;
     }
 
-    /// <summary>The status that an answer begins with; 0 where there is none.</summary>
+    /// <summary>The status of an answer; 0 if there is none.</summary>
     public static int StatusOf(ReadOnlySpan<byte> answer)
     {
         if (answer.IsEmpty || answer.SequenceEqual(GoAway))
@@ -87,7 +87,7 @@ internal readonly ref struct HttpAnswer
             : throw new FindingException($"this is no answer: {Shown(answer)}");
     }
 
-    /// <summary>The value of a header; null where there is none.</summary>
+    /// <summary>The value of a header; null if it is missing.</summary>
     public static string? Value(ReadOnlySpan<byte> head, string name)
     {
         foreach (var line in Encoding.Latin1.GetString(head).Split("\r\n"))
@@ -126,7 +126,7 @@ internal readonly ref struct HttpAnswer
             throw new FindingException($"this is no problem document: {problem}");
     }
 
-    // 505 is what another protocol is answered, 507 a number beyond the operator's budget; nothing else of the server's is to fail
+    // 505 answers another protocol, 507 an ID beyond the operator's budget; nothing else may be a 5xx
     private static int RequireNoFailure(int status, ReadOnlySpan<byte> answer) =>
         status >= 500 && status is not (505 or 507) ? throw new FindingException($"{status}: {Shown(answer)}") : status;
 

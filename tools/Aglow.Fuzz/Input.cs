@@ -20,7 +20,7 @@ internal sealed class InputWriter
 
     public InputWriter Add(byte one) => Add([one]);
 
-    /// <summary>Text; a character above 255 in UTF-8, one below as the byte it is: so that a constant can hold any bytes.</summary>
+    /// <summary>Adds text: a character above 255 in UTF-8, any other as a byte, so that a constant can hold any bytes.</summary>
     public InputWriter Add(string text)
     {
         if (!text.AsSpan().ContainsAnyExceptInRange('\0', '\u00FF'))
@@ -47,10 +47,10 @@ internal static class Cut
     private const int MostPieces = 24;
     private const byte Gone = 255;
 
-    /// <summary>What is fed: all but the first byte.</summary>
+    /// <summary>The bytes to feed: all but the first.</summary>
     public static ReadOnlyMemory<byte> Body(ReadOnlyMemory<byte> input) => input.IsEmpty ? input : input[1..];
 
-    /// <summary>Whether the client is gone as soon as it has sent all: the first byte is 255.</summary>
+    /// <summary>Whether the client is gone as soon as everything is sent: the first byte is 255.</summary>
     public static bool IsGone(ReadOnlyMemory<byte> input) => !input.IsEmpty && input.Span[0] == Gone;
 
     /// <summary>

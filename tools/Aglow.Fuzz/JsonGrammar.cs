@@ -2,7 +2,7 @@ using Aglow.AspNetCore.Endpoints;
 
 namespace Aglow.Fuzz;
 
-/// <summary>JSON as clients write it, and as nobody should.</summary>
+/// <summary>JSON as clients write it, and as they should not.</summary>
 internal static class JsonGrammar
 {
     private static readonly string[] Members =

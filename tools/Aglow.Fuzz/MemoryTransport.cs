@@ -7,9 +7,10 @@ using Microsoft.AspNetCore.Connections;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// A network in memory: what the web server listens on, and what inputs are sent over. Everything above the kernel's sockets is what ships.
+/// A network in memory, on which the web server listens and over which inputs are sent. Everything above the kernel's sockets is what
+/// ships.
 /// </summary>
-/// <remarks>Any thread. A connection's server side is the web server's; the other is one task's.</remarks>
+/// <remarks>Any thread. The server side of a connection belongs to the web server, the other side to one task.</remarks>
 internal sealed class MemoryTransport : IConnectionListenerFactory, IConnectionListener
 {
     private readonly Channel<ConnectionContext> _arrivals = Channel.CreateUnbounded<ConnectionContext>();
@@ -18,7 +19,7 @@ internal sealed class MemoryTransport : IConnectionListenerFactory, IConnectionL
 
     public EndPoint EndPoint { get; private set; } = new IPEndPoint(IPAddress.Loopback, 0);
 
-    /// <summary>Connections that the server has not let go of.</summary>
+    /// <summary>Connections that the server has not released.</summary>
     public int Open => _open.Count;
 
     public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default)
@@ -91,7 +92,7 @@ internal sealed class MemoryConnection : DefaultConnectionContext
 
     public override ValueTask DisposeAsync()
     {
-        // the server has let go, so both of its ends are over
+        // the server has released it, so both of its ends are over
         _toServer.Reader.Complete();
         _fromServer.Writer.Complete();
         _transport.Ended(this);

@@ -2,7 +2,7 @@ using System.Text;
 
 namespace Aglow.Fuzz;
 
-/// <summary>Varies inputs that made something new happen: flips, cuts, doubles, mixes two, puts in a word.</summary>
+/// <summary>Varies inputs that caused new behaviour: flips, cuts, doubles, mixes two, inserts a word.</summary>
 internal static class Mutation
 {
     /// <summary>Longer than any limit of a request's head, and short enough for many a second.</summary>

@@ -21,7 +21,7 @@ catch (UsageException asked)
 static async Task<int> RunAsync(FuzzOptions options)
 {
     using var stop = new CancellationTokenSource();
-    // what was found so far is told, also where somebody has had enough
+    // reports what was found so far, also after an interrupt
     using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
     using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
     var report = await FuzzRun.RunAsync(options, Console.Out, stop.Token);

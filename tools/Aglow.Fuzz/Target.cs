@@ -1,25 +1,24 @@
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// Something that reads what strangers send: how inputs for it are made, and what must hold whatever they are.
+/// A reader of hostile input: how to make inputs for it, and what must hold for all of them.
 /// </summary>
 /// <remarks>
-/// An input's first byte says how the rest is cut, since bytes come from a network in whatever pieces: a reader that minds is wrong. What a
-/// target returns stands for how it behaved (which answer, which refusal): an input that makes it behave as none before is kept and varied.
-/// That is the feedback; coverage of the code itself was not taken, since it needs the product's assemblies rewritten, and what ships would
-/// not be what is tested.
+/// An input's first byte says how the rest is cut, because a network delivers bytes in any pieces, and a correct reader does not mind. A
+/// target returns how the reader behaved (which answer, which refusal). An input that causes new behaviour is kept and varied. Rejected:
+/// coverage of the code as feedback, because it needs rewritten assemblies, and the tests would not test what ships.
 /// </remarks>
 internal abstract class Target
 {
-    /// <summary>Of the target, and of its file in the corpus.</summary>
+    /// <summary>The name of the target, and of its file in the corpus.</summary>
     public abstract string Name { get; }
 
     /// <summary>Which of the server's readers it feeds.</summary>
     public abstract string Feeds { get; }
 
     /// <summary>
-    /// How many inputs it gets in turn: of the quick ones more, so that a third of the time is the connections'. What was wrong in the
-    /// product was found through them.
+    /// How many inputs it gets in turn. Quick targets get more, so that connections take a third of the time: they found the faults of the
+    /// product.
     /// </summary>
     public abstract int PerTurn { get; }
 
@@ -27,12 +26,12 @@ internal abstract class Target
     public abstract void Make(Dice dice, InputWriter input);
 }
 
-/// <summary>A rule on bytes: called, not waited for.</summary>
+/// <summary>A rule on bytes, called synchronously.</summary>
 internal abstract class RuleTarget : Target
 {
     public override int PerTurn => 1024;
 
-    /// <summary>Feeds it. Returns how it behaved; throws where it misbehaved.</summary>
+    /// <summary>Feeds an input. Returns how the rule behaved; throws if it misbehaved.</summary>
     public abstract int Run(ReadOnlyMemory<byte> input);
 }
 
@@ -42,7 +41,7 @@ internal abstract class ConnectionTarget(FuzzedServer server) : Target
     public override int PerTurn => 512;
 
     /// <summary>
-    /// Sends it over a connection of its own and reads all that is answered. Returns how the server behaved; throws where it misbehaved.
+    /// Sends an input over a connection of its own and reads all answers. Returns how the server behaved; throws if it misbehaved.
     /// </summary>
     public async Task<int> RunAsync(ReadOnlyMemory<byte> input)
     {
@@ -51,13 +50,12 @@ internal abstract class ConnectionTarget(FuzzedServer server) : Target
     }
 
     /// <summary>
-    /// Judges all that was answered; <paramref name="isWhole"/>: the server ended the connection before the client was gone.
+    /// Judges all answers. <paramref name="isWhole"/>: the server closed the connection before the client was gone.
     /// </summary>
     protected abstract int Judge(ReadOnlySpan<byte> bytes, bool isWhole);
 }
 
 /// <summary>
-/// What must never be, and was: an answer of 500, bytes that are no answer, a rule that says one thing for a whole and another for its
-/// pieces.
+/// A violation of what must always hold: an answer of 500, bytes that are no answer, a rule that judges a whole and its pieces differently.
 /// </summary>
 internal sealed class FindingException(string message) : Exception(message);

@@ -2,7 +2,7 @@ using Aglow.Model;
 
 namespace Aglow.Fuzz;
 
-/// <summary>Users whom nobody names by their IDs: whatever reaches them came by their index.</summary>
+/// <summary>Users whom no input names by ID: what reaches them came by their index.</summary>
 internal sealed class Victims
 {
     private const int Count = 64;
@@ -13,7 +13,7 @@ internal sealed class Victims
 
     private Victims(PresenceService presence, uint[] indexes) => (_presence, _indexes) = (presence, indexes);
 
-    /// <summary>What a record of one of them holds, and no other: last seen in the first hundred seconds of 2021.</summary>
+    /// <summary>Only their records have a last seen in the first hundred seconds of 2021.</summary>
     public static ReadOnlySpan<byte> Mark => "\"last_seen\":16094592"u8;
 
     /// <summary>Registers them, the first users of all, each seen once.</summary>
@@ -29,7 +29,7 @@ internal sealed class Victims
         return new Victims(presence, indexes);
     }
 
-    /// <summary>What somebody did to one of them; null: nothing.</summary>
+    /// <summary>What an input did to one of them; null: nothing.</summary>
     public string? WhyTouched()
     {
         for (var i = 0; i < Count; i++)

@@ -3,15 +3,15 @@ using System.Diagnostics;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// Feeds the targets in turn: inputs by their grammar, and variations of those that made something new happen. One task's, but for what the
-/// watch reads.
+/// Feeds the targets in turn: inputs by their grammar, and variations of those that caused new behaviour. One task owns it, except what the
+/// watchdog reads.
 /// </summary>
 internal sealed class Worker
 {
     // of a target; enough to have each behaviour several times over
     private const int MostKept = 2048;
 
-    // what is longer is varied less often than it is copied
+    // longer inputs are varied less often, because copying dominates
     private const int LongestKept = 4096;
 
     private readonly Dice _dice;
@@ -37,7 +37,7 @@ internal sealed class Worker
     public IEnumerable<(Target Target, long Count, TimeSpan Took)> Counts =>
         _pools.Select(static pool => (pool.Target, Volatile.Read(ref pool.Count), pool.Took));
 
-    /// <summary>What made something new happen here, by target.</summary>
+    /// <summary>Inputs that caused new behaviour, by target.</summary>
     public IEnumerable<(Target Target, IReadOnlyList<byte[]> Inputs)> Kept =>
         _pools.Select(static pool => (pool.Target, (IReadOnlyList<byte[]>)pool.Found));
 
@@ -55,7 +55,7 @@ internal sealed class Worker
         }
     }
 
-    /// <summary>For the watch: a rule that has not come back within <paramref name="limit"/>, and its input.</summary>
+    /// <summary>For the watchdog: a rule that has not returned within <paramref name="limit"/>, and its input.</summary>
     public (Target Target, byte[] Input)? Stuck(TimeSpan limit)
     {
         var beganAt = Volatile.Read(ref _ruleBeganAt);
@@ -97,7 +97,7 @@ internal sealed class Worker
             inputs[i] = _input.Written.ToArray();
         }
 
-        // answers are learned from in the order of the inputs, so that chance is the seed's alone
+        // answers are learned in the order of the inputs, so that the seed alone decides
         var fed = inputs.Select(input => FeedAsync(target, input)).ToArray();
         for (var i = 0; i < fed.Length; i++)
         {
@@ -123,7 +123,7 @@ internal sealed class Worker
         }
     }
 
-    // The server logged an error, and one of these inputs is why: one at a time they tell which.
+    // The server logged an error because of one of these inputs: sends them one at a time to find it.
     private async Task BlameAsync(ConnectionTarget target, byte[][] inputs, string error)
     {
         foreach (var input in inputs)
@@ -141,7 +141,7 @@ internal sealed class Worker
     private void Make(Pool pool)
     {
         _input.Clear();
-        // what is kept comes as it is once, first of all
+        // kept inputs come first, unchanged
         if (pool.Corpus.Count > pool.Count)
             _input.Add(pool.Corpus[(int)pool.Count]);
         else if (pool.Known.Count == 0 || _dice.OneIn(2))
@@ -163,7 +163,7 @@ internal sealed class Worker
 
         public TimeSpan Took { get; set; }
 
-        /// <summary>What inputs are varied from.</summary>
+        /// <summary>The inputs to vary.</summary>
         public List<byte[]> Known { get; } = [.. corpus];
 
         /// <summary>What was not in the corpus.</summary>
@@ -179,7 +179,7 @@ internal sealed class Worker
     }
 }
 
-/// <summary>What was found: a few of a kind are enough. Any thread.</summary>
+/// <summary>The findings: a few of a kind are enough. Any thread.</summary>
 internal sealed class Findings(string? corpusFolder)
 {
     private const int Most = 20;
@@ -196,11 +196,11 @@ internal sealed class Findings(string? corpusFolder)
         }
     }
 
-    /// <summary>Keeps a finding, and its input in the corpus, where it is the first of its kind.</summary>
+    /// <summary>Keeps a finding, and its input in the corpus, if it is the first of its kind.</summary>
     public void Add(Target target, byte[] input, Exception failure)
     {
         var message = failure is FindingException ? failure.Message : failure.ToString();
-        // the same fault tells of other bytes each time
+        // the same fault mentions other bytes each time
         var kind = $"{target.Name} {new string([.. message.Where(char.IsLetter).Take(60)])}";
         lock (_lock)
         {

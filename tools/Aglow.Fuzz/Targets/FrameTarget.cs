@@ -60,10 +60,10 @@ internal sealed class FrameTarget : RuleTarget
     }
 }
 
-/// <summary>Frames as clients send them, and as none may.</summary>
+/// <summary>Frames as clients send them, and as they must not.</summary>
 internal static class FrameGrammar
 {
-    /// <summary>Adds a frame; its payload is <paramref name="make"/>'s, or what its kind asks for.</summary>
+    /// <summary>Adds a frame with the payload of <paramref name="make"/>, or one that fits its kind.</summary>
     public static void Frame(Dice dice, InputWriter input, Action<Dice, InputWriter> make)
     {
         var opcode = (byte)(dice.OneIn(12) ? dice.Below(16) : dice.Pick(1, 1, 1, 1, 0, 2, 8, 9, 10));

@@ -2,7 +2,9 @@ using System.Text;
 
 namespace Aglow.Fuzz.Targets;
 
-/// <summary>Requests, some behind each other on one connection, some smuggled in others' bodies; every call of the API, and none.</summary>
+/// <summary>
+/// Requests: some behind each other on one connection, some smuggled in other bodies, for every call of the API and for none.
+/// </summary>
 internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
 {
     private static readonly string[] Targets =
@@ -45,7 +47,7 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
         return behaviour;
     }
 
-    // which detail it is, by four letters from inside: whole ones differ with what they quote
+    // four letters from the middle identify a detail; whole details differ by what they quote
     private static int Shape(ReadOnlySpan<byte> detail) => (int)BitConverter.ToUInt32(detail.Length >= 44 ? detail[40..] : [1, 0, 0, 0]);
 
     /// <summary>One request.</summary>

@@ -9,7 +9,7 @@ using Microsoft.AspNetCore.Http;
 
 namespace Aglow.Fuzz.Targets;
 
-/// <summary>Who is named in a query: the same text must be the same user wherever it stands, and come back as it went in.</summary>
+/// <summary>User IDs in a query: the same text must be the same user everywhere, and come back unchanged.</summary>
 internal sealed class NameTarget : RuleTarget
 {
     private static readonly CursorSeal Seal = new("a secret of tests"u8[..16].ToArray());

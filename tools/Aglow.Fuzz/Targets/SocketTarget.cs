@@ -3,7 +3,9 @@ using Aglow.AspNetCore.Sockets;
 
 namespace Aglow.Fuzz.Targets;
 
-/// <summary>WebSockets from the first byte to the last: a handshake, then messages, frames out of order, and what is no frame.</summary>
+/// <summary>
+/// WebSockets from the first byte to the last: a handshake, then messages, frames out of order, and bytes that are no frame.
+/// </summary>
 internal sealed class SocketTarget(FuzzedServer server) : ConnectionTarget(server)
 {
     public override string Name => "sockets";

@@ -7,7 +7,7 @@ using Aglow.Model;
 namespace Aglow.Fuzz.Targets;
 
 /// <summary>
-/// The first bytes of a connection: in pieces they must be judged as they are whole, and never otherwise than with fewer of them.
+/// The first bytes of a connection: pieces must be judged like the whole, and more bytes must not change a verdict.
 /// </summary>
 internal sealed class UpgradeTarget : RuleTarget
 {
