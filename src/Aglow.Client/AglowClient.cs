@@ -152,7 +152,10 @@ public sealed class AglowClient : IAsyncDisposable
     /// </summary>
     /// <exception cref="InvalidOperationException">This client does not connect, and the options name no user.</exception>
     /// <exception cref="AglowException">The server refused, or this client was closed before the server had answered.</exception>
-    public async Task<StatusOutcome> SetStatusAsync(ManualStatus status, CancellationToken cancellationToken = default)
+    public Task<StatusOutcome> SetStatusAsync(ManualStatus status, CancellationToken cancellationToken = default) => SetStatusAsync(status, null, cancellationToken);
+
+    /// <summary>The same with a text, an emoji, an end, or as the claim of another source.</summary>
+    public async Task<StatusOutcome> SetStatusAsync(ManualStatus status, StatusDetails? details, CancellationToken cancellationToken = default)
     {
         var word = status switch
         {
@@ -163,16 +166,17 @@ public sealed class AglowClient : IAsyncDisposable
             ManualStatus.Offline => "offline",
             _ => throw new ArgumentOutOfRangeException(nameof(status), status, null),
         };
+        var body = StatusBody.Of(word, details);
         if (_connection.Refusal is { } refusal)
             throw refusal;
         if (_connection.IsRunning)
-            return await _commands.SetAsync(word).WaitAsync(cancellationToken);
+            return await _commands.SetAsync(body).WaitAsync(cancellationToken);
         var user = _options.User ?? throw new InvalidOperationException($"Say whose status it is: set {nameof(AglowClientOptions)}.{nameof(AglowClientOptions.User)}.");
         await _calls.SendAsync(
             HttpMethod.Put,
             $"users/{Uri.EscapeDataString(user.ToString())}/status",
-            new ManualStatusBody(word),
-            Wire.Default.ManualStatusBody,
+            body,
+            Wire.Default.StatusBody,
             Wire.Default.WireRecord,
             cancellationToken);
         return StatusOutcome.Saved;

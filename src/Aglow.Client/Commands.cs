@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 
 namespace Aglow.Client;
 
@@ -23,7 +24,7 @@ internal sealed class Commands(TimeProvider time, Signal work)
     private ActivityCommand? _activity;
 
     /// <summary>Chooses a status; completes when the server has answered, or a newer one was chosen.</summary>
-    public Task<StatusOutcome> SetAsync(string status)
+    public Task<StatusOutcome> SetAsync(StatusBody status)
     {
         StatusCommand? replaced;
         var command = new StatusCommand(status);
@@ -52,7 +53,7 @@ internal sealed class Commands(TimeProvider time, Signal work)
             if (_status is { IsDue: true } status)
             {
                 status.Id = id;
-                return Encoding.UTF8.GetBytes($"{{\"type\":\"status\",\"status\":\"{status.Word}\",\"id\":{id}}}");
+                return JsonSerializer.SerializeToUtf8Bytes(status.Body with { Type = "status", Id = id }, Wire.Default.StatusBody);
             }
 
             if (_activity is not { IsDue: true } activity)
@@ -165,9 +166,9 @@ internal sealed class Commands(TimeProvider time, Signal work)
         public void Reset() => (Id, WaitsForTick) = (null, false);
     }
 
-    private sealed class StatusCommand(string word) : Command
+    private sealed class StatusCommand(StatusBody body) : Command
     {
-        public string Word => word;
+        public StatusBody Body => body;
 
         public TaskCompletionSource<StatusOutcome> Outcome { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 

@@ -38,6 +38,28 @@ public enum ManualStatus
     Offline,
 }
 
+/// <summary>What a status says besides its word. What is left out is not kept from the status before.</summary>
+public sealed record StatusDetails
+{
+    /// <summary>At most 280 bytes of UTF-8.</summary>
+    public string? Text { get; init; }
+
+    /// <summary>At most 64 bytes of UTF-8.</summary>
+    public string? Emoji { get; init; }
+
+    /// <summary>When the status ends by itself, to the second; null: when it is changed.</summary>
+    public DateTimeOffset? Until { get; init; }
+
+    /// <summary>How long the status lasts from the moment at which the server takes it, in whole seconds; in place of <see cref="Until"/>.</summary>
+    public TimeSpan? For { get; init; }
+
+    /// <summary>Whose claim it is; null: "user", what the person chose.</summary>
+    public string? Source { get; init; }
+
+    /// <summary>Of several sources the highest is shown; null: 0.</summary>
+    public int? Priority { get; init; }
+}
+
 /// <summary>One user, as they are.</summary>
 /// <param name="User">Who, as they were asked for.</param>
 /// <param name="Status">The status under the definition that was asked for.</param>
@@ -46,6 +68,15 @@ public readonly record struct PresenceRecord(UserId User, PresenceStatus Status,
 {
     /// <summary>About when they were last seen, where they do not show it exactly: "recently", "this week", "this month", "long ago". Null otherwise.</summary>
     public string? LastSeenAbout { get; init; }
+
+    /// <summary>What the user says about their status; null where they say nothing.</summary>
+    public string? Text { get; init; }
+
+    /// <summary>The emoji of their status; null where there is none.</summary>
+    public string? Emoji { get; init; }
+
+    /// <summary>When the status ends by itself; null where it does not.</summary>
+    public DateTimeOffset? Until { get; init; }
 
     /// <summary>True for online, away and busy. False for offline, and for <see cref="PresenceStatus.Unknown"/>: look at <see cref="Status"/> to tell them apart.</summary>
     public bool IsOnline => Status >= PresenceStatus.Online;

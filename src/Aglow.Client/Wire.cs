@@ -5,7 +5,8 @@ namespace Aglow.Client;
 // What goes over the wire: JSON in snake_case, times in whole seconds (docs/protocol.md). The one owner of its names.
 
 /// <summary>A presence record as it is sent.</summary>
-internal sealed record WireRecord(UserId UserId, bool IsOnline, string Status, long? LastSeen, string? LastSeenAbout = null)
+internal sealed record WireRecord(
+    UserId UserId, bool IsOnline, string Status, long? LastSeen, string? LastSeenAbout = null, string? Text = null, string? Emoji = null, long? Until = null)
 {
     /// <summary>As callers have it. A word that this client does not know yet is judged by <see cref="IsOnline"/>.</summary>
     public PresenceRecord ToRecord() => new(
@@ -21,6 +22,9 @@ internal sealed record WireRecord(UserId UserId, bool IsOnline, string Status, l
         LastSeen is { } seconds ? DateTimeOffset.FromUnixTimeSeconds(seconds) : null)
     {
         LastSeenAbout = LastSeenAbout,
+        Text = Text,
+        Emoji = Emoji,
+        Until = Until is { } end ? DateTimeOffset.FromUnixTimeSeconds(end) : null,
     };
 }
 
@@ -43,8 +47,13 @@ internal sealed record WhoBody(UserId? UserId, IReadOnlyList<UserId>? UserIds, b
 /// <summary>A newer token, on the socket.</summary>
 internal sealed record TokenMessage(string Type, string Token, long Id);
 
-/// <summary>A manual status.</summary>
-internal sealed record ManualStatusBody(string Status);
+/// <summary>A status that the application chose: the body of a call, and with a type and an id the message on the socket.</summary>
+internal sealed record StatusBody(
+    string Status, string? Text, string? Emoji, long? Until, long? ForSeconds, string? Source, int? Priority, string? Type = null, long? Id = null)
+{
+    public static StatusBody Of(string word, StatusDetails? details) => new(
+        word, details?.Text, details?.Emoji, details?.Until?.ToUnixTimeSeconds(), (long?)details?.For?.TotalSeconds, details?.Source, details?.Priority);
+}
 
 /// <summary>The answer to a heartbeat.</summary>
 internal sealed record HeartbeatDocument(int NextHeartbeatSeconds, int OfflineAfterSeconds);
@@ -60,7 +69,7 @@ internal sealed record ProblemDocument(string? Type, string? Title, string? Deta
 [JsonSerializable(typeof(ServerMessage))]
 [JsonSerializable(typeof(TokenMessage))]
 [JsonSerializable(typeof(WhoBody))]
-[JsonSerializable(typeof(ManualStatusBody))]
+[JsonSerializable(typeof(StatusBody))]
 [JsonSerializable(typeof(HeartbeatDocument))]
 [JsonSerializable(typeof(SuccessDocument))]
 [JsonSerializable(typeof(ProblemDocument))]

@@ -12,7 +12,7 @@ const ACTIVE_FOR_MS = 60_000; // what somebody did longer ago is no activity now
 export class Commands {
     #asks;
     #isConnected = false;
-    #chosen; // { status, resolve, reject }, until it is answered
+    #chosen; // { message, resolve, reject }, until it is answered
     #actedAt = -Infinity;
     #acted; // when, until it is answered
 
@@ -21,12 +21,12 @@ export class Commands {
     }
 
     /** Resolves with `saved`, or `replaced` where another was chosen before the server had this one. */
-    setStatus(status) {
+    setStatus(status, said) {
         if (!MANUAL.includes(status))
             throw new TypeError(`"${status}" is not a status to choose: it is one of ${MANUAL.join(', ')}.`);
         const kept = new Promise((resolve, reject) => {
             this.#chosen?.resolve('replaced');
-            this.#chosen = { status, resolve, reject };
+            this.#chosen = { message: { ...said, type: 'status', status }, resolve, reject };
         });
         kept.catch(() => {}); // who does not wait for it hears of it by onError
         this.#sendStatus();
@@ -61,7 +61,7 @@ export class Commands {
         const chosen = this.#chosen;
         if (!this.#isConnected || !chosen)
             return;
-        this.#asks.ask({ type: 'status', status: chosen.status }, (answer) => {
+        this.#asks.ask(chosen.message, (answer) => {
             if (chosen !== this.#chosen)
                 return;
             if (!answer) {

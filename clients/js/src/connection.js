@@ -138,8 +138,8 @@ class Connection {
         this.#topics.unwatch(listOf(users), definitionOf(options));
     }
 
-    setStatus(status) {
-        const kept = this.#commands.setStatus(status);
+    setStatus(status, said) {
+        const kept = this.#commands.setStatus(status, said);
         if (this.#isOver)
             this.#commands.fail(new AglowError(this.reason ?? CLOSED));
         return kept;

@@ -25,6 +25,22 @@ export type Status = 'online' | 'away' | 'busy' | 'offline' | 'unknown';
  */
 export type ManualStatus = 'auto' | 'online' | 'away' | 'busy' | 'offline';
 
+/** What a status says besides its word. What is left out is not kept from the status before. */
+export interface StatusDetails {
+    /** At most 280 bytes of UTF-8. */
+    readonly text?: string;
+    /** At most 64 bytes of UTF-8. */
+    readonly emoji?: string;
+    /** The second at which the status ends, since 1970-01-01 UTC. */
+    readonly until?: number;
+    /** How long the status lasts from the moment at which the server takes it; in place of `until`. */
+    readonly for_seconds?: number;
+    /** Whose claim it is; `user` where it is left out. */
+    readonly source?: string;
+    /** Of several sources the highest is shown; 0 where it is left out. */
+    readonly priority?: number;
+}
+
 /** One user as they are now. Never changed in place: who has changed has a new record. */
 export interface PresenceRecord {
     /** As it was asked for: a number, or the text. */
@@ -190,11 +206,11 @@ export interface Connection extends ServerCalls {
     ): () => void;
 
     /**
-     * Chooses what this user is shown as. It is kept until the server has answered, and sent again on the next connection where the answer
+     * Chooses what this user is shown as, and what is said with it. It is kept until the server has answered, and sent again on the next connection where the answer
      * is lost. Rejects with an {@link AglowError} where the server rejects it, or the connection is refused or closed. Throws TypeError for
      * what is not a status.
      */
-    setStatus(status: ManualStatus): Promise<StatusOutcome>;
+    setStatus(status: ManualStatus, said?: StatusDetails): Promise<StatusOutcome>;
 
     /**
      * Says that the person did something; sent at most every 30 s. Browsers report it by themselves, see {@link

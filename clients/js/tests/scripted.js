@@ -252,7 +252,7 @@ class Script {
                 connection.unwatch(step.users);
                 break;
             case 'setStatus':
-                this.#keep(step.as, connection.setStatus(step.status));
+                this.#keep(step.as, connection.setStatus(step.status, step.said));
                 break;
             case 'leave':
                 this.#keep(step.as, connection.leave());
@@ -373,6 +373,11 @@ class Script {
                 assert.equal(record.is_online, step.status === 'unknown' ? null : step.status !== 'offline');
                 if ('last_seen' in step)
                     assert.equal(record.last_seen, step.last_seen);
+                for (const member of ['text', 'emoji', 'until']) {
+                    if (member in step)
+                        assert.equal(record[member] ?? null, step[member]);
+                }
+
                 break;
             }
 

@@ -31,11 +31,14 @@ connection.watch(1, (record, previous) => previous.status);
 const stop: () => void = connection.onState((state) => state === 'stale');
 connection.onPresence((record, previous, definition) => definition?.length);
 connection.onError(({ title, detail }) => `${title}: ${detail}`);
-const saved: Promise<StatusOutcome> = connection.setStatus('busy');
+const saved: Promise<StatusOutcome> = connection.setStatus('busy', { text: 'Lunch', emoji: '🍜', for_seconds: 60 });
+const text: string | undefined = connection.watch(1).records.get(1)?.text;
 const reason: Problem | undefined = connection.reason;
-void [saved, reason];
+void [saved, reason, text];
 connection.resume();
 connection.refresh();
+// @ts-expect-error: no such member
+connection.setStatus('busy', { expires: 5 });
 // @ts-expect-error: unknown is said by the client, not chosen
 connection.setStatus('unknown');
 // @ts-expect-error: what a connection does is not set

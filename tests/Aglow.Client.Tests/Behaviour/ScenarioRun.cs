@@ -298,6 +298,16 @@ internal sealed class ScenarioRun : IAsyncDisposable
             : new ValueTask<string>(new TaskCompletionSource<string>().Task);
     }
 
+    private static StatusDetails? Said(JsonNode? said) => said is null ? null : new StatusDetails
+    {
+        Text = said["text"]?.GetValue<string>(),
+        Emoji = said["emoji"]?.GetValue<string>(),
+        Until = said["until"] is { } until ? DateTimeOffset.FromUnixTimeSeconds(until.GetValue<long>()) : null,
+        For = said["for_seconds"] is { } seconds ? TimeSpan.FromSeconds(seconds.GetValue<long>()) : null,
+        Source = said["source"]?.GetValue<string>(),
+        Priority = said["priority"]?.GetValue<int>(),
+    };
+
     // ---- the application ------------------------------------------------------------------------------------------------------
 
     private void Tell(JsonObject step, string what)
@@ -316,7 +326,7 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 break;
             case "setStatus":
                 var status = Enum.Parse<ManualStatus>(step["status"]!.GetValue<string>(), ignoreCase: true);
-                Promise(step, async () => await _client.SetStatusAsync(status) == StatusOutcome.Saved ? "saved" : "replaced");
+                Promise(step, async () => await _client.SetStatusAsync(status, Said(step["said"])) == StatusOutcome.Saved ? "saved" : "replaced");
                 break;
             case "active":
                 Start(() => _client.ActiveAsync());
@@ -368,6 +378,12 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 last.Status.ToString().ToLowerInvariant().ShouldBe(step["status"]!.GetValue<string>());
                 if (step["last_seen"] is { } seen)
                     last.LastSeen?.ToUnixTimeSeconds().ShouldBe(seen.GetValue<long>());
+                foreach (var (member, has) in new[] { ("text", last.Text), ("emoji", last.Emoji), ("until", last.Until?.ToUnixTimeSeconds().ToString()) })
+                {
+                    if (step.ContainsKey(member))
+                        has.ShouldBe(step[member]?.ToString());
+                }
+
                 break;
             case "told":
                 Take(_watches[step["watch"]!.GetValue<string>()].Told, step["are"]!.AsArray().Select(static t => $"{UserOf(t![0]!)}:{t[1]!.GetValue<string>()}"));
