@@ -211,7 +211,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await One.Http.PutAsJsonAsync("/users/alice/status", new { status = "busy" });
         await Eventually.HoldsAsync(async () => await StatusAsync(Other, "alice") == "busy");
         await Eventually.HoldsAsync(() => One.Output.Contains("is back after") && Other.Output.Contains("is back after"));
-        One.Output.Split('\n').Count(line => line.Contains("calls that need the directory get 503")).ShouldBe(1);
+        One.Output.Split('\n').Count(line => line.Contains("Calls that need the directory get 503")).ShouldBe(1);
     }
 
     private async Task<AglowProcess> NodeAsync()

@@ -359,7 +359,7 @@ public sealed class PostgresTests(PostgresServer server)
     {
         var logs = new Lines();
         var options = Process.Options(await Process.CreateDatabaseAsync());
-        int Away() => logs.All.Count(line => line.Contains("calls that need the directory get 503"));
+        int Away() => logs.All.Count(line => line.Contains("Calls that need the directory get 503"));
         int Back() => logs.All.Count(line => line.Contains("is back after"));
         await using var directory = await PostgresUserDirectory.OpenAsync(options, TimeProvider.System, logs);
         await directory.RegisterAsync(["alice"], new uint[1]);
@@ -472,7 +472,7 @@ public sealed class PostgresTests(PostgresServer server)
         logs.All.ShouldNotContain(line => line.Contains("is back after"));
         await Process.ExecuteAsync("DROP TRIGGER full_disk ON aglow.ids", database);
         (await directory.RegisterAsync(["alice"], new uint[1])).ShouldBe(1);
-        logs.All.Count(line => line.Contains("calls that need the directory get 503")).ShouldBe(1);
+        logs.All.Count(line => line.Contains("Calls that need the directory get 503")).ShouldBe(1);
         logs.All.Count(line => line.Contains("is back after")).ShouldBe(1);
     }
 
