@@ -291,8 +291,9 @@ internal sealed class WatchTable
             {
                 if (user.Last is not { } last)
                     continue;
-                record = user.IsCurrent && (!_isStale || user.IsSaidWhileStale) ? last : last with { Status = PresenceStatus.Unknown };
-                if (watch.Told[user] is { } told && told.Status == record.Status && (record.IsOnline || told.LastSeen == record.LastSeen))
+                record = user.IsCurrent && (!_isStale || user.IsSaidWhileStale) ? last : new PresenceRecord(last.User, PresenceStatus.Unknown, last.LastSeen);
+                // last seen alone is no news of somebody who is online
+                if (watch.Told[user] is { } told && (record.IsOnline ? told with { LastSeen = record.LastSeen } : told) == record)
                     continue;
                 watch.Told[user] = record;
                 return true;
