@@ -73,6 +73,30 @@ public sealed partial class PageTests(Browser browser)
     }
 
     [Fact]
+    public async Task What_somebody_says_with_their_status_is_what_others_read()
+    {
+        var (ann, ben) = (NewName("Ann"), NewName("Ben"));
+        await using var window = await browser.OpenAsync();
+        var anns = await (await window.OpenTabAsync()).ArriveAsync(ann);
+        var bens = await (await window.OpenTabAsync()).ArriveAsync(ben);
+        await bens.SearchAsync(ann);
+        await anns.ChooseAsync("Busy");
+        await Expect(bens.Seen(ann)).ToHaveTextAsync("Busy");
+        await anns.Page.GetByLabel("What you say with it").FillAsync("Writing <b>tests</b>");
+        await anns.Page.GetByLabel("Emoji").FillAsync("🧪");
+        await anns.Page.GetByLabel("For how long").SelectOptionAsync("For an hour");
+        await anns.Page.GetByRole(AriaRole.Button, new() { Name = "Say it" }).ClickAsync();
+        await Expect(bens.Seen(ann)).ToHaveTextAsync(new Regex("^Busy · 🧪 Writing <b>tests</b> · until \\d\\d:\\d\\d$"));
+        await Expect(anns.Me).ToHaveTextAsync(new Regex("^Busy · 🧪 Writing <b>tests</b> · until"));
+        // a row that is made now reads the same
+        await bens.SearchAsync("");
+        await bens.SearchAsync(ann);
+        await Expect(bens.Seen(ann)).ToHaveTextAsync(new Regex("Writing <b>tests</b>"));
+        await bens.Row(ann).GetByText("Why?").ClickAsync();
+        await Expect(bens.Page.Locator("#why-facts")).ToContainTextAsync("🧪 Writing <b>tests</b>");
+    }
+
+    [Fact]
     public async Task A_search_finds_as_one_types()
     {
         var name = NewName("Quintessa");

@@ -47,6 +47,24 @@ test('The Node sample says how it is used', async (t) => {
     assert.deepEqual([code, program.output], [2, 'usage: node dots.js ME FRIEND…\n']);
 });
 
+test('A call shows people as in a call, and what they chose when it ends', async (t) => {
+    const people = http({ url: server.url });
+    const call = (...words) => promisify(execFile)(
+        process.execPath, [join(SAMPLES, 'node/in-a-call.js'), ...words], { env: { ...process.env, AGLOW_URL: server.url } });
+    const eve = dots(t, 'eve 2', 'nobody');
+    await until(() => eve.output.includes('open'));
+    eve.stdin.write('away\n');
+    await until(async () => (await people.statusOf('eve 2')).status === 'away');
+    assert.equal((await call('start', 'eve 2', 'zoe')).stdout.split('\n').sort().join(), ',eve 2 is in a call,zoe is in a call');
+    const record = await people.statusOf('eve 2');
+    assert.deepEqual([record.status, record.text, record.emoji], ['busy', 'In a call', '📞']);
+    assert.ok(record.until > Date.now() / 1000 + 3000);
+    await call('end', 'eve 2', 'zoe');
+    assert.equal((await people.statusOf('eve 2')).status, 'away');
+    await assert.rejects(call('start', 'a\u0001b'), { code: 1, stderr: /^a.b: The user in the path/ });
+    await assert.rejects(call('pause', 'eve'), { code: 2, stderr: 'usage: node in-a-call.js start|end PERSON…\n' });
+});
+
 test('The Node sample is thirty lines', () => {
     assert.ok(readFileSync(join(SAMPLES, 'node/dots.js'), 'utf8').trimEnd().split('\n').length <= 30);
 });

@@ -3,6 +3,7 @@ import { http } from '/client/index.js';
 import { announce } from './announcer.js';
 import * as directory from './directory.js';
 import { token } from './session.js';
+import { now } from './time.js';
 import { hueOf, initialsOf, nameOf, seenWords } from './words.js';
 
 const KEPT = 'aglow.me';
@@ -13,6 +14,7 @@ export class Me {
     #onChange;
     #group;
     #user; // { user_id, user_name?, display_name? }
+    #until; // when what this person said ends, where it does
 
     /** `onChange(user or undefined)` is called when this tab becomes somebody, or nobody. */
     constructor(presence, onChange) {
@@ -27,7 +29,11 @@ export class Me {
         });
         byId('leave').addEventListener('click', () => this.#leave());
         for (const choice of document.querySelectorAll('input[name=status]'))
-            choice.addEventListener('change', () => this.#presence.setStatus(choice.value));
+            choice.addEventListener('change', () => this.#tell());
+        byId('say').addEventListener('submit', (submit) => {
+            submit.preventDefault();
+            this.#tell();
+        });
     }
 
     /** Restores the person of this tab. Returns whether there was one. */
@@ -121,12 +127,32 @@ export class Me {
         this.#onChange(undefined);
     }
 
+    // A status replaces the one before, so all of the form goes with it.
+    #tell() {
+        const said = {};
+        for (const member of ['text', 'emoji']) {
+            const words = byId(`say-${member}`).value.trim();
+            if (words)
+                said[member] = words;
+        }
+
+        if (byId('say-for').value)
+            said.for_seconds = Number(byId('say-for').value);
+        this.#presence.setStatus(document.querySelector('input[name=status]:checked').value, said);
+    }
+
     #hear(record) {
+        this.#until = record.until ?? this.#until;
+        // it has ended by itself
+        if (!record.until && this.#until <= now())
+            this.#choose('auto');
         const appearsOffline = document.querySelector('input[name=status]:checked')?.value === 'offline';
         this.#say(record.status === 'offline' && appearsOffline ? 'Others see you offline' : seenWords(record));
     }
 
     #choose(status) {
+        byId('say').reset();
+        this.#until = undefined;
         for (const choice of document.querySelectorAll('input[name=status]'))
             choice.checked = choice.value === (status === 'online' ? 'auto' : status);
     }

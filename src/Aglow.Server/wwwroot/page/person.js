@@ -15,7 +15,7 @@ export class Person {
     constructor(user, { onWhy, onFollow }) {
         this.user = user;
         this.name = nameOf(user);
-        this.#record = { user_id: user.user_id, status: user.status ?? 'unknown', last_seen: user.last_seen ?? null };
+        this.#record = { ...user, status: user.status ?? 'unknown', last_seen: user.last_seen ?? null };
         const element = template.content.cloneNode(true).firstElementChild;
         const part = (name) => element.querySelector(name);
         this.element = element;

@@ -65,8 +65,8 @@ export class Presence {
         return group;
     }
 
-    setStatus(status) {
-        this.#source.setStatus(status);
+    setStatus(status, said) {
+        this.#source.setStatus(status, said);
     }
 
     #changed() {

@@ -32,5 +32,8 @@ export function lasting(seconds) {
     return seconds < 172_800 ? `${Math.round(seconds / 3600)}\u00a0h` : `${Math.round(seconds / 86_400)}\u00a0days`;
 }
 
+export const timeOfDay = (seconds) =>
+    new Date(seconds * 1000).toLocaleTimeString('en', { hour: '2-digit', minute: '2-digit', hour12: false });
+
 export const clockTime = (seconds) =>
     new Date(seconds * 1000).toLocaleTimeString('en', { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false });

@@ -45,7 +45,7 @@ function reasonFor(why, name) {
     if (!why.is_online)
         return `${name} is connected, but has done nothing for a while.`;
     if (why.manual === 'busy' || why.manual === 'away')
-        return `${name} is connected (${heard}) and chose to be shown as ${why.manual}.`;
+        return `${name} is connected (${heard}) and ${why.source === 'user' ? 'chose' : `${why.source} asks`} to be shown as ${why.manual}.`;
     if (why.status === 'away')
         return `${name} is connected (${heard}), but last did something ${ago(why.last_activity_at, why.now)}.`;
     if (why.stall_guard_in_force && age > lease)
@@ -61,6 +61,7 @@ function factsOf(why) {
         ['Goodbye', why.said_goodbye ? 'said, with that' : 'not said'],
         ['Last activity', why.last_activity_at ? `${clockTime(why.last_activity_at)}, ${ago(why.last_activity_at, why.now)}` : 'none reported'],
         ['Chosen status', { auto: 'none', offline: 'appear offline' }[why.manual] ?? why.manual],
+        ['Says', [why.emoji, why.text].filter(Boolean).join(' ') || 'nothing'],
         ['Online means', `a sign of life within ${lasting(definition.pulse_seconds)}${activity}${definition.ended_by_leave ? ', until a goodbye' : ''}`],
         ['Going offline', why.stall_guard_in_force ? 'held back, since the server could not listen for a while' : 'not held back'],
     ];

@@ -1,12 +1,15 @@
 // Presence records and people in words.
-import { ago } from './time.js';
+import { ago, timeOfDay } from './time.js';
 
 const STATUSES = { online: 'Online', away: 'Away', busy: 'Busy' };
 
-/** The line under a name: "Online", "Last seen 3 min ago", "Unknown". */
-export function seenWords({ status, last_seen, last_seen_about }) {
-    if (STATUSES[status])
-        return STATUSES[status];
+/** The line under a name: "Busy · 📞 In a call · until 15:30", "Last seen 3 min ago", "Unknown". */
+export function seenWords({ status, last_seen, last_seen_about, text, emoji, until }) {
+    if (STATUSES[status]) {
+        const said = [emoji, text].filter(Boolean).join(' ');
+        return [STATUSES[status], said, until && `until ${timeOfDay(until)}`].filter(Boolean).join(' · ');
+    }
+
     if (status === 'unknown')
         return last_seen ? `Unknown, seen ${ago(last_seen)}` : 'Unknown';
     if (last_seen_about)
