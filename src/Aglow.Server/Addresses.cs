@@ -21,6 +21,13 @@ internal static class Addresses
         return read;
     }
 
+    /// <summary>Reads addresses and networks, separated by commas.</summary>
+    public static IReadOnlyList<IPNetwork> ReadNetworks(string networks) =>
+        [.. networks.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(static one =>
+            IPNetwork.TryParse(one, out var network) ? network
+            : IPAddress.TryParse(one, out var address) ? new IPNetwork(address, address.GetAddressBytes().Length * 8)
+            : throw new UsageException("set networks and addresses such as 10.0.0.0/8,127.0.0.1"))];
+
     /// <summary>Whether only this machine can reach it.</summary>
     public static bool IsLoopback(string url)
     {

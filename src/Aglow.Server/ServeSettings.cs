@@ -1,5 +1,6 @@
 using System.Collections;
 using System.Globalization;
+using System.Net;
 using Aglow.Model;
 using Aglow.Postgres;
 using Aglow.Redis;
@@ -46,6 +47,12 @@ internal sealed class ServeOptions
 
     /// <summary>Connections that the server accepts in all; null: as many as the limit of open files allows.</summary>
     public int? MaxConnections { get; set; }
+
+    /// <summary>Proxies that are believed when they say whose request or connection it is.</summary>
+    public IReadOnlyList<IPNetwork> TrustedProxies { get; set; } = [];
+
+    /// <summary>Whether they say it by the PROXY protocol.</summary>
+    public bool ReadsProxyProtocol { get; set; }
 
     /// <summary>Whether there is a page at <c>/</c>.</summary>
     public bool HasPage { get; set; } = true;
@@ -123,6 +130,8 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         new("rate-limit-key", "N", "Calls a second of one key; 2000 with --auth token, else 0.", static (o, v) => o.CallsPerKey = Rate(v)),
         new("rate-limit-address", "N", "Calls a second of one address; 10000 with --auth token, else 0.", static (o, v) => o.CallsPerAddress = Rate(v)),
         new("rate-limit-registrations", "N", "New users a second that one key registers; 10000 with --auth token.", static (o, v) => o.RegistrationsPerKey = Rate(v)),
+        new("trusted-proxies", "CIDR,…", "Proxies that are believed when they say whose request it is, in X-Forwarded-For or Forwarded: addresses and networks such as 10.0.0.0/8.", static (o, v) => o.TrustedProxies = Addresses.ReadNetworks(v)),
+        new("proxy-protocol", "true|false", "Their connections begin with a PROXY header (version 1 or 2) instead.", static (o, v) => o.ReadsProxyProtocol = Yes(v), IsSwitch: true),
         new("page", "on|off", "Whether there is a page at /; on.", static (o, v) => o.HasPage = OnOff(v)),
         new("otlp", "URL", "Where to send metrics and traces by OpenTelemetry's protocol, such as http://127.0.0.1:4318; OTEL_… variables hold as well. Nowhere.", static (o, v) => o.Otlp = Collector(v)),
         new("log-format", "text|json", "How log lines are written; text.", static (o, v) => o.LogsJson = v is "json" || (v is "text" ? false : throw new UsageException("set text or json"))),
@@ -163,6 +172,8 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         if (options.Auth.Validate(options.ListensOn) is { } refused)
             throw new UsageException(refused);
         options.Warnings.AddRange(options.Auth.Warnings());
+        if (options.ReadsProxyProtocol && options.TrustedProxies.Count == 0)
+            throw new UsageException("proxy-protocol believes whoever connects what they say of themselves, but for trusted proxies: set --trusted-proxies, too.");
         if (options.Redis is null && (options.RedisUser ?? options.RedisPassword) is not null)
             throw new UsageException("redis-user and redis-password are for --redis: set that, too.");
         if (options.Redis is not null && options.Presence.DemoPeople > 0)

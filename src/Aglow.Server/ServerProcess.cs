@@ -3,6 +3,7 @@ using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
+using Aglow.AspNetCore.Proxies;
 using Aglow.Model;
 using Aglow.Postgres;
 using Aglow.Redis;
@@ -56,12 +57,14 @@ internal static class ServerProcess
     private static WebApplication Build(ServeOptions options)
     {
         options.Presence.OpenMode = !options.Auth.TakesTokens;
-        options.Presence.IsBehindGateway = options.Auth.AllowOpen;
+        options.Presence.IsBehindGateway = options.Auth.AllowOpen || options.TrustedProxies.Count > 0;
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow", ContentRootPath = AppContext.BaseDirectory });
         Logging.Configure(builder.Logging, options.LogsJson);
         var drain = TimeSpan.FromSeconds(options.Presence.DrainSeconds ?? PresenceHost.DrainSecondsOfMany);
         builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = StopAtMost + drain);
         builder.Services.AddRoutingCore();
+        var proxies = new TrustedProxies(options.TrustedProxies, options.ReadsProxyProtocol);
+        builder.Services.AddSingleton(proxies);
         builder.Services.Configure<HstsOptions>(static hsts => hsts.MaxAge = TimeSpan.FromDays(365));
         if (options.Redis is { } redis)
             builder.Services.AddAglow(options.Presence, (time, logs) => OpenAsync(options, redis, time, logs));
@@ -79,6 +82,8 @@ internal static class ServerProcess
         var app = builder.Build();
         foreach (var url in options.Urls)
             app.Urls.Add(url);
+        if (proxies.Any && !proxies.ReadsProxyProtocol)
+            proxies.Use(app);
         // a browser that came by TLS once comes by nothing else for a year; not to this machine's own names
         if (options.ListensOn.Any(static url => url.StartsWith("https:", StringComparison.OrdinalIgnoreCase)))
             app.UseHsts();

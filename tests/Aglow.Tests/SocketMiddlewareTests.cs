@@ -4,6 +4,7 @@ using System.Text;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Proxies;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 
@@ -87,7 +88,7 @@ public sealed class SocketMiddlewareTests
 
     private Task Serve(Client client)
     {
-        var middleware = new SocketMiddleware(ToHttpAsync, static () => null, new RateLimits(new AccessOptions(), _time), _time, isFirst: true);
+        var middleware = new SocketMiddleware(ToHttpAsync, static () => null, new RateLimits(new AccessOptions(), _time), new TrustedProxies([], readsProxyProtocol: false), _time, isFirst: true);
         return middleware.OnConnectionAsync(client.Connection);
 
         async Task ToHttpAsync(ConnectionContext connection)

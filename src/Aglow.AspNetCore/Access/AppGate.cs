@@ -2,7 +2,6 @@ using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore.Access;
 
@@ -11,10 +10,8 @@ namespace Aglow.AspNetCore.Access;
 /// <see cref="AglowPolicies.Backend"/>.
 /// </summary>
 /// <remarks>A server that takes tokens applies the table itself (<see cref="Gate"/>). <c>AllowAnonymous()</c> on the mapped calls opens those for people; whom a caller may speak for stays as it is.</remarks>
-internal sealed class AppGate(Callers callers, ILoggerFactory logs)
+internal sealed class AppGate(Callers callers, ProblemAnswers problems)
 {
-    private readonly ProblemAnswers _problems = new(logs.CreateLogger(HttpLog.Category));
-
     /// <summary>A call behind the table.</summary>
     public RequestDelegate Guard(Call call, RequestDelegate next)
     {
@@ -35,7 +32,7 @@ internal sealed class AppGate(Callers callers, ILoggerFactory logs)
         catch (ProblemException refused)
         {
             var problem = call.Access.ByPeople || refused.Status != StatusCodes.Status403Forbidden ? refused : Problems.ForBackends();
-            await (call.Refuse is { } refuse ? refuse(context, problem) : _problems.AnswerAsync(context, problem));
+            await (call.Refuse is { } refuse ? refuse(context, problem) : problems.AnswerAsync(context, problem));
             return;
         }
 

@@ -31,9 +31,8 @@ internal sealed class CrossOrigin
 
     public CrossOrigin(AglowOptions options, IServiceProvider services)
     {
-        var logs = services.GetRequiredService<ILoggerFactory>();
         _origins = new Origins(options);
-        _problems = new ProblemAnswers(logs.CreateLogger(HttpLog.Category));
+        _problems = services.GetRequiredService<ProblemAnswers>();
         if (options.AllowedOrigins.Count == 0)
             return;
         var policy = new CorsPolicyBuilder([.. options.AllowedOrigins])
@@ -42,7 +41,7 @@ internal sealed class CrossOrigin
             .WithExposedHeaders(HeaderNames.Location, HeaderNames.RetryAfter, HeaderNames.WWWAuthenticate)
             .SetPreflightMaxAge(TimeSpan.FromHours(2));
         _policy = (UsesCookies(services) ? policy.AllowCredentials() : policy.DisallowCredentials()).Build();
-        _cors = new CorsService(Options.Create(new CorsOptions()), logs);
+        _cors = new CorsService(Options.Create(new CorsOptions()), services.GetRequiredService<ILoggerFactory>());
     }
 
     /// <summary>A call, refused to pages that may not make it, and with headers for those that may read its answer.</summary>

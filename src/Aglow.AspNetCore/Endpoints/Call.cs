@@ -6,7 +6,6 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore.Endpoints;
 
@@ -67,7 +66,7 @@ internal static class Calls
     {
         var services = routes.ServiceProvider;
         var (crossOrigin, app) = (services.GetRequiredService<CrossOrigin>(), services.GetRequiredService<AppGate>());
-        var problems = new ProblemAnswers(services.GetRequiredService<ILoggerFactory>().CreateLogger(HttpLog.Category));
+        var problems = services.GetRequiredService<ProblemAnswers>();
         var methods = new Dictionary<string, List<string>>(StringComparer.Ordinal);
         foreach (var call in calls)
         {

@@ -66,10 +66,13 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Problem
     }
 
     // A page is told on the socket, everybody else by the status.
-    private Task RefuseSocketAsync(HttpContext context, Exception failure) =>
-        SocketRefusal.Of(failure) is { } problem && SocketEndpoint.IsOfPage(context, host.Sockets, out var upgrade)
-            ? SocketRefusal.CloseAsync(context, upgrade, problem, host.Presence.Clock.Time)
-            : problems.AnswerAsync(context, failure);
+    private Task RefuseSocketAsync(HttpContext context, Exception failure)
+    {
+        if (SocketRefusal.Of(failure) is not { } problem || !SocketEndpoint.IsOfPage(context, host.Sockets, out var upgrade))
+            return problems.AnswerAsync(context, failure);
+        problems.Note(context, problem);
+        return SocketRefusal.CloseAsync(context, upgrade, problem, host.Presence.Clock.Time);
+    }
 
     private async Task WatchAsync(HttpContext context)
     {

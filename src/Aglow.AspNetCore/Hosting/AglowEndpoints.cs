@@ -8,7 +8,6 @@ using Aglow.Model;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 
 namespace Microsoft.AspNetCore.Builder;
 
@@ -32,7 +31,7 @@ public static class AglowEndpoints
         var callers = services.GetRequiredService<Callers>();
         RequireDecision(services, host.Options, callers);
         var rates = services.GetRequiredService<RateLimits>();
-        var problems = new ProblemAnswers(services.GetRequiredService<ILoggerFactory>().CreateLogger(HttpLog.Category));
+        var problems = services.GetRequiredService<ProblemAnswers>();
         var gate = new Gate(callers, rates, problems);
         var calls = routes.MapGroup(prefix);
         new HeartbeatEndpoints(host, callers, rates, problems).Map(calls, gate);

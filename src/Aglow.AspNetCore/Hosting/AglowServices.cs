@@ -3,6 +3,7 @@ using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
+using Aglow.AspNetCore.Proxies;
 using Aglow.Model;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -72,7 +73,10 @@ public static class AglowServices
         services.AddSingleton(s => new CrossOrigin(options, s));
         services.AddSingleton<AppGate>();
         services.AddSingleton<ConnectionMetrics>();
-        services.AddSingleton(new ConnectionLimit(options.MaxConnectionsPerAddress));
+        services.TryAddSingleton(new TrustedProxies([], readsProxyProtocol: false));
+        services.AddSingleton<LimitReports>();
+        services.AddSingleton<ProblemAnswers>();
+        services.AddSingleton(s => new ConnectionLimit(options.MaxConnectionsPerAddress, s.GetRequiredService<TrustedProxies>(), s.GetRequiredService<LimitReports>()));
         services.AddSingleton(static s =>
         {
             var tokens = Tokens(s);

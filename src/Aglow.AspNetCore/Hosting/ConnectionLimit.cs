@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Net;
 using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Proxies;
 using Microsoft.AspNetCore.Connections;
 
 namespace Aglow.AspNetCore.Hosting;
@@ -8,8 +9,8 @@ namespace Aglow.AspNetCore.Hosting;
 /// <summary>
 /// Counts connections, and closes new ones of an address that already has the most. An answer would cost more than the connection.
 /// </summary>
-/// <remarks>Kestrel limits the number in all (<c>MaxConcurrentConnections</c>). Threading: any thread; no lock.</remarks>
-internal sealed class ConnectionLimit(int mostOfAnAddress)
+/// <remarks>Kestrel limits how many there are in all (<c>MaxConcurrentConnections</c>). Threading: any thread; no lock.</remarks>
+internal sealed class ConnectionLimit(int mostOfAnAddress, TrustedProxies proxies, LimitReports limits)
 {
     private readonly ConcurrentDictionary<IPAddress, int> _counts = new();
     private long _total;
@@ -26,9 +27,13 @@ internal sealed class ConnectionLimit(int mostOfAnAddress)
         if (connection.RemoteEndPoint is not IPEndPoint from)
             return next(connection);
         var address = RateLimits.Customer(from.Address);
+        // a proxy has the connections of all its clients
+        if (proxies.Any && proxies.Holds(address))
+            return CountedAsync(next, connection, address: null);
         if (TryEnter(address))
             return CountedAsync(next, connection, address);
         Interlocked.Increment(ref _refused);
+        limits.Bite(LimitReports.Connections, from, $"More than {mostOfAnAddress} connections of one address (--max-connections-per-address). If that is a proxy, name it with --trusted-proxies.");
         connection.Abort();
         return Task.CompletedTask;
     };
@@ -50,7 +55,7 @@ internal sealed class ConnectionLimit(int mostOfAnAddress)
         }
     }
 
-    private async Task CountedAsync(ConnectionDelegate next, ConnectionContext connection, IPAddress address)
+    private async Task CountedAsync(ConnectionDelegate next, ConnectionContext connection, IPAddress? address)
     {
         Interlocked.Increment(ref _total);
         try
@@ -60,7 +65,8 @@ internal sealed class ConnectionLimit(int mostOfAnAddress)
         finally
         {
             Interlocked.Decrement(ref _total);
-            Leave(address);
+            if (address is not null)
+                Leave(address);
         }
     }
 }

@@ -1,6 +1,7 @@
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Proxies;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
@@ -28,9 +29,12 @@ public static class SocketListenOptions
         var callers = services.GetRequiredService<Callers>();
         var rates = services.GetRequiredService<RateLimits>();
         var time = services.GetRequiredService<TimeProvider>();
+        var proxies = services.GetRequiredService<TrustedProxies>();
+        if (proxies.ReadsProxyProtocol)
+            listen.Use(next => new ProxyProtocol(next, proxies, services.GetRequiredService<LimitReports>(), time).OnConnectionAsync);
         listen.Use(services.GetRequiredService<ConnectionLimit>().Guard);
         var takesSockets = callers.IsOpen || callers.Tokens is not null;
-        listen.Use(next => new SocketMiddleware(next, () => takesSockets && host.IsOpen ? host.Sockets : null, rates, time, isFirst).OnConnectionAsync);
+        listen.Use(next => new SocketMiddleware(next, () => takesSockets && host.IsOpen ? host.Sockets : null, rates, proxies, time, isFirst).OnConnectionAsync);
         if (callers.Tokens is not null)
             listen.Use(static next => connection => KeepCallerAsync(next, connection));
         return listen;

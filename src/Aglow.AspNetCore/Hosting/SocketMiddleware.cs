@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Net;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
+using Aglow.AspNetCore.Proxies;
 using Aglow.AspNetCore.Sockets;
 using Aglow.Heartbeats;
 using Aglow.Model;
@@ -21,7 +22,7 @@ namespace Aglow.AspNetCore.Hosting;
 /// more (aglow bench attack). From then on Kestrel's limits hold (<c>RequestHeadersTimeout</c>, <c>KeepAliveTimeout</c>).
 /// Threading: one loop a connection.
 /// </remarks>
-internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?> host, RateLimits rates, TimeProvider time, bool isFirst)
+internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?> host, RateLimits rates, TrustedProxies proxies, TimeProvider time, bool isFirst)
 {
     /// <summary>How long a connection may take for its first head. As long as for any later one.</summary>
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(15);
@@ -85,7 +86,7 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
 
     private async ValueTask<(UserId Who, uint User, Caller? Caller, SocketDevice? Device)?> ArriveAsync(RawUpgrade upgrade, ConnectionContext connection, SocketHost host)
     {
-        if (!rates.MayCall((connection.RemoteEndPoint as IPEndPoint)?.Address))
+        if (!rates.MayCall(proxies.ClientOf(connection, upgrade.ForwardedFor)))
             return null;
         try
         {

@@ -10,4 +10,7 @@ internal static partial class HttpLog
 
     [LoggerMessage(8001, LogLevel.Error, "{Method} {Route} failed ({TraceId}).")]
     public static partial void Failed(ILogger logger, string method, string route, string traceId, Exception failure);
+
+    [LoggerMessage(8010, LogLevel.Warning, "The limit {Kind} refused {Count} times since it was last said, last of {Address}: {Detail} This is said once a minute at most.")]
+    public static partial void LimitBites(ILogger logger, string kind, long count, string address, string detail);
 }

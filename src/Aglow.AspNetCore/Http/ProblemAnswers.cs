@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Aglow.AspNetCore.Hosting;
 using Aglow.Storage;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -14,8 +15,17 @@ namespace Aglow.AspNetCore.Http;
 /// Readers and handlers throw a <see cref="ProblemException"/>, and this one place answers it. Refused requests are rare, and the code of
 /// successful ones stays short.
 /// </remarks>
-internal sealed class ProblemAnswers(ILogger logger)
+internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
 {
+    private readonly ILogger _logger = logs.CreateLogger(HttpLog.Category);
+
+    /// <summary>Notes that a limit refused something, however its caller is told.</summary>
+    public void Note(HttpContext context, ProblemException problem)
+    {
+        if (problem.Status == StatusCodes.Status429TooManyRequests)
+            limits.Bite(problem, context.Connection.RemoteIpAddress);
+    }
+
     /// <summary>A handler whose failures become problem documents.</summary>
     public RequestDelegate Guard(RequestDelegate handler) => async context =>
     {
@@ -40,6 +50,7 @@ internal sealed class ProblemAnswers(ILogger logger)
         switch (failure)
         {
             case ProblemException problem:
+                Note(context, problem);
                 if (problem.RetryAfter is { } seconds)
                     context.Response.Headers.RetryAfter = $"{seconds}";
                 if (problem.Challenge is { } challenge)
@@ -57,8 +68,8 @@ internal sealed class ProblemAnswers(ILogger logger)
             case BadHttpRequestException bad:
                 return SendAsync(context, bad.StatusCode, "Malformed request", Problems.BrokenBody);
             default:
-                // the route, not the path, because the path names the user
-                HttpLog.Failed(logger, context.Request.Method, (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "", context.TraceIdentifier, failure);
+                // the route, not the path: that names the user
+                HttpLog.Failed(_logger, context.Request.Method, (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "", context.TraceIdentifier, failure);
                 return SendAsync(
                     context,
                     StatusCodes.Status500InternalServerError,

@@ -16,7 +16,7 @@ internal sealed class RawUpgrade
     /// <summary>The longest head that this takes.</summary>
     public const int MaxBytes = 8 * 1024;
 
-    private RawUpgrade(int length, string query, byte[] key, string host, string? origin, string? fetchSite, string? authorization, string? protocols)
+    private RawUpgrade(int length, string query, byte[] key, string host, string? origin, string? fetchSite, string? forwardedFor, string? authorization, string? protocols)
     {
         Length = length;
         Query = query;
@@ -24,6 +24,7 @@ internal sealed class RawUpgrade
         Host = host;
         Origin = origin;
         FetchSite = fetchSite;
+        ForwardedFor = forwardedFor;
         Authorization = authorization;
         Protocols = protocols;
     }
@@ -45,6 +46,9 @@ internal sealed class RawUpgrade
 
     /// <summary>The value of <c>Sec-Fetch-Site</c>, if any.</summary>
     public string? FetchSite { get; }
+
+    /// <summary>The value of <c>X-Forwarded-For</c>, if any.</summary>
+    public string? ForwardedFor { get; }
 
     /// <summary>The value of <c>Authorization</c>, if any.</summary>
     public string? Authorization { get; }
@@ -111,6 +115,8 @@ internal sealed class RawUpgrade
             || headers.ContainsKey("Content-Length")
             || headers.ContainsKey("Transfer-Encoding")
             || headers.ContainsKey("Expect")
+            // names the client as well; HTTP reads it
+            || headers.ContainsKey("Forwarded")
             || !headers.TryGetValue("Sec-WebSocket-Key", out var key) || !SocketHandshake.IsKey(Encoding.Latin1.GetBytes(key)))
         {
             return null;
@@ -118,7 +124,7 @@ internal sealed class RawUpgrade
 
         var query = target.Length > "/ws?".Length ? target["/ws?".Length..].ToString() : "";
         return new RawUpgrade(
-            length, query, Encoding.Latin1.GetBytes(key), host, headers.GetValueOrDefault("Origin"), headers.GetValueOrDefault("Sec-Fetch-Site"), headers.GetValueOrDefault("Authorization"), headers.GetValueOrDefault("Sec-WebSocket-Protocol"));
+            length, query, Encoding.Latin1.GetBytes(key), host, headers.GetValueOrDefault("Origin"), headers.GetValueOrDefault("Sec-Fetch-Site"), headers.GetValueOrDefault("X-Forwarded-For"), headers.GetValueOrDefault("Authorization"), headers.GetValueOrDefault("Sec-WebSocket-Protocol"));
     }
 
     private static readonly SearchValues<char> HeaderName =

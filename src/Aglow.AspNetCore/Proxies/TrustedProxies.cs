@@ -1,0 +1,101 @@
+using System.Net;
+using Aglow.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.HttpOverrides;
+using IPNetwork = System.Net.IPNetwork;
+
+namespace Aglow.AspNetCore.Proxies;
+
+/// <summary>
+/// The proxies that are believed when they say whose request or connection they pass on: in headers, or by the PROXY protocol.
+/// </summary>
+/// <remarks>
+/// <code>
+///   --trusted-proxies 10.0.0.0/8                    X-Forwarded-For, X-Forwarded-Proto, Forwarded ─► the framework's forwarded headers
+///   --trusted-proxies 10.0.0.0/8 --proxy-protocol   the first bytes of each connection            ─► <see cref="ProxyProtocol"/>
+/// </code>
+/// Anybody else's words about who they are count for nothing. Rates and limits go by the client; a trusted proxy itself may have any number of connections. Without this option nothing of it is
+/// in the way of a request.
+/// </remarks>
+internal sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks, bool readsProxyProtocol)
+{
+    private const string ForwardedFor = "X-Forwarded-For";
+    private const string Forwarded = "Forwarded";
+
+    /// <summary>Whether there are any.</summary>
+    public bool Any => networks.Count > 0;
+
+    /// <summary>Whether their connections begin with a PROXY header.</summary>
+    public bool ReadsProxyProtocol => readsProxyProtocol;
+
+    /// <summary>Whether this is the address of one.</summary>
+    public bool Holds(IPAddress address)
+    {
+        var own = address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
+        foreach (var network in networks)
+        {
+            if (network.Contains(own))
+                return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>Whether this connection is a proxy's, which says in headers whose it is.</summary>
+    public bool Holds(ConnectionContext connection) => networks.Count > 0 && (connection.RemoteEndPoint as IPEndPoint)?.Address is { } address && Holds(address);
+
+    /// <summary>
+    /// The client of a connection whose handshake was read before HTTP, by the framework's rule: from the right the first address that is not a trusted proxy's, or the last that can be read.
+    /// </summary>
+    public IPAddress? ClientOf(ConnectionContext connection, string? forwardedFor)
+    {
+        var client = (connection.RemoteEndPoint as IPEndPoint)?.Address;
+        if (networks.Count == 0 || readsProxyProtocol || forwardedFor is null)
+            return client;
+        foreach (var entry in forwardedFor.Split(',').Reverse())
+        {
+            if (client is null || !Holds(client) || !IPEndPoint.TryParse(entry.Trim(), out var from))
+                break;
+            client = from.Address;
+        }
+
+        return client;
+    }
+
+    /// <summary>Puts the framework's forwarded headers before everything else.</summary>
+    public void Use(IApplicationBuilder app)
+    {
+        var options = new ForwardedHeadersOptions { ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto, ForwardLimit = null };
+        options.KnownIPNetworks.Clear();
+        options.KnownProxies.Clear();
+        foreach (var network in networks)
+            options.KnownIPNetworks.Add(network);
+        app.Use((context, next) =>
+        {
+            Translate(context.Request.Headers);
+            return next(context);
+        });
+        app.UseForwardedHeaders(options);
+    }
+
+    // The framework reads X-Forwarded-For only. RFC 7239 says the same with other words; a proxy that sends both is believed in the older.
+    private static void Translate(IHeaderDictionary headers)
+    {
+        if (headers[Forwarded].Count == 0 || headers[ForwardedFor].Count > 0)
+            return;
+        var addresses = new List<string>();
+        foreach (var element in headers[Forwarded].SelectMany(static line => (line ?? "").Split(',')))
+        {
+            foreach (var pair in element.Split(';'))
+            {
+                var equals = pair.IndexOf('=', StringComparison.Ordinal);
+                if (equals > 0 && pair.AsSpan(0, equals).Trim().Equals("for", StringComparison.OrdinalIgnoreCase))
+                    addresses.Add(pair[(equals + 1)..].Trim().Trim('"'));
+            }
+        }
+
+        headers[ForwardedFor] = string.Join(", ", addresses);
+    }
+}
