@@ -3,13 +3,14 @@
 // BenchmarkDotNet was rejected: it knows neither pairs (two things in turn, compared one by one, which is what makes figures from
 // a shared machine repeatable) nor the CPU seconds of other processes, which is what a server costs.
 using Aglow.Benchmarks;
+using Aglow.Benchmarks.Devices;
 using Aglow.Benchmarks.Nodes;
 using Aglow.Benchmarks.Page;
 using Aglow.Benchmarks.Planning;
 using Aglow.Benchmarks.Sockets;
 using Aglow.Benchmarks.Stores;
 
-Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(), new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark(), new PlanBenchmark(), new AttackBenchmark(), new NodesBenchmark(), new FailoverBenchmark(), new StartBenchmark(), new InstructionsBenchmark()];
+Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(), new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark(), new PlanBenchmark(), new AttackBenchmark(), new NodesBenchmark(), new FailoverBenchmark(), new StartBenchmark(), new InstructionsBenchmark(), new DevicesBenchmark()];
 
 // the processes that benchmarks start to measure them
 if (args is [EngineMemory.Verb, .. var rest])

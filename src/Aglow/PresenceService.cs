@@ -195,9 +195,13 @@ public sealed class PresenceService : IAsyncDisposable
 
     // ---- heartbeats ---------------------------------------------------------------------------------------------------------
 
-    /// <summary>One heartbeat; see <see cref="HeartbeatWriter.WriteAsync(uint, bool)"/>.</summary>
+    /// <summary>One heartbeat, of no device that is named; see <see cref="HeartbeatWriter.WriteAsync(uint, bool, Device)"/>.</summary>
     public ValueTask<Admission> HeartbeatAsync(uint user, bool active = false) =>
         _heartbeats.WriteAsync(user, active && !IsHidden(user));
+
+    /// <summary>One heartbeat of a device.</summary>
+    public ValueTask<Admission> HeartbeatAsync(uint user, Device device, bool active = false) =>
+        _heartbeats.WriteAsync(user, active && !IsHidden(user), device);
 
     /// <summary>
     /// Heartbeats of a batch, all or none: where one of them is refused, nothing is written and the reason is returned.
@@ -224,8 +228,11 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>A heartbeat at the earlier of <paramref name="unixSeconds"/> and now; never moves a user back in time.</summary>
     public ValueTask<Admission> HeartbeatAtAsync(uint user, long unixSeconds) => _heartbeats.WriteLateAsync(user, Pulse.FromUnix(unixSeconds));
 
-    /// <summary>These users leave at once, on all devices or (of a socket) on this node's; durable when this completes. Returns how many were online.</summary>
-    public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users, bool everywhere = true) => _heartbeats.LeaveAsync(users, everywhere);
+    /// <summary>These users leave at once, on all devices; durable when this completes. Returns how many were online.</summary>
+    public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users) => _heartbeats.LeaveAsync(users);
+
+    /// <summary>One device of a user leaves; see <see cref="HeartbeatWriter.LeaveAsync(uint, Device)"/>. Returns whether they were online.</summary>
+    public ValueTask<bool> LeaveAsync(uint user, Device device) => _heartbeats.LeaveAsync(user, device);
 
     // ---- status -----------------------------------------------------------------------------------------------------------
 

@@ -77,8 +77,32 @@ public sealed class DataFolderTests : IDisposable
     public async Task A_newer_schema_is_refused()
     {
         await WriteUsersAsync();
-        Sql("PRAGMA user_version = 2");
+        Sql("PRAGMA user_version = 3");
         Line(() => Journal.Open(PresencePath, Log)).ShouldContain("newer Aglow");
+    }
+
+    [Fact]
+    public async Task A_file_without_words_of_single_devices_is_read_and_is_of_the_new_schema_then()
+    {
+        await WriteUsersAsync();
+        Sql("PRAGMA user_version = 1");
+        var rig = JournalRig.Begin(_folder);
+        rig.Recovery.Registered.ShouldBeGreaterThan(0);
+        await rig.Journal.AbandonAsync();
+        await rig.Store.DisposeAsync();
+        using var connection = new SqliteConnection($"Data Source={PresencePath};Pooling=False");
+        connection.Open();
+        using var version = connection.CreateCommand();
+        version.CommandText = "PRAGMA user_version";
+        version.ExecuteScalar().ShouldBe(2L);
+    }
+
+    [Fact]
+    public async Task A_file_of_the_old_schema_from_a_clock_beyond_2053_is_refused()
+    {
+        await WriteUsersAsync();
+        Sql("PRAGMA user_version = 1; UPDATE journal SET at = 1100000000");
+        Line(() => Journal.Open(PresencePath, Log)).ShouldContain("later than 2053");
     }
 
     [Fact]

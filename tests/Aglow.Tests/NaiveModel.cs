@@ -8,6 +8,7 @@ internal sealed class NaiveModel(int users)
 {
     public const uint Lease = 30;
     public const uint Hold = 20;
+    public const uint AfterDevice = 12;
 
     private readonly NaivePerson[] _people = [.. Enumerable.Range(0, users).Select(static _ => new NaivePerson())];
     private (uint HeldAt, uint Until) _guard;
@@ -48,7 +49,7 @@ internal sealed class NaiveModel(int users)
     public void Heard(int user, uint second, uint now)
     {
         var (person, was) = (_people[user], IsOnline(user, now));
-        (person.SeenAt, person.HasLeft) = (second, false);
+        (person.SeenAt, person.HasLeft, person.DeviceHasLeft) = (second, false, false);
         if (!was && IsOnline(user, now))
             person.IsActive = false;
     }
@@ -109,7 +110,7 @@ internal sealed class NaiveModel(int users)
     }
 
     public bool IsOnline(int user, uint now) =>
-        _people[user] is { SeenAt: > 0, HasLeft: false } person && person.SeenAt + Lease >= Against(now);
+        _people[user] is { SeenAt: > 0, HasLeft: false } person && person.SeenAt + (person.DeviceHasLeft ? AfterDevice : Lease) >= Against(now);
 
     private uint Against(uint now) => now <= _guard.Until ? Math.Min(now, _guard.HeldAt) : now;
 }
@@ -120,6 +121,9 @@ internal sealed class NaivePerson
     public uint SeenAt { get; set; }
 
     public bool HasLeft { get; set; }
+
+    /// <summary>Whether one device has left and none was heard since.</summary>
+    public bool DeviceHasLeft { get; set; }
 
     public uint ActiveAt { get; set; }
 

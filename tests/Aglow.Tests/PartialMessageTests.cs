@@ -182,7 +182,7 @@ public sealed class PartialMessageTests
         private readonly Task _running;
         private readonly Heard _heard = new();
 
-        public Client(SocketHost host, uint user) => _running = host.RunAsync(_toServer.Reader, _heard, UserId.Of(user), user, caller: null);
+        public Client(SocketHost host, uint user) => _running = host.RunAsync(_toServer.Reader, _heard, UserId.Of(user), user, Device.Unnamed(), caller: null);
 
         /// <summary>The code that the server closed with; null: it did not.</summary>
         public int? CloseCode => _heard.CloseCode;

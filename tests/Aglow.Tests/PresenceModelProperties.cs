@@ -25,6 +25,7 @@ public class PresenceModelProperties
         Active,
         Late,
         Leave,
+        DeviceLeave,
         Manual,
         Advance,
         LongAdvance,
@@ -55,6 +56,7 @@ public class PresenceModelProperties
             (2, Gen.Constant(Act.Active)),
             (3, Gen.Constant(Act.Late)),
             (3, Gen.Constant(Act.Leave)),
+            (3, Gen.Constant(Act.DeviceLeave)),
             (3, Gen.Constant(Act.Manual)),
             (8, Gen.Constant(Act.Advance)),
             (1, Gen.Constant(Act.LongAdvance)),
@@ -136,6 +138,12 @@ public class PresenceModelProperties
                     await presence.LeaveAsync(new[] { user });
                     if (model.IsOnline(step.User, now))
                         (person.SeenAt, person.HasLeft) = (now, true);
+                    break;
+                case Act.DeviceLeave:
+                    // never the device that was heard, so another may be alive
+                    await presence.LeaveAsync(user, new Device(1));
+                    if (model.IsOnline(step.User, now))
+                        (person.SeenAt, person.DeviceHasLeft) = (now, true);
                     break;
                 case Act.Manual:
                     var kind = (ClaimStatus)(step.Amount % 5);

@@ -22,13 +22,16 @@ public class SweepTests
             Gen.Elements(Extremes),
             Gen.Choose(900, 1100).Select(n => (uint)n),
             Gen.Choose(900, 1100).Select(n => (uint)n | Pulse.LeftBit),
+            Gen.Choose(900, 1100).Select(n => (uint)n | Pulse.DeviceLeftBit),
+            Gen.Choose(900, 1100).Select(n => (uint)n | Pulse.LeftBit | Pulse.DeviceLeftBit),
             PageLayoutTests.AnyNumber);
         var definition =
             from pulse in Gen.Elements(1, 30, 86_400, 31_536_000)
             from activity in Gen.Elements<int?>(null, 1, 300, 31_536_000)
             from left in Gen.Elements(true, false)
-            select new Definition("x", (uint)pulse, (uint?)activity, left);
-        var moment = from now in Gen.OneOf(Gen.Choose(1, 1200), Gen.Elements(int.MaxValue - 1)) from held in Gen.Choose(0, 60) select new Moment((uint)now, (uint)Math.Max(1, now - held));
+            from deviceLeft in Gen.Choose(1, pulse)
+            select new Definition("x", (uint)pulse, (uint?)activity, left) { DeviceLeftSeconds = (uint)deviceLeft };
+        var moment = from now in Gen.OneOf(Gen.Choose(1, 1200), Gen.Elements((int)Pulse.SecondMask - 1)) from held in Gen.Choose(0, 60) select new Moment((uint)now, (uint)Math.Max(1, now - held));
         var sample = from d in definition from at in moment from words in Gen.ArrayOf(word, 128) select (Definition: d, At: at, Words: words);
         Check.One(Config.QuickThrowOnFailure.WithMaxTest(2000), Prop.ForAll(Arb.From(sample), s =>
         {

@@ -18,11 +18,11 @@ internal sealed class NodeProcess : IDisposable
     public int Process => _child.Process.Id;
 
     /// <summary>Starts a node on this cluster and waits until it is ready.</summary>
-    public static async Task<NodeProcess> StartAsync(ClusterServers cluster)
+    public static async Task<NodeProcess> StartAsync(ClusterServers cluster, params string[] flags)
     {
         var port = Programs.FreePort();
         var child = Child.Start(
-            "dotnet", 0, Path.Combine(Machine.Root(), "out", "server", "aglow-server.dll"), "serve", "--urls", $"http://127.0.0.1:{port}", "--redis", cluster.Address, "--drain-seconds", "0");
+            "dotnet", 0, [Path.Combine(Machine.Root(), "out", "server", "aglow-server.dll"), "serve", "--urls", $"http://127.0.0.1:{port}", "--redis", cluster.Address, "--drain-seconds", "0", .. flags]);
         while (!(await child.ReadLineAsync()).Contains("Ready on", StringComparison.Ordinal))
         {
             // what it says before

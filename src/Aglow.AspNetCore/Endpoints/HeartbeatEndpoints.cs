@@ -125,14 +125,15 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
             default:
                 using (var users = new UserBatch())
                 {
-                    var active = (await ReadUsersAsync(context, users)).Active;
+                    var (active, device) = await ReadUsersAsync(context, users);
                     await callers.RequireAsync(context, users, Scopes.Heartbeat);
                     await RegisterAsync(context, users);
                     RequireKnown(users);
                     // in a list a disabled user's heartbeat is taken and shows nothing: it must not hold up the others
                     if (users.Count == 1)
                         Callers.RequireLive(presence.Accounts.Of(users.Numbers.Span[0]), caller: null);
-                    Require(await presence.HeartbeatAsync(users.Numbers, active), users.Count == 1 ? Problems.Shown(users, 0) : "with one of these numbers");
+                    var heartbeat = device is { } heard ? presence.HeartbeatAsync(users.Numbers.Span[0], heard, active) : presence.HeartbeatAsync(users.Numbers, active);
+                    Require(await heartbeat, users.Count == 1 ? Problems.Shown(users, 0) : "with one of these numbers");
                 }
 
                 await Answers.Ready(context, _heartbeatAnswer);
@@ -175,11 +176,11 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
                     var device = (await ReadUsersAsync(context, users)).Device;
                     await callers.RequireAsync(context, users, Scopes.Heartbeat);
                     await host.Presence.FindAsync(users);
-                    // one device leaves: nothing changes while a socket of the user is open, here or on another node
-                    if (device is null)
+                    // one device leaves: nothing changes while another has a socket here
+                    if (device is not { } leaving)
                         await host.Presence.LeaveAsync(users.Numbers);
-                    else if (!host.Sockets.Sockets.IsPresent(users.Numbers.Span[0]))
-                        await host.Presence.LeaveAsync(users.Numbers, everywhere: false);
+                    else if (host.Sockets.Sockets.FindPresent(users.Numbers.Span[0], leaving) is null)
+                        await host.Presence.LeaveAsync(users.Numbers.Span[0], leaving);
                 }
 
                 break;

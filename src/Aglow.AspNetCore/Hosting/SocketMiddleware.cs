@@ -38,7 +38,7 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
             connection.Transport.Input.AdvanceTo(first.Bytes.GetPosition(upgrade.Length));
             var output = SocketOutput.Of(connection, isFirst);
             output.Send(SocketHandshake.Answer(upgrade.Key, Credentials.Answer(upgrade.Protocols)));
-            await sockets.RunAsync(connection.Transport.Input, output, arrived.Who, arrived.User, arrived.Caller, arrived.Device);
+            await sockets.RunAsync(connection.Transport.Input, output, arrived.Who, arrived.User, arrived.Device, arrived.Caller);
             return;
         }
 
@@ -84,7 +84,7 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
         }
     }
 
-    private async ValueTask<(UserId Who, uint User, Caller? Caller, SocketDevice? Device)?> ArriveAsync(RawUpgrade upgrade, ConnectionContext connection, SocketHost host)
+    private async ValueTask<(UserId Who, uint User, Caller? Caller, Device Device)?> ArriveAsync(RawUpgrade upgrade, ConnectionContext connection, SocketHost host)
     {
         if (!rates.MayCall(proxies.ClientOf(connection, upgrade.ForwardedFor)))
             return null;
@@ -98,8 +98,9 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
             if (caller?.User is { } person ? hello.User is { } named && named != person : hello.User is null || caller?.Scopes.HasFlag(Scopes.Heartbeat) == false)
                 return null;
             var who = caller?.User ?? hello.User!.Value;
-            var (user, admission) = await host.ArriveAsync(who, caller);
-            return admission == Admission.Accepted ? (who, user, caller, hello.Device) : null;
+            var device = hello.Device ?? Device.Unnamed();
+            var (user, admission) = await host.ArriveAsync(who, device, caller);
+            return admission == Admission.Accepted ? (who, user, caller, device) : null;
         }
         catch (Exception e) when (e is StoreUnavailableException or NotSupportedException or ProblemException)
         {

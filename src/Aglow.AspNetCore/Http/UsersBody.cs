@@ -23,7 +23,7 @@ internal enum UsersForm
 /// <summary>What a body says besides whom it means.</summary>
 /// <param name="Active">Whether the person did something.</param>
 /// <param name="Device">Which of the person's devices speaks; null where none is named.</param>
-internal readonly record struct SaidOfUsers(bool Active, SocketDevice? Device);
+internal readonly record struct SaidOfUsers(bool Active, Device? Device);
 
 /// <summary>
 /// Reads JSON that names users into a <see cref="UserBatch"/>, without objects.
@@ -178,7 +178,7 @@ internal static class UsersBody
     private static SaidOfUsers ReadObject(ref Utf8JsonReader reader, UsersForm form, KeyCache known, UserBatch users)
     {
         bool one = false, list = false, activeGiven = false, active = false;
-        SocketDevice? device = null;
+        Device? device = null;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             if (form == UsersForm.OneOrList && reader.ValueTextEquals("user_id"u8))
@@ -223,7 +223,7 @@ internal static class UsersBody
         return new SaidOfUsers(active, device);
     }
 
-    private static SocketDevice ReadDevice(ref Utf8JsonReader reader)
+    private static Device ReadDevice(ref Utf8JsonReader reader)
     {
         string? id = null, kind = null;
         if (reader.TokenType != JsonTokenType.StartObject)

@@ -85,8 +85,19 @@ internal sealed class LocalSockets
         }
     }
 
-    /// <summary>Whether this user has a socket here, and did not leave on all devices since.</summary>
-    public bool IsPresent(uint user) => _counts.ContainsKey(user) && !HasLeft(user);
+    /// <summary>A device other than this one from which the user has a socket here; null where there is none, or where they left on all devices since.</summary>
+    public Device? FindPresent(uint user, Device but = default)
+    {
+        if (!_counts.ContainsKey(user) || HasLeft(user))
+            return null;
+        foreach (var connection in Of(user))
+        {
+            if (connection is PresenceSocket { IsLeaving: false } socket && socket.Device.Tag != but.Tag)
+                return socket.Device;
+        }
+
+        return null;
+    }
 
     /// <summary>Whether this user left on all devices since, so that only what they do themselves counts.</summary>
     public bool HasLeft(uint user) => !_left.IsEmpty && _left.ContainsKey(user);

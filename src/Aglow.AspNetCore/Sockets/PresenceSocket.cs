@@ -41,7 +41,7 @@ internal sealed class PresenceSocket : WatchConnection
     private bool _saidGoodbye;
     private bool _wasToldOfFlood;
 
-    public PresenceSocket(PipeReader input, SocketOutput output, uint user, SocketHost host, Caller? caller, SocketDevice? device = null)
+    public PresenceSocket(PipeReader input, SocketOutput output, uint user, Device device, SocketHost host, Caller? caller)
         : base(user)
     {
         _caller = caller;
@@ -53,8 +53,11 @@ internal sealed class PresenceSocket : WatchConnection
         _lastEvidence = host.Presence.Clock.Uptime;
     }
 
-    /// <summary>The device that it is from; null where the client names none.</summary>
-    public SocketDevice? Device { get; }
+    /// <summary>The device that it is from: one of its own where the client names none.</summary>
+    public Device Device { get; }
+
+    /// <summary>Whether its device has said goodbye.</summary>
+    public bool IsLeaving => _saidGoodbye;
 
     protected override TimeSpan TickInterval => SoonerOf(_host.TickInterval, _caller?.Left(_host.Tokens!.Now));
 
@@ -275,7 +278,7 @@ internal sealed class PresenceSocket : WatchConnection
         else if (now == _lastEvidence || _host.Sockets.HasLeft(User))
             return default;
         _lastEvidence = now;
-        return _host.HeartbeatAsync(User);
+        return _host.HeartbeatAsync(User, Device);
     }
 
     private bool Refuse(int code)
@@ -288,7 +291,7 @@ internal sealed class PresenceSocket : WatchConnection
     internal ValueTask<bool> LeaveAsync()
     {
         _saidGoodbye = true;
-        return _host.LeaveAsync(User);
+        return _host.LeaveAsync(User, Device);
     }
 
     /// <summary>A message named so many users, which costs more than one that names a few: it counts for several of those read in a second.</summary>

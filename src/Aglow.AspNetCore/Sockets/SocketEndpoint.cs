@@ -18,7 +18,8 @@ internal static class SocketEndpoint
         var upgrade = SocketUpgrade.Read(context);
         var hello = SocketHello.Read(context.Request.QueryString.Value ?? "");
         var who = await WhoAsync(context, hello, callers);
-        var (user, admission) = await host.ArriveAsync(who, Callers.Current(context));
+        var device = hello.Device ?? Device.Unnamed();
+        var (user, admission) = await host.ArriveAsync(who, device, Callers.Current(context));
         if (admission != Admission.Accepted)
             throw Problems.Of(admission, who.ToString(), host.Options);
         Stream stream;
@@ -39,8 +40,8 @@ internal static class SocketEndpoint
                 new PipeOutput(PipeWriter.Create(stream, new StreamPipeWriterOptions(leaveOpen: true))),
                 who,
                 user,
-                Callers.Current(context),
-                hello.Device);
+                device,
+                Callers.Current(context));
         }
     }
 

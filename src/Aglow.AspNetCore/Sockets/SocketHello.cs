@@ -5,34 +5,13 @@ using Aglow.Model;
 
 namespace Aglow.AspNetCore.Sockets;
 
-/// <summary>What kind of device a connection is from.</summary>
-internal enum DeviceKind : byte
-{
-    /// <summary>Anything else, or not said.</summary>
-    Other,
-
-    /// <summary>A desktop application.</summary>
-    Desktop,
-
-    /// <summary>A phone or tablet.</summary>
-    Mobile,
-
-    /// <summary>A browser.</summary>
-    Web,
-}
-
-/// <summary>The device that a connection is from, as its client names it.</summary>
-/// <param name="Id">1 to 64 bytes, the client's own choice; null where only the kind was said.</param>
-/// <param name="Kind">What kind it is.</param>
-internal sealed record SocketDevice(string? Id, DeviceKind Kind);
-
 /// <summary>
 /// The query of <c>GET /ws</c>: <c>?user_id=&amp;access_token=&amp;device_id=&amp;device_kind=</c>. All are optional, each may be given once, and no other is known.
 /// </summary>
 /// <param name="User">Who connects, where it is named.</param>
 /// <param name="Token">The token, where it is not in a header.</param>
 /// <param name="Device">The device, where it is named.</param>
-internal readonly record struct SocketHello(UserId? User, string? Token, SocketDevice? Device)
+internal readonly record struct SocketHello(UserId? User, string? Token, Device? Device)
 {
     private const int MaxDeviceBytes = 64;
     private const string Known = Routes.UserQuery + ", " + Routes.TokenQuery + ", " + Routes.DeviceIdQuery + ", " + Routes.DeviceKindQuery;
@@ -93,15 +72,15 @@ internal readonly record struct SocketHello(UserId? User, string? Token, SocketD
     }
 
     /// <summary>The device of this ID and kind, checked; null where neither is given.</summary>
-    public static SocketDevice? DeviceOf(string? id, string? kind)
+    public static Device? DeviceOf(string? id, string? kind)
     {
         if (id is null && kind is null)
             return null;
         if (id is not null && (id.Length == 0 || Encoding.UTF8.GetByteCount(id) > MaxDeviceBytes || id.Any(char.IsControl)))
             throw Problems.Malformed($"{Routes.DeviceIdQuery} is not 1 to {MaxDeviceBytes} bytes of printable text: send an id of your own, such as a UUID.");
         if (kind is null)
-            return new SocketDevice(id, DeviceKind.Other);
-        return new SocketDevice(
+            return Model.Device.Of(id, DeviceKind.Other);
+        return Model.Device.Of(
             id,
             KindOf(kind) ?? throw Problems.Malformed($"{Routes.DeviceKindQuery} is \"{Problems.Shorten(kind)}\": send one of desktop, mobile, web, other."));
     }

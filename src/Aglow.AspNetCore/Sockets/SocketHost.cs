@@ -29,7 +29,7 @@ internal sealed class SocketHost
         {
             if (kind == TransitionKind.LeftEverywhere)
                 Sockets.HearLeft(users);
-            else if (kind == TransitionKind.Left)
+            else if (kind is TransitionKind.Left or TransitionKind.DeviceLeft)
                 Contradict(users);
             else if (kind == TransitionKind.Disconnected)
                 Disconnect(users);
@@ -71,7 +71,7 @@ internal sealed class SocketHost
     /// not be connected.
     /// </summary>
     /// <exception cref="ProblemException">The user has all the connections that one may have.</exception>
-    public async ValueTask<(uint User, Admission Admission)> ArriveAsync(UserId who, Caller? caller)
+    public async ValueTask<(uint User, Admission Admission)> ArriveAsync(UserId who, Device device, Caller? caller)
     {
         if (who.Key is not null && !Presence.HasDirectory)
             throw new NotSupportedException("This deployment has no user directory, so user IDs are integers. Connect with one from 0 to 2147483647.");
@@ -82,7 +82,7 @@ internal sealed class SocketHost
         var admission = Admission.Unknown;
         try
         {
-            admission = await Presence.HeartbeatAsync(user);
+            admission = await Presence.HeartbeatAsync(user, device);
             return (user, admission);
         }
         finally
@@ -93,9 +93,9 @@ internal sealed class SocketHost
     }
 
     /// <summary>Runs a socket over a transport whose handshake is done, until it ends. Its user has arrived (<see cref="ArriveAsync"/>).</summary>
-    public async Task RunAsync(PipeReader input, SocketOutput output, UserId who, uint user, Caller? caller, SocketDevice? device = null)
+    public async Task RunAsync(PipeReader input, SocketOutput output, UserId who, uint user, Device device, Caller? caller)
     {
-        var socket = new PresenceSocket(input, output, user, this, caller, device);
+        var socket = new PresenceSocket(input, output, user, device, this, caller);
         Hub.Open(socket, Welcome(who, caller));
         Sockets.Add(socket);
         try
@@ -153,11 +153,11 @@ internal sealed class SocketHost
     }
 
     /// <summary>A heartbeat from evidence; where the store is away nobody can heartbeat, and the hub says so.</summary>
-    public async ValueTask HeartbeatAsync(uint user, bool active = false)
+    public async ValueTask HeartbeatAsync(uint user, Device device, bool active = false)
     {
         try
         {
-            await Presence.HeartbeatAsync(user, active);
+            await Presence.HeartbeatAsync(user, device, active);
         }
         catch (StoreUnavailableException)
         {
@@ -165,14 +165,14 @@ internal sealed class SocketHost
         }
     }
 
-    /// <summary>A goodbye on one socket: it ends presence if it was the user's last here. False: the store is away.</summary>
-    public async ValueTask<bool> LeaveAsync(uint user)
+    /// <summary>A goodbye on one socket: that of its device, if it was the user's last here. False: the store is away.</summary>
+    public async ValueTask<bool> LeaveAsync(uint user, Device device)
     {
         if (!Sockets.Exit(user))
             return true;
         try
         {
-            await Presence.LeaveAsync(new[] { user }, everywhere: false);
+            await Presence.LeaveAsync(user, device);
             return true;
         }
         catch (StoreUnavailableException)
@@ -182,23 +182,23 @@ internal sealed class SocketHost
         }
     }
 
-    // Another node's last socket of a user said goodbye, and one is open here: they are still there. Before the second in which a goodbye is confirmed
-    // is over, and twice, since this node's clock may be a moment behind the goodbye's.
+    // A device of a user said goodbye on another node, and a socket is open here: they are still there. Twice, since this node's clock may be a moment behind
+    // the goodbye's.
     private void Contradict(ReadOnlySpan<uint> users)
     {
         foreach (var user in users)
         {
-            if (Sockets.IsPresent(user))
-                _ = ContradictAsync(user);
+            if (Sockets.FindPresent(user) is { } device)
+                _ = ContradictAsync(user, device);
         }
     }
 
-    private async Task ContradictAsync(uint user)
+    private async Task ContradictAsync(uint user, Device device)
     {
-        await HeartbeatAsync(user);
+        await HeartbeatAsync(user, device);
         await Task.Delay(TimeSpan.FromMilliseconds(500), Presence.Clock.Time);
-        if (Sockets.IsPresent(user))
-            await HeartbeatAsync(user);
+        if (Sockets.FindPresent(user) is not null)
+            await HeartbeatAsync(user, device);
     }
 
     private async ValueTask WatchSubscriptionsAsync(PresenceSocket socket)

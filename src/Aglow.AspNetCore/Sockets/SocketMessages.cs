@@ -127,9 +127,9 @@ internal static class SocketMessages
         await socket.EvidenceAsync(byPerson: true);
         // who asks for an answer is told that the store is away; others find out by the next evidence
         if (message.Id is null)
-            await host.HeartbeatAsync(socket.User, active: true);
+            await host.HeartbeatAsync(socket.User, socket.Device, active: true);
         else
-            await host.Presence.HeartbeatAsync(socket.User, active: true);
+            await host.Presence.HeartbeatAsync(socket.User, socket.Device, active: true);
         Confirm(message, socket, host);
     }
 

@@ -310,8 +310,7 @@ public sealed class Journal : IAsyncDisposable
             var activity = store.View(Plane.Activity, page);
             for (var slot = 0; slot < words.Length; slot++)
             {
-                // not left and not too old, in one signed compare
-                if ((int)words[slot] < (int)oldest)
+                if (!Pulse.IsHeartbeatSince(words[slot], oldest))
                     continue;
                 _work.Take(Plane.Pulse, PageLayout.User(page, slot));
                 if (!activity.IsEmpty && activity[slot] != Pulse.Never)
@@ -460,8 +459,7 @@ public sealed class Journal : IAsyncDisposable
     {
         for (var i = 0; i < users.Length; i++)
         {
-            // left, or too old, in one signed compare
-            if ((int)words[i] < (int)oldest && _store!.Read(Plane.Activity, users[i]) != Pulse.Never)
+            if (!Pulse.IsHeartbeatSince(words[i], oldest) && _store!.Read(Plane.Activity, users[i]) != Pulse.Never)
                 _work.Take(Plane.Activity, users[i]);
         }
     }

@@ -66,7 +66,8 @@ internal sealed class PresenceFile : IDisposable
     public const int EntriesPerRow = 64 * 1024;
 
     private const int ApplicationId = 0x41476C77; // "AGlw"
-    private const int SchemaVersion = 1;
+    // 2: words have a bit for the goodbye of one device. Words of version 1 never have it, so they are read as they are
+    private const int SchemaVersion = 2;
     private const int PlaneShift = 17;
     private const string Schema = """
         CREATE TABLE state (
@@ -133,6 +134,8 @@ internal sealed class PresenceFile : IDisposable
             Tell(connection, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1024; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192");
             file = new PresenceFile(path, connection);
             file.ReadState();
+            if (version < SchemaVersion)
+                file.Upgrade();
             return file;
         }
         catch (Exception e)
@@ -319,6 +322,13 @@ internal sealed class PresenceFile : IDisposable
         state.Reset();
         using var last = new SqliteStatement(_connection, "SELECT at FROM journal ORDER BY position DESC LIMIT 1");
         LastAlive = last.Step() ? Math.Max(State.Tick, (uint)last.Int64(0)) : State.Tick;
+    }
+
+    private void Upgrade()
+    {
+        if (LastAlive > Pulse.SecondMask)
+            throw new DataFolderException($"{FilePath} was written by an older Aglow under a clock later than 2053, and its words cannot be told apart: restore a backup, or name another folder with --data.");
+        Tell(_connection, $"PRAGMA user_version = {SchemaVersion}");
     }
 
     private SqliteStatement Prepare(string sql)

@@ -15,7 +15,7 @@ namespace Aglow.Durable;
 /// </summary>
 /// <remarks>
 /// The words say when each user was last seen as of their last transition; heartbeats in between were not journalled. So beside the words a bit a
-/// user is replayed: online, unless the last word of them was a goodbye or older than the <c>oldest</c> of its row (a lapse; the sweep has every
+/// user is replayed: online, unless the last word of them was a goodbye (of one device, too: whoever is heard after it is journalled) or older than the <c>oldest</c> of its row (a lapse; the sweep has every
 /// lapse journalled). After a crash, those still online who were heard in the run that crashed are last seen at the last second the node is known to
 /// have been alive; the first word of everyone in a run is journalled, so a node that crashes again and again does not carry those along
 /// who have long been gone (200 kills in a row found that). After a clean stop
@@ -178,7 +178,7 @@ public sealed class Recovery
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static ulong[]? OnlineIn(ReadOnlySpan<uint> words, uint oldest)
     {
-        var rule = new Threshold(new Definition(Definition.DefaultName, 0), Moment.At(oldest));
+        var rule = Threshold.Heartbeats(oldest);
         ulong[]? online = null;
         for (var group = 0; group < words.Length / 64; group++)
         {
@@ -226,7 +226,7 @@ public sealed class Recovery
             registered[page] += (word == Pulse.Never ? 0 : 1) - (at == Pulse.Never ? 0 : 1);
             at = word;
             if (plane == Plane.Pulse)
-                ReplayOnline(page, slot, (int)word >= (int)oldest);
+                ReplayOnline(page, slot, Pulse.IsHeartbeatSince(word, oldest));
         }
     }
 

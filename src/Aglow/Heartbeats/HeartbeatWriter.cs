@@ -28,7 +28,8 @@ public enum Admission : byte
 /// <list type="bullet">
 /// <item>A renewal (the user was online) is acknowledged when written; losing it to a crash costs nothing, the next one comes in an interval.</item>
 /// <item>An arrival is hinted at once and acknowledged when it is durable, alone or as JSON; packed batches do not wait (durable within 50 ms).</item>
-/// <item>A goodbye is acknowledged when it is durable.</item>
+/// <item>A goodbye is acknowledged when it is durable. That of one device, while another may be alive, shortens the lease and takes nobody offline
+/// (<see cref="LeaveAsync(uint, Device)"/>); a heartbeat over it is kept as an arrival is.</item>
 /// <item>Coming online begins a session: activity that an earlier one left is marked as such (<see cref="EndActivityAsync(uint)"/>), so that nobody is away for it.</item>
 /// <item>A word in the future, which a clock wrote that was set back since, counts as heard now. It would win over every heartbeat and goodbye until its second
 /// comes, so whoever finds one replaces it; a heartbeat that does is told and kept as an arrival.</item>
@@ -53,6 +54,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     private uint _earlierRunEnd;
     // null where writing costs less than waiting
     private readonly RenewalLoop? _renewals;
+    // null on one of many nodes
+    private readonly RecentDevices? _devices;
 
     /// <summary>A writer of words into <paramref name="store"/>.</summary>
     public HeartbeatWriter(
@@ -71,7 +74,9 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         {
             if (to < from)
                 Volatile.Write(ref _earlierRunEnd, Math.Min(_earlierRunEnd, to));
+            _devices?.Forget(to);
         };
+        _devices = store.IsRemote ? null : new RecentDevices(_online.PulseSeconds, clock.Now, isFirstRun: store.EarlierRunEnd == 0);
         if (store.IsRemote)
             _renewals = new RenewalLoop(this, store, bus, clock, _online, options, metrics);
     }
@@ -98,9 +103,9 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         return user >= _firstRefused ? Admission.Unknown : Admission.Accepted;
     }
 
-    /// <summary>One heartbeat, now. Completes when a renewal is written or an arrival is durable.</summary>
+    /// <summary>One heartbeat, now, of a device. Completes when a renewal is written or an arrival is durable.</summary>
     /// <exception cref="StoreUnavailableException">The words cannot be written, or an arrival not made durable, now.</exception>
-    public ValueTask<Admission> WriteAsync(uint user, bool active)
+    public ValueTask<Admission> WriteAsync(uint user, bool active, Device device = default)
     {
         var admission = Admit(user);
         if (admission != Admission.Accepted)
@@ -110,6 +115,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         }
 
         var at = _clock.Moment;
+        _devices?.Heard(user, device, at.Now);
         if (_renewals is not null && _renewals.OfPulse.TryDefer(user, at.Now, at.Oldest(_online.PulseSeconds)))
             return DeferredAsync(user, at, active);
         var exchange = _store.ExchangeAsync(Plane.Pulse, user, at.Now);
@@ -139,6 +145,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         {
             var admitted = Admitted(users, scratch.AsMemory(0, users.Length));
             var at = _clock.Moment;
+            NoteDevices(admitted.Span, at.Now, one: durable);
             var refused = users.Length - admitted.Length;
             if (_renewals is not null)
             {
@@ -194,6 +201,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         var admission = Admit(user);
         if (admission != Admission.Accepted)
             return admission;
+        _devices?.Heard(user, default, at.Now);
         var before = await ReadOneAsync(user);
         if (Pulse.Second(before) >= second)
             return before == Pulse.Gone ? Admission.Unknown : Admission.Accepted;
@@ -256,6 +264,46 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         finally
         {
             ArrayPool<uint>.Shared.Return(scratch);
+        }
+    }
+
+    /// <summary>
+    /// One device of a user leaves now. Where another may be alive the goodbye is provisional: the lease ends a heartbeat interval and 2 s later
+    /// (<see cref="Definition.DeviceLeftSeconds"/>), unless the other is heard. Durable when this completes. Returns whether the user was online.
+    /// </summary>
+    public async ValueTask<bool> LeaveAsync(uint user, Device device)
+    {
+        var at = _clock.Moment;
+        if (_devices is not null && !_clock.Guard.IsInForceAnywhere(at) && _devices.IsOnly(user, device, at.Now))
+            return await LeaveAsync(new[] { user }, everywhere: false) > 0;
+        var isOnline = _online.IsMet(await ReadOneAsync(user), Pulse.Never, at);
+        if (isOnline)
+        {
+            var goodbye = at.Now | Pulse.DeviceLeftBit;
+            _renewals?.Forget([user]);
+            var old = await _store.ExchangeAsync(Plane.Pulse, user, goodbye);
+            // all devices left in the meantime
+            if (Pulse.Left(old) && Pulse.Second(old) == at.Now)
+                await _store.ExchangeAsync(Plane.Pulse, user, old);
+            if (IsAhead(old, at))
+                await ReplaceAheadAsync(Plane.Pulse, new[] { user }, goodbye, at);
+            _store.Keep(Plane.Pulse, [user]);
+            _bus.Publish(TransitionKind.DeviceLeft, [user]);
+            _metrics.Left(1);
+        }
+
+        await _store.KeptAsync();
+        return isOnline;
+    }
+
+    private void NoteDevices(ReadOnlySpan<uint> users, uint now, bool one)
+    {
+        if (!one)
+            _devices?.HeardPacked(now);
+        else if (_devices is not null)
+        {
+            foreach (var user in users)
+                _devices.Heard(user, default, now);
         }
     }
 

@@ -25,6 +25,9 @@ public enum TransitionKind : byte
 
     /// <summary>The application asks every node to close the user's connections.</summary>
     Disconnected,
+
+    /// <summary>One device of the user said goodbye, and another may be alive: they are online until the shortened lease ends.</summary>
+    DeviceLeft,
 }
 
 /// <summary>

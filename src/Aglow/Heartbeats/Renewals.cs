@@ -263,7 +263,7 @@ public sealed class Renewals : IDisposable
 
             if (i < late && !Pulse.Supersedes(_sent[i], _old[i]))
             {
-                if (Pulse.Left(_old[i]))
+                if (IsGoodbye(_old[i]))
                     Forget([_users[i]]);
                 continue;
             }
@@ -285,7 +285,7 @@ public sealed class Renewals : IDisposable
             var (user, word, old) = (_users[i], _sent[i], _old[i]);
             if (old == Pulse.Refused)
                 continue;
-            if (old == Pulse.Gone || (Pulse.Left(old) && Pulse.Second(old) >= Pulse.Second(word)))
+            if (old == Pulse.Gone || (IsGoodbye(old) && Pulse.Second(old) >= Pulse.Second(word)))
             {
                 Forget([user]);
                 if (Pulse.Second(old) != Pulse.Second(word))
@@ -304,4 +304,6 @@ public sealed class Renewals : IDisposable
             came(_old.AsSpan(0, arrivals));
         return goodbyes;
     }
+
+    private static bool IsGoodbye(uint word) => Pulse.Left(word) || Pulse.DeviceLeft(word);
 }

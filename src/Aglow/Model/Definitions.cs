@@ -10,17 +10,22 @@ public sealed class Definitions
     /// <summary>Makes them from options that are valid.</summary>
     public Definitions(AglowOptions options)
     {
-        Default = new Definition(Definition.DefaultName, options.Lease);
+        Default = Make(Definition.DefaultName, options.Lease, activity: null, endedByLeave: true);
         All =
         [
             Default,
-            .. options.Definitions.Select(d => new Definition(
+            .. options.Definitions.Select(d => Make(
                 d.Key,
                 (uint)(d.Value.PulseSeconds ?? options.LeaseSeconds),
                 (uint?)d.Value.ActivitySeconds,
                 d.Value.EndedByLeave)),
         ];
         _byName = All.ToFrozenDictionary(static d => d.Name, StringComparer.Ordinal);
+
+        Definition Make(string name, uint pulse, uint? activity, bool endedByLeave) => new(name, pulse, activity, endedByLeave)
+        {
+            DeviceLeftSeconds = Math.Min(pulse, (uint)options.HeartbeatSeconds + Definition.DeviceLeftMarginSeconds),
+        };
     }
 
     /// <summary><c>chat</c>: a heartbeat within the lease, ended by a goodbye.</summary>

@@ -5,13 +5,15 @@ namespace Aglow.Model;
 /// </summary>
 /// <remarks>
 /// <code>
-///   31   30                                0
-/// +------+---------------------------------+
-/// | left | second since 2020-01-01 UTC     |     0 = never seen;  left with second 0 = gone (deleted)
-/// +------+---------------------------------+
+///   31     30            29                                0
+/// +------+-------------+---------------------------------+
+/// | left | device left | second since 2020-01-01 UTC     |     0 = never seen;  left with second 0 = gone (deleted)
+/// +------+-------------+---------------------------------+
 /// </code>
 /// A boolean cannot survive a crashed device; a timestamp can, and it lapses by itself when it is read, so there is no
-/// expiry job. 31 bits of seconds last until 2088. A word never goes back in time (<see cref="Supersedes"/>).
+/// expiry job. 30 bits of seconds last until 2054. A word never goes back in time (<see cref="Supersedes"/>).
+/// <c>device left</c> is the leave of one device while another may be alive: it shortens the lease (<see cref="Definition.DeviceLeftSeconds"/>), and the next
+/// heartbeat of any device, which writes a plain word, makes it whole again. A plain word is above no word with a bit, so that one compare tells a renewal.
 /// </remarks>
 public static class Pulse
 {
@@ -24,8 +26,11 @@ public static class Pulse
     /// <summary>Set where the user said goodbye.</summary>
     public const uint LeftBit = 1u << 31;
 
-    /// <summary>The second, without the bit.</summary>
-    public const uint SecondMask = LeftBit - 1;
+    /// <summary>Set where one device said goodbye and another may be alive.</summary>
+    public const uint DeviceLeftBit = 1u << 30;
+
+    /// <summary>The second, without the bits.</summary>
+    public const uint SecondMask = DeviceLeftBit - 1;
 
     /// <summary>A deleted user whose number is never given again: left, at second 0. Nothing supersedes it.</summary>
     public const uint Gone = LeftBit;
@@ -39,6 +44,12 @@ public static class Pulse
     /// <summary>Whether the user said goodbye.</summary>
     public static bool Left(uint word) => (word & LeftBit) != 0;
 
+    /// <summary>Whether one device said goodbye, and no other has been heard since.</summary>
+    public static bool DeviceLeft(uint word) => (word & (LeftBit | DeviceLeftBit)) == DeviceLeftBit;
+
+    /// <summary>Whether it is a heartbeat of <paramref name="oldest"/> or later, and no goodbye, in one compare.</summary>
+    public static bool IsHeartbeatSince(uint word, uint oldest) => word - oldest < DeviceLeftBit - oldest;
+
     /// <summary>
     /// Whether <paramref name="word"/> replaces <paramref name="old"/>: it is of the same second or a later one. In the
     /// same second the later arrival wins, so a heartbeat after a goodbye counts. A deleted user stays deleted.
@@ -47,7 +58,7 @@ public static class Pulse
 
     /// <summary>A word of a second that was taken back, as it is after the clock went back by this much: no later than <paramref name="now"/>, and a goodbye as before.</summary>
     public static uint TakenBack(uint word, uint seconds, uint now) =>
-        Math.Min(now, Second(word) > seconds ? Second(word) - seconds : 1) | (word & LeftBit);
+        Math.Min(now, Second(word) > seconds ? Second(word) - seconds : 1) | (word & ~SecondMask);
 
     /// <summary>Seconds since 1970 for a word's second; null for never.</summary>
     public static long? ToUnix(uint second) => second == 0 ? null : (long)EpochUnixSeconds + second;

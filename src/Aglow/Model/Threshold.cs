@@ -6,18 +6,34 @@ namespace Aglow.Model;
 
 /// <summary>
 /// <see cref="Definition.IsMet"/> for 64 words at a time. A goodbye's bit makes a word negative as a signed number, so that where it
-/// counts, "not left and not too old" is one signed compare.
+/// counts, "not left and not too old" is one signed compare. The bit of one device's goodbye makes a word pass that; a second compare of the word without
+/// it, which plain words pass (they get the bit), holds its own limit against the second.
 /// </summary>
-internal readonly struct Threshold(Definition definition, Moment at)
+internal readonly struct Threshold
 {
-    private readonly int _pulse = (int)at.Oldest(definition.PulseSeconds) - 1;
-    private readonly int _activity = (int)at.Oldest(definition.ActivitySeconds ?? 0) - 1;
-    private readonly int _mask = definition.EndedByLeave ? -1 : (int)Pulse.SecondMask;
+    private readonly int _pulse;
+    private readonly int _deviceLeft;
+    private readonly int _activity;
+    private readonly int _mask;
 
-    public bool NeedsActivity { get; } = definition.ActivitySeconds is not null;
+    public Threshold(Definition definition, Moment at)
+    {
+        _pulse = (int)at.Oldest(definition.PulseSeconds) - 1;
+        _deviceLeft = definition.EndedByLeave ? (int)at.Oldest(definition.DeviceLeftSeconds) - 1 : 0;
+        _activity = (int)at.Oldest(definition.ActivitySeconds ?? 0) - 1;
+        _mask = definition.EndedByLeave ? -1 : (int)Pulse.SecondMask;
+        NeedsActivity = definition.ActivitySeconds is not null;
+    }
+
+    private Threshold(uint oldest) => (_pulse, _deviceLeft, _mask) = ((int)oldest - 1, (int)Pulse.SecondMask, -1);
+
+    public bool NeedsActivity { get; }
+
+    /// <summary>Heartbeats of this second or a later one: no goodbyes, not of one device either.</summary>
+    public static Threshold Heartbeats(uint oldest) => new(oldest);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public ulong PulseBits(ref uint words) => Bits(ref words, _pulse, _mask);
+    public ulong PulseBits(ref uint words) => PulseBits(ref words, _pulse, _deviceLeft, _mask);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public ulong ActivityBits(ref uint words) => Bits(ref words, _activity, (int)Pulse.SecondMask);
@@ -32,12 +48,14 @@ internal readonly struct Threshold(Definition definition, Moment at)
         for (var left = users; left != 0; left &= left - 1)
         {
             var slot = (group * 64) + BitOperations.TrailingZeroCount(left);
-            if (slot < pulse.Length && (int)pulse[slot] is var word && (word & _mask) > _pulse && (!NeedsActivity || IsActive(slot, activity)))
+            if (slot < pulse.Length && ((int)pulse[slot] & _mask) is var word && word > _pulse && (word ^ DeviceLeft) > _deviceLeft && (!NeedsActivity || IsActive(slot, activity)))
                 met |= left & (0 - left);
         }
 
         return met;
     }
+
+    private const int DeviceLeft = (int)Pulse.DeviceLeftBit;
 
     private bool IsActive(int slot, ReadOnlySpan<uint> activity) => slot < activity.Length && ((int)activity[slot] & (int)Pulse.SecondMask) > _activity;
 
@@ -61,6 +79,34 @@ internal readonly struct Threshold(Definition definition, Moment at)
         for (var i = 0; i < 8; i++)
         {
             ulong eight = Vector256.GreaterThan(Vector256.LoadUnsafe(ref at, (nuint)(i * 8)) & keeps, limits).ExtractMostSignificantBits();
+            bits |= eight << (i * 8);
+        }
+
+        return bits;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static ulong PulseBits(ref uint words, int above, int deviceLeftAbove, int mask)
+    {
+        ref var at = ref Unsafe.As<uint, int>(ref words);
+        var bits = 0UL;
+        if (Vector512.IsHardwareAccelerated)
+        {
+            var (limit, deviceLeft, bit, keep) = (Vector512.Create(above), Vector512.Create(deviceLeftAbove), Vector512.Create(DeviceLeft), Vector512.Create(mask));
+            for (var i = 0; i < 4; i++)
+            {
+                var word = Vector512.LoadUnsafe(ref at, (nuint)(i * 16)) & keep;
+                bits |= (Vector512.GreaterThan(word, limit) & Vector512.GreaterThan(word ^ bit, deviceLeft)).ExtractMostSignificantBits() << (i * 16);
+            }
+
+            return bits;
+        }
+
+        var (limits, devicesLeft, theBit, keeps) = (Vector256.Create(above), Vector256.Create(deviceLeftAbove), Vector256.Create(DeviceLeft), Vector256.Create(mask));
+        for (var i = 0; i < 8; i++)
+        {
+            var word = Vector256.LoadUnsafe(ref at, (nuint)(i * 8)) & keeps;
+            ulong eight = (Vector256.GreaterThan(word, limits) & Vector256.GreaterThan(word ^ theBit, devicesLeft)).ExtractMostSignificantBits();
             bits |= eight << (i * 8);
         }
 

@@ -52,7 +52,7 @@ public sealed record Explanation
         uint pulse, uint activity, EffectiveClaim claim, Definition definition, Moment at, bool? believed, AglowOptions options, bool isCluster)
     {
         // a word in the future counts as heard now
-        pulse = Math.Min(Pulse.Second(pulse), at.Now) | (pulse & Pulse.LeftBit);
+        pulse = Math.Min(Pulse.Second(pulse), at.Now) | (pulse & ~Pulse.SecondMask);
         activity = Math.Min(Pulse.Second(activity), at.Now) | (activity & Pulse.LeftBit);
         var presence = Presence.Of(pulse, activity, claim, definition, at, (uint)options.AwaySeconds);
         return new Explanation
@@ -82,6 +82,10 @@ public sealed record Explanation
             (ClaimStatus.Hidden, _) => claim.IsDisabled ? "Disabled: offline to everyone." : $"Appears offline by choice{Source(claim)}.",
             (_, 0) => "Never seen: no heartbeat has arrived.",
             _ when !shown.IsOnline && definition.EndedByLeave && Pulse.Left(pulse) => $"Said goodbye {age} s ago.",
+            _ when definition.EndedByLeave && Pulse.DeviceLeft(pulse) && Pulse.Second(pulse) < at.Oldest(definition.DeviceLeftSeconds) =>
+                $"One device said goodbye {age} s ago, and no other was heard within {definition.DeviceLeftSeconds} s.",
+            _ when shown.IsOnline && definition.EndedByLeave && Pulse.DeviceLeft(pulse) =>
+                $"One device said goodbye {age} s ago; another has until {definition.DeviceLeftSeconds} s after that to be heard.",
             _ when !shown.IsOnline && Pulse.Second(pulse) < at.Oldest(definition.PulseSeconds) =>
                 $"The last heartbeat was {age} s ago, longer than the {definition.PulseSeconds} s of \"{definition.Name}\".",
             _ when !shown.IsOnline => $"No activity was reported within the {definition.ActivitySeconds} s of \"{definition.Name}\".",

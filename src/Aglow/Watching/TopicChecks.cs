@@ -8,11 +8,11 @@ namespace Aglow.Watching;
 /// Which topics are to be read again, and the reading: what the store says now, against what watchers were last told.
 /// </summary>
 /// <remarks>
-/// A topic is asked for by a hint or a flip of belief (at once), by a goodbye (a second later: two devices, one leaving, never flicker), and by
-/// the end of a claim (at its second: <see cref="ClaimEnds"/>), by
-/// nobody at least once in <see cref="WatchHub.RecheckInterval"/>, a slice of all topics a beat, so whatever was lost is repaired within that.
+/// A topic is asked for by a hint or a flip of belief (at once), by a goodbye (a second later, or when the lease has ended that the goodbye of one
+/// device shortened), by the end of a claim (at its second: <see cref="ClaimEnds"/>), and by nobody at least once in
+/// <see cref="WatchHub.RecheckInterval"/>, a slice of all topics a beat, so whatever was lost is repaired within that.
 /// Going offline is believed at once where a flip said so, and confirmed by a second read a second later where nothing did. A topic is queued at most
-/// once, so the queues are bounded by the topics, and by the goodbyes of a second.
+/// once, so the queues are bounded by the topics, and by the goodbyes of a second or a shortened lease.
 /// Owned by the <see cref="WatchHub"/>'s loop.
 /// </remarks>
 internal sealed class TopicChecks
@@ -25,6 +25,9 @@ internal sealed class TopicChecks
     private readonly ClaimEnds _claimEnds;
     private readonly List<int> _asked = [];
     private readonly Queue<(long Beat, int Topic, long HeardAt)> _later = new();
+    private readonly Queue<(long Beat, int Topic)> _afterDevice = new();
+    // words count whole seconds, so the lease ends within a second after
+    private readonly long _deviceLeftBeats;
     private long _beat;
     private int _recheckNext;
 
@@ -32,6 +35,7 @@ internal sealed class TopicChecks
     {
         _topics = topics;
         _presence = presence;
+        _deviceLeftBeats = ((presence.Definitions.Default.DeviceLeftSeconds + 1) * ConfirmBeats) + 1;
         _claimEnds = new ClaimEnds(topics, this, presence.Claims, presence.Clock);
     }
 
@@ -48,6 +52,9 @@ internal sealed class TopicChecks
             _later.Dequeue();
             Ask(due.Topic, gentle: false, due.HeardAt);
         }
+
+        while (_afterDevice.TryPeek(out var lapsing) && lapsing.Beat <= _beat)
+            Ask(_afterDevice.Dequeue().Topic, gentle: false, _presence.Clock.Time.GetTimestamp());
 
         Recheck();
     }
@@ -72,6 +79,9 @@ internal sealed class TopicChecks
 
     /// <summary>Reads this topic in a second.</summary>
     public void AskLater(int id, long heardAt) => _later.Enqueue((_beat + ConfirmBeats, id, heardAt));
+
+    /// <summary>One device left: reads this topic when the lease has ended, if nobody else is heard.</summary>
+    public void AskAfterDevice(int id) => _afterDevice.Enqueue((_beat + _deviceLeftBeats, id));
 
     /// <summary>
     /// Reads all that were asked for; <paramref name="changed"/> hears of each of whom watchers know something else, and what that was (null: nothing).

@@ -23,7 +23,7 @@ namespace Aglow.Watching;
 /// hints name users, of whom the watched are kept as topics.
 /// The rejected alternative, a thread-safe map with a lock a user, took four locks for a delivery and still needed an order between
 /// snapshot and delta; here the order is the loop's.
-/// A goodbye is pushed after a confirming read a second later (two devices, one leaving, never flicker); a lapse that the sweep found is pushed at once.
+/// A goodbye is pushed after a confirming read a second later, that of one device when its shortened lease has ended; a lapse that the sweep found is pushed at once.
 /// Every watched user is read again within <see cref="RecheckInterval"/>, so whatever was lost is repaired within that, and
 /// "away", which no heartbeat announces, is found.
 /// </remarks>
@@ -81,7 +81,7 @@ public sealed class WatchHub : IAsyncDisposable
         bus.Subscribe((kind, users) =>
         {
             // arrivals come as flips of belief; these say what belief cannot
-            if (kind is TransitionKind.Left or TransitionKind.Changed)
+            if (kind is TransitionKind.Left or TransitionKind.DeviceLeft or TransitionKind.Changed)
                 Post(kind, users, definition: null);
         });
         var metrics = presence.Metrics;
@@ -335,6 +335,8 @@ public sealed class WatchHub : IAsyncDisposable
                     continue;
                 if (hint.Transition == TransitionKind.Left)
                     _checks.AskLater(id, hint.HeardAt);
+                else if (hint.Transition == TransitionKind.DeviceLeft)
+                    _checks.AskAfterDevice(id);
                 else
                     _checks.Ask(id, gentle: hint.Transition == TransitionKind.Changed, hint.HeardAt);
             }

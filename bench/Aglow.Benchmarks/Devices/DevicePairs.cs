@@ -1,0 +1,175 @@
+using System.Diagnostics;
+
+namespace Aglow.Benchmarks.Devices;
+
+/// <summary>How a device says that it is alive.</summary>
+internal enum Transport
+{
+    /// <summary>A socket, which the server pings.</summary>
+    Socket,
+
+    /// <summary>Heartbeats that name the device.</summary>
+    Heartbeats,
+
+    /// <summary>Heartbeats that name none: their goodbye is that of all devices.</summary>
+    NamelessHeartbeats,
+}
+
+/// <summary>A person with two devices, of which the first leaves first.</summary>
+internal sealed record DevicePair(Transport Leaving, int LeavingNode, Transport Staying, int StayingNode)
+{
+    /// <summary>Every pair of transports over so many nodes, each leaving first.</summary>
+    public static IReadOnlyList<DevicePair> All(int nodes) =>
+    [
+        .. from leaving in Enum.GetValues<Transport>()
+           from staying in Enum.GetValues<Transport>()
+           from node in Enumerable.Range(0, nodes)
+           select new DevicePair(leaving, 0, staying, node),
+    ];
+}
+
+/// <summary>What people with two devices were seen as.</summary>
+internal sealed class PairFindings
+{
+    private readonly List<string> _wrong = [];
+
+    /// <summary>People who were judged.</summary>
+    public int Judged { get; set; }
+
+    /// <summary>People who were not: a device of theirs was late by more than the server forgives.</summary>
+    public int Late { get; set; }
+
+    /// <summary>People who were seen offline while a device was alive.</summary>
+    public int Flickers { get; set; }
+
+    /// <summary>The last leave: seconds until the person was read offline.</summary>
+    public List<double> OfflineAfter { get; } = [];
+
+    /// <summary>What was wrong, a line each.</summary>
+    public IReadOnlyList<string> Wrong => _wrong;
+
+    public void Note(string wrong)
+    {
+        lock (_wrong)
+            _wrong.Add(wrong);
+    }
+}
+
+/// <summary>
+/// People with two devices over every pair of transports and nodes: one device leaves, and later the other. Whoever reads or watches them on any node must not see
+/// them offline in between, and must see them offline soon after the second leave, last seen then.
+/// </summary>
+/// <remarks>
+/// All people of a round live at once, each device in a phase of its own. A person whose device was late is not judged: this process shares the machine with the
+/// servers. The leave of heartbeats that name no device is that of all: it must take the person offline at once.
+/// </remarks>
+internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
+{
+    private static readonly TimeSpan ReadEvery = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(60);
+
+    private readonly DeviceNode[] _nodes = [.. nodes.Select(static node => new DeviceNode(node))];
+
+    // what the server forgives is a second more
+    private TimeSpan LateAfter => interval + TimeSpan.FromSeconds(1);
+
+    private TimeSpan Shortened => interval + TimeSpan.FromSeconds(2);
+
+    /// <summary>One round: a person for each of these pairs, numbered from <paramref name="first"/> on.</summary>
+    public async Task RunAsync(IReadOnlyList<DevicePair> pairs, uint first, PairFindings findings)
+    {
+        uint[] users = [.. Enumerable.Range(0, pairs.Count).Select(i => first + (uint)i)];
+        var watchers = new List<DeviceWatcher>();
+        foreach (var node in nodes)
+            watchers.Add(await DeviceWatcher.ConnectAsync(node, first + (uint)pairs.Count, users));
+        var people = pairs.Select((pair, i) => RunAsync(pair, users[i], watchers, findings)).ToArray();
+        await Task.WhenAll(people);
+        foreach (var watcher in watchers)
+            await watcher.DisposeAsync();
+    }
+
+    private async Task RunAsync(DevicePair pair, uint user, List<DeviceWatcher> watchers, PairFindings findings)
+    {
+        var phase = interval * Random.Shared.NextDouble();
+        await using var staying = await PersonDevice.StartAsync(_nodes[pair.StayingNode], user, pair.Staying, "staying", interval, phase);
+        await using var leaving = await PersonDevice.StartAsync(_nodes[pair.LeavingNode], user, pair.Leaving, "leaving", interval, interval * Random.Shared.NextDouble());
+        // both are heard more than once
+        await Task.Delay(interval * 2);
+        await UntilAsync(() => watchers.TrueForAll(w => w.Last(user) == "online"), user, "told online");
+        var told = watchers.Select(w => w.Count(user)).ToArray();
+        await leaving.LeaveAsync();
+        if (pair.Leaving == Transport.NamelessHeartbeats)
+        {
+            // the other device's next heartbeat may follow at once; of a socket only what the person does counts from now on
+            if (pair.Staying == Transport.Socket && await IsAnywhereAsync(user, online: true))
+                findings.Note($"{pair}, user {user}: online after the leave of all devices");
+            lock (findings)
+                findings.Judged++;
+            return;
+        }
+
+        // until the shortened lease would have ended, and the watchers' reads after it
+        var seenOffline = false;
+        for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < Shortened + TimeSpan.FromSeconds(2); await Task.Delay(ReadEvery))
+            seenOffline |= await IsAnywhereAsync(user, online: false);
+        seenOffline |= watchers.Where((w, i) => w.Since(user, told[i]).Contains("offline")).Any();
+        if (staying.LongestGap > LateAfter)
+        {
+            lock (findings)
+                findings.Late++;
+            return;
+        }
+
+        lock (findings)
+            (findings.Judged, findings.Flickers) = (findings.Judged + 1, findings.Flickers + (seenOffline ? 1 : 0));
+        if (seenOffline)
+            findings.Note($"{pair}, user {user}: seen offline while the other device was alive; told {string.Join(" | ", watchers.Select(w => string.Join(",", w.Since(user, 0))))}");
+        await LeaveLastAsync(pair, user, staying, watchers, findings);
+    }
+
+    private async Task LeaveLastAsync(DevicePair pair, uint user, PersonDevice staying, List<DeviceWatcher> watchers, PairFindings findings)
+    {
+        var before = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+        await staying.LeaveAsync();
+        var left = Stopwatch.GetTimestamp();
+        var after = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+        DeviceRead read;
+        while ((read = await _nodes[^1].ReadAsync(user)).IsOnline)
+        {
+            // the read began after the shortened lease had ended, by the second in which it was last heard
+            if (read.BeganAt > read.LastSeen + (long)Shortened.TotalSeconds + 2)
+            {
+                findings.Note($"{pair}, user {user}: online {read.BeganAt - read.LastSeen} s after {read.LastSeen}, when the last device left");
+                return;
+            }
+
+            await Task.Delay(ReadEvery / 2);
+        }
+
+        lock (findings)
+            findings.OfflineAfter.Add(Stopwatch.GetElapsedTime(left).TotalSeconds);
+        if (read.LastSeen < before - 1 || read.LastSeen > after + 1)
+            findings.Note($"{pair}, user {user}: last seen {read.LastSeen}, left from {before} to {after}");
+        await UntilAsync(() => watchers.TrueForAll(w => w.Last(user) == "offline"), user, "told offline");
+    }
+
+    private async Task<bool> IsAnywhereAsync(uint user, bool online)
+    {
+        foreach (var node in _nodes)
+        {
+            if ((await node.ReadAsync(user)).IsOnline == online)
+                return true;
+        }
+
+        return false;
+    }
+
+    private static async Task UntilAsync(Func<bool> holds, uint user, string what)
+    {
+        for (var began = Stopwatch.GetTimestamp(); !holds(); await Task.Delay(50))
+        {
+            if (Stopwatch.GetElapsedTime(began) > Deadline)
+                throw new TimeoutException($"user {user} was not {what} within {Deadline.TotalSeconds} s");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+using Aglow.Benchmarks.Nodes;
+
+namespace Aglow.Benchmarks.Devices;
+
+/// <summary>
+/// People with two devices, one of which leaves, over every pair of transports and nodes: how many are seen offline while the other device is alive.
+/// </summary>
+/// <remarks>A node alone on its folder, and two nodes on one Redis Cluster. See <see cref="DevicePairs"/>.</remarks>
+internal sealed class DevicesBenchmark : Benchmark
+{
+    private const uint First = 50_000_000;
+
+    public override string Name => "devices";
+
+    public override string Measures => "people with two devices who are seen offline when one of them leaves, over every pair of transports and nodes";
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("runs", "1000", "people, over all pairs"),
+        new("at-once", "250", "people of a round"),
+        new("heartbeat-seconds", "2", "the heartbeat interval"),
+    ];
+
+    public override int DefaultPairs => 1;
+
+    public override async Task RunAsync(Run run)
+    {
+        var runs = (int)run.Settings.Number("runs");
+        var seconds = run.Settings.Number("heartbeat-seconds");
+        string[] flags = ["--heartbeat-seconds", $"{seconds}", "--lease-seconds", $"{10 * seconds}"];
+        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+        try
+        {
+            using (var alone = await ServeProcess.StartAsync(0, folder, flags))
+                await MeasureAsync(run, "one node on its folder", [alone.Port], runs / 3);
+            await using var cluster = await ClusterServers.StartAsync();
+            using var one = await NodeProcess.StartAsync(cluster, flags);
+            using var other = await NodeProcess.StartAsync(cluster, flags);
+            await MeasureAsync(run, "two nodes on a Redis Cluster", [one.Port, other.Port], runs - (runs / 3));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private static async Task MeasureAsync(Run run, string where, int[] ports, int people)
+    {
+        var findings = new PairFindings();
+        var pairs = DevicePair.All(ports.Length);
+        var devices = new DevicePairs([.. ports.Select(static port => new Uri($"http://127.0.0.1:{port}"))], TimeSpan.FromSeconds(run.Settings.Number("heartbeat-seconds")));
+        var most = (int)run.Settings.Number("at-once");
+        for (var done = 0; done < people; done += most)
+        {
+            DevicePair[] round = [.. Enumerable.Range(done, Math.Min(most, people - done)).Select(i => pairs[i % pairs.Count])];
+            await devices.RunAsync(round, First + (uint)(done * 2), findings);
+            run.Progress($"{where}: {findings.Judged} judged, {findings.Late} late, {findings.Flickers} flickered");
+        }
+
+        foreach (var wrong in findings.Wrong)
+            run.Note(wrong);
+        run.Add(Figure.Of($"{where}: seen offline while a device was alive, of {findings.Judged} people ({findings.Late} not judged)", "people", [findings.Flickers], Goal.Most(0)));
+        if (findings.OfflineAfter.Count > 0)
+            run.Add(Figure.Of($"{where}: from the last leave to offline", "s", findings.OfflineAfter));
+        if (findings.Wrong.Count > 0)
+            throw new BenchmarkException($"{findings.Wrong.Count} of {findings.Judged} people were not shown as they were: {findings.Wrong[0]}");
+    }
+}

@@ -1,0 +1,224 @@
+using System.Diagnostics;
+using System.Net.Http.Json;
+using System.Net.WebSockets;
+using System.Text;
+using System.Text.Json;
+
+namespace Aglow.Benchmarks.Devices;
+
+/// <summary>What one read of a person said.</summary>
+/// <param name="IsOnline">Whether they are online.</param>
+/// <param name="LastSeen">When they were last seen; 0: never.</param>
+/// <param name="BeganAt">The second at which the read began.</param>
+internal readonly record struct DeviceRead(bool IsOnline, long LastSeen, long BeganAt);
+
+/// <summary>A node, and the calls that devices make there.</summary>
+internal sealed class DeviceNode(Uri address)
+{
+    private readonly HttpClient _http = new() { BaseAddress = address };
+
+    public Uri Address => address;
+
+    public async Task PostAsync(string path, object body) => (await _http.PostAsJsonAsync(path, body)).EnsureSuccessStatusCode().Dispose();
+
+    public async Task<DeviceRead> ReadAsync(uint user)
+    {
+        var began = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+        var record = await _http.GetFromJsonAsync<JsonElement>($"/status/{user}");
+        var lastSeen = record.GetProperty("last_seen");
+        return new DeviceRead(record.GetProperty("is_online").GetBoolean(), lastSeen.ValueKind == JsonValueKind.Null ? 0 : lastSeen.GetInt64(), began);
+    }
+}
+
+/// <summary>One device of a person: alive until it leaves.</summary>
+internal sealed class PersonDevice : IAsyncDisposable
+{
+    private readonly DeviceNode _node;
+    private readonly uint _user;
+    private readonly Transport _transport;
+    private readonly object? _device;
+    private readonly ClientWebSocket? _socket;
+    private readonly CancellationTokenSource _stop = new();
+    private Task _alive = Task.CompletedTask;
+    private long _heardAt = Stopwatch.GetTimestamp();
+
+    private PersonDevice(DeviceNode node, uint user, Transport transport, string id)
+    {
+        (_node, _user, _transport) = (node, user, transport);
+        _socket = transport == Transport.Socket ? new ClientWebSocket() : null;
+        _device = transport == Transport.Heartbeats ? new { id, kind = "desktop" } : null;
+    }
+
+    /// <summary>The longest time between two signs of life.</summary>
+    public TimeSpan LongestGap { get; private set; }
+
+    public static async Task<PersonDevice> StartAsync(DeviceNode node, uint user, Transport transport, string id, TimeSpan interval, TimeSpan phase)
+    {
+        var device = new PersonDevice(node, user, transport, id);
+        await Task.Delay(phase);
+        if (device._socket is { } socket)
+        {
+            await socket.ConnectAsync(new Uri($"ws://{node.Address.Authority}/ws?user_id={user}&device_id={id}&device_kind=mobile"), CancellationToken.None);
+            device._heardAt = Stopwatch.GetTimestamp();
+            device._alive = device.ReadAsync();
+        }
+        else
+        {
+            await device.BeatAsync();
+            device._alive = device.BeatEveryAsync(interval);
+        }
+
+        return device;
+    }
+
+    public async Task LeaveAsync()
+    {
+        await _stop.CancelAsync();
+        if (_socket is null)
+        {
+            await _alive;
+            await _node.PostAsync("/offline", _device is null ? new { user_id = _user } : new { user_id = _user, device = _device });
+            return;
+        }
+
+        await _socket.SendAsync(Encoding.UTF8.GetBytes("{\"type\":\"leave\",\"id\":1}"), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
+        // the server answers and closes
+        await _alive;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        _socket?.Abort();
+        await _alive;
+        _socket?.Dispose();
+        _stop.Dispose();
+    }
+
+    private async Task BeatEveryAsync(TimeSpan interval)
+    {
+        using var timer = new PeriodicTimer(interval);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(_stop.Token))
+                await BeatAsync();
+        }
+        catch (OperationCanceledException)
+        {
+            // it leaves
+        }
+    }
+
+    private async Task BeatAsync()
+    {
+        await _node.PostAsync("/heartbeat", _device is null ? new { user_id = _user } : new { user_id = _user, device = _device });
+        Heard();
+    }
+
+    // ticks come with pings, which the framework answers
+    private async Task ReadAsync()
+    {
+        var buffer = new byte[4096];
+        try
+        {
+            while ((await _socket!.ReceiveAsync(buffer, CancellationToken.None)).MessageType != WebSocketMessageType.Close)
+                Heard();
+        }
+        catch (Exception e) when (e is WebSocketException or OperationCanceledException or ObjectDisposedException)
+        {
+            // gone
+        }
+    }
+
+    private void Heard()
+    {
+        var gap = Stopwatch.GetElapsedTime(_heardAt);
+        if (gap > LongestGap)
+            LongestGap = gap;
+        _heardAt = Stopwatch.GetTimestamp();
+    }
+}
+
+/// <summary>A socket that watches people on one node, and remembers what it was told of each.</summary>
+internal sealed class DeviceWatcher : IAsyncDisposable
+{
+    private readonly ClientWebSocket _socket = new();
+    private readonly Dictionary<uint, List<string>> _told = [];
+    private Task _reading = Task.CompletedTask;
+
+    public static async Task<DeviceWatcher> ConnectAsync(Uri node, uint user, uint[] watched)
+    {
+        var watcher = new DeviceWatcher();
+        foreach (var one in watched)
+            watcher._told[one] = [];
+        await watcher._socket.ConnectAsync(new Uri($"ws://{node.Authority}/ws?user_id={user}"), CancellationToken.None);
+        await watcher._socket.SendAsync(
+            Encoding.UTF8.GetBytes($"{{\"type\":\"watch\",\"users\":[{string.Join(',', watched)}]}}"), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
+        watcher._reading = watcher.ReadAsync();
+        return watcher;
+    }
+
+    public string? Last(uint user)
+    {
+        lock (_told)
+            return _told[user].LastOrDefault();
+    }
+
+    public int Count(uint user)
+    {
+        lock (_told)
+            return _told[user].Count;
+    }
+
+    /// <summary>What it was told of a user after so many.</summary>
+    public string[] Since(uint user, int count)
+    {
+        lock (_told)
+            return [.. _told[user].Skip(count)];
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _socket.Abort();
+        await _reading;
+        _socket.Dispose();
+    }
+
+    private async Task ReadAsync()
+    {
+        var buffer = new byte[1024 * 1024];
+        try
+        {
+            while (true)
+            {
+                var length = 0;
+                WebSocketReceiveResult result;
+                do
+                {
+                    result = await _socket.ReceiveAsync(new ArraySegment<byte>(buffer, length, buffer.Length - length), CancellationToken.None);
+                    length += result.Count;
+                }
+                while (!result.EndOfMessage);
+
+                if (result.MessageType == WebSocketMessageType.Close)
+                    return;
+                Hear(JsonDocument.Parse(buffer.AsMemory(0, length)).RootElement);
+            }
+        }
+        catch (Exception e) when (e is WebSocketException or OperationCanceledException or ObjectDisposedException)
+        {
+            // gone
+        }
+    }
+
+    private void Hear(JsonElement message)
+    {
+        if (!message.TryGetProperty("users", out var users))
+            return;
+        lock (_told)
+        {
+            foreach (var user in users.EnumerateArray())
+                _told[user.GetProperty("user_id").GetUInt32()].Add(user.GetProperty("is_online").GetBoolean() ? "online" : "offline");
+        }
+    }
+}
