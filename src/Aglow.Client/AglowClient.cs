@@ -232,7 +232,7 @@ public sealed class AglowClient : IAsyncDisposable
     /// <param name="cancellationToken">Ends the call.</param>
     /// <exception cref="AglowException">429 or 503: try again after <see cref="AglowException.RetryAfter"/>. Others: see <see cref="AglowException.Detail"/>.</exception>
     public async Task<HeartbeatAnswer> HeartbeatAsync(bool active = false, CancellationToken cancellationToken = default) =>
-        await HeartbeatAsync(Me(active ? true : null), cancellationToken);
+        await HeartbeatAsync(new WhoBody(_options.User, null, active ? true : null, _options.Device), cancellationToken);
 
     /// <summary>Heartbeats of users whom the caller speaks for. More than 10,000 are sent in several calls, one after the other; each is taken whole or refused whole.</summary>
     /// <exception cref="AglowException">See <see cref="HeartbeatAsync(bool, CancellationToken)"/>.</exception>
@@ -308,10 +308,7 @@ public sealed class AglowClient : IAsyncDisposable
         }
     }
 
-    // Without a user it is whoever the token says: then there is nothing in the body to contradict it.
-    private WhoBody? Me(bool? active) => _options.User is { } user ? new WhoBody(user, null, active) : null;
-
-    private async Task<HeartbeatAnswer> HeartbeatAsync(WhoBody? who, CancellationToken cancellationToken)
+    private async Task<HeartbeatAnswer> HeartbeatAsync(WhoBody who, CancellationToken cancellationToken)
     {
         var answer = await _calls.SendAsync(HttpMethod.Post, "heartbeat", who, Wire.Default.WhoBody, Wire.Default.HeartbeatDocument, cancellationToken);
         return new HeartbeatAnswer(TimeSpan.FromSeconds(answer.NextHeartbeatSeconds), TimeSpan.FromSeconds(answer.OfflineAfterSeconds));
