@@ -17,12 +17,13 @@ internal sealed class ServeProcess : IDisposable
 
     public int Process => _child.Process.Id;
 
-    /// <summary>Starts a server on these cores and waits until it is ready. No lease expires.</summary>
+    /// <summary>Starts a server on these cores and waits until it is ready. No lease expires, unless the flags set one.</summary>
     public static async Task<ServeProcess> StartAsync(int cores, string folder, params IEnumerable<string> flags)
     {
         var port = Programs.FreePort();
+        string[] lease = flags.Contains("--lease-seconds") ? [] : ["--lease-seconds", "86400"];
         var url = $"http://127.0.0.1:{port}";
-        var child = Child.Start(Path.Combine(Machine.Root(), "aglow"), cores, ["serve", "--data", folder, "--urls", url, "--lease-seconds", "86400", .. flags]);
+        var child = Child.Start(Path.Combine(Machine.Root(), "aglow"), cores, ["serve", "--data", folder, "--urls", url, .. lease, .. flags]);
         child.Process.OutputDataReceived += static (_, _) => { };
         child.Process.BeginOutputReadLine();
         await RestartBenchmark.ReadyAsync(child.Process, url, Stopwatch.GetTimestamp());

@@ -21,8 +21,11 @@ internal enum ActKind : byte
     /// <summary>Reported that the person did something: what "away" is counted from.</summary>
     Active,
 
-    /// <summary>Said goodbye, while nothing else of this person could be connected.</summary>
+    /// <summary>Said goodbye on all devices.</summary>
     Leave,
+
+    /// <summary>Said goodbye on a socket, while no other of this person could be open. The server may wait for another device before it believes it.</summary>
+    LeaveLast,
 
     /// <summary>Said goodbye on one socket while another was open: nothing is to change, at most for a moment.</summary>
     LeaveOne,
@@ -54,7 +57,7 @@ internal readonly record struct Act(ActKind Kind, int Device, double From, doubl
     public bool MayBeEvidence => IsEvidence || Kind == ActKind.LeaveOne || (EndsAll && !IsSure);
 
     /// <summary>Whether it takes the person offline on all devices.</summary>
-    public bool EndsAll => Kind is ActKind.Leave or ActKind.Delete;
+    public bool EndsAll => Kind is ActKind.Leave or ActKind.LeaveLast or ActKind.Delete;
 
     public override string ToString()
     {

@@ -352,7 +352,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
         {
             var others = _sockets.Where(s => s != held && s.Until > swarm.Clock.Now).ToArray();
             isAlone = others.Length == 0;
-            kind = Array.Exists(others, static s => s.IsWell) ? ActKind.LeaveOne : ActKind.Leave;
+            kind = Array.Exists(others, static s => s.IsWell) ? ActKind.LeaveOne : ActKind.LeaveLast;
         }
 
         var began = swarm.Clock.Now;
@@ -381,7 +381,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
 
         EndGoodbye(kind, act, isHeard, isAlone, mayHaveBeenLast);
         if (mayHaveBeenLast)
-            Truth.Add(new Act(ActKind.Leave, device.Number, began, swarm.Clock.Now + Trailing, IsSure: false));
+            Truth.Add(new Act(ActKind.LeaveLast, device.Number, began, swarm.Clock.Now + Trailing, IsSure: false));
     }
 
     private bool MayHoldSocket(Held? but) => _sockets.Exists(s => s != but && s.Until > swarm.Clock.Now);

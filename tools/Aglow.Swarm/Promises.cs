@@ -21,6 +21,12 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     /// <summary>A goodbye that was acknowledged is read as offline after this: a node that holds another socket of the person says so at once.</summary>
     public double LeaveSettles { get; init; } = 3;
 
+    /// <summary>
+    /// A goodbye of one device is told as offline after this where the server does not know of the others: a heartbeat, 2 s, the second that a word cuts
+    /// off, and a second for who reads and tells it.
+    /// </summary>
+    public double DeviceLeaveSettles => Heartbeat + 4;
+
     /// <summary>A heartbeat of somebody who is online may wait for a batch, a second where nodes share a store: until then the one before is their last seen.</summary>
     public double RenewalShows { get; init; } = 3;
 }

@@ -26,6 +26,7 @@ internal sealed class RecentDevices
     private uint _zero;
     private uint _packedAt;
 
+    /// <summary>What is heard from now on.</summary>
     /// <param name="lease">How long a heartbeat lasts.</param>
     /// <param name="now">The second of the start.</param>
     /// <param name="isFirstRun">Whether nobody can have been heard before.</param>
