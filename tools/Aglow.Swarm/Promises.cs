@@ -27,6 +27,9 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     /// </summary>
     public double DeviceLeaveSettles => Heartbeat + 4;
 
-    /// <summary>A heartbeat of somebody who is online may wait for a batch, a second where nodes share a store: until then the one before is their last seen.</summary>
+    /// <summary>
+    /// A heartbeat of somebody who is online may wait for a batch, a second where nodes share a store: until then the one before is their
+    /// last seen.
+    /// </summary>
     public double RenewalShows { get; init; } = 3;
 }

@@ -267,7 +267,10 @@ internal sealed class Truth(Promises promises)
             // over a connection things come in their order; of other devices only what was over before the goodbye began
             var isBefore = act.To <= leave.From || (act.Device == leave.Device && act.From < leave.From);
             if (leave is { EndsAll: true, IsSure: true } && isBefore)
-                end = Math.Min(end, leave.To + (leave.Kind == ActKind.LeaveLast ? Math.Max(leaveBound, promises.DeviceLeaveSettles + held) : leaveBound));
+            {
+                var bound = leave.Kind == ActKind.LeaveLast ? Math.Max(leaveBound, promises.DeviceLeaveSettles + held) : leaveBound;
+                end = Math.Min(end, leave.To + bound);
+            }
         }
 
         return end;

@@ -56,12 +56,12 @@ internal sealed class PairFindings
 }
 
 /// <summary>
-/// People with two devices over every pair of transports and nodes: one device leaves, and later the other. Whoever reads or watches them on any node must not see
-/// them offline in between, and must see them offline soon after the second leave, last seen then.
+/// People with two devices over every pair of transports and nodes: one device leaves, and later the other. Reads and watchers on any
+/// node must not show them offline in between. Soon after the second leave they must be offline, last seen then.
 /// </summary>
 /// <remarks>
-/// All people of a round live at once, each device in a phase of its own. A person whose device was late is not judged: this process shares the machine with the
-/// servers. The leave of heartbeats that name no device is that of all: it must take the person offline at once.
+/// All people of a round live at once, each device in a phase of its own. A person whose device was late is not judged: this process
+/// shares the machine with the servers. Heartbeats that name no device leave for all: that must take the person offline at once.
 /// </remarks>
 internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
 {
@@ -92,7 +92,8 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
     {
         var phase = interval * Random.Shared.NextDouble();
         await using var staying = await PersonDevice.StartAsync(_nodes[pair.StayingNode], user, pair.Staying, "staying", interval, phase);
-        await using var leaving = await PersonDevice.StartAsync(_nodes[pair.LeavingNode], user, pair.Leaving, "leaving", interval, interval * Random.Shared.NextDouble());
+        phase = interval * Random.Shared.NextDouble();
+        await using var leaving = await PersonDevice.StartAsync(_nodes[pair.LeavingNode], user, pair.Leaving, "leaving", interval, phase);
         // both are heard more than once
         await Task.Delay(interval * 2);
         await UntilAsync(() => watchers.TrueForAll(w => w.Last(user) == "online"), user, "told online");
@@ -110,7 +111,8 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
 
         // until the shortened lease would have ended, and the watchers' reads after it
         var seenOffline = false;
-        for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < Shortened + TimeSpan.FromSeconds(2); await Task.Delay(ReadEvery))
+        var until = Shortened + TimeSpan.FromSeconds(2);
+        for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < until; await Task.Delay(ReadEvery))
             seenOffline |= await IsAnywhereAsync(user, online: false);
         seenOffline |= watchers.Where((w, i) => w.Since(user, told[i]).Contains("offline")).Any();
         if (staying.LongestGap > LateAfter)
@@ -123,11 +125,16 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
         lock (findings)
             (findings.Judged, findings.Flickers) = (findings.Judged + 1, findings.Flickers + (seenOffline ? 1 : 0));
         if (seenOffline)
-            findings.Note($"{pair}, user {user}: seen offline while the other device was alive; told {string.Join(" | ", watchers.Select(w => string.Join(",", w.Since(user, 0))))}");
+        {
+            var heard = watchers.Select(w => string.Join(",", w.Since(user, 0)));
+            findings.Note($"{pair}, user {user}: seen offline while the other device was alive; told {string.Join(" | ", heard)}");
+        }
+
         await LeaveLastAsync(pair, user, staying, watchers, findings);
     }
 
-    private async Task LeaveLastAsync(DevicePair pair, uint user, PersonDevice staying, List<DeviceWatcher> watchers, PairFindings findings)
+    private async Task LeaveLastAsync(
+        DevicePair pair, uint user, PersonDevice staying, List<DeviceWatcher> watchers, PairFindings findings)
     {
         var before = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
         await staying.LeaveAsync();
@@ -139,7 +146,8 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
             // the read began after the shortened lease had ended, by the second in which it was last heard
             if (read.BeganAt > read.LastSeen + (long)Shortened.TotalSeconds + 2)
             {
-                findings.Note($"{pair}, user {user}: online {read.BeganAt - read.LastSeen} s after {read.LastSeen}, when the last device left");
+                var since = read.BeganAt - read.LastSeen;
+                findings.Note($"{pair}, user {user}: online {since} s after {read.LastSeen}, when the last device left");
                 return;
             }
 

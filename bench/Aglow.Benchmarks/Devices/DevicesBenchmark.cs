@@ -3,7 +3,8 @@ using Aglow.Benchmarks.Nodes;
 namespace Aglow.Benchmarks.Devices;
 
 /// <summary>
-/// People with two devices, one of which leaves, over every pair of transports and nodes: how many are seen offline while the other device is alive.
+/// People with two devices, one of which leaves, over every pair of transports and nodes: how many are seen offline while the other device
+/// is alive.
 /// </summary>
 /// <remarks>A node alone on its folder, and two nodes on one Redis Cluster. See <see cref="DevicePairs"/>.</remarks>
 internal sealed class DevicesBenchmark : Benchmark
@@ -12,7 +13,8 @@ internal sealed class DevicesBenchmark : Benchmark
 
     public override string Name => "devices";
 
-    public override string Measures => "people with two devices who are seen offline when one of them leaves, over every pair of transports and nodes";
+    public override string Measures =>
+        "people with two devices who are seen offline when one of them leaves, over every pair of transports and nodes";
 
     public override IReadOnlyList<Option> Options { get; } =
     [
@@ -48,7 +50,8 @@ internal sealed class DevicesBenchmark : Benchmark
     {
         var findings = new PairFindings();
         var pairs = DevicePair.All(ports.Length);
-        var devices = new DevicePairs([.. ports.Select(static port => new Uri($"http://127.0.0.1:{port}"))], TimeSpan.FromSeconds(run.Settings.Number("heartbeat-seconds")));
+        Uri[] nodes = [.. ports.Select(static port => new Uri($"http://127.0.0.1:{port}"))];
+        var devices = new DevicePairs(nodes, TimeSpan.FromSeconds(run.Settings.Number("heartbeat-seconds")));
         var most = (int)run.Settings.Number("at-once");
         for (var done = 0; done < people; done += most)
         {
@@ -59,10 +62,14 @@ internal sealed class DevicesBenchmark : Benchmark
 
         foreach (var wrong in findings.Wrong)
             run.Note(wrong);
-        run.Add(Figure.Of($"{where}: seen offline while a device was alive, of {findings.Judged} people ({findings.Late} not judged)", "people", [findings.Flickers], Goal.Most(0)));
+        var judged = $"of {findings.Judged} people ({findings.Late} not judged)";
+        run.Add(Figure.Of($"{where}: seen offline while a device was alive, {judged}", "people", [findings.Flickers], Goal.Most(0)));
         if (findings.OfflineAfter.Count > 0)
             run.Add(Figure.Of($"{where}: from the last leave to offline", "s", findings.OfflineAfter));
         if (findings.Wrong.Count > 0)
-            throw new BenchmarkException($"{findings.Wrong.Count} of {findings.Judged} people were not shown as they were: {findings.Wrong[0]}");
+        {
+            throw new BenchmarkException(
+                $"{findings.Wrong.Count} of {findings.Judged} people were not shown as they were: {findings.Wrong[0]}");
+        }
     }
 }

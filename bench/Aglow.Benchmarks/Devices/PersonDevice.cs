@@ -26,7 +26,8 @@ internal sealed class DeviceNode(Uri address)
         var began = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
         var record = await _http.GetFromJsonAsync<JsonElement>($"/status/{user}");
         var lastSeen = record.GetProperty("last_seen");
-        return new DeviceRead(record.GetProperty("is_online").GetBoolean(), lastSeen.ValueKind == JsonValueKind.Null ? 0 : lastSeen.GetInt64(), began);
+        var second = lastSeen.ValueKind == JsonValueKind.Null ? 0 : lastSeen.GetInt64();
+        return new DeviceRead(record.GetProperty("is_online").GetBoolean(), second, began);
     }
 }
 
@@ -52,13 +53,15 @@ internal sealed class PersonDevice : IAsyncDisposable
     /// <summary>The longest time between two signs of life.</summary>
     public TimeSpan LongestGap { get; private set; }
 
-    public static async Task<PersonDevice> StartAsync(DeviceNode node, uint user, Transport transport, string id, TimeSpan interval, TimeSpan phase)
+    public static async Task<PersonDevice> StartAsync(
+        DeviceNode node, uint user, Transport transport, string id, TimeSpan interval, TimeSpan phase)
     {
         var device = new PersonDevice(node, user, transport, id);
         await Task.Delay(phase);
         if (device._socket is { } socket)
         {
-            await socket.ConnectAsync(new Uri($"ws://{node.Address.Authority}/ws?user_id={user}&device_id={id}&device_kind=mobile"), CancellationToken.None);
+            var hello = $"user_id={user}&device_id={id}&device_kind=mobile";
+            await socket.ConnectAsync(new Uri($"ws://{node.Address.Authority}/ws?{hello}"), CancellationToken.None);
             device._heardAt = Stopwatch.GetTimestamp();
             device._alive = device.ReadAsync();
         }
@@ -81,7 +84,8 @@ internal sealed class PersonDevice : IAsyncDisposable
             return;
         }
 
-        await _socket.SendAsync(Encoding.UTF8.GetBytes("{\"type\":\"leave\",\"id\":1}"), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
+        var leave = Encoding.UTF8.GetBytes("{\"type\":\"leave\",\"id\":1}");
+        await _socket.SendAsync(leave, WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
         // the server answers and closes
         await _alive;
     }
@@ -152,8 +156,8 @@ internal sealed class DeviceWatcher : IAsyncDisposable
         foreach (var one in watched)
             watcher._told[one] = [];
         await watcher._socket.ConnectAsync(new Uri($"ws://{node.Authority}/ws?user_id={user}"), CancellationToken.None);
-        await watcher._socket.SendAsync(
-            Encoding.UTF8.GetBytes($"{{\"type\":\"watch\",\"users\":[{string.Join(',', watched)}]}}"), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
+        var watch = Encoding.UTF8.GetBytes($"{{\"type\":\"watch\",\"users\":[{string.Join(',', watched)}]}}");
+        await watcher._socket.SendAsync(watch, WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
         watcher._reading = watcher.ReadAsync();
         return watcher;
     }
@@ -195,7 +199,8 @@ internal sealed class DeviceWatcher : IAsyncDisposable
                 WebSocketReceiveResult result;
                 do
                 {
-                    result = await _socket.ReceiveAsync(new ArraySegment<byte>(buffer, length, buffer.Length - length), CancellationToken.None);
+                    var room = new ArraySegment<byte>(buffer, length, buffer.Length - length);
+                    result = await _socket.ReceiveAsync(room, CancellationToken.None);
                     length += result.Count;
                 }
                 while (!result.EndOfMessage);
@@ -218,7 +223,10 @@ internal sealed class DeviceWatcher : IAsyncDisposable
         lock (_told)
         {
             foreach (var user in users.EnumerateArray())
-                _told[user.GetProperty("user_id").GetUInt32()].Add(user.GetProperty("is_online").GetBoolean() ? "online" : "offline");
+            {
+                var isOnline = user.GetProperty("is_online").GetBoolean();
+                _told[user.GetProperty("user_id").GetUInt32()].Add(isOnline ? "online" : "offline");
+            }
         }
     }
 }
