@@ -56,7 +56,11 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
     public static Caller? Current(HttpContext context) => context.Features.Get<Caller>();
 
     /// <summary>How long what this request opens may stay open; null: it has no token that ends.</summary>
-    public Func<TimeSpan>? LeftOf(HttpContext context) => Current(context) is { } caller ? () => caller.Left(tokens!.Now) : null;
+    public Func<TimeSpan>? LeftOf(HttpContext context) => Current(context) is { } caller ? () => caller.Left(tokens!.Now) : SessionOf(context);
+
+    /// <summary>How long the application's sign-in behind this request may last; null: there is none, or it is not the application's.</summary>
+    public Func<TimeSpan>? SessionOf(HttpContext context) =>
+        !isOpen && tokens is null && AppSession.Of(context, host.Presence.Clock.Time) is { } session ? session.Left : null;
 
     /// <summary>The user that a request is authenticated as, or the problem that there is none.</summary>
     public UserId Require(HttpContext context) =>

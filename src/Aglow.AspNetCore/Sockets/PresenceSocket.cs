@@ -59,7 +59,10 @@ internal sealed class PresenceSocket : WatchConnection
     /// <summary>Whether its device has said goodbye.</summary>
     public bool IsLeaving => _saidGoodbye;
 
-    protected override TimeSpan TickInterval => SoonerOf(_host.TickInterval, _caller?.Left(_host.Tokens!.Now));
+    /// <summary>How long the application's sign-in behind it lasts; null where there is none.</summary>
+    public Func<TimeSpan>? Left { get; init; }
+
+    protected override TimeSpan TickInterval => SoonerOf(_host.TickInterval, Left?.Invoke() ?? _caller?.Left(_host.Tokens!.Now));
 
     /// <summary>Reads until the connection ends. The handshake is done, and the hub knows this.</summary>
     public async Task RunAsync()
@@ -90,7 +93,7 @@ internal sealed class PresenceSocket : WatchConnection
     {
         if (_ended)
             return false;
-        if (_caller?.Left(_host.Tokens!.Now) == TimeSpan.Zero)
+        if ((Left?.Invoke() ?? _caller?.Left(_host.Tokens!.Now)) == TimeSpan.Zero)
         {
             End(SocketClose.TokenEnded);
             return false;

@@ -41,7 +41,8 @@ internal static class SocketEndpoint
                 who,
                 user,
                 device,
-                Callers.Current(context));
+                Callers.Current(context),
+                callers.SessionOf(context));
         }
     }
 

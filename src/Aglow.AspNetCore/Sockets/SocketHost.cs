@@ -93,9 +93,10 @@ internal sealed class SocketHost
     }
 
     /// <summary>Runs a socket over a transport whose handshake is done, until it ends. Its user has arrived (<see cref="ArriveAsync"/>).</summary>
-    public async Task RunAsync(PipeReader input, SocketOutput output, UserId who, uint user, Device device, Caller? caller)
+    public async Task RunAsync(
+        PipeReader input, SocketOutput output, UserId who, uint user, Device device, Caller? caller, Func<TimeSpan>? left = null)
     {
-        var socket = new PresenceSocket(input, output, user, device, this, caller);
+        var socket = new PresenceSocket(input, output, user, device, this, caller) { Left = left };
         Hub.Open(socket, Welcome(who, caller));
         Sockets.Add(socket);
         try

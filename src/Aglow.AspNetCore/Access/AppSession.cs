@@ -1,0 +1,96 @@
+using Aglow.AspNetCore.Http;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Primitives;
+
+namespace Aglow.AspNetCore.Access;
+
+/// <summary>
+/// The application's authentication behind a connection: a socket or event stream lives no longer. It ends with the ticket's expiry, and when
+/// the application's own scheme does not take the handshake's cookie or token any more (a security stamp that changed).
+/// </summary>
+/// <remarks>
+/// A connection asks at each tick (<see cref="Left"/>). The scheme is asked in the background, in a request of its own with the headers of the
+/// handshake, because a handler remembers its answer for the life of a request. A failure of the application's own check changes nothing; the
+/// next tick asks again. Threading: the hub's loop calls, the pool checks, one check at a time.
+/// </remarks>
+internal sealed class AppSession
+{
+    private static readonly TimeSpan ApartAtLeast = TimeSpan.FromSeconds(1);
+
+    private readonly IServiceScopeFactory _scopes;
+    private readonly HostString _host;
+    private readonly PathString _pathBase;
+    private readonly string _httpScheme;
+    private readonly KeyValuePair<string, StringValues>[] _headers;
+    private readonly string _scheme;
+    private readonly string? _name;
+    private readonly TimeProvider _time;
+    private readonly ILogger _log;
+    private long _expiresAt;
+    private long _checkedAt;
+    private int _isChecking;
+    private volatile bool _isOver;
+
+    private AppSession(HttpContext handshake, AuthenticationTicket ticket, TimeProvider time)
+    {
+        var services = handshake.RequestServices;
+        var request = handshake.Request;
+        // the request itself is not used after its handler has ended
+        (_scopes, _host, _pathBase, _httpScheme, _headers) =
+            (services.GetRequiredService<IServiceScopeFactory>(), request.Host, request.PathBase, request.Scheme, [.. request.Headers]);
+        _scheme = ticket.AuthenticationScheme;
+        _name = ticket.Principal.Identity?.Name;
+        _time = time;
+        _log = services.GetRequiredService<ILoggerFactory>().CreateLogger(HttpLog.Category);
+        _expiresAt = EndOf(ticket);
+        _checkedAt = time.GetTimestamp();
+    }
+
+    /// <summary>The session behind a request; null where no scheme of the application's authenticated it.</summary>
+    public static AppSession? Of(HttpContext context, TimeProvider time) =>
+        context.Features.Get<IAuthenticateResultFeature>()?.AuthenticateResult?.Ticket is { } ticket ? new AppSession(context, ticket, time) : null;
+
+    /// <summary>How long the connection may stay, as far as is known; begins a check.</summary>
+    public TimeSpan Left()
+    {
+        if (_isOver)
+            return TimeSpan.Zero;
+        if (_time.GetElapsedTime(Volatile.Read(ref _checkedAt)) >= ApartAtLeast && Interlocked.Exchange(ref _isChecking, 1) == 0)
+            _ = Task.Run(CheckAsync);
+        var end = Volatile.Read(ref _expiresAt);
+        var now = _time.GetUtcNow().UtcTicks;
+        return end > now ? TimeSpan.FromTicks(end - now) : TimeSpan.Zero;
+    }
+
+    private static long EndOf(AuthenticationTicket ticket) => ticket.Properties.ExpiresUtc?.UtcTicks ?? DateTimeOffset.MaxValue.UtcTicks;
+
+    private async Task CheckAsync()
+    {
+        try
+        {
+            await using var scope = _scopes.CreateAsyncScope();
+            var context = new DefaultHttpContext { RequestServices = scope.ServiceProvider };
+            var request = context.Request;
+            (request.Method, request.Scheme, request.Host, request.PathBase) = (HttpMethods.Get, _httpScheme, _host, _pathBase);
+            foreach (var (name, value) in _headers)
+                request.Headers[name] = value;
+            var result = await context.AuthenticateAsync(_scheme);
+            if (result.Ticket is { } ticket && ticket.Principal.Identity?.Name == _name)
+                Volatile.Write(ref _expiresAt, EndOf(ticket));
+            else
+                _isOver = true;
+        }
+        catch (Exception failure)
+        {
+            HttpLog.SessionNotChecked(_log, failure);
+        }
+        finally
+        {
+            Volatile.Write(ref _checkedAt, _time.GetTimestamp());
+            Volatile.Write(ref _isChecking, 0);
+        }
+    }
+}
