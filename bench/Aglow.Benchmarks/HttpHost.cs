@@ -10,11 +10,12 @@ using Microsoft.Extensions.DependencyInjection;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// The server that is measured: Aglow's calls as <c>./aglow serve</c> maps them, journal and all, and <c>POST /nothing</c>, which does nothing.
+/// The server that is measured: Aglow's calls as <c>./aglow serve</c> maps them, journal and all, and <c>POST /nothing</c>, which does
+/// nothing.
 /// </summary>
 /// <remarks>
-/// In a process of its own under a hidden verb. The lease is a day, so that after the first round every heartbeat is a renewal, as nearly all are
-/// where a million people heartbeat every ten seconds; how long a round takes depends on the peers it is compared with.
+/// In a process of its own under a hidden verb. The lease is a day, so that after the first round every heartbeat is a renewal, as nearly
+/// all are where a million people heartbeat every ten seconds; how long a round takes depends on the peers it is compared with.
 /// </remarks>
 internal static class HttpHost
 {

@@ -16,7 +16,8 @@ app.UseFileServer();
 app.MapAglow("/presence").RequireAuthorization();
 var chat = new Chat();
 // a name is taken at its word here, where an app of yours asks for a password
-app.MapPost("/sign-in", (Line hello) => TypedResults.SignIn(new ClaimsPrincipal(new ClaimsIdentity([new(ClaimTypes.Name, hello.Name)], "cookie"))));
+app.MapPost(
+    "/sign-in", (Line hello) => TypedResults.SignIn(new ClaimsPrincipal(new ClaimsIdentity([new(ClaimTypes.Name, hello.Name)], "cookie"))));
 // out everywhere: the sockets of every tab and device close, and the dot is grey at once
 app.MapPost("/sign-out", async (ClaimsPrincipal me, PresenceService presence) =>
 {
@@ -26,7 +27,8 @@ app.MapPost("/sign-out", async (ClaimsPrincipal me, PresenceService presence) =>
 // whoever was heard of has a dot; who of them is online is told by presence
 app.MapGet("/people", () => chat.People.Keys).RequireAuthorization();
 app.MapPost("/chat", (Line line, ClaimsPrincipal me) => chat.Say(line with { Name = me.Identity!.Name! })).RequireAuthorization();
-app.MapGet("/chat", (ClaimsPrincipal me, CancellationToken gone) => TypedResults.ServerSentEvents(chat.Hear(me.Identity!.Name!, gone))).RequireAuthorization();
+app.MapGet("/chat", (ClaimsPrincipal me, CancellationToken gone) => TypedResults.ServerSentEvents(chat.Hear(me.Identity!.Name!, gone)))
+    .RequireAuthorization();
 app.Run();
 
 internal sealed record Line(string Name, string Text);

@@ -4,8 +4,11 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace Aglow.Client;
 
-/// <summary>Healthy: one of the server's addresses is ready. Degraded: the server refused this client. Else the registration's failure status.</summary>
-internal sealed class AglowClientHealthCheck(AglowClient client, IHttpClientFactory http, IOptions<AglowClientSettings> settings) : IHealthCheck
+/// <summary>
+/// Healthy: one of the server's addresses is ready. Degraded: the server refused this client. Else the registration's failure status.
+/// </summary>
+internal sealed class AglowClientHealthCheck(AglowClient client, IHttpClientFactory http, IOptions<AglowClientSettings> settings)
+    : IHealthCheck
 {
     public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
     {

@@ -15,7 +15,10 @@ public static class AglowClientRegistration
     // DNS is asked again this often; longer than a request, shorter than most moves of a server
     private static readonly TimeSpan ConnectionLifetime = TimeSpan.FromMinutes(5);
 
-    /// <summary>One <see cref="AglowClient"/> for the application, with the settings of this section (<see cref="AglowClientSettings"/>). Ends with the application.</summary>
+    /// <summary>
+    /// One <see cref="AglowClient"/> for the application, with the settings of this section (<see cref="AglowClientSettings"/>). Ends with
+    /// the application.
+    /// </summary>
     /// <returns>For handlers and headers: they apply to calls and to the socket's handshake.</returns>
     public static IHttpClientBuilder AddAglowClient(this IServiceCollection services, IConfiguration section)
     {
@@ -40,7 +43,8 @@ public static class AglowClientRegistration
     }
 
     /// <summary>Checks that the server answers and takes calls, and that it has not refused this client.</summary>
-    public static IHealthChecksBuilder AddAglowClient(this IHealthChecksBuilder checks, string name = Name, HealthStatus? failureStatus = null, params string[] tags)
+    public static IHealthChecksBuilder AddAglowClient(
+        this IHealthChecksBuilder checks, string name = Name, HealthStatus? failureStatus = null, params string[] tags)
     {
         ArgumentNullException.ThrowIfNull(checks);
         return checks.Add(new HealthCheckRegistration(

@@ -23,7 +23,9 @@ public sealed class AglowClientSettings
 
     internal AglowClientOptions ToOptions(HttpClient? http, TimeProvider time)
     {
-        var options = new AglowClientOptions(Address ?? throw new ArgumentException("The address of the Aglow server is missing: set Address to http://HOST:PORT or https://HOST."))
+        var options = new AglowClientOptions(
+            Address ?? throw new ArgumentException(
+                "The address of the Aglow server is missing: set Address to http://HOST:PORT or https://HOST."))
         {
             OtherAddresses = [.. OtherAddresses],
             Token = string.IsNullOrEmpty(Token) ? null : Token,

@@ -24,7 +24,9 @@ public sealed record AglowClientOptions
         }
     }
 
-    /// <summary>Who calls, if the server is in open mode. Null: the user of <see cref="AccessToken"/>, or of the HTTP client's own headers.</summary>
+    /// <summary>
+    /// Who calls, if the server is in open mode. Null: the user of <see cref="AccessToken"/>, or of the HTTP client's own headers.
+    /// </summary>
     public UserId? User { get; init; }
 
     /// <summary>
@@ -91,13 +93,16 @@ public sealed record AglowClientOptions
         if (Token is not null && AccessToken is not null)
             throw new ArgumentException($"Set {nameof(Token)} or {nameof(AccessToken)}, not both.");
         if (RetryWithin < FirstRetryWithin)
-            throw new ArgumentException($"{nameof(RetryWithin)} ({RetryWithin}) is shorter than {nameof(FirstRetryWithin)} ({FirstRetryWithin}): set it at least as long.");
+            throw new ArgumentException(
+                $"{nameof(RetryWithin)} ({RetryWithin}) is shorter than {nameof(FirstRetryWithin)} ({FirstRetryWithin}): set it at "
+                    + "least as long.");
     }
 
     private static Uri Checked(Uri value, string name)
     {
         if (!value.IsAbsoluteUri || value.Scheme is not ("http" or "https") || (value.Query + value.Fragment + value.UserInfo).Length > 0)
-            throw new ArgumentException($"\"{value}\" is not a server's address: set http://HOST:PORT or https://HOST, with a path at most.", name);
+            throw new ArgumentException(
+                $"\"{value}\" is not a server's address: set http://HOST:PORT or https://HOST, with a path at most.", name);
         // relative paths are appended to a base that ends with a slash
         return value.AbsolutePath.EndsWith('/') ? value : new Uri(value.AbsoluteUri + "/");
     }

@@ -47,11 +47,13 @@ public sealed class AglowException : Exception
         var where = address.GetLeftPart(UriPartial.Path);
         return failure is WebSocketException { WebSocketErrorCode: WebSocketError.ConnectionClosedPrematurely }
             ? NotConnected($"{where} broke off the connection. Connecting again.", failure)
-            : NotConnected($"{where} was not reached ({failure.Message.TrimEnd('.')}). Check the address, and that the server runs.", failure);
+            : NotConnected(
+                $"{where} was not reached ({failure.Message.TrimEnd('.')}). Check the address, and that the server runs.", failure);
     }
 
     /// <summary>A refusal on a socket: by a close code, or by an error about one message.</summary>
-    internal static AglowException Refused(int status, string title, string detail) => new(status, title, detail) { Type = TypePrefix + "socket" };
+    internal static AglowException Refused(int status, string title, string detail) =>
+        new(status, title, detail) { Type = TypePrefix + "socket" };
 
     internal static string? OwnType(string? type) => type?.StartsWith(TypePrefix, StringComparison.Ordinal) == true ? type : null;
 }

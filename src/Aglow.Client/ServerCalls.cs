@@ -29,7 +29,10 @@ internal sealed class ServerCalls : IDisposable
         _tokens = tokens;
         // the browser makes the connections; elsewhere, a name may mean another node tomorrow
         _http = options.HttpClient
-            ?? (OperatingSystem.IsBrowser() ? new HttpClient() : new HttpClient(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(5) }));
+            ?? (
+                OperatingSystem.IsBrowser()
+                    ? new HttpClient()
+                    : new HttpClient(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(5) }));
         _handshakes = new HttpMessageInvoker(new Handshakes(this));
     }
 
@@ -41,7 +44,8 @@ internal sealed class ServerCalls : IDisposable
 
     /// <summary>Sends a body and reads the answer.</summary>
     public async Task<TAnswer> SendAsync<TBody, TAnswer>(
-        HttpMethod method, string path, TBody? body, JsonTypeInfo<TBody> bodyShape, JsonTypeInfo<TAnswer> answerShape, CancellationToken cancellationToken)
+        HttpMethod method, string path, TBody? body, JsonTypeInfo<TBody> bodyShape, JsonTypeInfo<TAnswer> answerShape,
+        CancellationToken cancellationToken)
         where TBody : class
     {
         var address = new Uri(Address, path);
@@ -58,7 +62,11 @@ internal sealed class ServerCalls : IDisposable
         }
         catch (JsonException wrong)
         {
-            throw new AglowException((int)response.StatusCode, "Not understood", $"{address} answered something that is not Aglow's. Check the address.", inner: wrong);
+            throw new AglowException(
+                (int)response.StatusCode,
+                "Not understood",
+                $"{address} answered something that is not Aglow's. Check the address.",
+                inner: wrong);
         }
     }
 
@@ -124,20 +132,23 @@ internal sealed class ServerCalls : IDisposable
             request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
     }
 
-    private async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, HttpCompletionOption completion, CancellationToken cancellationToken)
+    private async Task<HttpResponseMessage> SendAsync(
+        HttpRequestMessage request, HttpCompletionOption completion, CancellationToken cancellationToken)
     {
         try
         {
             return await _http.SendAsync(request, completion, cancellationToken);
         }
-        catch (Exception failure) when (failure is HttpRequestException || (failure is OperationCanceledException && !cancellationToken.IsCancellationRequested))
+        catch (Exception failure) when (
+            failure is HttpRequestException || (failure is OperationCanceledException && !cancellationToken.IsCancellationRequested))
         {
             throw AglowException.NotConnected(request.RequestUri!, failure);
         }
     }
 
     /// <summary>The failure, in the server's words if the answer is its own.</summary>
-    internal static async Task<AglowException> ReadProblemAsync(HttpResponseMessage response, Uri address, TimeProvider time, CancellationToken cancellationToken)
+    internal static async Task<AglowException> ReadProblemAsync(
+        HttpResponseMessage response, Uri address, TimeProvider time, CancellationToken cancellationToken)
     {
         var status = (int)response.StatusCode;
         var retryAfter = response.Headers.RetryAfter switch
@@ -150,7 +161,9 @@ internal sealed class ServerCalls : IDisposable
         {
             try
             {
-                if (await response.Content.ReadFromJsonAsync(Wire.Default.ProblemDocument, cancellationToken) is { Title: { } title, Detail: { } detail } problem)
+                if (
+                    await response.Content.ReadFromJsonAsync(
+                        Wire.Default.ProblemDocument, cancellationToken) is { Title: { } title, Detail: { } detail } problem)
                     return new AglowException(status, title, detail, retryAfter) { Type = AglowException.OwnType(problem.Type) };
             }
             catch (JsonException)

@@ -145,9 +145,14 @@ internal sealed class SocketSession(
         }
         catch (OperationCanceledException) when (!stop.IsCancellationRequested)
         {
-            return Lost(_isWelcome ? $"nothing was heard for {_silenceLimit.TotalSeconds:0.#} s" : $"no welcome within {options.ConnectTimeout.TotalSeconds:0.#} s");
+            return Lost(
+                _isWelcome
+                    ? $"nothing was heard for {_silenceLimit.TotalSeconds:0.#} s"
+                    : $"no welcome within {options.ConnectTimeout.TotalSeconds:0.#} s");
         }
-        catch (Exception failure) when (!stop.IsCancellationRequested && failure is WebSocketException or IOException or InvalidDataException or ObjectDisposedException)
+        catch (Exception failure) when (
+            !stop.IsCancellationRequested
+                && failure is WebSocketException or IOException or InvalidDataException or ObjectDisposedException)
         {
             return Lost(failure.Message.TrimEnd('.'));
         }
@@ -178,7 +183,9 @@ internal sealed class SocketSession(
         }
         catch (JsonException wrong)
         {
-            owner.Report(new AglowException(0, "Not a message", $"The server sent something that is not a message of Aglow's ({wrong.Message})", inner: wrong));
+            owner.Report(
+                new AglowException(
+                    0, "Not a message", $"The server sent something that is not a message of Aglow's ({wrong.Message})", inner: wrong));
             return null;
         }
     }
@@ -251,7 +258,9 @@ internal sealed class SocketSession(
 
     // a server that sends its clients to others closes at the given time, a single one at once
     private TimeSpan? LeftToWait() =>
-        _reconnectAfter - options.TimeProvider.GetElapsedTime(_reconnectHeardAt) is { } left ? TimeSpan.FromTicks(Math.Max(0, left.Ticks)) : null;
+        _reconnectAfter - options.TimeProvider.GetElapsedTime(_reconnectHeardAt) is { } left
+            ? TimeSpan.FromTicks(Math.Max(0, left.Ticks))
+            : null;
 
     private void Failed(ServerMessage message)
     {
@@ -308,7 +317,12 @@ internal sealed class SocketSession(
         }
         catch (AglowException failure)
         {
-            owner.Report(new AglowException(0, "No new token", $"{failure.Detail} This connection ends when its token does; it is asked for again before.", inner: failure));
+            owner.Report(
+                new AglowException(
+                    0,
+                    "No new token",
+                    $"{failure.Detail} This connection ends when its token does; it is asked for again before.",
+                    inner: failure));
             return false;
         }
     }

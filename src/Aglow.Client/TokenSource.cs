@@ -66,13 +66,16 @@ internal sealed class TokenSource(AglowClientOptions options)
         }
         catch (OperationCanceledException late) when (limit.IsCancellationRequested)
         {
-            throw AglowException.NotConnected($"The callback {nameof(AglowClientOptions.AccessToken)} did not complete within {CallbackTimeout.TotalSeconds} s.", late);
+            throw AglowException.NotConnected(
+                $"The callback {nameof(AglowClientOptions.AccessToken)} did not complete within {CallbackTimeout.TotalSeconds} s.", late);
         }
         catch (Exception failure)
         {
             throw AglowException.NotConnected($"The callback {nameof(AglowClientOptions.AccessToken)} failed: {failure.Message}", failure);
         }
 
-        return string.IsNullOrEmpty(token) ? throw AglowException.NotConnected($"The callback {nameof(AglowClientOptions.AccessToken)} gave no token.") : token;
+        return string.IsNullOrEmpty(token)
+            ? throw AglowException.NotConnected($"The callback {nameof(AglowClientOptions.AccessToken)} gave no token.")
+            : token;
     }
 }

@@ -29,7 +29,8 @@ internal sealed class ChangeListener : IAsyncDisposable
     private long _heard;
     private bool _isSaidLost;
 
-    public ChangeListener(NpgsqlDataSource source, PostgresOptions options, PostgresWriter writer, string node, TimeProvider time, PostgresLog log)
+    public ChangeListener(
+        NpgsqlDataSource source, PostgresOptions options, PostgresWriter writer, string node, TimeProvider time, PostgresLog log)
     {
         _source = source;
         _options = options;

@@ -225,7 +225,9 @@ internal sealed class FactCommand(string text, params NpgsqlParameter[] paramete
     public override Task ReadAsync(NpgsqlDataReader reader, CancellationToken cancel) => Task.CompletedTask;
 }
 
-/// <summary>Sets the claim of one source, and forgets those that have ended. False, and nothing is changed, where the user has too many others.</summary>
+/// <summary>
+/// Sets the claim of one source, and forgets those that have ended. False, and nothing is changed, where the user has too many others.
+/// </summary>
 internal sealed class ClaimCommand(uint user, Claim claim, uint now) : DirectoryCommand<bool>
 {
     /// <summary>What is left of a claim that was removed, for nodes that have not heard of it.</summary>
@@ -270,8 +272,11 @@ internal sealed class ClaimCommand(uint user, Claim claim, uint now) : Directory
     }
 }
 
-/// <summary>Adds to or takes from a list of users. The list after it; null, and nothing changed, where it would be longer than the limit.</summary>
-internal sealed class ListCommand(string text, bool isNews, uint user, Relation relation, IReadOnlyList<uint> others, int limit) : DirectoryCommand<uint[]?>
+/// <summary>
+/// Adds to or takes from a list of users. The list after it; null, and nothing changed, where it would be longer than the limit.
+/// </summary>
+internal sealed class ListCommand(string text, bool isNews, uint user, Relation relation, IReadOnlyList<uint> others, int limit)
+    : DirectoryCommand<uint[]?>
 {
     // $1: the user; $2: the others; $3: the limit; $4: the relation; $5: the time
     private const string Follow = """

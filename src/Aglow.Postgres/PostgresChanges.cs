@@ -4,10 +4,14 @@ using Npgsql;
 
 namespace Aglow.Postgres;
 
-/// <summary>What the tables (<see cref="PostgresSchema"/>) say of changes; asked by the <see cref="PostgresWriter"/>, on its connection.</summary>
+/// <summary>
+/// What the tables (<see cref="PostgresSchema"/>) say of changes; asked by the <see cref="PostgresWriter"/>, on its connection.
+/// </summary>
 internal static class PostgresChanges
 {
-    /// <summary>How long reading everything may take: a node that starts waits for it, and the settings of millions of users take a while.</summary>
+    /// <summary>
+    /// How long reading everything may take: a node that starts waits for it, and the settings of millions of users take a while.
+    /// </summary>
     public static readonly TimeSpan AllWithin = TimeSpan.FromMinutes(5);
 
     // older rows that were taken back were looked at by then: users who approved or blocked somebody keep theirs, and need no second look
@@ -19,7 +23,8 @@ internal static class PostgresChanges
     /// <summary>Asks for the next index and for what changed after a change.</summary>
     public static void AddTo(NpgsqlBatch batch, long since)
     {
-        batch.BatchCommands.Add(Sql.Statement($"{Claims} WHERE idx IN (SELECT idx FROM aglow.claim WHERE change > $1) ORDER BY idx", Sql.Number(since)));
+        batch.BatchCommands.Add(
+            Sql.Statement($"{Claims} WHERE idx IN (SELECT idx FROM aglow.claim WHERE change > $1) ORDER BY idx", Sql.Number(since)));
         batch.BatchCommands.Add(Sql.Statement(Visibilities("change > $1"), Sql.Number(since)));
         batch.BatchCommands.Add(Sql.Statement($"{Accounts} change > $1", Sql.Number(since)));
         batch.BatchCommands.Add(Sql.Statement("SELECT next_index FROM aglow.state"));
@@ -48,7 +53,8 @@ internal static class PostgresChanges
     /// <summary>All accounts.</summary>
     public const string AllAccounts = $"{Accounts} disabled OR revoked_at <> 0";
 
-    public static async Task<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ReadClaimsAsync(NpgsqlDataReader reader, CancellationToken cancel)
+    public static async Task<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ReadClaimsAsync(
+        NpgsqlDataReader reader, CancellationToken cancel)
     {
         var rows = new ClaimRows();
         while (await reader.ReadAsync(cancel))
@@ -56,7 +62,8 @@ internal static class PostgresChanges
         return rows.ToList();
     }
 
-    public static async Task<IReadOnlyList<KeyValuePair<uint, Visibility>>> ReadVisibilitiesAsync(NpgsqlDataReader reader, CancellationToken cancel)
+    public static async Task<IReadOnlyList<KeyValuePair<uint, Visibility>>> ReadVisibilitiesAsync(
+        NpgsqlDataReader reader, CancellationToken cancel)
     {
         var rows = new VisibilityRows();
         uint? last = null;
@@ -73,11 +80,15 @@ internal static class PostgresChanges
         return rows.ToList();
     }
 
-    public static async Task<IReadOnlyList<KeyValuePair<uint, Account>>> ReadAccountsAsync(NpgsqlDataReader reader, CancellationToken cancel)
+    public static async Task<IReadOnlyList<KeyValuePair<uint, Account>>> ReadAccountsAsync(
+        NpgsqlDataReader reader, CancellationToken cancel)
     {
         var accounts = new List<KeyValuePair<uint, Account>>();
         while (await reader.ReadAsync(cancel))
-            accounts.Add(new((uint)reader.GetInt64(0), new Account(reader.GetBoolean(1), (uint)reader.GetInt64(2), reader.GetInt64(3), reader.GetBoolean(4))));
+            accounts.Add(
+                new(
+                    (uint)reader.GetInt64(0),
+                    new Account(reader.GetBoolean(1), (uint)reader.GetInt64(2), reader.GetInt64(3), reader.GetBoolean(4))));
         return accounts;
     }
 
@@ -86,7 +97,8 @@ internal static class PostgresChanges
     {
         await using var batch = new NpgsqlBatch(connection);
         batch.BatchCommands.Add(Sql.Statement("DELETE FROM aglow.claim WHERE status < 0 AND changed_at < $1", Sql.Number(before)));
-        batch.BatchCommands.Add(Sql.Statement("DELETE FROM aglow.account WHERE NOT disabled AND revoked_at = 0 AND changed_at < $1", Sql.Number(before)));
+        batch.BatchCommands.Add(
+            Sql.Statement("DELETE FROM aglow.account WHERE NOT disabled AND revoked_at = 0 AND changed_at < $1", Sql.Number(before)));
         batch.BatchCommands.Add(Sql.Statement(
             """
             DELETE FROM aglow.visibility WHERE online = 0 AND last_seen = 0 AND changed_at < $1 AND changed_at >= $2

@@ -23,10 +23,12 @@ internal static class PostgresFailure
     };
 
     /// <summary>Whether the server refuses this one command (its data, a constraint, a limit) and would run others.</summary>
-    public static bool IsOfOneCommand(Exception failure) => failure is PostgresException { SqlState: ['2', '1' or '2' or '3', ..] or ['5', '4', ..] };
+    public static bool IsOfOneCommand(Exception failure) =>
+        failure is PostgresException { SqlState: ['2', '1' or '2' or '3', ..] or ['5', '4', ..] };
 
     /// <summary>Whether the server has no room for the write.</summary>
-    public static bool IsFull(Exception failure) => failure is PostgresException { SqlState: PostgresErrorCodes.DiskFull or PostgresErrorCodes.OutOfMemory };
+    public static bool IsFull(Exception failure) =>
+        failure is PostgresException { SqlState: PostgresErrorCodes.DiskFull or PostgresErrorCodes.OutOfMemory };
 
     /// <summary>
     /// Whether the server did not run the commands: it was shutting down or starting, is no longer the primary, or rolled them back.
@@ -51,20 +53,26 @@ internal static class PostgresFailure
         return postgres.SqlState switch
         {
             PostgresErrorCodes.InvalidPassword or PostgresErrorCodes.InvalidAuthorizationSpecification =>
-                $"PostgreSQL at {options} does not let {options.User} in ({postgres.MessageText}): set the right user, and the password with AGLOW_POSTGRES_PASSWORD.",
+                $"PostgreSQL at {options} does not let {options.User} in ({postgres.MessageText}): set the right user, and the password "
+                    + "with AGLOW_POSTGRES_PASSWORD.",
             PostgresErrorCodes.InvalidCatalogName =>
-                $"PostgreSQL at {options} has no such database: create it (createdb -O {options.User} {options.Database}), or name another.",
+                $"PostgreSQL at {options} has no such database: create it (createdb -O {options.User} {options.Database}), or name "
+                    + "another.",
             PostgresErrorCodes.InsufficientPrivilege =>
-                $"{options.User} may not do this in PostgreSQL at {options} ({postgres.MessageText}): log in as the owner of the database, or have them start a node once.",
+                $"{options.User} may not do this in PostgreSQL at {options} ({postgres.MessageText}): log in as the owner of the "
+                    + "database, or have them start a node once.",
             PostgresErrorCodes.ReadOnlySqlTransaction => ReadOnly(options),
             PostgresErrorCodes.TooManyConnections =>
-                $"PostgreSQL at {options} has no connection left: raise its max_connections, or lower Maximum Pool Size ({options.PoolSize}) here.",
+                $"PostgreSQL at {options} has no connection left: raise its max_connections, or lower Maximum Pool Size "
+                    + $"({options.PoolSize}) here.",
             PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.CannotConnectNow =>
                 $"PostgreSQL at {options} is stopping or starting.",
             PostgresErrorCodes.CheckViolation when postgres.ConstraintName == PostgresSchema.IndexesLeft =>
                 "The user directory has given all of its 2,147,483,647 indexes.",
-            PostgresErrorCodes.QueryCanceled => $"PostgreSQL at {options} took longer than {options.AnswersWithin.TotalSeconds:0} s to answer.",
-            var state when state.StartsWith(Resources, StringComparison.Ordinal) => $"PostgreSQL at {options} cannot do this now: {postgres.MessageText}.",
+            PostgresErrorCodes.QueryCanceled =>
+                $"PostgreSQL at {options} took longer than {options.AnswersWithin.TotalSeconds:0} s to answer.",
+            var state when state.StartsWith(Resources, StringComparison.Ordinal) =>
+                $"PostgreSQL at {options} cannot do this now: {postgres.MessageText}.",
             _ => $"PostgreSQL at {options} refuses: {postgres.MessageText} ({postgres.SqlState}).",
         };
     }

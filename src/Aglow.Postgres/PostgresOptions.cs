@@ -52,14 +52,16 @@ public sealed record PostgresOptions
             SetDefaults(parts);
             return new PostgresOptions(parts);
         }
-        catch (Exception wrong) when (wrong is ArgumentException or UriFormatException or KeyNotFoundException or OverflowException or InvalidCastException)
+        catch (Exception wrong) when (
+            wrong is ArgumentException or UriFormatException or KeyNotFoundException or OverflowException or InvalidCastException)
         {
             throw new FormatException(expected, wrong);
         }
     }
 
     /// <summary>Host and database, without secrets.</summary>
-    public override string ToString() => $"{string.Join(",", _parts.Host!.Split(',').Select(host => host.Contains(':') ? host : $"{host}:{_parts.Port}"))}/{Database}";
+    public override string ToString() =>
+        $"{string.Join(",", _parts.Host!.Split(',').Select(host => host.Contains(':') ? host : $"{host}:{_parts.Port}"))}/{Database}";
 
     /// <summary>The source of all connections.</summary>
     internal NpgsqlDataSource CreateSource()
@@ -97,7 +99,8 @@ public sealed record PostgresOptions
                 throw new UriFormatException();
             // libpq's words: verify-full is this library's VerifyFull, connect_timeout its Timeout
             var (name, value) = (setting[..equals], Uri.UnescapeDataString(setting[(equals + 1)..]));
-            parts[name switch { "connect_timeout" => "Timeout", "application_name" => "Application Name", _ => name }] = name == "sslmode" ? value.Replace("-", "") : value;
+            parts[name switch { "connect_timeout" => "Timeout", "application_name" => "Application Name", _ => name }] =
+                name == "sslmode" ? value.Replace("-", "") : value;
         }
 
         return parts;

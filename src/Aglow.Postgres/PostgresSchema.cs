@@ -92,14 +92,19 @@ internal static class PostgresSchema
         """,
     ];
 
-    /// <summary>Brings the tables to this version. Returns PostgreSQL's version and the secret that seals cursors for all nodes alike.</summary>
-    /// <exception cref="StoreUnavailableException">The server, or what is in it, is not for this program; the message is one line.</exception>
-    public static async Task<(Version Version, byte[] CursorSecret)> PrepareAsync(NpgsqlDataSource source, PostgresOptions options, PostgresLog log)
+    /// <summary>
+    /// Brings the tables to this version. Returns PostgreSQL's version and the secret that seals cursors for all nodes alike.
+    /// </summary>
+    /// <exception cref="StoreUnavailableException">The server, or what is in it, is not for this program; the message is one
+    /// line.</exception>
+    public static async Task<(Version Version, byte[] CursorSecret)> PrepareAsync(
+        NpgsqlDataSource source, PostgresOptions options, PostgresLog log)
     {
         await using var connection = await source.OpenConnectionAsync();
         var version = connection.PostgreSqlVersion;
         if (version.Major < OldestVersion)
-            throw new StoreUnavailableException($"PostgreSQL at {options} is version {version}: {OldestVersion} is the oldest that will do.");
+            throw new StoreUnavailableException(
+                $"PostgreSQL at {options} is version {version}: {OldestVersion} is the oldest that will do.");
         if ((string)(await ScalarAsync(connection, "SHOW transaction_read_only"))! == "on")
             throw new StoreUnavailableException(PostgresFailure.ReadOnly(options));
         if (await VersionAsync(connection, options) < Versions.Length)
@@ -120,7 +125,9 @@ internal static class PostgresSchema
         if (version == Versions.Length)
             return;
         if (version == 0)
-            await ExecuteAsync(connection, "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'aglow') THEN CREATE SCHEMA aglow; END IF; END $$");
+            await ExecuteAsync(
+                connection,
+                "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'aglow') THEN CREATE SCHEMA aglow; END IF; END $$");
         await ExecuteAsync(connection, $"SET LOCAL search_path TO {await TrigramsAsync(connection, options)}");
         for (var next = version; next < Versions.Length; next++)
         {
@@ -135,7 +142,8 @@ internal static class PostgresSchema
     /// <summary>The schema that has pg_trgm.</summary>
     private static async Task<string> TrigramsAsync(NpgsqlConnection connection, PostgresOptions options)
     {
-        const string where = "SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm'";
+        const string where =
+            "SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm'";
         if ((string?)await ScalarAsync(connection, where) is { } schema)
             return schema;
         try
@@ -167,7 +175,8 @@ internal static class PostgresSchema
         return version <= Versions.Length
             ? version
             : throw new StoreUnavailableException(
-                $"The directory in {options} was made by a newer Aglow (version {version} of its tables, this program knows {Versions.Length}): run that.");
+                $"The directory in {options} was made by a newer Aglow (version {version} of its tables, this program knows "
+                    + $"{Versions.Length}): run that.");
     }
 
     // read as rows: what to_regclass finds may be as of before the wait for the lock

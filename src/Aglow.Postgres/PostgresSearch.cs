@@ -21,7 +21,8 @@ namespace Aglow.Postgres;
 /// rows.
 /// <para>A cursor is an encrypted place in one of the parts. It belongs to one query and shows no index.</para>
 /// </remarks>
-internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits limits, byte[] secret, TimeProvider time, CancellationToken cancel)
+internal sealed class PostgresSearch(
+    NpgsqlConnection connection, SearchLimits limits, byte[] secret, TimeProvider time, CancellationToken cancel)
 {
     /// <summary>The columns of a profile, in the order of <see cref="ReadProfile"/>.</summary>
     public const string ProfileColumns = "user_name, display_name, created_at, updated_at";
@@ -94,7 +95,8 @@ internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits l
             _ => ("''::text", "idx > $2", "idx", limits.Walked, Elsewhere),
         };
         await using var batch = new NpgsqlBatch(connection);
-        batch.BatchCommands.Add(Statement($"SELECT {key}, idx FROM aglow.profile WHERE {range} ORDER BY {order} OFFSET {rows - 1} LIMIT 1"));
+        batch.BatchCommands.Add(
+            Statement($"SELECT {key}, idx FROM aglow.profile WHERE {range} ORDER BY {order} OFFSET {rows - 1} LIMIT 1"));
         batch.BatchCommands.Add(Statement(
             $"""
             SELECT {Columns}, {key} FROM (SELECT * FROM aglow.profile WHERE {range} ORDER BY {order} LIMIT {rows}) AS profile
@@ -169,7 +171,12 @@ internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits l
         var cursor = new byte[NonceBytes + TagBytes + plain.Length];
         RandomNumberGenerator.Fill(cursor.AsSpan(0, NonceBytes));
         using var cipher = new AesGcm(secret, TagBytes);
-        cipher.Encrypt(cursor.AsSpan(0, NonceBytes), plain, cursor.AsSpan(NonceBytes + TagBytes), cursor.AsSpan(NonceBytes, TagBytes), Encoding.UTF8.GetBytes(query));
+        cipher.Encrypt(
+            cursor.AsSpan(0, NonceBytes),
+            plain,
+            cursor.AsSpan(NonceBytes + TagBytes),
+            cursor.AsSpan(NonceBytes, TagBytes),
+            Encoding.UTF8.GetBytes(query));
         return Base64Url.EncodeToString(cursor);
     }
 
@@ -182,7 +189,12 @@ internal sealed class PostgresSearch(NpgsqlConnection connection, SearchLimits l
         using var cipher = new AesGcm(secret, TagBytes);
         try
         {
-            cipher.Decrypt(cursor.AsSpan(0, NonceBytes), cursor.AsSpan(NonceBytes + TagBytes), cursor.AsSpan(NonceBytes, TagBytes), plain, Encoding.UTF8.GetBytes(query));
+            cipher.Decrypt(
+                cursor.AsSpan(0, NonceBytes),
+                cursor.AsSpan(NonceBytes + TagBytes),
+                cursor.AsSpan(NonceBytes, TagBytes),
+                plain,
+                Encoding.UTF8.GetBytes(query));
         }
         catch (AuthenticationTagMismatchException forged)
         {

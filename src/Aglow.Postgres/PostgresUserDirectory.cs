@@ -17,9 +17,9 @@ namespace Aglow.Postgres;
 ///   other nodes ─► NOTIFY ─► ChangeListener ─► PostgresWriter reads what changed ─► Changed
 /// </code>
 /// The tables are <see cref="PostgresSchema"/>'s. A list is one round trip, whatever its length. IDs that a node knows are the
-/// <see cref="KeyCache"/>'s affair, before this; this holds nothing of the directory in memory but the next index. While the server is away,
-/// calls fail with <see cref="StoreUnavailableException"/> and one line that says why; connections are made anew by themselves. Any number
-/// of callers at once.
+/// <see cref="KeyCache"/>'s affair, before this; this holds nothing of the directory in memory but the next index. While the server is
+/// away, calls fail with <see cref="StoreUnavailableException"/> and one line that says why; connections are made anew by themselves. Any
+/// number of callers at once.
 /// </remarks>
 public sealed class PostgresUserDirectory : IUserDirectory
 {
@@ -31,7 +31,8 @@ public sealed class PostgresUserDirectory : IUserDirectory
     private readonly PostgresWriter _writer;
     private readonly ChangeListener _listener;
 
-    private PostgresUserDirectory(NpgsqlDataSource source, PostgresOptions options, (Version Version, byte[] CursorSecret) server, TimeProvider time, PostgresLog log)
+    private PostgresUserDirectory(
+        NpgsqlDataSource source, PostgresOptions options, (Version Version, byte[] CursorSecret) server, TimeProvider time, PostgresLog log)
     {
         var node = Random.Shared.NextInt64().ToString("x", CultureInfo.InvariantCulture);
         _source = source;
@@ -64,7 +65,9 @@ public sealed class PostgresUserDirectory : IUserDirectory
     /// <summary>What a search may cost. Set by tests.</summary>
     internal SearchLimits SearchLimits { get; set; } = SearchLimits.Default;
 
-    /// <summary>Connects, and makes or brings up to date the tables in the schema <c>aglow</c>; nodes that start at once wait for one another.</summary>
+    /// <summary>
+    /// Connects, and makes or brings up to date the tables in the schema <c>aglow</c>; nodes that start at once wait for one another.
+    /// </summary>
     /// <exception cref="StoreUnavailableException">The server cannot be used; the message is one line that says what to do.</exception>
     public static async Task<PostgresUserDirectory> OpenAsync(PostgresOptions options, TimeProvider time, ILoggerFactory logs)
     {
@@ -95,10 +98,16 @@ public sealed class PostgresUserDirectory : IUserDirectory
     public void Observe(AglowMetrics metrics)
     {
         metrics.Gauge("aglow.directory.away", "1 while the user directory cannot be used.", () => _writer.IsAway ? 1 : 0);
-        metrics.Gauge("aglow.directory.users.registered", "IDs that have an index, those of deleted users included.", () => NextIndex - UserId.FirstDirectoryNumber);
-        metrics.Count("aglow.directory.transactions", "Transactions that this node committed to the user directory.", () => _writer.Transactions);
-        metrics.Count("aglow.directory.notifications", "Notifications of other nodes that they changed the user directory.", () => _listener.Heard);
-        metrics.Count("aglow.directory.catchups", "Times this node read what other nodes changed in the user directory.", () => _writer.CatchUps);
+        metrics.Gauge(
+            "aglow.directory.users.registered",
+            "IDs that have an index, those of deleted users included.",
+            () => NextIndex - UserId.FirstDirectoryNumber);
+        metrics.Count(
+            "aglow.directory.transactions", "Transactions that this node committed to the user directory.", () => _writer.Transactions);
+        metrics.Count(
+            "aglow.directory.notifications", "Notifications of other nodes that they changed the user directory.", () => _listener.Heard);
+        metrics.Count(
+            "aglow.directory.catchups", "Times this node read what other nodes changed in the user directory.", () => _writer.CatchUps);
     }
 
     /// <inheritdoc/>
@@ -157,7 +166,9 @@ public sealed class PostgresUserDirectory : IUserDirectory
     public ValueTask<DirectoryPage> SearchAsync(string query, int limit, string? cursor)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
-        return ReadAsync((connection, cancel) => new PostgresSearch(connection, SearchLimits, _searchSecret, _time, cancel).SearchAsync(query, limit, cursor));
+        return ReadAsync(
+            (connection, cancel) =>
+                new PostgresSearch(connection, SearchLimits, _searchSecret, _time, cancel).SearchAsync(query, limit, cursor));
     }
 
     /// <inheritdoc/>
@@ -171,7 +182,8 @@ public sealed class PostgresUserDirectory : IUserDirectory
         await _writer.RunAsync(FactCommand.SetDisabled(user, disabled, shownLastSeen));
 
     /// <inheritdoc/>
-    public ValueTask<IReadOnlyList<KeyValuePair<uint, Account>>> AccountsAsync() => ReadAllAsync(PostgresChanges.AllAccounts, PostgresChanges.ReadAccountsAsync);
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, Account>>> AccountsAsync() =>
+        ReadAllAsync(PostgresChanges.AllAccounts, PostgresChanges.ReadAccountsAsync);
 
     /// <inheritdoc/>
     public async ValueTask<uint[]> SubscriptionsAsync(uint follower) =>
@@ -182,7 +194,8 @@ public sealed class PostgresUserDirectory : IUserDirectory
         _writer.RunAsync(ListCommand.Subscription(follower, followed, follow, limit));
 
     /// <inheritdoc/>
-    public async ValueTask<bool> SetClaimAsync(uint user, Claim claim, uint now) => await _writer.RunAsync(new ClaimCommand(user, claim, now));
+    public async ValueTask<bool> SetClaimAsync(uint user, Claim claim, uint now) =>
+        await _writer.RunAsync(new ClaimCommand(user, claim, now));
 
     /// <inheritdoc/>
     public async ValueTask RemoveClaimAsync(uint user, string source) => await _writer.RunAsync(FactCommand.RemoveClaim(user, source));
@@ -224,7 +237,8 @@ public sealed class PostgresUserDirectory : IUserDirectory
         await _source.DisposeAsync();
     }
 
-    private ValueTask<List<T>> ReadAsync<T>(string sql, Func<NpgsqlDataReader, T> read, params NpgsqlParameter[] parameters) => ReadAsync(async (connection, cancel) =>
+    private ValueTask<List<T>> ReadAsync<T>(string sql, Func<NpgsqlDataReader, T> read, params NpgsqlParameter[] parameters) =>
+        ReadAsync(async (connection, cancel) =>
     {
         await using var command = new NpgsqlCommand(sql, connection);
         foreach (var parameter in parameters)

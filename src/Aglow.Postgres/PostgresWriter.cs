@@ -261,7 +261,8 @@ internal sealed class PostgresWriter : IAsyncDisposable
     }
 
     // a failure that is not the server's is a fault of this program, and passes unchanged
-    private Exception Explained(Exception failure) => PostgresFailure.IsAway(failure) ? PostgresFailure.Explain(failure, _options) : failure;
+    private Exception Explained(Exception failure) =>
+        PostgresFailure.IsAway(failure) ? PostgresFailure.Explain(failure, _options) : failure;
 
     // ---- the round trip -------------------------------------------------------------------------------------------------------
 

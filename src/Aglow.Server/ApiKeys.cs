@@ -33,8 +33,9 @@ internal sealed record StoredKey(
 /// <code>
 ///   aglow_ID_SECRET      8 and 43 characters of base64url, 48 and 256 random bits
 /// </code>
-/// A hash without salt and without slowness is right here: 256 random bits cannot be guessed, however fast one guesses. The id finds the row, so that the hash is compared once, in constant
-/// time. The file is replaced as a whole (written beside, renamed), one writer at a time, readable by its owner only; a running server looks at its time of change every second.
+/// A hash without salt and without slowness is right here: 256 random bits cannot be guessed, however fast one guesses. The id finds the
+/// row, so that the hash is compared once, in constant time. The file is replaced as a whole (written beside, renamed), one writer at a
+/// time, readable by its owner only; a running server looks at its time of change every second.
 /// </remarks>
 internal sealed class ApiKeys
 {
@@ -103,16 +104,20 @@ internal sealed class ApiKeys
                 "read" => Scopes.Read,
                 "users" => Scopes.Users,
                 "operate" => Scopes.Operate,
-                _ => throw new UsageException($"scope \"{word}\" is none: name some of heartbeat, read, users, operate, separated by commas"),
+                _ => throw new UsageException(
+                    $"scope \"{word}\" is none: name some of heartbeat, read, users, operate, separated by commas"),
             };
         }
 
-        return scopes == Scopes.None ? throw new UsageException("scope is empty: name some of heartbeat, read, users, operate, separated by commas") : scopes;
+        return scopes == Scopes.None
+            ? throw new UsageException("scope is empty: name some of heartbeat, read, users, operate, separated by commas")
+            : scopes;
     }
 
     /// <summary>The id in a key; null where it is not of the form.</summary>
     public static string? IdOf(string key) =>
-        key.Length == Prefix.Length + IdLength + 1 + SecretLength && key.StartsWith(Prefix, StringComparison.Ordinal) && key[Prefix.Length + IdLength] == '_'
+        key.Length == Prefix.Length + IdLength + 1
+            + SecretLength && key.StartsWith(Prefix, StringComparison.Ordinal) && key[Prefix.Length + IdLength] == '_'
             ? key.Substring(Prefix.Length, IdLength)
             : null;
 
@@ -153,7 +158,8 @@ internal sealed class ApiKeys
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new DataFolderException($"{_path} cannot be written ({e.Message}): give this user the right to, or name another folder with --data.", e);
+            throw new DataFolderException(
+                $"{_path} cannot be written ({e.Message}): give this user the right to, or name another folder with --data.", e);
         }
     }
 

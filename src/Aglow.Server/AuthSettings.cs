@@ -55,7 +55,9 @@ internal sealed class AuthSettings
     }
 
     public static Uri ReadAuthority(string value) =>
-        Uri.TryCreate(value, UriKind.Absolute, out var url) && (url.Scheme == Uri.UriSchemeHttps || (url.Scheme == Uri.UriSchemeHttp && url.IsLoopback))
+        Uri.TryCreate(value, UriKind.Absolute, out var url)
+            && (url.Scheme == Uri.UriSchemeHttps || (url.Scheme == Uri.UriSchemeHttp && url.IsLoopback))
             ? url
-            : throw new UsageException("set https://ADDRESS of who issues tokens, such as https://accounts.example (http only on this machine)");
+            : throw new UsageException(
+                "set https://ADDRESS of who issues tokens, such as https://accounts.example (http only on this machine)");
 }

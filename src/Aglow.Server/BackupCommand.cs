@@ -29,7 +29,9 @@ internal static class BackupCommand
                 flags[DataFlag] = data;
             var began = Stopwatch.GetTimestamp();
             var bytes = DataBackup.Copy(ServeSettings.Read(flags).Presence.DataDirectory, to);
-            Console.WriteLine($"{bytes / 1e6:0.0} MB copied to {Path.GetFullPath(to)} in {Stopwatch.GetElapsedTime(began).TotalSeconds:0.0} s. To restore it, start a server with --data on a copy of that folder.");
+            Console.WriteLine(
+                $"{bytes / 1e6:0.0} MB copied to {Path.GetFullPath(to)} in {Stopwatch.GetElapsedTime(began).TotalSeconds:0.0} s. To "
+                    + "restore it, start a server with --data on a copy of that folder.");
             return CommandLine.Fine;
         }
         catch (UsageException wrong)

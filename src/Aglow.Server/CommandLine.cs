@@ -13,8 +13,12 @@ internal static class CommandLine
     {
         var parsed = commands.Parse(args.Length == 0 ? ["--help"] : args);
         if (parsed.Errors is [var wrong, ..])
-            return Fail(Usage, $"{wrong.Message.TrimEnd('.')}. See aglow {parsed.CommandResult.Command.Name} --help.".Replace("aglow aglow-server", "aglow", StringComparison.Ordinal));
-        return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+            return Fail(
+                Usage,
+                $"{wrong.Message.TrimEnd('.')}. See aglow {parsed.CommandResult.Command.Name} --help.".Replace(
+                    "aglow aglow-server", "aglow", StringComparison.Ordinal));
+        return await parsed.InvokeAsync(
+            new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
     }
 
     /// <summary>Reports an error in one line.</summary>

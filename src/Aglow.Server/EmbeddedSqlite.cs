@@ -17,7 +17,8 @@ internal static partial class EmbeddedSqlite
     public static void Use()
     {
         if (typeof(EmbeddedSqlite).Assembly.GetManifestResourceInfo(Resource) is not null)
-            NativeLibrary.SetDllImportResolver(typeof(SQLitePCL.SQLite3Provider_e_sqlite3).Assembly, static (name, _, _) => name == "e_sqlite3" ? Load() : 0);
+            NativeLibrary.SetDllImportResolver(
+                typeof(SQLitePCL.SQLite3Provider_e_sqlite3).Assembly, static (name, _, _) => name == "e_sqlite3" ? Load() : 0);
     }
 
     private static nint Load()

@@ -4,8 +4,9 @@ using Microsoft.Extensions.Logging;
 namespace Aglow.Server;
 
 /// <summary>
-/// Writes at most ten lines a minute of what requests cause in the log of ASP.NET Core, and ten of Aglow's calls, and counts the rest. Any client can
-/// trigger such lines, some with a stack trace of two kilobytes: a broken trailer, a connection over the limit, a stream that is reset.
+/// Writes at most ten lines a minute of what requests cause in the log of ASP.NET Core, and ten of Aglow's calls, and counts the rest. Any
+/// client can trigger such lines, some with a stack trace of two kilobytes: a broken trailer, a connection over the limit, a stream that is
+/// reset.
 /// </summary>
 /// <remarks>Other events of Aglow's pass. Threading: any thread; a lock for each limited line.</remarks>
 /// <param name="log">Where lines go.</param>
@@ -71,7 +72,8 @@ internal sealed class FrameworkLogLimit(ILoggerProvider log, TimeProvider time) 
 
         public bool IsEnabled(LogLevel logLevel) => logger.IsEnabled(logLevel);
 
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        public void Log<TState>(
+            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
         {
             if (!limit.TryWrite(out var suppressed))
                 return;

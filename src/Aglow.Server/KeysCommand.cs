@@ -11,15 +11,26 @@ internal static class KeysCommand
 {
     public static Command Create()
     {
-        var data = new Option<string>("--data") { Description = "The server's data folder; \"data\" where it is not given.", HelpName = "DIR", DefaultValueFactory = static _ => "data" };
+        var data = new Option<string>("--data")
+        {
+            Description = "The server's data folder; \"data\" where it is not given.",
+            HelpName = "DIR",
+            DefaultValueFactory = static _ => "data"
+        };
         var name = new Option<string>("--name") { Description = "What to call the key.", HelpName = "NAME", Required = true };
-        var scope = new Option<string>("--scope") { Description = "What it may do: some of heartbeat, read, users, operate, separated by commas.", HelpName = "SCOPE,…", Required = true };
+        var scope = new Option<string>("--scope")
+        {
+            Description = "What it may do: some of heartbeat, read, users, operate, separated by commas.",
+            HelpName = "SCOPE,…",
+            Required = true
+        };
 
         var add = new Command("add", "Makes a key and prints it, once: nobody can read it again.") { data, name, scope };
         add.SetAction(parsed => Run(() =>
         {
             var scopes = ApiKeys.ReadScopes(parsed.GetRequiredValue(scope));
-            Console.Out.WriteLine(new ApiKeys(parsed.GetRequiredValue(data)).Add(parsed.GetRequiredValue(name), scopes, TimeProvider.System.GetUtcNow()));
+            Console.Out.WriteLine(
+                new ApiKeys(parsed.GetRequiredValue(data)).Add(parsed.GetRequiredValue(name), scopes, TimeProvider.System.GetUtcNow()));
         }));
 
         var list = new Command("list", "Lists the keys: names, scopes, when they were made.") { data };
@@ -27,7 +38,8 @@ internal static class KeysCommand
         {
             foreach (var key in new ApiKeys(parsed.GetRequiredValue(data)).Read())
             {
-                var made = DateTimeOffset.FromUnixTimeSeconds(key.CreatedAt).ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture);
+                var made = DateTimeOffset.FromUnixTimeSeconds(key.CreatedAt)
+                    .ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture);
                 Console.Out.WriteLine($"{key.Name}  {key.Scopes}  {made}  {ApiKeys.Prefix}{key.Id}_…");
             }
         }));

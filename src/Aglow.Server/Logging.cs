@@ -32,7 +32,9 @@ internal static class Logging
 
         logging.ClearProviders();
         logging.Services.AddSingleton<ConsoleLoggerProvider>();
-        logging.Services.AddSingleton<ILoggerProvider>(static services => new FrameworkLogLimit(services.GetRequiredService<ConsoleLoggerProvider>(), services.GetRequiredService<TimeProvider>()));
+        logging.Services.AddSingleton<ILoggerProvider>(
+            static services =>
+                new FrameworkLogLimit(services.GetRequiredService<ConsoleLoggerProvider>(), services.GetRequiredService<TimeProvider>()));
         logging.SetMinimumLevel(LogLevel.Information);
         logging.AddFilter("Microsoft", LogLevel.Warning);
         // with a listener, every request would make an activity; a failure in a request is logged where it is answered

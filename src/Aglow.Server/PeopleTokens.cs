@@ -43,7 +43,9 @@ internal sealed class PeopleTokens
         if (_issuer is null)
         {
             return _settings.Secret is { } secret
-                ? Read(await _handler.ValidateTokenAsync(token, Parameters([new SymmetricSecurityKey(secret)], [SecurityAlgorithms.HmacSha256], _settings.Issuer)))
+                ? Read(
+                    await _handler.ValidateTokenAsync(
+                        token, Parameters([new SymmetricSecurityKey(secret)], [SecurityAlgorithms.HmacSha256], _settings.Issuer)))
                 : throw Problems.TokenRefused();
         }
 
@@ -86,7 +88,9 @@ internal sealed class PeopleTokens
     {
         if (result.Exception is SecurityTokenExpiredException)
             throw Problems.TokenExpired();
-        if (!result.IsValid || result.SecurityToken is not JsonWebToken token || TokenSubject.Read(Base64UrlEncoder.DecodeBytes(token.EncodedPayload)) is not { } user)
+        if (!result.IsValid
+            || result.SecurityToken is not JsonWebToken token
+            || TokenSubject.Read(Base64UrlEncoder.DecodeBytes(token.EncodedPayload)) is not { } user)
             throw Problems.TokenRefused();
         DateTimeOffset? issuedAt = token.IssuedAt == DateTime.MinValue ? null : new DateTimeOffset(token.IssuedAt, TimeSpan.Zero);
         return Caller.Person(user, issuedAt, new DateTimeOffset(token.ValidTo, TimeSpan.Zero));

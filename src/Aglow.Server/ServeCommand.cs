@@ -41,7 +41,8 @@ internal static class ServeCommand
         }
         catch (IOException failure) when (failure.InnerException is AddressInUseException)
         {
-            return CommandLine.Fail(CommandLine.Failed, $"{failure.Message.TrimEnd('.')}: stop who listens there, or choose another with --urls.");
+            return CommandLine.Fail(
+                CommandLine.Failed, $"{failure.Message.TrimEnd('.')}: stop who listens there, or choose another with --urls.");
         }
         catch (Exception failure)
         {

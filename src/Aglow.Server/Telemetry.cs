@@ -53,11 +53,16 @@ internal sealed class Telemetry(AglowOptions options, ILogger<Telemetry> log) : 
     {
         _failures = new ExportFailures(log);
         var resource = ResourceBuilder.CreateEmpty()
-            .AddService("aglow", serviceVersion: typeof(Telemetry).Assembly.GetName().Version?.ToString(3), autoGenerateServiceInstanceId: false, serviceInstanceId: options.NodeName)
+            .AddService(
+                "aglow",
+                serviceVersion: typeof(Telemetry).Assembly.GetName().Version?.ToString(3),
+                autoGenerateServiceInstanceId: false,
+                serviceInstanceId: options.NodeName)
             .AddTelemetrySdk()
             .AddEnvironmentVariableDetector();
         if (IsExported("OTEL_METRICS_EXPORTER"))
-            _metrics = Sdk.CreateMeterProviderBuilder().SetResourceBuilder(resource).AddMeter(AglowMetrics.MeterName).AddOtlpExporter().Build();
+            _metrics =
+                Sdk.CreateMeterProviderBuilder().SetResourceBuilder(resource).AddMeter(AglowMetrics.MeterName).AddOtlpExporter().Build();
         if (IsExported("OTEL_TRACES_EXPORTER"))
         {
             var traces = Sdk.CreateTracerProviderBuilder().SetResourceBuilder(resource).AddSource(AglowTraces.SourceName).AddOtlpExporter();
@@ -107,7 +112,8 @@ internal sealed class Telemetry(AglowOptions options, ILogger<Telemetry> log) : 
             var (now, said) = (Environment.TickCount64, Volatile.Read(ref _saidAt));
             if (now - said < Pause || Interlocked.CompareExchange(ref _saidAt, now, said) != said)
                 return;
-            var what = string.Format(CultureInfo.InvariantCulture, eventData.Message ?? "{0}", [.. eventData.Payload ?? (IEnumerable<object?>)[""]]);
+            var what = string.Format(
+                CultureInfo.InvariantCulture, eventData.Message ?? "{0}", [.. eventData.Payload ?? (IEnumerable<object?>)[""]]);
             var end = what.IndexOfAny(['\r', '\n']);
             ServerLog.TelemetryNotSent(log, end < 0 ? what : what[..end]);
         }

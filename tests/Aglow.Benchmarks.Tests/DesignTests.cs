@@ -3,7 +3,9 @@ using Aglow.Benchmarks.Stores;
 
 namespace Aglow.Benchmarks.Tests;
 
-/// <summary>The designs that Aglow's figures are held against, each on its real server: a benchmark of something that does not work says nothing.</summary>
+/// <summary>
+/// The designs that Aglow's figures are held against, each on its real server: a benchmark of something that does not work says nothing.
+/// </summary>
 public sealed class DesignTests
 {
     private static readonly uint[] Everybody = [0, 1, 2, 3, 999];

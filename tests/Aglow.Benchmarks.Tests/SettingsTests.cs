@@ -2,7 +2,8 @@ namespace Aglow.Benchmarks.Tests;
 
 public class SettingsTests
 {
-    private static readonly Option[] Options = [new("users", "10m", "how many"), new("steps", "1,10k", "several"), new("parts", "all", "which"), new("tune", "no", "whether")];
+    private static readonly Option[] Options =
+        [new("users", "10m", "how many"), new("steps", "1,10k", "several"), new("parts", "all", "which"), new("tune", "no", "whether")];
 
     [Theory]
     [InlineData("--users", "many", "--users many")]

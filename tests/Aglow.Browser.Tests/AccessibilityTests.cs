@@ -118,7 +118,8 @@ public sealed class AccessibilityTests(Browser browser)
         }
 
         // a dot's meaning is a word beside it, and the dot itself is not read
-        heard.ShouldMatch("listitem: Ada Abara (Online|Away|Busy|Last seen .*|Never seen)|text: Ada Abara (Online|Away|Busy|Last seen .*|Never seen)");
+        heard.ShouldMatch(
+            "listitem: Ada Abara (Online|Away|Busy|Last seen .*|Never seen)|text: Ada Abara (Online|Away|Busy|Last seen .*|Never seen)");
         (await tab.Page.Locator("h1").CountAsync()).ShouldBe(1);
         (await tab.Page.Locator(".dot:not([aria-hidden=true], [aria-hidden=true] *)").CountAsync()).ShouldBe(0);
         // few regions speak unasked, and none of them is the list

@@ -3,7 +3,9 @@ using Microsoft.Playwright;
 
 namespace Aglow.Browser.Tests;
 
-/// <summary>One browser for all tests (Debian's Chromium), and one server with the demo's people; each test opens tabs of its own.</summary>
+/// <summary>
+/// One browser for all tests (Debian's Chromium), and one server with the demo's people; each test opens tabs of its own.
+/// </summary>
 public sealed class Browser : IAsyncLifetime
 {
     private IPlaywright _playwright = null!;
@@ -19,7 +21,8 @@ public sealed class Browser : IAsyncLifetime
         Server = await AglowProcess.StartAsync(null, "--demo", "40", "--lease-seconds", "6", "--heartbeat-seconds", "2");
         _playwright = await Playwright.CreateAsync();
         // the sandbox needs a user of its own, and tests may run as root; everything that is opened here is ours
-        _browser = await _playwright.Chromium.LaunchAsync(new() { ExecutablePath = Find("chromium", "chromium-browser"), Args = ["--no-sandbox"] });
+        _browser = await _playwright.Chromium.LaunchAsync(
+            new() { ExecutablePath = Find("chromium", "chromium-browser"), Args = ["--no-sandbox"] });
         // as long as a lease that runs out on a busy machine
         Assertions.SetDefaultExpectTimeout(30_000);
         Directory.CreateDirectory(Screenshots);
@@ -33,9 +36,11 @@ public sealed class Browser : IAsyncLifetime
     }
 
     /// <summary>A window: its tabs share nothing with other windows'. A desktop in daylight where nothing else is said.</summary>
-    internal async Task<Window> OpenAsync(AglowProcess? server = null, ColorScheme scheme = ColorScheme.Light, int width = 1280, int height = 860)
+    internal async Task<Window> OpenAsync(
+        AglowProcess? server = null, ColorScheme scheme = ColorScheme.Light, int width = 1280, int height = 860)
     {
-        var context = await _browser.NewContextAsync(new() { ColorScheme = scheme, ViewportSize = new() { Width = width, Height = height } });
+        var context = await _browser.NewContextAsync(
+            new() { ColorScheme = scheme, ViewportSize = new() { Width = width, Height = height } });
         context.SetDefaultTimeout(20_000);
         return new Window(context, server ?? Server);
     }

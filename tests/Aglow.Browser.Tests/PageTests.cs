@@ -132,7 +132,10 @@ public sealed partial class PageTests(Browser browser)
         await more.ClickAsync();
         await Expect(tab.People).ToHaveCountAsync(231);
         await Expect(more).ToBeHiddenAsync();
-        (await tab.Page.EvaluateAsync<int>("() => new Set([...document.querySelectorAll('.person-name')].map((name) => name.textContent)).size")).ShouldBe(231);
+        (
+            await tab.Page.EvaluateAsync<int>(
+                "() => new Set([...document.querySelectorAll('.person-name')].map((name) => name.textContent)).size"))
+            .ShouldBe(231);
     }
 
     [Fact]
@@ -262,7 +265,8 @@ public sealed partial class PageTests(Browser browser)
         await tab.Page.GetByLabel("Let them come and go").CheckAsync();
         var before = await server.Http.GetStringAsync("/online?limit=1000");
         await Expect(tab.Page.Locator("#rate")).Not.ToHaveTextAsync("0.0");
-        await tab.Page.WaitForFunctionAsync("before => fetch('/online?limit=1000').then(r => r.text()).then(now => now !== before)", before);
+        await tab.Page.WaitForFunctionAsync(
+            "before => fetch('/online?limit=1000').then(r => r.text()).then(now => now !== before)", before);
         await slider.FillAsync("0");
         await Expect(tab.Page.Locator("#count")).ToHaveTextAsync("0");
     }

@@ -13,7 +13,8 @@ public sealed class SignInTests(Browser browser)
     public async Task A_pasted_token_signs_in_as_its_person_and_is_forgotten_with_the_page()
     {
         await using var server = await AglowProcess.StartAsync(null, Token.ServerFlags);
-        using (var profile = new HttpRequestMessage(HttpMethod.Put, "/users/ben") { Content = JsonContent.Create(new { user_name = "Ben" }) })
+        using (
+            var profile = new HttpRequestMessage(HttpMethod.Put, "/users/ben") { Content = JsonContent.Create(new { user_name = "Ben" }) })
         {
             profile.Headers.Authorization = new("Bearer", Token.Of("ben"));
             (await server.Http.SendAsync(profile)).EnsureSuccessStatusCode();
@@ -42,7 +43,8 @@ public sealed class SignInTests(Browser browser)
         await page.GetByRole(AriaRole.Button, new() { Name = "Save names" }).ClickAsync();
         await Expect(page.Locator(".person")).ToHaveCountAsync(2);
         await Expect(page.Locator("#me-name")).ToHaveTextAsync("Ann of Tokens");
-        (await page.EvaluateAsync<string>("JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])")).ShouldNotContain("ey");
+        (await page.EvaluateAsync<string>("JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])"))
+            .ShouldNotContain("ey");
 
         await page.ReloadAsync();
         await Expect(page.Locator("#sign-in")).ToBeVisibleAsync();

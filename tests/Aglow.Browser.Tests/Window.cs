@@ -3,7 +3,9 @@ using Microsoft.Playwright;
 
 namespace Aglow.Browser.Tests;
 
-/// <summary>A browser window on a server's page. At its end it asserts that no tab of it logged an error or asked another host for anything.</summary>
+/// <summary>
+/// A browser window on a server's page. At its end it asserts that no tab of it logged an error or asked another host for anything.
+/// </summary>
 internal sealed class Window(IBrowserContext context, AglowProcess server) : IAsyncDisposable
 {
     private readonly List<string> _wrong = [];
@@ -18,7 +20,10 @@ internal sealed class Window(IBrowserContext context, AglowProcess server) : IAs
         var page = await context.NewPageAsync();
         page.Console += (_, message) =>
         {
-            if (message.Type == "error" && !(MayBeRefused && (message.Text.StartsWith("Failed to load resource") || message.Text.StartsWith("WebSocket connection to"))))
+            if (message.Type == "error"
+                && !(
+                    MayBeRefused
+                        && (message.Text.StartsWith("Failed to load resource") || message.Text.StartsWith("WebSocket connection to"))))
                 Complain($"logged: {message.Text}");
         };
         page.PageError += (_, error) => Complain($"threw: {error}");
@@ -81,5 +86,6 @@ internal sealed class Tab(IPage page)
 
     /// <summary>Kept as the test's output: what the page looked like.</summary>
     public Task ScreenshotAsync(string name) =>
-        page.ScreenshotAsync(new() { Path = Path.Combine(Browser.Screenshots, $"{Interlocked.Increment(ref _screenshots):00}-{name}.png") });
+        page.ScreenshotAsync(
+            new() { Path = Path.Combine(Browser.Screenshots, $"{Interlocked.Increment(ref _screenshots):00}-{name}.png") });
 }

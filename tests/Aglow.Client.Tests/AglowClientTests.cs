@@ -204,7 +204,8 @@ public class AglowClientTests(ServerFixture server) : IClassFixture<ServerFixtur
         (await fine.NextTextAsync()).ShouldBe($"{user}:Busy");
     }
 
-    public static TheoryData<string> AnyIds => ["3105550123", "9223372036854775807", "batch", "..", "042", "Zoë 🦊", $"!{new string('ë', 127)}"];
+    public static TheoryData<string> AnyIds =>
+        ["3105550123", "9223372036854775807", "batch", "..", "042", "Zoë 🦊", $"!{new string('ë', 127)}"];
 
     [Theory]
     [MemberData(nameof(AnyIds))]
@@ -213,7 +214,8 @@ public class AglowClientTests(ServerFixture server) : IClassFixture<ServerFixtur
         UserId user = id;
         await using var client = server.Client(user);
         await client.HeartbeatAsync();
-        (await client.StatusOfAsync(user)).ShouldSatisfyAllConditions(static record => record.IsOnline.ShouldBeTrue(), record => record.User.ShouldBe(user));
+        (await client.StatusOfAsync(user))
+            .ShouldSatisfyAllConditions(static record => record.IsOnline.ShouldBeTrue(), record => record.User.ShouldBe(user));
         await foreach (var record in client.WatchAsync([user]))
         {
             record.User.ShouldBe(user);
@@ -237,7 +239,8 @@ public class AglowClientTests(ServerFixture server) : IClassFixture<ServerFixtur
         await gateway.HeartbeatAsync([users[^1]]);
         (await seen.NextTextAsync()).ShouldBe($"{users[^1]}:Online");
         // one more is too many, and says so before anything is sent
-        var refusal = await Should.ThrowAsync<AglowException>(async () => await client.WatchAsync([1]).GetAsyncEnumerator().MoveNextAsync());
+        var refusal = await Should.ThrowAsync<AglowException>(
+            async () => await client.WatchAsync([1]).GetAsyncEnumerator().MoveNextAsync());
         refusal.Title.ShouldBe("Too many watches");
         await using var among = Watching.Of(client, users[7]);
         (await among.NextTextAsync()).ShouldBe($"{users[7]}:Offline");
@@ -308,7 +311,9 @@ public class AglowClientTests(ServerFixture server) : IClassFixture<ServerFixtur
     [Fact]
     public async Task A_refusal_carries_the_servers_title_and_detail()
     {
-        using (var disabled = await server.Process.Http.PutAsync("/users/4000000000/access", new StringContent("{\"disabled\":true}", null, "application/json")))
+        using (
+            var disabled = await server.Process.Http.PutAsync(
+                "/users/4000000000/access", new StringContent("{\"disabled\":true}", null, "application/json")))
             disabled.EnsureSuccessStatusCode();
         await using var client = server.Client(4_000_000_000u);
         var refused = await Should.ThrowAsync<AglowException>(() => client.HeartbeatAsync());

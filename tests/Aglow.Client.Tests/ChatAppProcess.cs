@@ -24,10 +24,20 @@ internal sealed class ChatAppProcess : IAsyncDisposable
 
     public static async Task<ChatAppProcess> StartAsync()
     {
-        var program = typeof(ChatAppProcess).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(static a => a.Key == "ChatApp").Value!;
+        var program = typeof(ChatAppProcess).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
+            .Single(static a => a.Key == "ChatApp").Value!;
         var folder = Directory.CreateTempSubdirectory("aglow-chat-").FullName;
-        string[] arguments = [program, "--urls", "http://127.0.0.1:0", $"--Aglow:DataDirectory={folder}", "--Aglow:LeaseSeconds=6", "--Aglow:HeartbeatSeconds=2"];
-        var app = new ChatAppProcess(folder, Process.Start(new ProcessStartInfo("dotnet", arguments) { UseShellExecute = false, RedirectStandardOutput = true })!);
+        string[] arguments =
+        [
+            program,
+            "--urls",
+            "http://127.0.0.1:0",
+            $"--Aglow:DataDirectory={folder}",
+            "--Aglow:LeaseSeconds=6",
+            "--Aglow:HeartbeatSeconds=2"
+        ];
+        var app = new ChatAppProcess(
+            folder, Process.Start(new ProcessStartInfo("dotnet", arguments) { UseShellExecute = false, RedirectStandardOutput = true })!);
         await app.ReadyAsync();
         return app;
     }

@@ -22,7 +22,8 @@ public sealed class ChatAppTests : IAsyncLifetime
         using var ann = await SignInAsync("ann");
         using var bob = await SignInAsync("bob");
         await using var annsDot = new AglowClient(new AglowClientOptions(new Uri(_app.Address, "presence")) { HttpClient = ann });
-        await using var bobsDot = new AglowClient(new AglowClientOptions(new Uri(_app.Address, "presence")) { HttpClient = bob, User = "bob" });
+        await using var bobsDot = new AglowClient(
+            new AglowClientOptions(new Uri(_app.Address, "presence")) { HttpClient = bob, User = "bob" });
         await annsDot.ConnectAsync();
         await using var seenByAnn = Watching.Of(annsDot, "bob");
         (await seenByAnn.NextTextAsync()).ShouldBe("bob:Offline");
@@ -52,7 +53,8 @@ public sealed class ChatAppTests : IAsyncLifetime
     public async Task Nobody_is_online_as_somebody_else()
     {
         using var ann = await SignInAsync("ann");
-        await using var pretender = new AglowClient(new AglowClientOptions(new Uri(_app.Address, "presence")) { HttpClient = ann, User = "bob" });
+        await using var pretender = new AglowClient(
+            new AglowClientOptions(new Uri(_app.Address, "presence")) { HttpClient = ann, User = "bob" });
         (await Should.ThrowAsync<AglowException>(() => pretender.ConnectAsync())).Title.ShouldBe("Not yours");
         using var stranger = Http();
         (await stranger.GetAsync("presence/status/ann")).IsSuccessStatusCode.ShouldBeFalse();
@@ -65,10 +67,12 @@ public sealed class ChatAppTests : IAsyncLifetime
         using var ann = await SignInAsync("ann");
         using var bob = await SignInAsync("bob");
         using var here = new ClientWebSocket();
-        var cookie = (await ann.PostAsJsonAsync("sign-in", new { name = "ann", text = "" })).Headers.GetValues("Set-Cookie").First().Split(';')[0];
+        var cookie =
+            (await ann.PostAsJsonAsync("sign-in", new { name = "ann", text = "" })).Headers.GetValues("Set-Cookie").First().Split(';')[0];
         here.Options.SetRequestHeader("Cookie", cookie);
         await here.ConnectAsync(new UriBuilder(new Uri(_app.Address, "presence/ws")) { Scheme = "ws" }.Uri, CancellationToken.None);
-        await using var bobsDot = new AglowClient(new AglowClientOptions(new Uri(_app.Address, "presence")) { HttpClient = bob, User = "bob" });
+        await using var bobsDot = new AglowClient(
+            new AglowClientOptions(new Uri(_app.Address, "presence")) { HttpClient = bob, User = "bob" });
         await using var seen = Watching.Of(bobsDot, "ann");
         (await seen.NextTextAsync()).ShouldBe("ann:Online");
         (await ann.PostAsync("sign-out", null)).EnsureSuccessStatusCode();
@@ -77,7 +81,8 @@ public sealed class ChatAppTests : IAsyncLifetime
         var closed = CloseOf(here);
         try
         {
-            await here.SendAsync("{\"type\":\"active\"}"u8.ToArray(), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
+            await here.SendAsync(
+                "{\"type\":\"active\"}"u8.ToArray(), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
         }
         catch (WebSocketException)
         {
@@ -117,7 +122,8 @@ public sealed class ChatAppTests : IAsyncLifetime
     [Fact]
     public void It_takes_fewer_than_fifty_lines() =>
         Directory.GetFiles(Path.Combine(AglowProcess.Root, "samples", "ChatApp"), "*.cs")
-            .Sum(static f => File.ReadLines(f).Count(static line => !line.StartsWith("using ", StringComparison.Ordinal))).ShouldBeLessThan(50);
+            .Sum(static f => File.ReadLines(f).Count(static line => !line.StartsWith("using ", StringComparison.Ordinal)))
+                .ShouldBeLessThan(50);
 
     // no redirects: who is not signed in is sent to a page that there is not
     private HttpClient Http() => new(new SocketsHttpHandler { AllowAutoRedirect = false }) { BaseAddress = _app.Address };

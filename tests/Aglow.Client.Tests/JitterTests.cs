@@ -13,7 +13,10 @@ public class JitterTests
     public void Waits_are_drawn_evenly_from_nothing_to_a_ceiling_that_doubles(int attempt, int ceilingSeconds)
     {
         var random = new Random(42);
-        var waits = Enumerable.Range(0, 10_000).Select(_ => Jitter.Retry(attempt, Second, 30 * Second, random) / (ceilingSeconds * Second)).Order().ToArray();
+        var waits = Enumerable.Range(0, 10_000)
+            .Select(_ => Jitter.Retry(attempt, Second, 30 * Second, random) / (ceilingSeconds * Second))
+            .Order()
+            .ToArray();
         waits[0].ShouldBeInRange(0, 0.01);
         waits[^1].ShouldBeInRange(0.99, 1);
         // each tenth of the span has about a tenth of the waits

@@ -19,7 +19,8 @@ namespace Aglow.Client.Tests;
 /// <summary><c>AddAglow()</c> and <c>MapAglow()</c> in somebody's own app.</summary>
 public class OwnAppTests
 {
-    private static void AddAglow(WebApplicationBuilder builder, string folder) => builder.Services.AddAglow(o => (o.OpenMode, o.DataDirectory) = (true, folder));
+    private static void AddAglow(WebApplicationBuilder builder, string folder) =>
+        builder.Services.AddAglow(o => (o.OpenMode, o.DataDirectory) = (true, folder));
 
     private static Task<OwnApp> WithSettingsAsync(params (string Name, string Value)[] settings) => OwnApp.StartAsync(
         (builder, folder) =>
@@ -29,7 +30,8 @@ public class OwnAppTests
         },
         static app => app.MapAglow());
 
-    private static Task<OwnApp> AuthenticatedAsync(Action<WebApplication>? map = null, Action<WebApplicationBuilder>? build = null) => OwnApp.StartAsync(
+    private static Task<OwnApp> AuthenticatedAsync(Action<WebApplication>? map = null, Action<WebApplicationBuilder>? build = null) =>
+        OwnApp.StartAsync(
         (builder, folder) =>
         {
             builder.Services.AddAglow(o => o.DataDirectory = folder);
@@ -44,11 +46,13 @@ public class OwnAppTests
     [Fact]
     public async Task Options_come_from_a_section_and_then_from_code()
     {
-        await using var app = await WithSettingsAsync(("LeaseSeconds", "40"), ("Definitions:night:PulseSeconds", "36000"), ("AllowedOrigins:0", "https://chat.example"));
+        await using var app = await WithSettingsAsync(
+            ("LeaseSeconds", "40"), ("Definitions:night:PulseSeconds", "36000"), ("AllowedOrigins:0", "https://chat.example"));
         await using var client = new AglowClient(app.Address.AbsoluteUri, "ann");
         (await client.HeartbeatAsync()).OfflineAfter.ShouldBe(TimeSpan.FromSeconds(40));
         (await client.StatusOfAsync("ann", "night")).Status.ShouldBe(PresenceStatus.Online);
-        (await client.StatusOfAsync("ann", "reachable")).Status.ShouldBe(PresenceStatus.Online, "definitions of a section are added to those there are");
+        (await client.StatusOfAsync("ann", "reachable")).Status.ShouldBe(
+            PresenceStatus.Online, "definitions of a section are added to those there are");
     }
 
     [Theory]
@@ -173,7 +177,8 @@ public class OwnAppTests
     public async Task An_empty_body_and_a_socket_without_a_name_speak_for_who_is_signed_in()
     {
         // the short cut for sockets must not go past authentication
-        await using var app = await AuthenticatedAsync(build: static b => b.WebHost.ConfigureKestrel(static k => k.ConfigureEndpointDefaults(static e => e.UseAglowSockets())));
+        await using var app = await AuthenticatedAsync(
+            build: static b => b.WebHost.ConfigureKestrel(static k => k.ConfigureEndpointDefaults(static e => e.UseAglowSockets())));
         using var ann = app.Http("ann");
         using var bob = app.Http("42");
         (await SendAsync(ann, "POST", "/heartbeat", null)).StatusCode.ShouldBe(HttpStatusCode.OK);
@@ -267,7 +272,8 @@ public class OwnAppTests
     [InlineData(null, null, "multipart/form-data; boundary=x", HttpStatusCode.UnsupportedMediaType)]
     [InlineData(null, null, "application/json", HttpStatusCode.OK)]
     [InlineData(null, "same-origin", null, HttpStatusCode.OK)]
-    public async Task A_page_cannot_write_for_its_visitor_from_elsewhere(string? origin, string? site, string? type, HttpStatusCode expected)
+    public async Task A_page_cannot_write_for_its_visitor_from_elsewhere(
+        string? origin, string? site, string? type, HttpStatusCode expected)
     {
         await using var app = await AuthenticatedAsync();
         foreach (var path in new[] { "/heartbeat", "/offline", "/users/ann/revoke" })
@@ -282,8 +288,11 @@ public class OwnAppTests
             if (type is not null)
                 request.Content.Headers.TryAddWithoutValidation("Content-Type", type);
             using var answer = await ann.SendAsync(request);
-            answer.StatusCode.ShouldBe(expected == HttpStatusCode.OK && path.EndsWith("revoke", StringComparison.Ordinal) ? HttpStatusCode.NoContent : expected, path);
-            (await ann.GetStringAsync("/status/ann")).ShouldContain(expected != HttpStatusCode.OK || path == "/heartbeat" ? "\"online\"" : "\"offline\"");
+            answer.StatusCode.ShouldBe(
+                expected == HttpStatusCode.OK && path.EndsWith("revoke", StringComparison.Ordinal) ? HttpStatusCode.NoContent : expected,
+                path);
+            (await ann.GetStringAsync("/status/ann"))
+                .ShouldContain(expected != HttpStatusCode.OK || path == "/heartbeat" ? "\"online\"" : "\"offline\"");
         }
     }
 
@@ -299,7 +308,10 @@ public class OwnAppTests
     }
 
     private static Task<HttpResponseMessage> SendAsync(HttpClient http, string method, string path, string? json) =>
-        http.SendAsync(new HttpRequestMessage(new HttpMethod(method), path) { Content = json is null ? null : new StringContent(json, Encoding.UTF8, "application/json") });
+        http.SendAsync(
+            new HttpRequestMessage(
+                new HttpMethod(method),
+                path) { Content = json is null ? null : new StringContent(json, Encoding.UTF8, "application/json") });
 
     private static async Task ShouldBeProblemAsync(HttpResponseMessage answer, HttpStatusCode status, string? detail = null)
     {

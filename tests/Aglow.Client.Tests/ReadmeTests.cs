@@ -30,7 +30,12 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
     [Fact]
     public async Task The_first_command_starts_a_server_with_people_on_it()
     {
-        var flags = Regex.Match(Readme, "^ +\\./aglow serve (?<flags>.+?) +#", RegexOptions.ExplicitCapture | RegexOptions.Multiline, TimeSpan.FromSeconds(1)).Groups["flags"].Value;
+        var flags =
+            Regex.Match(
+                Readme,
+                "^ +\\./aglow serve (?<flags>.+?) +#",
+                RegexOptions.ExplicitCapture | RegexOptions.Multiline,
+                TimeSpan.FromSeconds(1)).Groups["flags"].Value;
         await using var demo = await AglowProcess.StartAsync(null, flags.Split(' '));
         using var online = JsonDocument.Parse(await demo.Http.GetStringAsync("/online/count"));
         online.RootElement.GetProperty("online").GetInt64().ShouldBeGreaterThan(50);
@@ -40,7 +45,8 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
     public async Task The_calls_with_curl_answer_what_they_say()
     {
         // the watch goes on for ever, so it stops after the first data; the others fail on any status that is no success
-        var script = Block("sh").Replace(ExampleUrl, server.Process.Address.GetLeftPart(UriPartial.Authority)).Replace("curl -N ", "first ");
+        var script =
+            Block("sh").Replace(ExampleUrl, server.Process.Address.GetLeftPart(UriPartial.Authority)).Replace("curl -N ", "first ");
         var output = await RunAsync("bash", ["-c", $$"""
             set -e
             curl() { command curl -fsS "$@"; echo; }
@@ -61,7 +67,9 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
     {
         var client = new Uri(Path.Combine(AglowProcess.Root, "clients", "js", "src", "index.js")).AbsoluteUri;
         var program = Block("js").Replace("@aglow/client", client).Replace(ExampleUrl, server.Process.Address.AbsoluteUri);
-        await server.Process.Http.PostAsync("/heartbeat", new StringContent("{\"user_id\": \"bob\"}", new System.Net.Http.Headers.MediaTypeHeaderValue("application/json")));
+        await server.Process.Http.PostAsync(
+            "/heartbeat",
+            new StringContent("{\"user_id\": \"bob\"}", new System.Net.Http.Headers.MediaTypeHeaderValue("application/json")));
         var output = await RunAsync("node", ["--experimental-websocket", "--no-warnings", "--input-type=module", "-e", $$"""
             const seen = new Map();
             function paint(user, status) {
@@ -79,7 +87,8 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
     [Fact]
     public async Task The_lines_of_CSharp_stand_in_a_test_that_runs()
     {
-        var lines = Blocks("csharp").SelectMany(static block => block.Split('\n')).Select(static line => line.Split("//")[0].Trim() is { Length: > 0 } code && !line.Contains("http:") ? code : "");
+        var lines = Blocks("csharp").SelectMany(static block => block.Split('\n')).Select(
+            static line => line.Split("//")[0].Trim() is { Length: > 0 } code && !line.Contains("http:") ? code : "");
         var source = await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "tests", "Aglow.Client.Tests", "ReadmeTests.cs"));
         foreach (var line in lines)
             source.ShouldContain(line);
@@ -115,7 +124,8 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
     public async Task Every_flag_in_a_command_is_one_that_the_command_takes()
     {
         var help = new Dictionary<string, string>(StringComparer.Ordinal);
-        var commands = Command().Matches(Readme).Select(static m => (Name: m.Groups["name"].Value, Flags: Flag().Matches(m.Groups["rest"].Value.Split('#')[0]))).ToList();
+        var commands = Command().Matches(Readme).Select(
+            static m => (Name: m.Groups["name"].Value, Flags: Flag().Matches(m.Groups["rest"].Value.Split('#')[0]))).ToList();
         commands.Select(static c => c.Name).Distinct(StringComparer.Ordinal).Count().ShouldBeGreaterThanOrEqualTo(3);
         foreach (var (name, flags) in commands)
         {
@@ -149,7 +159,9 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
         var folder = Path.GetDirectoryName(Path.Combine(AglowProcess.Root, document))!;
         foreach (Match link in Link().Matches(File.ReadAllText(Path.Combine(AglowProcess.Root, document))))
         {
-            var file = link.Groups["file"].Value is { Length: > 0 } named ? Path.GetFullPath(Path.Combine(folder, named)) : Path.Combine(AglowProcess.Root, document);
+            var file = link.Groups["file"].Value is { Length: > 0 } named
+                ? Path.GetFullPath(Path.Combine(folder, named))
+                : Path.Combine(AglowProcess.Root, document);
             (File.Exists(file) || Directory.Exists(file)).ShouldBeTrue($"{document}: {link.Value}");
             if (link.Groups["heading"].Success)
                 Headings(file).ShouldContain(link.Groups["heading"].Value, $"{document}: {link.Value}");
@@ -164,7 +176,11 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
 
     private static List<string> Blocks(string language)
     {
-        var blocks = Regex.Matches(Readme, $"^```{language}\n(?<code>.*?)^```", RegexOptions.ExplicitCapture | RegexOptions.Multiline | RegexOptions.Singleline, TimeSpan.FromSeconds(1))
+        var blocks = Regex.Matches(
+            Readme,
+            $"^```{language}\n(?<code>.*?)^```",
+            RegexOptions.ExplicitCapture | RegexOptions.Multiline | RegexOptions.Singleline,
+            TimeSpan.FromSeconds(1))
             .Select(static m => m.Groups["code"].Value).ToList();
         blocks.ShouldNotBeEmpty();
         return blocks;

@@ -16,7 +16,8 @@ public class RegistrationTests(ServerFixture server) : IClassFixture<ServerFixtu
     public async Task Configuration_makes_one_client_whose_calls_and_socket_pass_the_applications_handlers()
     {
         var seen = new ConcurrentBag<string>();
-        var builder = Builder(("Presence:Address", server.Process.Address.ToString()), ("Presence:User", ServerFixture.NewKey().ToString()));
+        var builder = Builder(
+            ("Presence:Address", server.Process.Address.ToString()), ("Presence:User", ServerFixture.NewKey().ToString()));
         builder.Services.AddAglowClient(builder.Configuration.GetSection("Presence")).AddHttpMessageHandler(() => new Recorder(seen));
         using var host = builder.Build();
         await host.StartAsync();
@@ -78,13 +79,15 @@ public class RegistrationTests(ServerFixture server) : IClassFixture<ServerFixtu
         await host.StartAsync();
         await Should.ThrowAsync<AglowException>(() => host.Services.GetRequiredService<AglowClient>().ConnectAsync());
         await Eventually.TrueAsync(
-            () => log.Written.Any(static line => line.StartsWith("Warning Aglow.Client.AglowClient ", StringComparison.Ordinal)), "the failure is logged");
+            () => log.Written.Any(
+                static line => line.StartsWith("Warning Aglow.Client.AglowClient ", StringComparison.Ordinal)), "the failure is logged");
     }
 
     private static HostApplicationBuilder Builder(params (string Key, string? Value)[] settings)
     {
         var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
-        builder.Configuration.AddInMemoryCollection(settings.Where(static s => s.Value is not null).Select(static s => KeyValuePair.Create(s.Key, s.Value)));
+        builder.Configuration.AddInMemoryCollection(
+            settings.Where(static s => s.Value is not null).Select(static s => KeyValuePair.Create(s.Key, s.Value)));
         return builder;
     }
 
@@ -131,7 +134,8 @@ public class RegistrationTests(ServerFixture server) : IClassFixture<ServerFixtu
 
         public bool IsEnabled(LogLevel logLevel) => true;
 
-        public void Log<TState>(LogLevel level, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+        public void Log<TState>(
+            LogLevel level, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
             Written.Add($"{level} {_category} {formatter(state, exception)}");
 
         public void Dispose()

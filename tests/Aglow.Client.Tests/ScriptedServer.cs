@@ -7,8 +7,8 @@ using System.Threading.Channels;
 namespace Aglow.Client.Tests;
 
 /// <summary>
-/// A server that says what a test says: the other ends of a client's WebSockets, in memory, with the framework's own framing on both. For what a real server
-/// does not do on demand: losing its store, falling silent for exactly so long.
+/// A server that says what a test says: the other ends of a client's WebSockets, in memory, with the framework's own framing on both. For
+/// what a real server does not do on demand: losing its store, falling silent for exactly so long.
 /// </summary>
 internal sealed class ScriptedServer
 {
@@ -21,7 +21,8 @@ internal sealed class ScriptedServer
     {
         address.AbsoluteUri.ShouldStartWith("ws://presence.example/ws");
         var (up, down) = (new Pipe(), new Pipe());
-        _sockets.Writer.TryWrite(WebSocket.CreateFromStream(new Duplex(up.Reader, down.Writer), new WebSocketCreationOptions { IsServer = true }));
+        _sockets.Writer.TryWrite(
+            WebSocket.CreateFromStream(new Duplex(up.Reader, down.Writer), new WebSocketCreationOptions { IsServer = true }));
         Connections++;
         return ValueTask.FromResult(WebSocket.CreateFromStream(new Duplex(down.Reader, up.Writer), new WebSocketCreationOptions()));
     }
@@ -50,9 +51,11 @@ internal sealed class ScriptedServer
 
         public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
 
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => _input.ReadAsync(buffer, cancellationToken);
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+            _input.ReadAsync(buffer, cancellationToken);
 
-        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => _output.WriteAsync(buffer, cancellationToken);
+        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
+            _output.WriteAsync(buffer, cancellationToken);
 
         public override Task FlushAsync(CancellationToken cancellationToken) => _output.FlushAsync(cancellationToken);
 
@@ -80,7 +83,8 @@ internal sealed class ScriptedServer
 /// <summary>One client's socket, from the server's side.</summary>
 internal sealed class ScriptedSocket(WebSocket socket)
 {
-    public Task SayAsync(string json) => socket.SendAsync(Encoding.UTF8.GetBytes(json), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
+    public Task SayAsync(string json) =>
+        socket.SendAsync(Encoding.UTF8.GetBytes(json), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
 
     public Task SayAsync(int user, string status) =>
         SayAsync($"{{\"type\":\"presence\",\"users\":[{{\"user_id\":{user},\"is_online\":{(status == "offline" ? "false" : "true")},\"status\":\"{status}\",\"last_seen\":1763763300}}]}}");
@@ -102,7 +106,10 @@ internal sealed class ScriptedSocket(WebSocket socket)
             var message = JsonDocument.Parse(buffer.AsMemory(0, length)).RootElement;
             // answered at once, with nobody: what a test says then is a change
             if (message.TryGetProperty("id", out var id))
-                await SayAsync(message.GetProperty("type").GetString() == "watch" ? $"{{\"type\":\"presence\",\"id\":{id},\"users\":[]}}" : $"{{\"type\":\"ok\",\"id\":{id}}}");
+                await SayAsync(
+                    message.GetProperty("type").GetString() == "watch"
+                        ? $"{{\"type\":\"presence\",\"id\":{id},\"users\":[]}}"
+                        : $"{{\"type\":\"ok\",\"id\":{id}}}");
             var users = message.TryGetProperty("users", out var list) ? $":{list.GetRawText()}" : "";
             return message.GetProperty("type").GetString() + users;
         }

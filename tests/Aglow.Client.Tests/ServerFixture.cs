@@ -19,10 +19,13 @@ public sealed class ServerFixture : IAsyncLifetime
     internal async Task<long> GaugeAsync(string name)
     {
         var metrics = await Process.Http.GetStringAsync("/metrics");
-        return long.Parse(metrics.Split('\n').First(l => l.StartsWith($"{name} ", StringComparison.Ordinal))[(name.Length + 1)..], System.Globalization.CultureInfo.InvariantCulture);
+        return long.Parse(
+            metrics.Split('\n').First(l => l.StartsWith($"{name} ", StringComparison.Ordinal))[(name.Length + 1)..],
+            System.Globalization.CultureInfo.InvariantCulture);
     }
 
-    public async Task InitializeAsync() => Process = await AglowProcess.StartAsync(null, "--lease-seconds", "4", "--heartbeat-seconds", "2");
+    public async Task InitializeAsync() =>
+        Process = await AglowProcess.StartAsync(null, "--lease-seconds", "4", "--heartbeat-seconds", "2");
 
     public async Task DisposeAsync() => await Process.DisposeAsync();
 }

@@ -1,6 +1,8 @@
 namespace Aglow.Fuzz.Tests;
 
-/// <summary>Every kept input, and some twenty seconds of new ones by a fixed seed. <c>./aglow fuzz</c> is the same for as long as one likes.</summary>
+/// <summary>
+/// Every kept input, and some twenty seconds of new ones by a fixed seed. <c>./aglow fuzz</c> is the same for as long as one likes.
+/// </summary>
 public class FuzzTests
 {
     private static readonly string Kept = Path.Combine(AppContext.BaseDirectory, "Corpus");
@@ -8,7 +10,9 @@ public class FuzzTests
     [Fact]
     public async Task What_was_found_once_is_mended_and_nothing_new_gives_way()
     {
-        var options = new FuzzOptions(Seconds: 20, Inputs: long.MaxValue, Seed: 7, Workers: 2, Kept, Keep: false, Targets: []) { KeepsFindings = false };
+        var options =
+            new FuzzOptions(
+                Seconds: 20, Inputs: long.MaxValue, Seed: 7, Workers: 2, Kept, Keep: false, Targets: []) { KeepsFindings = false };
         var output = new StringWriter();
         var report = await FuzzRun.RunAsync(options, output, CancellationToken.None);
         report.IsClean.ShouldBeTrue(report.ToString());

@@ -93,7 +93,8 @@ public class FuzzerTests
     [InlineData(10, true)]
     public void Memory_that_grows_with_the_inputs_is_a_leak(int bytesAnInput, bool isLeak)
     {
-        var samples = Enumerable.Range(1, 30).Select(i => new MemorySample(i * 1_000_000L, 20_000_000 + (i % 3 * 1_000_000) + (i * 1_000_000L * bytesAnInput), 0));
+        var samples = Enumerable.Range(1, 30)
+            .Select(i => new MemorySample(i * 1_000_000L, 20_000_000 + (i % 3 * 1_000_000) + (i * 1_000_000L * bytesAnInput), 0));
         new FuzzReport([new FuzzedTarget(new Refusing(), 1, TimeSpan.Zero, 0)], [], [.. samples], 1).IsClean.ShouldBe(!isLeak);
     }
 
@@ -116,7 +117,8 @@ public class FuzzerTests
 
         public override int PerTurn => 4096;
 
-        public override void Make(Dice dice, InputWriter input) => input.Add((byte)0).Add(dice.Pick("wor", "word", "other")).Add(dice.Pick(":", "", "."));
+        public override void Make(Dice dice, InputWriter input) =>
+            input.Add((byte)0).Add(dice.Pick("wor", "word", "other")).Add(dice.Pick(":", "", "."));
 
         public override int Run(ReadOnlyMemory<byte> input)
         {

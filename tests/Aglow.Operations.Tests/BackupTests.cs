@@ -72,7 +72,8 @@ public sealed class BackupTests
     private static async Task PostAsync(AglowProcess server, string path, string json) =>
         (await server.Http.PostAsync(path, Json(json))).EnsureSuccessStatusCode().Dispose();
 
-    private static async Task<JsonNode> GetAsync(AglowProcess server, string path) => JsonNode.Parse(await server.Http.GetStringAsync(path))!;
+    private static async Task<JsonNode> GetAsync(AglowProcess server, string path) =>
+        JsonNode.Parse(await server.Http.GetStringAsync(path))!;
 
     private static StringContent Json(string json) => new(json, Encoding.UTF8, "application/json");
 }

@@ -41,14 +41,16 @@ public sealed partial class LogTests(Servers servers)
             ids.AddRange(Event().Matches(await File.ReadAllTextAsync(file)).Select(static m => int.Parse(m.Groups["id"].Value)));
         ids.Count.ShouldBeGreaterThan(20);
         ids.ShouldBeUnique();
-        var described = Described().Matches(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "docs", "log.md"))).Select(static m => int.Parse(m.Groups["id"].Value));
+        var described = Described().Matches(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "docs", "log.md"))).Select(
+            static m => int.Parse(m.Groups["id"].Value));
         described.Order().ShouldBe(ids.Order());
     }
 
     [Fact]
     public async Task A_collector_that_is_away_is_said_and_holds_up_nothing()
     {
-        await using var server = AglowProcess.Run(null, ["--otlp", "http://127.0.0.1:1"], new() { ["OTEL_METRIC_EXPORT_INTERVAL"] = "200" });
+        await using var server = AglowProcess.Run(
+            null, ["--otlp", "http://127.0.0.1:1"], new() { ["OTEL_METRIC_EXPORT_INTERVAL"] = "200" });
         await server.ReadyAsync();
         await Eventually.HoldsAsync(() => server.Output.Contains("[9008]"));
         (await server.StopAsync()).ShouldBe(0);

@@ -23,7 +23,8 @@ public sealed partial class MetricsTests(Servers servers)
     public async Task A_histogram_counts_up_to_all()
     {
         var text = await servers.Alone.Http.GetStringAsync("/metrics");
-        var buckets = Bucket().Matches(text).Select(static m => (Bound: m.Groups["bound"].Value, Count: long.Parse(m.Groups["count"].Value))).ToList();
+        var buckets = Bucket().Matches(text).Select(
+            static m => (Bound: m.Groups["bound"].Value, Count: long.Parse(m.Groups["count"].Value))).ToList();
         buckets.Count.ShouldBeGreaterThan(10);
         buckets.Select(static b => b.Count).ShouldBeInOrder();
         buckets[^1].Bound.ShouldBe("+Inf");
@@ -64,7 +65,8 @@ public sealed partial class MetricsTests(Servers servers)
     [InlineData("aglow_store_errors_total{store=\"directory\"}")]
     [InlineData("aglow_stall_guard_in_force")]
     [InlineData("aglow_tcp_connections_refused_total")]
-    public async Task What_an_operator_must_know_is_there(string name) => (await Servers.ValueAsync(servers.Alone, name)).ShouldBeGreaterThanOrEqualTo(0);
+    public async Task What_an_operator_must_know_is_there(string name) =>
+        (await Servers.ValueAsync(servers.Alone, name)).ShouldBeGreaterThanOrEqualTo(0);
 
     [Fact]
     public async Task A_node_over_Redis_measures_what_it_flushes()
@@ -78,7 +80,8 @@ public sealed partial class MetricsTests(Servers servers)
     public async Task A_lapse_is_a_transition()
     {
         await servers.Alone.Http.PostAsync("/heartbeat", new StringContent("""{"user_id":99}""", System.Text.Encoding.UTF8, "application/json"));
-        await Eventually.HoldsAsync(async () => await Servers.ValueAsync(servers.Alone, "aglow_transitions_total{kind=\"offline\",reason=\"lapse\"}") >= 1);
+        await Eventually.HoldsAsync(
+            async () => await Servers.ValueAsync(servers.Alone, "aglow_transitions_total{kind=\"offline\",reason=\"lapse\"}") >= 1);
     }
 
     [Fact]
@@ -89,7 +92,8 @@ public sealed partial class MetricsTests(Servers servers)
             page[name] = kind;
         // an instrument of which nothing was recorded is not sent: what a sum and a gauge measure is always there
         Dictionary<string, string> Sent() => servers.Collector.Metrics.ToDictionary(
-            static m => m.Key.Replace('.', '_') + (m.Value == "sum" ? "_total" : ""), static m => m.Value == "sum" ? "counter" : m.Value, StringComparer.Ordinal);
+            static m => m.Key.Replace('.', '_')
+                + (m.Value == "sum" ? "_total" : ""), static m => m.Value == "sum" ? "counter" : m.Value, StringComparer.Ordinal);
         await Eventually.HoldsAsync(() => Sent().Count >= page.Count);
         Sent().OrderBy(static m => m.Key, StringComparer.Ordinal).ShouldBe(page.OrderBy(static m => m.Key, StringComparer.Ordinal));
         servers.Collector.Resource["service.name"].ShouldBe("aglow");
@@ -99,9 +103,11 @@ public sealed partial class MetricsTests(Servers servers)
     [Fact]
     public async Task Calls_are_traced_but_for_heartbeats_probes_and_streams()
     {
-        await Eventually.HoldsAsync(() => servers.Collector.Spans.ContainsKey("DELETE /users/{user}") && servers.Collector.Spans.ContainsKey("GET /status/{user}"));
+        await Eventually.HoldsAsync(
+            () => servers.Collector.Spans.ContainsKey("DELETE /users/{user}") && servers.Collector.Spans.ContainsKey("GET /status/{user}"));
         servers.Collector.Spans.Keys.ShouldContain("read words");
-        servers.Collector.Spans.Keys.ShouldNotContain(static name => name.Contains("heartbeat") || name.Contains("metrics") || name.Contains("/ws") || name.Contains("health"));
+        servers.Collector.Spans.Keys.ShouldNotContain(
+            static name => name.Contains("heartbeat") || name.Contains("metrics") || name.Contains("/ws") || name.Contains("health"));
     }
 
     [Fact]
@@ -110,7 +116,8 @@ public sealed partial class MetricsTests(Servers servers)
         var page = await Servers.NamesAsync(servers.Alone);
         foreach (var (name, kind) in await Servers.NamesAsync(servers.Node))
             page[name] = kind;
-        var described = Described().Matches(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "docs", "metrics.md"))).Select(static m => m.Groups["name"].Value);
+        var described = Described().Matches(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "docs", "metrics.md"))).Select(
+            static m => m.Groups["name"].Value);
         described.Order(StringComparer.Ordinal).ShouldBe(page.Keys.Order(StringComparer.Ordinal));
     }
 

@@ -6,7 +6,10 @@ using System.Text;
 
 namespace Aglow.Operations.Tests;
 
-/// <summary>What operators have: a server alone, and a node over Redis and PostgreSQL, both sending to a collector and logging JSON; started once for all tests.</summary>
+/// <summary>
+/// What operators have: a server alone, and a node over Redis and PostgreSQL, both sending to a collector and logging JSON; started once
+/// for all tests.
+/// </summary>
 public sealed class Servers : IAsyncLifetime
 {
     /// <summary>Part of every key, name and cursor that the tests send: it must not be found where operators look.</summary>
@@ -33,7 +36,8 @@ public sealed class Servers : IAsyncLifetime
             ["OTEL_TRACES_SAMPLER"] = "always_on",
             ["OTEL_RESOURCE_ATTRIBUTES"] = "deployment.environment=test",
         };
-        Alone = AglowProcess.Run(null, ["--otlp", Collector.Url, "--log-format", "json", "--lease-seconds", "4", "--heartbeat-seconds", "2"], environment);
+        Alone = AglowProcess.Run(
+            null, ["--otlp", Collector.Url, "--log-format", "json", "--lease-seconds", "4", "--heartbeat-seconds", "2"], environment);
         Node = AglowProcess.Run(
             null,
             ["--redis", redis, "--postgres", _postgres.Address()],

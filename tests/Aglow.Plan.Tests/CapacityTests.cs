@@ -42,7 +42,8 @@ public sealed class CapacityTests
         }.ToDictionary(c => c.Key, c => new Constant(c.Key, c.Value, "", "by hand"), StringComparer.Ordinal));
 
     // 1,000,000 active of 2,000,000; sessions of 1,000 s; everybody with a socket that watches 50
-    private static readonly Demand Million = new() { Active = 1e6, Registered = 2e6, HeartbeatSeconds = 10, SessionSeconds = 1000, Watch = 50 };
+    private static readonly Demand Million =
+        new() { Active = 1e6, Registered = 2e6, HeartbeatSeconds = 10, SessionSeconds = 1000, Watch = 50 };
 
     [Fact]
     public void What_happens_a_second_follows_from_intervals_and_sessions()
@@ -83,9 +84,11 @@ public sealed class CapacityTests
     [Fact]
     public void Few_connections_and_packed_heartbeats_fit_one_node()
     {
-        var plan = new Capacity(Million with { Arrival = Arrival.Packed, SocketCount = 5000, Watch = 20, Watchers = 20, SessionSeconds = 10_000 }, Round);
+        var plan = new Capacity(
+            Million with { Arrival = Arrival.Packed, SocketCount = 5000, Watch = 20, Watchers = 20, SessionSeconds = 10_000 }, Round);
 
-        // idle and telling 0.1 + 500 pongs x 20 us = 0.01 + 99,500 x 0.02 us = 0.00199 + 200 x 40 us = 0.008 + 4,000 x 10 us = 0.04 + sweep 0.0008
+        // idle and telling 0.1 + 500 pongs x 20 us = 0.01 + 99,500 x 0.02 us = 0.00199 + 200 x 40 us = 0.008 + 4,000 x 10 us = 0.04 + sweep
+        // 0.0008
         plan.OneNodeCores.Value.ShouldBe(0.16079, 1e-9);
         // 100 MB + 8 MB + 5,000 x (6,000 + 20 x 10) = 31 MB
         plan.OneNodeBytes.Value.ShouldBe(0.139, 1e-9);
@@ -129,7 +132,8 @@ public sealed class CapacityTests
     [Fact]
     public void Sweeps_read_words_where_few_of_many_are_watched()
     {
-        // 1,000 connections on 2 nodes watch 500 x 10 = 5,000 users each: 2 x 5,000 x 12 B / 10 s, where pages of a million would be 0.8 MB/s
+        // 1,000 connections on 2 nodes watch 500 x 10 = 5,000 users each: 2 x 5,000 x 12 B / 10 s, where pages of a million would be 0.8
+        // MB/s
         var plan = new Capacity(Million with { Active = 1000, Registered = 1e6, Watch = 10 }, Round);
 
         plan.Nodes.Value.ShouldBe(2);
@@ -140,7 +144,8 @@ public sealed class CapacityTests
     public void Primaries_grow_with_what_they_hold()
     {
         // 100 b users would be 400 GB over 8 GB each
-        new Capacity(Million with { Registered = 100e9, Watch = 0, NodeBytes = 64e9 }, Round).Primaries.Value.ShouldBeGreaterThanOrEqualTo(50);
+        new Capacity(
+            Million with { Registered = 100e9, Watch = 0, NodeBytes = 64e9 }, Round).Primaries.Value.ShouldBeGreaterThanOrEqualTo(50);
     }
 
     [Fact]
@@ -162,14 +167,26 @@ public sealed class CapacityTests
         // hints: 2,000 x 5 us = 0.01 of the one core a node may use: full at a hundred times
         chokepoints.Single(c => c.Resource.Name.StartsWith("every node: hearing", StringComparison.Ordinal)).Factor.ShouldBe(100, 1e-6);
         // a node watches 100,000 x 50 users at most: 5,000,000 x 12 B x 8 / 10 s = 48 of 500 Mbit/s, however many people there are
-        chokepoints.Single(c => c.Resource.Name.StartsWith("every node: reading", StringComparison.Ordinal)).Factor.ShouldBe(double.PositiveInfinity);
+        chokepoints.Single(
+            c => c.Resource.Name.StartsWith("every node: reading", StringComparison.Ordinal)).Factor.ShouldBe(double.PositiveInfinity);
         chokepoints.Single(c => c.Resource.Name.StartsWith("numbers", StringComparison.Ordinal)).Registered.ShouldBe(2147483648, 10);
     }
 
     [Fact]
     public void A_month_costs_machines_and_traffic_or_writes()
     {
-        var prices = new Prices("now", "USD", NodeMonth: 10, LoadBalancerMonth: 5, RedisNodeMonth: 20, ManagedRedisNodeMonth: 30, DiskGbMonth: 1, EgressGb: 0, DynamodbMillionWrites: 0.5, DynamodbMillionReads: 0, DynamodbGbMonth: 0);
+        var prices = new Prices(
+            "now",
+            "USD",
+            NodeMonth: 10,
+            LoadBalancerMonth: 5,
+            RedisNodeMonth: 20,
+            ManagedRedisNodeMonth: 30,
+            DiskGbMonth: 1,
+            EgressGb: 0,
+            DynamodbMillionWrites: 0.5,
+            DynamodbMillionReads: 0,
+            DynamodbGbMonth: 0);
         var demand = Million with { Watch = 0 };
         var plan = new Capacity(demand, Round);
 

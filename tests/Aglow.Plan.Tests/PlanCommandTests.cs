@@ -8,7 +8,19 @@ public sealed class PlanCommandTests
     [Fact]
     public void Counts_times_and_sizes_are_read_as_people_write_them()
     {
-        var demand = Read("--active", "500k", "--registered", "1b", "--heartbeat", "15s", "--session", "20m", "--node-memory", "16g", "--busy", "60").Demand;
+        var demand = Read(
+            "--active",
+            "500k",
+            "--registered",
+            "1b",
+            "--heartbeat",
+            "15s",
+            "--session",
+            "20m",
+            "--node-memory",
+            "16g",
+            "--busy",
+            "60").Demand;
 
         demand.Active.ShouldBe(500_000);
         demand.Registered.ShouldBe(1e9);
@@ -68,7 +80,8 @@ public sealed class PlanCommandTests
             var shipped = File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "prices.json"));
             var file = Path.Combine(folder.FullName, "mine.json");
             File.WriteAllText(file, shipped.Replace("\"node_month\": 70", "\"node_month\": -1 /* a gift */"));
-            Should.Throw<UsageException>(() => Prices.Load(file)).Message.ShouldBe($"{file}: node_month is -1: a price is a number from 0 up.");
+            Should.Throw<UsageException>(() => Prices.Load(file)).Message.ShouldBe(
+                $"{file}: node_month is -1: a price is a number from 0 up.");
 
             File.WriteAllText(file, shipped.Replace("\"node_month\"", "\"nod_month\""));
             Should.Throw<UsageException>(() => Prices.Load(file)).Message.ShouldContain("nod_month");
@@ -89,7 +102,8 @@ public sealed class PlanCommandTests
         constants.MeasuredAt.ShouldNotBeNullOrEmpty();
         constants.Machine.ShouldNotBeNullOrEmpty();
         foreach (var (key, constant) in constants.All)
-            (constant.From.StartsWith("./aglow bench", StringComparison.Ordinal) || constant.From.Length > 20).ShouldBeTrue($"{key} does not say where it is from");
+            (constant.From.StartsWith("./aglow bench", StringComparison.Ordinal) || constant.From.Length > 20)
+                .ShouldBeTrue($"{key} does not say where it is from");
         constants.All.Keys.Order().ShouldBe(CapacityTests.Round.All.Keys.Order());
     }
 

@@ -58,15 +58,27 @@ internal static class Calling
         server.SendAsync(HttpMethod.Put, path, Encoding.UTF8.GetBytes(json), "application/json");
 
     public static Task<Answer> DeleteAsync(this AglowProcess server, string path, string? json = null) =>
-        server.SendAsync(HttpMethod.Delete, path, json is null ? null : Encoding.UTF8.GetBytes(json), json is null ? null : "application/json");
+        server.SendAsync(
+            HttpMethod.Delete, path, json is null ? null : Encoding.UTF8.GetBytes(json), json is null ? null : "application/json");
 
     public static Task<Answer> PostPackedAsync(this AglowProcess server, string path, params ReadOnlySpan<uint> users) =>
         server.SendAsync(HttpMethod.Post, path, Pack(users), Packed);
 
-    public static async Task<Answer> SendAsync(this AglowProcess server, HttpMethod method, string path, byte[]? body = null, string? contentType = null, bool chunked = false, string? token = null)
+    public static async Task<Answer> SendAsync(
+        this AglowProcess server,
+        HttpMethod method,
+        string path,
+        byte[]? body = null,
+        string? contentType = null,
+        bool chunked = false,
+        string? token = null)
     {
         // as it was written: Uri would decode what it holds to be equal
-        using var request = new HttpRequestMessage(method, new Uri(server.Address.AbsoluteUri.TrimEnd('/') + path, new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true }));
+        using var request = new HttpRequestMessage(
+            method,
+            new Uri(
+                server.Address.AbsoluteUri.TrimEnd('/') + path,
+                new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true }));
         if (body is not null)
         {
             request.Content = new ByteArrayContent(body);
@@ -79,11 +91,13 @@ internal static class Calling
             request.Headers.TryAddWithoutValidation("Authorization", $"Bearer {token}");
         using var response = await server.Http.SendAsync(request);
         return new Answer(
-            (int)response.StatusCode, response.Content.Headers.ContentType?.ToString(), response.Headers, response.Content.Headers, await response.Content.ReadAsByteArrayAsync());
+            (int)response.StatusCode, response.Content.Headers.ContentType?.ToString(), response.Headers, response.Content.Headers,
+            await response.Content.ReadAsByteArrayAsync());
     }
 
     /// <summary>The status of a user: online, away, busy, offline.</summary>
-    public static async Task<string> StatusOfAsync(this AglowProcess server, string user) => (await server.GetAsync($"/status/{user}")).Json["status"]!.GetValue<string>();
+    public static async Task<string> StatusOfAsync(this AglowProcess server, string user) =>
+        (await server.GetAsync($"/status/{user}")).Json["status"]!.GetValue<string>();
 
     public static byte[] Pack(ReadOnlySpan<uint> users)
     {

@@ -5,8 +5,9 @@ using System.Text.Json;
 namespace Aglow.Server.Tests;
 
 /// <summary>
-/// What an attacker sends to a real server: names and numbers that may mean two things, requests within requests, connections that never get to the point. What each reader
-/// refuses by itself stands beside its call (HeartbeatTests, StatusTests, UserTests, SocketTests); here is what lies between them.
+/// What an attacker sends to a real server: names and numbers that may mean two things, requests within requests, connections that never
+/// get to the point. What each reader refuses by itself stands beside its call (HeartbeatTests, StatusTests, UserTests, SocketTests); here
+/// is what lies between them.
 /// </summary>
 [Collection(Calls.Name)]
 public class AttackTests(SharedServer shared)
@@ -50,7 +51,8 @@ public class AttackTests(SharedServer shared)
             .ShouldBe(asText is null ? "" : $"\"{bare}\"", $"in JSON \"{text}\"");
         if (text.Length > 0)
             (await IdAsync(() => _server.GetAsync($"/status/{text}"), static a => a.Json)).ShouldBe(asText ?? "", $"in a path {text}");
-        (await IdAsync(() => _server.GetAsync($"/status/users?ids={text}"), a => a.Json[text])).ShouldBe(asText ?? "", $"in a query {text}");
+        (await IdAsync(() => _server.GetAsync($"/status/users?ids={text}"), a => a.Json[text]))
+            .ShouldBe(asText ?? "", $"in a query {text}");
         (await WatchedAsync($"[{(asNumber is null ? "\"x\"" : text)},\"{text}\"]")).ShouldBe(
             asText is null ? null : $"[{asNumber ?? "\"x\""},\"{bare}\"]", $"on a socket {text}");
     }
@@ -117,7 +119,8 @@ public class AttackTests(SharedServer shared)
     }
 
     // bytes that some decoder somewhere takes for a letter, a slash or an end
-    public static TheoryData<string> NoText() => new("C0AF", "E080AF", "F08080AF", "C080", "EDA080", "EDA080EDB080", "F4908080", "F8888080", "80", "C3", "FE", "FF");
+    public static TheoryData<string> NoText() =>
+        new("C0AF", "E080AF", "F08080AF", "C080", "EDA080", "EDA080EDB080", "F4908080", "F8888080", "80", "C3", "FE", "FF");
 
     [Theory]
     [MemberData(nameof(NoText))]
@@ -128,11 +131,13 @@ public class AttackTests(SharedServer shared)
         byte[] list = [.. "{\"user_ids\":[\""u8, .. bytes, .. "\"]}"u8];
         (await _server.SendAsync(HttpMethod.Post, "/heartbeat", list, "application/json")).ShouldBeProblem(400);
         (await _server.SendAsync(HttpMethod.Post, "/status/batch", list, "application/json")).ShouldBeProblem(400);
-        (await _server.SendAsync(HttpMethod.Post, "/users", [.. "{\"user_name\":\""u8, .. bytes, .. "\"}"u8], "application/json")).ShouldBeProblem(400);
+        (await _server.SendAsync(HttpMethod.Post, "/users", [.. "{\"user_name\":\""u8, .. bytes, .. "\"}"u8], "application/json"))
+            .ShouldBeProblem(400);
         (await _server.GetAsync($"/status/users?ids=a{encoded}")).ShouldBeProblem(400);
         (await _server.GetAsync($"/watch?users=a{encoded}")).ShouldBeProblem(400);
         (await _server.GetAsync($"/status/a{encoded}")).Status.ShouldBe(400);
-        (await HeadsAsync(RawSocket.Handshake($"/ws?user_id=a{encoded}", Close))).ShouldAllBe(static head => head.StartsWith("HTTP/1.1 401 ") || head.StartsWith("HTTP/1.1 400 "));
+        (await HeadsAsync(RawSocket.Handshake($"/ws?user_id=a{encoded}", Close)))
+            .ShouldAllBe(static head => head.StartsWith("HTTP/1.1 401 ") || head.StartsWith("HTTP/1.1 400 "));
         await using var socket = await RawSocket.OpenAsync(_server.Address, $"{SharedServer.NewUsers()}");
         await socket.WriteAsync(RawSocket.Frame(1, [.. "{\"type\":\"watch\",\"users\":[\""u8, .. bytes, .. "\"]}"u8]));
         (await socket.ReadCloseAsync()).ShouldBe(1007);
@@ -154,7 +159,8 @@ public class AttackTests(SharedServer shared)
             answer.Headers.Contains("Set-Cookie").ShouldBeFalse();
         }
 
-        (await HeadsAsync(RawSocket.Handshake($"/ws?user_id={encoded}", Close))).ShouldAllBe(static head => !head.Contains(" 101 ") && !head.Contains("Set-Cookie"));
+        (await HeadsAsync(RawSocket.Handshake($"/ws?user_id={encoded}", Close)))
+            .ShouldAllBe(static head => !head.Contains(" 101 ") && !head.Contains("Set-Cookie"));
     }
 
     [Theory]
@@ -207,7 +213,15 @@ public class AttackTests(SharedServer shared)
         var half = new List<TcpClient>();
         try
         {
-            string[] beginnings = ["", "G", "GET /ws", "GET /ws?user_id=1 HTTP/1.1\r\nHost: a\r\nUpgr", "POST /heartbeat HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{\"user", "PRI * HTTP/2.0\r\n\r\n"];
+            string[] beginnings =
+            [
+                "",
+                "G",
+                "GET /ws",
+                "GET /ws?user_id=1 HTTP/1.1\r\nHost: a\r\nUpgr",
+                "POST /heartbeat HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{\"user",
+                "PRI * HTTP/2.0\r\n\r\n"
+            ];
             for (var i = 0; i < 3000; i++)
             {
                 var client = new TcpClient { NoDelay = true };

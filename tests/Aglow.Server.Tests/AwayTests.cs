@@ -21,7 +21,10 @@ public class AwayTests
         else
             await Eventually.TrueAsync(async () => await server.StatusOfAsync("3") == "offline", 60, "offline");
         // idle for long enough by now
-        await Eventually.TrueAsync(async () => DateTimeOffset.UtcNow.ToUnixTimeSeconds() > activeAt + 4 || await server.StatusOfAsync("3") == "away", 60, "a few seconds");
+        await Eventually.TrueAsync(
+            async () => DateTimeOffset.UtcNow.ToUnixTimeSeconds() > activeAt + 4 || await server.StatusOfAsync("3") == "away",
+            60,
+            "a few seconds");
         for (var beat = 0; beat < 30; beat++)
         {
             await server.PostAsync("/heartbeat", """{"user_id":3}""");

@@ -11,9 +11,11 @@ public class ClaimTests(TokenServer shared)
 
     private readonly AglowProcess _server = shared.Server;
 
-    private Task<Answer> AsAsync(string user, string method, string path, string? json = null) => _server.AskAsync(Token.Of(user), method, path, json);
+    private Task<Answer> AsAsync(string user, string method, string path, string? json = null) =>
+        _server.AskAsync(Token.Of(user), method, path, json);
 
-    private Task<Answer> ByKeyAsync(string method, string path, string? json = null) => _server.AskAsync(shared.Keys["users"], method, path, json);
+    private Task<Answer> ByKeyAsync(string method, string path, string? json = null) =>
+        _server.AskAsync(shared.Keys["users"], method, path, json);
 
     private async Task<string> ArriveAsync()
     {
@@ -22,9 +24,11 @@ public class ClaimTests(TokenServer shared)
         return user;
     }
 
-    private async Task ClaimAsync(string user, string json) => (await ByKeyAsync("PUT", $"/users/{user}/status", json)).Status.ShouldBe(200);
+    private async Task ClaimAsync(string user, string json) =>
+        (await ByKeyAsync("PUT", $"/users/{user}/status", json)).Status.ShouldBe(200);
 
-    private async Task<string> SourcesAsync(string user) => string.Join(' ', (await AsAsync(user, "GET", $"/users/{user}/status")).Json["claims"]!.AsArray().Select(static claim => $"{claim!["source"]}"));
+    private async Task<string> SourcesAsync(string user) => string.Join(
+        ' ', (await AsAsync(user, "GET", $"/users/{user}/status")).Json["claims"]!.AsArray().Select(static claim => $"{claim!["source"]}"));
 
     private static string Record(JsonNode record) => $"{record["status"]} {record["text"]} {record["emoji"]} {record["until"]}";
 
@@ -141,7 +145,8 @@ public class ClaimTests(TokenServer shared)
     {
         var user = await ArriveAsync();
         await using var socket = await _server.OpenSocketAsync(Token.Of(user));
-        await socket.SendAsync($"{{\"type\":\"status\",\"id\":1,\"status\":\"busy\",{Said},\"for_seconds\":1000,\"source\":\"me\",\"priority\":1}}");
+        await socket.SendAsync(
+            $"{{\"type\":\"status\",\"id\":1,\"status\":\"busy\",{Said},\"for_seconds\":1000,\"source\":\"me\",\"priority\":1}}");
         (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("ok");
         Record((await AsAsync(user, "GET", $"/status/{user}")).Json).ShouldStartWith("busy In \"a\" call ü 👩‍💻 1");
         await socket.SendAsync("{\"type\":\"status\",\"id\":2,\"status\":\"auto\",\"source\":\"me\"}");
@@ -189,7 +194,8 @@ public class ClaimTests(TokenServer shared)
     {
         var user = await ArriveAsync();
         await ClaimAsync(user, $"{{\"status\":\"busy\",\"{member}\":\"{new string('ü', most / 2)}\"}}");
-        (await ByKeyAsync("PUT", $"/users/{user}/status", $"{{\"status\":\"busy\",\"{member}\":\"{new string('ü', most / 2)}x\"}}")).ShouldBeProblem(400, $"{most}");
+        (await ByKeyAsync("PUT", $"/users/{user}/status", $"{{\"status\":\"busy\",\"{member}\":\"{new string('ü', most / 2)}x\"}}"))
+            .ShouldBeProblem(400, $"{most}");
     }
 
     [Fact]

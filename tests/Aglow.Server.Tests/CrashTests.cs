@@ -12,7 +12,8 @@ public class CrashTests
 {
     private const int Lease = 6;
 
-    private static readonly int Kills = int.Parse(Environment.GetEnvironmentVariable("AGLOW_TEST_KILLS") ?? "25", CultureInfo.InvariantCulture);
+    private static readonly int Kills = int.Parse(
+        Environment.GetEnvironmentVariable("AGLOW_TEST_KILLS") ?? "25", CultureInfo.InvariantCulture);
 
     [Fact]
     public async Task Nothing_acknowledged_is_lost_to_kills_at_random_moments()
@@ -53,7 +54,8 @@ public class CrashTests
         var lapsed = await RecordAsync(server, 1);
         await UntilAsync(async () => !(await RecordAsync(server, 1)).GetProperty("is_online").GetBoolean());
         // once the sweep has found both, what is durable after that covers them
-        await UntilAsync(async () => (await server.Http.GetStringAsync("/metrics")).Contains("\naglow_sweep_lapses_total 2", StringComparison.Ordinal));
+        await UntilAsync(
+            async () => (await server.Http.GetStringAsync("/metrics")).Contains("\naglow_sweep_lapses_total 2", StringComparison.Ordinal));
         await PostAsync(server, "/heartbeat", "{\"user_id\":3}");
         await server.KillAsync();
         await server.DisposeAsync();
@@ -67,7 +69,8 @@ public class CrashTests
         Directory.Delete(folder, recursive: true);
     }
 
-    private static Task<AglowProcess> StartAsync(string folder) => AglowProcess.StartAsync(folder, "--lease-seconds", "6", "--heartbeat-seconds", "3");
+    private static Task<AglowProcess> StartAsync(string folder) =>
+        AglowProcess.StartAsync(folder, "--lease-seconds", "6", "--heartbeat-seconds", "3");
 
     private static async Task LoadAsync(AglowProcess server, Facts facts, string name, CancellationToken stop)
     {
@@ -111,7 +114,8 @@ public class CrashTests
 
     private static Task PostAsync(AglowProcess server, string path, string json) => SendAsync(server.Http, HttpMethod.Post, path, json);
 
-    private static Task<JsonElement> RecordAsync(AglowProcess server, uint user) => server.Http.GetFromJsonAsync<JsonElement>($"/status/{user}");
+    private static Task<JsonElement> RecordAsync(AglowProcess server, uint user) =>
+        server.Http.GetFromJsonAsync<JsonElement>($"/status/{user}");
 
     private static async Task UntilAsync(Func<Task<bool>> holds)
     {
@@ -168,10 +172,16 @@ public class CrashTests
                     (await server.Http.GetAsync($"/users/{fact.User}")).IsSuccessStatusCode.ShouldBeTrue(because);
                     break;
                 case FactKind.Busy:
-                    (await server.Http.GetFromJsonAsync<JsonElement>($"/status/{fact.User}/explain")).GetProperty("manual").GetString().ShouldBe("busy", because);
+                    (await server.Http.GetFromJsonAsync<JsonElement>($"/status/{fact.User}/explain"))
+                        .GetProperty("manual")
+                        .GetString()
+                        .ShouldBe("busy", because);
                     break;
                 case FactKind.Follows:
-                    (await server.Http.GetFromJsonAsync<JsonElement>($"/users/{fact.User}/subscriptions")).GetProperty("user_ids")[0].GetUInt32().ShouldBe(fact.Number, because);
+                    (await server.Http.GetFromJsonAsync<JsonElement>($"/users/{fact.User}/subscriptions"))
+                        .GetProperty("user_ids")[0]
+                        .GetUInt32()
+                        .ShouldBe(fact.Number, because);
                     break;
                 default:
                     var record = await RecordAsync(server, fact.Number);

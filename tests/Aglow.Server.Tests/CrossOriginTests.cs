@@ -17,7 +17,8 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
     {
         internal AglowProcess Server { get; private set; } = null!;
 
-        public async Task InitializeAsync() => Server = await AglowProcess.StartAsync(null, "--allowed-origins", $"{Friend},capacitor://localhost");
+        public async Task InitializeAsync() =>
+            Server = await AglowProcess.StartAsync(null, "--allowed-origins", $"{Friend},capacitor://localhost");
 
         public Task DisposeAsync() => Server.DisposeAsync().AsTask();
     }
@@ -26,7 +27,9 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
     public async Task Every_call_may_be_made_and_read_by_pages_of_allowed_origins_only()
     {
         var calls = (await _server.GetAsync("/openapi/v1.json")).Json["paths"]!.AsObject()
-            .SelectMany(static path => path.Value!.AsObject().Select(call => (Method: call.Key.ToUpperInvariant(), Path: path.Key.Replace("{user}", "1", StringComparison.Ordinal))))
+            .SelectMany(
+                static path => path.Value!.AsObject()
+                    .Select(call => (Method: call.Key.ToUpperInvariant(), Path: path.Key.Replace("{user}", "1", StringComparison.Ordinal))))
             .Append(("GET", "/openapi/v1.json")).ToList();
         calls.Count.ShouldBeGreaterThan(30);
         var wrong = new List<string>();
@@ -37,9 +40,18 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
             {
                 if (isWrite && path != "/openapi/v1.json")
                 {
-                    var before = await SendAsync("OPTIONS", path, ("Origin", origin), ("Access-Control-Request-Method", method), ("Access-Control-Request-Headers", "authorization,content-type"));
+                    var before = await SendAsync(
+                        "OPTIONS",
+                        path,
+                        ("Origin", origin),
+                        ("Access-Control-Request-Method", method),
+                        ("Access-Control-Request-Headers", "authorization,content-type"));
                     Check($"preflight of {method} {path} from {origin}", before, isAllowed);
-                    if (isAllowed && (!Header(before, "Access-Control-Allow-Methods").Contains(method) || !Header(before, "Access-Control-Allow-Headers").Contains("Content-Type", StringComparison.OrdinalIgnoreCase)))
+                    if (isAllowed
+                        && (
+                            !Header(before, "Access-Control-Allow-Methods").Contains(method)
+                                || !Header(before, "Access-Control-Allow-Headers")
+                                    .Contains("Content-Type", StringComparison.OrdinalIgnoreCase)))
                         wrong.Add($"preflight of {method} {path}: {before.Headers}");
                 }
 
@@ -67,7 +79,8 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
     public async Task Without_allowed_origins_there_are_no_headers_and_options_is_no_call()
     {
         await using var server = await AglowProcess.StartAsync();
-        (await SendAsync(server, "OPTIONS", "/status/batch", null, ("Origin", Friend), ("Access-Control-Request-Method", "POST"))).ShouldBeProblem(405);
+        (await SendAsync(server, "OPTIONS", "/status/batch", null, ("Origin", Friend), ("Access-Control-Request-Method", "POST")))
+            .ShouldBeProblem(405);
         Header(await SendAsync(server, "GET", "/status/1", null, ("Origin", Friend)), "Access-Control-Allow-Origin").ShouldBeEmpty();
         (await SendAsync("OPTIONS", "/status/batch")).ShouldBeProblem(405);
     }
@@ -109,7 +122,9 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
                 await socket.ReadBodyAsync(await socket.ReadHeadAsync());
             }
 
-            var lines = string.Concat(headers.Select(header => $"{header.Item1}: {(origin == "SELF" && header.Item1 == "Origin" ? "http://127.0.0.1" : header.Item2)}\r\n"));
+            var lines = string.Concat(
+                headers.Select(
+                    header => $"{header.Item1}: {(origin == "SELF" && header.Item1 == "Origin" ? "http://127.0.0.1" : header.Item2)}\r\n"));
             await socket.WriteAsync(RawSocket.Handshake($"/ws?user_id={user}", lines));
             (await socket.ReadHeadAsync()).ShouldStartWith(status == 200 ? "HTTP/1.1 101 " : "HTTP/1.1 403 ");
         }
@@ -147,17 +162,21 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
     public async Task In_open_mode_on_the_loopback_address_a_pages_write_names_this_machine(string host, bool isTaken)
     {
         // a name of the attacker's that leads to this machine: to the browser it is the page's own origin
-        var request = $"POST /heartbeat HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nSec-Fetch-Site: same-origin\r\nContent-Type: {Json}\r\nContent-Length: 13\r\n\r\n{{\"user_id\":1}}";
+        var request =
+            $"POST /heartbeat HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nSec-Fetch-Site: same-origin\r\nContent-Type: "
+                + $"{Json}\r\nContent-Length: 13\r\n\r\n{{\"user_id\":1}}";
         (await HeadAsync(_server, request)).ShouldStartWith(isTaken ? "HTTP/1.1 200 " : "HTTP/1.1 403 ");
         await using var socket = await RawSocket.ConnectAsync(_server.Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=1", $"Origin: http://{host}\r\n").Replace("Host: 127.0.0.1", $"Host: {host}"));
+        await socket.WriteAsync(
+            RawSocket.Handshake("/ws?user_id=1", $"Origin: http://{host}\r\n").Replace("Host: 127.0.0.1", $"Host: {host}"));
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
         if (isTaken)
             (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("welcome");
         else
             (await socket.ReadCloseAsync()).ShouldBe(4403);
         // what is no page may call this machine by any name
-        (await HeadAsync(_server, request.Replace($"Origin: http://{host}\r\nSec-Fetch-Site: same-origin\r\n", ""))).ShouldStartWith("HTTP/1.1 200 ");
+        (await HeadAsync(_server, request.Replace($"Origin: http://{host}\r\nSec-Fetch-Site: same-origin\r\n", "")))
+            .ShouldStartWith("HTTP/1.1 200 ");
     }
 
     [Fact]
@@ -192,11 +211,14 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
         return await connection.ReadHeadAsync();
     }
 
-    private static string Header(Answer answer, string name) => answer.Headers.TryGetValues(name, out var values) ? string.Join(',', values) : "";
+    private static string Header(Answer answer, string name) =>
+        answer.Headers.TryGetValues(name, out var values) ? string.Join(',', values) : "";
 
-    private Task<Answer> SendAsync(string method, string path, params (string Name, string Value)[] headers) => SendAsync(_server, method, path, null, headers);
+    private Task<Answer> SendAsync(string method, string path, params (string Name, string Value)[] headers) =>
+        SendAsync(_server, method, path, null, headers);
 
-    private static async Task<Answer> SendAsync(AglowProcess server, string method, string path, string? json, params (string Name, string Value)[] headers)
+    private static async Task<Answer> SendAsync(
+        AglowProcess server, string method, string path, string? json, params (string Name, string Value)[] headers)
     {
         using var request = new HttpRequestMessage(HttpMethod.Parse(method), path);
         foreach (var (name, value) in headers)
@@ -205,7 +227,9 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
             request.Content = new StringContent(json, Encoding.UTF8, Json);
         using var response = await server.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
         // an event stream does not end
-        var body = response.Content.Headers.ContentType?.MediaType == "text/event-stream" ? [] : await response.Content.ReadAsByteArrayAsync();
-        return new Answer((int)response.StatusCode, response.Content.Headers.ContentType?.ToString(), response.Headers, response.Content.Headers, body);
+        var body =
+            response.Content.Headers.ContentType?.MediaType == "text/event-stream" ? [] : await response.Content.ReadAsByteArrayAsync();
+        return new Answer(
+            (int)response.StatusCode, response.Content.Headers.ContentType?.ToString(), response.Headers, response.Content.Headers, body);
     }
 }

@@ -6,7 +6,10 @@ namespace Aglow.Server.Tests;
 /// <summary>
 /// What the kernel saw: before each acknowledgement of an explicit fact, an fdatasync had completed since the one before.
 /// </summary>
-/// <remarks>strace follows the server; one client asks, one thing after another, so between two answers there is one request's work, and the journal's ticks.</remarks>
+/// <remarks>
+/// strace follows the server; one client asks, one thing after another, so between two answers there is one request's work, and the
+/// journal's ticks.
+/// </remarks>
 public class DurabilityOrderTests
 {
     [Fact]

@@ -233,7 +233,8 @@ public class HeartbeatTests(SharedServer shared)
         {
             var record = (await _server.GetAsync($"/status/{user + i}")).Json;
             record["status"]!.GetValue<string>().ShouldBe("offline");
-            record["last_seen"]!.GetValue<long>().ShouldBeInRange(DateTimeOffset.UtcNow.ToUnixTimeSeconds() - 10, DateTimeOffset.UtcNow.ToUnixTimeSeconds() + 1);
+            record["last_seen"]!.GetValue<long>()
+                .ShouldBeInRange(DateTimeOffset.UtcNow.ToUnixTimeSeconds() - 10, DateTimeOffset.UtcNow.ToUnixTimeSeconds() + 1);
         }
 
         // and back with the next heartbeat

@@ -14,7 +14,8 @@ public class IssuerTests
         using var issuer = new LocalIssuer();
         using RSA first = RSA.Create(2048), second = RSA.Create(2048), stranger = RSA.Create(2048);
         issuer.Publish(("one", first));
-        await using var server = await AglowProcess.StartAsync(null, "--auth", "token", "--jwt-authority", issuer.Address, "--jwt-audience", Token.Audience);
+        await using var server = await AglowProcess.StartAsync(
+            null, "--auth", "token", "--jwt-authority", issuer.Address, "--jwt-audience", Token.Audience);
         JsonObject Claims(Action<JsonObject>? change = null) => Token.Claims("ann", c =>
         {
             c["iss"] = issuer.Address;
@@ -29,7 +30,8 @@ public class IssuerTests
         (await HeartbeatAsync(Token.Signed(Claims(c => c["exp"] = Token.Now - 61), first, "one"))).ShouldBeProblem(401, "has expired");
         // the public key as if it were a secret, in each form that people have it in
         foreach (var secret in new[] { first.ExportSubjectPublicKeyInfo(), first.ExportRSAPublicKey(), Encoding.ASCII.GetBytes(first.ExportSubjectPublicKeyInfoPem()), first.ExportParameters(false).Modulus! })
-            (await HeartbeatAsync(Token.Signed(Claims(), secret, new JsonObject { ["alg"] = "HS256", ["kid"] = "one" }))).ShouldBeProblem(401);
+            (await HeartbeatAsync(Token.Signed(Claims(), secret, new JsonObject { ["alg"] = "HS256", ["kid"] = "one" })))
+                .ShouldBeProblem(401);
         (await HeartbeatAsync($"{Token.Content(new JsonObject { ["alg"] = "none", ["kid"] = "one" }, Claims())}.")).ShouldBeProblem(401);
 
         // a key that nobody publishes: asked for once, and not at each token that names it
@@ -41,7 +43,8 @@ public class IssuerTests
 
         // the issuer signs with another key from now on; the server asks again within ten seconds, and withdraws what was withdrawn
         issuer.Publish(("two", second));
-        await Eventually.TrueAsync(async () => (await HeartbeatAsync(Token.Signed(Claims(), second, "two"))).Status == 200, 30, "a new key is taken");
+        await Eventually.TrueAsync(
+            async () => (await HeartbeatAsync(Token.Signed(Claims(), second, "two"))).Status == 200, 30, "a new key is taken");
         (await HeartbeatAsync(Token.Signed(Claims(c => c["jti"] = "not seen before"), first, "one"))).ShouldBeProblem(401);
 
         // the issuer is away: the keys there are stay good
@@ -60,9 +63,15 @@ public class IssuerTests
         var token = Token.Signed(Token.Claims("ann", c => c["iss"] = issuer.Address), key, "one");
         var away = (await server.AskAsync(token, "POST", "/heartbeat")).ShouldBeProblem(503);
         away.Headers.RetryAfter!.Delta.ShouldBe(TimeSpan.FromSeconds(5));
-        await Eventually.TrueAsync(() => Task.FromResult(server.Output.Contains("The issuer's keys cannot be read", StringComparison.Ordinal)), 30, "the log says so");
+        await Eventually.TrueAsync(
+            () => Task.FromResult(server.Output.Contains("The issuer's keys cannot be read", StringComparison.Ordinal)),
+            30,
+            "the log says so");
         issuer.IsAway = false;
-        await Eventually.TrueAsync(async () => (await server.AskAsync(token, "POST", "/heartbeat")).Status == 200, 30, "the keys are read when the issuer is back");
+        await Eventually.TrueAsync(
+            async () => (await server.AskAsync(token, "POST", "/heartbeat")).Status == 200,
+            30,
+            "the keys are read when the issuer is back");
     }
 
     /// <summary>An issuer of tokens on a free port, as far as its discovery goes.</summary>
@@ -128,7 +137,8 @@ public class IssuerTests
                     context.Response.StatusCode = IsAway ? 503 : 200;
                     context.Response.ContentType = "application/json";
                     await using (var output = context.Response.OutputStream)
-                        await output.WriteAsync(Encoding.UTF8.GetBytes(isKeys ? _keys : $"{{\"issuer\":\"{Address}\",\"jwks_uri\":\"{Address}/keys\"}}"));
+                        await output.WriteAsync(
+                            Encoding.UTF8.GetBytes(isKeys ? _keys : $"{{\"issuer\":\"{Address}\",\"jwks_uri\":\"{Address}/keys\"}}"));
                 }
             }
             catch (Exception e) when (e is HttpListenerException or ObjectDisposedException)

@@ -2,7 +2,9 @@ using System.Text.Json.Nodes;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>What a running server makes of a <c>keys.json</c> that somebody damages: the keys in force stay, and the log says so once.</summary>
+/// <summary>
+/// What a running server makes of a <c>keys.json</c> that somebody damages: the keys in force stay, and the log says so once.
+/// </summary>
 public class KeyFileTests
 {
     private const string Good = "\"name\":\"new\",\"id\":\"aaaaaaaa\",\"created_at\":1";
@@ -49,13 +51,15 @@ public class KeyFileTests
             isOther = !isOther;
             await File.WriteAllTextAsync(path, isOther ? both : one);
             await Eventually.TrueAsync(
-                async () => (await server.AskAsync(other, "GET", "/status/1")).Status == (isOther ? 200 : 401), 10, $"the server goes on after a file that is {file[0]}");
+                async () => (await server.AskAsync(other, "GET", "/status/1")).Status == (isOther ? 200 : 401), 10,
+                $"the server goes on after a file that is {file[0]}");
             Warnings().ShouldBe(warnings + 1, $"{file[0]}");
         }
 
         // an empty list revokes all
         await File.WriteAllTextAsync(path, new JsonArray().ToJsonString());
-        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 401, 10, "a key that is not in the file is refused");
+        await Eventually.TrueAsync(
+            async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 401, 10, "a key that is not in the file is refused");
 
         int Warnings() => server.Output.Split("The ").Count(static part => part.Contains("keys in force stay", StringComparison.Ordinal));
     }
@@ -65,7 +69,8 @@ public class KeyFileTests
     {
         var folder = AglowProcess.NewFolder();
         await File.WriteAllTextAsync(Path.Combine(folder, "keys.json"), "[null]");
-        var (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--data", folder, "--urls", "http://127.0.0.1:0", .. Token.ServerFlags]);
+        var (code, _, errors) = await AglowProcess.RunToEndAsync(
+            ["serve", "--data", folder, "--urls", "http://127.0.0.1:0", .. Token.ServerFlags]);
         code.ShouldBe(1, errors);
         errors.Trim().Split('\n').Length.ShouldBe(1, errors);
         errors.ShouldContain("keys.json cannot be read");

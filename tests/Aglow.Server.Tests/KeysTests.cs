@@ -27,7 +27,8 @@ public partial class KeysTests
         output.ShouldNotContain(key[15..]);
 
         // a name is one key's
-        (code, output, var errors) = await AglowProcess.RunToEndAsync(["keys", "add", "--data", server.Folder, "--name", "gateway", "--scope", "read"]);
+        (code, output, var errors) = await AglowProcess.RunToEndAsync(
+            ["keys", "add", "--data", server.Folder, "--name", "gateway", "--scope", "read"]);
         code.ShouldBe(2);
         output.ShouldBeEmpty();
         errors.ShouldContain("there is a key \"gateway\" already");
@@ -64,7 +65,8 @@ public partial class KeysTests
             var newer = await TokenServer.AddKeyAsync(Path.Combine(folder, "..second"), "gateway", "read");
             Directory.CreateSymbolicLink(Path.Combine(folder, "..next"), "..second");
             Rename(Path.Combine(folder, "..next"), Path.Combine(folder, "..data")).ShouldBe(0);
-            await Eventually.TrueAsync(async () => (await server.AskAsync(newer, "GET", "/status/1")).Status == 200, 10, "the new file is read");
+            await Eventually.TrueAsync(
+                async () => (await server.AskAsync(newer, "GET", "/status/1")).Status == 200, 10, "the new file is read");
             (await server.AskAsync(key, "GET", "/status/1")).Status.ShouldBe(401);
         }
 
@@ -78,7 +80,8 @@ public partial class KeysTests
     [Fact]
     public async Task Calls_beyond_the_rate_get_429_and_others_go_on()
     {
-        await using var server = await AglowProcess.StartAsync(null, [.. Token.ServerFlags, "--rate-limit", "5", "--rate-limit-registrations", "3", "--max-connections-per-address", "50"]);
+        await using var server = await AglowProcess.StartAsync(
+            null, [.. Token.ServerFlags, "--rate-limit", "5", "--rate-limit-registrations", "3", "--max-connections-per-address", "50"]);
         var fast = Token.Of("fast");
         var answers = new List<Answer>();
         for (var i = 0; i < 40; i++)
@@ -104,7 +107,10 @@ public partial class KeysTests
         {
             for (var i = 0; i < 60; i++)
                 open.Add(new TcpClient(server.Address.Host, server.Address.Port));
-            await Eventually.TrueAsync(() => Task.FromResult(open.Count(static c => c.Client.Poll(0, SelectMode.SelectRead)) >= 10), 10, "those beyond the limit are closed");
+            await Eventually.TrueAsync(
+                () => Task.FromResult(open.Count(static c => c.Client.Poll(0, SelectMode.SelectRead)) >= 10),
+                10,
+                "those beyond the limit are closed");
         }
         finally
         {

@@ -5,7 +5,8 @@ public sealed class OperationsTests : IAsyncLifetime
 {
     private AglowProcess _server = null!;
 
-    public async Task InitializeAsync() => _server = await AglowProcess.StartAsync(null, "--max-user-number", "2000000", "--lease-seconds", "4", "--heartbeat-seconds", "2");
+    public async Task InitializeAsync() =>
+        _server = await AglowProcess.StartAsync(null, "--max-user-number", "2000000", "--lease-seconds", "4", "--heartbeat-seconds", "2");
 
     public Task DisposeAsync() => _server.DisposeAsync().AsTask();
 
@@ -39,7 +40,8 @@ public sealed class OperationsTests : IAsyncLifetime
         await Eventually.TrueAsync(async () => await _server.StatusOfAsync("5") == "offline", 30, "the lease runs out");
         var record = (await _server.GetAsync("/status/5")).Json;
         record["last_seen"]!.GetValue<long>().ShouldBeInRange(heartbeatAt - 2, heartbeatAt + 1);
-        await Eventually.TrueAsync(async () => (await _server.GetAsync("/online/count")).Json["online"]!.GetValue<int>() == 0, 30, "the sweep finds it");
+        await Eventually.TrueAsync(
+            async () => (await _server.GetAsync("/online/count")).Json["online"]!.GetValue<int>() == 0, 30, "the sweep finds it");
         (await _server.GetAsync("/online/count?definition=reachable")).Json["online"]!.GetValue<int>().ShouldBe(3);
     }
 
@@ -68,7 +70,8 @@ public sealed class OperationsTests : IAsyncLifetime
         {
             var metrics = await _server.GetAsync("/metrics");
             metrics.ContentType.ShouldBe("text/plain; version=0.0.4; charset=utf-8");
-            return double.Parse(metrics.Text.Split('\n').Single(line => line.StartsWith($"{name} ", StringComparison.Ordinal)).Split(' ')[1]);
+            return double.Parse(
+                metrics.Text.Split('\n').Single(line => line.StartsWith($"{name} ", StringComparison.Ordinal)).Split(' ')[1]);
         }
 
         (await ValueAsync("process_resident_memory_bytes")).ShouldBeGreaterThan(10_000_000);
@@ -86,7 +89,8 @@ public sealed class OperationsTests : IAsyncLifetime
     [InlineData("GET", "/status/1/2")]
     [InlineData("GET", "/users/1/2/3")]
     [InlineData("GET", "/favicon.ico")]
-    public async Task An_unknown_path_is_a_problem(string method, string path) => (await _server.SendAsync(new HttpMethod(method), path)).ShouldBeProblem(404, "/openapi/v1.json");
+    public async Task An_unknown_path_is_a_problem(string method, string path) =>
+        (await _server.SendAsync(new HttpMethod(method), path)).ShouldBeProblem(404, "/openapi/v1.json");
 
     [Fact]
     public async Task Answers_do_not_name_the_server_and_are_not_sniffed()

@@ -55,7 +55,8 @@ public class PackedTests(SharedServer shared)
         foreach (var path in new[] { "/heartbeat", "/offline", "/status/batch" })
         {
             (await _server.SendAsync(HttpMethod.Post, path, new byte[bytes], Calling.Packed)).ShouldBeProblem(400, "multiple of 4");
-            (await _server.SendAsync(HttpMethod.Post, path, new byte[bytes], Calling.Packed, chunked: true)).ShouldBeProblem(400, "multiple of 4");
+            (await _server.SendAsync(HttpMethod.Post, path, new byte[bytes], Calling.Packed, chunked: true))
+                .ShouldBeProblem(400, "multiple of 4");
         }
     }
 
@@ -84,7 +85,8 @@ public class PackedTests(SharedServer shared)
     {
         (await _server.SendAsync(HttpMethod.Post, "/heartbeat", new byte[9_000_000], Calling.Packed)).ShouldBeProblem(413);
         (await _server.SendAsync(HttpMethod.Post, "/heartbeat", new byte[9_000_000], "application/json")).ShouldBeProblem(413);
-        (await _server.SendAsync(HttpMethod.Post, "/heartbeat", new byte[9_000_000], "application/json", chunked: true)).ShouldBeProblem(413);
+        (await _server.SendAsync(HttpMethod.Post, "/heartbeat", new byte[9_000_000], "application/json", chunked: true))
+            .ShouldBeProblem(413);
     }
 
     // Buffers of the server begin where the headers end, so four header lengths make four ways in which numbers lie across them.
@@ -97,7 +99,9 @@ public class PackedTests(SharedServer shared)
     {
         var users = NewUsers(40_000);
         var body = Calling.Pack(users);
-        var head = $"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\nX-Pad: {new string('p', padding)}\r\nConnection: close\r\nContent-Length: {body.Length}\r\n\r\n";
+        var head =
+            $"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\nX-Pad: "
+                + $"{new string('p', padding)}\r\nConnection: close\r\nContent-Length: {body.Length}\r\n\r\n";
         (await RawAsync([Encoding.ASCII.GetBytes(head), body])).ShouldEndWith($$"""{"status":"success","accepted":{{users.Length}}}""");
         await ShouldBeOnlineAsync(users);
     }
@@ -112,7 +116,9 @@ public class PackedTests(SharedServer shared)
         var users = NewUsers(chunkBytes == 1 ? 50 : 40_000);
         var pieces = new List<byte[]>
         {
-            Encoding.ASCII.GetBytes("POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            Encoding.ASCII.GetBytes(
+                "POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\nConnection: "
+                    + "close\r\nTransfer-Encoding: chunked\r\n\r\n"),
         };
         foreach (var chunk in Calling.Pack(users).Chunk(chunkBytes))
             pieces.Add([.. Encoding.ASCII.GetBytes($"{chunk.Length:x}\r\n"), .. chunk, .. "\r\n"u8]);
@@ -128,7 +134,9 @@ public class PackedTests(SharedServer shared)
         var body = Encoding.UTF8.GetBytes($$"""{"user_ids":[{{string.Join(',', users)}}]}""");
         var pieces = new List<byte[]>
         {
-            Encoding.ASCII.GetBytes($"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {body.Length}\r\n\r\n"),
+            Encoding.ASCII.GetBytes(
+                $"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: "
+                    + $"{body.Length}\r\n\r\n"),
         };
         pieces.AddRange(body.Chunk(1001));
         (await RawAsync(pieces)).ShouldContain("\"status\":\"success\"");

@@ -45,7 +45,8 @@ internal sealed class RawSocket : IAsyncDisposable
     }
 
     public static string Handshake(string target, string more = "", string version = "13", string key = SampleKey) =>
-        $"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: {version}\r\nSec-WebSocket-Key: {key}\r\n{more}\r\n";
+        $"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: "
+            + $"{version}\r\nSec-WebSocket-Key: {key}\r\n{more}\r\n";
 
     public Task WriteAsync(string text) => WriteAsync(Encoding.UTF8.GetBytes(text));
 
@@ -131,7 +132,10 @@ internal sealed class RawSocket : IAsyncDisposable
     {
         var message = await ReadMessageAsync();
         message.GetProperty("type").GetString().ShouldBe("presence");
-        return string.Join(',', message.GetProperty("users").EnumerateArray().Select(static u => $"{u.GetProperty("user_id").GetRawText()}:{u.GetProperty("status").GetString()}"));
+        return string.Join(
+            ',',
+            message.GetProperty("users").EnumerateArray().Select(
+                static u => $"{u.GetProperty("user_id").GetRawText()}:{u.GetProperty("status").GetString()}"));
     }
 
     /// <summary>Reads until the server closes; returns the code.</summary>

@@ -16,7 +16,10 @@ public class ReachTests(TokenServer shared)
         answer.Members.ShouldBe(["users"]);
         var of = answer.Json["users"]![0]!.AsObject();
         of.Select(static m => m.Key).ShouldBe(["user_id", "connected", "devices", "active", "may_be_disturbed", "last_seen"]);
-        return string.Join(' ', new[] { "connected", "active", "may_be_disturbed" }.Where(word => of[word]!.GetValue<bool>()).Append(of["last_seen"] is null ? "never" : "seen"));
+        return string.Join(
+            ' ',
+            new[] { "connected", "active", "may_be_disturbed" }.Where(word => of[word]!.GetValue<bool>()).Append(
+                of["last_seen"] is null ? "never" : "seen"));
     }
 
     [Fact]
@@ -50,7 +53,9 @@ public class ReachTests(TokenServer shared)
     public async Task Ids_are_answered_in_their_order_and_form_and_ten_thousand_at_most()
     {
         var answer = await AskAsync("""{"user_ids":[7,"8","a \"b\" ü",9223372036854775807,7]}""");
-        answer.Json["users"]!.AsArray().Select(static user => user!["user_id"]!.ToJsonString(new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        answer.Json["users"]!.AsArray().Select(
+            static user =>
+                user!["user_id"]!.ToJsonString(new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
             .ShouldBe(["7", "\"8\"", "\"a \\\"b\\\" ü\"", "9223372036854775807", "7"]);
         (await AskAsync($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 10_000))}]}}")).Json["users"]!.AsArray().Count.ShouldBe(10_000);
         (await AskAsync($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 10_001))}]}}")).ShouldBeProblem(413);

@@ -13,7 +13,8 @@ public sealed class SocketServer : IAsyncLifetime
 {
     internal AglowProcess Process { get; private set; } = null!;
 
-    public async Task InitializeAsync() => Process = await AglowProcess.StartAsync(null, "--lease-seconds", "4", "--heartbeat-seconds", "2");
+    public async Task InitializeAsync() =>
+        Process = await AglowProcess.StartAsync(null, "--lease-seconds", "4", "--heartbeat-seconds", "2");
 
     public async Task DisposeAsync() => await Process.DisposeAsync();
 }
@@ -31,7 +32,8 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     private Task<RawSocket> OpenAsync(string? user = null) => RawSocket.OpenAsync(Address, user ?? NewUser());
 
     private Task PostAsync(string path, string json) =>
-        server.Process.Http.PostAsync(path, new StringContent(json, Encoding.UTF8, "application/json")).ContinueWith(static t => t.Result.EnsureSuccessStatusCode(), TaskScheduler.Default);
+        server.Process.Http.PostAsync(path, new StringContent(json, Encoding.UTF8, "application/json"))
+            .ContinueWith(static t => t.Result.EnsureSuccessStatusCode(), TaskScheduler.Default);
 
     private async Task<string> StatusAsync(string user) =>
         (await server.Process.Http.GetFromJsonAsync<JsonElement>($"/status/{user}")).GetProperty("status").GetString()!;
@@ -69,7 +71,8 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     [InlineData("/ws?user_id=1&device_id=a%0Ab", "", "13", RawSocket.SampleKey, 400)]
     [InlineData("/ws?user_id=1&device_id=12345678901234567890123456789012345678901234567890123456789012345", "", "13", RawSocket.SampleKey, 400)]
     [InlineData("/ws?user_id=1&device_id=a&device_kind=toaster", "", "13", RawSocket.SampleKey, 400)]
-    public async Task A_handshake_that_is_not_right_is_refused_with_a_problem(string target, string more, string version, string key, int status)
+    public async Task A_handshake_that_is_not_right_is_refused_with_a_problem(
+        string target, string more, string version, string key, int status)
     {
         await using var socket = await RawSocket.ConnectAsync(Address);
         await socket.WriteAsync(RawSocket.Handshake(target, more, version, key));
@@ -129,7 +132,8 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     public async Task A_page_that_goes_on_sending_after_a_refusal_is_closed_all_the_same()
     {
         await using var socket = await RawSocket.ConnectAsync(Address);
-        await socket.WriteAsync([.. Text(RawSocket.Handshake("/ws", "Origin: http://127.0.0.1\r\n")), .. RawSocket.Frame(1, Text("{\"type\":\"active\"}"))]);
+        await socket.WriteAsync(
+            [.. Text(RawSocket.Handshake("/ws", "Origin: http://127.0.0.1\r\n")), .. RawSocket.Frame(1, Text("{\"type\":\"active\"}"))]);
         await socket.ReadHeadAsync();
         (await socket.ReadCloseAsync()).ShouldBe(4401);
         (await socket.IsEndedAsync()).ShouldBeTrue();
@@ -147,7 +151,8 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
             await using var page = await RawSocket.ConnectAsync(Address);
             await page.WriteAsync(RawSocket.Handshake($"/ws?user_id={user}", "Origin: http://127.0.0.1\r\n"));
             await page.ReadHeadAsync();
-            (await page.ReadCloseWithReasonAsync()).ShouldBe((4429, "Too many connections: This user has 20 connections to this server already. Close some, and try again."));
+            (await page.ReadCloseWithReasonAsync())
+                .ShouldBe((4429, "Too many connections: This user has 20 connections to this server already. Close some, and try again."));
         }
         finally
         {
@@ -201,7 +206,8 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     public async Task Frames_may_follow_the_handshake_at_once()
     {
         await using var socket = await RawSocket.ConnectAsync(Address);
-        await socket.WriteAsync([.. Text(RawSocket.Handshake("/ws?user_id=5")), .. RawSocket.Frame(1, Text("{\"type\":\"watch\",\"users\":[5]}"))]);
+        await socket.WriteAsync(
+            [.. Text(RawSocket.Handshake("/ws?user_id=5")), .. RawSocket.Frame(1, Text("{\"type\":\"watch\",\"users\":[5]}"))]);
         await socket.ReadHeadAsync();
         await socket.ReadMessageAsync();
         (await socket.ReadPresenceAsync()).ShouldBe("5:online");
@@ -228,11 +234,13 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         await File.WriteAllTextAsync(
             Path.Combine(folder, "appsettings.json"),
             JsonSerializer.Serialize(new { Kestrel = new { Certificates = new { Default = new { Path = Path.Combine(folder, "tls.pfx"), Password = "secret" } } } }));
-        await using var tls = AglowProcess.Run(Path.Combine(folder, "data"), ["--settings", Path.Combine(folder, "appsettings.json")], urls: "https://127.0.0.1:0");
+        await using var tls = AglowProcess.Run(
+            Path.Combine(folder, "data"), ["--settings", Path.Combine(folder, "appsettings.json")], urls: "https://127.0.0.1:0");
         foreach (var version in new[] { HttpVersion.Version11, HttpVersion.Version20 })
         {
             using var handler = new SocketsHttpHandler();
-            handler.SslOptions.RemoteCertificateValidationCallback = (_, shown, _, _) => shown?.GetCertHashString() == certificate.Thumbprint;
+            handler.SslOptions.RemoteCertificateValidationCallback = (_, shown, _, _) =>
+                shown?.GetCertHashString() == certificate.Thumbprint;
             using var invoker = new HttpMessageInvoker(handler);
             using var socket = new ClientWebSocket();
             socket.Options.HttpVersion = version;
@@ -325,7 +333,8 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         var user = NewUser();
         await using var socket = await OpenAsync(user);
         await socket.SendAsync($"{{\"type\":\"watch\",\"id\":1,\"users\":[{user}]}}");
-        (await socket.ReadMessageAsync()).GetRawText().ShouldStartWith($"{{\"type\":\"presence\",\"id\":1,\"users\":[{{\"user_id\":{user},");
+        (await socket.ReadMessageAsync()).GetRawText().ShouldStartWith(
+            $"{{\"type\":\"presence\",\"id\":1,\"users\":[{{\"user_id\":{user},");
         await socket.SendAsync("{\"type\":\"watch\",\"users\":[],\"id\":9007199254740991}");
         (await socket.ReadMessageAsync()).GetRawText().ShouldBe("{\"type\":\"presence\",\"id\":9007199254740991,\"users\":[]}");
         await socket.SendAsync($"{{\"id\":3,\"type\":\"unwatch\",\"users\":[{user}]}}");
@@ -493,7 +502,8 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         var message = Text($"{{\"type\":\"watch\",\"users\":[{user}]}}");
         for (var at = 0; at < message.Length; at += piece)
         {
-            await socket.SendAsync((byte)(at == 0 ? 1 : 0), message[at..Math.Min(message.Length, at + piece)], final: at + piece >= message.Length);
+            await socket.SendAsync(
+                (byte)(at == 0 ? 1 : 0), message[at..Math.Min(message.Length, at + piece)], final: at + piece >= message.Length);
             if (at % 4 == 0)
                 await socket.SendAsync(9, [42]);
         }
@@ -674,7 +684,10 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
             (await watcher.ReadPresenceAsync()).ShouldBe($"{user}:offline");
         for (var i = 0; i < watchers.Length; i += 2)
             watchers[i].Abort();
-        (await own.Http.PostAsJsonAsync("/heartbeat", new { user_id = long.Parse(user, System.Globalization.CultureInfo.InvariantCulture) })).EnsureSuccessStatusCode();
+        (
+            await own.Http.PostAsJsonAsync(
+                "/heartbeat", new { user_id = long.Parse(user, System.Globalization.CultureInfo.InvariantCulture) }))
+            .EnsureSuccessStatusCode();
         for (var i = 1; i < watchers.Length; i += 2)
             (await watchers[i].ReadPresenceAsync()).ShouldBe($"{user}:online");
         for (var i = 1; i < watchers.Length; i += 2)
@@ -700,7 +713,9 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         (await own.Http.GetFromJsonAsync<JsonElement>("/status/1")).GetProperty("status").GetString().ShouldBe("online");
         await Task.Delay(TimeSpan.FromSeconds(7));
         (await own.Http.GetFromJsonAsync<JsonElement>("/status/1")).GetProperty("status").GetString().ShouldBe("online");
-        heard.ShouldAllBe(static message => !message.Contains("offline\"", StringComparison.Ordinal) || message.Contains("\"is_online\":true", StringComparison.Ordinal));
+        heard.ShouldAllBe(
+            static message => !message.Contains("offline\"", StringComparison.Ordinal)
+                || message.Contains("\"is_online\":true", StringComparison.Ordinal));
         heard.Count.ShouldBe(1);
         await stop.CancelAsync();
         alive.Abort();

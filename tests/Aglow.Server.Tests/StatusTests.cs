@@ -131,13 +131,15 @@ public class StatusTests(SharedServer shared)
     [InlineData("/status/1/explain?definition=nope")]
     [InlineData("/online?definition=nope")]
     [InlineData("/online/count?definition=nope")]
-    public async Task An_unknown_definition_is_told_which_there_are(string path) => (await _server.GetAsync(path)).ShouldBeProblem(400, "chat, active, reachable");
+    public async Task An_unknown_definition_is_told_which_there_are(string path) =>
+        (await _server.GetAsync(path)).ShouldBeProblem(400, "chat, active, reachable");
 
     [Fact]
     public async Task A_batch_under_an_unknown_definition_is_refused()
     {
         (await _server.PostAsync("/status/batch?definition=nope", "[]")).ShouldBeProblem(400, "reachable");
-        (await _server.SendAsync(HttpMethod.Post, "/status/batch?definition=nope", new byte[4], Calling.Packed)).ShouldBeProblem(400, "reachable");
+        (await _server.SendAsync(HttpMethod.Post, "/status/batch?definition=nope", new byte[4], Calling.Packed))
+            .ShouldBeProblem(400, "reachable");
     }
 
     [Fact]
@@ -158,8 +160,10 @@ public class StatusTests(SharedServer shared)
     }
 
     public static TheoryData<string> OddKeys => new(
-        "a/b", "a%2Fb", "a%2fb", "100%", "%41", "?", "#", "a?b#c", "a&b=c", "a+b", "a b", ",", "a,b", ";", ":", "@", "!$'()*", "[x]", "{y}", "|", "\\", "\"", "a\"b\\c", "<script>",
-        "~", "^", "`", "é", "Åsa 🌞", "日本語", "\u2028", "\ufeffbom", "-", "_", "042", "+42", "-1", "4294967296", "1.5", "...", "users", "batch", "update", "explain", "a/../b", "/", "//", "x/",
+        "a/b", "a%2Fb", "a%2fb", "100%", "%41", "?", "#", "a?b#c", "a&b=c", "a+b", "a b", ",", "a,b", ";", ":", "@", "!$'()*", "[x]", "{y}",
+        "|", "\\", "\"", "a\"b\\c", "<script>",
+        "~", "^", "`", "é", "Åsa 🌞", "日本語", "\u2028", "\ufeffbom", "-", "_", "042", "+42", "-1", "4294967296", "1.5", "...", "users",
+        "batch", "update", "explain", "a/../b", "/", "//", "x/",
         "550e8400-e29b-41d4-a716-446655440000", "me@example.org", "urn:x:1", ".", "..", "9223372036854775808", new string('z', 255));
 
     [Theory]
@@ -202,7 +206,8 @@ public class StatusTests(SharedServer shared)
     public async Task A_path_that_names_nobody_is_refused(string path) => (await _server.GetAsync(path)).Status.ShouldBe(400);
 
     [Fact]
-    public async Task A_text_in_a_path_has_at_most_255_bytes() => (await _server.GetAsync($"/status/{new string('x', 256)}")).ShouldBeProblem(400, "255");
+    public async Task A_text_in_a_path_has_at_most_255_bytes() =>
+        (await _server.GetAsync($"/status/{new string('x', 256)}")).ShouldBeProblem(400, "255");
 
     [Fact]
     public async Task An_explanation_holds_the_record_and_why()

@@ -29,9 +29,11 @@ public sealed partial class StrictnessTests(SharedServer shared)
             if (!WithBodies.Contains(HttpMethod.Parse(method)) || call["requestBody"] is null)
                 continue;
             foreach (var type in new[] { null, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json; charset=latin1", "application/xml" })
-                (await _server.SendAsync(HttpMethod.Parse(method), path, "{}"u8.ToArray(), type)).ShouldBeProblem(415, "Send application/json");
+                (await _server.SendAsync(HttpMethod.Parse(method), path, "{}"u8.ToArray(), type))
+                    .ShouldBeProblem(415, "Send application/json");
             foreach (var type in new[] { "application/json", "Application/JSON", "application/json; charset=utf-8" })
-                (await _server.SendAsync(HttpMethod.Parse(method), path, "[1"u8.ToArray(), type)).Status.ShouldBe(400, $"{method} {path} {type}");
+                (await _server.SendAsync(HttpMethod.Parse(method), path, "[1"u8.ToArray(), type)).Status.ShouldBe(
+                    400, $"{method} {path} {type}");
             // a form that is empty is a form
             (await _server.SendAsync(HttpMethod.Parse(method), path, [], "application/x-www-form-urlencoded")).ShouldBeProblem(415);
         }
@@ -44,7 +46,8 @@ public sealed partial class StrictnessTests(SharedServer shared)
         {
             if (call["requestBody"] is null || path == "/users/batch")
                 continue;
-            (await _server.SendAsync(HttpMethod.Parse(method), path, "{\"colour\":1}"u8.ToArray(), "application/json")).ShouldBeProblem(400, "colour");
+            (await _server.SendAsync(HttpMethod.Parse(method), path, "{\"colour\":1}"u8.ToArray(), "application/json"))
+                .ShouldBeProblem(400, "colour");
         }
 
         (await _server.PutAsync("/users/1/status", """{"status":"busy","expires_at":1}""")).ShouldBeProblem(400, "expires_at");
@@ -107,7 +110,8 @@ public sealed partial class StrictnessTests(SharedServer shared)
         var streams = await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => server.Http.GetStreamAsync("/watch?users=1")));
         var texts = Task.WhenAll(streams.Select(static stream => new StreamReader(stream).ReadToEndAsync()));
         (await server.StopAsync()).ShouldBe(0);
-        var waits = (await texts).Select(static text => int.Parse(Retry().Matches(text).ShouldHaveSingleItem().Groups["ms"].Value)).ToList();
+        var waits = (await texts).Select(
+            static text => int.Parse(Retry().Matches(text).ShouldHaveSingleItem().Groups["ms"].Value)).ToList();
         waits.Distinct().Count().ShouldBeGreaterThan(15);
         waits.ShouldAllBe(static wait => wait >= 0 && wait <= 10_000);
         (waits.Max() - waits.Min()).ShouldBeGreaterThan(1000);
@@ -116,7 +120,9 @@ public sealed partial class StrictnessTests(SharedServer shared)
     private async Task<List<(string Method, string Path, System.Text.Json.Nodes.JsonNode Call)>> CallsAsync() =>
         [.. (await _server.GetAsync("/openapi/v1.json")).Json["paths"]!.AsObject()
             .Where(static path => path.Key != "/ws")
-            .SelectMany(static path => path.Value!.AsObject().Select(call => (call.Key.ToUpperInvariant(), path.Key.Replace("{user}", "1", StringComparison.Ordinal), call.Value!)))];
+            .SelectMany(
+                static path => path.Value!.AsObject().Select(
+                    call => (call.Key.ToUpperInvariant(), path.Key.Replace("{user}", "1", StringComparison.Ordinal), call.Value!)))];
 
     [GeneratedRegex(@"^retry: (?<ms>\d+)$", RegexOptions.ExplicitCapture | RegexOptions.Multiline, matchTimeoutMilliseconds: 1000)]
     private static partial Regex Retry();

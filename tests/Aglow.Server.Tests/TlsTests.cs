@@ -15,30 +15,42 @@ public class TlsTests
     {
         var folder = AglowProcess.NewFolder();
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var made = new CertificateRequest("CN=aglow.example", key, HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        using var made = new CertificateRequest("CN=aglow.example", key, HashAlgorithmName.SHA256)
+            .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
         var path = Path.Combine(folder, "aglow.pfx");
         await File.WriteAllBytesAsync(path, made.Export(X509ContentType.Pfx, "secret"));
         await File.WriteAllTextAsync(
-            Path.Combine(folder, "appsettings.json"), JsonSerializer.Serialize(new { Kestrel = new { Certificates = new { Default = new { Path = path, Password = "secret" } } } }));
-        await using var server = AglowProcess.Run(Path.Combine(folder, "data"), ["--settings", Path.Combine(folder, "appsettings.json")], urls: "https://127.0.0.1:0");
+            Path.Combine(folder, "appsettings.json"), JsonSerializer.Serialize(
+                new { Kestrel = new { Certificates = new { Default = new { Path = path, Password = "secret" } } } }));
+        await using var server = AglowProcess.Run(
+            Path.Combine(folder, "data"), ["--settings", Path.Combine(folder, "appsettings.json")], urls: "https://127.0.0.1:0");
         await server.ReadyAsync();
 
         bool IsOurs(X509Certificate? shown) => shown?.GetCertHashString() == made.GetCertHashString();
         using var http = new HttpClient(new HttpClientHandler { ServerCertificateCustomValidationCallback = (_, shown, _, _) => IsOurs(shown) }) { BaseAddress = server.Address };
-        using var request = new HttpRequestMessage(HttpMethod.Post, "/heartbeat") { Content = new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json") };
+        using var request =
+            new HttpRequestMessage(
+                HttpMethod.Post, "/heartbeat") { Content = new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json") };
         request.Headers.Host = "aglow.example";
         using var answer = await http.SendAsync(request);
         ((int)answer.StatusCode).ShouldBe(200);
         answer.Headers.GetValues("Strict-Transport-Security").Single().ShouldBe("max-age=31536000");
 
         // the same over HTTP/2, where a body is timed and a large answer sent in ways of their own
-        using var heartbeat = await http.SendAsync(OverHttp2("/heartbeat", new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json")));
+        using var heartbeat = await http.SendAsync(
+            OverHttp2("/heartbeat", new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json")));
         (heartbeat.Version, (int)heartbeat.StatusCode).ShouldBe((HttpVersion.Version20, 200));
-        using var batch = await http.SendAsync(OverHttp2("/status/batch", new StringContent($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 10_000))}]}}", Encoding.UTF8, "application/json")));
+        using var batch = await http.SendAsync(
+            OverHttp2(
+                "/status/batch",
+                new StringContent(
+                    $"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 10_000))}]}}", Encoding.UTF8, "application/json")));
         JsonDocument.Parse(await batch.Content.ReadAsStringAsync()).RootElement.GetArrayLength().ShouldBe(10_000);
         // Kestrel closes the connection that is too slow, and the next call opens another
-        await Should.ThrowAsync<HttpRequestException>(() => http.SendAsync(OverHttp2("/heartbeat", new NeverEnding()), HttpCompletionOption.ResponseHeadersRead));
-        using var afterwards = await http.SendAsync(OverHttp2("/heartbeat", new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json")));
+        await Should.ThrowAsync<HttpRequestException>(
+            () => http.SendAsync(OverHttp2("/heartbeat", new NeverEnding()), HttpCompletionOption.ResponseHeadersRead));
+        using var afterwards = await http.SendAsync(
+            OverHttp2("/heartbeat", new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json")));
         ((int)afterwards.StatusCode).ShouldBe(200);
 
         using var socket = new ClientWebSocket();
@@ -56,14 +68,20 @@ public class TlsTests
     }
 
     private static HttpRequestMessage OverHttp2(string path, HttpContent content) =>
-        new(HttpMethod.Post, path) { Content = content, Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        new(HttpMethod.Post, path)
+        {
+            Content = content,
+            Version = HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact
+        };
 
     // JSON that begins, and does not go on until whoever sends it gives up
     private sealed class NeverEnding : HttpContent
     {
         public NeverEnding() => Headers.ContentType = new("application/json");
 
-        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => SerializeToStreamAsync(stream, context, CancellationToken.None);
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
+            SerializeToStreamAsync(stream, context, CancellationToken.None);
 
         protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
         {

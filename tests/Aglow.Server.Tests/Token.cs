@@ -14,7 +14,8 @@ internal static class Token
     public static readonly byte[] Secret = RandomNumberGenerator.GetBytes(32);
 
     /// <summary>What a server is started with that takes these.</summary>
-    public static string[] ServerFlags => ["--auth", "token", "--jwt-secret", Convert.ToBase64String(Secret), "--jwt-issuer", Issuer, "--jwt-audience", Audience];
+    public static string[] ServerFlags =>
+        ["--auth", "token", "--jwt-secret", Convert.ToBase64String(Secret), "--jwt-issuer", Issuer, "--jwt-audience", Audience];
 
     public static long Now => DateTimeOffset.UtcNow.ToUnixTimeSeconds();
 

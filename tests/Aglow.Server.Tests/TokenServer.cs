@@ -15,7 +15,8 @@ public sealed class TokenServer : IAsyncLifetime
         var folder = AglowProcess.NewFolder();
         foreach (var scope in new[] { "heartbeat", "read", "users", "operate" })
             Keys[scope] = await AddKeyAsync(folder, scope, scope);
-        Server = await AglowProcess.StartAsync(folder, [.. Token.ServerFlags, "--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0"]);
+        Server = await AglowProcess.StartAsync(
+            folder, [.. Token.ServerFlags, "--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0"]);
     }
 
     /// <summary>Makes a key by <c>./aglow keys add</c>.</summary>
@@ -44,8 +45,10 @@ public sealed class TokenCalls : ICollectionFixture<TokenServer>
 /// <summary>Calls and sockets with a token.</summary>
 internal static class CallingWithToken
 {
-    public static Task<Answer> AskAsync(this AglowProcess server, string? token, string method, string path, string? json = null) => server.SendAsync(
-        HttpMethod.Parse(method), path, json is null ? null : Encoding.UTF8.GetBytes(json), json is null ? null : "application/json", token: token);
+    public static Task<Answer> AskAsync(this AglowProcess server, string? token, string method, string path, string? json = null) =>
+        server.SendAsync(
+        HttpMethod.Parse(method), path, json is null ? null : Encoding.UTF8.GetBytes(json), json is null ? null : "application/json",
+        token: token);
 
     /// <summary>Opens a socket with a token, and more headers; the welcome is read.</summary>
     public static async Task<RawSocket> OpenSocketAsync(this AglowProcess server, string token, string more = "")

@@ -15,7 +15,8 @@ public class UserTests(SharedServer shared)
         var made = await _server.PostAsync("/users", $$"""{"user_name":"{{name}}","display_name":"Alice Å"}""");
         made.Status.ShouldBe(201, made.Text);
         made.ContentType.ShouldBe("application/json");
-        made.Members.ShouldBe(["user_id", "user_name", "display_name", "created_at", "updated_at", "is_online", "status", "last_seen", "manual"]);
+        made.Members.ShouldBe(
+            ["user_id", "user_name", "display_name", "created_at", "updated_at", "is_online", "status", "last_seen", "manual"]);
         made.Headers.Location!.OriginalString.ShouldBe($"/users/{name}");
         made.Json["user_id"]!.GetValue<string>().ShouldBe(name);
         made.Json["user_name"]!.GetValue<string>().ShouldBe(name);
@@ -66,7 +67,8 @@ public class UserTests(SharedServer shared)
         (await SearchAsync($"q={key}")).ShouldBe([key]);
     }
 
-    private static async Task<string> TitleOfAsync(Task<Answer> refused) => (await refused).ShouldBeProblem(409).Json["title"]!.GetValue<string>();
+    private static async Task<string> TitleOfAsync(Task<Answer> refused) =>
+        (await refused).ShouldBeProblem(409).Json["title"]!.GetValue<string>();
 
     public static TheoryData<string, string> BadUsers => new()
     {
@@ -97,7 +99,8 @@ public class UserTests(SharedServer shared)
 
     [Theory]
     [MemberData(nameof(BadUsers))]
-    public async Task What_is_no_user_is_refused(string body, string detail) => (await _server.PostAsync("/users", body)).ShouldBeProblem(400, detail);
+    public async Task What_is_no_user_is_refused(string body, string detail) =>
+        (await _server.PostAsync("/users", body)).ShouldBeProblem(400, detail);
 
     [Fact]
     public async Task Names_that_only_look_like_numbers_are_names()
@@ -131,7 +134,8 @@ public class UserTests(SharedServer shared)
             page.Members.ShouldBe(["users", "next"]);
             foreach (var user in page.Json["users"]!.AsArray())
             {
-                user!.AsObject().Select(static m => m.Key).ShouldBe(["user_id", "user_name", "display_name", "created_at", "updated_at", "is_online", "status", "last_seen"]);
+                user!.AsObject().Select(static m => m.Key).ShouldBe(
+                    ["user_id", "user_name", "display_name", "created_at", "updated_at", "is_online", "status", "last_seen"]);
                 found.Add(user["user_name"]!.GetValue<string>());
             }
 
@@ -210,7 +214,8 @@ public class UserTests(SharedServer shared)
     [InlineData("""{"status":"busy","status":"busy"}""", "twice")]
     [InlineData("[]", "not an object")]
     [InlineData("", "empty")]
-    public async Task What_is_no_manual_status_is_refused(string body, string detail) => (await _server.PutAsync("/users/5/status", body)).ShouldBeProblem(400, detail);
+    public async Task What_is_no_manual_status_is_refused(string body, string detail) =>
+        (await _server.PutAsync("/users/5/status", body)).ShouldBeProblem(400, detail);
 
     [Fact]
     public async Task A_status_is_set_before_the_person_first_comes_and_makes_them_known()

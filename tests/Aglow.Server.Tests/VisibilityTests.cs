@@ -8,7 +8,8 @@ public class VisibilityTests(TokenServer shared)
 {
     private readonly AglowProcess _server = shared.Server;
 
-    private Task<Answer> AskAsync(string user, string method, string path, string? json = null) => _server.AskAsync(Token.Of(user), method, path, json);
+    private Task<Answer> AskAsync(string user, string method, string path, string? json = null) =>
+        _server.AskAsync(Token.Of(user), method, path, json);
 
     /// <summary>Somebody who is online and has a profile: a text, or a number below 2^31, which packed words can hold.</summary>
     private async Task<string> ArriveAsync(string prefix, bool isNumber = false)
@@ -24,12 +25,14 @@ public class VisibilityTests(TokenServer shared)
     /// <summary>The ID as lists have it.</summary>
     private static string Json(string user) => uint.TryParse(user, out _) ? user : $"\"{user}\"";
 
-    private async Task ShowAsync(string user, string json) => (await AskAsync(user, "PUT", $"/users/{user}/visibility", json)).Status.ShouldBe(200);
+    private async Task ShowAsync(string user, string json) =>
+        (await AskAsync(user, "PUT", $"/users/{user}/visibility", json)).Status.ShouldBe(200);
 
     /// <summary>What a viewer is told of a user, by every call there is, each as one text without what the call names itself.</summary>
     private async Task<Dictionary<string, string>> SeenAsync(string viewer, string name)
     {
-        static string Record(JsonNode node) => $"{node["is_online"]} {node["status"]} {node["last_seen"]?.ToString() ?? "null"} {node["last_seen_about"]}";
+        static string Record(JsonNode node) =>
+            $"{node["is_online"]} {node["status"]} {node["last_seen"]?.ToString() ?? "null"} {node["last_seen_about"]}";
         var seen = new Dictionary<string, string>
         {
             ["status"] = Record((await AskAsync(viewer, "GET", $"/status/{name}")).Json),
@@ -41,8 +44,11 @@ public class VisibilityTests(TokenServer shared)
             ["user by query"] = Record((await AskAsync(viewer, "GET", $"/users?user={name}")).Json),
             ["user"] = Record((await AskAsync(viewer, "GET", $"/users/{name}")).Json),
             ["search"] = Record((await AskAsync(viewer, "GET", $"/users?q={NameOf(name)}")).Json["users"]![0]!),
-            ["list"] = (await _server.AskAsync(shared.Keys["read"], "GET", $"/online?limit=10000&viewer={viewer}")).Json["users"]!.AsArray().Any(user => user!.ToString() == name).ToString(),
-            ["a backend with their eyes"] = Record((await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{name}?viewer={viewer}")).Json),
+            ["list"] = (await _server.AskAsync(shared.Keys["read"], "GET", $"/online?limit=10000&viewer={viewer}")).Json["users"]!.AsArray()
+                .Any(user => user!.ToString() == name)
+                .ToString(),
+            ["a backend with their eyes"] = Record(
+                (await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{name}?viewer={viewer}")).Json),
         };
         if (uint.TryParse(name, out var number))
         {
@@ -81,21 +87,30 @@ public class VisibilityTests(TokenServer shared)
     public async Task What_nobody_may_see_is_on_no_path(bool isNumber)
     {
         var (ann, bob) = (await ArriveAsync("ann", isNumber), await ArriveAsync("bob"));
-        ShouldSee(await SeenAsync(bob, ann), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
+        ShouldSee(
+            await SeenAsync(bob, ann),
+            static r => r.StartsWith("true online 1", StringComparison.Ordinal),
+            isOnline: true,
+            hasExactTime: true);
         var counted = await CountAsync();
         await ShowAsync(ann, """{"online":"nobody"}""");
         ShouldSee(await SeenAsync(bob, ann), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
         (await CountAsync()).ShouldBeLessThan(counted);
         // to herself she is as she is, and operators see why
         (await AskAsync(ann, "GET", $"/status/{ann}")).Json["status"]!.GetValue<string>().ShouldBe("online");
-        (await _server.AskAsync(shared.Keys["operate"], "GET", $"/status/{ann}/explain")).Json["status"]!.GetValue<string>().ShouldBe("online");
+        (await _server.AskAsync(shared.Keys["operate"], "GET", $"/status/{ann}/explain")).Json["status"]!.GetValue<string>()
+            .ShouldBe("online");
         // a caller who names no viewer sees what everyone does
         (await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{ann}")).Json["last_seen"].ShouldBeNull();
         // and she reads exactly as somebody who was never there
         var never = (await AskAsync(bob, "GET", "/status/nobody-of-this-name")).Text;
         (await AskAsync(bob, "GET", $"/status/{ann}")).Text.ShouldBe(never.Replace("\"nobody-of-this-name\"", Json(ann)));
         await ShowAsync(ann, """{"online":"everyone"}""");
-        ShouldSee(await SeenAsync(bob, ann), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
+        ShouldSee(
+            await SeenAsync(bob, ann),
+            static r => r.StartsWith("true online 1", StringComparison.Ordinal),
+            isOnline: true,
+            hasExactTime: true);
     }
 
     [Theory]
@@ -105,14 +120,24 @@ public class VisibilityTests(TokenServer shared)
     {
         var (ann, bob, eve) = (await ArriveAsync("ann", isNumber), await ArriveAsync("bob", isNumber), await ArriveAsync("eve"));
         await ShowAsync(ann, """{"online":"followers-approved"}""");
-        (await AskAsync(ann, "POST", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{bob}\"]}}")).ShouldBeJson($"{{\"user_ids\":[{Json(bob)}]}}");
-        ShouldSee(await SeenAsync(bob, ann), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
+        (await AskAsync(ann, "POST", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{bob}\"]}}"))
+            .ShouldBeJson($"{{\"user_ids\":[{Json(bob)}]}}");
+        ShouldSee(
+            await SeenAsync(bob, ann),
+            static r => r.StartsWith("true online 1", StringComparison.Ordinal),
+            isOnline: true,
+            hasExactTime: true);
         ShouldSee(await SeenAsync(eve, ann), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
         (await AskAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[{Json(bob)}]}}")).Status.ShouldBe(200);
         ShouldSee(await SeenAsync(bob, ann), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
         (await AskAsync(ann, "DELETE", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}")).ShouldBeJson("""{"user_ids":[]}""");
-        ShouldSee(await SeenAsync(bob, ann), static r => r.StartsWith("true online 1", StringComparison.Ordinal), isOnline: true, hasExactTime: true);
-        (await AskAsync(ann, "GET", $"/users/{ann}/visibility")).ShouldBeJson($"{{\"user_id\":{Json(ann)},\"online\":\"followers-approved\",\"last_seen\":\"exact\"}}");
+        ShouldSee(
+            await SeenAsync(bob, ann),
+            static r => r.StartsWith("true online 1", StringComparison.Ordinal),
+            isOnline: true,
+            hasExactTime: true);
+        (await AskAsync(ann, "GET", $"/users/{ann}/visibility"))
+            .ShouldBeJson($"{{\"user_id\":{Json(ann)},\"online\":\"followers-approved\",\"last_seen\":\"exact\"}}");
         (await AskAsync(ann, "DELETE", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{bob}\"]}}")).Status.ShouldBe(200);
         ShouldSee(await SeenAsync(bob, ann), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
     }
@@ -137,7 +162,8 @@ public class VisibilityTests(TokenServer shared)
 
         var first = (await AskAsync(ann, "GET", $"{path}?limit=2")).Json;
         first["user_ids"]!.AsArray().Count.ShouldBe(2);
-        (await AskAsync(ann, "GET", $"{path}?limit=2&cursor={first["next"]!.GetValue<string>()}")).ShouldBeJson($"{{\"user_ids\":[\"{followers[2]}\"],\"next\":null}}");
+        (await AskAsync(ann, "GET", $"{path}?limit=2&cursor={first["next"]!.GetValue<string>()}"))
+            .ShouldBeJson($"{{\"user_ids\":[\"{followers[2]}\"],\"next\":null}}");
         (await AskAsync(ann, "GET", $"{path}?cursor=here")).ShouldBeProblem(400, "cursor");
         (await AskAsync(ann, "GET", $"{path}?limit=0")).ShouldBeProblem(400, "limit");
 
@@ -179,7 +205,8 @@ public class VisibilityTests(TokenServer shared)
         (await socket.ReadPresenceAsync()).ShouldBe($"\"{ann}\":online");
         await ShowAsync(ann, """{"online":"nobody"}""");
         var hidden = await socket.ReadMessageAsync();
-        hidden.GetProperty("users")[0].GetRawText().ShouldBe($"{{\"user_id\":\"{ann}\",\"is_online\":false,\"status\":\"offline\",\"last_seen\":null}}");
+        hidden.GetProperty("users")[0].GetRawText().ShouldBe(
+            $"{{\"user_id\":\"{ann}\",\"is_online\":false,\"status\":\"offline\",\"last_seen\":null}}");
 
         // she goes, comes, is busy, hides another way: none of it is told; eve, who shows herself, is
         await AskAsync(ann, "POST", "/offline");
@@ -201,7 +228,8 @@ public class VisibilityTests(TokenServer shared)
     public async Task It_survives_a_crash_and_goes_with_the_user_and_may_be_reciprocal()
     {
         await using var server = await AglowProcess.StartAsync(null, [.. Token.ServerFlags, "--reciprocal-visibility"]);
-        Task<Answer> AsAsync(AglowProcess on, string user, string method, string path, string? json = null) => on.AskAsync(Token.Of(user), method, path, json);
+        Task<Answer> AsAsync(AglowProcess on, string user, string method, string path, string? json = null) =>
+            on.AskAsync(Token.Of(user), method, path, json);
         foreach (var user in new[] { "ann", "bob", "eve" })
             await AsAsync(server, user, "POST", "/heartbeat");
         (await AsAsync(server, "ann", "PUT", "/users/ann/visibility", """{"online":"followers-approved","last_seen":"coarse"}""")).Status.ShouldBe(200);
@@ -225,10 +253,13 @@ public class VisibilityTests(TokenServer shared)
         (await AsAsync(again, "ann", "DELETE", "/users/ann")).Status.ShouldBe(204);
         foreach (var list in new[] { "approved", "blocked" })
         {
-            (await again.AskAsync(Token.Signed(Token.Claims("ann", static c => c["iat"] = Token.Now + 2), Token.Secret), "GET", $"/users/ann/{list}"))
+            (
+                await again.AskAsync(
+                    Token.Signed(Token.Claims("ann", static c => c["iat"] = Token.Now + 2), Token.Secret), "GET", $"/users/ann/{list}"))
                 .ShouldBeJson("""{"user_ids":[]}""");
         }
     }
 
-    private async Task<long> CountAsync() => (await _server.AskAsync(shared.Keys["read"], "GET", "/online/count")).Json["online"]!.GetValue<long>();
+    private async Task<long> CountAsync() =>
+        (await _server.AskAsync(shared.Keys["read"], "GET", "/online/count")).Json["online"]!.GetValue<long>();
 }

@@ -32,7 +32,11 @@ internal sealed class Balancer : IAsyncDisposable
                 line = line.Replace(Documented(i), $"127.0.0.1:{nodes[i]}");
             return line;
         }));
-        var balancer = new Balancer(Process.Start(new ProcessStartInfo("haproxy", ["-db", "-q", "-f", file]) { RedirectStandardOutput = true, UseShellExecute = false })!, file, port);
+        var balancer = new Balancer(
+            Process.Start(
+                new ProcessStartInfo("haproxy", ["-db", "-q", "-f", file]) { RedirectStandardOutput = true, UseShellExecute = false })!,
+            file,
+            port);
         balancer._process.BeginOutputReadLine();
         await Eventually.HoldsAsync(balancer.AcceptsAsync);
         return balancer;
@@ -51,7 +55,8 @@ internal sealed class Balancer : IAsyncDisposable
     private async Task<bool> AcceptsAsync()
     {
         if (_process.HasExited)
-            throw new InvalidOperationException($"haproxy ended with {_process.ExitCode}: does it read deploy/haproxy.cfg? Version 2.4 or newer does.");
+            throw new InvalidOperationException(
+                $"haproxy ended with {_process.ExitCode}: does it read deploy/haproxy.cfg? Version 2.4 or newer does.");
         using var probe = new Socket(SocketType.Stream, ProtocolType.Tcp);
         try
         {

@@ -34,7 +34,8 @@ public sealed class BalancerTests(FaultyCluster servers)
         uint[] connected = [.. people.Users];
         using var crowd = new Crowd(heartbeating, TimeSpan.FromSeconds(1), balancer.Address);
         await using var watcher = await Watcher.ConnectAsync(second, 1, [.. connected, .. heartbeating]);
-        await Eventually.HoldsAsync(() => connected.Concat(heartbeating).All(user => watcher.Statuses(user)[^1] == "online") && people.AllKnow("offline"));
+        await Eventually.HoldsAsync(
+            () => connected.Concat(heartbeating).All(user => watcher.Statuses(user)[^1] == "online") && people.AllKnow("offline"));
 
         // one more node has what comes then
         await using var third = await NodeAsync(ports[2]);
@@ -44,7 +45,8 @@ public sealed class BalancerTests(FaultyCluster servers)
 
         // one less: not ready at once, and served meanwhile
         var stopping = first.StopAsync();
-        await Eventually.HoldsAsync(async () => (await first.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable);
+        await Eventually.HoldsAsync(
+            async () => (await first.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable);
         (await first.Http.PostAsJsonAsync("/heartbeat", new { user_id = 7 })).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await stopping).ShouldBe(0);
         // who went was told, one after the other; nobody missed the change, and nobody was ever gone
@@ -79,7 +81,8 @@ public sealed class BalancerTests(FaultyCluster servers)
         first.Signal(18);
         await Eventually.HoldsAsync(async () => (await first.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.OK);
         // it has released all that were cut off; a client that was silent for too long on a busy machine may have come back to it
-        await Eventually.HoldsAsync(async () => people.AreConnected && await ConnectionsAsync(first) + await ConnectionsAsync(second) == connected.Length);
+        await Eventually.HoldsAsync(
+            async () => people.AreConnected && await ConnectionsAsync(first) + await ConnectionsAsync(second) == connected.Length);
         ShownOffline().ShouldBeEmpty("while a node stood still");
 
         await second.KillAsync();
@@ -98,7 +101,8 @@ public sealed class BalancerTests(FaultyCluster servers)
     private async Task<AglowProcess> NodeAsync(int port, params string[] flags)
     {
         var node = AglowProcess.Run(
-            null, ["--redis", servers.Cluster.Address, "--lease-seconds", $"{Lease}", "--heartbeat-seconds", $"{Tick}", .. flags], urls: $"http://127.0.0.1:{port}");
+            null, ["--redis", servers.Cluster.Address, "--lease-seconds", $"{Lease}", "--heartbeat-seconds", $"{Tick}", .. flags],
+            urls: $"http://127.0.0.1:{port}");
         await node.ReadyAsync();
         return node;
     }
@@ -110,7 +114,8 @@ public sealed class BalancerTests(FaultyCluster servers)
         return await ConnectionsAsync(node) > 0;
     });
 
-    // People connect, fifty at a time, until it holds: a node that answered the balancer's first check too late may have been cut off, and its people are at another.
+    // People connect, fifty at a time, until it holds: a node that answered the balancer's first check too late may have been cut off, and
+    // its people are at another.
     private static Task JoinUntilAsync(People people, int firstUser, Func<Task<bool>> holds) => Eventually.HoldsAsync(async () =>
     {
         people.Join(Enumerable.Range(firstUser + people.Users.Count(), 50).Select(static user => (uint)user));

@@ -101,10 +101,12 @@ public sealed class ClockTests
     }
 
     /// <summary>
-    /// Steps a clock, while somebody heartbeats to one node and another is asked, and looks for as long as a lease and a guard take: nobody is shown offline, and ten seconds after it
-    /// what is written says the time of <paramref name="real"/>, or of the stepped clock where there is none.
+    /// Steps a clock, while somebody heartbeats to one node and another is asked, and looks for as long as a lease and a guard take: nobody
+    /// is shown offline, and ten seconds after it what is written says the time of <paramref name="real"/>, or of the stepped clock where
+    /// there is none.
     /// </summary>
-    internal static async Task StepAsync(FakeWallClock clock, double hours, AglowProcess written, AglowProcess read, Func<double>? real = null)
+    internal static async Task StepAsync(
+        FakeWallClock clock, double hours, AglowProcess written, AglowProcess read, Func<double>? real = null)
     {
         using var crowd = new Crowd([Beating], TimeSpan.FromSeconds(1), written.Address);
         await Eventually.HoldsAsync(async () => (await ReadAsync(read, Beating)).Status == "online");
@@ -135,15 +137,22 @@ public sealed class ClockTests
     internal static async Task<(string Status, long LastSeen)> ReadAsync(AglowProcess node, uint user)
     {
         var record = await node.Http.GetFromJsonAsync<JsonElement>($"/status/{user}");
-        return (record.GetProperty("status").GetString()!, record.GetProperty("last_seen") is { ValueKind: JsonValueKind.Number } seen ? seen.GetInt64() : 0);
+        return (
+            record.GetProperty("status").GetString()!,
+            record.GetProperty("last_seen") is { ValueKind: JsonValueKind.Number } seen ? seen.GetInt64() : 0);
     }
 
     private static async Task<double> ErrorAsync(AglowProcess node) => double.Parse(
-        (await node.Http.GetStringAsync("/metrics")).Split('\n').First(static line => line.StartsWith("aglow_clock_error_seconds ", StringComparison.Ordinal)).Split(' ')[1],
+        (await node.Http.GetStringAsync("/metrics"))
+            .Split('\n')
+            .First(static line => line.StartsWith("aglow_clock_error_seconds ", StringComparison.Ordinal))
+            .Split(' ')[1],
         CultureInfo.InvariantCulture);
 }
 
-/// <summary>Nodes that share a Redis, whose clocks differ and are stepped while they run: the Redis servers' time counts for all of them.</summary>
+/// <summary>
+/// Nodes that share a Redis, whose clocks differ and are stepped while they run: the Redis servers' time counts for all of them.
+/// </summary>
 [Collection(RedisCollection.Name)]
 public sealed class NodeClockTests(RedisServers servers)
 {
@@ -159,9 +168,11 @@ public sealed class NodeClockTests(RedisServers servers)
         await stepped.ReadyAsync();
         await using var right = await AglowProcess.StartAsync(null, ["--redis", servers.Cluster.Address, .. ClockTests.ShortLease]);
         var (writer, reader) = isWriter ? (stepped, right) : (right, stepped);
-        await ClockTests.StepAsync(clock, hours, writer, reader, static () => (TimeProvider.System.GetUtcNow() - DateTimeOffset.UnixEpoch).TotalSeconds);
+        await ClockTests.StepAsync(
+            clock, hours, writer, reader, static () => (TimeProvider.System.GetUtcNow() - DateTimeOffset.UnixEpoch).TotalSeconds);
         (await MetricAsync(stepped, "aglow_clock_steps_total")).ShouldBe(0);
-        var ahead = (await stepped.Http.GetStringAsync("/metrics")).Split('\n').First(static line => line.StartsWith("aglow_clock_wall_ahead_seconds ", StringComparison.Ordinal));
+        var ahead = (await stepped.Http.GetStringAsync("/metrics")).Split('\n').First(
+            static line => line.StartsWith("aglow_clock_wall_ahead_seconds ", StringComparison.Ordinal));
         double.Parse(ahead.Split(' ')[1], CultureInfo.InvariantCulture).ShouldBe(clock.Ahead.TotalSeconds, 2);
         await Eventually.HoldsAsync(() => stepped.Output.Contains("s off that of Redis", StringComparison.Ordinal));
     }

@@ -3,7 +3,8 @@ using System.Net.Http.Json;
 namespace Aglow.Stores.Tests;
 
 /// <summary>
-/// People whose clients heartbeat every interval, to an address or, where that does not answer, to the next; what fails is tried again within a second, with jitter, as the clients of this project do.
+/// People whose clients heartbeat every interval, to an address or, where that does not answer, to the next; what fails is tried again
+/// within a second, with jitter, as the clients of this project do.
 /// </summary>
 internal sealed class Crowd : IDisposable
 {

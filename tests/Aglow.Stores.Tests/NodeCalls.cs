@@ -7,7 +7,8 @@ namespace Aglow.Stores.Tests;
 /// <summary>What tests ask of a node over and over.</summary>
 internal static class NodeCalls
 {
-    public static Task<HttpResponseMessage> HeartbeatAsync(AglowProcess node, object user) => node.Http.PostAsJsonAsync("/heartbeat", new { user_id = user });
+    public static Task<HttpResponseMessage> HeartbeatAsync(AglowProcess node, object user) =>
+        node.Http.PostAsJsonAsync("/heartbeat", new { user_id = user });
 
     public static Task<string?> StatusAsync(AglowProcess node, uint user) => StatusAsync(node, $"{user}");
 
@@ -16,5 +17,9 @@ internal static class NodeCalls
 
     /// <summary>What a metric without labels is, of those that are whole numbers.</summary>
     public static async Task<long> MetricAsync(AglowProcess node, string name) =>
-        long.Parse((await node.Http.GetStringAsync("/metrics")).Split('\n').First(line => line.StartsWith($"{name} ", StringComparison.Ordinal)).Split(' ')[1]);
+        long.Parse(
+            (await node.Http.GetStringAsync("/metrics"))
+                .Split('\n')
+                .First(line => line.StartsWith($"{name} ", StringComparison.Ordinal))
+                .Split(' ')[1]);
 }

@@ -6,7 +6,8 @@ using System.Text.Json;
 namespace Aglow.Stores.Tests;
 
 /// <summary>
-/// People who are connected by sockets and keep trying, as the clients of this project do: they come back when the server says, after a loss with jitter, and after two and a half ticks of silence.
+/// People who are connected by sockets and keep trying, as the clients of this project do: they come back when the server says, after a
+/// loss with jitter, and after two and a half ticks of silence.
 /// </summary>
 /// <param name="tick">How often a server says something.</param>
 /// <param name="address">Where they connect, which may be a balancer.</param>
@@ -34,7 +35,9 @@ internal sealed class People(TimeSpan tick, Uri address, uint? watched = null) :
         get
         {
             lock (_sentElsewhereAt)
-                return _sentElsewhereAt.Count == 0 ? TimeSpan.Zero : TimeSpan.FromMilliseconds(_sentElsewhereAt.Max() - _sentElsewhereAt.Min());
+                return _sentElsewhereAt.Count == 0
+                    ? TimeSpan.Zero
+                    : TimeSpan.FromMilliseconds(_sentElsewhereAt.Max() - _sentElsewhereAt.Min());
         }
     }
 
@@ -92,7 +95,11 @@ internal sealed class People(TimeSpan tick, Uri address, uint? watched = null) :
         await socket.ConnectAsync(new Uri($"ws://{address.Authority}/ws?user_id={person.User}"), patience.Token);
         person.Note("connected");
         if (watched is not null)
-            await socket.SendAsync(Encoding.UTF8.GetBytes($"{{\"type\":\"watch\",\"users\":[{watched}]}}"), WebSocketMessageType.Text, endOfMessage: true, patience.Token);
+            await socket.SendAsync(
+                Encoding.UTF8.GetBytes($"{{\"type\":\"watch\",\"users\":[{watched}]}}"),
+                WebSocketMessageType.Text,
+                endOfMessage: true,
+                patience.Token);
         Interlocked.Increment(ref _connected);
         try
         {

@@ -12,14 +12,17 @@ namespace Aglow.Stores.Tests;
 public abstract class PlaneStoreContract : IAsyncLifetime
 {
     // the ends of number space, both sides of 2^31, neighbours (256 pages) and numbers that share a page
-    private static readonly uint[] People = [0, 1, 255, 256, 512, 65_280, (65_280 << 8) - 1, 65_280 << 8, int.MaxValue, 1u << 31, uint.MaxValue - 1, uint.MaxValue];
+    private static readonly uint[] People =
+        [0, 1, 255, 256, 512, 65_280, (65_280 << 8) - 1, 65_280 << 8, int.MaxValue, 1u << 31, uint.MaxValue - 1, uint.MaxValue];
 
     private IPlaneStore _store = null!;
 
     /// <summary>An empty store of the backend under test.</summary>
     protected abstract ValueTask<IPlaneStore> CreateAsync();
 
-    /// <summary>Whether a newer word that was written over is put back a moment later, so that readers may see the older one meanwhile.</summary>
+    /// <summary>
+    /// Whether a newer word that was written over is put back a moment later, so that readers may see the older one meanwhile.
+    /// </summary>
     protected virtual bool PutsNewerBack => false;
 
     public async Task InitializeAsync() => _store = await CreateAsync();

@@ -5,7 +5,10 @@ using Npgsql;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>A PostgreSQL of our own on loopback, in a temporary folder; ended with the tests. Root's tests run it as the user postgres, since it refuses root.</summary>
+/// <summary>
+/// A PostgreSQL of our own on loopback, in a temporary folder; ended with the tests. Root's tests run it as the user postgres, since it
+/// refuses root.
+/// </summary>
 internal sealed partial class PostgresProcess : IAsyncDisposable
 {
     public const string User = "aglow";
@@ -32,7 +35,8 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
             if (await server.RunAsync())
                 return server;
             if (attempt == 5)
-                throw new InvalidOperationException($"PostgreSQL does not start: {await File.ReadAllTextAsync(Path.Combine(folder, "log"))}");
+                throw new InvalidOperationException(
+                    $"PostgreSQL does not start: {await File.ReadAllTextAsync(Path.Combine(folder, "log"))}");
         }
     }
 
@@ -98,7 +102,8 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
         }
 
         using var initialize = Start(
-            "initdb", "--pgdata", Path.Combine(_folder, "data"), "--username", User, "--pwfile", passwordFile, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync");
+            "initdb", "--pgdata", Path.Combine(_folder, "data"), "--username", User, "--pwfile", passwordFile, "--auth", "scram-sha-256",
+            "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync");
         await initialize.WaitForExitAsync();
         if (initialize.ExitCode != 0)
             throw new InvalidOperationException($"initdb failed: {await File.ReadAllTextAsync(Path.Combine(_folder, "log"))}");
@@ -107,7 +112,8 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
     private async Task<bool> RunAsync()
     {
         _process = Start(
-            "postgres", "-D", Path.Combine(_folder, "data"), "-p", $"{Port}", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=60");
+            "postgres", "-D", Path.Combine(_folder, "data"), "-p", $"{Port}", "-c", "listen_addresses=127.0.0.1", "-c",
+            "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=60");
         var began = Stopwatch.GetTimestamp();
         while (!_process.HasExited && Stopwatch.GetElapsedTime(began) < StartsWithin)
         {
@@ -140,7 +146,9 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
     // Debian keeps the server's programs apart, a folder a version
     private static string Binary(string name) =>
         Directory.Exists("/usr/lib/postgresql")
-            ? Directory.EnumerateFiles("/usr/lib/postgresql", name, SearchOption.AllDirectories).OrderBy(path => path, StringComparer.Ordinal).LastOrDefault() ?? name
+            ? Directory.EnumerateFiles("/usr/lib/postgresql", name, SearchOption.AllDirectories)
+                .OrderBy(path => path, StringComparer.Ordinal)
+                .LastOrDefault() ?? name
             : name;
 
     [LibraryImport("libc")]

@@ -6,7 +6,10 @@ using System.Text.RegularExpressions;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>Stands between nodes and a Redis server on loopback, and makes its answers to TIME those of another clock: redis-server itself does not start under libfaketime.</summary>
+/// <summary>
+/// Stands between nodes and a Redis server on loopback, and makes its answers to TIME those of another clock: redis-server itself does not
+/// start under libfaketime.
+/// </summary>
 internal sealed partial class SteppedRedis : IAsyncDisposable
 {
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
@@ -74,7 +77,8 @@ internal sealed partial class SteppedRedis : IAsyncDisposable
 
     private byte[] WithOtherTime(ReadOnlySpan<byte> answers) => Encoding.Latin1.GetBytes(TimeAnswer().Replace(
         Encoding.Latin1.GetString(answers),
-        time => (long.Parse(time.Value, CultureInfo.InvariantCulture) + (long)_clock.Ahead.TotalSeconds).ToString(CultureInfo.InvariantCulture)));
+        time => (long.Parse(time.Value, CultureInfo.InvariantCulture) + (long)_clock.Ahead.TotalSeconds)
+            .ToString(CultureInfo.InvariantCulture)));
 
     // the seconds of an answer to TIME: two strings, of ten digits and of up to six
     [GeneratedRegex(@"(?<=\*2\r\n\$10\r\n)\d{10}(?=\r\n\$[1-6]\r\n\d{1,6}\r\n)", RegexOptions.None, matchTimeoutMilliseconds: 1000)]

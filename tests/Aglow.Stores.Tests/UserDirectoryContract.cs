@@ -47,7 +47,8 @@ public abstract class UserDirectoryContract
         await using var directory = await OpenAsync();
         string[] ids =
         [
-            "bob", "Bob", "bob ", " bob", "böb", "bo\u0308b", "ß", "ss", "🌞", "Ｂｏｂ", "2147483648", "9223372036854775807", "042", "..", "users",
+            "bob", "Bob", "bob ", " bob", "böb", "bo\u0308b", "ß", "ss", "🌞", "Ｂｏｂ", "2147483648", "9223372036854775807", "042", "..",
+            "users",
             new string('x', 255), new string('x', 254),
         ];
         var indexes = new uint[ids.Length];
@@ -121,7 +122,8 @@ public abstract class UserDirectoryContract
         uint[] users = [0, 42, int.MaxValue, alice];
         foreach (var user in users)
             (await directory.FindProfileAsync(user)).ShouldBeNull();
-        var written = await directory.WriteProfilesAsync([.. users.Select(user => new ProfileWrite(user, $"Name {user}", user == 42 ? null : "The same"))], create: true);
+        var written = await directory.WriteProfilesAsync(
+            [.. users.Select(user => new ProfileWrite(user, $"Name {user}", user == 42 ? null : "The same"))], create: true);
         written.ShouldBe(new ProfileResult(4, 0));
         foreach (var user in users)
             (await directory.FindProfileAsync(user)).ShouldBe(new Profile($"Name {user}", user == 42 ? null : "The same", Now, Now));
@@ -135,7 +137,8 @@ public abstract class UserDirectoryContract
         var created = Now;
         await directory.WriteProfilesAsync([new(1, "ann", "Ann")], create: true);
         _time.Advance(TimeSpan.FromSeconds(60));
-        (await directory.WriteProfilesAsync([new(1, "other", null)], create: true)).ShouldBe(new ProfileResult(0, 0, ProfileConflict.UserTaken, 0));
+        (await directory.WriteProfilesAsync([new(1, "other", null)], create: true))
+            .ShouldBe(new ProfileResult(0, 0, ProfileConflict.UserTaken, 0));
         (await directory.FindProfileAsync(1)).ShouldBe(new Profile("ann", "Ann", created, created));
         (await directory.WriteProfilesAsync([new(2, "ben", null), new(1, "anne", null)], create: false)).ShouldBe(new ProfileResult(1, 1));
         (await directory.FindProfileAsync(1)).ShouldBe(new Profile("anne", null, created, Now));
@@ -157,7 +160,8 @@ public abstract class UserDirectoryContract
         await directory.WriteProfilesAsync([new(1, null, null, ProfileParts.UserName)], create: false);
         (await directory.FindProfileAsync(1)).ShouldBe(new Profile(null, "Anna", created, Now));
         // of somebody who has no profile
-        (await directory.WriteProfilesAsync([new(2, "ignored", "Ben", ProfileParts.DisplayName)], create: false)).ShouldBe(new ProfileResult(1, 0));
+        (await directory.WriteProfilesAsync([new(2, "ignored", "Ben", ProfileParts.DisplayName)], create: false))
+            .ShouldBe(new ProfileResult(1, 0));
         (await directory.FindProfileAsync(2)).ShouldBe(new Profile(null, "Ben", Now, Now));
         await ShouldFindAsync(directory, "ann", ["1"]);
         await ShouldFindAsync(directory, "ben", ["2"]);
@@ -198,8 +202,10 @@ public abstract class UserDirectoryContract
     {
         await using var directory = await OpenAsync();
         var first = await CreateAsync(directory, "first", name);
-        (await directory.WriteProfilesAsync([new(7, other, null)], create: true)).ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 0));
-        (await directory.WriteProfilesAsync([new(7, other, "Seven")], create: false)).ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 0));
+        (await directory.WriteProfilesAsync([new(7, other, null)], create: true))
+            .ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 0));
+        (await directory.WriteProfilesAsync([new(7, other, "Seven")], create: false))
+            .ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 0));
         (await directory.FindProfileAsync(7)).ShouldBeNull();
         // the owner may write it in another form
         (await directory.WriteProfilesAsync([new(first, other, null)], create: false)).ShouldBe(new ProfileResult(0, 1));
@@ -247,16 +253,27 @@ public abstract class UserDirectoryContract
     public async Task Names_are_swapped_and_passed_on_within_a_list()
     {
         await using var directory = await OpenAsync();
-        await directory.WriteProfilesAsync([new(1, "one", null), new(2, "two", null), new(3, "three", null), new(4, null, "Four")], create: true);
+        await directory.WriteProfilesAsync(
+            [new(1, "one", null), new(2, "two", null), new(3, "three", null), new(4, null, "Four")], create: true);
         (await directory.WriteProfilesAsync([new(1, "two", null), new(2, "one", null)], create: false)).ShouldBe(new ProfileResult(0, 2));
         (await directory.FindProfileAsync(1))!.UserName.ShouldBe("two");
         // round three, with another form of the name
-        (await directory.WriteProfilesAsync([new(1, "ONE", null), new(2, "Three", null), new(3, "two", "3")], create: false)).ShouldBe(new ProfileResult(0, 3));
+        (await directory.WriteProfilesAsync([new(1, "ONE", null), new(2, "Three", null), new(3, "two", "3")], create: false))
+            .ShouldBe(new ProfileResult(0, 3));
         // from those who are removed or renamed, before and after them in the list
-        (await directory.WriteProfilesAsync([new(5, "one", null), new(1, null, null), new(2, "free", null), new(4, "three", null, ProfileParts.UserName)], create: false))
+        (
+            await directory.WriteProfilesAsync(
+                [new(5, "one", null), new(1, null, null), new(2, "free", null), new(4, "three", null, ProfileParts.UserName)],
+                create: false))
             .ShouldBe(new ProfileResult(1, 3));
         (await directory.FindProfileAsync(1)).ShouldBeNull();
-        string?[] names = [(await directory.FindProfileAsync(2))!.UserName, (await directory.FindProfileAsync(3))!.UserName, (await directory.FindProfileAsync(4))!.UserName, (await directory.FindProfileAsync(5))!.UserName];
+        string?[] names =
+        [
+            (await directory.FindProfileAsync(2))!.UserName,
+            (await directory.FindProfileAsync(3))!.UserName,
+            (await directory.FindProfileAsync(4))!.UserName,
+            (await directory.FindProfileAsync(5))!.UserName
+        ];
         names.ShouldBe(["free", "two", "three", "one"]);
         (await directory.FindProfileAsync(4))!.DisplayName.ShouldBe("Four");
         await ShouldFindAsync(directory, "", ["2", "5", "4", "3"]);
@@ -274,7 +291,9 @@ public abstract class UserDirectoryContract
         created.Count(result => result == new ProfileResult(0, 0, ProfileConflict.NameTaken, 0)).ShouldBe(190);
         (await AllAsync(directory, "", 100)).Count.ShouldBe(10);
         // and of those who create the profile of one user
-        created = await Task.WhenAll(Enumerable.Range(0, 50).Select(i => Task.Run(async () => await directory.WriteProfilesAsync([new(1000, $"other{i}", null)], create: true))));
+        created = await Task.WhenAll(
+            Enumerable.Range(0, 50)
+                .Select(i => Task.Run(async () => await directory.WriteProfilesAsync([new(1000, $"other{i}", null)], create: true))));
         created.Count(result => result.Created == 1).ShouldBe(1);
         created.Count(result => result.Conflict == ProfileConflict.UserTaken).ShouldBe(49);
     }
@@ -305,7 +324,11 @@ public abstract class UserDirectoryContract
         await directory.RevokeAsync(1, 1_900_000_000);
         await directory.SetDisabledAsync(2, true, uint.MaxValue);
         await directory.SetDisabledAsync(First, true, 0);
-        await ShouldHoldAsync(directory, new(1, new Account(RevokedAt: 1_900_000_000)), new(2, new Account(true, uint.MaxValue)), new(First, new Account(true)));
+        await ShouldHoldAsync(
+            directory,
+            new(1, new Account(RevokedAt: 1_900_000_000)),
+            new(2, new Account(true, uint.MaxValue)),
+            new(First, new Account(true)));
         // a revocation that was asked for earlier does not take back a later one
         await directory.RevokeAsync(1, 1_800_000_000);
         await directory.SetDisabledAsync(1, true, 77);
@@ -438,7 +461,8 @@ public abstract class UserDirectoryContract
         (await directory.SetClaimAsync(5, Of("7", until: 0), Second)).ShouldBeTrue("its own place is taken by nobody");
         (await directory.SetClaimAsync(5, Claim.Quiet(QuietHours.TryParse("mon 22:00 07:00 UTC")!), Second)).ShouldBeTrue();
         (await directory.SetClaimAsync(5, Of("more", until: 0), Second + 11)).ShouldBeTrue("the first two have ended");
-        (await ClaimsOfAsync(directory, 5)).Select(static claim => claim.Source).ShouldBe(["2", "3", "4", "5", "6", "7", "more", Claim.QuietHoursSource]);
+        (await ClaimsOfAsync(directory, 5)).Select(static claim => claim.Source).ShouldBe(
+            ["2", "3", "4", "5", "6", "7", "more", Claim.QuietHoursSource]);
 
         static Claim Of(string source, uint until) => new(source, ClaimStatus.Busy, Said.Of(null, null, until));
     }
@@ -501,7 +525,8 @@ public abstract class UserDirectoryContract
         await using var directory = await OpenAsync();
         foreach (var (id, name, displayName) in new[]
         {
-            ("1", "marianne", null), ("2", "anna", null), ("three", "hannah", null), ("4", "u1", "Joanna B"), ("5", "bert", "Bert"), ("6", "zoe", "Ann"), ("7", null, "Lianne"),
+            ("1", "marianne", null), ("2", "anna", null), ("three", "hannah", null), ("4", "u1", "Joanna B"), ("5", "bert", "Bert"),
+            ("6", "zoe", "Ann"), ("7", null, "Lianne"),
         })
         {
             await CreateAsync(directory, id, name, displayName);
@@ -598,7 +623,9 @@ public abstract class UserDirectoryContract
         await ShouldFindAsync(directory, "a", ["1", "2", "5", "4"]);
     }
 
-    /// <summary>Few letters, so that names meet: some that fold, some that mean something to a database, one beyond the basic plane.</summary>
+    /// <summary>
+    /// Few letters, so that names meet: some that fold, some that mean something to a database, one beyond the basic plane.
+    /// </summary>
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
@@ -608,7 +635,8 @@ public abstract class UserDirectoryContract
         await using var directory = await OpenAsync();
         string[] letters = ["a", "a", "b", "A", "B", "Å", "a\u030A", "σ", "ς", "_", "%", "\\", "*", " ", "\"", "🌞", "1", "Ａ"];
         var random = new Random(seed);
-        string Text(int least, int most) => string.Concat(Enumerable.Range(0, random.Next(least, most + 1)).Select(_ => letters[random.Next(letters.Length)]));
+        string Text(int least, int most) =>
+            string.Concat(Enumerable.Range(0, random.Next(least, most + 1)).Select(_ => letters[random.Next(letters.Length)]));
         var users = new List<DirectoryUser>();
         for (var i = 0; i < 150; i++)
         {
@@ -737,14 +765,18 @@ public abstract class UserDirectoryContract
     internal static IEnumerable<DirectoryUser> Expected(IEnumerable<DirectoryUser> users, string query)
     {
         query = NameFolding.ForSearch(query);
-        var named = users.Select(user => (User: user, Name: Folded(user.Profile.UserName), Display: Folded(user.Profile.DisplayName))).ToList();
+        var named = users.Select(user => (User: user, Name: Folded(user.Profile.UserName), Display: Folded(user.Profile.DisplayName)))
+            .ToList();
         bool Begins(string? name) => name?.StartsWith(query, StringComparison.Ordinal) == true;
         bool Holds(string? name) => name?.Contains(query, StringComparison.Ordinal) == true;
         var found = named.Where(u => Begins(u.Name)).OrderBy(u => Bytes(u.Name), StringComparer.Ordinal).ThenBy(u => u.User.User);
         if (query.Length == 0)
             return found.Select(u => u.User);
-        var displayed = named.Where(u => !Begins(u.Name) && Begins(u.Display)).OrderBy(u => Bytes(u.Display), StringComparer.Ordinal).ThenBy(u => u.User.User);
-        var others = named.Where(u => !Begins(u.Name) && !Begins(u.Display) && (Holds(u.Name) || Holds(u.Display))).OrderBy(u => u.User.User);
+        var displayed = named.Where(u => !Begins(u.Name) && Begins(u.Display))
+            .OrderBy(u => Bytes(u.Display), StringComparer.Ordinal)
+            .ThenBy(u => u.User.User);
+        var others = named.Where(u => !Begins(u.Name) && !Begins(u.Display) && (Holds(u.Name) || Holds(u.Display)))
+            .OrderBy(u => u.User.User);
         return found.Concat(displayed).Concat(query.EnumerateRunes().Count() < 3 ? [] : others).Select(u => u.User);
 
         static string? Folded(string? name) => name is null ? null : NameFolding.ForSearch(name);
@@ -756,10 +788,16 @@ public abstract class UserDirectoryContract
     private static async Task ShouldHoldAsync(IUserDirectory directory, params KeyValuePair<uint, Account>[] accounts) =>
         (await directory.AccountsAsync()).Where(pair => pair.Value != Account.Default).OrderBy(pair => pair.Key).ShouldBe(accounts);
 
-    /// <summary>Whether this is all that users show other than everything to everyone: online, last seen, whom they approved, whom they blocked.</summary>
+    /// <summary>
+    /// Whether this is all that users show other than everything to everyone: online, last seen, whom they approved, whom they blocked.
+    /// </summary>
     private static async Task ShouldShowAsync(IUserDirectory directory, params string[] all) =>
         (await directory.VisibilitiesAsync()).OrderBy(pair => pair.Key)
-            .Select(pair => $"{pair.Key}: {pair.Value.Online} {pair.Value.LastSeen} [{string.Join(',', pair.Value.Approved)}] [{string.Join(',', pair.Value.Blocked)}]").ShouldBe(all);
+            .Select(
+                pair =>
+                    $"{pair.Key}: {pair.Value.Online} {pair.Value.LastSeen} [{string.Join(',', pair.Value.Approved)}] "
+                        + $"[{string.Join(',', pair.Value.Blocked)}]")
+                .ShouldBe(all);
 
     /// <summary>Whether a search gives these IDs, in this order, whatever the size of the page.</summary>
     private static async Task ShouldFindAsync(IUserDirectory directory, string query, string[] ids)

@@ -19,7 +19,8 @@ internal sealed class Watcher : IAsyncDisposable
 
     public bool IsOpen => _socket.State == WebSocketState.Open;
 
-    public static Task<Watcher> ConnectAsync(AglowProcess node, uint user, params uint[] watched) => ConnectAsync(node.Address, user, watched);
+    public static Task<Watcher> ConnectAsync(AglowProcess node, uint user, params uint[] watched) =>
+        ConnectAsync(node.Address, user, watched);
 
     public static async Task<Watcher> ConnectAsync(Uri address, uint user, params uint[] watched)
     {
@@ -35,7 +36,8 @@ internal sealed class Watcher : IAsyncDisposable
         return watcher;
     }
 
-    public Task SendAsync(string json) => _socket.SendAsync(Encoding.UTF8.GetBytes(json), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
+    public Task SendAsync(string json) =>
+        _socket.SendAsync(Encoding.UTF8.GetBytes(json), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
 
     /// <summary>Whether a message of this type came.</summary>
     public bool Heard(string type)
@@ -79,7 +81,8 @@ internal sealed class Watcher : IAsyncDisposable
                 WebSocketReceiveResult result;
                 do
                 {
-                    result = await _socket.ReceiveAsync(new ArraySegment<byte>(buffer, length, buffer.Length - length), CancellationToken.None);
+                    result = await _socket.ReceiveAsync(
+                        new ArraySegment<byte>(buffer, length, buffer.Length - length), CancellationToken.None);
                     length += result.Count;
                 }
                 while (!result.EndOfMessage);

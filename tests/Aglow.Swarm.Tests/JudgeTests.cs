@@ -125,7 +125,8 @@ public class JudgeTests
         Kind(after + 155, 170).ShouldBe(ViolationKind.NeverTrue); // heard since
         Kind(Math.Max(before, after) + 180, 170).ShouldBe(ViolationKind.NeverTrue); // in the future
 
-        ViolationKind? Kind(long unix, double at) => Judge.OfTelling(truth, Promises, new Told(true, "online", unix), new Telling(at, at, 0, clock)).Kind;
+        ViolationKind? Kind(long unix, double at) =>
+            Judge.OfTelling(truth, Promises, new Told(true, "online", unix), new Telling(at, at, 0, clock)).Kind;
     }
 
     [Theory]
@@ -146,8 +147,16 @@ public class JudgeTests
     {
         var clock = new ServerClock(Epoch);
         clock.StepTo(150, -7_200);
-        Judge.OfTelling(Of(Heartbeat(100, 100.2)), Promises, new Told(false, "offline", Epoch - 7_200 + 100), new Telling(170, 170, 0, clock)).Kind.ShouldBeNull();
-        Judge.OfTelling(Of(Heartbeat(100, 100.2)), Promises, new Told(false, "offline", Epoch - 7_200 + 160), new Telling(170, 170, 0, clock)).Kind.ShouldBe(ViolationKind.NeverTrue);
+        Judge.OfTelling(
+            Of(Heartbeat(100, 100.2)),
+            Promises,
+            new Told(false, "offline", Epoch - 7_200 + 100),
+            new Telling(170, 170, 0, clock)).Kind.ShouldBeNull();
+        Judge.OfTelling(
+            Of(Heartbeat(100, 100.2)),
+            Promises,
+            new Told(false, "offline", Epoch - 7_200 + 160),
+            new Telling(170, 170, 0, clock)).Kind.ShouldBe(ViolationKind.NeverTrue);
     }
 
     [Theory]
@@ -196,16 +205,21 @@ public class JudgeTests
         Overdue(toldOnline: true, watchedSince: 50, 150, Heartbeat(100, 100.2), toldAt: 150.01).ShouldBeNull();
 
     [Fact]
-    public void Nothing_is_due_before_somebody_watches() => Overdue(toldOnline: false, watchedSince: 110, 115, Heartbeat(100, 100.2)).ShouldBeNull();
+    public void Nothing_is_due_before_somebody_watches() =>
+        Overdue(toldOnline: false, watchedSince: 110, 115, Heartbeat(100, 100.2)).ShouldBeNull();
 
     [Fact]
     public void An_overdue_change_is_late_when_it_comes_and_missed_when_it_does_not()
     {
-        Judge.OfOverdue(Promises, towardsOnline: true, deadline: 112, toldAt: 115, now: 115, isEnd: false)!.Value.Kind.ShouldBe(ViolationKind.LateOnline);
-        Judge.OfOverdue(Promises, towardsOnline: false, deadline: 112, toldAt: 115, now: 115, isEnd: false)!.Value.Kind.ShouldBe(ViolationKind.GhostOnline);
+        Judge.OfOverdue(Promises, towardsOnline: true, deadline: 112, toldAt: 115, now: 115, isEnd: false)!.Value.Kind.ShouldBe(
+            ViolationKind.LateOnline);
+        Judge.OfOverdue(Promises, towardsOnline: false, deadline: 112, toldAt: 115, now: 115, isEnd: false)!.Value.Kind.ShouldBe(
+            ViolationKind.GhostOnline);
         Judge.OfOverdue(Promises, towardsOnline: true, deadline: 112, toldAt: null, now: 115, isEnd: false).ShouldBeNull();
-        Judge.OfOverdue(Promises, towardsOnline: true, deadline: 112, toldAt: null, now: 123, isEnd: false)!.Value.Kind.ShouldBe(ViolationKind.Missed);
-        Judge.OfOverdue(Promises, towardsOnline: false, deadline: 112, toldAt: null, now: 115, isEnd: true)!.Value.Kind.ShouldBe(ViolationKind.Missed);
+        Judge.OfOverdue(
+            Promises, towardsOnline: true, deadline: 112, toldAt: null, now: 123, isEnd: false)!.Value.Kind.ShouldBe(ViolationKind.Missed);
+        Judge.OfOverdue(
+            Promises, towardsOnline: false, deadline: 112, toldAt: null, now: 115, isEnd: true)!.Value.Kind.ShouldBe(ViolationKind.Missed);
     }
 
     [Fact]
@@ -240,7 +254,8 @@ public class JudgeTests
     public void Somebody_deleted_is_online_again_with_their_next_heartbeat()
     {
         Judged(Online(100), 113, Heartbeat(100, 100.2), Deletion(102, 102.1)).Kind.ShouldBe(ViolationKind.GhostOnline);
-        Judged(Offline(null), 111, Heartbeat(100, 100.2), Deletion(102, 102.1), Heartbeat(110, 110.1)).Kind.ShouldBe(ViolationKind.FalseOffline);
+        Judged(Offline(null), 111, Heartbeat(100, 100.2), Deletion(102, 102.1), Heartbeat(110, 110.1)).Kind.ShouldBe(
+            ViolationKind.FalseOffline);
         Judged(Online(110), 111, Heartbeat(100, 100.2), Deletion(102, 102.1), Heartbeat(110, 110.1)).Kind.ShouldBeNull();
     }
 
@@ -250,7 +265,8 @@ public class JudgeTests
 
     private static Act Leave(double from, double to) => new(ActKind.Leave, 0, from, to, IsSure: true);
 
-    private static IEnumerable<Act> Beating(double from) => Enumerable.Range(1, 12).Select(i => Heartbeat(from + (i * 6), from + 0.1 + (i * 6)));
+    private static IEnumerable<Act> Beating(double from) =>
+        Enumerable.Range(1, 12).Select(i => Heartbeat(from + (i * 6), from + 0.1 + (i * 6)));
 
     private static Act Active(double at) => new(ActKind.Active, 0, at, at + 0.1, IsSure: true);
 
@@ -276,7 +292,8 @@ public class JudgeTests
         return truth;
     }
 
-    private static Verdict Judged(Told told, double at, params Act[] acts) => Judge.OfTelling(Of(acts), Promises, told, new Telling(at, at, 0, Epoch));
+    private static Verdict Judged(Told told, double at, params Act[] acts) =>
+        Judge.OfTelling(Of(acts), Promises, told, new Telling(at, at, 0, Epoch));
 
     private static double? Overdue(bool toldOnline, double watchedSince, double now, Act act, double? toldAt = null) =>
         Judge.OverdueSince(Of(act).At(now, held: 0), Promises, toldOnline, toldAt ?? watchedSince, watchedSince, now);

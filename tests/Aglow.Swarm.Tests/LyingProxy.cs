@@ -7,8 +7,8 @@ using System.Text.RegularExpressions;
 namespace Aglow.Swarm.Tests;
 
 /// <summary>
-/// Stands before a server and says of one user, whenever they are online, that they are offline. In the bytes: the lie is as long as the truth,
-/// so that it passes in answers and in frames.
+/// Stands before a server and says of one user, whenever they are online, that they are offline. In the bytes: the lie is as long as the
+/// truth, so that it passes in answers and in frames.
 /// </summary>
 internal sealed class LyingProxy : IDisposable
 {
@@ -19,7 +19,10 @@ internal sealed class LyingProxy : IDisposable
     public LyingProxy(Uri server, uint about)
     {
         _server = server;
-        _truth = new Regex($"(?<user>\"user_id\":{about}),\"is_online\":true,\"status\":\"(online|away)\",\"last_seen\":[0-9]+", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1));
+        _truth = new Regex(
+            $"(?<user>\"user_id\":{about}),\"is_online\":true,\"status\":\"(online|away)\",\"last_seen\":[0-9]+",
+            RegexOptions.ExplicitCapture,
+            TimeSpan.FromSeconds(1));
         _listener.Start();
         _ = AcceptAsync();
     }
@@ -49,7 +52,9 @@ internal sealed class LyingProxy : IDisposable
             try
             {
                 await server.ConnectAsync(_server.Host, _server.Port);
-                await Task.WhenAny(CopyAsync(client.GetStream(), server.GetStream(), lie: false), CopyAsync(server.GetStream(), client.GetStream(), lie: true));
+                await Task.WhenAny(
+                    CopyAsync(client.GetStream(), server.GetStream(), lie: false),
+                    CopyAsync(server.GetStream(), client.GetStream(), lie: true));
             }
             catch (SocketException)
             {
@@ -76,5 +81,6 @@ internal sealed class LyingProxy : IDisposable
         }
     }
 
-    private static string Lie(Match truth) => $"{truth.Groups["user"].Value},\"is_online\":false,\"status\":\"offline\",\"last_seen\":null".PadRight(truth.Length);
+    private static string Lie(Match truth) =>
+        $"{truth.Groups["user"].Value},\"is_online\":false,\"status\":\"offline\",\"last_seen\":null".PadRight(truth.Length);
 }

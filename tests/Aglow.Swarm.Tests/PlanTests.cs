@@ -39,7 +39,8 @@ public class PlanTests
 
     [Fact]
     public void Sockets_stay_within_what_a_process_may_open() =>
-        Plan.Draw(40_000, 30, 1, seed: 1).People.SelectMany(static p => p.Sessions.SelectMany(static s => s).Where(static d => d.IsSocket).Select(d => (p.Person, d.Number)))
+        Plan.Draw(40_000, 30, 1, seed: 1).People.SelectMany(
+            static p => p.Sessions.SelectMany(static s => s).Where(static d => d.IsSocket).Select(d => (p.Person, d.Number)))
             .Distinct().Count().ShouldBeLessThanOrEqualTo(Plan.MaxSockets);
 
     [Fact]

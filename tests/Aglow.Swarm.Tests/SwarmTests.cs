@@ -64,14 +64,16 @@ public class SwarmTests
         output.ShouldContain($"VIOLATION false offline: user {liedAbout} ");
         output.ShouldContain("what the person did");
         output.ShouldContain("what was told");
-        output.Split('\n').Where(static l => l.StartsWith("VIOLATION", StringComparison.Ordinal)).ShouldAllBe(l => l.Contains($"user {liedAbout} "));
+        output.Split('\n').Where(static l => l.StartsWith("VIOLATION", StringComparison.Ordinal)).ShouldAllBe(
+            l => l.Contains($"user {liedAbout} "));
     }
 
     [Fact]
     public async Task Millions_by_packed_heartbeats_are_checked_too()
     {
         await using var server = await AglowProcess.StartAsync(null, ShortLease);
-        var (code, output, errors) = await AglowProcess.RunToEndAsync(["swarm", "--url", server.Address.ToString(), "--bulk", "1m", "--seconds", "6"]);
+        var (code, output, errors) = await AglowProcess.RunToEndAsync(
+            ["swarm", "--url", server.Address.ToString(), "--bulk", "1m", "--seconds", "6"]);
         code.ShouldBe(0, output + errors);
         output.ShouldContain("statuses read");
         output.ShouldContain("0 violations (1,000,000 active of 2,000,000 registered users");

@@ -93,7 +93,8 @@ public class AwayTests
         async Task BeatAsync(bool active = false)
         {
             rig.Advance(10);
-            await using var writer = new HeartbeatWriter(rig.Store, new LocalTransitionBus(), rig.Clock, new Definitions(options), options, new AglowMetrics());
+            await using var writer = new HeartbeatWriter(
+                rig.Store, new LocalTransitionBus(), rig.Clock, new Definitions(options), options, new AglowMetrics());
             var written = writer.WriteAsync(1, active);
             rig.Journal.Commit();
             await written;

@@ -41,7 +41,10 @@ public class ClaimRuleTests
             var there = claims.Where(claim => claim.Said is not { Until: > 0 and var until } || until > now).ToList();
             var hidden = there.Where(static claim => claim.Status == ClaimStatus.Hidden).ToList();
             var first = (hidden.Count > 0 ? hidden : there)
-                .OrderByDescending(static claim => claim.Priority).ThenByDescending(static claim => claim.SetAt).ThenBy(static claim => claim.Source, StringComparer.Ordinal).FirstOrDefault();
+                .OrderByDescending(static claim => claim.Priority)
+                    .ThenByDescending(static claim => claim.SetAt)
+                    .ThenBy(static claim => claim.Source, StringComparer.Ordinal)
+                    .FirstOrDefault();
             var shuffled = claims.ToArray();
             random.Shuffle(shuffled);
 
@@ -59,8 +62,12 @@ public class ClaimRuleTests
         var claims = new Claims();
         Claim[] all =
         [
-            .. Enumerable.Range(0, random.Next(1, 4)).Select(i => new Claim($"{i}", (ClaimStatus)random.Next(5), Said.Of(null, null, Now + 1 + (uint)random.Next(4000)), random.Next(2))),
-            Claim.Quiet(QuietHours.TryParse($"mon,tue,wed,thu,fri,sat,sun 0{random.Next(10)}:{random.Next(10, 60)} 1{random.Next(10)}:{random.Next(10, 60)} UTC")!),
+            .. Enumerable.Range(0, random.Next(1, 4)).Select(
+                i =>
+                    new Claim($"{i}", (ClaimStatus)random.Next(5), Said.Of(null, null, Now + 1 + (uint)random.Next(4000)), random.Next(2))),
+            Claim.Quiet(
+                QuietHours.TryParse(
+                    $"mon,tue,wed,thu,fri,sat,sun 0{random.Next(10)}:{random.Next(10, 60)} 1{random.Next(10)}:{random.Next(10, 60)} UTC")!),
         ];
         claims.Set(7, all, Now);
         var next = claims.ChangeAfter(7, Now);
@@ -101,7 +108,8 @@ public class ClaimRuleTests
         Show(Now, claim, activity: Now - 1000).Status.ShouldBe(PresenceStatus.Online);
         Show(Now, EffectiveClaim.None, activity: Now - 1000).Status.ShouldBe(PresenceStatus.Away);
         var later = new Moment(Now + 1000, Now + 1000);
-        Presence.Of(Now + 1000, Now, claim, All.Default, later, 300).Status.ShouldBe(PresenceStatus.Away, "active since, and idle for long");
+        Presence.Of(Now + 1000, Now, claim, All.Default, later, 300).Status.ShouldBe(
+            PresenceStatus.Away, "active since, and idle for long");
     }
 
     [Fact]
@@ -118,5 +126,6 @@ public class ClaimRuleTests
         claims.Of(5000, Now + 15).Status.ShouldBe(ClaimStatus.Busy);
     }
 
-    private static Presence Show(uint pulse, EffectiveClaim claim, uint activity = 0) => Presence.Of(pulse, activity, claim, All.Default, Moment.At(Now), 300);
+    private static Presence Show(uint pulse, EffectiveClaim claim, uint activity = 0) =>
+        Presence.Of(pulse, activity, claim, All.Default, Moment.At(Now), 300);
 }

@@ -8,7 +8,10 @@ using Aglow.Users;
 
 namespace Aglow.Tests;
 
-/// <summary>Heartbeats, reads and sweeps while the wall clock is stepped and the monotonic one goes on, over memory and over a store across a network.</summary>
+/// <summary>
+/// Heartbeats, reads and sweeps while the wall clock is stepped and the monotonic one goes on, over memory and over a store across a
+/// network.
+/// </summary>
 public class ClockStepTests
 {
     private const uint Beating = 1, Silent = 2, Gone = 3, Leaving = 4, Back = 5;
@@ -133,7 +136,8 @@ public class ClockStepTests
         var definition = new Definition("chat", 30);
         Presence.Of(5_000, 5_000, EffectiveClaim.None, definition, Moment.At(1_000), 300)
             .ShouldBe(new Presence(PresenceStatus.Online, 1_000, ActiveAt: 1_000));
-        Presence.Of(5_000 | Pulse.LeftBit, 0, EffectiveClaim.None, definition, Moment.At(1_000), 300).ShouldBe(new Presence(PresenceStatus.Offline, 1_000));
+        Presence.Of(5_000 | Pulse.LeftBit, 0, EffectiveClaim.None, definition, Moment.At(1_000), 300)
+            .ShouldBe(new Presence(PresenceStatus.Offline, 1_000));
         Presence.Of(900, 900, new EffectiveClaim(ClaimStatus.Hidden, 5_000), definition, Moment.At(1_000), 300)
             .ShouldBe(new Presence(PresenceStatus.Offline, 1_000, ActiveAt: 900));
     }
@@ -208,7 +212,9 @@ public class ClockStepTests
 
         public uint Activity(uint user) => Store.Read(user, Plane.Activity);
 
-        /// <summary>So many seconds pass, in which these users heartbeat every 10 s, whole tens of seconds after the rig was made.</summary>
+        /// <summary>
+        /// So many seconds pass, in which these users heartbeat every 10 s, whole tens of seconds after the rig was made.
+        /// </summary>
         public async Task LiveAsync(int seconds, params uint[] users)
         {
             for (var beat = 0; beat < seconds * 10; beat++)

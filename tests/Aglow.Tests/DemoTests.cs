@@ -19,7 +19,8 @@ public class DemoPlaneStoreTests : PlaneStoreContract
         await using var behind = new MemoryPlaneStore(new PageBudget(1024));
         var store = new DemoPlaneStore(behind);
         var old = new uint[3];
-        await store.ExchangeAsync(Plane.Pulse, new uint[] { 7, DemoPeople.FirstNumber, UserId.Nobody - 1 }, new uint[] { 100, 100, 100 }, old);
+        await store.ExchangeAsync(
+            Plane.Pulse, new uint[] { 7, DemoPeople.FirstNumber, UserId.Nobody - 1 }, new uint[] { 100, 100, 100 }, old);
         await store.ExchangeAsync(Plane.Pulse, DemoPeople.FirstNumber + 1, 100);
         behind.Pages(Plane.Pulse).ShouldBe([7]);
         behind.Registered.ShouldBe(1);
@@ -79,7 +80,8 @@ public class DemoScriptTests
         var people = new DemoPeople(Demo.MostPeople, new HashSet<string>());
         people.All.Count.ShouldBe(Demo.MostPeople);
         people.All.Select(p => p.DisplayName).Distinct().Count().ShouldBe(Demo.MostPeople);
-        people.All.ShouldAllBe(p => DemoPeople.IsNumber(p.Number) && p.Number < UserId.Nobody && PageLayout.Page(p.Number) >= DemoPeople.FirstPage);
+        people.All.ShouldAllBe(
+            p => DemoPeople.IsNumber(p.Number) && p.Number < UserId.Nobody && PageLayout.Page(p.Number) >= DemoPeople.FirstPage);
         PageLayout.Page(DemoPeople.FirstNumber - 1).ShouldBeLessThan(DemoPeople.FirstPage);
     }
 }
@@ -185,7 +187,8 @@ public sealed class DemoTests : IDisposable
 
         found.Select(u => u.User).ShouldBeUnique();
         found.Select(u => DemoPeople.IsNumber(u.User)).ShouldBeInOrder();
-        found.Count(u => DemoPeople.IsNumber(u.User)).ShouldBe(new DemoPeople(200, new HashSet<string>()).All.Count(p => IsFound(p.Name) || IsFound(p.DisplayName)));
+        found.Count(u => DemoPeople.IsNumber(u.User))
+            .ShouldBe(new DemoPeople(200, new HashSet<string>()).All.Count(p => IsFound(p.Name) || IsFound(p.DisplayName)));
         await Should.ThrowAsync<FormatException>(async () => await opened.Presence.SearchUsersAsync(query, limit, "demo.x"));
 
         bool IsFound(string name) => query.Length >= 3
@@ -204,7 +207,8 @@ public sealed class DemoTests : IDisposable
 
     private static UserId Key(string name) => UserId.TryParse(name, out var key) ? key : throw new InvalidOperationException();
 
-    private static async Task<long> CountAsync(PresenceService presence) => (await presence.CountAsync(presence.Definitions.Default)).Online;
+    private static async Task<long> CountAsync(PresenceService presence) =>
+        (await presence.CountAsync(presence.Definitions.Default)).Online;
 
     private static async Task<Presence[]> StatusesAsync(PresenceService presence)
     {

@@ -8,8 +8,8 @@ using FsCheck.Fluent;
 namespace Aglow.Tests;
 
 /// <summary>
-/// Any sequence of heartbeats, goodbyes, lapses, deletions, commits, checkpoints (left half done), crashes and clean stops, against a naive model: what memory
-/// held when it ended, and who was believed online.
+/// Any sequence of heartbeats, goodbyes, lapses, deletions, commits, checkpoints (left half done), crashes and clean stops, against a naive
+/// model: what memory held when it ended, and who was believed online.
 /// </summary>
 public class DurabilityProperties
 {
@@ -51,7 +51,9 @@ public class DurabilityProperties
             (4, Gen.Constant(Act.StepCheckpoint)),
             (2, Gen.Constant(Act.Crash)),
             (1, Gen.Constant(Act.Stop)));
-        var step = from a in act from user in Gen.Choose(0, Model.Users.Length - 1) from seconds in Gen.Choose(1, 25) select new Step(a, user, seconds);
+        var step =
+            from a in act from user in Gen.Choose(
+                0, Model.Users.Length - 1) from seconds in Gen.Choose(1, 25) select new Step(a, user, seconds);
         var steps = from length in Gen.Choose(1, 80) from list in Gen.ArrayOf(step, length) select list;
         return Arb.From(steps, Shorter);
     }
@@ -202,7 +204,8 @@ public class DurabilityProperties
             foreach (var user in Users)
             {
                 Rig.Word(user).ShouldBe(held[user], $"user {user}");
-                seeded.Contains(user).ShouldBe(Rig.Recovery.IsWithinLease && !Pulse.Left(held[user]) && held[user] >= oldest, $"user {user}");
+                seeded.Contains(user)
+                    .ShouldBe(Rig.Recovery.IsWithinLease && !Pulse.Left(held[user]) && held[user] >= oldest, $"user {user}");
             }
 
             Adopt(seeded);

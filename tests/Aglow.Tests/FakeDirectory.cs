@@ -34,7 +34,8 @@ internal sealed class FakeDirectory : IUserDirectory
 
     public ValueTask<Profile?> FindProfileAsync(uint user) => throw new NotSupportedException();
 
-    public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) => throw new NotSupportedException();
+    public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) =>
+        throw new NotSupportedException();
 
     public ValueTask DeleteAsync(uint user, long at) => throw new NotSupportedException();
 
@@ -48,13 +49,16 @@ internal sealed class FakeDirectory : IUserDirectory
 
     public ValueTask<uint[]> SubscriptionsAsync(uint follower) => throw new NotSupportedException();
 
-    public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) => throw new NotSupportedException();
+    public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) =>
+        throw new NotSupportedException();
 
     public ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync() => throw new NotSupportedException();
 
-    public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) => throw new NotSupportedException();
+    public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
+        throw new NotSupportedException();
 
-    public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) => throw new NotSupportedException();
+    public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
+        throw new NotSupportedException();
 
     public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => throw new NotSupportedException();
 

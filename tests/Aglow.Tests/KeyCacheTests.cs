@@ -78,7 +78,8 @@ public class KeyCacheTests
     public void Agrees_with_a_dictionary()
     {
         // few IDs, so that they meet; kind 0: look up, else add
-        var operation = Gen.Choose(0, 3).SelectMany(kind => Gen.Choose(0, 40).SelectMany(key => Gen.Choose(0, 5).Select(number => (kind, key, number))));
+        var operation = Gen.Choose(0, 3)
+            .SelectMany(kind => Gen.Choose(0, 40).SelectMany(key => Gen.Choose(0, 5).Select(number => (kind, key, number))));
         Prop.ForAll(
             operation.ListOf().ToArbitrary(),
             operations =>

@@ -57,7 +57,8 @@ internal sealed class ManualTimeProvider : FakeTimeProvider
         return timer;
     }
 
-    private ITimer CreateBase(TimerCallback callback) => base.CreateTimer(callback, null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+    private ITimer CreateBase(TimerCallback callback) =>
+        base.CreateTimer(callback, null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
 
     private sealed class CountedTimer : ITimer
     {

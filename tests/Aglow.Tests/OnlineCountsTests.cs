@@ -150,7 +150,8 @@ public sealed class OnlineCountsTests : IAsyncDisposable
         {
             var pulse = Words(random, 1920);
             var activity = Words(random, 960);
-            var expected = Enumerable.Range(0, pulse.Length).Count(i => definition.IsMet(pulse[i], i < activity.Length ? activity[i] : Pulse.Never, at));
+            var expected = Enumerable.Range(0, pulse.Length)
+                .Count(i => definition.IsMet(pulse[i], i < activity.Length ? activity[i] : Pulse.Never, at));
             OnlineCounts.OnlineOf(definition, pulse, activity, at).ShouldBe((uint)expected);
         }
 

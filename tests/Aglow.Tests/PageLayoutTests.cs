@@ -8,7 +8,8 @@ namespace Aglow.Tests;
 public class PageLayoutTests
 {
     /// <summary>Any 32 bits, each as likely.</summary>
-    internal static Gen<uint> AnyNumber { get; } = from high in Gen.Choose(0, 0xFFFF) from low in Gen.Choose(0, 0xFFFF) select ((uint)high << 16) | (uint)low;
+    internal static Gen<uint> AnyNumber { get; } =
+        from high in Gen.Choose(0, 0xFFFF) from low in Gen.Choose(0, 0xFFFF) select ((uint)high << 16) | (uint)low;
 
     [Fact]
     public void Page_and_slot_are_a_number_and_no_other() => Check.One(

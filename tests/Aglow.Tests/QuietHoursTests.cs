@@ -2,10 +2,14 @@ using Aglow.Model;
 
 namespace Aglow.Tests;
 
-/// <summary><see cref="QuietHours"/> against somebody who looks at the clock on the wall every minute, over days on which clocks are changed.</summary>
+/// <summary>
+/// <see cref="QuietHours"/> against somebody who looks at the clock on the wall every minute, over days on which clocks are changed.
+/// </summary>
 public class QuietHoursTests
 {
-    /// <summary>Berlin, New York and Lord Howe (half an hour) skip and repeat times; Kathmandu is 5:45 off; Kiritimati is a day ahead.</summary>
+    /// <summary>
+    /// Berlin, New York and Lord Howe (half an hour) skip and repeat times; Kathmandu is 5:45 off; Kiritimati is a day ahead.
+    /// </summary>
     [Theory]
     [InlineData("Europe/Berlin", "2026-03-26", 7)]
     [InlineData("Europe/Berlin", "2026-10-22", 7)]

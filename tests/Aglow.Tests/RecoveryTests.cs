@@ -131,7 +131,8 @@ public class RecoveryTests
         var rig = JournalRig.Begin();
         var options = new AglowOptions();
         var definitions = new Definitions(options);
-        await using var heartbeats = new HeartbeatWriter(rig.Store, new LocalTransitionBus(), rig.Clock, definitions, options, new AglowMetrics());
+        await using var heartbeats = new HeartbeatWriter(
+            rig.Store, new LocalTransitionBus(), rig.Clock, definitions, options, new AglowMetrics());
         uint[] users = [1, 59, 60, 1000];
         for (var second = 0; second < 300; second += every)
         {
@@ -450,7 +451,8 @@ public class RecoveryTests
         await rig.Store.DisposeAsync();
         var journal = Journal.Open(rig.PresencePath, new AglowLog(Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance));
         await using var store = new MemoryPlaneStore(new PageBudget(1), journal);
-        Should.Throw<DataFolderException>(() => journal.Load(store, rig.Clock, JournalRig.Lease)).Message.ShouldContain("--memory-megabytes");
+        Should.Throw<DataFolderException>(
+            () => journal.Load(store, rig.Clock, JournalRig.Lease)).Message.ShouldContain("--memory-megabytes");
         Directory.Delete(rig.Folder, recursive: true);
     }
 }

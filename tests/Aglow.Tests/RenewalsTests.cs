@@ -9,7 +9,10 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 
-/// <summary>What the engine does differently over a store across a network: renewals wait for a batch, pages are copies, outages are held against nobody.</summary>
+/// <summary>
+/// What the engine does differently over a store across a network: renewals wait for a batch, pages are copies, outages are held against
+/// nobody.
+/// </summary>
 public sealed class RenewalsTests : IAsyncDisposable
 {
     private readonly ManualTimeProvider _time = new();
@@ -225,7 +228,8 @@ public sealed class RenewalsTests : IAsyncDisposable
     public async Task Of_a_batch_that_was_written_in_part_those_who_came_are_hinted()
     {
         _store.IsAway = static page => page == 1;
-        await Should.ThrowAsync<StoreUnavailableException>(async () => await _writer.WriteAsync(new uint[] { 1, 2 }, active: false, durable: true));
+        await Should.ThrowAsync<StoreUnavailableException>(
+            async () => await _writer.WriteAsync(new uint[] { 1, 2 }, active: false, durable: true));
         _hints.ShouldBe([(TransitionKind.Arrived, 2u)]);
     }
 
@@ -333,7 +337,8 @@ public sealed class RenewalsTests : IAsyncDisposable
     {
         var options = new AglowOptions { MemoryMegabytes = 512, KnownKeys = 1024 };
         using var metrics = new AglowMetrics();
-        var presence = new PresenceService(_store, directory: null, new LocalTransitionBus(), _clock, options, metrics, new AglowLog(NullLogger.Instance));
+        var presence = new PresenceService(
+            _store, directory: null, new LocalTransitionBus(), _clock, options, metrics, new AglowLog(NullLogger.Instance));
         await presence.HeartbeatAsync(42);
         Advance(5);
         await presence.HeartbeatAsync(42);

@@ -22,7 +22,8 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
     private static readonly Claim Call = new("call", ClaimStatus.Busy, new Said("In a call", "📞", 3_000_000_000), -7, long.MaxValue);
     private static readonly Claim Quiet = Claim.Quiet(QuietHours.TryParse("mon,sun 22:00 07:00 Europe/Berlin")!);
 
-    private protected override Task<IUserDirectory> OpenAsync(TimeProvider time) => Task.FromResult<IUserDirectory>(SqliteUserDirectory.Open(_folder.Path, time));
+    private protected override Task<IUserDirectory> OpenAsync(TimeProvider time) =>
+        Task.FromResult<IUserDirectory>(SqliteUserDirectory.Open(_folder.Path, time));
 
     [Fact]
     public async Task Everything_is_there_after_a_restart()
@@ -85,7 +86,8 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
             {
                 // the index of names has one rowid look-up
                 var step = plan.GetString(3);
-                (step.StartsWith("SEARCH ", StringComparison.Ordinal) || step == "SCAN profile_text VIRTUAL TABLE INDEX 0:=").ShouldBeTrue($"{sql}: {step}");
+                (step.StartsWith("SEARCH ", StringComparison.Ordinal) || step == "SCAN profile_text VIRTUAL TABLE INDEX 0:=")
+                    .ShouldBeTrue($"{sql}: {step}");
             }
         }
     }
@@ -287,7 +289,8 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
         })).ToArray();
         for (var i = 0; i < 50; i++)
         {
-            await directory.WriteProfilesAsync([.. Enumerable.Range(i * 30, 30).Select(k => new ProfileWrite((uint)k, $"name-{k:00000}-end", null))], create: true);
+            await directory.WriteProfilesAsync(
+                [.. Enumerable.Range(i * 30, 30).Select(k => new ProfileWrite((uint)k, $"name-{k:00000}-end", null))], create: true);
             Volatile.Write(ref written, (i + 1) * 30);
         }
 

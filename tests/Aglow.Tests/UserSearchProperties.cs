@@ -17,7 +17,10 @@ public class UserSearchProperties
     private static readonly Gen<string> Query = Gen.Elements(Letters).ListOf().Select(letters => string.Concat(letters.Take(5)));
 
     private static readonly Gen<Step> Steps = Gen.Frequency(
-        (8, Text.SelectMany(name => Text.SelectMany(displayName => User.Select(user => new Step(StepKind.Write, name, displayName, user))))),
+        (
+            8,
+            Text.SelectMany(
+                name => Text.SelectMany(displayName => User.Select(user => new Step(StepKind.Write, name, displayName, user))))),
         (8, Text.SelectMany(name => User.Select(user => new Step(StepKind.Write, name, null, user)))),
         (2, User.Select(user => new Step(StepKind.Delete, "", null, user))),
         (8, Query.SelectMany(query => Gen.Choose(1, 4).Select(limit => new Step(StepKind.Search, query, null, limit)))));
@@ -41,7 +44,8 @@ public class UserSearchProperties
             {
                 case StepKind.Write:
                     var user = (uint)step.Number;
-                    var isTaken = users.Any(u => u.Key != user && NameFolding.ForUniqueness(u.Value.Name) == NameFolding.ForUniqueness(step.Text));
+                    var isTaken = users.Any(
+                        u => u.Key != user && NameFolding.ForUniqueness(u.Value.Name) == NameFolding.ForUniqueness(step.Text));
                     var result = await directory.WriteProfilesAsync([new(user, step.Text, step.DisplayName)], create: false);
                     result.Conflict.ShouldBe(isTaken ? ProfileConflict.NameTaken : ProfileConflict.None);
                     if (!isTaken)
@@ -73,11 +77,17 @@ public class UserSearchProperties
     private static List<uint> Expected(Dictionary<uint, (string Name, string? DisplayName)> users, string query)
     {
         query = NameFolding.ForSearch(query);
-        var folded = users.Select(u => (User: u.Key, Name: NameFolding.ForSearch(u.Value.Name), Display: u.Value.DisplayName is { } d ? NameFolding.ForSearch(d) : null)).ToList();
+        var folded = users.Select(
+            u => (
+                User: u.Key,
+                Name: NameFolding.ForSearch(u.Value.Name),
+                Display: u.Value.DisplayName is { } d ? NameFolding.ForSearch(d) : null))
+            .ToList();
         var byName = folded.Where(u => Begins(u.Name)).OrderBy(u => u.Name, Bytes.Order).ThenBy(u => u.User).ToList();
         if (query.Length == 0)
             return [.. byName.Select(u => u.User)];
-        var byDisplay = folded.Except(byName).Where(u => Begins(u.Display)).OrderBy(u => u.Display!, Bytes.Order).ThenBy(u => u.User).ToList();
+        var byDisplay =
+            folded.Except(byName).Where(u => Begins(u.Display)).OrderBy(u => u.Display!, Bytes.Order).ThenBy(u => u.User).ToList();
         var holding = query.EnumerateRunes().Count() < 3
             ? []
             : folded.Except(byName).Except(byDisplay).Where(u => Holds(u.Name) || Holds(u.Display)).OrderBy(u => u.User).ToList();

@@ -10,7 +10,8 @@ public class VisibilityTests
 
     private static readonly Presence Online = new(PresenceStatus.Online, 1_000_000);
 
-    private static Visibility Shows(OnlineVisibility online = default, LastSeenVisibility lastSeen = default, uint[]? approved = null, uint[]? blocked = null) =>
+    private static Visibility Shows(
+        OnlineVisibility online = default, LastSeenVisibility lastSeen = default, uint[]? approved = null, uint[]? blocked = null) =>
         new() { Online = online, LastSeen = lastSeen, Approved = approved ?? [], Blocked = blocked ?? [] };
 
     [Theory]
@@ -26,7 +27,8 @@ public class VisibilityTests
         all.Set(Ann, Shows(online, approved: isApproved ? [Bob] : [], blocked: isBlocked ? [Bob] : []));
         all.Show(Bob, Ann, Online, 1_000_000).ShouldBe(isSeen ? Online : default);
         all.Show(Ann, Ann, Online, 1_000_000).ShouldBe(Online, "of oneself one sees everything");
-        all.Show(UserId.Nobody, Ann, Online, 1_000_000).ShouldBe(online == OnlineVisibility.Everyone ? Online : default, "a stranger is nobody's follower, and blocked by nobody");
+        all.Show(UserId.Nobody, Ann, Online, 1_000_000)
+            .ShouldBe(online == OnlineVisibility.Everyone ? Online : default, "a stranger is nobody's follower, and blocked by nobody");
         all.IsShownToEveryone(Ann).ShouldBe(online == OnlineVisibility.Everyone);
     }
 
@@ -42,7 +44,8 @@ public class VisibilityTests
     {
         using var all = new Visibilities(isReciprocal: false);
         all.Set(Ann, Shows(lastSeen: LastSeenVisibility.Coarse));
-        all.Show(Bob, Ann, new Presence(PresenceStatus.Offline, 1_000_000), (ulong)(1_000_000 + ago)).ShouldBe(new Presence(PresenceStatus.Offline, 0, about));
+        all.Show(Bob, Ann, new Presence(PresenceStatus.Offline, 1_000_000), (ulong)(1_000_000 + ago))
+            .ShouldBe(new Presence(PresenceStatus.Offline, 0, about));
         all.Show(Bob, Ann, default, 1_000_000).ShouldBe(default, "who was never seen was not seen long ago");
     }
 

@@ -13,15 +13,16 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Aglow.Tests;
 
 /// <summary>
-/// A node, its watchers and all that can go wrong between them, run through some minutes by the dice of a seed; a <see cref="NaiveModel"/> is told the
-/// same things and judges what watchers were told.
+/// A node, its watchers and all that can go wrong between them, run through some minutes by the dice of a seed; a <see cref="NaiveModel"/>
+/// is told the same things and judges what watchers were told.
 /// </summary>
 /// <remarks>
-/// What happens: heartbeats, late ones, activity, goodbyes, manual statuses; watchers who connect, watch, unwatch, stop reading, go on, and close;
-/// hints dropped, doubled and delayed; the process paused; the wall clock set; the store away.
+/// What happens: heartbeats, late ones, activity, goodbyes, manual statuses; watchers who connect, watch, unwatch, stop reading, go on, and
+/// close; hints dropped, doubled and delayed; the process paused; the wall clock set; the store away.
 /// What is held against it:
 /// <list type="number">
-/// <item>never true: each record told was the user's true one at some moment of the last few seconds (of the recheck's interval, to who did not read);</item>
+/// <item>never true: each record told was the user's true one at some moment of the last few seconds (of the recheck's interval, to who did
+/// not read);</item>
 /// <item>agreement: who reads has been told what has been true for as long as the bound;</item>
 /// <item>a watch is answered by a snapshot of exactly those asked for.</item>
 /// </list>
@@ -64,7 +65,8 @@ internal sealed class WatcherSimulation
         var options = new AglowOptions { MemoryMegabytes = 512, KnownKeys = 1024 };
         _store.IsAway = _ => _isStoreAway;
         var clock = new Clock(_time, new StallGuard(NaiveModel.Hold));
-        _presence = new PresenceService(_store, new FakeDirectory(), _bus, clock, options, new AglowMetrics(), new AglowLog(NullLogger.Instance));
+        _presence = new PresenceService(
+            _store, new FakeDirectory(), _bus, clock, options, new AglowMetrics(), new AglowLog(NullLogger.Instance));
         _lastBeatSecond = clock.Now;
         Note();
     }
@@ -384,7 +386,10 @@ internal sealed class WatcherSimulation
             var history = _history[(UserOf(id), definition)];
             var since = _time.GetTimestamp() - OldestToTell(watcher);
             history.Where((h, i) => i == history.Count - 1 || history[i + 1].From >= since).Select(h => h.Is)
-                .ShouldContain(record, $"never true of {id} under {definition}, at {_time.GetTimestamp() / 1e7:0.00} ({Now}), who reads since {watcher.ReadsSince / 1e7:0.00}: {Tale(UserOf(id))}");
+                .ShouldContain(
+                    record,
+                    $"never true of {id} under {definition}, at {_time.GetTimestamp() / 1e7:0.00} ({Now}), who reads since "
+                        + $"{watcher.ReadsSince / 1e7:0.00}: {Tale(UserOf(id))}");
         }
     }
 
@@ -408,15 +413,18 @@ internal sealed class WatcherSimulation
             Compared++;
             known.ShouldNotBeNull($"{id} under {definition}: watched, and never told of");
             if (now - history[^1].From > Bound.Ticks)
-                Agree(known.Value, history[^1].Is).ShouldBeTrue($"{id} under {definition} at {Now}: {known} where {history[^1].Is} for {(now - history[^1].From) / 1e7} s");
+                Agree(known.Value, history[^1].Is).ShouldBeTrue(
+                    $"{id} under {definition} at {Now}: {known} where {history[^1].Is} for {(now - history[^1].From) / 1e7} s");
             var online = history.FindLastIndex(h => h.Is.IsOnline != history[^1].Is.IsOnline) + 1;
             if (now - history[online].From > OnlineBound.Ticks && now - _manualChangedAt[user] > Bound.Ticks)
-                known.Value.IsOnline.ShouldBe(history[^1].Is.IsOnline, $"{id} under {definition} at {Now}: for {(now - history[online].From) / 1e7} s");
+                known.Value.IsOnline.ShouldBe(
+                    history[^1].Is.IsOnline, $"{id} under {definition} at {Now}: for {(now - history[online].From) / 1e7} s");
         }
     }
 
     // what an online user's last seen is changes by the second and is not told
-    private static bool Agree(Presence known, Presence now) => known.Status == now.Status && (now.IsOnline || known.LastSeen == now.LastSeen);
+    private static bool Agree(Presence known, Presence now) =>
+        known.Status == now.Status && (now.IsOnline || known.LastSeen == now.LastSeen);
 
     private bool IsDisturbed => _time.GetTimestamp() - _disturbedUntil < Bound.Ticks;
 

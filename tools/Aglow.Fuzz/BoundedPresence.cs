@@ -20,7 +20,8 @@ internal sealed class BoundedPresence : IOpenPresence
     private readonly BoundedDirectory _directory;
     private readonly AglowMetrics _metrics;
 
-    private BoundedPresence(DataFolder folder, MemoryPlaneStore store, BoundedDirectory directory, AglowMetrics metrics, PresenceService presence)
+    private BoundedPresence(
+        DataFolder folder, MemoryPlaneStore store, BoundedDirectory directory, AglowMetrics metrics, PresenceService presence)
     {
         _folder = folder;
         _store = store;
@@ -91,13 +92,15 @@ internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
 
     public ValueTask<Profile?> FindProfileAsync(uint user) => inner.FindProfileAsync(user);
 
-    public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) => inner.WriteProfilesAsync(writes, create);
+    public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) =>
+        inner.WriteProfilesAsync(writes, create);
 
     public ValueTask DeleteAsync(uint user, long at) => inner.DeleteAsync(user, at);
 
     public ValueTask RevokeAsync(uint user, long at) => inner.RevokeAsync(user, at);
 
-    public ValueTask SetDisabledAsync(uint user, bool disabled, uint shownLastSeen) => inner.SetDisabledAsync(user, disabled, shownLastSeen);
+    public ValueTask SetDisabledAsync(uint user, bool disabled, uint shownLastSeen) =>
+        inner.SetDisabledAsync(user, disabled, shownLastSeen);
 
     public ValueTask<IReadOnlyList<KeyValuePair<uint, Account>>> AccountsAsync() => inner.AccountsAsync();
 
@@ -105,7 +108,8 @@ internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
 
     public ValueTask<uint[]> SubscriptionsAsync(uint follower) => inner.SubscriptionsAsync(follower);
 
-    public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) => inner.FollowAsync(follower, followed, follow, limit);
+    public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) =>
+        inner.FollowAsync(follower, followed, follow, limit);
 
     public ValueTask<bool> SetClaimAsync(uint number, Claim claim, uint now) => inner.SetClaimAsync(number, claim, now);
 
@@ -113,7 +117,8 @@ internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
 
     public ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync() => inner.ClaimsAsync();
 
-    public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) => inner.SetVisibilityAsync(number, online, lastSeen);
+    public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
+        inner.SetVisibilityAsync(number, online, lastSeen);
 
     public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
         inner.RelateAsync(number, relation, others, add, limit);

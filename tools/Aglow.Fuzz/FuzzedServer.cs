@@ -42,7 +42,15 @@ internal sealed class FuzzedServer : IAsyncDisposable
     public static async Task<FuzzedServer> StartAsync(string folder)
     {
         // memory for sixteen million users: IDs beyond get 507, as at the end of an operator's budget
-        var options = new AglowOptions { OpenMode = true, DataDirectory = folder, MemoryMegabytes = 64, KnownKeys = 4096, SubscriptionLimit = 16, MaxMessagesPerSecond = 20 };
+        var options = new AglowOptions
+        {
+            OpenMode = true,
+            DataDirectory = folder,
+            MemoryMegabytes = 64,
+            KnownKeys = 4096,
+            SubscriptionLimit = 16,
+            MaxMessagesPerSecond = 20
+        };
         var errors = new ErrorLog();
         var network = new MemoryTransport();
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow" });
@@ -96,7 +104,8 @@ internal sealed class FuzzedServer : IAsyncDisposable
 
         public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Error;
 
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        public void Log<TState>(
+            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
         {
             if (IsEnabled(logLevel) && formatter(state, exception) is var said && !said.Contains(NotDrained, StringComparison.Ordinal))
                 Interlocked.CompareExchange(ref _first, $"{said} {exception}", null);

@@ -37,7 +37,9 @@ internal sealed class Victims
             var status = _presence.StatusAsync(_indexes[i]).AsTask().GetAwaiter().GetResult();
             if (status.IsOnline || Pulse.ToUnix(status.LastSeen) != SeenAt + i)
                 return $"a victim was written by their index: {status}";
-            if (_presence.Claims.All(_indexes[i]).Length > 0 || !_presence.Visibilities.Of(_indexes[i]).IsDefault || _presence.Accounts.Of(_indexes[i]) != default)
+            if (_presence.Claims.All(_indexes[i]).Length > 0
+                || !_presence.Visibilities.Of(_indexes[i]).IsDefault
+                || _presence.Accounts.Of(_indexes[i]) != default)
                 return "what a victim set was changed by their index";
         }
 

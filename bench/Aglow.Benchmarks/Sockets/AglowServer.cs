@@ -14,7 +14,8 @@ internal static class AglowServer
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow" });
         // standard output is for answers
-        builder.Logging.AddConsole(static console => console.LogToStandardErrorThreshold = LogLevel.Trace).SetMinimumLevel(LogLevel.Warning);
+        builder.Logging.AddConsole(static console => console.LogToStandardErrorThreshold = LogLevel.Trace)
+            .SetMinimumLevel(LogLevel.Warning);
         builder.Services.AddRoutingCore();
         builder.Services.AddAglow(options => (options.OpenMode, options.DataDirectory) = (true, folder));
         builder.WebHost.UseKestrelCore().ConfigureKestrel(static kestrel =>

@@ -6,7 +6,8 @@ using Microsoft.AspNetCore.Http;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// Which pages may write here and open sockets. A browser sends cookies, and reaches this machine's own ports, for any page that it shows; so the server looks at where a page is from.
+/// Which pages may write here and open sockets. A browser sends cookies, and reaches this machine's own ports, for any page that it shows;
+/// so the server looks at where a page is from.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -14,7 +15,8 @@ namespace Aglow.AspNetCore.Access;
 ///   Sec-Fetch-Site  same-origin, none: allowed; a page cannot set this header
 ///   Origin          none: not a page; on the list: allowed; else it must be the origin of the request itself
 /// </code>
-/// A rule on text, used by HTTP and by the connection middleware. Threading: any thread; allocates only for an origin that is not on the list.
+/// A rule on text, used by HTTP and by the connection middleware. Threading: any thread; allocates only for an origin that is not on the
+/// list.
 /// </remarks>
 internal sealed class Origins
 {
@@ -73,7 +75,8 @@ internal sealed class Origins
     private static bool IsOwn(string origin, string? host) =>
         Uri.TryCreate(origin, UriKind.Absolute, out var from)
         && from.Scheme is "http" or "https"
-        && string.Equals(from.IsDefaultPort ? from.Host : from.Authority, WithoutDefaultPort(host, from.Scheme), StringComparison.OrdinalIgnoreCase);
+        && string.Equals(
+            from.IsDefaultPort ? from.Host : from.Authority, WithoutDefaultPort(host, from.Scheme), StringComparison.OrdinalIgnoreCase);
 
     private static string? WithoutDefaultPort(string? host, string scheme)
     {
@@ -90,7 +93,9 @@ internal sealed class Origins
 
     private bool IsThisMachine(ReadOnlySpan<char> host)
     {
-        if (host is "127.0.0.1" || host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || host.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase))
+        if (host is "127.0.0.1"
+            || host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
+            || host.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase))
             return true;
         if (IPAddress.TryParse(host.Trim("[]"), out var address))
             return IPAddress.IsLoopback(address);

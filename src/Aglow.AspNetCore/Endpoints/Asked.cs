@@ -17,16 +17,19 @@ internal static class Asked
     /// The user in the path, with <paramref name="fromEnd"/> segments behind it; or of <c>?user=</c>, where the path has none.
     /// </summary>
     /// <remarks>
-    /// The web server decodes a path, but leaves an encoded slash (and bytes that are no UTF-8) as it was, so "a%2Fb" may mean two keys there.
-    /// Where a percent sign is left, the path is read again as it was sent.
+    /// The web server decodes a path, but leaves an encoded slash (and bytes that are no UTF-8) as it was, so "a%2Fb" may mean two keys
+    /// there. Where a percent sign is left, the path is read again as it was sent.
     /// </remarks>
     public static UserId User(HttpContext context, int fromEnd = 0)
     {
         if (context.GetRouteValue(Routes.UserParameter) is not string text)
-            text = Text(context, Routes.UserParameter) ?? throw Problems.Malformed($"user is missing: send ?{Routes.UserParameter}=X, percent-encoded.");
+            text = Text(context, Routes.UserParameter)
+                ?? throw Problems.Malformed($"user is missing: send ?{Routes.UserParameter}=X, percent-encoded.");
         else if (text.Contains('%'))
             text = Decode(RawSegment(context, fromEnd));
-        return UserId.TryParse(text, out var user) ? user : throw Problems.Malformed($"The user in the path or query is none: {Problems.AUser}. Percent-encode it.");
+        return UserId.TryParse(text, out var user)
+            ? user
+            : throw Problems.Malformed($"The user in the path or query is none: {Problems.AUser}. Percent-encode it.");
     }
 
     /// <summary>The definition asked for, or the default.</summary>
@@ -53,7 +56,8 @@ internal static class Asked
 
     /// <summary>The problem of a cursor that this server did not give.</summary>
     public static ProblemException ForeignCursor() =>
-        Problems.Malformed("The cursor is not one that this server gave. Send the \"next\" of the page before, or none for the first page.");
+        Problems.Malformed(
+            "The cursor is not one that this server gave. Send the \"next\" of the page before, or none for the first page.");
 
     /// <summary>A query parameter, decoded; null where it is not given. Given twice it is refused.</summary>
     public static string? Text(HttpContext context, string name)
@@ -74,7 +78,10 @@ internal static class Asked
         return found;
     }
 
-    /// <summary>The users of <c>?ids=</c> (or of another parameter), <paramref name="most"/> at most, each with its text as given. Commas are split before decoding, so "%2C" is a comma inside an id.</summary>
+    /// <summary>
+    /// The users of <c>?ids=</c> (or of another parameter), <paramref name="most"/> at most, each with its text as given. Commas are split
+    /// before decoding, so "%2C" is a comma inside an id.
+    /// </summary>
     public static List<string> Ids(HttpContext context, string name = Routes.IdsQuery, int most = Limits.QueriedUsers)
     {
         var ids = new List<string>();
@@ -122,7 +129,12 @@ internal static class Asked
         {
             if (bytes[i] == (byte)'%')
             {
-                if (Convert.FromHexString(bytes.AsSpan(i + 1, Math.Min(2, bytes.Length - i - 1)), bytes.AsSpan(length, 1), out _, out var count) != OperationStatus.Done || count != 1)
+                if (Convert.FromHexString(
+                    bytes.AsSpan(i + 1, Math.Min(2, bytes.Length - i - 1)),
+                    bytes.AsSpan(length, 1),
+                    out _,
+                    out var count) != OperationStatus.Done
+                    || count != 1)
                     return false;
                 length++;
                 i += 2;
@@ -140,5 +152,6 @@ internal static class Asked
     }
 
     private static ProblemException NotDecodable() =>
-        Problems.Malformed("The path or query is not percent-encoded UTF-8. Encode each byte of a character that is not a letter or digit as %XX.");
+        Problems.Malformed(
+            "The path or query is not percent-encoded UTF-8. Encode each byte of a character that is not a letter or digit as %XX.");
 }

@@ -4,7 +4,10 @@ using Microsoft.AspNetCore.WebUtilities;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>Refuses query parameters that a call does not have, so that none is dropped silently. A request without a query passes at the cost of one comparison.</summary>
+/// <summary>
+/// Refuses query parameters that a call does not have, so that none is dropped silently. A request without a query passes at the cost of
+/// one comparison.
+/// </summary>
 internal static class KnownQuery
 {
     /// <summary>The handler of a call, behind a look at its query.</summary>

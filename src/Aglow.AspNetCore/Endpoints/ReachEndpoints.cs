@@ -9,17 +9,23 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>
-/// <c>POST /reach</c>: what a push-notification service asks of each user before it sends. Is a device connected that would show it, is the person active now, may they be disturbed?
+/// <c>POST /reach</c>: what a push-notification service asks of each user before it sends. Is a device connected that would show it, is the
+/// person active now, may they be disturbed?
 /// </summary>
 /// <remarks>
-/// Whoever is hidden is not connected, as in a batch of statuses: then the service sends a push, as to anybody who is offline. Whether somebody may be disturbed goes by their claims,
-/// whatever they show to others.
+/// Whoever is hidden is not connected, as in a batch of statuses: then the service sends a push, as to anybody who is offline. Whether
+/// somebody may be disturbed goes by their claims, whatever they show to others.
 /// </remarks>
 internal sealed class ReachEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
 {
     public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
         gate,
-        new Call(HttpMethods.Post, Routes.Reach, "reach", "How to reach up to 10,000 users: for push-notification services", problems.Guard(ReachAsync))
+        new Call(
+            HttpMethods.Post,
+            Routes.Reach,
+            "reach",
+            "How to reach up to 10,000 users: for push-notification services",
+            problems.Guard(ReachAsync))
         {
             Access = CallAccess.Backends(Scopes.Read),
             Query = [QueryParameter.Viewer],
@@ -77,7 +83,8 @@ internal sealed class ReachEndpoints(PresenceHost host, Callers callers, Problem
             json.WriteBoolean(JsonNames.Connected, presence.IsOnline);
             json.WriteStartArray(JsonNames.Devices);
             json.WriteEndArray();
-            json.WriteBoolean(JsonNames.Active, presence.IsOnline && presence.ActiveAt != 0 && presence.ActiveAt + (uint)host.Options.AwaySeconds >= now);
+            json.WriteBoolean(
+                JsonNames.Active, presence.IsOnline && presence.ActiveAt != 0 && presence.ActiveAt + (uint)host.Options.AwaySeconds >= now);
             json.WriteBoolean(JsonNames.MayBeDisturbed, claims.MayBeDisturbed(user, now));
             if (Pulse.ToUnix(presence.LastSeen) is { } lastSeen)
                 json.WriteNumber(JsonNames.LastSeen, lastSeen);

@@ -32,8 +32,12 @@ internal static class StatusUpdateReader
                     if (timestamp is not null)
                         throw Problems.Malformed("timestamp is given twice in one object: send it once.");
                     reader.Read();
-                    if (reader.TokenType != JsonTokenType.Number || !reader.TryGetInt64(out var seconds) || seconds < Pulse.EpochUnixSeconds)
-                        throw Problems.Malformed($"timestamp is not a whole number of seconds since 1970-01-01 UTC from {Pulse.EpochUnixSeconds} (2020-01-01) on: send one, such as 1763763300.");
+                    if (reader.TokenType != JsonTokenType.Number
+                        || !reader.TryGetInt64(out var seconds)
+                        || seconds < Pulse.EpochUnixSeconds)
+                        throw Problems.Malformed(
+                            $"timestamp is not a whole number of seconds since 1970-01-01 UTC from {Pulse.EpochUnixSeconds} "
+                                + "(2020-01-01) on: send one, such as 1763763300.");
                     timestamp = seconds;
                 }
                 else
@@ -59,5 +63,7 @@ internal static class StatusUpdateReader
 
     /// <summary>The problem of a body of another form.</summary>
     public static ProblemException Expected() =>
-        Problems.Malformed($"The body is not a late heartbeat. Send {{\"user_id\": X, \"timestamp\": T}}: {Problems.AUser}; T is in seconds since 1970-01-01 UTC.");
+        Problems.Malformed(
+            $"The body is not a late heartbeat. Send {{\"user_id\": X, \"timestamp\": T}}: {Problems.AUser}; T is in seconds since "
+                + "1970-01-01 UTC.");
 }

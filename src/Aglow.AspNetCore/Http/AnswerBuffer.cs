@@ -2,7 +2,10 @@ using System.Buffers;
 
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>An answer in the making: bytes in a borrowed array that grows. So an answer has its length before it is sent, and an error can still replace it.</summary>
+/// <summary>
+/// An answer in the making: bytes in a borrowed array that grows. So an answer has its length before it is sent, and an error can still
+/// replace it.
+/// </summary>
 /// <remarks>One request, one thread at a time. The array is of <see cref="CallMemory"/>, which refuses what would be too much.</remarks>
 internal sealed class AnswerBuffer(int capacity = 1024) : IBufferWriter<byte>, IDisposable
 {

@@ -4,12 +4,15 @@ using Aglow.Model;
 
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>What a caller claims of a user: the members of a body of <c>PUT /users/{user}/status</c>, and of a socket's <c>status</c> message.</summary>
+/// <summary>
+/// What a caller claims of a user: the members of a body of <c>PUT /users/{user}/status</c>, and of a socket's <c>status</c> message.
+/// </summary>
 /// <remarks>Refuses with a problem that names the member. What is malformed is a 400, what is understood and impossible a 422.</remarks>
 internal sealed class ClaimBody
 {
     public const string Example =
-        "{\"status\": \"auto\", \"online\", \"away\", \"busy\" or \"offline\", and where you like \"text\", \"emoji\", \"until\": T or \"for_seconds\": N, \"source\", \"priority\"}";
+        "{\"status\": \"auto\", \"online\", \"away\", \"busy\" or \"offline\", and where you like \"text\", \"emoji\", \"until\": T or "
+            + "\"for_seconds\": N, \"source\", \"priority\"}";
 
     // the last second that a word can say
     private static readonly long LastUntil = Pulse.ToUnix(Pulse.SecondMask - 1)!.Value;
@@ -71,7 +74,9 @@ internal sealed class ClaimBody
         return true;
     }
 
-    /// <summary>The claim, at a second; null with the source where it takes back what that source claimed: auto, and nothing else.</summary>
+    /// <summary>
+    /// The claim, at a second; null with the source where it takes back what that source claimed: auto, and nothing else.
+    /// </summary>
     public (string Source, Claim? Claim) ToClaim(uint now)
     {
         var status = Status();
@@ -81,9 +86,11 @@ internal sealed class ClaimBody
         var until = Until(now);
         var priority = Number(JsonNames.Priority) ?? 0;
         if (priority is < int.MinValue or > int.MaxValue)
-            throw Problems.Malformed($"priority is {priority}: send an integer from {int.MinValue} to {int.MaxValue}, 0 where you leave it out.");
+            throw Problems.Malformed(
+                $"priority is {priority}: send an integer from {int.MinValue} to {int.MaxValue}, 0 where you leave it out.");
         var said = Model.Said.Of(text, emoji, until);
-        return (source, status == ClaimStatus.Auto && said is null && priority == 0 ? null : new Claim(source, status, said, (int)priority));
+        return (
+            source, status == ClaimStatus.Auto && said is null && priority == 0 ? null : new Claim(source, status, said, (int)priority));
     }
 
     /// <summary>The name of a source that a caller may set; refuses any other.</summary>
@@ -93,7 +100,8 @@ internal sealed class ClaimBody
             throw Problems.Impossible($"The source {source} is the server's own. Set it with PUT {Routes.QuietHours}.");
         return source.Length > 0 && Encoding.UTF8.GetByteCount(source) <= Claim.MaxSourceBytes && !source.Any(char.IsControl)
             ? source
-            : throw Problems.Malformed($"source is not a name: send 1 to {Claim.MaxSourceBytes} bytes of UTF-8 without control characters, such as \"calendar\".");
+            : throw Problems.Malformed(
+                $"source is not a name: send 1 to {Claim.MaxSourceBytes} bytes of UTF-8 without control characters, such as \"calendar\".");
     }
 
     private ClaimStatus Status()
@@ -101,7 +109,8 @@ internal sealed class ClaimBody
         var word = Text(JsonNames.Status) ?? throw Problems.Malformed($"status is missing. Send {Example}.");
         return Claim.TryParse(Encoding.UTF8.GetBytes(word), out var status)
             ? status
-            : throw Problems.Malformed($"status is \"{Problems.Shorten(word)}\", and has to be one of \"auto\", \"online\", \"away\", \"busy\", \"offline\".");
+            : throw Problems.Malformed(
+                $"status is \"{Problems.Shorten(word)}\", and has to be one of \"auto\", \"online\", \"away\", \"busy\", \"offline\".");
     }
 
     private string? Said(string member, int most)
@@ -121,15 +130,19 @@ internal sealed class ClaimBody
         if (until is not null && forSeconds is not null)
             throw Problems.Malformed("until and for_seconds are both given: send one of them.");
         if (forSeconds is < 1)
-            throw Problems.Malformed($"for_seconds is {forSeconds}: send an integer from 1 on, or leave it out for a status without an end.");
+            throw Problems.Malformed(
+                $"for_seconds is {forSeconds}: send an integer from 1 on, or leave it out for a status without an end.");
         if (forSeconds is { } seconds)
             until = seconds <= LastUntil ? at + seconds : long.MaxValue;
         if (until is null)
             return 0;
         if (until <= at)
-            throw Problems.Impossible($"until is {until}, and now is {at}: send a later second (since 1970-01-01 UTC), or leave it out for a status without an end.");
+            throw Problems.Impossible(
+                $"until is {until}, and now is {at}: send a later second (since 1970-01-01 UTC), or leave it out for a status without "
+                    + "an end.");
         if (until > LastUntil)
-            throw Problems.Impossible($"The end is later than {LastUntil} (in 2088): send an earlier one, or leave it out for a status without an end.");
+            throw Problems.Impossible(
+                $"The end is later than {LastUntil} (in 2088): send an earlier one, or leave it out for a status without an end.");
         return Pulse.FromUnix(until.Value);
     }
 

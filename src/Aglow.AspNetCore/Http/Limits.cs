@@ -42,7 +42,9 @@ public static class Limits
     /// <summary>Bytes of a search: one character may be made of any number of marks.</summary>
     public const int SearchBytes = 1024;
 
-    /// <summary>Bytes of a path and query, percent-encoded, of calls that take no list in it: a user ID, a cursor and a token fit.</summary>
+    /// <summary>
+    /// Bytes of a path and query, percent-encoded, of calls that take no list in it: a user ID, a cursor and a token fit.
+    /// </summary>
     public const int TargetBytes = 16 * 1024;
 
     /// <summary>Bytes of a path and query of calls that take a list of users in it: 10,000 UUIDs.</summary>

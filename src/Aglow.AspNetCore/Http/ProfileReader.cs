@@ -41,7 +41,8 @@ internal static class ProfileReader
             if (profiles.Count == Limits.ListedUsers)
                 throw Problems.TooManyUsers(Limits.ListedUsers, $"lists of at most {Limits.ListedUsers}");
             var profile = ReadObject(ref reader, withId: true, Many);
-            profiles.Add(profile.User is null ? throw Problems.Malformed($"user_id is missing in one of the users. Send {Many}.") : profile);
+            profiles.Add(
+                profile.User is null ? throw Problems.Malformed($"user_id is missing in one of the users. Send {Many}.") : profile);
         }
 
         if (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
@@ -123,6 +124,7 @@ internal static class ProfileReader
         var name = reader.TokenType == JsonTokenType.String ? MemberReader.Text(ref reader, member) : "";
         return name.Length > 0 && Encoding.UTF8.GetByteCount(name) <= maxBytes && !name.Any(char.IsControl)
             ? name
-            : throw Problems.Malformed($"{member} is not a name: send a string of 1 to {maxBytes} bytes of UTF-8 without control characters.");
+            : throw Problems.Malformed(
+                $"{member} is not a name: send a string of 1 to {maxBytes} bytes of UTF-8 without control characters.");
     }
 }

@@ -6,7 +6,9 @@ namespace Aglow.AspNetCore.Http;
 /// <summary>Reads a body of <c>PUT /users/{user}/quiet-hours</c>.</summary>
 internal static class QuietHoursReader
 {
-    public const string Example = "{\"days\": [\"mon\", \"tue\", \"wed\", \"thu\", \"fri\"], \"from\": \"22:00\", \"to\": \"07:00\", \"time_zone\": \"Europe/Berlin\"}";
+    public const string Example =
+        "{\"days\": [\"mon\", \"tue\", \"wed\", \"thu\", \"fri\"], \"from\": \"22:00\", \"to\": \"07:00\", \"time_zone\": "
+            + "\"Europe/Berlin\"}";
 
     private const int AllDays = 0x7F;
 
@@ -32,9 +34,12 @@ internal static class QuietHoursReader
         if (zone is null)
             throw Problems.Malformed($"time_zone is missing. Send {Example}.");
         if (begins == ends)
-            throw Problems.Impossible("from and to are the same time: send two times. An end that is earlier than the beginning is on the next day.");
+            throw Problems.Impossible(
+                "from and to are the same time: send two times. An end that is earlier than the beginning is on the next day.");
         return QuietHours.Create(days ?? AllDays, begins, ends, zone)
-            ?? throw Problems.Impossible($"time_zone is \"{Problems.Shorten(zone)}\", which this server does not know: send a name of the IANA database, such as \"Europe/Berlin\".");
+            ?? throw Problems.Impossible(
+                $"time_zone is \"{Problems.Shorten(zone)}\", which this server does not know: send a name of the IANA database, such as "
+                    + "\"Europe/Berlin\".");
     });
 
     private static int ReadDays(ref Utf8JsonReader reader)
@@ -47,7 +52,9 @@ internal static class QuietHoursReader
             var name = reader.TokenType == JsonTokenType.String ? MemberReader.Text(ref reader, JsonNames.Days) : "";
             days |= QuietHours.DayOf(name) is var day and >= 0
                 ? 1 << day
-                : throw Problems.Malformed($"\"{Problems.Shorten(name)}\" in days is no day: send some of \"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\", \"sun\".");
+                : throw Problems.Malformed(
+                    $"\"{Problems.Shorten(name)}\" in days is no day: send some of \"mon\", \"tue\", \"wed\", \"thu\", \"fri\", "
+                        + "\"sat\", \"sun\".");
         }
 
         return days != 0 ? days : throw Problems.Malformed("days is empty: send at least one day, or leave it out for every day.");

@@ -37,6 +37,7 @@ internal static class SocketHandshake
     {
         var chosen = protocol is null ? "" : $"Sec-WebSocket-Protocol: {protocol}\r\n";
         return Encoding.ASCII.GetBytes(
-            $"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {Accept(key)}\r\n{chosen}\r\n");
+            $"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+                + $"{Accept(key)}\r\n{chosen}\r\n");
     }
 }

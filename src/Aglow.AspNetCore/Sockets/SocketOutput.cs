@@ -15,7 +15,9 @@ internal abstract class SocketOutput
     /// <summary>The connection that is told when there is room again.</summary>
     public PresenceSocket? Owner { get; set; }
 
-    /// <summary>The kernel's own socket if nothing stands between (<paramref name="isFirst"/>) and nothing was sent yet, else the transport's pipe.</summary>
+    /// <summary>
+    /// The kernel's own socket if nothing stands between (<paramref name="isFirst"/>) and nothing was sent yet, else the transport's pipe.
+    /// </summary>
     public static SocketOutput Of(ConnectionContext connection, bool isFirst) =>
         isFirst && connection.Features.Get<IConnectionSocketFeature>() is { } kernel
             ? new KernelOutput(kernel.Socket)

@@ -31,7 +31,8 @@ internal static class SocketRefusal
     {
         await using var stream = await upgrade.AcceptAsync(context);
         var frame = new ArrayBufferWriter<byte>();
-        SocketFrame.Write(frame, SocketOpcode.Close, SocketClose.Payload(SocketClose.OfStatus(problem.Status), $"{problem.Title}: {problem.Message}"));
+        SocketFrame.Write(
+            frame, SocketOpcode.Close, SocketClose.Payload(SocketClose.OfStatus(problem.Status), $"{problem.Title}: {problem.Message}"));
         using var limit = new CancellationTokenSource(CloseWithin, time);
         try
         {

@@ -19,13 +19,18 @@ internal readonly record struct SocketUpgrade(bool IsOverHttp2, byte[] Key)
             || context.Features.Get<IHttpUpgradeFeature>() is not { IsUpgradableRequest: true }
             || !Holds(request.Headers.Upgrade, "websocket")))
         {
-            throw new ProblemException(400, "Not a WebSocket", "This path is a WebSocket: connect with ws:// or wss://. For plain HTTP there are /watch (server-sent events) and /status.");
+            throw new ProblemException(
+                400,
+                "Not a WebSocket",
+                "This path is a WebSocket: connect with ws:// or wss://. For plain HTTP there are /watch (server-sent events) and "
+                    + "/status.");
         }
 
         if (request.Headers.SecWebSocketVersion != "13")
         {
             context.Response.Headers.SecWebSocketVersion = "13";
-            throw new ProblemException(StatusCodes.Status426UpgradeRequired, "WebSocket version not known", "Send Sec-WebSocket-Version: 13.");
+            throw new ProblemException(
+                StatusCodes.Status426UpgradeRequired, "WebSocket version not known", "Send Sec-WebSocket-Version: 13.");
         }
 
         var key = request.Headers.SecWebSocketKey is [{ } one] ? Encoding.ASCII.GetBytes(one) : [];

@@ -13,9 +13,9 @@ namespace Aglow;
 /// <code>
 ///   DemoScript (who does what now) ─► Demo (once a second) ─► HeartbeatWriter ─► DemoPlaneStore.Words ─► sweep, beliefs, watchers as for anybody
 /// </code>
-/// They are real to everything that reads, and nowhere else: names in <see cref="DemoDirectory"/>, words in <see cref="DemoPlaneStore"/>, both in
-/// memory. They write through a <see cref="HeartbeatWriter"/> of their own; the one that everybody else's heartbeats go through refuses their numbers.
-/// One loop, not a timer a person.
+/// They are real to everything that reads, and nowhere else: names in <see cref="DemoDirectory"/>, words in <see cref="DemoPlaneStore"/>,
+/// both in memory. They write through a <see cref="HeartbeatWriter"/> of their own; the one that everybody else's heartbeats go through
+/// refuses their numbers. One loop, not a timer a person.
 /// </remarks>
 internal sealed class Demo : IAsyncDisposable
 {
@@ -52,7 +52,8 @@ internal sealed class Demo : IAsyncDisposable
         await directory.FindIndexesAsync(names, numbers);
         var taken = names.Where((_, i) => numbers[i] != 0).ToHashSet(StringComparer.Ordinal);
         var people = new DemoPeople(names.Length, taken);
-        return new Demo(options, people, new DemoPlaneStore(store), new DemoDirectory(directory, people, time.GetUtcNow().ToUnixTimeSeconds()));
+        return new Demo(
+            options, people, new DemoPlaneStore(store), new DemoDirectory(directory, people, time.GetUtcNow().ToUnixTimeSeconds()));
     }
 
     /// <summary>Lets them come. The service is one over <see cref="Store"/> and <see cref="Directory"/>, started.</summary>
@@ -74,7 +75,8 @@ internal sealed class Demo : IAsyncDisposable
     {
         // admits their numbers and writes their words, so it waits for no disk; its heartbeats count as any
         var options = new AglowOptions { MaxUserNumber = UserId.Nobody - 1, AwaySeconds = _options.AwaySeconds };
-        await using var heartbeats = new HeartbeatWriter(Store.Words, presence.Bus, presence.Clock, presence.Definitions, options, presence.Metrics);
+        await using var heartbeats = new HeartbeatWriter(
+            Store.Words, presence.Bus, presence.Clock, presence.Definitions, options, presence.Metrics);
         var script = new DemoScript(_people.All.Count, Seed, presence.Clock.Now);
         foreach (var person in _people.All)
             await heartbeats.WriteLateAsync(person.Number, script.SeenBefore(presence.Clock.Now));

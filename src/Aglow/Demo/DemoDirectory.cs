@@ -9,8 +9,8 @@ namespace Aglow;
 /// A directory in front of the directory: knows the demo's people, who are in memory only, and asks for everybody else.
 /// </summary>
 /// <remarks>
-/// Searches find who is registered first and the demo's people after them, so nobody has to look for themselves among them. Whom somebody follows
-/// is that person's own saved fact, also where it is one of the demo's: their numbers are the same at every start. Any thread.
+/// Searches find who is registered first and the demo's people after them, so nobody has to look for themselves among them. Whom somebody
+/// follows is that person's own saved fact, also where it is one of the demo's: their numbers are the same at every start. Any thread.
 /// </remarks>
 internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, long createdAt) : IUserDirectory
 {
@@ -57,7 +57,8 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
     }
 
     /// <inheritdoc/>
-    public ValueTask<Profile?> FindProfileAsync(uint user) => people.Find(user) is { } person ? new(User(person).Profile) : behind.FindProfileAsync(user);
+    public ValueTask<Profile?> FindProfileAsync(uint user) =>
+        people.Find(user) is { } person ? new(User(person).Profile) : behind.FindProfileAsync(user);
 
     /// <inheritdoc/>
     public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create)
@@ -115,9 +116,11 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
     public ValueTask<uint[]> SubscriptionsAsync(uint follower) => behind.SubscriptionsAsync(follower);
 
     /// <inheritdoc/>
-    public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) => people.Find(follower) is null
+    public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) =>
+        people.Find(follower) is null
         ? behind.FollowAsync(follower, followed, follow, limit)
-        : throw new NotSupportedException("The demo's people follow nobody: their lists would have to be saved, and nothing of the demo is.");
+        : throw new NotSupportedException(
+            "The demo's people follow nobody: their lists would have to be saved, and nothing of the demo is.");
 
     /// <inheritdoc/>
     /// <remarks>Of the demo's people, what they chose is known to the service and to nobody after it.</remarks>
@@ -125,7 +128,8 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
         DemoPeople.IsNumber(number) ? new(true) : behind.SetClaimAsync(number, claim, now);
 
     /// <inheritdoc/>
-    public ValueTask RemoveClaimAsync(uint number, string source) => DemoPeople.IsNumber(number) ? default : behind.RemoveClaimAsync(number, source);
+    public ValueTask RemoveClaimAsync(uint number, string source) =>
+        DemoPeople.IsNumber(number) ? default : behind.RemoveClaimAsync(number, source);
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync() => behind.ClaimsAsync();
@@ -136,9 +140,11 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
         DemoPeople.IsNumber(number) ? default : behind.SetVisibilityAsync(number, online, lastSeen);
 
     /// <inheritdoc/>
-    public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) => people.Find(number) is null
+    public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
+        people.Find(number) is null
         ? behind.RelateAsync(number, relation, others, add, limit)
-        : throw new NotSupportedException("The demo's people approve and block nobody: that would have to be saved, and nothing of the demo is.");
+        : throw new NotSupportedException(
+            "The demo's people approve and block nobody: that would have to be saved, and nothing of the demo is.");
 
     /// <inheritdoc/>
     public ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) => behind.WaitingAsync(number, from, limit);
@@ -149,11 +155,13 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => behind.DisposeAsync();
 
-    private DirectoryUser User(DemoPerson person) => new(person.Number, person.Name, new Profile(person.Name, person.DisplayName, createdAt, createdAt));
+    private DirectoryUser User(DemoPerson person) =>
+        new(person.Number, person.Name, new Profile(person.Name, person.DisplayName, createdAt, createdAt));
 
     private ValueTask? Own(uint user) => people.Find(user) is null
         ? null
-        : throw new NotSupportedException("The demo's people cannot be deleted, disabled or signed out: start the server without --demo, and they are gone.");
+        : throw new NotSupportedException(
+            "The demo's people cannot be deleted, disabled or signed out: start the server without --demo, and they are gone.");
 
     private string[] Theirs(IReadOnlyList<string> keys) => [.. keys.Where(key => people.Find(key) is null)];
 
@@ -174,7 +182,8 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
         {
             if (name.StartsWith(folded, StringComparison.Ordinal) || displayName.StartsWith(folded, StringComparison.Ordinal))
                 begin.Add(person);
-            else if (anywhere && (name.Contains(folded, StringComparison.Ordinal) || displayName.Contains(folded, StringComparison.Ordinal)))
+            else if (anywhere
+                && (name.Contains(folded, StringComparison.Ordinal) || displayName.Contains(folded, StringComparison.Ordinal)))
                 hold.Add(person);
         }
 

@@ -52,7 +52,8 @@ internal sealed class DemoPeople
         {
             if (taken.Contains(name))
                 continue;
-            var displayName = string.Join(' ', name[NamePrefix.Length..].Split('-').Select(static word => char.ToUpperInvariant(word[0]) + word[1..]));
+            var displayName = string.Join(
+                ' ', name[NamePrefix.Length..].Split('-').Select(static word => char.ToUpperInvariant(word[0]) + word[1..]));
             var person = new DemoPerson(FirstNumber + (uint)_byName.Count, name, displayName);
             _byName.Add(name, person);
             _byNumber.Add(person.Number, person);
@@ -83,5 +84,6 @@ internal sealed class DemoPeople
     /// <summary>The person with this index, or null.</summary>
     public DemoPerson? Find(uint number) => _byNumber.GetValueOrDefault(number);
 
-    private static string[] Words(string text) => text.Split([' ', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+    private static string[] Words(string text) =>
+        text.Split([' ', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 }

@@ -8,11 +8,13 @@ namespace Aglow.Diagnostics;
 public sealed partial class AglowLog(ILogger logger)
 {
     [LoggerMessage(2001, LogLevel.Warning,
-        "This process was paused for {Seconds:0.0} s. No heartbeat could arrive, so expired leases are held back for two heartbeat intervals.")]
+        "This process was paused for {Seconds:0.0} s. No heartbeat could arrive, so expired leases are held back for two heartbeat "
+            + "intervals.")]
     internal partial void Paused(double seconds);
 
     [LoggerMessage(2002, LogLevel.Warning,
-        "A sweep of every page takes {Seconds:0} s within 4 % of a core, over the bound of 10 s: users who go offline may show that much late.")]
+        "A sweep of every page takes {Seconds:0} s within 4 % of a core, over the bound of 10 s: users who go offline may show that "
+            + "much late.")]
     internal partial void BoundStretched(double seconds);
 
     [LoggerMessage(2003, LogLevel.Warning,
@@ -26,7 +28,8 @@ public sealed partial class AglowLog(ILogger logger)
     internal partial void Loaded(string file, long registered, double seconds, long rows, long online, string ended, long away);
 
     [LoggerMessage(3002, LogLevel.Error,
-        "Nothing can be written to {File} ({Reason}). Heartbeats are served from memory and written later; the server retries four times a second.")]
+        "Nothing can be written to {File} ({Reason}). Heartbeats are served from memory and written later; the server retries four "
+            + "times a second.")]
     internal partial void CannotWrite(string file, string reason);
 
     [LoggerMessage(3003, LogLevel.Warning, "{File} can be written again after {Seconds:0.0} s; nothing was lost.")]

@@ -18,5 +18,6 @@ public static class AglowTraces
     public static ActivitySource Source { get; } = new(SourceName);
 
     /// <summary>Starts a span for a part of the current one; null if the current call is not traced.</summary>
-    public static Activity? Within(string name) => Source.HasListeners() && Activity.Current is not null ? Source.StartActivity(name) : null;
+    public static Activity? Within(string name) =>
+        Source.HasListeners() && Activity.Current is not null ? Source.StartActivity(name) : null;
 }

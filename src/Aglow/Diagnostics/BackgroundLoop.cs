@@ -18,7 +18,8 @@ public static class BackgroundLoop
     /// <param name="log">Where failures go.</param>
     /// <param name="step">One step.</param>
     /// <param name="stop">Ends the loop.</param>
-    public static async Task RunAsync(string name, TimeSpan interval, TimeProvider time, AglowLog log, Func<ValueTask> step, CancellationToken stop)
+    public static async Task RunAsync(
+        string name, TimeSpan interval, TimeProvider time, AglowLog log, Func<ValueTask> step, CancellationToken stop)
     {
         long? loggedAt = null;
         using var timer = new PeriodicTimer(interval, time);

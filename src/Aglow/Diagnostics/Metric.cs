@@ -48,7 +48,8 @@ public sealed class Metric
 
     internal void Add(MetricSeries series) => Volatile.Write(ref _series, [.. _series, series]);
 
-    internal IEnumerable<Measurement<double>> Measure() => Series.Select(static series => new Measurement<double>(series.Read(), series.Tags));
+    internal IEnumerable<Measurement<double>> Measure() =>
+        Series.Select(static series => new Measurement<double>(series.Read(), series.Tags));
 }
 
 /// <summary>One figure of a <see cref="Metric"/>.</summary>

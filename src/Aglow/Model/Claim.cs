@@ -20,17 +20,19 @@ public enum ClaimStatus : byte
 }
 
 /// <summary>
-/// What one source says of a user: a rare, explicit fact. The source <see cref="UserSource"/> is what the person chose; a calendar or a call is a source of its own.
+/// What one source says of a user: a rare, explicit fact. The source <see cref="UserSource"/> is what the person chose; a calendar or a
+/// call is a source of its own.
 /// </summary>
 /// <remarks>
-/// The user directory has it on disk, and every node holds all of them in memory. A user has at most one claim a source, and at most <see cref="MaxSources"/> besides
-/// the <see cref="Hours"/>. <see cref="EffectiveClaim.Of"/> is the rule by which several become one.
+/// The user directory has it on disk, and every node holds all of them in memory. A user has at most one claim a source, and at most
+/// <see cref="MaxSources"/> besides the <see cref="Hours"/>. <see cref="EffectiveClaim.Of"/> is the rule by which several become one.
 /// </remarks>
 /// <param name="Source">Whose claim it is, 1 to <see cref="MaxSourceBytes"/> bytes.</param>
 /// <param name="Status">What it says.</param>
 /// <param name="Said">Text, emoji and end; null where none of them is set.</param>
 /// <param name="Priority">The highest is shown.</param>
-/// <param name="SetAt">Among equal priorities the newest is shown: milliseconds since 1970-01-01 UTC, later than all claims of the user before it.</param>
+/// <param name="SetAt">Among equal priorities the newest is shown: milliseconds since 1970-01-01 UTC, later than all claims of the user
+/// before it.</param>
 /// <param name="ShownLastSeen">
 /// For <see cref="ClaimStatus.Hidden"/>: the last-seen second to show, so that a hidden user reads exactly as one who went
 /// offline then: the pulse's where the user was offline already, the moment of hiding where online. 0: never seen.
@@ -59,7 +61,8 @@ public sealed record Claim(string Source, ClaimStatus Status, Said? Said = null,
     public string? SavedText => Hours?.ToString() ?? Said?.Text;
 
     /// <summary>A claim as a directory saved it; null where it is a schedule in a time zone that this machine does not know.</summary>
-    public static Claim? Load(string source, ClaimStatus status, string? text, string? emoji, uint until, int priority, long setAt, uint shownLastSeen)
+    public static Claim? Load(
+        string source, ClaimStatus status, string? text, string? emoji, uint until, int priority, long setAt, uint shownLastSeen)
     {
         if (source == QuietHoursSource)
             return text is not null && QuietHours.TryParse(text) is { } hours ? Quiet(hours) : null;

@@ -3,9 +3,11 @@ namespace Aglow.Model;
 /// <summary>What the claims of a user amount to at a moment.</summary>
 /// <param name="Status">What they say.</param>
 /// <param name="ShownLastSeen">For <see cref="ClaimStatus.Hidden"/>: the last-seen second to show; 0: never seen.</param>
-/// <param name="IsDisabled">Whether a backend disabled the user (<see cref="Account"/>); then the status is <see cref="ClaimStatus.Hidden"/>.</param>
+/// <param name="IsDisabled">Whether a backend disabled the user (<see cref="Account"/>); then the status is
+/// <see cref="ClaimStatus.Hidden"/>.</param>
 /// <param name="Claim">The claim that is shown; null where none is there.</param>
-/// <param name="ShownSince">The second at which the last claim that hid the user ended by itself; 0: none has. Activity before it is of an earlier session.</param>
+/// <param name="ShownSince">The second at which the last claim that hid the user ended by itself; 0: none has. Activity before it is of an
+/// earlier session.</param>
 public readonly record struct EffectiveClaim(
     ClaimStatus Status, uint ShownLastSeen = 0, bool IsDisabled = false, Claim? Claim = null, uint ShownSince = 0)
 {
@@ -13,8 +15,8 @@ public readonly record struct EffectiveClaim(
     public static EffectiveClaim None => default;
 
     /// <summary>
-    /// The rule: a claim that says offline hides the user, from any source. Otherwise the claim of the highest priority is shown, of those the newest. A claim
-    /// that has ended is not there. Pure.
+    /// The rule: a claim that says offline hides the user, from any source. Otherwise the claim of the highest priority is shown, of those
+    /// the newest. A claim that has ended is not there. Pure.
     /// </summary>
     public static EffectiveClaim Of(ReadOnlySpan<Claim> claims, uint now)
     {
@@ -42,7 +44,9 @@ public readonly record struct EffectiveClaim(
         return new EffectiveClaim(shown?.Status ?? ClaimStatus.Auto, Claim: shown, ShownSince: shownSince);
     }
 
-    /// <summary>The order in which claims are shown. Two of one priority and one moment, which two nodes may set, go by their sources.</summary>
+    /// <summary>
+    /// The order in which claims are shown. Two of one priority and one moment, which two nodes may set, go by their sources.
+    /// </summary>
     public static int Compare(Claim one, Claim other) =>
         one.Priority != other.Priority ? other.Priority.CompareTo(one.Priority)
         : one.SetAt != other.SetAt ? other.SetAt.CompareTo(one.SetAt)

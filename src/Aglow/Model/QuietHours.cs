@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Aglow.Model;
 
 /// <summary>
-/// When a person does not want to be disturbed: on these days, from one time of the wall clock to another, in a time zone. Where the end is not later than the beginning it
-/// is on the next day; the day that counts is that of the beginning.
+/// When a person does not want to be disturbed: on these days, from one time of the wall clock to another, in a time zone. Where the end is
+/// not later than the beginning it is on the next day; the day that counts is that of the beginning.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -13,8 +13,8 @@ namespace Aglow.Model;
 ///   ──┤ busy ├──────────────┤ busy ├────     At(now): the span that now is in, and its claim; the last one is remembered
 ///   22:00   07:00         22:00   07:00
 /// </code>
-/// A time that the clock skips in spring is the moment at which it skips; of a time that comes twice in autumn, the first begins the quiet hours and the second ends them.
-/// Any thread; the rule is pure but for what it remembers.
+/// A time that the clock skips in spring is the moment at which it skips; of a time that comes twice in autumn, the first begins the quiet
+/// hours and the second ends them. Any thread; the rule is pure but for what it remembers.
 /// </remarks>
 public sealed class QuietHours : IEquatable<QuietHours>
 {
@@ -41,7 +41,9 @@ public sealed class QuietHours : IEquatable<QuietHours>
     /// <summary>The number of a day's name (0: mon); -1 where it is none.</summary>
     public static int DayOf(string name) => Array.IndexOf(DayNames, name);
 
-    /// <summary>A schedule; null where this machine does not know the time zone. <paramref name="days"/>: bit 0 is Monday; at least one.</summary>
+    /// <summary>
+    /// A schedule; null where this machine does not know the time zone. <paramref name="days"/>: bit 0 is Monday; at least one.
+    /// </summary>
     public static QuietHours? Create(int days, TimeOnly from, TimeOnly to, string zone) =>
         // the short names of other systems ("W. Europe Standard Time") are none of IANA's
         TimeZoneInfo.TryFindSystemTimeZoneById(zone, out var found) && found.HasIanaId ? new QuietHours(days, from, to, found) : null;
@@ -59,7 +61,8 @@ public sealed class QuietHours : IEquatable<QuietHours>
     }
 
     /// <summary>Reads "22:00".</summary>
-    public static bool TryTime(string text, out TimeOnly time) => TimeOnly.TryParseExact(text, "HH:mm", CultureInfo.InvariantCulture, DateTimeStyles.None, out time);
+    public static bool TryTime(string text, out TimeOnly time) =>
+        TimeOnly.TryParseExact(text, "HH:mm", CultureInfo.InvariantCulture, DateTimeStyles.None, out time);
 
     /// <summary>Writes "22:00".</summary>
     public static string Write(TimeOnly time) => time.ToString("HH:mm", CultureInfo.InvariantCulture);
@@ -109,7 +112,8 @@ public sealed class QuietHours : IEquatable<QuietHours>
         if (ends == 0)
             return new Span(Second(now), Second(next), null);
         // in force from its beginning on, so newer than what was set before
-        var claim = new Claim(Claim.QuietHoursSource, ClaimStatus.Busy, new Said(null, null, Second(ends)), SetAt: begins * 1000) { Hours = this };
+        var claim =
+            new Claim(Claim.QuietHoursSource, ClaimStatus.Busy, new Said(null, null, Second(ends)), SetAt: begins * 1000) { Hours = this };
         return new Span(Second(Math.Max(begins, Pulse.EpochUnixSeconds)), Second(ends), claim);
     }
 

@@ -4,7 +4,9 @@ using System.Text.Json;
 
 namespace Aglow.Model;
 
-/// <summary>What a claim says besides its status, and its JSON, which every record of the user carries. Immutable; equal where it reads alike.</summary>
+/// <summary>
+/// What a claim says besides its status, and its JSON, which every record of the user carries. Immutable; equal where it reads alike.
+/// </summary>
 /// <param name="Text">At most <see cref="MaxTextBytes"/> bytes; null: none.</param>
 /// <param name="Emoji">At most <see cref="MaxEmojiBytes"/> bytes; null: none.</param>
 /// <param name="Until">The second at which it ends (store time); 0: never.</param>
@@ -22,7 +24,8 @@ public sealed record Said(string? Text, string? Emoji, uint Until)
     internal ReadOnlySpan<byte> Json => _json;
 
     /// <summary>These three; null where none of them is set.</summary>
-    public static Said? Of(string? text, string? emoji, uint until) => text is null && emoji is null && until == 0 ? null : new Said(text, emoji, until);
+    public static Said? Of(string? text, string? emoji, uint until) =>
+        text is null && emoji is null && until == 0 ? null : new Said(text, emoji, until);
 
     /// <summary>Whether both read alike.</summary>
     public bool Equals(Said? other) => other is not null && Until == other.Until && Text == other.Text && Emoji == other.Emoji;

@@ -109,5 +109,6 @@ public readonly record struct UserId : IParsable<UserId>
     public override string ToString() => Key ?? Number.ToString();
 
     private static bool IsInteger(ReadOnlySpan<byte> utf8, int maxBytes) =>
-        utf8.Length > 0 && utf8.Length <= maxBytes && utf8[0] is >= (byte)'0' and <= (byte)'9' && (utf8[0] != (byte)'0' || utf8.Length == 1);
+        utf8.Length > 0 && utf8.Length <= maxBytes && utf8[0] is >= (byte)'0' and <= (byte)'9' && (
+            utf8[0] != (byte)'0' || utf8.Length == 1);
 }

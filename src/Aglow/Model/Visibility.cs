@@ -76,17 +76,21 @@ public sealed class Visibility
     public uint[] Blocked { get; init; } = [];
 
     /// <summary>Whether nothing is set.</summary>
-    public bool IsDefault => Online == OnlineVisibility.Everyone && LastSeen == LastSeenVisibility.Exact && Approved.Length == 0 && Blocked.Length == 0;
+    public bool IsDefault =>
+        Online == OnlineVisibility.Everyone && LastSeen == LastSeenVisibility.Exact && Approved.Length == 0 && Blocked.Length == 0;
 
     /// <summary>Whether both show the same to the same users.</summary>
     public bool IsSameAs(Visibility other) =>
-        Online == other.Online && LastSeen == other.LastSeen && Approved.AsSpan().SequenceEqual(other.Approved) && Blocked.AsSpan().SequenceEqual(other.Blocked);
+        Online == other.Online && LastSeen == other.LastSeen && Approved.AsSpan()
+            .SequenceEqual(other.Approved) && Blocked.AsSpan()
+            .SequenceEqual(other.Blocked);
 
     /// <summary>The users in this relation.</summary>
     public uint[] Of(Relation relation) => relation == Relation.Approved ? Approved : Blocked;
 
     /// <summary>The same with other settings.</summary>
-    public Visibility With(OnlineVisibility online, LastSeenVisibility lastSeen) => new() { Online = online, LastSeen = lastSeen, Approved = Approved, Blocked = Blocked };
+    public Visibility With(OnlineVisibility online, LastSeenVisibility lastSeen) =>
+        new() { Online = online, LastSeen = lastSeen, Approved = Approved, Blocked = Blocked };
 
     /// <summary>The same with another list; ascending.</summary>
     public Visibility With(Relation relation, uint[] users) => new()

@@ -50,7 +50,8 @@ internal static class OnlineList
     }
 
     // Fills candidates from (page, slot) on, and returns where it stopped: Pages if nothing is left.
-    private static int Collect(Belief belief, IReadOnlyList<int> pages, Span<uint> candidates, ref int page, ref int slot, ref int groupsLeft)
+    private static int Collect(
+        Belief belief, IReadOnlyList<int> pages, Span<uint> candidates, ref int page, ref int slot, ref int groupsLeft)
     {
         var count = 0;
         foreach (var next in pages)

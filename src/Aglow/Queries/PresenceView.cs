@@ -50,7 +50,8 @@ public readonly record struct PresenceView(PresenceService Presence, uint Viewer
     }
 
     /// <summary>Users shown online, a page at a time; see <see cref="PresenceService.ListOnlineAsync(Definition, int, string)"/>.</summary>
-    public ValueTask<OnlinePage> ListOnlineAsync(Definition definition, int limit, string? cursor) => Presence.ListOnlineAsync(definition, limit, cursor, this);
+    public ValueTask<OnlinePage> ListOnlineAsync(Definition definition, int limit, string? cursor) =>
+        Presence.ListOnlineAsync(definition, limit, cursor, this);
 
     private void Show(ReadOnlySpan<uint> users, Span<Presence> statuses)
     {

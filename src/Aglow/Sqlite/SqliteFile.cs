@@ -28,7 +28,8 @@ internal sealed class SqliteFile
     /// <param name="version">The schema's version: a file with a higher one is refused.</param>
     /// <param name="schema">SQL that makes a new file's tables.</param>
     /// <param name="upgrades">From a version: SQL that makes its tables those of the next one.</param>
-    public static SqliteFile Open(string folder, string name, int applicationId, int version, string schema, params (int From, string Sql)[] upgrades)
+    public static SqliteFile Open(
+        string folder, string name, int applicationId, int version, string schema, params (int From, string Sql)[] upgrades)
     {
         var path = System.IO.Path.Combine(folder, name);
         try
@@ -48,7 +49,8 @@ internal sealed class SqliteFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new DataFolderException($"{path} cannot be opened ({e.Message}): give this user the right to, or name another folder with --data.", e);
+            throw new DataFolderException(
+                $"{path} cannot be opened ({e.Message}): give this user the right to, or name another folder with --data.", e);
         }
     }
 
@@ -72,7 +74,8 @@ internal sealed class SqliteFile
 
     private static SqliteConnection Connect(string path, SqliteOpenMode mode, int cacheKibibytes)
     {
-        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = mode, Pooling = false }.ToString());
+        var connection = new SqliteConnection(
+            new SqliteConnectionStringBuilder { DataSource = path, Mode = mode, Pooling = false }.ToString());
         try
         {
             connection.Open();
@@ -94,9 +97,12 @@ internal sealed class SqliteFile
         if (length == 0)
             return true;
         if (length < header.Length || !header.StartsWith(Magic))
-            throw new DataFolderException($"{path} is not an Aglow file, or its beginning is damaged; nothing was changed. Restore a backup, or move it away to begin anew.");
+            throw new DataFolderException(
+                $"{path} is not an Aglow file, or its beginning is damaged; nothing was changed. Restore a backup, or move it away to "
+                    + "begin anew.");
         if (BinaryPrimitives.ReadInt32BigEndian(header[68..]) != applicationId)
-            throw new DataFolderException($"{path} is another program's SQLite file; nothing was changed. Move it away, or name another folder with --data.");
+            throw new DataFolderException(
+                $"{path} is another program's SQLite file; nothing was changed. Move it away, or name another folder with --data.");
         return false;
     }
 
@@ -108,19 +114,24 @@ internal sealed class SqliteFile
 
     private static void Check(SqliteConnection connection, string path, int version, (int From, string Sql)[] upgrades)
     {
-        using var statement = new SqliteStatement(connection, "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version");
+        using var statement = new SqliteStatement(
+            connection, "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version");
         statement.Step();
         var found = statement.Int64(0);
         statement.Reset();
         if (found > version)
-            throw new DataFolderException($"{path} was written by a newer Aglow (schema {found}, this one knows {version}): start that version, or name another folder with --data.");
+            throw new DataFolderException(
+                $"{path} was written by a newer Aglow (schema {found}, this one knows {version}): start that version, or name another "
+                    + "folder with --data.");
 
         // each in one transaction, so a crash leaves either version
         while (found < version && Array.Find(upgrades, upgrade => upgrade.From == found) is { Sql: not null } upgrade)
             Execute(connection, $"BEGIN IMMEDIATE; {upgrade.Sql}; PRAGMA user_version = {++found}; COMMIT");
 
         if (found < version)
-            throw new DataFolderException($"{path} was written by an older Aglow (schema {found}, this one reads {version}): start that version on it, or name another folder with --data.");
+            throw new DataFolderException(
+                $"{path} was written by an older Aglow (schema {found}, this one reads {version}): start that version on it, or name "
+                    + "another folder with --data.");
 
         // a crash may have come before the file was made a WAL file; and a file that cannot be written is better known now
         Execute(connection, "PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; ROLLBACK");

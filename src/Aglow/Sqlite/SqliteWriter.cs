@@ -25,7 +25,8 @@ internal sealed class SqliteWriter : IAsyncDisposable
     // a group of this many IDs or commands commits within some tens of milliseconds
     private const int MaxGroupWeight = 16_384;
 
-    private readonly Channel<Command> _queue = Channel.CreateBounded<Command>(new BoundedChannelOptions(QueueCapacity) { SingleReader = true });
+    private readonly Channel<Command> _queue = Channel.CreateBounded<Command>(
+        new BoundedChannelOptions(QueueCapacity) { SingleReader = true });
     private readonly SqliteConnection _connection;
     private readonly string _path;
     private readonly Action _committed;
@@ -61,7 +62,8 @@ internal sealed class SqliteWriter : IAsyncDisposable
     /// Runs a command on the writer's thread, in a transaction, and completes when it is on disk. A command that throws changes nothing,
     /// and its caller gets the exception.
     /// </summary>
-    /// <param name="command">What to do with the connection; may run twice, and calls <see cref="OnUndo"/> for what it changes in memory.</param>
+    /// <param name="command">What to do with the connection; may run twice, and calls <see cref="OnUndo"/> for what it changes in
+    /// memory.</param>
     /// <param name="weight">How much work it is, in rows.</param>
     public async ValueTask<T> RunAsync<T>(Func<T> command, int weight = 1)
     {
@@ -200,7 +202,9 @@ internal sealed class SqliteWriter : IAsyncDisposable
             return e;
         Volatile.Write(ref _failures, _failures + 1);
         return new StoreUnavailableException(
-            sqlite.SqliteErrorCode == raw.SQLITE_FULL ? $"{_path} cannot be written: the disk is full." : $"{_path} cannot be written: {sqlite.Message}.", e);
+            sqlite.SqliteErrorCode == raw.SQLITE_FULL
+                ? $"{_path} cannot be written: the disk is full."
+                : $"{_path} cannot be written: {sqlite.Message}.", e);
     }
 
     private abstract class Command(int weight)

@@ -77,7 +77,9 @@ internal sealed unsafe partial class NativePages : IDisposable
     /// are filled to 60 %, and a sweep that reads no further takes 60 % of the time.
     /// </summary>
     public ReadOnlyMemory<uint> UsedView(int page) =>
-        Volatile.Read(ref _views[page]) is { } view ? view.Memory[..Volatile.Read(ref _used[Place(view.Words)])] : ReadOnlyMemory<uint>.Empty;
+        Volatile.Read(ref _views[page]) is { } view
+            ? view.Memory[..Volatile.Read(ref _used[Place(view.Words)])]
+            : ReadOnlyMemory<uint>.Empty;
 
     /// <summary>
     /// Counts a word's first write, and requests huge pages once its region is well filled. Called once in the life of a user.
@@ -198,7 +200,9 @@ internal sealed unsafe partial class NativePages : IDisposable
                 return (nint)NativeMemory.AllocZeroed(bytes);
             var at = mmap(0, bytes, ProtRead | ProtWrite, MapPrivate | MapAnonymous | MapNoReserve, -1, 0);
             if (at == -1)
-                throw new InsufficientMemoryException($"Address space for a plane ({bytes >> 30} GiB, reserved, not used) was refused: check ulimit -v and vm.overcommit_memory.");
+                throw new InsufficientMemoryException(
+                    $"Address space for a plane ({bytes >> 30} GiB, reserved, not used) was refused: check ulimit -v and "
+                        + "vm.overcommit_memory.");
             _ = madvise(at, bytes, AdviseNoHuge);
             return at;
         }

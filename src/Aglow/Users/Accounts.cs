@@ -45,5 +45,6 @@ public sealed class Accounts
     }
 
     /// <summary>The deleted users, with the second of the deletion (since 1970-01-01 UTC).</summary>
-    public IEnumerable<KeyValuePair<uint, long>> Deleted => _byUser.Where(static a => a.Value.IsDeleted).Select(static a => KeyValuePair.Create(a.Key, a.Value.RevokedAt));
+    public IEnumerable<KeyValuePair<uint, long>> Deleted =>
+        _byUser.Where(static a => a.Value.IsDeleted).Select(static a => KeyValuePair.Create(a.Key, a.Value.RevokedAt));
 }

@@ -2,7 +2,9 @@ using Aglow.Model;
 
 namespace Aglow.Users;
 
-/// <summary>Puts the rows in which a directory saves claims together by user. Rows come in the order of users. One reader at a time.</summary>
+/// <summary>
+/// Puts the rows in which a directory saves claims together by user. Rows come in the order of users. One reader at a time.
+/// </summary>
 internal sealed class ClaimRows
 {
     private readonly List<KeyValuePair<uint, IReadOnlyList<Claim>>> _byUser = [];

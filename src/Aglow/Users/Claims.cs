@@ -7,10 +7,10 @@ namespace Aglow.Users;
 /// All claims there are, in memory on every node: a user without one costs a single field read, and no memory.
 /// </summary>
 /// <remarks>
-/// Loaded from the <see cref="IUserDirectory"/> at start, and written after the directory has them on disk. A claim that has ended is not there for anybody who asks
-/// (<see cref="EffectiveClaim.Of"/>); its memory is given back when the user's claims are set next, or by a pass over all when there are twice as many as the last pass left.
-/// A claim that hid its user is kept after its end, until the next is set: it says since when the user is shown again. A claim takes some 150 bytes and its text.
-/// Any thread; callers order their calls for one user.
+/// Loaded from the <see cref="IUserDirectory"/> at start, and written after the directory has them on disk. A claim that has ended is not
+/// there for anybody who asks (<see cref="EffectiveClaim.Of"/>); its memory is given back when the user's claims are set next, or by a pass
+/// over all when there are twice as many as the last pass left. A claim that hid its user is kept after its end, until the next is set: it
+/// says since when the user is shown again. A claim takes some 150 bytes and its text. Any thread; callers order their calls for one user.
 /// </remarks>
 public sealed class Claims
 {
@@ -127,7 +127,8 @@ public sealed class Claims
         return true;
     }
 
-    private static bool IsKept(Claim claim, uint now) => claim.Hours is not null || claim.Status == ClaimStatus.Hidden || claim.At(now) is not null;
+    private static bool IsKept(Claim claim, uint now) =>
+        claim.Hours is not null || claim.Status == ClaimStatus.Hidden || claim.At(now) is not null;
 
     // Twice as many as the last pass left: so a pass costs each claim that is set a constant.
     private void ForgetEnded(uint now)
@@ -144,7 +145,8 @@ public sealed class Claims
 
     private void NoteHiding(uint user)
     {
-        if (_disabled.ContainsKey(user) || Array.Exists(_byUser.GetValueOrDefault(user, []), static claim => claim.Status == ClaimStatus.Hidden))
+        if (_disabled.ContainsKey(user)
+            || Array.Exists(_byUser.GetValueOrDefault(user, []), static claim => claim.Status == ClaimStatus.Hidden))
         {
             if (_hiding.TryAdd(user, 0))
                 Interlocked.Increment(ref _hidingCount);

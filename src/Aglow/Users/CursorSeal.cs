@@ -31,7 +31,10 @@ public sealed class CursorSeal(ReadOnlyMemory<byte> secret)
     public long? Open(string cursor)
     {
         Span<byte> block = stackalloc byte[BlockBytes + 2];
-        if (cursor.Length > 22 || !Base64Url.IsValid(cursor) || !Base64Url.TryDecodeFromChars(cursor, block, out var length) || length != BlockBytes)
+        if (cursor.Length > 22
+            || !Base64Url.IsValid(cursor)
+            || !Base64Url.TryDecodeFromChars(cursor, block, out var length)
+            || length != BlockBytes)
             return null;
         Span<byte> place = stackalloc byte[BlockBytes];
         using var aes = Aes.Create();

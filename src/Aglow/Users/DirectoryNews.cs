@@ -8,7 +8,8 @@ using Aglow.Watching;
 namespace Aglow.Users;
 
 /// <summary>
-/// Makes known on this node what other nodes change in a shared directory: claims, what users show to whom, accounts, and IDs that somebody here waits for.
+/// Makes known on this node what other nodes change in a shared directory: claims, what users show to whom, accounts, and IDs that somebody
+/// here waits for.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -17,9 +18,10 @@ namespace Aglow.Users;
 ///                          ├► accounts          ─► Accounts, which closes their connections here
 ///                          └► new registrations ─► keys that are watched and were nobody's ─► WatchHub binds them
 /// </code>
-/// Words are not its affair: they are shared, and their hints come by the <see cref="ITransitionBus"/>. A claim or a visibility is set here and nowhere else, on
-/// the directory's loop, so that two nodes who set one user's agree on which came last. Watched keys are looked up once in
-/// <see cref="LookupInterval"/> besides, whatever was heard. Threading: changes come one at a time; lookups run beside them, one at a time.
+/// Words are not its affair: they are shared, and their hints come by the <see cref="ITransitionBus"/>. A claim or a visibility is set here
+/// and nowhere else, on the directory's loop, so that two nodes who set one user's agree on which came last. Watched keys are looked up
+/// once in <see cref="LookupInterval"/> besides, whatever was heard. Threading: changes come one at a time; lookups run beside them, one at
+/// a time.
 /// </remarks>
 internal sealed class DirectoryNews
 {
@@ -41,7 +43,8 @@ internal sealed class DirectoryNews
     private (uint From, uint Next)? _registered;
     private bool _isLookingUp;
 
-    public DirectoryNews(IUserDirectory directory, Claims claims, Accounts accounts, Visibilities visibilities, WatchHub watchers, Clock clock, AglowLog log)
+    public DirectoryNews(
+        IUserDirectory directory, Claims claims, Accounts accounts, Visibilities visibilities, WatchHub watchers, Clock clock, AglowLog log)
     {
         _directory = directory;
         _claims = claims;

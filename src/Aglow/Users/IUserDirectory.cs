@@ -37,14 +37,17 @@ public sealed record DirectoryChanges(
 /// </remarks>
 public interface IUserDirectory : IAsyncDisposable
 {
-    /// <summary>One more than the highest index given so far; <see cref="UserId.FirstDirectoryNumber"/> where none was. Costs a field read.</summary>
+    /// <summary>
+    /// One more than the highest index given so far; <see cref="UserId.FirstDirectoryNumber"/> where none was. Costs a field read.
+    /// </summary>
     uint NextIndex { get; }
 
     /// <summary>16 secret bytes, made with the directory and the same on all nodes: what <see cref="CursorSeal"/> encrypts with.</summary>
     ReadOnlyMemory<byte> CursorSecret { get; }
 
     /// <summary>
-    /// The indexes of these IDs, in the same order; those that have none get one. An ID named twice gets one index. Returns how many are new.
+    /// The indexes of these IDs, in the same order; those that have none get one. An ID named twice gets one index. Returns how many are
+    /// new.
     /// </summary>
     ValueTask<int> RegisterAsync(IReadOnlyList<string> ids, Memory<uint> indexes);
 
@@ -78,7 +81,10 @@ public interface IUserDirectory : IAsyncDisposable
     /// </summary>
     ValueTask DeleteAsync(uint user, long at);
 
-    /// <summary>Notes in a user's <see cref="Account"/> that all tokens issued until <paramref name="at"/> (seconds since 1970-01-01 UTC) are refused.</summary>
+    /// <summary>
+    /// Notes in a user's <see cref="Account"/> that all tokens issued until <paramref name="at"/> (seconds since 1970-01-01 UTC) are
+    /// refused.
+    /// </summary>
     ValueTask RevokeAsync(uint user, long at);
 
     /// <summary>Disables or enables a user.</summary>
@@ -94,14 +100,14 @@ public interface IUserDirectory : IAsyncDisposable
     ValueTask<uint[]> SubscriptionsAsync(uint follower);
 
     /// <summary>
-    /// Adds to (or, with <paramref name="follow"/> false, removes from) whom this user follows; those already there (or not) are fine. Returns the
-    /// list after it, or null and nothing changed where it would hold more than <paramref name="limit"/>.
+    /// Adds to (or, with <paramref name="follow"/> false, removes from) whom this user follows; those already there (or not) are fine.
+    /// Returns the list after it, or null and nothing changed where it would hold more than <paramref name="limit"/>.
     /// </summary>
     ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit);
 
     /// <summary>
-    /// Sets the claim of one source of a user, and forgets those of theirs that have ended by <paramref name="now"/> (store time). False, and nothing
-    /// changed, where they have <see cref="Claim.MaxSources"/> others; the quiet hours are not counted.
+    /// Sets the claim of one source of a user, and forgets those of theirs that have ended by <paramref name="now"/> (store time). False,
+    /// and nothing changed, where they have <see cref="Claim.MaxSources"/> others; the quiet hours are not counted.
     /// </summary>
     ValueTask<bool> SetClaimAsync(uint user, Claim claim, uint now);
 
@@ -124,19 +130,20 @@ public interface IUserDirectory : IAsyncDisposable
     ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync();
 
     /// <summary>
-    /// Who follows a user, and was neither approved nor blocked by them: ascending, from the index <paramref name="from"/> on, <paramref name="limit"/> at most.
+    /// Who follows a user, and was neither approved nor blocked by them: ascending, from the index <paramref name="from"/> on,
+    /// <paramref name="limit"/> at most.
     /// </summary>
     ValueTask<uint[]> WaitingAsync(uint user, uint from, int limit);
 
     /// <summary>
-    /// Whether other nodes change it, too. Then <see cref="Changed"/> tells of every change, this node's own included, in the order they were made in, and
-    /// a call that changes a claim, a visibility or an account completes after that was told.
+    /// Whether other nodes change it, too. Then <see cref="Changed"/> tells of every change, this node's own included, in the order they
+    /// were made in, and a call that changes a claim, a visibility or an account completes after that was told.
     /// </summary>
     bool IsShared => false;
 
     /// <summary>
-    /// Tells what changed, at once where a notification comes and within 10 s where it is lost; also when nothing did, at least that often. One call at a
-    /// time; handlers return at once. Only where <see cref="IsShared"/>.
+    /// Tells what changed, at once where a notification comes and within 10 s where it is lost; also when nothing did, at least that often.
+    /// One call at a time; handlers return at once. Only where <see cref="IsShared"/>.
     /// </summary>
     event Action<DirectoryChanges>? Changed
     {
@@ -144,7 +151,9 @@ public interface IUserDirectory : IAsyncDisposable
         remove { }
     }
 
-    /// <summary>Completes when everything changed before this call was told by <see cref="Changed"/>. Callers at once share one read.</summary>
+    /// <summary>
+    /// Completes when everything changed before this call was told by <see cref="Changed"/>. Callers at once share one read.
+    /// </summary>
     ValueTask CatchUpAsync() => default;
 
     /// <summary>Adds what this directory can tell to the metrics.</summary>

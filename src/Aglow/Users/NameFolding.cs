@@ -25,7 +25,9 @@ public static class NameFolding
     /// <summary>The form in which user names are unique.</summary>
     public static string ForUniqueness(string name) => Ascii.IsValid(name) ? name.ToLowerInvariant() : Fold(name, keepsAccents: true);
 
-    /// <summary>The form in which names are searched: as <see cref="ForUniqueness"/>, and without accents. Control characters become U+FFFD.</summary>
+    /// <summary>
+    /// The form in which names are searched: as <see cref="ForUniqueness"/>, and without accents. Control characters become U+FFFD.
+    /// </summary>
     public static string ForSearch(string text) =>
         Ascii.IsValid(text) && !text.Any(char.IsControl) ? text.ToLowerInvariant() : Fold(text, keepsAccents: false);
 
@@ -73,7 +75,9 @@ public static class NameFolding
         string.Concat(text.Where(static c => !IsAccent(c)).Select(static c => char.IsControl(c) ? '\uFFFD' : c));
 
     // the blocks of combining marks that no script spells words with
-    private static bool IsAccent(char c) => c is (>= '\u0300' and <= '\u036F') or (>= '\u1AB0' and <= '\u1AFF') or (>= '\u1DC0' and <= '\u1DFF') or (>= '\u20D0' and <= '\u20FF');
+    private static bool IsAccent(char c) =>
+        c is (>= '\u0300' and <= '\u036F') or (>= '\u1AB0' and <= '\u1AFF') or (>= '\u1DC0' and <= '\u1DFF') or (
+            >= '\u20D0' and <= '\u20FF');
 
     private static FrozenDictionary<Rune, string> Read()
     {

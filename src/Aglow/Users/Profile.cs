@@ -58,4 +58,5 @@ public enum ProfileConflict : byte
 /// <param name="Replaced">How many had one.</param>
 /// <param name="Conflict">Why nothing was written.</param>
 /// <param name="ConflictAt">Which of the writes caused it, counted from 0.</param>
-public readonly record struct ProfileResult(int Created, int Replaced, ProfileConflict Conflict = ProfileConflict.None, int ConflictAt = -1);
+public readonly record struct ProfileResult(
+    int Created, int Replaced, ProfileConflict Conflict = ProfileConflict.None, int ConflictAt = -1);

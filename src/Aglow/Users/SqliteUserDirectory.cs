@@ -178,10 +178,12 @@ public sealed class SqliteUserDirectory : IUserDirectory
         _writer.RunAsync(() => _commands.Relate(user, relation, others, add, limit), others.Count);
 
     /// <inheritdoc/>
-    public ValueTask<uint[]> WaitingAsync(uint user, uint from, int limit) => _readers.RunAsync(reader => reader.Waiting(user, from, limit));
+    public ValueTask<uint[]> WaitingAsync(uint user, uint from, int limit) =>
+        _readers.RunAsync(reader => reader.Waiting(user, from, limit));
 
     /// <inheritdoc/>
-    public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => _readers.RunAsync(reader => reader.Visibilities());
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() =>
+        _readers.RunAsync(reader => reader.Visibilities());
 
     /// <summary>Finishes what waits to be written, and closes the file.</summary>
     public async ValueTask DisposeAsync()

@@ -5,8 +5,14 @@ using Microsoft.Data.Sqlite;
 
 namespace Aglow.Users;
 
-/// <summary>What <see cref="SqliteUserDirectory"/> changes in <c>users.db</c>: each method is a command for <see cref="SqliteWriter"/> and runs on its thread.</summary>
-/// <remarks>The next index is the only state in memory: a command undoes it where it is rolled back, and others see it only after <see cref="Committed"/>.</remarks>
+/// <summary>
+/// What <see cref="SqliteUserDirectory"/> changes in <c>users.db</c>: each method is a command for <see cref="SqliteWriter"/> and runs on
+/// its thread.
+/// </summary>
+/// <remarks>
+/// The next index is the only state in memory: a command undoes it where it is rolled back, and others see it only after
+/// <see cref="Committed"/>.
+/// </remarks>
 internal sealed class UserCommands : IDisposable
 {
     private const string DropProfile = "DELETE FROM profile WHERE user = ?1";
@@ -102,7 +108,8 @@ internal sealed class UserCommands : IDisposable
     }
 
     /// <summary>What a deletion runs. Each finds the user by a key, so a deletion costs what the user has, not what all have.</summary>
-    internal static IReadOnlyList<string> Deletion { get; } = [DropProfile, DropNames, UnfollowAll, DropClaims, DropVisibility, UnrelateAll];
+    internal static IReadOnlyList<string> Deletion { get; } =
+        [DropProfile, DropNames, UnfollowAll, DropClaims, DropVisibility, UnrelateAll];
 
     /// <inheritdoc cref="IUserDirectory.NextIndex"/>
     public uint NextIndex => _published;

@@ -1,6 +1,9 @@
 namespace Aglow.Users;
 
-/// <summary>Puts changes of one user's facts (claims, visibility, deletion) in one order; a handful of doors for all users, since such changes are rare.</summary>
+/// <summary>
+/// Puts changes of one user's facts (claims, visibility, deletion) in one order; a handful of doors for all users, since such changes are
+/// rare.
+/// </summary>
 /// <remarks>Threading: any thread.</remarks>
 internal sealed class UserLocks : IDisposable
 {
@@ -8,7 +11,9 @@ internal sealed class UserLocks : IDisposable
 
     private readonly SemaphoreSlim[] _doors = [.. Enumerable.Range(0, Doors).Select(static _ => new SemaphoreSlim(1))];
 
-    /// <summary>Waits until nobody else changes this user (nor whoever shares the door); dispose of what it returns to let the next one in.</summary>
+    /// <summary>
+    /// Waits until nobody else changes this user (nor whoever shares the door); dispose of what it returns to let the next one in.
+    /// </summary>
     public async ValueTask<Held> EnterAsync(uint user)
     {
         var door = _doors[user % Doors];

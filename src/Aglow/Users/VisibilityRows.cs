@@ -10,7 +10,8 @@ internal sealed class VisibilityRows
     private (uint Number, Relation Relation) _of;
 
     /// <summary>Adds the settings of a user; once or more.</summary>
-    public void Add(uint number, OnlineVisibility online, LastSeenVisibility lastSeen) => _byUser[number] = Of(number).With(online, lastSeen);
+    public void Add(uint number, OnlineVisibility online, LastSeenVisibility lastSeen) =>
+        _byUser[number] = Of(number).With(online, lastSeen);
 
     /// <summary>Adds somebody whom a user approved or blocked, in the order of users, relations, others.</summary>
     public void Add(uint number, Relation relation, uint other)

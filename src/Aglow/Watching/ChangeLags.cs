@@ -22,7 +22,10 @@ internal sealed class ChangeLags
     public ChangeLags(AglowMetrics metrics, TimeProvider time)
     {
         _time = time;
-        metrics.Count("aglow.changes.unheard", "Changes found by reading every watched user again, of which no hint was heard: the idle, and lost hints.", () => Volatile.Read(ref _unheard));
+        metrics.Count(
+            "aglow.changes.unheard",
+            "Changes found by reading every watched user again, of which no hint was heard: the idle, and lost hints.",
+            () => Volatile.Read(ref _unheard));
         _byKind = [.. Enum.GetValues<ChangeKind>().Select(kind => metrics.Seconds(
             "aglow.notification.lag.seconds",
             "From when this node heard of a change until it was handed to all who watch and read; a goodbye is confirmed for a second.",

@@ -7,8 +7,8 @@ namespace Aglow.Watching;
 /// When the claims of watched users change by themselves: the next second of each topic, in a heap. At that second the topic is read again.
 /// </summary>
 /// <remarks>
-/// A topic says which of its entries counts (<see cref="Topic.ClaimChangesAt"/>); others are passed over when they are due, or dropped when the heap holds twice as many entries as
-/// there are topics. Rejected: a timer a user. Owned by the <see cref="WatchHub"/>'s loop.
+/// A topic says which of its entries counts (<see cref="Topic.ClaimChangesAt"/>); others are passed over when they are due, or dropped when
+/// the heap holds twice as many entries as there are topics. Rejected: a timer a user. Owned by the <see cref="WatchHub"/>'s loop.
 /// </remarks>
 internal sealed class ClaimEnds(Topics topics, TopicChecks checks, Claims claims, Clock clock)
 {

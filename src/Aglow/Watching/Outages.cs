@@ -14,7 +14,8 @@ namespace Aglow.Watching;
 /// on. If all of it is away, everybody is told. Reads that fail although no page is known to be away count as all. Topics of lost pages are
 /// read when the pages are back. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
-internal sealed class Outages(Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence, Action<WatchConnection, bool> sent)
+internal sealed class Outages(
+    Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence, Action<WatchConnection, bool> sent)
 {
     // the first failure may come before the store knows what it has lost
     private const int FailuresOfAll = 2;

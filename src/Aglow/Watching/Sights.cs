@@ -14,7 +14,8 @@ namespace Aglow.Watching;
 /// loop owns it.
 /// </remarks>
 internal sealed class Sights(
-    Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence, DeltaWriter writer, Action<WatchConnection, int> tell)
+    Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence, DeltaWriter writer,
+    Action<WatchConnection, int> tell)
 {
     // users who show more or less than before, until the end of the beat
     private readonly HashSet<uint> _resighted = [];

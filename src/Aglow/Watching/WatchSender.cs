@@ -45,10 +45,19 @@ internal sealed class WatchSender
         var metrics = presence.Metrics;
         metrics.Count("aglow.deliveries", "Changes told to watchers, one a watcher.", () => Deliveries);
         metrics.Count("aglow.frames", "Frames of changes sent.", () => Volatile.Read(ref _frames));
-        metrics.Count("aglow.coalesced", "Changes that a watcher was not told of by themselves, since a newer one took their place before.", () => Volatile.Read(ref _coalesced));
+        metrics.Count(
+            "aglow.coalesced",
+            "Changes that a watcher was not told of by themselves, since a newer one took their place before.",
+            () => Volatile.Read(ref _coalesced));
         metrics.Gauge("aglow.window.seconds", "The coalescing window in force.", () => Window.TotalSeconds);
-        metrics.Gauge("aglow.outbox.changes", "Changes that wait to be told, one a watcher; more than a moment only for those who do not read.", () => Volatile.Read(ref _waiting));
-        metrics.Gauge("aglow.connections.slow", "Connections whose other side does not read: told nothing until it does, and then the latest.", () => Volatile.Read(ref _slow));
+        metrics.Gauge(
+            "aglow.outbox.changes",
+            "Changes that wait to be told, one a watcher; more than a moment only for those who do not read.",
+            () => Volatile.Read(ref _waiting));
+        metrics.Gauge(
+            "aglow.connections.slow",
+            "Connections whose other side does not read: told nothing until it does, and then the latest.",
+            () => Volatile.Read(ref _slow));
         _lags = new ChangeLags(metrics, presence.Clock.Time);
         _flushed = metrics.Flushes("frames");
     }

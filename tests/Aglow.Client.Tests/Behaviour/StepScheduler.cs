@@ -1,6 +1,9 @@
 namespace Aglow.Client.Tests.Behaviour;
 
-/// <summary>Runs tasks only when a test says so, on the test's thread, one after another: then nothing is under way, and the next step sees all that came of the last.</summary>
+/// <summary>
+/// Runs tasks only when a test says so, on the test's thread, one after another: then nothing is under way, and the next step sees all that
+/// came of the last.
+/// </summary>
 internal sealed class StepScheduler : TaskScheduler
 {
     private readonly Queue<Task> _tasks = [];

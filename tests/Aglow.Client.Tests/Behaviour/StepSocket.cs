@@ -27,7 +27,8 @@ internal sealed class StepSocket : WebSocket
 
     public override string? SubProtocol => null;
 
-    public override WebSocketState State => Client.IsClosed ? WebSocketState.Closed : _closeStatus is null ? WebSocketState.Open : WebSocketState.CloseReceived;
+    public override WebSocketState State =>
+        Client.IsClosed ? WebSocketState.Closed : _closeStatus is null ? WebSocketState.Open : WebSocketState.CloseReceived;
 
     public void Say(string text) => Come(Encoding.UTF8.GetBytes(text));
 
@@ -57,16 +58,19 @@ internal sealed class StepSocket : WebSocket
         }
     }
 
-    public override ValueTask SendAsync(ReadOnlyMemory<byte> buffer, WebSocketMessageType messageType, bool endOfMessage, CancellationToken cancellationToken)
+    public override ValueTask SendAsync(
+        ReadOnlyMemory<byte> buffer, WebSocketMessageType messageType, bool endOfMessage, CancellationToken cancellationToken)
     {
         if (!IsMuted)
             Heard.Add(JsonNode.Parse(buffer.Span)!.AsObject());
         return default;
     }
 
-    public override Task<WebSocketReceiveResult> ReceiveAsync(ArraySegment<byte> buffer, CancellationToken cancellationToken) => throw new NotSupportedException();
+    public override Task<WebSocketReceiveResult> ReceiveAsync(ArraySegment<byte> buffer, CancellationToken cancellationToken) =>
+        throw new NotSupportedException();
 
-    public override Task SendAsync(ArraySegment<byte> buffer, WebSocketMessageType messageType, bool endOfMessage, CancellationToken cancellationToken) =>
+    public override Task SendAsync(
+        ArraySegment<byte> buffer, WebSocketMessageType messageType, bool endOfMessage, CancellationToken cancellationToken) =>
         SendAsync(buffer.AsMemory(), messageType, endOfMessage, cancellationToken).AsTask();
 
     public override Task CloseOutputAsync(WebSocketCloseStatus closeStatus, string? statusDescription, CancellationToken cancellationToken)
