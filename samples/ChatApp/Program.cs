@@ -24,7 +24,7 @@ app.MapPost("/sign-out", async (ClaimsPrincipal me, PresenceService presence) =>
     await presence.RevokeAsync(UserId.Parse(me.Identity!.Name!));
     return TypedResults.SignOut();
 }).RequireAuthorization();
-// whoever was heard of has a dot; who of them is online is told by presence
+// every user who was heard of has a dot; presence says who is online
 app.MapGet("/people", () => chat.People.Keys).RequireAuthorization();
 app.MapPost("/chat", (Line line, ClaimsPrincipal me) => chat.Say(line with { Name = me.Identity!.Name! })).RequireAuthorization();
 app.MapGet("/chat", (ClaimsPrincipal me, CancellationToken gone) => TypedResults.ServerSentEvents(chat.Hear(me.Identity!.Name!, gone)))

@@ -75,7 +75,7 @@ public class TlsTests
             VersionPolicy = HttpVersionPolicy.RequestVersionExact
         };
 
-    // JSON that begins, and does not go on until whoever sends it gives up
+    // JSON that begins, and does not go on until its sender gives up
     private sealed class NeverEnding : HttpContent
     {
         public NeverEnding() => Headers.ContentType = new("application/json");

@@ -96,7 +96,7 @@ public class ClaimRuleTests
         Show(Now, claim).ShouldBe(shown == PresenceStatus.Offline
             ? new Presence(shown, Now - 3, ActiveAt: 0)
             : new Presence(shown, Now, ActiveAt: 0, Said: said));
-        // whoever has left and whoever hides look alike
+        // users who left and users who hide look alike
         Show((Now - 3) | Pulse.LeftBit, claim).ShouldBe(new Presence(PresenceStatus.Offline, Now - 3));
     }
 

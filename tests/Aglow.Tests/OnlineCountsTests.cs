@@ -44,7 +44,7 @@ public sealed class OnlineCountsTests : IAsyncDisposable
     public async Task Nobody_is_online_where_there_are_no_pages() => (await _one.ReadAsync(Chat)).ShouldBe((0, _clock.Now));
 
     [Fact]
-    public async Task A_page_is_counted_once_whoever_asks_and_however_often()
+    public async Task A_page_is_counted_once_for_all_who_ask()
     {
         await HeartbeatAsync(0, 600);
         var asked = Enumerable.Range(0, 100).Select(i => (i % 2 == 0 ? _one : _other).ReadAsync(Chat)).ToArray();
@@ -52,7 +52,7 @@ public sealed class OnlineCountsTests : IAsyncDisposable
         asked.ShouldAllBe(answer => answer.Result.Online == 600);
         (_one.PagesCounted + _other.PagesCounted).ShouldBe(256);
 
-        // and again by whoever asks when that is stale
+        // and again by the first node that asks when the count is stale
         _time.Advance(TimeSpan.FromSeconds(11));
         await HeartbeatAsync(600, 50);
         var now = _clock.Now;

@@ -395,7 +395,7 @@ class Connection {
         if (previous === state)
             return;
         this.#state = state;
-        // first what is said of the users, so that whoever is told of the state sees what goes with it
+        // shows the users first, so that callers who learn of the state see matching records
         if (this.#isWelcome) {
             this.#topics.setStale(state === 'stale');
         } else {

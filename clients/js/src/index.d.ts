@@ -68,11 +68,11 @@ export interface PresenceRecord {
 
 /** What a connection is doing. */
 export type ConnectionState =
-    /** Not connected yet, or not any more: it is being tried again. Whoever is watched is `unknown`. */
+    /** Not connected: the client tries again. All watched users are `unknown`. */
     | 'connecting'
     /** Connected: this user is online, and changes come in as they happen. */
     | 'open'
-    /** Connected, but the server cannot read its store at the moment. Whoever is watched is `unknown`. */
+    /** Connected, but the server cannot read its store now. All watched users are `unknown`. */
     | 'stale'
     /**
      * The server itself refused this user or this token: see {@link Connection.reason}. Nothing is tried until {@link Connection.refresh}.
@@ -161,7 +161,7 @@ export interface ConnectOptions extends ServerOptions {
 }
 
 /**
- * Some users, watched. An async iterable of records: first of each as they are, then of whoever changes, always the latest: who reads
+ * A watch of some users. An async iterable of records: first one of each user, then one for each change, always the latest: who reads
  * slowly is told less often, not later. Leaving the loop stops the watch.
  */
 export interface Watch extends AsyncIterable<PresenceRecord> {

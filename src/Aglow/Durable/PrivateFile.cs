@@ -2,7 +2,7 @@ namespace Aglow.Durable;
 
 /// <summary>
 /// Files and folders that only their owner may read: mode 0600 in 0700, whatever the umask is. A link in a file's place is refused, because
-/// whoever put it there chose what it leads to.
+/// its maker chose what it leads to.
 /// </summary>
 /// <remarks>
 /// Modes of what is there already are the operator's. SQLite gives its journals the mode of their database. Windows goes by the folder's

@@ -12,7 +12,7 @@ internal sealed class UserLocks : IDisposable
     private readonly SemaphoreSlim[] _doors = [.. Enumerable.Range(0, Doors).Select(static _ => new SemaphoreSlim(1))];
 
     /// <summary>
-    /// Waits until nobody else changes this user (nor whoever shares the door); dispose of what it returns to let the next one in.
+    /// Waits until nobody else changes this user, or another user with the same lock. Dispose the result to let the next caller in.
     /// </summary>
     public async ValueTask<Held> EnterAsync(uint user)
     {
