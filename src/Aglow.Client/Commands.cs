@@ -4,7 +4,8 @@ using System.Text.Json;
 namespace Aglow.Client;
 
 /// <summary>
-/// What the application told the client to do and the server has not confirmed: the newest status, and the newest activity. Each is sent again until it is answered.
+/// What the application told the client to do and the server has not confirmed: the newest status, and the newest activity. Each is sent
+/// again until it is answered.
 /// </summary>
 /// <remarks>
 /// <code>

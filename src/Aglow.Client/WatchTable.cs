@@ -70,7 +70,8 @@ internal sealed class WatchTable
                 throw new AglowException(
                     0,
                     "Too many watches",
-                    $"A connection may watch {MaxWatches} users, {_wanted} are watched, and {added} more are asked for: end other watches, or use another client.");
+                    $"A connection may watch {MaxWatches} users, {_wanted} are watched, and {added} more are asked for: end other "
+                        + "watches, or use another client.");
             }
 
             var watch = new Watch(this);
@@ -291,7 +292,8 @@ internal sealed class WatchTable
             {
                 if (user.Last is not { } last)
                     continue;
-                record = user.IsCurrent && (!_isStale || user.IsSaidWhileStale) ? last : new PresenceRecord(last.User, PresenceStatus.Unknown, last.LastSeen);
+                record = user.IsCurrent
+                    && (!_isStale || user.IsSaidWhileStale) ? last : new PresenceRecord(last.User, PresenceStatus.Unknown, last.LastSeen);
                 // last seen alone is no news of somebody who is online
                 if (watch.Told[user] is { } told && (record.IsOnline ? told with { LastSeen = record.LastSeen } : told) == record)
                     continue;

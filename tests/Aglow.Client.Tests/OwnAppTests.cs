@@ -309,9 +309,10 @@ public class OwnAppTests
 
     private static Task<HttpResponseMessage> SendAsync(HttpClient http, string method, string path, string? json) =>
         http.SendAsync(
-            new HttpRequestMessage(
-                new HttpMethod(method),
-                path) { Content = json is null ? null : new StringContent(json, Encoding.UTF8, "application/json") });
+            new HttpRequestMessage(new HttpMethod(method), path)
+            {
+                Content = json is null ? null : new StringContent(json, Encoding.UTF8, "application/json"),
+            });
 
     private static async Task ShouldBeProblemAsync(HttpResponseMessage answer, HttpStatusCode status, string? detail = null)
     {

@@ -10,9 +10,10 @@ public class FuzzTests
     [Fact]
     public async Task What_was_found_once_is_mended_and_nothing_new_gives_way()
     {
-        var options =
-            new FuzzOptions(
-                Seconds: 20, Inputs: long.MaxValue, Seed: 7, Workers: 2, Kept, Keep: false, Targets: []) { KeepsFindings = false };
+        var options = new FuzzOptions(Seconds: 20, Inputs: long.MaxValue, Seed: 7, Workers: 2, Kept, Keep: false, Targets: [])
+        {
+            KeepsFindings = false,
+        };
         var output = new StringWriter();
         var report = await FuzzRun.RunAsync(options, output, CancellationToken.None);
         report.IsClean.ShouldBeTrue(report.ToString());

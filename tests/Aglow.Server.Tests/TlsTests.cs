@@ -28,9 +28,10 @@ public class TlsTests
 
         bool IsOurs(X509Certificate? shown) => shown?.GetCertHashString() == made.GetCertHashString();
         using var http = new HttpClient(new HttpClientHandler { ServerCertificateCustomValidationCallback = (_, shown, _, _) => IsOurs(shown) }) { BaseAddress = server.Address };
-        using var request =
-            new HttpRequestMessage(
-                HttpMethod.Post, "/heartbeat") { Content = new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json") };
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/heartbeat")
+        {
+            Content = new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json"),
+        };
         request.Headers.Host = "aglow.example";
         using var answer = await http.SendAsync(request);
         ((int)answer.StatusCode).ShouldBe(200);

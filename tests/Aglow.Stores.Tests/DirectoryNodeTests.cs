@@ -82,7 +82,8 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
 
         // a claim of one node is told on the other, and ends there by itself
         await One.Http.PutAsJsonAsync("/users/bob/status", new { status = "busy", text = "In a call", source = "call", for_seconds = 2 });
-        await Eventually.HoldsAsync(async () => (await Other.Http.GetStringAsync("/status/bob")).Contains("In a call", StringComparison.Ordinal));
+        await Eventually.HoldsAsync(
+            async () => (await Other.Http.GetStringAsync("/status/bob")).Contains("In a call", StringComparison.Ordinal));
         await Eventually.HoldsAsync(() => watcher.Statuses("bob") is [.., "busy", "online"]);
         (await StatusAsync(One, "bob")).ShouldBe("online");
 
@@ -105,10 +106,15 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
 
         // ten thousand new IDs on both at once
         var keys = Enumerable.Range(0, 5000).Select(i => $"key-{i}").ToArray();
-        var answers = await Task.WhenAll(new[] { One, Other }.Select(node => node.Http.PostAsJsonAsync("/heartbeat", new { user_ids = node == One ? keys : [.. keys.Reverse()] })));
+        var answers = await Task.WhenAll(
+            new[] { One, Other }
+                .Select(node => node.Http.PostAsJsonAsync("/heartbeat", new { user_ids = node == One ? keys : [.. keys.Reverse()] })));
         answers.ShouldAllBe(answer => answer.StatusCode == HttpStatusCode.OK);
         (await One.Http.GetStringAsync("/metrics")).ShouldContain("aglow_directory_away 0");
-        (await postgres.Process.ExecuteAsync("SELECT next_index - 2147483648 - count(*) FROM aglow.state, aglow.ids GROUP BY next_index", _database)).ShouldBe(0L);
+        (
+            await postgres.Process.ExecuteAsync(
+                "SELECT next_index - 2147483648 - count(*) FROM aglow.state, aglow.ids GROUP BY next_index", _database))
+            .ShouldBe(0L);
         (await One.StopAsync()).ShouldBe(0);
         (await Other.StopAsync()).ShouldBe(0);
     }
@@ -150,7 +156,8 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         (await SeenByAsync(again, "alice", viewer: 3)).ShouldBe("online");
         (await StatusAsync(again, "2")).ShouldBe("offline");
         (await again.Http.GetStringAsync("/users/alice/blocked")).ShouldBe("{\"user_ids\":[1]}");
-        (await again.Http.GetStringAsync("/users/2/visibility")).ShouldBe("{\"user_id\":2,\"online\":\"followers-approved\",\"last_seen\":\"exact\"}");
+        (await again.Http.GetStringAsync("/users/2/visibility"))
+            .ShouldBe("{\"user_id\":2,\"online\":\"followers-approved\",\"last_seen\":\"exact\"}");
 
         // a deleted user's own settings are gone, what others said of them is not; a user who hid is not seen on the way out
         await using var onlooker = await Watcher.ConnectAsync(Other, 3, 2);
@@ -217,7 +224,8 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
     private async Task<AglowProcess> NodeAsync()
     {
         var node = AglowProcess.Run(
-            null, ["--redis", $"{_redis!.Endpoint}", "--drain-seconds", "0", "--postgres", postgres.Process.Address(_database)], new() { ["AGLOW_POSTGRES_PASSWORD"] = PostgresProcess.Password });
+            null, ["--redis", $"{_redis!.Endpoint}", "--drain-seconds", "0", "--postgres", postgres.Process.Address(_database)],
+            new() { ["AGLOW_POSTGRES_PASSWORD"] = PostgresProcess.Password });
         await node.ReadyAsync();
         return node;
     }
@@ -225,7 +233,8 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
     private static async Task<string?> SeenByAsync(AglowProcess node, string user, uint viewer) =>
         (await node.Http.GetFromJsonAsync<JsonElement>($"/status/{user}?viewer={viewer}")).GetProperty("status").GetString();
 
-    private static async Task<long> CountAsync(AglowProcess node) => (await node.Http.GetFromJsonAsync<JsonElement>("/online/count")).GetProperty("online").GetInt64();
+    private static async Task<long> CountAsync(AglowProcess node) =>
+        (await node.Http.GetFromJsonAsync<JsonElement>("/online/count")).GetProperty("online").GetInt64();
 
     private static async Task<string[]> SubscriptionsAsync(AglowProcess node, string user) =>
         [.. (await node.Http.GetFromJsonAsync<JsonElement>($"/users/{user}/subscriptions")).GetProperty("user_ids").EnumerateArray().Select(static u => u.ToString())];

@@ -29,7 +29,9 @@ public sealed class PostgresTests(PostgresServer server)
     {
         var database = await Process.CreateDatabaseAsync();
         var options = PostgresOptions.Parse(Process.Connection(database, more: "Maximum Pool Size=4"));
-        var nodes = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => Task.Run(() => PostgresUserDirectory.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance))));
+        var nodes = await Task.WhenAll(
+            Enumerable.Range(0, 10)
+                .Select(_ => Task.Run(() => PostgresUserDirectory.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance))));
         var ids = Enumerable.Range(0, 400).Select(i => $"id-{i}").ToArray();
         var given = await Task.WhenAll(nodes.Select((node, seed) => Task.Run(async () =>
         {
@@ -37,7 +39,8 @@ public sealed class PostgresTests(PostgresServer server)
             var mine = ids.ToArray();
             new Random(seed).Shuffle(mine);
             var numbers = new uint[mine.Length];
-            var added = await Task.WhenAll(mine.Chunk(100).Select((some, i) => node.RegisterAsync(some, numbers.AsMemory(i * 100, 100)).AsTask()));
+            var added = await Task.WhenAll(
+                mine.Chunk(100).Select((some, i) => node.RegisterAsync(some, numbers.AsMemory(i * 100, 100)).AsTask()));
             return (Numbers: mine.Zip(numbers).OrderBy(pair => pair.First, StringComparer.Ordinal).ToArray(), Added: added.Sum());
         })));
         given.ShouldAllBe(one => one.Numbers.SequenceEqual(given[0].Numbers));
@@ -58,7 +61,9 @@ public sealed class PostgresTests(PostgresServer server)
         await one.Directory.WriteProfilesAsync([.. users.Select(user => new ProfileWrite(user, $"name {user}", null))], create: true);
         // each follows all others, so that two deletions want the same rows
         await Task.WhenAll(users.Select(follower => one.Directory.FollowAsync(follower, users, follow: true, 100).AsTask()));
-        await Task.WhenAll(new[] { one, other }.SelectMany(node => users.Select(user => Task.Run(async () => await node.Directory.DeleteAsync(user, 100)))));
+        await Task.WhenAll(
+            new[] { one, other }
+                .SelectMany(node => users.Select(user => Task.Run(async () => await node.Directory.DeleteAsync(user, 100)))));
         (await one.Directory.AccountsAsync()).Select(pair => pair.Key).Order().ShouldBe(users);
         (await other.Directory.SubscriptionsAsync(users[0])).ShouldBeEmpty();
         (await other.Directory.SearchAsync("", 100, null)).Users.ShouldBeEmpty();
@@ -69,8 +74,10 @@ public sealed class PostgresTests(PostgresServer server)
     {
         await using var one = await OpenAsync(await Process.CreateDatabaseAsync());
         await using var other = await OpenAsync(one);
-        var results = await Task.WhenAll(new[] { one, other }.SelectMany((node, n) => Enumerable.Range(0, 100).Select(i => Task.Run(async () =>
-            await node.Directory.WriteProfilesAsync([new((uint)((n * 100) + i), i % 2 == n ? $"Name {i % 10}" : $"name {i % 10}", null)], create: false)))));
+        var results =
+            await Task.WhenAll(new[] { one, other }.SelectMany((node, n) => Enumerable.Range(0, 100).Select(i => Task.Run(async () =>
+            await node.Directory.WriteProfilesAsync(
+                [new((uint)((n * 100) + i), i % 2 == n ? $"Name {i % 10}" : $"name {i % 10}", null)], create: false)))));
         results.Count(result => result.Conflict == ProfileConflict.None).ShouldBe(10);
         results.Count(result => result.Conflict == ProfileConflict.NameTaken).ShouldBe(190);
         (await one.Directory.SearchAsync("", 100, null)).Users.Count.ShouldBe(10);
@@ -100,7 +107,8 @@ public sealed class PostgresTests(PostgresServer server)
         await one.Directory.RelateAsync(First + 1, Relation.Blocked, [First, 7], add: true, 100);
         one.Shows(First).Online.ShouldBe(OnlineVisibility.Nobody);
         one.Shows(First + 1).Blocked.ShouldBe([7, First]);
-        await Eventually.HoldsAsync(() => other.Shows(First) is { Online: OnlineVisibility.Nobody, Blocked: [7] } && other.Shows(First + 1).Blocked is [7, First]);
+        await Eventually.HoldsAsync(
+            () => other.Shows(First) is { Online: OnlineVisibility.Nobody, Blocked: [7] } && other.Shows(First + 1).Blocked is [7, First]);
 
         await one.Directory.SetDisabledAsync(First, true, 77);
         one.Accounts[First].ShouldBe(new Account(true, 77));
@@ -202,7 +210,12 @@ public sealed class PostgresTests(PostgresServer server)
                 for (var i = 50u; i < 100; i++)
                     await other.Directory.RelateAsync(7, Relation.Blocked, [i], add: true, 100);
             }));
-        var expected = new Visibility { Online = OnlineVisibility.Nobody, LastSeen = LastSeenVisibility.Hidden, Blocked = [.. Enumerable.Range(0, 100).Select(i => (uint)i)] };
+        var expected = new Visibility
+        {
+            Online = OnlineVisibility.Nobody,
+            LastSeen = LastSeenVisibility.Hidden,
+            Blocked = [.. Enumerable.Range(0, 100).Select(i => (uint)i)]
+        };
         await Eventually.HoldsAsync(() => one.Shows(7).IsSameAs(expected) && other.Shows(7).IsSameAs(expected));
     }
 
@@ -232,10 +245,12 @@ public sealed class PostgresTests(PostgresServer server)
     public async Task Tables_of_version_0_1_are_refused_in_one_line()
     {
         var database = await Process.CreateDatabaseAsync();
-        await Process.ExecuteAsync("CREATE SCHEMA aglow; CREATE TABLE aglow.state (version integer); CREATE TABLE aglow.users (number bigint)", database);
+        await Process.ExecuteAsync(
+            "CREATE SCHEMA aglow; CREATE TABLE aglow.state (version integer); CREATE TABLE aglow.users (number bigint)", database);
         await RefusesAsync(
             Process.Connection(database),
-            $"The directory in 127.0.0.1:{Process.Port}/{database} was made by Aglow 0.1, and this version cannot read it: name another database, or run DROP SCHEMA aglow CASCADE");
+            $"The directory in 127.0.0.1:{Process.Port}/{database} was made by Aglow 0.1, and this version cannot read it: name another "
+                + "database, or run DROP SCHEMA aglow CASCADE");
         await Process.ExecuteAsync("DROP SCHEMA aglow CASCADE", database);
         await using var node = await OpenAsync(database);
         (await node.Directory.RegisterAsync(["alice"], new uint[1])).ShouldBe(1);
@@ -271,7 +286,8 @@ public sealed class PostgresTests(PostgresServer server)
         (await KeptAsync("claim")).ShouldBe("2");
         (await KeptAsync("account")).ShouldBe("2");
 
-        async Task<object?> KeptAsync(string table) => await Process.ExecuteAsync($"SELECT string_agg(idx::text, ',' ORDER BY idx) FROM aglow.{table}", node.Database);
+        async Task<object?> KeptAsync(string table) =>
+            await Process.ExecuteAsync($"SELECT string_agg(idx::text, ',' ORDER BY idx) FROM aglow.{table}", node.Database);
     }
 
     [Fact]
@@ -309,7 +325,8 @@ public sealed class PostgresTests(PostgresServer server)
         node.Directory.SearchLimits = new(walked, candidates, TimeSpan.FromMinutes(1));
         string[] letters = ["a", "a", "b", "A", "B", "Å", "å", "σ", "ς", "_", "%", "\\", " ", "🌞", "1"];
         var random = new Random(walked + candidates);
-        string Text(int least, int most) => string.Concat(Enumerable.Range(0, random.Next(least, most + 1)).Select(_ => letters[random.Next(letters.Length)]));
+        string Text(int least, int most) =>
+            string.Concat(Enumerable.Range(0, random.Next(least, most + 1)).Select(_ => letters[random.Next(letters.Length)]));
         for (var i = 0u; i < 150; i++)
             await node.Directory.WriteProfilesAsync([new(i, i % 5 == 0 ? null : Text(1, 9), i % 2 == 0 ? Text(1, 9) : null)], create: true);
         var users = new List<DirectoryUser>();
@@ -323,7 +340,8 @@ public sealed class PostgresTests(PostgresServer server)
         for (var i = 0; i < 60; i++)
         {
             var query = Text(0, 4);
-            (await UserDirectoryContract.AllAsync(node.Directory, query, random.Next(1, 6))).ShouldBe(UserDirectoryContract.Expected(users, query), $"\"{query}\"");
+            (await UserDirectoryContract.AllAsync(node.Directory, query, random.Next(1, 6)))
+                .ShouldBe(UserDirectoryContract.Expected(users, query), $"\"{query}\"");
         }
 
         // pages that have cost enough are short, and lose nobody
@@ -331,7 +349,8 @@ public sealed class PostgresTests(PostgresServer server)
         for (var i = 0; i < 10; i++)
         {
             var query = Text(1, 4);
-            (await UserDirectoryContract.AllAsync(node.Directory, query, 3)).ShouldBe(UserDirectoryContract.Expected(users, query), $"\"{query}\"");
+            (await UserDirectoryContract.AllAsync(node.Directory, query, 3))
+                .ShouldBe(UserDirectoryContract.Expected(users, query), $"\"{query}\"");
         }
     }
 
@@ -344,7 +363,8 @@ public sealed class PostgresTests(PostgresServer server)
         await Process.ExecuteAsync($"CREATE ROLE {role} LOGIN PASSWORD 'x'; CREATE SCHEMA aglow AUTHORIZATION {role}", database);
         await RefusesAsync(
             Process.Connection(database, role, "x"),
-            $"Search needs pg_trgm, and {role} cannot make it in PostgreSQL at 127.0.0.1:{Process.Port}/{database} (permission denied to create extension \"pg_trgm\"): have the owner");
+            $"Search needs pg_trgm, and {role} cannot make it in PostgreSQL at 127.0.0.1:{Process.Port}/{database} (permission denied "
+                + "to create extension \"pg_trgm\"): have the owner");
         await Process.ExecuteAsync("CREATE EXTENSION pg_trgm", database);
         var options = PostgresOptions.Parse(Process.Connection(database, role, "x"));
         await using var directory = await PostgresUserDirectory.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
@@ -375,9 +395,11 @@ public sealed class PostgresTests(PostgresServer server)
         try
         {
             var away = await Should.ThrowAsync<StoreUnavailableException>(async () => await directory.FindProfileAsync(First));
-            away.Message.ShouldBe($"PostgreSQL at {options} cannot be reached (Connection refused): start it, or name where it is with --postgres.");
+            away.Message.ShouldBe(
+                $"PostgreSQL at {options} cannot be reached (Connection refused): start it, or name where it is with --postgres.");
             await Should.ThrowAsync<StoreUnavailableException>(async () => await directory.RegisterAsync(["carol"], new uint[1]));
-            await Should.ThrowAsync<StoreUnavailableException>(async () => await directory.WriteProfilesAsync([new(3, "carol", null)], create: true));
+            await Should.ThrowAsync<StoreUnavailableException>(
+                async () => await directory.WriteProfilesAsync([new(3, "carol", null)], create: true));
             await Should.ThrowAsync<StoreUnavailableException>(async () => await directory.CatchUpAsync());
         }
         finally
@@ -518,7 +540,8 @@ public sealed class PostgresTests(PostgresServer server)
         deadline.Token.Register(() => cancelled.SetResult(Thread.CurrentThread.IsThreadPoolThread));
         (await cancelled.Task).ShouldBeFalse();
         await using var source = PostgresOptions.Parse("Host=a;Keepalive=5").CreateSource();
-        new NpgsqlConnectionStringBuilder(source.ConnectionString).KeepAlive.ShouldBe(0, "Npgsql sends it on the thread pool, and waits for the answer there");
+        new NpgsqlConnectionStringBuilder(source.ConnectionString).KeepAlive.ShouldBe(
+            0, "Npgsql sends it on the thread pool, and waits for the answer there");
     }
 
     [Fact]
@@ -545,19 +568,34 @@ public sealed class PostgresTests(PostgresServer server)
     public async Task What_cannot_be_used_is_said_in_one_line()
     {
         var database = await Process.CreateDatabaseAsync();
-        await Process.ExecuteAsync($"CREATE ROLE n{database} LOGIN PASSWORD 'x' CONNECTION LIMIT 0; CREATE ROLE s{database} LOGIN PASSWORD 'x'; CREATE ROLE o{database} LOGIN PASSWORD 'x'");
+        await Process.ExecuteAsync(
+            $"CREATE ROLE n{database} LOGIN PASSWORD 'x' CONNECTION LIMIT 0; CREATE ROLE s{database} LOGIN PASSWORD 'x'; CREATE ROLE "
+                + $"o{database} LOGIN PASSWORD 'x'");
         await Process.ExecuteAsync($"ALTER ROLE o{database} SET default_transaction_read_only = on");
         var at = $"127.0.0.1:{Process.Port}";
         await RefusesAsync(Process.Connection(database, password: "wrong"), $"PostgreSQL at {at}/{database} does not let aglow in");
-        await RefusesAsync($"Host=127.0.0.1;Port={Process.Port};Username=aglow;Database={database}", $"PostgreSQL at {at}/{database} wants a password for aglow: set AGLOW_POSTGRES_PASSWORD.");
-        await RefusesAsync(Process.Connection("nowhere"), $"PostgreSQL at {at}/nowhere has no such database: create it (createdb -O aglow nowhere), or name another.");
-        await RefusesAsync(Process.Connection(database, $"n{database}", "x"), $"PostgreSQL at {at}/{database} has no connection left: raise its max_connections, or lower Maximum Pool Size (10) here.");
-        await RefusesAsync(Process.Connection(database, $"s{database}", "x"), $"s{database} may not do this in PostgreSQL at {at}/{database} (permission denied for database {database})");
-        await RefusesAsync(Process.Connection(database, $"o{database}", "x"), $"PostgreSQL at {at}/{database} is read-only: name the primary");
-        await RefusesAsync("Host=127.0.0.1;Port=1;Database=x;Username=y", "PostgreSQL at 127.0.0.1:1/x cannot be reached (Connection refused): start it, or name where it is with --postgres.");
+        await RefusesAsync(
+            $"Host=127.0.0.1;Port={Process.Port};Username=aglow;Database={database}",
+            $"PostgreSQL at {at}/{database} wants a password for aglow: set AGLOW_POSTGRES_PASSWORD.");
+        await RefusesAsync(
+            Process.Connection("nowhere"),
+            $"PostgreSQL at {at}/nowhere has no such database: create it (createdb -O aglow nowhere), or name another.");
+        await RefusesAsync(
+            Process.Connection(database, $"n{database}", "x"),
+            $"PostgreSQL at {at}/{database} has no connection left: raise its max_connections, or lower Maximum Pool Size (10) here.");
+        await RefusesAsync(
+            Process.Connection(database, $"s{database}", "x"),
+            $"s{database} may not do this in PostgreSQL at {at}/{database} (permission denied for database {database})");
+        await RefusesAsync(
+            Process.Connection(database, $"o{database}", "x"), $"PostgreSQL at {at}/{database} is read-only: name the primary");
+        await RefusesAsync(
+            "Host=127.0.0.1;Port=1;Database=x;Username=y",
+            "PostgreSQL at 127.0.0.1:1/x cannot be reached (Connection refused): start it, or name where it is with --postgres.");
         await using (await OpenAsync(database))
             await Process.ExecuteAsync("UPDATE aglow.state SET version = 99", database);
-        await RefusesAsync(Process.Connection(database), $"The directory in {at}/{database} was made by a newer Aglow (version 99 of its tables, this program knows 2): run that.");
+        await RefusesAsync(
+            Process.Connection(database),
+            $"The directory in {at}/{database} was made by a newer Aglow (version 99 of its tables, this program knows 2): run that.");
     }
 
     [Fact]
@@ -567,7 +605,9 @@ public sealed class PostgresTests(PostgresServer server)
         listener.Start();
         var port = ((IPEndPoint)listener.LocalEndpoint).Port;
         var serving = PretendToBeAsync(listener, "12.4");
-        await RefusesAsync($"Host=127.0.0.1;Port={port};Database=x;Username=y;SSL Mode=Disable;Server Compatibility Mode=NoTypeLoading", $"PostgreSQL at 127.0.0.1:{port}/x is version 12.4: 13 is the oldest that will do.");
+        await RefusesAsync(
+            $"Host=127.0.0.1;Port={port};Database=x;Username=y;SSL Mode=Disable;Server Compatibility Mode=NoTypeLoading",
+            $"PostgreSQL at 127.0.0.1:{port}/x is version 12.4: 13 is the oldest that will do.");
         listener.Stop();
         await serving;
     }
@@ -579,13 +619,20 @@ public sealed class PostgresTests(PostgresServer server)
             ["serve", "--redis", "127.0.0.1:1", "--postgres", Process.Address()], new() { ["AGLOW_POSTGRES_PASSWORD"] = "wrong" });
         code.ShouldBe(1);
         errors.ShouldBe(
-            $"aglow: PostgreSQL at 127.0.0.1:{Process.Port}/postgres does not let aglow in (password authentication failed for user \"aglow\"): set the right user, and the password with AGLOW_POSTGRES_PASSWORD.\n");
+            $"aglow: PostgreSQL at 127.0.0.1:{Process.Port}/postgres does not let aglow in (password authentication failed for user "
+                + "\"aglow\"): set the right user, and the password with AGLOW_POSTGRES_PASSWORD.\n");
         (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--postgres", "postgres://127.0.0.1/x"]);
         (code, errors).ShouldBe(
-            (2, "aglow: --postgres is for nodes that share a Redis: set --redis, too, or leave it out; one server has its users in its folder.\n"));
+            (
+                2,
+                "aglow: --postgres is for nodes that share a Redis: set --redis, too, or leave it out; one server has its users in its "
+                    + "folder.\n"));
         (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--redis", "127.0.0.1:1", "--postgres", "Server=x;Pasword=secret"]);
         (code, errors).ShouldBe(
-            (2, "aglow: --postgres is not as it should be: set Host=…;Port=5432;Database=…;Username=…;Password=… or postgres://USER:PASSWORD@HOST:PORT/DATABASE.\n"));
+            (
+                2,
+                "aglow: --postgres is not as it should be: set Host=…;Port=5432;Database=…;Username=…;Password=… or "
+                    + "postgres://USER:PASSWORD@HOST:PORT/DATABASE.\n"));
     }
 
     [Theory]
@@ -614,7 +661,8 @@ public sealed class PostgresTests(PostgresServer server)
     private static async Task RefusesAsync(string connection, string message)
     {
         var refused = await Should.ThrowAsync<StoreUnavailableException>(
-            async () => await PostgresUserDirectory.OpenAsync(PostgresOptions.Parse(connection), TimeProvider.System, NullLoggerFactory.Instance));
+            async () =>
+                await PostgresUserDirectory.OpenAsync(PostgresOptions.Parse(connection), TimeProvider.System, NullLoggerFactory.Instance));
         refused.Message.ShouldStartWith(message);
         refused.Message.ShouldNotContain('\n');
     }
@@ -649,7 +697,8 @@ public sealed class PostgresTests(PostgresServer server)
 
     private Task<Node> OpenAsync(string database) => Node.OpenAsync(Process, database, TimeProvider.System);
 
-    private Task<Node> OpenAsync(Node beside, TimeProvider? time = null) => Node.OpenAsync(Process, beside.Database, time ?? TimeProvider.System);
+    private Task<Node> OpenAsync(Node beside, TimeProvider? time = null) =>
+        Node.OpenAsync(Process, beside.Database, time ?? TimeProvider.System);
 
     /// <summary>A node's directory, and what it was told.</summary>
     private sealed class Node : IAsyncDisposable
@@ -706,7 +755,12 @@ public sealed class PostgresTests(PostgresServer server)
 
         public bool IsEnabled(LogLevel logLevel) => true;
 
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => All.Enqueue(formatter(state, exception));
+        public void Log<TState>(
+            LogLevel logLevel,
+            EventId eventId,
+            TState state,
+            Exception? exception,
+            Func<TState, Exception?, string> formatter) => All.Enqueue(formatter(state, exception));
 
         public void Dispose()
         {

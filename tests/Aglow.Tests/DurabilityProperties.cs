@@ -52,8 +52,10 @@ public class DurabilityProperties
             (2, Gen.Constant(Act.Crash)),
             (1, Gen.Constant(Act.Stop)));
         var step =
-            from a in act from user in Gen.Choose(
-                0, Model.Users.Length - 1) from seconds in Gen.Choose(1, 25) select new Step(a, user, seconds);
+            from a in act
+            from user in Gen.Choose(0, Model.Users.Length - 1)
+            from seconds in Gen.Choose(1, 25)
+            select new Step(a, user, seconds);
         var steps = from length in Gen.Choose(1, 80) from list in Gen.ArrayOf(step, length) select list;
         return Arb.From(steps, Shorter);
     }

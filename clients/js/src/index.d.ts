@@ -206,9 +206,9 @@ export interface Connection extends ServerCalls {
     ): () => void;
 
     /**
-     * Chooses what this user is shown as, and what is said with it. It is kept until the server has answered, and sent again on the next connection where the answer
-     * is lost. Rejects with an {@link AglowError} where the server rejects it, or the connection is refused or closed. Throws TypeError for
-     * what is not a status.
+     * Chooses what this user is shown as, and what is said with it. It is kept until the server has answered, and sent again on the next
+     * connection where the answer is lost. Rejects with an {@link AglowError} where the server rejects it, or the connection is refused or
+     * closed. Throws TypeError for what is not a status.
      */
     setStatus(status: ManualStatus, said?: StatusDetails): Promise<StatusOutcome>;
 

@@ -7,7 +7,8 @@ using System.Web;
 namespace Aglow.Client.Tests.Behaviour;
 
 /// <summary>
-/// Runs one scenario of the behaviour suite (clients/behaviour/README.md) against the client: a clock that only the scenario moves, and a server that does what it says.
+/// Runs one scenario of the behaviour suite (clients/behaviour/README.md) against the client: a clock that only the scenario moves, and a
+/// server that does what it says.
 /// </summary>
 internal sealed class ScenarioRun : IAsyncDisposable
 {
@@ -88,7 +89,9 @@ internal sealed class ScenarioRun : IAsyncDisposable
             User = user is not null ? UserOf(user) : token is null ? UserId.Of(1) : (UserId?)null,
             Token = token is JsonValue ? token.GetValue<string>() : null,
             AccessToken = token is JsonArray ? _ => Ask(token.AsArray()) : null,
-            Device = new ClientDevice(device?["id"]?.GetValue<string>() ?? "device-1", Enum.Parse<DeviceKind>(device?["kind"]?.GetValue<string>() ?? "other", ignoreCase: true)),
+            Device = new ClientDevice(
+                device?["id"]?.GetValue<string>() ?? "device-1",
+                Enum.Parse<DeviceKind>(device?["kind"]?.GetValue<string>() ?? "other", ignoreCase: true)),
             Random = new Fixed(given["random"]?.GetValue<double>() ?? 0.5),
             TimeProvider = _time,
             Scheduler = _scheduler,
@@ -234,8 +237,11 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 _socket.Say($"{{\"type\":\"welcome\",\"user_id\":1,\"offline_after_seconds\":30,\"tick_seconds\":10{expires}}}");
                 break;
             case "refuse":
-                using (var answer = Answer(step["status"]!.GetValue<int>(), step["problem"], "application/problem+json", step["retry_after"]?.GetValue<int>()))
-                    dial.Answer.SetException(ServerCalls.ReadProblemAsync(answer, dial.Address, _time, CancellationToken.None).GetAwaiter().GetResult());
+                using (
+                    var answer = Answer(
+                        step["status"]!.GetValue<int>(), step["problem"], "application/problem+json", step["retry_after"]?.GetValue<int>()))
+                    dial.Answer.SetException(
+                        ServerCalls.ReadProblemAsync(answer, dial.Address, _time, CancellationToken.None).GetAwaiter().GetResult());
                 break;
             case "fail":
                 dial.Answer.SetException(new WebSocketException("The network is unreachable."));
@@ -252,7 +258,10 @@ internal sealed class ScenarioRun : IAsyncDisposable
         var type = expected["type"]!.GetValue<string>();
         var socket = _socket!;
         JsonObject? Next() => socket.Heard.FirstOrDefault(m => m["type"]!.GetValue<string>() == type);
-        Until(() => Next() is not null, step["within"]?.GetValue<int>() ?? 1000, $"a message of type {type}; unheard are {string.Join(", ", socket.Heard.Select(static m => m.ToJsonString()))}");
+        Until(
+            () => Next() is not null,
+            step["within"]?.GetValue<int>() ?? 1000,
+            $"a message of type {type}; unheard are {string.Join(", ", socket.Heard.Select(static m => m.ToJsonString()))}");
         var message = Next()!;
         socket.Heard.Remove(message);
         Compare(expected, message);
@@ -273,14 +282,21 @@ internal sealed class ScenarioRun : IAsyncDisposable
         if (step["fail"] is not null)
             call.Answer.SetException(new HttpRequestException("The network is unreachable."));
         else if (step["never"] is null)
-            call.Answer.SetResult(Answer(step["status"]?.GetValue<int>() ?? 200, step["answer"] ?? JsonNode.Parse("{\"status\":\"success\"}"), "application/json", null));
+            call.Answer.SetResult(
+                Answer(
+                    step["status"]?.GetValue<int>() ?? 200,
+                    step["answer"] ?? JsonNode.Parse("{\"status\":\"success\"}"),
+                    "application/json",
+                    null));
     }
 
     private static HttpResponseMessage Answer(int status, JsonNode? body, string type, int? retryAfter)
     {
         var answer = new HttpResponseMessage((HttpStatusCode)status)
         {
-            Content = body is null ? new StringContent("<html></html>", Encoding.UTF8, "text/html") : new StringContent(body.ToJsonString(), Encoding.UTF8, type),
+            Content = body is null
+                ? new StringContent("<html></html>", Encoding.UTF8, "text/html")
+                : new StringContent(body.ToJsonString(), Encoding.UTF8, type),
         };
         if (retryAfter is { } seconds)
             answer.Headers.RetryAfter = new(TimeSpan.FromSeconds(seconds));
@@ -318,7 +334,11 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 Start(() => _client.ConnectAsync());
                 break;
             case "watch":
-                var watch = new Watched(_scheduler, _client, [.. step["users"]!.AsArray().Select(static u => UserOf(u!))], step["definition"]?.GetValue<string>());
+                var watch = new Watched(
+                    _scheduler,
+                    _client,
+                    [.. step["users"]!.AsArray().Select(static u => UserOf(u!))],
+                    step["definition"]?.GetValue<string>());
                 _watches[step["as"]!.GetValue<string>()] = watch;
                 break;
             case "stop":
@@ -326,7 +346,9 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 break;
             case "setStatus":
                 var status = Enum.Parse<ManualStatus>(step["status"]!.GetValue<string>(), ignoreCase: true);
-                Promise(step, async () => await _client.SetStatusAsync(status, Said(step["said"])) == StatusOutcome.Saved ? "saved" : "replaced");
+                Promise(
+                    step,
+                    async () => await _client.SetStatusAsync(status, Said(step["said"])) == StatusOutcome.Saved ? "saved" : "replaced");
                 break;
             case "active":
                 Start(() => _client.ActiveAsync());
@@ -386,7 +408,9 @@ internal sealed class ScenarioRun : IAsyncDisposable
 
                 break;
             case "told":
-                Take(_watches[step["watch"]!.GetValue<string>()].Told, step["are"]!.AsArray().Select(static t => $"{UserOf(t![0]!)}:{t[1]!.GetValue<string>()}"));
+                Take(
+                    _watches[step["watch"]!.GetValue<string>()].Told,
+                    step["are"]!.AsArray().Select(static t => $"{UserOf(t![0]!)}:{t[1]!.GetValue<string>()}"));
                 break;
             case "errors":
                 var titles = step["are"]!.AsArray().Select(static t => t!.GetValue<string>()).ToArray();

@@ -62,7 +62,10 @@ function factsOf(why) {
         ['Last activity', why.last_activity_at ? `${clockTime(why.last_activity_at)}, ${ago(why.last_activity_at, why.now)}` : 'none reported'],
         ['Chosen status', { auto: 'none', offline: 'appear offline' }[why.manual] ?? why.manual],
         ['Says', [why.emoji, why.text].filter(Boolean).join(' ') || 'nothing'],
-        ['Online means', `a sign of life within ${lasting(definition.pulse_seconds)}${activity}${definition.ended_by_leave ? ', until a goodbye' : ''}`],
+        [
+            'Online means',
+            `a sign of life within ${lasting(definition.pulse_seconds)}${activity}${definition.ended_by_leave ? ', until a goodbye' : ''}`,
+        ],
         ['Going offline', why.stall_guard_in_force ? 'held back, since the server could not listen for a while' : 'not held back'],
     ];
 }
