@@ -23,7 +23,8 @@ internal sealed class ServeProcess : IDisposable
         var port = Programs.FreePort();
         string[] lease = flags.Contains("--lease-seconds") ? [] : ["--lease-seconds", "86400"];
         var url = $"http://127.0.0.1:{port}";
-        var child = Child.Start(Path.Combine(Machine.Root(), "aglow"), cores, ["serve", "--data", folder, "--urls", url, .. lease, .. flags]);
+        var child = Child.Start(
+            Path.Combine(Machine.Root(), "aglow"), cores, ["serve", "--data", folder, "--urls", url, .. lease, .. flags]);
         child.Process.OutputDataReceived += static (_, _) => { };
         child.Process.BeginOutputReadLine();
         await RestartBenchmark.ReadyAsync(child.Process, url, Stopwatch.GetTimestamp());

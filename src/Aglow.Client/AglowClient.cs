@@ -11,10 +11,11 @@ namespace Aglow.Client;
 /// await foreach (var record in client.WatchAsync(["bob", 42]))
 ///     Console.WriteLine($"{record.User} is {record.Status}");
 /// </code>
-/// Being connected is being online: there is nothing to send and no timer to keep, since it is the server that pings. <see cref="ConnectAsync"/> or the first
-/// <see cref="WatchAsync"/> connects, and the connection is made again whenever it is lost. All watches share it; what they say of one user costs the
-/// server one watch. Who only asks, or heartbeats over HTTP (<see cref="RunHeartbeatsAsync"/>), never connects.
-/// Refused and failed calls throw <see cref="AglowException"/>; calls over HTTP are not repeated. Threading: any thread.
+/// Being connected is being online: there is nothing to send and no timer to keep, since it is the server that pings.
+/// <see cref="ConnectAsync"/> or the first <see cref="WatchAsync"/> connects, and the connection is made again whenever it is lost. All
+/// watches share it; what they say of one user costs the server one watch. Who only asks, or heartbeats over HTTP
+/// (<see cref="RunHeartbeatsAsync"/>), never connects. Refused and failed calls throw <see cref="AglowException"/>; calls over HTTP are not
+/// repeated. Threading: any thread.
 /// </remarks>
 public sealed class AglowClient : IAsyncDisposable
 {
@@ -67,8 +68,9 @@ public sealed class AglowClient : IAsyncDisposable
     }
 
     /// <summary>
-    /// Raised with what went wrong behind the scenes: a connection that was not made, a refusal, an error that the server said on the socket, a heartbeat of <see cref="RunHeartbeatsAsync"/> that did
-    /// not arrive. The same words are said once until there is a connection again. A connection that was lost shows in <see cref="State"/> only. For logs: return at once and do not throw.
+    /// Raised with what went wrong behind the scenes: a connection that was not made, a refusal, an error that the server said on the
+    /// socket, a heartbeat of <see cref="RunHeartbeatsAsync"/> that did not arrive. The same words are said once until there is a
+    /// connection again. A connection that was lost shows in <see cref="State"/> only. For logs: return at once and do not throw.
     /// </summary>
     public event Action<AglowException>? Failed
     {
@@ -86,17 +88,19 @@ public sealed class AglowClient : IAsyncDisposable
     internal int WatchedUsers => _watches.Count;
 
     /// <summary>
-    /// Connects, so that this user is online from here on until <see cref="LeaveAsync"/> or the end of this client. Completes when the server has said welcome; at once
-    /// where it has already.
+    /// Connects, so that this user is online from here on until <see cref="LeaveAsync"/> or the end of this client. Completes when the
+    /// server has said welcome; at once where it has already.
     /// </summary>
     /// <exception cref="AglowException">
-    /// The server refused, or the try that was under way failed (<see cref="AglowException.IsTransient"/> tells which). After a failure that is transient the client goes on trying until
-    /// <see cref="LeaveAsync"/> or its end; after a refusal it waits for <see cref="RefreshAsync"/>.
+    /// The server refused, or the try that was under way failed (<see cref="AglowException.IsTransient"/> tells which). After a failure
+    /// that is transient the client goes on trying until <see cref="LeaveAsync"/> or its end; after a refusal it waits for
+    /// <see cref="RefreshAsync"/>.
     /// </exception>
     public Task ConnectAsync(CancellationToken cancellationToken = default) => _connection.ConnectAsync(cancellationToken);
 
     /// <summary>
-    /// Tries again now, with a new token: after a refusal, when the person has signed in again; between two tries; or on an open connection, which then goes on with the new token. Returns at once.
+    /// Tries again now, with a new token: after a refusal, when the person has signed in again; between two tries; or on an open
+    /// connection, which then goes on with the new token. Returns at once.
     /// </summary>
     public Task RefreshAsync()
     {
@@ -105,33 +109,38 @@ public sealed class AglowClient : IAsyncDisposable
     }
 
     /// <summary>
-    /// Says that the application runs again after it was suspended, or that the network is back: connects at once where there is no connection, and finds out within two seconds whether one that there
-    /// is still lives. May be called as often as you like.
+    /// Says that the application runs again after it was suspended, or that the network is back: connects at once where there is no
+    /// connection, and finds out within two seconds whether one that there is still lives. May be called as often as you like.
     /// </summary>
     public void Resume() => _connection.Resume();
 
     /// <summary>
-    /// Watches users: first each as they are, then whoever changes, always the latest. Ends, and with it the watch at the server, when the loop is left or cancelled;
-    /// quietly when this client leaves or is disposed.
+    /// Watches users: first each as they are, then whoever changes, always the latest. Ends, and with it the watch at the server, when the
+    /// loop is left or cancelled; quietly when this client leaves or is disposed.
     /// </summary>
-    /// <param name="users">Whom: <see cref="MaxWatches"/> at most in all watches of this client. Who is named twice is watched once.</param>
-    /// <param name="definition">What "online" means, by a name that the server's operator declared; null: <see cref="DefaultDefinition"/>.</param>
+    /// <param name="users">Whom: <see cref="MaxWatches"/> at most in all watches of this client. Who is named twice is watched
+    /// once.</param>
+    /// <param name="definition">What "online" means, by a name that the server's operator declared; null:
+    /// <see cref="DefaultDefinition"/>.</param>
     /// <param name="cancellationToken">Ends the watch, by an <see cref="OperationCanceledException"/>.</param>
     /// <remarks>
-    /// Heals itself: while the connection or the server's store is away, whoever was known is told once as <see cref="PresenceStatus.Unknown"/>, and as they are when it is
-    /// back. Connects where <see cref="ConnectAsync"/> was not called, and keeps trying. A loop that reads slowly is told less often, not later: what waits for it is a set of
-    /// users, never more than it watches.
+    /// Heals itself: while the connection or the server's store is away, whoever was known is told once as
+    /// <see cref="PresenceStatus.Unknown"/>, and as they are when it is back. Connects where <see cref="ConnectAsync"/> was not called, and
+    /// keeps trying. A loop that reads slowly is told less often, not later: what waits for it is a set of users, never more than it
+    /// watches.
     /// </remarks>
-    /// <exception cref="AglowException">The server has no such definition, or there are too many watches. A user whom the server refuses is told that everybody is unknown; see <see cref="State"/>.</exception>
-    public IAsyncEnumerable<PresenceRecord> WatchAsync(IEnumerable<UserId> users, string? definition = null, CancellationToken cancellationToken = default)
+    /// <exception cref="AglowException">The server has no such definition, or there are too many watches. A user whom the server refuses is
+    /// told that everybody is unknown; see <see cref="State"/>.</exception>
+    public IAsyncEnumerable<PresenceRecord> WatchAsync(
+        IEnumerable<UserId> users, string? definition = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(users);
         return WatchCoreAsync([.. users], definition == DefaultDefinition ? null : definition, cancellationToken);
     }
 
     /// <summary>
-    /// Says that the person did something, so that they are not away for idleness. Sent at most every 30 s, and again where a connection was lost before the server had confirmed it; over HTTP where
-    /// this client does not connect.
+    /// Says that the person did something, so that they are not away for idleness. Sent at most every 30 s, and again where a connection
+    /// was lost before the server had confirmed it; over HTTP where this client does not connect.
     /// </summary>
     /// <exception cref="AglowException">There is no connection, and the server refused or was not reached.</exception>
     public async Task ActiveAsync(CancellationToken cancellationToken = default)
@@ -147,15 +156,17 @@ public sealed class AglowClient : IAsyncDisposable
     }
 
     /// <summary>
-    /// Chooses what this user is shown as. Completes when the server has saved it, or a newer one was chosen. Where a connection is lost before the server has answered, it is sent again on the next
-    /// one. Over HTTP where this client does not connect.
+    /// Chooses what this user is shown as. Completes when the server has saved it, or a newer one was chosen. Where a connection is lost
+    /// before the server has answered, it is sent again on the next one. Over HTTP where this client does not connect.
     /// </summary>
     /// <exception cref="InvalidOperationException">This client does not connect, and the options name no user.</exception>
     /// <exception cref="AglowException">The server refused, or this client was closed before the server had answered.</exception>
-    public Task<StatusOutcome> SetStatusAsync(ManualStatus status, CancellationToken cancellationToken = default) => SetStatusAsync(status, null, cancellationToken);
+    public Task<StatusOutcome> SetStatusAsync(ManualStatus status, CancellationToken cancellationToken = default) =>
+        SetStatusAsync(status, null, cancellationToken);
 
     /// <summary>The same with a text, an emoji, an end, or as the claim of another source.</summary>
-    public async Task<StatusOutcome> SetStatusAsync(ManualStatus status, StatusDetails? details, CancellationToken cancellationToken = default)
+    public async Task<StatusOutcome> SetStatusAsync(
+        ManualStatus status, StatusDetails? details, CancellationToken cancellationToken = default)
     {
         var word = status switch
         {
@@ -171,7 +182,8 @@ public sealed class AglowClient : IAsyncDisposable
             throw refusal;
         if (_connection.IsRunning)
             return await _commands.SetAsync(body).WaitAsync(cancellationToken);
-        var user = _options.User ?? throw new InvalidOperationException($"Say whose status it is: set {nameof(AglowClientOptions)}.{nameof(AglowClientOptions.User)}.");
+        var user = _options.User ?? throw new InvalidOperationException(
+            $"Say whose status it is: set {nameof(AglowClientOptions)}.{nameof(AglowClientOptions.User)}.");
         await _calls.SendAsync(
             HttpMethod.Put,
             $"users/{Uri.EscapeDataString(user.ToString())}/status",
@@ -183,8 +195,8 @@ public sealed class AglowClient : IAsyncDisposable
     }
 
     /// <summary>
-    /// Says that this device is gone, and disconnects. Watches end. The user is offline unless they are online on another device. Where the socket does not bring it to the server within a second, a
-    /// call does, which names the device, too.
+    /// Says that this device is gone, and disconnects. Watches end. The user is offline unless they are online on another device. Where the
+    /// socket does not bring it to the server within a second, a call does, which names the device, too.
     /// </summary>
     public async Task<LeaveOutcome> LeaveAsync(CancellationToken cancellationToken = default)
     {
@@ -198,14 +210,19 @@ public sealed class AglowClient : IAsyncDisposable
             await _calls.SendAsync(HttpMethod.Post, "offline", who, Wire.Default.WhoBody, Wire.Default.SuccessDocument, both.Token);
             return LeaveOutcome.Left;
         }
-        catch (Exception failure) when (failure is AglowException || (failure is OperationCanceledException && limit.IsCancellationRequested))
+        catch (Exception failure) when (
+            failure is AglowException || (failure is OperationCanceledException && limit.IsCancellationRequested))
         {
             return LeaveOutcome.LeaseExpires;
         }
     }
 
-    /// <summary>The statuses of users, in their order. Who was never seen is offline. More than 10,000 are asked for in several calls, one after the other.</summary>
-    /// <exception cref="AglowException">503: the server's store is away, so nobody knows. Others: see <see cref="AglowException.Detail"/>.</exception>
+    /// <summary>
+    /// The statuses of users, in their order. Who was never seen is offline. More than 10,000 are asked for in several calls, one after the
+    /// other.
+    /// </summary>
+    /// <exception cref="AglowException">503: the server's store is away, so nobody knows. Others: see
+    /// <see cref="AglowException.Detail"/>.</exception>
     public async Task<IReadOnlyList<PresenceRecord>> StatusAsync(
         IEnumerable<UserId> users, string? definition = null, CancellationToken cancellationToken = default)
     {
@@ -215,7 +232,8 @@ public sealed class AglowClient : IAsyncDisposable
         foreach (var some in users.Chunk(ListedUsers))
         {
             var answer = await _calls.SendAsync(
-                HttpMethod.Post, path, new WhoBody(null, some, null), Wire.Default.WhoBody, Wire.Default.WireRecordArray, cancellationToken);
+                HttpMethod.Post, path, new WhoBody(null, some, null), Wire.Default.WhoBody, Wire.Default.WireRecordArray,
+                cancellationToken);
             records.AddRange(answer.Select(static r => r.ToRecord()));
         }
 
@@ -224,19 +242,25 @@ public sealed class AglowClient : IAsyncDisposable
 
     /// <summary>The status of one user. Who was never seen is offline.</summary>
     /// <exception cref="AglowException">See <see cref="StatusAsync"/>.</exception>
-    public async Task<PresenceRecord> StatusOfAsync(UserId user, string? definition = null, CancellationToken cancellationToken = default) =>
+    public async Task<PresenceRecord> StatusOfAsync(
+        UserId user, string? definition = null, CancellationToken cancellationToken = default) =>
         (await StatusAsync([user], definition, cancellationToken))[0];
 
     /// <summary>One heartbeat of this user, for those who hold no connection.</summary>
     /// <param name="active">Whether the person did something since the last.</param>
     /// <param name="cancellationToken">Ends the call.</param>
-    /// <exception cref="AglowException">429 or 503: try again after <see cref="AglowException.RetryAfter"/>. Others: see <see cref="AglowException.Detail"/>.</exception>
+    /// <exception cref="AglowException">429 or 503: try again after <see cref="AglowException.RetryAfter"/>. Others: see
+    /// <see cref="AglowException.Detail"/>.</exception>
     public async Task<HeartbeatAnswer> HeartbeatAsync(bool active = false, CancellationToken cancellationToken = default) =>
         await HeartbeatAsync(new WhoBody(_options.User, null, active ? true : null, _options.Device), cancellationToken);
 
-    /// <summary>Heartbeats of users whom the caller speaks for. More than 10,000 are sent in several calls, one after the other; each is taken whole or refused whole.</summary>
+    /// <summary>
+    /// Heartbeats of users whom the caller speaks for. More than 10,000 are sent in several calls, one after the other; each is taken whole
+    /// or refused whole.
+    /// </summary>
     /// <exception cref="AglowException">See <see cref="HeartbeatAsync(bool, CancellationToken)"/>.</exception>
-    public async Task<HeartbeatAnswer> HeartbeatAsync(IEnumerable<UserId> users, bool active = false, CancellationToken cancellationToken = default)
+    public async Task<HeartbeatAnswer> HeartbeatAsync(
+        IEnumerable<UserId> users, bool active = false, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(users);
         HeartbeatAnswer? answer = null;
@@ -246,11 +270,12 @@ public sealed class AglowClient : IAsyncDisposable
     }
 
     /// <summary>
-    /// Heartbeats over HTTP until cancelled, for those who hold no connection: as often as the server says, with jitter; after 429 and 503 as it says, and while it is not reached
-    /// with waits that grow up to that interval.
+    /// Heartbeats over HTTP until cancelled, for those who hold no connection: as often as the server says, with jitter; after 429 and 503
+    /// as it says, and while it is not reached with waits that grow up to that interval.
     /// </summary>
     /// <param name="isActive">Asked before each: whether the person did something since the last.</param>
-    /// <param name="cancellationToken">Ends it, by an <see cref="OperationCanceledException"/>. The user stays online until the lease runs out, or <see cref="LeaveAsync"/>.</param>
+    /// <param name="cancellationToken">Ends it, by an <see cref="OperationCanceledException"/>. The user stays online until the lease runs
+    /// out, or <see cref="LeaveAsync"/>.</param>
     /// <exception cref="AglowException">The server refused, and would again.</exception>
     public async Task RunHeartbeatsAsync(Func<bool>? isActive = null, CancellationToken cancellationToken = default)
     {
@@ -310,7 +335,8 @@ public sealed class AglowClient : IAsyncDisposable
 
     private async Task<HeartbeatAnswer> HeartbeatAsync(WhoBody who, CancellationToken cancellationToken)
     {
-        var answer = await _calls.SendAsync(HttpMethod.Post, "heartbeat", who, Wire.Default.WhoBody, Wire.Default.HeartbeatDocument, cancellationToken);
+        var answer = await _calls.SendAsync(
+            HttpMethod.Post, "heartbeat", who, Wire.Default.WhoBody, Wire.Default.HeartbeatDocument, cancellationToken);
         return new HeartbeatAnswer(TimeSpan.FromSeconds(answer.NextHeartbeatSeconds), TimeSpan.FromSeconds(answer.OfflineAfterSeconds));
     }
 }

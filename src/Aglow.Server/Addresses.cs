@@ -41,7 +41,10 @@ internal static class Addresses
         try
         {
             var address = BindingAddress.Parse(url);
-            return address.Scheme is "http" or "https" && address.Port is >= 0 and <= 65_535 && address.PathBase.Length == 0 && address.Host.Length > 0;
+            return address.Scheme is "http" or "https"
+                && address.Port is >= 0 and <= 65_535
+                && address.PathBase.Length == 0
+                && address.Host.Length > 0;
         }
         catch (FormatException)
         {

@@ -220,7 +220,10 @@ public class ScriptedTests
             Busy(HttpStatusCode.ServiceUnavailable, 7),
             Busy(HttpStatusCode.TooManyRequests, 3),
             Answer(HttpStatusCode.OK, "{\"status\":\"success\",\"next_heartbeat_seconds\":10,\"offline_after_seconds\":30}"),
-            Answer(HttpStatusCode.Forbidden, "{\"type\":\"urn:aglow:problem:not-yours\",\"status\":403,\"title\":\"Not yours\",\"detail\":\"Speak for yourself.\"}", "application/problem+json"),
+            Answer(
+                HttpStatusCode.Forbidden,
+                "{\"type\":\"urn:aglow:problem:not-yours\",\"status\":403,\"title\":\"Not yours\",\"detail\":\"Speak for yourself.\"}",
+                "application/problem+json"),
         ]);
         var began = _time.GetTimestamp();
         using var http = new HttpClient(new Stub(async request =>
@@ -243,7 +246,9 @@ public class ScriptedTests
         (await Should.ThrowAsync<AglowException>(() => beating)).Message.ShouldBe("Not yours: Speak for yourself.");
 
         calls.Select(static c => c.Body).ShouldBe(
-            Enumerable.Range(0, 5).Select(static i => $"{{\"user_id\":\"ann\"{(i == 1 ? ",\"active\":true" : "")},\"device\":{{\"id\":\"d\",\"kind\":\"mobile\"}}}}"));
+            Enumerable.Range(0, 5).Select(
+                static i =>
+                    $"{{\"user_id\":\"ann\"{(i == 1 ? ",\"active\":true" : "")},\"device\":{{\"id\":\"d\",\"kind\":\"mobile\"}}}}"));
         // time passes by half seconds here, and one or two may pass before a loop runs
         var waits = calls.Zip(calls.Skip(1), static (a, b) => (b.At - a.At).TotalSeconds).ToArray();
         waits[0].ShouldBeInRange(18, 22);
@@ -258,13 +263,15 @@ public class ScriptedTests
 
     private static HttpResponseMessage Busy(HttpStatusCode status, int seconds)
     {
-        var answer = Answer(status, $"{{\"status\":{(int)status},\"title\":\"Later\",\"detail\":\"In {seconds} s.\"}}", "application/problem+json");
+        var answer = Answer(
+            status, $"{{\"status\":{(int)status},\"title\":\"Later\",\"detail\":\"In {seconds} s.\"}}", "application/problem+json");
         answer.Headers.RetryAfter = new(TimeSpan.FromSeconds(seconds));
         return answer;
     }
 
     private sealed class Stub(Func<HttpRequestMessage, Task<HttpResponseMessage>> answer) : HttpMessageHandler
     {
-        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken) => answer(request);
+        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken) =>
+            answer(request);
     }
 }

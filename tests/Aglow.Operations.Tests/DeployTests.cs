@@ -27,7 +27,11 @@ public sealed partial class DeployTests(Servers servers)
                 page[name + part] = "";
         }
 
-        var named = Metric().Matches(await File.ReadAllTextAsync(Path.Combine(Deploy, file))).Select(static m => m.Value).Distinct(StringComparer.Ordinal).ToList();
+        var named = Metric()
+            .Matches(await File.ReadAllTextAsync(Path.Combine(Deploy, file)))
+            .Select(static m => m.Value)
+            .Distinct(StringComparer.Ordinal)
+            .ToList();
         named.Count.ShouldBeGreaterThanOrEqualTo(atLeast);
         foreach (var name in named)
             page.Keys.ShouldContain(name);
@@ -47,11 +51,13 @@ public sealed partial class DeployTests(Servers servers)
         var explained = Heading().Matches(page).Select(static m => m.Groups["alert"].Value).ToList();
         var groups = (await YamlAsync(Rules))["groups"]!.AsArray();
         var alerts = groups.SelectMany(static g => g!["rules"]!.AsArray()).ToList();
-        explained.Order(StringComparer.Ordinal).ShouldBe(alerts.Select(static a => a!["alert"]!.GetValue<string>()).Order(StringComparer.Ordinal));
+        explained.Order(StringComparer.Ordinal)
+            .ShouldBe(alerts.Select(static a => a!["alert"]!.GetValue<string>()).Order(StringComparer.Ordinal));
         foreach (var alert in alerts)
         {
             alert!["annotations"]!["summary"]!.GetValue<string>().ShouldNotBeEmpty();
-            alert["annotations"]!["runbook"]!.GetValue<string>().ShouldBe($"docs/alerts.md#{alert["alert"]!.GetValue<string>().ToLowerInvariant()}");
+            alert["annotations"]!["runbook"]!.GetValue<string>()
+                .ShouldBe($"docs/alerts.md#{alert["alert"]!.GetValue<string>().ToLowerInvariant()}");
         }
     }
 
@@ -63,7 +69,8 @@ public sealed partial class DeployTests(Servers servers)
         panels.Select(static p => p!["id"]!.GetValue<int>()).ShouldBeUnique();
         foreach (var panel in panels.Where(static p => p!["type"]!.GetValue<string>() != "row"))
             panel!["targets"]!.AsArray().ShouldNotBeEmpty();
-        foreach (var file in Directory.EnumerateFiles(Path.Combine(Deploy, "grafana", "provisioning"), "*.yaml", SearchOption.AllDirectories))
+        foreach (
+            var file in Directory.EnumerateFiles(Path.Combine(Deploy, "grafana", "provisioning"), "*.yaml", SearchOption.AllDirectories))
             (await YamlAsync(file))["apiVersion"]!.GetValue<int>().ShouldBe(1);
     }
 
@@ -89,7 +96,9 @@ public sealed partial class DeployTests(Servers servers)
         services.Select(static s => s.Key).ShouldBe(["node-1", "node-2", "node-3", "haproxy", "redis-1", "redis-2", "redis-3", "redis-4", "redis-5", "redis-6", "cluster", "keys", "postgres", "prometheus", "grafana"], ignoreOrder: true);
         foreach (var (name, service) in services)
         {
-            var needs = service!["depends_on"] is JsonArray list ? list.Select(static n => n!.GetValue<string>()) : service["depends_on"] is JsonObject map ? map.Select(static n => n.Key) : [];
+            var needs =
+                service!["depends_on"] is JsonArray list ? list.Select(
+                    static n => n!.GetValue<string>()) : service["depends_on"] is JsonObject map ? map.Select(static n => n.Key) : [];
             needs.ShouldBeSubsetOf(services.Select(static s => s.Key));
             foreach (var volume in service["volumes"]?.AsArray().Select(static v => v!.GetValue<string>().Split(':')[0]) ?? [])
             {
@@ -109,7 +118,8 @@ public sealed partial class DeployTests(Servers servers)
         int.Parse(node["stop_grace_period"]!.GetValue<string>().TrimEnd('s')).ShouldBeGreaterThan(await SecondsToStopAsync());
         var folder = Directory.CreateTempSubdirectory("aglow-haproxy-").FullName;
         var made = Path.Combine(folder, "haproxy.cfg");
-        var edit = Sed().Match(services["haproxy"]!["command"]!.GetValue<string>()).Value.Replace("/haproxy.cfg", Path.Combine(Deploy, "haproxy.cfg"));
+        var edit = Sed()
+            .Match(services["haproxy"]!["command"]!.GetValue<string>()).Value.Replace("/haproxy.cfg", Path.Combine(Deploy, "haproxy.cfg"));
         edit.ShouldStartWith("sed -e");
         await File.WriteAllTextAsync(made, await RunAsync("sh", "-c", edit));
         (await File.ReadAllTextAsync(made)).ShouldContain("server node-3 node-3:8080 resolvers machine init-addr none");
@@ -120,7 +130,8 @@ public sealed partial class DeployTests(Servers servers)
     [Fact]
     public async Task The_manifests_hang_together()
     {
-        var all = (await YamlsAsync(Path.Combine(Deploy, "kubernetes", "aglow.yaml"))).ToDictionary(static m => m!["kind"]!.GetValue<string>(), static m => m!, StringComparer.Ordinal);
+        var all = (await YamlsAsync(Path.Combine(Deploy, "kubernetes", "aglow.yaml")))
+            .ToDictionary(static m => m!["kind"]!.GetValue<string>(), static m => m!, StringComparer.Ordinal);
         all.Keys.ShouldBe(["Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy"], ignoreOrder: true);
         var deployment = all["Deployment"]["spec"]!;
         var pod = deployment["template"]!["spec"]!;
@@ -132,7 +143,8 @@ public sealed partial class DeployTests(Servers servers)
         all["NetworkPolicy"]["spec"]!["podSelector"]!["matchLabels"]!.ToJsonString().ShouldBe(labels);
         pod["affinity"]!["podAntiAffinity"]!.ToJsonString().ShouldContain(labels);
         var target = all["HorizontalPodAutoscaler"]["spec"]!["scaleTargetRef"]!;
-        (target["kind"]!.ToString(), target["name"]!.ToString()).ShouldBe(("Deployment", all["Deployment"]["metadata"]!["name"]!.ToString()));
+        (target["kind"]!.ToString(), target["name"]!.ToString())
+            .ShouldBe(("Deployment", all["Deployment"]["metadata"]!["name"]!.ToString()));
         all["HorizontalPodAutoscaler"].ToJsonString().ShouldContain("\"aglow_connections\"");
         // the autoscaler's, not the file's
         deployment["replicas"].ShouldBeNull();
@@ -152,7 +164,10 @@ public sealed partial class DeployTests(Servers servers)
     {
         var lines = await File.ReadAllLinesAsync(Path.Combine(Deploy, "docker", "Dockerfile"));
         lines.ShouldContain("RUN AGLOW_VERSION=$VERSION ./aglow publish /published");
-        var settings = lines.SelectMany(static line => Variable().Matches(line)).Select(static m => m.Value).Where(static v => v is not ("AGLOW_" or "AGLOW_VERSION")).Distinct(StringComparer.Ordinal);
+        var settings = lines.SelectMany(static line => Variable().Matches(line))
+            .Select(static m => m.Value)
+            .Where(static v => v is not ("AGLOW_" or "AGLOW_VERSION"))
+            .Distinct(StringComparer.Ordinal);
         await SettingsAreThereAsync(settings);
     }
 

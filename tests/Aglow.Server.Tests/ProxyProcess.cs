@@ -39,7 +39,12 @@ internal sealed class ProxyProcess : IAsyncDisposable
             "nginx" => ["-c", file, "-e", "stderr", "-g", $"daemon off; master_process off; pid {folder}/pid;"],
             _ => ["run", "--config", file, "--adapter", "caddyfile"],
         };
-        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false };
+        var start = new ProcessStartInfo(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            UseShellExecute = false
+        };
         start.Environment["HOME"] = folder;
         var proxy = new ProxyProcess(Process.Start(start)!, folder, port);
         var said = new System.Text.StringBuilder();

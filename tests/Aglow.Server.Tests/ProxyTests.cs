@@ -125,8 +125,12 @@ public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<Proxy
         server.Output.Split("too-many-calls").Length.ShouldBe(2, server.Output);
         server.Output.ShouldContain("last of 127.0.0.1");
         string metrics = "";
-        await Eventually.TrueAsync(async () => (metrics = (await server.GetAsync("/metrics")).Text).Contains("aglow_limits_refused_total"), 10, "a call is let through again");
-        var line = metrics.Split('\n').Single(static line => line.StartsWith("aglow_limits_refused_total{kind=\"too-many-calls\"}", StringComparison.Ordinal));
+        await Eventually.TrueAsync(
+            async () => (metrics = (await server.GetAsync("/metrics")).Text).Contains("aglow_limits_refused_total"),
+            10,
+            "a call is let through again");
+        var line = metrics.Split('\n')
+            .Single(static line => line.StartsWith("aglow_limits_refused_total{kind=\"too-many-calls\"}", StringComparison.Ordinal));
         int.Parse(line.Split(' ')[1]).ShouldBeGreaterThan(30);
     }
 
@@ -149,7 +153,14 @@ public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<Proxy
     public async Task Behind_a_real_proxy_one_flooder_hurts_nobody_else_and_everything_works(string kind)
     {
         var protocol = kind.Split(' ').ElementAtOrDefault(1);
-        string[] flags = ["--trusted-proxies", "127.0.0.1", "--rate-limit-address", "20", .. protocol is null ? Array.Empty<string>() : ["--proxy-protocol"]];
+        string[] flags =
+        [
+            "--trusted-proxies",
+            "127.0.0.1",
+            "--rate-limit-address",
+            "20",
+            .. protocol is null ? Array.Empty<string>() : ["--proxy-protocol"]
+        ];
         await using var server = await AglowProcess.StartAsync(null, flags);
         await using var proxy = await ProxyProcess.StartAsync(kind.Split(' ')[0], server.Address.Port, protocol);
         // two clients, each with an address of its own on this machine
@@ -167,7 +178,9 @@ public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<Proxy
 
         // a socket and an event stream pass, and are pushed to
         await using var socket = await RawSocket.ConnectAsync(proxy.Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=8", $"Origin: {proxy.Address.GetLeftPart(UriPartial.Authority)}\r\n").Replace("Host: 127.0.0.1", $"Host: {proxy.Address.Authority}"));
+        await socket.WriteAsync(
+            RawSocket.Handshake("/ws?user_id=8", $"Origin: {proxy.Address.GetLeftPart(UriPartial.Authority)}\r\n")
+                .Replace("Host: 127.0.0.1", $"Host: {proxy.Address.Authority}"));
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
         (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("welcome");
         using var stream = new StreamReader(await other.GetStreamAsync("/watch?users=10"));
@@ -178,7 +191,8 @@ public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<Proxy
         (await socket.ReadPresenceAsync()).ShouldBe("10:online");
         var seen = "";
         while (!seen.Contains("online\"", StringComparison.Ordinal) || seen.Contains("\"offline\"", StringComparison.Ordinal))
-            seen = await stream.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(20)) ?? throw new InvalidOperationException("the stream ended");
+            seen = await stream.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(20))
+                ?? throw new InvalidOperationException("the stream ended");
     }
 
     private static byte[] Text(string text) => Encoding.ASCII.GetBytes(text);

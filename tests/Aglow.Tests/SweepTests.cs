@@ -12,7 +12,8 @@ public class SweepTests
 {
     private static readonly uint[] Extremes =
     [
-        Pulse.Never, 1, 2, Pulse.SecondMask, Pulse.SecondMask - 1, Pulse.Gone, Pulse.Gone | 1, uint.MaxValue, uint.MaxValue - 1, 1000, 970, 969, 971, 1000 | Pulse.LeftBit,
+        Pulse.Never, 1, 2, Pulse.SecondMask, Pulse.SecondMask - 1, Pulse.Gone, Pulse.Gone | 1, uint.MaxValue, uint.MaxValue - 1, 1000, 970,
+        969, 971, 1000 | Pulse.LeftBit,
     ];
 
     [Fact]
@@ -32,7 +33,8 @@ public class SweepTests
             from deviceLeft in Gen.Choose(1, pulse)
             select new Definition("x", (uint)pulse, (uint?)activity, left) { DeviceLeftSeconds = (uint)deviceLeft };
         var moment = from now in Gen.OneOf(Gen.Choose(1, 1200), Gen.Elements((int)Pulse.SecondMask - 1)) from held in Gen.Choose(0, 60) select new Moment((uint)now, (uint)Math.Max(1, now - held));
-        var sample = from d in definition from at in moment from words in Gen.ArrayOf(word, 128) select (Definition: d, At: at, Words: words);
+        var sample = from d in definition from at in moment from words in Gen.ArrayOf(word, 128) select (
+            Definition: d, At: at, Words: words);
         Check.One(Config.QuickThrowOnFailure.WithMaxTest(2000), Prop.ForAll(Arb.From(sample), s =>
         {
             var rule = new Threshold(s.Definition, s.At);
@@ -41,7 +43,9 @@ public class SweepTests
                 bits &= rule.ActivityBits(ref s.Words[64]);
             rule.BitsOf(ulong.MaxValue, 0, s.Words.AsSpan(0, 64), s.Words.AsSpan(64)).ShouldBe(bits);
             for (var i = 0; i < 64; i++)
-                ((bits >> i & 1) != 0).ShouldBe(s.Definition.IsMet(s.Words[i], s.Words[64 + i], s.At), $"{s.Definition} at {s.At}: {s.Words[i]:x}, {s.Words[64 + i]:x}");
+                ((bits >> i & 1) != 0).ShouldBe(
+                    s.Definition.IsMet(s.Words[i], s.Words[64 + i], s.At),
+                    $"{s.Definition} at {s.At}: {s.Words[i]:x}, {s.Words[64 + i]:x}");
         }));
     }
 
@@ -114,8 +118,12 @@ public class SweepTests
     [Fact]
     public void Beliefs_agree_with_the_words_after_any_sequence()
     {
-        var act = from kind in Gen.Choose(0, 4) from user in Gen.Elements(1u, 2u, 257u, 513u, 40_000_000u) from seconds in Gen.Choose(1, 20) select (kind, user, seconds);
-        Check.One(Config.QuickThrowOnFailure.WithMaxTest(100), Prop.ForAll(Arb.From(Gen.ListOf(act)), acts => RunAsync(acts).GetAwaiter().GetResult()));
+        var act =
+            from kind in Gen.Choose(0, 4) from user in Gen.Elements(
+                1u, 2u, 257u, 513u, 40_000_000u) from seconds in Gen.Choose(1, 20) select (kind, user, seconds);
+        Check.One(
+            Config.QuickThrowOnFailure.WithMaxTest(100),
+            Prop.ForAll(Arb.From(Gen.ListOf(act)), acts => RunAsync(acts).GetAwaiter().GetResult()));
 
         static async Task RunAsync(IEnumerable<(int Kind, uint User, int Seconds)> acts)
         {
@@ -223,8 +231,8 @@ public class SweepTests
     [Fact]
     public async Task Heartbeats_under_a_sweep_are_never_shown_as_absence()
     {
-        // users whose lease has just run out come back while a sweep goes over them in the same order, so that the two meet again and again: whatever
-        // the interleaving, who heartbeated is believed online when both are done
+        // users whose lease has just run out come back while a sweep goes over them in the same order, so that the two meet again and
+        // again: whatever the interleaving, who heartbeated is believed online when both are done
         await using var rig = new Rig();
         var users = Enumerable.Range(0, 5000).Select(slot => (uint)slot << 8).ToArray();
         for (var round = 0; round < 300; round++)
@@ -309,10 +317,12 @@ public class SweepTests
     [InlineData(0.5, Sweep.CoreShare, 4)]
     [InlineData(2, Sweep.CoreShareAtMost, 8)]
     [InlineData(4, Sweep.CoreShareAtMost, 13)]
-    public async Task What_takes_long_to_read_is_read_less_often_and_costs_no_more_than_its_share(double milliseconds, double share, int seconds)
+    public async Task What_takes_long_to_read_is_read_less_often_and_costs_no_more_than_its_share(
+        double milliseconds, double share, int seconds)
     {
         var time = new ManualTimeProvider();
-        await using var store = new RiggedStore(isRemote: false) { OnPageRead = () => time.Advance(TimeSpan.FromMilliseconds(milliseconds)) };
+        await using var store =
+            new RiggedStore(isRemote: false) { OnPageRead = () => time.Advance(TimeSpan.FromMilliseconds(milliseconds)) };
         var clock = new Clock(time, new StallGuard(20));
         for (var user = 0u; user < 100; user++)
             await store.ExchangeAsync(Plane.Pulse, user, clock.Now + 10_000);

@@ -24,7 +24,9 @@ internal enum ActKind : byte
     /// <summary>Said goodbye on all devices.</summary>
     Leave,
 
-    /// <summary>Said goodbye on a socket, while no other of this person could be open. The server may wait for another device before it believes it.</summary>
+    /// <summary>
+    /// Said goodbye on a socket, while no other of this person could be open. The server may wait for another device before it believes it.
+    /// </summary>
     LeaveLast,
 
     /// <summary>Said goodbye on one socket while another was open: nothing is to change, at most for a moment.</summary>
@@ -53,7 +55,9 @@ internal readonly record struct Act(ActKind Kind, int Device, double From, doubl
     /// <summary>Whether it shows that the person is there.</summary>
     public bool IsEvidence => Kind <= ActKind.Active;
 
-    /// <summary>Whether it may show that the person is there: a goodbye does, too, where another device may be connected that the server goes by.</summary>
+    /// <summary>
+    /// Whether it may show that the person is there: a goodbye does, too, where another device may be connected that the server goes by.
+    /// </summary>
     public bool MayBeEvidence => IsEvidence || Kind == ActKind.LeaveOne || (EndsAll && !IsSure);
 
     /// <summary>Whether it takes the person offline on all devices.</summary>

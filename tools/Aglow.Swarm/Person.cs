@@ -100,7 +100,9 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
         lock (_gate)
         {
             if (_sockets.Find(s => s.IsWell && s.OpenedAt < began) is { } open)
-                Report($"a socket that was opened at {open.OpenedAt:0.000} s is open, {change.Kind} was answered before {swarm.Clock.Now - EndNoticed:0.000} s");
+                Report(
+                    $"a socket that was opened at {open.OpenedAt:0.000} s is open, {change.Kind} was answered before "
+                        + $"{swarm.Clock.Now - EndNoticed:0.000} s");
         }
     }
 
@@ -110,7 +112,8 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
             Report($"the user name is {read ?? "none"}, {name ?? "none"} was acknowledged");
     }
 
-    private void Report(string why) => swarm.Report(Verdict.Broken(ViolationKind.NotDone, why), user, swarm.Clock.Now, "by a change of the account", []);
+    private void Report(string why) =>
+        swarm.Report(Verdict.Broken(ViolationKind.NotDone, why), user, swarm.Clock.Now, "by a change of the account", []);
 
     // While a goodbye for all devices is on its way, nobody knows what was heard before it and what after.
     private long BeginGoodbye(ActKind kind, int device)
@@ -335,7 +338,8 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
         var isOutage = until < device.EndAt;
         Note(isOutage ? ActKind.Drop : ActKind.Crash, device);
         await ends.CancelAsync();
-        await reading.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        await reading.ContinueWith(
+            static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
         if (isOutage)
             await swarm.Clock.UntilAsync(outage!.At + outage.Seconds, stop);
         else if (device.Ending == Ending.Crash)
@@ -386,10 +390,12 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
 
     private bool MayHoldSocket(Held? but) => _sockets.Exists(s => s != but && s.Until > swarm.Clock.Now);
 
-    private void Note(ActKind kind, DeviceSession device) => Truth.Add(new Act(kind, device.Number, swarm.Clock.Now, swarm.Clock.Now, IsSure: true));
+    private void Note(ActKind kind, DeviceSession device) =>
+        Truth.Add(new Act(kind, device.Number, swarm.Clock.Now, swarm.Clock.Now, IsSure: true));
 
     /// <summary>One connection's talk: reads, answers pings, and notes each answer as evidence.</summary>
-    private sealed class Conversation(Person person, PeopleRun swarm, SocketConnection connection, DeviceSession device, Watches watches, double began)
+    private sealed class Conversation(
+        Person person, PeopleRun swarm, SocketConnection connection, DeviceSession device, Watches watches, double began)
     {
         private readonly Queue<(long Act, double At)> _unconfirmed = new();
         private double _spokeAt = began;

@@ -4,17 +4,17 @@ namespace Aglow.Swarm;
 /// What one person's devices really did, and what therefore can be true of them.
 /// </summary>
 /// <remarks>
-/// Two sets of moments follow from the acts. The person is <em>surely online</em> at d if an act that was heard by d is younger than the lease, and no
-/// goodbye came since. The person is <em>possibly online</em> at d if any act may have been heard by d and the lease and the bound have not both
-/// passed. What is told must lie between: never offline where surely online, never online where not possibly online.
+/// Two sets of moments follow from the acts. The person is <em>surely online</em> at d if an act that was heard by d is younger than the
+/// lease, and no goodbye came since. The person is <em>possibly online</em> at d if any act may have been heard by d and the lease and the
+/// bound have not both passed. What is told must lie between: never offline where surely online, never online where not possibly online.
 /// <code>
 ///   heartbeat    sent ├──?──┤ acknowledged
 ///   surely online           ├──────────── sent + lease ┤
 ///   possibly online  ├──────────────────────────────── acknowledged + lease + bound ┤
 /// </code>
 /// Whole seconds: a word holds the second of its heartbeat and lapses when its second is more than the lease ago, so a lease lasts between
-/// L and L + 1 seconds of real time. Surely online therefore counts L from the sending, without any rounding; the second more is within the bound.
-/// Pure but for what is added to it: every question names its moment. Threading: one lock, held for microseconds.
+/// L and L + 1 seconds of real time. Surely online therefore counts L from the sending, without any rounding; the second more is within the
+/// bound. Pure but for what is added to it: every question names its moment. Threading: one lock, held for microseconds.
 /// </remarks>
 internal sealed class Truth(Promises promises)
 {
@@ -62,11 +62,15 @@ internal sealed class Truth(Promises promises)
             return [.. _acts.Select(static a => a.Act)];
     }
 
-    /// <summary>Whether the person is online at every moment of [<paramref name="from"/>, <paramref name="to"/>], whatever the server can have heard in what order.</summary>
+    /// <summary>
+    /// Whether the person is online at every moment of [<paramref name="from"/>, <paramref name="to"/>], whatever the server can have heard
+    /// in what order.
+    /// </summary>
     public bool IsSurelyOnline(double from, double to) => SurelyOnlineSince(from, to) is not null;
 
     /// <summary>
-    /// Where the person is surely online throughout [<paramref name="from"/>, <paramref name="to"/>]: since when they are without a break. Else null.
+    /// Where the person is surely online throughout [<paramref name="from"/>, <paramref name="to"/>]: since when they are without a break.
+    /// Else null.
     /// </summary>
     public double? SurelyOnlineSince(double from, double to)
     {
@@ -88,8 +92,9 @@ internal sealed class Truth(Promises promises)
     }
 
     /// <summary>
-    /// Whether the person can be shown online at some moment of [<paramref name="from"/>, <paramref name="to"/>]. <paramref name="leaveBound"/>: how long a
-    /// goodbye may take to be seen. <paramref name="held"/>: seconds by which the server said that it holds lapses back, for a stall of its own.
+    /// Whether the person can be shown online at some moment of [<paramref name="from"/>, <paramref name="to"/>].
+    /// <paramref name="leaveBound"/>: how long a goodbye may take to be seen. <paramref name="held"/>: seconds by which the server said
+    /// that it holds lapses back, for a stall of its own.
     /// </summary>
     public bool IsPossiblyOnline(double from, double to, double leaveBound, double held = 0)
     {
@@ -127,7 +132,9 @@ internal sealed class Truth(Promises promises)
     public Standing At(double now, double held) =>
         new(SurelyOnlineSince(now, now), PossiblyOnlineUntil(promises.Bound, held), IsPossiblyOnline(now, now, promises.Bound, held));
 
-    /// <summary>Whether a last-seen second (of our clock) can be true when told at <paramref name="toldBy"/>; a reason where it cannot.</summary>
+    /// <summary>
+    /// Whether a last-seen second (of our clock) can be true when told at <paramref name="toldBy"/>; a reason where it cannot.
+    /// </summary>
     public string? WhyNeverSeenAt(double second, double asked, double toldBy)
     {
         lock (_gate)
@@ -152,8 +159,8 @@ internal sealed class Truth(Promises promises)
     }
 
     /// <summary>
-    /// Why a person who is online cannot be away throughout [<paramref name="from"/>, <paramref name="to"/>], or cannot be there and not away; null where they
-    /// can. Away is of a session: who came online since is not away for what they did before.
+    /// Why a person who is online cannot be away throughout [<paramref name="from"/>, <paramref name="to"/>], or cannot be there and not
+    /// away; null where they can. Away is of a session: who came online since is not away for what they did before.
     /// </summary>
     public string? WhyNot(bool away, double from, double to, double held)
     {
@@ -214,7 +221,8 @@ internal sealed class Truth(Promises promises)
         }
     }
 
-    // A deletion that is surely over at this moment erased what an act left behind. An act that overlaps with a deletion may be older or newer.
+    // A deletion that is surely over at this moment erased what an act left behind. An act that overlaps with a deletion may be older or
+    // newer.
     private bool IsErased(Act act, double at) =>
         _acts.Exists(d => d.Act is { Kind: ActKind.Delete, IsSure: true } deletion && deletion.To + promises.LeaveSettles <= at
             && (act.To <= deletion.From || act == deletion));

@@ -6,10 +6,13 @@ using Microsoft.AspNetCore.Http;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// The table of calls (<see cref="CallAccess"/>) in an application that authenticates its callers: calls for people take somebody who is signed in, calls for backends take the policy
-/// <see cref="AglowPolicies.Backend"/>.
+/// The table of calls (<see cref="CallAccess"/>) in an application that authenticates its callers: calls for people take somebody who is
+/// signed in, calls for backends take the policy <see cref="AglowPolicies.Backend"/>.
 /// </summary>
-/// <remarks>A server that takes tokens applies the table itself (<see cref="Gate"/>). <c>AllowAnonymous()</c> on the mapped calls opens those for people; whom a caller may speak for stays as it is.</remarks>
+/// <remarks>
+/// A server that takes tokens applies the table itself (<see cref="Gate"/>). <c>AllowAnonymous()</c> on the mapped calls opens those for
+/// people; whom a caller may speak for stays as it is.
+/// </remarks>
 internal sealed class AppGate(Callers callers, ProblemAnswers problems)
 {
     /// <summary>A call behind the table.</summary>

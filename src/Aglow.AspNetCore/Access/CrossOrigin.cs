@@ -78,7 +78,9 @@ internal sealed class CrossOrigin
     {
         if (_policy is null)
             return;
-        routes.MapMethods(path, [HttpMethods.Options], context => PreflightAsync(context, otherwise)).WithDisplayName($"preflight of {path}").WithMetadata(new AllowAnonymousAttribute());
+        routes.MapMethods(path, [HttpMethods.Options], context => PreflightAsync(context, otherwise))
+            .WithDisplayName($"preflight of {path}")
+            .WithMetadata(new AllowAnonymousAttribute());
     }
 
     private Task PreflightAsync(HttpContext context, RequestDelegate otherwise)

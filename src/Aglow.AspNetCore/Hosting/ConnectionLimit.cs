@@ -33,7 +33,11 @@ internal sealed class ConnectionLimit(int mostOfAnAddress, TrustedProxies proxie
         if (TryEnter(address))
             return CountedAsync(next, connection, address);
         Interlocked.Increment(ref _refused);
-        limits.Bite(LimitReports.Connections, from, $"More than {mostOfAnAddress} connections of one address (--max-connections-per-address). If that is a proxy, name it with --trusted-proxies.");
+        limits.Bite(
+            LimitReports.Connections,
+            from,
+            $"More than {mostOfAnAddress} connections of one address (--max-connections-per-address). If that is a proxy, name it with "
+                + "--trusted-proxies.");
         connection.Abort();
         return Task.CompletedTask;
     };

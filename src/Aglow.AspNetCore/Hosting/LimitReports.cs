@@ -7,7 +7,8 @@ using Microsoft.Extensions.Logging;
 namespace Aglow.AspNetCore.Hosting;
 
 /// <summary>
-/// Counts by kind how often a limit refuses something, and says so in the log once a minute for each kind: an operator whose proxy is taken for one client sees why everybody is refused.
+/// Counts by kind how often a limit refuses something, and says so in the log once a minute for each kind: an operator whose proxy is taken
+/// for one client sees why everybody is refused.
 /// </summary>
 /// <remarks>Kinds are a fixed few. Threading: any thread; a lock only for the line of a minute.</remarks>
 internal sealed class LimitReports(ILoggerFactory logs, TimeProvider time)
@@ -18,10 +19,12 @@ internal sealed class LimitReports(ILoggerFactory logs, TimeProvider time)
     /// <summary>A trusted proxy's connection without a PROXY header.</summary>
     public const string NoProxyHeader = "no-proxy-header";
 
-    private static readonly string[] Kinds = [Connections, NoProxyHeader, "too-many-calls", "too-many-connections", "too-many-event-streams", "too-many-registrations"];
+    private static readonly string[] Kinds =
+        [Connections, NoProxyHeader, "too-many-calls", "too-many-connections", "too-many-event-streams", "too-many-registrations"];
 
     private readonly ILogger _log = logs.CreateLogger(HttpLog.Category);
-    private readonly ConcurrentDictionary<string, Kind> _kinds = new(Kinds.Select(static kind => KeyValuePair.Create(kind, new Kind())), StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, Kind> _kinds = new(
+        Kinds.Select(static kind => KeyValuePair.Create(kind, new Kind())), StringComparer.Ordinal);
 
     /// <summary>Registers the counters.</summary>
     public void AddTo(AglowMetrics metrics)
@@ -46,7 +49,8 @@ internal sealed class LimitReports(ILoggerFactory logs, TimeProvider time)
         {
             if (kind.SaidAt is { } said && time.GetElapsedTime(said) < TimeSpan.FromMinutes(1))
                 return;
-            HttpLog.LimitBites(_log, name, count - kind.SaidCount, (from as IPEndPoint)?.Address.ToString() ?? "an unknown address", detail);
+            HttpLog.LimitBites(
+                _log, name, count - kind.SaidCount, (from as IPEndPoint)?.Address.ToString() ?? "an unknown address", detail);
             (kind.SaidAt, kind.SaidCount) = (time.GetTimestamp(), count);
         }
     }

@@ -36,7 +36,10 @@ internal static class UsersBody
 {
     private const string DeviceExample = "{\"id\": \"…\", \"kind\": \"mobile\"}, with kind one of desktop, mobile, web, other";
 
-    /// <summary>The hot case: exactly one <c>user_id</c>, a number or a key this node knows, perhaps <c>active</c>. False for anything else, right or wrong.</summary>
+    /// <summary>
+    /// The hot case: exactly one <c>user_id</c>, a number or a key this node knows, perhaps <c>active</c>. False for anything else, right
+    /// or wrong.
+    /// </summary>
     public static bool TryReadOne(ReadOnlySpan<byte> json, KeyCache known, out uint user, out bool active)
     {
         active = false;
@@ -80,7 +83,10 @@ internal static class UsersBody
         }
     }
 
-    /// <summary>Reads who is meant, and what else is said; refuses with a problem what is not of the form. With a device, nobody may be named: then it is the caller's.</summary>
+    /// <summary>
+    /// Reads who is meant, and what else is said; refuses with a problem what is not of the form. With a device, nobody may be named: then
+    /// it is the caller's.
+    /// </summary>
     public static SaidOfUsers Read(ReadOnlySpan<byte> json, UsersForm form, KeyCache known, UserBatch users)
     {
         var reader = new Utf8JsonReader(json);
@@ -128,10 +134,13 @@ internal static class UsersBody
     {
         user = 0;
         if (reader.TokenType == JsonTokenType.Number)
-            return UserId.TryParseNumber(reader.ValueSpan, out user) || (UserId.IsInteger(reader.ValueSpan) && known.TryGet(reader.ValueSpan, out user));
+            return UserId.TryParseNumber(reader.ValueSpan, out user)
+                || (UserId.IsInteger(reader.ValueSpan) && known.TryGet(reader.ValueSpan, out user));
         return reader.TokenType == JsonTokenType.String
             && !reader.ValueIsEscaped
-            && (UserId.TryParseNumber(reader.ValueSpan, out user) || (reader.ValueSpan.Length is > 0 and <= UserId.MaxKeyBytes && known.TryGet(reader.ValueSpan, out user)));
+            && (
+                UserId.TryParseNumber(reader.ValueSpan, out user)
+                    || (reader.ValueSpan.Length is > 0 and <= UserId.MaxKeyBytes && known.TryGet(reader.ValueSpan, out user)));
     }
 
     private static bool TryAddText(ref Utf8JsonReader reader, KeyCache known, UserBatch users)

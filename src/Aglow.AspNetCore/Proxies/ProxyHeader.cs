@@ -89,6 +89,10 @@ internal readonly record struct ProxyHeader(ProxyHeaderKind Kind, long Length = 
         if (length < FixedBytesOfVersion2 + (2 * addressBytes) + 4)
             return new(ProxyHeaderKind.Wrong);
         var addresses = bytes[FixedBytesOfVersion2..];
-        return new(ProxyHeaderKind.Client, length, new IPEndPoint(new IPAddress(addresses[..addressBytes]), BinaryPrimitives.ReadUInt16BigEndian(addresses[(2 * addressBytes)..])));
+        return new(
+            ProxyHeaderKind.Client,
+            length,
+            new IPEndPoint(
+                new IPAddress(addresses[..addressBytes]), BinaryPrimitives.ReadUInt16BigEndian(addresses[(2 * addressBytes)..])));
     }
 }

@@ -4,10 +4,12 @@ using Microsoft.AspNetCore.Connections;
 namespace Aglow.AspNetCore.Proxies;
 
 /// <summary>
-/// Takes the PROXY header from the start of a trusted proxy's connection, before TLS, and gives the connection its client's address. Other connections pass untouched.
+/// Takes the PROXY header from the start of a trusted proxy's connection, before TLS, and gives the connection its client's address. Other
+/// connections pass untouched.
 /// </summary>
 /// <remarks>
-/// A trusted proxy's connection without a header ends: a client of a proxy that sends none could send one of its own. Bytes behind the header stay in the pipe. Threading: one loop a connection.
+/// A trusted proxy's connection without a header ends: a client of a proxy that sends none could send one of its own. Bytes behind the
+/// header stay in the pipe. Threading: one loop a connection.
 /// </remarks>
 internal sealed class ProxyProtocol(ConnectionDelegate next, TrustedProxies proxies, LimitReports limits, TimeProvider time)
 {
@@ -42,7 +44,11 @@ internal sealed class ProxyProtocol(ConnectionDelegate next, TrustedProxies prox
                 if (header.Client is { } client)
                     connection.RemoteEndPoint = client;
                 if (!isTaken && !result.Buffer.IsEmpty)
-                    limits.Bite(LimitReports.NoProxyHeader, connection.RemoteEndPoint, "A trusted proxy's connection has no PROXY header. Let the proxy send one (send-proxy-v2), or start without --proxy-protocol.");
+                    limits.Bite(
+                        LimitReports.NoProxyHeader,
+                        connection.RemoteEndPoint,
+                        "A trusted proxy's connection has no PROXY header. Let the proxy send one (send-proxy-v2), or start without "
+                            + "--proxy-protocol.");
                 return isTaken;
             }
         }

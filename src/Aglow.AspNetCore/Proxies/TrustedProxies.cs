@@ -16,8 +16,8 @@ namespace Aglow.AspNetCore.Proxies;
 ///   --trusted-proxies 10.0.0.0/8                    X-Forwarded-For, X-Forwarded-Proto, Forwarded ─► the framework's forwarded headers
 ///   --trusted-proxies 10.0.0.0/8 --proxy-protocol   the first bytes of each connection            ─► <see cref="ProxyProtocol"/>
 /// </code>
-/// Anybody else's words about who they are count for nothing. Rates and limits go by the client; a trusted proxy itself may have any number of connections. Without this option nothing of it is
-/// in the way of a request.
+/// Anybody else's words about who they are count for nothing. Rates and limits go by the client; a trusted proxy itself may have any number
+/// of connections. Without this option nothing of it is in the way of a request.
 /// </remarks>
 internal sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks, bool readsProxyProtocol)
 {
@@ -44,10 +44,12 @@ internal sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks, bool rea
     }
 
     /// <summary>Whether this connection is a proxy's, which says in headers whose it is.</summary>
-    public bool Holds(ConnectionContext connection) => networks.Count > 0 && (connection.RemoteEndPoint as IPEndPoint)?.Address is { } address && Holds(address);
+    public bool Holds(ConnectionContext connection) =>
+        networks.Count > 0 && (connection.RemoteEndPoint as IPEndPoint)?.Address is { } address && Holds(address);
 
     /// <summary>
-    /// The client of a connection whose handshake was read before HTTP, by the framework's rule: from the right the first address that is not a trusted proxy's, or the last that can be read.
+    /// The client of a connection whose handshake was read before HTTP, by the framework's rule: from the right the first address that is
+    /// not a trusted proxy's, or the last that can be read.
     /// </summary>
     public IPAddress? ClientOf(ConnectionContext connection, string? forwardedFor)
     {
@@ -67,7 +69,11 @@ internal sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks, bool rea
     /// <summary>Puts the framework's forwarded headers before everything else.</summary>
     public void Use(IApplicationBuilder app)
     {
-        var options = new ForwardedHeadersOptions { ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto, ForwardLimit = null };
+        var options = new ForwardedHeadersOptions
+        {
+            ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto,
+            ForwardLimit = null
+        };
         options.KnownIPNetworks.Clear();
         options.KnownProxies.Clear();
         foreach (var network in networks)

@@ -16,7 +16,16 @@ internal sealed class RawUpgrade
     /// <summary>The longest head that this takes.</summary>
     public const int MaxBytes = 8 * 1024;
 
-    private RawUpgrade(int length, string query, byte[] key, string host, string? origin, string? fetchSite, string? forwardedFor, string? authorization, string? protocols)
+    private RawUpgrade(
+        int length,
+        string query,
+        byte[] key,
+        string host,
+        string? origin,
+        string? fetchSite,
+        string? forwardedFor,
+        string? authorization,
+        string? protocols)
     {
         Length = length;
         Query = query;
@@ -124,7 +133,9 @@ internal sealed class RawUpgrade
 
         var query = target.Length > "/ws?".Length ? target["/ws?".Length..].ToString() : "";
         return new RawUpgrade(
-            length, query, Encoding.Latin1.GetBytes(key), host, headers.GetValueOrDefault("Origin"), headers.GetValueOrDefault("Sec-Fetch-Site"), headers.GetValueOrDefault("X-Forwarded-For"), headers.GetValueOrDefault("Authorization"), headers.GetValueOrDefault("Sec-WebSocket-Protocol"));
+            length, query, Encoding.Latin1.GetBytes(key), host, headers.GetValueOrDefault("Origin"),
+            headers.GetValueOrDefault("Sec-Fetch-Site"), headers.GetValueOrDefault("X-Forwarded-For"),
+            headers.GetValueOrDefault("Authorization"), headers.GetValueOrDefault("Sec-WebSocket-Protocol"));
     }
 
     private static readonly SearchValues<char> HeaderName =

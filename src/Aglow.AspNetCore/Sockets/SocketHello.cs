@@ -6,7 +6,8 @@ using Aglow.Model;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// The query of <c>GET /ws</c>: <c>?user_id=&amp;access_token=&amp;device_id=&amp;device_kind=</c>. All are optional, each may be given once, and no other is known.
+/// The query of <c>GET /ws</c>: <c>?user_id=&amp;access_token=&amp;device_id=&amp;device_kind=</c>. All are optional, each may be given
+/// once, and no other is known.
 /// </summary>
 /// <param name="User">Who connects, where it is named.</param>
 /// <param name="Token">The token, where it is not in a header.</param>
@@ -77,15 +78,18 @@ internal readonly record struct SocketHello(UserId? User, string? Token, Device?
         if (id is null && kind is null)
             return null;
         if (id is not null && (id.Length == 0 || Encoding.UTF8.GetByteCount(id) > MaxDeviceBytes || id.Any(char.IsControl)))
-            throw Problems.Malformed($"{Routes.DeviceIdQuery} is not 1 to {MaxDeviceBytes} bytes of printable text: send an id of your own, such as a UUID.");
+            throw Problems.Malformed(
+                $"{Routes.DeviceIdQuery} is not 1 to {MaxDeviceBytes} bytes of printable text: send an id of your own, such as a UUID.");
         if (kind is null)
             return Model.Device.Of(id, DeviceKind.Other);
         return Model.Device.Of(
             id,
-            KindOf(kind) ?? throw Problems.Malformed($"{Routes.DeviceKindQuery} is \"{Problems.Shorten(kind)}\": send one of desktop, mobile, web, other."));
+            KindOf(kind) ?? throw Problems.Malformed(
+                $"{Routes.DeviceKindQuery} is \"{Problems.Shorten(kind)}\": send one of desktop, mobile, web, other."));
     }
 
     private static string Decode(string text) => Asked.TryDecode(text.Replace('+', ' '), out var decoded)
         ? decoded
-        : throw Problems.Malformed("The query is not percent-encoded UTF-8. Encode each byte of a character that is not a letter or digit as %XX.");
+        : throw Problems.Malformed(
+            "The query is not percent-encoded UTF-8. Encode each byte of a character that is not a letter or digit as %XX.");
 }

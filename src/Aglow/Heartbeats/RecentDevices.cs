@@ -6,16 +6,18 @@ namespace Aglow.Heartbeats;
 /// Which device of a user was heard last on this node, and when another was: so that a goodbye is final where nothing else can be alive.
 /// </summary>
 /// <remarks>
-/// For a node that hears everybody. Of many nodes none knows what the others heard, so there this is not used, and the goodbye of one device is provisional always.
+/// For a node that hears everybody. Of many nodes none knows what the others heard, so there this is not used, and the goodbye of one
+/// device is provisional always.
 /// <code>
 ///   63      32 31       16 15       0
 ///  +----------+-----------+----------+
 ///  | device   | heard at  | another  |     a place for each of 2^18 numbers; seconds modulo 2^16
 ///  +----------+-----------+----------+
 /// </code>
-/// What is not known counts as another device: users who share a place, a device that names itself and one that does not, the first lease of a run after
-/// another, and everything for a lease after packed heartbeats, which are not noted one by one. The rejected alternative, to count what the old word says, cannot tell two devices
-/// that are heard in the same second. 2 MiB at most. Threading: any thread; of two notes at once one may be lost, and the next comes in an interval.
+/// What is not known counts as another device: users who share a place, a device that names itself and one that does not, the first lease
+/// of a run after another, and everything for a lease after packed heartbeats, which are not noted one by one. The rejected alternative, to
+/// count what the old word says, cannot tell two devices that are heard in the same second. 2 MiB at most. Threading: any thread; of two
+/// notes at once one may be lost, and the next comes in an interval.
 /// </remarks>
 internal sealed class RecentDevices
 {

@@ -12,8 +12,9 @@ namespace Aglow.Model;
 /// </code>
 /// A boolean cannot survive a crashed device; a timestamp can, and it lapses by itself when it is read, so there is no
 /// expiry job. 30 bits of seconds last until 2054. A word never goes back in time (<see cref="Supersedes"/>).
-/// <c>device left</c> is the leave of one device while another may be alive: it shortens the lease (<see cref="Definition.DeviceLeftSeconds"/>), and the next
-/// heartbeat of any device, which writes a plain word, makes it whole again. A plain word is above no word with a bit, so that one compare tells a renewal.
+/// <c>device left</c> is the leave of one device while another may be alive: it shortens the lease
+/// (<see cref="Definition.DeviceLeftSeconds"/>), and the next heartbeat of any device, which writes a plain word, makes it whole again. A
+/// plain word is above no word with a bit, so that one compare tells a renewal.
 /// </remarks>
 public static class Pulse
 {
@@ -56,7 +57,10 @@ public static class Pulse
     /// </summary>
     public static bool Supersedes(uint word, uint old) => Second(word) >= Second(old) && old != Gone;
 
-    /// <summary>A word of a second that was taken back, as it is after the clock went back by this much: no later than <paramref name="now"/>, and a goodbye as before.</summary>
+    /// <summary>
+    /// A word of a second that was taken back, as it is after the clock went back by this much: no later than <paramref name="now"/>, and a
+    /// goodbye as before.
+    /// </summary>
     public static uint TakenBack(uint word, uint seconds, uint now) =>
         Math.Min(now, Second(word) > seconds ? Second(word) - seconds : 1) | (word & ~SecondMask);
 

@@ -6,8 +6,8 @@ namespace Aglow.Model;
 
 /// <summary>
 /// <see cref="Definition.IsMet"/> for 64 words at a time. A goodbye's bit makes a word negative as a signed number, so that where it
-/// counts, "not left and not too old" is one signed compare. The bit of one device's goodbye makes a word pass that; a second compare of the word without
-/// it, which plain words pass (they get the bit), holds its own limit against the second.
+/// counts, "not left and not too old" is one signed compare. The bit of one device's goodbye makes a word pass that; a second compare of
+/// the word without it, which plain words pass (they get the bit), holds its own limit against the second.
 /// </summary>
 internal readonly struct Threshold
 {
@@ -48,7 +48,11 @@ internal readonly struct Threshold
         for (var left = users; left != 0; left &= left - 1)
         {
             var slot = (group * 64) + BitOperations.TrailingZeroCount(left);
-            if (slot < pulse.Length && ((int)pulse[slot] & _mask) is var word && word > _pulse && (word ^ DeviceLeft) > _deviceLeft && (!NeedsActivity || IsActive(slot, activity)))
+            if (slot < pulse.Length
+                && ((int)pulse[slot] & _mask) is var word
+                && word > _pulse
+                && (word ^ DeviceLeft) > _deviceLeft
+                && (!NeedsActivity || IsActive(slot, activity)))
                 met |= left & (0 - left);
         }
 
@@ -57,7 +61,8 @@ internal readonly struct Threshold
 
     private const int DeviceLeft = (int)Pulse.DeviceLeftBit;
 
-    private bool IsActive(int slot, ReadOnlySpan<uint> activity) => slot < activity.Length && ((int)activity[slot] & (int)Pulse.SecondMask) > _activity;
+    private bool IsActive(int slot, ReadOnlySpan<uint> activity) =>
+        slot < activity.Length && ((int)activity[slot] & (int)Pulse.SecondMask) > _activity;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong Bits(ref uint words, int above, int mask)
@@ -92,21 +97,25 @@ internal readonly struct Threshold
         var bits = 0UL;
         if (Vector512.IsHardwareAccelerated)
         {
-            var (limit, deviceLeft, bit, keep) = (Vector512.Create(above), Vector512.Create(deviceLeftAbove), Vector512.Create(DeviceLeft), Vector512.Create(mask));
+            var (limit, deviceLeft, bit, keep) = (
+                Vector512.Create(above), Vector512.Create(deviceLeftAbove), Vector512.Create(DeviceLeft), Vector512.Create(mask));
             for (var i = 0; i < 4; i++)
             {
                 var word = Vector512.LoadUnsafe(ref at, (nuint)(i * 16)) & keep;
-                bits |= (Vector512.GreaterThan(word, limit) & Vector512.GreaterThan(word ^ bit, deviceLeft)).ExtractMostSignificantBits() << (i * 16);
+                bits |= (Vector512.GreaterThan(word, limit) & Vector512.GreaterThan(word ^ bit, deviceLeft))
+                    .ExtractMostSignificantBits() << (i * 16);
             }
 
             return bits;
         }
 
-        var (limits, devicesLeft, theBit, keeps) = (Vector256.Create(above), Vector256.Create(deviceLeftAbove), Vector256.Create(DeviceLeft), Vector256.Create(mask));
+        var (limits, devicesLeft, theBit, keeps) = (
+            Vector256.Create(above), Vector256.Create(deviceLeftAbove), Vector256.Create(DeviceLeft), Vector256.Create(mask));
         for (var i = 0; i < 8; i++)
         {
             var word = Vector256.LoadUnsafe(ref at, (nuint)(i * 8)) & keeps;
-            ulong eight = (Vector256.GreaterThan(word, limits) & Vector256.GreaterThan(word ^ theBit, devicesLeft)).ExtractMostSignificantBits();
+            ulong eight = (Vector256.GreaterThan(word, limits) & Vector256.GreaterThan(word ^ theBit, devicesLeft))
+                .ExtractMostSignificantBits();
             bits |= eight << (i * 8);
         }
 
