@@ -75,6 +75,8 @@ public sealed class AppSessionTests
         static app =>
         {
             app.MapAglow();
-            app.MapPost("/sign-in", static () => TypedResults.SignIn(new ClaimsPrincipal(new ClaimsIdentity([new(ClaimTypes.Name, "ann")], "cookie"))));
+            app.MapPost(
+                "/sign-in",
+                static () => TypedResults.SignIn(new ClaimsPrincipal(new ClaimsIdentity([new(ClaimTypes.Name, "ann")], "cookie"))));
         });
 }

@@ -8,13 +8,13 @@ using Microsoft.Extensions.Primitives;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// The application's authentication behind a connection: a socket or event stream lives no longer. It ends with the ticket's expiry, and when
-/// the application's own scheme does not take the handshake's cookie or token any more (a security stamp that changed).
+/// The application's authentication behind a connection: a socket or event stream lives no longer. It ends with the ticket's expiry, and
+/// when the application's own scheme does not take the handshake's cookie or token any more (a security stamp that changed).
 /// </summary>
 /// <remarks>
-/// A connection asks at each tick (<see cref="Left"/>). The scheme is asked in the background, in a request of its own with the headers of the
-/// handshake, because a handler remembers its answer for the life of a request. A failure of the application's own check changes nothing; the
-/// next tick asks again. Threading: the hub's loop calls, the pool checks, one check at a time.
+/// A connection asks at each tick (<see cref="Left"/>). The scheme is asked in the background, in a request of its own with the headers of
+/// the handshake, because a handler remembers its answer for the life of a request. A failure of the application's own check changes
+/// nothing; the next tick asks again. Threading: the hub's loop calls, the pool checks, one check at a time.
 /// </remarks>
 internal sealed class AppSession
 {
@@ -51,7 +51,9 @@ internal sealed class AppSession
 
     /// <summary>The session behind a request; null where no scheme of the application's authenticated it.</summary>
     public static AppSession? Of(HttpContext context, TimeProvider time) =>
-        context.Features.Get<IAuthenticateResultFeature>()?.AuthenticateResult?.Ticket is { } ticket ? new AppSession(context, ticket, time) : null;
+        context.Features.Get<IAuthenticateResultFeature>()?.AuthenticateResult?.Ticket is { } ticket
+            ? new AppSession(context, ticket, time)
+            : null;
 
     /// <summary>How long the connection may stay, as far as is known; begins a check.</summary>
     public TimeSpan Left()
