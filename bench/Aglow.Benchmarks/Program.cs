@@ -10,7 +10,13 @@ using Aglow.Benchmarks.Planning;
 using Aglow.Benchmarks.Sockets;
 using Aglow.Benchmarks.Stores;
 
-Benchmark[] benchmarks = [new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(), new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark(), new PlanBenchmark(), new AttackBenchmark(), new NodesBenchmark(), new FailoverBenchmark(), new StartBenchmark(), new InstructionsBenchmark(), new DevicesBenchmark()];
+Benchmark[] benchmarks =
+[
+    new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(),
+    new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark(), new PlanBenchmark(),
+    new AttackBenchmark(), new NodesBenchmark(), new FailoverBenchmark(), new StartBenchmark(), new InstructionsBenchmark(),
+    new DevicesBenchmark(), new ClaimsBenchmark(),
+];
 
 // the processes that benchmarks start to measure them
 if (args is [EngineMemory.Verb, .. var rest])

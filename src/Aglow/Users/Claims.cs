@@ -10,7 +10,7 @@ namespace Aglow.Users;
 /// Loaded from the <see cref="IUserDirectory"/> at start, and written after the directory has them on disk. A claim that has ended is not
 /// there for anybody who asks (<see cref="EffectiveClaim.Of"/>); its memory is given back when the user's claims are set next, or by a pass
 /// over all when there are twice as many as the last pass left. A claim that hid its user is kept after its end, until the next is set: it
-/// says since when the user is shown again. A claim takes some 150 bytes and its text. Any thread; callers order their calls for one user.
+/// says since when the user is shown again. A claim with a text takes some 700 bytes. Any thread; callers order their calls for one user.
 /// </remarks>
 public sealed class Claims
 {
