@@ -24,6 +24,26 @@ public enum DeviceKind
     Web,
 }
 
+/// <summary>A set of kinds of devices. A kind that this client does not know is not in it.</summary>
+[Flags]
+public enum DeviceKinds
+{
+    /// <summary>None is known.</summary>
+    None = 0,
+
+    /// <summary>A desktop application.</summary>
+    Desktop = 1,
+
+    /// <summary>A phone or tablet.</summary>
+    Mobile = 2,
+
+    /// <summary>A browser.</summary>
+    Web = 4,
+
+    /// <summary>Anything else.</summary>
+    Other = 8,
+}
+
 /// <summary>
 /// The device that a client runs on. A leave names it, so it never takes the person offline on their other devices. An application that is started again keeps its ID.
 /// </summary>

@@ -78,6 +78,12 @@ public readonly record struct PresenceRecord(UserId User, PresenceStatus Status,
     /// <summary>When the status ends by itself; null where it does not.</summary>
     public DateTimeOffset? Until { get; init; }
 
+    /// <summary>The kinds of devices on which they are online, where their devices say so.</summary>
+    public DeviceKinds Devices { get; init; }
+
+    /// <summary>Their newest activity, where it is known and may be shown; else null.</summary>
+    public DateTimeOffset? ActiveAt { get; init; }
+
     /// <summary>True for online, away and busy. False for offline, and for <see cref="PresenceStatus.Unknown"/>: look at <see cref="Status"/> to tell them apart.</summary>
     public bool IsOnline => Status >= PresenceStatus.Online;
 }

@@ -6,7 +6,16 @@ namespace Aglow.Client;
 
 /// <summary>A presence record as it is sent.</summary>
 internal sealed record WireRecord(
-    UserId UserId, bool IsOnline, string Status, long? LastSeen, string? LastSeenAbout = null, string? Text = null, string? Emoji = null, long? Until = null)
+    UserId UserId,
+    bool IsOnline,
+    string Status,
+    long? LastSeen,
+    string? LastSeenAbout = null,
+    string? Text = null,
+    string? Emoji = null,
+    long? Until = null,
+    IReadOnlyList<string>? Devices = null,
+    long? ActiveAt = null)
 {
     /// <summary>As callers have it. A word that this client does not know yet is judged by <see cref="IsOnline"/>.</summary>
     public PresenceRecord ToRecord() => new(
@@ -25,7 +34,27 @@ internal sealed record WireRecord(
         Text = Text,
         Emoji = Emoji,
         Until = Until is { } end ? DateTimeOffset.FromUnixTimeSeconds(end) : null,
+        Devices = KindsOf(Devices),
+        ActiveAt = ActiveAt is { } active ? DateTimeOffset.FromUnixTimeSeconds(active) : null,
     };
+
+    private static DeviceKinds KindsOf(IReadOnlyList<string>? names)
+    {
+        var kinds = DeviceKinds.None;
+        foreach (var name in names ?? [])
+        {
+            kinds |= name switch
+            {
+                "desktop" => DeviceKinds.Desktop,
+                "mobile" => DeviceKinds.Mobile,
+                "web" => DeviceKinds.Web,
+                "other" => DeviceKinds.Other,
+                _ => DeviceKinds.None,
+            };
+        }
+
+        return kinds;
+    }
 }
 
 /// <summary>Any message of the server's on the socket; its type says which members are there.</summary>

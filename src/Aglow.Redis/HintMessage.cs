@@ -53,7 +53,7 @@ internal static class HintMessage
         Span<uint> users = stackalloc uint[256];
         for (message = message[HeadBytes..]; !message.IsEmpty;)
         {
-            if (message.Length < RunBytes || message[0] > (byte)TransitionKind.DeviceLeft)
+            if (message.Length < RunBytes || message[0] > (byte)TransitionKind.DeviceCame)
                 return false;
             var kind = (TransitionKind)message[0];
             var count = BinaryPrimitives.ReadInt32LittleEndian(message[1..]);

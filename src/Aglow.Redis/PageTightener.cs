@@ -22,8 +22,8 @@ internal sealed class PageTightener(RedisCluster cluster)
     // what the key itself takes, and the allocator's next size
     private const int Slack = 8 * 1024;
 
-    private readonly int[][] _lengths = [new int[PageLayout.Pages], new int[PageLayout.Pages]];
-    private readonly bool[][] _seen = [new bool[PageLayout.Pages], new bool[PageLayout.Pages]];
+    private readonly int[]?[] _lengths = new int[Planes.Count][];
+    private readonly bool[]?[] _seen = new bool[Planes.Count][];
     private bool _isRefused;
 
     /// <summary>Pages that were copied.</summary>
@@ -32,7 +32,7 @@ internal sealed class PageTightener(RedisCluster cluster)
     /// <summary>A page was read, and is this long.</summary>
     public async ValueTask NoteAsync(Plane plane, int page, int bytes)
     {
-        var (lengths, seen) = (_lengths[(int)plane], _seen[(int)plane]);
+        var (lengths, seen) = (_lengths[(int)plane] ??= new int[PageLayout.Pages], _seen[(int)plane] ??= new bool[PageLayout.Pages]);
         if (lengths[page] != bytes)
         {
             (lengths[page], seen[page]) = (bytes, false);

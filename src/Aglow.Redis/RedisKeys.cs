@@ -10,9 +10,10 @@ namespace Aglow.Redis;
 /// <remarks>
 /// <code>
 ///   {p:PAGE}:pulse       string   the page's words, 4 bytes each, most significant byte first: BITFIELD … u32 #SLOT     up to 255 KiB
-///   {p:PAGE}:activity    string   the same for the activity plane, on the same shard
+///   {p:PAGE}:activity    string   the same for the activity plane, on the same shard; and for each kind of device that was named:
+///   {p:PAGE}:desktop, {p:PAGE}:mobile, {p:PAGE}:web, {p:PAGE}:other
 ///   {p:pages}:pulse      string   a bit a page: those that were ever written (SETBIT before the first word)             up to 8 KiB
-///   {p:pages}:activity   string
+///   {p:pages}:activity   string                                                                                        and for each kind
 ///   {p:pages}:count:RULE string   how many are online on each page under a definition, and when that was counted (RedisPageCounts)   8 bytes a page
 ///   {p:PAGE}:copy        string   a page on its way to be as long as it is (PageTightener), within one script
 ///   {p:PAGE}:probe       string   written to find out whether a shard that was away takes writes again
@@ -40,20 +41,30 @@ internal static class RedisKeys
     public static int SlotOf(int page) => SlotsOfPages[page];
 
     /// <summary>The name of the list of a plane's pages.</summary>
-    public static string Pages(Plane plane) => plane == Plane.Pulse ? "{p:pages}:pulse" : "{p:pages}:activity";
+    public static string Pages(Plane plane) => $"{{p:pages}}:{NameOf(plane)}";
 
     /// <summary>The name of the counts of pages under a definition: by what it means, which nodes that are being given other settings may call differently.</summary>
     public static string Counts(Definition definition) =>
-        $"{{p:pages}}:count:{definition.PulseSeconds}{(definition.ActivitySeconds is { } seconds ? $"-active-{seconds}" : "")}{(definition.EndedByLeave ? "" : "-left-or-not")}";
+        $"{{p:pages}}:count:{definition.PulseSeconds}{(definition.ActivitySeconds is { } seconds ? $"-active-{seconds}" : "")}{(definition.EndedByLeave ? "" : "-left-or-not")}{(definition.Kind is null ? "" : $"-{NameOf(definition.Plane)}")}";
 
     /// <summary>The name of a page on a plane.</summary>
-    public static string Page(Plane plane, int page) => $"{{p:{page}}}:{(plane == Plane.Pulse ? "pulse" : "activity")}";
+    public static string Page(Plane plane, int page) => $"{{p:{page}}}:{NameOf(plane)}";
 
     /// <summary>Where a page is copied to before it takes its own place.</summary>
     public static string Copy(int page) => $"{{p:{page}}}:copy";
 
     /// <summary>What is written to find out whether the shard of a page takes writes.</summary>
     public static string Probe(int page) => $"{{p:{page}}}:probe";
+
+    private static string NameOf(Plane plane) => plane switch
+    {
+        Plane.Pulse => "pulse",
+        Plane.Activity => "activity",
+        Plane.Desktop => "desktop",
+        Plane.Mobile => "mobile",
+        Plane.Web => "web",
+        _ => "other",
+    };
 
     // CRC-16/XMODEM, as the cluster specification has it
     private static ushort Slot(ReadOnlySpan<byte> tag)

@@ -25,19 +25,22 @@ namespace Aglow.Redis;
 /// rejected: it costs Redis several times as much for each heartbeat, to prevent what takes a clock that is off, or two requests within a millisecond.
 /// <b>Replies that are lost</b>: the command is sent again within its 2 s, and its old words are reported as <see cref="Pulse.Never"/>, so that everybody is told
 /// to look. <b>Durability</b> is the servers' (append-only file): <see cref="Keep"/> has nothing to do.
-/// Pages of the activity plane that nobody wrote are not read: most applications report no activity, and reads cost half without. A page's first activity is
-/// therefore seen by other nodes up to 10 s late (<see cref="PagesAsync"/>).
+/// Pages of other planes that nobody wrote are not read: most applications report no activity and no kinds of devices, and reads cost half without. A page's first activity is
+/// therefore seen by other nodes up to 10 s late (<see cref="PagesAsync"/>); of kinds a hint says so at once (<see cref="Expect"/>).
 /// Threading: anything from any thread, no lock on the way of words.
 /// </remarks>
 public sealed class RedisPlaneStore : IPlaneStore
 {
+    private const byte Known = 2, Maybe = 1;
+
     // larger batches are rare, and their memory is given back
     private const int MostPooled = 128 * 1024;
 
     private readonly RedisCluster _cluster;
     private readonly ConcurrentBag<WordBatch> _pool = [];
-    // a byte a page: 1 where this node knows it to be listed; written under no lock, since setting twice does no harm
-    private readonly byte[][] _listed = [new byte[PageLayout.Pages], new byte[PageLayout.Pages]];
+    // a byte a page: whether this node knows it to be listed, or it may be; written under no lock, since setting twice does no harm
+    private readonly byte[][] _listed = [.. Enumerable.Range(0, Planes.Count).Select(static _ => new byte[PageLayout.Pages])];
+    private readonly bool[] _isInUse = [true, true, false, false, false, false];
 
     /// <summary>The words of a cluster, which is closed with this store.</summary>
     internal RedisPlaneStore(RedisCluster cluster)
@@ -67,6 +70,20 @@ public sealed class RedisPlaneStore : IPlaneStore
 
     /// <inheritdoc/>
     public bool IsKeepBacklogged => false;
+
+    /// <inheritdoc/>
+    public bool IsInUse(Plane plane) => _isInUse[(int)plane];
+
+    /// <inheritdoc/>
+    public void Expect(ReadOnlySpan<uint> users)
+    {
+        foreach (var plane in Planes.OfKinds)
+        {
+            _isInUse[(int)plane] = true;
+            foreach (var user in users)
+                _listed[(int)plane][PageLayout.Page(user)] = Math.Max(_listed[(int)plane][PageLayout.Page(user)], Maybe);
+        }
+    }
 
     /// <inheritdoc/>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
@@ -143,7 +160,7 @@ public sealed class RedisPlaneStore : IPlaneStore
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public async ValueTask ReadAsync(Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words)
     {
-        if (plane == Plane.Activity && !AnyListed(plane, users.Span))
+        if (plane != Plane.Pulse && !AnyListed(plane, users.Span))
         {
             words.Span[..users.Length].Clear();
             return;
@@ -166,21 +183,21 @@ public sealed class RedisPlaneStore : IPlaneStore
 
     /// <inheritdoc/>
     /// <remarks>
-    /// Reads both planes' lists, so that this node knows of activity that others were the first to write on a page; and lists anew what it
+    /// Reads the lists of all planes, so that this node knows of activity that others were the first to write on a page; and lists anew what it
     /// knows and a server that was lost without its last second has forgotten.
     /// </remarks>
     public async ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane)
     {
-        var other = plane == Plane.Pulse ? Plane.Activity : Plane.Pulse;
-        var list = ReadListAsync(plane);
-        await ReadListAsync(other);
-        return await list;
+        var lists = new Task<IReadOnlyList<int>>[Planes.Count];
+        for (var i = 0; i < lists.Length; i++)
+            lists[i] = ReadListAsync((Plane)i);
+        return (await Task.WhenAll(lists))[(int)plane];
     }
 
     /// <inheritdoc/>
     public async ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch)
     {
-        if (plane == Plane.Activity && _listed[(int)plane][page] == 0)
+        if (plane != Plane.Pulse && _listed[(int)plane][page] == 0)
             return default;
         var bytes = await _cluster.ReadTextAsync(RedisKeys.SlotOf(page), RedisKeys.Page(plane, page), scratch);
         var words = (bytes + sizeof(uint) - 1) / sizeof(uint);
@@ -284,7 +301,7 @@ public sealed class RedisPlaneStore : IPlaneStore
         for (var place = 0; place < batch.Count; place++)
         {
             var page = batch.PageOf(place);
-            if (listed[page] == 0 && (missing is null || missing[^1] != page))
+            if (listed[page] != Known && (missing is null || missing[^1] != page))
                 (missing ??= []).Add(page);
         }
 
@@ -295,8 +312,9 @@ public sealed class RedisPlaneStore : IPlaneStore
     {
         await Task.WhenAll(pages.Select(page => _cluster.SendAsync(
             RedisKeys.PagesSlot, page, (redis, bit, flags) => redis.StringSetBitAsync(RedisKeys.Pages(plane), bit, true, flags))));
+        _isInUse[(int)plane] = true;
         foreach (var page in pages)
-            _listed[(int)plane][page] = 1;
+            _listed[(int)plane][page] = Known;
     }
 
     private async Task<IReadOnlyList<int>> ReadListAsync(Plane plane)
@@ -309,13 +327,15 @@ public sealed class RedisPlaneStore : IPlaneStore
         for (var page = 0; page < PageLayout.Pages; page++)
         {
             if ((bits[page >> 3] & (0x80 >> (page & 7))) != 0)
-                listed[page] = 1;
-            else if (listed[page] != 0)
+                listed[page] = Known;
+            else if (listed[page] == Known)
                 (forgotten ??= []).Add(page);
-            if (listed[page] != 0)
+            if (listed[page] == Known)
                 pages.Add(page);
         }
 
+        if (pages.Count > 0)
+            _isInUse[(int)plane] = true;
         if (forgotten is not null)
             await ListAsync(plane, forgotten);
         return pages;

@@ -71,6 +71,11 @@ public sealed class PresenceService : IAsyncDisposable
         if (directory is { IsShared: true })
             _news = new DirectoryNews(directory, Claims, Accounts, Visibilities, Watchers, clock, log);
         Accounts.Changed += HearAccount;
+        bus.Subscribe((kind, users) =>
+        {
+            if (kind == TransitionKind.DeviceCame)
+                store.Expect(users);
+        });
     }
 
     /// <summary>Raised with an ID and its index when this node gave it one. Handlers return at once.</summary>
@@ -231,8 +236,8 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>These users leave at once, on all devices; durable when this completes. Returns how many were online.</summary>
     public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users) => _heartbeats.LeaveAsync(users);
 
-    /// <summary>One device of a user leaves; see <see cref="HeartbeatWriter.LeaveAsync(uint, Device)"/>. Returns whether they were online.</summary>
-    public ValueTask<bool> LeaveAsync(uint user, Device device) => _heartbeats.LeaveAsync(user, device);
+    /// <summary>One device of a user leaves; see <see cref="HeartbeatWriter.LeaveAsync(uint, Device, IReadOnlyList{Device})"/>.</summary>
+    public ValueTask LeaveAsync(uint user, Device device, params IReadOnlyList<Device> others) => _heartbeats.LeaveAsync(user, device, others);
 
     // ---- status -----------------------------------------------------------------------------------------------------------
 
@@ -289,9 +294,10 @@ public sealed class PresenceService : IAsyncDisposable
     public async ValueTask<Explanation> ExplainAsync(uint user, Definition definition)
     {
         uint[] one = [user];
-        var words = new uint[2];
+        var words = new uint[3];
         await _store.ReadAsync(Plane.Pulse, one, words.AsMemory(0, 1));
         await _store.ReadAsync(Plane.Activity, one, words.AsMemory(1, 1));
+        await _store.ReadAsync(definition.Plane, one, words.AsMemory(2, 1));
         bool? believed = null;
         foreach (var belief in Beliefs.InUse)
         {
@@ -300,7 +306,7 @@ public sealed class PresenceService : IAsyncDisposable
         }
 
         var at = Clock.MomentOf(PageLayout.Page(user));
-        return Explanation.Of(words[0], words[1], Claims.Of(user, at.Now), definition, at, believed, _options, _store.IsRemote);
+        return Explanation.Of(words[0], words[2], words[1], Claims.Of(user, at.Now), definition, at, believed, _options, _store.IsRemote);
     }
 
     // ---- users ------------------------------------------------------------------------------------------------------------
@@ -587,10 +593,13 @@ public sealed class PresenceService : IAsyncDisposable
     private async ValueTask EraseWordsAsync(uint user)
     {
         _heartbeats.Forget(user);
-        await _store.EraseAsync(Plane.Pulse, user, Pulse.Never);
-        await _store.EraseAsync(Plane.Activity, user, Pulse.Never);
-        _store.Keep(Plane.Pulse, [user]);
-        _store.Keep(Plane.Activity, [user]);
+        for (var plane = Plane.Pulse; plane <= Plane.Other; plane++)
+        {
+            if (!_store.IsInUse(plane))
+                continue;
+            await _store.EraseAsync(plane, user, Pulse.Never);
+            _store.Keep(plane, [user]);
+        }
     }
 
     // A crash may have come between a deletion and the erasure of its words. Words that are newer are of somebody who came back.

@@ -28,6 +28,28 @@ public sealed class DeviceTests(RedisServers servers)
         await JudgeAsync([one.Address, other.Address], times: 4);
     }
 
+    [Fact]
+    public async Task Kinds_of_devices_are_seen_on_every_node_at_once_and_end_with_a_leave_of_all()
+    {
+        await servers.Cluster.FlushAsync();
+        string[] flags = ["--redis", servers.Cluster.Address, "--drain-seconds", "0", .. Flags];
+        await using var one = await AglowProcess.StartAsync(null, flags);
+        await using var other = await AglowProcess.StartAsync(null, flags);
+        await one.Http.PostAsJsonAsync("/heartbeat", new { user_id = 7, device = new { id = "d", kind = "desktop" } });
+        await other.Http.PostAsJsonAsync("/heartbeat", new { user_id = 7, device = new { id = "m", kind = "mobile" } });
+        foreach (var node in new[] { one, other })
+            await Eventually.HoldsAsync(async () => await DevicesAsync(node) is ["desktop", "mobile"]);
+        (await other.Http.GetFromJsonAsync<JsonElement>("/status/7?definition=desktop")).GetProperty("is_online").GetBoolean().ShouldBeTrue();
+
+        await one.Http.PostAsJsonAsync("/offline", new { user_id = 7 });
+        await one.Http.PostAsJsonAsync("/heartbeat", new { user_id = 7, device = new { id = "w", kind = "web" } });
+        foreach (var node in new[] { one, other })
+            await Eventually.HoldsAsync(async () => await DevicesAsync(node) is ["web"]);
+    }
+
+    private static async Task<string[]> DevicesAsync(AglowProcess node) =>
+        (await node.Http.GetFromJsonAsync<JsonElement>("/status/7")).TryGetProperty("devices", out var devices) ? devices.Deserialize<string[]>()! : [];
+
     private static async Task JudgeAsync(Uri[] nodes, int times)
     {
         var pairs = DevicePair.All(nodes.Length);

@@ -33,7 +33,11 @@ internal sealed class NaiveModel(int users)
         var held = from <= _guard.Until ? _guard.HeldAt : from;
         _guard = (held > to ? held - (from - to) : held, to + Hold);
         foreach (var person in _people)
+        {
             (person.SeenAt, person.ActiveAt) = (Moved(person.SeenAt), Moved(person.ActiveAt));
+            foreach (var (kind, word) in person.Kinds.ToArray())
+                person.Kinds[kind] = (Moved(word.SeenAt), word.Left);
+        }
 
         uint Moved(uint second) => second > to + Clock.Apart ? second - (from - to) : second;
     }
@@ -42,7 +46,11 @@ internal sealed class NaiveModel(int users)
     public void Loaded(uint now)
     {
         foreach (var person in _people)
+        {
             (person.SeenAt, person.ActiveAt) = (Math.Min(person.SeenAt, now), Math.Min(person.ActiveAt, now));
+            // a start knows of no kinds
+            person.Kinds.Clear();
+        }
     }
 
     /// <summary>A heartbeat of this second, which no later one came before.</summary>
@@ -83,20 +91,24 @@ internal sealed class NaiveModel(int users)
         {
             var hiddenAt = Math.Min(hidden, now);
             activeAt = Math.Min(activeAt, hiddenAt);
+            // as who left then, and chose nothing
+            var isIdle = person.IsActive && person.ActiveAt + 600 < Against(now);
             return definition == "reachable" && hiddenAt > 0 && hiddenAt + 86_400 >= Against(now)
-                ? new Presence(PresenceStatus.Online, hiddenAt, ActiveAt: activeAt)
+                ? new Presence(isIdle ? PresenceStatus.Away : PresenceStatus.Online, hiddenAt, ActiveAt: activeAt)
                 : new Presence(PresenceStatus.Offline, hiddenAt, ActiveAt: activeAt);
         }
 
         var seen = Math.Min(person.SeenAt, now);
+        var devices = Devices(user, now);
         var online = definition switch
         {
             "chat" => IsOnline(user, now),
+            "reachable" => seen > 0 && seen + 86_400 >= Against(now),
             "active" => IsOnline(user, now) && person.ActiveAt > 0 && person.ActiveAt + 300 >= Against(now),
-            _ => seen > 0 && seen + 86_400 >= Against(now),
+            _ => devices.HasFlag(Enum.Parse<DeviceKinds>(definition, ignoreCase: true)),
         };
         if (!online)
-            return new Presence(PresenceStatus.Offline, seen, ActiveAt: activeAt);
+            return new Presence(PresenceStatus.Offline, seen, Devices: devices, ActiveAt: activeAt);
         return new Presence(
             person.Manual switch
             {
@@ -106,7 +118,16 @@ internal sealed class NaiveModel(int users)
                 _ => PresenceStatus.Online,
             },
             seen,
+            Devices: devices,
             ActiveAt: activeAt);
+    }
+
+    public DeviceKinds Devices(int user, uint now)
+    {
+        var devices = DeviceKinds.None;
+        foreach (var (kind, (seenAt, left)) in _people[user].Kinds)
+            devices |= seenAt + (left ? AfterDevice : Lease) >= Against(now) ? (DeviceKinds)(1 << (int)kind) : 0;
+        return devices;
     }
 
     public bool IsOnline(int user, uint now) =>
@@ -124,6 +145,9 @@ internal sealed class NaivePerson
 
     /// <summary>Whether one device has left and none was heard since.</summary>
     public bool DeviceHasLeft { get; set; }
+
+    /// <summary>The last heartbeat of each kind of device, and whether one of the kind has left since.</summary>
+    public Dictionary<DeviceKind, (uint SeenAt, bool Left)> Kinds { get; } = [];
 
     public uint ActiveAt { get; set; }
 

@@ -26,6 +26,7 @@ public class PresenceModelProperties
         Late,
         Leave,
         DeviceLeave,
+        DeviceHeartbeat,
         Manual,
         Advance,
         LongAdvance,
@@ -57,6 +58,7 @@ public class PresenceModelProperties
             (3, Gen.Constant(Act.Late)),
             (3, Gen.Constant(Act.Leave)),
             (3, Gen.Constant(Act.DeviceLeave)),
+            (5, Gen.Constant(Act.DeviceHeartbeat)),
             (3, Gen.Constant(Act.Manual)),
             (8, Gen.Constant(Act.Advance)),
             (1, Gen.Constant(Act.LongAdvance)),
@@ -138,12 +140,23 @@ public class PresenceModelProperties
                     await presence.LeaveAsync(new[] { user });
                     if (model.IsOnline(step.User, now))
                         (person.SeenAt, person.HasLeft) = (now, true);
+                    person.Kinds.Clear();
                     break;
                 case Act.DeviceLeave:
                     // never the device that was heard, so another may be alive
-                    await presence.LeaveAsync(user, new Device(1));
+                    var leaving = (DeviceKind)(step.Amount % 4);
+                    var isKindLive = model.Devices(step.User, now).HasFlag((DeviceKinds)(1 << (int)leaving));
+                    await presence.LeaveAsync(user, new Device(1, leaving));
                     if (model.IsOnline(step.User, now))
                         (person.SeenAt, person.DeviceHasLeft) = (now, true);
+                    if (isKindLive)
+                        person.Kinds[leaving] = (now, true);
+                    break;
+                case Act.DeviceHeartbeat:
+                    var kindHeard = (DeviceKind)(step.Amount % 4);
+                    (await presence.HeartbeatAsync(user, new Device(2, kindHeard))).ShouldBe(Admission.Accepted);
+                    model.Heard(step.User, now, now);
+                    person.Kinds[kindHeard] = (now, false);
                     break;
                 case Act.Manual:
                     var kind = (ClaimStatus)(step.Amount % 5);

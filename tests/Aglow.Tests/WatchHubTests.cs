@@ -210,6 +210,80 @@ public class WatchHubTests
         watcher.Take().ShouldBe([$"1:online {_world.Unix}"]);
     }
 
+    [Theory]
+    [InlineData(false, 0, ClaimStatus.Auto)]
+    [InlineData(true, 0, ClaimStatus.Auto)]
+    [InlineData(true, 700, ClaimStatus.Auto)]
+    [InlineData(true, 0, ClaimStatus.Online)]
+    public async Task Hiding_is_told_under_every_definition_as_leaving_is(bool isActive, int idleSeconds, ClaimStatus chosen)
+    {
+        await TellAsync();
+        await TellAsync(_world.Presence.Definitions.All.Reverse());
+
+        async Task TellAsync(IEnumerable<Definition>? order = null)
+        {
+            var told = new List<string[]>();
+            foreach (var hides in new[] { false, true })
+            {
+                var world = new World();
+                var phone = new Device(5, DeviceKind.Mobile);
+                await world.Presence.HeartbeatAsync(1, phone, isActive);
+                if (chosen != ClaimStatus.Auto)
+                    await world.Presence.SetClaimAsync(1, chosen);
+                for (var second = 0; second < idleSeconds; second += 10)
+                {
+                    await world.AdvanceAsync(TimeSpan.FromSeconds(10));
+                    await world.Presence.HeartbeatAsync(1, phone);
+                }
+
+                var watcher = world.Connect(99);
+                foreach (var definition in order ?? world.Presence.Definitions.All)
+                    world.WatchText(watcher, "1", definition.Name);
+                // between two rounds of rechecks
+                await world.AdvanceAsync(TimeSpan.FromSeconds(3));
+                watcher.Take();
+                if (hides)
+                    await world.Presence.SetClaimAsync(1, ClaimStatus.Hidden);
+                else
+                    await world.Presence.LeaveAsync(new uint[] { 1 });
+                List<string> messages = [];
+                for (var beat = 0; beat < 300; beat++)
+                {
+                    await world.AdvanceAsync(WatchHub.BeatInterval);
+                    messages.AddRange(watcher.Take().Select(message => $"{beat}: {message}"));
+                }
+
+                told.Add([.. messages]);
+            }
+
+            told[0].ShouldNotBeEmpty();
+            told[1].ShouldBe(told[0]);
+        }
+    }
+
+    [Fact]
+    public async Task Kinds_of_devices_that_come_and_go_are_told()
+    {
+        var watcher = _world.Connect(99);
+        _world.WatchText(watcher, "1", "mobile");
+        await _world.Presence.HeartbeatAsync(1, new Device(5, DeviceKind.Desktop));
+        await _world.BeatAsync();
+        watcher.Take()[1].ShouldStartWith("mobile \"1\":offline");
+        await _world.Presence.HeartbeatAsync(1, new Device(6, DeviceKind.Mobile));
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(0.1));
+        watcher.Take().ShouldBe([$"mobile \"1\":online {_world.Unix}"]);
+        await _world.Presence.LeaveAsync(1, new Device(6, DeviceKind.Mobile));
+        for (var second = 0; second < 20; second++)
+        {
+            await _world.Presence.HeartbeatAsync(1, new Device(5, DeviceKind.Desktop));
+            await _world.AdvanceAsync(TimeSpan.FromSeconds(1));
+        }
+
+        var told = watcher.Take();
+        told.ShouldNotBeEmpty();
+        told.ShouldAllBe(static message => message.StartsWith("mobile \"1\":offline"));
+    }
+
     [Fact]
     public async Task The_end_of_a_claim_is_told_at_its_second_and_what_was_beneath_shows_again()
     {

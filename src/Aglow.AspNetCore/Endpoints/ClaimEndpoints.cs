@@ -73,6 +73,7 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, RateLim
             presence.Said?.Text,
             presence.Said?.Emoji,
             Pulse.ToUnix(presence.Said?.Until ?? 0),
+            Words.Of(presence.Devices),
             Pulse.ToUnix(presence.ActiveAt));
         await Answers.JsonAsync(context, document, Documents.Sent.StatusDocument);
     }

@@ -18,6 +18,7 @@ internal sealed record PresenceDocument(
     [property: JsonPropertyName(JsonNames.Text), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
     [property: JsonPropertyName(JsonNames.Emoji), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
     [property: JsonPropertyName(JsonNames.Until), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
+    [property: JsonPropertyName(JsonNames.Devices), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] IReadOnlyList<string>? Devices = null,
     [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null);
 
 /// <summary>A presence record, and what the person chose to be seen as: the claim of the source "user".</summary>
@@ -30,6 +31,7 @@ internal sealed record StatusDocument(
     [property: JsonPropertyName(JsonNames.Text), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
     [property: JsonPropertyName(JsonNames.Emoji), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
     [property: JsonPropertyName(JsonNames.Until), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
+    [property: JsonPropertyName(JsonNames.Devices), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] IReadOnlyList<string>? Devices = null,
     [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null);
 
 /// <summary>What a user shows of themself.</summary>
@@ -59,6 +61,7 @@ internal sealed record UserDocument(
     [property: JsonPropertyName(JsonNames.Text), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
     [property: JsonPropertyName(JsonNames.Emoji), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
     [property: JsonPropertyName(JsonNames.Until), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
+    [property: JsonPropertyName(JsonNames.Devices), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] IReadOnlyList<string>? Devices = null,
     [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null)
 {
     public static UserDocument Of(UserJson user, Profile? profile, Presence presence) => new(
@@ -74,6 +77,7 @@ internal sealed record UserDocument(
         Text: presence.Said?.Text,
         Emoji: presence.Said?.Emoji,
         Until: Pulse.ToUnix(presence.Said?.Until ?? 0),
+        Devices: Words.Of(presence.Devices),
         ActiveAt: Pulse.ToUnix(presence.ActiveAt));
 }
 
@@ -281,6 +285,10 @@ internal static class Words
         LastSeenAbout.LongAgo => "long ago",
         _ => null,
     };
+
+    public static IReadOnlyList<string>? Of(DeviceKinds devices) => devices == DeviceKinds.None
+        ? null
+        : [.. Enum.GetValues<DeviceKind>().Where(kind => devices.HasFlag((DeviceKinds)(1 << (int)kind))).Select(Definitions.NameOf)];
 }
 
 /// <summary>Source-generated JSON of the documents.</summary>

@@ -176,11 +176,10 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
                     var device = (await ReadUsersAsync(context, users)).Device;
                     await callers.RequireAsync(context, users, Scopes.Heartbeat);
                     await host.Presence.FindAsync(users);
-                    // one device leaves: nothing changes while another has a socket here
-                    if (device is not { } leaving)
+                    if (device is { } leaving)
+                        await host.Presence.LeaveAsync(users.Numbers.Span[0], leaving, host.Sockets.Sockets.Present(users.Numbers.Span[0], leaving));
+                    else
                         await host.Presence.LeaveAsync(users.Numbers);
-                    else if (host.Sockets.Sockets.FindPresent(users.Numbers.Span[0], leaving) is null)
-                        await host.Presence.LeaveAsync(users.Numbers.Span[0], leaving);
                 }
 
                 break;

@@ -82,6 +82,8 @@ internal sealed class ReachEndpoints(PresenceHost host, Callers callers, Problem
                 json.WriteStringValue(users.Text(i));
             json.WriteBoolean(JsonNames.Connected, presence.IsOnline);
             json.WriteStartArray(JsonNames.Devices);
+            foreach (var kind in Words.Of(presence.Devices) ?? [])
+                json.WriteStringValue(kind);
             json.WriteEndArray();
             json.WriteBoolean(
                 JsonNames.Active, presence.IsOnline && presence.ActiveAt != 0 && presence.ActiveAt + (uint)host.Options.AwaySeconds >= now);

@@ -14,6 +14,7 @@ internal static class JsonNames
     public const string DisplayName = "display_name";
     public const string IsOnline = "is_online";
     public const string LastSeen = "last_seen";
+    public const string Devices = "devices";
     public const string ActiveAt = "active_at";
     public const string LastSeenAbout = "last_seen_about";
     public const string Manual = "manual";
@@ -24,7 +25,6 @@ internal static class JsonNames
     public const string Source = "source";
     public const string Priority = "priority";
     public const string Connected = "connected";
-    public const string Devices = "devices";
     public const string MayBeDisturbed = "may_be_disturbed";
     public const string Days = "days";
     public const string From = "from";

@@ -85,19 +85,10 @@ internal sealed class LocalSockets
         }
     }
 
-    /// <summary>A device other than this one from which the user has a socket here; null where there is none, or where they left on all devices since.</summary>
-    public Device? FindPresent(uint user, Device but = default)
-    {
-        if (!_counts.ContainsKey(user) || HasLeft(user))
-            return null;
-        foreach (var connection in Of(user))
-        {
-            if (connection is PresenceSocket { IsLeaving: false } socket && socket.Device.Tag != but.Tag)
-                return socket.Device;
-        }
-
-        return null;
-    }
+    /// <summary>The devices but this one from which the user has a socket here; none where they left on all devices since.</summary>
+    public IReadOnlyList<Device> Present(uint user, Device but = default) => !_counts.ContainsKey(user) || HasLeft(user)
+        ? []
+        : [.. Of(user).OfType<PresenceSocket>().Where(socket => !socket.IsLeaving && socket.Device.Tag != but.Tag).Select(static socket => socket.Device)];
 
     /// <summary>Whether this user left on all devices since, so that only what they do themselves counts.</summary>
     public bool HasLeft(uint user) => !_left.IsEmpty && _left.ContainsKey(user);

@@ -169,11 +169,13 @@ internal sealed class SocketHost
     /// <summary>A goodbye on one socket: that of its device, if it was the user's last here. False: the store is away.</summary>
     public async ValueTask<bool> LeaveAsync(uint user, Device device)
     {
-        if (!Sockets.Exit(user))
+        // with a nameless or the same device's socket open here, nothing has left
+        var others = Sockets.Present(user, device);
+        if (!Sockets.Exit(user) && others.Count == 0)
             return true;
         try
         {
-            await Presence.LeaveAsync(user, device);
+            await Presence.LeaveAsync(user, device, others);
             return true;
         }
         catch (StoreUnavailableException)
@@ -189,7 +191,7 @@ internal sealed class SocketHost
     {
         foreach (var user in users)
         {
-            if (Sockets.FindPresent(user) is { } device)
+            foreach (var device in Sockets.Present(user))
                 _ = ContradictAsync(user, device);
         }
     }
@@ -198,7 +200,7 @@ internal sealed class SocketHost
     {
         await HeartbeatAsync(user, device);
         await Task.Delay(TimeSpan.FromMilliseconds(500), Presence.Clock.Time);
-        if (Sockets.FindPresent(user) is not null)
+        if (Sockets.Present(user).Contains(device))
             await HeartbeatAsync(user, device);
     }
 

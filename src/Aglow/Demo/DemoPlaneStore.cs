@@ -33,6 +33,12 @@ internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
     public bool IsReachable => behind.IsReachable;
 
     /// <inheritdoc/>
+    public bool IsInUse(Plane plane) => behind.IsInUse(plane) || Words.IsInUse(plane);
+
+    /// <inheritdoc/>
+    public void Expect(ReadOnlySpan<uint> users) => behind.Expect(users);
+
+    /// <inheritdoc/>
     public IPageCounts? PageCounts => behind.PageCounts;
 
     /// <inheritdoc/>

@@ -29,7 +29,7 @@ public enum Admission : byte
 /// <item>A renewal (the user was online) is acknowledged when written; losing it to a crash costs nothing, the next one comes in an interval.</item>
 /// <item>An arrival is hinted at once and acknowledged when it is durable, alone or as JSON; packed batches do not wait (durable within 50 ms).</item>
 /// <item>A goodbye is acknowledged when it is durable. That of one device, while another may be alive, shortens the lease and takes nobody offline
-/// (<see cref="LeaveAsync(uint, Device)"/>); a heartbeat over it is kept as an arrival is.</item>
+/// (<see cref="LeaveAsync(uint, Device, IReadOnlyList{Device})"/>); a heartbeat over it is kept as an arrival is.</item>
 /// <item>Coming online begins a session: activity that an earlier one left is marked as such (<see cref="EndActivityAsync(uint)"/>), so that nobody is away for it.</item>
 /// <item>A word in the future, which a clock wrote that was set back since, counts as heard now. It would win over every heartbeat and goodbye until its second
 /// comes, so whoever finds one replaces it; a heartbeat that does is told and kept as an arrival.</item>
@@ -105,7 +105,10 @@ public sealed class HeartbeatWriter : IAsyncDisposable
 
     /// <summary>One heartbeat, now, of a device. Completes when a renewal is written or an arrival is durable.</summary>
     /// <exception cref="StoreUnavailableException">The words cannot be written, or an arrival not made durable, now.</exception>
-    public ValueTask<Admission> WriteAsync(uint user, bool active, Device device = default)
+    public ValueTask<Admission> WriteAsync(uint user, bool active, Device device = default) =>
+        device.Kind is { } kind ? WriteAsync(user, active, device, kind) : WritePulseAsync(user, active, device);
+
+    private ValueTask<Admission> WritePulseAsync(uint user, bool active, Device device)
     {
         var admission = Admit(user);
         if (admission != Admission.Accepted)
@@ -220,9 +223,9 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     /// These users leave now: goodbye is written, and is durable when this completes. Nothing changes for
     /// who is not online. Returns how many left.
     /// </summary>
-    /// <param name="users">Who leaves.</param>
-    /// <param name="everywhere">Whether they leave on all devices; else on the last that this node holds, and other nodes may hold more.</param>
-    public async ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users, bool everywhere = true)
+    public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users) => LeaveAsync(users, everywhere: true, kind: null);
+
+    private async ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users, bool everywhere, Plane? kind)
     {
         if (users.IsEmpty)
             return 0;
@@ -240,6 +243,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
                     online.Span[count++] = users.Span[i];
             }
 
+            await LeaveKindsAsync(users, at.Now | Pulse.LeftBit, at, kind);
             if (count > 0)
             {
                 online = online[..count];
@@ -269,31 +273,96 @@ public sealed class HeartbeatWriter : IAsyncDisposable
 
     /// <summary>
     /// One device of a user leaves now. Where another may be alive the goodbye is provisional: the lease ends a heartbeat interval and 2 s later
-    /// (<see cref="Definition.DeviceLeftSeconds"/>), unless the other is heard. Durable when this completes. Returns whether the user was online.
+    /// (<see cref="Definition.DeviceLeftSeconds"/>), unless the other is heard. Durable when this completes.
     /// </summary>
-    public async ValueTask<bool> LeaveAsync(uint user, Device device)
+    /// <param name="user">Whose device it is.</param>
+    /// <param name="device">Which it is.</param>
+    /// <param name="others">Devices of the user that are surely alive.</param>
+    public async ValueTask LeaveAsync(uint user, Device device, IReadOnlyList<Device> others)
     {
         var at = _clock.Moment;
-        if (_devices is not null && !_clock.Guard.IsInForceAnywhere(at) && _devices.IsOnly(user, device, at.Now))
-            return await LeaveAsync(new[] { user }, everywhere: false) > 0;
-        var isOnline = _online.IsMet(await ReadOneAsync(user), Pulse.Never, at);
-        if (isOnline)
+        uint[] one = [user];
+        var plane = device.Kind is { } kind ? Planes.Of(kind) : (Plane?)null;
+        if (others.Count == 0 && _devices is not null && !_clock.Guard.IsInForceAnywhere(at) && _devices.IsOnly(user, device, at.Now))
         {
-            var goodbye = at.Now | Pulse.DeviceLeftBit;
-            _renewals?.Forget([user]);
+            await LeaveAsync(one, everywhere: false, plane);
+            return;
+        }
+
+        var goodbye = at.Now | Pulse.DeviceLeftBit;
+        var isKindLeft = plane is not null && !others.Any(other => other.Kind == device.Kind);
+        if (isKindLeft)
+            await LeaveKindsAsync(one, goodbye, at, plane);
+        var isLeft = others.Count == 0 && _online.IsMet(await ReadOneAsync(user), Pulse.Never, at);
+        if (isLeft)
+        {
+            _renewals?.OfPulse.Forget(one);
             var old = await _store.ExchangeAsync(Plane.Pulse, user, goodbye);
             // all devices left in the meantime
             if (Pulse.Left(old) && Pulse.Second(old) == at.Now)
                 await _store.ExchangeAsync(Plane.Pulse, user, old);
             if (IsAhead(old, at))
-                await ReplaceAheadAsync(Plane.Pulse, new[] { user }, goodbye, at);
-            _store.Keep(Plane.Pulse, [user]);
-            _bus.Publish(TransitionKind.DeviceLeft, [user]);
+                await ReplaceAheadAsync(Plane.Pulse, one, goodbye, at);
+            _store.Keep(Plane.Pulse, one);
             _metrics.Left(1);
         }
 
+        if (isLeft || isKindLeft)
+            _bus.Publish(TransitionKind.DeviceLeft, one);
         await _store.KeptAsync();
-        return isOnline;
+    }
+
+    // The kind first: whoever looks when the user has come online finds it.
+    private async ValueTask<Admission> WriteAsync(uint user, bool active, Device device, DeviceKind kind)
+    {
+        if (Admit(user) == Admission.Accepted && await WriteKindAsync(user, Planes.Of(kind)))
+        {
+            var admission = await WritePulseAsync(user, active, device);
+            _bus.Publish(TransitionKind.DeviceCame, [user]);
+            return admission;
+        }
+
+        return await WritePulseAsync(user, active, device);
+    }
+
+    // Whether the user comes online on this kind of device.
+    private async ValueTask<bool> WriteKindAsync(uint user, Plane plane)
+    {
+        var at = _clock.Moment;
+        var renewals = _renewals?.OfKind(plane);
+        if (renewals is not null && renewals.TryDefer(user, at.Now, at.Oldest(_online.PulseSeconds)))
+            return false;
+        var old = await _store.ExchangeAsync(plane, user, at.Now);
+        // without room for its page the kind is not known
+        if (old == Pulse.Refused)
+            return false;
+        if (IsAhead(old, at))
+            await ReplaceAheadAsync(plane, new[] { user }, at.Now, at);
+        else if (!Pulse.Supersedes(at.Now, old))
+            return false;
+        renewals?.Wrote(user, at.Now);
+        return !_online.IsMet(old, Pulse.Never, at);
+    }
+
+    // On the planes of kinds; who is not online on one is left as they are.
+    private async ValueTask LeaveKindsAsync(ReadOnlyMemory<uint> users, uint goodbye, Moment at, Plane? only = null)
+    {
+        for (var plane = Plane.Desktop; plane <= Plane.Other; plane++)
+        {
+            if (!_store.IsInUse(plane) || (only is { } one && one != plane))
+                continue;
+            _renewals?.OfKind(plane).Forget(users.Span);
+            var old = new uint[users.Length];
+            await _store.ReadAsync(plane, users, old);
+            uint[] online = [.. users.ToArray().Where((_, i) => _online.IsMet(old[i], Pulse.Never, at))];
+            if (online.Length == 0)
+                continue;
+            var words = new uint[online.Length];
+            words.AsSpan().Fill(goodbye);
+            await _store.ExchangeAsync(plane, online, words, old.AsMemory(0, online.Length));
+            if (old.AsSpan(0, online.Length).ContainsAnyExceptInRange(0u, LatestWord(at)))
+                await ReplaceAheadAsync(plane, online, goodbye, at);
+        }
     }
 
     private void NoteDevices(ReadOnlySpan<uint> users, uint now, bool one)

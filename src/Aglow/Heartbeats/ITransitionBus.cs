@@ -28,6 +28,9 @@ public enum TransitionKind : byte
 
     /// <summary>One device of the user said goodbye, and another may be alive: they are online until the shortened lease ends.</summary>
     DeviceLeft,
+
+    /// <summary>A kind of device came that the user was not online on.</summary>
+    DeviceCame,
 }
 
 /// <summary>

@@ -5,7 +5,7 @@ using Aglow.Storage;
 namespace Aglow.Heartbeats;
 
 /// <summary>
-/// Sends the <see cref="Renewals"/> of both planes ten times a second, a tenth of the pages each time, and tells of those who turn out to have come online.
+/// Sends the <see cref="Renewals"/> of all planes ten times a second, a tenth of the pages each time, and tells of those who turn out to have come online.
 /// </summary>
 /// <remarks>One loop. While the store is away it goes on trying; nothing piles up meanwhile. Threading: heartbeats from any thread, flushes never overlap.</remarks>
 internal sealed class RenewalLoop : IAsyncDisposable
@@ -21,6 +21,10 @@ internal sealed class RenewalLoop : IAsyncDisposable
     // who came online in the flush under way, and which of them begin a session
     private readonly List<uint> _came = [];
     private readonly List<uint> _begun = [];
+    private readonly PageBudget _budget;
+    // by plane, made when a heartbeat first names the kind
+    private readonly Renewals?[] _ofKinds = new Renewals?[Planes.Count];
+    private readonly Lock _gate = new();
     private readonly CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
 
@@ -33,9 +37,9 @@ internal sealed class RenewalLoop : IAsyncDisposable
         _online = online;
         _awaySeconds = (uint)options.AwaySeconds;
         _metrics = metrics;
-        var budget = options.CreateBudget();
-        OfPulse = new Renewals(store, Plane.Pulse, budget);
-        OfActivity = new Renewals(store, Plane.Activity, budget);
+        _budget = options.CreateBudget();
+        OfPulse = new Renewals(store, Plane.Pulse, _budget);
+        OfActivity = new Renewals(store, Plane.Activity, _budget);
         bus.Subscribe((kind, users) =>
         {
             if (kind == TransitionKind.Left)
@@ -50,6 +54,19 @@ internal sealed class RenewalLoop : IAsyncDisposable
 
     /// <summary>Activity that waits.</summary>
     public Renewals OfActivity { get; }
+
+    /// <summary>Heartbeats that wait and name a kind of device.</summary>
+    public Renewals OfKind(Plane plane)
+    {
+        if (Volatile.Read(ref _ofKinds[(int)plane]) is { } known)
+            return known;
+        lock (_gate)
+        {
+            if (_ofKinds[(int)plane] is null)
+                Volatile.Write(ref _ofKinds[(int)plane], new Renewals(_store, plane, _budget));
+            return _ofKinds[(int)plane]!;
+        }
+    }
 
     /// <summary>Starts the loop.</summary>
     public void Start(AglowLog log) => _loop = Task.Run(() => BackgroundLoop.RunAsync(
@@ -75,6 +92,8 @@ internal sealed class RenewalLoop : IAsyncDisposable
     {
         OfPulse.Forget(users);
         OfActivity.Forget(users);
+        foreach (var ofKind in _ofKinds)
+            ofKind?.Forget(users);
     }
 
     /// <summary>Sends what waits: on a tenth of the pages, or on all. False where something could not be written.</summary>
@@ -82,6 +101,8 @@ internal sealed class RenewalLoop : IAsyncDisposable
     {
         var (before, beganAt) = (OfPulse.Sent + OfActivity.Sent, _clock.Time.GetTimestamp());
         var written = await OfPulse.FlushAsync(all, _clock.Now, WasOnline, Came) & await TellAsync() & await OfActivity.FlushAsync(all, _clock.Now, WasActive, WasAway);
+        foreach (var ofKind in _ofKinds)
+            written &= ofKind is null || await ofKind.FlushAsync(all, _clock.Now, IsOnKind, KindCame);
         if (OfPulse.Sent + OfActivity.Sent - before is > 0 and var words)
             _flushed((int)words, _clock.Time.GetElapsedTime(beganAt));
         return written;
@@ -98,6 +119,8 @@ internal sealed class RenewalLoop : IAsyncDisposable
         _stop.Dispose();
         OfPulse.Dispose();
         OfActivity.Dispose();
+        foreach (var ofKind in _ofKinds)
+            ofKind?.Dispose();
     }
 
     // whether a heartbeat is no arrival; who begins a session by it is noted
@@ -109,6 +132,10 @@ internal sealed class RenewalLoop : IAsyncDisposable
             _begun.Add(user);
         return was;
     }
+
+    private bool IsOnKind(uint user, uint old) => _online.IsMet(old, Pulse.Never, _clock.MomentOf(PageLayout.Page(user)));
+
+    private void KindCame(ReadOnlySpan<uint> users) => _bus.Publish(TransitionKind.DeviceCame, users);
 
     private bool WasActive(uint user, uint old) => Pulse.Second(old) >= _clock.Moment.Oldest(_awaySeconds);
 

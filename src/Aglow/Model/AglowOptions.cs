@@ -5,6 +5,9 @@ namespace Aglow.Model;
 /// <summary>Everything an operator may set about presence itself. Typed, checked at start together with their relations.</summary>
 public sealed class AglowOptions
 {
+    /// <summary>Definitions that may be declared: each one in use costs a bit a user.</summary>
+    public const int MaxDefinitions = 16;
+
     /// <summary>How long a heartbeat lasts. 30 s: three heartbeats may be lost before anybody is shown offline.</summary>
     public int LeaseSeconds { get; set; } = 30;
 
@@ -33,7 +36,8 @@ public sealed class AglowOptions
     public string NodeName { get; set; } = Environment.MachineName;
 
     /// <summary>
-    /// What else "online" may mean, by name; <c>chat</c> is always there: a heartbeat within the lease, ended by a goodbye. At most 16.
+    /// What else "online" may mean, by name; <c>chat</c> is always there: a heartbeat within the lease, ended by a goodbye. So are <c>desktop</c>,
+    /// <c>mobile</c>, <c>web</c> and <c>other</c>: the same on a device of that kind. At most 16 more.
     /// </summary>
     public Dictionary<string, DefinitionOptions> Definitions { get; } = new(StringComparer.Ordinal)
     {
@@ -104,11 +108,12 @@ public sealed class AglowOptions
         Check(DemoPeople is >= 0 and <= Demo.MostPeople, $"demo is {DemoPeople}: set it from 0 (nobody) to {Demo.MostPeople}.");
         foreach (var origin in AllowedOrigins)
             Check(IsOrigin(origin), $"allowed-origins has \"{origin}\": an origin is a scheme, a host and perhaps a port, such as https://chat.example, and nothing after it.");
-        Check(Definitions.Count <= 16, $"{Definitions.Count} definitions: each one in use costs a bit a user; declare at most 16.");
+        Check(Definitions.Count <= MaxDefinitions, $"{Definitions.Count} definitions: each one in use costs a bit a user; declare at most 16.");
         foreach (var (name, definition) in Definitions)
         {
             Check(IsName(name), $"definition \"{name}\": a name is 1 to 32 lower-case letters, digits, '-' or '_'.");
             Check(name != Definition.DefaultName, $"definition \"{name}\" is the lease itself and cannot be redefined: set lease-seconds, or choose another name.");
+            Check(!Enum.GetValues<DeviceKind>().Any(kind => name == Model.Definitions.NameOf(kind)), $"definition \"{name}\" is a kind of device and cannot be redefined: choose another name.");
             Check(definition.PulseSeconds is null or (>= 1 and <= 31_536_000), $"definition \"{name}\": pulse-seconds is {definition.PulseSeconds}: set it from 1 to 31536000.");
             Check(definition.ActivitySeconds is null or (>= 1 and <= 31_536_000), $"definition \"{name}\": activity-seconds is {definition.ActivitySeconds}: set it from 1 to 31536000.");
             Check(
@@ -129,7 +134,7 @@ public sealed class AglowOptions
     public PageBudget CreateBudget()
     {
         var megabytes = MemoryMegabytes > 0 ? MemoryMegabytes : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 2 >> 20;
-        return new PageBudget((int)Math.Clamp(megabytes * 4, 256, 2 * PageLayout.Pages));
+        return new PageBudget((int)Math.Clamp(megabytes * 4, 256, Planes.Count * PageLayout.Pages));
     }
 
     // also of schemes of apps: capacitor://localhost

@@ -19,10 +19,16 @@ public sealed record Definition(string Name, uint PulseSeconds, uint? ActivitySe
     /// </summary>
     public uint DeviceLeftSeconds { get; init; } = PulseSeconds;
 
+    /// <summary>The kind of device that the heartbeat is of; null: any.</summary>
+    public DeviceKind? Kind { get; init; }
+
+    /// <summary>The plane whose words decide.</summary>
+    public Plane Plane => Kind is { } kind ? Planes.Of(kind) : Plane.Pulse;
+
     /// <summary>What the other device's heartbeat may be late by: it waits up to a second for its batch on one of many nodes, and it travels.</summary>
     public const uint DeviceLeftMarginSeconds = 2;
 
-    /// <summary>Whether a user with these words is online under this definition. Two compares; the sweep does the same in SIMD.</summary>
+    /// <summary>Whether a user with these words (of its <see cref="Plane"/>, and of activity) is online under this definition. Two compares; the sweep does the same in SIMD.</summary>
     public bool IsMet(uint pulse, uint activity, Moment at) =>
         (!EndedByLeave || !Pulse.Left(pulse))
         && Pulse.Second(pulse) >= at.Oldest(EndedByLeave && Pulse.DeviceLeft(pulse) ? DeviceLeftSeconds : PulseSeconds)

@@ -2,9 +2,12 @@ using System.Collections.Frozen;
 
 namespace Aglow.Model;
 
-/// <summary>The definitions an operator declared, with <c>chat</c>; fixed at start.</summary>
+/// <summary>The definitions an operator declared, with <c>chat</c> and one for each kind of device; fixed at start.</summary>
 public sealed class Definitions
 {
+    /// <summary>How many there are at most: those that may be declared, <c>chat</c>, and one for each kind.</summary>
+    public const int Most = AglowOptions.MaxDefinitions + 1 + Planes.Count - (int)Plane.Desktop;
+
     private readonly FrozenDictionary<string, Definition> _byName;
 
     /// <summary>Makes them from options that are valid.</summary>
@@ -19,6 +22,7 @@ public sealed class Definitions
                 (uint)(d.Value.PulseSeconds ?? options.LeaseSeconds),
                 (uint?)d.Value.ActivitySeconds,
                 d.Value.EndedByLeave)),
+            .. Enum.GetValues<DeviceKind>().Select(kind => Make(NameOf(kind), options.Lease, activity: null, endedByLeave: true) with { Kind = kind }),
         ];
         _byName = All.ToFrozenDictionary(static d => d.Name, StringComparer.Ordinal);
 
@@ -31,9 +35,18 @@ public sealed class Definitions
     /// <summary><c>chat</c>: a heartbeat within the lease, ended by a goodbye.</summary>
     public Definition Default { get; }
 
-    /// <summary>All of them, the default first.</summary>
+    /// <summary>All of them: the default, those that were declared, and those of kinds.</summary>
     public IReadOnlyList<Definition> All { get; }
 
     /// <summary>The definition of this name (the default for null), or null where there is none.</summary>
     public Definition? Find(string? name) => name is null ? Default : _byName.GetValueOrDefault(name);
+
+    /// <summary>What a kind of device, and the definition of being online on one, is called.</summary>
+    public static string NameOf(DeviceKind kind) => kind switch
+    {
+        DeviceKind.Desktop => "desktop",
+        DeviceKind.Mobile => "mobile",
+        DeviceKind.Web => "web",
+        _ => "other",
+    };
 }

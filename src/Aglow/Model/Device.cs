@@ -16,6 +16,26 @@ public enum DeviceKind : byte
     Other = 3,
 }
 
+/// <summary>A set of kinds, a bit each.</summary>
+[Flags]
+public enum DeviceKinds : byte
+{
+    /// <summary>None.</summary>
+    None = 0,
+
+    /// <summary>A desktop application.</summary>
+    Desktop = 1 << DeviceKind.Desktop,
+
+    /// <summary>A phone or tablet.</summary>
+    Mobile = 1 << DeviceKind.Mobile,
+
+    /// <summary>A browser.</summary>
+    Web = 1 << DeviceKind.Web,
+
+    /// <summary>Anything else.</summary>
+    Other = 1 << DeviceKind.Other,
+}
+
 /// <summary>Which of a user's devices speaks.</summary>
 /// <param name="Tag">A hash of what tells it from the user's others; 0: it names no device.</param>
 /// <param name="Kind">What kind it is; null where it says none.</param>

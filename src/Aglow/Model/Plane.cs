@@ -2,7 +2,7 @@ using Aglow.Watching;
 
 namespace Aglow.Model;
 
-/// <summary>The two arrays of words that share one structure.</summary>
+/// <summary>The arrays of words that share one structure. Those of kinds are made when a heartbeat first names the kind.</summary>
 public enum Plane : byte
 {
     /// <summary>The last heartbeat.</summary>
@@ -10,6 +10,34 @@ public enum Plane : byte
 
     /// <summary>The last time the person did something; written only by heartbeats that say <c>active</c>.</summary>
     Activity = 1,
+
+    /// <summary>The last heartbeat of a desktop application.</summary>
+    Desktop = 2,
+
+    /// <summary>The last heartbeat of a phone or tablet.</summary>
+    Mobile = 3,
+
+    /// <summary>The last heartbeat of a browser.</summary>
+    Web = 4,
+
+    /// <summary>The last heartbeat of another device that says so.</summary>
+    Other = 5,
+}
+
+/// <summary>What there is to say of planes.</summary>
+public static class Planes
+{
+    /// <summary>How many there are.</summary>
+    public const int Count = 6;
+
+    /// <summary>Those of kinds of devices.</summary>
+    public static ReadOnlySpan<Plane> OfKinds => [Plane.Desktop, Plane.Mobile, Plane.Web, Plane.Other];
+
+    /// <summary>All of them.</summary>
+    public static ReadOnlySpan<Plane> All => [Plane.Pulse, Plane.Activity, Plane.Desktop, Plane.Mobile, Plane.Web, Plane.Other];
+
+    /// <summary>The plane of a kind of device.</summary>
+    public static Plane Of(DeviceKind kind) => Plane.Desktop + (byte)kind;
 }
 
 /// <summary>

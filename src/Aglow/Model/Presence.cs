@@ -39,10 +39,16 @@ public enum LastSeenAbout : byte
 /// <param name="Status">The status under the definition asked for.</param>
 /// <param name="LastSeen">The second of the last heartbeat since <see cref="Pulse.EpochUnixSeconds"/>, never in the future; 0: never seen.</param>
 /// <param name="About">Where the second is not shown (0): about when.</param>
+/// <param name="Devices">Kinds of devices with a live lease.</param>
 /// <param name="ActiveAt">The second of the newest reported activity, in whatever session; 0: not known, or not shown.</param>
 /// <param name="Said">Text, emoji and end of the claim that is shown; null where none of them is set, or the user is offline.</param>
 public readonly record struct Presence(
-    PresenceStatus Status, uint LastSeen, LastSeenAbout About = LastSeenAbout.Unknown, uint ActiveAt = 0, Said? Said = null)
+    PresenceStatus Status,
+    uint LastSeen,
+    LastSeenAbout About = LastSeenAbout.Unknown,
+    DeviceKinds Devices = DeviceKinds.None,
+    uint ActiveAt = 0,
+    Said? Said = null)
 {
     /// <summary>Online, away and busy are; offline is not.</summary>
     public bool IsOnline => Status != PresenceStatus.Offline;
@@ -50,30 +56,33 @@ public readonly record struct Presence(
     /// <summary>
     /// The rule by which words, the claims and a definition become what is told. Pure: same input, same answer.
     /// </summary>
-    /// <param name="pulse">The word of the pulse plane.</param>
-    /// <param name="activity">The word of the activity plane.</param>
+    /// <param name="words">The words.</param>
     /// <param name="claim">What the claims of the user amount to.</param>
     /// <param name="definition">What "online" means to who asks.</param>
     /// <param name="at">The moment.</param>
     /// <param name="awaySeconds">Reported activity older than this shows as away.</param>
-    public static Presence Of(uint pulse, uint activity, EffectiveClaim claim, Definition definition, Moment at, uint awaySeconds)
+    public static Presence Of(UserWords words, EffectiveClaim claim, Definition definition, Moment at, uint awaySeconds)
     {
-        var activeAt = Math.Min(Pulse.Second(activity), at.Now);
         if (claim.Status == ClaimStatus.Hidden)
-            return Hidden(Math.Min(claim.ShownLastSeen, at.Now), activeAt, definition, at, claim.IsDisabled);
-        var lastSeen = Math.Min(Pulse.Second(pulse), at.Now);
-        if (!definition.IsMet(pulse, activity, at))
-            return new Presence(PresenceStatus.Offline, lastSeen, ActiveAt: activeAt);
+            return Hidden(words, claim, definition, at, awaySeconds);
+        var activeAt = Math.Min(Pulse.Second(words.Activity), at.Now);
+        var lastSeen = Math.Min(Pulse.Second(words.Pulse), at.Now);
+        if (!definition.IsMet(words.Deciding, words.Activity, at))
+            return new Presence(PresenceStatus.Offline, lastSeen, Devices: words.Devices, ActiveAt: activeAt);
         var status = claim.Status switch
         {
             ClaimStatus.Away => PresenceStatus.Away,
             ClaimStatus.Busy => PresenceStatus.Busy,
             ClaimStatus.Online => PresenceStatus.Online,
-            _ when IsIdle(activity, at, awaySeconds) && activity >= claim.ShownSince => PresenceStatus.Away,
+            _ when IsIdle(words.Activity, at, awaySeconds) && words.Activity >= claim.ShownSince => PresenceStatus.Away,
             _ => PresenceStatus.Online,
         };
-        return new Presence(status, lastSeen, ActiveAt: activeAt, Said: claim.Claim?.Said);
+        return new Presence(status, lastSeen, Devices: words.Devices, ActiveAt: activeAt, Said: claim.Claim?.Said);
     }
+
+    /// <summary>The same of somebody of whom no kind of device is known, under a definition that asks for none.</summary>
+    public static Presence Of(uint pulse, uint activity, EffectiveClaim claim, Definition definition, Moment at, uint awaySeconds) =>
+        Of(new UserWords(pulse, pulse, activity, DeviceKinds.None), claim, definition, at, awaySeconds);
 
     /// <summary>
     /// Whether the person did something in this session, and nothing for this long. An activity word with <see cref="Pulse.LeftBit"/> is of an earlier
@@ -81,13 +90,20 @@ public readonly record struct Presence(
     /// </summary>
     internal static bool IsIdle(uint activity, Moment at, uint awaySeconds) => (int)activity > 0 && activity < at.Oldest(awaySeconds);
 
-    // A hidden user reads as one who said goodbye at the shown second: under a definition that a goodbye does not end
-    // (seen within 24 h), such a user would still be met, so a hidden one is too.
-    // A disabled user is offline under every definition.
-    // Activity of a hidden user is not written, so what is shown of it stands still, too.
-    private static Presence Hidden(uint shownLastSeen, uint activeAt, Definition definition, Moment at, bool isDisabled)
+    // A hidden user reads as one who said goodbye on all devices at the shown second, whatever the definition: the same rule, with the words of such a
+    // user. Activity of a hidden user is not written, so what is shown of it stands still, too. A disabled user is offline under every definition.
+    private static Presence Hidden(UserWords words, EffectiveClaim claim, Definition definition, Moment at, uint awaySeconds)
     {
-        var isOnline = !isDisabled && definition is { EndedByLeave: false, ActivitySeconds: null } && definition.IsMet(shownLastSeen, Pulse.Never, at);
-        return new Presence(isOnline ? PresenceStatus.Online : PresenceStatus.Offline, shownLastSeen, ActiveAt: Math.Min(activeAt, shownLastSeen));
+        var shown = Math.Min(claim.ShownLastSeen, at.Now);
+        var goodbye = shown == 0 ? Pulse.Never : shown | Pulse.LeftBit;
+        var left = Of(new UserWords(goodbye, goodbye, words.Activity, DeviceKinds.None), EffectiveClaim.None, definition, at, awaySeconds);
+        return left with { Status = claim.IsDisabled ? PresenceStatus.Offline : left.Status, ActiveAt = Math.Min(left.ActiveAt, shown) };
     }
 }
+
+/// <summary>The words of one user that decide what is told of them.</summary>
+/// <param name="Pulse">The word of the pulse plane.</param>
+/// <param name="Deciding">The word of the definition's plane.</param>
+/// <param name="Activity">The word of the activity plane.</param>
+/// <param name="Devices">Kinds of devices with a live lease.</param>
+public readonly record struct UserWords(uint Pulse, uint Deciding, uint Activity, DeviceKinds Devices);

@@ -10,7 +10,7 @@ namespace Aglow.Model;
 public static class PresenceRecord
 {
     // a record without its user's id and what the claim says
-    private const int MaxBytesOfRest = 150;
+    private const int MaxBytesOfRest = 200;
 
     /// <summary>What a number takes at most, quoted or not.</summary>
     public const int MaxNumberBytes = 12;
@@ -53,6 +53,8 @@ public static class PresenceRecord
 
         if (presence.Said is { } said)
             length = Put(into, length, said.Json);
+        if (presence.Devices != DeviceKinds.None)
+            length = PutDevices(into, length, presence.Devices);
         if (Pulse.ToUnix(presence.ActiveAt) is { } activeAt)
         {
             length = Put(into, length, ",\"active_at\":"u8);
@@ -91,6 +93,21 @@ public static class PresenceRecord
 
     /// <summary>Text as a JSON string, quotes and all.</summary>
     public static byte[] Quote(ReadOnlySpan<byte> text) => [(byte)'"', .. JsonEncodedText.Encode(text).EncodedUtf8Bytes, (byte)'"'];
+
+    private static int PutDevices(Span<byte> into, int at, DeviceKinds devices)
+    {
+        at = Put(into, at, ",\"devices\":["u8);
+        if (devices.HasFlag(DeviceKinds.Desktop))
+            at = Put(into, at, "\"desktop\","u8);
+        if (devices.HasFlag(DeviceKinds.Mobile))
+            at = Put(into, at, "\"mobile\","u8);
+        if (devices.HasFlag(DeviceKinds.Web))
+            at = Put(into, at, "\"web\","u8);
+        if (devices.HasFlag(DeviceKinds.Other))
+            at = Put(into, at, "\"other\","u8);
+        into[at - 1] = (byte)']';
+        return at;
+    }
 
     private static int Put(Span<byte> into, int at, ReadOnlySpan<byte> text)
     {

@@ -49,12 +49,13 @@ public sealed record Explanation
 
     /// <summary>Explains what these words mean at a moment.</summary>
     internal static Explanation Of(
-        uint pulse, uint activity, EffectiveClaim claim, Definition definition, Moment at, bool? believed, AglowOptions options, bool isCluster)
+        uint pulse, uint deciding, uint activity, EffectiveClaim claim, Definition definition, Moment at, bool? believed, AglowOptions options, bool isCluster)
     {
         // a word in the future counts as heard now
         pulse = Math.Min(Pulse.Second(pulse), at.Now) | (pulse & ~Pulse.SecondMask);
         activity = Math.Min(Pulse.Second(activity), at.Now) | (activity & Pulse.LeftBit);
-        var presence = Presence.Of(pulse, activity, claim, definition, at, (uint)options.AwaySeconds);
+        deciding = Math.Min(Pulse.Second(deciding), at.Now) | (deciding & ~Pulse.SecondMask);
+        var presence = Presence.Of(new UserWords(pulse, deciding, activity, DeviceKinds.None), claim, definition, at, (uint)options.AwaySeconds);
         return new Explanation
         {
             Presence = presence,
@@ -70,7 +71,7 @@ public sealed record Explanation
             Now = Pulse.EpochUnixSeconds + (long)at.Now,
             Node = options.NodeName,
             Store = isCluster ? "cluster" : "embedded",
-            Reason = InWords(pulse, activity, claim, definition, at, presence),
+            Reason = InWords(deciding, activity, claim, definition, at, presence),
         };
     }
 
@@ -80,7 +81,7 @@ public sealed record Explanation
         return (claim.Status, Pulse.Second(pulse)) switch
         {
             (ClaimStatus.Hidden, _) => claim.IsDisabled ? "Disabled: offline to everyone." : $"Appears offline by choice{Source(claim)}.",
-            (_, 0) => "Never seen: no heartbeat has arrived.",
+            (_, 0) => definition.Kind is null ? "Never seen: no heartbeat has arrived." : $"No heartbeat of a device of the kind \"{definition.Name}\" has arrived.",
             _ when !shown.IsOnline && definition.EndedByLeave && Pulse.Left(pulse) => $"Said goodbye {age} s ago.",
             _ when definition.EndedByLeave && Pulse.DeviceLeft(pulse) && Pulse.Second(pulse) < at.Oldest(definition.DeviceLeftSeconds) =>
                 $"One device said goodbye {age} s ago, and no other was heard within {definition.DeviceLeftSeconds} s.",

@@ -168,7 +168,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
             foreach (var page in stale)
             {
                 _stop.Token.ThrowIfCancellationRequested();
-                var pulse = await _store.ReadPageAsync(Plane.Pulse, page, pulses.AsMemory(0, PageLayout.Slots));
+                var pulse = await _store.ReadPageAsync(definition.Plane, page, pulses.AsMemory(0, PageLayout.Slots));
                 var activity = definition.ActivitySeconds is null ? default : await _store.ReadPageAsync(Plane.Activity, page, activities.AsMemory(0, PageLayout.Slots));
                 var at = _clock.MomentOf(page);
                 var online = OnlineOf(definition, pulse.Span, activity.Span, at, _visibilities.NotToEveryone(page)) + Hidden(definition, hidden?[page] ?? [], pulse.Span, activity.Span, at);

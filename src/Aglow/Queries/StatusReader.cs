@@ -10,12 +10,13 @@ namespace Aglow.Queries;
 /// Answers who is online: words from the <see cref="IPlaneStore"/>, read under a definition.
 /// </summary>
 /// <remarks>
-/// What decides is a read of the store, never a belief. The activity plane is read only for users whom the pulse shows online.
+/// What decides is a read of the store, never a belief. Planes of kinds of devices are read where a device has named one.
 /// Threading: any thread, no state. Batches borrow arrays from the shared pool.
 /// </remarks>
 public sealed class StatusReader
 {
     private readonly IPlaneStore _store;
+    private readonly Definition _chat;
     private readonly Claims _claims;
     private readonly Clock _clock;
     private readonly uint _awaySeconds;
@@ -25,6 +26,7 @@ public sealed class StatusReader
     public StatusReader(IPlaneStore store, Claims claims, Clock clock, AglowOptions options, AglowMetrics metrics)
     {
         _store = store;
+        _chat = new Definitions(options).Default;
         _claims = claims;
         _clock = clock;
         _awaySeconds = (uint)options.AwaySeconds;
@@ -44,12 +46,20 @@ public sealed class StatusReader
             var activities = scratch.AsMemory(count, count);
             await _store.ReadAsync(Plane.Pulse, users, pulses);
             await _store.ReadAsync(Plane.Activity, users, activities);
-            var now = _clock.Moment;
-            for (var i = 0; i < count; i++)
+            if (!IsAnyKindInUse())
             {
-                var user = users.Span[i];
-                var at = _clock.Guard.Hold(now, PageLayout.Page(user));
-                statuses.Span[i] = Presence.Of(pulses.Span[i], activities.Span[i], _claims.Of(user, now.Now), definition, at, _awaySeconds);
+                var now = _clock.Moment;
+                for (var i = 0; i < count; i++)
+                {
+                    var user = users.Span[i];
+                    var at = _clock.Guard.Hold(now, PageLayout.Page(user));
+                    var words = new UserWords(pulses.Span[i], definition.Kind is null ? pulses.Span[i] : Pulse.Never, activities.Span[i], DeviceKinds.None);
+                    statuses.Span[i] = Presence.Of(words, _claims.Of(user, now.Now), definition, at, _awaySeconds);
+                }
+            }
+            else
+            {
+                await ReadKindsAsync(users, pulses, activities, definition, statuses);
             }
 
             _metrics.Read(count);
@@ -78,7 +88,10 @@ public sealed class StatusReader
                 await _store.ReadAsync(Plane.Activity, users, activities);
             else
                 activities.Span.Clear();
-            Pack(users.Span, pulses.Span, activities.Span, definition, packed.Span);
+            var deciding = definition.Kind is null ? pulses : new uint[count];
+            if (definition.Kind is not null)
+                await _store.ReadAsync(definition.Plane, users, deciding);
+            Pack(users.Span, pulses.Span, deciding.Span, activities.Span, definition, packed.Span);
             _metrics.Read(count);
         }
         finally
@@ -87,7 +100,54 @@ public sealed class StatusReader
         }
     }
 
-    private void Pack(ReadOnlySpan<uint> users, ReadOnlySpan<uint> pulses, ReadOnlySpan<uint> activities, Definition definition, Span<uint> packed)
+    private bool IsAnyKindInUse()
+    {
+        foreach (var plane in Planes.OfKinds)
+        {
+            if (_store.IsInUse(plane))
+                return true;
+        }
+
+        return false;
+    }
+
+    // The words of every kind in use, besides.
+    private async ValueTask ReadKindsAsync(
+        ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> pulses, ReadOnlyMemory<uint> activities, Definition definition, Memory<Presence> statuses)
+    {
+        const int Kinds = Planes.Count - (int)Plane.Desktop;
+        var count = users.Length;
+        var scratch = ArrayPool<uint>.Shared.Rent(count * Kinds);
+        try
+        {
+            for (var kind = 0; kind < Kinds; kind++)
+            {
+                var words = scratch.AsMemory(kind * count, count);
+                if (_store.IsInUse(Plane.Desktop + (byte)kind))
+                    await _store.ReadAsync(Plane.Desktop + (byte)kind, users, words);
+                else
+                    words.Span.Clear();
+            }
+
+            var now = _clock.Moment;
+            for (var i = 0; i < count; i++)
+            {
+                var user = users.Span[i];
+                var at = _clock.Guard.Hold(now, PageLayout.Page(user));
+                var devices = DeviceKinds.None;
+                for (var kind = 0; kind < Kinds; kind++)
+                    devices |= _chat.IsMet(scratch[(kind * count) + i], Pulse.Never, at) ? (DeviceKinds)(1 << kind) : DeviceKinds.None;
+                var deciding = definition.Kind is { } one ? scratch[((int)one * count) + i] : pulses.Span[i];
+                statuses.Span[i] = Presence.Of(new UserWords(pulses.Span[i], deciding, activities.Span[i], devices), _claims.Of(user, now.Now), definition, at, _awaySeconds);
+            }
+        }
+        finally
+        {
+            ArrayPool<uint>.Shared.Return(scratch);
+        }
+    }
+
+    private void Pack(ReadOnlySpan<uint> users, ReadOnlySpan<uint> pulses, ReadOnlySpan<uint> deciding, ReadOnlySpan<uint> activities, Definition definition, Span<uint> packed)
     {
         var now = _clock.Moment;
         var anyHidden = !_claims.IsNobodyHidden;
@@ -96,12 +156,12 @@ public sealed class StatusReader
             var at = _clock.Guard.Hold(now, PageLayout.Page(users[i]));
             if (anyHidden && _claims.Of(users[i], now.Now) is { Status: ClaimStatus.Hidden } hidden)
             {
-                var shown = Presence.Of(pulses[i], activities[i], hidden, definition, at, _awaySeconds);
+                var shown = Presence.Of(new UserWords(pulses[i], deciding[i], activities[i], DeviceKinds.None), hidden, definition, at, _awaySeconds);
                 packed[i] = shown.LastSeen | (shown.IsOnline ? 1u << 31 : 0);
             }
             else
             {
-                packed[i] = Math.Min(Pulse.Second(pulses[i]), at.Now) | (definition.IsMet(pulses[i], activities[i], at) ? 1u << 31 : 0);
+                packed[i] = Math.Min(Pulse.Second(pulses[i]), at.Now) | (definition.IsMet(deciding[i], activities[i], at) ? 1u << 31 : 0);
             }
         }
     }

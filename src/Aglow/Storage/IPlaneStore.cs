@@ -83,6 +83,14 @@ public interface IPlaneStore : IAsyncDisposable
     /// </summary>
     bool IsRemote => false;
 
+    /// <summary>Whether anything was ever written on a plane, as far as is known without trying: who names no kind of device pays nothing for kinds.</summary>
+    bool IsInUse(Plane plane) => plane <= Plane.Activity;
+
+    /// <summary>Another node wrote words of these users on planes of kinds, which this one may not know to be in use.</summary>
+    void Expect(ReadOnlySpan<uint> users)
+    {
+    }
+
     /// <summary>Counts of pages that nodes share; null where one node has all the words, and counts by what it believes.</summary>
     IPageCounts? PageCounts => null;
 

@@ -22,6 +22,8 @@ public sealed class MemoryPlaneStore : IPlaneStore
     private const int Ahead = 32;
     private readonly NativePages _pulse;
     private readonly NativePages _activity;
+    private readonly NativePages?[] _kinds = new NativePages?[Planes.Count];
+    private readonly Lock _gate = new();
     private readonly Journal? _journal;
 
     /// <summary>An empty store.</summary>
@@ -60,7 +62,8 @@ public sealed class MemoryPlaneStore : IPlaneStore
     /// <inheritdoc/>
     public unsafe ValueTask ReplaceAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, uint latest)
     {
-        var pages = PagesOf(plane);
+        if (FindPages(plane) is not { } pages)
+            return default;
         for (var i = 0; i < users.Length; i++)
         {
             var page = pages.Find(PageLayout.Page(users.Span[i]));
@@ -87,14 +90,16 @@ public sealed class MemoryPlaneStore : IPlaneStore
     }
 
     /// <inheritdoc/>
-    public ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane) => new(PagesOf(plane).Pages);
+    public ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane) => new(FindPages(plane)?.Pages ?? []);
 
     /// <inheritdoc/>
-    public ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch) => new(PagesOf(plane).UsedView(page));
+    public ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch) => new(FindPages(plane)?.UsedView(page) ?? default);
 
     /// <inheritdoc/>
     public unsafe ValueTask EraseAsync(Plane plane, uint user, uint word)
     {
+        if (word == Pulse.Never && !IsInUse(plane))
+            return default;
         var pages = PagesOf(plane);
         var page = word == Pulse.Never ? pages.Find(PageLayout.Page(user)) : pages.FindOrMake(PageLayout.Page(user));
         if (page == null)
@@ -107,7 +112,15 @@ public sealed class MemoryPlaneStore : IPlaneStore
     }
 
     /// <inheritdoc/>
-    public void Keep(Plane plane, ReadOnlySpan<uint> users) => _journal?.Add(plane, users);
+    /// <remarks>Kinds of devices are not kept: each device names its own with its next heartbeat.</remarks>
+    public void Keep(Plane plane, ReadOnlySpan<uint> users)
+    {
+        if (plane <= Plane.Activity)
+            _journal?.Add(plane, users);
+    }
+
+    /// <inheritdoc/>
+    public bool IsInUse(Plane plane) => FindPages(plane) is not null;
 
     /// <inheritdoc/>
     public ValueTask KeptAsync() => _journal?.FlushedAsync() ?? default;
@@ -143,7 +156,12 @@ public sealed class MemoryPlaneStore : IPlaneStore
     /// <summary>Reads a batch; see <see cref="IPlaneStore.ReadAsync"/>.</summary>
     public unsafe void Read(Plane plane, ReadOnlySpan<uint> users, Span<uint> words)
     {
-        var pages = PagesOf(plane);
+        if (FindPages(plane) is not { } pages)
+        {
+            words[..users.Length].Clear();
+            return;
+        }
+
         for (var i = 0; i < users.Length; i++)
         {
             var page = pages.Find(PageLayout.Page(users[i]));
@@ -154,7 +172,8 @@ public sealed class MemoryPlaneStore : IPlaneStore
     /// <summary>Reads one word.</summary>
     public unsafe uint Read(Plane plane, uint user)
     {
-        var page = PagesOf(plane).Find(PageLayout.Page(user));
+        var pages = FindPages(plane);
+        var page = pages is null ? null : pages.Find(PageLayout.Page(user));
         return page == null ? Pulse.Never : Volatile.Read(ref page[PageLayout.Slot(user)]);
     }
 
@@ -193,12 +212,29 @@ public sealed class MemoryPlaneStore : IPlaneStore
         }
         finally
         {
-            _pulse.Dispose();
-            _activity.Dispose();
+            foreach (var plane in Planes.All)
+                FindPages(plane)?.Dispose();
         }
     }
 
-    private NativePages PagesOf(Plane plane) => plane == Plane.Pulse ? _pulse : _activity;
+    private NativePages PagesOf(Plane plane) => plane == Plane.Pulse ? _pulse : FindPages(plane) ?? Make(plane);
+
+    private NativePages? FindPages(Plane plane) => plane switch
+    {
+        Plane.Pulse => _pulse,
+        Plane.Activity => _activity,
+        _ => Volatile.Read(ref _kinds[(int)plane]),
+    };
+
+    private NativePages Make(Plane plane)
+    {
+        lock (_gate)
+        {
+            if (_kinds[(int)plane] is null)
+                Volatile.Write(ref _kinds[(int)plane], new NativePages(Budget));
+            return _kinds[(int)plane]!;
+        }
+    }
 
     // Where a user's word is, on its way to the cache; null where there is no room for its page.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

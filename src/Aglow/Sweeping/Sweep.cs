@@ -69,8 +69,7 @@ public sealed class Sweep
     // so many believed online in a group of 64 are looked at one by one: their words are on fewer cache lines than the group's four
     private const int Few = 4;
 
-    // all declared definitions, and the default
-    private const int MaxBeliefs = 17;
+    private const int MaxBeliefs = Definitions.Most;
 
     // one pass may cost a tenth more than the one it was foretold by
     private const double Aim = 0.9;
@@ -80,6 +79,8 @@ public sealed class Sweep
     private readonly Beliefs _beliefs;
     private readonly uint[] _pulseScratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
     private readonly uint[] _activityScratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
+    // words of a kind of device, where a store gives a copy; made with the first belief of one
+    private uint[] _kindScratch = [];
     private static readonly ulong[] Nobody = new ulong[PageLayout.Groups];
     private static readonly ushort[] AllGroups = [.. Enumerable.Range(0, PageLayout.Groups).Select(g => (ushort)g)];
     private readonly ushort[] _someGroups = new ushort[PageLayout.Groups];
@@ -272,8 +273,8 @@ public sealed class Sweep
     {
         if (Passes < _movesUntil)
         {
-            await MoveBackAsync(Plane.Pulse, page, _pulseScratch);
-            await MoveBackAsync(Plane.Activity, page, _activityScratch);
+            for (var plane = Plane.Pulse; plane <= Plane.Other; plane++)
+                await MoveBackAsync(plane, page, _pulseScratch);
         }
 
         if (_store.IsRemote)
@@ -295,8 +296,8 @@ public sealed class Sweep
             var belief = _beliefs.InUse[i];
             if (belief.Definition.ActivitySeconds is not null)
                 activity ??= await _store.ReadPageAsync(Plane.Activity, page, _activityScratch);
-            var believed = belief.Groups(page) is { IsEmpty: false } some ? some : Nobody;
-            SweepPage(belief, page, groups.Span, pulse.Span, activity.GetValueOrDefault().Span, believed, at, full);
+            var deciding = belief.Definition.Kind is null ? pulse : await ReadKindAsync(belief.Definition.Plane, page);
+            SweepPage(belief, page, groups.Span, deciding.Span, activity.GetValueOrDefault().Span, belief.Groups(page) is { IsEmpty: false } now ? now : Nobody, at, full);
         }
     }
 
@@ -307,16 +308,18 @@ public sealed class Sweep
         (_movedBy, _movesUntil) = (back, Passes + (_store.IsRemote ? 3 : 2));
         if (_store.IsRemote)
             return;
-        for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
+        for (var plane = Plane.Pulse; plane <= Plane.Other; plane++)
         {
             foreach (var page in await _store.PagesAsync(plane))
-                await MoveBackAsync(plane, page, plane == Plane.Pulse ? _pulseScratch : _activityScratch);
+                await MoveBackAsync(plane, page, _pulseScratch);
         }
     }
 
     // Whose words are in the future, and what they are to be, take the places of who came and who went.
     private async ValueTask MoveBackAsync(Plane plane, int page, uint[] scratch)
     {
+        if (!_store.IsInUse(plane))
+            return;
         var (beganAt, now) = (_clock.Time.GetTimestamp(), _clock.Now);
         var words = await _store.ReadPageAsync(plane, page, scratch);
         if (MoveBack(words.Span, page, now) is > 0 and var moved)
@@ -364,7 +367,20 @@ public sealed class Sweep
         _waited += _clock.Time.GetElapsedTime(beganAt);
         var at = _clock.MomentOf(page);
         for (var i = 0; i < inUse; i++)
-            SweepPage(_beliefs.InUse[i], page, AllGroups, pulse.Span, activity.Span, Believed(i), at, full: true);
+        {
+            var deciding = _beliefs.InUse[i].Definition is { Kind: not null, Plane: var plane } ? await ReadKindAsync(plane, page) : pulse;
+            SweepPage(_beliefs.InUse[i], page, AllGroups, deciding.Span, activity.Span, Believed(i), at, full: true);
+        }
+    }
+
+    private async ValueTask<ReadOnlyMemory<uint>> ReadKindAsync(Plane plane, int page)
+    {
+        if (_kindScratch.Length == 0)
+            _kindScratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
+        var words = await _store.ReadPageAsync(plane, page, _kindScratch);
+        if (_store.IsRemote)
+            Volatile.Write(ref _bytes, _bytes + (words.Length * sizeof(uint)));
+        return words;
     }
 
     private Span<ulong> Believed(int belief) => _believed.AsSpan(belief * PageLayout.Groups, PageLayout.Groups);

@@ -50,6 +50,9 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     /// <summary>The second at which the claims of the user change by themselves; 0: never. Its entry in <see cref="ClaimEnds"/> is the one that counts.</summary>
     public uint ClaimChangesAt { get; set; }
 
+    /// <summary>Whether a goodbye is being confirmed: until then nothing but coming online is told.</summary>
+    public bool IsConfirming { get; set; }
+
     /// <summary>The timestamp of the hint for which it is queued; 0: nothing was heard, it is its turn to be read again.</summary>
     public long HeardAt { get; set; }
 

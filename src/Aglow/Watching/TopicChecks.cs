@@ -11,7 +11,8 @@ namespace Aglow.Watching;
 /// A topic is asked for by a hint or a flip of belief (at once), by a goodbye (a second later, or when the lease has ended that the goodbye of one
 /// device shortened), by the end of a claim (at its second: <see cref="ClaimEnds"/>), and by nobody at least once in
 /// <see cref="WatchHub.RecheckInterval"/>, a slice of all topics a beat, so whatever was lost is repaired within that.
-/// Going offline is believed at once where a flip said so, and confirmed by a second read a second later where nothing did. A topic is queued at most
+/// Going offline is believed at once where a flip said so, and confirmed by a second read a second later where nothing did. While a goodbye is
+/// confirmed nothing else is told of its user, so it is told under every definition in the same moment, whether they left or hid. A topic is queued at most
 /// once, so the queues are bounded by the topics, and by the goodbyes of a second or a shortened lease.
 /// Owned by the <see cref="WatchHub"/>'s loop.
 /// </remarks>
@@ -50,6 +51,8 @@ internal sealed class TopicChecks
         while (_later.TryPeek(out var due) && due.Beat <= _beat)
         {
             _later.Dequeue();
+            if (_topics[due.Topic] is { } topic)
+                topic.IsConfirming = false;
             Ask(due.Topic, gentle: false, due.HeardAt);
         }
 
@@ -78,7 +81,12 @@ internal sealed class TopicChecks
     }
 
     /// <summary>Reads this topic in a second.</summary>
-    public void AskLater(int id, long heardAt) => _later.Enqueue((_beat + ConfirmBeats, id, heardAt));
+    public void AskLater(int id, long heardAt)
+    {
+        if (_topics[id] is { } topic)
+            topic.IsConfirming = true;
+        _later.Enqueue((_beat + ConfirmBeats, id, heardAt));
+    }
 
     /// <summary>One device left: reads this topic when the lease has ended, if nobody else is heard.</summary>
     public void AskAfterDevice(int id) => _afterDevice.Enqueue((_beat + _deviceLeftBeats, id));
@@ -94,9 +102,12 @@ internal sealed class TopicChecks
         var statuses = ArrayPool<Presence>.Shared.Rent(_asked.Count);
         try
         {
+            var left = _asked.Count;
             foreach (var definition in _presence.Definitions.All)
             {
-                var count = Gather(definition, users, ids);
+                if (left == 0)
+                    break;
+                var count = Gather(definition, users, ids, ref left);
                 if (count == 0)
                     continue;
                 // before the read: a claim that ends meanwhile is read again
@@ -147,13 +158,14 @@ internal sealed class TopicChecks
         }
     }
 
-    private int Gather(Definition definition, uint[] users, int[] ids)
+    private int Gather(Definition definition, uint[] users, int[] ids, ref int left)
     {
         var count = 0;
         foreach (var id in _asked)
         {
             if (_topics[id] is not { } topic || topic.Definition != definition || !topic.IsQueued)
                 continue;
+            left--;
             if (topic.IsAway)
             {
                 topic.IsQueued = false;
@@ -173,11 +185,15 @@ internal sealed class TopicChecks
         var topic = _topics[id]!;
         topic.IsQueued = false;
         var told = topic.Told;
-        if (topic.IsKnown && told.Status == now.Status && told.Said == now.Said && (now.IsOnline || told.LastSeen == now.LastSeen))
+        if (topic.IsKnown && told.Status == now.Status && told.Said == now.Said && told.Devices == now.Devices && (now.IsOnline || told.LastSeen == now.LastSeen))
         {
             topic.Told = now;
             return false;
         }
+
+        // a sweep may have found it under this definition meanwhile: it is told when the others are. Whoever begins to watch is told what was read
+        if (topic.IsKnown && topic.IsConfirming && (topic.IsGentle || topic.HeardAt != 0) && (told.IsOnline || !now.IsOnline))
+            return false;
 
         if (topic.IsKnown && topic.IsGentle && told.IsOnline && !now.IsOnline)
         {

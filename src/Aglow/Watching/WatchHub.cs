@@ -81,7 +81,7 @@ public sealed class WatchHub : IAsyncDisposable
         bus.Subscribe((kind, users) =>
         {
             // arrivals come as flips of belief; these say what belief cannot
-            if (kind is TransitionKind.Left or TransitionKind.DeviceLeft or TransitionKind.Changed)
+            if (kind is TransitionKind.Left or TransitionKind.DeviceLeft or TransitionKind.DeviceCame or TransitionKind.Changed)
                 Post(kind, users, definition: null);
         });
         var metrics = presence.Metrics;
@@ -324,6 +324,10 @@ public sealed class WatchHub : IAsyncDisposable
         _commands.Enqueue(new(WatchCommandKind.Hint, null, copy, definition, Count: users.Length, Transition: kind, HeardAt: _presence.Clock.Time.GetTimestamp()));
     }
 
+    // Who hides is told of as who leaves: under every definition, in the same moment and order.
+    private bool IsGoodbye(TransitionKind transition, uint user) =>
+        transition == TransitionKind.Left || (transition == TransitionKind.Changed && _presence.Claims.Of(user, _presence.Clock.Now).Status == ClaimStatus.Hidden);
+
     private void Hear(WatchCommand hint)
     {
         var users = (uint[])hint.Payload!;
@@ -333,7 +337,7 @@ public sealed class WatchHub : IAsyncDisposable
             {
                 if (hint.Definition is not null && _topics[id]!.Definition != hint.Definition)
                     continue;
-                if (hint.Transition == TransitionKind.Left)
+                if (IsGoodbye(hint.Transition, user))
                     _checks.AskLater(id, hint.HeardAt);
                 else if (hint.Transition == TransitionKind.DeviceLeft)
                     _checks.AskAfterDevice(id);

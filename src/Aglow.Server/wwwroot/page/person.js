@@ -1,6 +1,6 @@
 // One person in the list.
 import { paint } from './paint.js';
-import { hueOf, initialsOf, nameOf, seenWords } from './words.js';
+import { devicesWords, hueOf, initialsOf, nameOf, seenWords } from './words.js';
 
 const template = document.getElementById('person');
 
@@ -19,7 +19,7 @@ export class Person {
         const element = template.content.cloneNode(true).firstElementChild;
         const part = (name) => element.querySelector(name);
         this.element = element;
-        this.#parts = { avatar: part('.avatar'), dot: part('.dot'), name: part('.person-name'), seen: part('.person-seen'), why: part('.why-button'), follow: part('.follow') };
+        this.#parts = { avatar: part('.avatar'), dot: part('.dot'), name: part('.person-name'), seen: part('.person-seen'), devices: part('.person-devices'), why: part('.why-button'), follow: part('.follow') };
         this.#label();
         this.#parts.why.addEventListener('click', () => onWhy(this));
         this.#parts.follow.addEventListener('click', () => onFollow(this));
@@ -65,6 +65,7 @@ export class Person {
         this.#write('status', record.status, (status) => (this.element.dataset.status = this.#parts.dot.dataset.status = status));
         this.#write('name', this.#isMe ? `${this.name} (you)` : this.name, (name) => (this.#parts.name.textContent = name));
         this.#write('seen', seenWords(record), (words) => (this.#parts.seen.textContent = words));
+        this.#write('devices', this.#isLost ? '' : devicesWords(record), (words) => (this.#parts.devices.textContent = words));
         this.#write('canFollow', this.#isFollowed !== undefined, (can) => (this.#parts.follow.hidden = !can));
         this.#write('isFollowed', this.#isFollowed === true, (is) => this.#parts.follow.setAttribute('aria-pressed', is));
     }

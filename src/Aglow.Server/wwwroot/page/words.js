@@ -17,6 +17,11 @@ export function seenWords({ status, last_seen, last_seen_about, text, emoji, unt
     return last_seen ? `Last seen ${ago(last_seen)}` : 'Never seen';
 }
 
+const DEVICES = { desktop: 'desktop', mobile: 'phone', web: 'browser', other: 'another device' };
+
+/** Where somebody is online: "desktop, phone". */
+export const devicesWords = ({ devices = [] }) => devices.map((kind) => DEVICES[kind] ?? kind).join(', ');
+
 /** The name to show: the display name, else the user name, else the ID. */
 export const nameOf = ({ display_name, user_name, user_id }) =>
     display_name ?? user_name ?? (typeof user_id === 'number' ? `Number ${user_id}` : user_id);

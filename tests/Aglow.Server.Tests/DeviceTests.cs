@@ -1,0 +1,102 @@
+using System.Text.Json;
+
+namespace Aglow.Server.Tests;
+
+/// <summary>Kinds of devices on every record, and as definitions.</summary>
+public sealed class DeviceTests
+{
+    private const string Both = "\"devices\":[\"desktop\",\"mobile\"]";
+
+    [Fact]
+    public async Task Every_record_names_the_kinds_of_devices_that_are_alive()
+    {
+        await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "20", "--heartbeat-seconds", "2");
+        await server.PostAsync("/users", """{"user_name":"ann","user_id":3}""");
+        await HeartbeatAsync(server, "desktop");
+        await HeartbeatAsync(server, "mobile");
+
+        await ShowAsync(server, Both);
+        await using (var socket = await RawSocket.OpenAsync(server.Address, "9"))
+        {
+            await socket.SendAsync("""{"type":"watch","users":[3]}""");
+            (await ReadAsync(socket)).ShouldContain(Both);
+            await server.PostAsync("/heartbeat", """{"user_id":3,"device":{"id":"w","kind":"web"}}""");
+            (await ReadAsync(socket)).ShouldContain("\"devices\":[\"desktop\",\"mobile\",\"web\"]");
+        }
+
+        using (var stream = await server.Http.GetStreamAsync(new Uri("/watch?users=3", UriKind.Relative)))
+        using (var lines = new StreamReader(stream))
+        {
+            string? line;
+            do
+                line = await lines.ReadLineAsync();
+            while (line?.Contains("\"user_id\":3", StringComparison.Ordinal) == false);
+            line.ShouldNotBeNull().ShouldContain("\"devices\":[\"desktop\",\"mobile\",\"web\"]");
+        }
+
+        // a definition each
+        foreach (var (kind, status) in new[] { ("desktop", "online"), ("mobile", "online"), ("other", "offline") })
+            (await server.GetAsync($"/status/3?definition={kind}")).Json["status"]!.GetValue<string>().ShouldBe(status, kind);
+        (await server.GetAsync("/online/count?definition=mobile")).Json["online"]!.GetValue<int>().ShouldBe(1);
+
+        // hidden, nothing is shown of them; on leaving everywhere, nothing is left
+        await server.SendAsync(HttpMethod.Put, "/users/3/status", """{"status":"offline"}"""u8.ToArray(), "application/json");
+        await ShowAsync(server, null);
+        await server.SendAsync(HttpMethod.Put, "/users/3/status", """{"status":"auto"}"""u8.ToArray(), "application/json");
+        await ShowAsync(server, "\"devices\":[\"desktop\",\"mobile\",\"web\"]");
+        await server.PostAsync("/offline", """{"user_id":3}""");
+        await HeartbeatAsync(server, "other");
+        await ShowAsync(server, "\"devices\":[\"other\"]");
+    }
+
+    [Fact]
+    public async Task A_socket_names_its_device_and_takes_it_away()
+    {
+        await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "20", "--heartbeat-seconds", "2");
+        await HeartbeatAsync(server, "desktop");
+        await using var socket = await RawSocket.ConnectAsync(server.Address);
+        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=3&device_id=p&device_kind=mobile"));
+        (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
+        (await server.GetAsync("/status/3")).Text.ShouldContain(Both);
+        await socket.SendAsync("""{"type":"leave"}""");
+        // another phone might be alive: within the shortened lease it says so
+        var deadline = DateTimeOffset.UtcNow.AddSeconds(60);
+        while (!(await server.GetAsync("/status/3")).Text.Contains("\"devices\":[\"desktop\"]", StringComparison.Ordinal))
+        {
+            DateTimeOffset.UtcNow.ShouldBeLessThan(deadline);
+            await HeartbeatAsync(server, "desktop");
+            await Task.Delay(100);
+        }
+    }
+
+    private static async Task HeartbeatAsync(AglowProcess server, string kind) =>
+        (await server.PostAsync("/heartbeat", $"{{\"user_id\":3,\"device\":{{\"id\":\"{kind}-1\",\"kind\":\"{kind}\"}}}}")).Status.ShouldBe(200);
+
+    private static async Task ShowAsync(AglowProcess server, string? devices)
+    {
+        foreach (var answer in new[]
+        {
+            await server.GetAsync("/status/3"),
+            await server.GetAsync("/status?user=3"),
+            await server.GetAsync("/status/users?ids=3"),
+            await server.PostAsync("/status/batch", """{"user_ids":[3]}"""),
+            await server.GetAsync("/users/3"),
+            await server.GetAsync("/users?q=ann"),
+        })
+        {
+            if (devices is null)
+                answer.Text.ShouldNotContain("devices");
+            else
+                answer.Text.ShouldContain(devices);
+        }
+    }
+
+    private static async Task<string> ReadAsync(RawSocket socket)
+    {
+        JsonElement message;
+        do
+            message = await socket.ReadMessageAsync();
+        while (message.GetProperty("type").GetString() != "presence");
+        return message.GetRawText();
+    }
+}
