@@ -32,9 +32,15 @@ public class SweepTests
             from left in Gen.Elements(true, false)
             from deviceLeft in Gen.Choose(1, pulse)
             select new Definition("x", (uint)pulse, (uint?)activity, left) { DeviceLeftSeconds = (uint)deviceLeft };
-        var moment = from now in Gen.OneOf(Gen.Choose(1, 1200), Gen.Elements((int)Pulse.SecondMask - 1)) from held in Gen.Choose(0, 60) select new Moment((uint)now, (uint)Math.Max(1, now - held));
-        var sample = from d in definition from at in moment from words in Gen.ArrayOf(word, 128) select (
-            Definition: d, At: at, Words: words);
+        var moment =
+            from now in Gen.OneOf(Gen.Choose(1, 1200), Gen.Elements((int)Pulse.SecondMask - 1))
+            from held in Gen.Choose(0, 60)
+            select new Moment((uint)now, (uint)Math.Max(1, now - held));
+        var sample =
+            from d in definition
+            from at in moment
+            from words in Gen.ArrayOf(word, 128)
+            select (Definition: d, At: at, Words: words);
         Check.One(Config.QuickThrowOnFailure.WithMaxTest(2000), Prop.ForAll(Arb.From(sample), s =>
         {
             var rule = new Threshold(s.Definition, s.At);
@@ -119,8 +125,10 @@ public class SweepTests
     public void Beliefs_agree_with_the_words_after_any_sequence()
     {
         var act =
-            from kind in Gen.Choose(0, 4) from user in Gen.Elements(
-                1u, 2u, 257u, 513u, 40_000_000u) from seconds in Gen.Choose(1, 20) select (kind, user, seconds);
+            from kind in Gen.Choose(0, 4)
+            from user in Gen.Elements(1u, 2u, 257u, 513u, 40_000_000u)
+            from seconds in Gen.Choose(1, 20)
+            select (kind, user, seconds);
         Check.One(
             Config.QuickThrowOnFailure.WithMaxTest(100),
             Prop.ForAll(Arb.From(Gen.ListOf(act)), acts => RunAsync(acts).GetAwaiter().GetResult()));
