@@ -152,7 +152,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
             await page.WriteAsync(RawSocket.Handshake($"/ws?user_id={user}", "Origin: http://127.0.0.1\r\n"));
             await page.ReadHeadAsync();
             (await page.ReadCloseWithReasonAsync())
-                .ShouldBe((4429, "Too many connections: This user has 20 connections to this server already. Close some, and try again."));
+                .ShouldBe((4429, "Too many connections: This user has 20 connections to this server already. Close some tabs, or share one (shareTabs)."));
         }
         finally
         {

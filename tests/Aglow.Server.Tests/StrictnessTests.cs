@@ -103,6 +103,28 @@ public sealed partial class StrictnessTests(SharedServer shared)
         (await socket.ReadMessageAsync()).GetProperty("user_id").GetString().ShouldBe(space);
     }
 
+    [Theory]
+    [InlineData("""{"user_name":42}""", "send \"42\". If 42 is the user's ID, send it as user_id")]
+    [InlineData("""{"user_name":"ann","display_name":7}""", "display_name is a number")]
+    [InlineData("""{"user_name":true}""", "user_name is not a name")]
+    public async Task A_name_that_is_a_number_is_told_what_to_send(string json, string says) =>
+        (await _server.PostAsync("/users", json)).ShouldBeProblem(400, says);
+
+    [Fact]
+    public async Task A_handshake_that_lost_its_upgrade_is_told_so()
+    {
+        await using var socket = await RawSocket.ConnectAsync(_server.Address);
+        const string Upgrade = "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n";
+        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=1").Replace(Upgrade, "Connection: close\r\n"));
+        var head = await socket.ReadHeadAsync();
+        head.ShouldStartWith("HTTP/1.1 400 ");
+        var problem = await socket.ReadBodyAsync(head);
+        problem.GetProperty("title").GetString().ShouldBe("Upgrade lost");
+        problem.GetProperty("detail").GetString()!.ShouldContain("pass Upgrade and Connection on");
+        // what is no handshake at all is told what this path is
+        (await _server.GetAsync("/ws?user_id=1")).ShouldBeProblem(400, "This path is a WebSocket");
+    }
+
     [Fact]
     public async Task An_event_stream_that_the_server_ends_says_when_to_come_back_each_at_a_time_of_its_own()
     {

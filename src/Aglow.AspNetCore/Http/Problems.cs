@@ -57,13 +57,13 @@ internal static class Problems
     public static ProblemException TokenRefused() => new(
         StatusCodes.Status401Unauthorized,
         "Token refused",
-        "The token or key is none that this server takes: it is malformed, not signed by who signs here, for somebody else, not good yet, or revoked. Get another one.")
+        "The token or key is none that this server takes: it is malformed, not signed by who signs here, for somebody else, not good yet (do the clocks of its issuer and this server agree?), or revoked. Get another one.")
     {
         Challenge = "Bearer error=\"invalid_token\"",
     };
 
     public static ProblemException TokenExpired() => new(
-        StatusCodes.Status401Unauthorized, "Token expired", "The token has expired. Get a new one and send the same again.")
+        StatusCodes.Status401Unauthorized, "Token expired", "The token has expired. Get a new one and send the same again. If it is new, the clock of its issuer or of this server is wrong.")
     {
         Challenge = "Bearer error=\"invalid_token\"",
     };
@@ -108,7 +108,7 @@ internal static class Problems
     };
 
     public static ProblemException TooManyConnections(int most) => new(
-        StatusCodes.Status429TooManyRequests, "Too many connections", $"This user has {most} connections to this server already. Close some, and try again.")
+        StatusCodes.Status429TooManyRequests, "Too many connections", $"This user has {most} connections to this server already. Close some tabs, or share one (shareTabs).")
     {
         RetryAfter = 10,
     };
@@ -196,5 +196,6 @@ internal static class Problems
         admission == Admission.Unknown ? NoSuchUser(user) : OverBudget(options.MaxUserNumber);
 
     /// <summary>What somebody sent, for a detail: at most 40 characters.</summary>
-    public static string Shorten(string text) => text.Length <= 40 ? text : string.Concat(text.AsSpan(0, char.IsHighSurrogate(text[39]) ? 39 : 40), "…");
+    public static string Shorten(string text) =>
+        text.Length <= 40 ? text : string.Concat(text.AsSpan(0, char.IsHighSurrogate(text[39]) ? 39 : 40), "…");
 }

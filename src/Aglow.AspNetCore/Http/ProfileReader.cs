@@ -121,6 +121,13 @@ internal static class ProfileReader
         reader.Read();
         if (reader.TokenType == JsonTokenType.Null)
             return null;
+        if (reader.TokenType == JsonTokenType.Number)
+        {
+            var number = Problems.Shorten(Encoding.UTF8.GetString(reader.ValueSpan));
+            throw Problems.Malformed(
+                $"{member} is a number, and a name is text: send \"{number}\". If {number} is the user's ID, send it as user_id.");
+        }
+
         var name = reader.TokenType == JsonTokenType.String ? MemberReader.Text(ref reader, member) : "";
         return name.Length > 0 && Encoding.UTF8.GetByteCount(name) <= maxBytes && !name.Any(char.IsControl)
             ? name

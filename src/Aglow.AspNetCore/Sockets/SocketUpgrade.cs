@@ -19,6 +19,16 @@ internal readonly record struct SocketUpgrade(bool IsOverHttp2, byte[] Key)
             || context.Features.Get<IHttpUpgradeFeature>() is not { IsUpgradableRequest: true }
             || !Holds(request.Headers.Upgrade, "websocket")))
         {
+            // a client that means a WebSocket says so in more than one header
+            if (request.Headers.SecWebSocketKey.Count > 0 || request.Headers.SecWebSocketVersion.Count > 0)
+            {
+                throw new ProblemException(
+                    400,
+                    "Upgrade lost",
+                    "This is a WebSocket handshake without its Upgrade header: a proxy on the way dropped it. "
+                        + "Let the proxy use HTTP/1.1 and pass Upgrade and Connection on (deploy/nginx.conf of Aglow shows how).");
+            }
+
             throw new ProblemException(
                 400,
                 "Not a WebSocket",
