@@ -100,8 +100,8 @@ internal static class ServerProcess
         services.AddSingleton(new AccessOptions
         {
             CallsPerUser = options.CallsPerUser ?? (auth.TakesTokens ? 50 : 0),
-            CallsPerKey = options.CallsPerKey ?? (auth.TakesTokens ? 2_000 : 0),
-            CallsPerAddress = options.CallsPerAddress ?? (auth.TakesTokens ? 10_000 : 0),
+            CallsPerKey = options.CallsPerKey ?? (auth.TakesTokens ? 20_000 : 0),
+            CallsPerAddress = options.CallsPerAddress ?? (auth.TakesTokens ? 20_000 : 0),
             RegistrationsPerKey = options.RegistrationsPerKey ?? 10_000,
         });
         if (!auth.TakesTokens)

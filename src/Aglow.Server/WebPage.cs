@@ -1,9 +1,11 @@
 using System.Buffers.Text;
 using System.Security.Cryptography;
+using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Endpoints;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Net.Http.Headers;
 
 namespace Aglow.Server;
@@ -26,6 +28,7 @@ internal static class WebPage
 
     public static void MapWebPage(this IEndpointRouteBuilder routes)
     {
+        var gate = routes.ServiceProvider.GetRequiredService<Gate>();
         var assembly = typeof(WebPage).Assembly;
         foreach (var name in assembly.GetManifestResourceNames())
         {
@@ -34,7 +37,7 @@ internal static class WebPage
                 continue;
             path = path[(Folder.Length - 1)..];
             var file = new PageFile(name, ContentType(path));
-            routes.MapMethods(path == Index ? "/" : path, [HttpMethods.Get, HttpMethods.Head], file.SendAsync).WithDisplayName($"page {path}");
+            routes.MapMethods(path == Index ? "/" : path, [HttpMethods.Get, HttpMethods.Head], gate.Guard(file.SendAsync)).WithDisplayName($"page {path}");
         }
     }
 

@@ -24,6 +24,22 @@ public class StrangerTests
         Directory.Delete(folder, recursive: true);
     }
 
+    [Theory]
+    [InlineData("/status?user=1&x={0}", 414)]
+    [InlineData("/users?q={0}", 414)]
+    [InlineData("/users/1?x={0}", 414)]
+    [InlineData("/online?cursor={0}", 414)]
+    [InlineData("/health/live?{0}", 414)]
+    [InlineData("/openapi/v1.json?{0}", 414)]
+    [InlineData("/nowhere?{0}", 414)]
+    [InlineData("/?{0}", 414)]
+    [InlineData("/ws?user_id={0}", 414)]
+    public async Task A_query_that_is_too_long_is_a_problem_that_says_how_long_it_may_be(string path, int status)
+    {
+        await using var server = await AglowProcess.StartAsync();
+        (await server.GetAsync(string.Format(System.Globalization.CultureInfo.InvariantCulture, path, new string('x', 20_000)))).ShouldBeProblem(status, "16384 bytes");
+    }
+
     [Fact]
     public async Task Long_lists_of_users_fit_a_query_and_few_characters_of_many_marks_do_not()
     {

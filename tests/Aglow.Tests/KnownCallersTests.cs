@@ -20,32 +20,35 @@ public class KnownCallersTests
     {
         for (var other = 0; other < 4 * MostOfGeneration; other++)
         {
-            await _known.CheckAsync($"other {other}");
+            await AskAsync($"other {other}");
             if (other % 1_000 == 0)
-                await _known.CheckAsync("faithful");
+                await AskAsync("faithful");
         }
 
         _checks["faithful"].ShouldBe(1);
         // and who was not heard of while two generations filled was forgotten
-        await _known.CheckAsync("other 0");
+        await AskAsync("other 0");
         _checks["other 0"].ShouldBe(2);
-        await _known.CheckAsync($"other {(4 * MostOfGeneration) - 1}");
+        await AskAsync($"other {(4 * MostOfGeneration) - 1}");
         _checks[$"other {(4 * MostOfGeneration) - 1}"].ShouldBe(1);
     }
 
     [Fact]
     public async Task Who_expired_or_was_revoked_is_checked_again()
     {
-        var caller = await _known.CheckAsync("a day");
-        (await _known.CheckAsync("a day")).ShouldBeSameAs(caller);
+        var caller = await AskAsync("a day");
+        (await AskAsync("a day")).ShouldBeSameAs(caller);
         _time.Advance(TimeSpan.FromDays(1) + Caller.Skew);
-        var renewed = await _known.CheckAsync("a day");
+        var renewed = await AskAsync("a day");
         renewed.ShouldNotBeSameAs(caller);
-        (await _known.CheckAsync("a day")).ShouldBeSameAs(renewed);
+        (await AskAsync("a day")).ShouldBeSameAs(renewed);
         renewed.Revoke();
-        await _known.CheckAsync("a day");
+        await AskAsync("a day");
         _checks["a day"].ShouldBe(3);
     }
+
+    // as the gate does
+    private async ValueTask<Caller> AskAsync(string credential) => _known.Find(credential) ?? await _known.CheckAsync(credential);
 
     private ValueTask<Caller> CheckAsync(string credential)
     {

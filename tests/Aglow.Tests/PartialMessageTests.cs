@@ -132,7 +132,7 @@ public sealed class PartialMessageTests
             var clock = new Clock(_time, new StallGuard(20));
             _presence = new PresenceService(
                 new MemoryPlaneStore(options.CreateBudget()), null, new LocalTransitionBus(), clock, options, new AglowMetrics(), new AglowLog(NullLogger.Instance));
-            _host = new SocketHost(_presence, options, tokens: null) { Memory = memory };
+            _host = new SocketHost(_presence, options, tokens: null, gate: null) { Memory = memory };
         }
 
         public Client Connect() => new(_host, ++_user);
@@ -182,7 +182,7 @@ public sealed class PartialMessageTests
         private readonly Task _running;
         private readonly Heard _heard = new();
 
-        public Client(SocketHost host, uint user) => _running = host.RunAsync(_toServer.Reader, _heard, UserId.Of(user), user, Device.Unnamed(), caller: null);
+        public Client(SocketHost host, uint user) => _running = host.RunAsync(_toServer.Reader, _heard, new Arrival(UserId.Of(user), user, new Aglow.AspNetCore.Sockets.Client(Caller: null, Address: null, Device.Unnamed())));
 
         /// <summary>The code that the server closed with; null: it did not.</summary>
         public int? CloseCode => _heard.CloseCode;

@@ -14,6 +14,8 @@ public class RateLimitsTests
 {
     private const int Callers = 3;
 
+    private static readonly IPAddress Address = IPAddress.Parse("192.0.2.9");
+
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
 
     private readonly ManualTimeProvider _time = new();
@@ -34,10 +36,27 @@ public class RateLimitsTests
     }
 
     [Fact]
+    public void More_than_a_second_is_worth_passes_a_bucket_that_is_half_full_and_is_paid_off()
+    {
+        var buckets = new RateBuckets(10, _time);
+        Take(buckets, 1, 11).ShouldBe(11);
+        buckets.SecondsToWait(1, 100).ShouldBe(1);
+        _time.Advance(Second);
+        // 19 are left
+        buckets.SecondsToWait(1, 100).ShouldBe(0);
+        buckets.SecondsToWait(1, 1).ShouldBe(9);
+        _time.Advance(8 * Second);
+        Take(buckets, 1, 100).ShouldBe(0);
+        _time.Advance(Second);
+        Take(buckets, 1, 100).ShouldBe(9);
+    }
+
+    [Fact]
     public void Several_are_taken_together_or_none_is()
     {
         var buckets = new RateBuckets(10, _time);
-        buckets.TryTake(1, 15).ShouldBeTrue();
+        buckets.TryTake(1, 10).ShouldBeTrue();
+        buckets.TryTake(1, 5).ShouldBeTrue();
         buckets.TryTake(1, 6).ShouldBeFalse();
         buckets.TryTake(1, 5).ShouldBeTrue();
     }
@@ -102,8 +121,8 @@ public class RateLimitsTests
     public void Each_of_a_thousand_others_goes_on_while_one_is_refused()
     {
         var limits = new RateLimits(new AccessOptions { CallsPerUser = 5 }, _time);
-        Through(() => limits.RequireCaller(Person("fast")), 1_000).ShouldBe(10);
-        var others = Enumerable.Range(0, 1_000).Count(i => Through(() => limits.RequireCaller(Person($"other-{i}")), 3) == 3);
+        Through(() => limits.Charge(Person("fast"), 1), 1_000).ShouldBe(10);
+        var others = Enumerable.Range(0, 1_000).Count(i => Through(() => limits.Charge(Person($"other-{i}"), 1), 3) == 3);
         // one in a thousand times shares a bucket
         others.ShouldBeGreaterThanOrEqualTo(999);
     }
@@ -113,19 +132,23 @@ public class RateLimitsTests
     {
         var limits = new RateLimits(new AccessOptions { CallsPerUser = 1, CallsPerKey = 2, RegistrationsPerKey = 3 }, _time);
         var (person, key) = (Person("7"), Caller.Backend("user 7", Scopes.All));
-        Through(() => limits.RequireCaller(person), 10).ShouldBe(2);
-        Through(() => limits.RequireCaller(key), 10).ShouldBe(4);
-        Through(() => limits.RequireCaller(null), 10).ShouldBe(10);
-        Through(() => limits.RequireRegistrations(person, 1), 10).ShouldBe(10);
-        // a list larger than the bucket takes all of it
-        Through(() => limits.RequireRegistrations(key, 1_000), 10).ShouldBe(1);
-        Through(() => limits.RequireRegistrations(key, 0), 10).ShouldBe(10);
+        Through(() => limits.Charge(person, 1), 10).ShouldBe(2);
+        Through(() => limits.Charge(key, 1), 10).ShouldBe(4);
+        Through(() => limits.Charge((Caller?)null, 1), 10).ShouldBe(10);
+        Through(() => limits.ChargeRegistrations(person, null, 1), 10).ShouldBe(6);
+        // a list larger than the bucket passes it, and is paid off
+        Through(() => limits.ChargeRegistrations(key, Address, 300), 10).ShouldBe(1);
+        Through(() => limits.ChargeRegistrations(key, Address, 0), 10).ShouldBe(10);
 
-        var refused = Should.Throw<ProblemException>(() => limits.RequireCaller(person));
+        var refused = limits.Charge(person, 1).ShouldNotBeNull();
         (refused.Status, refused.RetryAfter).ShouldBe((429, 1));
         refused.Message.ShouldContain("1 calls a second of this user");
-        Should.Throw<ProblemException>(() => limits.RequireCaller(key)).Message.ShouldContain("2 calls a second of this key");
-        Should.Throw<ProblemException>(() => limits.RequireRegistrations(key, 1)).Message.ShouldContain("3 new users a second");
+        limits.Charge(key, 1)!.Message.ShouldContain("2 calls a second of this key");
+        refused = limits.ChargeRegistrations(key, Address, 1).ShouldNotBeNull();
+        refused.Message.ShouldContain("3 new users a second of this key");
+        refused.RetryAfter.ShouldBe(99);
+        _time.Advance(TimeSpan.FromSeconds(99));
+        limits.ChargeRegistrations(key, Address, 1).ShouldBeNull();
     }
 
     [Fact]
@@ -138,10 +161,10 @@ public class RateLimitsTests
         Calls("2001:db8:0:1::1").ShouldBe(10);
         Calls("2001:db8:0:1:ffff::2").ShouldBe(0, "the same network of 64 bits");
         Calls("2001:db8:0:2::1").ShouldBe(10);
-        limits.MayCall(null).ShouldBeTrue();
-        Should.Throw<ProblemException>(() => limits.RequireAddress(IPAddress.Parse("192.0.2.1"))).Message.ShouldContain("5 calls a second of this address");
+        limits.Charge((IPAddress?)null, 1).ShouldBeNull();
+        limits.Charge(IPAddress.Parse("192.0.2.1"), 1)!.Message.ShouldContain("5 calls a second of this address");
 
-        int Calls(string address) => Enumerable.Range(0, 100).Count(_ => limits.MayCall(IPAddress.Parse(address)));
+        int Calls(string address) => Enumerable.Range(0, 100).Count(_ => limits.Charge(IPAddress.Parse(address), 1) is null);
     }
 
     [Fact]
@@ -159,9 +182,9 @@ public class RateLimitsTests
         void AskAll()
         {
             foreach (var address in addresses)
-                limits.RequireAddress(address);
-            limits.RequireCaller(person);
-            limits.RequireCaller(key);
+                limits.Charge(address, 1);
+            limits.Charge(person, 1);
+            limits.Charge(key, 1);
         }
     }
 
@@ -170,8 +193,8 @@ public class RateLimitsTests
     {
         var limits = new RateLimits(new AccessOptions(), _time);
         limits.AreOff.ShouldBeTrue();
-        Through(() => limits.RequireCaller(Person("7")), 1_000).ShouldBe(1_000);
-        Through(() => limits.RequireAddress(IPAddress.Loopback), 1_000).ShouldBe(1_000);
+        Through(() => limits.Charge(Person("7"), 1), 1_000).ShouldBe(1_000);
+        Through(() => limits.Charge(IPAddress.Loopback, 1), 1_000).ShouldBe(1_000);
         new RateLimits(new AccessOptions { CallsPerKey = 1 }, _time).AreOff.ShouldBeFalse();
     }
 
@@ -183,18 +206,7 @@ public class RateLimitsTests
 
     private static int Take(RateBuckets buckets, int who, int calls) => Enumerable.Range(0, calls).Count(_ => buckets.TryTake(who));
 
-    private static int Through(Action require, int calls) => Enumerable.Range(0, calls).Count(_ =>
-    {
-        try
-        {
-            require();
-            return true;
-        }
-        catch (ProblemException)
-        {
-            return false;
-        }
-    });
+    private static int Through(Func<ProblemException?> charge, int calls) => Enumerable.Range(0, calls).Count(_ => charge() is null);
 
     // the sum of what several threads have taken that began together, and something else beside them
     private static long AtOnce(Func<int> take, Action? beside = null)

@@ -30,7 +30,7 @@ internal enum Scopes
 /// <summary>
 /// Who calls, as their token or key says: a person, or a backend with scopes. Made once a credential and kept while that is good.
 /// </summary>
-/// <remarks>Any thread. What may change is that it is revoked; connections look (<see cref="IsGoodAt"/>), so nobody keeps a list of them.</remarks>
+/// <remarks>Any thread. What may change is that it is revoked: open connections are told (<see cref="WhenRevoked"/>), and calls look (<see cref="IsGoodAt"/>).</remarks>
 internal sealed class Caller
 {
     /// <summary>How long a token is taken after it has expired: clocks of servers differ by seconds.</summary>
@@ -46,11 +46,16 @@ internal sealed class Caller
         Scopes = scopes;
         IssuedAt = issuedAt?.ToUnixTimeSeconds();
         ExpiresAt = expiresAt;
+        // of this process: nobody can choose two names that meet
+        Hash = StringComparer.Ordinal.GetHashCode(name);
         Key = user?.Key is { } key ? Encoding.UTF8.GetBytes(key) : [];
     }
 
     /// <summary>Whose calls are counted together: a user, or a key's name.</summary>
     public string Name { get; }
+
+    /// <summary>The hash of the name.</summary>
+    public int Hash { get; }
 
     /// <summary>The person; null for a backend.</summary>
     public UserId? User { get; }
@@ -85,8 +90,15 @@ internal sealed class Caller
     /// <summary>Notes that this caller was admitted as the accounts are now.</summary>
     public void CheckedAt(int version) => _checkedVersion = version;
 
+    /// <summary>Called when the credential is revoked, at once.</summary>
+    public Action<Caller>? WhenRevoked { get; set; }
+
     /// <summary>The credential holds no more.</summary>
-    public void Revoke() => _isRevoked = true;
+    public void Revoke()
+    {
+        _isRevoked = true;
+        WhenRevoked?.Invoke(this);
+    }
 }
 
 /// <summary>

@@ -55,9 +55,6 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
     /// <summary>Whose token came with a request; null for nobody's, and where none are taken.</summary>
     public static Caller? Current(HttpContext context) => context.Features.Get<Caller>();
 
-    /// <summary>How long what this request opens may stay open; null: it has no token that ends.</summary>
-    public Func<TimeSpan>? LeftOf(HttpContext context) => Current(context) is { } caller ? () => caller.Left(tokens!.Now) : SessionOf(context);
-
     /// <summary>How long the application's sign-in behind this request may last; null: there is none, or it is not the application's.</summary>
     public Func<TimeSpan>? SessionOf(HttpContext context) =>
         !isOpen && tokens is null && AppSession.Of(context, host.Presence.Clock.Time) is { } session ? session.Left : null;

@@ -22,9 +22,12 @@ internal static class Credentials
     private const string TokenSubprotocol = "aglow.token.";
     private const string Scheme = "Bearer ";
 
-    /// <summary>The token of a <c>Authorization</c> header; null where it has none.</summary>
-    public static string? OfHeader(string? authorization) =>
-        authorization is not null && authorization.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase) ? authorization[Scheme.Length..].Trim(' ') : null;
+    /// <summary>The token of a <c>Authorization</c> header; empty where it has none. Makes no object.</summary>
+    public static ReadOnlySpan<char> InHeader(string? authorization) =>
+        authorization is not null && authorization.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase) ? authorization.AsSpan(Scheme.Length).Trim(' ') : default;
+
+    /// <summary>The same; null where it has none.</summary>
+    public static string? OfHeader(string? authorization) => InHeader(authorization) is { IsEmpty: false } token ? token.ToString() : null;
 
     /// <summary>The token of a raw query; null where it has none.</summary>
     public static string? OfQuery(string query)

@@ -1,92 +1,178 @@
+using System.Net;
 using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
+using Aglow.AspNetCore.Sockets;
 using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// What stands before every call: how often it may be made, by whom, and who that is.
+/// The one way in: every call, handshake, stream, page and description passes it, over whatever transport it comes.
 /// </summary>
 /// <remarks>
 /// <code>
-///   address within its rate? ─► token or key good? ─► may they make this call? ─► user or key within its rate? ─► the call
+///   HTTP/1.1, HTTP/2 ─► Guard ──────┐
+///   raw GET /ws      ─► AdmitAsync ─┴─► path short? ─► address pays ─► credential known? ─► may they call? ─► caller pays ─► account live? ─► the call
+///                                                                       └─ else it is checked, once
+///   body, users, watches, messages ─► Charge: the same person (or key) and address pay for what turns out to be asked
 /// </code>
-/// The address is asked first, so that guessing tokens is limited, too. Where nothing is asked (open mode, no rates; or an application, which has its own authentication and
-/// rates) calls are mapped without it. The usual request, on a connection whose token was checked before, passes without waiting.
+/// The address pays first, so that guessing tokens is limited, too. What the gate remembers is keyed by the credential alone
+/// (<see cref="KnownCallers"/>), never by the connection: a balancer sends the requests of many people over one. The usual request passes without waiting
+/// and without memory. A caller who goes on after a refusal waits for the next ones (<see cref="RefuseAsync"/>), so that refusals cost the server little.
 /// </remarks>
-internal sealed class Gate(Callers callers, RateLimits rates, ProblemAnswers problems)
+internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings, ProblemAnswers problems, TimeProvider time)
 {
+    // refusals a second that are answered at once, of one person, key or address
+    private const int QuickRefusals = 20;
+
+    // what a refusal that waits keeps in memory
+    private const int WaitingBytes = 8 * 1024;
+    private static readonly TimeSpan RefusalWaits = TimeSpan.FromSeconds(1);
+
+    private readonly KnownCallers? _tokens = callers.Tokens;
+    private readonly RateBuckets? _refusals = rates.AreOff ? null : new RateBuckets(QuickRefusals, time);
+
+    /// <summary>What each caller holds.</summary>
+    public Holdings Holdings => holdings;
+
+    /// <summary>The gate that a request came through; null where it is none of ours.</summary>
+    public static Gate? Of(HttpContext context) => context.GetEndpoint()?.Metadata.GetMetadata<Gate>();
+
     /// <summary>A call behind the gate.</summary>
-    public RequestDelegate Guard(Call call)
+    public RequestDelegate Guard(Call call) => context =>
     {
-        var tokens = callers.Tokens;
-        if (tokens is null && rates.AreOff)
-            return call.Handle;
-        return context =>
+        try
+        {
+            RequireShort(context, call.TargetBytes);
+            if (rates.Charge(ClientAddress.Of(context), call.Cost) is { } refused)
+                return RefuseAsync(context, call, refused, caller: null);
+            if (_tokens is null || call.Access == CallAccess.Anybody)
+                return call.Handle(context);
+            var headers = context.Request.Headers.Authorization;
+            // what a browser cannot put into a header is looked for elsewhere only if the header has none
+            if (headers is [{ } header] && Credentials.InHeader(header) is { IsEmpty: false } bearer)
+                return _tokens.Find(bearer) is { } known ? Admit(context, call, known) : AuthenticateAsync(context, call, bearer.ToString());
+            if (headers.Count > 1)
+                throw Problems.Malformed("Authorization is given twice: send it once.");
+            if (call.TakesTokenInUrl && Credentials.OfStream(context.Request) is { } elsewhere)
+                return AuthenticateAsync(context, call, elsewhere);
+            call.Access.Require(caller: null);
+            return call.Handle(context);
+        }
+        catch (ProblemException refused)
+        {
+            return RefuseAsync(context, call, refused, caller: null);
+        }
+    };
+
+    /// <summary>Something that is no call (a page, a description, a path that is not there), for anybody.</summary>
+    public RequestDelegate Guard(RequestDelegate handle)
+    {
+        var call = new Call(HttpMethods.Get, "", "", "", handle) { Access = CallAccess.Anybody };
+        return Guard(call);
+    }
+
+    /// <summary>
+    /// Who opens a socket whose handshake was taken before HTTP; null where no tokens are taken.
+    /// </summary>
+    /// <exception cref="ProblemException">They may not: HTTP answers.</exception>
+    public async ValueTask<Caller?> AdmitAsync(IPAddress? address, string? credential, CallAccess access)
+    {
+        Throw(rates.Charge(address, Cost.Socket));
+        if (_tokens is null)
+            return null;
+        var caller = credential is null ? null : await CheckAsync(address, credential);
+        access.Require(caller);
+        Throw(rates.Charge(caller, Cost.Socket));
+        await callers.RequireLiveAsync(caller);
+        return caller;
+    }
+
+    /// <summary>Who a newer token of an open socket stands for.</summary>
+    /// <exception cref="ProblemException">Nobody.</exception>
+    public ValueTask<Caller> CheckAsync(IPAddress? address, string credential)
+    {
+        return _tokens!.Find(credential) is { } known ? new(known) : CheckNewAsync();
+
+        async ValueTask<Caller> CheckNewAsync()
         {
             try
             {
-                rates.RequireAddress(context.Connection.RemoteIpAddress);
-                if (tokens is null || call.Access == CallAccess.Anybody)
-                    return call.Handle(context);
-                if (context.Request.Headers.Authorization is [{ } authorization]
-                    && context.Features.Get<ConnectionCaller>()?.Of(authorization) is { } kept
-                    && kept.IsGoodAt(tokens.Now))
-                {
-                    return AdmitAsync(context, call, kept);
-                }
+                return await _tokens.CheckAsync(credential);
             }
-            catch (ProblemException refused)
+            catch (ProblemException refused) when (refused.Status == StatusCodes.Status401Unauthorized)
             {
-                return RefuseAsync(context, call, refused);
+                // who guesses is known by the address only
+                rates.Charge(address, Cost.RefusedCredential);
+                throw;
             }
-
-            return AuthenticateAsync(context, call, tokens);
-        };
+        }
     }
 
-    private async Task AuthenticateAsync(HttpContext context, Call call, KnownCallers tokens)
+    /// <summary>Takes what a request turns out to cost.</summary>
+    /// <exception cref="ProblemException">There is not enough (429).</exception>
+    public void Charge(HttpContext context, int cost)
+    {
+        if (cost > 0)
+            Charge(Callers.Current(context), ClientAddress.Of(context), cost);
+    }
+
+    /// <summary>The same for whom a socket is of.</summary>
+    public void Charge(Caller? caller, IPAddress? address, int cost)
+    {
+        Throw(rates.Charge(caller, cost));
+        Throw(rates.Charge(address, cost));
+    }
+
+    /// <summary>Takes users that are registered.</summary>
+    /// <exception cref="ProblemException">They are too many at a time (429).</exception>
+    public void ChargeRegistrations(HttpContext context, int count) => ChargeRegistrations(Callers.Current(context), ClientAddress.Of(context), count);
+
+    /// <summary>The same for whom a socket is of.</summary>
+    public void ChargeRegistrations(Caller? caller, IPAddress? address, int count) => Throw(rates.ChargeRegistrations(caller, address, count));
+
+    /// <summary>What a request holds while it arrives or is answered.</summary>
+    public static Holding Hold(HttpContext context) => new(Of(context)?.Holdings, Callers.Current(context));
+
+    private static void RequireShort(HttpContext context, int most)
+    {
+        var request = context.Request;
+        if ((request.QueryString.Value?.Length ?? 0) + (request.Path.Value?.Length ?? 0) > most)
+            throw Problems.TargetTooLong(most);
+    }
+
+    private static void Throw(ProblemException? refused)
+    {
+        if (refused is not null)
+            throw refused;
+    }
+
+    private async Task AuthenticateAsync(HttpContext context, Call call, string credential)
     {
         Task done;
         try
         {
-            var request = context.Request;
-            var authorization = request.Headers.Authorization;
-            if (authorization.Count > 1)
-                throw Problems.Malformed("Authorization is given twice: send it once.");
-            var credential = call.TakesTokenInUrl ? Credentials.OfStream(request) : Credentials.OfHeader(authorization);
-            Caller? caller = null;
-            if (credential is not null)
-            {
-                caller = await tokens.CheckAsync(credential);
-                // only what the header itself says: a token in the URL says nothing of the requests after it
-                if (authorization is [{ } header] && Credentials.OfHeader(header) == credential)
-                    context.Features.Get<ConnectionCaller>()?.Keep(header, caller);
-            }
-
-            done = AdmitAsync(context, call, caller);
+            done = Admit(context, call, await CheckAsync(ClientAddress.Of(context), credential));
         }
         catch (ProblemException refused)
         {
-            done = RefuseAsync(context, call, refused);
+            done = RefuseAsync(context, call, refused, caller: null);
         }
 
         await done;
     }
 
-    private Task RefuseAsync(HttpContext context, Call call, ProblemException refused) =>
-        call.Refuse is { } refuse ? refuse(context, refused) : problems.AnswerAsync(context, refused);
-
-    private Task AdmitAsync(HttpContext context, Call call, Caller? caller)
+    private Task Admit(HttpContext context, Call call, Caller caller)
     {
         call.Access.Require(caller);
-        rates.RequireCaller(caller);
+        if (rates.Charge(caller, call.Cost) is { } refused)
+            return RefuseAsync(context, call, refused, caller);
         context.Features.Set(caller);
         var live = callers.RequireLiveAsync(caller);
-        return live.IsCompletedSuccessfully ? call.Handle(context) : AdmitWhenLiveAsync(context, call, live);
+        return live.IsCompletedSuccessfully ? call.Handle(context) : AdmitWhenLiveAsync(context, call, caller, live);
     }
 
-    private async Task AdmitWhenLiveAsync(HttpContext context, Call call, ValueTask live)
+    private async Task AdmitWhenLiveAsync(HttpContext context, Call call, Caller caller, ValueTask live)
     {
         var handle = call.Handle;
         try
@@ -95,7 +181,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, ProblemAnswers pro
         }
         catch (ProblemException refused)
         {
-            handle = _ => RefuseAsync(context, call, refused);
+            handle = _ => RefuseAsync(context, call, refused, caller);
         }
         catch (Exception failure)
         {
@@ -103,5 +189,33 @@ internal sealed class Gate(Callers callers, RateLimits rates, ProblemAnswers pro
         }
 
         await handle(context);
+    }
+
+    // Who is refused again and again waits a second for each answer: a client that does not wait by itself makes few calls a second then. Where too many wait already the request is aborted.
+    private async Task RefuseAsync(HttpContext context, Call call, ProblemException refused, Caller? caller)
+    {
+        if (refused.Status == StatusCodes.Status429TooManyRequests && _refusals is not null && !_refusals.TryTake(caller?.Hash ?? RateLimits.HashOf(ClientAddress.Of(context))))
+        {
+            if (!holdings.TryHold(caller, WaitingBytes))
+            {
+                context.Abort();
+                return;
+            }
+
+            try
+            {
+                await Task.Delay(RefusalWaits, time, context.RequestAborted);
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+            finally
+            {
+                holdings.Release(caller, WaitingBytes);
+            }
+        }
+
+        await (call.Refuse is { } refuse ? refuse(context, refused) : problems.AnswerAsync(context, refused));
     }
 }

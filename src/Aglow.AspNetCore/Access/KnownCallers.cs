@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
-using System.Text;
 using Aglow.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Access;
@@ -10,10 +9,9 @@ namespace Aglow.AspNetCore.Access;
 /// Callers whose credential was checked a while ago: to check the signature of a token at every heartbeat would cost more than the heartbeat.
 /// </summary>
 /// <remarks>
-/// Two layers. A connection keeps its last caller (<see cref="ConnectionCaller"/>): comparing two strings that are nearly always the same object. Here are those of
-/// all connections, by the SHA-256 of the credential, so that a dump of this memory holds no token of an hour ago. Two generations of
-/// <see cref="MostOfGeneration"/>: when one is full the older is forgotten, so it is bounded whatever is sent, and who is used is kept. Refused credentials are not kept. Any thread; to find
-/// somebody takes no lock.
+/// By the SHA-256 of the credential and nothing else, whatever connection it came on, so that nobody is taken for who called before; and a dump of this
+/// memory holds no token. Two generations of <see cref="MostOfGeneration"/>: when one is full the older is forgotten, so it is bounded whatever is sent, and who is used is
+/// kept. Refused credentials are not kept. Any thread; to find somebody takes no lock and no memory.
 /// </remarks>
 internal sealed class KnownCallers(CredentialCheck check, TimeProvider time)
 {
@@ -24,22 +22,38 @@ internal sealed class KnownCallers(CredentialCheck check, TimeProvider time)
     /// <summary>Now, as tokens tell the time.</summary>
     public DateTimeOffset Now => time.GetUtcNow();
 
-    /// <summary>Who this stands for; throws a <see cref="ProblemException"/> where nobody.</summary>
+    /// <summary>Raised once for each caller who is known here when their credential is revoked. Handlers return at once.</summary>
+    public event Action<Caller>? Revoked;
+
+    /// <summary>Who this stands for, if that is known and they are good; else null: ask <see cref="CheckAsync"/>.</summary>
+    public Caller? Find(ReadOnlySpan<char> credential)
+    {
+        if (credential.Length > Limits.TokenCharacters)
+            return null;
+        var hash = Hash.Of(credential);
+        var (young, old) = _known;
+        if (young.Find(hash) is { } known)
+            return known.IsGoodAt(Now) ? known : null;
+        // of the older only those are kept who are used
+        if (old.Find(hash) is not { } caller || !caller.IsGoodAt(Now))
+            return null;
+        Keep(hash, caller);
+        return caller;
+    }
+
+    /// <summary>Checks whom this stands for; throws a <see cref="ProblemException"/> where nobody.</summary>
     public async ValueTask<Caller> CheckAsync(string credential)
     {
         // longer is no token of ours, whatever it is
         if (credential.Length > Limits.TokenCharacters)
             throw Problems.TokenRefused();
-        var hash = Hash.Of(credential);
-        var (young, old) = _known;
-        if (young.Find(hash) is { } known && known.IsGoodAt(Now))
-            return known;
-        // of the older only those are kept who are used
-        if (old.Find(hash) is not { } caller || !caller.IsGoodAt(Now))
-            caller = await check(credential);
-        Keep(hash, caller);
+        var caller = await check(credential);
+        caller.WhenRevoked = TellRevoked;
+        Keep(Hash.Of(credential), caller);
         return caller;
     }
+
+    private void TellRevoked(Caller caller) => Revoked?.Invoke(caller);
 
     private void Keep(Hash hash, Caller caller)
     {
@@ -71,27 +85,12 @@ internal sealed class KnownCallers(CredentialCheck check, TimeProvider time)
 
     private readonly record struct Hash(ulong A, ulong B, ulong C, ulong D)
     {
-        public static Hash Of(string credential)
+        public static Hash Of(ReadOnlySpan<char> credential)
         {
-            Span<byte> utf8 = stackalloc byte[Limits.TokenCharacters * 3];
             Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
-            SHA256.HashData(utf8[..Encoding.UTF8.GetBytes(credential, utf8)], hash);
+            SHA256.HashData(MemoryMarshal.AsBytes(credential), hash);
             var words = MemoryMarshal.Cast<byte, ulong>(hash);
             return new Hash(words[0], words[1], words[2], words[3]);
         }
     }
-}
-
-/// <summary>What a connection keeps: its last <c>Authorization</c> and who that was. Requests of HTTP/2 may race for it; each sees a whole pair.</summary>
-internal sealed class ConnectionCaller
-{
-    private volatile Kept? _kept;
-
-    /// <summary>The caller of this header, if it is the last one.</summary>
-    public Caller? Of(string authorization) => _kept is { } kept && kept.Authorization == authorization ? kept.Caller : null;
-
-    /// <summary>Keeps a caller.</summary>
-    public void Keep(string authorization, Caller caller) => _kept = new Kept(authorization, caller);
-
-    private sealed record Kept(string Authorization, Caller Caller);
 }

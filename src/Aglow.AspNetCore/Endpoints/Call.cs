@@ -21,6 +21,9 @@ internal sealed record Call(string Method, string Path, string Name, string Summ
     /// <summary>Answers a refusal of this call; null: with a problem document.</summary>
     public Func<HttpContext, Exception, Task>? Refuse { get; init; }
 
+    /// <summary>What it costs before anything is known of it.</summary>
+    public int Cost { get; init; } = Aglow.AspNetCore.Access.Cost.Call;
+
     /// <summary>Bytes that its path and query may have, as they were sent.</summary>
     public int TargetBytes { get; init; } = Limits.TargetBytes;
 
@@ -71,7 +74,8 @@ internal static class Calls
         foreach (var call in calls)
         {
             string[] reached = call.Method == HttpMethods.Get ? [HttpMethods.Get, HttpMethods.Head] : [call.Method];
-            routes.MapMethods(call.Path, reached, HttpTraces.Handle(call, crossOrigin.Guard(call, app.Guard(call, gate.Guard(call with { Handle = KnownQuery.Guard(call, problems) }))))).WithMetadata(call).WithDisplayName(call.Name);
+            var guarded = gate.Guard(call with { Handle = KnownQuery.Guard(call, problems) });
+            routes.MapMethods(call.Path, reached, HttpTraces.Handle(call, crossOrigin.Guard(call, app.Guard(call, guarded)))).WithMetadata(call, gate).WithDisplayName(call.Name);
             if (!methods.TryGetValue(call.Path, out var allowed))
                 methods[call.Path] = allowed = [];
             allowed.AddRange(reached);
@@ -83,8 +87,9 @@ internal static class Calls
             if (path == Routes.StatusUpdate)
                 continue;
             var allow = string.Join(", ", allowed);
-            routes.Map(path, context => NotAllowed(context, allow)).WithDisplayName($"other methods on {path}");
-            crossOrigin.MapPreflight(routes, path, context => NotAllowed(context, allow));
+            var notAllowed = gate.Guard(context => NotAllowed(context, allow));
+            routes.Map(path, notAllowed).WithDisplayName($"other methods on {path}");
+            crossOrigin.MapPreflight(routes, path, notAllowed);
         }
     }
 

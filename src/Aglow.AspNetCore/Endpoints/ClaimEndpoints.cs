@@ -8,11 +8,11 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>What people and backends claim of a user: <c>/users/{user}/status</c> and <c>/users/{user}/quiet-hours</c>. Answers that change something are durable.</summary>
-internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, RateLimits rates, ProblemAnswers problems)
+internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
     private static readonly int[] WriteProblems = [400, 401, 403, 408, 413, 415, 422, 429, 501, 503];
 
-    public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
+    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
         new Call(HttpMethods.Get, Routes.Claims, "claims", "What is claimed of a user, the claim that is shown first", problems.Guard(ListAsync))
         {
@@ -22,6 +22,7 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, RateLim
         },
         new Call(HttpMethods.Put, Routes.Claims, "set status", "Sets what a source claims of a user", problems.Guard(SetAsync))
         {
+            Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(StatusBody))],
             Answers = [new(Routes.Json, typeof(StatusDocument))],
@@ -29,6 +30,7 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, RateLim
         },
         new Call(HttpMethods.Delete, Routes.Claims, "remove status", "Removes what a source claims of a user", problems.Guard(RemoveAsync))
         {
+            Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
             Query = [new(Routes.SourceQuery, "The source; \"user\" where it is not given.")],
             Answers = [new(Status: StatusCodes.Status204NoContent)],
@@ -42,6 +44,7 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, RateLim
         },
         new Call(HttpMethods.Put, Routes.QuietHours, "set quiet hours", "Sets when a user does not want to be disturbed", problems.Guard(SetHoursAsync))
         {
+            Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(QuietHoursBody))],
             Answers = [new(Routes.Json, typeof(QuietHoursDocument))],
@@ -49,6 +52,7 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, RateLim
         },
         new Call(HttpMethods.Delete, Routes.QuietHours, "remove quiet hours", "Removes a user's quiet hours", problems.Guard(RemoveHoursAsync))
         {
+            Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
             Answers = [new(Status: StatusCodes.Status204NoContent)],
             Problems = [400, 401, 403, 429, 501, 503],
@@ -174,7 +178,7 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, RateLim
         var index = await host.Presence.FindAsync(user);
         if (index != UserId.Nobody)
             return index;
-        rates.RequireRegistrations(Callers.Current(context), 1);
+        gate.ChargeRegistrations(context, 1);
         return await host.Presence.RegisterAsync(user);
     }
 

@@ -9,12 +9,12 @@ namespace Aglow.AspNetCore.Endpoints;
 internal static class DirectoryUsers
 {
     /// <summary>Finds the users of a list; with <paramref name="register"/>, IDs that have no index get one: somebody may be blocked before they first come.</summary>
-    public static async ValueTask ResolveAsync(HttpContext context, PresenceService presence, RateLimits rates, UserBatch users, bool register)
+    public static async ValueTask ResolveAsync(HttpContext context, PresenceService presence, Gate gate, UserBatch users, bool register)
     {
         await presence.FindAsync(users);
         if (!register || users.UnknownCount == 0)
             return;
-        rates.RequireRegistrations(Callers.Current(context), users.UnknownCount);
+        gate.ChargeRegistrations(context, users.UnknownCount);
         await presence.RegisterAsync(users);
     }
 
@@ -28,11 +28,15 @@ internal static class DirectoryUsers
             throw Problems.Malformed("The body is empty. Send {\"user_ids\": [X, …]}.");
         using var body = await RequestBodies.ReadJsonAsync(context);
         UsersBody.Read(body.Written.Span, UsersForm.List, presence.KnownKeys, users);
+        Gate.Of(context)?.Charge(context, Cost.Users(users.Count));
     }
 
     /// <summary>Answers with a list of users.</summary>
-    public static async Task SendListAsync(HttpContext context, PresenceService presence, uint[] numbers) =>
+    public static async Task SendListAsync(HttpContext context, PresenceService presence, uint[] numbers)
+    {
+        Gate.Of(context)?.Charge(context, Cost.Users(numbers.Length));
         await Answers.JsonAsync(context, new UserIdsDocument(await NameAsync(presence, numbers)), Documents.Sent.UserIdsDocument);
+    }
 
     /// <summary>Users as they are answered: by their IDs.</summary>
     public static async ValueTask<UserJson[]> NameAsync(PresenceService presence, uint[] numbers)

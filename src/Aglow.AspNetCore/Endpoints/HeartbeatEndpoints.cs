@@ -17,7 +17,7 @@ namespace Aglow.AspNetCore.Endpoints;
 /// arrived whole, one user, a renewal) on the way in: no waiting, no objects, an answer encoded before. Everything else, and everything wrong, goes
 /// the general way, which reads the same body again.
 /// </remarks>
-internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, RateLimits rates, ProblemAnswers problems)
+internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
     private readonly byte[] _heartbeatAnswer = System.Text.Encoding.UTF8.GetBytes(
         $"{{\"status\":\"success\",\"next_heartbeat_seconds\":{host.Options.HeartbeatSeconds},\"offline_after_seconds\":{host.Options.LeaseSeconds}}}");
@@ -27,7 +27,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
 
     private RequestDelegate? _anyHeartbeats;
 
-    public void Map(IEndpointRouteBuilder routes, Gate gate)
+    public void Map(IEndpointRouteBuilder routes)
     {
         _anyHeartbeats = problems.Guard(AnyHeartbeatsAsync);
         routes.MapCalls(
@@ -111,7 +111,13 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
         {
             case BodyKind.Empty:
                 var caller = callers.Require(context);
-                var self = await presence.RegisterAsync(caller);
+                var self = await presence.FindAsync(caller);
+                if (self == UserId.Nobody)
+                {
+                    gate.ChargeRegistrations(context, 1);
+                    self = await presence.RegisterAsync(caller);
+                }
+
                 Callers.RequireLive(presence.Accounts.Of(self), caller: null);
                 Require(await presence.HeartbeatAsync(self), Problems.Shown(caller));
                 await Answers.Ready(context, _heartbeatAnswer);
@@ -192,6 +198,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
     {
         using var body = await RequestBodies.ReadJsonAsync(context);
         var said = UsersBody.Read(body.Written.Span, UsersForm.OneOrList, host.Presence.KnownKeys, users);
+        gate.Charge(context, Cost.Users(users.Count));
         if (users.Count == 0 && said.Device is not null)
             users.TryAdd(Encoding.UTF8.GetBytes(callers.Require(context).ToString()), host.Presence.KnownKeys);
         return said;
@@ -199,11 +206,11 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Rat
 
     private async ValueTask RegisterAsync(HttpContext context, UserBatch users)
     {
-        if (users.UnknownCount > 0 && Callers.Current(context) is { } caller)
+        if (users.UnknownCount > 0 && Callers.Current(context) is not null)
         {
             // what the directory knows and this node does not is no registration
             await host.Presence.FindAsync(users);
-            rates.RequireRegistrations(caller, users.UnknownCount);
+            gate.ChargeRegistrations(context, users.UnknownCount);
         }
 
         await host.Presence.RegisterAsync(users);

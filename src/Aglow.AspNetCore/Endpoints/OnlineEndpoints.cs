@@ -9,12 +9,13 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>Who is online now, and how many: <c>GET /online</c>, <c>/online/count</c>.</summary>
-internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
+internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
-    public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
+    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
         new Call(HttpMethods.Get, Routes.Online, "online", "Users who are online", problems.Guard(ListAsync))
         {
+            Cost = Cost.Search,
             Access = CallAccess.Backends(Scopes.Read),
             Query =
             [
@@ -28,6 +29,7 @@ internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Proble
         },
         new Call(HttpMethods.Get, Routes.OnlineCount, "online count", "How many users are online, of those who show it to everyone", problems.Guard(CountAsync))
         {
+            Cost = Cost.Search,
             Access = CallAccess.People(Scopes.Read),
             Query = [QueryParameter.Definition],
             Answers = [new(Routes.Json, typeof(OnlineCountDocument))],

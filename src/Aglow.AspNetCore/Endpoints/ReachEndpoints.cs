@@ -16,9 +16,9 @@ namespace Aglow.AspNetCore.Endpoints;
 /// Whoever is hidden is not connected, as in a batch of statuses: then the service sends a push, as to anybody who is offline. Whether
 /// somebody may be disturbed goes by their claims, whatever they show to others.
 /// </remarks>
-internal sealed class ReachEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
+internal sealed class ReachEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
-    public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
+    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
         new Call(
             HttpMethods.Post,

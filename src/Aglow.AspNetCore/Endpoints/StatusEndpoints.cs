@@ -11,9 +11,9 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>Who is online: <c>GET /status/…</c>, <c>POST /status/batch</c>. Reading registers nobody.</summary>
-internal sealed class StatusEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
+internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
-    public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
+    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
         new Call(HttpMethods.Get, Routes.Status, "status", "A user's status", problems.Guard(StatusAsync))
         {
@@ -179,6 +179,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Proble
 
     private async ValueTask<StatusBatch> ReadAsync(HttpContext context, UserBatch users, Definition definition)
     {
+        gate.Charge(context, Cost.Users(users.Count));
         var view = await callers.ViewAsync(context);
         await host.Presence.FindAsync(users);
         var statuses = new StatusBatch(users.Count);

@@ -12,14 +12,15 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>The directory over HTTP: users, their profiles and accounts, whom they follow. Answers that change something are durable.</summary>
-internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimits rates, ProblemAnswers problems)
+internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
     private const string AccessExample = "{\"disabled\": true}";
 
-    public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
+    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
         new Call(HttpMethods.Post, Routes.Users, "create user", "Creates a user with a profile", problems.Guard(CreateAsync))
         {
+            Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(NewUserBody))],
             Answers = [new(Routes.Json, typeof(UserDocument), StatusCodes.Status201Created)],
@@ -27,6 +28,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         },
         new Call(HttpMethods.Post, Routes.UsersBatch, "import users", "Creates or replaces up to 10,000 profiles, all or none", problems.Guard(ImportAsync))
         {
+            Cost = Cost.Search,
             Access = CallAccess.Backends(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(ImportBody))],
             Answers = [new(Routes.Json, typeof(ImportedDocument))],
@@ -34,6 +36,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         },
         new Call(HttpMethods.Put, Routes.User, "replace user", "Creates or replaces a user's profile", problems.Guard(ReplaceAsync))
         {
+            Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(NamesBody))],
             Answers = [new(Routes.Json, typeof(UserDocument)), new(Routes.Json, typeof(UserDocument), StatusCodes.Status201Created)],
@@ -41,6 +44,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         },
         new Call(HttpMethods.Patch, Routes.User, "change user", "Changes the names that are given; null removes one", problems.Guard(PatchAsync))
         {
+            Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(NamesBody))],
             Answers = [new(Routes.Json, typeof(UserDocument))],
@@ -48,12 +52,14 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         },
         new Call(HttpMethods.Post, Routes.Revoke, "revoke", "Signs a user out everywhere: tokens issued until now are refused, sockets close", problems.Guard(RevokeAsync))
         {
+            Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
             Answers = [new(Status: StatusCodes.Status204NoContent)],
             Problems = [400, 401, 403, 415, 429, 501, 503],
         },
         new Call(HttpMethods.Put, Routes.Access, "set access", "Disables a user, or enables them again", problems.Guard(SetAccessAsync))
         {
+            Cost = Cost.Write,
             Access = CallAccess.Backends(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(AccessBody))],
             Answers = [new(Routes.Json, typeof(AccessDocument))],
@@ -82,6 +88,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         },
         new Call(HttpMethods.Delete, Routes.User, "delete user", "Erases a user", problems.Guard(DeleteAsync))
         {
+            Cost = Cost.Search,
             Access = CallAccess.People(Scopes.Users),
             Answers = [new(Status: StatusCodes.Status204NoContent)],
             Problems = [400, 401, 403, 404, 415, 429, 501, 503],
@@ -94,6 +101,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         },
         new Call(HttpMethods.Post, Routes.Subscriptions, "subscribe", "Adds to whom a user follows", problems.Guard(context => FollowAsync(context, follow: true)))
         {
+            Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
@@ -101,6 +109,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         },
         new Call(HttpMethods.Delete, Routes.Subscriptions, "unsubscribe", "Takes away from whom a user follows", problems.Guard(context => FollowAsync(context, follow: false)))
         {
+            Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
@@ -170,6 +179,8 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         }
 
         RequireDirectory();
+        // each is a row, its names and their index
+        gate.Charge(context, profiles.Count / 10);
         await host.Presence.RegisterAsync(users);
         var writes = profiles.Select((profile, i) => new ProfileWrite(users.Numbers.Span[i], profile.UserName, profile.DisplayName)).ToArray();
         var result = await host.Presence.WriteProfilesAsync(writes, create: false);
@@ -209,6 +220,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
             return;
         }
 
+        gate.Charge(context, Cost.Search - Cost.Call);
         var query = Asked.Text(context, Routes.SearchQuery) ?? "";
         if (Encoding.UTF8.GetByteCount(query) > Limits.SearchBytes)
             throw Problems.Malformed($"q is longer than {Limits.SearchBytes} bytes: send part of a name.");
@@ -282,7 +294,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         using var users = new UserBatch();
         await DirectoryUsers.ReadListAsync(context, host.Presence, users);
         var follower = await RegisterAsync(context, asked);
-        await DirectoryUsers.ResolveAsync(context, host.Presence, rates, users, register: follow);
+        await DirectoryUsers.ResolveAsync(context, host.Presence, gate, users, register: follow);
         var followed = await host.Presence.FollowAsync(follower, DirectoryUsers.Known(users), follow)
             ?? throw Problems.TooManyUsers(host.Options.SubscriptionLimit, "DELETE for some of those whom this user follows already; nothing was changed");
         await DirectoryUsers.SendListAsync(context, host.Presence, followed);
@@ -294,7 +306,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, RateLimi
         var index = await host.Presence.FindAsync(user);
         if (index != UserId.Nobody)
             return index;
-        rates.RequireRegistrations(Callers.Current(context), 1);
+        gate.ChargeRegistrations(context, 1);
         return await host.Presence.RegisterAsync(user);
     }
 

@@ -10,14 +10,14 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>What users show of themselves, and to whom: <c>/users/{user}/visibility</c>, <c>/approved</c>, <c>/waiting</c>, <c>/blocked</c>. Answers that change something are durable.</summary>
-internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, RateLimits rates, ProblemAnswers problems)
+internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
     private const string Example = "{\"online\": \"everyone\", \"followers-approved\" or \"nobody\", \"last_seen\": \"exact\", \"coarse\" or \"hidden\"}";
 
     private static readonly string[] OnlineWords = ["everyone", "followers-approved", "nobody"];
     private static readonly string[] LastSeenWords = ["exact", "coarse", "hidden"];
 
-    public void Map(IEndpointRouteBuilder routes, Gate gate)
+    public void Map(IEndpointRouteBuilder routes)
     {
         routes.MapCalls(
             gate,
@@ -29,6 +29,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ra
             },
             new Call(HttpMethods.Put, Routes.Visibility, "set visibility", "Sets what a user shows of themself; what is left out stays", problems.Guard(SetAsync))
             {
+                Cost = Cost.Write,
                 Access = CallAccess.People(Scopes.Users),
                 Bodies = [new(Routes.Json, typeof(VisibilityBody))],
                 Answers = [new(Routes.Json, typeof(VisibilityDocument))],
@@ -45,11 +46,11 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ra
                 Answers = [new(Routes.Json, typeof(WaitingDocument))],
                 Problems = [400, 401, 403, 404, 429, 501, 503],
             });
-        MapList(routes, gate, Routes.Approved, Relation.Approved, "approved", "Who sees what a user shows to \"followers-approved\"");
-        MapList(routes, gate, Routes.Blocked, Relation.Blocked, "blocked", "Who sees nothing of a user");
+        MapList(routes, Routes.Approved, Relation.Approved, "approved", "Who sees what a user shows to \"followers-approved\"");
+        MapList(routes, Routes.Blocked, Relation.Blocked, "blocked", "Who sees nothing of a user");
     }
 
-    private void MapList(IEndpointRouteBuilder routes, Gate gate, string path, Relation relation, string name, string summary)
+    private void MapList(IEndpointRouteBuilder routes, string path, Relation relation, string name, string summary)
     {
         routes.MapCalls(
             gate,
@@ -64,6 +65,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ra
 
         Call Change(string method, string called, string does, bool add) => new(method, path, called, $"{does}: {summary}", problems.Guard(context => ChangeAsync(context, relation, add)))
         {
+            Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
@@ -114,7 +116,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ra
         var (_, number) = await RequireAsync(context);
         using var users = new UserBatch();
         await DirectoryUsers.ReadListAsync(context, host.Presence, users);
-        await DirectoryUsers.ResolveAsync(context, host.Presence, rates, users, register: add);
+        await DirectoryUsers.ResolveAsync(context, host.Presence, gate, users, register: add);
         var related = await host.Presence.RelateAsync(number, relation, DirectoryUsers.Known(users), add)
             ?? throw Problems.TooManyUsers(host.Options.RelationLimit, "DELETE for some of those who are in it already; nothing was changed");
         await DirectoryUsers.SendListAsync(context, host.Presence, related);
@@ -128,7 +130,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ra
         var user = await host.Presence.FindAsync(asked);
         if (user == UserId.Nobody)
         {
-            rates.RequireRegistrations(Callers.Current(context), 1);
+            gate.ChargeRegistrations(context, 1);
             user = await host.Presence.RegisterAsync(asked);
         }
 

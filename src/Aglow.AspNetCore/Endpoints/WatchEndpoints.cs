@@ -12,13 +12,14 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>Changes as they happen: <c>GET /ws</c> and <c>GET /watch</c>.</summary>
-internal sealed class WatchEndpoints(PresenceHost host, Callers callers, ProblemAnswers problems)
+internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
-    public void Map(IEndpointRouteBuilder routes, Gate gate)
+    public void Map(IEndpointRouteBuilder routes)
     {
         var socket = new Call(HttpMethods.Get, Routes.Socket, "socket", "A WebSocket: presence by being connected, and changes of those watched", problems.Guard(SocketAsync))
         {
-            Access = CallAccess.People(Scopes.Heartbeat),
+            Access = SocketEndpoint.Access,
+            Cost = Cost.Socket,
             TakesTokenInUrl = true,
             Refuse = RefuseSocketAsync,
             Query =
@@ -36,6 +37,7 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Problem
             new Call(HttpMethods.Get, Routes.Watch, "watch", "Changes of these users, as server-sent events", problems.Guard(WatchAsync))
             {
                 Access = CallAccess.People(Scopes.Read),
+                Cost = Cost.Stream,
                 TargetBytes = Limits.ListTargetBytes,
                 TakesTokenInUrl = true,
                 Query =
@@ -50,7 +52,7 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Problem
             },
             socket);
         // a WebSocket over HTTP/2 (RFC 8441) is a CONNECT
-        routes.MapMethods(Routes.Socket, [HttpMethods.Connect], gate.Guard(socket)).WithDisplayName("socket over HTTP/2");
+        routes.MapMethods(Routes.Socket, [HttpMethods.Connect], gate.Guard(socket)).WithMetadata(gate).WithDisplayName("socket over HTTP/2");
     }
 
     private async Task SocketAsync(HttpContext context)
@@ -79,6 +81,7 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Problem
         var definition = Asked.Definition(context, host.Presence.Definitions);
         var viewer = await callers.ViewerAsync(context);
         var ids = Asked.Ids(context, Routes.WatchedQuery, WatchHub.MaxWatches);
+        gate.Charge(context, Cost.Users(ids.Count));
         var users = new UserBatch(ids.Count);
         try
         {
@@ -100,6 +103,25 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Problem
             throw;
         }
 
-        await EventStream.RunAsync(context, users, definition, host.Presence.Watchers, host.Sockets.Sockets, viewer, callers.LeftOf(context));
+        var caller = Callers.Current(context);
+        var bytes = WatchHub.BytesOf(users);
+        try
+        {
+            gate.Holdings.EnterStream(caller, bytes);
+        }
+        catch
+        {
+            users.Dispose();
+            throw;
+        }
+
+        try
+        {
+            await EventStream.RunAsync(context, users, definition, host.Sockets, viewer, caller, callers.SessionOf(context));
+        }
+        finally
+        {
+            gate.Holdings.ExitStream(caller, bytes);
+        }
     }
 }

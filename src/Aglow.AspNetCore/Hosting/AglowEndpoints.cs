@@ -30,22 +30,21 @@ public static class AglowEndpoints
             ?? throw new InvalidOperationException("Aglow's services are missing: call builder.Services.AddAglow() before app.MapAglow().");
         var callers = services.GetRequiredService<Callers>();
         RequireDecision(services, host.Options, callers);
-        var rates = services.GetRequiredService<RateLimits>();
         var problems = services.GetRequiredService<ProblemAnswers>();
-        var gate = new Gate(callers, rates, problems);
+        var gate = services.GetRequiredService<Gate>();
         var calls = routes.MapGroup(prefix);
-        new HeartbeatEndpoints(host, callers, rates, problems).Map(calls, gate);
-        new StatusEndpoints(host, callers, problems).Map(calls, gate);
-        new ReachEndpoints(host, callers, problems).Map(calls, gate);
-        new UserEndpoints(host, callers, rates, problems).Map(calls, gate);
-        new ClaimEndpoints(host, callers, rates, problems).Map(calls, gate);
-        new VisibilityEndpoints(host, callers, rates, problems).Map(calls, gate);
-        new OnlineEndpoints(host, callers, problems).Map(calls, gate);
-        new WatchEndpoints(host, callers, problems).Map(calls, gate);
+        new HeartbeatEndpoints(host, callers, gate, problems).Map(calls);
+        new StatusEndpoints(host, callers, gate, problems).Map(calls);
+        new ReachEndpoints(host, callers, gate, problems).Map(calls);
+        new UserEndpoints(host, callers, gate, problems).Map(calls);
+        new ClaimEndpoints(host, callers, gate, problems).Map(calls);
+        new VisibilityEndpoints(host, callers, gate, problems).Map(calls);
+        new OnlineEndpoints(host, callers, gate, problems).Map(calls);
+        new WatchEndpoints(host, callers, gate, problems).Map(calls);
         new OperationsEndpoints(host, problems).Map(calls, gate);
         // described are the calls mapped here, whatever else the application maps
         var described = new OpenApi(new CompositeEndpointDataSource(((IEndpointRouteBuilder)calls).DataSources));
-        calls.MapGet(Routes.OpenApi, services.GetRequiredService<CrossOrigin>().Share(problems.Guard(described.HandleAsync))).WithDisplayName("openapi");
+        calls.MapGet(Routes.OpenApi, services.GetRequiredService<CrossOrigin>().Share(gate.Guard(problems.Guard(described.HandleAsync)))).WithDisplayName("openapi");
         return calls;
     }
 
@@ -67,6 +66,6 @@ public static class AglowEndpoints
 
     /// <summary>Answers every path that nothing else is mapped to with a problem document. For a server of Aglow's own.</summary>
     public static IEndpointConventionBuilder MapAglowFallback(this IEndpointRouteBuilder routes) =>
-        routes.MapFallback("{**path}", static context => ProblemAnswers.SendAsync(
-            context, 404, "No such path", "There is no such call. See /openapi/v1.json for those there are."));
+        routes.MapFallback("{**path}", routes.ServiceProvider.GetRequiredService<Gate>().Guard(static context => ProblemAnswers.SendAsync(
+            context, 404, "No such path", "There is no such call. See /openapi/v1.json for those there are.")));
 }

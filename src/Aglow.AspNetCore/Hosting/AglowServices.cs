@@ -67,9 +67,12 @@ public static class AglowServices
             s.GetRequiredService<IHostApplicationLifetime>(),
             presence,
             s.GetRequiredService<ConnectionMetrics>(),
+            s.GetRequiredService<Gate>,
             open));
         services.TryAddSingleton(new AccessOptions());
         services.AddSingleton<RateLimits>();
+        services.AddSingleton(new Holdings(options.MaxConnectionsPerUser));
+        services.AddSingleton<Gate>();
         services.AddSingleton(s => new CrossOrigin(options, s));
         services.AddSingleton<AppGate>();
         services.AddSingleton<ConnectionMetrics>();

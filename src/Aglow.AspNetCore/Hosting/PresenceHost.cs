@@ -29,6 +29,7 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly ILoggerFactory _logs;
     private readonly ConnectionMetrics _connections;
+    private readonly Func<Gate> _gate;
     private readonly Func<TimeProvider, ILoggerFactory, Task<IOpenPresence>> _open;
     private PresenceService? _presence;
     private IOpenPresence? _opened;
@@ -42,6 +43,7 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
         IHostApplicationLifetime lifetime,
         PresenceService? presence,
         ConnectionMetrics connections,
+        Func<Gate> gate,
         Func<TimeProvider, ILoggerFactory, Task<IOpenPresence>> open)
     {
         Options = options;
@@ -50,6 +52,7 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
         _logs = logs;
         _presence = presence;
         _connections = connections;
+        _gate = gate;
         _open = open;
         Lifetime = lifetime;
     }
@@ -83,7 +86,7 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
         }
 
         _connections.AddTo(_presence.Metrics);
-        _sockets = new SocketHost(_presence, Options, _tokens);
+        _sockets = new SocketHost(_presence, Options, _tokens, _gate());
     }
 
     public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;

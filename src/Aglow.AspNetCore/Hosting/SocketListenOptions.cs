@@ -27,22 +27,14 @@ public static class SocketListenOptions
         var services = listen.ApplicationServices;
         var host = services.GetRequiredService<PresenceHost>();
         var callers = services.GetRequiredService<Callers>();
-        var rates = services.GetRequiredService<RateLimits>();
+        var gate = services.GetRequiredService<Gate>();
         var time = services.GetRequiredService<TimeProvider>();
         var proxies = services.GetRequiredService<TrustedProxies>();
         if (proxies.ReadsProxyProtocol)
             listen.Use(next => new ProxyProtocol(next, proxies, services.GetRequiredService<LimitReports>(), time).OnConnectionAsync);
         listen.Use(services.GetRequiredService<ConnectionLimit>().Guard);
         var takesSockets = callers.IsOpen || callers.Tokens is not null;
-        listen.Use(next => new SocketMiddleware(next, () => takesSockets && host.IsOpen ? host.Sockets : null, rates, proxies, time, isFirst).OnConnectionAsync);
-        if (callers.Tokens is not null)
-            listen.Use(static next => connection => KeepCallerAsync(next, connection));
+        listen.Use(next => new SocketMiddleware(next, () => takesSockets && host.IsOpen ? host.Sockets : null, gate, proxies, time, isFirst).OnConnectionAsync);
         return listen;
-    }
-
-    private static Task KeepCallerAsync(ConnectionDelegate next, ConnectionContext connection)
-    {
-        connection.Features.Set(new ConnectionCaller());
-        return next(connection);
     }
 }

@@ -22,7 +22,7 @@ namespace Aglow.AspNetCore.Hosting;
 /// more (aglow bench attack). From then on Kestrel's limits hold (<c>RequestHeadersTimeout</c>, <c>KeepAliveTimeout</c>).
 /// Threading: one loop a connection.
 /// </remarks>
-internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?> host, RateLimits rates, TrustedProxies proxies, TimeProvider time, bool isFirst)
+internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?> host, Gate gate, TrustedProxies proxies, TimeProvider time, bool isFirst)
 {
     /// <summary>How long a connection may take for its first head. As long as for any later one.</summary>
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(15);
@@ -38,7 +38,7 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
             connection.Transport.Input.AdvanceTo(first.Bytes.GetPosition(upgrade.Length));
             var output = SocketOutput.Of(connection, isFirst);
             output.Send(SocketHandshake.Answer(upgrade.Key, Credentials.Answer(upgrade.Protocols)));
-            await sockets.RunAsync(connection.Transport.Input, output, arrived.Who, arrived.User, arrived.Device, arrived.Caller);
+            await sockets.RunAsync(connection.Transport.Input, output, arrived);
             return;
         }
 
@@ -84,33 +84,23 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
         }
     }
 
-    private async ValueTask<(UserId Who, uint User, Caller? Caller, Device Device)?> ArriveAsync(RawUpgrade upgrade, ConnectionContext connection, SocketHost host)
+    // Null: HTTP says why not.
+    private async ValueTask<Arrival?> ArriveAsync(RawUpgrade upgrade, ConnectionContext connection, SocketHost host)
     {
-        if (!rates.MayCall(proxies.ClientOf(connection, upgrade.ForwardedFor)))
-            return null;
+        var address = proxies.ClientOf(connection, upgrade.ForwardedFor);
         try
         {
             host.Origins.Require(upgrade.Origin, upgrade.FetchSite, upgrade.Host, connection.Features.Get<ITlsHandshakeFeature>() is null ? (connection.LocalEndPoint as IPEndPoint)?.Address : null);
             var hello = SocketHello.Read(upgrade.Query);
-            var caller = await CheckAsync(upgrade, hello, host);
-            if (caller is null && host.Tokens is not null)
+            var credential = Credentials.OfHeader(upgrade.Authorization) ?? hello.Token ?? Credentials.OfProtocols(upgrade.Protocols);
+            var caller = await gate.AdmitAsync(address, credential, SocketEndpoint.Access);
+            if (caller?.User is { } person ? hello.User is { } named && named != person : hello.User is null)
                 return null;
-            if (caller?.User is { } person ? hello.User is { } named && named != person : hello.User is null || caller?.Scopes.HasFlag(Scopes.Heartbeat) == false)
-                return null;
-            var who = caller?.User ?? hello.User!.Value;
-            var device = hello.Device ?? Device.Unnamed();
-            var (user, admission) = await host.ArriveAsync(who, device, caller);
-            return admission == Admission.Accepted ? (who, user, caller, device) : null;
+            return await host.ArriveAsync(caller?.User ?? hello.User!.Value, new Client(caller, address, hello.Device ?? Device.Unnamed()));
         }
         catch (Exception e) when (e is StoreUnavailableException or NotSupportedException or ProblemException)
         {
             return null;
         }
-    }
-
-    private static async ValueTask<Caller?> CheckAsync(RawUpgrade upgrade, SocketHello hello, SocketHost host)
-    {
-        var credential = Credentials.OfHeader(upgrade.Authorization) ?? hello.Token ?? Credentials.OfProtocols(upgrade.Protocols);
-        return host.Tokens is { } tokens && credential is not null ? await tokens.CheckAsync(credential) : null;
     }
 }

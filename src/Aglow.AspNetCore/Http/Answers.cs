@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Sockets;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -68,6 +69,8 @@ internal static class Answers
             return;
         }
 
+        using var held = Gate.Hold(context);
+        held.Raise(bytes.Length);
         // so that whoever reads slowly does not keep it for long; over HTTP/2 the web server has one rate for all
         if (context.Features.Get<IHttpMinResponseDataRateFeature>() is { } rate)
             rate.MinDataRate = new MinDataRate(Math.Max(LeastBytesPerSecond, bytes.Length / ReadWithin.TotalSeconds), Grace);

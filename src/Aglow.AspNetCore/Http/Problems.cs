@@ -95,17 +95,35 @@ internal static class Problems
     public static ProblemException UserDisabled() => new(
         StatusCodes.Status403Forbidden, "User disabled", "This user is disabled. A backend enables them: PUT /users/{user_id}/access with {\"disabled\": false}.");
 
-    public static ProblemException TooManyCalls(string of, int rate) => new(
-        StatusCodes.Status429TooManyRequests, "Too many calls", $"More than {rate} calls a second of {of}. Wait a second and go slower; ask for many users in one call.")
+    public static ProblemException TooManyCalls(string of, int rate, int wait) => new(
+        StatusCodes.Status429TooManyRequests,
+        "Too many calls",
+        $"More than {rate} calls a second of {of}. Users named, bytes, streams and sockets count as calls, too. Wait {Seconds(wait)} and go slower; ask for many users in one call.")
     {
-        RetryAfter = 1,
+        RetryAfter = wait,
     };
 
-    public static ProblemException TooManyRegistrations(int rate) => new(
-        StatusCodes.Status429TooManyRequests, "Too many registrations", $"More than {rate} new users a second of this key; nothing was written. Wait a second and send the same again.")
+    public static ProblemException TooManyRegistrations(string of, int rate, int wait) => new(
+        StatusCodes.Status429TooManyRequests, "Too many registrations", $"More than {rate} new users a second of {of}; nothing was written. Wait {Seconds(wait)} and send the same again.")
     {
-        RetryAfter = 1,
+        RetryAfter = wait,
     };
+
+    public static ProblemException TooManyStreams(int most) => new(
+        StatusCodes.Status429TooManyRequests, "Too many event streams", $"This user has {most} event streams on this server already. Close some, and try again.")
+    {
+        RetryAfter = 10,
+    };
+
+    public static ProblemException HoldsTooMuch() => new(
+        StatusCodes.Status429TooManyRequests,
+        "Too much held",
+        $"This user's watches, and bodies and answers under way, would take more than {Holdings.MostBytes / 1_000_000} MB on this server. Watch fewer users, or wait until other calls are done.")
+    {
+        RetryAfter = 10,
+    };
+
+    private static string Seconds(int count) => count == 1 ? "a second" : $"{count} seconds";
 
     public static ProblemException TooManyConnections(int most) => new(
         StatusCodes.Status429TooManyRequests, "Too many connections", $"This user has {most} connections to this server already. Close some tabs, or share one (shareTabs).")

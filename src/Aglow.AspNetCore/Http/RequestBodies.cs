@@ -2,6 +2,7 @@ using System.Buffers;
 using System.IO.Pipelines;
 using System.Numerics;
 using System.Runtime.InteropServices;
+using Aglow.AspNetCore.Access;
 using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Http;
@@ -73,19 +74,23 @@ internal static class RequestBodies
     public static async ValueTask<AnswerBuffer> ReadJsonAsync(HttpContext context)
     {
         Admit(context.Request.ContentLength, Limits.JsonBytes);
+        ChargeAnnounced(context);
         var reader = context.Request.BodyReader;
         var body = new AnswerBuffer(BelievedBytes(context));
+        var held = Gate.Hold(context);
         try
         {
             while (true)
             {
                 var read = await ReadAsync(context);
+                held.Raise(body.Written.Length + read.Buffer.Length);
                 foreach (var segment in read.Buffer)
                     body.Add(segment.Span);
                 reader.AdvanceTo(read.Buffer.End);
                 Admit(body.Written.Length, Limits.JsonBytes);
                 if (!read.IsCompleted)
                     continue;
+                ChargeRead(context, body.Written.Length);
                 if (body.Written.Span.StartsWith(Utf8Mark))
                     body.RemoveFirst(Utf8Mark.Length);
                 return body;
@@ -96,6 +101,10 @@ internal static class RequestBodies
             body.Dispose();
             throw;
         }
+        finally
+        {
+            held.Dispose();
+        }
     }
 
     /// <summary>
@@ -104,6 +113,7 @@ internal static class RequestBodies
     public static async ValueTask<int> ReadPackedAsync(HttpContext context, Func<ReadOnlyMemory<uint>, ValueTask> handle)
     {
         AdmitPacked(context.Request.ContentLength);
+        ChargeAnnounced(context);
         var reader = context.Request.BodyReader;
         var chunk = ArrayPool<uint>.Shared.Rent(BelievedBytes(context) / sizeof(uint));
         try
@@ -127,6 +137,7 @@ internal static class RequestBodies
                         filled += (int)taken;
                         if (filled < ChunkBytes)
                             break;
+                        Gate.Of(context)?.Charge(context, Cost.PackedUsers(ChunkUsers));
                         await handle(Taken(chunk, ChunkUsers));
                         filled = 0;
                     }
@@ -156,11 +167,13 @@ internal static class RequestBodies
     {
         AdmitPacked(context.Request.ContentLength);
         var users = new PackedUsers(BelievedBytes(context) / sizeof(uint));
+        var held = Gate.Hold(context);
         try
         {
             await ReadPackedAsync(context, chunk =>
             {
                 users.Add(chunk.Span);
+                held.Raise((long)users.Numbers.Length * sizeof(uint));
                 return default;
             });
             return users;
@@ -169,6 +182,10 @@ internal static class RequestBodies
         {
             users.Dispose();
             throw;
+        }
+        finally
+        {
+            held.Dispose();
         }
     }
 
@@ -184,6 +201,15 @@ internal static class RequestBodies
         {
             throw Problems.Malformed(Problems.BrokenBody);
         }
+    }
+
+    // What is announced is paid before it is read; what is not, when it is here, and before it is parsed.
+    private static void ChargeAnnounced(HttpContext context) => Gate.Of(context)?.Charge(context, Cost.Bytes(context.Request.ContentLength ?? 0));
+
+    private static void ChargeRead(HttpContext context, long bytes)
+    {
+        if (context.Request.ContentLength is null)
+            Gate.Of(context)?.Charge(context, Cost.Bytes(bytes));
     }
 
     private static async ValueTask<ReadResult> ReadAsync(HttpContext context)

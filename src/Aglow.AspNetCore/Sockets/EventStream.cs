@@ -1,5 +1,6 @@
 using System.Buffers.Text;
 using System.IO.Pipelines;
+using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Watching;
@@ -27,25 +28,30 @@ internal sealed class EventStream : WatchConnection
     private const int MostRetryMilliseconds = 5000;
 
     private readonly PipeWriter _output;
-    private readonly WatchHub _hub;
     private readonly TaskCompletionSource _released = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private readonly Func<TimeSpan>? _left;
+    private readonly Caller? _caller;
+    // the application's own sign-in, where it has one
+    private readonly Func<TimeSpan>? _session;
+    private readonly SocketHost _host;
     private bool _saidRetry;
 
-    private EventStream(PipeWriter output, WatchHub hub, uint viewer, Func<TimeSpan>? left)
+    private EventStream(PipeWriter output, SocketHost host, uint viewer, Caller? caller, Func<TimeSpan>? session)
         : base(viewer)
     {
-        _left = left;
+        _caller = caller;
+        _session = session;
+        _host = host;
         _output = output;
-        _hub = hub;
     }
 
-    protected override TimeSpan TickInterval => SoonerOf(CommentInterval, _left?.Invoke());
+    protected override TimeSpan TickInterval => SoonerOf(CommentInterval, Left);
 
-    /// <summary>Streams until the client goes away, the server stops, or there is nothing <paramref name="left"/>: the token has expired.</summary>
-    public static async Task RunAsync(HttpContext context, UserBatch users, Definition definition, WatchHub hub, LocalSockets open, uint viewer, Func<TimeSpan>? left)
+    private TimeSpan? Left => _session?.Invoke() ?? _caller?.Left(_host.Tokens!.Now);
+
+    /// <summary>Streams until the client goes away, the server stops, or the <paramref name="caller"/> may watch no longer.</summary>
+    public static async Task RunAsync(HttpContext context, UserBatch users, Definition definition, SocketHost host, uint viewer, Caller? caller, Func<TimeSpan>? session)
     {
         context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
         context.Response.ContentType = Routes.EventStream;
@@ -58,14 +64,14 @@ internal sealed class EventStream : WatchConnection
             return;
         }
 
-        var stream = new EventStream(context.Response.BodyWriter, hub, viewer, left);
-        hub.Open(stream, []);
-        hub.Watch(stream, users, definition);
-        open.Add(stream);
+        var stream = new EventStream(context.Response.BodyWriter, host, viewer, caller, session);
+        host.Hub.Open(stream, []);
+        host.Hub.Watch(stream, users, definition);
+        host.Begin(stream, caller);
         await using (context.RequestAborted.Register(() => stream._ended.TrySetResult()))
             await stream._ended.Task;
-        open.Remove(stream);
-        hub.Close(stream);
+        host.Sockets.Remove(stream);
+        host.Hub.Close(stream);
         await stream._released.Task;
     }
 
@@ -97,12 +103,14 @@ internal sealed class EventStream : WatchConnection
 
     protected override bool Tick()
     {
-        if (_left?.Invoke() == TimeSpan.Zero)
+        if (Left == TimeSpan.Zero)
         {
             End(SocketClose.TokenEnded);
             return false;
         }
 
+        if (LocalSockets.IsUnknown(this, _caller))
+            _ = _host.EndIfKnownAsync(this, _caller!);
         if (IsFull)
             return false;
         _output.Put(":\n\n"u8);
@@ -135,5 +143,5 @@ internal sealed class EventStream : WatchConnection
         _output.Put("\n\n"u8);
     }
 
-    private bool Flush() => _output.Push(this, static stream => stream._hub.Writable(stream));
+    private bool Flush() => _output.Push(this, static stream => stream._host.Hub.Writable(stream));
 }

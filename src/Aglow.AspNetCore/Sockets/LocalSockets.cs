@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Aglow.AspNetCore.Access;
 using Aglow.Model;
 using Aglow.Watching;
 
@@ -16,6 +17,8 @@ internal sealed class LocalSockets
     private readonly ConcurrentDictionary<uint, int> _counts = new();
     private readonly ConcurrentDictionary<uint, byte> _left = new();
     private readonly ConcurrentDictionary<uint, WatchConnection[]> _open = new();
+    private readonly ConcurrentDictionary<WatchConnection, Caller?> _callers = new();
+    private int _unknown;
 
     /// <summary>Users with a socket here.</summary>
     public int Users => _counts.Count;
@@ -52,16 +55,24 @@ internal sealed class LocalSockets
         return true;
     }
 
-    /// <summary>A connection of a user is open: a socket, or an event stream.</summary>
-    public void Add(WatchConnection connection)
+    /// <summary>A connection is open: a socket, or an event stream.</summary>
+    public void Add(WatchConnection connection, Caller? caller)
     {
+        _callers[connection] = caller;
+        if (IsUnknown(connection, caller))
+            Interlocked.Increment(ref _unknown);
         if (connection.User != UserId.Nobody)
             _open.AddOrUpdate(connection.User, static (_, one) => [one], static (_, all, one) => [.. all, one], connection);
     }
 
+    /// <summary>The same person has shown a newer token.</summary>
+    public void Renew(WatchConnection connection, Caller caller) => _callers.TryUpdate(connection, caller, _callers.GetValueOrDefault(connection));
+
     /// <summary>A connection has ended.</summary>
     public void Remove(WatchConnection connection)
     {
+        if (_callers.TryRemove(connection, out var caller) && IsUnknown(connection, caller))
+            Interlocked.Decrement(ref _unknown);
         while (_open.TryGetValue(connection.User, out var all))
         {
             WatchConnection[] others = [.. all.Where(one => one != connection)];
@@ -69,6 +80,17 @@ internal sealed class LocalSockets
                 return;
         }
     }
+
+    /// <summary>Whether a connection is of a person whose ID had no index when it was opened.</summary>
+    public static bool IsUnknown(WatchConnection connection, Caller? caller) => connection.User == UserId.Nobody && caller?.User is not null;
+
+    /// <summary>The connections of persons whose ID had no index; of one of them, where a key is given. Nearly always there are none.</summary>
+    public IEnumerable<(WatchConnection Connection, Caller Caller)> Unknown(string? key = null) => Volatile.Read(ref _unknown) == 0
+        ? []
+        : _callers.Where(one => IsUnknown(one.Key, one.Value) && (key is null || one.Value!.User!.Value.Key == key)).Select(static one => (one.Key, one.Value!));
+
+    /// <summary>The connections that a credential opened.</summary>
+    public IEnumerable<WatchConnection> Of(Caller caller) => _callers.Where(one => ReferenceEquals(one.Value, caller)).Select(static one => one.Key);
 
     /// <summary>The open connections of a user.</summary>
     public IReadOnlyList<WatchConnection> Of(uint user) => _open.TryGetValue(user, out var all) ? all : [];

@@ -1,7 +1,9 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using System.Net;
 using System.Text.Unicode;
 using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Storage;
 using Aglow.Watching;
@@ -23,16 +25,22 @@ internal sealed class PresenceSocket : WatchConnection
     // naming so many users in one message costs as much as a message more
     private const int UsersAMessage = 500;
 
+    // frames that are read for each message that may be: pings, pongs, fragments, and messages that are dropped
+    private const int FramesAMessage = 10;
+
     // a client that answered none of two pings is gone
     private const int MaxUnanswered = 2;
 
     private readonly PipeReader _input;
     private readonly SocketOutput _output;
     private readonly SocketHost _host;
+    private readonly Client _client;
     private volatile Caller? _caller;
     private PartialMessage _message;
     private TaskCompletionSource? _released;
     private uint _lastEvidence;
+    private uint _framesSecond;
+    private int _framesInSecond;
     private uint _messagesSecond;
     private int _messagesInSecond;
     private byte _unanswered;
@@ -41,11 +49,11 @@ internal sealed class PresenceSocket : WatchConnection
     private bool _saidGoodbye;
     private bool _wasToldOfFlood;
 
-    public PresenceSocket(PipeReader input, SocketOutput output, uint user, Device device, SocketHost host, Caller? caller)
+    public PresenceSocket(PipeReader input, SocketOutput output, uint user, SocketHost host, Client client)
         : base(user)
     {
-        _caller = caller;
-        Device = device;
+        _caller = client.Caller;
+        _client = client;
         _input = input;
         _output = output;
         _output.Owner = this;
@@ -54,13 +62,16 @@ internal sealed class PresenceSocket : WatchConnection
     }
 
     /// <summary>The device that it is from: one of its own where the client names none.</summary>
-    public Device Device { get; }
+    public Device Device => _client.Device;
 
     /// <summary>Whether its device has said goodbye.</summary>
     public bool IsLeaving => _saidGoodbye;
 
+    /// <summary>The address that pays for it.</summary>
+    public IPAddress? Address => _client.Address;
+
     /// <summary>How long the application's sign-in behind it lasts; null where there is none.</summary>
-    public Func<TimeSpan>? Left { get; init; }
+    public Func<TimeSpan>? Left => _client.Left;
 
     protected override TimeSpan TickInterval => SoonerOf(_host.TickInterval, Left?.Invoke() ?? _caller?.Left(_host.Tokens!.Now));
 
@@ -134,6 +145,10 @@ internal sealed class PresenceSocket : WatchConnection
             _ = LingerAsync();
     }
 
+    protected override bool TryHold(long bytes) => _host.Gate?.Holdings.TryHold(_caller, bytes) ?? true;
+
+    protected override void Release(long bytes) => _host.Gate?.Holdings.Release(_caller, bytes);
+
     protected override void Released() => _released?.TrySetResult();
 
     // The other side has a second to say that it closes, too; then the transport is closed anyway.
@@ -144,7 +159,15 @@ internal sealed class PresenceSocket : WatchConnection
     }
 
     /// <summary>The same person has shown a newer token.</summary>
-    internal void Renew(Caller caller) => _caller = caller;
+    internal void Renew(Caller caller)
+    {
+        _caller = caller;
+        _host.Sockets.Renew(this, caller);
+    }
+
+    /// <summary>The person, or key, and the address pay for a message.</summary>
+    /// <exception cref="ProblemException">They have spent what they may (429).</exception>
+    internal void Pay(int cost) => _host.Gate?.Charge(_caller, Address, cost);
 
     /// <summary>The transport has room again.</summary>
     internal void Resume() => _host.Hub.Writable(this);
@@ -181,6 +204,8 @@ internal sealed class PresenceSocket : WatchConnection
                 else
                 {
                     open = await HandleAsync(frame.Value);
+                    if (++_framesInSecond > _host.MaxMessagesPerSecond * FramesAMessage)
+                        await RestAsync();
                 }
             }
 
@@ -299,6 +324,15 @@ internal sealed class PresenceSocket : WatchConnection
 
     /// <summary>A message named so many users, which costs more than one that names a few: it counts for several of those read in a second.</summary>
     internal void Charge(int users) => _messagesInSecond += users / UsersAMessage;
+
+    // Reading a frame costs little, and a million of them a core: whoever sends so many is read again when the second is over.
+    private async ValueTask RestAsync()
+    {
+        var now = _host.Presence.Clock.Uptime;
+        if (now == _framesSecond)
+            await Task.Delay(TimeSpan.FromSeconds(1), _host.Presence.Clock.Time);
+        (_framesSecond, _framesInSecond) = (_host.Presence.Clock.Uptime, 0);
+    }
 
     // Over the limit of messages a second: said once in that second, and the message is dropped.
     private bool IsFlooding()

@@ -1,7 +1,6 @@
 using System.IO.Pipelines;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
-using Aglow.Heartbeats;
 using Aglow.Model;
 using System.Text;
 using Microsoft.AspNetCore.Http;
@@ -13,15 +12,15 @@ namespace Aglow.AspNetCore.Sockets;
 /// </summary>
 internal static class SocketEndpoint
 {
+    /// <summary>Who may open one.</summary>
+    public static CallAccess Access { get; } = CallAccess.People(Scopes.Heartbeat);
+
     public static async Task HandleAsync(HttpContext context, SocketHost host, Callers callers)
     {
         var upgrade = SocketUpgrade.Read(context);
         var hello = SocketHello.Read(context.Request.QueryString.Value ?? "");
         var who = await WhoAsync(context, hello, callers);
-        var device = hello.Device ?? Device.Unnamed();
-        var (user, admission) = await host.ArriveAsync(who, device, Callers.Current(context));
-        if (admission != Admission.Accepted)
-            throw Problems.Of(admission, who.ToString(), host.Options);
+        var arrival = await host.ArriveAsync(who, new Client(Callers.Current(context), ClientAddress.Of(context), hello.Device ?? Device.Unnamed(), callers.SessionOf(context)));
         Stream stream;
         try
         {
@@ -29,7 +28,7 @@ internal static class SocketEndpoint
         }
         catch
         {
-            host.Sockets.Exit(user);
+            host.Sockets.Exit(arrival.User);
             throw;
         }
 
@@ -38,11 +37,7 @@ internal static class SocketEndpoint
             await host.RunAsync(
                 PipeReader.Create(stream, new StreamPipeReaderOptions(leaveOpen: true, useZeroByteReads: true)),
                 new PipeOutput(PipeWriter.Create(stream, new StreamPipeWriterOptions(leaveOpen: true))),
-                who,
-                user,
-                device,
-                Callers.Current(context),
-                callers.SessionOf(context));
+                arrival);
         }
     }
 

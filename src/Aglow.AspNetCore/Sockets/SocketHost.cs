@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using System.Net;
 using System.Text;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
@@ -11,6 +12,16 @@ using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Sockets;
 
+/// <summary>Who is at the other end of a socket.</summary>
+/// <param name="Caller">Whose credential opened it; null where none are taken.</param>
+/// <param name="Address">Whose address pays for it.</param>
+/// <param name="Device">The device that it is from.</param>
+/// <param name="Left">How long the application's sign-in behind it lasts; null where there is none.</param>
+internal sealed record Client(Caller? Caller, IPAddress? Address, Device Device, Func<TimeSpan>? Left = null);
+
+/// <summary>A socket that may open: whose it is, and their first heartbeat is written.</summary>
+internal sealed record Arrival(UserId Who, uint User, Client Client);
+
 /// <summary>
 /// What the sockets of a node share, and how one begins: who it is, the first heartbeat, the welcome, the saved subscriptions.
 /// </summary>
@@ -18,8 +29,9 @@ internal sealed class SocketHost
 {
     private readonly AglowOptions _options;
 
-    public SocketHost(PresenceService presence, AglowOptions options, KnownCallers? tokens)
+    public SocketHost(PresenceService presence, AglowOptions options, KnownCallers? tokens, Gate? gate)
     {
+        Gate = gate;
         Tokens = tokens;
         Presence = presence;
         _options = options;
@@ -35,7 +47,13 @@ internal sealed class SocketHost
                 Disconnect(users);
         });
         presence.Accounts.Changed += HearAccount;
+        presence.KeyRegistered += HearRegistered;
+        if (tokens is not null)
+            tokens.Revoked += HearRevoked;
     }
+
+    /// <summary>Where messages are paid for; null in tests of a socket alone.</summary>
+    public Gate? Gate { get; }
 
     public AglowOptions Options => _options;
 
@@ -70,20 +88,26 @@ internal sealed class SocketHost
     /// The first heartbeat of a connection: connecting is being online. Registers a key, and takes one of the user's places for connections; what is not accepted must
     /// not be connected.
     /// </summary>
-    /// <exception cref="ProblemException">The user has all the connections that one may have.</exception>
-    public async ValueTask<(uint User, Admission Admission)> ArriveAsync(UserId who, Device device, Caller? caller)
+    /// <exception cref="ProblemException">The user has all the connections that one may have, may not connect, or cannot be taken.</exception>
+    public async ValueTask<Arrival> ArriveAsync(UserId who, Client client)
     {
         if (who.Key is not null && !Presence.HasDirectory)
             throw new NotSupportedException("This deployment has no user directory, so user IDs are integers. Connect with one from 0 to 2147483647.");
-        var user = await Presence.RegisterAsync(who);
-        Callers.RequireLive(Presence.Accounts.Of(user), caller);
+        var user = await Presence.FindAsync(who);
+        if (user == UserId.Nobody)
+        {
+            Gate?.ChargeRegistrations(client.Caller, client.Address, 1);
+            user = await Presence.RegisterAsync(who);
+        }
+
+        Callers.RequireLive(Presence.Accounts.Of(user), client.Caller);
         if (!Sockets.TryEnter(user, _options.MaxConnectionsPerUser))
             throw Problems.TooManyConnections(_options.MaxConnectionsPerUser);
         var admission = Admission.Unknown;
         try
         {
-            admission = await Presence.HeartbeatAsync(user, device);
-            return (user, admission);
+            admission = await Presence.HeartbeatAsync(user, client.Device);
+            return admission == Admission.Accepted ? new Arrival(who, user, client) : throw Problems.Of(admission, who.ToString(), _options);
         }
         finally
         {
@@ -93,17 +117,13 @@ internal sealed class SocketHost
     }
 
     /// <summary>Runs a socket over a transport whose handshake is done, until it ends. Its user has arrived (<see cref="ArriveAsync"/>).</summary>
-    public async Task RunAsync(
-        PipeReader input, SocketOutput output, UserId who, uint user, Device device, Caller? caller, Func<TimeSpan>? left = null)
+    public async Task RunAsync(PipeReader input, SocketOutput output, Arrival arrival)
     {
-        var socket = new PresenceSocket(input, output, user, device, this, caller) { Left = left };
-        Hub.Open(socket, Welcome(who, caller));
-        Sockets.Add(socket);
+        var socket = new PresenceSocket(input, output, arrival.User, this, arrival.Client);
+        Hub.Open(socket, Welcome(arrival.Who, arrival.Client.Caller));
+        Begin(socket, arrival.Client.Caller);
         try
         {
-            // the account may have changed between the check and now
-            if (CloseOf(Presence.Accounts.Of(user), caller) is { } code)
-                Hub.End(socket, code);
             await WatchSubscriptionsAsync(socket);
             await socket.RunAsync();
         }
@@ -111,6 +131,47 @@ internal sealed class SocketHost
         {
             Sockets.Remove(socket);
         }
+    }
+
+    /// <summary>A connection that the hub knows is open: from now on it hears what becomes of its caller.</summary>
+    public void Begin(WatchConnection connection, Caller? caller)
+    {
+        Sockets.Add(connection, caller);
+        // the account or the credential may have changed between the check and now
+        if (CloseOf(Presence.Accounts.Of(connection.User), caller) is { } code)
+            Hub.End(connection, code);
+        else if (caller?.IsGoodAt(Tokens!.Now) == false)
+            Hub.End(connection, SocketClose.TokenEnded);
+        else if (LocalSockets.IsUnknown(connection, caller))
+            _ = EndIfKnownAsync(connection, caller!);
+    }
+
+    /// <summary>Ends a connection whose person had no index when it was opened, and has one by now: their client opens another, which is theirs.</summary>
+    public async Task EndIfKnownAsync(WatchConnection connection, Caller caller)
+    {
+        try
+        {
+            if (await Presence.FindAsync(caller.User!.Value) != UserId.Nobody)
+                Hub.End(connection, SocketClose.TokenEnded);
+        }
+        catch (StoreUnavailableException)
+        {
+            // it is asked again
+        }
+    }
+
+    // A key was revoked: its connections end.
+    private void HearRevoked(Caller caller)
+    {
+        foreach (var connection in Sockets.Of(caller))
+            Hub.End(connection, SocketClose.TokenEnded);
+    }
+
+    // Somebody came for the first time here: a stream of theirs saw as a stranger, and did not hear of their account.
+    private void HearRegistered(string key, uint user)
+    {
+        foreach (var (connection, _) in Sockets.Unknown(key))
+            Hub.End(connection, SocketClose.TokenEnded);
     }
 
     private void Disconnect(ReadOnlySpan<uint> users)
@@ -139,6 +200,9 @@ internal sealed class SocketHost
             Hub.End(connection, account.IsDisabled || account.IsDeleted ? SocketClose.NotAllowed : SocketClose.TokenEnded);
         if (open.Count > 0 && isOver)
             _ = EndAsync(user, account.IsDeleted);
+        // another node may have given the ID its index
+        foreach (var (connection, caller) in Sockets.Unknown())
+            _ = EndIfKnownAsync(connection, caller);
     }
 
     private async Task EndAsync(uint user, bool isDeleted)

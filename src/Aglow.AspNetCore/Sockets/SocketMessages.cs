@@ -63,6 +63,7 @@ internal static class SocketMessages
             json = json[RequestBodies.Utf8Mark.Length..];
         try
         {
+            socket.Pay(Cost.Call + Cost.Bytes(json.Length));
             message = SocketMessage.Read(json.Span, host.Presence.KnownKeys, ref named);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
@@ -89,6 +90,7 @@ internal static class SocketMessages
 
         try
         {
+            Pay(message, socket, named);
             await HandleAsync(message, socket, host);
         }
         catch (Exception failure) when (SocketRefusal.Of(failure) is { } problem)
@@ -107,6 +109,19 @@ internal static class SocketMessages
         "status" => SetStatusAsync(message, socket, host),
         _ => RenewAsync(message, socket, host),
     };
+
+    private static void Pay(SocketMessage message, PresenceSocket socket, int named)
+    {
+        try
+        {
+            socket.Pay(message.Type == "status" ? Cost.Write : Cost.Users(named));
+        }
+        catch
+        {
+            message.Users?.Dispose();
+            throw;
+        }
+    }
 
     private static void Confirm(SocketMessage message, PresenceSocket socket, SocketHost host)
     {
@@ -149,7 +164,7 @@ internal static class SocketMessages
     {
         if (host.Tokens is not { } tokens)
             throw new NotSupportedException("This server takes no tokens, so none need be renewed.");
-        var caller = await tokens.CheckAsync(message.Token ?? throw Problems.Malformed("\"token\" is missing: send {\"type\":\"token\",\"token\":\"…\"}."));
+        var caller = await host.Gate!.CheckAsync(socket.Address, message.Token ?? throw Problems.Malformed("\"token\" is missing: send {\"type\":\"token\",\"token\":\"…\"}."));
         if (caller.User is not { } person || await host.Presence.FindAsync(person) != socket.User)
             throw new ProblemException(403, "Not yours", "The token is somebody else's. Open another connection with it.");
         Callers.RequireLive(host.Presence.Accounts.Of(socket.User), caller);

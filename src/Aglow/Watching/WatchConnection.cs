@@ -70,6 +70,16 @@ public abstract class WatchConnection
     /// <summary>Answers a ping of the other side's with its payload. By the hub's loop; returns what <see cref="Send"/> does.</summary>
     protected internal abstract bool Answer(ReadOnlySpan<byte> pingPayload);
 
+    /// <summary>
+    /// Counts bytes that watches are about to take; false where whoever owns the connection holds as much as they may on all of theirs. By the hub's loop.
+    /// </summary>
+    protected internal virtual bool TryHold(long bytes) => true;
+
+    /// <summary>Watches have given back bytes. By the hub's loop.</summary>
+    protected internal virtual void Release(long bytes)
+    {
+    }
+
     /// <summary>The hub has let go: nothing is sent any more, and the transport may be closed.</summary>
     protected internal abstract void Released();
 

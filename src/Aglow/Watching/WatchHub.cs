@@ -86,6 +86,7 @@ public sealed class WatchHub : IAsyncDisposable
         });
         var metrics = presence.Metrics;
         metrics.Gauge("aglow.watches", "Watches held.", () => Watches);
+        metrics.Gauge("aglow.watches.bytes", "Memory of watches, as it is counted against limits.", () => _watches.Bytes);
         metrics.Gauge("aglow.connections", "Connections that watch, sockets and streams.", () => Connections);
         metrics.Gauge("aglow.connections.stale", "Connections that were told that somebody they watch cannot be read.", () => _outages.StaleConnections);
     }
@@ -101,6 +102,9 @@ public sealed class WatchHub : IAsyncDisposable
 
     /// <summary>Connections held.</summary>
     public int Connections => Volatile.Read(ref _connectionCount);
+
+    /// <summary>The memory that watches of these users take at most.</summary>
+    public static long BytesOf(UserBatch users) => Aglow.Watching.Watches.BytesOf(users);
 
     /// <summary>Starts the loop.</summary>
     internal void Start() => _loop = Task.Run(() => BackgroundLoop.RunAsync("watch", BeatInterval, _presence.Clock.Time, _log, BeatAsync, _stop.Token));

@@ -10,10 +10,39 @@ namespace Aglow.Watching;
 /// <remarks>A watch is an index of the connection in the topic and an index of the topic in the connection, so either end finds the other. Owned by the <see cref="WatchHub"/>'s loop.</remarks>
 internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages, WatchSender sender, PresenceService presence)
 {
+    // a topic, its watcher, their places in tables, and its record in a frame that waits for a slow reader
+    private const int NumberBytes = 360;
+
+    // the same of an ID that is text: as text, as JSON, in the frame, and as a key while it has no index
+    private const int TextBytes = 200;
+    private const int CopiesOfText = 5;
+
+    private static ReadOnlySpan<byte> HeldTooMuch =>
+        "\"status\":429,\"title\":\"Too much held\",\"detail\":\"The watches of this user's connections would take more memory than one user may hold: nothing of this message was watched. Unwatch some, or close other connections.\"}"u8;
+
+    private static ReadOnlySpan<byte> NoMemory =>
+        "\"status\":503,\"title\":\"Too busy\",\"detail\":\"All watches together take as much memory as they may on this server: nothing of this message was watched. Send it again later, or connect to another node.\"}"u8;
+
     private static ReadOnlySpan<byte> TooMany =>
         "\"status\":413,\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of this message was watched; unwatch some, or open another connection.\"}"u8;
 
     private long _count;
+    private long _bytes;
+
+    /// <summary>Memory of all watches, as <see cref="BytesOf(UserBatch)"/> counts it. From any thread.</summary>
+    public long Bytes => Volatile.Read(ref _bytes);
+
+    /// <summary>What all watches may take: a quarter of the memory.</summary>
+    public static long MostBytes { get; } = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 4;
+
+    /// <summary>What watches of these users take at most.</summary>
+    public static long BytesOf(UserBatch users)
+    {
+        var bytes = 0L;
+        for (var i = 0; i < users.Count; i++)
+            bytes += BytesOf(users.Text(i).Length + 2);
+        return bytes;
+    }
 
     /// <summary>Watches held. From any thread.</summary>
     public long Count => Volatile.Read(ref _count);
@@ -24,9 +53,19 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
         using var _ = users;
         if (connection.Outbox.Count + users.Count > WatchHub.MaxWatches && connection.Outbox.Count + CountNew(connection, users, definition) > WatchHub.MaxWatches)
         {
-            sender.Answer(connection, [.. Encoding.UTF8.GetBytes(id is { } asked ? $"{{\"type\":\"error\",\"id\":{asked}," : "{\"type\":\"error\","), .. TooMany]);
+            Refuse(connection, id, TooMany);
             return;
         }
+
+        // all of them, until it is known which are new
+        var expected = BytesOf(users);
+        if (Bytes + expected > MostBytes || !connection.TryHold(expected))
+        {
+            Refuse(connection, id, Bytes + expected > MostBytes ? NoMemory : HeldTooMuch);
+            return;
+        }
+
+        var taken = 0L;
 
         presence.Beliefs.Use(definition, out var made);
         var indexes = new int[users.Count];
@@ -40,6 +79,7 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
                 index = connection.Outbox.Add(topic);
                 topics[topic]!.Add(Topic.Watcher(connection.Id, index));
                 Volatile.Write(ref _count, _count + 1);
+                taken += BytesOf(topics[topic]!);
             }
 
             indexes[i] = index;
@@ -47,9 +87,18 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
             checks.Ask(topic, gentle: false);
         }
 
+        Volatile.Write(ref _bytes, _bytes + taken);
+        connection.Release(expected - taken);
         (connection.Snapshots ??= []).Add(new Snapshot(indexes, definition, id));
         sender.SendSnapshotsSoon(connection);
     }
+
+    private static long BytesOf(Topic topic) => BytesOf(topic.IdJson?.Length ?? 0);
+
+    private static long BytesOf(int text) => NumberBytes + (text <= 2 ? 0 : TextBytes + (CopiesOfText * text));
+
+    private void Refuse(WatchConnection connection, long? id, ReadOnlySpan<byte> why) =>
+        sender.Answer(connection, [.. Encoding.UTF8.GetBytes(id is { } asked ? $"{{\"type\":\"error\",\"id\":{asked}," : "{\"type\":\"error\","), .. why]);
 
     // Who watches ten thousand users, and names as many again, must not hold up all others: the shorter list is searched, and most users have few watchers.
     private int IndexOf(WatchConnection connection, int id)
@@ -116,6 +165,9 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
         }
 
         Volatile.Write(ref _count, _count - 1);
+        var bytes = BytesOf(topics[id]!);
+        Volatile.Write(ref _bytes, _bytes - bytes);
+        connection.Release(bytes);
         if (!topics[id]!.Remove(Topic.Watcher(connection.Id, index)))
             topics.Remove(id);
     }
