@@ -18,7 +18,7 @@ internal static partial class BothVersions
     {
         Directory.CreateDirectory(folder);
         await File.WriteAllTextAsync(Path.Combine(folder, "appsettings.json"), Endpoints);
-        var server = AglowProcess.Run(folder, flags, workingFolder: folder, urls: null);
+        var server = AglowProcess.Run(folder, ["--settings", Path.Combine(folder, "appsettings.json"), .. flags], urls: null);
         await server.ReadyAsync();
         var addresses = Addresses().Match(server.Output).Groups["urls"].Value.Split(", ").Select(static url => new Uri(url)).ToArray();
         // Kestrel lists endpoints in the order of their names
