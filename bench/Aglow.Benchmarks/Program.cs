@@ -4,6 +4,7 @@
 // a shared machine repeatable) nor the CPU seconds of other processes, which is what a server costs.
 using Aglow.Benchmarks;
 using Aglow.Benchmarks.Devices;
+using Aglow.Benchmarks.Door;
 using Aglow.Benchmarks.Nodes;
 using Aglow.Benchmarks.Page;
 using Aglow.Benchmarks.Planning;
@@ -14,7 +15,7 @@ Benchmark[] benchmarks =
 [
     new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(),
     new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark(), new PlanBenchmark(),
-    new AttackBenchmark(), new NodesBenchmark(), new FailoverBenchmark(), new StartBenchmark(), new InstructionsBenchmark(),
+    new AttackBenchmark(), new DoorBenchmark(), new NodesBenchmark(), new FailoverBenchmark(), new StartBenchmark(), new InstructionsBenchmark(),
     new DevicesBenchmark(), new ClaimsBenchmark(),
 ];
 

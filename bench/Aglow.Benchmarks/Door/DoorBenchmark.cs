@@ -1,0 +1,232 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Http.Headers;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace Aglow.Benchmarks.Door;
+
+/// <summary>
+/// What one caller can do to others: be taken for them over shared connections, take the server's CPU with one token, and hold its memory.
+/// </summary>
+/// <remarks>The server is <c>./aglow serve --auth token</c> with its own limits; for the callers, without rates. HTTP/2 comes without TLS, as from a balancer.</remarks>
+internal sealed class DoorBenchmark : Benchmark
+{
+    private const int Lanes = 16;
+
+    private readonly byte[] _secret = RandomNumberGenerator.GetBytes(32);
+
+    public override string Name => "door";
+
+    public override string Measures => "callers taken for others on shared connections, and what one person's token takes of the server";
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("parts", "all", "callers, cpu, memory"),
+        new("requests", "1m", "requests of callers, over all ways"),
+        new("people", "1000", "different callers"),
+        new("connections", "50", "connections that they share"),
+        new("seconds", "5", "length of an attack by one token"),
+    ];
+
+    public override int DefaultPairs => 1;
+
+    public override async Task RunAsync(Run run)
+    {
+        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+        try
+        {
+            foreach (var part in run.Settings.Choices("parts", "callers", "cpu", "memory"))
+            {
+                var data = Path.Combine(folder, part);
+                if (part == "callers")
+                    await CallersAsync(run, data);
+                else if (part == "cpu")
+                    await CpuAsync(run, data);
+                else
+                    await MemoryAsync(run, data);
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private async Task CallersAsync(Run run, string folder)
+    {
+        var (http1, http2, proxy) = (Programs.FreePort(), Programs.FreePort(), Programs.FreePort());
+        using var server = await StartAsync(folder, http1, http2, "--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0");
+        using var balancer = await BalanceAsync(folder, proxy, http1);
+        var callers = new MistakenCallers(_secret, (int)run.Settings.Number("people", least: 2));
+        (string Way, int Port, Version Version)[] ways =
+            [("HTTP/1.1", http1, HttpVersion.Version11), ("HTTP/2", http2, HttpVersion.Version20), ("HTTP/1.1 through HAProxy", proxy, HttpVersion.Version11)];
+        var requests = (int)(run.Settings.Number("requests") / ways.Length);
+        foreach (var (way, port, version) in ways)
+        {
+            var before = callers.Mistaken;
+            await callers.RunAsync(new Uri($"http://127.0.0.1:{port}"), version, (int)run.Settings.Number("connections"), requests, seed: port);
+            run.Add(Figure.Of($"callers taken for others, {way}, of {requests:#,0} requests", "", [callers.Mistaken - before], Goal.Most(0)));
+        }
+
+        if (callers.First is { } first)
+            throw new BenchmarkException(first);
+    }
+
+    private async Task CpuAsync(Run run, string folder)
+    {
+        var (http1, http2) = (Programs.FreePort(), Programs.FreePort());
+        using var server = await StartAsync(folder, http1, http2);
+        var address = new Uri($"http://127.0.0.1:{http1}");
+        var length = TimeSpan.FromSeconds(run.Settings.Number("seconds"));
+        var keys = string.Join(',', Enumerable.Range(0, 10_000).Select(static i => $"\"unknown-{i}-{new string('x', 40)}\""));
+        var relations = string.Join(',', Enumerable.Range(0, 9_000).Select(static i => $"\"contact-{i}\""));
+        using var setUp = new HttpClient { BaseAddress = address };
+        await SendAsync(setUp, "mallory", "POST", "/users/mallory/blocked", $"{{\"user_ids\":[{relations}]}}");
+        // what was set up is paid off
+        await Task.Delay(TimeSpan.FromSeconds(15), TimeProvider.System);
+        (string Call, string Method, string Path, string? Body)[] attacks =
+        [
+            ("heartbeats", "POST", "/heartbeat", null),
+            ("batches of 10,000 unknown IDs", "POST", "/status/batch", $"{{\"user_ids\":[{keys}]}}"),
+            ("searches", "GET", "/users?q=con", null),
+            ("lists of 9,000 blocked", "GET", "/users/mallory/blocked", null),
+            ("changes of visibility", "PUT", "/users/mallory/visibility", "{\"online\":\"nobody\"}"),
+            ("counts", "GET", "/online/count", null),
+        ];
+        var quiet = await OthersAsync(address, length, static () => Task.CompletedTask);
+        run.Progress($"others' heartbeats alone: p99 {quiet:0.0} ms");
+        foreach (var (call, method, path, body) in attacks)
+        {
+            double share = 0;
+            var p99 = await OthersAsync(address, length, async () =>
+            {
+                var before = Cpu.Of(server.Process);
+                var began = Stopwatch.GetTimestamp();
+                await AttackAsync(address, method, path, body, length);
+                share = (Cpu.Of(server.Process) - before) / Stopwatch.GetElapsedTime(began).TotalSeconds;
+            });
+            run.Add(Figure.Of($"CPU that one token takes by {call}", "cores", [share], Goal.Most(0.25)));
+            run.Add(Figure.Of("  others' p99, over its usual", "", [p99 / quiet], Goal.Most(2)));
+            await Task.Delay(TimeSpan.FromSeconds(3), TimeProvider.System);
+        }
+    }
+
+    private async Task MemoryAsync(Run run, string folder)
+    {
+        var (http1, http2) = (Programs.FreePort(), Programs.FreePort());
+        using var server = await StartAsync(folder, http1, http2);
+        using var http = new HttpClient(new SocketsHttpHandler { ResponseDrainTimeout = TimeSpan.Zero }) { BaseAddress = new Uri($"http://127.0.0.1:{http1}") };
+        await SendAsync(http, "mallory", "POST", "/heartbeat", null);
+        // what the first calls compile and load is nobody's
+        for (var i = 0; i < 20; i++)
+            (await OpenAsync(http, "warm", $"/watch?users={i}")).Dispose();
+        var before = Cpu.ResidentBytes(server.Process);
+        var open = new List<HttpResponseMessage>();
+        for (var i = 0; i < 20; i++)
+        {
+            var ids = string.Join(',', Enumerable.Range(i * 10_000, 10_000));
+            var answer = await OpenAsync(http, "mallory", $"/watch?users={ids}");
+            if (answer.IsSuccessStatusCode)
+                open.Add(answer);
+            await Task.Delay(answer.Headers.RetryAfter?.Delta ?? TimeSpan.FromSeconds(1), TimeProvider.System);
+        }
+
+        run.Add(Figure.Of($"memory that one token holds by {open.Count} event streams", "MB", [(Cpu.ResidentBytes(server.Process) - before) / 1e6], Goal.Most(32)));
+        open.ForEach(static answer => answer.Dispose());
+    }
+
+    // the 99th percentile of others' heartbeats, in milliseconds, beside something else
+    private async Task<double> OthersAsync(Uri address, TimeSpan length, Func<Task> beside)
+    {
+        using var http = new HttpClient { BaseAddress = address };
+        var times = new List<double>();
+        var attack = Task.Run(beside);
+        var began = Stopwatch.GetTimestamp();
+        while (Stopwatch.GetElapsedTime(began) < length)
+        {
+            var sent = Stopwatch.GetTimestamp();
+            await SendAsync(http, $"other-{times.Count % 20}", "POST", "/heartbeat", null);
+            times.Add(Stopwatch.GetElapsedTime(sent).TotalMilliseconds);
+            await Task.Delay(TimeSpan.FromMilliseconds(5), TimeProvider.System);
+        }
+
+        await attack;
+        times.Sort();
+        return times[times.Count * 99 / 100];
+    }
+
+    private async Task AttackAsync(Uri address, string method, string path, string? body, TimeSpan length)
+    {
+        using var http = new HttpClient { BaseAddress = address };
+        var began = Stopwatch.GetTimestamp();
+        await Task.WhenAll(Enumerable.Range(0, Lanes).Select(async _ =>
+        {
+            while (Stopwatch.GetElapsedTime(began) < length)
+                await SendAsync(http, "mallory", method, path, body);
+        }));
+    }
+
+    private async Task SendAsync(HttpClient http, string user, string method, string path, string? body)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Parse(method), path);
+        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", MistakenCallers.TokenOf(_secret, user));
+        if (body is not null)
+            request.Content = new StringContent(body, Encoding.UTF8, "application/json");
+        using var answer = await http.SendAsync(request);
+        await answer.Content.ReadAsByteArrayAsync();
+    }
+
+    private Task<HttpResponseMessage> OpenAsync(HttpClient http, string user, string path)
+    {
+        var request = new HttpRequestMessage(HttpMethod.Get, path);
+        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", MistakenCallers.TokenOf(_secret, user));
+        return http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+    }
+
+    private async Task<Served> StartAsync(string folder, int http1, int http2, params string[] flags)
+    {
+        Directory.CreateDirectory(folder);
+        var settings = Path.Combine(folder, "settings.json");
+        string Endpoint(string name, int port, string protocol) =>
+            string.Create(CultureInfo.InvariantCulture, $"\"{name}\":{{\"Url\":\"http://127.0.0.1:{port}\",\"Protocols\":\"{protocol}\"}}");
+        await File.WriteAllTextAsync(settings, $"{{\"Kestrel\":{{\"Endpoints\":{{{Endpoint("A", http1, "Http1")},{Endpoint("B", http2, "Http2")}}}}}}}");
+        var child = Child.Start(
+            Path.Combine(Machine.Root(), "aglow"), 0, ["serve", "--data", folder, "--settings", settings, "--auth", "token", "--jwt-secret", Convert.ToBase64String(_secret), .. flags]);
+        child.Process.OutputDataReceived += static (_, _) => { };
+        child.Process.BeginOutputReadLine();
+        await RestartBenchmark.ReadyAsync(child.Process, $"http://127.0.0.1:{http1}", Stopwatch.GetTimestamp());
+        return new Served(child);
+    }
+
+    // one server behind it, whose connections all clients share
+    private static async Task<Child> BalanceAsync(string folder, int port, int server)
+    {
+        var file = Path.Combine(folder, "haproxy.cfg");
+        await File.WriteAllTextAsync(file, string.Create(CultureInfo.InvariantCulture, $"""
+            defaults
+                mode http
+                timeout connect 5s
+                timeout client 60s
+                timeout server 60s
+                http-reuse always
+            frontend in
+                bind 127.0.0.1:{port}
+                default_backend out
+            backend out
+                server one 127.0.0.1:{server} maxconn 50
+
+            """));
+        var child = Child.Start("haproxy", 0, ["-db", "-q", "-f", file]);
+        await RestartBenchmark.ReadyAsync(child.Process, $"http://127.0.0.1:{port}", Stopwatch.GetTimestamp());
+        return child;
+    }
+
+    private sealed class Served(Child child) : IDisposable
+    {
+        public int Process => child.Process.Id;
+
+        public void Dispose() => child.Dispose();
+    }
+}
