@@ -109,7 +109,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         head.ShouldStartWith("HTTP/1.1 400 ");
         var problem = await socket.ReadBodyAsync(head);
         problem.GetProperty("type").GetString().ShouldBe("urn:aglow:problem:malformed-request");
-        problem.GetProperty("detail").GetString()!.ShouldStartWith("\"usr\" is no query parameter of this path.");
+        problem.GetProperty("detail").GetString()!.ShouldStartWith("\"usr\" is no query parameter of this call.");
     }
 
     // a page cannot read the answer to a refused handshake
