@@ -277,6 +277,11 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
                 Complete(failure);
                 Report(failure);
             }
+            else if (end?.ReconnectAfter is not null)
+            {
+                // the server wants this client elsewhere
+                calls.TryNextAddress();
+            }
 
             await WaitAsync(end?.ReconnectAfter ?? NextWait(failure), stop);
         }

@@ -46,11 +46,12 @@ internal sealed class PageTightener(RedisCluster cluster)
         var slot = RedisKeys.SlotOf(page);
         try
         {
-            var (used, _) = await cluster.SendAsync(slot, key, static (redis, key, flags) => redis.ExecuteAsync("MEMORY", ["USAGE", (RedisKey)key], flags));
+            var (used, _) = await cluster.SendAsync(slot, key, static (redis, key, flags) => redis.ExecuteAsync("MEMORY", ["USAGE", (RedisKey)key], flags), RedisCommandKind.Read);
             if (used.IsNull || (long)used <= bytes + (bytes / 8) + Slack)
                 return;
             RedisKey[] keys = [key, RedisKeys.Copy(page)];
-            await cluster.SendAsync(slot, keys, static (redis, keys, flags) => redis.ScriptEvaluateAsync(Script, keys, flags: flags | CommandFlags.NoScriptCache));
+            await cluster.SendAsync(
+                slot, keys, static (redis, keys, flags) => redis.ScriptEvaluateAsync(Script, keys, flags: flags | CommandFlags.NoScriptCache), RedisCommandKind.Write);
             Tightened++;
         }
         catch (StoreUnavailableException)

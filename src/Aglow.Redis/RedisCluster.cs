@@ -7,9 +7,6 @@ using StackExchange.Redis.Availability;
 
 namespace Aglow.Redis;
 
-/// <summary>An answer, and whether the command may have been carried out before, with an answer that was lost.</summary>
-internal readonly record struct RedisReply<T>(T Value, bool MayHaveRun);
-
 /// <summary>
 /// A server alone or a cluster, as one thing to send commands to: sends again what failed within its 2 s, and knows which shard is away since when.
 /// </summary>
@@ -37,6 +34,8 @@ internal sealed class RedisCluster : IAsyncDisposable
     private static readonly TimeSpan TickInterval = TimeSpan.FromMilliseconds(50);
     // nodes that notice at different times write again at different times: the guard of one does not wait for the other
     private static readonly TimeSpan ProbeInterval = TimeSpan.FromMilliseconds(100);
+    // a node that only reads must know, too, whether others can write
+    private static readonly TimeSpan WriteInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan ConfigureInterval = TimeSpan.FromSeconds(1);
 
     private readonly RedisConnections _connections;
@@ -96,6 +95,27 @@ internal sealed class RedisCluster : IAsyncDisposable
     /// <summary>A number that changes whenever some slot is lost, is back, or is another server's.</summary>
     public long Outages => Volatile.Read(ref _outages);
 
+    /// <summary>Servers with slots that answer and refuse writes for longer than the timeout.</summary>
+    public int ServersRefusingWrites => _map.Shards.Count(static shard => shard.RefusesWrites);
+
+    /// <summary>Whether some shard at least takes writes.</summary>
+    public bool IsWritable => _map.Shards.Any(static shard => !shard.IsAway && !shard.RefusesWrites);
+
+    /// <summary>Whether something could not be written and has not been since.</summary>
+    public bool IsSomeUnwritable
+    {
+        get
+        {
+            foreach (var shard in _map.Shards)
+            {
+                if (shard.HasFailed || shard.HasRefused)
+                    return true;
+            }
+
+            return false;
+        }
+    }
+
     /// <summary>Servers with slots that are away for longer than the timeout.</summary>
     public int ServersAway => _map.Shards.Count(static shard => shard.IsAway);
 
@@ -126,6 +146,12 @@ internal sealed class RedisCluster : IAsyncDisposable
     /// <summary>Whether the server of this slot is away for longer than the timeout.</summary>
     public bool IsSlotAway(int slot) => _map[slot].IsAway;
 
+    /// <summary>Whether the server of this slot answers, and refuses writes.</summary>
+    public bool IsSlotRefused(int slot) => _map[slot] is { HasRefused: true, HasFailed: false };
+
+    /// <summary>How long nothing could be written to a slot; zero: it can be, as far as is known.</summary>
+    public TimeSpan UnwritableFor(int slot) => _map[slot].UnwritableFor;
+
     /// <summary>Who has a slot.</summary>
     public EndPoint OwnerOf(int slot) => _map[slot].Endpoint;
 
@@ -133,12 +159,12 @@ internal sealed class RedisCluster : IAsyncDisposable
     /// <param name="slot">The slot of its key.</param>
     /// <param name="state">What <paramref name="send"/> is given.</param>
     /// <param name="send">Sends it once, with these flags.</param>
-    /// <param name="isLong">Whether its answer is long: it has a connection of its own then.</param>
+    /// <param name="kind">What it does.</param>
     /// <exception cref="StoreUnavailableException">It was not carried out, as far as is known.</exception>
-    public async Task<RedisReply<T>> SendAsync<TState, T>(int slot, TState state, Func<IDatabase, TState, CommandFlags, Task<T>> send, bool isLong = false)
+    public async Task<RedisReply<T>> SendAsync<TState, T>(int slot, TState state, Func<IDatabase, TState, CommandFlags, Task<T>> send, RedisCommandKind kind)
     {
         var began = _time.GetTimestamp();
-        var database = isLong ? _connections.Long : _connections.Short;
+        var database = kind == RedisCommandKind.LongRead ? _connections.Long : _connections.Short;
         var flags = CommandFlags.DemandMaster | CommandFlags.NoRedirect;
         var (mayHaveRun, hasFreshMap) = (false, false);
         while (true)
@@ -146,7 +172,9 @@ internal sealed class RedisCluster : IAsyncDisposable
             var shard = _map[slot];
             if (shard.IsAway)
                 throw Away(shard);
-            RedisErrorKind kind;
+            if (kind == RedisCommandKind.Write && shard.RefusesWrites)
+                throw Failed(RefusalOf(shard));
+            RedisErrorKind error;
             var sentAt = _time.GetTimestamp();
             var givenUp = shard.Owe();
             Task<T>? sent = null;
@@ -154,17 +182,17 @@ internal sealed class RedisCluster : IAsyncDisposable
             {
                 sent = Write(database, state, flags, send);
                 var answer = await sent.WaitAsync(givenUp);
-                Worked(shard, sentAt);
+                Worked(shard, sentAt, kind == RedisCommandKind.Write);
                 return new RedisReply<T>(answer, mayHaveRun);
             }
             catch (OperationCanceledException) when (givenUp.IsCancellationRequested)
             {
                 _ = sent!.ContinueWith(static late => late.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
-                kind = Judge(shard, new TimeoutException(), ref mayHaveRun);
+                error = Judge(shard, new TimeoutException(), ref mayHaveRun);
             }
-            catch (Exception failure) when (IsOfRedis(failure))
+            catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
             {
-                kind = Judge(shard, failure, ref mayHaveRun);
+                error = Judge(shard, failure, ref mayHaveRun);
             }
             finally
             {
@@ -174,17 +202,18 @@ internal sealed class RedisCluster : IAsyncDisposable
             if (_stop.IsCancellationRequested || _time.GetElapsedTime(began) + TickInterval >= Timeout)
             {
                 // whatever the reason, nothing was written there for so long
-                shard.Failed("no server carries out its commands", _time.GetElapsedTime(began));
-                throw Away(shard);
+                if (error != RedisErrorKind.ReadOnly || !shard.HasRefused)
+                    shard.Failed("no server carries out its commands", _time.GetElapsedTime(began));
+                throw error == RedisErrorKind.ReadOnly && shard.HasRefused ? Failed(RefusalOf(shard)) : Away(shard);
             }
 
-            var isAsked = kind == RedisErrorKind.Ask && flags.HasFlag(CommandFlags.NoRedirect);
+            var isAsked = error == RedisErrorKind.Ask && flags.HasFlag(CommandFlags.NoRedirect);
             flags = CommandFlags.DemandMaster | (isAsked ? CommandFlags.None : CommandFlags.NoRedirect);
-            if (kind == RedisErrorKind.Moved && !hasFreshMap)
+            if (error == RedisErrorKind.Moved && !hasFreshMap)
                 await _map.RefreshAsync();
             else if (!isAsked)
                 await PauseAsync();
-            hasFreshMap |= kind == RedisErrorKind.Moved;
+            hasFreshMap |= error == RedisErrorKind.Moved;
         }
     }
 
@@ -192,7 +221,7 @@ internal sealed class RedisCluster : IAsyncDisposable
     public async Task<int> ReadTextAsync<T>(int slot, string key, Memory<T> into)
         where T : unmanaged
     {
-        var (text, _) = await SendAsync(slot, key, static (redis, key, flags) => redis.StringGetLeaseAsync(key, flags), isLong: true);
+        var (text, _) = await SendAsync(slot, key, static (redis, key, flags) => redis.StringGetLeaseAsync(key, flags), RedisCommandKind.LongRead);
         if (text is null)
             return 0;
         using (text)
@@ -204,30 +233,8 @@ internal sealed class RedisCluster : IAsyncDisposable
         }
     }
 
-    /// <summary>What the primaries' clocks read, the median, and the timestamp of <see cref="TimeProvider"/> at which that was so. In seconds since 2020.</summary>
-    public async Task<(double Seconds, long Stamp)> ReadTimeAsync()
-    {
-        var reads = _map.Shards.Select(ReadTimeAsync).ToArray();
-        var ahead = new List<double>();
-        StoreUnavailableException? away = null;
-        foreach (var read in reads)
-        {
-            try
-            {
-                ahead.Add(await read);
-            }
-            catch (StoreUnavailableException failure)
-            {
-                away = failure;
-            }
-        }
-
-        if (ahead.Count == 0)
-            throw away!;
-        ahead.Sort();
-        var stamp = _time.GetTimestamp();
-        return (ahead[ahead.Count / 2] + (stamp / (double)_time.TimestampFrequency), stamp);
-    }
+    /// <summary>The time of the primaries: see <see cref="RedisTime"/>.</summary>
+    public Task<(double Seconds, long Stamp)> ReadTimeAsync() => RedisTime.ReadAsync(_connections.Commands, _map.Shards, _time);
 
     /// <summary>Has the library look at all servers again, which also subscribes anew.</summary>
     public void Configure()
@@ -250,15 +257,12 @@ internal sealed class RedisCluster : IAsyncDisposable
         _stop.Dispose();
     }
 
-    // One writer at a time: the library queues a command for a thread of its own while another is written.
+    // one writer at a time: else the library queues the command for a thread of its own
     private static Task<T> Write<TState, T>(IDatabase database, TState state, CommandFlags flags, Func<IDatabase, TState, CommandFlags, Task<T>> send)
     {
         lock (database)
             return send(database, state, flags);
     }
-
-    /// <summary>Whether this is how the library fails.</summary>
-    internal static bool IsOfRedis(Exception failure) => failure is RedisException or RedisCommandException or TimeoutException or ObjectDisposedException or InvalidOperationException;
 
     // Returns why the command is to be sent again, or throws.
     private RedisErrorKind Judge(RedisShard shard, Exception failure, ref bool mayHaveRun)
@@ -291,7 +295,11 @@ internal sealed class RedisCluster : IAsyncDisposable
             case RedisErrorKind.ConnectionFault:
                 shard.Failed(shard.Reason is { Length: > 0 } known ? known : Lost, TimeSpan.Zero);
                 break;
-            case RedisErrorKind.Loading or RedisErrorKind.ClusterDown or RedisErrorKind.MasterDown or RedisErrorKind.ReadOnly:
+            case RedisErrorKind.ReadOnly:
+                shard.Refused(failure.Message);
+                _map.Want();
+                break;
+            case RedisErrorKind.Loading or RedisErrorKind.ClusterDown or RedisErrorKind.MasterDown:
                 shard.Failed(failure.Message, TimeSpan.Zero);
                 break;
             case RedisErrorKind.Timeout when shard.AnswersOthers:
@@ -301,8 +309,8 @@ internal sealed class RedisCluster : IAsyncDisposable
                 shard.Failed(NoAnswer, Timeout);
                 throw Away(shard);
             case RedisErrorKind.OutOfMemory or RedisErrorKind.Misconfigured or RedisErrorKind.NoReplicas:
-                shard.Failed(failure.Message, TimeSpan.Zero);
-                throw Failed($"Redis at {shard.Name} takes no writes: {failure.Message}");
+                shard.Refused(failure.Message);
+                throw Failed(RefusalOf(shard));
             default:
                 throw Failed($"Redis at {shard.Name} answers \"{failure.Message}\".");
         }
@@ -329,6 +337,8 @@ internal sealed class RedisCluster : IAsyncDisposable
         NoteChange(shard);
         return Failed($"Redis at {shard.Name} is away{(shard.Reason is { Length: > 0 } reason ? $": {reason}" : "")}.");
     }
+
+    private static string RefusalOf(RedisShard shard) => $"Redis at {shard.Name} takes no writes: {shard.Refusal}";
 
     private StoreUnavailableException Failed(string why)
     {
@@ -361,9 +371,11 @@ internal sealed class RedisCluster : IAsyncDisposable
                 foreach (var shard in _map.Shards)
                 {
                     shard.GiveUp(NoAnswer);
-                    isSomeAway |= shard.HasFailed;
+                    isSomeAway |= shard.HasFailed || shard.HasRefused;
                     if (shard.IsNewlyAway())
                         _log.Away(shard.Name, shard.Reason, Timeout.TotalSeconds);
+                    if (shard.IsNewlyRefusing())
+                        _log.RefusesWrites(shard.Name, shard.Refusal);
                     Probe(shard);
                     NoteChange(shard);
                 }
@@ -381,7 +393,8 @@ internal sealed class RedisCluster : IAsyncDisposable
 
     private void Probe(RedisShard shard)
     {
-        if (!shard.HasFailed || _time.GetElapsedTime(shard.ProbedAt) < ProbeInterval || !shard.Probe.IsCompleted)
+        var interval = shard.HasFailed || shard.HasRefused ? ProbeInterval : WriteInterval;
+        if (_time.GetElapsedTime(Math.Max(shard.ProbedAt, shard.WroteAt)) < interval || !shard.Probe.IsCompleted)
             return;
         shard.ProbedAt = _time.GetTimestamp();
         for (var page = 0; page < PageLayout.Pages; page++)
@@ -399,10 +412,12 @@ internal sealed class RedisCluster : IAsyncDisposable
         {
             var sentAt = _time.GetTimestamp();
             await _connections.Short.StringSetBitAsync(key, 0, true, CommandFlags.DemandMaster | CommandFlags.NoRedirect);
-            Worked(shard, sentAt);
+            Worked(shard, sentAt, isWrite: true);
         }
-        catch (Exception failure) when (IsOfRedis(failure))
+        catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
         {
+            if (RedisFaults.RefusalIn(failure) is { } refusal)
+                shard.Refused(refusal);
             _map.Want();
         }
     }
@@ -413,15 +428,15 @@ internal sealed class RedisCluster : IAsyncDisposable
         {
             await _connections.Commands.ConfigureAsync();
         }
-        catch (Exception failure) when (IsOfRedis(failure))
+        catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
         {
-            // tried again while a shard is away
+            // tried again
         }
     }
 
-    private void Worked(RedisShard shard, long sentAt)
+    private void Worked(RedisShard shard, long sentAt, bool isWrite)
     {
-        if (shard.Worked(sentAt) is { Ticks: > 0 } away)
+        if (shard.Worked(sentAt, isWrite) is { Ticks: > 0 } away)
             _log.Back(shard.Name, away.TotalSeconds);
     }
 
@@ -429,20 +444,5 @@ internal sealed class RedisCluster : IAsyncDisposable
     {
         if (shard.HasChanged())
             Interlocked.Increment(ref _outages);
-    }
-
-    private async Task<double> ReadTimeAsync(RedisShard shard)
-    {
-        try
-        {
-            var sent = _time.GetTimestamp();
-            var now = await _connections.Commands.GetServer(shard.Endpoint).TimeAsync();
-            var received = _time.GetTimestamp();
-            return (now - DateTime.UnixEpoch).TotalSeconds - Pulse.EpochUnixSeconds - ((sent + received) / 2.0 / _time.TimestampFrequency);
-        }
-        catch (Exception failure) when (IsOfRedis(failure) || failure is ArgumentException)
-        {
-            throw new StoreUnavailableException($"Redis at {shard.Name} does not tell the time: {failure.Message}", failure);
-        }
     }
 }

@@ -23,6 +23,8 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
     public const int MostWaiting = 1_000_000;
 
     private static readonly TimeSpan PauseBetweenAttempts = TimeSpan.FromMilliseconds(100);
+    // a node that says nothing for so long is not counted on
+    private static readonly TimeSpan PeersRemembered = TimeSpan.FromMinutes(10);
     private static readonly Version Sharded = new(7, 0);
 
     private readonly RedisCluster _cluster;
@@ -38,6 +40,7 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
     private Task _subscribing = Task.CompletedTask;
     private long _sent;
     private long _heard;
+    private long _heardAt;
     private long _dropped;
     private bool _isSaidLost;
 
@@ -63,6 +66,9 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
 
     /// <inheritdoc/>
     public bool IsLossless => false;
+
+    /// <inheritdoc/>
+    public bool HasPeers => Volatile.Read(ref _heardAt) is not 0 and var at && _time.GetElapsedTime(at) < PeersRemembered;
 
     /// <inheritdoc/>
     public void Publish(TransitionKind kind, ReadOnlySpan<uint> users)
@@ -128,7 +134,7 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
                 messages.OnMessage(Hear);
                 return;
             }
-            catch (Exception failure) when (RedisCluster.IsOfRedis(failure))
+            catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
             {
                 await _cluster.Subscriber.UnsubscribeAsync(_channel, flags: CommandFlags.FireAndForget);
             }
@@ -165,7 +171,7 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
         try
         {
             await _cluster.SendAsync(
-                RedisKeys.HintsSlot, (_channel, message), static (redis, hint, flags) => redis.PublishAsync(hint._channel, hint.message, flags));
+                RedisKeys.HintsSlot, (_channel, message), static (redis, hint, flags) => redis.PublishAsync(hint._channel, hint.message, flags), RedisCommandKind.Read);
             return true;
         }
         catch (StoreUnavailableException)
@@ -177,6 +183,7 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
     private void Hear(ChannelMessage message) => HintMessage.Read(((ReadOnlyMemory<byte>)message.Message).Span, _node, (transition, users) =>
     {
         Interlocked.Add(ref _heard, users.Length);
+        Volatile.Write(ref _heardAt, _time.GetTimestamp());
         _handlers?.Invoke(transition, users);
     });
 }

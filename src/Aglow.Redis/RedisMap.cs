@@ -96,7 +96,7 @@ internal sealed class RedisMap(ConnectionMultiplexer redis, bool isCluster, Time
                 _isSaidUnknown = false;
                 return;
             }
-            catch (Exception failure) when (RedisCluster.IsOfRedis(failure))
+            catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
             {
                 reason = $"{RedisAddress.Name(server.EndPoint)}: {failure.Message}";
             }

@@ -63,5 +63,5 @@ internal sealed class RedisPageCounts(RedisCluster cluster) : IPageCounts
     private static BitFieldOperation Set(int place, uint word) => BitFieldOperation.Set(BitFieldEncoding.UInt32, BitFieldOffset.Element(place), word);
 
     private async Task<Lease<long?>> WriteAsync(Definition definition, BitFieldOperation[] words) => (await cluster.SendAsync(
-        RedisKeys.PagesSlot, (Key: (RedisKey)RedisKeys.Counts(definition), Words: words), static (redis, row, flags) => redis.StringBitFieldAsync(row.Key, row.Words, flags))).Value;
+        RedisKeys.PagesSlot, (Key: (RedisKey)RedisKeys.Counts(definition), Words: words), static (redis, row, flags) => redis.StringBitFieldAsync(row.Key, row.Words, flags), RedisCommandKind.Write)).Value;
 }

@@ -63,6 +63,18 @@ public sealed class RedisPlaneStore : IPlaneStore
     public bool IsReachable => _cluster.IsReachable;
 
     /// <inheritdoc/>
+    public bool IsWritable => _cluster.IsWritable;
+
+    /// <inheritdoc/>
+    public bool IsSomeUnwritable => _cluster.IsSomeUnwritable;
+
+    /// <inheritdoc/>
+    public TimeSpan UnwritableFor(int page) => _cluster.UnwritableFor(RedisKeys.SlotOf(page));
+
+    /// <inheritdoc/>
+    public bool IsPageRefused(int page) => _cluster.IsSlotRefused(RedisKeys.SlotOf(page));
+
+    /// <inheritdoc/>
     public long Outages => _cluster.Outages;
 
     /// <inheritdoc/>
@@ -311,7 +323,7 @@ public sealed class RedisPlaneStore : IPlaneStore
     private async ValueTask ListAsync(Plane plane, List<int> pages)
     {
         await Task.WhenAll(pages.Select(page => _cluster.SendAsync(
-            RedisKeys.PagesSlot, page, (redis, bit, flags) => redis.StringSetBitAsync(RedisKeys.Pages(plane), bit, true, flags))));
+            RedisKeys.PagesSlot, page, (redis, bit, flags) => redis.StringSetBitAsync(RedisKeys.Pages(plane), bit, true, flags), RedisCommandKind.Write)));
         _isInUse[(int)plane] = true;
         foreach (var page in pages)
             _listed[(int)plane][page] = Known;

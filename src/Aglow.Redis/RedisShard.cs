@@ -12,6 +12,8 @@ namespace Aglow.Redis;
 /// </code>
 /// An answer to a command that was sent before the failure was noticed may be older than the failure. It ends no outage. The outage is told all the same before
 /// that answer reaches its caller, since it may be newer.
+/// A shard that answers and refuses writes (out of memory, too few replicas, disk full) is judged apart: <see cref="RefusesWrites"/>. Reads succeed meanwhile, so
+/// that outage is told again and again before their answers reach callers, until a write succeeds.
 /// Threading: any thread; a lock is taken only while the shard is away.
 /// </remarks>
 /// <param name="endpoint">Where it listens.</param>
@@ -23,12 +25,22 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     // A failover this soon after an outage may bring back words from before the outage.
     private static readonly TimeSpan OutageRemembered = TimeSpan.FromSeconds(15);
 
+    // shorter than any guard holds
+    private static readonly TimeSpan RefusalToldEvery = TimeSpan.FromSeconds(0.5);
+
     private readonly Lock _gate = new();
     // the timestamp of the first failure since the shard last worked; 0: it works
     private long _awaySince;
     private long _noticedAt;
     private long _answeredAt;
     private (long Since, long Until) _lastOutage;
+    // the same of writes alone
+    private long _refusedSince;
+    private long _refusedNoticedAt;
+    private long _refusalToldAt;
+    private long _wroteAt;
+    private bool _isSaidRefusing;
+    private bool _isKnownRefusing;
     private int _owed;
     private long _owedSince;
     private bool _isKnownAway;
@@ -43,6 +55,29 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
 
     /// <summary>Why it is away; empty: it works.</summary>
     public string Reason { get; private set; } = "";
+
+    /// <summary>Why it refuses writes, in its own words; empty: it takes them.</summary>
+    public string Refusal { get; private set; } = "";
+
+    /// <summary>Whether it has refused a write since it last took one.</summary>
+    public bool HasRefused => Volatile.Read(ref _refusedSince) != 0;
+
+    /// <summary>Whether it has refused writes for longer than the timeout.</summary>
+    public bool RefusesWrites => Volatile.Read(ref _refusedSince) is not 0 and var since && time.GetElapsedTime(since) > RedisCluster.Timeout;
+
+    /// <summary>How long nothing could be written: it is away, or refuses writes. Zero: writes work, as far as is known.</summary>
+    public TimeSpan UnwritableFor
+    {
+        get
+        {
+            var (away, refused) = (Volatile.Read(ref _awaySince), Volatile.Read(ref _refusedSince));
+            var since = away == 0 ? refused : refused == 0 ? away : Math.Min(away, refused);
+            return since == 0 ? TimeSpan.Zero : time.GetElapsedTime(since);
+        }
+    }
+
+    /// <summary>The newest timestamp at which a write was sent that it took.</summary>
+    public long WroteAt => Volatile.Read(ref _wroteAt);
 
     /// <summary>When it was last probed.</summary>
     public long ProbedAt { get; set; }
@@ -65,7 +100,11 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         get
         {
             lock (_gate)
-                return _lastOutage.Until != 0 && time.GetElapsedTime(_lastOutage.Until) < OutageRemembered ? _lastOutage.Since : _awaySince;
+            {
+                if (_lastOutage.Until != 0 && time.GetElapsedTime(_lastOutage.Until) < OutageRemembered)
+                    return _lastOutage.Since;
+                return _awaySince == 0 ? _refusedSince : _refusedSince == 0 ? _awaySince : Math.Min(_awaySince, _refusedSince);
+            }
         }
     }
 
@@ -83,12 +122,31 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         }
     }
 
-    /// <summary>It gave a good answer to a command that was sent then. Returns how long it was away and that was logged, if it is back by this; zero otherwise.</summary>
-    public TimeSpan Worked(long sentAt)
+    /// <summary>It refused a write, for this reason.</summary>
+    public void Refused(string reason)
+    {
+        lock (_gate)
+        {
+            Refusal = reason;
+            if (_refusedSince != 0)
+                return;
+            Volatile.Write(ref _refusedNoticedAt, time.GetTimestamp());
+            // it may have refused everything since the last write that it took
+            Volatile.Write(ref _refusedSince, _wroteAt != 0 ? _wroteAt : _refusedNoticedAt);
+        }
+    }
+
+    /// <summary>
+    /// It gave a good answer to a command that was sent then. Returns how long it was away, or refused writes, if it is back by this and that was logged; zero otherwise.
+    /// </summary>
+    public TimeSpan Worked(long sentAt, bool isWrite)
     {
         Volatile.Write(ref _answeredAt, time.GetTimestamp());
+        var refusedFor = HasRefused ? WorkedThoughRefusing(sentAt, isWrite) : TimeSpan.Zero;
+        if (isWrite)
+            Volatile.Write(ref _wroteAt, sentAt);
         if (!HasFailed)
-            return TimeSpan.Zero;
+            return refusedFor;
         lock (_gate)
         {
             var since = _awaySince;
@@ -101,6 +159,30 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
             Volatile.Write(ref _awaySince, 0);
             var wasSaid = _isSaidAway;
             (_isSaidAway, Reason) = (false, "");
+            return wasSaid ? time.GetElapsedTime(since) : TimeSpan.Zero;
+        }
+    }
+
+    private TimeSpan WorkedThoughRefusing(long sentAt, bool isWrite)
+    {
+        lock (_gate)
+        {
+            var since = _refusedSince;
+            if (since == 0)
+                return TimeSpan.Zero;
+            var isOver = isWrite && sentAt >= _refusedNoticedAt;
+            if (isOver || _refusalToldAt == 0 || time.GetElapsedTime(_refusalToldAt) >= RefusalToldEvery)
+            {
+                _refusalToldAt = time.GetTimestamp();
+                recovered(this, since);
+            }
+
+            if (!isOver)
+                return TimeSpan.Zero;
+            _lastOutage = (since, time.GetTimestamp());
+            Volatile.Write(ref _refusedSince, 0);
+            var wasSaid = _isSaidRefusing;
+            (_isSaidRefusing, Refusal, _refusalToldAt) = (false, "", 0);
             return wasSaid ? time.GetElapsedTime(since) : TimeSpan.Zero;
         }
     }
@@ -126,11 +208,25 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         }
     }
 
-    /// <summary>Whether <see cref="IsAway"/> has changed since this was last asked.</summary>
+    /// <summary>Whether it is to be logged that it refuses writes: once for each time.</summary>
+    public bool IsNewlyRefusing()
+    {
+        if (_isSaidRefusing || !RefusesWrites)
+            return false;
+        lock (_gate)
+        {
+            if (!RefusesWrites)
+                return false;
+            _isSaidRefusing = true;
+            return true;
+        }
+    }
+
+    /// <summary>Whether <see cref="IsAway"/> or <see cref="RefusesWrites"/> has changed since this was last asked.</summary>
     public bool HasChanged()
     {
-        var isAway = IsAway;
-        return Interlocked.Exchange(ref _isKnownAway, isAway) != isAway;
+        var (isAway, refuses) = (IsAway, RefusesWrites);
+        return (Interlocked.Exchange(ref _isKnownAway, isAway) != isAway) | (Interlocked.Exchange(ref _isKnownRefusing, refuses) != refuses);
     }
 
     /// <summary>

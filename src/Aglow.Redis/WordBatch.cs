@@ -208,7 +208,8 @@ internal sealed class WordBatch(RedisCluster cluster)
             try
             {
                 var (answer, mayHaveRun) = await batch.Cluster.SendAsync(
-                    RedisKeys.SlotOf(_page), this, static (redis, run, flags) => redis.StringBitFieldAsync(run._key, run._operations.AsMemory(0, run.Count), flags));
+                    RedisKeys.SlotOf(_page), this, static (redis, run, flags) => redis.StringBitFieldAsync(run._key, run._operations.AsMemory(0, run.Count), flags),
+                    batch._isWrite ? RedisCommandKind.Write : RedisCommandKind.Read);
                 using (answer)
                     Take(answer.Span);
                 WasRepeated = mayHaveRun;

@@ -130,6 +130,15 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Whether words can be read and written at present, as far as is known without trying.</summary>
     public bool IsStoreReachable => _store.IsReachable;
 
+    /// <summary>Whether words of some page at least can be written at present, as far as is known without trying.</summary>
+    public bool IsStoreWritable => _store.IsWritable;
+
+    /// <summary>Whether users of some pages go to another node, since their words cannot be written here.</summary>
+    internal bool IsHandingOver => _heartbeats.IsHandingOver;
+
+    /// <summary>Whether this user goes to another node, since their words cannot be written here.</summary>
+    internal bool IsHandedOver(uint user) => _heartbeats.IsHandedOver(user);
+
     /// <summary>Whether other nodes share the store, so that clients may go to them.</summary>
     public bool IsShared => _store.IsRemote;
 

@@ -11,6 +11,7 @@ internal sealed class LosingProxy : IAsyncDisposable
     private readonly Task _accepting;
     private int _armed;
     private int _lost;
+    private volatile bool _isHeld;
 
     public LosingProxy(int port)
     {
@@ -23,6 +24,9 @@ internal sealed class LosingProxy : IAsyncDisposable
 
     /// <summary>Answers that were lost.</summary>
     public int Lost => Volatile.Read(ref _lost);
+
+    /// <summary>Passes nothing on, or what came meanwhile and all that follows: packets are dropped, and the connections stay.</summary>
+    public void Hold(bool isHeld) => _isHeld = isHeld;
 
     public void LoseNextAnswer() => Volatile.Write(ref _armed, 1);
 
@@ -69,6 +73,8 @@ internal sealed class LosingProxy : IAsyncDisposable
                     break;
                 }
 
+                while (_isHeld)
+                    await Task.Delay(20);
                 for (var sent = 0; sent < count;)
                     sent += await to.SendAsync(buffer.AsMemory(sent, count - sent));
             }

@@ -29,10 +29,10 @@ public sealed class RedisShardTests
         _shard.IsAway.ShouldBeTrue();
         var sentAt = _time.GetTimestamp();
         _time.Advance(Second);
-        _shard.Worked(sentAt);
+        _shard.Worked(sentAt, isWrite: true);
         _told.ShouldBe([4]);
         _shard.HasFailed.ShouldBeFalse();
-        _shard.Worked(sentAt);
+        _shard.Worked(sentAt, isWrite: true);
         _told.Count.ShouldBe(1);
     }
 
@@ -44,12 +44,12 @@ public sealed class RedisShardTests
         _shard.Failed("lost", TimeSpan.Zero);
         _time.Advance(Second);
         // it may be older than the failure, or be the first after it
-        _shard.Worked(before);
+        _shard.Worked(before, isWrite: true);
         _told.ShouldBe([1]);
         _shard.HasFailed.ShouldBeTrue();
         _time.Advance(4 * Second);
         _shard.Failed("lost again", TimeSpan.Zero);
-        _shard.Worked(_time.GetTimestamp());
+        _shard.Worked(_time.GetTimestamp(), isWrite: true);
         _told.ShouldBe([1, 5]);
         _shard.HasFailed.ShouldBeFalse();
     }
@@ -67,7 +67,7 @@ public sealed class RedisShardTests
         givenUp.WaitHandle.WaitOne(TimeSpan.FromSeconds(30)).ShouldBeTrue();
         _shard.Owe().IsCancellationRequested.ShouldBeFalse();
         _shard.Reason.ShouldBe("silent");
-        _shard.Worked(_time.GetTimestamp());
+        _shard.Worked(_time.GetTimestamp(), isWrite: true);
         _told.ShouldBe([3.5]);
     }
 
@@ -79,11 +79,39 @@ public sealed class RedisShardTests
         _shard.Failed("lost", TimeSpan.Zero);
         _shard.OutageSince.ShouldBe(began);
         _time.Advance(10 * Second);
-        _shard.Worked(_time.GetTimestamp());
+        _shard.Worked(_time.GetTimestamp(), isWrite: true);
         // the server is back, and then its replica is made the primary: what was written in between is lost
         _time.Advance(3 * Second);
         _shard.OutageSince.ShouldBe(began);
         _time.Advance(20 * Second);
         _shard.OutageSince.ShouldBe(0);
+    }
+
+    [Fact]
+    public void Refused_writes_are_told_again_and_again_while_reads_succeed_and_end_with_a_write()
+    {
+        var wroteAt = _time.GetTimestamp();
+        _shard.Worked(wroteAt, isWrite: true);
+        _time.Advance(Second);
+        _shard.Refused("OOM");
+        _shard.IsAway.ShouldBeFalse();
+        for (var second = 1; second <= 3; second++)
+        {
+            _shard.Worked(_time.GetTimestamp(), isWrite: false);
+            // all that was refused since the last write that was taken
+            _told[^1].ShouldBe(second);
+            _shard.RefusesWrites.ShouldBe(second > 2);
+            _time.Advance(Second);
+        }
+
+        _shard.UnwritableFor.ShouldBe(4 * Second);
+        _shard.OutageSince.ShouldBe(wroteAt);
+        // of before the refusal: it says nothing
+        _shard.Worked(wroteAt, isWrite: true);
+        _shard.RefusesWrites.ShouldBeTrue();
+        _shard.Worked(_time.GetTimestamp(), isWrite: true);
+        _told[^1].ShouldBe(4);
+        _shard.HasRefused.ShouldBeFalse();
+        _shard.UnwritableFor.ShouldBe(TimeSpan.Zero);
     }
 }

@@ -56,8 +56,8 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
                 if (problem.Challenge is { } challenge)
                     context.Response.Headers.WWWAuthenticate = challenge;
                 return SendAsync(context, problem.Status, problem.Title, problem.Message);
-            case StoreUnavailableException:
-                return AnswerAsync(context, Problems.StoreAway());
+            case StoreUnavailableException away:
+                return AnswerAsync(context, away.IsHandedOver ? Problems.HandedOver() : Problems.StoreAway());
             case NotSupportedException missing:
                 return AnswerAsync(context, Problems.NotInThisDeployment(missing.Message));
             case BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge }:

@@ -29,6 +29,14 @@ internal static class Problems
         RetryAfter = 1,
     };
 
+    public static ProblemException HandedOver() => new(
+        StatusCodes.Status503ServiceUnavailable,
+        "Store away",
+        "This node cannot write to the store just now; nothing was acknowledged. Send the same to another node at once. If there is none, wait a second.")
+    {
+        RetryAfter = 0,
+    };
+
     public static ProblemException NotInThisDeployment(string detail) => new(StatusCodes.Status501NotImplemented, "Not in this deployment", detail);
 
     public static ProblemException Malformed(string detail) => new(StatusCodes.Status400BadRequest, "Malformed request", detail);

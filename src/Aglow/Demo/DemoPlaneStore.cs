@@ -42,6 +42,18 @@ internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
     public IPageCounts? PageCounts => behind.PageCounts;
 
     /// <inheritdoc/>
+    public bool IsWritable => behind.IsWritable;
+
+    /// <inheritdoc/>
+    public bool IsSomeUnwritable => behind.IsSomeUnwritable;
+
+    /// <inheritdoc/>
+    public TimeSpan UnwritableFor(int page) => behind.UnwritableFor(page);
+
+    /// <inheritdoc/>
+    public bool IsPageRefused(int page) => behind.IsPageRefused(page);
+
+    /// <inheritdoc/>
     public long Outages => behind.Outages;
 
     /// <inheritdoc/>

@@ -102,7 +102,7 @@ public sealed class AglowMetrics : IDisposable
         Gauge("aglow.clock.error.seconds", "Seconds by which store time, in which words are written, is behind its reference: the wall clock, or that of Redis.", () => clock.ErrorSeconds);
         Count("aglow.clock.steps", "Times that store time jumped, since its reference was over 1 s off: a suspended machine, or a clock that was corrected.", () => clock.Steps);
         Gauge("aglow.clock.wall.ahead.seconds", "Seconds by which the wall clock is ahead of store time.", () => clock.WallAheadSeconds);
-        Gauge("aglow.store.reachable", "1 while words can be read and written, as far as is known.", () => presence.IsStoreReachable ? 1 : 0);
+        Gauge("aglow.store.reachable", "1 while words can be read and written, as far as is known.", () => presence is { IsStoreReachable: true, IsStoreWritable: true } ? 1 : 0);
     }
 
     /// <summary>Adds what the embedded store can tell.</summary>

@@ -51,6 +51,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     // the demo's people write through a writer of their own, and nobody writes for them
     private readonly uint _firstRefused;
     private readonly uint _awaySeconds;
+    // The last word that was written of a user may be a heartbeat interval older than the failure, and the user is heard up to an interval after it.
+    private readonly TimeSpan _handOverAfter;
     private uint _earlierRunEnd;
     // null where writing costs less than waiting
     private readonly RenewalLoop? _renewals;
@@ -69,6 +71,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         _maxUserNumber = options.MaxUserNumber;
         _firstRefused = options.DemoPeople > 0 ? DemoPeople.FirstNumber : UserId.Nobody;
         _awaySeconds = (uint)options.AwaySeconds;
+        _handOverAfter = TimeSpan.FromSeconds(Math.Max(1, (options.LeaseSeconds - (2 * options.HeartbeatSeconds)) / 2.0));
         _earlierRunEnd = store.EarlierRunEnd;
         clock.Stepped += (from, to) =>
         {
@@ -92,6 +95,15 @@ public sealed class HeartbeatWriter : IAsyncDisposable
 
     /// <summary>Writes all that waits, where the store can be reached, and stops.</summary>
     public ValueTask DisposeAsync() => _renewals?.DisposeAsync() ?? default;
+
+    /// <summary>Whether the users of some pages go to another node: see <see cref="IsHandedOver"/>.</summary>
+    public bool IsHandingOver => _renewals is not null && _store.IsSomeUnwritable;
+
+    /// <summary>
+    /// Whether this user goes to another node: words of their page could not be written for so long that other nodes would soon show them offline. Their
+    /// heartbeats are refused until words can be written again.
+    /// </summary>
+    public bool IsHandedOver(uint user) => MayNotWait(user) && !_store.IsPageRefused(PageLayout.Page(user));
 
     /// <summary>Whether there may be a word for an index: an ID up to the highest, or an index that the directory gave.</summary>
     public Admission Admit(uint user)
@@ -118,6 +130,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         }
 
         var at = _clock.Moment;
+        if (_renewals is not null && MayNotWait(user))
+            throw Late(user);
         _devices?.Heard(user, device, at.Now);
         if (_renewals is not null && _renewals.OfPulse.TryDefer(user, at.Now, at.Oldest(_online.PulseSeconds)))
             return DeferredAsync(user, at, active);
@@ -154,7 +168,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             {
                 if (active)
                     await WriteActivityAsync(admitted, scratch.AsMemory(users.Length, users.Length), scratch.AsMemory(users.Length * 2, users.Length), at, scratch.AsMemory(users.Length * 3));
-                admitted = scratch.AsMemory(0, _renewals.OfPulse.Defer(admitted.Span, at.Now, at.Oldest(_online.PulseSeconds), scratch));
+                admitted = scratch.AsMemory(0, _renewals.OfPulse.Defer(admitted.Span, at.Now, at.Oldest(_online.PulseSeconds), scratch, IsHandingOver ? MayNotWait : null));
             }
 
             var words = scratch.AsMemory(users.Length, admitted.Length);
@@ -167,7 +181,10 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             catch (StoreUnavailableException)
             {
                 // whoever sends it again finds those online who were written now
+                var late = IsHandingOver ? Array.Find(admitted.ToArray(), IsHandedOver) : 0;
                 Publish(CameOnline(admitted.Span, old.Span, at, words.Span, ref refused, out _), words.Span);
+                if (late != 0)
+                    throw Late(late);
                 throw;
             }
 
@@ -610,4 +627,9 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         int Next(ReadOnlySpan<uint> words, int from) =>
             words[from..].IndexOfAnyExceptInRange(oldest, latest) is >= 0 and var next ? from + next : -1;
     }
+
+    // Words of their page could not be written for so long that a lease may end before they can be.
+    private bool MayNotWait(uint user) => IsHandingOver && _store.UnwritableFor(PageLayout.Page(user)) > _handOverAfter;
+
+    private StoreUnavailableException Late(uint user) => new("This node cannot write to the store.") { IsHandedOver = IsHandedOver(user) };
 }

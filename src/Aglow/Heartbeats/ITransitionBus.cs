@@ -48,6 +48,9 @@ public interface ITransitionBus
     /// </summary>
     bool IsLossless { get; }
 
+    /// <summary>Whether other nodes were heard not long ago, so that clients may go to them.</summary>
+    bool HasPeers => false;
+
     /// <summary>Tells every node, this one included, that these users may have changed.</summary>
     void Publish(TransitionKind kind, ReadOnlySpan<uint> users);
 

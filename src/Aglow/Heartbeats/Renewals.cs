@@ -94,12 +94,12 @@ public sealed class Renewals : IDisposable
     }
 
     /// <summary>Takes those heartbeats of a batch that can wait; the others go to <paramref name="now"/> (which may be the batch's own memory), in order. Returns how many those are.</summary>
-    public int Defer(ReadOnlySpan<uint> users, uint word, uint oldest, Span<uint> now)
+    public int Defer(ReadOnlySpan<uint> users, uint word, uint oldest, Span<uint> now, Func<uint, bool>? mayNotWait = null)
     {
         var count = 0;
         foreach (var user in users)
         {
-            if (!TryDefer(user, word, oldest))
+            if (mayNotWait?.Invoke(user) == true || !TryDefer(user, word, oldest))
                 now[count++] = user;
         }
 

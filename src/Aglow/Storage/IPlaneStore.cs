@@ -100,6 +100,18 @@ public interface IPlaneStore : IAsyncDisposable
     /// <summary>Whether words of this page cannot be read or written at present, as far as is known without trying.</summary>
     bool IsPageAway(int page) => false;
 
+    /// <summary>Whether words of some page at least can be written at present, as far as is known without trying. A store may answer reads and refuse writes.</summary>
+    bool IsWritable => true;
+
+    /// <summary>Whether words of some page could not be written, and have not been since: costs next to nothing.</summary>
+    bool IsSomeUnwritable => false;
+
+    /// <summary>How long words of this page could not be written; zero: they can be, as far as is known without trying.</summary>
+    TimeSpan UnwritableFor(int page) => TimeSpan.Zero;
+
+    /// <summary>Whether words of this page can be read, and the store refuses to write them. It refuses them from other nodes, too.</summary>
+    bool IsPageRefused(int page) => false;
+
     /// <summary>A number that is another whenever what <see cref="IsPageAway"/> says of some page has changed.</summary>
     long Outages => 0;
 
@@ -126,6 +138,9 @@ public sealed class StoreUnavailableException : Exception
     public StoreUnavailableException()
     {
     }
+
+    /// <summary>Whether this node hands its users over: callers go to another node at once.</summary>
+    public bool IsHandedOver { get; init; }
 }
 
 /// <summary>A data folder that cannot be used: foreign, corrupt, newer, in use or full. The message is one line for the operator.</summary>

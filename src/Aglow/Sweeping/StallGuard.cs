@@ -71,8 +71,10 @@ public sealed class StallGuard
                 _pages = new long[PageLayout.Pages];
             foreach (var page in pages)
                 Volatile.Write(ref _pages[page], Extended(_pages[page], from, to));
+            // reported again and again while it lasts
+            if (to > _pagesHeldUntil)
+                Stalls++;
             Volatile.Write(ref _pagesHeldUntil, to + _holdSeconds);
-            Stalls++;
         }
     }
 

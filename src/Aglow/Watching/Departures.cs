@@ -3,7 +3,8 @@ using System.Text;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Before a planned stop: tells every connection when to connect again, each at a time of its own, and serves it until then.
+/// Before a planned stop: tells every connection when to connect again, each at a time of its own, and serves it until then. It tells some of them the
+/// same when this node hands their users over (<see cref="Handover"/>).
 /// </summary>
 /// <remarks>
 /// <code>
@@ -30,6 +31,18 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
             Tell(all[i], over * ((i + Random.Shared.NextDouble()) / all.Length), beat);
     }
 
+    /// <summary>Tells these, who are to go to another node while this one goes on.</summary>
+    public void Move(List<WatchConnection> some, long beat, TimeSpan over)
+    {
+        if (_gone is not null)
+            return;
+        for (var i = 0; i < some.Count; i++)
+        {
+            some[i].IsLeaving = true;
+            Tell(some[i], over * ((i + Random.Shared.NextDouble()) / some.Count), beat);
+        }
+    }
+
     /// <summary>A connection has come.</summary>
     public void Opened(WatchConnection connection, long beat)
     {
@@ -40,8 +53,6 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
     /// <summary>A beat of the loop: closes the connections whose time has come.</summary>
     public void Beat(long beat)
     {
-        if (_gone is null)
-            return;
         while (_staying.TryPeek(out var next) && next.Beat <= beat)
         {
             // it may have closed by itself
@@ -49,7 +60,7 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
                 connection.End(1001);
         }
 
-        if (connections.Count == 0 || beat >= _lastBeat)
+        if (_gone is not null && (connections.Count == 0 || beat >= _lastBeat))
             _gone.TrySetResult();
     }
 

@@ -39,6 +39,12 @@ public abstract class WatchConnection
     /// <summary>Whether it watches somebody whose words cannot be read now, as was last seen.</summary>
     internal bool WatchesAway { get; set; }
 
+    /// <summary>The beat of the hub in which it came.</summary>
+    internal long OpenedBeat { get; set; }
+
+    /// <summary>Whether it was told to go to another node.</summary>
+    internal bool IsLeaving { get; set; }
+
     internal bool IsScheduled { get; set; }
 
     internal bool IsBusy { get; set; }

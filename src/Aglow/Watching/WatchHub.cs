@@ -58,6 +58,7 @@ public sealed class WatchHub : IAsyncDisposable
     private readonly Action<Topic, Presence?> _changed;
     private readonly TickSchedule _ticks;
     private readonly Departures _departures;
+    private readonly Handover _handover;
     private Task _loop = Task.CompletedTask;
     private long _beat;
     private bool _isStopped;
@@ -76,6 +77,7 @@ public sealed class WatchHub : IAsyncDisposable
         _changed = _sender.Changed;
         _ticks = new TickSchedule(_connections);
         _departures = new Departures(_connections, _sender.Sent);
+        _handover = new Handover(_connections, _departures, presence, bus);
         presence.Beliefs.Changed += (definition, kind, users) => Post(kind, users, definition);
         presence.KeyRegistered += Bind;
         bus.Subscribe((kind, users) =>
@@ -207,6 +209,7 @@ public sealed class WatchHub : IAsyncDisposable
             _sender.Flush(_beat);
         while (_ticks.Next(_beat) is { } due)
             _sender.Sent(due, due.Tick() && !due.IsBusy);
+        _handover.Beat(_beat);
         _departures.Beat(_beat);
     }
 
@@ -314,6 +317,7 @@ public sealed class WatchHub : IAsyncDisposable
         _ticks.Add(connection, _beat);
         _sender.Sent(connection, connection.Send(welcome));
         _outages.Opened(connection);
+        connection.OpenedBeat = _beat;
         _departures.Opened(connection, _beat);
     }
 

@@ -1,0 +1,53 @@
+using Aglow.Heartbeats;
+using Aglow.Model;
+
+namespace Aglow.Watching;
+
+/// <summary>
+/// Sends the connections of users whose words this node cannot write to other nodes, where they are heard: other nodes would soon show them offline.
+/// </summary>
+/// <remarks>
+/// <code>
+///   words of a page cannot be written ── half of what the lease leaves ──► reconnect to the page's users, spread over some seconds ─► close 1001
+/// </code>
+/// A connection that comes meanwhile is told a lease later, since it may have come from a node that cannot write, either. Nothing is sent where no other node was heard
+/// (<see cref="ITransitionBus.HasPeers"/>). Rejected: refusing their connections. Where a shard is away for all nodes, its users could watch nobody.
+/// Owned by the <see cref="WatchHub"/>'s loop.
+/// </remarks>
+internal sealed class Handover(Slots<WatchConnection> connections, Departures departures, PresenceService presence, ITransitionBus bus)
+{
+    // half a second; a lease is at least two
+    private const long EveryBeats = 25;
+
+    // others are not stormed, and everybody is heard there within the lease
+    private readonly TimeSpan _over = TimeSpan.FromSeconds(Math.Min(5, presence.Definitions.Default.PulseSeconds / 6.0));
+    private readonly long _stayBeats = (long)(TimeSpan.FromSeconds(presence.Definitions.Default.PulseSeconds) / WatchHub.BeatInterval);
+    private readonly List<WatchConnection> _some = [];
+    private long _began;
+
+    /// <summary>A beat of the loop.</summary>
+    public void Beat(long beat)
+    {
+        if (beat % EveryBeats != 0)
+            return;
+        if (!presence.IsHandingOver || !bus.HasPeers)
+        {
+            _began = 0;
+            return;
+        }
+
+        _some.Clear();
+        foreach (var connection in connections.All)
+        {
+            var isNew = _began != 0 && connection.OpenedBeat > _began && beat - connection.OpenedBeat < _stayBeats;
+            if (!connection.IsLeaving && !isNew && connection.User != UserId.Nobody && presence.IsHandedOver(connection.User))
+                _some.Add(connection);
+        }
+
+        if (_some.Count == 0)
+            return;
+        if (_began == 0)
+            _began = beat;
+        departures.Move(_some, beat, _over);
+    }
+}
