@@ -105,14 +105,20 @@ public sealed class RedisPresence : IOpenPresence
             return;
         await _stop.CancelAsync();
         await _loop;
-        await Presence.StopAsync();
-        await Presence.DisposeAsync();
-        await _hints.DisposeAsync();
-        await _cluster.DisposeAsync();
-        if (_directory is not null)
-            await _directory.DisposeAsync();
-        _metrics.Dispose();
-        _stop.Dispose();
+        try
+        {
+            await Presence.StopAsync();
+        }
+        finally
+        {
+            await Presence.DisposeAsync();
+            await _hints.DisposeAsync();
+            await _cluster.DisposeAsync();
+            if (_directory is not null)
+                await _directory.DisposeAsync();
+            _metrics.Dispose();
+            _stop.Dispose();
+        }
     }
 
     // Words of these slots could not be written for so long: nobody lapses for it. Shorter than a stall, the lease covers it.

@@ -37,8 +37,8 @@ public sealed class FaultTests(FaultyCluster servers)
         // of a page that the others have, too; not one of the watchers
         var newcomer = kept[^1] % 256;
         using var crowd = new Crowd(Everybody, Second, one.Address);
-        await using var ofLost = await Watcher.ConnectAsync(other, 1, lost);
-        await using var ofKept = await Watcher.ConnectAsync(other, 2, [.. kept, newcomer]);
+        await using var ofLost = await Watcher.StayAsync(other, 1, lost);
+        await using var ofKept = await Watcher.StayAsync(other, 2, [.. kept, newcomer]);
         await Eventually.HoldsAsync(() => Everybody.All(user => Told(user)[^1] == "online"));
 
         var shard = await servers.Cluster.ShardOfAsync(lostPage);

@@ -146,7 +146,7 @@ public sealed class NodeTests(RedisServers servers)
         uint[] people = [.. Enumerable.Range(100, 200).Select(i => (uint)i)];
         using var crowd = new Crowd(people, Second, node.Address);
         await Eventually.HoldsAsync(async () => await StatusAsync(node, people[^1]) == "online");
-        await using var watcher = await Watcher.ConnectAsync(node, 1, people);
+        await using var watcher = await Watcher.StayAsync(node, 1, people);
         await Eventually.HoldsAsync(() => people.All(user => watcher.Statuses(user)[^1] == "online"));
 
         await redis.KillAsync();
@@ -184,7 +184,7 @@ public sealed class NodeTests(RedisServers servers)
         uint[] people = [.. Enumerable.Range(256, 256).Select(i => (uint)i)];
         using var crowd = new Crowd(people, Second, one.Address);
         await Eventually.HoldsAsync(async () => await StatusAsync(other, people[^1]) == "online");
-        await using var watcher = await Watcher.ConnectAsync(other, 1, people);
+        await using var watcher = await Watcher.StayAsync(other, 1, people);
         await Eventually.HoldsAsync(() => people.All(user => watcher.Statuses(user)[^1] == "online"));
 
         var killed = await servers.Cluster.PrimaryOfAsync(3);
@@ -243,6 +243,21 @@ public sealed class NodeTests(RedisServers servers)
     }
 
     [Fact]
+    public async Task A_node_that_stops_while_redis_is_away_says_what_was_lost()
+    {
+        await using var redis = await RedisProcess.StartAsync();
+        await using var node = await AglowProcess.StartAsync(null, ["--redis", $"{redis.Endpoint}", "--drain-seconds", "0"]);
+        uint[] people = [.. Enumerable.Range(1, 50).Select(static i => (uint)i)];
+        (await node.Http.PostAsJsonAsync("/heartbeat", new { user_ids = people })).EnsureSuccessStatusCode();
+        await redis.KillAsync();
+        await Task.Delay(1100);
+        (await node.Http.PostAsJsonAsync("/heartbeat", new { user_ids = people })).EnsureSuccessStatusCode();
+        (await node.StopAsync()).ShouldBe(1);
+        node.Errors.ShouldStartWith("aglow: The last heartbeats of 50 users could not be written");
+        node.Output.ShouldNotContain("everything is written");
+    }
+
+    [Fact]
     public async Task Without_a_directory_users_are_numbers_and_the_rest_says_so()
     {
         await servers.Alone.CallAsync("FLUSHALL", "SYNC");
@@ -283,7 +298,7 @@ public sealed class NodeTests(RedisServers servers)
         uint[] people = [.. Enumerable.Range(256, 64).Select(i => (uint)i)];
         using var crowd = new Crowd(people, Second, one.Address);
         await Eventually.HoldsAsync(async () => await StatusAsync(other, people[^1]) == "online");
-        await using var watcher = await Watcher.ConnectAsync(other, 1, people);
+        await using var watcher = await Watcher.StayAsync(other, 1, people);
         await Eventually.HoldsAsync(() => people.All(user => watcher.Statuses(user)[^1] == "online"));
 
         await primary.KillAsync();

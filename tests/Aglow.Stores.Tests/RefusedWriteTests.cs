@@ -41,7 +41,7 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
         await Eventually.HoldsAsync(async () => (await HeartbeatAsync(one, Everybody[0])).StatusCode == HttpStatusCode.ServiceUnavailable);
         foreach (var node in (AglowProcess[])[one, other])
         {
-            node.Output.ShouldContain($"refuses writes ({error}");
+            await Eventually.HoldsAsync(() => node.Output.Contains($"refuses writes ({error}", StringComparison.Ordinal));
             (await MetricAsync(node, "aglow_redis_servers_refusing")).ShouldBe(1);
             (await MetricAsync(node, "aglow_store_reachable")).ShouldBe(0);
         }

@@ -8,28 +8,36 @@ namespace Aglow.Stores.Tests;
 /// <summary>A socket on a node: online by being connected, and told of those it watches. Remembers everything it was told.</summary>
 internal sealed class Watcher : IAsyncDisposable
 {
-    private readonly ClientWebSocket _socket = new();
+    private readonly Uri _address;
+    private readonly uint[] _watched;
+    private ClientWebSocket _socket = new();
+    private volatile bool _isDisposed;
     private readonly List<string> _told = [];
     private readonly List<(string User, string What)> _times = [];
     private Task _reading = Task.CompletedTask;
 
-    private Watcher()
-    {
-    }
+    private Watcher(Uri address, uint[] watched) => (_address, _watched) = (address, watched);
+
+    /// <summary>Whether it connects again when the node sends it away, as a client does.</summary>
+    public bool ComesBack { get; init; }
 
     public bool IsOpen => _socket.State == WebSocketState.Open;
 
     public static Task<Watcher> ConnectAsync(AglowProcess node, uint user, params uint[] watched) =>
         ConnectAsync(node.Address, user, watched);
 
-    public static async Task<Watcher> ConnectAsync(Uri address, uint user, params uint[] watched)
+    /// <summary>The same, and it connects again when the node sends it away.</summary>
+    public static Task<Watcher> StayAsync(AglowProcess node, uint user, params uint[] watched) => ConnectAsync(node.Address, user, watched, comesBack: true);
+
+    public static Task<Watcher> ConnectAsync(Uri address, uint user, params uint[] watched) => ConnectAsync(address, user, watched, comesBack: false);
+
+    private static async Task<Watcher> ConnectAsync(Uri address, uint user, uint[] watched, bool comesBack)
     {
-        var watcher = new Watcher();
-        await watcher._socket.ConnectAsync(new Uri($"ws://{address.Authority}/ws?user_id={user}"), CancellationToken.None);
+        var watcher = new Watcher(new Uri($"ws://{address.Authority}/ws?user_id={user}"), watched) { ComesBack = comesBack };
+        await watcher.OpenAsync();
         watcher._reading = Task.Run(watcher.ReadAsync);
         if (watched.Length > 0)
         {
-            await watcher.SendAsync($"{{\"type\":\"watch\",\"users\":[{string.Join(',', watched)}]}}");
             await Eventually.HoldsAsync(() => watched.All(w => watcher.Statuses(w).Length > 0));
         }
 
@@ -65,9 +73,17 @@ internal sealed class Watcher : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        _isDisposed = true;
         _socket.Abort();
         await _reading;
         _socket.Dispose();
+    }
+
+    private async Task OpenAsync()
+    {
+        await _socket.ConnectAsync(_address, CancellationToken.None);
+        if (_watched.Length > 0)
+            await SendAsync($"{{\"type\":\"watch\",\"users\":[{string.Join(',', _watched)}]}}");
     }
 
     private async Task ReadAsync()
@@ -88,7 +104,15 @@ internal sealed class Watcher : IAsyncDisposable
                 while (!result.EndOfMessage);
 
                 if (result.MessageType == WebSocketMessageType.Close)
-                    return;
+                {
+                    if (!ComesBack || !Heard("reconnect") || _isDisposed)
+                        return;
+                    _socket.Dispose();
+                    _socket = new ClientWebSocket();
+                    await OpenAsync();
+                    continue;
+                }
+
                 Hear(JsonDocument.Parse(buffer.AsMemory(0, length)).RootElement);
             }
         }

@@ -108,7 +108,8 @@ internal sealed class RenewalLoop : IAsyncDisposable
         return written;
     }
 
-    /// <summary>Stops the loop and sends all that waits, where the store can be reached.</summary>
+    /// <summary>Stops the loop and sends all that waits.</summary>
+    /// <exception cref="StoreUnavailableException">Some of it could not be written, and is lost.</exception>
     public async ValueTask DisposeAsync()
     {
         if (_stop.IsCancellationRequested)
@@ -116,11 +117,14 @@ internal sealed class RenewalLoop : IAsyncDisposable
         await _stop.CancelAsync();
         await _loop;
         await FlushAsync(all: true);
+        var lost = OfPulse.Waiting;
         _stop.Dispose();
         OfPulse.Dispose();
         OfActivity.Dispose();
         foreach (var ofKind in _ofKinds)
             ofKind?.Dispose();
+        if (lost > 0)
+            throw new StoreUnavailableException($"The last heartbeats of {lost} users could not be written to the store. Users who go to another node within their lease are not shown offline.");
     }
 
     // whether a heartbeat is no arrival; who begins a session by it is noted
