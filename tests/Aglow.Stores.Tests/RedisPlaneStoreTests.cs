@@ -45,7 +45,7 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
         (await MemoryAsync()).ShouldBeLessThan((long)(count * 4.2));
         var page = await store.ReadPageAsync(Plane.Pulse, 0, new uint[PageLayout.Slots]);
         page.ToArray().Where(word => word != Pulse.Never).ShouldBe(Enumerable.Range(1, count).Select(second => (uint)second));
-        (await servers.Alone.CallAsync("DBSIZE")).ShouldBe(2L);
+        (await servers.Alone.CallAsync("EXISTS", "{p:0}:copy")).ShouldBe(0L);
 
         async Task<long> MemoryAsync() => (long)(await servers.Alone.CallAsync("MEMORY", "USAGE", "{p:0}:pulse"))!;
     }
@@ -91,7 +91,9 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
 
         await Eventually.HoldsAsync(() => store.IsReachable);
         await store.ExchangeAsync(Plane.Pulse, 42, 103);
-        recovered.ShouldHaveSingleItem().ShouldBeGreaterThan(TimeSpan.FromSeconds(1.5));
+        // also before a late answer that may be of before the outage
+        recovered.ShouldNotBeEmpty();
+        recovered.ShouldAllBe(away => away > TimeSpan.FromSeconds(1.5));
     }
 
     [Fact]

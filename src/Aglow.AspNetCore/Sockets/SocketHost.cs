@@ -109,6 +109,12 @@ internal sealed class SocketHost
             admission = await Presence.HeartbeatAsync(user, client.Device);
             return admission == Admission.Accepted ? new Arrival(who, user, client) : throw Problems.Of(admission, who.ToString(), _options);
         }
+        catch (StoreUnavailableException away) when (away.IsHandedOver)
+        {
+            // where no node can write, its users still watch others; this one sends it on, and hears it when words can be written
+            admission = Admission.Accepted;
+            return (user, admission);
+        }
         finally
         {
             if (admission != Admission.Accepted)

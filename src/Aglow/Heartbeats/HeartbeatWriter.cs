@@ -103,7 +103,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     /// Whether this user goes to another node: words of their page could not be written for so long that other nodes would soon show them offline. Their
     /// heartbeats are refused until words can be written again.
     /// </summary>
-    public bool IsHandedOver(uint user) => MayNotWait(user) && !_store.IsPageRefused(PageLayout.Page(user));
+    public bool IsHandedOver(uint user) => MayNotWait(user) && !_store.IsPageRefused(PageLayout.Page(user)) && _bus.HasPeers;
 
     /// <summary>Whether there may be a word for an index: an ID up to the highest, or an index that the directory gave.</summary>
     public Admission Admit(uint user)

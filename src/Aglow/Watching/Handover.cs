@@ -1,4 +1,3 @@
-using Aglow.Heartbeats;
 using Aglow.Model;
 
 namespace Aglow.Watching;
@@ -10,18 +9,18 @@ namespace Aglow.Watching;
 /// <code>
 ///   words of a page cannot be written ── half of what the lease leaves ──► reconnect to the page's users, spread over some seconds ─► close 1001
 /// </code>
-/// A connection that comes meanwhile is told a lease later, since it may have come from a node that cannot write, either. Nothing is sent where no other node was heard
-/// (<see cref="ITransitionBus.HasPeers"/>). Rejected: refusing their connections. Where a shard is away for all nodes, its users could watch nobody.
+/// A connection that comes meanwhile is told a third of a lease later, since it may have come from a node that cannot write, either. Nothing is sent where no
+/// other node was heard. Rejected: refusing their connections. Where a shard is away for all nodes, its users could watch nobody.
 /// Owned by the <see cref="WatchHub"/>'s loop.
 /// </remarks>
-internal sealed class Handover(Slots<WatchConnection> connections, Departures departures, PresenceService presence, ITransitionBus bus)
+internal sealed class Handover(Slots<WatchConnection> connections, Departures departures, PresenceService presence)
 {
     // half a second; a lease is at least two
     private const long EveryBeats = 25;
 
     // others are not stormed, and everybody is heard there within the lease
     private readonly TimeSpan _over = TimeSpan.FromSeconds(Math.Min(5, presence.Definitions.Default.PulseSeconds / 6.0));
-    private readonly long _stayBeats = (long)(TimeSpan.FromSeconds(presence.Definitions.Default.PulseSeconds) / WatchHub.BeatInterval);
+    private readonly long _stayBeats = (long)(TimeSpan.FromSeconds(presence.Definitions.Default.PulseSeconds / 3.0) / WatchHub.BeatInterval);
     private readonly List<WatchConnection> _some = [];
     private long _began;
 
@@ -30,7 +29,7 @@ internal sealed class Handover(Slots<WatchConnection> connections, Departures de
     {
         if (beat % EveryBeats != 0)
             return;
-        if (!presence.IsHandingOver || !bus.HasPeers)
+        if (!presence.IsHandingOver)
         {
             _began = 0;
             return;

@@ -77,7 +77,7 @@ public sealed class WatchHub : IAsyncDisposable
         _changed = _sender.Changed;
         _ticks = new TickSchedule(_connections);
         _departures = new Departures(_connections, _sender.Sent);
-        _handover = new Handover(_connections, _departures, presence, bus);
+        _handover = new Handover(_connections, _departures, presence);
         presence.Beliefs.Changed += (definition, kind, users) => Post(kind, users, definition);
         presence.KeyRegistered += Bind;
         bus.Subscribe((kind, users) =>
