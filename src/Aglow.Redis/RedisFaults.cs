@@ -7,11 +7,13 @@ namespace Aglow.Redis;
 internal static class RedisFaults
 {
     /// <summary>Whether this is how the library fails.</summary>
-    public static bool IsOfRedis(Exception failure) => failure is RedisException or RedisCommandException or TimeoutException or ObjectDisposedException or InvalidOperationException;
+    public static bool IsOfRedis(Exception failure) =>
+        failure is RedisException or RedisCommandException or TimeoutException or ObjectDisposedException or InvalidOperationException;
 
     /// <summary>Why a server refuses writes, in its own words; null: this is no such refusal.</summary>
     public static string? RefusalIn(Exception failure) =>
-        new FaultContext(failure).ErrorKind is RedisErrorKind.OutOfMemory or RedisErrorKind.Misconfigured or RedisErrorKind.NoReplicas or RedisErrorKind.ReadOnly
+        new FaultContext(failure).ErrorKind
+            is RedisErrorKind.OutOfMemory or RedisErrorKind.Misconfigured or RedisErrorKind.NoReplicas or RedisErrorKind.ReadOnly
             ? failure.Message
             : null;
 }

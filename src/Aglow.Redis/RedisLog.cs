@@ -29,7 +29,11 @@ internal sealed partial class RedisLog(ILogger logger)
     [LoggerMessage(6008, LogLevel.Information, "Hints of other nodes are heard again.")]
     internal partial void HintsHeard();
 
-    [LoggerMessage(6010, LogLevel.Error, "Redis at {Server} refuses writes ({Reason}). Renewals wait in memory, users who come online get 503, and expired leases are held back; reads go on.")]
+    [LoggerMessage(
+        6010,
+        LogLevel.Error,
+        "Redis at {Server} refuses writes ({Reason}). Renewals wait in memory, users who come online get 503, and "
+        + "expired leases are held back; reads go on.")]
     internal partial void RefusesWrites(string server, string reason);
 
     [LoggerMessage(6009, LogLevel.Warning, "The cluster could not be asked who serves which slots ({Reason}); it is asked again.")]

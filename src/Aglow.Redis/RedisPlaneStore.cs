@@ -323,7 +323,10 @@ public sealed class RedisPlaneStore : IPlaneStore
     private async ValueTask ListAsync(Plane plane, List<int> pages)
     {
         await Task.WhenAll(pages.Select(page => _cluster.SendAsync(
-            RedisKeys.PagesSlot, page, (redis, bit, flags) => redis.StringSetBitAsync(RedisKeys.Pages(plane), bit, true, flags), RedisCommandKind.Write)));
+            RedisKeys.PagesSlot,
+            page,
+            (redis, bit, flags) => redis.StringSetBitAsync(RedisKeys.Pages(plane), bit, true, flags),
+            RedisCommandKind.Write)));
         _isInUse[(int)plane] = true;
         foreach (var page in pages)
             _listed[(int)plane][page] = Known;

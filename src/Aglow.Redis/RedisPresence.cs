@@ -178,7 +178,8 @@ public sealed class RedisPresence : IOpenPresence
     {
         _metrics.Gauge("aglow.redis.servers", "Redis servers that have words.", () => _cluster.Primaries.Count);
         _metrics.Gauge("aglow.redis.servers.away", "Redis servers that have words and are away.", () => _cluster.ServersAway);
-        _metrics.Gauge("aglow.redis.servers.refusing", "Redis servers that have words and refuse writes.", () => _cluster.ServersRefusingWrites);
+        _metrics.Gauge(
+            "aglow.redis.servers.refusing", "Redis servers that have words and refuse writes.", () => _cluster.ServersRefusingWrites);
         _metrics.Count("aglow.redis.redirections", "Commands that a server did not carry out since another has the slot.", () => _cluster.Redirections);
         _metrics.CountErrors("redis", () => _cluster.Failures);
         _metrics.Count("aglow.hints.sent", "Hints sent to other nodes.", () => _hints.Sent);

@@ -137,7 +137,8 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     }
 
     /// <summary>
-    /// It gave a good answer to a command that was sent then. Returns how long it was away, or refused writes, if it is back by this and that was logged; zero otherwise.
+    /// It gave a good answer to a command that was sent then. Returns how long it was away, or refused writes, if it is back by this
+    /// and that was logged; zero otherwise.
     /// </summary>
     public TimeSpan Worked(long sentAt, bool isWrite)
     {
@@ -226,12 +227,13 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     public bool HasChanged()
     {
         var (isAway, refuses) = (IsAway, RefusesWrites);
-        return (Interlocked.Exchange(ref _isKnownAway, isAway) != isAway) | (Interlocked.Exchange(ref _isKnownRefusing, refuses) != refuses);
+        return (Interlocked.Exchange(ref _isKnownAway, isAway) != isAway)
+            | (Interlocked.Exchange(ref _isKnownRefusing, refuses) != refuses);
     }
 
     /// <summary>
-    /// A command is about to be sent. Returns what ends when its answer is no longer waited for. An answer may take long while others come. One that takes 2 s in which
-    /// none came is given up, with all that are owed.
+    /// A command is about to be sent. Returns what ends when nobody waits for its answer any more. An answer may take long while others come.
+    /// One that takes 2 s in which none came is given up, with all that are owed.
     /// </summary>
     public CancellationToken Owe()
     {

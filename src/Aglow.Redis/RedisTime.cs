@@ -7,8 +7,12 @@ namespace Aglow.Redis;
 /// <summary>The time that all nodes share: that of the primaries' clocks.</summary>
 internal static class RedisTime
 {
-    /// <summary>What the primaries' clocks read, the median, and the timestamp of <paramref name="time"/> at which that was so. In seconds since 2020.</summary>
-    public static async Task<(double Seconds, long Stamp)> ReadAsync(ConnectionMultiplexer redis, IReadOnlyList<RedisShard> shards, TimeProvider time)
+    /// <summary>
+    /// What the primaries' clocks read, the median, and the timestamp of <paramref name="time"/> at which that was so. In seconds since
+    /// 2020.
+    /// </summary>
+    public static async Task<(double Seconds, long Stamp)> ReadAsync(
+        ConnectionMultiplexer redis, IReadOnlyList<RedisShard> shards, TimeProvider time)
     {
         var reads = shards.Select(shard => ReadAsync(redis, shard, time)).ToArray();
         var ahead = new List<double>();

@@ -7,7 +7,7 @@ using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>A Redis that answers reads and refuses writes, and a node that is cut off: nobody is shown offline who keeps trying, and the node says why.</summary>
+/// <summary>A Redis that answers reads and refuses writes, and a node that is cut off. Nobody who keeps trying is shown offline.</summary>
 [Collection(FaultCollection.Name)]
 public sealed class RefusedWriteTests(FaultyCluster servers)
 {
@@ -35,7 +35,8 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
             (await StatusAsync(other, Everybody[0])).ShouldBe("online");
             return (await one.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable;
         });
-        await Eventually.HoldsAsync(async () => (await other.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable);
+        await Eventually.HoldsAsync(async () =>
+            (await other.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable);
         (await HeartbeatAsync(one, 7)).StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
         // once a lease could not be kept much longer nothing is acknowledged
         await Eventually.HoldsAsync(async () => (await HeartbeatAsync(one, Everybody[0])).StatusCode == HttpStatusCode.ServiceUnavailable);
@@ -113,7 +114,8 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
         await server.CallAsync("CONFIG", "SET", "maxmemory", "1mb");
         try
         {
-            await Eventually.HoldsAsync(async () => (await HeartbeatAsync(node, refusing[0])).StatusCode == HttpStatusCode.ServiceUnavailable);
+            await Eventually.HoldsAsync(async () =>
+                (await HeartbeatAsync(node, refusing[0])).StatusCode == HttpStatusCode.ServiceUnavailable);
             (await HeartbeatAsync(node, taking[0])).StatusCode.ShouldBe(HttpStatusCode.OK);
             (await node.Http.GetAsync("/health/ready")).StatusCode.ShouldBe(HttpStatusCode.OK);
             await Task.Delay((Lease + 2) * Second);

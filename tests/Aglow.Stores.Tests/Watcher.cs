@@ -27,9 +27,11 @@ internal sealed class Watcher : IAsyncDisposable
         ConnectAsync(node.Address, user, watched);
 
     /// <summary>The same, and it connects again when the node sends it away.</summary>
-    public static Task<Watcher> StayAsync(AglowProcess node, uint user, params uint[] watched) => ConnectAsync(node.Address, user, watched, comesBack: true);
+    public static Task<Watcher> StayAsync(AglowProcess node, uint user, params uint[] watched) =>
+        ConnectAsync(node.Address, user, watched, comesBack: true);
 
-    public static Task<Watcher> ConnectAsync(Uri address, uint user, params uint[] watched) => ConnectAsync(address, user, watched, comesBack: false);
+    public static Task<Watcher> ConnectAsync(Uri address, uint user, params uint[] watched) =>
+        ConnectAsync(address, user, watched, comesBack: false);
 
     private static async Task<Watcher> ConnectAsync(Uri address, uint user, uint[] watched, bool comesBack)
     {

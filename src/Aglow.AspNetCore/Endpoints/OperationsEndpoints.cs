@@ -35,7 +35,8 @@ internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers prob
     private Task ReadyAsync(HttpContext context)
     {
         var (started, stopping) = (host.Lifetime.ApplicationStarted, host.Lifetime.ApplicationStopping);
-        if (started.IsCancellationRequested && !stopping.IsCancellationRequested && host.Presence is { IsStoreReachable: true, IsStoreWritable: true })
+        if (started.IsCancellationRequested && !stopping.IsCancellationRequested
+            && host.Presence is { IsStoreReachable: true, IsStoreWritable: true })
             return Answers.JsonAsync(context, new HealthDocument("ready"), Documents.Sent.HealthDocument);
         context.Response.Headers.RetryAfter = "1";
         return ProblemAnswers.SendAsync(
@@ -43,7 +44,8 @@ internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers prob
             StatusCodes.Status503ServiceUnavailable,
             "Not ready",
             stopping.IsCancellationRequested ? "This server is stopping. Use another node."
-                : started.IsCancellationRequested && host.Presence.IsStoreReachable ? "The store takes no writes just now. Use another node, or try again in a second."
+                : started.IsCancellationRequested && host.Presence.IsStoreReachable
+                    ? "The store takes no writes just now. Use another node, or try again in a second."
                 : started.IsCancellationRequested ? "The store cannot be reached just now. Try again in a second."
                 : "This server is starting. Try again in a second.");
     }

@@ -32,7 +32,8 @@ internal static class Problems
     public static ProblemException HandedOver() => new(
         StatusCodes.Status503ServiceUnavailable,
         "Store away",
-        "This node cannot write to the store just now; nothing was acknowledged. Send the same to another node at once. If there is none, wait a second.")
+        "This node cannot write to the store just now; nothing was acknowledged. Send the same to another node at once. If there is none, "
+        + "wait a second.")
     {
         RetryAfter = 0,
     };

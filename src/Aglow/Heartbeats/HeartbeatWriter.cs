@@ -51,7 +51,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     // the demo's people write through a writer of their own, and nobody writes for them
     private readonly uint _firstRefused;
     private readonly uint _awaySeconds;
-    // The last word that was written of a user may be a heartbeat interval older than the failure, and the user is heard up to an interval after it.
+    // The last word of a user may be a heartbeat interval older than the failure, and the user is heard up to an interval after it.
     private readonly TimeSpan _handOverAfter;
     private uint _earlierRunEnd;
     // null where writing costs less than waiting
@@ -100,8 +100,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     public bool IsHandingOver => _renewals is not null && _store.IsSomeUnwritable;
 
     /// <summary>
-    /// Whether this user goes to another node: words of their page could not be written for so long that other nodes would soon show them offline. Their
-    /// heartbeats are refused until words can be written again.
+    /// Whether this user goes to another node: words of their page could not be written for so long that other nodes would soon show them
+    /// offline. Their heartbeats are refused until words can be written again.
     /// </summary>
     public bool IsHandedOver(uint user) => MayNotWait(user) && !_store.IsPageRefused(PageLayout.Page(user)) && _bus.HasPeers;
 
@@ -168,7 +168,9 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             {
                 if (active)
                     await WriteActivityAsync(admitted, scratch.AsMemory(users.Length, users.Length), scratch.AsMemory(users.Length * 2, users.Length), at, scratch.AsMemory(users.Length * 3));
-                admitted = scratch.AsMemory(0, _renewals.OfPulse.Defer(admitted.Span, at.Now, at.Oldest(_online.PulseSeconds), scratch, IsHandingOver ? MayNotWait : null));
+                var deferred = _renewals.OfPulse.Defer(
+                    admitted.Span, at.Now, at.Oldest(_online.PulseSeconds), scratch, IsHandingOver ? MayNotWait : null);
+                admitted = scratch.AsMemory(0, deferred);
             }
 
             var words = scratch.AsMemory(users.Length, admitted.Length);

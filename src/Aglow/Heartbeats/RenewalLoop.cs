@@ -124,7 +124,9 @@ internal sealed class RenewalLoop : IAsyncDisposable
         foreach (var ofKind in _ofKinds)
             ofKind?.Dispose();
         if (lost > 0)
-            throw new StoreUnavailableException($"The last heartbeats of {lost} users could not be written to the store. Users who go to another node within their lease are not shown offline.");
+            throw new StoreUnavailableException(
+                $"The last heartbeats of {lost} users could not be written to the store. "
+                + "Users who go to another node within their lease are not shown offline.");
     }
 
     // whether a heartbeat is no arrival; who begins a session by it is noted

@@ -100,7 +100,10 @@ public interface IPlaneStore : IAsyncDisposable
     /// <summary>Whether words of this page cannot be read or written at present, as far as is known without trying.</summary>
     bool IsPageAway(int page) => false;
 
-    /// <summary>Whether words of some page at least can be written at present, as far as is known without trying. A store may answer reads and refuse writes.</summary>
+    /// <summary>
+    /// Whether words of some page at least can be written at present, as far as is known without trying. A store may answer reads and refuse
+    /// writes.
+    /// </summary>
     bool IsWritable => true;
 
     /// <summary>Whether words of some page could not be written, and have not been since: costs next to nothing.</summary>
@@ -109,13 +112,15 @@ public interface IPlaneStore : IAsyncDisposable
     /// <summary>How long words of this page could not be written; zero: they can be, as far as is known without trying.</summary>
     TimeSpan UnwritableFor(int page) => TimeSpan.Zero;
 
-    /// <summary>Whether words of this page can be read, and the store refuses to write them. It refuses them from other nodes, too.</summary>
+    /// <summary>Whether words of this page can be read, and the store refuses to write them, also for other nodes.</summary>
     bool IsPageRefused(int page) => false;
 
     /// <summary>A number that is another whenever what <see cref="IsPageAway"/> says of some page has changed.</summary>
     long Outages => 0;
 
-    /// <summary>Whether so much waits to be kept that writers of many words should await <see cref="KeptAsync"/> before they go on.</summary>
+    /// <summary>
+    /// Whether so much waits to be kept that writers of many words should await <see cref="KeptAsync"/> before they go on.
+    /// </summary>
     bool IsKeepBacklogged { get; }
 }
 

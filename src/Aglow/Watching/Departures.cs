@@ -3,8 +3,8 @@ using System.Text;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Before a planned stop: tells every connection when to connect again, each at a time of its own, and serves it until then. It tells some of them the
-/// same when this node hands their users over (<see cref="Handover"/>).
+/// Before a planned stop: tells every connection when to connect again, each at a time of its own, and serves it until then. It tells some of
+/// them the same when this node hands their users over (<see cref="Handover"/>).
 /// </summary>
 /// <remarks>
 /// <code>
@@ -75,7 +75,8 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
         }
     }
 
-    private static byte[] Reconnect(TimeSpan after) => Encoding.UTF8.GetBytes($"{{\"type\":\"reconnect\",\"after_ms\":{Math.Max(0, (long)after.TotalMilliseconds)}}}");
+    private static byte[] Reconnect(TimeSpan after) =>
+        Encoding.UTF8.GetBytes($"{{\"type\":\"reconnect\",\"after_ms\":{Math.Max(0, (long)after.TotalMilliseconds)}}}");
 
     private static long Beats(TimeSpan time) => (long)(time / WatchHub.BeatInterval);
 

@@ -3,14 +3,14 @@ using Aglow.Model;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Sends the connections of users whose words this node cannot write to other nodes, where they are heard: other nodes would soon show them offline.
+/// Sends the connections of users whose words this node cannot write to other nodes, which would soon show them offline.
 /// </summary>
 /// <remarks>
 /// <code>
-///   words of a page cannot be written ── half of what the lease leaves ──► reconnect to the page's users, spread over some seconds ─► close 1001
+///   words of a page cannot be written ── half of what the lease leaves ──► reconnect to the page's users ── some seconds ──► close 1001
 /// </code>
-/// A connection that comes meanwhile is told a third of a lease later, since it may have come from a node that cannot write, either. Nothing is sent where no
-/// other node was heard. Rejected: refusing their connections. Where a shard is away for all nodes, its users could watch nobody.
+/// A connection that comes meanwhile is told a third of a lease later, since it may come from a node that cannot write, either. Nothing is
+/// sent if no other node was heard. Rejected: refusing connections. If a shard is away for all nodes, its users could watch nobody.
 /// Owned by the <see cref="WatchHub"/>'s loop.
 /// </remarks>
 internal sealed class Handover(Slots<WatchConnection> connections, Departures departures, PresenceService presence)
@@ -20,7 +20,8 @@ internal sealed class Handover(Slots<WatchConnection> connections, Departures de
 
     // others are not stormed, and everybody is heard there within the lease
     private readonly TimeSpan _over = TimeSpan.FromSeconds(Math.Min(5, presence.Definitions.Default.PulseSeconds / 6.0));
-    private readonly long _stayBeats = (long)(TimeSpan.FromSeconds(presence.Definitions.Default.PulseSeconds / 3.0) / WatchHub.BeatInterval);
+    private readonly long _stayBeats =
+        (long)(TimeSpan.FromSeconds(presence.Definitions.Default.PulseSeconds / 3.0) / WatchHub.BeatInterval);
     private readonly List<WatchConnection> _some = [];
     private long _began;
 
