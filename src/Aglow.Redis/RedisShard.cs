@@ -232,7 +232,7 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     }
 
     /// <summary>
-    /// A command is about to be sent. Returns what ends when nobody waits for its answer any more. An answer may take long while others come.
+    /// A command is about to be sent. Returns what ends when nobody waits for its answer any more. It may take long while others come.
     /// One that takes 2 s in which none came is given up, with all that are owed.
     /// </summary>
     public CancellationToken Owe()
