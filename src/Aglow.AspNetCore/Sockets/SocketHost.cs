@@ -113,7 +113,7 @@ internal sealed class SocketHost
         {
             // where no node can write, its users still watch others; this one sends it on, and hears it when words can be written
             admission = Admission.Accepted;
-            return (user, admission);
+            return new Arrival(who, user, client);
         }
         finally
         {
