@@ -126,7 +126,7 @@ internal sealed class NaiveModel(int users)
     {
         var devices = DeviceKinds.None;
         foreach (var (kind, (seenAt, left)) in _people[user].Kinds)
-            devices |= seenAt + (left ? AfterDevice : Lease) >= Against(now) ? (DeviceKinds)(1 << (int)kind) : 0;
+            devices |= seenAt + (left ? AfterDevice : Lease) >= Against(now) ? (DeviceKinds)(1 << (int)kind) : DeviceKinds.None;
         return devices;
     }
 
