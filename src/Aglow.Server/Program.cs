@@ -8,6 +8,7 @@ var commands = new RootCommand("Aglow: who is online, and when were they last se
     ServeCommand.Create(),
     KeysCommand.Create(),
     BackupCommand.Create(),
+    ChangesCommand.Create(),
 };
 
 return await CommandLine.RunAsync(commands, args);

@@ -111,6 +111,8 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         new("max-user-number", "N", "The highest number of the application's own users; 2147483647.", static (o, v) => o.Presence.MaxUserNumber = Number(v)),
         new("memory-megabytes", "N", "Memory for users' words; 0: half of the machine's.", static (o, v) => o.Presence.MemoryMegabytes = Whole(v)),
         new("known-keys", "N", "Users known by key that are kept in memory; 10000000.", static (o, v) => o.Presence.KnownKeys = Whole(v)),
+        new("changes-hours", "N", "How long the feed of changes keeps them, in hours; 24; 0: no feed.", static (o, v) => o.Presence.ChangesHours = Whole(v)),
+        new("changes-megabytes", "N", "What the feed of changes may take on disk; 256.", static (o, v) => o.Presence.ChangesMegabytes = Whole(v)),
         new("allowed-origins", "ORIGIN,…", "Origins besides the server's own whose pages may make calls, read answers, and open sockets and event streams.", static (o, v) => o.Presence.AllowedOrigins = v.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)),
         new("max-messages-per-second", "N", "Messages a second that are read of one socket; 50.", static (o, v) => o.Presence.MaxMessagesPerSecond = Whole(v)),
         new("reciprocal-visibility", "true|false", "Whether people see of others no more than they show themselves; false.", static (o, v) => o.Presence.IsVisibilityReciprocal = Yes(v), IsSwitch: true),

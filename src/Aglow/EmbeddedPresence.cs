@@ -1,3 +1,4 @@
+using Aglow.Changes;
 using Aglow.Diagnostics;
 using Aglow.Durable;
 using Aglow.Heartbeats;
@@ -26,9 +27,12 @@ public sealed class EmbeddedPresence : IOpenPresence
     private readonly SqliteUserDirectory _directory;
     private readonly Demo? _demo;
     private readonly AglowMetrics _metrics;
+    private readonly EmbeddedChanges? _changes;
 
-    private EmbeddedPresence(DataFolder folder, MemoryPlaneStore store, SqliteUserDirectory directory, Demo? demo, AglowMetrics metrics, PresenceService presence)
+    private EmbeddedPresence(
+        DataFolder folder, MemoryPlaneStore store, SqliteUserDirectory directory, Demo? demo, AglowMetrics metrics, EmbeddedChanges? changes, PresenceService presence)
     {
+        _changes = changes;
         _folder = folder;
         _store = store;
         _directory = directory;
@@ -55,29 +59,34 @@ public sealed class EmbeddedPresence : IOpenPresence
         var metrics = new AglowMetrics();
         MemoryPlaneStore? store = null;
         SqliteUserDirectory? directory = null;
+        EmbeddedChanges? changes = null;
         try
         {
             var journal = Journal.Open(folder.PresencePath, log);
             store = new MemoryPlaneStore(options.CreateBudget(), journal);
             var guard = new StallGuard((uint)(2 * options.HeartbeatSeconds));
             var clock = new Clock(time, guard, journal.LastAlive);
+            directory = SqliteUserDirectory.Open(options.DataDirectory, time);
+            changes = EmbeddedChanges.Open(folder.PresencePath, directory, journal, store, clock, options);
             var recovery = journal.Load(store, clock, options.Lease);
             if (recovery.IsWithinLease)
                 guard.Stalled(Math.Min(recovery.LastAlive, recovery.At), recovery.At);
-            directory = SqliteUserDirectory.Open(options.DataDirectory, time);
             var demo = options.DemoPeople == 0 ? null : await Demo.PrepareAsync(options, store, directory, time);
             var presence = new PresenceService(
-                (IPlaneStore?)demo?.Store ?? store, (IUserDirectory?)demo?.Directory ?? directory, new LocalTransitionBus(), clock, options, metrics, log);
+                (IPlaneStore?)demo?.Store ?? store, (IUserDirectory?)demo?.Directory ?? directory, new LocalTransitionBus(), clock, options, metrics, log, changes);
             recovery.Seed(presence.Beliefs.Default);
             metrics.Observe(presence);
             metrics.Observe(store, journal, directory);
+            changes?.Observe(metrics);
             journal.Start();
             await presence.StartAsync();
             demo?.Start(presence, log);
-            return new EmbeddedPresence(folder, store, directory, demo, metrics, presence);
+            return new EmbeddedPresence(folder, store, directory, demo, metrics, changes, presence);
         }
         catch
         {
+            if (changes is not null)
+                await changes.DisposeAsync();
             // closes the journal, too
             if (store is not null)
                 await store.DisposeAsync();
@@ -99,6 +108,9 @@ public sealed class EmbeddedPresence : IOpenPresence
                 await _demo.DisposeAsync();
             await Presence.StopAsync();
             await Presence.DisposeAsync();
+            // before the journal: only a connection that may write puts the WAL away when it is closed
+            if (_changes is not null)
+                await _changes.DisposeAsync();
             await (_demo?.Store.DisposeAsync() ?? _store.DisposeAsync());
         }
         finally

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text;
+using Aglow.Changes;
 using Aglow.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Model;
@@ -44,8 +45,16 @@ public sealed class PresenceService : IAsyncDisposable
 
     /// <summary>Presence over a store, a directory (null: user IDs are integers below 2^31) and a bus.</summary>
     public PresenceService(
-        IPlaneStore store, IUserDirectory? directory, ITransitionBus bus, Clock clock, AglowOptions options, AglowMetrics metrics, AglowLog log)
+        IPlaneStore store,
+        IUserDirectory? directory,
+        ITransitionBus bus,
+        Clock clock,
+        AglowOptions options,
+        AglowMetrics metrics,
+        AglowLog log,
+        IChangeFeed? changes = null)
     {
+        Changes = changes;
         _store = store;
         _directory = directory;
         _bus = bus;
@@ -63,7 +72,7 @@ public sealed class PresenceService : IAsyncDisposable
         // without a directory, an index is an ID, and there is nothing to hide
         Cursors = new CursorSeal(directory?.CursorSecret ?? new byte[16]);
         Visibilities = new Visibilities(options.IsVisibilityReciprocal);
-        _claims = new ClaimWriter(directory, Claims, _locks, _heartbeats, bus, clock, ShownLastSeenAsync);
+        _claims = new ClaimWriter(directory, Claims, _locks, _heartbeats, bus, clock, ShownLastSeenAsync, RecordAsync);
         Watchers = new WatchHub(this, bus, log);
         if (store.PageCounts is { } counts)
             _counts = new OnlineCounts(store, counts, clock, Claims, Visibilities, Sweep, metrics);
@@ -87,6 +96,9 @@ public sealed class PresenceService : IAsyncDisposable
 
     /// <summary>Where hints of transitions come from and go to.</summary>
     public ITransitionBus Bus => _bus;
+
+    /// <summary>The feed of changes, for backends; null where it is off.</summary>
+    public IChangeFeed? Changes { get; }
 
     /// <summary>Who watches whom on this node.</summary>
     public WatchHub Watchers { get; }
@@ -166,6 +178,7 @@ public sealed class PresenceService : IAsyncDisposable
             // a shared directory tells all there is the first time; nobody is served before that is known
             await _directory.CatchUpAsync();
             await HoldHiddenAsync(Clock.Now, movedBy: 0);
+            Changes?.Start(Claims, Accounts);
             await EraseWordsOfDeletedAsync();
         }
 
@@ -409,6 +422,7 @@ public sealed class PresenceService : IAsyncDisposable
         await Directory().SetDisabledAsync(user, disabled, shown);
         if (_news is null)
             Accounts.Set(user, was with { IsDisabled = disabled, ShownLastSeen = shown });
+        await RecordAsync(user);
         _bus.Publish(TransitionKind.Changed, [user]);
     }
 
@@ -545,6 +559,22 @@ public sealed class PresenceService : IAsyncDisposable
             _heartbeats.Forget(user);
         if (account.IsDisabled != was.IsDisabled)
             Watchers.Recheck([user]);
+    }
+
+    // a status that is acknowledged is a change of its own, as an arrival is
+    private async ValueTask RecordAsync(uint user)
+    {
+        if (Changes is null)
+            return;
+        Changes.Note(user);
+        try
+        {
+            await _store.KeptAsync();
+        }
+        catch (StoreUnavailableException)
+        {
+            // the directory has it: it is recorded when something can be written again
+        }
     }
 
     private void Show(uint user, Visibility visibility)

@@ -71,6 +71,7 @@ public class AccessTests(TokenServer shared)
         new("GET /online", null, 403, 403, 403, 200, 403, 403),
         new("GET /online/count", null, 200, 200, 403, 200, 403, 403),
         new("POST /reach", "{\"user_ids\":[\"ME\"]}", 403, 403, 403, 200, 403, 403),
+        new("GET /changes?limit=1", null, 403, 403, 403, 200, 403, 403),
         new("GET /watch?users=ME", null, 200, 200, 403, 200, 403, 403),
         new("GET /ws", null, 101, 101, 400, 403, 403, 403),
         new("GET /ws?user_id=ME", null, 101, 403, 101, 403, 403, 403),

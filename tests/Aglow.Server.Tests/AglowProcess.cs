@@ -95,6 +95,9 @@ internal sealed partial class AglowProcess : IAsyncDisposable
         return (code, run.Output, run.Errors);
     }
 
+    /// <summary>Starts <c>./aglow</c> with these arguments, to be ended at the end.</summary>
+    public static AglowProcess Start(params string[] arguments) => new AglowProcess(Launch(Program, arguments, null, null), "", ownsFolder: false).Listen();
+
     public static string NewFolder() => Directory.CreateTempSubdirectory("aglow-server-tests-").FullName;
 
     public HttpClient Client() => new(new SocketsHttpHandler { UseCookies = false, AllowAutoRedirect = false, AutomaticDecompression = DecompressionMethods.None })

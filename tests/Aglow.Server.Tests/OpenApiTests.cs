@@ -17,7 +17,7 @@ public class OpenApiTests
         calls.ShouldBe(
         [
             "delete /users/{user}", "delete /users/{user}/approved", "delete /users/{user}/blocked", "delete /users/{user}/quiet-hours", "delete /users/{user}/status",
-            "delete /users/{user}/subscriptions", "get /health/live", "get /health/ready", "get /metrics", "get /online",
+            "delete /users/{user}/subscriptions", "get /changes", "get /health/live", "get /health/ready", "get /metrics", "get /online",
             "get /online/count", "get /status", "get /status/users", "get /status/{user}", "get /status/{user}/explain", "get /users", "get /users/{user}",
             "get /users/{user}/approved", "get /users/{user}/blocked", "get /users/{user}/quiet-hours", "get /users/{user}/status",
             "get /users/{user}/subscriptions", "get /users/{user}/visibility", "get /users/{user}/waiting", "get /watch",

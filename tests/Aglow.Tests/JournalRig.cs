@@ -1,3 +1,4 @@
+using Aglow.Changes;
 using Aglow.Diagnostics;
 using Aglow.Durable;
 using Aglow.Heartbeats;
@@ -13,7 +14,7 @@ internal sealed class JournalRig : IAsyncDisposable
 {
     public const uint Lease = 30;
 
-    private JournalRig(string folder, ManualTimeProvider time)
+    private JournalRig(string folder, ManualTimeProvider time, bool records)
     {
         Folder = folder;
         Time = time;
@@ -21,7 +22,12 @@ internal sealed class JournalRig : IAsyncDisposable
         Guard = new StallGuard(20);
         Clock = new Clock(time, Guard, Journal.LastAlive);
         Store = new MemoryPlaneStore(new PageBudget(4096), Journal);
+        if (records)
+            Changes = EmbeddedChanges.Open(PresencePath, new FakeDirectory(), Journal, Store, Clock, new AglowOptions { LeaseSeconds = (int)Lease });
     }
+
+    /// <summary>The feed of changes, where the rig records them.</summary>
+    public EmbeddedChanges? Changes { get; }
 
     public string Folder { get; }
 
@@ -39,15 +45,15 @@ internal sealed class JournalRig : IAsyncDisposable
 
     public Recovery Recovery { get; private set; } = null!;
 
-    public Definition Online { get; } = new(Definition.DefaultName, Lease);
+    public Definition Online { get; } = new Definitions(new AglowOptions { LeaseSeconds = (int)Lease }).Default;
 
     public uint Now => Clock.Now;
 
     /// <summary>Begins on a new folder, or on one that an earlier rig has left.</summary>
-    public static JournalRig Begin(string? folder = null, ManualTimeProvider? time = null, bool started = false)
+    public static JournalRig Begin(string? folder = null, ManualTimeProvider? time = null, bool started = false, bool records = false)
     {
         folder ??= Directory.CreateTempSubdirectory("aglow-tests-").FullName;
-        var rig = new JournalRig(folder, time ?? new ManualTimeProvider());
+        var rig = new JournalRig(folder, time ?? new ManualTimeProvider(), records);
         try
         {
             rig.Recovery = rig.Journal.Load(rig.Store, rig.Clock, Lease);
@@ -82,6 +88,13 @@ internal sealed class JournalRig : IAsyncDisposable
         Store.Keep(Plane.Pulse, [user]);
     }
 
+    /// <summary>One device leaves while another may be alive.</summary>
+    public void LeaveDevice(uint user)
+    {
+        Store.Exchange(Plane.Pulse, user, Now | Pulse.DeviceLeftBit);
+        Store.Keep(Plane.Pulse, [user]);
+    }
+
     public void Erase(uint user, uint word)
     {
         Store.EraseAsync(Plane.Pulse, user, word).AsTask().Wait();
@@ -103,10 +116,12 @@ internal sealed class JournalRig : IAsyncDisposable
     /// <summary>Ends as a crash does, and begins again on the same folder so many seconds later.</summary>
     public async Task<JournalRig> CrashAsync(int downSeconds, bool started = false)
     {
+        if (Changes is not null)
+            await Changes.DisposeAsync();
         await Journal.AbandonAsync();
         await Store.DisposeAsync();
         Time.Advance(TimeSpan.FromSeconds(downSeconds));
-        return Begin(Folder, Time, started);
+        return Begin(Folder, Time, started, Changes is not null);
     }
 
     /// <summary>Stops in order, and begins again on the same folder so many seconds later.</summary>
@@ -114,12 +129,14 @@ internal sealed class JournalRig : IAsyncDisposable
     {
         await StopAsync();
         Time.Advance(TimeSpan.FromSeconds(downSeconds));
-        return Begin(Folder, Time, started);
+        return Begin(Folder, Time, started, Changes is not null);
     }
 
     /// <summary>Stops in order, and leaves the folder.</summary>
     public async Task StopAsync()
     {
+        if (Changes is not null)
+            await Changes.DisposeAsync();
         if (!Journal.IsStarted)
             Journal.CommitLast();
         await Store.DisposeAsync();
@@ -127,6 +144,8 @@ internal sealed class JournalRig : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (Changes is not null)
+            await Changes.DisposeAsync();
         await Journal.AbandonAsync();
         await Store.DisposeAsync();
         Directory.Delete(Folder, recursive: true);

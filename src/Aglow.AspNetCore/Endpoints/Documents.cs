@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using Aglow.AspNetCore.Http;
+using Aglow.Changes;
 using Aglow.Model;
 using Aglow.Users;
 
@@ -98,6 +99,29 @@ internal sealed record WaitingDocument(
 internal sealed record OnlineDocument(
     [property: JsonPropertyName(JsonNames.Users)] IReadOnlyList<UserJson> Users,
     [property: JsonPropertyName(JsonNames.Next)] string? Next);
+
+/// <summary>A change of a user.</summary>
+internal sealed record ChangeDocument(
+    [property: JsonPropertyName(JsonNames.Id)] string Id,
+    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
+    [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
+    [property: JsonPropertyName(JsonNames.Status)] string Status,
+    [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
+    [property: JsonPropertyName(JsonNames.Reason)] string Reason,
+    [property: JsonPropertyName(JsonNames.At)] long At)
+{
+    public static ChangeDocument Of(PresenceChange change) => new(
+        change.Id, UserJson.Of(change.User), change.IsOnline, Words.Of(change.Status), change.LastSeen, Words.Of(change.Reason), change.At);
+}
+
+/// <summary>A part of the feed of changes.</summary>
+internal sealed record ChangesDocument(
+    [property: JsonPropertyName(JsonNames.Changes)] IReadOnlyList<ChangeDocument> Changes,
+    [property: JsonPropertyName(JsonNames.Next)] string Next,
+    [property: JsonPropertyName(JsonNames.Gap)] bool Gap)
+{
+    public static ChangesDocument Of(ChangePage page) => new([.. page.Changes.Select(ChangeDocument.Of)], page.Next, page.IsGap);
+}
 
 /// <summary>How many are online.</summary>
 internal sealed record OnlineCountDocument(
@@ -277,6 +301,15 @@ internal static class Words
         _ => "offline",
     };
 
+    public static string Of(ChangeReason reason) => reason switch
+    {
+        ChangeReason.Heartbeat => "heartbeat",
+        ChangeReason.Leave => "leave",
+        ChangeReason.Lapse => "lapse",
+        ChangeReason.Status => "status",
+        _ => "deleted",
+    };
+
     public static string? Of(LastSeenAbout about) => about switch
     {
         LastSeenAbout.Recently => "recently",
@@ -306,6 +339,8 @@ internal static class Words
 [JsonSerializable(typeof(WaitingDocument))]
 [JsonSerializable(typeof(OnlineDocument))]
 [JsonSerializable(typeof(OnlineCountDocument))]
+[JsonSerializable(typeof(ChangesDocument))]
+[JsonSerializable(typeof(ChangeDocument))]
 [JsonSerializable(typeof(ExplanationDocument))]
 [JsonSerializable(typeof(SuccessDocument))]
 [JsonSerializable(typeof(HeartbeatDocument))]

@@ -179,6 +179,7 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
 [JsonSerializable(typeof(AcceptedDocument))]
 [JsonSerializable(typeof(AccessBody))]
 [JsonSerializable(typeof(AccessDocument))]
+[JsonSerializable(typeof(ChangesDocument))]
 [JsonSerializable(typeof(ExplanationDocument))]
 [JsonSerializable(typeof(HealthDocument))]
 [JsonSerializable(typeof(HeartbeatBody))]

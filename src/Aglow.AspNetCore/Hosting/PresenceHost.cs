@@ -1,5 +1,6 @@
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Sockets;
+using Aglow.Changes;
 using Aglow.Model;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -65,6 +66,10 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
 
     /// <summary>The service behind every call.</summary>
     public PresenceService Presence => _presence ?? throw new InvalidOperationException("Presence is opened when the application starts.");
+
+    /// <summary>The feed of changes; an exception that says how to have one where there is none.</summary>
+    public IChangeFeed RequireChanges() => Presence.Changes
+        ?? throw new InvalidOperationException("There is no feed of changes: set AglowOptions.ChangesHours to 1 or more, with the embedded store.");
 
     /// <summary>Whether presence is open.</summary>
     public bool IsOpen => _sockets is not null;

@@ -38,6 +38,11 @@ internal static class JsonNames
     public const string UpdatedAt = "updated_at";
     public const string Users = "users";
     public const string Next = "next";
+    public const string Id = "id";
+    public const string Changes = "changes";
+    public const string Gap = "gap";
+    public const string Reason = "reason";
+    public const string At = "at";
     public const string Online = "online";
     public const string AsOf = "as_of";
     public const string Accepted = "accepted";

@@ -30,6 +30,7 @@ internal static class Routes
     public const string Online = "/online";
     public const string OnlineCount = "/online/count";
     public const string Reach = "/reach";
+    public const string Changes = "/changes";
     public const string Watch = "/watch";
     public const string Socket = "/ws";
     public const string Live = "/health/live";
@@ -45,6 +46,8 @@ internal static class Routes
     public const string DefinitionQuery = "definition";
     public const string LimitQuery = "limit";
     public const string CursorQuery = "cursor";
+    public const string AfterQuery = "after";
+    public const string WaitQuery = "wait";
     public const string SearchQuery = "q";
     public const string SourceQuery = "source";
     public const string ViewerQuery = "viewer";

@@ -141,7 +141,10 @@ internal sealed class Checkpoint
                 if (_imagedAt[(int)plane][page] < 0)
                     images++;
                 if (plane == Plane.Pulse)
+                {
                     NoteDoubtful(page, oldest);
+                    _file.Reader?.ReadImage(page, _scratch, at);
+                }
             }
 
             // the clock with the images: the next start knows by it which words are of a second that was taken back

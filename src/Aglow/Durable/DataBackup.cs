@@ -10,7 +10,7 @@ namespace Aglow.Durable;
 /// <code>
 ///   presence.db ─► TO.partial/presence.db ─┐
 ///   users.db    ─► TO.partial/users.db    ─┼► checked ─► renamed to TO
-///   keys.json   ─► TO.partial/keys.json   ─┘
+///   consumers.db, keys.json where they are  ─┘
 /// </code>
 /// Each file is copied by SQLite in one read transaction: writers go on, and the copy is of one moment. Words first, users second, so that every number in the words is one that
 /// the users' file has handed out. Rejected: copying the files themselves, which under load catches pages of
@@ -19,6 +19,9 @@ namespace Aglow.Durable;
 public static class DataBackup
 {
     private static readonly string[] Files = ["presence.db", "users.db"];
+
+    // the places of consumers of the feed, where there are any
+    private const string Consumers = "consumers.db";
 
     // the keys of backends, where there are any; small, and always replaced as a whole
     private const string Keys = "keys.json";
@@ -38,6 +41,8 @@ public static class DataBackup
             PrivateFile.CreateFolder(partial);
             foreach (var name in Files)
                 Copy(Path.Combine(folder, name), Path.Combine(partial, name), folder);
+            if (File.Exists(Path.Combine(folder, Consumers)))
+                Copy(Path.Combine(folder, Consumers), Path.Combine(partial, Consumers), folder);
             if (File.Exists(Path.Combine(folder, Keys)))
                 CopyKeys(Path.Combine(folder, Keys), Path.Combine(partial, Keys));
             Directory.Move(partial, to);

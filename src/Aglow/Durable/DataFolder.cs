@@ -12,6 +12,7 @@ namespace Aglow.Durable;
 /// <code>
 ///   presence.db   words: page images and journal (<see cref="Journal"/>)
 ///   users.db      users, subscriptions, manual status (<see cref="SqliteUserDirectory"/>)
+///   consumers.db  places of consumers of the feed of changes, where there are any
 ///   lock          locked while a server runs; the kernel lets go of it even at kill -9
 ///   pid           which process that is, for the one that is turned away
 /// </code>

@@ -49,6 +49,7 @@ public sealed class Journal : IAsyncDisposable
     private readonly uint[] _words = new uint[PresenceFile.EntriesPerRow];
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    private JournalReader? _reader;
     private MemoryPlaneStore? _store;
     private Clock? _clock;
     private Checkpoint? _checkpoint;
@@ -136,6 +137,12 @@ public sealed class Journal : IAsyncDisposable
     /// <exception cref="DataFolderException">It cannot be used; nothing in it was changed.</exception>
     public static Journal Open(string presencePath, AglowLog log) => new(PresenceFile.Open(presencePath), log);
 
+    /// <summary>Has a reader read along. Before <see cref="Load"/>.</summary>
+    internal void Follow(JournalReader reader) => _reader = reader;
+
+    /// <summary>Drops the tables of a reader that is off. Before <see cref="Load"/>.</summary>
+    internal void DropChanges(Action<Microsoft.Data.Sqlite.SqliteConnection> drop) => drop(_file.Connection);
+
     /// <summary>
     /// Reads all that is durable into an empty store and notes this start in the file. Once, before <see cref="Start"/>; seconds at a billion users.
     /// </summary>
@@ -152,6 +159,7 @@ public sealed class Journal : IAsyncDisposable
         {
             var recovery = Recovery.Run(_file, store, _checkpoint, clock.Now, leaseSeconds);
             JournalBytes = recovery.JournalBytes;
+            _reader?.Start(_file, recovery);
             _position = recovery.NoteStart(clock.Now);
             for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
                 Add(plane, CollectionsMarshal.AsSpan(recovery.TakenBack[(int)plane]));
@@ -448,7 +456,11 @@ public sealed class Journal : IAsyncDisposable
         }
 
         if (plane == Plane.Pulse)
+        {
             TakeActivityOfGone(users, words, at.Oldest(_leaseSeconds));
+            _reader?.ReadWords(users, words, at);
+        }
+
         _file.Append(position, plane == Plane.Pulse ? RowKind.Pulse : RowKind.Activity, at.Now, at.Oldest(_leaseSeconds), _entries.AsSpan(0, 2 * users.Length));
         // noted even if the commit fails: then it is appended again, at this position or a later one
         _checkpoint!.Touched(plane, users, position);

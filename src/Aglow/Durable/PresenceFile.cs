@@ -113,6 +113,9 @@ internal sealed class PresenceFile : IDisposable
     /// <summary>What the file says of the last run, and of this one as it goes on.</summary>
     public FileState State { get; private set; }
 
+    /// <summary>Reads along, and writes in each transaction; null: nobody does.</summary>
+    public JournalReader? Reader { get; set; }
+
     /// <summary>The last second at which the node was known alive: the tick, or that of the last row where it is later.</summary>
     public uint LastAlive { get; private set; }
 
@@ -156,16 +159,20 @@ internal sealed class PresenceFile : IDisposable
         try
         {
             work();
+            Reader?.Write(_connection);
             _commit.Run();
         }
         catch
         {
             State = before;
+            Reader?.RolledBack();
             // some failures have rolled back already
             if (SQLitePCL.raw.sqlite3_get_autocommit(_connection.Handle!) == 0)
                 _rollback.Run();
             throw;
         }
+
+        Reader?.Committed();
     }
 
     /// <summary>Writes what the next start shall know. In a transaction.</summary>
@@ -268,6 +275,7 @@ internal sealed class PresenceFile : IDisposable
 
     public void Dispose()
     {
+        Reader?.Dispose();
         foreach (var statement in _statements)
             statement.Dispose();
         _connection.Dispose();
@@ -337,6 +345,12 @@ internal sealed class PresenceFile : IDisposable
         _statements.Add(statement);
         return statement;
     }
+
+    /// <summary>A connection of its own for whoever only reads.</summary>
+    internal static SqliteConnection ConnectToRead(string path) => Connect(path, SqliteOpenMode.ReadOnly);
+
+    /// <summary>The connection that writes: for what must be in the same transaction, or be done before the writer starts.</summary>
+    internal SqliteConnection Connection => _connection;
 
     private static SqliteConnection Connect(string path, SqliteOpenMode mode)
     {

@@ -86,6 +86,9 @@ public sealed class Recovery
     /// <summary>Pages with users who were online at the end of the last run.</summary>
     internal List<int> PagesOnline { get; } = [];
 
+    /// <summary>Who was online at the end of the last run, as far as its journal says: a page, and its bits in groups of 64.</summary>
+    internal IEnumerable<(int Page, ulong[] Groups)> LastOnline => PagesOnline.Select(page => (page, _online[page]!));
+
     /// <summary>Notes this start in the file, in one transaction, with a row where it changed words; returns the position of the journal's last row.</summary>
     internal long NoteStart(uint now)
     {

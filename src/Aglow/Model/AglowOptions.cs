@@ -69,6 +69,12 @@ public sealed class AglowOptions
     /// </summary>
     public int? DrainSeconds { get; set; }
 
+    /// <summary>How long the feed of changes keeps them, in hours. 24 h: a consumer may be down for a night. 0: there is no feed.</summary>
+    public int ChangesHours { get; set; } = 24;
+
+    /// <summary>What the feed of changes may take on disk, in MiB; the oldest go first. 256: 20 million changes.</summary>
+    public int ChangesMegabytes { get; set; } = 256;
+
     /// <summary>
     /// Open mode: anyone speaks for anyone, and nobody is asked who they are. For a server on this machine only, and for an application that lets nobody in whom it does not know.
     /// </summary>
@@ -105,6 +111,8 @@ public sealed class AglowOptions
         Check(MaxConnectionsPerUser >= 1, $"max-connections-per-user is {MaxConnectionsPerUser}: set at least 1.");
         Check(MaxConnectionsPerAddress >= 1, $"max-connections-per-address is {MaxConnectionsPerAddress}: set at least 1.");
         Check(DrainSeconds is null or (>= 0 and <= 600), $"drain-seconds is {DrainSeconds}: set it from 0 to 600.");
+        Check(ChangesHours is >= 0 and <= 720, $"changes-hours is {ChangesHours}: set it from 1 to 720, or 0 for no feed.");
+        Check(ChangesMegabytes is >= 1 and <= 1_000_000, $"changes-megabytes is {ChangesMegabytes}: set it from 1 to 1000000.");
         Check(DemoPeople is >= 0 and <= Demo.MostPeople, $"demo is {DemoPeople}: set it from 0 (nobody) to {Demo.MostPeople}.");
         foreach (var origin in AllowedOrigins)
             Check(IsOrigin(origin), $"allowed-origins has \"{origin}\": an origin is a scheme, a host and perhaps a port, such as https://chat.example, and nothing after it.");

@@ -14,7 +14,14 @@ namespace Aglow.Users;
 /// The locks order the changes of one user on this node. Where nodes share a directory, that orders the changes of two nodes. Any thread.
 /// </remarks>
 internal sealed class ClaimWriter(
-    IUserDirectory? directory, Claims claims, UserLocks locks, HeartbeatWriter heartbeats, ITransitionBus bus, Clock clock, Func<uint, ValueTask<uint>> shownLastSeen)
+    IUserDirectory? directory,
+    Claims claims,
+    UserLocks locks,
+    HeartbeatWriter heartbeats,
+    ITransitionBus bus,
+    Clock clock,
+    Func<uint, ValueTask<uint>> shownLastSeen,
+    Func<uint, ValueTask> record)
 {
     private IUserDirectory Directory => directory ?? throw new NotSupportedException("This deployment has no user directory: nothing is saved about users.");
 
@@ -58,6 +65,7 @@ internal sealed class ClaimWriter(
         // for others a user who hid comes online, and nobody is away who has just come
         if (EffectiveClaim.Of(after, now).Status != ClaimStatus.Hidden)
             await heartbeats.EndActivityAsync(user, before.Status == ClaimStatus.Hidden ? uint.MaxValue : before.ShownSince);
+        await record(user);
         bus.Publish(TransitionKind.Changed, [user]);
     }
 }

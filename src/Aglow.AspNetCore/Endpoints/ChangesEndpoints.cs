@@ -1,0 +1,149 @@
+using System.Text.Json;
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.AspNetCore.Sockets;
+using Aglow.Changes;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore.Endpoints;
+
+/// <summary>The feed of changes, for backends: <c>GET /changes</c> as pages, as a long poll and as an event stream.</summary>
+internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
+{
+    /// <summary>Changes on a page, where nothing is said.</summary>
+    private const int PageDefault = 1000;
+
+    private const int MaxWaitSeconds = 60;
+    private static readonly TimeSpan CommentInterval = TimeSpan.FromSeconds(15);
+
+    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
+        gate,
+        new Call(HttpMethods.Get, Routes.Changes, "changes", "What changed, in order for each user; as an event stream where that is accepted", problems.Guard(ReadAsync))
+        {
+            Access = CallAccess.Backends(Scopes.Read),
+            Query =
+            [
+                new(Routes.AfterQuery, "The \"next\" of the page before, or the \"id\" of a change; \"latest\": from now on. Where it is not given, from the oldest that is kept."),
+                new(Routes.LimitQuery, "1 to 10,000; 1,000 where it is not given. A page may hold fewer.", IsNumber: true),
+                new(Routes.WaitQuery, "Seconds to wait for a change where there is none, 0 to 60; 0 where it is not given.", IsNumber: true),
+            ],
+            Answers = [new(Routes.Json, typeof(ChangesDocument)), new(Routes.EventStream)],
+            Problems = [400, 401, 403, 429, 501, 503],
+        });
+
+    private Task ReadAsync(HttpContext context)
+    {
+        var feed = host.Presence.Changes ?? throw new NotSupportedException(host.Presence.IsShared
+            ? "Nodes that share a Redis record no changes. One server with a data folder does: start it without --redis."
+            : "This server records no changes. Start it with --changes-hours 24.");
+        var isStream = context.Request.Headers.Accept.Any(static accept => accept?.Contains(Routes.EventStream, StringComparison.OrdinalIgnoreCase) == true);
+        return isStream ? StreamAsync(context, feed) : PageAsync(context, feed);
+    }
+
+    private async Task PageAsync(HttpContext context, IChangeFeed feed)
+    {
+        var limit = Asked.Limit(context, Limits.ListedUsers, PageDefault);
+        var after = Asked.Text(context, Routes.AfterQuery);
+        var until = TimeSpan.FromSeconds(Wait(context));
+        try
+        {
+            var page = await feed.ReadAsync(after, limit, context.RequestAborted);
+            if (until > TimeSpan.Zero && page is { Changes.Count: 0, IsGap: false })
+            {
+                await WaitAsync(context, feed, page.Next, until);
+                page = await feed.ReadAsync(page.Next, limit, context.RequestAborted);
+            }
+
+            gate.Charge(context, Cost.Users(page.Changes.Count));
+            await Answers.JsonAsync(context, ChangesDocument.Of(page), Documents.Sent.ChangesDocument);
+        }
+        catch (FormatException)
+        {
+            throw ForeignCursor();
+        }
+    }
+
+    // The client's connection slows down this loop and nothing else.
+    private async Task StreamAsync(HttpContext context, IChangeFeed feed)
+    {
+        var after = context.Request.Headers["Last-Event-ID"] is [{ Length: > 0 } last, ..] ? last : Asked.Text(context, Routes.AfterQuery);
+        var page = await FirstAsync(context, feed, after);
+        context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
+        context.Response.ContentType = Routes.EventStream;
+        context.Response.Headers.CacheControl = "no-store";
+        context.Response.Headers["X-Accel-Buffering"] = "no";
+        await context.Response.StartAsync(context.RequestAborted);
+        if (HttpMethods.IsHead(context.Request.Method))
+            return;
+        var (caller, session) = (Callers.Current(context), callers.SessionOf(context));
+        var mayRead = () => session?.Invoke() != TimeSpan.Zero && caller?.Left(host.Sockets.Tokens!.Now) != TimeSpan.Zero;
+        var output = context.Response.BodyWriter;
+        while (!context.RequestAborted.IsCancellationRequested && !host.Lifetime.ApplicationStopping.IsCancellationRequested && mayRead())
+        {
+            if (page.IsGap)
+                output.Put("event: gap\ndata: {\"gap\":true}\n\n"u8);
+            foreach (var change in page.Changes)
+            {
+                output.Put("id: "u8);
+                output.Put(System.Text.Encoding.ASCII.GetBytes(change.Id));
+                output.Put("\nevent: change\ndata: "u8);
+                output.Put(JsonSerializer.SerializeToUtf8Bytes(ChangeDocument.Of(change), Documents.Sent.ChangeDocument));
+                output.Put("\n\n"u8);
+            }
+
+            if (page is { Changes.Count: 0, IsGap: false })
+                output.Put(":\n\n"u8);
+            if ((await output.FlushAsync(context.RequestAborted)).IsCompleted)
+                return;
+            if (page.Changes.Count == 0)
+                await WaitAsync(context, feed, page.Next, CommentInterval);
+            page = await feed.ReadAsync(page.Next, PageDefault, context.RequestAborted);
+        }
+
+        // clients of a server that stops come back at different times
+        output.Put(System.Text.Encoding.ASCII.GetBytes($"retry: {Random.Shared.Next(1_000, 10_000)}\n\n"));
+        await output.FlushAsync(context.RequestAborted);
+    }
+
+    private static async ValueTask<ChangePage> FirstAsync(HttpContext context, IChangeFeed feed, string? after)
+    {
+        try
+        {
+            return await feed.ReadAsync(after, PageDefault, context.RequestAborted);
+        }
+        catch (FormatException)
+        {
+            throw ForeignCursor();
+        }
+    }
+
+    // Ends early where the client is gone or the server stops.
+    private async Task WaitAsync(HttpContext context, IChangeFeed feed, string after, TimeSpan until)
+    {
+        using var timeout = new CancellationTokenSource(until, host.Presence.Clock.Time);
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, context.RequestAborted, host.Lifetime.ApplicationStopping);
+        try
+        {
+            await feed.WaitAsync(after, end.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            // the caller reads once more, and sees for itself
+        }
+    }
+
+    private static int Wait(HttpContext context)
+    {
+        if (Asked.Text(context, Routes.WaitQuery) is not { } text)
+            return 0;
+        return int.TryParse(text, System.Globalization.NumberStyles.None, null, out var seconds) && seconds <= MaxWaitSeconds
+            ? seconds
+            : throw Problems.Malformed($"wait is {Problems.Shorten(text)}: send an integer from 0 to {MaxWaitSeconds}.");
+    }
+
+    private static ProblemException ForeignCursor() => Problems.Malformed(
+        "The cursor is not one that this server gave. Send the \"next\" of the page before, the \"id\" of a change, \"latest\", or none to begin with the oldest.");
+}

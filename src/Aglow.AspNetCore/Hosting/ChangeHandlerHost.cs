@@ -1,0 +1,43 @@
+using System.Diagnostics.CodeAnalysis;
+using Aglow.Changes;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.AspNetCore.Hosting;
+
+/// <summary>Runs an application's own handler of changes from when presence is open until it is about to be closed.</summary>
+/// <remarks>Hosted services stop in the reverse order of their registration, so this one stops before presence does. Each change is
+/// handled in a scope of its own.</remarks>
+internal sealed partial class ChangeHandlerHost<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicConstructors)] THandler>(
+    PresenceHost host, IServiceScopeFactory scopes, TimeProvider time, ILogger<THandler> logger) : IHostedService, IDisposable
+    where THandler : class, IPresenceChangeHandler
+{
+    private readonly CancellationTokenSource _stop = new();
+    private Task _loop = Task.CompletedTask;
+
+    public Task StartAsync(CancellationToken cancellationToken)
+    {
+        var loop = new ChangeHandlerLoop(host.RequireChanges(), typeof(THandler).FullName!, time, failure => Failed(logger, failure));
+        _loop = Task.Run(() => loop.RunAsync(HandleAsync, _stop.Token), CancellationToken.None);
+        return Task.CompletedTask;
+    }
+
+    public async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await _stop.CancelAsync();
+        await _loop.WaitAsync(cancellationToken);
+    }
+
+    public void Dispose() => _stop.Dispose();
+
+    private async ValueTask HandleAsync(PresenceChange? change, CancellationToken stop)
+    {
+        await using var scope = scopes.CreateAsyncScope();
+        var handler = scope.ServiceProvider.GetRequiredService<THandler>();
+        await (change is null ? handler.OnGapAsync(stop) : handler.OnChangeAsync(change, stop));
+    }
+
+    [LoggerMessage(8101, LogLevel.Error, "A handler of changes failed; it gets the same change again.")]
+    private static partial void Failed(ILogger logger, Exception exception);
+}

@@ -1,0 +1,75 @@
+using System.CommandLine;
+
+namespace Aglow.Server;
+
+/// <summary><c>changes</c>: prints the feed of a running server, a line of JSON a change.</summary>
+internal static class ChangesCommand
+{
+    private const int WaitSeconds = 30;
+    private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(1);
+
+    public static Command Create()
+    {
+        var server = RemoteServer.Options();
+        var follow = new Option<bool>("--follow") { Description = "Goes on with what changes from now on, until it is stopped." };
+        var after = new Option<string>("--after") { Description = "Begins after this change: its \"id\", or \"latest\"; with the oldest that is kept where it is not given.", HelpName = "CURSOR" };
+        var command = new Command("changes", "Prints who came online, went offline or changed status: a line of JSON a change, {\"gap\":true} where some are no longer kept.")
+        {
+            server.Url, server.Key, follow, after,
+        };
+        command.SetAction((parsed, stop) => RunAsync(() => RemoteServer.Of(parsed, server), parsed.GetValue(follow), parsed.GetValue(after), stop));
+        return command;
+    }
+
+    private static async Task<int> RunAsync(Func<RemoteServer> open, bool follow, string? after, CancellationToken stop)
+    {
+        try
+        {
+            using var server = open();
+            await PrintAsync(server, follow, after, stop);
+            return CommandLine.Fine;
+        }
+        catch (UsageException wrong)
+        {
+            return CommandLine.Fail(CommandLine.Usage, $"{wrong.Message}.");
+        }
+        catch (UnreachableException failure)
+        {
+            return CommandLine.Fail(CommandLine.Failed, failure.Message);
+        }
+        catch (Exception e) when (e is OperationCanceledException or IOException)
+        {
+            // stopped, or whoever reads the lines is gone
+            return CommandLine.Fine;
+        }
+    }
+
+    private static async Task PrintAsync(RemoteServer server, bool follow, string? after, CancellationToken stop)
+    {
+        var isReached = false;
+        while (true)
+        {
+            var query = $"changes?limit=1000{(follow ? $"&wait={WaitSeconds}" : "")}{(after is null ? "" : $"&after={Uri.EscapeDataString(after)}")}";
+            try
+            {
+                using var page = await server.CallAsync(HttpMethod.Get, query, cancel: stop);
+                isReached = true;
+                var root = page!.RootElement;
+                if (root.GetProperty("gap").GetBoolean())
+                    await Console.Out.WriteLineAsync("{\"gap\":true}");
+                foreach (var change in root.GetProperty("changes").EnumerateArray())
+                    await Console.Out.WriteLineAsync(change.GetRawText());
+                await Console.Out.FlushAsync(stop);
+                after = root.GetProperty("next").GetString();
+                if (!follow && root.GetProperty("changes").GetArrayLength() == 0)
+                    return;
+            }
+            catch (UnreachableException failure) when (follow && isReached)
+            {
+                // a server that is started again goes on where it stopped
+                await Console.Error.WriteLineAsync($"aglow: {failure.Message}");
+                await Task.Delay(RetryAfter + (RetryAfter * Random.Shared.NextDouble()), TimeProvider.System, stop);
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+using System.CommandLine;
+using System.Net.Http.Headers;
+using System.Text.Json;
+
+namespace Aglow.Server;
+
+/// <summary>A running server, as commands call it: over HTTP, with a key where it takes tokens.</summary>
+internal sealed class RemoteServer : IDisposable
+{
+    private const string KeyVariable = "AGLOW_KEY";
+
+    // a long poll takes up to a minute
+    private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(90);
+
+    private readonly HttpClient _http;
+    private readonly Uri _address;
+
+    private RemoteServer(Uri address, string? key)
+    {
+        _address = address;
+        _http = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false }) { BaseAddress = address, Timeout = Timeout };
+        if (!string.IsNullOrEmpty(key))
+            _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
+    }
+
+    /// <summary>The options by which commands say where the server is.</summary>
+    public static (Option<string> Url, Option<string> Key) Options() => (
+        new Option<string>("--url") { Description = "Where the server is; http://127.0.0.1:8080 where it is not given.", HelpName = "URL", DefaultValueFactory = static _ => "http://127.0.0.1:8080" },
+        new Option<string>("--key") { Description = $"The key to call it with, where it takes tokens. Others on this machine see flags: {KeyVariable} is not seen.", HelpName = "KEY" });
+
+    /// <summary>The server that a command names.</summary>
+    /// <exception cref="UsageException">The address is none.</exception>
+    public static RemoteServer Of(ParseResult parsed, (Option<string> Url, Option<string> Key) options)
+    {
+        var url = parsed.GetValue(options.Url)!;
+        if (!Uri.TryCreate(url.TrimEnd('/') + "/", UriKind.Absolute, out var address) || address.Scheme is not ("http" or "https"))
+            throw new UsageException($"--url is \"{url}\": set http://HOST:PORT or https://HOST:PORT");
+        return new RemoteServer(address, parsed.GetValue(options.Key) ?? Environment.GetEnvironmentVariable(KeyVariable));
+    }
+
+    /// <summary>Makes a call; returns the answer, null where it has none.</summary>
+    /// <exception cref="UnreachableException">The server does not answer, or says to try again.</exception>
+    /// <exception cref="UsageException">The server refuses.</exception>
+    public async Task<JsonDocument?> CallAsync(HttpMethod method, string path, ReadOnlyMemory<byte> json = default, CancellationToken cancel = default)
+    {
+        try
+        {
+            using var request = new HttpRequestMessage(method, path);
+            if (!json.IsEmpty)
+            {
+                request.Content = new ReadOnlyMemoryContent(json);
+                request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+            }
+
+            using var response = await _http.SendAsync(request, cancel);
+            var body = await response.Content.ReadAsByteArrayAsync(cancel);
+            if (response.IsSuccessStatusCode)
+                return body.Length == 0 ? null : JsonDocument.Parse(body);
+            var why = Detail(body) ?? $"{_address} answered {(int)response.StatusCode}";
+            throw (int)response.StatusCode is 429 or 500 or 502 or 503 or 504 ? new UnreachableException(why) : new UsageException(why.TrimEnd('.'));
+        }
+        catch (Exception e) when (e is HttpRequestException or JsonException || (e is OperationCanceledException && !cancel.IsCancellationRequested))
+        {
+            throw new UnreachableException($"{_address} cannot be reached ({e.Message.TrimEnd('.')}): name the server with --url.", e);
+        }
+    }
+
+    public void Dispose() => _http.Dispose();
+
+    private static string? Detail(byte[] body)
+    {
+        try
+        {
+            using var problem = JsonDocument.Parse(body);
+            return problem.RootElement.ValueKind == JsonValueKind.Object && problem.RootElement.TryGetProperty("detail", out var detail) ? detail.GetString() : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+}
+
+/// <summary>The server could not be asked; the message is one line.</summary>
+internal sealed class UnreachableException(string message, Exception? inner = null) : Exception(message, inner);

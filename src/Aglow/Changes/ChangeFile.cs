@@ -1,0 +1,225 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using Aglow.Durable;
+using Aglow.Model;
+using Aglow.Sqlite;
+using Microsoft.Data.Sqlite;
+
+namespace Aglow.Changes;
+
+/// <summary>A change as the file has it: 12 bytes.</summary>
+/// <param name="User">The index.</param>
+/// <param name="LastSeen">The last-seen second that is shown; 0: never.</param>
+/// <param name="Flags">Status in bits 0 and 1, whether it is a transition in bit 2, the reason from bit 4 on.</param>
+[StructLayout(LayoutKind.Sequential, Pack = 4)]
+internal readonly record struct StoredChange(uint User, uint LastSeen, uint Flags)
+{
+    public const int Bytes = 12;
+
+    public StoredChange(uint user, uint lastSeen, PresenceStatus status, bool isTransition, ChangeReason reason)
+        : this(user, lastSeen, (uint)status | (isTransition ? 4u : 0) | ((uint)reason << 4))
+    {
+    }
+
+    public PresenceStatus Status => (PresenceStatus)(Flags & 3);
+
+    public bool IsTransition => (Flags & 4) != 0;
+
+    public ChangeReason Reason => (ChangeReason)((Flags >> 4) & 7);
+}
+
+/// <summary>What was told of a user, besides whether they are online.</summary>
+/// <param name="Claim">The status that was claimed.</param>
+/// <param name="DeviceLeft">Whether they were told online while one of their devices had left: a restart takes such a user for offline.</param>
+internal readonly record struct Told(ClaimStatus Claim, bool DeviceLeft);
+
+/// <summary>
+/// The feed's tables in <c>presence.db</c>, and every statement that touches them.
+/// </summary>
+/// <remarks>
+/// <code>
+///   changes        last -> at, crc, records (user u32, last seen u32, flags u32, …; little endian, 4,096 at most)    number of a row's
+/// last record
+///   changes_state  one row: generation, last and bytes as of the newest trim
+///   changes_told   user -> kind: the claimed status that was told, and 16 where one device had left
+/// </code>
+/// One row a commit of the journal and not one a change: a row of 200 changes costs what a row of one does. Threading: one thread at a
+/// time.
+/// </remarks>
+internal sealed class ChangeFile : IDisposable
+{
+    public const int RecordsPerRow = 4096;
+
+    /// <summary>What a row weighs besides its records.</summary>
+    private const int RowBytes = 32;
+
+    private const long DeviceLeft = 16;
+
+    // rows that one transaction deletes at most
+    private const int RowsPerTrim = 256;
+
+    private const string Schema = """
+        CREATE TABLE IF NOT EXISTS changes (last INTEGER PRIMARY KEY, at INTEGER NOT NULL, crc INTEGER NOT NULL, records BLOB NOT NULL) STRICT;
+        CREATE TABLE IF NOT EXISTS changes_state (
+            id INTEGER PRIMARY KEY CHECK (id = 0), generation INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
+        CREATE TABLE IF NOT EXISTS changes_told (user INTEGER PRIMARY KEY, kind INTEGER NOT NULL) STRICT;
+        """;
+
+    private readonly SqliteStatement _append;
+    private readonly SqliteStatement _oldest;
+    private readonly SqliteStatement _trim;
+    private readonly SqliteStatement _writeState;
+    private readonly SqliteStatement _tell;
+    private readonly SqliteStatement _forget;
+    private Place _committed;
+
+    private ChangeFile(SqliteConnection connection)
+    {
+        SqliteFile.Execute(connection, Schema);
+        _append = new SqliteStatement(connection, "INSERT INTO changes (last, at, crc, records) VALUES (?, ?, ?, ?)");
+        _oldest = new SqliteStatement(connection, "SELECT last, at, length(records) FROM changes ORDER BY last LIMIT ?");
+        _trim = new SqliteStatement(connection, "DELETE FROM changes WHERE last <= ?");
+        _writeState = new SqliteStatement(connection, "REPLACE INTO changes_state (id, generation, last, bytes) VALUES (0, ?, ?, ?)");
+        _tell = new SqliteStatement(connection, "REPLACE INTO changes_told (user, kind) VALUES (?, ?)");
+        _forget = new SqliteStatement(connection, "DELETE FROM changes_told WHERE user = ?");
+        Load(connection);
+    }
+
+    /// <summary>Whether the tables were made just now.</summary>
+    public bool IsNew { get; private set; }
+
+    public uint Generation { get; private set; }
+
+    /// <summary>How far the feed is when the transaction under way is committed.</summary>
+    public Place Now { get; private set; }
+
+    public static ChangeFile Open(SqliteConnection connection) => new(connection);
+
+    /// <summary>Drops the feed of a folder in which it is off now: what happens meanwhile is not recorded, so a feed that begins again is
+    /// another.</summary>
+    public static void Drop(SqliteConnection connection) =>
+        SqliteFile.Execute(connection, "DROP TABLE IF EXISTS changes; DROP TABLE IF EXISTS changes_state; DROP TABLE IF EXISTS changes_told");
+
+    /// <summary>What was told of users, besides who is online: the claim, and whether one of their devices left while another may be alive.</summary>
+    public static Dictionary<uint, Told> ReadTold(SqliteConnection connection)
+    {
+        var told = new Dictionary<uint, Told>();
+        using var rows = new SqliteStatement(connection, "SELECT user, kind FROM changes_told");
+        while (rows.Step())
+            told[(uint)rows.Int64(0)] = new Told((ClaimStatus)(rows.Int64(1) & (DeviceLeft - 1)), (rows.Int64(1) & DeviceLeft) != 0);
+        return told;
+    }
+
+    public void Append(uint at, ReadOnlySpan<StoredChange> records)
+    {
+        while (!records.IsEmpty)
+        {
+            var row = records[..Math.Min(records.Length, RecordsPerRow)];
+            records = records[row.Length..];
+            Now = Now with { Last = Now.Last + row.Length, Bytes = Now.Bytes + RowBytes + (row.Length * StoredChange.Bytes) };
+            var bytes = MemoryMarshal.AsBytes(row);
+            _append.Bind(1, Now.Last);
+            _append.Bind(2, at);
+            _append.Bind(3, Checksum(bytes, Now.Last, at));
+            _append.Bind(4, bytes);
+            _append.Run();
+        }
+    }
+
+    /// <summary>Deletes rows that are older than a second, and the oldest while there are more bytes than this; some at a time. Returns
+    /// whether there may be more.</summary>
+    public bool Trim(uint oldest, long maxBytes)
+    {
+        var (trimTo, bytes, rows) = (0L, Now.Bytes, 0);
+        _oldest.Bind(1, RowsPerTrim);
+        while (_oldest.Step())
+        {
+            if (_oldest.Int64(1) >= oldest && bytes <= maxBytes)
+            {
+                _oldest.Reset();
+                break;
+            }
+
+            rows++;
+            trimTo = _oldest.Int64(0);
+            bytes -= RowBytes + _oldest.Int64(2);
+        }
+
+        if (rows == 0)
+            return false;
+        _trim.Bind(1, trimTo);
+        _trim.Run();
+        Now = Now with { Trimmed = trimTo, Bytes = Math.Max(0, bytes) };
+        WriteState();
+        return rows == RowsPerTrim;
+    }
+
+    public void Tell(uint user, Told told)
+    {
+        if (told == default)
+            _forget.Bind(1, user).Run();
+        else
+            _tell.Bind(1, user).Bind(2, (long)told.Claim | (told.DeviceLeft ? DeviceLeft : 0)).Run();
+    }
+
+    /// <summary>The transaction is on disk. Returns whether it moved the feed.</summary>
+    public bool Commit()
+    {
+        var isMoved = _committed != Now;
+        _committed = Now;
+        return isMoved;
+    }
+
+    public void RollBack() => Now = _committed;
+
+    public void Dispose()
+    {
+        foreach (var statement in new[] { _append, _oldest, _trim, _writeState, _tell, _forget })
+            statement.Dispose();
+    }
+
+    public static uint Checksum(ReadOnlySpan<byte> bytes, long last, uint at)
+    {
+        var crc = BitOperations.Crc32C(BitOperations.Crc32C(uint.MaxValue, (ulong)last), at);
+        foreach (var four in MemoryMarshal.Cast<byte, uint>(bytes))
+            crc = BitOperations.Crc32C(crc, four);
+        return crc;
+    }
+
+    private void Load(SqliteConnection connection)
+    {
+        var (last, bytes) = (0L, 0L);
+        using (var state = new SqliteStatement(connection, "SELECT generation, last, bytes FROM changes_state"))
+        {
+            IsNew = !state.Step();
+            if (!IsNew)
+                (Generation, last, bytes) = ((uint)state.Int64(0), state.Int64(1), state.Int64(2));
+        }
+
+        if (IsNew)
+            Generation = (uint)RandomNumberGenerator.GetInt32(int.MaxValue);
+        using var since = new SqliteStatement(connection, "SELECT max(last), total(length(records)), count(*) FROM changes WHERE last > ?");
+        since.Bind(1, last);
+        since.Step();
+        if (since.Int64(2) > 0)
+            (last, bytes) = (since.Int64(0), bytes + since.Int64(1) + (since.Int64(2) * RowBytes));
+        _oldest.Bind(1, 1);
+        var trimmed = _oldest.Step() ? _oldest.Int64(0) - (_oldest.Int64(2) / StoredChange.Bytes) : last;
+        _oldest.Reset();
+        Now = _committed = new Place(last, trimmed, bytes);
+        WriteState();
+    }
+
+    private void WriteState()
+    {
+        _writeState.Bind(1, Generation).Bind(2, Now.Last).Bind(3, Now.Bytes);
+        _writeState.Run();
+    }
+
+    /// <summary>How far the feed is.</summary>
+    /// <param name="Last">The number of the newest change.</param>
+    /// <param name="Trimmed">Changes up to this number are gone.</param>
+    /// <param name="Bytes">What those left weigh.</param>
+    internal readonly record struct Place(long Last, long Trimmed, long Bytes);
+}

@@ -1,0 +1,118 @@
+using System.Text.Json;
+using Aglow.Storage;
+
+namespace Aglow.Changes;
+
+/// <summary>Runs one <see cref="IPresenceChangeHandler"/>: reads the feed, hands over one change after the other, and stores the
+/// place.</summary>
+/// <remarks>The place is stored once a second, when there is nothing more to read, and at the end: a crash repeats at most a second.
+/// Threading: one loop.</remarks>
+public sealed class ChangeHandlerLoop
+{
+    private const string Prefix = "handler:";
+    private const int PageSize = 256;
+    private static readonly TimeSpan SaveInterval = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan FirstRetry = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan LastRetry = TimeSpan.FromMinutes(1);
+
+    private readonly IChangeFeed _feed;
+    private readonly string _name;
+    private readonly TimeProvider _time;
+    private readonly Action<Exception> _failed;
+    private string _saved = "";
+    private long _savedAt;
+
+    /// <summary>A loop over a feed.</summary>
+    /// <param name="feed">The feed.</param>
+    /// <param name="name">By which its place is stored.</param>
+    /// <param name="time">The time.</param>
+    /// <param name="failed">Hears of each call of the handler that failed.</param>
+    public ChangeHandlerLoop(IChangeFeed feed, string name, TimeProvider time, Action<Exception> failed) => (_feed, _name, _time, _failed) = (feed, Prefix + name, time, failed);
+
+    /// <summary>Runs until it is stopped. The first time, it begins at the end of the feed.</summary>
+    /// <param name="handle">Handles a change; null: a gap.</param>
+    /// <param name="stop">Ends it, after the change under way.</param>
+    public async Task RunAsync(Func<PresenceChange?, CancellationToken, ValueTask> handle, CancellationToken stop)
+    {
+        var after = await FirstAsync(stop);
+        try
+        {
+            while (true)
+            {
+                var page = await ReadAsync(after, stop);
+                if (page.IsGap)
+                    await RetryAsync(() => handle(null, stop), stop);
+                foreach (var change in page.Changes)
+                {
+                    await RetryAsync(() => handle(change, stop), stop);
+                    after = change.Id;
+                    if (_time.GetElapsedTime(_savedAt) >= SaveInterval)
+                        await SaveAsync(after);
+                }
+
+                after = page.Next;
+                if (page.Changes.Count > 0)
+                    continue;
+                await SaveAsync(after);
+                await _feed.WaitAsync(after, stop);
+            }
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            await SaveAsync(after);
+        }
+    }
+
+    private async Task<string> FirstAsync(CancellationToken stop)
+    {
+        if ((await _feed.Consumers.ReadAsync(_name)).TryGetValue(_name, out var stored))
+            return _saved = JsonSerializer.Deserialize(stored, ConsumerJson.Default.String)!;
+        return (await _feed.ReadAsync(IChangeFeed.Latest, 1, stop)).Next;
+    }
+
+    // A place of another feed, or what no longer is one, is a gap.
+    private async ValueTask<ChangePage> ReadAsync(string after, CancellationToken stop)
+    {
+        try
+        {
+            return await _feed.ReadAsync(after, PageSize, stop);
+        }
+        catch (FormatException)
+        {
+            return await _feed.ReadAsync(null, PageSize, stop) with { IsGap = true };
+        }
+    }
+
+    private async Task RetryAsync(Func<ValueTask> handle, CancellationToken stop)
+    {
+        for (var wait = FirstRetry; ; wait = wait * 2 < LastRetry ? wait * 2 : LastRetry)
+        {
+            try
+            {
+                await handle();
+                return;
+            }
+            catch (Exception failure) when (!stop.IsCancellationRequested)
+            {
+                _failed(failure);
+                await Task.Delay(wait * (0.5 + (Random.Shared.NextDouble() / 2)), _time, stop);
+            }
+        }
+    }
+
+    private async Task SaveAsync(string after)
+    {
+        _savedAt = _time.GetTimestamp();
+        if (after == _saved)
+            return;
+        try
+        {
+            await _feed.Consumers.WriteAsync(_name, JsonSerializer.Serialize(after, ConsumerJson.Default.String));
+            _saved = after;
+        }
+        catch (StoreUnavailableException)
+        {
+            // it is stored with the next; a crash until then repeats what came after the last
+        }
+    }
+}

@@ -1,0 +1,264 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+using Aglow.Durable;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Users;
+using Microsoft.Data.Sqlite;
+using Plane = Aglow.Model.Plane;
+
+namespace Aglow.Changes;
+
+/// <summary>
+/// Makes changes of the words that the journal writes, and writes them in the journal's own transactions.
+/// </summary>
+/// <remarks>
+/// <code>
+///   journal's writer ─► word, oldest second that is online ─► online now? ─┐
+///                                      told: a bit a user ─► online then? ─┴► differ ─► a record ─► the same commit
+/// </code>
+/// What was told of a user is kept as a bit, and after a restart that bit is what the journal itself says of who was online: words and
+/// records are committed together, so
+/// neither can be ahead of the other after a crash. Page images count as words, since a restart believes them as well. So a change is
+/// recorded once, and the words decide:
+/// a user who leaves and comes back within one commit (50 ms) is not recorded.
+/// Statuses that users choose are in another file, so the feed remembers which it has told (<c>changes_told</c>) and compares at a start.
+/// Rejected: hearing hints and writing a file of its own, which after a crash knows less than the journal, or more.
+/// Threading: the journal's writer only, but for <see cref="Start(Claims, Accounts)"/>.
+/// </remarks>
+internal sealed class ChangeRecorder : JournalReader
+{
+    private const uint TrimEverySeconds = 10;
+    // words of a start that are judged in one transaction
+    private const int PerTransaction = 1 << 18;
+
+    private readonly Clock _clock;
+    private readonly MemoryPlaneStore _store;
+    private readonly Definition _online;
+    private readonly uint _awaySeconds;
+    private readonly uint _keepSeconds;
+    private readonly long _maxBytes;
+    private readonly Action<uint, ChangeFile.Place> _committed;
+    private readonly UserBits _told = new();
+    private readonly List<StoredChange> _records = [];
+    private readonly List<uint> _flipped = [];
+    private readonly List<(uint User, Told Was)> _changedKinds = [];
+    private Dictionary<uint, Told> _toldKinds = [];
+    private ChangeFile? _file;
+    private volatile Facts? _facts;
+    private bool _reconciles;
+    private bool _reconciled;
+    private bool _seeds;
+    private uint _trimAt;
+
+    /// <summary>A recorder of what the journal of a store writes.</summary>
+    /// <param name="store">The words.</param>
+    /// <param name="clock">Store time.</param>
+    /// <param name="options">The lease, and what is kept.</param>
+    /// <param name="committed">Hears how far the feed is after each commit that moved it, and its generation.</param>
+    public ChangeRecorder(MemoryPlaneStore store, Clock clock, AglowOptions options, Action<uint, ChangeFile.Place> committed)
+    {
+        _store = store;
+        _clock = clock;
+        _online = new Definitions(options).Default;
+        _awaySeconds = (uint)options.AwaySeconds;
+        _keepSeconds = (uint)options.ChangesHours * 3600;
+        _maxBytes = (long)options.ChangesMegabytes << 20;
+        _committed = committed;
+    }
+
+    /// <summary>Claims and accounts are loaded: from now on they count.</summary>
+    public void Start(Claims claims, Accounts accounts) => _facts = new Facts(
+        claims,
+        accounts,
+        _seeds ? UsersOf(claims, accounts).ToDictionary(static user => user, user => claims.Of(user, _clock.Now).Status) : []);
+
+    public override void Start(PresenceFile file, Recovery recovery)
+    {
+        file.Write(() => _file = ChangeFile.Open(file.Connection));
+        _toldKinds = ChangeFile.ReadTold(file.Connection);
+        _seeds = _file!.IsNew;
+        file.Reader = this;
+        _committed(_file.Generation, _file.Now);
+        foreach (var (page, groups) in recovery.LastOnline)
+        {
+            for (var group = 0; group < groups.Length; group++)
+            {
+                if (groups[group] != 0)
+                    _told.Set(page, group, groups[group], present: true);
+            }
+        }
+
+        // a restart takes for offline who was told online while one device had left: they are judged with the first transaction, under the stall guard
+        foreach (var (user, told) in _toldKinds)
+        {
+            if (told.DeviceLeft)
+                _told.Set(user, present: true);
+        }
+
+        if (!recovery.IsWithinLease)
+            RecordLapses(file, recovery);
+    }
+
+    public override void ReadWords(ReadOnlySpan<uint> users, ReadOnlySpan<uint> words, Moment at)
+    {
+        Reconcile();
+        for (var i = 0; i < users.Length; i++)
+            Judge(users[i], words[i], at);
+    }
+
+    public override void ReadImage(int page, ReadOnlySpan<uint> words, Moment at)
+    {
+        Reconcile();
+        var rule = new Threshold(_online, at);
+        // what a restart would believe: whoever was told otherwise is judged, too
+        var heartbeats = Threshold.Heartbeats(at.Oldest(_online.PulseSeconds));
+        var told = _told.Groups(page);
+        ref var first = ref MemoryMarshal.GetReference(words);
+        for (var group = 0; group < words.Length / 64; group++)
+        {
+            ref var words64 = ref System.Runtime.CompilerServices.Unsafe.Add(ref first, group * 64);
+            var toldOnline = told.IsEmpty ? 0 : told[group];
+            var differ = (rule.PulseBits(ref words64) ^ toldOnline) | (toldOnline & ~heartbeats.PulseBits(ref words64));
+            for (; differ != 0; differ &= differ - 1)
+            {
+                var slot = (group * 64) + BitOperations.TrailingZeroCount(differ);
+                Judge(PageLayout.User(page, slot), words[slot], at);
+            }
+        }
+    }
+
+    public override void Write(SqliteConnection connection)
+    {
+        Reconcile();
+        var now = _clock.Now;
+        _file!.Append(now, CollectionsMarshal.AsSpan(_records));
+        foreach (var (user, _) in _changedKinds)
+            _file.Tell(user, _toldKinds.GetValueOrDefault(user));
+        if (now >= _trimAt && !_file.Trim(now > _keepSeconds ? now - _keepSeconds : 0, _maxBytes))
+            _trimAt = now + TrimEverySeconds;
+    }
+
+    public override void Committed()
+    {
+        var isMoved = _file!.Commit();
+        _reconciled |= _reconciles;
+        Clear();
+        if (isMoved)
+            _committed(_file.Generation, _file.Now);
+    }
+
+    public override void RolledBack()
+    {
+        _file?.RollBack();
+        for (var i = _flipped.Count - 1; i >= 0; i--)
+            _told.Set(_flipped[i], !_told.Contains(_flipped[i]));
+        for (var i = _changedKinds.Count - 1; i >= 0; i--)
+            SetKind(_changedKinds[i].User, _changedKinds[i].Was);
+        _trimAt = 0;
+        Clear();
+    }
+
+    public override void Dispose()
+    {
+        _file?.Dispose();
+        _told.Dispose();
+    }
+
+    private void Clear()
+    {
+        _records.Clear();
+        _flipped.Clear();
+        _changedKinds.Clear();
+        _reconciles = false;
+    }
+
+    // The node was away for longer than the lease: everybody who was online is not, and no sweep will find that.
+    private void RecordLapses(PresenceFile file, Recovery recovery)
+    {
+        var at = _clock.Moment;
+        foreach (var pages in recovery.LastOnline.Chunk(Math.Max(1, PerTransaction / PageLayout.Slots)))
+        {
+            file.Write(() =>
+            {
+                foreach (var (page, _) in pages)
+                    ReadImage(page, _store.View(Plane.Pulse, page), at);
+            });
+        }
+    }
+
+    // Once after a start: what users chose while nobody recorded it. In a feed that is new, what they had chosen when it began is taken
+    // as told.
+    private void Reconcile()
+    {
+        if (_reconciled || _reconciles || _facts is not { } facts)
+            return;
+        _reconciles = true;
+        foreach (var (user, kind) in facts.Seed)
+            ChangeKind(user, _toldKinds.GetValueOrDefault(user) with { Claim = kind });
+        var at = _clock.Moment;
+        foreach (var user in UsersOf(facts.Claims, facts.Accounts).Union(_toldKinds.Keys).ToArray())
+        {
+            if (_toldKinds.GetValueOrDefault(user) is var told && (told.DeviceLeft || facts.Claims.Of(user, at.Now).Status != told.Claim))
+                Judge(user, _store.Read(Plane.Pulse, user), at);
+        }
+    }
+
+    private void Judge(uint user, uint word, Moment at)
+    {
+        var isOnline = _online.IsMet(word, Pulse.Never, at);
+        var wasOnline = _told.Contains(user);
+        var was = _toldKinds.Count == 0 ? default : _toldKinds.GetValueOrDefault(user);
+        var facts = _reconciled || _reconciles ? _facts : null;
+        var claim = facts is null ? new EffectiveClaim(was.Claim) : facts.Claims.Of(user, at.Now);
+        var isDeleted = word == Pulse.Never && facts is not null && facts.Accounts.Of(user).IsDeleted;
+        var now = new Told(claim.Status, isOnline && Pulse.DeviceLeft(word));
+        if (isOnline == wasOnline && now == was && !isDeleted)
+            return;
+        var before = Shown(wasOnline, was.Claim);
+        var shown = Presence.Of(word, _store.Read(Plane.Activity, user), claim, _online, at, _awaySeconds);
+        if (isOnline != wasOnline)
+        {
+            _told.Set(user, isOnline);
+            _flipped.Add(user);
+        }
+
+        if (now != was)
+            ChangeKind(user, now);
+        // nothing of it is to be seen: a hidden user's device, or a status chosen while offline
+        if (!isDeleted && (isOnline == wasOnline ? before == shown.Status || now.Claim == was.Claim : before == PresenceStatus.Offline && !shown.IsOnline))
+            return;
+        var reason = isDeleted ? ChangeReason.Deleted
+            : isOnline == wasOnline ? ChangeReason.Status
+            : isOnline ? ChangeReason.Heartbeat
+            : Pulse.Left(word) || Pulse.DeviceLeft(word) ? ChangeReason.Leave
+            : ChangeReason.Lapse;
+        _records.Add(new StoredChange(user, isDeleted ? 0 : shown.LastSeen, shown.Status, (before != PresenceStatus.Offline) != shown.IsOnline, reason));
+    }
+
+    private static PresenceStatus Shown(bool online, ClaimStatus kind) => !online ? PresenceStatus.Offline : kind switch
+    {
+        ClaimStatus.Hidden => PresenceStatus.Offline,
+        ClaimStatus.Away => PresenceStatus.Away,
+        ClaimStatus.Busy => PresenceStatus.Busy,
+        _ => PresenceStatus.Online,
+    };
+
+    private void ChangeKind(uint user, Told told)
+    {
+        _changedKinds.Add((user, _toldKinds.GetValueOrDefault(user)));
+        SetKind(user, told);
+    }
+
+    private void SetKind(uint user, Told told)
+    {
+        if (told == default)
+            _toldKinds.Remove(user);
+        else
+            _toldKinds[user] = told;
+    }
+
+    private static IEnumerable<uint> UsersOf(Claims claims, Accounts accounts) => claims.Users.Union(accounts.Users);
+
+    private sealed record Facts(Claims Claims, Accounts Accounts, Dictionary<uint, ClaimStatus> Seed);
+}

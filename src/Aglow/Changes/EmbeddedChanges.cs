@@ -1,0 +1,227 @@
+using System.Runtime.InteropServices;
+using Aglow.Diagnostics;
+using Aglow.Durable;
+using Aglow.Model;
+using Aglow.Sqlite;
+using Aglow.Storage;
+using Aglow.Users;
+using Microsoft.Data.Sqlite;
+using Plane = Aglow.Model.Plane;
+
+namespace Aglow.Changes;
+
+/// <summary>The feed of one machine: what <see cref="ChangeRecorder"/> has committed, read from <c>presence.db</c>.</summary>
+/// <remarks>
+/// <code>
+///   journal's commit ─► how far the feed is ─► who waits wakes up ─► rows after their cursor ─► IDs from the directory ─► changes
+/// </code>
+/// Nothing is kept in memory for a consumer but one task while it waits: a page of 1,000 changes is 12 KB of the file, which the kernel
+/// has in memory.
+/// Changes of a user from before they were deleted are no longer given out, but for the deletion. A row that is damaged is left out, and
+/// said as a gap.
+/// Threading: any thread; one reads at a time.
+/// </remarks>
+internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
+{
+    private readonly string _path;
+    private readonly IUserDirectory _directory;
+    private readonly Journal _journal;
+    private readonly ChangeRecorder _recorder;
+    private readonly ClaimTimer _ends;
+    private readonly Lock _gate = new();
+    private readonly Lock _waiting = new();
+    private readonly List<StoredChange> _scratch = [];
+    private SqliteConnection? _connection;
+    private SqliteStatement? _rows;
+    private Accounts? _accounts;
+    private Head _head = new(0, default);
+    private TaskCompletionSource? _moved;
+    private long _gaps;
+
+    private EmbeddedChanges(string path, IUserDirectory directory, Journal journal, MemoryPlaneStore store, Clock clock, AglowOptions options)
+    {
+        _path = path;
+        Consumers = new SqliteConsumerStore(Path.GetDirectoryName(path)!);
+        _directory = directory;
+        _journal = journal;
+        _recorder = new ChangeRecorder(store, clock, options, Move);
+        _ends = new ClaimTimer(clock, Note);
+    }
+
+    /// <summary>The feed of a journal that is about to be loaded; null where it is off, and then nothing of an earlier one is
+    /// left.</summary>
+    public static EmbeddedChanges? Open(string path, IUserDirectory directory, Journal journal, MemoryPlaneStore store, Clock clock, AglowOptions options)
+    {
+        if (options.ChangesHours == 0)
+        {
+            try
+            {
+                journal.DropChanges(ChangeFile.Drop);
+            }
+            catch (SqliteException e)
+            {
+                throw DataFolder.Explain(path, e);
+            }
+
+            return null;
+        }
+
+        var changes = new EmbeddedChanges(path, directory, journal, store, clock, options);
+        journal.Follow(changes._recorder);
+        return changes;
+    }
+
+    /// <inheritdoc/>
+    public IConsumerStore Consumers { get; }
+
+    /// <inheritdoc/>
+    public void Start(Claims claims, Accounts accounts)
+    {
+        _accounts = accounts;
+        _recorder.Start(claims, accounts);
+        _ends.Start(claims);
+    }
+
+    /// <inheritdoc/>
+    public void Note(uint user)
+    {
+        _journal.Add(Plane.Pulse, [user]);
+        _ends.Follow(user);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<ChangePage> ReadAsync(string? after, int limit, CancellationToken cancel = default)
+    {
+        var head = Volatile.Read(ref _head);
+        var (from, isGap) = PlaceOf(after, head);
+        var (changes, next, isDamaged) = Read(from, head.Place.Last, limit);
+        if (isGap || isDamaged)
+            Interlocked.Increment(ref _gaps);
+        var ids = new string?[changes.Count];
+        if (changes.Exists(static c => c.Record.User >= UserId.FirstDirectoryNumber))
+            await _directory.FindIdsAsync(changes.Select(static c => c.Record.User).ToArray(), ids);
+        var page = new List<PresenceChange>(changes.Count);
+        for (var i = 0; i < changes.Count; i++)
+        {
+            var (number, at, record) = changes[i];
+            var user = ids[i] is { } id ? UserId.Parse(id) : UserId.Of(record.User);
+            page.Add(new PresenceChange(
+                new ChangeCursor(head.Generation, number).ToString(),
+                user,
+                record.Status != PresenceStatus.Offline,
+                record.Status,
+                Pulse.ToUnix(record.LastSeen),
+                record.Reason,
+                Pulse.EpochUnixSeconds + (long)at,
+                record.IsTransition));
+        }
+
+        return new ChangePage(page, new ChangeCursor(head.Generation, next).ToString(), isGap || isDamaged);
+    }
+
+    /// <inheritdoc/>
+    public Task WaitAsync(string after, CancellationToken cancel)
+    {
+        lock (_waiting)
+        {
+            var head = Volatile.Read(ref _head);
+            var cursor = ChangeCursor.Parse(after);
+            if (cursor.Generation != head.Generation || cursor.Number != head.Place.Last)
+                return Task.CompletedTask;
+            _moved ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return _moved.Task.WaitAsync(cancel);
+        }
+    }
+
+    /// <summary>Adds what the feed can tell.</summary>
+    public void Observe(AglowMetrics metrics)
+    {
+        metrics.Count("aglow.feed.recorded", "Changes recorded in the feed since it began.", () => Volatile.Read(ref _head).Place.Last);
+        metrics.Gauge("aglow.feed.kept", "Changes that the feed keeps.", () => Volatile.Read(ref _head).Place is var place ? place.Last - place.Trimmed : 0);
+        metrics.Gauge("aglow.feed.bytes", "What the changes that the feed keeps take on disk.", () => Volatile.Read(ref _head).Place.Bytes);
+        metrics.Count("aglow.feed.gaps", "Reads of the feed from a cursor whose changes are no longer kept.", () => Volatile.Read(ref _gaps));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _ends.Dispose();
+        await Consumers.DisposeAsync();
+        lock (_gate)
+        {
+            _rows?.Dispose();
+            _connection?.Dispose();
+            (_rows, _connection) = (null, null);
+        }
+    }
+
+    // By the journal's writer.
+    private void Move(uint generation, ChangeFile.Place place)
+    {
+        Volatile.Write(ref _head, new Head(generation, place));
+        TaskCompletionSource? moved;
+        lock (_waiting)
+            (moved, _moved) = (_moved, null);
+        moved?.SetResult();
+    }
+
+    private static (long After, bool IsGap) PlaceOf(string? after, Head head)
+    {
+        switch (after)
+        {
+            case null:
+                return (head.Place.Trimmed, false);
+            case IChangeFeed.Latest:
+                return (head.Place.Last, false);
+        }
+
+        var cursor = ChangeCursor.Parse(after);
+        return cursor.Generation == head.Generation && cursor.Number >= head.Place.Trimmed && cursor.Number <= head.Place.Last
+            ? (cursor.Number, false)
+            : (head.Place.Trimmed, true);
+    }
+
+    private (List<(long Number, uint At, StoredChange Record)> Changes, long Next, bool IsDamaged) Read(long after, long last, int limit)
+    {
+        var changes = new List<(long, uint, StoredChange)>();
+        var isDamaged = false;
+        if (after >= last)
+            return (changes, after, isDamaged);
+        lock (_gate)
+        {
+            _connection ??= PresenceFile.ConnectToRead(_path);
+            _rows ??= new SqliteStatement(_connection, "SELECT last, at, crc, records FROM changes WHERE last > ? ORDER BY last");
+            _rows.Bind(1, after);
+            while (changes.Count < limit && _rows.Step())
+            {
+                var (end, at) = (_rows.Int64(0), (uint)_rows.Int64(1));
+                var bytes = _rows.Blob(3);
+                if (_rows.Int64(2) != ChangeFile.Checksum(bytes, end, at))
+                {
+                    (isDamaged, after) = (true, end);
+                    continue;
+                }
+
+                _scratch.Clear();
+                _scratch.AddRange(MemoryMarshal.Cast<byte, StoredChange>(bytes));
+                for (var number = Math.Max(after, end - _scratch.Count) + 1; number <= end && changes.Count < limit; number++)
+                {
+                    var record = _scratch[(int)(number - (end - _scratch.Count) - 1)];
+                    after = number;
+                    if (!IsErased(record, at))
+                        changes.Add((number, at, record));
+                }
+            }
+
+            _rows.Reset();
+        }
+
+        return (changes, after, isDamaged);
+    }
+
+    private bool IsErased(StoredChange record, uint at) =>
+        record.Reason != ChangeReason.Deleted
+        && _accounts?.Of(record.User) is { IsDeleted: true } account
+        && Pulse.EpochUnixSeconds + (long)at < account.RevokedAt;
+
+    private sealed record Head(uint Generation, ChangeFile.Place Place);
+}

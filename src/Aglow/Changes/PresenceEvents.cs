@@ -1,0 +1,28 @@
+namespace Aglow.Changes;
+
+/// <summary>The feed as a sequence; see <see cref="IPresenceEvents"/>.</summary>
+public sealed class PresenceEvents : IPresenceEvents
+{
+    private const int PageSize = 256;
+
+    private readonly Func<IChangeFeed> _feed;
+
+    /// <summary>A sequence over a feed that is asked for when somebody enumerates.</summary>
+    public PresenceEvents(Func<IChangeFeed> feed) => _feed = feed;
+
+    /// <inheritdoc/>
+    public async IAsyncEnumerator<PresenceChange> GetAsyncEnumerator(CancellationToken cancellationToken = default)
+    {
+        var feed = _feed();
+        var page = await feed.ReadAsync(IChangeFeed.Latest, PageSize, cancellationToken);
+        while (true)
+        {
+            await feed.WaitAsync(page.Next, cancellationToken);
+            page = await feed.ReadAsync(page.Next, PageSize, cancellationToken);
+            if (page.IsGap)
+                throw new InvalidOperationException("The enumeration fell behind by more changes than the feed keeps: enumerate again, and read anew who is online.");
+            foreach (var change in page.Changes)
+                yield return change;
+        }
+    }
+}

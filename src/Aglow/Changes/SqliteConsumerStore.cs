@@ -1,0 +1,90 @@
+using Aglow.Sqlite;
+using Microsoft.Data.Sqlite;
+
+namespace Aglow.Changes;
+
+/// <summary>The consumers' documents of one machine: <c>consumers.db</c> in the data folder, made when the first is written.</summary>
+/// <remarks>It holds the secrets of webhooks, so only this user may read it. One connection, one command at a time: documents are written
+/// once a second at most.</remarks>
+internal sealed class SqliteConsumerStore(string folder) : IConsumerStore
+{
+    /// <summary>The file's name.</summary>
+    public const string FileName = "consumers.db";
+
+    private const int ApplicationId = 0x4147636F; // "AGco"
+    private const int SchemaVersion = 1;
+    private const string Schema = "CREATE TABLE document (key TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID";
+
+    private readonly SemaphoreSlim _turn = new(1);
+    private SqliteConnection? _connection;
+
+    private string FilePath => Path.Combine(folder, FileName);
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyDictionary<string, string>> ReadAsync(string prefix)
+    {
+        var found = new Dictionary<string, string>(StringComparer.Ordinal);
+        await _turn.WaitAsync();
+        try
+        {
+            if (_connection is null && !File.Exists(FilePath))
+                return found;
+            using var rows = new SqliteStatement(Open(), "SELECT key, json FROM document WHERE substr(key, 1, ?) = ? ORDER BY key");
+            rows.Bind(1, prefix.Length).Bind(2, prefix);
+            while (rows.Step())
+                found[rows.Text(0)!] = rows.Text(1)!;
+            return found;
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask WriteAsync(string key, string? json)
+    {
+        await _turn.WaitAsync();
+        try
+        {
+            using var write = new SqliteStatement(Open(), json is null ? "DELETE FROM document WHERE key = ?" : "REPLACE INTO document (key, json) VALUES (?, ?)");
+            write.Bind(1, key);
+            if (json is not null)
+                write.Bind(2, json);
+            write.Run();
+        }
+        catch (SqliteException e)
+        {
+            throw new Storage.StoreUnavailableException($"{FilePath} cannot be written: {e.Message}.", e);
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await _turn.WaitAsync();
+        if (_connection is not null)
+            await _connection.DisposeAsync();
+        _turn.Dispose();
+    }
+
+    private SqliteConnection Open()
+    {
+        if (_connection is not null)
+            return _connection;
+        if (!File.Exists(FilePath))
+        {
+            // SQLite gives its WAL the rights of the file
+            var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
+            if (!OperatingSystem.IsWindows())
+                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            new FileStream(FilePath, options).Dispose();
+        }
+
+        return _connection = SqliteFile.Open(folder, FileName, ApplicationId, SchemaVersion, Schema).ConnectToWrite(cacheKibibytes: 256);
+    }
+}

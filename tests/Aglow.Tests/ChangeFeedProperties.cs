@@ -1,0 +1,259 @@
+using Aglow.Changes;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Sweeping;
+using Aglow.Users;
+using FsCheck;
+using FsCheck.Fluent;
+
+namespace Aglow.Tests;
+
+/// <summary>
+/// Any sequence of heartbeats, leaves, expiries, deletions, statuses, commits that fail, checkpoints, crashes and clean stops: a consumer
+/// that applies the newest change
+/// of each user knows what the words say, and no change repeats what the one before said.
+/// </summary>
+public class ChangeFeedProperties
+{
+    private enum Act
+    {
+        Heartbeat,
+        Leave,
+        LeaveDevice,
+        Erase,
+        Status,
+        Advance,
+        Commit,
+        FailedCommit,
+        Tick,
+        BeginCheckpoint,
+        StepCheckpoint,
+        Crash,
+        Stop,
+    }
+
+    private sealed record Step(Act Act, int User, int Seconds);
+
+    [Fact]
+    public void A_consumer_of_the_feed_ends_in_what_the_words_say_after_any_end() => Check.One(
+        Config.QuickThrowOnFailure.WithMaxTest(40),
+        Prop.ForAll(Steps(), steps => Run(steps).GetAwaiter().GetResult()));
+
+    private static Arbitrary<Step[]> Steps()
+    {
+        var act = Gen.Frequency(
+            (8, Gen.Constant(Act.Heartbeat)),
+            (2, Gen.Constant(Act.Leave)),
+            (2, Gen.Constant(Act.LeaveDevice)),
+            (1, Gen.Constant(Act.Erase)),
+            (3, Gen.Constant(Act.Status)),
+            (4, Gen.Constant(Act.Advance)),
+            (6, Gen.Constant(Act.Commit)),
+            (1, Gen.Constant(Act.FailedCommit)),
+            (2, Gen.Constant(Act.Tick)),
+            (2, Gen.Constant(Act.BeginCheckpoint)),
+            (4, Gen.Constant(Act.StepCheckpoint)),
+            (2, Gen.Constant(Act.Crash)),
+            (1, Gen.Constant(Act.Stop)));
+        var step = from a in act from user in Gen.Choose(0, Model.Users.Length - 1) from seconds in Gen.Choose(1, 25) select new Step(a, user, seconds);
+        return Arb.From(from length in Gen.Choose(1, 80) from list in Gen.ArrayOf(step, length) select list, Shorter);
+    }
+
+    private static IEnumerable<Step[]> Shorter(Step[] steps)
+    {
+        for (var length = steps.Length / 2; length >= 1; length /= 2)
+        {
+            for (var from = 0; from + length <= steps.Length; from += length)
+                yield return [.. steps[..from], .. steps[(from + length)..]];
+        }
+    }
+
+    private static async Task Run(Step[] steps)
+    {
+        var model = new Model();
+        try
+        {
+            foreach (var step in steps)
+                await model.DoAsync(step);
+            await model.EndAsync(isCrash: true, 1);
+            await model.ShouldAgreeAsync();
+        }
+        finally
+        {
+            await model.Rig.DisposeAsync();
+        }
+    }
+
+    private sealed class Model
+    {
+        public static readonly uint[] Users = [0, 1, 256, 65_280 * 256];
+        private static readonly ClaimStatus[] Kinds = [ClaimStatus.Auto, ClaimStatus.Hidden, ClaimStatus.Busy, ClaimStatus.Away, ClaimStatus.Online];
+
+        // durable elsewhere, as the directory has them
+        private readonly Aglow.Users.Claims _claims = new();
+        private readonly Accounts _accounts = new();
+        private readonly Dictionary<uint, PresenceChange> _applied = [];
+        private string? _after;
+
+        public Model()
+        {
+            Rig = JournalRig.Begin(records: true);
+            Rig.Changes!.Start(_claims, _accounts);
+        }
+
+        public JournalRig Rig { get; private set; }
+
+        public async Task DoAsync(Step step)
+        {
+            var user = Users[step.User];
+            switch (step.Act)
+            {
+                case Act.Heartbeat:
+                    Rig.Heartbeat(user);
+                    break;
+                case Act.Leave when Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment):
+                    Rig.Leave(user);
+                    break;
+                case Act.LeaveDevice when Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment):
+                    Rig.LeaveDevice(user);
+                    break;
+                case Act.Erase:
+                    _claims.Set(user, [], Rig.Now);
+                    _accounts.Set(user, new Account(RevokedAt: Pulse.EpochUnixSeconds + (long)Rig.Now, IsDeleted: true));
+                    Rig.Erase(user, Pulse.Never);
+                    break;
+                case Act.Status:
+                    Claim(user, Kinds[step.Seconds % Kinds.Length]);
+                    // a crash may come between the directory's commit and the note
+                    if (step.Seconds % 3 != 0)
+                        Rig.Changes!.Note(user);
+                    else
+                        await EndAsync(isCrash: true, 1);
+                    break;
+                case Act.Advance:
+                    Rig.Advance(step.Seconds);
+                    Sweep();
+                    break;
+                case Act.Commit:
+                    Rig.Journal.Commit();
+                    await ShouldAgreeAsync();
+                    break;
+                case Act.FailedCommit:
+                    FailToCommit();
+                    break;
+                case Act.Tick:
+                    Rig.Journal.Tick();
+                    break;
+                case Act.BeginCheckpoint:
+                    Rig.Journal.BeginCheckpoint();
+                    break;
+                case Act.StepCheckpoint:
+                    for (var i = 0; i <= step.Seconds % 3; i++)
+                        Rig.Journal.StepCheckpoint();
+                    break;
+                case Act.Crash:
+                    await EndAsync(isCrash: true, step.Seconds * step.Seconds / 10);
+                    break;
+                case Act.Stop:
+                    await EndAsync(isCrash: false, step.Seconds * step.Seconds / 10);
+                    break;
+            }
+        }
+
+        public async Task EndAsync(bool isCrash, int downSeconds)
+        {
+            Rig = isCrash ? await Rig.CrashAsync(downSeconds) : await Rig.RestartAsync(downSeconds);
+            Rig.Changes!.Start(_claims, _accounts);
+            using var belief = new Belief(Rig.Online);
+            Rig.Recovery.Seed(belief);
+            // as a start does: a crash may have come between a deletion and the erasure of its words
+            foreach (var user in Users.Where(user => Rig.Word(user) != Pulse.Never && Pulse.ToUnix(Pulse.Second(Rig.Word(user))) <= _accounts.Of(user).RevokedAt))
+                Rig.Erase(user, Pulse.Never);
+            Rig.Journal.Commit();
+            // a transaction records what was chosen meanwhile, also where nothing else is to be written
+            Rig.Journal.Tick();
+            await ReadAsync();
+            foreach (var user in Users)
+            {
+                // whose lease expired and no sweep has found it yet may be told either
+                var isOnline = Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment);
+                if (!belief.Contains(user) || isOnline || Rig.Word(user) == Pulse.Never)
+                    Shown(user).ShouldBe(isOnline ? Chosen(user) : PresenceStatus.Offline, $"user {user} after {(isCrash ? "a crash" : "a stop")}");
+            }
+        }
+
+        // what is committed is what the words say now: of who lapsed, once a sweep has found it
+        public async Task ShouldAgreeAsync()
+        {
+            Sweep();
+            Rig.Journal.Commit();
+            await ReadAsync();
+            foreach (var user in Users)
+                Shown(user).ShouldBe(Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment) ? Chosen(user) : PresenceStatus.Offline, $"user {user}");
+        }
+
+        private async Task ReadAsync()
+        {
+            ChangePage page;
+            do
+            {
+                page = await Rig.Changes!.ReadAsync(_after, 3);
+                page.IsGap.ShouldBeFalse();
+                foreach (var change in page.Changes)
+                {
+                    var user = change.User.Number;
+                    var before = Shown(user);
+                    if (change.Reason != ChangeReason.Deleted)
+                        change.Status.ShouldNotBe(before, $"a change that changes nothing: {change}");
+                    change.IsTransition.ShouldBe((before != PresenceStatus.Offline) != change.IsOnline);
+                    _applied[user] = change;
+                }
+
+                _after = page.Next;
+            }
+            while (page.Changes.Count > 0);
+        }
+
+        private void Sweep()
+        {
+            foreach (var user in Users)
+            {
+                if (!Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment))
+                    Rig.Store.Keep(Plane.Pulse, Rig.Word(user) == Pulse.Never ? [] : [user]);
+            }
+        }
+
+        private void FailToCommit()
+        {
+            Rig.Journal.LimitPages(0);
+            try
+            {
+                // more than a page of the file has room for
+                for (var i = 0; i < 3; i++)
+                {
+                    Rig.Store.Keep(Plane.Pulse, [.. Enumerable.Range(0, 20_000).Select(static _ => Users[0])]);
+                    Rig.Journal.Commit();
+                }
+            }
+            catch (Microsoft.Data.Sqlite.SqliteException)
+            {
+                // as on a full disk
+            }
+
+            Rig.Journal.LimitPages(1_000_000);
+        }
+
+        private void Claim(uint user, ClaimStatus status) =>
+            _claims.Set(user, status == ClaimStatus.Auto ? [] : [new Aglow.Model.Claim(Aglow.Model.Claim.UserSource, status, ShownLastSeen: Rig.Now)], Rig.Now);
+
+        private PresenceStatus Shown(uint user) => _applied.TryGetValue(user, out var change) ? change.Status : PresenceStatus.Offline;
+
+        private PresenceStatus Chosen(uint user) => _claims.Of(user, Rig.Now).Status switch
+        {
+            ClaimStatus.Hidden => PresenceStatus.Offline,
+            ClaimStatus.Busy => PresenceStatus.Busy,
+            ClaimStatus.Away => PresenceStatus.Away,
+            _ => PresenceStatus.Online,
+        };
+    }
+}
