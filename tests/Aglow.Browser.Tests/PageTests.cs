@@ -86,8 +86,10 @@ public sealed partial class PageTests(Browser browser)
         await anns.Page.GetByLabel("Emoji").FillAsync("🧪");
         await anns.Page.GetByLabel("For how long").SelectOptionAsync("For an hour");
         await anns.Page.GetByRole(AriaRole.Button, new() { Name = "Say it" }).ClickAsync();
-        await Expect(bens.Seen(ann)).ToHaveTextAsync(new Regex("^Busy · 🧪 Writing <b>tests</b> · until \\d\\d:\\d\\d$", RegexOptions.None, TimeSpan.FromSeconds(1)));
-        await Expect(anns.Me).ToHaveTextAsync(new Regex("^Busy · 🧪 Writing <b>tests</b> · until", RegexOptions.None, TimeSpan.FromSeconds(1)));
+        await Expect(bens.Seen(ann)).ToHaveTextAsync(
+            new Regex("^Busy · 🧪 Writing <b>tests</b> · until \\d\\d:\\d\\d$", RegexOptions.None, TimeSpan.FromSeconds(1)));
+        await Expect(anns.Me).ToHaveTextAsync(
+            new Regex("^Busy · 🧪 Writing <b>tests</b> · until", RegexOptions.None, TimeSpan.FromSeconds(1)));
         // a row that is made now reads the same
         await bens.SearchAsync("");
         await bens.SearchAsync(ann);
