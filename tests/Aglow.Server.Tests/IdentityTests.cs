@@ -269,8 +269,11 @@ public sealed partial class IdentityTests : IAsyncLifetime
             new("GET", $"/users?q={path}"),
             new("GET", $"/users?cursor={path}"),
             new("GET", $"/users/{path}"),
+            new("GET", $"/changes?after={path}"),
             new("GET", $"/users/{path}/approved"),
             new("GET", $"/users/{path}/blocked"),
+            new("GET", $"/users/{path}/quiet-hours"),
+            new("GET", $"/users/{path}/status"),
             new("GET", $"/users/{path}/subscriptions"),
             new("GET", $"/users/{path}/visibility"),
             new("GET", $"/users/{path}/waiting"),
@@ -281,6 +284,10 @@ public sealed partial class IdentityTests : IAsyncLifetime
             new("POST", "/offline", Packed: packed),
             new("PUT", $"/users/{path}", """{"user_name":"mine"}"""),
             new("PATCH", $"/users/{path}", """{"display_name":"Mine"}"""),
+            new("PUT", $"/users/{path}/quiet-hours", """{"days":["mon"],"from":"22:00","to":"07:00","time_zone":"UTC"}"""),
+            new("DELETE", $"/users/{path}/quiet-hours"),
+            new("PUT", $"/users/{path}/status", """{"status":"busy"}"""),
+            new("DELETE", $"/users/{path}/status"),
             new("PUT", $"/users/{path}/status", """{"status":"away"}"""),
             new("PUT", $"/users/{path}/visibility", """{"online":"nobody","last_seen":"hidden"}"""),
         };
@@ -292,6 +299,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
             calls.Add(new("POST", "/status/update", $$"""{"user_id":{{id}},"timestamp":1763763300}"""));
             calls.Add(new("POST", "/status/batch", $$"""[{"user_id":{{id}}}]"""));
             calls.Add(new("POST", "/status/batch", $$"""{"user_ids":[{{id}},2]}"""));
+            calls.Add(new("POST", "/reach", $$"""{"user_ids":[{{id}},2]}"""));
             calls.Add(new("POST", "/users", $$"""{"user_name":"mine","user_id":{{id}}}"""));
             calls.Add(new("POST", "/users/batch", $$"""{"users":[{"user_id":{{id}},"user_name":"mine"}]}"""));
             foreach (var list in new[] { "approved", "blocked", "subscriptions" })

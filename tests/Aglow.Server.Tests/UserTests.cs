@@ -76,7 +76,7 @@ public class UserTests(SharedServer shared)
         { "[]", "user_name" },
         { "{}", "user_name is missing" },
         { """{"user_name":null}""", "user_name is missing" },
-        { """{"user_name":5}""", "user_name is not a name" },
+        { """{"user_name":5}""", "user_name is a number, and a name is text" },
         { """{"user_name":""}""", "255" },
         { """{"user_name":"a\u0000"}""", "control" },
         { """{"user_name":"a\u007f"}""", "control" },
