@@ -68,7 +68,7 @@ public sealed partial class LogTests(Servers servers)
         errors.ShouldStartWith($"aglow: {flag} is \"{value}\": set ");
     }
 
-    [GeneratedRegex(@"\[LoggerMessage\((?<id>\d+),", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex(@"\[LoggerMessage\(\s*(?<id>\d+),", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex Event();
 
     [GeneratedRegex(@"^\| (?<id>\d{4}) \|", RegexOptions.ExplicitCapture | RegexOptions.Multiline, matchTimeoutMilliseconds: 1000)]
