@@ -9,6 +9,7 @@ var commands = new RootCommand("Aglow: who is online, and when were they last se
     KeysCommand.Create(),
     BackupCommand.Create(),
     ChangesCommand.Create(),
+    WebhooksCommand.Create(),
 };
 
 return await CommandLine.RunAsync(commands, args);

@@ -113,6 +113,7 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
         new("known-keys", "N", "Users known by key that are kept in memory; 10000000.", static (o, v) => o.Presence.KnownKeys = Whole(v)),
         new("changes-hours", "N", "How long the feed of changes keeps them, in hours; 24; 0: no feed.", static (o, v) => o.Presence.ChangesHours = Whole(v)),
         new("changes-megabytes", "N", "What the feed of changes may take on disk; 256.", static (o, v) => o.Presence.ChangesMegabytes = Whole(v)),
+        new("webhooks-allow", "CIDR,…", "Networks that webhooks may go to although they are not public, such as 10.1.0.0/16.", static (o, v) => o.Presence.WebhooksAllow = v.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)),
         new("allowed-origins", "ORIGIN,…", "Origins besides the server's own whose pages may make calls, read answers, and open sockets and event streams.", static (o, v) => o.Presence.AllowedOrigins = v.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)),
         new("max-messages-per-second", "N", "Messages a second that are read of one socket; 50.", static (o, v) => o.Presence.MaxMessagesPerSecond = Whole(v)),
         new("reciprocal-visibility", "true|false", "Whether people see of others no more than they show themselves; false.", static (o, v) => o.Presence.IsVisibilityReciprocal = Yes(v), IsSwitch: true),
@@ -171,6 +172,7 @@ internal sealed record ServeSettings(string Name, string Value, string Help, Act
 
         if (options.Presence.Validate() is [var wrong, ..])
             throw new UsageException(wrong);
+        options.Presence.WebhooksToLoopback = options.ListensOn.All(Addresses.IsLoopback);
         if (options.Auth.Validate(options.ListensOn) is { } refused)
             throw new UsageException(refused);
         options.Warnings.AddRange(options.Auth.Warnings());

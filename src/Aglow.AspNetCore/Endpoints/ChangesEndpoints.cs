@@ -36,9 +36,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
 
     private Task ReadAsync(HttpContext context)
     {
-        var feed = host.Presence.Changes ?? throw new NotSupportedException(host.Presence.IsShared
-            ? "Nodes that share a Redis record no changes. One server with a data folder does: start it without --redis."
-            : "This server records no changes. Start it with --changes-hours 24.");
+        var feed = host.Presence.Changes ?? throw host.NoFeed();
         var isStream = context.Request.Headers.Accept.Any(static accept => accept?.Contains(Routes.EventStream, StringComparison.OrdinalIgnoreCase) == true);
         return isStream ? StreamAsync(context, feed) : PageAsync(context, feed);
     }

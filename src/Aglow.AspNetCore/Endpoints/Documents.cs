@@ -111,7 +111,7 @@ internal sealed record ChangeDocument(
     [property: JsonPropertyName(JsonNames.At)] long At)
 {
     public static ChangeDocument Of(PresenceChange change) => new(
-        change.Id, UserJson.Of(change.User), change.IsOnline, Words.Of(change.Status), change.LastSeen, Words.Of(change.Reason), change.At);
+        change.Id, UserJson.Of(change.User), change.IsOnline, Words.Of(change.Status), change.LastSeen, ChangeWords.Of(change.Reason), change.At);
 }
 
 /// <summary>A part of the feed of changes.</summary>
@@ -301,15 +301,6 @@ internal static class Words
         _ => "offline",
     };
 
-    public static string Of(ChangeReason reason) => reason switch
-    {
-        ChangeReason.Heartbeat => "heartbeat",
-        ChangeReason.Leave => "leave",
-        ChangeReason.Lapse => "lapse",
-        ChangeReason.Status => "status",
-        _ => "deleted",
-    };
-
     public static string? Of(LastSeenAbout about) => about switch
     {
         LastSeenAbout.Recently => "recently",
@@ -341,6 +332,11 @@ internal static class Words
 [JsonSerializable(typeof(OnlineCountDocument))]
 [JsonSerializable(typeof(ChangesDocument))]
 [JsonSerializable(typeof(ChangeDocument))]
+[JsonSerializable(typeof(WebhooksDocument))]
+[JsonSerializable(typeof(WebhookDocument))]
+[JsonSerializable(typeof(WebhookSecretDocument))]
+[JsonSerializable(typeof(DeliveryDocument))]
+[JsonSerializable(typeof(DeliveriesDocument))]
 [JsonSerializable(typeof(ExplanationDocument))]
 [JsonSerializable(typeof(SuccessDocument))]
 [JsonSerializable(typeof(HeartbeatDocument))]

@@ -79,6 +79,8 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
         var parameters = new JsonArray();
         if (call.Path.Contains($"{{{Routes.UserParameter}}}", StringComparison.Ordinal))
             parameters.Add((JsonNode)Parameter(Routes.UserParameter, "path", "A user ID, percent-encoded.", "string", required: true));
+        if (call.Path.Contains($"{{{Routes.WebhookParameter}}}", StringComparison.Ordinal))
+            parameters.Add((JsonNode)Parameter(Routes.WebhookParameter, "path", "The id of a webhook.", "string", required: true));
         foreach (var query in call.Query)
             parameters.Add((JsonNode)Parameter(query.Name, "query", query.Description, query.IsNumber ? "integer" : "string", query.Required));
         if (parameters.Count > 0)
@@ -209,4 +211,11 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
 [JsonSerializable(typeof(VisibilityBody))]
 [JsonSerializable(typeof(VisibilityDocument))]
 [JsonSerializable(typeof(WaitingDocument))]
+[JsonSerializable(typeof(WebhookBody))]
+[JsonSerializable(typeof(RotateBody))]
+[JsonSerializable(typeof(WebhooksDocument))]
+[JsonSerializable(typeof(WebhookDocument))]
+[JsonSerializable(typeof(WebhookSecretDocument))]
+[JsonSerializable(typeof(DeliveryDocument))]
+[JsonSerializable(typeof(DeliveriesDocument))]
 internal sealed partial class DescribedShapes : JsonSerializerContext;

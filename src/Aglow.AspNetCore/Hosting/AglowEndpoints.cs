@@ -41,6 +41,7 @@ public static class AglowEndpoints
         new VisibilityEndpoints(host, callers, gate, problems).Map(calls);
         new OnlineEndpoints(host, callers, gate, problems).Map(calls);
         new ChangesEndpoints(host, callers, gate, problems).Map(calls);
+        new WebhookEndpoints(host, gate, problems).Map(calls);
         new WatchEndpoints(host, callers, gate, problems).Map(calls);
         new OperationsEndpoints(host, problems).Map(calls, gate);
         // described are the calls mapped here, whatever else the application maps

@@ -1,6 +1,7 @@
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Sockets;
 using Aglow.Changes;
+using Aglow.Changes.Webhooks;
 using Aglow.Model;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -67,6 +68,14 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
     /// <summary>The service behind every call.</summary>
     public PresenceService Presence => _presence ?? throw new InvalidOperationException("Presence is opened when the application starts.");
 
+    /// <summary>The webhooks; null where there is no feed.</summary>
+    public WebhookDeliveries? Webhooks { get; private set; }
+
+    /// <summary>The problem that there is no feed, and how to have one.</summary>
+    public NotSupportedException NoFeed() => new(Presence.IsShared
+        ? "Nodes that share a Redis record no changes. One server with a data folder does: start it without --redis."
+        : "This server records no changes. Start it with --changes-hours 24.");
+
     /// <summary>The feed of changes; an exception that says how to have one where there is none.</summary>
     public IChangeFeed RequireChanges() => Presence.Changes
         ?? throw new InvalidOperationException("There is no feed of changes: set AglowOptions.ChangesHours to 1 or more, with the embedded store.");
@@ -91,6 +100,13 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
         }
 
         _connections.AddTo(_presence.Metrics);
+        if (_presence.Changes is { } feed)
+        {
+            Webhooks = new WebhookDeliveries(feed, Options, _time);
+            Webhooks.Observe(_presence.Metrics);
+            await Webhooks.StartAsync();
+        }
+
         _sockets = new SocketHost(_presence, Options, _tokens, _gate());
     }
 
@@ -124,6 +140,12 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (Webhooks is { } webhooks)
+        {
+            Webhooks = null;
+            await webhooks.DisposeAsync();
+        }
+
         if (Interlocked.Exchange(ref _opened, null) is { } opened)
             await opened.DisposeAsync();
     }

@@ -43,6 +43,10 @@ internal static class JsonNames
     public const string Gap = "gap";
     public const string Reason = "reason";
     public const string At = "at";
+    public const string Url = "url";
+    public const string Events = "events";
+    public const string UsersPrefix = "users_prefix";
+    public const string OverlapHours = "overlap_hours";
     public const string Online = "online";
     public const string AsOf = "as_of";
     public const string Accepted = "accepted";

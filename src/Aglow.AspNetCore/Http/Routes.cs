@@ -31,6 +31,13 @@ internal static class Routes
     public const string OnlineCount = "/online/count";
     public const string Reach = "/reach";
     public const string Changes = "/changes";
+    public const string Webhooks = "/webhooks";
+    public const string Webhook = "/webhooks/{webhook}";
+    public const string WebhookTest = "/webhooks/{webhook}/test";
+    public const string WebhookPause = "/webhooks/{webhook}/pause";
+    public const string WebhookResume = "/webhooks/{webhook}/resume";
+    public const string WebhookRotate = "/webhooks/{webhook}/rotate";
+    public const string WebhookLog = "/webhooks/{webhook}/log";
     public const string Watch = "/watch";
     public const string Socket = "/ws";
     public const string Live = "/health/live";
@@ -40,6 +47,9 @@ internal static class Routes
 
     /// <summary>The name of the path or query parameter that is a user.</summary>
     public const string UserParameter = "user";
+
+    /// <summary>The name of the path parameter that is a webhook.</summary>
+    public const string WebhookParameter = "webhook";
 
     public const string IdsQuery = "ids";
     public const string WatchedQuery = "users";

@@ -31,7 +31,8 @@ internal readonly record struct StoredChange(uint User, uint LastSeen, uint Flag
 
 /// <summary>What was told of a user, besides whether they are online.</summary>
 /// <param name="Claim">The status that was claimed.</param>
-/// <param name="DeviceLeft">Whether they were told online while one of their devices had left: a restart takes such a user for offline.</param>
+/// <param name="DeviceLeft">Whether they were told online while one of their devices had left: a restart takes such a user for
+/// offline.</param>
 internal readonly record struct Told(ClaimStatus Claim, bool DeviceLeft);
 
 /// <summary>
@@ -101,7 +102,8 @@ internal sealed class ChangeFile : IDisposable
     public static void Drop(SqliteConnection connection) =>
         SqliteFile.Execute(connection, "DROP TABLE IF EXISTS changes; DROP TABLE IF EXISTS changes_state; DROP TABLE IF EXISTS changes_told");
 
-    /// <summary>What was told of users, besides who is online: the claim, and whether one of their devices left while another may be alive.</summary>
+    /// <summary>What was told of users, besides who is online: the claim, and whether one of their devices left while another may be
+    /// alive.</summary>
     public static Dictionary<uint, Told> ReadTold(SqliteConnection connection)
     {
         var told = new Dictionary<uint, Told>();

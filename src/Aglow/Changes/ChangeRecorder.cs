@@ -89,7 +89,8 @@ internal sealed class ChangeRecorder : JournalReader
             }
         }
 
-        // a restart takes for offline who was told online while one device had left: they are judged with the first transaction, under the stall guard
+        // a restart takes for offline who was told online while one device had left: they are judged with the first transaction, under
+        // the stall guard
         foreach (var (user, told) in _toldKinds)
         {
             if (told.DeviceLeft)

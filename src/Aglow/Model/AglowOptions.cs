@@ -83,6 +83,12 @@ public sealed class AglowOptions
     /// <summary>In open mode: whether a gateway or proxy stands before this. Otherwise what comes to the loopback address must name this machine as its host.</summary>
     public bool IsBehindGateway { get; set; }
 
+    /// <summary>Networks (<c>10.1.0.0/16</c>) that webhooks may go to although they are not public.</summary>
+    public IReadOnlyList<string> WebhooksAllow { get; set; } = [];
+
+    /// <summary>Whether webhooks may go to this machine, also by http: only where nothing but this machine reaches the server.</summary>
+    public bool WebhooksToLoopback { get; set; }
+
     /// <summary>Origins (<c>https://chat.example</c>) besides the server's own whose pages may make calls, read answers, and open sockets and event streams.</summary>
     public IReadOnlyList<string> AllowedOrigins { get; set; } = [];
 
@@ -114,6 +120,8 @@ public sealed class AglowOptions
         Check(ChangesHours is >= 0 and <= 720, $"changes-hours is {ChangesHours}: set it from 1 to 720, or 0 for no feed.");
         Check(ChangesMegabytes is >= 1 and <= 1_000_000, $"changes-megabytes is {ChangesMegabytes}: set it from 1 to 1000000.");
         Check(DemoPeople is >= 0 and <= Demo.MostPeople, $"demo is {DemoPeople}: set it from 0 (nobody) to {Demo.MostPeople}.");
+        foreach (var network in WebhooksAllow)
+            Check(System.Net.IPNetwork.TryParse(network, out _), $"webhooks-allow has \"{network}\": set networks such as 10.1.0.0/16.");
         foreach (var origin in AllowedOrigins)
             Check(IsOrigin(origin), $"allowed-origins has \"{origin}\": an origin is a scheme, a host and perhaps a port, such as https://chat.example, and nothing after it.");
         Check(Definitions.Count <= MaxDefinitions, $"{Definitions.Count} definitions: each one in use costs a bit a user; declare at most 16.");

@@ -1,0 +1,212 @@
+using System.Text.Json;
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.Changes.Webhooks;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Aglow.AspNetCore.Endpoints;
+
+/// <summary>Webhooks, for whoever runs this: <c>/webhooks</c> and what is under it.</summary>
+internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnswers problems)
+{
+    private const string AddExample = "{\"url\": \"https://…\", \"events\": [\"online\", \"offline\", \"status\"], \"users_prefix\": \"…\"}";
+    private const string RotateExample = "{\"overlap_hours\": 24}, or nothing";
+    private const int OverlapHoursDefault = 24;
+    private const int OverlapHoursMost = 24 * 30;
+
+    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
+        gate,
+        Of(HttpMethods.Get, Routes.Webhooks, "webhooks", "All webhooks", ListAsync) with { Answers = [new(Routes.Json, typeof(WebhooksDocument))] },
+        Of(HttpMethods.Post, Routes.Webhooks, "add webhook", "A webhook for what changes from now on; the answer has its secret, once", AddAsync) with
+        {
+            Bodies = [new(Routes.Json, typeof(WebhookBody))],
+            Answers = [new(Routes.Json, typeof(WebhookSecretDocument), StatusCodes.Status201Created)],
+            Problems = [400, 401, 403, 409, 413, 415, 422, 429, 501, 503],
+        },
+        Of(HttpMethods.Get, Routes.Webhook, "webhook", "One webhook", ReadAsync) with { Answers = [new(Routes.Json, typeof(WebhookDocument))] },
+        Of(HttpMethods.Delete, Routes.Webhook, "remove webhook", "Removes a webhook", RemoveAsync) with { Answers = [new(Status: StatusCodes.Status204NoContent)] },
+        Of(HttpMethods.Post, Routes.WebhookTest, "test webhook", "Sends a test, once", TestAsync) with { Answers = [new(Routes.Json, typeof(DeliveryDocument))] },
+        Of(HttpMethods.Post, Routes.WebhookPause, "pause webhook", "Sends nothing until it is resumed", context => PauseAsync(context, isPaused: true)) with
+        {
+            Answers = [new(Routes.Json, typeof(WebhookDocument))],
+        },
+        Of(HttpMethods.Post, Routes.WebhookResume, "resume webhook", "Goes on where it stopped, and tries at once what waits to be tried again", context => PauseAsync(context, isPaused: false)) with
+        {
+            Answers = [new(Routes.Json, typeof(WebhookDocument))],
+        },
+        Of(HttpMethods.Post, Routes.WebhookRotate, "rotate webhook", "A new secret, once; the one before signs as well for a while", RotateAsync) with
+        {
+            Bodies = [new(Routes.Json, typeof(RotateBody))],
+            BodyIsOptional = true,
+            Answers = [new(Routes.Json, typeof(WebhookSecretDocument))],
+        },
+        Of(HttpMethods.Get, Routes.WebhookLog, "webhook log", "The newest 100 requests, the newest last", LogAsync) with { Answers = [new(Routes.Json, typeof(DeliveriesDocument))] });
+
+    private Call Of(string method, string path, string name, string summary, RequestDelegate handle) => new(method, path, name, summary, problems.Guard(handle))
+    {
+        Access = CallAccess.Backends(Scopes.Operate),
+        Problems = [400, 401, 403, 404, 429, 501, 503],
+    };
+
+    private Task ListAsync(HttpContext context) =>
+        Answers.JsonAsync(context, new WebhooksDocument([.. Webhooks().All.Select(WebhookDocument.Of)]), Documents.Sent.WebhooksDocument);
+
+    private async Task AddAsync(HttpContext context)
+    {
+        var webhooks = Webhooks();
+        var (url, events, prefix) = await ReadNewAsync(context);
+        try
+        {
+            var (webhook, secret) = await webhooks.AddAsync(url, events, prefix);
+            await Answers.JsonAsync(context, WebhookSecretDocument.Of(webhook, secret), Documents.Sent.WebhookSecretDocument, StatusCodes.Status201Created);
+        }
+        catch (ArgumentException wrong)
+        {
+            throw new ProblemException(StatusCodes.Status422UnprocessableEntity, "Not a target", $"{wrong.Message}.");
+        }
+        catch (InvalidOperationException full)
+        {
+            throw new ProblemException(StatusCodes.Status409Conflict, "Too many webhooks", full.Message);
+        }
+    }
+
+    private Task ReadAsync(HttpContext context) => SendAsync(context, Webhooks().Find(Id(context)));
+
+    private async Task RemoveAsync(HttpContext context)
+    {
+        if (!await Webhooks().RemoveAsync(Id(context)))
+            throw NoSuchWebhook();
+        context.Response.StatusCode = StatusCodes.Status204NoContent;
+    }
+
+    private async Task TestAsync(HttpContext context)
+    {
+        var delivery = await Webhooks().TestAsync(Id(context), context.RequestAborted) ?? throw NoSuchWebhook();
+        await Answers.JsonAsync(context, DeliveryDocument.Of(delivery), Documents.Sent.DeliveryDocument);
+    }
+
+    private async Task PauseAsync(HttpContext context, bool isPaused) => await SendAsync(context, await Webhooks().PauseAsync(Id(context), isPaused));
+
+    private async Task RotateAsync(HttpContext context)
+    {
+        var webhooks = Webhooks();
+        var hours = await ReadOverlapAsync(context);
+        var secret = await webhooks.RotateAsync(Id(context), TimeSpan.FromHours(hours));
+        if (secret is null || webhooks.Find(Id(context)) is not { } webhook)
+            throw NoSuchWebhook();
+        await Answers.JsonAsync(context, WebhookSecretDocument.Of(webhook, secret), Documents.Sent.WebhookSecretDocument);
+    }
+
+    private Task LogAsync(HttpContext context)
+    {
+        var log = Webhooks().LogOf(Id(context)) ?? throw NoSuchWebhook();
+        return Answers.JsonAsync(context, new DeliveriesDocument([.. log.Select(DeliveryDocument.Of)]), Documents.Sent.DeliveriesDocument);
+    }
+
+    private static Task SendAsync(HttpContext context, Webhook? webhook) =>
+        Answers.JsonAsync(context, WebhookDocument.Of(webhook ?? throw NoSuchWebhook()), Documents.Sent.WebhookDocument);
+
+    private WebhookDeliveries Webhooks() => host.Webhooks ?? throw host.NoFeed();
+
+    private static string Id(HttpContext context) => (string)context.Request.RouteValues[Routes.WebhookParameter]!;
+
+    private static ProblemException NoSuchWebhook() =>
+        new(StatusCodes.Status404NotFound, "No such webhook", "There is no webhook of this id. GET /webhooks lists those there are.");
+
+    private static async Task<(string Url, WebhookEvents Events, string? Prefix)> ReadNewAsync(HttpContext context)
+    {
+        (string? url, string? prefix, var events) = (null, null, WebhookEvents.All);
+        using var body = await ReadObjectAsync(context, AddExample, isOptional: false);
+        foreach (var member in body!.RootElement.EnumerateObject())
+        {
+            switch (member.Name)
+            {
+                case JsonNames.Url:
+                    url = Text(member, AddExample);
+                    break;
+                case JsonNames.UsersPrefix:
+                    prefix = member.Value.ValueKind == JsonValueKind.Null ? null : Text(member, AddExample);
+                    break;
+                case JsonNames.Events:
+                    events = Events(member.Value);
+                    break;
+                default:
+                    throw Unknown(member, AddExample);
+            }
+        }
+
+        return (url ?? throw Problems.Malformed($"url is missing. Send {AddExample}."), events, prefix);
+    }
+
+    private static async Task<int> ReadOverlapAsync(HttpContext context)
+    {
+        using var body = await ReadObjectAsync(context, RotateExample, isOptional: true);
+        var hours = OverlapHoursDefault;
+        if (body is null)
+            return hours;
+        foreach (var member in body.RootElement.EnumerateObject())
+        {
+            if (member.Name != JsonNames.OverlapHours)
+                throw Unknown(member, RotateExample);
+            if (member.Value.ValueKind != JsonValueKind.Number || !member.Value.TryGetInt32(out hours) || hours is < 0 or > OverlapHoursMost)
+                throw Problems.Malformed($"overlap_hours is not an integer from 0 to {OverlapHoursMost}.");
+        }
+
+        return hours;
+    }
+
+    private static WebhookEvents Events(JsonElement value)
+    {
+        var events = WebhookEvents.None;
+        if (value.ValueKind == JsonValueKind.Array)
+        {
+            foreach (var one in value.EnumerateArray())
+            {
+                events |= one.ValueKind != JsonValueKind.String ? throw None() : one.GetString() switch
+                {
+                    "online" => WebhookEvents.Online,
+                    "offline" => WebhookEvents.Offline,
+                    "status" => WebhookEvents.Status,
+                    _ => throw None(),
+                };
+            }
+        }
+
+        return events == WebhookEvents.None ? throw None() : events;
+
+        static ProblemException None() => Problems.Malformed("events is not a list of some of \"online\", \"offline\", \"status\".");
+    }
+
+    private static async Task<JsonDocument?> ReadObjectAsync(HttpContext context, string example, bool isOptional)
+    {
+        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
+            return isOptional ? null : throw Problems.Malformed($"The body is empty. Send {example}.");
+        using var body = await RequestBodies.ReadJsonAsync(context);
+        try
+        {
+            // the body's memory is given back when this returns
+            var document = JsonDocument.Parse(body.Written.ToArray(), new JsonDocumentOptions { AllowDuplicateProperties = false });
+            return document.RootElement.ValueKind == JsonValueKind.Object ? document : throw Problems.Malformed($"The body is not an object. Send {example}.");
+        }
+        catch (JsonException wrong)
+        {
+            throw UsersBody.NotJson(wrong);
+        }
+    }
+
+    private static string Text(JsonProperty member, string example)
+    {
+        try
+        {
+            return member.Value.ValueKind == JsonValueKind.String ? member.Value.GetString()! : throw Problems.Malformed($"{member.Name} is not a string. Send {example}.");
+        }
+        catch (InvalidOperationException)
+        {
+            throw Problems.Malformed($"{member.Name} is not valid text: send whole characters in UTF-8.");
+        }
+    }
+
+    private static ProblemException Unknown(JsonProperty member, string example) => Problems.Malformed($"This call knows no member \"{Problems.Shorten(member.Name)}\". Send {example}.");
+}

@@ -1,0 +1,288 @@
+using System.Text.Json;
+using Aglow.Storage;
+
+namespace Aglow.Changes.Webhooks;
+
+/// <summary>
+/// Delivers the feed to one receiver: in order, one request at a time, at its own pace.
+/// </summary>
+/// <remarks>
+/// <code>
+///   feed ─► changes that it takes, 100 at most ─► one signed request ─► 2xx ─► the place moves on, and is stored
+///                          ▲                              │ anything else, or nothing
+///                          └── backoff with jitter ◄──────┘ until the changes are 24 h old: skipped, and counted
+/// </code>
+/// The place is stored once a second while it moves and when there is nothing more to send, so a crash repeats at most a second's
+/// requests; receivers know a repeated change
+/// by its ID. One request at a time keeps the order without any bookkeeping: over 20 ms of network that is 5,000 changes a second.
+/// Threading: one loop; any thread may change the settings, read the state and wake it.
+/// </remarks>
+internal sealed class WebhookRunner : IAsyncDisposable
+{
+    /// <summary>Changes a request carries at most.</summary>
+    public const int PerRequest = 100;
+
+    private const int PageSize = 1000;
+    private const int LogEntries = 100;
+    private const long GiveUpAfterSeconds = 24 * 3600;
+    private static readonly TimeSpan FirstRetry = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan LastRetry = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan SaveInterval = TimeSpan.FromSeconds(1);
+    // requests that are not full follow each other no closer, so that changes gather under load
+    private static readonly TimeSpan GatherFor = TimeSpan.FromMilliseconds(25);
+
+    private readonly IChangeFeed _feed;
+    private readonly WebhookSender _sender;
+    private readonly WebhookCounts _counts;
+    private readonly TimeProvider _time;
+    private readonly Func<string, string, CancellationToken, ValueTask> _pause;
+    private readonly string _stateKey;
+    private readonly CancellationTokenSource _stop = new();
+    private WebhookSettings _settings;
+    private WebhookState _state;
+    private WebhookState? _saved;
+    private TaskCompletionSource _woken = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private long _savedAt;
+    private long _pendingSince;
+    private Task _loop = Task.CompletedTask;
+
+    /// <summary>A runner that begins when it is started.</summary>
+    /// <param name="feed">The feed.</param>
+    /// <param name="sender">Sends.</param>
+    /// <param name="counts">What all webhooks count together.</param>
+    /// <param name="time">The time.</param>
+    /// <param name="settings">What it is told.</param>
+    /// <param name="state">How far it was.</param>
+    /// <param name="pause">Pauses this webhook, for a reason.</param>
+    public WebhookRunner(
+        IChangeFeed feed, WebhookSender sender, WebhookCounts counts, TimeProvider time, WebhookSettings settings, WebhookState state, Func<string, string, CancellationToken, ValueTask> pause)
+    {
+        (_feed, _sender, _counts, _time, _settings, _state, _pause) = (feed, sender, counts, time, settings, state, pause);
+        _stateKey = WebhookKeys.State(settings.Id);
+    }
+
+    public WebhookSettings Settings => Volatile.Read(ref _settings);
+
+    public WebhookState State => Volatile.Read(ref _state);
+
+    /// <summary>The age of the oldest change that is being delivered; 0: none is.</summary>
+    public long LagSeconds => Volatile.Read(ref _pendingSince) is > 0 and var since ? Math.Max(0, Now - since) : 0;
+
+    private long Now => _time.GetUtcNow().ToUnixTimeSeconds();
+
+    public void Start() => _loop = Task.Run(RunAsync);
+
+    /// <summary>Takes other settings, and tries at once what waits to be tried again.</summary>
+    public void Change(WebhookSettings settings)
+    {
+        Volatile.Write(ref _settings, settings);
+        Interlocked.Exchange(ref _woken, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
+    }
+
+    /// <summary>Stops, and stores the place.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        await _loop;
+        _stop.Dispose();
+    }
+
+    private async Task RunAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                await DeliverAllAsync();
+            }
+            catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+            {
+                // stopped
+            }
+            catch (Exception failure) when (failure is StoreUnavailableException or FormatException)
+            {
+                // a place that is no longer one begins with the oldest change there is
+                if (failure is FormatException)
+                    _state = _state with { After = "", OwesGap = true, Gaps = _state.Gaps + 1 };
+                await Task.Delay(FirstRetry, _time, CancellationToken.None);
+            }
+        }
+
+        await SaveAsync();
+    }
+
+    private async Task DeliverAllAsync()
+    {
+        while (true)
+        {
+            await UntilResumedAsync();
+            var page = await _feed.ReadAsync(_state.After.Length == 0 ? null : _state.After, PageSize, _stop.Token);
+            if (page.IsGap)
+            {
+                _counts.Gap();
+                Update(_state with { OwesGap = true, Gaps = _state.Gaps + 1 });
+            }
+
+            var settings = Settings;
+            PresenceChange[] taken = [.. page.Changes.Where(settings.Takes)];
+            for (var i = 0; i < taken.Length || _state.OwesGap; i += PerRequest)
+            {
+                await DeliverAsync([.. taken.Skip(i).Take(PerRequest)]);
+                if (_time.GetElapsedTime(_savedAt) >= SaveInterval)
+                    await SaveAsync();
+            }
+
+            Update(_state with { After = page.Next });
+            if (page.Changes.Count == PageSize)
+                continue;
+            if (taken.Length is > 0 and < PerRequest)
+                await Task.Delay(GatherFor, _time, _stop.Token);
+            if (page.Changes.Count > 0)
+                continue;
+            await SaveAsync();
+            await _feed.WaitAsync(page.Next, _stop.Token);
+        }
+    }
+
+    // Returns when they are acknowledged, or given up.
+    private async Task DeliverAsync(PresenceChange[] changes)
+    {
+        Volatile.Write(ref _pendingSince, changes.Length > 0 ? changes[0].At : Now);
+        for (var attempt = 0; changes.Length > 0 || _state.OwesGap; attempt++)
+        {
+            var settings = await UntilResumedAsync();
+            var id = $"msg_{settings.Id}_{(changes.Length > 0 ? changes[^1].Id : _state.After)}";
+            var result = await _sender.SendAsync(settings, id, CloudEvents.Write(changes, _state.OwesGap, Now), changes.Length, _stop.Token);
+            Log(result.Delivery);
+            if (result.Delivery.IsAcknowledged)
+            {
+                _counts.Acknowledged(changes.Length);
+                Update(_state with
+                {
+                    After = changes.Length > 0 ? changes[^1].Id : _state.After, Delivered = _state.Delivered + changes.Length, FailingSince = null, OwesGap = false,
+                });
+                break;
+            }
+
+            _counts.Failed();
+            Update(_state with { Failed = _state.Failed + 1, FailingSince = _state.FailingSince ?? Now });
+            if (result.Delivery.Status == 410)
+                await _pause(settings.Id, "the receiver answered 410 Gone", _stop.Token);
+            changes = GiveUpOld(changes);
+            await SaveAsync();
+            await WaitAsync(Backoff(attempt, result.RetryAfter));
+        }
+
+        Volatile.Write(ref _pendingSince, 0);
+    }
+
+    private PresenceChange[] GiveUpOld(PresenceChange[] changes)
+    {
+        var oldest = Now - GiveUpAfterSeconds;
+        var old = changes.TakeWhile(change => change.At < oldest).Count();
+        if (old == 0)
+            return changes;
+        _counts.Skipped(old);
+        Update(_state with { After = changes[old - 1].Id, Skipped = _state.Skipped + old });
+        return changes[old..];
+    }
+
+    private static TimeSpan Backoff(int attempt, TimeSpan? asked)
+    {
+        var longest = attempt < 10 ? FirstRetry * Math.Pow(2, attempt) : LastRetry;
+        longest = longest < LastRetry ? longest : LastRetry;
+        var wait = longest * (0.5 + (Random.Shared.NextDouble() / 2));
+        return asked is { } least && least > wait ? (least < LastRetry ? least : LastRetry) : wait;
+    }
+
+    private async ValueTask<WebhookSettings> UntilResumedAsync()
+    {
+        while (true)
+        {
+            var woken = Volatile.Read(ref _woken);
+            var settings = Settings;
+            if (!settings.IsPaused)
+                return settings;
+            await SaveAsync();
+            await woken.Task.WaitAsync(_stop.Token);
+        }
+    }
+
+    private async Task WaitAsync(TimeSpan time)
+    {
+        var woken = Volatile.Read(ref _woken);
+        try
+        {
+            await woken.Task.WaitAsync(time, _time, _stop.Token);
+        }
+        catch (TimeoutException)
+        {
+            // it is time
+        }
+    }
+
+    private void Log(WebhookDelivery delivery) =>
+        Update(_state with { Log = [.. _state.Log.Skip(Math.Max(0, _state.Log.Count - LogEntries + 1)), delivery] });
+
+    private void Update(WebhookState state) => Volatile.Write(ref _state, state);
+
+    private async Task SaveAsync()
+    {
+        _savedAt = _time.GetTimestamp();
+        var state = _state;
+        if (ReferenceEquals(state, _saved))
+            return;
+        try
+        {
+            await _feed.Consumers.WriteAsync(_stateKey, JsonSerializer.Serialize(state, ConsumerJson.Default.WebhookState));
+            _saved = state;
+        }
+        catch (StoreUnavailableException)
+        {
+            // it is stored with the next; a crash until then repeats what came after the last
+        }
+    }
+}
+
+/// <summary>The keys of the documents of webhooks.</summary>
+internal static class WebhookKeys
+{
+    public const string SettingsPrefix = "webhook:";
+    public const string StatePrefix = "webhook-state:";
+
+    public static string Settings(string id) => SettingsPrefix + id;
+
+    public static string State(string id) => StatePrefix + id;
+}
+
+/// <summary>What all webhooks count together.</summary>
+internal sealed class WebhookCounts
+{
+    private long _requests;
+    private long _changes;
+    private long _failures;
+    private long _skipped;
+    private long _gaps;
+
+    public long Requests => Volatile.Read(ref _requests);
+
+    public long Changes => Volatile.Read(ref _changes);
+
+    public long Failures => Volatile.Read(ref _failures);
+
+    public long SkippedChanges => Volatile.Read(ref _skipped);
+
+    public long Gaps => Volatile.Read(ref _gaps);
+
+    public void Acknowledged(int changes)
+    {
+        Interlocked.Increment(ref _requests);
+        Interlocked.Add(ref _changes, changes);
+    }
+
+    public void Failed() => Interlocked.Increment(ref _failures);
+
+    public void Skipped(int changes) => Interlocked.Add(ref _skipped, changes);
+
+    public void Gap() => Interlocked.Increment(ref _gaps);
+}

@@ -1,0 +1,87 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace Aglow.Changes.Webhooks;
+
+/// <summary>
+/// Where a webhook may go: public addresses by https. Private and link-local ones only where the operator allowed their network; this
+/// machine's own only where the server itself
+/// listens on nothing else.
+/// </summary>
+/// <remarks>
+/// A name is resolved for each connection, and the connection goes to the very address that was checked: a name that answers differently
+/// the second time gains nothing.
+/// </remarks>
+internal sealed class WebhookTargets(IReadOnlyList<IPNetwork> allowed, bool toLoopback)
+{
+    private static readonly IPNetwork[] NotPublic =
+    [
+        .. new[]
+        {
+            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16",
+            "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+            "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+        }.Select(IPNetwork.Parse),
+    ];
+
+    /// <summary>What is wrong with a URL, saying what to set instead; null where nothing is, as far as is known without resolving its
+    /// name.</summary>
+    public string? Refusal(string text, out Uri? url)
+    {
+        if (!Uri.TryCreate(text, UriKind.Absolute, out url) || url.Scheme is not ("https" or "http") || url.Host.Length == 0)
+            return "url is not an https:// URL";
+        if (url.UserInfo.Length > 0 || url.Fragment.Length > 0)
+            return "url has a user name or a fragment: leave them out, messages are signed";
+        var isLoopback = url.IsLoopback;
+        if (url.Scheme == "http" && !(isLoopback && toLoopback))
+            return "url is not https: http is for this machine alone, where the server itself listens on the loopback address alone";
+        if (isLoopback && !toLoopback && !IPAddress.TryParse(url.DnsSafeHost, out _))
+            return Refused;
+        return IPAddress.TryParse(url.DnsSafeHost, out var address) && !IsAllowed(address, url.Scheme) ? Refused : null;
+    }
+
+    /// <summary>Connects to an address of the host that is allowed.</summary>
+    /// <exception cref="HttpRequestException">None is.</exception>
+    public async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancel)
+    {
+        var scheme = context.InitialRequestMessage.RequestUri!.Scheme;
+        var addresses = await Dns.GetHostAddressesAsync(context.DnsEndPoint.Host, cancel);
+        var may = Array.FindAll(addresses, address => IsAllowed(address, scheme));
+        if (may.Length == 0)
+            throw new HttpRequestException(addresses.Length == 0 ? "the name has no address" : Refused);
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            await socket.ConnectAsync(may, context.DnsEndPoint.Port, cancel);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Whether a connection may go to an address.</summary>
+    internal bool IsAllowed(IPAddress address, string scheme)
+    {
+        if (address.IsIPv4MappedToIPv6)
+            address = address.MapToIPv4();
+        if (IPAddress.IsLoopback(address))
+            return toLoopback || (scheme == "https" && Contains(allowed, address));
+        return scheme == "https" && (Contains(allowed, address) || !Contains(NotPublic, address));
+    }
+
+    private const string Refused = "url leads to a private network or to this machine: allow its network with --webhooks-allow CIDR";
+
+    private static bool Contains(IReadOnlyList<IPNetwork> networks, IPAddress address)
+    {
+        foreach (var network in networks)
+        {
+            if (network.BaseAddress.AddressFamily == address.AddressFamily && network.Contains(address))
+                return true;
+        }
+
+        return false;
+    }
+}

@@ -1,0 +1,112 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Mime;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using CloudNative.CloudEvents;
+using CloudNative.CloudEvents.SystemTextJson;
+
+namespace Aglow.Server.Tests;
+
+/// <summary>A receiver of webhooks on this machine, which answers as it is told to and keeps what it got.</summary>
+internal sealed class Receiver : IAsyncDisposable
+{
+    private readonly HttpListener _listener = new();
+    private readonly ConcurrentQueue<Message> _messages = new();
+    private readonly Task _loop;
+    private volatile Func<Message, Task<int>> _answer = static _ => Task.FromResult(200);
+
+    public Receiver()
+    {
+        Url = new Uri($"http://127.0.0.1:{FreePort()}/hook");
+        _listener.Prefixes.Add($"{Url.GetLeftPart(UriPartial.Authority)}/");
+        _listener.Start();
+        _loop = Task.Run(RunAsync);
+    }
+
+    public Uri Url { get; }
+
+    /// <summary>What came, in order, acknowledged or not.</summary>
+    public IReadOnlyList<Message> Messages => [.. _messages];
+
+    /// <summary>The changes of acknowledged messages, each once, as "USER TYPE".</summary>
+    public IEnumerable<string> Told => _messages.Where(static m => m.Status < 300).SelectMany(static m => m.Events)
+        .Where(static e => e.Subject is not null).DistinctBy(static e => e.Id).Select(static e => $"{e.Subject} {e.Type!["aglow.presence.".Length..]}");
+
+    /// <summary>From now on it answers so; the status 301 is a redirect to itself.</summary>
+    public void Answer(Func<Message, Task<int>> answer) => _answer = answer;
+
+    public void Answer(int status) => _answer = _ => Task.FromResult(status);
+
+    public Task UntilAsync(Func<bool> holds, string what) => Eventually.TrueAsync(() => Task.FromResult(holds()), 60, $"{what}: {string.Join(", ", Told)}");
+
+    public async ValueTask DisposeAsync()
+    {
+        _listener.Close();
+        await _loop;
+    }
+
+    private static int FreePort()
+    {
+        using var socket = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
+        socket.Start();
+        return ((IPEndPoint)socket.LocalEndpoint).Port;
+    }
+
+    private async Task RunAsync()
+    {
+        while (true)
+        {
+            try
+            {
+                _ = AnswerAsync(await _listener.GetContextAsync());
+            }
+            catch (Exception e) when (e is HttpListenerException or ObjectDisposedException)
+            {
+                return;
+            }
+        }
+    }
+
+    private async Task AnswerAsync(HttpListenerContext context)
+    {
+        try
+        {
+            using var body = new MemoryStream();
+            await context.Request.InputStream.CopyToAsync(body);
+            var headers = context.Request.Headers;
+            var message = new Message(
+                headers["webhook-id"]!, headers["webhook-timestamp"]!, headers["webhook-signature"]!, context.Request.ContentType!, context.Request.Url!.AbsolutePath, body.ToArray());
+            message.Status = await _answer(message);
+            _messages.Enqueue(message);
+            context.Response.StatusCode = message.Status;
+            if (message.Status == 301)
+                context.Response.RedirectLocation = $"{Url}/elsewhere";
+            context.Response.Close();
+        }
+        catch (Exception e) when (e is HttpListenerException or ObjectDisposedException or IOException)
+        {
+            // the sender is gone
+        }
+    }
+
+    /// <summary>What one request held.</summary>
+    internal sealed record Message(string Id, string Timestamp, string Signature, string ContentType, string Path, byte[] Body)
+    {
+        public int Status { get; set; }
+
+        /// <summary>The batch, as the CloudEvents SDK reads it.</summary>
+        public IReadOnlyList<CloudEvent> Events => new JsonEventFormatter().DecodeBatchModeMessage(Body, new ContentType(ContentType), null);
+
+        public JsonElement DataOf(int index) => (JsonElement)Events[index].Data!;
+
+        /// <summary>Whether one of its signatures is of this secret, by the scheme's own words.</summary>
+        public bool IsSignedBy(string secret)
+        {
+            byte[] signed = [.. Encoding.UTF8.GetBytes($"{Id}.{Timestamp}."), .. Body];
+            var expected = Convert.ToBase64String(HMACSHA256.HashData(Convert.FromBase64String(secret["whsec_".Length..]), signed));
+            return Signature.Split(' ').Contains($"v1,{expected}");
+        }
+    }
+}
