@@ -12,12 +12,19 @@ internal static class ChangesCommand
     {
         var server = RemoteServer.Options();
         var follow = new Option<bool>("--follow") { Description = "Goes on with what changes from now on, until it is stopped." };
-        var after = new Option<string>("--after") { Description = "Begins after this change: its \"id\", or \"latest\"; with the oldest that is kept where it is not given.", HelpName = "CURSOR" };
-        var command = new Command("changes", "Prints who came online, went offline or changed status: a line of JSON a change, {\"gap\":true} where some are no longer kept.")
+        var after = new Option<string>(
+            "--after")
+        {
+            Description = "Begins after this change: its \"id\", or \"latest\"; with the oldest that is kept where it is not given.",
+            HelpName = "CURSOR"
+        };
+        var command = new Command(
+            "changes", "Prints who came online, went offline or changed status: a line of JSON a change, {\"gap\":true} where some are lost.")
         {
             server.Url, server.Key, follow, after,
         };
-        command.SetAction((parsed, stop) => RunAsync(() => RemoteServer.Of(parsed, server), parsed.GetValue(follow), parsed.GetValue(after), stop));
+        command.SetAction((parsed, stop) =>
+            RunAsync(() => RemoteServer.Of(parsed, server), parsed.GetValue(follow), parsed.GetValue(after), stop));
         return command;
     }
 
@@ -49,7 +56,8 @@ internal static class ChangesCommand
         var isReached = false;
         while (true)
         {
-            var query = $"changes?limit=1000{(follow ? $"&wait={WaitSeconds}" : "")}{(after is null ? "" : $"&after={Uri.EscapeDataString(after)}")}";
+            var from = after is null ? "" : $"&after={Uri.EscapeDataString(after)}";
+            var query = $"changes?limit=1000{(follow ? $"&wait={WaitSeconds}" : "")}{from}";
             try
             {
                 using var page = await server.CallAsync(HttpMethod.Get, query, cancel: stop);

@@ -18,15 +18,28 @@ internal sealed class RemoteServer : IDisposable
     private RemoteServer(Uri address, string? key)
     {
         _address = address;
-        _http = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false }) { BaseAddress = address, Timeout = Timeout };
+        _http = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false })
+        {
+            BaseAddress = address,
+            Timeout = Timeout
+        };
         if (!string.IsNullOrEmpty(key))
             _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
     }
 
     /// <summary>The options by which commands say where the server is.</summary>
     public static (Option<string> Url, Option<string> Key) Options() => (
-        new Option<string>("--url") { Description = "Where the server is; http://127.0.0.1:8080 where it is not given.", HelpName = "URL", DefaultValueFactory = static _ => "http://127.0.0.1:8080" },
-        new Option<string>("--key") { Description = $"The key to call it with, where it takes tokens. Others on this machine see flags: {KeyVariable} is not seen.", HelpName = "KEY" });
+        new Option<string>("--url")
+        {
+            Description = "Where the server is; http://127.0.0.1:8080 where it is not given.",
+            HelpName = "URL",
+            DefaultValueFactory = static _ => "http://127.0.0.1:8080"
+        },
+        new Option<string>("--key")
+        {
+            Description = $"The key to call it with, where it takes tokens. Others on this machine see flags: {KeyVariable} is not seen.",
+            HelpName = "KEY"
+        });
 
     /// <summary>The server that a command names.</summary>
     /// <exception cref="UsageException">The address is none.</exception>
@@ -41,7 +54,8 @@ internal sealed class RemoteServer : IDisposable
     /// <summary>Makes a call; returns the answer, null where it has none.</summary>
     /// <exception cref="UnreachableException">The server does not answer, or says to try again.</exception>
     /// <exception cref="UsageException">The server refuses.</exception>
-    public async Task<JsonDocument?> CallAsync(HttpMethod method, string path, ReadOnlyMemory<byte> json = default, CancellationToken cancel = default)
+    public async Task<JsonDocument?> CallAsync(
+        HttpMethod method, string path, ReadOnlyMemory<byte> json = default, CancellationToken cancel = default)
     {
         try
         {
@@ -57,9 +71,11 @@ internal sealed class RemoteServer : IDisposable
             if (response.IsSuccessStatusCode)
                 return body.Length == 0 ? null : JsonDocument.Parse(body);
             var why = Detail(body) ?? $"{_address} answered {(int)response.StatusCode}";
-            throw (int)response.StatusCode is 429 or 500 or 502 or 503 or 504 ? new UnreachableException(why) : new UsageException(why.TrimEnd('.'));
+            throw (int)response.StatusCode is 429 or 500 or 502 or 503 or 504
+                ? new UnreachableException(why) : new UsageException(why.TrimEnd('.'));
         }
-        catch (Exception e) when (e is HttpRequestException or JsonException || (e is OperationCanceledException && !cancel.IsCancellationRequested))
+        catch (Exception e) when (
+            e is HttpRequestException or JsonException || (e is OperationCanceledException && !cancel.IsCancellationRequested))
         {
             throw new UnreachableException($"{_address} cannot be reached ({e.Message.TrimEnd('.')}): name the server with --url.", e);
         }
@@ -72,7 +88,8 @@ internal sealed class RemoteServer : IDisposable
         try
         {
             using var problem = JsonDocument.Parse(body);
-            return problem.RootElement.ValueKind == JsonValueKind.Object && problem.RootElement.TryGetProperty("detail", out var detail) ? detail.GetString() : null;
+            return problem.RootElement.ValueKind == JsonValueKind.Object
+                && problem.RootElement.TryGetProperty("detail", out var detail) ? detail.GetString() : null;
         }
         catch (JsonException)
         {

@@ -11,16 +11,42 @@ internal static class WebhooksCommand
     {
         var server = RemoteServer.Options();
         // --url is the receiver's here
-        server.Url = new Option<string>("--server") { Description = server.Url.Description, HelpName = "URL", DefaultValueFactory = static _ => "http://127.0.0.1:8080" };
-        var id = new Argument<string>("id") { Description = "The webhook, as list shows it.", HelpName = "ID" };
-        var url = new Option<string>("--url") { Description = "Where changes are sent; https, or http to this machine where the server listens on nothing else.", HelpName = "URL", Required = true };
-        var events = new Option<string>("--events") { Description = "Which: some of online, offline, status, separated by commas; all where it is not given.", HelpName = "EVENT,…" };
-        var prefix = new Option<string>("--users-prefix") { Description = "Only of users whose ID begins so.", HelpName = "TEXT" };
-        var overlap = new Option<int>("--overlap-hours") { Description = "How long the secret before signs as well; 24.", HelpName = "N", DefaultValueFactory = static _ => 24 };
-
-        return new Command("webhooks", "Sends changes to a backend over HTTP: adds, lists, tests, pauses and removes webhooks of a running server. The key needs the scope operate.")
+        server.Url = new Option<string>(
+            "--server")
         {
-            On(new Command("add", "Adds a webhook and prints it with its secret, once: nobody can read it again.") { url, events, prefix }, (parsed, call) =>
+            Description = server.Url.Description,
+            HelpName = "URL",
+            DefaultValueFactory = static _ =>
+            "http://127.0.0.1:8080"
+        };
+        var id = new Argument<string>("id") { Description = "The webhook, as list shows it.", HelpName = "ID" };
+        var url = new Option<string>(
+            "--url")
+        {
+            Description = "Where changes are sent; https, or http to this machine where the server listens on nothing else.",
+            HelpName = "URL",
+            Required = true
+        };
+        var events = new Option<string>(
+            "--events")
+        {
+            Description = "Which: some of online, offline, status, separated by commas; all where it is not given.",
+            HelpName = "EVENT,…"
+        };
+        var prefix = new Option<string>("--users-prefix") { Description = "Only of users whose ID begins so.", HelpName = "TEXT" };
+        var overlap = new Option<int>(
+            "--overlap-hours")
+        {
+            Description = "How long the secret before signs as well; 24.",
+            HelpName = "N",
+            DefaultValueFactory = static _ => 24
+        };
+
+        return new Command("webhooks",
+            "Sends changes to a backend over HTTP: the webhooks of a running server. The key needs the scope operate.")
+        {
+            On(new Command("add", "Adds a webhook and prints it with its secret, once: nobody can read it again.") { url, events,
+                prefix }, (parsed, call) =>
                 call(HttpMethod.Post, "webhooks", Json(writer =>
                 {
                     writer.WriteString("url", parsed.GetRequiredValue(url));
@@ -35,14 +61,21 @@ internal static class WebhooksCommand
                     if (parsed.GetValue(prefix) is { } begin)
                         writer.WriteString("users_prefix", begin);
                 }))),
-            On(new Command("list", "Lists the webhooks: a line of JSON each."), static (_, call) => call(HttpMethod.Get, "webhooks", default)),
+            On(new Command("list", "Lists the webhooks: a line of JSON each."), static (_, call) =>
+                call(HttpMethod.Get, "webhooks", default)),
             On(new Command("remove", "Removes a webhook.") { id }, (parsed, call) => call(HttpMethod.Delete, Path(parsed), default)),
-            On(new Command("test", "Sends a test, once, and prints what became of it.") { id }, (parsed, call) => call(HttpMethod.Post, Path(parsed, "/test"), default)),
-            On(new Command("pause", "Sends nothing until it is resumed.") { id }, (parsed, call) => call(HttpMethod.Post, Path(parsed, "/pause"), default)),
-            On(new Command("resume", "Goes on where it stopped, and tries at once what waits to be tried again.") { id }, (parsed, call) => call(HttpMethod.Post, Path(parsed, "/resume"), default)),
-            On(new Command("rotate", "Prints a new secret, once; the one before signs as well for a while.") { id, overlap }, (parsed, call) =>
-                call(HttpMethod.Post, Path(parsed, "/rotate"), Json(writer => writer.WriteNumber("overlap_hours", parsed.GetValue(overlap))))),
-            On(new Command("log", "Prints the newest 100 requests: a line of JSON each, the newest last.") { id }, (parsed, call) => call(HttpMethod.Get, Path(parsed, "/log"), default)),
+            On(new Command("test", "Sends a test, once, and prints what became of it.") { id }, (parsed, call) =>
+                call(HttpMethod.Post, Path(parsed, "/test"), default)),
+            On(new Command("pause", "Sends nothing until it is resumed.") { id }, (parsed, call) =>
+                call(HttpMethod.Post, Path(parsed, "/pause"), default)),
+            On(new Command("resume", "Goes on where it stopped, and tries at once what waits to be tried again.") { id },
+                (parsed, call) => call(HttpMethod.Post, Path(parsed, "/resume"), default)),
+            On(new Command("rotate", "Prints a new secret, once; the one before signs as well for a while.") { id, overlap },
+                (parsed, call) =>
+                call(HttpMethod.Post, Path(parsed, "/rotate"),
+                    Json(writer => writer.WriteNumber("overlap_hours", parsed.GetValue(overlap))))),
+            On(new Command("log", "Prints the newest 100 requests: a line of JSON each, the newest last.") { id }, (parsed, call) =>
+                call(HttpMethod.Get, Path(parsed, "/log"), default)),
         };
 
         string Path(ParseResult parsed, string then = "") => $"webhooks/{Uri.EscapeDataString(parsed.GetRequiredValue(id))}{then}";
@@ -66,7 +99,8 @@ internal static class WebhooksCommand
             using var answer = await run(server);
             if (answer is not null)
                 Print(answer.RootElement);
-            return answer?.RootElement.TryGetProperty("acknowledged", out var acknowledged) == true && !acknowledged.GetBoolean() ? CommandLine.Failed : CommandLine.Fine;
+            return answer?.RootElement.TryGetProperty("acknowledged", out var acknowledged) == true
+                && !acknowledged.GetBoolean() ? CommandLine.Failed : CommandLine.Fine;
         }
         catch (UsageException wrong)
         {

@@ -27,14 +27,19 @@ public class ChangesTests
         await server.PostAsync("/heartbeat", "{\"user_id\":\"bob\"}");
         // hidden while the lease expires
         await server.PutAsync("/users/bob/status", "{\"status\":\"offline\"}");
-        var changes = await ReadAsync(server, start["next"]!.GetValue<string>(), until: static c => c.Any(static change => change!["reason"]!.GetValue<string>() == "lapse"));
+        var changes = await ReadAsync(
+            server, start["next"]!.GetValue<string>(), until: static c =>
+            c.Any(static change => change!["reason"]!.GetValue<string>() == "lapse"));
         var told = changes.Select(static c => $"{c!["user_id"]!.ToJsonString()} {c["is_online"]} {c["status"]} {c["reason"]}").ToArray();
         // the deleted user's own coming online is not given out any more
         told.Where(static line => line.StartsWith("42 ", StringComparison.Ordinal)).ShouldBe(
-            ["42 true online heartbeat", "42 true busy status", "42 false offline status", "42 true online status", "42 false offline lapse"]);
+            ["42 true online heartbeat", "42 true busy status", "42 false offline status", "42 true online status",
+                "42 false offline lapse"]);
         told.Where(static line => line.StartsWith("\"bob\" ", StringComparison.Ordinal)).ShouldBe(
-            ["\"bob\" true online heartbeat", "\"bob\" false offline leave", "\"bob\" true away heartbeat", "\"bob\" false offline status"]);
-        told.Last(static line => line.StartsWith("\"5216580805\" ", StringComparison.Ordinal)).ShouldBe("\"5216580805\" false offline deleted");
+            ["\"bob\" true online heartbeat", "\"bob\" false offline leave", "\"bob\" true away heartbeat",
+                "\"bob\" false offline status"]);
+        told.Last(static line => line.StartsWith("\"5216580805\" ", StringComparison.Ordinal)).ShouldBe(
+            "\"5216580805\" false offline deleted");
         foreach (var change in changes)
         {
             change!.AsObject().Select(static m => m.Key).ShouldBe(["id", "user_id", "is_online", "status", "last_seen", "reason", "at"]);
@@ -45,7 +50,8 @@ public class ChangesTests
 
         // a change's id is the place after it
         var third = changes[2]!["id"]!.GetValue<string>();
-        (await server.GetAsync($"/changes?limit=1&after={third}")).Json["changes"]![0]!["id"]!.GetValue<string>().ShouldBe(changes[3]!["id"]!.GetValue<string>());
+        (await server.GetAsync($"/changes?limit=1&after={third}")).Json["changes"]![0]!["id"]!.GetValue<string>().ShouldBe(
+            changes[3]!["id"]!.GetValue<string>());
         (await server.GetAsync("/changes?after=latest")).Json["changes"]!.AsArray().Count.ShouldBe(0);
     }
 
@@ -62,7 +68,8 @@ public class ChangesTests
             await using var server = await AglowProcess.StartAsync(folder, Short);
             for (var i = random.Next(5, 30); i > 0; i--)
             {
-                var ids = string.Join(',', Enumerable.Range(0, 5).Select(_ => random.Next(2) == 0 ? $"{random.Next(20)}" : $"\"user-{random.Next(20)}\""));
+                var ids = string.Join(',',
+                    Enumerable.Range(0, 5).Select(_ => random.Next(2) == 0 ? $"{random.Next(20)}" : $"\"user-{random.Next(20)}\""));
                 (await server.PostAsync(random.Next(3) == 0 ? "/offline" : "/heartbeat", $"{{\"user_ids\":[{ids}]}}")).Status.ShouldBe(200);
             }
 
@@ -97,10 +104,12 @@ public class ChangesTests
         events.Select(static e => e.Data["user_id"]!.GetValue<int>()).ShouldBe([2, 3]);
         events.ShouldAllBe(static e => e.Id == e.Data["id"]!.GetValue<string>());
         // a status that ends by itself
-        (await server.PutAsync("/users/2/status", "{\"status\":\"busy\",\"for_seconds\":1}")).Status.ShouldBe(200);
-        (await StreamAsync(server, events[1].Id, null, 2)).Select(static e => e.Data["status"]!.GetValue<string>()).ShouldBe(["busy", "online"]);
+        (await server.PutAsync("/users/2/status", "{\"status\":\"busy\",\"for_seconds\":5}")).Status.ShouldBe(200);
+        (await StreamAsync(server, events[1].Id, null, 2)).Select(static e => e.Data["status"]!.GetValue<string>()).ShouldBe(
+            ["busy", "online"]);
         foreach (var query in new[] { "after=1", "after=AAAAAAAAAAAAAAA", "after=%00", "limit=0", "limit=10001", "wait=61", "wait=-1" })
-            (await server.GetAsync($"/changes?{query}")).ShouldBeProblem(400, query.StartsWith("after", StringComparison.Ordinal) ? "cursor" : query.Split('=')[0]);
+            (await server.GetAsync($"/changes?{query}")).ShouldBeProblem(
+                400, query.StartsWith("after", StringComparison.Ordinal) ? "cursor" : query.Split('=')[0]);
         // a poll that hears nothing answers when its time is up, or when the server stops
         var idle = server.GetAsync("/changes?after=latest&wait=60");
         var (stopped, answered) = (server.StopAsync(), await idle);
@@ -117,7 +126,9 @@ public class ChangesTests
         var first = (await server.GetAsync("/changes")).Json["next"]!.GetValue<string>();
         // 12 bytes each: 2.4 MB
         await server.PostPackedAsync("/heartbeat", [.. Enumerable.Range(2, 200_000).Select(static i => (uint)i)]);
-        await Eventually.TrueAsync(async () => (await server.GetAsync($"/changes?after={first}&limit=1")).Json["gap"]!.GetValue<bool>(), 30, "the oldest are dropped");
+        await Eventually.TrueAsync(
+            async () => (await server.GetAsync($"/changes?after={first}&limit=1")).Json["gap"]!.GetValue<bool>(), 30,
+            "the oldest are dropped");
         var page = (await server.GetAsync($"/changes?after={first}&limit=1")).Json;
         page["changes"]![0]!["user_id"]!.GetValue<int>().ShouldBeGreaterThan(50_000);
         (await server.GetAsync($"/changes?after={page["next"]}")).Json["gap"]!.GetValue<bool>().ShouldBeFalse();
@@ -151,7 +162,8 @@ public class ChangesTests
         code.ShouldBe(0);
         var lines = output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         lines.Select(static line => JsonNode.Parse(line)!["user_id"]!.ToJsonString()).ShouldBe(["1", "\"bob\""]);
-        await using var follow = AglowProcess.Start("changes", "--url", url, "--follow", "--after", JsonNode.Parse(lines[0])!["id"]!.GetValue<string>());
+        await using var follow =
+            AglowProcess.Start("changes", "--url", url, "--follow", "--after", JsonNode.Parse(lines[0])!["id"]!.GetValue<string>());
         await server.PostAsync("/offline", "{\"user_id\":1}");
         await Eventually.TrueAsync(() => Task.FromResult(follow.Output.Split('\n').Length > 2), 60, "two lines");
         follow.Output.ShouldContain("\"user_id\":1,\"is_online\":false,\"status\":\"offline\"");
@@ -196,7 +208,8 @@ public class ChangesTests
                 }
 
                 after = page["next"]!.GetValue<string>();
-                return page["changes"]!.AsArray().Count == 0 && (await AllAsync(server)).All(user => state.GetValueOrDefault(user.Key) == user.Value);
+                return page["changes"]!.AsArray().Count == 0
+                    && (await AllAsync(server)).All(user => state.GetValueOrDefault(user.Key) == user.Value);
             },
             60,
             what);
@@ -215,7 +228,8 @@ public class ChangesTests
         return all;
     }
 
-    private static async Task<List<(string? Id, string Name, JsonNode Data)>> StreamAsync(AglowProcess server, string? after, string? lastEventId, int count)
+    private static async Task<List<(string? Id, string Name, JsonNode Data)>> StreamAsync(
+        AglowProcess server, string? after, string? lastEventId, int count)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, after is null ? "/changes" : $"/changes?after={after}");
         request.Headers.Accept.ParseAdd("text/event-stream");

@@ -32,14 +32,16 @@ internal sealed class Receiver : IAsyncDisposable
 
     /// <summary>The changes of acknowledged messages, each once, as "USER TYPE".</summary>
     public IEnumerable<string> Told => _messages.Where(static m => m.Status < 300).SelectMany(static m => m.Events)
-        .Where(static e => e.Subject is not null).DistinctBy(static e => e.Id).Select(static e => $"{e.Subject} {e.Type!["aglow.presence.".Length..]}");
+        .Where(static e => e.Subject is not null).DistinctBy(static e => e.Id).Select(
+            static e => $"{e.Subject} {e.Type!["aglow.presence.".Length..]}");
 
     /// <summary>From now on it answers so; the status 301 is a redirect to itself.</summary>
     public void Answer(Func<Message, Task<int>> answer) => _answer = answer;
 
     public void Answer(int status) => _answer = _ => Task.FromResult(status);
 
-    public Task UntilAsync(Func<bool> holds, string what) => Eventually.TrueAsync(() => Task.FromResult(holds()), 60, $"{what}: {string.Join(", ", Told)}");
+    public Task UntilAsync(Func<bool> holds, string what) =>
+        Eventually.TrueAsync(() => Task.FromResult(holds()), 60, $"{what}: {string.Join(", ", Told)}");
 
     public async ValueTask DisposeAsync()
     {
@@ -77,7 +79,8 @@ internal sealed class Receiver : IAsyncDisposable
             await context.Request.InputStream.CopyToAsync(body);
             var headers = context.Request.Headers;
             var message = new Message(
-                headers["webhook-id"]!, headers["webhook-timestamp"]!, headers["webhook-signature"]!, context.Request.ContentType!, context.Request.Url!.AbsolutePath, body.ToArray());
+                headers["webhook-id"]!, headers["webhook-timestamp"]!, headers["webhook-signature"]!, context.Request.ContentType!,
+                    context.Request.Url!.AbsolutePath, body.ToArray());
             message.Status = await _answer(message);
             _messages.Enqueue(message);
             context.Response.StatusCode = message.Status;
@@ -97,7 +100,8 @@ internal sealed class Receiver : IAsyncDisposable
         public int Status { get; set; }
 
         /// <summary>The batch, as the CloudEvents SDK reads it.</summary>
-        public IReadOnlyList<CloudEvent> Events => new JsonEventFormatter().DecodeBatchModeMessage(Body, new ContentType(ContentType), null);
+        public IReadOnlyList<CloudEvent> Events =>
+            new JsonEventFormatter().DecodeBatchModeMessage(Body, new ContentType(ContentType), null);
 
         public JsonElement DataOf(int index) => (JsonElement)Events[index].Data!;
 

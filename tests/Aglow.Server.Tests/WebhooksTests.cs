@@ -20,7 +20,8 @@ public class WebhooksTests
         await server.PostAsync("/offline", "{\"user_id\":\"bob\"}");
         await server.DeleteAsync("/users/bob");
         await all.UntilAsync(() => all.Told.Contains("42 offline"), "the lease expires");
-        all.Told.Where(static t => t.StartsWith("bob ", StringComparison.Ordinal)).ShouldBe(["bob online", "bob status", "bob offline", "bob offline"]);
+        all.Told.Where(static t => t.StartsWith("bob ", StringComparison.Ordinal)).ShouldBe(
+            ["bob online", "bob status", "bob offline", "bob offline"]);
         all.Told.Where(static t => t.StartsWith("42 ", StringComparison.Ordinal)).ShouldBe(["42 online", "42 offline"]);
         await some.UntilAsync(() => some.Told.Count() == 2, "of bob alone, and offline alone");
         some.Told.ShouldAllBe(static t => t == "bob offline");
@@ -29,7 +30,8 @@ public class WebhooksTests
             message.IsSignedBy(secret).ShouldBeTrue();
             message.ContentType.ShouldBe("application/cloudevents-batch+json; charset=utf-8");
             (Token.Now - long.Parse(message.Timestamp)).ShouldBeInRange(-2, 120);
-            message.Events.ShouldAllBe(static e => e.Source!.ToString() == "urn:aglow:changes" && e.DataContentType == "application/json" && e.Time != null);
+            message.Events.ShouldAllBe(
+                static e => e.Source!.ToString() == "urn:aglow:changes" && e.DataContentType == "application/json" && e.Time != null);
         }
 
         var events = all.Messages.SelectMany(static m => m.Events).ToArray();
@@ -127,7 +129,8 @@ public class WebhooksTests
         receiver.Messages.ShouldAllBe(static m => m.Path == "/hook", "a redirect is not followed");
         receiver.Answer(410);
         await server.PostAsync("/heartbeat", "{\"user_id\":2}");
-        await Eventually.TrueAsync(async () => (await server.GetAsync($"/webhooks/{id}")).Json["paused"]!.GetValue<bool>(), 60, "410 pauses");
+        await Eventually.TrueAsync(
+            async () => (await server.GetAsync($"/webhooks/{id}")).Json["paused"]!.GetValue<bool>(), 60, "410 pauses");
         (await RunAsync("list")).ShouldContain("410 Gone");
         (await RunAsync("log", id)).Split('\n', StringSplitOptions.RemoveEmptyEntries).Length.ShouldBe(3);
         await RunAsync("remove", id);
@@ -136,7 +139,8 @@ public class WebhooksTests
 
         async Task<string> RunAsync(params string[] arguments)
         {
-            var (code, output, errors) = await AglowProcess.RunToEndAsync(["webhooks", .. arguments, "--server", server.Address.AbsoluteUri]);
+            var (code, output, errors) =
+                await AglowProcess.RunToEndAsync(["webhooks", .. arguments, "--server", server.Address.AbsoluteUri]);
             code.ShouldBe(0, errors);
             return output;
         }
@@ -148,18 +152,22 @@ public class WebhooksTests
         string[] never =
         [
             "http://example.com/", "ftp://example.com/", "https://user:secret@example.com/", "https://example.com/#x", "no url", "https://",
-            "https://10.0.0.1/", "https://172.16.5.5/", "https://192.168.1.1/", "https://169.254.169.254/latest", "https://100.64.0.1/", "https://0.0.0.0/",
-            "https://[fe80::1]/", "https://[fd00::1]/", "https://[::ffff:10.0.0.1]/", "https://[64:ff9b::a00:1]/", "https://[2002:a00:1::]/", "https://0x0a000001/",
+            "https://10.0.0.1/", "https://172.16.5.5/", "https://192.168.1.1/", "https://169.254.169.254/latest", "https://100.64.0.1/",
+                "https://0.0.0.0/",
+            "https://[fe80::1]/", "https://[fd00::1]/", "https://[::ffff:10.0.0.1]/", "https://[64:ff9b::a00:1]/",
+                "https://[2002:a00:1::]/", "https://0x0a000001/",
         ];
         await using var alone = await AglowProcess.StartAsync();
         foreach (var url in never)
             (await alone.PostAsync("/webhooks", $"{{\"url\":\"{url}\"}}")).ShouldBeProblem(422, "url");
-        foreach (var body in new[] { "{}", "[]", "{\"url\":1}", "{\"url\":\"https://a.example\",\"events\":[]}", "{\"url\":\"https://a.example\",\"evnts\":[]}" })
+        foreach (var body in new[] { "{}", "[]", "{\"url\":1}", "{\"url\":\"https://a.example\",\"events\":[]}",
+            "{\"url\":\"https://a.example\",\"evnts\":[]}" })
             (await alone.PostAsync("/webhooks", body)).ShouldBeProblem(400);
         (await alone.GetAsync("/webhooks")).Json["webhooks"]!.AsArray().Count.ShouldBe(0);
 
         // one that others can reach does not call its own machine
-        await using var open = AglowProcess.Run(null, ["--allow-open", "--webhooks-allow", "10.1.0.0/16,127.0.0.2/32"], urls: "http://127.0.0.1:0,http://0.0.0.0:0");
+        await using var open = AglowProcess.Run(
+            null, ["--allow-open", "--webhooks-allow", "10.1.0.0/16,127.0.0.2/32"], urls: "http://127.0.0.1:0,http://0.0.0.0:0");
         await open.ReadyAsync();
         await using var receiver = new Receiver();
         (await open.PostAsync("/webhooks", $"{{\"url\":\"{receiver.Url}\"}}")).ShouldBeProblem(422, "http is for this machine alone");

@@ -55,7 +55,11 @@ public class ChangeFeedProperties
             (4, Gen.Constant(Act.StepCheckpoint)),
             (2, Gen.Constant(Act.Crash)),
             (1, Gen.Constant(Act.Stop)));
-        var step = from a in act from user in Gen.Choose(0, Model.Users.Length - 1) from seconds in Gen.Choose(1, 25) select new Step(a, user, seconds);
+        var step = from a in act
+                   from user in Gen.Choose(0, Model.Users.Length - 1)
+                   from seconds in Gen.Choose(1, 25)
+                   select new Step(
+            a, user, seconds);
         return Arb.From(from length in Gen.Choose(1, 80) from list in Gen.ArrayOf(step, length) select list, Shorter);
     }
 
@@ -87,7 +91,8 @@ public class ChangeFeedProperties
     private sealed class Model
     {
         public static readonly uint[] Users = [0, 1, 256, 65_280 * 256];
-        private static readonly ClaimStatus[] Kinds = [ClaimStatus.Auto, ClaimStatus.Hidden, ClaimStatus.Busy, ClaimStatus.Away, ClaimStatus.Online];
+        private static readonly ClaimStatus[] Kinds =
+            [ClaimStatus.Auto, ClaimStatus.Hidden, ClaimStatus.Busy, ClaimStatus.Away, ClaimStatus.Online];
 
         // durable elsewhere, as the directory has them
         private readonly Aglow.Users.Claims _claims = new();
@@ -167,7 +172,8 @@ public class ChangeFeedProperties
             using var belief = new Belief(Rig.Online);
             Rig.Recovery.Seed(belief);
             // as a start does: a crash may have come between a deletion and the erasure of its words
-            foreach (var user in Users.Where(user => Rig.Word(user) != Pulse.Never && Pulse.ToUnix(Pulse.Second(Rig.Word(user))) <= _accounts.Of(user).RevokedAt))
+            foreach (var user in Users.Where(
+                user => Rig.Word(user) != Pulse.Never && Pulse.ToUnix(Pulse.Second(Rig.Word(user))) <= _accounts.Of(user).RevokedAt))
                 Rig.Erase(user, Pulse.Never);
             Rig.Journal.Commit();
             // a transaction records what was chosen meanwhile, also where nothing else is to be written
@@ -178,7 +184,8 @@ public class ChangeFeedProperties
                 // whose lease expired and no sweep has found it yet may be told either
                 var isOnline = Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment);
                 if (!belief.Contains(user) || isOnline || Rig.Word(user) == Pulse.Never)
-                    Shown(user).ShouldBe(isOnline ? Chosen(user) : PresenceStatus.Offline, $"user {user} after {(isCrash ? "a crash" : "a stop")}");
+                    Shown(user).ShouldBe(isOnline ? Chosen(user) : PresenceStatus.Offline,
+                        $"user {user} after {(isCrash ? "a crash" : "a stop")}");
             }
         }
 
@@ -189,7 +196,8 @@ public class ChangeFeedProperties
             Rig.Journal.Commit();
             await ReadAsync();
             foreach (var user in Users)
-                Shown(user).ShouldBe(Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment) ? Chosen(user) : PresenceStatus.Offline, $"user {user}");
+                Shown(user).ShouldBe(Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment)
+                    ? Chosen(user) : PresenceStatus.Offline, $"user {user}");
         }
 
         private async Task ReadAsync()
@@ -244,7 +252,8 @@ public class ChangeFeedProperties
         }
 
         private void Claim(uint user, ClaimStatus status) =>
-            _claims.Set(user, status == ClaimStatus.Auto ? [] : [new Aglow.Model.Claim(Aglow.Model.Claim.UserSource, status, ShownLastSeen: Rig.Now)], Rig.Now);
+            _claims.Set(user, status == ClaimStatus.Auto
+                ? [] : [new Aglow.Model.Claim(Aglow.Model.Claim.UserSource, status, ShownLastSeen: Rig.Now)], Rig.Now);
 
         private PresenceStatus Shown(uint user) => _applied.TryGetValue(user, out var change) ? change.Status : PresenceStatus.Offline;
 

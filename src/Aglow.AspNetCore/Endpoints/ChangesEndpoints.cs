@@ -21,14 +21,16 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
 
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
-        new Call(HttpMethods.Get, Routes.Changes, "changes", "What changed, in order for each user; as an event stream where that is accepted", problems.Guard(ReadAsync))
+        new Call(HttpMethods.Get, Routes.Changes, "changes",
+            "What changed, in order for each user; as an event stream where that is accepted", problems.Guard(ReadAsync))
         {
             Access = CallAccess.Backends(Scopes.Read),
             Query =
             [
-                new(Routes.AfterQuery, "The \"next\" of the page before, or the \"id\" of a change; \"latest\": from now on. Where it is not given, from the oldest that is kept."),
+                new(Routes.AfterQuery, "The \"next\" of the page before, or a change's \"id\"; \"latest\": from now on; without it, from the oldest."),
                 new(Routes.LimitQuery, "1 to 10,000; 1,000 where it is not given. A page may hold fewer.", IsNumber: true),
-                new(Routes.WaitQuery, "Seconds to wait for a change where there is none, 0 to 60; 0 where it is not given.", IsNumber: true),
+                new(Routes.WaitQuery, "Seconds to wait for a change where there is none, 0 to 60; 0 where it is not given.",
+                    IsNumber: true),
             ],
             Answers = [new(Routes.Json, typeof(ChangesDocument)), new(Routes.EventStream)],
             Problems = [400, 401, 403, 429, 501, 503],
@@ -37,7 +39,8 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
     private Task ReadAsync(HttpContext context)
     {
         var feed = host.Presence.Changes ?? throw host.NoFeed();
-        var isStream = context.Request.Headers.Accept.Any(static accept => accept?.Contains(Routes.EventStream, StringComparison.OrdinalIgnoreCase) == true);
+        var isStream = context.Request.Headers.Accept.Any(
+            static accept => accept?.Contains(Routes.EventStream, StringComparison.OrdinalIgnoreCase) == true);
         return isStream ? StreamAsync(context, feed) : PageAsync(context, feed);
     }
 
@@ -122,7 +125,8 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
     private async Task WaitAsync(HttpContext context, IChangeFeed feed, string after, TimeSpan until)
     {
         using var timeout = new CancellationTokenSource(until, host.Presence.Clock.Time);
-        using var end = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, context.RequestAborted, host.Lifetime.ApplicationStopping);
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(
+            timeout.Token, context.RequestAborted, host.Lifetime.ApplicationStopping);
         try
         {
             await feed.WaitAsync(after, end.Token);
@@ -143,5 +147,5 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
     }
 
     private static ProblemException ForeignCursor() => Problems.Malformed(
-        "The cursor is not one that this server gave. Send the \"next\" of the page before, the \"id\" of a change, \"latest\", or none to begin with the oldest.");
+        "The cursor is not one that this server gave. Send the \"next\" of the page before, the \"id\" of a change, \"latest\", or none.");
 }

@@ -111,7 +111,13 @@ internal sealed record ChangeDocument(
     [property: JsonPropertyName(JsonNames.At)] long At)
 {
     public static ChangeDocument Of(PresenceChange change) => new(
-        change.Id, UserJson.Of(change.User), change.IsOnline, Words.Of(change.Status), change.LastSeen, ChangeWords.Of(change.Reason), change.At);
+        change.Id,
+        UserJson.Of(change.User),
+        change.IsOnline,
+        Words.Of(change.Status),
+        change.LastSeen,
+        ChangeWords.Of(change.Reason),
+        change.At);
 }
 
 /// <summary>A part of the feed of changes.</summary>

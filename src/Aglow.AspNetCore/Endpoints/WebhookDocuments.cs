@@ -21,7 +21,8 @@ internal sealed record WebhookDocument(
     [property: JsonPropertyName("gaps")] long Gaps)
 {
     public static WebhookDocument Of(Webhook w) =>
-        new(w.Id, w.Url, WordsOf(w.Events), w.UsersPrefix, w.CreatedAt, w.IsPaused, w.PausedFor, w.LagSeconds, w.FailingSince, w.Delivered, w.Failed, w.Skipped, w.Gaps);
+        new(w.Id, w.Url, WordsOf(w.Events), w.UsersPrefix, w.CreatedAt, w.IsPaused, w.PausedFor, w.LagSeconds, w.FailingSince,
+            w.Delivered, w.Failed, w.Skipped, w.Gaps);
 
     public static string[] WordsOf(WebhookEvents events) =>
     [
@@ -41,7 +42,8 @@ internal sealed record WebhookSecretDocument(
     [property: JsonPropertyName(JsonNames.Events)] IReadOnlyList<string> Events,
     [property: JsonPropertyName("secret")] string Secret)
 {
-    public static WebhookSecretDocument Of(Webhook webhook, string secret) => new(webhook.Id, webhook.Url, WebhookDocument.WordsOf(webhook.Events), secret);
+    public static WebhookSecretDocument Of(Webhook webhook, string secret) =>
+        new(webhook.Id, webhook.Url, WebhookDocument.WordsOf(webhook.Events), secret);
 }
 
 /// <summary>Body of a webhook.</summary>
@@ -63,7 +65,8 @@ internal sealed record DeliveryDocument(
     [property: JsonPropertyName("error")] string? Error,
     [property: JsonPropertyName("milliseconds")] int Milliseconds)
 {
-    public static DeliveryDocument Of(WebhookDelivery d) => new(d.At, d.MessageId, d.Changes, d.IsAcknowledged, d.Status, d.Error, d.Milliseconds);
+    public static DeliveryDocument Of(WebhookDelivery d) =>
+        new(d.At, d.MessageId, d.Changes, d.IsAcknowledged, d.Status, d.Error, d.Milliseconds);
 }
 
 /// <summary>The newest requests to a receiver.</summary>

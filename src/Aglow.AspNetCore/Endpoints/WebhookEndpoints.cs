@@ -11,44 +11,66 @@ namespace Aglow.AspNetCore.Endpoints;
 /// <summary>Webhooks, for whoever runs this: <c>/webhooks</c> and what is under it.</summary>
 internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnswers problems)
 {
-    private const string AddExample = "{\"url\": \"https://…\", \"events\": [\"online\", \"offline\", \"status\"], \"users_prefix\": \"…\"}";
+    private const string AddExample =
+        "{\"url\": \"https://…\", \"events\": [\"online\", \"offline\", \"status\"], \"users_prefix\": \"…\"}";
     private const string RotateExample = "{\"overlap_hours\": 24}, or nothing";
     private const int OverlapHoursDefault = 24;
     private const int OverlapHoursMost = 24 * 30;
 
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
-        Of(HttpMethods.Get, Routes.Webhooks, "webhooks", "All webhooks", ListAsync) with { Answers = [new(Routes.Json, typeof(WebhooksDocument))] },
-        Of(HttpMethods.Post, Routes.Webhooks, "add webhook", "A webhook for what changes from now on; the answer has its secret, once", AddAsync) with
+        Of(HttpMethods.Get, Routes.Webhooks, "webhooks", "All webhooks", ListAsync) with
+        {
+            Answers = [new(Routes.Json, typeof(WebhooksDocument))]
+        },
+        Of(HttpMethods.Post, Routes.Webhooks, "add webhook", "A webhook for what changes from now on; the answer has its secret, once",
+            AddAsync) with
         {
             Bodies = [new(Routes.Json, typeof(WebhookBody))],
             Answers = [new(Routes.Json, typeof(WebhookSecretDocument), StatusCodes.Status201Created)],
             Problems = [400, 401, 403, 409, 413, 415, 422, 429, 501, 503],
         },
-        Of(HttpMethods.Get, Routes.Webhook, "webhook", "One webhook", ReadAsync) with { Answers = [new(Routes.Json, typeof(WebhookDocument))] },
-        Of(HttpMethods.Delete, Routes.Webhook, "remove webhook", "Removes a webhook", RemoveAsync) with { Answers = [new(Status: StatusCodes.Status204NoContent)] },
-        Of(HttpMethods.Post, Routes.WebhookTest, "test webhook", "Sends a test, once", TestAsync) with { Answers = [new(Routes.Json, typeof(DeliveryDocument))] },
-        Of(HttpMethods.Post, Routes.WebhookPause, "pause webhook", "Sends nothing until it is resumed", context => PauseAsync(context, isPaused: true)) with
+        Of(HttpMethods.Get, Routes.Webhook, "webhook", "One webhook", ReadAsync) with
+        {
+            Answers = [new(Routes.Json, typeof(WebhookDocument))]
+        },
+        Of(HttpMethods.Delete, Routes.Webhook, "remove webhook", "Removes a webhook", RemoveAsync) with
+        {
+            Answers = [new(Status: StatusCodes.Status204NoContent)]
+        },
+        Of(HttpMethods.Post, Routes.WebhookTest, "test webhook", "Sends a test, once", TestAsync) with
+        {
+            Answers = [new(Routes.Json, typeof(DeliveryDocument))]
+        },
+        Of(HttpMethods.Post, Routes.WebhookPause, "pause webhook", "Sends nothing until it is resumed", context =>
+            PauseAsync(context, isPaused: true)) with
         {
             Answers = [new(Routes.Json, typeof(WebhookDocument))],
         },
-        Of(HttpMethods.Post, Routes.WebhookResume, "resume webhook", "Goes on where it stopped, and tries at once what waits to be tried again", context => PauseAsync(context, isPaused: false)) with
+        Of(HttpMethods.Post, Routes.WebhookResume, "resume webhook",
+            "Goes on where it stopped, and tries at once what waits to be tried again", context =>
+            PauseAsync(context, isPaused: false)) with
         {
             Answers = [new(Routes.Json, typeof(WebhookDocument))],
         },
-        Of(HttpMethods.Post, Routes.WebhookRotate, "rotate webhook", "A new secret, once; the one before signs as well for a while", RotateAsync) with
+        Of(HttpMethods.Post, Routes.WebhookRotate, "rotate webhook", "A new secret, once; the one before signs as well for a while",
+            RotateAsync) with
         {
             Bodies = [new(Routes.Json, typeof(RotateBody))],
             BodyIsOptional = true,
             Answers = [new(Routes.Json, typeof(WebhookSecretDocument))],
         },
-        Of(HttpMethods.Get, Routes.WebhookLog, "webhook log", "The newest 100 requests, the newest last", LogAsync) with { Answers = [new(Routes.Json, typeof(DeliveriesDocument))] });
+        Of(HttpMethods.Get, Routes.WebhookLog, "webhook log", "The newest 100 requests, the newest last", LogAsync) with
+        {
+            Answers = [new(Routes.Json, typeof(DeliveriesDocument))]
+        });
 
-    private Call Of(string method, string path, string name, string summary, RequestDelegate handle) => new(method, path, name, summary, problems.Guard(handle))
-    {
-        Access = CallAccess.Backends(Scopes.Operate),
-        Problems = [400, 401, 403, 404, 429, 501, 503],
-    };
+    private Call Of(string method, string path, string name, string summary, RequestDelegate handle) =>
+        new(method, path, name, summary, problems.Guard(handle))
+        {
+            Access = CallAccess.Backends(Scopes.Operate),
+            Problems = [400, 401, 403, 404, 429, 501, 503],
+        };
 
     private Task ListAsync(HttpContext context) =>
         Answers.JsonAsync(context, new WebhooksDocument([.. Webhooks().All.Select(WebhookDocument.Of)]), Documents.Sent.WebhooksDocument);
@@ -60,7 +82,8 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnsw
         try
         {
             var (webhook, secret) = await webhooks.AddAsync(url, events, prefix);
-            await Answers.JsonAsync(context, WebhookSecretDocument.Of(webhook, secret), Documents.Sent.WebhookSecretDocument, StatusCodes.Status201Created);
+            await Answers.JsonAsync(context, WebhookSecretDocument.Of(webhook, secret), Documents.Sent.WebhookSecretDocument,
+                StatusCodes.Status201Created);
         }
         catch (ArgumentException wrong)
         {
@@ -87,7 +110,8 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnsw
         await Answers.JsonAsync(context, DeliveryDocument.Of(delivery), Documents.Sent.DeliveryDocument);
     }
 
-    private async Task PauseAsync(HttpContext context, bool isPaused) => await SendAsync(context, await Webhooks().PauseAsync(Id(context), isPaused));
+    private async Task PauseAsync(HttpContext context, bool isPaused) =>
+        await SendAsync(context, await Webhooks().PauseAsync(Id(context), isPaused));
 
     private async Task RotateAsync(HttpContext context)
     {
@@ -150,7 +174,8 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnsw
         {
             if (member.Name != JsonNames.OverlapHours)
                 throw Unknown(member, RotateExample);
-            if (member.Value.ValueKind != JsonValueKind.Number || !member.Value.TryGetInt32(out hours) || hours is < 0 or > OverlapHoursMost)
+            if (member.Value.ValueKind != JsonValueKind.Number || !member.Value.TryGetInt32(out hours)
+                || hours is < 0 or > OverlapHoursMost)
                 throw Problems.Malformed($"overlap_hours is not an integer from 0 to {OverlapHoursMost}.");
         }
 
@@ -188,7 +213,8 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnsw
         {
             // the body's memory is given back when this returns
             var document = JsonDocument.Parse(body.Written.ToArray(), new JsonDocumentOptions { AllowDuplicateProperties = false });
-            return document.RootElement.ValueKind == JsonValueKind.Object ? document : throw Problems.Malformed($"The body is not an object. Send {example}.");
+            return document.RootElement.ValueKind == JsonValueKind.Object
+                ? document : throw Problems.Malformed($"The body is not an object. Send {example}.");
         }
         catch (JsonException wrong)
         {
@@ -200,7 +226,8 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnsw
     {
         try
         {
-            return member.Value.ValueKind == JsonValueKind.String ? member.Value.GetString()! : throw Problems.Malformed($"{member.Name} is not a string. Send {example}.");
+            return member.Value.ValueKind == JsonValueKind.String
+                ? member.Value.GetString()! : throw Problems.Malformed($"{member.Name} is not a string. Send {example}.");
         }
         catch (InvalidOperationException)
         {
@@ -208,5 +235,6 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnsw
         }
     }
 
-    private static ProblemException Unknown(JsonProperty member, string example) => Problems.Malformed($"This call knows no member \"{Problems.Shorten(member.Name)}\". Send {example}.");
+    private static ProblemException Unknown(JsonProperty member, string example) =>
+        Problems.Malformed($"This call knows no member \"{Problems.Shorten(member.Name)}\". Send {example}.");
 }

@@ -54,7 +54,8 @@ public static class AglowServices
     /// Adds a consumer of every change, leaves and expired leases included: <c>services.AddAglow().OnChange&lt;MyHandler&gt;()</c>. It is made anew for each change, in a scope
     /// of its own. See <see cref="Aglow.Changes.IPresenceChangeHandler"/>; <see cref="Aglow.Changes.IPresenceEvents"/> is the same as a sequence, without a stored place.
     /// </summary>
-    public static IServiceCollection OnChange<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicConstructors)] THandler>(this IServiceCollection services)
+    public static IServiceCollection OnChange<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicConstructors)] THandler>(
+        this IServiceCollection services)
         where THandler : class, Aglow.Changes.IPresenceChangeHandler
     {
         services.TryAddScoped<THandler>();
@@ -98,7 +99,8 @@ public static class AglowServices
         });
         services.AddHostedService(static s => s.GetRequiredService<PresenceHost>());
         services.AddSingleton(static s => s.GetRequiredService<PresenceHost>().Presence);
-        services.AddSingleton<Aglow.Changes.IPresenceEvents>(static s => new Aglow.Changes.PresenceEvents(s.GetRequiredService<PresenceHost>().RequireChanges));
+        services.AddSingleton<Aglow.Changes.IPresenceEvents>(
+            static s => new Aglow.Changes.PresenceEvents(s.GetRequiredService<PresenceHost>().RequireChanges));
         return services;
     }
 

@@ -78,7 +78,8 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
 
     /// <summary>The feed of changes; an exception that says how to have one where there is none.</summary>
     public IChangeFeed RequireChanges() => Presence.Changes
-        ?? throw new InvalidOperationException("There is no feed of changes: set AglowOptions.ChangesHours to 1 or more, with the embedded store.");
+        ?? throw new InvalidOperationException(
+            "There is no feed of changes: set AglowOptions.ChangesHours to 1 or more, with the embedded store.");
 
     /// <summary>Whether presence is open.</summary>
     public bool IsOpen => _sockets is not null;

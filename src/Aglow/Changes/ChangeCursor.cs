@@ -24,7 +24,8 @@ internal readonly record struct ChangeCursor(uint Generation, long Number)
     public static ChangeCursor Parse(string text)
     {
         Span<byte> bytes = stackalloc byte[Bytes + 3];
-        if (text.Length != Bytes / 3 * 4 || !Base64Url.IsValid(text) || !Base64Url.TryDecodeFromChars(text, bytes, out var length) || length != Bytes)
+        if (text.Length != Bytes / 3 * 4 || !Base64Url.IsValid(text) || !Base64Url.TryDecodeFromChars(text, bytes, out var length)
+            || length != Bytes)
             throw new FormatException("The cursor is not one of the feed's.");
         return new ChangeCursor(BinaryPrimitives.ReadUInt32BigEndian(bytes), BinaryPrimitives.ReadInt64BigEndian(bytes[4..]));
     }

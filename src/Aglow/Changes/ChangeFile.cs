@@ -61,7 +61,8 @@ internal sealed class ChangeFile : IDisposable
     private const int RowsPerTrim = 256;
 
     private const string Schema = """
-        CREATE TABLE IF NOT EXISTS changes (last INTEGER PRIMARY KEY, at INTEGER NOT NULL, crc INTEGER NOT NULL, records BLOB NOT NULL) STRICT;
+        CREATE TABLE IF NOT EXISTS changes (
+            last INTEGER PRIMARY KEY, at INTEGER NOT NULL, crc INTEGER NOT NULL, records BLOB NOT NULL) STRICT;
         CREATE TABLE IF NOT EXISTS changes_state (
             id INTEGER PRIMARY KEY CHECK (id = 0), generation INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
         CREATE TABLE IF NOT EXISTS changes_told (user INTEGER PRIMARY KEY, kind INTEGER NOT NULL) STRICT;
@@ -100,7 +101,8 @@ internal sealed class ChangeFile : IDisposable
     /// <summary>Drops the feed of a folder in which it is off now: what happens meanwhile is not recorded, so a feed that begins again is
     /// another.</summary>
     public static void Drop(SqliteConnection connection) =>
-        SqliteFile.Execute(connection, "DROP TABLE IF EXISTS changes; DROP TABLE IF EXISTS changes_state; DROP TABLE IF EXISTS changes_told");
+        SqliteFile.Execute(connection,
+            "DROP TABLE IF EXISTS changes; DROP TABLE IF EXISTS changes_state; DROP TABLE IF EXISTS changes_told");
 
     /// <summary>What was told of users, besides who is online: the claim, and whether one of their devices left while another may be
     /// alive.</summary>

@@ -27,7 +27,8 @@ public sealed class ChangeHandlerLoop
     /// <param name="name">By which its place is stored.</param>
     /// <param name="time">The time.</param>
     /// <param name="failed">Hears of each call of the handler that failed.</param>
-    public ChangeHandlerLoop(IChangeFeed feed, string name, TimeProvider time, Action<Exception> failed) => (_feed, _name, _time, _failed) = (feed, Prefix + name, time, failed);
+    public ChangeHandlerLoop(IChangeFeed feed, string name, TimeProvider time, Action<Exception> failed) =>
+        (_feed, _name, _time, _failed) = (feed, Prefix + name, time, failed);
 
     /// <summary>Runs until it is stopped. The first time, it begins at the end of the feed.</summary>
     /// <param name="handle">Handles a change; null: a gap.</param>

@@ -227,14 +227,16 @@ internal sealed class ChangeRecorder : JournalReader
         if (now != was)
             ChangeKind(user, now);
         // nothing of it is to be seen: a hidden user's device, or a status chosen while offline
-        if (!isDeleted && (isOnline == wasOnline ? before == shown.Status || now.Claim == was.Claim : before == PresenceStatus.Offline && !shown.IsOnline))
+        if (!isDeleted && (isOnline == wasOnline ? before == shown.Status || now.Claim == was.Claim : before == PresenceStatus.Offline
+            && !shown.IsOnline))
             return;
         var reason = isDeleted ? ChangeReason.Deleted
             : isOnline == wasOnline ? ChangeReason.Status
             : isOnline ? ChangeReason.Heartbeat
             : Pulse.Left(word) || Pulse.DeviceLeft(word) ? ChangeReason.Leave
             : ChangeReason.Lapse;
-        _records.Add(new StoredChange(user, isDeleted ? 0 : shown.LastSeen, shown.Status, (before != PresenceStatus.Offline) != shown.IsOnline, reason));
+        _records.Add(new StoredChange(
+            user, isDeleted ? 0 : shown.LastSeen, shown.Status, (before != PresenceStatus.Offline) != shown.IsOnline, reason));
     }
 
     private static PresenceStatus Shown(bool online, ClaimStatus kind) => !online ? PresenceStatus.Offline : kind switch

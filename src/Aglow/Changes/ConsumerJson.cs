@@ -4,7 +4,8 @@ using Aglow.Changes.Webhooks;
 namespace Aglow.Changes;
 
 /// <summary>The documents of a <see cref="IConsumerStore"/> as JSON.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingDefault)]
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingDefault)]
 [JsonSerializable(typeof(string))]
 [JsonSerializable(typeof(WebhookSettings))]
 [JsonSerializable(typeof(WebhookState))]

@@ -38,7 +38,8 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
     private TaskCompletionSource? _moved;
     private long _gaps;
 
-    private EmbeddedChanges(string path, IUserDirectory directory, Journal journal, MemoryPlaneStore store, Clock clock, AglowOptions options)
+    private EmbeddedChanges(string path, IUserDirectory directory, Journal journal, MemoryPlaneStore store, Clock clock,
+        AglowOptions options)
     {
         _path = path;
         Consumers = new SqliteConsumerStore(Path.GetDirectoryName(path)!);
@@ -50,7 +51,8 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
 
     /// <summary>The feed of a journal that is about to be loaded; null where it is off, and then nothing of an earlier one is
     /// left.</summary>
-    public static EmbeddedChanges? Open(string path, IUserDirectory directory, Journal journal, MemoryPlaneStore store, Clock clock, AglowOptions options)
+    public static EmbeddedChanges? Open(
+        string path, IUserDirectory directory, Journal journal, MemoryPlaneStore store, Clock clock, AglowOptions options)
     {
         if (options.ChangesHours == 0)
         {
@@ -137,9 +139,11 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
     public void Observe(AglowMetrics metrics)
     {
         metrics.Count("aglow.feed.recorded", "Changes recorded in the feed since it began.", () => Volatile.Read(ref _head).Place.Last);
-        metrics.Gauge("aglow.feed.kept", "Changes that the feed keeps.", () => Volatile.Read(ref _head).Place is var place ? place.Last - place.Trimmed : 0);
+        metrics.Gauge("aglow.feed.kept", "Changes that the feed keeps.", () =>
+            Volatile.Read(ref _head).Place is var place ? place.Last - place.Trimmed : 0);
         metrics.Gauge("aglow.feed.bytes", "What the changes that the feed keeps take on disk.", () => Volatile.Read(ref _head).Place.Bytes);
-        metrics.Count("aglow.feed.gaps", "Reads of the feed from a cursor whose changes are no longer kept.", () => Volatile.Read(ref _gaps));
+        metrics.Count("aglow.feed.gaps", "Reads of the feed from a cursor whose changes are no longer kept.", () =>
+            Volatile.Read(ref _gaps));
     }
 
     public async ValueTask DisposeAsync()

@@ -20,7 +20,8 @@ public sealed class PresenceEvents : IPresenceEvents
             await feed.WaitAsync(page.Next, cancellationToken);
             page = await feed.ReadAsync(page.Next, PageSize, cancellationToken);
             if (page.IsGap)
-                throw new InvalidOperationException("The enumeration fell behind by more changes than the feed keeps: enumerate again, and read anew who is online.");
+                throw new InvalidOperationException(
+                    "The enumeration fell behind by more changes than the feed keeps: enumerate again, and read anew who is online.");
             foreach (var change in page.Changes)
                 yield return change;
         }

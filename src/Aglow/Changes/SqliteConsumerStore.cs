@@ -47,7 +47,8 @@ internal sealed class SqliteConsumerStore(string folder) : IConsumerStore
         await _turn.WaitAsync();
         try
         {
-            using var write = new SqliteStatement(Open(), json is null ? "DELETE FROM document WHERE key = ?" : "REPLACE INTO document (key, json) VALUES (?, ?)");
+            using var write = new SqliteStatement(
+                Open(), json is null ? "DELETE FROM document WHERE key = ?" : "REPLACE INTO document (key, json) VALUES (?, ?)");
             write.Bind(1, key);
             if (json is not null)
                 write.Bind(2, json);

@@ -76,7 +76,8 @@ internal static class CloudEvents
         writer.WriteString("id"u8, id);
         writer.WriteString("source"u8, Source);
         writer.WriteString("type"u8, TypePrefix + name);
-        writer.WriteString("time"u8, DateTimeOffset.FromUnixTimeSeconds(at).UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture));
+        writer.WriteString("time"u8,
+            DateTimeOffset.FromUnixTimeSeconds(at).UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture));
     }
 
     private static string NameOf(WebhookEvents kind) => kind switch

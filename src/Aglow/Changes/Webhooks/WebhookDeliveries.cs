@@ -35,7 +35,8 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     }
 
     /// <summary>All webhooks, the oldest first.</summary>
-    public IReadOnlyList<Webhook> All => [.. _runners.Values.Select(Shown).OrderBy(static w => w.CreatedAt).ThenBy(static w => w.Id, StringComparer.Ordinal)];
+    public IReadOnlyList<Webhook> All =>
+        [.. _runners.Values.Select(Shown).OrderBy(static w => w.CreatedAt).ThenBy(static w => w.Id, StringComparer.Ordinal)];
 
     private long Now => _time.GetUtcNow().ToUnixTimeSeconds();
 
@@ -49,7 +50,8 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         foreach (var json in settings.Values)
         {
             var webhook = JsonSerializer.Deserialize(json, ConsumerJson.Default.WebhookSettings)!;
-            Run(webhook, states.TryGetValue(WebhookKeys.State(webhook.Id), out var state) ? JsonSerializer.Deserialize(state, ConsumerJson.Default.WebhookState)! : new WebhookState(""));
+            Run(webhook, states.TryGetValue(WebhookKeys.State(webhook.Id), out var state)
+                ? JsonSerializer.Deserialize(state, ConsumerJson.Default.WebhookState)! : new WebhookState(""));
         }
     }
 
@@ -66,7 +68,13 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         if (_runners.Count >= Most)
             throw new InvalidOperationException($"There are {Most} webhooks already: remove one.");
         var secret = WebhookSignature.NewSecret();
-        var webhook = new WebhookSettings($"wh_{RandomNumberGenerator.GetHexString(12, lowercase: true)}", url, events, Now) { UsersPrefix = usersPrefix, Secrets = [new(secret, null)] };
+        var webhook = new WebhookSettings(
+            $"wh_{RandomNumberGenerator.GetHexString(12, lowercase: true)}", url, events, Now)
+        {
+            UsersPrefix = usersPrefix,
+            Secrets =
+            [new(secret, null)]
+        };
         var state = new WebhookState((await _feed.ReadAsync(IChangeFeed.Latest, 1)).Next);
         // the place first: settings without one would begin with the oldest change
         await _feed.Consumers.WriteAsync(WebhookKeys.State(webhook.Id), JsonSerializer.Serialize(state, ConsumerJson.Default.WebhookState));
@@ -94,7 +102,8 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     }
 
     /// <summary>Pauses a webhook, or resumes it: what waits to be tried again is tried at once. Null: there is none of this name.</summary>
-    public ValueTask<Webhook?> PauseAsync(string id, bool isPaused) => ChangeAsync(id, webhook => webhook with { IsPaused = isPaused, PausedFor = null });
+    public ValueTask<Webhook?> PauseAsync(string id, bool isPaused) =>
+        ChangeAsync(id, webhook => webhook with { IsPaused = isPaused, PausedFor = null });
 
     /// <summary>Gives a webhook a new secret; the one before signs as well for a while. Null: there is none of this name.</summary>
     public async ValueTask<string?> RotateAsync(string id, TimeSpan overlap)
@@ -106,7 +115,8 @@ public sealed class WebhookDeliveries : IAsyncDisposable
             Secrets =
             [
                 new WebhookSecret(secret, null),
-                .. webhook.Secrets.Select(old => old with { Until = Math.Min(old.Until ?? long.MaxValue, until) }).Where(old => old.Until > Now).Take(MaxSecrets - 1),
+                .. webhook.Secrets.Select(old => old with { Until = Math.Min(old.Until ?? long.MaxValue, until) }).Where(
+                    old => old.Until > Now).Take(MaxSecrets - 1),
             ],
         });
         return changed is null ? null : secret;
@@ -125,7 +135,8 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     public void Observe(AglowMetrics metrics)
     {
         metrics.Gauge("aglow.webhooks", "Webhooks there are.", () => _runners.Count);
-        metrics.Gauge("aglow.webhooks.failing", "Webhooks whose last request failed.", () => _runners.Values.Count(static r => r.State.FailingSince is not null && !r.Settings.IsPaused));
+        metrics.Gauge("aglow.webhooks.failing", "Webhooks whose last request failed.", () =>
+            _runners.Values.Count(static r => r.State.FailingSince is not null && !r.Settings.IsPaused));
         metrics.Gauge("aglow.webhooks.paused", "Webhooks that are paused.", () => _runners.Values.Count(static r => r.Settings.IsPaused));
         metrics.Gauge(
             "aglow.webhook.lag.seconds",
@@ -164,7 +175,8 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     private async ValueTask PauseForAsync(string id, string why, CancellationToken stop) =>
         await ChangeAsync(id, webhook => webhook with { IsPaused = true, PausedFor = why }, stop);
 
-    private async ValueTask<Webhook?> ChangeAsync(string id, Func<WebhookSettings, WebhookSettings> change, CancellationToken cancel = default)
+    private async ValueTask<Webhook?> ChangeAsync(
+        string id, Func<WebhookSettings, WebhookSettings> change, CancellationToken cancel = default)
     {
         using var turn = await EnterAsync(cancel);
         if (!_runners.TryGetValue(id, out var runner))
@@ -176,7 +188,8 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     }
 
     private ValueTask WriteAsync(WebhookSettings webhook) =>
-        _feed.Consumers.WriteAsync(WebhookKeys.Settings(webhook.Id), JsonSerializer.Serialize(webhook, ConsumerJson.Default.WebhookSettings));
+        _feed.Consumers.WriteAsync(
+            WebhookKeys.Settings(webhook.Id), JsonSerializer.Serialize(webhook, ConsumerJson.Default.WebhookSettings));
 
     private async ValueTask<Turn> EnterAsync(CancellationToken cancel = default)
     {

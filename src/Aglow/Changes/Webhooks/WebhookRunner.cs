@@ -55,7 +55,8 @@ internal sealed class WebhookRunner : IAsyncDisposable
     /// <param name="state">How far it was.</param>
     /// <param name="pause">Pauses this webhook, for a reason.</param>
     public WebhookRunner(
-        IChangeFeed feed, WebhookSender sender, WebhookCounts counts, TimeProvider time, WebhookSettings settings, WebhookState state, Func<string, string, CancellationToken, ValueTask> pause)
+        IChangeFeed feed, WebhookSender sender, WebhookCounts counts, TimeProvider time, WebhookSettings settings, WebhookState state,
+            Func<string, string, CancellationToken, ValueTask> pause)
     {
         (_feed, _sender, _counts, _time, _settings, _state, _pause) = (feed, sender, counts, time, settings, state, pause);
         _stateKey = WebhookKeys.State(settings.Id);
@@ -152,14 +153,18 @@ internal sealed class WebhookRunner : IAsyncDisposable
         {
             var settings = await UntilResumedAsync();
             var id = $"msg_{settings.Id}_{(changes.Length > 0 ? changes[^1].Id : _state.After)}";
-            var result = await _sender.SendAsync(settings, id, CloudEvents.Write(changes, _state.OwesGap, Now), changes.Length, _stop.Token);
+            var result = await _sender.SendAsync(
+                settings, id, CloudEvents.Write(changes, _state.OwesGap, Now), changes.Length, _stop.Token);
             Log(result.Delivery);
             if (result.Delivery.IsAcknowledged)
             {
                 _counts.Acknowledged(changes.Length);
                 Update(_state with
                 {
-                    After = changes.Length > 0 ? changes[^1].Id : _state.After, Delivered = _state.Delivered + changes.Length, FailingSince = null, OwesGap = false,
+                    After = changes.Length > 0 ? changes[^1].Id : _state.After,
+                    Delivered = _state.Delivered + changes.Length,
+                    FailingSince = null,
+                    OwesGap = false,
                 });
                 break;
             }

@@ -33,7 +33,8 @@ internal sealed class WebhookSender : IDisposable
         {
             Timeout = System.Threading.Timeout.InfiniteTimeSpan,
         };
-        _http.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue("Aglow", typeof(WebhookSender).Assembly.GetName().Version?.ToString(3)));
+        _http.DefaultRequestHeaders.UserAgent.Add(
+            new ProductInfoHeaderValue("Aglow", typeof(WebhookSender).Assembly.GetName().Version?.ToString(3)));
     }
 
     /// <summary>Sends a message, and waits for the answer's head.</summary>
@@ -51,7 +52,8 @@ internal sealed class WebhookSender : IDisposable
             request.Headers.Add("webhook-signature", WebhookSignature.Of(webhook.Secrets, id, now, body, now));
             using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, end.Token);
             var status = (int)response.StatusCode;
-            var error = response.IsSuccessStatusCode ? null : status is >= 300 and < 400 ? $"{status}: redirects are not followed" : $"{status}";
+            var error = response.IsSuccessStatusCode ? null : status is >= 300 and < 400
+                ? $"{status}: redirects are not followed" : $"{status}";
             return new WebhookResult(Delivery(status, error), RetryAfter(response, now));
         }
         catch (OperationCanceledException) when (timeout.IsCancellationRequested)
@@ -63,7 +65,8 @@ internal sealed class WebhookSender : IDisposable
             return new WebhookResult(Delivery(null, Short((failure.InnerException ?? failure).Message)), null);
         }
 
-        WebhookDelivery Delivery(int? status, string? error) => new(now, id, changes, status, error, (int)_time.GetElapsedTime(began).TotalMilliseconds);
+        WebhookDelivery Delivery(int? status, string? error) =>
+            new(now, id, changes, status, error, (int)_time.GetElapsedTime(began).TotalMilliseconds);
     }
 
     public void Dispose() => _http.Dispose();

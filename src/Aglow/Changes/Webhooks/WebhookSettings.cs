@@ -39,7 +39,8 @@ internal sealed record WebhookSettings(string Id, string Url, WebhookEvents Even
     public bool Takes(PresenceChange change)
     {
         var kind = KindOf(change);
-        return (Events & kind) != WebhookEvents.None && (UsersPrefix is null || change.User.ToString().StartsWith(UsersPrefix, StringComparison.Ordinal));
+        return (Events & kind) != WebhookEvents.None
+            && (UsersPrefix is null || change.User.ToString().StartsWith(UsersPrefix, StringComparison.Ordinal));
     }
 
     /// <summary>What a change is. A deletion is told as going offline, whatever the user was.</summary>
@@ -108,4 +109,5 @@ public sealed record WebhookDelivery(long At, string MessageId, int Changes, int
 /// <param name="Skipped">Changes that were given up after 24 hours.</param>
 /// <param name="Gaps">Times that changes were lost, since the feed no longer kept them.</param>
 public sealed record Webhook(
-    string Id, string Url, WebhookEvents Events, string? UsersPrefix, long CreatedAt, bool IsPaused, string? PausedFor, long LagSeconds, long? FailingSince, long Delivered, long Failed, long Skipped, long Gaps);
+    string Id, string Url, WebhookEvents Events, string? UsersPrefix, long CreatedAt, bool IsPaused, string? PausedFor, long LagSeconds,
+        long? FailingSince, long Delivered, long Failed, long Skipped, long Gaps);

@@ -23,6 +23,7 @@ internal static class WebhookSignature
         byte[] signed = [.. head, .. body];
         return string.Join(' ', secrets
             .Where(secret => secret.Until is not { } until || until > now)
-            .Select(secret => $"v1,{Convert.ToBase64String(HMACSHA256.HashData(Convert.FromBase64String(secret.Secret[Prefix.Length..]), signed))}"));
+            .Select(secret => HMACSHA256.HashData(Convert.FromBase64String(secret.Secret[Prefix.Length..]), signed))
+            .Select(static hash => $"v1,{Convert.ToBase64String(hash)}"));
     }
 }
