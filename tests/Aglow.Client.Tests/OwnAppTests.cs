@@ -92,7 +92,7 @@ public class OwnAppTests
         created.Headers.Location!.OriginalString.ShouldStartWith("/presence/users/");
         var described = await http.GetFromJsonAsync<JsonElement>("/presence/openapi/v1.json");
         described.GetProperty("servers")[0].GetProperty("url").GetString().ShouldBe("/presence");
-        described.GetProperty("paths").EnumerateObject().Count().ShouldBe(29);
+        described.GetProperty("paths").EnumerateObject().Count().ShouldBe(36);
         using var notAllowed = await http.DeleteAsync("/presence/heartbeat");
         notAllowed.StatusCode.ShouldBe(HttpStatusCode.MethodNotAllowed);
         notAllowed.Content.Headers.ContentType!.MediaType.ShouldBe("application/problem+json");

@@ -239,7 +239,8 @@ public sealed partial class IdentityTests : IAsyncLifetime
     {
         var described = (await _server.GetAsync("/openapi/v1.json")).Json["paths"]!.AsObject()
             .SelectMany(static path => path.Value!.AsObject().Select(call => $"{call.Key.ToUpperInvariant()} {path.Key}"))
-            .Where(static call => call != "GET /ws");
+            // the socket has tests of its own, and a webhook is nobody's
+            .Where(static call => call != "GET /ws" && !call.Contains("/webhooks", StringComparison.Ordinal));
         Calls("{user}").Select(static call => $"{call.Method} {Uri.UnescapeDataString(call.Path).Split('?')[0]}").Distinct().Order()
             .ShouldBe(described.Order());
     }
