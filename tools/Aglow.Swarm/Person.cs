@@ -474,7 +474,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
         {
             lock (_unconfirmed)
             {
-                while (_unconfirmed.TryPeek(out var sent) && sent.At + HeardAfter <= swarm.Clock.Now)
+                while (_unconfirmed.TryPeek(out var sent) && sent.At + HeardAfter + swarm.Lag <= swarm.Clock.Now)
                 {
                     _unconfirmed.Dequeue();
                     // a goodbye makes the server deaf to the pongs of older connections, until the person does something

@@ -73,6 +73,9 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>What <see cref="Measures.HeartbeatLatency"/> measures.</summary>
     public abstract string HeartbeatWhat { get; }
 
+    /// <summary>Seconds by which this process runs late, as on a machine that is busy.</summary>
+    public double Lag => Volatile.Read(ref _lag);
+
     /// <summary>The truth of a user; null: the user is not one of ours.</summary>
     public abstract Truth? TruthOf(uint user);
 
