@@ -58,7 +58,6 @@ internal sealed class PresenceSocket : WatchConnection
         _output = output;
         _output.Owner = this;
         _host = host;
-        _lastEvidence = host.Presence.Clock.Uptime;
     }
 
     /// <summary>The device that it is from: one of its own where the client names none.</summary>
@@ -300,7 +299,8 @@ internal sealed class PresenceSocket : WatchConnection
     /// <summary>Something came from the client: at most once a second, it is written as a heartbeat.</summary>
     internal ValueTask EvidenceAsync(bool byPerson)
     {
-        var now = _host.Presence.Clock.Uptime;
+        // the second that a word would hold: one word a second is enough, and seconds of another clock begin at other moments
+        var now = _host.Presence.Clock.Now;
         if (byPerson)
             _host.Sockets.Revive(User);
         else if (now == _lastEvidence || _host.Sockets.HasLeft(User))
