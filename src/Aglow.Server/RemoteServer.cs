@@ -14,10 +14,12 @@ internal sealed class RemoteServer : IDisposable
 
     private readonly HttpClient _http;
     private readonly Uri _address;
+    private readonly string _option;
 
-    private RemoteServer(Uri address, string? key)
+    private RemoteServer(Uri address, string? key, string option)
     {
         _address = address;
+        _option = option;
         _http = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false })
         {
             BaseAddress = address,
@@ -28,8 +30,8 @@ internal sealed class RemoteServer : IDisposable
     }
 
     /// <summary>The options by which commands say where the server is.</summary>
-    public static (Option<string> Url, Option<string> Key) Options() => (
-        new Option<string>("--url")
+    public static (Option<string> Url, Option<string> Key) Options(string name = "--url") => (
+        new Option<string>(name)
         {
             Description = "Where the server is; http://127.0.0.1:8080 where it is not given.",
             HelpName = "URL",
@@ -47,8 +49,8 @@ internal sealed class RemoteServer : IDisposable
     {
         var url = parsed.GetValue(options.Url)!;
         if (!Uri.TryCreate(url.TrimEnd('/') + "/", UriKind.Absolute, out var address) || address.Scheme is not ("http" or "https"))
-            throw new UsageException($"--url is \"{url}\": set http://HOST:PORT or https://HOST:PORT");
-        return new RemoteServer(address, parsed.GetValue(options.Key) ?? Environment.GetEnvironmentVariable(KeyVariable));
+            throw new UsageException($"{options.Url.Name} is \"{url}\": set http://HOST:PORT or https://HOST:PORT");
+        return new RemoteServer(address, parsed.GetValue(options.Key) ?? Environment.GetEnvironmentVariable(KeyVariable), options.Url.Name);
     }
 
     /// <summary>Makes a call; returns the answer, null where it has none.</summary>
@@ -77,7 +79,7 @@ internal sealed class RemoteServer : IDisposable
         catch (Exception e) when (
             e is HttpRequestException or JsonException || (e is OperationCanceledException && !cancel.IsCancellationRequested))
         {
-            throw new UnreachableException($"{_address} cannot be reached ({e.Message.TrimEnd('.')}): name the server with --url.", e);
+            throw new UnreachableException($"{_address} cannot be reached ({e.Message.TrimEnd('.')}): name the server with {_option}.", e);
         }
     }
 

@@ -9,16 +9,8 @@ internal static class WebhooksCommand
 {
     public static Command Create()
     {
-        var server = RemoteServer.Options();
         // --url is the receiver's here
-        server.Url = new Option<string>(
-            "--server")
-        {
-            Description = server.Url.Description,
-            HelpName = "URL",
-            DefaultValueFactory = static _ =>
-            "http://127.0.0.1:8080"
-        };
+        var server = RemoteServer.Options("--server");
         var id = new Argument<string>("id") { Description = "The webhook, as list shows it.", HelpName = "ID" };
         var url = new Option<string>(
             "--url")
