@@ -111,13 +111,13 @@ public sealed class Servers : IAsyncLifetime
         await socket.CloseOutputAsync(WebSocketCloseStatus.NormalClosure, Mark, CancellationToken.None);
     }
 
-    // No lag is measured of a change that a check found before its hint, so one user after the other changes until one is measured.
+    // No lag is measured of a change that a check found before its hint, so one user after the other changes until two are measured.
     private async Task NotifyAsync(string kind, string call)
     {
         var others = Others.GetEnumerator();
         await Eventually.HoldsAsync(async () =>
         {
-            if (await ValueAsync(Alone, $"aglow_notification_lag_seconds_count{{kind=\"{kind}\"}}") >= 1)
+            if (await ValueAsync(Alone, $"aglow_notification_lag_seconds_count{{kind=\"{kind}\"}}") >= 2)
                 return true;
             if (others.MoveNext())
                 await PostAsync(call, $$"""{"user_id":{{others.Current}}}""");

@@ -131,6 +131,31 @@ public class ClockStepTests
     }
 
     [Fact]
+    public async Task After_a_step_back_of_the_stores_clock_a_node_that_has_not_noticed_shows_nobody_offline()
+    {
+        await using var rig = new StepRig(isRemote: true);
+        rig.FollowStore(0);
+        await rig.LiveAsync(60, Beating, Leaving);
+        var later = rig.Clock.Now;
+        rig.FollowStore(-2);
+        for (var second = 1u; second < (uint)Clock.SettleAfter.TotalSeconds; second++)
+        {
+            await rig.LiveAsync(1);
+            await rig.Writer.WriteAsync(Beating, active: true);
+            rig.Clock.Now.ShouldBeLessThan(later);
+            rig.Definition.IsMet(rig.Word(Beating), Pulse.Never, Moment.At(later + second)).ShouldBeTrue($"{second} s after");
+        }
+
+        // a goodbye counts at once
+        await rig.Writer.LeaveAsync(new[] { Leaving });
+        rig.Word(Leaving).ShouldBe(rig.Clock.Now | Pulse.LeftBit);
+        // all nodes know now
+        await rig.LiveAsync(2);
+        await rig.Writer.WriteAsync(Beating, active: true);
+        rig.Word(Beating).ShouldBe(rig.Clock.Now);
+    }
+
+    [Fact]
     public void A_word_in_the_future_counts_as_heard_now()
     {
         var definition = new Definition("chat", 30);
@@ -236,6 +261,9 @@ public class ClockStepTests
             await BeatAsync();
             Clock.Now.ShouldBe(Wall);
         }
+
+        /// <summary>The clock of the store is the reference from now on, and so many hours ahead of what time is now.</summary>
+        public void FollowStore(double hours) => Clock.Follow(Clock.Now + (hours * 3600), _time.GetTimestamp());
 
         public async Task<(PresenceStatus Status, uint LastSeen)> ReadAsync(uint user)
         {

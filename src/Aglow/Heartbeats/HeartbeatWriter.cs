@@ -359,7 +359,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             await ReplaceAheadAsync(plane, new[] { user }, at.Now, at);
         else if (!Pulse.Supersedes(at.Now, old))
             return false;
-        renewals?.Wrote(user, at.Now);
+        else
+            renewals?.Wrote(user, at.Now);
         return !_online.IsMet(old, Pulse.Never, at);
     }
 
@@ -404,7 +405,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             _metrics.Written(1, 0, 0);
         if (admission != Admission.Accepted)
             return admission;
-        if (Pulse.Supersedes(at.Now, old) || IsAhead(old, at))
+        if (Pulse.Supersedes(at.Now, old))
             _renewals?.OfPulse.Wrote(user, at.Now);
         return active ? await WriteActivityAsync(user, at) : admission;
     }
@@ -423,7 +424,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         var before = await _store.ExchangeAsync(Plane.Activity, user, at.Now);
         if (IsAhead(before, at))
             await ReplaceAheadAsync(Plane.Activity, new[] { user }, at.Now, at);
-        if (before != Pulse.Refused)
+        if (before != Pulse.Refused && Pulse.Supersedes(at.Now, before))
             _renewals?.OfActivity.Wrote(user, at.Now);
         if (IsStaleActivity(user, before, at))
             _store.Keep(Plane.Activity, [user]);
@@ -519,6 +520,9 @@ public sealed class HeartbeatWriter : IAsyncDisposable
 
     private async ValueTask ReplaceAheadAsync(Plane plane, ReadOnlyMemory<uint> users, uint word, Moment at)
     {
+        // a heartbeat leaves the later second, which counts as now; a goodbye counts at once
+        if (_clock.IsSettling && word == Pulse.Second(word))
+            return;
         var words = new uint[users.Length];
         words.AsSpan().Fill(word);
         await _store.ReplaceAsync(plane, users, words, LatestWord(at));

@@ -15,7 +15,8 @@ namespace Aglow.Storage;
 /// </code>
 /// The loop calls <see cref="Beat"/> ten times a second, so the error of store time is below 2 s a moment after any step of the reference.
 /// After a step forward, leases are judged by the second before it for two heartbeat intervals (<see cref="StallGuard"/>). A step back
-/// leaves words in the future: they count as heard now, and the sweep rewrites them (<see cref="Stepped"/>).
+/// leaves words in the future: they count as heard now, and the sweep rewrites them (<see cref="Stepped"/>). Where nodes share a store, they
+/// notice its step up to seconds apart, so the earlier ones wait with that (<see cref="IsSettling"/>).
 /// A gap of over 2 s between two beats means that this process was paused and nobody could send a heartbeat. A read that comes before the
 /// late beat notices the gap by itself.
 /// Rejected: following every step slowly, which left <c>last_seen</c> wrong for a week after a night's suspend.
@@ -34,6 +35,12 @@ public sealed class Clock
     /// </summary>
     public const uint Apart = 2;
 
+    /// <summary>
+    /// For how long after a step back of a store's clock a node writes no earlier second over a later one: other nodes may not have stepped
+    /// yet, and would take such a user for offline.
+    /// </summary>
+    public static readonly TimeSpan SettleAfter = TimeSpan.FromSeconds(5);
+
     private const double MaxSlew = 0.05;
     // two clocks can be compared if both were read within this time
     private static readonly TimeSpan ReadWithin = TimeSpan.FromMilliseconds(200);
@@ -43,6 +50,7 @@ public sealed class Clock
     private Line _line;
     private long _lastBeat;
     private long _steps;
+    private long _settledAt;
     // how far the store's clock is ahead of the monotonic clock; NaN: the wall clock is the reference
     private double _storeOffsetSeconds = double.NaN;
 
@@ -56,7 +64,7 @@ public sealed class Clock
     {
         _time = time;
         Guard = guard;
-        _startedAt = _lastBeat = time.GetTimestamp();
+        _startedAt = _lastBeat = _settledAt = time.GetTimestamp();
         _stallTicks = (long)(StallAfter.TotalSeconds * time.TimestampFrequency);
         if (storeSeconds is { } seconds)
             Follow(seconds, _startedAt);
@@ -97,6 +105,9 @@ public sealed class Clock
 
     /// <summary>How often store time jumped to its reference.</summary>
     public long Steps => Volatile.Read(ref _steps);
+
+    /// <summary>Whether other nodes may still be at the later time that this one has stepped back from.</summary>
+    public bool IsSettling => _time.GetTimestamp() < Volatile.Read(ref _settledAt);
 
     /// <summary>The moment by which a status is judged now.</summary>
     public Moment Moment
@@ -151,6 +162,8 @@ public sealed class Clock
         var line = new Line(stamp, OffsetAt(stamp) + error, 0);
         var (from, to) = (SecondAt(stamp), Second(line.OffsetSeconds + _time.GetElapsedTime(_startedAt, stamp).TotalSeconds));
         Guard.Stepped(from, to);
+        if (to < from && !double.IsNaN(Volatile.Read(ref _storeOffsetSeconds)))
+            Volatile.Write(ref _settledAt, stamp + (long)(SettleAfter.TotalSeconds * _time.TimestampFrequency));
         Stepped?.Invoke(from, to);
         Volatile.Write(ref _line, line);
         Interlocked.Increment(ref _steps);

@@ -271,7 +271,7 @@ public sealed class Sweep
 
     private async ValueTask SweepPageAsync(int page, bool full)
     {
-        if (Passes < _movesUntil)
+        if (Passes < _movesUntil && !_clock.IsSettling)
         {
             for (var plane = Plane.Pulse; plane <= Plane.Other; plane++)
                 await MoveBackAsync(plane, page, _pulseScratch);
@@ -302,10 +302,10 @@ public sealed class Sweep
     }
 
     // In memory all words are moved at once, so that who is offline is not read as heard now; across a network that takes a pass. A word that is written meanwhile is found by
-    // the pass under way and a whole one, and one more where other nodes take note later.
+    // the pass under way and a whole one, and two more where nodes wait for each other (Clock.IsSettling).
     private async ValueTask TakeNoteAsync(uint back)
     {
-        (_movedBy, _movesUntil) = (back, Passes + (_store.IsRemote ? 3 : 2));
+        (_movedBy, _movesUntil) = (back, Passes + (_store.IsRemote ? 4 : 2));
         if (_store.IsRemote)
             return;
         for (var plane = Plane.Pulse; plane <= Plane.Other; plane++)
