@@ -30,7 +30,8 @@ internal sealed class UserCommands : IDisposable
     private readonly SqliteStatement _profile;
     private readonly SqliteStatement _freeName;
     private readonly SqliteStatement _ownerOfName;
-    private readonly SqliteStatement _setProfile;
+    private readonly SqliteStatement _addProfile;
+    private readonly SqliteStatement _changeProfile;
     private readonly SqliteStatement _dropProfile;
     private readonly SqliteStatement _indexNames;
     private readonly SqliteStatement _dropNames;
@@ -65,7 +66,14 @@ internal sealed class UserCommands : IDisposable
         _profile = Prepare("SELECT user_name, display_name, created_at FROM profile WHERE user = ?1");
         _freeName = Prepare("UPDATE profile SET name_key = NULL WHERE user = ?1");
         _ownerOfName = Prepare("SELECT user FROM profile WHERE name_key = ?1");
-        _setProfile = Prepare("INSERT OR REPLACE INTO profile VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+        // two plain statements: INSERT OR REPLACE could be undone halfway, and keeping that possible made a batch cost the square of its pages
+        _addProfile = Prepare("INSERT INTO profile VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+        _changeProfile = Prepare(
+            """
+            UPDATE profile SET user_name = ?2, display_name = ?3, name_key = ?4, user_search = ?5, display_search = ?6, created_at = ?7,
+                updated_at = ?8
+            WHERE user = ?1
+            """);
         _dropProfile = Prepare(DropProfile);
         _indexNames = Prepare("INSERT INTO profile_text (rowid, names) VALUES (?1, ?2)");
         _dropNames = Prepare(DropNames);
@@ -185,8 +193,8 @@ internal sealed class UserCommands : IDisposable
                 throw new ProfileConflictException(ProfileConflict.NameTaken, i);
             var userSearch = userName is null ? null : NameFolding.ForSearch(userName);
             var displaySearch = displayName is null ? null : NameFolding.ForSearch(displayName);
-            _setProfile.Bind(1, user).Bind(2, userName).Bind(3, displayName).Bind(4, key).Bind(5, userSearch).Bind(6, displaySearch)
-                .Bind(7, before[i].CreatedAt ?? now).Bind(8, now).Run();
+            (before[i].CreatedAt is null ? _addProfile : _changeProfile).Bind(1, user).Bind(2, userName).Bind(3, displayName).Bind(4, key)
+                .Bind(5, userSearch).Bind(6, displaySearch).Bind(7, before[i].CreatedAt ?? now).Bind(8, now).Run();
             _indexNames.Bind(1, user).Bind(2, $"{userSearch}\n{displaySearch}").Run();
         }
 
