@@ -148,6 +148,25 @@ public sealed partial class IdentityTests : IAsyncLifetime
         (await _server.DeleteAsync($"/users/{path}")).Status.ShouldBe(204);
     }
 
+    [Theory]
+    [InlineData(".")]
+    [InlineData("..")]
+    [InlineData("users")]
+    [InlineData("batch")]
+    [InlineData("a/b?c#d")]
+    public async Task An_id_that_no_path_can_name_is_reached_by_query(string id)
+    {
+        var path = $"/users?user={Uri.EscapeDataString(id)}";
+        (await _server.PutAsync(path, $$"""{"user_name":"name of {{id}}"}""")).Status.ShouldBe(201);
+        (await _server.AskAsync(token: null, "PATCH", path, """{"display_name":"Somebody"}""")).Status.ShouldBe(200);
+        var user = (await _server.GetAsync(path)).Json;
+        user["user_id"]!.GetValue<string>().ShouldBe(id);
+        user["user_name"]!.GetValue<string>().ShouldBe($"name of {id}");
+        user["display_name"]!.GetValue<string>().ShouldBe("Somebody");
+        (await _server.DeleteAsync(path)).Status.ShouldBe(204);
+        (await _server.GetAsync(path)).Status.ShouldBe(404);
+    }
+
     [Fact]
     public async Task A_packed_word_from_2_to_the_31_up_is_nobody()
     {
@@ -284,6 +303,8 @@ public sealed partial class IdentityTests : IAsyncLifetime
             new("POST", "/status/batch", Packed: packed),
             new("POST", "/offline", Packed: packed),
             new("PUT", $"/users/{path}", """{"user_name":"mine"}"""),
+            new("PUT", $"/users?user={path}", """{"user_name":"mine"}"""),
+            new("PATCH", $"/users?user={path}", """{"display_name":"Mine"}"""),
             new("PATCH", $"/users/{path}", """{"display_name":"Mine"}"""),
             new("PUT", $"/users/{path}/quiet-hours", """{"days":["mon"],"from":"22:00","to":"07:00","time_zone":"UTC"}"""),
             new("DELETE", $"/users/{path}/quiet-hours"),
@@ -315,6 +336,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
         // these end what one may do
         calls.Add(new("PUT", $"/users/{path}/access", """{"disabled":true}"""));
         calls.Add(new("DELETE", $"/users/{path}"));
+        calls.Add(new("DELETE", $"/users?user={path}"));
         calls.Add(new("POST", $"/users/{path}/revoke"));
         return calls;
     }

@@ -16,17 +16,19 @@ public class OpenApiTests
             .Order(StringComparer.Ordinal);
         calls.ShouldBe(
         [
-            "delete /users/{user}", "delete /users/{user}/approved", "delete /users/{user}/blocked", "delete /users/{user}/quiet-hours",
+            "delete /users", "delete /users/{user}", "delete /users/{user}/approved", "delete /users/{user}/blocked",
+            "delete /users/{user}/quiet-hours",
             "delete /users/{user}/status", "delete /users/{user}/subscriptions", "delete /webhooks/{webhook}", "get /changes",
             "get /health/live", "get /health/ready", "get /metrics", "get /online", "get /online/count", "get /status",
             "get /status/users", "get /status/{user}", "get /status/{user}/explain", "get /users", "get /users/{user}",
             "get /users/{user}/approved", "get /users/{user}/blocked", "get /users/{user}/quiet-hours", "get /users/{user}/status",
             "get /users/{user}/subscriptions", "get /users/{user}/visibility", "get /users/{user}/waiting", "get /watch",
-            "get /webhooks", "get /webhooks/{webhook}", "get /webhooks/{webhook}/log", "get /ws", "patch /users/{user}",
+            "get /webhooks", "get /webhooks/{webhook}", "get /webhooks/{webhook}/log", "get /ws", "patch /users", "patch /users/{user}",
             "post /heartbeat", "post /offline", "post /reach", "post /status/batch", "post /status/update", "post /users",
             "post /users/batch", "post /users/{user}/approved", "post /users/{user}/blocked", "post /users/{user}/revoke",
             "post /users/{user}/subscriptions", "post /webhooks", "post /webhooks/{webhook}/pause", "post /webhooks/{webhook}/resume",
-            "post /webhooks/{webhook}/rotate", "post /webhooks/{webhook}/test", "put /users/{user}", "put /users/{user}/access",
+            "post /webhooks/{webhook}/rotate", "post /webhooks/{webhook}/test", "put /users", "put /users/{user}",
+            "put /users/{user}/access",
             "put /users/{user}/quiet-hours", "put /users/{user}/status", "put /users/{user}/visibility",
         ]);
         var schemas = document.GetProperty("components").GetProperty("schemas");

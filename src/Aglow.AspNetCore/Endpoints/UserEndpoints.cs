@@ -16,8 +16,21 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
 {
     private const string AccessExample = "{\"disabled\": true}";
 
-    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
-        gate,
+    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(gate, [.. Table(), .. ByQuery(HttpMethods.Put, HttpMethods.Patch, HttpMethods.Delete)]);
+
+    // As by path, for IDs that no path can name: "batch", which is a call's, and "." and "..", which clients take out of a path.
+    private IEnumerable<Call> ByQuery(params string[] methods) =>
+        from call in Table()
+        where call.Path == Routes.User && methods.Contains(call.Method)
+        select call with
+        {
+            Path = Routes.Users,
+            Name = $"{call.Name} by query",
+            Query = [QueryParameter.User with { Required = true }],
+        };
+
+    private Call[] Table() =>
+    [
         new Call(HttpMethods.Post, Routes.Users, "create user", "Creates a user with a profile", problems.Guard(CreateAsync))
         {
             Cost = Cost.Write,
@@ -114,7 +127,8 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
             Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
-        });
+        },
+    ];
 
     private async Task CreateAsync(HttpContext context)
     {
