@@ -7,9 +7,8 @@ namespace Aglow.Sweeping;
 /// What this node believes under one definition: one bit for each user.
 /// </summary>
 /// <remarks>
-/// Hints from the <see cref="ITransitionBus"/> and pages from the <see cref="Sweep"/> set the bits; watchers hear of the flips. A flipped
-/// bit is a transition, and only the thread that flips it tells watchers. Beliefs may be wrong for as long as a sweep takes; a read of the
-/// store decides.
+/// Hints from the <see cref="ITransitionBus"/> and pages from the <see cref="Sweep"/> set the bits. A flipped bit is a transition, and only
+/// the thread that flips it notifies watchers. A belief may be wrong until the next sweep; reads of the store are always right.
 /// </remarks>
 public sealed class Belief(Definition definition) : UserBits
 {

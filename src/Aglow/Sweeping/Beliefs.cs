@@ -5,19 +5,20 @@ using Aglow.Model;
 namespace Aglow.Sweeping;
 
 /// <summary>
-/// Hears of users whose belief flipped under a definition, and why: they came online, left, or expired (found by the sweep). The span is
-/// valid during the call only. Handlers return at once.
+/// Handles users whose belief flipped under a definition, and why: they came online, left, or the sweep found their lease expired. The span
+/// is valid during the call only. Handlers must return at once.
 /// </summary>
 public delegate void BeliefChanged(Definition definition, TransitionKind kind, ReadOnlySpan<uint> users);
 
 /// <summary>
-/// The beliefs in use, one for each definition: hints come in, flips go out, each exactly once.
+/// The beliefs in use, one for each definition. Hints come in; each flip is reported exactly once.
 /// </summary>
 /// <remarks>
-/// The default definition always has a belief. Another definition gets one when it is first used, and the next <see cref="Sweep"/> fills
-/// it. Hints set the default's bits at once; the sweep sets the others within its interval. A sweep may take longer than the next check of
-/// a watched user (a remote store, a billion users, millions who expire). A bit may then still say online of a user whom watchers were
-/// shown offline. So if a user has watchers, they hear of every arrival whatever the bit says. Any thread.
+/// The default definition always has a belief. Another definition gets one at its first use, and the next <see cref="Sweep"/> fills it.
+/// Hints set the default's bits at once; the sweep sets the others within its interval.
+/// With a remote store, a billion users, or millions of expired leases, a sweep may be slower than the checks of watched users. Then a bit
+/// may still say online although watchers already received offline. So watchers receive every arrival of such a user, even if the bit does
+/// not flip. Any thread.
 /// </remarks>
 public sealed class Beliefs : IDisposable
 {
@@ -28,7 +29,7 @@ public sealed class Beliefs : IDisposable
     private long _found;
     private Belief[] _inUse;
 
-    /// <summary>With the default definition's belief; hears hints from <paramref name="bus"/>.</summary>
+    /// <summary>Starts with the default definition's belief; receives hints from <paramref name="bus"/>.</summary>
     public Beliefs(Definitions definitions, ITransitionBus bus, bool tellsEveryArrival = false)
     {
         _definitions = definitions;
@@ -42,7 +43,7 @@ public sealed class Beliefs : IDisposable
     /// <summary>The belief of the default definition.</summary>
     public Belief Default { get; }
 
-    /// <summary>Whether every arrival is heard of, so that a sweep only has to correct users who are believed online.</summary>
+    /// <summary>Whether every arrival is received, so that a sweep only has to correct users who are believed online.</summary>
     public bool HearsAll { get; }
 
     /// <summary>The beliefs in use now. A new one is added at the end, and none is removed.</summary>
@@ -59,7 +60,9 @@ public sealed class Beliefs : IDisposable
     /// <summary>Raised when a hint or the sweep flips a bit.</summary>
     public event BeliefChanged? Changed;
 
-    /// <summary>The belief of a definition, made if necessary. <paramref name="made"/>: it is new, and the next sweep fills it.</summary>
+    /// <summary>
+    /// The belief of a definition, created if necessary. <paramref name="made"/>: it is new, and the next sweep fills it.
+    /// </summary>
     public Belief Use(Definition definition, out bool made)
     {
         lock (_gate)

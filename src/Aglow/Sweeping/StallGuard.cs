@@ -4,16 +4,17 @@ using Aglow.Storage;
 namespace Aglow.Sweeping;
 
 /// <summary>
-/// A stall is our fault, not the users': while words cannot be written, no lease expires.
+/// Holds leases while words cannot be written: a stall is the server's fault, so no user's lease expires because of it.
 /// </summary>
 /// <remarks>
-/// <see cref="Clock"/> asks it for the second by which leases are judged. A stall is a time in which heartbeats could not be written: this
-/// process was paused (a loop woke over 2 s late), the store was away, the server restarted, or the clock stepped. After it, leases are
-/// judged by the last second at which heartbeats could be written, for two heartbeat intervals: time for every client to be heard again.
-/// Leaves count at once. If only some pages could not be written (a shard was away), only they are held (<see cref="Hold"/>); users on
-/// other pages expire as usual.
+/// <see cref="Clock"/> asks the guard for the second by which leases are judged. During a stall, heartbeats could not be written: this
+/// process was paused (a loop woke over 2 s late), the store was away, the server restarted, or the clock stepped. After a stall, leases
+/// are judged by the last second at which heartbeats could be written. This lasts two heartbeat intervals, so that every client can send a
+/// heartbeat. Leaves count at once.
+/// If only some pages could not be written (a shard was away), only their users are held (<see cref="Hold"/>). Users on other pages expire
+/// as usual.
 /// Threading: any thread may ask or report. A lock is taken only while a stall begins or ends; readers read one 64-bit word.
-/// Rejected: extending each user's lease, which would touch every word.
+/// Rejected: extending each user's lease, because it would touch every word.
 /// </remarks>
 public sealed class StallGuard
 {
@@ -34,7 +35,7 @@ public sealed class StallGuard
     /// <summary>The second by which leases are judged at <paramref name="now"/>.</summary>
     public uint HeldAt(uint now) => HeldAt(Volatile.Read(ref _guard), now);
 
-    /// <summary>Whether the guard is in force at <paramref name="now"/>.</summary>
+    /// <summary>Whether the guard is active at <paramref name="now"/>.</summary>
     public bool IsInForce(uint now) => HeldAt(now) != now;
 
     /// <summary>Whether expired leases are held back at this moment, for all users or for some pages.</summary>
@@ -50,7 +51,7 @@ public sealed class StallGuard
     }
 
     /// <summary>
-    /// Reports that heartbeats could not be written from <paramref name="from"/> to <paramref name="to"/>. If a guard is in force already,
+    /// Reports that heartbeats could not be written from <paramref name="from"/> to <paramref name="to"/>. If a guard is already active,
     /// its earlier second stays.
     /// </summary>
     public void Stalled(uint from, uint to)
@@ -62,7 +63,7 @@ public sealed class StallGuard
         }
     }
 
-    /// <summary>Reports the same of users of these pages only.</summary>
+    /// <summary>Reports a stall for users of these pages only.</summary>
     public void Stalled(uint from, uint to, ReadOnlySpan<int> pages)
     {
         lock (_gate)
@@ -71,7 +72,7 @@ public sealed class StallGuard
                 _pages = new long[PageLayout.Pages];
             foreach (var page in pages)
                 Volatile.Write(ref _pages[page], Extended(_pages[page], from, to));
-            // reported again and again while it lasts
+            // a stall of pages is reported repeatedly while it lasts; it counts once
             if (to > _pagesHeldUntil)
                 Stalls++;
             Volatile.Write(ref _pagesHeldUntil, to + _holdSeconds);
@@ -79,8 +80,8 @@ public sealed class StallGuard
     }
 
     /// <summary>
-    /// Reports that store time jumps from one second to another. Forward, it is a stall between the two. Back, leases are judged by the new
-    /// second, or by the earlier one that was held.
+    /// Reports that store time jumps. A jump forward is a stall between the two seconds. After a jump back, leases are judged by the new
+    /// second, or by the earlier second that was held.
     /// </summary>
     public void Stepped(uint from, uint to)
     {

@@ -11,67 +11,82 @@ using Plane = Aglow.Model.Plane;
 namespace Aglow.Sweeping;
 
 /// <summary>
-/// Reads pages again and again, computes who is online now, and XORs that with what is believed: the differences, both ways, are
-/// transitions.
+/// Reads all pages periodically and compares the words with the beliefs of this node. The differences are transitions.
 /// </summary>
 /// <remarks>
-/// So offline needs no timer per user, no message and no leader; a lost hint is repaired here; and how stale a belief can be is bounded by
-/// the interval (<see cref="Interval"/>). Every page is read once a second at 10 million users (4 ms), a tenth of them each beat; beyond that
-/// the interval is stretched so that sweeping costs at most 2 % of a core, to keep the bound of 10 s 4 %; then it is stretched on, and a bound over 10 s is warned of. What comes once (corrections, when millions
-/// lapse in the same second; reading all in full after a stall) stretches it to <see cref="RareInterval"/> and no further: what is promised of it is when it is told. A difference is confirmed by reading
-/// the word again before it is believed, since a hint may have come in between.
-/// Where no hint is ever lost (one node), offline is all that a sweep has to find, so it reads the words of those who are believed
-/// online (where they are few, theirs alone; where they are many, all 64 of their group), and every page in full in one pass of <see cref="FullEvery"/>, in case that "never" is wrong: at a billion users of whom
-/// 5 million are online that is a thirteenth of the cache lines.
-/// A remote store is read once in 10 s (<see cref="RemoteInterval"/>), stretched so that pages cost at most <see cref="RemoteBytesPerSecond"/> of the link; a page is a copy
-/// of a moment ago there, so it is compared with what was believed before it was read, and what a hint changed meanwhile stays as the hint said. Pages that the store has lost are
-/// left out: what was believed of them stays, and <see cref="AsOf"/> with it.
-/// After the clock was set back, words of the seconds that were taken back lie in the future and count as heard now; for some passes each page is searched for
-/// them, and they are moved back by as much as the clock was. So <c>last_seen</c> is what it was, told by the corrected clock.
-/// Threading: one loop; pages change under it, each word is whole. The rejected alternative, a wheel of timers, costs 40 bytes a user and
-/// a write a heartbeat.
+/// The sweep XORs 64 users at a time: the bits computed from words with the believed bits. Before it changes a belief, it reads the word
+/// again, because a hint may have come in between. With a sweep, going offline needs no timer per user, no message and no leader. The sweep
+/// also repairs lost hints. <see cref="Interval"/> bounds how old a belief can be.
+/// <para>
+/// Interval: at 10 million users a pass over every page takes 4 ms. The sweep makes one pass a second, a tenth of the pages in each beat.
+/// With more users it stretches the interval so that it costs at most 2 % of a core (<see cref="CoreShare"/>). It spends up to 4 % to stay
+/// within 10 s (<see cref="Bound"/>). If that is not enough, the interval grows beyond 10 s and the log has a warning. One-time work
+/// stretches the interval to <see cref="RareInterval"/> at most, because watchers wait for its results. Such work is the corrections when
+/// millions of leases expire in the same second, and the full read after a stall.
+/// </para>
+/// <para>
+/// One node: no hint is lost, so the sweep only has to find users who went offline. It reads the words of users who are believed online:
+/// single words where a group of 64 has few such users, else the whole group. At a billion users with 5 million online that is a thirteenth
+/// of the cache lines. In case a hint is lost nevertheless, each page is read in full once in <see cref="FullEvery"/> passes.
+/// </para>
+/// <para>
+/// Remote store: a pass takes 10 s (<see cref="RemoteInterval"/>), or longer if pages would need more than
+/// <see cref="RemoteBytesPerSecond"/>. A remote page is a copy that may be out of date. So the sweep compares it with the beliefs from
+/// before the read, and keeps what hints changed since. It skips pages that the store has lost: their beliefs stay, and <see cref="AsOf"/>
+/// does not advance.
+/// </para>
+/// <para>
+/// Clock set back: words of the repeated seconds lie in the future and would count as heard now. For some passes the sweep moves such words
+/// back by as much as the clock, so <c>last_seen</c> is correct by the corrected clock.
+/// </para>
+/// Threading: one loop. Pages change during a pass; each word is read whole. Rejected: timer wheels, which cost 40 bytes a user and a write
+/// a heartbeat.
 /// </remarks>
 public sealed class Sweep
 {
-    /// <summary>How often the loop wakes: ten times a second, so that the cost is spread.</summary>
+    /// <summary>How often the loop wakes: ten times a second, to spread the cost.</summary>
     public static readonly TimeSpan BeatInterval = TimeSpan.FromMilliseconds(100);
 
-    /// <summary>The shortest interval: a lapse shows a second after the lease.</summary>
+    /// <summary>The shortest interval: the sweep finds an expired lease within a second.</summary>
     public static readonly TimeSpan ShortestInterval = TimeSpan.FromSeconds(1);
 
-    /// <summary>Within which every status is promised to be right: an interval beyond it is for tables that take too long to read, and is warned of.</summary>
+    /// <summary>
+    /// Every status is right within this time. A longer interval, for tables that take too long to read, causes a warning.
+    /// </summary>
     public static readonly TimeSpan Bound = TimeSpan.FromSeconds(10);
 
-    /// <summary>The longest interval that keeps <see cref="Bound"/>: leases are counted in whole seconds, and what is found has to be told yet.</summary>
+    /// <summary>
+    /// The longest interval that keeps <see cref="Bound"/>. The rest is for rounding leases to seconds and for sending the changes.
+    /// </summary>
     public static readonly TimeSpan KeepingInterval = Bound * 0.8;
 
-    /// <summary>Over how long work that comes once is spread at most: half of the bound, since telling takes time, too.</summary>
+    /// <summary>The longest interval for one-time work: half of the bound, because sending the changes takes time too.</summary>
     public static readonly TimeSpan RareInterval = Bound / 2;
 
     /// <summary>The shortest interval over a remote store.</summary>
     public static readonly TimeSpan RemoteInterval = Bound;
 
-    /// <summary>What reading pages of a remote store may cost the link: 10 million users are 4 MB/s.</summary>
+    /// <summary>The most bytes a second that the sweep reads from a remote store. 10 million users need 4 MB/s.</summary>
     public const double RemoteBytesPerSecond = 16e6;
 
-    /// <summary>The part of a core that sweeping may cost.</summary>
+    /// <summary>The share of a core that sweeping may cost.</summary>
     public const double CoreShare = 0.02;
 
-    /// <summary>The part of a core that it may cost where less would not keep <see cref="Bound"/>.</summary>
+    /// <summary>The share of a core that sweeping may cost if <see cref="CoreShare"/> is too little to keep <see cref="Bound"/>.</summary>
     public const double CoreShareAtMost = 2 * CoreShare;
 
-    /// <summary>Of so many passes one reads a page in full, where only who is believed online needs to be read.</summary>
+    /// <summary>One pass in this many reads a page in full, if the others read only users who are believed online.</summary>
     public const int FullEvery = 32;
 
-    // groups to fetch ahead: the words of far-apart groups come from memory together instead of one after the other
+    // groups to prefetch, so that cache misses of distant groups overlap
     private const int Ahead = 8;
 
-    // so many believed online in a group of 64 are looked at one by one: their words are on fewer cache lines than the group's four
+    // Up to this many believed users in a group of 64 are checked one by one: their words take fewer cache lines than the group's four.
     private const int Few = 4;
 
     private const int MaxBeliefs = Definitions.Most;
 
-    // one pass may cost a tenth more than the one it was foretold by
+    // a pass may cost a tenth more than the last one predicted
     private const double Aim = 0.9;
 
     private readonly IPlaneStore _store;
@@ -79,7 +94,7 @@ public sealed class Sweep
     private readonly Beliefs _beliefs;
     private readonly uint[] _pulseScratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
     private readonly uint[] _activityScratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
-    // words of a kind of device, where a store gives a copy; made with the first belief of one
+    // words of a device kind, if the store returns copies; allocated with the first belief of a kind
     private uint[] _kindScratch = [];
     private static readonly ulong[] Nobody = new ulong[PageLayout.Groups];
     private static readonly ushort[] AllGroups = [.. Enumerable.Range(0, PageLayout.Groups).Select(g => (ushort)g)];
@@ -92,11 +107,12 @@ public sealed class Sweep
     private long _passStartedAt;
     private uint _passStartedSecond;
     private TimeSpan _passCost;
-    // part of the pass's: corrections, and pages that are owed a reading in full
+    // the part of the pass's cost that comes once: corrections, and full reads of owed pages
     private TimeSpan _rareCost;
-    // beliefs whose every page was read in full since they were made: the first so many of those in use
+    // the first this many beliefs in use are filled: every page was read in full since they were created
     private int _filled;
-    // pages to be read in full since the last stall: leases are counted from another second then, and a heartbeat may find its user online of whom a sweep had said otherwise
+    // Pages still to be read in full since the last stall. Leases are judged by another second then, so a heartbeat may count as a renewal
+    // although a sweep found the user offline.
     private int _owed;
     private long _stallsSeen;
     private int _inUseAtStart;
@@ -108,7 +124,8 @@ public sealed class Sweep
     private long _bytes;
     private long _lastPassBytes;
     private bool _hasSkipped;
-    // by how much the clock was set back, not taken note of by the loop yet; then: by how much words in the future are moved, up to which pass
+    // _takenBack: how far the clock was set back, until the loop handles it. _movedBy: how far words in the future are moved, up to pass
+    // _movesUntil.
     private uint _takenBack;
     private uint _movedBy;
     private long _movesUntil;
@@ -124,32 +141,30 @@ public sealed class Sweep
         _passStartedAt = clock.Time.GetTimestamp();
         _passStartedSecond = clock.Now;
         _completedAsOf = clock.Now;
-        // other nodes may have been ahead when the last one that is gone stopped
+        // the last node before this one may have stopped with its clock ahead
         _movesUntil = store.IsRemote ? 1 : 0;
         clock.Stepped += (from, to) => Volatile.Write(ref _takenBack, from > to ? from - to : 0);
     }
 
-    /// <summary>The bound on staleness in force: how long until every page has been read again.</summary>
+    /// <summary>The current bound on staleness: the time in which every page is read again.</summary>
     public TimeSpan Interval => _interval;
 
-    /// <summary>What the last complete pass cost, in time of one core.</summary>
+    /// <summary>What the last complete pass cost, in CPU time of one core.</summary>
     public TimeSpan LastPassCost { get; private set; }
 
-    /// <summary>The second as of which every belief in use had been checked.</summary>
+    /// <summary>The second at which every belief in use was last up to date.</summary>
     public uint AsOf => Math.Min((uint)Volatile.Read(ref _completedAsOf), _clock.Now);
 
-    /// <summary>Users whose lease a sweep found run out.</summary>
+    /// <summary>Users whose expired lease a sweep found.</summary>
     public long Lapses { get; private set; }
 
     /// <summary>Passes completed.</summary>
     public long Passes { get; private set; }
 
-    /// <summary>What reading every page of a remote store once takes, in bytes.</summary>
+    /// <summary>The bytes that one pass over a remote store reads.</summary>
     public long PassBytes => Math.Max(Volatile.Read(ref _lastPassBytes), Volatile.Read(ref _bytes));
 
-    /// <summary>
-    /// One beat: reads the pages that are due by now. Ten times a second from one loop; returns whether a pass was completed.
-    /// </summary>
+    /// <summary>Reads the pages that are due. One loop calls this ten times a second. Returns whether a pass was completed.</summary>
     public async ValueTask<bool> BeatAsync()
     {
         var time = _clock.Time;
@@ -167,7 +182,7 @@ public sealed class Sweep
         if (Interlocked.Exchange(ref _takenBack, 0) is > 0 and var back)
             await TakeNoteAsync(back);
 
-        // counted when it is done: a page that the store did not give is read again in the next beat
+        // _next advances after the read: the next beat retries a page that the store did not return
         for (; _next < until; _next++)
         {
             if (_store.IsPageAway(_pages[_next]))
@@ -185,7 +200,7 @@ public sealed class Sweep
         return true;
     }
 
-    /// <summary>Reads every page at once, whatever is due: at start, for a belief that was just made, and in tests.</summary>
+    /// <summary>Reads every page at once, due or not: at start, for a new belief, and in tests.</summary>
     public async ValueTask PassAsync()
     {
         var rareCost = _rareCost;
@@ -195,7 +210,7 @@ public sealed class Sweep
                 await SweepPageAsync(page, full: true);
         }
 
-        // of the pass that is under way
+        // this cost belongs to the pass that is under way
         _rareCost = rareCost;
     }
 
@@ -216,7 +231,7 @@ public sealed class Sweep
     private async ValueTask CompletePassAsync()
     {
         var pages = await ListPagesAsync();
-        // a page that was made meanwhile may stand before one that is still owed a reading
+        // a new page may stand in the list before a page that is still owed a full read
         if (_owed > 0)
             _owed += pages.Count - _pages.Count;
         _pages = pages;
@@ -238,7 +253,7 @@ public sealed class Sweep
         _passStartedSecond = _clock.Now;
     }
 
-    // Where the list is what was lost, the pages that were known are gone over again.
+    // If the store cannot list its pages, the sweep uses the last known list.
     private async ValueTask<IReadOnlyList<int>> ListPagesAsync()
     {
         try
@@ -252,7 +267,8 @@ public sealed class Sweep
         }
     }
 
-    // Also in the middle of a pass, which may turn out dearer than the one before: the first over a large table, or one that corrects many.
+    // Also called in the middle of a pass, which may cost more than the one before: the first over a large table, or one with many
+    // corrections.
     private void Stretch()
     {
         StretchTo(_passCost / (Aim * CoreShare), RareInterval);
@@ -297,12 +313,21 @@ public sealed class Sweep
             if (belief.Definition.ActivitySeconds is not null)
                 activity ??= await _store.ReadPageAsync(Plane.Activity, page, _activityScratch);
             var deciding = belief.Definition.Kind is null ? pulse : await ReadKindAsync(belief.Definition.Plane, page);
-            SweepPage(belief, page, groups.Span, deciding.Span, activity.GetValueOrDefault().Span, belief.Groups(page) is { IsEmpty: false } now ? now : Nobody, at, full);
+            SweepPage(
+                belief,
+                page,
+                groups.Span,
+                deciding.Span,
+                activity.GetValueOrDefault().Span,
+                belief.Groups(page) is { IsEmpty: false } now ? now : Nobody,
+                at,
+                full);
         }
     }
 
-    // In memory all words are moved at once, so that who is offline is not read as heard now; across a network that takes a pass. A word that is written meanwhile is found by
-    // the pass under way and a whole one, and two more where nodes wait for each other (Clock.IsSettling).
+    // In memory, all words are moved at once, so that no offline user counts as heard now. A remote store takes a pass. A word that is
+    // written meanwhile is found by the current pass and one whole pass after it. Nodes that wait for each other (Clock.IsSettling) need
+    // two more.
     private async ValueTask TakeNoteAsync(uint back)
     {
         (_movedBy, _movesUntil) = (back, Passes + (_store.IsRemote ? 4 : 2));
@@ -315,7 +340,7 @@ public sealed class Sweep
         }
     }
 
-    // Whose words are in the future, and what they are to be, take the places of who came and who went.
+    // The arrays serve another purpose here: _came holds users with words in the future, _went their new words.
     private async ValueTask MoveBackAsync(Plane plane, int page, uint[] scratch)
     {
         if (!_store.IsInUse(plane))
@@ -385,14 +410,14 @@ public sealed class Sweep
 
     private Span<ulong> Believed(int belief) => _believed.AsSpan(belief * PageLayout.Groups, PageLayout.Groups);
 
-    // The groups of a page in which somebody is believed online, under any definition.
+    // The groups of a page with at least one user who is believed online under any definition.
     private ReadOnlyMemory<ushort> GroupsOfSome(int page)
     {
         var count = 0;
         var first = _beliefs.Default.Groups(page);
         if (_beliefs.InUse.Length == 1)
         {
-            // written whether or not it counts: a branch here would be guessed wrong a quarter of the time
+            // The write is unconditional: the processor would predict a branch here wrongly a quarter of the time.
             for (var group = 0; group < first.Length; group++)
             {
                 _someGroups[count] = (ushort)group;
@@ -484,7 +509,7 @@ public sealed class Sweep
         }
     }
 
-    // The cache lines of a group's words that will be read: those of a few users, or all four.
+    // Prefetches the cache lines of a group's words that will be read: those of a few users, or all four.
     private static unsafe void Prefetch(ref uint words, ulong users)
     {
         if (!Sse.IsSupported)
@@ -503,10 +528,18 @@ public sealed class Sweep
         Sse.Prefetch0(at + 48);
     }
 
-    // Rare: each differing user is decided by reading the word again, after the belief was read; and once more after the belief was changed, since
-    // a heartbeat in between wrote its word first and then found its hint believed already.
+    // Rare. For each user who differs, this reads the word again after it read the belief. It reads the word once more after it changed the
+    // belief: a heartbeat in between wrote its word first and then found that its hint changed nothing.
     private void Correct(
-        Belief belief, int page, int group, ulong differ, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity, Moment at, ref int came, ref int went)
+        Belief belief,
+        int page,
+        int group,
+        ulong differ,
+        ReadOnlySpan<uint> pulse,
+        ReadOnlySpan<uint> activity,
+        Moment at,
+        ref int came,
+        ref int went)
     {
         for (; differ != 0; differ &= differ - 1)
         {

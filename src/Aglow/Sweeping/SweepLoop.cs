@@ -4,10 +4,10 @@ using Aglow.Storage;
 namespace Aglow.Sweeping;
 
 /// <summary>
-/// Runs the <see cref="Sweep"/> ten times a second, beats the <see cref="Clock"/>, and logs what is out of bounds.
+/// Runs the <see cref="Sweep"/> ten times a second, beats the <see cref="Clock"/>, and logs when the sweep exceeds its bound.
 /// </summary>
 /// <remarks>
-/// One loop, which beats the clock even while a sweep waits. Threading: any thread may ask for a pass; beats and passes never overlap.
+/// One loop, which beats the clock even while a sweep waits. Threading: any thread may ask for a pass. Beats and passes never overlap.
 /// </remarks>
 internal sealed class SweepLoop : IAsyncDisposable
 {
@@ -53,8 +53,8 @@ internal sealed class SweepLoop : IAsyncDisposable
     }
 
     /// <summary>
-    /// Ends the loop. Sweeps a store that must be told what to keep one last time, so users who expired since the last beat keep their
-    /// exact last seen.
+    /// Ends the loop. For a local store it sweeps once more, so that users whose lease expired since the last beat keep their exact last
+    /// seen.
     /// </summary>
     public async Task StopAsync()
     {
@@ -80,10 +80,10 @@ internal sealed class SweepLoop : IAsyncDisposable
         var paused = _clock.Beat();
         if (paused > TimeSpan.Zero)
             _log.Paused(paused.TotalSeconds);
-        // in memory it is done when this returns; a remote store may take its time, and the clock must not wait for it
+        // a sweep in memory is done when this returns; the clock must not wait for a remote store
         if (!_beating.IsCompleted)
             return default;
-        // a pass in the background fails in this beat
+        // if the last pass failed in the background, this beat fails
         var before = _beating;
         _beating = SweepAsync();
         return new ValueTask(before.IsFaulted ? before : _beating.IsFaulted ? _beating : Task.CompletedTask);
@@ -105,7 +105,7 @@ internal sealed class SweepLoop : IAsyncDisposable
         }
         catch (StoreUnavailableException)
         {
-            // readers and writers report the failure; the next beat goes on where this one stopped
+            // readers and writers report the failure; the next beat continues where this one stopped
         }
         finally
         {
