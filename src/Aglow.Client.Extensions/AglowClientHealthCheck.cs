@@ -5,7 +5,8 @@ using Microsoft.Extensions.DependencyInjection;
 namespace Aglow.Client;
 
 /// <summary>
-/// Healthy: one of the server's addresses is ready. Degraded: the server refused this client. Else the registration's failure status.
+/// Healthy: at least one of the server's addresses is ready. Degraded: the server refused this client. Otherwise: the failure status of the
+/// registration.
 /// </summary>
 internal sealed class AglowClientHealthCheck(AglowClient client, IHttpClientFactory http, IOptions<AglowClientSettings> settings)
     : IHealthCheck

@@ -12,14 +12,14 @@ public static class AglowClientRegistration
     /// <summary>The name of the client's <see cref="HttpClient"/> and of its health check.</summary>
     public const string Name = "aglow";
 
-    // DNS is asked again this often; longer than a request, shorter than most moves of a server
+    // how often DNS is resolved again: longer than a request, shorter than the time between most moves of a server
     private static readonly TimeSpan ConnectionLifetime = TimeSpan.FromMinutes(5);
 
     /// <summary>
-    /// One <see cref="AglowClient"/> for the application, with the settings of this section (<see cref="AglowClientSettings"/>). Ends with
-    /// the application.
+    /// Registers one <see cref="AglowClient"/> for the application, with the settings of this section (<see cref="AglowClientSettings"/>).
+    /// It is disposed with the application.
     /// </summary>
-    /// <returns>For handlers and headers: they apply to calls and to the socket's handshake.</returns>
+    /// <returns>A builder for handlers and headers, which apply to calls and to the socket's handshake.</returns>
     public static IHttpClientBuilder AddAglowClient(this IServiceCollection services, IConfiguration section)
     {
         ArgumentNullException.ThrowIfNull(section);
@@ -27,8 +27,8 @@ public static class AglowClientRegistration
         return services.AddAglowClient(static _ => { });
     }
 
-    /// <summary>One <see cref="AglowClient"/> for the application. Ends with the application.</summary>
-    /// <returns>For handlers and headers: they apply to calls and to the socket's handshake.</returns>
+    /// <summary>Registers one <see cref="AglowClient"/> for the application. It is disposed with the application.</summary>
+    /// <returns>A builder for handlers and headers, which apply to calls and to the socket's handshake.</returns>
     public static IHttpClientBuilder AddAglowClient(this IServiceCollection services, Action<AglowClientSettings> configure)
     {
         ArgumentNullException.ThrowIfNull(services);
@@ -38,11 +38,11 @@ public static class AglowClientRegistration
         services.AddSingleton(Create);
         return services.AddHttpClient(Name)
             .UseSocketsHttpHandler(static (handler, _) => handler.PooledConnectionLifetime = ConnectionLifetime)
-            // the client keeps its HttpClient for the application's life, so its connections are renewed and not its handlers
+            // The client keeps its HttpClient for the application's life, so its handler is kept and the handler's connections are renewed.
             .SetHandlerLifetime(Timeout.InfiniteTimeSpan);
     }
 
-    /// <summary>Checks that the server answers and takes calls, and that it has not refused this client.</summary>
+    /// <summary>Checks that the server answers and accepts calls, and that it has not refused this client.</summary>
     public static IHealthChecksBuilder AddAglowClient(
         this IHealthChecksBuilder checks, string name = Name, HealthStatus? failureStatus = null, params string[] tags)
     {
@@ -50,7 +50,8 @@ public static class AglowClientRegistration
         return checks.Add(new HealthCheckRegistration(
             name,
             static services => new AglowClientHealthCheck(
-                services.GetRequiredService<AglowClient>(), services.GetRequiredService<IHttpClientFactory>(), services.GetRequiredService<IOptions<AglowClientSettings>>()),
+                services.GetRequiredService<AglowClient>(), services.GetRequiredService<IHttpClientFactory>(),
+                services.GetRequiredService<IOptions<AglowClientSettings>>()),
             failureStatus,
             tags));
     }
@@ -69,7 +70,7 @@ public static class AglowClientRegistration
         return client;
     }
 
-    // A wrong setting stops the start, and one line says which.
+    // A wrong setting stops the start, with one line that names it.
     private sealed class Validation : IValidateOptions<AglowClientSettings>
     {
         public ValidateOptionsResult Validate(string? name, AglowClientSettings options)

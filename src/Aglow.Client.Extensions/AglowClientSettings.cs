@@ -1,6 +1,6 @@
 namespace Aglow.Client;
 
-/// <summary>What configuration says of an <see cref="AglowClient"/>. <see cref="AglowClientOptions"/> explains each member.</summary>
+/// <summary>The configuration of an <see cref="AglowClient"/>. <see cref="AglowClientOptions"/> explains each member.</summary>
 public sealed class AglowClientSettings
 {
     /// <summary>The server's address, such as <c>https://presence.example/</c>. Required.</summary>
@@ -12,13 +12,13 @@ public sealed class AglowClientSettings
     /// <summary>A key of a backend, or another token that never changes.</summary>
     public string? Token { get; set; }
 
-    /// <summary>Who calls, where the server asks for no proof.</summary>
+    /// <summary>The user that calls, if the server is in open mode.</summary>
     public string? User { get; set; }
 
-    /// <summary>Asked for a token, in place of <see cref="Token"/>. Set it in code.</summary>
+    /// <summary>Returns a token for each call and connection, instead of <see cref="Token"/>. Set it in code.</summary>
     public Func<CancellationToken, ValueTask<string>>? AccessToken { get; set; }
 
-    /// <summary>This device. Null: a new one for each start of the application. Set it in code.</summary>
+    /// <summary>This device. Null: a new one at each start of the application. Set it in code.</summary>
     public ClientDevice? Device { get; set; }
 
     internal AglowClientOptions ToOptions(HttpClient? http, TimeProvider time)

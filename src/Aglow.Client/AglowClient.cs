@@ -2,30 +2,28 @@ using System.Runtime.CompilerServices;
 
 namespace Aglow.Client;
 
-/// <summary>
-/// Presence from .NET: be online, watch who else is, ask for many at once.
-/// </summary>
+/// <summary>A client for presence: keeps this user online, watches other users, and reads the statuses of many users at once.</summary>
 /// <remarks>
 /// <code>
 /// await using var client = new AglowClient("http://127.0.0.1:8080", "alice");
 /// await foreach (var record in client.WatchAsync(["bob", 42]))
 ///     Console.WriteLine($"{record.User} is {record.Status}");
 /// </code>
-/// Being connected is being online: there is nothing to send and no timer to keep, since it is the server that pings.
-/// <see cref="ConnectAsync"/> or the first <see cref="WatchAsync"/> connects, and the connection is made again whenever it is lost. All
-/// watches share it; what they say of one user costs the server one watch. Who only asks, or heartbeats over HTTP
-/// (<see cref="RunHeartbeatsAsync"/>), never connects. Refused and failed calls throw <see cref="AglowException"/>; calls over HTTP are not
-/// repeated. Threading: any thread.
+/// A user is online while this client is connected. The server pings, so the application needs no timer and sends nothing.
+/// <see cref="ConnectAsync"/> or the first <see cref="WatchAsync"/> connects, and the client reconnects after each loss. All watches share
+/// the connection. Several watches of one user cost the server one watch. A client that only reads statuses, or sends heartbeats over HTTP
+/// (<see cref="RunHeartbeatsAsync"/>), never connects. Refused and failed calls throw <see cref="AglowException"/>. Calls over HTTP are not
+/// retried. Threading: any thread.
 /// </remarks>
 public sealed class AglowClient : IAsyncDisposable
 {
     /// <summary>Users that one client may watch, in all its watches.</summary>
     public const int MaxWatches = WatchTable.MaxWatches;
 
-    /// <summary>The definition of "online" that goes for those who name none: a heartbeat within the lease, ended by a goodbye.</summary>
+    /// <summary>The definition of "online" for callers that name none: a heartbeat within the lease, and no leave since.</summary>
     public const string DefaultDefinition = "chat";
 
-    // what a call takes; longer lists are several calls
+    // the server's limit for one call; a longer list is split into several calls
     private const int ListedUsers = 10_000;
 
     private static readonly TimeSpan ActiveInterval = TimeSpan.FromSeconds(30);
@@ -40,7 +38,7 @@ public sealed class AglowClient : IAsyncDisposable
     private readonly StayConnected _connection;
     private long _activeAt = Never;
 
-    /// <summary>A client of a server.</summary>
+    /// <summary>Creates a client with these options.</summary>
     /// <exception cref="ArgumentException">The options contradict each other.</exception>
     public AglowClient(AglowClientOptions options)
     {
@@ -53,14 +51,16 @@ public sealed class AglowClient : IAsyncDisposable
         _connection = new StayConnected(_calls, _watches, _commands, tokens, options);
     }
 
-    /// <summary>A client of the server at this address, for this user (null: who only asks).</summary>
-    /// <exception cref="ArgumentException">The address is none.</exception>
+    /// <summary>Creates a client for the server at this address and this user (null for a client that only reads statuses).</summary>
+    /// <exception cref="ArgumentException">The address is not valid.</exception>
     public AglowClient(string address, UserId? user = null)
         : this(new AglowClientOptions(new Uri(address)) { User = user })
     {
     }
 
-    /// <summary>Raised with each change of <see cref="State"/>, on the connection's own loop: return at once and do not throw.</summary>
+    /// <summary>
+    /// Raised with each change of <see cref="State"/>, on the connection's own loop. Handlers must return at once and not throw.
+    /// </summary>
     public event Action<ConnectionState>? StateChanged
     {
         add => _connection.StateChanged += value;
@@ -68,39 +68,40 @@ public sealed class AglowClient : IAsyncDisposable
     }
 
     /// <summary>
-    /// Raised with what went wrong behind the scenes: a connection that was not made, a refusal, an error that the server said on the
-    /// socket, a heartbeat of <see cref="RunHeartbeatsAsync"/> that did not arrive. The same words are said once until there is a
-    /// connection again. A connection that was lost shows in <see cref="State"/> only. For logs: return at once and do not throw.
+    /// Raised with a failure in the background: a failed connection, a refusal, an error message on the socket, or a heartbeat of
+    /// <see cref="RunHeartbeatsAsync"/> that did not arrive. For logs: handlers must return at once and not throw.
     /// </summary>
+    /// <remarks>
+    /// The same message is raised once until the client is connected again. A lost connection only changes <see cref="State"/>.
+    /// </remarks>
     public event Action<AglowException>? Failed
     {
         add => _connection.Failed += value;
         remove => _connection.Failed -= value;
     }
 
-    /// <summary>What the connection is doing.</summary>
+    /// <summary>The state of the connection.</summary>
     public ConnectionState State => _connection.State;
 
     /// <summary>Why <see cref="State"/> is <see cref="ConnectionState.Refused"/>; null otherwise.</summary>
     public AglowException? Refusal => _connection.Refusal;
 
-    /// <summary>Users that are watched, or still have to be unwatched at the server: for tests of what stays behind.</summary>
+    /// <summary>Users that are watched, or that the server must still unwatch. Tests check with it that nothing stays behind.</summary>
     internal int WatchedUsers => _watches.Count;
 
     /// <summary>
-    /// Connects, so that this user is online from here on until <see cref="LeaveAsync"/> or the end of this client. Completes when the
-    /// server has said welcome; at once where it has already.
+    /// Connects. This user is online until <see cref="LeaveAsync"/> or the disposal of this client. Completes when the server has sent its
+    /// welcome, or at once if it already has.
     /// </summary>
     /// <exception cref="AglowException">
-    /// The server refused, or the try that was under way failed (<see cref="AglowException.IsTransient"/> tells which). After a failure
-    /// that is transient the client goes on trying until <see cref="LeaveAsync"/> or its end; after a refusal it waits for
-    /// <see cref="RefreshAsync"/>.
+    /// The server refused, or the current try failed (<see cref="AglowException.IsTransient"/> tells which). After a transient failure the
+    /// client keeps trying until <see cref="LeaveAsync"/> or its disposal. After a refusal it waits for <see cref="RefreshAsync"/>.
     /// </exception>
     public Task ConnectAsync(CancellationToken cancellationToken = default) => _connection.ConnectAsync(cancellationToken);
 
     /// <summary>
-    /// Tries again now, with a new token: after a refusal, when the person has signed in again; between two tries; or on an open
-    /// connection, which then goes on with the new token. Returns at once.
+    /// Tries again now, with a new token. Call it after a refusal, when the person has signed in again, or to end a wait between two tries.
+    /// An open connection stays open with the new token. Returns at once.
     /// </summary>
     public Task RefreshAsync()
     {
@@ -109,28 +110,29 @@ public sealed class AglowClient : IAsyncDisposable
     }
 
     /// <summary>
-    /// Says that the application runs again after it was suspended, or that the network is back: connects at once where there is no
-    /// connection, and finds out within two seconds whether one that there is still lives. May be called as often as you like.
+    /// Call this when the application runs again after it was suspended, or when the network is back. Without a connection, the client
+    /// connects at once. With one, it finds out within two seconds whether the connection still works. Calls may be as frequent as you
+    /// like.
     /// </summary>
     public void Resume() => _connection.Resume();
 
     /// <summary>
-    /// Watches users: first each as they are, then whoever changes, always the latest. Ends, and with it the watch at the server, when the
-    /// loop is left or cancelled; quietly when this client leaves or is disposed.
+    /// Watches users: returns the current record of each, then each change, always the latest. Leaving or cancelling the loop ends the
+    /// watch, also at the server. The loop ends without an error when this client leaves or is disposed.
     /// </summary>
-    /// <param name="users">Whom: <see cref="MaxWatches"/> at most in all watches of this client. Who is named twice is watched
+    /// <param name="users">The users: at most <see cref="MaxWatches"/> in all watches of this client. A user who is listed twice is watched
     /// once.</param>
-    /// <param name="definition">What "online" means, by a name that the server's operator declared; null:
+    /// <param name="definition">The name of a definition of "online" that the server's operator declared. Null:
     /// <see cref="DefaultDefinition"/>.</param>
-    /// <param name="cancellationToken">Ends the watch, by an <see cref="OperationCanceledException"/>.</param>
+    /// <param name="cancellationToken">Ends the watch with an <see cref="OperationCanceledException"/>.</param>
     /// <remarks>
-    /// Heals itself: while the connection or the server's store is away, whoever was known is told once as
-    /// <see cref="PresenceStatus.Unknown"/>, and as they are when it is back. Connects where <see cref="ConnectAsync"/> was not called, and
-    /// keeps trying. A loop that reads slowly is told less often, not later: what waits for it is a set of users, never more than it
-    /// watches.
+    /// The watch recovers by itself. When the connection or the server's store is lost, each known user is returned once as
+    /// <see cref="PresenceStatus.Unknown"/>. When it is back, each is returned with the current status. Connects if
+    /// <see cref="ConnectAsync"/> was not called, and keeps trying. A slow loop gets fewer records, not older ones: a set of users waits
+    /// for it, never more than it watches.
     /// </remarks>
-    /// <exception cref="AglowException">The server has no such definition, or there are too many watches. A user whom the server refuses is
-    /// told that everybody is unknown; see <see cref="State"/>.</exception>
+    /// <exception cref="AglowException">The server has no such definition, or there are too many watches. If the server refuses this
+    /// client, nothing is thrown and all users become unknown; see <see cref="State"/>.</exception>
     public IAsyncEnumerable<PresenceRecord> WatchAsync(
         IEnumerable<UserId> users, string? definition = null, CancellationToken cancellationToken = default)
     {
@@ -139,10 +141,10 @@ public sealed class AglowClient : IAsyncDisposable
     }
 
     /// <summary>
-    /// Says that the person did something, so that they are not away for idleness. Sent at most every 30 s, and again where a connection
-    /// was lost before the server had confirmed it; over HTTP where this client does not connect.
+    /// Reports activity of the person, so that they do not become away. Sent at most every 30 s, and again if a connection is lost before
+    /// the server has confirmed it. A client that does not connect sends it over HTTP.
     /// </summary>
-    /// <exception cref="AglowException">There is no connection, and the server refused or was not reached.</exception>
+    /// <exception cref="AglowException">There is no connection, and the server refused the call or did not answer.</exception>
     public async Task ActiveAsync(CancellationToken cancellationToken = default)
     {
         var (before, now) = (Volatile.Read(ref _activeAt), _options.TimeProvider.GetTimestamp());
@@ -156,15 +158,16 @@ public sealed class AglowClient : IAsyncDisposable
     }
 
     /// <summary>
-    /// Chooses what this user is shown as. Completes when the server has saved it, or a newer one was chosen. Where a connection is lost
-    /// before the server has answered, it is sent again on the next one. Over HTTP where this client does not connect.
+    /// Chooses the status that this user shows. Completes when the server has saved it, or when a newer status was chosen. If the
+    /// connection is lost before the server has answered, the client sends the status again on the next connection. A client that does not
+    /// connect sends it over HTTP.
     /// </summary>
     /// <exception cref="InvalidOperationException">This client does not connect, and the options name no user.</exception>
-    /// <exception cref="AglowException">The server refused, or this client was closed before the server had answered.</exception>
+    /// <exception cref="AglowException">The server refused, or this client was closed before the server answered.</exception>
     public Task<StatusOutcome> SetStatusAsync(ManualStatus status, CancellationToken cancellationToken = default) =>
         SetStatusAsync(status, null, cancellationToken);
 
-    /// <summary>The same with a text, an emoji, an end, or as the claim of another source.</summary>
+    /// <summary>Chooses a status with a text, an emoji or an end, or as the claim of another source.</summary>
     public async Task<StatusOutcome> SetStatusAsync(
         ManualStatus status, StatusDetails? details, CancellationToken cancellationToken = default)
     {
@@ -195,8 +198,8 @@ public sealed class AglowClient : IAsyncDisposable
     }
 
     /// <summary>
-    /// Says that this device is gone, and disconnects. Watches end. The user is offline unless they are online on another device. Where the
-    /// socket does not bring it to the server within a second, a call does, which names the device, too.
+    /// Sends a leave for this device, and disconnects. Watches end. The user is offline unless they are online on another device. If the
+    /// socket does not deliver the leave within a second, an HTTP call does; it names the device too.
     /// </summary>
     public async Task<LeaveOutcome> LeaveAsync(CancellationToken cancellationToken = default)
     {
@@ -218,10 +221,10 @@ public sealed class AglowClient : IAsyncDisposable
     }
 
     /// <summary>
-    /// The statuses of users, in their order. Who was never seen is offline. More than 10,000 are asked for in several calls, one after the
-    /// other.
+    /// Gets the statuses of users, in their order. A user who was never seen is offline. More than 10,000 users are split into several
+    /// calls, one after the other.
     /// </summary>
-    /// <exception cref="AglowException">503: the server's store is away, so nobody knows. Others: see
+    /// <exception cref="AglowException">503: the server cannot read its store, so all statuses are unknown. Others: see
     /// <see cref="AglowException.Detail"/>.</exception>
     public async Task<IReadOnlyList<PresenceRecord>> StatusAsync(
         IEnumerable<UserId> users, string? definition = null, CancellationToken cancellationToken = default)
@@ -240,23 +243,23 @@ public sealed class AglowClient : IAsyncDisposable
         return records;
     }
 
-    /// <summary>The status of one user. Who was never seen is offline.</summary>
+    /// <summary>Gets the status of one user. A user who was never seen is offline.</summary>
     /// <exception cref="AglowException">See <see cref="StatusAsync"/>.</exception>
     public async Task<PresenceRecord> StatusOfAsync(
         UserId user, string? definition = null, CancellationToken cancellationToken = default) =>
         (await StatusAsync([user], definition, cancellationToken))[0];
 
-    /// <summary>One heartbeat of this user, for those who hold no connection.</summary>
-    /// <param name="active">Whether the person did something since the last.</param>
-    /// <param name="cancellationToken">Ends the call.</param>
+    /// <summary>Sends one heartbeat of this user, for clients without a connection.</summary>
+    /// <param name="active">Whether the person did something since the last heartbeat.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
     /// <exception cref="AglowException">429 or 503: try again after <see cref="AglowException.RetryAfter"/>. Others: see
     /// <see cref="AglowException.Detail"/>.</exception>
     public async Task<HeartbeatAnswer> HeartbeatAsync(bool active = false, CancellationToken cancellationToken = default) =>
         await HeartbeatAsync(new WhoBody(_options.User, null, active ? true : null, _options.Device), cancellationToken);
 
     /// <summary>
-    /// Heartbeats of users whom the caller speaks for. More than 10,000 are sent in several calls, one after the other; each is taken whole
-    /// or refused whole.
+    /// Sends heartbeats of users whom the caller speaks for. More than 10,000 users are split into several calls, one after the other; the
+    /// server accepts or refuses each call as a whole.
     /// </summary>
     /// <exception cref="AglowException">See <see cref="HeartbeatAsync(bool, CancellationToken)"/>.</exception>
     public async Task<HeartbeatAnswer> HeartbeatAsync(
@@ -270,13 +273,13 @@ public sealed class AglowClient : IAsyncDisposable
     }
 
     /// <summary>
-    /// Heartbeats over HTTP until cancelled, for those who hold no connection: as often as the server says, with jitter; after 429 and 503
-    /// as it says, and while it is not reached with waits that grow up to that interval.
+    /// Sends heartbeats over HTTP until cancelled, for clients without a connection. The server sets the interval, to which the client adds
+    /// jitter. After 429 and 503 it waits as long as the server says. While the server cannot be reached, waits grow up to the interval.
     /// </summary>
-    /// <param name="isActive">Asked before each: whether the person did something since the last.</param>
-    /// <param name="cancellationToken">Ends it, by an <see cref="OperationCanceledException"/>. The user stays online until the lease runs
-    /// out, or <see cref="LeaveAsync"/>.</param>
-    /// <exception cref="AglowException">The server refused, and would again.</exception>
+    /// <param name="isActive">Called before each heartbeat: whether the person did something since the last one.</param>
+    /// <param name="cancellationToken">Ends the loop with an <see cref="OperationCanceledException"/>. The user stays online until the
+    /// lease expires, or until <see cref="LeaveAsync"/>.</param>
+    /// <exception cref="AglowException">The server refused, and would refuse again.</exception>
     public async Task RunHeartbeatsAsync(Func<bool>? isActive = null, CancellationToken cancellationToken = default)
     {
         var most = _options.RetryWithin;
@@ -302,7 +305,7 @@ public sealed class AglowClient : IAsyncDisposable
         }
     }
 
-    /// <summary>Disconnects without a goodbye: the user stays online until the lease runs out. Watches end.</summary>
+    /// <summary>Disconnects without a leave: the user stays online until the lease expires. Watches end.</summary>
     public async ValueTask DisposeAsync()
     {
         await _connection.DisposeAsync();

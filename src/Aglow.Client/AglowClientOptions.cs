@@ -3,8 +3,8 @@ using System.Net.WebSockets;
 namespace Aglow.Client;
 
 /// <summary>
-/// Where the server is, and who calls. Only <see cref="Address"/> is required. Immutable. Each value is checked when it is set, their
-/// relations in the client's constructor.
+/// The server's address and the caller. Only <see cref="Address"/> is required. Immutable. Each value is checked when it is set; the
+/// client's constructor checks their relations.
 /// </summary>
 public sealed record AglowClientOptions
 {
@@ -25,20 +25,21 @@ public sealed record AglowClientOptions
     }
 
     /// <summary>
-    /// Who calls, if the server is in open mode. Null: the user of <see cref="AccessToken"/>, or of the HTTP client's own headers.
+    /// The user that calls, if the server is in open mode. Null: the user of <see cref="AccessToken"/>, or of the HTTP client's own
+    /// headers.
     /// </summary>
     public UserId? User { get; init; }
 
     /// <summary>
-    /// Gives the token of the caller, sent as <c>Authorization: Bearer</c>. The client calls it before calls and connections and before a
-    /// token ends, at most once a second. It has 10 s each time.
+    /// Returns the caller's token, which is sent as <c>Authorization: Bearer</c>. The client calls it before calls and connections, and
+    /// before a token ends, but at most once a second. Each call has 10 s.
     /// </summary>
     public Func<CancellationToken, ValueTask<string>>? AccessToken { get; init; }
 
     /// <summary>A token that never changes, instead of <see cref="AccessToken"/>.</summary>
     public string? Token { get; init; }
 
-    /// <summary>This device. Null: the client makes an id, so a restarted application is another device.</summary>
+    /// <summary>This device. Null: the client creates an ID, so a restarted application is another device.</summary>
     public ClientDevice Device { get; init; } = new(Guid.NewGuid().ToString("N"), DeviceKind.Other);
 
     /// <summary>Other addresses of the same server. After a failed try, the next one is used.</summary>
@@ -54,35 +55,37 @@ public sealed record AglowClientOptions
     } = [];
 
     /// <summary>
-    /// Sends all calls, the socket's handshake included, so that its handlers and headers apply to both. Its owner disposes it. Null: the
-    /// client makes one.
+    /// Sends all calls and the socket's handshake, so its handlers and headers apply to both. Its owner disposes it. Null: the client
+    /// creates one.
     /// </summary>
     public HttpClient? HttpClient { get; init; }
 
     /// <summary>
-    /// Opens a WebSocket to a ws:// or wss:// address with a token (null if there is none), instead of the built-in one over
-    /// <see cref="HttpClient"/>. It must present the token itself.
+    /// Opens a WebSocket to a ws:// or wss:// address with a token (null if there is none). It replaces the built-in one over
+    /// <see cref="HttpClient"/>, and must present the token itself.
     /// </summary>
     public Func<Uri, string?, CancellationToken, ValueTask<WebSocket>>? ConnectSocket { get; init; }
 
-    /// <summary>The longest first wait before connecting again; the bound doubles with each try. 1 s.</summary>
+    /// <summary>The limit of the first random wait before a reconnect. Default: 1 s. The limit doubles with each try.</summary>
     public TimeSpan FirstRetryWithin { get; init => field = Positive(value); } = TimeSpan.FromSeconds(1);
 
-    /// <summary>The longest wait of all. 30 s: at most a lease, after which everybody is shown offline anyway.</summary>
+    /// <summary>
+    /// The limit of any wait before a reconnect. Default: 30 s, one lease. After that, all users on this server are offline anyway.
+    /// </summary>
     public TimeSpan RetryWithin { get; init => field = Positive(value); } = TimeSpan.FromSeconds(30);
 
-    /// <summary>How long connecting may take, from the first packet to the server's welcome. 10 s.</summary>
+    /// <summary>The timeout of connecting, from the first packet to the server's welcome. Default: 10 s.</summary>
     public TimeSpan ConnectTimeout { get; init => field = Positive(value); } = TimeSpan.FromSeconds(10);
 
     /// <summary>
-    /// After how much silence the connection counts as dead. Null: two and a half of the server's ticks, 25 s for ticks of 10 s.
+    /// The connection counts as lost after this time without a message. Null: two and a half of the server's ticks, 25 s for ticks of 10 s.
     /// </summary>
     public TimeSpan? SilenceLimit { get; init => field = value is { } limit ? Positive(limit) : null; }
 
     /// <summary>The clock and timers.</summary>
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
 
-    /// <summary>The random numbers of jitter. Used by one thread at a time.</summary>
+    /// <summary>The random numbers for jitter. Used by one thread at a time.</summary>
     public Random Random { get; init; } = Random.Shared;
 
     // where the client's loops run; tests run them one step at a time

@@ -2,12 +2,10 @@ using System.Net.WebSockets;
 
 namespace Aglow.Client;
 
-/// <summary>
-/// A call that the server refused, or that did not reach it. The message has the title, and the detail that says what to do instead.
-/// </summary>
+/// <summary>A call that the server refused, or that did not reach it. The message holds the title and the detail.</summary>
 public sealed class AglowException : Exception
 {
-    // the prefix of the type of each of the server's problems (docs/protocol.md)
+    // the server's problem types begin with this (docs/protocol.md)
     private const string TypePrefix = "urn:aglow:";
 
     internal AglowException(int status, string title, string detail, TimeSpan? retryAfter = null, Exception? inner = null)
@@ -19,7 +17,7 @@ public sealed class AglowException : Exception
         RetryAfter = retryAfter;
     }
 
-    /// <summary>The HTTP status, also of errors on the socket; 0 if there was no answer.</summary>
+    /// <summary>The HTTP status, also for errors on the socket; 0 if there was no answer.</summary>
     public int Status { get; }
 
     /// <summary>What is wrong, in a few words.</summary>
@@ -35,8 +33,8 @@ public sealed class AglowException : Exception
     public string? Type { get; internal init; }
 
     /// <summary>
-    /// Whether the same call may work later. False only if the server itself refused: the 401 or 404 of a restarting gateway says nothing
-    /// about this user.
+    /// Whether the same call may succeed later. False only if the server itself refused: a 401 or 404 from a restarting gateway says
+    /// nothing about this user.
     /// </summary>
     public bool IsTransient => Status >= 500 || Status is 0 or 408 or 429 || Type is null;
 
@@ -51,7 +49,7 @@ public sealed class AglowException : Exception
                 $"{where} was not reached ({failure.Message.TrimEnd('.')}). Check the address, and that the server runs.", failure);
     }
 
-    /// <summary>A refusal on a socket: by a close code, or by an error about one message.</summary>
+    /// <summary>A refusal on a socket, by a close code or by an error about one message.</summary>
     internal static AglowException Refused(int status, string title, string detail) =>
         new(status, title, detail) { Type = TypePrefix + "socket" };
 

@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 
 namespace Aglow.Client;
 
-/// <summary>What kind of device a client runs on.</summary>
+/// <summary>The kind of device that a client runs on.</summary>
 [JsonConverter(typeof(JsonStringEnumConverter<DeviceKind>))]
 public enum DeviceKind
 {
@@ -24,11 +24,11 @@ public enum DeviceKind
     Web,
 }
 
-/// <summary>A set of kinds of devices. A kind that this client does not know is not in it.</summary>
+/// <summary>A set of device kinds. Kinds that this client does not know are left out.</summary>
 [Flags]
 public enum DeviceKinds
 {
-    /// <summary>None is known.</summary>
+    /// <summary>No kind is known.</summary>
     None = 0,
 
     /// <summary>A desktop application.</summary>
@@ -45,15 +45,16 @@ public enum DeviceKinds
 }
 
 /// <summary>
-/// The device that a client runs on. A leave names it, so it never takes the person offline on their other devices. An application that is started again keeps its ID.
+/// The device that a client runs on. A leave names it, so it never takes the person offline on their other devices. A restarted application
+/// should keep its ID.
 /// </summary>
 public sealed record ClientDevice
 {
     private const int MaxIdBytes = 64;
 
-    /// <summary>A device.</summary>
-    /// <param name="id">The application's own: 1 to 64 bytes of printable text, such as a UUID.</param>
-    /// <param name="kind">What kind it is.</param>
+    /// <summary>Creates a device.</summary>
+    /// <param name="id">The application's own ID: 1 to 64 bytes of printable text, such as a UUID.</param>
+    /// <param name="kind">The kind of device.</param>
     /// <exception cref="ArgumentException">The ID is empty, too long, or has control characters.</exception>
     public ClientDevice(string id, DeviceKind kind)
     {
@@ -67,7 +68,7 @@ public sealed record ClientDevice
     /// <summary>The application's own ID of the device.</summary>
     public string Id { get; }
 
-    /// <summary>What kind it is.</summary>
+    /// <summary>The kind of device.</summary>
     public DeviceKind Kind { get; }
 
     internal string KindText => Kind switch

@@ -4,8 +4,8 @@ using System.Text.Json;
 namespace Aglow.Client;
 
 /// <summary>
-/// What the application told the client to do and the server has not confirmed: the newest status, and the newest activity. Each is sent
-/// again until it is answered.
+/// Commands of the application that the server has not confirmed: the newest status and the newest activity. Each is sent again until the
+/// server answers.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -13,18 +13,19 @@ namespace Aglow.Client;
 ///                      ▲                               │
 ///                      └── Tick ◄── Failed(id), Dropped ┴ Lost ─► to be sent          the answer will not come
 /// </code>
-/// One of each kind, so nothing grows. Threading: any thread; one lock, under which nothing waits and no caller's code runs.
+/// The table holds one command of each kind, so it cannot grow. Threading: any thread; one lock, under which nothing waits and no caller's
+/// code runs.
 /// </remarks>
 internal sealed class Commands(TimeProvider time, Signal work)
 {
-    // what the person did a minute ago says nothing about now
+    // activity from over a minute ago says nothing about now
     private static readonly TimeSpan OldestActivity = TimeSpan.FromSeconds(60);
 
     private readonly Lock _gate = new();
     private StatusCommand? _status;
     private ActivityCommand? _activity;
 
-    /// <summary>Chooses a status; completes when the server has answered, or a newer one was chosen.</summary>
+    /// <summary>Chooses a status. Completes when the server has answered, or when a newer status was chosen.</summary>
     public Task<StatusOutcome> SetAsync(StatusBody status)
     {
         StatusCommand? replaced;
@@ -36,7 +37,7 @@ internal sealed class Commands(TimeProvider time, Signal work)
         return command.Outcome.Task;
     }
 
-    /// <summary>The person did something.</summary>
+    /// <summary>Reports activity of the person.</summary>
     public void Active()
     {
         lock (_gate)
@@ -44,7 +45,7 @@ internal sealed class Commands(TimeProvider time, Signal work)
         work.Set();
     }
 
-    /// <summary>The next message, under this id; null where there is none.</summary>
+    /// <summary>Composes the next message, with this ID; null if there is none.</summary>
     public byte[]? Compose(long id)
     {
         lock (_gate)
@@ -64,10 +65,10 @@ internal sealed class Commands(TimeProvider time, Signal work)
         }
     }
 
-    /// <summary>The server has done what this message said; false where it is none of these.</summary>
+    /// <summary>The server has executed the message with this ID; false if it is not one of these commands.</summary>
     public bool Done(long id) => End(id, null);
 
-    /// <summary>The server has not done what this message said; false where it is none of these.</summary>
+    /// <summary>The server has rejected the message with this ID; false if it is not one of these commands.</summary>
     public bool Failed(long id, AglowException failure)
     {
         if (!failure.IsTransient)
@@ -80,7 +81,7 @@ internal sealed class Commands(TimeProvider time, Signal work)
         }
     }
 
-    /// <summary>A message was dropped, and which one is not known.</summary>
+    /// <summary>The server dropped a message, and did not say which.</summary>
     public void Dropped()
     {
         lock (_gate)
@@ -93,7 +94,7 @@ internal sealed class Commands(TimeProvider time, Signal work)
         }
     }
 
-    /// <summary>What the server could not do is sent again.</summary>
+    /// <summary>Marks the messages that the server rejected, to be sent again.</summary>
     public void Tick()
     {
         lock (_gate)
@@ -107,7 +108,7 @@ internal sealed class Commands(TimeProvider time, Signal work)
         work.Set();
     }
 
-    /// <summary>The connection is lost: what has no answer is sent on the next one.</summary>
+    /// <summary>The connection is lost: commands without an answer are sent on the next one.</summary>
     public void Lost()
     {
         lock (_gate)
@@ -117,7 +118,7 @@ internal sealed class Commands(TimeProvider time, Signal work)
         }
     }
 
-    /// <summary>Nothing will be sent any more.</summary>
+    /// <summary>Ends the commands, because nothing will be sent any more.</summary>
     public void End(AglowException reason)
     {
         StatusCommand? status;
@@ -155,7 +156,7 @@ internal sealed class Commands(TimeProvider time, Signal work)
 
     private abstract class Command
     {
-        /// <summary>Under which it is on its way; null where it is to be sent.</summary>
+        /// <summary>The ID of the message that is on its way; null if the command must still be sent.</summary>
         public long? Id { get; set; }
 
         public bool WaitsForTick { get; set; }
@@ -176,7 +177,7 @@ internal sealed class Commands(TimeProvider time, Signal work)
         public void Fail(AglowException reason)
         {
             Outcome.TrySetException(reason);
-            // whether or not anybody waits for it
+            // marks the exception as observed, even if no caller waits for it
             _ = Outcome.Task.Exception;
         }
     }

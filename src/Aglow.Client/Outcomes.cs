@@ -1,6 +1,6 @@
 namespace Aglow.Client;
 
-/// <summary>The outcome of a chosen status.</summary>
+/// <summary>The outcome of a status that the application chose.</summary>
 public enum StatusOutcome
 {
     /// <summary>The server has saved it.</summary>
@@ -16,6 +16,6 @@ public enum LeaveOutcome
     /// <summary>The server has confirmed it.</summary>
     Left,
 
-    /// <summary>The server did not confirm it: the user is offline when the lease expires.</summary>
+    /// <summary>The server did not confirm the leave: the user goes offline when the lease expires.</summary>
     LeaseExpires,
 }

@@ -1,9 +1,9 @@
 namespace Aglow.Client;
 
-/// <summary>What a user is shown as.</summary>
+/// <summary>The status that a user shows.</summary>
 public enum PresenceStatus
 {
-    /// <summary>Said by this client, never by the server: the connection or the server's store is away, so nobody knows.</summary>
+    /// <summary>Set by this client, never by the server: nothing is known while the connection or the server's store is lost.</summary>
     Unknown,
 
     /// <summary>Not online.</summary>
@@ -12,20 +12,20 @@ public enum PresenceStatus
     /// <summary>Online.</summary>
     Online,
 
-    /// <summary>Online, but chose away, or has been idle for long.</summary>
+    /// <summary>Online, but the user chose away, or was idle for long.</summary>
     Away,
 
     /// <summary>Online, and does not want to be disturbed.</summary>
     Busy,
 }
 
-/// <summary>What a user may choose to be shown as.</summary>
+/// <summary>The statuses that a user may choose.</summary>
 public enum ManualStatus
 {
-    /// <summary>As heartbeats and activity say.</summary>
+    /// <summary>Computed from heartbeats and activity.</summary>
     Auto,
 
-    /// <summary>As <see cref="Auto"/>, but never away for idleness.</summary>
+    /// <summary>As <see cref="Auto"/>, but never away because of idleness.</summary>
     Online,
 
     /// <summary>Away, while online.</summary>
@@ -38,7 +38,7 @@ public enum ManualStatus
     Offline,
 }
 
-/// <summary>What a status says besides its word. What is left out is not kept from the status before.</summary>
+/// <summary>Details of a status. A detail that is left out is cleared, not taken from the previous status.</summary>
 public sealed record StatusDetails
 {
     /// <summary>At most 280 bytes of UTF-8.</summary>
@@ -47,67 +47,79 @@ public sealed record StatusDetails
     /// <summary>At most 64 bytes of UTF-8.</summary>
     public string? Emoji { get; init; }
 
-    /// <summary>When the status ends by itself, to the second; null: when it is changed.</summary>
+    /// <summary>The second at which the status ends by itself; null: it lasts until it is changed.</summary>
     public DateTimeOffset? Until { get; init; }
 
-    /// <summary>How long the status lasts from the moment at which the server takes it, in whole seconds; in place of <see cref="Until"/>.</summary>
+    /// <summary>
+    /// How long the status lasts, in whole seconds from when the server saves it. Use it instead of <see cref="Until"/>.
+    /// </summary>
     public TimeSpan? For { get; init; }
 
-    /// <summary>Whose claim it is; null: "user", what the person chose.</summary>
+    /// <summary>The source of the claim; null: "user", the person's own choice.</summary>
     public string? Source { get; init; }
 
-    /// <summary>Of several sources the highest is shown; null: 0.</summary>
+    /// <summary>The source with the highest priority is shown; null: 0.</summary>
     public int? Priority { get; init; }
 }
 
-/// <summary>One user, as they are.</summary>
-/// <param name="User">Who, as they were asked for.</param>
-/// <param name="Status">The status under the definition that was asked for.</param>
-/// <param name="LastSeen">The second of the last heartbeat; null for who was never seen, or does not show it. Where the status is unknown, the last that was heard.</param>
+/// <summary>The current presence of one user.</summary>
+/// <param name="User">The user, with the ID that the caller used.</param>
+/// <param name="Status">The status under the definition that the caller asked for.</param>
+/// <param name="LastSeen">The second of the last heartbeat. Null if the user was never seen, or does not show it. If the status is unknown,
+/// the last value that was received.</param>
 public readonly record struct PresenceRecord(UserId User, PresenceStatus Status, DateTimeOffset? LastSeen)
 {
-    /// <summary>About when they were last seen, where they do not show it exactly: "recently", "this week", "this month", "long ago". Null otherwise.</summary>
+    /// <summary>
+    /// Roughly when the user was last seen, if they do not show the exact time: "recently", "this week", "this month" or "long ago". Null
+    /// otherwise.
+    /// </summary>
     public string? LastSeenAbout { get; init; }
 
-    /// <summary>What the user says about their status; null where they say nothing.</summary>
+    /// <summary>The text of the user's status; null if there is none.</summary>
     public string? Text { get; init; }
 
-    /// <summary>The emoji of their status; null where there is none.</summary>
+    /// <summary>The emoji of the user's status; null if there is none.</summary>
     public string? Emoji { get; init; }
 
-    /// <summary>When the status ends by itself; null where it does not.</summary>
+    /// <summary>When the status ends by itself; null if it does not.</summary>
     public DateTimeOffset? Until { get; init; }
 
-    /// <summary>The kinds of devices on which they are online, where their devices say so.</summary>
+    /// <summary>The kinds of devices on which the user is online, if the devices report their kind.</summary>
     public DeviceKinds Devices { get; init; }
 
-    /// <summary>Their newest activity, where it is known and may be shown; else null.</summary>
+    /// <summary>The user's newest activity; null if it is not known or the user does not show it.</summary>
     public DateTimeOffset? ActiveAt { get; init; }
 
-    /// <summary>True for online, away and busy. False for offline, and for <see cref="PresenceStatus.Unknown"/>: look at <see cref="Status"/> to tell them apart.</summary>
+    /// <summary>
+    /// True for online, away and busy. False for offline and for <see cref="PresenceStatus.Unknown"/>; <see cref="Status"/> tells them
+    /// apart.
+    /// </summary>
     public bool IsOnline => Status >= PresenceStatus.Online;
 }
 
-/// <summary>What the server answers to a heartbeat.</summary>
+/// <summary>The server's answer to a heartbeat.</summary>
 /// <param name="NextIn">When to send the next one.</param>
-/// <param name="OfflineAfter">How long this one lasts.</param>
+/// <param name="OfflineAfter">The lease of this heartbeat.</param>
 public readonly record struct HeartbeatAnswer(TimeSpan NextIn, TimeSpan OfflineAfter);
 
-/// <summary>What a client's connection is doing.</summary>
+/// <summary>The state of a client's connection.</summary>
 public enum ConnectionState
 {
-    /// <summary>There is none: not begun, or left.</summary>
+    /// <summary>There is no connection: the client has not connected yet, or it left.</summary>
     Closed,
 
-    /// <summary>It is being made, or made again. Whoever is watched is unknown.</summary>
+    /// <summary>The client connects or reconnects. All watched users are unknown.</summary>
     Connecting,
 
-    /// <summary>Connected: this user is online, and changes come in.</summary>
+    /// <summary>Connected: this user is online, and the client receives changes.</summary>
     Open,
 
-    /// <summary>Connected, but the server cannot read its store at the moment. Whoever is watched is unknown.</summary>
+    /// <summary>Connected, but the server cannot read its store at the moment. All watched users are unknown.</summary>
     Stale,
 
-    /// <summary>The server said no to this user. Nothing is tried again until <see cref="AglowClient.RefreshAsync"/>; <see cref="AglowClient.Refusal"/> says why.</summary>
+    /// <summary>
+    /// The server refused this user; <see cref="AglowClient.Refusal"/> says why. The client does not try again until
+    /// <see cref="AglowClient.RefreshAsync"/>.
+    /// </summary>
     Refused,
 }

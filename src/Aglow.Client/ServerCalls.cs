@@ -9,9 +9,7 @@ using System.Text.Json.Serialization.Metadata;
 
 namespace Aglow.Client;
 
-/// <summary>
-/// All calls over HTTP, and the socket's handshake. Every failure is an <see cref="AglowException"/>.
-/// </summary>
+/// <summary>All calls over HTTP, and the handshake of the socket. Every failure is an <see cref="AglowException"/>.</summary>
 /// <remarks>Threading: any thread.</remarks>
 internal sealed class ServerCalls : IDisposable
 {
@@ -27,7 +25,8 @@ internal sealed class ServerCalls : IDisposable
     {
         _options = options;
         _tokens = tokens;
-        // the browser makes the connections; elsewhere, a name may mean another node tomorrow
+        // In a browser, the browser makes the connections. Elsewhere, connections are renewed, because a DNS name may point to another node
+        // later.
         _http = options.HttpClient
             ?? (
                 OperatingSystem.IsBrowser()
@@ -36,7 +35,7 @@ internal sealed class ServerCalls : IDisposable
         _handshakes = new HttpMessageInvoker(new Handshakes(this));
     }
 
-    /// <summary>The present address.</summary>
+    /// <summary>The address in use.</summary>
     public Uri Address => Volatile.Read(ref _addressIndex) is var index and > 0 ? _options.OtherAddresses[index - 1] : _options.Address;
 
     /// <summary>Switches to the next address.</summary>
@@ -70,7 +69,7 @@ internal sealed class ServerCalls : IDisposable
         }
     }
 
-    /// <summary>Opens the socket of these options' user and device, with this token.</summary>
+    /// <summary>Opens a socket with this token, for the user and the device of the options.</summary>
     public async Task<WebSocket> OpenSocketAsync(string? token, CancellationToken cancellationToken)
     {
         var device = _options.Device;
@@ -100,14 +99,15 @@ internal sealed class ServerCalls : IDisposable
     [UnsupportedOSPlatform("browser")]
     private Task ConnectAsync(ClientWebSocket socket, Uri address, string? token, CancellationToken cancellationToken)
     {
-        // the server pings; this side notices silence by missing ticks
+        // the server pings; this side detects silence by missing ticks
         socket.Options.KeepAliveInterval = TimeSpan.Zero;
         if (token is not null)
             socket.Options.SetRequestHeader("Authorization", $"Bearer {token}");
         return socket.ConnectAsync(address, _handshakes, cancellationToken);
     }
 
-    // A browser cannot set headers, so the token is a subprotocol; the server tells a page on the socket why it is refused.
+    // A browser cannot set headers, so the token is offered as a subprotocol. The server then sends a page the reason of a refusal on the
+    // socket.
     private static Task ConnectInBrowserAsync(ClientWebSocket socket, Uri address, string? token, CancellationToken cancellationToken)
     {
         if (token is not null)
@@ -146,7 +146,7 @@ internal sealed class ServerCalls : IDisposable
         }
     }
 
-    /// <summary>The failure, in the server's words if the answer is its own.</summary>
+    /// <summary>The failure, in the server's own words if the server itself answered.</summary>
     internal static async Task<AglowException> ReadProblemAsync(
         HttpResponseMessage response, Uri address, TimeProvider time, CancellationToken cancellationToken)
     {
@@ -168,7 +168,7 @@ internal sealed class ServerCalls : IDisposable
             }
             catch (JsonException)
             {
-                // then the status is all there is
+                // only the HTTP status is known
             }
         }
 
@@ -176,7 +176,7 @@ internal sealed class ServerCalls : IDisposable
             status, $"Answered {status}", $"{address.GetLeftPart(UriPartial.Path)} answered {status} and does not say why. Check that this is an Aglow server's address.", retryAfter);
     }
 
-    /// <summary>Sends handshakes by the same HTTP client, and reads why one was refused, which a WebSocket hides.</summary>
+    /// <summary>Sends handshakes with the same HTTP client, and reads the reason of a refusal, which a WebSocket hides.</summary>
     private sealed class Handshakes(ServerCalls calls) : HttpMessageHandler
     {
         protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)

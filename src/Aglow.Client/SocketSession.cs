@@ -12,39 +12,41 @@ namespace Aglow.Client;
 /// <param name="WasWelcome">Whether the server had sent the welcome.</param>
 internal readonly record struct SessionEnd(int? Code, string Reason, TimeSpan? ReconnectAfter, bool WasWelcome);
 
-/// <summary>What a session reports to its owner.</summary>
+/// <summary>Receives a session's reports.</summary>
 internal interface ISessionOwner
 {
-    /// <summary>The connection is open, or the server's store is away.</summary>
+    /// <summary>The connection is open, or the server cannot read its store.</summary>
     void Say(ConnectionState state);
 
-    /// <summary>Something went wrong that does not end the session.</summary>
+    /// <summary>Something failed, but the session goes on.</summary>
     void Report(AglowException failure);
 
-    /// <summary>The session has lived for a tick.</summary>
+    /// <summary>The session received a tick.</summary>
     void Ticked();
 }
 
 /// <summary>
-/// One connected socket, from the welcome to its end. It receives the server's messages, and sends what <see cref="Commands"/> and
-/// <see cref="WatchTable"/> have for it, each message under an id of its own.
+/// One connected socket, from the welcome to its end. It receives the server's messages. It sends the messages of <see cref="Commands"/>
+/// and <see cref="WatchTable"/>, each with its own ID.
 /// </summary>
 /// <remarks>
-/// The WebSocket itself answers pings while a receive is pending, and one always is: that keeps the user online. Threading: one loop
-/// receives, one sends; <see cref="Probe"/>, <see cref="RenewNow"/>, <see cref="LeaveAsync"/> and <see cref="CloseAsync"/> from any thread.
+/// The WebSocket answers pings while a receive is pending. A receive is always pending, which keeps the user online. Threading: one loop
+/// receives, one sends; <see cref="Probe"/>, <see cref="RenewNow"/>, <see cref="LeaveAsync"/> and <see cref="CloseAsync"/> may be called on
+/// any thread.
 /// </remarks>
 internal sealed class SocketSession(
-    WebSocket socket, string? token, TimeSpan welcomeWithin, WatchTable watches, Commands commands, TokenSource tokens, AglowClientOptions options, ISessionOwner owner) : IDisposable
+    WebSocket socket, string? token, TimeSpan welcomeWithin, WatchTable watches, Commands commands, TokenSource tokens,
+    AglowClientOptions options, ISessionOwner owner) : IDisposable
 {
     // a snapshot of ten thousand users with the longest IDs, every character escaped, is 9 MB
     private const int MaxMessageBytes = 16 * 1024 * 1024;
     private const int UsualMessageBytes = 16 * 1024;
-    // 2.5 ticks: one may be lost, and the next one late
+    // 2.5 ticks: one may be lost and the next one late
     private const double SilentTicks = 2.5;
 
-    // the server reads 50 messages a second; twenty leave room for seconds that begin at other times
+    // The server accepts 50 messages a second. Twenty are safe even though its seconds begin at other times.
     private static readonly TimeSpan SendInterval = TimeSpan.FromMilliseconds(50);
-    // how long before its end a token is renewed; at half of its time if that is later
+    // when to renew a token before it ends, or after half of its time if that is later
     private static readonly TimeSpan RenewBefore = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(1);
     // a round trip to the other side of the world takes half a second
@@ -65,7 +67,7 @@ internal sealed class SocketSession(
     private int _renewal;
     private long _nextId;
     private long _heardAt;
-    // the server's request before it closes, and when
+    // the wait that the server asked for before it closes, and when this message came
     private TimeSpan? _reconnectAfter;
     private long _reconnectHeardAt;
 
@@ -73,7 +75,7 @@ internal sealed class SocketSession(
     public bool IsWelcome => _isWelcome;
 
     /// <summary>
-    /// Finds out within two seconds whether the connection lives: sends a message that changes nothing, and waits for any message.
+    /// Finds out within two seconds whether the connection works: sends a message that changes nothing, and waits for any message.
     /// </summary>
     public void Probe()
     {
@@ -85,10 +87,10 @@ internal sealed class SocketSession(
         watches.Work.Set();
     }
 
-    /// <summary>Gets a newer token now, and sends it to the server.</summary>
+    /// <summary>Gets a new token now, and sends it to the server.</summary>
     public void RenewNow(CancellationToken ended) => _ = RenewAsync(TimeSpan.Zero, Interlocked.Increment(ref _renewal), ended);
 
-    /// <summary>This device leaves. True when the server has confirmed it; false if the connection was lost instead.</summary>
+    /// <summary>Sends a leave for this device. True when the server has confirmed it; false if the connection was lost first.</summary>
     public Task<bool> LeaveAsync()
     {
         _isLeaving = true;
@@ -96,7 +98,7 @@ internal sealed class SocketSession(
         return _left.Task;
     }
 
-    /// <summary>Closes this side, which is not a leave. Takes a second at most.</summary>
+    /// <summary>Closes this side without a leave. Takes a second at most.</summary>
     public async Task CloseAsync()
     {
         using var limit = new CancellationTokenSource(CloseTimeout, options.TimeProvider);
@@ -107,7 +109,7 @@ internal sealed class SocketSession(
         }
         catch (Exception e) when (e is WebSocketException or OperationCanceledException or IOException or ObjectDisposedException)
         {
-            // it is gone already
+            // the connection is already closed
         }
     }
 
@@ -213,7 +215,7 @@ internal sealed class SocketSession(
         }
         catch (ObjectDisposedException)
         {
-            // it has ended
+            // the session has ended
         }
     }
 
@@ -256,7 +258,7 @@ internal sealed class SocketSession(
         }
     }
 
-    // a server that sends its clients to others closes at the given time, a single one at once
+    // A server that moves its clients to other nodes closes each at the given time. One that closes a single client does so at once.
     private TimeSpan? LeftToWait() =>
         _reconnectAfter - options.TimeProvider.GetElapsedTime(_reconnectHeardAt) is { } left
             ? TimeSpan.FromTicks(Math.Max(0, left.Ticks))
@@ -282,7 +284,8 @@ internal sealed class SocketSession(
         owner.Report(error);
     }
 
-    // The server closes when the token ends, so this sends another one before. The answer says how long that one is good for.
+    // The server closes the connection when the token ends, so this sends a new one earlier. The answer contains the lifetime of the new
+    // token.
     private async Task RenewAsync(TimeSpan left, int renewal, CancellationToken ended)
     {
         var began = options.TimeProvider.GetTimestamp();
@@ -299,11 +302,11 @@ internal sealed class SocketSession(
         }
         catch (OperationCanceledException) when (ended.IsCancellationRequested)
         {
-            // so is the connection
+            // the connection has ended
         }
     }
 
-    // False: the application gave none, or the same again.
+    // Returns false if the application gave no token, or the same one again.
     private async Task<bool> TryRenewAsync(CancellationToken ended)
     {
         try
@@ -346,7 +349,7 @@ internal sealed class SocketSession(
         }
         catch (Exception e) when (e is WebSocketException or IOException or ObjectDisposedException)
         {
-            // lost; the receiving loop notices
+            // the connection is lost; the receive loop notices it
         }
     }
 
@@ -382,10 +385,10 @@ internal sealed class SocketSession(
         return true;
     }
 
-    // The next message, valid until the next call; null: the server closes.
+    // Returns the next message, valid until the next call. Null: the server closes.
     private async ValueTask<ReadOnlyMemory<byte>?> ReceiveAsync(CancellationToken cancellationToken)
     {
-        // frees the room of a long snapshot
+        // frees the memory of a long snapshot
         if (_buffer.Length > 4 * UsualMessageBytes)
             Resize(UsualMessageBytes, keep: 0);
         var length = 0;

@@ -3,25 +3,27 @@ using System.Net.WebSockets;
 namespace Aglow.Client;
 
 /// <summary>
-/// Keeps one socket to the server. It connects, and connects again with full jitter after each loss, until it leaves, is disposed, or the
+/// Keeps one socket to the server open. It reconnects with full jitter after each loss, until the client leaves or is disposed, or the
 /// server refuses.
 /// </summary>
 /// <remarks>
 /// <code>
-///   Start ─► connecting ─► open ◄─► stale        lost, silent, not reached, a gateway's error: connecting again, after a wait
+///   Start ─► connecting ─► open ◄─► stale        lost, silent, unreachable, a gateway's error: connecting again, after a wait
 ///                │           │
-///                └── 4401, 4403, a problem of the server's own ─► refused ─► Refresh ─► connecting
+///                └── 4401, 4403, a problem document of the server ─► refused ─► Refresh ─► connecting
 ///   left, disposed ─► closed
 /// </code>
-/// Only the server's own word is final. Two handshakes begin at least a second apart, whatever the application calls. A token that has
-/// ended is requested three times before it is final, because an application may have cached one that was about to end.
-/// Threading: any thread; one loop at a time.
+/// Only a refusal by the server itself is final; a gateway's error is retried. Two handshakes begin at least a second apart, whatever the
+/// application calls. If the server refuses the token, the client requests a new one three times before the refusal is final: an
+/// application may have cached a token that was about to end. Threading: any thread; one loop at a time.
 /// </remarks>
-internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Commands commands, TokenSource tokens, AglowClientOptions options) : IAsyncDisposable, ISessionOwner
+internal sealed class StayConnected(
+    ServerCalls calls, WatchTable watches, Commands commands, TokenSource tokens, AglowClientOptions options)
+    : IAsyncDisposable, ISessionOwner
 {
     private const int MaxRefusedTokens = 3;
     private const int MaxRemembered = 16;
-    // 2^5 s is above the longest wait
+    // 2^5 times the first wait of 1 s is above the longest wait of 30 s
     private const int SlowestAttempt = 5;
 
     private static readonly TimeSpan LeaveTimeout = TimeSpan.FromSeconds(1);
@@ -54,7 +56,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
     /// <summary>Why the server refused; null if it did not.</summary>
     public AglowException? Refusal => Volatile.Read(ref _refusal);
 
-    /// <summary>Whether there is a connection, or one is being made.</summary>
+    /// <summary>Whether the client is connected or connecting.</summary>
     public bool IsRunning
     {
         get
@@ -64,7 +66,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         }
     }
 
-    /// <summary>Starts the loop if it does not run, unless the server refused.</summary>
+    /// <summary>Starts the loop unless it runs already, or the server refused.</summary>
     public void Start()
     {
         lock (_gate)
@@ -76,11 +78,12 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
             _outcome = NewOutcome();
             _stop = new CancellationTokenSource();
             var (before, stop) = (_loop, _stop.Token);
-            _loop = Task.Factory.StartNew(() => RunAsync(before, stop), CancellationToken.None, TaskCreationOptions.DenyChildAttach, options.Scheduler).Unwrap();
+            _loop = Task.Factory.StartNew(
+                () => RunAsync(before, stop), CancellationToken.None, TaskCreationOptions.DenyChildAttach, options.Scheduler).Unwrap();
         }
     }
 
-    /// <summary>Starts, and completes with the present try: at the server's welcome, or with the reason of the failure.</summary>
+    /// <summary>Starts, and completes with the current try: at the server's welcome, or with the failure.</summary>
     public Task ConnectAsync(CancellationToken cancellationToken)
     {
         Start();
@@ -116,9 +119,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
             _wake.Set();
     }
 
-    /// <summary>
-    /// The application runs again after a suspend: connects at once, or finds out whether the open connection still lives.
-    /// </summary>
+    /// <summary>Call it when the application runs again after a suspend: connects at once, or checks the open connection.</summary>
     public void Resume()
     {
         SocketSession? session;
@@ -130,7 +131,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
             _wake.Set();
     }
 
-    /// <summary>Leaves on the socket, and stops. False: there is no socket, or nobody confirmed it.</summary>
+    /// <summary>Leaves on the socket, and stops. False: there is no socket, or the server did not confirm the leave.</summary>
     public async Task<bool> LeaveAsync()
     {
         SocketSession? session;
@@ -170,7 +171,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         _stop.Dispose();
     }
 
-    /// <summary>Reports a failure. Of several with the same words only the first, until there is a connection again.</summary>
+    /// <summary>Reports a failure. The same message is reported once until there is a connection again.</summary>
     public void Report(AglowException failure)
     {
         lock (_gate)
@@ -184,7 +185,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         Failed?.Invoke(failure);
     }
 
-    /// <summary>All is well again, so the next failure is reported even if it has the same words.</summary>
+    /// <summary>The client has recovered: the next failure is reported even if it has the same message.</summary>
     public void Recovered()
     {
         lock (_gate)
@@ -193,7 +194,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
 
     void ISessionOwner.Say(ConnectionState state)
     {
-        // callers who wait for the connection find it open
+        // first, so that callers who wait for the connection find it open
         Say(state);
         lock (_gate)
         {
@@ -224,7 +225,8 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         await loop;
         Say(ConnectionState.Closed, evenIfLeaving: true);
         watches.End(null);
-        commands.End(new AglowException(0, "Closed", "The client was closed before the server had answered. Nobody knows whether it was done."));
+        commands.End(
+            new AglowException(0, "Closed", "The client was closed before the server had answered. Nobody knows whether it was done."));
     }
 
     private async Task RunAsync(Task before, CancellationToken stop)
@@ -236,12 +238,13 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
-            // canceled
+            // the client was stopped
         }
         catch (Exception failure)
         {
-            // a handler of the caller failed: without a connection, watches must not wait for ever
-            var stopped = new AglowException(0, "Stopped", $"A handler of this client's events failed ({failure.Message}). Handlers must not throw.", inner: failure);
+            // a handler of the application threw: without a connection, watches must not wait for ever
+            var stopped = new AglowException(
+                0, "Stopped", $"A handler of this client's events failed ({failure.Message}). Handlers must not throw.", inner: failure);
             lock (_gate)
                 _isRunning = false;
             Volatile.Write(ref _state, (int)ConnectionState.Closed);
@@ -251,7 +254,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         }
     }
 
-    // Until it has to end.
+    // Connects again and again, until the client stops or the server refuses.
     private async Task StayAsync(CancellationToken stop)
     {
         while (true)
@@ -261,9 +264,10 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
             var (end, failure) = await TryAsync(stop);
             if (end?.WasWelcome == false && failure is null)
                 failure = AglowException.NotConnected($"The connection to {calls.Address} ended before the server had said welcome ({Describe(end.Value)}). Connecting again.");
-            if (failure is not null && failure.Status == 401 && !failure.IsTransient && tokens.IsCallback && ++_refusedTokens < MaxRefusedTokens)
+            if (failure is not null && failure.Status == 401 && !failure.IsTransient && tokens.IsCallback
+                && ++_refusedTokens < MaxRefusedTokens)
             {
-                // another token may be valid
+                // the next token may be valid
                 _tokenRefusal = failure;
             }
             else if (failure is { IsTransient: false })
@@ -279,7 +283,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
             }
             else if (end?.ReconnectAfter is not null)
             {
-                // the server wants this client elsewhere
+                // the server moves this client to another address
                 calls.TryNextAddress();
             }
 
@@ -287,7 +291,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         }
     }
 
-    // One try, and its session.
+    // Makes one try to connect, and runs its session.
     private async Task<(SessionEnd? End, AglowException? Failure)> TryAsync(CancellationToken stop)
     {
         try
@@ -318,7 +322,8 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         _ => null,
     };
 
-    private static string Describe(SessionEnd end) => end.Code is { } code ? $"closed with {code}{(end.Reason.Length > 0 ? ": " : "")}{end.Reason}" : end.Reason;
+    private static string Describe(SessionEnd end) =>
+        end.Code is { } code ? $"closed with {code}{(end.Reason.Length > 0 ? ": " : "")}{end.Reason}" : end.Reason;
 
     private async Task<SessionEnd> RunSessionAsync(string? token, CancellationToken stop)
     {
@@ -337,7 +342,8 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
 
         var welcomeWithin = options.ConnectTimeout - options.TimeProvider.GetElapsedTime(began);
         using var session = new SocketSession(
-            socket, token, welcomeWithin > TimeSpan.Zero ? welcomeWithin : TimeSpan.FromMilliseconds(1), watches, commands, tokens, options, this);
+            socket, token, welcomeWithin > TimeSpan.Zero ? welcomeWithin : TimeSpan.FromMilliseconds(1), watches, commands, tokens, options,
+            this);
         lock (_gate)
             _session = session;
         var isOver = false;
@@ -356,7 +362,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
                     _outcome = NewOutcome();
             }
 
-            // a caller who sees that a user is unknown can find out why
+            // first, so that a caller who sees an unknown user can find out why
             if (!isOver && !stop.IsCancellationRequested)
                 Say(ConnectionState.Connecting);
             commands.Lost();
@@ -386,7 +392,7 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         return failure?.RetryAfter is { } least && least > wait ? least : wait;
     }
 
-    // Waits until it is time, or the application wants it sooner.
+    // Waits for this time, or until the application asks for a try.
     private async Task WaitAsync(TimeSpan wait, CancellationToken stop)
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(stop);
@@ -395,13 +401,13 @@ internal sealed class StayConnected(ServerCalls calls, WatchTable watches, Comma
         stop.ThrowIfCancellationRequested();
     }
 
-    // Completes the callers of this try; later callers wait for the next one.
+    // Completes the callers that wait for this try; later callers wait for the next one.
     private void Complete(AglowException why)
     {
         lock (_gate)
         {
             _outcome.TrySetException(why);
-            // observed, whether or not anybody waits for it
+            // marks the exception as observed, even if no caller waits for it
             _ = _outcome.Task.Exception;
             _outcome = NewOutcome();
         }

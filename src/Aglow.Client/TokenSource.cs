@@ -1,11 +1,9 @@
 namespace Aglow.Client;
 
-/// <summary>
-/// Gets tokens from the application: at most once a second, waiting for at most 10 s.
-/// </summary>
+/// <summary>Gets tokens from the application: calls it at most once a second, and waits at most 10 s for each.</summary>
 /// <remarks>
-/// The application's callback may be slow, throw, never complete, or always give the same token. None of that may make a client call it or
-/// connect more often. A caller who asks during a call gets the result of that call. Threading: any thread.
+/// The application's callback may be slow, throw, never complete, or always return the same token. None of these may make the client call
+/// it, or connect, more often. A caller that asks during a call gets the result of that call. Threading: any thread.
 /// </remarks>
 internal sealed class TokenSource(AglowClientOptions options)
 {
@@ -16,15 +14,15 @@ internal sealed class TokenSource(AglowClientOptions options)
     private Task<string>? _asking;
     private long? _askedAt;
 
-    /// <summary>Whether a newer token may come when one has ended.</summary>
+    /// <summary>Whether the application can supply a new token when one has ended.</summary>
     public bool IsCallback => options.AccessToken is not null;
 
-    /// <summary>A token, or null if none is used. One that is less than a second old is used again.</summary>
-    /// <exception cref="AglowException">The application gave none.</exception>
+    /// <summary>Gets a token, or null if none is used. A token that is less than a second old is used again.</summary>
+    /// <exception cref="AglowException">The application gave no token.</exception>
     public async Task<string?> GetAsync(CancellationToken cancellationToken) => await AskAsync(mayBeOld: true, cancellationToken);
 
-    /// <summary>A token from the application, at the earliest a second after the last one.</summary>
-    /// <exception cref="AglowException">The application gave none.</exception>
+    /// <summary>Gets a new token from the application, at least a second after the last call.</summary>
+    /// <exception cref="AglowException">The application gave no token.</exception>
     public async Task<string?> AskAsync(CancellationToken cancellationToken) => await AskAsync(mayBeOld: false, cancellationToken);
 
     private async Task<string?> AskAsync(bool mayBeOld, CancellationToken cancellationToken)

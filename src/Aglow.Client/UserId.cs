@@ -10,7 +10,7 @@ namespace Aglow.Client;
 /// A user: an integer from 0 to 9223372036854775807, or text (a name, a UUID) of 1 to 255 bytes of UTF-8 without control characters.
 /// </summary>
 /// <remarks>
-/// The server's rule: text in the canonical form of an integer ("42", not "042") is that integer. Integers and text convert implicitly:
+/// Text that is the canonical form of an integer ("42", not "042") is that integer, as on the server. Integers and text convert implicitly:
 /// <c>client.WatchAsync([42, "bob"])</c>. In JSON a user is a number or a string.
 /// </remarks>
 [JsonConverter(typeof(UserIdConverter))]
@@ -34,7 +34,7 @@ public readonly record struct UserId
     /// <summary>The text; null for an integer.</summary>
     public string? Key { get; }
 
-    /// <summary>A user by integer.</summary>
+    /// <summary>Creates a user from an integer.</summary>
     /// <exception cref="ArgumentOutOfRangeException">It is negative.</exception>
     public static UserId Of(long number)
     {
@@ -47,7 +47,8 @@ public readonly record struct UserId
     public static UserId Parse(string text) => TryParse(text, out var user)
         ? user
         : throw new ArgumentException(
-            $"A user ID is an integer from 0 to {long.MaxValue}, or text of 1 to {MaxKeyBytes} bytes without control characters.", nameof(text));
+            $"A user ID is an integer from 0 to {long.MaxValue}, or text of 1 to {MaxKeyBytes} bytes without control characters.",
+            nameof(text));
 
     /// <summary>Reads an integer or text; false if it is neither.</summary>
     public static bool TryParse([NotNullWhen(true)] string? text, out UserId user)
@@ -67,11 +68,11 @@ public readonly record struct UserId
         return true;
     }
 
-    /// <summary>A user by integer.</summary>
+    /// <summary>Converts an integer to a user.</summary>
     /// <exception cref="ArgumentOutOfRangeException">It is negative.</exception>
     public static implicit operator UserId(long number) => Of(number);
 
-    /// <summary>A user by text, or by the digits of an integer.</summary>
+    /// <summary>Converts text, or the digits of an integer, to a user.</summary>
     /// <exception cref="ArgumentException">See <see cref="Parse"/>.</exception>
     public static implicit operator UserId(string text) => Parse(text);
 

@@ -5,26 +5,26 @@ using System.Text.Json;
 namespace Aglow.Client;
 
 /// <summary>
-/// Who is watched, by which watches, what is known of them, and what must still be sent to the server.
+/// The watched users: which watches have them, what is known of them, and what must still be sent to the server.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   WatchAsync ─► Add, Remove ─► users to send ─► TryCompose ─► socket
-///   socket ─► Heard, Stale, Lost ─► what is known ─► who changed, in each watch ─► WatchAsync
+///   socket ─► Heard, Stale, Lost ─► known records ─► changed users of each watch ─► WatchAsync
 /// </code>
-/// It sends the difference between what is wanted and what the server knows, not a queue of requests. A thousand watches begun and ended in
-/// a row are a frame or none, and after a reconnect the difference is simply everybody. Each watch has a set of changed users, too, so a
-/// slow reader costs no memory and gets the latest.
-/// A user's last record is kept while the connection or the store is away, and shown as unknown. After <c>fresh</c> the server sends only
-/// what changed since <c>stale</c>.
+/// The table sends the difference between the wanted users and the users that the server knows, not a queue of requests. A thousand watches
+/// that begin and end in a row cost one frame or none. After a reconnect the difference is simply all users. Each watch has a set of
+/// changed users too, so a slow reader costs no memory and gets the latest records.
+/// While the connection or the store is lost, a user's last record is kept, and shown as unknown. After <c>fresh</c> the server sends only
+/// changes since <c>stale</c>.
 /// Threading: any thread; one lock, under which nothing waits and no caller's code runs.
 /// </remarks>
 internal sealed class WatchTable
 {
-    /// <summary>The most users of one connection; the server's limit.</summary>
+    /// <summary>The most users that one connection may watch: the server's limit.</summary>
     public const int MaxWatches = 10_000;
 
-    // the server takes messages of 64 KiB; the last user of one has at most 128 bytes, each escaped to six at worst
+    // The server accepts messages of 64 KiB. The last user of a message has at most 128 bytes, and escaping makes each six bytes at worst.
     private const int FrameBytes = 60 * 1024;
 
     private readonly Lock _gate = new();
@@ -35,10 +35,10 @@ internal sealed class WatchTable
     private bool _isStale;
     private int _wanted;
 
-    /// <summary>Set when something must be sent.</summary>
+    /// <summary>Set when there is something to send.</summary>
     public Signal Work { get; } = new();
 
-    /// <summary>Whether nobody watches.</summary>
+    /// <summary>Whether there are no watches.</summary>
     public bool IsEmpty
     {
         get
@@ -48,7 +48,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>Users held.</summary>
+    /// <summary>The number of users in the table.</summary>
     public int Count
     {
         get
@@ -58,8 +58,8 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>Begins a watch. If another watch has the same users, what is known is its snapshot at once.</summary>
-    /// <exception cref="AglowException">Over the limit; nothing is watched.</exception>
+    /// <summary>Begins a watch. Its snapshot is what is already known from other watches.</summary>
+    /// <exception cref="AglowException">The limit is exceeded; no user of the list is watched.</exception>
     public Watch Add(IReadOnlyCollection<UserId> users, string? definition)
     {
         lock (_gate)
@@ -110,15 +110,15 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>The server sent these records: changes, or (with an id) the answer to one watch message.</summary>
+    /// <summary>Handles records of the server: changes, or (with an ID) the answer to one watch message.</summary>
     public void Heard(long? id, string? definition, IReadOnlyList<WireRecord> records)
     {
         lock (_gate)
         {
             foreach (var record in records)
             {
-                // It may include followed users whom the server watches by itself. A change of a user does not count while their newest
-                // watch has no answer.
+                // The answer may include followed users, whom the server watches by itself. While the newest watch of a user has no answer,
+                // changes of that user do not count.
                 if (!_users.TryGetValue((record.UserId, definition), out var user) || !user.IsTold || user.PendingId != id)
                     continue;
                 user.Last = record.ToRecord();
@@ -132,7 +132,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>The server has done what this message said; false if the message named no user.</summary>
+    /// <summary>The server has executed this message; false if the message named no user.</summary>
     public bool Done(long id)
     {
         lock (_gate)
@@ -140,8 +140,7 @@ internal sealed class WatchTable
     }
 
     /// <summary>
-    /// The server has not done what this message said. It is sent again after the next tick, or, if the refusal is final, ends the watches
-    /// of its users.
+    /// The server has rejected this message. It is sent again after the next tick. If the rejection is final, the watches of its users end.
     /// </summary>
     public bool Failed(long id, AglowException failure)
     {
@@ -169,7 +168,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>The server dropped an unknown message: everything without an answer is sent again after the next tick.</summary>
+    /// <summary>The server dropped an unknown message: all messages without an answer are sent again after the next tick.</summary>
     public void Dropped()
     {
         lock (_gate)
@@ -182,7 +181,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>Sends again what the server could not do.</summary>
+    /// <summary>Marks rejected messages, to be sent again.</summary>
     public void Tick()
     {
         lock (_gate)
@@ -200,7 +199,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>The server's store is away, or back.</summary>
+    /// <summary>The server's store has become unreadable, or readable again.</summary>
     public void Stale(bool isStale)
     {
         lock (_gate)
@@ -214,7 +213,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>The connection is lost: nothing is known for sure, and the next connection knows nothing.</summary>
+    /// <summary>The connection is lost: no record is certain, and the next connection has no watches yet.</summary>
     public void Lost()
     {
         lock (_gate)
@@ -232,7 +231,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>Ends all watches, without an error or with this one.</summary>
+    /// <summary>Ends all watches, with this error or without one.</summary>
     public void End(AglowException? refusal)
     {
         lock (_gate)
@@ -242,13 +241,13 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>Composes the next message, as long as it may be; false if the server knows everything.</summary>
+    /// <summary>Composes the next message, up to the longest allowed; false if the server is up to date.</summary>
     public bool TryCompose(ArrayBufferWriter<byte> frame, long id)
     {
         frame.ResetWrittenCount();
         lock (_gate)
         {
-            // unwatches first: they make room under the server's limit
+            // unwatches first: they make room below the server's limit
             if ((_untold.FirstOrDefault(static u => !u.IsWanted) ?? _untold.FirstOrDefault()) is not { } first)
                 return false;
             using var writer = new Utf8JsonWriter(frame, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
@@ -270,10 +269,10 @@ internal sealed class WatchTable
                     writer.WriteNumberValue(user.Id.Number);
                 user.IsTold = user.IsWanted;
                 user.PendingId = id;
-                // a new watch of them asks again
+                // a new watch of these users asks again
                 if (!user.IsTold)
                     (user.Last, user.IsCurrent) = (null, false);
-                // removes them from the set, which an enumeration allows
+                // removes the user from the set, which is allowed during an enumeration
                 Retell(user);
             }
 
@@ -283,7 +282,7 @@ internal sealed class WatchTable
         }
     }
 
-    /// <summary>The next record of a watch that its caller does not know yet; false if there is none.</summary>
+    /// <summary>Takes the next record of a watch that its caller has not received; false if there is none.</summary>
     internal bool TryTake(Watch watch, out PresenceRecord record)
     {
         lock (_gate)
@@ -294,7 +293,7 @@ internal sealed class WatchTable
                     continue;
                 record = user.IsCurrent
                     && (!_isStale || user.IsSaidWhileStale) ? last : new PresenceRecord(last.User, PresenceStatus.Unknown, last.LastSeen);
-                // last seen alone is no news of somebody who is online
+                // a new last seen alone is not worth a record while the user is online
                 if (watch.Told[user] is { } told && (record.IsOnline ? told with { LastSeen = record.LastSeen } : told) == record)
                     continue;
                 watch.Told[user] = record;
@@ -335,7 +334,7 @@ internal sealed class WatchTable
     }
 }
 
-/// <summary>One user under one definition: its watches, and what is known. Guarded by the table's lock.</summary>
+/// <summary>One user under one definition: the watches, and the last record. Guarded by the table's lock.</summary>
 internal sealed class WatchedUser(UserId id, string? definition)
 {
     public UserId Id => id;
@@ -350,13 +349,13 @@ internal sealed class WatchedUser(UserId id, string? definition)
     /// <summary>Whether <see cref="Last"/> is from this connection.</summary>
     public bool IsCurrent { get; set; }
 
-    /// <summary>Whether <see cref="Last"/> came after <c>stale</c>, and so is known.</summary>
+    /// <summary>Whether <see cref="Last"/> came after <c>stale</c>, so that it is valid.</summary>
     public bool IsSaidWhileStale { get; set; }
 
     /// <summary>Whether this connection asked the server to watch the user.</summary>
     public bool IsTold { get; set; }
 
-    /// <summary>The id of the newest message that named them, while it has no answer.</summary>
+    /// <summary>The ID of the newest message with this user, until it is answered.</summary>
     public long? PendingId { get; set; }
 
     public bool IsWanted => Watches.Count > 0;
@@ -369,7 +368,8 @@ internal sealed class WatchedUser(UserId id, string? definition)
 }
 
 /// <summary>
-/// One caller's watch: what its caller knows of each user, and who changed since, each once. Guarded by the table's lock.
+/// One caller's watch: the record that the caller last received of each user, and the set of users who changed since. Guarded by the
+/// table's lock.
 /// </summary>
 internal sealed class Watch(WatchTable table)
 {
@@ -377,13 +377,13 @@ internal sealed class Watch(WatchTable table)
     private readonly HashSet<WatchedUser> _isChanged = [];
     private readonly Signal _signal = new();
 
-    /// <summary>The users of this watch, and what its caller knows of each.</summary>
+    /// <summary>The users of this watch, with the record that the caller last received of each.</summary>
     public Dictionary<WatchedUser, PresenceRecord?> Told { get; } = [];
 
-    /// <summary>The error that ended it; null without one.</summary>
+    /// <summary>The error that ended the watch; null if there is none.</summary>
     public AglowException? Failure { get; private set; }
 
-    /// <summary>Whether nothing more comes.</summary>
+    /// <summary>Whether no further record will come.</summary>
     public bool IsEnded { get; private set; }
 
     public void Mark(WatchedUser user)
@@ -403,9 +403,9 @@ internal sealed class Watch(WatchTable table)
         _signal.Set();
     }
 
-    /// <summary>The next record, or false: there is none now. Any thread.</summary>
+    /// <summary>Takes the next record; false if there is none now. Any thread.</summary>
     public bool TryTake(out PresenceRecord record) => table.TryTake(this, out record);
 
-    /// <summary>Waits until there may be a next record, or the end.</summary>
+    /// <summary>Waits until there may be a next record, or the watch ends.</summary>
     public ValueTask WaitAsync(CancellationToken cancellationToken) => _signal.WaitAsync(cancellationToken);
 }

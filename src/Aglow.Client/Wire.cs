@@ -2,9 +2,9 @@ using System.Text.Json.Serialization;
 
 namespace Aglow.Client;
 
-// What goes over the wire: JSON in snake_case, times in whole seconds (docs/protocol.md). The one owner of its names.
+// The JSON of the protocol: names in snake_case, times in whole seconds (docs/protocol.md). Only this file knows the names.
 
-/// <summary>A presence record as it is sent.</summary>
+/// <summary>A presence record on the wire.</summary>
 internal sealed record WireRecord(
     UserId UserId,
     bool IsOnline,
@@ -17,7 +17,7 @@ internal sealed record WireRecord(
     IReadOnlyList<string>? Devices = null,
     long? ActiveAt = null)
 {
-    /// <summary>As callers have it. A word that this client does not know yet is judged by <see cref="IsOnline"/>.</summary>
+    /// <summary>The record for callers. An unknown status word is replaced by the value of <see cref="IsOnline"/>.</summary>
     public PresenceRecord ToRecord() => new(
         UserId,
         Status switch
@@ -57,7 +57,7 @@ internal sealed record WireRecord(
     }
 }
 
-/// <summary>Any message of the server's on the socket; its type says which members are there.</summary>
+/// <summary>Any message of the server on the socket; its type determines which members are present.</summary>
 internal sealed record ServerMessage(
     string? Type,
     long? Id,
@@ -70,31 +70,34 @@ internal sealed record ServerMessage(
     string? Title,
     string? Detail);
 
-/// <summary>A heartbeat or a goodbye: one user or many.</summary>
+/// <summary>A heartbeat or a leave, of one user or many.</summary>
 internal sealed record WhoBody(UserId? UserId, IReadOnlyList<UserId>? UserIds, bool? Active, ClientDevice? Device = null);
 
-/// <summary>A newer token, on the socket.</summary>
+/// <summary>A new token, on the socket.</summary>
 internal sealed record TokenMessage(string Type, string Token, long Id);
 
-/// <summary>A status that the application chose: the body of a call, and with a type and an id the message on the socket.</summary>
+/// <summary>A status that the application chose: the body of a call, or a message on the socket (then with a type and an ID).</summary>
 internal sealed record StatusBody(
-    string Status, string? Text, string? Emoji, long? Until, long? ForSeconds, string? Source, int? Priority, string? Type = null, long? Id = null)
+    string Status, string? Text, string? Emoji, long? Until, long? ForSeconds, string? Source, int? Priority,
+    string? Type = null, long? Id = null)
 {
     public static StatusBody Of(string word, StatusDetails? details) => new(
-        word, details?.Text, details?.Emoji, details?.Until?.ToUnixTimeSeconds(), (long?)details?.For?.TotalSeconds, details?.Source, details?.Priority);
+        word, details?.Text, details?.Emoji, details?.Until?.ToUnixTimeSeconds(), (long?)details?.For?.TotalSeconds,
+        details?.Source, details?.Priority);
 }
 
 /// <summary>The answer to a heartbeat.</summary>
 internal sealed record HeartbeatDocument(int NextHeartbeatSeconds, int OfflineAfterSeconds);
 
-/// <summary>The answer to a goodbye.</summary>
+/// <summary>The answer to a leave.</summary>
 internal sealed record SuccessDocument(string? Status);
 
 /// <summary>An error (RFC 9457).</summary>
 internal sealed record ProblemDocument(string? Type, string? Title, string? Detail);
 
-/// <summary>Source-generated JSON of all of them: no reflection, so trimming and ahead-of-time compiling are safe.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+/// <summary>Source-generated JSON for these types: without reflection, so trimming and ahead-of-time compilation are safe.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(ServerMessage))]
 [JsonSerializable(typeof(TokenMessage))]
 [JsonSerializable(typeof(WhoBody))]
