@@ -2,31 +2,37 @@ using Aglow.Storage;
 
 namespace Aglow.Model;
 
-/// <summary>Everything an operator may set about presence itself. Typed, checked at start together with their relations.</summary>
+/// <summary>All settings of the presence service. Types, ranges and relations are checked at start.</summary>
 public sealed class AglowOptions
 {
-    /// <summary>Definitions that may be declared: each one in use costs a bit a user.</summary>
+    /// <summary>The most definitions that an operator may declare: each one in use costs a bit a user.</summary>
     public const int MaxDefinitions = 16;
 
-    /// <summary>How long a heartbeat lasts. 30 s: three heartbeats may be lost before anybody is shown offline.</summary>
+    /// <summary>How long a heartbeat lasts. 30 s: a user is shown offline after three lost heartbeats.</summary>
     public int LeaseSeconds { get; set; } = 30;
 
-    /// <summary>How often clients are told to heartbeat. 10 s: what a phone's radio and a server of a million can bear.</summary>
+    /// <summary>
+    /// The interval at which clients send heartbeats. 10 s: bearable for a phone's radio and for a server with a million users.
+    /// </summary>
     public int HeartbeatSeconds { get; set; } = 10;
 
-    /// <summary>Reported activity older than this shows as away. 10 minutes, what people know from chat apps.</summary>
+    /// <summary>A user whose last activity is older than this is shown as away. 10 minutes, as in common chat apps.</summary>
     public int AwaySeconds { get; set; } = 600;
 
-    /// <summary>The highest number of the application's own users; above it 507. All below 2^31 by default.</summary>
+    /// <summary>
+    /// The highest integer ID of the application's users; higher ones get 507. By default every integer below 2^31 is allowed.
+    /// </summary>
     public uint MaxUserNumber { get; set; } = UserId.FirstDirectoryNumber - 1;
 
     /// <summary>
-    /// Memory for words, in MiB, over all planes; when it is used up, new numbers on new pages are refused with 507. 0: half of the memory
-    /// this process may use (a billion users with activity are 8,200).
+    /// Memory for words, in MiB, over all planes. When it is used up, IDs that need a new page get 507. 0: half of the memory that this
+    /// process may use. A billion users with activity need 8,200.
     /// </summary>
     public int MemoryMegabytes { get; set; }
 
-    /// <summary>Users known by key that this node keeps in memory (about 80 bytes each); others are looked up in the directory.</summary>
+    /// <summary>
+    /// How many users with IDs in the directory this node keeps in memory (about 80 bytes each). It looks up others in the directory.
+    /// </summary>
     public int KnownKeys { get; set; } = 10_000_000;
 
     /// <summary>The folder of the embedded store.</summary>
@@ -36,8 +42,8 @@ public sealed class AglowOptions
     public string NodeName { get; set; } = Environment.MachineName;
 
     /// <summary>
-    /// What else "online" may mean, by name; <c>chat</c> is always there: a heartbeat within the lease, ended by a goodbye. So are <c>desktop</c>,
-    /// <c>mobile</c>, <c>web</c> and <c>other</c>: the same on a device of that kind. At most 16 more.
+    /// Further definitions of "online", by name; at most 16. <c>chat</c> always exists: a heartbeat within the lease, ended by a leave. So
+    /// do <c>desktop</c>, <c>mobile</c>, <c>web</c> and <c>other</c>: the same for a device of that kind.
     /// </summary>
     public Dictionary<string, DefinitionOptions> Definitions { get; } = new(StringComparer.Ordinal)
     {
@@ -45,60 +51,74 @@ public sealed class AglowOptions
         ["reachable"] = new() { PulseSeconds = 86_400, EndedByLeave = false },
     };
 
-    /// <summary>Users one user may follow. As many as one connection may watch.</summary>
+    /// <summary>How many users one user may follow. As many as one connection may watch.</summary>
     public int SubscriptionLimit { get; set; } = 10_000;
 
-    /// <summary>Users one user may approve, and block.</summary>
+    /// <summary>How many users one user may approve, and how many block.</summary>
     public int RelationLimit { get; set; } = 10_000;
 
-    /// <summary>Whether people see of others no more than they show themselves: who hides their last seen sees nobody's.</summary>
+    /// <summary>
+    /// Whether users see no more of others than they show themselves. For example, a user who hides their last seen sees nobody's.
+    /// </summary>
     public bool IsVisibilityReciprocal { get; set; }
 
-    /// <summary>Messages a second that are read of one connection; more are dropped with an error.</summary>
+    /// <summary>Messages a second that the server reads from one connection. It drops further messages and sends an error.</summary>
     public int MaxMessagesPerSecond { get; set; } = 50;
 
-    /// <summary>Sockets that one user may have at a time on one node: a person's devices and tabs, with room.</summary>
+    /// <summary>Sockets that one user may have open on one node: enough for a person's devices and tabs, with room.</summary>
     public int MaxConnectionsPerUser { get; set; } = 20;
 
-    /// <summary>Connections from one address at a time on one node: offices and phone networks share one.</summary>
+    /// <summary>Connections from one address at a time on one node. High, because offices and phone networks share one address.</summary>
     public int MaxConnectionsPerAddress { get; set; } = 20_000;
 
     /// <summary>
-    /// Over how long a node that stops sends its clients elsewhere, in seconds: not ready for the first fifth, so that balancers notice, and then client by client. Null: 10 s where nodes share a
-    /// store, and at once where there is no other node to go to. Platforms kill what has not stopped after a while, Kubernetes after 30 s.
+    /// How long a node that stops takes to send its clients to other nodes, in seconds. For the first fifth it only reports "not ready", so
+    /// that load balancers notice; then it closes client by client. Null: 10 s if nodes share a store, 0 if there is no other node.
+    /// Platforms kill a process that does not stop in time, Kubernetes after 30 s.
     /// </summary>
     public int? DrainSeconds { get; set; }
 
-    /// <summary>How long the feed of changes keeps them, in hours. 24 h: a consumer may be down for a night. 0: there is no feed.</summary>
+    /// <summary>How long the feed keeps changes, in hours. 24 h: a consumer may be down for a night. 0: there is no feed.</summary>
     public int ChangesHours { get; set; } = 24;
 
-    /// <summary>What the feed of changes may take on disk, in MiB; the oldest go first. 256: 20 million changes.</summary>
+    /// <summary>
+    /// Disk space for the feed of changes, in MiB; the oldest changes are deleted first. 256 MiB hold 20 million changes.
+    /// </summary>
     public int ChangesMegabytes { get; set; } = 256;
 
     /// <summary>
-    /// Open mode: anyone speaks for anyone, and nobody is asked who they are. For a server on this machine only, and for an application that lets nobody in whom it does not know.
+    /// Open mode: any caller may act for any user, without authentication. Use it only on a server that this machine alone reaches, or
+    /// behind an application that authenticates its users.
     /// </summary>
     public bool OpenMode { get; set; }
 
-    /// <summary>In open mode: whether a gateway or proxy stands before this. Otherwise what comes to the loopback address must name this machine as its host.</summary>
+    /// <summary>
+    /// In open mode: whether a gateway or proxy stands in front. If not, calls to the loopback address must name this machine in the Host
+    /// header.
+    /// </summary>
     public bool IsBehindGateway { get; set; }
 
-    /// <summary>Networks (<c>10.1.0.0/16</c>) that webhooks may go to although they are not public.</summary>
+    /// <summary>Networks (<c>10.1.0.0/16</c>) that webhooks may call although they are not public.</summary>
     public IReadOnlyList<string> WebhooksAllow { get; set; } = [];
 
-    /// <summary>Whether webhooks may go to this machine, also by http: only where nothing but this machine reaches the server.</summary>
+    /// <summary>Whether webhooks may call this machine, also by http. Allow it only if no other machine reaches the server.</summary>
     public bool WebhooksToLoopback { get; set; }
 
-    /// <summary>Origins (<c>https://chat.example</c>) besides the server's own whose pages may make calls, read answers, and open sockets and event streams.</summary>
+    /// <summary>
+    /// Origins (<c>https://chat.example</c>), besides the server's own, whose pages may make calls, read answers, and open sockets and
+    /// event streams.
+    /// </summary>
     public IReadOnlyList<string> AllowedOrigins { get; set; } = [];
 
-    /// <summary>Named people who come and go by themselves, in memory only, so that a new deployment has somebody in it. 0: nobody.</summary>
+    /// <summary>
+    /// How many demo users come online and go offline by themselves, in memory only, so that a new deployment is not empty. 0: none.
+    /// </summary>
     public int DemoPeople { get; set; }
 
-    /// <summary>The lease, as words count it.</summary>
+    /// <summary>The lease in the type of words.</summary>
     public uint Lease => (uint)LeaseSeconds;
 
-    /// <summary>What is wrong with these options, a line each, saying what to set instead; empty when all is well.</summary>
+    /// <summary>The errors in these options, one line each, with the value to set instead; empty if all are valid.</summary>
     public IReadOnlyList<string> Validate()
     {
         var wrong = new List<string>();
@@ -106,9 +126,14 @@ public sealed class AglowOptions
         Check(LeaseSeconds is >= 2 and <= 86_400, $"lease-seconds is {LeaseSeconds}: set it from 2 to 86400.");
         Check(
             LeaseSeconds >= 2 * HeartbeatSeconds,
-            $"lease-seconds ({LeaseSeconds}) is less than two heartbeat intervals ({HeartbeatSeconds} s each), so one lost heartbeat would show people offline: set at least {2 * HeartbeatSeconds}.");
-        Check(AwaySeconds >= HeartbeatSeconds, $"away-seconds ({AwaySeconds}) is shorter than a heartbeat interval ({HeartbeatSeconds} s): set it longer.");
-        Check(MaxUserNumber < UserId.FirstDirectoryNumber, $"max-user-number is {MaxUserNumber}: numbers from 2147483648 up are the directory's; set at most 2147483647.");
+            $"lease-seconds ({LeaseSeconds}) is less than two heartbeat intervals ({HeartbeatSeconds} s each), so one lost "
+            + $"heartbeat would show people offline: set at least {2 * HeartbeatSeconds}.");
+        Check(
+            AwaySeconds >= HeartbeatSeconds,
+            $"away-seconds ({AwaySeconds}) is shorter than a heartbeat interval ({HeartbeatSeconds} s): set it longer.");
+        Check(
+            MaxUserNumber < UserId.FirstDirectoryNumber,
+            $"max-user-number is {MaxUserNumber}: numbers from 2147483648 up are the directory's; set at most 2147483647.");
         Check(MemoryMegabytes >= 0, $"memory-megabytes is {MemoryMegabytes}: set 0 (half of the machine's) or more.");
         Check(KnownKeys >= 1024, $"known-keys is {KnownKeys}: set at least 1024.");
         Check(!string.IsNullOrWhiteSpace(DataDirectory), "data is empty: name a folder.");
@@ -123,18 +148,32 @@ public sealed class AglowOptions
         foreach (var network in WebhooksAllow)
             Check(System.Net.IPNetwork.TryParse(network, out _), $"webhooks-allow has \"{network}\": set networks such as 10.1.0.0/16.");
         foreach (var origin in AllowedOrigins)
-            Check(IsOrigin(origin), $"allowed-origins has \"{origin}\": an origin is a scheme, a host and perhaps a port, such as https://chat.example, and nothing after it.");
-        Check(Definitions.Count <= MaxDefinitions, $"{Definitions.Count} definitions: each one in use costs a bit a user; declare at most 16.");
+            Check(
+                IsOrigin(origin),
+                $"allowed-origins has \"{origin}\": an origin is a scheme, a host and perhaps a port, "
+                + "such as https://chat.example, and nothing after it.");
+        Check(
+            Definitions.Count <= MaxDefinitions,
+            $"{Definitions.Count} definitions: each one in use costs a bit a user; declare at most 16.");
         foreach (var (name, definition) in Definitions)
         {
             Check(IsName(name), $"definition \"{name}\": a name is 1 to 32 lower-case letters, digits, '-' or '_'.");
-            Check(name != Definition.DefaultName, $"definition \"{name}\" is the lease itself and cannot be redefined: set lease-seconds, or choose another name.");
-            Check(!Enum.GetValues<DeviceKind>().Any(kind => name == Model.Definitions.NameOf(kind)), $"definition \"{name}\" is a kind of device and cannot be redefined: choose another name.");
-            Check(definition.PulseSeconds is null or (>= 1 and <= 31_536_000), $"definition \"{name}\": pulse-seconds is {definition.PulseSeconds}: set it from 1 to 31536000.");
-            Check(definition.ActivitySeconds is null or (>= 1 and <= 31_536_000), $"definition \"{name}\": activity-seconds is {definition.ActivitySeconds}: set it from 1 to 31536000.");
+            Check(
+                name != Definition.DefaultName,
+                $"definition \"{name}\" is the lease itself and cannot be redefined: set lease-seconds, or choose another name.");
+            Check(
+                !Enum.GetValues<DeviceKind>().Any(kind => name == Model.Definitions.NameOf(kind)),
+                $"definition \"{name}\" is a kind of device and cannot be redefined: choose another name.");
+            Check(
+                definition.PulseSeconds is null or (>= 1 and <= 31_536_000),
+                $"definition \"{name}\": pulse-seconds is {definition.PulseSeconds}: set it from 1 to 31536000.");
+            Check(
+                definition.ActivitySeconds is null or (>= 1 and <= 31_536_000),
+                $"definition \"{name}\": activity-seconds is {definition.ActivitySeconds}: set it from 1 to 31536000.");
             Check(
                 (definition.PulseSeconds ?? LeaseSeconds) >= 2 * HeartbeatSeconds,
-                $"definition \"{name}\": pulse-seconds ({definition.PulseSeconds}) is less than two heartbeat intervals ({HeartbeatSeconds} s each): set at least {2 * HeartbeatSeconds}.");
+                $"definition \"{name}\": pulse-seconds ({definition.PulseSeconds}) is less than two heartbeat intervals "
+                + $"({HeartbeatSeconds} s each): set at least {2 * HeartbeatSeconds}.");
         }
 
         return wrong;
@@ -153,9 +192,12 @@ public sealed class AglowOptions
         return new PageBudget((int)Math.Clamp(megabytes * 4, 256, Planes.Count * PageLayout.Pages));
     }
 
-    // also of schemes of apps: capacitor://localhost
+    // app schemes are valid too: capacitor://localhost
     private static bool IsOrigin(string text) =>
-        Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Host.Length > 0 && !url.Host.Contains('*') && text.Length == $"{url.Scheme}://".Length + url.Authority.Length;
+        Uri.TryCreate(text, UriKind.Absolute, out var url)
+        && url.Host.Length > 0
+        && !url.Host.Contains('*')
+        && text.Length == $"{url.Scheme}://".Length + url.Authority.Length;
 
     private static bool IsName(string name) =>
         name.Length is >= 1 and <= 32 && name.All(static c => c is (>= 'a' and <= 'z') or (>= '0' and <= '9') or '-' or '_');
@@ -164,12 +206,12 @@ public sealed class AglowOptions
 /// <summary>A definition as an operator writes it.</summary>
 public sealed class DefinitionOptions
 {
-    /// <summary>The last heartbeat is at most this old; null: the lease.</summary>
+    /// <summary>The greatest age of the last heartbeat; null: the lease.</summary>
     public int? PulseSeconds { get; set; }
 
-    /// <summary>Reported activity is at most this old; null: activity does not matter.</summary>
+    /// <summary>The greatest age of the last reported activity; null: activity does not matter.</summary>
     public int? ActivitySeconds { get; set; }
 
-    /// <summary>Whether a goodbye ends it at once.</summary>
+    /// <summary>Whether a leave ends it at once.</summary>
     public bool EndedByLeave { get; set; } = true;
 }

@@ -1,12 +1,12 @@
 namespace Aglow.Model;
 
-/// <summary>What a claim says of its user.</summary>
+/// <summary>The status that a claim sets.</summary>
 public enum ClaimStatus : byte
 {
     /// <summary>Heartbeats and activity decide.</summary>
     Auto = 0,
 
-    /// <summary>As auto, but never away for idleness.</summary>
+    /// <summary>Like auto, but inactivity does not show the user as away.</summary>
     Online = 1,
 
     /// <summary>Away while connected.</summary>
@@ -15,49 +15,49 @@ public enum ClaimStatus : byte
     /// <summary>Busy while connected.</summary>
     Busy = 3,
 
-    /// <summary>Appear offline, whatever the devices go on sending.</summary>
+    /// <summary>Shown offline, whatever the devices send.</summary>
     Hidden = 4,
 }
 
 /// <summary>
-/// What one source says of a user: a rare, explicit fact. The source <see cref="UserSource"/> is what the person chose; a calendar or a
-/// call is a source of its own.
+/// A status that one source set for a user. The source <see cref="UserSource"/> is the person's own choice; a calendar or a phone system is
+/// another source.
 /// </summary>
 /// <remarks>
-/// The user directory has it on disk, and every node holds all of them in memory. A user has at most one claim a source, and at most
-/// <see cref="MaxSources"/> besides the <see cref="Hours"/>. <see cref="EffectiveClaim.Of"/> is the rule by which several become one.
+/// Claims are rare. The user directory stores them, and every node holds all of them in memory. A user has at most one claim per source,
+/// and at most <see cref="MaxSources"/> besides the <see cref="Hours"/>. <see cref="EffectiveClaim.Of"/> decides which claim is shown.
 /// </remarks>
-/// <param name="Source">Whose claim it is, 1 to <see cref="MaxSourceBytes"/> bytes.</param>
-/// <param name="Status">What it says.</param>
-/// <param name="Said">Text, emoji and end; null where none of them is set.</param>
-/// <param name="Priority">The highest is shown.</param>
-/// <param name="SetAt">Among equal priorities the newest is shown: milliseconds since 1970-01-01 UTC, later than all claims of the user
-/// before it.</param>
+/// <param name="Source">The source that set it, 1 to <see cref="MaxSourceBytes"/> bytes.</param>
+/// <param name="Status">The status that it sets.</param>
+/// <param name="Said">Text, emoji and end; null if none is set.</param>
+/// <param name="Priority">The claim with the highest priority is shown.</param>
+/// <param name="SetAt">When it was set, in milliseconds since 1970-01-01 UTC, later than all earlier claims of the user. Of equal
+/// priorities the newest is shown.</param>
 /// <param name="ShownLastSeen">
-/// For <see cref="ClaimStatus.Hidden"/>: the last-seen second to show, so that a hidden user reads exactly as one who went
-/// offline then: the pulse's where the user was offline already, the moment of hiding where online. 0: never seen.
+/// For <see cref="ClaimStatus.Hidden"/>: the last-seen second to show, so that a hidden user looks like one who went offline then. It is
+/// the moment of hiding if the user was online, else the last heartbeat. 0: never seen.
 /// </param>
 public sealed record Claim(string Source, ClaimStatus Status, Said? Said = null, int Priority = 0, long SetAt = 0, uint ShownLastSeen = 0)
 {
-    /// <summary>The source of what the person chose.</summary>
+    /// <summary>The source of a person's own choice.</summary>
     public const string UserSource = "user";
 
     /// <summary>The server's own source: <see cref="Hours"/>.</summary>
     public const string QuietHoursSource = "quiet_hours";
 
-    /// <summary>Claims a user may have at a time. The quiet hours are not counted.</summary>
+    /// <summary>How many claims a user may have at a time, besides the quiet hours.</summary>
     public const int MaxSources = 8;
 
     /// <summary>The longest name of a source.</summary>
     public const int MaxSourceBytes = 64;
 
-    /// <summary>The schedule by which the claim comes and goes; null where it stands until its end.</summary>
+    /// <summary>The schedule of a recurring claim; null if the claim stands until its end.</summary>
     public QuietHours? Hours { get; init; }
 
-    /// <summary>The second at which it ends; 0: never.</summary>
+    /// <summary>The second at which the claim ends; 0: never.</summary>
     public uint Until => Said?.Until ?? 0;
 
-    /// <summary>The text as a directory saves it: the schedule has no text of its own.</summary>
+    /// <summary>The text that a directory saves. A schedule has no text, so its saved form takes the place.</summary>
     public string? SavedText => Hours?.ToString() ?? Said?.Text;
 
     /// <summary>A claim as a directory saved it; null where it is a schedule in a time zone that this machine does not know.</summary>
@@ -72,7 +72,7 @@ public sealed record Claim(string Source, ClaimStatus Status, Said? Said = null,
     /// <summary>The claim of a schedule.</summary>
     public static Claim Quiet(QuietHours hours) => new(QuietHoursSource, ClaimStatus.Busy) { Hours = hours };
 
-    /// <summary>The claim as it stands at a second; null where it is not there: it has ended, or the schedule says so.</summary>
+    /// <summary>The claim at a second; null if it has ended or its schedule is not active.</summary>
     public Claim? At(uint now)
     {
         if (Hours is not null)
@@ -80,7 +80,7 @@ public sealed record Claim(string Source, ClaimStatus Status, Said? Said = null,
         return Until == 0 || now < Until ? this : null;
     }
 
-    /// <summary>The next second after this one at which <see cref="At"/> changes by itself; 0: never.</summary>
+    /// <summary>The next second after this one at which the result of <see cref="At"/> changes by itself; 0: never.</summary>
     public uint ChangesAfter(uint now)
     {
         if (Hours is not null)
@@ -88,7 +88,7 @@ public sealed record Claim(string Source, ClaimStatus Status, Said? Said = null,
         return Until > now ? Until : 0;
     }
 
-    /// <summary>The word of the API: auto, online, away, busy, offline (for hidden).</summary>
+    /// <summary>The status name in the API: auto, online, away, busy, offline (for hidden).</summary>
     public static string NameOf(ClaimStatus status) => status switch
     {
         ClaimStatus.Online => "online",
@@ -98,7 +98,7 @@ public sealed record Claim(string Source, ClaimStatus Status, Said? Said = null,
         _ => "auto",
     };
 
-    /// <summary>Reads the word of the API; false where it is none of the five.</summary>
+    /// <summary>Reads a status name of the API; false if it is none of the five.</summary>
     public static bool TryParse(ReadOnlySpan<byte> utf8, out ClaimStatus status)
     {
         (var known, status) = utf8 switch

@@ -2,15 +2,15 @@ using System.Collections.Frozen;
 
 namespace Aglow.Model;
 
-/// <summary>The definitions an operator declared, with <c>chat</c> and one for each kind of device; fixed at start.</summary>
+/// <summary>The definitions that an operator declared, <c>chat</c>, and one for each kind of device. Fixed at start.</summary>
 public sealed class Definitions
 {
-    /// <summary>How many there are at most: those that may be declared, <c>chat</c>, and one for each kind.</summary>
+    /// <summary>The most definitions: declared ones, <c>chat</c>, and one for each kind.</summary>
     public const int Most = AglowOptions.MaxDefinitions + 1 + Planes.Count - (int)Plane.Desktop;
 
     private readonly FrozenDictionary<string, Definition> _byName;
 
-    /// <summary>Makes them from options that are valid.</summary>
+    /// <summary>Creates the definitions from valid options.</summary>
     public Definitions(AglowOptions options)
     {
         Default = Make(Definition.DefaultName, options.Lease, activity: null, endedByLeave: true);
@@ -22,7 +22,8 @@ public sealed class Definitions
                 (uint)(d.Value.PulseSeconds ?? options.LeaseSeconds),
                 (uint?)d.Value.ActivitySeconds,
                 d.Value.EndedByLeave)),
-            .. Enum.GetValues<DeviceKind>().Select(kind => Make(NameOf(kind), options.Lease, activity: null, endedByLeave: true) with { Kind = kind }),
+            .. Enum.GetValues<DeviceKind>()
+                .Select(kind => Make(NameOf(kind), options.Lease, activity: null, endedByLeave: true) with { Kind = kind }),
         ];
         _byName = All.ToFrozenDictionary(static d => d.Name, StringComparer.Ordinal);
 
@@ -32,16 +33,16 @@ public sealed class Definitions
         };
     }
 
-    /// <summary><c>chat</c>: a heartbeat within the lease, ended by a goodbye.</summary>
+    /// <summary><c>chat</c>: a heartbeat within the lease, ended by a leave.</summary>
     public Definition Default { get; }
 
-    /// <summary>All of them: the default, those that were declared, and those of kinds.</summary>
+    /// <summary>All definitions: the default, declared ones, and those of device kinds.</summary>
     public IReadOnlyList<Definition> All { get; }
 
-    /// <summary>The definition of this name (the default for null), or null where there is none.</summary>
+    /// <summary>The definition with this name (the default for null), or null if there is none.</summary>
     public Definition? Find(string? name) => name is null ? Default : _byName.GetValueOrDefault(name);
 
-    /// <summary>What a kind of device, and the definition of being online on one, is called.</summary>
+    /// <summary>The name of a device kind, and of its definition.</summary>
     public static string NameOf(DeviceKind kind) => kind switch
     {
         DeviceKind.Desktop => "desktop",

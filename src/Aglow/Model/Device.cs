@@ -36,14 +36,14 @@ public enum DeviceKinds : byte
     Other = 1 << DeviceKind.Other,
 }
 
-/// <summary>Which of a user's devices speaks.</summary>
-/// <param name="Tag">A hash of what tells it from the user's others; 0: it names no device.</param>
-/// <param name="Kind">What kind it is; null where it says none.</param>
+/// <summary>One of a user's devices.</summary>
+/// <param name="Tag">A hash that differs from those of the user's other devices; 0: the message names no device.</param>
+/// <param name="Kind">The kind; null if the message names none.</param>
 public readonly record struct Device(uint Tag, DeviceKind? Kind = null)
 {
-    /// <summary>The device of an ID that the application chose, or the only one of its kind where it chose none.</summary>
+    /// <summary>The device with this ID, which the application chose. Without an ID: the user's only device of this kind.</summary>
     public static Device Of(string? id, DeviceKind kind) => new((uint)HashCode.Combine(id, kind) | 1, kind);
 
-    /// <summary>A device that nobody named, and that is no other.</summary>
+    /// <summary>A device without a name, different from all others.</summary>
     public static Device Unnamed() => new((uint)Random.Shared.Next() | 1);
 }

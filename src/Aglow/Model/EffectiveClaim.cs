@@ -1,22 +1,22 @@
 namespace Aglow.Model;
 
-/// <summary>What the claims of a user amount to at a moment.</summary>
-/// <param name="Status">What they say.</param>
+/// <summary>The combined effect of a user's claims at a moment.</summary>
+/// <param name="Status">The resulting status.</param>
 /// <param name="ShownLastSeen">For <see cref="ClaimStatus.Hidden"/>: the last-seen second to show; 0: never seen.</param>
 /// <param name="IsDisabled">Whether a backend disabled the user (<see cref="Account"/>); then the status is
 /// <see cref="ClaimStatus.Hidden"/>.</param>
-/// <param name="Claim">The claim that is shown; null where none is there.</param>
-/// <param name="ShownSince">The second at which the last claim that hid the user ended by itself; 0: none has. Activity before it is of an
-/// earlier session.</param>
+/// <param name="Claim">The claim that is shown; null if there is none.</param>
+/// <param name="ShownSince">The second at which the last claim that hid the user ended by itself; 0: none did. Activity before it belongs
+/// to an earlier session.</param>
 public readonly record struct EffectiveClaim(
     ClaimStatus Status, uint ShownLastSeen = 0, bool IsDisabled = false, Claim? Claim = null, uint ShownSince = 0)
 {
-    /// <summary>Nobody says anything: heartbeats and activity decide.</summary>
+    /// <summary>No claim: heartbeats and activity decide.</summary>
     public static EffectiveClaim None => default;
 
     /// <summary>
-    /// The rule: a claim that says offline hides the user, from any source. Otherwise the claim of the highest priority is shown, of those
-    /// the newest. A claim that has ended is not there. Pure.
+    /// Combines claims. A claim of any source that says offline hides the user. Otherwise the newest claim of the highest priority is
+    /// shown. Claims that have ended do not count. Pure.
     /// </summary>
     public static EffectiveClaim Of(ReadOnlySpan<Claim> claims, uint now)
     {
@@ -45,7 +45,7 @@ public readonly record struct EffectiveClaim(
     }
 
     /// <summary>
-    /// The order in which claims are shown. Two of one priority and one moment, which two nodes may set, go by their sources.
+    /// The order in which claims are shown. Two nodes may set claims with the same priority at the same moment; their sources decide then.
     /// </summary>
     public static int Compare(Claim one, Claim other) =>
         one.Priority != other.Priority ? other.Priority.CompareTo(one.Priority)

@@ -1,25 +1,25 @@
 namespace Aglow.Model;
 
-/// <summary>The one word a caller is told.</summary>
+/// <summary>The status that a caller receives.</summary>
 public enum PresenceStatus : byte
 {
-    /// <summary>Not online under the definition asked for.</summary>
+    /// <summary>Not online under the requested definition.</summary>
     Offline = 0,
 
     /// <summary>Online.</summary>
     Online = 1,
 
-    /// <summary>Online, but chose away, or has been idle for long.</summary>
+    /// <summary>Online, but chose away or is inactive.</summary>
     Away = 2,
 
-    /// <summary>Online, and does not want to be disturbed.</summary>
+    /// <summary>Online, but does not want to be disturbed.</summary>
     Busy = 3,
 }
 
-/// <summary>About when somebody was last seen, where they do not show it exactly.</summary>
+/// <summary>The approximate last seen of a user who does not show the exact second.</summary>
 public enum LastSeenAbout : byte
 {
-    /// <summary>Nothing is said: it is exact, or hidden, or they never were.</summary>
+    /// <summary>Not given: the last seen is exact or hidden, or the user was never seen.</summary>
     Unknown = 0,
 
     /// <summary>Within three days.</summary>
@@ -31,17 +31,20 @@ public enum LastSeenAbout : byte
     /// <summary>Within thirty days.</summary>
     ThisMonth = 3,
 
-    /// <summary>Before that.</summary>
+    /// <summary>More than thirty days ago.</summary>
     LongAgo = 4,
 }
 
-/// <summary>What a caller is told of a user: the status, the last-seen second, the newest activity, and what the claim that is shown says. 24 bytes.</summary>
-/// <param name="Status">The status under the definition asked for.</param>
-/// <param name="LastSeen">The second of the last heartbeat since <see cref="Pulse.EpochUnixSeconds"/>, never in the future; 0: never seen.</param>
-/// <param name="About">Where the second is not shown (0): about when.</param>
+/// <summary>
+/// What a caller receives about a user: status, last seen, newest activity, and the text of the shown claim. 24 bytes.
+/// </summary>
+/// <param name="Status">The status under the requested definition.</param>
+/// <param name="LastSeen">The second of the last heartbeat since <see cref="Pulse.EpochUnixSeconds"/>, never in the future; 0: never seen
+/// or not shown.</param>
+/// <param name="About">The approximate last seen if the second is not shown (0).</param>
 /// <param name="Devices">Kinds of devices with a live lease.</param>
-/// <param name="ActiveAt">The second of the newest reported activity, in whatever session; 0: not known, or not shown.</param>
-/// <param name="Said">Text, emoji and end of the claim that is shown; null where none of them is set, or the user is offline.</param>
+/// <param name="ActiveAt">The second of the newest reported activity in any session; 0: unknown or not shown.</param>
+/// <param name="Said">Text, emoji and end of the shown claim; null if none is set, or if the user is offline.</param>
 public readonly record struct Presence(
     PresenceStatus Status,
     uint LastSeen,
@@ -50,17 +53,17 @@ public readonly record struct Presence(
     uint ActiveAt = 0,
     Said? Said = null)
 {
-    /// <summary>Online, away and busy are; offline is not.</summary>
+    /// <summary>True for online, away and busy.</summary>
     public bool IsOnline => Status != PresenceStatus.Offline;
 
     /// <summary>
-    /// The rule by which words, the claims and a definition become what is told. Pure: same input, same answer.
+    /// Computes a presence from words, claims and a definition. Pure.
     /// </summary>
     /// <param name="words">The words.</param>
-    /// <param name="claim">What the claims of the user amount to.</param>
-    /// <param name="definition">What "online" means to who asks.</param>
+    /// <param name="claim">The combined claims of the user.</param>
+    /// <param name="definition">What "online" means to the caller.</param>
     /// <param name="at">The moment.</param>
-    /// <param name="awaySeconds">Reported activity older than this shows as away.</param>
+    /// <param name="awaySeconds">A user whose reported activity is older than this is away.</param>
     public static Presence Of(UserWords words, EffectiveClaim claim, Definition definition, Moment at, uint awaySeconds)
     {
         if (claim.Status == ClaimStatus.Hidden)
@@ -80,18 +83,19 @@ public readonly record struct Presence(
         return new Presence(status, lastSeen, Devices: words.Devices, ActiveAt: activeAt, Said: claim.Claim?.Said);
     }
 
-    /// <summary>The same of somebody of whom no kind of device is known, under a definition that asks for none.</summary>
+    /// <summary>Computes a presence without device kinds, under a definition that needs none.</summary>
     public static Presence Of(uint pulse, uint activity, EffectiveClaim claim, Definition definition, Moment at, uint awaySeconds) =>
         Of(new UserWords(pulse, pulse, activity, DeviceKinds.None), claim, definition, at, awaySeconds);
 
     /// <summary>
-    /// Whether the person did something in this session, and nothing for this long. An activity word with <see cref="Pulse.LeftBit"/> is of an earlier
-    /// session: who has come online since is not away for it.
+    /// Whether the person was active in this session, but not for this long. An activity word with <see cref="Pulse.LeftBit"/> belongs to
+    /// an earlier session, so it does not make a user away who came online since.
     /// </summary>
     internal static bool IsIdle(uint activity, Moment at, uint awaySeconds) => (int)activity > 0 && activity < at.Oldest(awaySeconds);
 
-    // A hidden user reads as one who said goodbye on all devices at the shown second, whatever the definition: the same rule, with the words of such a
-    // user. Activity of a hidden user is not written, so what is shown of it stands still, too. A disabled user is offline under every definition.
+    // A hidden user must look like one whose devices all left at the shown second, under every definition. So the same rule gets the words
+    // of such a user. Activity of a hidden user is not written, so the shown activity does not change either. A disabled user is offline
+    // under every definition.
     private static Presence Hidden(UserWords words, EffectiveClaim claim, Definition definition, Moment at, uint awaySeconds)
     {
         var shown = Math.Min(claim.ShownLastSeen, at.Now);
@@ -101,7 +105,7 @@ public readonly record struct Presence(
     }
 }
 
-/// <summary>The words of one user that decide what is told of them.</summary>
+/// <summary>The words of one user that decide the presence.</summary>
 /// <param name="Pulse">The word of the pulse plane.</param>
 /// <param name="Deciding">The word of the definition's plane.</param>
 /// <param name="Activity">The word of the activity plane.</param>

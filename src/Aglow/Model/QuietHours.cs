@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Aglow.Model;
 
 /// <summary>
-/// When a person does not want to be disturbed: on these days, from one time of the wall clock to another, in a time zone. Where the end is
-/// not later than the beginning it is on the next day; the day that counts is that of the beginning.
+/// The hours in which a person does not want to be disturbed: on these days, between two times of day, in a time zone. If the end is not
+/// later than the beginning, it is on the next day. The days are those of the beginning.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -13,8 +13,8 @@ namespace Aglow.Model;
 ///   ──┤ busy ├──────────────┤ busy ├────     At(now): the span that now is in, and its claim; the last one is remembered
 ///   22:00   07:00         22:00   07:00
 /// </code>
-/// A time that the clock skips in spring is the moment at which it skips; of a time that comes twice in autumn, the first begins the quiet
-/// hours and the second ends them. Any thread; the rule is pure but for what it remembers.
+/// If the clock skips a time in spring, the moment of the skip counts. If a time comes twice in autumn, quiet hours begin at the first and
+/// end at the second. Any thread; the rule is pure, except that it caches the last result.
 /// </remarks>
 public sealed class QuietHours : IEquatable<QuietHours>
 {
@@ -26,29 +26,29 @@ public sealed class QuietHours : IEquatable<QuietHours>
 
     private QuietHours(int days, TimeOnly from, TimeOnly to, TimeZoneInfo zone) => (_days, From, To, _zone) = (days, from, to, zone);
 
-    /// <summary>The days on which they begin: mon to sun, in this order.</summary>
+    /// <summary>The days on which quiet hours begin, from mon to sun.</summary>
     public IReadOnlyList<string> Days => [.. DayNames.Where((_, day) => (_days & (1 << day)) != 0)];
 
-    /// <summary>When they begin, to the minute.</summary>
+    /// <summary>The time of the beginning, to the minute.</summary>
     public TimeOnly From { get; }
 
-    /// <summary>When they end, to the minute.</summary>
+    /// <summary>The time of the end, to the minute.</summary>
     public TimeOnly To { get; }
 
     /// <summary>The IANA name of the time zone.</summary>
     public string Zone => _zone.Id;
 
-    /// <summary>The number of a day's name (0: mon); -1 where it is none.</summary>
+    /// <summary>The number of a day's name (0: mon); -1 if it is no such name.</summary>
     public static int DayOf(string name) => Array.IndexOf(DayNames, name);
 
     /// <summary>
-    /// A schedule; null where this machine does not know the time zone. <paramref name="days"/>: bit 0 is Monday; at least one.
+    /// Creates a schedule; null if this machine does not know the time zone. <paramref name="days"/>: bit 0 is Monday; at least one bit.
     /// </summary>
     public static QuietHours? Create(int days, TimeOnly from, TimeOnly to, string zone) =>
-        // the short names of other systems ("W. Europe Standard Time") are none of IANA's
+        // IANA does not define the short names of other systems ("W. Europe Standard Time")
         TimeZoneInfo.TryFindSystemTimeZoneById(zone, out var found) && found.HasIanaId ? new QuietHours(days, from, to, found) : null;
 
-    /// <summary>Reads the saved form; null where this machine does not know the time zone, or the text is none.</summary>
+    /// <summary>Reads the saved form; null if the text is no schedule or this machine does not know the time zone.</summary>
     public static QuietHours? TryParse(string text)
     {
         var parts = text.Split(' ');
@@ -79,13 +79,13 @@ public sealed class QuietHours : IEquatable<QuietHours>
     /// <inheritdoc/>
     public override int GetHashCode() => ToString().GetHashCode(StringComparison.Ordinal);
 
-    /// <summary>Whether it is quiet at a second, and the second at which that changes next.</summary>
+    /// <summary>Whether a second is quiet, and the second of the next change.</summary>
     public (bool IsQuiet, uint ChangesAt) Now(uint now) => (At(now).Claim is not null, At(now).To);
 
-    /// <summary>The span of time that a second is in.</summary>
+    /// <summary>The time span that contains a second.</summary>
     internal Span At(uint now)
     {
-        // another thread may remember another span: each is right for what is in it
+        // another thread may cache another span; each is right for the seconds in it
         if (_last is { } last && now >= last.From && now < last.To)
             return last;
         return _last = Find((long)Pulse.EpochUnixSeconds + now);
@@ -95,7 +95,7 @@ public sealed class QuietHours : IEquatable<QuietHours>
     {
         var today = DateOnly.FromDateTime(TimeZoneInfo.ConvertTime(DateTimeOffset.FromUnixTimeSeconds(now), _zone).DateTime);
         var (begins, ends, next) = (0L, 0L, long.MaxValue);
-        // a week and a day have each day, and a clock that skips a day has it a day later
+        // a week and a day contain every day; a clock that skips a day needs one more
         for (var day = -2; day <= 9; day++)
         {
             var date = today.AddDays(day);
@@ -111,7 +111,7 @@ public sealed class QuietHours : IEquatable<QuietHours>
 
         if (ends == 0)
             return new Span(Second(now), Second(next), null);
-        // in force from its beginning on, so newer than what was set before
+        // set at its beginning, so it is newer than earlier claims
         var claim =
             new Claim(Claim.QuietHoursSource, ClaimStatus.Busy, new Said(null, null, Second(ends)), SetAt: begins * 1000) { Hours = this };
         return new Span(Second(Math.Max(begins, Pulse.EpochUnixSeconds)), Second(ends), claim);
@@ -130,6 +130,6 @@ public sealed class QuietHours : IEquatable<QuietHours>
 
     private static uint Second(long unix) => (uint)(unix - Pulse.EpochUnixSeconds);
 
-    /// <summary>From a second to another the schedule says the same: its claim, or none.</summary>
+    /// <summary>A time span in which the schedule does not change: its claim, or none.</summary>
     internal sealed record Span(uint From, uint To, Claim? Claim);
 }

@@ -5,11 +5,11 @@ using System.Text.Json;
 namespace Aglow.Model;
 
 /// <summary>
-/// What a claim says besides its status, and its JSON, which every record of the user carries. Immutable; equal where it reads alike.
+/// The text, emoji and end of a claim, and their JSON for every record of the user. Immutable; equal if the values are equal.
 /// </summary>
 /// <param name="Text">At most <see cref="MaxTextBytes"/> bytes; null: none.</param>
 /// <param name="Emoji">At most <see cref="MaxEmojiBytes"/> bytes; null: none.</param>
-/// <param name="Until">The second at which it ends (store time); 0: never.</param>
+/// <param name="Until">The second at which the claim ends (store time); 0: never.</param>
 public sealed record Said(string? Text, string? Emoji, uint Until)
 {
     /// <summary>The longest text: twice a text message.</summary>
@@ -20,14 +20,14 @@ public sealed record Said(string? Text, string? Emoji, uint Until)
 
     private readonly byte[] _json = Encode(Text, Emoji, Until);
 
-    /// <summary>The members of a presence record, each with a comma before it.</summary>
+    /// <summary>Its members in a presence record, each with a comma before it.</summary>
     internal ReadOnlySpan<byte> Json => _json;
 
-    /// <summary>These three; null where none of them is set.</summary>
+    /// <summary>These three values; null if none is set.</summary>
     public static Said? Of(string? text, string? emoji, uint until) =>
         text is null && emoji is null && until == 0 ? null : new Said(text, emoji, until);
 
-    /// <summary>Whether both read alike.</summary>
+    /// <summary>Whether all values are equal.</summary>
     public bool Equals(Said? other) => other is not null && Until == other.Until && Text == other.Text && Emoji == other.Emoji;
 
     /// <inheritdoc/>

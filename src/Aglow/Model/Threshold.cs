@@ -5,10 +5,13 @@ using System.Runtime.Intrinsics;
 namespace Aglow.Model;
 
 /// <summary>
-/// <see cref="Definition.IsMet"/> for 64 words at a time. A goodbye's bit makes a word negative as a signed number, so that where it
-/// counts, "not left and not too old" is one signed compare. The bit of one device's goodbye makes a word pass that; a second compare of
-/// the word without it, which plain words pass (they get the bit), holds its own limit against the second.
+/// Computes <see cref="Definition.IsMet"/> for 64 words at a time.
 /// </summary>
+/// <remarks>
+/// The leave bit makes a word negative as a signed number. So if a leave counts, "not left and not too old" is one signed compare. A word
+/// with the device-left bit always passes that compare. For such words a second compare, with the bit flipped, applies the shorter limit.
+/// Plain words pass the second compare because the flip sets their bit.
+/// </remarks>
 internal readonly struct Threshold
 {
     private readonly int _pulse;
@@ -29,7 +32,7 @@ internal readonly struct Threshold
 
     public bool NeedsActivity { get; }
 
-    /// <summary>Heartbeats of this second or a later one: no goodbyes, not of one device either.</summary>
+    /// <summary>Matches heartbeats of this second or later. Matches no leave, not even of one device.</summary>
     public static Threshold Heartbeats(uint oldest) => new(oldest);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -38,10 +41,10 @@ internal readonly struct Threshold
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public ulong ActivityBits(ref uint words) => Bits(ref words, _activity, (int)Pulse.SecondMask);
 
-    /// <summary>Which of 64 words are of a second later than this one.</summary>
+    /// <summary>Which of 64 words have a later second than this one.</summary>
     public static ulong LaterThan(uint second, ref uint words) => Bits(ref words, (int)second, (int)Pulse.SecondMask);
 
-    /// <summary>The same for these users of a group alone.</summary>
+    /// <summary>The result for these users of a group only.</summary>
     public ulong BitsOf(ulong users, int group, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity)
     {
         var met = 0UL;

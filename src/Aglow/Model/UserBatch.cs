@@ -5,8 +5,8 @@ using Aglow.Users;
 namespace Aglow.Model;
 
 /// <summary>
-/// The users of one request: their indexes, and the text of IDs that came as text or are not their own index, so that an answer can repeat
-/// it.
+/// The users of one request. Holds their indexes, and the text of IDs that came as text or are not their own index, so that an answer can
+/// repeat the text.
 /// </summary>
 /// <remarks>
 /// One reader fills it, the <see cref="PresenceService"/> resolves it, and the caller disposes it. Arrays are borrowed from the shared
@@ -56,7 +56,7 @@ public sealed class UserBatch : IDisposable
     /// <summary>Adds a user by an ID below 2^31 that came as an integer.</summary>
     public void Add(uint number) => Add(number, default, isInteger: false);
 
-    /// <summary>Adds a user by an ID that came as an integer from 0 up, and that <paramref name="known"/> may know.</summary>
+    /// <summary>Adds a user by an ID that came as an integer from 0 up. Looks up its index in <paramref name="known"/>.</summary>
     public void Add(long integer, KeyCache known)
     {
         if (integer < UserId.FirstDirectoryNumber)
@@ -71,7 +71,7 @@ public sealed class UserBatch : IDisposable
     }
 
     /// <summary>
-    /// Adds a user by an ID that came as text, and that <paramref name="known"/> may know. False if the text cannot be an ID.
+    /// Adds a user by an ID that came as text. Looks up its index in <paramref name="known"/>. False if the text cannot be an ID.
     /// </summary>
     public bool TryAdd(ReadOnlySpan<byte> text, KeyCache known)
     {
@@ -87,7 +87,7 @@ public sealed class UserBatch : IDisposable
         return true;
     }
 
-    /// <summary>How many IDs have no index yet: nobody registered them, or they were not resolved.</summary>
+    /// <summary>How many IDs have no index: they are not registered, or not resolved yet.</summary>
     public int UnknownCount => _unresolved?.Count(index => _numbers[index] == UserId.Nobody) ?? 0;
 
     /// <summary>Returns the borrowed arrays.</summary>
@@ -103,7 +103,7 @@ public sealed class UserBatch : IDisposable
         Count = 0;
     }
 
-    /// <summary>Places of the IDs that the node does not know; null if there are none.</summary>
+    /// <summary>Positions of the IDs that this node does not know; null if there are none.</summary>
     internal IReadOnlyList<int>? Unresolved => _unresolved;
 
     /// <summary>Sets the index of an ID.</summary>
