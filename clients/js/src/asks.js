@@ -1,11 +1,11 @@
 /**
- * Messages that the server answers, and their answers: each message has an id that its answer repeats.
+ * Requests to the server over the socket, and their answers. Each message has an ID, which its answer repeats.
  *
  *     ask ─► waiting ─ answer ─► callback(answer)
  *              │
  *              └─ the server dropped it (429, 503, an error without an id) ─ next tick ─► callback(undefined): ask again
  *
- * It holds messages of this connection only. Callers know what to send again on the next one.
+ * Holds messages of this connection only. Callers know which ones to send again on the next connection.
  */
 export class Asks {
     #send;

@@ -1,26 +1,25 @@
 /**
- * What this user says of themself: the status they choose, and that they did something. Both are kept until the server has answered, and
- * sent again on the next connection.
- * Only the newest of each counts.
+ * What this user reports about themself: the status that they choose, and their activity. Each is kept until the server has answered, and
+ * sent again on the next connection. Only the newest of each kind counts.
  */
 import { AglowError } from './server.js';
 
 const MANUAL = ['auto', 'online', 'away', 'busy', 'offline'];
 const ACTIVE_INTERVAL_MS = 30_000;
-const ACTIVE_FOR_MS = 60_000; // what somebody did longer ago is no activity now
+const ACTIVE_FOR_MS = 60_000; // activity older than this is not worth sending
 
 export class Commands {
     #asks;
     #isConnected = false;
     #chosen; // { message, resolve, reject }, until it is answered
     #actedAt = -Infinity;
-    #acted; // when, until it is answered
+    #acted; // when the person did something, until the server has answered
 
     constructor(asks) {
         this.#asks = asks;
     }
 
-    /** Resolves with `saved`, or `replaced` where another was chosen before the server had this one. */
+    /** Resolves with `saved`, or with `replaced` if a newer status was chosen before the server had this one. */
     setStatus(status, said) {
         if (!MANUAL.includes(status))
             throw new TypeError(`"${status}" is not a status to choose: it is one of ${MANUAL.join(', ')}.`);
@@ -28,7 +27,7 @@ export class Commands {
             this.#chosen?.resolve('replaced');
             this.#chosen = { message: { ...said, type: 'status', status }, resolve, reject };
         });
-        kept.catch(() => {}); // who does not wait for it hears of it by onError
+        kept.catch(() => {}); // a caller that does not await it gets the error from onError
         this.#sendStatus();
         return kept;
     }
@@ -51,7 +50,7 @@ export class Commands {
         this.#isConnected = false;
     }
 
-    /** Nothing is sent any more. */
+    /** Nothing will be sent any more. */
     fail(why) {
         this.#chosen?.reject(why);
         this.#chosen = this.#acted = undefined;

@@ -1,14 +1,13 @@
 /**
- * One socket to the server, made anew whenever it is lost. It stands between the server's messages and the {@link Topics}.
+ * One socket to the server, opened again whenever it is lost. It connects the server's messages with the {@link Topics}.
  *
  *     connecting ─ welcome ─► open ◄─ stale, fresh ─► stale            leave, close ─► closed, from anywhere
  *       ▲    ▲                  │ lost, or silent for 2.5 ticks
  *       │    └──── backoff ─────┤
- *       └─── refresh ── refused ┘ the server itself says no: 4401, 4403, or a problem document of its own
+ *       └─── refresh ── refused ┘ the server itself refuses: 4401, 4403, or its own problem document
  *
- * The server pings, and the browser answers by itself also in a background tab, where timers run once a minute: no timer here keeps anybody
- * online.
- * The timers here only find out that the server is gone.
+ * The server pings, and the browser answers, even in a background tab. Timers there run only once a minute, so no timer here keeps the user
+ * online. The timers here only detect that the server is gone.
  * Two tries begin at least a second apart, and so do two calls of the token callback, whatever the page and the application do.
  */
 import { Asks } from './asks.js';
@@ -23,13 +22,13 @@ import { tell } from './watch.js';
 
 const SILENT_TICKS = 2.5; // two ticks may be missed, not three
 const WELCOME_WITHIN_MS = 10_000;
-const PROOF_WITHIN_MS = 2000; // a link that is checked answers within this, or is lost
+const PROOF_WITHIN_MS = 2000; // the server must answer a probe within this time, or the connection is lost
 const GOODBYE_WITHIN_MS = 1000;
 const OPEN = 1; // WebSocket.OPEN, which not every environment defines
-const RENEW_BEFORE_MS = 30_000; // a new token is asked for so long before the old one ends, or at half of its time
+const RENEW_BEFORE_MS = 30_000; // how long before its end a token is renewed, or at half of its time if that is later
 const LEAST_RENEWAL_MS = 5000;
 const APART_MS = 1000;
-const MAX_REFUSALS = 3; // of tokens that a callback makes: it may have given one that had just ended
+const MAX_REFUSALS = 3; // of tokens from a callback: one of them may have been about to end
 const LONGEST_TIMER_MS = 0x7fffffff;
 
 const REFUSED = { 4401: 'Not authenticated', 4403: 'Not allowed', 4429: 'Too many connections' };
@@ -56,7 +55,7 @@ class Connection {
     #options;
     #device;
     #state = 'connecting';
-    #refusal; // the server's last
+    #refusal; // the server's last refusal
     #socket;
     #asks = new Asks((message) => this.#send(message));
     #topics = new Topics(this.#asks, (...change) => this.#tell('presence', ...change));
@@ -64,22 +63,22 @@ class Connection {
     #listeners = { state: new Set(), presence: new Set(), error: new Set() };
     #stopWatchingPage;
 
-    #try; // the one that is under way or has a connection; whatever belongs to another is of the past
-    #attempt = 0; // tries since a connection last held
-    #redial; // the timer, while waiting to try again
-    #pacedAt = -Infinity; // the last try or call of the token callback
-    #reconnectAt; // what the server asked for before it closes
-    #reported; // what was said last of tries that failed
+    #try; // the current try or connection; callbacks of an older one are ignored
+    #attempt = 0; // tries since the last tick
+    #redial; // the timer of the next try
+    #pacedAt = -Infinity; // when the last try began, or the token callback was last called
+    #reconnectAt; // when the server asked the client to reconnect
+    #reported; // the last failure that was reported
 
     #heardAt;
     #silenceMs;
-    #silence; // the timer that finds out
-    #proof; // the timer of a check
+    #silence; // the timer that detects silence
+    #proof; // the timer of a probe
 
-    #token; // the one that was presented last
-    #refusals = 0; // of tokens, since a welcome
-    #endsAt; // when the token does
-    #renewal; // the timer that makes a new one
+    #token; // the token that was last sent
+    #refusals = 0; // refused tokens since the last welcome
+    #endsAt; // when the token ends
+    #renewal; // the timer of the next renewal
 
     constructor(options = {}) {
         const { user, token, reportActivity = true, minBackoffMs = 1000, maxBackoffMs = 30_000 } = options;
@@ -212,7 +211,7 @@ class Connection {
         });
     }
 
-    // The token that was presented last goes before a new one: an application that signs somebody out may have ended its session already.
+    // Uses the last token, not a new one: an application that signs a person out may already have ended their session.
     async #leaveByCall() {
         const body = { user_id: this.#options.user, device: this.#device };
         try {
@@ -223,7 +222,7 @@ class Connection {
         }
     }
 
-    // ---- the socket: made, lost, made again ------------------------------------------------------------------------------------
+    // ---- the socket: connect, lose, connect again ------------------------------------------------------------------------------
 
     async #dial() {
         const { url, user, tokenInUrl, WebSocket } = this.#options;
@@ -238,7 +237,7 @@ class Connection {
             token = await tokenOf(this.#options);
             if (!isOurs())
                 return;
-            // the server would refuse it again
+            // the server would refuse the same token again
             const isKnown = this.#refusals > 0 && token === this.#token;
             this.#token = token;
             if (isKnown) {
@@ -248,11 +247,11 @@ class Connection {
 
             const shown = tokenInUrl ? token : undefined;
             const address = socketAddress(url, { user_id: user, device_id: id, device_kind: kind, access_token: shown });
-            // no header can be set on a browser's socket, and URLs are logged on their way
+            // a browser cannot set headers on a socket, and proxies log URLs
             const isOffered = token !== undefined && !tokenInUrl;
             socket = isOffered ? new WebSocket(address, protocolsOf(token)) : new WebSocket(address);
         } catch (mistake) {
-            // of the token callback, or of the browser's rules: a page over https connects to no http
+            // an error of the token callback, or of the browser: a page over https may not connect to http
             if (isOurs())
                 this.#lose(`${this.#address} was not tried: ${mistake.message}.`);
             return;
@@ -279,7 +278,7 @@ class Connection {
         this.#listen(WELCOME_WITHIN_MS);
     }
 
-    // The handshake failed, and a WebSocket does not say why. A browser hears it by a close code; elsewhere a call is made to find out.
+    // The handshake failed, and a WebSocket does not say why. The server sends browsers a close code; elsewhere an HTTP call finds out.
     async #findOut(token) {
         const current = this.#try;
         let why = ' does not answer as an Aglow server does. Is it running, is "url" right, and may this user and this page connect?';
@@ -302,7 +301,7 @@ class Connection {
             this.#lose(this.#address + why, 1000 * (refused.retryAfterSeconds ?? 0));
     }
 
-    // The server itself says no.
+    // The server itself refuses.
     #refuse(code, { title, detail }) {
         this.#refusal = { title, detail };
         if (code === 4429) {
@@ -318,7 +317,7 @@ class Connection {
         }
     }
 
-    // The connection is gone, or there was none. `why` is said once, where there was none.
+    // The connection is lost, or was never made. Reports `why` once if it was never made.
     #lose(why, leastMs = 0) {
         const wasNone = this.#state === 'connecting';
         const { minBackoffMs, maxBackoffMs } = this.#options;
@@ -339,12 +338,12 @@ class Connection {
         this.#redial = setTimeout(() => this.#dial(), this.#paced(waitMs));
     }
 
-    // So long, and a second after the last try or call of the token callback at the least.
+    // This wait, but at least until a second after the last try or the last call of the token callback.
     #paced(waitMs) {
         return Math.max(0, waitMs, this.#pacedAt + APART_MS - now());
     }
 
-    // Lets go of the socket and of everything that belongs to it. It may be silent, and not closed at all.
+    // Drops the socket and everything that belongs to it. The socket may be silent, and not closed at all.
     #drop() {
         const socket = this.#socket;
         [this.#silence, this.#redial, this.#renewal, this.#proof].forEach(clearTimeout);
@@ -352,7 +351,7 @@ class Connection {
         return socket;
     }
 
-    // The browser keeps the page without running it. The lease runs from here on; resume() connects again.
+    // The browser freezes the page. Until resume() connects again, nothing renews the lease.
     #pause() {
         if (this.#isOver)
             return;
@@ -368,7 +367,7 @@ class Connection {
         return socket;
     }
 
-    // Is the link alive? Whatever is heard proves it.
+    // Sends a probe to find out whether the connection still works; any message is proof.
     #prove() {
         this.#proof = setTimeout(() => this.#lose(), PROOF_WITHIN_MS);
         this.#asks.ask({ type: 'unwatch', users: [] }, () => {});
@@ -380,7 +379,7 @@ class Connection {
         this.#checkSilence();
     }
 
-    // One timer for all messages: it looks how long ago the last was heard, and waits for the rest.
+    // One timer for all messages: it checks how long ago the last message came, and waits for the rest.
     #checkSilence() {
         clearTimeout(this.#silence);
         const leftMs = this.#heardAt + this.#silenceMs - now();
@@ -395,7 +394,7 @@ class Connection {
         if (previous === state)
             return;
         this.#state = state;
-        // shows the users first, so that callers who learn of the state see matching records
+        // updates the users first, so that callers who receive the state see matching records
         if (this.#isWelcome) {
             this.#topics.setStale(state === 'stale');
         } else {
@@ -429,7 +428,7 @@ class Connection {
                     this.#topics.hear(message);
                 break;
             case 'tick':
-                this.#attempt = 0; // not before: a server that welcomes and fails is not stormed
+                this.#attempt = 0; // not at the welcome, so that a server that fails after it gets no flood of retries
                 this.#asks.tick();
                 break;
             case 'stale':
@@ -443,9 +442,9 @@ class Connection {
                 this.#renewLater(message);
                 break;
             case 'reconnect':
-                this.#reconnectAt = now() + message.after_ms; // it closes by then
+                this.#reconnectAt = now() + message.after_ms; // the server closes by then
                 break;
-            // others are of servers newer than this client
+            // a newer server may send other types
         }
     }
 
@@ -460,7 +459,7 @@ class Connection {
         this.#commands.connect();
     }
 
-    // The server closes when the token ends; one that can be made anew is shown to it before.
+    // The server closes the connection when the token ends. A token that a callback makes is renewed before.
     #renewLater({ expires_in_seconds: left }) {
         clearTimeout(this.#renewal);
         if (left === undefined)
@@ -487,7 +486,7 @@ class Connection {
             const token = await tokenOf(this.#options);
             if (current !== this.#try)
                 return;
-            // an application may keep the old one for as long as that holds
+            // an application may return the old token while it is valid
             if (token === this.#token)
                 later();
             else
@@ -501,7 +500,7 @@ class Connection {
         }
     }
 
-    // A command that finds the socket closing is sent again on the next one.
+    // If the socket is closing, the command is sent again on the next one.
     #send(message) {
         if ((this.#socket.readyState ?? OPEN) === OPEN)
             this.#socket.send(JSON.stringify(message));

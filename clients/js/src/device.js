@@ -1,6 +1,4 @@
-/**
- * Which device this is. A leave names it, so a leave never ends the other devices of its user.
- */
+/** The ID of this device. A leave names it, so a leave never takes the user's other devices offline. */
 import { bytesOf, mistakeIn } from './users.js';
 
 const KEPT_AS = 'aglow.device';
@@ -10,14 +8,14 @@ const MAX_ID_BYTES = 64;
 let ofThisProgram;
 
 function randomId() {
-    // randomUUID is missing on pages that are not secure
+    // randomUUID is missing on pages that were not loaded over https
     return globalThis.crypto?.randomUUID?.() ?? Array.from({ length: 4 }, () => Math.random().toString(36).slice(2, 10)).join('');
 }
 
-// A browser remembers its device for all of its tabs and visits. Elsewhere, and where storage is forbidden, a program is a device.
+// A browser stores one ID for all of its tabs and visits. Elsewhere, and where storage is forbidden, each program start is a new device.
 function rememberedId() {
     try {
-        const storage = globalThis.document && globalThis.localStorage; // Node warns where it is only read
+        const storage = globalThis.document && globalThis.localStorage; // Node prints a warning when it is read
         const kept = storage.getItem(KEPT_AS) ?? ofThisProgram ?? randomId();
         storage.setItem(KEPT_AS, kept);
         return kept;
@@ -35,7 +33,7 @@ function kindOf() {
 /** This device as messages name it; the options take precedence. */
 export function deviceOf(device) {
     const { id = rememberedId(), kind = kindOf() } = device ?? {};
-    // the server refuses others
+    // the server rejects all others
     if (!(bytesOf(id) <= MAX_ID_BYTES) || mistakeIn(id) || !KINDS.includes(kind))
         throw new TypeError(`"device" is { id, kind }: an "id" of 1 to ${MAX_ID_BYTES} bytes, and a "kind" of ${KINDS.join(', ')}.`);
     return { id, kind };

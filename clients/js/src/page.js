@@ -1,14 +1,13 @@
 /**
- * The life of a page: when it is shown, hidden, kept by the browser, or has a network again, and when the person does something.
- * React Native has an AppState in its place; Node and workers have neither.
+ * The life of a page: when it is shown, hidden, frozen by the browser, or online again, and when the person does something. React Native
+ * has an AppState instead; Node and workers have neither.
  */
 
 const PERSON = ['pointerdown', 'pointermove', 'keydown'];
 
 /**
- * Calls `acted` when the person did something, `resumed` when the page may have been without time or network, and `paused` when the browser
- * keeps the page without running it.
- * Returns a function that ends it.
+ * Calls `acted` when the person did something, and `resumed` when the page may have been without time or network. Calls `paused` when the
+ * browser freezes the page. Returns a function that ends it.
  */
 export function watchPage({ appState, acted, resumed, paused }) {
     const ends = [];
@@ -28,8 +27,8 @@ export function watchPage({ appState, acted, resumed, paused }) {
     if (page) {
         on(page, PERSON, acted);
         on(page, ['visibilitychange'], () => page.visibilityState === 'visible' && shown());
-        // a browser answers pings for a page that it has frozen or kept for the back button, so its user would stay online as long as it is
-        // kept
+        // A browser answers pings for a page that it has frozen or kept for the back button. Without this, its user would stay online as
+        // long as the page is kept.
         on(page, ['freeze'], paused);
         on(page, ['resume'], resumed);
         on(globalThis, ['pagehide'], paused);

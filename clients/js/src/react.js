@@ -1,7 +1,5 @@
 'use client';
-/**
- * `@aglow/client/react`: presence as a hook; react.d.ts documents it.
- */
+/** `@aglow/client/react`: presence as a React hook, documented in react.d.ts. */
 import { createContext, createElement, useContext, useMemo, useSyncExternalStore } from 'react';
 import { mistakeIn } from './users.js';
 import { unknown } from './watch.js';
@@ -21,14 +19,14 @@ export function usePresence(users, options = {}) {
     const { definition } = options;
     const isList = Array.isArray(users);
     const list = isList ? users : [users];
-    // a component that writes the list out makes a new array each time, so only the users in it count
+    // a component may create a new array for each rendering, so only its users count
     const key = list.map((user) => `${typeof user} ${String(user)}`).join('\n');
     const store = useMemo(() => new WatchStore(connection, list, definition), [connection, key, definition]);
     const records = useSyncExternalStore(store.subscribe, store.read, store.readOnServer);
     return isList ? records : records.get(users);
 }
 
-// A watch as React reads it: from subscribe to its end, and a map that stays the same until somebody has changed.
+// A watch as React reads it. The map stays the same object until a user changes.
 class WatchStore {
     #nobodyHeard;
     #records;
@@ -46,9 +44,9 @@ class WatchStore {
                 changed();
             };
 
-            // an error here would make React take the whole page down
+            // an error here would make React unmount the whole page
             try {
-                // a message may change a thousand users: one rendering
+                // one rendering for a message that changes a thousand users
                 watch = connection?.watch(usersIn(users), () => {
                     if (!isDue)
                         queueMicrotask(refresh);
@@ -68,7 +66,7 @@ class WatchStore {
     }
 }
 
-// Lists are often rendered before all of their IDs are known; an empty ID is shown as unknown.
+// Lists are often rendered before all of their IDs are known. An empty ID is shown as unknown.
 function usersIn(list) {
     return list.filter((user) => {
         const mistake = mistakeIn(user);

@@ -1,12 +1,10 @@
-/**
- * Where the server is, and the calls over HTTP.
- */
+/** The server's address, and the calls over HTTP. */
 import { definitionOf, listOf } from './users.js';
 
-// some 90 KB of answer: a long list shows its beginning early, and no request delays others for long
+// about 90 KB per answer: the first users of a long list come early, and no request delays others for long
 const BATCH = 1000;
 
-// how long a callback of the application, or a call of this client, may take
+// the timeout of an application's callback, or of a call of this client
 const CALLBACK_WITHIN_MS = 10_000;
 
 const OURS = 'urn:aglow:';
@@ -21,10 +19,10 @@ export class AglowError extends Error {
     }
 }
 
-/** Whether the server itself answered, and not a proxy before it. */
+/** Whether the server itself answered, and not a proxy in front of it. */
 export const isOwn = ({ type }) => String(type).startsWith(OURS);
 
-/** The promise, or an error after 10 s. */
+/** Settles as the promise does, but rejects after 10 s. */
 export function inTime(promise, what) {
     let timer;
     const late = new Promise((_, reject) => {
@@ -34,8 +32,8 @@ export function inTime(promise, what) {
 }
 
 /**
- * The address of one of the server's paths; a server may live below a path of its own. React Native's URL cannot be changed, so this is
- * text.
+ * The address of one of the server's paths. The server itself may be below a path. The result is text, because React Native's URL objects
+ * cannot be changed.
  */
 export function addressOf(url, path, query = {}) {
     const base = String(url ?? globalThis.location?.origin ?? '');
@@ -47,8 +45,8 @@ export function addressOf(url, path, query = {}) {
 }
 
 /**
- * The token, made anew where it is made; undefined where there is none. Rejects when the callback throws, is late, or gives something that
- * is no token.
+ * The token, from the callback if there is one; undefined without a token. Rejects when the callback throws, takes too long, or does not
+ * return a token.
  */
 export async function tokenOf({ token }) {
     if (typeof token !== 'function')
@@ -60,10 +58,7 @@ export async function tokenOf({ token }) {
     return made;
 }
 
-/**
- * A token as subprotocols of a socket, of which the server chooses the first. JWTs and keys of backends may stand there; a text of
- * somebody's own may not.
- */
+/** The token as subprotocols of a socket; the server chooses the first. JWTs and keys of backends fit in there; arbitrary text does not. */
 export function protocolsOf(token) {
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(token))
         throw new TypeError('the token is empty or has a character that no subprotocol may have, as no JWT does; '
@@ -71,7 +66,7 @@ export function protocolsOf(token) {
     return ['aglow', `aglow.token.${token}`];
 }
 
-/** Sends a JSON call. `known` is a token that is at hand. */
+/** Sends a JSON call. `known` is a token that the caller already has. */
 export async function post(options, path, body, { query, known, keepalive } = {}) {
     const address = addressOf(options.url, path, query);
     const origin = address.slice(0, address.indexOf('/', 8));
@@ -98,7 +93,7 @@ export async function post(options, path, body, { query, known, keepalive } = {}
 
 /** The calls over HTTP, for one server and one caller. */
 export function http(options = {}) {
-    addressOf(options.url, ''); // reports a wrong URL now, not at the first call
+    addressOf(options.url, ''); // reports a wrong URL now, and not only at the first call
     if (options.user !== undefined)
         listOf(options.user);
 
@@ -115,7 +110,7 @@ export function http(options = {}) {
         return records;
     }
 
-    // by the same call, since a key such as "users" or ".." means something else in a path
+    // uses the same call, because an ID such as "users" or ".." has another meaning in a path
     const statusOf = async (user, asked) => (await status([user], asked)).get(user);
 
     async function heartbeat(users = options.user, { active } = {}) {

@@ -1,22 +1,21 @@
 /**
- * One real socket for several tabs. Each tab believes that it has a socket of its own; this runs in a SharedWorker, or in the tab that was
- * elected.
+ * One real socket for several tabs. Each tab acts as if it had its own socket. This class runs in a SharedWorker, or in the elected tab.
  *
  *     tab ─ watch {id 1} ─┐                        ┌─ id 7 ─► server
  *     tab ─ watch {id 1} ─┴─► ids made unique ─────┴─ id 8
  *     server ─ answer ─► the tab that asked     server ─ change ─► the tabs that watch that user
  *
- * The server is told that a user is unwatched, or that this device leaves, when no other tab wants the opposite.
- * A token is renewed by one tab for all: only that tab is told when it ends.
+ * The server receives an unwatch or a leave only when no other tab needs the opposite. One tab renews the token for all: only that tab is
+ * told when it ends.
  */
 
-const APART_MS = 1000; // between two real sockets, however many tabs ask for one
+const APART_MS = 1000; // minimum time between two real sockets, however many tabs ask for one
 
 const keyOf = (user, definition) => JSON.stringify([user, definition]);
 
 export class SharedSocket {
     #WebSocket;
-    #tabs = new Map(); // post → { wanted, answered }: keys that the tab watches, and of those the ones whose snapshot it has
+    #tabs = new Map(); // post → { wanted, answered }: keys that the tab watches, and the keys whose snapshot it has
     #socket;
     #isOpen = false;
     #dial;
@@ -26,7 +25,7 @@ export class SharedSocket {
     #saved = new Map(); // key → record
     #hasAnswer = false;
     #welcome;
-    #endsAt; // when the token does
+    #endsAt; // when the token ends
     #isStale = false;
 
     constructor(WebSocket) {
@@ -42,7 +41,7 @@ export class SharedSocket {
             this.#dial = setTimeout(() => this.#connect(address, protocols), Math.max(0, this.#dialedAt + APART_MS - performance.now()));
     }
 
-    /** A tab closes its socket, or is gone. */
+    /** A tab closes its socket, or has ended. */
     leave(post) {
         const tab = this.#tabs.get(post);
         if (!this.#tabs.delete(post))
@@ -73,7 +72,7 @@ export class SharedSocket {
         if (type === 'unwatch')
             users.forEach((user) => [tab.wanted, tab.answered].forEach((keys) => keys.delete(keyOf(user, definition))));
         const left = type === 'unwatch' ? users.filter((user) => !this.#isWanted(keyOf(user, definition))) : users;
-        // other tabs may still want it
+        // other tabs may still need it
         if ((type === 'leave' && this.#tabs.size > 1) || (left.length === 0 && users.length > 0))
             post({ kind: 'message', data: JSON.stringify({ type: 'ok', id }) });
         else
@@ -121,7 +120,7 @@ export class SharedSocket {
         socket?.close(1000);
     }
 
-    // A later tab gets what the others have received.
+    // Sends a tab that joins later what the others have received.
     #bring(post) {
         post({ kind: 'open' });
         if (this.#welcome)
@@ -166,7 +165,7 @@ export class SharedSocket {
         this.#say(post, { ...message, id });
     }
 
-    // A change goes to the tabs that watch its user; a saved subscription to all.
+    // Sends a change to the tabs that watch its user; a change of a saved subscription to all tabs.
     #spread({ users, ...message }) {
         const isUnwatching = [...this.#asked.values()].some(({ type }) => type === 'unwatch');
         for (const record of users) {
@@ -183,7 +182,7 @@ export class SharedSocket {
         }
     }
 
-    // The first tab.
+    // The tab that renews the token: the first one.
     get #renewer() {
         return this.#tabs.keys().next().value;
     }
@@ -207,8 +206,8 @@ export class SharedSocket {
 }
 
 /**
- * Serves tabs that speak through ports, or through a channel: { kind: 'join', tab, address, protocols }, 'send', 'leave'. A tab holds a
- * lock of its own name while it is there.
+ * Serves tabs that send messages through ports, or through a channel: { kind: 'join', tab, address, protocols }, 'send', 'leave'. Each tab
+ * holds a Web Lock with its own name while it is open.
  */
 export function serve(shared, locks, post, event, posts) {
     const { kind, tab } = event;

@@ -5,8 +5,8 @@
  */
 
 /**
- * A WebSocket class whose sockets are one in all tabs that give this name: in a SharedWorker, or else in the tab that is elected by a Web
- * Lock. Where there is neither, each tab has a socket of its own. The name says who is signed in: tabs of another person need a connection
- * of their own.
+ * A WebSocket class that shares one real socket among all tabs that use the same name. The socket is in a SharedWorker, or in a tab that a
+ * Web Lock elects. Without both, each tab has its own socket. Use one name per signed-in user, because tabs of another user need another
+ * connection.
  */
 export function shareTabs(name: string): new (url: string, protocols?: string[]) => unknown;

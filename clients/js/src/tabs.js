@@ -3,17 +3,16 @@
  *
  *     connect({ url, token, WebSocket: shareTabs('ann') })
  *
- * The real socket is in a SharedWorker. Where there is none, the tabs elect a leader: the one that gets the Web Lock of the name. Where
- * there are no locks, each tab has a socket of its own. A tab holds a lock of its own for as long as its socket is open, so that the others
- * see when it crashes.
+ * The real socket is in a SharedWorker. Without workers, the tabs elect a leader: the tab that gets the Web Lock of the name. Without
+ * locks, each tab has its own socket. Each tab also holds its own lock while its socket is open, so that the others detect a crash.
  */
 import { SharedSocket, serve } from './shared-socket.js';
 
 const WORKER_WITHIN_MS = 3000;
 
 /**
- * A WebSocket class whose sockets are one in all tabs that give this name. Name who is signed in: tabs of another person need a connection
- * of their own.
+ * A WebSocket class that shares one real socket among all tabs that use the same name. Use one name per signed-in user, because tabs of
+ * another user need another connection.
  */
 export function shareTabs(name) {
     if (typeof name !== 'string' || name === '')
@@ -56,7 +55,7 @@ export function shareTabs(name) {
                 this.#useLeader(join);
         }
 
-        // False: there is no worker. It may be forbidden, or this is a bundle without its file.
+        // Returns false if there is no worker: it may be forbidden, or the bundle lacks its file.
         #useWorker(join) {
             return new Promise((resolve) => {
                 const without = () => {
@@ -65,7 +64,7 @@ export function shareTabs(name) {
                 };
                 const timer = setTimeout(without, WORKER_WITHIN_MS);
                 try {
-                    // bundlers find the worker by this very form
+                    // bundlers recognize only this exact form
                     const worker = new SharedWorker(new URL('./tabs-worker.js', import.meta.url), {
                         type: 'module',
                         name: `aglow ${name}`,
@@ -104,7 +103,7 @@ export function shareTabs(name) {
             this.#hold(`aglow ${name}`).then(() => this.#isOver || this.#lead(channel, join));
         }
 
-        // The previous leader is gone with its socket, or there was none.
+        // The previous leader has ended, and its socket with it, or there was none.
         #lead(channel, join) {
             if (this.#isOpen) {
                 this.#end(1006, '');
@@ -149,7 +148,7 @@ export function shareTabs(name) {
             this.#listeners[kind].forEach((listener) => listener(event));
         }
 
-        // Resolves when this tab has the lock, which it releases with the socket.
+        // Resolves when this tab has the lock. The lock is released with the socket.
         #hold(lock) {
             const stop = new AbortController();
             this.#ends.push(() => stop.abort());

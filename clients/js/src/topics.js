@@ -1,22 +1,22 @@
 /**
- * Which users are watched on a connection, and what is known of them: the mirror image of the server's WatchHub.
+ * Which users are watched on a connection, and what is known of them: the counterpart of the server's WatchHub.
  *
  *     watch, stop ─► dirty topics ─► flush ─► watch and unwatch messages ─► server
  *     server ─► answers and changes ─► known ─► shown (known, or unknown while the connection or the store is away) ─► Watches, onPresence
  *
- * A topic is one user under one definition. The server is not sent a log of calls but the difference between what is wanted and what was
- * sent. A watch that is stopped at once costs nothing, and a new connection is asked for everything in one go. A snapshot belongs to the
- * watch message whose id it repeats. Until the newest watch of a topic is answered, nothing is believed of that topic: a record that comes
- * earlier may be the answer to an older watch that ended since.
+ * A topic is one user under one definition. The client sends the server the difference between what is wanted and what was sent, not a log
+ * of calls. So a watch that is stopped at once costs nothing, and a new connection requests all topics together.
+ * A snapshot belongs to the watch message whose ID it repeats. Until the newest watch of a topic is answered, records of that topic are
+ * ignored: an earlier record may be the answer to an older watch that has ended.
  */
 import { Watch, unknown } from './watch.js';
 import { bytesOf } from './users.js';
 
-// users one connection may watch, and bytes of a message (64 KiB) with room for what stands around the list
+// the limit of users on one connection; messages are limited to 64 KiB, so a list leaves room for the rest of its message
 const MAX_WATCHES = 10_000;
 const MAX_LIST_BYTES = 65_000;
 
-// the server reads 50 messages a second; a page that watches row by row while it scrolls sends ten
+// the server accepts 50 messages a second; a page that watches row by row while it scrolls sends ten
 const FLUSH_INTERVAL_MS = 100;
 
 export class Topics {
@@ -28,7 +28,7 @@ export class Topics {
     #flushTimer;
     #flushedAt = -Infinity;
     #isConnected = false;
-    #hasAnswer = false; // what comes before the first answer is the snapshot of saved subscriptions
+    #hasAnswer = false; // everything before the first answer is the snapshot of saved subscriptions
 
     /** `changed(record, previous, definition)` is called for every new shown record. */
     constructor(asks, changed) {
@@ -36,7 +36,7 @@ export class Topics {
         this.#changed = changed;
     }
 
-    /** A new watch. It gets what is already known a moment later, when the caller has the watch. */
+    /** Creates a watch. It receives what is already known a moment later, when the caller has the watch. */
     watch(users, definition, callback) {
         const isNew = (user) => !this.#find(user, definition)?.watches.size;
         if (this.#watched + users.filter(isNew).length > MAX_WATCHES)
@@ -57,7 +57,7 @@ export class Topics {
         return watch;
     }
 
-    /** Takes users out of every watch, and off the server's list also where they are saved subscriptions. */
+    /** Takes users out of every watch. The server stops sending them even if they are saved subscriptions. */
     unwatch(users, definition) {
         for (const user of users) {
             const topic = this.#find(user, definition);
@@ -72,7 +72,7 @@ export class Topics {
         }
     }
 
-    /** Connected: asks for everything again. */
+    /** Connected: requests every topic again. */
     connect() {
         this.#isConnected = true;
         this.#all().forEach((topic) => this.#dirty.add(topic));
@@ -92,8 +92,8 @@ export class Topics {
     }
 
     /**
-     * The server's store is away (true): what was known no longer holds, what it says from now on does. Or it is back: then everything
-     * holds as it was said last.
+     * True: the server's store is lost. Earlier records are no longer valid; new ones are. False: the store is back, and the last records
+     * are valid again.
      */
     setStale(isStale) {
         for (const topic of this.#all()) {
@@ -109,12 +109,12 @@ export class Topics {
         clearTimeout(this.#flushTimer);
     }
 
-    /** A presence message that answers nothing: the snapshot of saved subscriptions, or changes. */
+    /** Handles a presence message that answers no request: the snapshot of saved subscriptions, or changes. */
     hear({ users, definition }) {
         for (const record of users) {
             const { user_id } = record;
             let topic = this.#find(user_id, definition);
-            // a user that nobody watches, or that the server says before it has answered any watch, is a saved subscription
+            // a user without a topic is a saved subscription, and so is every user before the first answer
             if (!topic || !this.#hasAnswer) {
                 topic ??= this.#add(user_id, definition);
                 topic.isSaved = topic.isHeld = true;
@@ -141,14 +141,14 @@ export class Topics {
         const topic = {
             user,
             definition,
-            watches: new Set(), // those that want it
-            isHeld: false, // the server watches it, or was asked to
-            isSaved: false, // the server watches it for a saved subscription
+            watches: new Set(), // the watches that want it
+            isHeld: false, // whether the server watches it, or was asked to
+            isSaved: false, // whether the server watches it for a saved subscription
             asked: undefined, // the newest message about it, until it is answered
-            isCurrent: false, // known is from this connection
-            isStale: false, // known is from before the store was away
+            isCurrent: false, // whether `known` is from this connection
+            isStale: false, // whether `known` is from before the store was lost
             known: undefined, // the server's last record
-            shown: undefined, // the record that was told
+            shown: undefined, // the record that callers last received
         };
         topics.set(user, topic);
         return topic;
@@ -177,7 +177,7 @@ export class Topics {
         this.#show(topic);
     }
 
-    // Tells the watches of this topic, if something is new.
+    // Sends the watches of this topic the record, if it is new.
     #show(topic) {
         const { known, shown: previous, watches, isSaved } = topic;
         if (!known || (watches.size === 0 && !isSaved))
@@ -191,8 +191,8 @@ export class Topics {
         this.#changed(record, previous, topic.definition);
     }
 
-    // This topic may not be as the server has it. The first is told at once, with all that the caller does in this turn; what follows
-    // closely is gathered.
+    // Marks a topic that may differ from the server's. The first one is sent at once, with all others of the same turn. Those that follow
+    // within the interval are sent together.
     #soil(topic) {
         this.#dirty.add(topic);
         if (this.#dirty.size > 1)
@@ -224,7 +224,7 @@ export class Topics {
         }
 
         this.#dirty.clear();
-        // unwatch first: together they might be over the server's limit
+        // unwatch first, because both together might exceed the server's limit
         for (const [type, list] of Object.entries(lists)) {
             for (const [definition, topics] of list) {
                 for (const part of split(topics))
@@ -237,7 +237,7 @@ export class Topics {
         const asked = {};
         for (const topic of topics) {
             topic.asked = asked;
-            // the server sends no more changes of it
+            // the server sends no more changes of this topic
             if (type === 'unwatch') {
                 topic.known = topic.shown = undefined;
                 topic.isCurrent = false;
@@ -247,12 +247,12 @@ export class Topics {
         this.#asks.ask({ type, users: topics.map(({ user }) => user), definition }, (answer) => {
             this.#hasAnswer ||= answer?.type === 'presence';
             for (const topic of topics) {
-                // a newer message was sent since
+                // a newer message was sent in the meantime
                 if (topic.asked !== asked)
                     continue;
                 topic.asked = undefined;
                 if (!answer)
-                    topic.isHeld = !topic.isHeld; // it was not done
+                    topic.isHeld = !topic.isHeld; // the server did not do it
                 if (!answer || type === 'unwatch')
                     this.#soil(topic);
             }
@@ -265,14 +265,14 @@ export class Topics {
         });
     }
 
-    // Forgets topics that nobody wants and the server no longer sends.
+    // Forgets a topic that no watch wants and that the server no longer sends.
     #forget({ user, definition, watches, isSaved, asked }) {
         if (watches.size === 0 && !isSaved && !asked)
             this.#definitions.get(definition).delete(user);
     }
 }
 
-// Lists that fit a message each.
+// Splits a list into parts that fit into one message each.
 function split(topics) {
     const parts = [];
     let room = 0;

@@ -1,6 +1,6 @@
 /**
- * Which users are meant. They are checked before they are sent: the server rejects a whole list for one wrong user, and its error has no
- * stack trace.
+ * Checks of user IDs. The client checks them before it sends them, because the server rejects a whole list for one wrong user, and its
+ * error has no stack trace.
  */
 
 const MAX_BYTES = 255;
@@ -14,7 +14,7 @@ export function bytesOf(text) {
     }
 }
 
-/** One user or any iterable of users as a list, each once, in the given order. Throws TypeError for a wrong user ID. */
+/** Any iterable of users, or one user, as a list without duplicates, in the given order. Throws TypeError for a wrong user ID. */
 export function listOf(users) {
     const list = typeof users === 'object' && users?.[Symbol.iterator] ? [...new Set(users)] : [users];
     for (const user of list) {
@@ -26,7 +26,7 @@ export function listOf(users) {
     return list;
 }
 
-/** What is wrong with a user ID, or undefined. */
+/** What is wrong with a user ID; undefined if it is valid. */
 export function mistakeIn(user) {
     if (typeof user === 'number') {
         if (!Number.isSafeInteger(user) || user < 0)
@@ -40,7 +40,7 @@ export function mistakeIn(user) {
     }
 }
 
-/** The name of a definition as messages carry it: nothing for the default, in either way of asking for it. */
+/** The name of a definition for messages. The default is left out, whether it was named or not. */
 export function definitionOf({ definition } = {}) {
     if (definition !== undefined && (typeof definition !== 'string' || definition === ''))
         throw new TypeError('"definition" is the name of a definition, as text; leave it out for the default.');

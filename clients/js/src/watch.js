@@ -1,11 +1,9 @@
-/**
- * What a caller holds of a watch: the latest record of each of its users, told to a callback and to any number of loops.
- */
+/** The caller's side of a watch: the latest record of each user, delivered to a callback and to any number of loops. */
 
-/** The record of a user of whom only `lastSeen` is known. */
+/** The `unknown` record of a user, with their last seen if that is known. */
 export const unknown = (user, lastSeen = null) => ({ user_id: user, is_online: null, status: 'unknown', last_seen: lastSeen });
 
-/** Calls a caller's callback. Its errors surface on their own, and other callbacks are still called. */
+/** Calls a caller's callback. An error in it is reported separately, and other callbacks are still called. */
 export function tell(callback, ...told) {
     try {
         callback(...told);
@@ -17,12 +15,12 @@ export function tell(callback, ...told) {
 }
 
 export class Watch {
-    #heard; // user → record, undefined where nothing was heard yet; its order is the caller's
+    #heard; // user → record, undefined until the first one comes; in the caller's order
     #callback;
     #release;
     #loops = new Set(); // { pending: user → record, wake }
 
-    /** `release(users)` is called once, with those still watched, when it stops. */
+    /** `release(users)` is called once when the watch stops, with the users that are still watched. */
     constructor(users, callback, release) {
         this.#heard = new Map(users.map((user) => [user, undefined]));
         this.#callback = callback;
@@ -45,7 +43,7 @@ export class Watch {
             loop.wake();
     }
 
-    // A set of users is pending, not a queue of events. A slow loop costs no memory, and gets the latest.
+    // A set of users is pending, not a queue of events, so a slow loop costs no memory and gets the latest.
     async *[Symbol.asyncIterator]() {
         const loop = { pending: new Map([...this.#heard].filter(([, record]) => record)), wake: () => {} };
         this.#loops.add(loop);
@@ -58,7 +56,7 @@ export class Watch {
                         return;
                 }
 
-                // stopped or told while it was away
+                // the watch may have stopped, or got a record, while the caller was busy
                 if (this.#release && loop.pending.size === 0)
                     await new Promise((resolve) => (loop.wake = resolve));
             }
@@ -68,7 +66,7 @@ export class Watch {
         }
     }
 
-    /** A record, from the {@link Topics}. */
+    /** Receives a record from the {@link Topics}. */
     hear(record) {
         const user = record.user_id;
         const previous = this.#heard.get(user);
