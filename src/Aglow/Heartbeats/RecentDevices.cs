@@ -3,21 +3,21 @@ using Aglow.Model;
 namespace Aglow.Heartbeats;
 
 /// <summary>
-/// Which device of a user was heard last on this node, and when another was: so that a goodbye is final where nothing else can be alive.
+/// Remembers which device of a user sent the last heartbeat to this node, and when another one did. With it, a leave is final if no other
+/// device can be alive.
 /// </summary>
 /// <remarks>
-/// For a node that hears everybody. Of many nodes none knows what the others heard, so there this is not used, and the goodbye of one
-/// device is provisional always.
+/// Only for a single node, which receives all heartbeats. With several nodes, the leave of one device is always provisional.
 /// <code>
 ///   63      32 31       16 15       0
 ///  +----------+-----------+----------+
-///  | device   | heard at  | another  |     a place for each of 2^18 numbers; seconds modulo 2^16
+///  | device   | heard at  | another  |     a place for each of 2^18 indexes; seconds modulo 2^16
 ///  +----------+-----------+----------+
 /// </code>
-/// What is not known counts as another device: users who share a place, a device that names itself and one that does not, the first lease
-/// of a run after another, and everything for a lease after packed heartbeats, which are not noted one by one. The rejected alternative, to
-/// count what the old word says, cannot tell two devices that are heard in the same second. 2 MiB at most. Threading: any thread; of two
-/// notes at once one may be lost, and the next comes in an interval.
+/// Anything unknown counts as another device: users who share a place; a device with a name and one without; the first lease after a
+/// restart; and a lease after packed heartbeats, which are not noted one by one. Rejected: to decide by the old word, which cannot tell two
+/// devices in the same second apart. 2 MiB at most. Threading: any thread. Of two simultaneous notes one may be lost; the next comes within
+/// an interval.
 /// </remarks>
 internal sealed class RecentDevices
 {
@@ -28,26 +28,26 @@ internal sealed class RecentDevices
     private uint _zero;
     private uint _packedAt;
 
-    /// <summary>What is heard from now on.</summary>
-    /// <param name="lease">How long a heartbeat lasts.</param>
+    /// <summary>Starts to remember devices.</summary>
+    /// <param name="lease">How long a heartbeat lasts, in seconds.</param>
     /// <param name="now">The second of the start.</param>
-    /// <param name="isFirstRun">Whether nobody can have been heard before.</param>
+    /// <param name="isFirstRun">Whether no heartbeat can have come before.</param>
     public RecentDevices(uint lease, uint now, bool isFirstRun)
     {
         _lease = Math.Min(lease, ushort.MaxValue / 2);
-        // an empty place says that another was heard at second 0
+        // an empty place means that another device was heard at second 0
         _zero = isFirstRun ? now - _lease - 1 : now;
         _packedAt = _zero;
     }
 
-    /// <summary>The clock jumps: what was noted before is not known any more.</summary>
+    /// <summary>Forgets all devices, because the clock jumped.</summary>
     public void Forget(uint now)
     {
         Array.Clear(_places);
         (_zero, _packedAt) = (now, now);
     }
 
-    /// <summary>A device of a user is heard.</summary>
+    /// <summary>Notes a heartbeat of a device.</summary>
     public void Heard(uint user, Device device, uint now)
     {
         ref var place = ref _places[user % Places];
@@ -57,10 +57,10 @@ internal sealed class RecentDevices
         Volatile.Write(ref place, ((long)key << 32) | ((uint)(ushort)(now - _zero) << 16) | another);
     }
 
-    /// <summary>Devices of many users are heard, and not noted.</summary>
+    /// <summary>Notes the time of packed heartbeats, whose devices are unknown.</summary>
     public void HeardPacked(uint now) => Volatile.Write(ref _packedAt, now);
 
-    /// <summary>Whether this device is the only one of its user that was heard within the lease.</summary>
+    /// <summary>Whether no other device of the user sent a heartbeat within the lease.</summary>
     public bool IsOnly(uint user, Device device, uint now)
     {
         var place = Volatile.Read(ref _places[user % Places]);

@@ -5,9 +5,13 @@ using Aglow.Storage;
 namespace Aglow.Heartbeats;
 
 /// <summary>
-/// Sends the <see cref="Renewals"/> of all planes ten times a second, a tenth of the pages each time, and tells of those who turn out to have come online.
+/// Sends the <see cref="Renewals"/> of all planes ten times a second, a tenth of the pages each time, and publishes the users who came
+/// online.
 /// </summary>
-/// <remarks>One loop. While the store is away it goes on trying; nothing piles up meanwhile. Threading: heartbeats from any thread, flushes never overlap.</remarks>
+/// <remarks>
+/// One loop. It retries while the store is away; waiting renewals need no more memory then. Threading: any thread adds heartbeats; flushes
+/// never overlap.
+/// </remarks>
 internal sealed class RenewalLoop : IAsyncDisposable
 {
     private readonly HeartbeatWriter _writer;
@@ -18,17 +22,24 @@ internal sealed class RenewalLoop : IAsyncDisposable
     private readonly uint _awaySeconds;
     private readonly AglowMetrics _metrics;
     private readonly Action<int, TimeSpan> _flushed;
-    // who came online in the flush under way, and which of them begin a session
+    // users who came online in the current flush, and those of them who begin a session
     private readonly List<uint> _came = [];
     private readonly List<uint> _begun = [];
     private readonly PageBudget _budget;
-    // by plane, made when a heartbeat first names the kind
+    // by plane; created when a heartbeat first names the kind
     private readonly Renewals?[] _ofKinds = new Renewals?[Planes.Count];
     private readonly Lock _gate = new();
     private readonly CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
 
-    public RenewalLoop(HeartbeatWriter writer, IPlaneStore store, ITransitionBus bus, Clock clock, Definition online, AglowOptions options, AglowMetrics metrics)
+    public RenewalLoop(
+        HeartbeatWriter writer,
+        IPlaneStore store,
+        ITransitionBus bus,
+        Clock clock,
+        Definition online,
+        AglowOptions options,
+        AglowMetrics metrics)
     {
         _writer = writer;
         _store = store;
@@ -49,13 +60,13 @@ internal sealed class RenewalLoop : IAsyncDisposable
         _flushed = metrics.Flushes("renewals");
     }
 
-    /// <summary>Heartbeats that wait.</summary>
+    /// <summary>Waiting heartbeats.</summary>
     public Renewals OfPulse { get; }
 
-    /// <summary>Activity that waits.</summary>
+    /// <summary>Waiting activity.</summary>
     public Renewals OfActivity { get; }
 
-    /// <summary>Heartbeats that wait and name a kind of device.</summary>
+    /// <summary>Waiting heartbeats that name a kind of device.</summary>
     public Renewals OfKind(Plane plane)
     {
         if (Volatile.Read(ref _ofKinds[(int)plane]) is { } known)
@@ -77,7 +88,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
         async () => await FlushAsync(all: false),
         _stop.Token));
 
-    /// <summary>The store took a batch: what it wrote is known here from now on.</summary>
+    /// <summary>Notes the words of a batch that the store took.</summary>
     public static void Wrote(Renewals renewals, ReadOnlySpan<uint> users, ReadOnlySpan<uint> old, uint word)
     {
         for (var i = 0; i < users.Length; i++)
@@ -87,7 +98,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
         }
     }
 
-    /// <summary>These users left: nothing of them waits any more.</summary>
+    /// <summary>Drops what waits of users who left.</summary>
     public void Forget(ReadOnlySpan<uint> users)
     {
         OfPulse.Forget(users);
@@ -96,11 +107,13 @@ internal sealed class RenewalLoop : IAsyncDisposable
             ofKind?.Forget(users);
     }
 
-    /// <summary>Sends what waits: on a tenth of the pages, or on all. False where something could not be written.</summary>
+    /// <summary>Sends what waits on a tenth of the pages, or on all pages. False if something could not be written.</summary>
     public async ValueTask<bool> FlushAsync(bool all)
     {
         var (before, beganAt) = (OfPulse.Sent + OfActivity.Sent, _clock.Time.GetTimestamp());
-        var written = await OfPulse.FlushAsync(all, _clock.Now, WasOnline, Came) & await TellAsync() & await OfActivity.FlushAsync(all, _clock.Now, WasActive, WasAway);
+        var written = await OfPulse.FlushAsync(all, _clock.Now, WasOnline, Came)
+            & await TellAsync()
+            & await OfActivity.FlushAsync(all, _clock.Now, WasActive, WasAway);
         foreach (var ofKind in _ofKinds)
             written &= ofKind is null || await ofKind.FlushAsync(all, _clock.Now, IsOnKind, KindCame);
         if (OfPulse.Sent + OfActivity.Sent - before is > 0 and var words)
@@ -129,11 +142,11 @@ internal sealed class RenewalLoop : IAsyncDisposable
                 + "Users who go to another node within their lease are not shown offline.");
     }
 
-    // whether a heartbeat is no arrival; who begins a session by it is noted
+    // Whether the user was online. If not, the user begins a session.
     private bool WasOnline(uint user, uint old)
     {
         var was = _online.IsMet(old, Pulse.Never, _clock.MomentOf(PageLayout.Page(user)));
-        // where the answer was lost, so is the old word
+        // if the store lost its answer, it also lost the old word
         if (!was && old != Pulse.Never)
             _begun.Add(user);
         return was;
@@ -164,7 +177,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
         }
         catch (StoreUnavailableException)
         {
-            // at the worst somebody is away until they do something
+            // at worst, a user is shown away until the next activity
         }
 
         _metrics.Written(-came.Length, came.Length, 0);
