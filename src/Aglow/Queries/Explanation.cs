@@ -2,37 +2,39 @@ using Aglow.Model;
 
 namespace Aglow.Queries;
 
-/// <summary>Why a user is shown as they are: everything that went into the answer. Times are seconds since 1970-01-01 UTC; ages and leases are seconds.</summary>
+/// <summary>
+/// Why a user has their status: all inputs of the rule. Times are seconds since 1970-01-01 UTC; ages and leases are seconds.
+/// </summary>
 public sealed record Explanation
 {
-    /// <summary>What a caller is told.</summary>
+    /// <summary>What a caller receives.</summary>
     public required Presence Presence { get; init; }
 
-    /// <summary>The definition asked for.</summary>
+    /// <summary>The requested definition.</summary>
     public required Definition Definition { get; init; }
 
-    /// <summary>The second of the last heartbeat, whatever is shown; null if never.</summary>
+    /// <summary>The second of the last heartbeat, even if it is not shown; null if never.</summary>
     public required long? LastHeartbeatAt { get; init; }
 
     /// <summary>Seconds since the last heartbeat; null if never.</summary>
     public required long? LastHeartbeatAgeSeconds { get; init; }
 
-    /// <summary>Whether the last thing heard was a goodbye.</summary>
+    /// <summary>Whether the last message of the user was a leave.</summary>
     public required bool SaidGoodbye { get; init; }
 
     /// <summary>The second of the last reported activity; null if none.</summary>
     public required long? LastActivityAt { get; init; }
 
-    /// <summary>What the claims of the user amount to.</summary>
+    /// <summary>The combined claims of the user.</summary>
     public required EffectiveClaim Claim { get; init; }
 
-    /// <summary>Whether this node believes the user online under the definition; null where it keeps no belief for it.</summary>
+    /// <summary>Whether this node believes the user online under the definition; null if it has no belief for it.</summary>
     public required bool? BelievedOnline { get; init; }
 
-    /// <summary>Whether lapses are held back now, since heartbeats could not be written for a while.</summary>
+    /// <summary>Whether expired leases are held, because heartbeats could not be written for a while.</summary>
     public required bool StallGuardInForce { get; init; }
 
-    /// <summary>The second that leases are counted against: now, or the one that the stall guard holds.</summary>
+    /// <summary>The second by which leases are judged: now, or the one that the stall guard holds.</summary>
     public required long CountedAgainst { get; init; }
 
     /// <summary>The server's present second.</summary>
@@ -41,21 +43,30 @@ public sealed record Explanation
     /// <summary>The node that answers.</summary>
     public required string Node { get; init; }
 
-    /// <summary>Where the words are: embedded, or a cluster.</summary>
+    /// <summary>Where the words are: embedded, or in a cluster.</summary>
     public required string Store { get; init; }
 
-    /// <summary>The same in a sentence for a person.</summary>
+    /// <summary>The explanation as a sentence for people.</summary>
     public required string Reason { get; init; }
 
     /// <summary>Explains what these words mean at a moment.</summary>
     internal static Explanation Of(
-        uint pulse, uint deciding, uint activity, EffectiveClaim claim, Definition definition, Moment at, bool? believed, AglowOptions options, bool isCluster)
+        uint pulse,
+        uint deciding,
+        uint activity,
+        EffectiveClaim claim,
+        Definition definition,
+        Moment at,
+        bool? believed,
+        AglowOptions options,
+        bool isCluster)
     {
         // a word in the future counts as heard now
         pulse = Math.Min(Pulse.Second(pulse), at.Now) | (pulse & ~Pulse.SecondMask);
         activity = Math.Min(Pulse.Second(activity), at.Now) | (activity & Pulse.LeftBit);
         deciding = Math.Min(Pulse.Second(deciding), at.Now) | (deciding & ~Pulse.SecondMask);
-        var presence = Presence.Of(new UserWords(pulse, deciding, activity, DeviceKinds.None), claim, definition, at, (uint)options.AwaySeconds);
+        var presence = Presence.Of(
+            new UserWords(pulse, deciding, activity, DeviceKinds.None), claim, definition, at, (uint)options.AwaySeconds);
         return new Explanation
         {
             Presence = presence,
@@ -81,21 +92,27 @@ public sealed record Explanation
         return (claim.Status, Pulse.Second(pulse)) switch
         {
             (ClaimStatus.Hidden, _) => claim.IsDisabled ? "Disabled: offline to everyone." : $"Appears offline by choice{Source(claim)}.",
-            (_, 0) => definition.Kind is null ? "Never seen: no heartbeat has arrived." : $"No heartbeat of a device of the kind \"{definition.Name}\" has arrived.",
-            _ when !shown.IsOnline && definition.EndedByLeave && Pulse.Left(pulse) => $"Said goodbye {age} s ago.",
+            (_, 0) => definition.Kind is null
+                ? "Never seen: no heartbeat has arrived."
+                : $"No heartbeat of a device of the kind \"{definition.Name}\" has arrived.",
+            _ when !shown.IsOnline && definition.EndedByLeave && Pulse.Left(pulse) => $"Left {age} s ago.",
             _ when definition.EndedByLeave && Pulse.DeviceLeft(pulse) && Pulse.Second(pulse) < at.Oldest(definition.DeviceLeftSeconds) =>
-                $"One device said goodbye {age} s ago, and no other was heard within {definition.DeviceLeftSeconds} s.",
+                $"One device left {age} s ago, and no other sent a heartbeat within {definition.DeviceLeftSeconds} s.",
             _ when shown.IsOnline && definition.EndedByLeave && Pulse.DeviceLeft(pulse) =>
-                $"One device said goodbye {age} s ago; another has until {definition.DeviceLeftSeconds} s after that to be heard.",
+                $"One device left {age} s ago; another may send a heartbeat until {definition.DeviceLeftSeconds} s after that.",
             _ when !shown.IsOnline && Pulse.Second(pulse) < at.Oldest(definition.PulseSeconds) =>
                 $"The last heartbeat was {age} s ago, longer than the {definition.PulseSeconds} s of \"{definition.Name}\".",
             _ when !shown.IsOnline => $"No activity was reported within the {definition.ActivitySeconds} s of \"{definition.Name}\".",
-            (ClaimStatus.Away or ClaimStatus.Busy, _) => $"A heartbeat {age} s ago, and chose {Model.Claim.NameOf(claim.Status)}{Source(claim)}.",
-            _ when shown.Status == PresenceStatus.Away => $"A heartbeat {age} s ago, but no activity for {(long)at.Now - Pulse.Second(activity)} s.",
-            _ when age > definition.PulseSeconds => $"The last heartbeat was {age} s ago; lapses are held back, since heartbeats could not be written for a while.",
+            (ClaimStatus.Away or ClaimStatus.Busy, _) =>
+                $"A heartbeat {age} s ago, and chose {Model.Claim.NameOf(claim.Status)}{Source(claim)}.",
+            _ when shown.Status == PresenceStatus.Away =>
+                $"A heartbeat {age} s ago, but no activity for {(long)at.Now - Pulse.Second(activity)} s.",
+            _ when age > definition.PulseSeconds =>
+                $"The last heartbeat was {age} s ago. Expired leases are held, because heartbeats could not be written for a while.",
             _ => $"A heartbeat {age} s ago, within the {definition.PulseSeconds} s of \"{definition.Name}\".",
         };
     }
 
-    private static string Source(EffectiveClaim claim) => claim.Claim is { Source: not Model.Claim.UserSource and var source } ? $" (source {source})" : "";
+    private static string Source(EffectiveClaim claim) =>
+        claim.Claim is { Source: not Model.Claim.UserSource and var source } ? $" (source {source})" : "";
 }

@@ -14,30 +14,35 @@ using Plane = Aglow.Model.Plane;
 namespace Aglow.Queries;
 
 /// <summary>
-/// How many users are online, where nodes share a store: the sum of what its pages count, each counted by whichever node needed it and found it stale.
+/// Counts the users who are online, for nodes that share a store. The result is the sum over pages; a node that finds a page's count stale
+/// counts it again.
 /// </summary>
 /// <remarks>
 /// <code>
-///   caller ─► this node's answer, under a second old ─► the row of page counts ─► stale pages? ─► claim ─► read them, count, write down
+///   caller ─► this node's answer, under a second old ─► the row of page counts ─► stale pages? ─► claim ─► read, count, write down
 /// </code>
-/// What it costs is bounded, whatever the number of nodes and callers: a node looks at the row once a second, one node at a time counts, and a page is counted once in
-/// <see cref="FreshFor"/>: a second, and longer where pages are so many that reading them would cost the link more than <see cref="Sweep.RemoteBytesPerSecond"/>. An answer that is at most
-/// <see cref="MostBehindSeconds"/> old is given at once while it is counted anew.
-/// Rejected: the node's own belief, which costs nothing either. Any two nodes would answer differently, each definition that somebody counts once would cost every node a bit a user for good, and
-/// a node that comes to sweep only what its watchers need would know a part.
-/// Who does not show themself to everyone is left out as a page is counted, by what the counting node knows of them: so whoever hides is gone from the number when their page is next counted.
-/// Rejected: taking them off the sum at each answer. They would have to be read one by one, or counted twice.
-/// Threading: any thread; one look a definition at a time.
+/// The cost is bounded for any number of nodes and callers. A node reads the row once a second, one node at a time counts, and each page is
+/// counted once in <see cref="FreshFor"/>. That is a second, or longer if reading all pages would exceed
+/// <see cref="Sweep.RemoteBytesPerSecond"/>. An answer at most <see cref="MostBehindSeconds"/> old is returned at once while a new count
+/// runs.
+/// Rejected: the node's own belief, which costs nothing. But two nodes would give different answers, and each definition counted once would
+/// cost every node a bit a user forever.
+/// Users who are not visible to everyone are left out when a page is counted, by what the counting node knows. So a user who hides leaves
+/// the number when their page is next counted. Rejected: to subtract them in each answer, which would need to read them one by one or count
+/// them twice.
+/// Threading: any thread; one count a definition at a time.
 /// </remarks>
 internal sealed class OnlineCounts : IAsyncDisposable
 {
-    /// <summary>How old an answer may be, in seconds, that is given while it is counted anew: what every status is promised to be.</summary>
+    /// <summary>
+    /// The greatest age, in seconds, of an answer that is returned while a new count runs. It equals the bound of every status.
+    /// </summary>
     public const uint MostBehindSeconds = 10;
 
-    // a node that counts says so again with each write; one that said nothing for so long is gone
+    // a counting node renews its claim with each write; a node silent for this long is gone
     private const uint ClaimSeconds = 3;
 
-    // of 255 KiB each: written down some ten times a second
+    // pages of 255 KiB each: about ten writes a second
     private const int PagesAWrite = 32;
 
     private static readonly TimeSpan KeepFor = TimeSpan.FromSeconds(1);
@@ -53,8 +58,15 @@ internal sealed class OnlineCounts : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private long _pagesCounted;
 
-    /// <summary>Counts over a store; <paramref name="sweep"/> knows how much there is to read.</summary>
-    public OnlineCounts(IPlaneStore store, IPageCounts counts, Clock clock, Claims claims, Visibilities visibilities, Sweep sweep, AglowMetrics metrics)
+    /// <summary>Counts over a store; <paramref name="sweep"/> knows how many bytes there are to read.</summary>
+    public OnlineCounts(
+        IPlaneStore store,
+        IPageCounts counts,
+        Clock clock,
+        Claims claims,
+        Visibilities visibilities,
+        Sweep sweep,
+        AglowMetrics metrics)
     {
         _store = store;
         _counts = counts;
@@ -68,14 +80,16 @@ internal sealed class OnlineCounts : IAsyncDisposable
     /// <summary>Pages that this node counted.</summary>
     public long PagesCounted => Volatile.Read(ref _pagesCounted);
 
-    /// <summary>How long the count of a page is good, in whole seconds.</summary>
+    /// <summary>How long the count of a page stays fresh, in whole seconds.</summary>
     public uint FreshFor => (uint)Math.Max(1, Math.Ceiling(_sweep.PassBytes / Sweep.RemoteBytesPerSecond));
 
-    /// <summary>How many users are shown online to everyone, and the second as of which: that of the page that was counted longest ago.</summary>
-    /// <exception cref="StoreUnavailableException">It is longer ago than <see cref="MostBehindSeconds"/>, and the store is away.</exception>
-    public Task<(long Online, uint AsOf)> ReadAsync(Definition definition) => _byDefinition.GetOrAdd(definition, d => new Count(this, d)).ReadAsync();
+    /// <summary>How many users everyone can see online, and the second at which the oldest page was counted.</summary>
+    /// <exception cref="StoreUnavailableException">The store is away, and the last count is older than
+    /// <see cref="MostBehindSeconds"/>.</exception>
+    public Task<(long Online, uint AsOf)> ReadAsync(Definition definition) =>
+        _byDefinition.GetOrAdd(definition, d => new Count(this, d)).ReadAsync();
 
-    /// <summary>Ends the counting that is under way.</summary>
+    /// <summary>Cancels counts that are under way.</summary>
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
@@ -84,8 +98,13 @@ internal sealed class OnlineCounts : IAsyncDisposable
         _stop.Dispose();
     }
 
-    /// <summary>How many of a page's users are online by their words, but for those who are <paramref name="leftOut"/>.</summary>
-    internal static uint OnlineOf(Definition definition, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity, Moment at, ReadOnlySpan<ulong> leftOut = default)
+    /// <summary>How many of a page's users are online by their words, without those in <paramref name="leftOut"/>.</summary>
+    internal static uint OnlineOf(
+        Definition definition,
+        ReadOnlySpan<uint> pulse,
+        ReadOnlySpan<uint> activity,
+        Moment at,
+        ReadOnlySpan<ulong> leftOut = default)
     {
         var rule = new Threshold(definition, at);
         ref var pulses = ref MemoryMarshal.GetReference(pulse);
@@ -103,7 +122,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
         return (uint)online;
     }
 
-    // The row as others left it, made good where it is stale and nobody else is at it.
+    // Reads the shared row, and counts stale pages unless another node does so.
     private async Task<(long Online, uint AsOf)> LookAsync(Definition definition)
     {
         while (true)
@@ -129,7 +148,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
                     return Sum(pages, counts);
                 }
 
-                // another node is at it: what it has not come to yet will do, where that is not too old
+                // another node is counting: its old counts will do if they are recent enough
                 if (Sum(pages, counts) is var sum && !IsOver(sum.AsOf, MostBehindSeconds + 1, now))
                     return sum;
             }
@@ -142,7 +161,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
         }
     }
 
-    // Also of a second that was taken back: nobody knows when that was.
+    // A second in the future is over as well: the clock was set back, so its age is unknown.
     private static bool IsOver(uint second, uint lasts, uint now) => second + lasts <= now || second > now + Clock.Apart;
 
     private static (long Online, uint AsOf) Sum(IReadOnlyList<int> pages, PageCount[] counts)
@@ -169,10 +188,13 @@ internal sealed class OnlineCounts : IAsyncDisposable
             {
                 _stop.Token.ThrowIfCancellationRequested();
                 var pulse = await _store.ReadPageAsync(definition.Plane, page, pulses.AsMemory(0, PageLayout.Slots));
-                var activity = definition.ActivitySeconds is null ? default : await _store.ReadPageAsync(Plane.Activity, page, activities.AsMemory(0, PageLayout.Slots));
+                var activity = definition.ActivitySeconds is null
+                    ? default
+                    : await _store.ReadPageAsync(Plane.Activity, page, activities.AsMemory(0, PageLayout.Slots));
                 var at = _clock.MomentOf(page);
-                var online = OnlineOf(definition, pulse.Span, activity.Span, at, _visibilities.NotToEveryone(page)) + Hidden(definition, hidden?[page] ?? [], pulse.Span, activity.Span, at);
-                // what users show may have changed between the two looks at it
+                var online = OnlineOf(definition, pulse.Span, activity.Span, at, _visibilities.NotToEveryone(page))
+                    + Hidden(definition, hidden?[page] ?? [], pulse.Span, activity.Span, at);
+                // visibility may have changed between the two reads of it
                 counts[page] = new PageCount((uint)Math.Max(0, online), at.Now);
                 written.Add((page, counts[page]));
                 Interlocked.Increment(ref _pagesCounted);
@@ -191,8 +213,9 @@ internal sealed class OnlineCounts : IAsyncDisposable
         }
     }
 
-    // What those who appear offline by choice change: shown as who went offline when they said so.
-    private long Hidden(Definition definition, IEnumerable<uint> hidden, ReadOnlySpan<uint> pulses, ReadOnlySpan<uint> activities, Moment at)
+    // By how much users who appear offline by choice change the count. They count as users who went offline when they hid.
+    private long Hidden(
+        Definition definition, IEnumerable<uint> hidden, ReadOnlySpan<uint> pulses, ReadOnlySpan<uint> activities, Moment at)
     {
         var change = 0L;
         foreach (var user in hidden)
@@ -209,7 +232,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
         return change;
     }
 
-    /// <summary>What this node answers under one definition.</summary>
+    /// <summary>This node's answers under one definition.</summary>
     private sealed class Count(OnlineCounts all, Definition definition)
     {
         private readonly Lock _gate = new();

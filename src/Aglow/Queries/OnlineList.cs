@@ -10,11 +10,11 @@ namespace Aglow.Queries;
 public sealed record OnlinePage(IReadOnlyList<uint> Users, string? Next);
 
 /// <summary>
-/// Walks the users who are believed online, in the order of pages and slots. Reads each from the store before it is listed, as the viewer
-/// sees them.
+/// Lists users who are believed online, in the order of pages and slots. Reads each from the store, as the viewer sees them, before it
+/// lists them.
 /// </summary>
 /// <remarks>
-/// Bounded: it stops after <see cref="MostGroups"/> groups of 64, even with fewer users than asked for. The cursor goes on from there.
+/// Bounded: stops after <see cref="MostGroups"/> groups of 64, even with fewer users than requested. The cursor continues from there.
 /// </remarks>
 internal static class OnlineList
 {
@@ -49,7 +49,7 @@ internal static class OnlineList
         return new OnlinePage(found, Encode(seal, page, slot));
     }
 
-    // Fills candidates from (page, slot) on, and returns where it stopped: Pages if nothing is left.
+    // Fills candidates from (page, slot) on, and returns where it stopped: Pages if none is left.
     private static int Collect(
         Belief belief, IReadOnlyList<int> pages, Span<uint> candidates, ref int page, ref int slot, ref int groupsLeft)
     {
@@ -75,7 +75,7 @@ internal static class OnlineList
                     candidates[count++] = PageLayout.User(page, at);
                     if (count == candidates.Length)
                     {
-                        // right behind this user: the place of the next one would reveal somebody whom the caller may not see
+                        // directly after this user: the place of the next user would reveal a user whom the caller may not see
                         slot = at + 1;
                         return count;
                     }

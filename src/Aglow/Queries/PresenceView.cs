@@ -5,10 +5,10 @@ using Aglow.Users;
 namespace Aglow.Queries;
 
 /// <summary>
-/// Presence as one viewer sees it: the questions of <see cref="PresenceService"/>, answered with what that viewer may see.
+/// Presence as one viewer sees it: the queries of <see cref="PresenceService"/>, limited to what the viewer may see.
 /// </summary>
-/// <param name="Presence">The truth.</param>
-/// <param name="Viewer">Who looks. <see cref="UserId.Nobody"/> is a stranger, who sees what everyone sees.</param>
+/// <param name="Presence">The unlimited presence.</param>
+/// <param name="Viewer">The viewer. <see cref="UserId.Nobody"/> is a stranger, who sees what everyone sees.</param>
 public readonly record struct PresenceView(PresenceService Presence, uint Viewer)
 {
     /// <summary>One user's status.</summary>
@@ -34,7 +34,7 @@ public readonly record struct PresenceView(PresenceService Presence, uint Viewer
             return;
         }
 
-        // the words may overwrite the users, who are still needed
+        // packed may be the memory of users, which is still needed
         var asked = users.ToArray();
         await Presence.Statuses.ReadPackedAsync(asked, definition, packed);
         for (var i = 0; i < asked.Length; i++)

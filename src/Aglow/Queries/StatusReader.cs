@@ -7,10 +7,10 @@ using Aglow.Users;
 namespace Aglow.Queries;
 
 /// <summary>
-/// Answers who is online: words from the <see cref="IPlaneStore"/>, read under a definition.
+/// Reads statuses: takes words from the <see cref="IPlaneStore"/> and applies a definition.
 /// </summary>
 /// <remarks>
-/// What decides is a read of the store, never a belief. Planes of kinds of devices are read where a device has named one.
+/// Answers always come from the store, never from a belief. Planes of device kinds are read only if a device ever named one.
 /// Threading: any thread, no state. Batches borrow arrays from the shared pool.
 /// </remarks>
 public sealed class StatusReader
@@ -33,8 +33,10 @@ public sealed class StatusReader
         _metrics = metrics;
     }
 
-    /// <summary>The statuses of these users under a definition, in the same order. A number never seen, handed out or not, is offline.</summary>
-    /// <exception cref="StoreUnavailableException">The words cannot be read now: nothing is known.</exception>
+    /// <summary>
+    /// Reads the statuses of these users under a definition, in the same order. A user never seen is offline, even without an index.
+    /// </summary>
+    /// <exception cref="StoreUnavailableException">The words cannot be read now, so no status is known.</exception>
     public async ValueTask ReadAsync(ReadOnlyMemory<uint> users, Definition definition, Memory<Presence> statuses)
     {
         using var span = AglowTraces.Within("read words");
@@ -53,7 +55,8 @@ public sealed class StatusReader
                 {
                     var user = users.Span[i];
                     var at = _clock.Guard.Hold(now, PageLayout.Page(user));
-                    var words = new UserWords(pulses.Span[i], definition.Kind is null ? pulses.Span[i] : Pulse.Never, activities.Span[i], DeviceKinds.None);
+                    var words = new UserWords(
+                        pulses.Span[i], definition.Kind is null ? pulses.Span[i] : Pulse.Never, activities.Span[i], DeviceKinds.None);
                     statuses.Span[i] = Presence.Of(words, _claims.Of(user, now.Now), definition, at, _awaySeconds);
                 }
             }
@@ -71,7 +74,7 @@ public sealed class StatusReader
     }
 
     /// <summary>
-    /// The same, packed: bit 31 = online under the definition, bits 0..30 = last seen, seconds since 2020 (0 = never).
+    /// Reads packed statuses: bit 31 = online under the definition, bits 0..30 = last seen, seconds since 2020 (0 = never).
     /// <paramref name="packed"/> may be the memory of <paramref name="users"/> itself.
     /// </summary>
     public async ValueTask ReadPackedAsync(ReadOnlyMemory<uint> users, Definition definition, Memory<uint> packed)
@@ -111,9 +114,13 @@ public sealed class StatusReader
         return false;
     }
 
-    // The words of every kind in use, besides.
+    // Also reads the words of every kind in use.
     private async ValueTask ReadKindsAsync(
-        ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> pulses, ReadOnlyMemory<uint> activities, Definition definition, Memory<Presence> statuses)
+        ReadOnlyMemory<uint> users,
+        ReadOnlyMemory<uint> pulses,
+        ReadOnlyMemory<uint> activities,
+        Definition definition,
+        Memory<Presence> statuses)
     {
         const int Kinds = Planes.Count - (int)Plane.Desktop;
         var count = users.Length;
@@ -138,7 +145,12 @@ public sealed class StatusReader
                 for (var kind = 0; kind < Kinds; kind++)
                     devices |= _chat.IsMet(scratch[(kind * count) + i], Pulse.Never, at) ? (DeviceKinds)(1 << kind) : DeviceKinds.None;
                 var deciding = definition.Kind is { } one ? scratch[((int)one * count) + i] : pulses.Span[i];
-                statuses.Span[i] = Presence.Of(new UserWords(pulses.Span[i], deciding, activities.Span[i], devices), _claims.Of(user, now.Now), definition, at, _awaySeconds);
+                statuses.Span[i] = Presence.Of(
+                    new UserWords(pulses.Span[i], deciding, activities.Span[i], devices),
+                    _claims.Of(user, now.Now),
+                    definition,
+                    at,
+                    _awaySeconds);
             }
         }
         finally
@@ -147,7 +159,13 @@ public sealed class StatusReader
         }
     }
 
-    private void Pack(ReadOnlySpan<uint> users, ReadOnlySpan<uint> pulses, ReadOnlySpan<uint> deciding, ReadOnlySpan<uint> activities, Definition definition, Span<uint> packed)
+    private void Pack(
+        ReadOnlySpan<uint> users,
+        ReadOnlySpan<uint> pulses,
+        ReadOnlySpan<uint> deciding,
+        ReadOnlySpan<uint> activities,
+        Definition definition,
+        Span<uint> packed)
     {
         var now = _clock.Moment;
         var anyHidden = !_claims.IsNobodyHidden;
@@ -156,7 +174,8 @@ public sealed class StatusReader
             var at = _clock.Guard.Hold(now, PageLayout.Page(users[i]));
             if (anyHidden && _claims.Of(users[i], now.Now) is { Status: ClaimStatus.Hidden } hidden)
             {
-                var shown = Presence.Of(new UserWords(pulses[i], deciding[i], activities[i], DeviceKinds.None), hidden, definition, at, _awaySeconds);
+                var shown = Presence.Of(
+                    new UserWords(pulses[i], deciding[i], activities[i], DeviceKinds.None), hidden, definition, at, _awaySeconds);
                 packed[i] = shown.LastSeen | (shown.IsOnline ? 1u << 31 : 0);
             }
             else

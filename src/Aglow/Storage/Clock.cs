@@ -4,40 +4,40 @@ using Aglow.Sweeping;
 namespace Aglow.Storage;
 
 /// <summary>
-/// Store time in seconds, in which words are written. It stays within <see cref="StepAfter"/> of a reference: this machine's wall clock, or
-/// the clock of the store that nodes share (<see cref="Follow"/>). This is the only place that converts between monotonic time and the
-/// reference.
+/// Store time: the seconds in words. It stays within <see cref="StepAfter"/> of a reference, which is this machine's wall clock, or the
+/// clock of a shared store (<see cref="Follow"/>).
 /// </summary>
 /// <remarks>
+/// Only this class converts between monotonic time and the reference.
 /// <code>
 ///   reference − store time    up to 1 s    followed by one second in twenty: time never goes back, and no lease notices
 ///                             more         adopted at the next beat, under the stall guard (a suspend, a corrected clock)
 /// </code>
-/// The loop calls <see cref="Beat"/> ten times a second, so the error of store time is below 2 s a moment after any step of the reference.
-/// After a step forward, leases are judged by the second before it for two heartbeat intervals (<see cref="StallGuard"/>). A step back
-/// leaves words in the future: they count as heard now, and the sweep rewrites them (<see cref="Stepped"/>). Where nodes share a store, they
-/// notice its step up to seconds apart, so the earlier ones wait with that (<see cref="IsSettling"/>).
-/// A gap of over 2 s between two beats means that this process was paused and nobody could send a heartbeat. A read that comes before the
-/// late beat notices the gap by itself.
-/// Rejected: following every step slowly, which left <c>last_seen</c> wrong for a week after a night's suspend.
+/// The loop calls <see cref="Beat"/> ten times a second, so the error of store time is below 2 s soon after any step of the reference.
+/// After a step forward, leases are judged by the second before it for two heartbeat intervals (<see cref="StallGuard"/>). After a step
+/// back, some words are in the future. They count as heard now, and the sweep rewrites them (<see cref="Stepped"/>). Nodes that share a
+/// store notice its step seconds apart, so early nodes wait before they rewrite (<see cref="IsSettling"/>).
+/// A gap of over 2 s between two beats means that this process was paused and received no heartbeats. A read before the late beat notices
+/// the gap by itself.
+/// Rejected: to follow every step slowly, which left <c>last_seen</c> wrong for a week after a suspend of one night.
 /// Threading: any thread reads; only the loop calls <see cref="Beat"/>.
 /// </remarks>
 public sealed class Clock
 {
-    /// <summary>A loop that wakes this late was paused.</summary>
+    /// <summary>A loop that wakes this much later than due was paused.</summary>
     public static readonly TimeSpan StallAfter = TimeSpan.FromSeconds(2);
 
     /// <summary>A larger error of store time is corrected at once: half of the 2 s by which <c>last_seen</c> may be off.</summary>
     public static readonly TimeSpan StepAfter = TimeSpan.FromSeconds(1);
 
     /// <summary>
-    /// By how many seconds a word may be later than this node's second: nodes' clocks differ, and threads read the clock before they write.
+    /// How many seconds a word may be ahead of this node's second: nodes' clocks differ, and threads read the clock before they write.
     /// </summary>
     public const uint Apart = 2;
 
     /// <summary>
-    /// For how long after a step back of a store's clock a node writes no earlier second over a later one: other nodes may not have stepped
-    /// yet, and would take such a user for offline.
+    /// After a step back of a shared store's clock, a node overwrites no later second for this time. Other nodes may not have stepped yet,
+    /// and would see such a user as offline.
     /// </summary>
     public static readonly TimeSpan SettleAfter = TimeSpan.FromSeconds(5);
 
@@ -87,7 +87,7 @@ public sealed class Clock
     /// <summary>The present second, since <see cref="Pulse.EpochUnixSeconds"/>.</summary>
     public uint Now => SecondAt(_time.GetTimestamp());
 
-    /// <summary>Whole monotonic seconds since this clock was made, plus 1; for what happens within this process.</summary>
+    /// <summary>Whole monotonic seconds since this clock was created, plus 1; for times within this process.</summary>
     public uint Uptime => 1 + (uint)_time.GetElapsedTime(_startedAt).TotalSeconds;
 
     /// <summary>How many seconds the wall clock is ahead of store time.</summary>
@@ -106,7 +106,7 @@ public sealed class Clock
     /// <summary>How often store time jumped to its reference.</summary>
     public long Steps => Volatile.Read(ref _steps);
 
-    /// <summary>Whether other nodes may still be at the later time that this one has stepped back from.</summary>
+    /// <summary>Whether other nodes may still use the later time from before a step back.</summary>
     public bool IsSettling => _time.GetTimestamp() < Volatile.Read(ref _settledAt);
 
     /// <summary>The moment by which a status is judged now.</summary>
@@ -118,25 +118,25 @@ public sealed class Clock
             var now = SecondAt(stamp);
             var last = Volatile.Read(ref _lastBeat);
             if (stamp - last > _stallTicks)
-                return new Moment(now, Guard.HeldAt(SecondAt(last))); // what was held then is held on
+                // a second that was held at the last beat stays held
+                return new Moment(now, Guard.HeldAt(SecondAt(last)));
             return new Moment(now, Guard.HeldAt(now));
         }
     }
 
     /// <summary>
-    /// The moment by which users of one page are judged now. It is held back if only the words of that page could not be written.
+    /// The moment by which users of one page are judged now. It may be held if the words of this page alone could not be written.
     /// </summary>
     public Moment MomentOf(int page) => Guard.Hold(Moment, page);
 
     /// <summary>
-    /// Makes the store's clock the reference; it read this many seconds since 2020 at <paramref name="stamp"/> of <see cref="Time"/>.
+    /// Makes the store's clock the reference. It read this many seconds since 2020 at <paramref name="stamp"/> of <see cref="Time"/>.
     /// </summary>
     public void Follow(double storeSeconds, long stamp) =>
         Volatile.Write(ref _storeOffsetSeconds, storeSeconds - _time.GetElapsedTime(_startedAt, stamp).TotalSeconds);
 
     /// <summary>
-    /// Called by the sweep's loop ten times a second: notices a pause of this process, and follows the reference. Returns the pause, or
-    /// zero.
+    /// Detects a pause of this process and follows the reference. The sweep's loop calls it ten times a second. Returns the pause, or zero.
     /// </summary>
     public TimeSpan Beat()
     {
@@ -145,7 +145,7 @@ public sealed class Clock
         var gap = _time.GetElapsedTime(last, stamp);
         if (gap > StallAfter)
             Guard.Stalled(SecondAt(last), SecondAt(stamp));
-        // if this thread was held up between the two clocks, they cannot be compared; the next beat does it
+        // if this thread was paused between the two clock reads, they cannot be compared; the next beat compares them
         var error = ReferenceSeconds(stamp) - ExactAt(stamp);
         if (_time.GetElapsedTime(stamp) > ReadWithin)
             error = 0;
@@ -178,7 +178,7 @@ public sealed class Clock
     private double OffsetAt(long stamp)
     {
         var line = Volatile.Read(ref _line);
-        // for a second only: a long gap may hide that the error was followed long ago
+        // limited to a second: after a long gap the error may have been corrected long ago
         return line.OffsetSeconds + (line.Slew * Math.Clamp(_time.GetElapsedTime(line.Stamp, stamp).TotalSeconds, 0, 1));
     }
 
@@ -190,6 +190,6 @@ public sealed class Clock
 
     private double WallSeconds() => (_time.GetUtcNow() - DateTimeOffset.UnixEpoch).TotalSeconds - Pulse.EpochUnixSeconds;
 
-    // by how much time was ahead of the monotonic clock at a beat, and how much of that it gains in the next second
+    // how far time was ahead of the monotonic clock at a beat, and how much it gains or loses in the next second
     private sealed record Line(long Stamp, double OffsetSeconds, double Slew);
 }

@@ -7,8 +7,7 @@ using Aglow.Watching;
 namespace Aglow.Storage;
 
 /// <summary>
-/// The memory of one plane: pages of 65,280 words in an anonymous mapping. A page is made at its first write, and becomes huge when it is
-/// well filled.
+/// The memory of one plane: pages of 65,280 words in an anonymous mapping. A page is created at its first write.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -16,11 +15,11 @@ namespace Aglow.Storage;
 ///   mapping   | page | page | page | page | page | page | page | page | ...   in the order they were first written,
 ///             |&lt;--------------- a region: 2 MiB, 8 pages ------------->|   256 KiB apart (255 used)
 /// </code>
-/// The whole mapping is reserved (17 GB of address space, not memory), and the kernel fills it when it is touched. Random stores cost 24 to
+/// The whole mapping is reserved: 17 GB of address space, which the kernel fills with memory at the first access. Random stores cost 24 to
 /// 28 ns on 4 KiB pages and 15 to 17 ns on huge ones, but huge pages waste memory in a thinly filled region. So a region becomes huge when
-/// half of its words are in use. Rejected: a garbage-collected array, because the collector would know of gigabytes that it can never free.
-/// Threading: lookups are plain reads; making a page takes a lock (once for each page). Memory is never moved or given back during its
-/// life.
+/// half of its words are in use.
+/// Rejected: a garbage-collected array, because the collector would count gigabytes that it can never free.
+/// Threading: lookups are plain reads; creating a page takes a lock. Memory is never moved or given back until the end.
 /// </remarks>
 internal sealed unsafe partial class NativePages : IDisposable
 {
@@ -52,7 +51,7 @@ internal sealed unsafe partial class NativePages : IDisposable
         _first = (_mapping + RegionBytes - 1) / RegionBytes * RegionBytes;
     }
 
-    /// <summary>Page numbers in use, ascending. Each new page makes a new array.</summary>
+    /// <summary>Page numbers in use, ascending. The array is new after each new page.</summary>
     public int[] Pages => Volatile.Read(ref _pages);
 
     /// <summary>Words that are not zero: users ever seen on this plane.</summary>
@@ -62,7 +61,7 @@ internal sealed unsafe partial class NativePages : IDisposable
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public uint* Find(int page) => (uint*)Unsafe.Add(ref MemoryMarshal.GetArrayDataReference(_table), page);
 
-    /// <summary>The address of a page, made if necessary; null if the budget allows no other page.</summary>
+    /// <summary>The address of a page, created if necessary; null if the budget has no room.</summary>
     public uint* FindOrMake(int page)
     {
         var found = Find(page);
@@ -73,8 +72,8 @@ internal sealed unsafe partial class NativePages : IDisposable
     public ReadOnlyMemory<uint> View(int page) => Volatile.Read(ref _views[page])?.Memory ?? ReadOnlyMemory<uint>.Empty;
 
     /// <summary>
-    /// The view up to the last word ever written, in whole groups of 64 words. Indexes are given in order, so at 10 million users the pages
-    /// are filled to 60 %, and a sweep that reads no further takes 60 % of the time.
+    /// The view up to the last word ever written, in whole groups of 64 words. The directory gives indexes in order, so at 10 million users
+    /// pages are filled to 60 %. A sweep that reads only this part takes 60 % of the time.
     /// </summary>
     public ReadOnlyMemory<uint> UsedView(int page) =>
         Volatile.Read(ref _views[page]) is { } view
@@ -82,7 +81,7 @@ internal sealed unsafe partial class NativePages : IDisposable
             : ReadOnlyMemory<uint>.Empty;
 
     /// <summary>
-    /// Counts a word's first write, and requests huge pages once its region is well filled. Called once in the life of a user.
+    /// Counts a word's first write, and requests huge pages once its region is well filled. Called once for each user.
     /// </summary>
     public void CountRegistered(uint* word)
     {
@@ -109,8 +108,8 @@ internal sealed unsafe partial class NativePages : IDisposable
     }
 
     /// <summary>
-    /// Called before a page is loaded that is more than half full: makes its region huge from the first touch on. This saves page faults
-    /// and copies, a third of the CPU of loading a billion users.
+    /// Makes a page's region huge from the first access on. Called before a page that is more than half full is loaded. This saves page
+    /// faults and copies: a third of the CPU of loading a billion users.
     /// </summary>
     public void ExpectFilled(int page)
     {
@@ -118,7 +117,7 @@ internal sealed unsafe partial class NativePages : IDisposable
         Linux.AllowHuge(_first + (region * RegionBytes), RegionBytes);
     }
 
-    /// <summary>Counts a page's words after they were loaded as a whole.</summary>
+    /// <summary>Counts a page's words after the whole page was loaded.</summary>
     public void CountLoaded(int page, int registered)
     {
         Interlocked.Add(ref _registered, registered);
@@ -188,7 +187,7 @@ internal sealed unsafe partial class NativePages : IDisposable
         }
     }
 
-    // The four system calls, with a fallback for systems other than Linux: plain zeroed memory, which is committed lazily there, too.
+    // The system calls. Systems other than Linux use plain zeroed memory, which they also commit lazily.
     private static partial class Linux
     {
         private const int ProtRead = 1, ProtWrite = 2, MapPrivate = 2, MapAnonymous = 0x20, MapNoReserve = 0x4000;
@@ -217,7 +216,7 @@ internal sealed unsafe partial class NativePages : IDisposable
         {
             if (!OperatingSystem.IsLinux())
                 return;
-            // best effort: if the kernel has no huge pages, small ones work
+            // best effort: without huge pages in the kernel, small ones work
             _ = madvise(at, bytes, AdviseHuge);
             _ = madvise(at, bytes, AdviseCollapse);
         }
@@ -242,8 +241,8 @@ internal sealed unsafe partial class NativePages : IDisposable
 }
 
 /// <summary>
-/// How many pages (255 KiB each, over all planes) there may be. This keeps scattered user IDs from using up the memory, one page each.
-/// When the budget is used up, users on existing pages go on working and others get 507.
+/// The limit of pages (255 KiB each) over all planes. Without it, scattered user IDs could use up the memory, one page each. When it is
+/// used up, users on existing pages still work and others get 507.
 /// </summary>
 public sealed class PageBudget
 {
