@@ -4,14 +4,12 @@ using Aglow.Model;
 namespace Aglow.Users;
 
 /// <summary>
-/// All accounts about which something was decided, in memory on every node. A user who was never disabled or revoked costs the read of one
-/// field.
+/// All accounts with a decision (disabled, revoked, deleted), in memory on every node. For other users a lookup costs one field read.
 /// </summary>
 /// <remarks>
-/// Loaded from the <see cref="IUserDirectory"/> at start, and written after the directory has a change on disk. If nodes share a directory,
-/// only
-/// <see cref="DirectoryNews"/> writes it. An entry takes some 60 bytes. One stays for each user who was ever deleted or revoked, so that
-/// old tokens stay refused. Any thread; callers order their calls for one user.
+/// Loaded from the <see cref="IUserDirectory"/> at start. A change is written here after the directory has it on disk; with a shared
+/// directory, only <see cref="DirectoryNews"/> writes here. An entry takes some 60 bytes. It stays for each user who was ever deleted or
+/// revoked, so that old tokens stay refused. Any thread; callers order their calls for one user.
 /// </remarks>
 public sealed class Accounts
 {
@@ -21,16 +19,16 @@ public sealed class Accounts
     /// <summary>Raised after an account changed, with the user, the old account and the new one. Handlers return at once.</summary>
     public event Action<uint, Account, Account>? Changed;
 
-    /// <summary>The users about whom something was decided, in any order.</summary>
+    /// <summary>The users with a decision, in any order.</summary>
     public IEnumerable<uint> Users => _byUser.Select(static a => a.Key);
 
-    /// <summary>Changes with every change of an account; 0 if nothing was ever decided.</summary>
+    /// <summary>Changes with every change of an account; 0 if there never was a decision.</summary>
     public int Version => Volatile.Read(ref _version);
 
     /// <summary>The account of a user.</summary>
     public Account Of(uint user) => Version == 0 ? default : _byUser.GetValueOrDefault(user);
 
-    /// <summary>Sets an account, and raises the event if that is a change.</summary>
+    /// <summary>Sets an account, and raises the event if it changed.</summary>
     public void Set(uint user, Account account)
     {
         var was = _byUser.GetValueOrDefault(user);

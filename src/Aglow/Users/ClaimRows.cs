@@ -3,13 +3,13 @@ using Aglow.Model;
 namespace Aglow.Users;
 
 /// <summary>
-/// Puts the rows in which a directory saves claims together by user. Rows come in the order of users. One reader at a time.
+/// Groups the claim rows of a directory by user. Rows come in the order of users. One reader at a time.
 /// </summary>
 internal sealed class ClaimRows
 {
     private readonly List<KeyValuePair<uint, IReadOnlyList<Claim>>> _byUser = [];
 
-    /// <summary>A claim of a user; null: one that was removed, or that this machine does not understand.</summary>
+    /// <summary>Adds a claim of a user; null: it was removed, or this machine does not understand it.</summary>
     public void Add(uint user, Claim? claim)
     {
         if (_byUser.Count == 0 || _byUser[^1].Key != user)
@@ -18,6 +18,6 @@ internal sealed class ClaimRows
             ((List<Claim>)_byUser[^1].Value).Add(claim);
     }
 
-    /// <summary>The claims of all these users.</summary>
+    /// <summary>The claims of all added users.</summary>
     public IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>> ToList() => _byUser;
 }

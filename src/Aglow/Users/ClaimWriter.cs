@@ -5,13 +5,13 @@ using Aglow.Storage;
 namespace Aglow.Users;
 
 /// <summary>
-/// Sets and removes claims: on disk first, then in memory, then a hint to whoever watches.
+/// Sets and removes claims: on disk first, then in memory; then it publishes a hint for watchers.
 /// </summary>
 /// <remarks>
 /// <code>
-///   SetAsync ─► IUserDirectory (durable) ─► Claims (where nodes share the directory: DirectoryNews, on every node) ─► ITransitionBus: changed
+///   SetAsync ─► IUserDirectory (durable) ─► Claims (shared directory: DirectoryNews sets them on every node) ─► ITransitionBus: changed
 /// </code>
-/// The locks order the changes of one user on this node. Where nodes share a directory, that orders the changes of two nodes. Any thread.
+/// The locks order the changes of one user on this node. A shared directory orders the changes of two nodes. Any thread.
 /// </remarks>
 internal sealed class ClaimWriter(
     IUserDirectory? directory,
@@ -23,9 +23,12 @@ internal sealed class ClaimWriter(
     Func<uint, ValueTask<uint>> shownLastSeen,
     Func<uint, ValueTask> record)
 {
-    private IUserDirectory Directory => directory ?? throw new NotSupportedException("This deployment has no user directory: nothing is saved about users.");
+    private IUserDirectory Directory =>
+        directory ?? throw new NotSupportedException("This deployment has no user directory: nothing is saved about users.");
 
-    /// <summary>Sets the claim of one source; durable when this completes. False, and nothing is changed, where the user has too many sources.</summary>
+    /// <summary>
+    /// Sets the claim of one source; durable when this completes. Returns false and changes nothing if the user has too many sources.
+    /// </summary>
     public async ValueTask<bool> SetAsync(uint user, Claim claim)
     {
         using var _ = await locks.EnterAsync(user);
@@ -35,12 +38,18 @@ internal sealed class ClaimWriter(
         claim = claim with
         {
             SetAt = Math.Max(clock.Time.GetUtcNow().ToUnixTimeMilliseconds(), was.Length == 0 ? 0 : was.Max(static c => c.SetAt) + 1),
-            // hiding twice does not move the time at which the user seems to have gone
-            ShownLastSeen = claim.Status != ClaimStatus.Hidden ? 0 : before.Status == ClaimStatus.Hidden ? before.ShownLastSeen : await shownLastSeen(user),
+            // hiding twice does not change when the user seems to have gone offline
+            ShownLastSeen = claim.Status != ClaimStatus.Hidden ? 0
+                : before.Status == ClaimStatus.Hidden ? before.ShownLastSeen
+                : await shownLastSeen(user),
         };
         if (!await Directory.SetClaimAsync(user, claim, now))
             return false;
-        await TellAsync(user, before, [.. was.Where(other => other.Source != claim.Source && (other.Hours is not null || other.At(now) is not null)), claim], now);
+        await TellAsync(
+            user,
+            before,
+            [.. was.Where(other => other.Source != claim.Source && (other.Hours is not null || other.At(now) is not null)), claim],
+            now);
         return true;
     }
 
@@ -49,7 +58,7 @@ internal sealed class ClaimWriter(
     {
         using var _ = await locks.EnterAsync(user);
         var was = claims.All(user).ToArray();
-        // another node may have set one that this one has not heard of
+        // another node may have set one that this node does not know yet
         if (!Directory.IsShared && !Array.Exists(was, claim => claim.Source == source))
             return;
         var now = clock.Now;
@@ -62,7 +71,7 @@ internal sealed class ClaimWriter(
     {
         if (!Directory.IsShared)
             claims.Set(user, after, now);
-        // for others a user who hid comes online, and nobody is away who has just come
+        // for other users, a user who stops hiding comes online, and must not be away because of older activity
         if (EffectiveClaim.Of(after, now).Status != ClaimStatus.Hidden)
             await heartbeats.EndActivityAsync(user, before.Status == ClaimStatus.Hidden ? uint.MaxValue : before.ShownSince);
         await record(user);

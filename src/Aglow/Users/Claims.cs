@@ -4,37 +4,38 @@ using Aglow.Model;
 namespace Aglow.Users;
 
 /// <summary>
-/// All claims there are, in memory on every node: a user without one costs a single field read, and no memory.
+/// All claims, in memory on every node. A user without one needs no memory, and a lookup costs one field read.
 /// </summary>
 /// <remarks>
-/// Loaded from the <see cref="IUserDirectory"/> at start, and written after the directory has them on disk. A claim that has ended is not
-/// there for anybody who asks (<see cref="EffectiveClaim.Of"/>); its memory is given back when the user's claims are set next, or by a pass
-/// over all when there are twice as many as the last pass left. A claim that hid its user is kept after its end, until the next is set: it
-/// says since when the user is shown again. A claim with a text takes some 700 bytes. Any thread; callers order their calls for one user.
+/// Loaded from the <see cref="IUserDirectory"/> at start. A change is written here after the directory has it on disk. A claim that has
+/// ended has no effect (<see cref="EffectiveClaim.Of"/>). Its memory is freed when the user's claims are set next, or by a pass over all
+/// claims once their number has doubled since the last pass. A claim that hid its user stays after its end until the next one is set: its
+/// end says since when the user is shown again. A claim with a text takes some 700 bytes. Any thread; callers order their calls for one
+/// user.
 /// </remarks>
 public sealed class Claims
 {
     private const int LeastForPass = 1024;
 
     private readonly ConcurrentDictionary<uint, Claim[]> _byUser = new();
-    // the last seen to show of users who are disabled, whatever their claims say
+    // the last seen to show for disabled users, whatever their claims
     private readonly ConcurrentDictionary<uint, uint> _disabled = new();
-    // who is disabled, or has a claim that hides them, ended or not
+    // users who are disabled, or have a claim that hides them, even if it has ended
     private readonly ConcurrentDictionary<uint, byte> _hiding = new();
     private int _count;
     private int _hidingCount;
     private int _passAt = LeastForPass;
 
-    /// <summary>Whether nobody has one, and nobody is disabled.</summary>
+    /// <summary>Whether there are no claims and no disabled users.</summary>
     public bool IsEmpty => Volatile.Read(ref _count) == 0;
 
-    /// <summary>Whether certainly nobody is hidden.</summary>
+    /// <summary>Whether certainly no user is hidden.</summary>
     public bool IsNobodyHidden => Volatile.Read(ref _hidingCount) == 0;
 
-    /// <summary>The users who have claims, in no order.</summary>
+    /// <summary>The users with claims, in any order.</summary>
     public IEnumerable<uint> Users => _byUser.Select(static e => e.Key);
 
-    /// <summary>What the claims of a user amount to at a second.</summary>
+    /// <summary>The combined claims of a user at a second.</summary>
     public EffectiveClaim Of(uint user, uint now)
     {
         if (IsEmpty)
@@ -47,13 +48,13 @@ public sealed class Claims
     /// <summary>Whether a user appears offline by a claim, or is disabled.</summary>
     public bool IsHidden(uint user, uint now) => !IsNobodyHidden && Of(user, now).Status == ClaimStatus.Hidden;
 
-    /// <summary>The users who appear offline, in no order.</summary>
+    /// <summary>The hidden users, in any order.</summary>
     public IEnumerable<uint> Hidden(uint now) => _hiding.Select(static e => e.Key).Where(user => IsHidden(user, now));
 
-    /// <summary>The claims of a user as they were set, ended ones, too.</summary>
+    /// <summary>The claims of a user as they were set, including ended ones.</summary>
     public ReadOnlySpan<Claim> All(uint user) => _byUser.TryGetValue(user, out var claims) ? claims : [];
 
-    /// <summary>What the person chose; auto where that has ended.</summary>
+    /// <summary>The person's own choice; auto if it has ended.</summary>
     public ClaimStatus ChosenBy(uint user, uint now)
     {
         foreach (var claim in All(user))
@@ -65,7 +66,7 @@ public sealed class Claims
         return ClaimStatus.Auto;
     }
 
-    /// <summary>Whether a user may be disturbed: no quiet hours are in force, and the claim that is shown is not busy.</summary>
+    /// <summary>Whether a user may be disturbed: no quiet hours are active, and the shown claim is not busy.</summary>
     public bool MayBeDisturbed(uint user, uint now)
     {
         if (IsEmpty)
@@ -92,7 +93,7 @@ public sealed class Claims
         return next;
     }
 
-    /// <summary>Shows a disabled user offline, with the last seen of their account, whatever is claimed.</summary>
+    /// <summary>Shows a disabled user offline, with the last seen of their account, whatever their claims.</summary>
     public void Disable(uint user, uint shownLastSeen)
     {
         if (_disabled.TryAdd(user, shownLastSeen))
@@ -101,7 +102,7 @@ public sealed class Claims
         NoteHiding(user);
     }
 
-    /// <summary>Shows a user who is enabled again by their claims.</summary>
+    /// <summary>Shows an enabled user by their claims again.</summary>
     public void Enable(uint user)
     {
         if (_disabled.TryRemove(user, out _))
@@ -109,7 +110,7 @@ public sealed class Claims
         NoteHiding(user);
     }
 
-    /// <summary>Sets all claims of a user; returns whether that is a change.</summary>
+    /// <summary>Sets all claims of a user; returns whether they changed.</summary>
     public bool Set(uint user, IReadOnlyList<Claim> claims, uint now)
     {
         Claim[] kept = [.. claims.Where(claim => IsKept(claim, now))];
@@ -130,7 +131,7 @@ public sealed class Claims
     private static bool IsKept(Claim claim, uint now) =>
         claim.Hours is not null || claim.Status == ClaimStatus.Hidden || claim.At(now) is not null;
 
-    // Twice as many as the last pass left: so a pass costs each claim that is set a constant.
+    // Runs when the number has doubled since the last pass, so its cost per new claim is constant.
     private void ForgetEnded(uint now)
     {
         Volatile.Write(ref _passAt, int.MaxValue);

@@ -4,17 +4,17 @@ using System.Security.Cryptography;
 
 namespace Aglow.Users;
 
-/// <summary>Cursors that hold an index, encrypted, so that nobody can see or guess an index.</summary>
+/// <summary>Encrypts the index in a cursor, so that callers can neither see nor guess indexes.</summary>
 /// <remarks>
-/// One AES block: the place, and eight zero bytes that expose a foreign cursor. All nodes that share a directory share the secret. Any
-/// thread.
+/// A cursor is one AES block: the place, and eight zero bytes that reveal a foreign cursor. All nodes that share a directory share the
+/// secret. Any thread.
 /// </remarks>
 /// <param name="secret">16 bytes.</param>
 public sealed class CursorSeal(ReadOnlyMemory<byte> secret)
 {
     private const int BlockBytes = 16;
 
-    /// <summary>A cursor at a place.</summary>
+    /// <summary>The cursor for a place.</summary>
     public string Seal(long place)
     {
         Span<byte> block = stackalloc byte[BlockBytes];
@@ -27,7 +27,7 @@ public sealed class CursorSeal(ReadOnlyMemory<byte> secret)
         return Base64Url.EncodeToString(cursor);
     }
 
-    /// <summary>The place of a cursor; null if the cursor is not ours.</summary>
+    /// <summary>The place of a cursor; null if this server did not give the cursor.</summary>
     public long? Open(string cursor)
     {
         Span<byte> block = stackalloc byte[BlockBytes + 2];

@@ -8,24 +8,23 @@ using Aglow.Watching;
 namespace Aglow.Users;
 
 /// <summary>
-/// Makes known on this node what other nodes change in a shared directory: claims, what users show to whom, accounts, and IDs that somebody
-/// here waits for.
+/// Applies changes of a shared directory on this node: claims, visibility, accounts, and new IDs that a connection here waits for.
 /// </summary>
 /// <remarks>
 /// <code>
-///   IUserDirectory.Changed ─► visibilities      ─► Visibilities, and who watches these users here
-///                          ├► claims            ─► Claims, and who watches these users here
+///   IUserDirectory.Changed ─► visibilities      ─► Visibilities, and watchers of these users here
+///                          ├► claims            ─► Claims, and watchers of these users here
 ///                          ├► accounts          ─► Accounts, which closes their connections here
-///                          └► new registrations ─► keys that are watched and were nobody's ─► WatchHub binds them
+///                          └► new registrations ─► watched IDs that had no index ─► WatchHub binds them
 /// </code>
-/// Words are not its affair: they are shared, and their hints come by the <see cref="ITransitionBus"/>. A claim or a visibility is set here
-/// and nowhere else, on the directory's loop, so that two nodes who set one user's agree on which came last. Watched keys are looked up
-/// once in <see cref="LookupInterval"/> besides, whatever was heard. Threading: changes come one at a time; lookups run beside them, one at
-/// a time.
+/// Words do not pass here: nodes share them, and their hints come by the <see cref="ITransitionBus"/>. Claims and visibility are set only
+/// here, on the directory's loop. So if two nodes change the same user, all nodes agree on the last change. A notification may be lost, so
+/// watched IDs are also looked up once in <see cref="LookupInterval"/>. Threading: changes come one at a time. Lookups run beside them, one
+/// at a time.
 /// </remarks>
 internal sealed class DirectoryNews
 {
-    /// <summary>How often watched keys that nobody registered are looked up.</summary>
+    /// <summary>How often watched IDs without an index are looked up.</summary>
     public static readonly TimeSpan LookupInterval = TimeSpan.FromSeconds(10);
 
     private const int AtOnce = 10_000;
@@ -60,7 +59,7 @@ internal sealed class DirectoryNews
 
     private void Hear(DirectoryChanges changes)
     {
-        // before claims: who hides one way instead of another is hidden in between
+        // before claims: a user who switches from one way of hiding to the other must stay hidden in between
         SetVisibilities(changes);
         SetClaims(changes);
         SetAccounts(changes);
@@ -120,7 +119,7 @@ internal sealed class DirectoryNews
             }
         }
 
-        // when all are set: where sight is reciprocal, one's goes by what others show
+        // after all are set: with reciprocal visibility, a user's view depends on the settings of others
         foreach (var user in changed)
             _watchers.Resight(user);
     }
@@ -169,7 +168,7 @@ internal sealed class DirectoryNews
             }
             catch (StoreUnavailableException)
             {
-                // they are looked up again within the interval
+                // the next interval retries
             }
             catch (Exception failure)
             {

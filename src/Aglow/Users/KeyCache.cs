@@ -5,28 +5,28 @@ using Aglow.Model;
 namespace Aglow.Users;
 
 /// <summary>
-/// The IDs known to this node, from UTF-8 text to index. Every call reads it first for a user whose ID is not its own index.
+/// Caches the indexes of IDs, from UTF-8 text to index. Every call for a user whose ID is not its own index reads it first.
 /// </summary>
 /// <remarks>
-/// A lookup takes no lock and makes no object. Writes are rare (an ID's first heartbeat on this node) and take a lock. An entry never
-/// becomes wrong, because an index belongs to its ID for good. There is no object for each ID:
+/// A lookup takes no lock and allocates nothing. Writes take a lock; they are rare (an ID's first heartbeat on this node). An entry never
+/// becomes wrong, because an index belongs to its ID forever. There is no object for each ID:
 /// <code>
 /// slots    hash (32) | place + 1 (32)     8 bytes each, open addressing, at most 4 of 5 used
-/// arena    number (4) length (1) key      in chunks of 1 MiB, only ever appended to
+/// arena    number (4) length (1) key      in chunks of 1 MiB, append-only
 /// </code>
-/// So a UUID of 36 characters costs 41 bytes and 10 to 20 for its slot; a dictionary of strings takes some 140. An entry is written before
-/// its slot, and a slot is one 8-byte store, so a reader sees all of an entry or none.
+/// So a UUID of 36 characters costs 41 bytes, and 10 to 20 for its slot; in a dictionary of strings it takes some 140. An entry is written
+/// before its slot, and a slot is one 8-byte store, so a reader sees a whole entry or none.
 /// <para>
-/// Full: there are two generations of half the capacity each. When the young one is full, it becomes the old one, and the IDs of the old
-/// one are forgotten: those that nobody looked up for a whole generation. A lookup that finds an ID in the old generation copies it into
-/// the young one, if the lock is free at that moment. The directory knows a forgotten ID when it comes again. Rejected: an exact order of
-/// use, which makes every lookup a write.
+/// Capacity: there are two generations, each with half of the capacity. When the young one is full, it becomes the old one, and the entries
+/// of the old one are dropped: nobody looked them up for a whole generation. A lookup that finds an ID in the old generation copies it into
+/// the young one, if the lock is free. A dropped ID that comes again is looked up in the directory. Rejected: an exact order of use,
+/// because every lookup would be a write.
 /// </para>
 /// </remarks>
 public sealed class KeyCache
 {
     private readonly Lock _writing = new();
-    // 122 unpredictable bits of the system, so that a server need not load a cryptography library at start
+    // 122 random bits from the operating system, without loading a cryptography library at start
     private readonly SipHash _hash = new(Guid.NewGuid().ToByteArray());
     private Generations _generations = new(new Generation(), new Generation());
 
@@ -60,7 +60,7 @@ public sealed class KeyCache
         }
     }
 
-    /// <summary>The number of a key, if this node knows it.</summary>
+    /// <summary>The index of an ID, if this node knows it.</summary>
     public bool TryGet(ReadOnlySpan<byte> key, out uint number)
     {
         var hash = Hash(key);
@@ -101,7 +101,7 @@ public sealed class KeyCache
 
     private void AddYoung(ReadOnlySpan<byte> key, uint hash, uint number)
     {
-        // an entry of the young one hides the one in the old one, so a changed index shows at once
+        // the young generation hides entries of the old one, so a changed index takes effect at once
         if (_generations.Young.TryGet(key, hash, out var known) && known == number)
             return;
         if (_generations.Young.Count >= Capacity / 2 || _generations.Young.IsFull)
@@ -127,7 +127,7 @@ public sealed class KeyCache
         /// <summary>How many IDs were added.</summary>
         public int Count { get; private set; }
 
-        /// <summary>Whether a place for the longest key might no longer fit into a slot's 32 bits.</summary>
+        /// <summary>Whether the place of the longest key might not fit into a slot's 32 bits.</summary>
         public bool IsFull => _end > uint.MaxValue - (2L * ChunkBytes);
 
         public long Bytes => ((long)_slots.Length * sizeof(ulong)) + ((long)_chunks.Length * ChunkBytes);
@@ -151,7 +151,7 @@ public sealed class KeyCache
                 _used++;
         }
 
-        /// <summary>The entry and its slot; or no entry, and the empty slot where it belongs.</summary>
+        /// <summary>The entry and its slot; or no entry, and the empty slot for it.</summary>
         private ReadOnlySpan<byte> Find(ulong[] slots, ReadOnlySpan<byte> key, uint hash, out int slot)
         {
             for (slot = Home(slots, hash); ; slot = (slot + 1) & (slots.Length - 1))
@@ -169,7 +169,7 @@ public sealed class KeyCache
             }
         }
 
-        /// <summary>The hash's highest bits, so that a table twice as large need not hash again.</summary>
+        /// <summary>Uses the highest bits of the hash, so that a table twice as large need not hash again.</summary>
         private static int Home(ulong[] slots, uint hash) => (int)(hash >> (32 - BitOperations.TrailingZeroCount(slots.Length)));
 
         private uint Append(ReadOnlySpan<byte> key, uint number)

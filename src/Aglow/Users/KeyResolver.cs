@@ -9,7 +9,7 @@ namespace Aglow.Users;
 /// <param name="known">The IDs that this node knows.</param>
 internal sealed class KeyResolver(IUserDirectory? directory, KeyCache known)
 {
-    /// <summary>Raised with an ID and its index when this node has given it one.</summary>
+    /// <summary>Raised with an ID and its index after this node gave the ID its index.</summary>
     public event Action<string, uint>? Registered;
 
     /// <summary>The index of a user; <see cref="UserId.Nobody"/> for an ID that has none.</summary>
@@ -45,7 +45,7 @@ internal sealed class KeyResolver(IUserDirectory? directory, KeyCache known)
         }
     }
 
-    // 0 for IDs that have none
+    // returns 0 for IDs without an index
     private async ValueTask<uint[]> AskAsync(IUserDirectory asked, string[] keys, bool register)
     {
         var indexes = new uint[keys.Length];

@@ -5,13 +5,13 @@ using System.Text;
 namespace Aglow.Users;
 
 /// <summary>
-/// Names for comparison and search: case, width and Unicode form do not matter ("Ｊürg" = "jürg", however the ü was typed).
+/// Folds names for comparison and search: case, width and Unicode form do not matter ("Ｊürg" = "jürg", however the ü was typed).
 /// </summary>
 /// <remarks>
 /// The server runs without the system's language data, so the framework cannot normalize, and folds only simple mappings.
-/// <c>folding.txt</c> says what each character becomes (NFKD of its full case folding); <c>tools/unicode/folding.py</c> writes it from the
-/// Unicode data. Two names have the same key exactly if NFKC and case folding make them equal, except that the order of several marks on
-/// one letter does not matter here. The file is read at the first use. Any thread.
+/// <c>folding.txt</c> maps each character to its folded form (NFKD of its full case folding); <c>tools/unicode/folding.py</c> writes it
+/// from the Unicode data. Two names have the same key exactly if NFKC and case folding make them equal, except that the order of several
+/// marks on one letter does not matter. The file is read at the first use. Any thread.
 /// </remarks>
 public static class NameFolding
 {
@@ -26,7 +26,7 @@ public static class NameFolding
     public static string ForUniqueness(string name) => Ascii.IsValid(name) ? name.ToLowerInvariant() : Fold(name, keepsAccents: true);
 
     /// <summary>
-    /// The form in which names are searched: as <see cref="ForUniqueness"/>, and without accents. Control characters become U+FFFD.
+    /// The form in which names are searched: like <see cref="ForUniqueness"/>, but without accents. Control characters become U+FFFD.
     /// </summary>
     public static string ForSearch(string text) =>
         Ascii.IsValid(text) && !text.Any(char.IsControl) ? text.ToLowerInvariant() : Fold(text, keepsAccents: false);
@@ -74,7 +74,7 @@ public static class NameFolding
     private static string WithoutAccents(string text) =>
         string.Concat(text.Where(static c => !IsAccent(c)).Select(static c => char.IsControl(c) ? '\uFFFD' : c));
 
-    // the blocks of combining marks that no script spells words with
+    // blocks of combining marks that no script needs for spelling
     private static bool IsAccent(char c) =>
         c is (>= '\u0300' and <= '\u036F') or (>= '\u1AB0' and <= '\u1AFF') or (>= '\u1DC0' and <= '\u1DFF') or (
             >= '\u20D0' and <= '\u20FF');

@@ -3,7 +3,7 @@ namespace Aglow.Users;
 /// <summary>The names of a user, which search finds. Optional: an ID works without them.</summary>
 /// <param name="UserName">Unique after NFKC normalization and case folding; null if there is none.</param>
 /// <param name="DisplayName">What people see; null if there is none.</param>
-/// <param name="CreatedAt">When the profile was made, in seconds since 1970-01-01 UTC.</param>
+/// <param name="CreatedAt">When the profile was created, in seconds since 1970-01-01 UTC.</param>
 /// <param name="UpdatedAt">When it last changed, in seconds since 1970-01-01 UTC.</param>
 public sealed record Profile(string? UserName, string? DisplayName, long CreatedAt, long UpdatedAt);
 

@@ -4,12 +4,12 @@ using System.Numerics;
 namespace Aglow.Users;
 
 /// <summary>
-/// SipHash-2-4 (Aumasson and Bernstein, 2012): a hash with a secret key, so that nobody can choose names that collide. Unlike
+/// SipHash-2-4 (Aumasson and Bernstein, 2012): a hash with a secret key, so that attackers cannot choose names that collide. Unlike
 /// <see cref="HashCode"/>, it is the same in all processes.
 /// </summary>
 internal readonly struct SipHash(ulong key0, ulong key1)
 {
-    /// <summary>From 16 secret bytes.</summary>
+    /// <summary>Creates the hash from 16 secret bytes.</summary>
     public SipHash(ReadOnlySpan<byte> key)
         : this(BinaryPrimitives.ReadUInt64LittleEndian(key), BinaryPrimitives.ReadUInt64LittleEndian(key[8..]))
     {

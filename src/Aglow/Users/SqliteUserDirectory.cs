@@ -6,23 +6,23 @@ using Microsoft.Data.Sqlite;
 
 namespace Aglow.Users;
 
-/// <summary>The user directory of one machine: <c>users.db</c>.</summary>
+/// <summary>The user directory of a single machine: <c>users.db</c>.</summary>
 /// <remarks>
 /// <code>
 /// RegisterAsync, WriteProfilesAsync, ... ─► SqliteWriter (one thread, group commit) ─► users.db
 /// FindIndexesAsync, SearchAsync, ...     ─► a reader of the pool                    ─► users.db
 ///
-/// id             index (from 2^31 up), ID; never deleted, so that an index is its ID's for good
-/// profile        index, user name, display name, the forms in which they are unique and searched, times
-/// profile_text   FTS5 with the trigram tokenizer over the searched forms; keeps no text of its own
+/// id             index (from 2^31 up), ID; never deleted, so that an index always belongs to the same ID
+/// profile        index, user name, display name, their unique and searched forms, times
+/// profile_text   FTS5 with the trigram tokenizer over the searched forms; stores no text of its own
 /// account        index, whether disabled, when tokens were revoked
-/// subscription   follower, followed; an index each way
-/// claim          index, source, what it claims, last seen to show; an ended one stays until the user's next claim
-/// visibility     index, who sees them online, how exactly they are last seen
-/// relation       index, approved or blocked, whom
-/// secret         what cursors are encrypted with
+/// subscription   follower, followed; indexed both ways
+/// claim          index, source, status and text, last seen to show; an ended claim stays until the user's next one
+/// visibility     index, who may see them online, how exact their last seen is
+/// relation       index, approved or blocked, index of the other user
+/// secret         the key that encrypts cursors
 /// </code>
-/// Any number of callers at once; reads run on the caller's thread, a few at a time.
+/// Any number of callers at once. Reads run on the caller's thread, a few at a time.
 /// </remarks>
 public sealed class SqliteUserDirectory : IUserDirectory
 {
@@ -52,7 +52,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
         INSERT INTO secret VALUES (randomblob(16))
         """;
 
-    // the claim of what the person chose was all there was
+    // version 2 had only the person's own choice
     private const string UpgradeFrom2 = $"""
         {ClaimTable};
         INSERT INTO claim SELECT user, '{Claim.UserSource}', kind, NULL, NULL, 0, 0, 0, shown_last_seen FROM manual_status;
@@ -78,12 +78,12 @@ public sealed class SqliteUserDirectory : IUserDirectory
     /// <inheritdoc/>
     public ReadOnlyMemory<byte> CursorSecret { get; }
 
-    /// <summary>Writes that SQLite refused.</summary>
+    /// <summary>Writes that SQLite rejected.</summary>
     public long Failures => _writer.Failures;
 
     /// <summary>
-    /// Opens the directory in a folder that this process holds (<see cref="DataFolder"/>) and makes what is not there; throws
-    /// <see cref="DataFolderException"/> where it cannot be used.
+    /// Opens the directory in a folder that this process holds (<see cref="DataFolder"/>), and creates what is missing. Throws
+    /// <see cref="DataFolderException"/> if it cannot be used.
     /// </summary>
     public static SqliteUserDirectory Open(string folder, TimeProvider time)
     {
@@ -185,7 +185,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
     public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() =>
         _readers.RunAsync(reader => reader.Visibilities());
 
-    /// <summary>Finishes what waits to be written, and closes the file.</summary>
+    /// <summary>Finishes waiting writes and closes the file.</summary>
     public async ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
@@ -194,11 +194,11 @@ public sealed class SqliteUserDirectory : IUserDirectory
         _commands.Dispose();
         await _readers.DisposeAsync();
 
-        // last: only a connection that may write puts the WAL away when it is closed
+        // last: only a connection that may write removes the WAL when it closes
         await _writer.DisposeAsync();
     }
 
-    /// <summary>Lets users.db have at most so many pages (0: as many as it has now), as a full disk would. For tests.</summary>
+    /// <summary>Limits users.db to this many pages (0: as many as it has now), to simulate a full disk. For tests.</summary>
     internal ValueTask LimitPagesAsync(long pages) => Discard(_writer.RunAsync(() => _commands.LimitPages(pages)));
 
     private static byte[] ReadSecret(SqliteConnection connection, string path)

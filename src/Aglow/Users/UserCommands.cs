@@ -6,11 +6,11 @@ using Microsoft.Data.Sqlite;
 namespace Aglow.Users;
 
 /// <summary>
-/// What <see cref="SqliteUserDirectory"/> changes in <c>users.db</c>: each method is a command for <see cref="SqliteWriter"/> and runs on
-/// its thread.
+/// The changes that <see cref="SqliteUserDirectory"/> makes in <c>users.db</c>. Each method is a command for <see cref="SqliteWriter"/> and
+/// runs on its thread.
 /// </summary>
 /// <remarks>
-/// The next index is the only state in memory: a command undoes it where it is rolled back, and others see it only after
+/// The next index is the only state in memory. A command that is rolled back restores it. Other threads see it only after
 /// <see cref="Committed"/>.
 /// </remarks>
 internal sealed class UserCommands : IDisposable
@@ -115,7 +115,7 @@ internal sealed class UserCommands : IDisposable
         _published = _next;
     }
 
-    /// <summary>What a deletion runs. Each finds the user by a key, so a deletion costs what the user has, not what all have.</summary>
+    /// <summary>The statements of a deletion. Each finds the user by a key, so the cost depends only on that user's rows.</summary>
     internal static IReadOnlyList<string> Deletion { get; } =
         [DropProfile, DropNames, UnfollowAll, DropClaims, DropVisibility, UnrelateAll];
 
@@ -125,7 +125,7 @@ internal sealed class UserCommands : IDisposable
     /// <summary>Set once, before the first command.</summary>
     public Action<Action> OnUndo { get; set; } = _ => { };
 
-    /// <summary>After a commit: lets everyone see the new indexes.</summary>
+    /// <summary>Called after a commit: publishes the new indexes.</summary>
     public void Committed() => _published = _next;
 
     public int Register(IReadOnlyList<string> ids, Span<uint> indexes)
@@ -139,7 +139,7 @@ internal sealed class UserCommands : IDisposable
             _index.Reset();
             if (indexes[i] != 0)
                 continue;
-            // the highest number stands for nobody
+            // the highest index stands for "no user"
             if (_next == UserId.Nobody)
                 throw new StoreUnavailableException("The user directory has given all of its 2,147,483,647 indexes.");
             _insertId.Bind(1, _next).Bind(2, ids[i]).Run();
@@ -150,7 +150,7 @@ internal sealed class UserCommands : IDisposable
     }
 
     /// <summary>Writes profiles, all or none.</summary>
-    /// <exception cref="ProfileConflictException">A write is refused: then none of them was made.</exception>
+    /// <exception cref="ProfileConflictException">A write is refused. Nothing is written then.</exception>
     public ProfileResult WriteProfiles(IReadOnlyList<ProfileWrite> writes, bool create)
     {
         var before = new (string? UserName, string? DisplayName, long? CreatedAt)[writes.Count];
@@ -164,7 +164,7 @@ internal sealed class UserCommands : IDisposable
                 continue;
             if (create)
                 throw new ProfileConflictException(ProfileConflict.UserTaken, i);
-            // names may be swapped among those who are written
+            // users in this list may swap their names
             if (writes[i].Parts.HasFlag(ProfileParts.UserName))
                 _freeName.Bind(1, writes[i].User).Run();
         }
@@ -311,9 +311,9 @@ internal sealed class UserCommands : IDisposable
     }
 }
 
-/// <summary>Profiles that cannot be written: rolls the command back.</summary>
+/// <summary>Profiles cannot be written. Rolls the command back.</summary>
 internal sealed class ProfileConflictException(ProfileConflict conflict, int at) : Exception
 {
-    /// <summary>What the caller hears.</summary>
+    /// <summary>The result for the caller.</summary>
     public ProfileResult Result { get; } = new(0, 0, conflict, at);
 }

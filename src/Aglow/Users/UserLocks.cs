@@ -1,8 +1,7 @@
 namespace Aglow.Users;
 
 /// <summary>
-/// Puts changes of one user's facts (claims, visibility, deletion) in one order; a handful of doors for all users, since such changes are
-/// rare.
+/// Orders changes of one user's data (claims, visibility, deletion). All users share a few locks, because such changes are rare.
 /// </summary>
 /// <remarks>Threading: any thread.</remarks>
 internal sealed class UserLocks : IDisposable
@@ -12,7 +11,7 @@ internal sealed class UserLocks : IDisposable
     private readonly SemaphoreSlim[] _doors = [.. Enumerable.Range(0, Doors).Select(static _ => new SemaphoreSlim(1))];
 
     /// <summary>
-    /// Waits until nobody else changes this user, or another user with the same lock. Dispose the result to let the next caller in.
+    /// Waits until no other caller changes this user, or another user with the same lock. Dispose the result to release the lock.
     /// </summary>
     public async ValueTask<Held> EnterAsync(uint user)
     {
@@ -28,10 +27,10 @@ internal sealed class UserLocks : IDisposable
             door.Dispose();
     }
 
-    /// <summary>A door that is held.</summary>
+    /// <summary>A lock that is held.</summary>
     internal readonly struct Held(SemaphoreSlim door) : IDisposable
     {
-        /// <summary>Lets the next one in.</summary>
+        /// <summary>Releases the lock.</summary>
         public void Dispose() => door.Release();
     }
 }

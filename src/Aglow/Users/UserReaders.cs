@@ -7,12 +7,12 @@ using Microsoft.Data.Sqlite;
 namespace Aglow.Users;
 
 /// <summary>
-/// A small pool of read connections to <c>users.db</c>. A caller takes one, reads on its own thread, and gives it back. Where
-/// all are taken, it waits without holding a thread.
+/// A small pool of read connections to <c>users.db</c>. A caller takes one, reads on its own thread, and returns it. If all are taken, the
+/// caller waits without blocking a thread.
 /// </summary>
 internal sealed class UserReaders(SqliteFile users) : IAsyncDisposable
 {
-    // reads are short and bound by the processor; a few more than there are processors, for those that wait for the disk
+    // reads are short and need the processor; a few more readers than processors cover those that wait for the disk
     private static readonly int Readers = Environment.ProcessorCount + 2;
 
     private readonly SemaphoreSlim _free = new(Readers, Readers);
@@ -52,7 +52,7 @@ internal sealed class UserReaders(SqliteFile users) : IAsyncDisposable
         }
     }
 
-    /// <summary>Waits for those who read now.</summary>
+    /// <summary>Waits for current reads, and closes the connections.</summary>
     public async ValueTask DisposeAsync()
     {
         for (var i = 0; i < Readers; i++)
@@ -63,7 +63,7 @@ internal sealed class UserReaders(SqliteFile users) : IAsyncDisposable
     }
 }
 
-/// <summary>One read connection, with its statements. One caller at a time; a caller sees one state of the file.</summary>
+/// <summary>One read connection with its statements. One caller at a time; a caller sees one state of the file.</summary>
 internal sealed class UserReader : IDisposable
 {
     private readonly SqliteConnection _connection;
@@ -165,7 +165,14 @@ internal sealed class UserReader : IDisposable
         while (_claims.Step())
         {
             rows.Add((uint)_claims.Int64(0), Claim.Load(
-                _claims.Text(1)!, (ClaimStatus)_claims.Int64(2), _claims.Text(3), _claims.Text(4), (uint)_claims.Int64(5), (int)_claims.Int64(6), _claims.Int64(7), (uint)_claims.Int64(8)));
+                _claims.Text(1)!,
+                (ClaimStatus)_claims.Int64(2),
+                _claims.Text(3),
+                _claims.Text(4),
+                (uint)_claims.Int64(5),
+                (int)_claims.Int64(6),
+                _claims.Int64(7),
+                (uint)_claims.Int64(8)));
         }
 
         return rows.ToList();

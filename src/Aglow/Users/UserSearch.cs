@@ -6,20 +6,20 @@ using Microsoft.Data.Sqlite;
 
 namespace Aglow.Users;
 
-/// <summary>Search by name, on one read connection. One thread at a time.</summary>
+/// <summary>Searches users by name, on one read connection. One thread at a time.</summary>
 /// <remarks>
-/// A search has three parts, one after the other, each in an order that a cursor can point into:
+/// A search has three parts, one after the other. Each has an order that a cursor can continue:
 /// <list type="number">
-/// <item>user names that begin with the query, by (name, index): the index of the column;</item>
-/// <item>display names that begin with it, likewise, if the user name does not;</item>
+/// <item>user names that begin with the query, by (name, index), from the index of the column;</item>
+/// <item>display names that begin with it, in the same way, unless the user name does;</item>
 /// <item>from 3 characters on, names that contain it elsewhere, by index: FTS5 with the trigram tokenizer.</item>
 /// </list>
-/// A page reads at most <see cref="MaxRows"/> rows. If they do not fill it, it ends there, with a cursor. A cursor holds the last name and
-/// ID, never an index.
+/// A page reads at most <see cref="MaxRows"/> rows. If they do not fill the page, it ends there with a cursor. A cursor holds the last name
+/// and ID, never an index.
 /// </remarks>
 internal sealed class UserSearch : IDisposable
 {
-    /// <summary>The shortest query that is found inside names, in characters.</summary>
+    /// <summary>The shortest query, in characters, that matches inside names.</summary>
     internal const int MinInside = 3;
 
     internal const int MaxRows = 2_000;
@@ -120,7 +120,7 @@ internal sealed class UserSearch : IDisposable
     }
 }
 
-/// <summary>A place in the results of a search: the part, the query, and the last name and ID.</summary>
+/// <summary>A place in search results: the part, the query, and the last name and ID.</summary>
 internal sealed record SearchCursor(int Part, string Query, string Name, string Id)
 {
     private const char Separator = '\n';
@@ -128,7 +128,9 @@ internal sealed record SearchCursor(int Part, string Query, string Name, string 
     /// <summary>URL-safe text.</summary>
     public string ToText() => Base64Url.EncodeToString(Encoding.UTF8.GetBytes($"{Part}{Separator}{Query}{Separator}{Name}{Separator}{Id}"));
 
-    /// <summary>Reads what <see cref="ToText"/> wrote for the same query; throws <see cref="FormatException"/> for anything else.</summary>
+    /// <summary>
+    /// Reads the text that <see cref="ToText"/> wrote for the same query; throws <see cref="FormatException"/> for any other.
+    /// </summary>
     public static SearchCursor Parse(string text, string query)
     {
         if (Base64Url.IsValid(text))

@@ -6,14 +6,16 @@ using Aglow.Queries;
 namespace Aglow.Users;
 
 /// <summary>
-/// What users show of themselves, in memory on every node, and the one place where what is told of a user is cut down to what its viewer may see: statuses, batches, packed words,
-/// searches, lists, counts, streams and sockets all come through <see cref="Show"/>.
+/// What users show, in memory on every node. <see cref="Show"/> is the only place that limits answers to what the viewer may see.
 /// </summary>
 /// <remarks>
-/// Stands after the <see cref="StatusReader"/> has read what is true, and never on a heartbeat's way. While nobody has set anything it costs a field read, and a bit of each user who has not
-/// where others have. Loaded from the <see cref="IUserDirectory"/> at start, written after the directory has it on disk: where nodes share one, by <see cref="DirectoryNews"/> and nobody else.
-/// An entry is 4 bytes for each user who was approved or blocked, and some 150 besides.
-/// The rejected alternative, asking the directory at each read, would make every status of somebody who hides take longer than that of somebody who does not. Any thread.
+/// Statuses, batches, packed words, searches, lists, counts, streams and sockets all pass through it, after the <see cref="StatusReader"/>
+/// has read the full status. Heartbeats never do. While no user has settings, it costs a field read. Otherwise a user without settings
+/// costs the read of one bit.
+/// Loaded from the <see cref="IUserDirectory"/> at start. A change is written here after the directory has it on disk; with a shared
+/// directory, only <see cref="DirectoryNews"/> writes here. An entry takes some 150 bytes, and 4 for each approved or blocked user.
+/// Rejected: to ask the directory at each read. The status of a user who hides would take longer than others, which would reveal that they
+/// hide. Any thread.
 /// </remarks>
 public sealed class Visibilities(bool isReciprocal) : IDisposable
 {
@@ -24,13 +26,13 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
     private readonly Lock _gate = new();
     private int _count;
 
-    /// <summary>Whether nobody sees more of others than they show them: then what a user shows decides what they see.</summary>
+    /// <summary>Whether users see no more of others than they show them.</summary>
     public bool IsReciprocal { get; } = isReciprocal;
 
-    /// <summary>Whether nobody has set anything.</summary>
+    /// <summary>Whether no user has settings.</summary>
     public bool IsEmpty => Volatile.Read(ref _count) == 0;
 
-    /// <summary>The users who have set something, in no order.</summary>
+    /// <summary>The users with settings, in any order.</summary>
     public IEnumerable<uint> Users => _byUser.Select(static e => e.Key);
 
     /// <summary>What a user shows.</summary>
@@ -44,7 +46,7 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
         return Visibility.Between(viewer, Of(viewer), user, Of(user), IsReciprocal);
     }
 
-    /// <summary>What is told to a viewer of a user of whom this is true at a second.</summary>
+    /// <summary>Limits a user's presence at a second to what a viewer may see.</summary>
     public Presence Show(uint viewer, uint user, Presence truth, ulong now) => Between(viewer, user) switch
     {
         Sight.All => truth,
@@ -53,13 +55,13 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
         _ => default,
     };
 
-    /// <summary>Whether everyone may see that this user is online; counts are of those.</summary>
+    /// <summary>Whether everyone may see that this user is online. Counts include only such users.</summary>
     public bool IsShownToEveryone(uint user) => IsEmpty || !_notToEveryone.Contains(user);
 
-    /// <summary>Of a page, who may not be seen online by everyone, in groups of 64; empty where that is nobody.</summary>
+    /// <summary>The users of a page whom not everyone may see online, in groups of 64; empty if there are none.</summary>
     internal ReadOnlySpan<ulong> NotToEveryone(int page) => _notToEveryone.Count == 0 ? default : _notToEveryone.Groups(page);
 
-    /// <summary>How many of those believed online are not shown to everyone.</summary>
+    /// <summary>How many users who are believed online are not visible to everyone.</summary>
     public long CountNotToEveryone(UserBits online)
     {
         if (_notToEveryone.Count == 0)
@@ -78,7 +80,7 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
         return count;
     }
 
-    /// <summary>Sets what a user shows; returns whether that is a change. Callers order their calls for one user.</summary>
+    /// <summary>Sets what a user shows; returns whether it changed. Callers order their calls for one user.</summary>
     public bool Set(uint user, Visibility visibility)
     {
         lock (_gate)
@@ -90,7 +92,7 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
                 _byUser.TryRemove(user, out _);
             else
                 _byUser[user] = visibility;
-            // after what it stands for
+            // the bits last: they announce an entry that is already there
             _set.Set(user, !visibility.IsDefault);
             _notToEveryone.Set(user, visibility.Online != OnlineVisibility.Everyone);
             Volatile.Write(ref _count, _count + (visibility.IsDefault ? 0 : 1) - (was.IsDefault ? 0 : 1));
@@ -105,7 +107,7 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
         _notToEveryone.Dispose();
     }
 
-    // "Recently" is three days, so that it does not say whether somebody was here today.
+    // "Recently" is three days, so that it does not reveal whether the user was here today.
     private static LastSeenAbout About(uint lastSeen, ulong now) => lastSeen == 0 ? LastSeenAbout.Unknown : ((long)now - lastSeen) switch
     {
         <= 3 * 86_400 => LastSeenAbout.Recently,

@@ -2,18 +2,18 @@ using Aglow.Model;
 
 namespace Aglow.Users;
 
-/// <summary>Builds users' visibility from the rows of a directory. One reader at a time.</summary>
+/// <summary>Builds the visibility of users from rows of a directory. One reader at a time.</summary>
 internal sealed class VisibilityRows
 {
     private readonly Dictionary<uint, Visibility> _byUser = [];
     private readonly List<uint> _others = [];
     private (uint Number, Relation Relation) _of;
 
-    /// <summary>Adds the settings of a user; once or more.</summary>
+    /// <summary>Adds the settings of a user. May be called more than once.</summary>
     public void Add(uint number, OnlineVisibility online, LastSeenVisibility lastSeen) =>
         _byUser[number] = Of(number).With(online, lastSeen);
 
-    /// <summary>Adds somebody whom a user approved or blocked, in the order of users, relations, others.</summary>
+    /// <summary>Adds a user whom another one approved or blocked, in the order of users, relations, others.</summary>
     public void Add(uint number, Relation relation, uint other)
     {
         if (_of != (number, relation))
@@ -22,7 +22,7 @@ internal sealed class VisibilityRows
         _others.Add(other);
     }
 
-    /// <summary>The visibility of all of these users.</summary>
+    /// <summary>The visibility of all added users.</summary>
     public IReadOnlyList<KeyValuePair<uint, Visibility>> ToList()
     {
         Take();
