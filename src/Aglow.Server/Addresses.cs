@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Http;
 
 namespace Aglow.Server;
 
-/// <summary>Where to listen.</summary>
+/// <summary>Reads addresses and networks from settings.</summary>
 internal static class Addresses
 {
     /// <summary>Reads URLs, separated by commas or semicolons.</summary>
@@ -28,7 +28,7 @@ internal static class Addresses
             : IPAddress.TryParse(one, out var address) ? new IPNetwork(address, address.GetAddressBytes().Length * 8)
             : throw new UsageException("set networks and addresses such as 10.0.0.0/8,127.0.0.1"))];
 
-    /// <summary>Whether only this machine can reach it.</summary>
+    /// <summary>Whether only this machine can reach the URL.</summary>
     public static bool IsLoopback(string url)
     {
         var host = BindingAddress.Parse(url).Host;

@@ -13,11 +13,11 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow.Server;
 
-/// <summary>A backend's key, as it is kept: never the key itself.</summary>
-/// <param name="Name">What people call it; unique.</param>
-/// <param name="Id">The part of the key that finds it.</param>
+/// <summary>A backend's key in the file, which holds a hash and never the key itself.</summary>
+/// <param name="Name">The operator's name for the key; unique.</param>
+/// <param name="Id">The part of the key that identifies it.</param>
 /// <param name="Hash">SHA-256 of the whole key, base64.</param>
-/// <param name="Scopes">What it may do, comma-separated.</param>
+/// <param name="Scopes">What the key may do, comma-separated.</param>
 /// <param name="CreatedAt">Seconds since 1970-01-01 UTC.</param>
 internal sealed record StoredKey(
     [property: JsonPropertyName("name")] string Name,
@@ -26,20 +26,18 @@ internal sealed record StoredKey(
     [property: JsonPropertyName("scopes")] string Scopes,
     [property: JsonPropertyName("created_at")] long CreatedAt);
 
-/// <summary>
-/// Keys of backends: <c>keys.json</c> in the data folder, written by <c>aglow keys</c>, read by servers.
-/// </summary>
+/// <summary>The keys of backends: <c>keys.json</c> in the data folder, written by <c>aglow keys</c>, read by servers.</summary>
 /// <remarks>
 /// <code>
 ///   aglow_ID_SECRET      8 and 43 characters of base64url, 48 and 256 random bits
 /// </code>
-/// A hash without salt and without slowness is right here: 256 random bits cannot be guessed, however fast one guesses. The id finds the
-/// row, so that the hash is compared once, in constant time. The file is replaced as a whole (written beside, renamed), one writer at a
-/// time, readable by its owner only; a running server looks at its time of change every second.
+/// A fast hash without a salt is enough here, because nobody can guess 256 random bits at any speed. The ID selects the row, so one hash is
+/// compared, in constant time. A writer replaces the whole file: it writes a new file and renames it. There is one writer at a time, and
+/// only the owner can read the file. A running server checks the time of change every second.
 /// </remarks>
 internal sealed class ApiKeys
 {
-    /// <summary>What every key begins with, and no token does.</summary>
+    /// <summary>Every key begins with this, and no token does.</summary>
     public const string Prefix = "aglow_";
 
     private const int IdLength = 8;
@@ -58,7 +56,7 @@ internal sealed class ApiKeys
     /// <summary>The file.</summary>
     public string FilePath => _path;
 
-    /// <summary>All keys; none where there is no file.</summary>
+    /// <summary>Reads all keys; none if there is no file.</summary>
     /// <exception cref="DataFolderException">The file cannot be read.</exception>
     public IReadOnlyList<StoredKey> Read()
     {
@@ -72,7 +70,7 @@ internal sealed class ApiKeys
         }
     }
 
-    /// <summary>Makes a key and returns it: nobody can read it again.</summary>
+    /// <summary>Creates a key and returns it. It cannot be read again.</summary>
     public string Add(string name, Scopes scopes, DateTimeOffset now)
     {
         if (name.Length is 0 or > NameLength || name.Any(static c => c is <= ' ' or > '~'))
@@ -87,12 +85,12 @@ internal sealed class ApiKeys
         return key;
     }
 
-    /// <summary>Takes a key away.</summary>
+    /// <summary>Revokes a key.</summary>
     public void Revoke(string name) => Change(keys => keys.RemoveAll(k => k.Name == name) > 0
         ? keys
         : throw new UsageException($"there is no key \"{name}\": aglow keys list has those there are"));
 
-    /// <summary>Reads scopes as people write them.</summary>
+    /// <summary>Reads a list of scopes that a person typed.</summary>
     public static Scopes ReadScopes(string text)
     {
         var scopes = Scopes.None;
@@ -114,7 +112,7 @@ internal sealed class ApiKeys
             : scopes;
     }
 
-    /// <summary>The id in a key; null where it is not of the form.</summary>
+    /// <summary>The ID in a key; null if the key has another form.</summary>
     public static string? IdOf(string key) =>
         key.Length == Prefix.Length + IdLength + 1
             + SecretLength && key.StartsWith(Prefix, StringComparison.Ordinal) && key[Prefix.Length + IdLength] == '_'
@@ -163,14 +161,14 @@ internal sealed class ApiKeys
         }
     }
 
-    // the kernel lets go of it whatever happens
+    // the kernel releases this lock even if the process is killed
     private FileStream Lock() => PrivateFile.Open(Path.Combine(_folder, "keys.lock"));
 }
 
-/// <summary>The keys that a running server takes: as the file has them, a second behind at most.</summary>
+/// <summary>The keys that a running server accepts: those of the file, at most a second old.</summary>
 /// <remarks>
-/// A file that cannot be read, is damaged or is gone changes nothing: the keys in force stay, and the log says so once. To
-/// revoke all keys, write an empty list.
+/// If the file is unreadable, damaged or gone, nothing changes: the present keys stay valid, and the log says so once. To revoke all keys,
+/// write an empty list.
 /// </remarks>
 internal sealed class KeysInForce : IDisposable
 {
@@ -183,7 +181,7 @@ internal sealed class KeysInForce : IDisposable
     private (long Length, DateTime ChangedAt)? _seen;
     private string? _saidWrong;
 
-    /// <summary>Reads the file, and looks at it from then on.</summary>
+    /// <summary>Reads the file, and watches it from then on.</summary>
     /// <exception cref="DataFolderException">The file cannot be read.</exception>
     public KeysInForce(ApiKeys keys, TimeProvider time, ILogger log)
     {
@@ -194,13 +192,13 @@ internal sealed class KeysInForce : IDisposable
         _ = BackgroundLoop.RunAsync("keys.json", LookEvery, time, new AglowLog(log), Refresh, _stop.Token);
     }
 
-    /// <summary>How many there are.</summary>
+    /// <summary>The number of keys.</summary>
     public int Count => _byId.Count;
 
-    /// <summary>The backend of a key; throws a problem where it is none.</summary>
+    /// <summary>The backend of a key; throws a problem if the key is not valid.</summary>
     public Caller Check(string key)
     {
-        // an unknown id is compared all the same, so that it takes as long
+        // compares a hash for an unknown ID too, so that the answer takes as long
         var known = ApiKeys.IdOf(key) is { } id && _byId.TryGetValue(id, out var found) ? found : null;
         var isRight = CryptographicOperations.FixedTimeEquals(ApiKeys.HashOf(key), known?.Hash ?? new byte[SHA256.HashSizeInBytes]);
         return isRight && known is not null ? known.Caller : throw Problems.TokenRefused();
@@ -240,7 +238,7 @@ internal sealed class KeysInForce : IDisposable
         var byId = new Dictionary<string, KeyInForce>(StringComparer.Ordinal);
         foreach (var key in stored)
         {
-            // the same key keeps its caller, and so its connections
+            // an unchanged key keeps its caller, and so its connections
             byId[key.Id] = before.TryGetValue(key.Id, out var same) && same.Stored == key
                 ? same
                 : new KeyInForce(key, Convert.FromBase64String(key.Hash), Caller.Backend(key.Name, ApiKeys.ReadScopes(key.Scopes)));
@@ -257,7 +255,7 @@ internal sealed class KeysInForce : IDisposable
     private (long Length, DateTime ChangedAt)? Look()
     {
         var file = new FileInfo(_keys.FilePath);
-        // a secret of Kubernetes is a link to a file in a folder that is replaced: the link itself never changes
+        // A Kubernetes secret is a link to a file in a folder that Kubernetes replaces. The link itself never changes.
         try
         {
             if (file.LinkTarget is not null && file.ResolveLinkTarget(returnFinalTarget: true) is FileInfo target)
@@ -265,7 +263,7 @@ internal sealed class KeysInForce : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // a link that leads nowhere is no file
+            // a broken link counts as no file
             return null;
         }
 

@@ -1,15 +1,15 @@
 namespace Aglow.Server;
 
-/// <summary>The operator's settings of who may speak for whom.</summary>
+/// <summary>The operator's settings for authentication.</summary>
 internal sealed class AuthSettings
 {
-    /// <summary>Whether calls need a token or key; otherwise anyone speaks for anyone.</summary>
+    /// <summary>Whether calls need a token or a key. If not (open mode), any caller may act for any user.</summary>
     public bool TakesTokens { get; set; }
 
     /// <summary>Whether open mode may be reachable from other machines.</summary>
     public bool AllowOpen { get; set; }
 
-    /// <summary>The secret that people's tokens are signed with (HS256).</summary>
+    /// <summary>The secret that signs people's tokens (HS256).</summary>
     public byte[]? Secret { get; set; }
 
     /// <summary>The <c>iss</c> that a token must have.</summary>
@@ -18,10 +18,10 @@ internal sealed class AuthSettings
     /// <summary>The <c>aud</c> that a token must have.</summary>
     public string? Audience { get; set; }
 
-    /// <summary>Who issues people's tokens, and publishes their keys (OpenID Connect discovery).</summary>
+    /// <summary>The issuer of people's tokens, which publishes its keys (OpenID Connect discovery).</summary>
     public Uri? Authority { get; set; }
 
-    /// <summary>What is wrong, in one line that says what to do instead; null if nothing is.</summary>
+    /// <summary>The first mistake in the settings, in one line that says what to do instead; null if there is none.</summary>
     public string? Validate(IReadOnlyList<string> urls)
     {
         if (!TakesTokens && (Secret is not null || Issuer is not null || Audience is not null || Authority is not null))
@@ -31,15 +31,23 @@ internal sealed class AuthSettings
         if (Secret is null && Authority is null && (Issuer ?? Audience) is not null)
             return "jwt-issuer and jwt-audience say what a token must hold: set jwt-secret or jwt-authority, too.";
         if (!TakesTokens && !AllowOpen && urls.FirstOrDefault(static url => !Addresses.IsLoopback(url)) is { } reachable)
-            return $"{reachable} can be reached from other machines, and in open mode anyone who reaches it may speak for anyone: set --auth token, or listen on 127.0.0.1, or say --allow-open where a gateway authenticates.";
+        {
+            return $"{reachable} can be reached from other machines, and in open mode any caller may act for any user: "
+                + "set --auth token, or listen on 127.0.0.1, or say --allow-open behind a gateway that authenticates callers.";
+        }
+
         return null;
     }
 
-    /// <summary>What is allowed but deserves a warning.</summary>
+    /// <summary>Warnings about settings that are allowed but risky.</summary>
     public IEnumerable<string> Warnings()
     {
         if (Authority is not null && Audience is null)
-            yield return $"Any token of {Authority} is taken, whatever application it was issued for: set --jwt-audience to take only those for this one.";
+        {
+            yield return $"Any token of {Authority} is taken, whatever application it was issued for: "
+                + "set --jwt-audience to take only those for this one.";
+        }
+
         if (TakesTokens && Secret is null && Authority is null)
             yield return "No people can sign in, only backends with keys (aglow keys add): set --jwt-secret or --jwt-authority for people.";
     }

@@ -6,16 +6,20 @@ using Aglow.Storage;
 
 namespace Aglow.Server;
 
-/// <summary><c>backup DIR</c>: copies the data folder, whether or not a server runs on it.</summary>
+/// <summary><c>backup DIR</c>: copies the data folder, even while a server uses it.</summary>
 internal static class BackupCommand
 {
     private const string DataFlag = "--data";
 
     public static Command Create()
     {
-        var to = new Argument<string>("to") { Description = "The folder to make; it must not be there yet.", HelpName = "DIR" };
-        var data = new Option<string>(DataFlag) { Description = "The data folder to copy; that which serve would use.", HelpName = "DIR" };
-        var command = new Command("backup", "Copies the data folder of the embedded store, also while its server runs.") { to, data };
+        var to = new Argument<string>("to") { Description = "The folder to create; it must not exist.", HelpName = "DIR" };
+        var data = new Option<string>(DataFlag)
+        {
+            Description = "The data folder to copy; default: the folder of serve.",
+            HelpName = "DIR",
+        };
+        var command = new Command("backup", "Copies the data folder of the embedded store, even while its server runs.") { to, data };
         command.SetAction(parsed => Run(parsed.GetValue(data), parsed.GetValue(to)!));
         return command;
     }

@@ -2,7 +2,7 @@ using System.CommandLine;
 
 namespace Aglow.Server;
 
-/// <summary><c>changes</c>: prints the feed of a running server, a line of JSON a change.</summary>
+/// <summary><c>changes</c>: prints the feed of a running server, one line of JSON per change.</summary>
 internal static class ChangesCommand
 {
     private const int WaitSeconds = 30;
@@ -11,15 +11,16 @@ internal static class ChangesCommand
     public static Command Create()
     {
         var server = RemoteServer.Options();
-        var follow = new Option<bool>("--follow") { Description = "Goes on with what changes from now on, until it is stopped." };
+        var follow = new Option<bool>("--follow") { Description = "Prints new changes too, until the command is stopped." };
         var after = new Option<string>(
             "--after")
         {
-            Description = "Begins after this change: its \"id\", or \"latest\"; with the oldest that is kept where it is not given.",
+            Description = "Starts after this change: its \"id\", or \"latest\". Default: starts with the oldest that the feed has.",
             HelpName = "CURSOR"
         };
         var command = new Command(
-            "changes", "Prints who came online, went offline or changed status: a line of JSON a change, {\"gap\":true} where some are lost.")
+            "changes",
+            "Prints each user who comes online, goes offline or changes status, as a line of JSON; {\"gap\":true} where changes are lost.")
         {
             server.Url, server.Key, follow, after,
         };
@@ -46,7 +47,7 @@ internal static class ChangesCommand
         }
         catch (Exception e) when (e is OperationCanceledException or IOException)
         {
-            // stopped, or whoever reads the lines is gone
+            // stopped, or the reader of the lines has ended
             return CommandLine.Fine;
         }
     }
@@ -74,7 +75,7 @@ internal static class ChangesCommand
             }
             catch (UnreachableException failure) when (follow && isReached)
             {
-                // a server that is started again goes on where it stopped
+                // a restarted server continues with the next change
                 await Console.Error.WriteLineAsync($"aglow: {failure.Message}");
                 await Task.Delay(RetryAfter + (RetryAfter * Random.Shared.NextDouble()), TimeProvider.System, stop);
             }

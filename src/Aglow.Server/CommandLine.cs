@@ -2,7 +2,7 @@ using System.CommandLine;
 
 namespace Aglow.Server;
 
-/// <summary>Runs commands. An error is one line on the error stream, and an exit code: 2 for wrong usage, 1 otherwise.</summary>
+/// <summary>Runs commands. An error is one line on the error stream, and the exit code 2 for wrong usage, else 1.</summary>
 internal static class CommandLine
 {
     public const int Fine = 0;
@@ -30,5 +30,5 @@ internal static class CommandLine
     }
 }
 
-/// <summary>Wrong usage; the message is one line that says what to do instead.</summary>
+/// <summary>Wrong usage. The message is one line that says what to do instead.</summary>
 internal sealed class UsageException(string message) : Exception(message);

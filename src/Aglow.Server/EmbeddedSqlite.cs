@@ -4,16 +4,16 @@ using Microsoft.Win32.SafeHandles;
 namespace Aglow.Server;
 
 /// <summary>
-/// Loads SQLite's library from the native program that <c>./aglow publish</c> makes, so that the program is one file. The library goes into
-/// anonymous memory (<c>memfd_create</c>), never into a folder. Rejected: linking it in, because no package has its static library for
-/// Linux.
+/// Loads SQLite's library from the native program that <c>./aglow publish</c> makes, so that the program is one file. The library is loaded
+/// into anonymous memory (<c>memfd_create</c>), never into a folder.
 /// </summary>
+/// <remarks>Rejected: static linking, because no package has SQLite's static library for Linux.</remarks>
 internal static partial class EmbeddedSqlite
 {
     private const string Resource = "libe_sqlite3.so";
     private const uint CloseOnExec = 1;
 
-    /// <summary>Call it before anything opens a database. Does nothing if the library is a file beside the program.</summary>
+    /// <summary>Call this before a database is opened. Does nothing if the library is a file beside the program.</summary>
     public static void Use()
     {
         if (typeof(EmbeddedSqlite).Assembly.GetManifestResourceInfo(Resource) is not null)

@@ -4,16 +4,17 @@ using Microsoft.Extensions.Logging;
 namespace Aglow.Server;
 
 /// <summary>
-/// Writes at most ten lines a minute of what requests cause in the log of ASP.NET Core, and ten of Aglow's calls, and counts the rest. Any
-/// client can trigger such lines, some with a stack trace of two kilobytes: a broken trailer, a connection over the limit, a stream that is
-/// reset.
+/// Limits log lines that requests cause: ten a minute for ASP.NET Core, and ten a minute for Aglow's calls. The other lines are counted.
 /// </summary>
-/// <remarks>Other events of Aglow's pass. Threading: any thread; a lock for each limited line.</remarks>
-/// <param name="log">Where lines go.</param>
+/// <remarks>
+/// Any client can cause such lines, some with a stack trace of two kilobytes: a broken trailer, a connection over the limit, a stream
+/// reset. Aglow's other events are not limited. Threading: any thread; one lock per limited line.
+/// </remarks>
+/// <param name="log">Writes the lines.</param>
 /// <param name="time">The clock.</param>
 internal sealed class FrameworkLogLimit(ILoggerProvider log, TimeProvider time) : ILoggerProvider, ISupportExternalScope
 {
-    /// <summary>Lines a minute. Enough to see what is wrong, too few to fill a disk.</summary>
+    /// <summary>Lines a minute: enough to see what is wrong, too few to fill a disk.</summary>
     public const int LinesPerMinute = 10;
 
     private readonly LineRate _framework = new(time);
@@ -29,7 +30,7 @@ internal sealed class FrameworkLogLimit(ILoggerProvider log, TimeProvider time) 
 
     public void SetScopeProvider(IExternalScopeProvider scopeProvider) => (log as ISupportExternalScope)?.SetScopeProvider(scopeProvider);
 
-    // its creator disposes the inner provider
+    // the creator of the inner provider disposes it
     public void Dispose()
     {
     }
@@ -41,7 +42,7 @@ internal sealed class FrameworkLogLimit(ILoggerProvider log, TimeProvider time) 
         private int _written;
         private int _suppressed;
 
-        // Whether a line may be written, and how many were suppressed in the minutes before it.
+        // Returns whether a line may be written, and how many lines were suppressed in the minutes before.
         public bool TryWrite(out int suppressed)
         {
             lock (_gate)

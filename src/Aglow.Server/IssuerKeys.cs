@@ -7,18 +7,16 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace Aglow.Server;
 
-/// <summary>What an issuer publishes: its name and its signing keys.</summary>
+/// <summary>The name and the signing keys that an issuer publishes.</summary>
 internal sealed record PublishedKeys(string Issuer, IReadOnlyList<SecurityKey> Keys, long ReadAt);
 
-/// <summary>
-/// The keys of the issuer of tokens, by OpenID Connect discovery, and their rotation.
-/// </summary>
+/// <summary>The keys of the tokens' issuer, by OpenID Connect discovery, and their rotation.</summary>
 /// <remarks>
-/// It reads the keys at the first token. It reads them again when a token names an unknown key, at most once in
-/// <see cref="AskAgainAfter"/>, so that invented key ids cost the issuer nothing. It also reads them after <see cref="GoodFor"/>, so that a
-/// withdrawn key does not stay good for ever. If the issuer is away, known keys stay good; if there are none yet, tokens cannot be checked
-/// (503). One read at a time; others wait for it.
-/// Rejected: the library's own manager, which reads new keys in the background, so that the first people with a new key would be refused.
+/// Keys are read at the first token. They are read again when a token names an unknown key, but at most once in
+/// <see cref="AskAgainAfter"/>, so invented key IDs cost the issuer nothing. They are also read again after <see cref="GoodFor"/>, so a
+/// withdrawn key does not stay valid for ever. If the issuer cannot be reached, known keys stay valid. Without known keys, tokens cannot be
+/// checked (503). Only one read runs at a time; other callers wait for it.
+/// Rejected: the library's own manager. It reads new keys in the background, so the first people with a new key would be refused.
 /// </remarks>
 internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider time, ILogger log) : IDisposable
 {
@@ -31,7 +29,7 @@ internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider tim
     private volatile PublishedKeys? _known;
     private long? _triedAt;
 
-    /// <summary>The keys; throws a problem (503) if they were never read.</summary>
+    /// <summary>Gets the keys; throws a problem (503) if they were never read.</summary>
     public async ValueTask<PublishedKeys> GetAsync()
     {
         var known = _known;
@@ -40,7 +38,7 @@ internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider tim
         return await RefreshAsync(known) ?? known ?? throw Problems.TokensNotChecked();
     }
 
-    /// <summary>Newer keys than these; null if none are available now.</summary>
+    /// <summary>Gets newer keys than these; null if none are available now.</summary>
     public async ValueTask<PublishedKeys?> RefreshAsync(PublishedKeys? known)
     {
         await _reading.WaitAsync();
@@ -74,7 +72,7 @@ internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider tim
     {
         var documents = new HttpDocumentRetriever(_http) { RequireHttps = authority.Scheme == Uri.UriSchemeHttps };
         var read = await OpenIdConnectConfigurationRetriever.GetAsync(_address, documents, CancellationToken.None);
-        // the server at an address may not speak for another issuer, unless the operator says so
+        // a server may not speak for another issuer, unless the operator names that issuer
         if (issuer is null && read.Issuer?.TrimEnd('/') != authority.AbsoluteUri.TrimEnd('/'))
             throw new InvalidOperationException($"it says that it is {read.Issuer}; set --jwt-issuer where that is right");
         if (read.SigningKeys.Count == 0)

@@ -5,7 +5,7 @@ using Aglow.Storage;
 namespace Aglow.Server;
 
 /// <summary>
-/// <c>keys add</c>, <c>keys list</c>, <c>keys revoke</c>: the keys of backends in a data folder, whether or not its server runs.
+/// <c>keys add</c>, <c>keys list</c>, <c>keys revoke</c>: the keys of backends in a data folder, even while its server runs.
 /// </summary>
 internal static class KeysCommand
 {
@@ -13,19 +13,19 @@ internal static class KeysCommand
     {
         var data = new Option<string>("--data")
         {
-            Description = "The server's data folder; \"data\" where it is not given.",
+            Description = "The server's data folder; default \"data\".",
             HelpName = "DIR",
             DefaultValueFactory = static _ => "data"
         };
-        var name = new Option<string>("--name") { Description = "What to call the key.", HelpName = "NAME", Required = true };
+        var name = new Option<string>("--name") { Description = "The name of the key.", HelpName = "NAME", Required = true };
         var scope = new Option<string>("--scope")
         {
-            Description = "What it may do: some of heartbeat, read, users, operate, separated by commas.",
+            Description = "What the key may do: heartbeat, read, users, operate; separated by commas.",
             HelpName = "SCOPE,…",
             Required = true
         };
 
-        var add = new Command("add", "Makes a key and prints it, once: nobody can read it again.") { data, name, scope };
+        var add = new Command("add", "Creates a key and prints it. It cannot be printed again.") { data, name, scope };
         add.SetAction(parsed => Run(() =>
         {
             var scopes = ApiKeys.ReadScopes(parsed.GetRequiredValue(scope));
@@ -33,7 +33,7 @@ internal static class KeysCommand
                 new ApiKeys(parsed.GetRequiredValue(data)).Add(parsed.GetRequiredValue(name), scopes, TimeProvider.System.GetUtcNow()));
         }));
 
-        var list = new Command("list", "Lists the keys: names, scopes, when they were made.") { data };
+        var list = new Command("list", "Lists the keys with their names, scopes and times of creation.") { data };
         list.SetAction(parsed => Run(() =>
         {
             foreach (var key in new ApiKeys(parsed.GetRequiredValue(data)).Read())
@@ -44,10 +44,10 @@ internal static class KeysCommand
             }
         }));
 
-        var revoke = new Command("revoke", "Takes a key away; running servers refuse it within a second.") { data, name };
+        var revoke = new Command("revoke", "Revokes a key. Running servers refuse it within a second.") { data, name };
         revoke.SetAction(parsed => Run(() => new ApiKeys(parsed.GetRequiredValue(data)).Revoke(parsed.GetRequiredValue(name))));
 
-        return new Command("keys", "Makes, lists and revokes the keys of backends.") { add, list, revoke };
+        return new Command("keys", "Creates, lists and revokes the keys of backends.") { add, list, revoke };
     }
 
     private static int Run(Action action)

@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging.Console;
 
 namespace Aglow.Server;
 
-/// <summary>One line for each event on the standard output, as text or JSON; of the framework, warnings and errors only.</summary>
+/// <summary>Writes one line per event to the standard output, as text or JSON. The framework writes only warnings and errors.</summary>
 internal static class Logging
 {
     private const string Time = "yyyy-MM-dd'T'HH:mm:ss'Z'";
@@ -37,7 +37,7 @@ internal static class Logging
                 new FrameworkLogLimit(services.GetRequiredService<ConsoleLoggerProvider>(), services.GetRequiredService<TimeProvider>()));
         logging.SetMinimumLevel(LogLevel.Information);
         logging.AddFilter("Microsoft", LogLevel.Warning);
-        // with a listener, every request would make an activity; a failure in a request is logged where it is answered
+        // a listener would make an activity for every request; failures are logged where they are answered
         logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
         // a failed start is one line on the error stream, without a stack trace
         logging.AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);

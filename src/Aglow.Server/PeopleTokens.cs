@@ -7,14 +7,13 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace Aglow.Server;
 
-/// <summary>
-/// Checks people's tokens (JWT, RFC 7519): signature, dates and audience. <c>sub</c> is the user.
-/// </summary>
+/// <summary>Checks people's tokens (JWT, RFC 7519): signature, dates and audience. <c>sub</c> is the user.</summary>
 /// <remarks>
-/// The server chooses the algorithm, never the token: HS256 with the secret, or public-key algorithms with the issuer's keys, and never
-/// both. So nobody can sign with a public key as if it were a secret. Keys in a token's header (<c>jwk</c>, <c>jku</c>, <c>x5c</c>) are
-/// ignored; <c>kid</c> only chooses among the known keys. Rejected: the framework's JwtBearer handler. It makes an identity, a principal
-/// and a ticket for every request, and does not see sockets that are taken before HTTP.
+/// The server chooses the algorithm, never the token: either HS256 with the secret, or public-key algorithms with the issuer's keys. It
+/// never accepts both, so nobody can use a public key as an HS256 secret. Keys in a token's header (<c>jwk</c>, <c>jku</c>, <c>x5c</c>) are
+/// ignored; <c>kid</c> only selects one of the known keys.
+/// Rejected: the framework's JwtBearer handler. It creates an identity, a principal and a ticket for every request, and does not see
+/// sockets that are handled before HTTP.
 /// </remarks>
 internal sealed class PeopleTokens
 {
@@ -51,7 +50,7 @@ internal sealed class PeopleTokens
 
         var known = await _issuer.GetAsync();
         var result = await ValidateAsync(token, known);
-        // the issuer may have published the key since; asks at most once in a while, whatever tokens say
+        // the issuer may have published the key since; this asks only once in a while, whatever tokens contain
         if (result.Exception is SecurityTokenSignatureKeyNotFoundException && await _issuer.RefreshAsync(known) is { } newer)
             result = await ValidateAsync(token, newer);
         return Read(result);
@@ -64,7 +63,7 @@ internal sealed class PeopleTokens
     {
         ValidAlgorithms = algorithms,
         IssuerSigningKeys = keys,
-        // an unknown kid is no reason to try all keys
+        // an unknown kid must not make the server try all keys
         TryAllIssuerSigningKeys = _issuer is null,
         RequireSignedTokens = true,
         RequireExpirationTime = true,
@@ -75,7 +74,7 @@ internal sealed class PeopleTokens
         ValidAudience = _settings.Audience,
     };
 
-    // Checks the dates with a minute's grace. An expired token has a problem of its own, so that a client gets a new token.
+    // Checks the dates with a tolerance of one minute. An expired token has its own problem, so that the client gets a new token.
     private bool IsInDate(DateTime? notBefore, DateTime? expires, SecurityToken token, TokenValidationParameters parameters)
     {
         var now = _time.GetUtcNow().UtcDateTime;

@@ -4,7 +4,7 @@ using System.Text.Json;
 
 namespace Aglow.Server;
 
-/// <summary>A running server, as commands call it: over HTTP, with a key where it takes tokens.</summary>
+/// <summary>A running server that commands call over HTTP, with a key if the server requires one.</summary>
 internal sealed class RemoteServer : IDisposable
 {
     private const string KeyVariable = "AGLOW_KEY";
@@ -29,22 +29,22 @@ internal sealed class RemoteServer : IDisposable
             _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
     }
 
-    /// <summary>The options by which commands say where the server is.</summary>
+    /// <summary>The options that name the server and the key.</summary>
     public static (Option<string> Url, Option<string> Key) Options(string name = "--url") => (
         new Option<string>(name)
         {
-            Description = "Where the server is; http://127.0.0.1:8080 where it is not given.",
+            Description = "The address of the server; default http://127.0.0.1:8080.",
             HelpName = "URL",
             DefaultValueFactory = static _ => "http://127.0.0.1:8080"
         },
         new Option<string>("--key")
         {
-            Description = $"The key to call it with, where it takes tokens. Others on this machine see flags: {KeyVariable} is not seen.",
+            Description = $"The key, if the server requires one. Other users of this machine can see flags, but not {KeyVariable}.",
             HelpName = "KEY"
         });
 
-    /// <summary>The server that a command names.</summary>
-    /// <exception cref="UsageException">The address is none.</exception>
+    /// <summary>The server that the command line names.</summary>
+    /// <exception cref="UsageException">The address is not valid.</exception>
     public static RemoteServer Of(ParseResult parsed, (Option<string> Url, Option<string> Key) options)
     {
         var url = parsed.GetValue(options.Url)!;
@@ -53,9 +53,9 @@ internal sealed class RemoteServer : IDisposable
         return new RemoteServer(address, parsed.GetValue(options.Key) ?? Environment.GetEnvironmentVariable(KeyVariable), options.Url.Name);
     }
 
-    /// <summary>Makes a call; returns the answer, null where it has none.</summary>
-    /// <exception cref="UnreachableException">The server does not answer, or says to try again.</exception>
-    /// <exception cref="UsageException">The server refuses.</exception>
+    /// <summary>Makes a call and returns its answer; null if the answer is empty.</summary>
+    /// <exception cref="UnreachableException">The server does not answer, or asks to try again later.</exception>
+    /// <exception cref="UsageException">The server refuses the call.</exception>
     public async Task<JsonDocument?> CallAsync(
         HttpMethod method, string path, ReadOnlyMemory<byte> json = default, CancellationToken cancel = default)
     {
@@ -100,5 +100,5 @@ internal sealed class RemoteServer : IDisposable
     }
 }
 
-/// <summary>The server could not be asked; the message is one line.</summary>
+/// <summary>The server could not be reached. The message is one line.</summary>
 internal sealed class UnreachableException(string message, Exception? inner = null) : Exception(message, inner);

@@ -5,10 +5,15 @@ namespace Aglow.Server;
 /// <summary>Owns the server's log events: 9xxx.</summary>
 internal static partial class ServerLog
 {
-    [LoggerMessage(9001, LogLevel.Information, "Ready on {Urls}: data in {Where}, lease {LeaseSeconds} s, a heartbeat every {HeartbeatSeconds} s.")]
+    [LoggerMessage(
+        9001, LogLevel.Information,
+        "Ready on {Urls}: data in {Where}, lease {LeaseSeconds} s, a heartbeat every {HeartbeatSeconds} s.")]
     public static partial void Ready(ILogger logger, string urls, string where, int leaseSeconds, int heartbeatSeconds);
 
-    [LoggerMessage(9002, LogLevel.Warning, "OPEN TO THE NETWORK: {Url} is reachable from other machines, and in open mode anyone who reaches it may speak for anyone. Allowed by --allow-open: only where a gateway that authenticates stands before it.")]
+    [LoggerMessage(
+        9002, LogLevel.Warning,
+        "OPEN TO THE NETWORK: {Url} is reachable from other machines, and in open mode any caller may act for any user. "
+            + "--allow-open allows this: use it only behind a gateway that authenticates callers.")]
     public static partial void Open(ILogger logger, string url);
 
     [LoggerMessage(9003, LogLevel.Warning, "{Warning}")]
@@ -26,7 +31,8 @@ internal static partial class ServerLog
     [LoggerMessage(9007, LogLevel.Information, "Metrics and traces are sent to {Where}.")]
     public static partial void TelemetryIsOn(ILogger logger, string where);
 
-    [LoggerMessage(9008, LogLevel.Warning, "Metrics or traces could not be sent: {Reason} Nothing is kept of them; it is said once a minute at most.")]
+    [LoggerMessage(
+        9008, LogLevel.Warning, "Metrics or traces could not be sent, and are lost: {Reason} Logged at most once a minute.")]
     public static partial void TelemetryNotSent(ILogger logger, string reason);
 
     [LoggerMessage(9010, LogLevel.Warning, "The {Count} keys in force stay: {Reason}")]

@@ -18,12 +18,17 @@ using Microsoft.Extensions.Logging;
 namespace Aglow.Server;
 
 /// <summary>
-/// The server's life: open the store, listen, wait for SIGTERM or SIGINT, answer what is in flight, close the store with everything on disk.
+/// Runs the server: opens the store, listens, and waits for SIGTERM or SIGINT. Then it answers the pending requests, writes everything to
+/// disk and closes the store.
 /// </summary>
-/// <remarks>A second signal while it stops changes nothing: what stops is the store's last write, which a killed process would have to replay.</remarks>
+/// <remarks>
+/// A second signal during the stop has no effect: at that time the store makes its last write, which the next start would have to replay
+/// after a kill.
+/// </remarks>
 internal static class ServerProcess
 {
-    // for requests that are under way and the store's last write; with the 10 s for sending clients elsewhere, within the 30 s that platforms wait before they kill
+    // For pending requests and the store's last write. With the 10 s for sending clients to other nodes, this is within the 30 s that
+    // platforms wait before they kill a process.
     private static readonly TimeSpan StopAtMost = TimeSpan.FromSeconds(15);
 
     public static async Task<int> RunAsync(ServeOptions options)
@@ -41,7 +46,7 @@ internal static class ServerProcess
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
-            // told to stop before it had started
+            // stopped before the start was complete
         }
 
         ServerLog.Stopped(log);
@@ -58,7 +63,8 @@ internal static class ServerProcess
     {
         options.Presence.OpenMode = !options.Auth.TakesTokens;
         options.Presence.IsBehindGateway = options.Auth.AllowOpen || options.TrustedProxies.Count > 0;
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow", ContentRootPath = AppContext.BaseDirectory });
+        var builder = WebApplication.CreateEmptyBuilder(
+            new WebApplicationOptions { ApplicationName = "Aglow", ContentRootPath = AppContext.BaseDirectory });
         Logging.Configure(builder.Logging, options.LogsJson);
         var drain = TimeSpan.FromSeconds(options.Presence.DrainSeconds ?? PresenceHost.DrainSecondsOfMany);
         builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = StopAtMost + drain);
@@ -84,7 +90,7 @@ internal static class ServerProcess
             app.Urls.Add(url);
         if (proxies.Any && !proxies.ReadsProxyProtocol)
             proxies.Use(app);
-        // a browser that came by TLS once comes by nothing else for a year; not to this machine's own names
+        // a browser that used TLS once uses only TLS for a year, except for the names of its own machine
         if (options.ListensOn.Any(static url => url.StartsWith("https:", StringComparison.OrdinalIgnoreCase)))
             app.UseHsts();
         app.MapAglow();
@@ -106,21 +112,25 @@ internal static class ServerProcess
         });
         if (!auth.TakesTokens)
             return;
-        services.AddSingleton(s => new KeysInForce(new ApiKeys(options.Presence.DataDirectory), s.GetRequiredService<TimeProvider>(), Log(s)));
+        services.AddSingleton(
+            s => new KeysInForce(new ApiKeys(options.Presence.DataDirectory), s.GetRequiredService<TimeProvider>(), Log(s)));
         if (auth.Authority is { } authority)
             services.AddSingleton(s => new IssuerKeys(authority, auth.Issuer, s.GetRequiredService<TimeProvider>(), Log(s)));
         services.AddSingleton(s => new PeopleTokens(auth, s.GetService<IssuerKeys>(), s.GetRequiredService<TimeProvider>()));
         services.AddSingleton<CredentialCheck>(s =>
         {
             var (keys, people) = (s.GetRequiredService<KeysInForce>(), s.GetRequiredService<PeopleTokens>());
-            return credential => credential.StartsWith(ApiKeys.Prefix, StringComparison.Ordinal) ? new(keys.Check(credential)) : people.CheckAsync(credential);
+            return credential => credential.StartsWith(ApiKeys.Prefix, StringComparison.Ordinal)
+                ? new(keys.Check(credential))
+                : people.CheckAsync(credential);
         });
     }
 
     private static ILogger Log(IServiceProvider services) => services.GetRequiredService<ILoggerFactory>().CreateLogger("Aglow.Server");
 
-    // a node that shares a Redis, and the directory if there is one
-    private static async Task<IOpenPresence> OpenAsync(ServeOptions options, StackExchange.Redis.ConfigurationOptions redis, TimeProvider time, ILoggerFactory logs)
+    // Opens the presence of a node that shares a Redis, with the directory if there is one.
+    private static async Task<IOpenPresence> OpenAsync(
+        ServeOptions options, StackExchange.Redis.ConfigurationOptions redis, TimeProvider time, ILoggerFactory logs)
     {
         var directory = options.Postgres is null ? null : await PostgresUserDirectory.OpenAsync(options.Postgres, time, logs);
         try
@@ -141,21 +151,25 @@ internal static class ServerProcess
         kestrel.AddServerHeader = false;
         kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets(isFirst: true));
         kestrel.Limits.MaxRequestBodySize = Limits.BodyBytes;
-        // room for the method and the version; each call has a limit of its own (414)
+        // room for the method and the version; each call has its own limit (414)
         kestrel.Limits.MaxRequestLineSize = kestrel.Limits.Http2.MaxRequestHeaderFieldSize = Limits.ListTargetBytes + 1024;
-        kestrel.Limits.MaxConcurrentConnections = kestrel.Limits.MaxConcurrentUpgradedConnections = options.MaxConnections ?? DefaultMaxConnections();
+        kestrel.Limits.MaxConcurrentConnections = kestrel.Limits.MaxConcurrentUpgradedConnections =
+            options.MaxConnections ?? DefaultMaxConnections();
         kestrel.Limits.RequestHeadersTimeout = SocketMiddleware.Patience;
-        // Kestrel's default, written down because docs/security.md promises it
+        // Kestrel's default, explicit because docs/security.md promises it
         kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(bytesPerSecond: 240, gracePeriod: TimeSpan.FromSeconds(5));
-        // a client that heartbeats every 10 s keeps its connection; one that is gone costs 6 KB for two minutes
+        // a client with a heartbeat every 10 s keeps its connection; the connection of one that is gone costs 6 KB for two minutes
         kestrel.Limits.KeepAliveTimeout = TimeSpan.FromMinutes(2);
     }
 
-    // Without a free descriptor Kestrel's accept loop spins, and .NET fails to load parts of itself. Leave 512 of them for files and stores.
+    // Without a free descriptor, Kestrel's accept loop spins and .NET cannot load its own parts. So 512 descriptors are left for files and
+    // stores.
     private static long? DefaultMaxConnections()
     {
         const string Limits = "/proc/self/limits", Files = "Max open files";
-        var line = File.Exists(Limits) ? File.ReadLines(Limits).FirstOrDefault(static l => l.StartsWith(Files, StringComparison.Ordinal)) : null;
+        var line = File.Exists(Limits)
+            ? File.ReadLines(Limits).FirstOrDefault(static l => l.StartsWith(Files, StringComparison.Ordinal))
+            : null;
         var soft = line?[Files.Length..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[0];
         return long.TryParse(soft, out var files) ? Math.Max(files - 512, 16) : null;
     }
@@ -168,8 +182,10 @@ internal static class ServerProcess
             ServerLog.Open(log, url);
         if (options.Auth.TakesTokens)
         {
-            var issuer = options.Auth.Authority?.AbsoluteUri ?? options.Auth.Issuer ?? (options.Auth.Secret is null ? "nobody" : "whoever has the secret");
-            ServerLog.Tokens(log, issuer, app.Services.GetRequiredService<KeysInForce>().Count, new ApiKeys(options.Presence.DataDirectory).FilePath);
+            var issuer = options.Auth.Authority?.AbsoluteUri
+                ?? options.Auth.Issuer ?? (options.Auth.Secret is null ? "nobody" : "the holder of the secret");
+            ServerLog.Tokens(
+                log, issuer, app.Services.GetRequiredService<KeysInForce>().Count, new ApiKeys(options.Presence.DataDirectory).FilePath);
         }
 
         ServerLog.Ready(

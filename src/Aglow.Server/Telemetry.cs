@@ -11,16 +11,14 @@ using OpenTelemetry.Trace;
 
 namespace Aglow.Server;
 
-/// <summary>
-/// Sends metrics and traces by OTLP, if <c>--otlp</c> or a standard <c>OTEL_…</c> variable asks for it.
-/// </summary>
+/// <summary>Sends metrics and traces by OTLP, if <c>--otlp</c> or a standard <c>OTEL_…</c> variable asks for it.</summary>
 /// <remarks>
 /// <code>
-///   --otlp http://127.0.0.1:4318   sets OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318; the other variables hold as well
+///   --otlp http://127.0.0.1:4318   sets OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318; the other variables apply too
 /// </code>
-/// Metrics are read once an interval (OTEL_METRIC_EXPORT_INTERVAL, 60 s) from the counters of <c>/metrics</c>; a heartbeat costs nothing
-/// more. One call in a hundred is traced, unless OTEL_TRACES_SAMPLER says otherwise. It starts after presence is open and stops before it
-/// closes, so its sources exist. The protocol is HTTP unless the variables say grpc.
+/// Metrics are read from the counters of <c>/metrics</c> once per interval (OTEL_METRIC_EXPORT_INTERVAL, 60 s), so heartbeats cost nothing
+/// more. One call in a hundred is traced, unless OTEL_TRACES_SAMPLER says otherwise. Telemetry starts after presence is open and stops
+/// before presence closes, so its sources exist. The protocol is HTTP unless the variables select gRPC.
 /// </remarks>
 internal sealed class Telemetry(AglowOptions options, ILogger<Telemetry> log) : IHostedService, IDisposable
 {
@@ -28,19 +26,20 @@ internal sealed class Telemetry(AglowOptions options, ILogger<Telemetry> log) : 
     private const string Protocol = "OTEL_EXPORTER_OTLP_PROTOCOL";
     private const double SampledShare = 0.01;
 
-    // a collector that is away must not delay a stop
+    // an unreachable collector must not delay a stop
     private static readonly TimeSpan StopWithin = TimeSpan.FromSeconds(2);
 
     private MeterProvider? _metrics;
     private TracerProvider? _traces;
     private ExportFailures? _failures;
 
-    /// <summary>Whether anything is to be sent.</summary>
+    /// <summary>Whether the settings ask for telemetry.</summary>
     public static bool IsAskedFor(string? otlp) =>
         !string.Equals(Variable("OTEL_SDK_DISABLED"), "true", StringComparison.OrdinalIgnoreCase)
-        && (otlp ?? Variable(Endpoint) ?? Variable("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") ?? Variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")) is not null;
+        && (otlp ?? Variable(Endpoint) ?? Variable("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+            ?? Variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")) is not null;
 
-    /// <summary>Turns <c>--otlp</c> into its variable.</summary>
+    /// <summary>Sets the standard variable from <c>--otlp</c>.</summary>
     public static void Point(string? otlp)
     {
         if (otlp is not null)

@@ -3,7 +3,7 @@ using Aglow.Model;
 
 namespace Aglow.Server;
 
-/// <summary>Reads <c>sub</c> of a token's payload: a user ID in exactly one form, so that nobody can be two people.</summary>
+/// <summary>Reads <c>sub</c> of a token's payload: a user ID in exactly one form, so that no token can name two users.</summary>
 internal static class TokenSubject
 {
     /// <summary>The user; null if <c>sub</c> is missing, given twice, or neither a string nor an integer that is a user ID.</summary>

@@ -10,21 +10,21 @@ using Microsoft.Net.Http.Headers;
 
 namespace Aglow.Server;
 
-/// <summary>
-/// The page at <c>/</c>, and the JavaScript client at <c>/client/</c> that it uses.
-/// </summary>
+/// <summary>The page at <c>/</c>, and the JavaScript client at <c>/client/</c> that it uses.</summary>
 /// <remarks>
-/// The files of <c>wwwroot</c> and <c>clients/js/src</c> are resources of this program, so they are there however it was published. Each is a path of its
-/// own; nothing is looked up by what a caller sends. Browsers keep them and ask whether they still hold (ETag), so a new version is seen at once.
+/// The files of <c>wwwroot</c> and <c>clients/js/src</c> are embedded in the program, so every way of publishing has them. Each file has
+/// its own route; no file is looked up by a path that a caller sends. Browsers cache the files and revalidate them (ETag), so they see a
+/// new version at once.
 /// </remarks>
 internal static class WebPage
 {
     private const string Folder = "wwwroot/";
     private const string Index = "/index.html";
 
-    // scripts, styles and calls from and to this server only, and nobody shows this page in a frame
+    // the page loads and calls only this server, and no other page may show it in a frame
     private const string SecurityPolicy =
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+        + "form-action 'none'; frame-ancestors 'none'";
 
     public static void MapWebPage(this IEndpointRouteBuilder routes)
     {
@@ -37,7 +37,8 @@ internal static class WebPage
                 continue;
             path = path[(Folder.Length - 1)..];
             var file = new PageFile(name, ContentType(path));
-            routes.MapMethods(path == Index ? "/" : path, [HttpMethods.Get, HttpMethods.Head], gate.Guard(file.SendAsync)).WithDisplayName($"page {path}");
+            routes.MapMethods(path == Index ? "/" : path, [HttpMethods.Get, HttpMethods.Head], gate.Guard(file.SendAsync))
+                .WithDisplayName($"page {path}");
         }
     }
 
@@ -50,7 +51,7 @@ internal static class WebPage
         var other => throw new NotSupportedException($"The page has a file of the kind \"{other}\": say here what its content type is."),
     };
 
-    // read when it is first asked for: a server that has just started has better to do
+    // a file is read at its first request, which makes the start of the server faster
     private sealed class PageFile(string resource, string contentType)
     {
         private readonly Lazy<(byte[] Content, string Tag)> _file = new(() => Read(resource));

@@ -9,27 +9,31 @@ internal static class WebhooksCommand
 {
     public static Command Create()
     {
-        // --url is the receiver's here
+        // --url is the receiver's address in these commands
         var server = RemoteServer.Options("--server");
-        var id = new Argument<string>("id") { Description = "The webhook, as list shows it.", HelpName = "ID" };
+        var id = new Argument<string>("id") { Description = "The ID of the webhook, as list prints it.", HelpName = "ID" };
         var url = new Option<string>(
             "--url")
         {
-            Description = "Where changes are sent; https, or http to this machine where the server listens on nothing else.",
+            Description = "The address that receives the changes: https, or http on this machine if the server listens on loopback only.",
             HelpName = "URL",
             Required = true
         };
         var events = new Option<string>(
             "--events")
         {
-            Description = "Which: some of online, offline, status, separated by commas; all where it is not given.",
+            Description = "The events to send: online, offline, status; separated by commas. Default: all.",
             HelpName = "EVENT,…"
         };
-        var prefix = new Option<string>("--users-prefix") { Description = "Only of users whose ID begins so.", HelpName = "TEXT" };
+        var prefix = new Option<string>("--users-prefix")
+        {
+            Description = "Only changes of users whose ID begins with this.",
+            HelpName = "TEXT",
+        };
         var overlap = new Option<int>(
             "--overlap-hours")
         {
-            Description = "How long the secret before signs as well; 24.",
+            Description = "How long the previous secret signs too; 24.",
             HelpName = "N",
             DefaultValueFactory = static _ => 24
         };
@@ -37,7 +41,7 @@ internal static class WebhooksCommand
         return new Command("webhooks",
             "Sends changes to a backend over HTTP: the webhooks of a running server. The key needs the scope operate.")
         {
-            On(new Command("add", "Adds a webhook and prints it with its secret, once: nobody can read it again.") { url, events,
+            On(new Command("add", "Adds a webhook and prints it with its secret. The secret cannot be printed again.") { url, events,
                 prefix }, (parsed, call) =>
                 call(HttpMethod.Post, "webhooks", Json(writer =>
                 {
@@ -53,20 +57,20 @@ internal static class WebhooksCommand
                     if (parsed.GetValue(prefix) is { } begin)
                         writer.WriteString("users_prefix", begin);
                 }))),
-            On(new Command("list", "Lists the webhooks: a line of JSON each."), static (_, call) =>
+            On(new Command("list", "Lists the webhooks, one line of JSON each."), static (_, call) =>
                 call(HttpMethod.Get, "webhooks", default)),
             On(new Command("remove", "Removes a webhook.") { id }, (parsed, call) => call(HttpMethod.Delete, Path(parsed), default)),
-            On(new Command("test", "Sends a test, once, and prints what became of it.") { id }, (parsed, call) =>
+            On(new Command("test", "Sends one test request and prints its outcome.") { id }, (parsed, call) =>
                 call(HttpMethod.Post, Path(parsed, "/test"), default)),
-            On(new Command("pause", "Sends nothing until it is resumed.") { id }, (parsed, call) =>
+            On(new Command("pause", "Stops sending until the webhook is resumed.") { id }, (parsed, call) =>
                 call(HttpMethod.Post, Path(parsed, "/pause"), default)),
-            On(new Command("resume", "Goes on where it stopped, and tries at once what waits to be tried again.") { id },
+            On(new Command("resume", "Continues where the webhook stopped, and retries waiting requests at once.") { id },
                 (parsed, call) => call(HttpMethod.Post, Path(parsed, "/resume"), default)),
-            On(new Command("rotate", "Prints a new secret, once; the one before signs as well for a while.") { id, overlap },
+            On(new Command("rotate", "Creates a new secret and prints it. The previous secret signs too for some time.") { id, overlap },
                 (parsed, call) =>
                 call(HttpMethod.Post, Path(parsed, "/rotate"),
                     Json(writer => writer.WriteNumber("overlap_hours", parsed.GetValue(overlap))))),
-            On(new Command("log", "Prints the newest 100 requests: a line of JSON each, the newest last.") { id }, (parsed, call) =>
+            On(new Command("log", "Prints the newest 100 requests, one line of JSON each, the newest last.") { id }, (parsed, call) =>
                 call(HttpMethod.Get, Path(parsed, "/log"), default)),
         };
 
@@ -104,7 +108,7 @@ internal static class WebhooksCommand
         }
     }
 
-    // A list is a line each.
+    // Prints a list as one line per item.
     private static void Print(JsonElement answer)
     {
         if (answer.TryGetProperty("webhooks", out var list) || answer.TryGetProperty("deliveries", out list))
