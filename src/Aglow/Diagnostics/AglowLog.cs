@@ -2,9 +2,11 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow.Diagnostics;
 
-/// <summary>Owns the engine's log events. Ids never change, and no event from Information up holds a user's data.</summary>
-/// <remarks>1xxx: the demo; 2xxx: time and sweeping; 3xxx: the embedded store; 4xxx: the directory; 5xxx: watching.
-/// Other libraries: 6xxx Redis, 7xxx PostgreSQL, 8xxx HTTP, 9xxx the server.</remarks>
+/// <summary>Owns the engine's log events. Event numbers never change, and no event from Information up holds a user's data.</summary>
+/// <remarks>
+/// 1xxx: the demo; 2xxx: time and sweeping; 3xxx: the embedded store; 4xxx: the directory; 5xxx: watching. Other libraries: 6xxx Redis,
+/// 7xxx PostgreSQL, 8xxx HTTP, 9xxx the server.
+/// </remarks>
 public sealed partial class AglowLog(ILogger logger)
 {
     [LoggerMessage(2001, LogLevel.Warning,
@@ -38,7 +40,8 @@ public sealed partial class AglowLog(ILogger logger)
     [LoggerMessage(3004, LogLevel.Debug, "A checkpoint of {File} took {Seconds:0.0} s, pauses included.")]
     internal partial void Checkpointed(string file, double seconds);
 
-    [LoggerMessage(2004, LogLevel.Error, "A step of the background work \"{Name}\" failed. The work goes on. It logs one failure a minute at most.")]
+    [LoggerMessage(2004, LogLevel.Error,
+        "A step of the background work \"{Name}\" failed. The work goes on. It logs one failure a minute at most.")]
     internal partial void StepFailed(string name, Exception exception);
 
     [LoggerMessage(1001, LogLevel.Information, "The demo is on: {People} people come and go by themselves, in memory only.")]

@@ -3,7 +3,7 @@ using System.Diagnostics;
 namespace Aglow.Diagnostics;
 
 /// <summary>
-/// The source of spans: calls other than heartbeats, reads of the store within them, and checkpoints.
+/// The source of spans for calls other than heartbeats, reads of the store within them, and checkpoints.
 /// </summary>
 /// <remarks>
 /// Without a listener a span costs the read of one field. Heartbeats, probes and sockets never have spans: there are too many, and metrics

@@ -4,8 +4,8 @@ namespace Aglow.Diagnostics;
 /// Runs a step on a timer until it is stopped. A step that throws is logged, and the next one runs.
 /// </summary>
 /// <remarks>
-/// Every timer of the server runs in such a loop. An exception in a timer's own callback ends the process, and one in a
-/// plain loop ends that loop without a word. A loop logs one failure a minute at most, however often its step fails.
+/// Every timer of the server runs in such a loop. Otherwise an exception in a timer's callback would end the process, and an exception in a
+/// plain loop would end that loop silently. A loop logs at most one failure a minute.
 /// </remarks>
 public static class BackgroundLoop
 {

@@ -5,22 +5,22 @@ namespace Aglow.Diagnostics;
 /// <summary>What a <see cref="Metric"/> measures.</summary>
 public enum MetricKind : byte
 {
-    /// <summary>Only grows; its rate matters.</summary>
+    /// <summary>A value that only grows; its rate matters.</summary>
     Counter,
 
-    /// <summary>A value of the moment.</summary>
+    /// <summary>A current value.</summary>
     Gauge,
 
-    /// <summary>How often values of each size were recorded.</summary>
+    /// <summary>Counts of recorded values, by size.</summary>
     Histogram,
 }
 
 /// <summary>
-/// One instrument: its name, its kind, and a series of figures for each set of labels.
+/// One metric: its name, its kind, and one series for each set of labels.
 /// </summary>
 /// <remarks>
-/// Only <see cref="AglowMetrics"/> makes instruments. It publishes each to OpenTelemetry in the same step, so <c>/metrics</c> and an
-/// exporter always agree. Counters and gauges are read on demand and cost nothing otherwise.
+/// Only <see cref="AglowMetrics"/> creates metrics. It publishes each to OpenTelemetry in the same step, so <c>/metrics</c> and an exporter
+/// always agree. Counters and gauges are read on demand and cost nothing otherwise.
 /// Threading: series are added while presence is opened, and read by any thread.
 /// </remarks>
 public sealed class Metric
@@ -37,13 +37,13 @@ public sealed class Metric
     /// <summary>The name in OpenTelemetry's form: words with dots, the unit last.</summary>
     public string Name { get; }
 
-    /// <summary>What kind of figure it is.</summary>
+    /// <summary>The kind.</summary>
     public MetricKind Kind { get; }
 
     /// <summary>What it measures, in one sentence.</summary>
     public string Description { get; }
 
-    /// <summary>Its figures, one for each set of labels.</summary>
+    /// <summary>The series, one for each set of labels.</summary>
     public IReadOnlyList<MetricSeries> Series => Volatile.Read(ref _series);
 
     internal void Add(MetricSeries series) => Volatile.Write(ref _series, [.. _series, series]);
@@ -52,7 +52,7 @@ public sealed class Metric
         Series.Select(static series => new Measurement<double>(series.Read(), series.Tags));
 }
 
-/// <summary>One figure of a <see cref="Metric"/>.</summary>
+/// <summary>One series of a <see cref="Metric"/>.</summary>
 public sealed class MetricSeries
 {
     internal MetricSeries(ReadOnlySpan<(string Name, string Value)> labels, Func<double> read, MetricHistogram? histogram = null)
@@ -76,10 +76,10 @@ public sealed class MetricSeries
 }
 
 /// <summary>
-/// Counts values by size, for events that happen some times a second. Never used on the heartbeat path.
+/// Counts values by size, for events that happen a few times a second. Never used on the heartbeat path.
 /// </summary>
 /// <remarks>
-/// Keeps its own counts for <c>/metrics</c>, and passes values on to OpenTelemetry while somebody listens there. Any thread, no lock.
+/// Keeps its own counts for <c>/metrics</c>, and passes values on to OpenTelemetry if it has a listener. Any thread, no lock.
 /// </remarks>
 public sealed class MetricHistogram
 {
@@ -96,13 +96,13 @@ public sealed class MetricHistogram
         Bounds = bounds;
     }
 
-    /// <summary>The upper bound of each bucket but the last, which has none; inclusive, ascending.</summary>
+    /// <summary>The upper bound of each bucket except the last, which has none. Inclusive, ascending.</summary>
     public IReadOnlyList<double> Bounds { get; }
 
     /// <summary>How many values fell into a bucket.</summary>
     public long this[int bucket] => Volatile.Read(ref _counts[bucket]);
 
-    /// <summary>All values, added up.</summary>
+    /// <summary>The sum of all values.</summary>
     public double Sum => Volatile.Read(ref _sum);
 
     /// <summary>Counts a value.</summary>
