@@ -3,16 +3,16 @@ using System.Buffers;
 namespace Aglow.AspNetCore.Http;
 
 /// <summary>
-/// An answer in the making: bytes in a borrowed array that grows. So an answer has its length before it is sent, and an error can still
+/// Builds an answer in a borrowed array that grows. The length of the answer is then known before it is sent, and an error can still
 /// replace it.
 /// </summary>
-/// <remarks>One request, one thread at a time. The array is of <see cref="CallMemory"/>, which refuses what would be too much.</remarks>
+/// <remarks>For one request; one thread at a time. The array comes from <see cref="CallMemory"/>, which limits the memory of all.</remarks>
 internal sealed class AnswerBuffer(int capacity = 1024) : IBufferWriter<byte>, IDisposable
 {
     private byte[] _bytes = CallMemory.Shared.Rent<byte>(capacity);
     private int _length;
 
-    /// <summary>What has been written.</summary>
+    /// <summary>The bytes that were written.</summary>
     public ReadOnlyMemory<byte> Written => _bytes.AsMemory(0, _length);
 
     public void Advance(int count) => _length += count;
@@ -42,7 +42,7 @@ internal sealed class AnswerBuffer(int capacity = 1024) : IBufferWriter<byte>, I
         _length += bytes.Length;
     }
 
-    /// <summary>Takes away the first bytes.</summary>
+    /// <summary>Removes the first bytes.</summary>
     public void RemoveFirst(int count)
     {
         _bytes.AsSpan(count, _length - count).CopyTo(_bytes);

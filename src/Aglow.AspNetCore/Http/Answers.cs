@@ -11,23 +11,23 @@ namespace Aglow.AspNetCore.Http;
 /// <summary>Sends answers, each with its length.</summary>
 internal static class Answers
 {
-    // what one write to the connection takes at most, so that an answer of megabytes is not copied whole
+    // the most bytes of one write to the connection, so that an answer of megabytes is not copied as a whole
     private const int Piece = 64 * 1024;
 
-    // whoever reads a large answer more slowly than so is cut off, and may ask for fewer users at a time
+    // The connection of a client that reads a large answer more slowly than this is closed. It may ask for fewer users at a time.
     private static readonly TimeSpan ReadWithin = TimeSpan.FromSeconds(60);
 
-    // the web server's own
+    // the web server's default
     private const double LeastBytesPerSecond = 240;
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(5);
 
-    /// <summary>Sends bytes that were encoded before, without waiting: they leave when the request is done. For small answers.</summary>
+    /// <summary>Sends encoded bytes without waiting: they are sent when the request ends. For small answers.</summary>
     public static Task Ready(HttpContext context, ReadOnlySpan<byte> json)
     {
         var response = context.Response;
         response.ContentType = Routes.Json;
         response.ContentLength = json.Length;
-        // the head first: a body that is written before it is kept apart and copied behind it
+        // Starts the response first: otherwise the web server buffers the body apart and copies it behind the header.
         var started = response.StartAsync();
         if (!started.IsCompletedSuccessfully)
             return StartedAsync(started, response, json.ToArray());
@@ -46,7 +46,8 @@ internal static class Answers
         BytesAsync(context, Routes.Json, json, status);
 
     /// <summary>Sends a document.</summary>
-    public static async Task JsonAsync<T>(HttpContext context, T document, JsonTypeInfo<T> type, int status = StatusCodes.Status200OK, string contentType = Routes.Json)
+    public static async Task JsonAsync<T>(
+        HttpContext context, T document, JsonTypeInfo<T> type, int status = StatusCodes.Status200OK, string contentType = Routes.Json)
     {
         using var answer = new AnswerBuffer();
         await using (var writer = new Utf8JsonWriter(answer, new JsonWriterOptions { Encoder = PresenceJson.Encoder }))
@@ -55,7 +56,8 @@ internal static class Answers
     }
 
     /// <summary>Sends bytes; they may be reused when this completes.</summary>
-    public static async Task BytesAsync(HttpContext context, string contentType, ReadOnlyMemory<byte> bytes, int status = StatusCodes.Status200OK)
+    public static async Task BytesAsync(
+        HttpContext context, string contentType, ReadOnlyMemory<byte> bytes, int status = StatusCodes.Status200OK)
     {
         var response = context.Response;
         response.StatusCode = status;
@@ -64,17 +66,17 @@ internal static class Answers
         response.Headers.XContentTypeOptions = "nosniff";
         if (bytes.Length <= Piece)
         {
-            // leaves when the request is done
+            // sent when the request ends
             response.BodyWriter.Put(bytes.Span);
             return;
         }
 
         using var held = Gate.Hold(context);
         held.Raise(bytes.Length);
-        // so that whoever reads slowly does not keep it for long; over HTTP/2 the web server has one rate for all
+        // limits how long a slow reader can hold the answer; over HTTP/2 the web server has one rate for all
         if (context.Features.Get<IHttpMinResponseDataRateFeature>() is { } rate)
             rate.MinDataRate = new MinDataRate(Math.Max(LeastBytesPerSecond, bytes.Length / ReadWithin.TotalSeconds), Grace);
-        // once an answer is under way, the server does not send what is only written
+        // flushes each piece, because the server does not send what is only written once the response has started
         for (; !bytes.IsEmpty; bytes = bytes[Math.Min(Piece, bytes.Length)..])
             await response.BodyWriter.WriteAsync(bytes[..Math.Min(Piece, bytes.Length)], context.RequestAborted);
     }

@@ -4,28 +4,28 @@ using System.Runtime.CompilerServices;
 namespace Aglow.AspNetCore.Http;
 
 /// <summary>
-/// The arrays of bodies and answers, borrowed from a pool. All large ones together have a budget. Beyond it a call gets 503 and may be sent
-/// again, because calls that take or give lists may run twice. The unfinished messages of sockets count, too.
+/// Lends the arrays of bodies and answers from a pool. A budget limits all large arrays together, with the unfinished messages of sockets.
+/// Beyond it a call gets 503.
 /// </summary>
 /// <remarks>
-/// A call of ten thousand users has an answer of a megabyte, and a slow reader keeps it: without a budget, a thousand of them keep a
-/// gigabyte. Small calls, such as heartbeats and questions about a few users, are never refused. There is one budget for the process, as
-/// there is one array pool. Threading: any thread, no lock.
+/// The answer to a call with ten thousand users has a megabyte, which a slow reader holds. Without a budget, a thousand such readers hold a
+/// gigabyte. A refused call may be sent again, because calls that take or return lists may run twice. Small calls, such as heartbeats and
+/// queries about a few users, are never refused. The process has one budget, as it has one array pool. Threading: any thread, no lock.
 /// </remarks>
-/// <param name="most">Bytes in large arrays at a time.</param>
+/// <param name="most">The most bytes in large arrays at a time.</param>
 internal sealed class CallMemory(long most)
 {
-    /// <summary>Smaller arrays do not count: answers of some hundred users.</summary>
+    /// <summary>Arrays up to this size do not count: answers with a few hundred users.</summary>
     public const int Small = 64 * 1024;
 
     private const long AtLeast = 64 << 20;
 
     private long _taken;
 
-    /// <summary>The budget of the process: a sixteenth of the memory that it may have, at least 64 MB.</summary>
+    /// <summary>The budget of the process: a sixteenth of the memory that it may use, at least 64 MB.</summary>
     public static CallMemory Shared { get; } = new(Math.Max(AtLeast, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 16));
 
-    /// <summary>The most bytes.</summary>
+    /// <summary>The budget in bytes.</summary>
     public long Most => most;
 
     /// <summary>Bytes in large arrays and in unfinished messages now.</summary>
@@ -36,7 +36,7 @@ internal sealed class CallMemory(long most)
     public T[] Rent<T>(int length)
         where T : unmanaged
     {
-        // counts the request before the array is made, and its true length afterwards
+        // checks the requested length before the array is borrowed, and counts its true length afterwards
         if (Bytes<T>(length) > Small && Taken + Bytes<T>(length) > most)
             throw Problems.TooBusy();
         var array = ArrayPool<T>.Shared.Rent(length);
@@ -45,7 +45,7 @@ internal sealed class CallMemory(long most)
         return array;
     }
 
-    /// <summary>Gives a borrowed array back.</summary>
+    /// <summary>Returns a borrowed array.</summary>
     public void Return<T>(T[] array)
         where T : unmanaged
     {
@@ -64,7 +64,7 @@ internal sealed class CallMemory(long most)
         array = larger;
     }
 
-    /// <summary>Counts bytes that are kept elsewhere, of any size; false if they would exceed the budget.</summary>
+    /// <summary>Counts bytes that are held elsewhere, of any size; false if they would exceed the budget.</summary>
     public bool TryCount(long bytes)
     {
         if (Taken + bytes > most)
@@ -73,7 +73,7 @@ internal sealed class CallMemory(long most)
         return true;
     }
 
-    /// <summary>Bytes that were counted are no longer kept.</summary>
+    /// <summary>Ends the count of bytes that are no longer held.</summary>
     public void Uncount(long bytes) => Interlocked.Add(ref _taken, -bytes);
 
     private static long Bytes<T>(int length) => (long)length * Unsafe.SizeOf<T>();

@@ -5,16 +5,16 @@ using Aglow.Model;
 namespace Aglow.AspNetCore.Http;
 
 /// <summary>
-/// What a caller claims of a user: the members of a body of <c>PUT /users/{user}/status</c>, and of a socket's <c>status</c> message.
+/// Reads a claim about a user: the body of <c>PUT /users/{user}/status</c>, or a socket's <c>status</c> message.
 /// </summary>
-/// <remarks>Refuses with a problem that names the member. What is malformed is a 400, what is understood and impossible a 422.</remarks>
+/// <remarks>A refusal is a problem that names the member: 400 for malformed input, 422 for input that cannot be fulfilled.</remarks>
 internal sealed class ClaimBody
 {
     public const string Example =
         "{\"status\": \"auto\", \"online\", \"away\", \"busy\" or \"offline\", and where you like \"text\", \"emoji\", \"until\": T or "
             + "\"for_seconds\": N, \"source\", \"priority\"}";
 
-    // the last second that a word can say
+    // the last second that a word can hold
     private static readonly long LastUntil = Pulse.ToUnix(Pulse.SecondMask - 1)!.Value;
 
     private static readonly string[] Members =
@@ -24,10 +24,10 @@ internal sealed class ClaimBody
     private readonly string?[] _texts = new string?[Members.Length];
     private readonly long?[] _numbers = new long?[Members.Length];
 
-    /// <summary>The first member that was given; null: none was.</summary>
+    /// <summary>The first member that the body has; null if it has none.</summary>
     public string? FirstGiven => Array.IndexOf(_given, true) is var first and >= 0 ? Members[first] : null;
 
-    /// <summary>What a message may hold.</summary>
+    /// <summary>The members that a message may have.</summary>
     public static IReadOnlyList<string> Names => Members;
 
     /// <summary>Reads a body.</summary>
@@ -43,7 +43,7 @@ internal sealed class ClaimBody
         return claim;
     });
 
-    /// <summary>Reads the member at whose name the reader stands; false where it is none of a claim's.</summary>
+    /// <summary>Reads the member at the reader's position; false if claims have no such member.</summary>
     public bool TryRead(ref Utf8JsonReader reader)
     {
         var member = 0;
@@ -75,7 +75,8 @@ internal sealed class ClaimBody
     }
 
     /// <summary>
-    /// The claim, at a second; null with the source where it takes back what that source claimed: auto, and nothing else.
+    /// The claim at a second, and its source. The claim is null if the body removes the claim of that source: the status auto, and nothing
+    /// else.
     /// </summary>
     public (string Source, Claim? Claim) ToClaim(uint now)
     {
@@ -93,7 +94,7 @@ internal sealed class ClaimBody
             source, status == ClaimStatus.Auto && said is null && priority == 0 ? null : new Claim(source, status, said, (int)priority));
     }
 
-    /// <summary>The name of a source that a caller may set; refuses any other.</summary>
+    /// <summary>Returns the name of a source that callers may set; refuses any other.</summary>
     public static string Source(string source)
     {
         if (source == Claim.QuietHoursSource)

@@ -11,9 +11,13 @@ internal static partial class HttpLog
     [LoggerMessage(8001, LogLevel.Error, "{Method} {Route} failed ({TraceId}).")]
     public static partial void Failed(ILogger logger, string method, string route, string traceId, Exception failure);
 
-    [LoggerMessage(8011, LogLevel.Warning, "The application could not check the sign-in behind a connection; it is asked again at the next tick.")]
+    [LoggerMessage(
+        8011, LogLevel.Warning,
+        "The application could not check the sign-in of a connection; the server tries again at the next tick.")]
     public static partial void SessionNotChecked(ILogger logger, Exception failure);
 
-    [LoggerMessage(8010, LogLevel.Warning, "The limit {Kind} refused {Count} times since it was last said, last of {Address}: {Detail} This is said once a minute at most.")]
+    [LoggerMessage(
+        8010, LogLevel.Warning,
+        "The limit {Kind} refused {Count} times since the last line, most recently {Address}: {Detail} Logged at most once a minute.")]
     public static partial void LimitBites(ILogger logger, string kind, long count, string address, string detail);
 }

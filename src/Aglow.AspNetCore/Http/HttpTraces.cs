@@ -6,16 +6,17 @@ using Microsoft.AspNetCore.Http;
 namespace Aglow.AspNetCore.Http;
 
 /// <summary>
-/// A span for each call, by OpenTelemetry's conventions for HTTP servers. Heartbeats, probes and streams have none.
+/// Makes a span for each call, by OpenTelemetry's conventions for HTTP servers. Heartbeats, probes and streams have none.
 /// </summary>
 /// <remarks>
-/// Rejected: the framework's own spans. They are made for every request or none, and name the path, which names the user.
+/// Rejected: the framework's own spans. They exist for all requests or none, and contain the path, which contains the user.
 /// </remarks>
 internal static class HttpTraces
 {
     /// <summary>Wraps the handler of a call in a span, if the call has one.</summary>
     public static RequestDelegate Handle(Call call, RequestDelegate handle) =>
-        call.Path is Routes.Heartbeat or Routes.StatusUpdate or Routes.Watch or Routes.Socket or Routes.Live or Routes.Ready or Routes.Metrics
+        call.Path is Routes.Heartbeat or Routes.StatusUpdate or Routes.Watch or Routes.Socket or Routes.Live or Routes.Ready
+            or Routes.Metrics
             ? handle
             : context => AglowTraces.Source.HasListeners() ? HandleAsync(call, handle, context) : handle(context);
 

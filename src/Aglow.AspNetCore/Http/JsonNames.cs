@@ -2,7 +2,7 @@ using Aglow.Model;
 
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>The one owner of JSON member names.</summary>
+/// <summary>Owns the names of JSON members.</summary>
 internal static class JsonNames
 {
     public const string UserId = "user_id";

@@ -1,12 +1,12 @@
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>How much one call may ask for. More gets 413 (a body or list) or 400 (a bad limit).</summary>
+/// <summary>The limits of one call. Beyond them it gets 413 (a body or list) or 400 (a bad limit).</summary>
 public static class Limits
 {
-    /// <summary>Users in a JSON list: some 200 KB of answer, a millisecond or two of work.</summary>
+    /// <summary>Users in a JSON list: about 200 KB of answer, and one or two milliseconds of work.</summary>
     public const int ListedUsers = 10_000;
 
-    /// <summary>Users in <c>?ids=</c>: more do not fit the line that web servers and proxies allow.</summary>
+    /// <summary>Users in <c>?ids=</c>: more do not fit into the request line that web servers and proxies allow.</summary>
     public const int QueriedUsers = 1_000;
 
     /// <summary>Users in a packed body.</summary>
@@ -19,8 +19,8 @@ public static class Limits
     public const int JsonBytes = 8_000_000;
 
     /// <summary>
-    /// What a web server should let through: more than any call takes, so that a client that sends too much gets its 413. A server that
-    /// closes the connection while the client still sends loses the answer.
+    /// The body limit to configure in the web server: more than any call takes, so that a client that sends too much gets a 413. A server
+    /// that closes the connection while the client still sends loses the answer.
     /// </summary>
     public const int BodyBytes = 64_000_000;
 
@@ -33,24 +33,24 @@ public static class Limits
     /// <summary>Users on a page of online users, by default; at most <see cref="ListedUsers"/>.</summary>
     public const int OnlineUsersDefault = 100;
 
-    /// <summary>Users on a page of who waits for approval, by default; at most <see cref="ListedUsers"/>.</summary>
+    /// <summary>Users on a page of the users who wait for approval, by default; at most <see cref="ListedUsers"/>.</summary>
     public const int WaitingUsersDefault = 100;
 
     /// <summary>Characters of a search.</summary>
     public const int SearchCharacters = 128;
 
-    /// <summary>Bytes of a search: one character may be made of any number of marks.</summary>
+    /// <summary>Bytes of a search: one character may consist of many combining marks.</summary>
     public const int SearchBytes = 1024;
 
     /// <summary>
-    /// Bytes of a path and query, percent-encoded, of calls that take no list in it: a user ID, a cursor and a token fit.
+    /// Bytes of a percent-encoded path and query, for calls without a list in it: enough for a user ID, a cursor and a token.
     /// </summary>
     public const int TargetBytes = 16 * 1024;
 
-    /// <summary>Bytes of a path and query of calls that take a list of users in it: 10,000 UUIDs.</summary>
+    /// <summary>Bytes of a path and query, for calls with a list of users in it: enough for 10,000 UUIDs.</summary>
     public const int ListTargetBytes = 400 * 1024;
 
-    /// <summary>Characters of a token or key: it must fit the request's headers.</summary>
+    /// <summary>Characters of a token or key, which must fit into the request's headers.</summary>
     public const int TokenCharacters = 8 * 1024;
 
     /// <summary>Bytes of a display name.</summary>

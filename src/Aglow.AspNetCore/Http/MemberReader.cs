@@ -2,13 +2,13 @@ using System.Text.Json;
 
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>Reads small JSON objects. A member that the call does not know, or one that is given twice, is refused.</summary>
+/// <summary>Reads small JSON objects. It refuses unknown members and members that are given twice.</summary>
 internal static class MemberReader
 {
-    /// <summary>Reads the members of an object, from its first name on to its end.</summary>
+    /// <summary>Reads the members of an object, from its first name to its end.</summary>
     public delegate T Members<out T>(ref Utf8JsonReader reader);
 
-    /// <summary>Reads one object, and refuses what is not JSON.</summary>
+    /// <summary>Reads one object; refuses input that is not JSON.</summary>
     public static T ReadObject<T>(ReadOnlySpan<byte> json, string example, Members<T> members)
     {
         var reader = new Utf8JsonReader(json);
@@ -18,7 +18,7 @@ internal static class MemberReader
             if (reader.TokenType != JsonTokenType.StartObject)
                 throw Problems.Malformed($"The body is not an object. Send {example}.");
             var read = members(ref reader);
-            // throws where anything follows
+            // throws if anything follows
             reader.Read();
             return read;
         }
@@ -28,12 +28,12 @@ internal static class MemberReader
         }
         catch (InvalidOperationException)
         {
-            // a member's name with half a surrogate pair
+            // the name of a member contains half a surrogate pair
             throw Problems.NotJson("");
         }
     }
 
-    /// <summary>The values of these members, in their order; null where one is missing or null.</summary>
+    /// <summary>Reads the values of these members, in their order; null for a member that is missing or null.</summary>
     public static string?[] ReadText(ReadOnlySpan<byte> json, string example, params ReadOnlySpan<string> members)
     {
         var values = new string?[members.Length];
@@ -72,12 +72,12 @@ internal static class MemberReader
         }
         catch (InvalidOperationException)
         {
-            // a member's name with half a surrogate pair
+            // the name of a member contains half a surrogate pair
             throw Problems.NotJson("");
         }
     }
 
-    /// <summary>The value of the one member, which is true or false.</summary>
+    /// <summary>Reads the value of the only member, which must be true or false.</summary>
     public static bool ReadFlag(ReadOnlySpan<byte> json, string example, string member)
     {
         var reader = new Utf8JsonReader(json);
@@ -108,7 +108,7 @@ internal static class MemberReader
         }
     }
 
-    /// <summary>The text at which the reader stands; a problem where it holds half a character.</summary>
+    /// <summary>The text at the reader's position; throws a problem if it contains half a surrogate pair.</summary>
     public static string Text(ref Utf8JsonReader reader, string member)
     {
         try

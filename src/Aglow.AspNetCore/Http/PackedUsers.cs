@@ -1,6 +1,6 @@
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>All packed numbers of a body, in a borrowed array that answers may overwrite.</summary>
+/// <summary>All packed numbers of a body, in a borrowed array that the answer may overwrite.</summary>
 internal sealed class PackedUsers(int capacity) : IDisposable
 {
     private uint[] _numbers = CallMemory.Shared.Rent<uint>(Math.Max(capacity, 1));

@@ -6,16 +6,16 @@ using Aglow.Model;
 
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>Records and lists of them, written by hand; everything rarer is a document of <see cref="Documents"/>.</summary>
+/// <summary>Writes records and lists of records by hand, for speed. Rarer answers are documents of <see cref="Documents"/>.</summary>
 internal static class PresenceJson
 {
-    /// <summary>Escapes what JSON asks for and nothing else: answers are read by programs, with a content type that says so.</summary>
+    /// <summary>Escapes only what JSON requires: programs read the answers, and the content type says that they are JSON.</summary>
     public static readonly JavaScriptEncoder Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
 
-    /// <summary>What <c>POST /status/update</c> and <c>POST /offline</c> answer.</summary>
+    /// <summary>The answer of <c>POST /status/update</c> and <c>POST /offline</c>.</summary>
     public static ReadOnlySpan<byte> Success => "{\"status\":\"success\"}"u8;
 
-    /// <summary>Writes one record, its user as it came.</summary>
+    /// <summary>Writes one record, with the user ID as the caller wrote it.</summary>
     public static void WriteRecord(AnswerBuffer into, uint user, ReadOnlySpan<byte> text, Presence presence)
     {
         Span<byte> id = stackalloc byte[(UserId.MaxKeyBytes * 2) + 2];
@@ -24,7 +24,7 @@ internal static class PresenceJson
         into.Advance(PresenceRecord.Write(space, id[..idLength], presence));
     }
 
-    /// <summary>Writes the record of one user of a batch, in the form the ID came in.</summary>
+    /// <summary>Writes the record of one user of a batch, with the user ID as the caller wrote it.</summary>
     public static void WriteRecord(AnswerBuffer into, UserBatch users, int at, Presence presence)
     {
         if (!users.IsLargeNumber(at))

@@ -8,25 +8,25 @@ using Microsoft.Extensions.Logging;
 namespace Aglow.AspNetCore.Http;
 
 /// <summary>
-/// Turns every error of the API into <c>application/problem+json</c> (RFC 9457): status, title, and a detail that says what to do instead.
-/// It reveals nothing internal.
+/// Turns every error of the API into <c>application/problem+json</c> (RFC 9457) with a status, a title and a detail that says what to do
+/// instead. It reveals nothing internal.
 /// </summary>
 /// <remarks>
-/// Readers and handlers throw a <see cref="ProblemException"/>, and this one place answers it. Refused requests are rare, and the code of
-/// successful ones stays short.
+/// Readers and handlers throw a <see cref="ProblemException"/>, which is answered only here. Refusals are rare, so exceptions are cheap
+/// enough, and the code of successful requests stays short.
 /// </remarks>
 internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
 {
     private readonly ILogger _logger = logs.CreateLogger(HttpLog.Category);
 
-    /// <summary>Notes that a limit refused something, however its caller is told.</summary>
+    /// <summary>Reports that a limit refused a call, whatever answer the caller gets.</summary>
     public void Note(HttpContext context, ProblemException problem)
     {
         if (problem.Status == StatusCodes.Status429TooManyRequests)
             limits.Bite(problem, context.Connection.RemoteIpAddress);
     }
 
-    /// <summary>A handler whose failures become problem documents.</summary>
+    /// <summary>Wraps a handler so that its failures become problem documents.</summary>
     public RequestDelegate Guard(RequestDelegate handler) => async context =>
     {
         try
@@ -38,13 +38,14 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
             await AnswerAsync(context, failure);
         }
         catch (Exception failure) when (context.RequestAborted.IsCancellationRequested
-            && failure is OperationCanceledException or ProblemException or IOException or StoreUnavailableException or NotSupportedException)
+            && failure is OperationCanceledException or ProblemException or IOException or StoreUnavailableException
+                or NotSupportedException)
         {
-            // the client is gone: nobody to answer, and no failure of the server
+            // the client has disconnected: there is nobody to answer, and the server did not fail
         }
     };
 
-    /// <summary>Answers for a failure.</summary>
+    /// <summary>Answers a failure.</summary>
     public Task AnswerAsync(HttpContext context, Exception failure)
     {
         switch (failure)
@@ -68,13 +69,16 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
             case BadHttpRequestException bad:
                 return SendAsync(context, bad.StatusCode, "Malformed request", Problems.BrokenBody);
             default:
-                // the route, not the path: that names the user
-                HttpLog.Failed(_logger, context.Request.Method, (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "", context.TraceIdentifier, failure);
+                // logs the route, because the path contains the user
+                HttpLog.Failed(
+                    _logger, context.Request.Method, (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "",
+                    context.TraceIdentifier, failure);
                 return SendAsync(
                     context,
                     StatusCodes.Status500InternalServerError,
                     "Something is wrong in the server",
-                    $"The server's log has the reason, under {context.TraceIdentifier}. Send the same again, or tell the operator of this server.");
+                    $"The server's log has the reason, under {context.TraceIdentifier}. "
+                        + "Send the same again, or tell the operator of this server.");
         }
     }
 
@@ -103,9 +107,9 @@ internal sealed class ProblemException(int status, string title, string detail) 
 
     public string Title => title;
 
-    /// <summary>Seconds after which the same may be sent again.</summary>
+    /// <summary>Seconds until the call may be sent again.</summary>
     public int? RetryAfter { get; init; }
 
-    /// <summary>How to authenticate (<c>WWW-Authenticate</c>).</summary>
+    /// <summary>The <c>WWW-Authenticate</c> header: how to authenticate.</summary>
     public string? Challenge { get; init; }
 }

@@ -8,17 +8,20 @@ using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>The refusals that more than one call makes; a detail says what to send instead.</summary>
+/// <summary>The problems that several calls have in common. Each detail says what to send instead.</summary>
 internal static class Problems
 {
-    public const string AUser = "a user is an integer from 0 to 9223372036854775807, or a string of 1 to 255 bytes without control characters";
+    public const string AUser =
+        "a user is an integer from 0 to 9223372036854775807, or a string of 1 to 255 bytes without control characters";
 
     public const string BrokenBody = "The request's body did not arrive as its headers said. Send it whole.";
 
-    /// <summary>What the <c>type</c> of each of this API's problems begins with: by it a client tells an answer of the server's from a gateway's.</summary>
+    /// <summary>
+    /// The prefix of the <c>type</c> of this API's problems. Clients use it to tell an answer of the server from a gateway's.
+    /// </summary>
     public const string TypePrefix = "urn:aglow:problem:";
 
-    /// <summary>The <c>type</c> of a problem (RFC 9457): its title as one word. "Not yours" is <c>urn:aglow:problem:not-yours</c>.</summary>
+    /// <summary>The <c>type</c> of a problem (RFC 9457), from its title: "Not yours" is <c>urn:aglow:problem:not-yours</c>.</summary>
     public static string TypeOf(string title) => TypePrefix + title.ToLowerInvariant().Replace(' ', '-').TrimEnd('?');
 
     public static ProblemException StoreAway() => new(
@@ -38,14 +41,16 @@ internal static class Problems
         RetryAfter = 0,
     };
 
-    public static ProblemException NotInThisDeployment(string detail) => new(StatusCodes.Status501NotImplemented, "Not in this deployment", detail);
+    public static ProblemException NotInThisDeployment(string detail) =>
+        new(StatusCodes.Status501NotImplemented, "Not in this deployment", detail);
 
     public static ProblemException Malformed(string detail) => new(StatusCodes.Status400BadRequest, "Malformed request", detail);
 
     public static ProblemException Impossible(string detail) => new(StatusCodes.Status422UnprocessableEntity, "Not possible", detail);
 
     public static ProblemException TooManySources() => Impossible(
-        $"This user has claims of {Claim.MaxSources} other sources. Remove one: DELETE {Routes.Claims}?source=…; GET {Routes.Claims} lists them.");
+        $"This user has claims of {Claim.MaxSources} other sources. "
+            + $"Remove one: DELETE {Routes.Claims}?source=…; GET {Routes.Claims} lists them.");
 
     public static ProblemException NotJson(string where) => Malformed($"The body is not JSON{where}. Send one JSON document in UTF-8.");
 
@@ -55,7 +60,8 @@ internal static class Problems
         "An empty body speaks for the authenticated user, and this server authenticates nobody. Name the user: {\"user_id\": 42}.");
 
     public static ProblemException NotAuthenticated() => new(
-        StatusCodes.Status401Unauthorized, "Not authenticated", "Speaking for a user takes being signed in as them, by whatever this application signs in with.");
+        StatusCodes.Status401Unauthorized, "Not authenticated",
+        "A call for a user needs a sign-in as that user, by this application's own authentication.");
 
     public static ProblemException TokenMissing() => new(
         StatusCodes.Status401Unauthorized, "Not authenticated", "This call takes a token or a key. Send it as Authorization: Bearer TOKEN.")
@@ -66,13 +72,15 @@ internal static class Problems
     public static ProblemException TokenRefused() => new(
         StatusCodes.Status401Unauthorized,
         "Token refused",
-        "The token or key is none that this server takes: it is malformed, not signed by who signs here, for somebody else, not good yet (do the clocks of its issuer and this server agree?), or revoked. Get another one.")
+        "This server does not accept the token or key: it is malformed, not signed by the issuer of this server's tokens, for another "
+            + "audience, not valid yet (do the clocks of its issuer and this server agree?), or revoked. Get another one.")
     {
         Challenge = "Bearer error=\"invalid_token\"",
     };
 
     public static ProblemException TokenExpired() => new(
-        StatusCodes.Status401Unauthorized, "Token expired", "The token has expired. Get a new one and send the same again. If it is new, the clock of its issuer or of this server is wrong.")
+        StatusCodes.Status401Unauthorized, "Token expired",
+        "The token has expired. Get a new one and send the same again. If it is new, the clock of its issuer or of this server is wrong.")
     {
         Challenge = "Bearer error=\"invalid_token\"",
     };
@@ -80,46 +88,56 @@ internal static class Problems
     public static ProblemException TokensNotChecked() => new(
         StatusCodes.Status503ServiceUnavailable,
         "Tokens cannot be checked",
-        "Who issues the tokens cannot be asked for their keys just now. Send the same again in a few seconds.")
+        "The issuer of the tokens cannot be asked for its keys just now. Send the same again in a few seconds.")
     {
         RetryAfter = 5,
     };
 
-    public static ProblemException UserMissing() => Malformed("A key speaks for no user of its own. Name who is meant: {\"user_id\": 42}.");
+    public static ProblemException UserMissing() => Malformed("A key belongs to no user. Name the user: {\"user_id\": 42}.");
 
     public static ProblemException NotForPeople(Scopes scope) => new(
-        StatusCodes.Status403Forbidden, "Not for people", $"This call is for backends, with a key that has the scope \"{NameOf(scope)}\". People ask for those they know: /status, /watch, /ws.");
+        StatusCodes.Status403Forbidden, "Not for people",
+        $"This call is for backends, with a key that has the scope \"{NameOf(scope)}\". "
+            + "People ask for those they know: /status, /watch, /ws.");
 
     public static ProblemException ForBackends() => new(
         StatusCodes.Status403Forbidden,
         "Not for people",
-        $"This call is for backends: in this application, for whoever meets the authorization policy \"{AglowPolicies.Backend}\". People ask for those they know: /status, /watch, /ws.");
+        $"This call is for backends: in this application, for callers that meet the authorization policy \"{AglowPolicies.Backend}\". "
+            + "People ask for those they know: /status, /watch, /ws.");
 
     public static ProblemException ScopeMissing(Scopes scope) => new(
-        StatusCodes.Status403Forbidden, "Scope missing", $"The key lacks the scope \"{NameOf(scope)}\". Make one that has it: aglow keys add --name NAME --scope {NameOf(scope)}.");
+        StatusCodes.Status403Forbidden, "Scope missing",
+        $"The key lacks the scope \"{NameOf(scope)}\". "
+            + $"Make one that has it: aglow keys add --name NAME --scope {NameOf(scope)}.");
 
     public static ProblemException TokenRevoked() => new(
-        StatusCodes.Status401Unauthorized, "Token revoked", "The token was issued before its user was signed out everywhere or deleted. Sign in again, and send the new token.");
+        StatusCodes.Status401Unauthorized, "Token revoked",
+        "The token was issued before its user was signed out everywhere or deleted. Sign in again, and send the new token.");
 
     public static ProblemException UserDisabled() => new(
-        StatusCodes.Status403Forbidden, "User disabled", "This user is disabled. A backend enables them: PUT /users/{user_id}/access with {\"disabled\": false}.");
+        StatusCodes.Status403Forbidden, "User disabled",
+        "This user is disabled. A backend enables them: PUT /users/{user_id}/access with {\"disabled\": false}.");
 
     public static ProblemException TooManyCalls(string of, int rate, int wait) => new(
         StatusCodes.Status429TooManyRequests,
         "Too many calls",
-        $"More than {rate} calls a second of {of}. Users named, bytes, streams and sockets count as calls, too. Wait {Seconds(wait)} and go slower; ask for many users in one call.")
+        $"More than {rate} calls a second of {of}. Users named, bytes, streams and sockets count as calls, too. "
+            + $"Wait {Seconds(wait)} and go slower; ask for many users in one call.")
     {
         RetryAfter = wait,
     };
 
     public static ProblemException TooManyRegistrations(string of, int rate, int wait) => new(
-        StatusCodes.Status429TooManyRequests, "Too many registrations", $"More than {rate} new users a second of {of}; nothing was written. Wait {Seconds(wait)} and send the same again.")
+        StatusCodes.Status429TooManyRequests, "Too many registrations",
+        $"More than {rate} new users a second of {of}; nothing was written. Wait {Seconds(wait)} and send the same again.")
     {
         RetryAfter = wait,
     };
 
     public static ProblemException TooManyStreams(int most) => new(
-        StatusCodes.Status429TooManyRequests, "Too many event streams", $"This user has {most} event streams on this server already. Close some, and try again.")
+        StatusCodes.Status429TooManyRequests, "Too many event streams",
+        $"This user has {most} event streams on this server already. Close some, and try again.")
     {
         RetryAfter = 10,
     };
@@ -127,7 +145,8 @@ internal static class Problems
     public static ProblemException HoldsTooMuch() => new(
         StatusCodes.Status429TooManyRequests,
         "Too much held",
-        $"This user's watches, and bodies and answers under way, would take more than {Holdings.MostBytes / 1_000_000} MB on this server. Watch fewer users, or wait until other calls are done.")
+        $"This user's watches, and bodies and answers under way, would take more than {Holdings.MostBytes / 1_000_000} MB on this server. "
+            + "Watch fewer users, or wait until other calls are done.")
     {
         RetryAfter = 10,
     };
@@ -135,7 +154,8 @@ internal static class Problems
     private static string Seconds(int count) => count == 1 ? "a second" : $"{count} seconds";
 
     public static ProblemException TooManyConnections(int most) => new(
-        StatusCodes.Status429TooManyRequests, "Too many connections", $"This user has {most} connections to this server already. Close some tabs, or share one (shareTabs).")
+        StatusCodes.Status429TooManyRequests, "Too many connections",
+        $"This user has {most} connections to this server already. Close some tabs, or share one (shareTabs).")
     {
         RetryAfter = 10,
     };
@@ -146,19 +166,22 @@ internal static class Problems
         Scopes.Read => "read",
         Scopes.Users => "users",
         Scopes.Operate => "operate",
-        _ => string.Join(',', Enum.GetValues<Scopes>().Where(one => one is not (Scopes.None or Scopes.All) && scope.HasFlag(one)).Select(NameOf)),
+        _ => string.Join(
+            ',', Enum.GetValues<Scopes>().Where(one => one is not (Scopes.None or Scopes.All) && scope.HasFlag(one)).Select(NameOf)),
     };
 
     public static ProblemException OriginNotAllowed(string? origin) => new(
         StatusCodes.Status403Forbidden,
         "Origin not allowed",
-        $"{(string.IsNullOrEmpty(origin) ? "A page of another origin" : $"A page of {Shorten(origin)}")} may not write here. The operator allows its origin with --allowed-origins.");
+        $"{(string.IsNullOrEmpty(origin) ? "A page of another origin" : $"A page of {Shorten(origin)}")} may not write here. "
+            + "The operator allows its origin with --allowed-origins.");
 
     public static ProblemException HostNotKnown(string? host) => new(
         StatusCodes.Status403Forbidden,
         "Host not known",
         $"\"{Shorten(host ?? "")}\" is not a name of this machine, and in open mode nothing else is served on the loopback address. "
-            + "Call 127.0.0.1 or localhost; behind a proxy on this machine start the server with --trusted-proxies 127.0.0.1, or with --allow-open.");
+            + "Call 127.0.0.1 or localhost; behind a proxy on this machine start the server with --trusted-proxies 127.0.0.1, "
+            + "or with --allow-open.");
 
     public static ProblemException NotYours() => new(
         StatusCodes.Status403Forbidden, "Not yours", "You speak for yourself only. Name the user you are signed in as, or nobody.");
@@ -170,32 +193,34 @@ internal static class Problems
 
     public static ProblemException NoSuchUser(UserId user) => NoSuchUser(Shown(user));
 
-    /// <summary>A user ID, for a detail.</summary>
+    /// <summary>A user ID, for the text of a detail.</summary>
     public static string Shown(UserId user) => user.Key is { } key ? $"\"{Shorten(key)}\"" : $"{user.Number}";
 
     public static ProblemException GivenTwice(string member) => Malformed($"{member} is given twice in one object: send it once.");
 
-    /// <summary>The problem of a member that the call does not know; the reader stands at its name.</summary>
+    /// <summary>The problem of a member that the call does not know; the reader is at the member's name.</summary>
     public static ProblemException UnknownMember(ref Utf8JsonReader reader, string example) =>
         Malformed($"This call knows no member \"{Shorten(reader.GetString()!)}\". Send {example}.");
 
     public static ProblemException NoSuchUser(UserBatch users, int index) =>
         NoSuchUser(Shown(users, index));
 
-    /// <summary>The ID of a user of a batch, for a detail.</summary>
+    /// <summary>The ID of a user of a batch, for the text of a detail.</summary>
     public static string Shown(UserBatch users, int index) =>
         users.Text(index).IsEmpty ? $"{users.Numbers.Span[index]}" : $"\"{Shorten(Encoding.UTF8.GetString(users.Text(index)))}\"";
 
     public static ProblemException OverBudget(uint highest) => new(
         StatusCodes.Status507InsufficientStorage,
         "Over the user budget",
-        $"The number is above {highest}, or there is no memory left for its page; nothing was written. Use numbers from 0 up without wide gaps, or raise max-user-number and memory-megabytes.");
+        $"The number is above {highest}, or there is no memory left for its page; nothing was written. "
+            + "Use numbers from 0 up without wide gaps, or raise max-user-number and memory-megabytes.");
 
     public static ProblemException TooManyUsers(int most, string instead) => new(
         StatusCodes.Status413PayloadTooLarge, "Too many users", $"More than {most} users in one call. Send {instead}.");
 
     public static ProblemException BodyTooLarge(int most) => new(
-        StatusCodes.Status413PayloadTooLarge, "Body too large", $"The body is longer than the {most} bytes that this call takes. Send several smaller ones.");
+        StatusCodes.Status413PayloadTooLarge, "Body too large",
+        $"The body is longer than the {most} bytes that this call takes. Send several smaller ones.");
 
     public static ProblemException TooBusy() => new(
         StatusCodes.Status503ServiceUnavailable,
@@ -206,7 +231,9 @@ internal static class Problems
     };
 
     public static ProblemException TargetTooLong(int most) => new(
-        StatusCodes.Status414UriTooLong, "Path too long", $"The path and query are longer than the {most} bytes that this call takes. Send lists of users in a body: POST {Routes.StatusBatch}.");
+        StatusCodes.Status414UriTooLong, "Path too long",
+        $"The path and query are longer than the {most} bytes that this call takes. "
+            + $"Send lists of users in a body: POST {Routes.StatusBatch}.");
 
     public static ProblemException BodyTooSlow() => new(
         StatusCodes.Status408RequestTimeout,
@@ -222,7 +249,7 @@ internal static class Problems
     public static ProblemException Of(Admission admission, string user, AglowOptions options) =>
         admission == Admission.Unknown ? NoSuchUser(user) : OverBudget(options.MaxUserNumber);
 
-    /// <summary>What somebody sent, for a detail: at most 40 characters.</summary>
+    /// <summary>Shortens the caller's text to 40 characters, for the text of a detail.</summary>
     public static string Shorten(string text) =>
         text.Length <= 40 ? text : string.Concat(text.AsSpan(0, char.IsHighSurrogate(text[39]) ? 39 : 40), "…");
 }

@@ -4,16 +4,14 @@ using Aglow.Diagnostics;
 
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>
-/// Writes every <see cref="Metric"/> as Prometheus text (0.0.4).
-/// </summary>
+/// <summary>Writes every <see cref="Metric"/> as Prometheus text (0.0.4).</summary>
 /// <remarks>
-/// Names are those of <see cref="AglowMetrics"/> with underscores for dots, counters with <c>_total</c>: what Prometheus makes of the same
-/// instruments when they come by OpenTelemetry. Nothing is counted here between scrapes.
+/// Names are those of <see cref="AglowMetrics"/>, with underscores for dots and <c>_total</c> for counters. Prometheus makes the same names
+/// when it gets these instruments by OpenTelemetry. Nothing is computed between scrapes.
 /// </remarks>
 internal static class PrometheusText
 {
-    /// <summary>All figures, now.</summary>
+    /// <summary>Writes the current values.</summary>
     public static byte[] Write(AglowMetrics metrics)
     {
         var text = new StringBuilder();
@@ -36,7 +34,7 @@ internal static class PrometheusText
         }
     }
 
-    // Buckets say how many values were at most their bound.
+    // A bucket counts the values up to its bound, so the counts are cumulative.
     private static void Write(StringBuilder text, string name, MetricSeries series, MetricHistogram histogram)
     {
         var count = 0L;

@@ -7,7 +7,7 @@ using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>What kind of body a request has.</summary>
+/// <summary>The kind of body that a request has.</summary>
 internal enum BodyKind
 {
     Empty,
@@ -15,32 +15,33 @@ internal enum BodyKind
     Packed,
 }
 
-/// <summary>
-/// Reads request bodies: JSON as one span, packed numbers as they arrive.
-/// </summary>
+/// <summary>Reads request bodies: JSON as one span, packed numbers as they arrive.</summary>
 /// <remarks>
-/// Bytes come from the connection's own buffers (<see cref="PipeReader"/>) and go, once, into a borrowed array: JSON may be split over buffers
-/// anywhere, and numbers over four bytes. Kestrel ends a body that comes too slowly (<c>MinRequestBodyDataRate</c>).
+/// Bytes come from the connection's buffers (<see cref="PipeReader"/>) and are copied once, into a borrowed array, because buffers may
+/// split JSON anywhere and numbers between bytes. Kestrel ends a body that arrives too slowly (<c>MinRequestBodyDataRate</c>).
 /// </remarks>
 internal static class RequestBodies
 {
-    /// <summary>How many packed numbers are handled at a time: three arrays of 64 KiB stay in a core's own cache.</summary>
+    /// <summary>How many packed numbers are handled at a time: three arrays of 64 KiB fit into a core's own cache.</summary>
     public const int ChunkUsers = 16 * 1024;
 
-    /// <summary>The byte order mark that some editors and languages put before UTF-8. It says nothing.</summary>
+    /// <summary>The byte order mark that some editors and languages put before UTF-8. It is skipped.</summary>
     public static ReadOnlySpan<byte> Utf8Mark => [0xEF, 0xBB, 0xBF];
 
     private const int ChunkBytes = ChunkUsers * sizeof(uint);
 
-    // Memory for more than this is taken as it comes, and not as it is announced: ten thousand who announce the largest body and send a byte of it would have 80 GB.
+    // Beyond this size, memory is borrowed as bytes arrive, not as the header announces. Otherwise ten thousand clients that announce the
+    // largest body, and send one byte, would take 80 GB.
     private const int MostBelievedBytes = 4096;
 
-    /// <summary>Reads the content type; refuses with 415 what is neither JSON nor, where <paramref name="packed"/> is allowed, packed numbers.</summary>
+    /// <summary>
+    /// Reads the content type. Refuses with 415 all but JSON and, if <paramref name="packed"/> is true, packed numbers.
+    /// </summary>
     public static BodyKind Kind(HttpContext context, bool packed)
     {
         var request = context.Request;
         var type = request.ContentType;
-        // a page can send a form, empty or not, anywhere without being asked
+        // a page of another origin can send a form, even an empty one, without asking the server first
         if (IsEmpty(request) && (type is null || IsJson(type) || (packed && IsMediaType(type, Routes.Packed, out _))))
             return BodyKind.Empty;
         if (request.Headers.ContentEncoding.Count > 0 && request.Headers.ContentEncoding is not ["identity"])
@@ -52,7 +53,7 @@ internal static class RequestBodies
         throw Problems.OtherContentType(type, packed);
     }
 
-    /// <summary>Refuses what a call that takes no body was sent, but for an empty object.</summary>
+    /// <summary>Refuses a body, except an empty object, for calls that take none.</summary>
     public static async ValueTask RequireNothingAsync(HttpContext context)
     {
         if (Kind(context, packed: false) == BodyKind.Empty)
@@ -62,7 +63,7 @@ internal static class RequestBodies
             throw Problems.Malformed("This call takes no body: send none.");
     }
 
-    /// <summary>Whether a content type says JSON in UTF-8.</summary>
+    /// <summary>Whether a content type is JSON in UTF-8.</summary>
     public static bool IsJson(string? type) =>
         type is Routes.Json
         || (IsMediaType(type, Routes.Json, out var parameters)
@@ -108,7 +109,7 @@ internal static class RequestBodies
     }
 
     /// <summary>
-    /// Reads packed numbers, a chunk at a time. The memory given to <paramref name="handle"/> is good until it completes. Returns how many there were.
+    /// Reads packed numbers in chunks. The memory passed to <paramref name="handle"/> is valid until that completes. Returns their count.
     /// </summary>
     public static async ValueTask<int> ReadPackedAsync(HttpContext context, Func<ReadOnlyMemory<uint>, ValueTask> handle)
     {
@@ -144,7 +145,7 @@ internal static class RequestBodies
                 }
                 finally
                 {
-                    // also where it is refused: the web server reads what is left, so that the client hears the answer
+                    // also after a refusal: the web server then reads the rest, so that the client gets the answer
                     reader.AdvanceTo(read.Buffer.End);
                 }
 
@@ -189,7 +190,7 @@ internal static class RequestBodies
         }
     }
 
-    /// <summary>What has already arrived of a body, if anything. The caller advances the request's reader.</summary>
+    /// <summary>Gets the part of a body that has already arrived, if any. The caller advances the request's reader.</summary>
     /// <exception cref="ProblemException">The body is broken (400).</exception>
     public static bool TryRead(HttpContext context, out ReadResult read)
     {
@@ -203,8 +204,9 @@ internal static class RequestBodies
         }
     }
 
-    // What is announced is paid before it is read; what is not, when it is here, and before it is parsed.
-    private static void ChargeAnnounced(HttpContext context) => Gate.Of(context)?.Charge(context, Cost.Bytes(context.Request.ContentLength ?? 0));
+    // A body with an announced length is charged before it is read; any other body after it has arrived, before it is parsed.
+    private static void ChargeAnnounced(HttpContext context) =>
+        Gate.Of(context)?.Charge(context, Cost.Bytes(context.Request.ContentLength ?? 0));
 
     private static void ChargeRead(HttpContext context, long bytes)
     {
@@ -224,7 +226,7 @@ internal static class RequestBodies
         }
     }
 
-    // Kestrel reports these as failures of its own, not as bad requests: a chunk length of 2^63, a trailer that is not text.
+    // Kestrel reports these as its own failures, not as bad requests: a chunk length of 2^63, or a trailer that is not text.
     private static bool IsBroken(Exception failure) =>
         failure is InvalidOperationException or (IOException and not BadHttpRequestException);
 
@@ -232,7 +234,8 @@ internal static class RequestBodies
     {
         if (filled + more <= chunk.Length * sizeof(uint))
             return;
-        var larger = ArrayPool<uint>.Shared.Rent(Math.Min(ChunkUsers, Math.Max(chunk.Length * 2, (filled + more + sizeof(uint) - 1) / sizeof(uint))));
+        var larger = ArrayPool<uint>.Shared.Rent(
+            Math.Min(ChunkUsers, Math.Max(chunk.Length * 2, (filled + more + sizeof(uint) - 1) / sizeof(uint))));
         MemoryMarshal.AsBytes(chunk.AsSpan())[..filled].CopyTo(MemoryMarshal.AsBytes(larger.AsSpan()));
         ArrayPool<uint>.Shared.Return(chunk);
         chunk = larger;
@@ -243,7 +246,8 @@ internal static class RequestBodies
     private static bool IsEmpty(HttpRequest request) =>
         request.ContentLength == 0
         || (request.ContentLength is null
-            && request.HttpContext.Features.Get<Microsoft.AspNetCore.Http.Features.IHttpRequestBodyDetectionFeature>() is { CanHaveBody: false });
+            && request.HttpContext.Features.Get<Microsoft.AspNetCore.Http.Features.IHttpRequestBodyDetectionFeature>()
+                is { CanHaveBody: false });
 
     private static bool IsMediaType(string? type, string wanted, out ReadOnlySpan<char> parameters)
     {
@@ -263,10 +267,13 @@ internal static class RequestBodies
     {
         Admit(bytes, Limits.PackedBytes);
         if (bytes % sizeof(uint) is not (null or 0))
-            throw Problems.Malformed($"The packed body has {bytes} bytes, which is no multiple of 4. Send each user as 4 bytes, least significant first.");
+        {
+            throw Problems.Malformed(
+                $"The packed body has {bytes} bytes, which is not a multiple of 4. Send each user as 4 bytes, least significant first.");
+        }
     }
 
-    // Packed users are IDs below 2^31; a larger word is nobody, so that it is refused and never taken for an index.
+    // Packed users are IDs below 2^31. This turns a larger word into an invalid ID, which is refused and never used as an index.
     private static ReadOnlyMemory<uint> Taken(uint[] chunk, int users)
     {
         if (!BitConverter.IsLittleEndian)

@@ -4,7 +4,7 @@ using Aglow.Model;
 
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>The one owner of paths, query parameters and content types.</summary>
+/// <summary>Owns the paths, query parameters and content types.</summary>
 internal static class Routes
 {
     public const string Heartbeat = "/heartbeat";
@@ -45,10 +45,10 @@ internal static class Routes
     public const string Metrics = "/metrics";
     public const string OpenApi = "/openapi/v1.json";
 
-    /// <summary>The name of the path or query parameter that is a user.</summary>
+    /// <summary>The name of the path or query parameter with the user.</summary>
     public const string UserParameter = "user";
 
-    /// <summary>The name of the path parameter that is a webhook.</summary>
+    /// <summary>The name of the path parameter with the webhook.</summary>
     public const string WebhookParameter = "webhook";
 
     public const string IdsQuery = "ids";

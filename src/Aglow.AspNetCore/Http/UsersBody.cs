@@ -7,7 +7,7 @@ using Aglow.Users;
 
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>Which JSON a call takes to name users.</summary>
+/// <summary>The forms of JSON in which calls name users.</summary>
 internal enum UsersForm
 {
     /// <summary><c>{"user_id": X}</c> or <c>{"user_ids": [X, …]}</c>, and <c>"active"</c>.</summary>
@@ -20,30 +20,27 @@ internal enum UsersForm
     List,
 }
 
-/// <summary>What a body says besides whom it means.</summary>
+/// <summary>The members of a body besides the users.</summary>
 /// <param name="Active">Whether the person did something.</param>
-/// <param name="Device">Which of the person's devices speaks; null where none is named.</param>
+/// <param name="Device">The person's device that sends the call; null if it names none.</param>
 internal readonly record struct SaidOfUsers(bool Active, Device? Device);
 
-/// <summary>
-/// Reads JSON that names users into a <see cref="UserBatch"/>, without objects.
-/// </summary>
+/// <summary>Reads JSON with users into a <see cref="UserBatch"/>, without objects.</summary>
 /// <remarks>
-/// One rule for all calls: a member that the call does not know is refused, and so is one given twice. Text
-/// goes in as it came, so that answers echo it.
+/// All calls refuse unknown members, and members that are given twice. Text is kept as it came, so that answers repeat it.
 /// </remarks>
 internal static class UsersBody
 {
     private const string DeviceExample = "{\"id\": \"…\", \"kind\": \"mobile\"}, with kind one of desktop, mobile, web, other";
 
     /// <summary>
-    /// The hot case: exactly one <c>user_id</c>, a number or a key this node knows, perhaps <c>active</c>. False for anything else, right
-    /// or wrong.
+    /// The fast path for exactly one <c>user_id</c>, a number or a cached key, with or without <c>active</c>. False for all other bodies,
+    /// valid or not.
     /// </summary>
     public static bool TryReadOne(ReadOnlySpan<byte> json, KeyCache known, out uint user, out bool active)
     {
         active = false;
-        // {"user_id":42}, as nearly every client writes it: no reader is as fast as none
+        // {"user_id":42}, which nearly every client sends, needs no JSON reader at all
         if (json.StartsWith("{\"user_id\":"u8) && json[^1] == (byte)'}' && UserId.TryParseNumber(json[11..^1], out user))
             return true;
         user = 0;
@@ -84,8 +81,8 @@ internal static class UsersBody
     }
 
     /// <summary>
-    /// Reads who is meant, and what else is said; refuses with a problem what is not of the form. With a device, nobody may be named: then
-    /// it is the caller's.
+    /// Reads the users and the other members; throws a problem if the form is wrong. A body with a device must not name users, because the
+    /// device belongs to the caller.
     /// </summary>
     public static SaidOfUsers Read(ReadOnlySpan<byte> json, UsersForm form, KeyCache known, UserBatch users)
     {
@@ -100,7 +97,7 @@ internal static class UsersBody
                 said = ReadObject(ref reader, form, known, users);
             else
                 throw Expected(form);
-            // throws where anything follows
+            // throws if anything follows
             reader.Read();
             return said;
         }
@@ -110,16 +107,16 @@ internal static class UsersBody
         }
         catch (InvalidOperationException)
         {
-            // a member's name with half a surrogate pair
+            // the name of a member contains half a surrogate pair
             throw Problems.NotJson("");
         }
     }
 
-    /// <summary>The problem of bytes that are not JSON: where they stop being it.</summary>
+    /// <summary>The problem of bytes that are not JSON, with the position of the mistake.</summary>
     public static ProblemException NotJson(JsonException wrong) =>
         Problems.NotJson(wrong.LineNumber is { } line ? $" from line {line + 1}, byte {wrong.BytePositionInLine + 1} on" : "");
 
-    /// <summary>Reads a user where the reader stands.</summary>
+    /// <summary>Reads a user at the reader's position.</summary>
     public static void ReadUser(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
     {
         if (reader.TokenType == JsonTokenType.Number && UserId.TryParseNumber(reader.ValueSpan, out var number))
@@ -147,7 +144,7 @@ internal static class UsersBody
     {
         if (!reader.ValueIsEscaped)
             return users.TryAdd(reader.ValueSpan, known);
-        // an escape takes at most six times the bytes of what it stands for
+        // an escape has at most six times the bytes of its character
         if (reader.ValueSpan.Length > UserId.MaxKeyBytes * 6)
             return false;
         Span<byte> text = stackalloc byte[UserId.MaxKeyBytes * 6];
@@ -157,7 +154,7 @@ internal static class UsersBody
         }
         catch (InvalidOperationException)
         {
-            // half a surrogate pair, which no text is
+            // half a surrogate pair, which no valid text contains
             return false;
         }
     }
