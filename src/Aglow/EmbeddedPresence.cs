@@ -11,14 +11,15 @@ using Microsoft.Extensions.Logging;
 namespace Aglow;
 
 /// <summary>
-/// Presence on one machine: a data folder, its journal, the words in memory, the directory of users, and the <see cref="PresenceService"/> over them, opened and closed in order.
+/// Presence on a single machine. Opens and closes, in order, the data folder with its journal, the words in memory, the user directory and
+/// the <see cref="PresenceService"/>.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   open:   folder (one server at a time) ─► journal ─► clock ─► words (none later than now) ─► users ─► beliefs ─► sweep
-///   close:  sweep ─► journal (exact words of everyone online, fsync) ─► memory ─► users ─► folder
+///   close:  sweep ─► journal (exact words of online users, fsync) ─► memory ─► users ─► folder
 /// </code>
-/// A restart within the lease flips nobody offline: those who were online are believed so, and the time the node was away counts as a stall.
+/// A restart within the lease shows no user offline: users who were online start as believed online, and the downtime counts as a stall.
 /// </remarks>
 public sealed class EmbeddedPresence : IOpenPresence
 {
@@ -30,7 +31,13 @@ public sealed class EmbeddedPresence : IOpenPresence
     private readonly EmbeddedChanges? _changes;
 
     private EmbeddedPresence(
-        DataFolder folder, MemoryPlaneStore store, SqliteUserDirectory directory, Demo? demo, AglowMetrics metrics, EmbeddedChanges? changes, PresenceService presence)
+        DataFolder folder,
+        MemoryPlaneStore store,
+        SqliteUserDirectory directory,
+        Demo? demo,
+        AglowMetrics metrics,
+        EmbeddedChanges? changes,
+        PresenceService presence)
     {
         _changes = changes;
         _folder = folder;
@@ -50,8 +57,8 @@ public sealed class EmbeddedPresence : IOpenPresence
     /// <summary>Users ever seen.</summary>
     public long Registered => _store.Registered;
 
-    /// <summary>Opens the folder of these options, loads what is durable and starts.</summary>
-    /// <exception cref="DataFolderException">The folder cannot be used; nothing in it was overwritten.</exception>
+    /// <summary>Opens the folder in these options, loads its data and starts.</summary>
+    /// <exception cref="DataFolderException">The folder cannot be used. Nothing in it was overwritten.</exception>
     public static async Task<EmbeddedPresence> OpenAsync(AglowOptions options, TimeProvider time, ILoggerFactory logs)
     {
         var log = new AglowLog(logs.CreateLogger("Aglow"));
@@ -73,7 +80,14 @@ public sealed class EmbeddedPresence : IOpenPresence
                 guard.Stalled(Math.Min(recovery.LastAlive, recovery.At), recovery.At);
             var demo = options.DemoPeople == 0 ? null : await Demo.PrepareAsync(options, store, directory, time);
             var presence = new PresenceService(
-                (IPlaneStore?)demo?.Store ?? store, (IUserDirectory?)demo?.Directory ?? directory, new LocalTransitionBus(), clock, options, metrics, log, changes);
+                (IPlaneStore?)demo?.Store ?? store,
+                (IUserDirectory?)demo?.Directory ?? directory,
+                new LocalTransitionBus(),
+                clock,
+                options,
+                metrics,
+                log,
+                changes);
             recovery.Seed(presence.Beliefs.Default);
             metrics.Observe(presence);
             metrics.Observe(store, journal, directory);
@@ -87,7 +101,7 @@ public sealed class EmbeddedPresence : IOpenPresence
         {
             if (changes is not null)
                 await changes.DisposeAsync();
-            // closes the journal, too
+            // also closes the journal
             if (store is not null)
                 await store.DisposeAsync();
             if (directory is not null)
@@ -98,7 +112,9 @@ public sealed class EmbeddedPresence : IOpenPresence
         }
     }
 
-    /// <summary>Closes everything; all that was acknowledged is on disk when this completes, and the exact words of everyone online.</summary>
+    /// <summary>
+    /// Closes everything. When this completes, all acknowledged changes and the exact words of all online users are on disk.
+    /// </summary>
     /// <exception cref="StoreUnavailableException">The last words could not be written.</exception>
     public async ValueTask DisposeAsync()
     {
@@ -108,7 +124,7 @@ public sealed class EmbeddedPresence : IOpenPresence
                 await _demo.DisposeAsync();
             await Presence.StopAsync();
             await Presence.DisposeAsync();
-            // before the journal: only a connection that may write puts the WAL away when it is closed
+            // before the journal: only a connection that may write removes the WAL when it closes
             if (_changes is not null)
                 await _changes.DisposeAsync();
             await (_demo?.Store.DisposeAsync() ?? _store.DisposeAsync());

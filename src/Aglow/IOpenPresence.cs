@@ -3,8 +3,7 @@ using Aglow.Model;
 namespace Aglow;
 
 /// <summary>
-/// Presence with the store that was opened for it. The host of an application opens and closes it. On one machine:
-/// <see cref="EmbeddedPresence"/>.
+/// Presence with its open store. The host of an application opens and closes it. On a single machine: <see cref="EmbeddedPresence"/>.
 /// </summary>
 public interface IOpenPresence : IAsyncDisposable
 {

@@ -7,22 +7,22 @@ using Aglow.Users;
 namespace Aglow;
 
 /// <summary>
-/// <c>--demo N</c>: named people who come, are busy or away, leave and vanish, so that a new deployment has somebody in it. Off by default.
+/// <c>--demo N</c>: named users who come online, are busy or away, leave or vanish, so that a new deployment is not empty. Off by default.
 /// </summary>
 /// <remarks>
 /// <code>
-///   DemoScript (who does what now) ─► Demo (once a second) ─► HeartbeatWriter ─► DemoPlaneStore.Words ─► sweep, beliefs, watchers as for anybody
+///   DemoScript (who does what now) ─► Demo (once a second) ─► HeartbeatWriter ─► DemoPlaneStore.Words ─► sweep, beliefs, watchers as usual
 /// </code>
-/// They are real to everything that reads, and nowhere else: names in <see cref="DemoDirectory"/>, words in <see cref="DemoPlaneStore"/>,
-/// both in memory. They write through a <see cref="HeartbeatWriter"/> of their own; the one that everybody else's heartbeats go through
-/// refuses their numbers. One loop, not a timer a person.
+/// Readers see them like other users, but they exist only in memory: names in <see cref="DemoDirectory"/>, words in
+/// <see cref="DemoPlaneStore"/>. The demo has its own <see cref="HeartbeatWriter"/>; the one for all other heartbeats refuses their
+/// indexes. One loop serves all of them.
 /// </remarks>
 internal sealed class Demo : IAsyncDisposable
 {
-    /// <summary>People there may be at most: one beat stays well below a millisecond, and no name is given twice.</summary>
+    /// <summary>The most people: one beat stays well below a millisecond, and no name is used twice.</summary>
     public const int MostPeople = 5_000;
 
-    // the same story each time: a demo that was rehearsed is the one that is shown
+    // a fixed seed: a demo runs as it was rehearsed
     private const int Seed = 20_200_101;
 
     private static readonly TimeSpan Beat = TimeSpan.FromSeconds(1);
@@ -38,13 +38,13 @@ internal sealed class Demo : IAsyncDisposable
         (Store, Directory) = (store, directory);
     }
 
-    /// <summary>The store to use in place of the one behind it, which it closes.</summary>
+    /// <summary>The store to use instead of the one behind it; disposing it disposes that one.</summary>
     public DemoPlaneStore Store { get; }
 
-    /// <summary>The directory to use in place of the one behind it, which it closes.</summary>
+    /// <summary>The directory to use instead of the one behind it; disposing it disposes that one.</summary>
     public DemoDirectory Directory { get; }
 
-    /// <summary>Puts the demo's people in front of a store and a directory. A name that a user has already stays that user's.</summary>
+    /// <summary>Puts the demo's people in front of a store and a directory. A name that a real user has stays that user's.</summary>
     public static async Task<Demo> PrepareAsync(AglowOptions options, IPlaneStore store, IUserDirectory directory, TimeProvider time)
     {
         string[] names = [.. DemoPeople.Names(options.DemoPeople)];
@@ -56,14 +56,14 @@ internal sealed class Demo : IAsyncDisposable
             options, people, new DemoPlaneStore(store), new DemoDirectory(directory, people, time.GetUtcNow().ToUnixTimeSeconds()));
     }
 
-    /// <summary>Lets them come. The service is one over <see cref="Store"/> and <see cref="Directory"/>, started.</summary>
+    /// <summary>Starts the demo. The service must be started and use <see cref="Store"/> and <see cref="Directory"/>.</summary>
     public void Start(PresenceService presence, AglowLog log)
     {
         log.DemoIsOn(_people.All.Count);
         _loop = Task.Run(() => RunAsync(presence, log));
     }
 
-    /// <summary>Stops the loop; where nobody else writes, they lapse.</summary>
+    /// <summary>Stops the loop. The people's leases then expire.</summary>
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
@@ -73,7 +73,7 @@ internal sealed class Demo : IAsyncDisposable
 
     private async Task RunAsync(PresenceService presence, AglowLog log)
     {
-        // admits their numbers and writes their words, so it waits for no disk; its heartbeats count as any
+        // a writer that accepts their indexes and writes only to memory; its heartbeats count in the metrics
         var options = new AglowOptions { MaxUserNumber = UserId.Nobody - 1, AwaySeconds = _options.AwaySeconds };
         await using var heartbeats = new HeartbeatWriter(
             Store.Words, presence.Bus, presence.Clock, presence.Definitions, options, presence.Metrics);
@@ -100,7 +100,7 @@ internal sealed class Demo : IAsyncDisposable
                 leaving.Add(number);
         }
 
-        // everybody at a second of their own
+        // each person has a second of their own
         for (var i = 0; i < _people.All.Count; i++)
         {
             if (script.IsHere(i) && (now + i) % _options.HeartbeatSeconds == 0)
@@ -117,7 +117,7 @@ internal sealed class Demo : IAsyncDisposable
         }
     }
 
-    // who goes takes what they chose along
+    // a person who vanishes keeps their chosen status
     private static ClaimStatus? Chosen(DemoDeed deed) => deed switch
     {
         DemoDeed.ChooseBusy => ClaimStatus.Busy,

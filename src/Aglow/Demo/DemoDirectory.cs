@@ -6,20 +6,22 @@ using Aglow.Users;
 namespace Aglow;
 
 /// <summary>
-/// A directory in front of the directory: knows the demo's people, who are in memory only, and asks for everybody else.
+/// A directory in front of the real one: adds the demo's people, who exist only in memory, and passes all other calls on.
 /// </summary>
 /// <remarks>
-/// Searches find who is registered first and the demo's people after them, so nobody has to look for themselves among them. Whom somebody
-/// follows is that person's own saved fact, also where it is one of the demo's: their numbers are the same at every start. Any thread.
+/// Searches return real users first, so that they are not hidden among the demo's people. A user's subscription to one of the demo's people
+/// is saved like any other, because their indexes are the same at every start. Any thread.
 /// </remarks>
 internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, long createdAt) : IUserDirectory
 {
-    // no cursor of a directory holds a dot
+    // cursors of a real directory never contain a dot
     private const string CursorPrefix = "demo.";
 
-    // folded once: a search looks at all of them
+    // folded once, because each search reads all of them
     private readonly (DemoPerson Person, string Name, string DisplayName)[] _byName =
-        [.. people.All.OrderBy(static p => p.Name, StringComparer.Ordinal).Select(static p => (p, NameFolding.ForSearch(p.Name), NameFolding.ForSearch(p.DisplayName)))];
+        [.. people.All
+            .OrderBy(static p => p.Name, StringComparer.Ordinal)
+            .Select(static p => (p, NameFolding.ForSearch(p.Name), NameFolding.ForSearch(p.DisplayName)))];
 
     /// <inheritdoc/>
     public uint NextIndex => behind.NextIndex;
@@ -123,7 +125,7 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
             "The demo's people follow nobody: their lists would have to be saved, and nothing of the demo is.");
 
     /// <inheritdoc/>
-    /// <remarks>Of the demo's people, what they chose is known to the service and to nobody after it.</remarks>
+    /// <remarks>Claims of the demo's people stay in the service's memory and are never saved.</remarks>
     public ValueTask<bool> SetClaimAsync(uint number, Claim claim, uint now) =>
         DemoPeople.IsNumber(number) ? new(true) : behind.SetClaimAsync(number, claim, now);
 
@@ -135,7 +137,7 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
     public ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync() => behind.ClaimsAsync();
 
     /// <inheritdoc/>
-    /// <remarks>The demo's people show everything to everyone, but for what is chosen for them while it runs.</remarks>
+    /// <remarks>The demo's people show everything to everyone. A change lasts only while the server runs.</remarks>
     public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
         DemoPeople.IsNumber(number) ? default : behind.SetVisibilityAsync(number, online, lastSeen);
 
@@ -165,7 +167,7 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
 
     private string[] Theirs(IReadOnlyList<string> keys) => [.. keys.Where(key => people.Find(key) is null)];
 
-    // the demo's numbers where a key is one of theirs, those that were found for the others
+    // the demo's indexes for names of its people, the found indexes for others
     private void Merge(IReadOnlyList<string> keys, ReadOnlySpan<uint> found, Span<uint> numbers)
     {
         var next = 0;

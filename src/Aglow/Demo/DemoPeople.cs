@@ -5,12 +5,12 @@ namespace Aglow;
 internal sealed record DemoPerson(uint Number, string Name, string DisplayName);
 
 /// <summary>
-/// The demo's people: the same names under the same indexes at every start.
+/// The demo's people: the same names with the same indexes at every start.
 /// </summary>
 /// <remarks>
-/// Their indexes are the last 65,536, from 4294901760 up. The directory gives indexes from 2^31 up and would come there after two billion
-/// users, and no heartbeat from outside reaches an index that was never given. So the indexes belong to nobody else. They have 256 pages of
-/// their own, so one comparison tells whether an index or a page is the demo's.
+/// They have the last 65,536 indexes, from 4294901760 up. The directory gives indexes from 2^31 up and would reach these after two billion
+/// users. Heartbeats from outside need an index that was given. So no real user has these indexes. They have 256 pages of their own, so one
+/// comparison shows whether an index or a page belongs to the demo.
 /// </remarks>
 internal sealed class DemoPeople
 {
