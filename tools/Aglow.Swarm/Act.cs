@@ -1,9 +1,9 @@
 namespace Aglow.Swarm;
 
-/// <summary>What a device did.</summary>
+/// <summary>The kinds of acts.</summary>
 internal enum ActKind : byte
 {
-    /// <summary>Seen before this run began; only the second is known.</summary>
+    /// <summary>Seen before this run began; only the second of last seen is known.</summary>
     Before,
 
     /// <summary>A heartbeat over HTTP.</summary>
@@ -15,48 +15,46 @@ internal enum ActKind : byte
     /// <summary>A ping was answered.</summary>
     Pong,
 
-    /// <summary>A message was sent: the person did something.</summary>
+    /// <summary>A message was sent, which shows that the person did something.</summary>
     Message,
 
-    /// <summary>Reported that the person did something: what "away" is counted from.</summary>
+    /// <summary>Activity was reported: a person without it becomes away.</summary>
     Active,
 
-    /// <summary>Said goodbye on all devices.</summary>
+    /// <summary>A leave for all devices.</summary>
     Leave,
 
     /// <summary>
-    /// Said goodbye on a socket, while no other of this person could be open. The server may wait for another device before it believes it.
+    /// A leave on a socket, while this person had no other open socket. The server may wait for another device before it acts on the leave.
     /// </summary>
     LeaveLast,
 
-    /// <summary>Said goodbye on one socket while another was open: nothing is to change, at most for a moment.</summary>
+    /// <summary>A leave on one socket while another was open. The status must not change, except for a moment.</summary>
     LeaveOne,
 
-    /// <summary>Deleted: offline on all devices, and nothing from before is known any more.</summary>
+    /// <summary>Deleted: the user is offline on all devices, and their earlier data is erased.</summary>
     Delete,
 
-    /// <summary>Out of reach, without a word. No evidence; for the history.</summary>
+    /// <summary>The device lost its connection silently. No evidence; for the history.</summary>
     Drop,
 
-    /// <summary>Vanished for good, without a word. No evidence; for the history.</summary>
+    /// <summary>The device vanished permanently and silently. No evidence; for the history.</summary>
     Crash,
 }
 
-/// <summary>
-/// One thing that a device did, and when the server can have heard it. Times are seconds since the swarm began.
-/// </summary>
-/// <param name="Kind">What.</param>
-/// <param name="Device">Which of the person's devices.</param>
-/// <param name="From">Sent: the server cannot have heard it before.</param>
-/// <param name="To">Acknowledged, or given up: it cannot be heard after. Infinite while nobody knows.</param>
-/// <param name="IsSure">Whether the server is known to have heard it; what is not sure is <em>maybe</em>.</param>
+/// <summary>One act of a device, and when the server can have received it. Times are seconds since the swarm began.</summary>
+/// <param name="Kind">What the device did.</param>
+/// <param name="Device">The number of the person's device.</param>
+/// <param name="From">When it was sent: the server cannot have received it earlier.</param>
+/// <param name="To">When it was acknowledged or given up: the server cannot receive it later. Infinite while this is unknown.</param>
+/// <param name="IsSure">Whether the server is known to have received it. If not, it is <em>maybe</em> received.</param>
 internal readonly record struct Act(ActKind Kind, int Device, double From, double To, bool IsSure)
 {
-    /// <summary>Whether it shows that the person is there.</summary>
+    /// <summary>Whether it shows that the person is online.</summary>
     public bool IsEvidence => Kind <= ActKind.Active;
 
     /// <summary>
-    /// Whether it may show that the person is there: a goodbye does, too, where another device may be connected that the server goes by.
+    /// Whether it may show that the person is online. So may a leave, if another device may be connected that keeps the person online.
     /// </summary>
     public bool MayBeEvidence => IsEvidence || Kind == ActKind.LeaveOne || (EndsAll && !IsSure);
 

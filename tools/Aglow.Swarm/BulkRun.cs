@@ -3,34 +3,34 @@ using System.Runtime.InteropServices;
 namespace Aglow.Swarm;
 
 /// <summary>
-/// A run of millions (<c>--bulk 5m</c>): every active user by packed heartbeats once an interval, registered users who come and go, and
-/// sockets that watch.
+/// A run of millions (<c>--bulk 5m</c>): every active user sends a packed heartbeat once per interval. Registered users come and go, and
+/// sockets watch some of them.
 /// </summary>
 /// <remarks>
-/// Open loop: steps are due at fixed times, and latency counts from when a step was due, however late it was sent. A thread of its own
-/// sends them, so that they do not wait for the pool of this process, which serves thousands of sockets and judges their messages. What a
+/// Open loop: steps are due at fixed times, and the latency of a step counts from its due time, even if it is sent late. A separate thread
+/// sends the steps, so they do not wait for this process's thread pool, which serves thousands of sockets and judges their messages. What a
 /// user did follows from the step numbers (<see cref="Ring"/>) and the time of each step. So the rules for people apply, and a
-/// <see cref="Truth"/> is made on demand.
+/// <see cref="Truth"/> is computed on demand.
 /// </remarks>
 internal sealed class BulkRun : SwarmRun
 {
     private const int StepUsers = 10_000;
     private const int RegisterUsers = 500_000;
     private const int ReadAtOnce = 1_000;
-    // few watched users: the auditor makes the truth of all of them once a second
+    // few, because the auditor computes the truth of all of them once a second
     private const int WatchedUsers = 20_000;
-    // lease and bound, and some more
+    // enough for the lease and the bound, and some more
     private const int StepsThatCount = 8;
-    // what was sent and not answered may be received this much later
+    // an unanswered request may be received this much later
     private const double Trailing = 2;
-    // an earlier run may have ended at any time
+    // before any end of an earlier run
     private const double LongAgo = -1e10;
 
     private readonly uint _registered;
     private readonly Ring _ring;
     private readonly double _stepSeconds;
-    // one thread writes each of them, whole, and never waits for readers: with a lock, heartbeats were late while the auditor went through
-    // everybody
+    // One thread writes each entry as a whole and never waits for readers. With a lock, heartbeats were late while the auditor went through
+    // all users.
     private readonly Step[] _registrations;
     private readonly Step[] _steps;
     private int _registrationCount;
@@ -39,7 +39,7 @@ internal sealed class BulkRun : SwarmRun
     private readonly Watcher[] _watchers;
     private readonly Dictionary<uint, Standing> _looked;
 
-    // When packed heartbeats were sent, and until when the server may have received them; infinite while nobody knows.
+    // When packed heartbeats were sent, and until when the server may have received them; infinite while this is unknown.
     private sealed record Step(double Sent, double Heard, bool IsSure)
     {
         public static Step On(double sent) => new(sent, double.PositiveInfinity, IsSure: false);
@@ -54,7 +54,7 @@ internal sealed class BulkRun : SwarmRun
         var stepsAnInterval = (int)((options.Bulk + StepUsers - 1) / StepUsers);
         _stepSeconds = promises.Heartbeat / stepsAnInterval;
         _registrations = new Step[((_registered - 1) / RegisterUsers) + 1];
-        // one more: the last may be due just when the run ends
+        // one more, because the last step may be due just when the run ends
         _steps = new Step[(int)(options.Seconds / _stepSeconds) + 2];
         _ring = new Ring(_registered, options.Bulk, stepsAnInterval, options.SessionSeconds / _stepSeconds);
         var random = new Random(options.Seed);
@@ -92,7 +92,7 @@ internal sealed class BulkRun : SwarmRun
 
     public override Standing StandingOf(uint user) => _looked[user];
 
-    // One heartbeat of everybody, as fast as it is answered; of nobody, if the deployment already knows as many.
+    // Sends one heartbeat of every user, as fast as the server answers. Sends none if the deployment already knows as many users.
     protected override async Task PrepareAsync(CancellationToken stop)
     {
         if ((await Nodes[0].MetricsAsync(stop)).GetValueOrDefault("aglow_users_registered") >= _registered)
@@ -119,7 +119,7 @@ internal sealed class BulkRun : SwarmRun
     protected override uint[] DrawUsers(Random random)
     {
         var users = new uint[ReadAtOnce];
-        // users who come and go in this run, any registered user, and IDs that nobody has
+        // users who come and go in this run, any registered user, and IDs of no user
         for (var i = 0; i < users.Length; i++)
             users[i] = (i % 10) switch { < 6 => DrawUser(random), < 9 => (uint)random.NextInt64(_registered), _ => _registered + (uint)_watchers.Length + (uint)random.Next(SwarmOptions.NumbersOfNobody) };
         return users;
@@ -143,18 +143,18 @@ internal sealed class BulkRun : SwarmRun
         return online;
     }
 
-    // Somebody whom the window reaches within this run: most of a billion never come.
+    // Returns a user whom the window reaches within this run; of a billion users, the window never reaches most.
     private uint DrawUser(Random random) =>
         _ring.UserAt(random.NextInt64(Math.Min(_registered, _ring.End((long)(Options.Seconds / _stepSeconds)))));
 
-    // When every active user has sent a heartbeat: by registering, or in the first interval.
+    // Starts a watcher when every active user has sent a heartbeat: when registering, or in the first interval.
     private async Task WatchAsync(Watcher watcher, CancellationToken stop)
     {
         await Clock.DelayAsync(_registrationCount > 0 ? 0 : Promises.Heartbeat, stop);
         await watcher.RunAsync(stop);
     }
 
-    // They come within one interval, as after a restart.
+    // All watchers start within one interval, as after a restart.
     private double DelayOf(int watcher) => watcher * Promises.Heartbeat / Options.Watchers;
 
     private Task SendLoopAsync(CancellationToken stop) =>
@@ -164,12 +164,12 @@ internal sealed class BulkRun : SwarmRun
     {
         var numbers = new uint[StepUsers + 1];
         var began = Clock.Now;
-        // a step may take any time: the steps due meanwhile are sent late, and their latency says so
+        // a slow step delays the steps after it, and their latency includes the delay
         for (var step = 0; step < _steps.Length; step++)
         {
             var due = began + (step * _stepSeconds);
             var count = _ring.Fill(step, numbers);
-            // never early: a wait is whole milliseconds
+            // rounded up to whole milliseconds, so that no step is early
             if (Math.Ceiling((due - Clock.Now) * 1000) is > 0 and var wait && stop.WaitHandle.WaitOne((int)wait))
                 return;
             var sent = Clock.Now;

@@ -1,11 +1,11 @@
 namespace Aglow.Swarm;
 
-/// <summary>What the swarm asks of a deployment before a run.</summary>
+/// <summary>Queries a deployment before a run.</summary>
 internal static class Deployment
 {
     /// <summary>
-    /// Its promises, and its clock against ours. Every address must answer. <paramref name="probe"/> is a user ID that nobody in the run
-    /// has.
+    /// Reads the deployment's promises, and compares its clock with ours. Every address must answer. No user of the run may have the ID
+    /// <paramref name="probe"/>.
     /// </summary>
     public static async Task<(Promises Promises, double UnixAtZero)> AskAsync(
         IReadOnlyList<Uri> urls, uint probe, SwarmClock clock, CancellationToken stop)
@@ -20,7 +20,7 @@ internal static class Deployment
                 var (heartbeat, lease) = await node.HeartbeatAsync(probe, stop);
                 promises = new Promises(lease, Heartbeat: heartbeat);
                 var ahead = await node.ClockAsync(probe, stop) is { } server ? server.Now - Math.Floor(clock.UnixAtZero + clock.Now) : 0;
-                // within a second it may be the rounding
+                // a smaller difference may come from rounding
                 if (Math.Abs(ahead) > 1)
                     unixAtZero = clock.UnixAtZero + ahead;
                 await node.LeaveAsync(probe, stop);

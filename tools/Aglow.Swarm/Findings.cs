@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Aglow.Swarm;
 
-/// <summary>A broken promise with both histories: what the person did, and what was told.</summary>
+/// <summary>A broken promise with both histories: the acts of the person, and the records that were received.</summary>
 internal sealed record Violation(ViolationKind Kind, uint User, double At, string Where, string Why, string[] Did, string[] Told)
 {
     public override string ToString()
@@ -29,10 +29,10 @@ internal sealed record Violation(ViolationKind Kind, uint User, double At, strin
     };
 }
 
-/// <summary>What was checked and what was found. Threading: any thread.</summary>
+/// <summary>Counts checks and violations. Threading: any thread.</summary>
 internal sealed class Findings
 {
-    // a completely wrong server would fill the memory; all violations are counted, the first are kept
+    // All violations are counted, but only the first are kept: with a completely wrong server they would fill the memory.
     private const int Kept = 200;
 
     private readonly ConcurrentQueue<Violation> _violations = new();
@@ -40,19 +40,19 @@ internal sealed class Findings
     private long _violationCount;
     private long _read, _readDecisive, _told, _toldDecisive, _changesInTime;
 
-    /// <summary>Statuses read and checked.</summary>
+    /// <summary>Statuses that were read and checked.</summary>
     public long Read => Volatile.Read(ref _read);
 
-    /// <summary>Of these, the ones with only one right answer.</summary>
+    /// <summary>How many of these had only one right answer.</summary>
     public long ReadDecisive => Volatile.Read(ref _readDecisive);
 
-    /// <summary>Records told to watchers and checked.</summary>
+    /// <summary>Records that watchers received and that were checked.</summary>
     public long Told => Volatile.Read(ref _told);
 
-    /// <summary>Of these, the ones with only one right answer.</summary>
+    /// <summary>How many of these had only one right answer.</summary>
     public long ToldDecisive => Volatile.Read(ref _toldDecisive);
 
-    /// <summary>Changes that were told to a watcher in time.</summary>
+    /// <summary>Changes that a watcher received in time.</summary>
     public long ChangesInTime => Volatile.Read(ref _changesInTime);
 
     /// <summary>Violations of each kind.</summary>
@@ -62,10 +62,10 @@ internal sealed class Findings
     /// <summary>All violations.</summary>
     public long Count => Volatile.Read(ref _violationCount);
 
-    /// <summary>The first of them.</summary>
+    /// <summary>The first violations.</summary>
     public IReadOnlyCollection<Violation> Violations => _violations;
 
-    /// <summary>What should have been checked and was not, so that the run proves nothing. Null: everything was.</summary>
+    /// <summary>What was never checked, so that the run proves nothing. Null: everything was checked.</summary>
     public string? NothingChecked =>
         ReadDecisive == 0 ? "no status was read whose truth was sure" : ToldDecisive == 0 ? "no watcher was told anything whose truth was sure" : null;
 

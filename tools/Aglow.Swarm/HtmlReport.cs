@@ -4,7 +4,7 @@ using System.Text;
 
 namespace Aglow.Swarm;
 
-/// <summary>A run as one page: figures, plots, violations. It needs no other file, and works in light and dark mode.</summary>
+/// <summary>Writes a run as one page: figures, plots, violations. The page needs no other file, and has a light and a dark mode.</summary>
 internal static class HtmlReport
 {
     private const int Width = 640;

@@ -1,41 +1,41 @@
 namespace Aglow.Swarm;
 
-/// <summary>The promises that can be broken.</summary>
+/// <summary>The ways to break a promise.</summary>
 internal enum ViolationKind
 {
-    /// <summary>Told offline although the last sure evidence is within the lease.</summary>
+    /// <summary>Shown offline although the last sure evidence is within the lease.</summary>
     FalseOffline,
 
-    /// <summary>Told online over lease + 10 s after the last possible evidence.</summary>
+    /// <summary>Shown online over lease + 10 s after the last possible evidence.</summary>
     GhostOnline,
 
-    /// <summary>Told online, but over 10 s after the evidence.</summary>
+    /// <summary>Shown online, but over 10 s after the evidence.</summary>
     LateOnline,
 
-    /// <summary>A change was never told to a watcher.</summary>
+    /// <summary>A watcher never received a change.</summary>
     Missed,
 
-    /// <summary>Told something that was never true.</summary>
+    /// <summary>A value that was never true.</summary>
     NeverTrue,
 
-    /// <summary>A change of an account was acknowledged and did not happen.</summary>
+    /// <summary>A change of an account was acknowledged but not done.</summary>
     NotDone,
 }
 
-/// <summary>A presence record as it was told: online or not, the status, and last seen in seconds since 1970.</summary>
+/// <summary>A presence record from the server: online or not, the status, and last seen in seconds since 1970.</summary>
 internal readonly record struct Told(bool IsOnline, string Status, long? LastSeen);
 
-/// <summary>When something was told. The server decided it between the two moments.</summary>
+/// <summary>When a record came. The server decided it between the two moments.</summary>
 /// <param name="From">The earliest moment at which the server can have decided it.</param>
 /// <param name="To">When the swarm received it.</param>
-/// <param name="Held">Seconds by which the server held expired leases back then, after a stall of its own.</param>
+/// <param name="Held">For how many seconds the server held expired leases back at that time, after its own stall.</param>
 /// <param name="Clock">The server's clock.</param>
 internal readonly record struct Telling(double From, double To, double Held, ServerClock Clock);
 
 /// <summary>The result of a check.</summary>
-/// <param name="Kind">The broken promise; null: none is.</param>
+/// <param name="Kind">The broken promise; null if none is broken.</param>
 /// <param name="Why">The reason, in a clause.</param>
-/// <param name="WasDecisive">Whether only one answer was right. While devices come or go, both are.</param>
+/// <param name="WasDecisive">Whether only one answer was right. While devices come or go, both answers are right.</param>
 internal readonly record struct Verdict(ViolationKind? Kind, string Why, bool WasDecisive)
 {
     public static Verdict Fine(bool wasDecisive) => new(null, "", wasDecisive);
@@ -43,12 +43,10 @@ internal readonly record struct Verdict(ViolationKind? Kind, string Why, bool Wa
     public static Verdict Broken(ViolationKind kind, string why) => new(kind, why, true);
 }
 
-/// <summary>
-/// The rules: what was told against the truth. Pure: no clock, no network; the caller gives the time.
-/// </summary>
+/// <summary>The rules: they compare the server's records with the truth. Pure: no clock, no network; the caller passes the time.</summary>
 internal static class Judge
 {
-    /// <summary>A record that was read, or that a watcher was told.</summary>
+    /// <summary>Judges a record that was read, or that a watcher received.</summary>
     public static Verdict OfTelling(Truth truth, Promises promises, Told told, Telling when)
     {
         if (told.IsOnline != (told.Status is "online" or "away" or "busy") || (told.IsOnline && told.LastSeen is null))
@@ -69,12 +67,12 @@ internal static class Judge
             return Verdict.Broken(ViolationKind.NeverTrue, why);
         if (told.Status is "away" or "online" && truth.WhyNot(told.Status == "away", when.From, when.To, when.Held) is { } whyNot)
             return Verdict.Broken(ViolationKind.NeverTrue, whyNot);
-        // only one right answer: the other would have been a violation
+        // only one answer was right: the other one would have been a violation
         return Verdict.Fine(
             told.IsOnline ? truth.IsSurelyOnline(when.From, when.To) : !truth.IsPossiblyOnline(when.From, when.To, leaveBound, when.Held));
     }
 
-    // Real time: never in the future, and true on one of the lines that the clock was on.
+    // Checks last seen in real time: it is never in the future, and true on one of the lines of the server's clock.
     private static string? WhyNeverSeenAt(Truth truth, Promises promises, long unix, Telling when)
     {
         if (unix > when.Clock.LatestAt(when.To) + promises.ClockSlack)
@@ -93,19 +91,19 @@ internal static class Judge
     }
 
     /// <summary>
-    /// Since when a watcher should know something else than <paramref name="toldOnline"/>: the deadline that has passed at
-    /// <paramref name="now"/>. Null if it has not passed, or if what the watcher knows may be right.
+    /// The deadline by which a watcher should have received a change from <paramref name="toldOnline"/>, if that has passed at
+    /// <paramref name="now"/>. Null if it has not passed, or if the watcher's record may be right.
     /// </summary>
     public static double? OverdueSince(Standing truth, Promises promises, bool toldOnline, double toldAt, double watchedSince, double now)
     {
-        // the truth is as of now, and this was told after it: the next check decides
+        // the truth is as of now, and the record came later: the next check decides
         if (toldAt >= now)
             return null;
         double changedBy;
         if (!toldOnline && truth.SurelySince is { } since)
             changedBy = since + promises.Bound;
         else if (toldOnline && !truth.IsPossible)
-            changedBy = truth.PossiblyUntil; // the bound is in it
+            changedBy = truth.PossiblyUntil; // this includes the bound
         else
             return null;
         var deadline = Math.Max(changedBy, watchedSince + promises.Bound) + promises.Slack;
@@ -113,8 +111,8 @@ internal static class Judge
     }
 
     /// <summary>
-    /// The verdict on an overdue change, once it was told (<paramref name="toldAt"/>) or has not come by <paramref name="now"/>; null while
-    /// it may still come.
+    /// The verdict on an overdue change that came at <paramref name="toldAt"/>, or has not come by <paramref name="now"/>; null while it
+    /// may still come.
     /// </summary>
     public static Verdict? OfOverdue(Promises promises, bool towardsOnline, double deadline, double? toldAt, double now, bool isEnd)
     {

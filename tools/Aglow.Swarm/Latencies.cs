@@ -1,6 +1,6 @@
 namespace Aglow.Swarm;
 
-/// <summary>Latencies of one kind: a histogram of steps of 5 %, so that millions cost nothing. Threading: any thread.</summary>
+/// <summary>Latencies of one kind, in a histogram with steps of 5 %, so that millions cost no memory. Threading: any thread.</summary>
 internal sealed class Latencies
 {
     private const double Step = 1.05;
@@ -24,7 +24,7 @@ internal sealed class Latencies
         }
     }
 
-    /// <summary>The latency that this share of all did not exceed, in seconds; NaN if there are none.</summary>
+    /// <summary>The latency that this share of all values did not exceed, in seconds; NaN if there are none.</summary>
     public double Quantile(double share)
     {
         var wanted = (long)Math.Ceiling(Count * share);

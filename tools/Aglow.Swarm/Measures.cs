@@ -1,21 +1,21 @@
 namespace Aglow.Swarm;
 
-/// <summary>Measures beside the truth: how much happened, how fast, and what failed. Threading: any thread.</summary>
+/// <summary>Figures besides the truth: counts, latencies and failures. Threading: any thread.</summary>
 internal sealed class Measures
 {
     private long _deliveries, _transitions, _heartbeats, _errors, _connects, _accountChanges;
     private string _lastError = "";
 
-    /// <summary>From the sending of the act that brings somebody online to each watcher's notice of it.</summary>
+    /// <summary>From sending the act that brings a user online until each watcher receives the change.</summary>
     public Latencies NoticeLatency { get; } = new();
 
-    /// <summary>From when a heartbeat over HTTP was sent, or packed ones were due, to its acknowledgement.</summary>
+    /// <summary>From sending a heartbeat over HTTP, or from the due time of packed ones, to its acknowledgement.</summary>
     public Latencies HeartbeatLatency { get; } = new();
 
-    /// <summary>The same, after the beginning of a run of millions.</summary>
+    /// <summary>The same, without the first time of a run of millions.</summary>
     public Latencies SteadyHeartbeatLatency { get; } = new();
 
-    /// <summary>Batch reads.</summary>
+    /// <summary>The latency of batch reads.</summary>
     public Latencies ReadLatency { get; } = new();
 
     public long Deliveries => Volatile.Read(ref _deliveries);
@@ -29,7 +29,9 @@ internal sealed class Measures
     /// <summary>Renames, revocations and deletions that were acknowledged.</summary>
     public long AccountChanges => Volatile.Read(ref _accountChanges);
 
-    /// <summary>Calls and connections that failed. They are no violations: the outcome of an unacknowledged call is unknown.</summary>
+    /// <summary>
+    /// Calls and connections that failed. These are not violations, because the outcome of an unacknowledged call is unknown.
+    /// </summary>
     public long Errors => Volatile.Read(ref _errors);
 
     public string LastError => Volatile.Read(ref _lastError);
@@ -58,26 +60,26 @@ internal sealed record Sample
 
     public required int Online { get; init; }
 
-    /// <summary>A second, as are the next two.</summary>
+    /// <summary>Per second, as are the next two.</summary>
     public required double Heartbeats { get; init; }
 
     public required double Transitions { get; init; }
 
     public required double Deliveries { get; init; }
 
-    /// <summary>Of the run so far, as are the next two.</summary>
+    /// <summary>For the run so far, as are the next two.</summary>
     public required double NoticeP50Ms { get; init; }
 
     public required double NoticeP99Ms { get; init; }
 
     public required double HeartbeatP99Ms { get; init; }
 
-    /// <summary>Of one core, all servers together; null where one does not say.</summary>
+    /// <summary>Of one core, for all servers together; null if a server does not report it.</summary>
     public required double? ServersCpuPercent { get; init; }
 
     public required double? ServersMegabytes { get; init; }
 
-    /// <summary>So far, as are the violations.</summary>
+    /// <summary>For the run so far, as are the violations.</summary>
     public required long Errors { get; init; }
 
     public required long Violations { get; init; }

@@ -7,7 +7,7 @@ using System.Text.Json;
 
 namespace Aglow.Swarm;
 
-/// <summary>One address of the deployment, and the calls that people make there.</summary>
+/// <summary>One address of the deployment, and the calls to it.</summary>
 internal sealed class Node : IDisposable
 {
     private readonly HttpClient _http;
@@ -39,7 +39,7 @@ internal sealed class Node : IDisposable
         return (root.GetProperty("next_heartbeat_seconds").GetInt32(), root.GetProperty("offline_after_seconds").GetInt32());
     }
 
-    /// <summary>Leaves on all devices.</summary>
+    /// <summary>Sends a leave for all devices.</summary>
     public async Task LeaveAsync(uint user, CancellationToken stop) =>
         (await PostAsync("offline", $"{{\"user_id\":{user}}}", stop)).Dispose();
 
@@ -51,7 +51,7 @@ internal sealed class Node : IDisposable
     /// <summary>Signs a user out everywhere.</summary>
     public Task RevokeAsync(uint user, CancellationToken stop) => SendAsync(HttpMethod.Post, $"users/{user}/revoke", null, stop);
 
-    /// <summary>Deletes a user. A user of whom nothing is known is deleted already.</summary>
+    /// <summary>Deletes a user. A user whom the server does not know is already deleted.</summary>
     public async Task DeleteAsync(uint user, CancellationToken stop)
     {
         using var answer = await _http.DeleteAsync(new Uri($"users/{user}", UriKind.Relative), stop);
@@ -59,7 +59,7 @@ internal sealed class Node : IDisposable
             await RequireAsync(answer, stop);
     }
 
-    /// <summary>The name of a user; null: none.</summary>
+    /// <summary>The name of a user; null if they have none.</summary>
     public async Task<string?> NameAsync(uint user, CancellationToken stop)
     {
         using var answer = await _http.GetAsync(new Uri($"users/{user}", UriKind.Relative), stop);
@@ -86,7 +86,7 @@ internal sealed class Node : IDisposable
         return i == users.Count ? told : throw new HttpRequestException($"{users.Count} users were asked for, {i} answered");
     }
 
-    /// <summary>The server's present second, and the one by which it judges leases; null if it does not tell.</summary>
+    /// <summary>The server's current second, and the second by which it judges leases; null if it does not report them.</summary>
     public async Task<(long Now, long CountedAgainst)?> ClockAsync(uint user, CancellationToken stop)
     {
         using var answer = await _http.GetAsync(new Uri($"status/{user}/explain", UriKind.Relative), stop);
@@ -98,7 +98,7 @@ internal sealed class Node : IDisposable
             : null;
     }
 
-    /// <summary>Sends packed heartbeats of these users; all must be accepted. Blocks the calling thread.</summary>
+    /// <summary>Sends packed heartbeats of these users; the server must accept all. Blocks the calling thread.</summary>
     public void Heartbeats(ReadOnlyMemory<uint> users, CancellationToken stop)
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, new Uri("heartbeat", UriKind.Relative)) { Content = Packed(users) };
@@ -181,7 +181,7 @@ internal sealed class Node : IDisposable
     }
 }
 
-/// <summary>Reads what servers answer.</summary>
+/// <summary>Reads answers of servers.</summary>
 internal static class PresenceMessage
 {
     private const uint EpochUnixSeconds = 1_577_836_800;
@@ -193,7 +193,7 @@ internal static class PresenceMessage
         return new Told(isOnline, isOnline ? "online" : "offline", second == 0 ? null : second + EpochUnixSeconds);
     }
 
-    /// <summary>Of a <c>reconnect</c> message: in how many seconds.</summary>
+    /// <summary>The number of seconds in a <c>reconnect</c> message.</summary>
     public static double ReconnectAfter(ReadOnlyMemory<byte> message)
     {
         using var json = JsonDocument.Parse(message);

@@ -1,6 +1,6 @@
 namespace Aglow.Swarm;
 
-/// <summary>A run of people, each of whom lives through the plan on devices of their own.</summary>
+/// <summary>A run of people. Each follows the plan on their own devices.</summary>
 internal sealed class PeopleRun : SwarmRun
 {
     private const int ReadAtOnce = 200;
@@ -38,14 +38,14 @@ internal sealed class PeopleRun : SwarmRun
 
     public override Standing StandingOf(uint user) => _standings[user - _first];
 
-    /// <summary>A factor from 0.8 to 1 that keeps heartbeats from falling into step.</summary>
+    /// <summary>A factor from 0.8 to 1 that keeps heartbeats from synchronizing.</summary>
     public double Jitter()
     {
         lock (_random)
             return 0.8 + (0.2 * _random.NextDouble());
     }
 
-    // An earlier run may have used the same user IDs.
+    // Reads last seen before the run, because an earlier run may have used the same user IDs.
     protected override async Task PrepareAsync(CancellationToken stop)
     {
         for (var from = 0; from < _people.Length; from += AskedBeforeAtOnce)

@@ -3,26 +3,24 @@ using System.Net.Sockets;
 
 namespace Aglow.Swarm;
 
-/// <summary>
-/// One person: goes through their sessions, and writes down in <see cref="Truth"/> what each device really did.
-/// </summary>
-/// <remarks>Threading: each device of a session is a task; what they share is under the person's lock.</remarks>
+/// <summary>One person: runs the planned sessions, and records in <see cref="Truth"/> what each device really did.</summary>
+/// <remarks>Threading: each device of a session is a task; the person's lock guards the state that they share.</remarks>
 internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
 {
-    // the server may hear what was sent on a lost connection this much later
+    // the server may receive a message from a lost connection this much later
     private const double Trailing = 2;
 
-    // a connection that ended is noticed by the server after this
+    // the server notices the end of a connection within this time
     private const double EndNoticed = 5;
 
-    // an answer to a ping was surely heard when its connection is whole this much later
+    // an answered ping surely arrived if the connection is still open this much later
     private const double HeardAfter = 1;
 
-    // what happens to the account is no device's
+    // for changes of the account, which no device makes
     private const int NoDevice = -1;
 
     private readonly Lock _gate = new();
-    // sockets that the server may hold of this person: infinite while open
+    // until when the server may hold each socket of this person: infinite while open
     private readonly List<Held> _sockets = [];
     private int _httpDevices;
     private int _goodbyes;
@@ -35,12 +33,12 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
         public bool IsWell;
     }
 
-    /// <summary>What this person's devices did.</summary>
+    /// <summary>The acts of this person's devices.</summary>
     public Truth Truth { get; } = new(swarm.Promises);
 
     public uint User => user;
 
-    /// <summary>Lives through the plan.</summary>
+    /// <summary>Follows the plan.</summary>
     public Task RunAsync(CancellationToken stop) => Task.WhenAll(RunSessionsAsync(stop), RunChangesAsync(stop));
 
     private async Task RunSessionsAsync(CancellationToken stop)
@@ -115,7 +113,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
     private void Report(string why) =>
         swarm.Report(Verdict.Broken(ViolationKind.NotDone, why), user, swarm.Clock.Now, "by a change of the account", []);
 
-    // While a goodbye for all devices is on its way, nobody knows what was heard before it and what after.
+    // While a leave for all devices is on its way, the order of the leave and other messages is unknown.
     private long BeginGoodbye(ActKind kind, int device)
     {
         lock (_gate)
@@ -204,7 +202,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
             return;
         }
 
-        // POST /offline speaks for all devices: who has another does not say it
+        // POST /offline ends all devices, so a person with another device does not send it
         lock (_gate)
         {
             if (_httpDevices > 1 || MayHoldSocket(null))
@@ -253,7 +251,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
         }
     }
 
-    // One connection: until the outage, the end of the session, or its loss. False: it was lost.
+    // Runs one connection until the outage, the end of the session, or its loss. False: it was lost.
     private async Task<bool> ConnectedAsync(DeviceSession device, int node, Outage? outage, CancellationToken stop)
     {
         var began = swarm.Clock.Now;
@@ -332,7 +330,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
             return true;
         }
 
-        // from here on nothing is read and nothing answered
+        // from here on the device reads and answers nothing
         watches.End();
         held.IsWell = false;
         var isOutage = until < device.EndAt;
@@ -343,7 +341,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
         if (isOutage)
             await swarm.Clock.UntilAsync(outage!.At + outage.Seconds, stop);
         else if (device.Ending == Ending.Crash)
-            await swarm.Clock.DelayAsync(Math.Min(30, swarm.Promises.Lease), stop); // the server has to notice by itself
+            await swarm.Clock.DelayAsync(Math.Min(30, swarm.Promises.Lease), stop); // the server must detect the silence by itself
         connection.Close();
         return true;
     }
@@ -378,7 +376,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
         bool mayHaveBeenLast;
         lock (_gate)
         {
-            // what another socket did meanwhile may have come before or after
+            // an act of another socket in the meantime may have come before or after the leave
             isAlone &= !MayHoldSocket(held);
             mayHaveBeenLast = kind == ActKind.LeaveOne && !_sockets.Exists(s => s != held && s.IsWell);
         }
@@ -393,7 +391,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
     private void Note(ActKind kind, DeviceSession device) =>
         Truth.Add(new Act(kind, device.Number, swarm.Clock.Now, swarm.Clock.Now, IsSure: true));
 
-    /// <summary>One connection's talk: reads, answers pings, and notes each answer as evidence.</summary>
+    /// <summary>The messages of one connection: reads them, answers pings, and records each answer as evidence.</summary>
     private sealed class Conversation(
         Person person, PeopleRun swarm, SocketConnection connection, DeviceSession device, Watches watches, double began)
     {
@@ -404,13 +402,13 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
 
         public Watches Watches => watches;
 
-        /// <summary>Said goodbye: what comes now decides nothing.</summary>
+        /// <summary>The leave was sent: later messages do not count.</summary>
         public bool IsLeaving { get; set; }
 
-        /// <summary>The server answered the goodbye by closing.</summary>
+        /// <summary>The server answered the leave by closing.</summary>
         public bool WasClosedInOrder { get; private set; }
 
-        /// <summary>The node is about to stop, and said when to connect anew.</summary>
+        /// <summary>The node is about to stop, and said when to reconnect.</summary>
         public bool WasSentAway { get; private set; }
 
         public async Task ReadAsync(CancellationToken stop)
@@ -469,7 +467,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
                 _unconfirmed.Enqueue((act, now));
         }
 
-        /// <summary>What was sent a second ago on a connection that is whole was heard.</summary>
+        /// <summary>Marks answers as surely received if they were sent over a second ago and the connection is still open.</summary>
         public void Confirm()
         {
             lock (_unconfirmed)
@@ -477,7 +475,7 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
                 while (_unconfirmed.TryPeek(out var sent) && sent.At + HeardAfter + swarm.Lag <= swarm.Clock.Now)
                 {
                     _unconfirmed.Dequeue();
-                    // a goodbye makes the server deaf to the pongs of older connections, until the person does something
+                    // after a leave, the server ignores the pongs of older connections until the person does something
                     bool isHeeded;
                     lock (person._gate)
                         isHeeded = person._goodbyes == 0 && Math.Min(_spokeAt, sent.At) > person._lastGoodbyeTo;

@@ -4,45 +4,45 @@ namespace Aglow.Swarm;
 /// <summary>How a session on a device ends.</summary>
 internal enum Ending : byte
 {
-    /// <summary>Leaves: <c>leave</c> on a socket, <c>POST /offline</c> over HTTP.</summary>
+    /// <summary>The device leaves: <c>leave</c> on a socket, <c>POST /offline</c> over HTTP.</summary>
     Leave,
 
-    /// <summary>The tab is closed: the connection closes in order, without a leave.</summary>
+    /// <summary>The tab is closed: the connection closes normally, without a leave.</summary>
     Close,
 
-    /// <summary>The device dies: it sends nothing any more, and nobody learns of it.</summary>
+    /// <summary>The device dies: it sends nothing more, not even the end of the connection.</summary>
     Crash,
 }
 
 /// <summary>
-/// A time out of reach, in seconds of the run; the device comes back at another node if <paramref name="Node"/> differs.
+/// A time without a network, in seconds of the run. The device returns at another node if <paramref name="Node"/> differs.
 /// </summary>
 internal sealed record Outage(double At, double Seconds, int Node);
 
-/// <summary>What one device does in one session, in seconds of the run.</summary>
-/// <param name="Number">Which of the person's devices.</param>
-/// <param name="IsSocket">By socket; else by heartbeats over HTTP.</param>
-/// <param name="IsBackground">A background tab: answers pings, does nothing.</param>
-/// <param name="Node">Which of the addresses it begins at.</param>
-/// <param name="StartAt">When it comes.</param>
-/// <param name="EndAt">When it goes.</param>
-/// <param name="Ending">How it goes.</param>
-/// <param name="Outages">Drop-outs and moves in between, in order.</param>
+/// <summary>The plan of one device in one session, in seconds of the run.</summary>
+/// <param name="Number">The number of the person's device.</param>
+/// <param name="IsSocket">Whether it uses a socket; else it sends heartbeats over HTTP.</param>
+/// <param name="IsBackground">Whether it is a background tab, which only answers pings.</param>
+/// <param name="Node">The number of the first address.</param>
+/// <param name="StartAt">When it connects.</param>
+/// <param name="EndAt">When it ends.</param>
+/// <param name="Ending">How it ends.</param>
+/// <param name="Outages">Outages and moves to other nodes, in order.</param>
 /// <param name="ActiveAt">When the person does something.</param>
 internal sealed record DeviceSession(
     int Number, bool IsSocket, bool IsBackground, int Node, double StartAt, double EndAt, Ending Ending, IReadOnlyList<Outage> Outages,
     IReadOnlyList<double> ActiveAt);
 
-/// <summary>What happens to a person's account.</summary>
+/// <summary>The kinds of changes of an account.</summary>
 internal enum AccountChangeKind : byte
 {
-    /// <summary>They get another user name.</summary>
+    /// <summary>The user gets another user name.</summary>
     Rename,
 
-    /// <summary>They are signed out everywhere, and may connect again at once.</summary>
+    /// <summary>The user is signed out everywhere, and may connect again at once.</summary>
     Revoke,
 
-    /// <summary>They are deleted, and may come back as somebody new.</summary>
+    /// <summary>The user is deleted, and may come back as a new user.</summary>
     Delete,
 }
 
@@ -50,22 +50,23 @@ internal enum AccountChangeKind : byte
 internal sealed record AccountChange(double At, AccountChangeKind Kind, int Node);
 
 /// <summary>
-/// One person: whom they follow, their sessions one after the other (devices of one session overlap), and changes of their account.
+/// The plan of one person: the users whom they follow, their sessions in order (the devices of a session overlap), and changes of their
+/// account.
 /// </summary>
 internal sealed record PersonPlan(
     int Person, IReadOnlyList<int> Follows, IReadOnlyList<IReadOnlyList<DeviceSession>> Sessions, IReadOnlyList<AccountChange> Changes);
 
 /// <summary>
-/// Who does what, and when. All of it is drawn before the run from one seed, so the same seed is the same plan, whatever the server does.
+/// The plan of all people. It is drawn before the run from one seed, so the same seed gives the same plan, whatever the server does.
 /// </summary>
 /// <remarks>
-/// Session lengths are log-normal (many short, few long), pauses between them exponential. At busy hours sessions are longer and pauses
-/// shorter: a run is one day, quiet at its ends. Over half of the devices use sockets, as far as descriptors go. Whom people follow is
-/// drawn by a power of their rank, so the first are celebrities.
+/// Session lengths are log-normal (many short, few long); pauses are exponential. At busy hours sessions are longer and pauses shorter: a
+/// run is one day, quiet at both ends. Over half of the devices use sockets, if there are enough descriptors. Followed users are drawn by a
+/// power of their rank, so the first users are celebrities.
 /// </remarks>
 internal sealed class Plan
 {
-    /// <summary>The most sockets: 20,000 descriptors a process are usual; some are for HTTP.</summary>
+    /// <summary>The most sockets: a process usually has 20,000 descriptors, and HTTP needs some.</summary>
     public const int MaxSockets = 16_000;
 
     private const double MedianSession = 40;
@@ -78,7 +79,7 @@ internal sealed class Plan
 
     private Plan(IReadOnlyList<PersonPlan> people) => People = people;
 
-    /// <summary>Everybody.</summary>
+    /// <summary>The plans of all people.</summary>
     public IReadOnlyList<PersonPlan> People { get; }
 
     /// <summary>Draws a plan.</summary>
@@ -88,7 +89,7 @@ internal sealed class Plan
         var sockets = 0;
         for (var person = 0; person < people; person++)
         {
-            // a random stream for each person, so that a person does the same however many others there are
+            // each person has a separate random stream, so a person does the same in a crowd of any size
             var random = new Random(unchecked((seed * 1_000_003) + person));
             var devices = 1 + (random.NextDouble() < 0.3 ? 1 : 0) + (random.NextDouble() < 0.08 ? 1 : 0);
             var isSocket = new bool[devices];
@@ -132,7 +133,7 @@ internal sealed class Plan
     private static List<IReadOnlyList<DeviceSession>> DrawSessions(Random random, bool[] isSocket, double seconds, int nodes)
     {
         var sessions = new List<IReadOnlyList<DeviceSession>>();
-        // some are online from the beginning, or nearly
+        // some are online at the beginning, or soon after
         var at = random.NextDouble() < 0.3
             ? random.NextDouble() * Math.Min(10, seconds / 4)
             : Exponential(random, MeanPause) / DayCurve(0, seconds);
@@ -142,7 +143,7 @@ internal sealed class Plan
             var devices = new List<DeviceSession>();
             for (var device = 0; device < isSocket.Length; device++)
             {
-                // the first device is there for the whole session, the others for a part of it
+                // the first device is online for the whole session, the others for a part of it
                 var start = device == 0 ? at : at + (random.NextDouble() * length * 0.7);
                 var end = device == 0 ? at + length : start + (random.NextDouble() * (at + length - start));
                 if (device == 0 || random.NextDouble() < 0.7)
@@ -178,7 +179,7 @@ internal sealed class Plan
             at += outage.Seconds;
         }
 
-        // a person at a desk moves to another node, too, when their node stops: almost without an outage
+        // a person at a desk also moves to another node when their node stops, almost without an outage
         if (!isMobile && random.NextDouble() < 0.15)
             outages.Add(new Outage(start + (random.NextDouble() * (end - start)), 0.2, random.Next(nodes)));
         var active = new List<double>();
@@ -190,7 +191,7 @@ internal sealed class Plan
 
     private static double Exponential(Random random, double mean) => -mean * Math.Log(1 - random.NextDouble());
 
-    // Box and Muller
+    // the Box-Muller transform
     private static double Normal(Random random) =>
         Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble());
 }

@@ -1,5 +1,5 @@
-// ./aglow swarm [--url …] [--people N] [--seconds S] …: people who know the truth. Read Truth and Judge first: they are the rules. Then
-// read Plan and Person.
+// ./aglow swarm [--url …] [--people N] [--seconds S] …: simulated people whose true status is known. Read Truth and Judge first, which are
+// the rules, and then Plan and Person.
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using Aglow.Swarm;

@@ -1,17 +1,17 @@
 namespace Aglow.Swarm;
 
 /// <summary>
-/// Computes which of many registered users are active when, so that millions need no state. Users sit scattered on a ring, and a window
-/// slides over it.
+/// Computes which of many registered users are active at a time, so that millions need no state. Users are scattered on a ring, and a
+/// window slides over it.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   places on the ring   0 1 2 3 4 5 6 7 8 9 …          user = place x stride mod registered
-///   active at step s         ├───────────┤              slides by its own length in a session: at its front users come, at its back they go
+///   active at step s         ├───────────┤              slides by its length per session: users come at its front and go at its back
 /// </code>
-/// Places count on without end; a user has one in every round of the ring. A step sends a heartbeat for each place in the window that
-/// equals its number modulo the steps of an interval. So every active user has one an interval, and neighbours have theirs at different
-/// times. Immutable; any thread.
+/// Places are numbered without end; a user has one place in every round of the ring. Step s sends a heartbeat for each place in the window
+/// that equals s modulo the steps of an interval. So every active user has one heartbeat per interval, and neighbours have theirs at
+/// different times. Immutable; any thread.
 /// </remarks>
 internal sealed class Ring
 {
@@ -27,7 +27,7 @@ internal sealed class Ring
         _active = active;
         StepsAnInterval = stepsAnInterval;
         _stepsASession = stepsASession;
-        // the golden section scatters neighbours best; without a common divisor every user has one place
+        // The golden ratio scatters neighbours best. Without a common divisor every user has exactly one place per round.
         for (_stride = (ulong)Math.Max(1, registered * 0.6180339887498949); Inverse(_stride, registered) is null; _stride++)
         {
         }
@@ -37,16 +37,16 @@ internal sealed class Ring
 
     public int StepsAnInterval { get; }
 
-    /// <summary>The first place that is active at a step.</summary>
+    /// <summary>The first active place at a step.</summary>
     public long Begin(long step) => (long)(step * (_active / _stepsASession));
 
-    /// <summary>The first place after those that are active at a step.</summary>
+    /// <summary>The first place behind the active ones at a step.</summary>
     public long End(long step) => Begin(step) + _active;
 
     /// <summary>The user at a place.</summary>
     public uint UserAt(long place) => (uint)((ulong)(place % _registered) * _stride % (ulong)_registered);
 
-    /// <summary>Writes the users with a heartbeat at a step; returns how many.</summary>
+    /// <summary>Writes the users with a heartbeat at a step; returns their number.</summary>
     public int Fill(long step, Span<uint> users)
     {
         var (begin, end) = (Begin(step), End(step));
@@ -57,7 +57,7 @@ internal sealed class Ring
     }
 
     /// <summary>
-    /// The steps until <paramref name="last"/> at which a user had a heartbeat, the newest first, as many as fit; returns how many.
+    /// Writes the steps until <paramref name="last"/> at which a user had a heartbeat, newest first, as many as fit. Returns their number.
     /// </summary>
     public int StepsOf(uint user, long last, Span<long> steps)
     {
@@ -79,7 +79,7 @@ internal sealed class Ring
         return found;
     }
 
-    // The last step whose window has not left the place behind.
+    // The last step whose window still contains the place.
     private long LastWith(long place)
     {
         var step = (long)((place + 1) / (_active / _stepsASession));
@@ -92,7 +92,7 @@ internal sealed class Ring
 
     private static long Modulo(long number, long by) => ((number % by) + by) % by;
 
-    // Euclid's algorithm, extended; null where there is a common divisor
+    // the extended Euclidean algorithm; null if there is a common divisor
     private static ulong? Inverse(ulong number, ulong modulus)
     {
         var (divisor, rest, at, next) = ((long)modulus, (long)number, 0L, 1L);

@@ -1,29 +1,29 @@
 namespace Aglow.Swarm;
 
 /// <summary>
-/// The server's wall clock as the swarm knows it: a line of real time, and a further line after each step that the swarm made.
+/// The server's wall clock as the swarm knows it: one line of real time, and another line after each step that the swarm makes.
 /// </summary>
 /// <remarks>
 /// <code>
-///   unix   second line  ───────╱        a step forward: what was heard before stays on the first line
-///          first line   ──╱             a step back: what was heard before is moved to the second
+///   unix   second line  ───────╱        after a step forward, earlier heartbeats stay on the first line
+///          first line   ──╱             after a step back, earlier heartbeats are moved to the second line
 ///                 moment  └ step
 /// </code>
-/// Threading: one thread steps, any reads.
+/// Threading: one thread makes the steps, any thread reads.
 /// </remarks>
 internal sealed class ServerClock(double unixAtZero)
 {
-    /// <summary>After this many seconds every node knows a step, and writes the new time.</summary>
+    /// <summary>After this many seconds every node has noticed a step, and writes the new time.</summary>
     public const double Settles = 10;
 
     private Line[] _lines = [new(unixAtZero, double.PositiveInfinity)];
 
-    /// <summary>The server's clock at moment 0, in seconds since 1970, as it goes now.</summary>
+    /// <summary>The server's clock at moment 0, in seconds since 1970, by its current line.</summary>
     public double UnixAtZero => Volatile.Read(ref _lines)[^1].UnixAtZero;
 
     public static implicit operator ServerClock(double unixAtZero) => new(unixAtZero);
 
-    /// <summary>From this moment on, the clock is this many seconds ahead of its beginning.</summary>
+    /// <summary>Starts a new line: from this moment on, the clock is this many seconds ahead of its beginning.</summary>
     public void StepTo(double moment, double ahead)
     {
         var lines = Volatile.Read(ref _lines);
@@ -31,7 +31,7 @@ internal sealed class ServerClock(double unixAtZero)
             ref _lines, [.. lines[..^1], lines[^1] with { Until = moment }, new(lines[0].UnixAtZero + ahead, double.PositiveInfinity)]);
     }
 
-    /// <summary>A second of the server as moments of the run: one for each line on which it can have been written.</summary>
+    /// <summary>The moments of the run at which the server can have written this second: one for each possible line.</summary>
     public IEnumerable<double> MomentsOf(long unix) =>
         from line in Volatile.Read(ref _lines)
         let moment = unix - line.UnixAtZero
@@ -39,15 +39,15 @@ internal sealed class ServerClock(double unixAtZero)
         select moment;
 
     /// <summary>
-    /// Until when an act is surely evidence, if it usually were until <paramref name="end"/>: the guard of a step forward holds for two
-    /// heartbeats.
+    /// Until when an act is sure evidence, if it were until <paramref name="end"/> without a step. After a step forward, the guard lasts
+    /// for two heartbeats.
     /// </summary>
     public double EvidenceUntil(double moment, double end, double heartbeat)
     {
         var lines = Volatile.Read(ref _lines);
         for (var i = 1; i < lines.Length; i++)
         {
-            // the server takes a moment to know
+            // the server needs a moment to notice the step
             if (lines[i].UnixAtZero > lines[i - 1].UnixAtZero && moment <= lines[i - 1].Until + 1)
                 end = Math.Min(end, Math.Max(moment, lines[i - 1].Until + (2 * heartbeat)));
         }
@@ -55,7 +55,7 @@ internal sealed class ServerClock(double unixAtZero)
         return end;
     }
 
-    /// <summary>Whether the clock was set back so recently that older words may still count as heard now.</summary>
+    /// <summary>Whether the clock was set back so recently that older words may still count as new.</summary>
     public bool IsSettling(double moment)
     {
         var lines = Volatile.Read(ref _lines);

@@ -2,10 +2,10 @@
 namespace Aglow.Swarm;
 
 /// <summary>
-/// What the servers use, by their <c>/metrics</c>: CPU seconds of their processes (user and system), and resident memory. Unknown if one of
-/// them does not say.
+/// The resources that the servers use, by their <c>/metrics</c>: CPU seconds (user and system), and resident memory. Unknown if a server
+/// does not report them.
 /// </summary>
-/// <remarks>Threading: one thread asks; any thread reads.</remarks>
+/// <remarks>Threading: one thread updates; any thread reads.</remarks>
 internal sealed class ServerUse(SwarmRun swarm)
 {
     private const string Cpu = "process_cpu_seconds_total";
@@ -16,16 +16,16 @@ internal sealed class ServerUse(SwarmRun swarm)
     private (double At, double Cpu)? _steady;
     private (double At, double Cpu)? _last;
 
-    /// <summary>Share of one core, all servers together, since the previous question.</summary>
+    /// <summary>Percent of one core, all servers together, since the previous reading.</summary>
     public double? CpuPercent { get; private set; }
 
-    /// <summary>Share of one core, all servers together, since the run is steady.</summary>
+    /// <summary>Percent of one core, all servers together, since the run is steady.</summary>
     public double? SteadyCpuPercent { get; private set; }
 
-    /// <summary>Over how many seconds that was.</summary>
+    /// <summary>The number of seconds of <see cref="SteadyCpuPercent"/>.</summary>
     public double SteadySeconds { get; private set; }
 
-    /// <summary>All servers together.</summary>
+    /// <summary>The memory of all servers together.</summary>
     public double? Megabytes { get; private set; }
 
     public async Task AskAsync(CancellationToken stop)
@@ -47,7 +47,7 @@ internal sealed class ServerUse(SwarmRun swarm)
 
             var now = swarm.Clock.Now;
             Megabytes = Math.Round(memory / 1e6, 1);
-            // a server was restarted, or a balancer answered for another
+            // a server was restarted, or a balancer sent the call to another server
             if (started != _started)
                 (_started, _last, _steady, CpuPercent, SteadyCpuPercent) = (started, null, null, null, null);
             if (_last is { } before)

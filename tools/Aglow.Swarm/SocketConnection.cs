@@ -5,7 +5,7 @@ using System.Text;
 
 namespace Aglow.Swarm;
 
-/// <summary>What came on a socket.</summary>
+/// <summary>The kind of frame that arrived.</summary>
 internal enum FrameKind : byte
 {
     Text,
@@ -14,16 +14,14 @@ internal enum FrameKind : byte
     Close,
 }
 
-/// <summary>
-/// A WebSocket that answers nothing by itself: whether and when a ping is answered is the truth of a run.
-/// </summary>
+/// <summary>A WebSocket that answers pings only when told: whether and when a ping is answered is the truth of a run.</summary>
 /// <remarks>
-/// The framework's ClientWebSocket answers pings out of sight, and costs several times the memory at ten thousand sockets. Server frames
-/// are whole and unmasked; a longer one grows the buffer. Threading: one reader; writers take turns.
+/// Rejected: the framework's ClientWebSocket. It answers pings by itself, and needs several times the memory at ten thousand sockets.
+/// Frames from servers are whole and unmasked; a long frame grows the buffer. Threading: one reader; writers wait for each other.
 /// </remarks>
 internal sealed class SocketConnection : IDisposable
 {
-    // masking with zero is allowed, between machines that trust each other
+    // a mask of zero is allowed between machines that trust each other
     private const uint Mask = 0;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
@@ -68,7 +66,7 @@ internal sealed class SocketConnection : IDisposable
         }
     }
 
-    /// <summary>The next frame; its payload is valid until the next call.</summary>
+    /// <summary>Reads the next frame; its payload is valid until the next call.</summary>
     public async ValueTask<(FrameKind Kind, ReadOnlyMemory<byte> Payload)> ReadAsync(CancellationToken stop)
     {
         await FillAsync(2, stop);
@@ -92,7 +90,7 @@ internal sealed class SocketConnection : IDisposable
     /// <summary>Answers a ping.</summary>
     public Task PongAsync(ReadOnlyMemory<byte> payload, CancellationToken stop) => WriteAsync(0xA, payload, stop);
 
-    /// <summary>Closes in order: a FIN after everything that was sent.</summary>
+    /// <summary>Closes normally: sends a FIN after all data.</summary>
     public void Close()
     {
         try
@@ -101,7 +99,7 @@ internal sealed class SocketConnection : IDisposable
         }
         catch (SocketException)
         {
-            // gone already
+            // already closed
         }
 
         Dispose();

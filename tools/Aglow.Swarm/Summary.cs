@@ -4,7 +4,7 @@ using System.Text.Json.Serialization;
 
 namespace Aglow.Swarm;
 
-/// <summary>Everything that a run counted, for the JSON and the report.</summary>
+/// <summary>All counts of a run, for the JSON file and the report.</summary>
 internal sealed record Summary
 {
     public static readonly JsonSerializerOptions Json = new()
@@ -20,10 +20,10 @@ internal sealed record Summary
 
     public required IReadOnlyList<string> Urls { get; init; }
 
-    /// <summary>Who took part, in some words.</summary>
+    /// <summary>The participants, in words.</summary>
     public required string Who { get; init; }
 
-    /// <summary>Whose "online" is counted, in some words.</summary>
+    /// <summary>The users whose online state is counted, in words.</summary>
     public required string LookedAt { get; init; }
 
     public required int Seed { get; init; }
@@ -34,7 +34,7 @@ internal sealed record Summary
 
     public required bool Passed { get; init; }
 
-    /// <summary>In one sentence.</summary>
+    /// <summary>The outcome in one sentence.</summary>
     public required string Outcome { get; init; }
 
     public required long StatusesRead { get; init; }
@@ -63,10 +63,10 @@ internal sealed record Summary
 
     public required string LastError { get; init; }
 
-    /// <summary>CPU of all servers after the beginning, of one core; null where they did not say.</summary>
+    /// <summary>CPU of all servers in the steady time, in percent of one core; null if they do not report it.</summary>
     public required double? ServersCpuPercent { get; init; }
 
-    /// <summary>Over how many seconds.</summary>
+    /// <summary>The length of that time in seconds.</summary>
     public required double ServersCpuSeconds { get; init; }
 
     /// <summary>Memory of all servers at the end.</summary>

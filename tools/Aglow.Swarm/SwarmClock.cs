@@ -1,11 +1,11 @@
 namespace Aglow.Swarm;
 
-/// <summary>The time of a run: seconds since it began, monotonic.</summary>
+/// <summary>The time of a run: seconds since its beginning, monotonic.</summary>
 internal sealed class SwarmClock(TimeProvider time)
 {
     private readonly long _began = time.GetTimestamp();
 
-    /// <summary>When the run began, in wall-clock time.</summary>
+    /// <summary>The wall-clock time at which the run began.</summary>
     public DateTimeOffset BeganAt { get; } = time.GetUtcNow();
 
     /// <summary>Seconds since the run began.</summary>

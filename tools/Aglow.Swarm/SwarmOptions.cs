@@ -6,7 +6,7 @@ namespace Aglow.Swarm;
 /// <summary>The command line.</summary>
 internal sealed record SwarmOptions
 {
-    /// <summary>How many IDs beyond everybody's are read, although nobody has them.</summary>
+    /// <summary>How many IDs of no user are read, besides those of all users.</summary>
     public const int NumbersOfNobody = 100_000;
 
     public required IReadOnlyList<Uri> Urls { get; init; }
@@ -20,13 +20,13 @@ internal sealed record SwarmOptions
     /// <summary>The user ID of the first person; the others follow.</summary>
     public required uint First { get; init; }
 
-    /// <summary>How many users send packed heartbeats instead of people; 0: people.</summary>
+    /// <summary>The number of active users who send packed heartbeats; 0: a run of people.</summary>
     public required uint Bulk { get; init; }
 
-    /// <summary>Among how many registered users the active ones come and go.</summary>
+    /// <summary>The number of registered users, among whom the active ones come and go.</summary>
     public required uint Registered { get; init; }
 
-    /// <summary>How long each is active.</summary>
+    /// <summary>How long each user is active.</summary>
     public required double SessionSeconds { get; init; }
 
     /// <summary>Sockets that watch.</summary>
@@ -35,24 +35,24 @@ internal sealed record SwarmOptions
     /// <summary>How many users each of them watches.</summary>
     public required int Watch { get; init; }
 
-    /// <summary>The server's setting; 0: not known.</summary>
+    /// <summary>The server's setting for away; 0: not known.</summary>
     public required double AwaySeconds { get; init; }
 
-    /// <summary>Whether people are renamed, signed out everywhere, and deleted; they come back.</summary>
+    /// <summary>Whether people are renamed, signed out everywhere and deleted. They come back afterwards.</summary>
     public required bool ChangesAccounts { get; init; }
 
-    /// <summary>The file from which libfaketime reads the server's clock, which the swarm steps all the while; null: it does not.</summary>
+    /// <summary>The file from which libfaketime reads the server's clock, which the swarm steps during the run; null: no steps.</summary>
     public required string? ClockFile { get; init; }
 
     public required string? Report { get; init; }
 
     public required string? Json { get; init; }
 
-    /// <summary>A number that nobody in the run has.</summary>
+    /// <summary>A user ID that no user of the run has.</summary>
     public uint Probe => Bulk > 0 ? Registered + (uint)Watchers + NumbersOfNobody : First + (uint)People;
 }
 
-/// <summary>A wrong command line; the message is one line that says what to write instead.</summary>
+/// <summary>A wrong command line. The message is one line that says what to write instead.</summary>
 internal sealed class UsageException(string message) : Exception(message);
 
 /// <summary>The flags, and their possible values.</summary>

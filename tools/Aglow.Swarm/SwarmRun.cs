@@ -6,19 +6,19 @@ using System.Text.Json;
 namespace Aglow.Swarm;
 
 /// <summary>
-/// A run of any kind (<see cref="PeopleRun"/>, <see cref="BulkRun"/>): statuses are read and judged all the while, an auditor reads once a
-/// second for what should have been told, and the servers are asked what they use.
+/// The common part of all runs (<see cref="PeopleRun"/>, <see cref="BulkRun"/>). It reads and judges statuses all the time. Once a second
+/// an auditor looks for overdue changes, and the servers' CPU and memory are read.
 /// </summary>
 internal abstract class SwarmRun : IDisposable
 {
     private const double ServersEvery = 5;
-    // a stall guard that ended a moment ago may still affect answers on their way
+    // a stall guard that ended shortly before may still affect answers on their way
     private const double HeldLingers = 5;
 
     private readonly ConcurrentDictionary<Watches, byte> _listening = new();
     private readonly ConcurrentQueue<Sample> _samples = new();
     private readonly ConcurrentQueue<(double At, double Seconds)> _holds = new();
-    // steps of the server's clock, in turn: hours ahead of its beginning
+    // the steps of the server's clock, in turn: hours ahead of its beginning
     private static readonly double[] HoursAhead = [2, 0, 8, 6];
     private const double SecondsBetweenSteps = 45;
 
@@ -49,53 +49,53 @@ internal abstract class SwarmRun : IDisposable
 
     public Measures Measures { get; } = new();
 
-    /// <summary>A line a second.</summary>
+    /// <summary>One line per second.</summary>
     public IReadOnlyCollection<Sample> Samples => _samples;
 
-    /// <summary>The users of the <see cref="LookedAt"/> who are surely online, as of the last check.</summary>
+    /// <summary>How many users of <see cref="LookedAt"/> were surely online at the last check.</summary>
     public int Online { get; private set; }
 
-    /// <summary>When everything was prepared.</summary>
+    /// <summary>When all preparations were done.</summary>
     public double BeganAt { get; private set; }
 
-    /// <summary>From here on the figures are not of a beginning: users from before have expired.</summary>
+    /// <summary>From here on the figures are steady, because users from before the run have expired.</summary>
     public double SteadyFrom => BeganAt + Promises.Lease + Promises.Bound;
 
-    /// <summary>Who lives in this run, in some words.</summary>
+    /// <summary>The participants of this run, in words.</summary>
     public abstract string Who { get; }
 
-    /// <summary>Of whom the auditor knows who is online, in some words.</summary>
+    /// <summary>The users whose online state the auditor knows, in words.</summary>
     public abstract string LookedAt { get; }
 
-    /// <summary>The preparations, in some words.</summary>
+    /// <summary>The preparations, in words.</summary>
     public abstract string Preparing { get; }
 
     /// <summary>What <see cref="Measures.HeartbeatLatency"/> measures.</summary>
     public abstract string HeartbeatWhat { get; }
 
-    /// <summary>Seconds by which this process runs late, as on a machine that is busy.</summary>
+    /// <summary>By how many seconds this process runs late, as on a busy machine.</summary>
     public double Lag => Volatile.Read(ref _lag);
 
-    /// <summary>The truth of a user; null: the user is not one of ours.</summary>
+    /// <summary>The truth of a user; null for a user who is not part of the run.</summary>
     public abstract Truth? TruthOf(uint user);
 
     /// <summary>The state of a watched user at the auditor's last check.</summary>
     public abstract Standing StandingOf(uint user);
 
     /// <summary>
-    /// When something was told, with everything that blurs it: our own lag, and expired leases that the server holds back.
+    /// When a record came, with all uncertainty: this process's own lag, and expired leases that the server holds back.
     /// </summary>
     public Telling TellingAt(double from, double to) => new(from - Volatile.Read(ref _lag), to, HeldAt(to), _server);
 
     /// <summary>A wall-clock second as a moment of the run.</summary>
     protected double MomentOf(long unix) => unix - _server.UnixAtZero;
 
-    /// <summary>Whether a failure comes from the network or the server, as it does to people.</summary>
+    /// <summary>Whether the network or the server caused a failure, as in real use.</summary>
     public static bool IsLoss(Exception failure, CancellationToken stop) =>
         !stop.IsCancellationRequested
         && failure is IOException or SocketException or HttpRequestException or OperationCanceledException or TimeoutException or ObjectDisposedException or JsonException;
 
-    /// <summary>A line of what was told.</summary>
+    /// <summary>Formats a record as a line of a history.</summary>
     public static string Line(double at, Told told) => $"{at,9:0.000} s  {told.Status}, last seen {(told.LastSeen is { } s ? s : "never")}";
 
     /// <summary>Audits these watches until the return value is disposed.</summary>
@@ -105,7 +105,7 @@ internal abstract class SwarmRun : IDisposable
         return new Listening(this, watches);
     }
 
-    /// <summary>Keeps a violation, with both histories.</summary>
+    /// <summary>Adds a violation, with both histories.</summary>
     public void Report(Verdict verdict, uint user, double at, string where, string[] told)
     {
         string[] did = [.. TruthOf(user)!.History().Select(static a => a.ToString())];
@@ -120,7 +120,7 @@ internal abstract class SwarmRun : IDisposable
                 [.. told, $"(second 0 of the run is {_server.UnixAtZero:0.000} by the server's clock)"]));
     }
 
-    /// <summary>Runs for the time asked for, or until <paramref name="stop"/>.</summary>
+    /// <summary>Runs for the requested time, or until <paramref name="stop"/>.</summary>
     public async Task RunAsync(CancellationToken stop)
     {
         using var ends = CancellationTokenSource.CreateLinkedTokenSource(stop);
@@ -143,7 +143,7 @@ internal abstract class SwarmRun : IDisposable
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
-            // writes a report all the same
+            // a report is written all the same
         }
 
         Audit(Clock.Now - Volatile.Read(ref _lag), isEnd: !stop.IsCancellationRequested);
@@ -166,13 +166,13 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>The time between two readings of statuses.</summary>
     protected abstract double ReadEvery { get; }
 
-    /// <summary>Whose statuses are read next.</summary>
+    /// <summary>Chooses the users whose statuses are read next.</summary>
     protected abstract uint[] DrawUsers(Random random);
 
-    /// <summary>Reads them.</summary>
+    /// <summary>Reads the statuses of these users.</summary>
     protected abstract Task<Told[]> ReadAsync(Node node, uint[] users, CancellationToken stop);
 
-    /// <summary>Renews what <see cref="StandingOf"/> returns; who is surely online.</summary>
+    /// <summary>Updates the results of <see cref="StandingOf"/>; returns how many users are surely online.</summary>
     protected abstract int Look(double now, double held);
 
     private static async Task UntilOverAsync(Func<CancellationToken, Task> body, CancellationToken stop)
@@ -229,7 +229,7 @@ internal abstract class SwarmRun : IDisposable
         {
             await Clock.UntilAsync(last + 1, stop);
             var now = Clock.Now;
-            // a process that wakes late reads late, so its judgement is less exact for some seconds
+            // if this process wakes late, it reads late, so its judgement is less exact for some seconds
             Volatile.Write(ref _lag, Math.Max(now - last - 1, Volatile.Read(ref _lag) - 0.2));
             Audit(now - Volatile.Read(ref _lag), isEnd: false);
             var seconds = now - last;
@@ -259,22 +259,22 @@ internal abstract class SwarmRun : IDisposable
             watches.Audit(now, isEnd);
     }
 
-    // Steps the clock of a server that was started with libfaketime on this file.
+    // Steps the clock of a server that was started with libfaketime and this file.
     private async Task StepLoopAsync(CancellationToken stop)
     {
         for (var step = 0; Options.ClockFile is { } file; step++)
         {
             await Clock.DelayAsync(SecondsBetweenSteps, stop);
             var ahead = HoursAhead[step % HoursAhead.Length] * 3600;
-            // renamed into place, because the server reads it all the while; noted here first, so that the server's reaction is not a
-            // violation
+            // The file is renamed into place, because the server reads it all the time. The step is recorded here first, so that the
+            // server's reaction is not a violation.
             await File.WriteAllTextAsync($"{file}.next", ahead.ToString("+0;-0;+0", CultureInfo.InvariantCulture) + "\n", stop);
             _server.StepTo(Clock.Now, ahead);
             File.Move($"{file}.next", file, overwrite: true);
         }
     }
 
-    // The server's own word about its stalls: while it holds expired leases back, nobody is a ghost for it.
+    // Reads the server's report of its stalls: while it holds expired leases back, a user who is still online is no violation.
     private async Task HoldLoopAsync(Node node, CancellationToken stop)
     {
         while (true)

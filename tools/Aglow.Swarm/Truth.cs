@@ -1,24 +1,22 @@
 namespace Aglow.Swarm;
 
-/// <summary>
-/// What one person's devices really did, and what therefore can be true of them.
-/// </summary>
+/// <summary>What one person's devices really did, and what can therefore be true of them.</summary>
 /// <remarks>
-/// Two sets of moments follow from the acts. The person is <em>surely online</em> at d if an act that was heard by d is younger than the
-/// lease, and no goodbye came since. The person is <em>possibly online</em> at d if any act may have been heard by d and the lease and the
-/// bound have not both passed. What is told must lie between: never offline where surely online, never online where not possibly online.
+/// Two sets of moments follow from the acts. The person is <em>surely online</em> at d if an act that arrived by d is younger than the
+/// lease, and no leave came since. The person is <em>possibly online</em> at d if an act may have arrived by d, and the lease and the bound
+/// have not both passed. A record must lie between: never offline while surely online, never online while not possibly online.
 /// <code>
 ///   heartbeat    sent ├──?──┤ acknowledged
 ///   surely online           ├──────────── sent + lease ┤
 ///   possibly online  ├──────────────────────────────── acknowledged + lease + bound ┤
 /// </code>
-/// Whole seconds: a word holds the second of its heartbeat and lapses when its second is more than the lease ago, so a lease lasts between
-/// L and L + 1 seconds of real time. Surely online therefore counts L from the sending, without any rounding; the second more is within the
-/// bound. Pure but for what is added to it: every question names its moment. Threading: one lock, held for microseconds.
+/// Whole seconds: a word holds the second of its heartbeat, and expires when that second is more than the lease ago. So a lease lasts
+/// between L and L + 1 seconds of real time. Surely online therefore counts L from the sending, without rounding; the additional second is
+/// within the bound. Pure except for added acts: every query has its moment as an argument. Threading: one lock, held for microseconds.
 /// </remarks>
 internal sealed class Truth(Promises promises)
 {
-    // three devices at a heartbeat each 10 s fill this in a few minutes; only what is younger than lease + bound decides anything
+    // Three devices with a heartbeat every 10 s fill this in a few minutes. Only acts younger than lease + bound matter.
     private const int Kept = 96;
 
     private readonly Lock _gate = new();
@@ -26,7 +24,7 @@ internal sealed class Truth(Promises promises)
     private long _nextId;
     private double _forgottenUntil = double.NegativeInfinity;
 
-    /// <summary>Adds an act; the number names it in <see cref="Settle"/>.</summary>
+    /// <summary>Adds an act; returns its number for <see cref="Settle"/>.</summary>
     public long Add(Act act)
     {
         lock (_gate)
@@ -42,7 +40,7 @@ internal sealed class Truth(Promises promises)
         }
     }
 
-    /// <summary>Says until when the server can have heard an act, and whether it surely did.</summary>
+    /// <summary>Sets until when the server can have received an act, and whether it surely did.</summary>
     public void Settle(long id, double to, bool isSure)
     {
         lock (_gate)
@@ -55,7 +53,7 @@ internal sealed class Truth(Promises promises)
         }
     }
 
-    /// <summary>What happened, oldest first.</summary>
+    /// <summary>All acts, oldest first.</summary>
     public Act[] History()
     {
         lock (_gate)
@@ -63,20 +61,20 @@ internal sealed class Truth(Promises promises)
     }
 
     /// <summary>
-    /// Whether the person is online at every moment of [<paramref name="from"/>, <paramref name="to"/>], whatever the server can have heard
-    /// in what order.
+    /// Whether the person is online at every moment of [<paramref name="from"/>, <paramref name="to"/>], in whatever order the server
+    /// received the acts.
     /// </summary>
     public bool IsSurelyOnline(double from, double to) => SurelyOnlineSince(from, to) is not null;
 
     /// <summary>
-    /// Where the person is surely online throughout [<paramref name="from"/>, <paramref name="to"/>]: since when they are without a break.
+    /// If the person is surely online throughout [<paramref name="from"/>, <paramref name="to"/>]: since when they are without a break.
     /// Else null.
     /// </summary>
     public double? SurelyOnlineSince(double from, double to)
     {
         lock (_gate)
         {
-            // backwards from the end: each step finds an interval that holds the moment and begins earlier
+            // backwards from the end: each step finds an interval that contains the moment and begins earlier
             double? since = null;
             var moment = to;
             while (BeginOfInterval(moment) is { } begin)
@@ -93,8 +91,8 @@ internal sealed class Truth(Promises promises)
 
     /// <summary>
     /// Whether the person can be shown online at some moment of [<paramref name="from"/>, <paramref name="to"/>].
-    /// <paramref name="leaveBound"/>: how long a goodbye may take to be seen. <paramref name="held"/>: seconds by which the server said
-    /// that it holds lapses back, for a stall of its own.
+    /// <paramref name="leaveBound"/>: how long a leave may take to be seen. <paramref name="held"/>: for how many seconds the server says
+    /// that it holds expired leases back, after its own stall.
     /// </summary>
     public bool IsPossiblyOnline(double from, double to, double leaveBound, double held = 0)
     {
@@ -112,7 +110,7 @@ internal sealed class Truth(Promises promises)
         }
     }
 
-    /// <summary>The moment from which on the person cannot be online any more, as far as is known; negative infinity: never was.</summary>
+    /// <summary>The moment after which the person cannot be online any more; negative infinity: they never were online.</summary>
     public double PossiblyOnlineUntil(double leaveBound, double held = 0)
     {
         lock (_gate)
@@ -128,12 +126,12 @@ internal sealed class Truth(Promises promises)
         }
     }
 
-    /// <summary>Both, as of one moment: for those who ask about everybody once a second.</summary>
+    /// <summary>Both answers at one moment, for callers that ask about all users once a second.</summary>
     public Standing At(double now, double held) =>
         new(SurelyOnlineSince(now, now), PossiblyOnlineUntil(promises.Bound, held), IsPossiblyOnline(now, now, promises.Bound, held));
 
     /// <summary>
-    /// Whether a last-seen second (of our clock) can be true when told at <paramref name="toldBy"/>; a reason where it cannot.
+    /// Whether a last-seen second (of our clock) can be true if it came at <paramref name="toldBy"/>. Returns the reason if it cannot.
     /// </summary>
     public string? WhyNeverSeenAt(double second, double asked, double toldBy)
     {
@@ -159,8 +157,8 @@ internal sealed class Truth(Promises promises)
     }
 
     /// <summary>
-    /// Why a person who is online cannot be away throughout [<paramref name="from"/>, <paramref name="to"/>], or cannot be there and not
-    /// away; null where they can. Away is of a session: who came online since is not away for what they did before.
+    /// Why a person who is online cannot be away throughout [<paramref name="from"/>, <paramref name="to"/>], or cannot be active; null if
+    /// they can. Away belongs to a session: activity before the person came online does not count.
     /// </summary>
     public string? WhyNot(bool away, double from, double to, double held)
     {
@@ -174,12 +172,12 @@ internal sealed class Truth(Promises promises)
             {
                 if (act.From > to)
                     continue;
-                // surely offline in between, also where lapses were held back for two heartbeats: so this is another session
+                // surely offline in between, even if expired leases were held back for two heartbeats: so this is another session
                 if (act.MayBeEvidence && act.From > reach)
                     (session, possible) = (act.From, double.NegativeInfinity);
                 if (act.MayBeEvidence)
                     reach = Math.Max(reach, EndOfPossible(act, promises.Bound, held) + (2 * promises.Heartbeat));
-                // users who were there before the run may have been active then
+                // users who were online before the run may have been active then
                 if (act.Kind is not (ActKind.Active or ActKind.Before))
                     continue;
                 possible = Math.Max(possible, act.To);
@@ -191,7 +189,7 @@ internal sealed class Truth(Promises promises)
                 return $"told away, but nothing was done since they came online at {session:0.000} s";
             if (promises.Away == 0)
                 return null;
-            // a word is of a whole second
+            // a word holds whole seconds
             if (away && to - sure < promises.Away - 1)
                 return $"told away, but active at {sure:0.000} s";
             var last = Math.Min(possible, to);
@@ -201,7 +199,7 @@ internal sealed class Truth(Promises promises)
         }
     }
 
-    /// <summary>When the first act of the present time online was sent: what a notice of coming online is late against.</summary>
+    /// <summary>When the first act of the current time online was sent. The latency of the notice counts from it.</summary>
     public double? CameOnlineAt(double now)
     {
         lock (_gate)
@@ -221,8 +219,7 @@ internal sealed class Truth(Promises promises)
         }
     }
 
-    // A deletion that is surely over at this moment erased what an act left behind. An act that overlaps with a deletion may be older or
-    // newer.
+    // A deletion that is surely complete at this moment has erased an act. An act that overlaps with a deletion may be older or newer.
     private bool IsErased(Act act, double at) =>
         _acts.Exists(d => d.Act is { Kind: ActKind.Delete, IsSure: true } deletion && deletion.To + promises.LeaveSettles <= at
             && (act.To <= deletion.From || act == deletion));
@@ -241,7 +238,7 @@ internal sealed class Truth(Promises promises)
         return last;
     }
 
-    // The earliest begin of a surely-online interval that holds the moment.
+    // The earliest beginning of a surely-online interval that contains the moment.
     private double? BeginOfInterval(double moment)
     {
         double? earliest = null;
@@ -253,7 +250,7 @@ internal sealed class Truth(Promises promises)
             var begin = act.To;
             foreach (var (_, leave) in _acts)
             {
-                // an evidence that began after a goodbye was over is not touched by it; nor is a moment before it
+                // a leave does not affect an act that began after it was complete, nor a moment before it
                 if (leave.EndsAll && leave.To > act.From && leave.From <= moment)
                     begin = double.PositiveInfinity;
                 else if (leave.Kind == ActKind.LeaveOne && leave.From <= moment && leave.To + promises.LeaveSettles > begin)
@@ -272,7 +269,7 @@ internal sealed class Truth(Promises promises)
         var end = act.To + promises.Lease + promises.Bound + held;
         foreach (var (_, leave) in _acts)
         {
-            // over a connection things come in their order; of other devices only what was over before the goodbye began
+            // A connection keeps the order of messages. For other devices, only acts that were complete before the leave began are older.
             var isBefore = act.To <= leave.From || (act.Device == leave.Device && act.From < leave.From);
             if (leave is { EndsAll: true, IsSure: true } && isBefore)
             {
@@ -285,8 +282,8 @@ internal sealed class Truth(Promises promises)
     }
 }
 
-/// <summary>What is true of a person at one moment.</summary>
-/// <param name="SurelySince">Surely online since then; null: not surely online.</param>
-/// <param name="PossiblyUntil">Online until then at the most.</param>
-/// <param name="IsPossible">Whether they can be online.</param>
+/// <summary>The truth about a person at one moment.</summary>
+/// <param name="SurelySince">Since when the person is surely online; null: not surely online.</param>
+/// <param name="PossiblyUntil">The latest moment until which the person is online.</param>
+/// <param name="IsPossible">Whether the person can be online.</param>
 internal readonly record struct Standing(double? SurelySince, double PossiblyUntil, bool IsPossible);

@@ -39,7 +39,7 @@ internal static class View
         table.AddRow("changes told in time", Number(summary.ChangesInTime), "");
         foreach (var (kind, count) in summary.Violations)
             table.AddRow(count == 0 ? kind : $"[red]{kind}[/]", count == 0 ? "0" : $"[red]{Number(count)}[/]", "");
-        // a file has no colours
+        // a redirected output has no colours
         var console = Console.IsOutputRedirected
             ? AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, ColorSystem = ColorSystemSupport.NoColors })
             : AnsiConsole.Console;

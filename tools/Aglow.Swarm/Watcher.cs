@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Aglow.Swarm;
 
-/// <summary>A socket that watches the same users all the while, and comes back after a loss.</summary>
+/// <summary>A socket that watches the same users for the whole run, and reconnects after a loss.</summary>
 internal sealed class Watcher(SwarmRun swarm, Node node, uint user, uint[] users, double delay)
 {
     public async Task RunAsync(CancellationToken stop)

@@ -3,7 +3,8 @@ using System.Text.Json;
 namespace Aglow.Swarm;
 
 /// <summary>
-/// What one connection watches and was told. Each record is judged when it comes; <see cref="Audit"/> finds the missing ones.
+/// The watches of one connection, and the records that it received. Each record is judged when it comes; <see cref="Audit"/> finds missing
+/// ones.
 /// </summary>
 /// <remarks>Threading: the connection's reader and the auditor, under one lock.</remarks>
 internal sealed class Watches(SwarmRun swarm, string watcher)
@@ -22,7 +23,7 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
     private readonly Dictionary<uint, Watch> _watches = [];
     private bool _hasEnded;
 
-    /// <summary>Called before each <see cref="Audit"/>: the connection still lives.</summary>
+    /// <summary>Called before each <see cref="Audit"/>: the connection is still open.</summary>
     public Action? Confirm { get; set; }
 
     /// <summary>Handles a message of the server: <c>{"type":"presence","users":[…]}</c>. Returns a message of another type.</summary>
@@ -43,7 +44,7 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
         return type;
     }
 
-    /// <summary>Once a second: what should have been told by now, and was not.</summary>
+    /// <summary>Called once a second: finds records that are overdue.</summary>
     public void Audit(double now, bool isEnd)
     {
         Confirm?.Invoke();
@@ -59,14 +60,14 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
                 if (watch.Overdue is { } deadline && Judge.OfOverdue(swarm.Promises, !told, deadline, null, now, isEnd) is { } verdict)
                 {
                     Report(user, watch, now, verdict);
-                    // reported once; from here on it counts as told
+                    // reported once; from here on it counts as received
                     (watch.Told, watch.Overdue) = (!told, null);
                 }
             }
         }
     }
 
-    /// <summary>The device no longer listens, so nothing is due.</summary>
+    /// <summary>The device no longer listens, so no record is due.</summary>
     public void End()
     {
         lock (_gate)
