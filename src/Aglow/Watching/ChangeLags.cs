@@ -4,11 +4,10 @@ using Aglow.Model;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Measures how long changes take from when this node learns of them until all watchers who read have them. It also counts changes without
-/// a hint.
+/// Measures the time from when this node learns of a change until it is sent to all watchers that read. Also counts changes without a hint.
 /// </summary>
 /// <remarks>
-/// It records a change when it is found, and its lag with the flush that sends it. The <see cref="WatchHub"/>'s loop owns it.
+/// It notes a change when it is found, and records its lag with the flush that sends it. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class ChangeLags
 {
@@ -24,24 +23,26 @@ internal sealed class ChangeLags
         _time = time;
         metrics.Count(
             "aglow.changes.unheard",
-            "Changes found by reading every watched user again, of which no hint was heard: the idle, and lost hints.",
+            "Changes found only by periodic reads, without a hint: users who became away, and lost hints.",
             () => Volatile.Read(ref _unheard));
         _byKind = [.. Enum.GetValues<ChangeKind>().Select(kind => metrics.Seconds(
             "aglow.notification.lag.seconds",
-            "From when this node heard of a change until it was handed to all who watch and read; a goodbye is confirmed for a second.",
+            "Time from when this node learned of a change until all watchers that read got it; a leave is confirmed for a second.",
             ("kind", kind.ToString().ToLowerInvariant())))];
     }
 
-    /// <summary>A topic changed. Its watchers knew <paramref name="before"/>.</summary>
+    /// <summary>Notes a changed topic. <paramref name="before"/>: what its watchers had.</summary>
     public void Changed(Topic topic, Presence before)
     {
         if (topic.HeardAt == 0)
             Volatile.Write(ref _unheard, _unheard + 1);
         else
-            _changes.Add((topic.HeardAt, topic.Told.IsOnline == before.IsOnline ? ChangeKind.Status : topic.Told.IsOnline ? ChangeKind.Online : ChangeKind.Offline));
+            _changes.Add((
+                topic.HeardAt,
+                topic.Told.IsOnline == before.IsOnline ? ChangeKind.Status : topic.Told.IsOnline ? ChangeKind.Online : ChangeKind.Offline));
     }
 
-    /// <summary>The changes were sent.</summary>
+    /// <summary>Records the lags of the changes that were just sent.</summary>
     public void Flushed()
     {
         var now = _time.GetTimestamp();

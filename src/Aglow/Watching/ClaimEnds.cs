@@ -4,11 +4,11 @@ using Aglow.Users;
 namespace Aglow.Watching;
 
 /// <summary>
-/// When the claims of watched users change by themselves: the next second of each topic, in a heap. At that second the topic is read again.
+/// Schedules reads for claims of watched users that change by themselves: the next such second of each topic, in a heap.
 /// </summary>
 /// <remarks>
-/// A topic says which of its entries counts (<see cref="Topic.ClaimChangesAt"/>); others are passed over when they are due, or dropped when
-/// the heap holds twice as many entries as there are topics. Rejected: a timer a user. Owned by the <see cref="WatchHub"/>'s loop.
+/// <see cref="Topic.ClaimChangesAt"/> tells which entry of a topic is valid. Other entries are skipped when they are due. They are dropped
+/// when the heap has twice as many entries as there are topics. Rejected: a timer for each user. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class ClaimEnds(Topics topics, TopicChecks checks, Claims claims, Clock clock)
 {
@@ -16,7 +16,7 @@ internal sealed class ClaimEnds(Topics topics, TopicChecks checks, Claims claims
 
     private readonly PriorityQueue<int, uint> _next = new();
 
-    /// <summary>A topic was read; <paramref name="since"/> is a second before the read.</summary>
+    /// <summary>Updates the entry of a topic after a read; <paramref name="since"/> is a second before the read.</summary>
     public void Follow(int id, Topic topic, uint since)
     {
         var next = claims.IsEmpty ? 0 : claims.ChangeAfter(topic.User, since);
@@ -30,7 +30,7 @@ internal sealed class ClaimEnds(Topics topics, TopicChecks checks, Claims claims
             Drop();
     }
 
-    /// <summary>A beat of the loop: topics whose second has come are read in this round.</summary>
+    /// <summary>Queues the topics whose second has come, to be read in this round.</summary>
     public void Beat()
     {
         if (_next.Count == 0)

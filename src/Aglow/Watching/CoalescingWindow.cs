@@ -1,26 +1,27 @@
 namespace Aglow.Watching;
 
 /// <summary>
-/// How many beats changes are gathered before they are sent: one on a quiet node, up to half a second if sending takes half of a core.
+/// How many beats changes are collected before they are sent: one if there is little to send, up to half a second if sending takes half of
+/// a core.
 /// </summary>
 /// <remarks>
 /// A frame costs the same with one record or ten, so a busy node must send fewer frames. The window follows the cost of the last flushes:
-/// as many beats as keep them to half of one core. The <see cref="WatchHub"/>'s loop owns it.
+/// as many beats as keep them below half of one core. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class CoalescingWindow
 {
     /// <summary>The widest window: half a second.</summary>
     public const int MaxBeats = 25;
 
-    // what a frame costs beside the send: its receipt, its acknowledgement, or a pipe
+    // the cost of a frame besides the send: its receipt, its acknowledgement, or a pipe
     private static readonly TimeSpan FrameCost = TimeSpan.FromMicroseconds(2);
 
     private int _lastWanted = 1;
 
-    /// <summary>The present window, in beats.</summary>
+    /// <summary>The current window, in beats.</summary>
     public int Beats { get; private set; } = 1;
 
-    /// <summary>A flush of this many frames took this long.</summary>
+    /// <summary>Adjusts the window after a flush of this many frames took this long.</summary>
     public void Flushed(TimeSpan took, int frames)
     {
         var cost = took + (frames * FrameCost);

@@ -5,14 +5,14 @@ using Aglow.Model;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Writes <c>presence</c> messages; each topic's record is encoded once a round, for all who watch it.
+/// Writes <c>presence</c> messages. Each topic's record is encoded once a round, for all its watchers.
 /// </summary>
 /// <remarks>
 /// <code>
-///   encoded  | record of topic 4 | record of topic 17 | ...     of this round; a topic knows where its own is
+///   encoded  | record of topic 4 | record of topic 17 | ...     of this round; each topic knows the place of its record
 ///   frame    {"type":"presence","users":[ record , record ]}     copied together for one connection
 /// </code>
-/// Owned by the <see cref="WatchHub"/>'s loop; a message is good until the next <see cref="Begin"/>.
+/// The <see cref="WatchHub"/>'s loop owns it. A message is valid until the next <see cref="Begin"/>.
 /// </remarks>
 internal sealed class DeltaWriter(Definition defaultDefinition)
 {
@@ -21,14 +21,14 @@ internal sealed class DeltaWriter(Definition defaultDefinition)
     private long _round;
     private bool _isFirst;
 
-    /// <summary>Statuses were read: what was encoded before is forgotten.</summary>
+    /// <summary>Starts a round: statuses were read, so the encoded records are dropped.</summary>
     public void BeginRound()
     {
         _round++;
         _encoded.ResetWrittenCount();
     }
 
-    /// <summary>Begins a message about a definition; with an id it answers the message that had it.</summary>
+    /// <summary>Begins a message under a definition. <paramref name="id"/>: of the message that it answers.</summary>
     public void Begin(Definition definition, long? id = null)
     {
         _isFirst = true;
@@ -41,7 +41,7 @@ internal sealed class DeltaWriter(Definition defaultDefinition)
         _frame.Write(",\"users\":["u8);
     }
 
-    /// <summary>Adds what a topic's watchers are to know.</summary>
+    /// <summary>Adds the record of a topic that all its watchers receive.</summary>
     public void Append(Topic topic)
     {
         Separate();
@@ -57,7 +57,7 @@ internal sealed class DeltaWriter(Definition defaultDefinition)
         _frame.Write(_encoded.WrittenSpan.Slice(offset, length));
     }
 
-    /// <summary>Adds what one watcher is to know of a topic, where that is not what all are: encoded for this message only.</summary>
+    /// <summary>Adds the record of a topic as one watcher may see it, encoded for this message only.</summary>
     public void Append(Topic topic, Presence shown)
     {
         Separate();

@@ -3,16 +3,16 @@ using System.Text;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Before a planned stop: tells every connection when to connect again, each at a time of its own, and serves it until then. It tells some of
-/// them the same when this node hands their users over (<see cref="Handover"/>).
+/// Before a planned stop: tells every connection when to reconnect, each at a time of its own, and serves it until then.
+/// <see cref="Handover"/> uses it to move some connections to other nodes.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   reconnect, after_ms 310   …served on…   close 1001 after 310 ms   ─► connects again, to another node
 ///   reconnect, after_ms 7940  …served on…             …               close 1001 after 7,940 ms
 /// </code>
-/// The times are spread evenly and at random, so that other nodes are not stormed. A connection that comes meanwhile, because the balancer
-/// has not noticed yet, leaves last. The <see cref="WatchHub"/>'s loop owns it.
+/// The times are random and evenly spread, so that clients do not all reconnect at once. A connection that opens meanwhile, because the
+/// load balancer has not noticed the stop yet, closes last. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class Departures(Slots<WatchConnection> connections, Action<WatchConnection, bool> sent)
 {
@@ -20,7 +20,7 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
     private TaskCompletionSource? _gone;
     private long _lastBeat;
 
-    /// <summary>Tells everybody. <paramref name="gone"/> is completed when nobody is left, or time is up.</summary>
+    /// <summary>Tells all connections. Completes <paramref name="gone"/> when none is left or the time is over.</summary>
     public void Begin(long beat, TimeSpan over, TaskCompletionSource gone)
     {
         _gone = gone;
@@ -31,7 +31,7 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
             Tell(all[i], over * ((i + Random.Shared.NextDouble()) / all.Length), beat);
     }
 
-    /// <summary>Tells these, who are to go to another node while this one goes on.</summary>
+    /// <summary>Moves these connections to another node, while this node continues.</summary>
     public void Move(List<WatchConnection> some, long beat, TimeSpan over)
     {
         if (_gone is not null)
@@ -43,7 +43,7 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
         }
     }
 
-    /// <summary>A connection has come.</summary>
+    /// <summary>Tells a new connection, if the node is about to stop.</summary>
     public void Opened(WatchConnection connection, long beat)
     {
         if (_gone is not null)
@@ -64,7 +64,9 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
             _gone.TrySetResult();
     }
 
-    /// <summary>The stop itself: tells each remaining connection a time within <paramref name="over"/> to connect again, and closes it now.</summary>
+    /// <summary>
+    /// At the stop: tells each remaining connection to reconnect at a time within <paramref name="over"/>, and closes it now.
+    /// </summary>
     public void EndAll(TimeSpan over)
     {
         foreach (var connection in connections.All)

@@ -3,22 +3,23 @@ using Aglow.Model;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Sends the connections of users whose words this node cannot write to other nodes, which would soon show them offline.
+/// Moves connections to other nodes if this node cannot write their users' words. Otherwise other nodes would soon show these users
+/// offline.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   words of a page cannot be written ── half of what the lease leaves ──► reconnect to the page's users ── some seconds ──► close 1001
 /// </code>
-/// A connection that comes meanwhile is told a third of a lease later, since it may come from a node that cannot write, either. Nothing is
-/// sent if no other node was heard. Rejected: refusing connections. If a shard is away for all nodes, its users could watch nobody.
-/// Owned by the <see cref="WatchHub"/>'s loop.
+/// A connection that opens meanwhile may come from a node that cannot write either, so it stays for a third of a lease. Nothing is sent
+/// while no other node is known. Rejected: refusing connections. If a shard is away for all nodes, its users could watch nobody.
+/// The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class Handover(Slots<WatchConnection> connections, Departures departures, PresenceService presence)
 {
     // half a second; a lease is at least two
     private const long EveryBeats = 25;
 
-    // others are not stormed, and everybody is heard there within the lease
+    // spread, so that the other nodes are not overloaded, but short enough that users send heartbeats there within the lease
     private readonly TimeSpan _over = TimeSpan.FromSeconds(Math.Min(5, presence.Definitions.Default.PulseSeconds / 6.0));
     private readonly long _stayBeats =
         (long)(TimeSpan.FromSeconds(presence.Definitions.Default.PulseSeconds / 3.0) / WatchHub.BeatInterval);

@@ -5,32 +5,32 @@ using Aglow.Storage;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Knows which words cannot be read now, and who watches them. Each such connection gets <c>stale</c> once, and <c>fresh</c> when
-/// everything it watches can be read again.
+/// Tracks which words cannot be read, and the connections that watch them. Each such connection receives <c>stale</c> once, and
+/// <c>fresh</c> when all its words can be read again.
 /// </summary>
 /// <remarks>
-/// The store says which pages it has lost (<see cref="IPlaneStore.Outages"/>) as soon as it knows. The loop reads that every beat, and goes
-/// through the topics only after a change. If one shard of many is away, only watchers of its users are told, and their other watches go
-/// on. If all of it is away, everybody is told. Reads that fail although no page is known to be away count as all. Topics of lost pages are
-/// read when the pages are back. The <see cref="WatchHub"/>'s loop owns it.
+/// The store reports which pages it has lost (<see cref="IPlaneStore.Outages"/>). The loop checks that every beat, and goes through the
+/// topics only after a change. If one of several shards is away, only watchers of its users are told, and their other watches continue. If
+/// the whole store is away, all connections are told; so are they if reads fail although no page is known to be away. Topics of lost pages
+/// are read when the pages are back. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class Outages(
     Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence, Action<WatchConnection, bool> sent)
 {
-    // the first failure may come before the store knows what it has lost
+    // the first failure may come before the store knows which pages it has lost
     private const int FailuresOfAll = 2;
 
     private long _seen;
     private int _failures;
     private int _staleCount;
 
-    /// <summary>Connections that got <c>stale</c> and not yet <c>fresh</c>. From any thread.</summary>
+    /// <summary>Connections that received <c>stale</c> but not yet <c>fresh</c>. From any thread.</summary>
     public int StaleConnections => Volatile.Read(ref _staleCount);
 
     /// <summary>Whether the last read failed, so that its result is unknown.</summary>
     public bool IsReadFailing => _failures > 0;
 
-    /// <summary>Checks whether the store lost pages or has them back; returns whether that changed.</summary>
+    /// <summary>Checks whether the store lost pages or has some back; returns whether that changed.</summary>
     public bool Beat()
     {
         if (presence.StoreOutages == _seen)
@@ -40,16 +40,16 @@ internal sealed class Outages(
         return true;
     }
 
-    /// <summary>A read has failed.</summary>
+    /// <summary>Notes a failed read.</summary>
     public void Failed()
     {
-        // what the store finds out meanwhile explains it, and the next beat reads it
+        // the store may know the lost pages by now; then the next beat handles them
         _failures = presence.StoreOutages == _seen ? _failures + 1 : 1;
         if (_failures == FailuresOfAll)
             Look();
     }
 
-    /// <summary>A read was answered.</summary>
+    /// <summary>Notes a successful read.</summary>
     public void Answered()
     {
         var wereToldAll = _failures >= FailuresOfAll;
@@ -58,7 +58,7 @@ internal sealed class Outages(
             Look();
     }
 
-    /// <summary>A connection watches a topic from now on.</summary>
+    /// <summary>Handles a new watch of a connection.</summary>
     public void Added(WatchConnection connection, int topic)
     {
         topics[topic]!.IsAway = presence.IsAway(topics[topic]!.User);
@@ -66,10 +66,10 @@ internal sealed class Outages(
             Tell(connection, stale: true);
     }
 
-    /// <summary>A connection has come.</summary>
+    /// <summary>Handles a new connection.</summary>
     public void Opened(WatchConnection connection) => Tell(connection, IsAllAway());
 
-    /// <summary>A connection is gone.</summary>
+    /// <summary>Handles a closed connection.</summary>
     public void Closed(WatchConnection connection)
     {
         if (connection.IsStale)

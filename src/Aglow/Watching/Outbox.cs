@@ -4,15 +4,15 @@ using System.Numerics;
 namespace Aglow.Watching;
 
 /// <summary>
-/// What one connection watches, and which of it changed since the last message: a set, not a queue.
+/// The watches of one connection, and which of them changed since the last message: a set, not a queue.
 /// </summary>
 /// <remarks>
-/// So a slow reader costs no memory beyond a bit for each watch. When it reads again, it gets the latest state and nothing older.
+/// A slow client costs only a bit for each watch. When it reads again, it receives the latest state and nothing older.
 /// <code>
 ///   topics   | 17 | 4 | - | 99 | ...      the topic of each watch (4 bytes), - = free
-///   dirty    |  1 | 0 | 0 |  1 | ...      a bit each; the first 64 without an array
+///   dirty    |  1 | 0 | 0 |  1 | ...      one bit each; the first 64 without an array
 /// </code>
-/// The <see cref="WatchHub"/>'s loop owns it. A mutable struct inside the connection, so that it costs no object.
+/// The <see cref="WatchHub"/>'s loop owns it. A mutable struct inside the connection saves an object.
 /// </remarks>
 internal struct Outbox
 {
@@ -58,21 +58,21 @@ internal struct Outbox
         return index;
     }
 
-    /// <summary>Makes room for this many more watches, without slack.</summary>
+    /// <summary>Reserves room for exactly this many more watches.</summary>
     public void Reserve(int more)
     {
         if (_used + more > (_topics?.Length ?? 0) && more > 1)
             Array.Resize(ref _topics, _used + more);
     }
 
-    /// <summary>Ends a watch that is not marked.</summary>
+    /// <summary>Removes a watch that is not marked.</summary>
     public void Remove(int index)
     {
         _topics![index] = Free;
         _holes++;
     }
 
-    /// <summary>Marks a watch as changed; false if it is marked already, so that a newer state replaces an older one.</summary>
+    /// <summary>Marks a watch as changed. False if it was already marked: the newer state replaces the older one.</summary>
     public bool Mark(int index)
     {
         ref var group = ref Group(index);

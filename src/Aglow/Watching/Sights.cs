@@ -5,13 +5,13 @@ using Aglow.Users;
 namespace Aglow.Watching;
 
 /// <summary>
-/// What each watcher is sent of a user. Usually the same for all; a watcher who may not see everything gets what they may see, and only if
-/// that changed.
+/// Decides what each watcher receives about a user. Usually all receive the same. A watcher with limited sight receives only what they may
+/// see, and only if that changed.
 /// </summary>
 /// <remarks>
-/// It stands between the truth (<see cref="Topic.Told"/>) and the message. While nobody hides anything it costs two field reads a change
-/// and stores nothing. A restricted watch stores what was sent last (<see cref="WatchConnection.Shown"/>). The <see cref="WatchHub"/>'s
-/// loop owns it.
+/// Between the full status (<see cref="Topic.Told"/>) and the message. While no user hides anything, it costs two field reads a change and
+/// stores nothing. A limited watch stores what was sent last (<see cref="WatchConnection.Shown"/>). The <see cref="WatchHub"/>'s loop owns
+/// it.
 /// </remarks>
 internal sealed class Sights(
     Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence, DeltaWriter writer,
@@ -21,14 +21,14 @@ internal sealed class Sights(
     private readonly HashSet<uint> _resighted = [];
 
     /// <summary>
-    /// Tells the watchers of this user what they may see now, if it changed. <see cref="Beat"/> handles what the user sees of others, which
-    /// changes if visibility is reciprocal.
+    /// Sends the watchers of this user what they may see now, if it changed. With reciprocal visibility, what this user sees changes too;
+    /// <see cref="Beat"/> handles that.
     /// </summary>
     public void LookAgain(uint user)
     {
         for (var id = topics.FirstOf(user); id >= 0; id = topics[id]!.NextOfUser)
         {
-            // read again before it is sent: a deleted user hides nothing any more, and is gone
+            // read again before it is sent: a deleted user no longer hides, but is offline
             checks.Ask(id, gentle: false);
             foreach (var watcher in topics[id]!.Watchers)
                 TellIfResighted(connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher), topics[id]!);
@@ -39,8 +39,8 @@ internal sealed class Sights(
     }
 
     /// <summary>
-    /// Handles everything that the users watch who show more or less than before. It goes through the connections once a beat, because no
-    /// index finds them by user.
+    /// Updates what users see whose own visibility changed. It goes through all connections once a beat, because no index finds them by
+    /// user.
     /// </summary>
     public void Beat()
     {
@@ -60,7 +60,9 @@ internal sealed class Sights(
         _resighted.Clear();
     }
 
-    /// <summary>Adds what this watcher may see to the message. False: they know it already, because they do not see what changed.</summary>
+    /// <summary>
+    /// Adds what this watcher may see to the message. False: the watcher already has it, because the change is not visible to them.
+    /// </summary>
     public bool TryAppend(WatchConnection connection, int index, Topic topic, bool isAsked)
     {
         if (presence.Visibilities.IsEmpty && connection.Shown is null)

@@ -1,7 +1,7 @@
 
 namespace Aglow.Watching;
 
-/// <summary>A table of items by small numbers. The number of a removed item is used again. One loop owns it.</summary>
+/// <summary>A table of items by small numbers. Numbers of removed items are reused. One loop owns it.</summary>
 internal sealed class Slots<T>
     where T : class
 {
@@ -12,7 +12,7 @@ internal sealed class Slots<T>
     /// <summary>How many items there are.</summary>
     public int Count => _used - _free.Count;
 
-    /// <summary>All numbers ever in use are below this.</summary>
+    /// <summary>All numbers are below this.</summary>
     public int Capacity => _used;
 
     /// <summary>The items, in any order.</summary>

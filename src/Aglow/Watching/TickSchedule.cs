@@ -9,24 +9,24 @@ internal sealed class TickSchedule(Slots<WatchConnection> connections)
     private readonly PriorityQueue<int, long> _due = new();
 
     /// <summary>
-    /// A connection has come. Its id spreads it over the interval, so that ten thousand who come at once do not tick at once.
+    /// Adds a connection. Its id spreads ticks over the interval, so that ten thousand simultaneous connections do not tick at once.
     /// </summary>
     public void Add(WatchConnection connection, long beat) => Enqueue(connection, beat + 1 + (connection.Id * 7L % Beats(connection)));
 
-    /// <summary>The next due connection, which is then due again an interval later; null: no more.</summary>
+    /// <summary>Returns the next due connection and schedules its next tick; null: no more.</summary>
     public WatchConnection? Next(long beat)
     {
         while (_due.TryPeek(out var id, out var due) && due <= beat)
         {
             _due.Dequeue();
-            // closed, or its number belongs to another connection by now
+            // closed, or its number belongs to another connection now
             if (connections[id] is not { } connection || connection.NextTick != due)
                 continue;
             Enqueue(connection, beat + Beats(connection));
             return connection;
         }
 
-        // gives memory back after many connections have closed
+        // frees memory after many connections have closed
         if (_due.EnsureCapacity(0) > 1024 + (4 * _due.Count))
             _due.TrimExcess();
         return null;

@@ -3,66 +3,69 @@ using Aglow.Model;
 namespace Aglow.Watching;
 
 /// <summary>
-/// What is watched: one user, under one definition, in one form. All who watch it share one encoding of each change.
+/// A watched user under one definition, in one form of the ID. All its watchers share one encoding of each change.
 /// </summary>
 /// <remarks>
-/// Owned by the <see cref="WatchHub"/>'s loop. A watcher is a 64-bit word: connection id in the high half, the watch's index in that
-/// connection's <see cref="Outbox"/> in the low; 8 bytes a watch here and 4 there, so about 16 with the slack of growing.
+/// A watcher is a 64-bit word: the connection id in the high half, the watch's index in the connection's <see cref="Outbox"/> in the low
+/// half. A watch takes 8 bytes here and 4 there, so about 16 with the unused part of arrays. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class Topic(uint user, Definition definition, UserForm form, byte[]? idJson)
 {
     private ulong[] _watchers = [];
     private int _count;
 
-    /// <summary>The number; <see cref="UserId.Nobody"/> while nobody has registered the key.</summary>
+    /// <summary>The index of the user; <see cref="UserId.Nobody"/> while the ID has none.</summary>
     public uint User { get; set; } = user;
 
-    /// <summary>The key, while nobody has registered it; then null.</summary>
+    /// <summary>The ID while it has no index; then null.</summary>
     public string? UnknownKey { get; set; }
 
-    /// <summary>What "online" means here.</summary>
+    /// <summary>The definition of "online".</summary>
     public Definition Definition { get; } = definition;
 
-    /// <summary>The form to echo.</summary>
+    /// <summary>The form of the ID in messages.</summary>
     public UserForm Form { get; } = form;
 
-    /// <summary>The ID as JSON, where it is not its own index; others are written when needed.</summary>
+    /// <summary>The ID as JSON if it is not its own index; others are written when needed.</summary>
     public byte[]? IdJson { get; } = idJson;
 
     /// <summary>The next topic of the same user (another definition or form); -1 for none.</summary>
     public int NextOfUser { get; set; } = -1;
 
-    /// <summary>What watchers were last told, or are about to be.</summary>
+    /// <summary>What watchers received last, or are about to receive.</summary>
     public Presence Told { get; set; }
 
-    /// <summary>Whether <see cref="Told"/> was ever read.</summary>
+    /// <summary>Whether <see cref="Told"/> was read at least once.</summary>
     public bool IsKnown { get; set; }
 
-    /// <summary>Whether the store has lost the page of its words: it is read when that is back.</summary>
+    /// <summary>Whether the store has lost the page of the user's words. They are read when it is back.</summary>
     public bool IsAway { get; set; }
 
     /// <summary>Whether it is queued to be read in this round.</summary>
     public bool IsQueued { get; set; }
 
-    /// <summary>Whether going offline, if that is what the read says, is to be confirmed a second later.</summary>
+    /// <summary>Whether another read a second later must confirm that the user went offline.</summary>
     public bool IsGentle { get; set; }
 
-    /// <summary>The second at which the claims of the user change by themselves; 0: never. Its entry in <see cref="ClaimEnds"/> is the one that counts.</summary>
+    /// <summary>
+    /// The second at which the user's claims change by themselves; 0: never. Only the entry in <see cref="ClaimEnds"/> with this second is
+    /// valid.
+    /// </summary>
     public uint ClaimChangesAt { get; set; }
 
-    /// <summary>Whether a goodbye is being confirmed: until then nothing but coming online is told.</summary>
+    /// <summary>Whether a leave is being confirmed. Until then, only coming online is sent.</summary>
     public bool IsConfirming { get; set; }
 
-    /// <summary>The timestamp of the hint for which it is queued; 0: nothing was heard, it is its turn to be read again.</summary>
+    /// <summary>The timestamp of the hint that queued it; 0: no hint, only the periodic read.</summary>
     public long HeardAt { get; set; }
 
-    /// <summary>The round in which <see cref="EncodedAt"/> is good.</summary>
+    /// <summary>The round for which <see cref="EncodedAt"/> is valid.</summary>
     public long EncodedRound { get; set; } = -1;
 
-    /// <summary>Where the round's buffer has the record.</summary>
+    /// <summary>The place of the record in the round's buffer.</summary>
     public (int Offset, int Length) EncodedAt { get; set; }
 
-    /// <summary>Who watches.</summary>
+    /// <summary>The watchers.</summary>
     public ReadOnlySpan<ulong> Watchers => _watchers.AsSpan(0, _count);
 
     public static ulong Watcher(int connection, int index) => ((ulong)(uint)connection << 32) | (uint)index;
@@ -89,7 +92,7 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
         return _count > 0;
     }
 
-    /// <summary>Writes this topic's record, with what is told; returns its length.</summary>
+    /// <summary>Writes this topic's record with this presence; returns its length.</summary>
     public int Write(Span<byte> into, Presence told)
     {
         if (IdJson is not null)

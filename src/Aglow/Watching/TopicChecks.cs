@@ -5,16 +5,20 @@ using Aglow.Storage;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Which topics are to be read again, and the reading: what the store says now, against what watchers were last told.
+/// Queues topics to be read, reads them, and compares the results with what watchers received last.
 /// </summary>
 /// <remarks>
-/// A topic is asked for by a hint or a flip of belief (at once), by a goodbye (a second later, or when the lease has ended that the goodbye of one
-/// device shortened), by the end of a claim (at its second: <see cref="ClaimEnds"/>), and by nobody at least once in
-/// <see cref="WatchHub.RecheckInterval"/>, a slice of all topics a beat, so whatever was lost is repaired within that.
-/// Going offline is believed at once where a flip said so, and confirmed by a second read a second later where nothing did. While a goodbye is
-/// confirmed nothing else is told of its user, so it is told under every definition in the same moment, whether they left or hid. A topic is queued at most
-/// once, so the queues are bounded by the topics, and by the goodbyes of a second or a shortened lease.
-/// Owned by the <see cref="WatchHub"/>'s loop.
+/// What queues a topic:
+/// <list type="bullet">
+/// <item>a hint or a flip of belief: at once;</item>
+/// <item>a leave: a second later; the leave of one device: when the shortened lease has ended;</item>
+/// <item>a claim that changes by itself: at its second (<see cref="ClaimEnds"/>);</item>
+/// <item>in any case once in <see cref="WatchHub.RecheckInterval"/>, a slice of all topics a beat. This repairs lost hints.</item>
+/// </list>
+/// If a flip says that a user went offline, it is sent at once. Otherwise another read a second later confirms it. While a leave is
+/// confirmed, nothing else is sent about the user. So it is sent at the same moment under every definition, whether the user left or hid. A
+/// topic is queued at most once. So the queues are bounded by the topics, and by the leaves of a second or a shortened lease.
+/// The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class TopicChecks
 {
@@ -27,7 +31,7 @@ internal sealed class TopicChecks
     private readonly List<int> _asked = [];
     private readonly Queue<(long Beat, int Topic, long HeardAt)> _later = new();
     private readonly Queue<(long Beat, int Topic)> _afterDevice = new();
-    // words count whole seconds, so the lease ends within a second after
+    // words count whole seconds, so a lease ends up to a second later
     private readonly long _deviceLeftBeats;
     private long _beat;
     private int _recheckNext;
@@ -40,10 +44,10 @@ internal sealed class TopicChecks
         _claimEnds = new ClaimEnds(topics, this, presence.Claims, presence.Clock);
     }
 
-    /// <summary>How many are to be read in the next round.</summary>
+    /// <summary>How many topics are read in the next round.</summary>
     public int Count => _asked.Count;
 
-    /// <summary>A beat of the loop: who waited for their second is asked for, and a slice of all.</summary>
+    /// <summary>Runs once a beat: queues the topics that are due, and a slice of all topics.</summary>
     public void Beat()
     {
         _beat++;
@@ -63,12 +67,12 @@ internal sealed class TopicChecks
     }
 
     /// <summary>
-    /// Reads this topic in the next round. <paramref name="gentle"/>: if that says offline, it is confirmed by another read. <paramref name="heardAt"/>: when
-    /// something of it was heard; 0 where nothing was.
+    /// Queues this topic for the next round. <paramref name="gentle"/>: another read must confirm that the user went offline.
+    /// <paramref name="heardAt"/>: the timestamp of a hint; 0: none.
     /// </summary>
     public void Ask(int id, bool gentle, long heardAt = 0)
     {
-        // lost with its page: asked for when that is back
+        // if its page is lost, it is read when the page is back
         if (_topics[id] is not { IsAway: false } topic)
             return;
         topic.IsGentle = gentle && (!topic.IsQueued || topic.IsGentle);
@@ -80,7 +84,7 @@ internal sealed class TopicChecks
         _asked.Add(id);
     }
 
-    /// <summary>Reads this topic in a second.</summary>
+    /// <summary>Reads this topic a second later, to confirm a leave.</summary>
     public void AskLater(int id, long heardAt)
     {
         if (_topics[id] is { } topic)
@@ -88,12 +92,12 @@ internal sealed class TopicChecks
         _later.Enqueue((_beat + ConfirmBeats, id, heardAt));
     }
 
-    /// <summary>One device left: reads this topic when the lease has ended, if nobody else is heard.</summary>
+    /// <summary>Reads this topic when the lease that a device shortened has ended.</summary>
     public void AskAfterDevice(int id) => _afterDevice.Enqueue((_beat + _deviceLeftBeats, id));
 
     /// <summary>
-    /// Reads all that were asked for; <paramref name="changed"/> hears of each of whom watchers know something else, and what that was (null: nothing).
-    /// Throws <see cref="StoreUnavailableException"/>; then what was not read stays asked for.
+    /// Reads all queued topics. <paramref name="changed"/> receives each topic that differs from what its watchers received last, and that
+    /// last presence (null: none). Throws <see cref="StoreUnavailableException"/>; topics that were not read stay queued.
     /// </summary>
     public async ValueTask ReadAsync(Action<Topic, Presence?> changed)
     {
@@ -110,7 +114,7 @@ internal sealed class TopicChecks
                 var count = Gather(definition, users, ids, ref left);
                 if (count == 0)
                     continue;
-                // before the read: a claim that ends meanwhile is read again
+                // before the read: a claim that ends during the read causes another one
                 var since = _presence.Clock.Now;
                 await _presence.Statuses.ReadAsync(users.AsMemory(0, count), definition, statuses.AsMemory(0, count));
                 for (var i = 0; i < count; i++)
@@ -127,7 +131,7 @@ internal sealed class TopicChecks
         }
         catch (StoreUnavailableException)
         {
-            // part of the store may answer, and those who were read there are asked for anew meanwhile
+            // part of the store may have answered, and topics that were read may be queued again
             _asked.RemoveAll(id => _topics[id] is not { IsQueued: true });
             throw;
         }
@@ -139,7 +143,7 @@ internal sealed class TopicChecks
         }
     }
 
-    // Every topic once in the interval, a slice a beat.
+    // Queues every topic once in the interval, a slice a beat.
     private void Recheck()
     {
         var capacity = _topics.Capacity;
@@ -148,7 +152,7 @@ internal sealed class TopicChecks
         {
             if (_recheckNext >= capacity)
             {
-                // a pass takes the whole interval, however few topics there are
+                // a pass takes the whole interval, even with few topics
                 if (_beat % RecheckBeats != 0)
                     return;
                 _recheckNext = 0;
@@ -179,19 +183,24 @@ internal sealed class TopicChecks
         return count;
     }
 
-    // Whether watchers are to be told.
+    // Returns whether watchers must be sent the new presence.
     private bool Apply(int id, Presence now)
     {
         var topic = _topics[id]!;
         topic.IsQueued = false;
         var told = topic.Told;
-        if (topic.IsKnown && told.Status == now.Status && told.Said == now.Said && told.Devices == now.Devices && (now.IsOnline || told.LastSeen == now.LastSeen))
+        if (topic.IsKnown
+            && told.Status == now.Status
+            && told.Said == now.Said
+            && told.Devices == now.Devices
+            && (now.IsOnline || told.LastSeen == now.LastSeen))
         {
             topic.Told = now;
             return false;
         }
 
-        // a sweep may have found it under this definition meanwhile: it is told when the others are. Whoever begins to watch is told what was read
+        // A sweep may have found the change under this definition already; it is sent with the other definitions. New watchers receive what
+        // was read.
         if (topic.IsKnown && topic.IsConfirming && (topic.IsGentle || topic.HeardAt != 0) && (told.IsOnline || !now.IsOnline))
             return false;
 

@@ -4,7 +4,7 @@ using Aglow.Model;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Everything that is watched on this node: by index, and by ID if it has no index yet.
+/// All watched users of this node, by index, or by ID while it has no index.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -23,7 +23,7 @@ internal sealed class Topics
     /// <summary>The topic with an id; null if there is none.</summary>
     public Topic? this[int id] => _topics[id];
 
-    /// <summary>Ids are below this.</summary>
+    /// <summary>All ids are below this number.</summary>
     public int Capacity => _topics.Capacity;
 
     /// <summary>How many watched IDs have no index.</summary>
@@ -35,7 +35,7 @@ internal sealed class Topics
     /// <summary>The first topic of a user, in a chain by <see cref="Topic.NextOfUser"/>; -1 if nobody watches.</summary>
     public int FirstOf(uint user) => _byUser.GetValueOrDefault(user, -1);
 
-    /// <summary>The topic of a user asked for in this form, or -1.</summary>
+    /// <summary>The topic of a user in this form, or -1.</summary>
     public int Find(uint user, ReadOnlySpan<byte> text, UserForm form, Definition definition)
     {
         if (user == UserId.Nobody)
@@ -46,7 +46,7 @@ internal sealed class Topics
         return id;
     }
 
-    /// <summary>The topic of a user asked for in this form, made if necessary.</summary>
+    /// <summary>The topic of a user in this form, created if necessary.</summary>
     public int FindOrAdd(uint user, ReadOnlySpan<byte> text, UserForm form, Definition definition)
     {
         var id = Find(user, text, form, definition);
@@ -61,7 +61,7 @@ internal sealed class Topics
         return id;
     }
 
-    /// <summary>Forgets a topic without watchers.</summary>
+    /// <summary>Removes a topic without watchers.</summary>
     public void Remove(int id)
     {
         var topic = _topics[id]!;
@@ -72,7 +72,7 @@ internal sealed class Topics
             Unlink(topic, id);
     }
 
-    /// <summary>An ID got an index: its topics now belong to this user. Returns their ids.</summary>
+    /// <summary>Binds the topics of an ID to its new index. Returns their topic ids.</summary>
     public IReadOnlyList<int> Bind(string key, uint user)
     {
         if (!_byUnknownKey.Remove(key, out var waiting))

@@ -3,19 +3,19 @@ using Aglow.Model;
 
 namespace Aglow.Watching;
 
-/// <summary>What a command asks of a <see cref="WatchHub"/>'s loop.</summary>
+/// <summary>The kinds of commands for a <see cref="WatchHub"/>'s loop.</summary>
 internal enum WatchCommandKind : byte
 {
-    /// <summary>A connection has come; send it the payload first.</summary>
+    /// <summary>A connection opened; send it the payload first.</summary>
     Open,
 
-    /// <summary>A connection is gone.</summary>
+    /// <summary>A connection closed.</summary>
     Close,
 
     /// <summary>A connection's transport has room again.</summary>
     Writable,
 
-    /// <summary>Send a connection the payload, in its order.</summary>
+    /// <summary>Send a connection the payload, in the order of its commands.</summary>
     Tell,
 
     /// <summary>Send a connection the payload, which answers one of its messages. It waits while the transport is full.</summary>
@@ -25,8 +25,8 @@ internal enum WatchCommandKind : byte
     Answer,
 
     /// <summary>
-    /// Send every connection elsewhere, each at a time of its own within <see cref="WatchCommand.Count"/> milliseconds. With a payload,
-    /// close each at its time and complete the payload when nobody is left; without one, close all at once.
+    /// Send every connection to another node, each at a time of its own within <see cref="WatchCommand.Count"/> milliseconds. With a
+    /// payload, close each at its time and complete the payload when none is left. Without one, close all at once.
     /// </summary>
     Drain,
 
@@ -56,7 +56,7 @@ internal enum WatchCommandKind : byte
 
 /// <summary>
 /// One command for a <see cref="WatchHub"/>'s loop, from any thread. <paramref name="HeardAt"/>: the timestamp of a hint.
-/// <paramref name="Id"/>: the id that the answer carries back.
+/// <paramref name="Id"/>: the id that the answer repeats.
 /// </summary>
 internal readonly record struct WatchCommand(
     WatchCommandKind Kind,

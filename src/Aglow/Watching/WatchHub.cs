@@ -9,38 +9,38 @@ using Aglow.Sweeping;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Who watches whom on this node, and the loop that tells them. Knows nothing about anyone unwatched.
+/// The watches of this node's connections, and the loop that sends them changes. It stores nothing about users whom nobody watches.
 /// </summary>
 /// <remarks>
-/// Stands after <see cref="Beliefs"/> (flips) and the <see cref="ITransitionBus"/> (hints), before the connections' transports.
+/// It receives flips from <see cref="Beliefs"/> and hints from the <see cref="ITransitionBus"/>, and sends to the connections' transports.
 /// <code>
 ///   flips, hints ─► queue ─┐                 ┌─ each dirty topic is read again (the read decides), encoded once
 ///   watch, unwatch ─► queue ├─► beat (20 ms) ─┤
 ///   close, writable ─► queue┘                 └─ each watcher's outbox gets a bit; each scheduled connection one frame
 /// </code>
-/// Threading: one loop owns topics, outboxes and all sending, so there is no lock; everybody else posts to its queue and goes on. The queue is
-/// bounded by what may post: a connection has at most one command of each kind per message it is allowed (and messages are limited), and
-/// hints name users, of whom the watched are kept as topics.
-/// The rejected alternative, a thread-safe map with a lock a user, took four locks for a delivery and still needed an order between
-/// snapshot and delta; here the order is the loop's.
-/// A goodbye is pushed after a confirming read a second later, that of one device when its shortened lease has ended; a lapse that the sweep found is pushed at once.
-/// Every watched user is read again within <see cref="RecheckInterval"/>, so whatever was lost is repaired within that, and
-/// "away", which no heartbeat announces, is found.
+/// Threading: one loop owns topics, outboxes and all sending, so there are no locks. Other threads post to its queue and continue. The
+/// queue is bounded: the messages of a connection are limited, and each posts at most one command of each kind. Hints name users, and only
+/// watched users have topics.
+/// A leave is pushed after a read a second later confirms it; the leave of one device after its shortened lease has ended. An expired lease
+/// that the sweep found is pushed at once. Every watched user is read again within <see cref="RecheckInterval"/>. This repairs lost hints
+/// and finds users who became away, which no heartbeat announces.
+/// Rejected: a thread-safe map with a lock for each user. It took four locks for a delivery, and snapshots and deltas still had no order.
+/// Here the loop orders them.
 /// </remarks>
 public sealed class WatchHub : IAsyncDisposable
 {
-    /// <summary>How often the loop wakes; the coalescing window when the node is quiet.</summary>
+    /// <summary>How often the loop wakes. Also the coalescing window while the node has little to send.</summary>
     public static readonly TimeSpan BeatInterval = TimeSpan.FromMilliseconds(20);
 
-    /// <summary>Every watched user is read again within this.</summary>
+    /// <summary>Every watched user is read again within this time.</summary>
     public static readonly TimeSpan RecheckInterval = TimeSpan.FromSeconds(10);
 
-    /// <summary>Users one connection may watch.</summary>
+    /// <summary>The most users that one connection may watch.</summary>
     public const int MaxWatches = 10_000;
 
     /// <summary>
-    /// Answers that may wait for a connection that does not read: 256, which is five seconds of the messages that are read of one. The connection is closed when there are more, so the
-    /// client connects again and sends again what was not answered.
+    /// The most answers that wait for a connection whose client does not read. 256: the answers to five seconds of messages. With more, the
+    /// connection is closed; the client reconnects and repeats the messages without an answer.
     /// </summary>
     internal const int MaxWaitingAnswers = 256;
 
@@ -65,7 +65,7 @@ public sealed class WatchHub : IAsyncDisposable
 
     private int _connectionCount;
 
-    /// <summary>A hub for the watchers of one node; <see cref="PresenceService"/> makes and runs it.</summary>
+    /// <summary>A hub for the watchers of one node; <see cref="PresenceService"/> creates and runs it.</summary>
     internal WatchHub(PresenceService presence, ITransitionBus bus, AglowLog log)
     {
         _presence = presence;
@@ -82,21 +82,24 @@ public sealed class WatchHub : IAsyncDisposable
         presence.KeyRegistered += Bind;
         bus.Subscribe((kind, users) =>
         {
-            // arrivals come as flips of belief; these say what belief cannot
+            // arrivals come as flips of belief; these hints cover what beliefs do not
             if (kind is TransitionKind.Left or TransitionKind.DeviceLeft or TransitionKind.DeviceCame or TransitionKind.Changed)
                 Post(kind, users, definition: null);
         });
         var metrics = presence.Metrics;
         metrics.Gauge("aglow.watches", "Watches held.", () => Watches);
-        metrics.Gauge("aglow.watches.bytes", "Memory of watches, as it is counted against limits.", () => _watches.Bytes);
-        metrics.Gauge("aglow.connections", "Connections that watch, sockets and streams.", () => Connections);
-        metrics.Gauge("aglow.connections.stale", "Connections that were told that somebody they watch cannot be read.", () => _outages.StaleConnections);
+        metrics.Gauge("aglow.watches.bytes", "Memory of watches, as limits count it.", () => _watches.Bytes);
+        metrics.Gauge("aglow.connections", "Connections that watch: sockets and streams.", () => Connections);
+        metrics.Gauge(
+            "aglow.connections.stale",
+            "Connections that watch users whose words cannot be read now.",
+            () => _outages.StaleConnections);
     }
 
-    /// <summary>The coalescing window in force.</summary>
+    /// <summary>The current coalescing window.</summary>
     public TimeSpan Window => _sender.Window;
 
-    /// <summary>Deliveries made: changes told, one a watcher.</summary>
+    /// <summary>Deliveries: changes sent, one for each watcher.</summary>
     public long Deliveries => _sender.Deliveries;
 
     /// <summary>Watches held.</summary>
@@ -105,38 +108,45 @@ public sealed class WatchHub : IAsyncDisposable
     /// <summary>Connections held.</summary>
     public int Connections => Volatile.Read(ref _connectionCount);
 
-    /// <summary>The memory that watches of these users take at most.</summary>
+    /// <summary>The most memory that watches of these users take.</summary>
     public static long BytesOf(UserBatch users) => Aglow.Watching.Watches.BytesOf(users);
 
     /// <summary>Starts the loop.</summary>
-    internal void Start() => _loop = Task.Run(() => BackgroundLoop.RunAsync("watch", BeatInterval, _presence.Clock.Time, _log, BeatAsync, _stop.Token));
+    internal void Start() =>
+        _loop = Task.Run(() => BackgroundLoop.RunAsync("watch", BeatInterval, _presence.Clock.Time, _log, BeatAsync, _stop.Token));
 
-    // ---- what others post: any thread, returns at once ----------------------------------------------------------------------
+    // ---- commands: any thread, they return at once ----------------------------------------------------------------------------
 
-    /// <summary>A connection is there; <paramref name="welcome"/> is the first thing it is told.</summary>
+    /// <summary>Adds a connection and sends it <paramref name="welcome"/> first.</summary>
     public void Open(WatchConnection connection, byte[] welcome) => _commands.Enqueue(new(WatchCommandKind.Open, connection, welcome));
 
-    /// <summary>The connection is gone: its watches end.</summary>
+    /// <summary>Removes a closed connection and its watches.</summary>
     public void Close(WatchConnection connection) => _commands.Enqueue(new(WatchCommandKind.Close, connection));
 
-    /// <summary>The connection's transport has room again.</summary>
+    /// <summary>Reports that the connection's transport has room again.</summary>
     public void Writable(WatchConnection connection) => _commands.Enqueue(new(WatchCommandKind.Writable, connection));
 
-    /// <summary>Tells a connection one thing, in its order.</summary>
+    /// <summary>Sends a connection one message, in the order of its commands. Dropped while the transport is full.</summary>
     public void Tell(WatchConnection connection, byte[] json) => _commands.Enqueue(new(WatchCommandKind.Tell, connection, json));
 
-    /// <summary>Answers a message of a connection's own, in its order. Unlike what <see cref="Tell"/> says, it waits while the transport is full.</summary>
+    /// <summary>
+    /// Answers a message of a connection, in the order of its commands. Unlike <see cref="Tell"/>, it waits while the transport is full.
+    /// </summary>
     public void Reply(WatchConnection connection, byte[] json) => _commands.Enqueue(new(WatchCommandKind.Reply, connection, json));
 
-    /// <summary>Answers a ping that a connection received.</summary>
-    public void Answer(WatchConnection connection, byte[] pingPayload) => _commands.Enqueue(new(WatchCommandKind.Answer, connection, pingPayload));
+    /// <summary>Answers a ping of the client.</summary>
+    public void Answer(WatchConnection connection, byte[] pingPayload) =>
+        _commands.Enqueue(new(WatchCommandKind.Answer, connection, pingPayload));
 
-    /// <summary>At a planned stop: everybody who is still here is told to reconnect at a time of their own within <paramref name="over"/>, and ended.</summary>
+    /// <summary>
+    /// At a planned stop: tells every remaining connection to reconnect at a time of its own within <paramref name="over"/>, and closes it
+    /// now.
+    /// </summary>
     public void Drain(TimeSpan over) => _commands.Enqueue(new(WatchCommandKind.Drain, null, Count: (int)over.TotalMilliseconds));
 
     /// <summary>
-    /// Before a planned stop of one of many nodes: everybody is told to reconnect at a time of their own within <paramref name="over"/>, served until then, and ended. Completes when nobody is
-    /// left, or time is up.
+    /// Before a planned stop of one of several nodes: tells every connection to reconnect at a time of its own within
+    /// <paramref name="over"/>, serves it until then, and closes it. Completes when no connection is left or the time is over.
     /// </summary>
     public Task DrainAsync(TimeSpan over)
     {
@@ -145,33 +155,34 @@ public sealed class WatchHub : IAsyncDisposable
         return gone.Task;
     }
 
-    /// <summary>Ends a connection after everything before was told.</summary>
+    /// <summary>Closes a connection after everything before it was sent.</summary>
     public void End(WatchConnection connection, int code) => _commands.Enqueue(new(WatchCommandKind.End, connection, Code: code));
 
     /// <summary>
-    /// Watches these users: a snapshot of exactly those, then deltas. Takes the batch over (and disposes of it). With an <paramref name="id"/> the snapshot carries it, and is sent even if it is empty.
+    /// Watches these users: sends a snapshot of exactly these users, then deltas. Takes ownership of the batch and disposes it. With an
+    /// <paramref name="id"/>, the snapshot carries it and is sent even if it is empty.
     /// </summary>
     public void Watch(WatchConnection connection, UserBatch users, Definition definition, long? id = null) =>
         _commands.Enqueue(new(WatchCommandKind.Watch, connection, users, definition, Id: id));
 
-    /// <summary>Watches these users no more. Takes the batch over.</summary>
+    /// <summary>Ends the watches of these users. Takes ownership of the batch.</summary>
     public void Unwatch(WatchConnection connection, UserBatch users, Definition definition) =>
         _commands.Enqueue(new(WatchCommandKind.Unwatch, connection, users, definition));
 
-    /// <summary>What these users are seen as may have changed; said by this node to itself.</summary>
+    /// <summary>Reads these users again, because the shown status may have changed. Only on this node.</summary>
     internal void Recheck(ReadOnlySpan<uint> users) => Post(TransitionKind.Changed, users, definition: null);
 
-    /// <summary>A key was registered: if somebody waits for it, by its name, they watch a number from now on.</summary>
+    /// <summary>Binds the watches of an ID to its new index, if there are any.</summary>
     internal void Bind(string key, uint user)
     {
         if (HasUnknownKeys)
             _commands.Enqueue(new(WatchCommandKind.Bind, null, key, User: user));
     }
 
-    /// <summary>Whether keys are watched that nobody registered yet.</summary>
+    /// <summary>Whether watched IDs without an index exist.</summary>
     internal bool HasUnknownKeys => _topics.UnknownKeys > 0;
 
-    /// <summary>The keys that are watched and that nobody registered yet.</summary>
+    /// <summary>The watched IDs without an index.</summary>
     internal Task<string[]> ListUnknownKeysAsync()
     {
         var list = new TaskCompletionSource<string[]>(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -179,10 +190,10 @@ public sealed class WatchHub : IAsyncDisposable
         return list.Task;
     }
 
-    /// <summary>A user shows more or less than before, or sees so: whoever's sight changed is told.</summary>
+    /// <summary>Notifies watchers whose view changed because this user shows or sees more or less than before.</summary>
     public void Resight(uint user)
     {
-        // who watches from now on is told what they may see now
+        // later watches start with the new visibility anyway
         if (_watches.Count > 0)
             _commands.Enqueue(new(WatchCommandKind.Resight, null, User: user));
     }
@@ -202,7 +213,7 @@ public sealed class WatchHub : IAsyncDisposable
         var flush = _sender.IsFlushDue(_beat);
         if (flush || _sender.HasSnapshots)
             await ReadChecksAsync();
-        // after a read that failed snapshots wait for the next
+        // after a failed read, snapshots wait for the next one
         if (!_outages.IsReadFailing)
             _sender.SendSnapshots();
         if (flush)
@@ -213,7 +224,7 @@ public sealed class WatchHub : IAsyncDisposable
         _departures.Beat(_beat);
     }
 
-    /// <summary>Stops: every connection is ended with <c>1001 going away</c>.</summary>
+    /// <summary>Stops: closes every connection with <c>1001 going away</c>.</summary>
     public async ValueTask DisposeAsync()
     {
         if (_isStopped)
@@ -268,7 +279,7 @@ public sealed class WatchHub : IAsyncDisposable
     {
         if (connection.Id < 0 || _connections[connection.Id] != connection)
         {
-            // it has closed already
+            // the connection has already closed
             (command.Payload as IDisposable)?.Dispose();
             return;
         }
@@ -290,7 +301,7 @@ public sealed class WatchHub : IAsyncDisposable
                 _sender.Answer(connection, (byte[])command.Payload!);
                 break;
             case WatchCommandKind.Tell:
-                // who does not read is not told what they did wrong, either: nothing queues up
+                // a client that does not read gets no error messages either, so nothing queues up
                 if (!connection.IsBusy)
                     _sender.Sent(connection, connection.Send((byte[])command.Payload!));
                 break;
@@ -329,12 +340,20 @@ public sealed class WatchHub : IAsyncDisposable
             return;
         var copy = ArrayPool<uint>.Shared.Rent(users.Length);
         users.CopyTo(copy);
-        _commands.Enqueue(new(WatchCommandKind.Hint, null, copy, definition, Count: users.Length, Transition: kind, HeardAt: _presence.Clock.Time.GetTimestamp()));
+        _commands.Enqueue(new(
+            WatchCommandKind.Hint,
+            null,
+            copy,
+            definition,
+            Count: users.Length,
+            Transition: kind,
+            HeardAt: _presence.Clock.Time.GetTimestamp()));
     }
 
-    // Who hides is told of as who leaves: under every definition, in the same moment and order.
+    // A user who hides must look like one who leaves: both are pushed under every definition, at the same moment and in the same order.
     private bool IsGoodbye(TransitionKind transition, uint user) =>
-        transition == TransitionKind.Left || (transition == TransitionKind.Changed && _presence.Claims.Of(user, _presence.Clock.Now).Status == ClaimStatus.Hidden);
+        transition == TransitionKind.Left
+        || (transition == TransitionKind.Changed && _presence.Claims.Of(user, _presence.Clock.Now).Status == ClaimStatus.Hidden);
 
     private void Hear(WatchCommand hint)
     {
@@ -369,7 +388,7 @@ public sealed class WatchHub : IAsyncDisposable
         }
         catch (StoreUnavailableException)
         {
-            // the checks stay queued; nobody is told a guess
+            // the checks stay queued; watchers are not sent a guess
             _outages.Failed();
         }
     }

@@ -5,19 +5,19 @@ using Aglow.Storage;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Sends what is due to watchers: changes once a window, one frame for each watcher; snapshots as soon as they are known.
+/// Sends to watchers: changes once per window, in one frame for each watcher, and snapshots as soon as they are known.
 /// </summary>
 /// <remarks>
-/// It stands between the reads (<see cref="TopicChecks"/>) and the connections' transports. A change is a bit in each watcher's
-/// <see cref="Outbox"/>, so a newer change replaces an older one. A client that does not read costs no memory: its bits stay until it is
-/// writable, and then mean the latest state. The <see cref="WatchHub"/>'s loop owns it.
+/// Between the reads (<see cref="TopicChecks"/>) and the connections' transports. A change sets a bit in each watcher's
+/// <see cref="Outbox"/>, so a newer change replaces an older one. A client that does not read costs no memory: its bits stay until its
+/// connection is writable, and then it receives the latest state. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class WatchSender
 {
-    // the close code for a policy (RFC 6455, section 7.4.1)
+    // policy violation (RFC 6455, section 7.4.1)
     private const int NotReading = 1008;
 
-    // users of snapshots that may wait for a connection that does not read: twice as many as it may watch
+    // the most users in snapshots that wait for a client that does not read: twice as many as it may watch
     private const int MaxWaitingUsers = 2 * WatchHub.MaxWatches;
 
     private readonly Topics _topics;
@@ -43,20 +43,20 @@ internal sealed class WatchSender
         _writer = new DeltaWriter(presence.Definitions.Default);
         Sights = new Sights(topics, connections, checks, presence, _writer, MakeDue);
         var metrics = presence.Metrics;
-        metrics.Count("aglow.deliveries", "Changes told to watchers, one a watcher.", () => Deliveries);
+        metrics.Count("aglow.deliveries", "Changes sent to watchers, one for each watcher.", () => Deliveries);
         metrics.Count("aglow.frames", "Frames of changes sent.", () => Volatile.Read(ref _frames));
         metrics.Count(
             "aglow.coalesced",
-            "Changes that a watcher was not told of by themselves, since a newer one took their place before.",
+            "Changes that were never sent to a watcher, because a newer one replaced them first.",
             () => Volatile.Read(ref _coalesced));
-        metrics.Gauge("aglow.window.seconds", "The coalescing window in force.", () => Window.TotalSeconds);
+        metrics.Gauge("aglow.window.seconds", "The current coalescing window.", () => Window.TotalSeconds);
         metrics.Gauge(
             "aglow.outbox.changes",
-            "Changes that wait to be told, one a watcher; more than a moment only for those who do not read.",
+            "Changes that wait to be sent, one for each watcher. They wait longer than a moment only for clients that do not read.",
             () => Volatile.Read(ref _waiting));
         metrics.Gauge(
             "aglow.connections.slow",
-            "Connections whose other side does not read: told nothing until it does, and then the latest.",
+            "Connections whose client does not read. They receive nothing until it does, and then the latest state.",
             () => Volatile.Read(ref _slow));
         _lags = new ChangeLags(metrics, presence.Clock.Time);
         _flushed = metrics.Flushes("frames");
@@ -77,10 +77,10 @@ internal sealed class WatchSender
     /// <summary>Whether changes are sent in this beat.</summary>
     public bool IsFlushDue(long beat) => beat - _lastFlushBeat >= _window.Beats;
 
-    /// <summary>Topics were read; what is written of them from now on is new.</summary>
+    /// <summary>Starts a round: topics were read, and their records must be encoded again.</summary>
     public void BeginRound() => _writer.BeginRound();
 
-    /// <summary>A topic differs from what its watchers know; null: they know nothing yet.</summary>
+    /// <summary>Handles a topic that changed. <paramref name="told"/>: what its watchers received last; null: nothing.</summary>
     public void Changed(Topic topic, Presence? told)
     {
         foreach (var watcher in topic.Watchers)
@@ -90,7 +90,7 @@ internal sealed class WatchSender
             _lags.Changed(topic, before);
     }
 
-    // the next flush sends it
+    // The next flush sends it.
     private void MakeDue(WatchConnection connection, int index)
     {
         Mark(connection, index);
@@ -105,14 +105,14 @@ internal sealed class WatchSender
             Volatile.Write(ref _coalesced, _coalesced + 1);
     }
 
-    /// <summary>Nothing is due to this watch any more.</summary>
+    /// <summary>Unmarks a watch: nothing has to be sent for it.</summary>
     public void Clear(WatchConnection connection, int index)
     {
         if (connection.Outbox.Clear(index))
             Volatile.Write(ref _waiting, _waiting - 1);
     }
 
-    /// <summary>The transport took something. Returns whether there is room for more.</summary>
+    /// <summary>Notes the result of a send: whether the transport has room for more.</summary>
     public void Sent(WatchConnection connection, bool hasRoom)
     {
         if (connection.IsBusy == hasRoom)
@@ -121,7 +121,8 @@ internal sealed class WatchSender
     }
 
     /// <summary>
-    /// Sends an answer to a message of the connection. While the transport is full it waits; too many that wait close the connection.
+    /// Sends an answer to a message of the connection. While the transport is full, it waits. Too many waiting answers close the
+    /// connection.
     /// </summary>
     public void Answer(WatchConnection connection, byte[] json)
     {
@@ -133,7 +134,7 @@ internal sealed class WatchSender
             (connection.Answers ??= new Queue<byte[]>()).Enqueue(json);
     }
 
-    /// <summary>The transport has room: sends the answers that waited.</summary>
+    /// <summary>Sends the answers that waited, when the transport has room.</summary>
     public void SendAnswers(WatchConnection connection)
     {
         while (!connection.IsBusy && connection.Answers is { } answers)
@@ -145,7 +146,7 @@ internal sealed class WatchSender
         }
     }
 
-    /// <summary>The next flush sends what is due to it.</summary>
+    /// <summary>Includes a connection in the next flush.</summary>
     public void Schedule(WatchConnection connection)
     {
         if (connection.IsScheduled || connection.IsBusy)
@@ -154,7 +155,7 @@ internal sealed class WatchSender
         _scheduled.Add(connection);
     }
 
-    /// <summary>Its snapshots are sent after the next read.</summary>
+    /// <summary>Includes a connection's snapshots after the next read.</summary>
     public void SendSnapshotsSoon(WatchConnection connection)
     {
         if (connection.IsSnapshotDue)
@@ -163,7 +164,7 @@ internal sealed class WatchSender
         _snapshots.Add(connection);
     }
 
-    /// <summary>The store has lost pages or has some back: checks again what waited for them.</summary>
+    /// <summary>Retries snapshots that waited, after the store lost pages or has some back.</summary>
     public void SendWhatWaited()
     {
         foreach (var connection in _connections.All)
@@ -173,7 +174,7 @@ internal sealed class WatchSender
         }
     }
 
-    /// <summary>The read that snapshots waited for is done.</summary>
+    /// <summary>Sends the snapshots that waited for a read.</summary>
     public void SendSnapshots()
     {
         foreach (var connection in _snapshots)
@@ -196,7 +197,7 @@ internal sealed class WatchSender
         _snapshots.Clear();
     }
 
-    // An answer with an id is not merged with other changes: it waits until there is room. Too much that waits closes the connection.
+    // An answer with an id cannot merge with other changes, so it waits for room. If too much waits, the connection is closed.
     private static void KeepSnapshot(WatchConnection connection, Snapshot snapshot)
     {
         var kept = connection.Snapshots ??= [];
@@ -208,7 +209,7 @@ internal sealed class WatchSender
         }
     }
 
-    // The users of a snapshot whose words can be read, with its id; the others wait, as a snapshot of their own. Null: none can be read.
+    // Returns the part of a snapshot whose words can be read, with its id; the rest waits as another snapshot. Null: none can be read.
     private Snapshot? WithoutLost(WatchConnection connection, Snapshot snapshot)
     {
         var lost = Array.FindAll(snapshot.Indexes, IsLost);
@@ -223,7 +224,7 @@ internal sealed class WatchSender
 
     private void SendSnapshot(WatchConnection connection, Snapshot snapshot)
     {
-        // a client that does not read gets it with the latest of everything else, when it reads
+        // a client that does not read receives it with all other changes when it reads again
         var isBusy = connection.IsBusy;
         if (!isBusy)
             _writer.Begin(snapshot.Definition, snapshot.Id);
@@ -246,7 +247,7 @@ internal sealed class WatchSender
             Sent(connection, connection.Send(_writer.End()));
     }
 
-    /// <summary>Sends every watcher what changed.</summary>
+    /// <summary>Sends the changes to every watcher.</summary>
     public void Flush(long beat)
     {
         _lastFlushBeat = beat;
@@ -255,7 +256,7 @@ internal sealed class WatchSender
         foreach (var connection in _scheduled)
         {
             connection.IsScheduled = false;
-            // a busy connection keeps its bits, and is scheduled again when it is writable
+            // a busy connection keeps its bits; it is scheduled again when it is writable
             if (connection.Id >= 0 && !connection.IsBusy)
                 frames += SendChanges(connection);
         }
@@ -272,7 +273,7 @@ internal sealed class WatchSender
     private int SendChanges(WatchConnection connection)
     {
         var frames = 0;
-        // one frame for each definition; nearly always one
+        // one frame for each definition; nearly always just one
         for (var index = connection.Outbox.NextDirty(0); index >= 0 && !connection.IsBusy; index = connection.Outbox.NextDirty(0))
         {
             var definition = _topics[connection.Outbox.Topics[index]]!.Definition;

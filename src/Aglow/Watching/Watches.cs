@@ -5,15 +5,18 @@ using System.Text;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Who watches whom: a topic for each user that somebody watches, under each definition, and in each connection's <see cref="Outbox"/> the topics that it watches.
+/// The watches: a topic for each watched user and definition, and the watched topics in each connection's <see cref="Outbox"/>.
 /// </summary>
-/// <remarks>A watch is an index of the connection in the topic and an index of the topic in the connection, so either end finds the other. Owned by the <see cref="WatchHub"/>'s loop.</remarks>
+/// <remarks>
+/// The topic holds the connection and its outbox index; the outbox holds the topic. So each end finds the other. The
+/// <see cref="WatchHub"/>'s loop owns it.
+/// </remarks>
 internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages, WatchSender sender, PresenceService presence)
 {
-    // a topic, its watcher, their places in tables, and its record in a frame that waits for a slow reader
+    // a topic, its watcher, their table entries, and its record in a frame that waits for a slow client
     private const int NumberBytes = 360;
 
-    // the same of an ID that is text: as text, as JSON, in the frame, and as a key while it has no index
+    // the additional memory of an ID that is text: as text, as JSON, in the frame, and as a key while it has no index
     private const int TextBytes = 200;
     private const int CopiesOfText = 5;
 
@@ -32,10 +35,10 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
     /// <summary>Memory of all watches, as <see cref="BytesOf(UserBatch)"/> counts it. From any thread.</summary>
     public long Bytes => Volatile.Read(ref _bytes);
 
-    /// <summary>What all watches may take: a quarter of the memory.</summary>
+    /// <summary>The most memory of all watches: a quarter of the process's limit.</summary>
     public static long MostBytes { get; } = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 4;
 
-    /// <summary>What watches of these users take at most.</summary>
+    /// <summary>The most memory that watches of these users take.</summary>
     public static long BytesOf(UserBatch users)
     {
         var bytes = 0L;
@@ -47,17 +50,20 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
     /// <summary>Watches held. From any thread.</summary>
     public long Count => Volatile.Read(ref _count);
 
-    /// <summary>It watches these from now on; a snapshot of them follows. More than a connection may watch: it is told so, and watches none of them.</summary>
+    /// <summary>
+    /// Adds watches of these users and sends a snapshot of them. If there would be too many, it sends an error and adds none.
+    /// </summary>
     public void Add(WatchConnection connection, UserBatch users, Definition definition, long? id)
     {
         using var _ = users;
-        if (connection.Outbox.Count + users.Count > WatchHub.MaxWatches && connection.Outbox.Count + CountNew(connection, users, definition) > WatchHub.MaxWatches)
+        if (connection.Outbox.Count + users.Count > WatchHub.MaxWatches
+            && connection.Outbox.Count + CountNew(connection, users, definition) > WatchHub.MaxWatches)
         {
             Refuse(connection, id, TooMany);
             return;
         }
 
-        // all of them, until it is known which are new
+        // counts all of them until it is known which are new
         var expected = BytesOf(users);
         if (Bytes + expected > MostBytes || !connection.TryHold(expected))
         {
@@ -98,9 +104,12 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
     private static long BytesOf(int text) => NumberBytes + (text <= 2 ? 0 : TextBytes + (CopiesOfText * text));
 
     private void Refuse(WatchConnection connection, long? id, ReadOnlySpan<byte> why) =>
-        sender.Answer(connection, [.. Encoding.UTF8.GetBytes(id is { } asked ? $"{{\"type\":\"error\",\"id\":{asked}," : "{\"type\":\"error\","), .. why]);
+        sender.Answer(
+            connection,
+            [.. Encoding.UTF8.GetBytes(id is { } asked ? $"{{\"type\":\"error\",\"id\":{asked}," : "{\"type\":\"error\","), .. why]);
 
-    // Who watches ten thousand users, and names as many again, must not hold up all others: the shorter list is searched, and most users have few watchers.
+    // Searches the shorter list, because most users have few watchers. Otherwise a client that watches 10,000 users and names as many again
+    // would delay all others.
     private int IndexOf(WatchConnection connection, int id)
     {
         var watchers = topics[id]!.Watchers;
@@ -128,7 +137,7 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
         return count;
     }
 
-    /// <summary>It watches these no longer.</summary>
+    /// <summary>Ends the connection's watches of these users.</summary>
     public void Remove(WatchConnection connection, UserBatch users, Definition definition)
     {
         using var _ = users;
@@ -141,7 +150,7 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
         }
     }
 
-    /// <summary>It watches nobody any more.</summary>
+    /// <summary>Ends all watches of the connection.</summary>
     public void RemoveAll(WatchConnection connection)
     {
         for (var index = 0; index < connection.Outbox.Topics.Length; index++)
@@ -157,7 +166,7 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
         sender.Clear(connection, index);
         connection.Outbox.Remove(index);
         connection.Shown?.Remove(index);
-        // the index may be another watch's by the time that a snapshot is sent
+        // another watch may get this index before the snapshot is sent
         if (connection.Snapshots is { } waiting)
         {
             foreach (var snapshot in waiting)
@@ -175,7 +184,7 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
     private int FindOrAddTopic(UserBatch users, int at, Definition definition) =>
         topics.FindOrAdd(IndexOf(users, at), users.Text(at), users.Form(at), definition);
 
-    // between the request and now the ID may have got its index
+    // the ID may have got its index since the request
     private uint IndexOf(UserBatch users, int at)
     {
         var user = users.Numbers.Span[at];
