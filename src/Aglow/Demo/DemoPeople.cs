@@ -14,16 +14,16 @@ internal sealed record DemoPerson(uint Number, string Name, string DisplayName);
 /// </remarks>
 internal sealed class DemoPeople
 {
-    /// <summary>The first of their indexes; all above are theirs, too.</summary>
+    /// <summary>The first of their indexes. All higher ones belong to them too.</summary>
     public const uint FirstNumber = 0xFFFF_0000;
 
-    /// <summary>The first of their pages; all above are theirs, too.</summary>
+    /// <summary>The first of their pages. All higher ones belong to them too.</summary>
     public const int FirstPage = 257 << 8;
 
     /// <summary>The prefix of all their names.</summary>
     public const string NamePrefix = "demo-";
 
-    // of the 80 times 80 pairs of names, steps of this size visit each pair once, and neighbours share neither name
+    // in steps of this size, each of the 80 times 80 pairs of names comes once, and neighbours share neither name
     private const int Stride = 1_237;
 
     private static readonly string[] FirstNames = Words(
@@ -62,7 +62,7 @@ internal sealed class DemoPeople
         All = [.. _byName.Values];
     }
 
-    /// <summary>Everybody, by ascending index.</summary>
+    /// <summary>All people, by ascending index.</summary>
     public IReadOnlyList<DemoPerson> All { get; }
 
     /// <summary>The names of the first <paramref name="count"/>.</summary>
@@ -75,7 +75,7 @@ internal sealed class DemoPeople
         }
     }
 
-    /// <summary>Whether an index is the demo's, used by a person or not.</summary>
+    /// <summary>Whether an index belongs to the demo, even if no person has it.</summary>
     public static bool IsNumber(uint user) => user >= FirstNumber;
 
     /// <summary>The person of this name, or null.</summary>

@@ -35,7 +35,7 @@ internal sealed class RecentDevices
     public RecentDevices(uint lease, uint now, bool isFirstRun)
     {
         _lease = Math.Min(lease, ushort.MaxValue / 2);
-        // an empty place means that another device was heard at second 0
+        // an empty place means that another device sent a heartbeat at second 0
         _zero = isFirstRun ? now - _lease - 1 : now;
         _packedAt = _zero;
     }

@@ -60,7 +60,7 @@ public sealed record Claim(string Source, ClaimStatus Status, Said? Said = null,
     /// <summary>The text that a directory saves. A schedule has no text, so its saved form takes the place.</summary>
     public string? SavedText => Hours?.ToString() ?? Said?.Text;
 
-    /// <summary>A claim as a directory saved it; null where it is a schedule in a time zone that this machine does not know.</summary>
+    /// <summary>Loads a claim that a directory saved; null for a schedule in a time zone that this machine does not know.</summary>
     public static Claim? Load(
         string source, ClaimStatus status, string? text, string? emoji, uint until, int priority, long setAt, uint shownLastSeen)
     {

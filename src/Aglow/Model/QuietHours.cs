@@ -10,7 +10,7 @@ namespace Aglow.Model;
 /// <code>
 ///   mon,tue 22:00 07:00 Europe/Berlin        its saved form
 ///
-///   ──┤ busy ├──────────────┤ busy ├────     At(now): the span that now is in, and its claim; the last one is remembered
+///   ──┤ busy ├──────────────┤ busy ├────     At(now): the span that contains now, and its claim; the last one is cached
 ///   22:00   07:00         22:00   07:00
 /// </code>
 /// If the clock skips a time in spring, the moment of the skip counts. If a time comes twice in autumn, quiet hours begin at the first and

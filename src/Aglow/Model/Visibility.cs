@@ -2,7 +2,7 @@ using Aglow.Users;
 
 namespace Aglow.Model;
 
-/// <summary>Who may see that somebody is online.</summary>
+/// <summary>Who may see that a user is online.</summary>
 public enum OnlineVisibility : byte
 {
     /// <summary>Everybody.</summary>
@@ -41,7 +41,7 @@ public enum Relation : byte
 /// <summary>What one user sees of another.</summary>
 public enum Sight : byte
 {
-    /// <summary>Everything there is.</summary>
+    /// <summary>Everything.</summary>
     All = 0,
 
     /// <summary>The status, and a rough last seen.</summary>
@@ -50,12 +50,12 @@ public enum Sight : byte
     /// <summary>The status.</summary>
     StatusOnly = 2,
 
-    /// <summary>Offline and never seen, whatever they do.</summary>
+    /// <summary>Nothing: the user looks offline and never seen.</summary>
     Nothing = 3,
 }
 
 /// <summary>
-/// What a user shows, and to whom: a rare fact that lives in the <see cref="IUserDirectory"/>. Every node holds all of them in memory.
+/// What a user shows, and to whom. Few users change it: the <see cref="IUserDirectory"/> stores it, and every node holds all in memory.
 /// </summary>
 /// <remarks>Immutable. The lists are ascending.</remarks>
 public sealed class Visibility
@@ -111,7 +111,7 @@ public sealed class Visibility
 
     /// <summary>
     /// The rule: what a viewer sees of a user. The user's settings decide; if <paramref name="isReciprocal"/>, the viewer sees no more than
-    /// they show the user. A viewer who may not see the user online sees no last seen either, because a time that moves would give it away.
+    /// they show the user. A viewer who may not see the user online sees no last seen either, because a changing time would reveal it.
     /// </summary>
     public static Sight Between(uint viewer, Visibility viewers, uint user, Visibility users, bool isReciprocal)
     {

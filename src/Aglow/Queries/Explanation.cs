@@ -61,7 +61,7 @@ public sealed record Explanation
         AglowOptions options,
         bool isCluster)
     {
-        // a word in the future counts as heard now
+        // a word in the future counts as a heartbeat of now
         pulse = Math.Min(Pulse.Second(pulse), at.Now) | (pulse & ~Pulse.SecondMask);
         activity = Math.Min(Pulse.Second(activity), at.Now) | (activity & Pulse.LeftBit);
         deciding = Math.Min(Pulse.Second(deciding), at.Now) | (deciding & ~Pulse.SecondMask);

@@ -74,7 +74,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
         _claims = claims;
         _visibilities = visibilities;
         _sweep = sweep;
-        metrics.Count("aglow.count.pages", "Pages that this node read to count who is online.", () => PagesCounted);
+        metrics.Count("aglow.count.pages", "Pages that this node read to count online users.", () => PagesCounted);
     }
 
     /// <summary>Pages that this node counted.</summary>

@@ -15,8 +15,8 @@ namespace Aglow.Storage;
 /// </code>
 /// The loop calls <see cref="Beat"/> ten times a second, so the error of store time is below 2 s soon after any step of the reference.
 /// After a step forward, leases are judged by the second before it for two heartbeat intervals (<see cref="StallGuard"/>). After a step
-/// back, some words are in the future. They count as heard now, and the sweep rewrites them (<see cref="Stepped"/>). Nodes that share a
-/// store notice its step seconds apart, so early nodes wait before they rewrite (<see cref="IsSettling"/>).
+/// back, some words are in the future. They count as heartbeats of now until the sweep rewrites them (<see cref="Stepped"/>). Nodes that
+/// share a store notice its step seconds apart, so early nodes wait before they rewrite (<see cref="IsSettling"/>).
 /// A gap of over 2 s between two beats means that this process was paused and received no heartbeats. A read before the late beat notices
 /// the gap by itself.
 /// Rejected: to follow every step slowly, which left <c>last_seen</c> wrong for a week after a suspend of one night.

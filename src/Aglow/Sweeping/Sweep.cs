@@ -36,8 +36,8 @@ namespace Aglow.Sweeping;
 /// does not advance.
 /// </para>
 /// <para>
-/// Clock set back: words of the repeated seconds lie in the future and would count as heard now. For some passes the sweep moves such words
-/// back by as much as the clock, so <c>last_seen</c> is correct by the corrected clock.
+/// Clock set back: words of the repeated seconds lie in the future and would count as heartbeats of now. For some passes the sweep moves
+/// such words back by as much as the clock, so <c>last_seen</c> is correct by the corrected clock.
 /// </para>
 /// Threading: one loop. Pages change during a pass; each word is read whole. Rejected: timer wheels, which cost 40 bytes a user and a write
 /// a heartbeat.
@@ -325,9 +325,8 @@ public sealed class Sweep
         }
     }
 
-    // In memory, all words are moved at once, so that no offline user counts as heard now. A remote store takes a pass. A word that is
-    // written meanwhile is found by the current pass and one whole pass after it. Nodes that wait for each other (Clock.IsSettling) need
-    // two more.
+    // In memory, all words are moved at once, so that no offline user looks online. A remote store takes a pass. A word that is written
+    // meanwhile is found by the current pass and one whole pass after it. Nodes that wait for each other (Clock.IsSettling) need two more.
     private async ValueTask TakeNoteAsync(uint back)
     {
         (_movedBy, _movesUntil) = (back, Passes + (_store.IsRemote ? 4 : 2));

@@ -10,9 +10,9 @@ namespace Aglow.Watching;
 /// </summary>
 /// <remarks>
 /// The store reports which pages it has lost (<see cref="IPlaneStore.Outages"/>). The loop checks that every beat, and goes through the
-/// topics only after a change. If one of several shards is away, only watchers of its users are told, and their other watches continue. If
-/// the whole store is away, all connections are told; so are they if reads fail although no page is known to be away. Topics of lost pages
-/// are read when the pages are back. The <see cref="WatchHub"/>'s loop owns it.
+/// topics only after a change. If one of several shards is away, only watchers of its users receive <c>stale</c>, and their other watches
+/// continue. If the whole store is away, or reads fail although no page is known to be away, all connections receive it. Topics of lost
+/// pages are read when the pages are back. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class Outages(
     Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence, Action<WatchConnection, bool> sent)
