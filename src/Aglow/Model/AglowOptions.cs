@@ -58,7 +58,8 @@ public sealed class AglowOptions
     public int RelationLimit { get; set; } = 10_000;
 
     /// <summary>
-    /// Whether users see no more of others than they show themselves. A user who hides their last seen, for example, sees no last seen of others.
+    /// Whether users see no more of others than they show themselves. A user who hides their last seen, for example, sees no last seen of
+    /// others.
     /// </summary>
     public bool IsVisibilityReciprocal { get; set; }
 
