@@ -6,14 +6,14 @@ using System.Text;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// What half-open connections cost: the server's memory for each, and whether a heartbeat on a new connection is answered meanwhile.
+/// The cost of half-open connections: the server's memory for each, and whether it still answers a heartbeat on a new connection.
 /// </summary>
-/// <remarks>A new server for each kind, because a process does not give memory back. The clients are in this process.</remarks>
+/// <remarks>Each kind gets a new server, because a process does not give memory back. This process runs the clients.</remarks>
 internal sealed class AttackBenchmark : Benchmark
 {
     private const int HeartbeatsMeanwhile = 20;
 
-    // the server closes a head after 15 s and a body after five, so this opens as many connections as it can by then
+    // the server closes a head after 15 s and a body after 5 s, so this opens as many connections as it can before that
     private static readonly (string Kind, string Sends, int Seconds, Goal? Goal)[] Kinds =
     [
         ("silent", "", 13, Goal.Most(12)),
@@ -68,14 +68,14 @@ internal sealed class AttackBenchmark : Benchmark
         {
             using var server = Child.Self(0, HttpHost.Verb, folder);
             var port = int.Parse(await server.ReadLineAsync());
-            // warms up: what the server loads for its first calls is not the cost of a connection
+            // warms up: memory that the server needs for its first calls is not part of a connection's cost
             for (var i = 0; i < 1000; i++)
                 await HeartbeatAsync(port);
             var before = Cpu.ResidentBytes(server.Process.Id);
             var began = Stopwatch.GetTimestamp();
             while (clients.Count < count && Stopwatch.GetElapsedTime(began) < openWithin)
                 clients.Add(await OpenAsync(port, clients.Count, sends));
-            // when a later connection is answered, the server has accepted all before it
+            // when a later connection is answered, the server has accepted all earlier ones
             var times = new List<double>();
             for (var i = 0; i < HeartbeatsMeanwhile; i++)
                 times.Add(await HeartbeatAsync(port));
@@ -96,7 +96,7 @@ internal sealed class AttackBenchmark : Benchmark
 
     private static async Task<Socket> OpenAsync(int port, int number, byte[] sends)
     {
-        // 127.0.0.1 to 127.0.0.16: each address has only so many ports
+        // 127.0.0.1 to 127.0.0.16, because the number of ports per address is limited
         var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         socket.Bind(new IPEndPoint(new IPAddress([127, 0, 0, (byte)(1 + (number % 16))]), 0));
         await socket.ConnectAsync(IPAddress.Loopback, port);

@@ -5,8 +5,8 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// What the feed of changes costs a transition: users come online in batches and leave in batches, each durable, on the embedded store,
-/// with the feed and without in turn.
+/// The cost of the feed of changes per transition. Users come online and leave in durable batches on the embedded store, alternately with
+/// and without the feed.
 /// </summary>
 internal sealed class ChangesBenchmark : Benchmark
 {
@@ -25,7 +25,7 @@ internal sealed class ChangesBenchmark : Benchmark
     {
         var users = (int)run.Settings.Number("users");
         var (off, on) = (new List<Sample>(), new List<Sample>());
-        // once more each, so that both run compiled code
+        // one round more, which is not counted, so that both sides run compiled code
         for (var i = -1; i < run.PairCount; i++)
         {
             var samples = (await LegAsync(users, hours: 0), await LegAsync(users, hours: 24));

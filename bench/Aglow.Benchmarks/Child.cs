@@ -3,12 +3,12 @@ using System.Runtime.InteropServices;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>Processes that a benchmark starts: this program under a hidden verb, or a peer. Killed when disposed.</summary>
+/// <summary>A process that a benchmark starts: this program with a hidden verb, or a peer. It is killed when disposed.</summary>
 internal sealed partial class Child : IDisposable
 {
     private Child(Process process) => Process = process;
 
-    /// <summary>The process; its output can be read, its errors go to the terminal.</summary>
+    /// <summary>The process. Its output can be read; its errors go to the terminal.</summary>
     public Process Process { get; }
 
     /// <summary>The command that starts this program again: <c>dotnet Aglow.Benchmarks.dll</c>, or the program itself.</summary>
@@ -16,18 +16,18 @@ internal sealed partial class Child : IDisposable
         ? [Environment.ProcessPath!, Path.Combine(AppContext.BaseDirectory, "Aglow.Benchmarks.dll")]
         : [Environment.ProcessPath!];
 
-    /// <summary>Starts this program again under a hidden verb (see Program.cs), on these cores (a mask; 0: any).</summary>
+    /// <summary>Starts this program again with a hidden verb (see Program.cs), on these cores (a mask; 0: any).</summary>
     public static Child Self(int cores, params IEnumerable<string> arguments) =>
         Start(OwnCommand[0], cores, [.. OwnCommand.Skip(1), .. arguments]);
 
     /// <summary>Starts a program.</summary>
     public static Child Start(string program, int cores, params IEnumerable<string> arguments)
     {
-        // pinned before it starts, so that its runtime counts these cores only
+        // pinned before it starts, so that its runtime counts only these cores
         var (name, all) = cores == 0 ? (program, arguments) : ("taskset", [$"{cores:x}", program, .. arguments]);
         var start =
             new ProcessStartInfo(name, all) { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
-        // threads without work sleep at once, as in aglow-server (its project file has the reason)
+        // idle threads sleep at once, as in aglow-server (its project file has the reason)
         start.Environment["DOTNET_ThreadPool_UnfairSemaphoreSpinLimit"] = "0";
         try
         {
@@ -40,7 +40,7 @@ internal sealed partial class Child : IDisposable
     }
 
     /// <summary>
-    /// In a child: completes when who started it closes its input. The console's own asynchronous reads return only when they are done.
+    /// In a child: completes when the parent closes the input. The console's own asynchronous reads do not return before the input does.
     /// </summary>
     public static Task ParentEndsAsync() => Task.Run(Console.In.ReadToEnd);
 
@@ -49,12 +49,12 @@ internal sealed partial class Child : IDisposable
         await Process.StandardOutput.ReadLineAsync()
             ?? throw new BenchmarkException($"{Process.StartInfo.FileName} ended before it was ready.");
 
-    /// <summary>Asks it to end, as Ctrl-C does, for a server that does not end with its input.</summary>
+    /// <summary>Sends an interrupt like Ctrl-C, for a server that does not end with its input.</summary>
     public void Interrupt() => _ = kill(Process.Id, 2);
 
     public void Dispose()
     {
-        // our programs end when their input ends, even if this program is killed
+        // our programs end with their input, even if this program is killed
         Process.StandardInput.Close();
         if (!Process.WaitForExit(TimeSpan.FromSeconds(1)))
             Process.Kill(entireProcessTree: true);

@@ -7,13 +7,13 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>Claims: how fast they are set, how late watchers are told of their ends, and what they cost in memory.</summary>
+/// <summary>Claims: how fast they are set, how late watchers get their ends, and how much memory they need.</summary>
 /// <remarks>
 /// <code>
-///   100,000 users online ─► a claim each, ends spread over a minute ─► ends told to connections that watch 10,000 users each
+///   100,000 users online ─► a claim each, ends spread over a minute ─► ends sent to connections that watch 10,000 users each
 /// </code>
-/// One process with its data folder: the directory, the hub and its loop are the server's. A connection is a stand-in that reads what the
-/// hub sends, so no network is in the figure. Lateness is the wall clock at the frame less the second at which the claim ends.
+/// One process with its data folder, and the server's own directory, hub and loop. A connection is a substitute that reads what the hub
+/// sends, so the figures contain no network. The lateness is the time of the frame minus the second at which the claim ends.
 /// </remarks>
 internal sealed class ClaimsBenchmark : Benchmark
 {
@@ -39,7 +39,7 @@ internal sealed class ClaimsBenchmark : Benchmark
         var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
         try
         {
-            // nobody has to send a second heartbeat
+            // the long lease makes a second heartbeat unnecessary
             var options = new AglowOptions { DataDirectory = folder, HeartbeatSeconds = 200, LeaseSeconds = 600, AwaySeconds = 600 };
             await using var node = await EmbeddedPresence.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
             await node.Presence.HeartbeatPackedAsync(Enumerable.Range(0, users).Select(static user => (uint)user).ToArray());
@@ -108,17 +108,17 @@ internal sealed class ClaimsBenchmark : Benchmark
         run.Add(Figure.Of($"{title}, longest", "ms", [lags.Longest(missing)]));
     }
 
-    /// <summary>Reads what it is told: of each user, when the claim was no longer there.</summary>
+    /// <summary>Reads the records, and notes for each user when the claim was gone.</summary>
     private sealed class Watcher(long[] ends) : WatchConnection(UserId.Nobody)
     {
         private readonly HashSet<int> _claimed = [];
         private readonly List<double> _late = [];
         private int _ended;
 
-        /// <summary>How many ends it was told.</summary>
+        /// <summary>The number of ends that it received.</summary>
         public int Ended => Volatile.Read(ref _ended);
 
-        /// <summary>Seconds; complete when all have ended.</summary>
+        /// <summary>The lateness in seconds; complete when all claims have ended.</summary>
         public IReadOnlyList<double> Late => _late;
 
         protected internal override TimeSpan TickInterval => TimeSpan.FromSeconds(10);

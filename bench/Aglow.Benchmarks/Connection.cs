@@ -5,9 +5,9 @@ using Aglow.AspNetCore.Endpoints;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// One kept-alive connection of a load generator: a request buffer that is patched and sent, an answer that is read whole.
+/// One keep-alive connection of a load generator: it patches and sends a request buffer, and reads whole answers.
 /// </summary>
-/// <remarks>Bare blocking sockets: HttpClient costs more than the server that is measured. One thread.</remarks>
+/// <remarks>Uses plain blocking sockets, because HttpClient costs more than the measured server. One thread.</remarks>
 internal sealed class Connection : IDisposable
 {
     private readonly Socket _socket =
@@ -22,17 +22,17 @@ internal sealed class Connection : IDisposable
     /// <summary>The user of the connection, if that matters.</summary>
     public uint User { get; init; }
 
-    /// <summary>Header lines besides those that every request has, each with its end.</summary>
+    /// <summary>Additional header lines, each with its line end.</summary>
     public string Headers { get; init; } = "";
 
-    /// <summary>Where in <see cref="Request"/> an HTTP request's body begins.</summary>
+    /// <summary>The offset of an HTTP request's body in <see cref="Request"/>.</summary>
     public int BodyAt { get; private set; }
 
-    /// <summary>Connects this many times.</summary>
+    /// <summary>Opens this many connections.</summary>
     public static Connection[] Open(int port, int count) => [.. Enumerable.Range(0, count).Select(_ => new Connection(port))];
 
     /// <summary>
-    /// Puts the head of an HTTP request into <see cref="Request"/>, with room for a body of this length; returns the length of both.
+    /// Writes the head of an HTTP request into <see cref="Request"/>, with room for a body of this length. Returns the length of both.
     /// </summary>
     public int Head(string method, string path, string? contentType, int bodyBytes)
     {

@@ -2,23 +2,23 @@ using System.Globalization;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>CPU seconds: user and system, all threads. Steadier than throughput on a machine that others use, too.</summary>
+/// <summary>CPU seconds: user and system, all threads. Steadier than throughput on a machine with other users.</summary>
 internal static class Cpu
 {
-    // Linux counts in hundredths of a second here, on every architecture .NET runs on (USER_HZ)
+    // Linux counts in hundredths of a second here, on every architecture that .NET supports (USER_HZ)
     private const double TicksPerSecond = 100;
 
-    /// <summary>Of this process, in the kernel's nanoseconds, so that short legs can be compared.</summary>
+    /// <summary>CPU seconds of this process, in the kernel's nanoseconds, so that short legs can be compared.</summary>
     public static double OfThisProcess() => Environment.CpuUsage.TotalTime.TotalSeconds;
 
     /// <summary>
-    /// Of any process, from <c>/proc/PID/stat</c>, in hundredths; with its children where it has waited for them. Legs should cost a second
-    /// or more.
+    /// CPU seconds of any process, from <c>/proc/PID/stat</c>, in hundredths; with those of its ended children on request. Legs should cost
+    /// a second or more.
     /// </summary>
     public static double Of(int process, bool withChildren = false)
     {
         var stat = File.ReadAllText($"/proc/{process}/stat");
-        // the name, in brackets, may hold anything; the state (field 3) follows it
+        // the name, in brackets, may contain any character; the state (field 3) follows it
         var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
         var ticks = Field(14) + Field(15) + (withChildren ? Field(16) + Field(17) : 0);
         return ticks / TicksPerSecond;
@@ -27,8 +27,7 @@ internal static class Cpu
     }
 
     /// <summary>
-    /// Of a server that keeps a process for each connection: its own, those of its processes that live, and those of its processes that
-    /// ended.
+    /// CPU seconds of a server with one process per connection: of the server itself, and of its live and ended processes.
     /// </summary>
     public static double OfTree(int process)
     {
@@ -45,7 +44,7 @@ internal static class Cpu
             }
             catch (IOException)
             {
-                // it ended meanwhile
+                // the process ended in the meantime
             }
         }
 
@@ -55,7 +54,7 @@ internal static class Cpu
     /// <summary>Resident bytes of a process, from <c>/proc/PID/status</c>.</summary>
     public static long ResidentBytes(int process) => Bytes($"/proc/{process}/status", "VmRSS:");
 
-    /// <summary>Bytes of the kernel's own objects that it cannot give back (sockets are among them), of the whole machine.</summary>
+    /// <summary>Bytes of the kernel's unreclaimable objects, sockets among them, of the whole machine.</summary>
     public static long KernelBytes() => Bytes("/proc/meminfo", "SUnreclaim:");
 
     private static long Bytes(string file, string key)

@@ -10,8 +10,8 @@ using Npgsql;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// The user directory, embedded or on PostgreSQL: how fast IDs get indexes and profiles are written, durably; how long a search takes; what
-/// a user costs on disk, and a known ID in memory.
+/// The user directory, embedded or on PostgreSQL. Measures how fast IDs get indexes and profiles are written, durably, and how long a
+/// search takes. Also the disk space per user, and the memory per known ID.
 /// </summary>
 internal sealed class DirectoryBenchmark : Benchmark
 {
@@ -123,7 +123,7 @@ internal sealed class DirectoryBenchmark : Benchmark
         await SearchAsync(run, directory, users + added);
     }
 
-    /// <summary>New IDs a second, batch by batch. Users get indexes in the order in which they are numbered.</summary>
+    /// <summary>New IDs a second, batch by batch. Users get indexes in the order of their numbers.</summary>
     private static async Task<List<double>> RegisterAsync(IUserDirectory directory, int from, int to, int batch)
     {
         var rates = new List<double>();
@@ -138,7 +138,7 @@ internal sealed class DirectoryBenchmark : Benchmark
         return rates;
     }
 
-    /// <summary>Profiles a second, batch by batch; the last one of each is found at once.</summary>
+    /// <summary>Profiles a second, batch by batch. The last profile of each batch must be found at once.</summary>
     private static async Task<List<double>> WriteAsync(IUserDirectory directory, int from, int to, int batch)
     {
         var rates = new List<double>();
@@ -156,7 +156,7 @@ internal sealed class DirectoryBenchmark : Benchmark
         return rates;
     }
 
-    /// <summary>The same IDs again, as after a restart of a node: all known.</summary>
+    /// <summary>Reads the same IDs again, all known, as after a restart of a node.</summary>
     private static async Task FindAsync(Run run, IUserDirectory directory, int from, int to, int batch)
     {
         var rates = new List<double>();
@@ -185,7 +185,7 @@ internal sealed class DirectoryBenchmark : Benchmark
             {
                 var query = kind.Make(random);
                 string? cursor = null;
-                // the first page, and a few more of it
+                // the first page and two more
                 for (var page = 0; page < 3; page++)
                 {
                     var watch = Stopwatch.StartNew();

@@ -3,8 +3,9 @@ using System.Text;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// The users of the directory benchmark, made up from their place: each has a UUID for an ID. Of five, four have a name of syllables and a
-/// display name ("mira.velasson417", "Mira Velasson"; one in seven of the last names ends in -sson), one is called like "user_0001234".
+/// The users of the directory benchmark, computed from their place. Each has a UUID as ID. Of five users, four have a name of syllables and
+/// a display name ("mira.velasson417", "Mira Velasson"), and one has a name like "user_0001234". One in seven of the last names ends in
+/// -sson.
 /// </summary>
 internal static class DirectoryPeople
 {
@@ -24,7 +25,7 @@ internal static class DirectoryPeople
         return ($"{first}.{last}{index}", $"{Upper(first)} {Upper(last)}");
     }
 
-    /// <summary>Whether this one is called like "user_0001234".</summary>
+    /// <summary>Whether this user has a name like "user_0001234".</summary>
     public static bool IsNumbered(int index) => index % 5 == 4;
 
     public static string Uuid(int index)

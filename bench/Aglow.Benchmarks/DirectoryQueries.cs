@@ -2,10 +2,10 @@ using Aglow.Users;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>A kind of search: how its queries are made, how long one may take, and whether users must, must not, or may be found.</summary>
+/// <summary>A kind of search: how to make queries, the allowed time, and whether users must, must not, or may be found.</summary>
 internal sealed record QueryKind(string Name, double Milliseconds, bool? Finds, Func<Random, string> Make);
 
-/// <summary>What people and attackers type into a search.</summary>
+/// <summary>Search texts of people and attackers.</summary>
 internal static class DirectoryQueries
 {
     public static QueryKind[] Kinds(int users)
@@ -43,7 +43,7 @@ internal static class DirectoryQueries
         ];
     }
 
-    /// <summary>Whether what was found is what was asked for.</summary>
+    /// <summary>Checks that the result matches the query.</summary>
     public static void Check(QueryKind kind, string query, DirectoryPage page)
     {
         foreach (var user in page.Users)

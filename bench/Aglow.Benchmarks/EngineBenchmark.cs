@@ -10,19 +10,19 @@ using Aglow.Sweeping;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// Heartbeats without a network: exchanges in batches beside plain random stores, the cost of a sweep, the memory of a user.
+/// Heartbeats without a network: batches compared with plain random stores, the cost of a sweep, and the memory per user.
 /// </summary>
 /// <remarks>
-/// The peer is the machine's own limit: <c>table[random] = word</c>, in the very pages the engine uses, with the same random numbers (each
-/// once a leg, so that every exchange writes), nothing looked up, nothing compared; and, less flattering, the same loop with each word
-/// touched 32 stores ahead, as the engine does. Every leg is checked: the words are read back and summed.
+/// The peer is the machine's own limit: <c>table[random] = word</c>, in the engine's own pages, with the same random numbers, without
+/// lookups or comparisons. Each number occurs once per leg, so every exchange writes. A second, stricter peer also touches each word 32
+/// stores ahead, as the engine does. Every leg is checked: the words are read back and summed.
 /// </remarks>
 internal sealed class EngineBenchmark : Benchmark
 {
     private const int BatchSize = 1000;
     private const uint FirstSecond = 200_000_000;
 
-    // words written so far, as seconds: each leg writes a newer one
+    // the newest word so far, as a second: each leg writes a newer one
     private uint _second = FirstSecond;
 
     public override string Name => "engine";
@@ -56,7 +56,7 @@ internal sealed class EngineBenchmark : Benchmark
     }
 
     /// <summary>
-    /// Writes a word for each of the numbers 0 to <paramref name="users"/>, so that every page there is has been touched.
+    /// Writes a word for each number from 0 to <paramref name="users"/>, so that every page is touched.
     /// </summary>
     internal static void Register(MemoryPlaneStore store, Plane plane, long users, uint word)
     {
@@ -73,7 +73,7 @@ internal sealed class EngineBenchmark : Benchmark
         }
     }
 
-    /// <summary>Different random numbers below <paramref name="users"/>, in no order; the same ones every time.</summary>
+    /// <summary>Distinct random numbers below <paramref name="users"/>, unsorted; always the same.</summary>
     internal static uint[] RandomUsers(long users, long count)
     {
         var random = new Random(7);
@@ -107,7 +107,7 @@ internal sealed class EngineBenchmark : Benchmark
         run.Note($"{title}: {HugeBytes() / (double)(store.Budget.Taken * 262_144L):P0} of the table in huge pages");
         var ids = RandomUsers(users, run.Settings.Number("ids"));
         var warmUp = TimeSpan.FromSeconds(run.Settings.Number("warm-up"));
-        // a table of 10 million users lies in the cache for the most part, where a plain store has less to wait for
+        // most of a table of 10 million users is in the cache, where a plain store waits less
         var goal = users >= 50_000_000 ? 0.65 : 0.5;
 
         if (parts.Contains("exchange"))
@@ -164,7 +164,7 @@ internal sealed class EngineBenchmark : Benchmark
         using var beliefs = new Beliefs(definitions, new LocalTransitionBus());
         var sweep = new Sweep(store, clock, beliefs);
         var active = RandomUsers(users, run.Settings.Number("active"));
-        // an hour ahead: they stay online while this runs, and the sweep has nothing to correct after its first pass
+        // an hour ahead: these users stay online during the run, so the sweep has nothing to correct after its first pass
         Write(store, active, clock.Now + 3600);
         await sweep.PassAsync();
         if (beliefs.Default.Online != active.Length)
@@ -183,13 +183,13 @@ internal sealed class EngineBenchmark : Benchmark
         await MeasureBeatsAsync(run, sweep, title);
     }
 
-    // the loop as it runs in a server, for two whole passes of it once it runs evenly
+    // Runs the sweep's loop as in a server, for two whole passes in its steady state.
     private static async Task MeasureBeatsAsync(Run run, Sweep sweep, string title)
     {
         using var timer = new PeriodicTimer(Sweep.BeatInterval);
         double cpu = 0;
         long began = 0;
-        // the first pass has no pages yet, the second reads them in full, and the third finds out how long one takes from then on
+        // The first pass has no pages yet, the second reads them in full, and the third measures how long a pass takes from then on.
         for (var passes = 0; passes < 5 || Stopwatch.GetElapsedTime(began).TotalSeconds < 5;)
         {
             await timer.WaitForNextTickAsync();
@@ -214,7 +214,7 @@ internal sealed class EngineBenchmark : Benchmark
             ids.Length,
             () => Parallel(
                 threads, ids.Length, (from, to) => Interlocked.Add(ref sum, ExchangeSome(store, ids.AsSpan(from, to - from), word))));
-        // the old words came back: each is an earlier leg's, and none was refused
+        // checks the returned old words: each is from an earlier leg, and none was refused
         Expect(sum < (long)word * ids.Length && sum > (long)FirstSecond * ids.Length, "old words that are not the words that stood there");
         ExpectSum(store, ids, word);
         return sample;
@@ -239,7 +239,7 @@ internal sealed class EngineBenchmark : Benchmark
     private unsafe Sample Store(MemoryPlaneStore store, uint[] ids, int threads, int ahead = 0)
     {
         var word = ++_second;
-        // pages were made in order, one after the other, so the table is one array
+        // pages were allocated in order, so the table is one array
         var table = (nint)Unsafe.AsPointer(ref MemoryMarshal.GetReference(store.PageForLoading(Plane.Pulse, 0)));
         var sample = Sample.Of(ids.Length, () => Parallel(threads, ids.Length, (from, to) =>
         {

@@ -7,28 +7,27 @@ using Aglow.Sweeping;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// The memory of a whole process that keeps so many users, every page of it touched: in a process of its own, so that nothing else is in
-/// it.
+/// The memory of a whole process with this many users, where every page is touched. It is a separate process, so nothing else is in it.
 /// </summary>
 internal static class EngineMemory
 {
-    /// <summary>The hidden verb of the process that is measured: <c>engine-memory USERS ACTIVE pulse|both</c>.</summary>
+    /// <summary>The hidden verb of the measured process: <c>engine-memory USERS ACTIVE pulse|both</c>.</summary>
     public const string Verb = "engine-memory";
 
-    /// <summary>Starts the process, and takes its answer.</summary>
+    /// <summary>Starts the process, and reads its answer.</summary>
     public static async Task MeasureAsync(Run run, long users, bool activity)
     {
         var title = EngineBenchmark.Title(users);
         run.Progress($"{title}: filling a process of its own");
         var resident = await ResidentAsync(users, run.Settings.Number("active"), activity);
         var what = activity ? "pulse, activity and belief" : "pulse and belief";
-        // the runtime is a fixed cost, which is small only beside a full table
+        // the runtime is a fixed cost, which is negligible only beside a full table
         var goal = users < 1_000_000_000 ? null : Goal.Most(activity ? 8.5 : 4.3);
         run.Add(Figure.Of($"{title}: whole process, {what}", "bytes/user", [(double)resident / users], goal));
         run.Add(Figure.Of($"{title}: whole process, {what}", "MiB", [resident / 1048576.0]));
     }
 
-    /// <summary>Resident bytes of a process that keeps so many users.</summary>
+    /// <summary>Resident bytes of a process with this many users.</summary>
     public static async Task<long> ResidentAsync(long users, long active, bool activity)
     {
         using var child = Child.Self(cores: 0, Verb, $"{users}", $"{active}", activity ? "both" : "pulse");
@@ -39,7 +38,7 @@ internal static class EngineMemory
                 $"the process for {EngineBenchmark.Title(users)} ended early: it wants {users * (activity ? 9 : 5) >> 30} GiB of memory.");
     }
 
-    /// <summary>Fills a store in this process, sweeps it, and says how much is resident.</summary>
+    /// <summary>Fills a store in this process, sweeps it, and prints its resident bytes.</summary>
     public static async Task<int> FillAsync(string[] args)
     {
         var users = long.Parse(args[0], CultureInfo.InvariantCulture);

@@ -6,12 +6,12 @@ using System.Text;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// What a heartbeat and a status cost a server over HTTP: beside an endpoint that does nothing, and beside Redis at its best.
+/// The cost of heartbeats and statuses over HTTP for a server, compared with an endpoint that does nothing and with Redis at its best.
 /// </summary>
 /// <remarks>
-/// The server and Redis run on the first core, one of them at a time; this process, the load generator, on the second. Each leg keeps one
-/// request under way on each of a few connections. Costs are the server's CPU seconds; "cores busy" near 1 says that the server was the
-/// limit and not the generator. After every leg the state is read back.
+/// The server and Redis run on the first core, one at a time; this process, the load generator, runs on the second. Each leg keeps one
+/// request pending on each of a few connections. Costs are the server's CPU seconds. "Cores busy" near 1 shows that the server was the
+/// limit, not the generator. After every leg the state is read back.
 /// </remarks>
 internal sealed class HttpBenchmark : Benchmark
 {
@@ -73,7 +73,7 @@ internal sealed class HttpBenchmark : Benchmark
         private readonly Connection[] _http = Connection.Open(port, (int)run.Settings.Number("connections"));
         private readonly Connection[] _redis = redis is null ? [] : Connection.Open(redis.Port, (int)run.Settings.Number("connections"));
 
-        /// <summary>One heartbeat of everybody, here and in Redis.</summary>
+        /// <summary>Sends one heartbeat of every user to the server and to Redis.</summary>
         public async Task FillAsync()
         {
             run.Progress($"{people.Count:#,0} users come online");
@@ -84,7 +84,7 @@ internal sealed class HttpBenchmark : Benchmark
                 $"Redis {redis.Version()} on the server's core: save \"\", appendonly no; SET with EX 3600, so that every SET "
                     + "overwrites, as in steady state");
             Rounds(new RedisSets(people, 500), _redis, people.Count / 500);
-            // the journal of all these arrivals is written and trimmed
+            // waits until the journal of these arrivals is written and trimmed
             await Task.Delay(TimeSpan.FromSeconds(5));
         }
 
@@ -99,7 +99,7 @@ internal sealed class HttpBenchmark : Benchmark
                 operation: "request");
         }
 
-        /// <summary>The unflattering comparison: one heartbeat a request, where a binary protocol costs less than HTTP.</summary>
+        /// <summary>The unfavourable comparison: one heartbeat per request, where a binary protocol costs less than HTTP.</summary>
         public async Task UnpipelinedAsync()
         {
             var pairs = await RunAsync(new OneHeartbeat(people, nothing: false), new RedisSets(people, 1), _redis, redis!.Process);
@@ -186,14 +186,14 @@ internal sealed class HttpBenchmark : Benchmark
                 Goal.Least(12),
                 inverse: true,
                 operation: "look");
-            // without those of the warm-up
+            // leaves the warm-up out
             run.Add(Figure.Of("20 statuses in one batch, p50", "ms", [.. medians.TakeLast((int)run.PairCount)], Goal.Most(0.15)));
             run.Add(Figure.Of("20 statuses in one batch, p99", "ms", [.. late.TakeLast((int)run.PairCount)]));
         }
 
         /// <summary>
-        /// Two servers as people start them, on one core: one takes tokens, the other is open. The same heartbeats, with and without a
-        /// token.
+        /// Two servers with default settings on one core: one requires tokens, the other is open. Both get the same heartbeats, with and
+        /// without a token.
         /// </summary>
         public async Task AuthenticationAsync(string folder, int core)
         {
@@ -231,7 +231,7 @@ internal sealed class HttpBenchmark : Benchmark
             }
         }
 
-        // a token as an app has it: HS256, valid for a day
+        // a token like that of an app: HS256, valid for a day
         private static string Token(byte[] secret, int user)
         {
             var content = $"{Base64Url.EncodeToString("{\"alg\":\"HS256\",\"typ\":\"JWT\"}"u8)}.{Base64Url.EncodeToString(Encoding.UTF8.GetBytes($"{{\"sub\":\"{user}\",\"exp\":{DateTimeOffset.UtcNow.ToUnixTimeSeconds() + 86_400}}}"))}";

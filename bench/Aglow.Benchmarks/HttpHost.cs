@@ -10,16 +10,15 @@ using Microsoft.Extensions.DependencyInjection;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// The server that is measured: Aglow's calls as <c>./aglow serve</c> maps them, journal and all, and <c>POST /nothing</c>, which does
-/// nothing.
+/// The measured server: Aglow's calls as in <c>./aglow serve</c>, with the journal, and <c>POST /nothing</c>, which does nothing.
 /// </summary>
 /// <remarks>
-/// In a process of its own under a hidden verb. The lease is a day, so that after the first round every heartbeat is a renewal, as nearly
-/// all are where a million people heartbeat every ten seconds; how long a round takes depends on the peers it is compared with.
+/// It is a separate process with a hidden verb. The lease is a day, so every heartbeat after the first round is a renewal. So are nearly
+/// all heartbeats of a million people who send one every ten seconds. How long a round takes depends on the compared peers.
 /// </remarks>
 internal static class HttpHost
 {
-    /// <summary><c>http-host FOLDER</c>: says its port, and ends when its input does.</summary>
+    /// <summary><c>http-host FOLDER</c>: prints its port, and ends with its input.</summary>
     public const string Verb = "http-host";
 
     public static async Task<int> RunAsync(string folder)

@@ -4,7 +4,7 @@ using Aglow.Model;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>A heartbeat of one user a request, or the same request to an endpoint that does nothing.</summary>
+/// <summary>One user's heartbeat per request, or the same request to an endpoint that does nothing.</summary>
 internal sealed class OneHeartbeat(People people, bool nothing) : Load
 {
     private int _next;
@@ -80,12 +80,12 @@ internal sealed class PackedHeartbeats(People people, int batch) : Load
         Statuses.ExpectSeen(connection, people.Before(_next, 100_000), began);
 }
 
-/// <summary>Statuses in batches, in one of the forms they are asked for.</summary>
+/// <summary>Statuses in batches, in one of the forms of request.</summary>
 internal sealed class Statuses(People people, int batch, Statuses.Form form) : Load
 {
     private int _next;
 
-    /// <summary>How a batch is written.</summary>
+    /// <summary>The forms of a batch.</summary>
     public enum Form
     {
         /// <summary><c>[{"user_id":X},…]</c></summary>
@@ -94,7 +94,7 @@ internal sealed class Statuses(People people, int batch, Statuses.Form form) : L
         /// <summary><c>{"user_ids":[X,…]}</c></summary>
         List,
 
-        /// <summary>Four bytes each, and four bytes each in the answer.</summary>
+        /// <summary>Four bytes per user, in the request and in the answer.</summary>
         Packed,
     }
 
@@ -122,11 +122,11 @@ internal sealed class Statuses(People people, int batch, Statuses.Form form) : L
         return batch;
     }
 
-    /// <summary>Asks when these users were last seen, and expects that it was since a leg began.</summary>
+    /// <summary>Reads when these users were last seen, and expects that it was after the beginning of a leg.</summary>
     public static void ExpectSeen(Connection connection, ReadOnlySpan<uint> users, DateTimeOffset since)
     {
         connection.Send(Packed(connection, users));
-        // the server's clock counts from its start, to within a second of ours
+        // the server's clock counts from its start, so it may differ from ours by a second
         var oldest = Pulse.FromUnix(since.ToUnixTimeSeconds()) - 1;
         var seen = 0;
         foreach (var word in MemoryMarshal.Cast<byte, uint>(connection.ReceiveHttp()))
@@ -155,7 +155,7 @@ internal sealed class Statuses(People people, int batch, Statuses.Form form) : L
             at = at[9..];
         }
 
-        // over the last comma
+        // replaces the last comma
         "]}"u8.CopyTo(connection.Request.AsSpan(length - 2));
         return length;
     }
@@ -179,7 +179,7 @@ internal sealed class Statuses(People people, int batch, Statuses.Form form) : L
     }
 }
 
-/// <summary>One status a request, twenty in a row: how many people's apps ask.</summary>
+/// <summary>One status per request, twenty in a row, as people's apps do it.</summary>
 internal sealed class SingleStatuses(People people, int count) : Load
 {
     private int _next;
@@ -205,7 +205,7 @@ internal sealed class SingleStatuses(People people, int count) : Load
         connection.Send(connection.Head("GET", $"/status/{people.Next(ref _next, 1)[0]}", contentType: null, 0));
 }
 
-/// <summary>A batch of twenty as one operation, with each one's time.</summary>
+/// <summary>A batch of twenty as one operation, with the time of each batch.</summary>
 internal sealed class OneBatch(People people, int count) : Load
 {
     private readonly Statuses _batch = new(people, count, Statuses.Form.Objects);
@@ -233,7 +233,7 @@ internal sealed class OneBatch(People people, int count) : Load
 
 internal static class Counting
 {
-    /// <summary>How many of these are less than a bound.</summary>
+    /// <summary>The number of values below a bound.</summary>
     public static int CountLess(this ReadOnlySpan<int> numbers, int bound)
     {
         var count = 0;

@@ -8,17 +8,17 @@ using System.Text.Json;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// Instructions that the native server executes for a heartbeat, a packed heartbeat, a status and a delivery, counted by valgrind. They are
-/// nearly the same on a busy machine and on a quiet one, so <c>./test</c> holds them within a tenth of <c>bench/instructions.json</c>.
+/// Counts with valgrind the instructions of the native server for a heartbeat, a packed heartbeat, a status and a delivery. The counts
+/// hardly depend on the machine's load, so <c>./test</c> allows only a tenth more than <c>bench/instructions.json</c>.
 /// </summary>
 /// <remarks>
-/// Each leg runs several times, and the least count is taken, because the server's timers only add to it. Requests are pipelined, so that
-/// little time passes. Rejected: a harness that calls the engine, because it counts only part of the path and changes with every
+/// Each leg runs several times. The lowest count is used, because the server's timers only add instructions. Requests are pipelined, so
+/// that little time passes. Rejected: a harness that calls the engine, because it covers only part of the path and changes with every
 /// refactoring.
 /// </remarks>
 internal sealed class InstructionsBenchmark : Benchmark
 {
-    // two runs of one file were seen 2.2 % apart on a busy machine
+    // two runs of one file differed by 2.2 % on a busy machine
     private const double Tolerance = 1.1;
     private const int Watchers = 500, ChangesPerLeg = 20;
     private const uint FirstWatched = 100_000;
@@ -48,7 +48,7 @@ internal sealed class InstructionsBenchmark : Benchmark
         var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
         try
         {
-            // valgrind gives up on the debug information
+            // valgrind fails on the debug information
             var stripped = Path.Combine(folder, "server");
             await Programs.RunAsync("strip", "-o", stripped, program);
             var counted = Count(run, stripped, folder);
@@ -91,7 +91,8 @@ internal sealed class InstructionsBenchmark : Benchmark
     private static Dictionary<string, double> Count(Run run, string program, string folder)
     {
         var port = Programs.FreePort();
-        // without a limit the runtime reserves more addresses than valgrind has; no pings are due, and no lease expires
+        // The limit is needed because the runtime otherwise reserves more addresses than valgrind has. No pings are due, and no lease
+        // expires.
         using var server = Child.Start(
             "env",
             0,
@@ -164,7 +165,7 @@ internal sealed class InstructionsBenchmark : Benchmark
             answers.Append(Encoding.Latin1.GetString(buffer, 0, Receive(socket, buffer)));
     }
 
-    // whether so many answers are there, each with the length that it says, or its last chunk
+    // Whether this many answers are complete, each by its length or its last chunk.
     private static bool AreWhole(string text, int count)
     {
         var at = 0;
@@ -194,12 +195,12 @@ internal sealed class InstructionsBenchmark : Benchmark
         return true;
     }
 
-    // sockets that watch everybody who will come online
+    // Opens sockets that watch all users who will come online.
     private static Socket[] Watch(int port, long legs)
     {
         var users = string.Join(',', Enumerable.Range((int)FirstWatched, (int)legs * ChangesPerLeg));
         var message = Encoding.ASCII.GetBytes($"{{\"type\":\"watch\",\"users\":[{users}]}}");
-        // a mask of zeroes leaves the text as it is
+        // a mask of zeros leaves the text unchanged
         byte[] frame = [0x81, 0xFE, (byte)(message.Length >> 8), (byte)message.Length, 0, 0, 0, 0, .. message];
         var watchers = new Socket[Watchers];
         for (var i = 0; i < Watchers; i++)
@@ -256,7 +257,7 @@ internal sealed class InstructionsBenchmark : Benchmark
         }
     }
 
-    // The instructions since the last dump.
+    // The number of instructions since the last dump.
     private static long Dump(Child server, string folder)
     {
         var before = Directory.GetFiles(folder, "callgrind.*");

@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>One kind of request: puts the next one into a connection and sends it, and reads its answer.</summary>
+/// <summary>One kind of request: writes the next one into a connection, sends it, and reads its answer.</summary>
 internal abstract class Load
 {
     /// <summary>Its name in the table.</summary>
@@ -11,24 +11,24 @@ internal abstract class Load
     /// <summary>Sends the next request.</summary>
     public abstract void Send(Connection connection);
 
-    /// <summary>Reads the answer and checks it; returns how many operations it was.</summary>
+    /// <summary>Reads and checks the answer; returns its number of operations.</summary>
     public abstract int Receive(Connection connection);
 
     /// <summary>Checks the state of the server against what was sent since the leg began.</summary>
-    /// <param name="connection">To ask on.</param>
-    /// <param name="began">When the leg began; everything sent is newer.</param>
+    /// <param name="connection">The connection to use.</param>
+    /// <param name="began">When the leg began; all its heartbeats are newer.</param>
     public virtual void Check(Connection connection, DateTimeOffset began)
     {
     }
 
-    /// <summary>Called as a leg begins.</summary>
+    /// <summary>Called at the beginning of a leg.</summary>
     public virtual void Begin()
     {
     }
 
     /// <summary>
-    /// Keeps one request under way on each connection for so long, and counts what it cost the server. One thread: while it writes and
-    /// reads one connection, the server works on the others.
+    /// Keeps one request pending on each connection for this time, and measures the server's cost. One thread: while it handles one
+    /// connection, the server works on the others.
     /// </summary>
     public Sample Run(int server, Connection[] connections, TimeSpan duration)
     {
@@ -57,10 +57,10 @@ internal abstract class Load
     }
 }
 
-/// <summary>The users that are written and read, in one random order that all loads go through, each from where it stopped.</summary>
+/// <summary>The users that are written and read, in one random order. Each load continues where it stopped.</summary>
 internal sealed class People
 {
-    /// <summary>Numbers of eight digits, so that every request is as long as the next.</summary>
+    /// <summary>Numbers of eight digits, so that all requests have the same length.</summary>
     public const uint First = 10_000_000;
 
     private readonly uint[] _users;
@@ -74,7 +74,7 @@ internal sealed class People
 
     public int Count => _users.Length;
 
-    /// <summary>The next users, moving the position on; a slice never goes over the end.</summary>
+    /// <summary>Returns the next users and advances the position; a slice never passes the end.</summary>
     public ReadOnlySpan<uint> Next(ref int position, int count)
     {
         if (position + count > _users.Length)
@@ -84,6 +84,6 @@ internal sealed class People
         return next;
     }
 
-    /// <summary>Users before a position.</summary>
+    /// <summary>The users before a position.</summary>
     public ReadOnlySpan<uint> Before(int position, int count) => _users.AsSpan(Math.Max(0, position - count), Math.Min(position, count));
 }

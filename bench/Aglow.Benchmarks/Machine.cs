@@ -4,11 +4,11 @@ using System.Runtime.InteropServices;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>The machine and the commit of the figures, without names of machines or people.</summary>
+/// <summary>The machine and the commit of the figures, without the names of machines or people.</summary>
 internal sealed record Machine(
     string Processor, int Cores, double MemoryGib, string Kernel, string HugePages, string Runtime, string Commit)
 {
-    /// <summary>This one.</summary>
+    /// <summary>This machine and commit.</summary>
     public static Machine This() => new(
         FirstLine("/proc/cpuinfo", "model name"),
         Environment.ProcessorCount,
@@ -18,7 +18,7 @@ internal sealed record Machine(
         RuntimeInformation.FrameworkDescription,
         CommitOr("unknown"));
 
-    /// <summary>The folder of the repository, or where we are.</summary>
+    /// <summary>The folder of the repository, or the current folder.</summary>
     public static string Root()
     {
         for (var at = new DirectoryInfo(AppContext.BaseDirectory); at is not null; at = at.Parent)

@@ -3,18 +3,18 @@ using System.Diagnostics;
 namespace Aglow.Benchmarks;
 
 /// <summary>The work and the cost of one leg.</summary>
-/// <param name="Operations">What was done, counted.</param>
-/// <param name="Seconds">Wall-clock time.</param>
-/// <param name="CpuSeconds">Of the measured process, all threads.</param>
+/// <param name="Operations">The number of operations.</param>
+/// <param name="Seconds">The wall-clock time.</param>
+/// <param name="CpuSeconds">CPU seconds of the measured process, all threads.</param>
 internal readonly record struct Sample(double Operations, double Seconds, double CpuSeconds)
 {
     /// <summary>Operations a second.</summary>
     public double Rate => Operations / Seconds;
 
-    /// <summary>CPU nanoseconds an operation.</summary>
+    /// <summary>CPU nanoseconds per operation.</summary>
     public double CpuNanoseconds => CpuSeconds * 1e9 / Operations;
 
-    /// <summary>Wall-clock nanoseconds an operation.</summary>
+    /// <summary>Wall-clock nanoseconds per operation.</summary>
     public double Nanoseconds => Seconds * 1e9 / Operations;
 
     /// <summary>Measures work in this process.</summary>
@@ -39,7 +39,7 @@ internal sealed record Leg(string Name, Func<Task<Sample>> RunAsync)
 }
 
 /// <summary>
-/// Two things in turn, A B B A A B …, so that a machine that is slow for a minute is slow for both. Ratios are taken pair by pair.
+/// Runs two legs in turn, A B B A A B …, so that a machine that is slow for a minute is slow for both. Ratios are computed pair by pair.
 /// </summary>
 internal sealed class Pairs
 {
@@ -57,7 +57,7 @@ internal sealed class Pairs
 
     public List<Sample> SamplesB { get; } = [];
 
-    /// <summary>Runs both until <paramref name="warmUp"/> has passed, each at least once, and then in pairs.</summary>
+    /// <summary>Runs both legs until <paramref name="warmUp"/> has passed, each at least once, and then in pairs.</summary>
     public static async Task<Pairs> RunAsync(Leg a, Leg b, long pairs, TimeSpan warmUp)
     {
         var began = Stopwatch.GetTimestamp();
@@ -81,6 +81,6 @@ internal sealed class Pairs
         return result;
     }
 
-    /// <summary>A's cost over B's, pair by pair: 0.1 says that A costs a tenth.</summary>
+    /// <summary>A's cost divided by B's, pair by pair: 0.1 means that A costs a tenth.</summary>
     public double[] Ratios(Func<Sample, double> cost) => [.. SamplesA.Zip(SamplesB, (a, b) => cost(a) / cost(b))];
 }

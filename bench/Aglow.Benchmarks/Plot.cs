@@ -6,7 +6,7 @@ namespace Aglow.Benchmarks;
 /// <summary>One bar: a median and its interval.</summary>
 internal readonly record struct Bar(string Series, Spread Value)
 {
-    /// <summary>Of samples.</summary>
+    /// <summary>The bar of these samples.</summary>
     public Bar(string series, IReadOnlyList<double> samples)
         : this(series, Spread.Of(samples))
     {
@@ -14,17 +14,16 @@ internal readonly record struct Bar(string Series, Spread Value)
 }
 
 /// <summary>
-/// Horizontal bars as SVG: a row for each thing that was measured, a bar for each series, the interval as a whisker, the median written
-/// beside it.
+/// Draws horizontal bars as SVG: a row per measured thing, a bar per series, with the interval as a whisker and the median beside it.
 /// </summary>
 /// <remarks>
-/// Readable on light and on dark ground: text and lines follow <c>prefers-color-scheme</c>, the bars' colours hold on both, and the ground
-/// is left to the page. The axis is logarithmic, since stores differ by powers of ten; it begins a power of ten below the smallest bar, and
-/// says so. No library: a plot is two hundred lines of text that a diff can show.
+/// Readable on a light and on a dark page: text and lines follow <c>prefers-color-scheme</c>, and the bars' colours suit both. The page
+/// supplies the background. The axis is logarithmic, because stores differ by powers of ten. It begins a power of ten below the smallest
+/// bar, and says so. No library: a plot is two hundred lines of text that a diff can show.
 /// </remarks>
 /// <param name="Title">What is shown.</param>
-/// <param name="Unit">Of the axis.</param>
-/// <param name="Command">What makes it again.</param>
+/// <param name="Unit">The unit of the axis.</param>
+/// <param name="Command">The command that makes the plot again.</param>
 internal sealed record Plot(string Title, string Unit, string Command)
 {
     private const int Left = 330, Right = 110, Top = 78, BarHeight = 13, RowGap = 12, Width = 960;
@@ -33,7 +32,7 @@ internal sealed record Plot(string Title, string Unit, string Command)
 
     private readonly List<(string Label, Bar[] Bars)> _rows = [];
 
-    /// <summary>Adds a row; a bar that is not a number (nothing was measured, or nothing came) is written as text.</summary>
+    /// <summary>Adds a row. A bar that is not a number (nothing was measured, or nothing came) is written as text.</summary>
     public void Add(string label, params Bar[] bars) => _rows.Add((label, bars));
 
     /// <summary>Writes the file.</summary>

@@ -1,7 +1,7 @@
-// ./aglow bench NAME [--option value ...]: one figure, or a family of them, from one command. Without a name: what there is.
-// A benchmark is a class in this folder, listed here; what it is given (Run) and what it gives back (Figure) are the whole frame.
-// BenchmarkDotNet was rejected: it knows neither pairs (two things in turn, compared one by one, which is what makes figures from
-// a shared machine repeatable) nor the CPU seconds of other processes, which is what a server costs.
+// ./aglow bench NAME [--option value ...] measures one figure, or a family of figures. Without a name, it lists the benchmarks.
+// A benchmark is a class in this folder that is listed here. It gets a Run and returns Figures; there is no other framework. Rejected:
+// BenchmarkDotNet. It has no pairs, which make figures from a shared machine repeatable (two things in turn, compared one by one). It also
+// cannot measure the CPU seconds of other processes, which are the cost of a server.
 using Aglow.Benchmarks;
 using Aglow.Benchmarks.Devices;
 using Aglow.Benchmarks.Door;
@@ -19,7 +19,7 @@ Benchmark[] benchmarks =
     new DevicesBenchmark(), new ClaimsBenchmark(), new ChangesBenchmark(),
 ];
 
-// the processes that benchmarks start to measure them
+// hidden verbs: processes that benchmarks start to measure them
 if (args is [EngineMemory.Verb, .. var rest])
     return await EngineMemory.FillAsync(rest);
 if (args is [HttpHost.Verb, var data])

@@ -9,7 +9,7 @@ internal static class Programs
 {
     private static readonly TimeSpan StartsWithin = TimeSpan.FromSeconds(60);
 
-    /// <summary>Where a program is: in these folders, or on the path.</summary>
+    /// <summary>Finds a program in these folders, or on the path.</summary>
     public static string Find(string name, string package, IEnumerable<string>? folders = null)
     {
         string[] path = [.. folders ?? [], .. (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':'), "/usr/sbin"];

@@ -8,11 +8,13 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// What many nodes cost the Redis that they share: heartbeats, reads and memory, beside keys that expire; and a node's own cost.
+/// The cost of many nodes for the Redis that they share: heartbeats, reads and memory, compared with keys that expire. Also a node's own
+/// cost.
 /// </summary>
 /// <remarks>
-/// Redis runs on the first core, alone; this process on the second. The layouts are compared on one server with the same ids in the same order, in steady
-/// state: every SET overwrites, every word is written over. Costs are the server's CPU seconds; with an append-only file, the thread that syncs it is among them.
+/// Redis runs alone on the first core, this process on the second. The layouts are compared on one server with the same IDs in the same
+/// order, in steady state: every SET overwrites a key, and every word overwrites a word. Costs are the server's CPU seconds. With an
+/// append-only file, they include the thread that syncs it.
 /// </remarks>
 internal sealed class RedisBenchmark : Benchmark
 {
@@ -94,7 +96,7 @@ internal sealed class RedisBenchmark : Benchmark
             var redis = await bench.Server.ConnectAsync();
             var store = new RedisPlaneStore(cluster);
             var empty = await UsedAsync(bench.Server);
-            // in the order in which people register, each page growing bit by bit
+            // in the order in which people register, so that each page grows step by step
             var numbers = new uint[100_000];
             var words = new uint[numbers.Length];
             words.AsSpan().Fill(200_000_000);
@@ -135,7 +137,7 @@ internal sealed class RedisBenchmark : Benchmark
         static async Task<double> UsedAsync(RedisServer server) => await server.InfoAsync("memory", "used_memory");
     }
 
-    // 10,000 heartbeats a second of 100,000 people, each once in ten seconds, as a node of the plan has them; the peer at the same pace.
+    // 10,000 heartbeats a second from 100,000 people, each once in ten seconds, as on a node of the plan. The peer has the same rate.
     private static async Task NodeAsync(Run run)
     {
         const int perSecond = 10_000, nodesPeople = 100_000;
@@ -144,10 +146,10 @@ internal sealed class RedisBenchmark : Benchmark
         var position = 0;
         var ours = people.Next(ref position, nodesPeople).ToArray();
         bench.Rounds(new RedisSets(people, 100), people.Count / 100);
-        // the lease is a day, so that they stay online while the peer has its turn
+        // the lease is a day, so that users stay online during the peer's turn
         var options = new AglowOptions { MemoryMegabytes = 1024, LeaseSeconds = 86_400 };
         await using var node = await RedisPresence.OpenAsync(options, bench.Options, TimeProvider.System, NullLoggerFactory.Instance);
-        // everybody registered, so that a sweep reads what it will; ours are online
+        // everybody is registered, so that a sweep reads all pages; our users are online
         for (position = 0; position < people.Count;)
             await node.Presence.HeartbeatPackedAsync(people.Next(ref position, nodesPeople).ToArray());
         var leg = TimeSpan.FromSeconds(run.Settings.Number("node-seconds"));
@@ -203,7 +205,7 @@ internal sealed class RedisBenchmark : Benchmark
                 await Task.Delay(10);
             }
 
-            // what waits a second is this leg's, too
+            // work that waits for a second belongs to this leg too
             await Task.Delay(1200);
             return new Sample(done, Stopwatch.GetElapsedTime(began).TotalSeconds, Cpu.Of(bench.Server.Process) - cpu);
         }
@@ -226,7 +228,7 @@ internal sealed class RedisBenchmark : Benchmark
 
         public Task<RedisCluster> ConnectAsync() => RedisCluster.ConnectAsync(Options, TimeProvider.System, new RedisLog(NullLogger.Instance));
 
-        /// <summary>A's cost over B's: how many times cheaper B is.</summary>
+        /// <summary>A's cost divided by B's: how many times cheaper B is.</summary>
         public async Task<Pairs> RunAsync(Load a, Load b)
         {
             var leg = TimeSpan.FromSeconds(run.Settings.Number("seconds"));

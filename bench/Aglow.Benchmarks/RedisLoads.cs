@@ -6,7 +6,7 @@ using StackExchange.Redis;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>A Redis of our own on a free port, without persistence (its best) unless asked for.</summary>
+/// <summary>Runs our own Redis on a free port. By default without persistence, which is its fastest setting.</summary>
 internal sealed class RedisServer : IDisposable
 {
     private readonly Child _child;
@@ -42,7 +42,7 @@ internal sealed class RedisServer : IDisposable
         }
     }
 
-    /// <summary>Its version, for the record.</summary>
+    /// <summary>The version, for the record.</summary>
     public string Version()
     {
         using var connection = new Connection(Port);
@@ -55,7 +55,7 @@ internal sealed class RedisServer : IDisposable
     /// <summary>The usual client, whose connection all callers share.</summary>
     public async Task<IDatabase> ConnectAsync() => (_client ??= await ConnectionMultiplexer.ConnectAsync($"127.0.0.1:{Port},allowAdmin=true")).GetDatabase();
 
-    /// <summary>A number that the server knows of itself, by the section and name of <c>INFO</c>.</summary>
+    /// <summary>A number from the server's <c>INFO</c>, by its section and name.</summary>
     public async Task<long> InfoAsync(string section, string name)
     {
         var info = (string)(await (await ConnectAsync()).ExecuteAsync("INFO", section))!;
@@ -69,7 +69,7 @@ internal sealed class RedisServer : IDisposable
     }
 }
 
-/// <summary>Commands as Redis reads them, written into a connection's buffer.</summary>
+/// <summary>Writes commands in Redis's protocol into a connection's buffer.</summary>
 internal ref struct Resp(Span<byte> to)
 {
     private readonly Span<byte> _to = to;
@@ -86,7 +86,7 @@ internal ref struct Resp(Span<byte> to)
         End();
     }
 
-    /// <summary>A text that ends in a number.</summary>
+    /// <summary>Writes a text that ends with a number.</summary>
     public void Text(scoped ReadOnlySpan<byte> before, uint number)
     {
         Span<byte> text = stackalloc byte[24];
@@ -111,8 +111,8 @@ internal ref struct Resp(Span<byte> to)
 }
 
 /// <summary>
-/// <c>SET hb:ID SECOND EX 3600</c>, pipelined. An hour instead of 30 s, so that every SET overwrites, as it does where everybody heartbeats every ten
-/// seconds: a first SET costs Redis 1.7 times as much.
+/// <c>SET hb:ID SECOND EX 3600</c>, pipelined. It uses an hour instead of 30 s so that every SET overwrites, as in steady state with a
+/// heartbeat every ten seconds. The first SET of a key costs Redis 1.7 times as much.
 /// </summary>
 internal sealed class RedisSets(People people, int pipelined) : Load
 {
@@ -160,7 +160,7 @@ internal sealed class RedisSets(People people, int pipelined) : Load
     }
 }
 
-/// <summary><c>BITFIELD p:PAGE SET u32 #SLOT WORD …</c>, so many words a command, all of one page: Redis's best layout for this.</summary>
+/// <summary><c>BITFIELD p:PAGE SET u32 #SLOT WORD …</c> with many words per command, all of one page: the best layout in Redis.</summary>
 internal sealed class RedisBitfields : Load
 {
     private readonly uint[] _users;
@@ -171,7 +171,7 @@ internal sealed class RedisBitfields : Load
     public RedisBitfields(People people, int words)
     {
         _words = words;
-        // the same users, page by page, a command's worth of each page in turn
+        // the same users, page by page, one command for each page in turn
         var position = 0;
         var commands = people.Next(ref position, people.Count).ToArray()
             .GroupBy(PageLayout.Page)
@@ -264,10 +264,10 @@ internal sealed class RedisSingleBitfields(People people, int pipelined) : Load
     }
 }
 
-/// <summary><c>BITFIELD_RO p:PAGE GET u32 #SLOT …</c>: users drawn at random, one command a page, as a node asks for them.</summary>
+/// <summary><c>BITFIELD_RO p:PAGE GET u32 #SLOT …</c>: random users, one command per page, as nodes read them.</summary>
 internal sealed class RedisBitfieldGets(People people, int users) : Load
 {
-    // a line for each command and each word, on each connection
+    // per connection, the lines of the answer: one per command and one per word
     private readonly Dictionary<Connection, int> _lines = [];
     private int _next;
 
@@ -299,7 +299,7 @@ internal sealed class RedisBitfieldGets(People people, int users) : Load
 
     public override int Receive(Connection connection)
     {
-        // users who were never written read as nothing
+        // users who were never written read as 0
         var answer = connection.ReceiveLines(_lines[connection]);
         if (answer.Count("\n:"u8) != users || answer.IndexOf(":0\r"u8) >= 0)
             throw new BenchmarkException("Redis did not know a user.");
@@ -308,8 +308,8 @@ internal sealed class RedisBitfieldGets(People people, int users) : Load
 }
 
 /// <summary>
-/// <c>GETRANGE p:PAGE FIRST LAST</c>: the four bytes of a word, a command each. Tried instead of BITFIELD_RO for users who hardly share a
-/// page.
+/// <c>GETRANGE p:PAGE FIRST LAST</c>: the four bytes of a word, one command each. Tested as a replacement of BITFIELD_RO for users who
+/// rarely share a page.
 /// </summary>
 internal sealed class RedisRanges(People people, int users) : Load
 {
@@ -334,7 +334,7 @@ internal sealed class RedisRanges(People people, int users) : Load
 
     public override int Receive(Connection connection)
     {
-        // $4, and four bytes that may be anything
+        // $4, and four arbitrary bytes
         var answer = connection.ReceiveBytes(users * 10);
         for (var i = 0; i < users; i++)
         {
@@ -346,7 +346,7 @@ internal sealed class RedisRanges(People people, int users) : Load
     }
 }
 
-/// <summary><c>MGET hb:ID …</c>, so many keys a command.</summary>
+/// <summary><c>MGET hb:ID …</c> with many keys per command.</summary>
 internal sealed class RedisGets(People people, int keys) : Load
 {
     private int _next;
@@ -357,7 +357,7 @@ internal sealed class RedisGets(People people, int keys) : Load
 
     public override int Receive(Connection connection)
     {
-        // *100, then $10 and the ten digits of each: all of them are there
+        // *100, then $10 and ten digits for each key: all keys exist
         var answer = connection.ReceiveBytes(3 + $"{keys}".Length + (keys * 17));
         if (answer.Count("$10\r\n"u8) != keys)
             throw new BenchmarkException("Redis did not know a user.");

@@ -11,12 +11,12 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// The embedded store on its disk: its size, how fast it is written, and how soon a start has read it.
+/// The embedded store on its disk: its size, how fast it is written, and how long a start takes to read it.
 /// </summary>
 /// <remarks>
-/// A folder is built through the store and a checkpoint, the last <c>--active</c> users as arrivals in the journal, and left as a crash
-/// would leave it. It is then read by a process of its own, from the disk where this user may drop the kernel's caches, from the page cache
-/// otherwise, and by the real server. Every read is checked: users registered, users online.
+/// The folder is built through the store and a checkpoint, with the last <c>--active</c> users as arrivals in the journal, and left as
+/// after a crash. A separate process then reads it, and so does the real server. The read is from disk if this user may drop the kernel's
+/// caches, else from the page cache. Every read is checked: users registered, users online.
 /// </remarks>
 internal sealed class RestartBenchmark : Benchmark
 {
@@ -65,11 +65,11 @@ internal sealed class RestartBenchmark : Benchmark
         }
     }
 
-    /// <summary>Reads a folder in this process, and says how long that took and what was in it.</summary>
+    /// <summary>Reads a folder in this process, and prints how long that took and what it contained.</summary>
     public static async Task<int> LoadAsync(string folder)
     {
         var journal = Journal.Open(Path.Combine(folder, "presence.db"), Log);
-        // five seconds after the last run, however long it took to get here
+        // five seconds after the last run, however long the preparations took
         var clock = new Clock(new StandingTime(journal.LastAlive + 5), new StallGuard(20));
         await using var store = new MemoryPlaneStore(new PageBudget(2 * PageLayout.Pages), journal);
         var recovery = journal.Load(store, clock, 30);
@@ -93,7 +93,7 @@ internal sealed class RestartBenchmark : Benchmark
         await using var store = new MemoryPlaneStore(new PageBudget(2 * PageLayout.Pages), journal);
         journal.Load(store, clock, 30);
         EngineBenchmark.Register(store, Plane.Pulse, users, clock.Now - 3600);
-        // one word a page, so that each page is in the journal and its image due
+        // one word per page, so that each page is in the journal and its image is due
         journal.Add(Plane.Pulse, [.. store.Pages(Plane.Pulse).Select(page => PageLayout.User(page, 0))]);
         journal.Commit();
         var began = Stopwatch.GetTimestamp();
@@ -113,14 +113,14 @@ internal sealed class RestartBenchmark : Benchmark
         if (measureCommits)
         {
             await MeasureCommitsAsync(run, title, journal, store, clock, users);
-            // the checkpoint has trimmed the journal that a start would replay
+            // the checkpoint has trimmed the journal, which a start should replay
             await ArriveAsync(store, clock.Now, users, active, journal);
         }
 
         await journal.AbandonAsync();
     }
 
-    // Online users on every page: the most expensive distribution.
+    // Brings users online on every page: the most expensive distribution.
     private static async Task ArriveAsync(MemoryPlaneStore store, uint now, long users, long active, Journal journal)
     {
         for (var first = 0L; first < active; first += 1_000_000)
@@ -139,7 +139,7 @@ internal sealed class RestartBenchmark : Benchmark
         }
     }
 
-    // A caller that waits for one word: during a checkpoint of every page, then alone, then a hundred at once.
+    // Measures callers that wait for one word: during a checkpoint of every page, then alone, then a hundred at once.
     private static async Task MeasureCommitsAsync(Run run, string title, Journal journal, MemoryPlaneStore store, Clock clock, long users)
     {
         uint next = 0;
@@ -221,7 +221,7 @@ internal sealed class RestartBenchmark : Benchmark
         }
 
         var ready = new List<double>();
-        // one more call, so that everything is built
+        // one more call, which is not counted, so that everything is built
         for (var i = 0; i <= run.PairCount; i++)
         {
             DropCaches();
@@ -253,7 +253,7 @@ internal sealed class RestartBenchmark : Benchmark
             }
             catch (Exception e) when (e is HttpRequestException or TaskCanceledException)
             {
-                // not listening yet
+                // the server does not listen yet
             }
 
             await Task.Delay(TimeSpan.FromMilliseconds(10), TimeProvider.System);
@@ -264,7 +264,7 @@ internal sealed class RestartBenchmark : Benchmark
 
     private static long BytesIn(string folder) => Directory.GetFiles(folder).Sum(file => new FileInfo(file).Length);
 
-    // Root only; the next read comes from the disk.
+    // Root only. The next read comes from the disk.
     private static bool DropCaches()
     {
         try

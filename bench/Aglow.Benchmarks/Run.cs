@@ -3,14 +3,14 @@ using System.Text.Json.Serialization;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>One run of a benchmark: its settings come in, its figures go out to the terminal and to JSON.</summary>
+/// <summary>One run of a benchmark: it has the settings, and writes the figures to the terminal and to JSON.</summary>
 internal sealed class Run
 {
     private static readonly JsonSerializerOptions Indented = new()
     {
         WriteIndented = true,
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        // a lag is infinite if something never came
+        // a lag is infinite if a message never came
         NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
     };
 
@@ -21,7 +21,7 @@ internal sealed class Run
     private readonly List<object> _legs = [];
     private readonly List<string> _notes = [];
 
-    /// <summary>Begins: prints what is measured, and on which machine.</summary>
+    /// <summary>Begins a run: prints what is measured, and on which machine.</summary>
     public Run(Benchmark benchmark, Settings settings)
     {
         _benchmark = benchmark;
@@ -36,7 +36,7 @@ internal sealed class Run
     /// <summary>The options.</summary>
     public Settings Settings { get; }
 
-    /// <summary>How many pairs a ratio is taken from.</summary>
+    /// <summary>The number of pairs per ratio.</summary>
     public long PairCount => Settings.Number("pairs");
 
     /// <summary>Whether to run a shorter version, if the benchmark has one.</summary>
@@ -60,15 +60,15 @@ internal sealed class Run
     }
 
     /// <summary>
-    /// Adds what pairs gave: the ratio of A's cost to B's (or, <paramref name="inverse"/>, B's to A's: how many times A is faster), and
-    /// each leg's CPU and rate.
+    /// Adds the results of pairs: the ratio of A's cost to B's, and each leg's CPU and rate. With <paramref name="inverse"/> it is the
+    /// ratio of B's to A's: how many times A is faster.
     /// </summary>
-    /// <param name="name">What the ratio is.</param>
+    /// <param name="name">The name of the ratio.</param>
     /// <param name="pairs">The samples.</param>
     /// <param name="cost">What is compared: <see cref="Sample.CpuNanoseconds"/> or <see cref="Sample.Nanoseconds"/>.</param>
-    /// <param name="goal">What the ratio is to reach.</param>
+    /// <param name="goal">The goal of the ratio.</param>
     /// <param name="inverse">B over A instead of A over B.</param>
-    /// <param name="operation">What an operation is, in one word.</param>
+    /// <param name="operation">The word for an operation.</param>
     public void Add(
         string name, Pairs pairs, Func<Sample, double> cost, Goal? goal = null, bool inverse = false, string operation = "operation")
     {
@@ -87,7 +87,7 @@ internal sealed class Run
         _figures.Add(Figure.Of($"  {name}", "cores busy", [.. samples.Select(s => s.CpuSeconds / s.Seconds)]));
     }
 
-    /// <summary>Ends: prints the table and writes the JSON.</summary>
+    /// <summary>Ends the run: prints the table and writes the JSON.</summary>
     public void Finish()
     {
         Console.WriteLine();

@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace Aglow.Benchmarks;
 
-/// <summary><c>./aglow serve</c> as people start it, on a free port; ended with the measurement.</summary>
+/// <summary><c>./aglow serve</c> with default settings, on a free port; it ends with the measurement.</summary>
 internal sealed class ServeProcess : IDisposable
 {
     private readonly Child _child;

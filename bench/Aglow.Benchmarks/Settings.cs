@@ -2,14 +2,14 @@ using System.Globalization;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>The options of one run, as given or by default.</summary>
+/// <summary>The options of one run, given or default.</summary>
 internal sealed class Settings
 {
     private readonly Dictionary<string, string> _values;
 
     private Settings(Dictionary<string, string> values) => _values = values;
 
-    /// <summary>All of them, for the record.</summary>
+    /// <summary>All options, for the record.</summary>
     public IReadOnlyDictionary<string, string> All => _values;
 
     /// <summary>Reads <c>--name value</c> or <c>--name=value</c>.</summary>
@@ -34,7 +34,7 @@ internal sealed class Settings
             values[name[2..]] = value ?? throw new UsageException($"{name} wants a value.");
         }
 
-        // what is a number by default is one: refused here, before anything is started
+        // an option with a number as default must be a number: checked here, before the run starts
         foreach (var option in options.Where(static o => o.Default.Split(',').All(static part => TryParseNumber(part, 0) is not null)))
         {
             foreach (var part in values[option.Name].Split(','))
@@ -48,14 +48,14 @@ internal sealed class Settings
     public string Text(string name) => _values[name];
 
     /// <summary>
-    /// A whole number, at least <paramref name="least"/>; 10k, 10m and 1b are short for thousands, millions and billions.
+    /// An option's whole number, at least <paramref name="least"/>; 10k, 10m and 1b are thousands, millions and billions.
     /// </summary>
     public long Number(string name, long least = 1) => ParseNumber(name, _values[name], least);
 
-    /// <summary>Whole numbers, separated by commas.</summary>
+    /// <summary>An option's whole numbers, separated by commas.</summary>
     public long[] Numbers(string name, long least = 1) => [.. _values[name].Split(',').Select(part => ParseNumber(name, part, least))];
 
-    /// <summary>One or several of <paramref name="choices"/>, separated by commas; all of them for <c>all</c>.</summary>
+    /// <summary>An option's values out of <paramref name="choices"/>, separated by commas; <c>all</c> means all of them.</summary>
     public string[] Choices(string name, params string[] choices)
     {
         if (_values[name] == "all")

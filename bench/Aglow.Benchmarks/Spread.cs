@@ -1,13 +1,13 @@
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// The median of samples and its 95 % interval, by bootstrap: the medians of 10,000 resamples, without the outermost fortieths.
+/// The median of samples and its 95 % interval, by bootstrap: the medians of 10,000 resamples, without the outermost 2.5 % on each side.
 /// </summary>
 internal readonly record struct Spread(double Median, double Low, double High)
 {
     private const int Resamples = 10_000;
 
-    /// <summary>The spread of these samples; of fewer than three, their range.</summary>
+    /// <summary>The spread of these samples; their range if there are fewer than three.</summary>
     public static Spread Of(IReadOnlyList<double> samples)
     {
         var sorted = samples.Order().ToArray();

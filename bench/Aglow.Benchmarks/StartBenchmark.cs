@@ -6,11 +6,10 @@ using System.Text;
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// How soon a server that was just started is ready: from the start of the process to the first 200 of <c>/health/ready</c>, on an empty
-/// folder.
+/// How long a server takes to become ready on an empty folder: from the start of the process to the first 200 of <c>/health/ready</c>.
 /// </summary>
 /// <remarks>
-/// Several programs, or one under several settings of the runtime, are started in turn, so that a slow minute is slow for all.
+/// Several programs, or one program with several settings of the runtime, start in turn, so that a slow minute affects all.
 /// </remarks>
 internal sealed class StartBenchmark : Benchmark
 {
@@ -30,7 +29,7 @@ internal sealed class StartBenchmark : Benchmark
     {
         var programs = run.Settings.Text("programs").Split(',');
         var took = programs.ToDictionary(static program => program, static _ => new List<(double Milliseconds, double Megabytes)>());
-        // one run each first, so that all come from the page cache
+        // first one run of each, which is not counted, so that all files are in the page cache
         for (var i = -1; i < run.PairCount; i++)
         {
             foreach (var program in programs)
@@ -94,7 +93,7 @@ internal sealed class StartBenchmark : Benchmark
         }
     }
 
-    // By hand: an HTTP client takes longer to start than what is measured.
+    // Written by hand: an HTTP client takes longer to start than the measured server.
     private static async Task<bool> IsReadyAsync(int port)
     {
         using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };

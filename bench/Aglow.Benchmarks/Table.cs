@@ -2,10 +2,10 @@ using System.Globalization;
 
 namespace Aglow.Benchmarks;
 
-/// <summary>Figures as plain text, in columns.</summary>
+/// <summary>Writes figures as plain text, in columns.</summary>
 internal static class Table
 {
-    /// <summary>Writes one line a figure.</summary>
+    /// <summary>Writes one line per figure.</summary>
     public static void Write(TextWriter to, IReadOnlyList<Figure> figures)
     {
         var rows = new List<string[]> { new[] { "figure", "median", "95 % from", "to", "unit", "goal", "" } };

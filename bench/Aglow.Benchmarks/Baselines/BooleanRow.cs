@@ -1,8 +1,8 @@
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>
-/// (a) A boolean row per user: set at login, cleared at logout. The obvious first design: a client that crashes never logs out, and stays
-/// online for ever.
+/// (a) A boolean row per user: set at login, cleared at logout. This is the obvious first design. A crashed client never logs out, so its
+/// user stays online for ever.
 /// </summary>
 internal sealed class BooleanRow(SqlTable table) : SqlDesign(table)
 {

@@ -4,7 +4,7 @@ using Amazon.Runtime;
 
 namespace Aglow.Benchmarks.Baselines;
 
-/// <summary>A <c>dynalite</c> of our own on loopback: an emulator of DynamoDB on Node, in memory.</summary>
+/// <summary>Starts our own <c>dynalite</c> on loopback: an emulator of DynamoDB on Node, in memory.</summary>
 internal sealed class DynaliteServer : IDisposable
 {
     private readonly Child _child;
@@ -18,7 +18,7 @@ internal sealed class DynaliteServer : IDisposable
         _bytesAtStart = Cpu.ResidentBytes(child.Process.Id);
     }
 
-    /// <summary>Starts one. <paramref name="core"/>: the only core it may use, as a mask; 0: any.</summary>
+    /// <summary>Starts a server. <paramref name="core"/>: the only core it may use, as a mask; 0: any.</summary>
     public static async Task<DynaliteServer> StartAsync(int core)
     {
         await Peers.InstallAsync();
@@ -26,12 +26,12 @@ internal sealed class DynaliteServer : IDisposable
         var child = Child.Start(
             Programs.Find("node", "nodejs"), core, Path.Combine(Peers.Folder, "node_modules", "dynalite", "cli.js"), "--host",
             "127.0.0.1", "--port", $"{port}", "--createTableMs", "1");
-        // it says where it listens
+        // its first line says where it listens
         await child.ReadLineAsync();
         return new DynaliteServer(child, port);
     }
 
-    /// <summary>A client of it; only the address differs from the real service.</summary>
+    /// <summary>Creates a client. Only the address differs from the real service.</summary>
     public AmazonDynamoDBClient Connect() => new(
         new BasicAWSCredentials("nobody", "nothing"),
         new AmazonDynamoDBConfig
@@ -44,7 +44,7 @@ internal sealed class DynaliteServer : IDisposable
 
     public double CpuSeconds() => Cpu.Of(_child.Process.Id);
 
-    /// <summary>Resident bytes since it started: its items, and what its collector has not freed.</summary>
+    /// <summary>Growth of resident bytes since the start: the items, and memory that is not collected yet.</summary>
     public long GrownBytes() => Cpu.ResidentBytes(_child.Process.Id) - _bytesAtStart;
 
     public void Dispose() => _child.Dispose();

@@ -4,18 +4,18 @@ using Amazon.DynamoDBv2.Model;
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>
-/// (e) An item with a TTL in DynamoDB. Items over their TTL are deleted within some days, by the manual, so that a reader must look at the
-/// TTL itself; what the TTL is for is to have them deleted in the end.
+/// (e) An item with a TTL in DynamoDB. By the manual, expired items are deleted within some days, so a reader must check the TTL itself.
+/// The TTL only serves to delete them in the end.
 /// </summary>
 /// <remarks>
-/// Here against <c>dynalite</c>, an emulator: it shows what the design does, not how fast DynamoDB is; what it costs there is in
-/// docs/capacity.md. It deletes nothing.
+/// This runs on <c>dynalite</c>, an emulator that deletes nothing. It shows how the design works, not how fast DynamoDB is;
+/// docs/capacity.md has the cost there.
 /// </remarks>
 internal sealed class DynamoItem(AmazonDynamoDBClient client, DynaliteServer server, TimeSpan lease) : PresenceDesign
 {
     private const string Table = "presence";
 
-    // as many as a request may hold
+    // the most items that a request may contain
     private const int MostWrites = 25, MostReads = 100;
 
     public override string Name => "item with TTL, DynamoDB (dynalite)";

@@ -1,8 +1,8 @@
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>
-/// (b) A <c>last_heartbeat</c> row per user: one upsert a heartbeat, and a row younger than the lease is online. Right, and one transaction
-/// for each of the five hundred thousand heartbeats a second that five million people send.
+/// (b) A <c>last_heartbeat</c> row per user: each heartbeat is an upsert, and a row younger than the lease means online. The answer is
+/// right. But five million users cause five hundred thousand transactions a second.
 /// </summary>
 internal sealed class HeartbeatRow(SqlTable table, TimeSpan lease) : SqlDesign(table)
 {
@@ -12,15 +12,15 @@ internal sealed class HeartbeatRow(SqlTable table, TimeSpan lease) : SqlDesign(t
 
     protected override long Online => Now;
 
-    // last seen is then the end of the lease, because nothing better is known
+    // last seen is then the end of the lease, because no better value is known
     public override async ValueTask LeaveAsync(uint user) => await Table.UpsertAsync(user, Now - (long)lease.TotalSeconds - 1);
 
     protected override Seen Judge(long value) => new(Now - value <= lease.TotalSeconds, value);
 }
 
 /// <summary>
-/// (c) The same with a job that deletes old rows. Only online users have a row, and the job learns who went offline. The index that the job
-/// needs is written at every heartbeat; <i>last seen</i> goes with the row.
+/// (c) The same with a job that deletes old rows. Only online users have a row, and the job finds the users who went offline. Every
+/// heartbeat writes the index that the job needs, and <i>last seen</i> is lost with the row.
 /// </summary>
 internal sealed class ExpiringRow(SqlTable table, TimeSpan lease) : SqlDesign(table)
 {
@@ -32,7 +32,7 @@ internal sealed class ExpiringRow(SqlTable table, TimeSpan lease) : SqlDesign(ta
 
     public override async ValueTask LeaveAsync(uint user) => await Table.UpsertAsync(user, 0);
 
-    /// <summary>The job: deletes users over the lease, and returns them. One process runs it from time to time.</summary>
+    /// <summary>The job: deletes users whose lease has expired, and returns them. One process runs it periodically.</summary>
     public Task<List<uint>> ExpireAsync() => Table.DeleteBelowAsync(Now - (long)lease.TotalSeconds);
 
     protected override Seen Judge(long value) => new(Now - value <= lease.TotalSeconds, value);

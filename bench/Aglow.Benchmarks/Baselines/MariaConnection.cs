@@ -5,11 +5,11 @@ using System.Text;
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>
-/// A connection by <c>libmariadb</c>, MariaDB's own client library, as far as a table of numbers needs it. One caller at a time.
+/// A connection through <c>libmariadb</c>, MariaDB's own client library, for tables of numbers only. One caller at a time.
 /// </summary>
 /// <remarks>
-/// No current .NET driver for MariaDB restores where this is built (MySqlConnector, MySql.Data with what it depends on, System.Data.Odbc),
-/// and an old one would not be fair.
+/// The package sources of this build have no current .NET driver for MariaDB with all dependencies (MySqlConnector, MySql.Data,
+/// System.Data.Odbc), and an old one would not be fair.
 /// </remarks>
 internal sealed unsafe partial class MariaConnection : IDisposable
 {
@@ -36,7 +36,7 @@ internal sealed unsafe partial class MariaConnection : IDisposable
         }
     }
 
-    /// <summary>Runs a statement; hands over the first two columns, which are numbers, of each row.</summary>
+    /// <summary>Runs a statement. Passes the first two columns of each row, which are numbers, to <paramref name="row"/>.</summary>
     public void Run(string sql, Action<uint, long>? row)
     {
         var text = Encoding.ASCII.GetBytes(sql);

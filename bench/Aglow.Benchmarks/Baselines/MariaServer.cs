@@ -1,6 +1,6 @@
 namespace Aglow.Benchmarks.Baselines;
 
-/// <summary>A MariaDB of our own on loopback, in a folder of its own; gone with it.</summary>
+/// <summary>Runs our own MariaDB on loopback, in a new folder. The folder is deleted afterwards.</summary>
 internal sealed class MariaServer : IDisposable
 {
     private readonly Child _child;
@@ -15,10 +15,10 @@ internal sealed class MariaServer : IDisposable
 
     public int Port { get; }
 
-    /// <summary>Starts one.</summary>
+    /// <summary>Starts a server.</summary>
     /// <param name="core">The only core it may use, as a mask; 0: any.</param>
-    /// <param name="waitsForDisk">Whether a heartbeat is on disk before it is acknowledged: as it comes, and not what is at its best
-    /// here.</param>
+    /// <param name="waitsForDisk">Whether a heartbeat is on disk before it is acknowledged. That is the default of the server, not its
+    /// fastest setting here.</param>
     public static async Task<MariaServer> StartAsync(int core, bool waitsForDisk = false)
     {
         var folder = Directory.CreateTempSubdirectory("aglow-mariadb-").FullName;
@@ -44,7 +44,7 @@ internal sealed class MariaServer : IDisposable
 
     public double CpuSeconds() => Cpu.Of(_child.Process.Id);
 
-    /// <summary>Connections that were opened since it started.</summary>
+    /// <summary>The number of connections that were opened since the start.</summary>
     public long Connections()
     {
         using var connection = new MariaConnection(Port);
@@ -55,7 +55,7 @@ internal sealed class MariaServer : IDisposable
         return count;
     }
 
-    /// <summary>The file of a table.</summary>
+    /// <summary>The size of a table's file.</summary>
     public long TableBytes(string table) => new FileInfo(Path.Combine(_folder, "data", "aglow", $"{table}.ibd")).Length;
 
     public void Dispose()

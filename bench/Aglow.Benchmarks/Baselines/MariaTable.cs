@@ -4,8 +4,8 @@ using System.Text;
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>
-/// MariaDB by its own C library (<see cref="MariaConnection"/>), connections kept in a small pool. Statements are text: numbers are all
-/// that is put into them.
+/// MariaDB through its own C library (<see cref="MariaConnection"/>), with a small pool of connections. Statements are text, which is safe
+/// because they contain only numbers.
 /// </summary>
 internal sealed class MariaTable : SqlTable
 {
@@ -41,7 +41,7 @@ internal sealed class MariaTable : SqlTable
 
     public override Task UpsertAsync(ReadOnlyMemory<uint> users, long value)
     {
-        // in ascending order: two batches that share users would lock each other out otherwise
+        // in ascending order: otherwise two batches with the same users would deadlock
         var sorted = users.ToArray();
         Array.Sort(sorted);
         var sql = new StringBuilder($"INSERT INTO {_schema.Name} VALUES ", 32 + (24 * sorted.Length));
@@ -84,7 +84,7 @@ internal sealed class MariaTable : SqlTable
         return default;
     }
 
-    // the library waits for its answers: on a thread of the pool, as a driver without async does
+    // the library blocks until the answer, so this runs on a pool thread, as in a driver without async
     private Task RunAsync(string sql, Action<uint, long>? row = null) => Task.Run(() =>
     {
         if (!_pooled || !_pool.TryTake(out var connection))

@@ -2,7 +2,7 @@ using Npgsql;
 
 namespace Aglow.Benchmarks.Baselines;
 
-/// <summary>A PostgreSQL of our own on loopback, in a folder of its own; gone with it.</summary>
+/// <summary>Runs our own PostgreSQL on loopback, in a new folder. The folder is deleted afterwards.</summary>
 internal sealed class PostgresServer : IAsyncDisposable
 {
     private readonly Child _child;
@@ -17,17 +17,17 @@ internal sealed class PostgresServer : IAsyncDisposable
 
     public string ConnectionString { get; }
 
-    /// <summary>Starts one.</summary>
+    /// <summary>Starts a server.</summary>
     /// <param name="core">The only core it may use, as a mask; 0: any.</param>
-    /// <param name="waitsForDisk">Whether a heartbeat is on disk before it is acknowledged: as it comes, and not what is at its best
-    /// here.</param>
+    /// <param name="waitsForDisk">Whether a heartbeat is on disk before it is acknowledged. That is the default of the server, not its
+    /// fastest setting here.</param>
     public static async Task<PostgresServer> StartAsync(int core, bool waitsForDisk = false)
     {
         var folder = Directory.CreateTempSubdirectory("aglow-postgres-").FullName;
         var data = Path.Combine(folder, "data");
         var initdb = Programs.Find("initdb", "postgresql", PostgresFolders());
         var postgres = Programs.Find("postgres", "postgresql", PostgresFolders());
-        // it refuses to run as root, and takes the user that its package made instead
+        // it refuses to run as root, so it runs as the user that its package created
         string[] become = Environment.IsPrivilegedProcess ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] : [];
         if (become.Length > 0)
             await Programs.RunAsync("chown", "postgres", folder);
@@ -50,11 +50,11 @@ internal sealed class PostgresServer : IAsyncDisposable
         return server;
     }
 
-    /// <summary>Of the server and of the processes that it keeps for its connections.</summary>
+    /// <summary>CPU seconds of the server and of the processes for its connections.</summary>
     public double CpuSeconds() => Cpu.OfTree(_child.Process.Id);
 
     /// <summary>
-    /// Connections that were opened since it started. The server counts them when they end, or at the latest a second later.
+    /// The number of connections that were opened since the start. The server counts a connection when it ends, or after a second.
     /// </summary>
     public async Task<long> ConnectionsAsync()
     {
@@ -65,7 +65,7 @@ internal sealed class PostgresServer : IAsyncDisposable
         return (long)(await command.ExecuteScalarAsync())!;
     }
 
-    /// <summary>Cleans up what updates and deletes left behind, which the server would do by itself some time.</summary>
+    /// <summary>Removes the dead rows of updates and deletes, which the server would otherwise remove later.</summary>
     public async Task VacuumAsync(string table)
     {
         await using var connection = new NpgsqlConnection($"{ConnectionString};Pooling=false");

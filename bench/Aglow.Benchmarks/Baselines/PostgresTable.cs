@@ -3,7 +3,7 @@ using NpgsqlTypes;
 
 namespace Aglow.Benchmarks.Baselines;
 
-/// <summary>PostgreSQL by Npgsql: a data source (its pool), prepared statements, arrays for many users at once.</summary>
+/// <summary>PostgreSQL through Npgsql: its pool, prepared statements, and arrays for many users at once.</summary>
 internal sealed class PostgresTable : SqlTable
 {
     private readonly SqlSchema _schema;
@@ -45,7 +45,7 @@ internal sealed class PostgresTable : SqlTable
 
     public override async Task UpsertAsync(ReadOnlyMemory<uint> users, long value)
     {
-        // in ascending order: two batches that share users would lock each other out otherwise
+        // in ascending order: otherwise two batches with the same users would deadlock
         await using var upsert = _source.CreateCommand(
             $"INSERT INTO {_schema.Name} SELECT u, $2 FROM unnest($1) u ON CONFLICT (user_id) DO UPDATE SET value = excluded.value");
         upsert.Parameters.Add(Many(users, sorted: true));

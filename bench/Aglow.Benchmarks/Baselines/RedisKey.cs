@@ -3,10 +3,10 @@ using StackExchange.Redis;
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>
-/// (d) <c>SET hb:ID now EX lease</c> at each heartbeat, MGET to read: who has a key is online. The usual answer, and a good one; a key costs a hundred bytes, and
-/// <i>last seen</i> is gone with it.
+/// (d) <c>SET hb:ID now EX lease</c> at each heartbeat, MGET to read: a user with a key is online. The usual answer, and a good one. But a
+/// key costs a hundred bytes, and <i>last seen</i> is lost with it.
 /// </summary>
-/// <remarks>StackExchange.Redis: one connection that all callers share, their commands pipelined by it.</remarks>
+/// <remarks>StackExchange.Redis: all callers share one connection, which pipelines their commands.</remarks>
 internal sealed class RedisKey(IDatabase redis, RedisServer server, TimeSpan lease) : PresenceDesign
 {
     private long _empty = -1;

@@ -3,24 +3,24 @@ using Aglow.AspNetCore.Access;
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>
-/// A table of a number for each user, in the dialect of one database: all that the designs in SQL need. <see cref="SqliteTable"/>,
-/// <see cref="PostgresTable"/>, <see cref="MariaTable"/>.
+/// A table with one number per user, in the SQL of one database: all that the SQL designs need. See <see cref="SqliteTable"/>,
+/// <see cref="PostgresTable"/> and <see cref="MariaTable"/>.
 /// </summary>
-/// <param name="Name">Of the table and of its column.</param>
-/// <param name="Type">Of the column.</param>
+/// <param name="Name">The name of the table and of its column.</param>
+/// <param name="Type">The type of the column.</param>
 /// <param name="IsIndexed">Whether the column has an index.</param>
 internal sealed record SqlSchema(string Name, string Type, bool IsIndexed = false);
 
 /// <inheritdoc cref="SqlSchema"/>
 internal abstract class SqlTable : IAsyncDisposable
 {
-    /// <summary>The database.</summary>
+    /// <summary>The name of the database.</summary>
     public abstract string Database { get; }
 
-    /// <summary>Where the bytes are.</summary>
+    /// <summary>Whether the bytes are memory or disk.</summary>
     public abstract string BytesAre { get; }
 
-    /// <summary>How many callers make sense at once.</summary>
+    /// <summary>The number of parallel callers.</summary>
     public virtual int Callers => 8;
 
     /// <summary>CPU seconds of the database.</summary>
@@ -38,10 +38,10 @@ internal abstract class SqlTable : IAsyncDisposable
     /// <summary>Deletes the rows whose value is below this one; returns their users.</summary>
     public abstract Task<List<uint>> DeleteBelowAsync(long value);
 
-    /// <summary>A row for each number below <paramref name="users"/>, into the empty table.</summary>
+    /// <summary>Writes a row for each number below <paramref name="users"/> into the empty table.</summary>
     public abstract Task FillAsync(uint users, long value);
 
-    /// <summary>Rows there are.</summary>
+    /// <summary>The number of rows.</summary>
     public abstract Task<long> CountAsync();
 
     /// <summary>Bytes of the table and its indexes.</summary>
@@ -50,17 +50,17 @@ internal abstract class SqlTable : IAsyncDisposable
     public abstract ValueTask DisposeAsync();
 }
 
-/// <summary>A design in SQL. Derived classes say what it writes, and what counts as online.</summary>
+/// <summary>A design in SQL. Derived classes define the values that it writes, and which values mean online.</summary>
 internal abstract class SqlDesign(SqlTable table) : PresenceDesign
 {
     public override int Callers => Table.Callers;
 
     public override string BytesAre => Table.BytesAre;
 
-    /// <summary>Where it is kept; closed with the design.</summary>
+    /// <summary>The table, which is closed with the design.</summary>
     protected SqlTable Table => table;
 
-    /// <summary>What is written for who is online.</summary>
+    /// <summary>The value that is written for a user who is online.</summary>
     protected abstract long Online { get; }
 
     public override double CpuSeconds() => Table.CpuSeconds();
@@ -85,6 +85,6 @@ internal abstract class SqlDesign(SqlTable table) : PresenceDesign
 
     public override ValueTask DisposeAsync() => Table.DisposeAsync();
 
-    /// <summary>The status in a row.</summary>
+    /// <summary>The status that a value means.</summary>
     protected abstract Seen Judge(long value);
 }

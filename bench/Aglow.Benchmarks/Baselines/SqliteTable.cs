@@ -4,7 +4,7 @@ using Microsoft.Data.Sqlite;
 
 namespace Aglow.Benchmarks.Baselines;
 
-/// <summary>SQLite, in this process: WAL, <c>synchronous=NORMAL</c>, statements prepared once on one connection.</summary>
+/// <summary>SQLite in this process: WAL, <c>synchronous=NORMAL</c>, and statements that are prepared once on one connection.</summary>
 internal sealed class SqliteTable : SqlTable
 {
     private readonly SqlSchema _schema;
@@ -27,7 +27,7 @@ internal sealed class SqliteTable : SqlTable
             Execute($"CREATE INDEX {schema.Name}_value ON {schema.Name} (value)");
         _upsert = Command(
             $"INSERT INTO {schema.Name} VALUES ($user, $value) ON CONFLICT DO UPDATE SET value = excluded.value", "$user", "$value");
-        // a list as one parameter: a thousand of them cost more than the search
+        // the list is one parameter, because a thousand parameters cost more than the search
         _select = Command($"SELECT user_id, value FROM {schema.Name} WHERE user_id IN (SELECT value FROM json_each($users))");
         _select.Parameters.Add("$users", SqliteType.Text);
         _begin = Command("BEGIN IMMEDIATE");

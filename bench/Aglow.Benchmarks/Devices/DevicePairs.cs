@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace Aglow.Benchmarks.Devices;
 
-/// <summary>How a device says that it is alive.</summary>
+/// <summary>How a device shows that it is alive.</summary>
 internal enum Transport
 {
     /// <summary>A socket, which the server pings.</summary>
@@ -11,14 +11,14 @@ internal enum Transport
     /// <summary>Heartbeats that name the device.</summary>
     Heartbeats,
 
-    /// <summary>Heartbeats that name none: their goodbye is that of all devices.</summary>
+    /// <summary>Heartbeats that name no device: their leave ends all devices.</summary>
     NamelessHeartbeats,
 }
 
 /// <summary>A person with two devices, of which the first leaves first.</summary>
 internal sealed record DevicePair(Transport Leaving, int LeavingNode, Transport Staying, int StayingNode)
 {
-    /// <summary>Every pair of transports over so many nodes, each leaving first.</summary>
+    /// <summary>All pairs of transports and nodes, where each device of a pair leaves first once.</summary>
     public static IReadOnlyList<DevicePair> All(int nodes) =>
     [
         .. from leaving in Enum.GetValues<Transport>()
@@ -28,7 +28,7 @@ internal sealed record DevicePair(Transport Leaving, int LeavingNode, Transport 
     ];
 }
 
-/// <summary>What people with two devices were seen as.</summary>
+/// <summary>The observations of people with two devices.</summary>
 internal sealed class PairFindings
 {
     private readonly List<string> _wrong = [];
@@ -36,16 +36,16 @@ internal sealed class PairFindings
     /// <summary>People who were judged.</summary>
     public int Judged { get; set; }
 
-    /// <summary>People who were not: a device of theirs was late by more than the server forgives.</summary>
+    /// <summary>People who were not judged, because one of their devices was later than the server tolerates.</summary>
     public int Late { get; set; }
 
-    /// <summary>People who were seen offline while a device was alive.</summary>
+    /// <summary>People who were read offline while a device was alive.</summary>
     public int Flickers { get; set; }
 
-    /// <summary>The last leave: seconds until the person was read offline.</summary>
+    /// <summary>Seconds from the last leave until the person was read offline.</summary>
     public List<double> OfflineAfter { get; } = [];
 
-    /// <summary>What was wrong, a line each.</summary>
+    /// <summary>The mistakes, one line each.</summary>
     public IReadOnlyList<string> Wrong => _wrong;
 
     public void Note(string wrong)
@@ -56,12 +56,13 @@ internal sealed class PairFindings
 }
 
 /// <summary>
-/// People with two devices over every pair of transports and nodes: one device leaves, and later the other. Reads and watchers on any
-/// node must not show them offline in between. Soon after the second leave they must be offline, last seen then.
+/// People with two devices, for every pair of transports and nodes. One device leaves, and later the other. Reads and watchers on any node
+/// must not show the person offline in between.
 /// </summary>
 /// <remarks>
-/// All people of a round live at once, each device in a phase of its own. A person whose device was late is not judged: this process
-/// shares the machine with the servers. Heartbeats that name no device leave for all: that must take the person offline at once.
+/// Soon after the second leave they must be offline, with that second as last seen. All people of a round run at once, each device in its
+/// own phase. A person with a late device is not judged, because this process shares the machine with the servers. A leave without a device
+/// ends all devices, so it must take the person offline at once.
 /// </remarks>
 internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
 {
@@ -70,12 +71,12 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
 
     private readonly DeviceNode[] _nodes = [.. nodes.Select(static node => new DeviceNode(node))];
 
-    // what the server forgives is a second more
+    // the server tolerates a delay of one second
     private TimeSpan LateAfter => interval + TimeSpan.FromSeconds(1);
 
     private TimeSpan Shortened => interval + TimeSpan.FromSeconds(2);
 
-    /// <summary>One round: a person for each of these pairs, numbered from <paramref name="first"/> on.</summary>
+    /// <summary>One round: one person per pair, numbered from <paramref name="first"/>.</summary>
     public async Task RunAsync(IReadOnlyList<DevicePair> pairs, uint first, PairFindings findings)
     {
         uint[] users = [.. Enumerable.Range(0, pairs.Count).Select(i => first + (uint)i)];
@@ -94,14 +95,14 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
         await using var staying = await PersonDevice.StartAsync(_nodes[pair.StayingNode], user, pair.Staying, "staying", interval, phase);
         phase = interval * Random.Shared.NextDouble();
         await using var leaving = await PersonDevice.StartAsync(_nodes[pair.LeavingNode], user, pair.Leaving, "leaving", interval, phase);
-        // both are heard more than once
+        // long enough for several signs of life from both devices
         await Task.Delay(interval * 2);
         await UntilAsync(() => watchers.TrueForAll(w => w.Last(user) == "online"), user, "told online");
         var told = watchers.Select(w => w.Count(user)).ToArray();
         await leaving.LeaveAsync();
         if (pair.Leaving == Transport.NamelessHeartbeats)
         {
-            // the other device's next heartbeat may follow at once; of a socket only what the person does counts from now on
+            // The next heartbeat of the other device may follow at once. From a socket, only the person's acts count from now on.
             if (pair.Staying == Transport.Socket && await IsAnywhereAsync(user, online: true))
                 findings.Note($"{pair}, user {user}: online after the leave of all devices");
             lock (findings)
@@ -109,7 +110,7 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
             return;
         }
 
-        // until the shortened lease would have ended, and the watchers' reads after it
+        // watches until after the end of the shortened lease, and the reads that follow
         var seenOffline = false;
         var until = Shortened + TimeSpan.FromSeconds(2);
         for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < until; await Task.Delay(ReadEvery))
@@ -143,7 +144,7 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
         DeviceRead read;
         while ((read = await _nodes[^1].ReadAsync(user)).IsOnline)
         {
-            // the read began after the shortened lease had ended, by the second in which it was last heard
+            // the read began after the shortened lease had ended, counted from last seen
             if (read.BeganAt > read.LastSeen + (long)Shortened.TotalSeconds + 2)
             {
                 var since = read.BeganAt - read.LastSeen;

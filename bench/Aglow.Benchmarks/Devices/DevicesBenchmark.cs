@@ -3,10 +3,10 @@ using Aglow.Benchmarks.Nodes;
 namespace Aglow.Benchmarks.Devices;
 
 /// <summary>
-/// People with two devices, one of which leaves, over every pair of transports and nodes: how many are seen offline while the other device
-/// is alive.
+/// People with two devices, one of which leaves, for every pair of transports and nodes. Counts the people who are shown offline while the
+/// other device is alive.
 /// </summary>
-/// <remarks>A node alone on its folder, and two nodes on one Redis Cluster. See <see cref="DevicePairs"/>.</remarks>
+/// <remarks>On a single node with its folder, and on two nodes with one Redis Cluster. See <see cref="DevicePairs"/>.</remarks>
 internal sealed class DevicesBenchmark : Benchmark
 {
     private const uint First = 50_000_000;

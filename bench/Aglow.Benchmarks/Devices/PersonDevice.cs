@@ -6,13 +6,13 @@ using System.Text.Json;
 
 namespace Aglow.Benchmarks.Devices;
 
-/// <summary>What one read of a person said.</summary>
+/// <summary>The result of one read of a person.</summary>
 /// <param name="IsOnline">Whether they are online.</param>
-/// <param name="LastSeen">When they were last seen; 0: never.</param>
+/// <param name="LastSeen">When they were last seen; 0 if never.</param>
 /// <param name="BeganAt">The second at which the read began.</param>
 internal readonly record struct DeviceRead(bool IsOnline, long LastSeen, long BeganAt);
 
-/// <summary>A node, and the calls that devices make there.</summary>
+/// <summary>A node, and the calls of devices to it.</summary>
 internal sealed class DeviceNode(Uri address)
 {
     private readonly HttpClient _http = new() { BaseAddress = address };
@@ -86,7 +86,7 @@ internal sealed class PersonDevice : IAsyncDisposable
 
         var leave = Encoding.UTF8.GetBytes("{\"type\":\"leave\",\"id\":1}");
         await _socket.SendAsync(leave, WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
-        // the server answers and closes
+        // waits for the server to answer and close
         await _alive;
     }
 
@@ -109,7 +109,7 @@ internal sealed class PersonDevice : IAsyncDisposable
         }
         catch (OperationCanceledException)
         {
-            // it leaves
+            // the device leaves
         }
     }
 
@@ -130,7 +130,7 @@ internal sealed class PersonDevice : IAsyncDisposable
         }
         catch (Exception e) when (e is WebSocketException or OperationCanceledException or ObjectDisposedException)
         {
-            // gone
+            // the connection is closed
         }
     }
 
@@ -143,7 +143,7 @@ internal sealed class PersonDevice : IAsyncDisposable
     }
 }
 
-/// <summary>A socket that watches people on one node, and remembers what it was told of each.</summary>
+/// <summary>A socket that watches people on one node, and stores the records of each.</summary>
 internal sealed class DeviceWatcher : IAsyncDisposable
 {
     private readonly ClientWebSocket _socket = new();
@@ -174,7 +174,7 @@ internal sealed class DeviceWatcher : IAsyncDisposable
             return _told[user].Count;
     }
 
-    /// <summary>What it was told of a user after so many.</summary>
+    /// <summary>The records of a user after the first <paramref name="count"/>.</summary>
     public string[] Since(uint user, int count)
     {
         lock (_told)
@@ -212,7 +212,7 @@ internal sealed class DeviceWatcher : IAsyncDisposable
         }
         catch (Exception e) when (e is WebSocketException or OperationCanceledException or ObjectDisposedException)
         {
-            // gone
+            // the connection is closed
         }
     }
 

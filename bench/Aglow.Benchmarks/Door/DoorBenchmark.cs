@@ -8,9 +8,13 @@ using System.Text;
 namespace Aglow.Benchmarks.Door;
 
 /// <summary>
-/// What one caller can do to others: be taken for them over shared connections, take the server's CPU with one token, and hold its memory.
+/// What one caller can do to others: be mistaken for them on shared connections, use up the server's CPU with one token, or fill its
+/// memory.
 /// </summary>
-/// <remarks>The server is <c>./aglow serve --auth token</c> with its own limits; for the callers, without rates. HTTP/2 comes without TLS, as from a balancer.</remarks>
+/// <remarks>
+/// The server is <c>./aglow serve --auth token</c> with its default limits; the part about callers runs without rate limits. HTTP/2 is used
+/// without TLS, as from a balancer.
+/// </remarks>
 internal sealed class DoorBenchmark : Benchmark
 {
     private const int Lanes = 16;
@@ -84,7 +88,7 @@ internal sealed class DoorBenchmark : Benchmark
         var relations = string.Join(',', Enumerable.Range(0, 9_000).Select(static i => $"\"contact-{i}\""));
         using var setUp = new HttpClient { BaseAddress = address };
         await SendAsync(setUp, "mallory", "POST", "/users/mallory/blocked", $"{{\"user_ids\":[{relations}]}}");
-        // what was set up is paid off
+        // waits until the budget that the preparations used is refilled
         await Task.Delay(TimeSpan.FromSeconds(15), TimeProvider.System);
         (string Call, string Method, string Path, string? Body)[] attacks =
         [
@@ -119,7 +123,7 @@ internal sealed class DoorBenchmark : Benchmark
         using var server = await StartAsync(folder, http1, http2);
         using var http = new HttpClient(new SocketsHttpHandler { ResponseDrainTimeout = TimeSpan.Zero }) { BaseAddress = new Uri($"http://127.0.0.1:{http1}") };
         await SendAsync(http, "mallory", "POST", "/heartbeat", null);
-        // what the first calls compile and load is nobody's
+        // the compilation and loading of the first calls does not count
         for (var i = 0; i < 20; i++)
             (await OpenAsync(http, "warm", $"/watch?users={i}")).Dispose();
         var before = Cpu.ResidentBytes(server.Process);
@@ -137,7 +141,7 @@ internal sealed class DoorBenchmark : Benchmark
         open.ForEach(static answer => answer.Dispose());
     }
 
-    // the 99th percentile of others' heartbeats, in milliseconds, beside something else
+    // the 99th percentile of other users' heartbeats, in milliseconds, while something else runs
     private async Task<double> OthersAsync(Uri address, TimeSpan length, Func<Task> beside)
     {
         using var http = new HttpClient { BaseAddress = address };
@@ -200,7 +204,7 @@ internal sealed class DoorBenchmark : Benchmark
         return new Served(child);
     }
 
-    // one server behind it, whose connections all clients share
+    // starts a balancer before one server; all clients share its connections
     private static async Task<Child> BalanceAsync(string folder, int port, int server)
     {
         var file = Path.Combine(folder, "haproxy.cfg");

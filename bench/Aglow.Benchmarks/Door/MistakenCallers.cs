@@ -7,12 +7,12 @@ using System.Text;
 namespace Aglow.Benchmarks.Door;
 
 /// <summary>
-/// Sends requests of many people over a few connections, as a balancer does, with every way to send a credential and none, and counts the callers whom the server takes for
-/// somebody else.
+/// Sends requests of many people over a few connections, as a balancer does, with every kind of credential and with none. Counts callers
+/// whom the server takes for another user.
 /// </summary>
 /// <remarks>
-/// Each request has one right answer, which follows from its own credential: 200 about oneself, 403 about another, 401 without. Whatever came before on the connection must not matter. The tests
-/// have this file, too, and run it short.
+/// Each request has one right answer, which follows from its own credential: 200 about the caller, 403 about another user, 401 without a
+/// credential. Earlier requests on the connection must not matter. The tests use this file too, with a short run.
 /// </remarks>
 internal sealed class MistakenCallers(byte[] secret, int people)
 {
@@ -22,13 +22,13 @@ internal sealed class MistakenCallers(byte[] secret, int people)
     private long _mistaken;
     private string? _first;
 
-    /// <summary>Callers who were taken for somebody else.</summary>
+    /// <summary>The number of callers who were taken for another user.</summary>
     public long Mistaken => Volatile.Read(ref _mistaken);
 
-    /// <summary>The first of them, for a message.</summary>
+    /// <summary>The first of them, for messages.</summary>
     public string? First => _first;
 
-    /// <summary>A token that the server takes for ten minutes.</summary>
+    /// <summary>A token that is valid for ten minutes.</summary>
     public static string TokenOf(byte[] secret, string user)
     {
         var now = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
@@ -37,7 +37,9 @@ internal sealed class MistakenCallers(byte[] secret, int people)
         return $"{content}.{Base64Url.EncodeToString(HMACSHA256.HashData(secret, Encoding.ASCII.GetBytes(content)))}";
     }
 
-    /// <summary>Sends so many requests to a server over so many connections. The order of people and ways is a seed's.</summary>
+    /// <summary>
+    /// Sends this many requests to a server over this many connections. The seed determines the order of people and credentials.
+    /// </summary>
     public async Task RunAsync(Uri address, Version version, int connections, int requests, int seed)
     {
         // HTTP/2 would put all requests of one client on one connection

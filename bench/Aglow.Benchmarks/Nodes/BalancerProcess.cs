@@ -2,7 +2,7 @@ using System.Net.Sockets;
 
 namespace Aglow.Benchmarks.Nodes;
 
-/// <summary>HAProxy with <c>deploy/haproxy.cfg</c>, but for the addresses.</summary>
+/// <summary>HAProxy with <c>deploy/haproxy.cfg</c>, except for the addresses.</summary>
 internal sealed class BalancerProcess : IDisposable
 {
     private readonly Child _child;
@@ -17,7 +17,7 @@ internal sealed class BalancerProcess : IDisposable
 
     public int Port { get; }
 
-    /// <summary>Starts it before nodes on these ports, three at most, and waits until it has found all of them ready.</summary>
+    /// <summary>Starts it before nodes on these ports, at most three, and waits until it sees all of them as ready.</summary>
     public static async Task<BalancerProcess> StartAsync(params int[] nodes)
     {
         var port = Programs.FreePort();
@@ -36,7 +36,7 @@ internal sealed class BalancerProcess : IDisposable
         var balancer = new BalancerProcess(Child.Start(Programs.Find("haproxy", "haproxy"), 0, "-db", "-q", "-f", file), file, port);
         while (!Accepts(port))
             await Task.Delay(50);
-        // its checks come once a second
+        // its health checks run once a second
         await Task.Delay(TimeSpan.FromSeconds(2.5));
         return balancer;
     }

@@ -6,7 +6,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks.Nodes;
 
-/// <summary>A Redis Cluster of our own, on free ports: three primaries, each with a replica where those are asked for.</summary>
+/// <summary>Runs our own Redis Cluster on free ports: three primaries, on request each with a replica.</summary>
 internal sealed class ClusterServers : IAsyncDisposable
 {
     private const int Primaries = 3;
@@ -20,9 +20,9 @@ internal sealed class ClusterServers : IAsyncDisposable
 
     public string Version => _servers[0].Version();
 
-    /// <summary>Starts them with an append-only file each.</summary>
+    /// <summary>Starts the servers, each with an append-only file.</summary>
     /// <param name="hasReplicas">Whether each primary has a replica, which has caught up when this returns.</param>
-    /// <param name="flags">What the servers are started with besides.</param>
+    /// <param name="flags">Additional flags of the servers.</param>
     public static async Task<ClusterServers> StartAsync(bool hasReplicas = false, params string[] flags)
     {
         var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
@@ -49,7 +49,7 @@ internal sealed class ClusterServers : IAsyncDisposable
         return cluster;
     }
 
-    /// <summary>Users who were seen long ago, each a word that sweeps read.</summary>
+    /// <summary>Registers users who were seen long ago; sweeps read each word.</summary>
     public async Task RegisterAsync(uint count)
     {
         await using var cluster = await RedisCluster.ConnectAsync(RedisAddress.Parse(Address), TimeProvider.System, new RedisLog(NullLogger.Instance));
@@ -61,10 +61,10 @@ internal sealed class ClusterServers : IAsyncDisposable
         }
     }
 
-    /// <summary>Ends one of the primaries without a word. Returns whether a slot is among those it had.</summary>
+    /// <summary>Kills one of the primaries. Returns a function that tells whether a slot was one of its slots.</summary>
     public Predicate<int> KillPrimary(int place)
     {
-        // as redis-cli divides them
+        // the same division as that of redis-cli
         var (first, last) = ((int)Math.Round(RedisKeys.Slots / (double)Primaries * place), (int)Math.Round(RedisKeys.Slots / (double)Primaries * (place + 1)));
         using (var process = System.Diagnostics.Process.GetProcessById(_servers[place].Process))
             process.Kill();

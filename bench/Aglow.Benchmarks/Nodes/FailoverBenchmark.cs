@@ -7,15 +7,15 @@ using Aglow.Redis;
 namespace Aglow.Benchmarks.Nodes;
 
 /// <summary>
-/// How long something is away when a part of a deployment dies: a Redis primary that has a replica, and a node behind HAProxy.
+/// How long a service is interrupted when a part of a deployment dies: a Redis primary with a replica, or a node behind HAProxy.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   primary:  arrivals of its shard, and of the others ──► node ──► three primaries, three replicas        one primary is killed
-///   node:     connections, and calls on new ones ──► HAProxy ──► two nodes                                 one is killed, or stands still
+///   node:     connections, and calls on new ones ──► HAProxy ──► two nodes                                 one is killed or paused
 /// </code>
-/// Each sample is of its own cluster, made for it. Measured by calls that are repeated until they are answered well, so a figure is at most
-/// one of them (50 ms, or its time-out) too long.
+/// Each sample has a new cluster. Calls are repeated until they succeed, so a figure is too long by at most one call (50 ms, or its
+/// timeout).
 /// </remarks>
 internal sealed class FailoverBenchmark : Benchmark
 {
@@ -59,10 +59,10 @@ internal sealed class FailoverBenchmark : Benchmark
             using var node = await NodeProcess.StartAsync(cluster);
             var arrivals = new Arrivals(node.Port);
             using var http = NewClient();
-            // warms up everything that the measurement uses
+            // warms up all that the measurement uses
             foreach (var page in Enumerable.Range(0, 64))
                 await arrivals.TryAsync(http, page);
-            // the next gossip message says that a replica has caught up
+            // the next gossip message reports that a replica has caught up
             await Task.Delay(TimeSpan.FromSeconds(2));
             var isLost = cluster.KillPrimary(0);
             var began = Stopwatch.GetTimestamp();
@@ -94,7 +94,7 @@ internal sealed class FailoverBenchmark : Benchmark
             using var enough = new CancellationTokenSource(TimeSpan.FromSeconds(60));
             var lost = Task.WhenAll(sockets.Select(socket => SecondsUntilCutAsync(socket, began, enough)));
             calls.Add(await LastFailureAsync(balancer.Port, began, TimeSpan.FromSeconds(12)));
-            // connections that were not cut by then are at the other node
+            // connections that are not cut by then are at the other node
             await enough.CancelAsync();
             var cut = (await lost).OfType<double>().ToArray();
             if (cut.Length < Sockets / 4)
@@ -124,7 +124,7 @@ internal sealed class FailoverBenchmark : Benchmark
         return Stopwatch.GetElapsedTime(began).TotalSeconds;
     }
 
-    // In ms; a failure counts as infinite.
+    // Returns the slowest call in ms; a failure counts as infinite.
     private static async Task<double> SlowestAsync(Func<Task<bool>> call, Task[] whilst)
     {
         var slowest = 0.0;
@@ -139,7 +139,7 @@ internal sealed class FailoverBenchmark : Benchmark
         return slowest;
     }
 
-    // A call every 50 ms, each on a connection of its own, whether or not those before were answered.
+    // Sends a call every 50 ms, each on a new connection, whether or not the earlier ones were answered.
     private static async Task<double> LastFailureAsync(int port, long began, TimeSpan length)
     {
         List<Task<double>> calls = [];
@@ -173,7 +173,7 @@ internal sealed class FailoverBenchmark : Benchmark
         return socket;
     }
 
-    // Null where it was not.
+    // Returns null if the connection was not cut.
     private static async Task<double?> SecondsUntilCutAsync(ClientWebSocket socket, long began, CancellationTokenSource enough)
     {
         var buffer = new byte[4096];
@@ -181,7 +181,7 @@ internal sealed class FailoverBenchmark : Benchmark
         {
             while ((await socket.ReceiveAsync(buffer, enough.Token)).MessageType != WebSocketMessageType.Close)
             {
-                // reads messages meanwhile
+                // reads messages until the cut
             }
         }
         catch (OperationCanceledException)
@@ -190,13 +190,13 @@ internal sealed class FailoverBenchmark : Benchmark
         }
         catch (WebSocketException)
         {
-            // cut
+            // the connection was cut
         }
 
         return Stopwatch.GetElapsedTime(began).TotalSeconds;
     }
 
-    /// <summary>Users who come online for the first time, which a node must write before it answers.</summary>
+    /// <summary>Users who come online for the first time; the node must write them before it answers.</summary>
     private sealed class Arrivals(int port)
     {
         private int _next;

@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace Aglow.Benchmarks.Nodes;
 
-/// <summary>A node as <c>./aglow serve --redis …</c> has it, on a free port; killed with the measurement.</summary>
+/// <summary>A node as in <c>./aglow serve --redis …</c>, on a free port; killed after the measurement.</summary>
 internal sealed class NodeProcess : IDisposable
 {
     private readonly Child _child;
@@ -25,21 +25,21 @@ internal sealed class NodeProcess : IDisposable
             "dotnet", 0, [Path.Combine(Machine.Root(), "out", "server", "aglow-server.dll"), "serve", "--urls", $"http://127.0.0.1:{port}", "--redis", cluster.Address, "--drain-seconds", "0", .. flags]);
         while (!(await child.ReadLineAsync()).Contains("Ready on", StringComparison.Ordinal))
         {
-            // what it says before
+            // skips the lines before
         }
 
         _ = child.Process.StandardOutput.ReadToEndAsync();
         return new NodeProcess(child, port);
     }
 
-    /// <summary>Lets it stand still, or go on.</summary>
+    /// <summary>Pauses the process, or resumes it.</summary>
     public void Pause(bool pause)
     {
         using var kill = System.Diagnostics.Process.Start("kill", [pause ? "-STOP" : "-CONT", $"{Process}"]);
         kill.WaitForExit();
     }
 
-    /// <summary>Ends it without a word, as a machine that dies does.</summary>
+    /// <summary>Kills the process, like a machine that dies.</summary>
     public void Kill()
     {
         _child.Process.Kill();

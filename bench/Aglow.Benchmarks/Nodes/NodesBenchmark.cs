@@ -6,17 +6,17 @@ using SocketLoad = Aglow.Benchmarks.Sockets.Load;
 namespace Aglow.Benchmarks.Nodes;
 
 /// <summary>
-/// One, two and three nodes against the same cluster of three primaries: what a heartbeat, a delivery and a sweep cost as nodes are added,
-/// and how long a change takes from one node to the watchers of another.
+/// One, two and three nodes on the same cluster of three primaries. Measures how the cost of a heartbeat, a delivery and a sweep changes
+/// with the number of nodes. Also how long a change takes from one node to the watchers of another.
 /// </summary>
 /// <remarks>
 /// <code>
-///   load 1 ── changes ──► node 2 ──┐                    every node has its own sockets, and changes come in at the next one
+///   load 1 ── changes ──► node 2 ──┐                    every node has its own sockets, and its changes come from the next load
 ///   load 2 ── changes ──► node 3 ──┼──► Redis ──► hints ──► every node ──► its sockets
 ///   load 3 ── changes ──► node 1 ──┘
 /// </code>
-/// All of it shares one machine, so times are worse than where each has its own; CPU seconds of the processes are what is compared. A leg
-/// for each number of nodes in turn, again and again.
+/// All processes share one machine, so times are worse than on separate machines; the CPU seconds of the processes are compared. The legs
+/// alternate between the numbers of nodes.
 /// </remarks>
 internal sealed class NodesBenchmark : Benchmark
 {
@@ -72,12 +72,12 @@ internal sealed class NodesBenchmark : Benchmark
         }
     }
 
-    // Nodes that do nothing but sweep; those beyond the number stand still.
+    // Measures nodes that only sweep; the nodes that do not take part are paused.
     private static async Task SweepAsync(Run run, ClusterServers cluster, List<NodeProcess> nodes)
     {
         var costs = await EachAsync(run, nodes, async count =>
         {
-            // two whole sweeps
+            // the time of two whole sweeps
             await Task.Delay(TimeSpan.FromSeconds(2));
             var (redis, own) = (cluster.CpuSeconds(), CpuOf(nodes, count));
             var began = Stopwatch.GetTimestamp();
@@ -98,7 +98,7 @@ internal sealed class NodesBenchmark : Benchmark
                 [.. costs[nodes.Count].Zip(costs[1], (most, one) => (most.Redis - one.Redis) / (nodes.Count - 1))]));
     }
 
-    // What each node pays for what happens at the others: users come and go at one, and another, which nobody calls, hears of it.
+    // The cost of events at other nodes: users come and go at one node, and another node without calls receives the hints.
     private static async Task HintsAsync(Run run, List<NodeProcess> nodes)
     {
         var (rate, seconds) = ((int)run.Settings.Number("hint-rate"), (int)run.Settings.Number("seconds"));
@@ -153,7 +153,7 @@ internal sealed class NodesBenchmark : Benchmark
                 await Task.Delay(10);
             }
 
-            // what waits a second is this leg's, too
+            // work that waits for a second belongs to this leg too
             await Task.Delay(1200);
             return (Own: (CpuOf(nodes, count) - own) * 1e9 / (sent * count), Redis: (cluster.CpuSeconds() - redis) * 1e9 / (sent * count));
         });
@@ -193,7 +193,7 @@ internal sealed class NodesBenchmark : Benchmark
             await Task.WhenAll(loads.Select(load => load.AskAsync($"run {rate} 3")));
             var costs = await EachAsync(run, nodes, async count =>
             {
-                // alone, its changes come in where its sockets are
+                // a single node gets changes where its sockets are
                 var own = CpuOf(nodes, count);
                 var legs = await Task.WhenAll(loads.Take(count).Select(load => load.AskAsync<FanoutLeg>($"run {rate} {seconds}")));
                 if (legs.Sum(leg => leg.Missing + leg.Lost) is > 0 and var missing)
@@ -224,7 +224,7 @@ internal sealed class NodesBenchmark : Benchmark
     private static async Task LagAsync(Run run, List<NodeProcess> nodes)
     {
         var (sockets, rate) = ((int)run.Settings.Number("lag-sockets"), (int)run.Settings.Number("lag-rate"));
-        // two are measured; a third would only take from the cores that they share
+        // two nodes are measured; a third would only use the shared cores
         foreach (var other in nodes.Skip(2))
             other.Pause(true);
         using var load = SocketLoad.Start(Server.Aglow, nodes[0].Port, nodes[0].Process, nodes[1].Port);
@@ -241,7 +241,7 @@ internal sealed class NodesBenchmark : Benchmark
         run.Add(Figure.Of($"{title}: p99.9", "ms", [.. legs.Select(leg => leg.ArrivalP999)]));
     }
 
-    // A leg with one node, with two, with three, and over again. Those beyond the number stand still, where their work would be counted.
+    // Runs a leg with one node, with two, with three, and again. The nodes that do not take part are paused if their work would be counted.
     private static async Task<Dictionary<int, List<T>>> EachAsync<T>(
         Run run, List<NodeProcess> nodes, Func<int, Task<T>> leg, bool pausesOthers = true)
     {
@@ -267,7 +267,7 @@ internal sealed class NodesBenchmark : Benchmark
 
     private static NodeProcess Next(List<NodeProcess> nodes, NodeProcess node) => nodes[(nodes.IndexOf(node) + 1) % nodes.Count];
 
-    /// <summary>Packed heartbeats of so many users, in turn, to one node.</summary>
+    /// <summary>Sends packed heartbeats of this many users, in turn, to one node.</summary>
     private sealed class Heartbeats(NodeProcess node, uint first, int perSecond) : IDisposable
     {
         private readonly Connection _connection = new(node.Port);
@@ -282,7 +282,7 @@ internal sealed class NodesBenchmark : Benchmark
             }
         }
 
-        /// <summary>The next hundred come online, and leave.</summary>
+        /// <summary>The next hundred users come online, and leave.</summary>
         public void ComeAndGo()
         {
             Call("/heartbeat");

@@ -9,8 +9,8 @@ using Aglow.AspNetCore.Endpoints;
 namespace Aglow.Benchmarks.Page;
 
 /// <summary>
-/// Debian's Chromium without a window, ended when disposed. Spoken to in the DevTools protocol itself, of which four commands are needed: a
-/// library for it would be a hundred megabytes.
+/// Runs Debian's Chromium without a window; it ends when disposed. It uses the DevTools protocol directly, because only four commands are
+/// needed. A library for it would be a hundred megabytes.
 /// </summary>
 internal sealed class Chromium : IAsyncDisposable
 {
@@ -48,7 +48,7 @@ internal sealed class Chromium : IAsyncDisposable
 
         process.BeginErrorReadLine();
         process.BeginOutputReadLine();
-        // the port it chose is in a file
+        // the browser writes the port that it chose into a file
         var file = Path.Combine(profile, "DevToolsActivePort");
         var began = Stopwatch.GetTimestamp();
         string[] lines = [];
@@ -82,7 +82,7 @@ internal sealed class Chromium : IAsyncDisposable
         _process.Kill(entireProcessTree: true);
         await _process.WaitForExitAsync();
         _process.Dispose();
-        // its helpers may still be writing
+        // helper processes may still be writing
         for (var attempt = 0; Directory.Exists(_profile) && attempt < 20; attempt++)
         {
             try
@@ -97,7 +97,7 @@ internal sealed class Chromium : IAsyncDisposable
     }
 }
 
-/// <summary>A tab. Commands may be sent from any thread; each completes with its own answer.</summary>
+/// <summary>A tab. Commands may be sent on any thread; each completes with its own answer.</summary>
 internal sealed class ChromiumTab : IAsyncDisposable
 {
     private readonly ClientWebSocket _socket = new();
@@ -124,7 +124,7 @@ internal sealed class ChromiumTab : IAsyncDisposable
         return answer["result"] as JsonObject ?? throw new BenchmarkException($"chromium refused {method}: {answer["error"]}");
     }
 
-    /// <summary>Runs JavaScript in the page and returns what it gives, or what its promise does.</summary>
+    /// <summary>Runs JavaScript in the page and returns its result, or the result of its promise.</summary>
     public async Task<JsonNode?> EvaluateAsync(string script)
     {
         var result = await SendAsync(
@@ -134,7 +134,7 @@ internal sealed class ChromiumTab : IAsyncDisposable
         return result["result"]!["value"];
     }
 
-    /// <summary>Runs it again and again until it gives something that is true.</summary>
+    /// <summary>Runs the script repeatedly until its result is true.</summary>
     public async Task<JsonNode> UntilAsync(string script, string what)
     {
         var began = Stopwatch.GetTimestamp();
@@ -179,7 +179,7 @@ internal sealed class ChromiumTab : IAsyncDisposable
         }
         catch (WebSocketException)
         {
-            // closed with the tab
+            // the tab was closed
         }
 
         foreach (var (_, waiting) in _waiting)

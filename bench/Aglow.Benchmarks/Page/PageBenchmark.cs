@@ -7,20 +7,20 @@ using System.Text.Json.Nodes;
 namespace Aglow.Benchmarks.Page;
 
 /// <summary>
-/// The page in a real browser: how soon the first dots are there, and how many frames a second are left while a thousand people change.
+/// The page in a real browser: how soon the first dots appear, and how many frames a second remain while a thousand people change.
 /// </summary>
 /// <remarks>
-/// The real server, with users that are registered and online; a load posts goodbyes and heartbeats for them at a steady rate, and a tab
-/// that is nobody in particular watches. Frames are counted by the page's own animation callbacks, which do not come while its main thread
-/// or its drawing is behind. That the work was done is checked: changes of dots are counted in the page, too. A browser without a graphics
-/// processor draws in software, so a person's browser has it easier.
+/// Uses the real server with registered users who are online. A load sends leaves and heartbeats for them at a steady rate, and a tab
+/// without a user watches. The page's own animation callbacks count frames; they do not run while its main thread or its drawing is late.
+/// The page also counts changes of dots, to prove that the work was done. A browser without a graphics processor draws in software, so a
+/// person's browser is faster.
 /// </remarks>
 internal sealed class PageBenchmark : Benchmark
 {
     private const string FirstDots = "performance.getEntriesByName('aglow:dots')[0]?.startTime ?? null";
     private const string Loaded = "performance.getEntriesByType('navigation')[0].loadEventEnd || null";
 
-    // measures for this many milliseconds: the gaps between frames, and how many dots changed
+    // the script measures for this many milliseconds: the gaps between frames, and how many dots changed
     private const string CountFrames = """
         new Promise((done) => {
             const gaps = [];
@@ -70,7 +70,7 @@ internal sealed class PageBenchmark : Benchmark
                 (await RegisterAsync(http, users)).Select(static number => KeyValuePair.Create(number, true)));
             await using var chromium = await Chromium.StartAsync();
             await MeasureFirstDotsAsync(run, chromium, url);
-            // a desktop that shows some of the rows, and a screen that shows all of them at once
+            // a desktop that shows some of the rows, and a large screen that shows all of them
             await MeasureFramesAsync(run, chromium, http, url, people, "on a desktop", 1440, 900);
             await MeasureFramesAsync(run, chromium, http, url, people, "on a wall that shows all of them", 3840, 9600);
         }
@@ -159,7 +159,7 @@ internal sealed class PageBenchmark : Benchmark
         run.Add(Figure.Of("  changes shown", "changes/s", changes));
     }
 
-    // Toggles users in turn: ten requests a second, on schedule. The states stay for the next load.
+    // Toggles users in turn: ten requests a second, on schedule. The next load continues with the states.
     private static async Task ChangeAsync(HttpClient http, Dictionary<uint, bool> people, long rate, CancellationToken stop)
     {
         const int PerSecond = 10;

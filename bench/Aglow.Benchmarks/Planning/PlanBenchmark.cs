@@ -6,17 +6,17 @@ using SocketLoad = Aglow.Benchmarks.Sockets.Load;
 namespace Aglow.Benchmarks.Planning;
 
 /// <summary>
-/// The constants that <c>./aglow plan</c> rests on, and a run of everything at once that the plan is held against.
+/// Measures the constants of <c>./aglow plan</c>, and checks the plan with a run of everything at once.
 /// </summary>
 /// <remarks>
-/// Each constant is measured by itself, as a slope where it is one of many (<see cref="PlanConstants"/>). The check then has packed
-/// heartbeats, open connections, users who come and go and deliveries all at once, at sizes that no constant was measured at, and asks the
-/// plan what that takes: CPU and memory of the process have to be within a quarter of it. The server has the first core, this process and
-/// the connections' other ends the second.
+/// Each constant is measured separately, as a slope if it is one of many (<see cref="PlanConstants"/>). The check then combines packed
+/// heartbeats, open connections, users who come and go, and deliveries, at sizes at which no constant was measured. The CPU and memory of
+/// the process must be within a quarter of the plan's. The server has the first core; this process and the other ends of the connections
+/// have the second.
 /// </remarks>
 internal sealed class PlanBenchmark : Benchmark
 {
-    /// <summary>Cores: the server's, and ours as a mask.</summary>
+    /// <summary>The server's core, and our core as a mask.</summary>
     public const int ServerCore = 0, OurCore = 2;
 
     public override string Name => "plan";
@@ -79,7 +79,7 @@ internal sealed class PlanBenchmark : Benchmark
         var people = new People(run.Settings.Number("check-active", least: 100_000));
         var seconds = (int)run.Settings.Number("check-seconds");
         var measured = ConstantsOf(run);
-        // as many are watched as connections watch, so that each is watched on twenty of them
+        // as many users as a connection watches, so that twenty connections watch each user
         var plan = new Capacity(
             new Demand
             {
@@ -102,9 +102,9 @@ internal sealed class PlanBenchmark : Benchmark
             await load.AskAsync($"connect {sockets} {watching} {sockets} 1");
             using var stop = new CancellationTokenSource();
             var packed = Task.Run(() => PackedPace.RunAsync(server.Port, people, people.Count / 10, stop.Token));
-            // everybody has arrived, the journal of that is written, and those who were heard once before anybody watched have lapsed
+            // everybody is online, the journal is written, and users with a heartbeat before the watches have expired
             await Task.Delay(TimeSpan.FromSeconds(45));
-            // and what is called often is compiled
+            // and hot code is compiled
             await load.AskAsync<FanoutLeg>($"run {10 * changes} 12");
             await load.AskAsync<FanoutLeg>($"run {changes} 12");
             var before = Cpu.Of(server.Process);
@@ -138,7 +138,7 @@ internal sealed class PlanBenchmark : Benchmark
     }
 }
 
-/// <summary>Packed heartbeats at a pace: everybody in turn, 1,000 a request.</summary>
+/// <summary>Packed heartbeats at a steady rate: all users in turn, 1,000 per request.</summary>
 internal static class PackedPace
 {
     private const int BatchSize = 1000;

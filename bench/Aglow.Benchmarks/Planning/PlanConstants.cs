@@ -14,7 +14,7 @@ using SocketLoad = Aglow.Benchmarks.Sockets.Load;
 
 namespace Aglow.Benchmarks.Planning;
 
-/// <summary>Measures the constants of the plan, and keeps them in the file that the plan reads.</summary>
+/// <summary>Measures the constants of the plan, and writes them into the file that the plan reads.</summary>
 internal sealed class PlanConstants(Run run)
 {
     private const string Command = "./aglow bench plan";
@@ -25,7 +25,7 @@ internal sealed class PlanConstants(Run run)
 
     private readonly Dictionary<string, Constant> _found = [];
 
-    // each server is new, and compiles hot code during its first minute
+    // each server is new, and compiles hot code in its first minute
     private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(12);
     private static readonly TimeSpan IdleWarmUp = TimeSpan.FromSeconds(40);
 
@@ -33,7 +33,7 @@ internal sealed class PlanConstants(Run run)
 
     private int Step => (int)run.Settings.Number("sockets");
 
-    /// <summary>A node by itself, the words in its memory, heartbeats by HTTP and packed, and sweeps.</summary>
+    /// <summary>Measures a node by itself, the words in its memory, heartbeats by HTTP and packed, and sweeps.</summary>
     public async Task NodeAsync()
     {
         const long few = 1_000_000, many = 5_000_000, pace = 2_000_000;
@@ -52,7 +52,7 @@ internal sealed class PlanConstants(Run run)
             await FillAsync(server, new People(many));
             word.Add((Cpu.ResidentBytes(server.Process) - before) / (double)(many - few));
 
-            // all of these expire, which is journalled; some come back
+            // all of these expire, which the journal records; some come back
             await Task.Delay(TimeSpan.FromSeconds(40));
             await FillAsync(server, some);
             var connections = Connection.Open(server.Port, 8);
@@ -78,7 +78,7 @@ internal sealed class PlanConstants(Run run)
         await SweepAsync();
     }
 
-    /// <summary>A connection: its memory here and in the kernel, its ping and pong, a watch more.</summary>
+    /// <summary>Measures a connection: its memory in the process and in the kernel, its pings, and an additional watch.</summary>
     public async Task SocketsAsync()
     {
         const int watching = 100;
@@ -99,7 +99,7 @@ internal sealed class PlanConstants(Run run)
     }
 
     /// <summary>
-    /// Users who come and go: what each costs, what each connection costs that is told, and what it costs that there are any.
+    /// Measures users who come and go: the cost of each transition, of each delivery, and the fixed cost of having any.
     /// </summary>
     public async Task DeliveriesAsync()
     {
@@ -107,11 +107,11 @@ internal sealed class PlanConstants(Run run)
         List<double> delivery = [], transition = [], telling = [];
         for (var i = 0; i < run.PairCount; i++)
         {
-            // twenty watchers of each change, or two
+            // each change has twenty watchers, or two
             var many = (await ChangesAsync(users: 2000, rate))[0];
             var few = await ChangesAsync(users: 20_000, rate, highRate);
             delivery.Add((many - few[0]) * 1e6 / (rate * (20 - 2)));
-            // a beat with any change has a fixed cost, so the first change of a beat is expensive; the slope is of the others
+            // a beat with changes has a fixed cost, so its first change is expensive; the slope is that of the others
             transition.Add(((few[1] - few[0]) * 1e6 / (highRate - rate)) - (2 * delivery[^1]));
             telling.Add(few[0] - (rate * (transition[^1] + (2 * delivery[^1])) / 1e6));
         }
@@ -120,7 +120,7 @@ internal sealed class PlanConstants(Run run)
         Found("transition_us", "us a transition", "us", transition);
         Found("telling_cores", "CPU of telling anybody of anything", "cores", telling);
 
-        // cores beyond those of the same node while nothing changes
+        // cores in addition to those that the same node uses without changes
         async Task<double[]> ChangesAsync(int users, params int[] rates)
         {
             await using var server = await Server.StartAsync(Server.Aglow, PlanBenchmark.ServerCore);
@@ -141,7 +141,9 @@ internal sealed class PlanConstants(Run run)
         }
     }
 
-    /// <summary>What Redis pays for a command, for a word in it, for a page that a sweep reads; and a node for sending a word.</summary>
+    /// <summary>
+    /// Measures Redis's cost of a command, of a word in it, and of a page that a sweep reads; and a node's cost of a sent word.
+    /// </summary>
     public async Task RedisAsync()
     {
         const uint users = 10_000_000;
@@ -150,7 +152,7 @@ internal sealed class PlanConstants(Run run)
         var design = (AglowRedis)(await servers.DesignsAsync(StoreServers.AglowOnRedis, TimeSpan.FromHours(1)))[0];
         await design.FillAsync(users);
         var people = EngineBenchmark.RandomUsers(users, 4_000_000);
-        // pages that a batch falls on: a command each
+        // a batch needs one command per page
         var (fewWords, manyWords) = (WordsACommand(small), WordsACommand(large));
         List<double> word = [], command = [], node = [], sweep = [];
         for (var i = 0; i < run.PairCount; i++)
@@ -188,7 +190,7 @@ internal sealed class PlanConstants(Run run)
         }
     }
 
-    /// <summary>Writes what was found into the file; what was not measured now stays as it is there.</summary>
+    /// <summary>Writes the results into the file; constants that were not measured now stay as they are.</summary>
     public void Save()
     {
         if (_found.Count == 0)
@@ -268,7 +270,7 @@ internal sealed class PlanConstants(Run run)
         {
             var cpu = Cpu.OfThisProcess();
             await sweep.PassAsync();
-            // the first passes find everybody, and measure how long a pass takes
+            // the first passes find all users, and measure how long a pass takes
             if (i >= 5)
                 passes.Add((Cpu.OfThisProcess() - cpu) * 1e6 / (users / 1e6));
         }
@@ -285,7 +287,7 @@ internal sealed class PlanConstants(Run run)
         var one = await SettleAsync();
         await load.AskAsync($"connect {Step} {watching} {(watching == 0 ? 0 : Step)} {Step + 1}");
         var two = await SettleAsync();
-        // each connection is one heartbeat in ten seconds
+        // each connection causes one heartbeat in ten seconds
         return ((two.Resident - one.Resident) / Step, (two.Kernel - one.Kernel) / Step, (two.Cores - one.Cores) * 1e6 / (Step / 10.0));
 
         async Task<(double Resident, double Kernel, double Cores)> SettleAsync()

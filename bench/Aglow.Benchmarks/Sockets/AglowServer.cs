@@ -7,13 +7,13 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow.Benchmarks.Sockets;
 
-/// <summary>Aglow as its own server has it: sockets taken before HTTP, the journal on.</summary>
+/// <summary>Aglow as in its own server: sockets handled before HTTP, and the journal on.</summary>
 internal static class AglowServer
 {
     public static WebApplication Build(int port, string folder)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow" });
-        // standard output is for answers
+        // standard output is for the benchmark's answers
         builder.Logging.AddConsole(static console => console.LogToStandardErrorThreshold = LogLevel.Trace)
             .SetMinimumLevel(LogLevel.Warning);
         builder.Services.AddRoutingCore();
@@ -22,7 +22,7 @@ internal static class AglowServer
         {
             kestrel.AddServerHeader = false;
             kestrel.Limits.MaxRequestBodySize = 8 * 1024 * 1024;
-            // the load's connection for calls waits while the other side is measured
+            // the load's connection for calls is idle while the other side is measured
             kestrel.Limits.KeepAliveTimeout = TimeSpan.FromHours(1);
             kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets(isFirst: true));
         });

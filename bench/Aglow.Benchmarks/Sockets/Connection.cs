@@ -1,6 +1,6 @@
 namespace Aglow.Benchmarks.Sockets;
 
-/// <summary>How far a connection has come.</summary>
+/// <summary>The phase of a connection.</summary>
 internal enum Phase : byte
 {
     Connecting,
@@ -12,30 +12,30 @@ internal enum Phase : byte
     Lost,
 }
 
-/// <summary>One TCP connection of the load generator, with what is half received or half sent.</summary>
+/// <summary>One TCP connection of the load generator, with partly received and partly sent data.</summary>
 internal sealed class Connection(int tag, int descriptor)
 {
-    /// <summary>Its id in epoll.</summary>
+    /// <summary>The ID in epoll.</summary>
     public int Tag { get; } = tag;
 
     public int Descriptor { get; } = descriptor;
 
     public Phase Phase { get; set; }
 
-    /// <summary>What it watches: socket <see cref="Socket"/> of this plan; null for one that makes changes.</summary>
+    /// <summary>The plan whose socket <see cref="Socket"/> this is; null for a connection that makes changes.</summary>
     public WatchPlan? Plan { get; set; }
 
     public int Socket { get; set; }
 
-    /// <summary>Records of the snapshot that have not come.</summary>
+    /// <summary>Records of the snapshot that have not arrived.</summary>
     public int Awaited { get; set; }
 
-    /// <summary>Whether it speaks HTTP, and whether an answer is due.</summary>
+    /// <summary>Whether it uses HTTP; then <see cref="IsAsked"/> says whether an answer is due.</summary>
     public bool IsHttp { get; set; }
 
     public bool IsAsked { get; set; }
 
-    /// <summary>The beginning of a frame or an answer whose end has not come.</summary>
+    /// <summary>The beginning of a frame or an answer whose end has not arrived.</summary>
     public byte[]? Rest { get; set; }
 
     /// <summary>Bytes that the kernel has not accepted yet.</summary>

@@ -3,12 +3,12 @@ using System.Text;
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>
-/// How to speak to one of the servers over a WebSocket. Records look alike in all of them (<c>"user_id":42,"is_online":true</c>), so that
-/// the load generator's work is the same for every server.
+/// The messages of one of the servers over a WebSocket. Records look the same for all servers (<c>"user_id":42,"is_online":true</c>), so
+/// the load generator has the same work for each.
 /// </summary>
 internal abstract class Dialect
 {
-    /// <summary>By the name of the server.</summary>
+    /// <summary>The dialect of a server, by its name.</summary>
     public static Dialect Of(string name) => name switch
     {
         Server.Aglow => new AglowDialect(),
@@ -18,25 +18,25 @@ internal abstract class Dialect
         _ => throw new UsageException($"there is no server \"{name}\": use {string.Join(", ", Server.All)}."),
     };
 
-    /// <summary>The path of a socket; <paramref name="connection"/> is its user, if that matters.</summary>
+    /// <summary>The path of a socket; <paramref name="connection"/> is its user, if the server uses it.</summary>
     public abstract string Path(int connection);
 
     /// <summary>The first message after the upgrade.</summary>
     public virtual byte[]? Opening => null;
 
-    /// <summary>Whether a connection may be used right after the upgrade, without a word of the server.</summary>
+    /// <summary>Whether a connection may be used right after the upgrade, without a message of the server.</summary>
     public virtual bool IsOpenAtOnce => true;
 
-    /// <summary>The message every ten seconds that keeps the connection; null if answers to pings are enough.</summary>
+    /// <summary>The message every ten seconds that keeps the connection alive; null if answers to pings are enough.</summary>
     public virtual byte[]? KeepAlive => null;
 
-    /// <summary>Asks to watch users.</summary>
+    /// <summary>The message that watches users.</summary>
     public abstract byte[] Watch(ReadOnlySpan<int> users);
 
-    /// <summary>Says that users come online, or leave, to a server that hears it over a socket.</summary>
+    /// <summary>The message that users come online, or leave, for servers that accept it over a socket.</summary>
     public abstract byte[] Change(ReadOnlySpan<int> users, bool online);
 
-    /// <summary>What a text that holds no record is: an answer to give, and whether the connection may be used from now on.</summary>
+    /// <summary>Handles a text without records: returns an answer to send, and whether the connection may be used from now on.</summary>
     public virtual byte[]? Hear(ReadOnlySpan<byte> text, out bool opens)
     {
         opens = false;
@@ -52,10 +52,10 @@ internal abstract class Dialect
     }
 }
 
-/// <summary>Aglow's own messages. Changes go in by HTTP: <see cref="HttpCalls"/>.</summary>
+/// <summary>Aglow's own messages. Changes are sent over HTTP: <see cref="HttpCalls"/>.</summary>
 internal sealed class AglowDialect : Dialect
 {
-    // a connected user is online, so connections use users whom nobody watches
+    // a connected user is online, so the connections' own users are not watched
     public const int FirstOwner = 10_000_000;
 
     public override string Path(int connection) => $"/ws?user_id={FirstOwner + connection}";
@@ -76,7 +76,7 @@ internal sealed class WsDialect : Dialect
         Frames.WriteText($$"""{"type":"{{(online ? "heartbeat" : "leave")}}","users":[{{List(users)}}]}""");
 }
 
-/// <summary>SignalR's hub protocol in JSON: texts that end in 0x1E, pings (type 6) both ways.</summary>
+/// <summary>SignalR's hub protocol in JSON: texts that end with 0x1E, pings (type 6) in both directions.</summary>
 internal sealed class SignalRDialect : Dialect
 {
     public override string Path(int connection) => "/hub";

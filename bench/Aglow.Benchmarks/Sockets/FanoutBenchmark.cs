@@ -1,16 +1,17 @@
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>
-/// Changes told to watchers: Aglow beside a bare Node <c>ws</c> server, Socket.IO and a SignalR hub, doing the same job in the same run.
+/// Deliveries to watchers: Aglow compared with a bare Node <c>ws</c> server, Socket.IO and a SignalR hub, with the same job in the same
+/// run.
 /// </summary>
 /// <remarks>
 /// <code>
-///   load generator ── heartbeats, goodbyes (in lists, every 10 ms) ──► server ── records ──► 5,000 sockets of the load generator
+///   load generator ── heartbeats, leaves (in lists, every 10 ms) ──► server ── records ──► 5,000 sockets of the load generator
 /// </code>
-/// Changes enter each server by its cheapest way in: Aglow by packed <c>POST /heartbeat</c> and <c>/offline</c> with its journal on, the
-/// peers by messages over one socket. A delivery is one record told to one watcher that changes what the watcher knew. Goodbyes of Aglow
-/// are told a second late by design (two devices, one leaving), so lags are those of arrivals. What is compared by CPU runs with the server
-/// on one core and the load on another; lags are taken with both on both.
+/// Changes enter each server by its cheapest way: Aglow by packed <c>POST /heartbeat</c> and <c>/offline</c> with its journal on, the peers
+/// by messages over one socket. A delivery is one record to one watcher that changes what the watcher knew. Aglow delays leaves by a second
+/// by design (a person may have another device), so lags are those of arrivals. For CPU, the server runs on one core and the load on
+/// another. For lags, both run on both cores.
 /// </remarks>
 internal sealed class FanoutBenchmark : Benchmark
 {
@@ -58,7 +59,7 @@ internal sealed class FanoutBenchmark : Benchmark
             await MeasureOfflineAsync(run);
     }
 
-    // ---- CPU seconds a delivery, in pairs -------------------------------------------------------------------------------------
+    // ---- CPU seconds per delivery, in pairs -----------------------------------------------------------------------------------
 
     private static async Task MeasureCostAsync(Run run)
     {
@@ -123,7 +124,7 @@ internal sealed class FanoutBenchmark : Benchmark
         run.Add(Figure.Of($"{title}: records a frame", "records", [.. aglow.Legs.Select(l => (double)l.Deliveries / l.Frames)]));
     }
 
-    // ---- the most there can be ------------------------------------------------------------------------------------------------
+    // ---- the highest rate -----------------------------------------------------------------------------------------------------
 
     private static async Task MeasureSaturatedAsync(Run run)
     {
@@ -175,7 +176,7 @@ internal sealed class FanoutBenchmark : Benchmark
                 [.. best.Select(l => 100 * l.LoadCpu / l.Seconds)]));
     }
 
-    // More and more is offered, a fifth at a time, until it comes too late: the best that did not.
+    // Raises the rate by a fifth at a time until deliveries are late; returns the best leg before.
     private static async Task<FanoutLeg> SaturateAsync(Run run, Side side, int rate)
     {
         FanoutLeg? best = null;
@@ -196,7 +197,7 @@ internal sealed class FanoutBenchmark : Benchmark
         }
     }
 
-    // ---- all at once ----------------------------------------------------------------------------------------------------------
+    // ---- all changes at once --------------------------------------------------------------------------------------------------
 
     private static async Task MeasureFlipsAsync(Run run, string what, int sockets, int watching, int users, Goal? goal)
     {
@@ -211,7 +212,7 @@ internal sealed class FanoutBenchmark : Benchmark
         }
     }
 
-    // ---- those who vanish -----------------------------------------------------------------------------------------------------
+    // ---- users who vanish -----------------------------------------------------------------------------------------------------
 
     private static async Task MeasureOfflineAsync(Run run)
     {
@@ -248,14 +249,14 @@ internal sealed class FanoutBenchmark : Benchmark
 
         public Load Load => load;
 
-        /// <summary>Every leg that was run here.</summary>
+        /// <summary>All legs of this side.</summary>
         public List<FanoutLeg> Legs { get; } = [];
 
         public static async Task<Side> StartAsync(string name, bool pinned, int sockets, int watching, int? users = null)
         {
             var server = await Server.StartAsync(name, pinned ? ServerCore : null);
             var side = new Side(server, Load.Start(server, pinned ? LoadCore : null));
-            // each user is watched by 20
+            // twenty sockets watch each user
             await side.Load.AskAsync($"connect {sockets} {watching} {users ?? sockets * watching / 20} 1");
             return side;
         }

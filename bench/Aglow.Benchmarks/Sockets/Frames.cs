@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Aglow.Benchmarks.Sockets;
 
-/// <summary>The client's side of WebSocket framing (RFC 6455), as little as a load generator needs.</summary>
+/// <summary>The client's side of WebSocket framing (RFC 6455), with only what a load generator needs.</summary>
 internal static class Frames
 {
     public const int Text = 1;
@@ -11,12 +11,12 @@ internal static class Frames
     public const int Ping = 9;
     public const int Pong = 10;
 
-    /// <summary>A request to upgrade; any 16 bytes are a key.</summary>
+    /// <summary>An upgrade request; any 16 bytes are a key.</summary>
     public static byte[] Upgrade(string path) => Encoding.ASCII.GetBytes(
         $"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         + "Sec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n\r\n");
 
-    /// <summary>A final frame, masked with zeros: a mask all the same, as the server must take it off.</summary>
+    /// <summary>A final frame, masked with zeros, which the server must still unmask.</summary>
     public static byte[] Write(int opcode, ReadOnlySpan<byte> payload)
     {
         var header = payload.Length < 126 ? 2 : payload.Length <= ushort.MaxValue ? 4 : 10;
@@ -33,7 +33,7 @@ internal static class Frames
 
     public static byte[] WriteText(string text) => Write(Text, Encoding.UTF8.GetBytes(text));
 
-    /// <summary>Reads a frame of a server: its length with the header, or 0 where more bytes are needed.</summary>
+    /// <summary>Reads a frame of a server. Returns its length with the header, or 0 if more bytes are needed.</summary>
     public static int Read(ReadOnlySpan<byte> bytes, out int opcode, out ReadOnlySpan<byte> payload)
     {
         opcode = 0;

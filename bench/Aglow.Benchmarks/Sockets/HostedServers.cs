@@ -6,7 +6,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow.Benchmarks.Sockets;
 
-/// <summary>The servers that run in this executable: Aglow, and a SignalR hub.</summary>
+/// <summary>The servers inside this executable: Aglow, and a SignalR hub.</summary>
 internal static class HostedServers
 {
     /// <summary>The hidden verb: <c>fanout-host SERVER PORT FOLDER</c>.</summary>
@@ -28,12 +28,12 @@ internal static class HostedServers
         return 0;
     }
 
-    /// <summary>A builder that logs warnings and nothing else, as a server in production does.</summary>
+    /// <summary>A builder that logs only warnings, as a server in production does.</summary>
     public static WebApplicationBuilder NewBuilder(int port)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.WebHost.UseUrls($"http://127.0.0.1:{port}");
-        // standard output is for answers
+        // standard output is for the benchmark's answers
         builder.Logging.ClearProviders()
             .AddConsole(static console => console.LogToStandardErrorThreshold = LogLevel.Trace)
             .SetMinimumLevel(LogLevel.Warning);

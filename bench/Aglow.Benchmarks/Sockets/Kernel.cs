@@ -3,9 +3,9 @@ using System.Runtime.InteropServices;
 
 namespace Aglow.Benchmarks.Sockets;
 
-/// <summary>The few system calls of a load generator that holds thousands of sockets in one thread: epoll and non-blocking TCP.</summary>
+/// <summary>The system calls of a load generator with thousands of sockets in one thread: epoll and non-blocking TCP.</summary>
 /// <remarks>
-/// The framework's own sockets cost the generator several times what the server is to be measured at, and would be the limit.
+/// Rejected: the framework's sockets. They cost the generator several times as much as the measured server, and would be the limit.
 /// </remarks>
 internal static unsafe partial class Kernel
 {
@@ -20,7 +20,7 @@ internal static unsafe partial class Kernel
     private const int AddressTaken = 98;
     private const int NoAddressLeft = 99;
 
-    /// <summary>What epoll says about a descriptor.</summary>
+    /// <summary>The report of epoll about a descriptor.</summary>
     [StructLayout(LayoutKind.Sequential, Pack = 4)]
     public struct Event
     {
@@ -31,10 +31,10 @@ internal static unsafe partial class Kernel
 
     public static int NewPoll() => Check(EpollCreate(0), "epoll_create1");
 
-    /// <summary>The events so far; if there are none, those of the next millisecond.</summary>
+    /// <summary>Gets the events so far; if there are none, those of the next millisecond.</summary>
     /// <remarks>
-    /// Naps instead of waiting: a thread that waits is woken by the first byte of every flush, and on one machine the server pays for that;
-    /// a watcher elsewhere would cost it nothing.
+    /// It sleeps instead of waiting. The first byte of every flush would wake a waiting thread, and on one machine the server pays for
+    /// that. A watcher on another machine would cost the server nothing.
     /// </remarks>
     public static int Wait(int poll, Event[] events, bool mayNap)
     {
@@ -52,13 +52,13 @@ internal static unsafe partial class Kernel
 
     public static void Change(int poll, int descriptor, int tag, uint events) => Control(poll, 3, descriptor, tag, events);
 
-    /// <summary>Begins to connect from 127.0.0.<paramref name="from"/> to a port of 127.0.0.1; returns the descriptor.</summary>
+    /// <summary>Starts to connect from 127.0.0.<paramref name="from"/> to a port of 127.0.0.1; returns the descriptor.</summary>
     public static int Connect(int from, int port, bool batched)
     {
         var descriptor = Check(NewSocket(Internet, Stream | NonBlocking, 0), "socket");
         if (!batched)
             SetOption(descriptor, 6, 1, 1); // TCP_NODELAY
-        SetOption(descriptor, 0, 24, 1); // IP_BIND_ADDRESS_NO_PORT: the port is chosen by the connect, which knows the other end
+        SetOption(descriptor, 0, 24, 1); // IP_BIND_ADDRESS_NO_PORT: connect chooses the port, because it knows the other end
         var address = stackalloc byte[16];
         Address(address, from, 0);
         if (Bind(descriptor, address, 16) < 0)
@@ -74,7 +74,7 @@ internal static unsafe partial class Kernel
         return descriptor;
     }
 
-    /// <summary>Sends what fits; returns how much did, or -1 where the connection is lost.</summary>
+    /// <summary>Sends what fits; returns the number of bytes, or -1 if the connection is lost.</summary>
     public static int Send(int descriptor, ReadOnlySpan<byte> bytes)
     {
         fixed (byte* from = bytes)
@@ -84,7 +84,7 @@ internal static unsafe partial class Kernel
         }
     }
 
-    /// <summary>Receives what is there: 0 at the end or where the connection is lost, -1 for nothing now.</summary>
+    /// <summary>Receives what has arrived. Returns 0 at the end or if the connection is lost, and -1 if there is nothing now.</summary>
     public static int Receive(int descriptor, Span<byte> into)
     {
         fixed (byte* to = into)
@@ -94,7 +94,7 @@ internal static unsafe partial class Kernel
         }
     }
 
-    /// <summary>Closes; <paramref name="reset"/>: at once, without TCP's closing handshake, like a device that vanishes.</summary>
+    /// <summary>Closes; <paramref name="reset"/>: at once and without TCP's closing handshake, like a device that vanishes.</summary>
     public static void Close(int descriptor, bool reset)
     {
         if (reset)

@@ -1,6 +1,6 @@
 namespace Aglow.Benchmarks.Sockets;
 
-/// <summary>Lags in tenths of milliseconds, up to 30 s; what never came counts as infinite.</summary>
+/// <summary>Lags in tenths of milliseconds, up to 30 s; missing deliveries count as infinite.</summary>
 internal sealed class Lags
 {
     private const double BucketsPerSecond = 10_000;
@@ -22,7 +22,9 @@ internal sealed class Lags
         _longest = 0;
     }
 
-    /// <summary>Milliseconds that this share of all, and of the <paramref name="missing"/>, did not exceed.</summary>
+    /// <summary>
+    /// The milliseconds that this share of all lags did not exceed, with the <paramref name="missing"/> ones as infinite.
+    /// </summary>
     public double Quantile(double share, long missing)
     {
         if (_count + missing == 0)
@@ -41,6 +43,6 @@ internal sealed class Lags
         return double.PositiveInfinity;
     }
 
-    /// <summary>Milliseconds of the longest.</summary>
+    /// <summary>The longest lag in milliseconds.</summary>
     public double Longest(long missing) => missing > 0 ? double.PositiveInfinity : _longest * 1000;
 }

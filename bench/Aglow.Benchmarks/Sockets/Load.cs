@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace Aglow.Benchmarks.Sockets;
 
-/// <summary>A <see cref="LoadGenerator"/> in a process of its own, loading one server.</summary>
+/// <summary>A <see cref="LoadGenerator"/> in a separate process, which loads one server.</summary>
 internal sealed class Load : IDisposable
 {
     private readonly Process _process;
@@ -12,10 +12,10 @@ internal sealed class Load : IDisposable
 
     public int Process => _process.Id;
 
-    /// <summary>Starts one. <paramref name="core"/>: the only core it may use.</summary>
+    /// <summary>Starts a load. <paramref name="core"/>: the only core it may use.</summary>
     public static Load Start(Server server, int? core = null) => Start(server.Name, server.Port, server.Process, server.Port, core);
 
-    /// <summary>Starts one that sends changes to another port than that where its sockets are.</summary>
+    /// <summary>Starts a load that sends changes to another port than that of its sockets.</summary>
     public static Load Start(string server, int port, int process, int callsPort, int? core = null)
     {
         List<string> command = [.. Child.OwnCommand, LoadGenerator.Verb, server, $"{port}", $"{process}", $"{callsPort}"];
@@ -31,7 +31,7 @@ internal sealed class Load : IDisposable
         return new Load(System.Diagnostics.Process.Start(start)!);
     }
 
-    /// <summary>Gives a command and takes the answer.</summary>
+    /// <summary>Sends a command and returns the answer.</summary>
     public async Task<JsonElement> AskAsync(string command)
     {
         await _process.StandardInput.WriteLineAsync(command);
@@ -40,7 +40,7 @@ internal sealed class Load : IDisposable
         return answer.TryGetProperty("error", out var error) ? throw new BenchmarkException(error.GetString()!) : answer;
     }
 
-    /// <summary>Gives a command and takes the answer as an object.</summary>
+    /// <summary>Sends a command and returns the answer as an object.</summary>
     public async Task<T> AskAsync<T>(string command) => (await AskAsync(command)).Deserialize<T>(LoadGenerator.Json)!;
 
     public void Dispose()
@@ -51,7 +51,7 @@ internal sealed class Load : IDisposable
         }
         catch (IOException)
         {
-            // it has ended already, and said why
+            // the process has already ended, and printed the reason
         }
 
         if (!_process.WaitForExit(5000))
@@ -60,7 +60,7 @@ internal sealed class Load : IDisposable
     }
 }
 
-/// <summary>What one leg of changes came to: counts, CPU seconds, lags in milliseconds.</summary>
+/// <summary>The results of one leg of changes: counts, CPU seconds, lags in milliseconds.</summary>
 internal sealed record FanoutLeg(
     double Offered,
     long Changes,
@@ -82,10 +82,10 @@ internal sealed record FanoutLeg(
     double GoodbyeP99,
     long Lost);
 
-/// <summary>Milliseconds until the last watcher was told, a round each.</summary>
+/// <summary>Milliseconds until the last watcher got the change, one value per round.</summary>
 internal sealed record FlipLeg(IReadOnlyList<double> Arrivals, IReadOnlyList<double> Goodbyes);
 
-/// <summary>Lags of offline notices, in milliseconds: since the word lapsed, and since the heartbeat and the lease.</summary>
+/// <summary>Lags of offline notices in milliseconds: since the word expired, and since the heartbeat and the lease.</summary>
 internal sealed record LapseLeg(
     long Notices, long Missing, long Wrong, double Filling, double LapseP50, double LapseP99, double LapseMax, double ExactP50,
     double ExactP99, double ExactMax);

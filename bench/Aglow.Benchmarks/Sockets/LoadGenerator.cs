@@ -10,19 +10,19 @@ using Aglow.AspNetCore.Sockets;
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>
-/// Thousands of watchers, and the changes that they should get: a process of its own, with one thread and its own system calls.
+/// Thousands of watchers, and the changes that they should get: a separate process with one thread and its own system calls.
 /// </summary>
 /// <remarks>
-/// Commands come as lines on standard input, each answered with a line of JSON. Between commands it goes on answering pings. Changes are
-/// made on an open loop: the lag of a delivery counts from when its change was to be sent, however late it was; deliveries that never come
-/// count as infinitely late; what each watcher was last told is compared with the truth.
+/// Commands are lines on standard input; each is answered with a line of JSON. Between commands it continues to answer pings. Changes are
+/// an open loop: the lag of a delivery counts from when its change was due, even if the change was sent late. Missing deliveries count as
+/// infinitely late. The last record of each watcher is compared with the truth.
 /// </remarks>
 internal sealed class LoadGenerator
 {
     /// <summary>The hidden verb: <c>fanout-load SERVER PORT SERVER_PROCESS [PORT_FOR_CHANGES]</c>.</summary>
     public const string Verb = "fanout-load";
 
-    /// <summary>How answers are written: lags may be infinite.</summary>
+    /// <summary>The format of answers: lags may be infinite.</summary>
     public static readonly JsonSerializerOptions Json = new()
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
@@ -37,7 +37,7 @@ internal sealed class LoadGenerator
 
     private readonly Dialect _dialect;
     private readonly int _port;
-    // where changes are sent; another node's, where that is what is measured
+    // the port for changes: another node's port, if that is measured
     private readonly int _callsPort;
     private readonly int _server;
     private readonly int _poll = Kernel.NewPoll();
@@ -129,7 +129,7 @@ internal sealed class LoadGenerator
 
     // ---- commands -------------------------------------------------------------------------------------------------------------
 
-    // So many sockets more, each watching so many users of those that begin at a number.
+    // Opens more sockets. Each watches this many users, numbered from <c>first</c>.
     private object Connect(int sockets, int watching, int users, int first)
     {
         var began = Stopwatch.GetTimestamp();
@@ -148,7 +148,7 @@ internal sealed class LoadGenerator
         return new { ready = _ready, seconds = Stopwatch.GetElapsedTime(began).TotalSeconds };
     }
 
-    // A heartbeat of each of these users, before anybody watches.
+    // Sends a heartbeat of each of these users, before they are watched.
     private object Heartbeat(int first, int count)
     {
         SendChanges([.. Enumerable.Range(first, count)], online: true);
@@ -156,18 +156,18 @@ internal sealed class LoadGenerator
         return new { users = count };
     }
 
-    // So many changes a second, half of them arrivals and half goodbyes, for so many seconds.
+    // Makes changes at this rate for this time: half of them arrivals, half leaves.
     private object Run(int rate, int seconds)
     {
         var plan = Plan();
         var fanout = plan.Watching * SocketsOf(plan) / plan.Users;
-        // a user comes, stays for half a round and leaves; within the lease, so that nobody has to be kept alive
+        // A user comes, stays for half a round and leaves. That is within the lease, so no user needs a second heartbeat.
         var active = Math.Min(plan.Users, 8 * rate) & ~1;
         var order = Enumerable.Range(plan.First, plan.Users).ToArray();
         new Random(13).Shuffle(order);
         order = order[..active];
 
-        // half of them are there before it begins
+        // half of them are online before it begins
         var goal = _deliveries + ((long)active / 2 * fanout);
         Change(order.AsSpan(0, active / 2), online: true, Stopwatch.GetTimestamp());
         Settle(goal);
@@ -232,14 +232,14 @@ internal sealed class LoadGenerator
             Lost = _lost,
         };
 
-        // everybody leaves, and all watchers get it
+        // all users leave, and all watchers get that
         var still = order.Where(user => _online[user]).ToArray();
         goal = _deliveries + ((long)still.Length * fanout);
         Change(still, online: false, Stopwatch.GetTimestamp());
         Settle(goal);
         if (WrongWords() is > 0 and var wrong)
         {
-            // late, or lost?
+            // waits, to tell late records from lost ones
             Rest(TimeSpan.FromSeconds(15));
             throw new BenchmarkException(
                 $"after all, {wrong} watchers' last words are not the truth, and {WrongWords()} of them 15 s later: no figure of this "
@@ -249,7 +249,7 @@ internal sealed class LoadGenerator
         return result;
     }
 
-    // All watched users come at once, and leave at once, so many times: milliseconds until the last watcher was told.
+    // All watched users come at once and leave at once, several times. Returns the milliseconds until the last watcher got it.
     private object Flip(int rounds)
     {
         var plan = Plan();
@@ -275,7 +275,7 @@ internal sealed class LoadGenerator
         return new { arrivals, goodbyes };
     }
 
-    // Connects and disconnects, so many at once: every other one says goodbye, the rest vanish.
+    // Connects and disconnects this many sockets: every other one leaves, the rest vanish.
     private object Churn(int count, int watching)
     {
         var plan = watching == 0 ? null : new WatchPlan(MostConnecting, watching, 5000, 1);
@@ -292,7 +292,7 @@ internal sealed class LoadGenerator
         return new { connections = count, seconds = Stopwatch.GetElapsedTime(began).TotalSeconds };
     }
 
-    // So many users are online and stay it; those of the plan heartbeat and are heard of no more: lags of the notice that they are offline.
+    // Many users stay online. The users of the plan send one heartbeat and vanish. Returns the lags of their offline notices.
     private object Lapse(int online, int rounds, int lease)
     {
         var plan = Plan();
@@ -309,12 +309,12 @@ internal sealed class LoadGenerator
         var filling = Stopwatch.GetElapsedTime(keptAt).TotalSeconds;
         for (var round = 0; round < rounds; round++)
         {
-            // spread over two seconds, so that every part of a second is there
+            // spread over two seconds, so that every fraction of a second occurs
             foreach (var some in all.Chunk(Math.Max(1, all.Length / 200)))
             {
                 var at = Stopwatch.GetTimestamp();
                 Change(some, online: true, at);
-                // and they are gone when the lease is over
+                // they are due offline when the lease has expired
                 foreach (var user in some)
                 {
                     _online[user] = false;
@@ -431,7 +431,7 @@ internal sealed class LoadGenerator
         "an answer",
         () => _idleCalls.Count == _calls && _waitingCalls.Count == 0 && _publisher?.Unsent is null);
 
-    // Until everything is told, or nothing has been told for three seconds.
+    // Waits until all records have arrived, or none has for three seconds.
     private void Settle(long goal)
     {
         var last = _deliveries;
@@ -471,7 +471,7 @@ internal sealed class LoadGenerator
     private Connection Open(int port)
     {
         var tag = _freeTags.TryPop(out var free) ? free : _connections.Count;
-        // several addresses, so that there are ports enough
+        // several addresses, because the number of ports per address is limited
         var connection = new Connection(tag, Kernel.Connect(2 + (_sockets++ % 8), port, batched: false));
         if (tag == _connections.Count)
             _connections.Add(connection);
@@ -536,7 +536,7 @@ internal sealed class LoadGenerator
             _connecting--;
     }
 
-    // A server ends a connection that was not used for a while, as it should; one that it owes an answer is another matter.
+    // A server may close an idle connection. A connection with a pending answer must not close.
     private void LoseCall(Connection connection, Phase was)
     {
         if (connection.IsAsked || was == Phase.Connecting)
@@ -633,7 +633,7 @@ internal sealed class LoadGenerator
         var rest = connection.Rest?.Length ?? 0;
         connection.Rest?.CopyTo(_buffer, 0);
         connection.Rest = null;
-        // what is not said by then is the next call's
+        // the rest waits for the next call
         var room = Math.Min(_buffer.Length - rest, 256 * 1024);
         var received = Kernel.Receive(connection.Descriptor, _buffer.AsSpan(rest, room));
         if (received == 0)

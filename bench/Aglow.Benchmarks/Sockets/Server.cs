@@ -3,7 +3,7 @@ using System.Globalization;
 
 namespace Aglow.Benchmarks.Sockets;
 
-/// <summary>One of the servers that are compared, in a process of its own.</summary>
+/// <summary>One of the compared servers, in a separate process.</summary>
 internal sealed class Server : IAsyncDisposable
 {
     public const string Aglow = "aglow";
@@ -30,7 +30,7 @@ internal sealed class Server : IAsyncDisposable
 
     public int Process => _process.Id;
 
-    /// <summary>Its name in tables.</summary>
+    /// <summary>The name in tables.</summary>
     public static string Title(string name) => name switch
     {
         Aglow => "Aglow",
@@ -39,7 +39,7 @@ internal sealed class Server : IAsyncDisposable
         _ => "Socket.IO",
     };
 
-    /// <summary>Starts one and waits until it listens. <paramref name="core"/>: the only core it may use.</summary>
+    /// <summary>Starts a server and waits until it listens. <paramref name="core"/>: the only core it may use.</summary>
     public static async Task<Server> StartAsync(string name, int? core = null, bool canCollect = false)
     {
         var port = Programs.FreePort();
@@ -65,7 +65,7 @@ internal sealed class Server : IAsyncDisposable
             RedirectStandardOutput = true,
             UseShellExecute = false,
         };
-        // with the defaults of each: one heap for Aglow's server, several for an ASP.NET application
+        // the defaults of each: one heap for Aglow's server, several for an ASP.NET application
         start.Environment["DOTNET_gcServer"] = name == SignalR ? "1" : "0";
         if (name == Aglow)
             start.Environment["DOTNET_ThreadPool_UnfairSemaphoreSpinLimit"] = "0";
@@ -76,7 +76,7 @@ internal sealed class Server : IAsyncDisposable
         return server;
     }
 
-    /// <summary>A full collection; returns the bytes of heap that are left.</summary>
+    /// <summary>Runs a full collection; returns the remaining bytes of heap.</summary>
     public async Task<long> CollectAsync()
     {
         await _process.StandardInput.WriteLineAsync("collect");
@@ -108,7 +108,7 @@ internal sealed class Server : IAsyncDisposable
             ?? throw new BenchmarkException($"the {Title(Name)} server has ended.");
 }
 
-/// <summary>The Node servers: installed once, from the lock file.</summary>
+/// <summary>The Node servers, installed once from the lock file.</summary>
 internal static class Peers
 {
     public static string Folder { get; } = Path.Combine(Machine.Root(), "bench", "Aglow.Benchmarks", "peers");

@@ -9,7 +9,7 @@ using Microsoft.Extensions.Hosting;
 
 namespace Aglow.Benchmarks.Sockets;
 
-/// <summary>Presence on a SignalR hub, as most people write it: a group a user, each change sent to it as it comes.</summary>
+/// <summary>Presence on a SignalR hub, as most people write it: one group per user, and each change is sent to it at once.</summary>
 internal static class SignalRServer
 {
     public static WebApplication Build(int port)
@@ -29,7 +29,7 @@ internal static class SignalRServer
         [property: JsonPropertyName("status")] string Status,
         [property: JsonPropertyName("last_seen")] long? LastSeen);
 
-    /// <summary>Who is online, and who watches.</summary>
+    /// <summary>The users who are online, and their watchers.</summary>
     internal sealed class HubPresence(IHubContext<PresenceHub> hub) : BackgroundService
     {
         private const int LeaseSeconds = 30;

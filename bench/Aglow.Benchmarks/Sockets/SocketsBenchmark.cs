@@ -1,12 +1,12 @@
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>
-/// What connections cost a server: memory of an idle one, of one that watches 20, of one more watch; CPU of an idle node; what remains when
-/// all have closed.
+/// The cost of connections for a server: the memory of an idle one, of one that watches 20 users, and of one more watch; the CPU of an idle
+/// node. Also the memory that remains when all are closed.
 /// </summary>
 /// <remarks>
-/// Memory is a slope between 5,000 and 10,000 connections, each time after every connection was pinged at least once and a forced
-/// collection, each sample in a process of its own. Kernel memory is that of the whole machine and holds both ends of each connection.
+/// Memory is the slope between 5,000 and 10,000 connections. It is read after at least one ping per connection and a forced collection.
+/// Each sample has a new process. Kernel memory is that of the whole machine, and includes both ends of each connection.
 /// </remarks>
 internal sealed class SocketsBenchmark : Benchmark
 {
@@ -124,7 +124,7 @@ internal sealed class SocketsBenchmark : Benchmark
         var title = $"Aglow, {count:#,0} connects and disconnects, watching 20";
         run.Add(Figure.Of($"{title}: heap before", "KB", [before.Heap / 1000]));
         run.Add(Figure.Of($"{title}: heap after", "KB", [after.Heap / 1000]));
-        // the smallest object there is has 24 bytes: below half of that, nothing is left of a connection
+        // the smallest object has 24 bytes, so less than half of that means that nothing of a connection remains
         run.Add(Figure.Of($"{title}: left of each", "bytes", [(after.Heap - before.Heap) / count], Goal.Most(12)));
         run.Add(Figure.Of($"{title}: resident after", "MB", [after.Resident / 1e6]));
         run.Add(Figure.Of($"{title}", "connections/s", [count / churn.GetProperty("seconds").GetDouble()]));

@@ -1,8 +1,8 @@
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>
-/// Who watches whom: so many sockets, each watching as many users, each user watched by as many sockets, shuffled; and the last word of
-/// each watch.
+/// A shuffled plan of watches: each socket watches equally many users, and each user is watched by equally many sockets. It also holds the
+/// last record of each watch.
 /// </summary>
 internal sealed class WatchPlan
 {
@@ -10,7 +10,7 @@ internal sealed class WatchPlan
     private readonly int[] _users;
     private readonly byte[] _lastWords;
 
-    /// <summary>The same one every time. Users are numbered from <paramref name="first"/>.</summary>
+    /// <summary>Creates the plan, which is always the same. Users are numbered from <paramref name="first"/>.</summary>
     public WatchPlan(int sockets, int watching, int users, int first)
     {
         Watching = watching;
@@ -36,10 +36,10 @@ internal sealed class WatchPlan
 
     public int First { get; }
 
-    /// <summary>Whom a socket watches, in order.</summary>
+    /// <summary>The users that a socket watches, in order.</summary>
     public ReadOnlySpan<int> Of(int socket) => _users.AsSpan(socket * Watching, Watching);
 
-    /// <summary>A watcher was told: true where that changes what it knew, and it knew something.</summary>
+    /// <summary>Records a delivery. True if it changes what the watcher knew, and the watcher knew something.</summary>
     public bool Hear(int socket, int user, bool online, out bool isFirst)
     {
         isFirst = false;
@@ -53,7 +53,7 @@ internal sealed class WatchPlan
         return !isFirst && was != word;
     }
 
-    /// <summary>How many of the first <paramref name="sockets"/>' last words are not the truth.</summary>
+    /// <summary>How many of the first <paramref name="sockets"/> sockets' last records are wrong.</summary>
     public long Wrong(int sockets, Func<int, bool> truth)
     {
         long wrong = 0;
@@ -62,7 +62,7 @@ internal sealed class WatchPlan
         return wrong;
     }
 
-    // Nobody watches a user twice: who does exchanges with somebody else.
+    // Makes sure that a socket watches each user once: it exchanges a duplicate with another socket.
     private void WithoutTwins(int socket, Random random)
     {
         var mine = _users.AsSpan(socket * Watching, Watching);

@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks.Stores;
 
-/// <summary>Aglow's embedded store, with all that goes with it: the journal on disk, the beliefs, the sweep.</summary>
+/// <summary>Aglow's embedded store with all its parts: the journal on disk, the beliefs, the sweep.</summary>
 internal sealed class AglowEmbedded(EmbeddedPresence presence, string folder) : PresenceDesign
 {
     public override string Name => "Aglow, embedded";
@@ -16,7 +16,7 @@ internal sealed class AglowEmbedded(EmbeddedPresence presence, string folder) : 
 
     public override int Callers => 1;
 
-    /// <summary>The bus of users who come online and leave.</summary>
+    /// <summary>Reports users who come online and leave.</summary>
     public Beliefs Beliefs => presence.Presence.Beliefs;
 
     public static async Task<AglowEmbedded> OpenAsync(TimeSpan lease)
@@ -63,7 +63,7 @@ internal sealed class AglowEmbedded(EmbeddedPresence presence, string folder) : 
 
     public override Task<long> CountAsync() => Task.FromResult(presence.Registered);
 
-    // of a whole process with nothing else in it
+    // the bytes of a whole process with nothing else in it
     public override async Task<long> BytesAsync() =>
         await EngineMemory.ResidentAsync(presence.Registered, presence.Registered, activity: false);
 

@@ -6,8 +6,8 @@ using Aglow.Watching;
 namespace Aglow.Benchmarks.Stores;
 
 /// <summary>
-/// Aglow's store in Redis, by itself: each call is a command, so that every heartbeat is written as it comes. (A node gathers renewals for a second before,
-/// and reads with its own clock: <c>./aglow bench redis</c>.)
+/// Aglow's store in Redis by itself: each call is one command, so every heartbeat is written at once. (A node collects renewals for a
+/// second, and reads with its own clock: <c>./aglow bench redis</c>.)
 /// </summary>
 internal sealed class AglowRedis(RedisCluster redis, RedisServer server, TimeSpan lease) : PresenceDesign
 {
@@ -59,7 +59,7 @@ internal sealed class AglowRedis(RedisCluster redis, RedisServer server, TimeSpa
         return words;
     }
 
-    // pages that grew word by word are given too much by Redis, and tightened as nodes sweep them
+    // Redis gives too much memory to pages that grow word by word; nodes reduce it when they sweep the pages.
     public override async Task<long> BytesAsync()
     {
         for (var sweep = 0; sweep < 2; sweep++)

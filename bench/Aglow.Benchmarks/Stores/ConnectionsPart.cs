@@ -7,7 +7,8 @@ using Aglow.Redis;
 namespace Aglow.Benchmarks.Stores;
 
 /// <summary>
-/// Heartbeats on connections that are kept, and on one that is opened for each: how many were opened, by the server's own count, and what that costs.
+/// Heartbeats on kept connections, and on a new connection for each. Shows how many connections were opened, by the server's own count, and
+/// their cost.
 /// </summary>
 internal static class ConnectionsPart
 {
@@ -64,9 +65,9 @@ internal static class ConnectionsPart
 
         async Task<Sample> LegAsync(string kind, Func<uint, Task> heartbeat)
         {
-            // counted in the first leg only, since counting is a connection, too
+            // counted in the first leg only, because counting uses a connection too
             var before = opened.ContainsKey(kind) ? -1 : await connections();
-            // so many that the clock of a cheap one has something to count
+            // enough heartbeats for a measurable CPU time of the cheap kind
             var count = kind == "each" ? Heartbeats : before >= 0 ? Heartbeats : 20 * Heartbeats;
             var spent = cpu();
             var began = Stopwatch.GetTimestamp();

@@ -3,8 +3,8 @@ using Aglow.Benchmarks.Baselines;
 namespace Aglow.Benchmarks.Stores;
 
 /// <summary>
-/// What a crashed client leaves behind: a hundred users come online, and are not heard of again. Two and a half leases later: who is shown
-/// online, of whom it is known when they were last seen, and what is still kept.
+/// The traces of a crashed client. A hundred users come online and then vanish. Two and a half leases later: which of them are shown
+/// online, which have a last seen, and what is still stored.
 /// </summary>
 internal static class CrashPart
 {

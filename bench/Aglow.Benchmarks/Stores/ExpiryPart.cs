@@ -11,17 +11,17 @@ using RedisKey = Aglow.Benchmarks.Baselines.RedisKey;
 namespace Aglow.Benchmarks.Stores;
 
 /// <summary>
-/// Among users who stay online, some go silent, evenly over ten seconds: how late somebody is told of each of them, counted from the end of the
-/// lease (a notice that never comes is infinitely late), and what that costs.
+/// Among users who stay online, some go silent, evenly over ten seconds. Measures how late a notice comes for each of them, and its cost.
+/// The lag counts from the end of the lease; a missing notice is infinitely late.
 /// </summary>
 /// <remarks>
 /// <code>
-///   SQL        a job deletes what is old, every ten seconds, and returns whom        PostgreSQL, MariaDB
-///   Redis      keyspace notifications of expired keys: as it comes, and at its most active
+///   SQL        a job every ten seconds deletes old rows and returns their users     PostgreSQL, MariaDB
+///   Redis      keyspace notifications of expired keys: by default, and with the most active expiry
 ///   DynamoDB   TTL: within days, by the manual; the emulator deletes nothing
 ///   Aglow      the sweep
 /// </code>
-/// Whole seconds are kept in rows and words, so up to one second of every lag there is rounding; Redis keeps milliseconds.
+/// Rows and words hold whole seconds, so up to one second of every lag is rounding. Redis holds milliseconds.
 /// </remarks>
 internal static class ExpiryPart
 {
@@ -112,7 +112,7 @@ internal static class ExpiryPart
             if ((string?)message.Message is { } key && key.StartsWith("hb:", StringComparison.Ordinal))
                 trial.Told(uint.Parse(key.AsSpan(3)));
         });
-        // what its looking for old keys costs while nobody goes, and what it costs while they do
+        // the cost of its search for expired keys while no user goes silent, and while users do
         var idle = await SpentAsync(server, () => Task.Delay(TimeSpan.FromSeconds(5))) / 5;
         await trial.GoSilentAsync(users => design.HeartbeatAsync(users));
         var began = Stopwatch.GetTimestamp();
@@ -156,12 +156,12 @@ internal static class ExpiryPart
         await HearSweepAsync(run, plot, "Aglow, a node on Redis: the sweep", node.Presence.Beliefs, store.FillAsync, async users => await node.Presence.HeartbeatPackedAsync(users));
     }
 
-    // those who stay are registered, and offline: a sweep reads their pages all the same, and who stays online costs it nothing more
+    // Users who stay are registered and offline. A sweep reads their pages all the same, and an online user costs it no more.
     private static async Task HearSweepAsync(Run run, Plot plot, string name, Beliefs beliefs, Func<uint, Task> fillAsync, Func<ReadOnlyMemory<uint>, ValueTask> heartbeatAsync)
     {
         var staying = (uint)run.Settings.Number("expiry-users");
         await fillAsync(staying);
-        // the first to go are they who were filled in
+        // the first users to expire are those of the filling
         await Task.Delay(Lease + TimeSpan.FromSeconds(12));
         var trial = new Trial(run, staying);
         beliefs.Changed += (definition, kind, users) =>
@@ -178,7 +178,9 @@ internal static class ExpiryPart
         run.Add(Figure.Of($"{name}: this process while notices are due", "% of a core", [100 * busy]));
     }
 
-    /// <summary>Who goes silent, when, and when somebody was told. Numbers above those who stay.</summary>
+    /// <summary>
+    /// The users who go silent, when they do, and when the notice came. Their numbers are above those of the users who stay.
+    /// </summary>
     private sealed class Trial(Run run, uint first)
     {
         private readonly int _count = (int)run.Settings.Number("lapsing", least: 100);
@@ -191,7 +193,7 @@ internal static class ExpiryPart
 
         public int Delivered => Volatile.Read(ref _told);
 
-        /// <summary>The last heartbeat of each, in batches.</summary>
+        /// <summary>Sends the last heartbeat of each user, in batches.</summary>
         public async Task GoSilentAsync(Func<ReadOnlyMemory<uint>, ValueTask> heartbeatAsync)
         {
             var batch = _count / (int)(GoingSilent.TotalSeconds * BatchesASecond);
@@ -222,7 +224,7 @@ internal static class ExpiryPart
                 _all.TrySetResult();
         }
 
-        /// <summary>Waits until all were told of, or for as long as there is patience.</summary>
+        /// <summary>Waits until all notices have come, or the patience ends.</summary>
         public async Task EndAsync()
         {
             await Task.WhenAny(_all.Task, Task.Delay(Lease + TimeSpan.FromSeconds(run.Settings.Number("patience"))));

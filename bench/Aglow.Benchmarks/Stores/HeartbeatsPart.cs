@@ -5,14 +5,14 @@ using Aglow.Benchmarks.Baselines;
 namespace Aglow.Benchmarks.Stores;
 
 /// <summary>
-/// Heartbeats of known users, one a call and in batches: how many a second, and a CPU second of the process that keeps them.
+/// Heartbeats of known users, one per call and in batches: how many a second, and how many per CPU second of the process that stores them.
 /// </summary>
 internal static class HeartbeatsPart
 {
     private const int BatchSize = 500;
     private const string OneByOne = "one a call", Batched = "500 a call";
 
-    // so long that nothing expires while others have their turn
+    // long enough that nothing expires during the turns of others
     private static readonly TimeSpan Lease = TimeSpan.FromHours(1);
 
     public static async Task RunAsync(Run run)
@@ -71,7 +71,7 @@ internal static class HeartbeatsPart
             [new(OneByOne, [.. samples[(design, OneByOne)].Select(value)]), new(Batched, [.. samples[(design, Batched)].Select(value)])];
     }
 
-    // every caller has users of its own, and goes through them in their random order
+    // Each caller has its own users, in a random order.
     private static async Task<Sample> LegAsync(PresenceDesign design, uint[] people, TimeSpan duration, int batch)
     {
         var share = people.Length / design.Callers;
@@ -94,7 +94,7 @@ internal static class HeartbeatsPart
             var mine = people.AsMemory(caller * share, share);
             var at = 0;
             var count = 0L;
-            // in one process a call is shorter than reading the clock
+            // in one process a call is shorter than a reading of the clock
             var between = design.Callers == 1 && batch == 1 ? 64 : 1;
             do
             {

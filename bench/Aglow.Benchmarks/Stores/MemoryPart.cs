@@ -3,14 +3,14 @@ using Aglow.Benchmarks.Baselines;
 namespace Aglow.Benchmarks.Stores;
 
 /// <summary>
-/// Bytes a user, as filled; and, where updates leave something behind, after everybody has heartbeat three times more. Each store in
-/// servers of its own.
+/// Bytes per user after filling, and again after three more heartbeats of every user if updates leave dead rows behind. Each store runs in
+/// new servers.
 /// </summary>
 internal static class MemoryPart
 {
     private const int Rounds = 3, BatchSize = 500;
 
-    // updating ten million rows three times takes many minutes and shows the same
+    // updates of ten million rows three times would take many minutes and show the same
     private const long MostUpdated = 1_000_000;
 
     public static async Task RunAsync(Run run)

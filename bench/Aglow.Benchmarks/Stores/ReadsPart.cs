@@ -4,7 +4,7 @@ using Aglow.Benchmarks.Baselines;
 namespace Aglow.Benchmarks.Stores;
 
 /// <summary>
-/// A friends list of 20: asked for one by one, as people start, and at once; and 1,000 at once. One caller, who waits for each answer.
+/// Reads of a friends list of 20, one by one, as beginners do, and at once; and of 1,000 at once. One caller waits for each answer.
 /// </summary>
 internal static class ReadsPart
 {
@@ -16,7 +16,7 @@ internal static class ReadsPart
     public static async Task RunAsync(Run run)
     {
         await using var servers = StoresBenchmark.ServersOf(run);
-        // reads of the three kinds of rows are the same
+        // the three kinds of rows read in the same way
         var all = await servers.DesignsAsync(StoresBenchmark.StoresOf(run), Lease);
         var designs = all.Where(d => d is not (BooleanRow or ExpiringRow)).ToList();
         var people = new Dictionary<PresenceDesign, uint[]>();

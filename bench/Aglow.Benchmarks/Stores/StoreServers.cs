@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks.Stores;
 
-/// <summary>The servers of one run, each started when it is first asked for, on the first core; and the designs on them.</summary>
+/// <summary>The servers of one run, each started at its first use, on the first core, and the designs on them.</summary>
 internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
 {
     public const string Sqlite = "sqlite", Postgres = "postgres", Maria = "mariadb", RedisName = "redis", Dynamo = "dynamodb", AglowName = "aglow", AglowOnRedis = "aglow-redis";
@@ -20,22 +20,22 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
     private DynaliteServer? _dynalite;
     private int _made;
 
-    /// <summary>Every store there is.</summary>
+    /// <summary>The names of all stores.</summary>
     public static string[] All { get; } = [Sqlite, Postgres, Maria, RedisName, Dynamo, AglowName, AglowOnRedis];
 
     public async Task<PostgresServer> PostgresAsync() => _postgres ??= await PostgresServer.StartAsync(ServerCore, waitsForDisk);
 
     public async Task<MariaServer> MariaAsync() => _maria ??= await MariaServer.StartAsync(ServerCore, waitsForDisk);
 
-    /// <summary>The Redis of keys that expire.</summary>
+    /// <summary>The Redis for keys that expire.</summary>
     public async Task<RedisServer> RedisAsync() => _redis ??= await RedisServer.StartAsync(ServerCore, Folder(), waitsForDisk);
 
-    /// <summary>The Redis of Aglow's pages: one of their own, so that keys and bytes are counted apart.</summary>
+    /// <summary>The Redis for Aglow's pages: a separate one, so that keys and bytes are counted separately.</summary>
     public async Task<RedisServer> RedisOfAglowAsync() => _redisOfAglow ??= await RedisServer.StartAsync(ServerCore, Folder(), waitsForDisk);
 
     public async Task<DynaliteServer> DynaliteAsync() => _dynalite ??= await DynaliteServer.StartAsync(ServerCore);
 
-    /// <summary>Aglow's connections to a Redis, closed with this.</summary>
+    /// <summary>Aglow's connections to a Redis, which are closed with this object.</summary>
     public async Task<RedisCluster> ConnectAsync(RedisServer server)
     {
         var cluster = await RedisCluster.ConnectAsync(RedisAddress.Parse($"127.0.0.1:{server.Port}"), TimeProvider.System, new RedisLog(NullLogger.Instance));
@@ -51,7 +51,7 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
         _ => await MariaTable.CreateAsync(schema, await MariaAsync()),
     };
 
-    /// <summary>The designs on these stores, with a lease. Made in the order of the table; closed by who asked.</summary>
+    /// <summary>The designs on these stores, with a lease, in the order of the table. The caller closes them.</summary>
     public async Task<List<PresenceDesign>> DesignsAsync(IEnumerable<string> stores, TimeSpan lease)
     {
         var designs = new List<PresenceDesign>();

@@ -4,13 +4,13 @@ using Aglow.Benchmarks.Baselines;
 namespace Aglow.Benchmarks.Stores;
 
 /// <summary>
-/// The designs that people start from (<c>Baselines/</c>) and Aglow's own stores, on the same work in the same run.
+/// Common designs (<c>Baselines/</c>) and Aglow's own stores, with the same work in the same run.
 /// </summary>
 /// <remarks>
-/// Servers run on the first core, this process on the second; what is embedded (SQLite, Aglow) runs in this process, and its costs are this
-/// process's. In each round every design has one leg, in turn forwards and backwards, so that a machine that is slow for a minute is slow
-/// for all; ratios are taken round by round. After each leg somebody who heartbeat in it must be read as online. Costs are CPU seconds of
-/// the process that keeps the state: what a call costs its caller (a driver, or HTTP) is not in it; <c>./aglow bench http</c> has that of
+/// Servers run on the first core, this process on the second. Embedded stores (SQLite, Aglow) run in this process, so their costs are this
+/// process's. In each round every design has one leg, alternately forwards and backwards, so that a machine that is slow for a minute is
+/// slow for all. Ratios are computed round by round. After each leg a user with a heartbeat in it must be read as online. Costs are CPU
+/// seconds of the process with the state. They exclude the cost for the caller (a driver, or HTTP); <c>./aglow bench http</c> has that of
 /// Aglow. Each part is a file: <see cref="HeartbeatsPart"/>, <see cref="ReadsPart"/>, <see cref="MemoryPart"/>,
 /// <see cref="ConnectionsPart"/>, <see cref="CrashPart"/>, <see cref="ExpiryPart"/>.
 /// </remarks>
@@ -71,7 +71,7 @@ internal sealed class StoresBenchmark : Benchmark
     /// <summary>The command line of a plot.</summary>
     public static string CommandOf(Run run, string part) => $"./aglow bench stores --parts {part} --pairs {run.PairCount}";
 
-    /// <summary>Fills each design, and says how many users it was given.</summary>
+    /// <summary>Fills each design, and returns how many users it has.</summary>
     public static async Task<uint> FillAsync(Run run, PresenceDesign design, long users)
     {
         var count = (uint)Math.Min(users, design.MostUsers);
@@ -85,7 +85,7 @@ internal sealed class StoresBenchmark : Benchmark
         return count;
     }
 
-    /// <summary>Legs of every design in turn, forwards and backwards; the samples by design and by leg.</summary>
+    /// <summary>Runs legs of every design in turn, forwards and backwards; returns the samples by design and by leg.</summary>
     public static async Task<Dictionary<(PresenceDesign Design, string Leg), List<Sample>>> RoundsAsync(
         Run run, IReadOnlyList<PresenceDesign> designs, IReadOnlyList<string> legs, Func<PresenceDesign, string, Task<Sample>> measure)
     {

@@ -1,4 +1,4 @@
-// Presence on Socket.IO, as most people write it: a room a user, each change emitted to it as it comes.
+// Presence on Socket.IO, as most people write it: one room per user, and each change is emitted to it at once.
 // Users send heartbeats and leave (in lists, over a socket), expire after 30 s, and are watched. A watcher gets a snapshot, then changes.
 'use strict';
 const { createServer } = require('http');

@@ -1,4 +1,4 @@
-// Presence on a bare `ws` server, as most people write it: a map of users to their watchers, each change told as it comes.
+// Presence on a bare `ws` server, as most people write it: a map of users to their watchers, and each change is sent at once.
 // Users send heartbeats and leave (in lists, over a socket), expire after 30 s, and are watched. A watcher gets a snapshot, then changes.
 'use strict';
 const { WebSocketServer } = require('ws');
