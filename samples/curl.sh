@@ -3,16 +3,16 @@ AGLOW="${AGLOW_URL:-http://127.0.0.1:8080}"
 JSON='Content-Type: application/json'
 name="alice-$RANDOM$RANDOM"
 
-# user 42 is alive: one of these every ten seconds keeps them online, thirty seconds of silence make them offline
+# user 42 is alive: one heartbeat every ten seconds keeps them online, thirty seconds without one make them offline
 curl -sS --fail-with-body -w '\n' "$AGLOW/heartbeat" -H "$JSON" -d '{"user_id": 42}'
 
-# many at once, with integers and strings as IDs, who also did something just now
+# many users at once, with integers and strings as IDs; they also did something just now
 curl -sS --fail-with-body -w '\n' "$AGLOW/heartbeat" -H "$JSON" -d '{"user_ids": [7, "bob"], "active": true}'
 
 # is 42 online, and when were they last seen?
 curl -sS --fail-with-body -w '\n' "$AGLOW/status/42"
 
-# many at once: by id, and as a list in the order asked; 99 was never seen
+# many users at once: in the query, and as a list; the answer has their order; 99 was never seen
 curl -sS --fail-with-body -w '\n' "$AGLOW/status/users?ids=42,bob,99"
 curl -sS --fail-with-body -w '\n' "$AGLOW/status/batch" -H "$JSON" -d '{"user_ids": [99, "bob", 42]}'
 
@@ -24,24 +24,24 @@ curl -sS --fail-with-body -w '\n' "$AGLOW/users" -H "$JSON" -d "{\"user_name\": 
 curl -sS --fail-with-body -w '\n' -X PATCH "$AGLOW/users/$name" -H "$JSON" -d '{"display_name": "Alice L."}'
 curl -sS --fail-with-body -w '\n' "$AGLOW/users?q=alice&limit=3"
 
-# who follows 42 and bob is told of them on every connection
+# alice follows 42 and bob, and gets their changes on every connection
 curl -sS --fail-with-body -w '\n' "$AGLOW/users/$name/subscriptions" -H "$JSON" -d '{"user_ids": [42, "bob"]}'
 
 # bob is busy, whatever his devices say
 curl -sS --fail-with-body -w '\n' -X PUT "$AGLOW/users/bob/status" -H "$JSON" -d '{"status": "busy"}'
 
-# changes as they happen, here for two seconds: in the middle of them 42 leaves
+# changes as they happen, here for two seconds; in the meantime 42 leaves
 (sleep 0.5; curl -sS --fail-with-body -o /dev/null "$AGLOW/offline" -H "$JSON" -d '{"user_id": 42}') &
 curl -sSN --fail-with-body --max-time 2 "$AGLOW/watch?users=42,bob" 2>/dev/null || true
 
 # why is 42 shown as they are?
 curl -sS --fail-with-body -w '\n' "$AGLOW/status/42/explain"
 
-# how many are online, and who
+# how many users are online, and which
 curl -sS --fail-with-body -w '\n' "$AGLOW/online/count"
 curl -sS --fail-with-body -w '\n' "$AGLOW/online?limit=5"
 
-# alice is signed out everywhere, then deleted; bob's status goes by his devices again
+# alice is signed out everywhere and then deleted; bob's status follows his devices again
 curl -sS --fail-with-body -w '\n' -X POST "$AGLOW/users/$name/revoke"
 curl -sS --fail-with-body -w '\n' -X DELETE "$AGLOW/users/$name"
 curl -sS --fail-with-body -w '\n' -X PUT "$AGLOW/users/bob/status" -H "$JSON" -d '{"status": "auto"}'

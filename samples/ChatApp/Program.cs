@@ -4,7 +4,7 @@ using System.Threading.Channels;
 using Aglow;
 using Aglow.Model;
 
-// A chat with green dots: the app's own sign-in and its own messages, and presence beside them.
+// A chat with green dots: the app has its own sign-in and messages, and adds presence to them.
 var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
 builder.Services.AddAuthorization().AddAuthentication("cookie").AddCookie("cookie");
 builder.Services.AddAglow(builder.Configuration.GetSection("Aglow"));
@@ -12,19 +12,19 @@ builder.Services.Configure<HostOptions>(static o => o.ShutdownTimeout = TimeSpan
 
 var app = builder.Build();
 app.UseFileServer();
-// who is signed in is online while their page is open, and nobody says so for another
+// a signed-in user is online while their page is open, and no user can act for another
 app.MapAglow("/presence").RequireAuthorization();
 var chat = new Chat();
-// a name is taken at its word here, where an app of yours asks for a password
+// this sample accepts any name; a real app asks for a password
 app.MapPost(
     "/sign-in", (Line hello) => TypedResults.SignIn(new ClaimsPrincipal(new ClaimsIdentity([new(ClaimTypes.Name, hello.Name)], "cookie"))));
-// out everywhere: the sockets of every tab and device close, and the dot is grey at once
+// signs out everywhere: the sockets of all tabs and devices close, and the dot turns grey at once
 app.MapPost("/sign-out", async (ClaimsPrincipal me, PresenceService presence) =>
 {
     await presence.RevokeAsync(UserId.Parse(me.Identity!.Name!));
     return TypedResults.SignOut();
 }).RequireAuthorization();
-// every user who was heard of has a dot; presence says who is online
+// every known user has a dot; presence says which of them are online
 app.MapGet("/people", () => chat.People.Keys).RequireAuthorization();
 app.MapPost("/chat", (Line line, ClaimsPrincipal me) => chat.Say(line with { Name = me.Identity!.Name! })).RequireAuthorization();
 app.MapGet("/chat", (ClaimsPrincipal me, CancellationToken gone) => TypedResults.ServerSentEvents(chat.Hear(me.Identity!.Name!, gone)))

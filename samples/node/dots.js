@@ -1,5 +1,5 @@
-// Who of your friends is here:  node dots.js ME FRIEND…     (Node 20 and 21: node --experimental-websocket dots.js ME FRIEND…)
-// Type auto, away, busy or offline to choose what they see of you. Ctrl+C leaves.
+// Which of your friends are online: node dots.js ME FRIEND… (Node 20 and 21: node --experimental-websocket dots.js ME FRIEND…)
+// Type auto, away, busy or offline to choose the status that they see. Ctrl+C leaves.
 import { createInterface } from 'node:readline';
 import { connect } from '../../clients/js/src/index.js'; // in a program of your own: '@aglow/client'
 

@@ -1,7 +1,7 @@
 // A call service that shows people as "in a call":  node in-a-call.js start|end PERSON…     (AGLOW_KEY: a key with the scope "users")
-// The claim is a source of its own. What the person chose stays beneath it, and shows again when the call ends.
+// The claim has its own source. The person's own choice stays below it, and shows again when the call ends.
 const url = process.env.AGLOW_URL ?? 'http://127.0.0.1:8080';
-// the claim ends by itself if this service crashes: a long call starts it again
+// the claim ends by itself if this service crashes; a service with longer calls sets the claim again
 const LONGEST_SECONDS = 3600;
 
 const [what, ...people] = process.argv.slice(2);
