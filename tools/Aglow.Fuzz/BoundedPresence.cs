@@ -10,8 +10,8 @@ using Microsoft.Extensions.Logging;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// Presence on one machine as <see cref="EmbeddedPresence"/> composes it, but with a bound on users. Millions of hostile first heartbeats
-/// would fill a disk, and memory that grows with users looks like a leak.
+/// Presence on one machine like <see cref="EmbeddedPresence"/>, but with a limit on users. Without the limit, millions of hostile first
+/// heartbeats would fill the disk, and memory that grows with users would look like a leak.
 /// </summary>
 internal sealed class BoundedPresence : IOpenPresence
 {
@@ -61,7 +61,7 @@ internal sealed class BoundedPresence : IOpenPresence
     }
 }
 
-/// <summary>The directory on disk, until it is full; then a new ID stands for a known one.</summary>
+/// <summary>The directory on disk, until it is full. Then a new ID gets the index of a known one.</summary>
 internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
 {
     private const uint MostUsers = 4096;

@@ -4,21 +4,21 @@ using System.Text;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// The kept inputs of one target: a text file with an input a line, so that a diff is readable. Letters stand for themselves, every other
-/// byte is written as <c>\xNN</c>, <c>\r</c>, <c>\n</c> or <c>\\</c>. A line that begins with # is a remark.
+/// The kept inputs of one target: a text file with one input per line, so that a diff is readable. Printable characters are written as they
+/// are, all other bytes as <c>\xNN</c>, <c>\r</c>, <c>\n</c> or <c>\\</c>. A line that begins with # is a comment.
 /// </summary>
 internal static class Corpus
 {
     public static string PathOf(string folder, Target target) => Path.Combine(folder, $"{target.Name}.txt");
 
-    /// <summary>The inputs of a target; none where it has no file.</summary>
+    /// <summary>Reads the inputs of a target; none if it has no file.</summary>
     public static IReadOnlyList<byte[]> Read(string folder, Target target)
     {
         var path = PathOf(folder, target);
         return File.Exists(path) ? [.. File.ReadLines(path).Where(static line => line.Length > 0 && line[0] != '#').Select(Unescape)] : [];
     }
 
-    /// <summary>Adds inputs under a remark.</summary>
+    /// <summary>Adds inputs below a comment.</summary>
     public static void Add(string folder, Target target, string remark, params IEnumerable<byte[]> inputs)
     {
         Directory.CreateDirectory(folder);
@@ -43,7 +43,7 @@ internal static class Corpus
             };
         }
 
-        // trailing spaces do not survive editors
+        // escaped, because editors remove trailing spaces
         if (line is [.., ' '])
             line.Remove(line.Length - 1, 1).Append("\\x20");
         return line.ToString();

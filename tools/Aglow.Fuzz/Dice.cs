@@ -2,9 +2,9 @@ using System.Globalization;
 
 namespace Aglow.Fuzz;
 
-/// <summary>Random choices by seed, and the words of hostile inputs.</summary>
+/// <summary>Random choices from a seed, and the words of hostile inputs.</summary>
 /// <param name="seed">The same seed makes the same inputs.</param>
-/// <param name="guesses">Whether users are named by indexes that the directory may have given.</param>
+/// <param name="guesses">Whether users are named by indexes that the directory may have assigned.</param>
 internal sealed class Dice(int seed, bool guesses = false)
 {
     private static readonly string[] Numbers =
@@ -17,7 +17,7 @@ internal sealed class Dice(int seed, bool guesses = false)
         "100000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
     ];
 
-    // characters below 256 stand for bytes, so that a string can hold invalid text
+    // characters below 256 are bytes, so that a string can contain invalid text
     private static readonly string[] Names =
     [
         "bob", "alice", "", " ", "a b", "a,b", "a/b", "a\\b", "a\"b", "a%b", "%00", "%0d%0a", "%C0%AF", "%2F", "%2e%2e%2f", "%", "%z", "..",
@@ -41,7 +41,7 @@ internal sealed class Dice(int seed, bool guesses = false)
 
     public T Pick<T>(params ReadOnlySpan<T> of) => of[_random.Next(of.Length)];
 
-    /// <summary>A number as text: at some boundary, or small.</summary>
+    /// <summary>A number as text: a boundary value, or small.</summary>
     public string Number() => guesses
         && OneIn(2) ? $"{SmallUser()}" : OneIn(3) ? _random.Next(300).ToString(CultureInfo.InvariantCulture) : Pick<string>(Numbers);
 
@@ -52,11 +52,11 @@ internal sealed class Dice(int seed, bool guesses = false)
     public string User() => guesses ? $"{SmallUser()}" : OneIn(2) ? Number() : Name();
 
     /// <summary>
-    /// One of a few users, so that inputs meet: an ID below 300, or the index of one of the first users of the directory.
+    /// One of a few users, so that inputs affect the same users: an ID below 300, or the index of one of the directory's first users.
     /// </summary>
     public uint SmallUser() => guesses ? (1u << 31) + (uint)Below(80) : (uint)Below(300);
 
-    /// <summary>How an input is cut: mostly not at all. Some clients do not wait for an answer (<see cref="Cut.IsGone"/>).</summary>
+    /// <summary>How to cut an input; most are not cut. Some clients do not wait for an answer (<see cref="Cut.IsGone"/>).</summary>
     public byte CutLength() => OneIn(16) ? (byte)255 : OneIn(3) ? (byte)Between(1, OneIn(2) ? 9 : 255) : (byte)0;
 
     public void Fill(Span<byte> bytes) => _random.NextBytes(bytes);

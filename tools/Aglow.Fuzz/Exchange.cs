@@ -3,21 +3,21 @@ using System.IO.Pipelines;
 
 namespace Aglow.Fuzz;
 
-/// <summary>Sends an input over a connection of its own, closes its side, and collects the answers.</summary>
+/// <summary>Sends an input over a new connection, closes this side, and collects the answers.</summary>
 internal static class Exchange
 {
-    /// <summary>A server that has not released a connection by then hangs.</summary>
+    /// <summary>If the server has not released a connection after this time, it hangs.</summary>
     public static readonly TimeSpan TimeLimit = TimeSpan.FromSeconds(30);
 
     private const int MostAnswered = 64 * 1024 * 1024;
 
-    /// <summary>All answers, and whether the server closed the connection before the client was gone.</summary>
+    /// <summary>Returns all answers, and whether the server closed the connection before the client did.</summary>
     public static async Task<(byte[] Answer, bool IsWhole)> RunAsync(MemoryTransport network, ReadOnlyMemory<byte> input)
     {
         var connection = network.Connect();
         var receiving = ReceiveAsync(connection);
         await SendAsync(connection.Output, input);
-        // some clients are gone before any answer
+        // some clients disconnect before any answer
         if (Cut.IsGone(input))
             connection.Close();
         try
@@ -41,7 +41,7 @@ internal static class Exchange
                 output.Write(piece.Span);
                 if ((await output.FlushAsync()).IsCompleted)
                     break;
-                // the reader may read this before the next part comes
+                // the reader may read this before the next part arrives
                 if (!input.IsEmpty && input.Span[0] != 0)
                     await Task.Yield();
             }
@@ -62,7 +62,7 @@ internal static class Exchange
             foreach (var segment in result.Buffer)
                 received.Write(segment.Span);
             input.AdvanceTo(result.Buffer.End);
-            // an event stream ends with its client, so the client goes after the first event
+            // an event stream ends when its client disconnects, so the client does that after the first event
             if (received.WrittenSpan.IndexOf("text/event-stream"u8) >= 0 && HasEvent(received.WrittenSpan))
                 connection.Close();
             if (received.WrittenCount > MostAnswered)
@@ -75,6 +75,6 @@ internal static class Exchange
         }
     }
 
-    // a chunk may end within one of these words, but not within both
+    // a chunk may end inside one of these words, but not inside both
     private static bool HasEvent(ReadOnlySpan<byte> answer) => answer.IndexOf("event: "u8) >= 0 || answer.IndexOf("data: "u8) >= 0;
 }

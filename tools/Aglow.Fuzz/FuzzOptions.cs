@@ -7,18 +7,18 @@ namespace Aglow.Fuzz;
 /// <param name="Seconds">The longest time.</param>
 /// <param name="Inputs">The most inputs.</param>
 /// <param name="Seed">The same seed makes the same inputs, if the server behaves the same.</param>
-/// <param name="Workers">How many tasks feed.</param>
+/// <param name="Workers">The number of tasks that feed the targets.</param>
 /// <param name="CorpusFolder">The folder of kept inputs; null: none.</param>
 /// <param name="Keep">Whether inputs that caused new behaviour are added to the corpus at the end.</param>
-/// <param name="Targets">Their names; empty: all.</param>
+/// <param name="Targets">The names of the targets; empty: all.</param>
 internal sealed record FuzzOptions(
     double Seconds, long Inputs, int Seed, int Workers, string? CorpusFolder, bool Keep, IReadOnlyList<string> Targets)
 {
-    /// <summary>Whether findings are added to the corpus; not in tests, which report them.</summary>
+    /// <summary>Whether findings are added to the corpus. False in tests, which only report them.</summary>
     public bool KeepsFindings { get; init; } = true;
 }
 
-/// <summary>The flags, and what they may be.</summary>
+/// <summary>The flags, and their possible values.</summary>
 internal static class FuzzCommand
 {
     /// <summary>The command, which calls <paramref name="run"/>.</summary>

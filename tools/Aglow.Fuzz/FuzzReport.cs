@@ -4,7 +4,7 @@ using System.Text;
 
 namespace Aglow.Fuzz;
 
-/// <summary>The memory after so many inputs, while nobody feeds.</summary>
+/// <summary>The memory after this many inputs, while no worker feeds.</summary>
 internal readonly record struct MemorySample(long Inputs, long HeapBytes, long ResidentBytes)
 {
     public static MemorySample Take(long inputs)
@@ -19,9 +19,9 @@ internal readonly record struct MemorySample(long Inputs, long HeapBytes, long R
 
 /// <summary>The inputs of a target.</summary>
 /// <param name="Target">The target.</param>
-/// <param name="Inputs">How many inputs.</param>
-/// <param name="Took">How long, over all workers.</param>
-/// <param name="Behaviours">Inputs that caused new behaviour.</param>
+/// <param name="Inputs">The number of inputs.</param>
+/// <param name="Took">The time, summed over all workers.</param>
+/// <param name="Behaviours">The number of inputs that caused new behaviour.</param>
 internal sealed record FuzzedTarget(Target Target, long Inputs, TimeSpan Took, int Behaviours);
 
 /// <summary>The findings of a run, and its report.</summary>
@@ -29,16 +29,17 @@ internal sealed record FuzzReport(
     IReadOnlyList<FuzzedTarget> Targets, IReadOnlyList<(Target Target, byte[] Input, string Message)> Findings,
     IReadOnlyList<MemorySample> Samples, double Seconds)
 {
-    // allows for code that is compiled late, and for pools and caches that fill; a leak of a byte an input exceeds it after a few minutes
+    // Allows for code that is compiled late, and for pools and caches that fill. A leak of one byte per input exceeds it after a few
+    // minutes.
     private const long HeapNoise = 24_000_000;
     private const double HeapBytesAnInput = 1;
 
     public long Inputs => Targets.Sum(static target => target.Inputs);
 
-    /// <summary>Nothing crashed, hung, leaked or was answered wrongly.</summary>
+    /// <summary>Whether nothing crashed, hung or leaked, and no answer was wrong.</summary>
     public bool IsClean => Findings.Count == 0 && Leak is null && Inputs > 0;
 
-    /// <summary>What has grown; null if nothing has: the median of the last third beside that of the second.</summary>
+    /// <summary>What has grown; null if nothing has. Compares the median of the last third with that of the second third.</summary>
     public string? Leak
     {
         get

@@ -6,11 +6,13 @@ using Aglow.Watching;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// A run: workers feed the targets for a while, stop, memory is weighed, and on it goes until the time or the inputs are used up.
+/// A run: workers feed the targets for some time and stop, and the memory is measured. This repeats until the time or the inputs are used
+/// up.
 /// </summary>
 /// <remarks>
-/// A crash is an exception that no caller expects; a hang, an input that takes over ten seconds, or a connection that is open half a minute after its client is gone; a leak, memory
-/// that goes on growing with the inputs, or connections and watches that are left when all clients are gone. Memory is weighed while nobody feeds, after a full collection.
+/// A crash is an exception that no caller expects. A hang is an input that takes over ten seconds, or a connection that is open half a
+/// minute after its client disconnected. A leak is memory that keeps growing with the inputs, or connections and watches that remain when
+/// all clients have disconnected. The memory is measured after a full collection, while no worker feeds.
 /// </remarks>
 internal sealed class FuzzRun
 {
@@ -32,13 +34,13 @@ internal sealed class FuzzRun
 
     private long Inputs => _workers.Sum(static worker => worker.Counts.Sum(static one => one.Count));
 
-    /// <summary>All targets, on this server.</summary>
+    /// <summary>Creates all targets for this server.</summary>
     public static IReadOnlyList<Target> Targets(FuzzedServer server) =>
     [
         new FrameTarget(), new UpgradeTarget(), new BodyTarget(), new NameTarget(), new HintTarget(), new SettingsTarget(), new HttpTarget(server), new SocketTarget(server), new GuessTarget(server),
     ];
 
-    /// <summary>Runs as asked; progress goes to <paramref name="output"/>.</summary>
+    /// <summary>Runs with these options; progress goes to <paramref name="output"/>.</summary>
     public static async Task<FuzzReport> RunAsync(FuzzOptions options, TextWriter output, CancellationToken stop)
     {
         var folder = Directory.CreateTempSubdirectory("aglow-fuzz-").FullName;
@@ -66,7 +68,7 @@ internal sealed class FuzzRun
 
     private async Task FeedAsync(FuzzOptions options, TextWriter output, CancellationToken stop)
     {
-        // thirty samples tell a slope from noise; the first ones measure code that is still being compiled
+        // Thirty samples are enough to tell a slope from noise. The first ones include code that is still being compiled.
         var between = Math.Clamp(options.Seconds / 30, 1, 20);
         while (Seconds < options.Seconds && Inputs < options.Inputs && !stop.IsCancellationRequested)
         {
@@ -86,7 +88,7 @@ internal sealed class FuzzRun
 
     private double Seconds => Stopwatch.GetElapsedTime(_beganAt).TotalSeconds;
 
-    // All clients are gone: what the server still holds of them, it has forgotten to let go of.
+    // All clients have disconnected, so the server must not hold anything of them.
     private async Task RequireLetGoAsync()
     {
         var beganAt = Stopwatch.GetTimestamp();
@@ -103,7 +105,7 @@ internal sealed class FuzzRun
         }
     }
 
-    // A rule that does not come back cannot be interrupted: its input is kept, and the run is over.
+    // A rule that does not return cannot be interrupted: its input is kept, and the run ends.
     private void LookForHangs()
     {
         foreach (var worker in _workers)
@@ -120,7 +122,7 @@ internal sealed class FuzzRun
     {
         foreach (var found in _workers.SelectMany(static worker => worker.Kept).GroupBy(static kept => kept.Target, static kept => kept.Inputs))
         {
-            // the short ones: they are read by people, and sent in every run of the tests
+            // the short inputs, because people read them and every run of the tests sends them
             var some = found.SelectMany(static inputs => inputs).Where(static input => input.Length <= 400).OrderBy(static input => input.Length).Take(100);
             Corpus.Add(folder, found.Key, "made something new happen", some);
         }

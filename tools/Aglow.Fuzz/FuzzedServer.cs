@@ -12,8 +12,8 @@ using Microsoft.Extensions.Logging;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// The server in this process: Kestrel, the connection middleware, every call, a journal and a directory on disk, as in <c>./aglow
-/// serve</c>. Only the kernel's sockets are missing.
+/// The server inside this process: Kestrel, the connection middleware, all calls, a journal and a directory on disk, as in <c>./aglow
+/// serve</c>. Only the kernel's sockets are replaced.
 /// </summary>
 internal sealed class FuzzedServer : IAsyncDisposable
 {
@@ -30,18 +30,18 @@ internal sealed class FuzzedServer : IAsyncDisposable
 
     public MemoryTransport Network { get; }
 
-    /// <summary>Users whom no input may reach.</summary>
+    /// <summary>Users whom no input must reach.</summary>
     public Victims Victims { get; }
 
-    /// <summary>The errors that the server has logged since the last call: there must be none, whatever is sent.</summary>
+    /// <summary>The errors that the server has logged since the last call. There must be none, whatever the inputs are.</summary>
     public string? TakeError() => _errors.Take();
 
     public WatchHub Hub => _app.Services.GetRequiredService<PresenceService>().Watchers;
 
-    /// <summary>Starts it on this folder.</summary>
+    /// <summary>Starts a server on this folder.</summary>
     public static async Task<FuzzedServer> StartAsync(string folder)
     {
-        // memory for sixteen million users: IDs beyond get 507, as at the end of an operator's budget
+        // memory for sixteen million users: higher IDs get 507, as when an operator's budget is used up
         var options = new AglowOptions
         {
             OpenMode = true,
@@ -79,7 +79,9 @@ internal sealed class FuzzedServer : IAsyncDisposable
         _errors.Dispose();
     }
 
-    /// <summary>Ignores signals, because the run handles them: a server that stopped by itself would answer 503 to later inputs.</summary>
+    /// <summary>
+    /// Ignores signals, because the run handles them. A server that stopped by itself would answer later inputs with 503.
+    /// </summary>
     private sealed class UntilDisposed : IHostLifetime
     {
         public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
@@ -90,7 +92,7 @@ internal sealed class FuzzedServer : IAsyncDisposable
     /// <summary>Keeps the first logged error.</summary>
     private sealed class ErrorLog : ILoggerProvider, ILogger
     {
-        // of the web server: a chunked body that nobody read ends in trailers that are no text. It has answered, and closes the connection
+        // Logged by the web server for an unread chunked body with trailers that are not text. It has answered, and closes the connection.
         private const string NotDrained = "automatic draining of the request body failed";
 
         private string? _first;

@@ -5,8 +5,8 @@ using System.Text.Json;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// Reads one HTTP answer strictly. A finding is an answer that a strict client could not read, a 500, a body that differs from its head,
-/// and a problem that reveals something internal.
+/// Reads one HTTP answer strictly. Findings are an answer that a strict client cannot read, a 500, a body that contradicts its head, and a
+/// problem that reveals internal details.
 /// </summary>
 internal readonly ref struct HttpAnswer
 {
@@ -17,8 +17,8 @@ internal readonly ref struct HttpAnswer
         Body = body;
     }
 
-    // HTTP/2 is told to go away in its own words, HTTP_1_1_REQUIRED (RFC 9113, section 7), by a server that speaks HTTP/1.1 only; nothing
-    // follows
+    // A server that only has HTTP/1.1 refuses HTTP/2 with a frame of that protocol, HTTP_1_1_REQUIRED (RFC 9113, section 7). Nothing
+    // follows it.
     private static ReadOnlySpan<byte> GoAway => [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0D];
 
     public int Status { get; }
@@ -28,13 +28,13 @@ internal readonly ref struct HttpAnswer
     public ReadOnlySpan<byte> Body { get; }
 
     /// <summary>
-    /// Whether these requests hold a HEAD, whose answer has a length and no body: which of several answers it is cannot be told from
-    /// outside.
+    /// Whether these requests contain a HEAD, whose answer has a length but no body. From outside it is not visible which of several
+    /// answers that is.
     /// </summary>
     public static bool IsHead(ReadOnlySpan<byte> asked) => asked.IndexOf("HEAD"u8) >= 0;
 
     /// <summary>
-    /// Reads the next answer and moves on. False where nothing is left, or where only the beginning of one came and
+    /// Reads the next answer and advances. False if nothing remains, or if only the beginning of an answer came and
     /// <paramref name="isWhole"/> is false.
     /// </summary>
     public static bool TryRead(ref ReadOnlySpan<byte> bytes, bool isWhole, out HttpAnswer answer)
@@ -52,7 +52,7 @@ internal readonly ref struct HttpAnswer
         var body = ReadOnlySpan<byte>.Empty;
         if (status is < 200 or 204 or 304)
         {
-            // no body
+            // these answers have no body
         }
         else if (Value(head, "Content-Length") is { } text)
         {
@@ -64,7 +64,7 @@ internal readonly ref struct HttpAnswer
         }
         else if (Value(head, "Transfer-Encoding") == "chunked")
         {
-            // an event stream, which ends with its client
+            // an event stream, which ends when its client disconnects
             body = bytes;
             bytes = default;
         }
@@ -126,7 +126,7 @@ internal readonly ref struct HttpAnswer
             throw new FindingException($"this is no problem document: {problem}");
     }
 
-    // 505 answers another protocol, 507 an ID beyond the operator's budget; nothing else may be a 5xx
+    // 505 answers another protocol, 507 an ID beyond the operator's budget; no other 5xx is allowed
     private static int RequireNoFailure(int status, ReadOnlySpan<byte> answer) =>
         status >= 500 && status is not (505 or 507) ? throw new FindingException($"{status}: {Shown(answer)}") : status;
 

@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Aglow.Fuzz;
 
-/// <summary>An input as it is made, from text and bytes.</summary>
+/// <summary>Writes an input from text and bytes.</summary>
 internal sealed class InputWriter
 {
     private readonly ArrayBufferWriter<byte> _bytes = new(1024);
@@ -20,7 +20,7 @@ internal sealed class InputWriter
 
     public InputWriter Add(byte one) => Add([one]);
 
-    /// <summary>Adds text: a character above 255 in UTF-8, any other as a byte, so that a constant can hold any bytes.</summary>
+    /// <summary>Adds text: characters above 255 as UTF-8, all others as one byte, so that a constant can contain any bytes.</summary>
     public InputWriter Add(string text)
     {
         if (!text.AsSpan().ContainsAnyExceptInRange('\0', '\u00FF'))
@@ -41,7 +41,7 @@ internal sealed class InputWriter
     }
 }
 
-/// <summary>An input cut as its first byte says.</summary>
+/// <summary>Cuts an input as its first byte says.</summary>
 internal static class Cut
 {
     private const int MostPieces = 24;
@@ -50,11 +50,11 @@ internal static class Cut
     /// <summary>The bytes to feed: all but the first.</summary>
     public static ReadOnlyMemory<byte> Body(ReadOnlyMemory<byte> input) => input.IsEmpty ? input : input[1..];
 
-    /// <summary>Whether the client is gone as soon as everything is sent: the first byte is 255.</summary>
+    /// <summary>Whether the client disconnects as soon as everything is sent: the first byte is 255.</summary>
     public static bool IsGone(ReadOnlyMemory<byte> input) => !input.IsEmpty && input.Span[0] == Gone;
 
     /// <summary>
-    /// The pieces: 0 leaves it whole, another number is the length of each, and the last is what is left after two dozen.
+    /// The pieces. For 0 there is one piece; any other number is the length of each piece. The piece after two dozen contains all the rest.
     /// </summary>
     public static IEnumerable<ReadOnlyMemory<byte>> Pieces(ReadOnlyMemory<byte> input)
     {

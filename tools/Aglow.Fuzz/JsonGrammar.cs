@@ -2,7 +2,7 @@ using Aglow.AspNetCore.Endpoints;
 
 namespace Aglow.Fuzz;
 
-/// <summary>JSON as clients write it, and as they should not.</summary>
+/// <summary>Makes JSON, both valid and invalid for the calls.</summary>
 internal static class JsonGrammar
 {
     private static readonly string[] Members =
@@ -17,7 +17,7 @@ internal static class JsonGrammar
         "Watch", "none such",
     ];
 
-    /// <summary>A body or message: an object that a call takes, mostly.</summary>
+    /// <summary>Adds a body or message: mostly an object that a call accepts.</summary>
     public static void Document(Dice dice, InputWriter input)
     {
         switch (dice.Below(12))
@@ -70,7 +70,7 @@ internal static class JsonGrammar
             input.Add(dice.Pick(" ", "\n", "{}", ",", "\u0000", "\u00EF\u00BB\u00BF", "//", "]", "}"));
     }
 
-    /// <summary>A list of users.</summary>
+    /// <summary>Adds a list of users.</summary>
     public static InputWriter Users(Dice dice, InputWriter input)
     {
         input.Add("[");

@@ -7,10 +7,10 @@ using Microsoft.AspNetCore.Connections;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// A network in memory, on which the web server listens and over which inputs are sent. Everything above the kernel's sockets is what
+/// A network in memory. The web server listens on it, and inputs are sent over it. Everything above the kernel's sockets is the code that
 /// ships.
 /// </summary>
-/// <remarks>Any thread. The server side of a connection belongs to the web server, the other side to one task.</remarks>
+/// <remarks>Any thread. The server's side of a connection belongs to the web server, the other side to one task.</remarks>
 internal sealed class MemoryTransport : IConnectionListenerFactory, IConnectionListener
 {
     private readonly Channel<ConnectionContext> _arrivals = Channel.CreateUnbounded<ConnectionContext>();
@@ -54,7 +54,7 @@ internal sealed class MemoryTransport : IConnectionListenerFactory, IConnectionL
 /// <summary>A connection: two pipes.</summary>
 internal sealed class MemoryConnection : DefaultConnectionContext
 {
-    // bounds as the kernel's buffers have them; continuations on the pool, as a transport's are
+    // the limits of the kernel's buffers; continuations run on the pool, as in a real transport
     private static readonly PipeOptions Bounds = new(
         pauseWriterThreshold: 256 * 1024, resumeWriterThreshold: 128 * 1024, useSynchronizationContext: false);
 
@@ -79,7 +79,7 @@ internal sealed class MemoryConnection : DefaultConnectionContext
     /// <summary>What the client receives.</summary>
     public PipeReader Input => _fromServer.Reader;
 
-    /// <summary>The client is gone.</summary>
+    /// <summary>Disconnects the client.</summary>
     public void Close() => _closed.Cancel();
 
     public override void Abort(ConnectionAbortedException abortReason)
@@ -92,7 +92,7 @@ internal sealed class MemoryConnection : DefaultConnectionContext
 
     public override ValueTask DisposeAsync()
     {
-        // the server has released it, so both of its ends are over
+        // the server has released the connection, so both of its ends are complete
         _toServer.Reader.Complete();
         _fromServer.Writer.Complete();
         _transport.Ended(this);

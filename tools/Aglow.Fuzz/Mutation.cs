@@ -2,16 +2,16 @@ using System.Text;
 
 namespace Aglow.Fuzz;
 
-/// <summary>Varies inputs that caused new behaviour: flips, cuts, doubles, mixes two, inserts a word.</summary>
+/// <summary>Varies inputs that caused new behaviour: flips, cuts, doubles, mixes two, or inserts a word.</summary>
 internal static class Mutation
 {
-    /// <summary>Longer than any limit of a request's head, and short enough for many a second.</summary>
+    /// <summary>Longer than any limit of a request's head, and short enough for many inputs a second.</summary>
     public const int MostBytes = 96 * 1024;
 
     private static readonly byte[] Telling =
         [0, 1, 9, 10, 13, 32, 34, 37, 43, 44, 47, 58, 91, 92, 93, 123, 125, 126, 127, 128, 129, 136, 192, 237, 244, 254, 255];
 
-    /// <summary>Writes a variation of <paramref name="of"/>; <paramref name="other"/> is another input that it may be mixed with.</summary>
+    /// <summary>Writes a variation of <paramref name="of"/>, perhaps mixed with <paramref name="other"/>, another input.</summary>
     public static void Vary(ReadOnlySpan<byte> of, ReadOnlySpan<byte> other, Dice dice, InputWriter into)
     {
         var bytes = new List<byte>(of.Length + 64);

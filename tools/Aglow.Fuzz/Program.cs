@@ -1,5 +1,5 @@
-// ./aglow fuzz [--seconds S] [--seed K] …: hostile input for every reader of the server. Read Target first, then FuzzRun; Targets/ has one
-// file a reader.
+// ./aglow fuzz [--seconds S] [--seed K] …: hostile input for every reader of the server. Read Target first, then FuzzRun. Targets/ has one
+// file per reader.
 using System.Runtime.InteropServices;
 using Aglow.Fuzz;
 using Aglow.Server;
@@ -21,7 +21,7 @@ catch (UsageException asked)
 static async Task<int> RunAsync(FuzzOptions options)
 {
     using var stop = new CancellationTokenSource();
-    // reports what was found so far, also after an interrupt
+    // reports the findings so far, even after an interrupt
     using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
     using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
     var report = await FuzzRun.RunAsync(options, Console.Out, stop.Token);

@@ -2,7 +2,7 @@ using Aglow.Model;
 
 namespace Aglow.Fuzz;
 
-/// <summary>Users whom no input names by ID: what reaches them came by their index.</summary>
+/// <summary>Users whom no input names by ID. An input can reach them only by their indexes.</summary>
 internal sealed class Victims
 {
     private const int Count = 64;
@@ -16,7 +16,7 @@ internal sealed class Victims
     /// <summary>Only their records have a last seen in the first hundred seconds of 2021.</summary>
     public static ReadOnlySpan<byte> Mark => "\"last_seen\":16094592"u8;
 
-    /// <summary>Registers them, the first users of all, each seen once.</summary>
+    /// <summary>Registers these users before all others, each seen once.</summary>
     public static async Task<Victims> RegisterAsync(PresenceService presence)
     {
         var indexes = new uint[Count];
@@ -29,7 +29,7 @@ internal sealed class Victims
         return new Victims(presence, indexes);
     }
 
-    /// <summary>What an input did to one of them; null: nothing.</summary>
+    /// <summary>What an input did to one of these users; null if nothing.</summary>
     public string? WhyTouched()
     {
         for (var i = 0; i < Count; i++)

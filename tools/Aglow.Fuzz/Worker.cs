@@ -3,12 +3,12 @@ using System.Diagnostics;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// Feeds the targets in turn: inputs by their grammar, and variations of those that caused new behaviour. One task owns it, except what the
-/// watchdog reads.
+/// Feeds the targets in turn: with inputs by their grammar, and with variations of inputs that caused new behaviour. One task owns it,
+/// except for the data that the watchdog reads.
 /// </summary>
 internal sealed class Worker
 {
-    // of a target; enough to have each behaviour several times over
+    // kept inputs per target: enough for several inputs of each behaviour
     private const int MostKept = 2048;
 
     // longer inputs are varied less often, because copying dominates
@@ -33,7 +33,7 @@ internal sealed class Worker
         _pools = [.. targets.Select(static t => new Pool(t.Target, t.Corpus))];
     }
 
-    /// <summary>Inputs fed so far, by target.</summary>
+    /// <summary>The number of inputs so far, by target.</summary>
     public IEnumerable<(Target Target, long Count, TimeSpan Took)> Counts =>
         _pools.Select(static pool => (pool.Target, Volatile.Read(ref pool.Count), pool.Took));
 
@@ -41,7 +41,7 @@ internal sealed class Worker
     public IEnumerable<(Target Target, IReadOnlyList<byte[]> Inputs)> Kept =>
         _pools.Select(static pool => (pool.Target, (IReadOnlyList<byte[]>)pool.Found));
 
-    /// <summary>Feeds each target its share.</summary>
+    /// <summary>Feeds each target its number of inputs.</summary>
     public async Task TurnAsync()
     {
         foreach (var pool in _pools)
@@ -97,7 +97,7 @@ internal sealed class Worker
             inputs[i] = _input.Written.ToArray();
         }
 
-        // answers are learned in the order of the inputs, so that the seed alone decides
+        // the order of the inputs determines the order of learning, so the seed alone decides
         var fed = inputs.Select(input => FeedAsync(target, input)).ToArray();
         for (var i = 0; i < fed.Length; i++)
         {
@@ -141,7 +141,7 @@ internal sealed class Worker
     private void Make(Pool pool)
     {
         _input.Clear();
-        // kept inputs come first, unchanged
+        // the inputs of the corpus come first, unchanged
         if (pool.Corpus.Count > pool.Count)
             _input.Add(pool.Corpus[(int)pool.Count]);
         else if (pool.Known.Count == 0 || _dice.OneIn(2))
@@ -150,7 +150,7 @@ internal sealed class Worker
             Mutation.Vary(pool.Known[_dice.Below(pool.Known.Count)], pool.Known[_dice.Below(pool.Known.Count)], _dice, _input);
     }
 
-    /// <summary>What is known of a target.</summary>
+    /// <summary>The known inputs of a target.</summary>
     private sealed class Pool(Target target, IReadOnlyList<byte[]> corpus)
     {
         private readonly HashSet<int> _behaviours = [];
@@ -166,7 +166,7 @@ internal sealed class Worker
         /// <summary>The inputs to vary.</summary>
         public List<byte[]> Known { get; } = [.. corpus];
 
-        /// <summary>What was not in the corpus.</summary>
+        /// <summary>The inputs that are not in the corpus.</summary>
         public List<byte[]> Found { get; } = [];
 
         public void Learn(int behaviour, ReadOnlySpan<byte> input)
@@ -179,7 +179,7 @@ internal sealed class Worker
     }
 }
 
-/// <summary>The findings: a few of a kind are enough. Any thread.</summary>
+/// <summary>The findings, only a few of each kind. Any thread.</summary>
 internal sealed class Findings(string? corpusFolder)
 {
     private const int Most = 20;
@@ -196,11 +196,11 @@ internal sealed class Findings(string? corpusFolder)
         }
     }
 
-    /// <summary>Keeps a finding, and its input in the corpus, if it is the first of its kind.</summary>
+    /// <summary>Keeps a finding if it is the first of its kind, and adds its input to the corpus.</summary>
     public void Add(Target target, byte[] input, Exception failure)
     {
         var message = failure is FindingException ? failure.Message : failure.ToString();
-        // the same fault mentions other bytes each time
+        // the same fault has other bytes in its message each time
         var kind = $"{target.Name} {new string([.. message.Where(char.IsLetter).Take(60)])}";
         lock (_lock)
         {

@@ -2,40 +2,38 @@
 namespace Aglow.Plan;
 
 /// <summary>One line of the plan.</summary>
-/// <param name="Group">What it belongs to.</param>
-/// <param name="Name">What it is.</param>
-/// <param name="Unit">Of the value.</param>
-/// <param name="Term">The value, and how it came about.</param>
+/// <param name="Group">The group of the line.</param>
+/// <param name="Name">The name of the figure.</param>
+/// <param name="Unit">The unit of the value.</param>
+/// <param name="Term">The value, and its arithmetic.</param>
 internal sealed record Line(string Group, string Name, string Unit, Term Term);
 
-/// <summary>Something that can run out, and the share of it that is used.</summary>
-/// <param name="Name">What it is.</param>
+/// <summary>A resource that can run out, and its used share.</summary>
+/// <param name="Name">The name of the resource.</param>
 /// <param name="Share">1 if it is full.</param>
-/// <param name="Then">What to do about it.</param>
+/// <param name="Then">What to do when it is full.</param>
 internal sealed record Resource(string Name, Term Share, string Then);
 
-/// <summary>
-/// The arithmetic: the demand times the measured constants. Read it from top to bottom; it is the whole model.
-/// </summary>
+/// <summary>The arithmetic: the demand times the measured constants. This file, from top to bottom, is the whole model.</summary>
 /// <remarks>
-/// It plans two shapes. <b>One node</b>: everything in one process, words in its memory. <b>Many nodes</b>: words in Redis, nodes keep
-/// connections and beliefs. Costs grow in proportion, which holds within the range of the benchmarks (docs/capacity.md compares the plan
+/// It plans two shapes. <b>One node</b>: everything in one process, with words in its memory. <b>Many nodes</b>: words in Redis; nodes have
+/// connections and beliefs. Costs grow in proportion, which is true within the range of the benchmarks (docs/capacity.md compares the plan
 /// with a run).
 /// </remarks>
 internal sealed class Capacity
 {
     private const double Million = 1e6;
 
-    // cores are microseconds of CPU a second
+    // the unit is microseconds of CPU a second, and the result is cores
     private const double MicrosecondsASecond = 1e6;
 
-    // a sweep slows down before it takes more of a core; see Sweep.CoreShare
+    // a sweep slows down before it takes more of a core than this; see Sweep.CoreShare
     private const double MostSweepShare = 0.02;
 
-    // how often a node of many reads every page; see Sweep
+    // how often one of many nodes reads every page; see Sweep
     private const double ClusterSweepSeconds = 10;
 
-    // the least pages that users are spread over; in a second, a node sends one command for each page
+    // The minimum number of pages over which users are spread. In a second, a node sends one command per page.
     private const double PageLanes = 256, PageWords = 65_280;
 
     private readonly List<Line> _lines = [];
@@ -94,7 +92,7 @@ internal sealed class Capacity
         // ---- many nodes
         var flushing = (Heartbeats * Measured("node_redis_word_us") / MicrosecondsASecond).As("flushing");
         var nodeMemory = (Asked("node bytes", demand.NodeBytes) * busy).As("memory a node may fill");
-        // beliefs: one bit for each registered user, on every node
+        // beliefs: one bit per registered user, on every node
         var kept = (Measured("node_bytes") + (registered / 8.0)).As("bytes a node has anyhow");
         Nodes = Add(
             "many nodes",
@@ -112,7 +110,7 @@ internal sealed class Capacity
         var gathered = Term.Most(1.0, Heartbeats / (Nodes * Term.Most(PageLanes, registered / PageWords))).As("words a command");
         var wordCost = Add("redis", "CPU of a word", "us", Measured("redis_word_us") + (Measured("redis_command_us") / gathered))
             .As("us a word");
-        // a node reads whole pages, or only the watched words if that is less
+        // a node reads whole pages, or only the watched words if these are fewer
         var watched = Term.Least(registered, sockets * watch / Nodes).As("watched on a node");
         var pages = registered * Measured("redis_word_bytes");
         var words = watched * Measured("redis_read_bytes");
@@ -133,7 +131,7 @@ internal sealed class Capacity
             "primaries",
             "",
             Term.Most(
-                // three, so that a majority is left to promote a replica when one dies
+                // three, because a majority must remain to promote a replica when one dies
                 3.0,
                 Term.Up(RedisCores / busy),
                 Term.Up(RedisGigabytes * 1e9 / (Asked("redis bytes", demand.RedisBytes) * busy)),
@@ -192,7 +190,7 @@ internal sealed class Capacity
     /// <summary>In GB.</summary>
     public Term Disk { get; }
 
-    /// <summary>With one more, because one may die.</summary>
+    /// <summary>Includes a spare node, because one may die.</summary>
     public Term Nodes { get; }
 
     public Term RedisCores { get; }
@@ -206,7 +204,7 @@ internal sealed class Capacity
     /// <summary>In Mbit/s.</summary>
     public Term Egress { get; }
 
-    /// <summary>Whether one node is enough, at the allowed load.</summary>
+    /// <summary>Whether one node is enough at the allowed load.</summary>
     public bool FitsOneNode { get; }
 
     private Term ConnectionBytes(Term watch) => Measured("socket_bytes") + (watch * Measured("watch_bytes"));

@@ -1,15 +1,15 @@
 namespace Aglow.Plan;
 
-/// <summary>What runs out at which load, the first one first. Found by planning for more and more people.</summary>
+/// <summary>A resource that runs out at some load. The search increases the number of people.</summary>
 /// <param name="Resource">What runs out.</param>
-/// <param name="Factor">How many times the planned number of people; infinite if it never runs out.</param>
-/// <param name="Active">Active users then.</param>
-/// <param name="Registered">Registered users then.</param>
+/// <param name="Factor">The load as a multiple of the planned people; infinite if it never runs out.</param>
+/// <param name="Active">Active users at that load.</param>
+/// <param name="Registered">Registered users at that load.</param>
 internal sealed record Chokepoint(Resource Resource, double Factor, double Active, double Registered)
 {
     private const double MostTimes = 1e6;
 
-    /// <summary>All of them, in order.</summary>
+    /// <summary>Finds all of them, the first to run out first.</summary>
     public static IReadOnlyList<Chokepoint> Of(Demand demand, Constants measured)
     {
         var now = new Capacity(demand, measured).Resources;
@@ -21,7 +21,7 @@ internal sealed record Chokepoint(Resource Resource, double Factor, double Activ
         double low = 1 / MostTimes, high = MostTimes;
         if (Share(high) < 1)
             return new Chokepoint(resource, double.PositiveInfinity, double.PositiveInfinity, double.PositiveInfinity);
-        // shares only grow with people, so bisection finds the one point; sixty steps exceed the precision of a double
+        // Shares only grow with people, so bisection finds the only point. Sixty steps exceed the precision of a double.
         for (var i = 0; i < 60; i++)
         {
             var middle = Math.Sqrt(low * high);

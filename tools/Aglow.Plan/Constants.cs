@@ -4,17 +4,17 @@ using System.Text.Json.Serialization;
 namespace Aglow.Plan;
 
 /// <summary>One constant.</summary>
-/// <param name="Name">How formulas call it, with its unit.</param>
+/// <param name="Name">The name in formulas, with its unit.</param>
 /// <param name="Value">The median.</param>
-/// <param name="Unit">Of the value.</param>
+/// <param name="Unit">The unit of the value.</param>
 /// <param name="From">The command that measures it, or another source.</param>
 internal sealed record Constant(string Name, double Value, string Unit, string From);
 
 /// <summary>
-/// The constants of the plan, with date and machine, in <c>constants.json</c>. Benchmarks measured them, or they say another source.
+/// The constants of the plan in <c>constants.json</c>, with date and machine. Benchmarks measure them; others name their source.
 /// </summary>
 /// <remarks>
-/// <c>./aglow bench plan --constants tools/Aglow.Plan/constants.json</c> measures them again, on your machine. Lines beginning with
+/// <c>./aglow bench plan --constants tools/Aglow.Plan/constants.json</c> measures them again on your machine. Lines that begin with
 /// <c>//</c> are comments.
 /// </remarks>
 internal sealed class Constants
@@ -38,7 +38,7 @@ internal sealed class Constants
         _byKey.GetValueOrDefault(key)
             ?? throw new UsageException($"the constants lack \"{key}\": measure them with ./aglow bench plan --constants FILE."));
 
-    /// <summary>These constants, for tests.</summary>
+    /// <summary>Creates constants for tests.</summary>
     public static Constants Of(string measuredAt, string machine, Dictionary<string, Constant> byKey) => new(measuredAt, machine, byKey);
 
     /// <summary>Reads a file.</summary>
@@ -56,7 +56,7 @@ internal sealed class Constants
     private sealed record Content(string MeasuredAt, string Machine, Dictionary<string, Constant> Constants);
 }
 
-/// <summary>Files that people write: JSON with comments and trailing commas.</summary>
+/// <summary>Reads files that people write: JSON with comments and trailing commas.</summary>
 internal static class JsonFile
 {
     public static readonly JsonSerializerOptions Options = new()
@@ -71,7 +71,7 @@ internal static class JsonFile
         Converters = { new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower) },
     };
 
-    /// <summary>Reads one; an error is one line.</summary>
+    /// <summary>Reads a file; an error is one line.</summary>
     public static T Load<T>(string file)
     {
         try

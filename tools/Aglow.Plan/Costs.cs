@@ -1,14 +1,14 @@
 namespace Aglow.Plan;
 
-/// <summary>One way of running a deployment, and its cost a month.</summary>
+/// <summary>One way to run a deployment, and its cost per month.</summary>
 internal sealed record Choice(string Name, Term Month, string Note)
 {
     private const double SecondsAMonth = 730 * 3600;
 
-    // an item's names and values, and the 100 bytes that are billed with each item
+    // the names and values of an item, and the 100 bytes that are billed per item
     private const double ItemBytes = 150;
 
-    /// <summary>Every possible way.</summary>
+    /// <summary>Lists all possible ways.</summary>
     public static IReadOnlyList<Choice> Of(Demand demand, Capacity plan, Prices prices)
     {
         var node = Term.Of("node a month", prices.NodeMonth);

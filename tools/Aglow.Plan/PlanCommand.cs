@@ -6,7 +6,7 @@ namespace Aglow.Plan;
 /// <summary>A wrong command line or file. The message is one line that says what to write instead.</summary>
 internal sealed class UsageException(string message) : Exception(message);
 
-/// <summary>How the plan is written.</summary>
+/// <summary>The output format of the plan.</summary>
 internal enum Format
 {
     Table,
@@ -14,12 +14,12 @@ internal enum Format
     Markdown,
 }
 
-/// <summary>The request on the command line.</summary>
-/// <param name="Demand">What is planned for.</param>
-/// <param name="Format">How it is written.</param>
-/// <param name="Explain">Whether the arithmetic is printed.</param>
-/// <param name="ConstantsFile">Where the measured constants are.</param>
-/// <param name="PricesFile">Where the prices are.</param>
+/// <summary>The options of the command line.</summary>
+/// <param name="Demand">The load to plan for.</param>
+/// <param name="Format">The output format.</param>
+/// <param name="Explain">Whether to print the arithmetic.</param>
+/// <param name="ConstantsFile">The file with the measured constants.</param>
+/// <param name="PricesFile">The file with the prices.</param>
 internal sealed record PlanOptions(Demand Demand, Format Format, bool Explain, string ConstantsFile, string PricesFile);
 
 /// <summary>The flags, and their possible values.</summary>

@@ -1,17 +1,17 @@
 namespace Aglow.Plan;
 
-/// <summary>Prices, as an operator has written them into <c>prices.json</c>; examples until then.</summary>
+/// <summary>The operator's prices in <c>prices.json</c>; examples until they are replaced.</summary>
 /// <param name="AsOf">The date and the vendor.</param>
 /// <param name="Currency">The currency of all numbers.</param>
-/// <param name="NodeMonth">A node (<c>--node-cores</c>, <c>--node-memory</c>), a month.</param>
-/// <param name="LoadBalancerMonth">A TCP load balancer, a month.</param>
-/// <param name="RedisNodeMonth">A machine for one Redis server of your own, a month.</param>
+/// <param name="NodeMonth">A node (<c>--node-cores</c>, <c>--node-memory</c>), per month.</param>
+/// <param name="LoadBalancerMonth">A TCP load balancer, per month.</param>
+/// <param name="RedisNodeMonth">A machine for one Redis server of your own, per month.</param>
 /// <param name="ManagedRedisNodeMonth">The same as a managed service.</param>
-/// <param name="DiskGbMonth">A gigabyte of disk, a month.</param>
-/// <param name="EgressGb">A gigabyte that leaves.</param>
+/// <param name="DiskGbMonth">A gigabyte of disk, per month.</param>
+/// <param name="EgressGb">A gigabyte of outgoing traffic.</param>
 /// <param name="DynamodbMillionWrites">A million writes of an item of up to 1 KB, on demand.</param>
 /// <param name="DynamodbMillionReads">A million reads of an item, on demand, eventually consistent (two a unit).</param>
-/// <param name="DynamodbGbMonth">A gigabyte of items, a month.</param>
+/// <param name="DynamodbGbMonth">A gigabyte of items, per month.</param>
 internal sealed record Prices(
     string AsOf,
     string Currency,

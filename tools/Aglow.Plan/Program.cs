@@ -1,4 +1,4 @@
-// ./aglow plan [--active 5m] [--registered 1b] …: what a deployment needs and costs. Read Capacity first: it is the whole model, in order.
+// ./aglow plan [--active 5m] [--registered 1b] …: the needs and the cost of a deployment. Read Capacity first: it is the whole model.
 using Aglow.Plan;
 
 const int Usage = 2;

@@ -72,7 +72,7 @@ internal static class Report
         static double? Finite(double value) => double.IsFinite(value) ? Math.Round(value, value < 100 ? 2 : 0) : null;
     }
 
-    /// <summary>The table, or Markdown: the same rows.</summary>
+    /// <summary>The rows as a table or as Markdown.</summary>
     private sealed class Page(
         PlanOptions options,
         Constants measured,

@@ -3,11 +3,11 @@ using System.Globalization;
 namespace Aglow.Plan;
 
 /// <summary>
-/// A number that knows its origin: its name or formula, and the formula with the numbers in. The printed arithmetic is what was computed.
+/// A number with its origin: its name or formula, and the formula with numbers. So the printed arithmetic is the computed one.
 /// </summary>
 /// <remarks>
-/// Arithmetic on terms makes terms. <see cref="As"/> names a result, which then stands in further formulas by its name. A term keeps the
-/// constants that it was made of, so a figure can say which measurements it rests on.
+/// Arithmetic on terms makes terms. <see cref="As"/> names a result, and later formulas contain that name. A term keeps the constants that
+/// it contains, so a figure can name its measurements.
 /// </remarks>
 internal sealed class Term
 {
@@ -26,13 +26,13 @@ internal sealed class Term
 
     public double Value { get; }
 
-    /// <summary>In names: <c>active / heartbeat seconds</c>.</summary>
+    /// <summary>The formula with names: <c>active / heartbeat seconds</c>.</summary>
     public string Formula { get; }
 
-    /// <summary>The same in numbers: <c>5,000,000 / 10</c>.</summary>
+    /// <summary>The formula with numbers: <c>5,000,000 / 10</c>.</summary>
     public string Numbers { get; }
 
-    /// <summary>The measured constants in it.</summary>
+    /// <summary>The measured constants in the formula.</summary>
     public IReadOnlyList<Constant> Constants { get; }
 
     /// <summary>A number by name: part of the demand, or a price.</summary>
@@ -52,7 +52,7 @@ internal sealed class Term
 
     public static Term operator -(Term a, Term b) => Join(a, b, "-", a.Value - b.Value, Sum);
 
-    /// <summary>The next whole number.</summary>
+    /// <summary>Rounds up to a whole number.</summary>
     public static Term Up(Term of) =>
         new(Math.Ceiling(of.Value - 1e-9), $"whole({of.Formula})", $"whole({of.Numbers})", Atom, of.Constants);
 
@@ -62,10 +62,10 @@ internal sealed class Term
     /// <summary>The smallest of these.</summary>
     public static Term Least(params Term[] of) => Pick("least", of, of.Min(t => t.Value));
 
-    /// <summary>The same number under a name of its own.</summary>
+    /// <summary>The same number with its own name.</summary>
     public Term As(string name) => new(Value, name, Show(Value), Atom, []);
 
-    /// <summary>A number for people: four significant digits, with thousands separators.</summary>
+    /// <summary>A readable number: four significant digits, with thousands separators.</summary>
     public static string Show(double value) => Math.Abs(value) switch
     {
         0 => "0",
@@ -86,7 +86,7 @@ internal sealed class Term
 
     private static Term Join(Term a, Term b, string sign, double value, int binds)
     {
-        // brackets keep together what follows a minus or a division
+        // brackets keep the right side of a minus or a division together
         var tight = sign is "-" or "/" ? binds + 1 : binds;
         return new Term(
             value,

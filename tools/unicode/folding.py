@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes src/Aglow/Users/folding.txt: how a character reads when case and form do not matter.
+"""Writes src/Aglow/Users/folding.txt: the form of a character for comparisons that ignore case and form.
 
 One line for each character that changes: the character, then what it becomes (NFKD of its full case folding, without
 default-ignorable characters). Hangul syllables are left out: NameFolding decomposes them by arithmetic.

@@ -8,7 +8,7 @@ using Aglow.Users;
 namespace Aglow.Fuzz.Targets;
 
 /// <summary>
-/// JSON bodies: only JSON may be accepted, the quick reader and the general one must agree, and a refusal must be a problem document.
+/// JSON bodies. Only JSON may be accepted, the fast reader and the general one must agree, and a refusal must be a problem document.
 /// </summary>
 internal sealed class BodyTarget : RuleTarget
 {

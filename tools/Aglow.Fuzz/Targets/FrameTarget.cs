@@ -5,7 +5,7 @@ using Aglow.AspNetCore.Sockets;
 namespace Aglow.Fuzz.Targets;
 
 /// <summary>
-/// Frames of a WebSocket, read from pieces and from the whole: both must see the same frames, and the same violation after them.
+/// Frames of a WebSocket, read in pieces and as a whole. Both must find the same frames, and then the same violation.
 /// </summary>
 internal sealed class FrameTarget : RuleTarget
 {
@@ -60,10 +60,10 @@ internal sealed class FrameTarget : RuleTarget
     }
 }
 
-/// <summary>Frames as clients send them, and as they must not.</summary>
+/// <summary>Makes valid and invalid frames of clients.</summary>
 internal static class FrameGrammar
 {
-    /// <summary>Adds a frame with the payload of <paramref name="make"/>, or one that fits its kind.</summary>
+    /// <summary>Adds a frame with the payload of <paramref name="make"/>, or with one that fits its kind.</summary>
     public static void Frame(Dice dice, InputWriter input, Action<Dice, InputWriter> make)
     {
         var opcode = (byte)(dice.OneIn(12) ? dice.Below(16) : dice.Pick(1, 1, 1, 1, 0, 2, 8, 9, 10));
@@ -98,7 +98,7 @@ internal static class FrameGrammar
         input.Add((byte)(final | reserved | opcode));
         if (dice.OneIn(30))
         {
-            // a length that is not this one, or is written longer than it need be
+            // a wrong length, or one with more bytes than necessary
             input.Add((byte)(mask | 127)).Add(dice.Pick(
                 "\u0080\0\0\0\0\0\0\0", "\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF",
                 "\u007F\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF\u00FF", "\0\0\0\0\0\u0001\0\0", "\0\0\0\0\0\u0001\0\u0001",

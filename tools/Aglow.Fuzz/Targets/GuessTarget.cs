@@ -3,7 +3,7 @@ using System.Text;
 namespace Aglow.Fuzz.Targets;
 
 /// <summary>
-/// Requests that name users by other people's indexes, in every form and in every call: none may read or change one of them.
+/// Requests that name users by the indexes of other users, in every form and every call. None may read or change such a user.
 /// </summary>
 internal sealed class GuessTarget(FuzzedServer server) : ConnectionTarget(server)
 {
@@ -21,7 +21,7 @@ internal sealed class GuessTarget(FuzzedServer server) : ConnectionTarget(server
 
     protected override int Judge(ReadOnlySpan<byte> bytes, bool isWhole)
     {
-        // only the victims were seen in that year
+        // only the victims were last seen in that year
         if (bytes.IndexOf(Victims.Mark) is >= 0 and var at)
             throw new FindingException(
                 $"somebody was read by their index: {Encoding.UTF8.GetString(bytes[at..Math.Min(bytes.Length, at + 80)])}");

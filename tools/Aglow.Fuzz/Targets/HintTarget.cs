@@ -4,8 +4,8 @@ using Aglow.Redis;
 namespace Aglow.Fuzz.Targets;
 
 /// <summary>
-/// Hints of other nodes, or of anybody else who publishes to their channel. A node ignores a hint that it cannot read, and hears no more
-/// users than the bytes name.
+/// Hints from other nodes, or from any other publisher on their channel. A node must ignore an unreadable hint, and must not find more
+/// users than the bytes contain.
 /// </summary>
 internal sealed class HintTarget : RuleTarget
 {

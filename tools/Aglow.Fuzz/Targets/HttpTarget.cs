@@ -3,7 +3,7 @@ using System.Text;
 namespace Aglow.Fuzz.Targets;
 
 /// <summary>
-/// Requests: some behind each other on one connection, some smuggled in other bodies, for every call of the API and for none.
+/// Requests for every call of the API and for none: some pipelined on one connection, some smuggled inside other bodies.
 /// </summary>
 internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
 {
@@ -47,7 +47,7 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
         return behaviour;
     }
 
-    // four letters from the middle identify a detail; whole details differ by what they quote
+    // four letters from the middle identify a detail, because whole details differ in what they quote
     private static int Shape(ReadOnlySpan<byte> detail) => (int)BitConverter.ToUInt32(detail.Length >= 44 ? detail[40..] : [1, 0, 0, 0]);
 
     /// <summary>One request.</summary>

@@ -9,7 +9,7 @@ using Microsoft.AspNetCore.Http;
 
 namespace Aglow.Fuzz.Targets;
 
-/// <summary>User IDs in a query: the same text must be the same user everywhere, and come back unchanged.</summary>
+/// <summary>User IDs in a query: the same text must mean the same user everywhere, and be returned unchanged.</summary>
 internal sealed class NameTarget : RuleTarget
 {
     private static readonly CursorSeal Seal = new("a secret of tests"u8[..16].ToArray());
@@ -36,7 +36,7 @@ internal sealed class NameTarget : RuleTarget
 
     public override int Run(ReadOnlyMemory<byte> input)
     {
-        // as the web server gives it: it refuses a target that is not ASCII
+        // in the form in which the web server passes it; it refuses a target that is not ASCII
         var query = "?" + Encoding.Latin1.GetString(Cut.Body(input).Span);
         if (!Ascii.IsValid(query))
             return 0;

@@ -7,7 +7,9 @@ using Microsoft.Extensions.Configuration;
 
 namespace Aglow.Fuzz.Targets;
 
-/// <summary>Settings and definitions as variables give them: what is wrong is said in one line, and what is taken can be started with.</summary>
+/// <summary>
+/// Settings and definitions from variables. A wrong value must cause a one-line error, and the server must start with an accepted one.
+/// </summary>
 internal sealed class SettingsTarget : RuleTarget
 {
     private static readonly IConfiguration NoFiles = new ConfigurationBuilder().Build();

@@ -4,7 +4,7 @@ using Aglow.AspNetCore.Sockets;
 namespace Aglow.Fuzz.Targets;
 
 /// <summary>
-/// WebSockets from the first byte to the last: a handshake, then messages, frames out of order, and bytes that are no frame.
+/// Whole WebSocket connections: a handshake, then messages, frames out of order, and bytes that are not a frame.
 /// </summary>
 internal sealed class SocketTarget(FuzzedServer server) : ConnectionTarget(server)
 {
@@ -36,7 +36,9 @@ internal sealed class SocketTarget(FuzzedServer server) : ConnectionTarget(serve
         return behaviour;
     }
 
-    /// <summary>What a server may send: whole, unmasked frames; JSON; a close that a client may be told, and nothing after it.</summary>
+    /// <summary>
+    /// Checks what the server sent: whole, unmasked frames with JSON, and perhaps a close with an allowed code, with nothing after it.
+    /// </summary>
     public static int JudgeFrames(ReadOnlySpan<byte> bytes, bool isWhole)
     {
         var behaviour = 3;
@@ -72,7 +74,7 @@ internal sealed class SocketTarget(FuzzedServer server) : ConnectionTarget(serve
                     return Shape(message.RootElement);
             case 8:
                 var code = payload.Length >= 2 ? (payload[0] << 8) | payload[1] : 0;
-                // a client's own code comes back, so any that may be sent at all
+                // the server returns the client's own code, so all codes that clients may send are allowed
                 return Aglow.AspNetCore.Sockets.SocketClose.MayBeSent(code)
                     ? code
                     : throw new FindingException($"the server closes with {code}");

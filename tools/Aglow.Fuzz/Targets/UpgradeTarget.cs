@@ -7,7 +7,7 @@ using Aglow.Model;
 namespace Aglow.Fuzz.Targets;
 
 /// <summary>
-/// The first bytes of a connection: pieces must be judged like the whole, and more bytes must not change a verdict.
+/// The first bytes of a connection. The verdict on the pieces must be that on the whole, and more bytes must not change it.
 /// </summary>
 internal sealed class UpgradeTarget : RuleTarget
 {
@@ -33,7 +33,7 @@ internal sealed class UpgradeTarget : RuleTarget
         var inPieces = Judge(Cut.Sequence(input));
         if (isUnfinished != inPieces.IsUnfinished || upgrade?.Length != inPieces.Upgrade?.Length)
             throw new FindingException($"in pieces it is {inPieces}, whole {(isUnfinished, upgrade)}");
-        // what has been decided of a beginning is not undone by what comes after it
+        // a verdict on the beginning must not change when more bytes come
         var half = Judge(whole.Slice(0, whole.Length / 2));
         if (!half.IsUnfinished && (isUnfinished || upgrade?.Length != half.Upgrade?.Length))
             throw new FindingException($"the first half is {half}, all of it {(isUnfinished, upgrade)}");
@@ -59,17 +59,17 @@ internal sealed class UpgradeTarget : RuleTarget
         (RawUpgrade.IsUnfinished(bytes), RawUpgrade.Read(bytes));
 }
 
-/// <summary>WebSocket handshakes, mostly flawless.</summary>
+/// <summary>Makes WebSocket handshakes, most of them correct.</summary>
 internal static class HandshakeGrammar
 {
-    /// <summary>One that any server takes, as this user.</summary>
+    /// <summary>Adds a handshake that any server accepts, for this user.</summary>
     public static void Flawless(InputWriter input, string user) => input
         .Add("GET /ws?user_id=").Add(user)
         .Add(
             " HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
                 + "dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
 
-    /// <summary>One with something amiss in it, mostly.</summary>
+    /// <summary>Adds a handshake, usually with a mistake.</summary>
     public static void Handshake(Dice dice, InputWriter input)
     {
         input.Add(dice.OneIn(12) ? dice.Pick("POST", "get", "GET ", "HEAD", "CONNECT") : "GET")
