@@ -29,7 +29,7 @@ internal sealed class AttackBenchmark : Benchmark
     public override string Name => "attack";
 
     public override string Measures =>
-        "the server's memory for a half-open connection, and whether a heartbeat is answered beside ten thousand of them";
+        "the server's memory for a half-open connection, and whether it answers a heartbeat during ten thousand of them";
 
     public override IReadOnlyList<Option> Options { get; } =
     [

@@ -19,8 +19,8 @@ internal abstract class Benchmark
     public IReadOnlyList<Option> AllOptions =>
     [
         .. Options,
-        new Option("pairs", DefaultPairs.ToString(), "pairs a ratio is taken from: 5 for a quick look, 15 for a document"),
-        new Option("json", "", $"where the samples go; default out/bench/{Name}.json"),
+        new Option("pairs", DefaultPairs.ToString(), "pairs per ratio: 5 for a quick look, 15 for a document"),
+        new Option("json", "", $"the file for the samples; default out/bench/{Name}.json"),
     ];
 
     /// <summary>Measures, and adds each figure to <paramref name="run"/> when it is known.</summary>

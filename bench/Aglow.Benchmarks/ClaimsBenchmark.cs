@@ -25,12 +25,12 @@ internal sealed class ClaimsBenchmark : Benchmark
 
     public override string Name => "claims";
 
-    public override string Measures => "claims: set, told when they end, and their memory";
+    public override string Measures => "claims: the rate of setting them, the lateness of their ends, and their memory";
 
     public override IReadOnlyList<Option> Options { get; } =
     [
         new("users", "100000", "users, each with a claim"),
-        new("seconds", "60", "over which the claims end"),
+        new("seconds", "60", "time over which the claims end"),
     ];
 
     public override async Task RunAsync(Run run)

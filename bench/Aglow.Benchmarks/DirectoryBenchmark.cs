@@ -241,7 +241,7 @@ internal sealed class DirectoryBenchmark : Benchmark
             foreach (var probe in probes)
             {
                 if (!cache.TryGet(probe, out _))
-                    throw new BenchmarkException("a key was forgotten by a cache that is not full.");
+                    throw new BenchmarkException("a cache that is not full lost a key.");
             }
 
             samples.Add(watch.Elapsed.TotalNanoseconds / probes.Length);

@@ -27,7 +27,7 @@ internal sealed class EngineBenchmark : Benchmark
 
     public override string Name => "engine";
 
-    public override string Measures => "exchanges in batches beside plain random stores in the same table; a sweep; memory a user";
+    public override string Measures => "exchanges in batches compared with plain random stores in the same table; a sweep; memory per user";
 
     public override IReadOnlyList<Option> Options { get; } =
     [

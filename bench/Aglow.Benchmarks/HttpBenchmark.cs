@@ -19,7 +19,7 @@ internal sealed class HttpBenchmark : Benchmark
 
     public override string Name => "http";
 
-    public override string Measures => "server CPU of heartbeats and statuses over HTTP, beside an empty endpoint and beside Redis";
+    public override string Measures => "server CPU of heartbeats and statuses over HTTP, compared with an empty endpoint and with Redis";
 
     public override IReadOnlyList<Option> Options { get; } =
     [

@@ -51,7 +51,7 @@ internal sealed class OwnHeartbeat : Load
 
     public override int Receive(Connection connection) => connection.ReceiveHttp().StartsWith("{\"status\":\"success\""u8)
         ? 1
-        : throw new BenchmarkException("a heartbeat was not taken.");
+        : throw new BenchmarkException("a heartbeat was not accepted.");
 }
 
 /// <summary>Packed heartbeats.</summary>

@@ -22,13 +22,14 @@ internal sealed class RedisBenchmark : Benchmark
 
     public override string Name => "redis";
 
-    public override string Measures => "what Redis pays for heartbeats, reads and memory, packed beside SET EX and MGET; what a node pays";
+    public override string Measures =>
+        "the cost of heartbeats, reads and memory for Redis, packed compared with SET EX and MGET; the cost for a node";
 
     public override IReadOnlyList<Option> Options { get; } =
     [
         new("parts", "all", "heartbeats, reads, memory, node"),
         new("users", "10m", "registered users"),
-        new("online", "5m", "of whom are online, where memory is measured"),
+        new("online", "5m", "online users for the measurement of memory"),
         new("connections", "4", "connections of the load generator, one pipeline under way on each"),
         new("seconds", "2", "length of a leg"),
         new("node-seconds", "20", "length of a leg at 10,000 heartbeats a second, through a node"),

@@ -31,7 +31,7 @@ internal sealed class Settings
                 value = "yes";
             else if (value is null && ++i < args.Length)
                 value = args[i];
-            values[name[2..]] = value ?? throw new UsageException($"{name} wants a value.");
+            values[name[2..]] = value ?? throw new UsageException($"{name} needs a value.");
         }
 
         // an option with a number as default must be a number: checked here, before the run starts

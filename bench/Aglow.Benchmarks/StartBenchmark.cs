@@ -18,7 +18,7 @@ internal sealed class StartBenchmark : Benchmark
     public override string Name => "start";
 
     public override string Measures =>
-        "what ./aglow publish made: size, milliseconds from process start to ready on an empty folder, and the memory that it has then";
+        "the program of ./aglow publish: size, milliseconds from process start to ready on an empty folder, and memory when ready";
 
     public override IReadOnlyList<Option> Options { get; } =
     [

@@ -25,10 +25,10 @@ internal static class FuzzCommand
     public static RootCommand Create(Func<FuzzOptions, Task<int>> run)
     {
         var seconds =
-            new Option<double>("--seconds") { Description = "how long at most [60]", HelpName = "S", DefaultValueFactory = static _ => 60 };
+            new Option<double>("--seconds") { Description = "the longest time [60]", HelpName = "S", DefaultValueFactory = static _ => 60 };
         var inputs = new Option<long>("--inputs")
         {
-            Description = "how many inputs at most [as many as there is time for]",
+            Description = "the most inputs [no limit]",
             HelpName = "N",
             DefaultValueFactory = static _ => long.MaxValue
         };
@@ -40,21 +40,21 @@ internal static class FuzzCommand
         };
         var workers = new Option<int>("--workers")
         {
-            Description = "how many feed at a time [one a core]",
+            Description = "tasks that feed at the same time [one per core]",
             HelpName = "N",
             DefaultValueFactory = static _ => Environment.ProcessorCount
         };
         var corpus = new Option<string?>("--corpus")
         {
-            Description = "the folder of kept inputs, to begin with and to put findings into [none]",
+            Description = "the folder of kept inputs, which are sent first and to which findings are added [none]",
             HelpName = "DIR"
         };
-        var keep = new Option<bool>("--keep") { Description = "adds what made something new happen to the corpus" };
+        var keep = new Option<bool>("--keep") { Description = "adds inputs that caused new behaviour to the corpus" };
         var target =
-            new Option<string[]>("--target") { Description = "only this one; may be given several times [all]", HelpName = "NAME" };
+            new Option<string[]>("--target") { Description = "only this target; may be given several times [all]", HelpName = "NAME" };
         var command = new RootCommand(
-            "aglow fuzz: hostile input for every reader of the server, in this process, until one gives way. Exit code 1 where one did: "
-                + "it crashed, hung, leaked, answered 5xx, or said what it must not.")
+            "aglow fuzz: sends hostile input to every reader of the server, in this process. Exit code 1 if a reader failed: "
+                + "it crashed, hung, leaked, answered 5xx, or revealed something internal.")
         {
             seconds, inputs, seed, workers, corpus, keep, target,
         };

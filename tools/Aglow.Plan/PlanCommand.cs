@@ -27,28 +27,28 @@ internal sealed class PlanCommand
 {
     private readonly Option<string> _active = Text("--active", "N", "users active at any moment, such as 500k or 5m [5m]");
     private readonly Option<string> _registered = Text("--registered", "N", "users ever seen [10m, or as many as are active]");
-    private readonly Option<string> _heartbeat = Text("--heartbeat", "TIME", "from heartbeat to heartbeat: 10s, 1m [10s]");
-    private readonly Option<string> _session = Text("--session", "TIME", "how long somebody stays: 90s, 20m, 8h [20m]");
+    private readonly Option<string> _heartbeat = Text("--heartbeat", "TIME", "the time between heartbeats: 10s, 1m [10s]");
+    private readonly Option<string> _session = Text("--session", "TIME", "how long a user stays online: 90s, 20m, 8h [20m]");
     private readonly Option<string> _watch = Text("--watch", "N", "users that a connection watches, spread evenly over all [100]");
     private readonly Option<string> _watchers = Text(
-        "--watchers", "N", "connections that a user is watched on, where that is known [from --watch]");
+        "--watchers", "N", "connections that watch a user, if that is known [from --watch]");
     private readonly Option<string> _arrival = Text("--arrival", "HOW", "how heartbeats arrive: sockets, http, packed [sockets]");
     private readonly Option<string> _sockets = Text("--sockets", "N", "open connections [all active with --arrival sockets, else 0]");
     private readonly Option<string> _nodeCores = Text("--node-cores", "N", "cores of a node [2]");
     private readonly Option<string> _nodeMemory = Text("--node-memory", "BYTES", "memory of a node: 8g [8g]");
     private readonly Option<string> _nodeSockets = Text(
-        "--node-sockets", "N", "connections that a node is given at most: so many come back at once when it dies [100k]");
+        "--node-sockets", "N", "the most connections of a node, all of which reconnect when it dies [100k]");
     private readonly Option<string> _redisMemory = Text("--redis-memory", "BYTES", "memory of a Redis server [16g]");
     private readonly Option<string> _busy = Text(
         "--busy", "PERCENT", "how full cores, memory and links may be; the rest is for peaks and failures [50]");
     private readonly Option<string> _link = Text("--link", "BITS", "a machine's link, bits a second [1g]");
     private readonly Option<string> _format = Text("--format", "HOW", "table, json, markdown [table]");
     private readonly Option<bool> _explain =
-        new("--explain") { Description = "print the arithmetic of each figure, and the measurements it rests on" };
+        new("--explain") { Description = "print the arithmetic of each figure, and its measurements" };
     private readonly Option<string> _constants = Text(
-        "--constants", "FILE", "measured constants [those that come with it; ./aglow bench plan measures yours]");
+        "--constants", "FILE", "measured constants [those of the project; ./aglow bench plan measures yours]");
     private readonly Option<string> _prices = Text(
-        "--prices", "FILE", "what things cost [examples: copy tools/Aglow.Plan/prices.json and edit it]");
+        "--prices", "FILE", "prices [examples: copy tools/Aglow.Plan/prices.json and edit it]");
 
     /// <summary>The command, which calls <paramref name="run"/>.</summary>
     public RootCommand Create(Func<PlanOptions, int> run)
@@ -97,7 +97,7 @@ internal sealed class PlanCommand
         if (demand.SocketCount > demand.Active)
             throw new UsageException(
                 $"--sockets {parsed.GetValue(_sockets)}: more than the {Term.Show(demand.Active)} who are active; an open connection is "
-                    + "somebody active.");
+                    + "an active user's.");
         if (demand.Arrival == Arrival.Sockets && demand.SocketCount < demand.Active)
             throw new UsageException(
                 $"--sockets {parsed.GetValue(_sockets)}: with --arrival sockets everybody active has one; say --arrival http or packed "
@@ -105,7 +105,7 @@ internal sealed class PlanCommand
         if (demand.SessionSeconds < demand.HeartbeatSeconds)
             throw new UsageException(
                 $"--session {parsed.GetValue(_session)}: shorter than a heartbeat interval ({Term.Show(demand.HeartbeatSeconds)} s), so "
-                    + "nobody would send two; plan for longer ones.");
+                    + "no user would send two; plan for longer sessions.");
         return new PlanOptions(
             demand,
             Choice(parsed, _format, Format.Table),

@@ -60,28 +60,32 @@ internal sealed class SwarmCommand
 {
     private const uint FirstDirectoryNumber = 1u << 31;
 
-    private readonly Option<string[]> _url =
-        new("--url") { Description = "where the deployment is; may be given several times [http://127.0.0.1:8080]", HelpName = "URL" };
-    private readonly Option<string> _people = new("--people") { Description = "how many people [1000]", HelpName = "N" };
-    private readonly Option<string> _seconds = new("--seconds") { Description = "how long: one day of theirs [60]", HelpName = "S" };
+    private readonly Option<string[]> _url = new("--url")
+    {
+        Description = "the address of the deployment; may be given several times [http://127.0.0.1:8080]",
+        HelpName = "URL",
+    };
+    private readonly Option<string> _people = new("--people") { Description = "the number of people [1000]", HelpName = "N" };
+    private readonly Option<string> _seconds =
+        new("--seconds") { Description = "the length of the run, which is one day of the people [60]", HelpName = "S" };
     private readonly Option<string> _seed =
-        new("--seed") { Description = "the same seed is the same plan of sessions [1]", HelpName = "K" };
-    private readonly Option<string> _first = new("--first") { Description = "the number of the first person [1000000]", HelpName = "N" };
+        new("--seed") { Description = "the same seed makes the same plan of sessions [1]", HelpName = "K" };
+    private readonly Option<string> _first = new("--first") { Description = "the user ID of the first person [1000000]", HelpName = "N" };
     private readonly Option<string> _bulk =
         new("--bulk") { Description = "instead of people: so many active users by packed heartbeats, such as 5m", HelpName = "N" };
     private readonly Option<string> _registered = new("--registered")
     {
-        Description = "with --bulk: among so many registered users the active ones come and go [twice --bulk]",
+        Description = "with --bulk: registered users, of whom the active ones come and go [twice --bulk]",
         HelpName = "N"
     };
     private readonly Option<string> _session =
-        new("--session-seconds") { Description = "with --bulk: how long each is active [1200]", HelpName = "S" };
+        new("--session-seconds") { Description = "with --bulk: how long each user is active [1200]", HelpName = "S" };
     private readonly Option<string> _watchers =
-        new("--watchers") { Description = "with --bulk: so many sockets that watch [100]", HelpName = "N" };
+        new("--watchers") { Description = "with --bulk: sockets that watch users [100]", HelpName = "N" };
     private readonly Option<string> _watch =
-        new("--watch") { Description = "with --bulk: how many users each of them watches [100]", HelpName = "N" };
+        new("--watch") { Description = "with --bulk: users that each socket watches [100]", HelpName = "N" };
     private readonly Option<string> _away =
-        new("--away-seconds") { Description = "what the server was started with: checks who is away", HelpName = "S" };
+        new("--away-seconds") { Description = "the server's --away-seconds: also checks which users are away", HelpName = "S" };
     private readonly Option<bool> _accounts = new("--accounts")
     {
         Description = "people are renamed, signed out everywhere, and deleted, and come back; the server needs a user directory",
@@ -92,17 +96,21 @@ internal sealed class SwarmCommand
             "steps the clock of a server that runs under libfaketime, by its FAKETIME_TIMESTAMP_FILE: 2 h, back, 8 h, two back, each 45 s",
         HelpName = "FILE",
     };
-    private readonly Option<string> _report = new("--report") { Description = "where an HTML report goes", HelpName = "FILE.html" };
-    private readonly Option<string> _json = new("--json") { Description = "where everything counted goes", HelpName = "FILE.json" };
+    private readonly Option<string> _report = new("--report") { Description = "the file for an HTML report", HelpName = "FILE.html" };
+    private readonly Option<string> _json = new("--json") { Description = "the file for all figures", HelpName = "FILE.json" };
 
     /// <summary>The command, which calls <paramref name="run"/>.</summary>
     public RootCommand Create(Func<SwarmOptions, Task<int>> run)
     {
         var command = new RootCommand(
-            "aglow swarm: simulated people against a running deployment. They know what their devices really did, and check every status "
-                + "they read and every change "
-            + "they are told against what the deployment promises. Exit code 1 on any violation, or where nothing could be checked.");
-        foreach (var option in new Option[] { _url, _people, _seconds, _seed, _first, _bulk, _registered, _session, _watchers, _watch, _away, _accounts, _clockFile, _report, _json })
+            "aglow swarm: simulated people on a running deployment. They know what their devices really did, and compare every status and "
+                + "every change that they receive with the deployment's promises. Exit code 1 on any violation, or if nothing could be "
+                + "checked.");
+        foreach (var option in new Option[]
+            {
+                _url, _people, _seconds, _seed, _first, _bulk, _registered, _session, _watchers, _watch, _away, _accounts, _clockFile,
+                _report, _json,
+            })
             command.Options.Add(option);
         command.SetAction((parsed, _) => run(Read(parsed)));
         return command;

@@ -14,7 +14,7 @@ internal sealed class DevicesBenchmark : Benchmark
     public override string Name => "devices";
 
     public override string Measures =>
-        "people with two devices who are seen offline when one of them leaves, over every pair of transports and nodes";
+        "people with two devices who are shown offline when one device leaves, for every pair of transports and nodes";
 
     public override IReadOnlyList<Option> Options { get; } =
     [

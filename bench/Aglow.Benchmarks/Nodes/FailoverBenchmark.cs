@@ -25,7 +25,7 @@ internal sealed class FailoverBenchmark : Benchmark
 
     public override string Name => "failover";
 
-    public override string Measures => "how long a Redis primary, and a node behind HAProxy, are missed when they die";
+    public override string Measures => "how long the service is interrupted when a Redis primary, or a node behind HAProxy, dies";
 
     public override int DefaultPairs => 5;
 

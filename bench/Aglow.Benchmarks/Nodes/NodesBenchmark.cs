@@ -25,7 +25,7 @@ internal sealed class NodesBenchmark : Benchmark
     public override string Name => "nodes";
 
     public override string Measures =>
-        "what is paid a heartbeat, a delivery, a sweep and a hint with one, two and three nodes on one Redis Cluster; lag from node to "
+        "the cost of a heartbeat, a delivery, a sweep and a hint with one, two and three nodes on one Redis Cluster; lag from node to "
             + "node";
 
     public override int DefaultPairs => 5;
@@ -33,14 +33,14 @@ internal sealed class NodesBenchmark : Benchmark
     public override IReadOnlyList<Option> Options { get; } =
     [
         new("parts", "all", "heartbeats, deliveries, lag, sweep, hints"),
-        new("registered", "10m", "users whose words sweeps read"),
+        new("registered", "10m", "registered users, whose words sweeps read"),
         new("heartbeats", "5000", "heartbeats a second and node, by 100, each user's every ten seconds"),
         new("sockets", "1000", "watchers a node, 20 users each, each user watched by 20"),
         new("rate", "200", "changes a second and node"),
         new("lag-sockets", "5000", "watchers on one node, where lag is measured"),
         new("lag-rate", "1000", "changes a second at the other"),
         new("hint-rate", "2000", "users a second who come and go at another node, by 100, and are watched nowhere"),
-        new("seconds", "10", "of a leg"),
+        new("seconds", "10", "length of a leg"),
     ];
 
     public override async Task RunAsync(Run run)

@@ -52,7 +52,7 @@ internal sealed class PageBenchmark : Benchmark
     public override IReadOnlyList<Option> Options { get; } =
     [
         new("users", "1000", "people listed at once"),
-        new("changes", "50", "of them who come or go in a second"),
+        new("changes", "50", "people who come or go in a second"),
         new("seconds", "5", "how long each sample of frames is"),
     ];
 

@@ -21,7 +21,7 @@ internal sealed class PlanBenchmark : Benchmark
 
     public override string Name => "plan";
 
-    public override string Measures => "the constants of ./aglow plan, and a run of everything at once against what it plans";
+    public override string Measures => "the constants of ./aglow plan, and a run of everything at once compared with the plan";
 
     public override int DefaultPairs => 3;
 
@@ -33,7 +33,7 @@ internal sealed class PlanBenchmark : Benchmark
             Path.Combine(Machine.Root(), "tools", "Aglow.Plan", "constants.json"),
             "the file of constants: those measured are written into it, and the check reads it"),
         new("sockets", "4000", "connections of a step: slopes are taken between one and two of these"),
-        new("seconds", "10", "how long each CPU is counted"),
+        new("seconds", "10", "how long the CPU of each leg is counted"),
         new("check-active", "1m", "active users of the check, by packed heartbeats every 10 s"),
         new("check-sockets", "5000", "connections of the check, each watching 20"),
         new("check-changes", "200", "changes a second of users who are watched, in the check"),

@@ -22,21 +22,21 @@ internal sealed class FanoutBenchmark : Benchmark
     public override string Name => "fanout";
 
     public override string Measures =>
-        "changes told to watchers: lag, CPU a delivery, the most there can be; beside ws, Socket.IO and SignalR";
+        "deliveries to watchers: lag, CPU per delivery, the highest rate; compared with ws, Socket.IO and SignalR";
 
     public override int DefaultPairs => 7;
 
     public override IReadOnlyList<Option> Options { get; } =
     [
         new("parts", "all", "cost, lag, saturated, one, ten-thousand, offline"),
-        new("peers", "all", "ws, signalr, socketio: beside which cost is measured"),
+        new("peers", "all", "ws, signalr, socketio: the peers for the comparison of cost"),
         new("sockets", "5000", "watchers"),
-        new("watching", "20", "users each of them watches; each user is watched by 20"),
+        new("watching", "20", "users that each watcher watches; each user is watched by 20"),
         new("rate", "1000", "changes a second, half of them arrivals and half goodbyes"),
-        new("seconds", "10", "of a leg"),
-        new("saturated-watching", "400", "users each watches while as much is asked as can be had: each change must be a change"),
-        new("saturated-peers", "ws", "beside which the most is measured"),
-        new("online", "5m", "users online while some lapse"),
+        new("seconds", "10", "length of a leg"),
+        new("saturated-watching", "400", "users that each watcher watches at the highest rate: enough that each change changes a state"),
+        new("saturated-peers", "ws", "the peers for the comparison of the highest rate"),
+        new("online", "5m", "users who stay online while the leases of others expire"),
         new("quick", "no", "shorter legs and fewer of them: to see that it works"),
     ];
 
@@ -193,7 +193,7 @@ internal sealed class FanoutBenchmark : Benchmark
             else if (best is not null)
                 return best;
             else if (offered < 100)
-                throw new BenchmarkException($"{Server.Title(side.Name)} cannot bear a hundred changes a second.");
+                throw new BenchmarkException($"{Server.Title(side.Name)} cannot handle a hundred changes a second.");
         }
     }
 
@@ -226,7 +226,7 @@ internal sealed class FanoutBenchmark : Benchmark
         }
 
         if (legs.Sum(l => l.Wrong) is > 0 and var wrong)
-            throw new BenchmarkException($"{wrong} watchers were not told who went offline.");
+            throw new BenchmarkException($"{wrong} watchers missed a user who went offline.");
         var title = $"{online:#,0} online: offline notice";
         run.Add(Figure.Of($"{title} after the lease ran out, p50", "ms", [.. legs.Select(l => l.LapseP50)]));
         run.Add(Figure.Of($"{title} after the lease ran out, p99", "ms", [.. legs.Select(l => l.LapseP99)], Goal.Most(1500)));

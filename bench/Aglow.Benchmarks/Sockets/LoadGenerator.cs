@@ -266,7 +266,7 @@ internal sealed class LoadGenerator
                 Change(all, online, Stopwatch.GetTimestamp());
                 Settle(goal);
                 if (WrongWords() is > 0 and var wrong)
-                    throw new BenchmarkException($"{wrong} watchers' last words are not the truth: no figure of this run counts.");
+                    throw new BenchmarkException($"{wrong} watchers' last records are wrong: no figure of this run counts.");
                 (online ? arrivals : goodbyes).Add((online ? _arrivals : _goodbyes).Longest(goal - _deliveries));
                 Rest(TimeSpan.FromMilliseconds(300 + (37 * round % 100)));
             }
@@ -356,7 +356,7 @@ internal sealed class LoadGenerator
 
     // ---- changes --------------------------------------------------------------------------------------------------------------
 
-    private WatchPlan Plan() => _plan ?? throw new BenchmarkException("nobody watches: connect first.");
+    private WatchPlan Plan() => _plan ?? throw new BenchmarkException("there are no watchers: connect first.");
 
     private int SocketsOf(WatchPlan plan) => _connections.Count(c => c?.Plan == plan);
 
@@ -540,7 +540,7 @@ internal sealed class LoadGenerator
     private void LoseCall(Connection connection, Phase was)
     {
         if (connection.IsAsked || was == Phase.Connecting)
-            throw new BenchmarkException("the server closed a connection that it owed an answer.");
+            throw new BenchmarkException("the server closed a connection before it had answered.");
         _calls--;
         var others = _idleCalls.Where(other => other != connection).Reverse().ToArray();
         _idleCalls.Clear();

@@ -13,18 +13,18 @@ internal sealed class SocketsBenchmark : Benchmark
     public override string Name => "sockets";
 
     public override string Measures =>
-        "memory a connection and a watch, CPU of an idle node, heap after churn; beside ws, Socket.IO and SignalR";
+        "memory per connection and per watch, CPU of an idle node, heap after churn; compared with ws, Socket.IO and SignalR";
 
     public override int DefaultPairs => 3;
 
     public override IReadOnlyList<Option> Options { get; } =
     [
         new("parts", "all", "memory, watch, idle, churn"),
-        new("servers", "all", "aglow, signalr, ws, socketio: whose memory and idle CPU is measured"),
+        new("servers", "all", "aglow, signalr, ws, socketio: the servers whose memory and idle CPU is measured"),
         new("step", "5000", "connections: the slope is taken between one and two of these"),
-        new("settle", "12", "seconds from connecting to measuring: longer than from ping to ping"),
+        new("settle", "12", "seconds between connecting and measuring: longer than the interval of pings"),
         new("churn", "200k", "connects and disconnects"),
-        new("quick", "no", "one sample of each, less waiting: to see that it works"),
+        new("quick", "no", "one sample of each and shorter waits, to see that it works"),
     ];
 
     public override async Task RunAsync(Run run)

@@ -45,7 +45,7 @@ internal sealed class WatchPlan
         isFirst = false;
         var at = Of(socket).BinarySearch(user);
         if (at < 0)
-            throw new BenchmarkException($"socket {socket} was told of user {user}, whom it does not watch.");
+            throw new BenchmarkException($"socket {socket} got a record of user {user}, whom it does not watch.");
         ref var word = ref _lastWords[(socket * Watching) + at];
         var was = word;
         word = online ? (byte)1 : (byte)0;

@@ -20,7 +20,7 @@ internal static class CrashPart
         {
             await design.HeartbeatAsync(crashed);
             if (await LookAsync(design, crashed) is var look && look.Online != Crashed)
-                throw new BenchmarkException($"{design.Name}: {look.Online} of {Crashed} who heartbeat are online.");
+                throw new BenchmarkException($"{design.Name}: {look.Online} of {Crashed} users with a heartbeat are online.");
         }
 
         await Task.Delay(2.5 * Lease);

@@ -28,9 +28,9 @@ internal sealed class StoresBenchmark : Benchmark
     [
         new("parts", "all", "heartbeats, reads, memory, connections, crash, expiry"),
         new("stores", "all", string.Join(", ", StoreServers.All)),
-        new("users", "1m", "users who are there, where heartbeats and reads are measured"),
-        new("memory-users", "1m,10m", "users who are there, where memory is measured"),
-        new("expiry-users", "2m", "users who stay online, where expiry is measured"),
+        new("users", "1m", "stored users for heartbeats and reads"),
+        new("memory-users", "1m,10m", "stored users for the measurement of memory"),
+        new("expiry-users", "2m", "users who stay online for the measurement of expiry"),
         new("lapsing", "20k", "users who go silent among them"),
         new("patience", "60", "seconds to wait for notices of them"),
         new("job-seconds", "10", "how often the job that deletes old rows runs"),
