@@ -34,7 +34,7 @@ internal sealed class RestartBenchmark : Benchmark
         new("users", "10m,1b", "registered users, one folder after the other"),
         new("active", "5m", "users who came online last: the journal that a start replays"),
         new("parts", "all", "commit, load, server"),
-        new("folder", "", "the folder for the data folders, which are kept for ./aglow serve --data FOLDER/USERS; default a temporary one, removed"),
+        new("folder", "", "the parent of the data folders, kept for ./aglow serve --data FOLDER/USERS; default a temporary one, removed"),
     ];
 
     public override async Task RunAsync(Run run)

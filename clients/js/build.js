@@ -19,7 +19,7 @@ for (const entry of ENTRIES) {
         format: 'cjs',
         target: 'es2020',
         external: ['react'],
-        // a worker is a module of its own: CommonJS has none, and tabs elect a leader in its place
+        // a worker is a separate ES module, which CommonJS does not have; there the tabs elect a leader instead
         define: { 'import.meta.url': 'undefined' },
         logLevel: 'warning',
     });
