@@ -108,7 +108,11 @@ internal sealed class AttackBenchmark : Benchmark
     private static async Task<double> HeartbeatAsync(int port)
     {
         var began = Stopwatch.GetTimestamp();
-        using var connection = await OpenAsync(port, 0, "POST /heartbeat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"user_id\":1}"u8.ToArray());
+        using var connection = await OpenAsync(
+            port,
+            0,
+            "POST /heartbeat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"user_id\":1}"u8
+                .ToArray());
         var answer = new byte[1024];
         var length = await connection.ReceiveAsync(answer);
         if (!Encoding.ASCII.GetString(answer, 0, length).StartsWith("HTTP/1.1 200", StringComparison.Ordinal))

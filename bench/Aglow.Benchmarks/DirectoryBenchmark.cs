@@ -144,7 +144,8 @@ internal sealed class DirectoryBenchmark : Benchmark
         var rates = new List<double>();
         foreach (var some in Enumerable.Range(from, to - from).Chunk(batch))
         {
-            ProfileWrite[] writes = [.. some.Select(i => new ProfileWrite(UserId.FirstDirectoryNumber + (uint)i, DirectoryPeople.Named(i).Name, DirectoryPeople.Named(i).DisplayName))];
+            ProfileWrite[] writes = [.. some.Select(i => new ProfileWrite(
+                UserId.FirstDirectoryNumber + (uint)i, DirectoryPeople.Named(i).Name, DirectoryPeople.Named(i).DisplayName))];
             var watch = Stopwatch.StartNew();
             if (await directory.WriteProfilesAsync(writes, create: false) is { Conflict: not ProfileConflict.None } refused)
                 throw new BenchmarkException($"{refused} for {writes[refused.ConflictAt]}.");

@@ -154,7 +154,8 @@ internal sealed class InstructionsBenchmark : Benchmark
     }
 
     private static byte[] Request(string path, string type, ReadOnlySpan<byte> body) =>
-        [.. Encoding.ASCII.GetBytes($"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {type}\r\nContent-Length: {body.Length}\r\n\r\n"), .. body];
+        [.. Encoding.ASCII.GetBytes(
+            $"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {type}\r\nContent-Length: {body.Length}\r\n\r\n"), .. body];
 
     private static void Call(Socket socket, byte[] requests, int count)
     {

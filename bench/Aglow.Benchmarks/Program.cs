@@ -15,7 +15,8 @@ Benchmark[] benchmarks =
 [
     new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(),
     new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark(), new PlanBenchmark(),
-    new AttackBenchmark(), new DoorBenchmark(), new NodesBenchmark(), new FailoverBenchmark(), new StartBenchmark(), new InstructionsBenchmark(),
+    new AttackBenchmark(), new DoorBenchmark(), new NodesBenchmark(), new FailoverBenchmark(),
+    new StartBenchmark(), new InstructionsBenchmark(),
     new DevicesBenchmark(), new ClaimsBenchmark(), new ChangesBenchmark(),
 ];
 
@@ -42,7 +43,8 @@ if (args is [] or ["help" or "--help" or "-h"])
 try
 {
     var benchmark = Array.Find(benchmarks, b => b.Name == args[0])
-        ?? throw new UsageException($"there is no benchmark \"{args[0]}\": use one of {string.Join(", ", benchmarks.Select(b => b.Name))}.");
+        ?? throw new UsageException(
+            $"there is no benchmark \"{args[0]}\": use one of {string.Join(", ", benchmarks.Select(b => b.Name))}.");
     if (args.AsSpan(1).ContainsAny("--help", "-h"))
     {
         Describe(benchmark);

@@ -60,15 +60,20 @@ internal sealed class RedisBenchmark : Benchmark
         var people = new People(run.Settings.Number("users", least: 1_000_000));
         await using var bench = await Bench.StartAsync(run, durable);
         var aof = durable ? "append-only file, fsync every second" : "nothing on disk";
-        run.Note($"Redis {bench.Server.Version()}, {aof}: {people.Count:#,0} ids; SET with EX 3600, so that every SET overwrites, as in steady state");
+        run.Note($"Redis {bench.Server.Version()}, {aof}: {people.Count:#,0} ids; "
+                + "SET with EX 3600, so that every SET overwrites, as in steady state");
         var sets = new RedisSets(people, 100);
         var packed = new RedisBitfields(people, 64);
         bench.Rounds(sets, people.Count / 100);
         bench.Rounds(packed, people.Count / 64);
         var pairs = await bench.RunAsync(sets, packed);
-        run.Add($"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against SET EX x 100", pairs, s => s.CpuNanoseconds, durable ? Goal.Least(3) : null, operation: "heartbeat");
+        run.Add(
+            $"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against SET EX x 100", pairs, s => s.CpuNanoseconds,
+            durable ? Goal.Least(3) : null, operation: "heartbeat");
         pairs = await bench.RunAsync(new RedisSingleBitfields(people, 100), packed);
-        run.Add($"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against a BITFIELD each x 100", pairs, s => s.CpuNanoseconds, operation: "heartbeat");
+        run.Add(
+            $"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against a BITFIELD each x 100", pairs, s => s.CpuNanoseconds,
+            operation: "heartbeat");
     }
 
     private static async Task ReadsAsync(Run run)
@@ -80,9 +85,13 @@ internal sealed class RedisBenchmark : Benchmark
         foreach (var users in (int[])[20, 1000])
         {
             var pairs = await bench.RunAsync(new RedisGets(people, users), new RedisBitfieldGets(people, users));
-            run.Add($"{users:#,0} users at once, a Redis CPU second: BITFIELD_RO by page against MGET", pairs, s => s.CpuNanoseconds, operation: "user");
+            run.Add(
+                $"{users:#,0} users at once, a Redis CPU second: BITFIELD_RO by page against MGET", pairs, s => s.CpuNanoseconds,
+                operation: "user");
             pairs = await bench.RunAsync(new RedisRanges(people, users), new RedisBitfieldGets(people, users));
-            run.Add($"{users:#,0} users at once, a Redis CPU second: BITFIELD_RO by page against GETRANGE of each", pairs, s => s.CpuNanoseconds, operation: "user");
+            run.Add(
+                $"{users:#,0} users at once, a Redis CPU second: BITFIELD_RO by page against GETRANGE of each", pairs,
+                s => s.CpuNanoseconds, operation: "user");
         }
     }
 
@@ -108,7 +117,9 @@ internal sealed class RedisBenchmark : Benchmark
                 await store.ExchangeAsync(Plane.Pulse, numbers, words, new uint[numbers.Length]);
             }
 
-            run.Add(Figure.Of($"{registered:#,0} registered, as they came: Redis memory a word", "bytes", [(await UsedAsync(bench.Server) - empty) / (double)registered]));
+            run.Add(Figure.Of(
+                $"{registered:#,0} registered, as they came: Redis memory a word", "bytes",
+                [(await UsedAsync(bench.Server) - empty) / (double)registered]));
             var scratch = new uint[PageLayout.Slots];
             var pages = await store.PagesAsync(Plane.Pulse);
             for (var sweep = 0; sweep < 2; sweep++)
@@ -119,8 +130,12 @@ internal sealed class RedisBenchmark : Benchmark
 
             packed = await UsedAsync(bench.Server) - empty;
             var usages = await Task.WhenAll(pages.Select(page => redis.ExecuteAsync("MEMORY", "USAGE", RedisKeys.Page(Plane.Pulse, page))));
-            run.Add(Figure.Of($"{registered:#,0} registered, after two sweeps: the pages, by MEMORY USAGE, a word", "bytes", [usages.Sum(usage => (long)usage) / (double)registered], Goal.Most(4.2)));
-            run.Add(Figure.Of($"{registered:#,0} registered, after two sweeps: all that Redis uses more than empty, a word", "bytes", [packed / registered]));
+            run.Add(Figure.Of(
+                $"{registered:#,0} registered, after two sweeps: the pages, by MEMORY USAGE, a word", "bytes",
+                [usages.Sum(usage => (long)usage) / (double)registered], Goal.Most(4.2)));
+            run.Add(Figure.Of(
+                $"{registered:#,0} registered, after two sweeps: all that Redis uses more than empty, a word", "bytes",
+                [packed / registered]));
         }
 
         await using (var bench = await Bench.StartAsync(run, durable: false))
@@ -163,9 +178,13 @@ internal sealed class RedisBenchmark : Benchmark
             new Leg("through a node, 10,000/s", ThroughNodeAsync),
             run.PairCount,
             TimeSpan.FromSeconds(run.Settings.Number("warm-up")));
-        run.Add("heartbeats a Redis CPU second through a node, 10,000/s: against SET EX x 100 at the same pace", pairs, s => s.CpuNanoseconds, Goal.Least(1.5), operation: "heartbeat");
-        run.Add(Figure.Of("allocated by a heartbeat of who is online, in the node", "bytes", [.. calling.TakeLast((int)run.PairCount)], Goal.Most(0)));
-        run.Add(Figure.Of("allocated by the node for everything, sweeps included, a heartbeat", "bytes", [.. whole.TakeLast((int)run.PairCount)]));
+        run.Add(
+            "heartbeats a Redis CPU second through a node, 10,000/s: against SET EX x 100 at the same pace", pairs, s => s.CpuNanoseconds,
+            Goal.Least(1.5), operation: "heartbeat");
+        run.Add(Figure.Of(
+            "allocated by a heartbeat of who is online, in the node", "bytes", [.. calling.TakeLast((int)run.PairCount)], Goal.Most(0)));
+        run.Add(Figure.Of(
+            "allocated by the node for everything, sweeps included, a heartbeat", "bytes", [.. whole.TakeLast((int)run.PairCount)]));
         run.Add(Figure.Of("share of heartbeats that were written at once", "of 1", [.. atOnce.TakeLast((int)run.PairCount)]));
 
         async Task<Sample> ThroughNodeAsync()
@@ -227,7 +246,8 @@ internal sealed class RedisBenchmark : Benchmark
             return new Bench(run, await RedisServer.StartAsync(ServerCore, folder, durable), folder);
         }
 
-        public Task<RedisCluster> ConnectAsync() => RedisCluster.ConnectAsync(Options, TimeProvider.System, new RedisLog(NullLogger.Instance));
+        public Task<RedisCluster> ConnectAsync() => RedisCluster.ConnectAsync(
+            Options, TimeProvider.System, new RedisLog(NullLogger.Instance));
 
         /// <summary>A's cost divided by B's: how many times cheaper B is.</summary>
         public async Task<Pairs> RunAsync(Load a, Load b)

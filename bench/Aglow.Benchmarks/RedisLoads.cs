@@ -53,7 +53,8 @@ internal sealed class RedisServer : IDisposable
     }
 
     /// <summary>The usual client, whose connection all callers share.</summary>
-    public async Task<IDatabase> ConnectAsync() => (_client ??= await ConnectionMultiplexer.ConnectAsync($"127.0.0.1:{Port},allowAdmin=true")).GetDatabase();
+    public async Task<IDatabase> ConnectAsync() =>
+        (_client ??= await ConnectionMultiplexer.ConnectAsync($"127.0.0.1:{Port},allowAdmin=true")).GetDatabase();
 
     /// <summary>A number from the server's <c>INFO</c>, by its section and name.</summary>
     public async Task<long> InfoAsync(string section, string name)

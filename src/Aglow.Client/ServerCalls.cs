@@ -173,7 +173,11 @@ internal sealed class ServerCalls : IDisposable
         }
 
         return new AglowException(
-            status, $"Answered {status}", $"{address.GetLeftPart(UriPartial.Path)} answered {status} and does not say why. Check that this is an Aglow server's address.", retryAfter);
+            status,
+            $"Answered {status}",
+            $"{address.GetLeftPart(UriPartial.Path)} answered {status} and does not say why. "
+                + "Check that this is an Aglow server's address.",
+            retryAfter);
     }
 
     /// <summary>Sends handshakes with the same HTTP client, and reads the reason of a refusal, which a WebSocket hides.</summary>

@@ -263,7 +263,12 @@ internal sealed class StayConnected(
             _wake.Clear();
             var (end, failure) = await TryAsync(stop);
             if (end?.WasWelcome == false && failure is null)
-                failure = AglowException.NotConnected($"The connection to {calls.Address} ended before the server had said welcome ({Describe(end.Value)}). Connecting again.");
+            {
+                failure = AglowException.NotConnected(
+                    $"The connection to {calls.Address} ended before the server had said welcome ({Describe(end.Value)}). "
+                        + "Connecting again.");
+            }
+
             if (failure is not null && failure.Status == 401 && !failure.IsTransient && tokens.IsCallback
                 && ++_refusedTokens < MaxRefusedTokens)
             {
@@ -316,7 +321,9 @@ internal sealed class StayConnected(
 
     private static AglowException? RefusalOf(SessionEnd end) => end.Code switch
     {
-        4401 => AglowException.Refused(401, "Not authenticated", end.Reason.Length > 0 ? end.Reason : "The token is missing, has expired, or was revoked. Get another one."),
+        4401 => AglowException.Refused(
+            401, "Not authenticated",
+            end.Reason.Length > 0 ? end.Reason : "The token is missing, has expired, or was revoked. Get another one."),
         4403 => AglowException.Refused(403, "Not allowed", end.Reason.Length > 0 ? end.Reason : "This user may not connect."),
         4429 => AglowException.Refused(429, "Too many connections", end.Reason.Length > 0 ? end.Reason : "Close some, and try again."),
         _ => null,

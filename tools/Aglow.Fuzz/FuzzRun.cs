@@ -37,7 +37,8 @@ internal sealed class FuzzRun
     /// <summary>Creates all targets for this server.</summary>
     public static IReadOnlyList<Target> Targets(FuzzedServer server) =>
     [
-        new FrameTarget(), new UpgradeTarget(), new BodyTarget(), new NameTarget(), new HintTarget(), new SettingsTarget(), new HttpTarget(server), new SocketTarget(server), new GuessTarget(server),
+        new FrameTarget(), new UpgradeTarget(), new BodyTarget(), new NameTarget(), new HintTarget(),
+        new SettingsTarget(), new HttpTarget(server), new SocketTarget(server), new GuessTarget(server),
     ];
 
     /// <summary>Runs with these options; progress goes to <paramref name="output"/>.</summary>
@@ -49,10 +50,12 @@ internal sealed class FuzzRun
             await using var server = await FuzzedServer.StartAsync(folder);
             var targets = Targets(server).Where(t => options.Targets.Count == 0 || options.Targets.Contains(t.Name)).ToArray();
             if (targets.Length == 0)
-                throw new UsageException($"--target {options.Targets[0]} is none: use {string.Join(", ", Targets(server).Select(static t => t.Name))}.");
+                throw new UsageException(
+                    $"--target {options.Targets[0]} is none: use {string.Join(", ", Targets(server).Select(static t => t.Name))}.");
             var findings = new Findings(options.KeepsFindings ? options.CorpusFolder : null);
             var corpus = targets.Select(t => (t, options.CorpusFolder is { } kept ? Corpus.Read(kept, t) : [])).ToArray();
-            var workers = Enumerable.Range(0, options.Workers).Select(i => new Worker((options.Seed * 1000) + i, corpus, findings, server.TakeError)).ToArray();
+            var workers = Enumerable.Range(0, options.Workers).Select(
+                i => new Worker((options.Seed * 1000) + i, corpus, findings, server.TakeError)).ToArray();
             var run = new FuzzRun(server, workers, findings);
             using var watch = new Timer(_ => run.LookForHangs(), null, RuleLimit, TimeSpan.FromSeconds(1));
             await run.FeedAsync(options, output, stop);
@@ -96,7 +99,8 @@ internal sealed class FuzzRun
         {
             if (Stopwatch.GetElapsedTime(beganAt) > LettingGo)
             {
-                var left = $"{_server.Network.Open} connections, {_server.Hub.Connections} watchers with {_server.Hub.Watches} watches are left when all clients are gone";
+                var left = $"{_server.Network.Open} connections, {_server.Hub.Connections} watchers with "
+                    + $"{_server.Hub.Watches} watches are left when all clients are gone";
                 _findings.Add(new SocketTarget(_server), [], new FindingException(left));
                 return;
             }
@@ -120,10 +124,14 @@ internal sealed class FuzzRun
 
     private void Keep(string folder)
     {
-        foreach (var found in _workers.SelectMany(static worker => worker.Kept).GroupBy(static kept => kept.Target, static kept => kept.Inputs))
+        foreach (var found in _workers.SelectMany(static worker => worker.Kept).GroupBy(
+            static kept => kept.Target, static kept => kept.Inputs))
         {
             // the short inputs, because people read them and every run of the tests sends them
-            var some = found.SelectMany(static inputs => inputs).Where(static input => input.Length <= 400).OrderBy(static input => input.Length).Take(100);
+            var some = found.SelectMany(static inputs => inputs)
+                .Where(static input => input.Length <= 400)
+                .OrderBy(static input => input.Length)
+                .Take(100);
             Corpus.Add(folder, found.Key, "made something new happen", some);
         }
     }

@@ -68,9 +68,11 @@ internal sealed class Capacity
         var others = (Term.Most(active - sockets, 0.0) / interval).As("other heartbeats");
         var arriving = Add(
             "cores",
-            $"heartbeats as planned: {Show(demand.Sockets)} by sockets, {Show(Math.Max(0, demand.Active - demand.Sockets))} {(demand.Arrival == Arrival.Http ? "by HTTP" : "packed")}",
+            $"heartbeats as planned: {Show(demand.Sockets)} by sockets, "
+                + $"{Show(Math.Max(0, demand.Active - demand.Sockets))} {(demand.Arrival == Arrival.Http ? "by HTTP" : "packed")}",
             "cores",
-            ((pongs * Measured("socket_heartbeat_us")) + (others * Measured(demand.Arrival == Arrival.Http ? "http_heartbeat_us" : "packed_heartbeat_us"))) / MicrosecondsASecond);
+            ((pongs * Measured("socket_heartbeat_us"))
+                + (others * Measured(demand.Arrival == Arrival.Http ? "http_heartbeat_us" : "packed_heartbeat_us"))) / MicrosecondsASecond);
         var changing = Add("cores", "transitions", "cores", Transitions * Measured("transition_us") / MicrosecondsASecond);
         var delivering = Add("cores", "deliveries", "cores", Deliveries * Measured("delivery_us") / MicrosecondsASecond);
         var sweeping = Add(
@@ -141,10 +143,13 @@ internal sealed class Capacity
         // ---- the wire
         Egress = Add(
             "bandwidth", "out to people", "Mbit/s",
-            ((pongs * Measured("ping_out_bytes")) + (others * Measured(demand.Arrival == Arrival.Http ? "http_out_bytes" : "packed_out_bytes")) + (Deliveries * Measured("delivery_bytes"))) * 8.0 / Million).As("out Mbit/s");
+            ((pongs * Measured("ping_out_bytes"))
+                + (others * Measured(demand.Arrival == Arrival.Http ? "http_out_bytes" : "packed_out_bytes"))
+                + (Deliveries * Measured("delivery_bytes"))) * 8.0 / Million).As("out Mbit/s");
         Add(
             "bandwidth", "in from people", "Mbit/s",
-            ((pongs * Measured("ping_in_bytes")) + (others * Measured(demand.Arrival == Arrival.Http ? "http_in_bytes" : "packed_in_bytes"))) * 8.0 / Million);
+            ((pongs * Measured("ping_in_bytes"))
+                + (others * Measured(demand.Arrival == Arrival.Http ? "http_in_bytes" : "packed_in_bytes"))) * 8.0 / Million);
         Add("bandwidth", "nodes to Redis: words", "Mbit/s", Heartbeats * Measured("redis_in_bytes") * 8.0 / Million);
         Add("bandwidth", "Redis to nodes: sweeps", "Mbit/s", sweptBytes * 8.0);
         Add("bandwidth", "hints, to each node", "Mbit/s", Transitions * Measured("hint_bytes") * 8.0 / Million);

@@ -91,7 +91,8 @@ internal static class Report
             Text(
                 $"A heartbeat every {Number(demand.HeartbeatSeconds)} s, sessions of {Span(demand.SessionSeconds)}, "
                     + $"{Number(demand.Sockets)} open connections, each watching {Number(demand.Watch)}. "
-                + $"Cores, memory and links are filled to {demand.Busy:P0}. {(plan.FitsOneNode ? "One node is enough" : "More than one node: words in a Redis that they share")}.");
+                + $"Cores, memory and links are filled to {demand.Busy:P0}. "
+                + $"{(plan.FitsOneNode ? "One node is enough" : "More than one node: words in a Redis that they share")}.");
             foreach (var group in plan.Lines.GroupBy(l => l.Group))
             {
                 Heading(char.ToUpperInvariant(group.Key[0]) + group.Key[1..]);
@@ -109,8 +110,10 @@ internal static class Report
             Heading("What gives out first, as people become more");
             Rows(
                 ["what", "times as many", "active then", "registered then", "what to do"],
-                [.. chokepoints.Select(c => new[] { c.Resource.Name, Number(c.Factor), Number(c.Active), Number(c.Registered), c.Resource.Then })]);
-            Text($"Constants: of {measured.MeasuredAt}, {measured.Machine}{(options.Explain ? "" : "; --explain prints the arithmetic, and how each is known")}.");
+                [.. chokepoints.Select(
+                    c => new[] { c.Resource.Name, Number(c.Factor), Number(c.Active), Number(c.Registered), c.Resource.Then })]);
+            Text($"Constants: of {measured.MeasuredAt}, {measured.Machine}"
+                + $"{(options.Explain ? "" : "; --explain prints the arithmetic, and how each is known")}.");
             return _to.ToString();
         }
 

@@ -60,11 +60,14 @@ internal sealed class BulkRun : SwarmRun
         var random = new Random(options.Seed);
         _watched = options.Watchers == 0 ? [] : [.. Enumerable.Range(0, WatchedUsers).Select(_ => DrawUser(random)).Distinct()];
         _looked = _watched.ToDictionary(static u => u, static _ => new Standing(null, double.NegativeInfinity, IsPossible: true));
-        _watchers = [.. Enumerable.Range(0, options.Watchers).Select(i => new Watcher(this, Nodes[i % Nodes.Count], _registered + (uint)i, random.GetItems(_watched, options.Watch).Distinct().ToArray(), DelayOf(i)))];
+        _watchers = [.. Enumerable.Range(0, options.Watchers).Select(i => new Watcher(
+            this, Nodes[i % Nodes.Count], _registered + (uint)i, random.GetItems(_watched, options.Watch).Distinct().ToArray(),
+            DelayOf(i)))];
     }
 
     public override string Who =>
-        $"{View.Number(Options.Bulk)} active of {View.Number(_registered)} registered users{(_watchers.Length > 0 ? $", {View.Number(_watchers.Length)} sockets watching {View.Number(Options.Watch)} each" : "")}";
+        $"{View.Number(Options.Bulk)} active of {View.Number(_registered)} registered users"
+            + $"{(_watchers.Length > 0 ? $", {View.Number(_watchers.Length)} sockets watching {View.Number(Options.Watch)} each" : "")}";
 
     public override string LookedAt => $"{View.Number(_watched.Length)} who are watched";
 
@@ -121,7 +124,15 @@ internal sealed class BulkRun : SwarmRun
         var users = new uint[ReadAtOnce];
         // users who come and go in this run, any registered user, and IDs of no user
         for (var i = 0; i < users.Length; i++)
-            users[i] = (i % 10) switch { < 6 => DrawUser(random), < 9 => (uint)random.NextInt64(_registered), _ => _registered + (uint)_watchers.Length + (uint)random.Next(SwarmOptions.NumbersOfNobody) };
+        {
+            users[i] = (i % 10) switch
+            {
+                < 6 => DrawUser(random),
+                < 9 => (uint)random.NextInt64(_registered),
+                _ => _registered + (uint)_watchers.Length + (uint)random.Next(SwarmOptions.NumbersOfNobody),
+            };
+        }
+
         return users;
     }
 

@@ -27,7 +27,10 @@ internal static class Deployment
             }
             catch (HttpRequestException failure)
             {
-                throw new HttpRequestException($"no presence server answers at {url} ({failure.Message.ReplaceLineEndings(" ")}): start one with ./aglow serve, or give its address with --url.", failure);
+                throw new HttpRequestException(
+                    $"no presence server answers at {url} ({failure.Message.ReplaceLineEndings(" ")}): "
+                        + "start one with ./aglow serve, or give its address with --url.",
+                    failure);
             }
         }
 

@@ -67,7 +67,9 @@ internal sealed class Findings
 
     /// <summary>What was never checked, so that the run proves nothing. Null: everything was checked.</summary>
     public string? NothingChecked =>
-        ReadDecisive == 0 ? "no status was read whose truth was sure" : ToldDecisive == 0 ? "no watcher was told anything whose truth was sure" : null;
+        ReadDecisive == 0 ? "no status was read whose truth was sure"
+        : ToldDecisive == 0 ? "no watcher was told anything whose truth was sure"
+        : null;
 
     public void CountRead(bool wasDecisive)
     {

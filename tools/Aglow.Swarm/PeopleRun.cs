@@ -16,7 +16,8 @@ internal sealed class PeopleRun : SwarmRun
     {
         _first = options.First;
         _random = new Random(options.Seed);
-        _people = [.. Plan.Draw(options.People, options.Seconds, Nodes.Count, options.Seed).People.Select(p => new Person(this, p, UserOf(p.Person)))];
+        _people = [.. Plan.Draw(options.People, options.Seconds, Nodes.Count, options.Seed).People.Select(
+            p => new Person(this, p, UserOf(p.Person)))];
         _standings = new Standing[_people.Length];
         Array.Fill(_standings, new Standing(null, double.NegativeInfinity, IsPossible: true));
     }

@@ -303,7 +303,10 @@ internal sealed class Person(PeopleRun swarm, PersonPlan plan, uint user)
         watches.Confirm = session.Confirm;
         var reading = session.ReadAsync(ends.Token);
         if (plan.Follows.Count > 0)
-            await session.SayAsync($"{{\"type\":\"watch\",\"users\":[{string.Join(',', plan.Follows.Select(f => swarm.UserOf(f).ToString(CultureInfo.InvariantCulture)))}]}}", stop);
+            await session.SayAsync(
+                $"{{\"type\":\"watch\",\"users\":["
+                    + $"{string.Join(',', plan.Follows.Select(f => swarm.UserOf(f).ToString(CultureInfo.InvariantCulture)))}]}}",
+                stop);
         var until = Math.Min(device.EndAt, outage?.At ?? double.PositiveInfinity);
         foreach (var at in device.ActiveAt)
         {

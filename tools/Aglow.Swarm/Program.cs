@@ -18,7 +18,8 @@ catch (UsageException asked)
 {
     return Fail(Usage, asked.Message);
 }
-catch (Exception failure) when (failure is HttpRequestException or IOException or System.Text.Json.JsonException or UnauthorizedAccessException or OperationCanceledException)
+catch (Exception failure) when (failure is HttpRequestException or IOException or System.Text.Json.JsonException
+    or UnauthorizedAccessException or OperationCanceledException)
 {
     return Fail(1, failure.Message);
 }

@@ -93,7 +93,9 @@ internal sealed record Summary
             Seconds = Math.Round(swarm.Clock.Now - swarm.BeganAt, 1),
             LeaseSeconds = swarm.Promises.Lease,
             Passed = passed,
-            Outcome = findings.Count > 0 ? $"{findings.Count} violation{(findings.Count == 1 ? "" : "s")}" : findings.NothingChecked is { } nothing ? $"nothing proven: {nothing}" : "0 violations",
+            Outcome = findings.Count > 0 ? $"{findings.Count} violation{(findings.Count == 1 ? "" : "s")}"
+                : findings.NothingChecked is { } nothing ? $"nothing proven: {nothing}"
+                : "0 violations",
             StatusesRead = findings.Read,
             StatusesDecisive = findings.ReadDecisive,
             RecordsTold = findings.Told,

@@ -107,11 +107,14 @@ internal sealed class SwarmCommand
                 + "every change that they receive with the deployment's promises. Exit code 1 on any violation, or if nothing could be "
                 + "checked.");
         foreach (var option in new Option[]
-            {
-                _url, _people, _seconds, _seed, _first, _bulk, _registered, _session, _watchers, _watch, _away, _accounts, _clockFile,
-                _report, _json,
-            })
+        {
+            _url, _people, _seconds, _seed, _first, _bulk, _registered, _session, _watchers, _watch, _away, _accounts, _clockFile, _report,
+            _json,
+        })
+        {
             command.Options.Add(option);
+        }
+
         command.SetAction((parsed, _) => run(Read(parsed)));
         return command;
     }

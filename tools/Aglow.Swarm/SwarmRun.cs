@@ -93,7 +93,8 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>Whether the network or the server caused a failure, as in real use.</summary>
     public static bool IsLoss(Exception failure, CancellationToken stop) =>
         !stop.IsCancellationRequested
-        && failure is IOException or SocketException or HttpRequestException or OperationCanceledException or TimeoutException or ObjectDisposedException or JsonException;
+        && failure is IOException or SocketException or HttpRequestException or OperationCanceledException or TimeoutException
+            or ObjectDisposedException or JsonException;
 
     /// <summary>Formats a record as a line of a history.</summary>
     public static string Line(double at, Told told) => $"{at,9:0.000} s  {told.Status}, last seen {(told.LastSeen is { } s ? s : "never")}";

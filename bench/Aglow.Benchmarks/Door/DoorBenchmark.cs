@@ -61,17 +61,24 @@ internal sealed class DoorBenchmark : Benchmark
     private async Task CallersAsync(Run run, string folder)
     {
         var (http1, http2, proxy) = (Programs.FreePort(), Programs.FreePort(), Programs.FreePort());
-        using var server = await StartAsync(folder, http1, http2, "--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0");
+        using var server = await StartAsync(
+            folder, http1, http2, "--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0");
         using var balancer = await BalanceAsync(folder, proxy, http1);
         var callers = new MistakenCallers(_secret, (int)run.Settings.Number("people", least: 2));
         (string Way, int Port, Version Version)[] ways =
-            [("HTTP/1.1", http1, HttpVersion.Version11), ("HTTP/2", http2, HttpVersion.Version20), ("HTTP/1.1 through HAProxy", proxy, HttpVersion.Version11)];
+            [
+                ("HTTP/1.1", http1, HttpVersion.Version11),
+                ("HTTP/2", http2, HttpVersion.Version20),
+                ("HTTP/1.1 through HAProxy", proxy, HttpVersion.Version11),
+            ];
         var requests = (int)(run.Settings.Number("requests") / ways.Length);
         foreach (var (way, port, version) in ways)
         {
             var before = callers.Mistaken;
-            await callers.RunAsync(new Uri($"http://127.0.0.1:{port}"), version, (int)run.Settings.Number("connections"), requests, seed: port);
-            run.Add(Figure.Of($"callers taken for others, {way}, of {requests:#,0} requests", "", [callers.Mistaken - before], Goal.Most(0)));
+            await callers.RunAsync(
+                new Uri($"http://127.0.0.1:{port}"), version, (int)run.Settings.Number("connections"), requests, seed: port);
+            run.Add(
+                Figure.Of($"callers taken for others, {way}, of {requests:#,0} requests", "", [callers.Mistaken - before], Goal.Most(0)));
         }
 
         if (callers.First is { } first)
@@ -121,7 +128,10 @@ internal sealed class DoorBenchmark : Benchmark
     {
         var (http1, http2) = (Programs.FreePort(), Programs.FreePort());
         using var server = await StartAsync(folder, http1, http2);
-        using var http = new HttpClient(new SocketsHttpHandler { ResponseDrainTimeout = TimeSpan.Zero }) { BaseAddress = new Uri($"http://127.0.0.1:{http1}") };
+        using var http = new HttpClient(new SocketsHttpHandler { ResponseDrainTimeout = TimeSpan.Zero })
+        {
+            BaseAddress = new Uri($"http://127.0.0.1:{http1}"),
+        };
         await SendAsync(http, "mallory", "POST", "/heartbeat", null);
         // the compilation and loading of the first calls does not count
         for (var i = 0; i < 20; i++)
@@ -137,7 +147,9 @@ internal sealed class DoorBenchmark : Benchmark
             await Task.Delay(answer.Headers.RetryAfter?.Delta ?? TimeSpan.FromSeconds(1), TimeProvider.System);
         }
 
-        run.Add(Figure.Of($"memory that one token holds by {open.Count} event streams", "MB", [(Cpu.ResidentBytes(server.Process) - before) / 1e6], Goal.Most(32)));
+        run.Add(Figure.Of(
+            $"memory that one token holds by {open.Count} event streams", "MB", [(Cpu.ResidentBytes(server.Process) - before) / 1e6],
+            Goal.Most(32)));
         open.ForEach(static answer => answer.Dispose());
     }
 
@@ -195,7 +207,8 @@ internal sealed class DoorBenchmark : Benchmark
         var settings = Path.Combine(folder, "settings.json");
         string Endpoint(string name, int port, string protocol) =>
             string.Create(CultureInfo.InvariantCulture, $"\"{name}\":{{\"Url\":\"http://127.0.0.1:{port}\",\"Protocols\":\"{protocol}\"}}");
-        await File.WriteAllTextAsync(settings, $"{{\"Kestrel\":{{\"Endpoints\":{{{Endpoint("A", http1, "Http1")},{Endpoint("B", http2, "Http2")}}}}}}}");
+        await File.WriteAllTextAsync(
+            settings, $"{{\"Kestrel\":{{\"Endpoints\":{{{Endpoint("A", http1, "Http1")},{Endpoint("B", http2, "Http2")}}}}}}}");
         var child = Child.Start(
             Path.Combine(Machine.Root(), "aglow"), 0, ["serve", "--data", folder, "--settings", settings, "--auth", "token", "--jwt-secret", Convert.ToBase64String(_secret), .. flags]);
         child.Process.OutputDataReceived += static (_, _) => { };

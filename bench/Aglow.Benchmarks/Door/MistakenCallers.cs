@@ -52,7 +52,8 @@ internal sealed class MistakenCallers(byte[] secret, int people)
                 BaseAddress = address,
             };
             var lanes = perClient * 2;
-            await Task.WhenAll(Enumerable.Range(0, lanes).Select(lane => SendAsync(http, version, requests / clients / lanes, new Random(HashCode.Combine(seed, client, lane)))));
+            await Task.WhenAll(Enumerable.Range(0, lanes).Select(
+                lane => SendAsync(http, version, requests / clients / lanes, new Random(HashCode.Combine(seed, client, lane)))));
         }));
     }
 
@@ -71,7 +72,9 @@ internal sealed class MistakenCallers(byte[] secret, int people)
                 continue;
             Interlocked.Increment(ref _mistaken);
             var said = await answer.Content.ReadAsStringAsync();
-            Interlocked.CompareExchange(ref _first, $"way {way} ({request.Method} {request.RequestUri}): {(int)answer.StatusCode} instead of {expected}: {said}", null);
+            Interlocked.CompareExchange(
+                ref _first, $"way {way} ({request.Method} {request.RequestUri}): {(int)answer.StatusCode} instead of {expected}: {said}",
+                null);
         }
     }
 

@@ -30,11 +30,13 @@ internal sealed class ClusterServers : IAsyncDisposable
         for (var i = 0; i < servers.Length; i++)
         {
             servers[i] = await RedisServer.StartAsync(
-                0, Directory.CreateDirectory(Path.Combine(folder, $"{i}")).FullName, durable: true, ["--cluster-enabled", "yes", "--cluster-port", $"{Programs.FreePort()}", .. flags]);
+                0, Directory.CreateDirectory(Path.Combine(folder, $"{i}")).FullName, durable: true,
+                    ["--cluster-enabled", "yes", "--cluster-port", $"{Programs.FreePort()}", .. flags]);
         }
 
         var cluster = new ClusterServers(servers, folder);
-        await CliAsync(["--cluster", "create", .. cluster.Address.Split(','), "--cluster-replicas", hasReplicas ? "1" : "0", "--cluster-yes"]);
+        await CliAsync(
+            ["--cluster", "create", .. cluster.Address.Split(','), "--cluster-replicas", hasReplicas ? "1" : "0", "--cluster-yes"]);
         if (!hasReplicas)
             return cluster;
         foreach (var replica in servers[Primaries..])
@@ -52,7 +54,8 @@ internal sealed class ClusterServers : IAsyncDisposable
     /// <summary>Registers users who were seen long ago; sweeps read each word.</summary>
     public async Task RegisterAsync(uint count)
     {
-        await using var cluster = await RedisCluster.ConnectAsync(RedisAddress.Parse(Address), TimeProvider.System, new RedisLog(NullLogger.Instance));
+        await using var cluster = await RedisCluster.ConnectAsync(
+            RedisAddress.Parse(Address), TimeProvider.System, new RedisLog(NullLogger.Instance));
         var store = new RedisPlaneStore(cluster);
         for (var first = 0u; first < count; first += 100_000)
         {
@@ -65,7 +68,9 @@ internal sealed class ClusterServers : IAsyncDisposable
     public Predicate<int> KillPrimary(int place)
     {
         // the same division as that of redis-cli
-        var (first, last) = ((int)Math.Round(RedisKeys.Slots / (double)Primaries * place), (int)Math.Round(RedisKeys.Slots / (double)Primaries * (place + 1)));
+        var (first, last) = (
+            (int)Math.Round(RedisKeys.Slots / (double)Primaries * place),
+            (int)Math.Round(RedisKeys.Slots / (double)Primaries * (place + 1)));
         using (var process = System.Diagnostics.Process.GetProcessById(_servers[place].Process))
             process.Kill();
         return slot => slot >= first && slot < last;

@@ -39,7 +39,12 @@ internal sealed class Chromium : IAsyncDisposable
         Process process;
         try
         {
-            process = Process.Start(new ProcessStartInfo("chromium", arguments) { UseShellExecute = false, RedirectStandardError = true, RedirectStandardOutput = true })!;
+            process = Process.Start(new ProcessStartInfo("chromium", arguments)
+            {
+                UseShellExecute = false,
+                RedirectStandardError = true,
+                RedirectStandardOutput = true,
+            })!;
         }
         catch (System.ComponentModel.Win32Exception)
         {

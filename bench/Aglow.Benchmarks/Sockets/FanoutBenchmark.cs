@@ -187,7 +187,8 @@ internal sealed class FanoutBenchmark : Benchmark
             run.Progress(
                 $"{Server.Title(side.Name)}, {leg.Offered:#,0} changes/s: {leg.DeliveriesPerSecond:#,0} deliveries/s, p99 "
                     + $"{leg.ArrivalP99:0} ms, "
-                + $"server {100 * leg.ServerCpu / leg.Seconds:0} %, load {100 * leg.LoadCpu / leg.Seconds:0} %{(bears ? "" : ": too much")}");
+                + $"server {100 * leg.ServerCpu / leg.Seconds:0} %, "
+                + $"load {100 * leg.LoadCpu / leg.Seconds:0} %{(bears ? "" : ": too much")}");
             if (bears)
                 best = leg;
             else if (best is not null)

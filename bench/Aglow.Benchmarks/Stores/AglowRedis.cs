@@ -35,7 +35,8 @@ internal sealed class AglowRedis(RedisCluster redis, RedisServer server, TimeSpa
         await _store.ExchangeAsync(Plane.Pulse, users, words, new uint[users.Length]);
     }
 
-    public override async ValueTask LeaveAsync(uint user) => await _store.ExchangeAsync(Plane.Pulse, user, Pulse.FromUnix(Now) | Pulse.LeftBit);
+    public override async ValueTask LeaveAsync(uint user) => await _store.ExchangeAsync(
+        Plane.Pulse, user, Pulse.FromUnix(Now) | Pulse.LeftBit);
 
     public override async ValueTask ReadAsync(ReadOnlyMemory<uint> users, Memory<Seen> seen)
     {

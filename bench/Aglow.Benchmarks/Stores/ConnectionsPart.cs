@@ -24,7 +24,8 @@ internal static class ConnectionsPart
             var server = await servers.PostgresAsync();
             await using var kept = await PostgresTable.CreateAsync(new("kept", "BIGINT"), server);
             await using var each = await PostgresTable.CreateAsync(new("opened", "BIGINT"), server, pooled: false);
-            await MeasureAsync(run, "PostgreSQL", u => kept.UpsertAsync(u, 1), u => each.UpsertAsync(u, 1), server.CpuSeconds, server.ConnectionsAsync);
+            await MeasureAsync(
+                run, "PostgreSQL", u => kept.UpsertAsync(u, 1), u => each.UpsertAsync(u, 1), server.CpuSeconds, server.ConnectionsAsync);
         }
 
         if (stores.Contains(StoreServers.Maria))
@@ -32,14 +33,18 @@ internal static class ConnectionsPart
             var server = await servers.MariaAsync();
             await using var kept = await MariaTable.CreateAsync(new("kept", "BIGINT"), server);
             await using var each = await MariaTable.CreateAsync(new("opened", "BIGINT"), server, pooled: false);
-            await MeasureAsync(run, "MariaDB", u => kept.UpsertAsync(u, 1), u => each.UpsertAsync(u, 1), server.CpuSeconds, () => Task.FromResult(server.Connections()));
+            await MeasureAsync(
+                run, "MariaDB", u => kept.UpsertAsync(u, 1), u => each.UpsertAsync(u, 1), server.CpuSeconds,
+                () => Task.FromResult(server.Connections()));
         }
 
         if (stores.Contains(StoreServers.RedisName))
         {
             var server = await servers.RedisAsync();
             await using var kept = new RedisKey(await server.ConnectAsync(), server, PresenceDesign.DefaultLease);
-            await MeasureAsync(run, "Redis", u => kept.HeartbeatAsync(u).AsTask(), EachAsync, () => Cpu.Of(server.Process), () => server.InfoAsync("stats", "total_connections_received"));
+            await MeasureAsync(
+                run, "Redis", u => kept.HeartbeatAsync(u).AsTask(), EachAsync, () => Cpu.Of(server.Process),
+                () => server.InfoAsync("stats", "total_connections_received"));
 
             Task EachAsync(uint user)
             {
@@ -51,7 +56,8 @@ internal static class ConnectionsPart
         }
     }
 
-    private static async Task MeasureAsync(Run run, string name, Func<uint, Task> kept, Func<uint, Task> each, Func<double> cpu, Func<Task<long>> connections)
+    private static async Task MeasureAsync(
+        Run run, string name, Func<uint, Task> kept, Func<uint, Task> each, Func<double> cpu, Func<Task<long>> connections)
     {
         var opened = new Dictionary<string, double>();
         var pairs = await Pairs.RunAsync(
@@ -59,7 +65,9 @@ internal static class ConnectionsPart
             new Leg($"{name}: connections kept", () => LegAsync("kept", kept)),
             run.PairCount,
             TimeSpan.FromSeconds(1));
-        run.Add($"{name}: server CPU of a heartbeat on a connection of its own, against one that is kept", pairs, s => s.CpuNanoseconds, operation: "heartbeat");
+        run.Add(
+            $"{name}: server CPU of a heartbeat on a connection of its own, against one that is kept", pairs, s => s.CpuNanoseconds,
+            operation: "heartbeat");
         run.Add(Figure.Of($"{name}: connections opened for {Heartbeats:#,0} heartbeats, one for each", "connections", [opened["each"]]));
         run.Add(Figure.Of($"{name}: connections opened for {Heartbeats:#,0} heartbeats, kept", "connections", [opened["kept"]]));
 

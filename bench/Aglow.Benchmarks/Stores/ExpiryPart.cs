@@ -32,7 +32,8 @@ internal static class ExpiryPart
     public static async Task RunAsync(Run run)
     {
         var stores = StoresBenchmark.StoresOf(run);
-        var plot = new Plot("Notice that a user went offline: how late, after the lease", "seconds", StoresBenchmark.CommandOf(run, "expiry"));
+        var plot = new Plot(
+            "Notice that a user went offline: how late, after the lease", "seconds", StoresBenchmark.CommandOf(run, "expiry"));
         foreach (var store in stores)
         {
             await using var servers = StoresBenchmark.ServersOf(run);
@@ -43,7 +44,8 @@ internal static class ExpiryPart
                     break;
                 case StoreServers.RedisName:
                     await RedisNoticesAsync(run, plot, servers, "as it comes");
-                    await RedisNoticesAsync(run, plot, servers, "hz 500, active-expire-effort 10", ("hz", "500"), ("active-expire-effort", "10"));
+                    await RedisNoticesAsync(
+                        run, plot, servers, "hz 500, active-expire-effort 10", ("hz", "500"), ("active-expire-effort", "10"));
                     break;
                 case StoreServers.Dynamo:
                     await DynamoAsync(run, servers);
@@ -91,11 +93,13 @@ internal static class ExpiryPart
         {
             spent = design.CpuSeconds();
             await (await servers.PostgresAsync()).VacuumAsync(ExpiringRow.Schema.Name);
-            run.Add(Figure.Of($"{name}: cleaning up after it (VACUUM)", "CPU us/user told", [(design.CpuSeconds() - spent) * 1e6 / trial.Delivered]));
+            run.Add(Figure.Of(
+                $"{name}: cleaning up after it (VACUUM)", "CPU us/user told", [(design.CpuSeconds() - spent) * 1e6 / trial.Delivered]));
         }
     }
 
-    private static async Task RedisNoticesAsync(Run run, Plot plot, StoreServers servers, string how, params (string Name, string Value)[] settings)
+    private static async Task RedisNoticesAsync(
+        Run run, Plot plot, StoreServers servers, string how, params (string Name, string Value)[] settings)
     {
         var server = await servers.RedisAsync();
         var redis = await server.ConnectAsync();
@@ -138,26 +142,32 @@ internal static class ExpiryPart
         await design.FillAsync(100);
         await Task.Delay(Lease + TimeSpan.FromSeconds(10));
         run.Add(Figure.Of($"{design.Name}: items still there 10 s after their TTL", "of 100", [await design.CountAsync()]));
-        run.Note("DynamoDB deletes items within a few days of their TTL (its manual; earlier editions said 48 hours), and a stream can tell of it then; dynalite deletes none, so there is no lag to measure");
+        run.Note("DynamoDB deletes items within a few days of their TTL (its manual; earlier editions said 48 hours), "
+                + "and a stream can tell of it then; dynalite deletes none, so there is no lag to measure");
     }
 
     private static async Task SweepAsync(Run run, Plot plot)
     {
         await using var design = await AglowEmbedded.OpenAsync(Lease);
-        await HearSweepAsync(run, plot, "Aglow, embedded: the sweep", design.Beliefs, design.FillAsync, users => design.HeartbeatAsync(users));
+        await HearSweepAsync(
+            run, plot, "Aglow, embedded: the sweep", design.Beliefs, design.FillAsync, users => design.HeartbeatAsync(users));
     }
 
     private static async Task NodeAsync(Run run, Plot plot, StoreServers servers)
     {
         var server = await servers.RedisOfAglowAsync();
         var redis = RedisAddress.Parse($"127.0.0.1:{server.Port}");
-        await using var node = await RedisPresence.OpenAsync(AglowEmbedded.Options(Lease), redis, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance);
+        await using var node = await RedisPresence.OpenAsync(
+            AglowEmbedded.Options(Lease), redis, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance);
         var store = new AglowRedis(await servers.ConnectAsync(server), server, Lease);
-        await HearSweepAsync(run, plot, "Aglow, a node on Redis: the sweep", node.Presence.Beliefs, store.FillAsync, async users => await node.Presence.HeartbeatPackedAsync(users));
+        await HearSweepAsync(
+            run, plot, "Aglow, a node on Redis: the sweep", node.Presence.Beliefs, store.FillAsync,
+            async users => await node.Presence.HeartbeatPackedAsync(users));
     }
 
     // Users who stay are registered and offline. A sweep reads their pages all the same, and an online user costs it no more.
-    private static async Task HearSweepAsync(Run run, Plot plot, string name, Beliefs beliefs, Func<uint, Task> fillAsync, Func<ReadOnlyMemory<uint>, ValueTask> heartbeatAsync)
+    private static async Task HearSweepAsync(
+        Run run, Plot plot, string name, Beliefs beliefs, Func<uint, Task> fillAsync, Func<ReadOnlyMemory<uint>, ValueTask> heartbeatAsync)
     {
         var staying = (uint)run.Settings.Number("expiry-users");
         await fillAsync(staying);

@@ -41,7 +41,8 @@ internal static class ReadsPart
 
             var faster = samples[(design, OneByOne)].Zip(samples[(design, List)], (one, list) => one.Nanoseconds / list.Nanoseconds);
             run.Add(Figure.Of("  times faster at once than one by one", "ratio", [.. faster]));
-            time.Add(design.Name, [.. ((string[])[OneByOne, List, Many]).Select(kind => new Bar(kind, [.. samples[(design, kind)].Select(s => Milliseconds(s, kind))]))]);
+            time.Add(design.Name, [.. ((string[])[OneByOne, List, Many]).Select(
+                kind => new Bar(kind, [.. samples[(design, kind)].Select(s => Milliseconds(s, kind))]))]);
         }
 
         time.Save(run.Settings.Text("plots"), "read-time");

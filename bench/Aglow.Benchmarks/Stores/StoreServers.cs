@@ -7,7 +7,8 @@ namespace Aglow.Benchmarks.Stores;
 /// <summary>The servers of one run, each started at its first use, on the first core, and the designs on them.</summary>
 internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
 {
-    public const string Sqlite = "sqlite", Postgres = "postgres", Maria = "mariadb", RedisName = "redis", Dynamo = "dynamodb", AglowName = "aglow", AglowOnRedis = "aglow-redis";
+    public const string Sqlite = "sqlite", Postgres = "postgres", Maria = "mariadb", RedisName = "redis", Dynamo = "dynamodb",
+        AglowName = "aglow", AglowOnRedis = "aglow-redis";
 
     private const int ServerCore = 1;
 
@@ -31,14 +32,16 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
     public async Task<RedisServer> RedisAsync() => _redis ??= await RedisServer.StartAsync(ServerCore, Folder(), waitsForDisk);
 
     /// <summary>The Redis for Aglow's pages: a separate one, so that keys and bytes are counted separately.</summary>
-    public async Task<RedisServer> RedisOfAglowAsync() => _redisOfAglow ??= await RedisServer.StartAsync(ServerCore, Folder(), waitsForDisk);
+    public async Task<RedisServer> RedisOfAglowAsync() =>
+        _redisOfAglow ??= await RedisServer.StartAsync(ServerCore, Folder(), waitsForDisk);
 
     public async Task<DynaliteServer> DynaliteAsync() => _dynalite ??= await DynaliteServer.StartAsync(ServerCore);
 
     /// <summary>Aglow's connections to a Redis, which are closed with this object.</summary>
     public async Task<RedisCluster> ConnectAsync(RedisServer server)
     {
-        var cluster = await RedisCluster.ConnectAsync(RedisAddress.Parse($"127.0.0.1:{server.Port}"), TimeProvider.System, new RedisLog(NullLogger.Instance));
+        var cluster = await RedisCluster.ConnectAsync(
+            RedisAddress.Parse($"127.0.0.1:{server.Port}"), TimeProvider.System, new RedisLog(NullLogger.Instance));
         _clusters.Add(cluster);
         return cluster;
     }

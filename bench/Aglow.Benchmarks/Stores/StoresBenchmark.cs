@@ -46,8 +46,10 @@ internal sealed class StoresBenchmark : Benchmark
         if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
             Process.GetCurrentProcess().ProcessorAffinity = OurCore;
         run.Note(run.Settings.Text("wait-for-disk") == "no"
-            ? "nobody waits for the disk: PostgreSQL synchronous_commit=off, MariaDB innodb_flush_log_at_trx_commit=0, SQLite synchronous=NORMAL, Redis without a file"
-            : "servers wait for the disk: PostgreSQL synchronous_commit=on, MariaDB innodb_flush_log_at_trx_commit=1; SQLite synchronous=NORMAL, Redis appendfsync everysec");
+            ? "no server waits for the disk: PostgreSQL synchronous_commit=off, MariaDB innodb_flush_log_at_trx_commit=0, "
+                    + "SQLite synchronous=NORMAL, Redis without a file"
+            : "servers wait for the disk: PostgreSQL synchronous_commit=on, MariaDB innodb_flush_log_at_trx_commit=1; "
+                    + "SQLite synchronous=NORMAL, Redis appendfsync everysec");
         if (parts.Contains("heartbeats"))
             await HeartbeatsPart.RunAsync(run);
         if (parts.Contains("reads"))

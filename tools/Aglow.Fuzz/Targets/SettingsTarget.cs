@@ -26,7 +26,10 @@ internal sealed class SettingsTarget : RuleTarget
         for (var i = dice.Below(4); i >= 0; i--)
         {
             if (dice.OneIn(3))
-                input.Add("DEFINITIONS__").Add(dice.OneIn(2) ? dice.Pick("chat", "active", "gamers", "x-1", "Bad Name") : dice.Name()).Add("__").Add(dice.Pick("PULSE_SECONDS", "ACTIVITY_SECONDS", "ENDED_BY_LEAVE", "X"));
+                input.Add("DEFINITIONS__")
+                    .Add(dice.OneIn(2) ? dice.Pick("chat", "active", "gamers", "x-1", "Bad Name") : dice.Name())
+                    .Add("__")
+                    .Add(dice.Pick("PULSE_SECONDS", "ACTIVITY_SECONDS", "ENDED_BY_LEAVE", "X"));
             else
                 input.Add(dice.OneIn(12) ? dice.Name() : ServeSettings.All[dice.Below(ServeSettings.All.Count)].Name);
             input.Add("=").Add(Value(dice)).Add("\n");
@@ -71,8 +74,12 @@ internal sealed class SettingsTarget : RuleTarget
 
     private static string Value(Dice dice) => dice.Below(5) switch
     {
-        0 => dice.Pick("http://127.0.0.1:8080", "http://*:80", "https://[::1]:1", "http://", "http://a:99999", "ftp://a", "http://a/b", ",", "http://a,http://b"),
-        1 => dice.Pick("127.0.0.1:6379", "redis://u:p@h:1,[::1]:2", "h:1,ssl=true,password=x,serviceName=s", "rediss://h", "redis://@", "redis://:@h", "h:0", "h:65536", "[", "[]:1", "redis://%zz:%00@h", ",", "h:1,,"),
+        0 => dice.Pick(
+            "http://127.0.0.1:8080", "http://*:80", "https://[::1]:1", "http://", "http://a:99999", "ftp://a", "http://a/b", ",",
+            "http://a,http://b"),
+        1 => dice.Pick(
+            "127.0.0.1:6379", "redis://u:p@h:1,[::1]:2", "h:1,ssl=true,password=x,serviceName=s", "rediss://h", "redis://@", "redis://:@h",
+            "h:0", "h:65536", "[", "[]:1", "redis://%zz:%00@h", ",", "h:1,,"),
         2 => dice.Name(),
         3 => dice.Pick("true", "false", "True", "yes", "open", "token", "https://a,https://b", "auto"),
         _ => dice.Number(),
