@@ -13,7 +13,7 @@ using Aglow.Watching;
 namespace Aglow;
 
 /// <summary>
-/// Aglow in one class: heartbeats in, status out. Read this first; every call of the API is one call here.
+/// All of Aglow in one class: heartbeats in, statuses out. Read this first: each call of the API is one call here.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -21,7 +21,8 @@ namespace Aglow;
 ///   query     ─► StatusReader    ─► IPlaneStore.Read     ─► words     ─► status under a definition
 ///   sweep     ─► IPlaneStore.ReadPage ─► bits now, XOR bits believed ─► changed users ─► watchers (and, embedded, the journal)
 /// </code>
-/// Inside, users are indexes; IDs are resolved first (<see cref="TryFindKnown"/>, <see cref="FindAsync(UserBatch)"/>, <see cref="RegisterAsync(UserBatch)"/>).
+/// Methods identify users by index. Callers first resolve IDs: <see cref="TryFindKnown"/>, <see cref="FindAsync(UserBatch)"/>,
+/// <see cref="RegisterAsync(UserBatch)"/>.
 /// Threading: every method from any thread. The loops run between <see cref="StartAsync"/> and <see cref="StopAsync"/>.
 /// </remarks>
 public sealed class PresenceService : IAsyncDisposable
@@ -34,9 +35,9 @@ public sealed class PresenceService : IAsyncDisposable
     private readonly AglowOptions _options;
     private readonly HeartbeatWriter _heartbeats;
     private readonly SweepLoop _sweep;
-    // null where this node has all the words
+    // null if this node has all words
     private readonly OnlineCounts? _counts;
-    // null where this node alone changes the directory
+    // null if only this node changes the directory
     private readonly DirectoryNews? _news;
     private readonly KeyResolver _keys;
     private readonly UserLocks _locks = new();
@@ -87,20 +88,20 @@ public sealed class PresenceService : IAsyncDisposable
         });
     }
 
-    /// <summary>Raised with an ID and its index when this node gave it one. Handlers return at once.</summary>
+    /// <summary>Raised with an ID and its index when this node gave the ID its index. Handlers return at once.</summary>
     public event Action<string, uint>? KeyRegistered
     {
         add => _keys.Registered += value;
         remove => _keys.Registered -= value;
     }
 
-    /// <summary>Where hints of transitions come from and go to.</summary>
+    /// <summary>The bus that carries hints of transitions.</summary>
     public ITransitionBus Bus => _bus;
 
-    /// <summary>The feed of changes, for backends; null where it is off.</summary>
+    /// <summary>The feed of changes, for backends; null if it is off.</summary>
     public IChangeFeed? Changes { get; }
 
-    /// <summary>Who watches whom on this node.</summary>
+    /// <summary>The watches of this node's connections.</summary>
     public WatchHub Watchers { get; }
 
     /// <summary>Store time.</summary>
@@ -109,58 +110,61 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>The counters.</summary>
     public AglowMetrics Metrics { get; }
 
-    /// <summary>What "online" may mean here.</summary>
+    /// <summary>The definitions of "online".</summary>
     public Definitions Definitions { get; }
 
-    /// <summary>What this node believes.</summary>
+    /// <summary>The beliefs of this node.</summary>
     public Beliefs Beliefs { get; }
 
     /// <summary>The sweep: the bound on staleness, and its cost.</summary>
     public Sweep Sweep => _sweep.Sweep;
 
-    /// <summary>The keys that this node knows without asking the directory.</summary>
+    /// <summary>The IDs that this node knows without the directory.</summary>
     public KeyCache KnownKeys { get; }
 
     /// <summary>All claims.</summary>
     public Claims Claims { get; } = new();
 
-    /// <summary>Encrypts the places of lists.</summary>
+    /// <summary>Encrypts the places in cursors of lists.</summary>
     public CursorSeal Cursors { get; }
 
-    /// <summary>Which users are disabled, and whose tokens were revoked.</summary>
+    /// <summary>Disabled users, and users whose tokens were revoked.</summary>
     public Accounts Accounts { get; } = new();
 
-    /// <summary>What users show of themselves, and to whom.</summary>
+    /// <summary>What users show, and to whom.</summary>
     public Visibilities Visibilities { get; }
 
-    /// <summary>Presence as a viewer sees it; <see cref="UserId.Nobody"/>: a stranger. What the other members here answer is the truth, for the application itself.</summary>
+    /// <summary>
+    /// Presence as a viewer sees it; <see cref="UserId.Nobody"/> is a stranger. All other members ignore visibility: they are for the
+    /// application itself.
+    /// </summary>
     public PresenceView As(uint viewer) => new(this, viewer);
 
-    /// <summary>Reads of statuses, in batches: what is true. For somebody, see <see cref="As"/>.</summary>
+    /// <summary>Reads statuses in batches, without visibility; see <see cref="As"/>.</summary>
     public StatusReader Statuses { get; }
 
-    /// <summary>Whether words can be read and written at present, as far as is known without trying.</summary>
+    /// <summary>Whether words can be read and written now, as far as is known without a call.</summary>
     public bool IsStoreReachable => _store.IsReachable;
 
-    /// <summary>Whether words of some page at least can be written at present, as far as is known without trying.</summary>
+    /// <summary>Whether words of at least one page can be written now, as far as is known without a call.</summary>
     public bool IsStoreWritable => _store.IsWritable;
 
-    /// <summary>Whether users of some pages go to another node, since their words cannot be written here.</summary>
+    /// <summary>Whether users of some pages must go to another node, because their words cannot be written here.</summary>
     internal bool IsHandingOver => _heartbeats.IsHandingOver;
 
-    /// <summary>Whether this user goes to another node, since their words cannot be written here.</summary>
+    /// <summary>Whether this user must go to another node, because their words cannot be written here.</summary>
     internal bool IsHandedOver(uint user) => _heartbeats.IsHandedOver(user);
 
     /// <summary>Whether other nodes share the store, so that clients may go to them.</summary>
     public bool IsShared => _store.IsRemote;
 
-    /// <summary>Another number whenever a part of the words was lost, or is back.</summary>
+    /// <summary>A number that changes whenever a part of the words is lost or back.</summary>
     internal long StoreOutages => _store.Outages;
 
-    /// <summary>Whether there is a directory: without one, users are numbers and calls that need it answer 501.</summary>
+    /// <summary>Whether there is a directory. Without one, IDs are integers below 2^31, and calls that need it answer 501.</summary>
     public bool HasDirectory => _directory is not null;
 
-    /// <summary>Loads claims, visibility and deletions, sweeps once, and starts the sweep's loop.</summary>
+    /// <summary>Loads claims, visibility and accounts, sweeps once, and starts the loops.</summary>
     public async Task StartAsync()
     {
         if (_directory is not null)
@@ -175,7 +179,7 @@ public sealed class PresenceService : IAsyncDisposable
                     Accounts.Set(user, account);
             }
 
-            // a shared directory tells all there is the first time; nobody is served before that is known
+            // a shared directory first reports everything; no caller is served before
             await _directory.CatchUpAsync();
             await HoldHiddenAsync(Clock.Now, movedBy: 0);
             Changes?.Start(Claims, Accounts);
@@ -192,7 +196,7 @@ public sealed class PresenceService : IAsyncDisposable
         Watchers.Start();
     }
 
-    /// <summary>Stops the loops. The store and the directory are their owner's to close.</summary>
+    /// <summary>Stops the loops. The owner of the store and the directory closes them.</summary>
     public async Task StopAsync()
     {
         await Watchers.DisposeAsync();
@@ -200,29 +204,29 @@ public sealed class PresenceService : IAsyncDisposable
         await _heartbeats.DisposeAsync();
     }
 
-    /// <summary>Whether a user's words cannot be read at present, as far as is known without trying.</summary>
+    /// <summary>Whether a user's words cannot be read now, as far as is known without a call.</summary>
     internal bool IsAway(uint user) => _store.IsPageAway(PageLayout.Page(user));
 
     // ---- keys -------------------------------------------------------------------------------------------------------------
 
-    /// <summary>The index of an ID that this node knows. No waiting, no allocation.</summary>
+    /// <summary>The index of an ID that this node knows. Never waits or allocates.</summary>
     public bool TryFindKnown(ReadOnlySpan<byte> key, out uint number) => KnownKeys.TryGet(key, out number);
 
-    /// <summary>The index of a user; <see cref="UserId.Nobody"/> for an ID that has none. Registers nobody.</summary>
+    /// <summary>The index of a user; <see cref="UserId.Nobody"/> for an ID without one. Creates no index.</summary>
     public ValueTask<uint> FindAsync(UserId user) => _keys.ResolveAsync(user, register: false);
 
-    /// <summary>The index of a user, given where there is none: durable when this completes.</summary>
+    /// <summary>The index of a user. An ID without one gets one, durable when this completes.</summary>
     public ValueTask<uint> RegisterAsync(UserId user) => _keys.ResolveAsync(user, register: true);
 
-    /// <summary>Finds the indexes of a batch; IDs that have none stay <see cref="UserId.Nobody"/>.</summary>
+    /// <summary>Finds the indexes of a batch; IDs without one stay <see cref="UserId.Nobody"/>.</summary>
     public ValueTask FindAsync(UserBatch users) => _keys.ResolveAsync(users, register: false);
 
-    /// <summary>Finds the indexes of a batch, and gives those that are missing: durable when this completes.</summary>
+    /// <summary>Finds the indexes of a batch. IDs without one get one, durable when this completes.</summary>
     public ValueTask RegisterAsync(UserBatch users) => _keys.ResolveAsync(users, register: true);
 
     // ---- heartbeats ---------------------------------------------------------------------------------------------------------
 
-    /// <summary>One heartbeat, of no device that is named; see <see cref="HeartbeatWriter.WriteAsync(uint, bool, Device)"/>.</summary>
+    /// <summary>One heartbeat without a device; see <see cref="HeartbeatWriter.WriteAsync(uint, bool, Device)"/>.</summary>
     public ValueTask<Admission> HeartbeatAsync(uint user, bool active = false) =>
         _heartbeats.WriteAsync(user, active && !IsHidden(user));
 
@@ -231,8 +235,8 @@ public sealed class PresenceService : IAsyncDisposable
         _heartbeats.WriteAsync(user, active && !IsHidden(user), device);
 
     /// <summary>
-    /// Heartbeats of a batch, all or none: where one of them is refused, nothing is written and the reason is returned.
-    /// Completes when arrivals are durable.
+    /// Heartbeats of a batch, all or none: if one is refused, nothing is written and the reason is returned. Completes when arrivals are
+    /// durable.
     /// </summary>
     public async ValueTask<Admission> HeartbeatAsync(ReadOnlyMemory<uint> users, bool active = false)
     {
@@ -248,18 +252,22 @@ public sealed class PresenceService : IAsyncDisposable
         return written == users.Length ? Admission.Accepted : Admission.OverBudget;
     }
 
-    /// <summary>Packed heartbeats: each is taken or not; returns how many were. Arrivals are durable within 50 ms.</summary>
+    /// <summary>
+    /// Packed heartbeats. Each is accepted or refused by itself; returns how many were accepted. Arrivals are durable within 50 ms.
+    /// </summary>
     public ValueTask<int> HeartbeatPackedAsync(ReadOnlyMemory<uint> users) =>
         _heartbeats.WriteAsync(users, active: false, durable: false);
 
     /// <summary>A heartbeat at the earlier of <paramref name="unixSeconds"/> and now; never moves a user back in time.</summary>
-    public ValueTask<Admission> HeartbeatAtAsync(uint user, long unixSeconds) => _heartbeats.WriteLateAsync(user, Pulse.FromUnix(unixSeconds));
+    public ValueTask<Admission> HeartbeatAtAsync(uint user, long unixSeconds) =>
+        _heartbeats.WriteLateAsync(user, Pulse.FromUnix(unixSeconds));
 
     /// <summary>These users leave at once, on all devices; durable when this completes. Returns how many were online.</summary>
     public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users) => _heartbeats.LeaveAsync(users);
 
     /// <summary>One device of a user leaves; see <see cref="HeartbeatWriter.LeaveAsync(uint, Device, IReadOnlyList{Device})"/>.</summary>
-    public ValueTask LeaveAsync(uint user, Device device, params IReadOnlyList<Device> others) => _heartbeats.LeaveAsync(user, device, others);
+    public ValueTask LeaveAsync(uint user, Device device, params IReadOnlyList<Device> others) =>
+        _heartbeats.LeaveAsync(user, device, others);
 
     // ---- status -----------------------------------------------------------------------------------------------------------
 
@@ -277,8 +285,8 @@ public sealed class PresenceService : IAsyncDisposable
     }
 
     /// <summary>
-    /// How many users are shown online to everyone under a definition, and the second as of which every belief behind the number had been checked (arrivals
-    /// and goodbyes since then are counted, too), or every page counted where nodes share them.
+    /// Counts the users whom everyone sees online under a definition. Also returns the second since which every part of the count was
+    /// checked: every belief, or every page if nodes share a store. Arrivals and leaves after it count too.
     /// </summary>
     public async ValueTask<(long Online, long AsOf)> CountAsync(Definition definition)
     {
@@ -302,9 +310,10 @@ public sealed class PresenceService : IAsyncDisposable
         return (Math.Max(0, count), Pulse.EpochUnixSeconds + (long)Sweep.AsOf);
     }
 
-    /// <summary>Users shown online under a definition, a page at a time, each confirmed by the store.</summary>
-    /// <exception cref="FormatException">The cursor is not one of ours.</exception>
-    public ValueTask<OnlinePage> ListOnlineAsync(Definition definition, int limit, string? cursor) => ListOnlineAsync(definition, limit, cursor, As(UserId.Nobody));
+    /// <summary>Lists users shown online under a definition, a page at a time. The store confirms each.</summary>
+    /// <exception cref="FormatException">This server did not give the cursor.</exception>
+    public ValueTask<OnlinePage> ListOnlineAsync(Definition definition, int limit, string? cursor) =>
+        ListOnlineAsync(definition, limit, cursor, As(UserId.Nobody));
 
     internal async ValueTask<OnlinePage> ListOnlineAsync(Definition definition, int limit, string? cursor, PresenceView view)
     {
@@ -312,7 +321,7 @@ public sealed class PresenceService : IAsyncDisposable
         return await OnlineList.ReadAsync(belief, await _store.PagesAsync(Plane.Pulse), view, limit, cursor, Cursors);
     }
 
-    /// <summary>Why a user is shown as they are.</summary>
+    /// <summary>Explains a user's status.</summary>
     public async ValueTask<Explanation> ExplainAsync(uint user, Definition definition)
     {
         uint[] one = [user];
@@ -337,9 +346,10 @@ public sealed class PresenceService : IAsyncDisposable
     public ValueTask<Profile?> FindProfileAsync(uint user) => Directory().FindProfileAsync(user);
 
     /// <summary>Writes profiles, all or none; see <see cref="IUserDirectory.WriteProfilesAsync"/>. Durable when this completes.</summary>
-    public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) => Directory().WriteProfilesAsync(writes, create);
+    public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) =>
+        Directory().WriteProfilesAsync(writes, create);
 
-    /// <summary>The IDs of indexes from 2^31 up, in the same order; null for all others: those are their own ID.</summary>
+    /// <summary>The IDs of indexes from 2^31 up, in the same order; null for others, which are their own ID.</summary>
     public ValueTask FindIdsAsync(ReadOnlyMemory<uint> users, Memory<string?> ids)
     {
         if (_directory is not null)
@@ -348,7 +358,7 @@ public sealed class PresenceService : IAsyncDisposable
         return default;
     }
 
-    /// <summary>Whether anything is known of a user: a heartbeat, a profile, or anything that they or the application set.</summary>
+    /// <summary>Whether a user has any data: a heartbeat, a profile, or settings of the user or the application.</summary>
     public async ValueTask<bool> IsKnownAsync(uint user)
     {
         if (user == UserId.Nobody)
@@ -357,19 +367,21 @@ public sealed class PresenceService : IAsyncDisposable
             || Claims.All(user).Length > 0
             || !Visibilities.Of(user).IsDefault
             || Accounts.Of(user).IsDisabled
-            || (_directory is not null && (await _directory.FindProfileAsync(user) is not null || (await _directory.SubscriptionsAsync(user)).Length > 0));
+            || (_directory is not null
+                && (await _directory.FindProfileAsync(user) is not null || (await _directory.SubscriptionsAsync(user)).Length > 0));
     }
 
     /// <summary>
-    /// Erases a user: profile, own subscriptions, approvals and blocks, claims, visibility and words; durable when this completes. Their
-    /// connections close, and tokens issued until now are refused. What others said of them stays. False where nothing was known.
+    /// Deletes a user: profile, own subscriptions, approvals and blocks, claims, visibility and words. Durable when this completes. The
+    /// user's connections close, and tokens issued until now are refused. What others saved about the user stays. False if the user had no
+    /// data.
     /// </summary>
     public async ValueTask<bool> DeleteUserAsync(uint user)
     {
         using var _ = await _locks.EnterAsync(user);
         if (!await IsKnownAsync(user))
             return false;
-        // on other nodes, what a user showed is forgotten before the words are: a user who hides leaves first, and is not seen on the way out
+        // Other nodes forget a user's visibility before the words. A hidden user leaves first, so that nobody sees them online in between.
         if (_news is not null)
             await LeaveAsync(new[] { user });
         var at = UnixNow();
@@ -389,8 +401,8 @@ public sealed class PresenceService : IAsyncDisposable
     }
 
     /// <summary>
-    /// Signs a user out everywhere: tokens issued until now are refused, their connections close on every node, and they are offline.
-    /// Durable when this completes.
+    /// Signs a user out everywhere: tokens issued until now are refused, connections close on every node, and the user is offline. Durable
+    /// when this completes.
     /// </summary>
     public async ValueTask RevokeAsync(uint user)
     {
@@ -402,7 +414,9 @@ public sealed class PresenceService : IAsyncDisposable
         await LeaveAsync(new[] { user });
     }
 
-    /// <summary>Undoes what this node heard of a user after they were signed out everywhere or deleted elsewhere: a connection may have been a moment late.</summary>
+    /// <summary>
+    /// Reverts heartbeats that came after the user was signed out or deleted on another node, because a connection closed a moment late.
+    /// </summary>
     public async ValueTask EndAsync(uint user, bool isDeleted)
     {
         await LeaveAsync(new[] { user });
@@ -410,7 +424,10 @@ public sealed class PresenceService : IAsyncDisposable
             await EraseWordsAsync(user);
     }
 
-    /// <summary>Disables a user (refused everywhere, connections closed, offline to everyone) or enables them again. Durable when this completes.</summary>
+    /// <summary>
+    /// Disables a user (refused everywhere, connections closed, offline to everyone) or enables the user again. Durable when this
+    /// completes.
+    /// </summary>
     public async ValueTask SetDisabledAsync(uint user, bool disabled)
     {
         using var _ = await _locks.EnterAsync(user);
@@ -436,8 +453,9 @@ public sealed class PresenceService : IAsyncDisposable
     public async ValueTask EnableAsync(UserId user) => await SetDisabledAsync(await RegisterAsync(user), disabled: false);
 
     /// <summary>
-    /// Closes a user's connections on every node, with 4401, for an application whose own sign-in has ended: their clients ask for another token or cookie.
-    /// Other nodes hear it by a hint, which may be lost while the store is away; <see cref="RevokeAsync(UserId)"/> is durable.
+    /// Closes a user's connections on every node with code 4401, for use when the application ends its own session of the user. The clients
+    /// then request another token or cookie. Other nodes receive it as a hint, which may be lost while the store is away;
+    /// <see cref="RevokeAsync(UserId)"/> is durable.
     /// </summary>
     public async ValueTask DisconnectAsync(UserId user)
     {
@@ -446,32 +464,38 @@ public sealed class PresenceService : IAsyncDisposable
             _bus.Publish(TransitionKind.Disconnected, [index]);
     }
 
-    /// <summary>Erases a user; see <see cref="DeleteUserAsync(uint)"/>.</summary>
-    public async ValueTask<bool> DeleteUserAsync(UserId user) => await FindAsync(user) is var index && index != UserId.Nobody && await DeleteUserAsync(index);
+    /// <summary>Deletes a user; see <see cref="DeleteUserAsync(uint)"/>.</summary>
+    public async ValueTask<bool> DeleteUserAsync(UserId user) =>
+        await FindAsync(user) is var index && index != UserId.Nobody && await DeleteUserAsync(index);
 
     /// <summary>One user's status.</summary>
-    public async ValueTask<Presence> StatusAsync(UserId user, Definition? definition = null) => await StatusAsync(await FindAsync(user), definition);
+    public async ValueTask<Presence> StatusAsync(UserId user, Definition? definition = null) =>
+        await StatusAsync(await FindAsync(user), definition);
 
-    /// <summary>One heartbeat; gives the ID an index where it has none.</summary>
-    public async ValueTask<Admission> HeartbeatAsync(UserId user, bool active = false) => await HeartbeatAsync(await RegisterAsync(user), active);
+    /// <summary>One heartbeat; gives the ID an index if it has none.</summary>
+    public async ValueTask<Admission> HeartbeatAsync(UserId user, bool active = false) =>
+        await HeartbeatAsync(await RegisterAsync(user), active);
 
     /// <summary>Finds users by name; see <see cref="IUserDirectory.SearchAsync"/>.</summary>
-    public ValueTask<DirectoryPage> SearchUsersAsync(string query, int limit, string? cursor) => Directory().SearchAsync(query, limit, cursor);
+    public ValueTask<DirectoryPage> SearchUsersAsync(string query, int limit, string? cursor) =>
+        Directory().SearchAsync(query, limit, cursor);
 
-    /// <summary>Whom a user follows.</summary>
+    /// <summary>The users whom a user follows.</summary>
     public ValueTask<uint[]> SubscriptionsAsync(uint follower) => Directory().SubscriptionsAsync(follower);
 
-    /// <summary>Adds to or removes from whom a user follows; null where the list would be too long.</summary>
+    /// <summary>Adds users to those whom a user follows, or removes them; null if the list would be too long.</summary>
     public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow) =>
         Directory().FollowAsync(follower, followed, follow, _options.SubscriptionLimit);
 
     /// <summary>
-    /// Sets what a source claims of a user; durable when this completes. False, and nothing is changed, where the user has <see cref="Claim.MaxSources"/> others. The time at which it is
-    /// set, and for one that hides what is shown meanwhile, are set here.
+    /// Sets the claim of a source; durable when this completes. Returns false and changes nothing if the user has
+    /// <see cref="Claim.MaxSources"/> other claims. This method sets the claim's time and, for a claim that hides, the last seen to show.
     /// </summary>
     public ValueTask<bool> SetClaimAsync(uint user, Claim claim) => _claims.SetAsync(user, claim);
 
-    /// <summary>Sets what a person chose, without a text; auto removes it. Durable when this completes. Returns the record as others see it then.</summary>
+    /// <summary>
+    /// Sets a person's own choice without a text; auto removes it. Durable when this completes. Returns the new record as others see it.
+    /// </summary>
     public async ValueTask<Presence> SetClaimAsync(uint user, ClaimStatus status)
     {
         if (status == ClaimStatus.Auto)
@@ -481,10 +505,10 @@ public sealed class PresenceService : IAsyncDisposable
         return await StatusAsync(user);
     }
 
-    /// <summary>Removes what a source claims of a user; durable when this completes.</summary>
+    /// <summary>Removes the claim of a source; durable when this completes.</summary>
     public ValueTask RemoveClaimAsync(uint user, string source) => _claims.RemoveAsync(user, source);
 
-    /// <summary>Sets what a user shows of themself; durable when this completes. What is null stays. Returns what is shown then.</summary>
+    /// <summary>Sets what a user shows; null values do not change. Durable when this completes. Returns the new visibility.</summary>
     public async ValueTask<Visibility> SetVisibilityAsync(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen)
     {
         using var _ = await _locks.EnterAsync(user);
@@ -498,14 +522,16 @@ public sealed class PresenceService : IAsyncDisposable
         return Visibilities.Of(user);
     }
 
-    /// <summary>Those whom a user approved or blocked, ascending.</summary>
+    /// <summary>The users whom a user approved or blocked, ascending.</summary>
     public uint[] Related(uint user, Relation relation)
     {
         Directory();
         return Visibilities.Of(user).Of(relation);
     }
 
-    /// <summary>Adds to (or takes away from) those whom a user approved or blocked; durable when this completes. Null where they would be too many.</summary>
+    /// <summary>
+    /// Adds users to those whom a user approved or blocked, or removes them. Durable when this completes. Null if there would be too many.
+    /// </summary>
     public async ValueTask<uint[]?> RelateAsync(uint user, Relation relation, IReadOnlyList<uint> others, bool add)
     {
         using var _ = await _locks.EnterAsync(user);
@@ -517,15 +543,15 @@ public sealed class PresenceService : IAsyncDisposable
     }
 
     /// <summary>
-    /// Who waits for a user's approval: who follows them and was neither approved nor blocked, ascending from a number on, and where the next part begins, null where there is none. Nobody waits for
-    /// somebody who shows that they are online to everyone, or to nobody.
+    /// Lists followers who wait for a user's approval: those neither approved nor blocked, ascending from an index on. Also returns the
+    /// start of the next part, or null. The list is empty unless only approved followers see the user online.
     /// </summary>
     public async ValueTask<(uint[] Users, uint? Next)> WaitingAsync(uint user, uint from, int limit)
     {
         var directory = Directory();
         if (Visibilities.Of(user).Online != OnlineVisibility.FollowersApproved)
             return ([], null);
-        // one more, to know whether there is a next part
+        // one more than needed, to know whether there is a next part
         var waiting = await directory.WaitingAsync(user, from, limit + 1);
         return waiting.Length > limit ? (waiting[..limit], waiting[limit]) : (waiting, null);
     }
@@ -543,7 +569,7 @@ public sealed class PresenceService : IAsyncDisposable
         _locks.Dispose();
     }
 
-    // what a hidden user does is not written: neither who watches nor who asks later can tell them from somebody who left
+    // Activity of a hidden user is not written, so that other users cannot distinguish them from a user who left.
     private bool IsHidden(uint user) => Claims.IsHidden(user, Clock.Now);
 
     private long UnixNow() => Pulse.EpochUnixSeconds + (long)Clock.Moment.Now;
@@ -554,14 +580,14 @@ public sealed class PresenceService : IAsyncDisposable
             Claims.Disable(user, account.ShownLastSeen);
         else
             Claims.Enable(user);
-        // what waits was sent before
+        // waiting heartbeats were sent before the change
         if (account.RevokedAt != was.RevokedAt || account.IsDisabled)
             _heartbeats.Forget(user);
         if (account.IsDisabled != was.IsDisabled)
             Watchers.Recheck([user]);
     }
 
-    // a status that is acknowledged is a change of its own, as an arrival is
+    // each acknowledged status is a change of its own, like an arrival
     private async ValueTask RecordAsync(uint user)
     {
         if (Changes is null)
@@ -573,7 +599,7 @@ public sealed class PresenceService : IAsyncDisposable
         }
         catch (StoreUnavailableException)
         {
-            // the directory has it: it is recorded when something can be written again
+            // the directory has it: it is recorded when writes work again
         }
     }
 
@@ -583,7 +609,7 @@ public sealed class PresenceService : IAsyncDisposable
             Watchers.Resight(user);
     }
 
-    // Of those who hid before the clock was set back, the second that is shown is moved back as their words are.
+    // For users who hid before the clock was set back: moves the shown second back, as the sweep moves their words.
     private async Task HoldHiddenAsync(uint now, uint movedBy)
     {
         try
@@ -611,7 +637,7 @@ public sealed class PresenceService : IAsyncDisposable
         }
         catch (Exception failure) when (failure is StoreUnavailableException or ObjectDisposedException)
         {
-            // shown as now until that second comes, or the next start
+            // the user's last seen is shown as now until that second comes, or until the next start
         }
     }
 
@@ -641,7 +667,7 @@ public sealed class PresenceService : IAsyncDisposable
         }
     }
 
-    // A crash may have come between a deletion and the erasure of its words. Words that are newer are of somebody who came back.
+    // A crash may have come between a deletion and the erasure of words. Newer words belong to a user who came back.
     private async ValueTask EraseWordsOfDeletedAsync()
     {
         foreach (var deleted in Accounts.Deleted.Chunk(DeletedAtOnce))

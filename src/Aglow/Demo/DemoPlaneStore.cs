@@ -5,22 +5,22 @@ using Aglow.Watching;
 namespace Aglow;
 
 /// <summary>
-/// A store in front of the store: the demo's words are in memory here and nowhere else, everybody else's go through untouched.
+/// A store in front of the real one: holds the demo's words in memory, and passes all other words on.
 /// </summary>
 /// <remarks>
 /// <code>
-///   number below 4294901760 ─► the store behind: memory, journal, images
-///   number from there up    ─► words of its own, which nothing keeps
+///   index below 4294901760 ─► the real store: memory, journal, images
+///   index from there up    ─► words of its own, never saved
 /// </code>
-/// So no file holds a word of the demo, after no kind of stop, and without <c>--demo</c> this is not there at all. A batch that names none of the demo's
-/// people goes on as it came. Threading: anything from any thread, as its two stores.
+/// So no file ever holds a word of the demo. Without <c>--demo</c> this class is not used. A batch without any of the demo's people is
+/// passed on unchanged. Threading: any method from any thread, like its two stores.
 /// </remarks>
 internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<Plane, PageList> _lists = [];
 
-    /// <summary>The words of the demo's people. 256 pages a plane at most, of which some KiB each are in use.</summary>
+    /// <summary>The words of the demo's people. At most 256 pages per plane, with a few KiB in use in each.</summary>
     public MemoryPlaneStore Words { get; } = new(new PageBudget(512));
 
     /// <inheritdoc/>
@@ -73,7 +73,7 @@ internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
     public async ValueTask ReplaceAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, uint latest)
     {
         await behind.ReplaceAsync(plane, users, words, latest);
-        // whose words are not here stay untouched
+        // users without words here do not change
         await Words.ReplaceAsync(plane, users, words, latest);
     }
 
@@ -92,7 +92,7 @@ internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
             return theirs;
         lock (_gate)
         {
-            // the same list as long as neither has changed
+            // returns the same list while neither has changed
             if (!_lists.TryGetValue(plane, out var list) || list.Theirs != theirs || list.Ours != ours)
                 _lists[plane] = list = new PageList(theirs, ours, [.. theirs, .. ours]);
             return list.Both;

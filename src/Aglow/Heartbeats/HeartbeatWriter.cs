@@ -6,40 +6,44 @@ using Aglow.Users;
 
 namespace Aglow.Heartbeats;
 
-/// <summary>What became of a heartbeat.</summary>
+/// <summary>The result of a heartbeat.</summary>
 public enum Admission : byte
 {
     /// <summary>Written.</summary>
     Accepted = 0,
 
-    /// <summary>An ID that has no index: 404.</summary>
+    /// <summary>The ID has no index: 404.</summary>
     Unknown = 1,
 
-    /// <summary>Above the highest number, or no memory left for its page: 507.</summary>
+    /// <summary>Above the highest integer ID, or no memory left for its page: 507.</summary>
     OverBudget = 2,
 }
 
 /// <summary>
-/// Turns heartbeats and goodbyes into words, and old words into transitions.
+/// Turns heartbeats and leaves into words, and old words into transitions.
 /// </summary>
 /// <remarks>
-/// Stands after whoever hears clients and before the <see cref="IPlaneStore"/>. The write returns the old word: if that was not
-/// online and the new one is, this write, and no other, is the moment the user came online.
+/// Endpoints and sockets call it; it writes to the <see cref="IPlaneStore"/>. Each write returns the old word. If the old word was not
+/// online and the new one is, exactly this write brought the user online.
 /// <list type="bullet">
-/// <item>A renewal (the user was online) is acknowledged when written; losing it to a crash costs nothing, the next one comes in an interval.</item>
-/// <item>An arrival is hinted at once and acknowledged when it is durable, alone or as JSON; packed batches do not wait (durable within 50 ms).</item>
-/// <item>A goodbye is acknowledged when it is durable. That of one device, while another may be alive, shortens the lease and takes nobody offline
-/// (<see cref="LeaveAsync(uint, Device, IReadOnlyList{Device})"/>); a heartbeat over it is kept as an arrival is.</item>
-/// <item>Coming online begins a session: activity that an earlier one left is marked as such (<see cref="EndActivityAsync(uint)"/>), so that nobody is away for it.</item>
-/// <item>A word in the future, which a clock wrote that was set back since, counts as heard now. It would win over every heartbeat and goodbye until its second
-/// comes, so whoever finds one replaces it; a heartbeat that does is told and kept as an arrival.</item>
+/// <item>Renewal: the user was online. It is acknowledged when written. A crash may lose it, but the next one comes within an
+/// interval.</item>
+/// <item>Arrival: its hint is published at once. Alone or as JSON it is acknowledged when durable. Packed batches do not wait; they are
+/// durable within 50 ms.</item>
+/// <item>Leave: acknowledged when durable. If only one device left and another may be alive, the lease gets shorter and the user stays
+/// online (<see cref="LeaveAsync(uint, Device, IReadOnlyList{Device})"/>). The next heartbeat is then persisted like an arrival.</item>
+/// <item>Session: it begins when the user comes online. Activity of an earlier session is marked (<see cref="EndActivityAsync(uint)"/>), so
+/// that it does not make the user away.</item>
+/// <item>Word in the future: a clock wrote it that was set back since. It counts as a heartbeat of now. It would win over every heartbeat
+/// and leave until its second comes, so any write that finds one replaces it. A heartbeat that replaces one is published and persisted like
+/// an arrival.</item>
 /// </list>
-/// Over a remote store a renewal waits up to a second for a batch (<see cref="Renewals"/>); arrivals and goodbyes are written at once there, too.
-/// Threading: any thread, no lock; a renewal allocates nothing. Batches borrow arrays from the shared pool.
+/// With a remote store, renewals wait up to a second for a batch (<see cref="Renewals"/>). Arrivals and leaves are still written at once.
+/// Threading: any thread, no lock. A renewal allocates nothing; batches borrow arrays from the shared pool.
 /// </remarks>
 public sealed class HeartbeatWriter : IAsyncDisposable
 {
-    // activity is written often and needed to the minute: it is kept when it moves into the user's next one
+    // activity changes often but minutes are exact enough: it is persisted when it moves into the user's next minute
     private const uint KeepActivitySeconds = 60;
 
     private readonly IPlaneStore _store;
@@ -48,15 +52,15 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     private readonly Definition _online;
     private readonly AglowMetrics _metrics;
     private readonly uint _maxUserNumber;
-    // the demo's people write through a writer of their own, and nobody writes for them
+    // the demo writes its users through its own writer; other callers may not write them
     private readonly uint _firstRefused;
     private readonly uint _awaySeconds;
-    // The last word of a user may be a heartbeat interval older than the failure, and the user is heard up to an interval after it.
+    // The last word of a user may be a heartbeat interval older than the failure, and the next heartbeat may come an interval after it.
     private readonly TimeSpan _handOverAfter;
     private uint _earlierRunEnd;
-    // null where writing costs less than waiting
+    // null if a write costs less than waiting for a batch
     private readonly RenewalLoop? _renewals;
-    // null on one of many nodes
+    // null if there are several nodes
     private readonly RecentDevices? _devices;
 
     /// <summary>A writer of words into <paramref name="store"/>.</summary>
@@ -84,28 +88,28 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             _renewals = new RenewalLoop(this, store, bus, clock, _online, options, metrics);
     }
 
-    /// <summary>Starts to write what waits.</summary>
+    /// <summary>Starts the loop that writes waiting renewals.</summary>
     internal void Start(AglowLog log) => _renewals?.Start(log);
 
-    /// <summary>One beat of writing what waits, for tests that own the time. False where something could not be written.</summary>
+    /// <summary>Writes what is due in one beat, for tests that own the time. False if a write failed.</summary>
     internal ValueTask<bool> FlushAsync() => _renewals?.FlushAsync(all: false) ?? new(true);
 
-    /// <summary>Drops what waits of a user whose words are about to be erased.</summary>
+    /// <summary>Drops the waiting renewals of a user whose words are about to be erased.</summary>
     internal void Forget(uint user) => _renewals?.Forget([user]);
 
-    /// <summary>Writes all that waits, where the store can be reached, and stops.</summary>
+    /// <summary>Writes all waiting renewals if the store can be reached, and stops.</summary>
     public ValueTask DisposeAsync() => _renewals?.DisposeAsync() ?? default;
 
-    /// <summary>Whether the users of some pages go to another node: see <see cref="IsHandedOver"/>.</summary>
+    /// <summary>Whether the users of some pages must go to another node: see <see cref="IsHandedOver"/>.</summary>
     public bool IsHandingOver => _renewals is not null && _store.IsSomeUnwritable;
 
     /// <summary>
-    /// Whether this user goes to another node: words of their page could not be written for so long that other nodes would soon show them
-    /// offline. Their heartbeats are refused until words can be written again.
+    /// Whether this user must go to another node. Words of the user's page could not be written for so long that other nodes would soon
+    /// show the user offline. Heartbeats are refused until words can be written again.
     /// </summary>
     public bool IsHandedOver(uint user) => MayNotWait(user) && !_store.IsPageRefused(PageLayout.Page(user)) && _bus.HasPeers;
 
-    /// <summary>Whether there may be a word for an index: an ID up to the highest, or an index that the directory gave.</summary>
+    /// <summary>Whether an index may have a word: it is an ID up to the highest, or the directory gave it.</summary>
     public Admission Admit(uint user)
     {
         if (user <= _maxUserNumber)
@@ -115,8 +119,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         return user >= _firstRefused ? Admission.Unknown : Admission.Accepted;
     }
 
-    /// <summary>One heartbeat, now, of a device. Completes when a renewal is written or an arrival is durable.</summary>
-    /// <exception cref="StoreUnavailableException">The words cannot be written, or an arrival not made durable, now.</exception>
+    /// <summary>Writes a heartbeat of a device at this moment. Completes when a renewal is written or an arrival is durable.</summary>
+    /// <exception cref="StoreUnavailableException">The store cannot write the words, or cannot persist an arrival.</exception>
     public ValueTask<Admission> WriteAsync(uint user, bool active, Device device = default) =>
         device.Kind is { } kind ? WriteAsync(user, active, device, kind) : WritePulseAsync(user, active, device);
 
@@ -146,10 +150,10 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     }
 
     /// <summary>
-    /// A batch of heartbeats, now. Returns how many were accepted.
+    /// Writes a batch of heartbeats at this moment. Returns how many were accepted.
     /// </summary>
-    /// <param name="users">The numbers; a refused one does not hold up the others.</param>
-    /// <param name="active">Whether the persons did something.</param>
+    /// <param name="users">The indexes. A refused user does not affect the others.</param>
+    /// <param name="active">Whether the users were active.</param>
     /// <param name="durable">Whether to complete only when arrivals are durable.</param>
     public async ValueTask<int> WriteAsync(ReadOnlyMemory<uint> users, bool active, bool durable)
     {
@@ -167,7 +171,12 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             if (_renewals is not null)
             {
                 if (active)
-                    await WriteActivityAsync(admitted, scratch.AsMemory(users.Length, users.Length), scratch.AsMemory(users.Length * 2, users.Length), at, scratch.AsMemory(users.Length * 3));
+                    await WriteActivityAsync(
+                        admitted,
+                        scratch.AsMemory(users.Length, users.Length),
+                        scratch.AsMemory(users.Length * 2, users.Length),
+                        at,
+                        scratch.AsMemory(users.Length * 3));
                 var deferred = _renewals.OfPulse.Defer(
                     admitted.Span, at.Now, at.Oldest(_online.PulseSeconds), scratch, IsHandingOver ? MayNotWait : null);
                 admitted = scratch.AsMemory(0, deferred);
@@ -182,7 +191,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             }
             catch (StoreUnavailableException)
             {
-                // whoever sends it again finds those online who were written now
+                // publish the users who were written: a retry will find them online
                 var late = IsHandingOver ? Array.Find(admitted.ToArray(), IsHandedOver) : 0;
                 Publish(CameOnline(admitted.Span, old.Span, at, words.Span, ref refused, out _), words.Span);
                 if (late != 0)
@@ -192,7 +201,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
 
             if (_renewals is not null)
                 RenewalLoop.Wrote(_renewals.OfPulse, admitted.Span, old.Span, at.Now);
-            // the words are written: their place now takes the users who came online, and that of the old ones those of them who were not
+            // The arrays change their meaning: words holds the users who came online, old those of them who begin a session.
             var arrivals = CameOnline(admitted.Span, old.Span, at, words.Span, ref refused, out var begun);
             if (arrivals > 0)
                 await ReplaceAheadAsync(Plane.Pulse, words[..arrivals], at.Now, at);
@@ -212,8 +221,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     }
 
     /// <summary>
-    /// A heartbeat of an earlier second (now at the latest). Never moves a user back in time, and does not undo a goodbye said in the same second.
-    /// Completes when it is durable, where it changed what nobody would otherwise keep.
+    /// Writes a heartbeat of an earlier second, now at the latest. It never moves a user back in time, and does not undo a leave of the
+    /// same second. Completes when durable, if nothing else would persist the change.
     /// </summary>
     public async ValueTask<Admission> WriteLateAsync(uint user, uint second)
     {
@@ -232,15 +241,14 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             return old == Pulse.Refused ? Admission.OverBudget : Admission.Unknown;
         if (_online.IsMet(second, Pulse.Never, at))
             return IsRenewal(old, at) ? Admission.Accepted : await ArrivedAsync(user, old, second, at);
-        // last seen moved, and no lapse will ever be found for it
+        // only last seen changed, and no sweep will find an expired lease and persist it
         _store.Keep(Plane.Pulse, [user]);
         await _store.KeptAsync();
         return Admission.Accepted;
     }
 
     /// <summary>
-    /// These users leave now: goodbye is written, and is durable when this completes. Nothing changes for
-    /// who is not online. Returns how many left.
+    /// Makes these users leave now. Completes when it is durable. Users who are offline do not change. Returns how many left.
     /// </summary>
     public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users) => LeaveAsync(users, everywhere: true, kind: null);
 
@@ -268,7 +276,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
                 online = online[..count];
                 var words = scratch.AsMemory(users.Length * 2, count);
                 words.Span.Fill(at.Now | Pulse.LeftBit);
-                // what waits of theirs was before the goodbye
+                // waiting renewals of these users are older than the leave
                 _renewals?.Forget(online.Span);
                 await _store.ExchangeAsync(Plane.Pulse, online, words, old[..count]);
                 if (old.Span[..count].ContainsAnyExceptInRange(0u, LatestWord(at)))
@@ -280,7 +288,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
                 _metrics.Left(count);
             }
 
-            // also where nothing changed: an earlier goodbye of these users may not be durable yet
+            // even if nothing changed: an earlier leave of these users may not be durable yet
             await _store.KeptAsync();
             return count;
         }
@@ -291,12 +299,12 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     }
 
     /// <summary>
-    /// One device of a user leaves now. Where another may be alive the goodbye is provisional: the lease ends a heartbeat interval and 2 s later
-    /// (<see cref="Definition.DeviceLeftSeconds"/>), unless the other is heard. Durable when this completes.
+    /// Makes one device of a user leave now. If another device may be alive, the leave is provisional: the lease ends after a heartbeat
+    /// interval and 2 s (<see cref="Definition.DeviceLeftSeconds"/>), unless the other device sends a heartbeat. Completes when durable.
     /// </summary>
-    /// <param name="user">Whose device it is.</param>
-    /// <param name="device">Which it is.</param>
-    /// <param name="others">Devices of the user that are surely alive.</param>
+    /// <param name="user">The user.</param>
+    /// <param name="device">The device that leaves.</param>
+    /// <param name="others">Devices of the user that are certainly alive.</param>
     public async ValueTask LeaveAsync(uint user, Device device, IReadOnlyList<Device> others)
     {
         var at = _clock.Moment;
@@ -317,7 +325,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         {
             _renewals?.OfPulse.Forget(one);
             var old = await _store.ExchangeAsync(Plane.Pulse, user, goodbye);
-            // all devices left in the meantime
+            // all devices left in the meantime: put their leave back
             if (Pulse.Left(old) && Pulse.Second(old) == at.Now)
                 await _store.ExchangeAsync(Plane.Pulse, user, old);
             if (IsAhead(old, at))
@@ -331,7 +339,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         await _store.KeptAsync();
     }
 
-    // The kind first: whoever looks when the user has come online finds it.
+    // Writes the kind first, so that a reader who sees the user online also sees the kind.
     private async ValueTask<Admission> WriteAsync(uint user, bool active, Device device, DeviceKind kind)
     {
         if (Admit(user) == Admission.Accepted && await WriteKindAsync(user, Planes.Of(kind)))
@@ -344,7 +352,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         return await WritePulseAsync(user, active, device);
     }
 
-    // Whether the user comes online on this kind of device.
+    // Returns whether the user came online on this kind of device.
     private async ValueTask<bool> WriteKindAsync(uint user, Plane plane)
     {
         var at = _clock.Moment;
@@ -352,7 +360,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         if (renewals is not null && renewals.TryDefer(user, at.Now, at.Oldest(_online.PulseSeconds)))
             return false;
         var old = await _store.ExchangeAsync(plane, user, at.Now);
-        // without room for its page the kind is not known
+        // without memory for its page, the kind stays unknown
         if (old == Pulse.Refused)
             return false;
         if (IsAhead(old, at))
@@ -364,7 +372,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         return !_online.IsMet(old, Pulse.Never, at);
     }
 
-    // On the planes of kinds; who is not online on one is left as they are.
+    // Writes leaves on the planes of kinds. Words of users who are not online on a kind do not change.
     private async ValueTask LeaveKindsAsync(ReadOnlyMemory<uint> users, uint goodbye, Moment at, Plane? only = null)
     {
         for (var plane = Plane.Desktop; plane <= Plane.Other; plane++)
@@ -410,7 +418,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         return active ? await WriteActivityAsync(user, at) : admission;
     }
 
-    // The heartbeat waits for a batch, and is acknowledged.
+    // The heartbeat waits for a batch and is acknowledged now.
     private ValueTask<Admission> DeferredAsync(uint user, Moment at, bool active)
     {
         _metrics.Written(1, 0, 0);
@@ -459,10 +467,10 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         }
     }
 
-    /// <summary>A session begins: what activity there is was another's. By nobody is it called for a session that goes on.</summary>
+    /// <summary>Marks existing activity as that of an earlier session. Callers must call it only when a session begins.</summary>
     internal ValueTask EndActivityAsync(uint user) => EndActivityAsync(new[] { user });
 
-    /// <summary>The same where the activity is older than a second.</summary>
+    /// <summary>Marks the activity of a user if it is older than this second.</summary>
     internal async ValueTask EndActivityAsync(uint user, uint before)
     {
         if (before == 0)
@@ -473,7 +481,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             await EndActivityAsync(user);
     }
 
-    /// <summary>The same of many.</summary>
+    /// <summary>Marks the activity of many users.</summary>
     internal async ValueTask EndActivityAsync(ReadOnlyMemory<uint> users)
     {
         if (users.IsEmpty)
@@ -487,7 +495,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             var count = 0;
             for (var i = 0; i < users.Length; i++)
             {
-                // reported in the session that ended, and not marked yet
+                // only activity that is not marked yet
                 if ((int)words.Span[i] <= 0)
                     continue;
                 active.Span[count] = users.Span[i];
@@ -505,22 +513,24 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         }
     }
 
-    // Not online before. Who was never seen has no activity; that is also what a store says that lost the old word.
+    // A session begins if the user was not online. A user never seen has no activity; a store that lost the old word also returns "never
+    // seen".
     private bool BeginsSession(uint old, Moment at) => old != Pulse.Never && !_online.IsMet(old, Pulse.Never, at);
 
-    // The user was online, and was heard in this run: the first heartbeat after a restart is kept as an arrival is. In one compare: goodbyes are above the range.
+    // Whether the user was online and sent a heartbeat in this run. The first heartbeat after a restart must be persisted, so it counts as
+    // an arrival. One compare is enough, because leaves are above the range.
     private bool IsRenewal(uint old, Moment at) => old - OldestRenewed(at) <= LatestWord(at) - OldestRenewed(at);
 
     private uint OldestRenewed(Moment at) => Math.Max(at.Oldest(_online.PulseSeconds), _earlierRunEnd + 1);
 
     private static uint LatestWord(Moment at) => at.Now + Clock.Apart;
 
-    // a word in the future, which no heartbeat and no goodbye of now has replaced
+    // a word in the future that a heartbeat or leave at this moment did not replace
     private static bool IsAhead(uint old, Moment at) => old != Pulse.Refused && Pulse.Second(old) > LatestWord(at);
 
     private async ValueTask ReplaceAheadAsync(Plane plane, ReadOnlyMemory<uint> users, uint word, Moment at)
     {
-        // a heartbeat leaves the later second, which counts as now; a goodbye counts at once
+        // while clocks settle, a heartbeat keeps the later second, which counts as now; a leave must count at once
         if (_clock.IsSettling && word == Pulse.Second(word))
             return;
         var words = new uint[users.Length];
@@ -528,7 +538,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         await _store.ReplaceAsync(plane, users, words, LatestWord(at));
     }
 
-    // counted from the minute and not from the word before, which moves with each heartbeat; minutes begin at a second of each user's own, or all were kept at once
+    // Counts minutes, not the distance to the last word, which moves with each heartbeat. Each user's minutes begin at another second, so
+    // that not all activity is persisted at once.
     private static bool IsStaleActivity(uint user, uint before, Moment at)
     {
         var offset = user % KeepActivitySeconds;
@@ -545,7 +556,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         return one[1];
     }
 
-    private async ValueTask WriteActivityAsync(ReadOnlyMemory<uint> users, Memory<uint> words, Memory<uint> old, Moment at, Memory<uint> scratch)
+    private async ValueTask WriteActivityAsync(
+        ReadOnlyMemory<uint> users, Memory<uint> words, Memory<uint> old, Moment at, Memory<uint> scratch)
     {
         if (_renewals is not null)
         {
@@ -566,7 +578,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             var before = old.Span[i];
             if (IsStaleActivity(users.Span[i], before, at))
                 words.Span[stale++] = users.Span[i];
-            // read already: its place takes the users who were away
+            // old[i] is no longer needed: the array holds the users who were away
             if (WasAway(before, at))
                 old.Span[away++] = users.Span[i];
         }
@@ -585,7 +597,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         _bus.Publish(TransitionKind.Arrived, users[..arrivals]);
     }
 
-    // The users themselves where all may heartbeat, as nearly always; else those who may, in scratch.
+    // Returns the same memory if all users are admitted, as nearly always; else copies the admitted ones to scratch.
     private ReadOnlyMemory<uint> Admitted(ReadOnlyMemory<uint> users, Memory<uint> scratch)
     {
         var span = users.Span;
@@ -606,7 +618,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         return scratch[..count];
     }
 
-    // Of those who came online, the ones who begin a session take the first places of the old words.
+    // Users who begin a session overwrite the first old words.
     private int CameOnline(ReadOnlySpan<uint> users, Span<uint> old, Moment at, Span<uint> arrivals, ref int refused, out int begun)
     {
         var (oldest, latest) = (OldestRenewed(at), LatestWord(at));
@@ -634,7 +646,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             words[from..].IndexOfAnyExceptInRange(oldest, latest) is >= 0 and var next ? from + next : -1;
     }
 
-    // Words of their page could not be written for so long that a lease may end before they can be.
+    // The page could not be written for so long that a lease may expire before it can.
     private bool MayNotWait(uint user) => IsHandingOver && _store.UnwritableFor(PageLayout.Page(user)) > _handOverAfter;
 
     private StoreUnavailableException Late(uint user) => new("This node cannot write to the store.") { IsHandedOver = IsHandedOver(user) };

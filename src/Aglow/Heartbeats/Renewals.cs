@@ -7,26 +7,28 @@ using Plane = Aglow.Model.Plane;
 namespace Aglow.Heartbeats;
 
 /// <summary>
-/// Heartbeats that can wait: those of users whom this node wrote online, and whose lease does not end meanwhile, kept until a batch is worth sending. For stores across a network.
+/// Buffers heartbeats that can wait for a batch, for stores across a network. A heartbeat can wait if this node wrote the user online and
+/// the lease does not end meanwhile.
 /// </summary>
 /// <remarks>
-/// Stands between <see cref="HeartbeatWriter"/> and a remote <see cref="IPlaneStore"/>, one for each plane.
+/// Between the <see cref="HeartbeatWriter"/> and a remote <see cref="IPlaneStore"/>; one for each plane.
 /// <code>
 ///   heartbeat ─► word known here, and online? ── no ──► the store, at once; the word is known when it is written
 ///                          │ yes
 ///                          ▼
-///                 newest word │ dirty bit            slots, not a queue: however often a user is heard, and however long the store is away,
-///                 newest word │ dirty bit            4 bytes and a bit
+///                 newest word │ dirty bit            slots, not a queue: 4 bytes and a bit a user, however many
+///                 newest word │ dirty bit            heartbeats come and however long the store is away
 ///                          │ every page once a second
 ///                          ▼
 ///                 one batch, page by page ─► old words ─► not online after all? ─► a hint, as for any arrival
 /// </code>
-/// A renewal is acknowledged at once: losing it costs nothing, the next one comes in an interval. The second of waiting is what fills a command: at
-/// 10,000 heartbeats a second over 256 pages, 40 words. What the store cannot take stays dirty and is sent first when it can.
-/// A heartbeat that waited does not undo a goodbye said in its second by another node, as a late heartbeat would not. One that waited longer than it should (this process
-/// was paused, or the store was away) is written only where the store has nothing newer: written over that, it would be what others read until the newer word is put back.
-/// Threading: any thread defers, without a lock and without allocating; one loop flushes. Rejected: a queue of heartbeats (it grows while the store is
-/// away, and keeps words that a newer one has made worthless), and a dictionary (40 bytes a user, and a lock).
+/// A renewal is acknowledged at once. A crash may lose it, but the next one comes within an interval. The wait of a second fills commands:
+/// at 10,000 heartbeats a second over 256 pages, 40 words each. Words that the store cannot take stay dirty and are sent first when it can.
+/// A waiting heartbeat does not undo a leave that another node wrote in the same second. If a heartbeat waited too long (this process was
+/// paused, or the store was away), it is written only if the store has nothing newer. Otherwise other nodes could read the old word until
+/// the newer one is put back.
+/// Threading: any thread defers, without a lock or an allocation; one loop flushes. Rejected: a queue of heartbeats, which grows while the
+/// store is away and keeps obsolete words; and a dictionary, which costs 40 bytes a user and a lock.
 /// </remarks>
 public sealed class Renewals : IDisposable
 {
@@ -35,21 +37,24 @@ public sealed class Renewals : IDisposable
 
     private const int BeatsPerRound = 10;
 
-    // a round, the part of a second that a word cuts off, and a second for the store
+    // a round, up to a second that words round away, and a second for the store
     private const uint MayTakeSeconds = 3;
 
     private readonly IPlaneStore _store;
     private readonly Plane _plane;
     private readonly NativePages _words;
     private readonly UserBits _dirty = new();
-    // room for two pages: a page is always taken whole, and sent when more than one is full
+    // room for two pages: a page is taken whole, and sent when more than one is full
     private readonly uint[] _users = new uint[2 * PageLayout.Slots];
     private readonly uint[] _sent = new uint[2 * PageLayout.Slots];
     private readonly uint[] _old = new uint[2 * PageLayout.Slots];
     private int _taken;
     private long _beat;
 
-    /// <summary>Renewals of one plane of <paramref name="store"/>. Words are counted against <paramref name="budget"/>; without room a heartbeat does not wait.</summary>
+    /// <summary>
+    /// Buffers renewals of one plane of <paramref name="store"/>. Words count against <paramref name="budget"/>; without room, heartbeats
+    /// do not wait.
+    /// </summary>
     public Renewals(IPlaneStore store, Plane plane, PageBudget budget)
     {
         _store = store;
@@ -64,8 +69,8 @@ public sealed class Renewals : IDisposable
     public long Waiting => _dirty.Count;
 
     /// <summary>
-    /// Takes a heartbeat that can wait: this node wrote the user a word that will not be older than <paramref name="oldest"/>, the oldest that is online,
-    /// until this one is written in a batch. False: write it now, and say so with <see cref="Wrote"/>.
+    /// Takes a heartbeat if it can wait. It can if this node wrote the user a word that is not older than <paramref name="oldest"/>, the
+    /// oldest online second, when the batch is written. False: write it now, and report it to <see cref="Wrote"/>.
     /// </summary>
     public unsafe bool TryDefer(uint user, uint word, uint oldest)
     {
@@ -75,7 +80,7 @@ public sealed class Renewals : IDisposable
             return false;
         var at = page + PageLayout.Slot(user);
         var known = Volatile.Read(ref *at);
-        // never, left and too old are all below, as signed numbers; above is what was written before the clock was set back
+        // as signed numbers, "never", "left" and "too old" are below; words from before the clock was set back are above
         if ((int)known < (int)oldest || known > word + Clock.Apart)
             return false;
         while (known < word)
@@ -88,12 +93,15 @@ public sealed class Renewals : IDisposable
             known = seen;
         }
 
-        // also for a word of the same second, which may be a goodbye by now
+        // even if the word is of the same second: the store may have a leave by now
         _dirty.Set(user, present: true);
         return true;
     }
 
-    /// <summary>Takes those heartbeats of a batch that can wait; the others go to <paramref name="now"/> (which may be the batch's own memory), in order. Returns how many those are.</summary>
+    /// <summary>
+    /// Takes the heartbeats of a batch that can wait. Copies the others in order to <paramref name="now"/>, which may be the batch's own
+    /// memory; returns their number.
+    /// </summary>
     public int Defer(ReadOnlySpan<uint> users, uint word, uint oldest, Span<uint> now, Func<uint, bool>? mayNotWait = null)
     {
         var count = 0;
@@ -106,7 +114,7 @@ public sealed class Renewals : IDisposable
         return count;
     }
 
-    /// <summary>The store has this word of a user's: the next heartbeats within the lease can wait.</summary>
+    /// <summary>Notes a word that the store has: the user's next heartbeats within the lease can wait.</summary>
     public unsafe void Wrote(uint user, uint word)
     {
         var page = _words.FindOrMake(PageLayout.Page(user));
@@ -122,7 +130,7 @@ public sealed class Renewals : IDisposable
         }
     }
 
-    /// <summary>These users left, or were deleted: what waits of them is dropped, and their next heartbeat is written at once.</summary>
+    /// <summary>Drops waiting heartbeats of users who left or were deleted. Their next heartbeat is written at once.</summary>
     public unsafe void Forget(ReadOnlySpan<uint> users)
     {
         foreach (var user in users)
@@ -136,8 +144,9 @@ public sealed class Renewals : IDisposable
     }
 
     /// <summary>
-    /// One beat: sends what waits on a tenth of the pages; on all of them where <paramref name="all"/>. <paramref name="came"/> hears of users whom, by
-    /// their old words, <paramref name="wasOnline"/> does not know. By one loop, at the second <paramref name="now"/>. Returns false where something could not be written; it waits on.
+    /// Sends what waits on a tenth of the pages, or on all pages if <paramref name="all"/>. <paramref name="wasOnline"/> decides by the old
+    /// word whether a user was online; <paramref name="came"/> receives the users who were not. One loop calls it, at the second
+    /// <paramref name="now"/>. Returns false if something could not be written; it keeps waiting.
     /// </summary>
     public async ValueTask<bool> FlushAsync(bool all, uint now, Func<uint, uint, bool> wasOnline, Action<ReadOnlySpan<uint>> came)
     {
@@ -156,14 +165,14 @@ public sealed class Renewals : IDisposable
         return written & await SendAsync(now, wasOnline, came);
     }
 
-    /// <summary>Frees the memory. Nobody may be using this any more.</summary>
+    /// <summary>Frees the memory. No thread may use this any more.</summary>
     public void Dispose()
     {
         _dirty.Dispose();
         _words.Dispose();
     }
 
-    // The dirty words of a page.
+    // Takes the dirty words of a page.
     private unsafe void Take(int page, uint now)
     {
         var groups = _dirty.Groups(page);
@@ -172,11 +181,11 @@ public sealed class Renewals : IDisposable
         {
             if (Volatile.Read(in groups[group]) == 0)
                 continue;
-            // the bit first, the word second: a heartbeat in between sets the bit again
+            // clear the bit before reading the word: a heartbeat in between sets the bit again
             for (var bits = _dirty.Set(page, group, ulong.MaxValue, present: false); bits != 0; bits &= bits - 1)
             {
                 var slot = (group * 64) + BitOperations.TrailingZeroCount(bits);
-                // heard a moment before the clock was set back
+                // at most now: the heartbeat may have come just before the clock was set back
                 var word = Math.Min(Volatile.Read(ref words[slot]), now + Clock.Apart);
                 if (word == Pulse.Never)
                     continue;
@@ -186,7 +195,7 @@ public sealed class Renewals : IDisposable
         }
     }
 
-    // One that cannot be written (a shard is away) does not hold up the others.
+    // If a shard is away, its words wait on and the others are written.
     private async ValueTask<bool> SendAsync(uint now, Func<uint, uint, bool> wasOnline, Action<ReadOnlySpan<uint>> came)
     {
         if (_taken == 0)
@@ -216,14 +225,14 @@ public sealed class Renewals : IDisposable
         }
         catch (StoreUnavailableException)
         {
-            // shown online until the lease ends, as after a goodbye that was lost
+            // shown online until the lease ends, as after a lost leave
             written = false;
         }
 
         return written;
     }
 
-    // Puts those that waited longer than they should at the front, and returns how many they are.
+    // Moves the words that waited too long to the front; returns their number.
     private int LateFirst(uint now)
     {
         var late = 0;
@@ -239,7 +248,7 @@ public sealed class Renewals : IDisposable
         return late;
     }
 
-    // Of those at the front, takes out who was heard by another node since; all of them where that cannot be read, which wait on.
+    // Drops those at the front for which the store has a newer word. If the store cannot be read, all of them wait on.
     private async ValueTask<bool> DropOvertakenAsync(int late)
     {
         var read = true;
@@ -276,7 +285,7 @@ public sealed class Renewals : IDisposable
         return read;
     }
 
-    // Tells who came online after all; puts those whose goodbye of the same second was written over at the front, and returns how many they are.
+    // Reports the users who came online. Moves the users whose leave of the same second was overwritten to the front; returns their number.
     private int Judge(Func<uint, uint, bool> wasOnline, Action<ReadOnlySpan<uint>> came)
     {
         int goodbyes = 0, arrivals = 0;
@@ -295,7 +304,7 @@ public sealed class Renewals : IDisposable
             }
             else if (Pulse.Supersedes(word, old) && !wasOnline(user, old))
             {
-                // read already: its place takes the users who came online
+                // _old[i] is no longer needed: the array holds the users who came online
                 _old[arrivals++] = user;
             }
         }

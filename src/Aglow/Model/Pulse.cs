@@ -1,7 +1,7 @@
 namespace Aglow.Model;
 
 /// <summary>
-/// The word: all that Aglow knows of one user on one plane, in 32 bits.
+/// The word: all that Aglow stores of one user on one plane, in 32 bits.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -10,11 +10,11 @@ namespace Aglow.Model;
 /// | left | device left | second since 2020-01-01 UTC     |     0 = never seen;  left with second 0 = gone (deleted)
 /// +------+-------------+---------------------------------+
 /// </code>
-/// A boolean cannot survive a crashed device; a timestamp can, and it lapses by itself when it is read, so there is no
-/// expiry job. 30 bits of seconds last until 2054. A word never goes back in time (<see cref="Supersedes"/>).
-/// <c>device left</c> is the leave of one device while another may be alive: it shortens the lease
-/// (<see cref="Definition.DeviceLeftSeconds"/>), and the next heartbeat of any device, which writes a plain word, makes it whole again. A
-/// plain word is above no word with a bit, so that one compare tells a renewal.
+/// A boolean stays true when a device crashes. A timestamp expires by itself when it is read, so there is no expiry job. 30 bits of seconds
+/// last until 2054. A word never goes back in time (<see cref="Supersedes"/>).
+/// <c>device left</c>: one device left while another may be alive. It shortens the lease (<see cref="Definition.DeviceLeftSeconds"/>). The
+/// next heartbeat of any device writes a plain word, which restores the full lease. A plain word is never greater than a word with a bit,
+/// so one compare finds a renewal.
 /// </remarks>
 public static class Pulse
 {
@@ -24,10 +24,10 @@ public static class Pulse
     /// <summary>Never seen.</summary>
     public const uint Never = 0;
 
-    /// <summary>Set where the user said goodbye.</summary>
+    /// <summary>Set if the user left.</summary>
     public const uint LeftBit = 1u << 31;
 
-    /// <summary>Set where one device said goodbye and another may be alive.</summary>
+    /// <summary>Set if one device left and another may be alive.</summary>
     public const uint DeviceLeftBit = 1u << 30;
 
     /// <summary>The second, without the bits.</summary>
@@ -36,19 +36,21 @@ public static class Pulse
     /// <summary>A deleted user whose number is never given again: left, at second 0. Nothing supersedes it.</summary>
     public const uint Gone = LeftBit;
 
-    /// <summary>Returned in place of an old word by a store that did not write: no room for another page. Never stored.</summary>
+    /// <summary>
+    /// A store returns it instead of an old word if it did not write because it has no room for another page. Never stored.
+    /// </summary>
     public const uint Refused = uint.MaxValue;
 
-    /// <summary>The second of a word: that of the last heartbeat, since <see cref="EpochUnixSeconds"/>.</summary>
+    /// <summary>The second of a word, that is of the last heartbeat, since <see cref="EpochUnixSeconds"/>.</summary>
     public static uint Second(uint word) => word & SecondMask;
 
-    /// <summary>Whether the user said goodbye.</summary>
+    /// <summary>Whether the user left.</summary>
     public static bool Left(uint word) => (word & LeftBit) != 0;
 
-    /// <summary>Whether one device said goodbye, and no other has been heard since.</summary>
+    /// <summary>Whether one device left and no device has sent a heartbeat since.</summary>
     public static bool DeviceLeft(uint word) => (word & (LeftBit | DeviceLeftBit)) == DeviceLeftBit;
 
-    /// <summary>Whether it is a heartbeat of <paramref name="oldest"/> or later, and no goodbye, in one compare.</summary>
+    /// <summary>Whether it is a heartbeat of <paramref name="oldest"/> or later, and not a leave, in one compare.</summary>
     public static bool IsHeartbeatSince(uint word, uint oldest) => word - oldest < DeviceLeftBit - oldest;
 
     /// <summary>
@@ -58,15 +60,15 @@ public static class Pulse
     public static bool Supersedes(uint word, uint old) => Second(word) >= Second(old) && old != Gone;
 
     /// <summary>
-    /// A word of a second that was taken back, as it is after the clock went back by this much: no later than <paramref name="now"/>, and a
-    /// goodbye as before.
+    /// Moves a word of a repeated second back by as much as the clock was set back, to <paramref name="now"/> at the latest. A leave stays
+    /// a leave.
     /// </summary>
     public static uint TakenBack(uint word, uint seconds, uint now) =>
         Math.Min(now, Second(word) > seconds ? Second(word) - seconds : 1) | (word & ~SecondMask);
 
-    /// <summary>Seconds since 1970 for a word's second; null for never.</summary>
+    /// <summary>Seconds since 1970 for a word's second; null if never seen.</summary>
     public static long? ToUnix(uint second) => second == 0 ? null : (long)EpochUnixSeconds + second;
 
-    /// <summary>The second of a time in seconds since 1970, held within what a word can say.</summary>
+    /// <summary>A word's second for seconds since 1970, clamped to the range of a word.</summary>
     public static uint FromUnix(long unixSeconds) => (uint)Math.Clamp(unixSeconds - EpochUnixSeconds, 1, SecondMask - 1);
 }

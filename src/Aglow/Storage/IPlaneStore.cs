@@ -5,51 +5,49 @@ using Aglow.Watching;
 namespace Aglow.Storage;
 
 /// <summary>
-/// Where the words are. Stands between <c>HeartbeatWriter</c> (writes), <c>StatusReader</c> and
-/// <c>Sweep</c> (reads), and memory or a cluster.
+/// Stores words. <c>HeartbeatWriter</c> writes them; <c>StatusReader</c> and <c>Sweep</c> read them. The words are in memory or in a
+/// cluster.
 /// </summary>
 /// <remarks>
-/// The contract of every backend; one abstract test suite runs on all of them.
+/// The contract of every backend. One abstract test suite runs on all of them.
 /// <list type="bullet">
-/// <item>The write returns the old word, so that the one write that made a user come online knows it, without a second read
-/// and without a leader.</item>
-/// <item>A word never goes back in time: where <see cref="Pulse.Supersedes"/> says no, the store keeps what it has and
-/// returns that.</item>
-/// <item>Any number of threads may call anything at once. Exchanges on one user are in one order.</item>
-/// <item>A backend that cannot be reached throws <see cref="StoreUnavailableException"/>. Of a batch that was written in part, the old words then are
-/// <see cref="Pulse.Refused"/> where nothing is known.</item>
-/// <item>Where a write had to be repeated since its answer was lost, the old word is lost as well; <see cref="Pulse.Never"/> is returned, so that the
-/// caller takes it for an arrival and tells everybody to look.</item>
+/// <item>A write returns the old word. So the write that brings a user online knows it, without another read and without a leader.</item>
+/// <item>A word never goes back in time: if <see cref="Pulse.Supersedes"/> says no, the store keeps its word and returns it.</item>
+/// <item>Any number of threads may call any method at once. Exchanges of one user have one order.</item>
+/// <item>If the store cannot be reached, methods throw <see cref="StoreUnavailableException"/>. After a batch that was written in part, old
+/// words that are unknown are <see cref="Pulse.Refused"/>.</item>
+/// <item>If the store repeats a write because its answer was lost, the old word is lost too. It then returns <see cref="Pulse.Never"/>, so
+/// that the caller publishes an arrival and all nodes check the user.</item>
 /// </list>
-/// Methods return ValueTasks that are complete at once in memory, so the hot path neither waits nor allocates there.
+/// In memory, the ValueTasks are already complete, so the hot path neither waits nor allocates.
 /// </remarks>
 public interface IPlaneStore : IAsyncDisposable
 {
-    /// <summary>Puts one word in; returns the word that stood there, or <see cref="Pulse.Refused"/> where there is no room for its page.</summary>
+    /// <summary>Writes one word; returns the old word, or <see cref="Pulse.Refused"/> if there is no room for its page.</summary>
     ValueTask<uint> ExchangeAsync(Plane plane, uint user, uint word);
 
     /// <summary>
-    /// Puts a batch in, in order (a user named twice is written twice). <paramref name="old"/> receives, at the same index, what
-    /// <see cref="ExchangeAsync(Plane, uint, uint)"/> would have returned. All three are of one length.
+    /// Writes a batch in order; a user named twice is written twice. <paramref name="old"/> receives what
+    /// <see cref="ExchangeAsync(Plane, uint, uint)"/> would return. All three have the same length.
     /// </summary>
     ValueTask ExchangeAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, Memory<uint> old);
 
     /// <summary>
-    /// Puts words in where what stands there is of a second later than <paramref name="latest"/>: words that a clock wrote ahead of time. All else stays
-    /// as it is.
+    /// Writes words only where the stored second is later than <paramref name="latest"/>, because a clock that was ahead wrote it. Other
+    /// words do not change.
     /// </summary>
     ValueTask ReplaceAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, uint latest);
 
-    /// <summary>Reads a batch of words into <paramref name="words"/>, same order; <see cref="Pulse.Never"/> for who was never seen. Makes no pages.</summary>
+    /// <summary>Reads a batch of words in the same order; <see cref="Pulse.Never"/> for a user never seen. Creates no pages.</summary>
     ValueTask ReadAsync(Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words);
 
-    /// <summary>The pages of a plane that exist now, ascending. A new list each time it changed; reading it costs nothing.</summary>
+    /// <summary>The existing pages of a plane, ascending. The list is new after each change; reading it costs nothing.</summary>
     ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane);
 
     /// <summary>
-    /// The words of one page from slot 0 on, in whole groups of 64: 65,280 of them, or fewer where all beyond were never written, or none where
-    /// the page does not exist. Either a view of live memory (words change while it is read; each is whole) or part of <paramref name="scratch"/>,
-    /// which has room for a page.
+    /// The words of one page from slot 0 on, in whole groups of 64. At most 65,280 words: those after the last written group are left out.
+    /// Empty if the page does not exist. The result is a view of live memory, in which words change during the read and each word is whole.
+    /// Or it is part of <paramref name="scratch"/>, which has room for a page.
     /// </summary>
     ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch);
 
@@ -60,110 +58,112 @@ public interface IPlaneStore : IAsyncDisposable
     ValueTask EraseAsync(Plane plane, uint user, uint word);
 
     /// <summary>
-    /// Asks that the present words of these users reach durable storage; returns at once. They are there 50 ms later at most
-    /// (sooner where somebody waits). A backend that makes every write durable by itself does nothing.
+    /// Requests that the current words of these users become durable; returns at once. They are durable at most 50 ms later, sooner if a
+    /// caller waits. A backend whose writes are durable anyway does nothing.
     /// </summary>
     void Keep(Plane plane, ReadOnlySpan<uint> users);
 
     /// <summary>
-    /// Completes when all that was asked for by <see cref="Keep"/> before this call is durable. Throws
-    /// <see cref="StoreUnavailableException"/> where it cannot be within 2 s; it is tried again in the background all the same.
+    /// Completes when everything that <see cref="Keep"/> requested before is durable. Throws <see cref="StoreUnavailableException"/> after
+    /// 2 s; the store still retries in the background.
     /// </summary>
     ValueTask KeptAsync();
 
     /// <summary>
-    /// The second at which the run before this one ended, where renewals are not made durable each; else 0. The first heartbeat over a word that is no
-    /// later must be kept though it be a renewal: without it, nothing durable says that the user was heard in this run.
+    /// The second at which the previous run ended, if renewals do not become durable one by one; else 0. The first heartbeat of a user
+    /// after a restart must be persisted, even if it is a renewal. Without it, no durable word says that the user sent one in this run.
     /// </summary>
     uint EarlierRunEnd => 0;
 
     /// <summary>
-    /// Whether words are across a network: then renewals wait for a batch (<see cref="Renewals"/>), a page read is a copy of a moment ago, and
-    /// the sweep goes easy on the link.
+    /// Whether words are across a network. Then renewals wait for a batch (<see cref="Renewals"/>), a page that was read is a copy, and the
+    /// sweep limits its traffic.
     /// </summary>
     bool IsRemote => false;
 
-    /// <summary>Whether anything was ever written on a plane, as far as is known without trying: who names no kind of device pays nothing for kinds.</summary>
+    /// <summary>
+    /// Whether a plane has words, as far as is known without a call. Clients that name no kind of device cause no cost for kinds.
+    /// </summary>
     bool IsInUse(Plane plane) => plane <= Plane.Activity;
 
-    /// <summary>Another node wrote words of these users on planes of kinds, which this one may not know to be in use.</summary>
+    /// <summary>Notes that another node wrote words of these users on planes of kinds, which this node may not know to be in use.</summary>
     void Expect(ReadOnlySpan<uint> users)
     {
     }
 
-    /// <summary>Counts of pages that nodes share; null where one node has all the words, and counts by what it believes.</summary>
+    /// <summary>Counts of pages that nodes share; null if one node has all words and counts its beliefs.</summary>
     IPageCounts? PageCounts => null;
 
-    /// <summary>Whether words can be read and written at present, as far as is known without trying.</summary>
+    /// <summary>Whether words can be read and written now, as far as is known without a call.</summary>
     bool IsReachable => true;
 
-    /// <summary>Whether words of this page cannot be read or written at present, as far as is known without trying.</summary>
+    /// <summary>Whether words of this page cannot be read or written now, as far as is known without a call.</summary>
     bool IsPageAway(int page) => false;
 
     /// <summary>
-    /// Whether words of some page at least can be written at present, as far as is known without trying. A store may answer reads and refuse
+    /// Whether words of at least one page can be written now, as far as is known without a call. A store may answer reads and refuse
     /// writes.
     /// </summary>
     bool IsWritable => true;
 
-    /// <summary>Whether words of some page could not be written, and have not been since: costs next to nothing.</summary>
+    /// <summary>Whether the last write to some page failed. Costs next to nothing.</summary>
     bool IsSomeUnwritable => false;
 
-    /// <summary>How long words of this page could not be written; zero: they can be, as far as is known without trying.</summary>
+    /// <summary>For how long words of this page could not be written; zero if they can be, as far as is known without a call.</summary>
     TimeSpan UnwritableFor(int page) => TimeSpan.Zero;
 
-    /// <summary>Whether words of this page can be read, and the store refuses to write them, also for other nodes.</summary>
+    /// <summary>Whether the store returns words of this page but refuses to write them, also for other nodes.</summary>
     bool IsPageRefused(int page) => false;
 
-    /// <summary>A number that is another whenever what <see cref="IsPageAway"/> says of some page has changed.</summary>
+    /// <summary>A number that changes whenever <see cref="IsPageAway"/> changes for a page.</summary>
     long Outages => 0;
 
     /// <summary>
-    /// Whether so much waits to be kept that writers of many words should await <see cref="KeptAsync"/> before they go on.
+    /// Whether so many words wait to become durable that writers of many words should await <see cref="KeptAsync"/> first.
     /// </summary>
     bool IsKeepBacklogged { get; }
 }
 
-/// <summary>A store (words or directory) that cannot be reached or cannot write now. Callers answer 503 with Retry-After.</summary>
+/// <summary>A store of words or the directory cannot be reached or cannot write now. Callers answer 503 with Retry-After.</summary>
 public sealed class StoreUnavailableException : Exception
 {
-    /// <summary>With one line that says what is away and why.</summary>
+    /// <summary>With a message of one line: what is away and why.</summary>
     public StoreUnavailableException(string message)
         : base(message)
     {
     }
 
-    /// <summary>With one line and what caused it.</summary>
+    /// <summary>With a message of one line and its cause.</summary>
     public StoreUnavailableException(string message, Exception inner)
         : base(message, inner)
     {
     }
 
-    /// <summary>Without words; present because exceptions have it.</summary>
+    /// <summary>Without a message, as is usual for exceptions.</summary>
     public StoreUnavailableException()
     {
     }
 
-    /// <summary>Whether this node hands its users over: callers go to another node at once.</summary>
+    /// <summary>Whether this node hands its users over, so that clients should go to another node at once.</summary>
     public bool IsHandedOver { get; init; }
 }
 
-/// <summary>A data folder that cannot be used: foreign, corrupt, newer, in use or full. The message is one line for the operator.</summary>
+/// <summary>A data folder cannot be used: foreign, corrupt, newer, in use or full. The message is one line for the operator.</summary>
 public sealed class DataFolderException : Exception
 {
-    /// <summary>With one line that names the file and says what to do.</summary>
+    /// <summary>With a message of one line: the file, and what to do.</summary>
     public DataFolderException(string message)
         : base(message)
     {
     }
 
-    /// <summary>With one line and what caused it.</summary>
+    /// <summary>With a message of one line and its cause.</summary>
     public DataFolderException(string message, Exception inner)
         : base(message, inner)
     {
     }
 
-    /// <summary>Without words; present because exceptions have it.</summary>
+    /// <summary>Without a message, as is usual for exceptions.</summary>
     public DataFolderException()
     {
     }

@@ -7,18 +7,22 @@ using Aglow.Watching;
 namespace Aglow.Storage;
 
 /// <summary>
-/// The embedded store: words in native memory, made durable by a <see cref="Journal"/> (or by nothing, for tests and measurements).
+/// The embedded store: words in native memory. A <see cref="Journal"/> makes them durable; tests and measurements may run without one.
 /// </summary>
 /// <remarks>
-/// Stands behind <c>HeartbeatWriter</c>, <c>StatusReader</c> and <c>Sweep</c>. An exchange is one compare-and-exchange on one word: no lock,
-/// no allocation. It is a full barrier and ends the overlap of cache misses, so a batch touches its words (prefetch) <see cref="Ahead"/> exchanges
-/// before it changes them. Measured on a 4 GB table in one run (CPU ns a word): read first, then exchanged 43; a block of 64 touched, then the block
-/// exchanged 28; touched 8, 16, 32, 64 ahead in a ring 28, 23, 20, 21; plain stores 31, the same touched ahead 15.
-/// Threading: anything from any thread.
+/// <c>HeartbeatWriter</c>, <c>StatusReader</c> and <c>Sweep</c> use it. An exchange is one compare-and-exchange on one word, without a lock
+/// or an allocation. It is a full barrier, so cache misses of exchanges do not overlap. Therefore a batch prefetches each word
+/// <see cref="Ahead"/> exchanges before it changes the word. Measured on a 4 GB table, CPU ns per word:
+/// <code>
+///   read all, then exchange           43      prefetch 8, 16, 32, 64 ahead    28, 23, 20, 21
+///   prefetch blocks of 64             28      plain stores                    31
+///                                             plain stores, prefetch ahead    15
+/// </code>
+/// Threading: any method from any thread.
 /// </remarks>
 public sealed class MemoryPlaneStore : IPlaneStore
 {
-    // as many cache misses as a core can have under way, and some; a power of two
+    // a bit more than the cache misses that a core can have under way; a power of two
     private const int Ahead = 32;
     private readonly NativePages _pulse;
     private readonly NativePages _activity;
@@ -27,8 +31,8 @@ public sealed class MemoryPlaneStore : IPlaneStore
     private readonly Journal? _journal;
 
     /// <summary>An empty store.</summary>
-    /// <param name="budget">How many pages there may be.</param>
-    /// <param name="journal">What makes words durable, and is stopped with this store; null: nothing does.</param>
+    /// <param name="budget">The most pages.</param>
+    /// <param name="journal">Makes words durable; this store disposes it. Null: words are not durable.</param>
     public MemoryPlaneStore(PageBudget budget, Journal? journal = null)
     {
         Budget = budget;
@@ -37,7 +41,7 @@ public sealed class MemoryPlaneStore : IPlaneStore
         _activity = new NativePages(budget);
     }
 
-    /// <summary>The pages there may be, and are.</summary>
+    /// <summary>The limit of pages, and how many are in use.</summary>
     public PageBudget Budget { get; }
 
     /// <inheritdoc/>
@@ -93,7 +97,8 @@ public sealed class MemoryPlaneStore : IPlaneStore
     public ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane) => new(FindPages(plane)?.Pages ?? []);
 
     /// <inheritdoc/>
-    public ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch) => new(FindPages(plane)?.UsedView(page) ?? default);
+    public ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch) =>
+        new(FindPages(plane)?.UsedView(page) ?? default);
 
     /// <inheritdoc/>
     public unsafe ValueTask EraseAsync(Plane plane, uint user, uint word)
@@ -112,7 +117,7 @@ public sealed class MemoryPlaneStore : IPlaneStore
     }
 
     /// <inheritdoc/>
-    /// <remarks>Kinds of devices are not kept: each device names its own with its next heartbeat.</remarks>
+    /// <remarks>Words of device kinds are not persisted: each device names its kind with its next heartbeat.</remarks>
     public void Keep(Plane plane, ReadOnlySpan<uint> users)
     {
         if (plane <= Plane.Activity)
@@ -133,7 +138,9 @@ public sealed class MemoryPlaneStore : IPlaneStore
         return page == null ? Pulse.Refused : ExchangeAt(pages, page + PageLayout.Slot(user), word);
     }
 
-    /// <summary>A batch of exchanges; see <see cref="IPlaneStore.ExchangeAsync(Plane, ReadOnlyMemory{uint}, ReadOnlyMemory{uint}, Memory{uint})"/>.</summary>
+    /// <summary>
+    /// A batch of exchanges; see <see cref="IPlaneStore.ExchangeAsync(Plane, ReadOnlyMemory{uint}, ReadOnlyMemory{uint}, Memory{uint})"/>.
+    /// </summary>
     [SkipLocalsInit]
     public unsafe void Exchange(Plane plane, ReadOnlySpan<uint> users, ReadOnlySpan<uint> words, Span<uint> old)
     {
@@ -177,7 +184,9 @@ public sealed class MemoryPlaneStore : IPlaneStore
         return page == null ? Pulse.Never : Volatile.Read(ref page[PageLayout.Slot(user)]);
     }
 
-    /// <summary>The page to load saved words into, made if it was not there; empty where the budget does not allow it. Before start only.</summary>
+    /// <summary>
+    /// Returns a page to load saved words into, created if necessary; empty if the budget has no room. Before start only.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal unsafe Span<uint> PageForLoading(Plane plane, int page)
     {
@@ -185,10 +194,10 @@ public sealed class MemoryPlaneStore : IPlaneStore
         return at == null ? default : new Span<uint>(at, PageLayout.Slots);
     }
 
-    /// <summary>Says that a page, made already, is about to be loaded with more than half of its words in use.</summary>
+    /// <summary>Announces that an existing page will be loaded with more than half of its words in use.</summary>
     internal void ExpectFilled(Plane plane, int page) => PagesOf(plane).ExpectFilled(page);
 
-    /// <summary>The words of a page as they are; empty where there is none.</summary>
+    /// <summary>The live words of a page; empty if there is none.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal unsafe ReadOnlySpan<uint> View(Plane plane, int page)
     {
@@ -199,10 +208,10 @@ public sealed class MemoryPlaneStore : IPlaneStore
     /// <summary>The pages of a plane, ascending.</summary>
     internal int[] Pages(Plane plane) => PagesOf(plane).Pages;
 
-    /// <summary>Counts the words of a loaded page that are not zero. Before start only, once a page.</summary>
+    /// <summary>Counts the nonzero words of a loaded page. Before start only, once per page.</summary>
     internal void CountLoaded(Plane plane, int page, int registered) => PagesOf(plane).CountLoaded(page, registered);
 
-    /// <summary>Stops the journal, so that everything is on disk, and frees the memory. Nobody may be using this any more.</summary>
+    /// <summary>Stops the journal, so that everything is on disk, and frees the memory. No thread may use this any more.</summary>
     public async ValueTask DisposeAsync()
     {
         try
@@ -236,7 +245,7 @@ public sealed class MemoryPlaneStore : IPlaneStore
         }
     }
 
-    // Where a user's word is, on its way to the cache; null where there is no room for its page.
+    // Prefetches a user's word and returns its address; null if there is no room for its page.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static unsafe nint Touch(NativePages pages, uint user)
     {
