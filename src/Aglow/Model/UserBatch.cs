@@ -5,8 +5,8 @@ using Aglow.Users;
 namespace Aglow.Model;
 
 /// <summary>
-/// The users of one request. Holds their indexes, and the text of IDs that came as text or are not their own index, so that an answer can
-/// repeat the text.
+/// The users of one request. Holds their indexes. Answers repeat IDs as they came, so it also holds the text of IDs that came as text or
+/// are not their own index.
 /// </summary>
 /// <remarks>
 /// One reader fills it, the <see cref="PresenceService"/> resolves it, and the caller disposes it. Arrays are borrowed from the shared

@@ -16,7 +16,7 @@ namespace Aglow.Storage;
 ///             |&lt;--------------- a region: 2 MiB, 8 pages ------------->|   256 KiB apart (255 used)
 /// </code>
 /// The whole mapping is reserved: 17 GB of address space, which the kernel fills with memory at the first access. Random stores cost 24 to
-/// 28 ns on 4 KiB pages and 15 to 17 ns on huge ones, but huge pages waste memory in a thinly filled region. So a region becomes huge when
+/// 28 ns on 4 KiB pages, and 15 to 17 ns on huge ones. But huge pages waste memory in a thinly filled region. So a region becomes huge when
 /// half of its words are in use.
 /// Rejected: a garbage-collected array, because the collector would count gigabytes that it can never free.
 /// Threading: lookups are plain reads; creating a page takes a lock. Memory is never moved or given back until the end.

@@ -8,10 +8,10 @@ namespace Aglow.Users;
 /// </summary>
 /// <remarks>
 /// Loaded from the <see cref="IUserDirectory"/> at start. A change is written here after the directory has it on disk. A claim that has
-/// ended has no effect (<see cref="EffectiveClaim.Of"/>). Its memory is freed when the user's claims are set next, or by a pass over all
-/// claims once their number has doubled since the last pass. A claim that hid its user stays after its end until the next one is set: its
-/// end says since when the user is shown again. A claim with a text takes some 700 bytes. Any thread; callers order their calls for one
-/// user.
+/// ended has no effect (<see cref="EffectiveClaim.Of"/>). Its memory is freed when the user's claims are set next. A pass over all claims
+/// also frees it, once their number has doubled since the last pass. A claim that hid its user stays after its end until the next one is
+/// set: its end says since when the user is shown again. A claim with a text takes some 700 bytes. Any thread; callers order their calls
+/// for one user.
 /// </remarks>
 public sealed class Claims
 {

@@ -10,8 +10,8 @@ namespace Aglow.Users;
 /// <remarks>
 /// The server runs without the system's language data, so the framework cannot normalize, and folds only simple mappings.
 /// <c>folding.txt</c> maps each character to its folded form (NFKD of its full case folding); <c>tools/unicode/folding.py</c> writes it
-/// from the Unicode data. Two names have the same key exactly if NFKC and case folding make them equal, except that the order of several
-/// marks on one letter does not matter. The file is read at the first use. Any thread.
+/// from the Unicode data. Two names have the same key exactly if NFKC and case folding make them equal. There is one exception: the order
+/// of several marks on one letter does not matter. The file is read at the first use. Any thread.
 /// </remarks>
 public static class NameFolding
 {
