@@ -1,4 +1,4 @@
-// What a person does with their account: another user name or display name, and signing out everywhere.
+// A person's account: changes the user name and the display name, and signs out everywhere.
 import { announce } from './announcer.js';
 import * as directory from './directory.js';
 import { signOut } from './session.js';
@@ -22,7 +22,7 @@ export class Account {
         byId('sign-out').addEventListener('click', () => this.#try(() => this.#signOut()));
     }
 
-    /** Who this tab is; undefined for nobody. */
+    /** Sets the user of this tab; undefined if there is none. */
     setUser(user) {
         this.#user = user;
         byId('account').open = false;

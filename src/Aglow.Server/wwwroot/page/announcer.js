@@ -7,7 +7,7 @@ const region = document.getElementById('announcer');
 let waiting = [];
 let timer;
 
-/** Says something soon. */
+/** Announces these words soon. */
 export function announce(words) {
     waiting.push(words);
     timer ??= setTimeout(say, waiting.length === 1 ? 250 : EVERY_MS);

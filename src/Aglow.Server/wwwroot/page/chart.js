@@ -1,4 +1,4 @@
-// The last two minutes: how many were online (the line), and how many came or went in each second (the bars).
+// The last two minutes: how many users were online (the line), and how many came or went in each second (the bars).
 
 const SECONDS = 120;
 const FONT = '11px system-ui, sans-serif';

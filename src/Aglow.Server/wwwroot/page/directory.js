@@ -1,4 +1,4 @@
-// Calls beside presence itself: users, follows, visibility, explanations, counts, and the crowd's packed heartbeats.
+// Calls besides presence: users, follows, visibility, explanations, counts, and the crowd's packed heartbeats.
 import { headers, signIn } from './session.js';
 
 /** A call that was refused or did not arrive. The message says what to do. */
@@ -50,7 +50,7 @@ export const heartbeatPacked = async (numbers) => (await call('POST', '/heartbea
 
 export const leavePacked = (numbers) => call('POST', '/offline', pack(numbers));
 
-/** The same from a page that is closing. */
+/** Sends leaves of these users from a page that is closing. */
 export const leaveAtLast = (numbers) =>
     fetch(
         '/offline',

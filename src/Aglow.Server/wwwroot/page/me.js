@@ -1,4 +1,4 @@
-// The person of this tab, kept while the tab is open. Each tab is a person of its own.
+// The person of this tab, kept while the tab is open. Each tab is a separate person.
 import { http } from '/client/index.js';
 import { announce } from './announcer.js';
 import * as directory from './directory.js';
@@ -14,9 +14,9 @@ export class Me {
     #onChange;
     #group;
     #user; // { user_id, user_name?, display_name? }
-    #until; // when what this person said ends, where it does
+    #until; // when this person's status ends, if it does
 
-    /** `onChange(user or undefined)` is called when this tab becomes somebody, or nobody. */
+    /** `onChange(user or undefined)` is called when the user of this tab changes. */
     constructor(presence, onChange) {
         this.#presence = presence;
         this.#onChange = onChange;
@@ -57,7 +57,7 @@ export class Me {
         return this.#arrive(id, findOrHeartbeat);
     }
 
-    /** This tab's person has other names now. */
+    /** This tab's person was renamed. */
     rename(user) {
         this.#user = { user_id: user.user_id, user_name: user.user_name, display_name: user.display_name };
         sessionStorage.setItem(KEPT, JSON.stringify(this.#user));
@@ -127,7 +127,7 @@ export class Me {
         this.#onChange(undefined);
     }
 
-    // A status replaces the one before, so all of the form goes with it.
+    // A status replaces the previous one, so the whole form is sent.
     #tell() {
         const said = {};
         for (const member of ['text', 'emoji']) {
@@ -143,7 +143,7 @@ export class Me {
 
     #hear(record) {
         this.#until = record.until ?? this.#until;
-        // it has ended by itself
+        // the status has ended by itself
         if (!record.until && this.#until <= now())
             this.#choose('auto');
         const appearsOffline = document.querySelector('input[name=status]:checked')?.value === 'offline';
@@ -167,7 +167,7 @@ export class Me {
     }
 }
 
-// Digits are an integer ID, which needs no profile. Any other name is somebody's user name, or else a new person's.
+// Digits are an integer ID, which needs no profile. Any other name is a known user name, or the name of a new person.
 async function findOrMake(name) {
     if (/^(0|[1-9]\d{0,9})$/.test(name) && Number(name) < 2 ** 31)
         return { user_id: Number(name) };
@@ -177,14 +177,14 @@ async function findOrMake(name) {
     try {
         return await come(await directory.createUser({ user_name: name }));
     } catch (refused) {
-        // the ID belongs to somebody who has another name by now
+        // the ID belongs to a user with another name
         if (refused.status !== 409)
             throw refused;
         return come(await directory.createUser({ user_name: name, user_id: `${name} ${crypto.randomUUID()}` }));
     }
 }
 
-// The user of this user name, whatever its case; names that begin with it come first.
+// Finds the user with this user name, in any case. The search lists the names that begin with it first.
 async function findByName(name) {
     const { users } = await directory.searchUsers(name, 100);
     return users.find(({ user_name }) => user_name !== null && sameName(user_name, name));

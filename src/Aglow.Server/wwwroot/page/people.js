@@ -1,4 +1,4 @@
-// The list of people: everyone, searched while the person types, or the people whom this person follows.
+// The list of people: all people, or a search while the person types, or the people whom this person follows.
 import { announce } from './announcer.js';
 import * as directory from './directory.js';
 import { paint } from './paint.js';
@@ -7,8 +7,8 @@ import { count, nameOf } from './words.js';
 
 const PAGE = 100;
 const TYPING_MS = 120;
-const REFRESH_MS = 5000; // looks for new people
-const AGING_MS = 5000; // updates "3 min ago"
+const REFRESH_MS = 5000; // how often to look for new people
+const AGING_MS = 5000; // how often to update "3 min ago"
 
 const byId = (id) => document.getElementById(id);
 
@@ -50,12 +50,12 @@ export class People {
         return this.#load();
     }
 
-    /** Somebody may have other names, or be new. */
+    /** Users may be new or renamed. */
     refresh() {
         return this.#refresh();
     }
 
-    /** Another person uses this page now; undefined for nobody. */
+    /** Sets the user of this page; undefined if there is none. */
     async setUser(user) {
         this.#setFollowed([]);
         byId('following').disabled = user === undefined;

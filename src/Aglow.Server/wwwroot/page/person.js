@@ -30,7 +30,7 @@ export class Person {
         return this.#isFollowed;
     }
 
-    /** This person has other names now. */
+    /** This person was renamed. */
     rename(user) {
         this.user = user;
         if (nameOf(user) === this.name)

@@ -13,7 +13,7 @@ export class Presence {
     #patience;
     #wasOpen = false;
 
-    /** Who this page is online as; undefined for nobody. */
+    /** The user who is online by this page; undefined if there is none. */
     user;
 
     /** Whether statuses may be out of date; all of them are unknown then. */
@@ -32,17 +32,17 @@ export class Presence {
         this.#listeners.error.push(callback);
     }
 
-    /** Goes on as this user (undefined: as a visitor). Groups keep what they watch. */
+    /** Continues as this user (undefined: as a visitor). Groups keep their watches. */
     as(user) {
         this.#change(user)?.close();
     }
 
-    /** Leaves, and goes on as a visitor. */
+    /** Leaves, and continues as a visitor. */
     leave() {
         return this.#change(undefined).leave();
     }
 
-    // Returns the connection before.
+    // Returns the previous connection.
     #change(user) {
         const before = this.#source;
         const source = user === undefined ? new Stream() : connect({ user, token: token() });
@@ -102,7 +102,7 @@ class Group {
         this.#callback = callback;
     }
 
-    /** Watches these users, and no others any more. */
+    /** Watches these users and no others. */
     set(users) {
         this.#users = [...users];
         this.#rewatch();

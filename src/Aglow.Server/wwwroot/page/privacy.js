@@ -1,9 +1,9 @@
-// Who sees this tab's person: visibility, people who wait for approval, blocked people.
+// Who may see this tab's person: visibility, people who wait for approval, blocked people.
 import { announce } from './announcer.js';
 import * as directory from './directory.js';
 import { nameOf } from './words.js';
 
-const REFRESH_MS = 5000; // looks for new followers
+const REFRESH_MS = 5000; // how often to look for new followers
 const SHOWN = 20; // of the people who wait; the others appear as these are answered
 const WORDS = { everyone: 'everyone', 'followers-approved': 'those I approve', nobody: 'nobody' };
 const byId = (id) => document.getElementById(id);
@@ -19,7 +19,7 @@ export class Privacy {
         setInterval(() => this.#refresh(), REFRESH_MS);
     }
 
-    /** Another person uses this page now; undefined for nobody. */
+    /** Sets the user of this page; undefined if there is none. */
     async setUser(user) {
         this.#user = user;
         // a deployment without a directory stores none of this

@@ -14,7 +14,7 @@ export const headers = () => (credential === undefined ? {} : { Authorization: `
 /** Forgets the token or key. */
 export const signOut = () => (credential = undefined);
 
-/** Called after a sign-in with the token's user; undefined for a backend's key. */
+/** Registers a callback for sign-ins. It gets the token's user; undefined for a backend's key. */
 export const onSignedIn = (callback) => listeners.push(callback);
 
 /** Asks for a credential, once for all calls that wait. Resolves when the server accepts it. */

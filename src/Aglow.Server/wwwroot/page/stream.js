@@ -1,7 +1,7 @@
 // Watching as a visitor: the event stream GET /watch, with the same methods as the client's connection.
 //
-// A WebSocket is a person who is online, so a visitor without a name uses the event stream. A browser opens six connections to a
-// server over HTTP/1.1 for all of its tabs, and each stream takes one. So a hidden tab has no stream.
+// A user with a WebSocket is online, so a visitor without a name uses the event stream. A browser opens six connections to a server over
+// HTTP/1.1 for all of its tabs, and each stream takes one. So a hidden tab has no stream.
 import { backoffMs } from '/client/index.js';
 import { eventsOf } from './events.js';
 

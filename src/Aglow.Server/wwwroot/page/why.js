@@ -1,4 +1,4 @@
-// Why a user is shown so: the server's explanation in plain words.
+// Explains the status of a user: the server's explanation in plain words.
 import { explain } from './directory.js';
 import { ago, clockTime, lasting } from './time.js';
 

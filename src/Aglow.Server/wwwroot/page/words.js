@@ -19,7 +19,7 @@ export function seenWords({ status, last_seen, last_seen_about, text, emoji, unt
 
 const DEVICES = { desktop: 'desktop', mobile: 'phone', web: 'browser', other: 'another device' };
 
-/** Where somebody is online: "desktop, phone". */
+/** The devices on which a user is online: "desktop, phone". */
 export const devicesWords = ({ devices = [] }) => devices.map((kind) => DEVICES[kind] ?? kind).join(', ');
 
 /** The name to show: the display name, else the user name, else the ID. */
