@@ -54,7 +54,7 @@ internal static class Cpu
     /// <summary>Resident bytes of a process, from <c>/proc/PID/status</c>.</summary>
     public static long ResidentBytes(int process) => Bytes($"/proc/{process}/status", "VmRSS:");
 
-    /// <summary>Bytes of the kernel's unreclaimable objects, sockets among them, of the whole machine.</summary>
+    /// <summary>Bytes of kernel objects that cannot be freed, sockets among them, of the whole machine.</summary>
     public static long KernelBytes() => Bytes("/proc/meminfo", "SUnreclaim:");
 
     private static long Bytes(string file, string key)

@@ -13,8 +13,8 @@ namespace Aglow.Server;
 /// <summary>The page at <c>/</c>, and the JavaScript client at <c>/client/</c> that it uses.</summary>
 /// <remarks>
 /// The files of <c>wwwroot</c> and <c>clients/js/src</c> are embedded in the program, so every way of publishing has them. Each file has
-/// its own route; no file is looked up by a path that a caller sends. Browsers cache the files and revalidate them (ETag), so they see a
-/// new version at once.
+/// its own route; no file is looked up by a path that a caller sends. Browsers cache the files and check their ETag, so they see a new
+/// version at once.
 /// </remarks>
 internal static class WebPage
 {
