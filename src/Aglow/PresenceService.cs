@@ -265,9 +265,17 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>These users leave at once, on all devices; durable when this completes. Returns how many were online.</summary>
     public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users) => _heartbeats.LeaveAsync(users);
 
-    /// <summary>One device of a user leaves; see <see cref="HeartbeatWriter.LeaveAsync(uint, Device, IReadOnlyList{Device})"/>.</summary>
+    /// <summary>
+    /// One device of a user leaves; see <see cref="HeartbeatWriter.LeaveAsync(uint, Device, IReadOnlyList{Device}, bool)"/>.
+    /// </summary>
     public ValueTask LeaveAsync(uint user, Device device, params IReadOnlyList<Device> others) =>
         _heartbeats.LeaveAsync(user, device, others);
+
+    /// <summary>
+    /// One device leaves that may be back soon. The user is offline after a heartbeat interval and 2 s, unless the device is back.
+    /// </summary>
+    public ValueTask LeaveForNowAsync(uint user, Device device, IReadOnlyList<Device> others) =>
+        _heartbeats.LeaveAsync(user, device, others, mayReturn: true);
 
     // ---- status -----------------------------------------------------------------------------------------------------------
 

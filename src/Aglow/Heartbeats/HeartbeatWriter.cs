@@ -31,7 +31,8 @@ public enum Admission : byte
 /// <item>Arrival: its hint is published at once. Alone or as JSON it is acknowledged when durable. Packed batches do not wait; they are
 /// durable within 50 ms.</item>
 /// <item>Leave: acknowledged when durable. If only one device left and another may be alive, the lease gets shorter and the user stays
-/// online (<see cref="LeaveAsync(uint, Device, IReadOnlyList{Device})"/>). The next heartbeat is then persisted like an arrival.</item>
+/// online (<see cref="LeaveAsync(uint, Device, IReadOnlyList{Device}, bool)"/>). The next heartbeat is then persisted like an
+/// arrival.</item>
 /// <item>Session: it begins when the user comes online. Activity of an earlier session is marked (<see cref="EndActivityAsync(uint)"/>), so
 /// that it does not make the user away.</item>
 /// <item>Word in the future: a clock wrote it that was set back since. It counts as a heartbeat of now. It would win over every heartbeat
@@ -305,12 +306,13 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     /// <param name="user">The user.</param>
     /// <param name="device">The device that leaves.</param>
     /// <param name="others">Devices of the user that are certainly alive.</param>
-    public async ValueTask LeaveAsync(uint user, Device device, IReadOnlyList<Device> others)
+    /// <param name="mayReturn">True if the device may be back soon, like a page that is reloaded: the leave is always provisional.</param>
+    public async ValueTask LeaveAsync(uint user, Device device, IReadOnlyList<Device> others, bool mayReturn = false)
     {
         var at = _clock.Moment;
         uint[] one = [user];
         var plane = device.Kind is { } kind ? Planes.Of(kind) : (Plane?)null;
-        if (others.Count == 0 && _devices is not null && !_clock.Guard.IsInForceAnywhere(at) && _devices.IsOnly(user, device, at.Now))
+        if (others.Count == 0 && !mayReturn && !_clock.Guard.IsInForceAnywhere(at) && _devices?.IsOnly(user, device, at.Now) == true)
         {
             await LeaveAsync(one, everywhere: false, plane);
             return;
