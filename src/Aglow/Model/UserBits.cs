@@ -14,9 +14,13 @@ namespace Aglow.Model;
 public unsafe class UserBits : IDisposable
 {
     private readonly nint[] _pages = new nint[PageLayout.Pages];
+    private readonly Memory _memory;
     private readonly Lock _gate = new();
     private long _count;
     private bool _disposed;
+
+    /// <summary>An empty set.</summary>
+    public UserBits() => _memory = new Memory(_pages);
 
     /// <summary>How many users are in the set.</summary>
     public long Count => Volatile.Read(ref _count);
@@ -48,7 +52,7 @@ public unsafe class UserBits : IDisposable
         return groups == null ? default : new ReadOnlySpan<ulong>(groups, PageLayout.Groups);
     }
 
-    /// <summary>Frees the bits. Nobody may use this any more.</summary>
+    /// <summary>Makes no more pages. The bits are freed when nobody can reach them any more.</summary>
     public void Dispose()
     {
         Dispose(disposing: true);
@@ -60,11 +64,8 @@ public unsafe class UserBits : IDisposable
     {
         lock (_gate)
         {
-            if (_disposed)
-                return;
             _disposed = true;
-            foreach (var page in _pages)
-                NativeMemory.Free((void*)page);
+            GC.KeepAlive(_memory);
         }
     }
 
@@ -92,5 +93,18 @@ public unsafe class UserBits : IDisposable
         if (changed != 0)
             Interlocked.Add(ref _count, present ? BitOperations.PopCount(changed) : -BitOperations.PopCount(changed));
         return changed;
+    }
+
+    // It outlives Dispose: a connection may be a moment late with a heartbeat, and must not write to memory that is somebody else's.
+    private sealed class Memory(nint[] pages) : SafeHandle(invalidHandleValue: 0, ownsHandle: true)
+    {
+        public override bool IsInvalid => false;
+
+        protected override bool ReleaseHandle()
+        {
+            foreach (var page in pages)
+                NativeMemory.Free((void*)page);
+            return true;
+        }
     }
 }

@@ -92,6 +92,8 @@ internal sealed class OnlineCounts : IAsyncDisposable
     /// <summary>Cancels counts that are under way.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (_stop.IsCancellationRequested)
+            return;
         await _stop.CancelAsync();
         foreach (var count in _byDefinition.Values)
             await count.EndAsync();

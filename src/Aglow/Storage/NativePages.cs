@@ -3,6 +3,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Aglow.Model;
 using Aglow.Watching;
+using Microsoft.Win32.SafeHandles;
 
 namespace Aglow.Storage;
 
@@ -34,9 +35,8 @@ internal sealed unsafe partial class NativePages : IDisposable
     private readonly int[] _registeredByRegion = new int[PageLayout.Pages / PagesPerRegion];
     private readonly Lock _gate = new();
     private readonly PageBudget _budget;
-    private readonly nint _mapping;
+    private readonly Mapping _mapping;
     private readonly nint _first;
-    private readonly nuint _mappingBytes;
     private int[] _pages = [];
     private int _made;
     private long _registered;
@@ -46,9 +46,8 @@ internal sealed unsafe partial class NativePages : IDisposable
     public NativePages(PageBudget budget)
     {
         _budget = budget;
-        _mappingBytes = unchecked((nuint)(((long)PageLayout.Pages * PageStride) + RegionBytes));
-        _mapping = Linux.Map(_mappingBytes);
-        _first = (_mapping + RegionBytes - 1) / RegionBytes * RegionBytes;
+        _mapping = new Mapping(unchecked((nuint)(((long)PageLayout.Pages * PageStride) + RegionBytes)));
+        _first = (_mapping.At + RegionBytes - 1) / RegionBytes * RegionBytes;
     }
 
     /// <summary>Page numbers in use, ascending. The array is new after each new page.</summary>
@@ -131,6 +130,7 @@ internal sealed unsafe partial class NativePages : IDisposable
             Linux.MakeHuge(_first + ((nint)region * RegionBytes), RegionBytes);
     }
 
+    /// <summary>Gives the memory back, and makes no more pages.</summary>
     public void Dispose()
     {
         lock (_gate)
@@ -138,7 +138,7 @@ internal sealed unsafe partial class NativePages : IDisposable
             if (_disposed)
                 return;
             _disposed = true;
-            Linux.Unmap(_mapping, _mappingBytes);
+            Linux.Empty(_mapping.At, _mapping.Bytes);
         }
     }
 
@@ -187,11 +187,32 @@ internal sealed unsafe partial class NativePages : IDisposable
         }
     }
 
+    // The address space. It outlives Dispose: a connection may be a moment late with a heartbeat, and must not end the process.
+    private sealed class Mapping : SafeHandleZeroOrMinusOneIsInvalid
+    {
+        public Mapping(nuint bytes)
+            : base(ownsHandle: true)
+        {
+            Bytes = bytes;
+            SetHandle(Linux.Map(bytes));
+        }
+
+        public nint At => handle;
+
+        public nuint Bytes { get; }
+
+        protected override bool ReleaseHandle()
+        {
+            Linux.Unmap(handle, Bytes);
+            return true;
+        }
+    }
+
     // The system calls. Systems other than Linux use plain zeroed memory, which they also commit lazily.
     private static partial class Linux
     {
         private const int ProtRead = 1, ProtWrite = 2, MapPrivate = 2, MapAnonymous = 0x20, MapNoReserve = 0x4000;
-        private const int AdviseHuge = 14, AdviseNoHuge = 15, AdviseCollapse = 25;
+        private const int AdviseRelease = 4, AdviseHuge = 14, AdviseNoHuge = 15, AdviseCollapse = 25;
 
         public static nint Map(nuint bytes)
         {
@@ -219,6 +240,12 @@ internal sealed unsafe partial class NativePages : IDisposable
             // best effort: without huge pages in the kernel, small ones work
             _ = madvise(at, bytes, AdviseHuge);
             _ = madvise(at, bytes, AdviseCollapse);
+        }
+
+        public static void Empty(nint at, nuint bytes)
+        {
+            if (OperatingSystem.IsLinux())
+                _ = madvise(at, bytes, AdviseRelease);
         }
 
         public static void Unmap(nint at, nuint bytes)
