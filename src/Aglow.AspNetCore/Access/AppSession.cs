@@ -12,9 +12,9 @@ namespace Aglow.AspNetCore.Access;
 /// when the application's own scheme does not take the handshake's cookie or token any more (a security stamp that changed).
 /// </summary>
 /// <remarks>
-/// A connection asks at each tick (<see cref="Left"/>). The scheme is asked in the background, in a request of its own with the headers of
-/// the handshake, because a handler remembers its answer for the life of a request. A failure of the application's own check changes
-/// nothing; the next tick asks again. Threading: the hub's loop calls, the pool checks, one check at a time.
+/// A connection asks at each tick (<see cref="Left"/>). The scheme is asked in the background, in a request of its own with the path,
+/// query and headers of the handshake, because a handler remembers its answer for the life of a request. A failure of the application's
+/// own check changes nothing; the next tick asks again. Threading: the hub's loop calls, the pool checks, one check at a time.
 /// </remarks>
 internal sealed class AppSession
 {
@@ -23,6 +23,8 @@ internal sealed class AppSession
     private readonly IServiceScopeFactory _scopes;
     private readonly HostString _host;
     private readonly PathString _pathBase;
+    private readonly PathString _path;
+    private readonly QueryString _query;
     private readonly string _httpScheme;
     private readonly KeyValuePair<string, StringValues>[] _headers;
     private readonly string _scheme;
@@ -41,6 +43,8 @@ internal sealed class AppSession
         // the request itself is not used after its handler has ended
         (_scopes, _host, _pathBase, _httpScheme, _headers) =
             (services.GetRequiredService<IServiceScopeFactory>(), request.Host, request.PathBase, request.Scheme, [.. request.Headers]);
+        // a page cannot set headers on a socket, so its token may be in the query, and apps look for it there on some paths only
+        (_path, _query) = (request.Path, request.QueryString);
         _scheme = ticket.AuthenticationScheme;
         _name = ticket.Principal.Identity?.Name;
         _time = time;
@@ -77,6 +81,7 @@ internal sealed class AppSession
             var context = new DefaultHttpContext { RequestServices = scope.ServiceProvider };
             var request = context.Request;
             (request.Method, request.Scheme, request.Host, request.PathBase) = (HttpMethods.Get, _httpScheme, _host, _pathBase);
+            (request.Path, request.QueryString) = (_path, _query);
             foreach (var (name, value) in _headers)
                 request.Headers[name] = value;
             var result = await context.AuthenticateAsync(_scheme);
