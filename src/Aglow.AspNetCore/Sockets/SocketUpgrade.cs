@@ -7,7 +7,10 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>A flawless handshake that came through HTTP: over HTTP/1.1 with its key, or over HTTP/2 (RFC 8441) without one.</summary>
-internal readonly record struct SocketUpgrade(bool IsOverHttp2, byte[] Key)
+/// <param name="IsOverHttp2">Whether it is a CONNECT.</param>
+/// <param name="IsOfHost">Whether only the host can answer it, and gives messages instead of bytes: the test host.</param>
+/// <param name="Key">The client's key.</param>
+internal readonly record struct SocketUpgrade(bool IsOverHttp2, bool IsOfHost, byte[] Key)
 {
     /// <summary>Reads it.</summary>
     /// <exception cref="ProblemException">It is not a WebSocket handshake of version 13.</exception>
@@ -15,8 +18,10 @@ internal readonly record struct SocketUpgrade(bool IsOverHttp2, byte[] Key)
     {
         var request = context.Request;
         var overHttp2 = context.Features.Get<IHttpExtendedConnectFeature>() is { IsExtendedConnect: true, Protocol: "websocket" };
-        if (!overHttp2 && (HttpProtocol.IsHttp10(request.Protocol)
-            || context.Features.Get<IHttpUpgradeFeature>() is not { IsUpgradableRequest: true }
+        var isUpgradable = context.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true };
+        var isOfHost = !overHttp2 && !isUpgradable && context.WebSockets.IsWebSocketRequest;
+        if (!overHttp2 && !isOfHost && (HttpProtocol.IsHttp10(request.Protocol)
+            || !isUpgradable
             || !Holds(request.Headers.Upgrade, "websocket")))
         {
             // a client that means a WebSocket says so in more than one header
@@ -46,14 +51,17 @@ internal readonly record struct SocketUpgrade(bool IsOverHttp2, byte[] Key)
         var key = request.Headers.SecWebSocketKey is [{ } one] ? Encoding.ASCII.GetBytes(one) : [];
         if (!overHttp2 && !SocketHandshake.IsKey(key))
             throw Problems.Malformed("Sec-WebSocket-Key is 16 random bytes in base64.");
-        return new SocketUpgrade(overHttp2, key);
+        return new SocketUpgrade(overHttp2, isOfHost, key);
     }
 
     /// <summary>Answers the handshake; the stream then carries frames.</summary>
     public async Task<Stream> AcceptAsync(HttpContext context)
     {
         var headers = context.Response.Headers;
-        if (Credentials.Answer(context.Request.Headers.SecWebSocketProtocol) is { } protocol)
+        var protocol = Credentials.Answer(context.Request.Headers.SecWebSocketProtocol);
+        if (IsOfHost)
+            return new MessageStream(await context.WebSockets.AcceptWebSocketAsync(protocol));
+        if (protocol is not null)
             headers.SecWebSocketProtocol = protocol;
         if (IsOverHttp2)
             return await context.Features.GetRequiredFeature<IHttpExtendedConnectFeature>().AcceptAsync();
