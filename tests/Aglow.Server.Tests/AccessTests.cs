@@ -306,6 +306,16 @@ public class AccessTests(TokenServer shared)
     }
 
     [Fact]
+    public async Task A_token_of_a_clock_that_is_off_by_more_says_to_compare_the_clocks()
+    {
+        var user = SharedServer.NewKey("me");
+        (await _server.AskAsync(Token.Of(user, seconds: -90), "POST", "/heartbeat"))
+            .ShouldBeProblem(401, "the clock of its issuer or of this server is wrong");
+        (await _server.AskAsync(Token.Signed(Token.Claims(user, c => c["nbf"] = Token.Now + 90), Token.Secret), "POST", "/heartbeat"))
+            .ShouldBeProblem(401, "do the clocks of its issuer and this server agree?");
+    }
+
+    [Fact]
     public async Task A_connection_that_had_one_token_asks_again_for_another()
     {
         var (me, other) = (SharedServer.NewKey("me"), SharedServer.NewKey("other"));

@@ -24,8 +24,9 @@ public sealed partial class StrictnessTests(SharedServer shared)
     [Fact]
     public async Task Every_call_with_a_body_takes_json_that_says_so_and_nothing_else()
     {
-        foreach (var (method, path, call) in await CallsAsync())
+        foreach (var (method, bare, call) in await CallsAsync())
         {
+            var path = bare + RequiredQuery(call);
             if (!WithBodies.Contains(HttpMethod.Parse(method)) || call["requestBody"] is null)
                 continue;
             foreach (var type in new[] { null, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json; charset=latin1", "application/xml" })
@@ -42,16 +43,47 @@ public sealed partial class StrictnessTests(SharedServer shared)
     [Fact]
     public async Task Every_call_with_a_body_refuses_a_member_that_it_does_not_know_and_names_it()
     {
-        foreach (var (method, path, call) in await CallsAsync())
+        foreach (var (method, bare, call) in await CallsAsync())
         {
+            var path = bare + RequiredQuery(call);
             if (call["requestBody"] is null || path == "/users/batch")
                 continue;
             (await _server.SendAsync(HttpMethod.Parse(method), path, "{\"colour\":1}"u8.ToArray(), "application/json"))
+                .ShouldBeProblem(400, "colour");
+            // a byte order mark says nothing
+            (await _server.SendAsync(HttpMethod.Parse(method), path, "\uFEFF{\"colour\":1}"u8.ToArray(), "application/json"))
                 .ShouldBeProblem(400, "colour");
         }
 
         (await _server.PutAsync("/users/1/status", """{"status":"busy","expires_at":1}""")).ShouldBeProblem(400, "expires_at");
     }
+
+    [Theory]
+    [InlineData("POST", "/users/batch", """{"users":[{"user_id":1,"user_name":"a","colour":1}]}""")]
+    [InlineData("POST", "/users/batch", """{"users":[{"user_id":1,"user_name":"a"}],"colour":1}""")]
+    [InlineData("POST", "/heartbeat", """{"user_id":1,"device":{"id":"a","kind":"web","colour":1}}""")]
+    [InlineData("POST", "/offline", """{"user_id":1,"device":{"id":"a","kind":"web","colour":1}}""")]
+    [InlineData("POST", "/status/update", """{"user_id":1,"timestamp":1763763300,"colour":1}""")]
+    [InlineData("POST", "/webhooks", """{"url":"https://hooks.example/","events":["online"],"colour":1}""")]
+    [InlineData("PUT", "/users/1/status", """{"status":"busy","colour":1}""")]
+    public async Task A_member_that_is_not_known_is_named_wherever_it_stands(string method, string path, string json) =>
+        (await _server.SendAsync(HttpMethod.Parse(method), path, Encoding.UTF8.GetBytes(json), "application/json"))
+            .ShouldBeProblem(400, "colour");
+
+    [Theory]
+    [InlineData("POST", "/heartbeat", """{"user_id":1,"active":"yes"}""", "active")]
+    [InlineData("POST", "/heartbeat", """{"user_id":{}}""", "An object is not a user")]
+    [InlineData("POST", "/heartbeat", """{"user_ids":7}""", "user_ids")]
+    [InlineData("POST", "/heartbeat", """{"user_id":1,"device":"phone"}""", "device")]
+    [InlineData("PUT", "/users/1/status", """{"status":"busy","priority":"high"}""", "priority")]
+    [InlineData("PUT", "/users/1/status", """{"status":"busy","until":"tomorrow"}""", "until")]
+    [InlineData("PUT", "/users/1/access", """{"disabled":1}""", "disabled")]
+    [InlineData("POST", "/users/batch", """{"users":{}}""", "users")]
+    [InlineData("PUT", "/users/1/visibility", """{"online":true}""", "online")]
+    [InlineData("PUT", "/users/1/visibility", """{"last_seen":3}""", "last_seen")]
+    public async Task A_member_of_a_wrong_type_is_named(string method, string path, string json, string named) =>
+        (await _server.SendAsync(HttpMethod.Parse(method), path, Encoding.UTF8.GetBytes(json), "application/json"))
+            .ShouldBeProblem(400, named);
 
     [Fact]
     public async Task A_call_without_a_body_takes_none()
@@ -138,6 +170,13 @@ public sealed partial class StrictnessTests(SharedServer shared)
         waits.ShouldAllBe(static wait => wait >= 0 && wait <= 10_000);
         (waits.Max() - waits.Min()).ShouldBeGreaterThan(1000);
     }
+
+    // A user in the query, where a call cannot do without.
+    private static string RequiredQuery(System.Text.Json.Nodes.JsonNode call) =>
+        call["parameters"]?.AsArray().Any(
+            static one => one!["in"]!.GetValue<string>() == "query" && one["required"]?.GetValue<bool>() == true) == true
+            ? "?user=1"
+            : "";
 
     private async Task<List<(string Method, string Path, System.Text.Json.Nodes.JsonNode Call)>> CallsAsync() =>
         [.. (await _server.GetAsync("/openapi/v1.json")).Json["paths"]!.AsObject()

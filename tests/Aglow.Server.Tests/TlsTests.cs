@@ -1,32 +1,26 @@
 using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
 using System.Net.WebSockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace Aglow.Server.Tests;
 
 /// <summary>TLS as Kestrel is configured for it, with a certificate that the test makes.</summary>
-public class TlsTests
+public partial class TlsTests
 {
     [Fact]
     public async Task Calls_and_sockets_go_over_tls_with_the_certificate_of_a_settings_file()
     {
         var folder = AglowProcess.NewFolder();
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var made = new CertificateRequest("CN=aglow.example", key, HashAlgorithmName.SHA256)
-            .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
-        var path = Path.Combine(folder, "aglow.pfx");
-        await File.WriteAllBytesAsync(path, made.Export(X509ContentType.Pfx, "secret"));
-        await File.WriteAllTextAsync(
-            Path.Combine(folder, "appsettings.json"), JsonSerializer.Serialize(
-                new { Kestrel = new { Certificates = new { Default = new { Path = path, Password = "secret" } } } }));
-        await using var server = AglowProcess.Run(
-            Path.Combine(folder, "data"), ["--settings", Path.Combine(folder, "appsettings.json")], urls: "https://127.0.0.1:0");
-        await server.ReadyAsync();
+        using var made = NewCertificate();
+        await using var server = await StartAsync(folder, made);
 
-        bool IsOurs(X509Certificate? shown) => shown?.GetCertHashString() == made.GetCertHashString();
+        bool IsOurs(X509Certificate? shown) => IsOf(made, shown);
         using var http = new HttpClient(new HttpClientHandler { ServerCertificateCustomValidationCallback = (_, shown, _, _) => IsOurs(shown) }) { BaseAddress = server.Address };
         using var request = new HttpRequestMessage(HttpMethod.Post, "/heartbeat")
         {
@@ -68,6 +62,31 @@ public class TlsTests
         Directory.Delete(folder, recursive: true);
     }
 
+    private static bool IsOf(X509Certificate2 made, X509Certificate? shown) => shown?.GetCertHashString() == made.GetCertHashString();
+
+    private static X509Certificate2 NewCertificate()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        return new CertificateRequest("CN=aglow.example", key, HashAlgorithmName.SHA256)
+            .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+    }
+
+    private static async Task<AglowProcess> StartAsync(string folder, X509Certificate2 certificate, params string[] flags)
+    {
+        var path = Path.Combine(folder, "aglow.pfx");
+        var settings = Path.Combine(folder, "appsettings.json");
+        await File.WriteAllBytesAsync(path, certificate.Export(X509ContentType.Pfx, "secret"));
+        await File.WriteAllTextAsync(
+            settings, JsonSerializer.Serialize(
+                new { Kestrel = new { Certificates = new { Default = new { Path = path, Password = "secret" } } } }));
+        var server = AglowProcess.Run(Path.Combine(folder, "data"), ["--settings", settings, .. flags], urls: "https://127.0.0.1:0");
+        await server.ReadyAsync();
+        return server;
+    }
+
+    [GeneratedRegex(@"Content-Length: (?<n>\d+)", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
+    private static partial Regex Length();
+
     private static HttpRequestMessage OverHttp2(string path, HttpContent content) =>
         new(HttpMethod.Post, path)
         {
@@ -95,6 +114,70 @@ public class TlsTests
         {
             length = 0;
             return false;
+        }
+    }
+
+    [Fact]
+    public async Task A_proxy_names_its_client_before_the_tls_that_it_passes_on()
+    {
+        var folder = AglowProcess.NewFolder();
+        using var made = NewCertificate();
+        await using var server = await StartAsync(
+            folder, made, "--trusted-proxies", "127.0.0.1", "--proxy-protocol", "--rate-limit-address", "2");
+        var flooder = IPAddress.Parse("203.0.113.1");
+        await using (var flood = await BehindProxyAsync(flooder))
+        {
+            var statuses = new List<string>();
+            while (statuses.Count < 50 && !statuses.Contains("429"))
+                statuses.Add(await StatusAsync(flood, "GET /status/1 HTTP/1.1\r\nHost: aglow.example\r\n\r\n"));
+            statuses.ShouldContain("429");
+        }
+
+        // sockets, too, are charged to whom the proxy names
+        foreach (var (client, status) in new[] { (flooder, "429"), (IPAddress.Parse("203.0.113.2"), "101") })
+        {
+            await using var socket = await BehindProxyAsync(client);
+            (await StatusAsync(socket, RawSocket.Handshake("/ws?user_id=1"))).ShouldBe(status);
+        }
+
+        // without its header nothing is answered
+        using var bare = new TcpClient();
+        await bare.ConnectAsync(IPAddress.Loopback, server.Address.Port);
+        await using var tls = new SslStream(bare.GetStream(), leaveInnerStreamOpen: false, (_, shown, _, _) => IsOf(made, shown));
+        await Should.ThrowAsync<IOException>(() => tls.AuthenticateAsClientAsync("aglow.example"));
+        Directory.Delete(folder, recursive: true);
+
+        async Task<SslStream> BehindProxyAsync(IPAddress client)
+        {
+            var tcp = new TcpClient();
+            await tcp.ConnectAsync(IPAddress.Loopback, server.Address.Port);
+            await tcp.GetStream().WriteAsync(Encoding.ASCII.GetBytes($"PROXY TCP4 {client} 10.0.0.5 51234 443\r\n"));
+            var stream = new SslStream(tcp.GetStream(), leaveInnerStreamOpen: false, (_, shown, _, _) => IsOf(made, shown));
+            await stream.AuthenticateAsClientAsync("aglow.example");
+            return stream;
+        }
+
+        static async Task<string> StatusAsync(SslStream stream, string request)
+        {
+            await stream.WriteAsync(Encoding.ASCII.GetBytes(request));
+            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+            var buffer = new byte[16 * 1024];
+            var answer = "";
+            while (!IsWhole(answer))
+            {
+                var read = await stream.ReadAsync(buffer, limit.Token);
+                read.ShouldBeGreaterThan(0, answer);
+                answer += Encoding.ASCII.GetString(buffer, 0, read);
+            }
+
+            return answer.Split(' ')[1];
+        }
+
+        static bool IsWhole(string answer)
+        {
+            var end = answer.IndexOf("\r\n\r\n", StringComparison.Ordinal);
+            var length = Length().Match(answer);
+            return end > 0 && (!length.Success || answer.Length - end - 4 >= int.Parse(length.Groups["n"].Value));
         }
     }
 
