@@ -22,6 +22,10 @@ internal sealed class OwnApp : IAsyncDisposable
 
     public Uri Address => new(_app.Urls.Single());
 
+    public IServiceProvider Services => _app.Services;
+
+    public PresenceService Presence => Services.GetRequiredService<PresenceService>();
+
     /// <summary>Starts an app; <paramref name="build"/> adds presence with its data in the folder it is given.</summary>
     public static async Task<OwnApp> StartAsync(Action<WebApplicationBuilder, string> build, Action<WebApplication> map)
     {

@@ -46,9 +46,15 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
     {
         if (tokens is not null)
             return Current(context)?.User;
-        if (context.User.Identity is not { IsAuthenticated: true } identity)
+        return Of(context.User);
+    }
+
+    /// <summary>The user that somebody is who signed in to the application; null for nobody.</summary>
+    public static UserId? Of(ClaimsPrincipal? principal)
+    {
+        if (principal?.Identity is not { IsAuthenticated: true } identity)
             return null;
-        var text = context.User.FindFirstValue(ClaimTypes.NameIdentifier) ?? context.User.FindFirstValue("sub") ?? identity.Name;
+        var text = principal.FindFirstValue(ClaimTypes.NameIdentifier) ?? principal.FindFirstValue("sub") ?? identity.Name;
         return UserId.TryParse(text, out var user) ? user : null;
     }
 

@@ -20,4 +20,7 @@ internal static partial class HttpLog
         8010, LogLevel.Warning,
         "The limit {Kind} refused {Count} times since the last line, most recently {Address}: {Detail} Logged at most once a minute.")]
     public static partial void LimitBites(ILogger logger, string kind, long count, string address, string detail);
+
+    [LoggerMessage(8012, LogLevel.Error, "Changes could not be pushed to {Hub}; the push goes on from the newest.")]
+    public static partial void PushFailed(ILogger logger, string hub, Exception failure);
 }

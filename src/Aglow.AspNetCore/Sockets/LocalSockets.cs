@@ -5,6 +5,16 @@ using Aglow.Watching;
 
 namespace Aglow.AspNetCore.Sockets;
 
+/// <summary>A connection that is itself a device of its user: a socket, or a connection to a SignalR hub.</summary>
+internal interface IDeviceConnection
+{
+    /// <summary>The device.</summary>
+    Device Device { get; }
+
+    /// <summary>Whether it has left.</summary>
+    bool IsLeaving { get; }
+}
+
 /// <summary>
 /// How many sockets each user has on this node, so that a goodbye on one of them ends presence only if it was the last.
 /// </summary>
@@ -110,7 +120,7 @@ internal sealed class LocalSockets
     /// <summary>The devices but this one from which the user has a socket here; none where they left on all devices since.</summary>
     public IReadOnlyList<Device> Present(uint user, Device but = default) => !_counts.ContainsKey(user) || HasLeft(user)
         ? []
-        : [.. Of(user).OfType<PresenceSocket>().Where(socket => !socket.IsLeaving && socket.Device.Tag != but.Tag).Select(static socket => socket.Device)];
+        : [.. Of(user).OfType<IDeviceConnection>().Where(one => !one.IsLeaving && one.Device.Tag != but.Tag).Select(static one => one.Device)];
 
     /// <summary>Whether this user left on all devices since, so that only what they do themselves counts.</summary>
     public bool HasLeft(uint user) => !_left.IsEmpty && _left.ContainsKey(user);

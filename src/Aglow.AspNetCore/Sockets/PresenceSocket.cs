@@ -20,7 +20,7 @@ namespace Aglow.AspNetCore.Sockets;
 /// Threading: the read loop runs in <see cref="RunAsync"/>; everything that is sent is sent by the hub's loop. Fields are few: there are a hundred
 /// thousand of these.
 /// </remarks>
-internal sealed class PresenceSocket : WatchConnection
+internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
 {
     // naming so many users in one message costs as much as a message more
     private const int UsersAMessage = 500;
@@ -297,17 +297,7 @@ internal sealed class PresenceSocket : WatchConnection
     }
 
     /// <summary>Something came from the client: at most once a second, it is written as a heartbeat.</summary>
-    internal ValueTask EvidenceAsync(bool byPerson)
-    {
-        // the second that a word would hold: one word a second is enough, and seconds of another clock begin at other moments
-        var now = _host.Presence.Clock.Now;
-        if (byPerson)
-            _host.Sockets.Revive(User);
-        else if (now == _lastEvidence || _host.Sockets.HasLeft(User))
-            return default;
-        _lastEvidence = now;
-        return _host.HeartbeatAsync(User, Device);
-    }
+    internal ValueTask EvidenceAsync(bool byPerson) => _host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence);
 
     private bool Refuse(int code)
     {

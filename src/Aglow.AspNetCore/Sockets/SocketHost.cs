@@ -223,6 +223,25 @@ internal sealed class SocketHost
         }
     }
 
+    /// <summary>
+    /// Something came from a device: at most once a second it is written as a heartbeat, unless the user left on all devices since.
+    /// </summary>
+    /// <param name="user">Whose device it is.</param>
+    /// <param name="device">The device.</param>
+    /// <param name="byPerson">Whether the person did it: then they are back.</param>
+    /// <param name="last">The second of the last heartbeat of this connection.</param>
+    public ValueTask EvidenceAsync(uint user, Device device, bool byPerson, ref uint last)
+    {
+        // the second that a word would hold: one word a second is enough, and seconds of another clock begin at other moments
+        var now = Presence.Clock.Now;
+        if (byPerson)
+            Sockets.Revive(user);
+        else if (now == last || Sockets.HasLeft(user))
+            return default;
+        last = now;
+        return HeartbeatAsync(user, device);
+    }
+
     /// <summary>A heartbeat from evidence; where the store is away nobody can heartbeat, and the hub says so.</summary>
     public async ValueTask HeartbeatAsync(uint user, Device device, bool active = false)
     {
@@ -237,7 +256,10 @@ internal sealed class SocketHost
     }
 
     /// <summary>A goodbye on one socket: that of its device, if it was the user's last here. False: the store is away.</summary>
-    public async ValueTask<bool> LeaveAsync(uint user, Device device)
+    /// <param name="user">Whose device it is.</param>
+    /// <param name="device">The device.</param>
+    /// <param name="mayReturn">Whether nobody said goodbye, but the connection closed: its page may be loaded again.</param>
+    public async ValueTask<bool> LeaveAsync(uint user, Device device, bool mayReturn = false)
     {
         // with a nameless or the same device's socket open here, nothing has left
         var others = Sockets.Present(user, device);
@@ -245,7 +267,7 @@ internal sealed class SocketHost
             return true;
         try
         {
-            await Presence.LeaveAsync(user, device, others);
+            await (mayReturn ? Presence.LeaveForNowAsync(user, device, others) : Presence.LeaveAsync(user, device, others));
             return true;
         }
         catch (StoreUnavailableException)

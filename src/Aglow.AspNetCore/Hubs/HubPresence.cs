@@ -1,0 +1,128 @@
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.AspNetCore.Sockets;
+using Aglow.Model;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Connections.Features;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.SignalR;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
+
+namespace Aglow.AspNetCore.Hubs;
+
+/// <summary>
+/// Makes each connection to a hub of the application a device of its user, as a filter of all hubs.
+/// </summary>
+/// <remarks>
+/// <code>
+///   connected     whose it is? ─► as a socket arrives: account, limit, first heartbeat ─► what it sends is heard (HubLink)
+///   a call        the person is there, also if they had left on all devices
+///   disconnected  the device leaves: offline a heartbeat interval and 2 s later, unless it is back (a page that is loaded again)
+///   cut off       the lease expires
+///   signed out, disabled, deleted, sign-in over   the connection is aborted
+/// </code>
+/// Threading: any thread.
+/// </remarks>
+internal sealed class HubPresence(PresenceHost host, Callers callers, HubPresenceOptions options, IHostApplicationLifetime lifetime)
+    : IHubFilter
+{
+    /// <inheritdoc/>
+    public async Task OnConnectedAsync(HubLifetimeContext context, Func<HubLifetimeContext, Task> next)
+    {
+        await BeginAsync(context.Context);
+        await next(context);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<object?> InvokeMethodAsync(HubInvocationContext invocationContext, Func<HubInvocationContext, ValueTask<object?>> next)
+    {
+        invocationContext.Context.Features.Get<HubLink>()?.HearCall();
+        return next(invocationContext);
+    }
+
+    /// <inheritdoc/>
+    public async Task OnDisconnectedAsync(HubLifetimeContext context, Exception? exception, Func<HubLifetimeContext, Exception?, Task> next)
+    {
+        try
+        {
+            await next(context, exception);
+        }
+        finally
+        {
+            // a server that stops closes all connections, and no device has left
+            if (context.Context.Features.Get<HubLink>() is { } link)
+                await link.EndAsync(leaves: exception is null && !lifetime.ApplicationStopping.IsCancellationRequested);
+        }
+    }
+
+    private async ValueTask BeginAsync(HubCallerContext context)
+    {
+        if ((options.User is { } user ? user(context) : Callers.Of(context.User)) is not { } who)
+            return;
+        var request = context.GetHttpContext();
+        var transport = context.Features.GetRequiredFeature<IConnectionTransportFeature>();
+        try
+        {
+            var link = new HubLink(context, who, ClientOf(request), host.Sockets);
+            transport.Transport = await link.BeginAsync(transport.Transport);
+            context.Features.Set(link);
+        }
+        catch (ProblemException refused)
+        {
+            throw new HubException($"{refused.Title}: {refused.Message}", refused);
+        }
+        catch (NotSupportedException refused)
+        {
+            throw new HubException(refused.Message, refused);
+        }
+    }
+
+    private Client ClientOf(HttpContext? request)
+    {
+        if (request is null)
+            return new Client(Caller: null, Address: null, Device.Unnamed());
+        var device = SocketHello.DeviceOf(Asked(request, Routes.DeviceIdQuery), Asked(request, Routes.DeviceKindQuery));
+        return new Client(Caller: null, ClientAddress.Of(request), device ?? Device.Unnamed(), callers.SessionOf(request));
+    }
+
+    private static string? Asked(HttpContext request, string name) => request.Request.Query[name] is [{ } value] ? value : null;
+}
+
+/// <summary>Checks at the start that hubs can be devices here.</summary>
+internal sealed class HubPresenceCheck(IServiceProvider services, HubPresenceOptions options) : IHostedService
+{
+    // what SignalR takes where nothing is set
+    private static readonly TimeSpan DefaultSilence = TimeSpan.FromSeconds(30);
+
+    /// <inheritdoc/>
+    public Task StartAsync(CancellationToken cancellationToken)
+    {
+        var host = services.GetRequiredService<PresenceHost>();
+        if (options.User is null && services.GetService<IAuthenticationSchemeProvider>() is null)
+        {
+            throw new InvalidOperationException(
+                "Nobody says whose connections those to the hubs are. Call builder.Services.AddAuthentication(), or set "
+                + $"{nameof(HubPresenceOptions.User)} in AddAglowPresence(options => options.User = …).");
+        }
+
+        // SignalR drops a client that is silent for so long, and lets one live that sends something just before
+        var silence = services.GetRequiredService<IOptions<HubOptions>>().Value.ClientTimeoutInterval ?? DefaultSilence;
+        var lease = TimeSpan.FromSeconds(host.Options.LeaseSeconds);
+        if (silence > lease)
+        {
+            throw new InvalidOperationException(
+                $"ClientTimeoutInterval of SignalR ({silence.TotalSeconds} s) is longer than LeaseSeconds ({lease.TotalSeconds} s), so "
+                + "a client that pings as seldom as SignalR allows would be shown offline. Set ClientTimeoutInterval to LeaseSeconds at "
+                + "most, and the keep-alive interval of the clients to half of that.");
+        }
+
+        return Task.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+}

@@ -1,0 +1,45 @@
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Hubs;
+using Aglow.Changes;
+using Microsoft.AspNetCore.SignalR;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+
+namespace Microsoft.Extensions.DependencyInjection;
+
+/// <summary>Presence for SignalR hubs.</summary>
+public static class HubPresenceServices
+{
+    /// <summary>
+    /// Makes each connection to any hub of the application a device of its user: <c>builder.Services.AddSignalR().AddAglowPresence()</c>.
+    /// Clients need nothing but SignalR, and no second connection. <c>?device_id=&amp;device_kind=</c> in the hub's URL name the device.
+    /// </summary>
+    public static ISignalRServerBuilder AddAglowPresence(this ISignalRServerBuilder builder, Action<HubPresenceOptions>? configure = null)
+    {
+        var options = new HubPresenceOptions();
+        configure?.Invoke(options);
+        var services = builder.Services;
+        services.AddSingleton(options);
+        services.TryAddSingleton<HubPresence>();
+        services.AddHostedService<HubPresenceCheck>();
+        services.AddOptions<HubOptions>().Configure<IServiceProvider>(static (hubs, services) => hubs.AddFilter(FilterOf(services)));
+        return builder;
+    }
+
+    /// <summary>
+    /// Sends every change of anybody's presence to a group of a hub, as <c>presence</c> with a <see cref="HubPresenceRecord"/>. Your
+    /// hub decides who is in the group, and so who may see whom: what is sent is the truth, but for users who hide. It needs the feed of
+    /// changes (<see cref="Aglow.Model.AglowOptions.ChangesHours"/>).
+    /// </summary>
+    /// <param name="builder">SignalR.</param>
+    /// <param name="group">The group for a change; null: it is not sent.</param>
+    public static ISignalRServerBuilder AddAglowPresencePush<THub>(this ISignalRServerBuilder builder, Func<PresenceChange, string?> group)
+        where THub : Hub
+    {
+        builder.Services.AddHostedService(services => ActivatorUtilities.CreateInstance<HubPush<THub>>(services, group));
+        return builder;
+    }
+
+    private static HubPresence FilterOf(IServiceProvider services) => services.GetService<PresenceHost>() is not null
+        ? services.GetRequiredService<HubPresence>()
+        : throw new InvalidOperationException("Aglow's services are missing: call builder.Services.AddAglow(), too.");
+}

@@ -1,0 +1,105 @@
+using System.Text.Json.Serialization;
+using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
+using Aglow.Changes;
+using Microsoft.AspNetCore.SignalR;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace Aglow.AspNetCore.Hubs;
+
+/// <summary>What a hub's clients are told of a change: the newest of a user is the truth about them.</summary>
+/// <param name="UserId">The user: a number below 2^31, or text.</param>
+/// <param name="IsOnline">Whether they are online.</param>
+/// <param name="Status"><c>online</c>, <c>away</c>, <c>busy</c> or <c>offline</c>.</param>
+/// <param name="LastSeen">When they were last seen, in seconds since 1970-01-01 UTC; null: never, or deleted.</param>
+public sealed record HubPresenceRecord(
+    [property: JsonPropertyName("user_id")] object UserId,
+    [property: JsonPropertyName("is_online")] bool IsOnline,
+    [property: JsonPropertyName("status")] string Status,
+    [property: JsonPropertyName("last_seen")] long? LastSeen)
+{
+    /// <summary>The record of a change.</summary>
+    public static HubPresenceRecord Of(PresenceChange change) =>
+        new(change.User.Key ?? (object)change.User.Number, change.IsOnline, ChangeWords.Of(change.Status), change.LastSeen);
+}
+
+/// <summary>Sends every change to a group of a hub.</summary>
+/// <remarks>
+/// It begins at the end of the feed when the application has started. Where it falls behind by more than the feed keeps, or a send fails,
+/// it says so in the log and goes on from the end. Threading: one loop, one change after the other.
+/// </remarks>
+internal sealed class HubPush<THub>(
+    PresenceHost host,
+    IPresenceEvents events,
+    IHubContext<THub> hub,
+    Func<PresenceChange, string?> group,
+    TimeProvider time,
+    ILoggerFactory logs)
+    : IHostedLifecycleService, IDisposable
+    where THub : Hub
+{
+    /// <summary>What the clients hear.</summary>
+    public const string Method = "presence";
+
+    private static readonly TimeSpan AgainAfter = TimeSpan.FromSeconds(1);
+
+    private readonly ILogger _log = logs.CreateLogger(HttpLog.Category);
+    private readonly CancellationTokenSource _stop = new();
+    private Task _loop = Task.CompletedTask;
+
+    /// <inheritdoc/>
+    public Task StartedAsync(CancellationToken cancellationToken)
+    {
+        host.RequireChanges();
+        _loop = Task.Run(RunAsync, CancellationToken.None);
+        return Task.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    public async Task StoppingAsync(CancellationToken cancellationToken)
+    {
+        await _stop.CancelAsync();
+        await _loop.WaitAsync(cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <inheritdoc/>
+    public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <inheritdoc/>
+    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <inheritdoc/>
+    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <inheritdoc/>
+    public void Dispose() => _stop.Dispose();
+
+    private async Task RunAsync()
+    {
+        var stop = _stop.Token;
+        while (!stop.IsCancellationRequested)
+        {
+            try
+            {
+                await foreach (var change in events.WithCancellation(stop))
+                {
+                    if (group(change) is { } name)
+                        await hub.Clients.Group(name).SendAsync(Method, HubPresenceRecord.Of(change), stop);
+                }
+            }
+            catch (OperationCanceledException) when (stop.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (Exception failure)
+            {
+                HttpLog.PushFailed(_log, typeof(THub).Name, failure);
+                await Task.Delay(AgainAfter, time, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+        }
+    }
+}

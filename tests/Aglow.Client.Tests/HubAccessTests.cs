@@ -1,0 +1,103 @@
+using Aglow.Client.Tests;
+using Aglow.Model;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http.Connections;
+using Microsoft.AspNetCore.SignalR.Client;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Aglow.Hubs.Tests;
+
+/// <summary>Who may connect to the SignalR hubs of somebody's own app, and for how long.</summary>
+public class HubAccessTests
+{
+    [Theory]
+    [InlineData("revoked", false)]
+    [InlineData("disabled", false)]
+    [InlineData("deleted", false)]
+    [InlineData("disconnected", true)]
+    public async Task Whoever_may_not_be_connected_any_more_is_cut_off(string what, bool staysOnline)
+    {
+        await using var app = await HubApp.StartAsync();
+        var ann = UserId.Parse("ann");
+        await using var page = await app.ConnectAsync("ann");
+        await using var phone = await app.ConnectAsync("ann", "/other", HttpTransportType.LongPolling);
+        await using var bob = await app.ConnectAsync("bob");
+        var closed = Task.WhenAll(page.ClosedAsync(), phone.ClosedAsync());
+        await (what switch
+        {
+            "revoked" => app.Presence.RevokeAsync(ann).AsTask(),
+            "disabled" => app.Presence.DisableAsync(ann).AsTask(),
+            "deleted" => app.Presence.DeleteUserAsync(ann).AsTask(),
+            _ => app.Presence.DisconnectAsync(ann).AsTask(),
+        });
+        await closed.WaitAsync(HubApp.Patience);
+        // that an application ends a connection is no leave
+        (await app.StatusAsync("ann")).IsOnline.ShouldBe(staysOnline);
+        bob.State.ShouldBe(HubConnectionState.Connected);
+        (await bob.InvokeAsync<string>("Say", "hello")).ShouldBe("hello");
+        if (what == "disabled")
+            (await app.RefusedAsync("ann")).ShouldContain("User disabled");
+    }
+
+    [Fact]
+    public async Task A_connection_lives_no_longer_than_the_sign_in_behind_it()
+    {
+        var isGood = true;
+        await using var app = await HubApp.StartAsync(build: builder => SignedInByQuery.Add(builder, () => Volatile.Read(ref isGood)));
+        await using var connection = await app.ConnectAsync(null, "/room?access_token=ann");
+        var closed = connection.ClosedAsync();
+        // the token in the query is checked at each tick, and taken
+        await app.HeardForAsync("ann", 3);
+        connection.State.ShouldBe(HubConnectionState.Connected);
+        Volatile.Write(ref isGood, false);
+        await closed.WaitAsync(HubApp.Patience);
+    }
+
+    [Fact]
+    public async Task Connections_of_a_user_to_hubs_and_sockets_have_one_limit()
+    {
+        await using var app = await HubApp.StartAsync(options: static o => o.MaxConnectionsPerUser = 2);
+        await using var one = await app.ConnectAsync("ann");
+        await using (var other = await app.ConnectAsync("ann", "/other"))
+        {
+            (await app.RefusedAsync("ann")).ShouldContain("Too many connections: This user has 2 connections");
+            await other.StopAsync();
+        }
+
+        // a hub that fails as its client connects keeps no place
+        for (var i = 0; i < 3; i++)
+            (await app.RefusedAsync("ann", "/failing")).ShouldContain("Connection closed with an error");
+        await using var again = await app.ConnectAsync("ann", "/other");
+        (await again.InvokeAsync<string>("Say", "hello")).ShouldBe("hello");
+        (await app.RefusedAsync("ann", "/room?device_kind=toaster")).ShouldContain("device_kind is \"toaster\"");
+    }
+
+    [Theory]
+    [InlineData("presence", "call builder.Services.AddAglow()")]
+    [InlineData("users", "Nobody says whose connections")]
+    [InlineData("silence", "ClientTimeoutInterval of SignalR (30 s) is longer than LeaseSeconds (4 s)")]
+    [InlineData("feed", "set AglowOptions.ChangesHours to 1 or more")]
+    public async Task What_cannot_work_stops_the_start(string lacks, string says)
+    {
+        var refused = await Should.ThrowAsync<InvalidOperationException>(() => OwnApp.StartAsync(
+            (builder, folder) =>
+            {
+                if (lacks != "presence")
+                {
+                    builder.Services.AddAglow(o =>
+                    {
+                        (o.DataDirectory, o.HeartbeatSeconds, o.LeaseSeconds) = (folder, 1, lacks == "silence" ? HubApp.Lease : 60);
+                        (o.OpenMode, o.ChangesHours) = (lacks == "users", lacks == "feed" ? 0 : 1);
+                    });
+                }
+
+                if (lacks != "users")
+                    SignedIn.Add(builder);
+                var hubs = builder.Services.AddSignalR().AddAglowPresence();
+                if (lacks == "feed")
+                    hubs.AddAglowPresencePush<Room>(static _ => Room.Group);
+            },
+            static app => app.MapHub<Room>("/room")));
+        refused.Message.ShouldContain(says);
+    }
+}

@@ -1,0 +1,160 @@
+using System.Collections.Concurrent;
+using System.Security.Claims;
+using System.Text.Encodings.Web;
+using Aglow.Changes;
+using Aglow.Client.Tests;
+using Aglow.Model;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http.Connections;
+using Microsoft.AspNetCore.SignalR;
+using Microsoft.AspNetCore.SignalR.Client;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+
+namespace Aglow.Hubs.Tests;
+
+/// <summary>Somebody's own app with hubs, and what tests ask of it over and over.</summary>
+internal static class HubApp
+{
+    public const int Lease = 4;
+    public static readonly TimeSpan Patience = Aglow.Client.Tests.Watching.Patience;
+
+    public static ValueTask<Presence> StatusAsync(this OwnApp app, string user) => app.Presence.StatusAsync(UserId.Parse(user));
+
+    public static Task<OwnApp> StartAsync(
+        Action<AglowOptions>? options = null, Action<ISignalRServerBuilder>? hubs = null, Action<WebApplicationBuilder>? build = null) =>
+        OwnApp.StartAsync(
+            (builder, folder) =>
+            {
+                builder.Services.AddAglow(o =>
+                {
+                    (o.DataDirectory, o.HeartbeatSeconds, o.LeaseSeconds) = (folder, 1, Lease);
+                    options?.Invoke(o);
+                });
+                (build ?? SignedIn.Add)(builder);
+                var signalR = builder.Services.AddSignalR(static o => o.ClientTimeoutInterval = TimeSpan.FromSeconds(Lease));
+                signalR.AddAglowPresence();
+                hubs?.Invoke(signalR);
+            },
+            static app =>
+            {
+                app.MapHub<Room>("/room");
+                app.MapHub<Other>("/other");
+                app.MapHub<Failing>("/failing");
+            });
+
+    public static async Task<HubConnection> ConnectAsync(
+        this OwnApp app,
+        string? user,
+        string hub = "/room",
+        HttpTransportType transport = HttpTransportType.WebSockets,
+        TimeSpan? pingsEvery = null)
+    {
+        var connection = Client(app, user, hub, transport);
+        connection.KeepAliveInterval = pingsEvery ?? TimeSpan.FromSeconds(1);
+        await connection.StartAsync();
+        // a client is told that it is connected before the hub is
+        if (pingsEvery is null)
+            await connection.InvokeAsync<string>("Say", "hello");
+        else
+            await Eventually.TrueAsync(async () => (await app.StatusAsync(user!)).IsOnline, "they come online");
+        return connection;
+    }
+
+    private static HubConnection Client(OwnApp app, string? user, string hub, HttpTransportType transport) =>
+        new HubConnectionBuilder().WithUrl(new Uri(app.Address, hub), transport, o =>
+        {
+            if (user is not null)
+                o.Headers[SignedIn.User] = user;
+        }).Build();
+
+    // Why a connection is closed as it begins.
+    public static async Task<string> RefusedAsync(this OwnApp app, string user, string hub = "/room")
+    {
+        await using var connection = Client(app, user, hub, HttpTransportType.WebSockets);
+        var closed = connection.ClosedAsync();
+        await connection.StartAsync();
+        return (await closed.WaitAsync(Patience))!.Message;
+    }
+
+    public static Task<Exception?> ClosedAsync(this HubConnection connection)
+    {
+        var closed = new TaskCompletionSource<Exception?>(TaskCreationOptions.RunContinuationsAsynchronously);
+        connection.Closed += why =>
+        {
+            closed.TrySetResult(why);
+            return Task.CompletedTask;
+        };
+        return closed.Task;
+    }
+
+    // Online without a break until they were heard this many seconds later than now.
+    public static async Task HeardForAsync(this OwnApp app, string user, uint seconds)
+    {
+        var first = await app.StatusAsync(user);
+        await Eventually.TrueAsync(
+            async () =>
+            {
+                var now = await app.StatusAsync(user);
+                now.Status.ShouldBe(PresenceStatus.Online, $"{now.LastSeen - first.LastSeen} s later");
+                return now.LastSeen >= first.LastSeen + seconds;
+            },
+            "they are heard");
+    }
+
+    public static Task OfflineAsync(this OwnApp app, string user) =>
+        Eventually.TrueAsync(async () => !(await app.StatusAsync(user)).IsOnline, $"{user} is offline");
+
+    public static ConcurrentQueue<PresenceChange> Hear(this OwnApp app, string user)
+    {
+        var heard = new ConcurrentQueue<PresenceChange>();
+        _ = Task.Run(async () =>
+        {
+            await foreach (var change in app.Services.GetRequiredService<IPresenceEvents>())
+            {
+                if (change.User == UserId.Parse(user))
+                    heard.Enqueue(change);
+            }
+        });
+        return heard;
+    }
+}
+
+/// <summary>A hub.</summary>
+internal class Room : Hub
+{
+    public const string Group = "room";
+
+    public override Task OnConnectedAsync() => Groups.AddToGroupAsync(Context.ConnectionId, Group);
+
+    public string Say(string text) => text;
+}
+
+internal sealed class Other : Room;
+
+internal sealed class Failing : Hub
+{
+    public override Task OnConnectedAsync() => throw new HubException("It fails.");
+}
+
+/// <summary>Signs in by a token in the query, as pages do that cannot set headers, and only on the path of a hub.</summary>
+internal sealed class SignedInByQuery(
+    IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logs, UrlEncoder encoder, Func<bool> isGood)
+    : AuthenticationHandler<AuthenticationSchemeOptions>(options, logs, encoder)
+{
+    public static void Add(WebApplicationBuilder builder, Func<bool> isGood)
+    {
+        builder.Services.AddSingleton(isGood);
+        builder.Services.AddAuthentication("query").AddScheme<AuthenticationSchemeOptions, SignedInByQuery>("query", null);
+    }
+
+    protected override Task<AuthenticateResult> HandleAuthenticateAsync()
+    {
+        if (!isGood() || !Request.Path.StartsWithSegments("/room") || Request.Query["access_token"] is not [{ } user])
+            return Task.FromResult(AuthenticateResult.NoResult());
+        var identity = new ClaimsIdentity([new(ClaimTypes.NameIdentifier, user)], Scheme.Name);
+        return Task.FromResult(AuthenticateResult.Success(new AuthenticationTicket(new ClaimsPrincipal(identity), Scheme.Name)));
+    }
+}
