@@ -18,6 +18,7 @@ namespace Aglow.Redis;
 ///   {p:PAGE}:copy        string   a page on its way to be as long as it is (PageTightener), within one script
 ///   {p:PAGE}:probe       string   written to find out whether a shard that was away takes writes again
 ///   {p:hints}            channel  packed hints (RedisHints)
+///   {p:changes}:…                 the feed of changes, its leases and its consumers (RedisChangeLog)
 /// </code>
 /// What is in braces decides the shard (CRC-16 of it, modulo 16,384), so a page's planes are together and the pages spread.
 /// </remarks>
@@ -36,6 +37,27 @@ internal static class RedisKeys
 
     /// <summary>The slot of the lists of pages.</summary>
     public static int PagesSlot { get; } = Slot("p:pages"u8);
+
+    /// <summary>The slot of the feed of changes.</summary>
+    public static int ChangesSlot { get; } = Slot("p:changes"u8);
+
+    /// <summary>How far the feed is.</summary>
+    public const string ChangesFeed = "{p:changes}:feed";
+
+    /// <summary>The feed's records.</summary>
+    public const string ChangesLog = "{p:changes}:log";
+
+    /// <summary>What the feed told of users besides who is online.</summary>
+    public const string ToldFacts = "{p:changes}:facts";
+
+    /// <summary>Who of a page the feed told online.</summary>
+    public static string Told(int page) => $"{{p:changes}}:told:{page}";
+
+    /// <summary>Who does a work that one node at a time does.</summary>
+    public static string Lease(string name) => $"{{p:changes}}:lease:{name}";
+
+    /// <summary>Documents of consumers of the feed, by what stands before the colon of their keys.</summary>
+    public static string Consumers(string kind) => $"{{p:changes}}:consumers:{kind}";
 
     /// <summary>The slot of a page.</summary>
     public static int SlotOf(int page) => SlotsOfPages[page];

@@ -38,4 +38,10 @@ internal sealed partial class RedisLog(ILogger logger)
 
     [LoggerMessage(6009, LogLevel.Warning, "The cluster could not be asked who serves which slots ({Reason}); it is asked again.")]
     internal partial void MapUnknown(string reason);
+
+    [LoggerMessage(
+        6020,
+        LogLevel.Warning,
+        "Redis cannot keep a feed of changes ({Reason}): it needs streams and scripts. GET /changes and webhooks answer 501.")]
+    internal partial void KeepsNoFeed(string reason);
 }

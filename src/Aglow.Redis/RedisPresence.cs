@@ -1,5 +1,7 @@
+using Aglow.Changes;
 using Aglow.Diagnostics;
 using Aglow.Model;
+using Aglow.Redis.Changes;
 using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
@@ -36,11 +38,14 @@ public sealed class RedisPresence : IOpenPresence
     private readonly RedisLog _log;
     private readonly string _where;
     private readonly IUserDirectory? _directory;
+    private readonly SharedChanges? _changes;
     private readonly CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
     private bool _isSaidSkewed;
 
-    private RedisPresence(RedisCluster cluster, RedisHints hints, AglowMetrics metrics, RedisLog log, string where, IUserDirectory? directory, PresenceService presence)
+    private RedisPresence(
+        RedisCluster cluster, RedisHints hints, AglowMetrics metrics, RedisLog log, string where, IUserDirectory? directory,
+        PresenceService presence, SharedChanges? changes)
     {
         _cluster = cluster;
         _hints = hints;
@@ -49,6 +54,7 @@ public sealed class RedisPresence : IOpenPresence
         _where = where;
         _directory = directory;
         Presence = presence;
+        _changes = changes;
     }
 
     /// <inheritdoc/>
@@ -71,6 +77,7 @@ public sealed class RedisPresence : IOpenPresence
         var cluster = await RedisCluster.ConnectAsync(redis, time, log);
         var metrics = new AglowMetrics();
         RedisHints? hints = null;
+        SharedChanges? changes = null;
         try
         {
             var (seconds, stamp) = await cluster.ReadTimeAsync();
@@ -78,18 +85,29 @@ public sealed class RedisPresence : IOpenPresence
             var clock = new Clock(time, guard, storeSeconds: seconds + time.GetElapsedTime(stamp).TotalSeconds);
             cluster.Recovered = (slots, away) => Hold(clock, slots, away);
             hints = new RedisHints(cluster, time, log);
-            var presence = new PresenceService(
-                new RedisPlaneStore(cluster), directory, hints, clock, options, metrics, new AglowLog(logs.CreateLogger("Aglow")));
-            var opened = new RedisPresence(cluster, hints, metrics, log, RedisAddress.Describe(redis), directory, presence);
+            var (store, events) = (new RedisPlaneStore(cluster), new AglowLog(logs.CreateLogger("Aglow")));
+            var changeLog = new RedisChangeLog(cluster, time);
+            if (options.ChangesHours > 0 && await changeLog.RefusalAsync() is { } refusal)
+                log.KeepsNoFeed(refusal);
+            else if (options.ChangesHours > 0)
+                changes = new SharedChanges(changeLog, store, directory, hints, clock, options, events);
+            var presence = new PresenceService(store, directory, hints, clock, options, metrics, events, changes);
+            var opened = new RedisPresence(
+                cluster, hints, metrics, log, RedisAddress.Describe(redis), directory, presence, changes);
+            changes?.Observe(metrics);
             metrics.Observe(presence);
             opened.Observe();
             await hints.StartAsync();
             await presence.StartAsync();
-            opened._loop = Task.Run(() => opened.RunAsync(new AglowLog(logs.CreateLogger("Aglow"))));
+            if (changes is not null)
+                await changes.RunAsync(presence.Sweep, presence.Beliefs.Default);
+            opened._loop = Task.Run(() => opened.RunAsync(events));
             return opened;
         }
         catch
         {
+            if (changes is not null)
+                await changes.DisposeAsync();
             if (hints is not null)
                 await hints.DisposeAsync();
             await cluster.DisposeAsync();
@@ -111,6 +129,9 @@ public sealed class RedisPresence : IOpenPresence
         }
         finally
         {
+            // it records the last leaves, and reads pages no more
+            if (_changes is not null)
+                await _changes.DisposeAsync();
             await Presence.DisposeAsync();
             await _hints.DisposeAsync();
             await _cluster.DisposeAsync();

@@ -18,23 +18,26 @@ internal static class ChangesCommand
             Description = "Starts after this change: its \"id\", or \"latest\". Default: starts with the oldest that the feed has.",
             HelpName = "CURSOR"
         };
+        var definition = new Option<string>("--definition") { Description = "What online means: chat.", HelpName = "NAME" };
         var command = new Command(
             "changes",
             "Prints each user who comes online, goes offline or changes status, as a line of JSON; {\"gap\":true} where changes are lost.")
         {
-            server.Url, server.Key, follow, after,
+            server.Url, server.Key, follow, after, definition,
         };
         command.SetAction((parsed, stop) =>
-            RunAsync(() => RemoteServer.Of(parsed, server), parsed.GetValue(follow), parsed.GetValue(after), stop));
+            RunAsync(
+                () => RemoteServer.Of(parsed, server), parsed.GetValue(follow), parsed.GetValue(after), parsed.GetValue(definition), stop));
         return command;
     }
 
-    private static async Task<int> RunAsync(Func<RemoteServer> open, bool follow, string? after, CancellationToken stop)
+    private static async Task<int> RunAsync(
+        Func<RemoteServer> open, bool follow, string? after, string? definition, CancellationToken stop)
     {
         try
         {
             using var server = open();
-            await PrintAsync(server, follow, after, stop);
+            await PrintAsync(server, follow, after, definition, stop);
             return CommandLine.Fine;
         }
         catch (UsageException wrong)
@@ -52,13 +55,15 @@ internal static class ChangesCommand
         }
     }
 
-    private static async Task PrintAsync(RemoteServer server, bool follow, string? after, CancellationToken stop)
+    private static async Task PrintAsync(
+        RemoteServer server, bool follow, string? after, string? definition, CancellationToken stop)
     {
         var isReached = false;
         while (true)
         {
             var from = after is null ? "" : $"&after={Uri.EscapeDataString(after)}";
-            var query = $"changes?limit=1000{(follow ? $"&wait={WaitSeconds}" : "")}{from}";
+            var under = definition is null ? "" : $"&definition={Uri.EscapeDataString(definition)}";
+            var query = $"changes?limit=1000{(follow ? $"&wait={WaitSeconds}" : "")}{from}{under}";
             try
             {
                 using var page = await server.CallAsync(HttpMethod.Get, query, cancel: stop);

@@ -30,6 +30,7 @@ internal static class WebhooksCommand
             Description = "Only changes of users whose ID begins with this.",
             HelpName = "TEXT",
         };
+        var definition = new Option<string>("--definition") { Description = "What online means: chat.", HelpName = "NAME" };
         var overlap = new Option<int>(
             "--overlap-hours")
         {
@@ -42,7 +43,7 @@ internal static class WebhooksCommand
             "Sends changes to a backend over HTTP: the webhooks of a running server. The key needs the scope operate.")
         {
             On(new Command("add", "Adds a webhook and prints it with its secret. The secret cannot be printed again.") { url, events,
-                prefix }, (parsed, call) =>
+                prefix, definition }, (parsed, call) =>
                 call(HttpMethod.Post, "webhooks", Json(writer =>
                 {
                     writer.WriteString("url", parsed.GetRequiredValue(url));
@@ -56,6 +57,8 @@ internal static class WebhooksCommand
 
                     if (parsed.GetValue(prefix) is { } begin)
                         writer.WriteString("users_prefix", begin);
+                    if (parsed.GetValue(definition) is { } under)
+                        writer.WriteString("definition", under);
                 }))),
             On(new Command("list", "Lists the webhooks, one line of JSON each."), static (_, call) =>
                 call(HttpMethod.Get, "webhooks", default)),

@@ -182,9 +182,11 @@ public sealed class PresenceService : IAsyncDisposable
             // a shared directory first reports everything; no caller is served before
             await _directory.CatchUpAsync();
             await HoldHiddenAsync(Clock.Now, movedBy: 0);
-            Changes?.Start(Claims, Accounts);
-            await EraseWordsOfDeletedAsync();
         }
+
+        Changes?.Start(Claims, Accounts);
+        if (_directory is not null)
+            await EraseWordsOfDeletedAsync();
 
         Clock.Stepped += (from, to) =>
         {

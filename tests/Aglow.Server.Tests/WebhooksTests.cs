@@ -164,10 +164,19 @@ public class WebhooksTests
         await using var alone = await AglowProcess.StartAsync();
         foreach (var url in never)
             (await alone.PostAsync("/webhooks", $"{{\"url\":\"{url}\"}}")).ShouldBeProblem(422, "url");
-        foreach (var body in new[] { "{}", "[]", "{\"url\":1}", "{\"url\":\"https://a.example\",\"events\":[]}",
+        foreach (var body in new[] { "{\"url\":\"https://a.example\",\"definition\":\"any\"}",
+            "{}", "[]", "{\"url\":1}", "{\"url\":\"https://a.example\",\"events\":[]}",
             "{\"url\":\"https://a.example\",\"evnts\":[]}" })
             (await alone.PostAsync("/webhooks", body)).ShouldBeProblem(400);
         (await alone.GetAsync("/webhooks")).Json["webhooks"]!.AsArray().Count.ShouldBe(0);
+        (await alone.GetAsync("/changes?definition=any")).ShouldBeProblem(400);
+        (await alone.GetAsync("/changes?definition=chat")).Status.ShouldBe(200);
+
+        // in the order in which they were made, also within a second
+        var made = new List<string>();
+        for (var i = 0; i < 10; i++)
+            made.Add((await AddAsync(alone, $"{{\"url\":\"https://example.com/{i}\",\"definition\":\"chat\"}}")).Id);
+        (await alone.GetAsync("/webhooks")).Json["webhooks"]!.AsArray().Select(static w => w!["id"]!.GetValue<string>()).ShouldBe(made);
 
         // one that others can reach does not call its own machine
         await using var open = AglowProcess.Run(

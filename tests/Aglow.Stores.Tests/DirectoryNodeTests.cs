@@ -170,6 +170,38 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_is_claimed_of_a_user_and_their_deletion_are_in_the_feed_of_every_node()
+    {
+        await using var consumer = await FeedConsumer.FollowAsync(One, Other);
+        await HeartbeatAsync(One, "ann");
+        await Eventually.HoldsAsync(() => consumer.Of("ann").Length == 1);
+        await Other.Http.PutAsJsonAsync("/users/ann/status", new { status = "busy" });
+        await Eventually.HoldsAsync(() => consumer.Of("ann").Length == 2);
+        // ends by itself
+        await One.Http.PutAsJsonAsync("/users/ann/status", new { status = "offline", for_seconds = 2 });
+        await Eventually.HoldsAsync(() => consumer.Of("ann").Length == 4);
+        await One.Http.PutAsJsonAsync("/users/ann/access", new { disabled = true });
+        await Eventually.HoldsAsync(() => consumer.Of("ann").Length == 5);
+        await One.Http.PutAsJsonAsync("/users/ann/access", new { disabled = false });
+        await HeartbeatAsync(One, "ann");
+        await Eventually.HoldsAsync(() => consumer.IsOnline("ann"));
+        await Other.Http.DeleteAsync(new Uri("/users/ann", UriKind.Relative));
+        await Eventually.HoldsAsync(() => consumer.Of("ann")[^1] == "false deleted");
+        consumer.Of("ann").ShouldBe(
+        [
+            "true heartbeat", "true status", "false status", "true status", "false status", "true status", "false leave", "false deleted",
+        ]);
+        // what was recorded of somebody who is deleted is not given out any more, and a node that takes over does not tell it again
+        (await One.StopAsync()).ShouldBe(0);
+        await HeartbeatAsync(Other, "bob");
+        await Eventually.HoldsAsync(() => consumer.IsOnline("bob"));
+        var given = (await Other.GetAsync("/changes")).Json["changes"]!.AsArray().Select(static c => $"{c!["user_id"]} {c["reason"]}").ToArray();
+        given.Where(static line => line.StartsWith("ann", StringComparison.Ordinal)).ShouldNotContain("ann heartbeat");
+        given.ShouldContain("ann deleted");
+        consumer.Of("ann").Length.ShouldBe(8);
+    }
+
+    [Fact]
     public async Task While_postgres_is_away_known_users_go_on_and_it_heals_by_itself()
     {
         await One.Http.PostAsJsonAsync("/users", new { user_name = "alice" });

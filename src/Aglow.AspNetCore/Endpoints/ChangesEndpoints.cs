@@ -4,6 +4,7 @@ using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Sockets;
 using Aglow.Changes;
+using Aglow.Model;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Routing;
@@ -29,6 +30,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
             [
                 new(Routes.AfterQuery, "The \"next\" of the page before, or a change's \"id\"; \"latest\": from now on; without it, from the oldest."),
                 new(Routes.LimitQuery, "1 to 10,000; 1,000 where it is not given. A page may hold fewer.", IsNumber: true),
+                new(Routes.DefinitionQuery, "What online means: \"chat\", whose changes are the ones recorded."),
                 new(Routes.WaitQuery, "Seconds to wait for a change where there is none, 0 to 60; 0 where it is not given.",
                     IsNumber: true),
             ],
@@ -39,9 +41,18 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
     private Task ReadAsync(HttpContext context)
     {
         var feed = host.Presence.Changes ?? throw host.NoFeed();
+        RequireRecorded(Asked.Definition(context, host.Presence.Definitions).Name);
         var isStream = context.Request.Headers.Accept.Any(
             static accept => accept?.Contains(Routes.EventStream, StringComparison.OrdinalIgnoreCase) == true);
         return isStream ? StreamAsync(context, feed) : PageAsync(context, feed);
+    }
+
+    /// <summary>Refuses a definition whose changes are not recorded.</summary>
+    public static void RequireRecorded(string definition)
+    {
+        if (definition != Definition.DefaultName)
+            throw Problems.Malformed(
+                $"Changes under \"{Problems.Shorten(definition)}\" are not recorded: ask for \"{Definition.DefaultName}\", or for none.");
     }
 
     private async Task PageAsync(HttpContext context, IChangeFeed feed)

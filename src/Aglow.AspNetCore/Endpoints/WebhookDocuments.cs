@@ -50,6 +50,7 @@ internal sealed record WebhookSecretDocument(
 internal sealed record WebhookBody(
     [property: JsonPropertyName(JsonNames.Url)] string Url,
     [property: JsonPropertyName(JsonNames.Events)] IReadOnlyList<string>? Events,
+    [property: JsonPropertyName(Routes.DefinitionQuery)] string? Definition,
     [property: JsonPropertyName(JsonNames.UsersPrefix)] string? UsersPrefix);
 
 /// <summary>Body of a rotation.</summary>

@@ -72,8 +72,8 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnsw
             Problems = [400, 401, 403, 404, 429, 501, 503],
         };
 
-    private Task ListAsync(HttpContext context) =>
-        Answers.JsonAsync(context, new WebhooksDocument([.. Webhooks().All.Select(WebhookDocument.Of)]), Documents.Sent.WebhooksDocument);
+    private async Task ListAsync(HttpContext context) => await Answers.JsonAsync(
+        context, new WebhooksDocument([.. (await Webhooks().ListAsync()).Select(WebhookDocument.Of)]), Documents.Sent.WebhooksDocument);
 
     private async Task AddAsync(HttpContext context)
     {
@@ -95,7 +95,7 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnsw
         }
     }
 
-    private Task ReadAsync(HttpContext context) => SendAsync(context, Webhooks().Find(Id(context)));
+    private async Task ReadAsync(HttpContext context) => await SendAsync(context, await Webhooks().FindAsync(Id(context)));
 
     private async Task RemoveAsync(HttpContext context)
     {
@@ -118,15 +118,15 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnsw
         var webhooks = Webhooks();
         var hours = await ReadOverlapAsync(context);
         var secret = await webhooks.RotateAsync(Id(context), TimeSpan.FromHours(hours));
-        if (secret is null || webhooks.Find(Id(context)) is not { } webhook)
+        if (secret is null || await webhooks.FindAsync(Id(context)) is not { } webhook)
             throw NoSuchWebhook();
         await Answers.JsonAsync(context, WebhookSecretDocument.Of(webhook, secret), Documents.Sent.WebhookSecretDocument);
     }
 
-    private Task LogAsync(HttpContext context)
+    private async Task LogAsync(HttpContext context)
     {
-        var log = Webhooks().LogOf(Id(context)) ?? throw NoSuchWebhook();
-        return Answers.JsonAsync(context, new DeliveriesDocument([.. log.Select(DeliveryDocument.Of)]), Documents.Sent.DeliveriesDocument);
+        var log = await Webhooks().LogOfAsync(Id(context)) ?? throw NoSuchWebhook();
+        await Answers.JsonAsync(context, new DeliveriesDocument([.. log.Select(DeliveryDocument.Of)]), Documents.Sent.DeliveriesDocument);
     }
 
     private static Task SendAsync(HttpContext context, Webhook? webhook) =>
@@ -152,6 +152,9 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnsw
                     break;
                 case JsonNames.UsersPrefix:
                     prefix = member.Value.ValueKind == JsonValueKind.Null ? null : Text(member, AddExample);
+                    break;
+                case Routes.DefinitionQuery:
+                    ChangesEndpoints.RequireRecorded(Text(member, AddExample));
                     break;
                 case JsonNames.Events:
                     events = Events(member.Value);

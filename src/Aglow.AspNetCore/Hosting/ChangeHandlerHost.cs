@@ -18,8 +18,9 @@ internal sealed partial class ChangeHandlerHost<[DynamicallyAccessedMembers(Dyna
 
     public Task StartAsync(CancellationToken cancellationToken)
     {
-        var loop = new ChangeHandlerLoop(host.RequireChanges(), typeof(THandler).FullName!, time, failure => Failed(logger, failure));
-        _loop = Task.Run(() => loop.RunAsync(HandleAsync, _stop.Token), CancellationToken.None);
+        var feed = host.RequireChanges();
+        _loop = Task.Run(
+            () => feed.RunOwnedAsync($"handler:{typeof(THandler).FullName}", RunAsync, _stop.Token), CancellationToken.None);
         return Task.CompletedTask;
     }
 
@@ -30,6 +31,10 @@ internal sealed partial class ChangeHandlerHost<[DynamicallyAccessedMembers(Dyna
     }
 
     public void Dispose() => _stop.Dispose();
+
+    // on one node at a time where nodes share the feed
+    private Task RunAsync(string token, CancellationToken lost) => new ChangeHandlerLoop(
+        host.RequireChanges(), typeof(THandler).FullName!, time, failure => Failed(logger, failure)).RunAsync(HandleAsync, lost);
 
     private async ValueTask HandleAsync(PresenceChange? change, CancellationToken stop)
     {

@@ -72,14 +72,14 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
     public WebhookDeliveries? Webhooks { get; private set; }
 
     /// <summary>The problem that there is no feed, and how to have one.</summary>
-    public NotSupportedException NoFeed() => new(Presence.IsShared
-        ? "Nodes that share a Redis record no changes. One server with a data folder does: start it without --redis."
+    public NotSupportedException NoFeed() => new(Presence.IsShared && Options.ChangesHours > 0
+        ? "This Redis cannot keep a feed of changes: it needs streams and scripts, as Redis 6.2 and Valkey have them."
         : "This server records no changes. Start it with --changes-hours 24.");
 
     /// <summary>The feed of changes; an exception that says how to have one where there is none.</summary>
     public IChangeFeed RequireChanges() => Presence.Changes
         ?? throw new InvalidOperationException(
-            "There is no feed of changes: set AglowOptions.ChangesHours to 1 or more, with the embedded store.");
+            "There is no feed of changes: set AglowOptions.ChangesHours to 1 or more.");
 
     /// <summary>Whether presence is open.</summary>
     public bool IsOpen => _sockets is not null;

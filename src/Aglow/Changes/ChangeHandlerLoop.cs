@@ -66,21 +66,28 @@ public sealed class ChangeHandlerLoop
 
     private async Task<string> FirstAsync(CancellationToken stop)
     {
-        if ((await _feed.Consumers.ReadAsync(_name)).TryGetValue(_name, out var stored))
-            return _saved = JsonSerializer.Deserialize(stored, ConsumerJson.Default.String)!;
+        if (await StoredAsync() is { } stored)
+            return _saved = stored;
         return (await _feed.ReadAsync(IChangeFeed.Latest, 1, stop)).Next;
     }
 
     // A place of another feed, or what no longer is one, is a gap.
     private async ValueTask<ChangePage> ReadAsync(string after, CancellationToken stop)
     {
-        try
+        while (true)
         {
-            return await _feed.ReadAsync(after, PageSize, stop);
-        }
-        catch (FormatException)
-        {
-            return await _feed.ReadAsync(null, PageSize, stop) with { IsGap = true };
+            try
+            {
+                return await _feed.ReadAsync(after, PageSize, stop);
+            }
+            catch (FormatException)
+            {
+                return await _feed.ReadAsync(null, PageSize, stop) with { IsGap = true };
+            }
+            catch (StoreUnavailableException)
+            {
+                await Task.Delay(FirstRetry, _time, stop);
+            }
         }
     }
 
@@ -108,12 +115,20 @@ public sealed class ChangeHandlerLoop
             return;
         try
         {
-            await _feed.Consumers.WriteAsync(_name, JsonSerializer.Serialize(after, ConsumerJson.Default.String));
-            _saved = after;
+            // where another node owned this meanwhile, what it stored is read first
+            var isSaved = await _feed.Consumers.ReplaceAsync(_name, _saved.Length == 0 ? null : JsonOf(_saved), JsonOf(after));
+            _saved = isSaved ? after : await StoredAsync() ?? "";
         }
         catch (StoreUnavailableException)
         {
             // it is stored with the next; a crash until then repeats what came after the last
         }
     }
+
+    private async ValueTask<string?> StoredAsync() =>
+        (await _feed.Consumers.ReadAsync(_name)).TryGetValue(_name, out var stored)
+            ? JsonSerializer.Deserialize(stored, ConsumerJson.Default.String)
+            : null;
+
+    private static string JsonOf(string place) => JsonSerializer.Serialize(place, ConsumerJson.Default.String);
 }

@@ -216,7 +216,6 @@ internal sealed class ChangeRecorder : JournalReader
         var now = new Told(claim.Status, isOnline && Pulse.DeviceLeft(word));
         if (isOnline == wasOnline && now == was && !isDeleted)
             return;
-        var before = Shown(wasOnline, was.Claim);
         var shown = Presence.Of(word, _store.Read(Plane.Activity, user), claim, _online, at, _awaySeconds);
         if (isOnline != wasOnline)
         {
@@ -226,26 +225,9 @@ internal sealed class ChangeRecorder : JournalReader
 
         if (now != was)
             ChangeKind(user, now);
-        // nothing of it is to be seen: a hidden user's device, or a status chosen while offline
-        if (!isDeleted && (isOnline == wasOnline ? before == shown.Status || now.Claim == was.Claim : before == PresenceStatus.Offline
-            && !shown.IsOnline))
-            return;
-        var reason = isDeleted ? ChangeReason.Deleted
-            : isOnline == wasOnline ? ChangeReason.Status
-            : isOnline ? ChangeReason.Heartbeat
-            : Pulse.Left(word) || Pulse.DeviceLeft(word) ? ChangeReason.Leave
-            : ChangeReason.Lapse;
-        _records.Add(new StoredChange(
-            user, isDeleted ? 0 : shown.LastSeen, shown.Status, (before != PresenceStatus.Offline) != shown.IsOnline, reason));
+        if (ChangeRule.Between(user, wasOnline, was.Claim, isOnline, now.Claim, shown, word, isDeleted) is { } record)
+            _records.Add(record);
     }
-
-    private static PresenceStatus Shown(bool online, ClaimStatus kind) => !online ? PresenceStatus.Offline : kind switch
-    {
-        ClaimStatus.Hidden => PresenceStatus.Offline,
-        ClaimStatus.Away => PresenceStatus.Away,
-        ClaimStatus.Busy => PresenceStatus.Busy,
-        _ => PresenceStatus.Online,
-    };
 
     private void ChangeKind(uint user, Told told)
     {

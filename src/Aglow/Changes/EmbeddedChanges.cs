@@ -106,16 +106,7 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         for (var i = 0; i < changes.Count; i++)
         {
             var (number, at, record) = changes[i];
-            var user = ids[i] is { } id ? UserId.Parse(id) : UserId.Of(record.User);
-            page.Add(new PresenceChange(
-                new ChangeCursor(head.Generation, number).ToString(),
-                user,
-                record.Status != PresenceStatus.Offline,
-                record.Status,
-                Pulse.ToUnix(record.LastSeen),
-                record.Reason,
-                Pulse.EpochUnixSeconds + (long)at,
-                record.IsTransition));
+            page.Add(ChangeRule.Given(head.Generation, number, at, record, ids[i]));
         }
 
         return new ChangePage(page, new ChangeCursor(head.Generation, next).ToString(), isGap || isDamaged);
@@ -138,12 +129,12 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
     /// <summary>Adds what the feed can tell.</summary>
     public void Observe(AglowMetrics metrics)
     {
-        metrics.Count("aglow.feed.recorded", "Changes recorded in the feed since it began.", () => Volatile.Read(ref _head).Place.Last);
-        metrics.Gauge("aglow.feed.kept", "Changes that the feed keeps.", () =>
-            Volatile.Read(ref _head).Place is var place ? place.Last - place.Trimmed : 0);
-        metrics.Gauge("aglow.feed.bytes", "What the changes that the feed keeps take on disk.", () => Volatile.Read(ref _head).Place.Bytes);
-        metrics.Count("aglow.feed.gaps", "Reads of the feed from a cursor whose changes are no longer kept.", () =>
-            Volatile.Read(ref _gaps));
+        FeedMetrics.Add(
+            metrics,
+            () => Volatile.Read(ref _head).Place.Last,
+            () => Volatile.Read(ref _head).Place is var place ? place.Last - place.Trimmed : 0,
+            () => Volatile.Read(ref _head).Place.Bytes,
+            () => Volatile.Read(ref _gaps));
     }
 
     public async ValueTask DisposeAsync()
@@ -211,7 +202,7 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
                 {
                     var record = _scratch[(int)(number - (end - _scratch.Count) - 1)];
                     after = number;
-                    if (!IsErased(record, at))
+                    if (!ChangeRule.IsErased(record, at, _accounts))
                         changes.Add((number, at, record));
                 }
             }
@@ -221,11 +212,6 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
 
         return (changes, after, isDamaged);
     }
-
-    private bool IsErased(StoredChange record, uint at) =>
-        record.Reason != ChangeReason.Deleted
-        && _accounts?.Of(record.User) is { IsDeleted: true } account
-        && Pulse.EpochUnixSeconds + (long)at < account.RevokedAt;
 
     private sealed record Head(uint Generation, ChangeFile.Place Place);
 }

@@ -15,6 +15,9 @@ public interface IChangeFeed
     /// <summary>Where consumers of this feed keep their places.</summary>
     IConsumerStore Consumers { get; }
 
+    /// <summary>Whether nodes share the feed, so that consumers' documents may change by themselves.</summary>
+    bool IsShared => false;
+
     /// <summary>Reads changes after a cursor. Completes at once, also where there are none.</summary>
     /// <param name="after">A cursor; null: from the oldest change that is kept; <see cref="Latest"/>: from the end.</param>
     /// <param name="limit">How many at most. A page may hold fewer although more follow; it is empty only at the end.</param>
@@ -30,4 +33,10 @@ public interface IChangeFeed
 
     /// <summary>Says that what is shown of a user may have changed though their words did not. Never waits.</summary>
     void Note(uint user);
+
+    /// <summary>
+    /// Runs a consumer on one node at a time: here, now, where this node is alone; else while this node owns the name. The work gets a
+    /// token of its ownership, and a cancellation when it must end; when it ends before <paramref name="stop"/>, it may run again.
+    /// </summary>
+    Task RunOwnedAsync(string name, Func<string, CancellationToken, Task> run, CancellationToken stop) => run("", stop);
 }

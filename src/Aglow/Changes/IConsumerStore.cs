@@ -12,4 +12,8 @@ public interface IConsumerStore : IAsyncDisposable
 
     /// <summary>Writes a document over an earlier one; null removes it.</summary>
     ValueTask WriteAsync(string key, string? json);
+
+    /// <summary>Writes a document where the one before is still what its writer has read; null: there was none, or it is removed. False:
+    /// it is another.</summary>
+    ValueTask<bool> ReplaceAsync(string key, string? before, string? json);
 }

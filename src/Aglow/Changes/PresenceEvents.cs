@@ -1,9 +1,12 @@
+using Aglow.Storage;
+
 namespace Aglow.Changes;
 
 /// <summary>The feed as a sequence; see <see cref="IPresenceEvents"/>.</summary>
 public sealed class PresenceEvents : IPresenceEvents
 {
     private const int PageSize = 256;
+    private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(1);
 
     private readonly Func<IChangeFeed> _feed;
 
@@ -18,12 +21,28 @@ public sealed class PresenceEvents : IPresenceEvents
         while (true)
         {
             await feed.WaitAsync(page.Next, cancellationToken);
-            page = await feed.ReadAsync(page.Next, PageSize, cancellationToken);
+            page = await ReadAsync(feed, page.Next, cancellationToken);
             if (page.IsGap)
                 throw new InvalidOperationException(
                     "The enumeration fell behind by more changes than the feed keeps: enumerate again, and read anew who is online.");
             foreach (var change in page.Changes)
                 yield return change;
+        }
+    }
+
+    // where the store is away, what follows comes when it is back
+    private static async ValueTask<ChangePage> ReadAsync(IChangeFeed feed, string after, CancellationToken cancel)
+    {
+        while (true)
+        {
+            try
+            {
+                return await feed.ReadAsync(after, PageSize, cancel);
+            }
+            catch (StoreUnavailableException)
+            {
+                await Task.Delay(RetryAfter, TimeProvider.System, cancel);
+            }
         }
     }
 }

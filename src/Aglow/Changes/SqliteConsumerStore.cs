@@ -42,17 +42,39 @@ internal sealed class SqliteConsumerStore(string folder) : IConsumerStore
     }
 
     /// <inheritdoc/>
-    public async ValueTask WriteAsync(string key, string? json)
+    public async ValueTask WriteAsync(string key, string? json) => await WriteAsync(key, static _ => true, json);
+
+    /// <inheritdoc/>
+    public ValueTask<bool> ReplaceAsync(string key, string? before, string? json) =>
+        WriteAsync(key, now => string.Equals(now, before, StringComparison.Ordinal), json);
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await _turn.WaitAsync();
+        if (_connection is not null)
+            await _connection.DisposeAsync();
+        _turn.Dispose();
+    }
+
+    private async ValueTask<bool> WriteAsync(string key, Func<string?, bool> mayWrite, string? json)
     {
         await _turn.WaitAsync();
         try
         {
+            using var read = new SqliteStatement(Open(), "SELECT json FROM document WHERE key = ?");
+            read.Bind(1, key);
+            var before = read.Step() ? read.Text(0) : null;
+            read.Reset();
+            if (!mayWrite(before))
+                return false;
             using var write = new SqliteStatement(
                 Open(), json is null ? "DELETE FROM document WHERE key = ?" : "REPLACE INTO document (key, json) VALUES (?, ?)");
             write.Bind(1, key);
             if (json is not null)
                 write.Bind(2, json);
             write.Run();
+            return true;
         }
         catch (SqliteException e)
         {
@@ -62,15 +84,6 @@ internal sealed class SqliteConsumerStore(string folder) : IConsumerStore
         {
             _turn.Release();
         }
-    }
-
-    /// <inheritdoc/>
-    public async ValueTask DisposeAsync()
-    {
-        await _turn.WaitAsync();
-        if (_connection is not null)
-            await _connection.DisposeAsync();
-        _turn.Dispose();
     }
 
     private SqliteConnection Open()

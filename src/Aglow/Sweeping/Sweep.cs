@@ -161,6 +161,9 @@ public sealed class Sweep
     /// <summary>Passes completed.</summary>
     public long Passes { get; private set; }
 
+    /// <summary>Raised with each page of a remote store that was read, on the sweep's loop. Handlers return at once.</summary>
+    internal event RemotePageRead? RemotePageRead;
+
     /// <summary>The bytes that one pass over a remote store reads.</summary>
     public long PassBytes => Math.Max(Volatile.Read(ref _lastPassBytes), Volatile.Read(ref _bytes));
 
@@ -390,6 +393,7 @@ public sealed class Sweep
         Volatile.Write(ref _bytes, _bytes + ((pulse.Length + activity.Length) * sizeof(uint)));
         _waited += _clock.Time.GetElapsedTime(beganAt);
         var at = _clock.MomentOf(page);
+        RemotePageRead?.Invoke(page, pulse.Span, at);
         for (var i = 0; i < inUse; i++)
         {
             var deciding = _beliefs.InUse[i].Definition is { Kind: not null, Plane: var plane } ? await ReadKindAsync(plane, page) : pulse;
@@ -562,3 +566,6 @@ public sealed class Sweep
             slot < activity.Length ? Volatile.Read(in activity[slot]) : Pulse.Never,
             at);
 }
+
+/// <summary>Hears of a page's words that were read, and the moment by which they are judged. The span is valid during the call.</summary>
+internal delegate void RemotePageRead(int page, ReadOnlySpan<uint> words, Moment at);

@@ -26,6 +26,9 @@ public sealed class Claims
     private int _hidingCount;
     private int _passAt = LeastForPass;
 
+    /// <summary>Raised with a user after their claims changed, or they were disabled or enabled. Handlers return at once.</summary>
+    public event Action<uint>? Changed;
+
     /// <summary>Whether there are no claims and no disabled users.</summary>
     public bool IsEmpty => Volatile.Read(ref _count) == 0;
 
@@ -100,6 +103,7 @@ public sealed class Claims
             Interlocked.Increment(ref _count);
         _disabled[user] = shownLastSeen;
         NoteHiding(user);
+        Changed?.Invoke(user);
     }
 
     /// <summary>Shows an enabled user by their claims again.</summary>
@@ -108,6 +112,7 @@ public sealed class Claims
         if (_disabled.TryRemove(user, out _))
             Interlocked.Decrement(ref _count);
         NoteHiding(user);
+        Changed?.Invoke(user);
     }
 
     /// <summary>Sets all claims of a user; returns whether they changed.</summary>
@@ -125,6 +130,7 @@ public sealed class Claims
         NoteHiding(user);
         if (Volatile.Read(ref _count) > Volatile.Read(ref _passAt))
             ForgetEnded(now);
+        Changed?.Invoke(user);
         return true;
     }
 

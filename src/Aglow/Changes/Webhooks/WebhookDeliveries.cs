@@ -3,19 +3,27 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using Aglow.Diagnostics;
 using Aglow.Model;
+using Aglow.Storage;
 
 namespace Aglow.Changes.Webhooks;
 
 /// <summary>All webhooks of a server: adds, removes, pauses and rotates them, and keeps a <see cref="WebhookRunner"/> for each.</summary>
-/// <remarks>Without webhooks it does nothing: no loop runs, and no file is opened. Threading: any thread; changes are one at a
-/// time.</remarks>
+/// <remarks>
+/// <code>
+///   a call on any node ─► the consumers' store ─► the one node that delivers ─► a runner for each webhook
+/// </code>
+/// Where nodes share the feed, one of them delivers, and looks once a second what calls on others have changed. Its runners' counts are in
+/// the store within a second, so any node shows them. Threading: any thread; changes are one at a time.
+/// </remarks>
 public sealed class WebhookDeliveries : IAsyncDisposable
 {
     /// <summary>Webhooks there may be.</summary>
     public const int Most = 100;
 
+    private const string Work = "webhooks";
     private const int MaxUrlCharacters = 2048;
     private const int MaxSecrets = 8;
+    private static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(1);
 
     private readonly IChangeFeed _feed;
     private readonly WebhookTargets _targets;
@@ -23,7 +31,10 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     private readonly WebhookCounts _counts = new();
     private readonly TimeProvider _time;
     private readonly SemaphoreSlim _turn = new(1);
+    private readonly CancellationTokenSource _stop = new();
     private volatile Dictionary<string, WebhookRunner> _runners = new(StringComparer.Ordinal);
+    private Task _owning = Task.CompletedTask;
+    private bool _isOwner;
 
     /// <summary>The webhooks of a feed.</summary>
     public WebhookDeliveries(IChangeFeed feed, AglowOptions options, TimeProvider time)
@@ -34,26 +45,36 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         _sender = new WebhookSender(_targets, time);
     }
 
-    /// <summary>All webhooks, the oldest first.</summary>
-    public IReadOnlyList<Webhook> All =>
-        [.. _runners.Values.Select(Shown).OrderBy(static w => w.CreatedAt).ThenBy(static w => w.Id, StringComparer.Ordinal)];
-
     private long Now => _time.GetUtcNow().ToUnixTimeSeconds();
 
-    /// <summary>Reads what is stored, and begins to deliver.</summary>
+    /// <summary>Begins to deliver what is stored, while this node owns that work.</summary>
     public async Task StartAsync()
     {
-        var settings = await _feed.Consumers.ReadAsync(WebhookKeys.SettingsPrefix);
-        if (settings.Count == 0)
-            return;
-        var states = await _feed.Consumers.ReadAsync(WebhookKeys.StatePrefix);
-        foreach (var json in settings.Values)
-        {
-            var webhook = JsonSerializer.Deserialize(json, ConsumerJson.Default.WebhookSettings)!;
-            Run(webhook, states.TryGetValue(WebhookKeys.State(webhook.Id), out var state)
-                ? JsonSerializer.Deserialize(state, ConsumerJson.Default.WebhookState)! : new WebhookState(""));
-        }
+        // one that is alone begins before it is ready, or says why it cannot
+        if (!_feed.IsShared)
+            await LookAsync();
+        _owning = _feed.RunOwnedAsync(Work, OwnAsync, _stop.Token);
     }
+
+    /// <summary>All webhooks, the oldest first.</summary>
+    public async ValueTask<IReadOnlyList<Webhook>> ListAsync()
+    {
+        var settings = await ReadSettingsAsync(WebhookKeys.SettingsPrefix);
+        var states = settings.Count == 0 ? [] : await ReadStatesAsync(WebhookKeys.StatePrefix);
+        return
+        [
+            .. settings.Values.OrderBy(static w => w.Order).ThenBy(static w => w.CreatedAt).ThenBy(static w => w.Id, StringComparer.Ordinal)
+                .Select(w => Shown(w, StateOf(w.Id, states))),
+        ];
+    }
+
+    /// <summary>One webhook; null: there is none of this name.</summary>
+    public async ValueTask<Webhook?> FindAsync(string id) =>
+        await FindSettingsAsync(id) is { } settings ? Shown(settings, await ReadStateAsync(id)) : null;
+
+    /// <summary>The newest requests of a webhook, the newest last; null: there is none of this name.</summary>
+    public async ValueTask<IReadOnlyList<WebhookDelivery>?> LogOfAsync(string id) =>
+        await FindSettingsAsync(id) is null ? null : (await ReadStateAsync(id)).Log;
 
     /// <summary>Adds a webhook, told of what changes from now on. Returns it and its secret, which nobody can read again.</summary>
     /// <exception cref="ArgumentException">The URL is not one that a webhook may have; the message says why.</exception>
@@ -65,39 +86,34 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         if (_targets.Refusal(url, out _) is { } refusal)
             throw new ArgumentException(refusal);
         using var turn = await EnterAsync();
-        if (_runners.Count >= Most)
+        var others = await ReadSettingsAsync(WebhookKeys.SettingsPrefix);
+        if (others.Count >= Most)
             throw new InvalidOperationException($"There are {Most} webhooks already: remove one.");
         var secret = WebhookSignature.NewSecret();
         var webhook = new WebhookSettings(
             $"wh_{RandomNumberGenerator.GetHexString(12, lowercase: true)}", url, events, Now)
         {
+            Order = Math.Max(_time.GetUtcNow().UtcTicks, 1 + others.Values.Select(static w => w.Order).DefaultIfEmpty().Max()),
             UsersPrefix = usersPrefix,
-            Secrets =
-            [new(secret, null)]
+            Secrets = [new(secret, null)],
         };
         var state = new WebhookState((await _feed.ReadAsync(IChangeFeed.Latest, 1)).Next);
         // the place first: settings without one would begin with the oldest change
         await _feed.Consumers.WriteAsync(WebhookKeys.State(webhook.Id), JsonSerializer.Serialize(state, ConsumerJson.Default.WebhookState));
-        await WriteAsync(webhook);
-        return (Shown(Run(webhook, state)), secret);
+        await _feed.Consumers.WriteAsync(WebhookKeys.Settings(webhook.Id), JsonOf(webhook));
+        if (_isOwner)
+            Run(webhook, state);
+        return (Shown(webhook, state), secret);
     }
-
-    /// <summary>One webhook; null: there is none of this name.</summary>
-    public Webhook? Find(string id) => _runners.TryGetValue(id, out var runner) ? Shown(runner) : null;
-
-    /// <summary>The newest requests of a webhook, the newest last; null: there is none of this name.</summary>
-    public IReadOnlyList<WebhookDelivery>? LogOf(string id) => _runners.TryGetValue(id, out var runner) ? runner.State.Log : null;
 
     /// <summary>Removes a webhook. False: there is none of this name.</summary>
     public async ValueTask<bool> RemoveAsync(string id)
     {
         using var turn = await EnterAsync();
-        if (!_runners.TryGetValue(id, out var runner))
+        if (await FindSettingsAsync(id) is null)
             return false;
-        _runners = _runners.Where(one => one.Key != id).ToDictionary(StringComparer.Ordinal);
         await _feed.Consumers.WriteAsync(WebhookKeys.Settings(id), null);
-        await runner.DisposeAsync();
-        await _feed.Consumers.WriteAsync(WebhookKeys.State(id), null);
+        await AbandonAsync(id);
         return true;
     }
 
@@ -125,23 +141,23 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     /// <summary>Sends a webhook a test, once, also while it is paused. Null: there is none of this name.</summary>
     public async ValueTask<WebhookDelivery?> TestAsync(string id, CancellationToken cancel)
     {
-        if (!_runners.TryGetValue(id, out var runner))
+        if (await FindSettingsAsync(id) is not { } settings)
             return null;
         var message = $"msg_{id}_test-{RandomNumberGenerator.GetHexString(12, lowercase: true)}";
-        return (await _sender.SendAsync(runner.Settings, message, CloudEvents.WriteTest(message, Now), 0, cancel)).Delivery;
+        return (await _sender.SendAsync(settings, message, CloudEvents.WriteTest(message, Now), 0, cancel)).Delivery;
     }
 
     /// <summary>Adds what webhooks can tell.</summary>
     public void Observe(AglowMetrics metrics)
     {
-        metrics.Gauge("aglow.webhooks", "Webhooks there are.", () => _runners.Count);
+        metrics.Gauge("aglow.webhooks", "Webhooks that this node delivers.", () => _runners.Count);
         metrics.Gauge("aglow.webhooks.failing", "Webhooks whose last request failed.", () =>
             _runners.Values.Count(static r => r.State.FailingSince is not null && !r.Settings.IsPaused));
         metrics.Gauge("aglow.webhooks.paused", "Webhooks that are paused.", () => _runners.Values.Count(static r => r.Settings.IsPaused));
         metrics.Gauge(
             "aglow.webhook.lag.seconds",
             "Age of the oldest change that a webhook, not paused, has yet to deliver.",
-            () => _runners.Values.Where(static r => !r.Settings.IsPaused).Select(static r => r.LagSeconds).DefaultIfEmpty().Max());
+            () => _runners.Values.Where(static r => !r.Settings.IsPaused).Select(r => LagOf(r.State)).DefaultIfEmpty().Max());
         metrics.Count("aglow.webhook.requests", "Requests to receivers that were acknowledged.", () => _counts.Requests);
         metrics.Count("aglow.webhook.changes", "Changes that receivers acknowledged.", () => _counts.Changes);
         metrics.Count("aglow.webhook.failures", "Requests to receivers that failed.", () => _counts.Failures);
@@ -152,23 +168,89 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     /// <summary>Stops all, and stores their places.</summary>
     public async ValueTask DisposeAsync()
     {
-        using (await EnterAsync())
-        {
-            foreach (var runner in _runners.Values)
-                await runner.DisposeAsync();
-            _runners = new(StringComparer.Ordinal);
-        }
-
+        if (_stop.IsCancellationRequested)
+            return;
+        await _stop.CancelAsync();
+        await _owning;
         _sender.Dispose();
         _turn.Dispose();
+        _stop.Dispose();
     }
 
-    private WebhookRunner Run(WebhookSettings webhook, WebhookState state)
+    private async Task OwnAsync(string token, CancellationToken lost)
+    {
+        try
+        {
+            do
+                await LookAsync();
+            while (await UntilNextLookAsync(lost));
+        }
+        finally
+        {
+            using var turn = await EnterAsync(CancellationToken.None);
+            _isOwner = false;
+            // where the work was lost, another node has gone on
+            foreach (var runner in _runners.Values)
+                await (_stop.IsCancellationRequested ? runner.DisposeAsync() : runner.AbandonAsync());
+            _runners = new(StringComparer.Ordinal);
+        }
+    }
+
+    private async Task<bool> UntilNextLookAsync(CancellationToken lost)
+    {
+        try
+        {
+            await Task.Delay(_feed.IsShared ? LookInterval : Timeout.InfiniteTimeSpan, _time, lost);
+            return true;
+        }
+        catch (OperationCanceledException)
+        {
+            return false;
+        }
+    }
+
+    // Runs what is stored, and nothing else.
+    private async Task LookAsync()
+    {
+        using var turn = await EnterAsync();
+        _isOwner = true;
+        try
+        {
+            var settings = await ReadSettingsAsync(WebhookKeys.SettingsPrefix);
+            foreach (var id in _runners.Keys.Where(id => !settings.ContainsKey(id)).ToArray())
+                await AbandonAsync(id);
+            var states = settings.Keys.All(_runners.ContainsKey) ? [] : await ReadStatesAsync(WebhookKeys.StatePrefix);
+            foreach (var webhook in settings.Values)
+            {
+                if (!_runners.TryGetValue(webhook.Id, out var runner))
+                    Run(webhook, states.GetValueOrDefault(webhook.Id) ?? new WebhookState(""));
+                else if (JsonOf(runner.Settings) != JsonOf(webhook))
+                    runner.Change(webhook);
+            }
+        }
+        catch (StoreUnavailableException) when (_feed.IsShared)
+        {
+            // in the next second
+        }
+    }
+
+    private void Run(WebhookSettings webhook, WebhookState state)
     {
         var runner = new WebhookRunner(_feed, _sender, _counts, _time, webhook, state, PauseForAsync);
         _runners = new Dictionary<string, WebhookRunner>(_runners, StringComparer.Ordinal) { [webhook.Id] = runner };
         runner.Start();
-        return runner;
+    }
+
+    // its settings are gone
+    private async ValueTask AbandonAsync(string id)
+    {
+        if (_runners.TryGetValue(id, out var runner))
+        {
+            _runners = _runners.Where(one => one.Key != id).ToDictionary(StringComparer.Ordinal);
+            await runner.AbandonAsync();
+        }
+
+        await _feed.Consumers.WriteAsync(WebhookKeys.State(id), null);
     }
 
     // by a runner, which must not wait for whoever waits for it to stop
@@ -179,17 +261,37 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         string id, Func<WebhookSettings, WebhookSettings> change, CancellationToken cancel = default)
     {
         using var turn = await EnterAsync(cancel);
-        if (!_runners.TryGetValue(id, out var runner))
-            return null;
-        var changed = change(runner.Settings);
-        await WriteAsync(changed);
-        runner.Change(changed);
-        return Shown(runner);
+        while (await FindSettingsAsync(id) is { } settings)
+        {
+            var changed = change(settings);
+            if (!await _feed.Consumers.ReplaceAsync(WebhookKeys.Settings(id), JsonOf(settings), JsonOf(changed)))
+                continue;
+            if (_runners.TryGetValue(id, out var runner))
+                runner.Change(changed);
+            return Shown(changed, await ReadStateAsync(id));
+        }
+
+        return null;
     }
 
-    private ValueTask WriteAsync(WebhookSettings webhook) =>
-        _feed.Consumers.WriteAsync(
-            WebhookKeys.Settings(webhook.Id), JsonSerializer.Serialize(webhook, ConsumerJson.Default.WebhookSettings));
+    private async ValueTask<WebhookSettings?> FindSettingsAsync(string id) =>
+        (await ReadSettingsAsync(WebhookKeys.Settings(id))).GetValueOrDefault(id);
+
+    private async ValueTask<Dictionary<string, WebhookSettings>> ReadSettingsAsync(string prefix) =>
+        (await _feed.Consumers.ReadAsync(prefix)).Values.Select(static json =>
+            JsonSerializer.Deserialize(json, ConsumerJson.Default.WebhookSettings)!).ToDictionary(static w => w.Id, StringComparer.Ordinal);
+
+    private async ValueTask<Dictionary<string, WebhookState>> ReadStatesAsync(string prefix) =>
+        (await _feed.Consumers.ReadAsync(prefix)).ToDictionary(
+            static state => state.Key[WebhookKeys.StatePrefix.Length..],
+            static state => JsonSerializer.Deserialize(state.Value, ConsumerJson.Default.WebhookState)!,
+            StringComparer.Ordinal);
+
+    private async ValueTask<WebhookState> ReadStateAsync(string id) => StateOf(id, await ReadStatesAsync(WebhookKeys.State(id)));
+
+    // a runner here knows more than what it has stored
+    private WebhookState StateOf(string id, Dictionary<string, WebhookState> stored) =>
+        _runners.TryGetValue(id, out var runner) ? runner.State : stored.GetValueOrDefault(id) ?? new WebhookState("");
 
     private async ValueTask<Turn> EnterAsync(CancellationToken cancel = default)
     {
@@ -197,24 +299,24 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         return new Turn(_turn);
     }
 
-    private static Webhook Shown(WebhookRunner runner)
-    {
-        var (settings, state) = (runner.Settings, runner.State);
-        return new Webhook(
-            settings.Id,
-            settings.Url,
-            settings.Events,
-            settings.UsersPrefix,
-            settings.CreatedAt,
-            settings.IsPaused,
-            settings.PausedFor,
-            runner.LagSeconds,
-            state.FailingSince,
-            state.Delivered,
-            state.Failed,
-            state.Skipped,
-            state.Gaps);
-    }
+    private static string JsonOf(WebhookSettings webhook) => JsonSerializer.Serialize(webhook, ConsumerJson.Default.WebhookSettings);
+
+    private long LagOf(WebhookState state) => state.PendingSince > 0 ? Math.Max(0, Now - state.PendingSince) : 0;
+
+    private Webhook Shown(WebhookSettings settings, WebhookState state) => new(
+        settings.Id,
+        settings.Url,
+        settings.Events,
+        settings.UsersPrefix,
+        settings.CreatedAt,
+        settings.IsPaused,
+        settings.PausedFor,
+        LagOf(state),
+        state.FailingSince,
+        state.Delivered,
+        state.Failed,
+        state.Skipped,
+        state.Gaps);
 
     private readonly struct Turn(SemaphoreSlim semaphore) : IDisposable
     {

@@ -43,7 +43,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
     private WebhookState? _saved;
     private TaskCompletionSource _woken = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _savedAt;
-    private long _pendingSince;
+    private volatile bool _mayNotSave;
     private Task _loop = Task.CompletedTask;
 
     /// <summary>A runner that begins when it is started.</summary>
@@ -66,9 +66,6 @@ internal sealed class WebhookRunner : IAsyncDisposable
 
     public WebhookState State => Volatile.Read(ref _state);
 
-    /// <summary>The age of the oldest change that is being delivered; 0: none is.</summary>
-    public long LagSeconds => Volatile.Read(ref _pendingSince) is > 0 and var since ? Math.Max(0, Now - since) : 0;
-
     private long Now => _time.GetUtcNow().ToUnixTimeSeconds();
 
     public void Start() => _loop = Task.Run(RunAsync);
@@ -78,6 +75,13 @@ internal sealed class WebhookRunner : IAsyncDisposable
     {
         Volatile.Write(ref _settings, settings);
         Interlocked.Exchange(ref _woken, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
+    }
+
+    /// <summary>Stops, and stores no place any more: the webhook was removed, or another node delivers it.</summary>
+    public ValueTask AbandonAsync()
+    {
+        _mayNotSave = true;
+        return DisposeAsync();
     }
 
     /// <summary>Stops, and stores the place.</summary>
@@ -148,7 +152,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
     // Returns when they are acknowledged, or given up.
     private async Task DeliverAsync(PresenceChange[] changes)
     {
-        Volatile.Write(ref _pendingSince, changes.Length > 0 ? changes[0].At : Now);
+        Update(_state with { PendingSince = changes.Length > 0 ? changes[0].At : Now });
         for (var attempt = 0; changes.Length > 0 || _state.OwesGap; attempt++)
         {
             var settings = await UntilResumedAsync();
@@ -178,7 +182,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
             await WaitAsync(Backoff(attempt, result.RetryAfter));
         }
 
-        Volatile.Write(ref _pendingSince, 0);
+        Update(_state with { PendingSince = 0 });
     }
 
     private PresenceChange[] GiveUpOld(PresenceChange[] changes)
@@ -235,7 +239,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
     {
         _savedAt = _time.GetTimestamp();
         var state = _state;
-        if (ReferenceEquals(state, _saved))
+        if (_mayNotSave || ReferenceEquals(state, _saved))
             return;
         try
         {

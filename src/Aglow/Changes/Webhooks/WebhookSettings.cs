@@ -23,6 +23,9 @@ public enum WebhookEvents : byte
 /// <summary>A webhook as it is stored: where changes go, and which.</summary>
 internal sealed record WebhookSettings(string Id, string Url, WebhookEvents Events, long CreatedAt)
 {
+    /// <summary>Which of the webhooks was made first: rises with each.</summary>
+    public long Order { get; init; }
+
     /// <summary>Only users whose ID begins so; null: all.</summary>
     public string? UsersPrefix { get; init; }
 
@@ -76,6 +79,9 @@ internal sealed record WebhookState(string After)
 
     /// <summary>Since when requests fail, in seconds since 1970-01-01 UTC; null: the last one did not.</summary>
     public long? FailingSince { get; init; }
+
+    /// <summary>When the oldest change was recorded that is being delivered, in seconds since 1970-01-01 UTC; 0: none is.</summary>
+    public long PendingSince { get; init; }
 
     /// <summary>The newest requests, the newest last.</summary>
     public IReadOnlyList<WebhookDelivery> Log { get; init; } = [];

@@ -12,7 +12,8 @@ namespace Aglow.Changes.Webhooks;
 /// A name is resolved for each connection, and the connection goes to the very address that was checked: a name that answers differently
 /// the second time gains nothing.
 /// </remarks>
-internal sealed class WebhookTargets(IReadOnlyList<IPNetwork> allowed, bool toLoopback)
+internal sealed class WebhookTargets(
+    IReadOnlyList<IPNetwork> allowed, bool toLoopback, Func<string, CancellationToken, Task<IPAddress[]>>? resolve = null)
 {
     private static readonly IPNetwork[] NotPublic =
     [
@@ -47,7 +48,7 @@ internal sealed class WebhookTargets(IReadOnlyList<IPNetwork> allowed, bool toLo
     public async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancel)
     {
         var scheme = context.InitialRequestMessage.RequestUri!.Scheme;
-        var addresses = await Dns.GetHostAddressesAsync(context.DnsEndPoint.Host, cancel);
+        var addresses = await (resolve ?? Dns.GetHostAddressesAsync)(context.DnsEndPoint.Host, cancel);
         var may = Array.FindAll(addresses, address => IsAllowed(address, scheme));
         if (may.Length == 0)
             throw new HttpRequestException(addresses.Length == 0 ? "the name has no address" : Refused);

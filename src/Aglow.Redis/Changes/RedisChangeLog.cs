@@ -1,0 +1,271 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using Aglow.Changes;
+using Aglow.Model;
+using Aglow.Storage;
+using StackExchange.Redis;
+
+namespace Aglow.Redis.Changes;
+
+/// <summary>The feed of changes in Redis: a stream of packed records, and beside it, in the same slot, what was told.</summary>
+/// <remarks>
+/// <code>
+///   {p:changes}:feed        hash     generation, last, trimmed, bytes, heard, recorded, kept, began
+///   {p:changes}:log         stream   LAST-0 ─► a: second, r: records of 12 bytes (user, last seen, flags); no records: a gap
+///   {p:changes}:told:PAGE   string   a bit a user: told online                                                     up to 8 KiB
+///   {p:changes}:facts       hash     index ─► claim and deletion that were told
+/// </code>
+/// One script writes all four where the lease is still the writer's and <c>last</c> is what it believes. So a failover that loses the
+/// newest second of a server loses it of all four together, and the next write finds out. One stream serves all pages: its server writes
+/// records in batches, and the owner's reading of words takes longer than that. Threading: any thread.
+/// </remarks>
+internal sealed class RedisChangeLog : IChangeLog
+{
+    private const string Append = """
+        if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+        if redis.call('HGET', KEYS[2], 'last') ~= ARGV[2] then return 0 end
+        redis.call('HSET', KEYS[2], 'last', ARGV[3], 'trimmed', ARGV[4], 'bytes', ARGV[5], 'heard', ARGV[6], 'recorded', ARGV[7],
+            'kept', ARGV[8])
+        if ARGV[9] ~= '' then redis.call('XTRIM', KEYS[3], 'MINID', ARGV[9]) end
+        local at = 12
+        for i = 1, tonumber(ARGV[11]) do
+            redis.call('XADD', KEYS[3], ARGV[at] .. '-0', 'a', ARGV[at + 1], 'r', ARGV[at + 2])
+            at = at + 3
+        end
+        for i = 5, #KEYS do
+            local bits = ARGV[at]
+            for from = 1, #bits, 3 do
+                local low, high, bit = string.byte(bits, from, from + 2)
+                redis.call('SETBIT', KEYS[i], low + 256 * high, bit)
+            end
+            redis.call('EXPIRE', KEYS[i], ARGV[10] + 2592000)
+            at = at + 1
+        end
+        while at < #ARGV do
+            if ARGV[at + 1] == '0' then redis.call('HDEL', KEYS[4], ARGV[at])
+            else redis.call('HSET', KEYS[4], ARGV[at], ARGV[at + 1]) end
+            at = at + 2
+        end
+        for i = 2, 4 do redis.call('EXPIRE', KEYS[i], ARGV[10]) end
+        return 1
+        """;
+
+    // the head is written last: a feed without one has not begun
+    private const string Begin = """
+        if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+        redis.call('DEL', KEYS[3])
+        redis.call('HSET', KEYS[2], 'generation', ARGV[2], 'last', '0', 'trimmed', '0', 'bytes', '0', 'heard', ARGV[3], 'recorded', '0',
+            'kept', '0', 'began', ARGV[3])
+        return 1
+        """;
+
+    // what the feed needs of a server: scripts, streams and their trimming by number
+    private const string Probe = "return redis.call('XTRIM', KEYS[1], 'MINID', '0')";
+
+    // as long as the script sets: a feed that is turned off leaves nothing. What expires of one that is not is told again.
+    private static readonly TimeSpan ToldExpires = TimeSpan.FromDays(31);
+
+    private static readonly RedisValue[] HeadFields = ["generation", "last", "trimmed", "bytes", "heard", "recorded", "kept", "began"];
+
+    private readonly RedisCluster _cluster;
+    private readonly RedisLeases _leases;
+
+    public RedisChangeLog(RedisCluster cluster, TimeProvider time)
+    {
+        _cluster = cluster;
+        _leases = new RedisLeases(cluster, time);
+        Consumers = new RedisConsumerStore(cluster);
+    }
+
+    /// <inheritdoc/>
+    public IConsumerStore Consumers { get; }
+
+    /// <summary>Why this server cannot keep a feed, in its own words; null: it can, or is away.</summary>
+    public async ValueTask<string?> RefusalAsync()
+    {
+        try
+        {
+            return await ProbeAsync();
+        }
+        catch (StoreUnavailableException)
+        {
+            return null;
+        }
+    }
+
+    /// <inheritdoc/>
+    public Task RunOwnedAsync(string name, Func<string, CancellationToken, Task> run, CancellationToken stop) =>
+        _leases.RunAsync(name, run, stop);
+
+    /// <inheritdoc/>
+    public async ValueTask<ChangeLogHead?> HeadAsync()
+    {
+        var (fields, _) = await _cluster.SendAsync(
+            RedisKeys.ChangesSlot,
+            (RedisKey)RedisKeys.ChangesFeed,
+            static (redis, key, flags) => redis.HashGetAsync(key, HeadFields, flags),
+            RedisCommandKind.Read);
+        return fields[0].IsNull ? null : new ChangeLogHead(
+            (uint)fields[0], (long)fields[1], (long)fields[2], (long)fields[3], (uint)fields[4], (long)fields[5], (long)fields[6],
+            (uint)fields[7]);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyList<ChangeLogEntry>> ReadAsync(long after, int most)
+    {
+        var (entries, _) = await _cluster.SendAsync(
+            RedisKeys.ChangesSlot,
+            (Key: (RedisKey)RedisKeys.ChangesLog, From: (RedisValue)string.Create(CultureInfo.InvariantCulture, $"{after + 1}-0"), most),
+            static (redis, range, flags) => redis.StreamRangeAsync(range.Key, range.From, count: range.most, flags: flags),
+            RedisCommandKind.LongRead);
+        return
+        [
+            .. entries.Select(static entry => new ChangeLogEntry(
+                long.Parse(((string)entry.Id!).Split('-')[0], CultureInfo.InvariantCulture),
+                (uint)entry["a"],
+                (ReadOnlyMemory<byte>)entry["r"])),
+        ];
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask ReadToldAsync(int page, Memory<ulong> groups)
+    {
+        var bytes = new byte[groups.Length * sizeof(ulong)];
+        await _cluster.ReadTextAsync<byte>(RedisKeys.ChangesSlot, RedisKeys.Told(page), bytes);
+        for (var group = 0; group < groups.Length; group++)
+            groups.Span[group] = Reversed(BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(group * sizeof(ulong))));
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyDictionary<uint, long>> ReadFactsAsync()
+    {
+        var (rows, _) = await _cluster.SendAsync(
+            RedisKeys.ChangesSlot,
+            (RedisKey)RedisKeys.ToldFacts,
+            static (redis, key, flags) => redis.HashGetAllAsync(key, flags),
+            RedisCommandKind.LongRead);
+        return rows.ToDictionary(static row => (uint)row.Name, static row => (long)row.Value);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<bool> BeginAsync(
+        string token, ChangeLogHead head, IReadOnlyList<(int Page, ulong[] Groups)> told, IReadOnlyDictionary<uint, long> facts)
+    {
+        await DeleteAsync(RedisKeys.ToldFacts);
+        foreach (var (page, groups) in told)
+            await WriteToldAsync(page, groups);
+        foreach (var some in facts.Chunk(1000))
+        {
+            await _cluster.SendAsync(
+                RedisKeys.ChangesSlot,
+                some.Select(static fact => new HashEntry(fact.Key, fact.Value)).ToArray(),
+                static async (redis, rows, flags) =>
+                {
+                    await redis.HashSetAsync(RedisKeys.ToldFacts, rows, flags);
+                    return true;
+                },
+                RedisCommandKind.Write);
+        }
+
+        return await RunAsync(
+            Begin, [RedisKeys.Lease(IChangeLog.Feed), RedisKeys.ChangesFeed, RedisKeys.ChangesLog], [token, head.Generation, head.BeganAt]);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<bool> AppendAsync(string token, ChangeLogWrite write)
+    {
+        List<RedisKey> keys = [RedisKeys.Lease(IChangeLog.Feed), RedisKeys.ChangesFeed, RedisKeys.ChangesLog, RedisKeys.ToldFacts];
+        var (before, after) = (write.Before, write.After);
+        List<RedisValue> values =
+        [
+            token, before.Last, after.Last, after.Trimmed, after.Bytes, after.AsOf, after.Recorded, after.Kept,
+            after.Trimmed == before.Trimmed ? RedisValue.EmptyString : after.Trimmed + 1, write.KeepSeconds, write.Entries.Count,
+        ];
+        foreach (var entry in write.Entries)
+            values.AddRange([entry.Last, entry.At, entry.Records]);
+        foreach (var page in write.Flips.GroupBy(static flip => PageLayout.Page(flip.User)))
+        {
+            keys.Add(RedisKeys.Told(page.Key));
+            values.Add(Packed(page));
+        }
+
+        foreach (var (user, value) in write.Facts)
+            values.AddRange([user, value]);
+        return await RunAsync(Append, [.. keys], [.. values]);
+    }
+
+    private async ValueTask<string?> ProbeAsync()
+    {
+        var (refusal, _) = await _cluster.SendAsync<RedisKey[], string?>(
+            RedisKeys.ChangesSlot,
+            new RedisKey[] { RedisKeys.ChangesLog },
+            static async (redis, keys, flags) =>
+            {
+                try
+                {
+                    await redis.ScriptEvaluateAsync(Probe, keys, flags: flags | CommandFlags.NoScriptCache);
+                    return null;
+                }
+                catch (RedisServerException failure) when (failure.Message.Contains("unknown", StringComparison.OrdinalIgnoreCase)
+                    || failure.Message.Contains("syntax", StringComparison.OrdinalIgnoreCase))
+                {
+                    return failure.Message;
+                }
+            },
+            RedisCommandKind.Write);
+        return refusal;
+    }
+
+    private static byte[] Packed(IEnumerable<(uint User, bool Online)> flips)
+    {
+        var bytes = new List<byte>();
+        foreach (var (user, online) in flips)
+        {
+            var slot = PageLayout.Slot(user);
+            bytes.AddRange([(byte)slot, (byte)(slot >> 8), online ? (byte)1 : (byte)0]);
+        }
+
+        return [.. bytes];
+    }
+
+    private async ValueTask WriteToldAsync(int page, ulong[] groups)
+    {
+        var key = (RedisKey)RedisKeys.Told(page);
+        if (!groups.AsSpan().ContainsAnyExcept(0ul))
+        {
+            await DeleteAsync(key);
+            return;
+        }
+
+        var bytes = new byte[groups.Length * sizeof(ulong)];
+        for (var group = 0; group < groups.Length; group++)
+            BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(group * sizeof(ulong)), Reversed(groups[group]));
+        await _cluster.SendAsync(
+            RedisKeys.ChangesSlot,
+            (key, bytes),
+            static (redis, told, flags) => redis.StringSetAsync(told.key, told.bytes, ToldExpires, flags: flags),
+            RedisCommandKind.Write);
+    }
+
+    private Task<RedisReply<bool>> DeleteAsync(RedisKey key) => _cluster.SendAsync(
+        RedisKeys.ChangesSlot, key, static (redis, key, flags) => redis.KeyDeleteAsync(key, flags), RedisCommandKind.Write);
+
+    private async ValueTask<bool> RunAsync(string script, RedisKey[] keys, RedisValue[] values)
+    {
+        var (answer, _) = await _cluster.SendAsync(
+            RedisKeys.ChangesSlot,
+            (script, keys, values),
+            static (redis, run, flags) => redis.ScriptEvaluateAsync(run.script, run.keys, run.values, flags | CommandFlags.NoScriptCache),
+            RedisCommandKind.Write);
+        return (long)answer == 1;
+    }
+
+    // Redis counts the bits of a text from the most significant one on.
+    private static ulong Reversed(ulong bits)
+    {
+        bits = ((bits >> 1) & 0x5555555555555555) | ((bits & 0x5555555555555555) << 1);
+        bits = ((bits >> 2) & 0x3333333333333333) | ((bits & 0x3333333333333333) << 2);
+        bits = ((bits >> 4) & 0x0F0F0F0F0F0F0F0F) | ((bits & 0x0F0F0F0F0F0F0F0F) << 4);
+        return BinaryPrimitives.ReverseEndianness(bits);
+    }
+}

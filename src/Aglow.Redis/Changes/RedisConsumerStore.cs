@@ -1,0 +1,58 @@
+using Aglow.Changes;
+using StackExchange.Redis;
+
+namespace Aglow.Redis.Changes;
+
+/// <summary>Consumers' documents in Redis: a hash for each kind of key, which is what stands before the colon.</summary>
+/// <remarks>They are as durable as Redis is. Threading: any thread.</remarks>
+internal sealed class RedisConsumerStore(RedisCluster cluster) : IConsumerStore
+{
+    // a document is written over the one that its writer has read, or not at all
+    private const string Script = """
+        if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
+        if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
+        return 1
+        """;
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyDictionary<string, string>> ReadAsync(string prefix)
+    {
+        var (rows, _) = await cluster.SendAsync(
+            RedisKeys.ChangesSlot,
+            (RedisKey)RedisKeys.Consumers(KindOf(prefix)),
+            static (redis, key, flags) => redis.HashGetAllAsync(key, flags),
+            RedisCommandKind.LongRead);
+        return rows.Where(row => ((string)row.Name!).StartsWith(prefix, StringComparison.Ordinal))
+            .OrderBy(static row => (string)row.Name!, StringComparer.Ordinal)
+            .ToDictionary(static row => (string)row.Name!, static row => (string)row.Value!, StringComparer.Ordinal);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask WriteAsync(string key, string? json)
+    {
+        var row = (Hash: (RedisKey)RedisKeys.Consumers(KindOf(key)), key, json);
+        await cluster.SendAsync(
+            RedisKeys.ChangesSlot,
+            row,
+            static (redis, row, flags) => row.json is null
+                ? redis.HashDeleteAsync(row.Hash, row.key, flags)
+                : redis.HashSetAsync(row.Hash, row.key, row.json, flags: flags),
+            RedisCommandKind.Write);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<bool> ReplaceAsync(string key, string? before, string? json)
+    {
+        var (answer, _) = await cluster.SendAsync(
+            RedisKeys.ChangesSlot,
+            (Keys: new RedisKey[] { RedisKeys.Consumers(KindOf(key)) }, Values: new RedisValue[] { key, before ?? "", json ?? "" }),
+            static (redis, row, flags) => redis.ScriptEvaluateAsync(Script, row.Keys, row.Values, flags | CommandFlags.NoScriptCache),
+            RedisCommandKind.Write);
+        return (long)answer == 1;
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync() => default;
+
+    private static string KindOf(string key) => key[..key.IndexOf(':', StringComparison.Ordinal)];
+}

@@ -1,0 +1,122 @@
+using System.Security.Cryptography;
+using Aglow.Storage;
+using StackExchange.Redis;
+
+namespace Aglow.Redis.Changes;
+
+/// <summary>Work that one node at a time does: leases with an expiry in Redis.</summary>
+/// <remarks>
+/// <code>
+///   SET {p:changes}:lease:NAME TOKEN NX PX 5000 ─► ours ─► renewed once a second ─► given back when the work ends
+///                                  └► another's: tried again within a second
+/// </code>
+/// A lease lasts <see cref="Lease"/>, so a node that dies is replaced within some 6 s. This node counts a lease from before it asked, and
+/// ends its work a second before the lease does, where it could not renew. A token is never used twice: what writes to the feed names it,
+/// so that a node that was paused past its lease writes nothing. Threading: any thread.
+/// </remarks>
+internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
+{
+    private static readonly TimeSpan Lease = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan EndBefore = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+
+    private const string IfOurs = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end ";
+    private const string Renew = IfOurs + "return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
+    private const string Release = IfOurs + "return redis.call('DEL', KEYS[1])";
+
+    /// <summary>Runs work while this node owns the name; see <see cref="Aglow.Changes.IChangeLog.RunOwnedAsync"/>.</summary>
+    public async Task RunAsync(string name, Func<string, CancellationToken, Task> run, CancellationToken stop)
+    {
+        var key = (RedisKey)RedisKeys.Lease(name);
+        while (!stop.IsCancellationRequested)
+        {
+            var token = RandomNumberGenerator.GetHexString(32, lowercase: true);
+            var askedAt = time.GetTimestamp();
+            if (await TryTakeAsync(key, token))
+                await HoldAsync(key, token, askedAt, run, stop);
+            try
+            {
+                await Task.Delay(Interval * (0.5 + (Random.Shared.NextDouble() / 2)), time, stop);
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+        }
+    }
+
+    private async Task HoldAsync(
+        RedisKey key, string token, long renewedAt, Func<string, CancellationToken, Task> run, CancellationToken stop)
+    {
+        using var lost = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        var work = Task.Run(() => run(token, lost.Token), CancellationToken.None);
+        // renewals wait for Redis, and the end of the lease does not
+        var renewal = Task.CompletedTask;
+        while (!work.IsCompleted && !lost.IsCancellationRequested)
+        {
+            await Task.WhenAny(work, Task.Delay(Interval, time, lost.Token));
+            if (time.GetElapsedTime(Volatile.Read(ref renewedAt)) > Lease - EndBefore)
+                await lost.CancelAsync();
+            else if (renewal.IsCompleted)
+                renewal = RenewAsync();
+        }
+
+        try
+        {
+            await work;
+        }
+        catch (Exception failure) when (failure is StoreUnavailableException or OperationCanceledException)
+        {
+            // tried again
+        }
+
+        await renewal;
+        await SendAsync(key, Release, [token]);
+
+        async Task RenewAsync()
+        {
+            var askedAt = time.GetTimestamp();
+            var isOurs = await SendAsync(key, Renew, [token, (long)Lease.TotalMilliseconds]);
+            if (isOurs == false)
+                await lost.CancelAsync();
+            else if (isOurs == true)
+                Volatile.Write(ref renewedAt, askedAt);
+        }
+    }
+
+    private async Task<bool> TryTakeAsync(RedisKey key, string token)
+    {
+        try
+        {
+            var (isTaken, _) = await cluster.SendAsync(
+                RedisKeys.ChangesSlot,
+                (key, token),
+                static (redis, lease, flags) => redis.StringSetAsync(lease.key, lease.token, Lease, when: When.NotExists, flags: flags),
+                RedisCommandKind.Write);
+            return isTaken;
+        }
+        catch (StoreUnavailableException)
+        {
+            return false;
+        }
+    }
+
+    // Null: Redis is away.
+    private async Task<bool?> SendAsync(RedisKey key, string script, RedisValue[] values)
+    {
+        try
+        {
+            var (answer, _) = await cluster.SendAsync(
+                RedisKeys.ChangesSlot,
+                (script, Keys: new[] { key }, values),
+                static (redis, lease, flags) =>
+                    redis.ScriptEvaluateAsync(lease.script, lease.Keys, lease.values, flags | CommandFlags.NoScriptCache),
+                RedisCommandKind.Write);
+            return (long)answer == 1;
+        }
+        catch (StoreUnavailableException)
+        {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,60 @@
+using Aglow.Model;
+using Aglow.Users;
+
+namespace Aglow.Changes;
+
+/// <summary>What is recorded of a user: the rule that the feeds of one machine and of many nodes share. No clock and no I/O.</summary>
+internal static class ChangeRule
+{
+    /// <summary>The record that leads from what was told of a user to what is shown now; null: nothing of it is to be seen.</summary>
+    /// <param name="user">The index.</param>
+    /// <param name="wasOnline">Whether the words that were told meant online.</param>
+    /// <param name="wasClaim">The claimed status that was told.</param>
+    /// <param name="isOnline">Whether the words mean online.</param>
+    /// <param name="claim">The claimed status.</param>
+    /// <param name="shown">What is shown of the user.</param>
+    /// <param name="word">The pulse word.</param>
+    /// <param name="isDeleted">Whether the user was deleted, and that was not told.</param>
+    public static StoredChange? Between(
+        uint user, bool wasOnline, ClaimStatus wasClaim, bool isOnline, ClaimStatus claim, Presence shown, uint word, bool isDeleted)
+    {
+        var before = Shown(wasOnline, wasClaim);
+        // a hidden user's device, or a status chosen while offline
+        if (!isDeleted && (isOnline == wasOnline
+            ? before == shown.Status || claim == wasClaim
+            : before == PresenceStatus.Offline && !shown.IsOnline))
+            return null;
+        var reason = isDeleted ? ChangeReason.Deleted
+            : isOnline == wasOnline ? ChangeReason.Status
+            : isOnline ? ChangeReason.Heartbeat
+            : Pulse.Left(word) || Pulse.DeviceLeft(word) ? ChangeReason.Leave
+            : ChangeReason.Lapse;
+        return new StoredChange(
+            user, isDeleted ? 0 : shown.LastSeen, shown.Status, (before != PresenceStatus.Offline) != shown.IsOnline, reason);
+    }
+
+    /// <summary>Whether a record is no longer given out, since its user was deleted after it.</summary>
+    public static bool IsErased(StoredChange record, uint at, Accounts? accounts) =>
+        record.Reason != ChangeReason.Deleted
+        && accounts?.Of(record.User) is { IsDeleted: true } account
+        && Pulse.EpochUnixSeconds + (long)at < account.RevokedAt;
+
+    /// <summary>A record as consumers get it.</summary>
+    public static PresenceChange Given(uint generation, long number, uint at, StoredChange record, string? id) => new(
+        new ChangeCursor(generation, number).ToString(),
+        id is null ? UserId.Of(record.User) : UserId.Parse(id),
+        record.Status != PresenceStatus.Offline,
+        record.Status,
+        Pulse.ToUnix(record.LastSeen),
+        record.Reason,
+        Pulse.EpochUnixSeconds + (long)at,
+        record.IsTransition);
+
+    private static PresenceStatus Shown(bool online, ClaimStatus kind) => !online ? PresenceStatus.Offline : kind switch
+    {
+        ClaimStatus.Hidden => PresenceStatus.Offline,
+        ClaimStatus.Away => PresenceStatus.Away,
+        ClaimStatus.Busy => PresenceStatus.Busy,
+        _ => PresenceStatus.Online,
+    };
+}

@@ -1,0 +1,16 @@
+using Aglow.Diagnostics;
+
+namespace Aglow.Changes;
+
+/// <summary>What every feed can tell.</summary>
+internal static class FeedMetrics
+{
+    /// <summary>Adds it.</summary>
+    public static void Add(AglowMetrics metrics, Func<long> recorded, Func<double> kept, Func<double> bytes, Func<long> gaps)
+    {
+        metrics.Count("aglow.feed.recorded", "Changes recorded in the feed since it began.", recorded);
+        metrics.Gauge("aglow.feed.kept", "Changes that the feed keeps.", kept);
+        metrics.Gauge("aglow.feed.bytes", "What the changes that the feed keeps take.", bytes);
+        metrics.Count("aglow.feed.gaps", "Reads of the feed from a cursor whose changes are no longer kept.", gaps);
+    }
+}

@@ -1,0 +1,517 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Sweeping;
+using Aglow.Users;
+using Plane = Aglow.Model.Plane;
+
+namespace Aglow.Changes;
+
+/// <summary>
+/// Records the changes of all users, on the one node that owns the feed: compares the words with what was told, and writes the difference.
+/// </summary>
+/// <remarks>
+/// <code>
+///   hints of every node ─► who may have changed ─┐
+///   pages that the sweep reads ─► differ from told ├─► words, read anew ─► differ from told? ─► records, and what they tell, in one write
+///   leases that end before the next page ─► then ─┤
+///   claims, accounts ────────────────────────────┘
+/// </code>
+/// What was told is in the <see cref="IChangeLog"/>, written with the records. So a new owner loads it, compares it with what it believes,
+/// and goes through the hints of the last minute that the earlier one had not recorded: a change is late by the takeover, and none is
+/// missing. A write that finds the feed less far than this node believes (Redis lost its newest second in a failover) ends the ownership;
+/// what was lost is then recorded again, with higher numbers.
+/// A hint that says "came online" is recorded also where the user has left by now: the visit was.
+/// Rejected: records by the node that wrote the word. They cost each arrival a second write on its way, and leave nobody who finds what a
+/// node that died has written and not recorded.
+/// Threading: one loop while this node owns the feed; hints and pages come from any thread.
+/// </remarks>
+internal sealed class SharedChangeRecorder : IDisposable
+{
+    // hints that are judged together
+    private const int AtOnce = 4096;
+    // records that a failover may lose are fewer: a new owner numbers from beyond them
+    private const long Jump = 1 << 20;
+    // a hint this much older than what was recorded last may have been heard later
+    private const uint Overlap = 3;
+    private const uint TrimEverySeconds = 10;
+    private const int TrimAtOnce = 16;
+    private const int EntryBytes = 32;
+    private const int PagesAtOnce = 32;
+    private static readonly TimeSpan LongestWait = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan RetryAfter = TimeSpan.FromMilliseconds(250);
+
+    private readonly IChangeLog _log;
+    private readonly IPlaneStore _store;
+    private readonly Clock _clock;
+    private readonly Belief _believed;
+    private readonly Sweep _sweep;
+    private readonly Claims _claims;
+    private readonly Accounts _accounts;
+    private readonly HintHistory _hints;
+    private readonly Action<ChangeLogHead> _moved;
+    private readonly uint _awaySeconds;
+    private readonly uint _heartbeatSeconds;
+    private readonly int _keepSeconds;
+    private readonly long _maxBytes;
+    private readonly SemaphoreSlim _wake = new(0);
+    private readonly Lock _gate = new();
+    private readonly HintHistory.Hint[] _batch = new HintHistory.Hint[AtOnce];
+    private readonly List<StoredChange> _records = [];
+    private readonly List<(uint User, bool Online)> _flips = [];
+    private readonly List<(uint User, long Value)> _changedFacts = [];
+    // found by pages, claims and earlier leases; under the lock
+    private readonly Queue<uint> _checks = new();
+    private readonly PriorityQueue<uint, uint> _ends = new();
+    // null: this node does not own the feed
+    private UserBits? _told;
+    private Dictionary<uint, ToldFacts> _facts = [];
+    private ChangeLogHead _head = new(0, 0, 0, 0, 0, 0, 0, 0);
+    private long _highest;
+    private uint _trimAt;
+    private int _isSignaled;
+
+    public SharedChangeRecorder(
+        IChangeLog log, IPlaneStore store, Clock clock, Belief believed, Sweep sweep, Claims claims, Accounts accounts, HintHistory hints,
+        AglowOptions options, Action<ChangeLogHead> moved)
+    {
+        (_log, _store, _clock, _believed, _sweep, _claims, _accounts) = (log, store, clock, believed, sweep, claims, accounts);
+        (_hints, _moved) = (hints, moved);
+        _awaySeconds = (uint)options.AwaySeconds;
+        _heartbeatSeconds = (uint)options.HeartbeatSeconds;
+        _keepSeconds = options.ChangesHours * 3600;
+        _maxBytes = (long)options.ChangesMegabytes << 20;
+        sweep.RemotePageRead += Compare;
+    }
+
+    /// <summary>Whether this node owns the feed.</summary>
+    public bool IsOwner => Volatile.Read(ref _told) is not null;
+
+    /// <summary>Something was heard.</summary>
+    public void Wake()
+    {
+        if (IsOwner && Interlocked.Exchange(ref _isSignaled, 1) == 0)
+            _wake.Release();
+    }
+
+    /// <summary>Records until another node may own the feed, or the feed is less far than this node believes.</summary>
+    public async Task OwnAsync(string token, CancellationToken lost)
+    {
+        if (await _log.HeadAsync() is not { } head)
+        {
+            if (await BeginAsync(token) is not { } begun)
+                return;
+            head = begun;
+        }
+
+        var told = await LoadToldAsync();
+        _facts = (await _log.ReadFactsAsync()).ToDictionary(static fact => fact.Key, static fact => ToldFacts.Of(fact.Value));
+        try
+        {
+            lock (_gate)
+            {
+                _checks.Clear();
+                _ends.Clear();
+                Volatile.Write(ref _told, told);
+            }
+
+            _head = head;
+            _highest = Math.Max(_highest, head.Last) + Jump;
+            _trimAt = 0;
+            await CompareAllAsync();
+            CompareFacts();
+            await RecordAsync(token, lost);
+        }
+        finally
+        {
+            lock (_gate)
+            {
+                Volatile.Write(ref _told, null);
+                told.Dispose();
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        _sweep.RemotePageRead -= Compare;
+        _wake.Dispose();
+    }
+
+    // Who is online now is taken as told: consumers read that for themselves, and then what changes.
+    private async Task<ChangeLogHead?> BeginAsync(string token)
+    {
+        var now = _clock.Now;
+        var told = (await _store.PagesAsync(Plane.Pulse)).Select(page => (page, _believed.Groups(page).ToArray())).ToArray();
+        var facts = UsersOfFacts().Distinct()
+            .Select(user => (User: user, Value: new ToldFacts(_claims.Of(user, now).Status, 0).Value))
+            .Where(static fact => fact.Value != 0)
+            .ToDictionary(static fact => fact.User, static fact => fact.Value);
+        var generation = (uint)System.Security.Cryptography.RandomNumberGenerator.GetInt32(int.MaxValue);
+        var head = new ChangeLogHead(generation, 0, 0, 0, now, 0, 0, now);
+        return await _log.BeginAsync(token, head, told, facts) ? head : null;
+    }
+
+    private async Task<UserBits> LoadToldAsync()
+    {
+        var told = new UserBits();
+        foreach (var pages in (await _store.PagesAsync(Plane.Pulse)).Chunk(PagesAtOnce))
+        {
+            await Task.WhenAll(pages.Select(async page =>
+            {
+                var groups = new ulong[PageLayout.Groups];
+                await _log.ReadToldAsync(page, groups);
+                for (var group = 0; group < groups.Length; group++)
+                {
+                    if (groups[group] != 0)
+                        told.Set(page, group, groups[group], present: true);
+                }
+            }));
+        }
+
+        return told;
+    }
+
+    private async Task RecordAsync(string token, CancellationToken lost)
+    {
+        var recordedUntil = _head.AsOf;
+        var place = _hints.PlaceOf(recordedUntil > Overlap ? recordedUntil - Overlap : 0);
+        // visits may have begun and ended that no hint is left of
+        var mayMiss = _clock.Now > recordedUntil + HintHistory.KeepSeconds;
+        uint? writtenAt = null;
+        while (true)
+        {
+            var isEnd = lost.IsCancellationRequested;
+            try
+            {
+                var began = _clock.Now;
+                var count = Take(ref place, began, out var asOf);
+                if (count > 0)
+                    await JudgeAsync(count, recordedUntil, lost);
+                var hasNews = _records.Count + _flips.Count + _changedFacts.Count > 0 || mayMiss;
+                if ((hasNews || writtenAt != began) && !await WriteAsync(token, Math.Max(_head.AsOf, asOf), mayMiss, lost))
+                    return;
+                (mayMiss, writtenAt) = (false, began);
+                if (count > 0)
+                    continue;
+            }
+            catch (StoreUnavailableException)
+            {
+                if (lost.IsCancellationRequested)
+                    return;
+                await Task.Delay(RetryAfter, _clock.Time, CancellationToken.None);
+                continue;
+            }
+
+            if (isEnd)
+                return;
+            await WaitAsync(lost);
+        }
+    }
+
+    // Hints, and users whose lease may have ended or whom a page shows otherwise, as many as are judged together.
+    private int Take(ref long place, uint now, out uint asOf)
+    {
+        var count = _hints.Read(ref place, _batch);
+        asOf = (count == AtOnce ? Math.Min(now, _batch[^1].Second) : now) - 1;
+        lock (_gate)
+        {
+            while (count < AtOnce && _checks.TryDequeue(out var user))
+                _batch[count++] = new(user, now, TransitionKind.Changed);
+            while (count < AtOnce && _ends.TryPeek(out var user, out var second) && second <= now)
+            {
+                _ends.Dequeue();
+                _batch[count++] = new(user, now, TransitionKind.Changed);
+            }
+        }
+
+        return count;
+    }
+
+    private async ValueTask WaitAsync(CancellationToken lost)
+    {
+        try
+        {
+            await _wake.WaitAsync(LongestWait, lost);
+        }
+        catch (OperationCanceledException)
+        {
+            // once more for what was heard until now
+        }
+
+        Interlocked.Exchange(ref _isSignaled, 0);
+    }
+
+    // ---- who may have changed ---------------------------------------------------------------------------------------------------
+
+    // By the sweep, which has just read the page.
+    private void Compare(int page, ReadOnlySpan<uint> words, Moment at)
+    {
+        if (!IsOwner)
+            return;
+        var lease = _believed.Definition;
+        var online = new Threshold(lease, at);
+        // those of whom the next reading may be too late; whoever beats is younger
+        var interval = (uint)Math.Ceiling(_sweep.Interval.TotalSeconds) + 1;
+        var youngest = Math.Max(lease.PulseSeconds > interval ? lease.PulseSeconds - interval : 0, _heartbeatSeconds + Overlap);
+        var young = new Threshold(lease with { PulseSeconds = Math.Min(youngest, lease.PulseSeconds), DeviceLeftSeconds = 0 }, at);
+        ref var first = ref MemoryMarshal.GetReference(words);
+        lock (_gate)
+        {
+            if (_told is not { } bits)
+                return;
+            var told = bits.Groups(page);
+            for (var group = 0; group < Math.Max(words.Length / 64, told.Length); group++)
+            {
+                var (now, ends) = (0UL, 0UL);
+                if (group < words.Length / 64)
+                {
+                    ref var words64 = ref System.Runtime.CompilerServices.Unsafe.Add(ref first, group * 64);
+                    now = online.PulseBits(ref words64);
+                    ends = now & ~young.PulseBits(ref words64);
+                }
+
+                for (var differ = now ^ (told.IsEmpty ? 0 : told[group]); differ != 0; differ &= differ - 1)
+                    Check(PageLayout.User(page, (group * 64) + BitOperations.TrailingZeroCount(differ)));
+                for (; ends != 0; ends &= ends - 1)
+                {
+                    var slot = (group * 64) + BitOperations.TrailingZeroCount(ends);
+                    CheckAtEnd(PageLayout.User(page, slot), words[slot]);
+                }
+            }
+        }
+
+        Wake();
+    }
+
+    // Once for a new owner, who then knows of every lease that ends before the sweep reads its page.
+    private async ValueTask CompareAllAsync()
+    {
+        var scratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
+        foreach (var page in await _store.PagesAsync(Plane.Pulse))
+        {
+            // those of a shard that is away are read when it is back
+            if (!_store.IsPageAway(page))
+                Compare(page, (await _store.ReadPageAsync(Plane.Pulse, page, scratch)).Span, _clock.MomentOf(page));
+        }
+    }
+
+    private void CompareFacts()
+    {
+        var now = _clock.Now;
+        lock (_gate)
+        {
+            foreach (var user in UsersOfFacts().Union(_facts.Keys))
+            {
+                var told = _facts.GetValueOrDefault(user);
+                var account = _accounts.Of(user);
+                if (_claims.Of(user, now).Status != told.Claim || (account.IsDeleted && IsNews(account, told)))
+                    Check(user);
+            }
+        }
+    }
+
+    private IEnumerable<uint> UsersOfFacts() => _claims.Users.Union(_accounts.Users);
+
+    private bool IsNews(Account account, ToldFacts told) =>
+        account.RevokedAt > Pulse.ToUnix(_head.BeganAt) && account.RevokedAt != told.DeletedAt;
+
+    // under the lock; what is too much is found with the page's next reading
+    private void Check(uint user)
+    {
+        if (_checks.Count < HintHistory.Most)
+            _checks.Enqueue(user);
+    }
+
+    private void CheckAtEnd(uint user, uint word)
+    {
+        var lease = _believed.Definition;
+        if (_ends.Count < HintHistory.Most)
+            _ends.Enqueue(user, Pulse.Second(word) + (Pulse.DeviceLeft(word) ? lease.DeviceLeftSeconds : lease.PulseSeconds) + 1);
+    }
+
+    // ---- what changed -----------------------------------------------------------------------------------------------------------
+
+    // Users whose words cannot be read are looked at again.
+    private async ValueTask JudgeAsync(int count, uint recordedUntil, CancellationToken lost)
+    {
+        var batch = _batch.AsMemory(0, count);
+        var users = new HashSet<uint>(count);
+        foreach (var hint in batch.Span)
+        {
+            if (!_store.IsPageAway(PageLayout.Page(hint.User)))
+                users.Add(hint.User);
+            else
+                LookAgain(hint.User);
+        }
+
+        uint[] read = [.. users];
+        var (pulse, activity) = (new uint[read.Length], new uint[read.Length]);
+        while (true)
+        {
+            try
+            {
+                await _store.ReadAsync(Plane.Pulse, read, pulse);
+                await _store.ReadAsync(Plane.Activity, read, activity);
+                break;
+            }
+            catch (StoreUnavailableException) when (!lost.IsCancellationRequested)
+            {
+                if (!Array.Exists(read, user => _store.IsPageAway(PageLayout.Page(user))))
+                {
+                    await Task.Delay(RetryAfter, _clock.Time, CancellationToken.None);
+                    continue;
+                }
+
+                // a shard that is away from now on: its users are looked at again, the others now
+                foreach (var user in read.Where(user => _store.IsPageAway(PageLayout.Page(user))))
+                    LookAgain(user);
+                read = Array.FindAll(read, user => !_store.IsPageAway(PageLayout.Page(user)));
+                (pulse, activity) = (new uint[read.Length], new uint[read.Length]);
+            }
+        }
+
+        var words = new Dictionary<uint, (uint Pulse, uint Activity)>(read.Length);
+        for (var i = 0; i < read.Length; i++)
+            words[read[i]] = (pulse[i], activity[i]);
+        foreach (var hint in batch.Span)
+        {
+            if (words.TryGetValue(hint.User, out var of))
+                Judge(hint, of.Pulse, of.Activity, hint.Second > recordedUntil);
+        }
+    }
+
+    private void LookAgain(uint user)
+    {
+        lock (_gate)
+        {
+            if (_ends.Count < HintHistory.Most)
+                _ends.Enqueue(user, _clock.Now + 1);
+        }
+    }
+
+    // A hint that may have been recorded before says only that the words are to be looked at.
+    private void Judge(HintHistory.Hint hint, uint word, uint activity, bool isNew)
+    {
+        var user = hint.User;
+        var at = _clock.MomentOf(PageLayout.Page(user));
+        var isOnline = _believed.Definition.IsMet(word, Pulse.Never, at);
+        var wasOnline = _told!.Contains(user);
+        if (isNew && hint.Kind == TransitionKind.Arrived && !wasOnline && !isOnline)
+            Tell(user, isOnline: true, Math.Max(Pulse.Second(word), at.Oldest(_believed.Definition.PulseSeconds)), activity, at);
+        else if (isNew && hint.Kind == TransitionKind.Left && wasOnline && isOnline)
+            Tell(user, isOnline: false, at.Now | Pulse.LeftBit, activity, at);
+        Tell(user, isOnline, word, activity, at);
+        if (isOnline && Pulse.DeviceLeft(word))
+        {
+            lock (_gate)
+                CheckAtEnd(user, word);
+        }
+    }
+
+    private void Tell(uint user, bool isOnline, uint word, uint activity, Moment at)
+    {
+        var wasOnline = _told!.Contains(user);
+        var was = _facts.Count == 0 ? default : _facts.GetValueOrDefault(user);
+        var (claim, account) = (_claims.Of(user, at.Now), _accounts.Of(user));
+        var isDeleted = word == Pulse.Never && account.IsDeleted && IsNews(account, was);
+        var facts = new ToldFacts(claim.Status, isDeleted ? account.RevokedAt : account.IsDeleted ? was.DeletedAt : 0);
+        if (isOnline == wasOnline && facts == was)
+            return;
+        if (_told.Set(user, isOnline))
+            _flips.Add((user, isOnline));
+        if (facts != was)
+        {
+            if (facts == default)
+                _facts.Remove(user);
+            else
+                _facts[user] = facts;
+            _changedFacts.Add((user, facts.Value));
+        }
+
+        var shown = Presence.Of(word, activity, claim, _believed.Definition, at, _awaySeconds);
+        if (ChangeRule.Between(user, wasOnline, was.Claim, isOnline, claim.Status, shown, word, isDeleted) is { } record)
+            _records.Add(record);
+    }
+
+    // ---- writing it -------------------------------------------------------------------------------------------------------------
+
+    // False: another node owns the feed, or Redis has lost some of it.
+    private async Task<bool> WriteAsync(string token, uint asOf, bool mayMiss, CancellationToken lost)
+    {
+        var now = _clock.Now;
+        var entries = new List<ChangeLogEntry>();
+        if (mayMiss)
+            entries.Add(new ChangeLogEntry(++_highest, now, default));
+        var records = CollectionsMarshal.AsSpan(_records);
+        for (var from = 0; from < records.Length; from += ChangeFile.RecordsPerRow)
+        {
+            var some = records[from..Math.Min(records.Length, from + ChangeFile.RecordsPerRow)];
+            entries.Add(new ChangeLogEntry(_highest += some.Length, now, MemoryMarshal.AsBytes(some).ToArray()));
+        }
+
+        var after = _head with
+        {
+            Last = _highest,
+            AsOf = asOf,
+            Bytes = _head.Bytes + (entries.Count * EntryBytes) + (_records.Count * StoredChange.Bytes),
+            Recorded = _head.Recorded + _records.Count,
+            Kept = _head.Kept + _records.Count,
+        };
+        if (now >= _trimAt)
+            after = await TrimAsync(after, now);
+        var write = new ChangeLogWrite(_head, after, entries, [.. _flips], [.. _changedFacts], _keepSeconds);
+        while (true)
+        {
+            try
+            {
+                if (!await _log.AppendAsync(token, write))
+                    return false;
+                break;
+            }
+            catch (StoreUnavailableException) when (!lost.IsCancellationRequested)
+            {
+                // the same again: if it was carried out, the next attempt finds the feed further and says so
+                await Task.Delay(RetryAfter, _clock.Time, CancellationToken.None);
+            }
+            catch (StoreUnavailableException)
+            {
+                return false;
+            }
+        }
+
+        _head = after;
+        _records.Clear();
+        _flips.Clear();
+        _changedFacts.Clear();
+        _moved(after);
+        return true;
+    }
+
+    private async ValueTask<ChangeLogHead> TrimAsync(ChangeLogHead head, uint now)
+    {
+        var oldest = now > _keepSeconds ? now - (uint)_keepSeconds : 0;
+        var entries = await _log.ReadAsync(head.Trimmed, TrimAtOnce);
+        foreach (var entry in entries)
+        {
+            if (entry.At >= oldest && head.Bytes <= _maxBytes)
+            {
+                _trimAt = now + TrimEverySeconds;
+                return head;
+            }
+
+            head = head with
+            {
+                Trimmed = entry.Last,
+                Bytes = Math.Max(0, head.Bytes - EntryBytes - entry.Records.Length),
+                Kept = Math.Max(0, head.Kept - (entry.Records.Length / StoredChange.Bytes)),
+            };
+        }
+
+        if (entries.Count == 0)
+            _trimAt = now + TrimEverySeconds;
+        return head;
+    }
+}

@@ -1,0 +1,292 @@
+using System.Runtime.InteropServices;
+using Aglow.Diagnostics;
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+using Aglow.Sweeping;
+using Aglow.Users;
+
+namespace Aglow.Changes;
+
+/// <summary>The feed of nodes that share a store: any node reads it, and one at a time records.</summary>
+/// <remarks>
+/// <code>
+///   the owner: hints, pages, claims ─► SharedChangeRecorder ─► IChangeLog ─► any node: entries after a cursor ─► IDs ─► changes
+/// </code>
+/// Nodes that have somebody who waits ask <see cref="PollInterval"/> how far the feed is; the owner knows it.
+/// Threading: any thread.
+/// </remarks>
+public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
+{
+    private const int EntriesAtOnce = 32;
+    private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan IdlePollInterval = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan BeginsWithin = TimeSpan.FromSeconds(5);
+
+    private readonly IChangeLog _log;
+    private readonly IPlaneStore _store;
+    private readonly IUserDirectory? _directory;
+    private readonly Clock _clock;
+    private readonly AglowOptions _options;
+    private readonly AglowLog _events;
+    private readonly HintHistory _hints = new();
+    private readonly ClaimTimer _ends;
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Lock _waiting = new();
+    private SharedChangeRecorder? _recorder;
+    private Claims? _claims;
+    private Accounts? _accounts;
+    private ChangeLogHead? _head;
+    private TaskCompletionSource? _moved;
+    private Task _owning = Task.CompletedTask;
+    private Task _polling = Task.CompletedTask;
+    private long _polledAt;
+    private long _gaps;
+    private long _takeovers;
+
+    /// <summary>A feed over what nodes share. It hears hints from now on.</summary>
+    /// <param name="log">What nodes share of the feed.</param>
+    /// <param name="store">The words.</param>
+    /// <param name="directory">Who the users are; null: they are numbers.</param>
+    /// <param name="bus">Hints of all nodes.</param>
+    /// <param name="clock">Store time.</param>
+    /// <param name="options">What is kept.</param>
+    /// <param name="events">Where failures go.</param>
+    public SharedChanges(
+        IChangeLog log, IPlaneStore store, IUserDirectory? directory, ITransitionBus bus, Clock clock, AglowOptions options,
+        AglowLog events)
+    {
+        (_log, _store, _directory, _clock, _options, _events) = (log, store, directory, clock, options, events);
+        _ends = new ClaimTimer(clock, Note);
+        bus.Subscribe(Hear);
+    }
+
+    /// <inheritdoc/>
+    public IConsumerStore Consumers => _log.Consumers;
+
+    /// <inheritdoc/>
+    public bool IsShared => true;
+
+    /// <inheritdoc/>
+    public void Start(Claims claims, Accounts accounts)
+    {
+        (_claims, _accounts) = (claims, accounts);
+        _ends.Start(claims);
+        claims.Changed += Note;
+        accounts.Changed += (user, _, _) => Note(user);
+    }
+
+    /// <summary>Begins to record while this node owns the feed. When this completes, the feed can be read, or nobody could begin it within
+    /// 5 s.</summary>
+    /// <param name="sweep">Reads the pages.</param>
+    /// <param name="believed">Who is online, as this node believes.</param>
+    public async Task RunAsync(Sweep sweep, Belief believed)
+    {
+        _recorder = new SharedChangeRecorder(
+            _log, _store, _clock, believed, sweep, _claims!, _accounts!, _hints, _options, Move);
+        _owning = RunOwnedAsync(IChangeLog.Feed, OwnAsync, _stop.Token);
+        var began = _clock.Time.GetTimestamp();
+        while (!await HasBegunAsync() && _clock.Time.GetElapsedTime(began) < BeginsWithin)
+            await Task.Delay(PollInterval, _clock.Time);
+        _polling = BackgroundLoop.RunAsync("feed of changes", PollInterval, _clock.Time, _events, PollAsync, _stop.Token);
+    }
+
+    /// <inheritdoc/>
+    public Task RunOwnedAsync(string name, Func<string, CancellationToken, Task> run, CancellationToken stop) =>
+        _log.RunOwnedAsync(name, run, stop);
+
+    /// <inheritdoc/>
+    public void Note(uint user)
+    {
+        _hints.Add(TransitionKind.Changed, [user], _clock.Now);
+        _ends.Follow(user);
+        _recorder?.Wake();
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<ChangePage> ReadAsync(string? after, int limit, CancellationToken cancel = default)
+    {
+        var head = await ReadHeadAsync() ?? throw new StoreUnavailableException("No node has begun the feed of changes yet.");
+        var (from, isGap) = PlaceOf(after, head);
+        var read = new Reading(from) { IsGap = isGap };
+        while (!read.IsDone && read.Changes.Count < limit)
+        {
+            cancel.ThrowIfCancellationRequested();
+            var entries = await _log.ReadAsync(read.Next, EntriesAtOnce);
+            // some may have gone since, which the owner's next number would hide
+            if (entries.Count > 0 && await HasLostAsync(read.Next, entries[0]))
+                read.IsGap = true;
+            Read(entries, limit, read);
+            if (entries.Count == 0 && read.Next < head.Last)
+                read.Next = head.Last;
+            read.IsDone |= entries.Count == 0;
+        }
+
+        if (read.IsGap)
+            Interlocked.Increment(ref _gaps);
+        var ids = new string?[read.Changes.Count];
+        if (_directory is not null && read.Changes.Exists(static c => c.Record.User >= UserId.FirstDirectoryNumber))
+            await _directory.FindIdsAsync(read.Changes.Select(static c => c.Record.User).ToArray(), ids);
+        return new ChangePage(
+            [.. read.Changes.Select((c, i) => ChangeRule.Given(head.Generation, c.Number, c.At, c.Record, ids[i]))],
+            new ChangeCursor(head.Generation, read.Next).ToString(),
+            read.IsGap);
+    }
+
+    /// <inheritdoc/>
+    public async Task WaitAsync(string after, CancellationToken cancel)
+    {
+        var cursor = ChangeCursor.Parse(after);
+        while (true)
+        {
+            Task moved;
+            lock (_waiting)
+            {
+                if (_head is { } head && (head.Generation != cursor.Generation || head.Last > cursor.Number))
+                    return;
+                moved = (_moved ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
+            }
+
+            await moved.WaitAsync(cancel);
+        }
+    }
+
+    /// <summary>Adds what the feed can tell.</summary>
+    public void Observe(AglowMetrics metrics)
+    {
+        FeedMetrics.Add(
+            metrics, () => _head?.Recorded ?? 0, () => _head?.Kept ?? 0, () => _head?.Bytes ?? 0, () => Volatile.Read(ref _gaps));
+        metrics.Gauge(
+            "aglow.feed.owner", "1 where this node records the feed for all nodes.", () => _recorder is { IsOwner: true } ? 1 : 0);
+        metrics.Count("aglow.feed.takeovers", "Times that this node began to record the feed.", () => Volatile.Read(ref _takeovers));
+    }
+
+    /// <summary>Records what was heard until now, and stops; another node takes over within a second.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (_stop.IsCancellationRequested)
+            return;
+        await _stop.CancelAsync();
+        await _owning;
+        await _polling;
+        _ends.Dispose();
+        _recorder?.Dispose();
+        _stop.Dispose();
+    }
+
+    private async Task OwnAsync(string token, CancellationToken lost)
+    {
+        Interlocked.Increment(ref _takeovers);
+        await _recorder!.OwnAsync(token, lost);
+    }
+
+    private void Hear(TransitionKind kind, ReadOnlySpan<uint> users)
+    {
+        if (kind is not (TransitionKind.Arrived or TransitionKind.Left or TransitionKind.Changed or TransitionKind.DeviceLeft))
+            return;
+        _hints.Add(kind, users, _clock.Now);
+        _recorder?.Wake();
+    }
+
+    private async ValueTask PollAsync()
+    {
+        bool isWaitedFor;
+        lock (_waiting)
+            isWaitedFor = _moved is not null;
+        if (isWaitedFor || _clock.Time.GetElapsedTime(_polledAt) > IdlePollInterval)
+            await HasBegunAsync();
+    }
+
+    private async ValueTask<ChangeLogHead?> ReadHeadAsync()
+    {
+        _polledAt = _clock.Time.GetTimestamp();
+        var head = await _log.HeadAsync();
+        if (head is not null)
+            Move(head);
+        return head;
+    }
+
+    private async ValueTask<bool> HasBegunAsync()
+    {
+        try
+        {
+            return await ReadHeadAsync() is not null;
+        }
+        catch (StoreUnavailableException)
+        {
+            return false;
+        }
+    }
+
+    private void Move(ChangeLogHead head)
+    {
+        TaskCompletionSource? moved = null;
+        lock (_waiting)
+        {
+            if (_head is not { } was || was.Generation != head.Generation || was.Last != head.Last)
+                (moved, _moved) = (_moved, null);
+            _head = head;
+        }
+
+        moved?.SetResult();
+    }
+
+    // A cursor beyond the end is one of records that Redis lost in a failover: what follows has higher numbers.
+    private static (long After, bool IsGap) PlaceOf(string? after, ChangeLogHead head)
+    {
+        switch (after)
+        {
+            case null:
+                return (head.Trimmed, false);
+            case IChangeFeed.Latest:
+                return (head.Last, false);
+        }
+
+        var cursor = ChangeCursor.Parse(after);
+        return cursor.Generation == head.Generation && cursor.Number >= head.Trimmed ? (cursor.Number, false) : (head.Trimmed, true);
+    }
+
+    private async ValueTask<bool> HasLostAsync(long from, ChangeLogEntry first) =>
+        first.Last - (first.Records.Length / StoredChange.Bytes) > from && await ReadHeadAsync() is { } now && now.Trimmed > from;
+
+    private void Read(IReadOnlyList<ChangeLogEntry> entries, int limit, Reading read)
+    {
+        foreach (var entry in entries)
+        {
+            if (entry.Records.IsEmpty)
+            {
+                // said before the changes that follow it
+                if (read.Changes.Count > 0)
+                {
+                    read.IsDone = true;
+                    return;
+                }
+
+                (read.IsGap, read.Next) = (true, entry.Last);
+                continue;
+            }
+
+            var records = MemoryMarshal.Cast<byte, StoredChange>(entry.Records.Span);
+            var before = entry.Last - records.Length;
+            for (var number = Math.Max(read.Next, before) + 1; number <= entry.Last && read.Changes.Count < limit; number++)
+            {
+                var record = records[(int)(number - before - 1)];
+                read.Next = number;
+                if (!ChangeRule.IsErased(record, entry.At, _accounts))
+                    read.Changes.Add((number, entry.At, record));
+            }
+        }
+    }
+
+    // A page on its way.
+    private sealed class Reading(long from)
+    {
+        public List<(long Number, uint At, StoredChange Record)> Changes { get; } = [];
+
+        public long Next { get; set; } = from;
+
+        public bool IsGap { get; set; }
+
+        public bool IsDone { get; set; }
+    }
+}

@@ -1,0 +1,76 @@
+using System.Net;
+using Aglow.Redis;
+using Aglow.Server.Tests;
+using static Aglow.Stores.Tests.NodeCalls;
+
+namespace Aglow.Stores.Tests;
+
+/// <summary>What a consumer of the feed is left with after Redis failed over, on real processes.</summary>
+[Collection(FaultCollection.Name)]
+public sealed class FeedFaultTests(FaultyCluster servers)
+{
+    private static readonly string[] Flags = ["--lease-seconds", "4", "--heartbeat-seconds", "1", "--drain-seconds", "0"];
+
+    [Fact]
+    public async Task Records_that_a_failover_loses_are_recorded_again_and_every_consumer_ends_in_the_truth()
+    {
+        await servers.Cluster.FlushAsync();
+        await using var one = await AglowProcess.StartAsync(null, ["--redis", servers.Cluster.Address, .. Flags]);
+        await using var other = await AglowProcess.StartAsync(null, ["--redis", servers.Cluster.Address, .. Flags]);
+        var map = await RedisClusterProcesses.PortsOfSlotsAsync(servers.Cluster.Servers[0]);
+        // the feed's shard loses its newest seconds, and the words are on others
+        var page = Enumerable.Range(0, 256).First(page => map[RedisKeys.SlotOf(page)] == map[RedisKeys.ChangesSlot]);
+        uint[] people =
+        [
+            .. Enumerable.Range(256, 256).Select(static i => (uint)i)
+                .Where(user => map[RedisKeys.SlotOf((int)user % 256)] != map[RedisKeys.ChangesSlot]).Take(40),
+        ];
+        uint[] steady = people[..20];
+        uint[] silent = people[20..];
+        var shard = await servers.Cluster.ShardOfAsync(page);
+        await using var consumer = await FeedConsumer.FollowAsync(one, other);
+        using var crowd = new Crowd(steady, TimeSpan.FromSeconds(1), one.Address, other.Address);
+        await Eventually.HoldsAsync(() => steady.All(user => consumer.IsOnline(user)));
+        var before = consumer.Changes[^1]["id"]!.GetValue<string>();
+        shard[1].Signal(19);
+        foreach (var user in silent)
+            (await HeartbeatAsync(one, user)).StatusCode.ShouldBe(HttpStatusCode.OK);
+        // a quick consumer has read what nobody can read any more
+        await Eventually.HoldsAsync(() => silent.All(user => consumer.IsOnline(user)));
+        await shard[0].KillAsync();
+        shard[1].Signal(18);
+        try
+        {
+            // a shard that fails over answers nobody for longer than these leases last: those who were silent have gone meanwhile
+            await using var late = FeedConsumer.From(() => [one, other], before);
+            await Eventually.HoldsAsync(async () =>
+            {
+                var isRight = true;
+                foreach (var user in people)
+                {
+                    isRight &= await IsOnlineAsync(user) is { } truth && consumer.IsOnline(user) == truth
+                        && late.IsOnline(user, before: steady.Contains(user)) == truth;
+                }
+
+                return isRight;
+            });
+            steady.ShouldAllBe(user => consumer.IsOnline(user));
+            late.Changes.Select(static change => change["id"]!.GetValue<string>()).ShouldBeUnique();
+            // both go on
+            await HeartbeatAsync(one, silent[0]);
+            await Eventually.HoldsAsync(() => consumer.Of(silent[0]).Length > 2 && late.Of(silent[0]).Length >= 1);
+        }
+        finally
+        {
+            await shard[0].RestartAsync();
+        }
+
+        await servers.Cluster.HealedAsync();
+
+        async Task<bool?> IsOnlineAsync(uint user)
+        {
+            using var answer = await other.Http.GetAsync($"/status/{user}");
+            return answer.IsSuccessStatusCode ? (await answer.Content.ReadAsStringAsync()).Contains("\"is_online\":true") : null;
+        }
+    }
+}
