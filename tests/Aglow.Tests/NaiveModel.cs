@@ -24,6 +24,7 @@ internal sealed class NaiveModel(int users)
     /// <summary>The clock jumped, and words of seconds that were taken back have been moved.</summary>
     public void Stepped(uint from, uint to)
     {
+        HeardAllNow(to);
         if (to >= from)
         {
             Stalled(from, to);
@@ -45,6 +46,7 @@ internal sealed class NaiveModel(int users)
     /// <summary>A start: nothing that is loaded is later than now.</summary>
     public void Loaded(uint now)
     {
+        HeardAllNow(now);
         foreach (var person in _people)
         {
             (person.SeenAt, person.ActiveAt) = (Math.Min(person.SeenAt, now), Math.Min(person.ActiveAt, now));
@@ -57,9 +59,23 @@ internal sealed class NaiveModel(int users)
     public void Heard(int user, uint second, uint now)
     {
         var (person, was) = (_people[user], IsOnline(user, now));
-        (person.SeenAt, person.HasLeft, person.DeviceHasLeft) = (second, false, false);
+        (person.SeenAt, person.HasLeft, person.DeviceHasLeft, person.HeardAt) = (second, false, false, now);
         if (!was && IsOnline(user, now))
             person.IsActive = false;
+    }
+
+    /// <summary>A device leaves that never sent a heartbeat. The leave is final where no other device can be alive.</summary>
+    public void DeviceLeft(int user, DeviceKind kind, uint now)
+    {
+        var person = _people[user];
+        var isKindLive = Devices(user, now).HasFlag((DeviceKinds)(1 << (int)kind));
+        var isFinal = Against(now) == now && now - person.HeardAt > Lease;
+        if (IsOnline(user, now))
+            (person.SeenAt, person.HasLeft, person.DeviceHasLeft) = (now, isFinal, !isFinal);
+        if (isKindLive && isFinal)
+            person.Kinds.Remove(kind);
+        else if (isKindLive)
+            person.Kinds[kind] = (now, true);
     }
 
     /// <summary>The person did something; of those who hide nobody hears.</summary>
@@ -133,6 +149,13 @@ internal sealed class NaiveModel(int users)
     public bool IsOnline(int user, uint now) =>
         _people[user] is { SeenAt: > 0, HasLeft: false } person && person.SeenAt + (person.DeviceHasLeft ? AfterDevice : Lease) >= Against(now);
 
+    // the server does not know any more which devices were heard: each may be alive
+    private void HeardAllNow(uint now)
+    {
+        foreach (var person in _people)
+            person.HeardAt = now;
+    }
+
     private uint Against(uint now) => now <= _guard.Until ? Math.Min(now, _guard.HeldAt) : now;
 }
 
@@ -142,6 +165,9 @@ internal sealed class NaivePerson
     public uint SeenAt { get; set; }
 
     public bool HasLeft { get; set; }
+
+    /// <summary>When the server last received a heartbeat of any device.</summary>
+    public uint HeardAt { get; set; }
 
     /// <summary>Whether one device has left and none was heard since.</summary>
     public bool DeviceHasLeft { get; set; }

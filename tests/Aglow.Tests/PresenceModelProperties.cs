@@ -42,6 +42,14 @@ public class PresenceModelProperties
         Config.QuickThrowOnFailure.WithMaxTest(80),
         Prop.ForAll(Steps(), steps => RunAsync(steps).GetAwaiter().GetResult()));
 
+    // as the property found it: after a pause, the lease of the other device is over when the guard ends
+    [Fact]
+    public async Task A_device_that_leaves_after_the_others_lease_takes_its_user_offline() => await RunAsync(
+    [
+        new(Act.DeviceHeartbeat, 1, 58), new(Act.Pause, 3, 50), new(Act.Advance, 0, 14), new(Act.DeviceLeave, 1, 4),
+        new(Act.Advance, 3, 49), new(Act.Advance, 0, 49), new(Act.DeviceLeave, 1, 7),
+    ]);
+
     // as the property found it: the second of two heartbeats with activity within a minute was forgotten by a stop in order
     [Fact]
     public async Task Activity_survives_a_stop_to_the_second() => await RunAsync(
@@ -135,6 +143,7 @@ public class PresenceModelProperties
                         model.Heard(step.User, now, now);
                     else if (second > person.SeenAt)
                         model.Heard(step.User, second, now);
+                    person.HeardAt = now;
                     break;
                 case Act.Leave:
                     await presence.LeaveAsync(new[] { user });
@@ -143,14 +152,10 @@ public class PresenceModelProperties
                     person.Kinds.Clear();
                     break;
                 case Act.DeviceLeave:
-                    // never the device that was heard, so another may be alive
+                    // never the device that was heard
                     var leaving = (DeviceKind)(step.Amount % 4);
-                    var isKindLive = model.Devices(step.User, now).HasFlag((DeviceKinds)(1 << (int)leaving));
                     await presence.LeaveAsync(user, new Device(1, leaving));
-                    if (model.IsOnline(step.User, now))
-                        (person.SeenAt, person.DeviceHasLeft) = (now, true);
-                    if (isKindLive)
-                        person.Kinds[leaving] = (now, true);
+                    model.DeviceLeft(step.User, leaving, now);
                     break;
                 case Act.DeviceHeartbeat:
                     var kindHeard = (DeviceKind)(step.Amount % 4);
