@@ -11,12 +11,15 @@ using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>The directory over HTTP: users, their profiles and accounts, whom they follow. Answers that change something are durable.</summary>
+/// <summary>
+/// The directory over HTTP: users, their profiles and accounts, and whom they follow. A change is durable before it is answered.
+/// </summary>
 internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
     private const string AccessExample = "{\"disabled\": true}";
 
-    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(gate, [.. Table(), .. ByQuery(HttpMethods.Put, HttpMethods.Patch, HttpMethods.Delete)]);
+    public void Map(IEndpointRouteBuilder routes) =>
+        routes.MapCalls(gate, [.. Table(), .. ByQuery(HttpMethods.Put, HttpMethods.Patch, HttpMethods.Delete)]);
 
     // As by path, for IDs that no path can name: "batch", which is a call's, and "." and "..", which clients take out of a path.
     private IEnumerable<Call> ByQuery(params string[] methods) =>
@@ -39,7 +42,9 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             Answers = [new(Routes.Json, typeof(UserDocument), StatusCodes.Status201Created)],
             Problems = [400, 401, 403, 408, 409, 413, 415, 429, 501, 503],
         },
-        new Call(HttpMethods.Post, Routes.UsersBatch, "import users", "Creates or replaces up to 10,000 profiles, all or none", problems.Guard(ImportAsync))
+        new Call(
+            HttpMethods.Post, Routes.UsersBatch, "import users", "Creates or replaces up to 10,000 profiles, all or none",
+            problems.Guard(ImportAsync))
         {
             Cost = Cost.Search,
             Access = CallAccess.Backends(Scopes.Users),
@@ -55,7 +60,9 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             Answers = [new(Routes.Json, typeof(UserDocument)), new(Routes.Json, typeof(UserDocument), StatusCodes.Status201Created)],
             Problems = [400, 401, 403, 408, 409, 413, 415, 429, 501, 503],
         },
-        new Call(HttpMethods.Patch, Routes.User, "change user", "Changes the names that are given; null removes one", problems.Guard(PatchAsync))
+        new Call(
+            HttpMethods.Patch, Routes.User, "change user", "Changes the names that are given; null removes one",
+            problems.Guard(PatchAsync))
         {
             Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
@@ -63,7 +70,9 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             Answers = [new(Routes.Json, typeof(UserDocument))],
             Problems = [400, 401, 403, 408, 409, 413, 415, 429, 501, 503],
         },
-        new Call(HttpMethods.Post, Routes.Revoke, "revoke", "Signs a user out everywhere: tokens issued until now are refused, sockets close", problems.Guard(RevokeAsync))
+        new Call(
+            HttpMethods.Post, Routes.Revoke, "revoke", "Signs a user out everywhere: tokens issued until now are refused, sockets close",
+            problems.Guard(RevokeAsync))
         {
             Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
@@ -83,7 +92,10 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             Access = CallAccess.People(Scopes.Read),
             Query =
             [
-                new(Routes.SearchQuery, "The beginning of a name; from 3 characters on also any other part of it. Case and accents do not matter. Without it, GET /users?user=X answers one user."),
+                new(
+                    Routes.SearchQuery,
+                    "The beginning of a name; from 3 characters on also any other part of it. Case and accents do not matter. "
+                        + "Without it, GET /users?user=X answers one user."),
                 new(Routes.LimitQuery, "1 to 100; 20 where it is not given.", IsNumber: true),
                 new(Routes.CursorQuery, "The \"next\" of the page before."),
                 QueryParameter.User,
@@ -112,7 +124,9 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
             Problems = [400, 401, 403, 404, 429, 501, 503],
         },
-        new Call(HttpMethods.Post, Routes.Subscriptions, "subscribe", "Adds to whom a user follows", problems.Guard(context => FollowAsync(context, follow: true)))
+        new Call(
+            HttpMethods.Post, Routes.Subscriptions, "subscribe", "Adds to whom a user follows",
+            problems.Guard(context => FollowAsync(context, follow: true)))
         {
             Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
@@ -120,7 +134,9 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
             Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
         },
-        new Call(HttpMethods.Delete, Routes.Subscriptions, "unsubscribe", "Takes away from whom a user follows", problems.Guard(context => FollowAsync(context, follow: false)))
+        new Call(
+            HttpMethods.Delete, Routes.Subscriptions, "unsubscribe", "Takes away from whom a user follows",
+            problems.Guard(context => FollowAsync(context, follow: false)))
         {
             Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
@@ -141,7 +157,8 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         var user = await RegisterAsync(context, who);
         Refuse(await host.Presence.WriteProfilesAsync([new(user, name, profile.DisplayName)], create: true), who, name);
         var request = context.Request;
-        context.Response.Headers.Location = $"{request.PathBase.ToUriComponent()}{request.Path.ToUriComponent().TrimEnd('/')}/{Uri.EscapeDataString(who.ToString())}";
+        context.Response.Headers.Location =
+            $"{request.PathBase.ToUriComponent()}{request.Path.ToUriComponent().TrimEnd('/')}/{Uri.EscapeDataString(who.ToString())}";
         await AnswerAsync(context, who, user, StatusCodes.Status201Created);
     }
 
@@ -164,7 +181,10 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         await callers.RequireAsync(context, asked, Scopes.Users);
         var profile = await ReadProfileAsync(context, withId: false);
         if (profile.Given == ProfileParts.None)
-            throw Problems.Malformed($"Neither user_name nor display_name is given. Send {ProfileReader.One}, or null for what is to be removed.");
+        {
+                throw Problems.Malformed(
+                    $"Neither user_name nor display_name is given. Send {ProfileReader.One}, or null for what is to be removed.");
+            }
         var user = await RegisterAsync(context, asked);
         Refuse(
             await host.Presence.WriteProfilesAsync([new(user, profile.UserName, profile.DisplayName, profile.Given)], create: false),
@@ -196,7 +216,9 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         // each is a row, its names and their index
         gate.Charge(context, profiles.Count / 10);
         await host.Presence.RegisterAsync(users);
-        var writes = profiles.Select((profile, i) => new ProfileWrite(users.Numbers.Span[i], profile.UserName, profile.DisplayName)).ToArray();
+        var writes = profiles
+            .Select((profile, i) => new ProfileWrite(users.Numbers.Span[i], profile.UserName, profile.DisplayName))
+            .ToArray();
         var result = await host.Presence.WriteProfilesAsync(writes, create: false);
         if (result.Conflict != ProfileConflict.None)
             Refuse(result, profiles[result.ConflictAt].User!.Value, profiles[result.ConflictAt].UserName!);
@@ -247,14 +269,16 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             page = await host.Presence.SearchUsersAsync(query, limit, Asked.Cursor(context));
         }
         catch (FormatException)
-        {
+    {
             throw Asked.ForeignCursor();
         }
 
         var indexes = page.Users.Select(static u => u.User).ToArray();
         var statuses = new Presence[indexes.Length];
         await (await callers.ViewAsync(context)).ReadAsync(indexes, host.Presence.Definitions.Default, statuses);
-        var users = page.Users.Select((user, i) => UserDocument.Of(UserJson.Of(UserId.Parse(user.Id)), user.Profile, statuses[i])).ToArray();
+        var users = page.Users
+            .Select((user, i) => UserDocument.Of(UserJson.Of(UserId.Parse(user.Id)), user.Profile, statuses[i]))
+            .ToArray();
         await Answers.JsonAsync(context, new UsersDocument(users, page.Next), Documents.Sent.UsersDocument);
     }
 
@@ -310,7 +334,8 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         var follower = await RegisterAsync(context, asked);
         await DirectoryUsers.ResolveAsync(context, host.Presence, gate, users, register: follow);
         var followed = await host.Presence.FollowAsync(follower, DirectoryUsers.Known(users), follow)
-            ?? throw Problems.TooManyUsers(host.Options.SubscriptionLimit, "DELETE for some of those whom this user follows already; nothing was changed");
+            ?? throw Problems.TooManyUsers(
+                host.Options.SubscriptionLimit, "DELETE for some of those whom this user follows already; nothing was changed");
         await DirectoryUsers.SendListAsync(context, host.Presence, followed);
     }
 
@@ -327,7 +352,10 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     private void RequireDirectory()
     {
         if (!host.Presence.HasDirectory)
-            throw new NotSupportedException("This deployment has no user directory: user IDs are integers from 0 to 2147483647, and nothing is saved about them.");
+        {
+            throw new NotSupportedException(
+                "This deployment has no user directory: user IDs are integers from 0 to 2147483647, and nothing is saved about them.");
+        }
     }
 
     private static void RequireBody(HttpContext context, string example)
@@ -339,9 +367,20 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     private static void Refuse(ProfileResult result, UserId user, string name)
     {
         if (result.Conflict == ProfileConflict.UserTaken)
-            throw new ProblemException(StatusCodes.Status409Conflict, "User taken", $"{Problems.Shown(user)} has a profile already. PUT or PATCH /users/{{user_id}} changes it.");
+        {
+            throw new ProblemException(
+                StatusCodes.Status409Conflict,
+                "User taken",
+                $"{Problems.Shown(user)} has a profile already. PUT or PATCH /users/{{user_id}} changes it.");
+        }
+
         if (result.Conflict == ProfileConflict.NameTaken)
-            throw new ProblemException(StatusCodes.Status409Conflict, "Name taken", $"Another user has the user_name \"{Problems.Shorten(name)}\" (case, width and form do not matter). Choose another.");
+        {
+            throw new ProblemException(
+                StatusCodes.Status409Conflict,
+                "Name taken",
+                $"Another user has the user_name \"{Problems.Shorten(name)}\" (case, width and form do not matter). Choose another.");
+        }
     }
 
     private static async ValueTask<ProfileBody> ReadProfileAsync(HttpContext context, bool withId)
