@@ -105,7 +105,7 @@ public sealed class RedisPlaneStore : IPlaneStore
         try
         {
             await WriteAsync(batch, plane, user, word);
-            if (!Holds(word, batch.Word(0)))
+            if (!Pulse.Supersedes(word, batch.Word(0)))
                 await PutBackAsync(plane, [(user, batch.Word(0))]);
             batch.ForgetLostAnswers();
             return batch.Word(0);
@@ -223,21 +223,17 @@ public sealed class RedisPlaneStore : IPlaneStore
     }
 
     /// <inheritdoc/>
-    public async ValueTask EraseAsync(Plane plane, uint user, uint word)
+    public async ValueTask EraseAsync(Plane plane, uint user)
     {
-        // nothing there, and nothing to put there: no page is made
-        if (word == Pulse.Never)
-        {
-            var before = new uint[1];
-            await ReadAsync(plane, new[] { user }, before);
-            if (before[0] == Pulse.Never)
-                return;
-        }
-
+        // where nothing is, no page is made
+        var before = new uint[1];
+        await ReadAsync(plane, new[] { user }, before);
+        if (before[0] == Pulse.Never)
+            return;
         var batch = Rent();
         try
         {
-            await WriteAsync(batch, plane, user, word);
+            await WriteAsync(batch, plane, user, Pulse.Never);
         }
         finally
         {
@@ -267,16 +263,13 @@ public sealed class RedisPlaneStore : IPlaneStore
             throw failure;
     }
 
-    // A word that may stay where the other stood. A tombstone does whatever stood there.
-    private static bool Holds(uint word, uint old) => word == Pulse.Gone || Pulse.Supersedes(word, old);
-
     private static List<(uint User, uint Word)>? Overwritten(WordBatch batch, ReadOnlySpan<uint> words)
     {
         List<(uint User, uint Word)>? newer = null;
         for (var place = 0; place < batch.Count; place++)
         {
             var old = batch.Word(place);
-            if (old != Pulse.Refused && !Holds(batch.Winner(place, words), old))
+            if (old != Pulse.Refused && !Pulse.Supersedes(batch.Winner(place, words), old))
                 (newer ??= []).Add((batch.UserOf(place), old));
         }
 

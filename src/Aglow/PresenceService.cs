@@ -672,7 +672,7 @@ public sealed class PresenceService : IAsyncDisposable
         {
             if (!_store.IsInUse(plane))
                 continue;
-            await _store.EraseAsync(plane, user, Pulse.Never);
+            await _store.EraseAsync(plane, user);
             _store.Keep(plane, [user]);
         }
     }

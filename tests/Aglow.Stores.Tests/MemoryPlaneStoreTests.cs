@@ -18,7 +18,7 @@ public class MemoryPlaneStoreTests : PlaneStoreContract
         store.Exchange(Plane.Pulse, 1, 101).ShouldBe(100u);
         store.Read(Plane.Pulse, 2).ShouldBe(Pulse.Never);
         store.Budget.Taken.ShouldBe(2);
-        await store.EraseAsync(Plane.Pulse, 3, Pulse.Gone);
+        await store.EraseAsync(Plane.Pulse, 3);
         store.Budget.Taken.ShouldBe(2);
     }
 

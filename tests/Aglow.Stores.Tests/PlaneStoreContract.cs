@@ -64,19 +64,10 @@ public abstract class PlaneStoreContract : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Who_is_gone_stays_gone()
-    {
-        await _store.ExchangeAsync(Plane.Pulse, 1u << 31, 100);
-        await _store.EraseAsync(Plane.Pulse, 1u << 31, Pulse.Gone);
-        (await _store.ExchangeAsync(Plane.Pulse, 1u << 31, 200)).ShouldBe(Pulse.Gone);
-        (await ReadAsync(1u << 31)).ShouldBe([Pulse.Gone]);
-    }
-
-    [Fact]
     public async Task An_erased_number_can_be_seen_again()
     {
         await _store.ExchangeAsync(Plane.Pulse, 42, 100);
-        await _store.EraseAsync(Plane.Pulse, 42, Pulse.Never);
+        await _store.EraseAsync(Plane.Pulse, 42);
         (await ReadAsync(42)).ShouldBe([Pulse.Never]);
         (await _store.ExchangeAsync(Plane.Pulse, 42, 50)).ShouldBe(Pulse.Never);
         (await ReadAsync(42)).ShouldBe([50u]);
@@ -152,14 +143,6 @@ public abstract class PlaneStoreContract : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_tombstone_beyond_all_words_is_in_its_page()
-    {
-        await _store.ExchangeAsync(Plane.Pulse, 9, 100);
-        await _store.EraseAsync(Plane.Pulse, (5000 << 8) | 9, Pulse.Gone);
-        (await _store.ReadPageAsync(Plane.Pulse, 9, new uint[PageLayout.Slots])).Span[5000].ShouldBe(Pulse.Gone);
-    }
-
-    [Fact]
     public void Any_order_of_writes_agrees_with_a_naive_model()
     {
         var word = Gen.OneOf(
@@ -181,9 +164,8 @@ public abstract class PlaneStoreContract : IAsyncLifetime
             {
                 if (erase <= 1)
                 {
-                    var erased = erase == 0 ? Pulse.Never : Pulse.Gone;
-                    await store.EraseAsync(Plane.Pulse, writes[0].User, erased);
-                    model[writes[0].User] = erased;
+                    await store.EraseAsync(Plane.Pulse, writes[0].User);
+                    model[writes[0].User] = Pulse.Never;
                     continue;
                 }
 
@@ -192,7 +174,7 @@ public abstract class PlaneStoreContract : IAsyncLifetime
                 {
                     var old = model.GetValueOrDefault(user);
                     expected.Add(old);
-                    if (old != Pulse.Gone && (w & Pulse.SecondMask) >= (old & Pulse.SecondMask))
+                    if ((w & Pulse.SecondMask) >= (old & Pulse.SecondMask))
                         model[user] = w;
                 }
 

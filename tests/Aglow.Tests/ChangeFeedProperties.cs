@@ -39,6 +39,10 @@ public class ChangeFeedProperties
         Config.QuickThrowOnFailure.WithMaxTest(40),
         Prop.ForAll(Steps(), steps => Run(steps).GetAwaiter().GetResult()));
 
+    [Fact]
+    public Task A_change_is_not_recorded_before_the_word_that_it_is_made_of_is_durable() =>
+        Run([new(Act.Status, 1, 2), new(Act.Heartbeat, 1, 5), new(Act.Tick, 3, 14)]);
+
     private static Arbitrary<Step[]> Steps()
     {
         var act = Gen.Frequency(
@@ -125,7 +129,7 @@ public class ChangeFeedProperties
                 case Act.Erase:
                     _claims.Set(user, [], Rig.Now);
                     _accounts.Set(user, new Account(RevokedAt: Pulse.EpochUnixSeconds + (long)Rig.Now, IsDeleted: true));
-                    Rig.Erase(user, Pulse.Never);
+                    Rig.Erase(user);
                     break;
                 case Act.Status:
                     Claim(user, Kinds[step.Seconds % Kinds.Length]);
@@ -174,10 +178,11 @@ public class ChangeFeedProperties
             // as a start does: a crash may have come between a deletion and the erasure of its words
             foreach (var user in Users.Where(
                 user => Rig.Word(user) != Pulse.Never && Pulse.ToUnix(Pulse.Second(Rig.Word(user))) <= _accounts.Of(user).RevokedAt))
-                Rig.Erase(user, Pulse.Never);
+                Rig.Erase(user);
+            // the first transaction finds what was chosen meanwhile, and the next records it
             Rig.Journal.Commit();
-            // a transaction records what was chosen meanwhile, also where nothing else is to be written
             Rig.Journal.Tick();
+            Rig.Journal.Commit();
             await ReadAsync();
             foreach (var user in Users)
             {

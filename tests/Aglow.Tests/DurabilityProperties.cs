@@ -112,7 +112,7 @@ public class DurabilityProperties
                     _unkept.Add(user);
                     break;
                 case Act.Erase:
-                    Rig.Erase(user, step.Seconds % 5 == 0 ? Pulse.Gone : Pulse.Never);
+                    Rig.Erase(user);
                     _believed.Remove(user);
                     _unkept.Add(user);
                     break;

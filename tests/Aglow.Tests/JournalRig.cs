@@ -95,9 +95,9 @@ internal sealed class JournalRig : IAsyncDisposable
         Store.Keep(Plane.Pulse, [user]);
     }
 
-    public void Erase(uint user, uint word)
+    public void Erase(uint user)
     {
-        Store.EraseAsync(Plane.Pulse, user, word).AsTask().Wait();
+        Store.EraseAsync(Plane.Pulse, user).AsTask().Wait();
         Store.Keep(Plane.Pulse, [user]);
     }
 

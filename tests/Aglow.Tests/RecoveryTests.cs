@@ -222,14 +222,13 @@ public class RecoveryTests
         rig.Heartbeat(2);
         rig.Journal.Commit();
         rig.Journal.CheckpointNow();
-        rig.Erase(1, Pulse.Never);
-        rig.Erase(2, Pulse.Gone);
+        rig.Erase(1);
         rig.Journal.Commit();
 
         await using var next = await rig.CrashAsync(1);
         next.Word(1).ShouldBe(Pulse.Never);
-        next.Word(2).ShouldBe(Pulse.Gone);
-        next.Recovery.Online.ShouldBe(0);
+        next.Word(2).ShouldNotBe(Pulse.Never);
+        next.Recovery.Online.ShouldBe(1);
         next.Recovery.Registered.ShouldBe(1);
     }
 
@@ -239,7 +238,7 @@ public class RecoveryTests
         var rig = JournalRig.Begin();
         rig.Heartbeat(1);
         for (uint user = 2; user < 200; user++)
-            rig.Erase(user, Pulse.Never);
+            rig.Erase(user);
         rig.Journal.Commit();
 
         await using var next = await rig.CrashAsync(1);

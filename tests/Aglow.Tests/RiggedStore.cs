@@ -88,7 +88,7 @@ internal sealed class RiggedStore(bool isRemote) : IPlaneStore
         return scratch[..words.Length];
     }
 
-    public ValueTask EraseAsync(Plane plane, uint user, uint word) => _store.EraseAsync(plane, user, word);
+    public ValueTask EraseAsync(Plane plane, uint user) => _store.EraseAsync(plane, user);
 
     public void Keep(Plane plane, ReadOnlySpan<uint> users)
     {

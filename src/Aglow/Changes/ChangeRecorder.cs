@@ -34,6 +34,7 @@ internal sealed class ChangeRecorder : JournalReader
 
     private readonly Clock _clock;
     private readonly MemoryPlaneStore _store;
+    private readonly Journal _journal;
     private readonly Definition _online;
     private readonly uint _awaySeconds;
     private readonly uint _keepSeconds;
@@ -52,12 +53,15 @@ internal sealed class ChangeRecorder : JournalReader
     private uint _trimAt;
 
     /// <summary>A recorder of what the journal of a store writes.</summary>
+    /// <param name="journal">Who writes the words.</param>
     /// <param name="store">The words.</param>
     /// <param name="clock">Store time.</param>
     /// <param name="options">The lease, and what is kept.</param>
     /// <param name="committed">Hears how far the feed is after each commit that moved it, and its generation.</param>
-    public ChangeRecorder(MemoryPlaneStore store, Clock clock, AglowOptions options, Action<uint, ChangeFile.Place> committed)
+    public ChangeRecorder(
+        Journal journal, MemoryPlaneStore store, Clock clock, AglowOptions options, Action<uint, ChangeFile.Place> committed)
     {
+        _journal = journal;
         _store = store;
         _clock = clock;
         _online = new Definitions(options).Default;
@@ -189,7 +193,7 @@ internal sealed class ChangeRecorder : JournalReader
     }
 
     // Once after a start: what users chose while nobody recorded it. In a feed that is new, what they had chosen when it began is taken
-    // as told.
+    // as told. Each is judged when the journal next writes their word: a change may not be durable before the word that it is made of.
     private void Reconcile()
     {
         if (_reconciled || _reconciles || _facts is not { } facts)
@@ -197,11 +201,11 @@ internal sealed class ChangeRecorder : JournalReader
         _reconciles = true;
         foreach (var (user, kind) in facts.Seed)
             ChangeKind(user, _toldKinds.GetValueOrDefault(user) with { Claim = kind });
-        var at = _clock.Moment;
-        foreach (var user in UsersOf(facts.Claims, facts.Accounts).Union(_toldKinds.Keys).ToArray())
+        var now = _clock.Now;
+        foreach (var user in UsersOf(facts.Claims, facts.Accounts).Union(_toldKinds.Keys))
         {
-            if (_toldKinds.GetValueOrDefault(user) is var told && (told.DeviceLeft || facts.Claims.Of(user, at.Now).Status != told.Claim))
-                Judge(user, _store.Read(Plane.Pulse, user), at);
+            if (_toldKinds.GetValueOrDefault(user) is var told && (told.DeviceLeft || facts.Claims.Of(user, now).Status != told.Claim))
+                _journal.Add(Plane.Pulse, [user]);
         }
     }
 

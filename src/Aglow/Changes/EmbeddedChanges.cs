@@ -45,7 +45,7 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         Consumers = new SqliteConsumerStore(Path.GetDirectoryName(path)!);
         _directory = directory;
         _journal = journal;
-        _recorder = new ChangeRecorder(store, clock, options, Move);
+        _recorder = new ChangeRecorder(journal, store, clock, options, Move);
         _ends = new ClaimTimer(clock, Note);
     }
 

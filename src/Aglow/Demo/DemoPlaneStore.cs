@@ -104,7 +104,7 @@ internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
         (page >= DemoPeople.FirstPage ? Words : behind).ReadPageAsync(plane, page, scratch);
 
     /// <inheritdoc/>
-    public ValueTask EraseAsync(Plane plane, uint user, uint word) => StoreOf(user).EraseAsync(plane, user, word);
+    public ValueTask EraseAsync(Plane plane, uint user) => StoreOf(user).EraseAsync(plane, user);
 
     /// <inheritdoc/>
     public void Keep(Plane plane, ReadOnlySpan<uint> users)

@@ -234,12 +234,11 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         if (admission != Admission.Accepted)
             return admission;
         _devices?.Heard(user, default, at.Now);
-        var before = await ReadOneAsync(user);
-        if (Pulse.Second(before) >= second)
-            return before == Pulse.Gone ? Admission.Unknown : Admission.Accepted;
+        if (Pulse.Second(await ReadOneAsync(user)) >= second)
+            return Admission.Accepted;
         var old = await _store.ExchangeAsync(Plane.Pulse, user, second);
-        if (old is Pulse.Refused or Pulse.Gone)
-            return old == Pulse.Refused ? Admission.OverBudget : Admission.Unknown;
+        if (old == Pulse.Refused)
+            return Admission.OverBudget;
         if (_online.IsMet(second, Pulse.Never, at))
             return IsRenewal(old, at) ? Admission.Accepted : await ArrivedAsync(user, old, second, at);
         // only last seen changed, and no sweep will find an expired lease and persist it
@@ -448,9 +447,9 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         var isAhead = IsAhead(old, at);
         if (old == Pulse.Refused || !(isAhead || Pulse.Supersedes(word, old)))
         {
-            var refused = old is Pulse.Refused or Pulse.Gone;
-            _metrics.Written(refused ? 0 : 1, 0, refused ? 1 : 0);
-            return new(old == Pulse.Refused ? Admission.OverBudget : old == Pulse.Gone ? Admission.Unknown : Admission.Accepted);
+            var isRefused = old == Pulse.Refused;
+            _metrics.Written(isRefused ? 0 : 1, 0, isRefused ? 1 : 0);
+            return new(isRefused ? Admission.OverBudget : Admission.Accepted);
         }
 
         return KeepAsync();
@@ -630,7 +629,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         for (var i = old.IndexOfAnyExceptInRange(oldest, latest); i >= 0; i = Next(old, i + 1))
         {
             var word = old[i];
-            if (word is Pulse.Refused or Pulse.Gone)
+            if (word == Pulse.Refused)
             {
                 refused++;
             }

@@ -294,7 +294,7 @@ public sealed class Renewals : IDisposable
             var (user, word, old) = (_users[i], _sent[i], _old[i]);
             if (old == Pulse.Refused)
                 continue;
-            if (old == Pulse.Gone || (IsGoodbye(old) && Pulse.Second(old) >= Pulse.Second(word)))
+            if (IsGoodbye(old) && Pulse.Second(old) >= Pulse.Second(word))
             {
                 Forget([user]);
                 if (Pulse.Second(old) != Pulse.Second(word))

@@ -7,7 +7,7 @@ namespace Aglow.Model;
 /// <code>
 ///   31     30            29                                0
 /// +------+-------------+---------------------------------+
-/// | left | device left | second since 2020-01-01 UTC     |     0 = never seen;  left with second 0 = gone (deleted)
+/// | left | device left | second since 2020-01-01 UTC     |     0 = never seen
 /// +------+-------------+---------------------------------+
 /// </code>
 /// A boolean stays true when a device crashes. A timestamp expires by itself when it is read, so there is no expiry job. 30 bits of seconds
@@ -33,9 +33,6 @@ public static class Pulse
     /// <summary>The second, without the bits.</summary>
     public const uint SecondMask = DeviceLeftBit - 1;
 
-    /// <summary>A deleted user whose number is never given again: left, at second 0. Nothing supersedes it.</summary>
-    public const uint Gone = LeftBit;
-
     /// <summary>
     /// A store returns it instead of an old word if it did not write because it has no room for another page. Never stored.
     /// </summary>
@@ -55,9 +52,9 @@ public static class Pulse
 
     /// <summary>
     /// Whether <paramref name="word"/> replaces <paramref name="old"/>: it is of the same second or a later one. In the
-    /// same second the later arrival wins, so a heartbeat after a goodbye counts. A deleted user stays deleted.
+    /// same second the later arrival wins, so a heartbeat after a leave counts.
     /// </summary>
-    public static bool Supersedes(uint word, uint old) => Second(word) >= Second(old) && old != Gone;
+    public static bool Supersedes(uint word, uint old) => Second(word) >= Second(old);
 
     /// <summary>
     /// Moves a word of a repeated second back by as much as the clock was set back, to <paramref name="now"/> at the latest. A leave stays

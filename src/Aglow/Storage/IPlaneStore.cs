@@ -51,11 +51,8 @@ public interface IPlaneStore : IAsyncDisposable
     /// </summary>
     ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch);
 
-    /// <summary>
-    /// Overwrites words whatever stands there, even back in time: for deletion (<see cref="Pulse.Never"/> or
-    /// <see cref="Pulse.Gone"/>) only.
-    /// </summary>
-    ValueTask EraseAsync(Plane plane, uint user, uint word);
+    /// <summary>Writes <see cref="Pulse.Never"/> whatever stands there: for the deletion of a user.</summary>
+    ValueTask EraseAsync(Plane plane, uint user);
 
     /// <summary>
     /// Requests that the current words of these users become durable; returns at once. They are durable at most 50 ms later, sooner if a

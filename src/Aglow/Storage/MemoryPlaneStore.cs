@@ -101,18 +101,10 @@ public sealed class MemoryPlaneStore : IPlaneStore
         new(FindPages(plane)?.UsedView(page) ?? default);
 
     /// <inheritdoc/>
-    public unsafe ValueTask EraseAsync(Plane plane, uint user, uint word)
+    public unsafe ValueTask EraseAsync(Plane plane, uint user)
     {
-        if (word == Pulse.Never && !IsInUse(plane))
-            return default;
-        var pages = PagesOf(plane);
-        var page = word == Pulse.Never ? pages.Find(PageLayout.Page(user)) : pages.FindOrMake(PageLayout.Page(user));
-        if (page == null)
-            return default;
-        var at = page + PageLayout.Slot(user);
-        Interlocked.Exchange(ref *at, word);
-        if (word != Pulse.Never)
-            pages.RaiseUsed(at);
+        if (FindPages(plane) is { } pages && pages.Find(PageLayout.Page(user)) is var page && page != null)
+            Interlocked.Exchange(ref page[PageLayout.Slot(user)], Pulse.Never);
         return default;
     }
 
