@@ -29,6 +29,7 @@ public sealed class EmbeddedPresence : IOpenPresence
     private readonly Demo? _demo;
     private readonly AglowMetrics _metrics;
     private readonly EmbeddedChanges? _changes;
+    private readonly CancellationTokenSource _stop = new();
 
     private EmbeddedPresence(
         DataFolder folder,
@@ -67,15 +68,17 @@ public sealed class EmbeddedPresence : IOpenPresence
         MemoryPlaneStore? store = null;
         SqliteUserDirectory? directory = null;
         EmbeddedChanges? changes = null;
+        var watch = new FolderWatch(folder.FullPath, log);
         try
         {
-            var journal = Journal.Open(folder.PresencePath, log);
+            var journal = Journal.Open(folder.PresencePath, log, watch);
             store = new MemoryPlaneStore(options.CreateBudget(), journal);
             var guard = new StallGuard((uint)(2 * options.HeartbeatSeconds));
             var clock = new Clock(time, guard, journal.LastAlive);
-            directory = SqliteUserDirectory.Open(options.DataDirectory, time);
-            changes = EmbeddedChanges.Open(folder.PresencePath, directory, journal, store, clock, options);
+            directory = SqliteUserDirectory.Open(options.DataDirectory, time, watch);
+            changes = EmbeddedChanges.Open(folder.PresencePath, directory, journal, store, clock, options, watch);
             var recovery = journal.Load(store, clock, options.Lease);
+            watch.Add(folder.PresencePath);
             if (recovery.IsWithinLease)
                 guard.Stalled(Math.Min(recovery.LastAlive, recovery.At), recovery.At);
             var demo = options.DemoPeople == 0 ? null : await Demo.PrepareAsync(options, store, directory, time);
@@ -95,7 +98,9 @@ public sealed class EmbeddedPresence : IOpenPresence
             journal.Start();
             await presence.StartAsync();
             demo?.Start(presence, log);
-            return new EmbeddedPresence(folder, store, directory, demo, metrics, changes, presence);
+            var embedded = new EmbeddedPresence(folder, store, directory, demo, metrics, changes, presence);
+            embedded.KeepWatching(watch, time, log);
+            return embedded;
         }
         catch
         {
@@ -118,6 +123,8 @@ public sealed class EmbeddedPresence : IOpenPresence
     /// <exception cref="StoreUnavailableException">The last words could not be written.</exception>
     public async ValueTask DisposeAsync()
     {
+        await _stop.CancelAsync();
+        _stop.Dispose();
         try
         {
             if (_demo is not null)
@@ -135,5 +142,14 @@ public sealed class EmbeddedPresence : IOpenPresence
             _metrics.Dispose();
             _folder.Dispose();
         }
+    }
+
+    private void KeepWatching(FolderWatch watch, TimeProvider time, AglowLog log) =>
+        _ = BackgroundLoop.RunAsync("data folder", FolderWatch.Interval, time, log, () => Look(watch), _stop.Token);
+
+    private static ValueTask Look(FolderWatch watch)
+    {
+        watch.Look();
+        return default;
     }
 }

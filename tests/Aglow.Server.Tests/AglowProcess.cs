@@ -73,16 +73,20 @@ internal sealed partial class AglowProcess : IAsyncDisposable
     /// <param name="workingFolder">Where it is started.</param>
     /// <param name="urls">Where it listens; null: what else says so.</param>
     /// <param name="descriptors">How many it may have open.</param>
+    /// <param name="through">A program that starts it, with its arguments.</param>
     public static AglowProcess Run(
-        string? folder, string[] flags, Dictionary<string, string>? environment = null, string? workingFolder = null, string? urls = "http://127.0.0.1:0", int? descriptors = null)
+        string? folder, string[] flags, Dictionary<string, string>? environment = null, string? workingFolder = null, string? urls = "http://127.0.0.1:0", int? descriptors = null,
+        string[]? through = null)
     {
         var own = folder is null;
         folder ??= NewFolder();
         string[] arguments = ["serve", .. urls is null ? Array.Empty<string>() : ["--urls", urls], "--data", folder, .. flags];
         var program = Program;
-        var process = descriptors is { } most
-            ? Launch("prlimit", [$"--nofile={most}", program, .. arguments], environment, workingFolder)
-            : Launch(program, arguments, environment, workingFolder);
+        if (descriptors is { } most)
+            through = ["prlimit", $"--nofile={most}"];
+        var process = through is null
+            ? Launch(program, arguments, environment, workingFolder)
+            : Launch(through[0], [.. through[1..], program, .. arguments], environment, workingFolder);
         return new AglowProcess(process, folder, own).Listen();
     }
 

@@ -39,10 +39,10 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
     private long _gaps;
 
     private EmbeddedChanges(string path, IUserDirectory directory, Journal journal, MemoryPlaneStore store, Clock clock,
-        AglowOptions options)
+        AglowOptions options, FolderWatch? watch)
     {
         _path = path;
-        Consumers = new SqliteConsumerStore(Path.GetDirectoryName(path)!);
+        Consumers = new SqliteConsumerStore(Path.GetDirectoryName(path)!, watch);
         _directory = directory;
         _journal = journal;
         _recorder = new ChangeRecorder(journal, store, clock, options, Move);
@@ -52,7 +52,8 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
     /// <summary>The feed of a journal that is about to be loaded; null where it is off, and then nothing of an earlier one is
     /// left.</summary>
     public static EmbeddedChanges? Open(
-        string path, IUserDirectory directory, Journal journal, MemoryPlaneStore store, Clock clock, AglowOptions options)
+        string path, IUserDirectory directory, Journal journal, MemoryPlaneStore store, Clock clock, AglowOptions options,
+        FolderWatch? watch = null)
     {
         if (options.ChangesHours == 0)
         {
@@ -68,7 +69,7 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
             return null;
         }
 
-        var changes = new EmbeddedChanges(path, directory, journal, store, clock, options);
+        var changes = new EmbeddedChanges(path, directory, journal, store, clock, options, watch);
         journal.Follow(changes._recorder);
         return changes;
     }

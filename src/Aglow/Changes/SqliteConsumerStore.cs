@@ -1,3 +1,4 @@
+using Aglow.Durable;
 using Aglow.Sqlite;
 using Microsoft.Data.Sqlite;
 
@@ -6,7 +7,7 @@ namespace Aglow.Changes;
 /// <summary>The consumers' documents of one machine: <c>consumers.db</c> in the data folder, made when the first is written.</summary>
 /// <remarks>It holds the secrets of webhooks, so only this user may read it. One connection, one command at a time: documents are written
 /// once a second at most.</remarks>
-internal sealed class SqliteConsumerStore(string folder) : IConsumerStore
+internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : IConsumerStore
 {
     /// <summary>The file's name.</summary>
     public const string FileName = "consumers.db";
@@ -52,6 +53,7 @@ internal sealed class SqliteConsumerStore(string folder) : IConsumerStore
     public async ValueTask DisposeAsync()
     {
         await _turn.WaitAsync();
+        watch?.Remove(FilePath);
         if (_connection is not null)
             await _connection.DisposeAsync();
         _turn.Dispose();
@@ -62,6 +64,7 @@ internal sealed class SqliteConsumerStore(string folder) : IConsumerStore
         await _turn.WaitAsync();
         try
         {
+            watch?.EnsureSame();
             using var read = new SqliteStatement(Open(), "SELECT json FROM document WHERE key = ?");
             read.Bind(1, key);
             var before = read.Step() ? read.Text(0) : null;
@@ -74,6 +77,7 @@ internal sealed class SqliteConsumerStore(string folder) : IConsumerStore
             if (json is not null)
                 write.Bind(2, json);
             write.Run();
+            watch?.EnsureSame();
             return true;
         }
         catch (SqliteException e)
@@ -99,6 +103,8 @@ internal sealed class SqliteConsumerStore(string folder) : IConsumerStore
             new FileStream(FilePath, options).Dispose();
         }
 
-        return _connection = SqliteFile.Open(folder, FileName, ApplicationId, SchemaVersion, Schema).ConnectToWrite(cacheKibibytes: 256);
+        _connection = SqliteFile.Open(folder, FileName, ApplicationId, SchemaVersion, Schema).ConnectToWrite(cacheKibibytes: 256);
+        watch?.Add(FilePath);
+        return _connection;
     }
 }

@@ -40,6 +40,12 @@ public sealed partial class AglowLog(ILogger logger)
     [LoggerMessage(3004, LogLevel.Debug, "A checkpoint of {File} took {Seconds:0.0} s, pauses included.")]
     internal partial void Checkpointed(string file, double seconds);
 
+    [LoggerMessage(3005, LogLevel.Error, "{Trouble} Until then facts are refused with 503, and this server is not ready.")]
+    internal partial void FolderLost(string trouble);
+
+    [LoggerMessage(3006, LogLevel.Warning, "{Folder} is as it was and can be written again. Facts are taken again.")]
+    internal partial void FolderIsBack(string folder);
+
     [LoggerMessage(2004, LogLevel.Error,
         "A step of the background work \"{Name}\" failed. The work goes on. It logs one failure a minute at most.")]
     internal partial void StepFailed(string name, Exception exception);

@@ -64,7 +64,7 @@ public sealed class DataFolder : IDisposable
     /// <summary>Lets go of the folder.</summary>
     public void Dispose()
     {
-        File.Delete(Path.Combine(FullPath, "pid"));
+        DropPid();
         _lock.Dispose();
     }
 
@@ -85,6 +85,21 @@ public sealed class DataFolder : IDisposable
     /// <summary>One line for the operator about a file whose content is not what was written.</summary>
     internal static DataFolderException Damaged(string file, string what) =>
         new($"{file} is damaged ({what}); nothing was changed. Restore a backup of the folder, or move it away to begin anew.");
+
+    // In another folder's place it is another server's. What cannot be deleted matters to nobody: the lock says who holds the folder.
+    private void DropPid()
+    {
+        var pid = Path.Combine(FullPath, "pid");
+        try
+        {
+            if (File.Exists(pid) && File.ReadAllText(pid).Trim() == $"{Environment.ProcessId}")
+                File.Delete(pid);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // the folder is lost, and that was said
+        }
+    }
 
     private static FileStream Hold(string folder, string pid)
     {

@@ -37,6 +37,15 @@ internal sealed class FlushWaiters(Action wake)
         _taken.Clear();
     }
 
+    /// <summary>There is no use in waiting: everybody who waits gets this failure.</summary>
+    public void Fail(Exception failure)
+    {
+        Take();
+        foreach (var group in _taken)
+            group.Completion.TrySetException(failure);
+        _taken.Clear();
+    }
+
     private sealed class Group
     {
         public int Wanted;

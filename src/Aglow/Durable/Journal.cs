@@ -42,6 +42,7 @@ public sealed class Journal : IAsyncDisposable
 
     private readonly PresenceFile _file;
     private readonly AglowLog _log;
+    private readonly FolderWatch? _watch;
     private readonly JournalWork _work = new();
     private readonly FlushWaiters _flushes;
     private readonly AutoResetEvent _wake = new(false);
@@ -72,10 +73,11 @@ public sealed class Journal : IAsyncDisposable
     private volatile bool _abandoned;
     private int _disposed;
 
-    private Journal(PresenceFile file, AglowLog log)
+    private Journal(PresenceFile file, AglowLog log, FolderWatch? watch)
     {
         _file = file;
         _log = log;
+        _watch = watch;
         _flushes = new FlushWaiters(() => _wake.Set());
     }
 
@@ -102,6 +104,9 @@ public sealed class Journal : IAsyncDisposable
 
     /// <summary>Whether the last write failed: words are kept in memory alone, and it is tried again.</summary>
     public bool IsFailing => _failing;
+
+    /// <summary>Whether the data folder is gone, is another one, or is read-only.</summary>
+    public bool IsFolderLost => _watch is { Trouble: not null };
 
     /// <summary>Rows committed since the start.</summary>
     public long CommittedRows { get; private set; }
@@ -135,7 +140,10 @@ public sealed class Journal : IAsyncDisposable
 
     /// <summary>Opens the file of words of a data folder, made if it is not there.</summary>
     /// <exception cref="DataFolderException">It cannot be used; nothing in it was changed.</exception>
-    public static Journal Open(string presencePath, AglowLog log) => new(PresenceFile.Open(presencePath), log);
+    public static Journal Open(string presencePath, AglowLog log) => Open(presencePath, log, null);
+
+    /// <summary>The same, in a folder that is watched.</summary>
+    internal static Journal Open(string presencePath, AglowLog log, FolderWatch? watch) => new(PresenceFile.Open(presencePath), log, watch);
 
     /// <summary>Has a reader read along. Before <see cref="Load"/>.</summary>
     internal void Follow(JournalReader reader) => _reader = reader;
@@ -205,6 +213,8 @@ public sealed class Journal : IAsyncDisposable
     /// </summary>
     public ValueTask FlushedAsync()
     {
+        if (_watch is { Trouble: { } trouble })
+            throw new StoreUnavailableException(trouble);
         // in this order: what fails is marked before it is no longer counted
         if (QueueLength == 0 && !_failing)
             return default;
@@ -280,6 +290,7 @@ public sealed class Journal : IAsyncDisposable
         _flushes.Take();
         if (_failing)
             SetAside();
+        _watch?.EnsureSame();
         var beganAt = _clock!.Time.GetTimestamp();
         // what is added from here on waits for the next commit
         for (var left = QueueLength; _work.Take(ref left);)
@@ -300,6 +311,7 @@ public sealed class Journal : IAsyncDisposable
     {
         _tickDue = false;
         _file.Write(() => _file.WriteState(_file.State with { Tick = _clock!.Now, Since = Math.Min(_file.State.Since, Volatile.Read(ref _sinceAtMost)) }));
+        _watch?.EnsureSame();
         LastTick = _file.State.Tick;
         Add(Plane.Pulse, CollectionsMarshal.AsSpan(_checkpoint!.Doubtful));
         _checkpoint.Doubtful.Clear();
@@ -332,6 +344,7 @@ public sealed class Journal : IAsyncDisposable
         if (_work.TakenCount > 0)
             Write();
         _file.Write(() => _file.WriteState(_file.State with { Tick = at.Now, IsClean = true }));
+        _watch?.EnsureSame();
     }
 
     /// <summary>Allows the file so many pages more than it has: a disk that is full, for tests.</summary>
@@ -427,6 +440,9 @@ public sealed class Journal : IAsyncDisposable
                         Append(plane, users[..Math.Min(users.Length, PresenceFile.EntriesPerRow)], at, _position + ++rows);
                 }
             });
+            // those rows are in the file, wherever that is now; what they say counts as written only in the folder
+            _position += rows;
+            _watch?.EnsureSame();
         }
         catch
         {
@@ -436,7 +452,6 @@ public sealed class Journal : IAsyncDisposable
             throw;
         }
 
-        _position += rows;
         CommittedRows += rows;
         CommittedEntries += _work.TakenCount;
         JournalBytes += (rows * Weight(0)) + (_work.TakenCount * 8L);
@@ -488,6 +503,8 @@ public sealed class Journal : IAsyncDisposable
     private void SetAside()
     {
         _work.SetQueueAside();
+        if (IsFolderLost)
+            return;
         try
         {
             // what is in the file already need not stay in the WAL: its room is the first to be had
@@ -503,9 +520,18 @@ public sealed class Journal : IAsyncDisposable
     {
         Failures++;
         BeginFailing();
-        if (!_failureLogged)
-            _log.CannotWrite(_file.FilePath, e.Message);
-        _failureLogged = true;
+        _watch?.Look();
+        if (_watch is { Trouble: { } trouble })
+        {
+            _flushes.Fail(new StoreUnavailableException(trouble));
+        }
+        else
+        {
+            if (!_failureLogged)
+                _log.CannotWrite(_file.FilePath, e.Message);
+            _failureLogged = true;
+        }
+
         _commitTimer?.Change(RetryInterval, Timeout.InfiniteTimeSpan);
     }
 

@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using Aglow.Durable;
 using Aglow.Storage;
 using Microsoft.Data.Sqlite;
 using SQLitePCL;
@@ -30,6 +31,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
     private readonly SqliteConnection _connection;
     private readonly string _path;
     private readonly Action _committed;
+    private readonly FolderWatch? _watch;
     private readonly List<Action> _undo = [];
     private readonly SqliteStatement _begin;
     private readonly SqliteStatement _commit;
@@ -44,8 +46,10 @@ internal sealed class SqliteWriter : IAsyncDisposable
     /// <param name="connection">Belongs to the loop from now on.</param>
     /// <param name="path">For messages.</param>
     /// <param name="committed">Called on the loop after each commit, before its callers continue.</param>
-    public SqliteWriter(SqliteConnection connection, string path, Action committed)
+    /// <param name="watch">Says whether what is committed is still in the folder; null: nobody looks.</param>
+    public SqliteWriter(SqliteConnection connection, string path, Action committed, FolderWatch? watch = null)
     {
+        _watch = watch;
         _connection = connection;
         _path = path;
         _committed = committed;
@@ -137,6 +141,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
     {
         try
         {
+            _watch?.EnsureSame();
             _begin.Run();
             foreach (var command in group)
                 RunInSavepoint(command);
@@ -153,7 +158,22 @@ internal sealed class SqliteWriter : IAsyncDisposable
 
         lost = null;
         _committed();
+        ForgoIfLost(group);
         return true;
+    }
+
+    // what was committed may be where nobody looks for it: then nobody is told that it was
+    private void ForgoIfLost(List<Command> group)
+    {
+        try
+        {
+            _watch?.EnsureSame();
+        }
+        catch (StoreUnavailableException trouble)
+        {
+            foreach (var command in group)
+                command.Failure ??= trouble;
+        }
     }
 
     private void RollBack()

@@ -48,6 +48,9 @@ public sealed class MemoryPlaneStore : IPlaneStore
     public uint EarlierRunEnd => _journal?.EarlierRunEnd ?? 0;
 
     /// <inheritdoc/>
+    public bool IsWritable => _journal is not { IsFolderLost: true };
+
+    /// <inheritdoc/>
     public bool IsKeepBacklogged => _journal is { IsBacklogged: true };
 
     /// <summary>Users ever seen.</summary>

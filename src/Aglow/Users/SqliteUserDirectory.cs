@@ -62,10 +62,15 @@ public sealed class SqliteUserDirectory : IUserDirectory
     private readonly SqliteWriter _writer;
     private readonly UserCommands _commands;
     private readonly UserReaders _readers;
+    private readonly FolderWatch? _watch;
+    private readonly string _path;
     private int _disposed;
 
-    private SqliteUserDirectory(SqliteWriter writer, UserCommands commands, UserReaders readers, byte[] cursorSecret)
+    private SqliteUserDirectory(
+        SqliteWriter writer, UserCommands commands, UserReaders readers, byte[] cursorSecret, FolderWatch? watch, string path)
     {
+        _watch = watch;
+        _path = path;
         CursorSecret = cursorSecret;
         _writer = writer;
         _commands = commands;
@@ -85,7 +90,10 @@ public sealed class SqliteUserDirectory : IUserDirectory
     /// Opens the directory in a folder that this process holds (<see cref="DataFolder"/>), and creates what is missing. Throws
     /// <see cref="DataFolderException"/> if it cannot be used.
     /// </summary>
-    public static SqliteUserDirectory Open(string folder, TimeProvider time)
+    public static SqliteUserDirectory Open(string folder, TimeProvider time) => Open(folder, time, null);
+
+    /// <summary>The same, in a folder that is watched.</summary>
+    internal static SqliteUserDirectory Open(string folder, TimeProvider time, FolderWatch? watch)
     {
         var file = SqliteFile.Open(folder, "users.db", ApplicationId, SchemaVersion, Schema, (2, UpgradeFrom2));
         SqliteConnection? connection = null;
@@ -94,9 +102,10 @@ public sealed class SqliteUserDirectory : IUserDirectory
             connection = file.ConnectToWrite(cacheKibibytes: 128 * 1024);
             var secret = ReadSecret(connection, file.Path);
             var commands = new UserCommands(connection, time);
-            var writer = new SqliteWriter(connection, file.Path, commands.Committed);
+            var writer = new SqliteWriter(connection, file.Path, commands.Committed, watch);
             commands.OnUndo = writer.OnUndo;
-            return new SqliteUserDirectory(writer, commands, new UserReaders(file), secret);
+            watch?.Add(file.Path);
+            return new SqliteUserDirectory(writer, commands, new UserReaders(file), secret, watch, file.Path);
         }
         catch (Exception e) when (e is SqliteException or DataFolderException)
         {
@@ -191,6 +200,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
         await _writer.FinishAsync();
+        _watch?.Remove(_path);
         _commands.Dispose();
         await _readers.DisposeAsync();
 

@@ -1,0 +1,144 @@
+using System.Text;
+
+namespace Aglow.Server.Tests;
+
+/// <summary>The data folder is taken from a server that runs: nothing is acknowledged into files that nobody finds again.</summary>
+public sealed class FolderTests
+{
+    // a server of root's that permissions count for
+    private static readonly string[] WithoutPrivilege = Environment.IsPrivilegedProcess
+        ? ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
+        : ["env"];
+
+    [Theory]
+    [InlineData("folder deleted")]
+    [InlineData("folder moved away")]
+    [InlineData("folder replaced by a copy")]
+    [InlineData("folder read-only")]
+    [InlineData("users.db deleted")]
+    [InlineData("presence.db-wal deleted")]
+    [InlineData("users.db-wal replaced by a copy")]
+    [InlineData("presence.db replaced by a copy")]
+    public async Task Every_fact_is_refused_from_the_moment_on_that_the_folder_is_lost(string how)
+    {
+        var parent = AglowProcess.NewFolder();
+        var folder = Path.Combine(parent, "data");
+        await using var server = AglowProcess.Run(folder, [], through: WithoutPrivilege);
+        await server.ReadyAsync();
+        foreach (var fact in Facts(0))
+            (await SendAsync(server, fact)).ShouldBeInRange(200, 201, $"{fact}");
+        Lose(folder, how);
+        foreach (var fact in Facts(1))
+            (await SendAsync(server, fact)).ShouldBe(503, $"{fact}: {how}");
+        await UntilAsync(async () => (int)(await server.Http.GetAsync("/health/ready")).StatusCode == 503);
+        // what is asked of memory is answered still
+        (await server.Http.GetAsync("/status/1")).IsSuccessStatusCode.ShouldBeTrue();
+        server.Output.ShouldContain(how.Contains("read-only", StringComparison.Ordinal) ? "cannot be written any more"
+            : how.Contains("copy", StringComparison.Ordinal) ? "is another file" : "is gone while this server runs");
+        server.Output.ShouldContain(folder);
+        (await server.StopAsync()).ShouldBe(1);
+        server.Errors.TrimEnd('\n').ShouldNotContain("\n");
+        server.Errors.ShouldContain("could not be written");
+        if (Directory.Exists(folder))
+            Permit(folder);
+        Directory.Delete(parent, recursive: true);
+    }
+
+    [Fact]
+    public async Task A_folder_that_comes_back_goes_on_with_everything_that_was_acknowledged()
+    {
+        var parent = AglowProcess.NewFolder();
+        var folder = Path.Combine(parent, "data");
+        await using (var server = await AglowProcess.StartAsync(folder))
+        {
+            await SendAsync(server, (HttpMethod.Post, "/heartbeat", """{"user_id":1}"""));
+            Directory.Move(folder, folder + "-away");
+            (await SendAsync(server, (HttpMethod.Post, "/heartbeat", """{"user_id":2}"""))).ShouldBe(503);
+            (await SendAsync(server, (HttpMethod.Post, "/users", """{"user_name":"before"}"""))).ShouldBe(503);
+            Directory.Move(folder + "-away", folder);
+            await UntilAsync(async () => (await server.Http.GetAsync("/health/ready")).IsSuccessStatusCode);
+            await UntilAsync(async () => await SendAsync(server, (HttpMethod.Post, "/heartbeat", """{"user_id":3}""")) == 200);
+            (await SendAsync(server, (HttpMethod.Post, "/users", """{"user_name":"after"}"""))).ShouldBe(201);
+            server.Output.ShouldContain("can be written again");
+            await server.KillAsync();
+        }
+
+        await using (var server = await AglowProcess.StartAsync(folder))
+        {
+            foreach (var user in new[] { "1", "3" })
+                (await server.Http.GetStringAsync($"/status/{user}")).ShouldContain("\"is_online\":true");
+            (await server.Http.GetAsync("/users/after")).IsSuccessStatusCode.ShouldBeTrue();
+            (await server.StopAsync()).ShouldBe(0);
+        }
+
+        Directory.Delete(parent, recursive: true);
+    }
+
+    // every kind of fact that is acknowledged when it is on disk; each is another one by its number
+    private static (HttpMethod, string, string?)[] Facts(int number) =>
+    [
+        (HttpMethod.Post, "/users", $$"""{"user_name":"ann{{number}}"}"""),
+        (HttpMethod.Post, "/heartbeat", $$"""{"user_id":"key{{number}}"}"""),
+        (HttpMethod.Post, "/heartbeat", $$"""{"user_id":{{10 + number}}}"""),
+        (HttpMethod.Post, "/offline", """{"user_id":10}"""),
+        (HttpMethod.Put, "/users/1/status", """{"status":"busy"}"""),
+        (HttpMethod.Post, "/users/1/subscriptions", $$"""{"user_ids":[{{100 + number}}]}"""),
+        (HttpMethod.Post, "/users/1/blocked", $$"""{"user_ids":[{{100 + number}}]}"""),
+    ];
+
+    private static void Lose(string folder, string how)
+    {
+        var file = Path.Combine(folder, how.Split(' ')[0]);
+        switch (how)
+        {
+            case "folder deleted":
+                Directory.Delete(folder, recursive: true);
+                break;
+            case "folder moved away":
+                Directory.Move(folder, folder + "-away");
+                break;
+            case "folder replaced by a copy":
+                Directory.Move(folder, folder + "-away");
+                Directory.CreateDirectory(folder);
+                foreach (var one in Directory.GetFiles(folder + "-away", "*.db*"))
+                    File.Copy(one, Path.Combine(folder, Path.GetFileName(one)));
+                break;
+            case "folder read-only":
+                SetMode(folder, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+                break;
+            case var _ when how.EndsWith("deleted", StringComparison.Ordinal):
+                File.Delete(file);
+                break;
+            default:
+                File.Copy(file, file + ".copy");
+                File.Move(file + ".copy", file, overwrite: true);
+                break;
+        }
+    }
+
+    private static void Permit(string folder) =>
+        SetMode(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+
+    private static void SetMode(string folder, UnixFileMode mode)
+    {
+        if (OperatingSystem.IsWindows())
+            throw new PlatformNotSupportedException();
+        File.SetUnixFileMode(folder, mode);
+    }
+
+    private static async Task<int> SendAsync(AglowProcess server, (HttpMethod Method, string Path, string? Json) fact)
+    {
+        using var request = new HttpRequestMessage(fact.Method, fact.Path);
+        if (fact.Json is not null)
+            request.Content = new StringContent(fact.Json, Encoding.UTF8, "application/json");
+        using var answer = await server.Http.SendAsync(request);
+        return (int)answer.StatusCode;
+    }
+
+    private static async Task UntilAsync(Func<Task<bool>> holds)
+    {
+        for (var i = 0; i < 400 && !await holds(); i++)
+            await Task.Delay(TimeSpan.FromMilliseconds(50));
+        (await holds()).ShouldBeTrue();
+    }
+}
