@@ -195,7 +195,9 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         (await One.StopAsync()).ShouldBe(0);
         await HeartbeatAsync(Other, "bob");
         await Eventually.HoldsAsync(() => consumer.IsOnline("bob"));
-        var given = (await Other.GetAsync("/changes")).Json["changes"]!.AsArray().Select(static c => $"{c!["user_id"]} {c["reason"]}").ToArray();
+        var given = (await Other.GetAsync("/changes")).Json["changes"]!.AsArray()
+            .Select(static c => $"{c!["user_id"]} {c["reason"]}")
+            .ToArray();
         given.Where(static line => line.StartsWith("ann", StringComparison.Ordinal)).ShouldNotContain("ann heartbeat");
         given.ShouldContain("ann deleted");
         consumer.Of("ann").Length.ShouldBe(8);

@@ -12,7 +12,8 @@ public class SweepTests
 {
     private static readonly uint[] Extremes =
     [
-        Pulse.Never, 1, 2, Pulse.SecondMask, Pulse.SecondMask - 1, Pulse.LeftBit, Pulse.LeftBit | 1, uint.MaxValue, uint.MaxValue - 1, 1000, 970,
+        Pulse.Never, 1, 2, Pulse.SecondMask, Pulse.SecondMask - 1, Pulse.LeftBit, Pulse.LeftBit | 1, uint.MaxValue, uint.MaxValue - 1,
+        1000, 970,
         969, 971, 1000 | Pulse.LeftBit,
     ];
 
