@@ -15,7 +15,7 @@ public class HubAccessTests
     [InlineData("disabled", false)]
     [InlineData("deleted", false)]
     [InlineData("disconnected", true)]
-    public async Task Whoever_may_not_be_connected_any_more_is_cut_off(string what, bool staysOnline)
+    public async Task Connections_of_a_user_who_may_not_connect_any_more_are_aborted(string what, bool staysOnline)
     {
         await using var app = await HubApp.StartAsync();
         var ann = UserId.Parse("ann");
@@ -77,7 +77,7 @@ public class HubAccessTests
     [InlineData("users", "Nobody says whose connections")]
     [InlineData("silence", "ClientTimeoutInterval of SignalR (30 s) is longer than LeaseSeconds (4 s)")]
     [InlineData("feed", "set AglowOptions.ChangesHours to 1 or more")]
-    public async Task What_cannot_work_stops_the_start(string lacks, string says)
+    public async Task An_app_in_which_hubs_cannot_be_presence_does_not_start(string lacks, string says)
     {
         var refused = await Should.ThrowAsync<InvalidOperationException>(() => OwnApp.StartAsync(
             (builder, folder) =>

@@ -74,7 +74,7 @@ public class HubTests
     }
 
     [Fact]
-    public async Task Whoever_left_on_all_devices_is_back_when_they_do_something_and_not_by_a_ping()
+    public async Task A_call_brings_back_a_user_who_left_on_all_devices_and_a_ping_does_not()
     {
         await using var app = await HubApp.StartAsync();
         await using var ann = await app.ConnectAsync("ann");

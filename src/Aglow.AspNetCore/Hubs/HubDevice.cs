@@ -10,14 +10,14 @@ namespace Aglow.AspNetCore.Hubs;
 /// A connection to a SignalR hub as a device of its user: it counts and ends as a socket does, and watches nobody.
 /// </summary>
 /// <remarks>
-/// It is a connection of the <see cref="WatchHub"/>, so one timer serves all of them and all sockets: at each tick the application's
-/// sign-in behind the connection must still be good. Everything else of the hub's is not for it: SignalR pings its connections, and closes
-/// them when the server stops. Threading: the hub's loop; <see cref="Hear"/> and <see cref="CloseAsync"/> from any thread.
+/// It is a connection of the <see cref="WatchHub"/>, so one timer serves all of them and all sockets. At each tick the application's
+/// sign-in behind the connection must still be valid. The hub sends it nothing: SignalR pings its connections itself, and closes them
+/// when the server stops. Threading: the hub's loop; <see cref="Hear"/> and <see cref="CloseAsync"/> from any thread.
 /// </remarks>
 internal sealed class HubDevice(Arrival arrival, HubCallerContext context, SocketHost host)
     : WatchConnection(arrival.User), IDeviceConnection
 {
-    // a client that polls sends no pings: that its polls go on is the evidence, and SignalR drops it 15 s after the last
+    // A client that polls sends no pings. Its polls are the evidence: SignalR drops the connection 15 s after the last one.
     private readonly bool _isKeptAlive = context.Features.Get<IConnectionInherentKeepAliveFeature>()?.HasInherentKeepAlive == true;
     private uint _lastEvidence;
     private volatile bool _isEnded;
@@ -69,7 +69,7 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
 
     protected override void End(int code)
     {
-        // a server that stops: SignalR closes the connection, and lets the client come back
+        // The server stops: SignalR closes the connection, and lets the client reconnect.
         if (code < SocketClose.TokenEnded || _isEnded)
             return;
         _isEnded = true;

@@ -9,7 +9,7 @@ using Microsoft.AspNetCore.SignalR;
 namespace Aglow.AspNetCore.Hubs;
 
 /// <summary>
-/// What a client of a hub sends, on its way to SignalR: whatever comes is evidence that the client is alive.
+/// Stands between the transport of a hub's client and SignalR. All that the client sends is evidence that it is alive.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -34,7 +34,7 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
     /// <inheritdoc/>
     public PipeWriter Output => _transport.Output;
 
-    /// <summary>The user comes online, and is told of what this connection hears from now on.</summary>
+    /// <summary>Brings the user online, and returns the pipe that SignalR reads from now on.</summary>
     /// <exception cref="ProblemException">They may not connect.</exception>
     /// <exception cref="NotSupportedException">They have an ID that this deployment does not take.</exception>
     public async ValueTask<IDuplexPipe> BeginAsync(IDuplexPipe transport)

@@ -19,11 +19,11 @@ namespace Aglow.AspNetCore.Hubs;
 /// </summary>
 /// <remarks>
 /// <code>
-///   connected     whose it is? ─► as a socket arrives: account, limit, first heartbeat ─► what it sends is heard (HubLink)
-///   a call        the person is there, also if they had left on all devices
-///   disconnected  the device leaves: offline a heartbeat interval and 2 s later, unless it is back (a page that is loaded again)
+///   connected     find the user ─► account, limit and first heartbeat, as for a socket ─► HubLink turns what comes into heartbeats
+///   call          brings back a user who left on all devices
+///   disconnected  the device leaves: offline after a heartbeat interval and 2 s, unless it is back (a reloaded page)
 ///   cut off       the lease expires
-///   signed out, disabled, deleted, sign-in over   the connection is aborted
+///   signed out, disabled, deleted, sign-in ended   the connection is aborted
 /// </code>
 /// Threading: any thread.
 /// </remarks>

@@ -7,8 +7,8 @@ namespace Aglow.AspNetCore.Hubs;
 public sealed class HubPresenceOptions
 {
     /// <summary>
-    /// Whose device a connection is; null: nobody's, and then it is left alone. By default the user as whom the application authenticated
-    /// it, as everywhere in Aglow: the name identifier, <c>sub</c> or name.
+    /// The user of a connection; null: the connection has no presence. By default the user that the application authenticated, as
+    /// everywhere in Aglow: the name identifier, <c>sub</c> or name.
     /// </summary>
     public Func<HubCallerContext, UserId?>? User { get; set; }
 }
