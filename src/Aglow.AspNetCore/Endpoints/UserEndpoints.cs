@@ -182,9 +182,9 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         var profile = await ReadProfileAsync(context, withId: false);
         if (profile.Given == ProfileParts.None)
         {
-                throw Problems.Malformed(
-                    $"Neither user_name nor display_name is given. Send {ProfileReader.One}, or null for what is to be removed.");
-            }
+            throw Problems.Malformed(
+                $"Neither user_name nor display_name is given. Send {ProfileReader.One}, or null for what is to be removed.");
+        }
         var user = await RegisterAsync(context, asked);
         Refuse(
             await host.Presence.WriteProfilesAsync([new(user, profile.UserName, profile.DisplayName, profile.Given)], create: false),
@@ -269,7 +269,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             page = await host.Presence.SearchUsersAsync(query, limit, Asked.Cursor(context));
         }
         catch (FormatException)
-    {
+        {
             throw Asked.ForeignCursor();
         }
 
