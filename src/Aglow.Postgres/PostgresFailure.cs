@@ -26,9 +26,18 @@ internal static class PostgresFailure
     public static bool IsOfOneCommand(Exception failure) =>
         failure is PostgresException { SqlState: ['2', '1' or '2' or '3', ..] or ['5', '4', ..] };
 
-    /// <summary>Whether the server has no room for the write.</summary>
-    public static bool IsFull(Exception failure) =>
-        failure is PostgresException { SqlState: PostgresErrorCodes.DiskFull or PostgresErrorCodes.OutOfMemory };
+    /// <summary>
+    /// Whether the server refuses writes for its own state and may still answer reads: no room, a failing disk, a damaged table.
+    /// </summary>
+    public static bool IsOfWrites(Exception failure) =>
+        failure is PostgresException
+        {
+            SqlState: (['5', '3' or '8', ..] or ['X', 'X', ..]) and not PostgresErrorCodes.TooManyConnections
+        };
+
+    /// <summary>What log lines about a failure have in common: one cause is logged once a minute.</summary>
+    public static string CauseOf(Exception failure) =>
+        failure is PostgresException postgres && !WasNeverRun(postgres) ? postgres.SqlState : "unreached";
 
     /// <summary>
     /// Whether the server did not run the commands: it was shutting down or starting, is no longer the primary, or rolled them back.

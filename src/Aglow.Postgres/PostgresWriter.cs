@@ -1,3 +1,4 @@
+using System.Data;
 using System.Threading.Channels;
 using Aglow.Model;
 using Aglow.Storage;
@@ -41,6 +42,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private static readonly TimeSpan CompleteAfter = TimeSpan.FromSeconds(KeepSeconds / 2);
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan ForgetInterval = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan SaidEvery = TimeSpan.FromMinutes(1);
 
     private readonly NpgsqlDataSource _source;
     private readonly PostgresOptions _options;
@@ -53,6 +55,8 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private readonly Lock _gate = new();
     private readonly ITimer _timer;
     private readonly Task _loop;
+    // when each cause was last logged; causes are few
+    private readonly Dictionary<string, long> _said = new(StringComparer.Ordinal);
     private List<TaskCompletionSource> _waiting = [];
     private NpgsqlConnection? _connection;
     private int _isLookQueued;
@@ -61,7 +65,8 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private long _forgotAt;
     private long _awayAt;
     private bool _isAway;
-    private bool _isFull;
+    private bool _isAwaySaid;
+    private bool _isOfWrites;
     private volatile bool _isComplete;
     private volatile bool _isBehind;
     private long _change;
@@ -306,8 +311,12 @@ internal sealed class PostgresWriter : IAsyncDisposable
                 await ExchangeAsync([]);
             await ExchangeAsync(group);
         }
-        catch (Exception failure)
+        catch (Exception caught)
         {
+            // Npgsql's complaint about a connection that broke between two commands names no server
+            var failure = caught is InvalidOperationException && _connection is { FullState: not ConnectionState.Open }
+                ? new IOException("the connection was lost", caught)
+                : caught;
             await LoseConnectionAsync(failure);
             return failure;
         }
@@ -384,8 +393,16 @@ internal sealed class PostgresWriter : IAsyncDisposable
     {
         var lost = _connection;
         _connection = null;
-        if (lost is not null)
-            await lost.DisposeAsync();
+        try
+        {
+            if (lost is not null)
+                await lost.DisposeAsync();
+        }
+        catch (Exception failed) when (PostgresFailure.IsAway(failed) || failed is InvalidOperationException)
+        {
+            // it is lost in any case
+        }
+
         // a server that was restarted has closed all the others, too
         if (PostgresFailure.IsConnectionLost(failure))
             _source.Clear();
@@ -393,22 +410,34 @@ internal sealed class PostgresWriter : IAsyncDisposable
 
     private void NoteAway(Exception failure)
     {
+        _isOfWrites |= PostgresFailure.IsOfWrites(failure);
+        Say(failure);
         if (_isAway)
             return;
         _awayAt = _time.GetTimestamp();
-        _isFull = PostgresFailure.IsFull(failure);
         Volatile.Write(ref _isAway, true);
-        _log.Away(Explained(failure).Message);
         _isBehind = true;
         Arm(RetryInterval);
     }
 
-    // a server whose disk is full can be read all the same
+    private void Say(Exception failure)
+    {
+        var (cause, now) = (PostgresFailure.CauseOf(failure), _time.GetTimestamp());
+        if (_said.TryGetValue(cause, out var saidAt) && _time.GetElapsedTime(saidAt, now) < SaidEvery)
+            return;
+        _said[cause] = now;
+        _isAwaySaid = true;
+        _log.Away(Explained(failure).Message);
+    }
+
+    // a server that refuses writes can be read all the same
     private void NoteBack(bool hasWritten)
     {
-        if (!_isAway || (_isFull && !hasWritten))
+        if (!_isAway || (_isOfWrites && !hasWritten))
             return;
         Volatile.Write(ref _isAway, false);
-        _log.Back(_options.ToString(), _time.GetElapsedTime(_awayAt).TotalSeconds);
+        if (_isAwaySaid)
+            _log.Back(_options.ToString(), _time.GetElapsedTime(_awayAt).TotalSeconds);
+        (_isAwaySaid, _isOfWrites) = (false, false);
     }
 }

@@ -70,8 +70,11 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
     public async Task StopAsync()
     {
         Signal(2);
-        await _process!.WaitForExitAsync();
+        await ExitAsync();
     }
+
+    /// <summary>Waits until it has ended.</summary>
+    public Task ExitAsync() => _process!.WaitForExitAsync();
 
     /// <summary>Starts it again, on the same port and folder.</summary>
     public async Task RestartAsync() => (await RunAsync()).ShouldBeTrue();

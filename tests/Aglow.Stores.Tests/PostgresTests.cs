@@ -389,7 +389,6 @@ public sealed class PostgresTests(PostgresServer server)
         (await IdAsync(directory, First)).ShouldBe("alice");
         (await UserDirectoryContract.CreateAsync(directory, "bob", "bob")).ShouldBe(First + 1);
         await Eventually.HoldsAsync(() => Away() == Back());
-        var before = Away();
 
         await Process.StopAsync();
         try
@@ -407,9 +406,23 @@ public sealed class PostgresTests(PostgresServer server)
             await Process.RestartAsync();
         }
 
-        await Eventually.HoldsAsync(() => Back() == before + 1);
+        await Eventually.HoldsAsync(async () => await RunsAsync(async () => await directory.FindProfileAsync(First)));
         (await UserDirectoryContract.CreateAsync(directory, "carol", "carol")).ShouldBe(First + 2);
-        Away().ShouldBe(before + 1);
+        // one cause is logged once a minute, and so is its end
+        await Eventually.HoldsAsync(() => Away() == 1 && Back() == 1);
+
+        static async Task<bool> RunsAsync(Func<Task> call)
+        {
+            try
+            {
+                await call();
+                return true;
+            }
+            catch (StoreUnavailableException)
+            {
+                return false;
+            }
+        }
     }
 
     [Fact]

@@ -1,0 +1,175 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Http.Json;
+using Aglow.Server.Tests;
+using static Aglow.Stores.Tests.NodeCalls;
+
+namespace Aglow.Stores.Tests;
+
+/// <summary>A node as people run it, over a PostgreSQL that fails in every way it can: 503, and heartbeats go on.</summary>
+[Collection(PostgresCollection.Name)]
+public sealed class PostgresFaultTests(PostgresServer postgres) : IAsyncLifetime
+{
+    private RedisProcess? _redis;
+    private string _database = "";
+
+    public async Task InitializeAsync()
+    {
+        _redis = await RedisProcess.StartAsync();
+        _database = await postgres.Process.CreateDatabaseAsync();
+    }
+
+    public async Task DisposeAsync() => await _redis!.DisposeAsync();
+
+    [Fact]
+    public async Task Whatever_postgres_answers_to_a_write_callers_get_503_and_nothing_is_lost()
+    {
+        await using var node = await NodeAsync(postgres.Process.Port);
+        (await HeartbeatAsync(node, "alice")).StatusCode.ShouldBe(HttpStatusCode.OK);
+        await postgres.Process.ExecuteAsync(
+            """
+            CREATE TABLE aglow.fault (code text);
+            CREATE FUNCTION aglow.fail() RETURNS trigger LANGUAGE plpgsql AS $$
+            DECLARE code text := (SELECT max(fault.code) FROM aglow.fault);
+            BEGIN
+                IF code = 'killed' THEN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(1); END IF;
+                IF code IS NOT NULL THEN RAISE EXCEPTION 'for the test' USING ERRCODE = code; END IF;
+                RETURN NULL;
+            END $$;
+            DO $$ DECLARE t text; BEGIN
+                FOREACH t IN ARRAY ARRAY['ids', 'profile', 'account', 'claim', 'visibility', 'relation', 'subscription'] LOOP
+                    EXECUTE 'CREATE TRIGGER fails AFTER INSERT OR UPDATE OR DELETE ON aglow.' || t
+                        || ' FOR EACH STATEMENT EXECUTE FUNCTION aglow.fail()';
+                END LOOP;
+            END $$
+            """,
+            _database);
+        // no disk, memory or connection; an I/O error, a damaged table; stopping, crashed, starting; read-only; given up; other
+        foreach (var code in (string[])
+        [
+            "53100", "53200", "53300", "58030", "XX000", "XX001", "57P01", "57P02", "57P03", "25006", "40001", "40P01", "57014", "55P03",
+            "42501", "0A000", "killed",
+        ])
+        {
+            await postgres.Process.ExecuteAsync($"INSERT INTO aglow.fault VALUES ('{code}')", _database);
+            var answers = await Task.WhenAll(Writes(node, code));
+            answers.ShouldAllBe(answer => answer == HttpStatusCode.ServiceUnavailable, code);
+            (await HeartbeatAsync(node, "alice")).StatusCode.ShouldBe(HttpStatusCode.OK);
+            await postgres.Process.ExecuteAsync("DELETE FROM aglow.fault", _database);
+            // the next attempt has a connection that works
+            (await Task.WhenAll(Writes(node, code))).ShouldAllBe(answer => (int)answer < 300, code);
+        }
+
+        node.Output.ShouldNotContain("Something is wrong");
+        // every cause once, not every call
+        node.Output.Split('\n').Count(static line => line.Contains("Calls that need the directory get 503")).ShouldBeLessThan(20);
+    }
+
+    [Fact]
+    public async Task While_postgres_is_restarted_in_every_way_callers_get_503_or_what_they_asked_for()
+    {
+        await using var node = await NodeAsync(postgres.Process.Port);
+        var answers = new ConcurrentDictionary<HttpStatusCode, int>();
+        using var done = new CancellationTokenSource();
+        var callers = Task.WhenAll(Enumerable.Range(0, 8).Select(caller => Task.Run(async () =>
+        {
+            for (var round = 0; !done.IsCancellationRequested; round++)
+            {
+                foreach (var answer in await Task.WhenAll([.. Writes(node, $"{caller}-{round}"), .. Reads(node)]))
+                    answers.AddOrUpdate(answer, 1, static (_, count) => count + 1);
+            }
+        })));
+        // fast, and as a crash, after which it recovers
+        foreach (var signal in (int[])[2, 3])
+        {
+            await Task.Delay(300);
+            postgres.Process.Signal(signal);
+            await postgres.Process.ExitAsync();
+            await Task.Delay(300);
+            await postgres.Process.RestartAsync();
+            await Eventually.HoldsAsync(async () => await Writes(node, "after").First() is HttpStatusCode.OK);
+        }
+
+        await done.CancelAsync();
+        await callers;
+        answers.Keys.Where(static status => status != HttpStatusCode.ServiceUnavailable && (int)status >= 300).ShouldBeEmpty();
+        answers.ShouldContainKey(HttpStatusCode.ServiceUnavailable);
+        node.Output.ShouldNotContain("Something is wrong");
+    }
+
+    [Fact]
+    public Task A_node_that_is_cut_off_from_postgres_answers_heartbeats_with_one_thread() =>
+        // connections that nobody answers on, and new ones that nobody answers
+        Task.WhenAll(CutOffAsync(dropsConnects: false), CutOffAsync(dropsConnects: true));
+
+    /// <summary>
+    /// With one thread in the pool, whatever blocks one holds up every call; and a connect that blocks takes 20 s here.
+    /// </summary>
+    private async Task CutOffAsync(bool dropsConnects)
+    {
+        await using var proxy = new LosingProxy(postgres.Process.Port, dropsConnects);
+        await using var node = await NodeAsync(proxy.Endpoint.Port, new() { ["DOTNET_ThreadPool_ForceMaxWorkerThreads"] = "1" });
+        foreach (var user in (object[])["alice", 42])
+            (await HeartbeatAsync(node, user)).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await Task.WhenAll(Writes(node, "before"))).ShouldAllBe(static answer => (int)answer < 300);
+        await proxy.CutAsync();
+        Task<HttpStatusCode>[] cut = [.. Enumerable.Range(0, 3).SelectMany(i => Writes(node, $"{i}").Concat(Reads(node)))];
+        // what is cancelled when the first call is given up would block from then on
+        var givenUp = Task.WhenAny(cut).ContinueWith(_ => Task.Delay(TimeSpan.FromSeconds(3)), TaskScheduler.Default).Unwrap();
+        var answered = 0;
+        for (; !givenUp.IsCompleted; answered++)
+        {
+            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(15));
+            using var answer = await node.Http.PostAsJsonAsync(
+                "/heartbeat", new { user_id = answered % 2 == 0 ? (object)42 : "alice" }, patience.Token);
+            answer.StatusCode.ShouldBe(HttpStatusCode.OK);
+            await Task.Delay(10);
+        }
+
+        answered.ShouldBeGreaterThan(20);
+        (await await Task.WhenAny(cut)).ShouldBe(HttpStatusCode.ServiceUnavailable);
+        proxy.Hold(false);
+        (await Task.WhenAll(cut)).ShouldAllBe(static answer => answer == HttpStatusCode.ServiceUnavailable || (int)answer < 300);
+        await Eventually.HoldsAsync(async () => await Writes(node, "after").First() == HttpStatusCode.OK);
+    }
+
+    private async Task<AglowProcess> NodeAsync(int port, Dictionary<string, string>? environment = null)
+    {
+        environment ??= [];
+        environment["AGLOW_POSTGRES_PASSWORD"] = PostgresProcess.Password;
+        var node = AglowProcess.Run(
+            null,
+            [
+                "--redis", $"{_redis!.Endpoint}", "--drain-seconds", "0", "--postgres",
+                $"Host=127.0.0.1;Port={port};Database={_database};Username={PostgresProcess.User};Timeout=20",
+            ],
+            environment);
+        await node.ReadyAsync();
+        return node;
+    }
+
+    // each kind of write, of users of its own
+    private static IEnumerable<Task<HttpStatusCode>> Writes(AglowProcess node, string who) =>
+    [
+        StatusOf(node.Http.PutAsJsonAsync("/users/42/status", new { status = "busy", text = who })),
+        StatusOf(node.Http.PutAsJsonAsync($"/users/{who}", new { user_name = $"name {who}" })),
+        StatusOf(HeartbeatAsync(node, $"new {who} {Guid.NewGuid():n}")),
+        StatusOf(node.Http.PutAsJsonAsync("/users/43/visibility", new { online = "nobody" })),
+        StatusOf(node.Http.PostAsJsonAsync("/users/44/blocked", new { user_ids = new[] { Random.Shared.Next(100, 1_000_000) } })),
+        StatusOf(node.Http.PostAsJsonAsync("/users/45/subscriptions", new { user_ids = new[] { Random.Shared.Next(100, 1_000_000) } })),
+        StatusOf(node.Http.PostAsJsonAsync("/users/46/revoke", new { })),
+    ];
+
+    private static IEnumerable<Task<HttpStatusCode>> Reads(AglowProcess node) =>
+    [
+        StatusOf(node.Http.GetAsync("/users?q=nam")),
+        StatusOf(node.Http.GetAsync($"/status/nobody-{Guid.NewGuid():n}")),
+        StatusOf(node.Http.GetAsync("/users/45/subscriptions")),
+    ];
+
+    private static async Task<HttpStatusCode> StatusOf(Task<HttpResponseMessage> call)
+    {
+        using var answer = await call;
+        return answer.StatusCode;
+    }
+}
