@@ -18,7 +18,8 @@ namespace Aglow.Storage;
 /// back, some words are in the future. They count as heartbeats of now until the sweep rewrites them (<see cref="Stepped"/>). Nodes that
 /// share a store notice its step seconds apart, so early nodes wait before they rewrite (<see cref="IsSettling"/>).
 /// A gap of over 2 s between two beats means that this process was paused and received no heartbeats. A read before the late beat notices
-/// the gap by itself.
+/// the gap by itself. Where nodes share a store, a slow start is no pause: other nodes received heartbeats meanwhile, and this one would
+/// show users online who are offline there.
 /// Rejected: to follow every step slowly, which left <c>last_seen</c> wrong for a week after a suspend of one night.
 /// Threading: any thread reads; only the loop calls <see cref="Beat"/>.
 /// </remarks>
@@ -41,6 +42,7 @@ public sealed class Clock
     /// </summary>
     public static readonly TimeSpan SettleAfter = TimeSpan.FromSeconds(5);
 
+    private const long NoBeat = long.MinValue;
     private const double MaxSlew = 0.05;
     // two clocks can be compared if both were read within this time
     private static readonly TimeSpan ReadWithin = TimeSpan.FromMilliseconds(200);
@@ -48,6 +50,7 @@ public sealed class Clock
     private readonly long _startedAt;
     private readonly long _stallTicks;
     private Line _line;
+    // NoBeat over a store that nodes share, until the loop has started
     private long _lastBeat;
     private long _steps;
     private long _settledAt;
@@ -64,7 +67,8 @@ public sealed class Clock
     {
         _time = time;
         Guard = guard;
-        _startedAt = _lastBeat = _settledAt = time.GetTimestamp();
+        _startedAt = _settledAt = time.GetTimestamp();
+        _lastBeat = storeSeconds is null ? _startedAt : NoBeat;
         _stallTicks = (long)(StallAfter.TotalSeconds * time.TimestampFrequency);
         if (storeSeconds is { } seconds)
             Follow(seconds, _startedAt);
@@ -117,7 +121,7 @@ public sealed class Clock
             var stamp = _time.GetTimestamp();
             var now = SecondAt(stamp);
             var last = Volatile.Read(ref _lastBeat);
-            if (stamp - last > _stallTicks)
+            if (last != NoBeat && stamp - last > _stallTicks)
                 // a second that was held at the last beat stays held
                 return new Moment(now, Guard.HeldAt(SecondAt(last)));
             return new Moment(now, Guard.HeldAt(now));
@@ -142,7 +146,7 @@ public sealed class Clock
     {
         var stamp = _time.GetTimestamp();
         var last = _lastBeat;
-        var gap = _time.GetElapsedTime(last, stamp);
+        var gap = last == NoBeat ? TimeSpan.Zero : _time.GetElapsedTime(last, stamp);
         if (gap > StallAfter)
             Guard.Stalled(SecondAt(last), SecondAt(stamp));
         // if this thread was paused between the two clock reads, they cannot be compared; the next beat compares them
