@@ -57,7 +57,7 @@ internal sealed class PageTightener(RedisCluster cluster)
         catch (StoreUnavailableException)
         {
             // away, or not allowed; where it is away the next read says so
-            _isRefused = cluster.ServersAway == 0;
+            _isRefused = !cluster.Map.Shards.Any(static shard => shard.IsAway);
         }
     }
 }

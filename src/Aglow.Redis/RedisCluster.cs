@@ -80,11 +80,11 @@ internal sealed class RedisCluster : IAsyncDisposable
     /// <summary>Whether it is a cluster.</summary>
     public bool IsCluster { get; }
 
-    /// <summary>Servers that have slots now.</summary>
-    public IReadOnlyList<EndPoint> Primaries => [.. _map.Shards.Select(static shard => shard.Endpoint)];
+    /// <summary>The connections for everything but pages.</summary>
+    public ConnectionMultiplexer Commands => _connections.Commands;
 
-    /// <summary>Where hints are subscribed to.</summary>
-    public ISubscriber Subscriber => _connections.Commands.GetSubscriber();
+    /// <summary>Who has which slots.</summary>
+    public RedisMap Map => _map;
 
     /// <summary>Commands that a server did not carry out since another has the slot.</summary>
     public long Redirections => Volatile.Read(ref _redirections);
@@ -94,9 +94,6 @@ internal sealed class RedisCluster : IAsyncDisposable
 
     /// <summary>A number that changes whenever some slot is lost, is back, or is another server's.</summary>
     public long Outages => Volatile.Read(ref _outages);
-
-    /// <summary>Servers with slots that answer and refuse writes for longer than the timeout.</summary>
-    public int ServersRefusingWrites => _map.Shards.Count(static shard => shard.RefusesWrites);
 
     /// <summary>Whether some shard at least takes writes.</summary>
     public bool IsWritable => _map.Shards.Any(static shard => !shard.IsAway && !shard.RefusesWrites);
@@ -115,9 +112,6 @@ internal sealed class RedisCluster : IAsyncDisposable
             return false;
         }
     }
-
-    /// <summary>Servers with slots that are away for longer than the timeout.</summary>
-    public int ServersAway => _map.Shards.Count(static shard => shard.IsAway);
 
     /// <summary>Whether some shard at least can be used.</summary>
     public bool IsReachable => _map.Shards.Any(static shard => !shard.IsAway);
@@ -151,9 +145,6 @@ internal sealed class RedisCluster : IAsyncDisposable
 
     /// <summary>How long nothing could be written to a slot; zero: it can be, as far as is known.</summary>
     public TimeSpan UnwritableFor(int slot) => _map[slot].UnwritableFor;
-
-    /// <summary>Who has a slot.</summary>
-    public EndPoint OwnerOf(int slot) => _map[slot].Endpoint;
 
     /// <summary>Sends a command; it is answered, or has failed, within some two timeouts.</summary>
     /// <param name="slot">The slot of its key.</param>
@@ -363,14 +354,19 @@ internal sealed class RedisCluster : IAsyncDisposable
     private async Task RunAsync()
     {
         using var timer = new PeriodicTimer(TickInterval, _time);
+        var (tickedAt, wasLate) = (_time.GetTimestamp(), false);
         try
         {
             while (await timer.WaitForNextTickAsync(_stop.Token))
             {
+                // after a pause of this process, answers that came meanwhile are read first
+                wasLate = !wasLate && _time.GetElapsedTime(tickedAt) > Timeout / 2;
+                tickedAt = _time.GetTimestamp();
                 var isSomeAway = false;
                 foreach (var shard in _map.Shards)
                 {
-                    shard.GiveUp(NoAnswer);
+                    if (!wasLate)
+                        shard.GiveUp(NoAnswer);
                     isSomeAway |= shard.HasFailed || shard.HasRefused;
                     if (shard.IsNewlyAway())
                         _log.Away(shard.Name, shard.Reason, Timeout.TotalSeconds);

@@ -70,7 +70,9 @@ internal sealed class RedisConnections : IAsyncDisposable
         await Pages.DisposeAsync();
     }
 
-    private static async Task<ConnectionMultiplexer> ConnectAsync(ConfigurationOptions options, TimeProvider time)
+    /// <summary>One more connection to all servers, set as these are.</summary>
+    /// <exception cref="StoreUnavailableException">No server can be used; the message is one line.</exception>
+    internal static async Task<ConnectionMultiplexer> ConnectAsync(ConfigurationOptions options, TimeProvider time)
     {
         var began = time.GetTimestamp();
         while (true)

@@ -6,7 +6,8 @@ using StackExchange.Redis;
 namespace Aglow.Redis;
 
 /// <summary>
-/// Hints between nodes, by publish and subscribe: sharded where the servers have it (Redis 7), so that a hint does not go over every link of the cluster.
+/// Hints between nodes, by publish and subscribe: sharded in a cluster that has it (Redis 7), so that a hint does not go over every link of
+/// the cluster. A server alone needs no shards, and Garnet has them in a cluster only.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -25,6 +26,7 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
     private static readonly TimeSpan PauseBetweenAttempts = TimeSpan.FromMilliseconds(100);
     // a node that says nothing for so long is not counted on
     private static readonly TimeSpan PeersRemembered = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan SaidEvery = TimeSpan.FromMinutes(1);
     private static readonly Version Sharded = new(7, 0);
 
     private readonly RedisCluster _cluster;
@@ -42,6 +44,9 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
     private long _heard;
     private long _heardAt;
     private long _dropped;
+    private volatile string _dropReason = "";
+    private long _droppedSaid;
+    private long _droppedSaidAt;
     private bool _isSaidLost;
 
     public RedisHints(RedisCluster cluster, TimeProvider time, RedisLog log)
@@ -49,7 +54,9 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
         _cluster = cluster;
         _time = time;
         _log = log;
-        _channel = cluster.Version >= Sharded ? RedisChannel.Sharded(RedisKeys.Hints) : RedisChannel.Literal(RedisKeys.Hints);
+        _channel = cluster.IsCluster && cluster.Version >= Sharded
+            ? RedisChannel.Sharded(RedisKeys.Hints)
+            : RedisChannel.Literal(RedisKeys.Hints);
     }
 
     /// <summary>Hints sent to other nodes.</summary>
@@ -62,7 +69,7 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
     public long Dropped => Volatile.Read(ref _dropped);
 
     /// <summary>Whether other nodes' hints are heard now.</summary>
-    public bool IsSubscribed => _subscribing.IsCompletedSuccessfully && _cluster.Subscriber.IsConnected(_channel);
+    public bool IsSubscribed => _subscribing.IsCompletedSuccessfully && _cluster.Commands.GetSubscriber().IsConnected(_channel);
 
     /// <inheritdoc/>
     public bool IsLossless => false;
@@ -76,7 +83,7 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
         _handlers?.Invoke(kind, users);
         if (_waiting.Count + users.Length > MostWaiting)
         {
-            Interlocked.Add(ref _dropped, users.Length);
+            Drop(users.Length, "too many wait");
             return;
         }
 
@@ -96,9 +103,13 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
         await Task.WhenAny(_subscribing, Task.Delay(RedisCluster.Timeout, _time));
     }
 
-    /// <summary>Some ten times a minute at least, by the owner's loop: says when hints are lost and heard again, and has the library subscribe anew.</summary>
+    /// <summary>
+    /// Some ten times a minute at least, by the owner's loop: logs when hints are lost, dropped and heard again, and has the library
+    /// subscribe anew.
+    /// </summary>
     public void Tick()
     {
+        SayDropped();
         var isLost = !IsSubscribed;
         if (isLost)
             _cluster.Configure();
@@ -130,13 +141,13 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
             try
             {
                 // hints are published where they are subscribed to, and commands go to primaries only
-                var messages = await _cluster.Subscriber.SubscribeAsync(_channel, CommandFlags.DemandMaster);
+                var messages = await _cluster.Commands.GetSubscriber().SubscribeAsync(_channel, CommandFlags.DemandMaster);
                 messages.OnMessage(Hear);
                 return;
             }
             catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
             {
-                await _cluster.Subscriber.UnsubscribeAsync(_channel, flags: CommandFlags.FireAndForget);
+                await _cluster.Commands.GetSubscriber().UnsubscribeAsync(_channel, flags: CommandFlags.FireAndForget);
             }
 
             await Task.WhenAny(Task.Delay(PauseBetweenAttempts, _time, _stop.Token));
@@ -159,24 +170,40 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
 
             var message = new byte[HintMessage.MaxBytes(count)];
             var length = HintMessage.Write(message, _node, hints.AsSpan(0, count));
-            if (await SendAsync(message.AsMemory(0, length)))
-                Interlocked.Add(ref _sent, count);
+            if (await SendAsync(message.AsMemory(0, length)) is { } reason)
+                Drop(count, reason);
             else
-                Interlocked.Add(ref _dropped, count);
+                Interlocked.Add(ref _sent, count);
         }
     }
 
-    private async Task<bool> SendAsync(ReadOnlyMemory<byte> message)
+    private void Drop(int count, string reason)
+    {
+        _dropReason = reason;
+        Interlocked.Add(ref _dropped, count);
+    }
+
+    private void SayDropped()
+    {
+        var dropped = Dropped;
+        if (dropped == _droppedSaid || (_droppedSaidAt != 0 && _time.GetElapsedTime(_droppedSaidAt) < SaidEvery))
+            return;
+        _log.HintsDropped(dropped - _droppedSaid, _dropReason.TrimEnd('.'));
+        (_droppedSaid, _droppedSaidAt) = (dropped, _time.GetTimestamp());
+    }
+
+    // Returns why not; null: it was sent.
+    private async Task<string?> SendAsync(ReadOnlyMemory<byte> message)
     {
         try
         {
             await _cluster.SendAsync(
                 RedisKeys.HintsSlot, (_channel, message), static (redis, hint, flags) => redis.PublishAsync(hint._channel, hint.message, flags), RedisCommandKind.Read);
-            return true;
+            return null;
         }
-        catch (StoreUnavailableException)
+        catch (StoreUnavailableException failure)
         {
-            return false;
+            return failure.Message;
         }
     }
 

@@ -15,6 +15,7 @@ namespace Aglow.Redis;
 ///   {p:pages}:pulse      string   a bit a page: those that were ever written (SETBIT before the first word)             up to 8 KiB
 ///   {p:pages}:activity   string                                                                                        and for each kind
 ///   {p:pages}:count:RULE string   how many are online on each page under a definition, and when that was counted (RedisPageCounts)   8 bytes a page
+///   {p:pages}:settings   string   what all nodes must agree on (Agreement/SharedSettings)
 ///   {p:PAGE}:copy        string   a page on its way to be as long as it is (PageTightener), within one script
 ///   {p:PAGE}:probe       string   written to find out whether a shard that was away takes writes again
 ///   {p:hints}            channel  packed hints (RedisHints)
@@ -32,10 +33,13 @@ internal static class RedisKeys
     /// <summary>The channel of hints.</summary>
     public const string Hints = "{p:hints}";
 
+    /// <summary>The name of the settings that nodes agree on.</summary>
+    public const string Settings = "{p:pages}:settings";
+
     /// <summary>The slot of <see cref="Hints"/>.</summary>
     public static int HintsSlot { get; } = Slot("p:hints"u8);
 
-    /// <summary>The slot of the lists of pages.</summary>
+    /// <summary>The slot of the lists of pages, and of <see cref="Settings"/>.</summary>
     public static int PagesSlot { get; } = Slot("p:pages"u8);
 
     /// <summary>The slot of the feed of changes.</summary>

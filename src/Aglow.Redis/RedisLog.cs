@@ -36,6 +36,9 @@ internal sealed partial class RedisLog(ILogger logger)
         + "expired leases are held back; reads go on.")]
     internal partial void RefusesWrites(string server, string reason);
 
+    [LoggerMessage(6018, LogLevel.Warning, "{Count} hints were not sent to other nodes ({Reason}); they find these changes within 10 s.")]
+    internal partial void HintsDropped(long count, string reason);
+
     [LoggerMessage(6009, LogLevel.Warning, "The cluster could not be asked who serves which slots ({Reason}); it is asked again.")]
     internal partial void MapUnknown(string reason);
 
@@ -44,4 +47,36 @@ internal sealed partial class RedisLog(ILogger logger)
         LogLevel.Warning,
         "Redis cannot keep a feed of changes ({Reason}): it needs streams and scripts. GET /changes and webhooks answer 501.")]
     internal partial void KeepsNoFeed(string reason);
+
+    [LoggerMessage(
+        6011,
+        LogLevel.Warning,
+        "Changed for all nodes that share this Redis: {Before} is {Now} now. Restart the other nodes with it.")]
+    internal partial void SettingsChanged(string before, string now);
+
+    [LoggerMessage(
+        6012,
+        LogLevel.Error,
+        "Other nodes that share this Redis have {Theirs}, and this node has {Mine}: they show users differently. "
+        + "Restart this node with their settings.")]
+    internal partial void SettingsDiffer(string theirs, string mine);
+
+    [LoggerMessage(6013, LogLevel.Information, "Other nodes that share this Redis have the settings of this node again.")]
+    internal partial void SettingsAgree();
+
+    [LoggerMessage(
+        6014, LogLevel.Error, "Redis deletes online users when its memory is full: set maxmemory-policy noeviction at {Servers}.")]
+    internal partial void Evicts(string servers);
+
+    [LoggerMessage(6015, LogLevel.Information, "No Redis server deletes users when its memory is full.")]
+    internal partial void EvictsNoMore();
+
+    [LoggerMessage(
+        6016,
+        LogLevel.Warning,
+        "Redis at {Server} has no replica in step: leaves are acknowledged by it alone, and some may be undone if it fails.")]
+    internal partial void NoReplica(string server);
+
+    [LoggerMessage(6017, LogLevel.Information, "Redis at {Server} has a replica in step: leaves wait for it.")]
+    internal partial void Replica(string server);
 }

@@ -20,6 +20,8 @@ internal sealed class RedisMap(ConnectionMultiplexer redis, bool isCluster, Time
     private static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(10);
 
     private readonly RedisShard[] _owners = new RedisShard[RedisKeys.Slots];
+    // when each slot went to another server; 0: never
+    private readonly long[] _movedAt = new long[RedisKeys.Slots];
     private readonly Lock _gate = new();
     private IReadOnlyList<RedisShard> _shards = [];
     private Task _asking = Task.CompletedTask;
@@ -36,6 +38,10 @@ internal sealed class RedisMap(ConnectionMultiplexer redis, bool isCluster, Time
 
     /// <summary>Who has a slot.</summary>
     public RedisShard this[int slot] => Volatile.Read(ref _owners[slot]);
+
+    /// <summary>Whether a slot went to another server within a time.</summary>
+    public bool HasMovedWithin(int slot, TimeSpan within) =>
+        Volatile.Read(ref _movedAt[slot]) is not 0 and var at && time.GetElapsedTime(at) < within;
 
     /// <summary>Asks soon: something says that the map has changed.</summary>
     public void Want() => _isWanted = true;
@@ -141,8 +147,12 @@ internal sealed class RedisMap(ConnectionMultiplexer redis, bool isCluster, Time
                 log.FailedOver(before.Name, after.Name, time.GetElapsedTime(since).TotalSeconds);
             }
 
+            var now = time.GetTimestamp();
             foreach (var slot in slots)
+            {
+                Volatile.Write(ref _movedAt[slot], now);
                 Volatile.Write(ref _owners[slot], after);
+            }
         }
 
         Volatile.Write(ref _shards, [.. _owners.Distinct()]);

@@ -4,6 +4,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Aglow.Heartbeats;
 using Aglow.Model;
+using Aglow.Redis.Replicas;
 using Aglow.Storage;
 using Aglow.Watching;
 
@@ -24,7 +25,7 @@ namespace Aglow.Redis;
 /// nobody may write one that is no longer online (<see cref="Renewals"/> reads first what waited long; a command is not sent after its 2 s). A script that compares first was
 /// rejected: it costs Redis several times as much for each heartbeat, to prevent what takes a clock that is off, or two requests within a millisecond.
 /// <b>Replies that are lost</b>: the command is sent again within its 2 s, and its old words are reported as <see cref="Pulse.Never"/>, so that everybody is told
-/// to look. <b>Durability</b> is the servers' (append-only file): <see cref="Keep"/> has nothing to do.
+/// to look. <b>Durability</b> is the servers' (append-only file): <see cref="Keep"/> has nothing to do. Leaves wait for a replica.
 /// Pages of other planes that nobody wrote are not read: most applications report no activity and no kinds of devices, and reads cost half without. A page's first activity is
 /// therefore seen by other nodes up to 10 s late (<see cref="PagesAsync"/>); of kinds a hint says so at once (<see cref="Expect"/>).
 /// Threading: anything from any thread, no lock on the way of words.
@@ -37,15 +38,18 @@ public sealed class RedisPlaneStore : IPlaneStore
     private const int MostPooled = 128 * 1024;
 
     private readonly RedisCluster _cluster;
+    // null where nothing waits for replicas
+    private readonly ReplicaConfirmations? _replicas;
     private readonly ConcurrentBag<WordBatch> _pool = [];
     // a byte a page: whether this node knows it to be listed, or it may be; written under no lock, since setting twice does no harm
     private readonly byte[][] _listed = [.. Enumerable.Range(0, Planes.Count).Select(static _ => new byte[PageLayout.Pages])];
     private readonly bool[] _isInUse = [true, true, false, false, false, false];
 
     /// <summary>The words of a cluster, which is closed with this store.</summary>
-    internal RedisPlaneStore(RedisCluster cluster)
+    internal RedisPlaneStore(RedisCluster cluster, ReplicaConfirmations? replicas = null)
     {
         _cluster = cluster;
+        _replicas = replicas;
         Tightener = new PageTightener(cluster);
         PageCounts = new RedisPageCounts(cluster);
     }
@@ -248,6 +252,9 @@ public sealed class RedisPlaneStore : IPlaneStore
 
     /// <inheritdoc/>
     public ValueTask KeptAsync() => default;
+
+    /// <inheritdoc/>
+    public ValueTask ReplicatedAsync(ReadOnlyMemory<uint> users, bool isLeave) => _replicas?.ConfirmAsync(users.Span, isLeave) ?? default;
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => _cluster.DisposeAsync();

@@ -1,7 +1,9 @@
 using Aglow.Changes;
 using Aglow.Diagnostics;
 using Aglow.Model;
+using Aglow.Redis.Agreement;
 using Aglow.Redis.Changes;
+using Aglow.Redis.Replicas;
 using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
@@ -16,7 +18,7 @@ namespace Aglow.Redis;
 /// </summary>
 /// <remarks>
 /// <code>
-///   open:   map of the cluster ─► its time ─► clock ─► hints heard ─► beliefs, from every page ─► loops
+///   open:   map of the cluster ─► its rules ─► its time ─► clock ─► hints heard ─► beliefs, from every page ─► loops
 ///   close:  loops ─► what waits is written ─► hints ─► connections ─► directory
 /// </code>
 /// Time is what the Redis servers' clocks say, the median of the primaries, asked once a second: a node whose own clock is stepped goes on as before, and one that was
@@ -40,13 +42,25 @@ public sealed class RedisPresence : IOpenPresence
     private readonly IUserDirectory? _directory;
     private readonly SharedChanges? _changes;
     private readonly CancellationTokenSource _stop = new();
+    private readonly StoreWatch _watch;
+    private readonly ReplicaConfirmations? _replicas;
     private Task _loop = Task.CompletedTask;
     private bool _isSaidSkewed;
 
     private RedisPresence(
-        RedisCluster cluster, RedisHints hints, AglowMetrics metrics, RedisLog log, string where, IUserDirectory? directory,
-        PresenceService presence, SharedChanges? changes)
+        RedisCluster cluster,
+        RedisHints hints,
+        StoreWatch watch,
+        ReplicaConfirmations? replicas,
+        AglowMetrics metrics,
+        RedisLog log,
+        string where,
+        IUserDirectory? directory,
+        PresenceService presence,
+        SharedChanges? changes)
     {
+        _watch = watch;
+        _replicas = replicas;
         _cluster = cluster;
         _hints = hints;
         _metrics = metrics;
@@ -61,7 +75,7 @@ public sealed class RedisPresence : IOpenPresence
     public PresenceService Presence { get; }
 
     /// <inheritdoc/>
-    public string Where => $"{_where} ({(_cluster.IsCluster ? $"a cluster of {_cluster.Primaries.Count}" : "a server alone")}), users {(_directory is null ? "are numbers" : $"in {_directory}")}";
+    public string Where => $"{_where} ({(_cluster.IsCluster ? $"a cluster of {_cluster.Map.Shards.Count}" : "a server alone")}), users {(_directory is null ? "are numbers" : $"in {_directory}")}";
 
     /// <summary>Connects, reads every page and starts.</summary>
     /// <param name="options">Presence itself.</param>
@@ -69,23 +83,34 @@ public sealed class RedisPresence : IOpenPresence
     /// <param name="time">Where time comes from.</param>
     /// <param name="logs">Where events go.</param>
     /// <param name="directory">Who the users are; null: user IDs are integers below 2^31. Closed with this, once it is open.</param>
+    /// <param name="rules">How the servers are used; null: as <see cref="RedisStoreOptions"/> has it.</param>
     /// <exception cref="StoreUnavailableException">The servers cannot be used; the message is one line.</exception>
     public static async Task<RedisPresence> OpenAsync(
-        AglowOptions options, ConfigurationOptions redis, TimeProvider time, ILoggerFactory logs, IUserDirectory? directory = null)
+        AglowOptions options,
+        ConfigurationOptions redis,
+        TimeProvider time,
+        ILoggerFactory logs,
+        IUserDirectory? directory = null,
+        RedisStoreOptions? rules = null)
     {
         var log = new RedisLog(logs.CreateLogger("Aglow.Redis"));
         var cluster = await RedisCluster.ConnectAsync(redis, time, log);
         var metrics = new AglowMetrics();
         RedisHints? hints = null;
         SharedChanges? changes = null;
+        ReplicaConfirmations? replicas = null;
+        rules ??= new RedisStoreOptions();
         try
         {
+            var watch = new StoreWatch(cluster, options, rules, time, log);
+            await watch.EnterAsync(RedisAddress.Describe(redis));
             var (seconds, stamp) = await cluster.ReadTimeAsync();
             var guard = new StallGuard((uint)(2 * options.HeartbeatSeconds));
             var clock = new Clock(time, guard, storeSeconds: seconds + time.GetElapsedTime(stamp).TotalSeconds);
             cluster.Recovered = (slots, away) => Hold(clock, slots, away);
+            replicas = await ReplicaConfirmations.OpenAsync(redis, cluster, rules.ReplicaWait, time, log);
             hints = new RedisHints(cluster, time, log);
-            var (store, events) = (new RedisPlaneStore(cluster), new AglowLog(logs.CreateLogger("Aglow")));
+            var (store, events) = (new RedisPlaneStore(cluster, replicas), new AglowLog(logs.CreateLogger("Aglow")));
             var changeLog = new RedisChangeLog(cluster, time);
             if (options.ChangesHours > 0 && await changeLog.RefusalAsync() is { } refusal)
                 log.KeepsNoFeed(refusal);
@@ -93,7 +118,7 @@ public sealed class RedisPresence : IOpenPresence
                 changes = new SharedChanges(changeLog, store, directory, hints, clock, options, events);
             var presence = new PresenceService(store, directory, hints, clock, options, metrics, events, changes);
             var opened = new RedisPresence(
-                cluster, hints, metrics, log, RedisAddress.Describe(redis), directory, presence, changes);
+                cluster, hints, watch, replicas, metrics, log, RedisAddress.Describe(redis), directory, presence, changes);
             changes?.Observe(metrics);
             metrics.Observe(presence);
             opened.Observe();
@@ -110,6 +135,8 @@ public sealed class RedisPresence : IOpenPresence
                 await changes.DisposeAsync();
             if (hints is not null)
                 await hints.DisposeAsync();
+            if (replicas is not null)
+                await replicas.DisposeAsync();
             await cluster.DisposeAsync();
             metrics.Dispose();
             throw;
@@ -134,6 +161,8 @@ public sealed class RedisPresence : IOpenPresence
                 await _changes.DisposeAsync();
             await Presence.DisposeAsync();
             await _hints.DisposeAsync();
+            if (_replicas is not null)
+                await _replicas.DisposeAsync();
             await _cluster.DisposeAsync();
             if (_directory is not null)
                 await _directory.DisposeAsync();
@@ -155,7 +184,9 @@ public sealed class RedisPresence : IOpenPresence
     private async Task RunAsync(AglowLog log)
     {
         var comparing = Task.CompletedTask;
+        var watching = _watch.RunAsync(log, _stop.Token);
         await BackgroundLoop.RunAsync("store time", TickInterval, Presence.Clock.Time, log, Step, _stop.Token);
+        await watching;
         await comparing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
         ValueTask Step()
@@ -197,10 +228,17 @@ public sealed class RedisPresence : IOpenPresence
 
     private void Observe()
     {
-        _metrics.Gauge("aglow.redis.servers", "Redis servers that have words.", () => _cluster.Primaries.Count);
-        _metrics.Gauge("aglow.redis.servers.away", "Redis servers that have words and are away.", () => _cluster.ServersAway);
+        _watch.Observe(_metrics);
+        _replicas?.Observe(_metrics);
+        _metrics.Gauge("aglow.redis.servers", "Redis servers that have words.", () => _cluster.Map.Shards.Count);
         _metrics.Gauge(
-            "aglow.redis.servers.refusing", "Redis servers that have words and refuse writes.", () => _cluster.ServersRefusingWrites);
+            "aglow.redis.servers.away",
+            "Redis servers that have words and are away.",
+            () => _cluster.Map.Shards.Count(static shard => shard.IsAway));
+        _metrics.Gauge(
+            "aglow.redis.servers.refusing",
+            "Redis servers that have words and refuse writes.",
+            () => _cluster.Map.Shards.Count(static shard => shard.RefusesWrites));
         _metrics.Count("aglow.redis.redirections", "Commands that a server did not carry out since another has the slot.", () => _cluster.Redirections);
         _metrics.CountErrors("redis", () => _cluster.Failures);
         _metrics.Count("aglow.hints.sent", "Hints sent to other nodes.", () => _hints.Sent);

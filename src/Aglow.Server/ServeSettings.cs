@@ -24,6 +24,9 @@ internal sealed class ServeOptions
     /// <summary>The password for Redis, if the address has none.</summary>
     public string? RedisPassword { get; set; }
 
+    /// <summary>How nodes use that Redis.</summary>
+    public RedisStoreOptions RedisStore { get; set; } = new();
+
     /// <summary>The PostgreSQL with the users of nodes that share a Redis. Null: their user IDs are integers below 2^31.</summary>
     public PostgresOptions? Postgres { get; set; }
 
@@ -119,6 +122,18 @@ internal sealed record ServeSettings(
             "redis-password", "PASSWORD",
             "The password for Redis. Other users of this machine can see flags, but not AGLOW_REDIS_PASSWORD.",
             static (o, v) => o.RedisPassword = v),
+        new(
+            "adopt", "true|false",
+            "Gives this node's lease, heartbeat, definitions and all else that nodes with --redis must agree on to all of them.",
+            static (o, v) => o.RedisStore = o.RedisStore with { AdoptsSettings = Yes(v) }, IsSwitch: true),
+        new(
+            "allow-eviction", "true|false",
+            "Starts also on a Redis that deletes online users when its memory is full (maxmemory-policy allkeys-…).",
+            static (o, v) => o.RedisStore = o.RedisStore with { AllowsEviction = Yes(v) }, IsSwitch: true),
+        new(
+            "wait-for-replica", "off|leaves|all",
+            "What waits for a Redis replica before it is acknowledged, if there is one; default leaves. all: also users who come online.",
+            static (o, v) => o.RedisStore = o.RedisStore with { ReplicaWait = Waits(v) }),
         new(
             "postgres", "CONNECTION",
             "A PostgreSQL 13 or newer that stores the users of nodes with --redis, with their names; "
@@ -281,6 +296,8 @@ internal sealed record ServeSettings(
 
         if (options.Redis is null && (options.RedisUser ?? options.RedisPassword) is not null)
             throw new UsageException("redis-user and redis-password are for --redis: set that, too.");
+        if (options.Redis is null && options.RedisStore != new RedisStoreOptions())
+            throw new UsageException("adopt, allow-eviction and wait-for-replica are for --redis: set that, too.");
         if (options.Redis is not null && options.Presence.DemoPeople > 0)
             throw new UsageException("demo people are in the memory of one server: set --demo or --redis, not both.");
         if (options.Postgres is null && options.PostgresPassword is not null)
@@ -429,6 +446,14 @@ internal sealed record ServeSettings(
         int.TryParse(value, NumberStyles.None, null, out var rate) && rate <= 1_000_000_000
             ? rate
             : throw new UsageException("set a whole number, 0 for no limit");
+
+    private static ReplicaWait Waits(string value) => value switch
+    {
+        "off" => ReplicaWait.Off,
+        "leaves" => ReplicaWait.Leaves,
+        "all" => ReplicaWait.All,
+        _ => throw new UsageException("set off, leaves or all"),
+    };
 
     private static bool Mode(string value) => value switch
     {

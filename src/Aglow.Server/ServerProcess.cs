@@ -135,7 +135,7 @@ internal static class ServerProcess
         var directory = options.Postgres is null ? null : await PostgresUserDirectory.OpenAsync(options.Postgres, time, logs);
         try
         {
-            return await RedisPresence.OpenAsync(options.Presence, redis, time, logs, directory);
+            return await RedisPresence.OpenAsync(options.Presence, redis, time, logs, directory, options.RedisStore);
         }
         catch
         {

@@ -405,6 +405,7 @@ public sealed class PresenceService : IAsyncDisposable
 
         await EraseWordsAsync(user);
         await _store.KeptAsync();
+        await _store.ReplicatedAsync(new[] { user }, isLeave: true);
         _bus.Publish(TransitionKind.LeftEverywhere, [user]);
         _bus.Publish(TransitionKind.Left, [user]);
         return true;

@@ -170,12 +170,12 @@ public sealed class RedisClusterTests(RedisServers servers) : RedisPlaneStoreTes
     public async Task Pages_spread_over_the_shards_as_the_servers_count_slots()
     {
         await using var cluster = await ConnectAsync(flush: false);
-        cluster.Primaries.Count.ShouldBe(3);
+        cluster.Map.Shards.Count.ShouldBe(3);
         foreach (var page in (int[])[0, 7, 255, 66_047])
             (await KeySlotAsync($"{{p:{page}}}:activity")).ShouldBe((long)RedisKeys.SlotOf(page));
         (await KeySlotAsync(RedisKeys.Pages(Plane.Activity))).ShouldBe((long)RedisKeys.PagesSlot);
         (await KeySlotAsync(RedisKeys.Hints)).ShouldBe((long)RedisKeys.HintsSlot);
-        Enumerable.Range(0, 256).CountBy(page => cluster.OwnerOf(RedisKeys.SlotOf(page))).ShouldAllBe(owner => owner.Value > 60);
+        Enumerable.Range(0, 256).CountBy(page => cluster.Map[RedisKeys.SlotOf(page)]).ShouldAllBe(owner => owner.Value > 60);
 
         Task<object?> KeySlotAsync(string key) => servers.Cluster.Servers[0].CallAsync("CLUSTER", "KEYSLOT", key);
     }
@@ -199,13 +199,13 @@ public sealed class RedisClusterTests(RedisServers servers) : RedisPlaneStoreTes
         (await store.ExchangeAsync(Plane.Pulse, page, 110)).ShouldBe(100u);
         await from.CallAsync("MIGRATE", "127.0.0.1", $"{to.Port}", "", "0", "5000", "KEYS", $"{{p:{page}}}:pulse");
         (await store.ExchangeAsync(Plane.Pulse, page, 120)).ShouldBe(110u);
-        cluster.OwnerOf(RedisKeys.SlotOf(page)).ShouldBe(from.Endpoint);
+        cluster.Map[RedisKeys.SlotOf(page)].Endpoint.ShouldBe(from.Endpoint);
 
         foreach (var server in (RedisProcess[])[to, from])
             await server.CallAsync("CLUSTER", "SETSLOT", slot, "NODE", toId);
         (await store.ExchangeAsync(Plane.Pulse, page, 130)).ShouldBe(120u);
         cluster.Redirections.ShouldBeGreaterThanOrEqualTo(2);
-        await Eventually.HoldsAsync(() => cluster.OwnerOf(RedisKeys.SlotOf(page)).Equals(to.Endpoint));
+        await Eventually.HoldsAsync(() => cluster.Map[RedisKeys.SlotOf(page)].Endpoint.Equals(to.Endpoint));
 
         // and home again, for the tests that follow
         await from.CallAsync("CLUSTER", "SETSLOT", slot, "IMPORTING", toId);

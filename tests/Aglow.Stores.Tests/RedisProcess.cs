@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Runtime.InteropServices;
 using Aglow.Redis;
+using Aglow.Server.Tests;
 
 namespace Aglow.Stores.Tests;
 
@@ -14,6 +15,9 @@ internal sealed partial class RedisProcess : IAsyncDisposable
     private readonly string[] _flags;
     private readonly int? _watched;
     private Process? _process;
+
+    // Garnet instead of Redis
+    private bool _isGarnet;
 
     private RedisProcess(string folder, int port, int busPort, string[] flags, int? watched)
     {
@@ -28,20 +32,36 @@ internal sealed partial class RedisProcess : IAsyncDisposable
 
     public int BusPort { get; }
 
-    public IPEndPoint Endpoint => new(IPAddress.Loopback, Port);
+    /// <summary>What stands before it, whose ports it announces to others.</summary>
+    public ServerGate? Gate { get; init; }
+
+    /// <summary>Where others reach it.</summary>
+    public IPEndPoint Endpoint => new(IPAddress.Loopback, Gate?.Port ?? Port);
 
     public static Task<RedisProcess> StartAsync(params string[] flags) => StartAsync(flags, watched: null);
+
+    /// <summary>A server of a cluster behind a gate.</summary>
+    public static async Task<RedisProcess> StartAsync(ServerGate gate, params string[] flags)
+    {
+        string[] announced = ["--cluster-announce-port", $"{gate.Port}", "--cluster-announce-bus-port", $"{gate.BusPort}"];
+        var server = await StartAsync([.. flags, .. announced], watched: null, gate: gate);
+        gate.Server = server;
+        return server;
+    }
 
     /// <summary>A Sentinel that watches the primary on a port under the name "presence", and replaces it a second after it is gone.</summary>
     public static Task<RedisProcess> StartSentinelAsync(int primary) => StartAsync([], primary);
 
-    private static async Task<RedisProcess> StartAsync(string[] flags, int? watched)
+    /// <summary>A garnet-server, which speaks the same language.</summary>
+    public static Task<RedisProcess> StartGarnetAsync() => StartAsync([], watched: null, isGarnet: true);
+
+    private static async Task<RedisProcess> StartAsync(string[] flags, int? watched, bool isGarnet = false, ServerGate? gate = null)
     {
         var folder = Directory.CreateTempSubdirectory("aglow-redis-").FullName;
         // a port that was free may be taken until the server has it
         for (var attempt = 0; ; attempt++)
         {
-            var server = new RedisProcess(folder, Ports.Free(), Ports.Free(), flags, watched);
+            var server = new RedisProcess(folder, Ports.Free(), Ports.Free(), flags, watched) { Gate = gate, _isGarnet = isGarnet };
             if (await server.RunAsync() || attempt == 5)
                 return server;
         }
@@ -73,9 +93,20 @@ internal sealed partial class RedisProcess : IAsyncDisposable
 
     private async Task<bool> RunAsync()
     {
-        _process = Process.Start(new ProcessStartInfo("redis-server", _watched is null
-            ? ["--port", $"{Port}", "--bind", "127.0.0.1", "--dir", _folder, "--save", "", "--daemonize", "no", "--logfile", "redis.log", .. _flags.Select(f => f.Replace("BUS-PORT", $"{BusPort}"))]
-            : [await WriteSentinelAsync(), "--sentinel"]))!;
+        string[] arguments = _isGarnet
+            ? ["--port", $"{Port}", "--bind", "127.0.0.1", "--checkpointdir", _folder, "--file-logger", Path.Combine(_folder, "garnet.log")]
+            : _watched is not null
+                ? [await WriteSentinelAsync(), "--sentinel"]
+                :
+                [
+                    "--port", $"{Port}", "--bind", "127.0.0.1", "--dir", _folder, "--save", "", "--daemonize", "no", "--logfile", "redis.log",
+                    .. _flags.Select(f => f.Replace("BUS-PORT", $"{BusPort}")),
+                ];
+        // ./test installs it there
+        var program = _isGarnet ? Path.Combine(AglowProcess.Root, "out", "tools", "garnet-server") : "redis-server";
+        _process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = _isGarnet })!;
+        if (_isGarnet)
+            _ = _process.StandardOutput.ReadToEndAsync();
         var began = Stopwatch.GetTimestamp();
         while (!_process.HasExited && Stopwatch.GetElapsedTime(began) < StartsWithin)
         {
@@ -118,13 +149,16 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
     public string Address => string.Join(',', _servers.Take(3).Select(s => s.Endpoint));
 
     /// <summary>Starts six servers and joins them; again where that failed: a busy disk holds a server up for longer than a call waits.</summary>
-    public static async Task<RedisClusterProcesses> StartAsync(params string[] flags)
+    public static Task<RedisClusterProcesses> StartAsync(params string[] flags) => StartAsync(hasGates: false, flags);
+
+    /// <summary>The same; with gates, the servers can be parted from one another.</summary>
+    public static async Task<RedisClusterProcesses> StartAsync(bool hasGates, params string[] flags)
     {
         for (var attempt = 1; ; attempt++)
         {
             try
             {
-                return await TryStartAsync(flags);
+                return await TryStartAsync(hasGates, flags);
             }
             catch (Exception e) when (attempt < 4 && (e is IOException or RedisErrorException or OperationCanceledException))
             {
@@ -133,13 +167,15 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         }
     }
 
-    private static async Task<RedisClusterProcesses> TryStartAsync(string[] flags)
+    private static async Task<RedisClusterProcesses> TryStartAsync(bool hasGates, string[] flags)
     {
         var cluster = new RedisClusterProcesses();
         try
         {
-            cluster._servers.AddRange(await Task.WhenAll(Enumerable.Range(0, 6).Select(_ => RedisProcess.StartAsync(
-                ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", "BUS-PORT", "--appendonly", "yes", .. flags]))));
+            string[] all =
+                ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", "BUS-PORT", "--appendonly", "yes", .. flags];
+            cluster._servers.AddRange(await Task.WhenAll(Enumerable.Range(0, 6).Select(_ =>
+                hasGates ? RedisProcess.StartAsync(new ServerGate(), all) : RedisProcess.StartAsync(all))));
             await cluster.JoinAsync();
             return cluster;
         }
@@ -166,7 +202,7 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         {
             try
             {
-                if ((await PortsOfSlotsAsync(server))[RedisKeys.SlotOf(page)] == server.Port)
+                if ((await PortsOfSlotsAsync(server))[RedisKeys.SlotOf(page)] == server.Endpoint.Port)
                     return server;
             }
             catch (IOException)
@@ -186,7 +222,7 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         var ports = ((string)(await primary.CallAsync("CLUSTER", "NODES"))!).Split('\n')
             .Where(line => line.Split(' ') is [_, _, _, var of, ..] && of == id)
             .Select(line => int.Parse(line.Split(' ')[1].Split('@')[0].Split(':')[^1]));
-        return [primary, .. _servers.Where(server => ports.Contains(server.Port))];
+        return [primary, .. _servers.Where(server => ports.Contains(server.Endpoint.Port))];
     }
 
     /// <summary>Waits until every slot is served, and every primary has its replica.</summary>
@@ -210,7 +246,11 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         foreach (var server in _servers)
+        {
             await server.DisposeAsync();
+            if (server.Gate is { } gate)
+                await gate.DisposeAsync();
+        }
     }
 
     private async Task JoinAsync()
@@ -221,7 +261,7 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         for (var i = 1; i < 6; i++)
         {
             await _servers[i].CallAsync("CLUSTER", "SET-CONFIG-EPOCH", $"{i + 1}");
-            await _servers[i].CallAsync("CLUSTER", "MEET", "127.0.0.1", $"{_servers[0].Port}", $"{_servers[0].BusPort}");
+            await _servers[i].CallAsync("CLUSTER", "MEET", "127.0.0.1", $"{_servers[0].Endpoint.Port}", $"{_servers[0].Gate?.BusPort ?? _servers[0].BusPort}");
         }
 
         await UntilAsync(async server => ((string)(await server.CallAsync("CLUSTER", "NODES"))!).Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(line => !line.Contains("handshake")) == 6);
@@ -288,7 +328,9 @@ public sealed class FaultyCluster : IAsyncLifetime
     }
 }
 
-/// <summary>Tests that use <see cref="FaultyCluster"/>: one after the other, beside those of <see cref="RedisCollection"/>, since they mostly wait.</summary>
+/// <summary>
+/// Tests that use <see cref="FaultyCluster"/>: one after the other, beside those of <see cref="RedisCollection"/>, since they mostly wait.
+/// </summary>
 [CollectionDefinition(Name)]
 public sealed class FaultCollection : ICollectionFixture<FaultyCluster>
 {

@@ -212,7 +212,12 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             if (active && _renewals is null)
                 await WriteActivityAsync(admitted, words, old, at, default);
             if (durable && arrivals > 0)
+            {
                 await _store.KeptAsync();
+                if (_renewals is not null)
+                    await _store.ReplicatedAsync(words[..arrivals], isLeave: false);
+            }
+
             return users.Length - refused;
         }
         finally
@@ -290,6 +295,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
 
             // even if nothing changed: an earlier leave of these users may not be durable yet
             await _store.KeptAsync();
+            await _store.ReplicatedAsync(users, isLeave: true);
             return count;
         }
         finally
@@ -338,6 +344,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         if (isLeft || isKindLeft)
             _bus.Publish(TransitionKind.DeviceLeft, one);
         await _store.KeptAsync();
+        await _store.ReplicatedAsync(one, isLeave: true);
     }
 
     // Writes the kind first, so that a reader who sees the user online also sees the kind.
@@ -464,6 +471,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             _bus.Publish(TransitionKind.Arrived, [user]);
             _metrics.Written(0, 1, 0);
             await _store.KeptAsync();
+            if (_renewals is not null)
+                await _store.ReplicatedAsync(new[] { user }, isLeave: false);
             return Admission.Accepted;
         }
     }

@@ -67,6 +67,15 @@ public interface IPlaneStore : IAsyncDisposable
     ValueTask KeptAsync();
 
     /// <summary>
+    /// Completes when the loss of one server would not undo what was written of these users, where a copy of the words is in step. Throws
+    /// <see cref="StoreUnavailableException"/> where that copy does not confirm it; what was written stands. A store of one node has
+    /// nothing to do here: <see cref="KeptAsync"/> does it all.
+    /// </summary>
+    /// <param name="users">The users.</param>
+    /// <param name="isLeave">Whether they left, or came.</param>
+    ValueTask ReplicatedAsync(ReadOnlyMemory<uint> users, bool isLeave) => default;
+
+    /// <summary>
     /// The second at which the previous run ended, if renewals do not become durable one by one; else 0. The first heartbeat of a user
     /// after a restart must be persisted, even if it is a renewal. Without it, no durable word says that the user sent one in this run.
     /// </summary>

@@ -1,0 +1,92 @@
+using System.Globalization;
+using Aglow.Model;
+
+namespace Aglow.Redis.Agreement;
+
+/// <summary>What all nodes that share words must agree on: with other settings, a node reads the same words in another way.</summary>
+/// <remarks>
+/// Kept in Redis as text, a line for each setting, sorted by name:
+/// <code>
+///   away-seconds 600
+///   contract 2
+///   definition active: pulse lease, activity 300, ended by a leave
+///   heartbeat-seconds 10
+///   lease-seconds 30
+///   reciprocal-visibility false
+/// </code>
+/// A name that only one of two nodes knows is a difference only for definitions, so a newer version may add settings. Immutable.
+/// </remarks>
+internal sealed class SharedSettings
+{
+    private const string DefinitionPrefix = "definition ";
+    private const string Missing = "none";
+
+    // the version of what callers see and of what words mean
+    private const int Contract = 2;
+
+    private readonly SortedDictionary<string, string> _values = new(StringComparer.Ordinal);
+
+    /// <summary>The settings of a node with these options.</summary>
+    public static SharedSettings Of(AglowOptions options)
+    {
+        var settings = new SharedSettings();
+        settings.Set("contract", Contract);
+        settings.Set("lease-seconds", options.LeaseSeconds);
+        settings.Set("heartbeat-seconds", options.HeartbeatSeconds);
+        settings.Set("away-seconds", options.AwaySeconds);
+        settings._values["reciprocal-visibility"] = options.IsVisibilityReciprocal ? "true" : "false";
+        foreach (var (name, definition) in options.Definitions)
+            settings._values[$"{DefinitionPrefix}{name}:"] = Describe(definition, options.LeaseSeconds);
+        return settings;
+    }
+
+    /// <summary>Settings as <see cref="ToString"/> writes them. A line that is none is left out.</summary>
+    public static SharedSettings Parse(string text)
+    {
+        var settings = new SharedSettings();
+        foreach (var line in text.Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        {
+            // that of a definition has a space in it
+            var end = line.IndexOf(' ', line.StartsWith(DefinitionPrefix, StringComparison.Ordinal) ? DefinitionPrefix.Length : 0);
+            if (end > 0)
+                settings._values[line[..end]] = line[(end + 1)..];
+        }
+
+        return settings;
+    }
+
+    /// <summary>What differs from other settings; null: nothing.</summary>
+    public SettingDifference? DifferenceFrom(SharedSettings others)
+    {
+        var names = _values.Keys.Union(others._values.Keys, StringComparer.Ordinal)
+            .Where(name => Differs(name, others))
+            .Order(StringComparer.Ordinal)
+            .ToArray();
+        return names.Length == 0 ? null : new SettingDifference(Say(names), others.Say(names));
+    }
+
+    /// <inheritdoc/>
+    public override string ToString() => string.Join('\n', _values.Select(static pair => $"{pair.Key} {pair.Value}"));
+
+    private static string Describe(DefinitionOptions definition, int lease)
+    {
+        var pulse = definition.PulseSeconds is { } own && own != lease ? Text(own) : "lease";
+        var activity = definition.ActivitySeconds is { } seconds ? $", activity {Text(seconds)}" : "";
+        return $"pulse {pulse}{activity}{(definition.EndedByLeave ? ", ended by a leave" : "")}";
+    }
+
+    private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
+
+    private void Set(string name, int value) => _values[name] = Text(value);
+
+    private bool Differs(string name, SharedSettings others) =>
+        _values.TryGetValue(name, out var mine) & others._values.TryGetValue(name, out var theirs)
+            ? mine != theirs
+            : name.StartsWith(DefinitionPrefix, StringComparison.Ordinal);
+
+    private string Say(IEnumerable<string> names) =>
+        string.Join(", ", names.Select(name => $"{name} {_values.GetValueOrDefault(name, Missing)}"));
+}
+
+/// <summary>What differs: the same settings, as this node has them and as the others do.</summary>
+internal sealed record SettingDifference(string Mine, string Theirs);

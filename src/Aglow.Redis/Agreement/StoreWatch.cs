@@ -1,0 +1,51 @@
+using Aglow.Diagnostics;
+using Aglow.Model;
+using Aglow.Storage;
+
+namespace Aglow.Redis.Agreement;
+
+/// <summary>
+/// What must be right of a Redis that nodes share, checked at start and every 5 s from then on: its nodes agree on their settings, and its
+/// servers keep what they are given.
+/// </summary>
+internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, RedisStoreOptions rules, TimeProvider time, RedisLog log)
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
+
+    private readonly NodeAgreement _nodes = new(cluster, options, time, log);
+    private readonly EvictionWatch _eviction = new(cluster, log);
+
+    /// <summary>Refuses a store that is not as it must be.</summary>
+    /// <exception cref="StoreUnavailableException">The message is one line that says what to do.</exception>
+    public async Task EnterAsync(string where)
+    {
+        await _eviction.EnterAsync(rules.AllowsEviction);
+        await _nodes.EnterAsync(rules.AdoptsSettings, where);
+    }
+
+    /// <summary>Checks again and again until it is stopped. Never throws.</summary>
+    public Task RunAsync(AglowLog failures, CancellationToken stop) =>
+        BackgroundLoop.RunAsync("store rules", Interval, time, failures, LookAsync, stop);
+
+    /// <summary>Adds its metrics.</summary>
+    public void Observe(AglowMetrics metrics)
+    {
+        metrics.Gauge(
+            "aglow.settings.apart", "1 while other nodes that share the store have other settings.", () => _nodes.IsApart ? 1 : 0);
+        metrics.Gauge(
+            "aglow.redis.servers.evicting", "Redis servers that delete words when their memory is full.", () => _eviction.Evicting);
+    }
+
+    private async ValueTask LookAsync()
+    {
+        try
+        {
+            await _eviction.LookAsync();
+            await _nodes.LookAsync();
+        }
+        catch (StoreUnavailableException)
+        {
+            // the cluster says that it is away
+        }
+    }
+}
