@@ -52,15 +52,15 @@ internal sealed class Connection : IDisposable
             sent += _socket.Send(Request.AsSpan(sent, bytes - sent));
     }
 
-    /// <summary>Reads one HTTP answer, which must be a 200; returns its body.</summary>
-    public ReadOnlySpan<byte> ReceiveHttp()
+    /// <summary>Reads one HTTP answer, which must have this status; returns its body.</summary>
+    public ReadOnlySpan<byte> ReceiveHttp(int status = 200)
     {
         var received = 0;
         int end;
         while ((end = _answer.AsSpan(0, received).IndexOf("\r\n\r\n"u8)) < 0)
             received += Receive(received);
         var head = _answer.AsSpan(0, end);
-        if (!head.StartsWith("HTTP/1.1 200"u8))
+        if (!System.Buffers.Text.Utf8Parser.TryParse(head["HTTP/1.1 ".Length..], out int answered, out _) || answered != status)
             throw new BenchmarkException(
                 $"the server answered {System.Text.Encoding.UTF8.GetString(_answer.AsSpan(0, Math.Min(received, 400)))}");
         var at = head.IndexOf("Content-Length: "u8);

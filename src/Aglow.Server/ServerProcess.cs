@@ -4,6 +4,7 @@ using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Proxies;
+using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Postgres;
 using Aglow.Redis;
@@ -38,6 +39,12 @@ internal static class ServerProcess
         using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
         await using var app = Build(options);
         var log = Log(app.Services);
+        var background = new BackgroundWork(TimeProvider.System, new AglowLog(log));
+        TaskScheduler.UnobservedTaskException += (_, unobserved) =>
+        {
+            unobserved.SetObserved();
+            background.Failed("tasks that nobody waits for", unobserved.Exception);
+        };
         try
         {
             await app.StartAsync(stop.Token);

@@ -40,6 +40,7 @@ public sealed class PresenceService : IAsyncDisposable
     // null if only this node changes the directory
     private readonly DirectoryNews? _news;
     private readonly KeyResolver _keys;
+    private readonly KeyResolver _askedKeys;
     private readonly UserLocks _locks = new();
     private readonly AglowLog _log;
     private readonly ClaimWriter _claims;
@@ -62,11 +63,14 @@ public sealed class PresenceService : IAsyncDisposable
         _options = options;
         _log = log;
         Clock = clock;
+        Background = new BackgroundWork(clock.Time, log);
         Metrics = metrics;
         Definitions = new Definitions(options);
         Beliefs = new Beliefs(Definitions, bus, tellsEveryArrival: true);
         KnownKeys = new KeyCache(options.KnownKeys);
-        _keys = new KeyResolver(directory, KnownKeys);
+        _keys = new KeyResolver(directory?.OfActs, KnownKeys);
+        AskedKeys = new KeyCache(options.KnownKeys);
+        _askedKeys = new KeyResolver(directory, AskedKeys);
         _heartbeats = new HeartbeatWriter(store, bus, clock, Definitions, options, metrics);
         Statuses = new StatusReader(store, Claims, clock, options, metrics);
         _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, log, store.IsRemote);
@@ -91,8 +95,17 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Raised with an ID and its index when this node gave the ID its index. Handlers return at once.</summary>
     public event Action<string, uint>? KeyRegistered
     {
-        add => _keys.Registered += value;
-        remove => _keys.Registered -= value;
+        add
+        {
+            _keys.Registered += value;
+            _askedKeys.Registered += value;
+        }
+
+        remove
+        {
+            _keys.Registered -= value;
+            _askedKeys.Registered -= value;
+        }
     }
 
     /// <summary>The bus that carries hints of transitions.</summary>
@@ -107,6 +120,9 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Store time.</summary>
     public Clock Clock { get; }
 
+    /// <summary>What nobody waits for.</summary>
+    public BackgroundWork Background { get; }
+
     /// <summary>The counters.</summary>
     public AglowMetrics Metrics { get; }
 
@@ -119,8 +135,14 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>The sweep: the bound on staleness, and its cost.</summary>
     public Sweep Sweep => _sweep.Sweep;
 
-    /// <summary>The IDs that this node knows without the directory.</summary>
+    /// <summary>The IDs of users who acted on this node: heartbeats, and calls about oneself.</summary>
     public KeyCache KnownKeys { get; }
+
+    /// <summary>
+    /// The IDs that somebody asked about. They are apart from <see cref="KnownKeys"/>, so that a first read does not tell by its time whether
+    /// the user has come back.
+    /// </summary>
+    public KeyCache AskedKeys { get; }
 
     /// <summary>All claims.</summary>
     public Claims Claims { get; } = new();
@@ -191,7 +213,7 @@ public sealed class PresenceService : IAsyncDisposable
         Clock.Stepped += (from, to) =>
         {
             if (to < from)
-                _ = Task.Run(() => HoldHiddenAsync(to, from - to));
+                Background.LetGo("clock of hidden users", Task.Run(() => HoldHiddenAsync(to, from - to)));
         };
         await _sweep.StartAsync();
         _heartbeats.Start(_log);
@@ -211,16 +233,25 @@ public sealed class PresenceService : IAsyncDisposable
 
     // ---- keys -------------------------------------------------------------------------------------------------------------
 
-    /// <summary>The index of an ID that this node knows. Never waits or allocates.</summary>
+    /// <summary>The index of an ID that acted on this node. No waiting, no allocation.</summary>
     public bool TryFindKnown(ReadOnlySpan<byte> key, out uint number) => KnownKeys.TryGet(key, out number);
 
-    /// <summary>The index of a user; <see cref="UserId.Nobody"/> for an ID without one. Creates no index.</summary>
+    /// <summary>The index of a user of whom somebody asks; <see cref="UserId.Nobody"/> for an ID that has none. Registers nobody.</summary>
+    public ValueTask<uint> FindAskedAsync(UserId user) => _askedKeys.ResolveAsync(user, register: false);
+
+    /// <summary>Finds the indexes of a batch that was read with <see cref="AskedKeys"/>: of users of whom somebody asks.</summary>
+    public ValueTask FindAskedAsync(UserBatch users) => _askedKeys.ResolveAsync(users, register: false);
+
+    /// <summary>The same, and gives the indexes that are missing: durable when this completes.</summary>
+    public ValueTask RegisterAskedAsync(UserBatch users) => _askedKeys.ResolveAsync(users, register: true);
+
+    /// <summary>The index of a user who acts; <see cref="UserId.Nobody"/> for an ID that has none. Registers nobody.</summary>
     public ValueTask<uint> FindAsync(UserId user) => _keys.ResolveAsync(user, register: false);
 
     /// <summary>The index of a user. An ID without one gets one, durable when this completes.</summary>
     public ValueTask<uint> RegisterAsync(UserId user) => _keys.ResolveAsync(user, register: true);
 
-    /// <summary>Finds the indexes of a batch; IDs without one stay <see cref="UserId.Nobody"/>.</summary>
+    /// <summary>Finds the indexes of a batch of users who act; IDs that have none stay <see cref="UserId.Nobody"/>.</summary>
     public ValueTask FindAsync(UserBatch users) => _keys.ResolveAsync(users, register: false);
 
     /// <summary>Finds the indexes of a batch. IDs without one get one, durable when this completes.</summary>
@@ -353,32 +384,40 @@ public sealed class PresenceService : IAsyncDisposable
     // ---- users ------------------------------------------------------------------------------------------------------------
 
     /// <summary>The profile of a user, or null.</summary>
-    public ValueTask<Profile?> FindProfileAsync(uint user) => Directory().FindProfileAsync(user);
+    /// <param name="user">The index.</param>
+    /// <param name="ofOneself">Whether they ask themselves.</param>
+    public ValueTask<Profile?> FindProfileAsync(uint user, bool ofOneself = false) => DirectoryFor(ofOneself).FindProfileAsync(user);
 
     /// <summary>Writes profiles, all or none; see <see cref="IUserDirectory.WriteProfilesAsync"/>. Durable when this completes.</summary>
     public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) =>
         Directory().WriteProfilesAsync(writes, create);
 
-    /// <summary>The IDs of indexes from 2^31 up, in the same order; null for others, which are their own ID.</summary>
-    public ValueTask FindIdsAsync(ReadOnlyMemory<uint> users, Memory<string?> ids)
+    /// <summary>The IDs of indexes from 2^31 up, in the same order; null for all others: those are their own ID.</summary>
+    public ValueTask FindIdsAsync(ReadOnlyMemory<uint> users, Memory<string?> ids, bool ofOneself = false)
     {
         if (_directory is not null)
-            return _directory.FindIdsAsync(users, ids);
+            return DirectoryFor(ofOneself).FindIdsAsync(users, ids);
         ids.Span.Clear();
         return default;
     }
 
-    /// <summary>Whether a user has any data: a heartbeat, a profile, or settings of the user or the application.</summary>
-    public async ValueTask<bool> IsKnownAsync(uint user)
+    /// <summary>Whether anything is known of a user: a heartbeat, a profile, or anything that they or the application set.</summary>
+    /// <param name="user">The index.</param>
+    /// <param name="ofOneself">Whether they ask themselves.</param>
+    public async ValueTask<bool> IsKnownAsync(uint user, bool ofOneself = false)
     {
         if (user == UserId.Nobody)
             return false;
-        return Pulse.Second(await ReadPulseAsync(user)) != 0
-            || Claims.All(user).Length > 0
+        // what hides a user comes before what they do: a hidden user is known without a look at their words
+        if (Claims.All(user).Length > 0
             || !Visibilities.Of(user).IsDefault
             || Accounts.Of(user).IsDisabled
-            || (_directory is not null
-                && (await _directory.FindProfileAsync(user) is not null || (await _directory.SubscriptionsAsync(user)).Length > 0));
+            || Pulse.Second(await ReadPulseAsync(user)) != 0)
+            return true;
+        if (_directory is null)
+            return false;
+        var directory = DirectoryFor(ofOneself);
+        return await directory.FindProfileAsync(user) is not null || (await directory.SubscriptionsAsync(user)).Length > 0;
     }
 
     /// <summary>
@@ -391,19 +430,24 @@ public sealed class PresenceService : IAsyncDisposable
         using var _ = await _locks.EnterAsync(user);
         if (!await IsKnownAsync(user))
             return false;
-        // Other nodes forget a user's visibility before the words. A hidden user leaves first, so that nobody sees them online in between.
+        // the words go before what hides them: a user who hides is not seen on the way out, on this node or another
         if (_news is not null)
+        {
             await LeaveAsync(new[] { user });
+            await EraseWordsAsync(user);
+        }
+
         var at = UnixNow();
         await Directory().DeleteAsync(user, at);
+        if (_news is null)
+            Accounts.Set(user, new Account(RevokedAt: at, IsDeleted: true));
+        await EraseWordsAsync(user);
         if (_news is null)
         {
             Claims.Set(user, [], Clock.Now);
             Show(user, Visibility.Default);
-            Accounts.Set(user, new Account(RevokedAt: at, IsDeleted: true));
         }
 
-        await EraseWordsAsync(user);
         await _store.KeptAsync();
         await _store.ReplicatedAsync(new[] { user }, isLeave: true);
         _bus.Publish(TransitionKind.LeftEverywhere, [user]);
@@ -480,8 +524,7 @@ public sealed class PresenceService : IAsyncDisposable
         await FindAsync(user) is var index && index != UserId.Nobody && await DeleteUserAsync(index);
 
     /// <summary>One user's status.</summary>
-    public async ValueTask<Presence> StatusAsync(UserId user, Definition? definition = null) =>
-        await StatusAsync(await FindAsync(user), definition);
+    public async ValueTask<Presence> StatusAsync(UserId user, Definition? definition = null) => await StatusAsync(await FindAskedAsync(user), definition);
 
     /// <summary>One heartbeat; gives the ID an index if it has none.</summary>
     public async ValueTask<Admission> HeartbeatAsync(UserId user, bool active = false) =>
@@ -491,8 +534,8 @@ public sealed class PresenceService : IAsyncDisposable
     public ValueTask<DirectoryPage> SearchUsersAsync(string query, int limit, string? cursor) =>
         Directory().SearchAsync(query, limit, cursor);
 
-    /// <summary>The users whom a user follows.</summary>
-    public ValueTask<uint[]> SubscriptionsAsync(uint follower) => Directory().SubscriptionsAsync(follower);
+    /// <summary>Whom a user follows.</summary>
+    public ValueTask<uint[]> SubscriptionsAsync(uint follower) => Directory().OfActs.SubscriptionsAsync(follower);
 
     /// <summary>Adds users to those whom a user follows, or removes them; null if the list would be too long.</summary>
     public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow) =>
@@ -562,8 +605,8 @@ public sealed class PresenceService : IAsyncDisposable
         var directory = Directory();
         if (Visibilities.Of(user).Online != OnlineVisibility.FollowersApproved)
             return ([], null);
-        // one more than needed, to know whether there is a next part
-        var waiting = await directory.WaitingAsync(user, from, limit + 1);
+        // one more, to know whether there is a next part
+        var waiting = await directory.OfActs.WaitingAsync(user, from, limit + 1);
         return waiting.Length > limit ? (waiting[..limit], waiting[limit]) : (waiting, null);
     }
 
@@ -701,6 +744,8 @@ public sealed class PresenceService : IAsyncDisposable
             await _sweep.PassAsync();
         return belief;
     }
+
+    private IUserDirectory DirectoryFor(bool ofOneself) => ofOneself ? Directory().OfActs : Directory();
 
     private IUserDirectory Directory() =>
         _directory ?? throw new NotSupportedException("This deployment has no user directory: user IDs are integers from 0 to 2147483647.");

@@ -114,6 +114,28 @@ public class VisibilityTests(TokenServer shared)
     }
 
     [Theory]
+    [InlineData("nobody")]
+    [InlineData("followers-approved")]
+    [InlineData("blocked")]
+    public async Task The_deletion_of_a_user_who_was_never_visible_reaches_no_watcher(string how)
+    {
+        var (ann, bob, carl) = (SharedServer.NewKey("ann"), await ArriveAsync("bob"), await ArriveAsync("carl"));
+        if (how == "blocked")
+            (await AskAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}")).Status.ShouldBe(200);
+        else
+            await ShowAsync(ann, $"{{\"online\":\"{how}\"}}");
+        (await AskAsync(ann, "POST", "/heartbeat")).Status.ShouldBe(200);
+        await using var socket = await _server.OpenSocketAsync(Token.Of(bob));
+        await socket.SendAsync($"{{\"type\":\"watch\",\"users\":[\"{ann}\",\"{carl}\"]}}");
+        (await socket.ReadMessageAsync()).GetProperty("users")[0].GetProperty("status").GetString().ShouldBe("offline");
+        (await AskAsync(ann, "DELETE", $"/users/{ann}")).Status.ShouldBe(204);
+        // a goodbye is told a second later: what there is to tell of her comes before his
+        (await AskAsync(carl, "POST", "/offline")).Status.ShouldBe(200);
+        var told = (await socket.ReadMessageAsync()).GetProperty("users");
+        (told.GetArrayLength(), told[0].GetProperty("user_id").GetString()).ShouldBe((1, carl));
+    }
+
+    [Theory]
     [InlineData(true)]
     [InlineData(false)]
     public async Task Approved_followers_see_what_others_do_not_and_who_is_blocked_sees_nothing(bool isNumber)

@@ -37,7 +37,7 @@ internal sealed class FakeDirectory : IUserDirectory
     public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) =>
         throw new NotSupportedException();
 
-    public ValueTask DeleteAsync(uint user, long at) => throw new NotSupportedException();
+    public ValueTask DeleteAsync(uint user, long at) => default;
 
     public ValueTask RevokeAsync(uint user, long at) => throw new NotSupportedException();
 

@@ -483,20 +483,47 @@ public class WatchHubTests
         friend.Take().ShouldBe(["1:offline null"]);
     }
 
-    [Fact]
-    public async Task Who_hid_and_is_deleted_is_not_shown_on_the_way_out()
+    [Theory]
+    [InlineData(true, true, true)]
+    [InlineData(true, true, false)]
+    [InlineData(true, false, true)]
+    [InlineData(true, false, false)]
+    [InlineData(false, true, true)]
+    [InlineData(false, true, false)]
+    [InlineData(false, false, true)]
+    [InlineData(false, false, false)]
+    public async Task The_deletion_of_a_user_who_was_never_visible_tells_nothing(bool isOnline, bool isHere, bool hasJustLeft)
     {
         await _world.Presence.HeartbeatAsync(1);
-        _world.Show(1, new Visibility { Online = OnlineVisibility.Nobody });
-        var watcher = _world.Connect(99);
+        if (!isOnline)
+            await _world.AdvanceAsync(TimeSpan.FromSeconds(40));
+        _world.Show(1, new Visibility { Online = OnlineVisibility.FollowersApproved, Approved = [98] });
+        var (friend, watcher) = (_world.Connect(98), _world.Connect(99));
+        _world.Watch(friend, 1);
         _world.Watch(watcher, 1);
         await _world.BeatAsync();
+        friend.Take();
         watcher.Take()[1].ShouldBe("1:offline null");
-        // as it is heard of on another node: the goodbye, and that there is nobody to hide any more
-        await _world.Presence.LeaveAsync(new uint[] { 1 });
-        _world.Show(1, Visibility.Default);
-        await _world.AdvanceAsync(TimeSpan.FromSeconds(2));
-        watcher.Take().Single().ShouldStartWith("1:offline");
+        if (hasJustLeft)
+            await _world.Presence.LeaveAsync(new uint[] { 1 });
+        if (isHere)
+        {
+            (await _world.Presence.DeleteUserAsync(1)).ShouldBeTrue();
+        }
+        else
+        {
+            // as it is heard of from another node: the goodbye, the words are gone, and there is nobody to hide any more
+            await _world.Presence.EndAsync(1, isDeleted: true);
+            _world.Show(1, Visibility.Default);
+        }
+
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(15));
+        watcher.Take().ShouldBeEmpty();
+        friend.Take()[^1].ShouldBe("1:offline null");
+        // whoever comes back under the same ID hides nothing
+        await _world.Presence.HeartbeatAsync(1);
+        await _world.BeatAsync();
+        watcher.Take().Single().ShouldStartWith("1:online");
     }
 
     [Theory]

@@ -20,6 +20,7 @@ internal sealed class DoorBenchmark : Benchmark
     private const int Lanes = 16;
 
     private readonly byte[] _secret = RandomNumberGenerator.GetBytes(32);
+    private int _others;
 
     public override string Name => "door";
 
@@ -27,11 +28,12 @@ internal sealed class DoorBenchmark : Benchmark
 
     public override IReadOnlyList<Option> Options { get; } =
     [
-        new("parts", "all", "callers, cpu, memory"),
+        new("parts", "all", "callers, cpu, memory, hidden"),
         new("requests", "1m", "requests of callers, over all ways"),
         new("people", "1000", "different callers"),
         new("connections", "50", "connections that they share"),
         new("seconds", "5", "length of an attack by one token"),
+        new("samples", "2000", "guesses about hidden users, of each kind of read"),
     ];
 
     public override int DefaultPairs => 1;
@@ -41,15 +43,17 @@ internal sealed class DoorBenchmark : Benchmark
         var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
         try
         {
-            foreach (var part in run.Settings.Choices("parts", "callers", "cpu", "memory"))
+            foreach (var part in run.Settings.Choices("parts", "callers", "cpu", "memory", "hidden"))
             {
                 var data = Path.Combine(folder, part);
                 if (part == "callers")
                     await CallersAsync(run, data);
                 else if (part == "cpu")
                     await CpuAsync(run, data);
-                else
+                else if (part == "memory")
                     await MemoryAsync(run, data);
+                else
+                    await HiddenAsync(run, data);
             }
         }
         finally
@@ -124,33 +128,69 @@ internal sealed class DoorBenchmark : Benchmark
         }
     }
 
+    // each on a server of its own: what one has given back another would take again
     private async Task MemoryAsync(Run run, string folder)
+    {
+        await MemoryAsync(run, $"{folder}-1", "numbers", static i => $"{i}");
+        await MemoryAsync(run, $"{folder}-2", "unknown IDs of 36 characters", LongId);
+        await MemoryAsync(run, $"{folder}-3", "unknown IDs of 5 characters", static i => $"i{i:x4}");
+    }
+
+    private async Task MemoryAsync(Run run, string folder, string kind, Func<int, string> id)
     {
         var (http1, http2) = (Programs.FreePort(), Programs.FreePort());
         using var server = await StartAsync(folder, http1, http2);
-        using var http = new HttpClient(new SocketsHttpHandler { ResponseDrainTimeout = TimeSpan.Zero })
-        {
-            BaseAddress = new Uri($"http://127.0.0.1:{http1}"),
-        };
+        using var handler = new SocketsHttpHandler { ResponseDrainTimeout = TimeSpan.Zero };
+        using var http = new HttpClient(handler) { BaseAddress = new Uri($"http://127.0.0.1:{http1}") };
         await SendAsync(http, "mallory", "POST", "/heartbeat", null);
-        // the compilation and loading of the first calls does not count
-        for (var i = 0; i < 20; i++)
-            (await OpenAsync(http, "warm", $"/watch?users={i}")).Dispose();
+        await ChurnAsync(http);
         var before = Cpu.ResidentBytes(server.Process);
         var open = new List<HttpResponseMessage>();
-        for (var i = 0; i < 20; i++)
+        var watches = 10_000;
+        // fewer where so many are too much
+        while (open.Count < 20 && watches >= 500)
         {
-            var ids = string.Join(',', Enumerable.Range(i * 10_000, 10_000));
+            var ids = string.Join(',', Enumerable.Range(open.Count * 10_000, watches).Select(id));
             var answer = await OpenAsync(http, "mallory", $"/watch?users={ids}");
             if (answer.IsSuccessStatusCode)
                 open.Add(answer);
-            await Task.Delay(answer.Headers.RetryAfter?.Delta ?? TimeSpan.FromSeconds(1), TimeProvider.System);
+            else if ((await answer.Content.ReadAsStringAsync()).Contains("too-much-held", StringComparison.Ordinal))
+                watches /= 2;
+            await Task.Delay(TimeSpan.FromMilliseconds(answer.IsSuccessStatusCode ? 100 : 1_000), TimeProvider.System);
         }
 
-        run.Add(Figure.Of(
-            $"memory that one token holds by {open.Count} event streams", "MB", [(Cpu.ResidentBytes(server.Process) - before) / 1e6],
-            Goal.Most(32)));
+        await ChurnAsync(http);
+        var megabytes = (Cpu.ResidentBytes(server.Process) - before) / 1e6;
+        run.Add(Figure.Of($"memory that one token holds by {open.Count} event streams of {kind}", "MB", [megabytes], Goal.Most(32)));
         open.ForEach(static answer => answer.Dispose());
+    }
+
+    private static string LongId(int i) => $"{i:x8}-0000-4000-8000-000000000000";
+
+    // What others' calls compile, load, keep in pools and leave to the collector is nobody's: before and after, others make such calls.
+    private async Task ChurnAsync(HttpClient http)
+    {
+        var ids = Enumerable.Range(5_000_000, 10_000).Select(LongId).ToArray();
+        for (var i = 0; i < 30; i++)
+        {
+            (await OpenAsync(http, $"other {_others}", $"/watch?users={string.Join(',', ids)}")).Dispose();
+            await SendAsync(http, $"other {_others++}", "POST", "/status/batch", $"{{\"user_ids\":[\"{string.Join("\",\"", ids)}\"]}}");
+        }
+
+        await Task.Delay(TimeSpan.FromSeconds(5), TimeProvider.System);
+    }
+
+    private async Task HiddenAsync(Run run, string folder)
+    {
+        string[] flags = ["--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0", "--rate-limit-registrations", "0"];
+        var guesses = new HiddenGuesses(_secret, (int)run.Settings.Number("samples", least: 100));
+        var (http1, http2) = (Programs.FreePort(), Programs.FreePort());
+        run.Progress("users hide");
+        using (await StartAsync(folder, http1, http2, flags))
+            await guesses.SetUpAsync(new Uri($"http://127.0.0.1:{http1}"));
+        using var again = await StartAsync(folder, http1, http2, flags);
+        foreach (var (read, percent) in await guesses.GuessAsync(new Uri($"http://127.0.0.1:{http1}")))
+            run.Add(Figure.Of($"guesses right, whether a hidden user came back, by a first {read}", "%", [percent], Goal.Most(53)));
     }
 
     // the 99th percentile of other users' heartbeats, in milliseconds, while something else runs

@@ -37,6 +37,7 @@ internal sealed class Caller
     public static readonly TimeSpan Skew = TimeSpan.FromSeconds(60);
 
     private volatile bool _isRevoked;
+    private volatile uint _index;
     private volatile int _checkedVersion;
 
     private Caller(string name, UserId? user, Scopes scopes, DateTimeOffset? issuedAt, DateTimeOffset? expiresAt)
@@ -49,6 +50,7 @@ internal sealed class Caller
         // of this process: nobody can choose two names that meet
         Hash = StringComparer.Ordinal.GetHashCode(name);
         Key = user?.Key is { } key ? Encoding.UTF8.GetBytes(key) : [];
+        _index = user is { Key: null } number ? number.Number : UserId.Nobody;
     }
 
     /// <summary>Whose calls are counted together: a user, or a key's name.</summary>
@@ -62,6 +64,15 @@ internal sealed class Caller
 
     /// <summary>The person's key in UTF-8; empty where they are a number, or a backend.</summary>
     public byte[] Key { get; }
+
+    /// <summary>
+    /// The person's index, which is theirs for good; <see cref="UserId.Nobody"/> while it is not known, and for a backend.
+    /// </summary>
+    public uint Index
+    {
+        get => _index;
+        set => _index = value;
+    }
 
     /// <summary>What a backend may do.</summary>
     public Scopes Scopes { get; }

@@ -17,7 +17,7 @@ namespace Aglow.AspNetCore.Access;
 ///   body, users, watches, messages ─► Charge: the same person (or key) and address pay for what turns out to be asked
 /// </code>
 /// The address pays first, so that guessing tokens is limited, too. What the gate remembers is keyed by the credential alone
-/// (<see cref="KnownCallers"/>), never by the connection: a balancer sends the requests of many people over one. The usual request passes without waiting
+/// (<see cref="LastCaller"/>, <see cref="KnownCallers"/>), never by the connection: a balancer sends the requests of many people over one. The usual request passes without waiting
 /// and without memory. A caller who goes on after a refusal waits for the next ones (<see cref="RefuseAsync"/>), so that refusals cost the server little.
 /// </remarks>
 internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings, ProblemAnswers problems, TimeProvider time)
@@ -51,7 +51,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
             var headers = context.Request.Headers.Authorization;
             // what a browser cannot put into a header is looked for elsewhere only if the header has none
             if (headers is [{ } header] && Credentials.InHeader(header) is { IsEmpty: false } bearer)
-                return _tokens.Find(bearer) is { } known ? Admit(context, call, known) : AuthenticateAsync(context, call, bearer.ToString());
+                return Find(context, header, bearer) is { } known ? Admit(context, call, known) : AuthenticateAsync(context, call, bearer.ToString());
             if (headers.Count > 1)
                 throw Problems.Malformed("Authorization is given twice: send it once.");
             if (call.TakesTokenInUrl && Credentials.OfStream(context.Request) is { } elsewhere)
@@ -109,6 +109,9 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
         }
     }
 
+    /// <summary>Notes that a limit refused a message.</summary>
+    public void Note(ProblemException refused, IPAddress? address) => problems.Note(refused, address);
+
     /// <summary>Takes what a request turns out to cost.</summary>
     /// <exception cref="ProblemException">There is not enough (429).</exception>
     public void Charge(HttpContext context, int cost)
@@ -137,7 +140,11 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
     private static void RequireShort(HttpContext context, int most)
     {
         var request = context.Request;
-        if ((request.QueryString.Value?.Length ?? 0) + (request.Path.Value?.Length ?? 0) > most)
+        var length = (request.QueryString.Value?.Length ?? 0) + (request.Path.Value?.Length ?? 0);
+        // the web server keeps the last target of a connection while that is open: a silent one would hold a megabyte and a half
+        if (length > Limits.TargetBytes && !HttpProtocol.IsHttp2(request.Protocol))
+            context.Response.Headers.Connection = "close";
+        if (length > most)
             throw Problems.TargetTooLong(most);
     }
 
@@ -145,6 +152,17 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
     {
         if (refused is not null)
             throw refused;
+    }
+
+    private Caller? Find(HttpContext context, string header, ReadOnlySpan<char> credential)
+    {
+        var last = context.Features.Get<LastCaller>();
+        if (last?.Find(header) is { } same && same.IsGoodAt(_tokens!.Now))
+            return same;
+        var known = _tokens!.Find(credential);
+        if (known is not null)
+            last?.Keep(header, known);
+        return known;
     }
 
     private async Task AuthenticateAsync(HttpContext context, Call call, string credential)
@@ -198,6 +216,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
         {
             if (!holdings.TryHold(caller, WaitingBytes))
             {
+                problems.Note(context, refused);
                 context.Abort();
                 return;
             }

@@ -12,8 +12,11 @@ namespace Aglow.AspNetCore.Access;
 /// </remarks>
 internal sealed class Holdings(int mostStreams)
 {
-    /// <summary>Bytes that one person holds: ten thousand users watched on each of three connections, or 500 on each of forty.</summary>
-    public const long MostBytes = 24_000_000;
+    /// <summary>
+    /// Bytes that one person holds: ten thousand UUIDs watched on each of two sockets, or 500 on each of forty. With what the collector
+    /// keeps besides, the process then grows by twice as much at most (aglow bench door).
+    /// </summary>
+    public const long MostBytes = 16_000_000;
 
     private readonly Lock _gate = new();
     private readonly Dictionary<string, (long Bytes, int Streams)> _held = new(StringComparer.Ordinal);

@@ -11,11 +11,11 @@ internal static class DirectoryUsers
     /// <summary>Finds the users of a list; with <paramref name="register"/>, IDs that have no index get one: somebody may be blocked before they first come.</summary>
     public static async ValueTask ResolveAsync(HttpContext context, PresenceService presence, Gate gate, UserBatch users, bool register)
     {
-        await presence.FindAsync(users);
+        await presence.FindAskedAsync(users);
         if (!register || users.UnknownCount == 0)
             return;
         gate.ChargeRegistrations(context, users.UnknownCount);
-        await presence.RegisterAsync(users);
+        await presence.RegisterAskedAsync(users);
     }
 
     /// <summary>Those of a list who have an index: of the others there is nothing to take away.</summary>
@@ -27,7 +27,7 @@ internal static class DirectoryUsers
         if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
             throw Problems.Malformed("The body is empty. Send {\"user_ids\": [X, …]}.");
         using var body = await RequestBodies.ReadJsonAsync(context);
-        UsersBody.Read(body.Written.Span, UsersForm.List, presence.KnownKeys, users);
+        UsersBody.Read(body.Written.Span, UsersForm.List, presence.AskedKeys, users);
         Gate.Of(context)?.Charge(context, Cost.Users(users.Count));
     }
 

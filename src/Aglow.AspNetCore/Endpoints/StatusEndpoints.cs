@@ -57,7 +57,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
     {
         var user = Asked.User(context);
         var definition = Asked.Definition(context, host.Presence.Definitions);
-        var number = await host.Presence.FindAsync(user);
+        var number = await host.Presence.FindAskedAsync(user);
         var status = await (await callers.ViewAsync(context)).StatusAsync(number, definition);
         using var answer = new AnswerBuffer(512);
         PresenceJson.WriteRecord(answer, number, user.Key is { } key ? Encoding.UTF8.GetBytes(key) : default, status);
@@ -76,7 +76,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
             if (user.Key is null)
                 users.Add(user.Number);
             else
-                users.TryAdd(Encoding.UTF8.GetBytes(id), host.Presence.KnownKeys);
+                users.TryAdd(Encoding.UTF8.GetBytes(id), host.Presence.AskedKeys);
         }
 
         using var statuses = await ReadAsync(context, users, definition);
@@ -112,7 +112,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
     {
         using var users = new UserBatch(1024);
         using (var body = await RequestBodies.ReadJsonAsync(context))
-            UsersBody.Read(body.Written.Span, UsersForm.ListOfObjectsOrList, host.Presence.KnownKeys, users);
+            UsersBody.Read(body.Written.Span, UsersForm.ListOfObjectsOrList, host.Presence.AskedKeys, users);
         using var statuses = await ReadAsync(context, users, definition);
         var answer = new AnswerBuffer((users.Count * 88) + 64);
         try
@@ -150,7 +150,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
         var user = Asked.User(context, fromEnd: 1);
         await callers.RequireBackendAsync(context, Scopes.Operate);
         var definition = Asked.Definition(context, host.Presence.Definitions);
-        var why = await host.Presence.ExplainAsync(await host.Presence.FindAsync(user), definition);
+        var why = await host.Presence.ExplainAsync(await host.Presence.FindAskedAsync(user), definition);
         var document = new ExplanationDocument(
             UserJson.Of(user),
             why.Presence.IsOnline,
@@ -181,7 +181,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
     {
         gate.Charge(context, Cost.Users(users.Count));
         var view = await callers.ViewAsync(context);
-        await host.Presence.FindAsync(users);
+        await host.Presence.FindAskedAsync(users);
         var statuses = new StatusBatch(users.Count);
         try
         {

@@ -286,15 +286,16 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     {
         var asked = Asked.User(context);
         RequireDirectory();
-        var user = await host.Presence.FindAsync(asked);
-        if (!await host.Presence.IsKnownAsync(user))
+        var ofOneself = callers.Of(context) == asked;
+        var user = ofOneself ? await host.Presence.FindAsync(asked) : await host.Presence.FindAskedAsync(asked);
+        if (!await host.Presence.IsKnownAsync(user, ofOneself))
             throw Problems.NoSuchUser(asked);
         await AnswerAsync(context, asked, user, StatusCodes.Status200OK);
     }
 
     private async Task AnswerAsync(HttpContext context, UserId asked, uint user, int status)
     {
-        var profile = await host.Presence.FindProfileAsync(user);
+        var profile = await host.Presence.FindProfileAsync(user, ofOneself: callers.Of(context) == asked);
         var presence = await (await callers.ViewAsync(context)).StatusAsync(user);
         var seesAll = await callers.MaySeeAllOfAsync(context, asked);
         var document = UserDocument.Of(UserJson.Of(asked), profile, presence) with

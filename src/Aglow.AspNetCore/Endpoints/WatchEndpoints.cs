@@ -55,6 +55,9 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
         routes.MapMethods(Routes.Socket, [HttpMethods.Connect], gate.Guard(socket)).WithMetadata(gate).WithDisplayName("socket over HTTP/2");
     }
 
+    // the web server keeps the target and the query of a request as text, until the stream has ended
+    private static long TargetBytesOf(HttpContext context) => 2L * sizeof(char) * (context.Request.QueryString.Value?.Length ?? 0);
+
     private async Task SocketAsync(HttpContext context)
     {
         try
@@ -92,10 +95,10 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
                 if (user.Key is null)
                     users.Add(user.Number);
                 else
-                    users.TryAdd(Encoding.UTF8.GetBytes(id), host.Presence.KnownKeys);
+                    users.TryAdd(Encoding.UTF8.GetBytes(id), host.Presence.AskedKeys);
             }
 
-            await host.Presence.FindAsync(users);
+            await host.Presence.FindAskedAsync(users);
         }
         catch
         {
@@ -104,7 +107,7 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
         }
 
         var caller = Callers.Current(context);
-        var bytes = WatchHub.BytesOf(users);
+        var bytes = WatchHub.BytesOf(users) + TargetBytesOf(context);
         try
         {
             gate.Holdings.EnterStream(caller, bytes);

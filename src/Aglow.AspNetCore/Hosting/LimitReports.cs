@@ -19,8 +19,12 @@ internal sealed class LimitReports(ILoggerFactory logs, TimeProvider time)
     /// <summary>A trusted proxy's connection without a PROXY header.</summary>
     public const string NoProxyHeader = "no-proxy-header";
 
-    private static readonly string[] Kinds =
-        [Connections, NoProxyHeader, "too-many-calls", "too-many-connections", "too-many-event-streams", "too-many-registrations"];
+    /// <summary>All of them: these two, and the titles of the problems that are a 429.</summary>
+    public static IReadOnlyList<string> Kinds { get; } =
+    [
+        Connections, NoProxyHeader, "too-many-calls", "too-many-connections", "too-many-event-streams", "too-many-messages",
+        "too-many-registrations", "too-much-held",
+    ];
 
     private readonly ILogger _log = logs.CreateLogger(HttpLog.Category);
     private readonly ConcurrentDictionary<string, Kind> _kinds = new(

@@ -44,6 +44,8 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
 
         // A pipe must not examine less than before. Kestrel's first read still completes at once if bytes beyond that arrived.
         connection.Transport.Input.AdvanceTo(first.Bytes.Start, first.Bytes.GetPosition(first.Examined));
+        if (host()?.Tokens is not null)
+            connection.Features.Set(new LastCaller());
         await next(connection);
     }
 

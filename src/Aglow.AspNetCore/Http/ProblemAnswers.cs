@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text.Json;
 using Aglow.AspNetCore.Hosting;
 using Aglow.Storage;
@@ -20,10 +21,13 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
     private readonly ILogger _logger = logs.CreateLogger(HttpLog.Category);
 
     /// <summary>Reports that a limit refused a call, whatever answer the caller gets.</summary>
-    public void Note(HttpContext context, ProblemException problem)
+    public void Note(HttpContext context, ProblemException problem) => Note(problem, context.Connection.RemoteIpAddress);
+
+    /// <summary>The same for a client at an address.</summary>
+    public void Note(ProblemException problem, IPAddress? address)
     {
         if (problem.Status == StatusCodes.Status429TooManyRequests)
-            limits.Bite(problem, context.Connection.RemoteIpAddress);
+            limits.Bite(problem, address);
     }
 
     /// <summary>Wraps a handler so that its failures become problem documents.</summary>

@@ -151,6 +151,12 @@ internal static class Problems
         RetryAfter = 10,
     };
 
+    public static ProblemException TooManyMessages(int most) => new(
+        StatusCodes.Status429TooManyRequests,
+        "Too many messages",
+        $"At most {most} messages a second are read; this one and the rest of this second's were dropped. "
+            + "Send what had no answer again in a second.");
+
     private static string Seconds(int count) => count == 1 ? "a second" : $"{count} seconds";
 
     public static ProblemException TooManyConnections(int most) => new(

@@ -110,7 +110,7 @@ internal sealed class EventStream : WatchConnection
         }
 
         if (LocalSockets.IsUnknown(this, _caller))
-            _ = _host.EndIfKnownAsync(this, _caller!);
+            _host.EndIfKnown(this, _caller!);
         if (IsFull)
             return false;
         _output.Put(":\n\n"u8);

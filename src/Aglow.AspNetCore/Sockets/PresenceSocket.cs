@@ -141,10 +141,16 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
         if (_peerClosed)
             _input.CancelPendingRead();
         else
-            _ = LingerAsync();
+            _host.Presence.Background.LetGo("end of sockets", LingerAsync());
     }
 
-    protected override bool TryHold(long bytes) => _host.Gate?.Holdings.TryHold(_caller, bytes) ?? true;
+    protected override bool TryHold(long bytes)
+    {
+        if (_host.Gate is not { } gate || gate.Holdings.TryHold(_caller, bytes))
+            return true;
+        gate.Note(Problems.HoldsTooMuch(), Address);
+        return false;
+    }
 
     protected override void Release(long bytes) => _host.Gate?.Holdings.Release(_caller, bytes);
 
@@ -333,7 +339,12 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
         if (++_messagesInSecond <= _host.MaxMessagesPerSecond)
             return false;
         if (!_wasToldOfFlood)
-            _host.Hub.Reply(this, SocketMessages.TooManyMessages(_host.MaxMessagesPerSecond));
+        {
+            var flood = Problems.TooManyMessages(_host.MaxMessagesPerSecond);
+            _host.Gate?.Note(flood, Address);
+            _host.Hub.Reply(this, SocketMessages.Error(flood));
+        }
+
         return _wasToldOfFlood = true;
     }
 

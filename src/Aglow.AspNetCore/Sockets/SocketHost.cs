@@ -149,11 +149,14 @@ internal sealed class SocketHost
         else if (caller?.IsGoodAt(Tokens!.Now) == false)
             Hub.End(connection, SocketClose.TokenEnded);
         else if (LocalSockets.IsUnknown(connection, caller))
-            _ = EndIfKnownAsync(connection, caller!);
+            EndIfKnown(connection, caller!);
     }
 
     /// <summary>Ends a connection whose person had no index when it was opened, and has one by now: their client opens another, which is theirs.</summary>
-    public async Task EndIfKnownAsync(WatchConnection connection, Caller caller)
+    public void EndIfKnown(WatchConnection connection, Caller caller) =>
+        Presence.Background.LetGo("streams of people who came", EndIfKnownAsync(connection, caller));
+
+    private async Task EndIfKnownAsync(WatchConnection connection, Caller caller)
     {
         try
         {
@@ -205,10 +208,10 @@ internal sealed class SocketHost
         foreach (var connection in open)
             Hub.End(connection, account.IsDisabled || account.IsDeleted ? SocketClose.NotAllowed : SocketClose.TokenEnded);
         if (open.Count > 0 && isOver)
-            _ = EndAsync(user, account.IsDeleted);
+            Presence.Background.LetGo("sign-out of connections", EndAsync(user, account.IsDeleted));
         // another node may have given the ID its index
         foreach (var (connection, caller) in Sockets.Unknown())
-            _ = EndIfKnownAsync(connection, caller);
+            EndIfKnown(connection, caller);
     }
 
     private async Task EndAsync(uint user, bool isDeleted)
@@ -284,7 +287,7 @@ internal sealed class SocketHost
         foreach (var user in users)
         {
             foreach (var device in Sockets.Present(user))
-                _ = ContradictAsync(user, device);
+                Presence.Background.LetGo("heartbeats against goodbyes", ContradictAsync(user, device));
         }
     }
 
@@ -306,7 +309,7 @@ internal sealed class SocketHost
             if (followed.Length == 0)
                 return;
             var names = new string?[followed.Length];
-            await Presence.FindIdsAsync(followed, names);
+            await Presence.FindIdsAsync(followed, names, ofOneself: true);
             var users = new UserBatch(followed.Length);
             for (var i = 0; i < followed.Length; i++)
             {

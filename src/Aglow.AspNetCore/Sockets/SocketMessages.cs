@@ -40,11 +40,6 @@ internal static class SocketMessages
     // a definition's name has at most 32; what is longer need not come back in an error
     private const int MostEchoed = 32;
 
-    public static byte[] TooManyMessages(int limit) => Error(new ProblemException(
-        StatusCodes.Status429TooManyRequests,
-        "Too many messages",
-        $"At most {limit} messages a second are read; this one and the rest of this second's were dropped. Send what had no answer again in a second."));
-
     /// <summary>An error; with an id it answers that message; with a definition, it is of that name that there is none, so that a client can end what it watches under it.</summary>
     public static byte[] Error(ProblemException problem, long? id = null, string? definition = null)
     {
@@ -64,7 +59,7 @@ internal static class SocketMessages
         try
         {
             socket.Pay(Cost.Call + Cost.Bytes(json.Length));
-            message = SocketMessage.Read(json.Span, host.Presence.KnownKeys, ref named);
+            message = SocketMessage.Read(json.Span, host.Presence.AskedKeys, ref named);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
@@ -73,6 +68,7 @@ internal static class SocketMessages
         }
         catch (ProblemException problem)
         {
+            host.Gate?.Note(problem, socket.Address);
             host.Hub.Reply(socket, Error(problem, SocketMessage.FindId(json.Span)));
             return SocketMessageOutcome.Handled;
         }
@@ -95,6 +91,7 @@ internal static class SocketMessages
         }
         catch (Exception failure) when (SocketRefusal.Of(failure) is { } problem)
         {
+            host.Gate?.Note(problem, socket.Address);
             host.Hub.Reply(socket, Error(problem, message.Id));
         }
 
@@ -179,7 +176,7 @@ internal static class SocketMessages
             return;
         await socket.EvidenceAsync(byPerson: true);
         // registers nobody: a key that has no number waits by its name
-        await host.Presence.FindAsync(message.Users!);
+        await host.Presence.FindAskedAsync(message.Users!);
         host.Hub.Watch(socket, message.Users!, definition, message.Id);
     }
 
@@ -189,7 +186,7 @@ internal static class SocketMessages
             return;
         // an empty one is how a client asks whether the connection still lives, which no person did
         await socket.EvidenceAsync(byPerson: message.Users!.Count > 0);
-        await host.Presence.FindAsync(message.Users!);
+        await host.Presence.FindAskedAsync(message.Users!);
         host.Hub.Unwatch(socket, message.Users!, definition);
         Confirm(message, socket, host);
     }

@@ -102,7 +102,7 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
             Interlocked.Increment(ref _gaps);
         var ids = new string?[changes.Count];
         if (changes.Exists(static c => c.Record.User >= UserId.FirstDirectoryNumber))
-            await _directory.FindIdsAsync(changes.Select(static c => c.Record.User).ToArray(), ids);
+            await _directory.OfActs.FindIdsAsync(changes.Select(static c => c.Record.User).ToArray(), ids);
         var page = new List<PresenceChange>(changes.Count);
         for (var i = 0; i < changes.Count; i++)
         {

@@ -45,6 +45,12 @@ public interface IUserDirectory : IAsyncDisposable
     ReadOnlyMemory<byte> CursorSecret { get; }
 
     /// <summary>
+    /// The same directory, for what is read because a user acts: a heartbeat, or a call about oneself. It uses none of the caches that
+    /// other reads use. So a read of somebody who came back after a restart takes as long as a read of somebody who did not.
+    /// </summary>
+    IUserDirectory OfActs => this;
+
+    /// <summary>
     /// The indexes of these IDs, in the same order. An ID without an index gets one; an ID named twice gets one index. Returns how many are
     /// new.
     /// </summary>

@@ -10,7 +10,7 @@ namespace Aglow.Users;
 /// A small pool of read connections to <c>users.db</c>. A caller takes one, reads on its own thread, and returns it. If all are taken, the
 /// caller waits without blocking a thread.
 /// </summary>
-internal sealed class UserReaders(SqliteFile users) : IAsyncDisposable
+internal sealed class UserReaders(SqliteFile users, int cacheKibibytes) : IAsyncDisposable
 {
     // reads are short and need the processor; a few more readers than processors cover those that wait for the disk
     private static readonly int Readers = Environment.ProcessorCount + 2;
@@ -32,7 +32,7 @@ internal sealed class UserReaders(SqliteFile users) : IAsyncDisposable
         try
         {
             if (!_idle.TryTake(out var reader))
-                reader = new UserReader(users);
+                reader = new UserReader(users, cacheKibibytes);
             try
             {
                 return reader.Run(read);
@@ -80,9 +80,9 @@ internal sealed class UserReader : IDisposable
     private readonly SqliteStatement _relations;
     private readonly SqliteStatement _waiting;
 
-    public UserReader(SqliteFile users)
+    public UserReader(SqliteFile users, int cacheKibibytes)
     {
-        _connection = users.ConnectToRead(cacheKibibytes: 32 * 1024);
+        _connection = users.ConnectToRead(cacheKibibytes);
         _search = new UserSearch(_connection);
         _begin = new SqliteStatement(_connection, "BEGIN");
         _end = new SqliteStatement(_connection, "COMMIT");
@@ -120,16 +120,17 @@ internal sealed class UserReader : IDisposable
         }
     }
 
-    public int FindIndexes(IReadOnlyList<string> ids, Span<uint> indexes)
+    /// <summary>The indexes of as many IDs as there is room for, from one of them on.</summary>
+    public int FindIndexes(IReadOnlyList<string> ids, int from, Span<uint> indexes)
     {
-        for (var i = 0; i < ids.Count; i++)
+        for (var i = 0; i < indexes.Length; i++)
         {
-            _index.Bind(1, ids[i]);
+            _index.Bind(1, ids[from + i]);
             indexes[i] = _index.Step() ? (uint)_index.Int64(0) : 0;
             _index.Reset();
         }
 
-        return ids.Count;
+        return indexes.Length;
     }
 
     public int FindIds(ReadOnlySpan<uint> indexes, Span<string?> ids)

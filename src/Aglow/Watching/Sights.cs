@@ -29,7 +29,7 @@ internal sealed class Sights(
         for (var id = topics.FirstOf(user); id >= 0; id = topics[id]!.NextOfUser)
         {
             // read again before it is sent: a deleted user no longer hides, but is offline
-            checks.Ask(id, gentle: false);
+            checks.AskAnew(id);
             foreach (var watcher in topics[id]!.Watchers)
                 TellIfResighted(connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher), topics[id]!);
         }
@@ -71,18 +71,19 @@ internal sealed class Sights(
             return true;
         }
 
-        if (presence.Visibilities.Between(connection.User, topic.User) == Sight.All)
+        var seesAll = presence.Visibilities.Between(connection.User, topic.User) == Sight.All;
+        var shown = seesAll ? topic.Told : presence.Visibilities.Show(connection.User, topic.User, topic.Told, presence.Clock.Now);
+        // also of a user who hides no more: the deletion of a user who was never visible looks like nothing
+        if (!isAsked && connection.Shown is { } told && told.TryGetValue(index, out var before) && before == shown)
+            return false;
+        if (seesAll)
         {
             connection.Shown?.Remove(index);
             writer.Append(topic);
             return true;
         }
 
-        var shown = presence.Visibilities.Show(connection.User, topic.User, topic.Told, presence.Clock.Now);
-        var told = connection.Shown ??= [];
-        if (!isAsked && told.TryGetValue(index, out var before) && before == shown)
-            return false;
-        told[index] = shown;
+        (connection.Shown ??= [])[index] = shown;
         writer.Append(topic, shown);
         return true;
     }

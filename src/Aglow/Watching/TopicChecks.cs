@@ -84,6 +84,15 @@ internal sealed class TopicChecks
         _asked.Add(id);
     }
 
+    /// <summary>Reads this topic in the next round, and believes what that says, also while a leave is being confirmed.</summary>
+    public void AskAnew(int id)
+    {
+        if (_topics[id] is not { } topic)
+            return;
+        topic.IsConfirming = false;
+        Ask(id, gentle: false);
+    }
+
     /// <summary>Reads this topic a second later, to confirm a leave.</summary>
     public void AskLater(int id, long heardAt)
     {

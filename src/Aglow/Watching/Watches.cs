@@ -188,6 +188,10 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
     private uint IndexOf(UserBatch users, int at)
     {
         var user = users.Numbers.Span[at];
-        return user == UserId.Nobody && presence.TryFindKnown(users.Text(at), out var registered) ? registered : user;
+        if (user != UserId.Nobody)
+            return user;
+        return presence.TryFindKnown(users.Text(at), out var registered) || presence.AskedKeys.TryGet(users.Text(at), out registered)
+            ? registered
+            : UserId.Nobody;
     }
 }
