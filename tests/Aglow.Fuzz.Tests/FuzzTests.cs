@@ -17,7 +17,7 @@ public class FuzzTests
         var output = new StringWriter();
         var report = await FuzzRun.RunAsync(options, output, CancellationToken.None);
         report.IsClean.ShouldBeTrue(report.ToString());
-        report.Targets.Count.ShouldBe(9);
+        report.Targets.Count.ShouldBe(10);
         foreach (var target in report.Targets)
         {
             var kept = Corpus.Read(Kept, target.Target).Count;

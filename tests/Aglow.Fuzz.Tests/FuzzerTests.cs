@@ -1,11 +1,12 @@
 using System.Text;
+using System.Text.RegularExpressions;
 using FsCheck;
 using FsCheck.Fluent;
 
 namespace Aglow.Fuzz.Tests;
 
 /// <summary>The fuzzer itself: what is planted is found.</summary>
-public class FuzzerTests
+public partial class FuzzerTests
 {
     [Fact]
     public async Task A_fault_that_takes_a_rare_byte_behind_a_rare_word_is_found_and_kept()
@@ -24,6 +25,21 @@ public class FuzzerTests
         var again = new Findings(null);
         await new Worker(2, [(faulty, Corpus.Read(folder, faulty))], again, static () => null).TurnAsync();
         again.All.Count.ShouldBe(1);
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task Requests_go_to_every_call()
+    {
+        var folder = Directory.CreateTempSubdirectory("aglow-fuzz-tests-").FullName;
+        await using (var server = await FuzzedServer.StartAsync(folder, takesTokens: true))
+        {
+            var targets = Targets.HttpTarget.Targets.Select(static target => target.Split('?')[0]).ToHashSet(StringComparer.Ordinal);
+            var calls = server.Calls.Select(static call => Parameter().Replace(call, "{u}")).Distinct().ToArray();
+            calls.Length.ShouldBeGreaterThan(30);
+            calls.Except(targets).ShouldBeEmpty();
+        }
+
         Directory.Delete(folder, recursive: true);
     }
 
@@ -108,6 +124,9 @@ public class FuzzerTests
         ArbMap.Default.ArbFor<byte[]>(),
         static bytes => Cut.Pieces(bytes).SelectMany(static piece => piece.ToArray()).SequenceEqual(bytes.Skip(1))
             && System.Buffers.BuffersExtensions.ToArray(Cut.Sequence(bytes)).SequenceEqual(bytes.Skip(1))).QuickCheckThrowOnFailure();
+
+    [GeneratedRegex(@"\{[^}]*\}", RegexOptions.None, matchTimeoutMilliseconds: 1000)]
+    private static partial Regex Parameter();
 
     private sealed class Faulty : RuleTarget
     {

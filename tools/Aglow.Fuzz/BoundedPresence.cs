@@ -80,7 +80,11 @@ internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
         for (var i = 0; i < keys.Count; i++)
         {
             if (numbers.Span[i] == 0)
-                numbers.Span[i] = UserId.FirstDirectoryNumber + ((uint)string.GetHashCode(keys[i], StringComparison.Ordinal) % MostUsers);
+            {
+                // but not for a victim
+                var place = (uint)string.GetHashCode(keys[i], StringComparison.Ordinal) % (MostUsers - Victims.Count);
+                numbers.Span[i] = UserId.FirstDirectoryNumber + Victims.Count + place;
+            }
         }
 
         return 0;

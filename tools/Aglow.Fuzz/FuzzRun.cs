@@ -19,26 +19,26 @@ internal sealed class FuzzRun
     private static readonly TimeSpan RuleLimit = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan LettingGo = TimeSpan.FromSeconds(30);
 
-    private readonly FuzzedServer _server;
+    private readonly FuzzedServer[] _servers;
     private readonly Worker[] _workers;
     private readonly Findings _findings;
     private readonly List<MemorySample> _samples = [];
     private readonly long _beganAt = Stopwatch.GetTimestamp();
 
-    private FuzzRun(FuzzedServer server, Worker[] workers, Findings findings)
+    private FuzzRun(FuzzedServer[] servers, Worker[] workers, Findings findings)
     {
-        _server = server;
+        _servers = servers;
         _workers = workers;
         _findings = findings;
     }
 
     private long Inputs => _workers.Sum(static worker => worker.Counts.Sum(static one => one.Count));
 
-    /// <summary>Creates all targets for this server.</summary>
-    public static IReadOnlyList<Target> Targets(FuzzedServer server) =>
+    /// <summary>Creates all targets for a server that is open and one that takes tokens.</summary>
+    private static IReadOnlyList<Target> Targets(FuzzedServer open, FuzzedServer guarded) =>
     [
-        new FrameTarget(), new UpgradeTarget(), new BodyTarget(), new NameTarget(), new HintTarget(),
-        new SettingsTarget(), new HttpTarget(server), new SocketTarget(server), new GuessTarget(server),
+        new FrameTarget(), new UpgradeTarget(), new BodyTarget(), new NameTarget(), new HintTarget(), new SettingsTarget(),
+        new HttpTarget(open), new SocketTarget(open), new GuessTarget(open), new GuessTarget(guarded),
     ];
 
     /// <summary>Runs with these options; progress goes to <paramref name="output"/>.</summary>
@@ -47,16 +47,19 @@ internal sealed class FuzzRun
         var folder = Directory.CreateTempSubdirectory("aglow-fuzz-").FullName;
         try
         {
-            await using var server = await FuzzedServer.StartAsync(folder);
-            var targets = Targets(server).Where(t => options.Targets.Count == 0 || options.Targets.Contains(t.Name)).ToArray();
+            await using var open = await FuzzedServer.StartAsync(Path.Combine(folder, "open"));
+            await using var guarded = await FuzzedServer.StartAsync(Path.Combine(folder, "guarded"), takesTokens: true);
+            var all = Targets(open, guarded);
+            var targets = all.Where(t => options.Targets.Count == 0 || options.Targets.Contains(t.Name)).ToArray();
             if (targets.Length == 0)
                 throw new UsageException(
-                    $"--target {options.Targets[0]} is none: use {string.Join(", ", Targets(server).Select(static t => t.Name))}.");
+                    $"--target {options.Targets[0]} is none: use {string.Join(", ", all.Select(static t => t.Name))}.");
             var findings = new Findings(options.KeepsFindings ? options.CorpusFolder : null);
             var corpus = targets.Select(t => (t, options.CorpusFolder is { } kept ? Corpus.Read(kept, t) : [])).ToArray();
-            var workers = Enumerable.Range(0, options.Workers).Select(
-                i => new Worker((options.Seed * 1000) + i, corpus, findings, server.TakeError)).ToArray();
-            var run = new FuzzRun(server, workers, findings);
+            var workers = Enumerable.Range(0, options.Workers)
+                .Select(i => new Worker((options.Seed * 1000) + i, corpus, findings, () => open.TakeError() ?? guarded.TakeError()))
+                .ToArray();
+            var run = new FuzzRun([open, guarded], workers, findings);
             using var watch = new Timer(_ => run.LookForHangs(), null, RuleLimit, TimeSpan.FromSeconds(1));
             await run.FeedAsync(options, output, stop);
             if (options is { Keep: true, CorpusFolder: { } keepIn })
@@ -95,13 +98,13 @@ internal sealed class FuzzRun
     private async Task RequireLetGoAsync()
     {
         var beganAt = Stopwatch.GetTimestamp();
-        while (_server.Network.Open + _server.Hub.Connections + _server.Hub.Watches > 0)
+        while (Array.Find(_servers, static server => server.Held != default) is { } holding)
         {
             if (Stopwatch.GetElapsedTime(beganAt) > LettingGo)
             {
-                var left = $"{_server.Network.Open} connections, {_server.Hub.Connections} watchers with "
-                    + $"{_server.Hub.Watches} watches are left when all clients are gone";
-                _findings.Add(new SocketTarget(_server), [], new FindingException(left));
+                var (connections, watchers, watches) = holding.Held;
+                var left = $"{connections} connections, {watchers} watchers with {watches} watches are left when all clients are gone";
+                _findings.Add(new SocketTarget(holding), [], new FindingException(left));
                 return;
             }
 

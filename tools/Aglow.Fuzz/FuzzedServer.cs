@@ -1,3 +1,5 @@
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
@@ -5,6 +7,7 @@ using Aglow.Watching;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -20,8 +23,9 @@ internal sealed class FuzzedServer : IAsyncDisposable
     private readonly WebApplication _app;
     private readonly ErrorLog _errors;
 
-    private FuzzedServer(WebApplication app, MemoryTransport network, ErrorLog errors, Victims victims)
+    private FuzzedServer(WebApplication app, MemoryTransport network, ErrorLog errors, Victims victims, bool takesTokens)
     {
+        TakesTokens = takesTokens;
         Victims = victims;
         _app = app;
         _errors = errors;
@@ -30,21 +34,33 @@ internal sealed class FuzzedServer : IAsyncDisposable
 
     public MemoryTransport Network { get; }
 
+    /// <summary>Whether it takes tokens (<see cref="FuzzTokens"/>); else it is open.</summary>
+    public bool TakesTokens { get; }
+
     /// <summary>Users whom no input must reach.</summary>
     public Victims Victims { get; }
 
     /// <summary>The errors that the server has logged since the last call. There must be none, whatever the inputs are.</summary>
     public string? TakeError() => _errors.Take();
 
-    public WatchHub Hub => _app.Services.GetRequiredService<PresenceService>().Watchers;
+    /// <summary>The paths of all calls.</summary>
+    public IEnumerable<string> Calls => _app.Services.GetRequiredService<EndpointDataSource>()
+        .Endpoints.OfType<RouteEndpoint>()
+        .Where(static endpoint => endpoint.Metadata.GetMetadata<Call>() is not null)
+        .Select(static endpoint => endpoint.RoutePattern.RawText!);
+
+    private WatchHub Hub => _app.Services.GetRequiredService<PresenceService>().Watchers;
+
+    /// <summary>What it holds of clients; nothing when all are gone.</summary>
+    public (int Connections, int Watchers, long Watches) Held => (Network.Open, Hub.Connections, Hub.Watches);
 
     /// <summary>Starts a server on this folder.</summary>
-    public static async Task<FuzzedServer> StartAsync(string folder)
+    public static async Task<FuzzedServer> StartAsync(string folder, bool takesTokens = false)
     {
         // memory for sixteen million users: higher IDs get 507, as when an operator's budget is used up
         var options = new AglowOptions
         {
-            OpenMode = true,
+            OpenMode = !takesTokens,
             DataDirectory = folder,
             MemoryMegabytes = 64,
             KnownKeys = 4096,
@@ -56,6 +72,8 @@ internal sealed class FuzzedServer : IAsyncDisposable
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow" });
         builder.Logging.AddProvider(errors);
         builder.Services.AddRoutingCore();
+        if (takesTokens)
+            builder.Services.AddSingleton<CredentialCheck>(FuzzTokens.CheckAsync);
         builder.Services.AddAglow(options, async (time, logs) => await BoundedPresence.OpenAsync(options, time, logs));
         builder.WebHost.UseKestrelCore().ConfigureKestrel(static kestrel =>
         {
@@ -69,7 +87,8 @@ internal sealed class FuzzedServer : IAsyncDisposable
         app.MapAglow();
         app.MapAglowFallback();
         await app.StartAsync();
-        return new FuzzedServer(app, network, errors, await Victims.RegisterAsync(app.Services.GetRequiredService<PresenceService>()));
+        var victims = await Victims.RegisterAsync(app.Services.GetRequiredService<PresenceService>());
+        return new FuzzedServer(app, network, errors, victims, takesTokens);
     }
 
     public async ValueTask DisposeAsync()

@@ -126,9 +126,10 @@ internal readonly ref struct HttpAnswer
             throw new FindingException($"this is no problem document: {problem}");
     }
 
-    // 505 answers another protocol, 507 an ID beyond the operator's budget; no other 5xx is allowed
+    // 501 answers calls for the feed, which this server does not have; 505 another protocol; 507 an ID beyond the operator's budget.
+    // No other 5xx is allowed
     private static int RequireNoFailure(int status, ReadOnlySpan<byte> answer) =>
-        status >= 500 && status is not (505 or 507) ? throw new FindingException($"{status}: {Shown(answer)}") : status;
+        status >= 500 && status is not (501 or 505 or 507) ? throw new FindingException($"{status}: {Shown(answer)}") : status;
 
     private static void RequireHead(ReadOnlySpan<byte> head)
     {

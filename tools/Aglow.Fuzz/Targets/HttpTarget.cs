@@ -7,12 +7,14 @@ namespace Aglow.Fuzz.Targets;
 /// </summary>
 internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
 {
-    private static readonly string[] Targets =
+    /// <summary>The targets of requests: every call, and what looks like one.</summary>
+    public static IReadOnlyList<string> Targets { get; } =
     [
         "/heartbeat", "/status/update", "/offline", "/status/{u}", "/status/users?ids={u},{u}", "/status/batch",
         "/status/batch?definition={d}", "/status/{u}/explain", "/users/{u}/status", "/users",
         "/users/{u}", "/users/{u}/revoke", "/users/{u}/access", "/users/{u}/visibility", "/users/{u}/approved", "/users/{u}/blocked",
-        "/users/{u}/waiting", "/users/batch",
+        "/users/{u}/waiting", "/users/batch", "/users/{u}/quiet-hours", "/reach", "/changes?limit={n}&after={c}", "/webhooks",
+        "/webhooks/{u}", "/webhooks/{u}/log", "/webhooks/{u}/test", "/webhooks/{u}/pause", "/webhooks/{u}/resume", "/webhooks/{u}/rotate",
         "/status?user={u}", "/users?user={u}", "/users?q={u}&limit={n}", "/users?q={q}&cursor={c}", "/users/{u}/subscriptions",
         "/online?limit={n}&cursor={c}", "/online?definition={d}", "/online/count", "/health/live", "/health/ready",
         "/metrics", "/openapi/v1.json", "/ws?user_id={u}", "/watch?users={u}", "/", "/nope", "/status//", "/status/{u}/", "//status/1",
@@ -50,8 +52,8 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
     // four letters from the middle identify a detail, because whole details differ in what they quote
     private static int Shape(ReadOnlySpan<byte> detail) => (int)BitConverter.ToUInt32(detail.Length >= 44 ? detail[40..] : [1, 0, 0, 0]);
 
-    /// <summary>One request.</summary>
-    public static void Request(Dice dice, InputWriter input)
+    /// <summary>One request, with these headers besides.</summary>
+    public static void Request(Dice dice, InputWriter input, string headers = "")
     {
         var body = new InputWriter();
         var isPacked = dice.OneIn(8);
@@ -73,6 +75,7 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
             .Add(dice.OneIn(50) ? "\n" : "\r\n");
         if (!dice.OneIn(40))
             input.Add("Host: a\r\n");
+        input.Add(headers);
         if (dice.OneIn(6))
             input.Add(Header(dice)).Add(dice.OneIn(30) ? "\n" : "\r\n");
         if (body.Written.Length > 0 || dice.OneIn(30))
@@ -83,7 +86,7 @@ internal sealed class HttpTarget(FuzzedServer server) : ConnectionTarget(server)
 
     private static string Path(Dice dice)
     {
-        var path = new StringBuilder(dice.Pick(Targets));
+        var path = new StringBuilder(Targets[dice.Below(Targets.Count)]);
         for (var i = 0; i < 2; i++)
             path.Replace("{u}", dice.OneIn(2) ? $"{dice.SmallUser()}" : Uri.EscapeDataString(dice.User()));
         return path
