@@ -19,7 +19,26 @@ public class AccessTests(TokenServer shared)
     public sealed record Row(string Call, string? Body, int Self, int Other, int Heartbeat, int Read, int Users, int Operate, bool IsPacked = false)
     {
         public override string ToString() => $"{Call} {Body}";
+
+        /// <summary>What it answers to each kind of caller.</summary>
+        public IEnumerable<(string Who, int Expected)> Answers =>
+        [
+            ("self", Self), ("other", Other), ("heartbeat", Heartbeat), ("read", Read), ("users", Users), ("operate", Operate),
+            ("nobody", 401), ("expired", 401), ("junk", 401), ("a key with another secret", 401),
+        ];
     }
+
+    /// <summary>The credential of a kind of caller, about the user <paramref name="me"/>; null for none.</summary>
+    internal static string? CredentialOf(string who, string me, IReadOnlyDictionary<string, string> keys) => who switch
+    {
+        "self" => Token.Of(me),
+        "other" => Token.Of(SharedServer.NewKey("other")),
+        "nobody" => null,
+        "expired" => Token.Of(me, seconds: -61),
+        "junk" => "abc.def.ghi",
+        "a key with another secret" => keys["heartbeat"][..^4] + "AAAA",
+        _ => keys[who],
+    };
 
     public static TheoryData<Row> Table => new(
         new("POST /heartbeat", null, Self: 200, Other: 200, Heartbeat: 400, Read: 403, Users: 403, Operate: 403), // for whoever calls
@@ -94,25 +113,11 @@ public class AccessTests(TokenServer shared)
     public async Task A_call_is_answered_by_who_asks(Row row)
     {
         var wrong = new List<string>();
-        foreach (var (who, expected) in new[]
-        {
-            ("self", row.Self), ("other", row.Other), ("heartbeat", row.Heartbeat), ("read", row.Read), ("users", row.Users), ("operate", row.Operate),
-            ("nobody", 401), ("expired", 401), ("junk", 401), ("a key with another secret", 401),
-        })
+        foreach (var (who, expected) in row.Answers)
         {
             var me = SharedServer.NewKey("me");
             (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat")).Status.ShouldBe(200);
-            var token = who switch
-            {
-                "self" => Token.Of(me),
-                "other" => Token.Of(SharedServer.NewKey("other")),
-                "nobody" => null,
-                "expired" => Token.Of(me, seconds: -61),
-                "junk" => "abc.def.ghi",
-                "a key with another secret" => shared.Keys["heartbeat"][..^4] + "AAAA",
-                _ => shared.Keys[who],
-            };
-            var status = await StatusOfAsync(row, me, token);
+            var status = await StatusOfAsync(row, me, CredentialOf(who, me, shared.Keys));
             if (status != expected)
                 wrong.Add($"{who}: {status} instead of {expected}");
         }
