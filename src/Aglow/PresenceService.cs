@@ -139,8 +139,8 @@ public sealed class PresenceService : IAsyncDisposable
     public KeyCache KnownKeys { get; }
 
     /// <summary>
-    /// The IDs that somebody asked about. They are apart from <see cref="KnownKeys"/>, so that a first read does not tell by its time whether
-    /// the user has come back.
+    /// The IDs that somebody asked about. They are apart from <see cref="KnownKeys"/>, so that the time of a first read does not tell
+    /// whether the user has come back.
     /// </summary>
     public KeyCache AskedKeys { get; }
 
@@ -524,7 +524,8 @@ public sealed class PresenceService : IAsyncDisposable
         await FindAsync(user) is var index && index != UserId.Nobody && await DeleteUserAsync(index);
 
     /// <summary>One user's status.</summary>
-    public async ValueTask<Presence> StatusAsync(UserId user, Definition? definition = null) => await StatusAsync(await FindAskedAsync(user), definition);
+    public async ValueTask<Presence> StatusAsync(UserId user, Definition? definition = null) =>
+        await StatusAsync(await FindAskedAsync(user), definition);
 
     /// <summary>One heartbeat; gives the ID an index if it has none.</summary>
     public async ValueTask<Admission> HeartbeatAsync(UserId user, bool active = false) =>
