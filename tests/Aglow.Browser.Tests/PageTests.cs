@@ -51,6 +51,24 @@ public sealed partial class PageTests(Browser browser)
     }
 
     [Fact]
+    public async Task Whoever_runs_the_server_sees_its_webhooks_and_their_newest_requests()
+    {
+        await using var server = await AglowProcess.StartAsync();
+        await using var window = await browser.OpenAsync(server);
+        (await (await window.OpenTabAsync()).Page.Locator("#webhooks-card").IsVisibleAsync()).ShouldBeFalse("there are none");
+        // nobody listens there
+        using var body = new StringContent("{\"url\":\"http://127.0.0.1:1/hook\"}", Encoding.UTF8, "application/json");
+        (await server.Http.PostAsync("/webhooks", body)).EnsureSuccessStatusCode();
+        using var heartbeat = new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json");
+        (await server.Http.PostAsync("/heartbeat", heartbeat)).EnsureSuccessStatusCode();
+        var page = (await window.OpenTabAsync()).Page;
+        await Expect(page.Locator(".webhook-url")).ToHaveTextAsync("http://127.0.0.1:1/hook");
+        await Expect(page.Locator(".webhook-state")).ToContainTextAsync("failing since");
+        await page.Locator(".webhook summary").ClickAsync();
+        await Expect(page.Locator(".webhook tbody tr").First).ToContainTextAsync("refused");
+    }
+
+    [Fact]
     public async Task What_somebody_chooses_to_be_shown_as_is_what_others_see()
     {
         var (ann, ben) = (NewName("Ann"), NewName("Ben"));

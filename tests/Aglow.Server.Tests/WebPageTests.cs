@@ -24,9 +24,11 @@ public sealed partial class WebPageTests(SharedServer shared)
             file.ContentType.ShouldBe(Path.GetExtension(path) switch { ".js" => "text/javascript; charset=utf-8", ".css" => "text/css; charset=utf-8", _ => "image/svg+xml" });
         }
 
-        // what is not named is loaded late, or never
+        // what is not named is loaded late, or never; webhooks are shown only where there are any
+        const string late = "/page/webhooks.js";
+        (await _server.GetAsync(late)).Status.ShouldBe(200);
         foreach (var file in Directory.GetFiles(Path.Combine(AglowProcess.Root, "src", "Aglow.Server", "wwwroot", "page")))
-            paths.ShouldContain($"/page/{Path.GetFileName(file)}");
+            paths.Append(late).ShouldContain($"/page/{Path.GetFileName(file)}");
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 // Puts the page together. Each module is one part of it; presence.js delivers the statuses.
 import { Account } from './account.js';
 import { Crowd } from './crowd.js';
+import { listWebhooks } from './directory.js';
 import { showLink } from './link.js';
 import { Me } from './me.js';
 import { showNow } from './now.js';
@@ -41,3 +42,5 @@ people.start().then(() => requestAnimationFrame(() => setTimeout(() => performan
 if (!(await me.resume()))
     presence.as(undefined);
 showNow();
+// only where there are any
+listWebhooks().then(({ webhooks }) => webhooks.length > 0 && import('./webhooks.js')).catch(() => {});

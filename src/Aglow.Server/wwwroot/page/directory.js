@@ -15,6 +15,8 @@ export const createUser = (profile) => call('POST', '/users', profile);
 export const rename = (user, names) => call('PATCH', `/users/${encodeURIComponent(user)}`, names);
 export const revoke = (user) => call('POST', `/users/${encodeURIComponent(user)}/revoke`);
 export const explain = (user) => call('GET', `/status/${encodeURIComponent(user)}/explain`);
+export const listWebhooks = () => call('GET', '/webhooks');
+export const webhookLog = (id) => call('GET', `/webhooks/${encodeURIComponent(id)}/log`);
 export const countOnline = () => call('GET', '/online/count');
 
 export function searchUsers(query, limit, cursor) {
