@@ -1,4 +1,5 @@
 using System.Buffers.Text;
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -19,12 +20,22 @@ namespace Aglow.Server;
 /// <param name="Hash">SHA-256 of the whole key, base64.</param>
 /// <param name="Scopes">What the key may do, comma-separated.</param>
 /// <param name="CreatedAt">Seconds since 1970-01-01 UTC.</param>
+/// <param name="Check">A checksum of the others, so that damage is found; null in a file that somebody wrote by hand.</param>
 internal sealed record StoredKey(
     [property: JsonPropertyName("name")] string Name,
     [property: JsonPropertyName("id")] string Id,
     [property: JsonPropertyName("hash")] string Hash,
     [property: JsonPropertyName("scopes")] string Scopes,
-    [property: JsonPropertyName("created_at")] long CreatedAt);
+    [property: JsonPropertyName("created_at")] long CreatedAt,
+    [property: JsonPropertyName("check"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Check = null)
+{
+    /// <summary>What <see cref="Check"/> is where nothing is damaged.</summary>
+    public string RightCheck()
+    {
+        var all = string.Create(CultureInfo.InvariantCulture, $"{Name}\n{Id}\n{Hash}\n{Scopes}\n{CreatedAt}");
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(all))[..4]);
+    }
+}
 
 /// <summary>The keys of backends: <c>keys.json</c> in the data folder, written by <c>aglow keys</c>, read by servers.</summary>
 /// <remarks>
@@ -81,7 +92,7 @@ internal sealed class ApiKeys
         var key = $"{Prefix}{id}_{Base64Url.EncodeToString(random[6..])}";
         Change(keys => keys.Exists(k => k.Name == name)
             ? throw new UsageException($"there is a key \"{name}\" already: choose another name, or revoke that one first")
-            : [.. keys, new StoredKey(name, id, Convert.ToBase64String(HashOf(key)), Problems.NameOf(scopes), now.ToUnixTimeSeconds())]);
+            : [.. keys, WithCheck(new(name, id, Convert.ToBase64String(HashOf(key)), Problems.NameOf(scopes), now.ToUnixTimeSeconds()))]);
         return key;
     }
 
@@ -121,12 +132,16 @@ internal sealed class ApiKeys
 
     public static byte[] HashOf(string key) => SHA256.HashData(Encoding.UTF8.GetBytes(key));
 
+    private static StoredKey WithCheck(StoredKey key) => key with { Check = key.RightCheck() };
+
     private static StoredKey[] Check(StoredKey?[]? keys)
     {
         foreach (var key in keys ?? throw new FormatException("it is null, not a list of keys"))
         {
             if (key is not { Name: not null, Id: not null, Hash: not null, Scopes: not null })
                 throw new FormatException("a key lacks its name, id, hash or scopes");
+            if (key.Check is { } check && check != key.RightCheck())
+                throw new FormatException($"the key \"{key.Name}\" is not as it was written");
             ReadScopes(key.Scopes);
             if (Convert.FromBase64String(key.Hash).Length != SHA256.HashSizeInBytes)
                 throw new FormatException($"the hash of \"{key.Name}\" is not of {SHA256.HashSizeInBytes} bytes");

@@ -8,6 +8,8 @@ var commands = new RootCommand("Aglow: who is online, and when were they last se
     ServeCommand.Create(),
     KeysCommand.Create(),
     BackupCommand.Create(),
+    FolderCommands.CreateCheck(),
+    FolderCommands.CreateRepair(),
     ChangesCommand.Create(),
     WebhooksCommand.Create(),
 };

@@ -71,6 +71,7 @@ public sealed class EmbeddedPresence : IOpenPresence
         var watch = new FolderWatch(folder.FullPath, log);
         try
         {
+            folder.EnsureHasBoth();
             var journal = Journal.Open(folder.PresencePath, log, watch);
             store = new MemoryPlaneStore(options.CreateBudget(), journal);
             var guard = new StallGuard((uint)(2 * options.HeartbeatSeconds));

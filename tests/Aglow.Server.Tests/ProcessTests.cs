@@ -341,7 +341,11 @@ public class ProcessTests
             {
                 ModeOf(made).ShouldBe(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, made);
                 var files = Directory.GetFiles(made);
-                files.Select(Path.GetFileName).ShouldBeSubsetOf(["presence.db", "presence.db-wal", "presence.db-shm", "users.db", "users.db-wal", "users.db-shm", "keys.json", "keys.lock", "lock", "pid"]);
+                files.Select(Path.GetFileName).ShouldBeSubsetOf(
+                    [
+                        "presence.db", "presence.db-wal", "presence.db-sums", "users.db", "users.db-wal", "users.db-sums", "keys.json", "keys.lock",
+                        "checkpoint.lock", "lock", "pid",
+                    ]);
                 foreach (var file in files)
                     ModeOf(file).ShouldBe(UnixFileMode.UserRead | UnixFileMode.UserWrite, file);
             }

@@ -162,6 +162,8 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
                 """);
         }
 
+        File.Delete(UsersFile + "-sums");
+
         for (var time = 0; time < 2; time++)
         {
             await using var directory = Open();
@@ -183,6 +185,7 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
             SqliteFile.Execute(connection, $"PRAGMA user_version = {version}");
         }
 
+        File.Delete(UsersFile + "-sums");
         RefusesToOpen(why);
     }
 

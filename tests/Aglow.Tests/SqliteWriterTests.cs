@@ -13,12 +13,12 @@ public sealed class SqliteWriterTests : IDisposable
     [Fact]
     public async Task One_failing_command_takes_nothing_of_its_neighbours_with_it()
     {
-        var file = SqliteFile.Open(_folder.Path, "test.db", 1, 1, "CREATE TABLE t (a INTEGER PRIMARY KEY)");
+        var file = SqliteFile.Open(_folder.Path, "test.db", 1, 1, "CREATE TABLE t (a INTEGER PRIMARY KEY)", sealedFrom: 1);
         var connection = file.ConnectToWrite(1024);
         var insert = new SqliteStatement(connection, "INSERT INTO t VALUES (?1)");
         var commits = 0;
         var memory = 0;
-        var writer = new SqliteWriter(connection, file.Path, () => commits++);
+        var writer = new SqliteWriter(connection, file, () => commits++);
         using var running = new ManualResetEventSlim();
         using var hold = new ManualResetEventSlim();
         var first = writer.RunAsync(() =>

@@ -1,12 +1,15 @@
 // ./aglow fuzz [--seconds S] [--seed K] …: hostile input for every reader of the server. Read Target first, then FuzzRun. Targets/ has one
-// file per reader.
+// file per reader. ./aglow fuzz damage flips bytes of a data folder: see DamageRun.
 using System.Runtime.InteropServices;
 using Aglow.Fuzz;
+using Aglow.Fuzz.Damage;
 using Aglow.Server;
 
 const int Usage = 2;
 
-var parsed = FuzzCommand.Create(RunAsync).Parse(args);
+var commands = FuzzCommand.Create(RunAsync);
+commands.Add(DamageCommand.Create());
+var parsed = commands.Parse(args);
 if (parsed.Errors is [var wrong, ..])
     return Fail($"{wrong.Message.TrimEnd('.')}. See aglow fuzz --help.");
 try

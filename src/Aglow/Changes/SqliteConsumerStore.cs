@@ -13,11 +13,13 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
     public const string FileName = "consumers.db";
 
     private const int ApplicationId = 0x4147636F; // "AGco"
-    private const int SchemaVersion = 1;
+    private const int SchemaVersion = 2;
+    private const int SealedFrom = 2;
     private const string Schema = "CREATE TABLE document (key TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID";
 
     private readonly SemaphoreSlim _turn = new(1);
     private SqliteConnection? _connection;
+    private SqliteFile? _file;
 
     private string FilePath => Path.Combine(folder, FileName);
 
@@ -55,7 +57,12 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
         await _turn.WaitAsync();
         watch?.Remove(FilePath);
         if (_connection is not null)
+        {
+            _file!.Seal.Finish(_connection);
             await _connection.DisposeAsync();
+            _file.Dispose();
+        }
+
         _turn.Dispose();
     }
 
@@ -65,18 +72,21 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
         try
         {
             watch?.EnsureSame();
-            using var read = new SqliteStatement(Open(), "SELECT json FROM document WHERE key = ?");
+            var connection = Open();
+            _file!.Seal.EnsureSound();
+            using var read = new SqliteStatement(connection, "SELECT json FROM document WHERE key = ?");
             read.Bind(1, key);
             var before = read.Step() ? read.Text(0) : null;
             read.Reset();
             if (!mayWrite(before))
                 return false;
             using var write = new SqliteStatement(
-                Open(), json is null ? "DELETE FROM document WHERE key = ?" : "REPLACE INTO document (key, json) VALUES (?, ?)");
+                connection, json is null ? "DELETE FROM document WHERE key = ?" : "REPLACE INTO document (key, json) VALUES (?, ?)");
             write.Bind(1, key);
             if (json is not null)
                 write.Bind(2, json);
             write.Run();
+            _file.Seal.Committed(connection);
             watch?.EnsureSame();
             return true;
         }
@@ -89,6 +99,10 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
             _turn.Release();
         }
     }
+
+    /// <summary>Opens the file, checks it, and makes it if it is not there.</summary>
+    internal static SqliteFile OpenFile(string folder) =>
+        SqliteFile.Open(folder, FileName, ApplicationId, SchemaVersion, Schema, SealedFrom);
 
     private SqliteConnection Open()
     {
@@ -103,7 +117,11 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
             new FileStream(FilePath, options).Dispose();
         }
 
-        _connection = SqliteFile.Open(folder, FileName, ApplicationId, SchemaVersion, Schema).ConnectToWrite(cacheKibibytes: 256);
+        _file ??= OpenFile(folder);
+        _file.Seal.Watch = watch;
+        _connection = _file.ConnectToWrite(cacheKibibytes: 256);
+        // makes the WAL, which is watched too
+        SqliteFile.Execute(_connection, "SELECT 1 FROM document LIMIT 1");
         watch?.Add(FilePath);
         return _connection;
     }

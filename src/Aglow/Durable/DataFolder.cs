@@ -1,4 +1,5 @@
 using System.Text;
+using Aglow.Sqlite;
 using Aglow.Storage;
 using Aglow.Users;
 using Microsoft.Data.Sqlite;
@@ -13,6 +14,8 @@ namespace Aglow.Durable;
 ///   presence.db   words: page images and journal (<see cref="Journal"/>)
 ///   users.db      users, subscriptions, manual status (<see cref="SqliteUserDirectory"/>)
 ///   consumers.db  places of consumers of the feed of changes, where there are any
+///   NAME-sums     a checksum of each page of the database NAME, see <see cref="PageSums"/>
+///   checkpoint.lock  held by a checkpoint, or by a backup
 ///   lock          locked while a server runs; the kernel lets go of it even at kill -9
 ///   pid           which process that is, for the one that is turned away
 /// </code>
@@ -51,6 +54,7 @@ public sealed class DataFolder : IDisposable
             held = Hold(full, pid);
             using (var file = PrivateFile.Replace(pid))
                 file.Write(Encoding.ASCII.GetBytes($"{Environment.ProcessId}\n"));
+            PrivateFile.Prepare(Path.Combine(full, CheckpointLock.FileName));
             return new DataFolder(full, held);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -61,12 +65,35 @@ public sealed class DataFolder : IDisposable
         }
     }
 
+    /// <summary>
+    /// Words without users, or users without words, are a folder that has lost a file. Before the journal is opened.
+    /// </summary>
+    /// <exception cref="DataFolderException">A file is missing.</exception>
+    internal void EnsureHasBoth()
+    {
+        // a first start that was cut short has words of nobody
+        if (File.Exists(PresencePath) && !File.Exists(UsersPath) && PresenceFile.WasStarted(PresencePath))
+            throw Damaged(UsersPath, "it is missing");
+        if (File.Exists(PageSums.PathOf(UsersPath)) && !File.Exists(PresencePath))
+            throw Damaged(PresencePath, "it is missing");
+    }
+
     /// <summary>Lets go of the folder.</summary>
     public void Dispose()
     {
         DropPid();
         _lock.Dispose();
     }
+
+    /// <summary>One line for the operator about a file that cannot be opened; null: this exception is not about it.</summary>
+    internal static DataFolderException? Explain(string file, Exception e) => e switch
+    {
+        SqliteException sqlite => Explain(file, sqlite),
+        StoreUnavailableException damaged => new DataFolderException(damaged.Message, damaged),
+        IOException or UnauthorizedAccessException => new DataFolderException(
+            $"{file} cannot be opened ({e.Message}): give this user the right to, or name another folder with --data.", e),
+        _ => null,
+    };
 
     /// <summary>One line for the operator about a file that SQLite cannot use.</summary>
     internal static DataFolderException Explain(string file, SqliteException e) => new(
@@ -84,7 +111,9 @@ public sealed class DataFolder : IDisposable
 
     /// <summary>One line for the operator about a file whose content is not what was written.</summary>
     internal static DataFolderException Damaged(string file, string what) =>
-        new($"{file} is damaged ({what}); nothing was changed. Restore a backup of the folder, or move it away to begin anew.");
+        new($"{file} is damaged ({what}); nothing was changed. Restore a backup of the folder, or save the rest of it: "
+            + "\"aglow check\" says what is lost, and \"aglow repair --keep-what-is-good\" keeps what is not. Name the folder with --data "
+            + $"{Path.GetDirectoryName(file)}.");
 
     // In another folder's place it is another server's. What cannot be deleted matters to nobody: the lock says who holds the folder.
     private void DropPid()

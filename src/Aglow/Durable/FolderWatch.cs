@@ -1,4 +1,5 @@
 using Aglow.Diagnostics;
+using Aglow.Sqlite;
 using Aglow.Storage;
 
 namespace Aglow.Durable;
@@ -22,6 +23,7 @@ internal sealed class FolderWatch
     private readonly Lock _gate = new();
     private volatile Watched[] _files = [];
     private volatile string? _trouble;
+    private volatile string? _damage;
 
     public FolderWatch(string folder, AglowLog log)
     {
@@ -40,6 +42,13 @@ internal sealed class FolderWatch
     {
         lock (_gate)
             _files = [.. _files, .. Files(path)];
+    }
+
+    /// <summary>Damage was found in a file that is open. It stays until the server is started again.</summary>
+    public void Report(string damage)
+    {
+        _damage = damage;
+        Look();
     }
 
     /// <summary>The file is about to be closed, and its journal deleted.</summary>
@@ -78,7 +87,7 @@ internal sealed class FolderWatch
 
     private static IEnumerable<Watched> Files(string path)
     {
-        foreach (var file in new[] { path, path + "-wal" })
+        foreach (var file in new[] { path, path + "-wal", PageSums.PathOf(path) })
         {
             if (FileIdentity.Of(file) is { } identity)
                 yield return new Watched(file, identity);
@@ -87,6 +96,8 @@ internal sealed class FolderWatch
 
     private string? FindTrouble()
     {
+        if (_damage is { } damage)
+            return damage;
         foreach (var file in _files)
         {
             var now = FileIdentity.Of(file.Path);

@@ -78,6 +78,7 @@ public sealed class Journal : IAsyncDisposable
         _file = file;
         _log = log;
         _watch = watch;
+        file.ReportTo(watch);
         _flushes = new FlushWaiters(() => _wake.Set());
     }
 
@@ -175,9 +176,13 @@ public sealed class Journal : IAsyncDisposable
                 Log(recovery);
             return recovery;
         }
-        catch (Microsoft.Data.Sqlite.SqliteException e)
+        catch (Exception e)
         {
-            throw DataFolder.Explain(_file.FilePath, e);
+            _abandoned = true;
+            if (e is Microsoft.Data.Sqlite.SqliteException or StoreUnavailableException
+                && DataFolder.Explain(_file.FilePath, e) is { } line)
+                throw line;
+            throw;
         }
     }
 
@@ -234,7 +239,10 @@ public sealed class Journal : IAsyncDisposable
             return;
         if (_writer is null)
         {
-            _file.Dispose();
+            if (_abandoned)
+                _file.Abandon();
+            else
+                _file.Dispose();
             return;
         }
 
@@ -510,7 +518,7 @@ public sealed class Journal : IAsyncDisposable
             // what is in the file already need not stay in the WAL: its room is the first to be had
             _file.FoldWal();
         }
-        catch (Microsoft.Data.Sqlite.SqliteException)
+        catch (Exception e) when (e is Microsoft.Data.Sqlite.SqliteException or IOException or StoreUnavailableException)
         {
             // the commit that follows says why
         }
@@ -572,14 +580,21 @@ public sealed class Journal : IAsyncDisposable
         _sliceTimer!.Dispose();
         try
         {
-            if (!_abandoned)
+            if (_abandoned)
+            {
+                _file.Abandon();
+            }
+            else
+            {
                 CommitLast();
-            _file.Dispose();
+                _file.Dispose();
+            }
+
             _stopped.SetResult();
         }
         catch (Exception e)
         {
-            _file.Dispose();
+            _file.Abandon();
             _stopped.SetException(new StoreUnavailableException($"The last words could not be written to {_file.FilePath} ({e.Message}); the next start will know them as after a crash.", e));
         }
 

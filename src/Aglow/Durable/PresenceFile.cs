@@ -67,7 +67,9 @@ internal sealed class PresenceFile : IDisposable
 
     private const int ApplicationId = 0x41476C77; // "AGlw"
     // 2: words have a bit for the goodbye of one device. Words of version 1 never have it, so they are read as they are
-    private const int SchemaVersion = 2;
+    // 3: its pages have sums
+    private const int SchemaVersion = 3;
+    private const int SealedFrom = 3;
     private const int PlaneShift = 17;
     private const string Schema = """
         CREATE TABLE state (
@@ -81,6 +83,7 @@ internal sealed class PresenceFile : IDisposable
         """;
 
     private readonly SqliteConnection _connection;
+    private PageSeal? _seal;
     private readonly List<SqliteStatement> _statements = [];
     private readonly SqliteStatement _begin;
     private readonly SqliteStatement _commit;
@@ -90,10 +93,11 @@ internal sealed class PresenceFile : IDisposable
     private readonly SqliteStatement _writeImage;
     private readonly SqliteStatement _trim;
 
-    private PresenceFile(string path, SqliteConnection connection)
+    private PresenceFile(string path, SqliteConnection connection, PageSeal? seal)
     {
         FilePath = path;
         _connection = connection;
+        _seal = seal;
         _begin = Prepare("BEGIN IMMEDIATE");
         _commit = Prepare("COMMIT");
         _rollback = Prepare("ROLLBACK");
@@ -125,35 +129,54 @@ internal sealed class PresenceFile : IDisposable
     {
         CheckHeader(path);
         SqliteConnection? connection = null;
+        PageSeal? seal = null;
         PresenceFile? file = null;
         try
         {
+            seal = PageSeal.Open(path);
             connection = Connect(path, SqliteOpenMode.ReadWriteCreate);
             if (Ask(connection, "SELECT count(*) FROM sqlite_schema") == 0)
                 Create(connection);
             var version = Ask(connection, "PRAGMA user_version");
             if (version > SchemaVersion)
                 throw new DataFolderException($"{path} was written by a newer Aglow (schema {version}, this one knows {SchemaVersion}): start that version, or name another folder with --data.");
-            Tell(connection, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1024; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192");
-            file = new PresenceFile(path, connection);
+            Tell(connection, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192");
+            file = new PresenceFile(path, connection, seal);
             file.ReadState();
-            if (version < SchemaVersion)
-                file.Upgrade();
+            file.Upgrade(version);
             return file;
         }
         catch (Exception e)
         {
-            file?.Dispose();
-            connection?.Dispose();
-            if (e is SqliteException failure)
-                throw DataFolder.Explain(path, failure);
+            if (file is not null)
+            {
+                file.Abandon();
+            }
+            else
+            {
+                connection?.Dispose();
+                seal?.Dispose();
+            }
+
+            if (DataFolder.Explain(path, e) is { } line)
+                throw line;
             throw;
         }
+    }
+
+    /// <summary>Whether a server was started on this file.</summary>
+    public static bool WasStarted(string path)
+    {
+        var file = Open(path);
+        var wasStarted = file.LastAlive != 0;
+        file.Abandon();
+        return wasStarted;
     }
 
     /// <summary>Runs <paramref name="work"/> in a transaction: all of it is on disk when this returns, or none of it and an exception is thrown.</summary>
     public void Write(Action work)
     {
+        _seal!.EnsureSound();
         var before = State;
         _begin.Run();
         try
@@ -172,6 +195,7 @@ internal sealed class PresenceFile : IDisposable
             throw;
         }
 
+        _seal.Committed(_connection);
         Reader?.Committed();
     }
 
@@ -223,7 +247,11 @@ internal sealed class PresenceFile : IDisposable
     }
 
     /// <summary>Moves what the WAL holds into the file, as far as it can, so that the WAL's room may be used again.</summary>
-    public void FoldWal() => Tell(_connection, "PRAGMA wal_checkpoint(PASSIVE)");
+    /// <exception cref="StoreUnavailableException">The file is not as it was written.</exception>
+    public void FoldWal() => _seal!.TryCheckpoint(_connection);
+
+    /// <summary>Says what hears of damage that is found while the file is open.</summary>
+    public void ReportTo(FolderWatch? watch) => _seal!.Watch = watch;
 
     /// <summary>Allows the file at most this many pages: what a full disk does, for tests.</summary>
     internal void LimitPages(long pages) => Tell(_connection, $"PRAGMA max_page_count = {pages}");
@@ -238,13 +266,12 @@ internal sealed class PresenceFile : IDisposable
         var expected = State.Trimmed + 1;
         while (rows.Step())
         {
-            var (position, kind, at, oldest) = (rows.Int64(0), rows.Int64(1), rows.Int64(2), rows.Int64(3));
-            var bytes = rows.Blob(5);
+            var position = rows.Int64(0);
             if (position != expected++)
                 throw DataFolder.Damaged(FilePath, $"row {expected - 1} of the journal is missing");
-            if (rows.Int64(4) != Checksum(bytes, (ulong)position, (ulong)kind, (ulong)at, (ulong)oldest) || bytes.Length % 8 != 0)
+            if (!IsRightRow(rows))
                 throw DataFolder.Damaged(FilePath, $"the checksum of row {position} of the journal is wrong");
-            visit(position, (RowKind)kind, (uint)oldest, MemoryMarshal.Cast<byte, uint>(bytes));
+            visit(position, (RowKind)rows.Int64(1), (uint)rows.Int64(3), MemoryMarshal.Cast<byte, uint>(rows.Blob(5)));
         }
     }
 
@@ -260,12 +287,9 @@ internal sealed class PresenceFile : IDisposable
             images.Bind(2, ((long)plane << PlaneShift) | (uint)(end - 1));
             while (images.Step())
             {
-                var (id, position, oldest) = (images.Int64(0), images.Int64(1), images.Int64(2));
-                var page = (int)(id & ((1 << PlaneShift) - 1));
-                var bytes = images.Blob(4);
-                if (images.Int64(3) != Checksum(bytes, (ulong)id, (ulong)position, (ulong)oldest, 0) || bytes.Length > PageLayout.Slots * 4 || bytes.Length % 4 != 0)
+                if (!IsRightImage(images, out var page, out var words))
                     throw DataFolder.Damaged(path, $"the checksum of page {page} is wrong");
-                visit(plane, page, position, (uint)oldest, MemoryMarshal.Cast<byte, uint>(bytes));
+                visit(plane, page, images.Int64(1), (uint)images.Int64(2), words);
                 count++;
             }
         }
@@ -273,12 +297,21 @@ internal sealed class PresenceFile : IDisposable
         return count;
     }
 
-    public void Dispose()
+    /// <summary>Closes the file in order: what is in the WAL is in the file then.</summary>
+    public void Dispose() => Close(finishes: true);
+
+    /// <summary>Closes the file as a crash would: the WAL stays.</summary>
+    public void Abandon() => Close(finishes: false);
+
+    private void Close(bool finishes)
     {
         Reader?.Dispose();
         foreach (var statement in _statements)
             statement.Dispose();
+        if (finishes)
+            _seal?.Finish(_connection);
         _connection.Dispose();
+        _seal?.Dispose();
     }
 
     // Before SQLite sees the file, which is made here where it is missing: it would roll back or recover what somebody else left half done.
@@ -313,30 +346,60 @@ internal sealed class PresenceFile : IDisposable
             {Schema}
             INSERT INTO state VALUES (0, 0, 1, 0, 0, 0, {Checksum(none)});
             PRAGMA application_id = {ApplicationId};
-            PRAGMA user_version = {SchemaVersion};
+            PRAGMA user_version = {SealedFrom - 1};
             COMMIT;
             PRAGMA journal_mode = WAL;
             """);
     }
 
+    /// <summary>Whether the checksum of a row is right: position, kind, at, oldest, crc, entries.</summary>
+    internal static bool IsRightRow(SqliteStatement row)
+    {
+        var bytes = row.Blob(5);
+        return bytes.Length % 8 == 0
+            && row.Int64(4) == Checksum(bytes, (ulong)row.Int64(0), (ulong)row.Int64(1), (ulong)row.Int64(2), (ulong)row.Int64(3));
+    }
+
+    /// <summary>Whether the checksum of an image is right: id, position, oldest, crc, words.</summary>
+    internal static bool IsRightImage(SqliteStatement image, out int page, out ReadOnlySpan<uint> words)
+    {
+        var id = image.Int64(0);
+        var bytes = image.Blob(4);
+        page = (int)(id & ((1 << PlaneShift) - 1));
+        words = MemoryMarshal.Cast<byte, uint>(bytes);
+        return bytes.Length % 4 == 0 && words.Length <= PageLayout.Slots
+            && image.Int64(3) == Checksum(bytes, (ulong)id, (ulong)image.Int64(1), (ulong)image.Int64(2), 0);
+    }
+
+    /// <summary>The state as the file has it; null where it is missing, or its checksum is wrong.</summary>
+    internal FileState? FindState()
+    {
+        using var row = new SqliteStatement(_connection, "SELECT tick, clean, images, trimmed, since, crc FROM state WHERE id = 0");
+        if (!row.Step())
+            return null;
+        var state = new FileState((uint)row.Int64(0), row.Int64(1) != 0, (int)row.Int64(2), row.Int64(3), (uint)row.Int64(4));
+        return row.Int64(5) == Checksum(state) ? state : null;
+    }
+
     private void ReadState()
     {
-        using var state = new SqliteStatement(_connection, "SELECT tick, clean, images, trimmed, since, crc FROM state WHERE id = 0");
-        if (!state.Step())
-            throw DataFolder.Damaged(FilePath, "its state is missing");
-        State = new FileState((uint)state.Int64(0), state.Int64(1) != 0, (int)state.Int64(2), state.Int64(3), (uint)state.Int64(4));
-        if (state.Int64(5) != Checksum(State))
-            throw DataFolder.Damaged(FilePath, "the checksum of its state is wrong");
-        state.Reset();
+        State = FindState() ?? throw DataFolder.Damaged(FilePath, "the checksum of its state is wrong");
         using var last = new SqliteStatement(_connection, "SELECT at FROM journal ORDER BY position DESC LIMIT 1");
         LastAlive = last.Step() ? Math.Max(State.Tick, (uint)last.Int64(0)) : State.Tick;
     }
 
-    private void Upgrade()
+    private void Upgrade(long version)
     {
-        if (LastAlive > Pulse.SecondMask)
+        if (version < 2 && LastAlive > Pulse.SecondMask)
             throw new DataFolderException($"{FilePath} was written by an older Aglow under a clock later than 2053, and its words cannot be told apart: restore a backup, or name another folder with --data.");
-        Tell(_connection, $"PRAGMA user_version = {SchemaVersion}");
+        if (version < SealedFrom)
+            _seal ??= SqliteFile.FirstSeal(_connection, FilePath);
+        if (_seal is null)
+            throw DataFolder.Damaged(FilePath, $"{Path.GetFileName(PageSums.PathOf(FilePath))} is missing");
+        if (version < SchemaVersion)
+            Tell(_connection, $"PRAGMA user_version = {SchemaVersion}");
+        // what a crash left in the WAL, and the version
+        _seal.TryCheckpoint(_connection);
     }
 
     private SqliteStatement Prepare(string sql)
@@ -354,8 +417,9 @@ internal sealed class PresenceFile : IDisposable
 
     private static SqliteConnection Connect(string path, SqliteOpenMode mode)
     {
-        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = mode, Pooling = false, DefaultTimeout = 2 }.ToString());
+        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = mode, Pooling = false, DefaultTimeout = 2, Vfs = SqliteFile.Vfs }.ToString());
         connection.Open();
+        SqliteFile.CheckpointOnClose(connection, false);
         Tell(connection, "PRAGMA busy_timeout = 2000");
         return connection;
     }

@@ -85,6 +85,29 @@ internal sealed class SqliteStatement : IDisposable
     /// <summary>A blob of the present row, or a text's UTF-8, valid until the next step; columns are counted from 0.</summary>
     public ReadOnlySpan<byte> Blob(int column) => sqlite3_column_blob(_statement, column);
 
+    /// <summary>
+    /// Binds the columns of the present row to the parameters of another statement. False where a text has a zero in it, as on a page that
+    /// is blank: nothing of ours has.
+    /// </summary>
+    public bool CopyTo(SqliteStatement other, int columns)
+    {
+        for (var i = 0; i < columns; i++)
+        {
+            var type = sqlite3_column_type(_statement, i);
+            var bytes = type is SQLITE_TEXT or SQLITE_BLOB ? Blob(i) : default;
+            if (type == SQLITE_TEXT && bytes.Contains((byte)0))
+                return false;
+            if (type == SQLITE_TEXT)
+                Check(sqlite3_bind_text(other._statement, i + 1, bytes));
+            else if (type == SQLITE_BLOB)
+                other.Bind(i + 1, bytes);
+            else
+                other.Bind(i + 1, type == SQLITE_NULL ? null : Int64(i));
+        }
+
+        return true;
+    }
+
     public void Dispose() => _statement.Dispose();
 
     private void Check(int result)

@@ -32,6 +32,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
     private readonly string _path;
     private readonly Action _committed;
     private readonly FolderWatch? _watch;
+    private readonly SqliteFile _file;
     private readonly List<Action> _undo = [];
     private readonly SqliteStatement _begin;
     private readonly SqliteStatement _commit;
@@ -44,14 +45,15 @@ internal sealed class SqliteWriter : IAsyncDisposable
 
     /// <summary>Starts the loop.</summary>
     /// <param name="connection">Belongs to the loop from now on.</param>
-    /// <param name="path">For messages.</param>
+    /// <param name="file">The file, which this closes at the end.</param>
     /// <param name="committed">Called on the loop after each commit, before its callers continue.</param>
     /// <param name="watch">Says whether what is committed is still in the folder; null: nobody looks.</param>
-    public SqliteWriter(SqliteConnection connection, string path, Action committed, FolderWatch? watch = null)
+    public SqliteWriter(SqliteConnection connection, SqliteFile file, Action committed, FolderWatch? watch = null)
     {
+        _file = file;
         _watch = watch;
         _connection = connection;
-        _path = path;
+        _path = file.Path;
         _committed = committed;
         _begin = new SqliteStatement(connection, "BEGIN IMMEDIATE");
         _commit = new SqliteStatement(connection, "COMMIT");
@@ -96,7 +98,9 @@ internal sealed class SqliteWriter : IAsyncDisposable
         await FinishAsync();
         foreach (var statement in new[] { _begin, _commit, _rollback, _savepoint, _release, _rollbackTo })
             statement.Dispose();
+        _file.Seal.Finish(_connection);
         await _connection.DisposeAsync();
+        _file.Dispose();
     }
 
     /// <summary>Takes no more commands and finishes those that wait.</summary>
@@ -142,6 +146,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
         try
         {
             _watch?.EnsureSame();
+            _file.Seal.EnsureSound();
             _begin.Run();
             foreach (var command in group)
                 RunInSavepoint(command);
@@ -157,6 +162,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
         }
 
         lost = null;
+        _file.Seal.Committed(_connection);
         _committed();
         ForgoIfLost(group);
         return true;

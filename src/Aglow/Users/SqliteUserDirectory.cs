@@ -27,8 +27,12 @@ namespace Aglow.Users;
 /// </remarks>
 public sealed class SqliteUserDirectory : IUserDirectory
 {
+    /// <summary>The file's name.</summary>
+    internal const string FileName = "users.db";
+
     private const int ApplicationId = 0x41477573; // "AGus"
-    private const int SchemaVersion = 3;
+    private const int SchemaVersion = 4;
+    private const int SealedFrom = 4;
 
     // IDs that are looked up in one go: about a millisecond's worth
     private const int Slice = 200;
@@ -104,16 +108,17 @@ public sealed class SqliteUserDirectory : IUserDirectory
     /// <summary>The same, in a folder that is watched.</summary>
     internal static SqliteUserDirectory Open(string folder, TimeProvider time, FolderWatch? watch)
     {
-        var file = SqliteFile.Open(folder, "users.db", ApplicationId, SchemaVersion, Schema, (2, UpgradeFrom2));
+        var file = OpenFile(folder);
         SqliteConnection? connection = null;
         try
         {
             connection = file.ConnectToWrite(cacheKibibytes: 128 * 1024);
             var secret = ReadSecret(connection, file.Path);
             var commands = new UserCommands(connection, time);
-            var writer = new SqliteWriter(connection, file.Path, commands.Committed, watch);
+            var writer = new SqliteWriter(connection, file, commands.Committed, watch);
             commands.OnUndo = writer.OnUndo;
             watch?.Add(file.Path);
+            file.Seal.Watch = watch;
             return new SqliteUserDirectory(writer, commands, new UserReaders(file, cacheKibibytes: 32 * 1024), secret, watch, file.Path)
             {
                 _ofActs = new SqliteUserDirectory(
@@ -123,9 +128,14 @@ public sealed class SqliteUserDirectory : IUserDirectory
         catch (Exception e) when (e is SqliteException or DataFolderException)
         {
             connection?.Dispose();
+            file.Dispose();
             throw e is SqliteException sqlite ? DataFolder.Explain(file.Path, sqlite) : e;
         }
     }
+
+    /// <summary>Opens the file, checks it, and makes it if it is not there.</summary>
+    internal static SqliteFile OpenFile(string folder) =>
+        SqliteFile.Open(folder, FileName, ApplicationId, SchemaVersion, Schema, SealedFrom, (2, UpgradeFrom2));
 
     /// <inheritdoc/>
     public ValueTask<int> RegisterAsync(IReadOnlyList<string> ids, Memory<uint> indexes) =>

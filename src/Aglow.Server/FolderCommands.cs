@@ -1,0 +1,99 @@
+using System.CommandLine;
+using Aglow.Repair;
+using Aglow.Storage;
+
+namespace Aglow.Server;
+
+/// <summary><c>check</c> says whether a data folder is whole; <c>repair --keep-what-is-good</c> makes one of what is.</summary>
+internal static class FolderCommands
+{
+    private const string DataFlag = "--data";
+    private const string KeepFlag = "--keep-what-is-good";
+
+    public static Command CreateCheck()
+    {
+        var data = Data();
+        var check = new Command(
+            "check", "Checks every byte of the data folder, and says what is lost. No server may run on it. Exit code 1: it is damaged.")
+        {
+            data,
+        };
+        check.SetAction(parsed => Run(parsed.GetValue(data), static folder =>
+        {
+            var files = FolderRepair.Check(folder);
+            Report(files);
+            var keys = CheckKeys(folder);
+            return keys && files.All(static file => file.Damage is null) ? CommandLine.Fine : CommandLine.Failed;
+        }));
+        return check;
+    }
+
+    public static Command CreateRepair()
+    {
+        var data = Data();
+        var keep = new Option<bool>(KeepFlag)
+        {
+            Description = "Puts a folder of all that is good in the place of the damaged one, which is kept beside it under another name.",
+        };
+        var repair = new Command(
+            "repair", "Saves what is good of a damaged data folder, where there is no backup. No server may run on it.") { data, keep };
+        repair.SetAction(parsed => Run(parsed.GetValue(data), folder =>
+        {
+            if (!parsed.GetValue(keep))
+                throw new UsageException($"A repair loses what is damaged: say {KeepFlag}. aglow check says what that is.");
+            var (files, damaged) = FolderRepair.Run(folder, TimeProvider.System.GetUtcNow());
+            Report(files);
+            Console.WriteLine(damaged is null
+                ? "The databases are whole, so nothing was changed."
+                : $"{Path.GetFullPath(folder)} can be served again. The damaged folder is {damaged}: keep it until you miss nothing.");
+            return CheckKeys(folder) ? CommandLine.Fine : CommandLine.Failed;
+        }));
+        return repair;
+    }
+
+    private static Option<string> Data() =>
+        new(DataFlag) { Description = "The data folder; that which serve would use.", HelpName = "DIR" };
+
+    private static void Report(IReadOnlyList<FileReport> files)
+    {
+        foreach (var file in files)
+        {
+            Console.WriteLine(file.Damage is null
+                ? $"{file.File}: good"
+                : $"{file.File}: damaged ({file.Damage}). A repair loses: {file.Lost}.");
+        }
+    }
+
+    private static bool CheckKeys(string folder)
+    {
+        try
+        {
+            new ApiKeys(folder).Read();
+            return true;
+        }
+        catch (DataFolderException damage)
+        {
+            Console.WriteLine($"keys.json: {damage.Message}");
+            return false;
+        }
+    }
+
+    private static int Run(string? data, Func<string, int> act)
+    {
+        try
+        {
+            var flags = new Dictionary<string, string>(StringComparer.Ordinal);
+            if (data is not null)
+                flags[DataFlag] = data;
+            return act(ServeSettings.Read(flags).Presence.DataDirectory);
+        }
+        catch (UsageException wrong)
+        {
+            return CommandLine.Fail(CommandLine.Usage, wrong.Message);
+        }
+        catch (Exception failure) when (failure is DataFolderException or IOException or UnauthorizedAccessException)
+        {
+            return CommandLine.Fail(CommandLine.Failed, failure.Message);
+        }
+    }
+}

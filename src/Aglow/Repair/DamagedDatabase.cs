@@ -1,0 +1,109 @@
+using Aglow.Durable;
+using Aglow.Sqlite;
+using Aglow.Storage;
+using Microsoft.Data.Sqlite;
+
+namespace Aglow.Repair;
+
+/// <summary>A copy of a damaged database whose damaged pages are blank, so that nothing of them is taken for good.</summary>
+/// <remarks>A damaged first page is replaced by that of a new database of the same schema: tables begin at the same pages there.</remarks>
+internal sealed class DamagedDatabase : IDisposable
+{
+    private readonly string _path;
+
+    private DamagedDatabase(string path, SqliteConnection connection)
+    {
+        _path = path;
+        Connection = connection;
+    }
+
+    /// <summary>To read with.</summary>
+    public SqliteConnection Connection { get; }
+
+    /// <summary>What is wrong with a database; null: nothing. Nobody has it open, and nothing is changed.</summary>
+    public static string? Inspect(string path)
+    {
+        try
+        {
+            if (!File.Exists(path))
+                return "it is missing";
+            using var sums = PageSums.Open(path, FileAccess.Read);
+            if (sums is null)
+                return $"{Path.GetFileName(PageSums.PathOf(path))} is missing, or the folder is of an older version";
+            using var pages = PageSeal.OpenPages(path);
+            using var wal = new WalReader(path + "-wal");
+            return SealInspection.Of(pages, sums, wal).Line;
+        }
+        catch (DataFolderException)
+        {
+            return $"{Path.GetFileName(PageSums.PathOf(path))}: whether the database itself is good cannot be said";
+        }
+    }
+
+    /// <summary>Makes the copy.</summary>
+    /// <param name="path">The damaged database; it may be missing.</param>
+    /// <param name="copy">Where the copy is made, for as long as it is open.</param>
+    /// <param name="likeNew">A new database of the same schema.</param>
+    public static DamagedDatabase Open(string path, string copy, string likeNew)
+    {
+        DataBackup.CopyFile(File.Exists(path) ? path : likeNew, copy, long.MaxValue);
+        using (var wal = new WalReader(path + "-wal"))
+        {
+            var length = wal.ReadAll() ? wal.CommittedLength : 0;
+            if (length > 0)
+                DataBackup.CopyFile(path + "-wal", copy + "-wal", length);
+            Blank(path, copy, likeNew, wal);
+        }
+
+        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = copy, Pooling = false }.ToString());
+        connection.Open();
+        return new DamagedDatabase(copy, connection);
+    }
+
+    public void Dispose()
+    {
+        Connection.Dispose();
+        foreach (var file in new[] { _path, _path + "-wal", _path + "-shm" })
+            File.Delete(file);
+    }
+
+    private static void Blank(string path, string copy, string likeNew, WalReader wal)
+    {
+        if (!File.Exists(path) || OpenSums(path) is not { } sums)
+            return;
+        using (sums)
+        {
+            IReadOnlyList<uint> bad;
+            using (var pages = PageSeal.OpenPages(path))
+                bad = SealInspection.Of(pages, sums, wal).BadPages;
+            using var blanked = File.OpenHandle(copy, FileMode.Open, FileAccess.ReadWrite);
+            var blank = new byte[sums.PageSize];
+            foreach (var page in bad)
+                RandomAccess.Write(blanked, blank, (page - 1L) * sums.PageSize);
+            if (bad.Count > 0 && bad[0] == 1)
+                ReplaceFirst(blanked, likeNew, blank);
+        }
+    }
+
+    // what the first page says of sizes and free pages is not believed
+    private static void ReplaceFirst(Microsoft.Win32.SafeHandles.SafeFileHandle blanked, string likeNew, byte[] page)
+    {
+        using (var fresh = PageSeal.OpenPages(likeNew))
+            RandomAccess.Read(fresh, page, 0);
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(page.AsSpan(28), (uint)(RandomAccess.GetLength(blanked) / page.Length));
+        page.AsSpan(32, 8).Clear();
+        RandomAccess.Write(blanked, page, 0);
+    }
+
+    private static PageSums? OpenSums(string path)
+    {
+        try
+        {
+            return PageSums.Open(path, FileAccess.Read);
+        }
+        catch (DataFolderException)
+        {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,258 @@
+using System.Buffers.Binary;
+using Aglow.Durable;
+using Aglow.Storage;
+using Microsoft.Data.Sqlite;
+using Microsoft.Win32.SafeHandles;
+
+namespace Aglow.Sqlite;
+
+/// <summary>
+/// Keeps the checksums of a database's pages (<see cref="PageSums"/>) while it is written, so that the next start knows whether any byte of
+/// it has changed.
+/// </summary>
+/// <remarks>
+/// <code>
+///   commit ─► fsync of the WAL ─► read the new frames back ─► note how many there are
+///   1,000 frames ─► 1 the WAL is as it was noted          ─► 3 note that it is copied, fsync; sums of its pages, fsync
+///                   2 the pages it replaces are as sealed ─► 4 SQLite copies them into the file ─► 5 read back: as in the WAL
+/// </code>
+/// At any moment the file has each page as its sum says, but for pages of the WAL between steps 3 and 5. So a crash between any two
+/// steps is no damage. Step 2 finds damage that a writer may have read and written back. SQLite makes no checkpoint by itself, and does
+/// not begin the WAL anew before one is complete. If something is not as it was written, nothing is copied, and every write fails from
+/// then on.
+/// <para>Rejected: a checksum in each row leaves indexes, counts and whole pages unchecked; an SQLite VFS that checks each read needs
+/// native code of our own.</para>
+/// Threading: the thread that writes.
+/// </remarks>
+internal sealed class PageSeal : IDisposable
+{
+    /// <summary>Frames after which the WAL is copied into the file: SQLite's own measure.</summary>
+    private const uint FramesPerCheckpoint = 1000;
+
+    private readonly string _path;
+    private readonly SafeFileHandle _pages;
+    private readonly PageSums _sums;
+    private readonly WalReader _wal;
+    // pages that SQLite may have copied from this WAL, in a checkpoint that was not complete
+    private readonly HashSet<uint> _copied = [];
+    private readonly byte[] _page;
+    private uint _dueAt = FramesPerCheckpoint;
+    private volatile string? _damage;
+
+    private PageSeal(string path, SafeFileHandle pages, PageSums sums, WalReader wal)
+    {
+        _path = path;
+        _pages = pages;
+        _sums = sums;
+        _wal = wal;
+        _page = new byte[sums.PageSize];
+        if (sums.Note.IsCopying)
+            _copied.UnionWith(wal.Pages.Keys);
+    }
+
+    /// <summary>Hears of damage that is found while the file is open.</summary>
+    public FolderWatch? Watch { get; set; }
+
+    /// <summary>Opens the seal of a database and checks every page of it, before SQLite opens it. Null: there is none yet.</summary>
+    /// <exception cref="DataFolderException">The database is damaged.</exception>
+    public static PageSeal? Open(string path)
+    {
+        if (PageSums.Open(path, FileAccess.ReadWrite) is not { } sums)
+            return null;
+        if (new FileInfo(path) is not { Exists: true, Length: > 0 })
+            throw DataFolder.Damaged(path, "it is missing");
+        SafeFileHandle? pages = null;
+        var wal = new WalReader(path + "-wal");
+        try
+        {
+            pages = OpenPages(path);
+            if (SealInspection.Of(pages, sums, wal).Line is { } damage)
+                throw DataFolder.Damaged(path, damage);
+            return new PageSeal(path, pages, sums, wal);
+        }
+        catch
+        {
+            wal.Dispose();
+            pages?.Dispose();
+            sums.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Seals a database that has no sums yet, as it is.</summary>
+    /// <param name="path">Where it is.</param>
+    /// <param name="connection">The only one to it.</param>
+    public static PageSeal Make(string path, SqliteConnection connection)
+    {
+        var pages = OpenPages(path);
+        try
+        {
+            if (Checkpoint(connection, "TRUNCATE") is not (0, _, _))
+                throw new DataFolderException($"{path} is held by another program (a backup, a SQLite shell): end that and start again.");
+            using (var size = new SqliteStatement(connection, "PRAGMA page_size"))
+            {
+                size.Step();
+                PageSums.Make(path, pages, (int)size.Int64(0));
+            }
+
+            return new PageSeal(path, pages, PageSums.Open(path, FileAccess.ReadWrite)!, new WalReader(path + "-wal"));
+        }
+        catch
+        {
+            pages.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Throws where damage was found since the file was opened.</summary>
+    /// <exception cref="StoreUnavailableException">It was, and nothing can be written.</exception>
+    public void EnsureSound()
+    {
+        if (_damage is { } damage)
+            throw new StoreUnavailableException(damage);
+    }
+
+    /// <summary>
+    /// A commit has succeeded. Never throws: what cannot be done is done after a later commit, and damage is kept for
+    /// <see cref="EnsureSound"/>.
+    /// </summary>
+    public void Committed(SqliteConnection connection)
+    {
+        try
+        {
+            Note();
+            if (_wal.Frames >= _dueAt)
+                TryCheckpoint(connection);
+        }
+        catch (Exception e) when (e is SqliteException or IOException or StoreUnavailableException)
+        {
+            _dueAt = _wal.Frames + FramesPerCheckpoint;
+        }
+    }
+
+    /// <summary>Copies the WAL into the file. False if a backup, or a reader of an earlier state, does not let it be completed.</summary>
+    /// <exception cref="StoreUnavailableException">The file, or the WAL, is not as it was written.</exception>
+    public bool TryCheckpoint(SqliteConnection connection)
+    {
+        EnsureSound();
+        _dueAt = _wal.Frames + FramesPerCheckpoint;
+        using var alone = CheckpointLock.TryTake(Path.GetDirectoryName(_path)!);
+        if (alone is null)
+            return false;
+        Note();
+        var sums = ReadWal();
+        CheckReplaced(sums);
+        if (sums.Count > 0)
+        {
+            _sums.WriteNote(_wal, isCopying: true);
+            _sums.Flush();
+            _sums.Write(sums);
+        }
+
+        var (_, frames, copied) = Checkpoint(connection, "PASSIVE");
+        // -1: there is none
+        if (Math.Max(0, frames) != _wal.Frames)
+            throw Broken($"its WAL has {_wal.Frames} frames where SQLite wrote {frames}");
+        if (copied != frames)
+            return false;
+        foreach (var (page, sum) in sums)
+        {
+            if (SumOf(page) != sum)
+                throw Broken($"page {page} is not as it was written a moment ago");
+        }
+
+        _copied.Clear();
+        _sums.WriteNote(_wal, isCopying: false);
+        return true;
+    }
+
+    /// <summary>Leaves the file whole and the WAL empty, where that can be: then SQLite deletes the WAL when it is closed.</summary>
+    public void Finish(SqliteConnection connection)
+    {
+        try
+        {
+            if (!TryCheckpoint(connection))
+                return;
+            // first, and on disk, because an empty WAL has none of the frames that were noted
+            _sums.WriteNoteOfNone(_wal);
+            _sums.Flush();
+            if (Checkpoint(connection, "TRUNCATE") is (0, _, _))
+                SqliteFile.CheckpointOnClose(connection, true);
+        }
+        catch (Exception e) when (e is SqliteException or IOException or StoreUnavailableException)
+        {
+            // the WAL stays, and the next start reads it
+        }
+        finally
+        {
+            _wal.Dispose();
+        }
+    }
+
+    /// <summary>After the last connection is closed: closing a file ends SQLite's locks on it.</summary>
+    public void Dispose()
+    {
+        _wal.Dispose();
+        _sums.Dispose();
+        _pages.Dispose();
+    }
+
+    /// <summary>The database, to be read beside SQLite.</summary>
+    internal static SafeFileHandle OpenPages(string path) =>
+        File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+
+    // busy, frames in the WAL, and how many of them were copied
+    private static (long Busy, long Frames, long Copied) Checkpoint(SqliteConnection connection, string kind)
+    {
+        using var checkpoint = new SqliteStatement(connection, $"PRAGMA wal_checkpoint({kind})");
+        checkpoint.Step();
+        return (checkpoint.Int64(0), checkpoint.Int64(1), checkpoint.Int64(2));
+    }
+
+    private void Note()
+    {
+        var (salt, frames) = (_wal.Salt, _wal.Frames);
+        if (!_wal.ReadMore())
+            throw Broken("the beginning of its WAL is not as it was written");
+        if (_wal.Salt != salt)
+        {
+            _copied.Clear();
+            _dueAt = FramesPerCheckpoint;
+        }
+
+        if (_wal.Salt != salt || _wal.Frames != frames)
+            _sums.WriteNote(_wal, isCopying: _copied.Count > 0);
+    }
+
+    private Dictionary<uint, uint> ReadWal()
+    {
+        var (salt, frames, sum) = (_wal.Salt, _wal.Frames, _wal.Sum);
+        var sums = new Dictionary<uint, uint>();
+        if (frames == 0)
+            return sums;
+        _wal.ReadAll((page, bytes) => sums[page] = PageSums.Crc(page, bytes), frames);
+        return (_wal.Salt, _wal.Frames, _wal.Sum) == (salt, frames, sum) ? sums : throw Broken("its WAL is not as it was written");
+    }
+
+    private void CheckReplaced(Dictionary<uint, uint> sums)
+    {
+        foreach (var page in sums.Keys)
+        {
+            if (_copied.Add(page) && _sums.Of(page) is not 0 and var sum && SumOf(page) != sum)
+                throw Broken($"page {page} is not as it was written");
+        }
+    }
+
+    private uint SumOf(uint page)
+    {
+        var length = RandomAccess.Read(_pages, _page, (page - 1L) * _page.Length);
+        return length == _page.Length ? PageSums.Crc(page, _page) : 0;
+    }
+
+    private StoreUnavailableException Broken(string what)
+    {
+        _damage = DataFolder.Damaged(_path, what).Message;
+        Watch?.Report(_damage);
+        return new StoreUnavailableException(_damage);
+    }
+}

@@ -1,0 +1,202 @@
+using System.Buffers.Binary;
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Aglow.Durable;
+using Microsoft.Win32.SafeHandles;
+
+namespace Aglow.Sqlite;
+
+/// <summary>How far a WAL is known to be on disk.</summary>
+/// <param name="Sequence">Counts the notes; the higher of two is the newer.</param>
+/// <param name="Salt">Which WAL, see <see cref="WalReader.Salt"/>.</param>
+/// <param name="Frames">How many frames it has at least; 0: none of them is needed.</param>
+/// <param name="Sum">The checksum of the last of them.</param>
+/// <param name="IsCopying">Whether SQLite may have copied some of them into the file, and not all.</param>
+internal readonly record struct WalNote(ulong Sequence, ulong Salt, uint Frames, ulong Sum, bool IsCopying);
+
+/// <summary>
+/// The file beside a database that says what is in it: <c>NAME-sums</c>, a checksum of each page, and how far its WAL is.
+/// </summary>
+/// <remarks>
+/// <code>
+///      0   "AglowSum", version, size of a page, their checksum
+///    512   a note of the WAL: sequence, salt, frames, sum, copying, checksum     the older of these two
+///   1024   a note of the WAL                                                                is written over
+///   4096   CRC-32C of page 1, of page 2, …     each over the page's number and its bytes
+/// </code>
+/// A note is written after its frames are on disk and is not synced itself, so it is never ahead of them, whatever fails. Threading: one
+/// thread at a time.
+/// </remarks>
+internal sealed class PageSums : IDisposable
+{
+    private const string Suffix = "-sums";
+    private const uint Version = 1;
+    private const int FirstNote = 512;
+    private const int SecondNote = 1024;
+    private const int NoteBytes = 36;
+    private const int FirstSum = 4096;
+
+    private static readonly byte[] Magic = "AglowSum"u8.ToArray();
+
+    private readonly SafeFileHandle _file;
+
+    private PageSums(SafeFileHandle file, int pageSize, WalNote note)
+    {
+        _file = file;
+        PageSize = pageSize;
+        Note = note;
+    }
+
+    /// <summary>The size of a page of the database.</summary>
+    public int PageSize { get; }
+
+    /// <summary>The newest note.</summary>
+    public WalNote Note { get; private set; }
+
+    /// <summary>The file beside a database.</summary>
+    public static string PathOf(string database) => database + Suffix;
+
+    /// <summary>Makes the file anew for a database that nobody writes, whose pages are right and whose WAL is empty.</summary>
+    /// <param name="database">Where the database is.</param>
+    /// <param name="pages">The database, open: closing another handle would end SQLite's locks.</param>
+    /// <param name="pageSize">The size of a page.</param>
+    public static void Make(string database, SafeFileHandle pages, int pageSize)
+    {
+        var path = PathOf(database);
+        var beside = path + ".new";
+        using (var file = PrivateFile.Replace(beside))
+        {
+            using var sums = new PageSums(file.SafeFileHandle, pageSize, default);
+            sums.WriteHeader();
+            // both, so that either may be damaged
+            sums.WriteNext(default);
+            sums.WriteNext(default);
+            sums.WriteAll(pages);
+            file.Flush(flushToDisk: true);
+        }
+
+        File.Move(beside, path, overwrite: true);
+    }
+
+    /// <summary>Opens the file of a database; null where there is none.</summary>
+    /// <exception cref="Storage.DataFolderException">It is damaged.</exception>
+    public static PageSums? Open(string database, FileAccess access)
+    {
+        var path = PathOf(database);
+        if (!File.Exists(path))
+            return null;
+        var file = File.OpenHandle(path, FileMode.Open, access, FileShare.ReadWrite | FileShare.Delete);
+        Span<byte> head = stackalloc byte[SecondNote + NoteBytes];
+        head.Clear();
+        RandomAccess.Read(file, head, 0);
+        var isOurs = head.StartsWith(Magic) && BinaryPrimitives.ReadUInt32LittleEndian(head[8..]) == Version
+            && BinaryPrimitives.ReadUInt32LittleEndian(head[16..]) == Crc(0, head[..16]);
+        var notes = new[] { ReadNote(head[FirstNote..]), ReadNote(head[SecondNote..]) };
+        if (isOurs && notes.Max(static note => note?.Sequence) is { } newest)
+            return new PageSums(
+                file, (int)BinaryPrimitives.ReadUInt32LittleEndian(head[12..]), notes.First(note => note?.Sequence == newest)!.Value);
+        file.Dispose();
+        throw DataFolder.Damaged(path, $"its beginning; {Path.GetFileName(database)} itself may be good");
+    }
+
+    /// <summary>The checksum of a page, over its number and its bytes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static uint Crc(uint page, ReadOnlySpan<byte> bytes)
+    {
+        var crc = BitOperations.Crc32C(uint.MaxValue, page);
+        foreach (var eight in MemoryMarshal.Cast<byte, ulong>(bytes))
+            crc = BitOperations.Crc32C(crc, eight);
+        foreach (var one in bytes[(bytes.Length & ~7)..])
+            crc = BitOperations.Crc32C(crc, one);
+        return crc;
+    }
+
+    /// <summary>Notes how far the WAL is. It must be on disk so far.</summary>
+    public void WriteNote(WalReader wal, bool isCopying) => WriteNext(new WalNote(Note.Sequence, wal.Salt, wal.Frames, wal.Sum, isCopying));
+
+    /// <summary>Notes that no frame of the WAL is needed: all of them are in the file.</summary>
+    public void WriteNoteOfNone(WalReader wal) => WriteNext(new WalNote(Note.Sequence, wal.Salt, 0, 0, IsCopying: false));
+
+    /// <summary>Waits until all that was written is on disk.</summary>
+    public void Flush() => RandomAccess.FlushToDisk(_file);
+
+    /// <summary>The sums of pages from <paramref name="first"/> on; 0 where the file ends before.</summary>
+    public void Read(uint first, Span<uint> sums)
+    {
+        sums.Clear();
+        RandomAccess.Read(_file, MemoryMarshal.AsBytes(sums), FirstSum + ((first - 1L) * sizeof(uint)));
+    }
+
+    /// <summary>The sum of a page; 0 where there is none.</summary>
+    public uint Of(uint page)
+    {
+        uint sum = 0;
+        Read(page, new Span<uint>(ref sum));
+        return sum;
+    }
+
+    /// <summary>Writes the sums of pages, and waits until they are on disk.</summary>
+    public void Write(IReadOnlyDictionary<uint, uint> sums)
+    {
+        Span<byte> one = stackalloc byte[sizeof(uint)];
+        foreach (var (page, sum) in sums)
+        {
+            BinaryPrimitives.WriteUInt32LittleEndian(one, sum);
+            RandomAccess.Write(_file, one, FirstSum + ((page - 1L) * sizeof(uint)));
+        }
+
+        Flush();
+    }
+
+    public void Dispose() => _file.Dispose();
+
+    private static WalNote? ReadNote(ReadOnlySpan<byte> bytes)
+    {
+        var isRight = BinaryPrimitives.ReadUInt32LittleEndian(bytes[32..]) == Crc(1, bytes[..32]);
+        return !isRight ? null : new WalNote(
+            BinaryPrimitives.ReadUInt64LittleEndian(bytes),
+            BinaryPrimitives.ReadUInt64LittleEndian(bytes[8..]),
+            BinaryPrimitives.ReadUInt32LittleEndian(bytes[16..]),
+            BinaryPrimitives.ReadUInt64LittleEndian(bytes[20..]),
+            BinaryPrimitives.ReadUInt32LittleEndian(bytes[28..]) != 0);
+    }
+
+    private void WriteNext(WalNote note)
+    {
+        note = note with { Sequence = note.Sequence + 1 };
+        Span<byte> bytes = stackalloc byte[NoteBytes];
+        bytes.Clear();
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes, note.Sequence);
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes[8..], note.Salt);
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes[16..], note.Frames);
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes[20..], note.Sum);
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes[28..], note.IsCopying ? 1u : 0);
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes[32..], Crc(1, bytes[..32]));
+        RandomAccess.Write(_file, bytes, note.Sequence % 2 == 0 ? FirstNote : SecondNote);
+        Note = note;
+    }
+
+    private void WriteHeader()
+    {
+        Span<byte> head = stackalloc byte[20];
+        Magic.CopyTo(head);
+        BinaryPrimitives.WriteUInt32LittleEndian(head[8..], Version);
+        BinaryPrimitives.WriteUInt32LittleEndian(head[12..], (uint)PageSize);
+        BinaryPrimitives.WriteUInt32LittleEndian(head[16..], Crc(0, head[..16]));
+        RandomAccess.Write(_file, head, 0);
+    }
+
+    private void WriteAll(SafeFileHandle pages)
+    {
+        var block = GC.AllocateUninitializedArray<byte>(PageSize * 64);
+        var sums = new uint[64];
+        for (uint page = 1; RandomAccess.Read(pages, block, (page - 1L) * PageSize) is > 0 and var length; page += 64)
+        {
+            var count = length / PageSize;
+            for (var i = 0; i < count; i++)
+                sums[i] = Crc(page + (uint)i, block.AsSpan(i * PageSize, PageSize));
+            RandomAccess.Write(_file, MemoryMarshal.AsBytes(sums.AsSpan(0, count)), FirstSum + ((page - 1L) * sizeof(uint)));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+using System.Buffers.Binary;
+using Aglow.Storage;
+using Microsoft.Win32.SafeHandles;
+
+namespace Aglow.Sqlite;
+
+/// <summary>Whether a database that nobody writes is what was written, page by page.</summary>
+/// <param name="WalDamage">What is wrong with the WAL; null: nothing.</param>
+/// <param name="BadPages">The pages that are not as they were written, ascending.</param>
+/// <param name="Pages">All pages.</param>
+internal sealed record SealInspection(string? WalDamage, IReadOnlyList<uint> BadPages, uint Pages)
+{
+    // 256 pages of 4 KiB, or 64 of 16 KiB
+    private const int BlockBytes = 1 << 20;
+
+    /// <summary>What is wrong, in a few words; null: nothing.</summary>
+    public string? Line => WalDamage ?? (BadPages.Count == 0 ? null
+        : $"{(BadPages.Count == 1 ? "page" : "pages")} {string.Join(", ", BadPages.Take(3))}"
+            + $"{(BadPages.Count > 3 ? $" and {BadPages.Count - 3} more" : "")} of {Pages} not as written");
+
+    /// <summary>Inspects a database before SQLite opens it.</summary>
+    /// <param name="database">The file.</param>
+    /// <param name="sums">Its sums.</param>
+    /// <param name="wal">Its WAL, which is read to its last commit.</param>
+    public static SealInspection Of(SafeFileHandle database, PageSums sums, WalReader wal)
+    {
+        var damage = FindWalDamage(sums, wal);
+        var pages = (uint)((RandomAccess.GetLength(database) + sums.PageSize - 1) / sums.PageSize);
+        // how many there should be; where page 1 is damaged, how many there are
+        if (wal.DatabasePages != 0)
+            pages = wal.DatabasePages;
+        else if (FindBadPages(database, sums, wal, 1).Count == 0)
+            pages = SizeInHeader(database);
+        return new SealInspection(damage, FindBadPages(database, sums, wal, pages), pages);
+    }
+
+    private static uint SizeInHeader(SafeFileHandle database)
+    {
+        Span<byte> size = stackalloc byte[sizeof(uint)];
+        RandomAccess.Read(database, size, 28);
+        return BinaryPrimitives.ReadUInt32BigEndian(size);
+    }
+
+    private static string? FindWalDamage(PageSums sums, WalReader wal)
+    {
+        var name = Path.GetFileName(wal.FilePath);
+        var note = sums.Note;
+        if (!wal.ReadAll())
+        {
+            return note.Frames > 0 ? $"{name} is missing, or its beginning is damaged: up to {note.Frames} pages of the last changes"
+                : wal.WasBegunAfter(note.Salt) ? $"the beginning of {name}: the last changes"
+                : null;
+        }
+
+        if (wal.PageSize != sums.PageSize)
+            return $"the pages of {name} are not of its size";
+        if (wal.Salt == note.Salt && wal.Frames < note.Frames)
+            return $"{name} is right for {wal.Frames} of {note.Frames} pages: the changes behind them are lost";
+        return wal.IsCut() ? $"{name} is right for {wal.Frames} pages only: the changes behind them are lost" : null;
+    }
+
+    private static List<uint> FindBadPages(SafeFileHandle database, PageSums sums, WalReader wal, uint pages)
+    {
+        var bad = new List<uint>();
+        var perBlock = (uint)(BlockBytes / sums.PageSize);
+        var blocks = (int)((pages + perBlock - 1) / perBlock);
+        Parallel.For(
+            0,
+            blocks,
+            new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount },
+            () => (Bytes: GC.AllocateUninitializedArray<byte>(BlockBytes), Sums: new uint[perBlock]),
+            (block, _, scratch) =>
+            {
+                Check((uint)block * perBlock, scratch.Bytes, scratch.Sums);
+                return scratch;
+            },
+            static _ => { });
+        bad.Sort();
+        return bad;
+
+        void Check(uint before, byte[] bytes, uint[] expected)
+        {
+            sums.Read(before + 1, expected);
+            var length = RandomAccess.Read(database, bytes, (long)before * sums.PageSize);
+            for (uint i = 0; i < perBlock && before + i < pages; i++)
+            {
+                var page = before + i + 1;
+                var at = (int)i * sums.PageSize;
+                // a page of the WAL may be new, or copied in part
+                var isRight = (wal.Pages.ContainsKey(page) && (sums.Note.IsCopying || expected[i] == 0))
+                    || (at + sums.PageSize <= length && PageSums.Crc(page, bytes.AsSpan(at, sums.PageSize)) == expected[i]);
+                if (isRight)
+                    continue;
+                lock (bad)
+                    bad.Add(page);
+            }
+        }
+    }
+}

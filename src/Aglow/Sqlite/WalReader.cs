@@ -1,0 +1,208 @@
+using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace Aglow.Sqlite;
+
+/// <summary>
+/// Reads a WAL from outside SQLite: how many frames of it are committed, and which pages they hold. A frame counts where its checksum and
+/// that of every frame before it are right, as in SQLite's own recovery.
+/// </summary>
+/// <remarks>
+/// <code>
+///   header  32 bytes   magic, version, page size, number, salt 1, salt 2, checksum
+///   frame   24 bytes   page, pages of the database after a commit or 0, salt 1, salt 2, checksum over everything before it; then the page
+/// </code>
+/// The format is <see href="https://www.sqlite.org/fileformat2.html#walformat">SQLite's</see>. SQLite locks nothing in this file, so it may
+/// be opened and closed beside it. Threading: one thread at a time.
+/// </remarks>
+internal sealed class WalReader(string path) : IDisposable
+{
+    private const int HeaderBytes = 32;
+    private const int FrameHeaderBytes = 24;
+    private const uint Magic = 0x377F0682;
+
+    private readonly Dictionary<uint, uint> _pages = [];
+    private readonly Dictionary<uint, uint> _uncommitted = [];
+    private SafeFileHandle? _file;
+    private byte[] _frame = [];
+    private (uint A, uint B) _sum;
+    private bool _bigEndian;
+
+    /// <summary>Where it is.</summary>
+    public string FilePath => path;
+
+    /// <summary>The salts of the header: another number after each time that SQLite begins the file anew.</summary>
+    public ulong Salt { get; private set; }
+
+    /// <summary>Frames up to the last commit.</summary>
+    public uint Frames { get; private set; }
+
+    /// <summary>The checksum of the last of them.</summary>
+    public ulong Sum => ((ulong)_sum.A << 32) | _sum.B;
+
+    /// <summary>Pages of the database after the last commit; 0: nothing is committed here.</summary>
+    public uint DatabasePages { get; private set; }
+
+    /// <summary>The size of a page; 0 where the header is damaged or missing.</summary>
+    public int PageSize { get; private set; }
+
+    /// <summary>The pages of the committed frames, and the newest frame of each, counted from 1.</summary>
+    public IReadOnlyDictionary<uint, uint> Pages => _pages;
+
+    /// <summary>The bytes up to the last commit.</summary>
+    public long CommittedLength => PageSize == 0 ? 0 : At(Frames + 1);
+
+    /// <summary>The length of the file; 0 where there is none.</summary>
+    public long Length => Open() ? RandomAccess.GetLength(_file!) : 0;
+
+    /// <summary>Reads from the beginning.</summary>
+    /// <returns>Whether there is a header that is right.</returns>
+    public bool ReadAll(Action<uint, ReadOnlySpan<byte>>? visit = null, uint upTo = uint.MaxValue)
+    {
+        Forget();
+        if (!ReadHeader(out var salt))
+            return false;
+        Salt = salt;
+        ReadOn(visit, upTo);
+        return true;
+    }
+
+    /// <summary>Reads what was committed since the last call. False where frames were read before, and the header is damaged now.</summary>
+    public bool ReadMore()
+    {
+        if (!ReadHeader(out var salt))
+            return Frames == 0;
+        if (salt != Salt)
+            ReadAll();
+        else
+            ReadOn(null, uint.MaxValue);
+        return true;
+    }
+
+    /// <summary>
+    /// Whether frames behind the valid ones were committed. A crash may leave one transaction in part. Two commits behind a frame that
+    /// is not valid are no crash: the second began when the first was on disk.
+    /// </summary>
+    public bool IsCut()
+    {
+        if (!Open() || PageSize == 0)
+            return false;
+        Span<byte> header = stackalloc byte[FrameHeaderBytes];
+        var commits = 0;
+        for (var frame = Frames + 1; commits < 2 && RandomAccess.Read(_file!, header, At(frame)) == header.Length; frame++)
+        {
+            if (Salts(header) == Salt && BinaryPrimitives.ReadUInt32BigEndian(header[4..]) != 0)
+                commits++;
+        }
+
+        return commits == 2;
+    }
+
+    /// <summary>Whether a header that is damaged began the file anew after the one with this salt: its first frame says so.</summary>
+    public bool WasBegunAfter(ulong salt)
+    {
+        Span<byte> frame = stackalloc byte[FrameHeaderBytes];
+        return Open() && RandomAccess.Read(_file!, frame, HeaderBytes) == frame.Length && Salts(frame) >> 32 == (uint)((salt >> 32) + 1);
+    }
+
+    /// <summary>Lets go of the file: SQLite deletes it when it is closed in order.</summary>
+    public void Dispose()
+    {
+        _file?.Dispose();
+        _file = null;
+    }
+
+    private static ulong Salts(ReadOnlySpan<byte> frameHeader) => BinaryPrimitives.ReadUInt64BigEndian(frameHeader[8..]);
+
+    private void Forget()
+    {
+        _pages.Clear();
+        (Frames, DatabasePages, PageSize, Salt, _sum) = (0, 0, 0, 0, default);
+    }
+
+    private bool Open()
+    {
+        if (_file is not null)
+            return true;
+        if (!File.Exists(path))
+            return false;
+        _file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        return true;
+    }
+
+    private bool ReadHeader(out ulong salt)
+    {
+        salt = 0;
+        Span<byte> header = stackalloc byte[HeaderBytes];
+        if (!Open() || RandomAccess.Read(_file!, header, 0) != HeaderBytes)
+            return false;
+        var magic = BinaryPrimitives.ReadUInt32BigEndian(header);
+        var size = BinaryPrimitives.ReadUInt32BigEndian(header[8..]);
+        if ((magic & ~1u) != Magic || size is < 512 or > 65536 || (size & (size - 1)) != 0)
+            return false;
+        _bigEndian = (magic & 1) != 0;
+        var sum = Add(header[..24], default);
+        if (sum != (BinaryPrimitives.ReadUInt32BigEndian(header[24..]), BinaryPrimitives.ReadUInt32BigEndian(header[28..])))
+            return false;
+        salt = BinaryPrimitives.ReadUInt64BigEndian(header[16..]);
+        if (Frames == 0)
+            _sum = sum;
+        PageSize = (int)size;
+        return true;
+    }
+
+    private long At(uint frame) => HeaderBytes + ((frame - 1L) * (FrameHeaderBytes + PageSize));
+
+    private void ReadOn(Action<uint, ReadOnlySpan<byte>>? visit, uint upTo)
+    {
+        if (_frame.Length != FrameHeaderBytes + PageSize)
+            _frame = GC.AllocateUninitializedArray<byte>(FrameHeaderBytes + PageSize);
+        _uncommitted.Clear();
+        var sum = _sum;
+        for (var number = Frames + 1; number <= upTo && RandomAccess.Read(_file!, _frame, At(number)) == _frame.Length; number++)
+        {
+            if (Salts(_frame) != Salt)
+                return;
+            sum = Add(_frame.AsSpan(FrameHeaderBytes), Add(_frame.AsSpan(0, 8), sum));
+            var page = BinaryPrimitives.ReadUInt32BigEndian(_frame);
+            if (sum.A != BinaryPrimitives.ReadUInt32BigEndian(_frame.AsSpan(16))
+                || sum.B != BinaryPrimitives.ReadUInt32BigEndian(_frame.AsSpan(20)) || page == 0)
+                return;
+            _uncommitted[page] = number;
+            visit?.Invoke(page, _frame.AsSpan(FrameHeaderBytes));
+            if (BinaryPrimitives.ReadUInt32BigEndian(_frame.AsSpan(4)) is not (> 0 and var pages))
+                continue;
+            foreach (var (one, frame) in _uncommitted)
+                _pages[one] = frame;
+            _uncommitted.Clear();
+            (Frames, DatabasePages, _sum) = (number, pages, sum);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private (uint A, uint B) Add(ReadOnlySpan<byte> bytes, (uint A, uint B) sum)
+    {
+        var (a, b) = sum;
+        var words = MemoryMarshal.Cast<byte, uint>(bytes);
+        if (_bigEndian == BitConverter.IsLittleEndian)
+        {
+            for (var i = 0; i + 1 < words.Length; i += 2)
+            {
+                a += BinaryPrimitives.ReverseEndianness(words[i]) + b;
+                b += BinaryPrimitives.ReverseEndianness(words[i + 1]) + a;
+            }
+
+            return (a, b);
+        }
+
+        for (var i = 0; i + 1 < words.Length; i += 2)
+        {
+            a += words[i] + b;
+            b += words[i + 1] + a;
+        }
+
+        return (a, b);
+    }
+}

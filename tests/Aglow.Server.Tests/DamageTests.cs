@@ -1,0 +1,76 @@
+namespace Aglow.Server.Tests;
+
+/// <summary>A damaged data folder as its operator meets it: a start, <c>aglow check</c>, <c>aglow repair</c>.</summary>
+public sealed class DamageTests
+{
+    [Fact]
+    public async Task A_start_names_the_damaged_file_and_the_commands_that_save_the_rest()
+    {
+        var parent = AglowProcess.NewFolder();
+        var folder = Path.Combine(parent, "data");
+        await using (var server = await AglowProcess.StartAsync(folder))
+        {
+            (await server.PostAsync("/users", """{"user_name":"ann"}""")).Status.ShouldBe(201);
+            (await server.PostAsync("/heartbeat", """{"user_ids":[7,"bob"]}""")).Status.ShouldBe(200);
+            (await AglowProcess.RunToEndAsync(["check", "--data", folder])).Errors.ShouldContain($"in use by process {server.Id}");
+            (await server.StopAsync()).ShouldBe(0);
+        }
+
+        var (code, output, errors) = await AglowProcess.RunToEndAsync(["check", "--data", folder]);
+        code.ShouldBe(0, errors);
+        output.ShouldContain("users.db: good");
+
+        Flip(Path.Combine(folder, "presence.db"), 20_000);
+        (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--urls", "http://127.0.0.1:0", "--data", folder]);
+        code.ShouldBe(1);
+        errors.TrimEnd('\n').ShouldNotContain("\n");
+        errors.ShouldContain("presence.db is damaged (page 2 of");
+        errors.ShouldContain($"\"aglow repair --keep-what-is-good\" keeps what is not. Name the folder with --data {folder}");
+
+        (code, output, _) = await AglowProcess.RunToEndAsync(["check", "--data", folder]);
+        code.ShouldBe(1);
+        output.ShouldContain("presence.db: damaged (page 2 of");
+        output.ShouldContain("A repair loses: ");
+        output.ShouldContain("users.db: good");
+        (await AglowProcess.RunToEndAsync(["repair", "--data", folder])).Code.ShouldBe(2);
+
+        (code, output, errors) = await AglowProcess.RunToEndAsync(["repair", "--keep-what-is-good", "--data", folder]);
+        code.ShouldBe(0, errors);
+        output.ShouldContain($"The damaged folder is {folder}.damaged-");
+        await using (var server = await AglowProcess.StartAsync(folder))
+        {
+            (await server.Http.GetAsync("/users/ann")).IsSuccessStatusCode.ShouldBeTrue();
+            (await server.StopAsync()).ShouldBe(0);
+        }
+
+        Directory.Delete(parent, recursive: true);
+    }
+
+    [Fact]
+    public async Task A_key_of_which_a_byte_was_changed_stops_the_start()
+    {
+        var folder = AglowProcess.NewFolder();
+        await TokenServer.AddKeyAsync(folder, "reader", "read");
+        var path = Path.Combine(folder, "keys.json");
+        var json = await File.ReadAllTextAsync(path);
+        await File.WriteAllTextAsync(path, json.Replace("\"reader\"", "\"leader\"", StringComparison.Ordinal));
+        var (code, _, errors) = await AglowProcess.RunToEndAsync(
+            ["serve", "--urls", "http://127.0.0.1:0", "--data", folder, "--auth", "token"]);
+        code.ShouldBe(1);
+        errors.ShouldContain("the key \"leader\" is not as it was written");
+        // a file that somebody writes by hand has no checksums
+        var byHand = json.Split('\n').Where(static line => !line.Contains("\"check\"", StringComparison.Ordinal));
+        await File.WriteAllTextAsync(path, string.Join('\n', byHand).Replace(",\n  }", "\n  }", StringComparison.Ordinal));
+        (await AglowProcess.RunToEndAsync(["keys", "list", "--data", folder])).Output.ShouldContain("reader");
+        Directory.Delete(folder, recursive: true);
+    }
+
+    private static void Flip(string path, long at)
+    {
+        using var file = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite);
+        Span<byte> one = stackalloc byte[1];
+        RandomAccess.Read(file, one, at).ShouldBe(1);
+        one[0] ^= 0x40;
+        RandomAccess.Write(file, one, at);
+    }
+}

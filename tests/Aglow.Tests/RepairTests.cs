@@ -1,0 +1,215 @@
+using System.Security.Cryptography;
+using Aglow.Model;
+using Aglow.Repair;
+using Aglow.Storage;
+using Aglow.Users;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Aglow.Tests;
+
+/// <summary>A damaged data folder is refused in one line; a repair keeps what is good and says what is lost.</summary>
+public sealed class RepairTests : IDisposable
+{
+    private const int People = 3000;
+
+    private static readonly DateTimeOffset Now = new(2026, 11, 29, 12, 0, 0, TimeSpan.Zero);
+
+    private readonly string _root = Directory.CreateTempSubdirectory("aglow-tests-").FullName;
+
+    private string Folder => Path.Combine(_root, "data");
+
+    public void Dispose() => Directory.Delete(_root, recursive: true);
+
+    [Fact]
+    public async Task A_whole_folder_is_good_and_a_repair_changes_nothing()
+    {
+        await WriteAsync();
+        var before = Contents();
+        FolderRepair.Check(Folder).ShouldAllBe(static file => file.Damage == null);
+        FolderRepair.Run(Folder, Now).Damaged.ShouldBeNull();
+        Contents().ShouldBe(before);
+        Directory.GetDirectories(_root).ShouldBe([Folder]);
+    }
+
+    [Fact]
+    public async Task A_damaged_page_of_users_loses_its_rows_and_no_others_and_no_index_is_given_twice()
+    {
+        await WriteAsync();
+        // the leaf in the middle of the table of IDs
+        var page = LeafOf("users.db", "user-1500"u8);
+        Flip("users.db", (page * 4096) + 2000);
+        (await RefusedAsync()).ShouldContain("users.db is damaged");
+
+        var (files, damaged) = FolderRepair.Run(Folder, Now);
+        files.Single(static file => file.File == "users.db").Lost.ShouldNotBeNull().ShouldContain("are kept");
+        damaged.ShouldBe($"{Folder}.damaged-20261129-120000");
+        File.Exists(Path.Combine(damaged!, "users.db")).ShouldBeTrue();
+
+        await using var store = await OpenAsync();
+        var kept = 0;
+        for (var i = 0; i < People; i++)
+        {
+            var index = await store.Presence.FindAsync(IdOf(i));
+            if (index == UserId.Nobody)
+                continue;
+            kept++;
+            // a person has the index that they had, or none
+            index.ShouldBe(UserId.FirstDirectoryNumber + (uint)i);
+        }
+
+        kept.ShouldBeInRange(People - 300, People - 1);
+        var found = await store.Presence.SearchUsersAsync("person 2999", 10, null);
+        found.Users.Select(static user => user.Id).ShouldBe(["user-2999"]);
+        (await store.Presence.RegisterAsync(UserId.Parse("newcomer"))).ShouldBeGreaterThan(UserId.FirstDirectoryNumber + People - 1);
+    }
+
+    [Theory]
+    [InlineData("users.db", 1)]
+    [InlineData("users.db", 2)]
+    [InlineData("presence.db", 1)]
+    [InlineData("presence.db", 2)]
+    [InlineData("presence.db", 4)]
+    public async Task A_folder_can_be_served_after_a_repair_whatever_page_was_damaged(string file, int page)
+    {
+        await WriteAsync();
+        Flip(file, ((page - 1) * (file == "users.db" ? 4096 : 16384)) + 100);
+        (await RefusedAsync()).ShouldContain(file);
+        FolderRepair.Check(Folder).Single(one => one.File == file).Lost.ShouldNotBeNull();
+        FolderRepair.Run(Folder, Now).Damaged.ShouldNotBeNull();
+        for (var time = 0; time < 2; time++)
+        {
+            await using var store = await OpenAsync();
+            var user = await store.Presence.RegisterAsync(UserId.Parse("after"));
+            await store.Presence.HeartbeatAsync(user);
+            (await store.Presence.StatusAsync(user)).IsOnline.ShouldBeTrue();
+        }
+
+        FolderRepair.Check(Folder).ShouldAllBe(static one => one.Damage == null);
+    }
+
+    [Theory]
+    [InlineData("users.db")]
+    [InlineData("presence.db")]
+    [InlineData("users.db-sums")]
+    [InlineData("presence.db-sums")]
+    public async Task A_missing_file_is_said_and_the_others_are_kept(string file)
+    {
+        await WriteAsync();
+        File.Delete(Path.Combine(Folder, file));
+        (await RefusedAsync()).ShouldContain("missing");
+        FolderRepair.Run(Folder, Now).Damaged.ShouldNotBeNull();
+        await using var store = await OpenAsync();
+        if (file != "users.db")
+            (await store.Presence.FindAsync(IdOf(7))).ShouldBe(UserId.FirstDirectoryNumber + 7);
+        if (file != "presence.db")
+            (await store.Presence.StatusAsync(5)).IsOnline.ShouldBeTrue();
+    }
+
+    [Fact]
+    public async Task A_wal_that_is_cut_by_damage_is_told_from_one_that_is_cut_by_a_crash()
+    {
+        await WriteAsync();
+        var killed = Path.Combine(_root, "killed");
+        await using (var store = await OpenAsync())
+        {
+            for (uint user = 1; user < 20; user++)
+                await store.Presence.HeartbeatAsync(user + 100);
+            Copy(Folder, killed);
+        }
+
+        var wal = Path.Combine(killed, "presence.db-wal");
+        var bytes = File.ReadAllBytes(wal);
+        // a transaction that a kill left without its end
+        File.WriteAllBytes(wal, [.. bytes, .. bytes.AsSpan(32, 5000)]);
+        await using (var store = await OpenAsync(killed))
+            (await store.Presence.StatusAsync(119)).IsOnline.ShouldBeTrue();
+        foreach (var length in new[] { 0, 16, bytes.Length / 2, bytes.Length - 1 })
+        {
+            var cut = Path.Combine(_root, $"cut-{length}");
+            Copy(killed, cut);
+            File.WriteAllBytes(Path.Combine(cut, "presence.db-wal"), bytes[..length]);
+            File.Copy(Path.Combine(_root, "killed-sums"), Path.Combine(cut, "presence.db-sums"), overwrite: true);
+            (await RefusedAsync(cut)).ShouldContain("presence.db-wal");
+        }
+    }
+
+    [Fact]
+    public async Task Damage_while_the_store_runs_stops_all_writes_before_it_spreads()
+    {
+        await WriteAsync();
+        await using var directory = SqliteUserDirectory.Open(Folder, TimeProvider.System);
+        await directory.RegisterAsync(["first"], new uint[1]);
+        Flip("users.db-wal", 40);
+        await Should.ThrowAsync<StoreUnavailableException>(async () =>
+        {
+            // at the latest when the WAL is copied into the file
+            for (var i = 0; i < 100; i++)
+                await directory.RegisterAsync([.. Enumerable.Range(0, 2000).Select(n => $"more-{i}-{n}")], new uint[2000]);
+        });
+    }
+
+    private static UserId IdOf(int i) => UserId.Parse($"user-{i}");
+
+    private async Task WriteAsync()
+    {
+        await using var store = await OpenAsync();
+        var indexes = new uint[People];
+        for (var i = 0; i < People; i++)
+            indexes[i] = await store.Presence.RegisterAsync(IdOf(i));
+        await store.Presence.HeartbeatAsync(indexes);
+        await store.Presence.HeartbeatAsync(Enumerable.Range(1, 50).Select(static i => (uint)i).ToArray());
+        await store.Presence.WriteProfilesAsync(
+            [.. indexes.Select((user, i) => new ProfileWrite(user, $"person {i}", $"Person number {i}"))], create: false);
+        foreach (var user in indexes[..20])
+            await store.Presence.RelateAsync(user, Relation.Blocked, [1, 2, 3], add: true);
+    }
+
+    private Task<EmbeddedPresence> OpenAsync(string? folder = null) => EmbeddedPresence.OpenAsync(
+        new AglowOptions { DataDirectory = folder ?? Folder, LeaseSeconds = 3600 }, TimeProvider.System, NullLoggerFactory.Instance);
+
+    private async Task<string> RefusedAsync(string? folder = null)
+    {
+        var line = (await Should.ThrowAsync<DataFolderException>(() => OpenAsync(folder))).Message;
+        line.ShouldNotContain("\n");
+        line.ShouldContain("aglow repair --keep-what-is-good");
+        return line;
+    }
+
+    private void Flip(string file, int at)
+    {
+        var path = Path.Combine(Folder, file);
+        using var handle = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+        Span<byte> one = stackalloc byte[1];
+        RandomAccess.Read(handle, one, at).ShouldBe(1);
+        one[0] ^= 0x10;
+        RandomAccess.Write(handle, one, at);
+    }
+
+    private int LeafOf(string file, ReadOnlySpan<byte> text)
+    {
+        var bytes = File.ReadAllBytes(Path.Combine(Folder, file)).AsSpan();
+        for (var page = 0; page < bytes.Length / 4096; page++)
+        {
+            // 13: a leaf of a table
+            if (bytes[page * 4096] == 13 && bytes.Slice(page * 4096, 4096).IndexOf(text) >= 0)
+                return page;
+        }
+
+        throw new InvalidOperationException("no leaf has it");
+    }
+
+    private string Contents() => string.Join(
+        '\n',
+        from file in Directory.GetFiles(Folder)
+        where Path.GetFileName(file) != "pid"
+        orderby file
+        select $"{file} {Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(file)))}");
+
+    private static void Copy(string from, string to)
+    {
+        Directory.CreateDirectory(to);
+        foreach (var file in Directory.GetFiles(from, "*.db*"))
+            File.Copy(file, Path.Combine(to, Path.GetFileName(file)));
+        File.Copy(Path.Combine(to, "presence.db-sums"), to + "-sums", overwrite: true);
+    }
+}
