@@ -6,16 +6,16 @@ using Microsoft.AspNetCore.Http;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// The table of calls (<see cref="CallAccess"/>) in an application that authenticates its callers: calls for people take somebody who is
-/// signed in, calls for backends take the policy <see cref="AglowPolicies.Backend"/>.
+/// Applies <see cref="CallAccess"/> in an application that authenticates its callers. Calls for people need a signed-in caller; calls for
+/// backends need the policy <see cref="AglowPolicies.Backend"/>.
 /// </summary>
 /// <remarks>
-/// A server that takes tokens applies the table itself (<see cref="Gate"/>). <c>AllowAnonymous()</c> on the mapped calls opens those for
-/// people; whom a caller may speak for stays as it is.
+/// In a server that takes tokens, <see cref="Gate"/> applies it instead. <c>AllowAnonymous()</c> on the mapped calls opens the calls for
+/// people to everybody. It does not change which users a caller may speak for.
 /// </remarks>
 internal sealed class AppGate(Callers callers, ProblemAnswers problems)
 {
-    /// <summary>A call behind the table.</summary>
+    /// <summary>Wraps a call, and refuses callers who may not make it.</summary>
     public RequestDelegate Guard(Call call, RequestDelegate next)
     {
         if (callers.IsOpen || callers.Tokens is not null || call.Access.Scope == Scopes.None)

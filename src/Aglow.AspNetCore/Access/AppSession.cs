@@ -8,13 +8,13 @@ using Microsoft.Extensions.Primitives;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// The application's authentication behind a connection: a socket or event stream lives no longer. It ends with the ticket's expiry, and
-/// when the application's own scheme does not take the handshake's cookie or token any more (a security stamp that changed).
+/// The application's authentication behind a connection. A socket or event stream ends when the ticket expires, or when the application's
+/// scheme rejects the handshake's cookie or token (for example, because a security stamp changed).
 /// </summary>
 /// <remarks>
-/// A connection asks at each tick (<see cref="Left"/>). The scheme is asked in the background, in a request of its own with the path,
-/// query and headers of the handshake, because a handler remembers its answer for the life of a request. A failure of the application's
-/// own check changes nothing; the next tick asks again. Threading: the hub's loop calls, the pool checks, one check at a time.
+/// A connection calls <see cref="Left"/> at each tick, which starts a check in the background. Each check is a new request with the path,
+/// query and headers of the handshake, because a handler caches its answer for the life of a request. If the application's check fails with
+/// an exception, nothing changes, and the next tick checks again. Threading: the hub's loop calls; the pool runs one check at a time.
 /// </remarks>
 internal sealed class AppSession
 {
@@ -40,10 +40,10 @@ internal sealed class AppSession
     {
         var services = handshake.RequestServices;
         var request = handshake.Request;
-        // the request itself is not used after its handler has ended
+        // copies what checks need, because the request must not be used after its handler has ended
         (_scopes, _host, _pathBase, _httpScheme, _headers) =
             (services.GetRequiredService<IServiceScopeFactory>(), request.Host, request.PathBase, request.Scheme, [.. request.Headers]);
-        // a page cannot set headers on a socket, so its token may be in the query, and apps look for it there on some paths only
+        // a page cannot set headers on a socket, so its token may be in the query; applications read it there on some paths only
         (_path, _query) = (request.Path, request.QueryString);
         _scheme = ticket.AuthenticationScheme;
         _name = ticket.Principal.Identity?.Name;
@@ -53,13 +53,13 @@ internal sealed class AppSession
         _checkedAt = time.GetTimestamp();
     }
 
-    /// <summary>The session behind a request; null where no scheme of the application's authenticated it.</summary>
+    /// <summary>The session behind a request; null if no scheme of the application authenticated it.</summary>
     public static AppSession? Of(HttpContext context, TimeProvider time) =>
         context.Features.Get<IAuthenticateResultFeature>()?.AuthenticateResult?.Ticket is { } ticket
             ? new AppSession(context, ticket, time)
             : null;
 
-    /// <summary>How long the connection may stay, as far as is known; begins a check.</summary>
+    /// <summary>How long the connection may stay open, as of the last check; starts a new check.</summary>
     public TimeSpan Left()
     {
         if (_isOver)

@@ -4,11 +4,10 @@ using Aglow.AspNetCore.Http;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// Who may make a call on a server that takes tokens. Every <see cref="Call"/> states it. The call itself decides for whom the caller may
-/// speak, with
-/// <see cref="Callers"/>.
+/// Who may make a call on a server that takes tokens. Every <see cref="Call"/> states it. The call itself uses <see cref="Callers"/> to
+/// decide which users the caller may speak for.
 /// </summary>
-/// <param name="Scope">The scope that a backend needs; none: anybody may call, also without a token.</param>
+/// <param name="Scope">The scope that a backend needs; none: anybody may call, even without a token.</param>
 /// <param name="ByPeople">Whether people may call, for themselves.</param>
 internal sealed record CallAccess(Scopes Scope, bool ByPeople)
 {

@@ -4,23 +4,23 @@ using Aglow.Model;
 
 namespace Aglow.AspNetCore.Access;
 
-/// <summary>What a backend may do. A person has none of these: they do for themself what a call allows anyone to do for themself.</summary>
+/// <summary>What a backend may do. A person has no scopes: people may make the calls for people, for themselves only.</summary>
 [Flags]
 internal enum Scopes
 {
-    /// <summary>Nothing beyond themself.</summary>
+    /// <summary>No scope.</summary>
     None = 0,
 
-    /// <summary>Heartbeats, goodbyes and sockets for any user.</summary>
+    /// <summary>Heartbeats, leave messages and sockets for any user.</summary>
     Heartbeat = 1,
 
-    /// <summary>Statuses, searches, the list of who is online.</summary>
+    /// <summary>Statuses, searches, and the list of users who are online.</summary>
     Read = 2,
 
     /// <summary>Registers and deletes users; statuses, subscriptions and visibility of any user.</summary>
     Users = 4,
 
-    /// <summary>Explanations and metrics, which show what is hidden from everybody else.</summary>
+    /// <summary>Explanations and metrics, which show what is hidden from all other callers.</summary>
     Operate = 8,
 
     /// <summary>All of these.</summary>
@@ -28,12 +28,16 @@ internal enum Scopes
 }
 
 /// <summary>
-/// Who calls, as their token or key says: a person, or a backend with scopes. Made once a credential and kept while that is good.
+/// The caller that a token or key stands for: a person, or a backend with scopes. There is one for each credential, for as long as it is
+/// valid.
 /// </summary>
-/// <remarks>Any thread. What may change is that it is revoked: open connections are told (<see cref="WhenRevoked"/>), and calls look (<see cref="IsGoodAt"/>).</remarks>
+/// <remarks>
+/// Threading: any thread. The credential may be revoked at any time: open connections are notified (<see cref="WhenRevoked"/>), and each
+/// call checks (<see cref="IsGoodAt"/>).
+/// </remarks>
 internal sealed class Caller
 {
-    /// <summary>How long a token is taken after it has expired: clocks of servers differ by seconds.</summary>
+    /// <summary>How long a token is accepted after it has expired, because clocks of servers differ by seconds.</summary>
     public static readonly TimeSpan Skew = TimeSpan.FromSeconds(60);
 
     private volatile bool _isRevoked;
@@ -47,26 +51,26 @@ internal sealed class Caller
         Scopes = scopes;
         IssuedAt = issuedAt?.ToUnixTimeSeconds();
         ExpiresAt = expiresAt;
-        // of this process: nobody can choose two names that meet
+        // this hash has a random seed for each process, so nobody can choose two names that collide
         Hash = StringComparer.Ordinal.GetHashCode(name);
         Key = user?.Key is { } key ? Encoding.UTF8.GetBytes(key) : [];
         _index = user is { Key: null } number ? number.Number : UserId.Nobody;
     }
 
-    /// <summary>Whose calls are counted together: a user, or a key's name.</summary>
+    /// <summary>The name under which calls are counted together: a user, or a key's name.</summary>
     public string Name { get; }
 
-    /// <summary>The hash of the name.</summary>
+    /// <summary>The hash of <see cref="Name"/>.</summary>
     public int Hash { get; }
 
     /// <summary>The person; null for a backend.</summary>
     public UserId? User { get; }
 
-    /// <summary>The person's key in UTF-8; empty where they are a number, or a backend.</summary>
+    /// <summary>The person's key in UTF-8; empty if their ID is a number, and for a backend.</summary>
     public byte[] Key { get; }
 
     /// <summary>
-    /// The person's index, which is theirs for good; <see cref="UserId.Nobody"/> while it is not known, and for a backend.
+    /// The person's index, which never changes; <see cref="UserId.Nobody"/> while it is not known, and for a backend.
     /// </summary>
     public uint Index
     {
@@ -77,34 +81,39 @@ internal sealed class Caller
     /// <summary>What a backend may do.</summary>
     public Scopes Scopes { get; }
 
-    /// <summary>When the credential was issued (seconds since 1970-01-01 UTC); null where it does not say.</summary>
+    /// <summary>When the credential was issued (seconds since 1970-01-01 UTC); null if it does not say.</summary>
     public long? IssuedAt { get; }
 
-    /// <summary>When the credential ends; null: when it is revoked.</summary>
+    /// <summary>When the credential expires; null: it is valid until it is revoked.</summary>
     public DateTimeOffset? ExpiresAt { get; }
 
     /// <summary>A person, until their token expires.</summary>
-    public static Caller Person(UserId user, DateTimeOffset? issuedAt, DateTimeOffset expiresAt) => new($"user {user}", user, Scopes.None, issuedAt, expiresAt);
+    public static Caller Person(UserId user, DateTimeOffset? issuedAt, DateTimeOffset expiresAt) =>
+        new($"user {user}", user, Scopes.None, issuedAt, expiresAt);
 
     /// <summary>A backend, until its key is revoked.</summary>
     public static Caller Backend(string name, Scopes scopes) => new($"key {name}", user: null, scopes, issuedAt: null, expiresAt: null);
 
-    /// <summary>Whether the credential is still taken for a call.</summary>
+    /// <summary>Whether a call with this credential is still accepted.</summary>
     public bool IsGoodAt(DateTimeOffset now) => !_isRevoked && (ExpiresAt is not { } end || now < end + Skew);
 
-    /// <summary>How long a connection that was opened with the credential may stay: to the second of its end, since it can be renewed before.</summary>
-    public TimeSpan Left(DateTimeOffset now) => _isRevoked ? TimeSpan.Zero : ExpiresAt is not { } end ? TimeSpan.MaxValue : end > now ? end - now : TimeSpan.Zero;
+    /// <summary>
+    /// How long a connection with this credential may stay open. There is no <see cref="Skew"/>, because the client can renew the token
+    /// before it expires.
+    /// </summary>
+    public TimeSpan Left(DateTimeOffset now) =>
+        _isRevoked ? TimeSpan.Zero : ExpiresAt is not { } end ? TimeSpan.MaxValue : end > now ? end - now : TimeSpan.Zero;
 
-    /// <summary>Whether this caller was admitted as the accounts are now (<see cref="Users.Accounts.Version"/>).</summary>
+    /// <summary>Whether this caller was checked at this version of the accounts (<see cref="Users.Accounts.Version"/>).</summary>
     public bool IsCheckedAt(int version) => _checkedVersion == version;
 
-    /// <summary>Notes that this caller was admitted as the accounts are now.</summary>
+    /// <summary>Notes that this caller was checked at this version of the accounts.</summary>
     public void CheckedAt(int version) => _checkedVersion = version;
 
     /// <summary>Called when the credential is revoked, at once.</summary>
     public Action<Caller>? WhenRevoked { get; set; }
 
-    /// <summary>The credential holds no more.</summary>
+    /// <summary>Revokes the credential, and notifies <see cref="WhenRevoked"/>.</summary>
     public void Revoke()
     {
         _isRevoked = true;
@@ -113,7 +122,7 @@ internal sealed class Caller
 }
 
 /// <summary>
-/// Who a token or key stands for; throws a <see cref="ProblemException"/> where it stands for nobody (401), or where that cannot be told just now (503).
-/// A server that registers one as a service takes tokens.
+/// Returns the caller that a token or key stands for. Throws a <see cref="ProblemException"/> if the credential is not valid (401), or
+/// cannot be checked at present (503). A server takes tokens if it registers one of these as a service.
 /// </summary>
 internal delegate ValueTask<Caller> CredentialCheck(string credential);

@@ -16,32 +16,34 @@ namespace Aglow.AspNetCore.Access;
 public static class AglowPolicies
 {
     /// <summary>
-    /// Who meets this one may speak for any user: gateways that heartbeat for many, operators. Where no policy of this name is declared, nobody may.
+    /// A caller who meets this policy may speak for any user: gateways that send heartbeats for many users, and operators. If the
+    /// application does not declare it, no caller may.
     /// </summary>
     public const string Backend = "Aglow.Backend";
 }
 
 /// <summary>
-/// Who calls, and for whom they may speak: the one place that says so.
+/// Identifies the caller of a request, and decides which users the caller may speak for. No other code decides this.
 /// </summary>
 /// <remarks>
 /// <code>
-///   the server takes tokens (CredentialCheck)     a person speaks for themself; a key by its scopes; who has neither is refused before they come here (Gate)
-///   the application authenticates (AddAuthentication)   a caller speaks for themself; nobody for who is not signed in; a backend for all
-///   open mode, where it is asked for by name      anyone speaks for anyone
+///   the server takes tokens (CredentialCheck)           a person speaks for themself, a key as its scopes allow;
+///                                                       Gate refuses a caller without a token or key before this
+///   the application authenticates (AddAuthentication)   a signed-in caller speaks for themself; a backend for all
+///   open mode (must be set explicitly)                  anyone speaks for anyone
 /// </code>
-/// In an application the user is the caller's name identifier (<see cref="ClaimTypes.NameIdentifier"/>, or <c>sub</c>), or else their name. Who may make a call at all is decided before
-/// (<see cref="AppGate"/>).
+/// In an application, the user is the caller's name identifier (<see cref="ClaimTypes.NameIdentifier"/>, or <c>sub</c>), or else their
+/// name. <see cref="AppGate"/> has already decided whether the caller may make the call at all.
 /// </remarks>
 internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOpen)
 {
     /// <summary>Whether anyone speaks for anyone.</summary>
     public bool IsOpen => isOpen;
 
-    /// <summary>Those whose tokens were checked; null where none are taken.</summary>
+    /// <summary>The callers whose tokens were checked; null if the server takes no tokens.</summary>
     public KnownCallers? Tokens => tokens;
 
-    /// <summary>The user that a request is authenticated as; null for nobody, and for a backend.</summary>
+    /// <summary>The user that a request is authenticated as; null if there is none, and for a backend.</summary>
     public UserId? Of(HttpContext context)
     {
         if (tokens is not null)
@@ -49,7 +51,7 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
         return Of(context.User);
     }
 
-    /// <summary>The user that somebody is who signed in to the application; null for nobody.</summary>
+    /// <summary>The user of a principal that signed in to the application; null if nobody signed in.</summary>
     public static UserId? Of(ClaimsPrincipal? principal)
     {
         if (principal?.Identity is not { IsAuthenticated: true } identity)
@@ -58,24 +60,29 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
         return UserId.TryParse(text, out var user) ? user : null;
     }
 
-    /// <summary>Whose token came with a request; null for nobody's, and where none are taken.</summary>
+    /// <summary>The caller whose token came with a request; null if there is no token, or the server takes none.</summary>
     public static Caller? Current(HttpContext context) => context.Features.Get<Caller>();
 
-    /// <summary>How long the application's sign-in behind this request may last; null: there is none, or it is not the application's.</summary>
+    /// <summary>How long the application's sign-in behind this request lasts; null: the application did not authenticate it.</summary>
     public Func<TimeSpan>? SessionOf(HttpContext context) =>
         !isOpen && tokens is null && AppSession.Of(context, host.Presence.Clock.Time) is { } session ? session.Left : null;
 
-    /// <summary>The user that a request is authenticated as, or the problem that there is none.</summary>
+    /// <summary>The user that a request is authenticated as; throws a problem if there is none.</summary>
     public UserId Require(HttpContext context) =>
-        Of(context) ?? throw (isOpen ? Problems.WhoIsMissing() : Current(context) is not null ? Problems.UserMissing() : Problems.NotAuthenticated());
+        Of(context) ?? throw (isOpen ? Problems.WhoIsMissing()
+            : Current(context) is not null ? Problems.UserMissing()
+            : Problems.NotAuthenticated());
 
     /// <summary>
-    /// The usual heartbeat, without waiting: whether this caller may surely speak for this number. False: ask <see cref="RequireAsync(HttpContext, UserId, Scopes)"/>.
+    /// For the usual heartbeat: whether it is certain, without waiting, that the caller may speak for this number. False: ask
+    /// <see cref="RequireAsync(HttpContext, UserId, Scopes)"/>.
     /// </summary>
     public bool MaySurelyHeartbeat(HttpContext context, uint user) =>
-        isOpen || (tokens is not null && Current(context) is { } caller && (TryFind(caller, out var self) ? self == user : (caller.Scopes & Scopes.Heartbeat) != Scopes.None));
+        isOpen
+        || (tokens is not null && Current(context) is { } caller
+            && (TryFind(caller, out var self) ? self == user : (caller.Scopes & Scopes.Heartbeat) != Scopes.None));
 
-    /// <summary>The number of the person who calls, where a token says it and no directory need be asked.</summary>
+    /// <summary>Finds the number of the person who calls. False: no person's token, or only the directory knows the number.</summary>
     public bool TryFindSelf(HttpContext context, out uint number)
     {
         number = UserId.Nobody;
@@ -94,7 +101,7 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
     }
 
     /// <summary>
-    /// Refuses a person whose token was revoked (401) or who is disabled (403). Costs the comparison of two integers while no account changes.
+    /// Refuses a person whose token was revoked (401) or who is disabled (403). While no account changes, this only compares two integers.
     /// </summary>
     public ValueTask RequireLiveAsync(Caller? caller)
     {
@@ -109,7 +116,7 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
         caller.CheckedAt(version);
     }
 
-    /// <summary>The same for an account that is known; without a token, only for one that is disabled.</summary>
+    /// <summary>The same for an account that was already read. Without a token, it refuses only a disabled account.</summary>
     public static void RequireLive(Account account, Caller? caller)
     {
         if (account.IsDisabled)
@@ -118,7 +125,7 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
             throw Problems.TokenRevoked();
     }
 
-    /// <summary>Refuses who may not speak for this user.</summary>
+    /// <summary>Refuses a caller who may not speak for this user.</summary>
     public async ValueTask RequireAsync(HttpContext context, UserId user, Scopes scope)
     {
         if (isOpen || Of(context) == user || await IsBackendAsync(context, scope))
@@ -126,7 +133,7 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
         throw Refusal(context, scope);
     }
 
-    /// <summary>Refuses who may not speak for all of these users.</summary>
+    /// <summary>Refuses a caller who may not speak for all of these users.</summary>
     public async ValueTask RequireAsync(HttpContext context, UserBatch users, Scopes scope)
     {
         if (isOpen || AreAll(context, users) || await IsBackendAsync(context, scope))
@@ -134,30 +141,31 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
         throw Refusal(context, scope);
     }
 
-    /// <summary>Refuses who may not speak for all users.</summary>
+    /// <summary>Refuses a caller who may not speak for every user.</summary>
     public async ValueTask RequireBackendAsync(HttpContext context, Scopes scope)
     {
         if (!isOpen && !await IsBackendAsync(context, scope))
             throw Refusal(context, scope);
     }
 
-    /// <summary>Whether what only a user themself (or a backend) is shown is shown to this caller.</summary>
+    /// <summary>Whether the caller may see what only the user themself or a backend may see.</summary>
     public async ValueTask<bool> MaySeeAllOfAsync(HttpContext context, UserId user) =>
         isOpen || Of(context) == user || await IsBackendAsync(context, Scopes.Users);
 
     /// <summary>
-    /// Presence as this caller may see it: a person with their own eyes; a backend, and anyone in open mode, with those of the user it names in <c>?viewer=</c>, or else a stranger's.
+    /// Presence as this caller may see it. A person sees as themself. A backend, and anyone in open mode, sees as the user that
+    /// <c>?viewer=</c> names, or else as a stranger.
     /// </summary>
     public async ValueTask<PresenceView> ViewAsync(HttpContext context)
     {
-        // nearly always nobody hides anything, and then it does not matter who looks
+        // usually no user hides anything; then every viewer sees the same, and no viewer needs to be found
         var named = Asked.Text(context, Routes.ViewerQuery);
         if (named is null && host.Presence.Visibilities.IsEmpty)
             return host.Presence.As(UserId.Nobody);
         return host.Presence.As(await ViewerAsync(context, named));
     }
 
-    /// <summary>Who looks, also while nobody hides anything yet: for what stays open.</summary>
+    /// <summary>The viewer of a connection. It is found even if no user hides anything yet, because a user may hide later.</summary>
     public ValueTask<uint> ViewerAsync(HttpContext context) => ViewerAsync(context, Asked.Text(context, Routes.ViewerQuery));
 
     private async ValueTask<uint> ViewerAsync(HttpContext context, string? named)
@@ -170,7 +178,7 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
         return await host.Presence.FindAsync(viewer);
     }
 
-    // By their IDs, which asks no directory: a refusal takes as long for somebody whom this node knows as for anybody else.
+    // Compares IDs and reads no directory, so that the time of a refusal does not reveal which users this node knows.
     private bool AreAll(HttpContext context, UserBatch users)
     {
         if (Of(context) is not { } caller)

@@ -3,7 +3,10 @@ using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Access;
 
-/// <summary>Whose address a request counts for: the one place that says so. Of a socket that is taken before HTTP, <c>TrustedProxies</c> says it.</summary>
+/// <summary>
+/// The address that a request counts for: no other code decides this. For a socket that is taken before HTTP, <c>TrustedProxies</c>
+/// decides it.
+/// </summary>
 internal static class ClientAddress
 {
     /// <summary>The client of a request.</summary>

@@ -4,8 +4,8 @@ using Microsoft.AspNetCore.Http;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// Where a token or key stands in a request. A browser cannot set headers on a socket or an event stream; so there it may also be in the query or, on a socket, be
-/// offered as a subprotocol.
+/// Finds the token or key of a request. A browser cannot set headers on a socket or an event stream, so there the token may also be in the
+/// query. On a socket, a client may also offer it as a subprotocol.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -16,17 +16,19 @@ namespace Aglow.AspNetCore.Access;
 /// </remarks>
 internal static class Credentials
 {
-    /// <summary>The subprotocol that a socket answers where it is offered.</summary>
+    /// <summary>The subprotocol that a socket answers with if the client offers it.</summary>
     public const string Subprotocol = "aglow";
 
     private const string TokenSubprotocol = "aglow.token.";
     private const string Scheme = "Bearer ";
 
-    /// <summary>The token of a <c>Authorization</c> header; empty where it has none. Makes no object.</summary>
+    /// <summary>The token of an <c>Authorization</c> header; empty if it has none. Allocates nothing.</summary>
     public static ReadOnlySpan<char> InHeader(string? authorization) =>
-        authorization is not null && authorization.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase) ? authorization.AsSpan(Scheme.Length).Trim(' ') : default;
+        authorization is not null && authorization.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase)
+            ? authorization.AsSpan(Scheme.Length).Trim(' ')
+            : default;
 
-    /// <summary>The same; null where it has none.</summary>
+    /// <summary>The same as a string; null if it has none.</summary>
     public static string? OfHeader(string? authorization) => InHeader(authorization) is { IsEmpty: false } token ? token.ToString() : null;
 
     /// <summary>The token of a raw query; null where it has none.</summary>
@@ -42,7 +44,7 @@ internal static class Credentials
         return null;
     }
 
-    /// <summary>The token among offered subprotocols; null where there is none.</summary>
+    /// <summary>The token among the offered subprotocols; null if there is none.</summary>
     public static string? OfProtocols(string? protocols)
     {
         foreach (var protocol in Split(protocols))
@@ -54,12 +56,15 @@ internal static class Credentials
         return null;
     }
 
-    /// <summary>The subprotocol to answer; null where ours was not offered.</summary>
+    /// <summary>The subprotocol to answer with; null if the client did not offer ours.</summary>
     public static string? Answer(string? protocols) => Split(protocols).Contains(Subprotocol) ? Subprotocol : null;
 
-    /// <summary>The token of a socket or stream, wherever it stands.</summary>
+    /// <summary>The token of a socket or stream: in the header, the query or a subprotocol.</summary>
     public static string? OfStream(HttpRequest request) =>
-        OfHeader(request.Headers.Authorization) ?? OfQuery(request.QueryString.Value ?? "") ?? OfProtocols(request.Headers.SecWebSocketProtocol);
+        OfHeader(request.Headers.Authorization)
+        ?? OfQuery(request.QueryString.Value ?? "")
+        ?? OfProtocols(request.Headers.SecWebSocketProtocol);
 
-    private static string[] Split(string? protocols) => protocols?.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) ?? [];
+    private static string[] Split(string? protocols) =>
+        protocols?.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) ?? [];
 }

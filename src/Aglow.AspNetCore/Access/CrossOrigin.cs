@@ -16,11 +16,12 @@ using Microsoft.Net.Http.Headers;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// Pages of other origins: the framework's CORS for origins that the operator allows, and a refusal of everybody else's writes.
+/// Handles requests from pages of other origins: CORS by the framework for origins that the operator allows, and a refusal of writes from
+/// all others.
 /// </summary>
 /// <remarks>
-/// It is part of the mapped calls, so it holds under any prefix and in any application, without <c>UseCors</c> in its pipeline. Without
-/// allowed origins, no call has CORS headers, and reads are mapped without this.
+/// It wraps the mapped calls, so it works under any prefix and in any application, without <c>UseCors</c> in the pipeline. Without allowed
+/// origins, no call has CORS headers, and reads are mapped without this.
 /// </remarks>
 internal sealed class CrossOrigin
 {
@@ -44,7 +45,7 @@ internal sealed class CrossOrigin
         _cors = new CorsService(Options.Create(new CorsOptions()), services.GetRequiredService<ILoggerFactory>());
     }
 
-    /// <summary>A call, refused to pages that may not make it, and with headers for those that may read its answer.</summary>
+    /// <summary>Wraps a call: refuses writes of pages that may not write, and adds CORS headers for allowed pages.</summary>
     public RequestDelegate Guard(Call call, RequestDelegate next)
     {
         var isRead = call.Method == HttpMethods.Get && call.Path != Routes.Socket;
@@ -66,14 +67,14 @@ internal sealed class CrossOrigin
         };
     }
 
-    /// <summary>An answer that pages of allowed origins may read.</summary>
+    /// <summary>Wraps a handler, so that pages of allowed origins may read its answer.</summary>
     public RequestDelegate Share(RequestDelegate next) => _policy is null ? next : context =>
     {
         Share(context);
         return next(context);
     };
 
-    /// <summary>Answers what a browser asks before a page's call, on this path, also where calls take a signed-in person.</summary>
+    /// <summary>Answers a browser's preflight requests on this path, even if the calls on it need a signed-in person.</summary>
     public void MapPreflight(IEndpointRouteBuilder routes, string path, RequestDelegate otherwise)
     {
         if (_policy is null)
@@ -98,7 +99,7 @@ internal sealed class CrossOrigin
             _cors!.ApplyResult(_cors.EvaluatePolicy(context, _policy), context.Response);
     }
 
-    // Credentials of a page are cookies; tokens are sent by the page itself.
+    // CORS calls cookies "credentials"; a page sets a token itself, so it does not count.
     private static bool UsesCookies(IServiceProvider services) =>
         services.GetService<CredentialCheck>() is null
         && services.GetService<IAuthenticationSchemeProvider>()?.GetAllSchemesAsync().GetAwaiter().GetResult()

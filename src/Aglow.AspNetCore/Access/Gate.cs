@@ -7,25 +7,26 @@ using Microsoft.AspNetCore.Http;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// The one way in: every call, handshake, stream, page and description passes it, over whatever transport it comes.
+/// Admits or refuses every call, handshake, stream, page and description, over every transport.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   HTTP/1.1, HTTP/2 ─► Guard ──────┐
-///   raw GET /ws      ─► AdmitAsync ─┴─► path short? ─► address pays ─► credential known? ─► may they call? ─► caller pays ─► account live? ─► the call
+///   raw GET /ws      ─► AdmitAsync ─┴─► path short? ─► address pays ─► credential known? ─► may call? ─► caller pays ─► live? ─► call
 ///                                                                       └─ else it is checked, once
-///   body, users, watches, messages ─► Charge: the same person (or key) and address pay for what turns out to be asked
+///   body, users, watches, messages ─► Charge: the same person (or key) and address pay for the rest of the cost
 /// </code>
-/// The address pays first, so that guessing tokens is limited, too. What the gate remembers is keyed by the credential alone
-/// (<see cref="LastCaller"/>, <see cref="KnownCallers"/>), never by the connection: a balancer sends the requests of many people over one. The usual request passes without waiting
-/// and without memory. A caller who goes on after a refusal waits for the next ones (<see cref="RefuseAsync"/>), so that refusals cost the server little.
+/// The address pays first, which limits guessing of tokens, too. The gate's caches (<see cref="LastCaller"/>, <see cref="KnownCallers"/>)
+/// use the credential as key, never the connection, because a load balancer sends the requests of many people over one connection. The
+/// usual request passes without waiting and without allocations. A caller who goes on after a refusal gets later refusals with a delay
+/// (<see cref="RefuseAsync"/>), so that refusals cost the server little.
 /// </remarks>
 internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings, ProblemAnswers problems, TimeProvider time)
 {
-    // refusals a second that are answered at once, of one person, key or address
+    // refusals per second of one person, key or address that are answered without a delay
     private const int QuickRefusals = 20;
 
-    // what a refusal that waits keeps in memory
+    // memory of a refusal that waits
     private const int WaitingBytes = 8 * 1024;
     private static readonly TimeSpan RefusalWaits = TimeSpan.FromSeconds(1);
 
@@ -35,10 +36,10 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
     /// <summary>What each caller holds.</summary>
     public Holdings Holdings => holdings;
 
-    /// <summary>The gate that a request came through; null where it is none of ours.</summary>
+    /// <summary>The gate that a request came through; null if its endpoint is not Aglow's.</summary>
     public static Gate? Of(HttpContext context) => context.GetEndpoint()?.Metadata.GetMetadata<Gate>();
 
-    /// <summary>A call behind the gate.</summary>
+    /// <summary>Wraps a call with the gate.</summary>
     public RequestDelegate Guard(Call call) => context =>
     {
         try
@@ -49,9 +50,11 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
             if (_tokens is null || call.Access == CallAccess.Anybody)
                 return call.Handle(context);
             var headers = context.Request.Headers.Authorization;
-            // what a browser cannot put into a header is looked for elsewhere only if the header has none
+            // a token in the URL or subprotocol counts only if the header has none
             if (headers is [{ } header] && Credentials.InHeader(header) is { IsEmpty: false } bearer)
-                return Find(context, header, bearer) is { } known ? Admit(context, call, known) : AuthenticateAsync(context, call, bearer.ToString());
+                return Find(context, header, bearer) is { } known
+                    ? Admit(context, call, known)
+                    : AuthenticateAsync(context, call, bearer.ToString());
             if (headers.Count > 1)
                 throw Problems.Malformed("Authorization is given twice: send it once.");
             if (call.TakesTokenInUrl && Credentials.OfStream(context.Request) is { } elsewhere)
@@ -65,7 +68,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
         }
     };
 
-    /// <summary>Something that is no call (a page, a description, a path that is not there), for anybody.</summary>
+    /// <summary>Wraps a handler that is not a call (a page, a description, an unknown path) and that anybody may use.</summary>
     public RequestDelegate Guard(RequestDelegate handle)
     {
         var call = new Call(HttpMethods.Get, "", "", "", handle) { Access = CallAccess.Anybody };
@@ -73,9 +76,9 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
     }
 
     /// <summary>
-    /// Who opens a socket whose handshake was taken before HTTP; null where no tokens are taken.
+    /// Admits a socket whose handshake was taken before HTTP, and returns its caller; null if the server takes no tokens.
     /// </summary>
-    /// <exception cref="ProblemException">They may not: HTTP answers.</exception>
+    /// <exception cref="ProblemException">The caller may not open a socket; the handshake then goes to HTTP, which answers it.</exception>
     public async ValueTask<Caller?> AdmitAsync(IPAddress? address, string? credential, CallAccess access)
     {
         Throw(rates.Charge(address, Cost.Socket));
@@ -88,8 +91,8 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
         return caller;
     }
 
-    /// <summary>Who a newer token of an open socket stands for.</summary>
-    /// <exception cref="ProblemException">Nobody.</exception>
+    /// <summary>Checks a credential, such as a newer token of an open socket, and returns its caller.</summary>
+    /// <exception cref="ProblemException">The credential is not valid.</exception>
     public ValueTask<Caller> CheckAsync(IPAddress? address, string credential)
     {
         return _tokens!.Find(credential) is { } known ? new(known) : CheckNewAsync();
@@ -102,7 +105,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
             }
             catch (ProblemException refused) when (refused.Status == StatusCodes.Status401Unauthorized)
             {
-                // who guesses is known by the address only
+                // a client that guesses tokens is known only by its address
                 rates.Charge(address, Cost.RefusedCredential);
                 throw;
             }
@@ -112,36 +115,38 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
     /// <summary>Notes that a limit refused a message.</summary>
     public void Note(ProblemException refused, IPAddress? address) => problems.Note(refused, address);
 
-    /// <summary>Takes what a request turns out to cost.</summary>
-    /// <exception cref="ProblemException">There is not enough (429).</exception>
+    /// <summary>Charges a further cost of a request.</summary>
+    /// <exception cref="ProblemException">The caller or the address cannot pay it (429).</exception>
     public void Charge(HttpContext context, int cost)
     {
         if (cost > 0)
             Charge(Callers.Current(context), ClientAddress.Of(context), cost);
     }
 
-    /// <summary>The same for whom a socket is of.</summary>
+    /// <summary>The same for the caller and address of a socket.</summary>
     public void Charge(Caller? caller, IPAddress? address, int cost)
     {
         Throw(rates.Charge(caller, cost));
         Throw(rates.Charge(address, cost));
     }
 
-    /// <summary>Takes users that are registered.</summary>
-    /// <exception cref="ProblemException">They are too many at a time (429).</exception>
-    public void ChargeRegistrations(HttpContext context, int count) => ChargeRegistrations(Callers.Current(context), ClientAddress.Of(context), count);
+    /// <summary>Charges users that a request registers.</summary>
+    /// <exception cref="ProblemException">There are too many at a time (429).</exception>
+    public void ChargeRegistrations(HttpContext context, int count) =>
+        ChargeRegistrations(Callers.Current(context), ClientAddress.Of(context), count);
 
-    /// <summary>The same for whom a socket is of.</summary>
-    public void ChargeRegistrations(Caller? caller, IPAddress? address, int count) => Throw(rates.ChargeRegistrations(caller, address, count));
+    /// <summary>The same for the caller and address of a socket.</summary>
+    public void ChargeRegistrations(Caller? caller, IPAddress? address, int count) =>
+        Throw(rates.ChargeRegistrations(caller, address, count));
 
-    /// <summary>What a request holds while it arrives or is answered.</summary>
+    /// <summary>Counts the bytes that a request holds while it arrives or is answered.</summary>
     public static Holding Hold(HttpContext context) => new(Of(context)?.Holdings, Callers.Current(context));
 
     private static void RequireShort(HttpContext context, int most)
     {
         var request = context.Request;
         var length = (request.QueryString.Value?.Length ?? 0) + (request.Path.Value?.Length ?? 0);
-        // the web server keeps the last target of a connection while that is open: a silent one would hold a megabyte and a half
+        // Kestrel keeps the last target of a connection while it is open: a silent connection would hold up to 1.5 MB
         if (length > Limits.TargetBytes && !HttpProtocol.IsHttp2(request.Protocol))
             context.Response.Headers.Connection = "close";
         if (length > most)
@@ -209,10 +214,13 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
         await handle(context);
     }
 
-    // Who is refused again and again waits a second for each answer: a client that does not wait by itself makes few calls a second then. Where too many wait already the request is aborted.
+    // A caller who is refused many times waits a second for each answer, so that a client without a delay of its own makes few calls per
+    // second. If the caller already holds too much memory for such waits, the request is aborted.
     private async Task RefuseAsync(HttpContext context, Call call, ProblemException refused, Caller? caller)
     {
-        if (refused.Status == StatusCodes.Status429TooManyRequests && _refusals is not null && !_refusals.TryTake(caller?.Hash ?? RateLimits.HashOf(ClientAddress.Of(context))))
+        if (refused.Status == StatusCodes.Status429TooManyRequests
+            && _refusals is not null
+            && !_refusals.TryTake(caller?.Hash ?? RateLimits.HashOf(ClientAddress.Of(context))))
         {
             if (!holdings.TryHold(caller, WaitingBytes))
             {

@@ -3,25 +3,25 @@ using Aglow.AspNetCore.Http;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// What each person or key holds on this node: bytes of watches, of bodies that arrive and of answers that are read, and event streams.
+/// Counts what each person holds on this node: event streams, and bytes of watches, of arriving bodies and of answers that are being sent.
 /// </summary>
 /// <remarks>
-/// Counted before it is taken, and given back when it ends. An entry exists while its owner holds something. Sockets are
-/// counted by user in <c>LocalSockets</c>. Threading: any thread; one lock, which no heartbeat takes: watches, streams and
-/// bodies of more than 64 KB do.
+/// Bytes are counted before they are allocated, and released when their use ends. An entry exists while its owner holds something.
+/// <c>LocalSockets</c> counts sockets by user. Threading: any thread; one lock. No heartbeat takes it; watches, streams and bodies of more
+/// than 64 KB do.
 /// </remarks>
 internal sealed class Holdings(int mostStreams)
 {
     /// <summary>
-    /// Bytes that one person holds: ten thousand UUIDs watched on each of two sockets, or 500 on each of forty. With what the collector
-    /// keeps besides, the process then grows by twice as much at most (aglow bench door).
+    /// Bytes that one person may hold: 10,000 watched UUIDs on each of two sockets, or 500 on each of forty. With the overhead of garbage
+    /// collection, the process then grows by at most twice as much (aglow bench door).
     /// </summary>
     public const long MostBytes = 16_000_000;
 
     private readonly Lock _gate = new();
     private readonly Dictionary<string, (long Bytes, int Streams)> _held = new(StringComparer.Ordinal);
 
-    /// <summary>How many hold something.</summary>
+    /// <summary>How many persons hold something.</summary>
     public int Holders
     {
         get
@@ -31,7 +31,7 @@ internal sealed class Holdings(int mostStreams)
         }
     }
 
-    /// <summary>Counts bytes; false where a person would hold more than one may. Keys and strangers (null) have no limit of their own.</summary>
+    /// <summary>Counts bytes. False: the person would hold too much. Keys and callers without a token (null) have no limit.</summary>
     public bool TryHold(Caller? caller, long bytes)
     {
         if (caller?.User is null)
@@ -46,7 +46,7 @@ internal sealed class Holdings(int mostStreams)
         }
     }
 
-    /// <summary>These bytes are held no more.</summary>
+    /// <summary>Releases these bytes.</summary>
     public void Release(Caller? caller, long bytes)
     {
         if (caller?.User is not null && bytes != 0)
@@ -54,7 +54,7 @@ internal sealed class Holdings(int mostStreams)
     }
 
     /// <summary>Counts an event stream and the bytes of its watches.</summary>
-    /// <exception cref="ProblemException">The person holds as much as one may (429).</exception>
+    /// <exception cref="ProblemException">The person already holds the most that is allowed (429).</exception>
     public void EnterStream(Caller? caller, long bytes)
     {
         if (caller?.User is null)
@@ -70,7 +70,7 @@ internal sealed class Holdings(int mostStreams)
         }
     }
 
-    /// <summary>An event stream has ended.</summary>
+    /// <summary>Releases an event stream and its bytes.</summary>
     public void ExitStream(Caller? caller, long bytes)
     {
         if (caller?.User is not null)
@@ -90,13 +90,13 @@ internal sealed class Holdings(int mostStreams)
     }
 }
 
-/// <summary>Bytes that a request holds while it arrives or is answered; small ones are not counted.</summary>
+/// <summary>The bytes that a request holds while it arrives or is answered; small amounts are not counted.</summary>
 internal sealed class Holding(Holdings? holdings, Caller? caller) : IDisposable
 {
     private long _bytes;
 
-    /// <summary>So many bytes are held now.</summary>
-    /// <exception cref="ProblemException">The person holds as much as one may (429).</exception>
+    /// <summary>Sets how many bytes the request holds now; it never goes down.</summary>
+    /// <exception cref="ProblemException">The person already holds the most that is allowed (429).</exception>
     public void Raise(long bytes)
     {
         if (holdings is null || bytes <= Math.Max(_bytes, CallMemory.Small))
@@ -106,7 +106,7 @@ internal sealed class Holding(Holdings? holdings, Caller? caller) : IDisposable
         _bytes = bytes;
     }
 
-    /// <summary>They are held no more.</summary>
+    /// <summary>Releases the bytes.</summary>
     public void Dispose()
     {
         holdings?.Release(caller, _bytes);

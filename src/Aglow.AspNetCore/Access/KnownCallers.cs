@@ -6,12 +6,13 @@ using Aglow.AspNetCore.Http;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// Callers whose credential was checked a while ago: to check the signature of a token at every heartbeat would cost more than the heartbeat.
+/// Caches callers whose credential was checked, because checking a token's signature at every heartbeat costs more than the heartbeat.
 /// </summary>
 /// <remarks>
-/// By the SHA-256 of the credential and nothing else, whatever connection it came on, so that nobody is taken for who called before; and a dump of this
-/// memory holds no token. Two generations of <see cref="MostOfGeneration"/>: when one is full the older is forgotten, so it is bounded whatever is sent, and who is used is
-/// kept. Refused credentials are not kept. Any thread; to find somebody takes no lock and no memory.
+/// The key is the SHA-256 of the credential, never the connection, so that no caller is mistaken for an earlier one on the same connection.
+/// A dump of this memory holds no token. There are two generations of <see cref="MostOfGeneration"/> callers. When the younger one is full,
+/// the older one is dropped, so memory is bounded and callers in use stay. Refused credentials are not cached.
+/// Threading: any thread; a lookup takes no lock and allocates nothing.
 /// </remarks>
 internal sealed class KnownCallers(CredentialCheck check, TimeProvider time)
 {
@@ -19,13 +20,13 @@ internal sealed class KnownCallers(CredentialCheck check, TimeProvider time)
 
     private volatile Generations _known = new(new Generation(), new Generation());
 
-    /// <summary>Now, as tokens tell the time.</summary>
+    /// <summary>The present time, as tokens state it (UTC).</summary>
     public DateTimeOffset Now => time.GetUtcNow();
 
-    /// <summary>Raised once for each caller who is known here when their credential is revoked. Handlers return at once.</summary>
+    /// <summary>Raised once for each cached caller whose credential is revoked. Handlers must return at once.</summary>
     public event Action<Caller>? Revoked;
 
-    /// <summary>Who this stands for, if that is known and they are good; else null: ask <see cref="CheckAsync"/>.</summary>
+    /// <summary>The cached caller of this credential, if it is still valid; null: ask <see cref="CheckAsync"/>.</summary>
     public Caller? Find(ReadOnlySpan<char> credential)
     {
         if (credential.Length > Limits.TokenCharacters)
@@ -34,17 +35,18 @@ internal sealed class KnownCallers(CredentialCheck check, TimeProvider time)
         var (young, old) = _known;
         if (young.Find(hash) is { } known)
             return known.IsGoodAt(Now) ? known : null;
-        // of the older only those are kept who are used
+        // a caller of the older generation who is used moves to the younger one
         if (old.Find(hash) is not { } caller || !caller.IsGoodAt(Now))
             return null;
         Keep(hash, caller);
         return caller;
     }
 
-    /// <summary>Checks whom this stands for; throws a <see cref="ProblemException"/> where nobody.</summary>
+    /// <summary>Checks a credential and returns its caller.</summary>
+    /// <exception cref="ProblemException">The credential is not valid.</exception>
     public async ValueTask<Caller> CheckAsync(string credential)
     {
-        // longer is no token of ours, whatever it is
+        // no valid token is longer
         if (credential.Length > Limits.TokenCharacters)
             throw Problems.TokenRefused();
         var caller = await check(credential);
@@ -58,7 +60,7 @@ internal sealed class KnownCallers(CredentialCheck check, TimeProvider time)
     private void Keep(Hash hash, Caller caller)
     {
         var was = _known;
-        // of several who fill it one turns it
+        // if several threads fill the generation, only one replaces it
         if (was.Young.Keep(hash, caller) >= MostOfGeneration)
             Interlocked.CompareExchange(ref _known, new Generations(new Generation(), was.Young), was);
     }
@@ -68,12 +70,12 @@ internal sealed class KnownCallers(CredentialCheck check, TimeProvider time)
     private sealed class Generation
     {
         private readonly ConcurrentDictionary<Hash, Caller> _callers = new();
-        // the dictionary's own count takes all of its locks
+        // the dictionary's own Count takes all of its locks
         private int _count;
 
         public Caller? Find(Hash hash) => _callers.GetValueOrDefault(hash);
 
-        /// <summary>Keeps a caller; returns how many are kept.</summary>
+        /// <summary>Stores a caller; returns how many are stored.</summary>
         public int Keep(Hash hash, Caller caller)
         {
             if (_callers.TryAdd(hash, caller))

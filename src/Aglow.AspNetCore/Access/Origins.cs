@@ -6,21 +6,22 @@ using Microsoft.AspNetCore.Http;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// Which pages may write here and open sockets. A browser sends cookies, and reaches this machine's own ports, for any page that it shows;
-/// so the server looks at where a page is from.
+/// Decides which pages may write here and open sockets. A browser sends cookies, and reaches this machine's own ports, for any page that it
+/// shows, so the server checks the origin of the page.
 /// </summary>
 /// <remarks>
 /// <code>
-///   Host            of a page, in open mode on the loopback address, without TLS: a name of this machine (another one that leads here is an attacker's)
+///   Host            for a page, in open mode on the loopback address without TLS: must be a name of this machine
+///                   (any other name that resolves to it belongs to an attacker)
 ///   Sec-Fetch-Site  same-origin, none: allowed; a page cannot set this header
 ///   Origin          none: not a page; on the list: allowed; else it must be the origin of the request itself
 /// </code>
-/// A rule on text, used by HTTP and by the connection middleware. Threading: any thread; allocates only for an origin that is not on the
+/// A rule on text; HTTP and the connection middleware use it. Threading: any thread; it allocates only for an origin that is not on the
 /// list.
 /// </remarks>
 internal sealed class Origins
 {
-    /// <summary>Says how the page that sends a request and its receiver are related (W3C Fetch Metadata).</summary>
+    /// <summary>The header that says how the page that sends a request and its receiver are related (W3C Fetch Metadata).</summary>
     public const string FetchSite = "Sec-Fetch-Site";
 
     private const string SameOrigin = "same-origin";
@@ -37,7 +38,7 @@ internal sealed class Origins
         _checksHost = options is { OpenMode: true, IsBehindGateway: false };
     }
 
-    /// <summary>Refuses a write or an upgrade that another origin's page sent.</summary>
+    /// <summary>Refuses a write or an upgrade from a page of another origin that is not allowed.</summary>
     /// <exception cref="ProblemException">403.</exception>
     public void Require(HttpContext context)
     {
@@ -45,7 +46,7 @@ internal sealed class Origins
         Require(headers.Origin, headers[FetchSite], headers.Host, context.Request.IsHttps ? null : context.Connection.LocalIpAddress);
     }
 
-    /// <summary>The same, of a head that was read before HTTP.</summary>
+    /// <summary>The same for a head that was read before HTTP.</summary>
     public void Require(string? origin, string? fetchSite, string? host, IPAddress? local)
     {
         var isOfPage = !string.IsNullOrEmpty(origin) || !string.IsNullOrEmpty(fetchSite);
@@ -68,7 +69,7 @@ internal sealed class Origins
                 return true;
         }
 
-        // a browser that says where the page is from is believed; an older one says its origin only
+        // Sec-Fetch-Site decides if the browser sends it; older browsers send only Origin
         return string.IsNullOrEmpty(fetchSite) && IsOwn(origin, host);
     }
 

@@ -1,24 +1,26 @@
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// One rate for any number of callers: two seconds' worth at once, then so many a second. A bucket is one 64-bit word: the moment at which it will be full again.
+/// One rate for any number of callers: a burst of two seconds' worth, then a fixed number per second. A bucket is one 64-bit word: the time
+/// at which it is full again.
 /// </summary>
 /// <remarks>
 /// <code>
-///   hash of who calls ─► | full at | full at | full at | ...   2^20 words, 8 MB, of which only the touched are in memory
+///   hash of the caller ─► | full at | full at | full at | ...   2^20 words, 8 MB; only touched pages are in memory
 ///
-///   full at, or now if that is later ─► + the cost ─► within two seconds from now? exchange it : refuse, and leave it as it is
+///   the later of "full at" and now ─► + the cost ─► within two seconds from now? exchange the word : refuse, and leave the word
 /// </code>
-/// A cost of more than a second's worth passes a bucket that is half full, and the word then lies further ahead: the caller waits until
-/// it is paid. So nothing is refused for ever, and nobody gets more than the rate in the long run.
-/// Threading: any number of threads, no lock, and no memory a call: of those who race for a word one exchanges it, and the others look again. A word in the past is a full bucket, so
-/// there is nothing to refill on a timer and nothing to forget. The table is as large as it will ever be, whoever calls. Two who fall on one word share its bucket: so nobody ever gets more than the
-/// rate, and of a million others one is refused along with somebody who calls too fast, until the server starts again with another hash. The rejected alternative, a bucket of its own for everybody
-/// (as the framework has it), takes a lock a call, and memory for whoever comes with a new address.
+/// A cost of more than a second's worth passes if the bucket is half full. The word then lies further ahead, and the caller waits until the
+/// cost is paid. So no cost is refused for ever, and nobody exceeds the rate in the long run.
+/// Threading: any number of threads; no lock, and no allocation per call. If threads race for a word, one exchanges it and the others
+/// retry. A word in the past is a full bucket, so no timer refills buckets and no entry needs to be removed. The table has a fixed size.
+/// Two callers whose hashes lead to one word share its bucket, so neither exceeds the rate. A caller who calls too fast causes refusals for
+/// about one of a million others, until the server restarts with another hash.
+/// Rejected alternative: a bucket object for each caller, as in the framework. It takes a lock per call, and memory for each new address.
 /// </remarks>
 internal sealed class RateBuckets
 {
-    // among 100,000 callers, of whom 100 call too fast, ten share a word with one of those
+    // if 100 of 100,000 callers call too fast, about ten others share a word with one of them
     private const int Words = 1 << 20;
 
     private readonly long[] _fullAt = new long[Words];
@@ -26,23 +28,25 @@ internal sealed class RateBuckets
     private readonly long _cost;
     private readonly long _most;
 
-    /// <summary>Buckets of a rate, 1 a second at least.</summary>
+    /// <summary>Creates buckets with a rate of at least 1 per second.</summary>
     public RateBuckets(int perSecond, TimeProvider time)
     {
         _time = time;
         PerSecond = perSecond;
-        // rounded up: never more than the rate
+        // rounded up, so that nobody exceeds the rate
         _cost = ((time.TimestampFrequency - 1) / perSecond) + 1;
         _most = 2L * perSecond * _cost;
     }
 
-    /// <summary>The rate.</summary>
+    /// <summary>The rate per second.</summary>
     public int PerSecond { get; }
 
-    /// <summary>Takes so many from the bucket that a hash of somebody leads to, or nothing where there are fewer in it.</summary>
+    /// <summary>Takes <paramref name="count"/> from a caller's bucket. False: it has too few, and nothing is taken.</summary>
     public bool TryTake(int who, int count = 1) => SecondsToWait(who, count) == 0;
 
-    /// <summary>Takes so many and returns 0; or takes nothing and returns after how many seconds there are enough.</summary>
+    /// <summary>
+    /// Takes <paramref name="count"/> and returns 0. If the bucket has too few, takes nothing and returns the seconds until it has enough.
+    /// </summary>
     public int SecondsToWait(int who, int count)
     {
         // the multiplication spreads hashes that differ in few bits (Knuth, The Art of Computer Programming, volume 3, 6.4)

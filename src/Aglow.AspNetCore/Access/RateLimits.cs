@@ -5,29 +5,38 @@ using Aglow.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Access;
 
-/// <summary>How much a server takes of one caller, in calls (<see cref="Cost"/>); 0: as much as they send.</summary>
+/// <summary>How much a server accepts from one caller, in calls (<see cref="Cost"/>); 0: no limit.</summary>
 internal sealed record AccessOptions
 {
-    /// <summary>Calls a second of one person: 5,000 users looked up a second, which is less than a tenth of a core at worst.</summary>
+    /// <summary>Calls per second of one person: 5,000 users looked up per second, at most a tenth of a core.</summary>
     public int CallsPerUser { get; set; }
 
-    /// <summary>Calls a second of one key: backends that send each heartbeat by itself have as many users as this in ten seconds.</summary>
+    /// <summary>
+    /// Calls per second of one key. With one heartbeat per user every 10 s, each in a call of its own, a backend serves ten times as many
+    /// users.
+    /// </summary>
     public int CallsPerKey { get; set; }
 
-    /// <summary>Calls a second of one address, whoever they are of: offices and phone networks share one.</summary>
+    /// <summary>Calls per second of one address, from all its callers: offices and phone networks share an address.</summary>
     public int CallsPerAddress { get; set; }
 
-    /// <summary>New users a second that one key registers, or one address.</summary>
+    /// <summary>New users per second that one key, or one address, may register.</summary>
     public int RegistrationsPerKey { get; set; }
 }
 
 /// <summary>
-/// What callers may spend: by address, then by person or key, and how many users they may register. A rate of 0 asks nothing.
+/// Limits what callers spend, by address and by person or key, and how many users they register. A rate of 0 is no limit.
 /// </summary>
-/// <remarks>On the way of every heartbeat: no lock and no memory (<see cref="RateBuckets"/>). Of an IPv6 address the first 64 bits count, which is what one customer has.</remarks>
+/// <remarks>
+/// Every heartbeat passes here, so it takes no lock and allocates nothing (<see cref="RateBuckets"/>). Only the first 64 bits of an IPv6
+/// address count, because one customer has that many addresses.
+/// </remarks>
 internal sealed class RateLimits(AccessOptions options, TimeProvider time)
 {
-    /// <summary>New users a second that one person registers: themself, and contacts whom they follow, approve or block before those come.</summary>
+    /// <summary>
+    /// New users per second that one person may register: themself, and contacts whom they follow, approve or block before those contacts
+    /// first connect.
+    /// </summary>
     public const int RegistrationsPerPerson = 100;
 
     private readonly RateBuckets? _people = Of(options.CallsPerUser, time);
@@ -39,7 +48,7 @@ internal sealed class RateLimits(AccessOptions options, TimeProvider time)
     /// <summary>Whether nothing is limited before a call.</summary>
     public bool AreOff => _people is null && _keys is null && _addresses is null;
 
-    /// <summary>Takes a cost from an address. Null, or the problem that there is not enough.</summary>
+    /// <summary>Takes a cost from an address's bucket. Returns null, or the problem that the bucket has too little.</summary>
     public ProblemException? Charge(IPAddress? address, int cost)
     {
         if (_addresses is null || address is null || cost == 0)
@@ -48,7 +57,7 @@ internal sealed class RateLimits(AccessOptions options, TimeProvider time)
         return wait == 0 ? null : Problems.TooManyCalls("this address", _addresses.PerSecond, wait);
     }
 
-    /// <summary>Takes a cost from a person or key. Null, or the problem that there is not enough.</summary>
+    /// <summary>Takes a cost from the bucket of a person or key. Returns null, or the problem that the bucket has too little.</summary>
     public ProblemException? Charge(Caller? caller, int cost)
     {
         if (caller is null || cost == 0)
@@ -58,7 +67,9 @@ internal sealed class RateLimits(AccessOptions options, TimeProvider time)
         return wait == 0 ? null : Problems.TooManyCalls(caller.User is null ? "this key" : "this user", buckets!.PerSecond, wait);
     }
 
-    /// <summary>Takes new users from who registers them, and from the address. Null, or the problem that they are too many at a time.</summary>
+    /// <summary>
+    /// Takes new users from the buckets of the caller and of the address. Returns null, or the problem that there are too many at a time.
+    /// </summary>
     public ProblemException? ChargeRegistrations(Caller? caller, IPAddress? address, int count)
     {
         if (caller is null || count == 0)
@@ -71,7 +82,7 @@ internal sealed class RateLimits(AccessOptions options, TimeProvider time)
         return wait == 0 ? null : Problems.TooManyRegistrations("this address", _registrations!.PerSecond, wait);
     }
 
-    /// <summary>An address as one customer has it.</summary>
+    /// <summary>The part of an address that stands for one customer: an IPv4 address, or the first 64 bits of an IPv6 address.</summary>
     public static IPAddress Customer(IPAddress address)
     {
         if (address.AddressFamily != AddressFamily.InterNetworkV6)
@@ -86,7 +97,7 @@ internal sealed class RateLimits(AccessOptions options, TimeProvider time)
 
     private static RateBuckets? Of(int perSecond, TimeProvider time) => perSecond == 0 ? null : new RateBuckets(perSecond, time);
 
-    // The same for whatever Customer says is one, without making an object of it.
+    // Equal for all addresses of one Customer, without allocating an object.
     internal static int HashOf(IPAddress? address)
     {
         if (address is null)
