@@ -4,28 +4,27 @@ using Aglow.Heartbeats;
 
 namespace Aglow.Redis;
 
-/// <summary>
-/// Hints as they go from node to node.
-/// </summary>
+/// <summary>The format of hints between nodes.</summary>
 /// <remarks>
 /// <code>
 ///   | version 1 | node 8 | kind 1 | count 4 | user 4 | user 4 | … | kind 1 | count 4 | user 4 | …     least significant byte first
 /// </code>
-/// What cannot be read (another version, a piece of something) is not heard: hints may be lost. A rule on bytes.
+/// A reader ignores a message that it cannot parse (another version, or a truncated one), because hints may be lost. Pure functions on
+/// bytes.
 /// </remarks>
 internal static class HintMessage
 {
-    /// <summary>Users of one message: 32 KiB, and a reader of them is not held up for long.</summary>
+    /// <summary>The most users in one message. It takes 32 KiB, and its reader does not delay other messages for long.</summary>
     public const int MostUsers = 8192;
 
     private const byte Version = 1;
     private const int HeadBytes = 9;
     private const int RunBytes = 5;
 
-    /// <summary>The most bytes that so many users take.</summary>
+    /// <summary>The most bytes that this many users take.</summary>
     public static int MaxBytes(int users) => HeadBytes + (users * (RunBytes + sizeof(uint)));
 
-    /// <summary>Packs hints, in order; returns how many bytes they take.</summary>
+    /// <summary>Packs hints in order. Returns the number of bytes written.</summary>
     public static int Write(Span<byte> to, ulong node, ReadOnlySpan<(TransitionKind Kind, uint User)> hints)
     {
         to[0] = Version;
@@ -45,7 +44,7 @@ internal static class HintMessage
         return at;
     }
 
-    /// <summary>Hears what another node packed; false where it cannot be read, or is our own.</summary>
+    /// <summary>Unpacks another node's hints. Returns false for a message that cannot be parsed, or that this node sent itself.</summary>
     public static bool Read(ReadOnlySpan<byte> message, ulong self, TransitionHandler hear)
     {
         if (message.Length < HeadBytes || message[0] != Version || BinaryPrimitives.ReadUInt64LittleEndian(message[1..]) == self)

@@ -6,20 +6,23 @@ using StackExchange.Redis;
 namespace Aglow.Redis;
 
 /// <summary>
-/// Takes back the room that Redis gives a page as it grows: a text that is lengthened gets twice what it needs, which for ever after is memory for nothing.
+/// Reclaims memory that pages do not need. When a string grows, Redis allocates twice what it needs and never shrinks it.
 /// </summary>
 /// <remarks>
-/// A page that has kept its length from one sweep to the next is asked for its memory once; where that is over an eighth more than its length, it is copied
-/// to itself within the server, which makes it as long as it is: 5 million online of 10 million registered cost 8 bytes each instead of 13 to 16. It takes the server some 20 µs a page,
-/// once. Rejected: making each page as long as it can get at once, which costs a deployment of a thousand users 65 MB.
-/// Where the server does not allow it (a managed one without EVAL), pages stay as they are. By the loops that read pages: two that read one at once may both copy it, which does no harm.
+/// When a page had the same length in two sweeps, its memory use is queried once. If that exceeds the length by more than an eighth, a
+/// script copies the page within the server. The copy has exactly its length. With 5 million of 10 million registered users online, a user
+/// costs 8 bytes instead of 13 to 16. The copy takes the server about 20 µs for each page, once. Rejected: allocating each page at its full
+/// size at once, which costs 65 MB in a deployment of a thousand users.
+///
+/// If the server does not allow scripts (a managed one without EVAL), pages stay as they are. The loops that read pages call this. If two
+/// of them copy the same page at once, no harm is done.
 /// </remarks>
 internal sealed class PageTightener(RedisCluster cluster)
 {
-    // COPY makes a text of its exact length; RENAME puts it in place. One script, so that no write comes in between
+    // COPY allocates the exact length; RENAME replaces the page. One script, so no write comes between the two.
     private const string Script = "redis.call('COPY', KEYS[1], KEYS[2], 'REPLACE') return redis.call('RENAME', KEYS[2], KEYS[1])";
 
-    // what the key itself takes, and the allocator's next size
+    // the overhead of the key itself, and rounding to the allocator's next size
     private const int Slack = 8 * 1024;
 
     private readonly int[]?[] _lengths = new int[Planes.Count][];
@@ -29,7 +32,7 @@ internal sealed class PageTightener(RedisCluster cluster)
     /// <summary>Pages that were copied.</summary>
     public long Tightened { get; private set; }
 
-    /// <summary>A page was read, and is this long.</summary>
+    /// <summary>Notes the length of a page that was just read.</summary>
     public async ValueTask NoteAsync(Plane plane, int page, int bytes)
     {
         var (lengths, seen) = (_lengths[(int)plane] ??= new int[PageLayout.Pages], _seen[(int)plane] ??= new bool[PageLayout.Pages]);
@@ -46,17 +49,24 @@ internal sealed class PageTightener(RedisCluster cluster)
         var slot = RedisKeys.SlotOf(page);
         try
         {
-            var (used, _) = await cluster.SendAsync(slot, key, static (redis, key, flags) => redis.ExecuteAsync("MEMORY", ["USAGE", (RedisKey)key], flags), RedisCommandKind.Read);
+            var (used, _) = await cluster.SendAsync(
+                slot,
+                key,
+                static (redis, key, flags) => redis.ExecuteAsync("MEMORY", ["USAGE", (RedisKey)key], flags),
+                RedisCommandKind.Read);
             if (used.IsNull || (long)used <= bytes + (bytes / 8) + Slack)
                 return;
             RedisKey[] keys = [key, RedisKeys.Copy(page)];
             await cluster.SendAsync(
-                slot, keys, static (redis, keys, flags) => redis.ScriptEvaluateAsync(Script, keys, flags: flags | CommandFlags.NoScriptCache), RedisCommandKind.Write);
+                slot,
+                keys,
+                static (redis, keys, flags) => redis.ScriptEvaluateAsync(Script, keys, flags: flags | CommandFlags.NoScriptCache),
+                RedisCommandKind.Write);
             Tightened++;
         }
         catch (StoreUnavailableException)
         {
-            // away, or not allowed; where it is away the next read says so
+            // The server is away or does not allow it. If it is away, the next read logs that.
             _isRefused = !cluster.Map.Shards.Any(static shard => shard.IsAway);
         }
     }

@@ -4,21 +4,24 @@ using StackExchange.Redis;
 namespace Aglow.Redis;
 
 /// <summary>
-/// How to reach Redis or Valkey, read from one text: a server alone, some nodes of a cluster (they name the others), or the Sentinels of a primary.
+/// Parses one text that says how to reach Redis or Valkey: a single server, some nodes of a cluster, or the Sentinels of a primary.
 /// </summary>
 /// <remarks>
 /// <code>
-///   HOST:PORT,HOST:PORT,ssl=true,user=…,password=…,serviceName=…      a connection string of StackExchange.Redis, taken as it is
+///   HOST:PORT,HOST:PORT,ssl=true,user=…,password=…,serviceName=…      a connection string of StackExchange.Redis, used unchanged
 ///   redis://USER:PASSWORD@HOST:PORT,…      rediss://…                 a URL, rediss for TLS
 /// </code>
-/// Timeouts and retries of the text are not used: <see cref="RedisCluster"/> sets its own.
+/// Some nodes of a cluster are enough, because they name the others. Timeouts and retries in the text are ignored:
+/// <see cref="RedisCluster"/> sets its own.
 /// </remarks>
 public static class RedisAddress
 {
     private const int DefaultPort = 6379;
     private const string Expected = "set HOST:PORT,…, a connection string of StackExchange.Redis, or redis://USER:PASSWORD@HOST:PORT,… (rediss:// for TLS)";
 
-    /// <summary>Reads a connection string or a URL. User and password of a URL are percent-encoded; its port is 6379 if it names none.</summary>
+    /// <summary>
+    /// Parses a connection string or a URL. User and password in a URL are percent-encoded; its port is 6379 if it names none.
+    /// </summary>
     /// <exception cref="FormatException">The text is neither; the message says what to write.</exception>
     public static ConfigurationOptions Parse(string text)
     {
@@ -30,11 +33,12 @@ public static class RedisAddress
         return ParseConnectionString(text);
     }
 
-    /// <summary>The servers, without what is secret: 10.0.0.1:6379, 10.0.0.2:6379.</summary>
+    /// <summary>The servers without secrets, for example 10.0.0.1:6379, 10.0.0.2:6379.</summary>
     public static string Describe(ConfigurationOptions options) => string.Join(", ", options.EndPoints.Select(Name));
 
-    /// <summary>A server as people write it.</summary>
-    internal static string Name(EndPoint server) => server is DnsEndPoint { Host: var host, Port: var port } ? $"{host}:{port}" : $"{server}";
+    /// <summary>A server's address as people write it.</summary>
+    internal static string Name(EndPoint server) =>
+        server is DnsEndPoint { Host: var host, Port: var port } ? $"{host}:{port}" : $"{server}";
 
     private static ConfigurationOptions ParseUrl(string text, bool tls)
     {
@@ -52,7 +56,7 @@ public static class RedisAddress
 
         var options = ParseConnectionString(text);
         (options.User, options.Password, options.Ssl) = (user is "" ? null : user, password, tls);
-        // as everything else on the machine checks certificates: an authority of one's own has no revocation list
+        // All other TLS on the machine behaves so: a private certificate authority has no revocation list.
         options.CheckCertificateRevocation = false;
         for (var i = 0; i < options.EndPoints.Count; i++)
             options.EndPoints[i] = WithPort(options.EndPoints[i]);
@@ -68,7 +72,7 @@ public static class RedisAddress
         try
         {
             var options = ConfigurationOptions.Parse(text);
-            // the library leaves out what it cannot read
+            // the library silently skips servers that it cannot parse
             return options.EndPoints.Count == servers && options.EndPoints.All(IsServer) ? options : throw new FormatException(Expected);
         }
         catch (Exception wrong) when (wrong is ArgumentException or OverflowException)
@@ -77,7 +81,8 @@ public static class RedisAddress
         }
     }
 
-    private static bool IsServer(EndPoint server) => server is not DnsEndPoint { Host: var host } || Uri.CheckHostName(host) != UriHostNameType.Unknown;
+    private static bool IsServer(EndPoint server) =>
+        server is not DnsEndPoint { Host: var host } || Uri.CheckHostName(host) != UriHostNameType.Unknown;
 
     private static EndPoint WithPort(EndPoint server) => server switch
     {

@@ -8,7 +8,7 @@ using StackExchange.Redis.Availability;
 namespace Aglow.Redis;
 
 /// <summary>
-/// A server alone or a cluster, as one thing to send commands to: sends again what failed within its 2 s, and knows which shard is away since when.
+/// Sends commands to a single server or a cluster. Retries failed commands for up to 2 s, and tracks which shards are away and since when.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -18,23 +18,30 @@ namespace Aglow.Redis;
 ///        fails at once                │ connection lost ─► again in 50 ms, marked: it may have been carried out
 ///                                     ▼ no answer within 2 s: fails
 /// </code>
-/// A shard is away from its first failure to its first good answer (<see cref="RedisShard"/>). A timeout counts only if the shard has answered nobody for as long.
-/// Once that is longer than 2 s, its commands fail at once, and a probe (a write of one bit) finds out when it is back. Then <see cref="Recovered"/> says which
-/// slots could not be written for how long, before any answer of that shard reaches a caller.
-/// Threading: <see cref="SendAsync"/> from any thread, with a lock for as long as a command is put into the buffer; one loop ticks and asks for maps.
+/// A shard is away from its first failure to its first good answer (<see cref="RedisShard"/>). A timeout counts as a failure only if the
+/// shard has answered no other command within that time either.
+///
+/// Once an outage exceeds 2 s, commands to that shard fail at once. A probe (a write of one bit) detects when the shard is back. Then
+/// <see cref="Recovered"/> reports the slots that could not be written, and for how long, before any answer of that shard reaches a caller.
+///
+/// Threading: any thread may call <see cref="SendAsync"/>, which holds a lock while it puts a command into the buffer. One loop ticks and
+/// requests maps.
 /// </remarks>
 internal sealed class RedisCluster : IAsyncDisposable
 {
-    /// <summary>How long an answer may take, and how long callers wait for a server that is away: 2 s, as long as a person waits.</summary>
+    /// <summary>
+    /// How long an answer may take, and how long callers wait for a server that is away: 2 s, the time that a person waits.
+    /// </summary>
     public static readonly TimeSpan Timeout = TimeSpan.FromSeconds(2);
 
     private const string Lost = "the connection was lost";
     private static readonly string NoAnswer = $"no answer within {Timeout.TotalSeconds:0.#} s";
 
     private static readonly TimeSpan TickInterval = TimeSpan.FromMilliseconds(50);
-    // nodes that notice at different times write again at different times: the guard of one does not wait for the other
+    // Nodes that notice the end of an outage at different times resume writes at different times, and no node's stall guard waits for
+    // another's. So this interval is short.
     private static readonly TimeSpan ProbeInterval = TimeSpan.FromMilliseconds(100);
-    // a node that only reads must know, too, whether others can write
+    // a node that only reads must also know whether other nodes can write
     private static readonly TimeSpan WriteInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan ConfigureInterval = TimeSpan.FromSeconds(1);
 
@@ -56,10 +63,12 @@ internal sealed class RedisCluster : IAsyncDisposable
         _time = time;
         _log = log;
         var servers = connections.Commands.GetServers();
-        var server = servers.FirstOrDefault(static s => s is { IsConnected: true, IsReplica: false }) ?? servers.First(static s => s.IsConnected);
+        var server = servers.FirstOrDefault(static s => s is { IsConnected: true, IsReplica: false })
+            ?? servers.First(static s => s.IsConnected);
         Version = server.Version;
         IsCluster = server.ServerType == ServerType.Cluster;
-        _map = new RedisMap(connections.Commands, IsCluster, time, log, (slots, since) => Recovered?.Invoke(slots, _time.GetElapsedTime(since)))
+        _map = new RedisMap(
+            connections.Commands, IsCluster, time, log, (slots, since) => Recovered?.Invoke(slots, _time.GetElapsedTime(since)))
         {
             Changed = () => Interlocked.Increment(ref _outages),
         };
@@ -69,36 +78,36 @@ internal sealed class RedisCluster : IAsyncDisposable
     }
 
     /// <summary>
-    /// Called with slots that could not be written for a while, now that they can be, and how long that was; before any answer of theirs reaches a
-    /// caller. Returns at once.
+    /// Called when slots that could not be written become writable, with those slots and the length of the outage. The call comes before
+    /// any answer for these slots reaches a caller. It must return at once.
     /// </summary>
     public Action<Func<int, bool>, TimeSpan>? Recovered { get; set; }
 
     /// <summary>The version of one of the servers.</summary>
     public Version Version { get; }
 
-    /// <summary>Whether it is a cluster.</summary>
+    /// <summary>Whether the server is a cluster.</summary>
     public bool IsCluster { get; }
 
     /// <summary>The connections for everything but pages.</summary>
     public ConnectionMultiplexer Commands => _connections.Commands;
 
-    /// <summary>Who has which slots.</summary>
+    /// <summary>The owner of each slot.</summary>
     public RedisMap Map => _map;
 
-    /// <summary>Commands that a server did not carry out since another has the slot.</summary>
+    /// <summary>Commands that a server did not carry out because another server owns the slot.</summary>
     public long Redirections => Volatile.Read(ref _redirections);
 
     /// <summary>Commands that failed.</summary>
     public long Failures => Volatile.Read(ref _failures);
 
-    /// <summary>A number that changes whenever some slot is lost, is back, or is another server's.</summary>
+    /// <summary>A number that changes when a slot goes away, comes back or moves to another server.</summary>
     public long Outages => Volatile.Read(ref _outages);
 
-    /// <summary>Whether some shard at least takes writes.</summary>
+    /// <summary>Whether at least one shard takes writes.</summary>
     public bool IsWritable => _map.Shards.Any(static shard => !shard.IsAway && !shard.RefusesWrites);
 
-    /// <summary>Whether something could not be written and has not been since.</summary>
+    /// <summary>Whether a write failed and none has succeeded since, on any shard.</summary>
     public bool IsSomeUnwritable
     {
         get
@@ -113,10 +122,10 @@ internal sealed class RedisCluster : IAsyncDisposable
         }
     }
 
-    /// <summary>Whether some shard at least can be used.</summary>
+    /// <summary>Whether at least one shard can be used.</summary>
     public bool IsReachable => _map.Shards.Any(static shard => !shard.IsAway);
 
-    /// <summary>Connects, and reads who has which slots.</summary>
+    /// <summary>Connects, and reads the owner of each slot.</summary>
     /// <exception cref="StoreUnavailableException">None of the servers can be used; the message is one line.</exception>
     public static async Task<RedisCluster> ConnectAsync(ConfigurationOptions options, TimeProvider time, RedisLog log)
     {
@@ -125,8 +134,12 @@ internal sealed class RedisCluster : IAsyncDisposable
         {
             await cluster._map.RefreshAsync();
             if (cluster._map.Shards.Count == 0)
-                throw new StoreUnavailableException($"Redis at {RedisAddress.Describe(options)} cannot be used: it has no primary that can be reached.");
-            log.Connected(cluster.Version.ToString(), string.Join(", ", cluster._map.Shards.Select(static shard => shard.Name)), cluster._map.Shards.Count);
+                throw new StoreUnavailableException(
+                    $"Redis at {RedisAddress.Describe(options)} cannot be used: it has no primary that can be reached.");
+            log.Connected(
+                cluster.Version.ToString(),
+                string.Join(", ", cluster._map.Shards.Select(static shard => shard.Name)),
+                cluster._map.Shards.Count);
             cluster._loop = Task.Run(cluster.RunAsync);
             return cluster;
         }
@@ -137,22 +150,23 @@ internal sealed class RedisCluster : IAsyncDisposable
         }
     }
 
-    /// <summary>Whether the server of this slot is away for longer than the timeout.</summary>
+    /// <summary>Whether this slot's server has been away for longer than the timeout.</summary>
     public bool IsSlotAway(int slot) => _map[slot].IsAway;
 
-    /// <summary>Whether the server of this slot answers, and refuses writes.</summary>
+    /// <summary>Whether this slot's server answers but refuses writes.</summary>
     public bool IsSlotRefused(int slot) => _map[slot] is { HasRefused: true, HasFailed: false };
 
-    /// <summary>How long nothing could be written to a slot; zero: it can be, as far as is known.</summary>
+    /// <summary>How long a slot could not be written; zero: it can be, as far as is known.</summary>
     public TimeSpan UnwritableFor(int slot) => _map[slot].UnwritableFor;
 
-    /// <summary>Sends a command; it is answered, or has failed, within some two timeouts.</summary>
+    /// <summary>Sends a command. It is answered or fails within about two timeouts.</summary>
     /// <param name="slot">The slot of its key.</param>
-    /// <param name="state">What <paramref name="send"/> is given.</param>
-    /// <param name="send">Sends it once, with these flags.</param>
-    /// <param name="kind">What it does.</param>
-    /// <exception cref="StoreUnavailableException">It was not carried out, as far as is known.</exception>
-    public async Task<RedisReply<T>> SendAsync<TState, T>(int slot, TState state, Func<IDatabase, TState, CommandFlags, Task<T>> send, RedisCommandKind kind)
+    /// <param name="state">Passed to <paramref name="send"/>.</param>
+    /// <param name="send">Sends the command once, with the given flags.</param>
+    /// <param name="kind">What the command does.</param>
+    /// <exception cref="StoreUnavailableException">The command was not carried out, as far as is known.</exception>
+    public async Task<RedisReply<T>> SendAsync<TState, T>(
+        int slot, TState state, Func<IDatabase, TState, CommandFlags, Task<T>> send, RedisCommandKind kind)
     {
         var began = _time.GetTimestamp();
         var database = kind == RedisCommandKind.LongRead ? _connections.Long : _connections.Short;
@@ -178,7 +192,8 @@ internal sealed class RedisCluster : IAsyncDisposable
             }
             catch (OperationCanceledException) when (givenUp.IsCancellationRequested)
             {
-                _ = sent!.ContinueWith(static late => late.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+                _ = sent!.ContinueWith(
+                    static late => late.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
                 error = Judge(shard, new TimeoutException(), ref mayHaveRun);
             }
             catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
@@ -192,7 +207,7 @@ internal sealed class RedisCluster : IAsyncDisposable
 
             if (_stop.IsCancellationRequested || _time.GetElapsedTime(began) + TickInterval >= Timeout)
             {
-                // whatever the reason, nothing was written there for so long
+                // whatever the reason, nothing was written there for that long
                 if (error != RedisErrorKind.ReadOnly || !shard.HasRefused)
                     shard.Failed("no server carries out its commands", _time.GetElapsedTime(began));
                 throw error == RedisErrorKind.ReadOnly && shard.HasRefused ? Failed(RefusalOf(shard)) : Away(shard);
@@ -208,11 +223,14 @@ internal sealed class RedisCluster : IAsyncDisposable
         }
     }
 
-    /// <summary>Reads a text over the connection for long answers. What is longer than <paramref name="into"/> is cut off. Returns how many bytes there were.</summary>
+    /// <summary>
+    /// Reads a string over the connection for long answers, truncated to <paramref name="into"/>. Returns the full length in bytes.
+    /// </summary>
     public async Task<int> ReadTextAsync<T>(int slot, string key, Memory<T> into)
         where T : unmanaged
     {
-        var (text, _) = await SendAsync(slot, key, static (redis, key, flags) => redis.StringGetLeaseAsync(key, flags), RedisCommandKind.LongRead);
+        var (text, _) = await SendAsync(
+            slot, key, static (redis, key, flags) => redis.StringGetLeaseAsync(key, flags), RedisCommandKind.LongRead);
         if (text is null)
             return 0;
         using (text)
@@ -227,7 +245,7 @@ internal sealed class RedisCluster : IAsyncDisposable
     /// <summary>The time of the primaries: see <see cref="RedisTime"/>.</summary>
     public Task<(double Seconds, long Stamp)> ReadTimeAsync() => RedisTime.ReadAsync(_connections.Commands, _map.Shards, _time);
 
-    /// <summary>Has the library look at all servers again, which also subscribes anew.</summary>
+    /// <summary>Makes the library check all servers again, which also renews subscriptions.</summary>
     public void Configure()
     {
         if (!_configuring.IsCompleted || _time.GetElapsedTime(_configuredAt) < ConfigureInterval || _stop.IsCancellationRequested)
@@ -248,19 +266,20 @@ internal sealed class RedisCluster : IAsyncDisposable
         _stop.Dispose();
     }
 
-    // one writer at a time: else the library queues the command for a thread of its own
-    private static Task<T> Write<TState, T>(IDatabase database, TState state, CommandFlags flags, Func<IDatabase, TState, CommandFlags, Task<T>> send)
+    // A lock admits one writer at a time. Without it, the library would queue the command for a thread of its own.
+    private static Task<T> Write<TState, T>(
+        IDatabase database, TState state, CommandFlags flags, Func<IDatabase, TState, CommandFlags, Task<T>> send)
     {
         lock (database)
             return send(database, state, flags);
     }
 
-    // Returns why the command is to be sent again, or throws.
+    // Returns why the command must be sent again, or throws.
     private RedisErrorKind Judge(RedisShard shard, Exception failure, ref bool mayHaveRun)
     {
         if (_stop.IsCancellationRequested)
             throw Away(shard);
-        // the library's own refusal: it still takes the server for a replica
+        // the library itself refuses: it still takes the server for a replica
         if (failure is RedisCommandException)
         {
             shard.Failed("it is not known as a primary yet", TimeSpan.Zero);
@@ -268,7 +287,7 @@ internal sealed class RedisCluster : IAsyncDisposable
         }
 
         var fault = new FaultContext(failure);
-        // so the library says of an ASK that it was told not to follow, and of one whose server it cannot reach
+        // the library reports this for an ASK that it was told not to follow, and for an ASK to a server that it cannot reach
         if (fault.ConnectionFailureType == ConnectionFailureType.UnableToConnect)
         {
             Interlocked.Increment(ref _redirections);
@@ -294,7 +313,7 @@ internal sealed class RedisCluster : IAsyncDisposable
                 shard.Failed(failure.Message, TimeSpan.Zero);
                 break;
             case RedisErrorKind.Timeout when shard.AnswersOthers:
-                // it answers others: a long queue, or a node without enough CPU time
+                // the server answers other commands: it has a long queue, or this node lacks CPU time
                 throw Failed($"Redis at {shard.Name} is too slow: no answer within {RedisConnections.AnswerTimeout.TotalSeconds:0.#} s.");
             case RedisErrorKind.Timeout:
                 shard.Failed(NoAnswer, Timeout);
@@ -317,12 +336,12 @@ internal sealed class RedisCluster : IAsyncDisposable
         if (_map.Shards.FirstOrDefault(shard => shard.Endpoint.Equals(failed.EndPoint)) is not { } shard)
             return;
         var isOwed = failed.FailureType == ConnectionFailureType.CircuitBreaker;
-        // the library's own words about a connection name its version and no cause
+        // the library's text for a connection fault names the library's version, but no cause
         var cause = failed.Exception?.GetBaseException() is { } inner and not RedisConnectionException ? inner.Message : Lost;
         shard.Failed(isOwed ? NoAnswer : cause, TimeSpan.Zero);
     }
 
-    // That a shard is away is known before anybody hears of what failed by it.
+    // The shard is marked as away before any caller receives the failure.
     private StoreUnavailableException Away(RedisShard shard)
     {
         NoteChange(shard);
@@ -359,7 +378,7 @@ internal sealed class RedisCluster : IAsyncDisposable
         {
             while (await timer.WaitForNextTickAsync(_stop.Token))
             {
-                // after a pause of this process, answers that came meanwhile are read first
+                // after a pause of this process, wait one tick so that answers that arrived meanwhile are read first
                 wasLate = !wasLate && _time.GetElapsedTime(tickedAt) > Timeout / 2;
                 tickedAt = _time.GetTimestamp();
                 var isSomeAway = false;
@@ -426,7 +445,7 @@ internal sealed class RedisCluster : IAsyncDisposable
         }
         catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
         {
-            // tried again
+            // the next tick tries again
         }
     }
 

@@ -1,17 +1,17 @@
 namespace Aglow.Redis;
 
-/// <summary>What a command does, and so which connection it takes and what its answer says of a shard.</summary>
+/// <summary>What a command does. This selects its connection, and what its answer shows about the shard.</summary>
 internal enum RedisCommandKind
 {
     /// <summary>Reads something short, or publishes.</summary>
     Read,
 
-    /// <summary>Reads something long: on a connection of its own.</summary>
+    /// <summary>Reads something long, on a separate connection.</summary>
     LongRead,
 
     /// <summary>Writes.</summary>
     Write,
 }
 
-/// <summary>An answer, and whether the command may have been carried out before, with an answer that was lost.</summary>
+/// <summary>An answer, and whether an earlier attempt whose answer was lost may have carried the command out.</summary>
 internal readonly record struct RedisReply<T>(T Value, bool MayHaveRun);

@@ -6,20 +6,22 @@ using StackExchange.Redis.Availability;
 namespace Aglow.Redis;
 
 /// <summary>
-/// The connections of StackExchange.Redis to all servers: one for commands, one for hints, and one for pages, since their 255 KiB would delay the
-/// answers behind them.
+/// The connections of StackExchange.Redis to all servers: one for commands, one for hints, one for pages. A page has 255 KiB and would
+/// delay the answers behind it.
 /// </summary>
 /// <remarks>
-/// The library selects the server of a key, connects again, follows Sentinels, logs in and speaks TLS. Set here is what <see cref="RedisCluster"/> relies on: a
-/// command that cannot be sent fails at once and does not wait in a queue of the library, and a connection on which an answer is owed for 5 s, and none came for 2 s, is closed.
+/// The library selects the server of a key, reconnects, follows Sentinels, logs in and speaks TLS. This class sets what
+/// <see cref="RedisCluster"/> relies on. A command that cannot be sent fails at once instead of waiting in a queue of the library. A
+/// connection closes when an answer has been owed for 5 s and no answer came for 2 s.
 /// </remarks>
 internal sealed class RedisConnections : IAsyncDisposable
 {
-    // a start has nobody who waits for an answer, and a process's first TLS handshake reads all certificates that its machine trusts: seconds on a busy machine
+    // At start no caller waits. A process's first TLS handshake reads all trusted certificates of the machine, which takes seconds on a
+    // busy machine.
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(10);
     private const string ClientName = "aglow";
 
-    /// <summary>How long an answer may take while others come.</summary>
+    /// <summary>How long an answer may take while other answers arrive.</summary>
     public static readonly TimeSpan AnswerTimeout = TimeSpan.FromSeconds(5);
 
     private RedisConnections(ConnectionMultiplexer commands, ConnectionMultiplexer pages)
@@ -29,7 +31,7 @@ internal sealed class RedisConnections : IAsyncDisposable
         Pages = pages;
     }
 
-    /// <summary>Everything but pages.</summary>
+    /// <summary>The connection for everything but pages.</summary>
     public ConnectionMultiplexer Commands { get; }
 
     /// <summary>Commands with short answers.</summary>
@@ -70,7 +72,7 @@ internal sealed class RedisConnections : IAsyncDisposable
         await Pages.DisposeAsync();
     }
 
-    /// <summary>One more connection to all servers, set as these are.</summary>
+    /// <summary>Opens one more connection to all servers, with the same settings.</summary>
     /// <exception cref="StoreUnavailableException">No server can be used; the message is one line.</exception>
     internal static async Task<ConnectionMultiplexer> ConnectAsync(ConfigurationOptions options, TimeProvider time)
     {
@@ -85,14 +87,17 @@ internal sealed class RedisConnections : IAsyncDisposable
             catch (Exception failure) when (failure is RedisException or TimeoutException or ArgumentException or InvalidOperationException)
             {
                 if (attempts.Failure is { } refusal)
-                    throw new StoreUnavailableException($"Redis at {RedisAddress.Describe(options)} cannot be used: {Explain(refusal, failure)}.", failure);
+                    throw new StoreUnavailableException(
+                        $"Redis at {RedisAddress.Describe(options)} cannot be used: {Explain(refusal, failure)}.", failure);
                 if (time.GetElapsedTime(began) > StartTimeout)
-                    throw new StoreUnavailableException($"Redis at {RedisAddress.Describe(options)} cannot be used: no answer within {StartTimeout.TotalSeconds:0} s.", failure);
+                    throw new StoreUnavailableException(
+                        $"Redis at {RedisAddress.Describe(options)} cannot be used: no answer within {StartTimeout.TotalSeconds:0} s.",
+                        failure);
             }
         }
     }
 
-    // A refused login is said by the failure alone: the attempt goes on, and is then told that it has not logged in.
+    // Only the failure shows a refused login: the attempt continues, and then reports that it is not logged in.
     private static string Explain(Exception attempt, Exception failure)
     {
         if (failure.Message.Contains("WRONGPASS", StringComparison.Ordinal))
@@ -108,16 +113,17 @@ internal sealed class RedisConnections : IAsyncDisposable
     {
         var prepared = options.Clone();
         var timeout = (int)AnswerTimeout.TotalMilliseconds;
-        (prepared.AsyncTimeout, prepared.SyncTimeout, prepared.ConnectTimeout) = (timeout, timeout, (int)StartTimeout.TotalMilliseconds / 2);
+        (prepared.AsyncTimeout, prepared.SyncTimeout, prepared.ConnectTimeout) =
+            (timeout, timeout, (int)StartTimeout.TotalMilliseconds / 2);
         (prepared.AbortOnConnectFail, prepared.ConnectRetry) = (true, 1);
-        // timeouts are found, and lost connections made again, once in this time
+        // how often the library checks for timeouts and reconnects lost connections
         prepared.HeartbeatInterval = TimeSpan.FromMilliseconds(100);
         prepared.ReconnectRetryPolicy = new Reconnects();
         prepared.BacklogPolicy = BacklogPolicy.FailFast;
         prepared.CircuitBreaker = new AnswerOwed();
         // seconds after which a silent subscription is tested
         prepared.KeepAlive = 5;
-        // neither a key nor a channel of the library's own in a Redis that others may use, too
+        // use no keys or channels of the library's own, because other applications may share this Redis
         (prepared.TieBreaker, prepared.ConfigurationChannel) = ("", "");
         prepared.ClientName ??= ClientName;
         prepared.IncludeDetailInExceptions = false;
@@ -126,12 +132,12 @@ internal sealed class RedisConnections : IAsyncDisposable
         return prepared;
     }
 
-    /// <summary>How the attempts to connect ended.</summary>
+    /// <summary>Records how attempts to connect ended.</summary>
     private sealed class Attempts
     {
         private volatile Exception? _failure;
 
-        /// <summary>The last one; null: nobody refused, and nobody answered in time.</summary>
+        /// <summary>The last failure; null: no server refused, and none answered in time.</summary>
         public Exception? Failure => _failure;
 
         public void Note(object? sender, ConnectionAttemptCompletedEventArgs attempt)
@@ -141,14 +147,18 @@ internal sealed class RedisConnections : IAsyncDisposable
         }
     }
 
-    /// <summary>Connects again with pauses of 50 to 250 ms, half as long or longer at random: so that all nodes notice soon that a server is back.</summary>
+    /// <summary>
+    /// Reconnects after pauses of 50 to 250 ms, each multiplied by a random factor of 0.5 to 1.5. So all nodes notice a returning server
+    /// soon.
+    /// </summary>
     private sealed class Reconnects : IReconnectRetryPolicy
     {
         public bool ShouldRetry(long currentRetryCount, int timeElapsedMillisecondsSinceLastRetry) =>
-            timeElapsedMillisecondsSinceLastRetry >= Math.Min(250, 50 << (int)Math.Min(currentRetryCount, 3)) * (0.5 + Random.Shared.NextDouble());
+            timeElapsedMillisecondsSinceLastRetry
+                >= Math.Min(250, 50 << (int)Math.Min(currentRetryCount, 3)) * (0.5 + Random.Shared.NextDouble());
     }
 
-    /// <summary>Gives a connection up when an answer is owed, and none came, for longer than the timeout.</summary>
+    /// <summary>Closes a connection when an answer is owed and no answer came for longer than the timeout.</summary>
     private sealed class AnswerOwed : CircuitBreaker
     {
         public override Accumulator CreateAccumulator() => new Connection();

@@ -3,14 +3,14 @@ using StackExchange.Redis.Availability;
 
 namespace Aglow.Redis;
 
-/// <summary>What failures of the library mean.</summary>
+/// <summary>Classifies failures of the library.</summary>
 internal static class RedisFaults
 {
-    /// <summary>Whether this is how the library fails.</summary>
+    /// <summary>Whether an exception comes from the library.</summary>
     public static bool IsOfRedis(Exception failure) =>
         failure is RedisException or RedisCommandException or TimeoutException or ObjectDisposedException or InvalidOperationException;
 
-    /// <summary>Why a server refuses writes, in its own words; null: this is no such refusal.</summary>
+    /// <summary>Why a server refuses writes, in its own words; null: the failure is not such a refusal.</summary>
     public static string? RefusalIn(Exception failure) =>
         new FaultContext(failure).ErrorKind
             is RedisErrorKind.OutOfMemory or RedisErrorKind.Misconfigured or RedisErrorKind.NoReplicas or RedisErrorKind.ReadOnly

@@ -5,26 +5,30 @@ using StackExchange.Redis;
 
 namespace Aglow.Redis;
 
-/// <summary>
-/// Hints between nodes, by publish and subscribe: sharded in a cluster that has it (Redis 7), so that a hint does not go over every link of
-/// the cluster. A server alone needs no shards, and Garnet has them in a cluster only.
-/// </summary>
+/// <summary>Sends hints between nodes by publish and subscribe.</summary>
 /// <remarks>
 /// <code>
 ///   Publish ─► this node's handlers, at once
-///           └► queue ─► one message on the way at a time, with all that gathered meanwhile ─► SPUBLISH {p:hints} ─► every node's subscription
+///           └► queue ─► one message at a time, with all hints that queued meanwhile ─► SPUBLISH {p:hints} ─► every node's subscription
 /// </code>
-/// Each node hears all hints: at 8,400 transitions a second 34 KB/s and node. The library subscribes on a connection of its own, and again after a loss. Hints may be lost (a connection was down, or more than <see cref="MostWaiting"/> waited); sweeps and rechecks find what they would have told
-/// within their interval. Nothing is sent again: a hint that is seconds old is worth no more than the next sweep.
-/// Threading: publishing from any thread, without waiting; other nodes' hints are heard one message after another, in their order.
+/// A cluster that supports sharded channels (Redis 7) uses them, so a hint does not cross every link of the cluster. A single server needs
+/// no shards, and Garnet supports them only in a cluster.
+///
+/// Each node receives all hints: at 8,400 transitions per second, 34 KB/s for each node. The library subscribes on its own connection, and
+/// again after it loses that connection.
+///
+/// Hints may be lost: a connection was down, or more than <see cref="MostWaiting"/> waited. Sweeps and rechecks then find the changes
+/// within their interval. Nothing is sent again, because a hint that is seconds old is worth no more than the next sweep.
+///
+/// Threading: any thread publishes, without waiting. Hints of other nodes are handled one message after another, in order.
 /// </remarks>
 internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
 {
-    /// <summary>Hints that may wait to be sent; more are dropped.</summary>
+    /// <summary>The most hints in the queue; more are dropped.</summary>
     public const int MostWaiting = 1_000_000;
 
     private static readonly TimeSpan PauseBetweenAttempts = TimeSpan.FromMilliseconds(100);
-    // a node that says nothing for so long is not counted on
+    // a node that sends nothing for this long no longer counts as a peer
     private static readonly TimeSpan PeersRemembered = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan SaidEvery = TimeSpan.FromMinutes(1);
     private static readonly Version Sharded = new(7, 0);
@@ -62,13 +66,13 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
     /// <summary>Hints sent to other nodes.</summary>
     public long Sent => Volatile.Read(ref _sent);
 
-    /// <summary>Hints heard of other nodes.</summary>
+    /// <summary>Hints received from other nodes.</summary>
     public long Heard => Volatile.Read(ref _heard);
 
-    /// <summary>Hints that were not sent: too many waited, or the server was away.</summary>
+    /// <summary>Hints that were not sent because the queue was full or the server was away.</summary>
     public long Dropped => Volatile.Read(ref _dropped);
 
-    /// <summary>Whether other nodes' hints are heard now.</summary>
+    /// <summary>Whether this node receives other nodes' hints now.</summary>
     public bool IsSubscribed => _subscribing.IsCompletedSuccessfully && _cluster.Commands.GetSubscriber().IsConnected(_channel);
 
     /// <inheritdoc/>
@@ -95,7 +99,7 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
     /// <inheritdoc/>
     public void Subscribe(TransitionHandler handler) => _handlers += handler;
 
-    /// <summary>Starts; completes when other nodes' hints are heard, or after the timeout.</summary>
+    /// <summary>Starts. Completes when this node receives other nodes' hints, or after the timeout.</summary>
     public async Task StartAsync()
     {
         _publishing = Task.Run(PublishAsync);
@@ -104,8 +108,8 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
     }
 
     /// <summary>
-    /// Some ten times a minute at least, by the owner's loop: logs when hints are lost, dropped and heard again, and has the library
-    /// subscribe anew.
+    /// Logs when hints are lost, dropped and received again, and makes the library subscribe again. The owner's loop calls it at least ten
+    /// times a minute.
     /// </summary>
     public void Tick()
     {
@@ -133,14 +137,14 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
         _stop.Dispose();
     }
 
-    // The library's subscription lives on through losses of its connection; only the first one has to be tried again here.
+    // The library restores its subscription after a lost connection. Only the first subscription must be retried here.
     private async Task SubscribeAsync()
     {
         while (!_stop.IsCancellationRequested)
         {
             try
             {
-                // hints are published where they are subscribed to, and commands go to primaries only
+                // Hints are published on primaries, since commands go only there. So the subscription must be on a primary too.
                 var messages = await _cluster.Commands.GetSubscriber().SubscribeAsync(_channel, CommandFlags.DemandMaster);
                 messages.OnMessage(Hear);
                 return;
@@ -192,13 +196,16 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
         (_droppedSaid, _droppedSaidAt) = (dropped, _time.GetTimestamp());
     }
 
-    // Returns why not; null: it was sent.
+    // Returns why it was not sent; null: it was sent.
     private async Task<string?> SendAsync(ReadOnlyMemory<byte> message)
     {
         try
         {
             await _cluster.SendAsync(
-                RedisKeys.HintsSlot, (_channel, message), static (redis, hint, flags) => redis.PublishAsync(hint._channel, hint.message, flags), RedisCommandKind.Read);
+                RedisKeys.HintsSlot,
+                (_channel, message),
+                static (redis, hint, flags) => redis.PublishAsync(hint._channel, hint.message, flags),
+                RedisCommandKind.Read);
             return null;
         }
         catch (StoreUnavailableException failure)

@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow.Redis;
 
-/// <summary>The one owner of this library's log events: 6xxx.</summary>
+/// <summary>The single owner of this library's log events: 6xxx.</summary>
 internal sealed partial class RedisLog(ILogger logger)
 {
     [LoggerMessage(6001, LogLevel.Information, "Redis {Version} at {Servers}: {Primaries} primaries.")]

@@ -3,18 +3,23 @@ using StackExchange.Redis;
 
 namespace Aglow.Redis;
 
-/// <summary>Which shard has which slots, as the servers say.</summary>
+/// <summary>The shard of each slot, as the servers report it.</summary>
 /// <remarks>
-/// The library routes by its own map. This one says only whom a failure concerns. It is read when the library's changes, every 250 ms while a shard is away, and every 10 s.
-/// Slots whose shard was away and that another server has now were away as long: <c>recovered</c> is told so before a command for them is sent to the new server.
-/// Threading: any thread reads; one request for the map is under way at a time.
+/// The library routes commands by its own map. This map only assigns failures to shards. It is read when the library's map changes, every
+/// 250 ms while a shard is away, and every 10 s.
+///
+/// A slot may move from a shard that was away to another server. That slot was then away for as long. <c>recovered</c> is called with it
+/// before a command for it goes to the new server. Threading: any thread reads; one request for the map is under way at a time.
 /// </remarks>
 /// <param name="redis">The connections.</param>
-/// <param name="isCluster">Whether it is a cluster.</param>
-/// <param name="time">Where time comes from.</param>
-/// <param name="log">Where events go.</param>
-/// <param name="recovered">Called with slots that could not be written since a timestamp, and can be now. Returns at once.</param>
-internal sealed class RedisMap(ConnectionMultiplexer redis, bool isCluster, TimeProvider time, RedisLog log, Action<Func<int, bool>, long> recovered)
+/// <param name="isCluster">Whether the server is a cluster.</param>
+/// <param name="time">The source of time.</param>
+/// <param name="log">The log.</param>
+/// <param name="recovered">
+/// Called with slots that are writable again, and the timestamp since which they were not. Must return at once.
+/// </param>
+internal sealed class RedisMap(
+    ConnectionMultiplexer redis, bool isCluster, TimeProvider time, RedisLog log, Action<Func<int, bool>, long> recovered)
 {
     private static readonly TimeSpan AskInterval = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(10);
@@ -30,23 +35,23 @@ internal sealed class RedisMap(ConnectionMultiplexer redis, bool isCluster, Time
     private bool _isClosed;
     private long _askedAt;
 
-    /// <summary>Called when slots have changed hands.</summary>
+    /// <summary>Called when slots have moved.</summary>
     public Action? Changed { get; set; }
 
     /// <summary>Servers that have slots now.</summary>
     public IReadOnlyList<RedisShard> Shards => Volatile.Read(ref _shards);
 
-    /// <summary>Who has a slot.</summary>
+    /// <summary>The owner of a slot.</summary>
     public RedisShard this[int slot] => Volatile.Read(ref _owners[slot]);
 
-    /// <summary>Whether a slot went to another server within a time.</summary>
+    /// <summary>Whether a slot moved to another server within this time.</summary>
     public bool HasMovedWithin(int slot, TimeSpan within) =>
         Volatile.Read(ref _movedAt[slot]) is not 0 and var at && time.GetElapsedTime(at) < within;
 
-    /// <summary>Asks soon: something says that the map has changed.</summary>
+    /// <summary>Requests the map soon: something indicates that it has changed.</summary>
     public void Want() => _isWanted = true;
 
-    /// <summary>Called every 50 ms; asks where it is time.</summary>
+    /// <summary>Called every 50 ms; requests the map when it is due.</summary>
     public void Tick(bool isSomeAway)
     {
         var sinceAsked = time.GetElapsedTime(Volatile.Read(ref _askedAt));
@@ -54,7 +59,7 @@ internal sealed class RedisMap(ConnectionMultiplexer redis, bool isCluster, Time
             _ = RefreshAsync();
     }
 
-    /// <summary>Asks now. Callers who want a map while one is asked for wait for that one.</summary>
+    /// <summary>Requests the map now. A caller that finds a request under way waits for that one.</summary>
     public Task RefreshAsync()
     {
         lock (_gate)
@@ -65,7 +70,7 @@ internal sealed class RedisMap(ConnectionMultiplexer redis, bool isCluster, Time
         }
     }
 
-    /// <summary>Asks no more, and waits for the request that is under way.</summary>
+    /// <summary>Stops requests, and waits for the one that is under way.</summary>
     public Task CloseAsync()
     {
         lock (_gate)
@@ -113,7 +118,7 @@ internal sealed class RedisMap(ConnectionMultiplexer redis, bool isCluster, Time
         _isSaidUnknown = true;
     }
 
-    // A node that does not know its own address is the one that was asked.
+    // A node that does not know its own address is the one that answered.
     private static EndPoint EndpointOf(ClusterSlotNode node, IServer asked) => node.EndPoint ?? asked.EndPoint switch
     {
         IPEndPoint ip => new IPEndPoint(ip.Address, node.Port),
@@ -127,8 +132,9 @@ internal sealed class RedisMap(ConnectionMultiplexer redis, bool isCluster, Time
         var moved = new Dictionary<(RedisShard Before, RedisShard After), HashSet<int>>();
         for (var slot = 0; slot < RedisKeys.Slots; slot++)
         {
-            // a slot that nobody has stays where it was: its server will say so
-            var endpoint = map(slot) ?? _owners[slot]?.Endpoint ?? map(Enumerable.Range(0, RedisKeys.Slots).First(other => map(other) is not null))!;
+            // a slot without an owner keeps its last server, which reports the error
+            var endpoint = map(slot) ?? _owners[slot]?.Endpoint
+                ?? map(Enumerable.Range(0, RedisKeys.Slots).First(other => map(other) is not null))!;
             if (!shards.TryGetValue(endpoint, out var after))
                 shards[endpoint] = after = new RedisShard(endpoint, time, Recovered);
             var before = _owners[slot];

@@ -8,13 +8,15 @@ using StackExchange.Redis;
 namespace Aglow.Redis;
 
 /// <summary>
-/// How many are online on each page, as nodes tell each other: one text a definition, so that reading all of them is one short command.
+/// How many users are online on each page, shared between nodes. One string for each definition, so one short command reads all of them.
 /// </summary>
 /// <remarks>
 /// <code>
-///   {p:pages}:count:RULE   | claim 4 | online 4 | at 4 | online 4 | at 4 | …     words, most significant byte first: a page has numbers 1 + 2 PAGE and 2 + 2 PAGE
+///   {p:pages}:count:RULE   | claim 4 | online 4 | at 4 | online 4 | at 4 | …     words, most significant byte first;
+///                                                                                a page has words 1 + 2 PAGE and 2 + 2 PAGE
 /// </code>
-/// 2 KB at 10 million users. A key beside each page was rejected: a command a page for whoever only wants the sum. Any thread.
+/// It takes 2 KB at 10 million users. Rejected: a key beside each page, because a caller that only wants the sum would send one command for
+/// each page. Threading: any thread.
 /// </remarks>
 internal sealed class RedisPageCounts(RedisCluster cluster) : IPageCounts
 {
@@ -45,7 +47,8 @@ internal sealed class RedisPageCounts(RedisCluster cluster) : IPageCounts
 
     /// <inheritdoc/>
     public async ValueTask<uint> ClaimAsync(Definition definition, uint now) =>
-        (uint?)(await WriteAsync(definition, [Set(0, now)])).Span[0] ?? throw new StoreUnavailableException("Redis answered a BITFIELD with what is no word.");
+        (uint?)(await WriteAsync(definition, [Set(0, now)])).Span[0]
+        ?? throw new StoreUnavailableException("Redis answered a BITFIELD with what is no word.");
 
     /// <inheritdoc/>
     public async ValueTask WriteAsync(Definition definition, IReadOnlyList<(int Page, PageCount Count)> counts, uint claim)
@@ -60,8 +63,12 @@ internal sealed class RedisPageCounts(RedisCluster cluster) : IPageCounts
         (await WriteAsync(definition, [.. words])).Dispose();
     }
 
-    private static BitFieldOperation Set(int place, uint word) => BitFieldOperation.Set(BitFieldEncoding.UInt32, BitFieldOffset.Element(place), word);
+    private static BitFieldOperation Set(int place, uint word) =>
+        BitFieldOperation.Set(BitFieldEncoding.UInt32, BitFieldOffset.Element(place), word);
 
     private async Task<Lease<long?>> WriteAsync(Definition definition, BitFieldOperation[] words) => (await cluster.SendAsync(
-        RedisKeys.PagesSlot, (Key: (RedisKey)RedisKeys.Counts(definition), Words: words), static (redis, row, flags) => redis.StringBitFieldAsync(row.Key, row.Words, flags), RedisCommandKind.Write)).Value;
+        RedisKeys.PagesSlot,
+        (Key: (RedisKey)RedisKeys.Counts(definition), Words: words),
+        static (redis, row, flags) => redis.StringBitFieldAsync(row.Key, row.Words, flags),
+        RedisCommandKind.Write)).Value;
 }

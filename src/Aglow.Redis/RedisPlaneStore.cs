@@ -10,42 +10,50 @@ using Aglow.Watching;
 
 namespace Aglow.Redis;
 
-/// <summary>
-/// Words in Redis or Valkey, alone or as a cluster: what many nodes share.
-/// </summary>
+/// <summary>Words in Redis or Valkey, a single server or a cluster, which many nodes share.</summary>
 /// <remarks>
 /// <code>
-///   {p:PAGE}:pulse   BITFIELD … SET u32 #SLOT WORD SET u32 #SLOT WORD …   all users of a page in one command; the old words come back
+///   {p:PAGE}:pulse   BITFIELD … SET u32 #SLOT WORD SET u32 #SLOT WORD …   all users of a page in one command; returns the old words
 ///                    BITFIELD_RO … GET u32 #SLOT …                        reads
-///                    GET                                                  a page, for sweeps: 255 KiB at most, by a connection of its own
-///   {p:pages}:pulse  a bit a page that was ever written, set before its first word; read by sweeps instead of a SCAN over a Redis that others may use, too
+///                    GET                                                  a page, for sweeps: 255 KiB at most, on a separate connection
+///   {p:pages}:pulse  a bit for each page that was ever written, set before its first word
 /// </code>
-/// <b>A word never goes back in time</b>: an old word that is newer than the one written is put back, and what that brings back is looked at in turn: every
-/// value that was overwritten is in somebody's hand until it, or a newer one, stands there again. For that moment readers see the older word, so
-/// nobody may write one that is no longer online (<see cref="Renewals"/> reads first what waited long; a command is not sent after its 2 s). A script that compares first was
-/// rejected: it costs Redis several times as much for each heartbeat, to prevent what takes a clock that is off, or two requests within a millisecond.
-/// <b>Replies that are lost</b>: the command is sent again within its 2 s, and its old words are reported as <see cref="Pulse.Never"/>, so that everybody is told
-/// to look. <b>Durability</b> is the servers' (append-only file): <see cref="Keep"/> has nothing to do. Leaves wait for a replica.
-/// Pages of other planes that nobody wrote are not read: most applications report no activity and no kinds of devices, and reads cost half without. A page's first activity is
-/// therefore seen by other nodes up to 10 s late (<see cref="PagesAsync"/>); of kinds a hint says so at once (<see cref="Expect"/>).
-/// Threading: anything from any thread, no lock on the way of words.
+/// Sweeps read the list of pages. A SCAN was rejected, because other applications may use the same Redis.
+///
+/// <b>A word never goes back in time.</b> If an old word is newer than the word that replaced it, the writer puts it back. It checks the
+/// word that this returns in the same way, and repeats until nothing newer comes back. So some writer holds each overwritten word until
+/// that word, or a newer one, is stored again. Readers see the older word for that moment. So no node may write a word that is no longer
+/// online. <see cref="Renewals"/> therefore first reads words that waited long, and no command is sent after its 2 s. Rejected: a script
+/// that compares first. Each heartbeat would cost Redis several times as much. The problem needs a wrong clock, or two requests within a
+/// millisecond.
+///
+/// <b>Lost replies.</b> The command is sent again within its 2 s. Its old words are reported as <see cref="Pulse.Never"/>, so that every
+/// node checks these users. <b>Durability</b> is the servers' (append-only file): <see cref="Keep"/> does nothing. Leaves wait for a
+/// replica.
+///
+/// Pages of other planes that were never written are not read. Most applications report no activity and no kinds of devices, and reads cost
+/// half as much without them. Other nodes therefore see a page's first activity up to 10 s late (<see cref="PagesAsync"/>). For kinds of
+/// devices, a hint reports it at once (<see cref="Expect"/>).
+///
+/// Threading: any thread, without locks when reading and writing words.
 /// </remarks>
 public sealed class RedisPlaneStore : IPlaneStore
 {
     private const byte Known = 2, Maybe = 1;
 
-    // larger batches are rare, and their memory is given back
+    // larger batches are rare, and their memory is released
     private const int MostPooled = 128 * 1024;
 
     private readonly RedisCluster _cluster;
-    // null where nothing waits for replicas
+    // null: nothing waits for replicas
     private readonly ReplicaConfirmations? _replicas;
     private readonly ConcurrentBag<WordBatch> _pool = [];
-    // a byte a page: whether this node knows it to be listed, or it may be; written under no lock, since setting twice does no harm
+    // A byte for each page: whether this node knows that it is listed, or that it may be. Written without a lock, since setting it twice is
+    // harmless.
     private readonly byte[][] _listed = [.. Enumerable.Range(0, Planes.Count).Select(static _ => new byte[PageLayout.Pages])];
     private readonly bool[] _isInUse = [true, true, false, false, false, false];
 
-    /// <summary>The words of a cluster, which is closed with this store.</summary>
+    /// <summary>Stores words in a cluster. The store closes the cluster.</summary>
     internal RedisPlaneStore(RedisCluster cluster, ReplicaConfirmations? replicas = null)
     {
         _cluster = cluster;
@@ -57,7 +65,7 @@ public sealed class RedisPlaneStore : IPlaneStore
     /// <inheritdoc/>
     public IPageCounts PageCounts { get; }
 
-    /// <summary>Takes back what pages were given too much of.</summary>
+    /// <summary>Reclaims excess memory of pages.</summary>
     internal PageTightener Tightener { get; }
 
     /// <inheritdoc/>
@@ -160,7 +168,7 @@ public sealed class RedisPlaneStore : IPlaneStore
             batch.Fill(plane, users.Span);
             batch.FillWords(words.Span);
             await batch.SendAsync(isWrite: true);
-            // a newer word of a second that has come was written meanwhile
+            // a newer word was written meanwhile, and its second is not in the future
             if (Overwritten(batch, words.Span)?.FindAll(newer => Pulse.Second(newer.Word) <= latest) is { Count: > 0 } newer)
                 await PutBackAsync(plane, newer);
             if (batch.Failure is { } failure)
@@ -199,8 +207,8 @@ public sealed class RedisPlaneStore : IPlaneStore
 
     /// <inheritdoc/>
     /// <remarks>
-    /// Reads the lists of all planes, so that this node knows of activity that others were the first to write on a page; and lists anew what it
-    /// knows and a server that was lost without its last second has forgotten.
+    /// Reads the lists of all planes, so this node learns of pages that other nodes wrote first. It also lists pages again that a server
+    /// has forgotten because it was lost without its last second.
     /// </remarks>
     public async ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane)
     {
@@ -229,7 +237,7 @@ public sealed class RedisPlaneStore : IPlaneStore
     /// <inheritdoc/>
     public async ValueTask EraseAsync(Plane plane, uint user)
     {
-        // where nothing is, no page is made
+        // do not create a page for a user without a word
         var before = new uint[1];
         await ReadAsync(plane, new[] { user }, before);
         if (before[0] == Pulse.Never)
@@ -283,7 +291,8 @@ public sealed class RedisPlaneStore : IPlaneStore
         return newer;
     }
 
-    // Until nothing newer comes back: of two who do this at once, each leaves the newer of what they hold and what they overwrote.
+    // Repeats until nothing newer comes back. If two nodes do this at once, each leaves the newer of the words that it holds and
+    // overwrites.
     private async ValueTask PutBackAsync(Plane plane, List<(uint User, uint Word)> newer)
     {
         while (newer.Count > 0)

@@ -13,25 +13,28 @@ using StackExchange.Redis;
 namespace Aglow.Redis;
 
 /// <summary>
-/// Presence on one of many nodes that share a Redis: the cluster's connections, words, hints and time, and the <see cref="PresenceService"/> over them, opened and closed
-/// in order.
+/// Presence on one of many nodes that share a Redis. Opens and closes the connections, words, hints, time and the
+/// <see cref="PresenceService"/> in order.
 /// </summary>
 /// <remarks>
 /// <code>
-///   open:   map of the cluster ─► its rules ─► its time ─► clock ─► hints heard ─► beliefs, from every page ─► loops
-///   close:  loops ─► what waits is written ─► hints ─► connections ─► directory
+///   open:   map of the cluster ─► its rules ─► its time ─► clock ─► hints ─► beliefs, from every page ─► loops
+///   close:  loops ─► queued words are written ─► hints ─► connections ─► directory
 /// </code>
-/// Time is what the Redis servers' clocks say, the median of the primaries, asked once a second: a node whose own clock is stepped goes on as before, and one that was
-/// suspended is right a second after it wakes. Where the servers' own clocks are wrong, so is every <c>last_seen</c>, and each node says so (<c>aglow_clock_wall_ahead_seconds</c>).
-/// A node keeps nothing: any number of them may come and go, and losing one loses nothing but its connections. Without a directory, user IDs are integers below 2^31.
+/// Time is the median of the primaries' clocks, read once a second. A step of a node's own clock changes nothing. A suspended node has the
+/// right time within a second of waking. If the servers' own clocks are wrong, every <c>last_seen</c> is wrong, and each node reports that
+/// (<c>aglow_clock_wall_ahead_seconds</c>).
+///
+/// A node stores nothing. Any number of nodes may start and stop, and a lost node loses only its connections. Without a directory, user IDs
+/// are integers below 2^31.
 /// </remarks>
 public sealed class RedisPresence : IOpenPresence
 {
-    // an answer that took longer may be off by half of this
+    // an answer that took longer may be wrong by half of this
     private static readonly TimeSpan ExactWithin = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan TickInterval = TimeSpan.FromSeconds(1);
 
-    // a skew that shows: words of that many seconds' difference
+    // a skew that users can notice: words differ by this many seconds
     private const double SkewSeconds = 2;
 
     private readonly RedisCluster _cluster;
@@ -79,11 +82,12 @@ public sealed class RedisPresence : IOpenPresence
 
     /// <summary>Connects, reads every page and starts.</summary>
     /// <param name="options">Presence itself.</param>
-    /// <param name="redis">How to reach the servers: <see cref="RedisAddress.Parse"/>, or options of StackExchange.Redis with a login of your own.</param>
-    /// <param name="time">Where time comes from.</param>
-    /// <param name="logs">Where events go.</param>
-    /// <param name="directory">Who the users are; null: user IDs are integers below 2^31. Closed with this, once it is open.</param>
-    /// <param name="rules">How the servers are used; null: as <see cref="RedisStoreOptions"/> has it.</param>
+    /// <param name="redis">How to reach the servers: <see cref="RedisAddress.Parse"/>, or options of StackExchange.Redis with your own
+    /// login.</param>
+    /// <param name="time">The source of time.</param>
+    /// <param name="logs">Creates the logs.</param>
+    /// <param name="directory">The users; null: user IDs are integers below 2^31. Once open, this object closes it.</param>
+    /// <param name="rules">How the servers are used; null: the defaults of <see cref="RedisStoreOptions"/>.</param>
     /// <exception cref="StoreUnavailableException">The servers cannot be used; the message is one line.</exception>
     public static async Task<RedisPresence> OpenAsync(
         AglowOptions options,
@@ -156,7 +160,7 @@ public sealed class RedisPresence : IOpenPresence
         }
         finally
         {
-            // it records the last leaves, and reads pages no more
+            // it records the last leaves and then reads no more pages
             if (_changes is not null)
                 await _changes.DisposeAsync();
             await Presence.DisposeAsync();
@@ -171,7 +175,8 @@ public sealed class RedisPresence : IOpenPresence
         }
     }
 
-    // Words of these slots could not be written for so long: nobody lapses for it. Shorter than a stall, the lease covers it.
+    // Words of these slots could not be written for this long, so no lease of theirs expires for now. The lease itself covers shorter
+    // outages.
     private static void Hold(Clock clock, Func<int, bool> slots, TimeSpan away)
     {
         if (away < Clock.StallAfter)
@@ -213,11 +218,11 @@ public sealed class RedisPresence : IOpenPresence
         }
         catch (StoreUnavailableException)
         {
-            // monotonic time goes on until it is back
+            // monotonic time continues until the servers are back
             return;
         }
 
-        // of the wall clock against the servers'
+        // of the wall clock against the servers' clocks
         var skew = clock.WallAheadSeconds - clock.ErrorSeconds;
         if (Math.Abs(skew) > SkewSeconds == _isSaidSkewed)
             return;
@@ -239,7 +244,10 @@ public sealed class RedisPresence : IOpenPresence
             "aglow.redis.servers.refusing",
             "Redis servers that have words and refuse writes.",
             () => _cluster.Map.Shards.Count(static shard => shard.RefusesWrites));
-        _metrics.Count("aglow.redis.redirections", "Commands that a server did not carry out since another has the slot.", () => _cluster.Redirections);
+        _metrics.Count(
+            "aglow.redis.redirections",
+            "Commands that a server did not carry out since another has the slot.",
+            () => _cluster.Redirections);
         _metrics.CountErrors("redis", () => _cluster.Failures);
         _metrics.Count("aglow.hints.sent", "Hints sent to other nodes.", () => _hints.Sent);
         _metrics.Count("aglow.hints.heard", "Hints heard of other nodes.", () => _hints.Heard);

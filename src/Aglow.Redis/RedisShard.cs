@@ -3,29 +3,32 @@ using System.Net;
 
 namespace Aglow.Redis;
 
-/// <summary>One server that has slots: what it owes, and since when it is away.</summary>
+/// <summary>One server that owns slots: its pending answers, and since when it is away.</summary>
 /// <remarks>
 /// <code>
 ///   failure noticed ─► away, since the failure ─── 2 s ───► known to be away: commands fail at once
 ///                            │
-///                            └─ good answer to a command sent after the failure was noticed ─► Recovered is told, then the shard works again
+///                            └─ good answer to a command sent after the failure was noticed ─► calls Recovered, then the shard works again
 /// </code>
-/// An answer to a command that was sent before the failure was noticed may be older than the failure. It ends no outage. The outage is told all the same before
-/// that answer reaches its caller, since it may be newer.
-/// A shard that answers and refuses writes (out of memory, too few replicas, disk full) is judged apart: <see cref="RefusesWrites"/>. Reads succeed meanwhile, so
-/// that outage is told again and again before their answers reach callers, until a write succeeds.
-/// Threading: any thread; a lock is taken only while the shard is away.
+/// An answer to a command that was sent before the failure was noticed may be older than the failure, so it ends no outage. It may also be
+/// newer, so the outage is still reported before that answer reaches its caller.
+///
+/// A shard may answer but refuse writes (out of memory, too few replicas, disk full). <see cref="RefusesWrites"/> tracks that separately.
+/// Reads succeed meanwhile, so the outage is reported repeatedly, before their answers reach callers, until a write succeeds. Threading:
+/// any thread; a lock is taken only while the shard is away.
 /// </remarks>
-/// <param name="endpoint">Where it listens.</param>
-/// <param name="time">Where time comes from.</param>
-/// <param name="recovered">Called with the timestamp at which the outage began, before an answer that may end it reaches its caller. Returns at once.</param>
+/// <param name="endpoint">The server's address.</param>
+/// <param name="time">The source of time.</param>
+/// <param name="recovered">
+/// Called with the timestamp at which the outage began, before an answer that may end it reaches its caller. Must return at once.
+/// </param>
 [SuppressMessage("Design", "CA1001", Justification = "A token source without a timer holds nothing that must be freed")]
 internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<RedisShard, long> recovered)
 {
     // A failover this soon after an outage may bring back words from before the outage.
     private static readonly TimeSpan OutageRemembered = TimeSpan.FromSeconds(15);
 
-    // shorter than any guard holds
+    // shorter than any stall guard lasts
     private static readonly TimeSpan RefusalToldEvery = TimeSpan.FromSeconds(0.5);
 
     private readonly Lock _gate = new();
@@ -34,7 +37,7 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     private long _noticedAt;
     private long _answeredAt;
     private (long Since, long Until) _lastOutage;
-    // the same of writes alone
+    // the same for writes alone
     private long _refusedSince;
     private long _refusedNoticedAt;
     private long _refusalToldAt;
@@ -47,10 +50,10 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     private bool _isSaidAway;
     private CancellationTokenSource _givenUp = new();
 
-    /// <summary>Where it listens.</summary>
+    /// <summary>The server's address.</summary>
     public EndPoint Endpoint { get; } = endpoint;
 
-    /// <summary>Where it listens, as people write it.</summary>
+    /// <summary>The server's address, as people write it.</summary>
     public string Name { get; } = RedisAddress.Name(endpoint);
 
     /// <summary>Why it is away; empty: it works.</summary>
@@ -63,9 +66,10 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     public bool HasRefused => Volatile.Read(ref _refusedSince) != 0;
 
     /// <summary>Whether it has refused writes for longer than the timeout.</summary>
-    public bool RefusesWrites => Volatile.Read(ref _refusedSince) is not 0 and var since && time.GetElapsedTime(since) > RedisCluster.Timeout;
+    public bool RefusesWrites =>
+        Volatile.Read(ref _refusedSince) is not 0 and var since && time.GetElapsedTime(since) > RedisCluster.Timeout;
 
-    /// <summary>How long nothing could be written: it is away, or refuses writes. Zero: writes work, as far as is known.</summary>
+    /// <summary>How long it could not be written: it is away, or refuses writes. Zero: writes work, as far as is known.</summary>
     public TimeSpan UnwritableFor
     {
         get
@@ -76,7 +80,7 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         }
     }
 
-    /// <summary>The newest timestamp at which a write was sent that it took.</summary>
+    /// <summary>The send time of the newest write that it accepted, as a timestamp.</summary>
     public long WroteAt => Volatile.Read(ref _wroteAt);
 
     /// <summary>When it was last probed.</summary>
@@ -88,13 +92,13 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     /// <summary>Whether it has failed since it last worked.</summary>
     public bool HasFailed => Volatile.Read(ref _awaySince) != 0;
 
-    /// <summary>Whether it is away for longer than the timeout.</summary>
+    /// <summary>Whether it has been away for longer than the timeout.</summary>
     public bool IsAway => Volatile.Read(ref _awaySince) is not 0 and var since && time.GetElapsedTime(since) > RedisCluster.Timeout;
 
     /// <summary>Whether it gave a good answer within the timeout.</summary>
     public bool AnswersOthers => time.GetElapsedTime(Volatile.Read(ref _answeredAt)) < RedisCluster.Timeout;
 
-    /// <summary>The timestamp at which the outage began that the shard is in, or has just had; 0: none.</summary>
+    /// <summary>The timestamp at which the current or most recent outage began; 0: none.</summary>
     public long OutageSince
     {
         get
@@ -108,7 +112,7 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         }
     }
 
-    /// <summary>It failed, and had not answered for so long.</summary>
+    /// <summary>Records a failure. The shard had not answered for this long.</summary>
     public void Failed(string reason, TimeSpan silentFor)
     {
         lock (_gate)
@@ -122,7 +126,7 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         }
     }
 
-    /// <summary>It refused a write, for this reason.</summary>
+    /// <summary>Records that it refused a write, and why.</summary>
     public void Refused(string reason)
     {
         lock (_gate)
@@ -131,14 +135,14 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
             if (_refusedSince != 0)
                 return;
             Volatile.Write(ref _refusedNoticedAt, time.GetTimestamp());
-            // it may have refused everything since the last write that it took
+            // it may have refused every write since the last one that it accepted
             Volatile.Write(ref _refusedSince, _wroteAt != 0 ? _wroteAt : _refusedNoticedAt);
         }
     }
 
     /// <summary>
-    /// It gave a good answer to a command that was sent then. Returns how long it was away, or refused writes, if it is back by this
-    /// and that was logged; zero otherwise.
+    /// Records a good answer to a command, with the time at which the command was sent. If this ends an outage that was logged, returns the
+    /// length of the outage; otherwise zero.
     /// </summary>
     public TimeSpan Worked(long sentAt, bool isWrite)
     {
@@ -188,14 +192,14 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         }
     }
 
-    /// <summary>It has slots of a shard whose outage began then.</summary>
+    /// <summary>Records that it took over slots of a shard whose outage began then.</summary>
     public void Inherits(long since)
     {
         lock (_gate)
             _lastOutage = (since, time.GetTimestamp());
     }
 
-    /// <summary>Whether it is to be logged that it is away: once for each outage.</summary>
+    /// <summary>Whether to log now that it is away: once for each outage.</summary>
     public bool IsNewlyAway()
     {
         if (_isSaidAway || !IsAway)
@@ -209,7 +213,7 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         }
     }
 
-    /// <summary>Whether it is to be logged that it refuses writes: once for each time.</summary>
+    /// <summary>Whether to log now that it refuses writes: once for each outage.</summary>
     public bool IsNewlyRefusing()
     {
         if (_isSaidRefusing || !RefusesWrites)
@@ -223,7 +227,7 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         }
     }
 
-    /// <summary>Whether <see cref="IsAway"/> or <see cref="RefusesWrites"/> has changed since this was last asked.</summary>
+    /// <summary>Whether <see cref="IsAway"/> or <see cref="RefusesWrites"/> has changed since the last call.</summary>
     public bool HasChanged()
     {
         var (isAway, refuses) = (IsAway, RefusesWrites);
@@ -232,8 +236,8 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     }
 
     /// <summary>
-    /// A command is about to be sent. Returns what ends when nobody waits for its answer any more. It may take long while others come.
-    /// One that takes 2 s in which none came is given up, with all that are owed.
+    /// Records that a command is about to be sent. Returns a token that is canceled when its answer is abandoned. An answer may take long
+    /// while others arrive; all pending answers are abandoned once none arrived for 2 s.
     /// </summary>
     public CancellationToken Owe()
     {
@@ -242,10 +246,10 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         return Volatile.Read(ref _givenUp).Token;
     }
 
-    /// <summary>The command was answered, has failed, or was given up.</summary>
+    /// <summary>Records that the command was answered, failed or was abandoned.</summary>
     public void Settle() => Interlocked.Decrement(ref _owed);
 
-    /// <summary>Gives up the answers that are owed, where none came for longer than the timeout.</summary>
+    /// <summary>Abandons the pending answers if none arrived for longer than the timeout.</summary>
     public void GiveUp(string reason)
     {
         if (Volatile.Read(ref _owed) == 0)
@@ -254,7 +258,7 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         if (silentFor <= RedisCluster.Timeout)
             return;
         Failed(reason, silentFor);
-        // not disposed: a command may be about to wait for it
+        // not disposed: a command may be about to use it
         _ = Interlocked.Exchange(ref _givenUp, new CancellationTokenSource()).CancelAsync();
     }
 }

@@ -3,15 +3,15 @@ namespace Aglow.Redis;
 /// <summary>How a node uses the Redis that it shares with other nodes.</summary>
 public sealed record RedisStoreOptions
 {
-    /// <summary>Whether this node's settings are given to all nodes, where they have others. Otherwise it does not start.</summary>
+    /// <summary>Whether this node overwrites settings of other nodes that differ from its own. Otherwise it does not start.</summary>
     public bool AdoptsSettings { get; init; }
 
-    /// <summary>Whether the servers may delete words when their memory is full. Otherwise a node does not start on them.</summary>
+    /// <summary>Whether servers may delete words when their memory is full. Otherwise the node does not start with such servers.</summary>
     public bool AllowsEviction { get; init; }
 
     /// <summary>
-    /// What waits for a replica before it is acknowledged. Leaves by default: they are rare, and nothing repeats them. An arrival that is
-    /// lost is made good by the next heartbeat.
+    /// What waits for a replica before it is acknowledged. Leaves by default: they are rare, and nothing repeats them. The next heartbeat
+    /// replaces an arrival that is lost.
     /// </summary>
     public ReplicaWait ReplicaWait { get; init; } = ReplicaWait.Leaves;
 }
@@ -25,6 +25,6 @@ public enum ReplicaWait
     /// <summary>Leaves and deletions.</summary>
     Leaves,
 
-    /// <summary>Heartbeats that bring users online, too.</summary>
+    /// <summary>Leaves, deletions, and heartbeats that bring users online.</summary>
     All,
 }

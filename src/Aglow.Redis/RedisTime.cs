@@ -4,12 +4,11 @@ using StackExchange.Redis;
 
 namespace Aglow.Redis;
 
-/// <summary>The time that all nodes share: that of the primaries' clocks.</summary>
+/// <summary>The time that all nodes share: the time of the primaries' clocks.</summary>
 internal static class RedisTime
 {
     /// <summary>
-    /// What the primaries' clocks read, the median, and the timestamp of <paramref name="time"/> at which that was so. In seconds since
-    /// 2020.
+    /// The median of the primaries' clocks in seconds since 2020, and the timestamp of <paramref name="time"/> at which it was read.
     /// </summary>
     public static async Task<(double Seconds, long Stamp)> ReadAsync(
         ConnectionMultiplexer redis, IReadOnlyList<RedisShard> shards, TimeProvider time)

@@ -3,7 +3,8 @@ using System.Threading.Tasks.Sources;
 namespace Aglow.Redis;
 
 /// <summary>
-/// Wakes one loop from any thread: signals that come while it is awake are one. No lock, and no allocation but the thread pool's own item.
+/// Wakes one loop from any thread. Signals that arrive while the loop is awake merge into one. It takes no lock and allocates nothing but
+/// the thread pool's own item.
 /// </summary>
 internal sealed class WakeUp : IValueTaskSource
 {
@@ -11,18 +12,18 @@ internal sealed class WakeUp : IValueTaskSource
     private const int Signaled = 1;
     private const int Waiting = 2;
 
-    // completed away from the signaller, who has other things to do
+    // continuations run on another thread, because the signaller has other work
     private ManualResetValueTaskSourceCore<bool> _core = new() { RunContinuationsAsynchronously = true };
     private int _state;
 
-    /// <summary>Wakes the loop, or has its next wait end at once.</summary>
+    /// <summary>Wakes the loop, or makes its next wait end at once.</summary>
     public void Signal()
     {
         if (Volatile.Read(ref _state) != Signaled && Interlocked.Exchange(ref _state, Signaled) == Waiting)
             _core.SetResult(true);
     }
 
-    /// <summary>Completes at the next signal, or at once where one came since the last wait. One waiter.</summary>
+    /// <summary>Completes at the next signal, or at once if a signal came since the last wait. Only one waiter is allowed.</summary>
     public ValueTask WaitAsync()
     {
         if (Interlocked.CompareExchange(ref _state, Idle, Signaled) == Signaled)
@@ -30,7 +31,7 @@ internal sealed class WakeUp : IValueTaskSource
         _core.Reset();
         if (Interlocked.CompareExchange(ref _state, Waiting, Idle) == Idle)
             return new ValueTask(this, _core.Version);
-        // signalled just now
+        // a signal arrived just now
         Interlocked.Exchange(ref _state, Idle);
         return default;
     }
@@ -38,7 +39,7 @@ internal sealed class WakeUp : IValueTaskSource
     void IValueTaskSource.GetResult(short token)
     {
         _core.GetResult(token);
-        // a full fence: who signalled before this has queued what it signals, and who does so after it finds the loop not signalled
+        // A full fence. A caller that signals before it has already queued its work. A caller that signals after it finds the loop idle.
         Interlocked.Exchange(ref _state, Idle);
     }
 

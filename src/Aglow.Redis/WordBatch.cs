@@ -6,23 +6,23 @@ using StackExchange.Redis;
 namespace Aglow.Redis;
 
 /// <summary>
-/// Words of many users on one plane, read or written by one command a page (or several, where it is long), all at once.
+/// Reads or writes words of many users on one plane: one command for each page (several for a long run), all sent at once.
 /// </summary>
 /// <remarks>
 /// <code>
-///   order    | page 17 bits | slot 16 | index 31 |   sorted: users of a page stand together, a user named twice stands twice, in order
-///   places   where each different user begins in the order
-///   words    what is written for each (of a user named twice: what would stand at the end), then what came back
+///   order    | page 17 bits | slot 16 | index 31 |   sorted: users of a page are adjacent; a repeated user appears repeatedly, in order
+///   places   where each distinct user begins in the order
+///   words    what is written for each user (if repeated: the word that would be stored last), then what came back
 ///   runs     users of one page, at most <see cref="WordsPerCommand"/>: one BITFIELD each
 /// </code>
-/// Taken from a pool and given back with its arrays and runs; a command still allocates its message and its answer. Threading: its user fills and reads it;
-/// between <see cref="SendAsync"/> and its end the runs do, each its own part.
+/// Batches come from a pool and return to it with their arrays and runs. A command still allocates its message and its answer. Threading:
+/// the batch's user fills and reads it. During <see cref="SendAsync"/> the runs access it, each only its own part.
 /// </remarks>
 internal sealed class WordBatch(RedisCluster cluster)
 {
     /// <summary>
-    /// The most words of one command. From 64 on a word costs Redis half of what it does alone and hardly less with more; 256 keep it from doing
-    /// anything else for about 0.1 ms.
+    /// The most words in one command. From 64 words on, a word costs Redis half of what it costs alone, and more words save hardly
+    /// anything. 256 words block Redis for about 0.1 ms.
     /// </summary>
     public const int WordsPerCommand = 256;
 
@@ -35,19 +35,19 @@ internal sealed class WordBatch(RedisCluster cluster)
 
     private RedisCluster Cluster => cluster;
 
-    /// <summary>Different users.</summary>
+    /// <summary>The number of distinct users.</summary>
     public int Count { get; private set; }
 
-    /// <summary>Users there is room for.</summary>
+    /// <summary>The number of users that fit.</summary>
     public int Capacity => _order.Length;
 
     /// <summary>The plane.</summary>
     public Plane Plane { get; private set; }
 
-    /// <summary>Why some of it failed; null where nothing did.</summary>
+    /// <summary>Why part of the batch failed; null: nothing failed.</summary>
     public StoreUnavailableException? Failure => _failure;
 
-    /// <summary>Takes the users of a batch in.</summary>
+    /// <summary>Adds users to the batch.</summary>
     public void Fill(Plane plane, ReadOnlySpan<uint> users)
     {
         Plane = plane;
@@ -81,20 +81,20 @@ internal sealed class WordBatch(RedisCluster cluster)
     /// <summary>The page of the user at this place.</summary>
     public int PageOf(int place) => (int)(_order[_places[place]] >> 47);
 
-    /// <summary>The number of the user at this place.</summary>
+    /// <summary>The index of the user at this place.</summary>
     public uint UserOf(int place) => PageLayout.User(PageOf(place), SlotOf(place));
 
-    /// <summary>The word at this place: what is to be written, or what came back.</summary>
+    /// <summary>The word at this place: the word to write, or the word that came back.</summary>
     public ref uint Word(int place) => ref _words[place];
 
-    /// <summary>What is to be written for each user: of a user named more than once, what would stand there at the end.</summary>
+    /// <summary>Sets the word to write for each user. For a repeated user it is the word that would be stored last.</summary>
     public void FillWords(ReadOnlySpan<uint> words)
     {
         for (var place = 0; place < Count; place++)
             _words[place] = Winner(place, words);
     }
 
-    /// <summary>What is to be written at this place.</summary>
+    /// <summary>The word to write at this place.</summary>
     public uint Winner(int place, ReadOnlySpan<uint> words)
     {
         var winner = words[Index(_places[place])];
@@ -108,7 +108,10 @@ internal sealed class WordBatch(RedisCluster cluster)
         return winner;
     }
 
-    /// <summary>Sends all of it; completes when all is answered or has failed (<see cref="Failure"/>). Words that were not answered are <see cref="Pulse.Refused"/>.</summary>
+    /// <summary>
+    /// Sends the batch. Completes when every command is answered or has failed (<see cref="Failure"/>). Words without an answer are
+    /// <see cref="Pulse.Refused"/>.
+    /// </summary>
     public Task SendAsync(bool isWrite)
     {
         _isWrite = isWrite;
@@ -133,7 +136,7 @@ internal sealed class WordBatch(RedisCluster cluster)
         return Task.WhenAll(sent);
     }
 
-    /// <summary>What came back, to whoever asked, in their order.</summary>
+    /// <summary>Copies the words that came back, in the order of the caller's users.</summary>
     public void CopyTo(Span<uint> words)
     {
         for (var place = 0; place < Count; place++)
@@ -143,7 +146,7 @@ internal sealed class WordBatch(RedisCluster cluster)
         }
     }
 
-    /// <summary>The old words that writing these one after the other would have brought back.</summary>
+    /// <summary>The old words that separate writes in this order would have returned.</summary>
     public void CopyOldTo(ReadOnlySpan<uint> words, Span<uint> old)
     {
         for (var place = 0; place < Count; place++)
@@ -159,7 +162,9 @@ internal sealed class WordBatch(RedisCluster cluster)
         }
     }
 
-    /// <summary>Users of a run whose answer was lost, so that what came back may be their own first write.</summary>
+    /// <summary>
+    /// Forgets the old words of runs whose answer was lost, because the words that came back may be their own first write.
+    /// </summary>
     public void ForgetLostAnswers()
     {
         for (var run = 0; run < _runs.Count && _runs[run].Start < Count; run++)
@@ -208,7 +213,9 @@ internal sealed class WordBatch(RedisCluster cluster)
             try
             {
                 var (answer, mayHaveRun) = await batch.Cluster.SendAsync(
-                    RedisKeys.SlotOf(_page), this, static (redis, run, flags) => redis.StringBitFieldAsync(run._key, run._operations.AsMemory(0, run.Count), flags),
+                    RedisKeys.SlotOf(_page),
+                    this,
+                    static (redis, run, flags) => redis.StringBitFieldAsync(run._key, run._operations.AsMemory(0, run.Count), flags),
                     batch._isWrite ? RedisCommandKind.Write : RedisCommandKind.Read);
                 using (answer)
                     Take(answer.Span);
@@ -216,7 +223,7 @@ internal sealed class WordBatch(RedisCluster cluster)
             }
             catch (StoreUnavailableException failure)
             {
-                // a command that failed may still be in a buffer: its operations are not written over
+                // a failed command may still be in a buffer, so its operations are not overwritten
                 _operations = [];
                 batch._words.AsSpan(Start, Count).Fill(Pulse.Refused);
                 Interlocked.CompareExchange(ref batch._failure, failure, null);
@@ -228,7 +235,9 @@ internal sealed class WordBatch(RedisCluster cluster)
             if (answer.Length != Count)
                 throw new StoreUnavailableException("Redis answered a BITFIELD with another number of words.");
             for (var i = 0; i < answer.Length; i++)
-                batch._words[Start + i] = answer[i] is >= 0 and <= uint.MaxValue and { } word ? (uint)word : throw new StoreUnavailableException("Redis answered a BITFIELD with what is no word.");
+                batch._words[Start + i] = answer[i] is >= 0 and <= uint.MaxValue and { } word
+                    ? (uint)word
+                    : throw new StoreUnavailableException("Redis answered a BITFIELD with what is no word.");
         }
     }
 }

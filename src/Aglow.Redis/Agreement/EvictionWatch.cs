@@ -3,11 +3,13 @@ using StackExchange.Redis;
 
 namespace Aglow.Redis.Agreement;
 
-/// <summary>Finds servers that delete words when their memory is full: online users would be offline and never seen.</summary>
+/// <summary>
+/// Finds servers that delete words when their memory is full. A user whose word is deleted would be offline and never seen.
+/// </summary>
 /// <remarks>
-/// <c>INFO memory</c> tells the policy also where <c>CONFIG</c> is not allowed. Only <c>allkeys-…</c> deletes words: <c>volatile-…</c>
-/// takes keys that expire, and words do not. Replicas are asked, too, since each may become a primary. A server that does not tell is
-/// trusted.
+/// <c>INFO memory</c> shows the policy even where <c>CONFIG</c> is not allowed. Only <c>allkeys-…</c> deletes words: <c>volatile-…</c>
+/// deletes only keys that expire, and words do not expire. Replicas are checked too, since each may become a primary. A server that does
+/// not show its policy is trusted.
 /// </remarks>
 internal sealed class EvictionWatch(RedisCluster cluster, RedisLog log)
 {
@@ -21,7 +23,7 @@ internal sealed class EvictionWatch(RedisCluster cluster, RedisLog log)
     public int Evicting => _evicting;
 
     /// <summary>Refuses a store that may delete words, unless that is allowed.</summary>
-    /// <exception cref="StoreUnavailableException">It may; the message is one line.</exception>
+    /// <exception cref="StoreUnavailableException">The store may delete words; the message is one line.</exception>
     public async Task EnterAsync(bool isAllowed)
     {
         var evicting = await ReadAsync();

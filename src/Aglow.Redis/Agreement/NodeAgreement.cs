@@ -4,14 +4,15 @@ using StackExchange.Redis;
 
 namespace Aglow.Redis.Agreement;
 
-/// <summary>Holds nodes that share a Redis to the same <see cref="SharedSettings"/>, which the first of them writes there.</summary>
+/// <summary>Holds nodes that share a Redis to the same <see cref="SharedSettings"/>. The first node writes them there.</summary>
 /// <remarks>
 /// <code>
-///   start    nothing there ─► SET NX          the same ─► go on          others ─► refused, or SET where the operator says --adopt
-///   running  gone ─► SET NX (Redis lost it)   the same ─► go on          others ─► an error a minute, and a metric
+///   start    none stored ─► SET NX           the same ─► continue      different ─► refused; with --adopt: SET
+///   running  lost by Redis ─► SET NX         the same ─► continue      different ─► an error each minute, and a metric
 /// </code>
-/// A node that runs keeps its settings when another node changes them for all. Rejected: it takes them over (its clients were told the old
-/// lease), and it stops (a change of settings would end every node at once). So an operator restarts nodes one after the other.
+/// A running node keeps its settings when another node changes the stored ones. Two alternatives were rejected. The node could take over
+/// the new settings, but its clients use the old lease. It could stop, but then a change of settings would stop every node at once. So an
+/// operator restarts the nodes one after the other.
 /// </remarks>
 internal sealed class NodeAgreement(RedisCluster cluster, AglowOptions options, TimeProvider time, RedisLog log)
 {
@@ -21,11 +22,11 @@ internal sealed class NodeAgreement(RedisCluster cluster, AglowOptions options, 
     private long _saidAt;
     private volatile bool _isApart;
 
-    /// <summary>Whether other nodes were started with other settings.</summary>
+    /// <summary>Whether the stored settings differ from this node's.</summary>
     public bool IsApart => _isApart;
 
     /// <summary>Agrees with the nodes that share this Redis, or changes their settings.</summary>
-    /// <exception cref="StoreUnavailableException">They have others; the message is one line that names both.</exception>
+    /// <exception cref="StoreUnavailableException">Their settings differ; the message is one line that names both.</exception>
     public async Task EnterAsync(bool adopts, string where)
     {
         while (true)
@@ -33,7 +34,7 @@ internal sealed class NodeAgreement(RedisCluster cluster, AglowOptions options, 
             var stored = await ReadAsync();
             if (stored is null && await WriteAsync(When.NotExists))
                 return;
-            // another node wrote them meanwhile
+            // another node wrote settings between the read and the write
             if (stored is null)
                 continue;
             if (_mine.DifferenceFrom(stored) is not { } difference)
@@ -53,7 +54,7 @@ internal sealed class NodeAgreement(RedisCluster cluster, AglowOptions options, 
     {
         if (await ReadAsync() is not { } stored)
         {
-            // whoever changed them writes them again
+            // the nodes with the new settings write them again
             if (!_isApart)
                 await WriteAsync(When.NotExists);
             return;
@@ -76,7 +77,7 @@ internal sealed class NodeAgreement(RedisCluster cluster, AglowOptions options, 
         return text.IsNullOrEmpty ? null : SharedSettings.Parse((string)text!);
     }
 
-    // Whether it is this node's that stand there now. A write whose answer was lost says no, and they are read again.
+    // Whether this node's settings are stored now. If the answer to a write is lost, the result is false, and the settings are read again.
     private async Task<bool> WriteAsync(When when) =>
         (await cluster.SendAsync(
             RedisKeys.PagesSlot,

@@ -3,9 +3,11 @@ using Aglow.Model;
 
 namespace Aglow.Redis.Agreement;
 
-/// <summary>What all nodes that share words must agree on: with other settings, a node reads the same words in another way.</summary>
+/// <summary>
+/// What all nodes that share words must agree on. A node with other settings would read other statuses from the same words.
+/// </summary>
 /// <remarks>
-/// Kept in Redis as text, a line for each setting, sorted by name:
+/// Stored in Redis as text, one line for each setting, sorted by name:
 /// <code>
 ///   away-seconds 600
 ///   contract 2
@@ -14,14 +16,15 @@ namespace Aglow.Redis.Agreement;
 ///   lease-seconds 30
 ///   reciprocal-visibility false
 /// </code>
-/// A name that only one of two nodes knows is a difference only for definitions, so a newer version may add settings. Immutable.
+/// A setting that only one of two nodes knows counts as a difference only if it is a definition. So a newer version may add settings.
+/// Immutable.
 /// </remarks>
 internal sealed class SharedSettings
 {
     private const string DefinitionPrefix = "definition ";
     private const string Missing = "none";
 
-    // the version of what callers see and of what words mean
+    // the version of what callers see and of what words mean; raise it when either changes
     private const int Contract = 2;
 
     private readonly SortedDictionary<string, string> _values = new(StringComparer.Ordinal);
@@ -40,13 +43,13 @@ internal sealed class SharedSettings
         return settings;
     }
 
-    /// <summary>Settings as <see cref="ToString"/> writes them. A line that is none is left out.</summary>
+    /// <summary>Parses what <see cref="ToString"/> writes. Skips lines that it cannot parse.</summary>
     public static SharedSettings Parse(string text)
     {
         var settings = new SharedSettings();
         foreach (var line in text.Split('\n', StringSplitOptions.RemoveEmptyEntries))
         {
-            // that of a definition has a space in it
+            // the name of a definition contains a space
             var end = line.IndexOf(' ', line.StartsWith(DefinitionPrefix, StringComparison.Ordinal) ? DefinitionPrefix.Length : 0);
             if (end > 0)
                 settings._values[line[..end]] = line[(end + 1)..];
@@ -55,7 +58,7 @@ internal sealed class SharedSettings
         return settings;
     }
 
-    /// <summary>What differs from other settings; null: nothing.</summary>
+    /// <summary>The first difference from other settings; null: none.</summary>
     public SettingDifference? DifferenceFrom(SharedSettings others)
     {
         var names = _values.Keys.Union(others._values.Keys, StringComparer.Ordinal)
@@ -88,5 +91,5 @@ internal sealed class SharedSettings
         string.Join(", ", names.Select(name => $"{name} {_values.GetValueOrDefault(name, Missing)}"));
 }
 
-/// <summary>What differs: the same settings, as this node has them and as the others do.</summary>
+/// <summary>The settings that differ, as this node has them and as the other nodes have them.</summary>
 internal sealed record SettingDifference(string Mine, string Theirs);

@@ -5,8 +5,7 @@ using Aglow.Storage;
 namespace Aglow.Redis.Agreement;
 
 /// <summary>
-/// What must be right of a Redis that nodes share, checked at start and every 5 s from then on: its nodes agree on their settings, and its
-/// servers keep what they are given.
+/// Checks a shared Redis at start and then every 5 s: its nodes must agree on their settings, and its servers must not delete words.
 /// </summary>
 internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, RedisStoreOptions rules, TimeProvider time, RedisLog log)
 {
@@ -15,7 +14,7 @@ internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, Red
     private readonly NodeAgreement _nodes = new(cluster, options, time, log);
     private readonly EvictionWatch _eviction = new(cluster, log);
 
-    /// <summary>Refuses a store that is not as it must be.</summary>
+    /// <summary>Refuses a store that fails a check.</summary>
     /// <exception cref="StoreUnavailableException">The message is one line that says what to do.</exception>
     public async Task EnterAsync(string where)
     {
@@ -23,7 +22,7 @@ internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, Red
         await _nodes.EnterAsync(rules.AdoptsSettings, where);
     }
 
-    /// <summary>Checks again and again until it is stopped. Never throws.</summary>
+    /// <summary>Repeats the checks until it is stopped. Never throws.</summary>
     public Task RunAsync(AglowLog failures, CancellationToken stop) =>
         BackgroundLoop.RunAsync("store rules", Interval, time, failures, LookAsync, stop);
 
@@ -45,7 +44,7 @@ internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, Red
         }
         catch (StoreUnavailableException)
         {
-            // the cluster says that it is away
+            // the cluster logs outages itself
         }
     }
 }

@@ -7,17 +7,18 @@ using StackExchange.Redis;
 
 namespace Aglow.Redis.Changes;
 
-/// <summary>The feed of changes in Redis: a stream of packed records, and beside it, in the same slot, what was told.</summary>
+/// <summary>The feed of changes in Redis: a stream of packed records and, in the same slot, the state that the feed has reported.</summary>
 /// <remarks>
 /// <code>
 ///   {p:changes}:feed        hash     generation, last, trimmed, bytes, heard, recorded, kept, began
 ///   {p:changes}:log         stream   LAST-0 ─► a: second, r: records of 12 bytes (user, last seen, flags); no records: a gap
-///   {p:changes}:told:PAGE   string   a bit a user: told online                                                     up to 8 KiB
-///   {p:changes}:facts       hash     index ─► claim and deletion that were told
+///   {p:changes}:told:PAGE   string   a bit for each user: reported online                                         up to 8 KiB
+///   {p:changes}:facts       hash     index ─► the claim and the deletion that were reported
 /// </code>
-/// One script writes all four where the lease is still the writer's and <c>last</c> is what it believes. So a failover that loses the
-/// newest second of a server loses it of all four together, and the next write finds out. One stream serves all pages: its server writes
-/// records in batches, and the owner's reading of words takes longer than that. Threading: any thread.
+/// One script writes all four keys. It writes only if the writer still owns the lease and <c>last</c> has the value that the writer
+/// expects. A failover that loses the server's newest second therefore loses it in all four keys, and the next write detects that. One
+/// stream serves all pages: the server appends records in batches, and that takes less time than the writer's own reading of words.
+/// Threading: any thread.
 /// </remarks>
 internal sealed class RedisChangeLog : IChangeLog
 {
@@ -50,7 +51,7 @@ internal sealed class RedisChangeLog : IChangeLog
         return 1
         """;
 
-    // the head is written last: a feed without one has not begun
+    // The head is written last, so a feed without a head has not begun.
     private const string Begin = """
         if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
         redis.call('DEL', KEYS[3])
@@ -59,10 +60,10 @@ internal sealed class RedisChangeLog : IChangeLog
         return 1
         """;
 
-    // what the feed needs of a server: scripts, streams and their trimming by number
+    // what the feed needs of a server: scripts, streams, and trimming a stream by ID
     private const string Probe = "return redis.call('XTRIM', KEYS[1], 'MINID', '0')";
 
-    // as long as the script sets: a feed that is turned off leaves nothing. What expires of one that is not is told again.
+    // The same expiry as the script sets. A feed that is turned off leaves no keys behind. State that expires is reported again.
     private static readonly TimeSpan ToldExpires = TimeSpan.FromDays(31);
 
     private static readonly RedisValue[] HeadFields = ["generation", "last", "trimmed", "bytes", "heard", "recorded", "kept", "began"];
@@ -80,7 +81,7 @@ internal sealed class RedisChangeLog : IChangeLog
     /// <inheritdoc/>
     public IConsumerStore Consumers { get; }
 
-    /// <summary>Why this server cannot keep a feed, in its own words; null: it can, or is away.</summary>
+    /// <summary>Why this server cannot store a feed, in its own words; null: it can, or it is away.</summary>
     public async ValueTask<string?> RefusalAsync()
     {
         try
@@ -260,7 +261,7 @@ internal sealed class RedisChangeLog : IChangeLog
         return (long)answer == 1;
     }
 
-    // Redis counts the bits of a text from the most significant one on.
+    // Redis numbers the bits of a string from the most significant bit of the first byte.
     private static ulong Reversed(ulong bits)
     {
         bits = ((bits >> 1) & 0x5555555555555555) | ((bits & 0x5555555555555555) << 1);

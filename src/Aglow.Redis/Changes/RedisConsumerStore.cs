@@ -3,11 +3,11 @@ using StackExchange.Redis;
 
 namespace Aglow.Redis.Changes;
 
-/// <summary>Consumers' documents in Redis: a hash for each kind of key, which is what stands before the colon.</summary>
-/// <remarks>They are as durable as Redis is. Threading: any thread.</remarks>
+/// <summary>Consumers' documents in Redis: one hash for each kind of key. The kind is the part of the key before the colon.</summary>
+/// <remarks>Documents are as durable as Redis is. Threading: any thread.</remarks>
 internal sealed class RedisConsumerStore(RedisCluster cluster) : IConsumerStore
 {
-    // a document is written over the one that its writer has read, or not at all
+    // compare and set: a document is replaced only if it is still the one that the writer read
     private const string Script = """
         if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
         if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end

@@ -4,15 +4,15 @@ using StackExchange.Redis;
 
 namespace Aglow.Redis.Changes;
 
-/// <summary>Work that one node at a time does: leases with an expiry in Redis.</summary>
+/// <summary>Leases with an expiry in Redis, for work that only one node may do at a time.</summary>
 /// <remarks>
 /// <code>
-///   SET {p:changes}:lease:NAME TOKEN NX PX 5000 ─► ours ─► renewed once a second ─► given back when the work ends
-///                                  └► another's: tried again within a second
+///   SET {p:changes}:lease:NAME TOKEN NX PX 5000 ─► ours ─► renewed once a second ─► released when the work ends
+///                                  └► another node's: tried again within a second
 /// </code>
-/// A lease lasts <see cref="Lease"/>, so a node that dies is replaced within some 6 s. This node counts a lease from before it asked, and
-/// ends its work a second before the lease does, where it could not renew. A token is never used twice: what writes to the feed names it,
-/// so that a node that was paused past its lease writes nothing. Threading: any thread.
+/// A lease lasts <see cref="Lease"/>, so another node replaces a dead one within about 6 s. This node counts the lease from before its
+/// request. If it cannot renew the lease, it stops its work a second before the lease ends. A token is never reused. Each write to the feed
+/// names its token, so a node that was paused past its lease writes nothing. Threading: any thread.
 /// </remarks>
 internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
 {
@@ -50,7 +50,7 @@ internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
     {
         using var lost = CancellationTokenSource.CreateLinkedTokenSource(stop);
         var work = Task.Run(() => run(token, lost.Token), CancellationToken.None);
-        // renewals wait for Redis, and the end of the lease does not
+        // a renewal may wait for Redis; the end of the lease must not wait for the renewal
         var renewal = Task.CompletedTask;
         while (!work.IsCompleted && !lost.IsCancellationRequested)
         {
@@ -67,7 +67,7 @@ internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
         }
         catch (Exception failure) when (failure is StoreUnavailableException or OperationCanceledException)
         {
-            // tried again
+            // the loop tries again
         }
 
         await renewal;

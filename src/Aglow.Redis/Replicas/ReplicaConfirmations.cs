@@ -6,23 +6,24 @@ using StackExchange.Redis;
 
 namespace Aglow.Redis.Replicas;
 
-/// <summary>Waits until a replica has what a primary was told, so that a failover does not undo what was acknowledged.</summary>
+/// <summary>Waits until a replica has what was written to a primary, so that a failover does not undo what was acknowledged.</summary>
 /// <remarks>
 /// <code>
 ///   LeaveAsync ─► the word, on the connection of all words ─► answered ─► ConfirmAsync ─► a round of its shard ─► acknowledged
-///   round:  SETBIT {p:PAGE}:probe, WAIT 1 1000        on a connection of its own, one round a shard at a time; all who came meanwhile
-///                                                     share the next one
+///   round:  SETBIT {p:PAGE}:probe, WAIT 1 1000        on a separate connection, one round for each shard at a time;
+///                                                     callers that come meanwhile share the next round
 /// </code>
-/// Replication is one stream: a replica that has the round's own small write has everything before it, whichever connection wrote that.
-/// <c>WAIT</c> holds up all that is sent behind it, so it has a connection of its own.
-/// A shard without a replica in step acknowledges alone (<see cref="ShardReplicas"/>). A replica that is in step and does not confirm
-/// within a second fails the call: the word stands, and the caller sends it again.
-/// Rejected: <c>WAIT</c> for each leave (a thousand a second at most), and <c>min-replicas-to-write</c>, which refuses heartbeats, too.
-/// Threading: any thread; a lock for as long as it takes to join a round.
+/// Replication is one stream. A replica that has the round's own small write therefore has all earlier writes, from any connection.
+/// <c>WAIT</c> blocks commands behind it, so it has its own connection.
+///
+/// A shard without a replica in step acknowledges alone (<see cref="ShardReplicas"/>). If a replica is in step but does not confirm within
+/// a second, the call fails. The word stays written, and the caller sends it again.
+///
+/// Rejected: <c>WAIT</c> for each leave (at most a thousand per second), and <c>min-replicas-to-write</c>, which also refuses heartbeats.
 /// </remarks>
 internal sealed class ReplicaConfirmations : IAsyncDisposable
 {
-    // A write takes two timeouts at most. If its slot went to another server since it began, that one may not have it.
+    // A write takes at most two timeouts. If its slot moved to another server since it began, that server may not have the write.
     private static readonly TimeSpan WriteTakes = (2 * RedisCluster.Timeout) + TimeSpan.FromSeconds(1);
 
     private readonly ConnectionMultiplexer _connection;
@@ -45,7 +46,7 @@ internal sealed class ReplicaConfirmations : IAsyncDisposable
         _log = log;
     }
 
-    /// <summary>Connects; null where nothing waits for replicas.</summary>
+    /// <summary>Connects. Returns null if nothing waits for replicas.</summary>
     /// <exception cref="StoreUnavailableException">No server can be used; the message is one line.</exception>
     public static async Task<ReplicaConfirmations?> OpenAsync(
         ConfigurationOptions options, RedisCluster cluster, ReplicaWait waitFor, TimeProvider time, RedisLog log) =>
@@ -53,7 +54,7 @@ internal sealed class ReplicaConfirmations : IAsyncDisposable
             ? null
             : new ReplicaConfirmations(await RedisConnections.ConnectAsync(options, time), cluster, waitFor, time, log);
 
-    /// <summary>Completes when replicas have what their primaries were told of these users before.</summary>
+    /// <summary>Completes when replicas have all earlier writes of these users.</summary>
     /// <exception cref="StoreUnavailableException">A replica that is in step did not confirm it.</exception>
     public ValueTask ConfirmAsync(ReadOnlySpan<uint> users, bool isLeave)
     {
@@ -107,7 +108,7 @@ internal sealed class ReplicaConfirmations : IAsyncDisposable
 
     private async ValueTask CountAsync(Task<Confirmation>[] rounds, int users)
     {
-        // the worst of them counts for all
+        // the worst result counts for all users
         Count((await Task.WhenAll(rounds)).Max(), users);
     }
 
@@ -128,13 +129,13 @@ internal sealed class ReplicaConfirmations : IAsyncDisposable
     }
 }
 
-/// <summary>What became of a round.</summary>
+/// <summary>The result of a round.</summary>
 internal enum Confirmation
 {
     /// <summary>A replica has it.</summary>
     Confirmed,
 
-    /// <summary>No replica is in step: the primary has it, alone.</summary>
+    /// <summary>No replica is in step: only the primary has it.</summary>
     Alone,
 
     /// <summary>A replica is in step and did not confirm it, or the primary did not answer.</summary>

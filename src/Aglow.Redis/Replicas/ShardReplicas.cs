@@ -3,12 +3,11 @@ using StackExchange.Redis;
 
 namespace Aglow.Redis.Replicas;
 
-/// <summary>The rounds of one shard, and whether a replica of it is in step.</summary>
+/// <summary>The rounds of one shard, and whether one of its replicas is in step.</summary>
 /// <remarks>
-/// A replica is in step if it is online and confirmed something within the last 3 s: Redis lets each confirm once a second. When the last
-/// one is lost, calls fail for 3 s more, so nothing is acknowledged that a failover at that moment would undo. Then the primary
-/// acknowledges alone until a replica is back.
-/// Threading: any thread joins; one round is under way at a time.
+/// A replica is in step if it is online and confirmed something within the last 3 s. Redis replicas confirm once a second. When the last
+/// replica in step is lost, calls fail for 3 more seconds. So nothing is acknowledged that a failover at that moment would undo. After that
+/// the primary acknowledges alone until a replica is back. Threading: any thread joins; one round is under way at a time.
 /// </remarks>
 internal sealed class ShardReplicas(
     ConnectionMultiplexer connection, RedisCluster cluster, RedisShard shard, TimeProvider time, RedisLog log)
@@ -16,7 +15,7 @@ internal sealed class ShardReplicas(
     private const string Lag = "lag=";
     private const int LostAfterSeconds = 3;
     private static readonly TimeSpan LostAfter = TimeSpan.FromSeconds(LostAfterSeconds);
-    // a second: the replicas of a healthy shard need one round trip
+    // one second: replicas of a healthy shard need one round trip
     private const int WaitMilliseconds = 1000;
     private static readonly TimeSpan ReadInterval = TimeSpan.FromSeconds(5);
 
@@ -60,7 +59,7 @@ internal sealed class ShardReplicas(
 
     private async Task<Confirmation> RoundAsync(int page)
     {
-        // not under the lock of who joins
+        // do not run under the lock of the caller that joins
         await Task.Yield();
         try
         {
@@ -113,7 +112,7 @@ internal sealed class ShardReplicas(
         _readAt = time.GetTimestamp();
     }
 
-    /// <summary>How many replicas are in step, by what <c>INFO replication</c> says.</summary>
+    /// <summary>Counts the replicas in step from the answer to <c>INFO replication</c>.</summary>
     internal static int CountInStep(string info)
     {
         var count = 0;
