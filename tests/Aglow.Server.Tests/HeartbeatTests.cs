@@ -261,7 +261,7 @@ public class HeartbeatTests(SharedServer shared)
     [InlineData("GET", "/status/batch", "POST")]
     [InlineData("POST", "/status/users", "GET, HEAD")]
     [InlineData("POST", "/status/1/explain", "GET, HEAD")]
-    [InlineData("DELETE", "/users", "POST, GET, HEAD")]
+    [InlineData("OPTIONS", "/users", "POST, GET, HEAD, PUT, PATCH, DELETE")]
     [InlineData("POST", "/users/1", "PUT, PATCH, GET, HEAD, DELETE")]
     [InlineData("DELETE", "/users/batch", "POST")]
     [InlineData("GET", "/users/1/revoke", "POST")]

@@ -59,7 +59,8 @@ internal sealed class NaiveModel(int users)
     public void Heard(int user, uint second, uint now)
     {
         var (person, was) = (_people[user], IsOnline(user, now));
-        (person.SeenAt, person.HasLeft, person.DeviceHasLeft, person.HeardAt) = (second, false, false, now);
+        // a word up to 2 s ahead of a clock that was set back stays
+        (person.SeenAt, person.HasLeft, person.DeviceHasLeft, person.HeardAt) = (Math.Max(person.SeenAt, second), false, false, now);
         if (!was && IsOnline(user, now))
             person.IsActive = false;
     }
@@ -82,7 +83,7 @@ internal sealed class NaiveModel(int users)
     public void Active(int user, uint now)
     {
         if (_people[user].HiddenAt is null)
-            (_people[user].ActiveAt, _people[user].IsActive) = (now, true);
+            (_people[user].ActiveAt, _people[user].IsActive) = (Math.Max(_people[user].ActiveAt, now), true);
     }
 
     /// <summary>What the person chose; who shows themself again has just come, for all others.</summary>

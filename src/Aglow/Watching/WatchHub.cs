@@ -362,14 +362,16 @@ public sealed class WatchHub : IAsyncDisposable
         {
             for (var id = _topics.FirstOf(user); id >= 0; id = _topics[id]!.NextOfUser)
             {
-                if (hint.Definition is not null && _topics[id]!.Definition != hint.Definition)
+                var isOther = hint.Definition is not null && _topics[id]!.Definition != hint.Definition;
+                // A heartbeat may bring its user online under other definitions too, and no hint says so.
+                if (isOther && (hint.Transition != TransitionKind.Arrived || hint.Definition != _presence.Definitions.Default))
                     continue;
                 if (IsGoodbye(hint.Transition, user))
                     _checks.AskLater(id, hint.HeardAt);
                 else if (hint.Transition == TransitionKind.DeviceLeft)
                     _checks.AskAfterDevice(id);
                 else
-                    _checks.Ask(id, gentle: hint.Transition == TransitionKind.Changed, hint.HeardAt);
+                    _checks.Ask(id, gentle: isOther || hint.Transition == TransitionKind.Changed, hint.HeardAt);
             }
         }
 
