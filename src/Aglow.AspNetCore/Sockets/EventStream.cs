@@ -10,16 +10,18 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// <c>GET /watch</c>: the same changes as server-sent events, for those who only watch.
+/// <c>GET /watch</c>: the changes that a socket sends, as server-sent events, for clients that only watch.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   event: presence
 ///   data: {"users":[record,…]}
 /// </code>
-/// The first is the snapshot; a stream that the server ends says <c>retry:</c> with jitter first, so that many do not come back at once; <c>stale</c> and <c>fresh</c> are events of those names; a comment line every 15 s keeps proxies from closing it.
-/// Whatever <c>Last-Event-ID</c> says, a stream begins with a snapshot, so nothing can be missed. The framework's writer of server-sent events was not
-/// used: it has no comments, and pulls from a sequence, where here one loop pushes to all.
+/// The first event is the snapshot. A stream ignores <c>Last-Event-ID</c> and always begins with a snapshot, so no client misses a change.
+/// Before the server ends a stream it sends <c>retry:</c> with jitter, so that clients do not all reconnect at once. <c>stale</c> and
+/// <c>fresh</c> are events of those names. A comment line every 15 s keeps proxies from closing the stream.
+/// Rejected alternative: the framework's writer of server-sent events. It has no comments, and it pulls from a sequence, while here one
+/// loop pushes to all streams.
 /// </remarks>
 internal sealed class EventStream : WatchConnection
 {
@@ -32,7 +34,7 @@ internal sealed class EventStream : WatchConnection
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private readonly Caller? _caller;
-    // the application's own sign-in, where it has one
+    // how long the application's own sign-in lasts; null: it has none
     private readonly Func<TimeSpan>? _session;
     private readonly SocketHost _host;
     private bool _saidRetry;
@@ -50,8 +52,15 @@ internal sealed class EventStream : WatchConnection
 
     private TimeSpan? Left => _session?.Invoke() ?? _caller?.Left(_host.Tokens!.Now);
 
-    /// <summary>Streams until the client goes away, the server stops, or the <paramref name="caller"/> may watch no longer.</summary>
-    public static async Task RunAsync(HttpContext context, UserBatch users, Definition definition, SocketHost host, uint viewer, Caller? caller, Func<TimeSpan>? session)
+    /// <summary>Streams until the client disconnects, the server stops, or the <paramref name="caller"/> may no longer watch.</summary>
+    public static async Task RunAsync(
+        HttpContext context,
+        UserBatch users,
+        Definition definition,
+        SocketHost host,
+        uint viewer,
+        Caller? caller,
+        Func<TimeSpan>? session)
     {
         context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
         context.Response.ContentType = Routes.EventStream;
@@ -81,7 +90,10 @@ internal sealed class EventStream : WatchConnection
             return true;
         if (json.StartsWith(Reconnect))
         {
-            SayRetry(Utf8Parser.TryParse(json[Reconnect.Length..], out int milliseconds, out _) ? milliseconds : Random.Shared.Next(MostRetryMilliseconds));
+            SayRetry(
+                Utf8Parser.TryParse(json[Reconnect.Length..], out int milliseconds, out _)
+                    ? milliseconds
+                    : Random.Shared.Next(MostRetryMilliseconds));
             return Flush();
         }
 
@@ -93,7 +105,10 @@ internal sealed class EventStream : WatchConnection
         }
         else
         {
-            _output.Put(json.StartsWith("{\"type\":\"stale\""u8) ? "event: stale\ndata: "u8 : json.StartsWith("{\"type\":\"fresh\""u8) ? "event: fresh\ndata: "u8 : "event: error\ndata: "u8);
+            _output.Put(
+                json.StartsWith("{\"type\":\"stale\""u8) ? "event: stale\ndata: "u8
+                : json.StartsWith("{\"type\":\"fresh\""u8) ? "event: fresh\ndata: "u8
+                : "event: error\ndata: "u8);
             _output.Put(json);
         }
 
@@ -134,7 +149,7 @@ internal sealed class EventStream : WatchConnection
 
     private static ReadOnlySpan<byte> Reconnect => "{\"type\":\"reconnect\",\"after_ms\":"u8;
 
-    // A browser waits for so long before it comes back.
+    // A browser waits this long before it reconnects.
     private void SayRetry(int milliseconds)
     {
         _saidRetry = true;

@@ -11,16 +11,17 @@ internal interface IDeviceConnection
     /// <summary>The device.</summary>
     Device Device { get; }
 
-    /// <summary>Whether it has left.</summary>
+    /// <summary>Whether the device has left.</summary>
     bool IsLeaving { get; }
 }
 
 /// <summary>
-/// How many sockets each user has on this node, so that a goodbye on one of them ends presence only if it was the last.
+/// Counts the open sockets of each user on this node, so that a leave message on one of them ends presence only if it was the last.
 /// </summary>
 /// <remarks>
-/// And who left on all devices (<c>POST /offline</c>, a deletion) while sockets were open: their pings' answers are no evidence of life any more, until
-/// the person does something on one of them or connects anew; otherwise a tab left open would bring them back within an interval. Any thread.
+/// It also remembers users who left on all devices (<c>POST /offline</c>, a deletion) while sockets were open. Pongs of such a user do not
+/// count as heartbeats until the person does something on a socket or connects again. Otherwise a tab that stays open would bring the user
+/// back within one interval. Threading: any thread.
 /// </remarks>
 internal sealed class LocalSockets
 {
@@ -30,10 +31,10 @@ internal sealed class LocalSockets
     private readonly ConcurrentDictionary<WatchConnection, Caller?> _callers = new();
     private int _unknown;
 
-    /// <summary>Users with a socket here.</summary>
+    /// <summary>How many users have a socket on this node.</summary>
     public int Users => _counts.Count;
 
-    /// <summary>A socket more; false where the user has <paramref name="most"/> already.</summary>
+    /// <summary>Counts a new socket of a user. False: the user already has <paramref name="most"/>.</summary>
     public bool TryEnter(uint user, int most)
     {
         while (true)
@@ -49,7 +50,7 @@ internal sealed class LocalSockets
         return true;
     }
 
-    /// <summary>A socket less; returns whether it was the user's last here.</summary>
+    /// <summary>Counts one socket less; returns whether it was the user's last on this node.</summary>
     public bool Exit(uint user)
     {
         while (_counts.TryGetValue(user, out var count))
@@ -65,7 +66,7 @@ internal sealed class LocalSockets
         return true;
     }
 
-    /// <summary>A connection is open: a socket, or an event stream.</summary>
+    /// <summary>Adds an open connection: a socket or an event stream.</summary>
     public void Add(WatchConnection connection, Caller? caller)
     {
         _callers[connection] = caller;
@@ -75,10 +76,11 @@ internal sealed class LocalSockets
             _open.AddOrUpdate(connection.User, static (_, one) => [one], static (_, all, one) => [.. all, one], connection);
     }
 
-    /// <summary>The same person has shown a newer token.</summary>
-    public void Renew(WatchConnection connection, Caller caller) => _callers.TryUpdate(connection, caller, _callers.GetValueOrDefault(connection));
+    /// <summary>Replaces the caller of a connection, after the same person sent a newer token.</summary>
+    public void Renew(WatchConnection connection, Caller caller) =>
+        _callers.TryUpdate(connection, caller, _callers.GetValueOrDefault(connection));
 
-    /// <summary>A connection has ended.</summary>
+    /// <summary>Removes a connection that has ended.</summary>
     public void Remove(WatchConnection connection)
     {
         if (_callers.TryRemove(connection, out var caller) && IsUnknown(connection, caller))
@@ -91,21 +93,27 @@ internal sealed class LocalSockets
         }
     }
 
-    /// <summary>Whether a connection is of a person whose ID had no index when it was opened.</summary>
-    public static bool IsUnknown(WatchConnection connection, Caller? caller) => connection.User == UserId.Nobody && caller?.User is not null;
+    /// <summary>Whether a connection belongs to a person whose ID had no index when the connection was opened.</summary>
+    public static bool IsUnknown(WatchConnection connection, Caller? caller) =>
+        connection.User == UserId.Nobody && caller?.User is not null;
 
-    /// <summary>The connections of persons whose ID had no index; of one of them, where a key is given. Nearly always there are none.</summary>
+    /// <summary>
+    /// The connections of persons whose ID had no index, or of the one person with this key. Usually there are none.
+    /// </summary>
     public IEnumerable<(WatchConnection Connection, Caller Caller)> Unknown(string? key = null) => Volatile.Read(ref _unknown) == 0
         ? []
-        : _callers.Where(one => IsUnknown(one.Key, one.Value) && (key is null || one.Value!.User!.Value.Key == key)).Select(static one => (one.Key, one.Value!));
+        : _callers
+            .Where(one => IsUnknown(one.Key, one.Value) && (key is null || one.Value!.User!.Value.Key == key))
+            .Select(static one => (one.Key, one.Value!));
 
     /// <summary>The connections that a credential opened.</summary>
-    public IEnumerable<WatchConnection> Of(Caller caller) => _callers.Where(one => ReferenceEquals(one.Value, caller)).Select(static one => one.Key);
+    public IEnumerable<WatchConnection> Of(Caller caller) =>
+        _callers.Where(one => ReferenceEquals(one.Value, caller)).Select(static one => one.Key);
 
     /// <summary>The open connections of a user.</summary>
     public IReadOnlyList<WatchConnection> Of(uint user) => _open.TryGetValue(user, out var all) ? all : [];
 
-    /// <summary>Hears that these users left on all devices.</summary>
+    /// <summary>Notes that these users left on all devices.</summary>
     public void HearLeft(ReadOnlySpan<uint> users)
     {
         if (_counts.IsEmpty)
@@ -117,15 +125,19 @@ internal sealed class LocalSockets
         }
     }
 
-    /// <summary>The devices but this one from which the user has a socket here; none where they left on all devices since.</summary>
+    /// <summary>
+    /// The devices from which the user has a connection on this node, except <paramref name="but"/>; none if the user left on all devices.
+    /// </summary>
     public IReadOnlyList<Device> Present(uint user, Device but = default) => !_counts.ContainsKey(user) || HasLeft(user)
         ? []
-        : [.. Of(user).OfType<IDeviceConnection>().Where(one => !one.IsLeaving && one.Device.Tag != but.Tag).Select(static one => one.Device)];
+        : [.. Of(user).OfType<IDeviceConnection>()
+            .Where(one => !one.IsLeaving && one.Device.Tag != but.Tag)
+            .Select(static one => one.Device)];
 
-    /// <summary>Whether this user left on all devices since, so that only what they do themselves counts.</summary>
+    /// <summary>Whether this user left on all devices, so that only actions of the person count as heartbeats.</summary>
     public bool HasLeft(uint user) => !_left.IsEmpty && _left.ContainsKey(user);
 
-    /// <summary>The person did something: they are back.</summary>
+    /// <summary>Forgets that the user left on all devices, because the person did something.</summary>
     public void Revive(uint user)
     {
         if (!_left.IsEmpty)

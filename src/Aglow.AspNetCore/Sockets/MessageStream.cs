@@ -6,15 +6,15 @@ using System.Net.WebSockets;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// The frames of a socket whose host gives whole messages and no bytes: the test host of ASP.NET Core.
+/// Presents a socket as a stream of frames if its host gives messages instead of bytes, as the test host of ASP.NET Core does.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   client's message ─► WebSocket.ReceiveAsync ─► frame (masked with zeros) ─► read
 ///   written ─► frame ─► text: WebSocket.SendAsync      ping: its pong is read next      close: WebSocket.CloseOutputAsync
 /// </code>
-/// Such a socket sends no pings. Nothing can be lost between two halves of one process, so the stream answers them itself: a client is
-/// there until its half is closed. Threading: one reader, one writer, as any stream.
+/// Such a socket cannot send pings. Both ends are in one process, where no connection gets lost, so the stream answers the server's pings
+/// itself: a client is connected until it closes its end. Threading: one reader and one writer, as for any stream.
 /// </remarks>
 internal sealed class MessageStream : Stream
 {
@@ -93,7 +93,7 @@ internal sealed class MessageStream : Stream
 
     public override void SetLength(long value) => throw new NotSupportedException();
 
-    // A whole frame of the server's: its opcode, and where its payload is.
+    // Reads a whole frame of the server: its opcode, and the lengths of its header and payload.
     private static bool TryRead(ReadOnlySpan<byte> frames, out SocketOpcode opcode, out int header, out int payload)
     {
         (opcode, header, payload) = (default, 2, 0);
@@ -152,7 +152,7 @@ internal sealed class MessageStream : Stream
         }
         catch (Exception e) when (e is IOException or WebSocketException or OperationCanceledException or ObjectDisposedException)
         {
-            // the client is gone, or the server has done with it
+            // the client disconnected, or the server disposed the stream
         }
         finally
         {
@@ -172,7 +172,7 @@ internal sealed class MessageStream : Stream
         }
         catch (InvalidOperationException)
         {
-            // completed: nobody reads any more
+            // the pipe is completed: nothing reads it any more
         }
         finally
         {

@@ -4,29 +4,30 @@ using Aglow.AspNetCore.Http;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// What a socket keeps of an unfinished message: its fragments. It also counts what was read of the frame that is arriving.
+/// Holds the fragments of a socket's unfinished message. It also counts the bytes that were read of the arriving frame.
 /// </summary>
 /// <remarks>
-/// A message has at most 64 KiB and nearly always arrives whole. A client that sends most of one and then waits makes the server keep it.
-/// What exceeds 4 KiB counts in the memory of large calls (<see cref="CallMemory"/>), and nothing is kept for longer than a minute.
-/// Threading: the socket's read loop; <see cref="IsTooSlow"/> from any thread. A mutable struct within its socket, because there are a
-/// hundred thousand of them.
+/// A message has at most 64 KiB and usually arrives whole. But a client can send most of a message and then wait, and the server must
+/// buffer it. A buffer of more than 4 KiB counts in the memory of large calls (<see cref="CallMemory"/>). No buffer is held for over a
+/// minute.
+/// Threading: the socket's read loop; <see cref="IsTooSlow"/> from any thread. It is a mutable struct within its socket to save memory,
+/// because a node has a hundred thousand of them.
 /// </remarks>
 internal struct PartialMessage
 {
-    /// <summary>Bytes that every socket may keep uncounted.</summary>
+    /// <summary>Bytes that every socket may buffer without being counted.</summary>
     public const int Uncounted = 4 * 1024;
 
-    /// <summary>How long a message may take to become whole.</summary>
+    /// <summary>How long a message may take to arrive, in seconds.</summary>
     public const uint MostSeconds = 60;
 
     private byte[]? _bytes;
     private int _length;
     private int _counted;
-    // the second since which something is kept; 0: nothing is kept
+    // the second since which bytes are buffered; 0: none are
     private uint _since;
 
-    /// <summary>Whether a fragment was read and the last one was not.</summary>
+    /// <summary>Whether a fragment was read, but not the last one.</summary>
     public bool IsBegun { get; private set; }
 
     /// <summary>Adds a frame's payload. False: the message would be too long.</summary>
@@ -62,11 +63,11 @@ internal struct PartialMessage
     }
 
     /// <summary>
-    /// Called when nothing more can be done with the bytes that came: counts what is kept. False: the budget is used up.
+    /// Counts the buffered bytes, after all whole frames were handled. False: the memory budget is used up.
     /// </summary>
     /// <param name="unread">Bytes of the frame that is arriving.</param>
     /// <param name="isNew">Whether that frame began since the last call.</param>
-    /// <param name="memory">Where it is counted.</param>
+    /// <param name="memory">The budget in which the bytes are counted.</param>
     /// <param name="now">The present second.</param>
     public bool Keep(long unread, bool isNew, CallMemory memory, uint now)
     {
@@ -85,7 +86,7 @@ internal struct PartialMessage
         return since != 0 && now > since + MostSeconds;
     }
 
-    /// <summary>Gives back all that is kept.</summary>
+    /// <summary>Releases the buffer and its share of the budget.</summary>
     public void Drop(CallMemory memory)
     {
         if (_bytes is not null)

@@ -2,12 +2,12 @@ using System.IO.Pipelines;
 
 namespace Aglow.AspNetCore.Sockets;
 
-/// <summary>Sends by pushing: flushes a pipe without waiting, and tells the caller whether there is room for more.</summary>
+/// <summary>Flushes a pipe without waiting, and tells the caller whether there is room for more.</summary>
 internal static class PipePush
 {
     /// <summary>
-    /// Flushes a pipe. False: it is full until <paramref name="resume"/> is called with <paramref name="state"/>, or its reader is gone.
-    /// The reader of the connection notices the latter.
+    /// Flushes a pipe. False: either it is full until <paramref name="resume"/> is called with <paramref name="state"/>, or its reader has
+    /// ended. In the second case the read loop of the connection ends, too.
     /// </summary>
     public static bool Push<T>(this PipeWriter pipe, T state, Action<T> resume)
     {
@@ -19,8 +19,8 @@ internal static class PipePush
     }
 
     /// <summary>
-    /// Writes bytes to an answer. Unlike the framework's Write it asks for room by size. If the client is gone, the web server gives no
-    /// room when no size is asked for. That would throw, and log a failure, each time a client closes its connection at the wrong moment.
+    /// Writes bytes to an answer. Unlike the framework's Write, it asks for at least one byte of room. After the client has disconnected,
+    /// Kestrel returns an empty buffer if no size is asked for. Write would then throw, and log a failure.
     /// </summary>
     public static void Put(this PipeWriter pipe, ReadOnlySpan<byte> bytes)
     {
@@ -43,7 +43,7 @@ internal static class PipePush
         }
         catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)
         {
-            // the connection is aborted: its read loop, or its request, ends for the same reason
+            // the connection was aborted; its read loop or its request ends for the same reason
         }
     }
 }

@@ -11,24 +11,24 @@ using Aglow.Watching;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// One WebSocket: reads frames, writes heartbeats from evidence of life, and tells the hub what the client asks for.
+/// One WebSocket: reads frames, writes a heartbeat when a frame arrives, and passes the client's requests to the hub.
 /// </summary>
 /// <remarks>
-/// A connected client sends no heartbeats: this pings (browsers answer even in background tabs, where timers are throttled to one a minute) and
-/// writes on the pong: the second of the last evidence, never "now". With each ping goes a tick, a tiny text frame, since a page cannot see pings and
-/// must notice a dead node itself.
-/// Threading: the read loop runs in <see cref="RunAsync"/>; everything that is sent is sent by the hub's loop. Fields are few: there are a hundred
-/// thousand of these.
+/// A connected client sends no heartbeats. The server pings, and writes a heartbeat when the pong arrives, with the second of its arrival.
+/// Browsers answer pings even in background tabs, where they throttle timers to one a minute. A page cannot see pings and must notice a
+/// dead node itself, so the server sends a tick with each ping: a small text frame.
+/// Threading: the read loop runs in <see cref="RunAsync"/>; only the hub's loop sends. The class has few fields, because a node has a
+/// hundred thousand instances.
 /// </remarks>
 internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
 {
-    // naming so many users in one message costs as much as a message more
+    // a message counts once more for every 500 users that it names
     private const int UsersAMessage = 500;
 
-    // frames that are read for each message that may be: pings, pongs, fragments, and messages that are dropped
+    // limit of frames per message of the limit of messages: pings, pongs, fragments and dropped messages are frames, too
     private const int FramesAMessage = 10;
 
-    // a client that answered none of two pings is gone
+    // a client that did not answer two pings is disconnected
     private const int MaxUnanswered = 2;
 
     private readonly PipeReader _input;
@@ -60,21 +60,21 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
         _host = host;
     }
 
-    /// <summary>The device that it is from: one of its own where the client names none.</summary>
+    /// <summary>The device of the client; an unnamed device of this socket alone if the client names none.</summary>
     public Device Device => _client.Device;
 
-    /// <summary>Whether its device has said goodbye.</summary>
+    /// <summary>Whether its device has sent a leave message.</summary>
     public bool IsLeaving => _saidGoodbye;
 
-    /// <summary>The address that pays for it.</summary>
+    /// <summary>The address that pays for its messages.</summary>
     public IPAddress? Address => _client.Address;
 
-    /// <summary>How long the application's sign-in behind it lasts; null where there is none.</summary>
+    /// <summary>How long the application's sign-in behind it lasts; null if there is none.</summary>
     public Func<TimeSpan>? Left => _client.Left;
 
     protected override TimeSpan TickInterval => SoonerOf(_host.TickInterval, Left?.Invoke() ?? _caller?.Left(_host.Tokens!.Now));
 
-    /// <summary>Reads until the connection ends. The handshake is done, and the hub knows this.</summary>
+    /// <summary>Reads until the connection ends. Before the call, the handshake is done and the hub has opened this connection.</summary>
     public async Task RunAsync()
     {
         try
@@ -83,14 +83,14 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
         }
         catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)
         {
-            // lost: the lease runs on
+            // the connection was lost; the lease continues until it expires
         }
         finally
         {
             if (!_saidGoodbye)
                 _host.Sockets.Exit(User);
             _message.Drop(_host.Memory);
-            // nothing is sent any more once the hub has let go, so the transport may be closed
+            // once the hub has released this connection it sends nothing more, so the transport may be closed
             _released = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             _host.Hub.Close(this);
             await _released.Task;
@@ -117,7 +117,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
 
         if (_unanswered >= MaxUnanswered)
         {
-            // no close handshake with who is not there
+            // the client does not answer, so a close handshake is useless
             _ended = true;
             _input.CancelPendingRead();
             return false;
@@ -137,7 +137,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
             return;
         _ended = true;
         SendFrame(SocketOpcode.Close, SocketClose.Payload(code, SocketClose.ReasonOf(code)));
-        // both sides have said it: the server closes the connection first (RFC 6455, section 7.1.1)
+        // both sides have sent a close frame: now the server closes the connection first (RFC 6455, section 7.1.1)
         if (_peerClosed)
             _input.CancelPendingRead();
         else
@@ -156,25 +156,25 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
 
     protected override void Released() => _released?.TrySetResult();
 
-    // The other side has a second to say that it closes, too; then the transport is closed anyway.
+    // Gives the client one second to send its close frame, and then ends the read loop anyway.
     private async Task LingerAsync()
     {
         await Task.Delay(TimeSpan.FromSeconds(1), _host.Presence.Clock.Time);
         _input.CancelPendingRead();
     }
 
-    /// <summary>The same person has shown a newer token.</summary>
+    /// <summary>Replaces the caller, after the same person sent a newer token.</summary>
     internal void Renew(Caller caller)
     {
         _caller = caller;
         _host.Sockets.Renew(this, caller);
     }
 
-    /// <summary>The person, or key, and the address pay for a message.</summary>
-    /// <exception cref="ProblemException">They have spent what they may (429).</exception>
+    /// <summary>Charges a message to the person (or key) and to the address.</summary>
+    /// <exception cref="ProblemException">One of them cannot pay it (429).</exception>
     internal void Pay(int cost) => _host.Gate?.Charge(_caller, Address, cost);
 
-    /// <summary>The transport has room again.</summary>
+    /// <summary>Tells the hub that the transport has room again.</summary>
     internal void Resume() => _host.Hub.Writable(this);
 
     private bool SendFrame(SocketOpcode opcode, ReadOnlySpan<byte> payload)
@@ -228,7 +228,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
 
     private bool Keep(long left, long had) => _message.Keep(left, isNew: left != had, _host.Memory, _host.Presence.Clock.Uptime);
 
-    // After a close in either direction: what still comes is thrown away until the other side closes, or the hub ends the wait.
+    // After a close frame in either direction: drops all that arrives until the client closes, or the hub ends the wait.
     private async Task DrainAsync()
     {
         while (true)
@@ -240,7 +240,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
         }
     }
 
-    // False: nothing more is to be read.
+    // False: the read loop must stop.
     private async ValueTask<bool> HandleAsync(SocketFrame frame)
     {
         switch (frame.Opcode)
@@ -302,7 +302,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
         }
     }
 
-    /// <summary>Something came from the client: at most once a second, it is written as a heartbeat.</summary>
+    /// <summary>Writes a heartbeat because something arrived from the client, at most once a second.</summary>
     internal ValueTask EvidenceAsync(bool byPerson) => _host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence);
 
     private bool Refuse(int code)
@@ -311,17 +311,19 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
         return false;
     }
 
-    /// <summary>This device says goodbye. False: the store is away, and the goodbye is written when it is back, or the lease expires.</summary>
+    /// <summary>
+    /// Lets the device leave. False: the store is not available; the leave is written when the store is back, or the lease expires.
+    /// </summary>
     internal ValueTask<bool> LeaveAsync()
     {
         _saidGoodbye = true;
         return _host.LeaveAsync(User, Device);
     }
 
-    /// <summary>A message named so many users, which costs more than one that names a few: it counts for several of those read in a second.</summary>
+    /// <summary>Counts a message that names many users as several messages, because it costs more.</summary>
     internal void Charge(int users) => _messagesInSecond += users / UsersAMessage;
 
-    // Reading a frame costs little, and a million of them a core: whoever sends so many is read again when the second is over.
+    // Reading one frame costs little, but a million per second cost a core. So a client over the limit is read again after a pause of 1 s.
     private async ValueTask RestAsync()
     {
         var now = _host.Presence.Clock.Uptime;
@@ -330,7 +332,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
         (_framesSecond, _framesInSecond) = (_host.Presence.Clock.Uptime, 0);
     }
 
-    // Over the limit of messages a second: said once in that second, and the message is dropped.
+    // Whether the client exceeds the limit of messages per second. The caller then drops the message; one error is sent per second.
     private bool IsFlooding()
     {
         var now = _host.Presence.Clock.Uptime;

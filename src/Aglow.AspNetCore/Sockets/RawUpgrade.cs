@@ -5,15 +5,15 @@ using Aglow.AspNetCore.Hosting;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// Recognises, in the first bytes of a connection, an HTTP/1.1 <c>GET /ws</c> that is a flawless WebSocket handshake.
+/// Recognises a valid WebSocket handshake (an HTTP/1.1 <c>GET /ws</c>) in the first bytes of a connection.
 /// </summary>
 /// <remarks>
-/// A rule on bytes, no I/O. It does not judge a head that is not flawless, or only doubtful (a header twice, a body, a folded line). The
-/// connection middleware passes such a head on untouched, and the web server answers it through the mapped endpoint with a proper problem.
+/// A rule on bytes, without I/O. It rejects every head that is invalid or doubtful (a repeated header, a body, a folded line). The
+/// connection middleware passes such a head on unchanged, and the mapped endpoint answers it with a problem document.
 /// </remarks>
 internal sealed class RawUpgrade
 {
-    /// <summary>The longest head that this takes.</summary>
+    /// <summary>The longest head that is read here.</summary>
     public const int MaxBytes = 8 * 1024;
 
     private RawUpgrade(
@@ -38,7 +38,7 @@ internal sealed class RawUpgrade
         Protocols = protocols;
     }
 
-    /// <summary>Bytes of the head with its blank line; frames follow.</summary>
+    /// <summary>Length of the head in bytes, with its blank line; frames follow.</summary>
     public int Length { get; }
 
     /// <summary>The raw query, without the question mark.</summary>
@@ -66,8 +66,8 @@ internal sealed class RawUpgrade
     public string? Protocols { get; }
 
     /// <summary>
-    /// Whether these first bytes may be the start of a head that is not complete: a method's first letter, and no empty line. Lines may end
-    /// without a carriage return: Kestrel judges that.
+    /// Whether these first bytes may be an incomplete head: they begin with a method's first letter and have no empty line. Lines may end
+    /// without a carriage return, because Kestrel decides whether to accept that.
     /// </summary>
     public static bool IsUnfinished(ReadOnlySequence<byte> buffer)
     {
@@ -86,7 +86,7 @@ internal sealed class RawUpgrade
         return true;
     }
 
-    /// <summary>Reads the upgrade at the start of a connection; null if it is something else, or its head is incomplete.</summary>
+    /// <summary>Reads the upgrade at the start of a connection; null if the bytes are anything else, or the head is incomplete.</summary>
     public static RawUpgrade? Read(ReadOnlySequence<byte> buffer)
     {
         var reader = new SequenceReader<byte>(buffer);
@@ -124,7 +124,7 @@ internal sealed class RawUpgrade
             || headers.ContainsKey("Content-Length")
             || headers.ContainsKey("Transfer-Encoding")
             || headers.ContainsKey("Expect")
-            // names the client as well; HTTP reads it
+            // this header may name the client, too, and only HTTP reads it
             || headers.ContainsKey("Forwarded")
             || !headers.TryGetValue("Sec-WebSocket-Key", out var key) || !SocketHandshake.IsKey(Encoding.Latin1.GetBytes(key)))
         {

@@ -8,11 +8,12 @@ using Microsoft.AspNetCore.Http;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// <c>GET /ws</c> as an HTTP call: upgrades on a connection that was used before, over HTTP/2 (RFC 8441), over TLS, and every refusal.
+/// <c>GET /ws</c> as an HTTP call. It handles upgrades on a connection that was used before, over HTTP/2 (RFC 8441) and over TLS, and
+/// answers all refusals.
 /// </summary>
 internal static class SocketEndpoint
 {
-    /// <summary>Who may open one.</summary>
+    /// <summary>Who may open a socket.</summary>
     public static CallAccess Access { get; } = CallAccess.People(Scopes.Heartbeat);
 
     public static async Task HandleAsync(HttpContext context, SocketHost host, Callers callers)
@@ -20,7 +21,9 @@ internal static class SocketEndpoint
         var upgrade = SocketUpgrade.Read(context);
         var hello = SocketHello.Read(context.Request.QueryString.Value ?? "");
         var who = await WhoAsync(context, hello, callers);
-        var arrival = await host.ArriveAsync(who, new Client(Callers.Current(context), ClientAddress.Of(context), hello.Device ?? Device.Unnamed(), callers.SessionOf(context)));
+        var arrival = await host.ArriveAsync(
+            who,
+            new Client(Callers.Current(context), ClientAddress.Of(context), hello.Device ?? Device.Unnamed(), callers.SessionOf(context)));
         Stream stream;
         try
         {
@@ -42,13 +45,15 @@ internal static class SocketEndpoint
     }
 
     /// <summary>
-    /// Whether this is a flawless handshake of a page, which is told on the socket why it is refused. A program may send an origin, too; of one that is not allowed only a browser is told so.
+    /// Whether this is a valid handshake from a page. The server sends a page the reason of a refusal on the socket. Programs may send an
+    /// origin, too, so a request with an origin that is not allowed counts as a page only if a browser sent it.
     /// </summary>
     public static bool IsOfPage(HttpContext context, SocketHost host, out SocketUpgrade upgrade)
     {
         upgrade = default;
         var headers = context.Request.Headers;
-        if (headers.Origin.Count == 0 || !(IsOfBrowser(headers) || host.Origins.IsAllowed(headers.Origin, headers[Origins.FetchSite], headers.Host)))
+        if (headers.Origin.Count == 0
+            || !(IsOfBrowser(headers) || host.Origins.IsAllowed(headers.Origin, headers[Origins.FetchSite], headers.Host)))
             return false;
         try
         {
@@ -61,17 +66,19 @@ internal static class SocketEndpoint
         }
     }
 
-    // every browser begins so since 1995
+    // the User-Agent of every browser has begun with "Mozilla/" since 1995
     private static bool IsOfBrowser(IHeaderDictionary headers) =>
         headers.ContainsKey("Sec-Fetch-Mode") || headers.UserAgent.ToString().StartsWith("Mozilla/", StringComparison.Ordinal);
 
-    // The caller, or whoever they may speak for.
+    // The user that the query names, if the caller may speak for them, or else the caller.
     private static async ValueTask<UserId> WhoAsync(HttpContext context, SocketHello hello, Callers callers)
     {
         if (hello.User is { } who)
             await callers.RequireAsync(context, who, Scopes.Heartbeat);
         else
-            who = callers.IsOpen ? throw new ProblemException(401, "Who are you?", "Name the user that connects: /ws?user_id=42.") : callers.Require(context);
+            who = callers.IsOpen
+                ? throw new ProblemException(401, "Who are you?", "Name the user that connects: /ws?user_id=42.")
+                : callers.Require(context);
         return who;
     }
 }

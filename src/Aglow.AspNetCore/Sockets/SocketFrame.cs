@@ -35,16 +35,16 @@ internal static class SocketClose
     /// <summary>This user may not connect: not with this token, or no longer (disabled, deleted).</summary>
     public const int NotAllowed = 4403;
 
-    /// <summary>The user already has the most connections.</summary>
+    /// <summary>The user already has as many connections as allowed.</summary>
     public const int TooMany = 4429;
 
     // the payload of a control frame is at most 125 bytes (RFC 6455, section 5.5)
     private const int MaxPayload = 125;
 
-    /// <summary>The code for a refusal with this HTTP status: 4000 + the status.</summary>
+    /// <summary>The close code of a refusal with this HTTP status: 4000 + the status.</summary>
     public static int OfStatus(int status) => 4000 + status;
 
-    /// <summary>The reason that is sent with a code, so that it needs no table; empty if the code says everything.</summary>
+    /// <summary>The reason that is sent with a code, so that a reader needs no table; empty if the code is clear by itself.</summary>
     public static string ReasonOf(int code) => code switch
     {
         PolicyViolation => "Too slow: finish messages within a minute, and read the answers.",
@@ -69,14 +69,14 @@ internal static class SocketClose
 }
 
 /// <summary>
-/// One frame from a client, by the letter of RFC 6455.
+/// One frame from a client, read strictly by RFC 6455.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   | fin rsv opcode | mask length | (length 16 | 64) | masking key | payload |
 /// </code>
-/// The framing is our own, because each connection costs its memory for as long as it lives (aglow bench sockets). It only reads what a
-/// client may send to this server: masked frames, no extensions, at most 64 KiB. Rules, no I/O.
+/// Rejected alternative: the framework's WebSocket, which costs more memory for each open connection (aglow bench sockets). This reads only
+/// what a client may send to this server: masked frames, no extensions, at most 64 KiB. Rules without I/O.
 /// </remarks>
 internal readonly record struct SocketFrame(SocketOpcode Opcode, bool IsFinal, ReadOnlySequence<byte> Payload, uint Mask)
 {
@@ -86,8 +86,8 @@ internal readonly record struct SocketFrame(SocketOpcode Opcode, bool IsFinal, R
     private const int MaxHeader = 14;
 
     /// <summary>
-    /// Reads a frame from the beginning of <paramref name="buffer"/> and moves the buffer on. Returns 0 if a frame was read or more bytes
-    /// are needed (then <paramref name="frame"/> is null), else the code to close with.
+    /// Reads a frame from the start of <paramref name="buffer"/> and moves the buffer behind it. Returns 0 if a frame was read, or if more
+    /// bytes are needed (then <paramref name="frame"/> is null); otherwise returns the close code.
     /// </summary>
     public static int Read(ref ReadOnlySequence<byte> buffer, out SocketFrame? frame)
     {
@@ -103,9 +103,10 @@ internal readonly record struct SocketFrame(SocketOpcode Opcode, bool IsFinal, R
         var isFinal = (header[0] & 0x80) != 0;
         var isControl = ((byte)opcode & 0x8) != 0;
         var shortLength = header[1] & 0x7F;
-        // reserved bits, unknown opcodes, unmasked frames, control frames that are long or in pieces
+        // rejects reserved bits, unknown opcodes, unmasked frames, and control frames that are long or fragmented
         if ((header[0] & 0x70) != 0
-            || opcode is not (SocketOpcode.Continuation or SocketOpcode.Text or SocketOpcode.Binary or SocketOpcode.Close or SocketOpcode.Ping or SocketOpcode.Pong)
+            || opcode is not (SocketOpcode.Continuation or SocketOpcode.Text or SocketOpcode.Binary
+                or SocketOpcode.Close or SocketOpcode.Ping or SocketOpcode.Pong)
             || (header[1] & 0x80) == 0
             || (isControl && (!isFinal || shortLength > 125)))
         {
@@ -155,11 +156,11 @@ internal readonly record struct SocketFrame(SocketOpcode Opcode, bool IsFinal, R
             into[i] ^= (byte)(Mask >> (8 * (i & 3)));
     }
 
-    /// <summary>Writes a frame to a client: final, not masked.</summary>
+    /// <summary>Writes a final, unmasked frame to a client.</summary>
     public static void Write(IBufferWriter<byte> output, SocketOpcode opcode, ReadOnlySpan<byte> payload)
     {
         var header = payload.Length < 126 ? 2 : payload.Length <= ushort.MaxValue ? 4 : 10;
-        // small frames in one piece; large ones in the transport's blocks
+        // a small frame goes into one buffer, a large one into blocks of the transport's size
         var span = output.GetSpan(Math.Min(header + payload.Length, 4096));
         span[0] = (byte)(0x80 | (byte)opcode);
         if (header == 2)

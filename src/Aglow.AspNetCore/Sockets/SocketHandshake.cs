@@ -6,13 +6,13 @@ using System.Text;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// The opening handshake of RFC 6455, section 4.2: its conditions and its answer. Both ways in use it.
+/// The opening handshake of RFC 6455, section 4.2: its conditions and its answer. HTTP and the connection middleware use it.
 /// </summary>
 internal static class SocketHandshake
 {
     private static ReadOnlySpan<byte> Guid => "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"u8;
 
-    /// <summary>Whether a key is 16 bytes in base64.</summary>
+    /// <summary>Whether a key is valid: 16 bytes in base64.</summary>
     public static bool IsKey(ReadOnlySpan<byte> key)
     {
         Span<byte> bytes = stackalloc byte[18];
@@ -26,7 +26,7 @@ internal static class SocketHandshake
         key.CopyTo(text);
         Guid.CopyTo(text[24..]);
         Span<byte> hash = stackalloc byte[SHA1.HashSizeInBytes];
-#pragma warning disable CA5350 // the protocol says SHA-1; nothing is secured by it
+#pragma warning disable CA5350 // the protocol requires SHA-1; it protects nothing here
         SHA1.HashData(text, hash);
 #pragma warning restore CA5350
         return Convert.ToBase64String(hash);

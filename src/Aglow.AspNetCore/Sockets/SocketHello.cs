@@ -6,19 +6,19 @@ using Aglow.Model;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// The query of <c>GET /ws</c>: <c>?user_id=&amp;access_token=&amp;device_id=&amp;device_kind=</c>. All are optional, each may be given
-/// once, and no other is known.
+/// The query of <c>GET /ws</c>: <c>?user_id=&amp;access_token=&amp;device_id=&amp;device_kind=</c>. All parameters are optional, each may
+/// be given once, and any other is refused.
 /// </summary>
-/// <param name="User">Who connects, where it is named.</param>
-/// <param name="Token">The token, where it is not in a header.</param>
-/// <param name="Device">The device, where it is named.</param>
+/// <param name="User">The user who connects; null if the query does not name them.</param>
+/// <param name="Token">The token; null if it is not in the query.</param>
+/// <param name="Device">The device; null if the query does not name it.</param>
 internal readonly record struct SocketHello(UserId? User, string? Token, Device? Device)
 {
     private const int MaxDeviceBytes = 64;
     private const string Known = Routes.UserQuery + ", " + Routes.TokenQuery + ", " + Routes.DeviceIdQuery + ", " + Routes.DeviceKindQuery;
 
     /// <summary>Reads a raw query, with or without its question mark.</summary>
-    /// <exception cref="ProblemException">400, which names the parameter that is wrong.</exception>
+    /// <exception cref="ProblemException">A parameter is wrong (400); the problem names it.</exception>
     public static SocketHello Read(string query)
     {
         string? user = null, token = null, id = null, kind = null;
@@ -53,7 +53,7 @@ internal readonly record struct SocketHello(UserId? User, string? Token, Device?
         return new SocketHello(UserOf(user), token is "" ? null : token, DeviceOf(id, kind));
     }
 
-    /// <summary>The kind of this name; null where there is none.</summary>
+    /// <summary>The kind with this name; null if there is none.</summary>
     public static DeviceKind? KindOf(string name) => name switch
     {
         "desktop" => DeviceKind.Desktop,
@@ -72,7 +72,7 @@ internal readonly record struct SocketHello(UserId? User, string? Token, Device?
             : throw Problems.Malformed($"{Routes.UserQuery} is not a user: {Problems.AUser}.");
     }
 
-    /// <summary>The device of this ID and kind, checked; null where neither is given.</summary>
+    /// <summary>Checks an ID and kind, and returns their device; null if neither is given.</summary>
     public static Device? DeviceOf(string? id, string? kind)
     {
         if (id is null && kind is null)

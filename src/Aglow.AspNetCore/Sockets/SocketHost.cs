@@ -12,18 +12,18 @@ using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Sockets;
 
-/// <summary>Who is at the other end of a socket.</summary>
-/// <param name="Caller">Whose credential opened it; null where none are taken.</param>
-/// <param name="Address">Whose address pays for it.</param>
+/// <summary>The client at the other end of a socket.</summary>
+/// <param name="Caller">The caller whose credential opened it; null if the server takes no tokens.</param>
+/// <param name="Address">The address that pays for it.</param>
 /// <param name="Device">The device that it is from.</param>
-/// <param name="Left">How long the application's sign-in behind it lasts; null where there is none.</param>
+/// <param name="Left">How long the application's sign-in behind it lasts; null if there is none.</param>
 internal sealed record Client(Caller? Caller, IPAddress? Address, Device Device, Func<TimeSpan>? Left = null);
 
-/// <summary>A socket that may open: whose it is, and their first heartbeat is written.</summary>
+/// <summary>A socket that may open: its user and client. The user's first heartbeat is already written.</summary>
 internal sealed record Arrival(UserId Who, uint User, Client Client);
 
 /// <summary>
-/// What the sockets of a node share, and how one begins: who it is, the first heartbeat, the welcome, the saved subscriptions.
+/// The state that all sockets of a node share. It also opens each socket: user, first heartbeat, welcome, saved subscriptions.
 /// </summary>
 internal sealed class SocketHost
 {
@@ -52,12 +52,12 @@ internal sealed class SocketHost
             tokens.Revoked += HearRevoked;
     }
 
-    /// <summary>Where messages are paid for; null in tests of a socket alone.</summary>
+    /// <summary>The gate that charges messages; null in tests of a socket alone.</summary>
     public Gate? Gate { get; }
 
     public AglowOptions Options => _options;
 
-    /// <summary>Those whose tokens were checked; null where none are taken.</summary>
+    /// <summary>The callers whose tokens were checked; null if the server takes no tokens.</summary>
     public KnownCallers? Tokens { get; }
 
     public PresenceService Presence { get; }
@@ -66,33 +66,34 @@ internal sealed class SocketHost
 
     public LocalSockets Sockets { get; } = new();
 
-    /// <summary>Where what is kept of messages that are not whole is counted.</summary>
+    /// <summary>The budget in which the bytes of incomplete messages are counted.</summary>
     public CallMemory Memory { get; init; } = CallMemory.Shared;
 
-    /// <summary>Where the hub's loop composes a frame: one loop, one buffer.</summary>
+    /// <summary>The buffer in which the hub's loop composes a frame. There is one loop, so one buffer is enough.</summary>
     public ArrayBufferWriter<byte> Frame { get; } = new(64 * 1024);
 
     /// <summary>The frames that are sent every <see cref="TickInterval"/>.</summary>
     public byte[] PingAndTick { get; } = [.. Encoded(SocketOpcode.Ping, default), .. Encoded(SocketOpcode.Text, "{\"type\":\"tick\"}"u8)];
 
-    /// <summary>How often a socket is pinged.</summary>
+    /// <summary>The interval between two pings of a socket.</summary>
     public TimeSpan TickInterval { get; }
 
-    /// <summary>Messages read of a connection in a second.</summary>
+    /// <summary>How many messages of one connection are handled per second.</summary>
     public int MaxMessagesPerSecond => _options.MaxMessagesPerSecond;
 
-    /// <summary>Whose pages may connect.</summary>
+    /// <summary>Decides which pages may connect.</summary>
     public Origins Origins { get; }
 
     /// <summary>
-    /// The first heartbeat of a connection: connecting is being online. Registers a key, and takes one of the user's places for connections; what is not accepted must
-    /// not be connected.
+    /// Writes the first heartbeat of a connection, because a connected user is online. Also registers a new key, and counts the connection.
+    /// If it throws, the socket must not open.
     /// </summary>
-    /// <exception cref="ProblemException">The user has all the connections that one may have, may not connect, or cannot be taken.</exception>
+    /// <exception cref="ProblemException">The user has too many connections, may not connect, or cannot be admitted.</exception>
     public async ValueTask<Arrival> ArriveAsync(UserId who, Client client)
     {
         if (who.Key is not null && !Presence.HasDirectory)
-            throw new NotSupportedException("This deployment has no user directory, so user IDs are integers. Connect with one from 0 to 2147483647.");
+            throw new NotSupportedException(
+                "This deployment has no user directory, so user IDs are integers. Connect with one from 0 to 2147483647.");
         var user = await Presence.FindAsync(who);
         if (user == UserId.Nobody)
         {
@@ -107,11 +108,14 @@ internal sealed class SocketHost
         try
         {
             admission = await Presence.HeartbeatAsync(user, client.Device);
-            return admission == Admission.Accepted ? new Arrival(who, user, client) : throw Problems.Of(admission, who.ToString(), _options);
+            return admission == Admission.Accepted
+                ? new Arrival(who, user, client)
+                : throw Problems.Of(admission, who.ToString(), _options);
         }
         catch (StoreUnavailableException away) when (away.IsHandedOver)
         {
-            // where no node can write, its users still watch others; this one sends it on, and hears it when words can be written
+            // this node cannot write the user's words and soon sends the client to another node; if no node can write, the user can at
+            // least watch others here
             admission = Admission.Accepted;
             return new Arrival(who, user, client);
         }
@@ -122,7 +126,7 @@ internal sealed class SocketHost
         }
     }
 
-    /// <summary>Runs a socket over a transport whose handshake is done, until it ends. Its user has arrived (<see cref="ArriveAsync"/>).</summary>
+    /// <summary>Runs a socket until it ends. Its handshake is done, and <see cref="ArriveAsync"/> has admitted its user.</summary>
     public async Task RunAsync(PipeReader input, SocketOutput output, Arrival arrival)
     {
         var socket = new PresenceSocket(input, output, arrival.User, this, arrival.Client);
@@ -139,7 +143,7 @@ internal sealed class SocketHost
         }
     }
 
-    /// <summary>A connection that the hub knows is open: from now on it hears what becomes of its caller.</summary>
+    /// <summary>Adds a connection that the hub has opened. From now on, it ends if the account or the credential becomes invalid.</summary>
     public void Begin(WatchConnection connection, Caller? caller)
     {
         Sockets.Add(connection, caller);
@@ -152,7 +156,10 @@ internal sealed class SocketHost
             EndIfKnown(connection, caller!);
     }
 
-    /// <summary>Ends a connection whose person had no index when it was opened, and has one by now: their client opens another, which is theirs.</summary>
+    /// <summary>
+    /// Ends a connection if its person had no index when it was opened and has one now. The client reconnects, and the new connection has
+    /// the person's index.
+    /// </summary>
     public void EndIfKnown(WatchConnection connection, Caller caller) =>
         Presence.Background.LetGo("streams of people who came", EndIfKnownAsync(connection, caller));
 
@@ -165,18 +172,18 @@ internal sealed class SocketHost
         }
         catch (StoreUnavailableException)
         {
-            // it is asked again
+            // the next tick or change of an account tries again
         }
     }
 
-    // A key was revoked: its connections end.
+    // Ends the connections of a revoked credential.
     private void HearRevoked(Caller caller)
     {
         foreach (var connection in Sockets.Of(caller))
             Hub.End(connection, SocketClose.TokenEnded);
     }
 
-    // Somebody came for the first time here: a stream of theirs saw as a stranger, and did not hear of their account.
+    // A new key was registered. Streams that its person opened before see as a stranger and miss changes of the account, so they end.
     private void HearRegistered(string key, uint user)
     {
         foreach (var (connection, _) in Sockets.Unknown(key))
@@ -192,13 +199,13 @@ internal sealed class SocketHost
         }
     }
 
-    // With which code a connection is closed that its user's account forbids; null: it may stay.
+    // The close code if the user's account forbids the connection; null: it may stay open.
     private static int? CloseOf(Account account, Caller? caller) =>
         account.IsDisabled ? SocketClose.NotAllowed
         : caller is null || !account.Revokes(caller.IssuedAt) ? null
         : account.IsDeleted ? SocketClose.NotAllowed : SocketClose.TokenEnded;
 
-    // A user was disabled, signed out everywhere or deleted: connections that are open now end, and what they heard since is undone.
+    // A user was disabled, signed out everywhere or deleted: ends their open connections, and undoes heartbeats that came over them since.
     private void HearAccount(uint user, Account was, Account account)
     {
         var isOver = account.RevokedAt != was.RevokedAt;
@@ -222,20 +229,20 @@ internal sealed class SocketHost
         }
         catch (StoreUnavailableException)
         {
-            // the lease ends it
+            // then the lease expires instead
         }
     }
 
     /// <summary>
-    /// Something came from a device: at most once a second it is written as a heartbeat, unless the user left on all devices since.
+    /// Writes a heartbeat because something arrived from a device, at most once a second, and not if the user left on all devices.
     /// </summary>
-    /// <param name="user">Whose device it is.</param>
+    /// <param name="user">The user of the device.</param>
     /// <param name="device">The device.</param>
-    /// <param name="byPerson">Whether the person did it: then they are back.</param>
+    /// <param name="byPerson">Whether the person did something; then the user is back, even if they left on all devices.</param>
     /// <param name="last">The second of the last heartbeat of this connection.</param>
     public ValueTask EvidenceAsync(uint user, Device device, bool byPerson, ref uint last)
     {
-        // the second that a word would hold: one word a second is enough, and seconds of another clock begin at other moments
+        // compares seconds of store time, which words hold, because seconds of another clock begin at other moments
         var now = Presence.Clock.Now;
         if (byPerson)
             Sockets.Revive(user);
@@ -245,7 +252,7 @@ internal sealed class SocketHost
         return HeartbeatAsync(user, device);
     }
 
-    /// <summary>A heartbeat from evidence; where the store is away nobody can heartbeat, and the hub says so.</summary>
+    /// <summary>Writes a heartbeat. Ignores that the store is not available, because the hub tells all clients that.</summary>
     public async ValueTask HeartbeatAsync(uint user, Device device, bool active = false)
     {
         try
@@ -254,14 +261,16 @@ internal sealed class SocketHost
         }
         catch (StoreUnavailableException)
         {
-            // the next evidence is written in an interval
+            // the next pong, within one interval, writes again
         }
     }
 
-    /// <summary>A goodbye on one socket: that of its device, if it was the user's last here. False: the store is away.</summary>
-    /// <param name="user">Whose device it is.</param>
+    /// <summary>
+    /// Lets a device leave by one of its sockets, if the device has no other socket on this node. False: the store is not available.
+    /// </summary>
+    /// <param name="user">The user of the device.</param>
     /// <param name="device">The device.</param>
-    /// <param name="mayReturn">Whether nobody said goodbye, but the connection closed: its page may be loaded again.</param>
+    /// <param name="mayReturn">Whether the connection closed without a leave message, so that the page may only be reloading.</param>
     public async ValueTask<bool> LeaveAsync(uint user, Device device, bool mayReturn = false)
     {
         // with a nameless or the same device's socket open here, nothing has left
@@ -275,13 +284,13 @@ internal sealed class SocketHost
         }
         catch (StoreUnavailableException)
         {
-            // not durable yet; it is tried again in the background, and the lease ends it otherwise
+            // not durable yet: the engine retries in the background, and otherwise the lease expires
             return false;
         }
     }
 
-    // A device of a user said goodbye on another node, and a socket is open here: they are still there. Twice, since this node's clock may be a moment behind
-    // the goodbye's.
+    // A device of a user left on another node, but the user has a socket here, so they are still online. The heartbeat is written twice,
+    // because this node's clock may be slightly behind the clock of the leave.
     private void Contradict(ReadOnlySpan<uint> users)
     {
         foreach (var user in users)
@@ -322,7 +331,10 @@ internal sealed class SocketHost
         }
         catch (StoreUnavailableException away)
         {
-            Hub.Tell(socket, SocketMessages.Error(new ProblemException(StatusCodes.Status503ServiceUnavailable, "Subscriptions not read", away.Message)));
+            Hub.Tell(
+                socket,
+                SocketMessages.Error(
+                    new ProblemException(StatusCodes.Status503ServiceUnavailable, "Subscriptions not read", away.Message)));
         }
     }
 

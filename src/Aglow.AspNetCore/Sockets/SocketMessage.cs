@@ -7,10 +7,10 @@ using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Sockets;
 
-/// <summary>One message of a client's, read and checked: only members that its type takes are set.</summary>
+/// <summary>One message of a client, read and checked. Only members that its type accepts are set.</summary>
 internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? Users, string? Definition, ClaimBody? Claim, string? Token)
 {
-    /// <summary>The highest id: 2^53 - 1, which every language's JSON reads as it was written.</summary>
+    /// <summary>The highest id: 2^53 - 1, the largest integer that JSON parsers of all languages read exactly.</summary>
     public const long MaxId = 9_007_199_254_740_991;
 
     private const string TypeName = "type";
@@ -25,9 +25,9 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
 
     public static ProblemException Malformed(string detail) => new(StatusCodes.Status400BadRequest, "Malformed message", detail);
 
-    /// <summary>Reads a message; <paramref name="named"/> is how many users it names, or named until something was wrong with it.</summary>
-    /// <exception cref="ProblemException">Something is wrong with it.</exception>
-    /// <exception cref="JsonException">It is no JSON.</exception>
+    /// <summary>Reads a message; <paramref name="named"/> is how many users it names, or how many were read before an error.</summary>
+    /// <exception cref="ProblemException">The message is JSON, but not valid.</exception>
+    /// <exception cref="JsonException">The message is not JSON.</exception>
     public static SocketMessage Read(ReadOnlySpan<byte> json, KeyCache known, ref int named)
     {
         var reader = new Utf8JsonReader(json);
@@ -61,7 +61,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
                     SkipUnknown(ref reader, ref unknown);
             }
 
-            // throws where anything follows
+            // throws if anything follows
             reader.Read();
             var message = new SocketMessage(type ?? "", id, users, definition, claim, token);
             message.Check(unknown);
@@ -76,7 +76,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
         }
     }
 
-    /// <summary>The id of a message with which something is wrong, so that the error can answer it; null where it has none.</summary>
+    /// <summary>The id of an invalid message, so that the error can answer it; null if it has none.</summary>
     public static long? FindId(ReadOnlySpan<byte> json)
     {
         var reader = new Utf8JsonReader(json);
@@ -90,7 +90,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or ProblemException)
         {
-            // then the error answers no message
+            // without a readable id, the error names no message
         }
 
         return null;
@@ -113,7 +113,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
         }
     }
 
-    // A member that other types take.
+    // The first member that this type does not accept, but other types do.
     private string? Stray(string[] takes) =>
         Users is not null && !takes.Contains(UsersName) ? UsersName
         : Definition is not null && !takes.Contains(DefinitionName) ? DefinitionName
@@ -150,7 +150,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
         }
         catch (InvalidOperationException)
         {
-            // half a surrogate pair
+            // the text has half a surrogate pair
             throw Problems.Malformed($"\"{name}\" is not valid text: send whole characters in UTF-8.");
         }
     }
@@ -164,7 +164,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
             throw Problems.Malformed("\"users\" is a list of numbers and keys.");
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
-            // each is answered, also where it is the same one again
+            // repeated users count, too, because each entry gets an answer
             if (users.Count == WatchHub.MaxWatches)
                 throw Problems.TooManyUsers(WatchHub.MaxWatches, "several messages");
             UsersBody.ReadUser(ref reader, known, users);

@@ -10,46 +10,52 @@ using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Sockets;
 
-/// <summary>What became of a message.</summary>
+/// <summary>The result of handling a message.</summary>
 internal enum SocketMessageOutcome
 {
     /// <summary>Done, or answered with an error.</summary>
     Handled,
 
-    /// <summary>Not JSON: the connection closes with 1007.</summary>
+    /// <summary>The message is not JSON: the connection closes with 1007.</summary>
     NotJson,
 
-    /// <summary>The device has said goodbye: the connection closes with 1000.</summary>
+    /// <summary>The device has left: the connection closes with 1000.</summary>
     Left,
 }
 
 /// <summary>
-/// What a client may say on a socket: watch, unwatch, active, status, token, leave. One JSON object a message; a member that the type does not take is an error that names it.
+/// Handles the messages of a client on a socket: watch, unwatch, active, status, token, leave. Each message is one JSON object. A member
+/// that its type does not accept is an error, which names the member.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   {"type":"watch","id":7,…}   ─►  {"type":"presence","id":7,…}     the snapshot
 ///   {"type":"token","id":7,…}   ─►  {"type":"token","id":7,…}
-///   any other with an id        ─►  {"type":"ok","id":7}             it is done, and saved where there is something to save
+///   any other with an id        ─►  {"type":"ok","id":7}             done, and durable if the message changes stored data
 ///   any with an id, not done    ─►  {"type":"error","id":7,"status":503,"title":…,"detail":…}
 /// </code>
-/// Without an id only a watch, a token and what goes wrong are answered. Answers wait while the client does not read (<see cref="WatchHub.Reply"/>).
+/// Without an id, the server answers only a watch, a token, and errors. Answers queue while the client does not read
+/// (<see cref="WatchHub.Reply"/>).
 /// </remarks>
 internal static class SocketMessages
 {
-    // a definition's name has at most 32; what is longer need not come back in an error
+    // characters: no definition has a longer name, so an error need not repeat a longer one
     private const int MostEchoed = 32;
 
-    /// <summary>An error; with an id it answers that message; with a definition, it is of that name that there is none, so that a client can end what it watches under it.</summary>
+    /// <summary>
+    /// Writes an error. With an id, it answers that message. With a definition, it says that no definition has this name, so that the
+    /// client can end its watches under it.
+    /// </summary>
     public static byte[] Error(ProblemException problem, long? id = null, string? definition = null)
     {
         var answers = id is { } asked ? $",\"id\":{asked}" : "";
         var named = definition is null ? "" : $",\"definition\":\"{JsonEncodedText.Encode(definition)}\"";
         var (title, detail) = (JsonEncodedText.Encode(problem.Title), JsonEncodedText.Encode(problem.Message));
-        return Encoding.UTF8.GetBytes($"{{\"type\":\"error\"{answers},\"status\":{problem.Status},\"title\":\"{title}\",\"detail\":\"{detail}\"{named}}}");
+        return Encoding.UTF8.GetBytes(
+            $"{{\"type\":\"error\"{answers},\"status\":{problem.Status},\"title\":\"{title}\",\"detail\":\"{detail}\"{named}}}");
     }
 
-    /// <summary>Reads one message and does what it says.</summary>
+    /// <summary>Reads and handles one message.</summary>
     public static async ValueTask<SocketMessageOutcome> HandleAsync(ReadOnlyMemory<byte> json, PresenceSocket socket, SocketHost host)
     {
         SocketMessage message;
@@ -63,7 +69,7 @@ internal static class SocketMessages
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // or a member's name with half a surrogate pair
+            // InvalidOperationException: a member's name has half a surrogate pair
             return SocketMessageOutcome.NotJson;
         }
         catch (ProblemException problem)
@@ -74,7 +80,7 @@ internal static class SocketMessages
         }
         finally
         {
-            // to read them costs, whatever becomes of the message
+            // reading the users costs time, even if the message is refused
             socket.Charge(named);
         }
 
@@ -137,7 +143,7 @@ internal static class SocketMessages
     private static async ValueTask ActiveAsync(SocketMessage message, PresenceSocket socket, SocketHost host)
     {
         await socket.EvidenceAsync(byPerson: true);
-        // who asks for an answer is told that the store is away; others find out by the next evidence
+        // only a message with an id gets the error that the store is not available; otherwise the next heartbeat writes again
         if (message.Id is null)
             await host.HeartbeatAsync(socket.User, socket.Device, active: true);
         else
@@ -156,18 +162,23 @@ internal static class SocketMessages
         Confirm(message, socket, host);
     }
 
-    // A newer token of the same person: the connection goes on until that one ends. One that is refused changes nothing.
+    // A newer token of the same person extends the connection until that token expires. A refused token changes nothing.
     private static async ValueTask RenewAsync(SocketMessage message, PresenceSocket socket, SocketHost host)
     {
         if (host.Tokens is not { } tokens)
             throw new NotSupportedException("This server takes no tokens, so none need be renewed.");
-        var caller = await host.Gate!.CheckAsync(socket.Address, message.Token ?? throw Problems.Malformed("\"token\" is missing: send {\"type\":\"token\",\"token\":\"…\"}."));
+        var caller = await host.Gate!.CheckAsync(
+            socket.Address,
+            message.Token ?? throw Problems.Malformed("\"token\" is missing: send {\"type\":\"token\",\"token\":\"…\"}."));
         if (caller.User is not { } person || await host.Presence.FindAsync(person) != socket.User)
             throw new ProblemException(403, "Not yours", "The token is somebody else's. Open another connection with it.");
         Callers.RequireLive(host.Presence.Accounts.Of(socket.User), caller);
         socket.Renew(caller);
         var answers = message.Id is { } id ? $"\"id\":{id}," : "";
-        host.Hub.Reply(socket, Encoding.UTF8.GetBytes($"{{\"type\":\"token\",{answers}\"expires_in_seconds\":{(long)caller.Left(tokens.Now).TotalSeconds}}}"));
+        host.Hub.Reply(
+            socket,
+            Encoding.UTF8.GetBytes(
+                $"{{\"type\":\"token\",{answers}\"expires_in_seconds\":{(long)caller.Left(tokens.Now).TotalSeconds}}}"));
     }
 
     private static async ValueTask WatchAsync(SocketMessage message, PresenceSocket socket, SocketHost host)
@@ -175,7 +186,7 @@ internal static class SocketMessages
         if (FindDefinition(message, socket, host) is not { } definition)
             return;
         await socket.EvidenceAsync(byPerson: true);
-        // registers nobody: a key that has no number waits by its name
+        // registers no user: a key without an index is watched by its name
         await host.Presence.FindAskedAsync(message.Users!);
         host.Hub.Watch(socket, message.Users!, definition, message.Id);
     }
@@ -184,14 +195,14 @@ internal static class SocketMessages
     {
         if (FindDefinition(message, socket, host) is not { } definition)
             return;
-        // an empty one is how a client asks whether the connection still lives, which no person did
+        // clients send an unwatch without users to check the connection, which is no action of the person
         await socket.EvidenceAsync(byPerson: message.Users!.Count > 0);
         await host.Presence.FindAskedAsync(message.Users!);
         host.Hub.Unwatch(socket, message.Users!, definition);
         Confirm(message, socket, host);
     }
 
-    // Null: the message is answered with an error, and its users are let go.
+    // Null: sends an error as the answer, and disposes the users.
     private static Definition? FindDefinition(SocketMessage message, PresenceSocket socket, SocketHost host)
     {
         if (message.Users is not { } users)

@@ -7,16 +7,17 @@ using Microsoft.AspNetCore.Connections.Features;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// Sends a socket's frames: straight to the kernel, or through a pipe if something stands in between (TLS, HTTP/2, a request's upgrade).
+/// Sends a socket's frames: directly to the kernel, or through a pipe if there is a layer in between (TLS, HTTP/2, a request's upgrade).
 /// </summary>
-/// <remarks>Threading: only the hub's loop calls <see cref="Send"/>, or the handshake before the hub knows the socket.</remarks>
+/// <remarks>Threading: only the hub's loop calls <see cref="Send"/>, and the handshake before the hub opens the socket.</remarks>
 internal abstract class SocketOutput
 {
-    /// <summary>The connection that is told when there is room again.</summary>
+    /// <summary>The connection that is notified when there is room again.</summary>
     public PresenceSocket? Owner { get; set; }
 
     /// <summary>
-    /// The kernel's own socket if nothing stands between (<paramref name="isFirst"/>) and nothing was sent yet, else the transport's pipe.
+    /// Returns an output to the kernel's socket if no layer is in between (<paramref name="isFirst"/>), else one to the transport's pipe.
+    /// Nothing may have been sent yet.
     /// </summary>
     public static SocketOutput Of(ConnectionContext connection, bool isFirst) =>
         isFirst && connection.Features.Get<IConnectionSocketFeature>() is { } kernel
@@ -24,13 +25,13 @@ internal abstract class SocketOutput
             : new PipeOutput(connection.Transport.Output);
 
     /// <summary>
-    /// Sends whole frames; it takes all of them. False: there is no room for more until <see cref="Owner"/> is told, or the connection is
-    /// lost and its read loop notices.
+    /// Sends whole frames, or buffers what does not fit. False: either there is no room for more until <see cref="Owner"/> is notified, or
+    /// the connection is lost, and its read loop ends.
     /// </summary>
     public abstract bool Send(ReadOnlySpan<byte> frames);
 }
 
-/// <summary>Through a pipe.</summary>
+/// <summary>Sends through a pipe.</summary>
 internal sealed class PipeOutput(PipeWriter pipe) : SocketOutput
 {
     public override bool Send(ReadOnlySpan<byte> frames)
@@ -40,21 +41,21 @@ internal sealed class PipeOutput(PipeWriter pipe) : SocketOutput
     }
 }
 
-/// <summary>Straight to the kernel: one call for each frame. Two threads and a pipe cost three times as much.</summary>
+/// <summary>Sends directly to the kernel, with one call for each frame. Two threads and a pipe cost three times as much CPU.</summary>
 /// <remarks>
-/// It keeps what the kernel has no room for and sends it later. Meanwhile the hub sends only what cannot wait (stale, close), which is kept
-/// behind it. Nothing is ever written to the transport's own pipe, so nothing can come between.
+/// It buffers bytes for which the kernel has no room and sends them later. Meanwhile the hub sends only urgent frames (stale, close), which
+/// are appended to the buffer. Nothing is ever written to the transport's own pipe, so frames cannot get mixed up.
 /// </remarks>
 internal sealed class KernelOutput : SocketOutput
 {
     private readonly Socket _socket;
-    // bytes that wait for room, guarded by the lock; nobody takes the lock while there is room
+    // bytes that wait for room, guarded by the lock; while there is room, no thread takes the lock
     private byte[]? _rest;
 
     public KernelOutput(Socket socket)
     {
         _socket = socket;
-        // a send without room returns at once instead of waiting; asynchronous operations do not change
+        // a send without room then returns at once instead of waiting; this does not affect asynchronous operations
         _socket.Blocking = false;
     }
 
@@ -115,7 +116,7 @@ internal sealed class KernelOutput : SocketOutput
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException)
         {
-            // the read loop ends for the same reason; the rest stays, so that nothing else is sent
+            // the read loop ends for the same reason; the buffer stays, so that nothing else is sent
         }
     }
 }

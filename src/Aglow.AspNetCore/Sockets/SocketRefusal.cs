@@ -7,11 +7,11 @@ using Microsoft.AspNetCore.Http;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// Tells a page why its handshake is refused. A browser hides the answer to a refused handshake from the page. So the server accepts it,
-/// and closes with 4000 + the status and a reason.
+/// Tells a page why the server refuses its handshake. A browser hides the HTTP answer of a refused handshake from the page, so the server
+/// accepts the handshake, and closes with 4000 + the status and a reason.
 /// </summary>
 /// <remarks>
-/// Only for browsers. A refused connection does not count for the user, and ends within a second.
+/// Only for browsers. A refused connection does not count as one of the user's, and ends within a second.
 /// </remarks>
 internal static class SocketRefusal
 {
@@ -42,12 +42,12 @@ internal static class SocketRefusal
         }
         catch (Exception e) when (e is IOException or OperationCanceledException)
         {
-            // the page is gone, or does not close
+            // the page disconnected, or did not close in time
         }
     }
 
-    // Reads and drops what the page sent before it got the close: closing over unread bytes would reset the connection, and lose the
-    // reason.
+    // Reads and drops what the page sent before it received the close frame. Closing with unread bytes would reset the connection, and the
+    // page would lose the reason.
     private static async Task HearCloseAsync(PipeReader input, CancellationToken limit)
     {
         while (true)

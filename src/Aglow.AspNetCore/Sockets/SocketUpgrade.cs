@@ -6,13 +6,13 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Aglow.AspNetCore.Sockets;
 
-/// <summary>A flawless handshake that came through HTTP: over HTTP/1.1 with its key, or over HTTP/2 (RFC 8441) without one.</summary>
-/// <param name="IsOverHttp2">Whether it is a CONNECT.</param>
-/// <param name="IsOfHost">Whether only the host can answer it, and gives messages instead of bytes: the test host.</param>
+/// <summary>A valid handshake that came through HTTP: over HTTP/1.1 with its key, or over HTTP/2 (RFC 8441) without one.</summary>
+/// <param name="IsOverHttp2">Whether it is a CONNECT of HTTP/2.</param>
+/// <param name="IsOfHost">Whether only the host can answer it, with messages instead of bytes, as the test host does.</param>
 /// <param name="Key">The client's key.</param>
 internal readonly record struct SocketUpgrade(bool IsOverHttp2, bool IsOfHost, byte[] Key)
 {
-    /// <summary>Reads it.</summary>
+    /// <summary>Reads the handshake of a request.</summary>
     /// <exception cref="ProblemException">It is not a WebSocket handshake of version 13.</exception>
     public static SocketUpgrade Read(HttpContext context)
     {
@@ -24,7 +24,7 @@ internal readonly record struct SocketUpgrade(bool IsOverHttp2, bool IsOfHost, b
             || !isUpgradable
             || !Holds(request.Headers.Upgrade, "websocket")))
         {
-            // a client that means a WebSocket says so in more than one header
+            // a client that wants a WebSocket sends these headers, too, so only Upgrade was lost
             if (request.Headers.SecWebSocketKey.Count > 0 || request.Headers.SecWebSocketVersion.Count > 0)
             {
                 throw new ProblemException(
