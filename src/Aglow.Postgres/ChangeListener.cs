@@ -3,13 +3,13 @@ using Npgsql;
 namespace Aglow.Postgres;
 
 /// <summary>
-/// Listens for changes of the directory by other nodes: <c>LISTEN</c> on a connection of its own, which it opens again until it succeeds.
+/// Listens for other nodes' changes of the directory: <c>LISTEN</c> on a separate connection, which it reopens until it succeeds.
 /// </summary>
 /// <remarks>
-/// A notification says only which node changed something; the change itself is read. So a lost notification (no connection, a pooler
-/// without
-/// <c>LISTEN</c>) costs up to <see cref="PostgresWriter.CatchUpInterval"/> and nothing else. Rejected: payloads with the change itself.
-/// They hold 8,000 bytes, have an order of their own, and would be a second way to read what must be read after each loss anyway.
+/// A notification only names the node that changed something; the writer reads the change itself. So a lost notification (no connection, or
+/// a pooler without <c>LISTEN</c>) only delays a change by up to <see cref="PostgresWriter.CatchUpInterval"/>. Rejected: payloads with the
+/// change itself. They hold 8,000 bytes and have their own order. They would also be a second way to read what the writer must read after
+/// each loss anyway.
 /// </remarks>
 internal sealed class ChangeListener : IAsyncDisposable
 {
@@ -41,7 +41,7 @@ internal sealed class ChangeListener : IAsyncDisposable
         _loop = Task.Run(RunAsync);
     }
 
-    /// <summary>Notifications of other nodes.</summary>
+    /// <summary>Notifications received from other nodes.</summary>
     public long Heard => Volatile.Read(ref _heard);
 
     public async ValueTask DisposeAsync()

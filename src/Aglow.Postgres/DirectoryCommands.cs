@@ -4,22 +4,22 @@ using Npgsql;
 
 namespace Aglow.Postgres;
 
-/// <summary>A change that a caller waits for; the <see cref="PostgresWriter"/> runs all that wait in one transaction.</summary>
+/// <summary>A change that a caller waits for. The <see cref="PostgresWriter"/> runs all waiting commands in one transaction.</summary>
 internal abstract class DirectoryCommand
 {
-    /// <summary>How much work it is, in rows.</summary>
+    /// <summary>The amount of work, in rows.</summary>
     public virtual int Weight => 1;
 
-    /// <summary>Whether running it twice does what running it once does, so that it may be sent again where its answer was lost.</summary>
+    /// <summary>Whether it may run twice with the same effect, so that it may be sent again if its answer was lost.</summary>
     public virtual bool IsRepeatable => true;
 
-    /// <summary>Whether other nodes have to hear of it.</summary>
+    /// <summary>Whether other nodes must be notified.</summary>
     public virtual bool IsNews => true;
 
-    /// <summary>Adds its statement. <c>aglow.state</c> has this transaction's change already.</summary>
+    /// <summary>Adds its statement. <c>aglow.state</c> already has this transaction's change number.</summary>
     public abstract void AddTo(NpgsqlBatch batch, long now);
 
-    /// <summary>Reads what its statement gave.</summary>
+    /// <summary>Reads the result of its statement.</summary>
     public abstract Task ReadAsync(NpgsqlDataReader reader, CancellationToken cancel);
 
     /// <summary>Completes its caller's task.</summary>
@@ -43,14 +43,14 @@ internal abstract class DirectoryCommand<T> : DirectoryCommand
     public override void Fail(Exception failure) => _completion.TrySetException(failure);
 }
 
-/// <summary>Gives indexes to IDs that have none. The indexes, in the order of the IDs, and whether each is new.</summary>
+/// <summary>Gives indexes to new IDs. The result is the index of each ID, in order, and whether it is new.</summary>
 /// <remarks>
-/// All of one transaction are one statement: a statement of its own for each would be planned each time, and would leave a dead version of
-/// the row of <c>aglow.state</c> for the next ones to pass.
+/// One statement serves all of these commands in a transaction. Separate statements would each be planned, and each would leave a dead
+/// version of the row of <c>aglow.state</c> for the next ones to skip.
 /// </remarks>
 internal sealed class RegisterCommand(IReadOnlyList<string> ids) : DirectoryCommand<(uint Index, bool IsNew)[]>
 {
-    // Under the lock, so what another node registered meanwhile is seen. An ID that is there twice gets its index at the first place.
+    // It runs under the lock, so it sees what another node registered meanwhile. A repeated ID gets its index at its first place.
     private const string Text = """
         WITH asked AS (
             SELECT given.id, given.place, ids.idx FROM unnest($1) WITH ORDINALITY AS given (id, place) LEFT JOIN aglow.ids ON ids.id = given.id),
@@ -68,13 +68,13 @@ internal sealed class RegisterCommand(IReadOnlyList<string> ids) : DirectoryComm
 
     private IReadOnlyList<string> Ids => ids;
 
-    /// <summary>Adds one statement for all of these; an ID that several want is new to the first.</summary>
+    /// <summary>Adds one statement for all of these. An ID in several commands is new only to the first of them.</summary>
     public static void AddTo(NpgsqlBatch batch, IEnumerable<RegisterCommand> commands) =>
         batch.BatchCommands.Add(Sql.Statement(Text, Sql.Texts(commands.SelectMany(static c => c.Ids))));
 
     public override void AddTo(NpgsqlBatch batch, long now) => AddTo(batch, [this]);
 
-    /// <summary>Reads its rows of the statement's.</summary>
+    /// <summary>Reads its own rows of the shared result.</summary>
     public override async Task ReadAsync(NpgsqlDataReader reader, CancellationToken cancel)
     {
         Outcome = new (uint, bool)[ids.Count];
@@ -83,14 +83,14 @@ internal sealed class RegisterCommand(IReadOnlyList<string> ids) : DirectoryComm
     }
 }
 
-/// <summary>Writes profiles, all or none.</summary>
+/// <summary>Writes all profiles or none.</summary>
 /// <remarks>
-/// Conflicts are found before anything is written, so that they do not fail the transaction that other commands share. The lock keeps
-/// other writers away meanwhile. The constraint on names is checked at the end of the statement: names may be swapped within it.
+/// Conflicts are found before anything is written, so they do not fail the transaction that other commands share. The lock blocks other
+/// writers meanwhile. The constraint on names is checked at the end of the statement, so one statement may swap names.
 /// </remarks>
 internal sealed class WriteProfilesCommand(IReadOnlyList<ProfileWrite> writes, bool create) : DirectoryCommand<ProfileResult>
 {
-    // of two in the list who want one name, the one who has it keeps it
+    // if two users in the list want one name, the one that has it keeps it
     private const string Text = """
         WITH given AS (
             SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)
@@ -127,10 +127,10 @@ internal sealed class WriteProfilesCommand(IReadOnlyList<ProfileWrite> writes, b
 
     public override int Weight => writes.Count;
 
-    // users who were created and not acknowledged would seem taken
+    // if it ran twice, users created by a run whose answer was lost would look taken
     public override bool IsRepeatable => !create;
 
-    // no node holds profiles in memory
+    // no node caches profiles
     public override bool IsNews => false;
 
     public override void AddTo(NpgsqlBatch batch, long now) => batch.BatchCommands.Add(Sql.Statement(
@@ -155,10 +155,10 @@ internal sealed class WriteProfilesCommand(IReadOnlyList<ProfileWrite> writes, b
     }
 }
 
-/// <summary>Changes a fact about one user, by a statement that returns nothing of interest.</summary>
+/// <summary>Changes a fact about one user, by a statement without a useful result.</summary>
 internal sealed class FactCommand(string text, params NpgsqlParameter[] parameters) : DirectoryCommand<bool>
 {
-    // what others said of the user stays
+    // what others have set about the user remains
     private const string DeleteText = $"""
         WITH nameless AS (DELETE FROM aglow.profile WHERE idx = $1),
         unfollowing AS (DELETE FROM aglow.subscription WHERE follower = $1),
@@ -213,7 +213,7 @@ internal sealed class FactCommand(string text, params NpgsqlParameter[] paramete
     public static FactCommand SetVisibility(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
         new(VisibilityText, Sql.Number(user), Sql.NumberOrNull((long?)online), Sql.NumberOrNull((long?)lastSeen));
 
-    // each attempt has parameters of its own: a failed batch keeps those that it was given
+    // Each attempt creates its own parameters: a failed batch keeps those that it was given.
     public override void AddTo(NpgsqlBatch batch, long now)
     {
         var statement = Sql.Statement(text, parameters[0].Clone(), Sql.Number(now));
@@ -226,11 +226,11 @@ internal sealed class FactCommand(string text, params NpgsqlParameter[] paramete
 }
 
 /// <summary>
-/// Sets the claim of one source, and forgets those that have ended. False, and nothing is changed, where the user has too many others.
+/// Sets the claim of one source, and deletes claims that have ended. False, without a change, if the user has too many other claims.
 /// </summary>
 internal sealed class ClaimCommand(uint user, Claim claim, uint now) : DirectoryCommand<bool>
 {
-    /// <summary>What is left of a claim that was removed, for nodes that have not heard of it.</summary>
+    /// <summary>What remains of a removed claim, for nodes that have not read the removal yet.</summary>
     public const string Removed = "status = -1, text = NULL, emoji = NULL, until = 0, priority = 0, set_at = 0, shown_last_seen = 0";
 
     private const string Change = "SELECT change FROM aglow.state";
@@ -273,7 +273,7 @@ internal sealed class ClaimCommand(uint user, Claim claim, uint now) : Directory
 }
 
 /// <summary>
-/// Adds to or takes from a list of users. The list after it; null, and nothing changed, where it would be longer than the limit.
+/// Adds users to a list or removes them. The result is the new list; null, without a change, if it would exceed the limit.
 /// </summary>
 internal sealed class ListCommand(string text, bool isNews, uint user, Relation relation, IReadOnlyList<uint> others, int limit)
     : DirectoryCommand<uint[]?>
@@ -307,7 +307,7 @@ internal sealed class ListCommand(string text, bool isNews, uint user, Relation 
         SELECT other FROM aglow.relation WHERE idx = $1 AND kind = $4 AND other <> ALL ($2) ORDER BY other
         """;
 
-    // nodes that read what changed go by the user's row
+    // nodes find changes by the user's row
     private const string Touched = """
         touched AS (
             INSERT INTO aglow.visibility (idx, online, last_seen, change, changed_at) VALUES ($1, 0, 0, (SELECT change FROM aglow.state), $5)
@@ -318,11 +318,11 @@ internal sealed class ListCommand(string text, bool isNews, uint user, Relation 
 
     public override bool IsNews => isNews;
 
-    /// <summary>Whom a user follows. A node reads it when they connect, so it is no news.</summary>
+    /// <summary>The users whom a user follows. Nodes read this list when the user connects, so other nodes need no notification.</summary>
     public static ListCommand Subscription(uint follower, IReadOnlyList<uint> followed, bool add, int limit) =>
         new(add ? Follow : Unfollow, isNews: false, follower, default, followed, add ? limit : int.MaxValue);
 
-    /// <summary>Whom a user approved or blocked.</summary>
+    /// <summary>The users whom a user approved or blocked.</summary>
     public static ListCommand Of(uint user, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
         new(add ? Relate : Unrelate, isNews: true, user, relation, others, add ? limit : int.MaxValue);
 

@@ -5,22 +5,23 @@ using Npgsql;
 namespace Aglow.Postgres;
 
 /// <summary>
-/// What the tables (<see cref="PostgresSchema"/>) say of changes; asked by the <see cref="PostgresWriter"/>, on its connection.
+/// Reads changes from the tables (<see cref="PostgresSchema"/>). The <see cref="PostgresWriter"/> calls it, on its own connection.
 /// </summary>
 internal static class PostgresChanges
 {
     /// <summary>
-    /// How long reading everything may take: a node that starts waits for it, and the settings of millions of users take a while.
+    /// How long a complete read may take. A starting node waits for it, and the settings of millions of users take a while.
     /// </summary>
     public static readonly TimeSpan AllWithin = TimeSpan.FromMinutes(5);
 
-    // older rows that were taken back were looked at by then: users who approved or blocked somebody keep theirs, and need no second look
+    // Only rows that changed within a day are checked. Older rows were checked in time: rows of users who approved or blocked somebody
+    // stay, and need no second check.
     private const long LookBackSeconds = 86_400;
 
     private const string Accounts = "SELECT idx, disabled, shown_last_seen, revoked_at, deleted FROM aglow.account WHERE";
     private const string Claims = "SELECT idx, source, status, text, emoji, until, priority, set_at, shown_last_seen FROM aglow.claim";
 
-    /// <summary>Asks for the next index and for what changed after a change.</summary>
+    /// <summary>Adds queries for the next index and for everything after a change number.</summary>
     public static void AddTo(NpgsqlBatch batch, long since)
     {
         batch.BatchCommands.Add(
@@ -30,7 +31,7 @@ internal static class PostgresChanges
         batch.BatchCommands.Add(Sql.Statement("SELECT next_index FROM aglow.state"));
     }
 
-    /// <summary>Reads what <see cref="AddTo"/> asked for; the reader is at the result before it.</summary>
+    /// <summary>Reads the results of <see cref="AddTo"/>. The reader is at the result before them.</summary>
     public static async Task<DirectoryChanges> ReadAsync(NpgsqlDataReader reader, uint from, bool isComplete, CancellationToken cancel)
     {
         await reader.NextResultAsync(cancel);
@@ -47,7 +48,7 @@ internal static class PostgresChanges
     /// <summary>All claims.</summary>
     public const string AllClaims = $"{Claims} WHERE status >= 0 ORDER BY idx";
 
-    /// <summary>All that users show.</summary>
+    /// <summary>All visibility settings.</summary>
     public static readonly string AllVisibilities = Visibilities("true");
 
     /// <summary>All accounts.</summary>
@@ -92,7 +93,9 @@ internal static class PostgresChanges
         return accounts;
     }
 
-    /// <summary>Forgets what was taken back before this second (Unix time): every node has heard of it. Any node may do it.</summary>
+    /// <summary>
+    /// Deletes rows that were removed before this second (Unix time), because every node has read the removal. Any node may do it.
+    /// </summary>
     public static async Task ForgetAsync(NpgsqlConnection connection, long before, CancellationToken cancel)
     {
         await using var batch = new NpgsqlBatch(connection);
@@ -119,7 +122,7 @@ internal static class PostgresChanges
         reader.GetInt64(7),
         (uint)reader.GetInt64(8));
 
-    // one statement, so that a user's settings and lists are of the same moment
+    // one statement, so that a user's settings and lists come from the same moment
     private static string Visibilities(string which) => $"""
         SELECT idx, online, last_seen, kind, other FROM aglow.visibility LEFT JOIN aglow.relation USING (idx)
         WHERE {which} ORDER BY idx, kind, other

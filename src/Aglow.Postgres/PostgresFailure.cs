@@ -7,14 +7,15 @@ namespace Aglow.Postgres;
 /// <summary>Turns a failure into one line that tells an operator what to do.</summary>
 internal static class PostgresFailure
 {
-    // out of memory, disk or connections: nothing was done, and a later try may succeed
+    // out of memory, disk or connections: nothing was done, and a retry may succeed
     private const string Resources = "53";
 
-    /// <summary>Whether an exception is about the server, not about this program.</summary>
+    /// <summary>Whether an exception comes from the server or the network, not from a fault in this program.</summary>
     public static bool IsAway(Exception failure) =>
-        failure is NpgsqlException or SocketException or IOException or TimeoutException or OperationCanceledException or ObjectDisposedException;
+        failure is NpgsqlException or SocketException or IOException or TimeoutException
+            or OperationCanceledException or ObjectDisposedException;
 
-    /// <summary>Whether the connection is broken, so that only a new one may work.</summary>
+    /// <summary>Whether the connection is broken, so that only a new one can work.</summary>
     public static bool IsConnectionLost(Exception failure) => failure switch
     {
         PostgresException postgres => WasNeverRun(postgres),
@@ -22,12 +23,12 @@ internal static class PostgresFailure
         _ => failure is SocketException or IOException or ObjectDisposedException,
     };
 
-    /// <summary>Whether the server refuses this one command (its data, a constraint, a limit) and would run others.</summary>
+    /// <summary>Whether the server refuses only this command (its data, a constraint, a limit) and would run others.</summary>
     public static bool IsOfOneCommand(Exception failure) =>
         failure is PostgresException { SqlState: ['2', '1' or '2' or '3', ..] or ['5', '4', ..] };
 
     /// <summary>
-    /// Whether the server refuses writes for its own state and may still answer reads: no room, a failing disk, a damaged table.
+    /// Whether the server refuses writes because of its own state but may still answer reads: no space, a failing disk, a damaged table.
     /// </summary>
     public static bool IsOfWrites(Exception failure) =>
         failure is PostgresException
@@ -35,7 +36,7 @@ internal static class PostgresFailure
             SqlState: (['5', '3' or '8', ..] or ['X', 'X', ..]) and not PostgresErrorCodes.TooManyConnections
         };
 
-    /// <summary>What log lines about a failure have in common: one cause is logged once a minute.</summary>
+    /// <summary>The cause that log lines about a failure share. Each cause is logged once a minute.</summary>
     public static string CauseOf(Exception failure) =>
         failure is PostgresException postgres && !WasNeverRun(postgres) ? postgres.SqlState : "unreached";
 
@@ -45,10 +46,11 @@ internal static class PostgresFailure
     public static bool WasNeverRun(Exception failure) => failure is PostgresException
     {
         SqlState: PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.CannotConnectNow
-            or PostgresErrorCodes.IdleSessionTimeout or PostgresErrorCodes.ReadOnlySqlTransaction or PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected
+            or PostgresErrorCodes.IdleSessionTimeout or PostgresErrorCodes.ReadOnlySqlTransaction or PostgresErrorCodes.SerializationFailure
+            or PostgresErrorCodes.DeadlockDetected
     };
 
-    /// <summary>The failure in the form that callers get.</summary>
+    /// <summary>The failure as the exception that callers get.</summary>
     public static StoreUnavailableException Explain(Exception failure, PostgresOptions options) => new(Reason(failure, options), failure);
 
     /// <summary>The message about a server that takes no writes.</summary>

@@ -14,16 +14,15 @@ public sealed record PostgresOptions
 
     private PostgresOptions(NpgsqlConnectionStringBuilder parts) => _parts = parts;
 
-    /// <summary>The password; null: the connection string has it.</summary>
+    /// <summary>The password; null: the connection string contains it.</summary>
     public string? Password { get; init; }
 
     /// <summary>The application name that the server shows.</summary>
     public string ApplicationName { get; init; } = "aglow";
 
     /// <summary>
-    /// How long an answer may take: 10 s, because ten thousand new IDs take one second on a busy server. A server that is away is noticed
-    /// within
-    /// <c>Timeout</c> (3 s).
+    /// How long an answer may take: 10 s, because ten thousand new IDs take one second on a busy server. An unreachable server is noticed
+    /// within <c>Timeout</c> (3 s).
     /// </summary>
     public TimeSpan AnswersWithin { get; init; } = TimeSpan.FromSeconds(10);
 
@@ -37,10 +36,10 @@ public sealed record PostgresOptions
     internal int PoolSize => _parts.MaxPoolSize;
 
     /// <summary>
-    /// Reads <c>Host=…;Username=…;Password=…;Database=…</c> or <c>postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=require</c>. The
+    /// Parses <c>Host=…;Username=…;Password=…;Database=…</c> or <c>postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=require</c>. The
     /// first form may name several hosts, separated by commas; the one that takes writes is used.
     /// </summary>
-    /// <exception cref="FormatException">The text is neither. The message says what to write, and repeats nothing of the text.</exception>
+    /// <exception cref="FormatException">The text is neither. The message says what to write, and repeats no part of the text.</exception>
     public static PostgresOptions Parse(string text)
     {
         const string expected = "set Host=…;Port=5432;Database=…;Username=…;Password=… or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
@@ -68,9 +67,9 @@ public sealed record PostgresOptions
     {
         var parts = new NpgsqlConnectionStringBuilder(_parts.ConnectionString)
         {
-            // far longer than a Deadline allows: see there
+            // far longer than a Deadline allows: see Deadline
             CommandTimeout = (int)PostgresChanges.AllWithin.TotalSeconds,
-            // it would block threads of the pool while the server is away
+            // keep-alive queries would block threads of the pool while the server is away
             KeepAlive = 0,
         };
         parts.ApplicationName ??= ApplicationName;
@@ -108,7 +107,7 @@ public sealed record PostgresOptions
 
     private static void SetDefaults(NpgsqlConnectionStringBuilder parts)
     {
-        // only this builder knows which keywords were given; Npgsql's knows every keyword
+        // only this builder knows which keywords the text contains; Npgsql's builder has every keyword
         var given = new DbConnectionStringBuilder { ConnectionString = parts.ConnectionString };
         if (!given.ContainsKey("Maximum Pool Size"))
             parts.MaxPoolSize = DefaultPoolSize;
@@ -116,7 +115,7 @@ public sealed record PostgresOptions
             parts.Timeout = ConnectSeconds;
         if (parts.Host!.Contains(',') && !given.ContainsKey("Target Session Attributes"))
             parts.TargetSessionAttributes = "primary";
-        // a connection keeps no settings, so the next user of it sees none
+        // connections have no session settings, so a reset between uses is unnecessary
         parts.NoResetOnClose = true;
         parts.Pooling = true;
     }

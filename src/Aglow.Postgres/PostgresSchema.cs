@@ -4,36 +4,36 @@ using Npgsql;
 
 namespace Aglow.Postgres;
 
-/// <summary>The tables, and how they are made: versions, one script each, run at start by the node that comes first.</summary>
+/// <summary>The tables, and how they are created: versions with one script each, which the first node to start runs.</summary>
 /// <remarks>
 /// <code>
 ///   state           one row: the next index, the last change, the version of these tables, a secret for cursors
-///   ids             ID (text), its index from 2^31 up; a row stays for good
-///   profile         index, names; both names as search sees them
-///   account         index, what the application decided; kept for an hour where it was all taken back
-///   claim           index, source, what it claims, last seen to show; one that was removed stays for an hour, with nothing in it (status -1)
-///   visibility      index, who sees them online, how exactly they are last seen; a row for each user who has set either, or approved or
-///                   blocked somebody, and for an hour longer
-///   relation        index, approved or blocked, whom
-///   subscription    follower, followed; an index each way
+///   ids             ID (text), its index from 2^31 up; rows are never deleted
+///   profile         index, names; both names in their search form
+///   account         index, what the application decided; a row stays for an hour after everything was revoked
+///   claim           index, source, the claim, last seen to show; a removed one stays for an hour without content (status -1)
+///   visibility      index, who sees the user online, precision of last seen; a row for each user who has set either, or who
+///                   approved or blocked somebody, and for an hour longer
+///   relation        index, approved or blocked, the other user
+///   subscription    follower, followed; an index in each direction
 /// </code>
-/// A transaction that writes locks the row of <c>state</c> first and holds it until the commit. So indexes have no gaps, changes are
-/// committed in the order of their numbers (a node that has read up to one has missed nothing before it), and two nodes cannot wait for
-/// each other. A sequence would burn an index for each ID that another node registered a moment before, and has an order of its own.
-/// <para>Nodes that start at once wait for one another at an advisory lock.</para>
+/// Each writing transaction locks the row of <c>state</c> first, and holds the lock until the commit. So indexes have no gaps, and changes
+/// are committed in the order of their numbers. A node that has read up to a number has missed nothing before it. Two nodes cannot
+/// deadlock. Rejected: a sequence. It would waste an index for each ID that another node had just registered, and it has its own order.
+/// <para>Nodes that start at the same time wait for one another at an advisory lock.</para>
 /// </remarks>
 internal static class PostgresSchema
 {
-    /// <summary>The constraint that breaks when all indexes are given.</summary>
+    /// <summary>The constraint that fails when all indexes are in use.</summary>
     public const string IndexesLeft = "indexes_left";
 
-    /// <summary>Both names as search sees them, as the trigram index has them.</summary>
+    /// <summary>Both names in their search form, as the trigram index has them.</summary>
     public const string Names = @"(coalesce(user_search, '') || E'\n' || coalesce(display_search, ''))";
 
-    // trusted extensions came with 13: the owner of a database may make pg_trgm there
+    // Trusted extensions exist since version 13: there the owner of a database may create pg_trgm.
     private const int OldestVersion = 13;
 
-    // any number of one's own: "Aglow" in ASCII
+    // an arbitrary number: "Aglow" in ASCII
     private const long Lock = 0x41676C6F77;
 
     private static readonly TimeSpan LockWithin = TimeSpan.FromMinutes(1);
@@ -79,7 +79,7 @@ internal static class PostgresSchema
         CREATE INDEX subscription_followed ON aglow.subscription (followed, follower);
         """,
 
-        // the claim of what the person chose was all there was
+        // before this version a user had only one claim, the person's own
         $"""
         CREATE TABLE aglow.claim (
             idx bigint, source text COLLATE "C", status smallint NOT NULL, text text, emoji text, until bigint NOT NULL, priority integer NOT NULL,
@@ -93,10 +93,11 @@ internal static class PostgresSchema
     ];
 
     /// <summary>
-    /// Brings the tables to this version. Returns PostgreSQL's version and the secret that seals cursors for all nodes alike.
+    /// Upgrades the tables to this version. Returns PostgreSQL's version and the secret that encrypts cursors for all nodes.
     /// </summary>
-    /// <exception cref="StoreUnavailableException">The server, or what is in it, is not for this program; the message is one
-    /// line.</exception>
+    /// <exception cref="StoreUnavailableException">
+    /// This program cannot use the server or its tables; the message is one line.
+    /// </exception>
     public static async Task<(Version Version, byte[] CursorSecret)> PrepareAsync(
         NpgsqlDataSource source, PostgresOptions options, PostgresLog log)
     {
@@ -139,7 +140,7 @@ internal static class PostgresSchema
         log.Migrated(options.ToString(), Versions.Length);
     }
 
-    /// <summary>The schema that has pg_trgm.</summary>
+    /// <summary>The schema that contains pg_trgm.</summary>
     private static async Task<string> TrigramsAsync(NpgsqlConnection connection, PostgresOptions options)
     {
         const string where =
@@ -179,7 +180,7 @@ internal static class PostgresSchema
                     + $"{Versions.Length}): run that.");
     }
 
-    // read as rows: what to_regclass finds may be as of before the wait for the lock
+    // reads rows instead of to_regclass, which may see the state from before the wait for the lock
     private static async Task<bool> HasAsync(NpgsqlConnection connection, string table) => (bool)(await ScalarAsync(
         connection, $"SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'aglow' AND c.relname = '{table}')"))!;
 

@@ -6,7 +6,7 @@ using Npgsql;
 
 namespace Aglow.Postgres;
 
-/// <summary>Search by name, over one connection for each caller.</summary>
+/// <summary>Search by name, on one connection for each caller.</summary>
 /// <remarks>
 /// A search has three parts, one after the other:
 /// <list type="number">
@@ -77,9 +77,12 @@ internal sealed class PostgresSearch(
 
     /// <summary>Reads a profile from a row that has <see cref="ProfileColumns"/> from a column on.</summary>
     public static Profile ReadProfile(NpgsqlDataReader row, int from) => new(
-        row.IsDBNull(from) ? null : row.GetString(from), row.IsDBNull(from + 1) ? null : row.GetString(from + 1), row.GetInt64(from + 2), row.GetInt64(from + 3));
+        row.IsDBNull(from) ? null : row.GetString(from),
+        row.IsDBNull(from + 1) ? null : row.GetString(from + 1),
+        row.GetInt64(from + 2),
+        row.GetInt64(from + 3));
 
-    /// <summary>Reads a stretch of a part. Returns what it found, and the place where it ended; null at the end of the part.</summary>
+    /// <summary>Reads a stretch of a part. Returns the matches and the place where it ended; null at the end of the part.</summary>
     private async Task<(List<(DirectoryUser User, Place At)> Found, Place? Next)> ScanAsync(Place from, string query, int most)
     {
         // $1 and $2: the place; $3: the query; $4: as a pattern; $5: after all names that begin with the query
@@ -149,7 +152,7 @@ internal sealed class PostgresSearch(
 
     private static string Pattern(string query) => $"%{query.Replace(@"\", @"\\").Replace("%", @"\%").Replace("_", @"\_")}%";
 
-    // three letters or digits in a row: the server makes its trigrams of those
+    // three letters or digits in a row: the server builds trigrams only from those
     private static bool HasTrigram(string query)
     {
         var run = 0;
@@ -212,12 +215,12 @@ internal sealed class PostgresSearch(
     }
 }
 
-/// <summary>What a page of a search may cost.</summary>
-/// <param name="Walked">Profiles read in order at a time: 5,000 take some 5 ms, and fill a page if one name in 250 matches.</param>
-/// <param name="Candidates">Profiles that trigrams may find: reading and sorting 5,000 rows takes some 10 ms.</param>
+/// <summary>The limits on the cost of one page of a search.</summary>
+/// <param name="Walked">Profiles read in order at a time: 5,000 take about 5 ms, and fill a page if one name in 250 matches.</param>
+/// <param name="Candidates">The most profiles that trigrams may find: reading and sorting 5,000 rows takes about 10 ms.</param>
 /// <param name="Budget">A page ends after this time, full or not.</param>
 internal sealed record SearchLimits(int Walked, int Candidates, TimeSpan Budget)
 {
-    /// <summary>The limits of a server in service.</summary>
+    /// <summary>The limits in production.</summary>
     public static SearchLimits Default { get; } = new(5_000, 5_000, TimeSpan.FromMilliseconds(100));
 }

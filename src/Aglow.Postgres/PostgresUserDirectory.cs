@@ -9,17 +9,16 @@ using Npgsql;
 
 namespace Aglow.Postgres;
 
-/// <summary>The user directory of many nodes: PostgreSQL 13 or newer, one that takes writes.</summary>
+/// <summary>The user directory of many nodes, in PostgreSQL 13 or newer. The server must take writes.</summary>
 /// <remarks>
 /// <code>
-///   RegisterAsync, WriteProfilesAsync, DeleteAsync, FollowAsync, Set…Async ─► PostgresWriter (one loop, all that waits in one transaction)
+///   RegisterAsync, WriteProfilesAsync, DeleteAsync, FollowAsync, Set…Async ─► PostgresWriter (one loop, one transaction for the queue)
 ///   Find…Async, SearchAsync, SubscriptionsAsync                           ─► a connection of the pool
 ///   other nodes ─► NOTIFY ─► ChangeListener ─► PostgresWriter reads what changed ─► Changed
 /// </code>
-/// The tables are <see cref="PostgresSchema"/>'s. A list is one round trip, whatever its length. IDs that a node knows are the
-/// <see cref="KeyCache"/>'s affair, before this; this holds nothing of the directory in memory but the next index. While the server is
-/// away, calls fail with <see cref="StoreUnavailableException"/> and one line that says why; connections are made anew by themselves. Any
-/// number of callers at once.
+/// <see cref="PostgresSchema"/> defines the tables. A list takes one round trip, whatever its length. The <see cref="KeyCache"/> in front
+/// of this class holds known IDs; this class holds nothing in memory but the next index. While the server is away, calls fail with
+/// <see cref="StoreUnavailableException"/> and a line that says why, and connections are reopened automatically. Threading: any thread.
 /// </remarks>
 public sealed class PostgresUserDirectory : IUserDirectory
 {
@@ -39,7 +38,7 @@ public sealed class PostgresUserDirectory : IUserDirectory
         _options = options;
         _version = server.Version;
         CursorSecret = server.CursorSecret;
-        // another cipher wants a key of its own
+        // a different cipher needs its own key
         _searchSecret = SHA256.HashData(server.CursorSecret);
         _time = time;
         _writer = new PostgresWriter(source, options, node, time, log);
@@ -62,11 +61,11 @@ public sealed class PostgresUserDirectory : IUserDirectory
     /// <inheritdoc/>
     public bool IsShared => true;
 
-    /// <summary>What a search may cost. Set by tests.</summary>
+    /// <summary>The cost limits of a search. Tests set them.</summary>
     internal SearchLimits SearchLimits { get; set; } = SearchLimits.Default;
 
     /// <summary>
-    /// Connects, and makes or brings up to date the tables in the schema <c>aglow</c>; nodes that start at once wait for one another.
+    /// Connects, and creates or upgrades the tables in the schema <c>aglow</c>. Nodes that start at the same time wait for one another.
     /// </summary>
     /// <exception cref="StoreUnavailableException">The server cannot be used; the message is one line that says what to do.</exception>
     public static async Task<PostgresUserDirectory> OpenAsync(PostgresOptions options, TimeProvider time, ILoggerFactory logs)
@@ -88,7 +87,7 @@ public sealed class PostgresUserDirectory : IUserDirectory
         }
     }
 
-    /// <summary>Where it is, for people.</summary>
+    /// <summary>The server's version and address, for people.</summary>
     public override string ToString() => $"PostgreSQL {_version} at {_options}";
 
     /// <inheritdoc/>
@@ -113,7 +112,7 @@ public sealed class PostgresUserDirectory : IUserDirectory
     /// <inheritdoc/>
     public async ValueTask<int> RegisterAsync(IReadOnlyList<string> ids, Memory<uint> indexes)
     {
-        // most IDs have an index that this node forgot or never knew: finding it takes no lock
+        // most IDs already have an index that this node does not know; a lookup takes no lock
         await FindIndexesAsync(ids, indexes);
         var missing = Enumerable.Range(0, ids.Count).Where(i => indexes.Span[i] == 0).ToArray();
         if (missing.Length == 0)
@@ -142,7 +141,7 @@ public sealed class PostgresUserDirectory : IUserDirectory
     public async ValueTask FindIdsAsync(ReadOnlyMemory<uint> indexes, Memory<string?> ids)
     {
         ids.Span[..indexes.Length].Clear();
-        // indexes below are IDs themselves
+        // smaller indexes are themselves the IDs
         var places = Enumerable.Range(0, indexes.Length).Where(i => indexes.Span[i] >= UserId.FirstDirectoryNumber).ToArray();
         if (places.Length == 0)
             return;
@@ -156,7 +155,9 @@ public sealed class PostgresUserDirectory : IUserDirectory
 
     /// <inheritdoc/>
     public async ValueTask<Profile?> FindProfileAsync(uint user) => (await ReadAsync(
-        $"SELECT {PostgresSearch.ProfileColumns} FROM aglow.profile WHERE idx = $1", static reader => PostgresSearch.ReadProfile(reader, 0), Sql.Number(user))).SingleOrDefault();
+        $"SELECT {PostgresSearch.ProfileColumns} FROM aglow.profile WHERE idx = $1",
+        static reader => PostgresSearch.ReadProfile(reader, 0),
+        Sql.Number(user))).SingleOrDefault();
 
     /// <inheritdoc/>
     public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) =>
@@ -187,7 +188,10 @@ public sealed class PostgresUserDirectory : IUserDirectory
 
     /// <inheritdoc/>
     public async ValueTask<uint[]> SubscriptionsAsync(uint follower) =>
-        [.. await ReadAsync("SELECT followed FROM aglow.subscription WHERE follower = $1 ORDER BY followed", static reader => (uint)reader.GetInt64(0), Sql.Number(follower))];
+        [.. await ReadAsync(
+            "SELECT followed FROM aglow.subscription WHERE follower = $1 ORDER BY followed",
+            static reader => (uint)reader.GetInt64(0),
+            Sql.Number(follower))];
 
     /// <inheritdoc/>
     public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) =>
@@ -227,9 +231,10 @@ public sealed class PostgresUserDirectory : IUserDirectory
 
     /// <inheritdoc/>
     public async ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() =>
-        [.. (await ReadAllAsync(PostgresChanges.AllVisibilities, PostgresChanges.ReadVisibilitiesAsync)).Where(static v => !v.Value.IsDefault)];
+        [.. (await ReadAllAsync(PostgresChanges.AllVisibilities, PostgresChanges.ReadVisibilitiesAsync))
+            .Where(static v => !v.Value.IsDefault)];
 
-    /// <summary>Finishes what waits to be written, and lets the connections go.</summary>
+    /// <summary>Finishes queued writes, and closes the connections.</summary>
     public async ValueTask DisposeAsync()
     {
         await _listener.DisposeAsync();
@@ -259,7 +264,7 @@ public sealed class PostgresUserDirectory : IUserDirectory
         },
         PostgresChanges.AllWithin);
 
-    /// <summary>Reads on a connection of the pool; once more on another where that one turned out to be lost.</summary>
+    /// <summary>Reads on a connection of the pool. Retries once on another connection if that one turns out to be lost.</summary>
     private async ValueTask<T> ReadAsync<T>(Func<NpgsqlConnection, CancellationToken, Task<T>> read, TimeSpan? within = null)
     {
         for (var isFirst = true; ; isFirst = false)
@@ -272,7 +277,7 @@ public sealed class PostgresUserDirectory : IUserDirectory
             }
             catch (Exception failure) when (isFirst && PostgresFailure.IsConnectionLost(failure))
             {
-                // a server that was restarted has closed all the others, too
+                // a restarted server has closed all other connections too
                 _source.Clear();
             }
             catch (Exception failure) when (PostgresFailure.IsAway(failure))

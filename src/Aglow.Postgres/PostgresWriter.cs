@@ -8,27 +8,27 @@ using Npgsql;
 namespace Aglow.Postgres;
 
 /// <summary>
-/// The only loop of a node that writes to the directory and reads what others wrote, so it reports changes in the order of their commits.
+/// A node's only loop that writes to the directory and reads other nodes' changes. So it reports changes in the order of their commits.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   callers ─► queue ─► all that waits, and "what is newer than change N?", one transaction, one round trip ─► Changed ─► callers' tasks
 ///   notification, 10 s, CatchUpAsync ─► "what is newer than change N?" ─► Changed
 /// </code>
-/// Each transaction takes the next change number from the row that it locks (<see cref="PostgresSchema"/>), and reads what this node and
-/// others changed since the last number it knows. Rows say how things are now, not what was done, so reading one twice does no harm.
-/// <para>Full: at most <see cref="QueueCapacity"/> commands wait. Further callers wait for a place without holding a thread, at most
+/// Each transaction takes the next change number from the row that it locks (<see cref="PostgresSchema"/>). It then reads what all nodes
+/// changed since the last number that this node knows. Rows hold the current state, not events, so reading one twice does no harm.
+/// <para>When the queue is full (<see cref="QueueCapacity"/> commands), further callers wait for a place without blocking a thread, at most
 /// <see cref="PostgresOptions.AnswersWithin"/>.</para>
-/// <para>A connection is used until something fails on it. A group whose connection was lost is sent once more on a new one, without the
-/// commands that may have run and must not run twice. Rejected: a connection for each caller. A hundred of them would wait for one row's
-/// lock, and leave no connection to readers.</para>
+/// <para>A connection is used until something fails on it. A group whose connection was lost is sent once more on a new connection.
+/// Commands that may have run and must not run twice are left out. Rejected: a connection for each caller. A hundred of them would wait for
+/// one row's lock, and leave no connection for readers.</para>
 /// </remarks>
 internal sealed class PostgresWriter : IAsyncDisposable
 {
-    /// <summary>A change whose notification is lost is read within this time.</summary>
+    /// <summary>A change whose notification was lost is read within this time.</summary>
     public static readonly TimeSpan CatchUpInterval = TimeSpan.FromSeconds(10);
 
-    /// <summary>Changes of others are read at most this often: twenty small questions a second.</summary>
+    /// <summary>The shortest pause between reads of other nodes' changes: at most twenty small queries per second.</summary>
     public static readonly TimeSpan PauseBetweenCatchUps = TimeSpan.FromMilliseconds(50);
 
     /// <summary>The channel of notifications.</summary>
@@ -37,7 +37,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private const int QueueCapacity = 4096;
     private const int MaxGroupWeight = 10_000;
 
-    // removed rows are kept this long for nodes that have not heard of it; a node that was away for half of it reads everything
+    // Removed rows are kept this long for nodes that have not read the removal. A node that was away for half of it reads everything.
     private const long KeepSeconds = 3600;
     private static readonly TimeSpan CompleteAfter = TimeSpan.FromSeconds(KeepSeconds / 2);
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
@@ -55,7 +55,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private readonly Lock _gate = new();
     private readonly ITimer _timer;
     private readonly Task _loop;
-    // when each cause was last logged; causes are few
+    // when each cause was last logged; there are few causes
     private readonly Dictionary<string, long> _said = new(StringComparer.Ordinal);
     private List<TaskCompletionSource> _waiting = [];
     private NpgsqlConnection? _connection;
@@ -74,7 +74,9 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private long _catchUps;
     private long _transactions;
 
-    /// <summary>Starts the loop. <paramref name="node"/>: letters and digits that name this node in its notifications.</summary>
+    /// <summary>
+    /// Starts the loop. <paramref name="node"/> consists of letters and digits, and names this node in its notifications.
+    /// </summary>
     public PostgresWriter(NpgsqlDataSource source, PostgresOptions options, string node, TimeProvider time, PostgresLog log)
     {
         _source = source;
@@ -90,7 +92,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         _loop = Task.Run(RunAsync);
     }
 
-    /// <summary>What changed, in order. Raised on the loop; handlers return at once.</summary>
+    /// <summary>Reports changes in order. Raised on the loop; handlers must return at once.</summary>
     public event Action<DirectoryChanges>? Changed;
 
     /// <inheritdoc cref="IUserDirectory.NextIndex"/>
@@ -99,7 +101,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     /// <summary>Whether the last use of the server failed.</summary>
     public bool IsAway => Volatile.Read(ref _isAway);
 
-    /// <summary>How often this node read what others changed.</summary>
+    /// <summary>How often this node has read other nodes' changes.</summary>
     public long CatchUps => Volatile.Read(ref _catchUps);
 
     /// <summary>Transactions committed.</summary>
@@ -141,7 +143,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         }
     }
 
-    /// <summary>Another node changed something: reads it at once, or when the pause is over.</summary>
+    /// <summary>Notes that another node changed something, and reads it at once or after the pause.</summary>
     public void Hear()
     {
         _isBehind = true;
@@ -176,7 +178,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         }
     }
 
-    // null: only read what others changed, one such entry at a time. If the queue is full, the loop reads anyway.
+    // null: only read other nodes' changes; the queue holds at most one such entry. If the queue is full, the loop reads anyway.
     private void Enqueue()
     {
         _isBehind = true;
@@ -225,7 +227,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         var failure = await TryExchangeAsync(group);
         if (failure is not null && PostgresFailure.IsConnectionLost(failure))
         {
-            // a command that may have run, and must not run twice, is left to its caller
+            // a command that may have run and must not run twice fails, and its caller decides
             if (!PostgresFailure.WasNeverRun(failure))
                 Fail(group, failure, static c => !c.IsRepeatable);
             failure = group.Count == 0 ? null : await TryExchangeAsync(group);
@@ -241,7 +243,8 @@ internal sealed class PostgresWriter : IAsyncDisposable
     }
 
     /// <summary>
-    /// One command of a group is at fault, not the others. Returns what stopped it; the commands left in the group have not run.
+    /// Runs the commands of a group one by one, because only one of them is at fault. Returns the failure that stopped it; commands left in
+    /// the group have not run.
     /// </summary>
     private async Task<Exception?> WriteOneByOneAsync(List<DirectoryCommand> group)
     {
@@ -265,7 +268,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         group.RemoveAll(which);
     }
 
-    // a failure that is not the server's is a fault of this program, and passes unchanged
+    // any other failure is a fault of this program, and passes unchanged
     private Exception Explained(Exception failure) =>
         PostgresFailure.IsAway(failure) ? PostgresFailure.Explain(failure, _options) : failure;
 
@@ -276,7 +279,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         List<TaskCompletionSource> waiting;
         lock (_gate)
             (waiting, _waiting) = (_waiting, []);
-        // a notification from here on means another read
+        // a notification from here on requires another read
         _isBehind = false;
         var failure = await TryExchangeAsync([]);
         if (failure is not null && PostgresFailure.IsConnectionLost(failure))
@@ -284,7 +287,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         Interlocked.Increment(ref _catchUps);
         Volatile.Write(ref _caughtUpAt, _time.GetTimestamp());
         Arm(failure is not null ? RetryInterval : CatchUpInterval);
-        // a notification has armed the timer meanwhile, before this did
+        // a notification armed the timer before this method armed it again
         if (failure is null && _isBehind)
             Arm(PauseBetweenCatchUps);
         if (failure is not null)
@@ -299,21 +302,21 @@ internal sealed class PostgresWriter : IAsyncDisposable
     }
 
     /// <summary>
-    /// Commits a group (or only reads, if it is empty), reports what changed, and completes the group. Otherwise returns why not: then
-    /// nothing of it is left, or its outcome is unknown.
+    /// Commits a group (or only reads, if it is empty), reports changes, and completes the group. If it fails, returns the failure: the
+    /// group was rolled back, or its outcome is unknown.
     /// </summary>
     private async Task<Exception?> TryExchangeAsync(List<DirectoryCommand> group)
     {
         try
         {
-            // reads everything before it takes the lock: a long read would keep other nodes waiting
+            // reads everything before it takes the lock, because a long read under the lock would block other nodes
             if (group.Count > 0 && NeedsAll)
                 await ExchangeAsync([]);
             await ExchangeAsync(group);
         }
         catch (Exception caught)
         {
-            // Npgsql's complaint about a connection that broke between two commands names no server
+            // Npgsql's exception for a connection that broke between two commands names no server
             var failure = caught is InvalidOperationException && _connection is { FullState: not ConnectionState.Open }
                 ? new IOException("the connection was lost", caught)
                 : caught;
@@ -339,7 +342,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         DirectoryChanges news;
         await using (var batch = new NpgsqlBatch(connection) { Timeout = 2 * (int)PostgresChanges.AllWithin.TotalSeconds })
         {
-            // all of it is sent at once as one transaction; each statement sees what was committed before it began
+            // All of it is sent at once, as one transaction. Each statement sees what was committed before the statement began.
             batch.BatchCommands.Add(new NpgsqlBatchCommand(
                 group.Count == 0 ? "SELECT change FROM aglow.state" : "UPDATE aglow.state SET change = change + 1 RETURNING change"));
             RegisterCommand[] registrations = [.. group.OfType<RegisterCommand>()];
@@ -376,7 +379,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         if (group.Count > 0)
             Interlocked.Increment(ref _transactions);
         _next = news.Next;
-        // a database that was restored from a backup is read from the start
+        // a database that was restored from a backup is read from the beginning
         var isRestored = change < _change;
         _isBehind |= isRestored;
         _isComplete = handlers is not null && !isRestored;
@@ -400,10 +403,10 @@ internal sealed class PostgresWriter : IAsyncDisposable
         }
         catch (Exception failed) when (PostgresFailure.IsAway(failed) || failed is InvalidOperationException)
         {
-            // it is lost in any case
+            // the connection is lost in any case
         }
 
-        // a server that was restarted has closed all the others, too
+        // a restarted server has closed all other connections too
         if (PostgresFailure.IsConnectionLost(failure))
             _source.Clear();
     }
@@ -430,7 +433,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         _log.Away(Explained(failure).Message);
     }
 
-    // a server that refuses writes can be read all the same
+    // a server that refuses writes may still answer reads
     private void NoteBack(bool hasWritten)
     {
         if (!_isAway || (_isOfWrites && !hasWritten))

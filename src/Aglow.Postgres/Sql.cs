@@ -33,10 +33,10 @@ internal static class Sql
         new() { Value = texts.ToArray(), NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Text };
 }
 
-/// <summary>Cancels what takes longer than a time.</summary>
+/// <summary>Cancels a command that takes longer than a given time.</summary>
 /// <remarks>
-/// Commands have no timeout of Npgsql's: where one passes, Npgsql connects to the server to cancel the command, and blocks the thread of
-/// the pool that it is on. A server that cannot be reached would so hold up every heartbeat. Here a thread of its own does it.
+/// Npgsql's own command timeout is not used. When it passes, Npgsql connects to the server to cancel the command, and blocks its pool
+/// thread meanwhile. An unreachable server would then block every heartbeat. This class cancels on a thread of its own instead.
 /// </remarks>
 internal sealed class Deadline : IDisposable
 {
