@@ -7,33 +7,31 @@ using Microsoft.Win32.SafeHandles;
 namespace Aglow.Sqlite;
 
 /// <summary>
-/// Keeps the checksums of a database's pages (<see cref="PageSums"/>) while it is written, so that the next start knows whether any byte of
-/// it has changed.
+/// Maintains the checksums of a database's pages (<see cref="PageSums"/>) during writes. So the next start detects any changed byte.
 /// </summary>
 /// <remarks>
 /// <code>
-///   commit ─► fsync of the WAL ─► read the new frames back ─► note how many there are
-///   1,000 frames ─► 1 the WAL is as it was noted          ─► 3 note that it is copied, fsync; sums of its pages, fsync
-///                   2 the pages it replaces are as sealed ─► 4 SQLite copies them into the file ─► 5 read back: as in the WAL
+///   commit ─► fsync of the WAL ─► read the new frames back ─► note their number
+///   1,000 frames ─► 1 check the WAL against the note      ─► 3 note that copying begins, fsync; write the sums of its pages, fsync
+///                   2 check the pages that it replaces    ─► 4 SQLite copies them into the file ─► 5 read back, compare with the WAL
 /// </code>
-/// At any moment the file has each page as its sum says, but for pages of the WAL between steps 3 and 5. So a crash between any two
-/// steps is no damage. Step 2 finds damage that a writer may have read and written back. SQLite makes no checkpoint by itself, and does
-/// not begin the WAL anew before one is complete. If something is not as it was written, nothing is copied, and every write fails from
-/// then on.
-/// <para>Rejected: a checksum in each row leaves indexes, counts and whole pages unchecked; an SQLite VFS that checks each read needs
-/// native code of our own.</para>
-/// Threading: the thread that writes.
+/// At any moment each page of the file matches its sum, except pages of the WAL between steps 3 and 5. So a crash between any two steps
+/// causes no damage. Step 2 finds damage that a writer may have read and written back. SQLite makes no checkpoints of its own, and does not
+/// restart the WAL before a checkpoint is complete. If a check fails, nothing is copied, and every later write fails.
+/// <para>Rejected: a checksum in each row, which leaves indexes, counts and whole pages unchecked; and an SQLite VFS that checks each read,
+/// which needs native code of our own.</para>
+/// Threading: the writing thread only.
 /// </remarks>
 internal sealed class PageSeal : IDisposable
 {
-    /// <summary>Frames after which the WAL is copied into the file: SQLite's own measure.</summary>
+    /// <summary>The number of frames after which the WAL is copied into the file: SQLite's own default.</summary>
     private const uint FramesPerCheckpoint = 1000;
 
     private readonly string _path;
     private readonly SafeFileHandle _pages;
     private readonly PageSums _sums;
     private readonly WalReader _wal;
-    // pages that SQLite may have copied from this WAL, in a checkpoint that was not complete
+    // pages that SQLite may have copied from this WAL in an incomplete checkpoint
     private readonly HashSet<uint> _copied = [];
     private readonly byte[] _page;
     private uint _dueAt = FramesPerCheckpoint;
@@ -50,10 +48,12 @@ internal sealed class PageSeal : IDisposable
             _copied.UnionWith(wal.Pages.Keys);
     }
 
-    /// <summary>Hears of damage that is found while the file is open.</summary>
+    /// <summary>Receives damage that is found while the file is open.</summary>
     public FolderWatch? Watch { get; set; }
 
-    /// <summary>Opens the seal of a database and checks every page of it, before SQLite opens it. Null: there is none yet.</summary>
+    /// <summary>
+    /// Opens the seal of a database, and checks every page of the database before SQLite opens it. Null: there is no seal yet.
+    /// </summary>
     /// <exception cref="DataFolderException">The database is damaged.</exception>
     public static PageSeal? Open(string path)
     {
@@ -79,9 +79,9 @@ internal sealed class PageSeal : IDisposable
         }
     }
 
-    /// <summary>Seals a database that has no sums yet, as it is.</summary>
-    /// <param name="path">Where it is.</param>
-    /// <param name="connection">The only one to it.</param>
+    /// <summary>Seals a database in its present state, if it has no sums yet.</summary>
+    /// <param name="path">The database.</param>
+    /// <param name="connection">The only connection to it.</param>
     public static PageSeal Make(string path, SqliteConnection connection)
     {
         var pages = OpenPages(path);
@@ -104,8 +104,8 @@ internal sealed class PageSeal : IDisposable
         }
     }
 
-    /// <summary>Throws where damage was found since the file was opened.</summary>
-    /// <exception cref="StoreUnavailableException">It was, and nothing can be written.</exception>
+    /// <summary>Throws if damage was found since the file was opened.</summary>
+    /// <exception cref="StoreUnavailableException">Damage was found, so nothing can be written.</exception>
     public void EnsureSound()
     {
         if (_damage is { } damage)
@@ -113,7 +113,7 @@ internal sealed class PageSeal : IDisposable
     }
 
     /// <summary>
-    /// A commit has succeeded. Never throws: what cannot be done is done after a later commit, and damage is kept for
+    /// Processes a successful commit. Never throws: work that fails is repeated after a later commit, and damage is kept for
     /// <see cref="EnsureSound"/>.
     /// </summary>
     public void Committed(SqliteConnection connection)
@@ -130,8 +130,10 @@ internal sealed class PageSeal : IDisposable
         }
     }
 
-    /// <summary>Copies the WAL into the file. False if a backup, or a reader of an earlier state, does not let it be completed.</summary>
-    /// <exception cref="StoreUnavailableException">The file, or the WAL, is not as it was written.</exception>
+    /// <summary>
+    /// Copies the WAL into the file. False if a backup, or a reader of an earlier state, prevents that.
+    /// </summary>
+    /// <exception cref="StoreUnavailableException">The file or the WAL does not contain what was written.</exception>
     public bool TryCheckpoint(SqliteConnection connection)
     {
         EnsureSound();
@@ -150,7 +152,7 @@ internal sealed class PageSeal : IDisposable
         }
 
         var (_, frames, copied) = Checkpoint(connection, "PASSIVE");
-        // -1: there is none
+        // -1: there is no WAL
         if (Math.Max(0, frames) != _wal.Frames)
             throw Broken($"its WAL has {_wal.Frames} frames where SQLite wrote {frames}");
         if (copied != frames)
@@ -166,14 +168,14 @@ internal sealed class PageSeal : IDisposable
         return true;
     }
 
-    /// <summary>Leaves the file whole and the WAL empty, where that can be: then SQLite deletes the WAL when it is closed.</summary>
+    /// <summary>Completes the file and empties the WAL if possible. SQLite then deletes the WAL when it closes.</summary>
     public void Finish(SqliteConnection connection)
     {
         try
         {
             if (!TryCheckpoint(connection))
                 return;
-            // first, and on disk, because an empty WAL has none of the frames that were noted
+            // The note is written first and synced, because an empty WAL has none of the noted frames.
             _sums.WriteNoteOfNone(_wal);
             _sums.Flush();
             if (Checkpoint(connection, "TRUNCATE") is (0, _, _))
@@ -189,7 +191,7 @@ internal sealed class PageSeal : IDisposable
         }
     }
 
-    /// <summary>After the last connection is closed: closing a file ends SQLite's locks on it.</summary>
+    /// <summary>Call it after the last connection is closed: closing any handle to a file ends SQLite's locks on it.</summary>
     public void Dispose()
     {
         _wal.Dispose();
@@ -197,7 +199,7 @@ internal sealed class PageSeal : IDisposable
         _pages.Dispose();
     }
 
-    /// <summary>The database, to be read beside SQLite.</summary>
+    /// <summary>Opens the database for reading alongside SQLite.</summary>
     internal static SafeFileHandle OpenPages(string path) =>
         File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
 

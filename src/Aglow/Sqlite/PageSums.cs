@@ -7,26 +7,26 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Aglow.Sqlite;
 
-/// <summary>How far a WAL is known to be on disk.</summary>
-/// <param name="Sequence">Counts the notes; the higher of two is the newer.</param>
-/// <param name="Salt">Which WAL, see <see cref="WalReader.Salt"/>.</param>
-/// <param name="Frames">How many frames it has at least; 0: none of them is needed.</param>
-/// <param name="Sum">The checksum of the last of them.</param>
-/// <param name="IsCopying">Whether SQLite may have copied some of them into the file, and not all.</param>
+/// <summary>How much of a WAL is known to be on disk.</summary>
+/// <param name="Sequence">Counts the notes; the higher of two is newer.</param>
+/// <param name="Salt">Identifies the WAL, see <see cref="WalReader.Salt"/>.</param>
+/// <param name="Frames">The least number of frames that the WAL has; 0: none of them is needed.</param>
+/// <param name="Sum">The checksum of the last of these frames.</param>
+/// <param name="IsCopying">Whether SQLite may have copied some of the frames into the file, but not all.</param>
 internal readonly record struct WalNote(ulong Sequence, ulong Salt, uint Frames, ulong Sum, bool IsCopying);
 
 /// <summary>
-/// The file beside a database that says what is in it: <c>NAME-sums</c>, a checksum of each page, and how far its WAL is.
+/// The file <c>NAME-sums</c> beside a database. It holds a checksum of each page, and how much of the WAL is on disk.
 /// </summary>
 /// <remarks>
 /// <code>
-///      0   "AglowSum", version, size of a page, their checksum
+///      0   "AglowSum", version, page size, their checksum
 ///    512   a note of the WAL: sequence, salt, frames, sum, copying, checksum     the older of these two
-///   1024   a note of the WAL                                                                is written over
+///   1024   a note of the WAL                                                     is overwritten
 ///   4096   CRC-32C of page 1, of page 2, …     each over the page's number and its bytes
 /// </code>
-/// A note is written after its frames are on disk and is not synced itself, so it is never ahead of them, whatever fails. Threading: one
-/// thread at a time.
+/// A note is written after its frames are on disk, and is not synced itself. So a note never claims frames that are not on disk. Threading:
+/// one thread at a time.
 /// </remarks>
 internal sealed class PageSums : IDisposable
 {
@@ -54,12 +54,14 @@ internal sealed class PageSums : IDisposable
     /// <summary>The newest note.</summary>
     public WalNote Note { get; private set; }
 
-    /// <summary>The file beside a database.</summary>
+    /// <summary>The path of the file beside a database.</summary>
     public static string PathOf(string database) => database + Suffix;
 
-    /// <summary>Makes the file anew for a database that nobody writes, whose pages are right and whose WAL is empty.</summary>
-    /// <param name="database">Where the database is.</param>
-    /// <param name="pages">The database, open: closing another handle would end SQLite's locks.</param>
+    /// <summary>
+    /// Creates the file, or replaces it, for a database without a writer whose pages are correct and whose WAL is empty.
+    /// </summary>
+    /// <param name="database">The path of the database.</param>
+    /// <param name="pages">The database, already open: closing another handle would end SQLite's locks.</param>
     /// <param name="pageSize">The size of a page.</param>
     public static void Make(string database, SafeFileHandle pages, int pageSize)
     {
@@ -69,7 +71,7 @@ internal sealed class PageSums : IDisposable
         {
             using var sums = new PageSums(file.SafeFileHandle, pageSize, default);
             sums.WriteHeader();
-            // both, so that either may be damaged
+            // write both notes, so that either may be damaged
             sums.WriteNext(default);
             sums.WriteNext(default);
             sums.WriteAll(pages);
@@ -79,8 +81,8 @@ internal sealed class PageSums : IDisposable
         File.Move(beside, path, overwrite: true);
     }
 
-    /// <summary>Opens the file of a database; null where there is none.</summary>
-    /// <exception cref="Storage.DataFolderException">It is damaged.</exception>
+    /// <summary>Opens the file of a database; null: there is none.</summary>
+    /// <exception cref="Storage.DataFolderException">The file is damaged.</exception>
     public static PageSums? Open(string database, FileAccess access)
     {
         var path = PathOf(database);
@@ -112,23 +114,23 @@ internal sealed class PageSums : IDisposable
         return crc;
     }
 
-    /// <summary>Notes how far the WAL is. It must be on disk so far.</summary>
+    /// <summary>Notes how many frames the WAL has. They must already be on disk.</summary>
     public void WriteNote(WalReader wal, bool isCopying) => WriteNext(new WalNote(Note.Sequence, wal.Salt, wal.Frames, wal.Sum, isCopying));
 
-    /// <summary>Notes that no frame of the WAL is needed: all of them are in the file.</summary>
+    /// <summary>Notes that no frame of the WAL is needed, because the file contains all of them.</summary>
     public void WriteNoteOfNone(WalReader wal) => WriteNext(new WalNote(Note.Sequence, wal.Salt, 0, 0, IsCopying: false));
 
-    /// <summary>Waits until all that was written is on disk.</summary>
+    /// <summary>Waits until all writes are on disk.</summary>
     public void Flush() => RandomAccess.FlushToDisk(_file);
 
-    /// <summary>The sums of pages from <paramref name="first"/> on; 0 where the file ends before.</summary>
+    /// <summary>Reads the sums of pages from <paramref name="first"/> on; 0 beyond the end of the file.</summary>
     public void Read(uint first, Span<uint> sums)
     {
         sums.Clear();
         RandomAccess.Read(_file, MemoryMarshal.AsBytes(sums), FirstSum + ((first - 1L) * sizeof(uint)));
     }
 
-    /// <summary>The sum of a page; 0 where there is none.</summary>
+    /// <summary>The sum of a page; 0: there is none.</summary>
     public uint Of(uint page)
     {
         uint sum = 0;

@@ -4,29 +4,29 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Aglow.Sqlite;
 
-/// <summary>Whether a database that nobody writes is what was written, page by page.</summary>
+/// <summary>The result of checking each page of a database that has no writer.</summary>
 /// <param name="WalDamage">What is wrong with the WAL; null: nothing.</param>
-/// <param name="BadPages">The pages that are not as they were written, ascending.</param>
-/// <param name="Pages">All pages.</param>
+/// <param name="BadPages">The pages that differ from what was written, ascending.</param>
+/// <param name="Pages">The number of pages.</param>
 internal sealed record SealInspection(string? WalDamage, IReadOnlyList<uint> BadPages, uint Pages)
 {
     // 256 pages of 4 KiB, or 64 of 16 KiB
     private const int BlockBytes = 1 << 20;
 
-    /// <summary>What is wrong, in a few words; null: nothing.</summary>
+    /// <summary>A short description of the damage; null: none.</summary>
     public string? Line => WalDamage ?? (BadPages.Count == 0 ? null
         : $"{(BadPages.Count == 1 ? "page" : "pages")} {string.Join(", ", BadPages.Take(3))}"
             + $"{(BadPages.Count > 3 ? $" and {BadPages.Count - 3} more" : "")} of {Pages} not as written");
 
     /// <summary>Inspects a database before SQLite opens it.</summary>
-    /// <param name="database">The file.</param>
+    /// <param name="database">The database file.</param>
     /// <param name="sums">Its sums.</param>
-    /// <param name="wal">Its WAL, which is read to its last commit.</param>
+    /// <param name="wal">Its WAL, already read to its last commit.</param>
     public static SealInspection Of(SafeFileHandle database, PageSums sums, WalReader wal)
     {
         var damage = FindWalDamage(sums, wal);
         var pages = (uint)((RandomAccess.GetLength(database) + sums.PageSize - 1) / sums.PageSize);
-        // how many there should be; where page 1 is damaged, how many there are
+        // the expected number of pages; if page 1 is damaged, the actual number
         if (wal.DatabasePages != 0)
             pages = wal.DatabasePages;
         else if (FindBadPages(database, sums, wal, 1).Count == 0)
@@ -86,7 +86,7 @@ internal sealed record SealInspection(string? WalDamage, IReadOnlyList<uint> Bad
             {
                 var page = before + i + 1;
                 var at = (int)i * sums.PageSize;
-                // a page of the WAL may be new, or copied in part
+                // a page of the WAL may be new, or only partly copied
                 var isRight = (wal.Pages.ContainsKey(page) && (sums.Note.IsCopying || expected[i] == 0))
                     || (at + sums.PageSize <= length && PageSums.Crc(page, bytes.AsSpan(at, sums.PageSize)) == expected[i]);
                 if (isRight)

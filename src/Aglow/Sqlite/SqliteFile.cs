@@ -7,12 +7,12 @@ using Microsoft.Data.Sqlite;
 namespace Aglow.Sqlite;
 
 /// <summary>
-/// A SQLite file of ours: opened only where it is new, or known to be ours by its application_id.
+/// An SQLite file of this program. An existing file is opened only if its application_id shows that it is one.
 /// </summary>
 /// <remarks>
-/// A foreign, damaged, newer or unwritable file is refused with a <see cref="DataFolderException"/> and left as it was: the
-/// header is read before SQLite sees the file. A new file gets its schema in one transaction, before it becomes a WAL file, so
-/// that the header is ours whatever happens in between.
+/// A foreign, damaged, newer or unwritable file is refused with a <see cref="DataFolderException"/> and left unchanged: its header is read
+/// before SQLite opens the file. A new file gets its schema in one transaction, before it becomes a WAL file. So its header is ours even
+/// after a crash in between.
 /// </remarks>
 internal sealed class SqliteFile : IDisposable
 {
@@ -29,18 +29,18 @@ internal sealed class SqliteFile : IDisposable
 
     public string Path { get; }
 
-    /// <summary>Checks what is written, and has checked the whole file.</summary>
+    /// <summary>The seal, which checks writes and has checked the whole file.</summary>
     public PageSeal Seal { get; }
 
-    /// <summary>Opens or makes the file.</summary>
-    /// <param name="folder">Made where it does not exist.</param>
-    /// <param name="name">The file's name in it.</param>
-    /// <param name="applicationId">Four bytes that say whose file it is.</param>
+    /// <summary>Opens or creates the file.</summary>
+    /// <param name="folder">Created if it does not exist.</param>
+    /// <param name="name">The file's name in the folder.</param>
+    /// <param name="applicationId">Four bytes that identify the kind of file.</param>
     /// <param name="version">The schema's version: a file with a higher one is refused.</param>
-    /// <param name="schema">SQL that makes a new file's tables.</param>
+    /// <param name="schema">SQL that creates a new file's tables.</param>
     /// <param name="sealedFrom">The first version whose files have page sums (<see cref="PageSeal"/>).</param>
-    /// <param name="upgrades">From a version: SQL that makes its tables those of the next one.</param>
-    /// <exception cref="DataFolderException">It cannot be used; the message is one line.</exception>
+    /// <param name="upgrades">For each version, SQL that upgrades its tables to the next version.</param>
+    /// <exception cref="DataFolderException">The file cannot be used; the message is one line.</exception>
     public static SqliteFile Open(
         string folder, string name, int applicationId, int version, string schema, int sealedFrom, params (int From, string Sql)[] upgrades)
     {
@@ -67,16 +67,16 @@ internal sealed class SqliteFile : IDisposable
         }
     }
 
-    /// <summary>A connection to write with: one at a time. A commit is on disk (fsync of the WAL) when it returns.</summary>
+    /// <summary>Opens a connection for writing; only one may exist. When a commit returns, it is on disk (fsync of the WAL).</summary>
     public SqliteConnection ConnectToWrite(int cacheKibibytes)
     {
         var connection = Connect(Path, SqliteOpenMode.ReadWrite, cacheKibibytes);
-        // every checkpoint is the seal's
+        // only the seal makes checkpoints
         Execute(connection, "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 0");
         return connection;
     }
 
-    /// <summary>A connection to read with.</summary>
+    /// <summary>Opens a connection for reading.</summary>
     public SqliteConnection ConnectToRead(int cacheKibibytes) => Connect(Path, SqliteOpenMode.ReadOnly, cacheKibibytes);
 
     public static void Execute(SqliteConnection connection, string sql)
@@ -86,16 +86,16 @@ internal sealed class SqliteFile : IDisposable
         command.ExecuteNonQuery();
     }
 
-    /// <summary>Closes the seal. The last connection is closed before.</summary>
+    /// <summary>Closes the seal. Close the last connection before.</summary>
     public void Dispose() => Seal.Dispose();
 
     /// <summary>
-    /// What to connect with. The index of the WAL is in memory and not in a file of its own, which has no checksums; so no other
-    /// process can open the file at the same time.
+    /// The VFS to connect with. It keeps the index of the WAL in memory instead of a separate file, because that file has no checksums. So
+    /// no other process can open the database at the same time.
     /// </summary>
     public static string? Vfs => OperatingSystem.IsWindows() ? null : "unix-excl";
 
-    /// <summary>Whether SQLite makes a checkpoint, and deletes the WAL, when the last connection is closed.</summary>
+    /// <summary>Sets whether SQLite makes a checkpoint, and deletes the WAL, when the last connection closes.</summary>
     public static void CheckpointOnClose(SqliteConnection connection, bool does) =>
         _ = SQLitePCL.raw.sqlite3_db_config(connection.Handle!, NoCheckpointOnClose, does ? 0 : 1, out _);
 
@@ -140,7 +140,7 @@ internal sealed class SqliteFile : IDisposable
         Execute(connection, "PRAGMA journal_mode = WAL");
     }
 
-    // Each step in one transaction, so a crash leaves one version or the other; the sums are made before the version that has them.
+    // Each step is one transaction, so a crash leaves one version or the other. The sums are created before the version that has them.
     private static void BringTo(
         int version,
         int sealedFrom,
@@ -155,7 +155,7 @@ internal sealed class SqliteFile : IDisposable
             throw new DataFolderException(
                 $"{path} was written by a newer Aglow (schema {found}, this one knows {version}): start that version, or name another "
                     + "folder with --data.");
-        // a crash may have come before the file was made a WAL file; and a file that cannot be written is better known now
+        // A crash may have come before the file became a WAL file. This also finds an unwritable file now instead of later.
         Execute(connection, "PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; ROLLBACK");
         while (found < version)
         {
@@ -171,11 +171,11 @@ internal sealed class SqliteFile : IDisposable
 
         if (seal is null)
             throw DataFolder.Damaged(path, $"{System.IO.Path.GetFileName(PageSums.PathOf(path))} is missing");
-        // what a crash left in the WAL, and the version
+        // copies what a crash left in the WAL, and the version
         seal.TryCheckpoint(connection);
     }
 
-    /// <summary>Seals a file of a version before: as far as SQLite can tell, it is whole.</summary>
+    /// <summary>Seals a file of an earlier version, after SQLite's own check of it.</summary>
     public static PageSeal FirstSeal(SqliteConnection connection, string path)
     {
         using (var check = new SqliteStatement(connection, "PRAGMA quick_check(1)"))

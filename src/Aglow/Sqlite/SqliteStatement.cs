@@ -5,10 +5,10 @@ using static SQLitePCL.raw;
 namespace Aglow.Sqlite;
 
 /// <summary>
-/// One prepared statement for repeated use. It binds and reads blobs and texts as spans, so a page of 255 KiB needs no managed copy, and a
-/// batch of users no object each.
+/// A prepared statement for repeated use. It binds and reads blobs and texts as spans. So a page of 255 KiB needs no managed copy, and a
+/// batch needs no object for each user.
 /// </summary>
-/// <remarks>Failures are <see cref="SqliteException"/>s. Threading: one thread at a time, as its connection.</remarks>
+/// <remarks>Failures are <see cref="SqliteException"/>s. Threading: one thread at a time, like its connection.</remarks>
 internal sealed class SqliteStatement : IDisposable
 {
     private readonly sqlite3 _connection;
@@ -41,7 +41,7 @@ internal sealed class SqliteStatement : IDisposable
         return this;
     }
 
-    /// <summary>Binds a text that is UTF-8 already and not empty, copied, to parameter <paramref name="index"/>, counted from 1.</summary>
+    /// <summary>Binds a UTF-8 text that is not empty, copied, to parameter <paramref name="index"/>, counted from 1.</summary>
     public SqliteStatement BindText(int index, ReadOnlySpan<byte> utf8)
     {
         Check(sqlite3_bind_text(_statement, index, utf8));
@@ -52,7 +52,7 @@ internal sealed class SqliteStatement : IDisposable
     public void Bind(int index, ReadOnlySpan<byte> value) =>
         Check(value.IsEmpty ? sqlite3_bind_zeroblob(_statement, index, 0) : sqlite3_bind_blob(_statement, index, value));
 
-    /// <summary>Goes to the next row. False after the last one; the statement is then ready for its next use.</summary>
+    /// <summary>Moves to the next row. False after the last one; the statement is then ready for its next use.</summary>
     public bool Step()
     {
         var result = sqlite3_step(_statement);
@@ -63,7 +63,7 @@ internal sealed class SqliteStatement : IDisposable
         return false;
     }
 
-    /// <summary>Runs to the end and ignores rows.</summary>
+    /// <summary>Runs the statement to its end and ignores rows.</summary>
     public void Run()
     {
         while (Step())
@@ -72,22 +72,22 @@ internal sealed class SqliteStatement : IDisposable
         }
     }
 
-    /// <summary>Makes the statement ready for its next use before the last row.</summary>
+    /// <summary>Makes the statement ready for its next use before it has reached the last row.</summary>
     public void Reset() => _ = sqlite3_reset(_statement);
 
-    /// <summary>An integer of the present row; columns are counted from 0.</summary>
+    /// <summary>An integer of the current row; columns are counted from 0.</summary>
     public long Int64(int column) => sqlite3_column_int64(_statement, column);
 
-    /// <summary>A text of the present row, or null; columns are counted from 0.</summary>
+    /// <summary>A text of the current row, or null; columns are counted from 0.</summary>
     public string? Text(int column) =>
         sqlite3_column_type(_statement, column) == SQLITE_NULL ? null : sqlite3_column_text(_statement, column).utf8_to_string();
 
-    /// <summary>A blob of the present row, or a text's UTF-8, valid until the next step; columns are counted from 0.</summary>
+    /// <summary>A blob of the current row, or the UTF-8 of a text, valid until the next step; columns are counted from 0.</summary>
     public ReadOnlySpan<byte> Blob(int column) => sqlite3_column_blob(_statement, column);
 
     /// <summary>
-    /// Binds the columns of the present row to the parameters of another statement. False where a text has a zero in it, as on a page that
-    /// is blank: nothing of ours has.
+    /// Binds the columns of the current row to the parameters of another statement. False if a text contains a zero character. Our texts
+    /// never do, but a blank page does.
     /// </summary>
     public bool CopyTo(SqliteStatement other, int columns)
     {

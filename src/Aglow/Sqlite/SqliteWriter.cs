@@ -7,17 +7,16 @@ using SQLitePCL;
 namespace Aglow.Sqlite;
 
 /// <summary>
-/// The only writer of an SQLite file: a thread that owns the write connection and runs commands of any callers, all that wait in one
-/// transaction.
+/// The only writer of an SQLite file: a thread that owns the write connection. It runs all waiting commands in one transaction.
 /// </summary>
 /// <remarks>
-/// One fsync serves all who wait (group commit), and a caller's task completes after it. Each command runs in a savepoint, so a failed
-/// command takes nothing of the others with it. If the whole transaction is lost (disk full, I/O error), each command is tried once more in
-/// a transaction of its own: a small one may pass where a large one has no room. A command that fails then gets
-/// <see cref="StoreUnavailableException"/> and changes nothing. The loop goes on in any case.
-/// <para>Full: at most <see cref="QueueCapacity"/> commands wait; further callers wait for a place without holding a thread.</para>
-/// <para>Rejected: a connection for each caller. SQLite would let them write one after the other, each with its own fdatasync, in busy
-/// loops.</para>
+/// One fsync serves all waiting callers (group commit), and their tasks complete after it. Each command runs in a savepoint, so a failed
+/// command does not affect the others. If the whole transaction fails (disk full, I/O error), each command is retried once in its own
+/// transaction, because a small one may still fit. A command that fails again gets <see cref="StoreUnavailableException"/> and changes
+/// nothing. The loop continues in any case.
+/// <para>When the queue is full (<see cref="QueueCapacity"/> commands), further callers wait for a place without blocking a thread.</para>
+/// <para>Rejected: a connection for each caller. SQLite would run their writes one after the other, each with its own fdatasync, while the
+/// others wait in busy loops.</para>
 /// </remarks>
 internal sealed class SqliteWriter : IAsyncDisposable
 {
@@ -44,10 +43,10 @@ internal sealed class SqliteWriter : IAsyncDisposable
     private long _failures;
 
     /// <summary>Starts the loop.</summary>
-    /// <param name="connection">Belongs to the loop from now on.</param>
-    /// <param name="file">The file, which this closes at the end.</param>
+    /// <param name="connection">The loop owns it from now on.</param>
+    /// <param name="file">The file, which this object closes at the end.</param>
     /// <param name="committed">Called on the loop after each commit, before its callers continue.</param>
-    /// <param name="watch">Says whether what is committed is still in the folder; null: nobody looks.</param>
+    /// <param name="watch">Checks whether the committed file is still in the folder; null: no check.</param>
     public SqliteWriter(SqliteConnection connection, SqliteFile file, Action committed, FolderWatch? watch = null)
     {
         _file = file;
@@ -68,9 +67,10 @@ internal sealed class SqliteWriter : IAsyncDisposable
     /// Runs a command on the writer's thread, in a transaction, and completes when it is on disk. A command that throws changes nothing,
     /// and its caller gets the exception.
     /// </summary>
-    /// <param name="command">What to do with the connection; may run twice, and calls <see cref="OnUndo"/> for what it changes in
-    /// memory.</param>
-    /// <param name="weight">How much work it is, in rows.</param>
+    /// <param name="command">
+    /// Uses the connection. It may run twice, and calls <see cref="OnUndo"/> for each change in memory.
+    /// </param>
+    /// <param name="weight">The amount of work, in rows.</param>
     public async ValueTask<T> RunAsync<T>(Func<T> command, int weight = 1)
     {
         var queued = new Command<T>(command, weight);
@@ -86,13 +86,15 @@ internal sealed class SqliteWriter : IAsyncDisposable
         return await queued.Result;
     }
 
-    /// <summary>Commands and commits that SQLite refused.</summary>
+    /// <summary>The number of commands and commits that SQLite refused.</summary>
     public long Failures => Volatile.Read(ref _failures);
 
-    /// <summary>Called by a command: what to do in memory if it is rolled back. The last is undone first.</summary>
+    /// <summary>Called by a command to register how to undo a change in memory on rollback. The last change is undone first.</summary>
     public void OnUndo(Action undo) => _undo.Add(undo);
 
-    /// <summary>Takes no more commands, finishes those that wait, and closes the connection. Dispose its other statements before.</summary>
+    /// <summary>
+    /// Stops taking commands, finishes the waiting ones, and closes the connection. Dispose other statements of the connection first.
+    /// </summary>
     public async ValueTask DisposeAsync()
     {
         await FinishAsync();
@@ -103,7 +105,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
         _file.Dispose();
     }
 
-    /// <summary>Takes no more commands and finishes those that wait.</summary>
+    /// <summary>Stops taking commands and finishes the waiting ones.</summary>
     public Task FinishAsync()
     {
         _queue.Writer.TryComplete();
@@ -140,7 +142,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
         }
     }
 
-    /// <summary>Runs a group in one transaction. False if the transaction as a whole was lost; nothing of it is left then.</summary>
+    /// <summary>Runs a group in one transaction. False if the whole transaction failed and was rolled back.</summary>
     private bool TryCommit(List<Command> group, out Exception? lost)
     {
         try
@@ -168,7 +170,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
         return true;
     }
 
-    // what was committed may be where nobody looks for it: then nobody is told that it was
+    // If the folder's file was replaced, the commit went to a file that nobody reads. So no caller receives a success.
     private void ForgoIfLost(List<Command> group)
     {
         try
@@ -191,7 +193,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
         }
         catch (SqliteException)
         {
-            // SQLite has rolled back all the same; otherwise the next BEGIN reports it
+            // SQLite has rolled back anyway; if it has not, the next BEGIN reports that
         }
     }
 
@@ -206,7 +208,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
         }
         catch (Exception e) when (raw.sqlite3_get_autocommit(_connection.Handle) == 0)
         {
-            // the transaction still exists: only this command is undone
+            // the transaction still exists, so undo only this command
             _rollbackTo.Run();
             Undo(undoFrom);
             command.Failure = Describe(e);

@@ -6,16 +6,16 @@ using Microsoft.Win32.SafeHandles;
 namespace Aglow.Sqlite;
 
 /// <summary>
-/// Reads a WAL from outside SQLite: how many frames of it are committed, and which pages they hold. A frame counts where its checksum and
-/// that of every frame before it are right, as in SQLite's own recovery.
+/// Reads a WAL outside SQLite: how many frames are committed, and which pages they hold. A frame is valid if its checksum and those of all
+/// earlier frames are correct, as in SQLite's own recovery.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   header  32 bytes   magic, version, page size, number, salt 1, salt 2, checksum
-///   frame   24 bytes   page, pages of the database after a commit or 0, salt 1, salt 2, checksum over everything before it; then the page
+///   frame   24 bytes   page; pages of the database after a commit, or 0; salt 1, salt 2, checksum of all bytes before it; then the page
 /// </code>
-/// The format is <see href="https://www.sqlite.org/fileformat2.html#walformat">SQLite's</see>. SQLite locks nothing in this file, so it may
-/// be opened and closed beside it. Threading: one thread at a time.
+/// The format is <see href="https://www.sqlite.org/fileformat2.html#walformat">SQLite's</see>. SQLite takes no locks in this file, so this
+/// class may open and close it alongside SQLite. Threading: one thread at a time.
 /// </remarks>
 internal sealed class WalReader(string path) : IDisposable
 {
@@ -30,35 +30,35 @@ internal sealed class WalReader(string path) : IDisposable
     private (uint A, uint B) _sum;
     private bool _bigEndian;
 
-    /// <summary>Where it is.</summary>
+    /// <summary>The path of the WAL.</summary>
     public string FilePath => path;
 
-    /// <summary>The salts of the header: another number after each time that SQLite begins the file anew.</summary>
+    /// <summary>The salts of the header. They change each time that SQLite restarts the file.</summary>
     public ulong Salt { get; private set; }
 
-    /// <summary>Frames up to the last commit.</summary>
+    /// <summary>The number of frames up to the last commit.</summary>
     public uint Frames { get; private set; }
 
-    /// <summary>The checksum of the last of them.</summary>
+    /// <summary>The checksum of the last committed frame.</summary>
     public ulong Sum => ((ulong)_sum.A << 32) | _sum.B;
 
-    /// <summary>Pages of the database after the last commit; 0: nothing is committed here.</summary>
+    /// <summary>The number of pages of the database after the last commit; 0: the WAL contains no commit.</summary>
     public uint DatabasePages { get; private set; }
 
-    /// <summary>The size of a page; 0 where the header is damaged or missing.</summary>
+    /// <summary>The size of a page; 0: the header is damaged or missing.</summary>
     public int PageSize { get; private set; }
 
-    /// <summary>The pages of the committed frames, and the newest frame of each, counted from 1.</summary>
+    /// <summary>The pages in committed frames, each with its newest frame, counted from 1.</summary>
     public IReadOnlyDictionary<uint, uint> Pages => _pages;
 
-    /// <summary>The bytes up to the last commit.</summary>
+    /// <summary>The number of bytes up to the last commit.</summary>
     public long CommittedLength => PageSize == 0 ? 0 : At(Frames + 1);
 
-    /// <summary>The length of the file; 0 where there is none.</summary>
+    /// <summary>The length of the file; 0: there is no file.</summary>
     public long Length => Open() ? RandomAccess.GetLength(_file!) : 0;
 
     /// <summary>Reads from the beginning.</summary>
-    /// <returns>Whether there is a header that is right.</returns>
+    /// <returns>Whether the header is valid.</returns>
     public bool ReadAll(Action<uint, ReadOnlySpan<byte>>? visit = null, uint upTo = uint.MaxValue)
     {
         Forget();
@@ -69,7 +69,7 @@ internal sealed class WalReader(string path) : IDisposable
         return true;
     }
 
-    /// <summary>Reads what was committed since the last call. False where frames were read before, and the header is damaged now.</summary>
+    /// <summary>Reads frames committed since the last call. False if frames were read before and the header is damaged now.</summary>
     public bool ReadMore()
     {
         if (!ReadHeader(out var salt))
@@ -82,8 +82,8 @@ internal sealed class WalReader(string path) : IDisposable
     }
 
     /// <summary>
-    /// Whether frames behind the valid ones were committed. A crash may leave one transaction in part. Two commits behind a frame that
-    /// is not valid are no crash: the second began when the first was on disk.
+    /// Whether committed frames follow an invalid one. A crash may leave one incomplete transaction. Two commits after an invalid frame are
+    /// not the result of a crash, because the second began when the first was on disk.
     /// </summary>
     public bool IsCut()
     {
@@ -100,14 +100,16 @@ internal sealed class WalReader(string path) : IDisposable
         return commits == 2;
     }
 
-    /// <summary>Whether a header that is damaged began the file anew after the one with this salt: its first frame says so.</summary>
+    /// <summary>
+    /// Whether a damaged header belongs to the WAL that follows the one with this salt, according to its first frame.
+    /// </summary>
     public bool WasBegunAfter(ulong salt)
     {
         Span<byte> frame = stackalloc byte[FrameHeaderBytes];
         return Open() && RandomAccess.Read(_file!, frame, HeaderBytes) == frame.Length && Salts(frame) >> 32 == (uint)((salt >> 32) + 1);
     }
 
-    /// <summary>Lets go of the file: SQLite deletes it when it is closed in order.</summary>
+    /// <summary>Closes the file, because SQLite deletes it in an orderly shutdown.</summary>
     public void Dispose()
     {
         _file?.Dispose();
