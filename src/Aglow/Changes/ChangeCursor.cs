@@ -3,14 +3,15 @@ using System.Buffers.Text;
 
 namespace Aglow.Changes;
 
-/// <summary>A place in the embedded feed: which feed, and the number of the last change before the place.</summary>
-/// <param name="Generation">Random for each feed: one that was off for a while, or began in an empty folder, is another.</param>
+/// <summary>A place in the embedded feed: the feed's generation, and the number of the last change before the place.</summary>
+/// <param name="Generation">Random for each feed. A feed that was turned off for a while, or began in an empty folder, has a new
+/// one.</param>
 /// <param name="Number">Changes are numbered from 1 without gaps.</param>
 internal readonly record struct ChangeCursor(uint Generation, long Number)
 {
     private const int Bytes = 12;
 
-    /// <summary>The cursor as consumers keep it.</summary>
+    /// <summary>The cursor in the form that consumers store.</summary>
     public override string ToString()
     {
         Span<byte> bytes = stackalloc byte[Bytes];
@@ -19,8 +20,8 @@ internal readonly record struct ChangeCursor(uint Generation, long Number)
         return Base64Url.EncodeToString(bytes);
     }
 
-    /// <summary>Reads a cursor.</summary>
-    /// <exception cref="FormatException">It is none.</exception>
+    /// <summary>Parses a cursor.</summary>
+    /// <exception cref="FormatException">The text is not a cursor.</exception>
     public static ChangeCursor Parse(string text)
     {
         Span<byte> bytes = stackalloc byte[Bytes + 3];

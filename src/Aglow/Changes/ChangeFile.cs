@@ -8,9 +8,9 @@ using Microsoft.Data.Sqlite;
 
 namespace Aglow.Changes;
 
-/// <summary>A change as the file has it: 12 bytes.</summary>
+/// <summary>A change as the file stores it: 12 bytes.</summary>
 /// <param name="User">The index.</param>
-/// <param name="LastSeen">The last-seen second that is shown; 0: never.</param>
+/// <param name="LastSeen">The last-seen second that callers see; 0: never.</param>
 /// <param name="Flags">Status in bits 0 and 1, whether it is a transition in bit 2, the reason from bit 4 on.</param>
 [StructLayout(LayoutKind.Sequential, Pack = 4)]
 internal readonly record struct StoredChange(uint User, uint LastSeen, uint Flags)
@@ -29,35 +29,34 @@ internal readonly record struct StoredChange(uint User, uint LastSeen, uint Flag
     public ChangeReason Reason => (ChangeReason)((Flags >> 4) & 7);
 }
 
-/// <summary>What was told of a user, besides whether they are online.</summary>
-/// <param name="Claim">The status that was claimed.</param>
-/// <param name="DeviceLeft">Whether they were told online while one of their devices had left: a restart takes such a user for
-/// offline.</param>
+/// <summary>What the feed has reported of a user besides the online state.</summary>
+/// <param name="Claim">The claimed status.</param>
+/// <param name="DeviceLeft">
+/// Whether the user was reported online while one of their devices had left. A restart takes such a user for offline.
+/// </param>
 internal readonly record struct Told(ClaimStatus Claim, bool DeviceLeft);
 
-/// <summary>
-/// The feed's tables in <c>presence.db</c>, and every statement that touches them.
-/// </summary>
+/// <summary>The feed's tables in <c>presence.db</c>, and all statements on them.</summary>
 /// <remarks>
 /// <code>
-///   changes        last -> at, crc, records (user u32, last seen u32, flags u32, …; little endian, 4,096 at most)    number of a row's
-/// last record
+///   changes        last -> at, crc, records     last: the number of the row's last record
+///                                               records: user u32, last seen u32, flags u32, …; little endian, 4,096 at most
 ///   changes_state  one row: generation, last and bytes as of the newest trim
-///   changes_told   user -> kind: the claimed status that was told, and 16 where one device had left
+///   changes_told   user -> kind: the claimed status that was reported, and 16 if one device had left
 /// </code>
-/// One row a commit of the journal and not one a change: a row of 200 changes costs what a row of one does. Threading: one thread at a
+/// A row holds a commit of the journal, not a single change: a row of 200 changes costs as much as a row of one. Threading: one thread at a
 /// time.
 /// </remarks>
 internal sealed class ChangeFile : IDisposable
 {
     public const int RecordsPerRow = 4096;
 
-    /// <summary>What a row weighs besides its records.</summary>
+    /// <summary>The weight of a row besides its records.</summary>
     private const int RowBytes = 32;
 
     private const long DeviceLeft = 16;
 
-    // rows that one transaction deletes at most
+    // the most rows that one transaction deletes
     private const int RowsPerTrim = 256;
 
     private const string Schema = """
@@ -88,24 +87,26 @@ internal sealed class ChangeFile : IDisposable
         Load(connection);
     }
 
-    /// <summary>Whether the tables were made just now.</summary>
+    /// <summary>Whether the tables were just created.</summary>
     public bool IsNew { get; private set; }
 
     public uint Generation { get; private set; }
 
-    /// <summary>How far the feed is when the transaction under way is committed.</summary>
+    /// <summary>The end of the feed once the current transaction is committed.</summary>
     public Place Now { get; private set; }
 
     public static ChangeFile Open(SqliteConnection connection) => new(connection);
 
-    /// <summary>Drops the feed of a folder in which it is off now: what happens meanwhile is not recorded, so a feed that begins again is
-    /// another.</summary>
+    /// <summary>
+    /// Deletes the feed of a folder if it is now off. Changes are not recorded meanwhile, so a later feed must be a new one.
+    /// </summary>
     public static void Drop(SqliteConnection connection) =>
         SqliteFile.Execute(connection,
             "DROP TABLE IF EXISTS changes; DROP TABLE IF EXISTS changes_state; DROP TABLE IF EXISTS changes_told");
 
-    /// <summary>What was told of users, besides who is online: the claim, and whether one of their devices left while another may be
-    /// alive.</summary>
+    /// <summary>
+    /// What the feed has reported of users besides the online state: the claim, and whether one device left while another may be alive.
+    /// </summary>
     public static Dictionary<uint, Told> ReadTold(SqliteConnection connection)
     {
         var told = new Dictionary<uint, Told>();
@@ -131,8 +132,10 @@ internal sealed class ChangeFile : IDisposable
         }
     }
 
-    /// <summary>Deletes rows that are older than a second, and the oldest while there are more bytes than this; some at a time. Returns
-    /// whether there may be more.</summary>
+    /// <summary>
+    /// Deletes rows older than a second, and the oldest rows while the feed exceeds a size. It deletes some rows at a time, and returns
+    /// whether there may be more.
+    /// </summary>
     public bool Trim(uint oldest, long maxBytes)
     {
         var (trimTo, bytes, rows) = (0L, Now.Bytes, 0);
@@ -167,7 +170,7 @@ internal sealed class ChangeFile : IDisposable
             _tell.Bind(1, user).Bind(2, (long)told.Claim | (told.DeviceLeft ? DeviceLeft : 0)).Run();
     }
 
-    /// <summary>The transaction is on disk. Returns whether it moved the feed.</summary>
+    /// <summary>Notes that the transaction is on disk. Returns whether it moved the feed.</summary>
     public bool Commit()
     {
         var isMoved = _committed != Now;
@@ -221,9 +224,9 @@ internal sealed class ChangeFile : IDisposable
         _writeState.Run();
     }
 
-    /// <summary>How far the feed is.</summary>
+    /// <summary>The extent of the feed.</summary>
     /// <param name="Last">The number of the newest change.</param>
-    /// <param name="Trimmed">Changes up to this number are gone.</param>
-    /// <param name="Bytes">What those left weigh.</param>
+    /// <param name="Trimmed">Changes up to this number are deleted.</param>
+    /// <param name="Bytes">The weight of the remaining changes.</param>
     internal readonly record struct Place(long Last, long Trimmed, long Bytes);
 }

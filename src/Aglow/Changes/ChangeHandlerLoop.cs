@@ -3,10 +3,13 @@ using Aglow.Storage;
 
 namespace Aglow.Changes;
 
-/// <summary>Runs one <see cref="IPresenceChangeHandler"/>: reads the feed, hands over one change after the other, and stores the
-/// place.</summary>
-/// <remarks>The place is stored once a second, when there is nothing more to read, and at the end: a crash repeats at most a second.
-/// Threading: one loop.</remarks>
+/// <summary>
+/// Runs one <see cref="IPresenceChangeHandler"/>: reads the feed, passes on one change after the other, and stores the place.
+/// </summary>
+/// <remarks>
+/// The place is stored once a second, when the feed has nothing more, and at the end. So a crash repeats at most a second of changes.
+/// Threading: one loop.
+/// </remarks>
 public sealed class ChangeHandlerLoop
 {
     private const string Prefix = "handler:";
@@ -22,17 +25,17 @@ public sealed class ChangeHandlerLoop
     private string _saved = "";
     private long _savedAt;
 
-    /// <summary>A loop over a feed.</summary>
+    /// <summary>Creates a loop over a feed.</summary>
     /// <param name="feed">The feed.</param>
-    /// <param name="name">By which its place is stored.</param>
-    /// <param name="time">The time.</param>
-    /// <param name="failed">Hears of each call of the handler that failed.</param>
+    /// <param name="name">The name under which the place is stored.</param>
+    /// <param name="time">The source of time.</param>
+    /// <param name="failed">Receives each failure of the handler.</param>
     public ChangeHandlerLoop(IChangeFeed feed, string name, TimeProvider time, Action<Exception> failed) =>
         (_feed, _name, _time, _failed) = (feed, Prefix + name, time, failed);
 
-    /// <summary>Runs until it is stopped. The first time, it begins at the end of the feed.</summary>
+    /// <summary>Runs until it is stopped. The first run begins at the end of the feed.</summary>
     /// <param name="handle">Handles a change; null: a gap.</param>
-    /// <param name="stop">Ends it, after the change under way.</param>
+    /// <param name="stop">Stops the loop after the current change.</param>
     public async Task RunAsync(Func<PresenceChange?, CancellationToken, ValueTask> handle, CancellationToken stop)
     {
         var after = await FirstAsync(stop);
@@ -71,7 +74,7 @@ public sealed class ChangeHandlerLoop
         return (await _feed.ReadAsync(IChangeFeed.Latest, 1, stop)).Next;
     }
 
-    // A place of another feed, or what no longer is one, is a gap.
+    // A place of another feed, or a text that is not a cursor of this version, counts as a gap.
     private async ValueTask<ChangePage> ReadAsync(string after, CancellationToken stop)
     {
         while (true)
@@ -115,13 +118,13 @@ public sealed class ChangeHandlerLoop
             return;
         try
         {
-            // where another node owned this meanwhile, what it stored is read first
+            // if another node owned this consumer meanwhile, the write fails, and the place that it stored is read instead
             var isSaved = await _feed.Consumers.ReplaceAsync(_name, _saved.Length == 0 ? null : JsonOf(_saved), JsonOf(after));
             _saved = isSaved ? after : await StoredAsync() ?? "";
         }
         catch (StoreUnavailableException)
         {
-            // it is stored with the next; a crash until then repeats what came after the last
+            // The next change stores the place. A crash before that repeats changes after the last stored place.
         }
     }
 

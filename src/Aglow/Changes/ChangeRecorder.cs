@@ -10,26 +10,26 @@ using Plane = Aglow.Model.Plane;
 namespace Aglow.Changes;
 
 /// <summary>
-/// Makes changes of the words that the journal writes, and writes them in the journal's own transactions.
+/// Derives changes from the words that the journal writes, and writes them in the journal's own transactions.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   journal's writer ─► word, oldest second that is online ─► online now? ─┐
-///                                      told: a bit a user ─► online then? ─┴► differ ─► a record ─► the same commit
+///                               reported: a bit for each user ─► online then? ─┴► differ ─► a record ─► the same commit
 /// </code>
-/// What was told of a user is kept as a bit, and after a restart that bit is what the journal itself says of who was online: words and
-/// records are committed together, so
-/// neither can be ahead of the other after a crash. Page images count as words, since a restart believes them as well. So a change is
-/// recorded once, and the words decide:
-/// a user who leaves and comes back within one commit (50 ms) is not recorded.
-/// Statuses that users choose are in another file, so the feed remembers which it has told (<c>changes_told</c>) and compares at a start.
-/// Rejected: hearing hints and writing a file of its own, which after a crash knows less than the journal, or more.
-/// Threading: the journal's writer only, but for <see cref="Start(Claims, Accounts)"/>.
+/// A bit for each user says what was reported. After a restart these bits come from the journal's own words. Words and records are
+/// committed together, so after a crash neither is ahead of the other. Page images count as words, since a restart reads them as well. So
+/// each change is recorded once. The words decide: a user who leaves and comes back within one commit (50 ms) is not recorded.
+///
+/// Statuses that users choose are in another file. So the feed stores which of them it has reported (<c>changes_told</c>), and compares at
+/// start. Rejected: listening to hints and writing a separate file. After a crash that file would know less than the journal, or more.
+///
+/// Threading: only the journal's writer, except <see cref="Start(Claims, Accounts)"/>.
 /// </remarks>
 internal sealed class ChangeRecorder : JournalReader
 {
     private const uint TrimEverySeconds = 10;
-    // words of a start that are judged in one transaction
+    // the number of words that one transaction processes at start
     private const int PerTransaction = 1 << 18;
 
     private readonly Clock _clock;
@@ -52,12 +52,12 @@ internal sealed class ChangeRecorder : JournalReader
     private bool _seeds;
     private uint _trimAt;
 
-    /// <summary>A recorder of what the journal of a store writes.</summary>
-    /// <param name="journal">Who writes the words.</param>
+    /// <summary>Creates a recorder of what a store's journal writes.</summary>
+    /// <param name="journal">Writes the words.</param>
     /// <param name="store">The words.</param>
     /// <param name="clock">Store time.</param>
-    /// <param name="options">The lease, and what is kept.</param>
-    /// <param name="committed">Hears how far the feed is after each commit that moved it, and its generation.</param>
+    /// <param name="options">The lease, and how much the feed keeps.</param>
+    /// <param name="committed">Receives the feed's generation and extent after each commit that moved the feed.</param>
     public ChangeRecorder(
         Journal journal, MemoryPlaneStore store, Clock clock, AglowOptions options, Action<uint, ChangeFile.Place> committed)
     {
@@ -71,7 +71,7 @@ internal sealed class ChangeRecorder : JournalReader
         _committed = committed;
     }
 
-    /// <summary>Claims and accounts are loaded: from now on they count.</summary>
+    /// <summary>Sets the loaded claims and accounts, which count from now on.</summary>
     public void Start(Claims claims, Accounts accounts) => _facts = new Facts(
         claims,
         accounts,
@@ -93,8 +93,8 @@ internal sealed class ChangeRecorder : JournalReader
             }
         }
 
-        // a restart takes for offline who was told online while one device had left: they are judged with the first transaction, under
-        // the stall guard
+        // A restart takes a user for offline who was reported online while one device had left. Such users are checked with the first
+        // transaction, under the stall guard.
         foreach (var (user, told) in _toldKinds)
         {
             if (told.DeviceLeft)
@@ -116,7 +116,7 @@ internal sealed class ChangeRecorder : JournalReader
     {
         Reconcile();
         var rule = new Threshold(_online, at);
-        // what a restart would believe: whoever was told otherwise is judged, too
+        // a user who was reported online, but whom a restart would take for offline, is checked too
         var heartbeats = Threshold.Heartbeats(at.Oldest(_online.PulseSeconds));
         var told = _told.Groups(page);
         ref var first = ref MemoryMarshal.GetReference(words);
@@ -178,7 +178,7 @@ internal sealed class ChangeRecorder : JournalReader
         _reconciles = false;
     }
 
-    // The node was away for longer than the lease: everybody who was online is not, and no sweep will find that.
+    // The node was away for longer than the lease. So every user who was online is offline now, and no sweep would find that.
     private void RecordLapses(PresenceFile file, Recovery recovery)
     {
         var at = _clock.Moment;
@@ -192,8 +192,9 @@ internal sealed class ChangeRecorder : JournalReader
         }
     }
 
-    // Once after a start: what users chose while nobody recorded it. In a feed that is new, what they had chosen when it began is taken
-    // as told. Each is judged when the journal next writes their word: a change may not be durable before the word that it is made of.
+    // Runs once after a start, for what users chose while nothing was recorded. In a new feed, their choices at its beginning count as
+    // reported. Each user is checked when the journal next writes their word: a change may not be durable before the word that it comes
+    // from.
     private void Reconcile()
     {
         if (_reconciled || _reconciles || _facts is not { } facts)

@@ -3,23 +3,25 @@ using Aglow.Users;
 
 namespace Aglow.Changes;
 
-/// <summary>What is recorded of a user: the rule that the feeds of one machine and of many nodes share. No clock and no I/O.</summary>
+/// <summary>Decides what is recorded of a user. The feeds of one machine and of many nodes share this rule. No clock and no I/O.</summary>
 internal static class ChangeRule
 {
-    /// <summary>The record that leads from what was told of a user to what is shown now; null: nothing of it is to be seen.</summary>
+    /// <summary>
+    /// The record that leads from what was reported of a user to what is shown now; null: callers see no difference.
+    /// </summary>
     /// <param name="user">The index.</param>
-    /// <param name="wasOnline">Whether the words that were told meant online.</param>
-    /// <param name="wasClaim">The claimed status that was told.</param>
+    /// <param name="wasOnline">Whether the user was reported online, by the words.</param>
+    /// <param name="wasClaim">The claimed status that was reported.</param>
     /// <param name="isOnline">Whether the words mean online.</param>
     /// <param name="claim">The claimed status.</param>
-    /// <param name="shown">What is shown of the user.</param>
+    /// <param name="shown">What callers see of the user.</param>
     /// <param name="word">The pulse word.</param>
-    /// <param name="isDeleted">Whether the user was deleted, and that was not told.</param>
+    /// <param name="isDeleted">Whether the user was deleted and that was not reported yet.</param>
     public static StoredChange? Between(
         uint user, bool wasOnline, ClaimStatus wasClaim, bool isOnline, ClaimStatus claim, Presence shown, uint word, bool isDeleted)
     {
         var before = Shown(wasOnline, wasClaim);
-        // a hidden user's device, or a status chosen while offline
+        // a device of a hidden user, or a status chosen while offline
         if (!isDeleted && (isOnline == wasOnline
             ? before == shown.Status || claim == wasClaim
             : before == PresenceStatus.Offline && !shown.IsOnline))
@@ -33,13 +35,13 @@ internal static class ChangeRule
             user, isDeleted ? 0 : shown.LastSeen, shown.Status, (before != PresenceStatus.Offline) != shown.IsOnline, reason);
     }
 
-    /// <summary>Whether a record is no longer given out, since its user was deleted after it.</summary>
+    /// <summary>Whether a record is withheld because its user was deleted after it.</summary>
     public static bool IsErased(StoredChange record, uint at, Accounts? accounts) =>
         record.Reason != ChangeReason.Deleted
         && accounts?.Of(record.User) is { IsDeleted: true } account
         && Pulse.EpochUnixSeconds + (long)at < account.RevokedAt;
 
-    /// <summary>A record as consumers get it.</summary>
+    /// <summary>A record in the form that consumers get.</summary>
     public static PresenceChange Given(uint generation, long number, uint at, StoredChange record, string? id) => new(
         new ChangeCursor(generation, number).ToString(),
         id is null ? UserId.Of(record.User) : UserId.Parse(id),

@@ -2,7 +2,7 @@ using Aglow.Model;
 
 namespace Aglow.Changes;
 
-/// <summary>The words of the API for what a change says.</summary>
+/// <summary>The API's words for the values of a change.</summary>
 public static class ChangeWords
 {
     /// <summary>A status.</summary>

@@ -3,17 +3,16 @@ using Aglow.Users;
 
 namespace Aglow.Changes;
 
-/// <summary>When claims change by themselves: the next second of each user who has such claims, in a heap with one timer.</summary>
+/// <summary>Finds claims that change with time: a heap with one timer holds the next such second of each user.</summary>
 /// <remarks>
-/// A claim ends without anybody writing anything, so somebody must look at that second. Rejected: a timer for each user. The heap is
-/// rebuilt when it holds
-/// twice as many entries as there are users in it. Threading: any thread.
+/// A claim ends without any write, so the server must check the user at that second. Rejected: a timer for each user. The heap is rebuilt
+/// when it holds twice as many entries as users. Threading: any thread.
 /// </remarks>
 internal sealed class ClaimTimer : IDisposable
 {
     private const int LeastForDrop = 1024;
 
-    // a clock that steps is noticed within this
+    // a step of the clock is noticed within this time
     private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(60);
 
     private readonly Clock _clock;
@@ -24,7 +23,7 @@ internal sealed class ClaimTimer : IDisposable
     private readonly ITimer _timer;
     private Claims? _claims;
 
-    /// <summary>A timer that tells of each user whose claims changed, and follows them again when they are noted.</summary>
+    /// <summary>Creates a timer that reports each user whose claims changed. The user is followed again once noted.</summary>
     public ClaimTimer(Clock clock, Action<uint> changed)
     {
         _clock = clock;
@@ -40,7 +39,7 @@ internal sealed class ClaimTimer : IDisposable
             Follow(user);
     }
 
-    /// <summary>A user's claims were set, or changed.</summary>
+    /// <summary>Follows a user whose claims were set or changed.</summary>
     public void Follow(uint user)
     {
         var next = _claims?.ChangeAfter(user, _clock.Now) ?? 0;

@@ -3,7 +3,7 @@ using Aglow.Changes.Webhooks;
 
 namespace Aglow.Changes;
 
-/// <summary>The documents of a <see cref="IConsumerStore"/> as JSON.</summary>
+/// <summary>The documents of an <see cref="IConsumerStore"/> as JSON.</summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingDefault)]
 [JsonSerializable(typeof(string))]

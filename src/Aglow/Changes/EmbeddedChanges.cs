@@ -10,16 +10,15 @@ using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Changes;
 
-/// <summary>The feed of one machine: what <see cref="ChangeRecorder"/> has committed, read from <c>presence.db</c>.</summary>
+/// <summary>The feed of one machine: reads from <c>presence.db</c> what <see cref="ChangeRecorder"/> has committed.</summary>
 /// <remarks>
 /// <code>
-///   journal's commit ─► how far the feed is ─► who waits wakes up ─► rows after their cursor ─► IDs from the directory ─► changes
+///   journal's commit ─► new end of the feed ─► waiting readers wake up ─► rows after their cursor ─► IDs from the directory ─► changes
 /// </code>
-/// Nothing is kept in memory for a consumer but one task while it waits: a page of 1,000 changes is 12 KB of the file, which the kernel
-/// has in memory.
-/// Changes of a user from before they were deleted are no longer given out, but for the deletion. A row that is damaged is left out, and
-/// said as a gap.
-/// Threading: any thread; one reads at a time.
+/// A consumer takes no memory except one task while it waits. A page of 1,000 changes is 12 KB of the file, which the kernel caches. A
+/// deleted user's earlier changes are withheld, except the deletion. A damaged row is skipped and reported as a gap.
+///
+/// Threading: any thread; only one reads at a time.
 /// </remarks>
 internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
 {
@@ -49,8 +48,9 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         _ends = new ClaimTimer(clock, Note);
     }
 
-    /// <summary>The feed of a journal that is about to be loaded; null where it is off, and then nothing of an earlier one is
-    /// left.</summary>
+    /// <summary>
+    /// Opens the feed of a journal that is about to be loaded. Returns null if the feed is off, and then deletes any earlier feed.
+    /// </summary>
     public static EmbeddedChanges? Open(
         string path, IUserDirectory directory, Journal journal, MemoryPlaneStore store, Clock clock, AglowOptions options,
         FolderWatch? watch = null)
@@ -127,7 +127,7 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         }
     }
 
-    /// <summary>Adds what the feed can tell.</summary>
+    /// <summary>Adds the feed's metrics.</summary>
     public void Observe(AglowMetrics metrics)
     {
         FeedMetrics.Add(
@@ -150,7 +150,7 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         }
     }
 
-    // By the journal's writer.
+    // Called by the journal's writer.
     private void Move(uint generation, ChangeFile.Place place)
     {
         Volatile.Write(ref _head, new Head(generation, place));

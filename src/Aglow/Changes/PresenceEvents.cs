@@ -10,7 +10,7 @@ public sealed class PresenceEvents : IPresenceEvents
 
     private readonly Func<IChangeFeed> _feed;
 
-    /// <summary>A sequence over a feed that is asked for when somebody enumerates.</summary>
+    /// <summary>Creates a sequence over a feed. The feed is requested when an enumeration begins.</summary>
     public PresenceEvents(Func<IChangeFeed> feed) => _feed = feed;
 
     /// <inheritdoc/>
@@ -30,7 +30,7 @@ public sealed class PresenceEvents : IPresenceEvents
         }
     }
 
-    // where the store is away, what follows comes when it is back
+    // while the store is away, wait: the changes follow when it is back
     private static async ValueTask<ChangePage> ReadAsync(IChangeFeed feed, string after, CancellationToken cancel)
     {
         while (true)

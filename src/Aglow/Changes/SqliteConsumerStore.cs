@@ -4,9 +4,11 @@ using Microsoft.Data.Sqlite;
 
 namespace Aglow.Changes;
 
-/// <summary>The consumers' documents of one machine: <c>consumers.db</c> in the data folder, made when the first is written.</summary>
-/// <remarks>It holds the secrets of webhooks, so only this user may read it. One connection, one command at a time: documents are written
-/// once a second at most.</remarks>
+/// <summary>The consumers' documents of one machine: <c>consumers.db</c> in the data folder, created at the first write.</summary>
+/// <remarks>
+/// The file holds the secrets of webhooks, so only the server's own account may read it. One connection runs one command at a time, because
+/// documents are written at most once a second.
+/// </remarks>
 internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : IConsumerStore
 {
     /// <summary>The file's name.</summary>
@@ -100,7 +102,7 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
         }
     }
 
-    /// <summary>Opens the file, checks it, and makes it if it is not there.</summary>
+    /// <summary>Opens and checks the file, or creates it.</summary>
     internal static SqliteFile OpenFile(string folder) =>
         SqliteFile.Open(folder, FileName, ApplicationId, SchemaVersion, Schema, SealedFrom);
 
@@ -110,7 +112,7 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
             return _connection;
         if (!File.Exists(FilePath))
         {
-            // SQLite gives its WAL the rights of the file
+            // SQLite gives its WAL the permissions of the file
             var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
             if (!OperatingSystem.IsWindows())
                 options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
@@ -120,7 +122,7 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
         _file ??= OpenFile(folder);
         _file.Seal.Watch = watch;
         _connection = _file.ConnectToWrite(cacheKibibytes: 256);
-        // makes the WAL, which is watched too
+        // creates the WAL, which is watched too
         SqliteFile.Execute(_connection, "SELECT 1 FROM document LIMIT 1");
         watch?.Add(FilePath);
         return _connection;

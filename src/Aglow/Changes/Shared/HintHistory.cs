@@ -3,19 +3,19 @@ using Aglow.Heartbeats;
 namespace Aglow.Changes;
 
 /// <summary>
-/// The hints of the last minute, as this node heard them: whoever comes to own the feed reads here what happened while nobody did.
+/// The hints of the last minute that this node received. A new owner of the feed reads here what happened while no node owned it.
 /// </summary>
 /// <remarks>
-/// A ring that grows while its oldest hint is younger than <see cref="KeepSeconds"/>, up to <see cref="Most"/> hints (12 MB); then the
-/// oldest makes room, and what it would have told is found by the next sweep. Threading: any thread, under a lock that arrivals and leaves
-/// take once a batch.
+/// A ring that grows while its oldest hint is younger than <see cref="KeepSeconds"/>, up to <see cref="Most"/> hints (12 MB). Then a new
+/// hint replaces the oldest, and the next sweep finds that change. Threading: any thread, under a lock that arrivals and leaves take once
+/// for each batch.
 /// </remarks>
 internal sealed class HintHistory
 {
-    /// <summary>Hints that are kept at most.</summary>
+    /// <summary>The most hints that are kept.</summary>
     public const int Most = 1 << 20;
 
-    /// <summary>How long they are kept: ten times as long as a takeover lasts.</summary>
+    /// <summary>How long hints are kept: ten times as long as a takeover takes.</summary>
     public const uint KeepSeconds = 60;
 
     private const int First = 1 << 10;
@@ -25,10 +25,10 @@ internal sealed class HintHistory
     private long _from;
     private long _next;
 
-    /// <summary>One past the newest hint, as a place.</summary>
+    /// <summary>The place after the newest hint.</summary>
     public long Next => Volatile.Read(ref _next);
 
-    /// <summary>Keeps hints.</summary>
+    /// <summary>Adds hints.</summary>
     public void Add(TransitionKind kind, ReadOnlySpan<uint> users, uint second)
     {
         lock (_gate)
@@ -83,6 +83,6 @@ internal sealed class HintHistory
         _from++;
     }
 
-    /// <summary>What was heard of a user, and when.</summary>
+    /// <summary>What was received about a user, and when.</summary>
     internal readonly record struct Hint(uint User, uint Second, TransitionKind Kind);
 }

@@ -10,31 +10,35 @@ using Plane = Aglow.Model.Plane;
 namespace Aglow.Changes;
 
 /// <summary>
-/// Records the changes of all users, on the one node that owns the feed: compares the words with what was told, and writes the difference.
+/// Records the changes of all users on the one node that owns the feed: compares words with what was reported, and writes the differences.
 /// </summary>
 /// <remarks>
 /// <code>
-///   hints of every node ─► who may have changed ─┐
-///   pages that the sweep reads ─► differ from told ├─► words, read anew ─► differ from told? ─► records, and what they tell, in one write
-///   leases that end before the next page ─► then ─┤
-///   claims, accounts ────────────────────────────┘
+///   hints of every node ─► users who may have changed ─┐
+///   pages that the sweep reads ─► differ from reported  ├─► words, read again ─► differ from reported? ─► records and state, in one write
+///   leases that end before the next page ─► then ───────┤
+///   claims, accounts ───────────────────────────────────┘
 /// </code>
-/// What was told is in the <see cref="IChangeLog"/>, written with the records. So a new owner loads it, compares it with what it believes,
-/// and goes through the hints of the last minute that the earlier one had not recorded: a change is late by the takeover, and none is
-/// missing. A write that finds the feed less far than this node believes (Redis lost its newest second in a failover) ends the ownership;
-/// what was lost is then recorded again, with higher numbers.
-/// A hint that says "came online" is recorded also where the user has left by now: the visit was.
-/// Rejected: records by the node that wrote the word. They cost each arrival a second write on its way, and leave nobody who finds what a
-/// node that died has written and not recorded.
+/// The reported state is in the <see cref="IChangeLog"/>, written together with the records. A new owner loads it and compares it with this
+/// node's beliefs. It also reads the hints of the last minute that the previous owner had not recorded. So a takeover delays changes, but
+/// none is missing.
+///
+/// If Redis lost its newest second in a failover, a write finds the feed shorter than this node expects, and the ownership ends. The lost
+/// changes are then recorded again, with higher numbers. A hint "came online" is recorded even if the user has left by now, because the
+/// visit took place.
+///
+/// Rejected: recording on the node that wrote the word. Each arrival would need a second write. After a node's death, no other node would
+/// find words that it had written but not recorded.
+///
 /// Threading: one loop while this node owns the feed; hints and pages come from any thread.
 /// </remarks>
 internal sealed class SharedChangeRecorder : IDisposable
 {
-    // hints that are judged together
+    // the number of hints that are checked together
     private const int AtOnce = 4096;
-    // records that a failover may lose are fewer: a new owner numbers from beyond them
+    // More than the records that a failover may lose. A new owner continues at numbers beyond them.
     private const long Jump = 1 << 20;
-    // a hint this much older than what was recorded last may have been heard later
+    // a hint older than the last recorded one by up to this much may still have arrived later
     private const uint Overlap = 3;
     private const uint TrimEverySeconds = 10;
     private const int TrimAtOnce = 16;
@@ -62,7 +66,7 @@ internal sealed class SharedChangeRecorder : IDisposable
     private readonly List<StoredChange> _records = [];
     private readonly List<(uint User, bool Online)> _flips = [];
     private readonly List<(uint User, long Value)> _changedFacts = [];
-    // found by pages, claims and earlier leases; under the lock
+    // users found by pages, claims and earlier leases; guarded by the lock
     private readonly Queue<uint> _checks = new();
     private readonly PriorityQueue<uint, uint> _ends = new();
     // null: this node does not own the feed
@@ -89,14 +93,14 @@ internal sealed class SharedChangeRecorder : IDisposable
     /// <summary>Whether this node owns the feed.</summary>
     public bool IsOwner => Volatile.Read(ref _told) is not null;
 
-    /// <summary>Something was heard.</summary>
+    /// <summary>Wakes the loop because a hint or a check arrived.</summary>
     public void Wake()
     {
         if (IsOwner && Interlocked.Exchange(ref _isSignaled, 1) == 0)
             _wake.Release();
     }
 
-    /// <summary>Records until another node may own the feed, or the feed is less far than this node believes.</summary>
+    /// <summary>Records until another node may own the feed, or until the feed is shorter than this node expects.</summary>
     public async Task OwnAsync(string token, CancellationToken lost)
     {
         if (await _log.HeadAsync() is not { } head)
@@ -140,7 +144,7 @@ internal sealed class SharedChangeRecorder : IDisposable
         _wake.Dispose();
     }
 
-    // Who is online now is taken as told: consumers read that for themselves, and then what changes.
+    // Users who are online now count as reported: consumers read them separately, and then follow changes.
     private async Task<ChangeLogHead?> BeginAsync(string token)
     {
         var now = _clock.Now;
@@ -178,7 +182,7 @@ internal sealed class SharedChangeRecorder : IDisposable
     {
         var recordedUntil = _head.AsOf;
         var place = _hints.PlaceOf(recordedUntil > Overlap ? recordedUntil - Overlap : 0);
-        // visits may have begun and ended that no hint is left of
+        // visits may have begun and ended without any stored hint
         var mayMiss = _clock.Now > recordedUntil + HintHistory.KeepSeconds;
         uint? writtenAt = null;
         while (true)
@@ -211,7 +215,7 @@ internal sealed class SharedChangeRecorder : IDisposable
         }
     }
 
-    // Hints, and users whose lease may have ended or whom a page shows otherwise, as many as are judged together.
+    // Takes hints, users whose lease may have ended, and users whom a page shows otherwise: as many as are checked together.
     private int Take(ref long place, uint now, out uint asOf)
     {
         var count = _hints.Read(ref place, _batch);
@@ -238,7 +242,7 @@ internal sealed class SharedChangeRecorder : IDisposable
         }
         catch (OperationCanceledException)
         {
-            // once more for what was heard until now
+            // once more for hints that arrived until now
         }
 
         Interlocked.Exchange(ref _isSignaled, 0);
@@ -246,14 +250,15 @@ internal sealed class SharedChangeRecorder : IDisposable
 
     // ---- who may have changed ---------------------------------------------------------------------------------------------------
 
-    // By the sweep, which has just read the page.
+    // Called by the sweep, which has just read the page.
     private void Compare(int page, ReadOnlySpan<uint> words, Moment at)
     {
         if (!IsOwner)
             return;
         var lease = _believed.Definition;
         var online = new Threshold(lease, at);
-        // those of whom the next reading may be too late; whoever beats is younger
+        // Finds users whose lease may end before the page is read again. Users who still send heartbeats have younger words, so the bound
+        // leaves them out.
         var interval = (uint)Math.Ceiling(_sweep.Interval.TotalSeconds) + 1;
         var youngest = Math.Max(lease.PulseSeconds > interval ? lease.PulseSeconds - interval : 0, _heartbeatSeconds + Overlap);
         var young = new Threshold(lease with { PulseSeconds = Math.Min(youngest, lease.PulseSeconds), DeviceLeftSeconds = 0 }, at);
@@ -286,13 +291,13 @@ internal sealed class SharedChangeRecorder : IDisposable
         Wake();
     }
 
-    // Once for a new owner, who then knows of every lease that ends before the sweep reads its page.
+    // Runs once for a new owner, so that it knows every lease that ends before the sweep reads its page.
     private async ValueTask CompareAllAsync()
     {
         var scratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
         foreach (var page in await _store.PagesAsync(Plane.Pulse))
         {
-            // those of a shard that is away are read when it is back
+            // pages of a shard that is away are read when it is back
             if (!_store.IsPageAway(page))
                 Compare(page, (await _store.ReadPageAsync(Plane.Pulse, page, scratch)).Span, _clock.MomentOf(page));
         }
@@ -318,7 +323,7 @@ internal sealed class SharedChangeRecorder : IDisposable
     private bool IsNews(Account account, ToldFacts told) =>
         account.RevokedAt > Pulse.ToUnix(_head.BeganAt) && account.RevokedAt != told.DeletedAt;
 
-    // under the lock; what is too much is found with the page's next reading
+    // Call under the lock. If the queue is full, the page's next read finds the user.
     private void Check(uint user)
     {
         if (_checks.Count < HintHistory.Most)
@@ -334,7 +339,7 @@ internal sealed class SharedChangeRecorder : IDisposable
 
     // ---- what changed -----------------------------------------------------------------------------------------------------------
 
-    // Users whose words cannot be read are looked at again.
+    // Users whose words cannot be read are checked again.
     private async ValueTask JudgeAsync(int count, uint recordedUntil, CancellationToken lost)
     {
         var batch = _batch.AsMemory(0, count);
@@ -365,7 +370,7 @@ internal sealed class SharedChangeRecorder : IDisposable
                     continue;
                 }
 
-                // a shard that is away from now on: its users are looked at again, the others now
+                // the shard went away during the read: check its users again later, and the others now
                 foreach (var user in read.Where(user => _store.IsPageAway(PageLayout.Page(user))))
                     LookAgain(user);
                 read = Array.FindAll(read, user => !_store.IsPageAway(PageLayout.Page(user)));
@@ -392,7 +397,7 @@ internal sealed class SharedChangeRecorder : IDisposable
         }
     }
 
-    // A hint that may have been recorded before says only that the words are to be looked at.
+    // A hint that may already have been recorded only causes a check of the words.
     private void Judge(HintHistory.Hint hint, uint word, uint activity, bool isNew)
     {
         var user = hint.User;
@@ -438,7 +443,7 @@ internal sealed class SharedChangeRecorder : IDisposable
 
     // ---- writing it -------------------------------------------------------------------------------------------------------------
 
-    // False: another node owns the feed, or Redis has lost some of it.
+    // False: another node owns the feed, or Redis has lost part of it.
     private async Task<bool> WriteAsync(string token, uint asOf, bool mayMiss, CancellationToken lost)
     {
         var now = _clock.Now;
@@ -473,7 +478,7 @@ internal sealed class SharedChangeRecorder : IDisposable
             }
             catch (StoreUnavailableException) when (!lost.IsCancellationRequested)
             {
-                // the same again: if it was carried out, the next attempt finds the feed further and says so
+                // Write the same again. If the first attempt was carried out, the next one finds the feed ahead and reports that.
                 await Task.Delay(RetryAfter, _clock.Time, CancellationToken.None);
             }
             catch (StoreUnavailableException)

@@ -8,13 +8,13 @@ using Aglow.Users;
 
 namespace Aglow.Changes;
 
-/// <summary>The feed of nodes that share a store: any node reads it, and one at a time records.</summary>
+/// <summary>The feed of nodes that share a store: any node reads it, and one node at a time records it.</summary>
 /// <remarks>
 /// <code>
 ///   the owner: hints, pages, claims ─► SharedChangeRecorder ─► IChangeLog ─► any node: entries after a cursor ─► IDs ─► changes
 /// </code>
-/// Nodes that have somebody who waits ask <see cref="PollInterval"/> how far the feed is; the owner knows it.
-/// Threading: any thread.
+/// A node with waiting readers checks the extent of the feed every <see cref="PollInterval"/>; the owner knows it anyway. Threading: any
+/// thread.
 /// </remarks>
 public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
 {
@@ -44,14 +44,14 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
     private long _gaps;
     private long _takeovers;
 
-    /// <summary>A feed over what nodes share. It hears hints from now on.</summary>
-    /// <param name="log">What nodes share of the feed.</param>
+    /// <summary>Creates a feed over a shared store. It receives hints from now on.</summary>
+    /// <param name="log">The shared part of the feed.</param>
     /// <param name="store">The words.</param>
-    /// <param name="directory">Who the users are; null: they are numbers.</param>
-    /// <param name="bus">Hints of all nodes.</param>
+    /// <param name="directory">The users; null: user IDs are numbers.</param>
+    /// <param name="bus">The hints of all nodes.</param>
     /// <param name="clock">Store time.</param>
-    /// <param name="options">What is kept.</param>
-    /// <param name="events">Where failures go.</param>
+    /// <param name="options">How much the feed keeps.</param>
+    /// <param name="events">The log of failures.</param>
     public SharedChanges(
         IChangeLog log, IPlaneStore store, IUserDirectory? directory, ITransitionBus bus, Clock clock, AglowOptions options,
         AglowLog events)
@@ -76,10 +76,11 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
         accounts.Changed += (user, _, _) => Note(user);
     }
 
-    /// <summary>Begins to record while this node owns the feed. When this completes, the feed can be read, or nobody could begin it within
-    /// 5 s.</summary>
+    /// <summary>
+    /// Records from now on while this node owns the feed. Completes when the feed can be read, or after 5 s if no node could begin it.
+    /// </summary>
     /// <param name="sweep">Reads the pages.</param>
-    /// <param name="believed">Who is online, as this node believes.</param>
+    /// <param name="believed">The users whom this node believes to be online.</param>
     public async Task RunAsync(Sweep sweep, Belief believed)
     {
         _recorder = new SharedChangeRecorder(
@@ -113,7 +114,7 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
         {
             cancel.ThrowIfCancellationRequested();
             var entries = await _log.ReadAsync(read.Next, EntriesAtOnce);
-            // some may have gone since, which the owner's next number would hide
+            // some records may have been deleted since, and the owner's next number would hide that
             if (entries.Count > 0 && await HasLostAsync(read.Next, entries[0]))
                 read.IsGap = true;
             Read(entries, limit, read);
@@ -151,7 +152,7 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
         }
     }
 
-    /// <summary>Adds what the feed can tell.</summary>
+    /// <summary>Adds the feed's metrics.</summary>
     public void Observe(AglowMetrics metrics)
     {
         FeedMetrics.Add(
@@ -161,7 +162,7 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
         metrics.Count("aglow.feed.takeovers", "Times that this node began to record the feed.", () => Volatile.Read(ref _takeovers));
     }
 
-    /// <summary>Records what was heard until now, and stops; another node takes over within a second.</summary>
+    /// <summary>Records all hints received until now, and stops. Another node takes over within a second.</summary>
     public async ValueTask DisposeAsync()
     {
         if (_stop.IsCancellationRequested)
@@ -231,7 +232,7 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
         moved?.SetResult();
     }
 
-    // A cursor beyond the end is one of records that Redis lost in a failover: what follows has higher numbers.
+    // A cursor beyond the end belongs to records that Redis lost in a failover. Later records have higher numbers.
     private static (long After, bool IsGap) PlaceOf(string? after, ChangeLogHead head)
     {
         switch (after)
@@ -255,7 +256,7 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
         {
             if (entry.Records.IsEmpty)
             {
-                // said before the changes that follow it
+                // report the gap before the changes that follow it
                 if (read.Changes.Count > 0)
                 {
                     read.IsDone = true;
@@ -278,7 +279,7 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
         }
     }
 
-    // A page on its way.
+    // A page that is being read.
     private sealed class Reading(long from)
     {
         public List<(long Number, uint At, StoredChange Record)> Changes { get; } = [];

@@ -2,16 +2,16 @@ using Aglow.Model;
 
 namespace Aglow.Changes;
 
-/// <summary>What was told of a user besides whether they are online.</summary>
+/// <summary>What the feed has reported of a user besides the online state.</summary>
 /// <param name="Claim">The claimed status.</param>
-/// <param name="DeletedAt">The deletion that was told, in seconds since 1970-01-01 UTC; 0: none.</param>
+/// <param name="DeletedAt">The deletion that was reported, in seconds since 1970-01-01 UTC; 0: none.</param>
 public readonly record struct ToldFacts(ClaimStatus Claim, long DeletedAt)
 {
     private const int ClaimBits = 3;
 
-    /// <summary>Both in one number, as stores keep it; 0: nothing was told.</summary>
+    /// <summary>Both facts in one number, as stores keep them; 0: nothing was reported.</summary>
     public long Value => (DeletedAt << ClaimBits) | (long)Claim;
 
-    /// <summary>The facts that a number stands for.</summary>
+    /// <summary>The facts in a number.</summary>
     public static ToldFacts Of(long value) => new((ClaimStatus)(value & ((1 << ClaimBits) - 1)), value >> ClaimBits);
 }

@@ -15,10 +15,10 @@ internal static class CloudEvents
     private const string Source = "urn:aglow:changes";
     private const string TypePrefix = "aglow.presence.";
 
-    // read by programs, with a content type that says so
+    // programs read it, and its content type says so, so HTML characters need no escapes
     private static readonly JsonWriterOptions Options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    /// <summary>A batch of changes, after an event that says that some were lost where that is so.</summary>
+    /// <summary>A batch of changes. If changes were lost, an event that says so comes first.</summary>
     public static byte[] Write(IReadOnlyList<PresenceChange> changes, bool isGap, long now) => Write(writer =>
     {
         if (isGap)
@@ -27,7 +27,7 @@ internal static class CloudEvents
             Write(writer, change);
     });
 
-    /// <summary>A batch of one event that says nothing of anybody.</summary>
+    /// <summary>A batch of one test event without a user.</summary>
     public static byte[] WriteTest(string id, long now) => Write(writer => WriteBare(writer, "test", id, now));
 
     private static byte[] Write(Action<Utf8JsonWriter> events)

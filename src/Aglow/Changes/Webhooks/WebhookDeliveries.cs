@@ -7,17 +7,17 @@ using Aglow.Storage;
 
 namespace Aglow.Changes.Webhooks;
 
-/// <summary>All webhooks of a server: adds, removes, pauses and rotates them, and keeps a <see cref="WebhookRunner"/> for each.</summary>
+/// <summary>All webhooks of a server: adds, removes, pauses and rotates them, and runs a <see cref="WebhookRunner"/> for each.</summary>
 /// <remarks>
 /// <code>
 ///   a call on any node ─► the consumers' store ─► the one node that delivers ─► a runner for each webhook
 /// </code>
-/// Where nodes share the feed, one of them delivers, and looks once a second what calls on others have changed. Its runners' counts are in
-/// the store within a second, so any node shows them. Threading: any thread; changes are one at a time.
+/// If nodes share the feed, one of them delivers, and checks once a second for changes made by calls on other nodes. Its runners' counts
+/// are in the store within a second, so any node can show them. Threading: any thread; changes are made one at a time.
 /// </remarks>
 public sealed class WebhookDeliveries : IAsyncDisposable
 {
-    /// <summary>Webhooks there may be.</summary>
+    /// <summary>The most webhooks.</summary>
     public const int Most = 100;
 
     private const string Work = "webhooks";
@@ -36,7 +36,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     private Task _owning = Task.CompletedTask;
     private bool _isOwner;
 
-    /// <summary>The webhooks of a feed.</summary>
+    /// <summary>Creates the webhooks of a feed.</summary>
     public WebhookDeliveries(IChangeFeed feed, AglowOptions options, TimeProvider time)
     {
         _feed = feed;
@@ -47,16 +47,16 @@ public sealed class WebhookDeliveries : IAsyncDisposable
 
     private long Now => _time.GetUtcNow().ToUnixTimeSeconds();
 
-    /// <summary>Begins to deliver what is stored, while this node owns that work.</summary>
+    /// <summary>Starts to deliver to stored webhooks, while this node owns that work.</summary>
     public async Task StartAsync()
     {
-        // one that is alone begins before it is ready, or says why it cannot
+        // a node without others begins before it is ready, or reports why it cannot
         if (!_feed.IsShared)
             await LookAsync();
         _owning = _feed.RunOwnedAsync(Work, OwnAsync, _stop.Token);
     }
 
-    /// <summary>All webhooks, the oldest first.</summary>
+    /// <summary>All webhooks, oldest first.</summary>
     public async ValueTask<IReadOnlyList<Webhook>> ListAsync()
     {
         var settings = await ReadSettingsAsync(WebhookKeys.SettingsPrefix);
@@ -68,16 +68,18 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         ];
     }
 
-    /// <summary>One webhook; null: there is none of this name.</summary>
+    /// <summary>One webhook; null: none has this ID.</summary>
     public async ValueTask<Webhook?> FindAsync(string id) =>
         await FindSettingsAsync(id) is { } settings ? Shown(settings, await ReadStateAsync(id)) : null;
 
-    /// <summary>The newest requests of a webhook, the newest last; null: there is none of this name.</summary>
+    /// <summary>The newest requests of a webhook, newest last; null: no webhook has this ID.</summary>
     public async ValueTask<IReadOnlyList<WebhookDelivery>?> LogOfAsync(string id) =>
         await FindSettingsAsync(id) is null ? null : (await ReadStateAsync(id)).Log;
 
-    /// <summary>Adds a webhook, told of what changes from now on. Returns it and its secret, which nobody can read again.</summary>
-    /// <exception cref="ArgumentException">The URL is not one that a webhook may have; the message says why.</exception>
+    /// <summary>
+    /// Adds a webhook that receives changes from now on. Returns it and its secret, which cannot be read again.
+    /// </summary>
+    /// <exception cref="ArgumentException">The URL is not allowed; the message says why.</exception>
     /// <exception cref="InvalidOperationException">There are too many.</exception>
     public async ValueTask<(Webhook Webhook, string Secret)> AddAsync(string url, WebhookEvents events, string? usersPrefix)
     {
@@ -98,7 +100,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
             Secrets = [new(secret, null)],
         };
         var state = new WebhookState((await _feed.ReadAsync(IChangeFeed.Latest, 1)).Next);
-        // the place first: settings without one would begin with the oldest change
+        // the place first: a webhook without a place would begin with the oldest change
         await _feed.Consumers.WriteAsync(WebhookKeys.State(webhook.Id), JsonSerializer.Serialize(state, ConsumerJson.Default.WebhookState));
         await _feed.Consumers.WriteAsync(WebhookKeys.Settings(webhook.Id), JsonOf(webhook));
         if (_isOwner)
@@ -106,7 +108,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         return (Shown(webhook, state), secret);
     }
 
-    /// <summary>Removes a webhook. False: there is none of this name.</summary>
+    /// <summary>Removes a webhook. False: none has this ID.</summary>
     public async ValueTask<bool> RemoveAsync(string id)
     {
         using var turn = await EnterAsync();
@@ -117,11 +119,11 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         return true;
     }
 
-    /// <summary>Pauses a webhook, or resumes it: what waits to be tried again is tried at once. Null: there is none of this name.</summary>
+    /// <summary>Pauses or resumes a webhook. Requests that wait for a retry are sent at once. Null: no webhook has this ID.</summary>
     public ValueTask<Webhook?> PauseAsync(string id, bool isPaused) =>
         ChangeAsync(id, webhook => webhook with { IsPaused = isPaused, PausedFor = null });
 
-    /// <summary>Gives a webhook a new secret; the one before signs as well for a while. Null: there is none of this name.</summary>
+    /// <summary>Gives a webhook a new secret. The previous one also signs for a while. Null: no webhook has this ID.</summary>
     public async ValueTask<string?> RotateAsync(string id, TimeSpan overlap)
     {
         var secret = WebhookSignature.NewSecret();
@@ -138,7 +140,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         return changed is null ? null : secret;
     }
 
-    /// <summary>Sends a webhook a test, once, also while it is paused. Null: there is none of this name.</summary>
+    /// <summary>Sends a webhook one test request, even while it is paused. Null: no webhook has this ID.</summary>
     public async ValueTask<WebhookDelivery?> TestAsync(string id, CancellationToken cancel)
     {
         if (await FindSettingsAsync(id) is not { } settings)
@@ -147,7 +149,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         return (await _sender.SendAsync(settings, message, CloudEvents.WriteTest(message, Now), 0, cancel)).Delivery;
     }
 
-    /// <summary>Adds what webhooks can tell.</summary>
+    /// <summary>Adds the metrics of webhooks.</summary>
     public void Observe(AglowMetrics metrics)
     {
         metrics.Gauge("aglow.webhooks", "Webhooks that this node delivers.", () => _runners.Count);
@@ -165,7 +167,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         metrics.Count("aglow.webhook.gaps", "Times that a webhook lost changes, since the feed no longer kept them.", () => _counts.Gaps);
     }
 
-    /// <summary>Stops all, and stores their places.</summary>
+    /// <summary>Stops all runners, and stores their places.</summary>
     public async ValueTask DisposeAsync()
     {
         if (_stop.IsCancellationRequested)
@@ -189,7 +191,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         {
             using var turn = await EnterAsync(CancellationToken.None);
             _isOwner = false;
-            // where the work was lost, another node has gone on
+            // if this node lost the work, another node has continued it
             foreach (var runner in _runners.Values)
                 await (_stop.IsCancellationRequested ? runner.DisposeAsync() : runner.AbandonAsync());
             _runners = new(StringComparer.Ordinal);
@@ -209,7 +211,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         }
     }
 
-    // Runs what is stored, and nothing else.
+    // Runs exactly the stored webhooks.
     private async Task LookAsync()
     {
         using var turn = await EnterAsync();
@@ -230,7 +232,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         }
         catch (StoreUnavailableException) when (_feed.IsShared)
         {
-            // in the next second
+            // the next second tries again
         }
     }
 
@@ -241,7 +243,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         runner.Start();
     }
 
-    // its settings are gone
+    // Call it after the webhook's settings were deleted.
     private async ValueTask AbandonAsync(string id)
     {
         if (_runners.TryGetValue(id, out var runner))
@@ -253,7 +255,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         await _feed.Consumers.WriteAsync(WebhookKeys.State(id), null);
     }
 
-    // by a runner, which must not wait for whoever waits for it to stop
+    // Called by a runner. The runner must not wait for a call that waits for the runner to stop.
     private async ValueTask PauseForAsync(string id, string why, CancellationToken stop) =>
         await ChangeAsync(id, webhook => webhook with { IsPaused = true, PausedFor = why }, stop);
 
@@ -289,7 +291,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
 
     private async ValueTask<WebhookState> ReadStateAsync(string id) => StateOf(id, await ReadStatesAsync(WebhookKeys.State(id)));
 
-    // a runner here knows more than what it has stored
+    // a local runner has newer counts than those stored
     private WebhookState StateOf(string id, Dictionary<string, WebhookState> stored) =>
         _runners.TryGetValue(id, out var runner) ? runner.State : stored.GetValueOrDefault(id) ?? new WebhookState("");
 

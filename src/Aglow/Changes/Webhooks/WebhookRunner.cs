@@ -3,23 +3,22 @@ using Aglow.Storage;
 
 namespace Aglow.Changes.Webhooks;
 
-/// <summary>
-/// Delivers the feed to one receiver: in order, one request at a time, at its own pace.
-/// </summary>
+/// <summary>Delivers the feed to one receiver: in order, one request at a time, at its own pace.</summary>
 /// <remarks>
 /// <code>
-///   feed ─► changes that it takes, 100 at most ─► one signed request ─► 2xx ─► the place moves on, and is stored
-///                          ▲                              │ anything else, or nothing
-///                          └── backoff with jitter ◄──────┘ until the changes are 24 h old: skipped, and counted
+///   feed ─► up to 100 changes that match ─► one signed request ─► 2xx ─► the place advances and is stored
+///                         ▲                         │ any other answer, or none
+///                         └─ backoff with jitter ◄──┘ until the changes are 24 h old: skipped, and counted
 /// </code>
-/// The place is stored once a second while it moves and when there is nothing more to send, so a crash repeats at most a second's
-/// requests; receivers know a repeated change
-/// by its ID. One request at a time keeps the order without any bookkeeping: over 20 ms of network that is 5,000 changes a second.
+/// The place is stored once a second while it advances, and when there is nothing more to send. So a crash repeats at most a second of
+/// requests. Receivers recognize a repeated change by its ID. One request at a time keeps the order without bookkeeping. With a network
+/// delay of 20 ms that allows 5,000 changes per second.
+///
 /// Threading: one loop; any thread may change the settings, read the state and wake it.
 /// </remarks>
 internal sealed class WebhookRunner : IAsyncDisposable
 {
-    /// <summary>Changes a request carries at most.</summary>
+    /// <summary>The most changes in a request.</summary>
     public const int PerRequest = 100;
 
     private const int PageSize = 1000;
@@ -28,7 +27,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
     private static readonly TimeSpan FirstRetry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LastRetry = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan SaveInterval = TimeSpan.FromSeconds(1);
-    // requests that are not full follow each other no closer, so that changes gather under load
+    // The least time between requests that are not full, so that changes gather under load.
     private static readonly TimeSpan GatherFor = TimeSpan.FromMilliseconds(25);
 
     private readonly IChangeFeed _feed;
@@ -46,13 +45,13 @@ internal sealed class WebhookRunner : IAsyncDisposable
     private volatile bool _mayNotSave;
     private Task _loop = Task.CompletedTask;
 
-    /// <summary>A runner that begins when it is started.</summary>
+    /// <summary>Creates a runner, which must be started.</summary>
     /// <param name="feed">The feed.</param>
-    /// <param name="sender">Sends.</param>
-    /// <param name="counts">What all webhooks count together.</param>
-    /// <param name="time">The time.</param>
-    /// <param name="settings">What it is told.</param>
-    /// <param name="state">How far it was.</param>
+    /// <param name="sender">Sends the requests.</param>
+    /// <param name="counts">The counts that all webhooks share.</param>
+    /// <param name="time">The source of time.</param>
+    /// <param name="settings">The webhook's settings.</param>
+    /// <param name="state">The webhook's stored state.</param>
     /// <param name="pause">Pauses this webhook, for a reason.</param>
     public WebhookRunner(
         IChangeFeed feed, WebhookSender sender, WebhookCounts counts, TimeProvider time, WebhookSettings settings, WebhookState state,
@@ -70,14 +69,14 @@ internal sealed class WebhookRunner : IAsyncDisposable
 
     public void Start() => _loop = Task.Run(RunAsync);
 
-    /// <summary>Takes other settings, and tries at once what waits to be tried again.</summary>
+    /// <summary>Takes new settings, and retries at once what waits for a retry.</summary>
     public void Change(WebhookSettings settings)
     {
         Volatile.Write(ref _settings, settings);
         Interlocked.Exchange(ref _woken, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
     }
 
-    /// <summary>Stops, and stores no place any more: the webhook was removed, or another node delivers it.</summary>
+    /// <summary>Stops without storing the place again: the webhook was removed, or another node delivers to it.</summary>
     public ValueTask AbandonAsync()
     {
         _mayNotSave = true;
@@ -106,7 +105,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
             }
             catch (Exception failure) when (failure is StoreUnavailableException or FormatException)
             {
-                // a place that is no longer one begins with the oldest change there is
+                // if the place cannot be parsed, begin with the oldest stored change
                 if (failure is FormatException)
                     _state = _state with { After = "", OwesGap = true, Gaps = _state.Gaps + 1 };
                 await Task.Delay(FirstRetry, _time, CancellationToken.None);
@@ -149,7 +148,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
         }
     }
 
-    // Returns when they are acknowledged, or given up.
+    // Returns when the changes are acknowledged or skipped.
     private async Task DeliverAsync(PresenceChange[] changes)
     {
         Update(_state with { PendingSince = changes.Length > 0 ? changes[0].At : Now });
@@ -226,7 +225,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
         }
         catch (TimeoutException)
         {
-            // it is time
+            // the pause is over
         }
     }
 
@@ -248,7 +247,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
         }
         catch (StoreUnavailableException)
         {
-            // it is stored with the next; a crash until then repeats what came after the last
+            // The next change stores the place. A crash before that repeats changes after the last stored place.
         }
     }
 }
@@ -264,7 +263,7 @@ internal static class WebhookKeys
     public static string State(string id) => StatePrefix + id;
 }
 
-/// <summary>What all webhooks count together.</summary>
+/// <summary>The counts that all webhooks share.</summary>
 internal sealed class WebhookCounts
 {
     private long _requests;

@@ -2,13 +2,13 @@ using System.Net.Http.Headers;
 
 namespace Aglow.Changes.Webhooks;
 
-/// <summary>Sends one signed message to a receiver and says what became of it. Never throws for what a receiver does.</summary>
+/// <summary>Sends one signed message to a receiver and returns the result. A receiver's behavior never makes it throw.</summary>
 internal sealed class WebhookSender : IDisposable
 {
-    // a receiver that needs longer should queue what it got and acknowledge
+    // a receiver that needs longer should queue the changes and acknowledge them
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
-    // a name that has moved is noticed within this
+    // a change of a name's address is noticed within this time
     private static readonly TimeSpan ConnectionLifetime = TimeSpan.FromMinutes(2);
 
     private readonly HttpClient _http;
@@ -26,7 +26,7 @@ internal sealed class WebhookSender : IDisposable
             UseProxy = false,
             UseCookies = false,
             ActivityHeadersPropagator = null,
-            // what a receiver answers is not read
+            // the body of an answer is not read
             MaxResponseDrainSize = 4096,
             MaxResponseHeadersLength = 16,
         })
@@ -37,7 +37,7 @@ internal sealed class WebhookSender : IDisposable
             new ProductInfoHeaderValue("Aglow", typeof(WebhookSender).Assembly.GetName().Version?.ToString(3)));
     }
 
-    /// <summary>Sends a message, and waits for the answer's head.</summary>
+    /// <summary>Sends a message, and waits for the head of the answer.</summary>
     public async Task<WebhookResult> SendAsync(WebhookSettings webhook, string id, byte[] body, int changes, CancellationToken stop)
     {
         var (now, began) = (_time.GetUtcNow().ToUnixTimeSeconds(), _time.GetTimestamp());
@@ -81,7 +81,7 @@ internal sealed class WebhookSender : IDisposable
     private static string Short(string text) => text.Length <= 200 ? text : text[..200];
 }
 
-/// <summary>What became of a message.</summary>
-/// <param name="Delivery">For the log.</param>
-/// <param name="RetryAfter">When the receiver asks to be tried again.</param>
+/// <summary>The result of sending a message.</summary>
+/// <param name="Delivery">The entry for the log.</param>
+/// <param name="RetryAfter">The delay that the receiver asks for before a retry.</param>
 internal sealed record WebhookResult(WebhookDelivery Delivery, TimeSpan? RetryAfter);

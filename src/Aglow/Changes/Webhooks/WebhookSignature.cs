@@ -3,20 +3,22 @@ using System.Text;
 
 namespace Aglow.Changes.Webhooks;
 
-/// <summary>Signatures as Standard Webhooks has them: HMAC-SHA256 over <c>id.timestamp.body</c>.</summary>
+/// <summary>Signatures of the Standard Webhooks scheme: HMAC-SHA256 over <c>id.timestamp.body</c>.</summary>
 internal static class WebhookSignature
 {
-    /// <summary>What a secret begins with.</summary>
+    /// <summary>The prefix of a secret.</summary>
     public const string Prefix = "whsec_";
 
-    // the scheme asks for 24 to 64
+    // the scheme requires 24 to 64 bytes
     private const int SecretBytes = 32;
 
-    /// <summary>A new secret.</summary>
+    /// <summary>Creates a secret.</summary>
     public static string NewSecret() => Prefix + Convert.ToBase64String(RandomNumberGenerator.GetBytes(SecretBytes));
 
-    /// <summary>The header <c>webhook-signature</c>: a signature of each secret that still signs, so that a receiver may have either
-    /// during a rotation.</summary>
+    /// <summary>
+    /// The header <c>webhook-signature</c>. It has a signature by each secret that still signs, so a receiver may use either during a
+    /// rotation.
+    /// </summary>
     public static string Of(IEnumerable<WebhookSecret> secrets, string id, long timestamp, ReadOnlySpan<byte> body, long now)
     {
         var head = Encoding.ASCII.GetBytes($"{id}.{timestamp}.");

@@ -4,13 +4,12 @@ using System.Net.Sockets;
 namespace Aglow.Changes.Webhooks;
 
 /// <summary>
-/// Where a webhook may go: public addresses by https. Private and link-local ones only where the operator allowed their network; this
-/// machine's own only where the server itself
-/// listens on nothing else.
+/// Decides which addresses a webhook may use. Public addresses need https. Private and link-local addresses need the operator's permission
+/// for their network. The machine's own addresses are allowed only if the server itself listens on no others.
 /// </summary>
 /// <remarks>
-/// A name is resolved for each connection, and the connection goes to the very address that was checked: a name that answers differently
-/// the second time gains nothing.
+/// A name is resolved for each connection, and the connection goes to exactly the address that was checked. So a name that resolves
+/// differently the second time gains nothing.
 /// </remarks>
 internal sealed class WebhookTargets(
     IReadOnlyList<IPNetwork> allowed, bool toLoopback, Func<string, CancellationToken, Task<IPAddress[]>>? resolve = null)
@@ -27,8 +26,9 @@ internal sealed class WebhookTargets(
         }.Select(IPNetwork.Parse),
     ];
 
-    /// <summary>What is wrong with a URL, saying what to set instead; null where nothing is, as far as is known without resolving its
-    /// name.</summary>
+    /// <summary>
+    /// What is wrong with a URL, and what to set instead; null: nothing, as far as is known without resolving its name.
+    /// </summary>
     public string? Refusal(string text, out Uri? url)
     {
         if (!Uri.TryCreate(text, UriKind.Absolute, out url) || url.Scheme is not ("https" or "http") || url.Host.Length == 0)
@@ -43,8 +43,8 @@ internal sealed class WebhookTargets(
         return IPAddress.TryParse(url.DnsSafeHost, out var address) && !IsAllowed(address, url.Scheme) ? Refused : null;
     }
 
-    /// <summary>Connects to an address of the host that is allowed.</summary>
-    /// <exception cref="HttpRequestException">None is.</exception>
+    /// <summary>Connects to an allowed address of the host.</summary>
+    /// <exception cref="HttpRequestException">The host has no allowed address.</exception>
     public async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancel)
     {
         var scheme = context.InitialRequestMessage.RequestUri!.Scheme;
