@@ -10,15 +10,15 @@ using Microsoft.AspNetCore.WebUtilities;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>Reads what a request asks for in its path and query: users, a definition, pages.</summary>
+/// <summary>Reads the path and query of a request: users, a definition, pages.</summary>
 internal static class Asked
 {
     /// <summary>
-    /// The user in the path, with <paramref name="fromEnd"/> segments behind it; or of <c>?user=</c>, where the path has none.
+    /// The user in the path, with <paramref name="fromEnd"/> segments behind it, or in <c>?user=</c> if the path has none.
     /// </summary>
     /// <remarks>
-    /// The web server decodes a path, but leaves an encoded slash (and bytes that are no UTF-8) as it was, so "a%2Fb" may mean two keys
-    /// there. Where a percent sign is left, the path is read again as it was sent.
+    /// Kestrel decodes a path, but not an encoded slash or bytes that are not UTF-8, so "a%2Fb" in a decoded path may mean two keys. If a
+    /// percent sign is left, this reads the path again as it was sent.
     /// </remarks>
     public static UserId User(HttpContext context, int fromEnd = 0)
     {
@@ -32,7 +32,7 @@ internal static class Asked
             : throw Problems.Malformed($"The user in the path or query is none: {Problems.AUser}. Percent-encode it.");
     }
 
-    /// <summary>The definition asked for, or the default.</summary>
+    /// <summary>The definition that the query names, or the default.</summary>
     public static Definition Definition(HttpContext context, Definitions definitions)
     {
         var name = Text(context, Routes.DefinitionQuery);
@@ -41,7 +41,7 @@ internal static class Asked
                 $"There is no definition \"{Problems.Shorten(name!)}\". Ask for one of: {string.Join(", ", definitions.All.Select(static d => d.Name))}.");
     }
 
-    /// <summary>A page's size.</summary>
+    /// <summary>The size of a page.</summary>
     public static int Limit(HttpContext context, int most, int otherwise)
     {
         if (Text(context, Routes.LimitQuery) is not { } text)
@@ -51,15 +51,15 @@ internal static class Asked
             : throw Problems.Malformed($"limit is {Problems.Shorten(text)}: send an integer from 1 to {most}.");
     }
 
-    /// <summary>Where a page begins; null: at the first.</summary>
+    /// <summary>The cursor of a page; null: the first page.</summary>
     public static string? Cursor(HttpContext context) => Text(context, Routes.CursorQuery);
 
-    /// <summary>The problem of a cursor that this server did not give.</summary>
+    /// <summary>The problem of a cursor that this server did not create.</summary>
     public static ProblemException ForeignCursor() =>
         Problems.Malformed(
             "The cursor is not one that this server gave. Send the \"next\" of the page before, or none for the first page.");
 
-    /// <summary>A query parameter, decoded; null where it is not given. Given twice it is refused.</summary>
+    /// <summary>A query parameter, decoded; null if it is not given. Refuses a parameter that is given twice.</summary>
     public static string? Text(HttpContext context, string name)
     {
         var query = context.Request.QueryString;
@@ -79,8 +79,8 @@ internal static class Asked
     }
 
     /// <summary>
-    /// The users of <c>?ids=</c> (or of another parameter), <paramref name="most"/> at most, each with its text as given. Commas are split
-    /// before decoding, so "%2C" is a comma inside an id.
+    /// The users in <c>?ids=</c> (or another parameter), each with its text as given; at most <paramref name="most"/>. The text is split at
+    /// commas before it is decoded, so "%2C" is a comma inside an id.
     /// </summary>
     public static List<string> Ids(HttpContext context, string name = Routes.IdsQuery, int most = Limits.QueriedUsers)
     {
@@ -111,13 +111,13 @@ internal static class Asked
         return segments.Length > fromEnd ? segments[^(fromEnd + 1)] : "";
     }
 
-    // Strict: "%zz" and bytes that are no UTF-8 are nobody's name.
+    // Strict: refuses "%zz" and bytes that are not UTF-8, because no ID has them.
     private static string Decode(string text) => TryDecode(text, out var decoded) ? decoded : throw NotDecodable();
 
-    // As forms and URLSearchParams encode: a plus is a space, and %2B is a plus. In a path it is itself.
+    // As forms and URLSearchParams encode a query: a plus is a space, and %2B is a plus. In a path, a plus is a plus.
     private static string DecodeQuery(string text) => Decode(text.Replace('+', ' '));
 
-    /// <summary>Decodes %XX, strictly; false where what comes of it is no text.</summary>
+    /// <summary>Decodes %XX strictly. False: the encoding is wrong, or the bytes are not UTF-8.</summary>
     public static bool TryDecode(string text, out string decoded)
     {
         decoded = text;

@@ -9,59 +9,61 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>One call of the API: how it is reached, what answers it, and how it is described.</summary>
+/// <summary>One call of the API: its method and path, its handler, and its description.</summary>
 internal sealed record Call(string Method, string Path, string Name, string Summary, RequestDelegate Handle)
 {
-    /// <summary>Who may make it, where the server takes tokens.</summary>
+    /// <summary>Who may make it, if the server takes tokens or the application authenticates.</summary>
     public required CallAccess Access { get; init; }
 
-    /// <summary>Whether the token may stand in the URL: a browser cannot set headers on a socket or a stream.</summary>
+    /// <summary>Whether the token may be in the URL, because a browser cannot set headers on a socket or a stream.</summary>
     public bool TakesTokenInUrl { get; init; }
 
-    /// <summary>Answers a refusal of this call; null: with a problem document.</summary>
+    /// <summary>Answers a refusal of this call; null: the answer is a problem document.</summary>
     public Func<HttpContext, Exception, Task>? Refuse { get; init; }
 
-    /// <summary>What it costs before anything is known of it.</summary>
+    /// <summary>What it costs before its body is read.</summary>
     public int Cost { get; init; } = Aglow.AspNetCore.Access.Cost.Call;
 
-    /// <summary>Bytes that its path and query may have, as they were sent.</summary>
+    /// <summary>How many bytes its path and query may have, as they were sent.</summary>
     public int TargetBytes { get; init; } = Limits.TargetBytes;
 
-    /// <summary>Query parameters.</summary>
+    /// <summary>The query parameters that it accepts.</summary>
     public IReadOnlyList<QueryParameter> Query { get; init; } = [];
 
-    /// <summary>Bodies it takes: content type and shape (none: packed bytes).</summary>
+    /// <summary>The bodies that it accepts: content type and shape (none: packed bytes).</summary>
     public IReadOnlyList<Content> Bodies { get; init; } = [];
 
     /// <summary>Whether it may be sent without a body.</summary>
     public bool BodyIsOptional { get; init; }
 
-    /// <summary>What it answers when all is well.</summary>
+    /// <summary>Its answers on success.</summary>
     public IReadOnlyList<Content> Answers { get; init; } = [];
 
-    /// <summary>The statuses of the problems it may answer, besides 500.</summary>
+    /// <summary>The statuses of the problems that it may answer with, besides 500.</summary>
     public IReadOnlyList<int> Problems { get; init; } = [];
 }
 
-/// <summary>A query parameter: whole numbers, or text.</summary>
+/// <summary>A query parameter: a whole number, or text.</summary>
 internal sealed record QueryParameter(string Name, string Description, bool IsNumber = false, bool Required = false)
 {
     public static QueryParameter Definition { get; } = new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given.");
 
-    public static QueryParameter User { get; } = new(Routes.UserParameter, "Any user ID, percent-encoded, also one that cannot stand in a path.");
+    public static QueryParameter User { get; } = new(
+        Routes.UserParameter, "Any user ID, percent-encoded, also one that cannot stand in a path.");
 
-    public static QueryParameter Viewer { get; } = new(Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given.");
+    public static QueryParameter Viewer { get; } = new(
+        Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given.");
 }
 
-/// <summary>A body or an answer; without a shape it is bytes, or (no content type) nothing.</summary>
+/// <summary>A body or an answer. Without a shape it is bytes; without a content type it is empty.</summary>
 internal sealed record Content(string? ContentType = null, Type? Shape = null, int Status = StatusCodes.Status200OK);
 
 /// <summary>
-/// Maps calls, and for each path an answer to every other method: 405 with Allow, as a problem document.
+/// Maps calls, and answers every other method on their paths with 405, Allow and a problem document.
 /// </summary>
 /// <remarks>
-/// The framework's own 405 and 404 have no body, and giving them one takes a middleware on every request's way. An endpoint for "any other method" on
-/// a path costs the calls of that path nothing.
+/// The framework's own 405 and 404 have no body. Rejected alternative: a middleware that adds one, which every request would pass. An
+/// endpoint for "any other method" on a path costs the calls of that path nothing.
 /// </remarks>
 internal static class Calls
 {
@@ -75,7 +77,9 @@ internal static class Calls
         {
             string[] reached = call.Method == HttpMethods.Get ? [HttpMethods.Get, HttpMethods.Head] : [call.Method];
             var guarded = gate.Guard(call with { Handle = KnownQuery.Guard(call, problems) });
-            routes.MapMethods(call.Path, reached, HttpTraces.Handle(call, crossOrigin.Guard(call, app.Guard(call, guarded)))).WithMetadata(call, gate).WithDisplayName(call.Name);
+            routes.MapMethods(call.Path, reached, HttpTraces.Handle(call, crossOrigin.Guard(call, app.Guard(call, guarded))))
+                .WithMetadata(call, gate)
+                .WithDisplayName(call.Name);
             if (!methods.TryGetValue(call.Path, out var allowed))
                 methods[call.Path] = allowed = [];
             allowed.AddRange(reached);
@@ -83,7 +87,7 @@ internal static class Calls
 
         foreach (var (path, allowed) in methods)
         {
-            // GET /status/update asks for the user "update": the wider path answers for other methods
+            // GET /status/update is the status of the user "update", so the path /status/{user} answers other methods
             if (path == Routes.StatusUpdate)
                 continue;
             var allow = string.Join(", ", allowed);
@@ -97,6 +101,9 @@ internal static class Calls
     {
         context.Response.Headers.Allow = allow;
         return ProblemAnswers.SendAsync(
-            context, StatusCodes.Status405MethodNotAllowed, "Method not allowed", $"{Problems.Shorten(context.Request.Method)} is not a call on this path. Use one of: {allow}.");
+            context,
+            StatusCodes.Status405MethodNotAllowed,
+            "Method not allowed",
+            $"{Problems.Shorten(context.Request.Method)} is not a call on this path. Use one of: {allow}.");
     }
 }

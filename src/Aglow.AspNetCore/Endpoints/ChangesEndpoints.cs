@@ -14,7 +14,7 @@ namespace Aglow.AspNetCore.Endpoints;
 /// <summary>The feed of changes, for backends: <c>GET /changes</c> as pages, as a long poll and as an event stream.</summary>
 internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
-    /// <summary>Changes on a page, where nothing is said.</summary>
+    /// <summary>How many changes a page has if the request gives no limit.</summary>
     private const int PageDefault = 1000;
 
     private const int MaxWaitSeconds = 60;
@@ -28,7 +28,9 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
             Access = CallAccess.Backends(Scopes.Read),
             Query =
             [
-                new(Routes.AfterQuery, "The \"next\" of the page before, or a change's \"id\"; \"latest\": from now on; without it, from the oldest."),
+                new(
+                    Routes.AfterQuery,
+                    "The \"next\" of the page before, or a change's \"id\"; \"latest\": from now on; without it, from the oldest."),
                 new(Routes.LimitQuery, "1 to 10,000; 1,000 where it is not given. A page may hold fewer.", IsNumber: true),
                 new(Routes.DefinitionQuery, "What online means: \"chat\", whose changes are the ones recorded."),
                 new(Routes.WaitQuery, "Seconds to wait for a change where there is none, 0 to 60; 0 where it is not given.",
@@ -78,7 +80,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
         }
     }
 
-    // The client's connection slows down this loop and nothing else.
+    // A slow client slows down only this loop.
     private async Task StreamAsync(HttpContext context, IChangeFeed feed)
     {
         var after = context.Request.Headers["Last-Event-ID"] is [{ Length: > 0 } last, ..] ? last : Asked.Text(context, Routes.AfterQuery);
@@ -115,7 +117,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
             page = await feed.ReadAsync(page.Next, PageDefault, context.RequestAborted);
         }
 
-        // clients of a server that stops come back at different times
+        // when the server stops, jitter spreads the reconnects of its clients
         output.Put(System.Text.Encoding.ASCII.GetBytes($"retry: {Random.Shared.Next(1_000, 10_000)}\n\n"));
         await output.FlushAsync(context.RequestAborted);
     }
@@ -132,7 +134,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
         }
     }
 
-    // Ends early where the client is gone or the server stops.
+    // Ends early if the client disconnects or the server stops.
     private async Task WaitAsync(HttpContext context, IChangeFeed feed, string after, TimeSpan until)
     {
         using var timeout = new CancellationTokenSource(until, host.Presence.Clock.Time);
@@ -144,7 +146,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
         }
         catch (OperationCanceledException)
         {
-            // the caller reads once more, and sees for itself
+            // the code that waits reads the feed again, and checks whether to go on
         }
     }
 

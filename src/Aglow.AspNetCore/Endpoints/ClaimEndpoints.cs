@@ -7,14 +7,18 @@ using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>What people and backends claim of a user: <c>/users/{user}/status</c> and <c>/users/{user}/quiet-hours</c>. Answers that change something are durable.</summary>
+/// <summary>
+/// What people and backends claim of a user: <c>/users/{user}/status</c> and <c>/users/{user}/quiet-hours</c>. A change is durable before
+/// it is answered.
+/// </summary>
 internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
     private static readonly int[] WriteProblems = [400, 401, 403, 408, 413, 415, 422, 429, 501, 503];
 
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
-        new Call(HttpMethods.Get, Routes.Claims, "claims", "What is claimed of a user, the claim that is shown first", problems.Guard(ListAsync))
+        new Call(HttpMethods.Get, Routes.Claims, "claims",
+            "What is claimed of a user, the claim that is shown first", problems.Guard(ListAsync))
         {
             Access = CallAccess.People(Scopes.Users),
             Answers = [new(Routes.Json, typeof(ClaimsDocument))],
@@ -36,13 +40,15 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
             Answers = [new(Status: StatusCodes.Status204NoContent)],
             Problems = [400, 401, 403, 422, 429, 501, 503],
         },
-        new Call(HttpMethods.Get, Routes.QuietHours, "quiet hours", "When a user does not want to be disturbed", problems.Guard(ReadHoursAsync))
+        new Call(HttpMethods.Get, Routes.QuietHours, "quiet hours",
+            "When a user does not want to be disturbed", problems.Guard(ReadHoursAsync))
         {
             Access = CallAccess.People(Scopes.Users),
             Answers = [new(Routes.Json, typeof(QuietHoursDocument))],
             Problems = [400, 401, 403, 404, 429, 501, 503],
         },
-        new Call(HttpMethods.Put, Routes.QuietHours, "set quiet hours", "Sets when a user does not want to be disturbed", problems.Guard(SetHoursAsync))
+        new Call(HttpMethods.Put, Routes.QuietHours, "set quiet hours",
+            "Sets when a user does not want to be disturbed", problems.Guard(SetHoursAsync))
         {
             Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
@@ -50,7 +56,8 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
             Answers = [new(Routes.Json, typeof(QuietHoursDocument))],
             Problems = WriteProblems,
         },
-        new Call(HttpMethods.Delete, Routes.QuietHours, "remove quiet hours", "Removes a user's quiet hours", problems.Guard(RemoveHoursAsync))
+        new Call(HttpMethods.Delete, Routes.QuietHours, "remove quiet hours",
+            "Removes a user's quiet hours", problems.Guard(RemoveHoursAsync))
         {
             Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
@@ -97,7 +104,8 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
         return
         [
             .. all.Select(claim => claim.At(now)).OfType<Claim>()
-                .OrderByDescending(claim => claim.Source == shown).ThenBy(static claim => claim, Comparer<Claim>.Create(EffectiveClaim.Compare))
+                .OrderByDescending(claim => claim.Source == shown)
+                .ThenBy(static claim => claim, Comparer<Claim>.Create(EffectiveClaim.Compare))
                 .Select(claim => new ClaimDocument(
                     claim.Source,
                     Claim.NameOf(claim.Status),
@@ -120,7 +128,8 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
     {
         var asked = await RequireAsync(context);
         await SendHoursAsync(context, asked, HoursOf(await host.Presence.FindAsync(asked))
-            ?? throw new ProblemException(StatusCodes.Status404NotFound, "No quiet hours", $"This user has none. Set them with PUT {Routes.QuietHours}."));
+            ?? throw new ProblemException(
+                StatusCodes.Status404NotFound, "No quiet hours", $"This user has none. Set them with PUT {Routes.QuietHours}."));
     }
 
     private async Task SetHoursAsync(HttpContext context)
@@ -128,12 +137,13 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
         var asked = await RequireAsync(context);
         var hours = await ReadAsync(context, QuietHoursReader.Example, QuietHoursReader.Read);
         var user = await RegisterAsync(context, asked);
-        // the quiet hours are not counted among the sources
+        // quiet hours do not count against the limit of sources, so this cannot fail
         await host.Presence.SetClaimAsync(user, Claim.Quiet(hours));
         await SendHoursAsync(context, asked, hours);
     }
 
-    private async Task RemoveHoursAsync(HttpContext context) => await RemoveAsync(context, await RequireAsync(context), Claim.QuietHoursSource);
+    private async Task RemoveHoursAsync(HttpContext context) =>
+        await RemoveAsync(context, await RequireAsync(context), Claim.QuietHoursSource);
 
     private async Task RemoveAsync(HttpContext context, UserId asked, string source)
     {
@@ -160,7 +170,13 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
         return Answers.JsonAsync(
             context,
             new QuietHoursDocument(
-                UserJson.Of(asked), hours.Days, QuietHours.Write(hours.From), QuietHours.Write(hours.To), hours.Zone, isQuiet, Pulse.ToUnix(changesAt)!.Value),
+                UserJson.Of(asked),
+                hours.Days,
+                QuietHours.Write(hours.From),
+                QuietHours.Write(hours.To),
+                hours.Zone,
+                isQuiet,
+                Pulse.ToUnix(changesAt)!.Value),
             Documents.Sent.QuietHoursDocument);
     }
 
@@ -169,7 +185,8 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
         if (!host.Presence.HasDirectory)
-            throw new NotSupportedException("This deployment has no user directory: user IDs are integers from 0 to 2147483647, and nothing is saved about them.");
+            throw new NotSupportedException(
+                "This deployment has no user directory: user IDs are integers from 0 to 2147483647, and nothing is saved about them.");
         return asked;
     }
 

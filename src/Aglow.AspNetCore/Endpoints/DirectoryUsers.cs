@@ -5,10 +5,13 @@ using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>What calls about users of the directory share: lists of users in bodies and answers.</summary>
+/// <summary>Code that calls about users of the directory share: it reads, resolves and writes lists of users.</summary>
 internal static class DirectoryUsers
 {
-    /// <summary>Finds the users of a list; with <paramref name="register"/>, IDs that have no index get one: somebody may be blocked before they first come.</summary>
+    /// <summary>
+    /// Finds the users of a list. With <paramref name="register"/>, IDs without an index get one, because a user may be blocked before they
+    /// first connect.
+    /// </summary>
     public static async ValueTask ResolveAsync(HttpContext context, PresenceService presence, Gate gate, UserBatch users, bool register)
     {
         await presence.FindAskedAsync(users);
@@ -18,10 +21,10 @@ internal static class DirectoryUsers
         await presence.RegisterAskedAsync(users);
     }
 
-    /// <summary>Those of a list who have an index: of the others there is nothing to take away.</summary>
+    /// <summary>The users of a list who have an index. The others are in no list, so nothing needs to be removed for them.</summary>
     public static uint[] Known(UserBatch users) => [.. users.Numbers.Span.ToArray().Where(static user => user != UserId.Nobody)];
 
-    /// <summary>Reads the list of users that the body must have.</summary>
+    /// <summary>Reads the list of users in the body; refuses an empty body.</summary>
     public static async ValueTask ReadListAsync(HttpContext context, PresenceService presence, UserBatch users)
     {
         if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
@@ -38,7 +41,7 @@ internal static class DirectoryUsers
         await Answers.JsonAsync(context, new UserIdsDocument(await NameAsync(presence, numbers)), Documents.Sent.UserIdsDocument);
     }
 
-    /// <summary>Users as they are answered: by their IDs.</summary>
+    /// <summary>The IDs of users, for an answer.</summary>
     public static async ValueTask<UserJson[]> NameAsync(PresenceService presence, uint[] numbers)
     {
         var names = new string?[numbers.Length];

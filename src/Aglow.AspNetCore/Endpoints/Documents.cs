@@ -6,23 +6,25 @@ using Aglow.Users;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-// The shapes of everything that is sent and received, for the OpenAPI description and for what is not written by hand. Times are seconds since
-// 1970-01-01 UTC.
+// The shapes of all bodies and answers. The OpenAPI description uses all of them, and the serializer those that are not read or written by
+// hand. Times are seconds since 1970-01-01 UTC.
 
-/// <summary>What a caller is told of a user.</summary>
+/// <summary>A presence record.</summary>
 internal sealed record PresenceDocument(
     [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
     [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
     [property: JsonPropertyName(JsonNames.Status)] string Status,
     [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
-    [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout = null,
+    [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    string? LastSeenAbout = null,
     [property: JsonPropertyName(JsonNames.Text), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
     [property: JsonPropertyName(JsonNames.Emoji), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
     [property: JsonPropertyName(JsonNames.Until), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
-    [property: JsonPropertyName(JsonNames.Devices), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] IReadOnlyList<string>? Devices = null,
+    [property: JsonPropertyName(JsonNames.Devices), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    IReadOnlyList<string>? Devices = null,
     [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null);
 
-/// <summary>A presence record, and what the person chose to be seen as: the claim of the source "user".</summary>
+/// <summary>A presence record, and the status that the person chose: the claim of the source "user".</summary>
 internal sealed record StatusDocument(
     [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
     [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
@@ -32,7 +34,8 @@ internal sealed record StatusDocument(
     [property: JsonPropertyName(JsonNames.Text), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
     [property: JsonPropertyName(JsonNames.Emoji), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
     [property: JsonPropertyName(JsonNames.Until), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
-    [property: JsonPropertyName(JsonNames.Devices), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] IReadOnlyList<string>? Devices = null,
+    [property: JsonPropertyName(JsonNames.Devices), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    IReadOnlyList<string>? Devices = null,
     [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null);
 
 /// <summary>What a user shows of themself.</summary>
@@ -41,12 +44,12 @@ internal sealed record VisibilityDocument(
     [property: JsonPropertyName(JsonNames.Online)] string Online,
     [property: JsonPropertyName(JsonNames.LastSeen)] string LastSeen);
 
-/// <summary>Body of what a user shows: what is left out stays.</summary>
+/// <summary>Body that sets what a user shows of themself; a missing member does not change.</summary>
 internal sealed record VisibilityBody(
     [property: JsonPropertyName(JsonNames.Online)] string? Online,
     [property: JsonPropertyName(JsonNames.LastSeen)] string? LastSeen);
 
-/// <summary>A profile (names and times are null where there is none), with the presence record's fields.</summary>
+/// <summary>A profile with the fields of the presence record. Without a profile, its names and times are null.</summary>
 internal sealed record UserDocument(
     [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
     [property: JsonPropertyName(JsonNames.UserName)] string? UserName,
@@ -56,13 +59,15 @@ internal sealed record UserDocument(
     [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
     [property: JsonPropertyName(JsonNames.Status)] string Status,
     [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
-    [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout,
+    [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    string? LastSeenAbout,
     [property: JsonPropertyName(JsonNames.Manual), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Manual = null,
     [property: JsonPropertyName(JsonNames.Disabled), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? Disabled = null,
     [property: JsonPropertyName(JsonNames.Text), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
     [property: JsonPropertyName(JsonNames.Emoji), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
     [property: JsonPropertyName(JsonNames.Until), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
-    [property: JsonPropertyName(JsonNames.Devices), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] IReadOnlyList<string>? Devices = null,
+    [property: JsonPropertyName(JsonNames.Devices), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    IReadOnlyList<string>? Devices = null,
     [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null)
 {
     public static UserDocument Of(UserJson user, Profile? profile, Presence presence) => new(
@@ -90,12 +95,12 @@ internal sealed record UsersDocument(
 /// <summary>Users by ID.</summary>
 internal sealed record UserIdsDocument([property: JsonPropertyName(JsonNames.UserIds)] IReadOnlyList<UserJson> UserIds);
 
-/// <summary>A page of who waits for approval.</summary>
+/// <summary>A page of the users who wait for approval.</summary>
 internal sealed record WaitingDocument(
     [property: JsonPropertyName(JsonNames.UserIds)] IReadOnlyList<UserJson> UserIds,
     [property: JsonPropertyName(JsonNames.Next)] string? Next);
 
-/// <summary>A page of who is online.</summary>
+/// <summary>A page of the users who are online.</summary>
 internal sealed record OnlineDocument(
     [property: JsonPropertyName(JsonNames.Users)] IReadOnlyList<UserJson> Users,
     [property: JsonPropertyName(JsonNames.Next)] string? Next);
@@ -129,12 +134,12 @@ internal sealed record ChangesDocument(
     public static ChangesDocument Of(ChangePage page) => new([.. page.Changes.Select(ChangeDocument.Of)], page.Next, page.IsGap);
 }
 
-/// <summary>How many are online.</summary>
+/// <summary>How many users are online.</summary>
 internal sealed record OnlineCountDocument(
     [property: JsonPropertyName(JsonNames.Online)] long Online,
     [property: JsonPropertyName(JsonNames.AsOf)] long AsOf);
 
-/// <summary>What "online" means to who asked.</summary>
+/// <summary>The definition of "online" that the request named.</summary>
 internal sealed record DefinitionDocument(
     [property: JsonPropertyName("name")] string Name,
     [property: JsonPropertyName("pulse_seconds")] uint PulseSeconds,
@@ -166,16 +171,16 @@ internal sealed record ExplanationDocument(
     [property: JsonPropertyName("node")] string Node,
     [property: JsonPropertyName("store")] string Store);
 
-/// <summary>That it worked.</summary>
+/// <summary>The answer of a call that succeeded.</summary>
 internal sealed record SuccessDocument([property: JsonPropertyName(JsonNames.Status)] string Status);
 
-/// <summary>That it worked, and when to come back.</summary>
+/// <summary>The answer to a heartbeat, with the time of the next one.</summary>
 internal sealed record HeartbeatDocument(
     [property: JsonPropertyName(JsonNames.Status)] string Status,
     [property: JsonPropertyName(JsonNames.NextHeartbeatSeconds)] int NextHeartbeatSeconds,
     [property: JsonPropertyName(JsonNames.OfflineAfterSeconds)] int OfflineAfterSeconds);
 
-/// <summary>That it worked, and for how many.</summary>
+/// <summary>The answer to packed heartbeats, with how many were accepted.</summary>
 internal sealed record AcceptedDocument(
     [property: JsonPropertyName(JsonNames.Status)] string Status,
     [property: JsonPropertyName(JsonNames.Accepted)] int Accepted);
@@ -190,14 +195,14 @@ internal sealed record ProblemDocument(
     [property: JsonPropertyName(JsonNames.Title)] string Title,
     [property: JsonPropertyName(JsonNames.Detail)] string Detail);
 
-/// <summary>Body of a heartbeat or goodbye: one user, or a list.</summary>
+/// <summary>Body of a heartbeat or leave: one user, or a list.</summary>
 internal sealed record HeartbeatBody(
     [property: JsonPropertyName(JsonNames.UserId)] UserJson? UserId,
     [property: JsonPropertyName(JsonNames.UserIds)] IReadOnlyList<UserJson>? UserIds,
     [property: JsonPropertyName(JsonNames.Active)] bool? Active,
     [property: JsonPropertyName(JsonNames.Device)] DeviceBody? Device);
 
-/// <summary>The device that speaks.</summary>
+/// <summary>The device that sends the heartbeat or leave.</summary>
 internal sealed record DeviceBody([property: JsonPropertyName("id")] string? Id, [property: JsonPropertyName("kind")] string? Kind);
 
 /// <summary>Body of a late heartbeat.</summary>
@@ -234,7 +239,7 @@ internal sealed record ClaimsDocument(
     [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
     [property: JsonPropertyName("claims")] IReadOnlyList<ClaimDocument> Claims);
 
-/// <summary>How to reach a user: what a push-notification service asks.</summary>
+/// <summary>How to reach a user, for a push-notification service.</summary>
 internal sealed record ReachOfUser(
     [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
     [property: JsonPropertyName(JsonNames.Connected)] bool Connected,
@@ -243,7 +248,7 @@ internal sealed record ReachOfUser(
     [property: JsonPropertyName(JsonNames.MayBeDisturbed)] bool MayBeDisturbed,
     [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen);
 
-/// <summary>How to reach users, in the order in which they were asked for.</summary>
+/// <summary>How to reach users, in the order of the request.</summary>
 internal sealed record ReachDocument([property: JsonPropertyName(JsonNames.Users)] IReadOnlyList<ReachOfUser> Users);
 
 /// <summary>Body of quiet hours.</summary>
@@ -283,7 +288,7 @@ internal sealed record ImportedUserBody(
 /// <summary>Body of an import.</summary>
 internal sealed record ImportBody([property: JsonPropertyName(JsonNames.Users)] IReadOnlyList<ImportedUserBody> Users);
 
-/// <summary>What became of an import.</summary>
+/// <summary>The result of an import.</summary>
 internal sealed record ImportedDocument(
     [property: JsonPropertyName(JsonNames.Created)] int Created,
     [property: JsonPropertyName(JsonNames.Replaced)] int Replaced);
@@ -296,7 +301,7 @@ internal sealed record AccessDocument(
     [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
     [property: JsonPropertyName(JsonNames.Disabled)] bool Disabled);
 
-/// <summary>The words of the API for what a user is shown as.</summary>
+/// <summary>The words of the API for the status of a user.</summary>
 internal static class Words
 {
     public static string Of(PresenceStatus status) => status switch
@@ -365,6 +370,6 @@ internal static class Words
 [JsonSerializable(typeof(byte[]))]
 internal sealed partial class Documents : JsonSerializerContext
 {
-    /// <summary>As they are sent.</summary>
+    /// <summary>The serializer as answers use it.</summary>
     public static Documents Sent { get; } = new(new System.Text.Json.JsonSerializerOptions { Encoder = PresenceJson.Encoder });
 }

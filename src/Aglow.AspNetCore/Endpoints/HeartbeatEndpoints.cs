@@ -10,19 +10,19 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>
-/// Heartbeats and goodbyes: <c>POST /heartbeat</c>, <c>/status/update</c>, <c>/offline</c>.
+/// Heartbeats and leaves: <c>POST /heartbeat</c>, <c>/status/update</c>, <c>/offline</c>.
 /// </summary>
 /// <remarks>
-/// A single heartbeat is the call that decides what a server can bear, so <see cref="HeartbeatAsync"/> answers the usual one (a small body that has
-/// arrived whole, one user, a renewal) on the way in: no waiting, no objects, an answer encoded before. Everything else, and everything wrong, goes
-/// the general way, which reads the same body again.
+/// The single heartbeat decides the capacity of a server. So <see cref="HeartbeatAsync"/> has a fast path for the usual one: a small body
+/// that has arrived whole, one user, a renewal. It does not wait, allocates nothing, and sends an answer that was encoded at the start. All
+/// other requests, also invalid ones, take the general path, which reads the same body again.
 /// </remarks>
 internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
     private readonly byte[] _heartbeatAnswer = System.Text.Encoding.UTF8.GetBytes(
         $"{{\"status\":\"success\",\"next_heartbeat_seconds\":{host.Options.HeartbeatSeconds},\"offline_after_seconds\":{host.Options.LeaseSeconds}}}");
 
-    // one user, however spelt; what is longer may be refused while it is read
+    // enough for one user in any encoding; the general path may refuse a longer body while it reads it
     private const int UsualBodyBytes = 2048;
 
     private RequestDelegate? _anyHeartbeats;
@@ -40,7 +40,8 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
                 Answers = [new(Routes.Json, typeof(HeartbeatDocument))],
                 Problems = [400, 401, 403, 404, 408, 413, 415, 429, 503, 507],
             },
-            new Call(HttpMethods.Post, Routes.StatusUpdate, "late heartbeat", "A user was alive at a given second", problems.Guard(LateHeartbeatAsync))
+            new Call(HttpMethods.Post, Routes.StatusUpdate, "late heartbeat",
+                "A user was alive at a given second", problems.Guard(LateHeartbeatAsync))
             {
                 Access = CallAccess.People(Scopes.Heartbeat),
                 Bodies = [new(Routes.Json, typeof(StatusUpdateBody))],
@@ -65,17 +66,22 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
         if (!heartbeat.IsCompletedSuccessfully)
             return FinishAsync(context, heartbeat.AsTask());
         var admission = heartbeat.Result;
-        return admission == Admission.Accepted ? Answers.Ready(context, _heartbeatAnswer) : FinishAsync(context, Task.FromResult(admission));
+        return admission == Admission.Accepted
+            ? Answers.Ready(context, _heartbeatAnswer)
+            : FinishAsync(context, Task.FromResult(admission));
     }
 
-    // Nothing from the person themself, or one user in JSON, of somebody who may. False: nothing is taken, and the general way reads it again.
+    // Reads an empty body from the person themself, or one user in JSON from a caller who may speak for them. False: nothing was consumed,
+    // and the general path reads the body again.
     private bool TryReadUsual(HttpContext context, out uint user, out bool active)
     {
         (user, active) = (0, false);
         var request = context.Request;
         if (request.ContentLength is null or 0)
             return request.ContentLength == 0 && request.ContentType is null or Routes.Json && callers.TryFindSelf(context, out user);
-        if (request.ContentLength > UsualBodyBytes || !RequestBodies.IsJson(request.ContentType) || !RequestBodies.TryRead(context, out var read))
+        if (request.ContentLength > UsualBodyBytes
+            || !RequestBodies.IsJson(request.ContentType)
+            || !RequestBodies.TryRead(context, out var read))
             return false;
         if (!read.IsCompleted
             || !read.Buffer.IsSingleSegment
@@ -135,10 +141,12 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
                     await callers.RequireAsync(context, users, Scopes.Heartbeat);
                     await RegisterAsync(context, users);
                     RequireKnown(users);
-                    // in a list a disabled user's heartbeat is taken and shows nothing: it must not hold up the others
+                    // in a list, a disabled user's heartbeat is accepted without effect, because it must not fail the others
                     if (users.Count == 1)
                         Callers.RequireLive(presence.Accounts.Of(users.Numbers.Span[0]), caller: null);
-                    var heartbeat = device is { } heard ? presence.HeartbeatAsync(users.Numbers.Span[0], heard, active) : presence.HeartbeatAsync(users.Numbers, active);
+                    var heartbeat = device is { } heard
+                        ? presence.HeartbeatAsync(users.Numbers.Span[0], heard, active)
+                        : presence.HeartbeatAsync(users.Numbers, active);
                     Require(await heartbeat, users.Count == 1 ? Problems.Shown(users, 0) : "with one of these numbers");
                 }
 
@@ -183,7 +191,8 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
                     await callers.RequireAsync(context, users, Scopes.Heartbeat);
                     await host.Presence.FindAsync(users);
                     if (device is { } leaving)
-                        await host.Presence.LeaveAsync(users.Numbers.Span[0], leaving, host.Sockets.Sockets.Present(users.Numbers.Span[0], leaving));
+                        await host.Presence.LeaveAsync(
+                            users.Numbers.Span[0], leaving, host.Sockets.Sockets.Present(users.Numbers.Span[0], leaving));
                     else
                         await host.Presence.LeaveAsync(users.Numbers);
                 }
@@ -208,7 +217,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
     {
         if (users.UnknownCount > 0 && Callers.Current(context) is not null)
         {
-            // what the directory knows and this node does not is no registration
+            // first looks in the directory: users whom it knows and this node does not are not new
             await host.Presence.FindAsync(users);
             gate.ChargeRegistrations(context, users.UnknownCount);
         }
@@ -231,7 +240,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
             throw Problems.Of(admission, user, host.Options);
     }
 
-    // Without a directory keys get no numbers.
+    // Without a directory, keys have no index, so they cannot be users.
     private void RequireKnown(UserBatch users)
     {
         if (host.Presence.HasDirectory)
@@ -239,7 +248,8 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
         for (var i = 0; i < users.Count; i++)
         {
             if (users.Numbers.Span[i] == UserId.Nobody && !users.Text(i).IsEmpty)
-                throw new NotSupportedException("This deployment has no user directory, so user IDs are integers. Send integers from 0 to 2147483647.");
+                throw new NotSupportedException(
+                    "This deployment has no user directory, so user IDs are integers. Send integers from 0 to 2147483647.");
         }
     }
 }

@@ -5,12 +5,12 @@ using Microsoft.AspNetCore.WebUtilities;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>
-/// Refuses query parameters that a call does not have, so that none is dropped silently. A request without a query passes at the cost of
-/// one comparison.
+/// Refuses query parameters that a call does not have, so that none is ignored silently. For a request without a query, this costs one
+/// comparison.
 /// </summary>
 internal static class KnownQuery
 {
-    /// <summary>The handler of a call, behind a look at its query.</summary>
+    /// <summary>Wraps the handler of a call with a check of the query.</summary>
     public static RequestDelegate Guard(Call call, ProblemAnswers problems)
     {
         string[] known = [.. call.Query.Select(static parameter => parameter.Name)];

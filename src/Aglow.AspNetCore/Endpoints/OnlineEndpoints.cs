@@ -8,7 +8,7 @@ using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>Who is online now, and how many: <c>GET /online</c>, <c>/online/count</c>.</summary>
+/// <summary>The users who are online, and how many they are: <c>GET /online</c>, <c>/online/count</c>.</summary>
 internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
@@ -27,7 +27,8 @@ internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Gate g
             Answers = [new(Routes.Json, typeof(OnlineDocument))],
             Problems = [400, 401, 403, 429, 503],
         },
-        new Call(HttpMethods.Get, Routes.OnlineCount, "online count", "How many users are online, of those who show it to everyone", problems.Guard(CountAsync))
+        new Call(HttpMethods.Get, Routes.OnlineCount, "online count",
+            "How many users are online, of those who show it to everyone", problems.Guard(CountAsync))
         {
             Cost = Cost.Search,
             Access = CallAccess.People(Scopes.Read),

@@ -10,25 +10,26 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>
-/// <c>GET /openapi/v1.json</c>: every call as its code has it. Made once, of the <see cref="Call"/>s that are mapped and of the shapes they name, when first asked for.
-/// Only the address of the server differs from caller to caller, and each answer has it put in.
+/// <c>GET /openapi/v1.json</c>: describes every mapped <see cref="Call"/> and the shapes that it names. The first request creates the
+/// document; only the server's address differs between callers, so each answer inserts it.
 /// </summary>
 /// <remarks>
-/// The framework's generator was tried first: it describes handlers by their parameters, and these read bodies by hand, so it would have to be told
-/// everything that a <see cref="Call"/> says already, in another way. Shapes become schemas by the framework's own exporter.
+/// Rejected alternative: the framework's generator, which was tried first. It describes handlers by their parameters, but these handlers
+/// read bodies by hand. So it would need everything that a <see cref="Call"/> states a second time, in another form. The framework's
+/// exporter turns shapes into schemas.
 /// </remarks>
 internal sealed class OpenApi(EndpointDataSource endpoints)
 {
     private static readonly string Version = typeof(OpenApi).Assembly.GetName().Version?.ToString(3) ?? "0";
 
-    // stands for the address in the document: no text of a call has it
+    // placeholder of the address in the document; no text of a call contains it
     private const string Address = "{address}";
 
     private readonly Lazy<(byte[] Before, byte[] After)> _document = new(() => Describe(endpoints));
 
     public async Task HandleAsync(HttpContext context)
     {
-        // where the calls are, as this caller sees them
+        // the path of the calls, as this caller sees it
         var request = context.Request;
         var path = $"{request.PathBase.ToUriComponent()}{request.Path.ToUriComponent()}";
         var under = path[..path.LastIndexOf(Routes.OpenApi, StringComparison.OrdinalIgnoreCase)];
@@ -62,7 +63,8 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
             {
                 ["title"] = "Aglow",
                 ["version"] = Version,
-                ["description"] = "Presence: given a user, are they online, and if not, when were they last seen? Times are seconds since 1970-01-01 UTC.",
+                ["description"] =
+                    "Presence: given a user, are they online, and if not, when were they last seen? Times are seconds since 1970-01-01 UTC.",
             },
             ["servers"] = new JsonArray(new JsonObject { ["url"] = Address }),
             ["paths"] = paths,
@@ -82,7 +84,8 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
         if (call.Path.Contains($"{{{Routes.WebhookParameter}}}", StringComparison.Ordinal))
             parameters.Add((JsonNode)Parameter(Routes.WebhookParameter, "path", "The id of a webhook.", "string", required: true));
         foreach (var query in call.Query)
-            parameters.Add((JsonNode)Parameter(query.Name, "query", query.Description, query.IsNumber ? "integer" : "string", query.Required));
+            parameters.Add(
+                (JsonNode)Parameter(query.Name, "query", query.Description, query.IsNumber ? "integer" : "string", query.Required));
         if (parameters.Count > 0)
             operation["parameters"] = parameters;
         if (call.Bodies.Count > 0)
@@ -133,7 +136,9 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
     {
         if (shape is null)
             return new JsonObject { ["type"] = "string", ["format"] = "binary" };
-        var name = shape.IsGenericType ? $"{shape.GetGenericArguments()[^1].Name}{(shape.GetGenericArguments().Length > 1 ? "ById" : "List")}" : shape.Name;
+        var name = shape.IsGenericType
+            ? $"{shape.GetGenericArguments()[^1].Name}{(shape.GetGenericArguments().Length > 1 ? "ById" : "List")}"
+            : shape.Name;
         if (!schemas.ContainsKey(name))
         {
             schemas[name] = DescribedShapes.Default.GetTypeInfo(shape)!.GetJsonSchemaAsNode(new JsonSchemaExporterOptions
@@ -146,7 +151,7 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
         return new JsonObject { ["$ref"] = $"#/components/schemas/{name}" };
     }
 
-    // What the exporter cannot know: what a user may be, and that a body may leave out what may be null.
+    // Adds what the exporter cannot know: which values a user ID may have, and that a body may leave out members that may be null.
     private static JsonNode Complete(Type type, JsonNode schema)
     {
         if (type == typeof(UserJson) || type == typeof(UserJson?))
@@ -164,9 +169,11 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
         return schema;
     }
 
-    // a user that may be left out is described as any other
+    // the schema of a user ID does not say that it may be null, so two bodies are named here
     private static bool IsOptional(Type body, string member, JsonObject properties) =>
-        properties[member]?["type"] is JsonArray || body == typeof(HeartbeatBody) || (body == typeof(NewUserBody) && member == JsonNames.UserId);
+        properties[member]?["type"] is JsonArray
+        || body == typeof(HeartbeatBody)
+        || (body == typeof(NewUserBody) && member == JsonNames.UserId);
 
     private static JsonObject User() => new()
     {

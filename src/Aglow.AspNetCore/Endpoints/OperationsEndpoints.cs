@@ -7,7 +7,7 @@ using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>For operators: probes and metrics.</summary>
+/// <summary>Probes and metrics, for operators.</summary>
 internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers problems)
 {
     public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
@@ -17,20 +17,24 @@ internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers prob
             Access = CallAccess.Anybody,
             Answers = [new(Routes.Json, typeof(HealthDocument))],
         },
-        new Call(HttpMethods.Get, Routes.Ready, "ready", "Whether requests should be sent here: not before the start is done, nor once stopping, nor while the store is away", problems.Guard(ReadyAsync))
+        new Call(HttpMethods.Get, Routes.Ready, "ready",
+            "Whether requests should be sent here: not before the start is done, nor once stopping, nor while the store is away",
+            problems.Guard(ReadyAsync))
         {
             Access = CallAccess.Anybody,
             Answers = [new(Routes.Json, typeof(HealthDocument))],
             Problems = [503],
         },
-        new Call(HttpMethods.Get, Routes.Metrics, "metrics", "Counters, gauges and histograms as Prometheus text", problems.Guard(MetricsAsync))
+        new Call(HttpMethods.Get, Routes.Metrics, "metrics",
+            "Counters, gauges and histograms as Prometheus text", problems.Guard(MetricsAsync))
         {
             Access = CallAccess.Backends(Scopes.Operate),
             Problems = [401, 403, 429],
             Answers = [new("text/plain")],
         });
 
-    private static Task LiveAsync(HttpContext context) => Answers.JsonAsync(context, new HealthDocument("live"), Documents.Sent.HealthDocument);
+    private static Task LiveAsync(HttpContext context) =>
+        Answers.JsonAsync(context, new HealthDocument("live"), Documents.Sent.HealthDocument);
 
     private Task ReadyAsync(HttpContext context)
     {
@@ -50,5 +54,6 @@ internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers prob
                 : "This server is starting. Try again in a second.");
     }
 
-    private Task MetricsAsync(HttpContext context) => Answers.BytesAsync(context, Routes.PrometheusText, PrometheusText.Write(host.Presence.Metrics));
+    private Task MetricsAsync(HttpContext context) =>
+        Answers.BytesAsync(context, Routes.PrometheusText, PrometheusText.Write(host.Presence.Metrics));
 }

@@ -9,12 +9,12 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>
-/// <c>POST /reach</c>: what a push-notification service asks of each user before it sends. Is a device connected that would show it, is the
-/// person active now, may they be disturbed?
+/// <c>POST /reach</c>: tells a push-notification service, for each user, whether a device that would show the message is connected, whether
+/// the person is active, and whether they may be disturbed.
 /// </summary>
 /// <remarks>
-/// Whoever is hidden is not connected, as in a batch of statuses: then the service sends a push, as to anybody who is offline. Whether
-/// somebody may be disturbed goes by their claims, whatever they show to others.
+/// A hidden user counts as not connected, as in a batch of statuses. The service then sends a push, as to a user who is offline. Whether a
+/// user may be disturbed depends only on their claims, not on what they show to others.
 /// </remarks>
 internal sealed class ReachEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
@@ -41,7 +41,7 @@ internal sealed class ReachEndpoints(PresenceHost host, Callers callers, Gate ga
         await Answers.JsonAsync(context, answer.Written);
     }
 
-    // What was asked and found is given back here: the answer alone is kept for as long as it is read.
+    // Releases the buffers of the request on return, so that only the answer stays in memory while the client reads it.
     private async ValueTask<AnswerBuffer> AnswerAsync(HttpContext context)
     {
         var view = await callers.ViewAsync(context);

@@ -10,7 +10,7 @@ using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>Who is online: <c>GET /status/…</c>, <c>POST /status/batch</c>. Reading registers nobody.</summary>
+/// <summary>Statuses of users: <c>GET /status/…</c>, <c>POST /status/batch</c>. Reading a status registers no user.</summary>
 internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
@@ -22,11 +22,13 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
             Answers = [new(Routes.Json, typeof(PresenceDocument))],
             Problems = [400, 401, 403, 429, 503],
         },
-        new Call(HttpMethods.Get, Routes.StatusOfUsers, "statuses by id", "Statuses of up to 1,000 users, by id", problems.Guard(StatusesByIdAsync))
+        new Call(HttpMethods.Get, Routes.StatusOfUsers, "statuses by id",
+            "Statuses of up to 1,000 users, by id", problems.Guard(StatusesByIdAsync))
         {
             Access = CallAccess.People(Scopes.Read),
             TargetBytes = Limits.ListTargetBytes,
-            Query = [new(Routes.IdsQuery, "Users, separated by commas, each percent-encoded.", Required: true), QueryParameter.Definition, QueryParameter.Viewer],
+            Query = [new(Routes.IdsQuery, "Users, separated by commas, each percent-encoded.", Required: true),
+                QueryParameter.Definition, QueryParameter.Viewer],
             Answers = [new(Routes.Json, typeof(IReadOnlyDictionary<string, PresenceDocument>))],
             Problems = [400, 401, 403, 413, 429, 503],
         },
@@ -45,7 +47,8 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
             Answers = [new(Routes.Json, typeof(ExplanationDocument))],
             Problems = [400, 401, 403, 429, 503],
         },
-        new Call(HttpMethods.Get, Routes.StatusOfOne, "status of any ID", "The status of a user, also of one whose ID cannot stand in a path", problems.Guard(StatusAsync))
+        new Call(HttpMethods.Get, Routes.StatusOfOne, "status of any ID",
+            "The status of a user, also of one whose ID cannot stand in a path", problems.Guard(StatusAsync))
         {
             Access = CallAccess.People(Scopes.Read),
             Query = [QueryParameter.User with { Required = true }, QueryParameter.Definition, QueryParameter.Viewer],
@@ -107,7 +110,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
         await Answers.JsonAsync(context, answer.Written);
     }
 
-    // What was asked and found is given back here: the answer alone is kept for as long as it is read.
+    // Releases the buffers of the request on return, so that only the answer stays in memory while the client reads it.
     private async ValueTask<AnswerBuffer> AnswerBatchAsync(HttpContext context, Definition definition)
     {
         using var users = new UserBatch(1024);
@@ -127,7 +130,8 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
         }
     }
 
-    // The answer is as long as the body and takes its place. It is sent when all of the body is here: most clients send first and listen then.
+    // The answer has the length of the body and is written into the same buffer. It is sent after the whole body has arrived, because most
+    // clients read the answer only after they have sent all.
     private async Task PackedBatchAsync(HttpContext context, Definition definition)
     {
         var view = await callers.ViewAsync(context);
@@ -195,7 +199,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
         }
     }
 
-    // Members are the ids as given, each once.
+    // The members of the answer are the ids as given; a repeated id is written once.
     private static void WriteById(AnswerBuffer answer, List<string> ids, UserBatch users, ReadOnlySpan<Presence> statuses)
     {
         var seen = new HashSet<string>(ids.Count, StringComparer.Ordinal);
@@ -215,7 +219,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
         answer.Add((byte)'}');
     }
 
-    /// <summary>Statuses in a borrowed array.</summary>
+    /// <summary>Statuses in an array that is rented from the pool.</summary>
     private readonly struct StatusBatch(int count) : IDisposable
     {
         private readonly Presence[] _statuses = ArrayPool<Presence>.Shared.Rent(Math.Max(count, 1));
@@ -227,7 +231,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
         public void Dispose() => ArrayPool<Presence>.Shared.Return(_statuses);
     }
 
-    /// <summary>Numbers seen as the bytes they are in memory.</summary>
+    /// <summary>Presents numbers as their bytes in memory, without a copy.</summary>
     private sealed class PackedAnswer(Memory<uint> numbers) : MemoryManager<byte>
     {
         public override Span<byte> GetSpan() => MemoryMarshal.AsBytes(numbers.Span);

@@ -5,10 +5,10 @@ using Aglow.Users;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>Reads <c>{"user_id": X, "timestamp": T}</c>.</summary>
+/// <summary>Reads the body of a late heartbeat: <c>{"user_id": X, "timestamp": T}</c>.</summary>
 internal static class StatusUpdateReader
 {
-    /// <summary>Reads the user into <paramref name="users"/>; returns the timestamp, seconds since 1970.</summary>
+    /// <summary>Reads the user into <paramref name="users"/>; returns the timestamp in seconds since 1970-01-01 UTC.</summary>
     public static long Read(ReadOnlySpan<byte> json, KeyCache known, UserBatch users)
     {
         var reader = new Utf8JsonReader(json);
@@ -54,7 +54,7 @@ internal static class StatusUpdateReader
         }
         catch (InvalidOperationException)
         {
-            // a member's name with half a surrogate pair
+            // a member's name has half a surrogate pair
             throw Problems.NotJson("");
         }
 

@@ -9,10 +9,14 @@ using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>What users show of themselves, and to whom: <c>/users/{user}/visibility</c>, <c>/approved</c>, <c>/waiting</c>, <c>/blocked</c>. Answers that change something are durable.</summary>
+/// <summary>
+/// What users show of themselves, and to which users: <c>/users/{user}/visibility</c>, <c>/approved</c>, <c>/waiting</c>, <c>/blocked</c>.
+/// A change is durable before it is answered.
+/// </summary>
 internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
-    private const string Example = "{\"online\": \"everyone\", \"followers-approved\" or \"nobody\", \"last_seen\": \"exact\", \"coarse\" or \"hidden\"}";
+    private const string Example =
+        "{\"online\": \"everyone\", \"followers-approved\" or \"nobody\", \"last_seen\": \"exact\", \"coarse\" or \"hidden\"}";
 
     private static readonly string[] OnlineWords = ["everyone", "followers-approved", "nobody"];
     private static readonly string[] LastSeenWords = ["exact", "coarse", "hidden"];
@@ -27,7 +31,8 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
                 Answers = [new(Routes.Json, typeof(VisibilityDocument))],
                 Problems = [400, 401, 403, 404, 429, 501, 503],
             },
-            new Call(HttpMethods.Put, Routes.Visibility, "set visibility", "Sets what a user shows of themself; what is left out stays", problems.Guard(SetAsync))
+            new Call(HttpMethods.Put, Routes.Visibility, "set visibility",
+                "Sets what a user shows of themself; what is left out stays", problems.Guard(SetAsync))
             {
                 Cost = Cost.Write,
                 Access = CallAccess.People(Scopes.Users),
@@ -35,7 +40,9 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
                 Answers = [new(Routes.Json, typeof(VisibilityDocument))],
                 Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
             },
-            new Call(HttpMethods.Get, Routes.Waiting, "waiting", "Who follows a user who shows themself to \"followers-approved\", and was neither approved nor blocked", problems.Guard(WaitingAsync))
+            new Call(HttpMethods.Get, Routes.Waiting, "waiting",
+                "Who follows a user who shows themself to \"followers-approved\", and was neither approved nor blocked",
+                problems.Guard(WaitingAsync))
             {
                 Access = CallAccess.People(Scopes.Users),
                 Query =
@@ -63,7 +70,8 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
             Change(HttpMethods.Post, $"add to {name}", "Adds to those", add: true),
             Change(HttpMethods.Delete, $"take from {name}", "Takes away from those", add: false));
 
-        Call Change(string method, string called, string does, bool add) => new(method, path, called, $"{does}: {summary}", problems.Guard(context => ChangeAsync(context, relation, add)))
+        Call Change(string method, string called, string does, bool add) => new(
+            method, path, called, $"{does}: {summary}", problems.Guard(context => ChangeAsync(context, relation, add)))
         {
             Cost = Cost.Write,
             Access = CallAccess.People(Scopes.Users),
@@ -108,7 +116,12 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
         var limit = Asked.Limit(context, Limits.ListedUsers, Limits.WaitingUsersDefault);
         var from = Asked.Cursor(context) is { } cursor ? (uint)(host.Presence.Cursors.Open(cursor) ?? throw Asked.ForeignCursor()) : 0;
         var (waiting, next) = await host.Presence.WaitingAsync(number, from, limit);
-        await Answers.JsonAsync(context, new WaitingDocument(await DirectoryUsers.NameAsync(host.Presence, waiting), next is { } at ? host.Presence.Cursors.Seal(at) : null), Documents.Sent.WaitingDocument);
+        await Answers.JsonAsync(
+            context,
+            new WaitingDocument(
+                await DirectoryUsers.NameAsync(host.Presence, waiting),
+                next is { } at ? host.Presence.Cursors.Seal(at) : null),
+            Documents.Sent.WaitingDocument);
     }
 
     private async Task ChangeAsync(HttpContext context, Relation relation, bool add)
@@ -118,7 +131,8 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
         await DirectoryUsers.ReadListAsync(context, host.Presence, users);
         await DirectoryUsers.ResolveAsync(context, host.Presence, gate, users, register: add);
         var related = await host.Presence.RelateAsync(number, relation, DirectoryUsers.Known(users), add)
-            ?? throw Problems.TooManyUsers(host.Options.RelationLimit, "DELETE for some of those who are in it already; nothing was changed");
+            ?? throw Problems.TooManyUsers(
+                host.Options.RelationLimit, "DELETE for some of those who are in it already; nothing was changed");
         await DirectoryUsers.SendListAsync(context, host.Presence, related);
     }
 
@@ -140,11 +154,14 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
     private void RequireDirectory()
     {
         if (!host.Presence.HasDirectory)
-            throw new NotSupportedException("This deployment has no user directory, so what users show is kept nowhere: everyone sees everyone.");
+            throw new NotSupportedException(
+                "This deployment has no user directory, so what users show is kept nowhere: everyone sees everyone.");
     }
 
     private static Task SendAsync(HttpContext context, UserId asked, Visibility shows) => Answers.JsonAsync(
-        context, new VisibilityDocument(UserJson.Of(asked), OnlineWords[(int)shows.Online], LastSeenWords[(int)shows.LastSeen]), Documents.Sent.VisibilityDocument);
+        context,
+        new VisibilityDocument(UserJson.Of(asked), OnlineWords[(int)shows.Online], LastSeenWords[(int)shows.LastSeen]),
+        Documents.Sent.VisibilityDocument);
 
     private static int? Find(string? word, string[] words, string member)
     {

@@ -16,7 +16,8 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
 {
     public void Map(IEndpointRouteBuilder routes)
     {
-        var socket = new Call(HttpMethods.Get, Routes.Socket, "socket", "A WebSocket: presence by being connected, and changes of those watched", problems.Guard(SocketAsync))
+        var socket = new Call(HttpMethods.Get, Routes.Socket, "socket",
+            "A WebSocket: presence by being connected, and changes of those watched", problems.Guard(SocketAsync))
         {
             Access = SocketEndpoint.Access,
             Cost = Cost.Socket,
@@ -52,10 +53,12 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
             },
             socket);
         // a WebSocket over HTTP/2 (RFC 8441) is a CONNECT
-        routes.MapMethods(Routes.Socket, [HttpMethods.Connect], gate.Guard(socket)).WithMetadata(gate).WithDisplayName("socket over HTTP/2");
+        routes.MapMethods(Routes.Socket, [HttpMethods.Connect], gate.Guard(socket))
+            .WithMetadata(gate)
+            .WithDisplayName("socket over HTTP/2");
     }
 
-    // the web server keeps the target and the query of a request as text, until the stream has ended
+    // Kestrel keeps the target and the query of a request as text until the stream ends
     private static long TargetBytesOf(HttpContext context) => 2L * sizeof(char) * (context.Request.QueryString.Value?.Length ?? 0);
 
     private async Task SocketAsync(HttpContext context)
@@ -70,7 +73,7 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
         }
     }
 
-    // A page is told on the socket, everybody else by the status.
+    // A page receives the reason on the socket, any other client in the HTTP answer.
     private Task RefuseSocketAsync(HttpContext context, Exception failure)
     {
         if (SocketRefusal.Of(failure) is not { } problem || !SocketEndpoint.IsOfPage(context, host.Sockets, out var upgrade))

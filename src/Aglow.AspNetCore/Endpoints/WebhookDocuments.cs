@@ -35,7 +35,7 @@ internal sealed record WebhookDocument(
 /// <summary>All webhooks.</summary>
 internal sealed record WebhooksDocument([property: JsonPropertyName("webhooks")] IReadOnlyList<WebhookDocument> Webhooks);
 
-/// <summary>A webhook whose secret is told, once.</summary>
+/// <summary>A webhook with its secret, which is sent only once.</summary>
 internal sealed record WebhookSecretDocument(
     [property: JsonPropertyName(JsonNames.Id)] string Id,
     [property: JsonPropertyName(JsonNames.Url)] string Url,
@@ -53,7 +53,7 @@ internal sealed record WebhookBody(
     [property: JsonPropertyName(Routes.DefinitionQuery)] string? Definition,
     [property: JsonPropertyName(JsonNames.UsersPrefix)] string? UsersPrefix);
 
-/// <summary>Body of a rotation.</summary>
+/// <summary>Body of a rotation of the secret.</summary>
 internal sealed record RotateBody([property: JsonPropertyName(JsonNames.OverlapHours)] int? OverlapHours);
 
 /// <summary>One request to a receiver.</summary>

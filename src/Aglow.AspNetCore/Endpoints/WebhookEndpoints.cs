@@ -8,7 +8,7 @@ using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>Webhooks, for whoever runs this: <c>/webhooks</c> and what is under it.</summary>
+/// <summary>Webhooks, for operators: <c>/webhooks</c> and the paths under it.</summary>
 internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnswers problems)
 {
     private const string AddExample =
@@ -214,7 +214,7 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnsw
         using var body = await RequestBodies.ReadJsonAsync(context);
         try
         {
-            // the body's memory is given back when this returns
+            // copies the body, because its memory is released when this method returns
             var document = JsonDocument.Parse(body.Written.ToArray(), new JsonDocumentOptions { AllowDuplicateProperties = false });
             return document.RootElement.ValueKind == JsonValueKind.Object
                 ? document : throw Problems.Malformed($"The body is not an object. Send {example}.");
