@@ -15,14 +15,17 @@ namespace Microsoft.AspNetCore.Builder;
 public static class AglowEndpoints
 {
     /// <summary>
-    /// Maps all calls of the API under a prefix (<c>/presence</c>), at the root where there is none. Services come from <c>AddAglow()</c>. What is returned takes
-    /// conventions for all of them: <c>RequireAuthorization()</c>, <c>RequireHost()</c>, <c>RequireCors()</c>.
+    /// Maps all calls of the API under a prefix such as <c>/presence</c>, or at the root if there is none. Call <c>AddAglow()</c> first.
+    /// The returned group takes conventions for all calls: <c>RequireAuthorization()</c>, <c>RequireHost()</c>, <c>RequireCors()</c>.
     /// </summary>
     /// <remarks>
-    /// A caller speaks for themself, as the application's authentication says who they are. Whoever meets the policy <see cref="AglowPolicies.Backend"/> speaks for all, and only they may ask
-    /// for metrics, explanations and lists of who is online. In open mode (<see cref="AglowOptions.OpenMode"/>) anyone speaks for anyone.
+    /// A caller whom the application has authenticated speaks for themself. A caller who meets the policy
+    /// <see cref="AglowPolicies.Backend"/> speaks for all users. Only such callers may read metrics, explanations, and lists of the users
+    /// who are online. In open mode (<see cref="AglowOptions.OpenMode"/>) anyone speaks for anyone.
     /// </remarks>
-    /// <exception cref="InvalidOperationException">The application neither authenticates its callers nor asks for open mode, or does both.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// The application neither authenticates its callers nor sets open mode, or does both.
+    /// </exception>
     public static RouteGroupBuilder MapAglow(this IEndpointRouteBuilder routes, [StringSyntax("Route")] string prefix = "")
     {
         var services = routes.ServiceProvider;
@@ -44,9 +47,13 @@ public static class AglowEndpoints
         new WebhookEndpoints(host, gate, problems).Map(calls);
         new WatchEndpoints(host, callers, gate, problems).Map(calls);
         new OperationsEndpoints(host, problems).Map(calls, gate);
-        // described are the calls mapped here, whatever else the application maps
+        // describes only the calls that are mapped here, not other endpoints of the application
         var described = new OpenApi(new CompositeEndpointDataSource(((IEndpointRouteBuilder)calls).DataSources));
-        calls.MapGet(Routes.OpenApi, services.GetRequiredService<CrossOrigin>().Share(gate.Guard(problems.Guard(described.HandleAsync)))).WithDisplayName("openapi");
+        calls
+            .MapGet(
+                Routes.OpenApi,
+                services.GetRequiredService<CrossOrigin>().Share(gate.Guard(problems.Guard(described.HandleAsync))))
+            .WithDisplayName("openapi");
         return calls;
     }
 
@@ -54,10 +61,11 @@ public static class AglowEndpoints
     {
         if (callers.Tokens is not null)
             return;
-        // an application that authenticates its callers has this service
+        // AddAuthentication() registers this service
         var authenticates = services.GetService<IAuthenticationSchemeProvider>() is not null;
         if (authenticates && options.OpenMode)
-            throw new InvalidOperationException("This application authenticates its callers, and OpenMode lets anyone speak for anyone: leave one of them out.");
+            throw new InvalidOperationException(
+                "This application authenticates its callers, and OpenMode lets anyone speak for anyone: leave one of them out.");
         if (!authenticates && !options.OpenMode)
         {
             throw new InvalidOperationException(
@@ -66,7 +74,7 @@ public static class AglowEndpoints
         }
     }
 
-    /// <summary>Answers every path that nothing else is mapped to with a problem document. For a server of Aglow's own.</summary>
+    /// <summary>Answers every path that is not mapped with a problem document. For a server that serves nothing but Aglow.</summary>
     public static IEndpointConventionBuilder MapAglowFallback(this IEndpointRouteBuilder routes) =>
         routes.MapFallback("{**path}", routes.ServiceProvider.GetRequiredService<Gate>().Guard(static context => ProblemAnswers.SendAsync(
             context, 404, "No such path", "There is no such call. See /openapi/v1.json for those there are.")));

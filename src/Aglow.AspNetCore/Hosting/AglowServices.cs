@@ -16,7 +16,10 @@ namespace Microsoft.Extensions.DependencyInjection;
 [SuppressMessage("Naming", "CA1724", Justification = "Found by whoever types services.Add")]
 public static class AglowServices
 {
-    /// <summary>Opens the embedded store in <see cref="Aglow.Model.AglowOptions.DataDirectory"/> when the application starts, and closes it when it has stopped.</summary>
+    /// <summary>
+    /// Adds Aglow with the embedded store. It opens <see cref="Aglow.Model.AglowOptions.DataDirectory"/> when the application starts, and
+    /// closes it when the application has stopped.
+    /// </summary>
     public static IServiceCollection AddAglow(this IServiceCollection services, Action<Aglow.Model.AglowOptions>? configure = null)
     {
         var options = new Aglow.Model.AglowOptions();
@@ -25,11 +28,14 @@ public static class AglowServices
     }
 
     /// <summary>
-    /// The same, with options from a section of the application's configuration, <c>builder.Configuration.GetSection("Aglow")</c>, and then from code. A name in it that
-    /// is no option stops the start.
+    /// The same, with options from a section of the application's configuration, such as <c>builder.Configuration.GetSection("Aglow")</c>,
+    /// and then from code.
     /// </summary>
-    /// <exception cref="InvalidOperationException">The section has a name that is no option, or a value that cannot be read.</exception>
-    public static IServiceCollection AddAglow(this IServiceCollection services, IConfigurationSection section, Action<Aglow.Model.AglowOptions>? configure = null)
+    /// <exception cref="InvalidOperationException">
+    /// The section has a name that is not an option, or a value that cannot be read.
+    /// </exception>
+    public static IServiceCollection AddAglow(
+        this IServiceCollection services, IConfigurationSection section, Action<Aglow.Model.AglowOptions>? configure = null)
     {
         var options = new Aglow.Model.AglowOptions();
         section.Bind(options, static binding => binding.ErrorOnUnknownConfiguration = true);
@@ -37,23 +43,33 @@ public static class AglowServices
         return services.AddAglow(options);
     }
 
-    /// <summary>The same, with options that are ready.</summary>
+    /// <summary>The same, with complete options.</summary>
     public static IServiceCollection AddAglow(this IServiceCollection services, Aglow.Model.AglowOptions options) =>
         services.AddAglow(options, async (time, logs) => await Aglow.EmbeddedPresence.OpenAsync(options, time, logs));
 
-    /// <summary>Opens what <paramref name="open"/> opens when the application starts, such as a node that shares a Redis, and closes it when it has stopped.</summary>
+    /// <summary>
+    /// Adds Aglow with a presence that <paramref name="open"/> opens when the application starts, such as a node that shares a Redis. It is
+    /// closed when the application has stopped.
+    /// </summary>
     public static IServiceCollection AddAglow(
-        this IServiceCollection services, Aglow.Model.AglowOptions options, Func<TimeProvider, ILoggerFactory, Task<Aglow.IOpenPresence>> open) =>
+        this IServiceCollection services,
+        Aglow.Model.AglowOptions options,
+        Func<TimeProvider, ILoggerFactory, Task<Aglow.IOpenPresence>> open) =>
         Add(services, options, presence: null, open);
 
-    /// <summary>Uses a presence that is started and that its owner closes: for tests and for stores of one's own.</summary>
-    public static IServiceCollection AddAglow(this IServiceCollection services, Aglow.Model.AglowOptions options, Aglow.PresenceService presence) =>
+    /// <summary>Adds Aglow with a presence that is already started and that its owner closes: for tests and custom stores.</summary>
+    public static IServiceCollection AddAglow(
+        this IServiceCollection services, Aglow.Model.AglowOptions options, Aglow.PresenceService presence) =>
         Add(services, options, presence, static (_, _) => throw new InvalidOperationException("It is open."));
 
     /// <summary>
-    /// Adds a consumer of every change, leaves and expired leases included: <c>services.AddAglow().OnChange&lt;MyHandler&gt;()</c>. It is made anew for each change, in a scope
-    /// of its own. See <see cref="Aglow.Changes.IPresenceChangeHandler"/>; <see cref="Aglow.Changes.IPresenceEvents"/> is the same as a sequence, without a stored place.
+    /// Adds a handler of every change, including leaves and expired leases: <c>services.AddAglow().OnChange&lt;MyHandler&gt;()</c>. Each
+    /// change gets a new handler, in a scope of its own.
     /// </summary>
+    /// <remarks>
+    /// See <see cref="Aglow.Changes.IPresenceChangeHandler"/>. <see cref="Aglow.Changes.IPresenceEvents"/> gives the same changes as a
+    /// sequence, but does not store how far it was read.
+    /// </remarks>
     public static IServiceCollection OnChange<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicConstructors)] THandler>(
         this IServiceCollection services)
         where THandler : class, Aglow.Changes.IPresenceChangeHandler
@@ -91,11 +107,15 @@ public static class AglowServices
         services.TryAddSingleton(new TrustedProxies([], readsProxyProtocol: false));
         services.AddSingleton<LimitReports>();
         services.AddSingleton<ProblemAnswers>();
-        services.AddSingleton(s => new ConnectionLimit(options.MaxConnectionsPerAddress, s.GetRequiredService<TrustedProxies>(), s.GetRequiredService<LimitReports>()));
+        services.AddSingleton(s => new ConnectionLimit(
+            options.MaxConnectionsPerAddress, s.GetRequiredService<TrustedProxies>(), s.GetRequiredService<LimitReports>()));
         services.AddSingleton(static s =>
         {
             var tokens = Tokens(s);
-            return new Callers(s.GetRequiredService<PresenceHost>(), tokens, isOpen: tokens is null && s.GetRequiredService<Aglow.Model.AglowOptions>().OpenMode);
+            return new Callers(
+                s.GetRequiredService<PresenceHost>(),
+                tokens,
+                isOpen: tokens is null && s.GetRequiredService<Aglow.Model.AglowOptions>().OpenMode);
         });
         services.AddHostedService(static s => s.GetRequiredService<PresenceHost>());
         services.AddSingleton(static s => s.GetRequiredService<PresenceHost>().Presence);
@@ -104,7 +124,7 @@ public static class AglowServices
         return services;
     }
 
-    // a server that takes tokens has this service
+    // only a server that takes tokens registers a CredentialCheck
     private static KnownCallers? Tokens(IServiceProvider services) =>
         services.GetService<CredentialCheck>() is null ? null : services.GetRequiredService<KnownCallers>();
 }

@@ -6,9 +6,11 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore.Hosting;
 
-/// <summary>Runs an application's own handler of changes from when presence is open until it is about to be closed.</summary>
-/// <remarks>Hosted services stop in the reverse order of their registration, so this one stops before presence does. Each change is
-/// handled in a scope of its own.</remarks>
+/// <summary>Runs an application's handler of changes while presence is open.</summary>
+/// <remarks>
+/// Hosted services stop in the reverse order of their registration, so this one stops before presence closes. Each change is handled in a
+/// scope of its own.
+/// </remarks>
 internal sealed partial class ChangeHandlerHost<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicConstructors)] THandler>(
     PresenceHost host, IServiceScopeFactory scopes, TimeProvider time, ILogger<THandler> logger) : IHostedService, IDisposable
     where THandler : class, IPresenceChangeHandler
@@ -32,7 +34,7 @@ internal sealed partial class ChangeHandlerHost<[DynamicallyAccessedMembers(Dyna
 
     public void Dispose() => _stop.Dispose();
 
-    // on one node at a time where nodes share the feed
+    // if nodes share the feed, only one node at a time runs this
     private Task RunAsync(string token, CancellationToken lost) => new ChangeHandlerLoop(
         host.RequireChanges(), typeof(THandler).FullName!, time, failure => Failed(logger, failure)).RunAsync(HandleAsync, lost);
 

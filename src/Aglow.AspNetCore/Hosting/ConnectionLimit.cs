@@ -7,19 +7,20 @@ using Microsoft.AspNetCore.Connections;
 namespace Aglow.AspNetCore.Hosting;
 
 /// <summary>
-/// Counts connections, and closes new ones of an address that already has the most. An answer would cost more than the connection.
+/// Counts connections, and closes a new one if its address already has the most. It sends no answer, because an answer would cost more than
+/// the connection.
 /// </summary>
-/// <remarks>Kestrel limits how many there are in all (<c>MaxConcurrentConnections</c>). Threading: any thread; no lock.</remarks>
+/// <remarks>Kestrel limits the total number of connections (<c>MaxConcurrentConnections</c>). Threading: any thread; no lock.</remarks>
 internal sealed class ConnectionLimit(int mostOfAnAddress, TrustedProxies proxies, LimitReports limits)
 {
     private readonly ConcurrentDictionary<IPAddress, int> _counts = new();
     private long _total;
     private long _refused;
 
-    /// <summary>Open connections.</summary>
+    /// <summary>How many connections are open.</summary>
     public long Total => Volatile.Read(ref _total);
 
-    /// <summary>Connections that were closed because their address had too many.</summary>
+    /// <summary>How many connections were closed because their address had too many.</summary>
     public long Refused => Volatile.Read(ref _refused);
 
     public ConnectionDelegate Guard(ConnectionDelegate next) => connection =>
@@ -27,7 +28,7 @@ internal sealed class ConnectionLimit(int mostOfAnAddress, TrustedProxies proxie
         if (connection.RemoteEndPoint is not IPEndPoint from)
             return next(connection);
         var address = RateLimits.Customer(from.Address);
-        // a proxy has the connections of all its clients
+        // a proxy has no limit, because it opens the connections of all its clients
         if (proxies.Any && proxies.Holds(address))
             return CountedAsync(next, connection, address: null);
         if (TryEnter(address))

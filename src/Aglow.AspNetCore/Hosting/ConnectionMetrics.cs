@@ -8,7 +8,7 @@ namespace Aglow.AspNetCore.Hosting;
 /// <summary>Metrics of connections, and of the memory that large calls take.</summary>
 internal sealed class ConnectionMetrics(ConnectionLimit limit, LimitReports limits, IOptions<KestrelServerOptions> kestrel)
 {
-    /// <summary>Registers them.</summary>
+    /// <summary>Registers the metrics.</summary>
     public void AddTo(AglowMetrics metrics)
     {
         metrics.Gauge("aglow.tcp.connections", "Connections of every kind, HTTP's among them.", () => limit.Total);

@@ -7,19 +7,19 @@ using Microsoft.Extensions.Logging;
 namespace Aglow.AspNetCore.Hosting;
 
 /// <summary>
-/// Counts by kind how often a limit refuses something, and says so in the log once a minute for each kind: an operator whose proxy is taken
-/// for one client sees why everybody is refused.
+/// Counts refusals by kind of limit, and logs each kind at most once a minute. If the server takes a proxy for one client, the log shows
+/// the operator why many clients are refused.
 /// </summary>
-/// <remarks>Kinds are a fixed few. Threading: any thread; a lock only for the line of a minute.</remarks>
+/// <remarks>The set of kinds is small and fixed. Threading: any thread; it takes a lock only when it writes to the log.</remarks>
 internal sealed class LimitReports(ILoggerFactory logs, TimeProvider time)
 {
-    /// <summary>Connections of one address.</summary>
+    /// <summary>The kind: too many connections of one address.</summary>
     public const string Connections = "connections-of-address";
 
-    /// <summary>A trusted proxy's connection without a PROXY header.</summary>
+    /// <summary>The kind: a connection of a trusted proxy without a PROXY header.</summary>
     public const string NoProxyHeader = "no-proxy-header";
 
-    /// <summary>All of them: these two, and the titles of the problems that are a 429.</summary>
+    /// <summary>All kinds: these two, and the titles of the problems with status 429.</summary>
     public static IReadOnlyList<string> Kinds { get; } =
     [
         Connections, NoProxyHeader, "too-many-calls", "too-many-connections", "too-many-event-streams", "too-many-messages",
@@ -37,11 +37,11 @@ internal sealed class LimitReports(ILoggerFactory logs, TimeProvider time)
             metrics.Count("aglow.limits.refused", "What limits refused, by kind.", () => Volatile.Read(ref kind.Count), ("kind", name));
     }
 
-    /// <summary>A limit refused a call or a connection.</summary>
+    /// <summary>Counts that a limit refused a call or a connection.</summary>
     public void Bite(ProblemException problem, IPAddress? address) =>
         Bite(problem.Title.ToLowerInvariant().Replace(' ', '-'), address is null ? null : new IPEndPoint(address, 0), problem.Message);
 
-    /// <summary>The same, of this kind.</summary>
+    /// <summary>The same for a kind; ignores an unknown one.</summary>
     public void Bite(string name, EndPoint? from, string detail)
     {
         if (!_kinds.TryGetValue(name, out var kind))

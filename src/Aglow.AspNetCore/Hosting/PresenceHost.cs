@@ -9,22 +9,25 @@ using Microsoft.Extensions.Logging;
 namespace Aglow.AspNetCore.Hosting;
 
 /// <summary>
-/// Opens presence when the application starts and closes it, everything on disk, when it has stopped: after the web server's last request.
+/// Opens presence when the application starts. Closes it after the web server's last request, with all data on disk.
 /// </summary>
 /// <remarks>
-/// Hosted services start before the web server and stop after it, so a request always finds presence open. Endpoints read <see cref="Presence"/>: a
-/// field. A presence that the application made itself is used as it is and left open.
+/// Hosted services start before the web server and stop after it, so presence is open during every request. Endpoints read
+/// <see cref="Presence"/>, which is only a field. If the application passes its own presence, this class neither opens nor closes it.
 /// </remarks>
 internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
 {
-    /// <summary>What <see cref="AglowOptions.DrainSeconds"/> is where nodes share a store and nothing was set: within the lease, so that nobody who is slow lapses, and long enough for
-    /// a hundred thousand handshakes elsewhere.</summary>
+    /// <summary>
+    /// The default of <see cref="AglowOptions.DrainSeconds"/> if nodes share a store. It is shorter than the lease, so that no lease
+    /// expires while a client moves, and long enough for 100,000 handshakes on other nodes.
+    /// </summary>
     public const int DrainSecondsOfMany = 10;
 
-    // clients of a server that stops come back over this long, each at a time of its own
+    // when the server stops, its clients reconnect at random times within this period
     private static readonly TimeSpan ReconnectWithin = TimeSpan.FromSeconds(5);
 
-    // of the time for draining: not ready, and nobody sent away yet. 2 s of 10: two checks of a balancer that looks every second
+    // share of the drain time in which the node is not ready, but sends no client away yet. It is 2 s of 10 s, in which a load balancer
+    // that checks every second checks twice
     private const double UntilNoticed = 0.2;
 
     private readonly KnownCallers? _tokens;
@@ -62,21 +65,21 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
     /// <summary>What the operator set.</summary>
     public AglowOptions Options { get; }
 
-    /// <summary>When the application started, and whether it stops.</summary>
+    /// <summary>Whether the application has started, and whether it is stopping.</summary>
     public IHostApplicationLifetime Lifetime { get; }
 
     /// <summary>The service behind every call.</summary>
     public PresenceService Presence => _presence ?? throw new InvalidOperationException("Presence is opened when the application starts.");
 
-    /// <summary>The webhooks; null where there is no feed.</summary>
+    /// <summary>The webhooks; null if there is no feed.</summary>
     public WebhookDeliveries? Webhooks { get; private set; }
 
-    /// <summary>The problem that there is no feed, and how to have one.</summary>
+    /// <summary>The problem that there is no feed. Its text says how to get one.</summary>
     public NotSupportedException NoFeed() => new(Presence.IsShared && Options.ChangesHours > 0
         ? "This Redis cannot keep a feed of changes: it needs streams and scripts, as Redis 6.2 and Valkey have them."
         : "This server records no changes. Start it with --changes-hours 24.");
 
-    /// <summary>The feed of changes; an exception that says how to have one where there is none.</summary>
+    /// <summary>The feed of changes. If there is none, throws an exception that says how to get one.</summary>
     public IChangeFeed RequireChanges() => Presence.Changes
         ?? throw new InvalidOperationException(
             "There is no feed of changes: set AglowOptions.ChangesHours to 1 or more.");
@@ -84,10 +87,10 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
     /// <summary>Whether presence is open.</summary>
     public bool IsOpen => _sockets is not null;
 
-    /// <summary>What sockets share.</summary>
+    /// <summary>The state that all sockets share.</summary>
     public SocketHost Sockets => _sockets ?? throw new InvalidOperationException("Presence is opened when the application starts.");
 
-    /// <summary>Where the words are, when it was opened here.</summary>
+    /// <summary>Where the store keeps words; empty if the application passed its own presence.</summary>
     public string Where => _opened?.Where ?? "";
 
     public async Task StartAsync(CancellationToken cancellationToken)
@@ -115,7 +118,10 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
 
     public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    /// <summary>Sends clients elsewhere while everything is still served, new connections too; this is not ready any more. Before the web server stops, which waits for sockets to end.</summary>
+    /// <summary>
+    /// Sends clients to other nodes before the web server stops, because the web server waits for sockets to end. Meanwhile the node
+    /// reports that it is not ready, but serves all requests and new connections.
+    /// </summary>
     public async Task StoppingAsync(CancellationToken cancellationToken)
     {
         if (_presence is null)
@@ -129,7 +135,7 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
         }
         catch (OperationCanceledException)
         {
-            // no more time
+            // the host's time for stopping is over
         }
 
         _presence.Watchers.Drain(ReconnectWithin);

@@ -8,19 +8,19 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace Microsoft.AspNetCore.Hosting;
 
-/// <summary>Lets a Kestrel endpoint take sockets before HTTP, for less than half of the memory a connection.</summary>
+/// <summary>Lets a Kestrel endpoint take sockets before HTTP, which more than halves the memory of each connection.</summary>
 public static class SocketListenOptions
 {
     /// <summary>
-    /// Takes <c>GET /ws</c> upgrades at the start of a connection, and limits how many connections one address may have. Everything else goes
-    /// on to HTTP. Without this call sockets work through the mapped endpoint. Use it only if Aglow's calls are mapped at the root. It takes
-    /// no sockets if the application authenticates, because that needs HTTP.
+    /// Takes <c>GET /ws</c> upgrades at the start of a connection, and limits how many connections one address may have. Everything else
+    /// goes on to HTTP. Without this call sockets work through the mapped endpoint. Use it only if Aglow's calls are mapped at the root. It
+    /// takes no sockets if the application authenticates, because that needs HTTP.
     /// </summary>
     /// <param name="listen">The endpoint.</param>
     /// <param name="isFirst">
-    /// True if no connection middleware (such as <c>UseHttps</c> or <c>UseConnectionLogging</c>) was added to this endpoint before this call.
-    /// Frames then go straight to the kernel's socket, which costs a third of the CPU. If another middleware was added before, pass false:
-    /// frames would bypass it.
+    /// True if no connection middleware (such as <c>UseHttps</c> or <c>UseConnectionLogging</c>) was added to this endpoint before this
+    /// call. Frames then go straight to the kernel's socket, which costs a third of the CPU. If another middleware was added before, pass
+    /// false: frames would bypass it.
     /// </param>
     public static ListenOptions UseAglowSockets(this ListenOptions listen, bool isFirst = false)
     {
@@ -34,7 +34,8 @@ public static class SocketListenOptions
             listen.Use(next => new ProxyProtocol(next, proxies, services.GetRequiredService<LimitReports>(), time).OnConnectionAsync);
         listen.Use(services.GetRequiredService<ConnectionLimit>().Guard);
         var takesSockets = callers.IsOpen || callers.Tokens is not null;
-        listen.Use(next => new SocketMiddleware(next, () => takesSockets && host.IsOpen ? host.Sockets : null, gate, proxies, time, isFirst).OnConnectionAsync);
+        listen.Use(next => new SocketMiddleware(
+            next, () => takesSockets && host.IsOpen ? host.Sockets : null, gate, proxies, time, isFirst).OnConnectionAsync);
         return listen;
     }
 }

@@ -13,18 +13,20 @@ using Microsoft.AspNetCore.Connections.Features;
 namespace Aglow.AspNetCore.Hosting;
 
 /// <summary>
-/// Takes WebSocket upgrades at the start of a connection, before Kestrel makes its HTTP objects for it. Passes everything else on untouched.
+/// Takes WebSocket upgrades at the start of a connection, before Kestrel creates its HTTP objects. Passes all other connections on
+/// unchanged.
 /// </summary>
 /// <remarks>
-/// It runs on Kestrel's own endpoint: same port, and inside TLS when it is added after TLS. A socket taken here costs about 6 KB
-/// (aglow bench sockets), less than half of one that comes through HTTP. It takes only flawless handshakes (<see cref="RawUpgrade"/>);
-/// the mapped endpoint answers all others. A connection waits here until its first head is complete: Kestrel's HTTP objects would cost 3 KB
-/// more (aglow bench attack). From then on Kestrel's limits hold (<c>RequestHeadersTimeout</c>, <c>KeepAliveTimeout</c>).
-/// Threading: one loop a connection.
+/// It runs on Kestrel's own endpoint: on the same port, and inside TLS if it is added after TLS. A socket that is taken here costs about
+/// 6 KB (aglow bench sockets), less than half of one that comes through HTTP. It takes only valid handshakes (<see cref="RawUpgrade"/>);
+/// the mapped endpoint answers all others. A connection waits here until its first head is complete, because Kestrel's HTTP objects cost
+/// 3 KB more (aglow bench attack). After that, Kestrel's limits apply (<c>RequestHeadersTimeout</c>, <c>KeepAliveTimeout</c>).
+/// Threading: one loop for each connection.
 /// </remarks>
-internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?> host, Gate gate, TrustedProxies proxies, TimeProvider time, bool isFirst)
+internal sealed class SocketMiddleware(
+    ConnectionDelegate next, Func<SocketHost?> host, Gate gate, TrustedProxies proxies, TimeProvider time, bool isFirst)
 {
-    /// <summary>How long a connection may take for its first head. As long as for any later one.</summary>
+    /// <summary>How long a connection may take for its first head. Kestrel allows the same time for later ones.</summary>
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(15);
 
     private static readonly byte[] TooSlow = [.. "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"u8];
@@ -33,7 +35,9 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
     {
         if (await FirstBytesAsync(connection) is not { } first)
             return;
-        if (host() is { } sockets && RawUpgrade.Read(first.Bytes) is { } upgrade && await ArriveAsync(upgrade, connection, sockets) is { } arrived)
+        if (host() is { } sockets
+            && RawUpgrade.Read(first.Bytes) is { } upgrade
+            && await ArriveAsync(upgrade, connection, sockets) is { } arrived)
         {
             connection.Transport.Input.AdvanceTo(first.Bytes.GetPosition(upgrade.Length));
             var output = SocketOutput.Of(connection, isFirst);
@@ -42,19 +46,19 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
             return;
         }
 
-        // A pipe must not examine less than before. Kestrel's first read still completes at once if bytes beyond that arrived.
+        // A pipe must not mark fewer bytes as examined than before. If more bytes have arrived, Kestrel's first read completes at once.
         connection.Transport.Input.AdvanceTo(first.Bytes.Start, first.Bytes.GetPosition(first.Examined));
         if (host()?.Tokens is not null)
             connection.Features.Set(new LastCaller());
         await next(connection);
     }
 
-    // The first bytes, not given back to the pipe yet, and how many of them were examined before. Null: the connection is over.
+    // Reads the first bytes, without advancing the pipe, and returns how many of them earlier reads examined. Null: the connection is over.
     private async ValueTask<(ReadOnlySequence<byte> Bytes, long Examined)?> FirstBytesAsync(ConnectionContext connection)
     {
         var input = connection.Transport.Input;
         using var patience = new CancellationTokenSource(Patience, time);
-        // A server that stops does not wait for silent connections.
+        // When the server stops, it does not wait for silent connections.
         var closing = connection.Features.Get<IConnectionLifetimeNotificationFeature>()?.ConnectionClosedRequested ?? default;
         using var stopping = closing.UnsafeRegister(static patience => ((CancellationTokenSource)patience!).Cancel(), patience);
         long examined = 0;
@@ -74,7 +78,7 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
         }
         catch (OperationCanceledException) when (patience.IsCancellationRequested)
         {
-            // Part of a head arrived: say why the connection closes.
+            // If part of a head arrived, tells the client why the connection closes.
             if (examined > 0 && !closing.IsCancellationRequested)
                 await connection.Transport.Output.WriteAsync(TooSlow);
             return null;
@@ -86,13 +90,17 @@ internal sealed class SocketMiddleware(ConnectionDelegate next, Func<SocketHost?
         }
     }
 
-    // Null: HTTP says why not.
+    // Null: refused; HTTP then handles the same request and answers with the reason.
     private async ValueTask<Arrival?> ArriveAsync(RawUpgrade upgrade, ConnectionContext connection, SocketHost host)
     {
         var address = proxies.ClientOf(connection, upgrade.ForwardedFor);
         try
         {
-            host.Origins.Require(upgrade.Origin, upgrade.FetchSite, upgrade.Host, connection.Features.Get<ITlsHandshakeFeature>() is null ? (connection.LocalEndPoint as IPEndPoint)?.Address : null);
+            host.Origins.Require(
+                upgrade.Origin,
+                upgrade.FetchSite,
+                upgrade.Host,
+                connection.Features.Get<ITlsHandshakeFeature>() is null ? (connection.LocalEndPoint as IPEndPoint)?.Address : null);
             var hello = SocketHello.Read(upgrade.Query);
             var credential = Credentials.OfHeader(upgrade.Authorization) ?? hello.Token ?? Credentials.OfProtocols(upgrade.Protocols);
             var caller = await gate.AdmitAsync(address, credential, SocketEndpoint.Access);
