@@ -7,17 +7,17 @@ using Microsoft.AspNetCore.SignalR;
 namespace Aglow.AspNetCore.Hubs;
 
 /// <summary>
-/// A connection to a SignalR hub as a device of its user: it counts and ends as a socket does, and watches nobody.
+/// A connection to a SignalR hub as a device of its user. It counts and ends like a socket, but watches no users.
 /// </summary>
 /// <remarks>
-/// It is a connection of the <see cref="WatchHub"/>, so one timer serves all of them and all sockets. At each tick the application's
-/// sign-in behind the connection must still be valid. The hub sends it nothing: SignalR pings its connections itself, and closes them
-/// when the server stops. Threading: the hub's loop; <see cref="Hear"/> and <see cref="CloseAsync"/> from any thread.
+/// It is a connection of the <see cref="WatchHub"/>, so that one timer serves these connections and all sockets. Each tick checks that the
+/// application's sign-in behind the connection is still valid. The watch hub sends it nothing: SignalR pings its connections itself, and
+/// closes them when the server stops. Threading: the watch hub's loop; <see cref="Hear"/> and <see cref="CloseAsync"/> from any thread.
 /// </remarks>
 internal sealed class HubDevice(Arrival arrival, HubCallerContext context, SocketHost host)
     : WatchConnection(arrival.User), IDeviceConnection
 {
-    // A client that polls sends no pings. Its polls are the evidence: SignalR drops the connection 15 s after the last one.
+    // A client with long polling sends no pings. Its polls count instead: SignalR drops the connection 15 s after the last one.
     private readonly bool _isKeptAlive = context.Features.Get<IConnectionInherentKeepAliveFeature>()?.HasInherentKeepAlive == true;
     private uint _lastEvidence;
     private volatile bool _isEnded;
@@ -32,11 +32,11 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
 
     private TimeSpan? Left => arrival.Client.Left?.Invoke();
 
-    /// <summary>Something came from the client.</summary>
+    /// <summary>Writes a heartbeat because something arrived from the client, at most once a second.</summary>
     public void Hear(bool byPerson) => _ = host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence).AsTask();
 
-    /// <summary>The connection is over.</summary>
-    /// <param name="leaves">Whether the client closed it, and was not cut off: then its device leaves.</param>
+    /// <summary>Ends the device after the connection has ended.</summary>
+    /// <param name="leaves">Whether the device leaves, because the client closed the connection and did not lose it.</param>
     public async ValueTask CloseAsync(bool leaves)
     {
         IsLeaving = true;
@@ -69,7 +69,7 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
 
     protected override void End(int code)
     {
-        // The server stops: SignalR closes the connection, and lets the client reconnect.
+        // Lower codes mean that the server stops. SignalR then closes the connection itself, and the client may reconnect.
         if (code < SocketClose.TokenEnded || _isEnded)
             return;
         _isEnded = true;

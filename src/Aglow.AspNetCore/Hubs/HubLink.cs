@@ -9,17 +9,20 @@ using Microsoft.AspNetCore.SignalR;
 namespace Aglow.AspNetCore.Hubs;
 
 /// <summary>
-/// Stands between the transport of a hub's client and SignalR. All that the client sends is evidence that it is alive.
+/// A pipe between the transport of a hub's client and SignalR. All that the client sends shows that it is alive, so it counts as a
+/// heartbeat.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   WebSocket, event stream, long polling ─► transport's pipe ─► HubLink ─► SignalR: pings, calls
 ///                                                                  └─► heartbeat, at most once a second
 /// </code>
-/// SignalR tells an application of calls and not of pings, and most connections only ping (every 15 s). Rejected alternatives: a heartbeat
-/// of every open connection on a timer would show a client that lost its network online for as long as SignalR waits for it, and its
-/// last seen would be wrong by that; a wrapper of each hub protocol does not know the connection. A client that comes back to the same
-/// connection (stateful reconnect) goes on with this reader. Threading: SignalR reads from one loop; the end may come from another.
+/// SignalR notifies an application of calls, but not of pings, and most connections only ping (every 15 s). A client that resumes the same
+/// connection (stateful reconnect) goes on with this reader.
+/// Rejected alternative: a heartbeat of every open connection on a timer. A client that lost its network would stay online for as long as
+/// SignalR waits for it, and its last seen would be wrong by that time. Rejected alternative: a wrapper of each hub protocol, which does
+/// not know the connection.
+/// Threading: SignalR reads from one loop; <see cref="EndAsync"/> may be called from another thread.
 /// </remarks>
 internal sealed class HubLink(HubCallerContext context, UserId who, Client client, SocketHost host) : PipeReader, IDuplexPipe
 {
@@ -35,8 +38,8 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
     public PipeWriter Output => _transport.Output;
 
     /// <summary>Brings the user online, and returns the pipe that SignalR reads from now on.</summary>
-    /// <exception cref="ProblemException">They may not connect.</exception>
-    /// <exception cref="NotSupportedException">They have an ID that this deployment does not take.</exception>
+    /// <exception cref="ProblemException">The user may not connect.</exception>
+    /// <exception cref="NotSupportedException">This deployment does not accept the user's ID.</exception>
     public async ValueTask<IDuplexPipe> BeginAsync(IDuplexPipe transport)
     {
         await ArriveAsync();
@@ -44,10 +47,10 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
         return this;
     }
 
-    /// <summary>The client called a method of the hub.</summary>
+    /// <summary>Notes that the client called a method of the hub, which counts as an action of the person.</summary>
     public void HearCall() => _device?.Hear(byPerson: true);
 
-    /// <summary>The connection is over; only the first call counts.</summary>
+    /// <summary>Ends the device after the connection has ended. Only the first call has an effect.</summary>
     public ValueTask EndAsync(bool leaves)
     {
         _isOver = true;
@@ -85,7 +88,7 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
     public override void Complete(Exception? exception = null)
     {
         _transport.Input.Complete(exception);
-        // a hub that failed as the client connected tells no filter of its end
+        // if a hub fails while the client connects, SignalR does not notify filters of the end
         _ = EndAsync(leaves: false).AsTask();
     }
 
@@ -99,7 +102,7 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
             _ = ArriveLateAsync();
     }
 
-    // The store was away when the client connected, which is no reason to refuse the application's own connection.
+    // Admits the user later if the store was not available when the client connected. That must not fail the application's own connection.
     private async Task ArriveLateAsync()
     {
         try
@@ -129,7 +132,7 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
         }
         catch (StoreUnavailableException)
         {
-            // tried again with what the client sends next
+            // the next message of the client tries again
         }
     }
 }

@@ -15,11 +15,11 @@ using Microsoft.Extensions.Options;
 namespace Aglow.AspNetCore.Hubs;
 
 /// <summary>
-/// Makes each connection to a hub of the application a device of its user, as a filter of all hubs.
+/// A filter of all hubs of the application. It makes each connection to a hub a device of its user.
 /// </summary>
 /// <remarks>
 /// <code>
-///   connected     find the user ─► account, limit and first heartbeat, as for a socket ─► HubLink turns what comes into heartbeats
+///   connected     find the user ─► account, limit and first heartbeat, as for a socket ─► HubLink turns received data into heartbeats
 ///   call          brings back a user who left on all devices
 ///   disconnected  the device leaves: offline after a heartbeat interval and 2 s, unless it is back (a reloaded page)
 ///   cut off       the lease expires
@@ -53,7 +53,7 @@ internal sealed class HubPresence(PresenceHost host, Callers callers, HubPresenc
         }
         finally
         {
-            // a server that stops closes all connections, and no device has left
+            // when the server stops, it closes all connections, and no device leaves
             if (context.Context.Features.Get<HubLink>() is { } link)
                 await link.EndAsync(leaves: exception is null && !lifetime.ApplicationStopping.IsCancellationRequested);
         }
@@ -92,10 +92,10 @@ internal sealed class HubPresence(PresenceHost host, Callers callers, HubPresenc
     private static string? Asked(HttpContext request, string name) => request.Request.Query[name] is [{ } value] ? value : null;
 }
 
-/// <summary>Checks at the start that hubs can be devices here.</summary>
+/// <summary>Checks at the start that connections to hubs can be devices in this application.</summary>
 internal sealed class HubPresenceCheck(IServiceProvider services, HubPresenceOptions options) : IHostedService
 {
-    // what SignalR takes where nothing is set
+    // SignalR's default for ClientTimeoutInterval
     private static readonly TimeSpan DefaultSilence = TimeSpan.FromSeconds(30);
 
     /// <inheritdoc/>
@@ -109,7 +109,7 @@ internal sealed class HubPresenceCheck(IServiceProvider services, HubPresenceOpt
                 + $"{nameof(HubPresenceOptions.User)} in AddAglowPresence(options => options.User = …).");
         }
 
-        // SignalR drops a client that is silent for so long, and lets one live that sends something just before
+        // a client may be silent for almost this long before SignalR drops it, so the lease must not be shorter
         var silence = services.GetRequiredService<IOptions<HubOptions>>().Value.ClientTimeoutInterval ?? DefaultSilence;
         var lease = TimeSpan.FromSeconds(host.Options.LeaseSeconds);
         if (silence > lease)

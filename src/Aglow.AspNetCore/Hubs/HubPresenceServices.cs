@@ -11,7 +11,7 @@ public static class HubPresenceServices
 {
     /// <summary>
     /// Makes each connection to any hub of the application a device of its user: <c>builder.Services.AddSignalR().AddAglowPresence()</c>.
-    /// Clients need nothing but SignalR, and no second connection. <c>?device_id=&amp;device_kind=</c> in the hub's URL name the device.
+    /// Clients need only SignalR, and no second connection. <c>?device_id=&amp;device_kind=</c> in the hub's URL names the device.
     /// </summary>
     public static ISignalRServerBuilder AddAglowPresence(this ISignalRServerBuilder builder, Action<HubPresenceOptions>? configure = null)
     {
@@ -26,12 +26,15 @@ public static class HubPresenceServices
     }
 
     /// <summary>
-    /// Sends every change of anybody's presence to a group of a hub, as <c>presence</c> with a <see cref="HubPresenceRecord"/>. Your
-    /// hub decides who is in the group, and so who may see whom: what is sent is the truth, but for users who hide. It needs the feed of
-    /// changes (<see cref="Aglow.Model.AglowOptions.ChangesHours"/>).
+    /// Sends every change of a user's presence to a group of a hub, as <c>presence</c> with a <see cref="HubPresenceRecord"/>. It needs the
+    /// feed of changes (<see cref="Aglow.Model.AglowOptions.ChangesHours"/>).
     /// </summary>
-    /// <param name="builder">SignalR.</param>
-    /// <param name="group">The group for a change; null: it is not sent.</param>
+    /// <remarks>
+    /// Your hub decides which connections are in the group, and so which users may see a change. Changes carry the true status, except for
+    /// users who hide.
+    /// </remarks>
+    /// <param name="builder">The builder of SignalR.</param>
+    /// <param name="group">Returns the group for a change; null: the change is not sent.</param>
     public static ISignalRServerBuilder AddAglowPresencePush<THub>(this ISignalRServerBuilder builder, Func<PresenceChange, string?> group)
         where THub : Hub
     {

@@ -8,7 +8,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore.Hubs;
 
-/// <summary>What a hub's clients are told of a change: the newest of a user is the truth about them.</summary>
+/// <summary>The message about a change that a hub's clients receive. The newest record of a user replaces earlier ones.</summary>
 /// <param name="UserId">The user: a number below 2^31, or text.</param>
 /// <param name="IsOnline">Whether they are online.</param>
 /// <param name="Status"><c>online</c>, <c>away</c>, <c>busy</c> or <c>offline</c>.</param>
@@ -26,8 +26,8 @@ public sealed record HubPresenceRecord(
 
 /// <summary>Sends every change to a group of a hub.</summary>
 /// <remarks>
-/// It begins at the end of the feed when the application has started. Where it falls behind by more than the feed keeps, or a send fails,
-/// it says so in the log and goes on from the end. Threading: one loop, one change after the other.
+/// It begins at the end of the feed when the application has started. If it falls behind by more than the feed keeps, or a send fails, it
+/// logs that and continues from the end of the feed. Threading: one loop, which sends one change after the other.
 /// </remarks>
 internal sealed class HubPush<THub>(
     PresenceHost host,
@@ -39,7 +39,7 @@ internal sealed class HubPush<THub>(
     : IHostedLifecycleService, IDisposable
     where THub : Hub
 {
-    /// <summary>What the clients hear.</summary>
+    /// <summary>The name of the method that is called on clients.</summary>
     public const string Method = "presence";
 
     private static readonly TimeSpan AgainAfter = TimeSpan.FromSeconds(1);
