@@ -2,7 +2,7 @@ using System.Net.Http.Headers;
 
 namespace Aglow.Changes.Webhooks;
 
-/// <summary>Sends one signed message to a receiver and returns the result. A receiver's behavior never makes it throw.</summary>
+/// <summary>Sends one signed message to a receiver and returns the result. A receiver's behaviour never makes it throw.</summary>
 internal sealed class WebhookSender : IDisposable
 {
     // a receiver that needs longer should queue the changes and acknowledge them
