@@ -5,7 +5,7 @@ using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>Nodes that share a Redis and were started differently, and a Redis that deletes words.</summary>
+/// <summary>Nodes that share a Redis but start with different settings, and a Redis that deletes words.</summary>
 public sealed class AgreementTests
 {
     private const string Definition = "AGLOW_DEFINITIONS__active__ACTIVITYSECONDS";
@@ -35,7 +35,7 @@ public sealed class AgreementTests
             errors.Count(static c => c == '\n').ShouldBe(1);
         }
 
-        // the same settings, and one that concerns a node alone
+        // the same settings, except one that concerns only one node
         await using var other = await NodeAsync(redis, "--node-name", "other");
         (await MetricAsync(other, "aglow_settings_apart")).ShouldBe(0);
         (await MetricAsync(first, "aglow_settings_apart")).ShouldBe(0);
@@ -51,7 +51,7 @@ public sealed class AgreementTests
         await Eventually.HoldsAsync(async () => await MetricAsync(first, "aglow_settings_apart") == 1);
         await Eventually.HoldsAsync(() => first.Output.Contains("have lease-seconds 12"));
         (await MetricAsync(second, "aglow_settings_apart")).ShouldBe(0);
-        // what is lost with the data of Redis is written again, by a node that has what was set last
+        // if Redis loses its data, a node with the newest settings writes them again
         await redis.CallAsync("FLUSHALL");
         await Eventually.HoldsAsync(async () =>
             (string?)await redis.CallAsync("GET", "{p:pages}:settings") is { } text && text.Contains("lease-seconds 12\n"));

@@ -4,7 +4,7 @@ using Aglow.Server.Tests;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>An HAProxy with <c>deploy/haproxy.cfg</c>: as it is documented, but for the addresses.</summary>
+/// <summary>An HAProxy with <c>deploy/haproxy.cfg</c> as documented, except for the addresses.</summary>
 internal sealed class Balancer : IAsyncDisposable
 {
     private readonly Process _process;
@@ -19,7 +19,7 @@ internal sealed class Balancer : IAsyncDisposable
 
     public Uri Address { get; }
 
-    /// <summary>Starts one before nodes on these ports: three at most, and none of them need be there yet.</summary>
+    /// <summary>Starts an HAProxy in front of nodes on these ports. It takes up to three nodes, which need not run yet.</summary>
     public static async Task<Balancer> StartAsync(params int[] nodes)
     {
         var port = Ports.Free();

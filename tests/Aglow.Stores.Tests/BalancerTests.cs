@@ -7,14 +7,14 @@ using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>Nodes that come and go behind a balancer, as <c>deploy/haproxy.cfg</c> has it.</summary>
-/// <remarks><c>AGLOW_TEST_LONG=1</c>: with the lease of 30 s that people have, which takes minutes.</remarks>
+/// <summary>Nodes that start and stop behind a balancer that uses <c>deploy/haproxy.cfg</c>.</summary>
+/// <remarks><c>AGLOW_TEST_LONG=1</c> uses the default lease of 30 s, which takes minutes.</remarks>
 [Collection(FaultCollection.Name)]
 public sealed class BalancerTests(FaultyCluster servers)
 {
     private static readonly bool IsLong = Environment.GetEnvironmentVariable("AGLOW_TEST_LONG") == "1";
     private static readonly int Tick = IsLong ? 10 : 2;
-    // longer than haproxy takes to cut off a node that says nothing, and than everybody takes to come back
+    // longer than haproxy takes to cut off a silent node, plus the time in which all clients come back
     private static readonly int Lease = IsLong ? 30 : 20;
     private static readonly int Pause = IsLong ? 40 : 22;
 
@@ -37,19 +37,19 @@ public sealed class BalancerTests(FaultyCluster servers)
         await Eventually.HoldsAsync(
             () => connected.Concat(heartbeating).All(user => watcher.Statuses(user)[^1] == "online") && people.AllKnow("offline"));
 
-        // one more node has what comes then
+        // one more node gets the new connections
         await using var third = await NodeAsync(ports[2]);
         await GivenConnectionsAsync(balancer, third);
         await using var newcomers = new People(TimeSpan.FromSeconds(Tick), balancer.Address);
         await JoinUntilAsync(newcomers, 20_000, async () => await ConnectionsAsync(third) >= 50);
 
-        // one less: not ready at once, and served meanwhile
+        // one node less: it is not ready at once, but still serves meanwhile
         var stopping = first.StopAsync();
         await Eventually.HoldsAsync(
             async () => (await first.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable);
         (await first.Http.PostAsJsonAsync("/heartbeat", new { user_id = 7 })).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await stopping).ShouldBe(0);
-        // who went was told, one after the other; nobody missed the change, and nobody was ever gone
+        // each client was sent away in turn; nobody missed the change, and nobody went offline
         people.SentElsewhereOver.ShouldBeGreaterThan(TimeSpan.FromSeconds(1));
         await Eventually.HoldsAsync(() => people.AreConnected && people.AllKnow("online"));
         connected.Concat(heartbeating).Count(user => watcher.Statuses(user).Skip(1).Contains("offline")).ShouldBe(0);
@@ -80,19 +80,20 @@ public sealed class BalancerTests(FaultyCluster servers)
         await Task.Delay(TimeSpan.FromSeconds(Math.Max(0, Pause - Stopwatch.GetElapsedTime(began).TotalSeconds)));
         first.Signal(18);
         await Eventually.HoldsAsync(async () => (await first.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.OK);
-        // it has released all that were cut off; a client that was silent for too long on a busy machine may have come back to it
+        // The node has released all clients that were cut off. On a busy machine, a client that was silent for too long may have come back
+        // to it.
         await Eventually.HoldsAsync(
             async () => people.AreConnected && await ConnectionsAsync(first) + await ConnectionsAsync(second) == connected.Length);
         ShownOffline().ShouldBeEmpty("while a node stood still");
 
         await second.KillAsync();
         await Eventually.HoldsAsync(async () => await ConnectionsAsync(first) >= connected.Length);
-        // longer than any watcher needs to read everybody
+        // longer than any watcher needs to read all users
         await Task.Delay(TimeSpan.FromSeconds(3));
         ShownOffline().ShouldBeEmpty("when a node was killed");
         (await elsewhere.Http.GetFromJsonAsync<JsonElement>("/status/10007")).GetProperty("status").GetString().ShouldBe("online");
 
-        // whom, and what became of their connections
+        // the users shown offline, and what happened to their connections
         string[] ShownOffline() => [.. all
             .Where(user => watcher.Statuses(user).SkipWhile(static status => status == "offline").Contains("offline"))
             .Select(user => $"{user}: {watcher.Times(user)}; {(connected.Contains(user) ? people.History(user) : "by HTTP")}")];
@@ -114,8 +115,8 @@ public sealed class BalancerTests(FaultyCluster servers)
         return await ConnectionsAsync(node) > 0;
     });
 
-    // People connect, fifty at a time, until it holds: a node that answered the balancer's first check too late may have been cut off, and
-    // its people are at another.
+    // People connect, fifty at a time, until the condition holds. A node that answered the balancer's first check too late may have been
+    // cut off, and its people are then on another node.
     private static Task JoinUntilAsync(People people, int firstUser, Func<Task<bool>> holds) => Eventually.HoldsAsync(async () =>
     {
         people.Join(Enumerable.Range(firstUser + people.Users.Count(), 50).Select(static user => (uint)user));

@@ -7,13 +7,13 @@ using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>One server as people run it, whose wall clock is stepped while it runs or between two runs.</summary>
+/// <summary>A production server whose wall clock is stepped while it runs, or between two runs.</summary>
 public sealed class ClockTests
 {
     private const uint Beating = 1, Silent = 2, Watching = 3;
     private static readonly TimeSpan TenYears = TimeSpan.FromDays(3652);
 
-    // a step is longer than any lease; the guard holds for two heartbeats
+    // A step is longer than any lease. The stall guard holds for two heartbeats.
     internal static readonly string[] ShortLease = ["--lease-seconds", "10", "--heartbeat-seconds", "3"];
 
     [Theory]
@@ -28,7 +28,7 @@ public sealed class ClockTests
         await using var server = AglowProcess.Run(null, ShortLease, clock.Environment);
         await server.ReadyAsync();
         await StepAsync(clock, hours, server, server);
-        // it knows, and says so
+        // the server knows that, and logs it
         await Eventually.HoldsAsync(() => server.Output.Contains("s off and is corrected", StringComparison.Ordinal));
         (await MetricAsync(server, "aglow_clock_steps_total")).ShouldBe(1);
     }
@@ -101,9 +101,9 @@ public sealed class ClockTests
     }
 
     /// <summary>
-    /// Steps a clock, while somebody heartbeats to one node and another is asked, and looks for as long as a lease and a guard take: nobody
-    /// is shown offline, and ten seconds after it what is written says the time of <paramref name="real"/>, or of the stepped clock where
-    /// there is none.
+    /// Steps a clock while a user sends heartbeats to one node and another node is read. Checks for as long as a lease and a stall guard
+    /// last: no user is shown offline. Ten seconds later, new words have the time of <paramref name="real"/>, or of the stepped clock if
+    /// that is null.
     /// </summary>
     internal static async Task StepAsync(
         FakeWallClock clock, double hours, AglowProcess written, AglowProcess read, Func<double>? real = null)
@@ -122,12 +122,12 @@ public sealed class ClockTests
 
         var sent = real?.Invoke() ?? clock.Seconds;
         (await HeartbeatAsync(written, Beating)).EnsureSuccessStatusCode();
-        // a renewal waits up to a second for a batch, where nodes share a store
+        // a renewal waits up to a second for a batch if nodes share a store
         await Eventually.HoldsAsync(async () => (await ReadAsync(read, Beating)).LastSeen >= sent - 2);
         var lastSeen = (await ReadAsync(read, Beating)).LastSeen;
         ((double)lastSeen).ShouldBeLessThan((real?.Invoke() ?? clock.Seconds) + 2);
         watcher.Statuses(Beating).ShouldNotContain("offline");
-        // connections are of this process, and know nothing of a wall
+        // connections use the monotonic clock, not the wall clock
         watcher.IsOpen.ShouldBeTrue();
         socket.IsOpen.ShouldBeTrue();
         foreach (var node in (AglowProcess[])[written, read])
@@ -151,7 +151,7 @@ public sealed class ClockTests
 }
 
 /// <summary>
-/// Nodes that share a Redis, whose clocks differ and are stepped while they run: the Redis servers' time counts for all of them.
+/// Nodes that share a Redis. Their clocks differ and are stepped while they run, but all of them use the Redis servers' time.
 /// </summary>
 [Collection(RedisCollection.Name)]
 public sealed class NodeClockTests(RedisServers servers)
@@ -190,7 +190,7 @@ public sealed class NodeClockTests(RedisServers servers)
         await ClockTests.StepAsync(clock, hours, one, other);
         foreach (var node in (AglowProcess[])[one, other])
             (await MetricAsync(node, "aglow_clock_steps_total")).ShouldBe(1);
-        // a goodbye counts at once, and what others were last seen at is not in the future
+        // a leave counts at once, and no last-seen time is in the future
         (await one.Http.PostAsJsonAsync("/offline", new { user_id = 1 })).EnsureSuccessStatusCode();
         (await ClockTests.ReadAsync(other, 1)).Status.ShouldBe("offline");
         ((double)(await ClockTests.ReadAsync(other, 1)).LastSeen).ShouldBeLessThan(clock.Seconds + 1);

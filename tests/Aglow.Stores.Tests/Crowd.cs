@@ -3,8 +3,8 @@ using System.Net.Http.Json;
 namespace Aglow.Stores.Tests;
 
 /// <summary>
-/// People whose clients heartbeat every interval, to an address or, where that does not answer, to the next; what fails is tried again
-/// within a second, with jitter, as the clients of this project do.
+/// People whose clients send a heartbeat every interval to one address. If it does not answer, they use the next address. Like this
+/// project's clients, they retry within a second, with jitter.
 /// </summary>
 internal sealed class Crowd : IDisposable
 {
@@ -14,7 +14,7 @@ internal sealed class Crowd : IDisposable
     private readonly Task[] _loops;
 
     public Crowd(uint[] users, TimeSpan interval, params Uri[] addresses) =>
-        // one by one, as clients are, so that one that is refused holds up nobody
+        // users send one by one, as clients do, so one refused call delays no other user
         _loops = [.. users.Chunk(20).Select(some => Task.Run(() => RunAsync(some, interval, addresses)))];
 
     public void Dispose()

@@ -5,14 +5,14 @@ using static Aglow.Stores.Tests.NodeCalls;
 namespace Aglow.Stores.Tests;
 
 /// <summary>
-/// Three nodes over a cluster of three shards, and packets that are dropped for longer than a lease: no node shows anybody offline who
-/// keeps trying.
+/// Three nodes over a cluster of three shards, and packets that are dropped for longer than a lease. No node may show a user offline whose
+/// client keeps trying.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   AGLOW_TEST_LONG=1 dotnet test tests/Aglow.Stores.Tests -c Release --filter FullyQualifiedName~CutTests
 /// </code>
-/// runs every fault for 25 and for 60 s with 300 people and the lease of 30 s that people have, five times each: an hour and a half.
+/// runs every fault for 25 and 60 s, five times each, with 300 people and the default lease of 30 s. It takes an hour and a half.
 /// </remarks>
 [Collection(GateCollection.Name)]
 public sealed class CutTests(GatedCluster servers)
@@ -26,10 +26,10 @@ public sealed class CutTests(GatedCluster servers)
     private static readonly int Heartbeat = IsLong ? 10 : 2;
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
 
-    // neighbouring numbers are on pages of their own
+    // neighbouring numbers are on different pages
     private static readonly uint[] Everybody = [.. Enumerable.Range(256, IsLong ? 300 : 90).Select(static i => (uint)i)];
 
-    /// <summary>What is cut, for how many seconds, and in which run.</summary>
+    /// <summary>The fault, its length in seconds, and the run.</summary>
     public static IEnumerable<object[]> Faults() =>
         from run in Enumerable.Range(1, IsLong ? Runs : 1)
         from seconds in IsLong ? [25, 60] : (int[])[18]
@@ -46,7 +46,7 @@ public sealed class CutTests(GatedCluster servers)
         await cluster.HealedAsync();
         var tunnels = new[] { new NodeTunnel(), new NodeTunnel(), new NodeTunnel() };
         var nodes = await Task.WhenAll(tunnels.Select(tunnel => NodeAsync(tunnel.Address(cluster.Address))));
-        // a third of the people begin at each node, and go to the next one where theirs does not take them
+        // A third of the people begin at each node, and go to the next node when theirs refuses them.
         var crowds = Enumerable.Range(0, 3).Select(i => new Crowd(
             [.. Everybody.Where(user => user % 3 == i)],
             Heartbeat * Second,
@@ -71,7 +71,7 @@ public sealed class CutTests(GatedCluster servers)
                     tunnels[0].Cut(static _ => true);
                     break;
                 default:
-                    // a primary and a node on one side, all else on the other
+                    // a primary and a node on one side, all others on the other side
                     foreach (var server in cluster.Servers)
                         server.Gate!.Cut(sender => server == primary || sender == id, replication: server == primary);
                     tunnels[0].Cut(port => port != primary.Endpoint.Port);
@@ -81,7 +81,7 @@ public sealed class CutTests(GatedCluster servers)
             }
 
             var ends = Task.Delay(seconds * Second);
-            // the fault is one: somebody notices it, and Redis has another primary where it parts them
+            // The fault is real: a node notices it, and if Redis is split, another server becomes primary.
             await Eventually.HoldsAsync(async () =>
                 await MetricAsync(nodes[0], "aglow_redis_servers_away") + await MetricAsync(nodes[0], "aglow_redis_servers_refusing") > 0);
             var replica = cluster.Servers.First(server => server != primary && shard.Contains(server.Endpoint.Port));
@@ -94,7 +94,7 @@ public sealed class CutTests(GatedCluster servers)
                 server.Gate!.Cut(static _ => false, replication: false);
             foreach (var tunnel in tunnels)
                 tunnel.Cut(static _ => false);
-            // all are taken back, and what was held back is over
+            // all heartbeats are accepted again, and the stall guard has ended
             foreach (var node in nodes)
                 await Eventually.HoldsAsync(async () => (await HeartbeatAsync(node, Everybody[0])).IsSuccessStatusCode);
             await Task.Delay((Lease + (2 * Heartbeat)) * Second);
@@ -118,7 +118,7 @@ public sealed class CutTests(GatedCluster servers)
         null, ["--redis", redis, "--lease-seconds", $"{Lease}", "--heartbeat-seconds", $"{Heartbeat}", "--drain-seconds", "0"]);
 }
 
-/// <summary>A cluster whose servers can be parted from one another.</summary>
+/// <summary>A cluster whose servers can be separated from one another.</summary>
 public sealed class GatedCluster : IAsyncLifetime
 {
     private RedisClusterProcesses? _cluster;
@@ -135,7 +135,7 @@ public sealed class GatedCluster : IAsyncLifetime
     }
 }
 
-/// <summary>Tests that use <see cref="GatedCluster"/>: one after the other, beside all others, since they mostly wait.</summary>
+/// <summary>Tests that use <see cref="GatedCluster"/>. They run one after the other, beside other tests, since they mostly wait.</summary>
 [CollectionDefinition(Name)]
 public sealed class GateCollection : ICollectionFixture<GatedCluster>
 {

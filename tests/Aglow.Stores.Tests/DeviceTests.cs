@@ -5,7 +5,7 @@ using Aglow.Server.Tests;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>People with two devices, as <c>./aglow bench devices</c> has them, in fewer runs.</summary>
+/// <summary>People with two devices, as in <c>./aglow bench devices</c>, with fewer runs.</summary>
 [Collection(RedisCollection.Name)]
 public sealed class DeviceTests(RedisServers servers)
 {
@@ -55,7 +55,7 @@ public sealed class DeviceTests(RedisServers servers)
         var pairs = DevicePair.All(nodes.Length);
         var devices = new DevicePairs(nodes, TimeSpan.FromSeconds(2));
         var findings = new PairFindings();
-        // people whose devices were late on this machine are tried again
+        // people whose devices were late on this machine try again
         for (var round = 0u; findings.Judged < pairs.Count * times; round++)
             await devices.RunAsync([.. Enumerable.Range(0, times).SelectMany(_ => pairs)], 1000 + (round * 1000), findings);
         findings.Wrong.ShouldBeEmpty();

@@ -7,7 +7,7 @@ using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>Two nodes as people run them, over one Redis and one PostgreSQL.</summary>
+/// <summary>Two production nodes over one Redis and one PostgreSQL.</summary>
 [Collection(PostgresCollection.Name)]
 public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
 {
@@ -24,7 +24,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
     {
         _redis = await RedisProcess.StartAsync();
         _database = await postgres.Process.CreateDatabaseAsync();
-        // both make the tables, at once
+        // both create the tables at the same time
         var nodes = await Task.WhenAll(NodeAsync(), NodeAsync());
         (_one, _other) = (nodes[0], nodes[1]);
     }
@@ -47,18 +47,18 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await watcher.SendAsync("{\"type\":\"watch\",\"users\":[\"alice\",\"bob\"]}");
         await Eventually.HoldsAsync(() => watcher.Statuses("alice") is ["offline"] && watcher.Statuses("bob") is ["offline"]);
 
-        // an ID that somebody on the other node waits for
+        // an ID that a watcher on the other node waits for
         (await HeartbeatAsync(One, "alice")).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await StatusAsync(Other, "alice")).ShouldBe("online");
         await Eventually.HoldsAsync(() => watcher.Statuses("alice") is [.., "online"]);
 
-        // a profile, of somebody whom the other node has not heard of
+        // the profile of a user whom the other node does not know
         var created = await (await One.Http.PostAsJsonAsync("/users", new { user_name = "bob", display_name = "Bob Builder" })).Content.ReadFromJsonAsync<JsonElement>();
         created.GetProperty("user_id").GetString().ShouldBe("bob");
         (await HeartbeatAsync(Other, "bob")).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await Other.Http.PostAsJsonAsync("/users", new { user_name = "Bob", user_id = 5 })).StatusCode.ShouldBe(HttpStatusCode.Conflict);
         await Eventually.HoldsAsync(() => watcher.Statuses("bob") is [.., "online"]);
-        // no index is an ID: both are strangers
+        // an index is not an ID: both users are unknown
         (await StatusAsync(Other, "2147483648")).ShouldBe("offline");
         (await StatusAsync(One, "2147483649")).ShouldBe("offline");
 
@@ -69,7 +69,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await One.Http.PostAsJsonAsync("/users/alice/subscriptions", new { user_ids = new object[] { "bob", 7, "nobody yet" } });
         (await SubscriptionsAsync(Other, "alice")).ShouldBe(["7", "bob", "nobody yet"], ignoreOrder: true);
 
-        // a manual status, and hiding, are seen on the other node as soon as it hears of them
+        // the other node sees a manual status and a hidden user as soon as it is notified
         await One.Http.PutAsJsonAsync("/users/bob/status", new { status = "busy" });
         await Eventually.HoldsAsync(async () => await StatusAsync(Other, "bob") == "busy");
         await Eventually.HoldsAsync(() => watcher.Statuses("bob") is [.., "busy"]);
@@ -80,7 +80,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await One.Http.PutAsJsonAsync("/users/bob/status", new { status = "auto" });
         await Eventually.HoldsAsync(async () => await StatusAsync(Other, "bob") == "online");
 
-        // a claim of one node is told on the other, and ends there by itself
+        // a claim made on one node appears on the other, and ends there by itself
         await One.Http.PutAsJsonAsync("/users/bob/status", new { status = "busy", text = "In a call", source = "call", for_seconds = 2 });
         await Eventually.HoldsAsync(
             async () => (await Other.Http.GetStringAsync("/status/bob")).Contains("In a call", StringComparison.Ordinal));
@@ -94,7 +94,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await Eventually.HoldsAsync(async () => (await HeartbeatAsync(One, "bob")).StatusCode == HttpStatusCode.OK);
         await Eventually.HoldsAsync(() => watcher.Statuses("bob") is [.., "online"]);
 
-        // deleted, and somebody new under the same ID: who watches it is told of both
+        // A user is deleted, and a new user gets the same ID. A watcher receives both changes.
         (await One.Http.DeleteAsync(new Uri("/users/bob", UriKind.Relative))).StatusCode.ShouldBe(HttpStatusCode.NoContent);
         (await StatusAsync(Other, "bob")).ShouldBe("offline");
         await Eventually.HoldsAsync(() => watcher.Statuses("bob") is [.., "offline"]);
@@ -129,7 +129,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await Eventually.HoldsAsync(() => watcher.Statuses("alice") is ["online"]);
         await Eventually.HoldsAsync(async () => await CountAsync(Other) == 2);
 
-        // who hides on one node is gone on every path of the other
+        // a user who hides on one node is offline on every path of the other
         (await One.Http.PutAsJsonAsync("/users/alice/visibility", new { online = "nobody" })).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await StatusAsync(One, "alice")).ShouldBe("offline");
         await Eventually.HoldsAsync(() => watcher.Statuses("alice") is ["online", "offline"]);
@@ -138,7 +138,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         (await Other.Http.GetStringAsync("/users?q=ali")).ShouldContain("\"status\":\"offline\",\"last_seen\":null");
         await Eventually.HoldsAsync(async () => await CountAsync(One) == 1 && await CountAsync(Other) == 1);
 
-        // allowed again, and then all but one
+        // allowed again, and then to all but one user
         await Other.Http.PutAsJsonAsync("/users/alice/visibility", new { online = "everyone" });
         await Eventually.HoldsAsync(() => watcher.Statuses("alice") is ["online", "offline", "online"]);
         await Eventually.HoldsAsync(async () => await CountAsync(One) == 2);
@@ -148,7 +148,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await One.Http.PutAsJsonAsync("/users/2/visibility", new { online = "followers-approved" });
         await HeartbeatAsync(One, 2);
 
-        // a node that starts knows all of it before it answers
+        // a starting node knows all of it before it answers
         await HeartbeatAsync(One, "alice");
         (await One.StopAsync()).ShouldBe(0);
         await using var again = await NodeAsync();
@@ -159,7 +159,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         (await again.Http.GetStringAsync("/users/2/visibility"))
             .ShouldBe("{\"user_id\":2,\"online\":\"followers-approved\",\"last_seen\":\"exact\"}");
 
-        // a deleted user's own settings are gone, what others said of them is not; a user who hid is not seen on the way out
+        // A deleted user's own settings are gone, but other users' settings about the user remain. A hidden user's deletion shows nothing.
         await using var onlooker = await Watcher.ConnectAsync(Other, 3, 2);
         await again.Http.DeleteAsync(new Uri("/users/2", UriKind.Relative));
         await again.Http.DeleteAsync(new Uri("/users/1", UriKind.Relative));
@@ -177,7 +177,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await Eventually.HoldsAsync(() => consumer.Of("ann").Length == 1);
         await Other.Http.PutAsJsonAsync("/users/ann/status", new { status = "busy" });
         await Eventually.HoldsAsync(() => consumer.Of("ann").Length == 2);
-        // ends by itself
+        // the status ends by itself
         await One.Http.PutAsJsonAsync("/users/ann/status", new { status = "offline", for_seconds = 2 });
         await Eventually.HoldsAsync(() => consumer.Of("ann").Length == 4);
         await One.Http.PutAsJsonAsync("/users/ann/access", new { disabled = true });
@@ -191,7 +191,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         [
             "true heartbeat", "true status", "false status", "true status", "false status", "true status", "false leave", "false deleted",
         ]);
-        // what was recorded of somebody who is deleted is not given out any more, and a node that takes over does not tell it again
+        // Records of a deleted user are withheld, and a node that takes over does not report the deletion again.
         (await One.StopAsync()).ShouldBe(0);
         await HeartbeatAsync(Other, "bob");
         await Eventually.HoldsAsync(() => consumer.IsOnline("bob"));
@@ -235,7 +235,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
                 (await refused.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("title").GetString().ShouldBe("Store away");
             }
 
-            // presence is what this is for, and that works
+            // presence itself still works, so the node is ready
             (await One.Http.GetAsync("/health/ready")).StatusCode.ShouldBe(HttpStatusCode.OK);
             await Eventually.HoldsAsync(async () => (await One.Http.GetStringAsync("/metrics")).Contains("aglow_directory_away 1"));
         }
@@ -247,7 +247,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await Eventually.HoldsAsync(async () => (await HeartbeatAsync(One, "nobody yet")).StatusCode == HttpStatusCode.OK);
         await Eventually.HoldsAsync(async () => await StatusAsync(Other, "nobody yet") == "online");
         (await SearchAsync(Other, "ali")).ShouldBe(["alice"]);
-        // a deletion takes her offline before the directory refuses it
+        // a deletion takes the user offline before the directory refuses it
         (await HeartbeatAsync(One, "alice")).StatusCode.ShouldBe(HttpStatusCode.OK);
         await One.Http.PutAsJsonAsync("/users/alice/status", new { status = "busy" });
         await Eventually.HoldsAsync(async () => await StatusAsync(Other, "alice") == "busy");

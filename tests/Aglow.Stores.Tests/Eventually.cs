@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>Waits for what must come true, with a deadline that no healthy machine reaches.</summary>
+/// <summary>Waits for a condition, with a deadline that no healthy machine reaches.</summary>
 internal static class Eventually
 {
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(60);

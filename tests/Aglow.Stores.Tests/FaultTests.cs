@@ -8,19 +8,19 @@ using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>What goes wrong in and around a cluster, on real processes: whoever keeps trying is never shown offline.</summary>
+/// <summary>Faults in and around a cluster of real processes. A user whose client keeps trying is never shown offline.</summary>
 [Collection(FaultCollection.Name)]
 public sealed class FaultTests(FaultyCluster servers)
 {
-    // a fault longer than the lease is what matters, so the lease is short here
+    // the fault must outlast the lease, so the lease is short here
     private const int Lease = 4;
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
     private static readonly string[] Flags = ["--lease-seconds", $"{Lease}", "--heartbeat-seconds", "1", "--drain-seconds", "0"];
 
-    // with a handful of pages in them, and some seconds for redis-cli
+    // these slots hold a handful of pages, and redis-cli moves them in some seconds
     private const int MovedSlots = 400;
 
-    // neighbouring numbers are on pages of their own
+    // neighbouring numbers are on different pages
     private static readonly uint[] Everybody = [.. Enumerable.Range(256, 256).Select(i => (uint)i)];
 
     [Fact]
@@ -30,11 +30,11 @@ public sealed class FaultTests(FaultyCluster servers)
         await using var one = await NodeAsync(servers.Cluster.Address);
         await using var other = await NodeAsync(servers.Cluster.Address);
         var map = await RedisClusterProcesses.PortsOfSlotsAsync(servers.Cluster.Servers[0]);
-        // not the one that has the list of pages
+        // not the shard that has the list of pages
         var lostPage = Enumerable.Range(0, 256).First(page => map[RedisKeys.SlotOf(page)] != map[RedisKeys.PagesSlot]);
         uint[] lost = [.. Everybody.Where(user => map[RedisKeys.SlotOf((int)user % 256)] == map[RedisKeys.SlotOf(lostPage)])];
         uint[] kept = [.. Everybody.Except(lost)];
-        // of a page that the others have, too; not one of the watchers
+        // a user on a page that other users share, and not one of the watchers
         var newcomer = kept[^1] % 256;
         using var crowd = new Crowd(Everybody, Second, one.Address);
         await using var ofLost = await Watcher.StayAsync(other, 1, lost);
@@ -49,7 +49,7 @@ public sealed class FaultTests(FaultyCluster servers)
             await Eventually.HoldsAsync(() => ofLost.Heard("stale"));
             (await other.Http.GetAsync($"/status/{lost[0]}")).StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
             (await HeartbeatAsync(one, lost[0] % 256)).StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
-            // longer than the lease and all that is held back; meanwhile people of the other shards come and go
+            // Wait longer than the lease and the stall guard. Meanwhile users of the other shards come online and go offline.
             using (new Crowd([newcomer], Second, one.Address))
                 await Eventually.HoldsAsync(() => ofKept.Statuses(newcomer)[^1] == "online");
             await Eventually.HoldsAsync(() => ofKept.Statuses(newcomer)[^1] == "offline");
@@ -67,7 +67,7 @@ public sealed class FaultTests(FaultyCluster servers)
 
         await Eventually.HoldsAsync(() => ofLost.Heard("fresh"));
         await Eventually.HoldsAsync(async () => (await HeartbeatAsync(one, lost[0] % 256)).StatusCode == HttpStatusCode.OK);
-        // past everything that is held back: whoever lapsed would have been told by now
+        // longer than the stall guard: any expired lease would have been reported by now
         await Task.Delay((Lease + 2) * Second);
         Everybody.Count(user => Told(user).SkipWhile(status => status == "offline").Contains("offline")).ShouldBe(0);
         await servers.Cluster.HealedAsync();
@@ -85,7 +85,7 @@ public sealed class FaultTests(FaultyCluster servers)
         await using var watcher = await Watcher.ConnectAsync(other, 1, Everybody);
         await Eventually.HoldsAsync(() => Everybody.All(user => watcher.Statuses(user)[^1] == "online"));
 
-        // forth and back
+        // there and back
         var from = await servers.Cluster.PrimaryOfAsync(3);
         var to = from;
         for (var page = 0; to == from; page++)
@@ -118,7 +118,7 @@ public sealed class FaultTests(FaultyCluster servers)
         await using var watcher = await Watcher.ConnectAsync(right, 1, Everybody);
         await using var aheads = await Watcher.ConnectAsync(ahead, 2, Everybody);
         await Eventually.HoldsAsync(() => Everybody.All(user => watcher.Statuses(user)[^1] == "online" && aheads.Statuses(user)[^1] == "online"));
-        // it says so, and goes by the servers' time
+        // the node logs that, and uses the servers' time
         await Eventually.HoldsAsync(() => ahead.Output.Contains("clock is 3600.0 s off", StringComparison.Ordinal) || ahead.Output.Contains("clock is 3599.", StringComparison.Ordinal));
         right.Output.ShouldNotContain("off that of Redis");
         foreach (var node in (AglowProcess[])[ahead, right])
@@ -129,7 +129,7 @@ public sealed class FaultTests(FaultyCluster servers)
 
         foreach (var told in (Watcher[])[watcher, aheads])
             Everybody.Count(user => told.Statuses(user).SkipWhile(status => status == "offline").Contains("offline")).ShouldBe(0);
-        // one who goes to the other node stays, and one who leaves there has left
+        // a user who moves to the other node stays online, and a user who leaves there has left
         (await right.Http.PostAsJsonAsync("/heartbeat", new { user_id = 5 })).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await ahead.Http.PostAsJsonAsync("/offline", new { user_id = 5 })).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await StatusAsync(right, 5)).ShouldBe("offline");
@@ -152,7 +152,7 @@ public sealed class FaultTests(FaultyCluster servers)
             await Task.Delay(300);
         }
 
-        // the arrival whose answer is lost is told all the same
+        // the arrival is reported even though its answer was lost
         proxy.LoseNextAnswer();
         (await HeartbeatAsync(one, 7)).StatusCode.ShouldBe(HttpStatusCode.OK);
         await Eventually.HoldsAsync(() => watcher.Statuses(7) is [_, "online", ..]);
@@ -164,7 +164,7 @@ public sealed class FaultTests(FaultyCluster servers)
 
     private static Task<AglowProcess> NodeAsync(string redis) => AglowProcess.StartAsync(null, ["--redis", redis, .. Flags]);
 
-    // As an operator does it: servers that have not heard of each other's slots yet are not resharded.
+    // It works as an operator would: servers that do not know each other's slots yet are not resharded.
     private static async Task ReshardAsync(RedisProcess from, RedisProcess to)
     {
         await Eventually.HoldsAsync(async () => (await RedisCliAsync("check", $"{from.Endpoint}")).ExitCode == 0);

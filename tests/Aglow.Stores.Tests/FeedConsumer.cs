@@ -5,7 +5,7 @@ using Aglow.Server.Tests;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>A backend that follows the feed, through whichever of the nodes answers, and applies each change.</summary>
+/// <summary>A backend that follows the feed through any node that answers, and applies each change.</summary>
 internal sealed class FeedConsumer : IAsyncDisposable
 {
     private readonly Func<IReadOnlyList<AglowProcess>> _nodes;
@@ -20,20 +20,20 @@ internal sealed class FeedConsumer : IAsyncDisposable
         _loop = Task.Run(RunAsync);
     }
 
-    /// <summary>Every change it was given, in order.</summary>
+    /// <summary>All changes that it received, in order.</summary>
     public IReadOnlyList<JsonNode> Changes => [.. _changes];
 
-    /// <summary>Pages that said that changes are missing before them.</summary>
+    /// <summary>Pages that reported missing changes before them.</summary>
     public int Gaps { get; private set; }
 
-    /// <summary>What it was told of a user: "true heartbeat", "false leave", …</summary>
+    /// <summary>The changes of a user that it received: "true heartbeat", "false leave", …</summary>
     public string[] Of(object user) =>
     [
         .. _changes.Where(change => change["user_id"]!.ToString() == $"{user}")
             .Select(static change => $"{change["is_online"]} {change["reason"]}"),
     ];
 
-    /// <summary>Whether a user is online, as far as it was told; <paramref name="before"/>: it was told nothing.</summary>
+    /// <summary>Whether a user is online by the changes received; <paramref name="before"/> if there were none.</summary>
     public bool IsOnline(object user, bool before = false) =>
         Of(user) is [.., var last] ? last.StartsWith("true ", StringComparison.Ordinal) : before;
 
@@ -75,7 +75,7 @@ internal sealed class FeedConsumer : IAsyncDisposable
             }
             catch (Exception e) when (e is HttpRequestException or OperationCanceledException or ObjectDisposedException)
             {
-                // the next node
+                // try the next node
             }
         }
     }

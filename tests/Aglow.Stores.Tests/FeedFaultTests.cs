@@ -5,7 +5,7 @@ using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>What a consumer of the feed is left with after Redis failed over, on real processes.</summary>
+/// <summary>The state of a consumer of the feed after a failover of Redis, with real processes.</summary>
 [Collection(FaultCollection.Name)]
 public sealed class FeedFaultTests(FaultyCluster servers)
 {
@@ -18,7 +18,7 @@ public sealed class FeedFaultTests(FaultyCluster servers)
         await using var one = await AglowProcess.StartAsync(null, ["--redis", servers.Cluster.Address, .. Flags]);
         await using var other = await AglowProcess.StartAsync(null, ["--redis", servers.Cluster.Address, .. Flags]);
         var map = await RedisClusterProcesses.PortsOfSlotsAsync(servers.Cluster.Servers[0]);
-        // the feed's shard loses its newest seconds, and the words are on others
+        // the feed's shard loses its newest seconds, and the words are on other shards
         var page = Enumerable.Range(0, 256).First(page => map[RedisKeys.SlotOf(page)] == map[RedisKeys.ChangesSlot]);
         uint[] people =
         [
@@ -33,11 +33,11 @@ public sealed class FeedFaultTests(FaultyCluster servers)
         await Eventually.HoldsAsync(() => steady.All(user => consumer.IsOnline(user)));
         var before = consumer.Changes[^1]["id"]!.GetValue<string>();
         shard[1].Signal(19);
-        // what is in the socket of a process that is stopped would still reach it
+        // bytes in the socket of a suspended process would still reach it, so cut the connection
         await shard[0].CallAsync("CLIENT", "KILL", "TYPE", "replica");
         foreach (var user in silent)
             (await HeartbeatAsync(one, user)).StatusCode.ShouldBe(HttpStatusCode.OK);
-        // a quick consumer has read what nobody can read any more
+        // a fast consumer has read records that will be lost
         await Eventually.HoldsAsync(() => silent.All(user => consumer.IsOnline(user)));
         await shard[0].KillAsync();
         shard[1].Signal(18);

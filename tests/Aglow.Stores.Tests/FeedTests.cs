@@ -6,7 +6,7 @@ using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>One feed of changes for all nodes: any of them serves it, one at a time records it, and a node that dies is replaced.</summary>
+/// <summary>One feed of changes for all nodes. Any node serves it, one node at a time records it, and a dead node is replaced.</summary>
 [Collection(RedisCollection.Name)]
 public sealed class FeedTests(RedisServers servers)
 {
@@ -19,13 +19,13 @@ public sealed class FeedTests(RedisServers servers)
         await servers.Cluster.FlushAsync();
         await using var one = await NodeAsync();
         await using var other = await NodeAsync();
-        // who is online when a feed begins is no change
+        // users who are online when a feed begins are not changes
         await using var consumer = await FeedConsumer.FollowAsync(one, other);
         await HeartbeatAsync(one, 42);
         await HeartbeatAsync(other, 42);
         await HeartbeatAsync(other, 43);
         await other.PostAsync("/offline", "{\"user_id\":42}");
-        // a visit that is over at once
+        // a visit that ends at once
         await HeartbeatAsync(one, 44);
         await other.PostAsync("/offline", "{\"user_id\":44}");
         await HeartbeatAsync(one, 42);
@@ -36,7 +36,7 @@ public sealed class FeedTests(RedisServers servers)
         consumer.Gaps.ShouldBe(0);
         consumer.Changes.Select(static change => change["id"]!.GetValue<string>()).ShouldBeUnique();
 
-        // both nodes give the same, also a page at a time and as a stream
+        // both nodes return the same, also page by page and as a stream
         var all = (await one.GetAsync("/changes")).Json["changes"]!.ToJsonString();
         (await other.GetAsync("/changes")).Json["changes"]!.ToJsonString().ShouldBe(all);
         var first = consumer.Changes[0]["id"]!.GetValue<string>();
@@ -65,7 +65,7 @@ public sealed class FeedTests(RedisServers servers)
         for (var fault = 0; fault < 2; fault++)
         {
             var owner = await OwnerAsync(alive);
-            // online with the owner, silent from then on
+            // online by the owner, and silent from then on
             await HeartbeatAsync(owner, visitor);
             await Eventually.HoldsAsync(() => consumer.IsOnline(visitor));
             alive = [.. alive.Where(node => node != owner)];
@@ -73,7 +73,7 @@ public sealed class FeedTests(RedisServers servers)
                 await owner.KillAsync();
             else
                 (await owner.StopAsync()).ShouldBe(0);
-            // nobody owns the feed yet: a visit begins and ends, and an owner is there before this lapses
+            // no node owns the feed yet: a visit begins and ends, and a new owner starts before this lease expires
             await HeartbeatAsync(alive[0], visitor + 1);
             await alive[0].PostAsync("/offline", $"{{\"user_id\":{visitor + 1}}}");
             await HeartbeatAsync(alive[0], visitor + 2);
@@ -114,7 +114,7 @@ public sealed class FeedTests(RedisServers servers)
             && lapse!["user_id"]!.GetValue<int>() == 1 && lapse["reason"]!.GetValue<string>() == "lapse");
         (await again.GetAsync("/changes")).Json["changes"]!.AsArray().Count.ShouldBe(4);
 
-        // what nobody recorded for over a minute is said to be missing; the changes before and after are still there
+        // The feed reports a gap for changes that no node recorded for over a minute. Changes before and after the gap are still there.
         await again.KillAsync();
         var feed = RedisKeys.ChangesFeed;
         var asOf = long.Parse((string)(await servers.Alone.CallAsync("HGET", feed, "heard"))!);
@@ -142,7 +142,7 @@ public sealed class FeedTests(RedisServers servers)
             null, ["--redis", $"{servers.Alone.Endpoint}", "--changes-megabytes", "1", "--drain-seconds", "0"]);
         var first = (await node.GetAsync("/changes")).Json["next"]!.GetValue<string>();
         var users = string.Join(',', Enumerable.Range(1, 10_000));
-        // 12 bytes each: more than a megabyte
+        // each has 12 bytes: more than a megabyte in total
         for (var round = 0; round < 5; round++)
         {
             await node.PostAsync("/heartbeat", $"{{\"user_ids\":[{users}]}}");
@@ -152,7 +152,7 @@ public sealed class FeedTests(RedisServers servers)
         await Eventually.HoldsAsync(async () => await MetricAsync(node, "aglow_feed_recorded_total") == 100_000);
         await Eventually.HoldsAsync(async () =>
         {
-            // the owner looks every ten seconds
+            // the owner trims every ten seconds
             await HeartbeatAsync(node, 1);
             return await MetricAsync(node, "aglow_feed_bytes") is > 0 and <= 1 << 20;
         });
@@ -183,7 +183,7 @@ public sealed class FeedTests(RedisServers servers)
                 await alive[^1].PostAsync("/offline", $"{{\"user_id\":{user}}}");
             await receiver.UntilAsync(
                 () => people.All(user => receiver.Told.Count(told => told == $"{user} offline") > rounds), $"round {rounds}");
-            // whoever delivers dies, unless it is the last
+            // kill the node that delivers, unless it is the last one
             if (alive.Count == 1)
                 break;
             var deliverer = await FirstAsync(alive, "aglow_webhooks");
@@ -191,7 +191,7 @@ public sealed class FeedTests(RedisServers servers)
             alive.Remove(deliverer);
         }
 
-        // each once, but for what a node that died had not stored as delivered; the newest is the truth
+        // Each change arrives once, except those that a dead node had not stored as delivered. The newest change gives the present state.
         foreach (var user in people)
             receiver.Told.Last(told => told.StartsWith($"{user} ", StringComparison.Ordinal)).ShouldBe($"{user} offline");
         receiver.Messages.ShouldAllBe(message => message.IsSignedBy(secret));

@@ -6,7 +6,7 @@ using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>The suite of every store on Garnet, and nodes over it.</summary>
+/// <summary>The suite of every store, and nodes, on Garnet.</summary>
 public sealed class GarnetTests(GarnetServer server) : RedisPlaneStoreTests, IClassFixture<GarnetServer>
 {
     private static readonly string[] Lease = ["--lease-seconds", "4", "--heartbeat-seconds", "1", "--drain-seconds", "0"];
@@ -26,7 +26,7 @@ public sealed class GarnetTests(GarnetServer server) : RedisPlaneStoreTests, ICl
         await Eventually.HoldsAsync(() => watcher.Statuses(42) is [_, "online", "offline"]);
         await HeartbeatAsync(one, 43);
         await Eventually.HoldsAsync(() => watcher.Statuses(43) is [_, "online", "offline"]);
-        // by hints, and none of them was dropped
+        // hints reported the changes, and none was dropped
         (await MetricAsync(other, "aglow_hints_heard_total")).ShouldBeGreaterThan(0);
         foreach (var node in (AglowProcess[])[one, other])
         {
@@ -46,7 +46,7 @@ public sealed class GarnetTests(GarnetServer server) : RedisPlaneStoreTests, ICl
     private Task<AglowProcess> NodeAsync() => AglowProcess.StartAsync(null, ["--redis", $"{server.Process.Endpoint}", .. Lease]);
 }
 
-/// <summary>The Garnet of a class of tests.</summary>
+/// <summary>The Garnet server of a test class.</summary>
 public sealed class GarnetServer : IAsyncLifetime
 {
     private RedisProcess? _process;

@@ -8,7 +8,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>Servers of one application that share a Redis: connections to their SignalR hubs are devices of the same users.</summary>
+/// <summary>Servers of one application that share a Redis. Connections to their SignalR hubs are devices of the same users.</summary>
 [Collection(RedisCollection.Name)]
 public sealed class HubNodeTests(RedisServers servers)
 {

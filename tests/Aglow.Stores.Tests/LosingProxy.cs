@@ -4,8 +4,7 @@ using System.Net.Sockets;
 namespace Aglow.Stores.Tests;
 
 /// <summary>
-/// Stands between a node and a server on loopback, passes everything on, and loses an answer when told: it is thrown away, and the
-/// connection cut.
+/// A proxy between a node and a server on loopback. On request it loses an answer: it discards the answer and cuts the connection.
 /// </summary>
 internal sealed class LosingProxy : IAsyncDisposable
 {
@@ -18,28 +17,28 @@ internal sealed class LosingProxy : IAsyncDisposable
     private readonly bool _dropsConnects;
     private readonly List<Socket> _fillers = [];
 
-    /// <param name="port">The server's.</param>
+    /// <param name="port">The server's port.</param>
     /// <param name="dropsConnects">
-    /// Whether new connections get no answer at all while it holds, as packets that a firewall drops; otherwise they are made.
+    /// Whether new connections get no answer while it holds, like packets that a firewall drops. Otherwise they are accepted.
     /// </param>
     public LosingProxy(int port, bool dropsConnects = false)
     {
         _port = port;
         _dropsConnects = dropsConnects;
-        // the kernel drops what comes when so many wait to be accepted
+        // the kernel drops new connections when this many wait to be accepted
         _listener.Start(dropsConnects ? 1 : int.MaxValue);
         _accepting = Task.Run(AcceptAsync);
     }
 
     public IPEndPoint Endpoint => new(IPAddress.Loopback, ((IPEndPoint)_listener.LocalEndpoint).Port);
 
-    /// <summary>Answers that were lost.</summary>
+    /// <summary>The number of lost answers.</summary>
     public int Lost => Volatile.Read(ref _lost);
 
-    /// <summary>Passes nothing on, or what came meanwhile and all that follows: packets are dropped, and the connections stay.</summary>
+    /// <summary>Holds all traffic, or passes on what was held and everything after it. Connections stay open.</summary>
     public void Hold(bool isHeld) => _isHeld = isHeld;
 
-    /// <summary>Holds, and returns when new connections get no answer.</summary>
+    /// <summary>Holds all traffic. Returns when new connections get no answer.</summary>
     public async Task CutAsync()
     {
         Hold(true);

@@ -26,7 +26,7 @@ public class MemoryPlaneStoreTests : PlaneStoreContract
     public async Task Threads_that_make_the_same_pages_share_them()
     {
         await using var store = new MemoryPlaneStore(new PageBudget(256));
-        // all 256 pages are new to each of the threads; a page made twice would lose somebody's word
+        // All 256 pages are new to each thread. If a page were created twice, a user's word would be lost.
         await Task.WhenAll(Enumerable.Range(0, 4).Select(thread => Task.Run(() =>
         {
             for (var page = 0u; page < 256; page++)

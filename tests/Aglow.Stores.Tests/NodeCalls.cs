@@ -4,7 +4,7 @@ using Aglow.Server.Tests;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>What tests ask of a node over and over.</summary>
+/// <summary>Calls to a node that many tests use.</summary>
 internal static class NodeCalls
 {
     public static Task<HttpResponseMessage> HeartbeatAsync(AglowProcess node, object user) =>
@@ -15,7 +15,7 @@ internal static class NodeCalls
     public static async Task<string?> StatusAsync(AglowProcess node, string user) =>
         (await node.Http.GetFromJsonAsync<JsonElement>($"/status/{Uri.EscapeDataString(user)}")).GetProperty("status").GetString();
 
-    /// <summary>What a metric without labels is, of those that are whole numbers.</summary>
+    /// <summary>The value of a metric without labels that is a whole number.</summary>
     public static async Task<long> MetricAsync(AglowProcess node, string name) =>
         long.Parse(
             (await node.Http.GetStringAsync("/metrics"))

@@ -7,11 +7,11 @@ using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>Nodes as people run them, over real servers, while everything that can go wrong does.</summary>
+/// <summary>Production nodes over real servers, during every kind of fault.</summary>
 [Collection(RedisCollection.Name)]
 public sealed class NodeTests(RedisServers servers)
 {
-    // an outage longer than the lease is what matters, so the lease is short here
+    // the outage must outlast the lease, so the lease is short here
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
     private static readonly string[] ShortLease = ["--lease-seconds", "4", "--heartbeat-seconds", "1", "--drain-seconds", "0"];
 
@@ -25,14 +25,14 @@ public sealed class NodeTests(RedisServers servers)
         watcher.Statuses(42).ShouldBe(["offline"]);
 
         (await HeartbeatAsync(one, 42)).StatusCode.ShouldBe(HttpStatusCode.OK);
-        // acknowledged: every node answers online from now on
+        // acknowledged: every node answers "online" from now on
         (await StatusAsync(other, 42)).ShouldBe("online");
         await Eventually.HoldsAsync(() => watcher.Statuses(42) is [_, "online"]);
         (await one.Http.PostAsJsonAsync("/offline", new { user_id = 42 })).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await StatusAsync(other, 42)).ShouldBe("offline");
         await Eventually.HoldsAsync(() => watcher.Statuses(42) is [_, "online", "offline"]);
 
-        // a connection on one node is presence on the other; losing it leaves the lease, then a sweep or a recheck finds it
+        // A connection on one node is presence on the other. After its loss only the lease remains; a sweep or a recheck finds its end.
         await using (await Watcher.ConnectAsync(one, 43))
             await Eventually.HoldsAsync(() => watcher.Statuses(43) is [_, "online"]);
         await Eventually.HoldsAsync(() => watcher.Statuses(43) is [_, "online", "offline"]);
@@ -60,10 +60,10 @@ public sealed class NodeTests(RedisServers servers)
         var before = await PagesCountedAsync();
         var counts = await Task.WhenAll(Enumerable.Range(0, 400).Select(i => CountAsync(i % 2 == 0 ? one : other)));
         counts.ShouldAllBe(count => count == people);
-        // 256 pages a second at the most, whoever asks
+        // at most 256 pages per second, however many nodes request them
         (await PagesCountedAsync() - before).ShouldBeLessThanOrEqualTo(256 * (2 + (long)Stopwatch.GetElapsedTime(began).TotalSeconds));
 
-        // each part of the list from the other node
+        // the two nodes return alternate parts of the list
         await Eventually.HoldsAsync(async () => (await ListAsync(one, other)).SequenceEqual(await ListAsync(other, one)) && (await ListAsync(one, other)).Count == people);
         (await ListAsync(one, other)).Order().ShouldBe(Enumerable.Range(0, people).Select(i => (uint)i));
 
@@ -104,12 +104,12 @@ public sealed class NodeTests(RedisServers servers)
 
         await phone.SendAsync("{\"type\":\"leave\"}");
         await Eventually.HoldsAsync(() => !phone.IsOpen);
-        // the other node says so at once, and what was confirmed a second later is that
+        // the other node reports it at once, and a confirmation a second later does not change it
         await Eventually.HoldsAsync(async () => await StatusAsync(one, 42) == "online");
         await Task.Delay(TimeSpan.FromSeconds(2));
         watcher.Statuses(42).ShouldBe(told);
 
-        // for all devices: the laptop's open socket says nothing against it
+        // for all devices: the laptop's open socket does not prevent it
         await one.Http.PostAsJsonAsync("/offline", new { user_id = 42 });
         await Eventually.HoldsAsync(() => watcher.Statuses(42)[^1] == "offline");
         (await StatusAsync(other, 42)).ShouldBe("offline");
@@ -150,7 +150,7 @@ public sealed class NodeTests(RedisServers servers)
         await Eventually.HoldsAsync(() => people.All(user => watcher.Statuses(user)[^1] == "online"));
 
         await redis.KillAsync();
-        // an arrival: nobody can say that they are online
+        // an arrival cannot be acknowledged, because no store confirms that the user is online
         var refused = await HeartbeatAsync(node, 7);
         refused.StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
         refused.Headers.RetryAfter.ShouldNotBeNull();
@@ -165,7 +165,7 @@ public sealed class NodeTests(RedisServers servers)
         await Eventually.HoldsAsync(() => watcher.Heard("fresh"));
         await Eventually.HoldsAsync(async () => (await HeartbeatAsync(node, 7)).StatusCode == HttpStatusCode.OK);
         (await node.Http.GetAsync("/health/ready")).StatusCode.ShouldBe(HttpStatusCode.OK);
-        // past everything that is held back: whoever lapsed would have been told by now
+        // longer than the stall guard: any expired lease would have been reported by now
         await Task.Delay(TimeSpan.FromSeconds(4));
         watcher.IsOpen.ShouldBeTrue();
         people.Count(user => watcher.Statuses(user).Skip(1).Contains("offline")).ShouldBe(0);
@@ -191,10 +191,10 @@ public sealed class NodeTests(RedisServers servers)
         await killed.KillAsync();
         try
         {
-            // new users on the lost shard can come online again without anybody's help
+            // new users on the lost shard can come online again without help
             await Eventually.HoldsAsync(async () => (await HeartbeatAsync(one, 3)).StatusCode == HttpStatusCode.OK);
             await Eventually.HoldsAsync(async () => (await other.Http.GetAsync("/status/3")).StatusCode == HttpStatusCode.OK && await StatusAsync(other, 3) == "online");
-            // past the lease, and past everything that is held back
+            // longer than the lease and the stall guard
             await Task.Delay(TimeSpan.FromSeconds(8));
             people.Count(user => watcher.Statuses(user).Skip(1).Contains("offline")).ShouldBe(0);
             foreach (var user in people)
@@ -222,7 +222,7 @@ public sealed class NodeTests(RedisServers servers)
         await one.KillAsync();
         await Eventually.HoldsAsync(() => sockets.All(socket => !socket.IsOpen));
         var moved = await Task.WhenAll(people.Select(user => Watcher.ConnectAsync(other, user)));
-        // past the lease of what the dead node wrote last
+        // longer than the lease of the dead node's last words
         await Task.Delay(TimeSpan.FromSeconds(6));
         people.Count(user => watcher.Statuses(user).Skip(1).Contains("offline")).ShouldBe(0);
         foreach (var socket in sockets.Concat(moved))
@@ -302,11 +302,11 @@ public sealed class NodeTests(RedisServers servers)
         await Eventually.HoldsAsync(() => people.All(user => watcher.Statuses(user)[^1] == "online"));
 
         await primary.KillAsync();
-        // users who were not online can come online again without anybody's help, and the other node sees them
+        // users who were not online can come online again without help, and the other node sees them
         await Eventually.HoldsAsync(async () => (await HeartbeatAsync(one, 3)).StatusCode == HttpStatusCode.OK);
         await Eventually.HoldsAsync(async () => (await other.Http.GetAsync("/status/3")).StatusCode == HttpStatusCode.OK && await StatusAsync(other, 3) == "online");
         ((string)(await replica.CallAsync("INFO", "replication"))!).ShouldContain("role:master");
-        // past the lease, and past all lapses that are held back
+        // longer than the lease and the stall guard
         await Task.Delay(TimeSpan.FromSeconds(8));
         people.Count(user => watcher.Statuses(user).Skip(1).Contains("offline")).ShouldBe(0);
         foreach (var user in people)
@@ -324,7 +324,7 @@ public sealed class NodeTests(RedisServers servers)
         await using (var node = AglowProcess.Run(null, ["--redis", address], new() { ["SSL_CERT_FILE"] = certificates.Authority }))
         {
             await node.ReadyAsync();
-            // its own connections come after the one that it starts with, and 503 is no fault of theirs
+            // the node opens further connections after its first one; a 503 until then is no failure
             await Eventually.HoldsAsync(async () => (await HeartbeatAsync(node, 42)).StatusCode == HttpStatusCode.OK);
             (await StatusAsync(node, 42)).ShouldBe("online");
         }
@@ -343,7 +343,7 @@ public sealed class NodeTests(RedisServers servers)
         (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--redis", "redis://me:secret@nowhere:0"]);
         code.ShouldBe(2);
         errors.ShouldStartWith("aglow: --redis is \"…@nowhere:0\": set HOST:PORT");
-        // a connection string may hold a password anywhere
+        // a connection string may contain a password anywhere
         (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--redis", "127.0.0.1:1,password=secret,colour=red"]);
         code.ShouldBe(2);
         errors.ShouldContain("Keyword 'colour' is not supported");

@@ -6,12 +6,12 @@ using System.Text.Json;
 namespace Aglow.Stores.Tests;
 
 /// <summary>
-/// People who are connected by sockets and keep trying, as the clients of this project do: they come back when the server says, after a
-/// loss with jitter, and after two and a half ticks of silence.
+/// People who are connected by sockets and keep trying, like this project's clients. They reconnect when the server says so, after a loss
+/// with jitter, and after two and a half ticks of silence.
 /// </summary>
-/// <param name="tick">How often a server says something.</param>
-/// <param name="address">Where they connect, which may be a balancer.</param>
-/// <param name="watched">Whom each of them watches.</param>
+/// <param name="tick">How often a server sends a message.</param>
+/// <param name="address">Where they connect, possibly a balancer.</param>
+/// <param name="watched">The user whom each of them watches.</param>
 internal sealed class People(TimeSpan tick, Uri address, uint? watched = null) : IAsyncDisposable
 {
     private readonly TimeSpan _silence = 2.5 * tick;
@@ -20,16 +20,16 @@ internal sealed class People(TimeSpan tick, Uri address, uint? watched = null) :
     private readonly List<long> _sentElsewhereAt = [];
     private int _connected;
 
-    /// <summary>Who they are, in the order in which they joined.</summary>
+    /// <summary>Their user numbers, in the order in which they joined.</summary>
     public IEnumerable<uint> Users => _people.Keys;
 
-    /// <summary>How many are connected.</summary>
+    /// <summary>The number of connected people.</summary>
     public int Connected => Volatile.Read(ref _connected);
 
-    /// <summary>Whether all are.</summary>
+    /// <summary>Whether all are connected.</summary>
     public bool AreConnected => Connected == _people.Count;
 
-    /// <summary>Over how long servers that stopped ended connections, of those they had told to go.</summary>
+    /// <summary>The time over which stopping servers ended the connections of people whom they had sent away.</summary>
     public TimeSpan SentElsewhereOver
     {
         get
@@ -41,13 +41,13 @@ internal sealed class People(TimeSpan tick, Uri address, uint? watched = null) :
         }
     }
 
-    /// <summary>Whether all know the one they watch as this.</summary>
+    /// <summary>Whether all have received this status of the user whom they watch.</summary>
     public bool AllKnow(string status) => _people.Values.All(person => person.Known == status);
 
-    /// <summary>What happened to the connections of one of them, and when, by the clock of this machine.</summary>
+    /// <summary>The events on one person's connections, with their times by this machine's clock.</summary>
     public string History(uint user) => string.Join("; ", _people[user].History);
 
-    /// <summary>These connect, too, and stay. One caller at a time.</summary>
+    /// <summary>Adds people who connect and stay. One caller at a time.</summary>
     public void Join(params IEnumerable<uint> users)
     {
         foreach (var user in users)
@@ -77,7 +77,7 @@ internal sealed class People(TimeSpan tick, Uri address, uint? watched = null) :
             }
             catch (Exception e) when (e is WebSocketException or OperationCanceledException or IOException)
             {
-                // lost, refused or silent: it is tried again
+                // lost, refused or silent: connect again
                 person.Note($"{e.GetType().Name} {(e as WebSocketException)?.WebSocketErrorCode}");
             }
 
@@ -85,7 +85,7 @@ internal sealed class People(TimeSpan tick, Uri address, uint? watched = null) :
         }
     }
 
-    // Returns how long the server said to wait, where it did.
+    // Returns the delay that the server asked for, if any.
     private async Task<TimeSpan?> ConnectAsync(Person person)
     {
         using var socket = new ClientWebSocket();
@@ -146,7 +146,7 @@ internal sealed class People(TimeSpan tick, Uri address, uint? watched = null) :
 
         public ConcurrentQueue<string> History { get; } = [];
 
-        // as which they know whom they watch
+        // the watched user's status as last received
         public string? Known { get; set; }
 
         public Task Loop { get; set; } = Task.CompletedTask;

@@ -7,11 +7,11 @@ using FsCheck.Fluent;
 namespace Aglow.Stores.Tests;
 
 /// <summary>
-/// What every backend of <see cref="IPlaneStore"/> must do: derive a class from this one, and it runs on yours.
+/// The contract of every backend of <see cref="IPlaneStore"/>. Derive a class from this one to run it on your own backend.
 /// </summary>
 public abstract class PlaneStoreContract : IAsyncLifetime
 {
-    // the ends of number space, both sides of 2^31, neighbours (256 pages) and numbers that share a page
+    // both ends of the number range, both sides of 2^31, neighbours (256 pages), and numbers that share a page
     private static readonly uint[] People =
         [0, 1, 255, 256, 512, 65_280, (65_280 << 8) - 1, 65_280 << 8, int.MaxValue, 1u << 31, uint.MaxValue - 1, uint.MaxValue];
 
@@ -21,7 +21,7 @@ public abstract class PlaneStoreContract : IAsyncLifetime
     protected abstract ValueTask<IPlaneStore> CreateAsync();
 
     /// <summary>
-    /// Whether a newer word that was written over is put back a moment later, so that readers may see the older one meanwhile.
+    /// Whether the store puts back an overwritten newer word a moment later. Readers may see the older word meanwhile.
     /// </summary>
     protected virtual bool PutsNewerBack => false;
 
@@ -91,7 +91,7 @@ public abstract class PlaneStoreContract : IAsyncLifetime
     [Fact]
     public async Task A_batch_may_span_any_pages()
     {
-        // past every block that a backend may cut batches into, over many pages, in no order
+        // larger than any block into which a backend may split batches, over many pages, unordered
         var users = Enumerable.Range(0, 5000).Select(i => (uint)((i * 7919L) % 5000 * 13_001)).ToArray();
         (await WriteAsync(users, [.. users.Select((_, i) => 1000 + (uint)i)])).ShouldAllBe(old => old == Pulse.Never);
         (await ReadAsync(users)).ShouldBe(users.Select((_, i) => 1000 + (uint)i));
@@ -150,7 +150,7 @@ public abstract class PlaneStoreContract : IAsyncLifetime
             Gen.Choose(1, 20).Select(second => (uint)second | Pulse.LeftBit),
             Gen.Elements(1u, Pulse.SecondMask - 1, (Pulse.SecondMask - 1) | Pulse.LeftBit));
         var write = from user in Gen.Elements(People) from w in word select (User: user, Word: w);
-        // a batch, or where Erase says so its first user erased
+        // a batch, or the erasure of its first user if Erase is set
         var step = from writes in Gen.NonEmptyListOf(write) from erase in Gen.Choose(0, 9) select (Writes: writes.ToArray(), Erase: erase);
         Check.One(
             Config.QuickThrowOnFailure.WithMaxTest(100),
@@ -194,7 +194,8 @@ public abstract class PlaneStoreContract : IAsyncLifetime
     [InlineData(false)]
     public async Task Of_many_writers_exactly_one_sees_a_user_arrive(bool batched)
     {
-        // all heartbeat everybody in the same second, in rounds: the one who gets the round before back has the arrival
+        // all writers send heartbeats of all users in the same second, in rounds; the writer that gets back the previous round has the
+        // arrival
         const int writers = 4, users = 50, rounds = 50;
         uint[] everybody = [.. Enumerable.Range(0, users).Select(i => (uint)i)];
         for (var second = 1u; second <= rounds; second++)

@@ -6,7 +6,7 @@ using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>A node as people run it, over a PostgreSQL that fails in every way it can: 503, and heartbeats go on.</summary>
+/// <summary>A production node over a PostgreSQL that fails in every possible way. Calls get 503, and heartbeats continue.</summary>
 [Collection(PostgresCollection.Name)]
 public sealed class PostgresFaultTests(PostgresServer postgres) : IAsyncLifetime
 {
@@ -44,7 +44,7 @@ public sealed class PostgresFaultTests(PostgresServer postgres) : IAsyncLifetime
             END $$
             """,
             _database);
-        // no disk, memory or connection; an I/O error, a damaged table; stopping, crashed, starting; read-only; given up; other
+        // no disk, memory or connection; an I/O error, a damaged table; stopping, crashed, starting; read-only; rolled back; other
         foreach (var code in (string[])
         [
             "53100", "53200", "53300", "58030", "XX000", "XX001", "57P01", "57P02", "57P03", "25006", "40001", "40P01", "57014", "55P03",
@@ -56,12 +56,12 @@ public sealed class PostgresFaultTests(PostgresServer postgres) : IAsyncLifetime
             answers.ShouldAllBe(answer => answer == HttpStatusCode.ServiceUnavailable, code);
             (await HeartbeatAsync(node, "alice")).StatusCode.ShouldBe(HttpStatusCode.OK);
             await postgres.Process.ExecuteAsync("DELETE FROM aglow.fault", _database);
-            // the next attempt has a connection that works
+            // the next attempt uses a connection that works
             (await Task.WhenAll(Writes(node, code))).ShouldAllBe(answer => (int)answer < 300, code);
         }
 
         node.Output.ShouldNotContain("Something is wrong");
-        // every cause once, not every call
+        // each cause is logged once, not for every call
         node.Output.Split('\n').Count(static line => line.Contains("Calls that need the directory get 503")).ShouldBeLessThan(20);
     }
 
@@ -79,7 +79,7 @@ public sealed class PostgresFaultTests(PostgresServer postgres) : IAsyncLifetime
                     answers.AddOrUpdate(answer, 1, static (_, count) => count + 1);
             }
         })));
-        // fast, and as a crash, after which it recovers
+        // a fast shutdown, and one like a crash, with recovery afterwards
         foreach (var signal in (int[])[2, 3])
         {
             await Task.Delay(300);
@@ -99,11 +99,11 @@ public sealed class PostgresFaultTests(PostgresServer postgres) : IAsyncLifetime
 
     [Fact]
     public Task A_node_that_is_cut_off_from_postgres_answers_heartbeats_with_one_thread() =>
-        // connections that nobody answers on, and new ones that nobody answers
+        // established connections without answers, and new connections without answers
         Task.WhenAll(CutOffAsync(dropsConnects: false), CutOffAsync(dropsConnects: true));
 
     /// <summary>
-    /// With one thread in the pool, whatever blocks one holds up every call; and a connect that blocks takes 20 s here.
+    /// The pool has one thread, so anything that blocks it delays every call. A blocking connect takes 20 s here.
     /// </summary>
     private async Task CutOffAsync(bool dropsConnects)
     {
@@ -114,7 +114,7 @@ public sealed class PostgresFaultTests(PostgresServer postgres) : IAsyncLifetime
         (await Task.WhenAll(Writes(node, "before"))).ShouldAllBe(static answer => (int)answer < 300);
         await proxy.CutAsync();
         Task<HttpStatusCode>[] cut = [.. Enumerable.Range(0, 3).SelectMany(i => Writes(node, $"{i}").Concat(Reads(node)))];
-        // what is cancelled when the first call is given up would block from then on
+        // when the first call times out, its cancellation would block from then on
         var givenUp = Task.WhenAny(cut).ContinueWith(_ => Task.Delay(TimeSpan.FromSeconds(3)), TaskScheduler.Default).Unwrap();
         var answered = 0;
         for (; !givenUp.IsCompleted; answered++)
@@ -148,7 +148,7 @@ public sealed class PostgresFaultTests(PostgresServer postgres) : IAsyncLifetime
         return node;
     }
 
-    // each kind of write, of users of its own
+    // each kind of write, for its own users
     private static IEnumerable<Task<HttpStatusCode>> Writes(AglowProcess node, string who) =>
     [
         StatusOf(node.Http.PutAsJsonAsync("/users/42/status", new { status = "busy", text = who })),

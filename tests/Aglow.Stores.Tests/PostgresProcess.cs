@@ -6,8 +6,8 @@ using Npgsql;
 namespace Aglow.Stores.Tests;
 
 /// <summary>
-/// A PostgreSQL of our own on loopback, in a temporary folder; ended with the tests. Root's tests run it as the user postgres, since it
-/// refuses root.
+/// A private PostgreSQL on loopback, in a temporary folder, which stops with the tests. Tests that run as root start it as the user
+/// postgres, because it refuses root.
 /// </summary>
 internal sealed partial class PostgresProcess : IAsyncDisposable
 {
@@ -28,7 +28,7 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
         var folder = Directory.CreateTempSubdirectory("aglow-postgres-").FullName;
         var server = new PostgresProcess(folder);
         await server.InitializeAsync();
-        // a port that was free may be taken until the server has it
+        // another process may take the free port before the server has it
         for (var attempt = 0; ; attempt++)
         {
             server.Port = Ports.Free();
@@ -40,11 +40,11 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>A connection string; only what is given differs from what works.</summary>
+    /// <summary>A connection string that works, except for the given parts.</summary>
     public string Connection(string database = "postgres", string user = User, string password = Password, string more = "") =>
         $"Host=127.0.0.1;Port={Port};Database={database};Username={user};Password=\"{password}\";{more}";
 
-    /// <summary>The same without the password, as a flag.</summary>
+    /// <summary>The same as a flag, without the password.</summary>
     public string Address(string database = "postgres") => $"postgres://{User}@127.0.0.1:{Port}/{database}";
 
     public PostgresOptions Options(string database = "postgres") => PostgresOptions.Parse(Connection(database));
@@ -57,7 +57,7 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
         return name;
     }
 
-    /// <summary>Says one statement, and returns its first value.</summary>
+    /// <summary>Runs one statement, and returns its first value.</summary>
     public async Task<object?> ExecuteAsync(string sql, string database = "postgres")
     {
         await using var connection = new NpgsqlConnection(Connection(database, more: "Pooling=false"));
@@ -66,7 +66,7 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
         return await command.ExecuteScalarAsync();
     }
 
-    /// <summary>Ends it, connections and all, as an operator's restart would.</summary>
+    /// <summary>Stops it with all connections, like an operator's restart.</summary>
     public async Task StopAsync()
     {
         Signal(2);
@@ -85,7 +85,7 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
     {
         if (_process is { HasExited: false })
         {
-            // immediate: nothing of it is needed
+            // immediate shutdown: its data is not needed
             Signal(3);
             await _process.WaitForExitAsync();
         }
@@ -134,7 +134,7 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
         return false;
     }
 
-    // becomes the program, so that the process is its own, and its output goes to a file
+    // The shell replaces itself with the program, so the process ID is the program's. Its output goes to a file.
     private Process Start(string program, params string[] arguments)
     {
         string[] command = [Binary(program), .. arguments];
@@ -146,7 +146,7 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
         })!;
     }
 
-    // Debian keeps the server's programs apart, a folder a version
+    // Debian installs the server's programs in a folder for each version.
     private static string Binary(string name) =>
         Directory.Exists("/usr/lib/postgresql")
             ? Directory.EnumerateFiles("/usr/lib/postgresql", name, SearchOption.AllDirectories)
@@ -174,7 +174,7 @@ public sealed class PostgresServer : IAsyncLifetime
     }
 }
 
-/// <summary>Tests that use <see cref="PostgresServer"/>: one after the other, since some of them stop it.</summary>
+/// <summary>Tests that use <see cref="PostgresServer"/>. They run one after the other, since some of them stop it.</summary>
 [CollectionDefinition(Name)]
 public sealed class PostgresCollection : ICollectionFixture<PostgresServer>
 {

@@ -14,7 +14,7 @@ using Npgsql;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>What is a shared directory's own: many nodes, notifications, and a server that is not as it should be.</summary>
+/// <summary>What only a shared directory has: many nodes, notifications, and a server that misbehaves.</summary>
 [Collection(PostgresCollection.Name)]
 public sealed class PostgresTests(PostgresServer server)
 {
@@ -35,7 +35,7 @@ public sealed class PostgresTests(PostgresServer server)
         var ids = Enumerable.Range(0, 400).Select(i => $"id-{i}").ToArray();
         var given = await Task.WhenAll(nodes.Select((node, seed) => Task.Run(async () =>
         {
-            // each in an order of its own, in several calls at once
+            // each node in its own order, in several calls at once
             var mine = ids.ToArray();
             new Random(seed).Shuffle(mine);
             var numbers = new uint[mine.Length];
@@ -45,7 +45,7 @@ public sealed class PostgresTests(PostgresServer server)
         })));
         given.ShouldAllBe(one => one.Numbers.SequenceEqual(given[0].Numbers));
         given.Sum(one => one.Added).ShouldBe(ids.Length);
-        // dense: what nobody needed was not given
+        // dense: no index was wasted
         given[0].Numbers.Select(pair => pair.Second).Order().ShouldBe(Enumerable.Range(0, ids.Length).Select(i => First + (uint)i));
         foreach (var node in nodes)
             await node.DisposeAsync();
@@ -59,7 +59,7 @@ public sealed class PostgresTests(PostgresServer server)
         var users = new uint[50];
         await one.Directory.RegisterAsync([.. Enumerable.Range(0, users.Length).Select(i => $"user {i}")], users);
         await one.Directory.WriteProfilesAsync([.. users.Select(user => new ProfileWrite(user, $"name {user}", null))], create: true);
-        // each follows all others, so that two deletions want the same rows
+        // each follows all others, so two deletions want the same rows
         await Task.WhenAll(users.Select(follower => one.Directory.FollowAsync(follower, users, follow: true, 100).AsTask()));
         await Task.WhenAll(
             new[] { one, other }
@@ -99,7 +99,7 @@ public sealed class PostgresTests(PostgresServer server)
         await Eventually.HoldsAsync(() => other.Directory.NextIndex == First + 2);
         var busy = new Claim(Claim.UserSource, ClaimStatus.Busy, new Said("Busy", null, 0));
         await one.Directory.SetClaimAsync(First, busy, 1);
-        // its own, too, and before the call is over
+        // its own changes too, and before the call completes
         one.Claims[First].ShouldBe([busy]);
         await Eventually.HoldsAsync(() => other.Claims.GetValueOrDefault(First) is [var told] && told == busy);
         await one.Directory.SetVisibilityAsync(First, OnlineVisibility.Nobody, null);
@@ -117,7 +117,7 @@ public sealed class PostgresTests(PostgresServer server)
         other.Accounts[7].ShouldBe(new Account(RevokedAt: 5000));
         await Eventually.HoldsAsync(() => one.Accounts.GetValueOrDefault(7u) == new Account(RevokedAt: 5000));
 
-        // with what she set, and without what others said of her
+        // including her own settings, but not other users' settings about her
         await one.Directory.DeleteAsync(First, 6000);
         one.Accounts[First].ShouldBe(new Account(RevokedAt: 6000, IsDeleted: true));
         await Eventually.HoldsAsync(() => other.Accounts[First].IsDeleted);
@@ -153,7 +153,8 @@ public sealed class PostgresTests(PostgresServer server)
         await using var other = await OpenAsync(one, time);
         await one.Directory.RegisterAsync(["alice"], new uint[1]);
         await CatchUpAsync(other, time);
-        // its listener is cut off, and does not come back while its clock stands still: then there are two timers, its and the reader's
+        // The listener is cut off, and does not reconnect while its clock stands still. Then there are two timers: the listener's and the
+        // reader's.
         await Process.ExecuteAsync("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'", one.Database);
         await Eventually.HoldsAsync(() => time.ArmedTimers == 2);
         await CatchUpAsync(other, time);
@@ -219,7 +220,7 @@ public sealed class PostgresTests(PostgresServer server)
         await Eventually.HoldsAsync(() => one.Shows(7).IsSameAs(expected) && other.Shows(7).IsSameAs(expected));
     }
 
-    /// <summary>There was a manual status: what is the claim of the person now.</summary>
+    /// <summary>An older version had manual statuses. They become the claims of the users themselves.</summary>
     [Fact]
     public async Task Tables_of_the_version_before_are_brought_to_this_one()
     {
@@ -313,7 +314,7 @@ public sealed class PostgresTests(PostgresServer server)
 
     // ---- search -------------------------------------------------------------------------------------------------------------------
 
-    /// <summary>However few profiles are read and candidates taken, so that each way of searching has its turn.</summary>
+    /// <summary>Few profiles are read and few candidates are taken, so that every way of searching is used.</summary>
     [Theory]
     [InlineData(5_000, 5_000)]
     [InlineData(3, 5_000)]
@@ -344,7 +345,7 @@ public sealed class PostgresTests(PostgresServer server)
                 .ShouldBe(UserDirectoryContract.Expected(users, query), $"\"{query}\"");
         }
 
-        // pages that have cost enough are short, and lose nobody
+        // pages that reach the cost limit are short, and skip no user
         node.Directory.SearchLimits = new(walked, candidates, TimeSpan.Zero);
         for (var i = 0; i < 10; i++)
         {
@@ -357,7 +358,7 @@ public sealed class PostgresTests(PostgresServer server)
     [Fact]
     public async Task Where_the_server_has_no_trigrams_people_are_told_what_to_do()
     {
-        // a role that cannot make extensions, in a schema that was made for it
+        // a role that cannot create extensions, in a schema that was created for it
         var database = await Process.CreateDatabaseAsync();
         var role = $"r{database}";
         await Process.ExecuteAsync($"CREATE ROLE {role} LOGIN PASSWORD 'x'; CREATE SCHEMA aglow AUTHORIZATION {role}", database);
@@ -383,7 +384,7 @@ public sealed class PostgresTests(PostgresServer server)
         int Back() => logs.All.Count(line => line.Contains("is back after"));
         await using var directory = await PostgresUserDirectory.OpenAsync(options, TimeProvider.System, logs);
         await directory.RegisterAsync(["alice"], new uint[1]);
-        // no caller notices: connections that were closed are made anew, for reading and for writing
+        // no caller notices: closed connections are reopened, for reads and writes
         await Process.StopAsync();
         await Process.RestartAsync();
         (await IdAsync(directory, First)).ShouldBe("alice");
@@ -408,7 +409,7 @@ public sealed class PostgresTests(PostgresServer server)
 
         await Eventually.HoldsAsync(async () => await RunsAsync(async () => await directory.FindProfileAsync(First)));
         (await UserDirectoryContract.CreateAsync(directory, "carol", "carol")).ShouldBe(First + 2);
-        // one cause is logged once a minute, and so is its end
+        // each cause is logged once a minute, and so is its end
         await Eventually.HoldsAsync(() => Away() == 1 && Back() == 1);
 
         static async Task<bool> RunsAsync(Func<Task> call)
@@ -430,7 +431,7 @@ public sealed class PostgresTests(PostgresServer server)
     {
         await using var node = await OpenAsync(await Process.CreateDatabaseAsync());
         await Process.ExecuteAsync("UPDATE aglow.state SET next_index = 4294967294", node.Database);
-        // one index is left
+        // only one index is left
         var outcomes = await Task.WhenAll(Enumerable.Range(0, 20).Select(async i =>
         {
             try
@@ -475,7 +476,7 @@ public sealed class PostgresTests(PostgresServer server)
                 }
                 catch (StoreUnavailableException)
                 {
-                    // 503, and nothing else
+                    // 503, and no other failure
                 }
             }));
         }
@@ -501,7 +502,7 @@ public sealed class PostgresTests(PostgresServer server)
         var refused = await Task.WhenAll(Enumerable.Range(0, 50).Select(i =>
             Should.ThrowAsync<StoreUnavailableException>(async () => await directory.RegisterAsync([$"user {i}"], new uint[1]))));
         refused.ShouldAllBe(failure => failure.Message.Contains("cannot do this now: could not extend file"));
-        // reads go on, and say nothing of writes
+        // reads continue, and do not change the state of writes
         await directory.CatchUpAsync();
         (await directory.SearchAsync("", 10, null)).Users.ShouldBeEmpty();
         logs.All.ShouldNotContain(line => line.Contains("is back after"));
@@ -544,7 +545,7 @@ public sealed class PostgresTests(PostgresServer server)
         });
     }
 
-    /// <summary>To cancel a command, Npgsql connects to the server and blocks meanwhile; a heartbeat must not wait for that.</summary>
+    /// <summary>To cancel a command, Npgsql connects to the server and blocks meanwhile. A heartbeat must not wait for that.</summary>
     [Fact]
     public async Task What_takes_too_long_is_cancelled_off_the_thread_pool()
     {
@@ -694,7 +695,7 @@ public sealed class PostgresTests(PostgresServer server)
         return ids[0];
     }
 
-    // As much of a server as says which version it is.
+    // A server that only reports its version.
     private static async Task PretendToBeAsync(TcpListener listener, string version)
     {
         using var client = await listener.AcceptTcpClientAsync();
@@ -713,7 +714,7 @@ public sealed class PostgresTests(PostgresServer server)
     private Task<Node> OpenAsync(Node beside, TimeProvider? time = null) =>
         Node.OpenAsync(Process, beside.Database, time ?? TimeProvider.System);
 
-    /// <summary>A node's directory, and what it was told.</summary>
+    /// <summary>A node's directory, and the changes that it reported.</summary>
     private sealed class Node : IAsyncDisposable
     {
         private Node(PostgresUserDirectory directory, string database)
@@ -752,7 +753,7 @@ public sealed class PostgresTests(PostgresServer server)
         public ValueTask DisposeAsync() => Directory.DisposeAsync();
     }
 
-    /// <summary>What was logged.</summary>
+    /// <summary>The lines that were logged.</summary>
     private sealed class Lines : ILoggerFactory, ILogger
     {
         public ConcurrentQueue<string> All { get; } = new();

@@ -7,13 +7,13 @@ namespace Aglow.Stores.Tests;
 /// <summary>A server answered with an error.</summary>
 internal sealed class RedisErrorException(string message) : Exception(message);
 
-/// <summary>One command and its answer over a connection of their own: what tests do to a server, and no library's idea of it.</summary>
+/// <summary>Sends one command on its own connection and returns the answer, without a client library in between.</summary>
 internal static class RedisConnection
 {
     private static readonly TimeSpan AnswersWithin = TimeSpan.FromSeconds(5);
 
     /// <summary>The answer: a long, a string, null, or an array of these.</summary>
-    /// <exception cref="IOException">The server cannot be reached, or does not answer.</exception>
+    /// <exception cref="IOException">The server cannot be reached or does not answer.</exception>
     /// <exception cref="RedisErrorException">It answers with an error.</exception>
     public static async Task<object?> CallAsync(int port, params string[] parts)
     {

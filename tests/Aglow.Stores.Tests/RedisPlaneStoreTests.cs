@@ -21,7 +21,7 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
     public async Task A_page_costs_little_more_than_its_words()
     {
         await using var store = await CreateAsync();
-        // made as long as it gets: a text that grows is given twice what it needs
+        // write up to the full length: Redis allocates twice what a growing string needs
         uint[] users = [.. Enumerable.Range(0, PageLayout.Slots).Select(slot => (uint)slot << 8)];
         await store.ExchangeAsync(Plane.Pulse, users[^1], 1);
         await store.ExchangeAsync(Plane.Pulse, users, users.Select(user => 1 + (user >> 8)).ToArray(), new uint[users.Length]);
@@ -39,7 +39,7 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
         uint[] users = [.. Enumerable.Range(0, count).Select(slot => (uint)slot << 8)];
         await store.ExchangeAsync(Plane.Pulse, users, users.Select(user => 1 + (user >> 8)).ToArray(), new uint[users.Length]);
         (await MemoryAsync()).ShouldBeGreaterThan(count * 5);
-        // read twice, so that it does not seem to be growing
+        // read twice, so that the page does not seem to be growing
         for (var sweep = 0; sweep < 2; sweep++)
             await store.ReadPageAsync(Plane.Pulse, 0, new uint[PageLayout.Slots]);
         (await MemoryAsync()).ShouldBeLessThan((long)(count * 4.2));
@@ -91,7 +91,7 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
 
         await Eventually.HoldsAsync(() => store.IsReachable);
         await store.ExchangeAsync(Plane.Pulse, 42, 103);
-        // also before a late answer that may be of before the outage
+        // the call comes even before a late answer that may be older than the outage
         recovered.ShouldNotBeEmpty();
         recovered.ShouldAllBe(away => away > TimeSpan.FromSeconds(1.5));
     }
@@ -111,7 +111,7 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
             return !store.IsReachable;
         });
         var known = store.Outages;
-        // the loop that looks every 50 ms has not looked, and never will here
+        // the loop that checks every 50 ms has not run, and never runs here
         var refused = store.ExchangeAsync(Plane.Pulse, 42, 101).AsTask();
         refused.IsFaulted.ShouldBeTrue();
         refused.Exception!.InnerException.ShouldBeOfType<StoreUnavailableException>();
@@ -139,7 +139,7 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
         static async Task<string> ConnectFailsAsync(string address) => (await Should.ThrowAsync<StoreUnavailableException>(() => ConnectAsync(address))).Message;
     }
 
-    /// <summary>Time that passes when told, and by which no loop ever wakes.</summary>
+    /// <summary>Time that advances only on request, and that never wakes a loop.</summary>
     private sealed class TimeWithoutTimers : TimeProvider
     {
         private long _ticks = 1;
@@ -162,7 +162,7 @@ public sealed class RedisClusterTests(RedisServers servers) : RedisPlaneStoreTes
     {
         if (flush)
             await servers.Cluster.FlushAsync();
-        // one of them names the others
+        // one server names the others
         return await ConnectAsync($"{servers.Cluster.Servers[0].Endpoint}");
     }
 
@@ -195,7 +195,7 @@ public sealed class RedisClusterTests(RedisServers servers) : RedisPlaneStoreTes
 
         await to.CallAsync("CLUSTER", "SETSLOT", slot, "IMPORTING", fromId);
         await from.CallAsync("CLUSTER", "SETSLOT", slot, "MIGRATING", toId);
-        // the key is still there: served where it is; then it is gone: asked for at its new place
+        // First the key is still there, and is served there. Then it is gone, and the client asks at its new place.
         (await store.ExchangeAsync(Plane.Pulse, page, 110)).ShouldBe(100u);
         await from.CallAsync("MIGRATE", "127.0.0.1", $"{to.Port}", "", "0", "5000", "KEYS", $"{{p:{page}}}:pulse");
         (await store.ExchangeAsync(Plane.Pulse, page, 120)).ShouldBe(110u);
@@ -207,7 +207,7 @@ public sealed class RedisClusterTests(RedisServers servers) : RedisPlaneStoreTes
         cluster.Redirections.ShouldBeGreaterThanOrEqualTo(2);
         await Eventually.HoldsAsync(() => cluster.Map[RedisKeys.SlotOf(page)].Endpoint.Equals(to.Endpoint));
 
-        // and home again, for the tests that follow
+        // move it back for the tests that follow
         await from.CallAsync("CLUSTER", "SETSLOT", slot, "IMPORTING", toId);
         await to.CallAsync("CLUSTER", "SETSLOT", slot, "MIGRATING", fromId);
         await to.CallAsync("MIGRATE", "127.0.0.1", $"{from.Port}", "", "0", "5000", "KEYS", $"{{p:{page}}}:pulse");
@@ -217,7 +217,7 @@ public sealed class RedisClusterTests(RedisServers servers) : RedisPlaneStoreTes
     }
 }
 
-/// <summary>What Redis does beyond the contract, alone and as a cluster.</summary>
+/// <summary>What Redis does beyond the contract, as a single server and as a cluster.</summary>
 public abstract class RedisPlaneStoreTests : PlaneStoreContract
 {
     protected override bool PutsNewerBack => true;
@@ -255,7 +255,7 @@ public abstract class RedisPlaneStoreTests : PlaneStoreContract
         await one.PageCounts.WriteAsync(chat, [(0, new PageCount(7, 100)), (299, new PageCount(8, 101))], claim: 0);
         await other.PageCounts.ReadAsync(chat, counts);
         (counts[0], counts[1], counts[299]).ShouldBe((new PageCount(7, 100), default, new PageCount(8, 101)));
-        // another rule has a row of its own
+        // another rule has its own key
         await other.PageCounts.ReadAsync(new Definition("reachable", 30, EndedByLeave: false), counts);
         counts.ShouldAllBe(count => count == default);
         var before = await Task.WhenAll(Enumerable.Range(0, 20).Select(async i => await (i % 2 == 0 ? one.PageCounts : other.PageCounts).ClaimAsync(chat, 500)));
@@ -278,7 +278,7 @@ public abstract class RedisPlaneStoreTests : PlaneStoreContract
             var random = new Random(seed);
             for (var round = 0; round < 50; round++)
             {
-                // once in its rounds each user gets the newest
+                // each user gets the newest word in one of the rounds
                 var written = users.Select(user => user % 50 == round ? 1000 : (uint)random.Next(1, 1000)).ToArray();
                 await store.ExchangeAsync(Plane.Pulse, users, written, new uint[users.Length]);
             }
@@ -292,7 +292,7 @@ public abstract class RedisPlaneStoreTests : PlaneStoreContract
         uint[] users = [.. Enumerable.Range(0, 2560).Select(i => (uint)i)];
         var (words, old) = (new uint[users.Length], new uint[users.Length]);
         await WriteAsync(20);
-        // other tests allocate in this process, too: what counts is a round in which none did
+        // other tests in this process also allocate, so use a round in which none did
         var least = double.MaxValue;
         for (var round = 0; round < 200 && least >= 160; round++)
         {
@@ -301,7 +301,7 @@ public abstract class RedisPlaneStoreTests : PlaneStoreContract
             least = Math.Min(least, (GC.GetTotalAllocatedBytes(precise: true) - before) / (20.0 * users.Length));
         }
 
-        // for each command a message, its answer and their tasks; a full command has 256 words
+        // each command needs a message, an answer and their tasks; a full command has 256 words
         least.ShouldBeLessThan(160);
 
         async Task WriteAsync(int times)

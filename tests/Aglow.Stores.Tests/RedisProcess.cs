@@ -6,7 +6,7 @@ using Aglow.Server.Tests;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>A redis-server of our own on loopback, in a temporary folder; ended with the tests.</summary>
+/// <summary>A private redis-server on loopback, in a temporary folder, which stops with the tests.</summary>
 internal sealed partial class RedisProcess : IAsyncDisposable
 {
     private static readonly TimeSpan StartsWithin = TimeSpan.FromSeconds(60);
@@ -32,10 +32,10 @@ internal sealed partial class RedisProcess : IAsyncDisposable
 
     public int BusPort { get; }
 
-    /// <summary>What stands before it, whose ports it announces to others.</summary>
+    /// <summary>The gate in front of it. The server announces the gate's ports to others.</summary>
     public ServerGate? Gate { get; init; }
 
-    /// <summary>Where others reach it.</summary>
+    /// <summary>The address that others use.</summary>
     public IPEndPoint Endpoint => new(IPAddress.Loopback, Gate?.Port ?? Port);
 
     public static Task<RedisProcess> StartAsync(params string[] flags) => StartAsync(flags, watched: null);
@@ -49,16 +49,18 @@ internal sealed partial class RedisProcess : IAsyncDisposable
         return server;
     }
 
-    /// <summary>A Sentinel that watches the primary on a port under the name "presence", and replaces it a second after it is gone.</summary>
+    /// <summary>
+    /// A Sentinel that watches the primary on a port under the name "presence". It replaces the primary a second after it is gone.
+    /// </summary>
     public static Task<RedisProcess> StartSentinelAsync(int primary) => StartAsync([], primary);
 
-    /// <summary>A garnet-server, which speaks the same language.</summary>
+    /// <summary>A garnet-server, which uses the same protocol.</summary>
     public static Task<RedisProcess> StartGarnetAsync() => StartAsync([], watched: null, isGarnet: true);
 
     private static async Task<RedisProcess> StartAsync(string[] flags, int? watched, bool isGarnet = false, ServerGate? gate = null)
     {
         var folder = Directory.CreateTempSubdirectory("aglow-redis-").FullName;
-        // a port that was free may be taken until the server has it
+        // another process may take the free port before the server has it
         for (var attempt = 0; ; attempt++)
         {
             var server = new RedisProcess(folder, Ports.Free(), Ports.Free(), flags, watched) { Gate = gate, _isGarnet = isGarnet };
@@ -77,10 +79,10 @@ internal sealed partial class RedisProcess : IAsyncDisposable
         await _process.WaitForExitAsync();
     }
 
-    /// <summary>Sends a signal: 19 stops it, 18 lets it go on.</summary>
+    /// <summary>Sends a signal: 19 suspends the process, 18 resumes it.</summary>
     public void Signal(int signal) => _ = kill(_process!.Id, signal);
 
-    /// <summary>Says one command, and returns the answer.</summary>
+    /// <summary>Sends one command, and returns the answer.</summary>
     public Task<object?> CallAsync(params string[] parts) => RedisConnection.CallAsync(Port, parts);
 
     public async ValueTask DisposeAsync()
@@ -139,7 +141,7 @@ internal sealed partial class RedisProcess : IAsyncDisposable
     private static partial int kill(int pid, int signal);
 }
 
-/// <summary>Three primaries with a replica each.</summary>
+/// <summary>Three primaries with one replica each.</summary>
 internal sealed class RedisClusterProcesses : IAsyncDisposable
 {
     private readonly List<RedisProcess> _servers = [];
@@ -148,10 +150,12 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
 
     public string Address => string.Join(',', _servers.Take(3).Select(s => s.Endpoint));
 
-    /// <summary>Starts six servers and joins them; again where that failed: a busy disk holds a server up for longer than a call waits.</summary>
+    /// <summary>
+    /// Starts six servers and joins them. Retries if that fails, because a busy disk may delay a server for longer than a call waits.
+    /// </summary>
     public static Task<RedisClusterProcesses> StartAsync(params string[] flags) => StartAsync(hasGates: false, flags);
 
-    /// <summary>The same; with gates, the servers can be parted from one another.</summary>
+    /// <summary>The same; with gates, the servers can be separated from one another.</summary>
     public static async Task<RedisClusterProcesses> StartAsync(bool hasGates, params string[] flags)
     {
         for (var attempt = 1; ; attempt++)
@@ -162,7 +166,7 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
             }
             catch (Exception e) when (attempt < 4 && (e is IOException or RedisErrorException or OperationCanceledException))
             {
-                // none of the six is left
+                // all six servers have ended
             }
         }
     }
@@ -186,7 +190,7 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         }
     }
 
-    /// <summary>The port of each slot's primary, as a server knows it; 0: nobody has it.</summary>
+    /// <summary>The port of each slot's primary, as one server reports it; 0: the slot has no owner.</summary>
     public static async Task<int[]> PortsOfSlotsAsync(RedisProcess server)
     {
         var ports = new int[RedisKeys.Slots];
@@ -195,7 +199,7 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         return ports;
     }
 
-    /// <summary>The server that has a page now, and is alive.</summary>
+    /// <summary>The running server that owns a page now.</summary>
     public async Task<RedisProcess> PrimaryOfAsync(int page)
     {
         foreach (var server in _servers)
@@ -230,7 +234,7 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         ((string)(await server.CallAsync("CLUSTER", "INFO"))!).Contains("cluster_slots_ok:16384")
         && (string)(await server.CallAsync("INFO", "replication"))! is var said && (said.Contains("role:slave") ? said.Contains("master_link_status:up") : said.Contains("connected_slaves:1")));
 
-    /// <summary>Forgets all keys.</summary>
+    /// <summary>Deletes all keys.</summary>
     public Task FlushAsync() => Task.WhenAll(_servers.Select(async server =>
     {
         try
@@ -287,7 +291,7 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
     }
 }
 
-/// <summary>The servers that all tests share: started once a run, one alone and a cluster.</summary>
+/// <summary>The servers that all tests share, started once in each run: a single server and a cluster.</summary>
 public sealed class RedisServers : IAsyncLifetime
 {
     private RedisProcess? _alone;
@@ -312,7 +316,9 @@ public sealed class RedisServers : IAsyncLifetime
     }
 }
 
-/// <summary>A cluster for those who take it apart. A shard of it that is away leaves the others at work, as an operator sets it who wants that.</summary>
+/// <summary>
+/// A cluster for tests that break it. If one shard is away, the others continue, as with an operator's corresponding setting.
+/// </summary>
 public sealed class FaultyCluster : IAsyncLifetime
 {
     private RedisClusterProcesses? _cluster;
@@ -329,7 +335,8 @@ public sealed class FaultyCluster : IAsyncLifetime
 }
 
 /// <summary>
-/// Tests that use <see cref="FaultyCluster"/>: one after the other, beside those of <see cref="RedisCollection"/>, since they mostly wait.
+/// Tests that use <see cref="FaultyCluster"/>. They run one after the other, beside those of <see cref="RedisCollection"/>, since they
+/// mostly wait.
 /// </summary>
 [CollectionDefinition(Name)]
 public sealed class FaultCollection : ICollectionFixture<FaultyCluster>
@@ -337,7 +344,7 @@ public sealed class FaultCollection : ICollectionFixture<FaultyCluster>
     public const string Name = "faults";
 }
 
-/// <summary>Tests that use <see cref="RedisServers"/>: one after the other, since each begins with empty ones.</summary>
+/// <summary>Tests that use <see cref="RedisServers"/>. They run one after the other, since each begins with empty servers.</summary>
 [CollectionDefinition(Name)]
 public sealed class RedisCollection : ICollectionFixture<RedisServers>
 {

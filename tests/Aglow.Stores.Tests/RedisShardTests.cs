@@ -4,7 +4,7 @@ using Aglow.Tests;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>When an outage of a shard begins, is told and ends, by a clock that the test moves.</summary>
+/// <summary>When an outage of a shard begins, is reported and ends, by a clock that the test moves.</summary>
 public sealed class RedisShardTests
 {
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
@@ -43,7 +43,7 @@ public sealed class RedisShardTests
         _time.Advance(Second);
         _shard.Failed("lost", TimeSpan.Zero);
         _time.Advance(Second);
-        // it may be older than the failure, or be the first after it
+        // the answer may be older than the failure, or the first one after it
         _shard.Worked(before, isWrite: true);
         _told.ShouldBe([1]);
         _shard.HasFailed.ShouldBeTrue();
@@ -61,7 +61,7 @@ public sealed class RedisShardTests
         _time.Advance(1.9 * Second);
         _shard.GiveUp("silent");
         _shard.HasFailed.ShouldBeFalse();
-        // the loop that notices it comes late
+        // the loop that notices it is late
         _time.Advance(1.6 * Second);
         _shard.GiveUp("silent");
         givenUp.WaitHandle.WaitOne(TimeSpan.FromSeconds(30)).ShouldBeTrue();
@@ -80,7 +80,7 @@ public sealed class RedisShardTests
         _shard.OutageSince.ShouldBe(began);
         _time.Advance(10 * Second);
         _shard.Worked(_time.GetTimestamp(), isWrite: true);
-        // the server is back, and then its replica is made the primary: what was written in between is lost
+        // The server is back, and then its replica becomes the primary. So words written in between are lost.
         _time.Advance(3 * Second);
         _shard.OutageSince.ShouldBe(began);
         _time.Advance(20 * Second);
@@ -98,7 +98,7 @@ public sealed class RedisShardTests
         for (var second = 1; second <= 3; second++)
         {
             _shard.Worked(_time.GetTimestamp(), isWrite: false);
-            // all that was refused since the last write that was taken
+            // reports all refusals since the last accepted write
             _told[^1].ShouldBe(second);
             _shard.RefusesWrites.ShouldBe(second > 2);
             _time.Advance(Second);
@@ -106,7 +106,7 @@ public sealed class RedisShardTests
 
         _shard.UnwritableFor.ShouldBe(4 * Second);
         _shard.OutageSince.ShouldBe(wroteAt);
-        // of before the refusal: it says nothing
+        // an answer from before the refusal proves nothing
         _shard.Worked(wroteAt, isWrite: true);
         _shard.RefusesWrites.ShouldBeTrue();
         _shard.Worked(_time.GetTimestamp(), isWrite: true);

@@ -7,7 +7,9 @@ using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>A Redis that answers reads and refuses writes, and a node that is cut off. Nobody who keeps trying is shown offline.</summary>
+/// <summary>
+/// A Redis that answers reads and refuses writes, and a node that is cut off. A user whose client keeps trying is not shown offline.
+/// </summary>
 [Collection(FaultCollection.Name)]
 public sealed class RefusedWriteTests(FaultyCluster servers)
 {
@@ -29,7 +31,7 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
         await Eventually.HoldsAsync(() => Everybody.All(user => watcher.Statuses(user)[^1] == "online"));
 
         await redis.CallAsync(refuse.Split(' '));
-        // reads go on all the while
+        // reads continue all the time
         await Eventually.HoldsAsync(async () =>
         {
             (await StatusAsync(other, Everybody[0])).ShouldBe("online");
@@ -38,7 +40,7 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
         await Eventually.HoldsAsync(async () =>
             (await other.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable);
         (await HeartbeatAsync(one, 7)).StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
-        // once a lease could not be kept much longer nothing is acknowledged
+        // nothing is acknowledged once a lease could not be held much longer
         await Eventually.HoldsAsync(async () => (await HeartbeatAsync(one, Everybody[0])).StatusCode == HttpStatusCode.ServiceUnavailable);
         foreach (var node in (AglowProcess[])[one, other])
         {
@@ -47,7 +49,7 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
             (await MetricAsync(node, "aglow_store_reachable")).ShouldBe(0);
         }
 
-        // past the lease: no node shows anybody offline, though each reads words that grow old
+        // past the lease: no node shows a user offline, although each reads words that grow old
         var until = TimeProvider.System.GetTimestamp();
         while (TimeProvider.System.GetElapsedTime(until) < (Lease + 3) * Second)
         {
@@ -61,7 +63,7 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
         await Task.Delay((Lease + 2) * Second);
         NobodyWasShownOffline(watcher);
         watcher.IsOpen.ShouldBeTrue();
-        // the guard holds nobody for ever
+        // the stall guard holds no lease forever
         crowd.Dispose();
         await Eventually.HoldsAsync(() => Everybody.All(user => watcher.Statuses(user)[^1] == "offline"));
     }
@@ -76,7 +78,7 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
         using var crowd = new Crowd(Everybody, Second, cut.Address, other.Address);
         await using var watcher = await Watcher.ConnectAsync(other, 1, Everybody);
         await using var socket = await Watcher.ConnectAsync(cut, 2);
-        // the cut node has heard of the other
+        // the cut node has received hints of the other node
         await HeartbeatAsync(other, 3);
         await Eventually.HoldsAsync(() => Everybody.All(user => watcher.Statuses(user)[^1] == "online"));
         await Eventually.HoldsAsync(async () => await MetricAsync(cut, "aglow_hints_heard_total") > 0);

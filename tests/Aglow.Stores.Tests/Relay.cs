@@ -5,7 +5,7 @@ using System.Text;
 namespace Aglow.Stores.Tests;
 
 /// <summary>
-/// Listens on loopback and passes bytes on, or drops them as a broken network does: connections stay, and what was held comes later.
+/// Listens on loopback and passes bytes on, or holds them like a broken network: connections stay open, and held bytes arrive later.
 /// </summary>
 internal abstract class Relay : IAsyncDisposable
 {
@@ -24,7 +24,7 @@ internal abstract class Relay : IAsyncDisposable
         _stop.Dispose();
     }
 
-    /// <summary>Listens on a port of its own, which it returns.</summary>
+    /// <summary>Listens on a free port, and returns it.</summary>
     protected int Listen(Func<Socket, Task> serve)
     {
         var listener = new TcpListener(IPAddress.Loopback, 0);
@@ -44,7 +44,7 @@ internal abstract class Relay : IAsyncDisposable
         return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
-    /// <summary>Connects to a port and passes both ways. <paramref name="first"/> was read already.</summary>
+    /// <summary>Connects to a port and passes bytes in both directions. <paramref name="first"/> was already read.</summary>
     protected async Task ConnectAsync(Socket client, int port, ReadOnlyMemory<byte> first, Func<bool> isCut)
     {
         using var server = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
@@ -95,7 +95,7 @@ internal abstract class Relay : IAsyncDisposable
     }
 }
 
-/// <summary>The way of one node to all Redis servers: an HTTP tunnel, as a connection string of StackExchange.Redis names it.</summary>
+/// <summary>One node's path to all Redis servers: an HTTP tunnel that a connection string of StackExchange.Redis names.</summary>
 internal sealed class NodeTunnel : Relay
 {
     private readonly int _port;
@@ -103,10 +103,10 @@ internal sealed class NodeTunnel : Relay
 
     public NodeTunnel() => _port = Listen(ServeAsync);
 
-    /// <summary>What the node is given as its Redis.</summary>
+    /// <summary>The Redis connection string for the node.</summary>
     public string Address(string servers) => $"{servers},tunnel=http:127.0.0.1:{_port}";
 
-    /// <summary>Drops what goes to and comes from these ports.</summary>
+    /// <summary>Drops traffic to and from these ports.</summary>
     public void Cut(Predicate<int> ports) => _isCut = ports;
 
     // CONNECT 127.0.0.1:7000 HTTP/1.1
@@ -127,10 +127,10 @@ internal sealed class NodeTunnel : Relay
     }
 }
 
-/// <summary>Stands before one server of a cluster, which announces its ports: so the servers can be parted from one another.</summary>
+/// <summary>A gate in front of one server of a cluster. The server announces the gate's ports, so the servers can be separated.</summary>
 internal sealed class ServerGate : Relay
 {
-    // of a message between servers: the sender's ID, behind the header's numbers
+    // In a message between servers, the sender's ID follows the header's numbers.
     private const int SenderAt = 40, SenderLength = 40;
 
     private volatile Predicate<string> _isBusCut = static _ => false;
@@ -142,16 +142,16 @@ internal sealed class ServerGate : Relay
         BusPort = Listen(ServeBusAsync);
     }
 
-    /// <summary>The port that clients and replicas are told of.</summary>
+    /// <summary>The port that clients and replicas use.</summary>
     public int Port { get; }
 
-    /// <summary>The port that other servers are told of.</summary>
+    /// <summary>The port that other servers use.</summary>
     public int BusPort { get; }
 
     /// <summary>The server behind it.</summary>
     public RedisProcess? Server { get; set; }
 
-    /// <summary>Drops messages of servers with these IDs to this one, and what replicas read of it.</summary>
+    /// <summary>Drops messages to this server from servers with these IDs, and optionally replication from this server.</summary>
     public void Cut(Predicate<string> senders, bool replication)
     {
         _isBusCut = senders;
@@ -178,7 +178,7 @@ internal sealed class ServerGate : Relay
         var read = await client.ReceiveAsync(first);
         if (read == 0)
             return;
-        // a replica introduces itself by a PING alone; clients say more
+        // a replica begins with a bare PING; clients send more
         var isReplica = Encoding.ASCII.GetString(first, 0, read) == "*1\r\n$4\r\nPING\r\n";
         await ConnectAsync(client, Server!.Port, first.AsMemory(0, read), () => isReplica && _isReplicationCut);
     }

@@ -8,7 +8,7 @@ using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>Leaves wait for a replica, so a failover undoes none that was acknowledged.</summary>
+/// <summary>Leaves wait for a replica, so a failover undoes no acknowledged leave.</summary>
 [Collection(GateCollection.Name)]
 public sealed class ReplicaTests(GatedCluster servers)
 {
@@ -29,7 +29,7 @@ public sealed class ReplicaTests(GatedCluster servers)
         var refused = 0;
         (await LeaveAsync(people[..200])).ShouldBe(200);
 
-        // packets to the replica are dropped, and the primary dies before that is noticed
+        // packets to the replica are dropped, and the primary dies before it notices that
         primary.Gate!.Cut(static _ => false, replication: true);
         var leaving = LeaveAsync(people[200..]);
         await Task.Delay(1200);
@@ -41,7 +41,7 @@ public sealed class ReplicaTests(GatedCluster servers)
             await Eventually.HoldsAsync(async () => (await InfoAsync(replica)).Contains("role:master"));
             foreach (var user in acknowledged)
                 (await WordAsync(replica, user) >> 31).ShouldBe(1u);
-            // whoever sends it again has left, and that is kept
+            // a caller that sends the leave again succeeds, and that leave is kept
             await Eventually.HoldsAsync(async () => await LeaveAsync([people[^1]]) > 0 && acknowledged.Contains(people[^1]));
             (await WordAsync(replica, people[^1]) >> 31).ShouldBe(1u);
         }
@@ -129,7 +129,7 @@ public sealed class ReplicaTests(GatedCluster servers)
         (await node.Http.PostAsJsonAsync("/heartbeat", new { user_ids = Enumerable.Range(70_000, 30) })).EnsureSuccessStatusCode();
         (await HeartbeatAsync(node, 70_100)).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await MetricAsync(node, "aglow_redis_facts_confirmed_total")).ShouldBe(31);
-        // renewals wait for nothing
+        // renewals do not wait
         (await HeartbeatAsync(node, 70_100)).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await MetricAsync(node, "aglow_redis_facts_confirmed_total")).ShouldBe(31);
     }

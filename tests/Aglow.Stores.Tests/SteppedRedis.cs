@@ -7,8 +7,8 @@ using System.Text.RegularExpressions;
 namespace Aglow.Stores.Tests;
 
 /// <summary>
-/// Stands between nodes and a Redis server on loopback, and makes its answers to TIME those of another clock: redis-server itself does not
-/// start under libfaketime.
+/// A proxy between nodes and a Redis server on loopback. It replaces answers to TIME with another clock's time, because redis-server does
+/// not start under libfaketime.
 /// </summary>
 internal sealed partial class SteppedRedis : IAsyncDisposable
 {
@@ -80,7 +80,7 @@ internal sealed partial class SteppedRedis : IAsyncDisposable
         time => (long.Parse(time.Value, CultureInfo.InvariantCulture) + (long)_clock.Ahead.TotalSeconds)
             .ToString(CultureInfo.InvariantCulture)));
 
-    // the seconds of an answer to TIME: two strings, of ten digits and of up to six
+    // the seconds in an answer to TIME: two strings, of ten digits and of up to six digits
     [GeneratedRegex(@"(?<=\*2\r\n\$10\r\n)\d{10}(?=\r\n\$[1-6]\r\n\d{1,6}\r\n)", RegexOptions.None, matchTimeoutMilliseconds: 1000)]
     private static partial Regex TimeAnswer();
 }

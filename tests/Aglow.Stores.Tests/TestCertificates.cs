@@ -4,7 +4,7 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>An authority of our own, and a certificate of it for 127.0.0.1, as files; gone with the test.</summary>
+/// <summary>A private certificate authority and its certificate for 127.0.0.1, as files that are deleted after the test.</summary>
 internal sealed class TestCertificates : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("aglow-certificates-").FullName;

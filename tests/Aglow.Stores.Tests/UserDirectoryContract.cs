@@ -6,17 +6,17 @@ using Aglow.Users;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>What every <see cref="IUserDirectory"/> does; each backend inherits it.</summary>
+/// <summary>The contract of every <see cref="IUserDirectory"/>; the tests of each backend inherit it.</summary>
 public abstract class UserDirectoryContract
 {
-    // of store time
+    // in store time
     private const uint Second = 200_000_000;
 
     private const uint First = UserId.FirstDirectoryNumber;
 
     private readonly ManualTimeProvider _time = new();
 
-    /// <summary>A new, empty directory. Disposed of by the test.</summary>
+    /// <summary>A new, empty directory. The test disposes of it.</summary>
     private protected abstract Task<IUserDirectory> OpenAsync(TimeProvider time);
 
     private long Now => _time.GetUtcNow().ToUnixTimeSeconds();
@@ -159,7 +159,7 @@ public abstract class UserDirectoryContract
         (await directory.FindProfileAsync(1)).ShouldBe(new Profile("anna", "Anna", created, Now));
         await directory.WriteProfilesAsync([new(1, null, null, ProfileParts.UserName)], create: false);
         (await directory.FindProfileAsync(1)).ShouldBe(new Profile(null, "Anna", created, Now));
-        // of somebody who has no profile
+        // the profile of a user who has none
         (await directory.WriteProfilesAsync([new(2, "ignored", "Ben", ProfileParts.DisplayName)], create: false))
             .ShouldBe(new ProfileResult(1, 0));
         (await directory.FindProfileAsync(2)).ShouldBe(new Profile(null, "Ben", Now, Now));
@@ -207,11 +207,11 @@ public abstract class UserDirectoryContract
         (await directory.WriteProfilesAsync([new(7, other, "Seven")], create: false))
             .ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 0));
         (await directory.FindProfileAsync(7)).ShouldBeNull();
-        // the owner may write it in another form
+        // the owner may write the name in another form
         (await directory.WriteProfilesAsync([new(first, other, null)], create: false)).ShouldBe(new ProfileResult(0, 1));
         (await directory.FindProfileAsync(first))!.UserName.ShouldBe(other);
         (await directory.WriteProfilesAsync([new(7, name, null)], create: true)).Conflict.ShouldBe(ProfileConflict.NameTaken);
-        // and others may be displayed by it
+        // and others may use it as their display name
         (await directory.WriteProfilesAsync([new(7, "seven", name)], create: true)).Created.ShouldBe(1);
     }
 
@@ -233,10 +233,10 @@ public abstract class UserDirectoryContract
             .ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 1));
         (await directory.WriteProfilesAsync([new(3, "carol", null), new(4, "dave", null), new(2, "benny", null)], create: true))
             .ShouldBe(new ProfileResult(0, 0, ProfileConflict.UserTaken, 2));
-        // two in the list who want one name
+        // two users in the list want one name
         (await directory.WriteProfilesAsync([new(3, "carol", null), new(1, "anna", null), new(5, "Carol", null)], create: false))
             .ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 2));
-        // one who keeps it, wherever in the list
+        // the user who keeps the name has it, wherever in the list
         (await directory.WriteProfilesAsync([new(3, "ann", null), new(1, null, "Ann", ProfileParts.DisplayName)], create: false))
             .ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 0));
         (await directory.WriteProfilesAsync([new(1, null, "Ann", ProfileParts.DisplayName), new(3, "ann", null)], create: false))
@@ -257,10 +257,10 @@ public abstract class UserDirectoryContract
             [new(1, "one", null), new(2, "two", null), new(3, "three", null), new(4, null, "Four")], create: true);
         (await directory.WriteProfilesAsync([new(1, "two", null), new(2, "one", null)], create: false)).ShouldBe(new ProfileResult(0, 2));
         (await directory.FindProfileAsync(1))!.UserName.ShouldBe("two");
-        // round three, with another form of the name
+        // in a circle of three, with another form of the name
         (await directory.WriteProfilesAsync([new(1, "ONE", null), new(2, "Three", null), new(3, "two", "3")], create: false))
             .ShouldBe(new ProfileResult(0, 3));
-        // from those who are removed or renamed, before and after them in the list
+        // from users who lose or change the name, before and after them in the list
         (
             await directory.WriteProfilesAsync(
                 [new(5, "one", null), new(1, null, null), new(2, "free", null), new(4, "three", null, ProfileParts.UserName)],
@@ -277,7 +277,7 @@ public abstract class UserDirectoryContract
         names.ShouldBe(["free", "two", "three", "one"]);
         (await directory.FindProfileAsync(4))!.DisplayName.ShouldBe("Four");
         await ShouldFindAsync(directory, "", ["2", "5", "4", "3"]);
-        // a name that was passed on is free where it was left, and taken where it is
+        // a name that was passed on is free at its old user, and taken at its new one
         (await directory.WriteProfilesAsync([new(9, "two", null)], create: true)).Conflict.ShouldBe(ProfileConflict.NameTaken);
     }
 
@@ -290,7 +290,7 @@ public abstract class UserDirectoryContract
         created.Count(result => result == new ProfileResult(1, 0)).ShouldBe(10);
         created.Count(result => result == new ProfileResult(0, 0, ProfileConflict.NameTaken, 0)).ShouldBe(190);
         (await AllAsync(directory, "", 100)).Count.ShouldBe(10);
-        // and of those who create the profile of one user
+        // and by callers that create the profile of one user
         created = await Task.WhenAll(
             Enumerable.Range(0, 50)
                 .Select(i => Task.Run(async () => await directory.WriteProfilesAsync([new(1000, $"other{i}", null)], create: true))));
@@ -329,7 +329,7 @@ public abstract class UserDirectoryContract
             new(1, new Account(RevokedAt: 1_900_000_000)),
             new(2, new Account(true, uint.MaxValue)),
             new(First, new Account(true)));
-        // a revocation that was asked for earlier does not take back a later one
+        // an older revocation does not replace a newer one
         await directory.RevokeAsync(1, 1_800_000_000);
         await directory.SetDisabledAsync(1, true, 77);
         await directory.SetDisabledAsync(2, false, 0);
@@ -350,7 +350,7 @@ public abstract class UserDirectoryContract
         await directory.DeleteAsync(1, 200);
         await directory.DeleteAsync(2, 400);
         await ShouldHoldAsync(directory, new(1, new Account(false, 0, 300, true)), new(2, new Account(false, 0, 400, true)));
-        // a later revocation is the newest, an earlier one is not
+        // the newest revocation counts
         await directory.RevokeAsync(1, 301);
         await directory.RevokeAsync(2, 399);
         await directory.SetDisabledAsync(2, true, 9);
@@ -393,7 +393,7 @@ public abstract class UserDirectoryContract
         (await directory.ClaimsAsync()).Select(pair => pair.Key).ShouldBe([1u]);
         await ShouldShowAsync(directory, $"1: Everyone Exact [{string.Join(',', Sorted(alice, 7))}] []", $"2: Everyone Exact [] [{alice}]");
 
-        // comes back as somebody new, whom the others still mean
+        // the ID returns as a new user, and other users' lists still name it
         (await directory.WriteProfilesAsync([new(9, "ALICE", null)], create: true)).Created.ShouldBe(1, "the name is free");
         (await directory.WriteProfilesAsync([new(alice, "alice2", null)], create: true)).Created.ShouldBe(1);
         await directory.FollowAsync(alice, [5], true, 100);
@@ -508,7 +508,7 @@ public abstract class UserDirectoryContract
             await directory.FollowAsync(follower, [100], true, 10);
         await directory.RelateAsync(100, Relation.Approved, [2], true, 10);
         await directory.RelateAsync(100, Relation.Blocked, [4], true, 10);
-        // the other way round it says nothing
+        // the other direction has no effect
         await directory.RelateAsync(3, Relation.Approved, [100], true, 10);
         (await directory.WaitingAsync(100, 0, 10)).ShouldBe([1u, 3u, 5u, 6u]);
         (await directory.WaitingAsync(100, 3, 2)).ShouldBe([3u, 5u]);
@@ -532,7 +532,7 @@ public abstract class UserDirectoryContract
             await CreateAsync(directory, id, name, displayName);
         }
 
-        // user names that begin with it, display names that do, and the others
+        // user names that begin with it, then display names that do, then the others
         await ShouldFindAsync(directory, "ann", ["2", "6", "1", "4", "7", "three"]);
         await ShouldFindAsync(directory, "an", ["2", "6"]);
         await ShouldFindAsync(directory, "j", ["4"]);
@@ -624,7 +624,7 @@ public abstract class UserDirectoryContract
     }
 
     /// <summary>
-    /// Few letters, so that names meet: some that fold, some that mean something to a database, one beyond the basic plane.
+    /// Uses few letters, so that names collide: some that fold, some with a meaning in a database, one beyond the basic plane.
     /// </summary>
     [Theory]
     [InlineData(1)]
@@ -725,10 +725,10 @@ public abstract class UserDirectoryContract
 
     // ---- helpers ----------------------------------------------------------------------------------------------------------------
 
-    /// <summary>The index of an ID.</summary>
     private static async Task<Claim[]> ClaimsOfAsync(IUserDirectory directory, uint user) =>
         [.. (await directory.ClaimsAsync()).Single(pair => pair.Key == user).Value.OrderBy(static claim => claim.Source, StringComparer.Ordinal)];
 
+    /// <summary>The index of an ID.</summary>
     internal static async Task<uint> IndexAsync(IUserDirectory directory, string id)
     {
         if (uint.TryParse(id, out var number) && number < First)
@@ -738,7 +738,7 @@ public abstract class UserDirectoryContract
         return indexes[0];
     }
 
-    /// <summary>Creates a profile; the index.</summary>
+    /// <summary>Creates a profile, and returns the index.</summary>
     internal static async Task<uint> CreateAsync(IUserDirectory directory, string id, string? userName, string? displayName = null)
     {
         var user = await IndexAsync(directory, id);
@@ -761,7 +761,7 @@ public abstract class UserDirectoryContract
         return users;
     }
 
-    /// <summary>What a search must find among these, in order.</summary>
+    /// <summary>What a search must find among these users, in order.</summary>
     internal static IEnumerable<DirectoryUser> Expected(IEnumerable<DirectoryUser> users, string query)
     {
         query = NameFolding.ForSearch(query);
@@ -789,7 +789,8 @@ public abstract class UserDirectoryContract
         (await directory.AccountsAsync()).Where(pair => pair.Value != Account.Default).OrderBy(pair => pair.Key).ShouldBe(accounts);
 
     /// <summary>
-    /// Whether this is all that users show other than everything to everyone: online, last seen, whom they approved, whom they blocked.
+    /// Asserts all settings that restrict what users show: online, last seen, the users whom they approved, and the users whom they
+    /// blocked.
     /// </summary>
     private static async Task ShouldShowAsync(IUserDirectory directory, params string[] all) =>
         (await directory.VisibilitiesAsync()).OrderBy(pair => pair.Key)
@@ -799,7 +800,7 @@ public abstract class UserDirectoryContract
                         + $"[{string.Join(',', pair.Value.Blocked)}]")
                 .ShouldBe(all);
 
-    /// <summary>Whether a search gives these IDs, in this order, whatever the size of the page.</summary>
+    /// <summary>Asserts that a search returns these IDs in this order, for any page size.</summary>
     private static async Task ShouldFindAsync(IUserDirectory directory, string query, string[] ids)
     {
         foreach (var limit in new[] { 1, 2, 100 })

@@ -5,7 +5,7 @@ using Aglow.Server.Tests;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>A socket on a node: online by being connected, and told of those it watches. Remembers everything it was told.</summary>
+/// <summary>A socket on a node: its user is online by being connected, and watches others. It records all messages.</summary>
 internal sealed class Watcher : IAsyncDisposable
 {
     private readonly Uri _address;
@@ -18,7 +18,7 @@ internal sealed class Watcher : IAsyncDisposable
 
     private Watcher(Uri address, uint[] watched) => (_address, _watched) = (address, watched);
 
-    /// <summary>Whether it connects again when the node sends it away, as a client does.</summary>
+    /// <summary>Whether it reconnects when the node sends it away, as a client does.</summary>
     public bool ComesBack { get; init; }
 
     public bool IsOpen => _socket.State == WebSocketState.Open;
@@ -26,7 +26,7 @@ internal sealed class Watcher : IAsyncDisposable
     public static Task<Watcher> ConnectAsync(AglowProcess node, uint user, params uint[] watched) =>
         ConnectAsync(node.Address, user, watched);
 
-    /// <summary>The same, and it connects again when the node sends it away.</summary>
+    /// <summary>The same, but it reconnects when the node sends it away.</summary>
     public static Task<Watcher> StayAsync(AglowProcess node, uint user, params uint[] watched) =>
         ConnectAsync(node.Address, user, watched, comesBack: true);
 
@@ -49,24 +49,24 @@ internal sealed class Watcher : IAsyncDisposable
     public Task SendAsync(string json) =>
         _socket.SendAsync(Encoding.UTF8.GetBytes(json), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
 
-    /// <summary>Whether a message of this type came.</summary>
+    /// <summary>Whether a message of this type arrived.</summary>
     public bool Heard(string type)
     {
         lock (_told)
             return _told.Contains(type);
     }
 
-    /// <summary>What it was told of a user, in order.</summary>
+    /// <summary>The statuses of a user that it received, in order.</summary>
     public string[] Statuses(uint user) => Statuses($"{user}");
 
-    /// <summary>The same, of one watched by a key.</summary>
+    /// <summary>The same for a user who is watched by a key.</summary>
     public string[] Statuses(string user)
     {
         lock (_told)
             return [.. _told.Where(t => t.StartsWith($"{user}:", StringComparison.Ordinal)).Select(t => t[(t.IndexOf(':') + 1)..])];
     }
 
-    /// <summary>The same with the times at which it was told, for a message.</summary>
+    /// <summary>The same with times, for an assertion's message.</summary>
     public string Times(uint user)
     {
         lock (_told)
@@ -120,7 +120,7 @@ internal sealed class Watcher : IAsyncDisposable
         }
         catch (Exception e) when (e is WebSocketException or ObjectDisposedException or OperationCanceledException)
         {
-            // gone
+            // closed
         }
     }
 
