@@ -5,7 +5,7 @@ using System.Text.Json.Nodes;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>Every call by every kind of caller: who may do what, and nothing else.</summary>
+/// <summary>Every call by every kind of caller: which callers may make which calls, and nothing else.</summary>
 [Collection(TokenCalls.Name)]
 public class AccessTests(TokenServer shared)
 {
@@ -14,13 +14,14 @@ public class AccessTests(TokenServer shared)
     private readonly AglowProcess _server = shared.Server;
 
     /// <summary>
-    /// One call about the user ME, and what it answers to ME, to another person, and to keys with one scope each. Nobody (no token, a bad one) gets 401.
+    /// One call about the user ME, and its status for ME, for another user, and for keys with one scope each. Without a valid token it is
+    /// 401.
     /// </summary>
     public sealed record Row(string Call, string? Body, int Self, int Other, int Heartbeat, int Read, int Users, int Operate, bool IsPacked = false)
     {
         public override string ToString() => $"{Call} {Body}";
 
-        /// <summary>What it answers to each kind of caller.</summary>
+        /// <summary>The expected status for each kind of caller.</summary>
         public IEnumerable<(string Who, int Expected)> Answers =>
         [
             ("self", Self), ("other", Other), ("heartbeat", Heartbeat), ("read", Read), ("users", Users), ("operate", Operate),
@@ -28,7 +29,7 @@ public class AccessTests(TokenServer shared)
         ];
     }
 
-    /// <summary>The credential of a kind of caller, about the user <paramref name="me"/>; null for none.</summary>
+    /// <summary>The credential of a kind of caller, about the user <paramref name="me"/>; null: none.</summary>
     internal static string? CredentialOf(string who, string me, IReadOnlyDictionary<string, string> keys) => who switch
     {
         "self" => Token.Of(me),
@@ -41,7 +42,7 @@ public class AccessTests(TokenServer shared)
     };
 
     public static TheoryData<Row> Table => new(
-        new("POST /heartbeat", null, Self: 200, Other: 200, Heartbeat: 400, Read: 403, Users: 403, Operate: 403), // for whoever calls
+        new("POST /heartbeat", null, Self: 200, Other: 200, Heartbeat: 400, Read: 403, Users: 403, Operate: 403), // for the caller
         new("POST /heartbeat", "{\"user_id\":\"ME\"}", 200, 403, 200, 403, 403, 403),
         new("POST /heartbeat", "{\"user_ids\":[\"ME\"]}", 200, 403, 200, 403, 403, 403),
         new("POST /heartbeat", "{\"user_ids\":[\"ME\",1]}", 403, 403, 200, 403, 403, 403),
@@ -295,7 +296,7 @@ public class AccessTests(TokenServer shared)
         var user = SharedServer.NewKey("forged");
         (await _server.AskAsync(forge(user), "POST", "/heartbeat")).ShouldBeProblem(401);
         (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{user}")).ShouldBeProblem(404);
-        // and by a socket, before HTTP and through it
+        // and on a socket, before HTTP and through it
         await using var socket = await RawSocket.ConnectAsync(_server.Address);
         await socket.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {forge(user)}\r\n"));
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 401 ", customMessage: how);
@@ -342,7 +343,7 @@ public class AccessTests(TokenServer shared)
         (await StatusOfAsync(new Row($"GET /watch?users=1&access_token={Token.Of("me")}", null, 0, 0, 0, 0, 0, 0), "me", null)).ShouldBe(200);
     }
 
-    // Sockets are upgraded; of a stream only the head is read.
+    // Sockets are upgraded. Of a stream only the head is read.
     private async Task<int> StatusOfAsync(Row row, string me, string? token)
     {
         var (method, path) = (row.Call.Split(' ')[0], row.Call.Split(' ')[1].Replace(Me, me));

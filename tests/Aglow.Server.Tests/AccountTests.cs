@@ -4,7 +4,7 @@ using System.Text.Json.Nodes;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>Accounts: create, rename, import, sign out everywhere, disable, delete, come back.</summary>
+/// <summary>Accounts: create, rename, import, sign out everywhere, disable, delete, create again.</summary>
 [Collection(TokenCalls.Name)]
 public class AccountTests(TokenServer shared)
 {
@@ -13,7 +13,7 @@ public class AccountTests(TokenServer shared)
 
     private readonly AglowProcess _server = shared.Server;
 
-    // "*/*" twice is doubtful to the short cut before HTTP, so it passes the handshake on
+    // the shortcut before HTTP does not understand "*/*" twice, so it passes the handshake on
     public static TheoryData<string> Ways => new("", "Accept: */*\r\nAccept: */*\r\n");
 
     private Task<Answer> AsAsync(string user, string method, string path, string? json = null) =>
@@ -22,7 +22,7 @@ public class AccountTests(TokenServer shared)
     private Task<Answer> ByKeyAsync(string method, string path, string? json = null) =>
         _server.AskAsync(shared.Keys["users"], method, path, json);
 
-    /// <summary>A token that a revocation made now does not reach.</summary>
+    /// <summary>A token that a revocation made now does not affect.</summary>
     private static string NewerToken(string user) => Token.Signed(Token.Claims(user, static c => c["iat"] = Token.Now + 3), Token.Secret);
 
     private async Task<string> ArriveAsync(string prefix)
@@ -40,7 +40,7 @@ public class AccountTests(TokenServer shared)
         return socket;
     }
 
-    /// <summary>Reads what a watcher is told until a user is shown like this.</summary>
+    /// <summary>Reads a watcher's messages until a user has this status.</summary>
     private static async Task<JsonElement> ToldAsync(RawSocket watcher, string user, string status)
     {
         while (true)
@@ -83,14 +83,14 @@ public class AccountTests(TokenServer shared)
         made.Json["user_name"]!.GetValue<string>().ShouldBe(first);
         made.Json["display_name"]!.GetValue<string>().ShouldBe("First");
 
-        // what is left out of a replacement is gone
+        // a replacement removes what it leaves out
         var replaced = await AsAsync(me, "PUT", $"/users/{me}", $$"""{"user_name":"{{second}}"}""");
         replaced.Status.ShouldBe(200, replaced.Text);
         replaced.Json["user_name"]!.GetValue<string>().ShouldBe(second);
         replaced.Json["display_name"].ShouldBeNull();
         replaced.Json["created_at"]!.GetValue<long>().ShouldBe(made.Json["created_at"]!.GetValue<long>());
 
-        // what is left out of a change stays
+        // a change keeps what it leaves out
         var changed = await AsAsync(me, "PATCH", $"/users/{me}", """{"display_name":"Changed"}""");
         (changed.Status, changed.Json["user_name"]!.GetValue<string>(), changed.Json["display_name"]!.GetValue<string>())
             .ShouldBe((200, second, "Changed"));
@@ -118,9 +118,9 @@ public class AccountTests(TokenServer shared)
         (await FoundAsync(ben, newer)).ShouldBe([ann]);
         (await AsAsync(ben, "PUT", $"/users/{ben}", $$"""{"user_name":"{{old}}"}""")).Status.ShouldBe(201);
         (await FoundAsync(ann, old)).ShouldBe([ben]);
-        // to be called what one is called already is no conflict, in another spelling either
+        // a user may set the name that the user already has, also in another spelling
         (await AsAsync(ann, "PATCH", $"/users/{ann}", $$"""{"user_name":"{{newer.ToUpperInvariant()}}"}""")).Status.ShouldBe(200);
-        // a display name may be anybody's
+        // several users may share a display name
         foreach (var user in new[] { ann, ben })
             (await AsAsync(user, "PATCH", $"/users/{user}", """{"display_name":"The same"}""")).Status.ShouldBe(200);
     }
@@ -150,10 +150,10 @@ public class AccountTests(TokenServer shared)
         string Named(string name) => JsonSerializer.Serialize(new { user_name = name + mark });
         (await ByKeyAsync("PUT", $"/users/{first}", Named(one))).Status.ShouldBe(201);
         Title(await ByKeyAsync("PUT", $"/users/{second}", Named(other)), 409).ShouldBe("Name taken");
-        // and whichever is typed, the other is found, whole and inside
+        // a search for one form finds the other, as a whole and inside
         (await FoundAsync("anybody", other + mark)).ShouldBe([first]);
         (await FoundAsync("anybody", (other + mark)[1..])).ShouldContain(first);
-        // IDs are compared byte for byte all the same
+        // IDs are still compared byte for byte
         foreach (var user in new[] { one, other })
         {
             var profile = JsonSerializer.Serialize(new { user_name = SharedServer.NewKey("name"), user_id = user + mark });
@@ -214,11 +214,11 @@ public class AccountTests(TokenServer shared)
             .ShouldBe(new[] { $"{mark}-a", $"{number}", $"{large}" }.Order(StringComparer.Ordinal));
         (await ByKeyAsync("GET", $"/users/{number}/visibility")).Json["user_id"]!.GetValue<uint>().ShouldBe(number);
 
-        // names may be swapped, and one of a list be new
+        // names may be swapped, and one entry may be new
         (await ImportAsync(($"{mark}-a", $"{mark} b"), (number, $"{mark} a"), ($"{mark}-d", $"{mark} d")))
             .ShouldBeJson("""{"created":1,"replaced":2}""");
 
-        // a name that is somebody else's: nobody is written, and the problem says whose line it is
+        // The name belongs to another user. Nothing is written, and the problem names the line.
         Title(await ImportAsync(($"{mark}-e", $"{mark} e"), ($"{mark}-f", $"{mark} C")), 409).ShouldBe("Name taken");
         (await ImportAsync(($"{mark}-e", $"{mark} e"), ($"{mark}-f", $"{mark} C"))).ShouldBeProblem(409, $"{mark} C"[..30]);
         (await ImportAsync(($"{mark}-e", $"{mark} x"), ($"{mark}-f", $"{mark} X"))).ShouldBeProblem(409);
@@ -293,7 +293,7 @@ public class AccountTests(TokenServer shared)
         await using var again = await _server.OpenSocketAsync(NewerToken(me), way);
         await ToldAsync(watcher, me, "online");
         (await _server.AskAsync(NewerToken(me), "POST", "/heartbeat")).Status.ShouldBe(200);
-        // a socket is not renewed with what was revoked
+        // a socket does not accept a revoked token as renewal
         await again.SendAsync(JsonSerializer.Serialize(new { type = "token", token = old }));
         (await again.ReadMessageAsync()).GetProperty("title").GetString().ShouldBe("Token revoked");
     }
@@ -315,7 +315,7 @@ public class AccountTests(TokenServer shared)
         (await HeartbeatAsync()).ShouldBe(200);
         (await ByKeyAsync("POST", $"/users/{me}/revoke")).Status.ShouldBe(204);
         (await HeartbeatAsync()).ShouldBe(401);
-        // others' tokens are as good as before
+        // other users' tokens stay valid
         (await AsAsync(SharedServer.NewKey("other"), "POST", "/heartbeat")).Status.ShouldBe(200);
     }
 
@@ -362,7 +362,7 @@ public class AccountTests(TokenServer shared)
             (await refused.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 403 ");
         }
 
-        // nobody who speaks for them is told, and they stay offline on every path
+        // a backend's heartbeat for them has no effect: they stay offline on every path
         await _server.AskAsync(shared.Keys["heartbeat"], "POST", "/heartbeat", $"{{\"user_id\":\"{me}\"}}");
         (await AsAsync(other, "GET", $"/status/{me}")).Json["is_online"]!.GetValue<bool>().ShouldBeFalse();
         (await AsAsync(other, "POST", "/status/batch", $"{{\"user_ids\":[\"{me}\"]}}")).Json[0]!["status"]!.GetValue<string>()
@@ -428,7 +428,7 @@ public class AccountTests(TokenServer shared)
 
         (await AsAsync(other, "GET", $"/users/{me}")).ShouldBeProblem(404);
 
-        // somebody new comes under the ID, who has nothing of the one before
+        // a new user gets the ID, and has nothing of the previous user
         (await _server.AskAsync(NewerToken(me), "POST", "/heartbeat")).Status.ShouldBe(200);
         await ToldAsync(watcher, me, "online");
         await HeardAsync(stream, "\"status\":\"online\"");
@@ -437,7 +437,7 @@ public class AccountTests(TokenServer shared)
         (await _server.AskAsync(NewerToken(me), "GET", $"/users/{me}/visibility"))
             .ShouldBeJson($$"""{"user_id":"{{me}}","online":"everyone","last_seen":"exact"}""");
         (await AsAsync(other, "GET", $"/users/{me}")).Json["user_name"].ShouldBeNull();
-        // and is heard by who saved a subscription of the ID
+        // a watcher with a saved subscription of the ID receives the new user
         await using var saved = await _server.OpenSocketAsync(Token.Of(other));
         (await saved.ReadPresenceAsync()).ShouldBe($"\"{me}\":online");
     }

@@ -7,19 +7,17 @@ using System.Text.RegularExpressions;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>
-/// <c>./aglow serve</c> as people run it: a process on a free port, on a folder of its own, ended at the end.
-/// </summary>
-/// <remarks>The port is the kernel's choice; the line that says "Ready on" has it.</remarks>
+/// <summary><c>./aglow serve</c> as in production: a process on a free port, with its own folder, which stops at the end.</summary>
+/// <remarks>The kernel chooses the port; the line "Ready on" names it.</remarks>
 internal sealed partial class AglowProcess : IAsyncDisposable
 {
     public static readonly string Root =
         typeof(AglowProcess).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(static a => a.Key == "RepositoryRoot").Value!;
 
-    /// <summary>What the tests run: <c>./aglow</c>, or the native file that <c>./test</c> names in TEST_SERVER.</summary>
+    /// <summary>The program under test: <c>./aglow</c>, or the native file that <c>./test</c> names in TEST_SERVER.</summary>
     public static readonly string Program = Environment.GetEnvironmentVariable("TEST_SERVER") is { Length: > 0 } native ? native : Path.Combine(Root, "aglow");
 
-    // a machine that builds at the same time is slow; this is no figure
+    // generous, because the machine may be building at the same time; this is not a measured figure
     private static readonly TimeSpan StartsWithin = TimeSpan.FromMinutes(3);
 
     private readonly Process _process;
@@ -38,19 +36,19 @@ internal sealed partial class AglowProcess : IAsyncDisposable
     /// <summary>The data folder.</summary>
     public string Folder { get; }
 
-    /// <summary>Where it listens.</summary>
+    /// <summary>The address on which it listens.</summary>
     public Uri Address => _ready.Task.Result;
 
     public int Id => _process.Id;
 
-    /// <summary>A client of it; each has connections of its own.</summary>
+    /// <summary>A client of the server; each has its own connections.</summary>
     public HttpClient Http { get; private set; } = null!;
 
     public string Output => Text(_output);
 
     public string Errors => Text(_errors);
 
-    /// <summary>Starts a server and waits until it says that it is ready.</summary>
+    /// <summary>Starts a server and waits until it reports that it is ready.</summary>
     public static async Task<AglowProcess> StartAsync(string? folder = null, params string[] flags)
     {
         var server = Run(folder, flags);
@@ -58,7 +56,7 @@ internal sealed partial class AglowProcess : IAsyncDisposable
         return server;
     }
 
-    /// <summary>Waits until it says that it is ready.</summary>
+    /// <summary>Waits until it reports that it is ready.</summary>
     public async Task ReadyAsync()
     {
         if (await Task.WhenAny(_ready.Task, _process.WaitForExitAsync(), Task.Delay(StartsWithin)) != _ready.Task)
@@ -67,12 +65,12 @@ internal sealed partial class AglowProcess : IAsyncDisposable
     }
 
     /// <summary>Starts a server that is not expected to become ready.</summary>
-    /// <param name="folder">The data folder; one of its own where there is none.</param>
-    /// <param name="flags">What follows <c>serve</c>.</param>
-    /// <param name="environment">Variables of its own.</param>
-    /// <param name="workingFolder">Where it is started.</param>
-    /// <param name="urls">Where it listens; null: what else says so.</param>
-    /// <param name="descriptors">How many it may have open.</param>
+    /// <param name="folder">The data folder; null: a new one.</param>
+    /// <param name="flags">The flags after <c>serve</c>.</param>
+    /// <param name="environment">Additional environment variables.</param>
+    /// <param name="workingFolder">The working folder.</param>
+    /// <param name="urls">The addresses on which it listens; null: other settings name them.</param>
+    /// <param name="descriptors">The most file descriptors that it may open.</param>
     /// <param name="through">A program that starts it, with its arguments.</param>
     public static AglowProcess Run(
         string? folder, string[] flags, Dictionary<string, string>? environment = null, string? workingFolder = null, string? urls = "http://127.0.0.1:0", int? descriptors = null,
@@ -99,7 +97,7 @@ internal sealed partial class AglowProcess : IAsyncDisposable
         return (code, run.Output, run.Errors);
     }
 
-    /// <summary>Starts <c>./aglow</c> with these arguments, to be ended at the end.</summary>
+    /// <summary>Starts <c>./aglow</c> with these arguments. It is stopped at the end.</summary>
     public static AglowProcess Start(params string[] arguments) => new AglowProcess(Launch(Program, arguments, null, null), "", ownsFolder: false).Listen();
 
     public static string NewFolder() => Directory.CreateTempSubdirectory("aglow-server-tests-").FullName;
@@ -113,7 +111,7 @@ internal sealed partial class AglowProcess : IAsyncDisposable
     /// <summary>Sends a signal.</summary>
     public void Signal(int signal) => _ = kill(_process.Id, signal);
 
-    /// <summary>Ends it as a crash would.</summary>
+    /// <summary>Kills it, like a crash.</summary>
     public async Task KillAsync()
     {
         Signal(9);
@@ -147,7 +145,7 @@ internal sealed partial class AglowProcess : IAsyncDisposable
 
     private static Process Launch(string program, string[] arguments, Dictionary<string, string>? environment, string? workingFolder)
     {
-        // whoever runs the tests in the background has SIGINT ignored, and what they start would inherit that
+        // a background job runs with SIGINT ignored, and its child processes would inherit that
         var start = new ProcessStartInfo("env", ["--default-signal=INT", program, .. arguments])
         {
             UseShellExecute = false,

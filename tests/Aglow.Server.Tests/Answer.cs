@@ -5,7 +5,7 @@ using System.Text.Json.Nodes;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>What a call was answered.</summary>
+/// <summary>The answer to a call.</summary>
 internal sealed record Answer(int Status, string? ContentType, HttpResponseHeaders Headers, HttpContentHeaders ContentHeaders, byte[] Bytes)
 {
     public string Text => Encoding.UTF8.GetString(Bytes);
@@ -23,7 +23,7 @@ internal sealed record Answer(int Status, string? ContentType, HttpResponseHeade
         return this;
     }
 
-    /// <summary>Asserts a problem document: exactly type, status, title and detail, the detail holding this.</summary>
+    /// <summary>Asserts a problem document with exactly type, status, title and detail. The detail contains this text.</summary>
     public Answer ShouldBeProblem(int status, string? detail = null)
     {
         Status.ShouldBe(status, Text);
@@ -44,7 +44,7 @@ internal sealed record Answer(int Status, string? ContentType, HttpResponseHeade
     public string[] Members => [.. Json.AsObject().Select(static m => m.Key)];
 }
 
-/// <summary>Calls, the way a person would write them.</summary>
+/// <summary>Short forms of calls.</summary>
 internal static class Calling
 {
     public const string Packed = "application/octet-stream";
@@ -73,7 +73,7 @@ internal static class Calling
         bool chunked = false,
         string? token = null)
     {
-        // as it was written: Uri would decode what it holds to be equal
+        // sent as written: Uri would decode escapes that it considers equal
         using var request = new HttpRequestMessage(
             method,
             new Uri(
@@ -108,7 +108,7 @@ internal static class Calling
     }
 }
 
-/// <summary>Waits for what must come, looking again and again until a deadline.</summary>
+/// <summary>Waits for a condition: checks repeatedly until a deadline.</summary>
 internal static class Eventually
 {
     public static async Task TrueAsync(Func<Task<bool>> holds, double withinSeconds, string what)
@@ -122,17 +122,17 @@ internal static class Eventually
     }
 }
 
-/// <summary>One server for all tests of calls; each test takes users of its own.</summary>
+/// <summary>One server for all tests of calls; each test uses its own users.</summary>
 public sealed class SharedServer : IAsyncLifetime
 {
     private static int _next = 1000;
 
     internal AglowProcess Server { get; private set; } = null!;
 
-    /// <summary>Numbers that no other test has.</summary>
+    /// <summary>Numbers that no other test uses.</summary>
     internal static uint NewUsers(int count = 1) => (uint)(Interlocked.Add(ref _next, count) - count);
 
-    /// <summary>A key that no other test has.</summary>
+    /// <summary>A key that no other test uses.</summary>
     internal static string NewKey(string prefix = "key") => $"{prefix}-{Guid.NewGuid():N}";
 
     public async Task InitializeAsync() => Server = await AglowProcess.StartAsync();

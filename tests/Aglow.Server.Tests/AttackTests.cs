@@ -5,9 +5,9 @@ using System.Text.Json;
 namespace Aglow.Server.Tests;
 
 /// <summary>
-/// What an attacker sends to a real server: names and numbers that may mean two things, requests within requests, connections that never
-/// get to the point. What each reader refuses by itself stands beside its call (HeartbeatTests, StatusTests, UserTests, SocketTests); here
-/// is what lies between them.
+/// Attacks on a real server: ambiguous names and numbers, requests within requests, and connections that never complete a request. Tests of
+/// what a single reader refuses are with its call (HeartbeatTests, StatusTests, UserTests, SocketTests). These tests cover what lies
+/// between the readers.
 /// </summary>
 [Collection(Calls.Name)]
 public class AttackTests(SharedServer shared)
@@ -18,7 +18,7 @@ public class AttackTests(SharedServer shared)
 
     // ---- who is meant ---------------------------------------------------------------------------------------------------------
 
-    // text, what it is in JSON without quotes (null: nobody), what it is as text
+    // a text; the user it means in JSON without quotes (null: none); the user it means as text
     public static TheoryData<string, string?, string?> Numbers() => new()
     {
         { "0", "0", "0" },
@@ -44,7 +44,7 @@ public class AttackTests(SharedServer shared)
     [MemberData(nameof(Numbers))]
     public async Task A_number_means_the_same_user_wherever_it_stands(string text, string? asNumber, string? asText)
     {
-        // a number written as text is echoed as it came
+        // a number written as text is returned unchanged
         var bare = asText?.Trim('"');
         (await IdAsync(() => _server.PostAsync("/status/batch", $$"""{"user_ids":[{{text}}]}"""), static a => a.Json[0])).ShouldBe(asNumber ?? "", $"in JSON {text}");
         (await IdAsync(() => _server.PostAsync("/status/batch", $$"""[{"user_id":"{{text}}"}]"""), static a => a.Json[0]))
@@ -57,7 +57,7 @@ public class AttackTests(SharedServer shared)
             asText is null ? null : $"[{asNumber ?? "\"x\""},\"{bare}\"]", $"on a socket {text}");
     }
 
-    // an empty list of numbers: [] is nobody, and no mistake
+    // an empty list of numbers: [] means no user, and is not an error
     private static async Task<string> IdAsync(Func<Task<Answer>> ask, Func<Answer, System.Text.Json.Nodes.JsonNode?> record)
     {
         var answer = await ask();
@@ -77,7 +77,7 @@ public class AttackTests(SharedServer shared)
             : $"[{string.Join(',', told.GetProperty("users").EnumerateArray().Select(static record => record.GetProperty("user_id").GetRawText()))}]";
     }
 
-    // pairs that look alike, or that a careless reader would make alike
+    // pairs that look alike, or that a careless reader would treat as equal
     public static TheoryData<string, string> LookAlikes() => new()
     {
         { "alice", "Alice" },
@@ -101,7 +101,7 @@ public class AttackTests(SharedServer shared)
     [MemberData(nameof(LookAlikes))]
     public async Task Names_that_look_alike_are_two_users_on_every_way_in(string one, string other)
     {
-        // of this test alone; a letter first, for "1" and eight digits would be a number, which needs no registration
+        // Unique to this test. It begins with a letter, because "1" and eight digits would be a number, which needs no registration.
         var mark = $"x{Guid.NewGuid():N}";
         (one, other) = (one + mark, other + mark);
         (await _server.PostAsync("/heartbeat", JsonSerializer.Serialize(new { user_id = one }))).Status.ShouldBe(200);
@@ -118,7 +118,7 @@ public class AttackTests(SharedServer shared)
             (await _server.GetAsync($"/users/{Uri.EscapeDataString(name)}")).Json["user_id"]!.GetValue<string>().ShouldBe(name);
     }
 
-    // bytes that some decoder somewhere takes for a letter, a slash or an end
+    // bytes that some decoder takes for a letter, a slash or an end
     public static TheoryData<string> NoText() =>
         new("C0AF", "E080AF", "F08080AF", "C080", "EDA080", "EDA080EDB080", "F4908080", "F8888080", "80", "C3", "FE", "FF");
 
@@ -200,7 +200,7 @@ public class AttackTests(SharedServer shared)
     public async Task One_message_names_at_most_as_many_users_as_a_connection_may_watch()
     {
         await using var socket = await RawSocket.OpenAsync(_server.Address, $"{SharedServer.NewUsers()}");
-        // 64 KiB would name 32,000 times the same user, and be answered with 2 MB
+        // 64 KiB would name the same user 32,000 times, and get an answer of 2 MB
         await socket.SendAsync($$"""{"type":"watch","users":[{{string.Join(',', Enumerable.Repeat(7, 10_001))}}]}""");
         (await socket.ReadMessageAsync()).GetProperty("title").GetString().ShouldBe("Too many users");
         await socket.SendAsync($$"""{"type":"watch","users":[{{string.Join(',', Enumerable.Repeat(7, 3))}}]}""");
@@ -263,7 +263,7 @@ public class AttackTests(SharedServer shared)
         (await slow.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 408 ", customMessage: what);
         await heard.CancelAsync();
         await sending;
-        // in order, or reset where more came meanwhile
+        // closed in order, or reset if more data arrived meanwhile
         (await slow.IsEndedAsync()).ShouldBeTrue(what);
 
         async Task SendMoreAsync()
@@ -276,7 +276,7 @@ public class AttackTests(SharedServer shared)
             }
             catch (Exception e) when (e is OperationCanceledException or IOException)
             {
-                // it was answered
+                // the server answered before it closed
             }
         }
     }
@@ -288,7 +288,8 @@ public class AttackTests(SharedServer shared)
 
     private static readonly string Upgrade = RawSocket.Handshake("/ws?user_id=987654321");
 
-    // what is sent on one connection, and the statuses answered, in order; after a refusal for its form nothing behind it is read
+    // The bytes sent on one connection, and the statuses answered, in order. After a request that is refused for its form, nothing more is
+    // read.
     public static TheoryData<string, string, int[]> Smuggled() => new()
     {
         { "an upgrade in a body is a body", Post(Upgrade, $"Content-Length: {Upgrade.Length}\r\n{Close}"), [400] },
@@ -321,15 +322,15 @@ public class AttackTests(SharedServer shared)
     [MemberData(nameof(Smuggled))]
     public async Task Nothing_is_smuggled_past_the_connection_middleware(string what, string bytes, int[] statuses)
     {
-        // of this case alone
+        // unique to this case
         var user = $"{900_000_000 + SharedServer.NewUsers()}";
         var heads = await HeadsAsync(bytes.Replace("987654321", user, StringComparison.Ordinal));
         heads.Select(static head => int.Parse(head.AsSpan(9, 3))).ShouldBe(statuses, what);
-        // the user of the smuggled upgrade never came online
+        // the user of the smuggled upgrade never comes online
         (await _server.StatusOfAsync(user)).ShouldBe("offline", what);
     }
 
-    // All answers' heads on a connection of its own, read until the server closes it.
+    // Sends bytes on a new connection. Returns the heads of all answers, read until the server closes the connection.
     private async Task<string[]> HeadsAsync(string bytes)
     {
         using var client = new TcpClient { NoDelay = true };
@@ -344,7 +345,7 @@ public class AttackTests(SharedServer shared)
         }
         catch (IOException)
         {
-            // it was reset, with something still unread: what came before counts
+            // the connection was reset with unread data: the answers before that count
         }
 
         var text = Encoding.Latin1.GetString(answer.ToArray());

@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>Who is away, and <c>active_at</c>, on a server where a minute takes seconds.</summary>
+/// <summary>Users who are away, and <c>active_at</c>, on a server where a minute takes seconds.</summary>
 public class AwayTests
 {
     private static readonly string[] Flags = ["--lease-seconds", "3", "--heartbeat-seconds", "1", "--away-seconds", "3"];
@@ -34,7 +34,7 @@ public class AwayTests
             await Task.Delay(100);
         }
 
-        // and who does something in this session is away when they do no more
+        // a user who was active in this session is away when the activity ends
         await server.PostAsync("/heartbeat", """{"user_id":3,"active":true}""");
         await Eventually.TrueAsync(
             async () =>

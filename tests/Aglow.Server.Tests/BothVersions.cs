@@ -13,7 +13,7 @@ internal static partial class BothVersions
             "B":{"Url":"http://127.0.0.1:0","Protocols":"Http2"}}}}
         """;
 
-    /// <summary>Starts it; returns it and the address that speaks HTTP/2.</summary>
+    /// <summary>Starts the server. Returns it and the address that speaks HTTP/2.</summary>
     public static async Task<(AglowProcess Server, Uri Http2)> StartAsync(string folder, params string[] flags)
     {
         Directory.CreateDirectory(folder);
@@ -25,7 +25,7 @@ internal static partial class BothVersions
         return (server, addresses[1]);
     }
 
-    /// <summary>A request of this version, with a credential where it is given.</summary>
+    /// <summary>A request of this version, with the given credential, if any.</summary>
     public static HttpRequestMessage Request(Version version, Uri address, string method, string path, string? token = null, string? json = null)
     {
         var request = new HttpRequestMessage(HttpMethod.Parse(method), new Uri(address, path)) { Version = version, VersionPolicy = HttpVersionPolicy.RequestVersionExact };

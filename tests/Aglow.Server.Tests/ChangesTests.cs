@@ -22,7 +22,7 @@ public class ChangesTests
         await server.PutAsync("/users/42/status", "{\"status\":\"offline\"}");
         await server.PutAsync("/users/42/status", "{\"status\":\"auto\"}");
         await server.DeleteAsync("/users/5216580805");
-        // chosen while offline: nothing of it is to be seen
+        // chosen while offline: callers see no change
         await server.PutAsync("/users/bob/status", "{\"status\":\"away\"}");
         await server.PostAsync("/heartbeat", "{\"user_id\":\"bob\"}");
         // hidden while the lease expires
@@ -31,7 +31,7 @@ public class ChangesTests
             server, start["next"]!.GetValue<string>(), until: static c =>
             c.Any(static change => change!["reason"]!.GetValue<string>() == "lapse"));
         var told = changes.Select(static c => $"{c!["user_id"]!.ToJsonString()} {c["is_online"]} {c["status"]} {c["reason"]}").ToArray();
-        // the deleted user's own coming online is not given out any more
+        // the deleted user's earlier online change is withheld
         told.Where(static line => line.StartsWith("42 ", StringComparison.Ordinal)).ShouldBe(
             ["42 true online heartbeat", "42 true busy status", "42 false offline status", "42 true online status",
                 "42 false offline lapse"]);
@@ -48,7 +48,7 @@ public class ChangesTests
             (change["last_seen"]?.GetValue<long>() ?? at).ShouldBeInRange(at - 60, at + 1);
         }
 
-        // a change's id is the place after it
+        // a change's ID is the place after the change
         var third = changes[2]!["id"]!.GetValue<string>();
         (await server.GetAsync($"/changes?limit=1&after={third}")).Json["changes"]![0]!["id"]!.GetValue<string>().ShouldBe(
             changes[3]!["id"]!.GetValue<string>());
@@ -110,7 +110,7 @@ public class ChangesTests
         foreach (var query in new[] { "after=1", "after=AAAAAAAAAAAAAAA", "after=%00", "limit=0", "limit=10001", "wait=61", "wait=-1" })
             (await server.GetAsync($"/changes?{query}")).ShouldBeProblem(
                 400, query.StartsWith("after", StringComparison.Ordinal) ? "cursor" : query.Split('=')[0]);
-        // a poll that hears nothing answers when its time is up, or when the server stops
+        // a poll without changes answers when its time is up, or when the server stops
         var idle = server.GetAsync("/changes?after=latest&wait=60");
         var (stopped, answered) = (server.StopAsync(), await idle);
         answered.Json["changes"]!.AsArray().Count.ShouldBe(0);
@@ -124,7 +124,7 @@ public class ChangesTests
         await using var server = await AglowProcess.StartAsync(folder, "--changes-megabytes", "1", "--memory-megabytes", "200");
         await server.PostAsync("/heartbeat", "{\"user_id\":1}");
         var first = (await server.GetAsync("/changes")).Json["next"]!.GetValue<string>();
-        // 12 bytes each: 2.4 MB
+        // each has 12 bytes: 2.4 MB in total
         await server.PostPackedAsync("/heartbeat", [.. Enumerable.Range(2, 200_000).Select(static i => (uint)i)]);
         await Eventually.TrueAsync(
             async () => (await server.GetAsync($"/changes?after={first}&limit=1")).Json["gap"]!.GetValue<bool>(), 30,
@@ -134,11 +134,11 @@ public class ChangesTests
         (await server.GetAsync($"/changes?after={page["next"]}")).Json["gap"]!.GetValue<bool>().ShouldBeFalse();
         var metrics = (await server.GetAsync("/metrics")).Text;
         metrics.ShouldContain("\naglow_feed_recorded_total 200001\n");
-        // what is kept is bounded, give or take what one trim leaves
+        // the feed's size is bounded, apart from what one trim leaves
         double.Parse(metrics.Split("\naglow_feed_bytes ")[1].Split('\n')[0]).ShouldBeLessThan(1.2e6);
         (await server.StopAsync()).ShouldBe(0);
 
-        // off, and on again: what happened meanwhile was not recorded
+        // off, and on again: changes in between were not recorded
         await using (var off = await AglowProcess.StartAsync(folder, "--changes-hours", "0"))
         {
             (await off.GetAsync("/changes")).ShouldBeProblem(501, "--changes-hours 24");
@@ -192,7 +192,7 @@ public class ChangesTests
         return [.. all];
     }
 
-    // Applies the newest change of each user, none of which repeats the one before, until the statuses say the same.
+    // Applies the newest change of each user until the statuses agree with it. No change may repeat the previous one.
     private static async Task<string?> ApplyAsync(AglowProcess server, string? after, Dictionary<string, bool> state, string what)
     {
         await Eventually.TrueAsync(

@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>Status that people and backends set: text, emoji, end, several sources; on every path there is.</summary>
+/// <summary>A status that people and backends set: text, emoji, end and several sources, on every path.</summary>
 [Collection(TokenCalls.Name)]
 public class ClaimTests(TokenServer shared)
 {
@@ -32,7 +32,7 @@ public class ClaimTests(TokenServer shared)
 
     private static string Record(JsonNode record) => $"{record["status"]} {record["text"]} {record["emoji"]} {record["until"]}";
 
-    /// <summary>What is told of a user on every path.</summary>
+    /// <summary>What every path shows of a user.</summary>
     private async Task<Dictionary<string, string>> SeenAsync(string viewer, string user, string name)
     {
         var seen = new Dictionary<string, string>
@@ -70,19 +70,19 @@ public class ClaimTests(TokenServer shared)
         foreach (var (path, told) in await SeenAsync(viewer, user, name))
             told.ShouldBe(expected, path);
 
-        // another source hides them, whatever its priority
+        // another source hides the user, whatever its priority
         await ClaimAsync(user, """{"status":"offline","source":"panic","priority":-5}""");
         foreach (var (path, told) in await SeenAsync(viewer, user, name))
             told.ShouldBe("offline   ", path);
         (await SourcesAsync(user)).ShouldBe("panic user");
         (await ByKeyAsync("DELETE", $"/users/{user}/status?source=panic")).Status.ShouldBe(204);
 
-        // whom they do not show themselves to is told nothing, either
+        // a viewer to whom the user is not shown sees no claim either
         await AsAsync(user, "POST", $"/users/{user}/blocked", $"{{\"user_ids\":[{viewer}]}}");
         (await SeenAsync(viewer, user, name)).Where(static seen => seen.Key != "explain" && seen.Value != "offline   ").ShouldBeEmpty();
         await AsAsync(user, "DELETE", $"/users/{user}/blocked", $"{{\"user_ids\":[{viewer}]}}");
 
-        // and those who have left say nothing
+        // and a user who has left shows no claim
         await AsAsync(user, "POST", "/offline");
         foreach (var (path, told) in await SeenAsync(viewer, user, name))
             told.ShouldBe("offline   ", path);
@@ -103,7 +103,7 @@ public class ClaimTests(TokenServer shared)
         var list = (await ByKeyAsync("GET", $"/users/{user}/status")).Json["claims"]!.AsArray();
         list.Select(static claim => (bool)claim!["is_shown"]!).ShouldBe([true, false]);
         Record(list[0]!).ShouldBe("busy another meeting  ");
-        // auto takes back what one source said; with a text it says that
+        // "auto" removes the claim of one source; with a text, only the text remains
         await ClaimAsync(user, """{"status":"auto","source":"calendar"}""");
         (await SourcesAsync(user)).ShouldBe("user");
         await ClaimAsync(user, """{"status":"auto","text":"new here"}""");
@@ -126,20 +126,20 @@ public class ClaimTests(TokenServer shared)
         var told = await ToldAsync(watcher, user);
         told.GetProperty("text").GetString().ShouldBe("call");
         var until = told.GetProperty("until").GetInt64();
-        // by itself: nobody sends anything
+        // by itself, without any call
         told = await ToldAsync(watcher, user);
         Token.Now.ShouldBeGreaterThanOrEqualTo(until);
         told.GetProperty("text").GetString().ShouldBe("beneath");
         told.TryGetProperty("until", out _).ShouldBeFalse();
         (await SourcesAsync(user)).ShouldBe("user");
 
-        // the same where the end shows somebody who hid
+        // the same if the end reveals a user who was hidden
         await ClaimAsync(hidden, """{"status":"offline","for_seconds":4}""");
         (await ToldAsync(watcher, hidden)).GetProperty("status").GetString().ShouldBe("offline");
         (await ToldAsync(watcher, hidden)).GetProperty("status").GetString().ShouldBe("online");
     }
 
-    /// <summary>A socket's status takes the same members, and says the same of what is wrong.</summary>
+    /// <summary>A socket's status message takes the same members, and returns the same errors.</summary>
     [Fact]
     public async Task A_socket_sets_a_claim_as_a_call_does()
     {
@@ -218,7 +218,7 @@ public class ClaimTests(TokenServer shared)
     {
         var user = await ArriveAsync();
         (await AsAsync(user, "GET", $"/users/{user}/quiet-hours")).ShouldBeProblem(404);
-        // it began an hour ago, whatever the hour
+        // quiet hours that began an hour ago, at any time of day
         var now = DateTimeOffset.UtcNow;
         var (from, to) = (now.AddHours(-1).ToString("HH:mm"), now.AddHours(1).ToString("HH:mm"));
         var set = await AsAsync(user, "PUT", $"/users/{user}/quiet-hours", $$"""{"from":"{{from}}","to":"{{to}}","time_zone":"UTC"}""");
@@ -227,7 +227,7 @@ public class ClaimTests(TokenServer shared)
         (await AsAsync(user, "GET", $"/users/{user}/quiet-hours")).Text.ShouldBe(set.Text);
         Record((await AsAsync(user, "GET", $"/status/{user}")).Json).ShouldBe($"busy   {set.Json["changes_at"]}");
         (await SourcesAsync(user)).ShouldBe("quiet_hours");
-        // what is set while they last is newer
+        // a claim set during quiet hours is newer
         await ClaimAsync(user, """{"status":"online"}""");
         (await SourcesAsync(user)).ShouldBe("user quiet_hours");
         (await AsAsync(user, "DELETE", $"/users/{user}/status?source=quiet_hours")).ShouldBeProblem(422);

@@ -7,10 +7,10 @@ namespace Aglow.Server.Tests;
 /// The public conformance cases for WebSocket servers (the Autobahn suite's families 1 to 7, by their numbers), on a real server.
 /// </summary>
 /// <remarks>
-/// The suite expects an echo; this server answers presence. So a message that is to be echoed is here a watch, answered with its snapshot;
-/// text that is to be echoed stands in a member that is passed over; a binary message is refused with 1003 and not echoed. Families 9
-/// (throughput), 12 and 13 (compression, which is not offered) do not apply. Where the suite lets a server be strict at once or at a
-/// message's end (6.4), this one is at its end. Cases of a family run at the same time, each on a connection of its own: the hub speaks
+/// The suite expects an echo, but this server answers with presence. So a message to echo is a watch here, and its snapshot is the answer.
+/// A text to echo is in a member that the server skips. A binary message is refused with 1003 instead of echoed. Families 9 (throughput),
+/// 12 and 13 (compression, which the server does not offer) do not apply. In 6.4 the suite lets a server fail at once or at the message's
+/// end; this server fails at its end. The cases of a family run at the same time, each on its own connection, because the hub sends only
 /// every 20 ms.
 /// </remarks>
 [Collection(Calls.Name)]
@@ -18,12 +18,12 @@ public class ConformanceTests(SharedServer shared)
 {
     private const byte Continuation = 0, TextFrame = 1, Binary = 2, CloseFrame = 8, Ping = 9, Pong = 10;
 
-    // what is expected: the ends of a case
+    // the expected results of a case
     private const string Snapshot = "snapshot", Silence = "silence";
 
     private static readonly byte[] Watch = "{\"type\":\"watch\",\"users\":[1]}"u8.ToArray();
 
-    /// <summary>A case: what is sent, in how large pieces (0: at once), and what must come, in order.</summary>
+    /// <summary>A case: the frames to send, the size of the pieces (0: all at once), and the expected results, in order.</summary>
     private sealed record Case(string Number, byte[][] Frames, string[] Expected, int Piece = 0);
 
     [Theory]
@@ -64,14 +64,14 @@ public class ConformanceTests(SharedServer shared)
         wrong.Order(StringComparer.Ordinal).ShouldBeEmpty();
     }
 
-    // Null where it ends as it should.
+    // Returns null if the case ends as expected.
     private async Task<string?> RunAsync(Case one)
     {
         await using var socket = await RawSocket.OpenAsync(shared.Server.Address, $"{SharedServer.NewUsers()}");
         var bytes = one.Frames.SelectMany(static frame => frame).ToArray();
         foreach (var piece in one.Piece == 0 ? [bytes] : bytes.Chunk(one.Piece))
             await socket.WriteAsync(piece);
-        // whatever a case leaves open, a ping of this kind tells that nothing else came before its answer
+        // if a case leaves the connection open, the answer to a ping of this kind shows that nothing else came before it
         var endsOpen = one.Expected is [] or [.., not ['c', 'l', 'o', 's', 'e', ..]];
         if (endsOpen)
             await socket.SendAsync(Ping, "the end"u8.ToArray());
@@ -95,7 +95,7 @@ public class ConformanceTests(SharedServer shared)
             });
         }
 
-        // snapshots come when the hub has read; pongs and errors at once, so only the order within each kind is promised
+        // Snapshots come when the hub has read the message, pongs and errors at once. So order is promised only within each kind.
         var expected = one.Expected.Where(static e => e != Silence).ToArray();
         if (!endsOpen || !expected.Contains(Snapshot))
             return came.SequenceEqual(expected)
@@ -120,7 +120,7 @@ public class ConformanceTests(SharedServer shared)
 
     private static byte[] Padded(int length) => [.. Watch[..^1], .. Enumerable.Repeat((byte)' ', length - Watch.Length), (byte)'}'];
 
-    // a watch with this text in a member that is not known: text that is valid is answered with an error that names the member
+    // A watch with this text in an unknown member. If the text is valid, the answer is an error that names the member.
     private static byte[] Holding(byte[] text) => [.. "{\"type\":\"watch\",\"users\":[1],\"x\":\""u8, .. text, .. "\"}"u8];
 
     private static byte[] Hex(string hex) => Convert.FromHexString(hex.Replace(" ", ""));

@@ -6,8 +6,8 @@ using System.Text.Json;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>kill -9 at random moments under load: whatever was acknowledged is there again.</summary>
-/// <remarks><c>AGLOW_TEST_KILLS=200 dotnet test tests/Aglow.Server.Tests --filter CrashTests</c> for as many as one likes.</remarks>
+/// <summary>kill -9 at random moments under load: everything that was acknowledged is still there.</summary>
+/// <remarks><c>AGLOW_TEST_KILLS=200 dotnet test tests/Aglow.Server.Tests --filter CrashTests</c> sets the number of kills.</remarks>
 public class CrashTests
 {
     private const int Lease = 6;
@@ -27,7 +27,7 @@ public class CrashTests
         {
             using var stop = new CancellationTokenSource();
             var load = Enumerable.Range(0, 4).Select(worker => LoadAsync(server, facts, $"{kill}-{worker}", stop.Token)).ToArray();
-            // every other kill comes when something was acknowledged by this run, however slow the machine
+            // every other kill waits until this run has acknowledged something, however slow the machine is
             if (kill % 2 == 1)
                 await UntilAsync(() => Task.FromResult(facts.UncheckedCount > 8));
             await Task.Delay(random.Next(50, 700));
@@ -53,7 +53,7 @@ public class CrashTests
         await PostAsync(server, "/heartbeat", "{\"user_ids\":[1,2]}");
         var lapsed = await RecordAsync(server, 1);
         await UntilAsync(async () => !(await RecordAsync(server, 1)).GetProperty("is_online").GetBoolean());
-        // once the sweep has found both, what is durable after that covers them
+        // once the sweep has found both expired leases, any later durable write covers them
         await UntilAsync(
             async () => (await server.Http.GetStringAsync("/metrics")).Contains("\naglow_sweep_lapses_total 2", StringComparison.Ordinal));
         await PostAsync(server, "/heartbeat", "{\"user_id\":3}");
@@ -101,7 +101,7 @@ public class CrashTests
         }
         catch (Exception e) when (e is HttpRequestException or IOException or TaskCanceledException)
         {
-            // killed: what was in flight is nobody's promise
+            // killed: calls in flight have no guarantee
         }
     }
 
@@ -135,7 +135,7 @@ public class CrashTests
 
     private sealed record Fact(FactKind Kind, string User, uint Number = 0)
     {
-        /// <summary>When it had been acknowledged, by this machine's clock: the same as the server's.</summary>
+        /// <summary>When it was acknowledged, by this machine's clock, which the server shares.</summary>
         public long At { get; init; }
     }
 
@@ -153,7 +153,7 @@ public class CrashTests
 
         public void Add(Fact fact) => _unchecked.Enqueue(fact with { At = DateTimeOffset.UtcNow.ToUnixTimeSeconds() });
 
-        // all of this round's, and some of the rounds before
+        // all facts of this round, and some of earlier rounds
         public async Task CheckAsync(AglowProcess server, Random random, string when)
         {
             var now = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
@@ -194,7 +194,7 @@ public class CrashTests
                     }
                     else
                     {
-                        // within one lease: who was online at the kill is last seen when the server was last known alive
+                        // within one lease: a user who was online at the kill was last seen when the server was last known to run
                         seen.ShouldBeInRange(fact.At - 3, Math.Min(now, fact.At + Lease + 2), because);
                     }
 

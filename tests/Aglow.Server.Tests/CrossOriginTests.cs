@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>Pages of other origins: what they may read, what they may write, and what they are told.</summary>
+/// <summary>Pages of other origins: what they may read, what they may write, and which answers they get.</summary>
 public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IClassFixture<CrossOriginTests.SharingServer>
 {
     private const string Friend = "https://chat.example";
@@ -55,7 +55,7 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
                         wrong.Add($"preflight of {method} {path}: {before.Headers}");
                 }
 
-                // without what the call needs: an error must be readable, too
+                // without required parameters: the page must be able to read an error too
                 var answer = await SendAsync(method, path, ("Origin", origin));
                 Check($"{method} {path} from {origin}", answer, isAllowed);
                 if (isWrite && !isAllowed && (answer.Status != 403 || answer.Json["title"]!.GetValue<string>() != "Origin not allowed"))
@@ -69,7 +69,7 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
         {
             if (Header(answer, "Access-Control-Allow-Origin").Length > 0 != isAllowed)
                 wrong.Add($"{what}: {answer.Status} {answer.Headers}");
-            // tokens need no credentials of the browser's
+            // tokens need no browser credentials
             if (Header(answer, "Access-Control-Allow-Credentials").Length > 0)
                 wrong.Add($"{what}: credentials");
         }
@@ -112,7 +112,7 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
         (await SendAsync(_server, "POST", "/heartbeat", $"{{\"user_id\":\"{user}\"}}", [.. headers])).Status.ShouldBe(status);
         (await _server.StatusOfAsync(user)).ShouldBe(status == 200 ? "online" : "offline");
 
-        // a socket goes by the same rule, before HTTP and through it
+        // sockets follow the same rule, before HTTP and through it
         foreach (var first in new[] { "", "GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" })
         {
             await using var socket = await RawSocket.ConnectAsync(_server.Address);
@@ -161,7 +161,7 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
     [InlineData("0.0.0.0", false)]
     public async Task In_open_mode_on_the_loopback_address_a_pages_write_names_this_machine(string host, bool isTaken)
     {
-        // a name of the attacker's that leads to this machine: to the browser it is the page's own origin
+        // the attacker's name resolves to this machine, so for the browser it is the page's own origin
         var request =
             $"POST /heartbeat HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nSec-Fetch-Site: same-origin\r\nContent-Type: "
                 + $"{Json}\r\nContent-Length: 13\r\n\r\n{{\"user_id\":1}}";
@@ -174,7 +174,7 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
             (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("welcome");
         else
             (await socket.ReadCloseAsync()).ShouldBe(4403);
-        // what is no page may call this machine by any name
+        // a caller that is not a page may use any name of this machine
         (await HeadAsync(_server, request.Replace($"Origin: http://{host}\r\nSec-Fetch-Site: same-origin\r\n", "")))
             .ShouldStartWith("HTTP/1.1 200 ");
     }

@@ -1,6 +1,6 @@
 namespace Aglow.Server.Tests;
 
-/// <summary>A damaged data folder as its operator meets it: a start, <c>aglow check</c>, <c>aglow repair</c>.</summary>
+/// <summary>A damaged data folder from the operator's view: a start, <c>aglow check</c>, <c>aglow repair</c>.</summary>
 public sealed class DamageTests
 {
     [Fact]
@@ -58,7 +58,7 @@ public sealed class DamageTests
             ["serve", "--urls", "http://127.0.0.1:0", "--data", folder, "--auth", "token"]);
         code.ShouldBe(1);
         errors.ShouldContain("the key \"leader\" is not as it was written");
-        // a file that somebody writes by hand has no checksums
+        // a file written by hand has no checksums
         var byHand = json.Split('\n').Where(static line => !line.Contains("\"check\"", StringComparison.Ordinal));
         await File.WriteAllTextAsync(path, string.Join('\n', byHand).Replace(",\n  }", "\n  }", StringComparison.Ordinal));
         (await AglowProcess.RunToEndAsync(["keys", "list", "--data", folder])).Output.ShouldContain("reader");

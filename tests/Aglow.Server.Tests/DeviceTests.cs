@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>Kinds of devices on every record, and as definitions.</summary>
+/// <summary>Kinds of devices in every record, and as definitions.</summary>
 public sealed class DeviceTests
 {
     private const string Both = "\"devices\":[\"desktop\",\"mobile\"]";
@@ -34,12 +34,12 @@ public sealed class DeviceTests
             line.ShouldNotBeNull().ShouldContain("\"devices\":[\"desktop\",\"mobile\",\"web\"]");
         }
 
-        // a definition each
+        // each kind is a definition
         foreach (var (kind, status) in new[] { ("desktop", "online"), ("mobile", "online"), ("other", "offline") })
             (await server.GetAsync($"/status/3?definition={kind}")).Json["status"]!.GetValue<string>().ShouldBe(status, kind);
         (await server.GetAsync("/online/count?definition=mobile")).Json["online"]!.GetValue<int>().ShouldBe(1);
 
-        // hidden, nothing is shown of them; on leaving everywhere, nothing is left
+        // a hidden user shows no devices, and a leave on all devices removes them
         await server.SendAsync(HttpMethod.Put, "/users/3/status", """{"status":"offline"}"""u8.ToArray(), "application/json");
         await ShowAsync(server, null);
         await server.SendAsync(HttpMethod.Put, "/users/3/status", """{"status":"auto"}"""u8.ToArray(), "application/json");
@@ -59,7 +59,7 @@ public sealed class DeviceTests
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
         (await server.GetAsync("/status/3")).Text.ShouldContain(Both);
         await socket.SendAsync("""{"type":"leave"}""");
-        // another phone might be alive: within the shortened lease it says so
+        // another phone might still be in use, and proves it within the shortened lease
         var deadline = DateTimeOffset.UtcNow.AddSeconds(60);
         while (!(await server.GetAsync("/status/3")).Text.Contains("\"devices\":[\"desktop\"]", StringComparison.Ordinal))
         {

@@ -5,7 +5,7 @@ using Aglow.Benchmarks.Door;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>A server that takes tokens, over HTTP/1.1 and HTTP/2, with keys and with limits.</summary>
+/// <summary>A server that requires tokens, over HTTP/1.1 and HTTP/2, with keys and limits.</summary>
 public sealed class DoorServer : IAsyncLifetime
 {
     internal AglowProcess Server { get; private set; } = null!;
@@ -21,7 +21,7 @@ public sealed class DoorServer : IAsyncLifetime
     {
         var folder = AglowProcess.NewFolder();
         Key = await TokenServer.AddKeyAsync(folder, "users", "users,read");
-        // an interval so long that no tick ends a connection while a test waits
+        // the interval is so long that no tick ends a connection during a test
         (Server, Http2) = await BothVersions.StartAsync(
             folder, "--auth", "token", "--jwt-secret", Convert.ToBase64String(Token.Secret), "--lease-seconds", "600", "--heartbeat-seconds", "200", "--rate-limit-address", "0");
     }
@@ -42,7 +42,7 @@ public sealed class DoorServer : IAsyncLifetime
     }
 }
 
-/// <summary>One gate for every transport: who calls, what they may spend and hold, and how long they may stay.</summary>
+/// <summary>One gate for every transport: who the caller is, what they may spend and hold, and how long they may stay.</summary>
 public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
 {
     private const double Soon = 12;
@@ -77,7 +77,7 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
         {
             var me = SharedServer.NewKey("me");
             var token = Signed(me, cause == "expired" ? 4 : 600);
-            // a stream alone makes nobody known
+            // a stream alone registers no user
             (await _server.AskAsync(token, "POST", "/heartbeat")).Status.ShouldBe(200);
             await using var open = await shared.OpenAsync(transport, token);
             var answer = cause switch
@@ -89,7 +89,7 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
             };
             (answer?.Status ?? 200).ShouldBeLessThan(300);
             await EndsAsync(open, $"{transport} of a person who is {cause}");
-            // a token is taken for a minute after it has expired, but opens nothing that stays
+            // a token is accepted for a minute after it has expired, but it opens nothing that stays
             if (cause != "expired")
                 (await shared.TryOpenAsync(transport, token)).Refused.ShouldBe(refused, $"{transport}");
         }));
@@ -144,7 +144,7 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
             for (var i = 0; i < 20; i++)
                 open.Add(await shared.OpenAsync(many, token));
             (await shared.TryOpenAsync(another, token)).Refused.ShouldBe(429);
-            // another person has a place, and who leaves gives one back
+            // another user has a place, and a connection that closes frees one
             await using (await shared.OpenAsync(another, Signed(SharedServer.NewKey("other"), 600)))
             {
             }
@@ -173,13 +173,13 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
     {
         var me = SharedServer.NewKey("me");
         var ids = string.Join(',', Enumerable.Range(0, 5_500).Select(static i => $"{i:x8}-0000-4000-8000-000000000000"));
-        // streams of somebody without an index end when they come
+        // streams of a user without an index end when the user is registered
         (await _server.AskAsync(Signed(me, 600), "POST", "/heartbeat")).Status.ShouldBe(200);
         var streams = new List<HttpResponseMessage>();
         var refused = 0;
         for (var i = 0; i < 8 && refused == 0; i++)
         {
-            // each stream costs 55 calls: another token of the same person does not help
+            // each stream costs 55 calls, and another token of the same user does not help
             HttpResponseMessage answer;
             do
                 answer = await _server.Http.SendAsync(BothVersions.Request(HttpVersion.Version11, shared.Http1, "GET", $"/watch?users={ids}", Signed(me, 600 + i)), HttpCompletionOption.ResponseHeadersRead);
@@ -202,12 +202,12 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
             (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("welcome");
             var some = string.Join(',', Enumerable.Range(0, 1_500).Select(static i => $"\"{i:x8}-0000-4000-8000-000000000000\""));
             (await WatchAsync(socket, 0, some)).GetProperty("type").GetString().ShouldBe("presence");
-            // others than those: what is watched already takes nothing more
+            // different users, because users already watched take no further places
             some = some.Replace("-4000-", "-4001-");
             var error = await WatchAsync(socket, 1, some);
             (error.GetProperty("status").GetInt32(), error.GetProperty("title").GetString(), error.GetProperty("id").GetInt32()).ShouldBe((429, "Too much held", 1));
             streams[0].Dispose();
-            // what a stream held is free when it has ended
+            // a stream's places are free when it has ended
             await Eventually.TrueAsync(
                 async () => (await WatchAsync(socket, 2, some)).GetProperty("type").GetString() == "presence",
                 30,
@@ -247,7 +247,7 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
         var token = Signed(me, 600);
         var numbers = string.Join(',', Enumerable.Range(0, 5_000));
         var answers = new List<(int Status, TimeSpan? RetryAfter)>();
-        // far fewer calls than a person may make: what they cost is too much
+        // far fewer calls than a user may make, but their cost is too high
         for (var i = 0; i < 40 && answers.All(static a => a.Status != 429); i++)
         {
             switch (what)
@@ -295,7 +295,7 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
             answers.Add(((int)answer.StatusCode, answer.Headers.RetryAfter?.Delta));
         }
 
-        // 60 messages on each of three sockets, of which one socket alone may send fifty
+        // 60 messages on each of three sockets, of which a single socket may send fifty
         async Task<int> FloodAsync(string message)
         {
             var statuses = new List<int>();
@@ -392,7 +392,7 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
         return true;
     }
 
-    // the answer, when the calls before it are paid off
+    // the answer, once the cost of earlier calls is paid
     private static async Task<JsonElement> WatchAsync(RawSocket socket, int id, string users)
     {
         while (true)
@@ -405,7 +405,7 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
         }
     }
 
-    // a socket of somebody who has to pay off other calls first
+    // a socket of a user who must first pay for other calls
     private async Task<RawSocket> WhenPaidOffAsync(string token)
     {
         while (true)

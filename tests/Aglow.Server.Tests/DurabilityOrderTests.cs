@@ -4,10 +4,10 @@ using System.Text;
 namespace Aglow.Server.Tests;
 
 /// <summary>
-/// What the kernel saw: before each acknowledgement of an explicit fact, an fdatasync had completed since the one before.
+/// Checks with the kernel's view: before each acknowledgement of an explicit fact, an fdatasync completed since the previous one.
 /// </summary>
 /// <remarks>
-/// strace follows the server; one client asks, one thing after another, so between two answers there is one request's work, and the
+/// strace follows the server. One client sends one request after another. So between two answers there is only one request's work, and the
 /// journal's ticks.
 /// </remarks>
 public class DurabilityOrderTests
@@ -23,7 +23,7 @@ public class DurabilityOrderTests
             UseShellExecute = false,
             RedirectStandardError = true,
         })!;
-        // says "attached" when it is
+        // strace prints "attached" when it is ready
         (await strace.StandardError.ReadLineAsync()).ShouldNotBeNull().ShouldContain("attached");
 
         var facts = 0;
@@ -39,7 +39,7 @@ public class DurabilityOrderTests
             facts += 7;
         }
 
-        // the control: reading syncs nothing, so that the count above means something
+        // the control: reads sync nothing, so the count above means something
         const int reads = 40;
         for (var i = 0; i < reads; i++)
             await SendAsync(HttpMethod.Get, "/status/1", null);
@@ -62,7 +62,7 @@ public class DurabilityOrderTests
         }
     }
 
-    // For each answer in order: whether an fdatasync completed between the answer before and the call that sent this one.
+    // For each answer in order: whether an fdatasync completed between the previous answer and the call that sent this one.
     private static List<bool> SyncedBefore(string[] lines)
     {
         var answers = new List<bool>();

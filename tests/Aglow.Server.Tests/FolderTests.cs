@@ -2,10 +2,10 @@ using System.Text;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>The data folder is taken from a server that runs: nothing is acknowledged into files that nobody finds again.</summary>
+/// <summary>The data folder is removed while a server runs. Nothing may be acknowledged into files that cannot be found again.</summary>
 public sealed class FolderTests
 {
-    // a server of root's that permissions count for
+    // makes a server that runs as root respect permissions
     private static readonly string[] WithoutPrivilege = Environment.IsPrivilegedProcess
         ? ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
         : ["env"];
@@ -31,7 +31,7 @@ public sealed class FolderTests
         foreach (var fact in Facts(1))
             (await SendAsync(server, fact)).ShouldBe(503, $"{fact}: {how}");
         await UntilAsync(async () => (int)(await server.Http.GetAsync("/health/ready")).StatusCode == 503);
-        // what is asked of memory is answered still
+        // queries that memory answers still work
         (await server.Http.GetAsync("/status/1")).IsSuccessStatusCode.ShouldBeTrue();
         server.Output.ShouldContain(how.Contains("read-only", StringComparison.Ordinal) ? "cannot be written any more"
             : how.Contains("copy", StringComparison.Ordinal) ? "is another file" : "is gone while this server runs");
@@ -74,7 +74,7 @@ public sealed class FolderTests
         Directory.Delete(parent, recursive: true);
     }
 
-    // every kind of fact that is acknowledged when it is on disk; each is another one by its number
+    // every kind of fact that is acknowledged once it is on disk; the number makes each one different
     private static (HttpMethod, string, string?)[] Facts(int number) =>
     [
         (HttpMethod.Post, "/users", $$"""{"user_name":"ann{{number}}"}"""),

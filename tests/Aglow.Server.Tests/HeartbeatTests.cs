@@ -14,7 +14,7 @@ public class HeartbeatTests(SharedServer shared)
         var user = SharedServer.NewUsers();
         (await _server.PostAsync("/heartbeat", $$"""{"user_id":{{user}}}""")).ShouldBeJson(Success);
         (await _server.StatusOfAsync($"{user}")).ShouldBe("online");
-        // a renewal is answered the same
+        // a renewal gets the same answer
         (await _server.PostAsync("/heartbeat", $$"""{"user_id":{{user}}}""")).ShouldBeJson(Success);
     }
 
@@ -237,7 +237,7 @@ public class HeartbeatTests(SharedServer shared)
                 .ShouldBeInRange(DateTimeOffset.UtcNow.ToUnixTimeSeconds() - 10, DateTimeOffset.UtcNow.ToUnixTimeSeconds() + 1);
         }
 
-        // and back with the next heartbeat
+        // online again with the next heartbeat
         await _server.PostAsync("/heartbeat", $$"""{"user_id":{{user}}}""");
         (await _server.StatusOfAsync($"{user}")).ShouldBe("online");
     }

@@ -6,10 +6,10 @@ using System.Text.RegularExpressions;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>Who is who: an ID means one person on every way in, and the server's own index of a person is nowhere and nobody.</summary>
+/// <summary>Identity: an ID means one user on every path in. The server's own index of a user is never shown and never accepted.</summary>
 public sealed partial class IdentityTests : IAsyncLifetime
 {
-    /// <summary>The index of the first ID from 2^31 up, or of the first text, on a new data folder.</summary>
+    /// <summary>In a new data folder, the index of the first ID from 2^31 up, or of the first text ID.</summary>
     private const uint FirstIndex = 1u << 31;
 
     private AglowProcess _server = null!;
@@ -34,7 +34,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
         }
     }
 
-    // Everything that is answered about a number, with ID for it, T for times.
+    // All answers about a number, with ID in place of the number and T in place of times.
     private async Task<string> EverythingAsync(long number)
     {
         var told = new StringBuilder();
@@ -83,7 +83,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
             Tell("own", (await own.ReadHeadAsync()).Split("\r\n")[0]);
             Tell("own", (await own.ReadMessageAsync()).GetRawText());
             await own.SendAsync("""{"type":"leave"}""");
-            // closed with 1000, whatever was told before
+            // closed with 1000, whatever was sent before
             await own.ReadCloseAsync();
         }
 
@@ -203,7 +203,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
 
         var heard = new StringBuilder();
         await _server.PutAsync("/users/person-0/visibility", """{"online":"followers-approved"}""");
-        // cursors of every list, and pages of one
+        // cursors of every list, and pages of one list
         string[] paged =
         [
             "/users?q=&limit=1", "/users?q=name&limit=1", "/users?q=ame&limit=1", "/users?q=somebody&limit=1",
@@ -232,7 +232,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
 
         foreach (var call in Calls("person-2"))
             Add(heard, await TellAsync(_server, call));
-        // and what is answered to what is wrong
+        // and the answers to invalid calls
         foreach (var call in Calls("person-4\u0001"))
             Add(heard, await TellAsync(_server, call));
         foreach (var call in Calls("nobody"))
@@ -258,7 +258,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
     {
         var described = (await _server.GetAsync("/openapi/v1.json")).Json["paths"]!.AsObject()
             .SelectMany(static path => path.Value!.AsObject().Select(call => $"{call.Key.ToUpperInvariant()} {path.Key}"))
-            // the socket has tests of its own, and a webhook is nobody's
+            // the socket has its own tests, and a webhook belongs to no user
             .Where(static call => call != "GET /ws" && !call.Contains("/webhooks", StringComparison.Ordinal));
         Calls("{user}").Select(static call => $"{call.Method} {Uri.UnescapeDataString(call.Path).Split('?')[0]}").Distinct().Order()
             .ShouldBe(described.Order());
@@ -266,7 +266,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
 
     private sealed record Made(string Method, string Path, string? Json = null, byte[]? Packed = null);
 
-    // Every call, about this user wherever a user may stand: in the path, the query, the body.
+    // Every call about this user, with the user in every possible place: the path, the query, the body.
     private static List<Made> Calls(string user)
     {
         var (path, json) = (Uri.EscapeDataString(user), JsonSerializer.Serialize(user));
@@ -313,7 +313,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
             new("PUT", $"/users/{path}/status", """{"status":"away"}"""),
             new("PUT", $"/users/{path}/visibility", """{"online":"nobody","last_seen":"hidden"}"""),
         };
-        // text, and where it can be one, the number
+        // text, and the number if it can be one
         foreach (var id in long.TryParse(user, out _) ? new[] { json, user } : [json])
         {
             calls.Add(new("POST", "/heartbeat", $$"""{"user_id":{{id}},"active":true}"""));
@@ -333,7 +333,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
             calls.Add(new("POST", "/offline", $$"""{"user_id":{{id}}}"""));
         }
 
-        // these end what one may do
+        // these calls end a user's access
         calls.Add(new("PUT", $"/users/{path}/access", """{"disabled":true}"""));
         calls.Add(new("DELETE", $"/users/{path}"));
         calls.Add(new("DELETE", $"/users?user={path}"));
@@ -392,7 +392,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
                 return;
             }
 
-            // what one may find in it who knows base64, as text and as numbers
+            // what a reader can find in a cursor by decoding base64, as text and as numbers
             var bytes = System.Buffers.Text.Base64Url.DecodeFromChars(cursor);
             Add(heard, Encoding.Latin1.GetString(bytes));
             for (var at = 0; at + 4 <= bytes.Length; at++)
@@ -454,7 +454,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
             (await _server.PostAsync("/heartbeat", $$"""{"user_id":{{id}}}""")).Status.ShouldBe(200);
         (await _server.StatusOfAsync("5216580805")).ShouldBe("offline");
         (await _server.StatusOfAsync("2147483648")).ShouldBe("online");
-        // the next that the watcher is told is of the person themself
+        // the watcher's next message is about the user with this ID
         await _server.PostAsync("/heartbeat", """{"user_id":5216580805}""");
         (await watcher.ReadPresenceAsync()).ShouldBe("\"5216580805\":online");
     }
@@ -470,9 +470,9 @@ public sealed partial class IdentityTests : IAsyncLifetime
         {
             foreach (var subject in new JsonNode[] { $"{index}", index })
             {
-                // later than what the calls before have revoked
+                // later than the revocations of the calls before
                 var token = Token.Signed(Token.Claims("", c => (c["sub"], c["iat"]) = (subject, Token.Now + 2)), Token.Secret);
-                // about the people by what they are called, and about the index
+                // about the users by their names, and about the index
                 foreach (var call in people.SelectMany(Calls).Concat(Calls($"{index}")))
                 {
                     var told = await TellAsync(server, call, token);
@@ -486,7 +486,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
         }
     }
 
-    // People who have everything that one may have, and are offline; the first of a folder, in this order.
+    // Creates users who have everything that a user can have, and are offline. They are the first of a folder, in this order.
     private static async Task<string> PeopleAsync(AglowProcess server, string[] people, Func<string, string>? token = null)
     {
         foreach (var person in people)

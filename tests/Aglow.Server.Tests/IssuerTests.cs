@@ -28,26 +28,26 @@ public class IssuerTests
         (await HeartbeatAsync(Token.Signed(Claims(c => c["aud"] = "another"), first, "one"))).ShouldBeProblem(401);
         (await HeartbeatAsync(Token.Signed(Claims(c => c["iss"] = "https://evil.example"), first, "one"))).ShouldBeProblem(401);
         (await HeartbeatAsync(Token.Signed(Claims(c => c["exp"] = Token.Now - 61), first, "one"))).ShouldBeProblem(401, "has expired");
-        // the public key as if it were a secret, in each form that people have it in
+        // the public key used as a secret, in each common form
         foreach (var secret in new[] { first.ExportSubjectPublicKeyInfo(), first.ExportRSAPublicKey(), Encoding.ASCII.GetBytes(first.ExportSubjectPublicKeyInfoPem()), first.ExportParameters(false).Modulus! })
             (await HeartbeatAsync(Token.Signed(Claims(), secret, new JsonObject { ["alg"] = "HS256", ["kid"] = "one" })))
                 .ShouldBeProblem(401);
         (await HeartbeatAsync($"{Token.Content(new JsonObject { ["alg"] = "none", ["kid"] = "one" }, Claims())}.")).ShouldBeProblem(401);
 
-        // a key that nobody publishes: asked for once, and not at each token that names it
+        // the server asks once for a key that the issuer does not publish, not for each token that names it
         var asked = issuer.Asked;
         (await HeartbeatAsync(Token.Signed(Claims(), stranger, "invented"))).ShouldBeProblem(401);
         for (var i = 0; i < 20; i++)
             (await HeartbeatAsync(Token.Signed(Claims(), stranger, $"invented-{i}"))).ShouldBeProblem(401);
         issuer.Asked.ShouldBeLessThanOrEqualTo(asked + 1);
 
-        // the issuer signs with another key from now on; the server asks again within ten seconds, and withdraws what was withdrawn
+        // From now on the issuer signs with another key. The server asks again within ten seconds, and removes withdrawn keys.
         issuer.Publish(("two", second));
         await Eventually.TrueAsync(
             async () => (await HeartbeatAsync(Token.Signed(Claims(), second, "two"))).Status == 200, 30, "a new key is taken");
         (await HeartbeatAsync(Token.Signed(Claims(c => c["jti"] = "not seen before"), first, "one"))).ShouldBeProblem(401);
 
-        // the issuer is away: the keys there are stay good
+        // while the issuer is away, its known keys stay valid
         issuer.IsAway = true;
         (await HeartbeatAsync(Token.Signed(Claims(c => c["jti"] = "another"), second, "two"))).Status.ShouldBe(200);
     }
@@ -74,7 +74,7 @@ public class IssuerTests
             "the keys are read when the issuer is back");
     }
 
-    /// <summary>An issuer of tokens on a free port, as far as its discovery goes.</summary>
+    /// <summary>An issuer of tokens on a free port: only its discovery.</summary>
     private sealed class LocalIssuer : IDisposable
     {
         private readonly HttpListener _listener = new();
@@ -83,7 +83,7 @@ public class IssuerTests
 
         public LocalIssuer()
         {
-            // the listener takes no "any free port"
+            // HttpListener cannot choose a free port itself
             for (var port = Random.Shared.Next(20_000, 30_000); ; port++)
             {
                 Address = $"http://127.0.0.1:{port}";
@@ -96,7 +96,7 @@ public class IssuerTests
                 }
                 catch (HttpListenerException)
                 {
-                    // somebody's; the next one
+                    // the port is in use: try another
                 }
             }
 
@@ -105,7 +105,7 @@ public class IssuerTests
 
         public string Address { get; }
 
-        /// <summary>How often it was asked.</summary>
+        /// <summary>The number of requests that it received.</summary>
         public int Asked => Volatile.Read(ref _asked);
 
         public volatile bool IsAway;

@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 namespace Aglow.Server.Tests;
 
 /// <summary>
-/// What a running server makes of a <c>keys.json</c> that somebody damages: the keys in force stay, and the log says so once.
+/// A running server whose <c>keys.json</c> becomes damaged: the keys in use stay valid, and the log reports it once.
 /// </summary>
 public class KeyFileTests
 {
@@ -47,7 +47,7 @@ public class KeyFileTests
                 File.Delete(path);
             await Eventually.TrueAsync(() => Task.FromResult(Warnings() > warnings), 10, $"a file that is {file[0]} is logged");
             (await server.AskAsync(key, "GET", "/status/1")).Status.ShouldBe(200, $"{file[0]}");
-            // the next whole file is read
+            // the server reads the next intact file
             isOther = !isOther;
             await File.WriteAllTextAsync(path, isOther ? both : one);
             await Eventually.TrueAsync(
@@ -56,7 +56,7 @@ public class KeyFileTests
             Warnings().ShouldBe(warnings + 1, $"{file[0]}");
         }
 
-        // an empty list revokes all
+        // an empty list revokes all keys
         await File.WriteAllTextAsync(path, new JsonArray().ToJsonString());
         await Eventually.TrueAsync(
             async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 401, 10, "a key that is not in the file is refused");

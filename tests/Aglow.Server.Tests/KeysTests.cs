@@ -3,14 +3,14 @@ using System.Runtime.InteropServices;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>Keys of backends, as <c>./aglow keys</c> makes them and a running server takes them.</summary>
+/// <summary>Keys of backends: <c>./aglow keys</c> creates them, and a running server accepts them.</summary>
 public partial class KeysTests
 {
     [Fact]
     public async Task A_key_is_shown_once_kept_as_a_hash_and_revoked_while_the_server_runs()
     {
         await using var server = await AglowProcess.StartAsync(null, Token.ServerFlags);
-        // made while it runs
+        // created while the server runs
         var key = await TokenServer.AddKeyAsync(server.Folder, "gateway", "heartbeat,read");
         key.ShouldMatch("^aglow_[A-Za-z0-9_-]{8}_[A-Za-z0-9_-]{43}$");
         await Eventually.TrueAsync(async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_ids":[1,2,3]}""")).Status == 200, 10, "a running server takes a new key");
@@ -26,20 +26,20 @@ public partial class KeysTests
         output.ShouldStartWith("gateway  heartbeat,read  20");
         output.ShouldNotContain(key[15..]);
 
-        // a name is one key's
+        // a name belongs to one key
         (code, output, var errors) = await AglowProcess.RunToEndAsync(
             ["keys", "add", "--data", server.Folder, "--name", "gateway", "--scope", "read"]);
         code.ShouldBe(2);
         output.ShouldBeEmpty();
         errors.ShouldContain("there is a key \"gateway\" already");
 
-        // a socket that it opened goes with it
+        // a revocation also ends a socket that the key opened
         await using var socket = await RawSocket.ConnectAsync(server.Address);
         await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=7", $"Authorization: Bearer {key}\r\n"));
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
         (code, _, _) = await AglowProcess.RunToEndAsync(["keys", "revoke", "--data", server.Folder, "--name", "gateway"]);
         code.ShouldBe(0);
-        // on a connection that has been using it, too
+        // also on a connection that has used the key
         await Eventually.TrueAsync(async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_id":1}""")).Status == 401, 10, "a revoked key is refused");
         await Should.ThrowAsync<Exception>(async () =>
         {
@@ -54,7 +54,7 @@ public partial class KeysTests
     [Fact]
     public async Task Keys_may_be_a_secret_that_Kubernetes_mounts_and_replaces()
     {
-        // as the kubelet lays it out: keys.json → ..data/keys.json, and ..data → a folder of each version
+        // the kubelet's layout: keys.json → ..data/keys.json, and ..data → a folder for each version
         var folder = AglowProcess.NewFolder();
         var key = await TokenServer.AddKeyAsync(Path.Combine(folder, "..first"), "gateway", "read");
         Directory.CreateSymbolicLink(Path.Combine(folder, "..data"), "..first");
@@ -73,7 +73,7 @@ public partial class KeysTests
         Directory.Delete(folder, recursive: true);
     }
 
-    // over what is there, at once: the framework refuses to move a folder's link over another
+    // Replaces the link atomically: the framework refuses to move a folder's link over another.
     [LibraryImport("libc", EntryPoint = "rename", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Rename(string from, string to);
 
@@ -93,7 +93,7 @@ public partial class KeysTests
 
         var key = await TokenServer.AddKeyAsync(server.Folder, "importer", "heartbeat");
         await Eventually.TrueAsync(async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_ids":["a","b"]}""")).Status == 200, 10, "a new key is taken");
-        // known ones are no registrations
+        // known users are not registrations
         (await server.AskAsync(key, "POST", "/heartbeat", """{"user_ids":["a","b"]}""")).Status.ShouldBe(200);
         var many = string.Join(',', Enumerable.Range(0, 6).Select(static i => $"\"new-{i}\""));
         var registrations = new List<int>();
@@ -101,7 +101,7 @@ public partial class KeysTests
             registrations.Add((await server.AskAsync(key, "POST", "/heartbeat", $$"""{"user_ids":[{{many.Replace("new", $"new-{i}")}}]}""")).Status);
         registrations.ShouldContain(429);
 
-        // connections that say nothing
+        // connections that send nothing
         var open = new List<TcpClient>();
         try
         {

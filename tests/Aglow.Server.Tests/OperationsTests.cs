@@ -1,6 +1,6 @@
 namespace Aglow.Server.Tests;
 
-/// <summary>Who is online, probes, metrics and the rest, on a server of its own: these count.</summary>
+/// <summary>Users who are online, probes, metrics and so on. These tests count, so they have their own server.</summary>
 public sealed class OperationsTests : IAsyncLifetime
 {
     private AglowProcess _server = null!;

@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>Packed numbers, whole and in every kind of pieces.</summary>
+/// <summary>Packed numbers, whole and in all kinds of pieces.</summary>
 [Collection(Calls.Name)]
 public class PackedTests(SharedServer shared)
 {
@@ -36,7 +36,7 @@ public class PackedTests(SharedServer shared)
         (words[1] & ~OnlineBit).ShouldBeInRange(now - 10, now + 1);
         words[2].ShouldBe(0u);
         words[3].ShouldBe(words[1]);
-        // users who left were seen within 24 h all the same
+        // users who left were still seen within 24 h
         var reachable = (await _server.PostPackedAsync("/status/batch?definition=reachable", user + 1)).Words;
         reachable.ShouldBe([words[0] | OnlineBit]);
     }
@@ -89,7 +89,7 @@ public class PackedTests(SharedServer shared)
             .ShouldBeProblem(413);
     }
 
-    // Buffers of the server begin where the headers end, so four header lengths make four ways in which numbers lie across them.
+    // The server's buffers begin where the headers end. So four header lengths give four ways in which numbers cross buffer ends.
     [Theory]
     [InlineData(0)]
     [InlineData(1)]

@@ -5,7 +5,7 @@ using System.Text;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>The process: its settings, its one clear line where something is wrong, its start and its end.</summary>
+/// <summary>The process: its settings, its one clear line on an error, its start and its end.</summary>
 public class ProcessTests
 {
     private const int Terminate = 15;
@@ -67,7 +67,7 @@ public class ProcessTests
         await client.ConnectAsync(server.Address.Host, server.Address.Port);
         var stream = client.GetStream();
         await stream.WriteAsync(Encoding.ASCII.GetBytes("POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 13\r\nExpect: 100-continue\r\n\r\n"));
-        // it has begun once it asks for the body
+        // the call has begun once the server asks for the body
         var asked = new byte[1024];
         Encoding.ASCII.GetString(asked, 0, await stream.ReadAsync(asked)).ShouldStartWith("HTTP/1.1 100");
         server.Signal(Terminate);
@@ -95,7 +95,7 @@ public class ProcessTests
             await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes(beginnings[i % beginnings.Length]));
         }
 
-        // the connection that asked before is still served
+        // the server still serves the connection that called before
         (await server.PostAsync("/heartbeat", """{"user_id":1}""")).Status.ShouldBe(200);
         foreach (var client in slow)
             client.Dispose();
@@ -120,7 +120,7 @@ public class ProcessTests
     [Fact]
     public async Task Who_asks_for_a_little_is_answered_however_many_ask_for_much_and_do_not_read_it()
     {
-        // 320 MB of objects, 64 of them for large calls; all of these would take 400
+        // 320 MB of objects, of which large calls may use 64; all of these calls would use 400
         await using var server = AglowProcess.Run(folder: null, flags: [], new() { ["DOTNET_GCHeapHardLimit"] = "14000000" });
         await server.ReadyAsync();
         var body = new byte[4_000_000];
@@ -156,7 +156,8 @@ public class ProcessTests
     [Fact]
     public async Task A_socket_is_heard_however_many_others_keep_messages_that_are_not_whole()
     {
-        // 64 MB for messages that are not whole; all of these have 75. Looked after once a minute only, so that none is given up for another reason
+        // Incomplete messages may use 64 MB, and these would use 75. The server checks connections only once a minute, so none closes for
+        // another reason.
         await using var server = AglowProcess.Run(folder: null, flags: ["--lease-seconds", "180", "--heartbeat-seconds", "60"], new() { ["DOTNET_GCHeapHardLimit"] = "14000000" });
         await server.ReadyAsync();
         var slow = new List<RawSocket>();
@@ -197,18 +198,18 @@ public class ProcessTests
         for (var i = 0; i < 60; i++)
         {
             await using var client = await RawSocket.ConnectAsync(server.Address);
-            // a chunked body, read or not, whose trailer is not text: Kestrel logs an error of two kilobytes
+            // A chunked body, read or not, whose trailer is not text. Kestrel logs an error of two kilobytes for it.
             await client.WriteAsync([
                 .. Encoding.ASCII.GetBytes($"POST {new[] { "/heartbeat", "/users/1/subscriptions", "/nope" }[i % 3]} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nd\r\n{{\"user_id\":1}}\r\n0\r\nX: "),
                 0xE9, .. "\r\n\r\n"u8]);
             (await client.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 40");
-            // nothing more can be made of such a connection
+            // the server cannot continue on such a connection
             (await client.IsEndedAsync()).ShouldBeTrue();
         }
 
         (await server.StopAsync()).ShouldBe(0);
         var lines = server.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(static line => !line.Contains(" info: ") && !line.Contains("\"LogLevel\":\"Information\""));
-        // ten a minute, and one that says how many were left out, however long this took
+        // ten lines a minute, and one that counts the omitted ones, however long this took
         lines.ShouldBeLessThanOrEqualTo(11 * (1 + (int)Stopwatch.GetElapsedTime(began).TotalMinutes));
     }
 

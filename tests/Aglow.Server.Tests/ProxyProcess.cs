@@ -4,7 +4,7 @@ using System.Net.Sockets;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>A real proxy with its file under <c>deploy/</c>, but for the addresses, before one node on this machine.</summary>
+/// <summary>A real proxy in front of one node, with its file under <c>deploy/</c> except for the addresses.</summary>
 internal sealed class ProxyProcess : IAsyncDisposable
 {
     private readonly Process _process;
@@ -19,7 +19,9 @@ internal sealed class ProxyProcess : IAsyncDisposable
 
     public Uri Address { get; }
 
-    /// <summary>Starts haproxy, nginx or caddy; <paramref name="protocol"/> is what HAProxy sends before each connection.</summary>
+    /// <summary>
+    /// Starts haproxy, nginx or caddy. <paramref name="protocol"/> is the PROXY protocol that HAProxy sends before each connection.
+    /// </summary>
     public static async Task<ProxyProcess> StartAsync(string program, int node, string? protocol = null)
     {
         var (port, folder) = (FreePort(), AglowProcess.NewFolder());
@@ -57,7 +59,7 @@ internal sealed class ProxyProcess : IAsyncDisposable
         return proxy;
     }
 
-    /// <summary>A client with an address of its own: everything from 127.0.0.0/8 is this machine.</summary>
+    /// <summary>A client with its own address: all of 127.0.0.0/8 is this machine.</summary>
     public static HttpClient Client(Uri address, string from) => new(new SocketsHttpHandler
     {
         ConnectCallback = async (context, cancel) =>

@@ -4,12 +4,12 @@ using System.Text;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>A server behind proxies: limits go by the client whom a trusted one names, in headers or by the PROXY protocol.</summary>
+/// <summary>A server behind proxies. Limits apply to the client that a trusted proxy names, in headers or by the PROXY protocol.</summary>
 public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<ProxyTests.Servers>
 {
     private const string Limited = "--rate-limit-address=2";
 
-    /// <summary>One server that reads headers, one that reads the PROXY protocol. Each case has addresses of its own.</summary>
+    /// <summary>One server that reads headers, and one that reads the PROXY protocol. Each case uses its own addresses.</summary>
     public sealed class Servers : IAsyncLifetime
     {
         internal AglowProcess ByHeaders { get; private set; } = null!;
@@ -44,7 +44,7 @@ public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<Proxy
         var server = servers.ByHeaders;
         await ExhaustAsync(server, one);
         (await StatusAsync(server, other)).ShouldBe(areTwo ? 200 : 429);
-        // a socket's handshake is counted for the same client
+        // a socket's handshake counts for the same client
         await ExhaustAsync(server, one);
         await using var socket = await RawSocket.ConnectAsync(server.Address);
         await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=1", other + "\r\n"));
@@ -99,7 +99,7 @@ public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<Proxy
             (await slow.ReadHeadAsync()).ShouldMatch("^HTTP/1.1 (200|429) ", what);
         }
 
-        // twenty calls at once are more than this client has; another has its own
+        // twenty calls at once exceed this client's limit, and another client has its own limit
         await using var flood = await RawSocket.ConnectAsync(server.Address);
         await flood.WriteAsync([.. header, .. Text(string.Concat(Enumerable.Repeat(Call, 20)))]);
         var statuses = new List<string>();
@@ -163,7 +163,7 @@ public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<Proxy
         ];
         await using var server = await AglowProcess.StartAsync(null, flags);
         await using var proxy = await ProxyProcess.StartAsync(kind.Split(' ')[0], server.Address.Port, protocol);
-        // two clients, each with an address of its own on this machine
+        // two clients, each with its own address on this machine
         using var flooder = ProxyProcess.Client(proxy.Address, "127.0.0.2");
         using var other = ProxyProcess.Client(proxy.Address, "127.0.0.3");
         var statuses = await Task.WhenAll(Enumerable.Range(0, 200).Select(async _ =>
@@ -176,7 +176,7 @@ public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<Proxy
         ((int)heartbeat.StatusCode).ShouldBe(200, await heartbeat.Content.ReadAsStringAsync());
         server.Output.ShouldContain("last of 127.0.0.2");
 
-        // a socket and an event stream pass, and are pushed to
+        // a socket and an event stream pass the proxy, and receive pushes
         await using var socket = await RawSocket.ConnectAsync(proxy.Address);
         await socket.WriteAsync(
             RawSocket.Handshake("/ws?user_id=8", $"Origin: {proxy.Address.GetLeftPart(UriPartial.Authority)}\r\n")

@@ -6,7 +6,7 @@ using System.Text.Json;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>A WebSocket client that can also do everything wrong: bytes on a TCP connection.</summary>
+/// <summary>A WebSocket client on a plain TCP connection, which can also break every rule.</summary>
 internal sealed class RawSocket : IAsyncDisposable
 {
     public const string SampleKey = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -24,7 +24,7 @@ internal sealed class RawSocket : IAsyncDisposable
 
     public Socket Tcp => _tcp.Client;
 
-    /// <summary>Connects, without a word.</summary>
+    /// <summary>Connects, and sends nothing.</summary>
     public static async Task<RawSocket> ConnectAsync(Uri address, int? receiveBuffer = null)
     {
         var tcp = new TcpClient { NoDelay = true };
@@ -34,7 +34,7 @@ internal sealed class RawSocket : IAsyncDisposable
         return new RawSocket(tcp);
     }
 
-    /// <summary>Connects and upgrades as this user; the welcome is read.</summary>
+    /// <summary>Connects, upgrades as this user, and reads the welcome.</summary>
     public static async Task<RawSocket> OpenAsync(Uri address, string user, int? receiveBuffer = null)
     {
         var socket = await ConnectAsync(address, receiveBuffer);
@@ -52,7 +52,7 @@ internal sealed class RawSocket : IAsyncDisposable
 
     public Task WriteAsync(byte[] bytes) => _stream.WriteAsync(bytes).AsTask();
 
-    /// <summary>A message in one masked text frame.</summary>
+    /// <summary>Sends a message in one masked text frame.</summary>
     public Task SendAsync(string json) => WriteAsync(Frame(0x1, Encoding.UTF8.GetBytes(json)));
 
     public Task SendAsync(byte opcode, byte[] payload, bool final = true) => WriteAsync(Frame(opcode, payload, final));
@@ -95,7 +95,7 @@ internal sealed class RawSocket : IAsyncDisposable
         return Encoding.ASCII.GetString([.. head]);
     }
 
-    /// <summary>The next frame, whatever it is.</summary>
+    /// <summary>The next frame of any kind.</summary>
     public async Task<(byte Opcode, byte[] Payload)> ReadFrameAsync()
     {
         var header = await ReadExactlyAsync(2);
@@ -109,7 +109,7 @@ internal sealed class RawSocket : IAsyncDisposable
         return ((byte)(header[0] & 0xF), await ReadExactlyAsync((int)length));
     }
 
-    /// <summary>The next message that is no tick; pings are answered on the way.</summary>
+    /// <summary>The next message except ticks. It answers pings meanwhile.</summary>
     public async Task<JsonElement> ReadMessageAsync(bool answerPings = true)
     {
         while (true)
@@ -152,7 +152,7 @@ internal sealed class RawSocket : IAsyncDisposable
         }
     }
 
-    /// <summary>The JSON body of an answer whose head was read.</summary>
+    /// <summary>The JSON body of an answer whose head was already read.</summary>
     public async Task<JsonElement> ReadBodyAsync(string head)
     {
         const string Length = "Content-Length: ";
@@ -161,7 +161,7 @@ internal sealed class RawSocket : IAsyncDisposable
         return JsonDocument.Parse(await ReadExactlyAsync(length)).RootElement;
     }
 
-    /// <summary>Whether the server has ended the connection, reading away what still comes.</summary>
+    /// <summary>Whether the server has ended the connection. It discards data that still arrives.</summary>
     public async Task<bool> IsEndedAsync()
     {
         using var limit = new CancellationTokenSource(Patience);
@@ -181,7 +181,7 @@ internal sealed class RawSocket : IAsyncDisposable
         }
     }
 
-    /// <summary>Answers pings until it is told to stop, as a browser does.</summary>
+    /// <summary>Answers pings until it is stopped, as a browser does.</summary>
     public async Task StayAsync(Action<JsonElement> heard, CancellationToken stop)
     {
         try
@@ -198,7 +198,7 @@ internal sealed class RawSocket : IAsyncDisposable
         }
     }
 
-    /// <summary>Loses the connection without a word.</summary>
+    /// <summary>Drops the connection without a close.</summary>
     public void Abort()
     {
         _tcp.Client.LingerState = new LingerOption(true, 0);

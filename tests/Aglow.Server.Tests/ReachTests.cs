@@ -1,6 +1,6 @@
 namespace Aglow.Server.Tests;
 
-/// <summary>What a push-notification service is told: <c>POST /reach</c>.</summary>
+/// <summary>Answers to a push-notification service: <c>POST /reach</c>.</summary>
 [Collection(TokenCalls.Name)]
 public class ReachTests(TokenServer shared)
 {
@@ -35,7 +35,7 @@ public class ReachTests(TokenServer shared)
         (await OfAsync(user)).ShouldBe("connected active seen");
         await SetAsync($"/users/{user}/status", """{"status":"auto","source":"call"}""");
 
-        // quiet hours, also of somebody who hides, or shows themself to nobody: and then they are not connected, as in a batch
+        // Quiet hours, also of a user who hides or is shown to nobody. Such a user is then not connected, as in a batch.
         var now = DateTimeOffset.UtcNow;
         await SetAsync($"/users/{user}/quiet-hours", $$"""{"from":"{{now.AddHours(-1):HH:mm}}","to":"{{now.AddHours(1):HH:mm}}","time_zone":"UTC"}""");
         await SetAsync($"/users/{user}/status", """{"status":"online"}""");

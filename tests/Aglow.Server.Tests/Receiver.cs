@@ -9,7 +9,7 @@ using CloudNative.CloudEvents.SystemTextJson;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>A receiver of webhooks on this machine, which answers as it is told to and keeps what it got.</summary>
+/// <summary>A receiver of webhooks on this machine. It answers as the test says, and keeps the messages.</summary>
 internal sealed class Receiver : IAsyncDisposable
 {
     private readonly HttpListener _listener = new();
@@ -27,7 +27,7 @@ internal sealed class Receiver : IAsyncDisposable
 
     public Uri Url { get; }
 
-    /// <summary>What came, in order, acknowledged or not.</summary>
+    /// <summary>All messages in order, acknowledged or not.</summary>
     public IReadOnlyList<Message> Messages => [.. _messages];
 
     /// <summary>The changes of acknowledged messages, each once, as "USER TYPE".</summary>
@@ -35,7 +35,7 @@ internal sealed class Receiver : IAsyncDisposable
         .Where(static e => e.Subject is not null).DistinctBy(static e => e.Id).Select(
             static e => $"{e.Subject} {e.Type!["aglow.presence.".Length..]}");
 
-    /// <summary>From now on it answers so; the status 301 is a redirect to itself.</summary>
+    /// <summary>Sets the answer from now on; the status 301 redirects to the receiver itself.</summary>
     public void Answer(Func<Message, Task<int>> answer) => _answer = answer;
 
     public void Answer(int status) => _answer = _ => Task.FromResult(status);
@@ -90,22 +90,22 @@ internal sealed class Receiver : IAsyncDisposable
         }
         catch (Exception e) when (e is HttpListenerException or ObjectDisposedException or IOException)
         {
-            // the sender is gone
+            // the sender has disconnected
         }
     }
 
-    /// <summary>What one request held.</summary>
+    /// <summary>The content of one request.</summary>
     internal sealed record Message(string Id, string Timestamp, string Signature, string ContentType, string Path, byte[] Body)
     {
         public int Status { get; set; }
 
-        /// <summary>The batch, as the CloudEvents SDK reads it.</summary>
+        /// <summary>The batch as parsed by the CloudEvents SDK.</summary>
         public IReadOnlyList<CloudEvent> Events =>
             new JsonEventFormatter().DecodeBatchModeMessage(Body, new ContentType(ContentType), null);
 
         public JsonElement DataOf(int index) => (JsonElement)Events[index].Data!;
 
-        /// <summary>Whether one of its signatures is of this secret, by the scheme's own words.</summary>
+        /// <summary>Whether one of its signatures is by this secret, by the rules of the scheme.</summary>
         public bool IsSignedBy(string secret)
         {
             byte[] signed = [.. Encoding.UTF8.GetBytes($"{Id}.{Timestamp}."), .. Body];

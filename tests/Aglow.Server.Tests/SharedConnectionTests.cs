@@ -5,8 +5,8 @@ using System.Text;
 namespace Aglow.Server.Tests;
 
 /// <summary>
-/// Every call, by every kind of caller, with every way to send a credential, mixed on a few connections as a balancer shares them: each is
-/// answered by its own credential, whatever came before.
+/// Mixes every call, every kind of caller and every way to send a credential on a few connections, as a balancer shares them. Each request
+/// is answered by its own credential, whatever came before.
 /// </summary>
 public sealed class SharedConnectionTests : IAsyncLifetime
 {
@@ -54,7 +54,7 @@ public sealed class SharedConnectionTests : IAsyncLifetime
                 .Select(way => new Ask(row, answer.Who, way == Way.Header || TakesTokenInUrl(row) ? answer.Expected : 401, way))))
             .ToArray();
         new Random(version).Shuffle(asks);
-        // HTTP/2 would put all requests of one client on one connection
+        // HTTP/2 would send all requests of one client over one connection
         var clients = Enumerable.Range(0, version == 2 ? Connections : 1).Select(_ => new HttpClient(new SocketsHttpHandler
         {
             MaxConnectionsPerServer = version == 2 ? 1 : Connections,
@@ -88,7 +88,7 @@ public sealed class SharedConnectionTests : IAsyncLifetime
         using (request)
         {
             using var answer = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
-            // a socket over HTTP/2 is a stream that is accepted
+            // over HTTP/2 a socket is an accepted stream
             return request.Method == HttpMethod.Connect && answer.StatusCode == HttpStatusCode.OK ? 101 : (int)answer.StatusCode;
         }
     }

@@ -8,7 +8,7 @@ using System.Text.Json;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>The socket's server: pings every second, a lease of two.</summary>
+/// <summary>The server for sockets: pings every second, a lease of two seconds.</summary>
 public sealed class SocketServer : IAsyncLifetime
 {
     internal AglowProcess Process { get; private set; } = null!;
@@ -195,7 +195,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         await socket.WriteAsync("GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n");
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 200 ");
         await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=4"));
-        // the first answer's body comes before it
+        // the body of the first answer comes before it
         (await socket.ReadHeadAsync()).ShouldContain("HTTP/1.1 101 ");
         (await socket.ReadMessageAsync()).GetProperty("user_id").GetInt32().ShouldBe(4);
         await socket.SendAsync("{\"type\":\"watch\",\"users\":[4]}");
@@ -419,7 +419,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     public async Task What_is_refused_counts_for_as_much_as_it_names(string refusal, string message)
     {
         await using var socket = await OpenAsync(NewUser());
-        // fewer than the messages of a second, each of which counts for twenty
+        // fewer than a second's messages, each of which costs as much as twenty
         var messages = new List<byte>();
         for (var i = 0; i < 40; i++)
             messages.AddRange(RawSocket.Frame(1, Text(message)));
@@ -427,7 +427,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         string? title;
         while ((title = (await socket.ReadMessageAsync()).GetProperty("title").GetString()) == refusal)
         {
-            // as many as a second takes
+            // the most that a second allows
         }
 
         title.ShouldBe("Too many messages");
@@ -539,7 +539,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         await using var socket = await OpenAsync(user);
         using var stop = new CancellationTokenSource();
         (await StatusAsync(user)).ShouldBe("online");
-        // longer than the lease: pongs keep it
+        // longer than the lease, which pongs renew
         var reading = socket.StayAsync(static _ => { }, stop.Token);
         await Task.Delay(TimeSpan.FromSeconds(6));
         (await StatusAsync(user)).ShouldBe("online");
@@ -571,7 +571,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         (await StatusAsync(user)).ShouldBe("online");
         await second.SendAsync("{\"type\":\"leave\"}");
         (await second.ReadCloseAsync()).ShouldBe(1000);
-        // the first thing that is told is the second's leaving
+        // the first message is that the second connection left
         (await watcher.ReadPresenceAsync()).ShouldBe($"{user}:offline");
     }
 
@@ -609,7 +609,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     public async Task Who_answers_no_pings_is_let_go()
     {
         await using var socket = await OpenAsync();
-        // pings are read and not answered
+        // reads pings and does not answer them
         await Should.ThrowAsync<Exception>(async () => await socket.ReadMessageAsync(answerPings: false));
     }
 
@@ -648,12 +648,12 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
             (await reader.ReadPresenceAsync()).ShouldBe($"{users[0]}:online");
             await PostAsync("/offline", $"{{\"user_ids\":[{list}]}}");
             (await reader.ReadPresenceAsync()).ShouldBe($"{users[0]}:offline");
-            // it reads nothing, so it answers no pings; that it is there it says by itself
+            // it reads nothing, so it answers no pings; it reports by itself that it is alive
             await stalled.SendAsync("{\"type\":\"active\"}");
         }
 
         await PostAsync("/heartbeat", $"{{\"user_ids\":[{list}]}}");
-        // it reads at last: what comes ends with everybody online, and is far less than all that happened
+        // It reads at last. The messages end with all users online, and are far fewer than the changes.
         var last = new Dictionary<string, string>();
         long records = 0;
         while (last.Count < users.Length || last.Values.Any(static s => s != "online"))
@@ -674,7 +674,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     [Fact]
     public async Task A_user_watched_by_many_is_told_to_all_of_them_also_while_many_close()
     {
-        // with the lease of 30 s: nobody here answers a ping while the others are served
+        // with the lease of 30 s, because no client here answers pings while others are served
         await using var own = await AglowProcess.StartAsync();
         var user = NewUser();
         var watchers = await Task.WhenAll(Enumerable.Range(0, 1000).Select(_ => RawSocket.OpenAsync(own.Address, NewUser())));

@@ -181,7 +181,7 @@ public class StatusTests(SharedServer shared)
         var encoded = Uri.EscapeDataString(key);
         ShouldBeOnline((await _server.GetAsync($"/status?user={encoded}")).Json);
         ShouldBeOnline((await _server.GetAsync($"/users?user={encoded}")).Json);
-        // words of the API, and dots, cannot stand in a path
+        // words of the API, and dots, cannot be an ID in a path
         if (key is not ("users" or "batch" or "." or ".."))
         {
             ShouldBeOnline((await _server.GetAsync($"/status/{encoded}")).Json);
@@ -192,7 +192,7 @@ public class StatusTests(SharedServer shared)
             ShouldBeOnline((await _server.GetAsync($"/status/{encoded}/explain")).Json);
         ShouldBeOnline((await _server.GetAsync($"/status/users?ids=1,{encoded}")).Json[key]);
         ShouldBeOnline((await _server.PostAsync("/status/batch", $$"""[{"user_id":{{json}}}]""")).Json[0]);
-        // a member twice under two spellings is one
+        // a user given in two spellings counts once
         (await _server.GetAsync($"/status/users?ids={encoded},{encoded}")).Members.ShouldBe([key]);
     }
 

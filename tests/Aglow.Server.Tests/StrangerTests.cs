@@ -3,7 +3,7 @@ using System.Net.Sockets;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>What somebody without a credential can make the server do: write few lines, and answer a bounded query.</summary>
+/// <summary>What a caller without a credential can cause: few log lines, and answers to a bounded query.</summary>
 public class StrangerTests
 {
     [Fact]
@@ -50,13 +50,13 @@ public class StrangerTests
         (await server.GetAsync($"/users?q=a{string.Concat(Enumerable.Repeat("%CC%81", 2000))}")).ShouldBeProblem(400, "1024 bytes");
     }
 
-    // opens 2,000 streams on a connection and resets each at once, until the server closes it
+    // opens 2,000 streams on a connection and resets each at once, until the server closes the connection
     private static async Task ResetAsync(Uri address)
     {
         using var tcp = new TcpClient();
         await tcp.ConnectAsync(address.Host, address.Port);
         var stream = tcp.GetStream();
-        // HPACK: GET, http, a path and an authority that are literal
+        // HPACK: GET, http, and a literal path and authority
         byte[] headers = [0x82, 0x86, 0x04, 12, .. "/health/live"u8, 0x41, 1, (byte)'a'];
         using var sent = new MemoryStream();
         sent.Write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8);

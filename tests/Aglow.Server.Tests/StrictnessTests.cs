@@ -3,7 +3,7 @@ using System.Text.RegularExpressions;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>Nothing that a caller sends is dropped silently.</summary>
+/// <summary>The server drops nothing silently that a caller sends.</summary>
 [Collection(Calls.Name)]
 public sealed partial class StrictnessTests(SharedServer shared)
 {
@@ -35,7 +35,7 @@ public sealed partial class StrictnessTests(SharedServer shared)
             foreach (var type in new[] { "application/json", "Application/JSON", "application/json; charset=utf-8" })
                 (await _server.SendAsync(HttpMethod.Parse(method), path, "[1"u8.ToArray(), type)).Status.ShouldBe(
                     400, $"{method} {path} {type}");
-            // a form that is empty is a form
+            // an empty form is still a form
             (await _server.SendAsync(HttpMethod.Parse(method), path, [], "application/x-www-form-urlencoded")).ShouldBeProblem(415);
         }
     }
@@ -50,7 +50,7 @@ public sealed partial class StrictnessTests(SharedServer shared)
                 continue;
             (await _server.SendAsync(HttpMethod.Parse(method), path, "{\"colour\":1}"u8.ToArray(), "application/json"))
                 .ShouldBeProblem(400, "colour");
-            // a byte order mark says nothing
+            // a byte order mark is ignored
             (await _server.SendAsync(HttpMethod.Parse(method), path, "\uFEFF{\"colour\":1}"u8.ToArray(), "application/json"))
                 .ShouldBeProblem(400, "colour");
         }
@@ -128,7 +128,7 @@ public sealed partial class StrictnessTests(SharedServer shared)
             (await _server.GetAsync($"/users?user={written}")).Json["status"]!.GetValue<string>().ShouldBe(status);
         }
 
-        // as the socket's user: the one with a space comes back
+        // as the socket's user: the ID with a space comes back
         await using var socket = await RawSocket.ConnectAsync(_server.Address);
         await socket.WriteAsync(RawSocket.Handshake($"/ws?user_id={key}+x"));
         await socket.ReadHeadAsync();
@@ -153,7 +153,7 @@ public sealed partial class StrictnessTests(SharedServer shared)
         var problem = await socket.ReadBodyAsync(head);
         problem.GetProperty("title").GetString().ShouldBe("Upgrade lost");
         problem.GetProperty("detail").GetString()!.ShouldContain("pass Upgrade and Connection on");
-        // what is no handshake at all is told what this path is
+        // a request that is not a handshake gets an explanation of this path
         (await _server.GetAsync("/ws?user_id=1")).ShouldBeProblem(400, "This path is a WebSocket");
     }
 
@@ -171,7 +171,7 @@ public sealed partial class StrictnessTests(SharedServer shared)
         (waits.Max() - waits.Min()).ShouldBeGreaterThan(1000);
     }
 
-    // A user in the query, where a call cannot do without.
+    // A user in the query, if the call requires one.
     private static string RequiredQuery(System.Text.Json.Nodes.JsonNode call) =>
         call["parameters"]?.AsArray().Any(
             static one => one!["in"]!.GetValue<string>() == "query" && one["required"]?.GetValue<bool>() == true) == true

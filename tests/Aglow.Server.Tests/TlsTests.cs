@@ -10,7 +10,7 @@ using System.Text.RegularExpressions;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>TLS as Kestrel is configured for it, with a certificate that the test makes.</summary>
+/// <summary>TLS in Kestrel's configuration, with a certificate that the test creates.</summary>
 public partial class TlsTests
 {
     [Fact]
@@ -31,7 +31,7 @@ public partial class TlsTests
         ((int)answer.StatusCode).ShouldBe(200);
         answer.Headers.GetValues("Strict-Transport-Security").Single().ShouldBe("max-age=31536000");
 
-        // the same over HTTP/2, where a body is timed and a large answer sent in ways of their own
+        // the same over HTTP/2, which times bodies and sends large answers in its own way
         using var heartbeat = await http.SendAsync(
             OverHttp2("/heartbeat", new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json")));
         (heartbeat.Version, (int)heartbeat.StatusCode).ShouldBe((HttpVersion.Version20, 200));
@@ -41,7 +41,7 @@ public partial class TlsTests
                 new StringContent(
                     $"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 10_000))}]}}", Encoding.UTF8, "application/json")));
         JsonDocument.Parse(await batch.Content.ReadAsStringAsync()).RootElement.GetArrayLength().ShouldBe(10_000);
-        // Kestrel closes the connection that is too slow, and the next call opens another
+        // Kestrel closes the slow connection, and the next call opens another
         await Should.ThrowAsync<HttpRequestException>(
             () => http.SendAsync(OverHttp2("/heartbeat", new NeverEnding()), HttpCompletionOption.ResponseHeadersRead));
         using var afterwards = await http.SendAsync(
@@ -55,7 +55,7 @@ public partial class TlsTests
         var welcome = await socket.ReceiveAsync(buffer, CancellationToken.None);
         Encoding.UTF8.GetString(buffer, 0, welcome.Count).ShouldContain("\"type\":\"welcome\"");
 
-        // who does not trust it does not get in, and plain HTTP is no way in
+        // a client that does not trust the certificate cannot connect, and plain HTTP does not work
         using var careful = new HttpClient();
         await Should.ThrowAsync<HttpRequestException>(() => careful.GetAsync(new Uri(server.Address, "/health/live")));
         await Should.ThrowAsync<HttpRequestException>(() => careful.GetAsync($"http://127.0.0.1:{server.Address.Port}/health/live"));
@@ -95,7 +95,7 @@ public partial class TlsTests
             VersionPolicy = HttpVersionPolicy.RequestVersionExact
         };
 
-    // JSON that begins, and does not go on until its sender gives up
+    // JSON that begins and never continues, until its sender gives up
     private sealed class NeverEnding : HttpContent
     {
         public NeverEnding() => Headers.ContentType = new("application/json");
@@ -133,14 +133,14 @@ public partial class TlsTests
             statuses.ShouldContain("429");
         }
 
-        // sockets, too, are charged to whom the proxy names
+        // sockets also count for the client that the proxy names
         foreach (var (client, status) in new[] { (flooder, "429"), (IPAddress.Parse("203.0.113.2"), "101") })
         {
             await using var socket = await BehindProxyAsync(client);
             (await StatusAsync(socket, RawSocket.Handshake("/ws?user_id=1"))).ShouldBe(status);
         }
 
-        // without its header nothing is answered
+        // a connection without the header gets no answer
         using var bare = new TcpClient();
         await bare.ConnectAsync(IPAddress.Loopback, server.Address.Port);
         await using var tls = new SslStream(bare.GetStream(), leaveInnerStreamOpen: false, (_, shown, _, _) => IsOf(made, shown));

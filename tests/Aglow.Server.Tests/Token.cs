@@ -5,7 +5,7 @@ using System.Text.Json.Nodes;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>Makes tokens by hand, right ones and forged ones, so that no library stands between the test and its bytes.</summary>
+/// <summary>Creates valid and forged tokens by hand, so that no library changes the bytes of a test.</summary>
 internal static class Token
 {
     public const string Issuer = "https://issuer.example";
@@ -13,13 +13,13 @@ internal static class Token
 
     public static readonly byte[] Secret = RandomNumberGenerator.GetBytes(32);
 
-    /// <summary>What a server is started with that takes these.</summary>
+    /// <summary>The flags of a server that accepts these tokens.</summary>
     public static string[] ServerFlags =>
         ["--auth", "token", "--jwt-secret", Convert.ToBase64String(Secret), "--jwt-issuer", Issuer, "--jwt-audience", Audience];
 
     public static long Now => DateTimeOffset.UtcNow.ToUnixTimeSeconds();
 
-    /// <summary>What a right token of this person says; <paramref name="change"/> makes it another.</summary>
+    /// <summary>The claims of a valid token of this user; <paramref name="change"/> modifies them.</summary>
     public static JsonObject Claims(string user, Action<JsonObject>? change = null)
     {
         var claims = new JsonObject { ["iss"] = Issuer, ["aud"] = Audience, ["sub"] = user, ["iat"] = Now, ["exp"] = Now + 600 };
@@ -27,7 +27,7 @@ internal static class Token
         return claims;
     }
 
-    /// <summary>A right token of this person.</summary>
+    /// <summary>A valid token of this user.</summary>
     public static string Of(string user, int seconds = 600) => Signed(Claims(user, c => c["exp"] = Now + seconds), Secret);
 
     /// <summary>A token signed with a secret.</summary>
@@ -44,7 +44,7 @@ internal static class Token
         return $"{content}.{Base64Url.EncodeToString(key.SignData(Encoding.ASCII.GetBytes(content), HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1))}";
     }
 
-    /// <summary>Header and claims, to be signed.</summary>
+    /// <summary>Header and claims, ready to sign.</summary>
     public static string Content(JsonObject header, JsonObject claims) =>
         $"{Base64Url.EncodeToString(Encoding.UTF8.GetBytes(header.ToJsonString()))}.{Base64Url.EncodeToString(Encoding.UTF8.GetBytes(claims.ToJsonString()))}";
 }

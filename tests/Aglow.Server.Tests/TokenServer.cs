@@ -2,7 +2,7 @@ using System.Text;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>A server that takes tokens, with a key of each scope.</summary>
+/// <summary>A server that requires tokens, with a key for each scope.</summary>
 public sealed class TokenServer : IAsyncLifetime
 {
     internal AglowProcess Server { get; private set; } = null!;
@@ -19,7 +19,7 @@ public sealed class TokenServer : IAsyncLifetime
             folder, [.. Token.ServerFlags, "--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0"]);
     }
 
-    /// <summary>Makes a key by <c>./aglow keys add</c>.</summary>
+    /// <summary>Creates a key with <c>./aglow keys add</c>.</summary>
     internal static async Task<string> AddKeyAsync(string folder, string name, string scopes)
     {
         var (code, output, errors) = await AglowProcess.RunToEndAsync(["keys", "add", "--data", folder, "--name", name, "--scope", scopes]);
@@ -50,7 +50,7 @@ internal static class CallingWithToken
         HttpMethod.Parse(method), path, json is null ? null : Encoding.UTF8.GetBytes(json), json is null ? null : "application/json",
         token: token);
 
-    /// <summary>Opens a socket with a token, and more headers; the welcome is read.</summary>
+    /// <summary>Opens a socket with a token and more headers, and reads the welcome.</summary>
     public static async Task<RawSocket> OpenSocketAsync(this AglowProcess server, string token, string more = "")
     {
         var socket = await RawSocket.ConnectAsync(server.Address);

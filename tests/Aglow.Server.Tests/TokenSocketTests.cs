@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>Sockets of people with tokens, before HTTP and through it.</summary>
+/// <summary>Sockets of users with tokens, before HTTP and through it.</summary>
 [Collection(TokenCalls.Name)]
 public class TokenSocketTests(TokenServer shared)
 {
@@ -10,7 +10,7 @@ public class TokenSocketTests(TokenServer shared)
 
     private readonly AglowProcess _server = shared.Server;
 
-    // "*/*" twice is doubtful to the short cut before HTTP, so it passes the handshake on
+    // the shortcut before HTTP does not understand "*/*" twice, so it passes the handshake on
     public static TheoryData<string> Ways => new("", "Accept: */*\r\nAccept: */*\r\n");
 
     [Theory]
@@ -87,7 +87,7 @@ public class TokenSocketTests(TokenServer shared)
         renewed.GetProperty("id").GetInt32().ShouldBe(8);
         renewed.GetProperty("type").GetString().ShouldBe("token");
         renewed.GetProperty("expires_in_seconds").GetInt64().ShouldBeInRange(250, 300);
-        // longer than the first token was good for; watching says that the socket still lives
+        // longer than the first token was valid; a watch shows that the socket still lives
         await Task.Delay(TimeSpan.FromSeconds(4.5));
         await socket.SendAsync("""{"type":"watch","users":[1]}""");
         (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("presence");
@@ -133,7 +133,7 @@ public class TokenSocketTests(TokenServer shared)
             var head = await refused.ReadHeadAsync();
             head.ShouldStartWith("HTTP/1.1 429 ");
             head.ShouldContain("Retry-After: ");
-            // one goes, another may come
+            // when one closes, another may open
             open[0].Abort();
             await Eventually.TrueAsync(async () =>
             {
@@ -149,7 +149,7 @@ public class TokenSocketTests(TokenServer shared)
         }
     }
 
-    // answers pings until the close, and returns its code
+    // Answers pings until the close, and returns its code.
     private static async Task<int> CloseOfAsync(RawSocket socket)
     {
         while (true)

@@ -4,7 +4,7 @@ using System.Text;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>The five ways in which something stays open: three kinds of sockets, two of event streams.</summary>
+/// <summary>The five transports that stay open: three kinds of sockets, and two of event streams.</summary>
 public enum Transport
 {
     RawSocket,
@@ -14,7 +14,7 @@ public enum Transport
     StreamOverHttp2,
 }
 
-/// <summary>Opens what stays open on a server of <see cref="BothVersions"/>, with a credential, and waits for its end.</summary>
+/// <summary>Opens a transport on a server of <see cref="BothVersions"/> with a credential, and waits for its end.</summary>
 internal sealed class Open : IAsyncDisposable
 {
     private readonly Func<Task> _untilEnd;
@@ -29,8 +29,8 @@ internal sealed class Open : IAsyncDisposable
     /// <summary>Completes when the server has ended it.</summary>
     public Task Ended { get; private set; } = null!;
 
-    /// <summary>Opens one, as <paramref name="user"/> where the credential is a key.</summary>
-    /// <returns>What is open, and 0; or null, and the status that refused it.</returns>
+    /// <summary>Opens a transport, as <paramref name="user"/> if the credential is a key.</summary>
+    /// <returns>The open transport and 0, or null and the status of the refusal.</returns>
     public static async Task<(Open? Opened, int Refused)> TryAsync(Transport transport, Uri http1, Uri http2, string token, string? user = null)
     {
         var (opened, refused) = transport switch
@@ -58,7 +58,7 @@ internal sealed class Open : IAsyncDisposable
         var socket = await RawSocket.ConnectAsync(address);
         if (!isFirst)
         {
-            // a request before makes the connection HTTP's
+            // after a first request the connection belongs to HTTP
             await socket.WriteAsync("GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n");
             await socket.ReadBodyAsync(await socket.ReadHeadAsync());
         }
@@ -100,7 +100,7 @@ internal sealed class Open : IAsyncDisposable
             {
                 while ((await socket.ReceiveAsync(buffer, CancellationToken.None)).MessageType != WebSocketMessageType.Close)
                 {
-                    // pings are answered by the library
+                    // the library answers pings
                 }
             }
             catch (Exception e) when (e is WebSocketException or OperationCanceledException or ObjectDisposedException or IOException)

@@ -44,7 +44,7 @@ public class UserTests(SharedServer shared)
         (await _server.GetAsync($"/status/{name}")).ShouldBeJson($$"""{"user_id":"{{name}}","is_online":false,"status":"offline","last_seen":null}""");
         (await SearchAsync($"q={name}")).ShouldBeEmpty();
 
-        // the ID comes back as somebody new
+        // the ID returns as a new user
         var again = await _server.PostAsync("/users", $$"""{"user_name":"{{name}}"}""");
         again.Status.ShouldBe(201, again.Text);
         again.Json["display_name"].ShouldBeNull();
@@ -58,7 +58,7 @@ public class UserTests(SharedServer shared)
         (await _server.PostAsync("/users", $$"""{"user_name":"{{name}}"}""")).Status.ShouldBe(201);
         (await TitleOfAsync(_server.PostAsync("/users", $$"""{"user_name":"{{name}}"}"""))).ShouldBe("User taken");
         (await TitleOfAsync(_server.PostAsync("/users", $$"""{"user_name":"{{name}}","user_id":"{{SharedServer.NewKey()}}"}"""))).ShouldBe("Name taken");
-        // a heartbeat takes no name, and who is known by one may get a profile
+        // a heartbeat reserves no name, and a user known from heartbeats may get a profile
         var key = SharedServer.NewKey();
         await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{key}}"}""");
         (await _server.GetAsync($"/users/{key}")).Json["user_name"].ShouldBeNull();
@@ -123,7 +123,7 @@ public class UserTests(SharedServer shared)
         (await SearchAsync("q=no-such-name-anywhere")).ShouldBeEmpty();
     }
 
-    // All pages; one may be short, or empty, and not be the last.
+    // Reads all pages. A page may be short or empty without being the last.
     private async Task<List<string>> SearchAsync(string query)
     {
         var found = new List<string>();
@@ -184,7 +184,7 @@ public class UserTests(SharedServer shared)
         answer.Json["manual"]!.GetValue<string>().ShouldBe(chosen);
         answer.Json["status"]!.GetValue<string>().ShouldBe(seen);
         (await _server.StatusOfAsync($"{user}")).ShouldBe(seen);
-        // going on sending changes nothing
+        // a user who keeps sending changes nothing
         await _server.PostAsync("/heartbeat", $$"""{"user_id":{{user}},"active":true}""");
         (await _server.StatusOfAsync($"{user}")).ShouldBe(seen);
         (await _server.PostAsync("/offline", $$"""{"user_id":{{user}}}""")).Status.ShouldBe(200);
@@ -266,7 +266,7 @@ public class UserTests(SharedServer shared)
         (await _server.PostAsync(path, $$"""{"user_ids":[{{me + 2}},"{{key}}","{{me + 1}}",{{me + 1}}]}""")).ShouldBeJson($$"""{"user_ids":[{{me + 1}},{{me + 2}},"{{key}}"]}""");
         (await _server.GetAsync(path)).ShouldBeJson($$"""{"user_ids":[{{me + 1}},{{me + 2}},"{{key}}"]}""");
         (await _server.DeleteAsync(path, $$"""{"user_ids":[{{me + 2}},77]}""")).ShouldBeJson($$"""{"user_ids":[{{me + 1}},"{{key}}"]}""");
-        // a subscription holds the ID, whatever becomes of it
+        // a subscription keeps the ID, whatever happens to the user
         await _server.DeleteAsync($"/users/{key}");
         (await _server.GetAsync(path)).ShouldBeJson($$"""{"user_ids":[{{me + 1}},"{{key}}"]}""");
     }
@@ -277,7 +277,7 @@ public class UserTests(SharedServer shared)
         var me = SharedServer.NewUsers();
         var key = SharedServer.NewKey();
         var path = $"/users/{me}/subscriptions";
-        // to take away whom one does not follow is done, and makes nobody known
+        // removing a user who is not followed succeeds, and registers no user
         (await _server.DeleteAsync(path, $$"""{"user_ids":["{{key}}"]}""")).ShouldBeJson("""{"user_ids":[]}""");
         (await _server.PostAsync(path, $$"""{"user_ids":["{{key}}",4294967294]}""")).ShouldBeJson($$"""{"user_ids":["{{key}}","4294967294"]}""");
         (await _server.GetAsync($"/users/{key}")).ShouldBeProblem(404);

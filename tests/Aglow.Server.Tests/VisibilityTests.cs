@@ -2,7 +2,7 @@ using System.Text.Json.Nodes;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>Who sees what of whom, on every path there is.</summary>
+/// <summary>What each viewer sees of each user, on every path.</summary>
 [Collection(TokenCalls.Name)]
 public class VisibilityTests(TokenServer shared)
 {
@@ -11,7 +11,7 @@ public class VisibilityTests(TokenServer shared)
     private Task<Answer> AskAsync(string user, string method, string path, string? json = null) =>
         _server.AskAsync(Token.Of(user), method, path, json);
 
-    /// <summary>Somebody who is online and has a profile: a text, or a number below 2^31, which packed words can hold.</summary>
+    /// <summary>Creates a user who is online and has a profile: a text ID, or a number below 2^31, which packed words can hold.</summary>
     private async Task<string> ArriveAsync(string prefix, bool isNumber = false)
     {
         var user = isNumber ? $"{SharedServer.NewUsers()}" : SharedServer.NewKey(prefix);
@@ -22,13 +22,13 @@ public class VisibilityTests(TokenServer shared)
 
     private static string NameOf(string user) => $"called-{user}";
 
-    /// <summary>The ID as lists have it.</summary>
+    /// <summary>The ID in the form of lists.</summary>
     private static string Json(string user) => uint.TryParse(user, out _) ? user : $"\"{user}\"";
 
     private async Task ShowAsync(string user, string json) =>
         (await AskAsync(user, "PUT", $"/users/{user}/visibility", json)).Status.ShouldBe(200);
 
-    /// <summary>What a viewer is told of a user, by every call there is, each as one text without what the call names itself.</summary>
+    /// <summary>What a viewer sees of a user by every call, each as one text without the parts that name the call itself.</summary>
     private async Task<Dictionary<string, string>> SeenAsync(string viewer, string name)
     {
         static string Record(JsonNode node) =>
@@ -96,13 +96,13 @@ public class VisibilityTests(TokenServer shared)
         await ShowAsync(ann, """{"online":"nobody"}""");
         ShouldSee(await SeenAsync(bob, ann), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
         (await CountAsync()).ShouldBeLessThan(counted);
-        // to herself she is as she is, and operators see why
+        // she sees her own status, and operators see the reason
         (await AskAsync(ann, "GET", $"/status/{ann}")).Json["status"]!.GetValue<string>().ShouldBe("online");
         (await _server.AskAsync(shared.Keys["operate"], "GET", $"/status/{ann}/explain")).Json["status"]!.GetValue<string>()
             .ShouldBe("online");
-        // a caller who names no viewer sees what everyone does
+        // a caller that names no viewer sees what everyone sees
         (await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{ann}")).Json["last_seen"].ShouldBeNull();
-        // and she reads exactly as somebody who was never there
+        // and she looks exactly like a user who never existed
         var never = (await AskAsync(bob, "GET", "/status/nobody-of-this-name")).Text;
         (await AskAsync(bob, "GET", $"/status/{ann}")).Text.ShouldBe(never.Replace("\"nobody-of-this-name\"", Json(ann)));
         await ShowAsync(ann, """{"online":"everyone"}""");
@@ -129,7 +129,7 @@ public class VisibilityTests(TokenServer shared)
         await socket.SendAsync($"{{\"type\":\"watch\",\"users\":[\"{ann}\",\"{carl}\"]}}");
         (await socket.ReadMessageAsync()).GetProperty("users")[0].GetProperty("status").GetString().ShouldBe("offline");
         (await AskAsync(ann, "DELETE", $"/users/{ann}")).Status.ShouldBe(204);
-        // a goodbye is told a second later: what there is to tell of her comes before his
+        // a leave is reported a second later, so any change of hers would come before his
         (await AskAsync(carl, "POST", "/offline")).Status.ShouldBe(200);
         var told = (await socket.ReadMessageAsync()).GetProperty("users");
         (told.GetArrayLength(), told[0].GetProperty("user_id").GetString()).ShouldBe((1, carl));
@@ -230,7 +230,7 @@ public class VisibilityTests(TokenServer shared)
         hidden.GetProperty("users")[0].GetRawText().ShouldBe(
             $"{{\"user_id\":\"{ann}\",\"is_online\":false,\"status\":\"offline\",\"last_seen\":null}}");
 
-        // she goes, comes, is busy, hides another way: none of it is told; eve, who shows herself, is
+        // she leaves, returns, is busy, and hides in another way: nothing is sent; eve, who is shown, is sent
         await AskAsync(ann, "POST", "/offline");
         await AskAsync(ann, "POST", "/heartbeat");
         await AskAsync(ann, "PUT", $"/users/{ann}/status", """{"status":"busy"}""");
@@ -240,7 +240,7 @@ public class VisibilityTests(TokenServer shared)
         await WatchAsync(eve);
         (await socket.ReadPresenceAsync()).ShouldBe($"\"{eve}\":online");
 
-        // seen again, she is as she is now
+        // when she is visible again, her present status is shown
         await AskAsync(ann, "DELETE", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}");
         await ShowAsync(ann, """{"online":"everyone","last_seen":"exact"}""");
         (await socket.ReadPresenceAsync()).ShouldBe($"\"{ann}\":busy");
@@ -257,7 +257,7 @@ public class VisibilityTests(TokenServer shared)
         (await AsAsync(server, "ann", "PUT", "/users/ann/visibility", """{"online":"followers-approved","last_seen":"coarse"}""")).Status.ShouldBe(200);
         (await AsAsync(server, "ann", "POST", "/users/ann/approved", """{"user_ids":["bob"]}""")).Status.ShouldBe(200);
         (await AsAsync(server, "ann", "POST", "/users/ann/blocked", """{"user_ids":["eve"]}""")).Status.ShouldBe(200);
-        // she does not show herself to eve, and bob's last seen she sees as roughly as she shows hers
+        // she is not shown to eve, and she sees bob's last-seen time as coarsely as she shows hers
         (await AsAsync(server, "ann", "GET", "/status/eve")).Json["status"]!.GetValue<string>().ShouldBe("offline");
         (await AsAsync(server, "ann", "GET", "/status/bob")).Json["last_seen_about"]!.GetValue<string>().ShouldBe("recently");
         (await AsAsync(server, "bob", "GET", "/status/ann")).Json["status"]!.GetValue<string>().ShouldBe("online");
@@ -267,10 +267,10 @@ public class VisibilityTests(TokenServer shared)
         (await AsAsync(again, "bob", "GET", "/status/ann")).Json["status"]!.GetValue<string>().ShouldBe("online");
         (await AsAsync(again, "eve", "GET", "/status/ann")).Json["status"]!.GetValue<string>().ShouldBe("offline");
         (await AsAsync(again, "ann", "GET", "/users/ann/approved")).ShouldBeJson("""{"user_ids":["bob"]}""");
-        // not reciprocal any more
+        // no longer reciprocal
         (await AsAsync(again, "ann", "GET", "/status/eve")).Json["status"]!.GetValue<string>().ShouldBe("online");
         (await AsAsync(again, "bob", "DELETE", "/users/bob")).Status.ShouldBe(204);
-        // what others said of an ID outlives its deletion
+        // other users' settings about an ID outlive its deletion
         (await AsAsync(again, "ann", "GET", "/users/ann/approved")).ShouldBeJson("""{"user_ids":["bob"]}""");
         (await AsAsync(again, "ann", "DELETE", "/users/ann")).Status.ShouldBe(204);
         foreach (var list in new[] { "approved", "blocked" })

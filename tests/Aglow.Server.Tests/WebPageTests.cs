@@ -2,7 +2,7 @@ using System.Text.RegularExpressions;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>The files of the page as they are sent; what it does is tested in a browser.</summary>
+/// <summary>The files of the page as the server sends them. A browser tests what the page does.</summary>
 [Collection(Calls.Name)]
 public sealed partial class WebPageTests(SharedServer shared)
 {
@@ -24,7 +24,7 @@ public sealed partial class WebPageTests(SharedServer shared)
             file.ContentType.ShouldBe(Path.GetExtension(path) switch { ".js" => "text/javascript; charset=utf-8", ".css" => "text/css; charset=utf-8", _ => "image/svg+xml" });
         }
 
-        // what is not named is loaded late, or never; webhooks are shown only where there are any
+        // A file that the page does not name is loaded late, or never. Webhooks are shown only if there are any.
         const string late = "/page/webhooks.js";
         (await _server.GetAsync(late)).Status.ShouldBe(200);
         foreach (var file in Directory.GetFiles(Path.Combine(AglowProcess.Root, "src", "Aglow.Server", "wwwroot", "page")))

@@ -11,7 +11,7 @@ public class WebhooksTests
         await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "4", "--heartbeat-seconds", "2");
         await using var all = new Receiver();
         await using var some = new Receiver();
-        // told of what changes from now on
+        // it receives changes from now on
         await server.PostAsync("/heartbeat", "{\"user_id\":1}");
         var (id, secret) = await AddAsync(server, $"{{\"url\":\"{all.Url}\"}}");
         await AddAsync(server, $"{{\"url\":\"{some.Url}\",\"events\":[\"offline\"],\"users_prefix\":\"bo\"}}");
@@ -38,11 +38,11 @@ public class WebhooksTests
         events.Select(static e => e.Id).Distinct().Count().ShouldBe(events.Length);
         var first = all.Messages[0].DataOf(0);
         first.EnumerateObject().Select(static m => m.Name).ShouldBe(["user_id", "is_online", "status", "last_seen", "reason", "at"]);
-        // the same as the feed says
+        // the same as in the feed
         var feed = (await server.GetAsync("/changes")).Json["changes"]!.AsArray();
         feed.Select(static c => c!["id"]!.GetValue<string>()).ShouldContain(events[0].Id);
 
-        // the receiver knows of a delivery before the server has its answer
+        // the receiver learns of a delivery before the server has its answer
         await Eventually.TrueAsync(
             async () => (await server.GetAsync($"/webhooks/{id}")).Json["delivered"]!.GetValue<int>() == all.Told.Count(),
             60,
@@ -95,7 +95,7 @@ public class WebhooksTests
             await server.PostAsync($"/webhooks/{id}/resume", "{}");
             string[] expected = [.. Enumerable.Range(0, 300).Select(static i => i % 2 == 0 ? "ann online" : "ann offline")];
             await failing.UntilAsync(() => failing.Told.Count() >= 300, "all of it, late");
-            // after a kill what was acknowledged in the last second may come again; this one had acknowledged nothing
+            // after a kill, changes acknowledged in the last second may come again; this receiver had acknowledged nothing
             failing.Told.Take(300).ShouldBe(expected);
             failing.Messages.Where(static m => m.Status == 200).ShouldAllBe(static m => m.Events.Count <= 100);
             await hanging.UntilAsync(() => hanging.Told.Count() >= 300, "the slow one, too");
@@ -172,13 +172,13 @@ public class WebhooksTests
         (await alone.GetAsync("/changes?definition=any")).ShouldBeProblem(400);
         (await alone.GetAsync("/changes?definition=chat")).Status.ShouldBe(200);
 
-        // in the order in which they were made, also within a second
+        // in the order of creation, even within a second
         var made = new List<string>();
         for (var i = 0; i < 10; i++)
             made.Add((await AddAsync(alone, $"{{\"url\":\"https://example.com/{i}\",\"definition\":\"chat\"}}")).Id);
         (await alone.GetAsync("/webhooks")).Json["webhooks"]!.AsArray().Select(static w => w!["id"]!.GetValue<string>()).ShouldBe(made);
 
-        // one that others can reach does not call its own machine
+        // a server that other machines can reach does not call its own machine
         await using var open = AglowProcess.Run(
             null, ["--allow-open", "--webhooks-allow", "10.1.0.0/16,127.0.0.2/32"], urls: "http://127.0.0.1:0,http://0.0.0.0:0");
         await open.ReadyAsync();

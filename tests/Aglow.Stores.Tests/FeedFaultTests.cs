@@ -49,7 +49,7 @@ public sealed class FeedFaultTests(FaultyCluster servers)
                 var isRight = true;
                 foreach (var user in people)
                 {
-                    // those who are silent go at last
+                    // silent users go offline in the end
                     isRight &= await IsOnlineAsync(user) is { } truth && truth == steady.Contains(user) && consumer.IsOnline(user) == truth
                         && late.IsOnline(user, before: steady.Contains(user)) == truth;
                 }
@@ -58,7 +58,7 @@ public sealed class FeedFaultTests(FaultyCluster servers)
             });
             steady.ShouldAllBe(user => consumer.IsOnline(user));
             late.Changes.Select(static change => change["id"]!.GetValue<string>()).ShouldBeUnique();
-            // both go on
+            // both consumers continue
             await HeartbeatAsync(one, silent[0]);
             await Eventually.HoldsAsync(() => consumer.Of(silent[0]).Length > 2 && late.Of(silent[0]).Length >= 1);
         }
