@@ -8,13 +8,13 @@ using Microsoft.Extensions.Primitives;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// The application's authentication behind a connection. A socket or event stream ends when the ticket expires, or when the application's
-/// scheme rejects the handshake's cookie or token (for example, because a security stamp changed).
+/// The application's authentication behind a socket or event stream. The connection ends when the ticket expires, or when the application's
+/// scheme rejects the handshake's cookie or token. A scheme does so, for example, after a security stamp has changed.
 /// </summary>
 /// <remarks>
-/// A connection calls <see cref="Left"/> at each tick, which starts a check in the background. Each check is a new request with the path,
-/// query and headers of the handshake, because a handler caches its answer for the life of a request. If the application's check fails with
-/// an exception, nothing changes, and the next tick checks again. Threading: the hub's loop calls; the pool runs one check at a time.
+/// A connection calls <see cref="Left"/> at each tick, which starts a check in the background. A handler caches its answer for the life of
+/// a request, so each check is a new request with the path, query and headers of the handshake. If the application's check throws, nothing
+/// changes, and the next tick checks again. Threading: the hub's loop calls; the pool runs one check at a time.
 /// </remarks>
 internal sealed class AppSession
 {

@@ -4,7 +4,7 @@ using Aglow.Model;
 
 namespace Aglow.AspNetCore.Access;
 
-/// <summary>What a backend may do. A person has no scopes: people may make the calls for people, for themselves only.</summary>
+/// <summary>What a backend may do. People have no scopes: they may make the calls for people, and only for themselves.</summary>
 [Flags]
 internal enum Scopes
 {
@@ -110,7 +110,7 @@ internal sealed class Caller
     /// <summary>Notes that this caller was checked at this version of the accounts.</summary>
     public void CheckedAt(int version) => _checkedVersion = version;
 
-    /// <summary>Called when the credential is revoked, at once.</summary>
+    /// <summary>Called at the moment when the credential is revoked.</summary>
     public Action<Caller>? WhenRevoked { get; set; }
 
     /// <summary>Revokes the credential, and notifies <see cref="WhenRevoked"/>.</summary>

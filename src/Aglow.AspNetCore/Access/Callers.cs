@@ -82,7 +82,7 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
         || (tokens is not null && Current(context) is { } caller
             && (TryFind(caller, out var self) ? self == user : (caller.Scopes & Scopes.Heartbeat) != Scopes.None));
 
-    /// <summary>Finds the number of the person who calls. False: no person's token, or only the directory knows the number.</summary>
+    /// <summary>Finds the number of the person who calls, without the directory. False: no person calls, or it is not known.</summary>
     public bool TryFindSelf(HttpContext context, out uint number)
     {
         number = UserId.Nobody;

@@ -31,7 +31,7 @@ internal static class Credentials
     /// <summary>The same as a string; null if it has none.</summary>
     public static string? OfHeader(string? authorization) => InHeader(authorization) is { IsEmpty: false } token ? token.ToString() : null;
 
-    /// <summary>The token of a raw query; null where it has none.</summary>
+    /// <summary>The token of a raw query; null if it has none.</summary>
     public static string? OfQuery(string query)
     {
         foreach (var part in query.AsSpan().TrimStart('?').Split('&'))

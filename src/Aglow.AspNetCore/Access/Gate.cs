@@ -17,8 +17,8 @@ namespace Aglow.AspNetCore.Access;
 ///   body, users, watches, messages ─► Charge: the same person (or key) and address pay for the rest of the cost
 /// </code>
 /// The address pays first, which limits guessing of tokens, too. The gate's caches (<see cref="LastCaller"/>, <see cref="KnownCallers"/>)
-/// use the credential as key, never the connection, because a load balancer sends the requests of many people over one connection. The
-/// usual request passes without waiting and without allocations. A caller who goes on after a refusal gets later refusals with a delay
+/// use the credential as key. They never use the connection, because a load balancer sends the requests of many people over one. The usual
+/// request passes without waiting and without allocations. A caller who goes on after a refusal gets later refusals with a delay
 /// (<see cref="RefuseAsync"/>), so that refusals cost the server little.
 /// </remarks>
 internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings, ProblemAnswers problems, TimeProvider time)
@@ -214,8 +214,8 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
         await handle(context);
     }
 
-    // A caller who is refused many times waits a second for each answer, so that a client without a delay of its own makes few calls per
-    // second. If the caller already holds too much memory for such waits, the request is aborted.
+    // A caller who is refused many times waits a second for each answer. So a client that does not wait by itself makes only a few calls
+    // per second. If the caller's waiting requests already hold too much memory, the request is aborted.
     private async Task RefuseAsync(HttpContext context, Call call, ProblemException refused, Caller? caller)
     {
         if (refused.Status == StatusCodes.Status429TooManyRequests

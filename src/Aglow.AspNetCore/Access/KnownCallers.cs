@@ -9,9 +9,9 @@ namespace Aglow.AspNetCore.Access;
 /// Caches callers whose credential was checked, because checking a token's signature at every heartbeat costs more than the heartbeat.
 /// </summary>
 /// <remarks>
-/// The key is the SHA-256 of the credential, never the connection, so that no caller is mistaken for an earlier one on the same connection.
-/// A dump of this memory holds no token. There are two generations of <see cref="MostOfGeneration"/> callers. When the younger one is full,
-/// the older one is dropped, so memory is bounded and callers in use stay. Refused credentials are not cached.
+/// The key is the SHA-256 of the credential, so a dump of this memory holds no token. The key is never the connection, because one
+/// connection may carry requests of several callers. There are two generations of <see cref="MostOfGeneration"/> callers. When the younger
+/// one is full, the older one is dropped, so memory is bounded and callers in use stay. Refused credentials are not cached.
 /// Threading: any thread; a lookup takes no lock and allocates nothing.
 /// </remarks>
 internal sealed class KnownCallers(CredentialCheck check, TimeProvider time)

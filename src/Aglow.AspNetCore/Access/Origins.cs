@@ -39,7 +39,7 @@ internal sealed class Origins
     }
 
     /// <summary>Refuses a write or an upgrade from a page of another origin that is not allowed.</summary>
-    /// <exception cref="ProblemException">403.</exception>
+    /// <exception cref="ProblemException">The page may not do this (403).</exception>
     public void Require(HttpContext context)
     {
         var headers = context.Request.Headers;

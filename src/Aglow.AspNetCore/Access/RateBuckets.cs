@@ -6,7 +6,7 @@ namespace Aglow.AspNetCore.Access;
 /// </summary>
 /// <remarks>
 /// <code>
-///   hash of the caller ─► | full at | full at | full at | ...   2^20 words, 8 MB; only touched pages are in memory
+///   hash of the caller ─► | full at | full at | full at | ...   2^20 words, 8 MB, in memory only as far as they are used
 ///
 ///   the later of "full at" and now ─► + the cost ─► within two seconds from now? exchange the word : refuse, and leave the word
 /// </code>

@@ -17,7 +17,7 @@ internal static class Asked
     /// The user in the path, with <paramref name="fromEnd"/> segments behind it, or in <c>?user=</c> if the path has none.
     /// </summary>
     /// <remarks>
-    /// Kestrel decodes a path, but not an encoded slash or bytes that are not UTF-8, so "a%2Fb" in a decoded path may mean two keys. If a
+    /// Kestrel decodes a path, but not an encoded slash or bytes that are not UTF-8. So "a%2Fb" in a decoded path may mean two keys. If a
     /// percent sign is left, this reads the path again as it was sent.
     /// </remarks>
     public static UserId User(HttpContext context, int fromEnd = 0)

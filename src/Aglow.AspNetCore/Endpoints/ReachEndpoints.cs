@@ -9,8 +9,8 @@ using Microsoft.AspNetCore.Routing;
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>
-/// <c>POST /reach</c>: tells a push-notification service, for each user, whether a device that would show the message is connected, whether
-/// the person is active, and whether they may be disturbed.
+/// <c>POST /reach</c>: what a push-notification service needs to know of each user before it sends. Is a device connected that would show
+/// the message? Is the person active now? May they be disturbed?
 /// </summary>
 /// <remarks>
 /// A hidden user counts as not connected, as in a batch of statuses. The service then sends a push, as to a user who is offline. Whether a

@@ -21,7 +21,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     public void Map(IEndpointRouteBuilder routes) =>
         routes.MapCalls(gate, [.. Table(), .. ByQuery(HttpMethods.Put, HttpMethods.Patch, HttpMethods.Delete)]);
 
-    // The same calls with the user in the query, for IDs that cannot be in a path: "batch" is the path of another call, and clients remove
+    // The same calls with the user in the query, for IDs that cannot be in a path. "batch" is the path of another call, and clients remove
     // "." and ".." from a path.
     private IEnumerable<Call> ByQuery(params string[] methods) =>
         from call in Table()

@@ -12,14 +12,17 @@ namespace Microsoft.AspNetCore.Hosting;
 public static class SocketListenOptions
 {
     /// <summary>
-    /// Takes <c>GET /ws</c> upgrades at the start of a connection, and limits how many connections one address may have. Everything else
-    /// goes on to HTTP. Without this call sockets work through the mapped endpoint. Use it only if Aglow's calls are mapped at the root. It
-    /// takes no sockets if the application authenticates, because that needs HTTP.
+    /// Takes <c>GET /ws</c> upgrades at the start of a connection, and limits how many connections one address may have. All other requests
+    /// go on to HTTP.
     /// </summary>
+    /// <remarks>
+    /// Without this call, sockets work through the mapped endpoint. Use it only if Aglow's calls are mapped at the root. It takes no
+    /// sockets if the application authenticates, because that needs HTTP.
+    /// </remarks>
     /// <param name="listen">The endpoint.</param>
     /// <param name="isFirst">
     /// True if no connection middleware (such as <c>UseHttps</c> or <c>UseConnectionLogging</c>) was added to this endpoint before this
-    /// call. Frames then go straight to the kernel's socket, which costs a third of the CPU. If another middleware was added before, pass
+    /// call. Frames then go directly to the kernel's socket, which costs a third of the CPU. If another middleware was added before, pass
     /// false: frames would bypass it.
     /// </param>
     public static ListenOptions UseAglowSockets(this ListenOptions listen, bool isFirst = false)

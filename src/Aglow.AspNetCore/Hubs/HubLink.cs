@@ -20,7 +20,7 @@ namespace Aglow.AspNetCore.Hubs;
 /// SignalR notifies an application of calls, but not of pings, and most connections only ping (every 15 s). A client that resumes the same
 /// connection (stateful reconnect) goes on with this reader.
 /// Rejected alternative: a heartbeat of every open connection on a timer. A client that lost its network would stay online for as long as
-/// SignalR waits for it, and its last seen would be wrong by that time. Rejected alternative: a wrapper of each hub protocol, which does
+/// SignalR waits for it. Its last seen would be wrong by that time. Rejected alternative: a wrapper of each hub protocol, which does
 /// not know the connection.
 /// Threading: SignalR reads from one loop; <see cref="EndAsync"/> may be called from another thread.
 /// </remarks>

@@ -16,7 +16,7 @@ internal interface IDeviceConnection
 }
 
 /// <summary>
-/// Counts the open sockets of each user on this node, so that a leave message on one of them ends presence only if it was the last.
+/// Counts the open sockets of each user on this node. A leave message on a socket ends the user's presence only if it was the last one.
 /// </summary>
 /// <remarks>
 /// It also remembers users who left on all devices (<c>POST /offline</c>, a deletion) while sockets were open. Pongs of such a user do not

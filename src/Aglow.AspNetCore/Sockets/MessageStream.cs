@@ -13,8 +13,8 @@ namespace Aglow.AspNetCore.Sockets;
 ///   client's message ─► WebSocket.ReceiveAsync ─► frame (masked with zeros) ─► read
 ///   written ─► frame ─► text: WebSocket.SendAsync      ping: its pong is read next      close: WebSocket.CloseOutputAsync
 /// </code>
-/// Such a socket cannot send pings. Both ends are in one process, where no connection gets lost, so the stream answers the server's pings
-/// itself: a client is connected until it closes its end. Threading: one reader and one writer, as for any stream.
+/// Such a socket cannot send pings, so the stream answers the server's pings itself. That is correct, because both ends are in one process,
+/// where no connection gets lost: a client is connected until it closes its end. Threading: one reader and one writer, as for any stream.
 /// </remarks>
 internal sealed class MessageStream : Stream
 {

@@ -14,7 +14,7 @@ namespace Aglow.AspNetCore.Sockets;
 /// One WebSocket: reads frames, writes a heartbeat when a frame arrives, and passes the client's requests to the hub.
 /// </summary>
 /// <remarks>
-/// A connected client sends no heartbeats. The server pings, and writes a heartbeat when the pong arrives, with the second of its arrival.
+/// A connected client sends no heartbeats. The server pings, and writes a heartbeat with the second in which the pong arrived.
 /// Browsers answer pings even in background tabs, where they throttle timers to one a minute. A page cannot see pings and must notice a
 /// dead node itself, so the server sends a tick with each ping: a small text frame.
 /// Threading: the read loop runs in <see cref="RunAsync"/>; only the hub's loop sends. The class has few fields, because a node has a
@@ -25,7 +25,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     // a message counts once more for every 500 users that it names
     private const int UsersAMessage = 500;
 
-    // limit of frames per message of the limit of messages: pings, pongs, fragments and dropped messages are frames, too
+    // the limit of frames per second, as a multiple of the limit of messages: pings, pongs, fragments and dropped messages are frames, too
     private const int FramesAMessage = 10;
 
     // a client that did not answer two pings is disconnected

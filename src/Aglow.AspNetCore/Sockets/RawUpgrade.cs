@@ -8,7 +8,7 @@ namespace Aglow.AspNetCore.Sockets;
 /// Recognises a valid WebSocket handshake (an HTTP/1.1 <c>GET /ws</c>) in the first bytes of a connection.
 /// </summary>
 /// <remarks>
-/// A rule on bytes, without I/O. It rejects every head that is invalid or doubtful (a repeated header, a body, a folded line). The
+/// A rule on bytes, without I/O. It takes no head that is invalid or doubtful (a repeated header, a body, a folded line). The
 /// connection middleware passes such a head on unchanged, and the mapped endpoint answers it with a problem document.
 /// </remarks>
 internal sealed class RawUpgrade

@@ -45,9 +45,11 @@ internal static class SocketEndpoint
     }
 
     /// <summary>
-    /// Whether this is a valid handshake from a page. The server sends a page the reason of a refusal on the socket. Programs may send an
-    /// origin, too, so a request with an origin that is not allowed counts as a page only if a browser sent it.
+    /// Whether this is a valid handshake from a page, which receives the reason of a refusal on the socket.
     /// </summary>
+    /// <remarks>
+    /// Programs may send an origin, too. So a request with an origin that is not allowed counts as a page only if a browser sent it.
+    /// </remarks>
     public static bool IsOfPage(HttpContext context, SocketHost host, out SocketUpgrade upgrade)
     {
         upgrade = default;

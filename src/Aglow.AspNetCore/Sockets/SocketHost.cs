@@ -114,8 +114,8 @@ internal sealed class SocketHost
         }
         catch (StoreUnavailableException away) when (away.IsHandedOver)
         {
-            // this node cannot write the user's words and soon sends the client to another node; if no node can write, the user can at
-            // least watch others here
+            // This node cannot write the user's words, and soon sends the client to another node. If no node can write, the user can at
+            // least watch others here.
             admission = Admission.Accepted;
             return new Arrival(who, user, client);
         }
@@ -273,7 +273,7 @@ internal sealed class SocketHost
     /// <param name="mayReturn">Whether the connection closed without a leave message, so that the page may only be reloading.</param>
     public async ValueTask<bool> LeaveAsync(uint user, Device device, bool mayReturn = false)
     {
-        // with a nameless or the same device's socket open here, nothing has left
+        // if all other sockets of the user here are unnamed or from the same device, no device leaves
         var others = Sockets.Present(user, device);
         if (!Sockets.Exit(user) && others.Count == 0)
             return true;

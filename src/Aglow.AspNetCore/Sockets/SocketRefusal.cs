@@ -7,7 +7,7 @@ using Microsoft.AspNetCore.Http;
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>
-/// Tells a page why the server refuses its handshake. A browser hides the HTTP answer of a refused handshake from the page, so the server
+/// Tells a page why the server refuses its handshake. A browser hides the HTTP answer of a refused handshake from the page. So the server
 /// accepts the handshake, and closes with 4000 + the status and a reason.
 /// </summary>
 /// <remarks>
