@@ -61,7 +61,7 @@ internal sealed class PageTightener(RedisCluster cluster)
                 slot,
                 keys,
                 static (redis, keys, flags) => redis.ScriptEvaluateAsync(Script, keys, flags: flags | CommandFlags.NoScriptCache),
-                RedisCommandKind.Write);
+                RedisCommandKind.Script);
             Tightened++;
         }
         catch (StoreUnavailableException)

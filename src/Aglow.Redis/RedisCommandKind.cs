@@ -9,7 +9,12 @@ internal enum RedisCommandKind
     /// <summary>Reads something long, on a separate connection.</summary>
     LongRead,
 
-    /// <summary>Writes.</summary>
+    /// <summary>
+    /// Deletes, or runs a script. A server that is out of memory may carry it out, so its answer does not show that words can be written.
+    /// </summary>
+    Script,
+
+    /// <summary>Writes, and needs memory of the server.</summary>
     Write,
 }
 

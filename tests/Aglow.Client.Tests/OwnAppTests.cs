@@ -141,7 +141,7 @@ public class OwnAppTests
         using var nobody = app.Http();
         // bob is registered, so that what he is refused is not refused for that
         (await SendAsync(bob, "POST", "/heartbeat", null)).StatusCode.ShouldBe(HttpStatusCode.OK);
-        await ShouldBeProblemAsync(await SendAsync(nobody, method, path, json), HttpStatusCode.Unauthorized, "signed in");
+        await ShouldBeProblemAsync(await SendAsync(nobody, method, path, json), HttpStatusCode.Unauthorized, "sign-in");
         await ShouldBeProblemAsync(await SendAsync(bob, method, path, json), HttpStatusCode.Forbidden, "You speak for yourself only");
         (await gateway.GetStringAsync("/status/ann")).ShouldContain("\"last_seen\":null", Case.Sensitive, "nothing was written");
         if (path != "/users")

@@ -106,6 +106,8 @@ public sealed class Servers : IAsyncLifetime
         await Node.Http.PostAsync("/heartbeat", Json($$"""{"user_ids":["{{Bob}}"]}"""));
         await Node.Http.PostAsync("/heartbeat", Json("""{"user_ids":[1,2,3]}"""));
         await Node.Http.PostAsync("/heartbeat", Json("""{"user_ids":[1,2,3]}"""));
+        // each may leave now
+        await PostAsync("/heartbeat", $$"""{"user_ids":[{{string.Join(',', Others)}}]}""");
         await NotifyAsync("offline", "/offline");
         // it has not read for a while: pings wait for it, and answering them after the goodbye would find the connection closed
         await socket.CloseOutputAsync(WebSocketCloseStatus.NormalClosure, Mark, CancellationToken.None);

@@ -123,7 +123,7 @@ public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<Proxy
         for (var i = 0; i < 50; i++)
             await server.GetAsync("/status/1");
         server.Output.Split("too-many-calls").Length.ShouldBe(2, server.Output);
-        server.Output.ShouldContain("last of 127.0.0.1");
+        server.Output.ShouldContain("most recently 127.0.0.1");
         string metrics = "";
         await Eventually.TrueAsync(
             async () => (metrics = (await server.GetAsync("/metrics")).Text).Contains("aglow_limits_refused_total"),
@@ -174,7 +174,7 @@ public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<Proxy
         statuses.ShouldContain(429);
         using var heartbeat = await other.PostAsync("/heartbeat", new StringContent("{\"user_id\":9}", Encoding.UTF8, "application/json"));
         ((int)heartbeat.StatusCode).ShouldBe(200, await heartbeat.Content.ReadAsStringAsync());
-        server.Output.ShouldContain("last of 127.0.0.2");
+        server.Output.ShouldContain("most recently 127.0.0.2");
 
         // a socket and an event stream pass the proxy, and receive pushes
         await using var socket = await RawSocket.ConnectAsync(proxy.Address);

@@ -209,6 +209,8 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await One.Http.PostAsJsonAsync("/users", new { user_name = "alice" });
         await HeartbeatAsync(One, "alice");
         await HeartbeatAsync(Other, "alice");
+        // reads know the IDs that reads have asked for: what a user does must not make a read of them quicker
+        (await StatusAsync(Other, "alice")).ShouldBe("online");
         await postgres.Process.StopAsync();
         try
         {

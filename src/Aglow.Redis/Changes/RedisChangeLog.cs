@@ -213,7 +213,7 @@ internal sealed class RedisChangeLog : IChangeLog
                     return failure.Message;
                 }
             },
-            RedisCommandKind.Write);
+            RedisCommandKind.Script);
         return refusal;
     }
 
@@ -249,7 +249,7 @@ internal sealed class RedisChangeLog : IChangeLog
     }
 
     private Task<RedisReply<bool>> DeleteAsync(RedisKey key) => _cluster.SendAsync(
-        RedisKeys.ChangesSlot, key, static (redis, key, flags) => redis.KeyDeleteAsync(key, flags), RedisCommandKind.Write);
+        RedisKeys.ChangesSlot, key, static (redis, key, flags) => redis.KeyDeleteAsync(key, flags), RedisCommandKind.Script);
 
     private async ValueTask<bool> RunAsync(string script, RedisKey[] keys, RedisValue[] values)
     {
@@ -257,7 +257,7 @@ internal sealed class RedisChangeLog : IChangeLog
             RedisKeys.ChangesSlot,
             (script, keys, values),
             static (redis, run, flags) => redis.ScriptEvaluateAsync(run.script, run.keys, run.values, flags | CommandFlags.NoScriptCache),
-            RedisCommandKind.Write);
+            RedisCommandKind.Script);
         return (long)answer == 1;
     }
 

@@ -37,7 +37,7 @@ internal sealed class RedisConsumerStore(RedisCluster cluster) : IConsumerStore
             static (redis, row, flags) => row.json is null
                 ? redis.HashDeleteAsync(row.Hash, row.key, flags)
                 : redis.HashSetAsync(row.Hash, row.key, row.json, flags: flags),
-            RedisCommandKind.Write);
+            json is null ? RedisCommandKind.Script : RedisCommandKind.Write);
     }
 
     /// <inheritdoc/>
@@ -47,7 +47,7 @@ internal sealed class RedisConsumerStore(RedisCluster cluster) : IConsumerStore
             RedisKeys.ChangesSlot,
             (Keys: new RedisKey[] { RedisKeys.Consumers(KindOf(key)) }, Values: new RedisValue[] { key, before ?? "", json ?? "" }),
             static (redis, row, flags) => redis.ScriptEvaluateAsync(Script, row.Keys, row.Values, flags | CommandFlags.NoScriptCache),
-            RedisCommandKind.Write);
+            RedisCommandKind.Script);
         return (long)answer == 1;
     }
 

@@ -111,7 +111,7 @@ internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
                 (script, Keys: new[] { key }, values),
                 static (redis, lease, flags) =>
                     redis.ScriptEvaluateAsync(lease.script, lease.Keys, lease.values, flags | CommandFlags.NoScriptCache),
-                RedisCommandKind.Write);
+                RedisCommandKind.Script);
             return (long)answer == 1;
         }
         catch (StoreUnavailableException)
