@@ -3,7 +3,7 @@ using Aglow;
 using Aglow.Model;
 using Microsoft.AspNetCore.SignalR;
 
-// A chat over SignalR. Whoever is connected to its hub is online, and everybody hears it over the connection that they have.
+// A chat over SignalR. A user with a connection to its hub is online, and every other connection receives that.
 var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
 builder.Services.AddAuthorization().AddAuthentication("cookie").AddCookie("cookie");
 builder.Services.AddAglow(builder.Configuration.GetSection("Aglow"));

@@ -216,7 +216,7 @@ public class ChangeFeedProperties
                 {
                     var user = change.User.Number;
                     var before = Shown(user);
-                    // of who was deleted, what was recorded before is not given out any more
+                    // the feed no longer returns earlier records of a deleted user
                     if (change.Reason != ChangeReason.Deleted)
                     {
                         change.Status.ShouldNotBe(before, $"a change that changes nothing: {change}");

@@ -146,7 +146,7 @@ public class ClockStepTests
             rig.Definition.IsMet(rig.Word(Beating), Pulse.Never, Moment.At(later + second)).ShouldBeTrue($"{second} s after");
         }
 
-        // a goodbye counts at once
+        // a leave counts at once
         await rig.Writer.LeaveAsync(new[] { Leaving });
         rig.Word(Leaving).ShouldBe(rig.Clock.Now | Pulse.LeftBit);
         // all nodes know now

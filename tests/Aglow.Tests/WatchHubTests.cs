@@ -512,7 +512,7 @@ public class WatchHubTests
         }
         else
         {
-            // as it is heard of from another node: the goodbye, the words are gone, and there is nobody to hide any more
+            // as another node reports it: first the leave, then the words are erased, and nothing hides the user any more
             await _world.Presence.EndAsync(1, isDeleted: true);
             _world.Show(1, Visibility.Default);
         }
@@ -520,7 +520,7 @@ public class WatchHubTests
         await _world.AdvanceAsync(TimeSpan.FromSeconds(15));
         watcher.Take().ShouldBeEmpty();
         friend.Take()[^1].ShouldBe("1:offline null");
-        // whoever comes back under the same ID hides nothing
+        // a new user under the same ID hides nothing
         await _world.Presence.HeartbeatAsync(1);
         await _world.BeatAsync();
         watcher.Take().Single().ShouldStartWith("1:online");

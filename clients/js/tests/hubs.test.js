@@ -1,4 +1,4 @@
-/** samples/HubChat with the SignalR client for JavaScript: whoever is connected to a hub is online, and nothing else is needed. */
+/** samples/HubChat with the SignalR client for JavaScript: a connection to a hub makes its user online. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
