@@ -42,7 +42,10 @@ public sealed record AglowClientOptions
     /// <summary>This device. Null: the client creates an ID, so a restarted application is another device.</summary>
     public ClientDevice Device { get; init; } = new(Guid.NewGuid().ToString("N"), DeviceKind.Other);
 
-    /// <summary>Other addresses of the same server. After a failed try, the next one is used.</summary>
+    /// <summary>
+    /// Other addresses of the same server, if no balancer is in front of its nodes. The client begins with <see cref="Address"/>. It goes
+    /// on to the next one when one does not answer, has a failure of its own (5xx), or asks the client to reconnect.
+    /// </summary>
     /// <exception cref="ArgumentException">See <see cref="Address"/>.</exception>
     public IReadOnlyList<Uri> OtherAddresses
     {

@@ -38,6 +38,12 @@ public sealed class AglowException : Exception
     /// </summary>
     public bool IsTransient => Status >= 500 || Status is 0 or 408 or 429 || Type is null;
 
+    /// <summary>
+    /// Whether another address of the same server may answer otherwise: this one did not answer, a gateway did, or the server has a failure
+    /// of its own. Other answers of the server hold for all of its addresses.
+    /// </summary>
+    internal bool MayDifferElsewhere => Type is null || Status >= 500;
+
     internal static AglowException NotConnected(string why, Exception? failure = null) => new(0, "Not connected", why, inner: failure);
 
     internal static AglowException NotConnected(Uri address, Exception failure)

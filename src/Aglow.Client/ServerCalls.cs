@@ -19,12 +19,14 @@ internal sealed class ServerCalls : IDisposable
     private readonly TokenSource _tokens;
     private readonly HttpClient _http;
     private readonly HttpMessageInvoker _handshakes;
-    private int _addressIndex;
+    private readonly Uri[] _addresses;
+    private int _used;
 
     public ServerCalls(AglowClientOptions options, TokenSource tokens)
     {
         _options = options;
         _tokens = tokens;
+        _addresses = [options.Address, .. options.OtherAddresses];
         // In a browser, the browser makes the connections. Elsewhere, connections are renewed, because a DNS name may point to another node
         // later.
         _http = options.HttpClient
@@ -36,22 +38,45 @@ internal sealed class ServerCalls : IDisposable
     }
 
     /// <summary>The address in use.</summary>
-    public Uri Address => Volatile.Read(ref _addressIndex) is var index and > 0 ? _options.OtherAddresses[index - 1] : _options.Address;
+    public Uri Address => _addresses[Volatile.Read(ref _used)];
 
-    /// <summary>Switches to the next address.</summary>
-    public void TryNextAddress() => Volatile.Write(ref _addressIndex, (_addressIndex + 1) % (_options.OtherAddresses.Count + 1));
+    /// <summary>Goes on to the next address, and after the last to the first. Does nothing if this address is no longer in use.</summary>
+    public void Leave(Uri address)
+    {
+        var used = Volatile.Read(ref _used);
+        if (_addresses[used] == address)
+            Interlocked.CompareExchange(ref _used, (used + 1) % _addresses.Length, used);
+    }
 
-    /// <summary>Sends a body and reads the answer.</summary>
+    /// <summary>Sends a body and reads the answer: from the address in use, and from the others until one answers.</summary>
     public async Task<TAnswer> SendAsync<TBody, TAnswer>(
         HttpMethod method, string path, TBody? body, JsonTypeInfo<TBody> bodyShape, JsonTypeInfo<TAnswer> answerShape,
         CancellationToken cancellationToken)
         where TBody : class
     {
-        var address = new Uri(Address, path);
-        using var request = new HttpRequestMessage(method, address);
-        if (body is not null)
-            request.Content = JsonContent.Create(body, bodyShape);
-        Stamp(request, await _tokens.GetAsync(cancellationToken));
+        var token = await _tokens.GetAsync(cancellationToken);
+        for (var left = _addresses.Length; ; left--)
+        {
+            var address = Address;
+            try
+            {
+                return await SendToAsync(
+                    new Uri(address, path), token, method, body is null ? null : JsonContent.Create(body, bodyShape), answerShape,
+                    cancellationToken);
+            }
+            catch (AglowException failure) when (left > 1 && failure.MayDifferElsewhere)
+            {
+                Leave(address);
+            }
+        }
+    }
+
+    private async Task<TAnswer> SendToAsync<TAnswer>(
+        Uri address, string? token, HttpMethod method, HttpContent? content, JsonTypeInfo<TAnswer> answerShape,
+        CancellationToken cancellationToken)
+    {
+        using var request = new HttpRequestMessage(method, address) { Content = content };
+        Stamp(request, token);
         using var response = await SendAsync(request, HttpCompletionOption.ResponseContentRead, cancellationToken);
         if (!response.IsSuccessStatusCode)
             throw await ReadProblemAsync(response, address, _options.TimeProvider, cancellationToken);
@@ -69,13 +94,13 @@ internal sealed class ServerCalls : IDisposable
         }
     }
 
-    /// <summary>Opens a socket with this token, for the user and the device of the options.</summary>
-    public async Task<WebSocket> OpenSocketAsync(string? token, CancellationToken cancellationToken)
+    /// <summary>Opens a socket at an address with this token, for the user and the device of the options.</summary>
+    public async Task<WebSocket> OpenSocketAsync(Uri server, string? token, CancellationToken cancellationToken)
     {
         var device = _options.Device;
         var user = _options.User is { } one ? $"user_id={Uri.EscapeDataString(one.ToString())}&" : "";
         var path = $"ws?{user}device_id={Uri.EscapeDataString(device.Id)}&device_kind={device.KindText}";
-        var address = new UriBuilder(new Uri(Address, path)) { Scheme = Address.Scheme == "https" ? "wss" : "ws" }.Uri;
+        var address = new UriBuilder(new Uri(server, path)) { Scheme = server.Scheme == "https" ? "wss" : "ws" }.Uri;
         if (_options.ConnectSocket is { } connect)
             return await connect(address, token, cancellationToken).AsTask().WaitAsync(cancellationToken);
         var socket = new ClientWebSocket();

@@ -4,7 +4,8 @@ namespace Aglow.Client;
 
 /// <summary>
 /// Keeps one socket to the server open. It reconnects with full jitter after each loss, until the client leaves or is disposed, or the
-/// server refuses.
+/// server refuses. With several addresses, a try that fails is followed by one at the next address, and so is a connection that the server
+/// asks to move.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -46,6 +47,7 @@ internal sealed class StayConnected(
     private string? _refusedToken;
     private AglowException? _tokenRefusal;
     private long? _dialedAt;
+    private Uri? _dialed; // the address of the current try; null until it has a token
 
     public event Action<ConnectionState>? StateChanged;
 
@@ -265,8 +267,7 @@ internal sealed class StayConnected(
             if (end?.WasWelcome == false && failure is null)
             {
                 failure = AglowException.NotConnected(
-                    $"The connection to {calls.Address} ended before the server had said welcome ({Describe(end.Value)}). "
-                        + "Connecting again.");
+                    $"The connection to {_dialed} ended before the welcome ({Describe(end.Value)}). It is tried again until it succeeds.");
             }
 
             if (failure is not null && failure.Status == 401 && !failure.IsTransient && tokens.IsCallback
@@ -282,14 +283,14 @@ internal sealed class StayConnected(
             }
             else if (failure is not null)
             {
-                calls.TryNextAddress();
+                if (_dialed is { } tried && failure.MayDifferElsewhere)
+                    calls.Leave(tried);
                 Complete(failure);
                 Report(failure);
             }
-            else if (end?.ReconnectAfter is not null)
+            else if (end?.ReconnectAfter is not null && _dialed is { } asked)
             {
-                // the server moves this client to another address
-                calls.TryNextAddress();
+                calls.Leave(asked);
             }
 
             await WaitAsync(end?.ReconnectAfter ?? NextWait(failure), stop);
@@ -299,6 +300,7 @@ internal sealed class StayConnected(
     // Makes one try to connect, and runs its session.
     private async Task<(SessionEnd? End, AglowException? Failure)> TryAsync(CancellationToken stop)
     {
+        _dialed = null;
         try
         {
             if (_dialedAt is { } at && DialSpacing - options.TimeProvider.GetElapsedTime(at) is { Ticks: > 0 } wait)
@@ -315,7 +317,7 @@ internal sealed class StayConnected(
         }
         catch (Exception failure) when (!stop.IsCancellationRequested)
         {
-            return (null, failure as AglowException ?? AglowException.NotConnected(calls.Address, failure));
+            return (null, failure as AglowException ?? AglowException.NotConnected(_dialed ?? calls.Address, failure));
         }
     }
 
@@ -336,10 +338,11 @@ internal sealed class StayConnected(
     {
         var began = options.TimeProvider.GetTimestamp();
         _dialedAt = began;
+        var address = _dialed = calls.Address;
         WebSocket socket;
         try
         {
-            socket = await DialAsync(token, stop);
+            socket = await DialAsync(address, token, stop);
         }
         catch (AglowException refusal) when (refusal.Status == 401)
         {
@@ -377,13 +380,13 @@ internal sealed class StayConnected(
         }
     }
 
-    private async Task<WebSocket> DialAsync(string? token, CancellationToken stop)
+    private async Task<WebSocket> DialAsync(Uri address, string? token, CancellationToken stop)
     {
         using var patience = new CancellationTokenSource(options.ConnectTimeout, options.TimeProvider);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(stop, patience.Token);
         try
         {
-            return await calls.OpenSocketAsync(token, both.Token);
+            return await calls.OpenSocketAsync(address, token, both.Token);
         }
         catch (Exception late) when (patience.IsCancellationRequested && !stop.IsCancellationRequested)
         {

@@ -55,6 +55,33 @@ public class HealingTests
         states.Take(4).ShouldBe([ConnectionState.Connecting, ConnectionState.Open, ConnectionState.Connecting, ConnectionState.Open]);
     }
 
+    [Theory]
+    [InlineData(9)]
+    [InlineData(15)]
+    public async Task When_one_of_two_addresses_is_killed_or_stopped_connections_and_calls_go_on_at_the_other(int signal)
+    {
+        await using var one = await AglowProcess.StartAsync(null, Quick);
+        await using var two = await AglowProcess.StartAsync(null, Quick);
+        await using var client = new AglowClient(new AglowClientOptions(one.Address)
+        {
+            OtherAddresses = [two.Address],
+            User = "ann",
+            FirstRetryWithin = TimeSpan.FromMilliseconds(100),
+            RetryWithin = TimeSpan.FromSeconds(1),
+        });
+        await using var caller = new AglowClient(new AglowClientOptions(one.Address) { OtherAddresses = [two.Address] });
+        await using var watcher = Client(two, "bob");
+        await using var seen = Watching.Of(watcher, "ann");
+        await client.ConnectAsync();
+        (await caller.StatusOfAsync("ann")).IsOnline.ShouldBeTrue();
+        one.Signal(signal);
+        await seen.UntilAsync("ann", PresenceStatus.Online);
+        await one.ExitAsync();
+        (await caller.StatusOfAsync("ann")).IsOnline.ShouldBeTrue();
+        await client.LeaveAsync();
+        await seen.UntilAsync("ann", PresenceStatus.Offline);
+    }
+
     [Fact]
     public async Task A_server_that_falls_silent_is_noticed_though_the_connection_stands()
     {

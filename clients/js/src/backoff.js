@@ -6,3 +6,19 @@
 export function backoffMs(attempt, minBackoffMs, maxBackoffMs, random = Math.random) {
     return random() * Math.min(maxBackoffMs, minBackoffMs * 2 ** attempt);
 }
+
+const APART_MS = 1000;
+
+/** Keeps tries, and calls of the token callback, a second apart. */
+export class Pace {
+    #begunAt = -Infinity;
+
+    begin() {
+        this.#begunAt = performance.now();
+    }
+
+    /** This wait, but at least until a second after the last beginning. */
+    wait(ms) {
+        return Math.max(0, ms, this.#begunAt + APART_MS - performance.now());
+    }
+}

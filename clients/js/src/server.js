@@ -1,4 +1,5 @@
-/** The server's address, and the calls over HTTP. */
+/** The calls over HTTP, and their errors. */
+import { Addresses, addressOf } from './addresses.js';
 import { definitionOf, listOf } from './users.js';
 
 // about 90 KB per answer: the first users of a long list come early, and no request delays others for long
@@ -32,19 +33,6 @@ export function inTime(promise, what) {
 }
 
 /**
- * The address of one of the server's paths. The server itself may be below a path. The result is text, because React Native's URL objects
- * cannot be changed.
- */
-export function addressOf(url, path, query = {}) {
-    const base = String(url ?? globalThis.location?.origin ?? '');
-    if (!/^https?:\/\/[^/]/i.test(base))
-        throw new TypeError(`"url" is ${base ? `"${base}"` : 'missing'}: give the server's address, such as https://presence.example.`);
-    const members = Object.entries(query).filter(([, value]) => value !== undefined);
-    const search = members.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
-    return base.replace(/[?#].*/, '').replace(/\/*$/, path) + (search && `?${search}`);
-}
-
-/**
  * The token, from the callback if there is one; undefined without a token. Rejects when the callback throws, takes too long, or does not
  * return a token.
  */
@@ -66,11 +54,32 @@ export function protocolsOf(token) {
     return ['aglow', `aglow.token.${token}`];
 }
 
-/** Sends a JSON call. `known` is a token that the caller already has. */
-export async function post(options, path, body, { query, known, keepalive } = {}) {
-    const address = addressOf(options.url, path, query);
-    const origin = address.slice(0, address.indexOf('/', 8));
+/**
+ * Whether another address may answer otherwise: this one did not answer, a gateway did, or the server has a failure of its own. What the
+ * server itself answers else holds for all of its addresses.
+ */
+export const mayDifferElsewhere = (failure) => !isOwn(failure) || failure.status >= 500;
+
+/** Sends a JSON call to the address in use, and to the others until one answers. `known` is a token that the caller already has. */
+export async function post(options, path, body, { known, ...how } = {}) {
+    const { addresses } = options;
     const token = known ?? (await tokenOf(options));
+    for (let left = addresses.count; ; left--) {
+        const url = addresses.used;
+        try {
+            return await postTo(url, options, path, body, token, how);
+        } catch (failure) {
+            if (left === 1 || !mayDifferElsewhere(failure))
+                throw failure;
+            addresses.leave(url);
+        }
+    }
+}
+
+/** Sends a JSON call to one address. */
+export async function postTo(url, options, path, body, token, { query, keepalive } = {}) {
+    const address = addressOf(url, path, query);
+    const origin = address.slice(0, address.indexOf('/', 8));
     const headers = { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) };
     let response;
     try {
@@ -92,8 +101,10 @@ export async function post(options, path, body, { query, known, keepalive } = {}
 }
 
 /** The calls over HTTP, for one server and one caller. */
-export function http(options = {}) {
-    addressOf(options.url, ''); // reports a wrong URL now, and not only at the first call
+export const http = (options = {}) => callsOf({ ...options, addresses: new Addresses(options.url) });
+
+/** The same for options that have their addresses already. */
+export function callsOf(options) {
     if (options.user !== undefined)
         listOf(options.user);
 

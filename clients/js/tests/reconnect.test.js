@@ -1,7 +1,7 @@
 /** What happens when the server goes away, and comes back: a real one, killed, stopped, and cut off. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { connect } from '@aglow/client';
+import { connect, http } from '@aglow/client';
 import { AglowServer, Proxy, QUICK, reach, until } from './server.js';
 
 const SOON = { minBackoffMs: 20, maxBackoffMs: 200 };
@@ -160,6 +160,26 @@ test('What keeps a connection from being tried is said once, and it is tried aga
         assert.match(problems[0], new RegExp(`^ws://127.0.0.1:\\d+/ws was not tried: ${message}. It is tried again`));
     }
 });
+
+for (const how of ['kill', 'stop']) {
+    test(`When one of two addresses is gone (${how}), connections and calls go on at the other`, async (t) => {
+        const servers = await Promise.all([AglowServer.start(...QUICK), AglowServer.start(...QUICK)]);
+        t.after(() => Promise.all(servers.map((one) => one.dispose())));
+        const [one, two] = servers;
+        const url = [one.url, two.url];
+        const person = join(80, { url });
+        person.onError(() => {});
+        const calls = http({ url });
+        const isOnline = async (where) => (await where.statusOf(80)).is_online;
+        await until(() => isOnline(calls));
+        const gone = one[how]();
+        await until(() => isOnline(http({ url: two.url })));
+        await gone;
+        await until(() => isOnline(calls));
+        assert.equal(await person.leave(), 'left');
+        assert.equal(await isOnline(calls), false);
+    });
+}
 
 test('Closed while it waits, it stays closed', async () => {
     await server.kill();

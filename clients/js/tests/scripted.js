@@ -5,10 +5,19 @@
 import assert from 'node:assert/strict';
 import { AglowError, connect } from '@aglow/client';
 import { Clock } from './clock.js';
+import { ScriptedSocket } from './scripted-socket.js';
 
 const WELCOME = { type: 'welcome', user_id: 1, offline_after_seconds: 30, tick_seconds: 10 };
+const ADDRESS = 'http://presence.example';
 const DEVICE = { id: 'device-1', kind: 'other' };
 const PAGE = 'a page of HTML, as proxies send it';
+
+function answerOf({ status = 200, problem, answer, retry_after }) {
+    const headers = retry_after === undefined ? {} : { 'Retry-After': `${retry_after}` };
+    if (problem)
+        return Response.json({ status, ...problem }, { status, headers: { ...headers, 'Content-Type': 'application/problem+json' } });
+    return answer ? Response.json(answer, { status, headers }) : new Response(PAGE, { status, headers });
+}
 
 /** Runs a scenario; rejects where a step does not pass. */
 export async function run(scenario) {
@@ -24,56 +33,6 @@ export async function run(scenario) {
         }
     } finally {
         await script.end();
-    }
-}
-
-class ScriptedSocket {
-    readyState = 0;
-    sent = [];
-    isMuted = false;
-    #listeners = { open: [], message: [], close: [], error: [] };
-
-    constructor(address, protocols) {
-        this.url = new URL(address);
-        this.protocols = protocols;
-    }
-
-    addEventListener(kind, listener) {
-        this.#listeners[kind].push(listener);
-    }
-
-    send(text) {
-        assert.equal(this.readyState, 1, 'a message is sent on a socket that is not open');
-        if (!this.isMuted)
-            this.sent.push(JSON.parse(text));
-    }
-
-    // As in browsers: the close event comes when the server has answered, and a server that is not heard does not.
-    close(code = 1005) {
-        if (this.readyState >= 2)
-            return;
-        this.readyState = 2;
-        this.closedWith = code;
-        if (!this.isMuted)
-            setTimeout(() => this.end(code));
-    }
-
-    emit(kind, event = {}) {
-        this.#listeners[kind].forEach((listener) => listener(event));
-    }
-
-    open() {
-        this.readyState = 1;
-        this.emit('open');
-    }
-
-    end(code, reason = '') {
-        if (this.readyState === 3)
-            return;
-        this.readyState = 3;
-        if (code === 1006)
-            this.emit('error');
-        this.emit('close', { code, reason });
     }
 }
 
@@ -94,7 +53,8 @@ class Script {
     #lastError;
     #states = [];
     #socket;
-    #refusal; // how the last handshake was refused
+    #refusal; // how the last handshake was refused, and at which host
+    #network = 'back'; // or 'lost', 'silent'
     #had = {};
 
     constructor({ options = {}, steps }) {
@@ -136,6 +96,8 @@ class Script {
     async dial(how, { within = 60_000, ...step }) {
         await this.#until(() => this.#handshakes.length, within, 'no handshake');
         const socket = this.#handshakes.shift();
+        if (step.at)
+            assert.equal(socket.url.host, step.at);
         if (step.query) {
             for (const [name, value] of Object.entries(step.query))
                 assert.equal(socket.url.searchParams.get(name), value, `the query's ${name}`);
@@ -153,7 +115,7 @@ class Script {
                     this.say({ ...WELCOME, expires_in_seconds: step.expires_in_seconds });
                 break;
             case 'refuse':
-                this.#refusal = step;
+                this.#refusal = { ...step, host: socket.url.host };
                 socket.end(1006);
                 break;
             case 'fail':
@@ -196,10 +158,12 @@ class Script {
         this.#socket.isMuted = true;
     }
 
-    async call(line, { within = 1000, body, status = 200, answer = { status: 'success' }, ...step }) {
+    async call(line, { within = 1000, body, ...step }) {
         await this.#until(() => this.#calls.length, within, 'no call');
         const call = this.#calls.shift();
         assert.equal(call.line, line);
+        if (step.at)
+            assert.equal(call.host, step.at);
         if (body)
             this.#match(call.body, body);
         if (step.never)
@@ -207,26 +171,33 @@ class Script {
         if (step.fail)
             call.reject(new TypeError('fetch failed'));
         else
-            call.resolve(Response.json(answer, { status }));
+            call.resolve(answerOf({ answer: { status: 'success' }, ...step }));
+    }
+
+    network(how) {
+        this.#network = how;
+        if (how !== 'back' && this.#socket)
+            this.#socket.isMuted = true;
     }
 
     #fetch(address, { method, body }) {
-        const call = { line: `${method} ${new URL(address).pathname}`, body: JSON.parse(body) };
+        const { host, pathname } = new URL(address);
+        const call = { line: `${method} ${pathname}`, host, body: JSON.parse(body) };
         // the reason of a handshake that failed is asked for by a call
         if (call.line === 'POST /status/batch' && call.body.user_ids.length === 0)
-            return this.#sayRefusal();
+            return this.#sayRefusal(host);
         this.#called++;
+        if (this.#network === 'lost')
+            return Promise.reject(new TypeError('fetch failed'));
+        if (this.#network === 'silent')
+            return new Promise(() => {});
         return new Promise((resolve, reject) => this.#calls.push({ ...call, resolve, reject }));
     }
 
-    async #sayRefusal() {
-        if (!this.#refusal)
+    async #sayRefusal(host) {
+        if (this.#refusal?.host !== host)
             throw new TypeError('fetch failed');
-        const { status, problem, retry_after } = this.#refusal;
-        const headers = retry_after === undefined ? {} : { 'Retry-After': `${retry_after}` };
-        return problem
-            ? Response.json({ status, ...problem }, { status, headers: { ...headers, 'Content-Type': 'application/problem+json' } })
-            : new Response(PAGE, { status, headers });
+        return answerOf(this.#refusal);
     }
 
     // ---- the application -------------------------------------------------------------------------------------------------------
@@ -251,6 +222,9 @@ class Script {
             case 'unwatch':
                 connection.unwatch(step.users);
                 break;
+            case 'heartbeat':
+                this.#keep(step.as, connection.heartbeat().then(() => 'sent'));
+                break;
             case 'setStatus':
                 this.#keep(step.as, connection.setStatus(step.status, step.said));
                 break;
@@ -269,18 +243,21 @@ class Script {
     }
 
     #connect() {
-        const { token, user = token === undefined ? 1 : undefined, device = DEVICE } = this.#options;
+        const { token, user = token === undefined ? 1 : undefined, device = DEVICE, addresses = ADDRESS } = this.#options;
         const script = this;
         class WebSocket extends ScriptedSocket {
             constructor(...given) {
                 super(...given);
                 script.#dials++;
-                script.#handshakes.push(this);
+                if (script.#network === 'back')
+                    script.#handshakes.push(this);
+                else if (script.#network === 'lost')
+                    setTimeout(() => this.end(1006));
             }
         }
 
         this.connection = connect({
-            url: 'http://presence.example',
+            url: addresses,
             user,
             token: Array.isArray(token) ? () => this.#makeToken() : token,
             device,

@@ -3,6 +3,7 @@ using System.Net.WebSockets;
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Web;
+using Microsoft.Extensions.Time.Testing;
 
 namespace Aglow.Client.Tests.Behaviour;
 
@@ -14,30 +15,27 @@ internal sealed class ScenarioRun : IAsyncDisposable
 {
     private static readonly TimeSpan Slice = TimeSpan.FromMilliseconds(50);
 
-    private readonly ManualTimeProvider _time = new();
+    private readonly FakeTimeProvider _time = new();
     private readonly StepScheduler _scheduler = new();
-    private readonly Queue<Dialed> _dials = [];
-    private readonly Queue<Called> _calls = [];
+    private readonly StepServer _server = new();
+    private readonly StepMessages _messages = new();
     private readonly List<string> _states = [];
     private readonly List<AglowException> _errors = [];
-    private readonly Dictionary<string, Watched> _watches = [];
+    private readonly Dictionary<string, StepWatch> _watches = [];
     private readonly Dictionary<string, Task<string>> _promises = [];
-    private readonly Dictionary<string, JsonNode> _names = [];
     private readonly HttpClient _http;
     private readonly AglowClient _client;
     private readonly JsonObject _scenario;
     private StepSocket? _socket;
     private AglowException? _lastError;
-    private int _dialed;
     private int _asked;
-    private int _called;
     private int _tokens;
     private bool _isRecorded;
 
     public ScenarioRun(JsonObject scenario)
     {
         _scenario = scenario;
-        _http = new HttpClient(new Calls(this));
+        _http = new HttpClient(_server);
         _client = new AglowClient(Options(scenario["options"]?.AsObject() ?? []));
         _client.Failed += failure => _errors.Add(_lastError = failure);
         _client.StateChanged += state =>
@@ -84,8 +82,11 @@ internal sealed class ScenarioRun : IAsyncDisposable
         var token = given["token"];
         var device = given["device"];
         var user = given["user"];
-        return new AglowClientOptions(new Uri("http://presence.example"))
+        JsonArray list = given["addresses"]?.AsArray() ?? ["http://presence.example"];
+        Uri[] addresses = [.. list.Select(static address => new Uri(address!.GetValue<string>()))];
+        return new AglowClientOptions(addresses[0])
         {
+            OtherAddresses = addresses[1..],
             User = user is not null ? UserOf(user) : token is null ? UserId.Of(1) : (UserId?)null,
             Token = token is JsonValue ? token.GetValue<string>() : null,
             AccessToken = token is JsonArray ? _ => Ask(token.AsArray()) : null,
@@ -96,7 +97,7 @@ internal sealed class ScenarioRun : IAsyncDisposable
             TimeProvider = _time,
             Scheduler = _scheduler,
             HttpClient = _http,
-            ConnectSocket = DialAsync,
+            ConnectSocket = _server.DialAsync,
         };
     }
 
@@ -112,7 +113,7 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 Dial(step, what!.GetValue<string>());
                 break;
             case "say":
-                _socket!.Say(what is JsonValue ? what.GetValue<string>() : Filled(what!.AsObject()).ToJsonString());
+                _socket!.Say(what is JsonValue ? what.GetValue<string>() : _messages.Fill(what!.AsObject()).ToJsonString());
                 break;
             case "hear" when what is null:
                 _socket!.Heard.Select(static m => m.ToJsonString()).ShouldBeEmpty();
@@ -128,6 +129,10 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 break;
             case "mute":
                 _socket!.IsMuted = true;
+                break;
+            case "network":
+                _server.Network = what!.GetValue<string>();
+                _socket?.IsMuted |= _server.Network != "back";
                 break;
             case "call":
                 Call(step, what!.GetValue<string>());
@@ -204,19 +209,12 @@ internal sealed class ScenarioRun : IAsyncDisposable
 
     // ---- the server -----------------------------------------------------------------------------------------------------------
 
-    private ValueTask<WebSocket> DialAsync(Uri address, string? token, CancellationToken cancellationToken)
-    {
-        _dialed++;
-        var dial = new Dialed(address, token);
-        cancellationToken.Register(() => dial.Answer.TrySetCanceled(cancellationToken));
-        _dials.Enqueue(dial);
-        return new ValueTask<WebSocket>(dial.Answer.Task);
-    }
-
     private void Dial(JsonObject step, string how)
     {
-        Until(() => _dials.Count > 0, step["within"]?.GetValue<int>() ?? 60_000, "a handshake");
-        var dial = _dials.Dequeue();
+        Until(() => _server.Dials.Count > 0, step["within"]?.GetValue<int>() ?? 60_000, "a handshake");
+        var dial = _server.Dials.Dequeue();
+        if (step["at"] is { } at)
+            dial.Address.Host.ShouldBe(at.GetValue<string>());
         if (step["query"] is JsonObject query)
         {
             var given = HttpUtility.ParseQueryString(dial.Address.Query);
@@ -238,7 +236,7 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 break;
             case "refuse":
                 using (
-                    var answer = Answer(
+                    var answer = StepServer.Answer(
                         step["status"]!.GetValue<int>(), step["problem"], "application/problem+json", step["retry_after"]?.GetValue<int>()))
                     dial.Answer.SetException(
                         ServerCalls.ReadProblemAsync(answer, dial.Address, _time, CancellationToken.None).GetAwaiter().GetResult());
@@ -264,18 +262,20 @@ internal sealed class ScenarioRun : IAsyncDisposable
             $"a message of type {type}; unheard are {string.Join(", ", socket.Heard.Select(static m => m.ToJsonString()))}");
         var message = Next()!;
         socket.Heard.Remove(message);
-        Compare(expected, message);
+        _messages.Compare(expected, message);
     }
 
     private void Call(JsonObject step, string path)
     {
-        Until(() => _calls.Count > 0, step["within"]?.GetValue<int>() ?? 1000, $"the call {path}");
-        var call = _calls.Dequeue();
+        Until(() => _server.Calls.Count > 0, step["within"]?.GetValue<int>() ?? 1000, $"the call {path}");
+        var call = _server.Calls.Dequeue();
         $"{call.Request.Method} {call.Request.RequestUri!.AbsolutePath}".ShouldBe(path);
+        if (step["at"] is { } at)
+            call.Request.RequestUri.Host.ShouldBe(at.GetValue<string>());
         var body = JsonNode.Parse(call.Body)!.AsObject();
         if (step["body"] is JsonObject expected)
         {
-            Compare(expected, body);
+            _messages.Compare(expected, body);
             body.ContainsKey("user_id").ShouldBe(expected.ContainsKey("user_id"));
         }
 
@@ -283,24 +283,11 @@ internal sealed class ScenarioRun : IAsyncDisposable
             call.Answer.SetException(new HttpRequestException("The network is unreachable."));
         else if (step["never"] is null)
             call.Answer.SetResult(
-                Answer(
+                StepServer.Answer(
                     step["status"]?.GetValue<int>() ?? 200,
-                    step["answer"] ?? JsonNode.Parse("{\"status\":\"success\"}"),
-                    "application/json",
-                    null));
-    }
-
-    private static HttpResponseMessage Answer(int status, JsonNode? body, string type, int? retryAfter)
-    {
-        var answer = new HttpResponseMessage((HttpStatusCode)status)
-        {
-            Content = body is null
-                ? new StringContent("<html></html>", Encoding.UTF8, "text/html")
-                : new StringContent(body.ToJsonString(), Encoding.UTF8, type),
-        };
-        if (retryAfter is { } seconds)
-            answer.Headers.RetryAfter = new(TimeSpan.FromSeconds(seconds));
-        return answer;
+                    step["problem"] ?? step["answer"] ?? JsonNode.Parse("{\"status\":\"success\"}"),
+                    step["problem"] is null ? "application/json" : "application/problem+json",
+                    step["retry_after"]?.GetValue<int>()));
     }
 
     private ValueTask<string> Ask(JsonArray callbacks)
@@ -334,7 +321,7 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 Start(() => _client.ConnectAsync());
                 break;
             case "watch":
-                var watch = new Watched(
+                var watch = new StepWatch(
                     _scheduler,
                     _client,
                     [.. step["users"]!.AsArray().Select(static u => UserOf(u!))],
@@ -349,6 +336,9 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 Promise(
                     step,
                     async () => await _client.SetStatusAsync(status, Said(step["said"])) == StatusOutcome.Saved ? "saved" : "replaced");
+                break;
+            case "heartbeat":
+                Promise(step, async () => (await _client.HeartbeatAsync()).NextIn > TimeSpan.Zero ? "sent" : "");
                 break;
             case "active":
                 Start(() => _client.ActiveAsync());
@@ -431,13 +421,13 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 SeePromise(step, _promises[step["of"]!.GetValue<string>()]);
                 break;
             case "dials":
-                Count(step, ref _dialed);
+                Count(step, ref _server.DialCount);
                 break;
             case "tokens":
                 Count(step, ref _tokens);
                 break;
             case "calls":
-                Count(step, ref _called);
+                Count(step, ref _server.CallCount);
                 break;
             case "socket":
                 _socket!.Client.IsClosed.ShouldBe(step["is"]!.GetValue<string>() == "closed");
@@ -476,106 +466,9 @@ internal sealed class ScenarioRun : IAsyncDisposable
         count = 0;
     }
 
-    // ---- comparing ------------------------------------------------------------------------------------------------------------
-
-    private void Compare(JsonObject expected, JsonObject seen)
-    {
-        foreach (var (name, value) in expected)
-        {
-            var there = seen[name];
-            if (IsName(value, out var called))
-            {
-                there.ShouldNotBeNull(name);
-                if (_names.TryGetValue(called, out var known))
-                    there.ToJsonString().ShouldBe(known.ToJsonString(), name);
-                else
-                    _names[called] = there.DeepClone();
-            }
-            else if (name is "users" or "user_ids")
-            {
-                Set(there).ShouldBe(Set(value), name);
-            }
-            else
-            {
-                JsonNode.DeepEquals(there, value).ShouldBeTrue($"{name} is {there?.ToJsonString() ?? "missing"} in {seen.ToJsonString()}");
-            }
-        }
-
-        static string[] Set(JsonNode? list) => [.. list!.AsArray().Select(static u => u!.ToJsonString()).Order(StringComparer.Ordinal)];
-    }
-
-    private JsonObject Filled(JsonObject message)
-    {
-        var filled = message.DeepClone().AsObject();
-        foreach (var (name, value) in message)
-        {
-            if (IsName(value, out var called))
-                filled[name] = _names[called].DeepClone();
-        }
-
-        return filled;
-    }
-
-    private static bool IsName(JsonNode? value, out string name)
-    {
-        name = value is JsonValue text && text.TryGetValue<string>(out var found) ? found : "";
-        return name.StartsWith('$');
-    }
-
     private static string Name(ConnectionState state) => state.ToString().ToLowerInvariant();
 
     private static UserId UserOf(JsonNode node) => node.AsValue().TryGetValue<int>(out var number) ? number : node.GetValue<string>();
-
-    private sealed record Dialed(Uri Address, string? Token)
-    {
-        public TaskCompletionSource<WebSocket> Answer { get; } = new();
-    }
-
-    private sealed record Called(HttpRequestMessage Request, string Body)
-    {
-        public TaskCompletionSource<HttpResponseMessage> Answer { get; } = new();
-    }
-
-    private sealed class Calls(ScenarioRun run) : HttpMessageHandler
-    {
-        protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
-        {
-            var call = new Called(request, request.Content is null ? "{}" : await request.Content.ReadAsStringAsync(cancellationToken));
-            run._called++;
-            run._calls.Enqueue(call);
-            await using (cancellationToken.Register(() => call.Answer.TrySetCanceled(cancellationToken)))
-                return await call.Answer.Task;
-        }
-    }
-
-    private sealed class Watched
-    {
-        private readonly CancellationTokenSource _stop = new();
-
-        public Watched(StepScheduler scheduler, AglowClient client, UserId[] users, string? definition) => _ = scheduler.Start(async () =>
-        {
-            try
-            {
-                await foreach (var record in client.WatchAsync(users, definition, _stop.Token))
-                {
-                    Told.Add($"{record.User}:{record.Status.ToString().ToLowerInvariant()}");
-                    Last[record.User] = record;
-                }
-            }
-            catch (Exception e) when (e is OperationCanceledException or AglowException)
-            {
-                // stopped, or the server has no such definition
-            }
-
-            return true;
-        });
-
-        public List<string> Told { get; } = [];
-
-        public Dictionary<UserId, PresenceRecord> Last { get; } = [];
-
-        public void Stop() => _stop.Cancel();
-    }
 
     private sealed class Fixed(double value) : Random
     {
