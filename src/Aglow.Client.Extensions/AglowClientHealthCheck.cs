@@ -11,6 +11,9 @@ namespace Aglow.Client;
 internal sealed class AglowClientHealthCheck(AglowClient client, IHttpClientFactory http, IOptions<AglowClientSettings> settings)
     : IHealthCheck
 {
+    // of each address; orchestrators ask every 10 s or so
+    private static readonly TimeSpan AnswersWithin = TimeSpan.FromSeconds(5);
+
     public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
     {
         if (client.Refusal is { } refusal)
@@ -20,9 +23,11 @@ internal sealed class AglowClientHealthCheck(AglowClient client, IHttpClientFact
         var why = "";
         foreach (var address in options.OtherAddresses.Prepend(options.Address))
         {
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            limit.CancelAfter(AnswersWithin);
             try
             {
-                using var answer = await caller.GetAsync(new Uri(address, "health/ready"), cancellationToken);
+                using var answer = await caller.GetAsync(new Uri(address, "health/ready"), limit.Token);
                 if (answer.IsSuccessStatusCode)
                     return HealthCheckResult.Healthy($"{address} is ready.");
                 why = $"{address} answers {(int)answer.StatusCode}.";
@@ -30,6 +35,10 @@ internal sealed class AglowClientHealthCheck(AglowClient client, IHttpClientFact
             catch (HttpRequestException failure)
             {
                 why = $"{address} is not reached: {failure.Message}";
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                why = $"{address} does not answer within {AnswersWithin.TotalSeconds} s.";
             }
         }
 

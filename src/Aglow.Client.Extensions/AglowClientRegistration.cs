@@ -1,3 +1,4 @@
+using System.Runtime.Versioning;
 using Aglow.Client;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -36,10 +37,12 @@ public static class AglowClientRegistration
         services.AddOptions<AglowClientSettings>().Configure(configure).ValidateOnStart();
         services.AddSingleton<IValidateOptions<AglowClientSettings>, Validation>();
         services.AddSingleton(Create);
-        return services.AddHttpClient(Name)
-            .UseSocketsHttpHandler(static (handler, _) => handler.PooledConnectionLifetime = ConnectionLifetime)
-            // The client keeps its HttpClient for the application's life, so its handler is kept and the handler's connections are renewed.
-            .SetHandlerLifetime(Timeout.InfiniteTimeSpan);
+        var http = services.AddHttpClient(Name);
+        // in a browser, the browser makes the connections
+        if (!OperatingSystem.IsBrowser())
+            http.UseSocketsHttpHandler(RenewConnections);
+        // The client keeps its HttpClient for the application's life, so its handler is kept and the handler's connections are renewed.
+        return http.SetHandlerLifetime(Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>Checks that the server answers and accepts calls, and that it has not refused this client.</summary>
@@ -55,6 +58,10 @@ public static class AglowClientRegistration
             failureStatus,
             tags));
     }
+
+    [UnsupportedOSPlatform("browser")]
+    private static void RenewConnections(SocketsHttpHandler handler, IServiceProvider services) =>
+        handler.PooledConnectionLifetime = ConnectionLifetime;
 
     private static AglowClient Create(IServiceProvider services)
     {

@@ -209,7 +209,7 @@ public sealed class AglowClient : IAsyncDisposable
         using var both = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
         try
         {
-            var who = new WhoBody(_options.User, null, null, _options.Device);
+            var who = new WhoBody(_options.User, null, null, WireDevice.Of(_options.Device));
             await _calls.SendAsync(HttpMethod.Post, "offline", who, Wire.Default.WhoBody, Wire.Default.SuccessDocument, both.Token);
             return LeaveOutcome.Left;
         }
@@ -255,7 +255,8 @@ public sealed class AglowClient : IAsyncDisposable
     /// <exception cref="AglowException">429 or 503: try again after <see cref="AglowException.RetryAfter"/>. Others: see
     /// <see cref="AglowException.Detail"/>.</exception>
     public async Task<HeartbeatAnswer> HeartbeatAsync(bool active = false, CancellationToken cancellationToken = default) =>
-        await HeartbeatAsync(new WhoBody(_options.User, null, active ? true : null, _options.Device), cancellationToken);
+        await HeartbeatAsync(
+            new WhoBody(_options.User, null, active ? true : null, WireDevice.Of(_options.Device)), cancellationToken);
 
     /// <summary>
     /// Sends heartbeats of users whom the caller speaks for. More than 10,000 users are split into several calls, one after the other; the

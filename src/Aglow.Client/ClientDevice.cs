@@ -1,26 +1,20 @@
 using System.Text;
-using System.Text.Json.Serialization;
 
 namespace Aglow.Client;
 
 /// <summary>The kind of device that a client runs on.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<DeviceKind>))]
 public enum DeviceKind
 {
     /// <summary>Anything else.</summary>
-    [JsonStringEnumMemberName("other")]
     Other,
 
     /// <summary>A desktop application.</summary>
-    [JsonStringEnumMemberName("desktop")]
     Desktop,
 
     /// <summary>A phone or tablet.</summary>
-    [JsonStringEnumMemberName("mobile")]
     Mobile,
 
     /// <summary>A browser.</summary>
-    [JsonStringEnumMemberName("web")]
     Web,
 }
 

@@ -71,7 +71,13 @@ internal sealed record ServerMessage(
     string? Detail);
 
 /// <summary>A heartbeat or a leave, of one user or many.</summary>
-internal sealed record WhoBody(UserId? UserId, IReadOnlyList<UserId>? UserIds, bool? Active, ClientDevice? Device = null);
+internal sealed record WhoBody(UserId? UserId, IReadOnlyList<UserId>? UserIds, bool? Active, WireDevice? Device = null);
+
+/// <summary>A device on the wire.</summary>
+internal sealed record WireDevice(string Id, string Kind)
+{
+    public static WireDevice Of(ClientDevice device) => new(device.Id, device.KindText);
+}
 
 /// <summary>A new token, on the socket.</summary>
 internal sealed record TokenMessage(string Type, string Token, long Id);

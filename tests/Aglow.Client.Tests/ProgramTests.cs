@@ -1,0 +1,51 @@
+using System.Diagnostics;
+
+namespace Aglow.Client.Tests;
+
+/// <summary>The client in programs that run it in another way than these tests do (tests/programs).</summary>
+public sealed class ProgramTests(ServerFixture server) : IClassFixture<ServerFixture>
+{
+    private const string SessionWords = "Online Saved Busy Busy Left Offline";
+
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
+
+    [Fact]
+    public async Task On_NET_8_it_passes_the_behaviour_suite_and_a_session_on_a_server()
+    {
+        var program = await PublishAsync("net8");
+        (await RunAsync(program, server.Process.Address.AbsoluteUri)).ShouldMatch(
+            $"^\\.NET 8\\.[^,]+, compiled at run time: {SessionWords}\n$");
+        var said = await RunAsync(program, "scenarios", Path.Combine(AglowProcess.Root, "clients", "behaviour"));
+        said.ShouldMatch($"^\\.NET 8\\.[^:]+: {Behaviour.BehaviourTests.Names().Count} passed\n$");
+    }
+
+    [Fact]
+    public async Task Trimmed_and_compiled_ahead_of_time_it_has_a_session_on_a_server() =>
+        (await RunAsync(await PublishAsync("native"), server.Process.Address.AbsoluteUri)).ShouldMatch(
+            $"^\\.NET 10\\.[^,]+, native: {SessionWords}\n$");
+
+    private static async Task<string> PublishAsync(string name)
+    {
+        await RunAsync(Path.Combine(AglowProcess.Root, "tests", "programs", "publish"), name);
+        return Path.Combine(AglowProcess.Root, "out", "programs", name, "files", "Aglow.Client.Console");
+    }
+
+    private static async Task<string> RunAsync(string program, params string[] arguments)
+    {
+        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        using var process = Process.Start(start)!;
+        using var limit = new CancellationTokenSource(Patience);
+        try
+        {
+            var (output, errors) = (process.StandardOutput.ReadToEndAsync(limit.Token), process.StandardError.ReadToEndAsync(limit.Token));
+            await process.WaitForExitAsync(limit.Token);
+            process.ExitCode.ShouldBe(0, $"{await output}{await errors}");
+            return await output;
+        }
+        finally
+        {
+            if (!process.HasExited)
+                process.Kill(entireProcessTree: true);
+        }
+    }
+}
