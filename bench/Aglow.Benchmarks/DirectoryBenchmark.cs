@@ -15,6 +15,8 @@ namespace Aglow.Benchmarks;
 /// </summary>
 internal sealed class DirectoryBenchmark : Benchmark
 {
+    private const int FillBatch = 200_000;
+
     public override string Name => "directory";
 
     public override string Measures =>
@@ -98,8 +100,9 @@ internal sealed class DirectoryBenchmark : Benchmark
         for (var from = 0; from < users; from += block)
         {
             var to = Math.Min(users, from + block);
-            var ids = (await RegisterAsync(directory, from, to, batch)).Average();
-            var profiles = (await WriteAsync(directory, from, to, batch)).Average();
+            // larger batches than those measured, so that filling takes minutes and not an hour
+            var ids = (await RegisterAsync(directory, from, to, Math.Max(batch, FillBatch))).Average();
+            var profiles = (await WriteAsync(directory, from, to, Math.Max(batch, FillBatch))).Average();
             run.Progress($"{to:#,0} users; {ids:#,0} IDs/s, {profiles:#,0} profiles/s");
         }
 

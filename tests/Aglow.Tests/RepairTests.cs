@@ -37,7 +37,7 @@ public sealed class RepairTests : IDisposable
         await WriteAsync();
         // the leaf in the middle of the table of IDs
         var page = LeafOf("users.db", "user-1500"u8);
-        Flip("users.db", (page * 4096) + 2000);
+        Flip("users.db", (page * 2048) + 1000);
         (await RefusedAsync()).ShouldContain("users.db is damaged");
 
         var (files, damaged) = FolderRepair.Run(Folder, Now);
@@ -72,7 +72,7 @@ public sealed class RepairTests : IDisposable
     public async Task A_folder_can_be_served_after_a_repair_whatever_page_was_damaged(string file, int page)
     {
         await WriteAsync();
-        Flip(file, ((page - 1) * (file == "users.db" ? 4096 : 16384)) + 100);
+        Flip(file, ((page - 1) * (file == "users.db" ? 2048 : 16384)) + 100);
         (await RefusedAsync()).ShouldContain(file);
         FolderRepair.Check(Folder).Single(one => one.File == file).Lost.ShouldNotBeNull();
         FolderRepair.Run(Folder, Now).Damaged.ShouldNotBeNull();
@@ -143,7 +143,7 @@ public sealed class RepairTests : IDisposable
         await Should.ThrowAsync<StoreUnavailableException>(async () =>
         {
             // at the latest when the WAL is copied into the file
-            for (var i = 0; i < 100; i++)
+            for (var i = 0; i < 1000; i++)
                 await directory.RegisterAsync([.. Enumerable.Range(0, 2000).Select(n => $"more-{i}-{n}")], new uint[2000]);
         });
     }
@@ -188,10 +188,10 @@ public sealed class RepairTests : IDisposable
     private int LeafOf(string file, ReadOnlySpan<byte> text)
     {
         var bytes = File.ReadAllBytes(Path.Combine(Folder, file)).AsSpan();
-        for (var page = 0; page < bytes.Length / 4096; page++)
+        for (var page = 0; page < bytes.Length / 2048; page++)
         {
             // 13: a leaf of a table
-            if (bytes[page * 4096] == 13 && bytes.Slice(page * 4096, 4096).IndexOf(text) >= 0)
+            if (bytes[page * 2048] == 13 && bytes.Slice(page * 2048, 2048).IndexOf(text) >= 0)
                 return page;
         }
 

@@ -8,25 +8,29 @@ using Aglow.Watching;
 namespace Aglow.Durable;
 
 /// <summary>
-/// Writes images of the pages that the journal speaks of, and then forgets the journal up to where it began: what keeps the file, and the next
-/// start, short.
+/// Writes an image of each page that the journal's rows concern, and then deletes those rows. This bounds the size of the file and the
+/// duration of the next start.
 /// </summary>
 /// <remarks>
-/// Due when the journal is longer than 64 MiB and than a sixteenth of all pages, so that images cost at most 16 times what the journal did.
-/// One <see cref="Step"/> is one transaction: a few images, or a few rows trimmed; the writer lets commits for whoever waits go in between. An image
-/// is taken by the writer itself: the position of the last committed row first, then the live words. A word that is journalled later
-/// was packed later, so replaying the rows after an image's position can only lead forward. Rows are trimmed only when every page they speak of has an image
-/// taken since, so a crash between any two steps finds each word in an image, in the rows after it, or in both.
-/// Threading: the journal's writer only.
+/// A checkpoint is due when the journal is larger than 64 MiB and than a sixteenth of all pages. So the images cost at most 16 times as
+/// much as the journal did.
+/// <para>One <see cref="Step"/> is one transaction: it writes a few images, or deletes a few rows. Between steps the writer commits for
+/// waiting callers.</para>
+/// <para>The writer first notes the position of the last committed row, and then copies the live words into the image. Every word in a
+/// later row was read later, so replaying the rows after an image's position never restores an older word. Rows are deleted only when each
+/// of their pages has a newer image. So after a crash between any two steps, each word is in an image, in a row after it, or in
+/// both.</para> Threading: the journal's writer only.
 /// </remarks>
 internal sealed class Checkpoint
 {
-    /// <summary>Below this the journal is left to grow: 8 million words, a quarter of a second to replay.</summary>
+    /// <summary>
+    /// A smaller journal needs no checkpoint: it holds at most 8 million words, which a start replays in a quarter of a second.
+    /// </summary>
     public const long SmallestJournal = 64 << 20;
 
     private const int ImagesPerStep = 4;
     private const int RowsPerStep = 256;
-    // seconds by which an exchange in flight may judge a lapse earlier than an image does
+    // seconds by which the clock of a heartbeat in flight may be earlier than that of an image
     private const uint InFlight = 2;
 
     private readonly PresenceFile _file;
@@ -54,33 +58,34 @@ internal sealed class Checkpoint
     /// <summary>Whether a checkpoint has begun and has not ended.</summary>
     public bool IsRunning => _due.Count > 0 || _trimTo > _file.State.Trimmed;
 
-    /// <summary>Checkpoints that ended since the start.</summary>
+    /// <summary>The number of checkpoints completed since the start.</summary>
     public long Count { get; private set; }
 
-    /// <summary>What the last one took, from its first image to its last trim, pauses included.</summary>
+    /// <summary>The duration of the last checkpoint, from its first image to its last trim, including pauses.</summary>
     public TimeSpan LastTook { get; private set; }
 
-    /// <summary>Bytes of the journal when the last one began: what it trims.</summary>
+    /// <summary>The size of the journal in bytes when the last checkpoint began. The checkpoint deletes that much.</summary>
     public long JournalBytes { get; private set; }
 
     /// <summary>
-    /// Users whom an image, just taken, took for lapsed since less than two seconds. A heartbeat in flight may have read the clock before the image did,
-    /// take them for online still, and so not have asked that they be kept: whoever steps has them kept once more, some seconds later.
+    /// Users whose lease, according to an image just taken, expired less than two seconds ago. A heartbeat in flight may have read the
+    /// clock earlier, taken the user for still online, and so not queued them. The caller of <see cref="Step"/> queues them some seconds
+    /// later.
     /// </summary>
     public List<uint> Doubtful => _doubtful;
 
-    /// <summary>Whether a journal of this many bytes calls for a checkpoint.</summary>
+    /// <summary>Whether a journal of this many bytes needs a checkpoint.</summary>
     public bool IsDue(long journalBytes) =>
         !IsRunning && journalBytes > Math.Max(SmallestJournal, (long)_store.Budget.Taken * PageLayout.Slots * sizeof(uint) / 16);
 
-    /// <summary>Notes that a page's image, taken at a position of the journal, is in the file.</summary>
+    /// <summary>Notes that the file has an image of a page, taken at this position of the journal.</summary>
     public void Imaged(Plane plane, int page, long position) => _imagedAt[(int)plane][page] = position;
 
-    /// <summary>The position that a page's image was taken at, -1 where there is none.</summary>
+    /// <summary>The position at which a page's image was taken; -1: there is none.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public long ImagedAt(Plane plane, int page) => _imagedAt[(int)plane][page];
 
-    /// <summary>Notes that the row at a position speaks of these users.</summary>
+    /// <summary>Notes that the row at this position has entries of these users.</summary>
     public void Touched(Plane plane, ReadOnlySpan<uint> users, long position)
     {
         var touched = _touchedAt[(int)plane];
@@ -88,11 +93,13 @@ internal sealed class Checkpoint
             touched[PageLayout.Page(user)] = position;
     }
 
-    /// <summary>Notes that the row at a position speaks of a page.</summary>
+    /// <summary>Notes that the row at this position has entries of a page.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Touched(Plane plane, int page, long position) => _touchedAt[(int)plane][page] = position;
 
-    /// <summary>Begins a checkpoint that will trim the journal, of this many bytes, up to <paramref name="position"/>, its last row.</summary>
+    /// <summary>Begins a checkpoint.</summary>
+    /// <param name="position">The last row of the journal. Rows up to it will be deleted.</param>
+    /// <param name="journalBytes">The size of the journal.</param>
     public void Begin(long position, long journalBytes)
     {
         _beganAt = _time.GetTimestamp();
@@ -110,10 +117,10 @@ internal sealed class Checkpoint
         _trimTo = position;
     }
 
-    /// <summary>One transaction's worth of the checkpoint that has begun, and is running still.</summary>
-    /// <param name="position">The last row committed.</param>
-    /// <param name="at">The moment, read after the last row was committed.</param>
-    /// <param name="leaseSeconds">How long a heartbeat lasts.</param>
+    /// <summary>Runs one transaction of a checkpoint that is running.</summary>
+    /// <param name="position">The last committed row.</param>
+    /// <param name="at">The time, read after the last row was committed.</param>
+    /// <param name="leaseSeconds">The time in seconds that a heartbeat keeps a user online.</param>
     public void Step(long position, Moment at, uint leaseSeconds)
     {
         if (_due.Count > 0)
@@ -135,7 +142,7 @@ internal sealed class Checkpoint
             var images = _file.State.Images;
             foreach (var (plane, page) in pages)
             {
-                // a copy, since the checksum must be of the very words that are written
+                // copied, because heartbeats change the words, and the checksum must match what is written
                 _store.View(plane, page).CopyTo(_scratch);
                 _file.WriteImage(plane, page, position, oldest, _scratch.AsSpan(0, Used(_scratch)));
                 if (_imagedAt[(int)plane][page] < 0)
@@ -147,7 +154,7 @@ internal sealed class Checkpoint
                 }
             }
 
-            // the clock with the images: the next start knows by it which words are of a second that was taken back
+            // the clock belongs to the images: after it was set back, the next start detects words of later seconds by it
             _file.WriteState(_file.State with { Tick = at.Now, Images = images });
         });
         foreach (var (plane, page) in pages)
@@ -166,7 +173,7 @@ internal sealed class Checkpoint
         }
     }
 
-    // Up to the last word in use, in steps of 4 KiB, so that an image mostly keeps its size and is written over in place.
+    // Rounded up to 4 KiB. So an image usually keeps its size, and SQLite overwrites it in place.
     private static int Used(ReadOnlySpan<uint> words)
     {
         var used = words.LastIndexOfAnyExcept(0u) + 1;

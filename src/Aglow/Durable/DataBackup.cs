@@ -4,17 +4,17 @@ using Aglow.Storage;
 namespace Aglow.Durable;
 
 /// <summary>
-/// Copies a data folder while its server runs: what it is started on is then as after a crash at that moment, and nothing that was acknowledged
-/// before is missing.
+/// Copies a data folder while its server runs. The copy is like the folder after a crash at that moment: it contains everything that was
+/// acknowledged before.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   presence.db ─► TO.partial/presence.db ─┐
 ///   users.db    ─► TO.partial/users.db    ─┼► every page checked ─► renamed to TO
-///   consumers.db, keys.json where they are ─┘
+///   consumers.db, keys.json, if any        ─┘
 /// </code>
-/// While the <see cref="CheckpointLock"/> is held, a server only appends to the WALs, so a database and the committed beginning of its WAL
-/// are of one moment. Words first, users second, so that every number in the words is one that the users' file has handed out.
+/// While the <see cref="CheckpointLock"/> is held, a server only appends to the WALs. So a database and the committed beginning of its WAL
+/// show the same moment. <c>presence.db</c> is copied first, so that <c>users.db</c> contains every index in it.
 /// </remarks>
 public static class DataBackup
 {
@@ -23,14 +23,16 @@ public static class DataBackup
 
     private static readonly string[] Files = ["presence.db", "users.db"];
 
-    // the places of consumers of the feed, where there are any
+    // how far each consumer of the feed of changes has read; may be missing
     private const string Consumers = "consumers.db";
 
-    // the keys of backends, where there are any; small, and always replaced as a whole
+    // the keys of backends; a small file that is always replaced as a whole; may be missing
     private const string Keys = "keys.json";
 
-    /// <summary>Copies <paramref name="folder"/> to <paramref name="to"/>, which must not be there yet; returns how many bytes that were.</summary>
-    /// <exception cref="DataFolderException">It cannot be read, or not be copied there; the message is one line.</exception>
+    /// <summary>
+    /// Copies <paramref name="folder"/> to <paramref name="to"/>, which must not exist. Returns the number of bytes.
+    /// </summary>
+    /// <exception cref="DataFolderException">The folder cannot be read or written. The message is one line.</exception>
     public static long Copy(string folder, string to)
     {
         (folder, to) = (Path.GetFullPath(folder), Path.TrimEndingDirectorySeparator(Path.GetFullPath(to)));
@@ -62,16 +64,18 @@ public static class DataBackup
         }
     }
 
-    /// <summary>Copies a database, its sums and the committed beginning of its WAL, and checks the copy. Nobody makes a checkpoint meanwhile.</summary>
-    /// <exception cref="DataFolderException">It is damaged.</exception>
+    /// <summary>
+    /// Copies a database, its sums and the committed beginning of its WAL, and checks the copy. The caller prevents checkpoints meanwhile.
+    /// </summary>
+    /// <exception cref="DataFolderException">The database is damaged.</exception>
     internal static void CopyDatabase(string from, string to)
     {
         var sums = PageSums.PathOf(from);
         if (!File.Exists(sums))
             throw new DataFolderException(
-                $"{from} was written by an older Aglow, or {Path.GetFileName(sums)} is lost: start a server on it first, or make the backup "
-                    + "with that version.");
-        // the note of how far the WAL is must not be newer than the copy of the WAL
+                $"{from} was written by an older Aglow, or {Path.GetFileName(sums)} is lost: start a server on it first, "
+                    + "or make the backup with that version.");
+        // the sums contain a note of the WAL's length, which must not be newer than the copy of the WAL
         CopyFile(sums, PageSums.PathOf(to), long.MaxValue);
         CopyFile(from, to, long.MaxValue);
         if (File.Exists(from + "-wal"))
@@ -80,7 +84,7 @@ public static class DataBackup
         var length = wal.ReadAll() ? wal.CommittedLength : 0;
         if (wal.Length > length)
         {
-            // what a server was writing just now
+            // cut off a transaction that the server has not committed
             wal.Dispose();
             using var copy = File.OpenHandle(to + "-wal", FileMode.Open, FileAccess.Write);
             RandomAccess.SetLength(copy, length);
@@ -103,7 +107,7 @@ public static class DataBackup
         copy.Flush(flushToDisk: true);
     }
 
-    // null: no server has run there
+    // null: no server has run in this folder
     private static FileStream? Wait(string folder)
     {
         FileStream? taken = null;

@@ -3,9 +3,9 @@ using System.Runtime.InteropServices;
 
 namespace Aglow.Durable;
 
-/// <summary>Which file a name leads to: the device and the inode. Two names of one file have the same.</summary>
+/// <summary>The identity of a file: its device and inode. Two names of the same file have the same identity.</summary>
 /// <remarks>
-/// SQLite knows its own files by the same two numbers. Where the system has no <c>statx</c>, a file that is there counts as the same.
+/// SQLite identifies its files by the same two numbers. On a system without <c>statx</c>, every file that exists counts as the same.
 /// </remarks>
 internal readonly partial record struct FileIdentity(ulong Device, ulong Inode)
 {
@@ -19,7 +19,7 @@ internal readonly partial record struct FileIdentity(ulong Device, ulong Inode)
 
     private static readonly bool HasStatx = OperatingSystem.IsLinux() && TryStatx();
 
-    /// <summary>The file of this name; null: there is none.</summary>
+    /// <summary>The identity of the file at a path; null: there is no file.</summary>
     public static FileIdentity? Of(string path)
     {
         if (!HasStatx)
@@ -30,7 +30,7 @@ internal readonly partial record struct FileIdentity(ulong Device, ulong Inode)
             : new(BinaryPrimitives.ReadUInt64LittleEndian(answer[DeviceAt..]), BinaryPrimitives.ReadUInt64LittleEndian(answer[InodeAt..]));
     }
 
-    /// <summary>Whether this process may write the file or folder; if not, the system's reason. It opens nothing.</summary>
+    /// <summary>Whether this process may write the file or folder, and the reason if not. Does not open it.</summary>
     public static bool IsWritable(string path, out string reason)
     {
         reason = "";

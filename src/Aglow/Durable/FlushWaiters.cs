@@ -22,14 +22,16 @@ internal sealed class FlushWaiters(Action wake)
         return group.Completion.Task;
     }
 
-    /// <summary>A commit begins. It serves everybody who has joined so far, and those whose earlier commit failed.</summary>
+    /// <summary>
+    /// Call it when a commit begins. The commit serves all callers who have joined, and those of a failed commit before it.
+    /// </summary>
     public void Take()
     {
         if (IsWanted)
             _taken.Add(Interlocked.Exchange(ref _next, new Group()));
     }
 
-    /// <summary>The commit has succeeded.</summary>
+    /// <summary>Call it when the commit has succeeded.</summary>
     public void Complete()
     {
         foreach (var group in _taken)
@@ -37,7 +39,7 @@ internal sealed class FlushWaiters(Action wake)
         _taken.Clear();
     }
 
-    /// <summary>There is no use in waiting: everybody who waits gets this failure.</summary>
+    /// <summary>Throws this exception to all waiting callers.</summary>
     public void Fail(Exception failure)
     {
         Take();

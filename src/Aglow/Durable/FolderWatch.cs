@@ -5,16 +5,16 @@ using Aglow.Storage;
 namespace Aglow.Durable;
 
 /// <summary>
-/// Whether the files that are open are still those that the data folder names, and may be written. A commit into a file that was deleted or
-/// replaced succeeds, and nobody finds it again, so nothing may be acknowledged from then on.
+/// Checks that the open files are still those in the data folder, and can be written. SQLite commits into a deleted or replaced file
+/// without an error, and those commits are lost. So nothing may be acknowledged after such a change.
 /// </summary>
 /// <remarks>
 /// <code>
-///   after each commit, before its callers hear of it ─┐
-///   before each group of commands                    ─┼─► Look: a few system calls ─► trouble? ─► 503, not ready, one line in the log
-///   twice a second                                   ─┘
+///   after each commit, before its callers continue ─┐
+///   before each group of commands                  ─┼─► Look: a few system calls ─► trouble? ─► 503, not ready, one log line
+///   twice a second                                 ─┘
 /// </code>
-/// A folder that was moved away and is moved back is the same again: then everything goes on. Threading: any thread.
+/// If a folder is moved away and back, the trouble ends and writes continue. Threading: any thread.
 /// </remarks>
 internal sealed class FolderWatch
 {
@@ -31,34 +31,34 @@ internal sealed class FolderWatch
         _log = log;
     }
 
-    /// <summary>How often the folder is looked at when nothing is committed.</summary>
+    /// <summary>The interval of checks while nothing is committed.</summary>
     public static TimeSpan Interval => TimeSpan.FromMilliseconds(500);
 
-    /// <summary>What is wrong with the folder, as of the last look: one line. Null: nothing.</summary>
+    /// <summary>The trouble that the last check found, in one line; null: there is none.</summary>
     public string? Trouble => _trouble;
 
-    /// <summary>Watches a file that is open, and its journal.</summary>
+    /// <summary>Watches an open database, its WAL and its sums.</summary>
     public void Add(string path)
     {
         lock (_gate)
             _files = [.. _files, .. Files(path)];
     }
 
-    /// <summary>Damage was found in a file that is open. It stays until the server is started again.</summary>
+    /// <summary>Reports damage in an open file. The trouble stays until the server is restarted.</summary>
     public void Report(string damage)
     {
         _damage = damage;
         Look();
     }
 
-    /// <summary>The file is about to be closed, and its journal deleted.</summary>
+    /// <summary>Stops watching a database that is about to be closed, because closing deletes its WAL.</summary>
     public void Remove(string path)
     {
         lock (_gate)
             _files = [.. _files.Where(file => !file.Path.StartsWith(path, StringComparison.Ordinal))];
     }
 
-    /// <summary>Looks at the folder and says in the log what has changed.</summary>
+    /// <summary>Checks the folder, and logs a change.</summary>
     public void Look()
     {
         var found = FindTrouble();
@@ -76,8 +76,8 @@ internal sealed class FolderWatch
         }
     }
 
-    /// <summary>Looks at the folder.</summary>
-    /// <exception cref="StoreUnavailableException">What was just written, or is about to be, may be found by nobody.</exception>
+    /// <summary>Checks the folder.</summary>
+    /// <exception cref="StoreUnavailableException">The last write may be lost, and later writes would be.</exception>
     public void EnsureSame()
     {
         Look();

@@ -6,38 +6,44 @@ using Aglow.Storage;
 namespace Aglow.Durable;
 
 /// <summary>
-/// Makes the embedded store's words durable: users whose words changed in a way that matters (came online, left, lapsed, deleted) are queued, and
-/// one writer thread appends their words to <c>presence.db</c>.
+/// Makes the words of the embedded store durable. Users are queued when they come online, leave, expire or are deleted. One writer thread
+/// appends their words to <c>presence.db</c>.
 /// </summary>
 /// <remarks>
 /// <code>
-///   Keep ─► Add ─► queue of numbers ─► writer: reads the words, one row ─► commit (fsync) ─► FlushedAsync completes
-///                                      every 50 ms, at once where somebody waits   ─► Checkpoint, when the journal is long
+///   Keep ─► Add ─► queue of indexes ─► writer: reads the words, one row ─► commit (fsync) ─► FlushedAsync completes
+///                                      every 50 ms, or at once if a caller waits   ─► Checkpoint, when the journal is long
 /// </code>
-/// The queue (<see cref="JournalQueue"/>) holds numbers: a user queued twice costs nothing but 8 bytes. Renewals are not journalled: a crash puts users online at the last second the node was known
-/// alive (a tick every 5 s, and the time of each row); see <see cref="Recovery"/>. Activity is queued once a minute, and written once more when its user left or lapsed.
-/// Bounded: at a million users queued, <see cref="IsBacklogged"/> asks writers of batches to wait. While nothing can be written (a full
-/// disk) those who wait get a <see cref="StoreUnavailableException"/> after 2 s, heartbeats are served from memory, whose words are to be written is kept as a
-/// bit a user, and the writer tries again four times a second.
-/// Threading: <see cref="Add"/> and <see cref="FlushedAsync"/> from any thread, without a lock; the file is the writer's alone. The rejected
-/// alternative, a memory-mapped file of words, dirties all of its pages with random heartbeats, and writeback then throttles writers.
+/// The queue (<see cref="JournalQueue"/>) holds user indexes, so a user who is queued twice costs only 8 more bytes. Renewals are not
+/// journalled. After a crash, users who were online count as last seen when the node was last known to be alive. That is the last tick
+/// (every 5 s) or the time of the last row; see <see cref="Recovery"/>. A user's activity is queued at most once a minute, and once more
+/// after the user leaves or expires.
+/// <para>The queue is bounded: at a million users, <see cref="IsBacklogged"/> asks writers of batches to wait.</para>
+/// <para>While nothing can be written, for example on a full disk, waiting callers get a <see cref="StoreUnavailableException"/> after 2 s.
+/// Heartbeats are served from memory. One bit for each user records which words are unsaved, and the writer retries four times a
+/// second.</para>
+/// <para>Rejected: a memory-mapped file of words. Random heartbeats would dirty all its pages, and the kernel's writeback would then slow
+/// down the writers.</para>
+/// Threading: <see cref="Add"/> and <see cref="FlushedAsync"/> from any thread, without a lock. Only the writer thread uses the file.
 /// </remarks>
 public sealed class Journal : IAsyncDisposable
 {
-    /// <summary>At most this long after it was added, a word is being written.</summary>
+    /// <summary>The longest time from <see cref="Add"/> until the writer begins to write the word.</summary>
     public static readonly TimeSpan CommitInterval = TimeSpan.FromMilliseconds(50);
 
-    /// <summary>How often it is noted that the node is alive. A crash takes at most this much off the last seen of who was online.</summary>
+    /// <summary>
+    /// How often the writer notes that the node is alive. After a crash, the last seen of users who were online is early by at most this.
+    /// </summary>
     public static readonly TimeSpan TickInterval = TimeSpan.FromSeconds(5);
 
     /// <summary>How long <see cref="FlushedAsync"/> waits before it gives up.</summary>
     public static readonly TimeSpan FlushTimeout = TimeSpan.FromSeconds(2);
 
-    /// <summary>How often a write that failed is tried again.</summary>
+    /// <summary>The time between retries of a failed write.</summary>
     public static readonly TimeSpan RetryInterval = TimeSpan.FromMilliseconds(250);
 
     private const int Backlog = 1_000_000;
-    // at a clean stop also words that lapsed this recently are written: their lapse may not have been found yet
+    // a clean stop also writes words that expired this recently, because the sweep may not have found them yet
     private const uint StopMarginSeconds = 300;
 
     private readonly PresenceFile _file;
@@ -61,7 +67,7 @@ public sealed class Journal : IAsyncDisposable
     private uint _leaseSeconds;
     private long _position;
     private long _failingSince;
-    // a word of no later second was written before the clock was last set back
+    // the clock was set back to this second: words of later seconds were written before that
     private uint _sinceAtMost = uint.MaxValue;
     private long _waitingSince;
     private volatile bool _failing;
@@ -82,31 +88,33 @@ public sealed class Journal : IAsyncDisposable
         _flushes = new FlushWaiters(() => _wake.Set());
     }
 
-    /// <summary>The last second at which a node was known alive on this file before this start; 0: never.</summary>
+    /// <summary>The last second before this start at which a node with this file was known to be alive; 0: never.</summary>
     public uint LastAlive => _file.LastAlive;
 
     /// <summary>
-    /// The second at which the run before this one ended; 0: there was none. The first heartbeat over a word that is no later is to be added, though it be a
-    /// renewal: it says that the user was heard in this run.
+    /// The second at which the run before this one ended; 0: there was none. A heartbeat over a word of this second or earlier must be
+    /// added, even if it only renews a lease, because it shows that the user was heard in this run.
     /// </summary>
     public uint EarlierRunEnd => _file.State.Since;
 
-    /// <summary>Whether over a million users wait to be taken by the writer: who adds many should await <see cref="FlushedAsync"/> first.</summary>
+    /// <summary>
+    /// Whether more than a million users wait for the writer. A caller that adds many should first await <see cref="FlushedAsync"/>.
+    /// </summary>
     public bool IsBacklogged => QueueLength > Backlog;
 
-    /// <summary>Users that wait for the writer, doublets included.</summary>
+    /// <summary>The number of users that wait for the writer. A user who was added twice counts twice.</summary>
     public long QueueLength => _work.Queue.Count;
 
     /// <summary>The last second at which this node noted that it is alive.</summary>
     internal uint LastTick { get; private set; }
 
-    /// <summary>Whether the writer runs.</summary>
+    /// <summary>Whether the writer was started.</summary>
     internal bool IsStarted => _writer is not null;
 
-    /// <summary>Whether the last write failed: words are kept in memory alone, and it is tried again.</summary>
+    /// <summary>Whether the last write failed. Until a retry succeeds, new words are only in memory.</summary>
     public bool IsFailing => _failing;
 
-    /// <summary>Whether the data folder is gone, is another one, or is read-only.</summary>
+    /// <summary>Whether the data folder is missing, was replaced, or is read-only.</summary>
     public bool IsFolderLost => _watch is { Trouble: not null };
 
     /// <summary>Rows committed since the start.</summary>
@@ -115,50 +123,56 @@ public sealed class Journal : IAsyncDisposable
     /// <summary>Words committed since the start.</summary>
     public long CommittedEntries { get; private set; }
 
-    /// <summary>What the last commit took, from packing to fsync.</summary>
+    /// <summary>The duration of the last commit, from reading the words to the end of the fsync.</summary>
     public TimeSpan LastCommitTook { get; private set; }
 
-    /// <summary>How long the oldest of those who wait for the writer has waited; while nothing can be written, how long that has been so.</summary>
+    /// <summary>
+    /// How long the oldest queued user has waited for the writer. While nothing can be written: the time since the first failure.
+    /// </summary>
     public TimeSpan Lag =>
         _failing ? _clock!.Time.GetElapsedTime(Volatile.Read(ref _failingSince))
         : QueueLength > 0 ? _clock!.Time.GetElapsedTime(Volatile.Read(ref _waitingSince))
         : TimeSpan.Zero;
 
-    /// <summary>Hears of each commit how many words it wrote and what it took. Set before <see cref="Start"/>; called by the writer.</summary>
+    /// <summary>
+    /// Receives the number of words and the duration of each commit. Set it before <see cref="Start"/>; the writer calls it.
+    /// </summary>
     internal Action<int, TimeSpan>? Committed { get; set; }
 
-    /// <summary>Writes that failed since the start.</summary>
+    /// <summary>The number of failed writes since the start.</summary>
     public long Failures { get; private set; }
 
-    /// <summary>Bytes in the journal, which the next start would replay.</summary>
+    /// <summary>The size of the journal in bytes. The next start replays it.</summary>
     public long JournalBytes { get; private set; }
 
-    /// <summary>Checkpoints that ended since the start.</summary>
+    /// <summary>The number of checkpoints completed since the start.</summary>
     public long Checkpoints => _checkpoint?.Count ?? 0;
 
-    /// <summary>What the last checkpoint took, from its first image to its last trim, pauses included.</summary>
+    /// <summary>The duration of the last checkpoint, from its first image to its last trim, including pauses.</summary>
     public TimeSpan LastCheckpointTook => _checkpoint?.LastTook ?? default;
 
-    /// <summary>Opens the file of words of a data folder, made if it is not there.</summary>
-    /// <exception cref="DataFolderException">It cannot be used; nothing in it was changed.</exception>
+    /// <summary>Opens <c>presence.db</c>, and creates it if it is missing.</summary>
+    /// <exception cref="DataFolderException">The file cannot be used. Nothing in it was changed.</exception>
     public static Journal Open(string presencePath, AglowLog log) => Open(presencePath, log, null);
 
     /// <summary>The same, in a folder that is watched.</summary>
     internal static Journal Open(string presencePath, AglowLog log, FolderWatch? watch) => new(PresenceFile.Open(presencePath), log, watch);
 
-    /// <summary>Has a reader read along. Before <see cref="Load"/>.</summary>
+    /// <summary>Passes all words to this reader as they are written. Call it before <see cref="Load"/>.</summary>
     internal void Follow(JournalReader reader) => _reader = reader;
 
-    /// <summary>Drops the tables of a reader that is off. Before <see cref="Load"/>.</summary>
+    /// <summary>Drops the tables of the feed of changes when it is off. Call it before <see cref="Load"/>.</summary>
     internal void DropChanges(Action<Microsoft.Data.Sqlite.SqliteConnection> drop) => drop(_file.Connection);
 
     /// <summary>
-    /// Reads all that is durable into an empty store and notes this start in the file. Once, before <see cref="Start"/>; seconds at a billion users.
+    /// Reads all durable words into an empty store, and notes this start in the file. Call it once, before <see cref="Start"/>. It takes
+    /// seconds at a billion users.
     /// </summary>
-    /// <param name="store">The store that this journal was given to.</param>
-    /// <param name="clock">Store time, made with <see cref="LastAlive"/>.</param>
-    /// <param name="leaseSeconds">How long a heartbeat lasts.</param>
-    /// <exception cref="DataFolderException">The file is damaged, cannot be written, or holds more than the store may.</exception>
+    /// <param name="store">The empty store that uses this journal.</param>
+    /// <param name="clock">The clock of the store, created with <see cref="LastAlive"/>.</param>
+    /// <param name="leaseSeconds">The time in seconds that a heartbeat keeps a user online.</param>
+    /// <exception cref="DataFolderException">The file is damaged or cannot be written, or the store has too little memory for
+    /// it.</exception>
     public Recovery Load(MemoryPlaneStore store, Clock clock, uint leaseSeconds)
     {
         (_store, _clock, _leaseSeconds) = (store, clock, leaseSeconds);
@@ -186,7 +200,7 @@ public sealed class Journal : IAsyncDisposable
         }
     }
 
-    /// <summary>Starts the writer.</summary>
+    /// <summary>Starts the writer thread.</summary>
     public void Start()
     {
         _commitTimer = CreateTimer(() => _commitDue = true);
@@ -199,7 +213,7 @@ public sealed class Journal : IAsyncDisposable
         _commitTimer.Change(CommitInterval, Timeout.InfiniteTimeSpan);
     }
 
-    /// <summary>The present words of these users shall be on disk, in 50 ms or a little more. Never waits.</summary>
+    /// <summary>Queues users whose current words must be written. They are on disk after about 50 ms. Never waits.</summary>
     public void Add(Plane plane, ReadOnlySpan<uint> users)
     {
         if (users.IsEmpty)
@@ -207,20 +221,20 @@ public sealed class Journal : IAsyncDisposable
         if (!_work.Queue.Add(plane, users) || _clock is null)
             return;
         Volatile.Write(ref _waitingSince, _clock.Time.GetTimestamp());
-        // where it fails already, the writer comes back by itself
+        // a failing writer retries by itself
         if (!_failing)
             _commitTimer?.Change(CommitInterval, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>
-    /// Completes when all that was added before is on disk. Throws <see cref="StoreUnavailableException"/> where that takes over 2 s, or
-    /// nothing could be written for 2 s already; it is tried again in the background all the same.
+    /// Completes when everything that was added before is on disk. Throws <see cref="StoreUnavailableException"/> after 2 s, or at once if
+    /// writes have failed for 2 s already. The writer retries in the background in any case.
     /// </summary>
     public ValueTask FlushedAsync()
     {
         if (_watch is { Trouble: { } trouble })
             throw new StoreUnavailableException(trouble);
-        // in this order: what fails is marked before it is no longer counted
+        // check in this order: the writer sets _failing before it reduces the count
         if (QueueLength == 0 && !_failing)
             return default;
         if (_failing && _clock!.Time.GetElapsedTime(Volatile.Read(ref _failingSince)) > FlushTimeout)
@@ -230,8 +244,8 @@ public sealed class Journal : IAsyncDisposable
     }
 
     /// <summary>
-    /// Stops the writer: all that was added is on disk then, and the exact words of everyone online, so that the next start knows them as they
-    /// are. Throws <see cref="StoreUnavailableException"/> where it cannot be written.
+    /// Writes everything that was added, and the exact words of all users who are online, and stops the writer. Throws
+    /// <see cref="StoreUnavailableException"/> if the words cannot be written.
     /// </summary>
     public async ValueTask DisposeAsync()
     {
@@ -251,17 +265,17 @@ public sealed class Journal : IAsyncDisposable
         await _stopped.Task;
     }
 
-    /// <summary>What a row of so many entries weighs: its bytes, and what a row costs to replay, however short.</summary>
+    /// <summary>The cost of replaying a row, in bytes: its entries, and a fixed cost for each row.</summary>
     internal static long Weight(int entries) => 256 + (entries * 8L);
 
-    /// <summary>Ends as a crash would: what is not committed is lost.</summary>
+    /// <summary>Ends as a crash would: words that are not committed are lost.</summary>
     internal async ValueTask AbandonAsync()
     {
         _abandoned = true;
         await DisposeAsync();
     }
 
-    /// <summary>Writes a whole checkpoint now, without pauses. Where the writer has not been started.</summary>
+    /// <summary>Writes a whole checkpoint now, without pauses. Only if the writer was not started.</summary>
     internal void CheckpointNow()
     {
         BeginCheckpoint();
@@ -271,14 +285,16 @@ public sealed class Journal : IAsyncDisposable
         }
     }
 
-    /// <summary>Begins a checkpoint now, if none is running. Where the writer has not been started.</summary>
+    /// <summary>Begins a checkpoint now, unless one is running. Called by the writer, or if the writer was not started.</summary>
     internal void BeginCheckpoint()
     {
         if (!_checkpoint!.IsRunning)
             _checkpoint.Begin(_position, JournalBytes);
     }
 
-    /// <summary>One transaction of a checkpoint; returns whether there is more. By the writer, or where it has not been started.</summary>
+    /// <summary>
+    /// Runs one transaction of a checkpoint. True if more follow. Called by the writer, or if the writer was not started.
+    /// </summary>
     internal bool StepCheckpoint()
     {
         var checkpoint = _checkpoint!;
@@ -291,7 +307,7 @@ public sealed class Journal : IAsyncDisposable
         return false;
     }
 
-    /// <summary>Commits what is queued. By the writer, or where it has not been started.</summary>
+    /// <summary>Commits the queued users. Called by the writer, or if the writer was not started.</summary>
     internal void Commit()
     {
         _commitDue = false;
@@ -300,13 +316,13 @@ public sealed class Journal : IAsyncDisposable
             SetAside();
         _watch?.EnsureSame();
         var beganAt = _clock!.Time.GetTimestamp();
-        // what is added from here on waits for the next commit
+        // users added from here on wait for the next commit
         for (var left = QueueLength; _work.Take(ref left);)
             Write();
         if (_failing)
             Recovered();
         _flushes.Complete();
-        // what was added meanwhile found the queue in use and has set no timer
+        // users added during the commit found a queue that was not empty, and so set no timer
         if (QueueLength > 0)
         {
             Volatile.Write(ref _waitingSince, beganAt);
@@ -314,18 +330,25 @@ public sealed class Journal : IAsyncDisposable
         }
     }
 
-    /// <summary>Notes that the node is alive. By the writer, or where it has not been started.</summary>
+    /// <summary>Notes in the file that the node is alive. Called by the writer, or if the writer was not started.</summary>
     internal void Tick()
     {
         _tickDue = false;
-        _file.Write(() => _file.WriteState(_file.State with { Tick = _clock!.Now, Since = Math.Min(_file.State.Since, Volatile.Read(ref _sinceAtMost)) }));
+        _file.Write(() =>
+        {
+            var since = Math.Min(_file.State.Since, Volatile.Read(ref _sinceAtMost));
+            _file.WriteState(_file.State with { Tick = _clock!.Now, Since = since });
+        });
         _watch?.EnsureSame();
         LastTick = _file.State.Tick;
         Add(Plane.Pulse, CollectionsMarshal.AsSpan(_checkpoint!.Doubtful));
         _checkpoint.Doubtful.Clear();
     }
 
-    /// <summary>Commits what is queued, the exact words of who is online, and the mark that says so. By the writer, or where it has not been started.</summary>
+    /// <summary>
+    /// Commits the queued users and the exact words of users who are online, and marks the stop as clean. Called by the writer, or if the
+    /// writer was not started.
+    /// </summary>
     internal void CommitLast()
     {
         Commit();
@@ -355,7 +378,7 @@ public sealed class Journal : IAsyncDisposable
         _watch?.EnsureSame();
     }
 
-    /// <summary>Allows the file so many pages more than it has: a disk that is full, for tests.</summary>
+    /// <summary>For tests of a full disk: allows the file to grow by this many pages.</summary>
     internal void LimitPages(long more) => _file.LimitPages(_file.PageCount + more);
 
     private async ValueTask WaitAsync(Task committed)
@@ -370,9 +393,10 @@ public sealed class Journal : IAsyncDisposable
         }
     }
 
-    private StoreUnavailableException Unavailable() => new($"Nothing could be written to {_file.FilePath} for 2 s; it is tried again, try again later.");
+    private StoreUnavailableException Unavailable() =>
+        new($"Nothing could be written to {_file.FilePath} for 2 s; it is tried again, try again later.");
 
-    // A timer that is not running yet; when it fires, something is due.
+    // The timer is stopped at first. When it fires, it sets a flag and wakes the writer.
     private ITimer CreateTimer(Action fire) => _clock!.Time.CreateTimer(
         _ =>
         {
@@ -395,7 +419,7 @@ public sealed class Journal : IAsyncDisposable
         Stop();
     }
 
-    // Whatever goes wrong here ends in another try: this thread is the only one that can make anything durable.
+    // Every failure leads to a retry, because no other thread can write.
     private void Turn()
     {
         try
@@ -419,16 +443,21 @@ public sealed class Journal : IAsyncDisposable
         }
     }
 
-    // As long as a slice took, so long the disk is left to others.
+    // After each slice, the writer leaves the disk alone for as long as the slice took.
     private void Slice()
     {
         _sliceDue = false;
         var time = _clock!.Time;
         var began = time.GetTimestamp();
         if (StepCheckpoint())
-            _sliceTimer!.Change(TimeSpan.FromMilliseconds(Math.Max(1, time.GetElapsedTime(began).TotalMilliseconds)), Timeout.InfiniteTimeSpan);
+        {
+            var took = time.GetElapsedTime(began).TotalMilliseconds;
+            _sliceTimer!.Change(TimeSpan.FromMilliseconds(Math.Max(1, took)), Timeout.InfiniteTimeSpan);
+        }
         else
+        {
             _log.Checkpointed(_file.FilePath, LastCheckpointTook.TotalSeconds);
+        }
     }
 
     private void Write()
@@ -440,21 +469,25 @@ public sealed class Journal : IAsyncDisposable
         {
             _file.Write(() =>
             {
-                // the moment first: no word is read before the second it is judged by
+                // read the clock before the words, so that no word is judged by a later second than it was read in
                 var at = clock.Moment;
                 for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
                 {
-                    for (var users = _work.Taken(plane); !users.IsEmpty; users = users[Math.Min(users.Length, PresenceFile.EntriesPerRow)..])
-                        Append(plane, users[..Math.Min(users.Length, PresenceFile.EntriesPerRow)], at, _position + ++rows);
+                    for (var users = _work.Taken(plane); !users.IsEmpty;)
+                    {
+                        var count = Math.Min(users.Length, PresenceFile.EntriesPerRow);
+                        Append(plane, users[..count], at, _position + ++rows);
+                        users = users[count..];
+                    }
                 }
             });
-            // those rows are in the file, wherever that is now; what they say counts as written only in the folder
+            // the rows are in the open file; they count as written only if that file is still in the folder
             _position += rows;
             _watch?.EnsureSame();
         }
         catch
         {
-            // first, before they are no longer counted: see FlushedAsync
+            // before the count goes down, see FlushedAsync
             BeginFailing();
             _work.SetAside();
             throw;
@@ -484,12 +517,13 @@ public sealed class Journal : IAsyncDisposable
             _reader?.ReadWords(users, words, at);
         }
 
-        _file.Append(position, plane == Plane.Pulse ? RowKind.Pulse : RowKind.Activity, at.Now, at.Oldest(_leaseSeconds), _entries.AsSpan(0, 2 * users.Length));
-        // noted even if the commit fails: then it is appended again, at this position or a later one
+        var kind = plane == Plane.Pulse ? RowKind.Pulse : RowKind.Activity;
+        _file.Append(position, kind, at.Now, at.Oldest(_leaseSeconds), _entries.AsSpan(0, 2 * users.Length));
+        // noted even if the commit fails, because the users are then appended again at this position or a later one
         _checkpoint!.Touched(plane, users, position);
     }
 
-    // While a user is online their activity is queued once a minute only; once they left or lapsed no heartbeat queues the rest of it.
+    // Heartbeats queue activity only once a minute. So the last activity of a user who left or expired is written here.
     private void TakeActivityOfGone(ReadOnlySpan<uint> users, ReadOnlySpan<uint> words, uint oldest)
     {
         for (var i = 0; i < users.Length; i++)
@@ -499,7 +533,7 @@ public sealed class Journal : IAsyncDisposable
         }
     }
 
-    // since the first failure in a row
+    // notes the time of the first failure in a row
     private void BeginFailing()
     {
         if (_failing)
@@ -515,12 +549,12 @@ public sealed class Journal : IAsyncDisposable
             return;
         try
         {
-            // what is in the file already need not stay in the WAL: its room is the first to be had
+            // the disk may be full, and committed pages that are copied into the file free room in the WAL
             _file.FoldWal();
         }
         catch (Exception e) when (e is Microsoft.Data.Sqlite.SqliteException or IOException or StoreUnavailableException)
         {
-            // the commit that follows says why
+            // the commit that follows fails as well, and reports why
         }
     }
 
@@ -545,7 +579,7 @@ public sealed class Journal : IAsyncDisposable
 
     private void Recovered()
     {
-        // a write that nobody asked for: where the queue was empty, nothing has proved yet that one succeeds
+        // if the queue was empty, no write has succeeded yet: this one proves that writes work again
         Tick();
         _failing = false;
         if (_failureLogged)
@@ -564,7 +598,7 @@ public sealed class Journal : IAsyncDisposable
         recovery.WasClean ? "stopped in order" : "was interrupted",
         Math.Max(0, (long)recovery.At - recovery.LastAlive));
 
-    // What is written from now on is of this run, though it be of an earlier second than where the run before ended.
+    // After a step back, words of this run may be of earlier seconds than the end of the run before.
     private void NoteStep(uint from, uint to)
     {
         if (to < from)
@@ -595,9 +629,11 @@ public sealed class Journal : IAsyncDisposable
         catch (Exception e)
         {
             _file.Abandon();
-            _stopped.SetException(new StoreUnavailableException($"The last words could not be written to {_file.FilePath} ({e.Message}); the next start will know them as after a crash.", e));
+            _stopped.SetException(new StoreUnavailableException(
+                $"The last words could not be written to {_file.FilePath} ({e.Message}); the next start will know them as after a crash.",
+                e));
         }
 
-        // who still waits, waits in vain: 2 s, and an exception
+        // callers that still wait in FlushedAsync get an exception after 2 s
     }
 }

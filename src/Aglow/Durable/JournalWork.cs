@@ -19,10 +19,10 @@ internal sealed class JournalWork
     /// <summary>The users who were added.</summary>
     public JournalQueue Queue { get; } = new();
 
-    /// <summary>How many users were taken, of both planes.</summary>
+    /// <summary>The number of users taken, of both planes.</summary>
     public int TakenCount => _taken[0].Count + _taken[1].Count;
 
-    /// <summary>The users of a plane who were taken; valid until one is added.</summary>
+    /// <summary>The users taken of a plane. Valid until another user is taken.</summary>
     public ReadOnlySpan<uint> Taken(Plane plane) => CollectionsMarshal.AsSpan(_taken[(int)plane]);
 
     /// <summary>
@@ -38,10 +38,10 @@ internal sealed class JournalWork
         return TakenCount > 0;
     }
 
-    /// <summary>Adds one user to those taken.</summary>
+    /// <summary>Takes one more user.</summary>
     public void Take(Plane plane, uint user) => _taken[(int)plane].Add(user);
 
-    /// <summary>The users who were taken are written.</summary>
+    /// <summary>Call it when the users taken are written.</summary>
     public void Settle()
     {
         Queue.Settle();
@@ -49,7 +49,7 @@ internal sealed class JournalWork
             users.Clear();
     }
 
-    /// <summary>The users who were taken could not be written; they are taken again later.</summary>
+    /// <summary>Call it when the users taken could not be written. They are taken again later.</summary>
     public void SetAside()
     {
         for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)

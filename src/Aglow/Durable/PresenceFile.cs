@@ -11,7 +11,7 @@ using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Durable;
 
-/// <summary>What a row of the journal says.</summary>
+/// <summary>The kind of a row of the journal.</summary>
 internal enum RowKind : byte
 {
     /// <summary>Words of the pulse plane.</summary>
@@ -21,53 +21,54 @@ internal enum RowKind : byte
     Activity = 1,
 
     /// <summary>
-    /// A start after longer than the lease: everyone online until then is offline. Its one entry: the end of the run before the interrupted one, and the
-    /// second at which those heard since then were last seen (0: words were exact).
+    /// A start after more than the lease: every user who was online is offline now. Its one entry is the end of the run before the
+    /// interrupted one, and the second at which users who were heard since then were last seen (0: words were exact).
     /// </summary>
     Resumed = 2,
 
-    /// <summary>A start within the lease after a crash, with the same entry: everyone online stays online.</summary>
+    /// <summary>A start within the lease after a crash, with the same entry: users who were online stay online.</summary>
     Continued = 3,
 }
 
-/// <summary>What the file says of the last run.</summary>
-/// <param name="Tick">The last second at which the node was known alive, apart from the journal's rows.</param>
-/// <param name="IsClean">The last run stopped in order: words are exact.</param>
-/// <param name="Images">Page images there are.</param>
-/// <param name="Trimmed">Rows up to this position were trimmed; the first row left is the next one.</param>
-/// <param name="Since">The end of the run before the last: who has no later word was not heard in the last run.</param>
+/// <summary>The state of the file, which tells the next start about the last run.</summary>
+/// <param name="Tick">The last second at which the node noted that it was alive. A row of the journal may be later.</param>
+/// <param name="IsClean">Whether the last run stopped cleanly, so that words are exact.</param>
+/// <param name="Images">The number of page images.</param>
+/// <param name="Trimmed">The position of the last deleted row. The journal begins with the next one.</param>
+/// <param name="Since">The end of the run before the last. A user without a later word was not heard in the last run.</param>
 internal readonly record struct FileState(uint Tick, bool IsClean, int Images, long Trimmed, uint Since);
 
-/// <summary>Hears a row of the journal. The entries (user, word, user, word, ...) are valid during the call only.</summary>
+/// <summary>Receives a row of the journal. The entries (user, word, user, word, ...) are valid only during the call.</summary>
 internal delegate void RowVisitor(long position, RowKind kind, uint oldest, ReadOnlySpan<uint> entries);
 
-/// <summary>Hears a page image. The words are valid during the call only; those that follow them in the page are zero.</summary>
+/// <summary>Receives a page image. The words are valid only during the call; the remaining words of the page are zero.</summary>
 internal delegate void ImageVisitor(Plane plane, int page, long position, uint oldest, ReadOnlySpan<uint> words);
 
 /// <summary>
-/// The file of words, <c>presence.db</c>: what is in it, and every statement that touches it.
+/// The database <c>presence.db</c>, which holds the words: its schema and all statements on it.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   state    one row     tick, clean, images, trimmed, since
-///   journal  position -> kind, at, oldest, entries (user u32, word u32, ...; little endian, 64 Ki pairs at most)
-///   page     plane * 2^17 + page -> position of the journal it was taken at, oldest, words (u32, ...; trailing zeros cut)
+///   journal  position -> kind, at, oldest, entries (user u32, word u32, ...; little endian, at most 64 Ki pairs)
+///   page     plane * 2^17 + page -> position of the journal, oldest, words (u32, ...; without trailing zeros)
 /// </code>
-/// <c>oldest</c> is the oldest second that counted as online when a row was written, so that a reader can tell who was. Every row carries a CRC-32C
-/// over all of it; journal positions have no gaps and images are counted, so that a lost row is noticed, too.
-/// SQLite in WAL mode, synchronous=FULL: a commit is on disk (fsync of the WAL) when it returns. Pages of 16 KiB: a small commit writes one of them
-/// (64 KiB pages would write four times that), and images are read at 2.3 GiB/s against 1.5 with 4 KiB pages and 1.7 with 64 KiB. No
-/// auto-vacuum: pages freed by trimming are used again by later rows, so the file stays at the images plus the journal at its largest.
-/// Threading: one thread at a time, but for <see cref="ReadImages"/>, which opens a connection of its own.
+/// <c>oldest</c> is the oldest second that counted as online when the row was written, so a reader can tell which users were online. Every
+/// row has a CRC-32C over all its columns. Journal positions have no gaps, and images are counted, so a missing row is detected as well.
+/// <para>SQLite runs in WAL mode with synchronous=FULL: a commit is on disk (fsync of the WAL) when it returns. Pages have 16 KiB. A small
+/// commit writes one page, a quarter of what 64 KiB pages would write. Images are read at 2.3 GiB/s, compared with 1.5 with pages of 4 KiB
+/// and 1.7 with 64 KiB. There is no auto-vacuum: later rows use the pages of deleted rows again. So the file is as large as all images and
+/// the longest journal.</para>
+/// Threading: one thread at a time, except <see cref="ReadImages"/>, which opens its own connection.
 /// </remarks>
 internal sealed class PresenceFile : IDisposable
 {
-    /// <summary>Entries a row has at most.</summary>
+    /// <summary>The most entries in a row.</summary>
     public const int EntriesPerRow = 64 * 1024;
 
     private const int ApplicationId = 0x41476C77; // "AGlw"
-    // 2: words have a bit for the goodbye of one device. Words of version 1 never have it, so they are read as they are
-    // 3: its pages have sums
+    // 2: words have a bit for the leave of one device; words of version 1 never have it, so they need no conversion
+    // 3: each page of the database has a checksum in a file beside it
     private const int SchemaVersion = 3;
     private const int SealedFrom = 3;
     private const int PlaneShift = 17;
@@ -111,20 +112,22 @@ internal sealed class PresenceFile : IDisposable
         _trim = Prepare("DELETE FROM journal WHERE position <= ?");
     }
 
-    /// <summary>Where the file is.</summary>
+    /// <summary>The path of the file.</summary>
     public string FilePath { get; }
 
-    /// <summary>What the file says of the last run, and of this one as it goes on.</summary>
+    /// <summary>The current state. At first it describes the last run.</summary>
     public FileState State { get; private set; }
 
-    /// <summary>Reads along, and writes in each transaction; null: nobody does.</summary>
+    /// <summary>Receives all words, and takes part in each transaction; null: there is no reader.</summary>
     public JournalReader? Reader { get; set; }
 
-    /// <summary>The last second at which the node was known alive: the tick, or that of the last row where it is later.</summary>
+    /// <summary>The last second at which the node was known to be alive: the later one of the tick and the last row.</summary>
     public uint LastAlive { get; private set; }
 
-    /// <summary>Opens the file, made if it is not there. Nothing is written to a file that is not ours.</summary>
-    /// <exception cref="DataFolderException">Foreign, damaged, of a newer version, not writable or no room.</exception>
+    /// <summary>Opens the file, and creates it if it is missing. A file of another program is not changed.</summary>
+    /// <exception cref="DataFolderException">
+    /// The file belongs to another program, is damaged, is of a newer version, cannot be written, or the disk is full.
+    /// </exception>
     public static PresenceFile Open(string path)
     {
         CheckHeader(path);
@@ -139,8 +142,14 @@ internal sealed class PresenceFile : IDisposable
                 Create(connection);
             var version = Ask(connection, "PRAGMA user_version");
             if (version > SchemaVersion)
-                throw new DataFolderException($"{path} was written by a newer Aglow (schema {version}, this one knows {SchemaVersion}): start that version, or name another folder with --data.");
-            Tell(connection, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192");
+            {
+                throw new DataFolderException(
+                    $"{path} was written by a newer Aglow (schema {version}, this one knows {SchemaVersion}): "
+                        + "start that version, or name another folder with --data.");
+            }
+
+            Tell(connection, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0");
+            Tell(connection, "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192");
             file = new PresenceFile(path, connection, seal);
             file.ReadState();
             file.Upgrade(version);
@@ -173,7 +182,9 @@ internal sealed class PresenceFile : IDisposable
         return wasStarted;
     }
 
-    /// <summary>Runs <paramref name="work"/> in a transaction: all of it is on disk when this returns, or none of it and an exception is thrown.</summary>
+    /// <summary>
+    /// Runs <paramref name="work"/> in a transaction. All of it is on disk when this returns. If it throws, nothing was written.
+    /// </summary>
     public void Write(Action work)
     {
         _seal!.EnsureSound();
@@ -189,7 +200,7 @@ internal sealed class PresenceFile : IDisposable
         {
             State = before;
             Reader?.RolledBack();
-            // some failures have rolled back already
+            // SQLite rolls back by itself after some failures
             if (SQLitePCL.raw.sqlite3_get_autocommit(_connection.Handle!) == 0)
                 _rollback.Run();
             throw;
@@ -199,7 +210,7 @@ internal sealed class PresenceFile : IDisposable
         Reader?.Committed();
     }
 
-    /// <summary>Writes what the next start shall know. In a transaction.</summary>
+    /// <summary>Writes the state. Call it in a transaction.</summary>
     public void WriteState(FileState state)
     {
         _writeState.Bind(1, state.Tick);
@@ -212,7 +223,7 @@ internal sealed class PresenceFile : IDisposable
         State = state;
     }
 
-    /// <summary>Appends a row to the journal. In a transaction.</summary>
+    /// <summary>Appends a row to the journal. Call it in a transaction.</summary>
     public void Append(long position, RowKind kind, uint at, uint oldest, ReadOnlySpan<uint> entries)
     {
         var bytes = MemoryMarshal.AsBytes(entries);
@@ -225,7 +236,7 @@ internal sealed class PresenceFile : IDisposable
         _append.Run();
     }
 
-    /// <summary>Writes the image of a page over an earlier one. In a transaction.</summary>
+    /// <summary>Writes the image of a page, and replaces an earlier one. Call it in a transaction.</summary>
     public void WriteImage(Plane plane, int page, long position, uint oldest, ReadOnlySpan<uint> words)
     {
         var id = ((long)plane << PlaneShift) | (uint)page;
@@ -238,7 +249,7 @@ internal sealed class PresenceFile : IDisposable
         _writeImage.Run();
     }
 
-    /// <summary>Deletes the rows up to a position. In a transaction, a few hundred at a time.</summary>
+    /// <summary>Deletes the rows up to a position, at most a few hundred in one call. Call it in a transaction.</summary>
     public void Trim(long position)
     {
         _trim.Bind(1, position);
@@ -246,17 +257,17 @@ internal sealed class PresenceFile : IDisposable
         WriteState(State with { Trimmed = position });
     }
 
-    /// <summary>Moves what the WAL holds into the file, as far as it can, so that the WAL's room may be used again.</summary>
-    /// <exception cref="StoreUnavailableException">The file is not as it was written.</exception>
+    /// <summary>Copies as much of the WAL as possible into the file, so that SQLite can reuse the space of the WAL.</summary>
+    /// <exception cref="StoreUnavailableException">The file is damaged.</exception>
     public void FoldWal() => _seal!.TryCheckpoint(_connection);
 
-    /// <summary>Says what hears of damage that is found while the file is open.</summary>
+    /// <summary>Sets the receiver of damage that is found while the file is open.</summary>
     public void ReportTo(FolderWatch? watch) => _seal!.Watch = watch;
 
-    /// <summary>Allows the file at most this many pages: what a full disk does, for tests.</summary>
+    /// <summary>For tests of a full disk: allows the file at most this many pages.</summary>
     internal void LimitPages(long pages) => Tell(_connection, $"PRAGMA max_page_count = {pages}");
 
-    /// <summary>Pages of the file in use.</summary>
+    /// <summary>The number of pages of the file.</summary>
     internal long PageCount => Ask(_connection, "PRAGMA page_count");
 
     /// <summary>Reads the rows of the journal, in order.</summary>
@@ -275,7 +286,9 @@ internal sealed class PresenceFile : IDisposable
         }
     }
 
-    /// <summary>Reads the images of ranges of pages, each up to its end and without it; returns how many there were. Any thread.</summary>
+    /// <summary>
+    /// Reads the images in ranges of pages. The end of a range is exclusive. Returns the number of images. Callable from any thread.
+    /// </summary>
     public static int ReadImages(string path, IEnumerable<(Plane Plane, int First, int End)> ranges, ImageVisitor visit)
     {
         using var connection = Connect(path, SqliteOpenMode.ReadOnly);
@@ -297,10 +310,10 @@ internal sealed class PresenceFile : IDisposable
         return count;
     }
 
-    /// <summary>Closes the file in order: what is in the WAL is in the file then.</summary>
+    /// <summary>Closes the file cleanly: copies the WAL into it first.</summary>
     public void Dispose() => Close(finishes: true);
 
-    /// <summary>Closes the file as a crash would: the WAL stays.</summary>
+    /// <summary>Closes the file as a crash would: leaves the WAL.</summary>
     public void Abandon() => Close(finishes: false);
 
     private void Close(bool finishes)
@@ -314,7 +327,7 @@ internal sealed class PresenceFile : IDisposable
         _seal?.Dispose();
     }
 
-    // Before SQLite sees the file, which is made here where it is missing: it would roll back or recover what somebody else left half done.
+    // Runs before SQLite opens the file, because SQLite would recover an unfinished transaction of another program. Creates a missing file.
     private static void CheckHeader(string path)
     {
         Span<byte> header = stackalloc byte[100];
@@ -325,12 +338,19 @@ internal sealed class PresenceFile : IDisposable
             var length = file.ReadAtLeast(header, header.Length, throwOnEndOfStream: false);
             if (length == 0)
                 return;
-            if (length < header.Length || !header.StartsWith("SQLite format 3\0"u8) || BinaryPrimitives.ReadInt32BigEndian(header[68..]) != ApplicationId)
-                throw new DataFolderException($"{path} is not an Aglow file of words, or its beginning is damaged; nothing was changed. Restore a backup, or name another folder with --data.");
+            var isOurs = length == header.Length && header.StartsWith("SQLite format 3\0"u8)
+                && BinaryPrimitives.ReadInt32BigEndian(header[68..]) == ApplicationId;
+            if (!isOurs)
+            {
+                throw new DataFolderException(
+                    $"{path} is not an Aglow file of words, or its beginning is damaged; nothing was changed. "
+                        + "Restore a backup, or name another folder with --data.");
+            }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new DataFolderException($"{path} cannot be read ({e.Message}): give this user the right to, or name another folder with --data.", e);
+            throw new DataFolderException(
+                $"{path} cannot be read ({e.Message}): give this user the right to, or name another folder with --data.", e);
         }
     }
 
@@ -352,7 +372,7 @@ internal sealed class PresenceFile : IDisposable
             """);
     }
 
-    /// <summary>Whether the checksum of a row is right: position, kind, at, oldest, crc, entries.</summary>
+    /// <summary>Whether the checksum of a row is correct. Its columns: position, kind, at, oldest, crc, entries.</summary>
     internal static bool IsRightRow(SqliteStatement row)
     {
         var bytes = row.Blob(5);
@@ -360,7 +380,7 @@ internal sealed class PresenceFile : IDisposable
             && row.Int64(4) == Checksum(bytes, (ulong)row.Int64(0), (ulong)row.Int64(1), (ulong)row.Int64(2), (ulong)row.Int64(3));
     }
 
-    /// <summary>Whether the checksum of an image is right: id, position, oldest, crc, words.</summary>
+    /// <summary>Whether the checksum of an image is correct. Its columns: id, position, oldest, crc, words.</summary>
     internal static bool IsRightImage(SqliteStatement image, out int page, out ReadOnlySpan<uint> words)
     {
         var id = image.Int64(0);
@@ -371,7 +391,7 @@ internal sealed class PresenceFile : IDisposable
             && image.Int64(3) == Checksum(bytes, (ulong)id, (ulong)image.Int64(1), (ulong)image.Int64(2), 0);
     }
 
-    /// <summary>The state as the file has it; null where it is missing, or its checksum is wrong.</summary>
+    /// <summary>Reads the state; null: it is missing, or its checksum is wrong.</summary>
     internal FileState? FindState()
     {
         using var row = new SqliteStatement(_connection, "SELECT tick, clean, images, trimmed, since, crc FROM state WHERE id = 0");
@@ -391,14 +411,19 @@ internal sealed class PresenceFile : IDisposable
     private void Upgrade(long version)
     {
         if (version < 2 && LastAlive > Pulse.SecondMask)
-            throw new DataFolderException($"{FilePath} was written by an older Aglow under a clock later than 2053, and its words cannot be told apart: restore a backup, or name another folder with --data.");
+        {
+            throw new DataFolderException(
+                $"{FilePath} was written by an older Aglow under a clock later than 2053, and its words cannot be told apart: "
+                    + "restore a backup, or name another folder with --data.");
+        }
+
         if (version < SealedFrom)
             _seal ??= SqliteFile.FirstSeal(_connection, FilePath);
         if (_seal is null)
             throw DataFolder.Damaged(FilePath, $"{Path.GetFileName(PageSums.PathOf(FilePath))} is missing");
         if (version < SchemaVersion)
             Tell(_connection, $"PRAGMA user_version = {SchemaVersion}");
-        // what a crash left in the WAL, and the version
+        // copies the version, and what a crash left in the WAL, into the file
         _seal.TryCheckpoint(_connection);
     }
 
@@ -409,15 +434,19 @@ internal sealed class PresenceFile : IDisposable
         return statement;
     }
 
-    /// <summary>A connection of its own for whoever only reads.</summary>
+    /// <summary>Opens a separate connection that only reads.</summary>
     internal static SqliteConnection ConnectToRead(string path) => Connect(path, SqliteOpenMode.ReadOnly);
 
-    /// <summary>The connection that writes: for what must be in the same transaction, or be done before the writer starts.</summary>
+    /// <summary>The writing connection, for statements in the same transaction, or before the writer starts.</summary>
     internal SqliteConnection Connection => _connection;
 
     private static SqliteConnection Connect(string path, SqliteOpenMode mode)
     {
-        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = mode, Pooling = false, DefaultTimeout = 2, Vfs = SqliteFile.Vfs }.ToString());
+        var settings = new SqliteConnectionStringBuilder
+        {
+            DataSource = path, Mode = mode, Pooling = false, DefaultTimeout = 2, Vfs = SqliteFile.Vfs,
+        };
+        var connection = new SqliteConnection(settings.ToString());
         connection.Open();
         SqliteFile.CheckpointOnClose(connection, false);
         Tell(connection, "PRAGMA busy_timeout = 2000");
@@ -436,7 +465,7 @@ internal sealed class PresenceFile : IDisposable
     private static uint Checksum(FileState state) =>
         Checksum(default, state.Tick | ((ulong)state.Since << 32), state.IsClean ? 1UL : 0UL, (ulong)state.Images, (ulong)state.Trimmed);
 
-    // CRC-32C: an instruction on every processor of interest, 8 bytes at a time.
+    // CRC-32C, because current processors compute it with one instruction for 8 bytes.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static uint Checksum(ReadOnlySpan<byte> bytes, ulong a, ulong b, ulong c, ulong d)
     {

@@ -1,19 +1,19 @@
 namespace Aglow.Durable;
 
 /// <summary>
-/// Files and folders that only their owner may read: mode 0600 in 0700, whatever the umask is. A link in a file's place is refused, because
-/// its maker chose what it leads to.
+/// Creates files and folders that only their owner can read: mode 0600 in 0700, whatever the umask is. Refuses symbolic links, because
+/// their creator chose the target.
 /// </summary>
 /// <remarks>
-/// Modes of what is there already are the operator's. SQLite gives its journals the mode of their database. Windows goes by the folder's
-/// own rules.
+/// The modes of existing files are left to the operator. SQLite gives a WAL the mode of its database. On Windows the permissions of the
+/// folder apply.
 /// </remarks>
 public static class PrivateFile
 {
     private const UnixFileMode File600 = UnixFileMode.UserRead | UnixFileMode.UserWrite;
     private const UnixFileMode Folder700 = File600 | UnixFileMode.UserExecute;
 
-    /// <summary>Makes a folder, and those above it, where they are missing.</summary>
+    /// <summary>Creates a folder and its parents, if they are missing.</summary>
     public static void CreateFolder(string path)
     {
         if (OperatingSystem.IsWindows())
@@ -22,21 +22,21 @@ public static class PrivateFile
             Directory.CreateDirectory(path, Folder700);
     }
 
-    /// <summary>Opens a file to write, made where it is missing.</summary>
+    /// <summary>Opens a file for writing, and creates it if it is missing.</summary>
     public static FileStream Open(string path, FileShare share = FileShare.None)
     {
         RefuseLink(path);
         return new FileStream(path, Options(FileMode.OpenOrCreate, share));
     }
 
-    /// <summary>Makes a file in place of one that may be there.</summary>
+    /// <summary>Creates a file, and deletes one of the same name first.</summary>
     public static FileStream Replace(string path)
     {
         File.Delete(path);
         return new FileStream(path, Options(FileMode.CreateNew, FileShare.None));
     }
 
-    /// <summary>Makes an empty file where there is none, for a program that would make it with another mode.</summary>
+    /// <summary>Creates an empty file if it is missing, for a library that would create it with another mode.</summary>
     public static void Prepare(string path)
     {
         RefuseLink(path);

@@ -11,19 +11,23 @@ using Plane = Aglow.Model.Plane;
 namespace Aglow.Durable;
 
 /// <summary>
-/// A start: page images, then the rows of the journal that are newer than each page's image, and what follows from how the last run ended.
+/// Restores the store at a start. It loads the page images, replays the rows of the journal that are newer than each image, and then
+/// corrects the words for the way the last run ended.
 /// </summary>
 /// <remarks>
-/// The words say when each user was last seen as of their last transition; heartbeats in between were not journalled. So beside the words a bit a
-/// user is replayed: online, unless the last word of them was a goodbye (of one device, too: whoever is heard after it is journalled) or older than the <c>oldest</c> of its row (a lapse; the sweep has every
-/// lapse journalled). After a crash, those still online who were heard in the run that crashed are last seen at the last second the node is known to
-/// have been alive; the first word of everyone in a run is journalled, so a node that crashes again and again does not carry those along
-/// who have long been gone (200 kills in a row found that). After a clean stop
-/// words are exact. A start within the lease leaves them online (the caller holds their lapses back, see <see cref="StallGuard"/>); after a longer
-/// one they are offline, and a row of the journal says so, or a second crash would take them for online until then.
-/// Nothing that is loaded is later than now. Where the file ends at a later second than this start, the clock was set back since: words of seconds that
-/// have not come yet are moved back by as much, so that the end of the last run is now. They are journalled anew (<see cref="TakenBack"/>).
-/// Images are read by as many threads as there are processors, rows by one.
+/// A word holds the last seen of a user's last transition, because renewals are not journalled. So a bit for each user is replayed beside
+/// the words: whether the user was online at the end of the last run. A user was offline if the last word is a leave (of one device as
+/// well, because a heartbeat after it is journalled), or is older than the <c>oldest</c> of its row. The sweep queues every user whose
+/// lease expires, so such a row exists.
+/// <para>After a clean stop the words are exact. After a crash, users who were online and were heard in the crashed run count as last seen
+/// when the node was last known to be alive. The first word of each user in a run is journalled. So repeated crashes do not keep users
+/// online who left long ago (a test with 200 kills in a row found that).</para>
+/// <para>If the node was away for no longer than the lease, these users stay online, and the caller delays their expiry
+/// (<see cref="StallGuard"/>). After a longer time they are offline, and a row in the journal notes it. Without that row, a second crash
+/// would count them as online until then.</para>
+/// <para>No loaded word is later than now. If the file ends at a later second than this start, the clock was set back in between. Then
+/// words of future seconds are moved back by the same difference, and are journalled again (<see cref="TakenBack"/>).</para>
+/// Threading: one thread for each processor reads images, one thread replays rows.
 /// </remarks>
 public sealed class Recovery
 {
@@ -32,7 +36,7 @@ public sealed class Recovery
     private readonly Checkpoint _checkpoint;
     private readonly ulong[]?[] _online = new ulong[PageLayout.Pages][];
     private readonly Lock _gate = new();
-    // the latest second that a row or an image says it was written at, as far as their oldest tells
+    // the latest "oldest" of all rows and images: a lower bound of the last second that was written
     private uint _writtenAt;
     private readonly int[][] _registered = [new int[PageLayout.Pages], new int[PageLayout.Pages]];
 
@@ -47,49 +51,53 @@ public sealed class Recovery
     /// <summary>The second of this start.</summary>
     public uint At { get; }
 
-    /// <summary>The last second at which the node is known to have been alive before; 0: never.</summary>
+    /// <summary>The last second before this start at which the node is known to have been alive; 0: never.</summary>
     public uint LastAlive => _file.LastAlive;
 
-    /// <summary>Whether the last run stopped in order, so that words are exact.</summary>
+    /// <summary>Whether the last run stopped cleanly, so that words are exact.</summary>
     public bool WasClean { get; private init; }
 
     /// <summary>
-    /// Whether the node was away for no longer than the lease. Then nobody shall lapse for it: report <see cref="LastAlive"/> to
-    /// <see cref="At"/> as a stall.
+    /// Whether the node was away for no longer than the lease. Then no user may expire because of it, so the caller must report a stall
+    /// from <see cref="LastAlive"/> to <see cref="At"/>.
     /// </summary>
     public bool IsWithinLease { get; private set; }
 
-    /// <summary>Users online: those who were at the end of the last run, where it ended within the lease; else none.</summary>
+    /// <summary>The number of users who are online: those of the end of the last run, if it ended within the lease; else 0.</summary>
     public long Online { get; private set; }
 
-    /// <summary>Users ever seen.</summary>
+    /// <summary>The number of users who were ever seen.</summary>
     public long Registered { get; private set; }
 
-    /// <summary>Rows of the journal that were replayed.</summary>
+    /// <summary>The number of rows that were replayed.</summary>
     public long Rows { get; private set; }
 
-    /// <summary>What the journal weighs: bytes of its rows.</summary>
+    /// <summary>The size of the journal in bytes, as <see cref="Journal.Weight"/> counts it.</summary>
     internal long JournalBytes { get; private set; }
 
     /// <summary>The position of the journal's last row.</summary>
     internal long Position { get; private set; }
 
-    /// <summary>How long it took.</summary>
+    /// <summary>The duration of the recovery.</summary>
     public TimeSpan Took { get; private set; }
 
-    /// <summary>The second that users online at a crash were raised to; 0 after a clean stop.</summary>
+    /// <summary>The second that became the last seen of users who were online at a crash; 0 after a clean stop.</summary>
     internal uint RaisedTo { get; private set; }
 
-    /// <summary>Users whose words of a plane were later than this start, and are to be journalled as they are now.</summary>
+    /// <summary>For each plane, the users whose words were later than this start. Their changed words must be journalled.</summary>
     internal List<uint>[] TakenBack { get; } = [[], []];
 
-    /// <summary>Pages with users who were online at the end of the last run.</summary>
+    /// <summary>The pages with users who were online at the end of the last run.</summary>
     internal List<int> PagesOnline { get; } = [];
 
-    /// <summary>Who was online at the end of the last run, as far as its journal says: a page, and its bits in groups of 64.</summary>
+    /// <summary>
+    /// The users who were online at the end of the last run according to the journal: a page, and its bits in groups of 64.
+    /// </summary>
     internal IEnumerable<(int Page, ulong[] Groups)> LastOnline => PagesOnline.Select(page => (page, _online[page]!));
 
-    /// <summary>Notes this start in the file, in one transaction, with a row where it changed words; returns the position of the journal's last row.</summary>
+    /// <summary>
+    /// Notes this start in the file in one transaction, with a row if it changed words. Returns the position of the journal's last row.
+    /// </summary>
     internal long NoteStart(uint now)
     {
         var everyoneWentOffline = !IsWithinLease && PagesOnline.Count > 0;
@@ -99,7 +107,11 @@ public sealed class Recovery
         _file.Write(() =>
         {
             if (isNoted)
-                _file.Append(Position + 1, everyoneWentOffline ? RowKind.Resumed : RowKind.Continued, now, now, [_file.State.Since, RaisedTo]);
+            {
+                var kind = everyoneWentOffline ? RowKind.Resumed : RowKind.Continued;
+                _file.Append(Position + 1, kind, now, now, [_file.State.Since, RaisedTo]);
+            }
+
             _file.WriteState(_file.State with { Tick = now, IsClean = false, Since = ended });
         });
         if (!isNoted)
@@ -109,7 +121,7 @@ public sealed class Recovery
         return Position + 1;
     }
 
-    /// <summary>Believes online who is: so that whoever of them lapses is found by the sweep, and journalled.</summary>
+    /// <summary>Marks the users who are online in the belief, so that the sweep finds and journals those who expire.</summary>
     public void Seed(Belief belief)
     {
         foreach (var page in IsWithinLease ? PagesOnline : [])
@@ -136,8 +148,9 @@ public sealed class Recovery
 
     private void ReadImages()
     {
-        // a lane of 256 pages at a time, so that the threads end together
-        var lanes = (from plane in new[] { Plane.Pulse, Plane.Activity } from lane in Enumerable.Range(0, PageLayout.Pages / 256) select (plane, lane)).ToArray();
+        // threads take lanes of 256 pages, so that all of them end at about the same time
+        var numbers = Enumerable.Range(0, PageLayout.Pages / 256);
+        var lanes = (from plane in new[] { Plane.Pulse, Plane.Activity } from lane in numbers select (plane, lane)).ToArray();
         var next = -1;
         var images = 0;
         try
@@ -150,7 +163,7 @@ public sealed class Recovery
         }
         catch (AggregateException e)
         {
-            // the operator needs one line, and which of the threads found it first does not matter
+            // the operator needs one line, so only the first exception is reported
             System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
         }
 
@@ -208,7 +221,7 @@ public sealed class Recovery
         ReplayWords((Plane)kind, position, oldest, entries);
     }
 
-    // Millions at a start, and a start happens once: compiled for speed at once.
+    // A start replays millions of entries once, so the method is optimized at its first call.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void ReplayWords(Plane plane, long position, uint oldest, ReadOnlySpan<uint> entries)
     {
@@ -221,7 +234,7 @@ public sealed class Recovery
             if (position <= checkpoint.ImagedAt(plane, page))
                 continue;
             var word = entries[i + 1];
-            // the erased word of somebody who never had one: not worth a page
+            // the word of a deleted user in a page without words: no page is needed
             if (word == Pulse.Never && _store.View(plane, page).IsEmpty)
                 continue;
             var slot = PageLayout.Slot(entries[i]);
@@ -287,7 +300,7 @@ public sealed class Recovery
         Registered = _store.Registered;
     }
 
-    // Users of these bits who were heard since then were last seen at this second, if not later. Returns how many bits there are.
+    // Raises the last seen of these users to a second, if they were heard after "since". Returns the number of users.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private int Raise(int page, ulong[] online, uint since, uint second)
     {
@@ -315,7 +328,7 @@ public sealed class Recovery
             Volatile.Write(ref _writtenAt, Math.Max(_writtenAt, oldest));
     }
 
-    // The file ends at this second. A word may be of the second after: it is read after the clock is.
+    // "end" is the last second of the file. A word may be one second later, because it is read after the clock.
     private void TakeBack(uint end)
     {
         if (end + Clock.Apart <= At)
@@ -336,7 +349,7 @@ public sealed class Recovery
             for (var bits = Threshold.LaterThan(At, ref words[group * 64]); bits != 0; bits &= bits - 1)
             {
                 var slot = (group * 64) + BitOperations.TrailingZeroCount(bits);
-                // a moment ahead is a word that was read after the clock was
+                // a word up to Clock.Apart ahead was only read after the clock
                 words[slot] = Pulse.TakenBack(words[slot], Pulse.Second(words[slot]) > At + Clock.Apart ? ahead : 0, At);
                 lock (users)
                     users.Add(PageLayout.User(page, slot));
@@ -352,5 +365,6 @@ public sealed class Recovery
     }
 
     private DataFolderException OverBudget() => new(
-        $"{_file.FilePath} holds more users than memory was allowed for ({_store.Budget.Pages / 4} MiB): allow more with --memory-megabytes; nothing was changed.");
+        $"{_file.FilePath} holds more users than memory was allowed for ({_store.Budget.Pages / 4} MiB): "
+            + "allow more with --memory-megabytes; nothing was changed.");
 }

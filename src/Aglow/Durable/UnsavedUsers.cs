@@ -5,8 +5,8 @@ using Plane = Aglow.Model.Plane;
 namespace Aglow.Durable;
 
 /// <summary>
-/// Users whose words could not be written yet: one bit each, so a disk that is full for a day costs no more memory than one that is full
-/// for a second (125 MB at a billion users). Their words are read again when there is room.
+/// Users whose words could not be written yet, as one bit each. So the memory does not depend on how long the disk is full (125 MB at a
+/// billion users). Their words are read again when writes succeed.
 /// </summary>
 /// <remarks>Threading: the journal's writer only.</remarks>
 internal sealed class UnsavedUsers

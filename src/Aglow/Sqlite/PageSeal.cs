@@ -12,7 +12,7 @@ namespace Aglow.Sqlite;
 /// <remarks>
 /// <code>
 ///   commit ─► fsync of the WAL ─► read the new frames back ─► note their number
-///   1,000 frames ─► 1 check the WAL against the note      ─► 3 note that copying begins, fsync; write the sums of its pages, fsync
+///   16 MiB       ─► 1 check the WAL against the note      ─► 3 note that copying begins, fsync; write the sums of its pages, fsync
 ///                   2 check the pages that it replaces    ─► 4 SQLite copies them into the file ─► 5 read back, compare with the WAL
 /// </code>
 /// At any moment each page of the file matches its sum, except pages of the WAL between steps 3 and 5. So a crash between any two steps
@@ -24,8 +24,9 @@ namespace Aglow.Sqlite;
 /// </remarks>
 internal sealed class PageSeal : IDisposable
 {
-    /// <summary>The number of frames after which the WAL is copied into the file: SQLite's own default.</summary>
-    private const uint FramesPerCheckpoint = 1000;
+    // The WAL is copied into the file at this size. A page that several commits change is then copied once. A start after a crash reads such
+    // a WAL in some tens of milliseconds.
+    private const int BytesPerCheckpoint = 16 << 20;
 
     private readonly string _path;
     private readonly SafeFileHandle _pages;
@@ -34,7 +35,8 @@ internal sealed class PageSeal : IDisposable
     // pages that SQLite may have copied from this WAL in an incomplete checkpoint
     private readonly HashSet<uint> _copied = [];
     private readonly byte[] _page;
-    private uint _dueAt = FramesPerCheckpoint;
+    private readonly uint _framesPerCheckpoint;
+    private uint _dueAt;
     private volatile string? _damage;
 
     private PageSeal(string path, SafeFileHandle pages, PageSums sums, WalReader wal)
@@ -44,6 +46,7 @@ internal sealed class PageSeal : IDisposable
         _sums = sums;
         _wal = wal;
         _page = new byte[sums.PageSize];
+        _framesPerCheckpoint = _dueAt = (uint)(BytesPerCheckpoint / sums.PageSize);
         if (sums.Note.IsCopying)
             _copied.UnionWith(wal.Pages.Keys);
     }
@@ -126,7 +129,7 @@ internal sealed class PageSeal : IDisposable
         }
         catch (Exception e) when (e is SqliteException or IOException or StoreUnavailableException)
         {
-            _dueAt = _wal.Frames + FramesPerCheckpoint;
+            _dueAt = _wal.Frames + _framesPerCheckpoint;
         }
     }
 
@@ -137,14 +140,14 @@ internal sealed class PageSeal : IDisposable
     public bool TryCheckpoint(SqliteConnection connection)
     {
         EnsureSound();
-        _dueAt = _wal.Frames + FramesPerCheckpoint;
+        _dueAt = _wal.Frames + _framesPerCheckpoint;
         using var alone = CheckpointLock.TryTake(Path.GetDirectoryName(_path)!);
         if (alone is null)
             return false;
         Note();
         var sums = ReadWal();
         CheckReplaced(sums);
-        if (sums.Count > 0)
+        if (sums.Length > 0)
         {
             _sums.WriteNote(_wal, isCopying: true);
             _sums.Flush();
@@ -219,26 +222,29 @@ internal sealed class PageSeal : IDisposable
         if (_wal.Salt != salt)
         {
             _copied.Clear();
-            _dueAt = FramesPerCheckpoint;
+            _dueAt = _framesPerCheckpoint;
         }
 
         if (_wal.Salt != salt || _wal.Frames != frames)
             _sums.WriteNote(_wal, isCopying: _copied.Count > 0);
     }
 
-    private Dictionary<uint, uint> ReadWal()
+    // the pages of the WAL with their sums, in ascending order
+    private (uint Page, uint Sum)[] ReadWal()
     {
         var (salt, frames, sum) = (_wal.Salt, _wal.Frames, _wal.Sum);
-        var sums = new Dictionary<uint, uint>();
         if (frames == 0)
-            return sums;
+            return [];
+        var sums = new Dictionary<uint, uint>();
         _wal.ReadAll((page, bytes) => sums[page] = PageSums.Crc(page, bytes), frames);
-        return (_wal.Salt, _wal.Frames, _wal.Sum) == (salt, frames, sum) ? sums : throw Broken("its WAL is not as it was written");
+        if ((_wal.Salt, _wal.Frames, _wal.Sum) != (salt, frames, sum))
+            throw Broken("its WAL is not as it was written");
+        return [.. sums.Select(static one => (one.Key, one.Value)).OrderBy(static one => one.Key)];
     }
 
-    private void CheckReplaced(Dictionary<uint, uint> sums)
+    private void CheckReplaced((uint Page, uint Sum)[] sums)
     {
-        foreach (var page in sums.Keys)
+        foreach (var (page, _) in sums)
         {
             if (_copied.Add(page) && _sums.Of(page) is not 0 and var sum && SumOf(page) != sum)
                 throw Broken($"page {page} is not as it was written");

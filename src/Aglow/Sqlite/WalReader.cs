@@ -23,10 +23,14 @@ internal sealed class WalReader(string path) : IDisposable
     private const int FrameHeaderBytes = 24;
     private const uint Magic = 0x377F0682;
 
+    // a small commit costs a small read, and a long WAL few reads
+    private const int FramesOfFirstRead = 4;
+    private const int FramesOfRead = 64;
+
     private readonly Dictionary<uint, uint> _pages = [];
     private readonly Dictionary<uint, uint> _uncommitted = [];
     private SafeFileHandle? _file;
-    private byte[] _frame = [];
+    private byte[] _frames = [];
     private (uint A, uint B) _sum;
     private bool _bigEndian;
 
@@ -159,28 +163,46 @@ internal sealed class WalReader(string path) : IDisposable
 
     private void ReadOn(Action<uint, ReadOnlySpan<byte>>? visit, uint upTo)
     {
-        if (_frame.Length != FrameHeaderBytes + PageSize)
-            _frame = GC.AllocateUninitializedArray<byte>(FrameHeaderBytes + PageSize);
         _uncommitted.Clear();
         var sum = _sum;
-        for (var number = Frames + 1; number <= upTo && RandomAccess.Read(_file!, _frame, At(number)) == _frame.Length; number++)
+        var frameBytes = FrameHeaderBytes + PageSize;
+        var atOnce = FramesOfFirstRead;
+        for (var number = Frames + 1; number <= upTo; atOnce = Math.Min(FramesOfRead, atOnce * 2))
         {
-            if (Salts(_frame) != Salt)
+            var count = (int)Math.Min((uint)atOnce, upTo - number + 1);
+            if (_frames.Length < count * frameBytes)
+                _frames = GC.AllocateUninitializedArray<byte>(count * frameBytes);
+            var read = RandomAccess.Read(_file!, _frames.AsSpan(0, count * frameBytes), At(number)) / frameBytes;
+            for (var i = 0; i < read; i++, number++)
+            {
+                if (!ReadFrame(_frames.AsSpan(i * frameBytes, frameBytes), number, ref sum, visit))
+                    return;
+            }
+
+            if (read < count)
                 return;
-            sum = Add(_frame.AsSpan(FrameHeaderBytes), Add(_frame.AsSpan(0, 8), sum));
-            var page = BinaryPrimitives.ReadUInt32BigEndian(_frame);
-            if (sum.A != BinaryPrimitives.ReadUInt32BigEndian(_frame.AsSpan(16))
-                || sum.B != BinaryPrimitives.ReadUInt32BigEndian(_frame.AsSpan(20)) || page == 0)
-                return;
-            _uncommitted[page] = number;
-            visit?.Invoke(page, _frame.AsSpan(FrameHeaderBytes));
-            if (BinaryPrimitives.ReadUInt32BigEndian(_frame.AsSpan(4)) is not (> 0 and var pages))
-                continue;
-            foreach (var (one, frame) in _uncommitted)
-                _pages[one] = frame;
-            _uncommitted.Clear();
-            (Frames, DatabasePages, _sum) = (number, pages, sum);
         }
+    }
+
+    // false: the frame is not part of this WAL
+    private bool ReadFrame(ReadOnlySpan<byte> frame, uint number, ref (uint A, uint B) sum, Action<uint, ReadOnlySpan<byte>>? visit)
+    {
+        if (Salts(frame) != Salt)
+            return false;
+        sum = Add(frame[FrameHeaderBytes..], Add(frame[..8], sum));
+        var page = BinaryPrimitives.ReadUInt32BigEndian(frame);
+        if (sum.A != BinaryPrimitives.ReadUInt32BigEndian(frame[16..])
+            || sum.B != BinaryPrimitives.ReadUInt32BigEndian(frame[20..]) || page == 0)
+            return false;
+        _uncommitted[page] = number;
+        visit?.Invoke(page, frame[FrameHeaderBytes..]);
+        if (BinaryPrimitives.ReadUInt32BigEndian(frame[4..]) is not (> 0 and var pages))
+            return true;
+        foreach (var (one, at) in _uncommitted)
+            _pages[one] = at;
+        _uncommitted.Clear();
+        (Frames, DatabasePages, _sum) = (number, pages, sum);
+        return true;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

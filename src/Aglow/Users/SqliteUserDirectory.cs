@@ -15,7 +15,7 @@ namespace Aglow.Users;
 ///
 /// id             index (from 2^31 up), ID; never deleted, so that an index always belongs to the same ID
 /// profile        index, user name, display name, their unique and searched forms, times
-/// profile_text   FTS5 with the trigram tokenizer over the searched forms; stores no text of its own
+/// profile_text   FTS5 with the trigram tokenizer over the searched forms; stores no text of its own, and fills one page at a time (pgsz)
 /// account        index, whether disabled, when tokens were revoked
 /// subscription   follower, followed; indexed both ways
 /// claim          index, source, status and text, last seen to show; an ended claim stays until the user's next one
@@ -50,6 +50,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
         CREATE INDEX profile_user ON profile (user_search, user) WHERE user_search IS NOT NULL;
         CREATE INDEX profile_display ON profile (display_search, user) WHERE display_search IS NOT NULL;
         CREATE VIRTUAL TABLE profile_text USING fts5 (names, content = '', contentless_delete = 1, tokenize = 'trigram remove_diacritics 1');
+        INSERT INTO profile_text (profile_text, rank) VALUES ('pgsz', 1950);
         CREATE TABLE account (
             user INTEGER PRIMARY KEY, disabled INTEGER NOT NULL, shown_last_seen INTEGER NOT NULL, revoked_at INTEGER NOT NULL, deleted INTEGER NOT NULL);
         CREATE TABLE subscription (follower INTEGER, followed INTEGER, PRIMARY KEY (follower, followed)) WITHOUT ROWID;

@@ -62,7 +62,7 @@ internal sealed class UserCommands : IDisposable
         _connection = connection;
         _time = time;
         _index = Prepare("SELECT user FROM id WHERE id = ?1");
-        _insertId = Prepare("INSERT INTO id VALUES (?1, ?2)");
+        _insertId = Prepare("INSERT INTO id VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING");
         _profile = Prepare("SELECT user_name, display_name, created_at FROM profile WHERE user = ?1");
         _freeName = Prepare("UPDATE profile SET name_key = NULL WHERE user = ?1");
         _ownerOfName = Prepare("SELECT user FROM profile WHERE name_key = ?1");
@@ -134,19 +134,30 @@ internal sealed class UserCommands : IDisposable
         OnUndo(() => _next = first);
         for (var i = 0; i < ids.Count; i++)
         {
-            _index.Bind(1, ids[i]);
-            indexes[i] = _index.Step() ? (uint)_index.Int64(0) : 0;
-            _index.Reset();
-            if (indexes[i] != 0)
-                continue;
-            // the highest index stands for "no user"
-            if (_next == UserId.Nobody)
+            // most of these IDs are new, so inserting first saves a search; the highest index stands for "no user"
+            if (_next != UserId.Nobody && IsInserted(_next, ids[i]))
+                indexes[i] = _next++;
+            else if (IndexOf(ids[i]) is var known and not 0)
+                indexes[i] = known;
+            else
                 throw new StoreUnavailableException("The user directory has given all of its 2,147,483,647 indexes.");
-            _insertId.Bind(1, _next).Bind(2, ids[i]).Run();
-            indexes[i] = _next++;
         }
 
         return (int)(_next - first);
+    }
+
+    private bool IsInserted(uint index, string id)
+    {
+        _insertId.Bind(1, index).Bind(2, id).Run();
+        return SQLitePCL.raw.sqlite3_changes(_connection.Handle) != 0;
+    }
+
+    private uint IndexOf(string id)
+    {
+        _index.Bind(1, id);
+        var index = _index.Step() ? (uint)_index.Int64(0) : 0;
+        _index.Reset();
+        return index;
     }
 
     /// <summary>Writes profiles, all or none.</summary>
