@@ -1,10 +1,13 @@
 using System.IO.Compression;
+using System.IO.Pipelines;
 using System.Net;
 using System.Net.Http.Json;
 using System.Net.WebSockets;
 using System.Text;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.TestHost;
@@ -58,6 +61,32 @@ public class PipelineTests
         using (var lost = await ConnectAsync(server, "/ws?user_id=2"))
             await ReceiveAsync(lost, "welcome");
         await Eventually.TrueAsync(async () => (await http.GetStringAsync("/status/2")).Contains("offline"), "the lease expires");
+    }
+
+    [Fact]
+    public async Task A_socket_works_over_HTTP_3_where_the_host_offers_one()
+    {
+        using var folder = new TemporaryFolder();
+        await using var app = await TestHostAsync(folder);
+        var server = app.GetTestServer();
+        var (ours, theirs) = Duplex.Pair();
+        var serving = server.SendAsync(context =>
+        {
+            (context.Request.Protocol, context.Request.Method) = ("HTTP/3", HttpMethods.Connect);
+            (context.Request.Path, context.Request.QueryString) = ("/ws", new QueryString("?user_id=3"));
+            context.Request.Headers.SecWebSocketVersion = "13";
+            context.Features.Set<IHttpExtendedConnectFeature>(new ExtendedConnect(theirs));
+        });
+        using (var socket = WebSocket.CreateFromStream(ours, new WebSocketCreationOptions()))
+        {
+            await ReceiveAsync(socket, "welcome");
+            using var http = server.CreateClient();
+            (await http.GetStringAsync("/status/3")).ShouldContain("online");
+            await socket.SendAsync("{\"type\":\"leave\"}"u8.ToArray().AsMemory(), WebSocketMessageType.Text, endOfMessage: true, default);
+            await Should.ThrowAsync<WebSocketException>(() => ReceiveAsync(socket, "nothing more"));
+        }
+
+        await serving;
     }
 
     [Theory]
@@ -177,4 +206,65 @@ public class PipelineTests
             HttpClient = http,
             ConnectSocket = async (address, _, cancel) => await server.CreateWebSocketClient().ConnectAsync(address, cancel),
         });
+
+    private sealed class ExtendedConnect(Stream stream) : IHttpExtendedConnectFeature
+    {
+        public bool IsExtendedConnect => true;
+
+        public string Protocol => "websocket";
+
+        public ValueTask<Stream> AcceptAsync() => new(stream);
+    }
+
+    /// <summary>Two streams: one reads what the other writes.</summary>
+    private sealed class Duplex(PipeReader reader, PipeWriter writer) : Stream
+    {
+        private readonly Stream _reads = reader.AsStream();
+        private readonly Stream _writes = writer.AsStream();
+
+        public static (Stream Ours, Stream Theirs) Pair()
+        {
+            var (there, back) = (new Pipe(), new Pipe());
+            return (new Duplex(back.Reader, there.Writer), new Duplex(there.Reader, back.Writer));
+        }
+
+        public override bool CanRead => true;
+
+        public override bool CanSeek => false;
+
+        public override bool CanWrite => true;
+
+        public override long Length => throw new NotSupportedException();
+
+        public override long Position
+        {
+            get => throw new NotSupportedException();
+            set => throw new NotSupportedException();
+        }
+
+        public override int Read(byte[] buffer, int offset, int count) => _reads.Read(buffer, offset, count);
+
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+            _reads.ReadAsync(buffer, cancellationToken);
+
+        public override void Write(byte[] buffer, int offset, int count) => _writes.Write(buffer, offset, count);
+
+        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
+            _writes.WriteAsync(buffer, cancellationToken);
+
+        public override void Flush() => _writes.Flush();
+
+        public override Task FlushAsync(CancellationToken cancellationToken) => _writes.FlushAsync(cancellationToken);
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        protected override void Dispose(bool disposing)
+        {
+            _reads.Dispose();
+            _writes.Dispose();
+            base.Dispose(disposing);
+        }
+    }
 }
