@@ -78,7 +78,21 @@ public sealed class PresenceService : IAsyncDisposable
         Cursors = new CursorSeal(directory?.CursorSecret ?? new byte[16]);
         Visibilities = new Visibilities(options.IsVisibilityReciprocal);
         _claims = new ClaimWriter(directory, Claims, _locks, _heartbeats, bus, clock, ShownLastSeenAsync, RecordAsync);
-        Watchers = new WatchHub(this, bus, log);
+        Watchers = new WatchHub(
+            store,
+            Statuses,
+            _heartbeats,
+            Beliefs,
+            Definitions,
+            Claims,
+            Visibilities,
+            KnownKeys,
+            AskedKeys,
+            bus,
+            clock,
+            metrics,
+            log);
+        KeyRegistered += Watchers.Bind;
         if (store.PageCounts is { } counts)
             _counts = new OnlineCounts(store, counts, clock, Claims, Visibilities, Sweep, metrics);
         directory?.Observe(metrics);
@@ -171,17 +185,8 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Whether words of at least one page can be written now, as far as is known without a call.</summary>
     public bool IsStoreWritable => _store.IsWritable;
 
-    /// <summary>Whether users of some pages must go to another node, because their words cannot be written here.</summary>
-    internal bool IsHandingOver => _heartbeats.IsHandingOver;
-
-    /// <summary>Whether this user must go to another node, because their words cannot be written here.</summary>
-    internal bool IsHandedOver(uint user) => _heartbeats.IsHandedOver(user);
-
     /// <summary>Whether other nodes share the store, so that clients may go to them.</summary>
     public bool IsShared => _store.IsRemote;
-
-    /// <summary>A number that changes whenever a part of the words is lost or back.</summary>
-    internal long StoreOutages => _store.Outages;
 
     /// <summary>Whether there is a directory. Without one, IDs are integers below 2^31, and calls that need it answer 501.</summary>
     public bool HasDirectory => _directory is not null;
@@ -227,9 +232,6 @@ public sealed class PresenceService : IAsyncDisposable
         await _sweep.StopAsync();
         await _heartbeats.DisposeAsync();
     }
-
-    /// <summary>Whether a user's words cannot be read now, as far as is known without a call.</summary>
-    internal bool IsAway(uint user) => _store.IsPageAway(PageLayout.Page(user));
 
     // ---- keys -------------------------------------------------------------------------------------------------------------
 

@@ -356,7 +356,8 @@ public class WatchHubTests
         var store = new RiggedStore(isRemote: false) { IsAway = page => page == PageLayout.Page(2) };
         var world = new World(store);
         var topics = new Topics();
-        var checks = new TopicChecks(topics, world.Presence);
+        var checks = new TopicChecks(
+            topics, world.Presence.Statuses, world.Presence.Definitions, world.Presence.Claims, world.Presence.Clock);
         var here = topics.FindOrAdd(1, [], UserForm.Number, world.Presence.Definitions.Default);
         var away = topics.FindOrAdd(2, [], UserForm.Number, world.Presence.Definitions.Find("reachable")!);
         for (var i = 0; i < 50; i++)

@@ -8,7 +8,7 @@ namespace Aglow.Users;
 /// </summary>
 /// <remarks>
 /// Loaded from the <see cref="IUserDirectory"/> at start. A change is written here after the directory has it on disk; with a shared
-/// directory, only <see cref="DirectoryNews"/> writes here. An entry takes some 60 bytes. It stays for each user who was ever deleted or
+/// directory, only <c>DirectoryNews</c> writes here. An entry takes some 60 bytes. It stays for each user who was ever deleted or
 /// revoked, so that old tokens stay refused. Any thread; callers order their calls for one user.
 /// </remarks>
 public sealed class Accounts

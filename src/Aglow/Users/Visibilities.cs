@@ -13,7 +13,7 @@ namespace Aglow.Users;
 /// has read the full status. Heartbeats never do. While no user has settings, it costs a field read. Otherwise a user without settings
 /// costs the read of one bit.
 /// Loaded from the <see cref="IUserDirectory"/> at start. A change is written here after the directory has it on disk; with a shared
-/// directory, only <see cref="DirectoryNews"/> writes here. An entry takes some 150 bytes, and 4 for each approved or blocked user.
+/// directory, only <c>DirectoryNews</c> writes here. An entry takes some 150 bytes, and 4 for each approved or blocked user.
 /// Rejected: to ask the directory at each read. The status of a user who hides would take longer than others, which would reveal that they
 /// hide. Any thread.
 /// </remarks>

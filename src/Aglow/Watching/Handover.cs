@@ -1,3 +1,4 @@
+using Aglow.Heartbeats;
 using Aglow.Model;
 
 namespace Aglow.Watching;
@@ -14,15 +15,16 @@ namespace Aglow.Watching;
 /// while no other node is known. Rejected: refusing connections. If a shard is away for all nodes, its users could watch nobody.
 /// The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
-internal sealed class Handover(Slots<WatchConnection> connections, Departures departures, PresenceService presence)
+internal sealed class Handover(
+    Slots<WatchConnection> connections, Departures departures, HeartbeatWriter heartbeats, Definitions definitions)
 {
     // half a second; a lease is at least two
     private const long EveryBeats = 25;
 
     // spread, so that the other nodes are not overloaded, but short enough that users send heartbeats there within the lease
-    private readonly TimeSpan _over = TimeSpan.FromSeconds(Math.Min(5, presence.Definitions.Default.PulseSeconds / 6.0));
+    private readonly TimeSpan _over = TimeSpan.FromSeconds(Math.Min(5, definitions.Default.PulseSeconds / 6.0));
     private readonly long _stayBeats =
-        (long)(TimeSpan.FromSeconds(presence.Definitions.Default.PulseSeconds / 3.0) / WatchHub.BeatInterval);
+        (long)(TimeSpan.FromSeconds(definitions.Default.PulseSeconds / 3.0) / WatchHub.BeatInterval);
     private readonly List<WatchConnection> _some = [];
     private long _began;
 
@@ -31,7 +33,7 @@ internal sealed class Handover(Slots<WatchConnection> connections, Departures de
     {
         if (beat % EveryBeats != 0)
             return;
-        if (!presence.IsHandingOver)
+        if (!heartbeats.IsHandingOver)
         {
             _began = 0;
             return;
@@ -41,7 +43,7 @@ internal sealed class Handover(Slots<WatchConnection> connections, Departures de
         foreach (var connection in connections.All)
         {
             var isNew = _began != 0 && connection.OpenedBeat > _began && beat - connection.OpenedBeat < _stayBeats;
-            if (!connection.IsLeaving && !isNew && connection.User != UserId.Nobody && presence.IsHandedOver(connection.User))
+            if (!connection.IsLeaving && !isNew && connection.User != UserId.Nobody && heartbeats.IsHandedOver(connection.User))
                 _some.Add(connection);
         }
 

@@ -15,7 +15,12 @@ namespace Aglow.Watching;
 /// pages are read when the pages are back. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class Outages(
-    Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence, Action<WatchConnection, bool> sent)
+    Topics topics,
+    Slots<WatchConnection> connections,
+    TopicChecks checks,
+    IPlaneStore store,
+    Clock clock,
+    Action<WatchConnection, bool> sent)
 {
     // the first failure may come before the store knows which pages it has lost
     private const int FailuresOfAll = 2;
@@ -33,9 +38,9 @@ internal sealed class Outages(
     /// <summary>Checks whether the store lost pages or has some back; returns whether that changed.</summary>
     public bool Beat()
     {
-        if (presence.StoreOutages == _seen)
+        if (store.Outages == _seen)
             return false;
-        _seen = presence.StoreOutages;
+        _seen = store.Outages;
         Look();
         return true;
     }
@@ -44,7 +49,7 @@ internal sealed class Outages(
     public void Failed()
     {
         // the store may know the lost pages by now; then the next beat handles them
-        _failures = presence.StoreOutages == _seen ? _failures + 1 : 1;
+        _failures = store.Outages == _seen ? _failures + 1 : 1;
         if (_failures == FailuresOfAll)
             Look();
     }
@@ -61,7 +66,7 @@ internal sealed class Outages(
     /// <summary>Handles a new watch of a connection.</summary>
     public void Added(WatchConnection connection, int topic)
     {
-        topics[topic]!.IsAway = presence.IsAway(topics[topic]!.User);
+        topics[topic]!.IsAway = store.IsPageAway(PageLayout.Page(topics[topic]!.User));
         if (topics[topic]!.IsAway)
             Tell(connection, stale: true);
     }
@@ -76,7 +81,7 @@ internal sealed class Outages(
             Volatile.Write(ref _staleCount, _staleCount - 1);
     }
 
-    private bool IsAllAway() => _failures >= FailuresOfAll || !presence.IsStoreReachable;
+    private bool IsAllAway() => _failures >= FailuresOfAll || !store.IsReachable;
 
     private void Look()
     {
@@ -88,7 +93,7 @@ internal sealed class Outages(
             if (topics[id] is not { } topic)
                 continue;
             var wasAway = topic.IsAway;
-            topic.IsAway = presence.IsAway(topic.User);
+            topic.IsAway = store.IsPageAway(PageLayout.Page(topic.User));
             if (!topic.IsAway && wasAway)
                 checks.Ask(id, gentle: true);
             if (!topic.IsAway || all)
@@ -108,7 +113,7 @@ internal sealed class Outages(
         connection.IsStale = stale;
         Volatile.Write(ref _staleCount, _staleCount + (stale ? 1 : -1));
         var hasRoom = connection.Send(stale
-            ? Encoding.UTF8.GetBytes($"{{\"type\":\"stale\",\"as_of\":{Pulse.EpochUnixSeconds + (long)presence.Clock.Now}}}")
+            ? Encoding.UTF8.GetBytes($"{{\"type\":\"stale\",\"as_of\":{Pulse.EpochUnixSeconds + (long)clock.Now}}}")
             : "{\"type\":\"fresh\"}"u8);
         sent(connection, hasRoom && !connection.IsBusy);
     }

@@ -14,8 +14,8 @@ namespace Aglow.Watching;
 /// it.
 /// </remarks>
 internal sealed class Sights(
-    Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence, DeltaWriter writer,
-    Action<WatchConnection, int> tell)
+    Topics topics, Slots<WatchConnection> connections, TopicChecks checks, Visibilities visibilities, Clock clock,
+    DeltaWriter writer, Action<WatchConnection, int> tell)
 {
     // users who show more or less than before, until the end of the beat
     private readonly HashSet<uint> _resighted = [];
@@ -34,7 +34,7 @@ internal sealed class Sights(
                 TellIfResighted(connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher), topics[id]!);
         }
 
-        if (presence.Visibilities.IsReciprocal)
+        if (visibilities.IsReciprocal)
             _resighted.Add(user);
     }
 
@@ -65,14 +65,14 @@ internal sealed class Sights(
     /// </summary>
     public bool TryAppend(WatchConnection connection, int index, Topic topic, bool isAsked)
     {
-        if (presence.Visibilities.IsEmpty && connection.Shown is null)
+        if (visibilities.IsEmpty && connection.Shown is null)
         {
             writer.Append(topic);
             return true;
         }
 
-        var seesAll = presence.Visibilities.Between(connection.User, topic.User) == Sight.All;
-        var shown = seesAll ? topic.Told : presence.Visibilities.Show(connection.User, topic.User, topic.Told, presence.Clock.Now);
+        var seesAll = visibilities.Between(connection.User, topic.User) == Sight.All;
+        var shown = seesAll ? topic.Told : visibilities.Show(connection.User, topic.User, topic.Told, clock.Now);
         // also of a user who hides no more: the deletion of a user who was never visible looks like nothing
         if (!isAsked && connection.Shown is { } told && told.TryGetValue(index, out var before) && before == shown)
             return false;
@@ -91,7 +91,7 @@ internal sealed class Sights(
     private void TellIfResighted(WatchConnection connection, int index, Topic topic)
     {
         var wasCut = connection.Shown?.ContainsKey(index) == true;
-        if (topic.IsKnown && (wasCut || presence.Visibilities.Between(connection.User, topic.User) != Sight.All))
+        if (topic.IsKnown && (wasCut || visibilities.Between(connection.User, topic.User) != Sight.All))
             tell(connection, index);
     }
 }

@@ -1,6 +1,8 @@
 using System.Buffers;
 using Aglow.Model;
+using Aglow.Queries;
 using Aglow.Storage;
+using Aglow.Users;
 
 namespace Aglow.Watching;
 
@@ -26,7 +28,9 @@ internal sealed class TopicChecks
     private const int RecheckBeats = 500;
 
     private readonly Topics _topics;
-    private readonly PresenceService _presence;
+    private readonly StatusReader _statuses;
+    private readonly Definitions _definitions;
+    private readonly Clock _clock;
     private readonly ClaimEnds _claimEnds;
     private readonly List<int> _asked = [];
     private readonly Queue<(long Beat, int Topic, long HeardAt)> _later = new();
@@ -36,12 +40,14 @@ internal sealed class TopicChecks
     private long _beat;
     private int _recheckNext;
 
-    public TopicChecks(Topics topics, PresenceService presence)
+    public TopicChecks(Topics topics, StatusReader statuses, Definitions definitions, Claims claims, Clock clock)
     {
         _topics = topics;
-        _presence = presence;
-        _deviceLeftBeats = ((presence.Definitions.Default.DeviceLeftSeconds + 1) * ConfirmBeats) + 1;
-        _claimEnds = new ClaimEnds(topics, this, presence.Claims, presence.Clock);
+        _statuses = statuses;
+        _definitions = definitions;
+        _clock = clock;
+        _deviceLeftBeats = ((definitions.Default.DeviceLeftSeconds + 1) * ConfirmBeats) + 1;
+        _claimEnds = new ClaimEnds(topics, this, claims, clock);
     }
 
     /// <summary>How many topics are read in the next round.</summary>
@@ -61,7 +67,7 @@ internal sealed class TopicChecks
         }
 
         while (_afterDevice.TryPeek(out var lapsing) && lapsing.Beat <= _beat)
-            Ask(_afterDevice.Dequeue().Topic, gentle: false, _presence.Clock.Time.GetTimestamp());
+            Ask(_afterDevice.Dequeue().Topic, gentle: false, _clock.Time.GetTimestamp());
 
         Recheck();
     }
@@ -116,7 +122,7 @@ internal sealed class TopicChecks
         try
         {
             var left = _asked.Count;
-            foreach (var definition in _presence.Definitions.All)
+            foreach (var definition in _definitions.All)
             {
                 if (left == 0)
                     break;
@@ -124,8 +130,8 @@ internal sealed class TopicChecks
                 if (count == 0)
                     continue;
                 // before the read: a claim that ends during the read causes another one
-                var since = _presence.Clock.Now;
-                await _presence.Statuses.ReadAsync(users.AsMemory(0, count), definition, statuses.AsMemory(0, count));
+                var since = _clock.Now;
+                await _statuses.ReadAsync(users.AsMemory(0, count), definition, statuses.AsMemory(0, count));
                 for (var i = 0; i < count; i++)
                 {
                     var topic = _topics[ids[i]]!;

@@ -3,8 +3,10 @@ using System.Collections.Concurrent;
 using Aglow.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Model;
+using Aglow.Queries;
 using Aglow.Storage;
 using Aglow.Sweeping;
+using Aglow.Users;
 
 namespace Aglow.Watching;
 
@@ -44,7 +46,9 @@ public sealed class WatchHub : IAsyncDisposable
     /// </summary>
     internal const int MaxWaitingAnswers = 256;
 
-    private readonly PresenceService _presence;
+    private readonly Definitions _definitions;
+    private readonly Claims _claims;
+    private readonly Clock _clock;
     private readonly AglowLog _log;
     private readonly ConcurrentQueue<WatchCommand> _commands = new();
     private readonly CancellationTokenSource _stop = new();
@@ -66,27 +70,40 @@ public sealed class WatchHub : IAsyncDisposable
     private int _connectionCount;
 
     /// <summary>A hub for the watchers of one node; <see cref="PresenceService"/> creates and runs it.</summary>
-    internal WatchHub(PresenceService presence, ITransitionBus bus, AglowLog log)
+    internal WatchHub(
+        IPlaneStore store,
+        StatusReader statuses,
+        HeartbeatWriter heartbeats,
+        Beliefs beliefs,
+        Definitions definitions,
+        Claims claims,
+        Visibilities visibilities,
+        KeyCache knownKeys,
+        KeyCache askedKeys,
+        ITransitionBus bus,
+        Clock clock,
+        AglowMetrics metrics,
+        AglowLog log)
     {
-        _presence = presence;
+        _definitions = definitions;
+        _claims = claims;
+        _clock = clock;
         _log = log;
-        _checks = new TopicChecks(_topics, presence);
-        _sender = new WatchSender(_topics, _connections, _checks, presence);
-        _outages = new Outages(_topics, _connections, _checks, presence, _sender.Sent);
-        _watches = new Watches(_topics, _checks, _outages, _sender, presence);
+        _checks = new TopicChecks(_topics, statuses, definitions, claims, clock);
+        _sender = new WatchSender(_topics, _connections, _checks, definitions, visibilities, clock, metrics);
+        _outages = new Outages(_topics, _connections, _checks, store, clock, _sender.Sent);
+        _watches = new Watches(_topics, _checks, _outages, _sender, beliefs, knownKeys, askedKeys);
         _changed = _sender.Changed;
         _ticks = new TickSchedule(_connections);
         _departures = new Departures(_connections, _sender.Sent);
-        _handover = new Handover(_connections, _departures, presence);
-        presence.Beliefs.Changed += (definition, kind, users) => Post(kind, users, definition);
-        presence.KeyRegistered += Bind;
+        _handover = new Handover(_connections, _departures, heartbeats, definitions);
+        beliefs.Changed += (definition, kind, users) => Post(kind, users, definition);
         bus.Subscribe((kind, users) =>
         {
             // arrivals come as flips of belief; these hints cover what beliefs do not
             if (kind is TransitionKind.Left or TransitionKind.DeviceLeft or TransitionKind.DeviceCame or TransitionKind.Changed)
                 Post(kind, users, definition: null);
         });
-        var metrics = presence.Metrics;
         metrics.Gauge("aglow.watches", "Watches held.", () => Watches);
         metrics.Gauge("aglow.watches.bytes", "Memory of watches, as limits count it.", () => _watches.Bytes);
         metrics.Gauge("aglow.connections", "Connections that watch: sockets and streams.", () => Connections);
@@ -113,7 +130,7 @@ public sealed class WatchHub : IAsyncDisposable
 
     /// <summary>Starts the loop.</summary>
     internal void Start() =>
-        _loop = Task.Run(() => BackgroundLoop.RunAsync("watch", BeatInterval, _presence.Clock.Time, _log, BeatAsync, _stop.Token));
+        _loop = Task.Run(() => BackgroundLoop.RunAsync("watch", BeatInterval, _clock.Time, _log, BeatAsync, _stop.Token));
 
     // ---- commands: any thread, they return at once ----------------------------------------------------------------------------
 
@@ -347,13 +364,13 @@ public sealed class WatchHub : IAsyncDisposable
             definition,
             Count: users.Length,
             Transition: kind,
-            HeardAt: _presence.Clock.Time.GetTimestamp()));
+            HeardAt: _clock.Time.GetTimestamp()));
     }
 
     // A user who hides must look like one who leaves: both are pushed under every definition, at the same moment and in the same order.
     private bool IsGoodbye(TransitionKind transition, uint user) =>
         transition == TransitionKind.Left
-        || (transition == TransitionKind.Changed && _presence.Claims.Of(user, _presence.Clock.Now).Status == ClaimStatus.Hidden);
+        || (transition == TransitionKind.Changed && _claims.Of(user, _clock.Now).Status == ClaimStatus.Hidden);
 
     private void Hear(WatchCommand hint)
     {
@@ -364,7 +381,7 @@ public sealed class WatchHub : IAsyncDisposable
             {
                 var isOther = hint.Definition is not null && _topics[id]!.Definition != hint.Definition;
                 // A heartbeat may bring its user online under other definitions too, and no hint says so.
-                if (isOther && (hint.Transition != TransitionKind.Arrived || hint.Definition != _presence.Definitions.Default))
+                if (isOther && (hint.Transition != TransitionKind.Arrived || hint.Definition != _definitions.Default))
                     continue;
                 if (IsGoodbye(hint.Transition, user))
                     _checks.AskLater(id, hint.HeardAt);

@@ -1,6 +1,8 @@
 using System.Diagnostics;
+using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Storage;
+using Aglow.Users;
 
 namespace Aglow.Watching;
 
@@ -36,13 +38,19 @@ internal sealed class WatchSender
     private long _waiting;
     private int _slow;
 
-    public WatchSender(Topics topics, Slots<WatchConnection> connections, TopicChecks checks, PresenceService presence)
+    public WatchSender(
+        Topics topics,
+        Slots<WatchConnection> connections,
+        TopicChecks checks,
+        Definitions definitions,
+        Visibilities visibilities,
+        Clock clock,
+        AglowMetrics metrics)
     {
         _topics = topics;
         _connections = connections;
-        _writer = new DeltaWriter(presence.Definitions.Default);
-        Sights = new Sights(topics, connections, checks, presence, _writer, MakeDue);
-        var metrics = presence.Metrics;
+        _writer = new DeltaWriter(definitions.Default);
+        Sights = new Sights(topics, connections, checks, visibilities, clock, _writer, MakeDue);
         metrics.Count("aglow.deliveries", "Changes sent to watchers, one for each watcher.", () => Deliveries);
         metrics.Count("aglow.frames", "Frames of changes sent.", () => Volatile.Read(ref _frames));
         metrics.Count(
@@ -58,7 +66,7 @@ internal sealed class WatchSender
             "aglow.connections.slow",
             "Connections whose client does not read. They receive nothing until it does, and then the latest state.",
             () => Volatile.Read(ref _slow));
-        _lags = new ChangeLags(metrics, presence.Clock.Time);
+        _lags = new ChangeLags(metrics, clock.Time);
         _flushed = metrics.Flushes("frames");
     }
 

@@ -1,6 +1,7 @@
+using System.Text;
 using Aglow.Model;
 using Aglow.Sweeping;
-using System.Text;
+using Aglow.Users;
 
 namespace Aglow.Watching;
 
@@ -11,7 +12,8 @@ namespace Aglow.Watching;
 /// The topic holds the connection and its outbox index; the outbox holds the topic. So each end finds the other. The
 /// <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
-internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages, WatchSender sender, PresenceService presence)
+internal sealed class Watches(
+    Topics topics, TopicChecks checks, Outages outages, WatchSender sender, Beliefs beliefs, KeyCache knownKeys, KeyCache askedKeys)
 {
     // a topic, its watcher, their table entries, and its record in a frame that waits for a slow client
     private const int NumberBytes = 360;
@@ -73,7 +75,7 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
 
         var taken = 0L;
 
-        presence.Beliefs.Use(definition, out var made);
+        beliefs.Use(definition, out var made);
         var indexes = new int[users.Count];
         connection.Outbox.Reserve(users.Count);
         for (var i = 0; i < users.Count; i++)
@@ -190,7 +192,7 @@ internal sealed class Watches(Topics topics, TopicChecks checks, Outages outages
         var user = users.Numbers.Span[at];
         if (user != UserId.Nobody)
             return user;
-        return presence.TryFindKnown(users.Text(at), out var registered) || presence.AskedKeys.TryGet(users.Text(at), out registered)
+        return knownKeys.TryGet(users.Text(at), out var registered) || askedKeys.TryGet(users.Text(at), out registered)
             ? registered
             : UserId.Nobody;
     }

@@ -3,9 +3,9 @@ using Aglow.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
-using Aglow.Watching;
+using Aglow.Users;
 
-namespace Aglow.Users;
+namespace Aglow.Watching;
 
 /// <summary>
 /// Applies changes of a shared directory on this node: claims, visibility, accounts, and new IDs that a connection here waits for.
