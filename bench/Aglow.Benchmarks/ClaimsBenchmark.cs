@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json;
 using Aglow.Benchmarks.Sockets;
 using Aglow.Model;
+using Aglow.Users;
 using Aglow.Watching;
 using Microsoft.Extensions.Logging.Abstractions;
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Redis;
+using Aglow.Redis.Connections;
 using Aglow.Watching;
 using Microsoft.Extensions.Logging.Abstractions;
 

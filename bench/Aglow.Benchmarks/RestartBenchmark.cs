@@ -71,7 +71,7 @@ internal sealed class RestartBenchmark : Benchmark
         var journal = Journal.Open(Path.Combine(folder, "presence.db"), Log);
         // five seconds after the last run, however long the preparations took
         var clock = new Clock(new StandingTime(journal.LastAlive + 5), new StallGuard(20));
-        await using var store = new MemoryPlaneStore(new PageBudget(2 * PageLayout.Pages), journal);
+        await using var store = new JournaledPlaneStore(new PageBudget(2 * PageLayout.Pages), journal);
         var recovery = journal.Load(store, clock, 30);
         Console.WriteLine(
             string.Create(
@@ -90,7 +90,7 @@ internal sealed class RestartBenchmark : Benchmark
         run.Progress($"{title}: building the folder");
         var journal = Journal.Open(Path.Combine(folder, "presence.db"), Log);
         var clock = new Clock(TimeProvider.System, new StallGuard(20), journal.LastAlive);
-        await using var store = new MemoryPlaneStore(new PageBudget(2 * PageLayout.Pages), journal);
+        await using var store = new JournaledPlaneStore(new PageBudget(2 * PageLayout.Pages), journal);
         journal.Load(store, clock, 30);
         EngineBenchmark.Register(store, Plane.Pulse, users, clock.Now - 3600);
         // one word per page, so that each page is in the journal and its image is due

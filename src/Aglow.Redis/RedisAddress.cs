@@ -1,4 +1,5 @@
 using System.Net;
+using Aglow.Redis.Connections;
 using StackExchange.Redis;
 
 namespace Aglow.Redis;
@@ -34,11 +35,7 @@ public static class RedisAddress
     }
 
     /// <summary>The servers without secrets, for example 10.0.0.1:6379, 10.0.0.2:6379.</summary>
-    public static string Describe(ConfigurationOptions options) => string.Join(", ", options.EndPoints.Select(Name));
-
-    /// <summary>A server's address as people write it.</summary>
-    internal static string Name(EndPoint server) =>
-        server is DnsEndPoint { Host: var host, Port: var port } ? $"{host}:{port}" : $"{server}";
+    public static string Describe(ConfigurationOptions options) => ServerNames.Of(options);
 
     private static ConfigurationOptions ParseUrl(string text, bool tls)
     {

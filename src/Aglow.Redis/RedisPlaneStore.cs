@@ -4,7 +4,9 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Aglow.Heartbeats;
 using Aglow.Model;
+using Aglow.Redis.Connections;
 using Aglow.Redis.Replicas;
+using Aglow.Redis.Words;
 using Aglow.Storage;
 using Aglow.Watching;
 

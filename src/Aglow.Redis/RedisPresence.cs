@@ -1,11 +1,13 @@
 using Aglow.Changes;
+using Aglow.Changes.Shared;
 using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Redis.Agreement;
 using Aglow.Redis.Changes;
+using Aglow.Redis.Connections;
+using Aglow.Redis.Hints;
 using Aglow.Redis.Replicas;
 using Aglow.Storage;
-using Aglow.Sweeping;
 using Aglow.Users;
 using Microsoft.Extensions.Logging;
 using StackExchange.Redis;
@@ -106,13 +108,14 @@ public sealed class RedisPresence : IOpenPresence
         rules ??= new RedisStoreOptions();
         try
         {
-            var watch = new StoreWatch(cluster, options, rules, time, log);
-            await watch.EnterAsync(RedisAddress.Describe(redis));
+            var watch = new StoreWatch(cluster, options, time, log);
+            await watch.EnterAsync(rules.AllowsEviction, rules.AdoptsSettings, ServerNames.Of(redis));
             var (seconds, stamp) = await cluster.ReadTimeAsync();
             var guard = new StallGuard((uint)(2 * options.HeartbeatSeconds));
             var clock = new Clock(time, guard, storeSeconds: seconds + time.GetElapsedTime(stamp).TotalSeconds);
             cluster.Recovered = (slots, away) => Hold(clock, slots, away);
-            replicas = await ReplicaConfirmations.OpenAsync(redis, cluster, rules.ReplicaWait, time, log);
+            if (rules.ReplicaWait != ReplicaWait.Off)
+                replicas = await ReplicaConfirmations.OpenAsync(redis, cluster, rules.ReplicaWait == ReplicaWait.All, time, log);
             hints = new RedisHints(cluster, time, log);
             var (store, events) = (new RedisPlaneStore(cluster, replicas), new AglowLog(logs.CreateLogger("Aglow")));
             var changeLog = new RedisChangeLog(cluster, time);
@@ -122,9 +125,8 @@ public sealed class RedisPresence : IOpenPresence
                 changes = new SharedChanges(changeLog, store, directory, hints, clock, options, events);
             var presence = new PresenceService(store, directory, hints, clock, options, metrics, events, changes);
             var opened = new RedisPresence(
-                cluster, hints, watch, replicas, metrics, log, RedisAddress.Describe(redis), directory, presence, changes);
+                cluster, hints, watch, replicas, metrics, log, ServerNames.Of(redis), directory, presence, changes);
             changes?.Observe(metrics);
-            metrics.Observe(presence);
             opened.Observe();
             await hints.StartAsync();
             await presence.StartAsync();

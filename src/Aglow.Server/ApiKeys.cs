@@ -9,6 +9,7 @@ using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
 using Aglow.Diagnostics;
 using Aglow.Durable;
+using Aglow.Files;
 using Aglow.Storage;
 using Microsoft.Extensions.Logging;
 
@@ -92,7 +93,7 @@ internal sealed class ApiKeys
         var key = $"{Prefix}{id}_{Base64Url.EncodeToString(random[6..])}";
         Change(keys => keys.Exists(k => k.Name == name)
             ? throw new UsageException($"there is a key \"{name}\" already: choose another name, or revoke that one first")
-            : [.. keys, WithCheck(new(name, id, Convert.ToBase64String(HashOf(key)), Problems.NameOf(scopes), now.ToUnixTimeSeconds()))]);
+            : [.. keys, WithCheck(new(name, id, Convert.ToBase64String(HashOf(key)), scopes.Name(), now.ToUnixTimeSeconds()))]);
         return key;
     }
 

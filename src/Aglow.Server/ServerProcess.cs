@@ -162,7 +162,7 @@ internal static class ServerProcess
         kestrel.Limits.MaxRequestLineSize = kestrel.Limits.Http2.MaxRequestHeaderFieldSize = Limits.ListTargetBytes + 1024;
         kestrel.Limits.MaxConcurrentConnections = kestrel.Limits.MaxConcurrentUpgradedConnections =
             options.MaxConnections ?? DefaultMaxConnections();
-        kestrel.Limits.RequestHeadersTimeout = SocketMiddleware.Patience;
+        kestrel.Limits.RequestHeadersTimeout = Limits.FirstHeadWithin;
         // Kestrel's default, explicit because docs/security.md promises it
         kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(bytesPerSecond: 240, gracePeriod: TimeSpan.FromSeconds(5));
         // a client with a heartbeat every 10 s keeps its connection; the connection of one that is gone costs 6 KB for two minutes

@@ -1,8 +1,10 @@
 using Aglow.Changes;
+using Aglow.Demo;
 using Aglow.Diagnostics;
 using Aglow.Durable;
 using Aglow.Heartbeats;
 using Aglow.Model;
+using Aglow.Sqlite;
 using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
@@ -26,7 +28,7 @@ public sealed class EmbeddedPresence : IOpenPresence
     private readonly DataFolder _folder;
     private readonly MemoryPlaneStore _store;
     private readonly SqliteUserDirectory _directory;
-    private readonly Demo? _demo;
+    private readonly DemoLoop? _demo;
     private readonly AglowMetrics _metrics;
     private readonly EmbeddedChanges? _changes;
     private readonly CancellationTokenSource _stop = new();
@@ -35,7 +37,7 @@ public sealed class EmbeddedPresence : IOpenPresence
         DataFolder folder,
         MemoryPlaneStore store,
         SqliteUserDirectory directory,
-        Demo? demo,
+        DemoLoop? demo,
         AglowMetrics metrics,
         EmbeddedChanges? changes,
         PresenceService presence)
@@ -73,7 +75,7 @@ public sealed class EmbeddedPresence : IOpenPresence
         {
             folder.EnsureHasBoth();
             var journal = Journal.Open(folder.PresencePath, log, watch);
-            store = new MemoryPlaneStore(options.CreateBudget(), journal);
+            store = new JournaledPlaneStore(PageBudget.Of(options), journal);
             var guard = new StallGuard((uint)(2 * options.HeartbeatSeconds));
             var clock = new Clock(time, guard, journal.LastAlive);
             directory = SqliteUserDirectory.Open(options.DataDirectory, time, watch);
@@ -82,7 +84,7 @@ public sealed class EmbeddedPresence : IOpenPresence
             watch.Add(folder.PresencePath);
             if (recovery.IsWithinLease)
                 guard.Stalled(Math.Min(recovery.LastAlive, recovery.At), recovery.At);
-            var demo = options.DemoPeople == 0 ? null : await Demo.PrepareAsync(options, store, directory, time);
+            var demo = options.DemoPeople == 0 ? null : await DemoLoop.PrepareAsync(options, store, directory, time);
             var presence = new PresenceService(
                 (IPlaneStore?)demo?.Store ?? store,
                 (IUserDirectory?)demo?.Directory ?? directory,
@@ -93,12 +95,13 @@ public sealed class EmbeddedPresence : IOpenPresence
                 log,
                 changes);
             recovery.Seed(presence.Beliefs.Default);
-            metrics.Observe(presence);
-            metrics.Observe(store, journal, directory);
+            store.Observe(metrics);
+            journal.Observe(metrics);
             changes?.Observe(metrics);
             journal.Start();
             await presence.StartAsync();
-            demo?.Start(presence, log);
+            demo?.Start(
+                presence.Bus, clock, presence.Definitions, presence.Claims, presence.SetClaimAsync, metrics, log);
             var embedded = new EmbeddedPresence(folder, store, directory, demo, metrics, changes, presence);
             embedded.KeepWatching(watch, time, log);
             return embedded;

@@ -1,5 +1,3 @@
-using System.Buffers;
-using System.Text;
 using Aglow.Changes;
 using Aglow.Diagnostics;
 using Aglow.Heartbeats;
@@ -27,8 +25,6 @@ namespace Aglow;
 /// </remarks>
 public sealed class PresenceService : IAsyncDisposable
 {
-    private const int DeletedAtOnce = 10_000;
-
     private readonly IPlaneStore _store;
     private readonly IUserDirectory? _directory;
     private readonly ITransitionBus _bus;
@@ -37,13 +33,15 @@ public sealed class PresenceService : IAsyncDisposable
     private readonly SweepLoop _sweep;
     // null if this node has all words
     private readonly OnlineCounts? _counts;
-    // null if only this node changes the directory
-    private readonly DirectoryNews? _news;
     private readonly KeyResolver _keys;
     private readonly KeyResolver _askedKeys;
     private readonly UserLocks _locks = new();
     private readonly AglowLog _log;
     private readonly ClaimWriter _claims;
+    private readonly VisibilityWriter _visibility;
+    private readonly AccountWriter _accounts;
+    private readonly StoredWords _words;
+    private readonly PresenceQueries _queries;
 
     /// <summary>Presence over a store, a directory (null: user IDs are integers below 2^31) and a bus.</summary>
     public PresenceService(
@@ -73,11 +71,12 @@ public sealed class PresenceService : IAsyncDisposable
         _askedKeys = new KeyResolver(directory, AskedKeys);
         _heartbeats = new HeartbeatWriter(store, bus, clock, Definitions, options, metrics);
         Statuses = new StatusReader(store, Claims, clock, options, metrics);
-        _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, log, store.IsRemote);
+        _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, metrics, log, store.IsRemote);
         // without a directory, an index is an ID, and there is nothing to hide
         Cursors = new CursorSeal(directory?.CursorSecret ?? new byte[16]);
         Visibilities = new Visibilities(options.IsVisibilityReciprocal);
-        _claims = new ClaimWriter(directory, Claims, _locks, _heartbeats, bus, clock, ShownLastSeenAsync, RecordAsync);
+        _words = new StoredWords(store, _heartbeats, clock, Definitions.Default, changes is null ? null : changes.Note);
+        _claims = new ClaimWriter(directory, Claims, _locks, _heartbeats, bus, clock, _words);
         Watchers = new WatchHub(
             store,
             Statuses,
@@ -93,11 +92,26 @@ public sealed class PresenceService : IAsyncDisposable
             metrics,
             log);
         KeyRegistered += Watchers.Bind;
+        _visibility = new VisibilityWriter(directory, Visibilities, _locks, options.RelationLimit, Watchers.Resight);
+        _accounts = new AccountWriter(
+            directory, Claims, Accounts, Visibilities, _visibility, _locks, _words, store, _heartbeats, bus, clock);
         if (store.PageCounts is { } counts)
             _counts = new OnlineCounts(store, counts, clock, Claims, Visibilities, Sweep, metrics);
+        _queries = new PresenceQueries(
+            store, Statuses, _counts, Beliefs, _sweep, Claims, Visibilities, Cursors, clock, options);
         directory?.Observe(metrics);
+        Beliefs.Observe(metrics);
+        clock.Observe(metrics);
+        metrics.Gauge(
+            "aglow.users.hidden",
+            "Users who appear offline by a claim, or are disabled.",
+            () => Claims.Hidden(clock.Now).LongCount());
+        metrics.Gauge(
+            "aglow.store.reachable",
+            "1 while words can be read and written, as far as is known.",
+            () => IsStoreReachable && IsStoreWritable ? 1 : 0);
         if (directory is { IsShared: true })
-            _news = new DirectoryNews(directory, Claims, Accounts, Visibilities, Watchers, clock, log);
+            _ = new DirectoryNews(directory, Claims, Accounts, Visibilities, Watchers, clock, log);
         Accounts.Changed += HearAccount;
         bus.Subscribe((kind, users) =>
         {
@@ -174,7 +188,7 @@ public sealed class PresenceService : IAsyncDisposable
     /// Presence as a viewer sees it; <see cref="UserId.Nobody"/> is a stranger. All other members ignore visibility: they are for the
     /// application itself.
     /// </summary>
-    public PresenceView As(uint viewer) => new(this, viewer);
+    public PresenceView As(uint viewer) => new(_queries, viewer);
 
     /// <summary>Reads statuses in batches, without visibility; see <see cref="As"/>.</summary>
     public StatusReader Statuses { get; }
@@ -194,31 +208,13 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Loads claims, visibility and accounts, sweeps once, and starts the loops.</summary>
     public async Task StartAsync()
     {
-        if (_directory is not null)
-        {
-            if (_news is null)
-            {
-                foreach (var (user, claims) in await _directory.ClaimsAsync())
-                    Claims.Set(user, claims, Clock.Now);
-                foreach (var (user, visibility) in await _directory.VisibilitiesAsync())
-                    Visibilities.Set(user, visibility);
-                foreach (var (user, account) in await _directory.AccountsAsync())
-                    Accounts.Set(user, account);
-            }
-
-            // a shared directory first reports everything; no caller is served before
-            await _directory.CatchUpAsync();
-            await HoldHiddenAsync(Clock.Now, movedBy: 0);
-        }
-
+        await _accounts.LoadAsync();
         Changes?.Start(Claims, Accounts);
-        if (_directory is not null)
-            await EraseWordsOfDeletedAsync();
-
+        await _words.EraseOfDeletedAsync(Accounts.Deleted);
         Clock.Stepped += (from, to) =>
         {
             if (to < from)
-                Background.LetGo("clock of hidden users", Task.Run(() => HoldHiddenAsync(to, from - to)));
+                Background.LetGo("clock of hidden users", Task.Run(() => _accounts.HoldHiddenAsync(to, from - to)));
         };
         await _sweep.StartAsync();
         _heartbeats.Start(_log);
@@ -315,73 +311,22 @@ public sealed class PresenceService : IAsyncDisposable
     // ---- status -----------------------------------------------------------------------------------------------------------
 
     /// <summary>One user's status.</summary>
-    public async ValueTask<Presence> StatusAsync(uint user, Definition? definition = null)
-    {
-        var users = ArrayPool<uint>.Shared.Rent(1);
-        var statuses = ArrayPool<Presence>.Shared.Rent(1);
-        users[0] = user;
-        await Statuses.ReadAsync(users.AsMemory(0, 1), definition ?? Definitions.Default, statuses.AsMemory(0, 1));
-        var status = statuses[0];
-        ArrayPool<uint>.Shared.Return(users);
-        ArrayPool<Presence>.Shared.Return(statuses);
-        return status;
-    }
+    public ValueTask<Presence> StatusAsync(uint user, Definition? definition = null) =>
+        _queries.StatusAsync(user, definition ?? Definitions.Default);
 
     /// <summary>
     /// Counts the users whom everyone sees online under a definition. Also returns the second since which every part of the count was
     /// checked: every belief, or every page if nodes share a store. Arrivals and leaves after it count too.
     /// </summary>
-    public async ValueTask<(long Online, long AsOf)> CountAsync(Definition definition)
-    {
-        if (_counts is not null)
-        {
-            var (online, asOf) = await _counts.ReadAsync(definition);
-            return (online, Pulse.EpochUnixSeconds + (long)asOf);
-        }
-
-        var belief = await UseAsync(definition);
-        var count = belief.Online - Visibilities.CountNotToEveryone(belief);
-        var at = Clock.Moment;
-        foreach (var user in Claims.Hidden(at.Now))
-        {
-            if (!Visibilities.IsShownToEveryone(user))
-                continue;
-            var shown = Presence.Of(Pulse.Never, Pulse.Never, Claims.Of(user, at.Now), definition, at, 0);
-            count += (shown.IsOnline ? 1 : 0) - (belief.Contains(user) ? 1 : 0);
-        }
-
-        return (Math.Max(0, count), Pulse.EpochUnixSeconds + (long)Sweep.AsOf);
-    }
+    public ValueTask<(long Online, long AsOf)> CountAsync(Definition definition) => _queries.CountAsync(definition);
 
     /// <summary>Lists users shown online under a definition, a page at a time. The store confirms each.</summary>
     /// <exception cref="FormatException">This server did not give the cursor.</exception>
     public ValueTask<OnlinePage> ListOnlineAsync(Definition definition, int limit, string? cursor) =>
-        ListOnlineAsync(definition, limit, cursor, As(UserId.Nobody));
-
-    internal async ValueTask<OnlinePage> ListOnlineAsync(Definition definition, int limit, string? cursor, PresenceView view)
-    {
-        var belief = await UseAsync(definition);
-        return await OnlineList.ReadAsync(belief, await _store.PagesAsync(Plane.Pulse), view, limit, cursor, Cursors);
-    }
+        As(UserId.Nobody).ListOnlineAsync(definition, limit, cursor);
 
     /// <summary>Explains a user's status.</summary>
-    public async ValueTask<Explanation> ExplainAsync(uint user, Definition definition)
-    {
-        uint[] one = [user];
-        var words = new uint[3];
-        await _store.ReadAsync(Plane.Pulse, one, words.AsMemory(0, 1));
-        await _store.ReadAsync(Plane.Activity, one, words.AsMemory(1, 1));
-        await _store.ReadAsync(definition.Plane, one, words.AsMemory(2, 1));
-        bool? believed = null;
-        foreach (var belief in Beliefs.InUse)
-        {
-            if (belief.Definition == definition)
-                believed = belief.Contains(user);
-        }
-
-        var at = Clock.MomentOf(PageLayout.Page(user));
-        return Explanation.Of(words[0], words[2], words[1], Claims.Of(user, at.Now), definition, at, believed, _options, _store.IsRemote);
-    }
+    public ValueTask<Explanation> ExplainAsync(uint user, Definition definition) => _queries.ExplainAsync(user, definition);
 
     // ---- users ------------------------------------------------------------------------------------------------------------
 
@@ -406,99 +351,31 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Whether anything is known of a user: a heartbeat, a profile, or anything that they or the application set.</summary>
     /// <param name="user">The index.</param>
     /// <param name="ofOneself">Whether they ask themselves.</param>
-    public async ValueTask<bool> IsKnownAsync(uint user, bool ofOneself = false)
-    {
-        if (user == UserId.Nobody)
-            return false;
-        // what hides a user comes before what they do: a hidden user is known without a look at their words
-        if (Claims.All(user).Length > 0
-            || !Visibilities.Of(user).IsDefault
-            || Accounts.Of(user).IsDisabled
-            || Pulse.Second(await ReadPulseAsync(user)) != 0)
-            return true;
-        if (_directory is null)
-            return false;
-        var directory = DirectoryFor(ofOneself);
-        return await directory.FindProfileAsync(user) is not null || (await directory.SubscriptionsAsync(user)).Length > 0;
-    }
+    public ValueTask<bool> IsKnownAsync(uint user, bool ofOneself = false) => _accounts.IsKnownAsync(user, ofOneself);
 
     /// <summary>
     /// Deletes a user: profile, own subscriptions, approvals and blocks, claims, visibility and words. Durable when this completes. The
     /// user's connections close, and tokens issued until now are refused. What others saved about the user stays. False if the user had no
     /// data.
     /// </summary>
-    public async ValueTask<bool> DeleteUserAsync(uint user)
-    {
-        using var _ = await _locks.EnterAsync(user);
-        if (!await IsKnownAsync(user))
-            return false;
-        // the words go before what hides them: a user who hides is not seen on the way out, on this node or another
-        if (_news is not null)
-        {
-            await LeaveAsync(new[] { user });
-            await EraseWordsAsync(user);
-        }
-
-        var at = UnixNow();
-        await Directory().DeleteAsync(user, at);
-        if (_news is null)
-            Accounts.Set(user, new Account(RevokedAt: at, IsDeleted: true));
-        await EraseWordsAsync(user);
-        if (_news is null)
-        {
-            Claims.Set(user, [], Clock.Now);
-            Show(user, Visibility.Default);
-        }
-
-        await _store.KeptAsync();
-        await _store.ReplicatedAsync(new[] { user }, isLeave: true);
-        _bus.Publish(TransitionKind.LeftEverywhere, [user]);
-        _bus.Publish(TransitionKind.Left, [user]);
-        return true;
-    }
+    public ValueTask<bool> DeleteUserAsync(uint user) => _accounts.DeleteAsync(user);
 
     /// <summary>
     /// Signs a user out everywhere: tokens issued until now are refused, connections close on every node, and the user is offline. Durable
     /// when this completes.
     /// </summary>
-    public async ValueTask RevokeAsync(uint user)
-    {
-        using var _ = await _locks.EnterAsync(user);
-        var at = UnixNow();
-        await Directory().RevokeAsync(user, at);
-        if (_news is null)
-            Accounts.Set(user, Accounts.Of(user) with { RevokedAt = at, IsDeleted = false });
-        await LeaveAsync(new[] { user });
-    }
+    public ValueTask RevokeAsync(uint user) => _accounts.RevokeAsync(user);
 
     /// <summary>
     /// Reverts heartbeats that came after the user was signed out or deleted on another node, because a connection closed a moment late.
     /// </summary>
-    public async ValueTask EndAsync(uint user, bool isDeleted)
-    {
-        await LeaveAsync(new[] { user });
-        if (isDeleted)
-            await EraseWordsAsync(user);
-    }
+    public ValueTask EndAsync(uint user, bool isDeleted) => _accounts.EndAsync(user, isDeleted);
 
     /// <summary>
     /// Disables a user (refused everywhere, connections closed, offline to everyone) or enables the user again. Durable when this
     /// completes.
     /// </summary>
-    public async ValueTask SetDisabledAsync(uint user, bool disabled)
-    {
-        using var _ = await _locks.EnterAsync(user);
-        var was = Accounts.Of(user);
-        if (was.IsDisabled == disabled)
-            return;
-        var claim = Claims.Of(user, Clock.Now);
-        var shown = !disabled ? 0 : claim.Status == ClaimStatus.Hidden ? claim.ShownLastSeen : await ShownLastSeenAsync(user);
-        await Directory().SetDisabledAsync(user, disabled, shown);
-        if (_news is null)
-            Accounts.Set(user, was with { IsDisabled = disabled, ShownLastSeen = shown });
-        await RecordAsync(user);
-        _bus.Publish(TransitionKind.Changed, [user]);
-    }
+    public ValueTask SetDisabledAsync(uint user, bool disabled) => _accounts.SetDisabledAsync(user, disabled);
 
     /// <summary>Signs a user out everywhere; see <see cref="RevokeAsync(uint)"/>.</summary>
     public async ValueTask RevokeAsync(UserId user) => await RevokeAsync(await RegisterAsync(user));
@@ -566,18 +443,8 @@ public sealed class PresenceService : IAsyncDisposable
     public ValueTask RemoveClaimAsync(uint user, string source) => _claims.RemoveAsync(user, source);
 
     /// <summary>Sets what a user shows; null values do not change. Durable when this completes. Returns the new visibility.</summary>
-    public async ValueTask<Visibility> SetVisibilityAsync(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen)
-    {
-        using var _ = await _locks.EnterAsync(user);
-        await Directory().SetVisibilityAsync(user, online, lastSeen);
-        if (_news is null)
-        {
-            var was = Visibilities.Of(user);
-            Show(user, was.With(online ?? was.Online, lastSeen ?? was.LastSeen));
-        }
-
-        return Visibilities.Of(user);
-    }
+    public ValueTask<Visibility> SetVisibilityAsync(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
+        _visibility.SetAsync(user, online, lastSeen);
 
     /// <summary>The users whom a user approved or blocked, ascending.</summary>
     public uint[] Related(uint user, Relation relation)
@@ -589,29 +456,15 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>
     /// Adds users to those whom a user approved or blocked, or removes them. Durable when this completes. Null if there would be too many.
     /// </summary>
-    public async ValueTask<uint[]?> RelateAsync(uint user, Relation relation, IReadOnlyList<uint> others, bool add)
-    {
-        using var _ = await _locks.EnterAsync(user);
-        if (await Directory().RelateAsync(user, relation, others, add, _options.RelationLimit) is not { } related)
-            return null;
-        if (_news is null)
-            Show(user, Visibilities.Of(user).With(relation, related));
-        return related;
-    }
+    public ValueTask<uint[]?> RelateAsync(uint user, Relation relation, IReadOnlyList<uint> others, bool add) =>
+        _visibility.RelateAsync(user, relation, others, add);
 
     /// <summary>
     /// Lists followers who wait for a user's approval: those neither approved nor blocked, ascending from an index on. Also returns the
     /// start of the next part, or null. The list is empty unless only approved followers see the user online.
     /// </summary>
-    public async ValueTask<(uint[] Users, uint? Next)> WaitingAsync(uint user, uint from, int limit)
-    {
-        var directory = Directory();
-        if (Visibilities.Of(user).Online != OnlineVisibility.FollowersApproved)
-            return ([], null);
-        // one more, to know whether there is a next part
-        var waiting = await directory.OfActs.WaitingAsync(user, from, limit + 1);
-        return waiting.Length > limit ? (waiting[..limit], waiting[limit]) : (waiting, null);
-    }
+    public ValueTask<(uint[] Users, uint? Next)> WaitingAsync(uint user, uint from, int limit) =>
+        _visibility.WaitingAsync(user, from, limit);
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
@@ -629,8 +482,6 @@ public sealed class PresenceService : IAsyncDisposable
     // Activity of a hidden user is not written, so that other users cannot distinguish them from a user who left.
     private bool IsHidden(uint user) => Claims.IsHidden(user, Clock.Now);
 
-    private long UnixNow() => Pulse.EpochUnixSeconds + (long)Clock.Moment.Now;
-
     private void HearAccount(uint user, Account was, Account account)
     {
         if (account.IsDisabled)
@@ -644,112 +495,7 @@ public sealed class PresenceService : IAsyncDisposable
             Watchers.Recheck([user]);
     }
 
-    // each acknowledged status is a change of its own, like an arrival
-    private async ValueTask RecordAsync(uint user)
-    {
-        if (Changes is null)
-            return;
-        Changes.Note(user);
-        try
-        {
-            await _store.KeptAsync();
-        }
-        catch (StoreUnavailableException)
-        {
-            // the directory has it: it is recorded when writes work again
-        }
-    }
-
-    private void Show(uint user, Visibility visibility)
-    {
-        if (Visibilities.Set(user, visibility))
-            Watchers.Resight(user);
-    }
-
-    // For users who hid before the clock was set back: moves the shown second back, as the sweep moves their words.
-    private async Task HoldHiddenAsync(uint now, uint movedBy)
-    {
-        try
-        {
-            foreach (var user in Claims.Hidden(now).ToArray())
-            {
-                using var _ = await _locks.EnterAsync(user);
-                var account = Accounts.Of(user);
-                if (account.IsDisabled && account.ShownLastSeen > now)
-                {
-                    account = account with { ShownLastSeen = Pulse.TakenBack(account.ShownLastSeen, movedBy, now) };
-                    await Directory().SetDisabledAsync(user, disabled: true, account.ShownLastSeen);
-                    if (_news is null)
-                        Accounts.Set(user, account);
-                }
-
-                foreach (var hidden in Claims.All(user).ToArray().Where(claim => claim.ShownLastSeen > now))
-                {
-                    var held = hidden with { ShownLastSeen = Pulse.TakenBack(hidden.ShownLastSeen, movedBy, now) };
-                    await Directory().SetClaimAsync(user, held, now);
-                    if (_news is null)
-                        Claims.Set(user, [.. Claims.All(user).ToArray().Select(claim => claim.Source == held.Source ? held : claim)], now);
-                }
-            }
-        }
-        catch (Exception failure) when (failure is StoreUnavailableException or ObjectDisposedException)
-        {
-            // the user's last seen is shown as now until that second comes, or until the next start
-        }
-    }
-
-    private async ValueTask<uint> ShownLastSeenAsync(uint user)
-    {
-        var pulse = await ReadPulseAsync(user);
-        var at = Clock.Moment;
-        return Definitions.Default.IsMet(pulse, Pulse.Never, at) ? at.Now : Pulse.Second(pulse);
-    }
-
-    private async ValueTask<uint> ReadPulseAsync(uint user)
-    {
-        uint[] one = [user, 0];
-        await _store.ReadAsync(Plane.Pulse, one.AsMemory(0, 1), one.AsMemory(1, 1));
-        return one[1];
-    }
-
-    private async ValueTask EraseWordsAsync(uint user)
-    {
-        _heartbeats.Forget(user);
-        for (var plane = Plane.Pulse; plane <= Plane.Other; plane++)
-        {
-            if (!_store.IsInUse(plane))
-                continue;
-            await _store.EraseAsync(plane, user);
-            _store.Keep(plane, [user]);
-        }
-    }
-
-    // A crash may have come between a deletion and the erasure of words. Newer words belong to a user who came back.
-    private async ValueTask EraseWordsOfDeletedAsync()
-    {
-        foreach (var deleted in Accounts.Deleted.Chunk(DeletedAtOnce))
-        {
-            var users = deleted.Select(static d => d.Key).ToArray();
-            var words = new uint[users.Length];
-            await _store.ReadAsync(Plane.Pulse, users, words);
-            for (var i = 0; i < users.Length; i++)
-            {
-                if (Pulse.ToUnix(Pulse.Second(words[i])) <= deleted[i].Value)
-                    await EraseWordsAsync(users[i]);
-            }
-        }
-    }
-
-    private async ValueTask<Belief> UseAsync(Definition definition)
-    {
-        var belief = Beliefs.Use(definition, out var made);
-        if (made)
-            await _sweep.PassAsync();
-        return belief;
-    }
-
     private IUserDirectory DirectoryFor(bool ofOneself) => ofOneself ? Directory().OfActs : Directory();
 
-    private IUserDirectory Directory() =>
-        _directory ?? throw new NotSupportedException("This deployment has no user directory: user IDs are integers from 0 to 2147483647.");
+    private IUserDirectory Directory() => _directory.Required();
 }

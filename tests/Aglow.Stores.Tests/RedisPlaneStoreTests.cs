@@ -1,6 +1,8 @@
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Redis;
+using Aglow.Redis.Connections;
+using Aglow.Redis.Hints;
 using Aglow.Storage;
 using Aglow.Watching;
 using Microsoft.Extensions.Logging.Abstractions;

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Runtime.InteropServices;
 using Aglow.Redis;
+using Aglow.Redis.Connections;
 using Aglow.Server.Tests;
 
 namespace Aglow.Stores.Tests;

@@ -1,5 +1,6 @@
 using System.Net;
 using Aglow.Redis;
+using Aglow.Redis.Connections;
 using Aglow.Tests;
 
 namespace Aglow.Stores.Tests;

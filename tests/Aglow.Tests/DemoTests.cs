@@ -1,4 +1,5 @@
 using Aglow.AspNetCore.Endpoints;
+using Aglow.Demo;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
@@ -20,8 +21,8 @@ public class DemoPlaneStoreTests : PlaneStoreContract
         var store = new DemoPlaneStore(behind);
         var old = new uint[3];
         await store.ExchangeAsync(
-            Plane.Pulse, new uint[] { 7, DemoPeople.FirstNumber, UserId.Nobody - 1 }, new uint[] { 100, 100, 100 }, old);
-        await store.ExchangeAsync(Plane.Pulse, DemoPeople.FirstNumber + 1, 100);
+            Plane.Pulse, new uint[] { 7, UserId.FirstDemoNumber, UserId.Nobody - 1 }, new uint[] { 100, 100, 100 }, old);
+        await store.ExchangeAsync(Plane.Pulse, UserId.FirstDemoNumber + 1, 100);
         behind.Pages(Plane.Pulse).ShouldBe([7]);
         behind.Registered.ShouldBe(1);
         (await store.PagesAsync(Plane.Pulse)).Count.ShouldBe(4);
@@ -77,12 +78,12 @@ public class DemoScriptTests
     [Fact]
     public void No_name_is_given_twice()
     {
-        var people = new DemoPeople(Demo.MostPeople, new HashSet<string>());
-        people.All.Count.ShouldBe(Demo.MostPeople);
-        people.All.Select(p => p.DisplayName).Distinct().Count().ShouldBe(Demo.MostPeople);
+        var people = new DemoPeople(AglowOptions.MaxDemoPeople, new HashSet<string>());
+        people.All.Count.ShouldBe(AglowOptions.MaxDemoPeople);
+        people.All.Select(p => p.DisplayName).Distinct().Count().ShouldBe(AglowOptions.MaxDemoPeople);
         people.All.ShouldAllBe(
             p => DemoPeople.IsNumber(p.Number) && p.Number < UserId.Nobody && PageLayout.Page(p.Number) >= DemoPeople.FirstPage);
-        PageLayout.Page(DemoPeople.FirstNumber - 1).ShouldBeLessThan(DemoPeople.FirstPage);
+        PageLayout.Page(UserId.FirstDemoNumber - 1).ShouldBeLessThan(DemoPeople.FirstPage);
     }
 }
 
@@ -128,8 +129,8 @@ public sealed class DemoTests : IDisposable
         await using var after = await OpenAsync(demo: 0);
         after.Registered.ShouldBe(1);
         (await after.Presence.SearchUsersAsync("", 100, null)).Users.Select(u => u.Id).ShouldBe(["alice"]);
-        (await after.Presence.FindProfileAsync(DemoPeople.FirstNumber)).ShouldBeNull();
-        (await after.Presence.StatusAsync(DemoPeople.FirstNumber)).ShouldBe(new Presence(PresenceStatus.Offline, 0));
+        (await after.Presence.FindProfileAsync(UserId.FirstDemoNumber)).ShouldBeNull();
+        (await after.Presence.StatusAsync(UserId.FirstDemoNumber)).ShouldBe(new Presence(PresenceStatus.Offline, 0));
         (await after.Presence.StatusAsync(42)).LastSeen.ShouldBeGreaterThan(0u);
     }
 
@@ -139,7 +140,7 @@ public sealed class DemoTests : IDisposable
         await using var opened = await OpenAsync(demo: 5);
         var name = DemoPeople.Names(1).Single();
         var number = await opened.Presence.RegisterAsync(Key(name));
-        number.ShouldBe(DemoPeople.FirstNumber);
+        number.ShouldBe(UserId.FirstDemoNumber);
         (await opened.Presence.WriteProfilesAsync([new(number, name, null)], create: true)).Conflict.ShouldBe(ProfileConflict.UserTaken);
         (await opened.Presence.WriteProfilesAsync([new(42, name, null)], create: true)).Conflict.ShouldBe(ProfileConflict.NameTaken);
         await Should.ThrowAsync<NotSupportedException>(async () => await opened.Presence.DeleteUserAsync(number));
@@ -212,7 +213,7 @@ public sealed class DemoTests : IDisposable
 
     private static async Task<Presence[]> StatusesAsync(PresenceService presence)
     {
-        uint[] people = [.. Enumerable.Range(0, 100).Select(i => DemoPeople.FirstNumber + (uint)i)];
+        uint[] people = [.. Enumerable.Range(0, 100).Select(i => UserId.FirstDemoNumber + (uint)i)];
         var statuses = new Presence[people.Length];
         await presence.Statuses.ReadAsync(people, presence.Definitions.Default, statuses);
         return statuses;

@@ -96,7 +96,7 @@ public sealed class HiddenInTimeTests : IAsyncDisposable
         var options = new AglowOptions { MemoryMegabytes = 512, KnownKeys = 1024 };
         var directory = Noting.Of(_directory, reads, Noting.Of(_directory.OfActs, acts, null));
         var presence = new PresenceService(
-            new MemoryPlaneStore(options.CreateBudget()),
+            new MemoryPlaneStore(PageBudget.Of(options)),
             directory,
             new LocalTransitionBus(),
             new Clock(TimeProvider.System, new StallGuard(20)),

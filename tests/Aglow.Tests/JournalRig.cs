@@ -21,7 +21,7 @@ internal sealed class JournalRig : IAsyncDisposable
         Journal = Journal.Open(PresencePath, new AglowLog(NullLogger.Instance));
         Guard = new StallGuard(20);
         Clock = new Clock(time, Guard, Journal.LastAlive);
-        Store = new MemoryPlaneStore(new PageBudget(4096), Journal);
+        Store = new JournaledPlaneStore(new PageBudget(4096), Journal);
         if (records)
             Changes = EmbeddedChanges.Open(PresencePath, new FakeDirectory(), Journal, Store, Clock, new AglowOptions { LeaseSeconds = (int)Lease });
     }

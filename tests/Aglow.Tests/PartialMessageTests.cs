@@ -131,7 +131,7 @@ public sealed class PartialMessageTests
             var options = new AglowOptions { MemoryMegabytes = 512, KnownKeys = 1024 };
             var clock = new Clock(_time, new StallGuard(20));
             _presence = new PresenceService(
-                new MemoryPlaneStore(options.CreateBudget()), null, new LocalTransitionBus(), clock, options, new AglowMetrics(), new AglowLog(NullLogger.Instance));
+                new MemoryPlaneStore(PageBudget.Of(options)), null, new LocalTransitionBus(), clock, options, new AglowMetrics(), new AglowLog(NullLogger.Instance));
             _host = new SocketHost(_presence, options, tokens: null, gate: null) { Memory = memory };
         }
 

@@ -455,7 +455,7 @@ public class RecoveryTests
         await rig.Journal.AbandonAsync();
         await rig.Store.DisposeAsync();
         var journal = Journal.Open(rig.PresencePath, new AglowLog(Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance));
-        await using var store = new MemoryPlaneStore(new PageBudget(1), journal);
+        await using var store = new JournaledPlaneStore(new PageBudget(1), journal);
         Should.Throw<DataFolderException>(
             () => journal.Load(store, rig.Clock, JournalRig.Lease)).Message.ShouldContain("--memory-megabytes");
         Directory.Delete(rig.Folder, recursive: true);

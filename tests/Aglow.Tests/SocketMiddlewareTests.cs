@@ -4,6 +4,7 @@ using System.Text;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Proxies;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
@@ -22,7 +23,7 @@ public sealed class SocketMiddlewareTests
         var client = new Client();
         var served = Serve(client);
         await client.SendAsync("GET /status/1 HTTP/1.1\r\nHost: a\r\nX-Ne");
-        _time.Advance(SocketMiddleware.Patience - TimeSpan.FromSeconds(1));
+        _time.Advance(Limits.FirstHeadWithin - TimeSpan.FromSeconds(1));
         // every byte more is heard, and none of them buys time
         await client.SendAsync("v");
         served.IsCompleted.ShouldBeFalse();
@@ -37,7 +38,7 @@ public sealed class SocketMiddlewareTests
     {
         var client = new Client();
         var served = Serve(client);
-        _time.Advance(SocketMiddleware.Patience - TimeSpan.FromSeconds(1));
+        _time.Advance(Limits.FirstHeadWithin - TimeSpan.FromSeconds(1));
         served.IsCompleted.ShouldBeFalse();
         _time.Advance(TimeSpan.FromSeconds(2));
         await served.WaitAsync(TimeSpan.FromSeconds(30));

@@ -564,7 +564,7 @@ public class WatchHubTests
             var log = new AglowLog(NullLogger.Instance);
             var bus = new LocalTransitionBus();
             var clock = new Clock(_time, new StallGuard(20));
-            Presence = new PresenceService(store ?? new MemoryPlaneStore(options.CreateBudget()), new FakeDirectory(), bus, clock, options, new AglowMetrics(), log);
+            Presence = new PresenceService(store ?? new MemoryPlaneStore(PageBudget.Of(options)), new FakeDirectory(), bus, clock, options, new AglowMetrics(), log);
         }
 
         public PresenceService Presence { get; }

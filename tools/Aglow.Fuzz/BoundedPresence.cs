@@ -40,7 +40,7 @@ internal sealed class BoundedPresence : IOpenPresence
         var folder = DataFolder.Open(options.DataDirectory);
         var metrics = new AglowMetrics();
         var journal = Journal.Open(folder.PresencePath, log);
-        var store = new MemoryPlaneStore(options.CreateBudget(), journal);
+        var store = new JournaledPlaneStore(PageBudget.Of(options), journal);
         var clock = new Clock(time, new StallGuard((uint)(2 * options.HeartbeatSeconds)), journal.LastAlive);
         journal.Load(store, clock, options.Lease);
         var directory = new BoundedDirectory(SqliteUserDirectory.Open(options.DataDirectory, time));

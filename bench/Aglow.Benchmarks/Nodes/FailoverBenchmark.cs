@@ -3,6 +3,7 @@ using System.Net.Http.Headers;
 using System.Net.WebSockets;
 using Aglow.Model;
 using Aglow.Redis;
+using Aglow.Redis.Connections;
 
 namespace Aglow.Benchmarks.Nodes;
 

@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Net.Http.Json;
 using Aglow.Model;
 using Aglow.Redis;
+using Aglow.Redis.Connections;
 
 namespace Aglow.Benchmarks.Nodes;
 

@@ -1,5 +1,6 @@
 using Aglow.Benchmarks.Baselines;
 using Aglow.Redis;
+using Aglow.Redis.Connections;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks.Stores;

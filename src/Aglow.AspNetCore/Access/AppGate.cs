@@ -1,4 +1,3 @@
-using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Http;
@@ -34,7 +33,9 @@ internal sealed class AppGate(Callers callers, ProblemAnswers problems)
         }
         catch (ProblemException refused)
         {
-            var problem = call.Access.ByPeople || refused.Status != StatusCodes.Status403Forbidden ? refused : Problems.ForBackends();
+            var problem = call.Access.ByPeople || refused.Status != StatusCodes.Status403Forbidden
+                ? refused
+                : Problems.ForBackends(AglowPolicies.Backend);
             await (call.Refuse is { } refuse ? refuse(context, problem) : problems.AnswerAsync(context, problem));
             return;
         }

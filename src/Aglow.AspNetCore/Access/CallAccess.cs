@@ -1,4 +1,3 @@
-using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Access;

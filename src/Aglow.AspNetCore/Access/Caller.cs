@@ -4,29 +4,6 @@ using Aglow.Model;
 
 namespace Aglow.AspNetCore.Access;
 
-/// <summary>What a backend may do. People have no scopes: they may make the calls for people, and only for themselves.</summary>
-[Flags]
-internal enum Scopes
-{
-    /// <summary>No scope.</summary>
-    None = 0,
-
-    /// <summary>Heartbeats, leave messages and sockets for any user.</summary>
-    Heartbeat = 1,
-
-    /// <summary>Statuses, searches, and the list of users who are online.</summary>
-    Read = 2,
-
-    /// <summary>Registers and deletes users; statuses, subscriptions and visibility of any user.</summary>
-    Users = 4,
-
-    /// <summary>Explanations and metrics, which show what is hidden from all other callers.</summary>
-    Operate = 8,
-
-    /// <summary>All of these.</summary>
-    All = Heartbeat | Read | Users | Operate,
-}
-
 /// <summary>
 /// The caller that a token or key stands for: a person, or a backend with scopes. There is one for each credential, for as long as it is
 /// valid.

@@ -1,7 +1,5 @@
 using System.Security.Claims;
 using System.Text;
-using Aglow.AspNetCore.Endpoints;
-using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Queries;
@@ -35,8 +33,10 @@ public static class AglowPolicies
 /// In an application, the user is the caller's name identifier (<see cref="ClaimTypes.NameIdentifier"/>, or <c>sub</c>), or else their
 /// name. <see cref="AppGate"/> has already decided whether the caller may make the call at all.
 /// </remarks>
-internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOpen)
+internal sealed class Callers(Func<PresenceService> presence, KnownCallers? tokens, bool isOpen)
 {
+    private PresenceService Presence => presence();
+
     /// <summary>Whether anyone speaks for anyone.</summary>
     public bool IsOpen => isOpen;
 
@@ -65,7 +65,7 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
 
     /// <summary>How long the application's sign-in behind this request lasts; null: the application did not authenticate it.</summary>
     public Func<TimeSpan>? SessionOf(HttpContext context) =>
-        !isOpen && tokens is null && AppSession.Of(context, host.Presence.Clock.Time) is { } session ? session.Left : null;
+        !isOpen && tokens is null && AppSession.Of(context, Presence.Clock.Time) is { } session ? session.Left : null;
 
     /// <summary>The user that a request is authenticated as; throws a problem if there is none.</summary>
     public UserId Require(HttpContext context) =>
@@ -94,7 +94,7 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
         number = caller.Index;
         if (number != UserId.Nobody)
             return true;
-        if (caller.Key.Length == 0 || !host.Presence.TryFindKnown(caller.Key, out number))
+        if (caller.Key.Length == 0 || !Presence.TryFindKnown(caller.Key, out number))
             return false;
         caller.Index = number;
         return true;
@@ -105,14 +105,14 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
     /// </summary>
     public ValueTask RequireLiveAsync(Caller? caller)
     {
-        var version = host.Presence.Accounts.Version;
+        var version = Presence.Accounts.Version;
         return caller is null || caller.IsCheckedAt(version) ? default : CheckAsync(caller, version);
     }
 
     private async ValueTask CheckAsync(Caller caller, int version)
     {
         if (caller.User is { } user)
-            RequireLive(host.Presence.Accounts.Of(await host.Presence.FindAsync(user)), caller);
+            RequireLive(Presence.Accounts.Of(await Presence.FindAsync(user)), caller);
         caller.CheckedAt(version);
     }
 
@@ -160,9 +160,9 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
     {
         // usually no user hides anything; then every viewer sees the same, and no viewer needs to be found
         var named = Asked.Text(context, Routes.ViewerQuery);
-        if (named is null && host.Presence.Visibilities.IsEmpty)
-            return host.Presence.As(UserId.Nobody);
-        return host.Presence.As(await ViewerAsync(context, named));
+        if (named is null && Presence.Visibilities.IsEmpty)
+            return Presence.As(UserId.Nobody);
+        return Presence.As(await ViewerAsync(context, named));
     }
 
     /// <summary>The viewer of a connection. It is found even if no user hides anything yet, because a user may hide later.</summary>
@@ -171,11 +171,11 @@ internal sealed class Callers(PresenceHost host, KnownCallers? tokens, bool isOp
     private async ValueTask<uint> ViewerAsync(HttpContext context, string? named)
     {
         if (named is null)
-            return Of(context) is { } self ? await host.Presence.FindAsync(self) : UserId.Nobody;
+            return Of(context) is { } self ? await Presence.FindAsync(self) : UserId.Nobody;
         if (!UserId.TryParse(named, out var viewer))
             throw Problems.Malformed($"viewer is \"{Problems.Shorten(named)}\", which is not a user: {Problems.AUser}.");
         await RequireAsync(context, viewer, Scopes.Read);
-        return await host.Presence.FindAsync(viewer);
+        return await Presence.FindAsync(viewer);
     }
 
     // Compares IDs and reads no directory, so that the time of a refusal does not reveal which users this node knows.

@@ -1,3 +1,4 @@
+
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>

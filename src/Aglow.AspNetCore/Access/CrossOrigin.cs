@@ -1,4 +1,3 @@
-using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Microsoft.AspNetCore.Authentication;

@@ -1,7 +1,5 @@
 using System.Net;
-using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
-using Aglow.AspNetCore.Sockets;
 using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Access;

@@ -12,12 +12,6 @@ namespace Aglow.AspNetCore.Access;
 /// </remarks>
 internal sealed class Holdings(int mostStreams)
 {
-    /// <summary>
-    /// Bytes that one person may hold: 10,000 watched UUIDs on each of two sockets, or 500 on each of forty. With the overhead of garbage
-    /// collection, the process then grows by at most twice as much (aglow bench door).
-    /// </summary>
-    public const long MostBytes = 16_000_000;
-
     private readonly Lock _gate = new();
     private readonly Dictionary<string, (long Bytes, int Streams)> _held = new(StringComparer.Ordinal);
 
@@ -39,7 +33,7 @@ internal sealed class Holdings(int mostStreams)
         lock (_gate)
         {
             var (held, streams) = _held.GetValueOrDefault(caller.Name);
-            if (held + bytes > MostBytes)
+            if (held + bytes > Limits.HeldBytes)
                 return false;
             _held[caller.Name] = (held + bytes, streams);
             return true;
@@ -64,7 +58,7 @@ internal sealed class Holdings(int mostStreams)
             var (held, streams) = _held.GetValueOrDefault(caller.Name);
             if (streams >= mostStreams)
                 throw Problems.TooManyStreams(mostStreams);
-            if (held + bytes > MostBytes)
+            if (held + bytes > Limits.HeldBytes)
                 throw Problems.HoldsTooMuch();
             _held[caller.Name] = (held + bytes, streams + 1);
         }

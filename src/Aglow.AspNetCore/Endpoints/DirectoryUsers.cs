@@ -1,6 +1,8 @@
 using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
+using Aglow.Users;
 using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Endpoints;

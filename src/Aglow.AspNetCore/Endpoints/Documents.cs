@@ -323,7 +323,7 @@ internal static class Words
 
     public static IReadOnlyList<string>? Of(DeviceKinds devices) => devices == DeviceKinds.None
         ? null
-        : [.. Enum.GetValues<DeviceKind>().Where(kind => devices.HasFlag((DeviceKinds)(1 << (int)kind))).Select(Definitions.NameOf)];
+        : [.. Enum.GetValues<DeviceKind>().Where(kind => devices.HasFlag((DeviceKinds)(1 << (int)kind))).Select(Device.NameOf)];
 }
 
 /// <summary>Source-generated JSON of the documents.</summary>

@@ -1,8 +1,10 @@
 using System.Text.Json;
 using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
+using Aglow.Users;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 

@@ -2,9 +2,11 @@ using System.Buffers;
 using System.Runtime.InteropServices;
 using System.Text;
 using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
+using Aglow.Users;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 

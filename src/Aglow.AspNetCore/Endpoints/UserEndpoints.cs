@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Sockets;

@@ -4,6 +4,7 @@ using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Sockets;
 using Aglow.Model;
+using Aglow.Users;
 using Aglow.Watching;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;

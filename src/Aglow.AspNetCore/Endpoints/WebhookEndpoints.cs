@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.Changes.Webhooks;

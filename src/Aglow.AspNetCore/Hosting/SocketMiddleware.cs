@@ -26,9 +26,6 @@ namespace Aglow.AspNetCore.Hosting;
 internal sealed class SocketMiddleware(
     ConnectionDelegate next, Func<SocketHost?> host, Gate gate, TrustedProxies proxies, TimeProvider time, bool isFirst)
 {
-    /// <summary>How long a connection may take for its first head. Kestrel allows the same time for later ones.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(15);
-
     private static readonly byte[] TooSlow = [.. "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"u8];
 
     public async Task OnConnectionAsync(ConnectionContext connection)
@@ -57,7 +54,7 @@ internal sealed class SocketMiddleware(
     private async ValueTask<(ReadOnlySequence<byte> Bytes, long Examined)?> FirstBytesAsync(ConnectionContext connection)
     {
         var input = connection.Transport.Input;
-        using var patience = new CancellationTokenSource(Patience, time);
+        using var patience = new CancellationTokenSource(Limits.FirstHeadWithin, time);
         // When the server stops, it does not wait for silent connections.
         var closing = connection.Features.Get<IConnectionLifetimeNotificationFeature>()?.ConnectionClosedRequested ?? default;
         using var stopping = closing.UnsafeRegister(static patience => ((CancellationTokenSource)patience!).Cancel(), patience);

@@ -1,3 +1,5 @@
+using Aglow.AspNetCore.Bodies;
+
 namespace Aglow.AspNetCore.Http;
 
 /// <summary>The limits of one call. Beyond them it gets 413 (a body or list) or 400 (a bad limit).</summary>
@@ -23,6 +25,12 @@ public static class Limits
     /// that closes the connection while the client still sends loses the answer.
     /// </summary>
     public const int BodyBytes = 64_000_000;
+
+    /// <summary>
+    /// Bytes that one person may hold: 10,000 watched UUIDs on each of two sockets, or 500 on each of forty. With the overhead of garbage
+    /// collection, the process then grows by at most twice as much (aglow bench door).
+    /// </summary>
+    public const long HeldBytes = 16_000_000;
 
     /// <summary>Users on a page of a search.</summary>
     public const int SearchedUsers = 100;
@@ -52,6 +60,9 @@ public static class Limits
 
     /// <summary>Characters of a token or key, which must fit into the request's headers.</summary>
     public const int TokenCharacters = 8 * 1024;
+
+    /// <summary>How long a connection may take for its first head. Kestrel allows the same time for later ones.</summary>
+    internal static readonly TimeSpan FirstHeadWithin = TimeSpan.FromSeconds(15);
 
     /// <summary>Bytes of a display name.</summary>
     public const int DisplayNameBytes = 256;

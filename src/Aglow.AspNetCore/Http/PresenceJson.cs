@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Aglow.AspNetCore.Endpoints;
 using Aglow.Model;
+using Aglow.Users;
 
 namespace Aglow.AspNetCore.Http;
 
@@ -62,7 +63,7 @@ internal readonly record struct UserJson(uint Number, string? Key)
     public static UserJson Of(uint number, string? name) => new(number, name);
 }
 
-/// <summary>Writes a <see cref="UserJson"/>. Users are read by <see cref="UsersBody"/>.</summary>
+/// <summary>Writes a <see cref="UserJson"/>. Users are read by <c>UsersBody</c>.</summary>
 internal sealed class UserJsonConverter : JsonConverter<UserJson>
 {
     public override UserJson Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>

@@ -1,6 +1,5 @@
 using System.Net;
 using System.Text.Json;
-using Aglow.AspNetCore.Hosting;
 using Aglow.Storage;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -100,7 +99,13 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
             writer.WriteEndObject();
         }
 
-        await Answers.BytesAsync(context, Routes.ProblemJson, answer.Written, status);
+        var response = context.Response;
+        response.StatusCode = status;
+        response.ContentType = Routes.ProblemJson;
+        response.ContentLength = answer.Written.Length;
+        response.Headers.XContentTypeOptions = "nosniff";
+        // sent when the request ends
+        response.BodyWriter.Put(answer.Written.Span);
     }
 }
 

@@ -4,6 +4,7 @@ using System.Text.Json;
 using Aglow.AspNetCore.Access;
 using Aglow.Heartbeats;
 using Aglow.Model;
+using Aglow.Users;
 using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Http;
@@ -97,19 +98,19 @@ internal static class Problems
 
     public static ProblemException NotForPeople(Scopes scope) => new(
         StatusCodes.Status403Forbidden, "Not for people",
-        $"This call is for backends, with a key that has the scope \"{NameOf(scope)}\". "
+        $"This call is for backends, with a key that has the scope \"{scope.Name()}\". "
             + "People ask for those they know: /status, /watch, /ws.");
 
-    public static ProblemException ForBackends() => new(
+    public static ProblemException ForBackends(string policy) => new(
         StatusCodes.Status403Forbidden,
         "Not for people",
-        $"This call is for backends: in this application, for callers that meet the authorization policy \"{AglowPolicies.Backend}\". "
+        $"This call is for backends: in this application, for callers that meet the authorization policy \"{policy}\". "
             + "People ask for those they know: /status, /watch, /ws.");
 
     public static ProblemException ScopeMissing(Scopes scope) => new(
         StatusCodes.Status403Forbidden, "Scope missing",
-        $"The key lacks the scope \"{NameOf(scope)}\". "
-            + $"Make one that has it: aglow keys add --name NAME --scope {NameOf(scope)}.");
+        $"The key lacks the scope \"{scope.Name()}\". "
+            + $"Make one that has it: aglow keys add --name NAME --scope {scope.Name()}.");
 
     public static ProblemException TokenRevoked() => new(
         StatusCodes.Status401Unauthorized, "Token revoked",
@@ -145,7 +146,7 @@ internal static class Problems
     public static ProblemException HoldsTooMuch() => new(
         StatusCodes.Status429TooManyRequests,
         "Too much held",
-        $"This user's watches, and bodies and answers under way, would take more than {Holdings.MostBytes / 1_000_000} MB on this server. "
+        $"This user's watches, and bodies and answers under way, would take more than {Limits.HeldBytes / 1_000_000} MB on this server. "
             + "Watch fewer users, or wait until other calls are done.")
     {
         RetryAfter = 10,
@@ -164,16 +165,6 @@ internal static class Problems
         $"This user has {most} connections to this server already. Close some tabs, or share one (shareTabs).")
     {
         RetryAfter = 10,
-    };
-
-    public static string NameOf(Scopes scope) => scope switch
-    {
-        Scopes.Heartbeat => "heartbeat",
-        Scopes.Read => "read",
-        Scopes.Users => "users",
-        Scopes.Operate => "operate",
-        _ => string.Join(
-            ',', Enum.GetValues<Scopes>().Where(one => one is not (Scopes.None or Scopes.All) && scope.HasFlag(one)).Select(NameOf)),
     };
 
     public static ProblemException OriginNotAllowed(string? origin) => new(

@@ -85,7 +85,7 @@ internal sealed class HubPresence(PresenceHost host, Callers callers, HubPresenc
     {
         if (request is null)
             return new Client(Caller: null, Address: null, Device.Unnamed());
-        var device = SocketHello.DeviceOf(Asked(request, Routes.DeviceIdQuery), Asked(request, Routes.DeviceKindQuery));
+        var device = DeviceNames.DeviceOf(Asked(request, Routes.DeviceIdQuery), Asked(request, Routes.DeviceKindQuery));
         return new Client(Caller: null, ClientAddress.Of(request), device ?? Device.Unnamed(), callers.SessionOf(request));
     }
 

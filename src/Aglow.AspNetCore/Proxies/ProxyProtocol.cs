@@ -1,4 +1,4 @@
-using Aglow.AspNetCore.Hosting;
+using Aglow.AspNetCore.Http;
 using Microsoft.AspNetCore.Connections;
 
 namespace Aglow.AspNetCore.Proxies;
@@ -26,7 +26,7 @@ internal sealed class ProxyProtocol(ConnectionDelegate next, TrustedProxies prox
 
     private async Task<bool> TakeHeaderAsync(ConnectionContext connection)
     {
-        using var patience = new CancellationTokenSource(SocketMiddleware.Patience, time);
+        using var patience = new CancellationTokenSource(Limits.FirstHeadWithin, time);
         try
         {
             while (true)

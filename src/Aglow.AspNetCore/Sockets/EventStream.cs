@@ -3,6 +3,7 @@ using System.IO.Pipelines;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
+using Aglow.Users;
 using Aglow.Watching;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;

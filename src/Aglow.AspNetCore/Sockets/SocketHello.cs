@@ -1,5 +1,3 @@
-using System.Text;
-using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 
@@ -14,7 +12,6 @@ namespace Aglow.AspNetCore.Sockets;
 /// <param name="Device">The device; null if the query does not name it.</param>
 internal readonly record struct SocketHello(UserId? User, string? Token, Device? Device)
 {
-    private const int MaxDeviceBytes = 64;
     private const string Known = Routes.UserQuery + ", " + Routes.TokenQuery + ", " + Routes.DeviceIdQuery + ", " + Routes.DeviceKindQuery;
 
     /// <summary>Reads a raw query, with or without its question mark.</summary>
@@ -50,18 +47,8 @@ internal readonly record struct SocketHello(UserId? User, string? Token, Device?
             given = value;
         }
 
-        return new SocketHello(UserOf(user), token is "" ? null : token, DeviceOf(id, kind));
+        return new SocketHello(UserOf(user), token is "" ? null : token, DeviceNames.DeviceOf(id, kind));
     }
-
-    /// <summary>The kind with this name; null if there is none.</summary>
-    public static DeviceKind? KindOf(string name) => name switch
-    {
-        "desktop" => DeviceKind.Desktop,
-        "mobile" => DeviceKind.Mobile,
-        "web" => DeviceKind.Web,
-        "other" => DeviceKind.Other,
-        _ => null,
-    };
 
     private static UserId? UserOf(string? text)
     {
@@ -70,22 +57,6 @@ internal readonly record struct SocketHello(UserId? User, string? Token, Device?
         return UserId.TryParse(text, out var user)
             ? user
             : throw Problems.Malformed($"{Routes.UserQuery} is not a user: {Problems.AUser}.");
-    }
-
-    /// <summary>Checks an ID and kind, and returns their device; null if neither is given.</summary>
-    public static Device? DeviceOf(string? id, string? kind)
-    {
-        if (id is null && kind is null)
-            return null;
-        if (id is not null && (id.Length == 0 || Encoding.UTF8.GetByteCount(id) > MaxDeviceBytes || id.Any(char.IsControl)))
-            throw Problems.Malformed(
-                $"{Routes.DeviceIdQuery} is not 1 to {MaxDeviceBytes} bytes of printable text: send an id of your own, such as a UUID.");
-        if (kind is null)
-            return Model.Device.Of(id, DeviceKind.Other);
-        return Model.Device.Of(
-            id,
-            KindOf(kind) ?? throw Problems.Malformed(
-                $"{Routes.DeviceKindQuery} is \"{Problems.Shorten(kind)}\": send one of desktop, mobile, web, other."));
     }
 
     private static string Decode(string text) => Asked.TryDecode(text.Replace('+', ' '), out var decoded)

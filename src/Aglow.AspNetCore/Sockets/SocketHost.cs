@@ -7,6 +7,7 @@ using Aglow.AspNetCore.Http;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
+using Aglow.Users;
 using Aglow.Watching;
 using Microsoft.AspNetCore.Http;
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Users;

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Storage;

@@ -1,3 +1,4 @@
+using Aglow.Redis.Connections;
 using Aglow.Storage;
 using StackExchange.Redis;
 
@@ -66,11 +67,11 @@ internal sealed class EvictionWatch(RedisCluster cluster, RedisLog log)
         {
             var lines = (await server.InfoRawAsync("memory"))?.Split('\n', StringSplitOptions.TrimEntries) ?? [];
             var line = Array.Find(lines, static line => line.StartsWith(Policy, StringComparison.Ordinal));
-            return (RedisAddress.Name(server.EndPoint), line?[Policy.Length..] ?? "");
+            return (ServerNames.Of(server.EndPoint), line?[Policy.Length..] ?? "");
         }
         catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
         {
-            return (RedisAddress.Name(server.EndPoint), "");
+            return (ServerNames.Of(server.EndPoint), "");
         }
     }
 }

@@ -1,4 +1,5 @@
 using Aglow.Model;
+using Aglow.Redis.Connections;
 using Aglow.Storage;
 using StackExchange.Redis;
 

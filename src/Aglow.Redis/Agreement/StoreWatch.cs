@@ -1,5 +1,6 @@
 using Aglow.Diagnostics;
 using Aglow.Model;
+using Aglow.Redis.Connections;
 using Aglow.Storage;
 
 namespace Aglow.Redis.Agreement;
@@ -7,7 +8,7 @@ namespace Aglow.Redis.Agreement;
 /// <summary>
 /// Checks a shared Redis at start and then every 5 s: its nodes must agree on their settings, and its servers must not delete words.
 /// </summary>
-internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, RedisStoreOptions rules, TimeProvider time, RedisLog log)
+internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, TimeProvider time, RedisLog log)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
 
@@ -16,10 +17,10 @@ internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, Red
 
     /// <summary>Refuses a store that fails a check.</summary>
     /// <exception cref="StoreUnavailableException">The message is one line that says what to do.</exception>
-    public async Task EnterAsync(string where)
+    public async Task EnterAsync(bool allowsEviction, bool adoptsSettings, string where)
     {
-        await _eviction.EnterAsync(rules.AllowsEviction);
-        await _nodes.EnterAsync(rules.AdoptsSettings, where);
+        await _eviction.EnterAsync(allowsEviction);
+        await _nodes.EnterAsync(adoptsSettings, where);
     }
 
     /// <summary>Repeats the checks until it is stopped. Never throws.</summary>

@@ -1,7 +1,9 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using Aglow.Changes;
+using Aglow.Changes.Shared;
 using Aglow.Model;
+using Aglow.Redis.Connections;
 using Aglow.Storage;
 using StackExchange.Redis;
 

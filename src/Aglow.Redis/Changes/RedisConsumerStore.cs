@@ -1,4 +1,5 @@
 using Aglow.Changes;
+using Aglow.Redis.Connections;
 using StackExchange.Redis;
 
 namespace Aglow.Redis.Changes;

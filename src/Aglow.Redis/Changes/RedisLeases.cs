@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using Aglow.Redis.Connections;
 using Aglow.Storage;
 using StackExchange.Redis;
 
@@ -24,7 +25,7 @@ internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
     private const string Renew = IfOurs + "return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
     private const string Release = IfOurs + "return redis.call('DEL', KEYS[1])";
 
-    /// <summary>Runs work while this node owns the name; see <see cref="Aglow.Changes.IChangeLog.RunOwnedAsync"/>.</summary>
+    /// <summary>Runs work while this node owns the name; see <see cref="Aglow.Changes.Shared.IChangeLog.RunOwnedAsync"/>.</summary>
     public async Task RunAsync(string name, Func<string, CancellationToken, Task> run, CancellationToken stop)
     {
         var key = (RedisKey)RedisKeys.Lease(name);

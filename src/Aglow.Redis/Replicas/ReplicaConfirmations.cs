@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using Aglow.Diagnostics;
 using Aglow.Model;
+using Aglow.Redis.Connections;
 using Aglow.Storage;
 using StackExchange.Redis;
 
@@ -30,35 +31,33 @@ internal sealed class ReplicaConfirmations : IAsyncDisposable
     private readonly RedisCluster _cluster;
     private readonly TimeProvider _time;
     private readonly RedisLog _log;
-    private readonly ReplicaWait _waitFor;
+    private readonly bool _ofArrivals;
     private readonly ConcurrentDictionary<RedisShard, ShardReplicas> _shards = new();
     private long _confirmed;
     private long _alone;
     private long _unconfirmed;
 
     private ReplicaConfirmations(
-        ConnectionMultiplexer connection, RedisCluster cluster, ReplicaWait waitFor, TimeProvider time, RedisLog log)
+        ConnectionMultiplexer connection, RedisCluster cluster, bool ofArrivals, TimeProvider time, RedisLog log)
     {
         _connection = connection;
         _cluster = cluster;
-        _waitFor = waitFor;
+        _ofArrivals = ofArrivals;
         _time = time;
         _log = log;
     }
 
-    /// <summary>Connects. Returns null if nothing waits for replicas.</summary>
+    /// <summary>Connects. <paramref name="ofArrivals"/>: arrivals wait too, not only leaves.</summary>
     /// <exception cref="StoreUnavailableException">No server can be used; the message is one line.</exception>
-    public static async Task<ReplicaConfirmations?> OpenAsync(
-        ConfigurationOptions options, RedisCluster cluster, ReplicaWait waitFor, TimeProvider time, RedisLog log) =>
-        waitFor == ReplicaWait.Off
-            ? null
-            : new ReplicaConfirmations(await RedisConnections.ConnectAsync(options, time), cluster, waitFor, time, log);
+    public static async Task<ReplicaConfirmations> OpenAsync(
+        ConfigurationOptions options, RedisCluster cluster, bool ofArrivals, TimeProvider time, RedisLog log) =>
+        new(await RedisConnections.ConnectAsync(options, time), cluster, ofArrivals, time, log);
 
     /// <summary>Completes when replicas have all earlier writes of these users.</summary>
     /// <exception cref="StoreUnavailableException">A replica that is in step did not confirm it.</exception>
     public ValueTask ConfirmAsync(ReadOnlySpan<uint> users, bool isLeave)
     {
-        if (users.IsEmpty || (!isLeave && _waitFor != ReplicaWait.All))
+        if (users.IsEmpty || (!isLeave && !_ofArrivals))
             return default;
         var first = ShardOf(users[0], out var page);
         List<(ShardReplicas Shard, int Page)>? others = null;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Aglow.Redis.Connections;
 using StackExchange.Redis;
 
 namespace Aglow.Redis.Replicas;

@@ -1,12 +1,7 @@
 using System.Text.Json.Serialization;
-using Aglow.Changes.Webhooks;
 
 namespace Aglow.Changes;
 
-/// <summary>The documents of an <see cref="IConsumerStore"/> as JSON.</summary>
-[JsonSourceGenerationOptions(
-    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingDefault)]
+/// <summary>The places of consumers in an <see cref="IConsumerStore"/> as JSON.</summary>
 [JsonSerializable(typeof(string))]
-[JsonSerializable(typeof(WebhookSettings))]
-[JsonSerializable(typeof(WebhookState))]
 internal sealed partial class ConsumerJson : JsonSerializerContext;

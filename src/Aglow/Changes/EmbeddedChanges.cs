@@ -63,7 +63,7 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
             }
             catch (SqliteException e)
             {
-                throw DataFolder.Explain(path, e);
+                throw FileProblem.Explain(path, e);
             }
 
             return null;

@@ -1,9 +1,10 @@
 using System.Globalization;
 using System.Text;
+using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Users;
 
-namespace Aglow;
+namespace Aglow.Demo;
 
 /// <summary>
 /// A directory in front of the real one: adds the demo's people, who exist only in memory, and passes all other calls on.
@@ -14,6 +15,9 @@ namespace Aglow;
 /// </remarks>
 internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, long createdAt) : IUserDirectory
 {
+    /// <inheritdoc/>
+    public void Observe(AglowMetrics metrics) => behind.Observe(metrics);
+
     // cursors of a real directory never contain a dot
     private const string CursorPrefix = "demo.";
 

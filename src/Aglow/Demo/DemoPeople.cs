@@ -1,5 +1,6 @@
+using Aglow.Model;
 
-namespace Aglow;
+namespace Aglow.Demo;
 
 /// <summary>One of the demo's people.</summary>
 internal sealed record DemoPerson(uint Number, string Name, string DisplayName);
@@ -14,9 +15,6 @@ internal sealed record DemoPerson(uint Number, string Name, string DisplayName);
 /// </remarks>
 internal sealed class DemoPeople
 {
-    /// <summary>The first of their indexes. All higher ones belong to them too.</summary>
-    public const uint FirstNumber = 0xFFFF_0000;
-
     /// <summary>The first of their pages. All higher ones belong to them too.</summary>
     public const int FirstPage = 257 << 8;
 
@@ -54,7 +52,7 @@ internal sealed class DemoPeople
                 continue;
             var displayName = string.Join(
                 ' ', name[NamePrefix.Length..].Split('-').Select(static word => char.ToUpperInvariant(word[0]) + word[1..]));
-            var person = new DemoPerson(FirstNumber + (uint)_byName.Count, name, displayName);
+            var person = new DemoPerson(UserId.FirstDemoNumber + (uint)_byName.Count, name, displayName);
             _byName.Add(name, person);
             _byNumber.Add(person.Number, person);
         }
@@ -76,7 +74,7 @@ internal sealed class DemoPeople
     }
 
     /// <summary>Whether an index belongs to the demo, even if no person has it.</summary>
-    public static bool IsNumber(uint user) => user >= FirstNumber;
+    public static bool IsNumber(uint user) => user >= UserId.FirstDemoNumber;
 
     /// <summary>The person of this name, or null.</summary>
     public DemoPerson? Find(string name) => _byName.GetValueOrDefault(name);

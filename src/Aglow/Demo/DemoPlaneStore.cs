@@ -1,8 +1,7 @@
 using Aglow.Model;
 using Aglow.Storage;
-using Aglow.Watching;
 
-namespace Aglow;
+namespace Aglow.Demo;
 
 /// <summary>
 /// A store in front of the real one: holds the demo's words in memory, and passes all other words on.
@@ -138,7 +137,7 @@ internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
 
     private IPlaneStore StoreOf(uint user) => DemoPeople.IsNumber(user) ? Words : behind;
 
-    private static bool HasOurs(ReadOnlySpan<uint> users) => users.ContainsAnyInRange(DemoPeople.FirstNumber, uint.MaxValue);
+    private static bool HasOurs(ReadOnlySpan<uint> users) => users.ContainsAnyInRange(UserId.FirstDemoNumber, uint.MaxValue);
 
     private async ValueTask ExchangeMixedAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, Memory<uint> old)
     {

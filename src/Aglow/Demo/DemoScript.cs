@@ -1,4 +1,4 @@
-namespace Aglow;
+namespace Aglow.Demo;
 
 /// <summary>What one of the demo's people does.</summary>
 internal enum DemoDeed : byte

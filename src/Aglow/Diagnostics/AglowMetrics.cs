@@ -1,11 +1,5 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
-using Aglow.Durable;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
-using Aglow.Sweeping;
-using Aglow.Users;
 
 namespace Aglow.Diagnostics;
 
@@ -17,8 +11,8 @@ namespace Aglow.Diagnostics;
 ///   Count, Gauge, Histogram ─► All            ─► /metrics, with Prometheus names: aglow.sweep.lapses is aglow_sweep_lapses_total
 ///                           └► a Meter "Aglow" ─► OpenTelemetry, if an exporter listens
 /// </code>
-/// Each name is defined once, for both. A name given again adds a series with other labels. Stores of other libraries add their own metrics
-/// when they are opened. Threading: any thread reads and counts; metrics are added one after the other.
+/// Each name is defined once, for both. A name given again adds a series with other labels. Each part adds its own metrics when it is
+/// created or opened. Threading: any thread reads and counts; metrics are added one after the other.
 /// </remarks>
 public sealed class AglowMetrics : IDisposable
 {
@@ -82,85 +76,6 @@ public sealed class AglowMetrics : IDisposable
 
     /// <summary>Counts statuses that were read.</summary>
     public void Read(int users) => Interlocked.Add(ref _statuses, users);
-
-    /// <summary>Adds the metrics of a service.</summary>
-    public void Observe(PresenceService presence)
-    {
-        var (beliefs, clock) = (presence.Beliefs, presence.Clock);
-        Gauge("aglow.users.online", "Users believed online under the default definition.", () => beliefs.Default.Online);
-        Gauge(
-            "aglow.users.hidden",
-            "Users who appear offline by a claim, or are disabled.",
-            () => presence.Claims.Hidden(clock.Now).LongCount());
-        const string Transitions = "aglow.transitions";
-        const string TransitionsDescription = "Changes of online users under the default definition, as this node believes them. "
-            + "Status: a claim, an idle user who is active again, or a deletion.";
-        Count(
-            Transitions,
-            TransitionsDescription,
-            () => beliefs.Flips(TransitionKind.Arrived),
-            ("kind", "online"),
-            ("reason", "heartbeat"));
-        Count(Transitions, TransitionsDescription, () => beliefs.Found, ("kind", "online"), ("reason", "sweep"));
-        Count(Transitions, TransitionsDescription, () => beliefs.Flips(TransitionKind.Left), ("kind", "offline"), ("reason", "goodbye"));
-        Count(Transitions, TransitionsDescription, () => beliefs.Flips(TransitionKind.Lapsed), ("kind", "offline"), ("reason", "lapse"));
-        Count(Transitions, TransitionsDescription, () => beliefs.Flips(TransitionKind.Changed), ("kind", "changed"), ("reason", "status"));
-        Gauge(
-            "aglow.sweep.interval.seconds",
-            "The bound on staleness: the time in which every page is read again.",
-            () => presence.Sweep.Interval.TotalSeconds);
-        Gauge(
-            "aglow.sweep.cost.seconds",
-            "CPU time of one core that the last complete sweep took.",
-            () => presence.Sweep.LastPassCost.TotalSeconds);
-        Count("aglow.sweep.lapses", "Users whose expired lease a sweep found.", () => presence.Sweep.Lapses);
-        Gauge(
-            "aglow.staleness.seconds",
-            "Age of the oldest belief: the time since the last complete sweep began.",
-            () => Math.Max(0, (long)clock.Now - presence.Sweep.AsOf));
-        Count(
-            "aglow.stalls",
-            "Times that expired leases were held, because heartbeats could not be written or the clock jumped.",
-            () => clock.Guard.Stalls);
-        Gauge(
-            "aglow.stall.guard.in.force",
-            "1 while expired leases of all users or of some pages are held, because heartbeats could not be written.",
-            () => clock.Guard.IsInForceAnywhere(clock.Moment) ? 1 : 0);
-        Gauge(
-            "aglow.clock.error.seconds",
-            "Seconds by which store time, which words use, is behind its reference: the wall clock, or the clock of Redis.",
-            () => clock.ErrorSeconds);
-        Count(
-            "aglow.clock.steps",
-            "Times that store time jumped because it was over 1 s off: after a suspend, or when a clock was corrected.",
-            () => clock.Steps);
-        Gauge(
-            "aglow.clock.wall.ahead.seconds",
-            "Seconds by which the wall clock is ahead of store time.",
-            () => clock.WallAheadSeconds);
-        Gauge(
-            "aglow.store.reachable",
-            "1 while words can be read and written, as far as is known.",
-            () => presence is { IsStoreReachable: true, IsStoreWritable: true } ? 1 : 0);
-    }
-
-    /// <summary>Adds the metrics of the embedded store.</summary>
-    public void Observe(MemoryPlaneStore store, Journal journal, SqliteUserDirectory directory)
-    {
-        Gauge("aglow.users.registered", "Users ever seen.", () => store.Registered);
-        Gauge("aglow.pages", "Pages of words in memory, 255 KiB each.", () => store.Budget.Taken);
-        Gauge("aglow.pages.budget", "The most pages of words.", () => store.Budget.Pages);
-        Gauge("aglow.journal.bytes", "Bytes that the next start would replay.", () => journal.JournalBytes);
-        Gauge("aglow.journal.queue", "Users whose words wait to be written.", () => journal.QueueLength);
-        Gauge("aglow.journal.lag.seconds", "How long the oldest waiting word has waited.", () => journal.Lag.TotalSeconds);
-        Gauge("aglow.journal.failing", "1 while the server cannot write to disk.", () => journal.IsFailing ? 1 : 0);
-        Gauge("aglow.journal.commit.seconds", "Duration of the last commit with its fsync.", () => journal.LastCommitTook.TotalSeconds);
-        Count("aglow.journal.words", "Words committed.", () => journal.CommittedEntries);
-        Count("aglow.journal.checkpoints", "Completed checkpoints.", () => journal.Checkpoints);
-        CountErrors("journal", () => journal.Failures);
-        CountErrors("directory", () => directory.Failures);
-        journal.Committed = Flushes("journal");
-    }
 
     /// <summary>Adds a store's counter of failed calls.</summary>
     public void CountErrors(string store, Func<long> read) => Count(StoreErrors, StoreErrorsDescription, read, ("store", store));

@@ -3,7 +3,6 @@ using System.Runtime.CompilerServices;
 using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Storage;
-using Aglow.Watching;
 
 namespace Aglow.Durable;
 

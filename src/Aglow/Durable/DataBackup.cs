@@ -1,3 +1,4 @@
+using Aglow.Files;
 using Aglow.Sqlite;
 using Aglow.Storage;
 

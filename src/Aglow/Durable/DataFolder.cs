@@ -1,8 +1,7 @@
 using System.Text;
+using Aglow.Files;
 using Aglow.Sqlite;
 using Aglow.Storage;
-using Aglow.Users;
-using Microsoft.Data.Sqlite;
 
 namespace Aglow.Durable;
 
@@ -12,7 +11,7 @@ namespace Aglow.Durable;
 /// <remarks>
 /// <code>
 ///   presence.db   words: page images and journal (<see cref="Journal"/>)
-///   users.db      users, subscriptions, claims (<see cref="SqliteUserDirectory"/>)
+///   users.db      users, subscriptions, claims (<c>SqliteUserDirectory</c>)
 ///   consumers.db  how far each consumer of the feed of changes has read; may be missing
 ///   NAME-sums     a checksum of each page of the database NAME, see <see cref="PageSums"/>
 ///   checkpoint.lock  locked by a checkpoint or a backup
@@ -74,9 +73,9 @@ public sealed class DataFolder : IDisposable
     {
         // an interrupted first start leaves a presence.db without users
         if (File.Exists(PresencePath) && !File.Exists(UsersPath) && PresenceFile.WasStarted(PresencePath))
-            throw Damaged(UsersPath, "it is missing");
+            throw FileProblem.Damaged(UsersPath, "it is missing");
         if (File.Exists(PageSums.PathOf(UsersPath)) && !File.Exists(PresencePath))
-            throw Damaged(PresencePath, "it is missing");
+            throw FileProblem.Damaged(PresencePath, "it is missing");
     }
 
     /// <summary>Unlocks the folder.</summary>
@@ -85,38 +84,6 @@ public sealed class DataFolder : IDisposable
         DropPid();
         _lock.Dispose();
     }
-
-    /// <summary>A message of one line about a file that cannot be opened; null: the exception has another cause.</summary>
-    internal static DataFolderException? Explain(string file, Exception e) => e switch
-    {
-        SqliteException sqlite => Explain(file, sqlite),
-        StoreUnavailableException damaged => new DataFolderException(damaged.Message, damaged),
-        IOException or UnauthorizedAccessException => new DataFolderException(
-            $"{file} cannot be opened ({e.Message}): give this user the right to, or name another folder with --data.", e),
-        _ => null,
-    };
-
-    /// <summary>A message of one line about a file that SQLite cannot use.</summary>
-    internal static DataFolderException Explain(string file, SqliteException e) => new(
-        e.SqliteErrorCode switch
-        {
-            SQLitePCL.raw.SQLITE_NOTADB => $"{file} is not an Aglow file, or its beginning is damaged; nothing was changed. "
-                + "Restore a backup, or move the folder away to begin anew.",
-            SQLitePCL.raw.SQLITE_CORRUPT => Damaged(file, e.Message).Message,
-            SQLitePCL.raw.SQLITE_FULL => $"There is no room to write {file}: free some on its disk and start again.",
-            SQLitePCL.raw.SQLITE_READONLY or SQLitePCL.raw.SQLITE_CANTOPEN or SQLitePCL.raw.SQLITE_PERM =>
-                $"{file} cannot be opened for writing ({e.Message}): give this user the right to, or name another folder with --data.",
-            SQLitePCL.raw.SQLITE_BUSY or SQLitePCL.raw.SQLITE_LOCKED =>
-                $"{file} is held by another program (a backup, a SQLite shell): end that and start again.",
-            _ => $"{file} cannot be read or written ({e.Message}): check its disk; nothing was overwritten.",
-        },
-        e);
-
-    /// <summary>A message of one line about a file whose content is not what was written.</summary>
-    internal static DataFolderException Damaged(string file, string what) =>
-        new($"{file} is damaged ({what}); nothing was changed. Restore a backup of the folder, or save the rest of it: "
-            + "\"aglow check\" says what is lost, and \"aglow repair --keep-what-is-good\" keeps what is not. Name the folder with --data "
-            + $"{Path.GetDirectoryName(file)}.");
 
     // Deletes only the file of this process, because the folder may have been replaced by that of another server. A file that stays does
     // no harm: only the lock decides who uses the folder.

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using Aglow.Diagnostics;
 using Aglow.Model;
+using Aglow.Sqlite;
 using Aglow.Storage;
 
 namespace Aglow.Durable;
@@ -60,6 +61,7 @@ public sealed class Journal : IAsyncDisposable
     private MemoryPlaneStore? _store;
     private Clock? _clock;
     private Checkpoint? _checkpoint;
+    private Action<int, TimeSpan>? _committed;
     private Thread? _writer;
     private ITimer? _commitTimer;
     private ITimer? _tickTimer;
@@ -134,11 +136,6 @@ public sealed class Journal : IAsyncDisposable
         : QueueLength > 0 ? _clock!.Time.GetElapsedTime(Volatile.Read(ref _waitingSince))
         : TimeSpan.Zero;
 
-    /// <summary>
-    /// Receives the number of words and the duration of each commit. Set it before <see cref="Start"/>; the writer calls it.
-    /// </summary>
-    internal Action<int, TimeSpan>? Committed { get; set; }
-
     /// <summary>The number of failed writes since the start.</summary>
     public long Failures { get; private set; }
 
@@ -194,10 +191,24 @@ public sealed class Journal : IAsyncDisposable
         {
             _abandoned = true;
             if (e is Microsoft.Data.Sqlite.SqliteException or StoreUnavailableException
-                && DataFolder.Explain(_file.FilePath, e) is { } line)
+                && FileProblem.Explain(_file.FilePath, e) is { } line)
                 throw line;
             throw;
         }
+    }
+
+    /// <summary>Adds the metrics of the journal. Before <see cref="Start"/>.</summary>
+    public void Observe(AglowMetrics metrics)
+    {
+        metrics.Gauge("aglow.journal.bytes", "Bytes that the next start would replay.", () => JournalBytes);
+        metrics.Gauge("aglow.journal.queue", "Users whose words wait to be written.", () => QueueLength);
+        metrics.Gauge("aglow.journal.lag.seconds", "How long the oldest waiting word has waited.", () => Lag.TotalSeconds);
+        metrics.Gauge("aglow.journal.failing", "1 while the server cannot write to disk.", () => IsFailing ? 1 : 0);
+        metrics.Gauge("aglow.journal.commit.seconds", "Duration of the last commit with its fsync.", () => LastCommitTook.TotalSeconds);
+        metrics.Count("aglow.journal.words", "Words committed.", () => CommittedEntries);
+        metrics.Count("aglow.journal.checkpoints", "Completed checkpoints.", () => Checkpoints);
+        metrics.CountErrors("journal", () => Failures);
+        _committed = metrics.Flushes("journal");
     }
 
     /// <summary>Starts the writer thread.</summary>
@@ -497,7 +508,7 @@ public sealed class Journal : IAsyncDisposable
         CommittedEntries += _work.TakenCount;
         JournalBytes += (rows * Weight(0)) + (_work.TakenCount * 8L);
         LastCommitTook = clock.Time.GetElapsedTime(began);
-        Committed?.Invoke(_work.TakenCount, LastCommitTook);
+        _committed?.Invoke(_work.TakenCount, LastCommitTook);
         _work.Settle();
     }
 

@@ -2,10 +2,10 @@ using System.Buffers.Binary;
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Aglow.Files;
 using Aglow.Model;
 using Aglow.Sqlite;
 using Aglow.Storage;
-using Aglow.Watching;
 using Microsoft.Data.Sqlite;
 using Plane = Aglow.Model.Plane;
 
@@ -167,7 +167,7 @@ internal sealed class PresenceFile : IDisposable
                 seal?.Dispose();
             }
 
-            if (DataFolder.Explain(path, e) is { } line)
+            if (FileProblem.Explain(path, e) is { } line)
                 throw line;
             throw;
         }
@@ -279,9 +279,9 @@ internal sealed class PresenceFile : IDisposable
         {
             var position = rows.Int64(0);
             if (position != expected++)
-                throw DataFolder.Damaged(FilePath, $"row {expected - 1} of the journal is missing");
+                throw FileProblem.Damaged(FilePath, $"row {expected - 1} of the journal is missing");
             if (!IsRightRow(rows))
-                throw DataFolder.Damaged(FilePath, $"the checksum of row {position} of the journal is wrong");
+                throw FileProblem.Damaged(FilePath, $"the checksum of row {position} of the journal is wrong");
             visit(position, (RowKind)rows.Int64(1), (uint)rows.Int64(3), MemoryMarshal.Cast<byte, uint>(rows.Blob(5)));
         }
     }
@@ -301,7 +301,7 @@ internal sealed class PresenceFile : IDisposable
             while (images.Step())
             {
                 if (!IsRightImage(images, out var page, out var words))
-                    throw DataFolder.Damaged(path, $"the checksum of page {page} is wrong");
+                    throw FileProblem.Damaged(path, $"the checksum of page {page} is wrong");
                 visit(plane, page, images.Int64(1), (uint)images.Int64(2), words);
                 count++;
             }
@@ -403,7 +403,7 @@ internal sealed class PresenceFile : IDisposable
 
     private void ReadState()
     {
-        State = FindState() ?? throw DataFolder.Damaged(FilePath, "the checksum of its state is wrong");
+        State = FindState() ?? throw FileProblem.Damaged(FilePath, "the checksum of its state is wrong");
         using var last = new SqliteStatement(_connection, "SELECT at FROM journal ORDER BY position DESC LIMIT 1");
         LastAlive = last.Step() ? Math.Max(State.Tick, (uint)last.Int64(0)) : State.Tick;
     }
@@ -420,7 +420,7 @@ internal sealed class PresenceFile : IDisposable
         if (version < SealedFrom)
             _seal ??= SqliteFile.FirstSeal(_connection, FilePath);
         if (_seal is null)
-            throw DataFolder.Damaged(FilePath, $"{Path.GetFileName(PageSums.PathOf(FilePath))} is missing");
+            throw FileProblem.Damaged(FilePath, $"{Path.GetFileName(PageSums.PathOf(FilePath))} is missing");
         if (version < SchemaVersion)
             Tell(_connection, $"PRAGMA user_version = {SchemaVersion}");
         // copies the version, and what a crash left in the WAL, into the file

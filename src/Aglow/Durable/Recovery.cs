@@ -3,9 +3,8 @@ using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Aglow.Model;
+using Aglow.Sqlite;
 using Aglow.Storage;
-using Aglow.Sweeping;
-using Aglow.Watching;
 using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Durable;
@@ -122,7 +121,7 @@ public sealed class Recovery
     }
 
     /// <summary>Marks the users who are online in the belief, so that the sweep finds and journals those who expire.</summary>
-    public void Seed(Belief belief)
+    public void Seed(UserBits belief)
     {
         foreach (var page in IsWithinLease ? PagesOnline : [])
         {
@@ -168,7 +167,7 @@ public sealed class Recovery
         }
 
         if (images != _file.State.Images)
-            throw DataFolder.Damaged(_file.FilePath, $"{images} page images where {_file.State.Images} were written");
+            throw FileProblem.Damaged(_file.FilePath, $"{images} page images where {_file.State.Images} were written");
 
         IEnumerable<(Plane Plane, int First, int End)> Lanes()
         {

@@ -2,7 +2,6 @@ using System.Buffers;
 using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Storage;
-using Aglow.Users;
 
 namespace Aglow.Heartbeats;
 
@@ -74,7 +73,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         _online = definitions.Default;
         _metrics = metrics;
         _maxUserNumber = options.MaxUserNumber;
-        _firstRefused = options.DemoPeople > 0 ? DemoPeople.FirstNumber : UserId.Nobody;
+        _firstRefused = options.DemoPeople > 0 ? UserId.FirstDemoNumber : UserId.Nobody;
         _awaySeconds = (uint)options.AwaySeconds;
         _handOverAfter = TimeSpan.FromSeconds(Math.Max(1, (options.LeaseSeconds - (2 * options.HeartbeatSeconds)) / 2.0));
         _earlierRunEnd = store.EarlierRunEnd;

@@ -48,7 +48,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
         _online = online;
         _awaySeconds = (uint)options.AwaySeconds;
         _metrics = metrics;
-        _budget = options.CreateBudget();
+        _budget = PageBudget.Of(options);
         OfPulse = new Renewals(store, Plane.Pulse, _budget);
         OfActivity = new Renewals(store, Plane.Activity, _budget);
         bus.Subscribe((kind, users) =>

@@ -1,7 +1,6 @@
 using System.Numerics;
 using Aglow.Model;
 using Aglow.Storage;
-using Aglow.Watching;
 using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Heartbeats;

@@ -1,5 +1,3 @@
-using Aglow.Storage;
-
 namespace Aglow.Model;
 
 /// <summary>All settings of the presence service. Types, ranges and relations are checked at start.</summary>
@@ -111,6 +109,9 @@ public sealed class AglowOptions
     /// </summary>
     public IReadOnlyList<string> AllowedOrigins { get; set; } = [];
 
+    /// <summary>The most demo users: their loop stays well below a millisecond a second, and no name is used twice.</summary>
+    public const int MaxDemoPeople = 5_000;
+
     /// <summary>
     /// How many demo users come online and go offline by themselves, in memory only, so that a new deployment is not empty. 0: none.
     /// </summary>
@@ -145,7 +146,7 @@ public sealed class AglowOptions
         Check(DrainSeconds is null or (>= 0 and <= 600), $"drain-seconds is {DrainSeconds}: set it from 0 to 600.");
         Check(ChangesHours is >= 0 and <= 720, $"changes-hours is {ChangesHours}: set it from 1 to 720, or 0 for no feed.");
         Check(ChangesMegabytes is >= 1 and <= 1_000_000, $"changes-megabytes is {ChangesMegabytes}: set it from 1 to 1000000.");
-        Check(DemoPeople is >= 0 and <= Demo.MostPeople, $"demo is {DemoPeople}: set it from 0 (nobody) to {Demo.MostPeople}.");
+        Check(DemoPeople is >= 0 and <= MaxDemoPeople, $"demo is {DemoPeople}: set it from 0 (nobody) to {MaxDemoPeople}.");
         foreach (var network in WebhooksAllow)
             Check(System.Net.IPNetwork.TryParse(network, out _), $"webhooks-allow has \"{network}\": set networks such as 10.1.0.0/16.");
         foreach (var origin in AllowedOrigins)
@@ -163,7 +164,7 @@ public sealed class AglowOptions
                 name != Definition.DefaultName,
                 $"definition \"{name}\" is the lease itself and cannot be redefined: set lease-seconds, or choose another name.");
             Check(
-                !Enum.GetValues<DeviceKind>().Any(kind => name == Model.Definitions.NameOf(kind)),
+                !Enum.GetValues<DeviceKind>().Any(kind => name == Device.NameOf(kind)),
                 $"definition \"{name}\" is a kind of device and cannot be redefined: choose another name.");
             Check(
                 definition.PulseSeconds is null or (>= 1 and <= 31_536_000),
@@ -184,13 +185,6 @@ public sealed class AglowOptions
             if (!fine)
                 wrong.Add(otherwise);
         }
-    }
-
-    /// <summary>The page budget: <see cref="MemoryMegabytes"/>, or half of what this process may use, in pages.</summary>
-    public PageBudget CreateBudget()
-    {
-        var megabytes = MemoryMegabytes > 0 ? MemoryMegabytes : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 2 >> 20;
-        return new PageBudget((int)Math.Clamp(megabytes * 4, 256, Planes.Count * PageLayout.Pages));
     }
 
     // app schemes are valid too: capacitor://localhost

@@ -23,7 +23,7 @@ public sealed class Definitions
                 (uint?)d.Value.ActivitySeconds,
                 d.Value.EndedByLeave)),
             .. Enum.GetValues<DeviceKind>()
-                .Select(kind => Make(NameOf(kind), options.Lease, activity: null, endedByLeave: true) with { Kind = kind }),
+                .Select(kind => Make(Device.NameOf(kind), options.Lease, activity: null, endedByLeave: true) with { Kind = kind }),
         ];
         _byName = All.ToFrozenDictionary(static d => d.Name, StringComparer.Ordinal);
 
@@ -41,13 +41,4 @@ public sealed class Definitions
 
     /// <summary>The definition with this name (the default for null), or null if there is none.</summary>
     public Definition? Find(string? name) => name is null ? Default : _byName.GetValueOrDefault(name);
-
-    /// <summary>The name of a device kind, and of its definition.</summary>
-    public static string NameOf(DeviceKind kind) => kind switch
-    {
-        DeviceKind.Desktop => "desktop",
-        DeviceKind.Mobile => "mobile",
-        DeviceKind.Web => "web",
-        _ => "other",
-    };
 }

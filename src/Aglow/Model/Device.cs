@@ -44,6 +44,15 @@ public readonly record struct Device(uint Tag, DeviceKind? Kind = null)
     /// <summary>The device with this ID, which the application chose. Without an ID: the user's only device of this kind.</summary>
     public static Device Of(string? id, DeviceKind kind) => new((uint)HashCode.Combine(id, kind) | 1, kind);
 
+    /// <summary>The name of a device kind, and of its definition.</summary>
+    public static string NameOf(DeviceKind kind) => kind switch
+    {
+        DeviceKind.Desktop => "desktop",
+        DeviceKind.Mobile => "mobile",
+        DeviceKind.Web => "web",
+        _ => "other",
+    };
+
     /// <summary>A device without a name, different from all others.</summary>
     public static Device Unnamed() => new((uint)Random.Shared.Next() | 1);
 }

@@ -1,5 +1,3 @@
-using Aglow.Watching;
-
 namespace Aglow.Model;
 
 /// <summary>The planes. All have the same structure. The plane of a device kind is created when a heartbeat first names the kind.</summary>

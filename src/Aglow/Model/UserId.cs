@@ -23,6 +23,9 @@ public readonly record struct UserId : IParsable<UserId>
     /// <summary>An index that is never given: stands for an ID without one. Reads as never seen; heartbeats are refused.</summary>
     public const uint Nobody = uint.MaxValue;
 
+    /// <summary>The first index of demo users. All higher ones are theirs too.</summary>
+    internal const uint FirstDemoNumber = 0xFFFF_0000;
+
     // the digits of 9223372036854775807
     private const int MaxIntegerBytes = 19;
 

@@ -8,7 +8,6 @@ using Aglow.Model;
 using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
-using Aglow.Watching;
 using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Queries;

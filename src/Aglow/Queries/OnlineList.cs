@@ -2,7 +2,6 @@ using System.Numerics;
 using Aglow.Model;
 using Aglow.Sweeping;
 using Aglow.Users;
-using Aglow.Watching;
 
 namespace Aglow.Queries;
 

@@ -1,5 +1,6 @@
 using Aglow.Changes;
 using Aglow.Durable;
+using Aglow.Files;
 using Aglow.Sqlite;
 using Aglow.Storage;
 using Aglow.Users;

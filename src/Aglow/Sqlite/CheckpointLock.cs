@@ -1,4 +1,4 @@
-using Aglow.Durable;
+using Aglow.Files;
 
 namespace Aglow.Sqlite;
 

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using Aglow.Durable;
 using Aglow.Storage;
 using Microsoft.Data.Sqlite;
 using Microsoft.Win32.SafeHandles;
@@ -63,14 +62,14 @@ internal sealed class PageSeal : IDisposable
         if (PageSums.Open(path, FileAccess.ReadWrite) is not { } sums)
             return null;
         if (new FileInfo(path) is not { Exists: true, Length: > 0 })
-            throw DataFolder.Damaged(path, "it is missing");
+            throw FileProblem.Damaged(path, "it is missing");
         SafeFileHandle? pages = null;
         var wal = new WalReader(path + "-wal");
         try
         {
             pages = OpenPages(path);
             if (SealInspection.Of(pages, sums, wal).Line is { } damage)
-                throw DataFolder.Damaged(path, damage);
+                throw FileProblem.Damaged(path, damage);
             return new PageSeal(path, pages, sums, wal);
         }
         catch
@@ -259,7 +258,7 @@ internal sealed class PageSeal : IDisposable
 
     private StoreUnavailableException Broken(string what)
     {
-        _damage = DataFolder.Damaged(_path, what).Message;
+        _damage = FileProblem.Damaged(_path, what).Message;
         Watch?.Report(_damage);
         return new StoreUnavailableException(_damage);
     }

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using Aglow.Durable;
+using Aglow.Files;
 using Microsoft.Win32.SafeHandles;
 
 namespace Aglow.Sqlite;
@@ -105,7 +105,7 @@ internal sealed class PageSums : IDisposable
             return new PageSums(
                 file, (int)BinaryPrimitives.ReadUInt32LittleEndian(head[12..]), notes.First(note => note?.Sequence == newest)!.Value);
         file.Dispose();
-        throw DataFolder.Damaged(path, $"its beginning; {Path.GetFileName(database)} itself may be good");
+        throw FileProblem.Damaged(path, $"its beginning; {Path.GetFileName(database)} itself may be good");
     }
 
     /// <summary>The checksum of a page, over its number and its bytes.</summary>

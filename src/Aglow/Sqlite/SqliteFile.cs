@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
-using Aglow.Durable;
+using Aglow.Files;
 using Aglow.Storage;
 using Microsoft.Data.Sqlite;
 
@@ -64,7 +64,7 @@ internal sealed class SqliteFile : IDisposable
         catch (Exception e)
         {
             seal?.Dispose();
-            if (DataFolder.Explain(path, e) is { } line)
+            if (FileProblem.Explain(path, e) is { } line)
                 throw line;
             throw;
         }
@@ -178,7 +178,7 @@ internal sealed class SqliteFile : IDisposable
         }
 
         if (seal is null)
-            throw DataFolder.Damaged(path, $"{System.IO.Path.GetFileName(PageSums.PathOf(path))} is missing");
+            throw FileProblem.Damaged(path, $"{System.IO.Path.GetFileName(PageSums.PathOf(path))} is missing");
         // copies what a crash left in the WAL, and the version
         seal.TryCheckpoint(connection);
     }
@@ -190,7 +190,7 @@ internal sealed class SqliteFile : IDisposable
         {
             var found = check.Step() ? check.Text(0) : null;
             if (found != "ok")
-                throw DataFolder.Damaged(path, found ?? "SQLite cannot read it");
+                throw FileProblem.Damaged(path, found ?? "SQLite cannot read it");
         }
 
         return PageSeal.Make(path, connection);

@@ -1,5 +1,5 @@
+using Aglow.Diagnostics;
 using Aglow.Model;
-using Aglow.Sweeping;
 
 namespace Aglow.Storage;
 
@@ -138,6 +138,31 @@ public sealed class Clock
     /// </summary>
     public void Follow(double storeSeconds, long stamp) =>
         Volatile.Write(ref _storeOffsetSeconds, storeSeconds - _time.GetElapsedTime(_startedAt, stamp).TotalSeconds);
+
+    /// <summary>Adds the metrics of store time, and of the leases that are held.</summary>
+    public void Observe(AglowMetrics metrics)
+    {
+        metrics.Count(
+            "aglow.stalls",
+            "Times that expired leases were held, because heartbeats could not be written or the clock jumped.",
+            () => Guard.Stalls);
+        metrics.Gauge(
+            "aglow.stall.guard.in.force",
+            "1 while expired leases of all users or of some pages are held, because heartbeats could not be written.",
+            () => Guard.IsInForceAnywhere(Moment) ? 1 : 0);
+        metrics.Gauge(
+            "aglow.clock.error.seconds",
+            "Seconds by which store time, which words use, is behind its reference: the wall clock, or the clock of Redis.",
+            () => ErrorSeconds);
+        metrics.Count(
+            "aglow.clock.steps",
+            "Times that store time jumped because it was over 1 s off: after a suspend, or when a clock was corrected.",
+            () => Steps);
+        metrics.Gauge(
+            "aglow.clock.wall.ahead.seconds",
+            "Seconds by which the wall clock is ahead of store time.",
+            () => WallAheadSeconds);
+    }
 
     /// <summary>
     /// Detects a pause of this process and follows the reference. The sweep's loop calls it ten times a second. Returns the pause, or zero.

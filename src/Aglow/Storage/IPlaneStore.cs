@@ -1,6 +1,5 @@
 using Aglow.Heartbeats;
 using Aglow.Model;
-using Aglow.Watching;
 
 namespace Aglow.Storage;
 

@@ -1,13 +1,12 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics.X86;
-using Aglow.Durable;
+using Aglow.Diagnostics;
 using Aglow.Model;
-using Aglow.Watching;
 
 namespace Aglow.Storage;
 
 /// <summary>
-/// The embedded store: words in native memory. A <see cref="Journal"/> makes them durable; tests and measurements may run without one.
+/// The embedded store: words in native memory. <c>JournaledPlaneStore</c> makes them durable; tests and measurements may run without that.
 /// </summary>
 /// <remarks>
 /// <c>HeartbeatWriter</c>, <c>StatusReader</c> and <c>Sweep</c> use it. An exchange is one compare-and-exchange on one word, without a lock
@@ -20,7 +19,7 @@ namespace Aglow.Storage;
 /// </code>
 /// Threading: any method from any thread.
 /// </remarks>
-public sealed class MemoryPlaneStore : IPlaneStore
+public class MemoryPlaneStore : IPlaneStore
 {
     // a bit more than the cache misses that a core can have under way; a power of two
     private const int Ahead = 32;
@@ -28,15 +27,12 @@ public sealed class MemoryPlaneStore : IPlaneStore
     private readonly NativePages _activity;
     private readonly NativePages?[] _kinds = new NativePages?[Planes.Count];
     private readonly Lock _gate = new();
-    private readonly Journal? _journal;
 
     /// <summary>An empty store.</summary>
     /// <param name="budget">The most pages.</param>
-    /// <param name="journal">Makes words durable; this store disposes it. Null: words are not durable.</param>
-    public MemoryPlaneStore(PageBudget budget, Journal? journal = null)
+    public MemoryPlaneStore(PageBudget budget)
     {
         Budget = budget;
-        _journal = journal;
         _pulse = new NativePages(budget);
         _activity = new NativePages(budget);
     }
@@ -45,13 +41,13 @@ public sealed class MemoryPlaneStore : IPlaneStore
     public PageBudget Budget { get; }
 
     /// <inheritdoc/>
-    public uint EarlierRunEnd => _journal?.EarlierRunEnd ?? 0;
+    public virtual uint EarlierRunEnd => 0;
 
     /// <inheritdoc/>
-    public bool IsWritable => _journal is not { IsFolderLost: true };
+    public virtual bool IsWritable => true;
 
     /// <inheritdoc/>
-    public bool IsKeepBacklogged => _journal is { IsBacklogged: true };
+    public virtual bool IsKeepBacklogged => false;
 
     /// <summary>Users ever seen.</summary>
     public long Registered => _pulse.Registered;
@@ -112,18 +108,15 @@ public sealed class MemoryPlaneStore : IPlaneStore
     }
 
     /// <inheritdoc/>
-    /// <remarks>Words of device kinds are not persisted: each device names its kind with its next heartbeat.</remarks>
-    public void Keep(Plane plane, ReadOnlySpan<uint> users)
+    public virtual void Keep(Plane plane, ReadOnlySpan<uint> users)
     {
-        if (plane <= Plane.Activity)
-            _journal?.Add(plane, users);
     }
 
     /// <inheritdoc/>
     public bool IsInUse(Plane plane) => FindPages(plane) is not null;
 
     /// <inheritdoc/>
-    public ValueTask KeptAsync() => _journal?.FlushedAsync() ?? default;
+    public virtual ValueTask KeptAsync() => default;
 
     /// <summary>One exchange; see <see cref="IPlaneStore.ExchangeAsync(Plane, uint, uint)"/>.</summary>
     public unsafe uint Exchange(Plane plane, uint user, uint word)
@@ -206,19 +199,21 @@ public sealed class MemoryPlaneStore : IPlaneStore
     /// <summary>Counts the nonzero words of a loaded page. Before start only, once per page.</summary>
     internal void CountLoaded(Plane plane, int page, int registered) => PagesOf(plane).CountLoaded(page, registered);
 
-    /// <summary>Stops the journal, so that everything is on disk, and frees the memory. No thread may use this any more.</summary>
-    public async ValueTask DisposeAsync()
+    /// <summary>Adds the metrics of users and pages.</summary>
+    public void Observe(AglowMetrics metrics)
     {
-        try
-        {
-            if (_journal is not null)
-                await _journal.DisposeAsync();
-        }
-        finally
-        {
-            foreach (var plane in Planes.All)
-                FindPages(plane)?.Dispose();
-        }
+        metrics.Gauge("aglow.users.registered", "Users ever seen.", () => Registered);
+        metrics.Gauge("aglow.pages", "Pages of words in memory, 255 KiB each.", () => Budget.Taken);
+        metrics.Gauge("aglow.pages.budget", "The most pages of words.", () => Budget.Pages);
+    }
+
+    /// <summary>Frees the memory. No thread may use this any more.</summary>
+    public virtual ValueTask DisposeAsync()
+    {
+        foreach (var plane in Planes.All)
+            FindPages(plane)?.Dispose();
+        GC.SuppressFinalize(this);
+        return default;
     }
 
     private NativePages PagesOf(Plane plane) => plane == Plane.Pulse ? _pulse : FindPages(plane) ?? Make(plane);

@@ -2,7 +2,6 @@ using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Aglow.Model;
-using Aglow.Watching;
 using Microsoft.Win32.SafeHandles;
 
 namespace Aglow.Storage;
@@ -277,6 +276,15 @@ public sealed class PageBudget
 
     /// <summary>A budget of <paramref name="pages"/> pages.</summary>
     public PageBudget(int pages) => Pages = pages;
+
+    /// <summary>The budget of <see cref="AglowOptions.MemoryMegabytes"/>, or of half of the memory that this process may use.</summary>
+    public static PageBudget Of(AglowOptions options)
+    {
+        var megabytes = options.MemoryMegabytes > 0
+            ? options.MemoryMegabytes
+            : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 2 >> 20;
+        return new PageBudget((int)Math.Clamp(megabytes * 4, 256, Planes.Count * PageLayout.Pages));
+    }
 
     /// <summary>The budget.</summary>
     public int Pages { get; }

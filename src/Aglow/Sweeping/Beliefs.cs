@@ -1,4 +1,5 @@
 using System.Buffers;
+using Aglow.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Model;
 
@@ -79,6 +80,23 @@ public sealed class Beliefs : IDisposable
             Volatile.Write(ref _inUse, [.. _inUse, added]);
             return added;
         }
+    }
+
+    /// <summary>Adds the metrics of online users and their transitions.</summary>
+    public void Observe(AglowMetrics metrics)
+    {
+        metrics.Gauge("aglow.users.online", "Users believed online under the default definition.", () => Default.Online);
+        const string Transitions = "aglow.transitions";
+        const string Description = "Changes of online users under the default definition, as this node believes them. "
+            + "Status: a claim, an idle user who is active again, or a deletion.";
+        Count("online", "heartbeat", () => Flips(TransitionKind.Arrived));
+        Count("online", "sweep", () => Found);
+        Count("offline", "goodbye", () => Flips(TransitionKind.Left));
+        Count("offline", "lapse", () => Flips(TransitionKind.Lapsed));
+        Count("changed", "status", () => Flips(TransitionKind.Changed));
+
+        void Count(string kind, string reason, Func<long> read) =>
+            metrics.Count(Transitions, Description, read, ("kind", kind), ("reason", reason));
     }
 
     /// <summary>Reports that these users' bits flipped under a definition.</summary>

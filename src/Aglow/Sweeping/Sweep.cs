@@ -5,7 +5,6 @@ using System.Runtime.Intrinsics.X86;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
-using Aglow.Watching;
 using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Sweeping;

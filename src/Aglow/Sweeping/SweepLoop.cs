@@ -20,13 +20,26 @@ internal sealed class SweepLoop : IAsyncDisposable
     private Task _beating = Task.CompletedTask;
     private bool _warned;
 
-    public SweepLoop(Sweep sweep, Clock clock, AglowLog log, bool isRemote)
+    public SweepLoop(Sweep sweep, Clock clock, AglowMetrics metrics, AglowLog log, bool isRemote)
     {
         Sweep = sweep;
         _isRemote = isRemote;
         _clock = clock;
         _log = log;
         clock.Stepped += (from, to) => log.ClockStepped((long)to - from);
+        metrics.Gauge(
+            "aglow.sweep.interval.seconds",
+            "The bound on staleness: the time in which every page is read again.",
+            () => sweep.Interval.TotalSeconds);
+        metrics.Gauge(
+            "aglow.sweep.cost.seconds",
+            "CPU time of one core that the last complete sweep took.",
+            () => sweep.LastPassCost.TotalSeconds);
+        metrics.Count("aglow.sweep.lapses", "Users whose expired lease a sweep found.", () => sweep.Lapses);
+        metrics.Gauge(
+            "aglow.staleness.seconds",
+            "Age of the oldest belief: the time since the last complete sweep began.",
+            () => Math.Max(0, (long)clock.Now - sweep.AsOf));
     }
 
     public Sweep Sweep { get; }

@@ -5,7 +5,7 @@ namespace Aglow.Users;
 /// <summary>
 /// Groups the claim rows of a directory by user. Rows come in the order of users. One reader at a time.
 /// </summary>
-internal sealed class ClaimRows
+public sealed class ClaimRows
 {
     private readonly List<KeyValuePair<uint, IReadOnlyList<Claim>>> _byUser = [];
 

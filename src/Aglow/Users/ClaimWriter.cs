@@ -20,11 +20,9 @@ internal sealed class ClaimWriter(
     HeartbeatWriter heartbeats,
     ITransitionBus bus,
     Clock clock,
-    Func<uint, ValueTask<uint>> shownLastSeen,
-    Func<uint, ValueTask> record)
+    StoredWords words)
 {
-    private IUserDirectory Directory =>
-        directory ?? throw new NotSupportedException("This deployment has no user directory: nothing is saved about users.");
+    private IUserDirectory Directory => directory.Required();
 
     /// <summary>
     /// Sets the claim of one source; durable when this completes. Returns false and changes nothing if the user has too many sources.
@@ -41,7 +39,7 @@ internal sealed class ClaimWriter(
             // hiding twice does not change when the user seems to have gone offline
             ShownLastSeen = claim.Status != ClaimStatus.Hidden ? 0
                 : before.Status == ClaimStatus.Hidden ? before.ShownLastSeen
-                : await shownLastSeen(user),
+                : await words.ShownLastSeenAsync(user),
         };
         if (!await Directory.SetClaimAsync(user, claim, now))
             return false;
@@ -74,7 +72,7 @@ internal sealed class ClaimWriter(
         // for other users, a user who stops hiding comes online, and must not be away because of older activity
         if (EffectiveClaim.Of(after, now).Status != ClaimStatus.Hidden)
             await heartbeats.EndActivityAsync(user, before.Status == ClaimStatus.Hidden ? uint.MaxValue : before.ShownSince);
-        await record(user);
+        await words.RecordAsync(user);
         bus.Publish(TransitionKind.Changed, [user]);
     }
 }

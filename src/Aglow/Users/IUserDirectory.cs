@@ -169,3 +169,12 @@ public interface IUserDirectory : IAsyncDisposable
     {
     }
 }
+
+/// <summary>What needs a directory.</summary>
+internal static class RequiredDirectory
+{
+    /// <summary>The directory; without one, an exception that says so.</summary>
+    /// <exception cref="NotSupportedException">This deployment has no user directory.</exception>
+    public static IUserDirectory Required(this IUserDirectory? directory) => directory
+        ?? throw new NotSupportedException("This deployment has no user directory: user IDs are integers from 0 to 2147483647.");
+}

@@ -1,4 +1,4 @@
-using Aglow.Durable;
+using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Sqlite;
 using Aglow.Storage;
@@ -97,11 +97,14 @@ public sealed class SqliteUserDirectory : IUserDirectory
     /// <inheritdoc/>
     public IUserDirectory OfActs => _ofActs ?? this;
 
+    /// <inheritdoc/>
+    public void Observe(AglowMetrics metrics) => metrics.CountErrors("directory", () => Failures);
+
     /// <summary>Writes that SQLite rejected.</summary>
     public long Failures => _writer.Failures;
 
     /// <summary>
-    /// Opens the directory in a folder that this process holds (<see cref="DataFolder"/>), and creates what is missing. Throws
+    /// Opens the directory in a folder that this process holds (<c>DataFolder</c>), and creates what is missing. Throws
     /// <see cref="DataFolderException"/> if it cannot be used.
     /// </summary>
     public static SqliteUserDirectory Open(string folder, TimeProvider time) => Open(folder, time, null);
@@ -130,7 +133,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
         {
             connection?.Dispose();
             file.Dispose();
-            throw e is SqliteException sqlite ? DataFolder.Explain(file.Path, sqlite) : e;
+            throw e is SqliteException sqlite ? FileProblem.Explain(file.Path, sqlite) : e;
         }
     }
 
@@ -241,7 +244,9 @@ public sealed class SqliteUserDirectory : IUserDirectory
     private static byte[] ReadSecret(SqliteConnection connection, string path)
     {
         using var row = new SqliteStatement(connection, "SELECT cursors FROM secret");
-        return row.Step() && row.Blob(0) is { Length: 16 } secret ? secret.ToArray() : throw DataFolder.Damaged(path, "its secret is gone");
+        return row.Step() && row.Blob(0) is { Length: 16 } secret
+            ? secret.ToArray()
+            : throw FileProblem.Damaged(path, "its secret is gone");
     }
 
     // Between two slices others have their turn: ten thousand IDs in one go would hold up a heartbeat by tens of milliseconds.

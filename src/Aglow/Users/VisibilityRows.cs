@@ -3,7 +3,7 @@ using Aglow.Model;
 namespace Aglow.Users;
 
 /// <summary>Builds the visibility of users from rows of a directory. One reader at a time.</summary>
-internal sealed class VisibilityRows
+public sealed class VisibilityRows
 {
     private readonly Dictionary<uint, Visibility> _byUser = [];
     private readonly List<uint> _others = [];

@@ -1,4 +1,5 @@
 using Aglow.Durable;
+using Aglow.Files;
 using Aglow.Storage;
 
 namespace Aglow.Fuzz.Damage;

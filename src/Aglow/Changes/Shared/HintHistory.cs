@@ -1,6 +1,7 @@
+using Aglow.Changes;
 using Aglow.Heartbeats;
 
-namespace Aglow.Changes;
+namespace Aglow.Changes.Shared;
 
 /// <summary>
 /// The hints of the last minute that this node received. A new owner of the feed reads here what happened while no node owned it.

@@ -1,4 +1,6 @@
-namespace Aglow.Changes;
+using Aglow.Changes;
+
+namespace Aglow.Changes.Shared;
 
 /// <summary>
 /// The part of the feed that nodes keep in their shared store: records, the state reported of each user, owners of work, and consumers'

@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
+using Aglow.Changes;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
@@ -7,7 +8,7 @@ using Aglow.Sweeping;
 using Aglow.Users;
 using Plane = Aglow.Model.Plane;
 
-namespace Aglow.Changes;
+namespace Aglow.Changes.Shared;
 
 /// <summary>
 /// Records the changes of all users on the one node that owns the feed: compares words with what was reported, and writes the differences.

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Aglow.Changes;
 using Aglow.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Model;
@@ -6,7 +7,7 @@ using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
 
-namespace Aglow.Changes;
+namespace Aglow.Changes.Shared;
 
 /// <summary>The feed of nodes that share a store: any node reads it, and one node at a time records it.</summary>
 /// <remarks>

@@ -1,6 +1,7 @@
+using Aglow.Changes;
 using Aglow.Model;
 
-namespace Aglow.Changes;
+namespace Aglow.Changes.Shared;
 
 /// <summary>What the feed has reported of a user besides the online state.</summary>
 /// <param name="Claim">The claimed status.</param>

@@ -101,7 +101,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         };
         var state = new WebhookState((await _feed.ReadAsync(IChangeFeed.Latest, 1)).Next);
         // the place first: a webhook without a place would begin with the oldest change
-        await _feed.Consumers.WriteAsync(WebhookKeys.State(webhook.Id), JsonSerializer.Serialize(state, ConsumerJson.Default.WebhookState));
+        await _feed.Consumers.WriteAsync(WebhookKeys.State(webhook.Id), JsonSerializer.Serialize(state, WebhookJson.Default.WebhookState));
         await _feed.Consumers.WriteAsync(WebhookKeys.Settings(webhook.Id), JsonOf(webhook));
         if (_isOwner)
             Run(webhook, state);
@@ -281,12 +281,12 @@ public sealed class WebhookDeliveries : IAsyncDisposable
 
     private async ValueTask<Dictionary<string, WebhookSettings>> ReadSettingsAsync(string prefix) =>
         (await _feed.Consumers.ReadAsync(prefix)).Values.Select(static json =>
-            JsonSerializer.Deserialize(json, ConsumerJson.Default.WebhookSettings)!).ToDictionary(static w => w.Id, StringComparer.Ordinal);
+            JsonSerializer.Deserialize(json, WebhookJson.Default.WebhookSettings)!).ToDictionary(static w => w.Id, StringComparer.Ordinal);
 
     private async ValueTask<Dictionary<string, WebhookState>> ReadStatesAsync(string prefix) =>
         (await _feed.Consumers.ReadAsync(prefix)).ToDictionary(
             static state => state.Key[WebhookKeys.StatePrefix.Length..],
-            static state => JsonSerializer.Deserialize(state.Value, ConsumerJson.Default.WebhookState)!,
+            static state => JsonSerializer.Deserialize(state.Value, WebhookJson.Default.WebhookState)!,
             StringComparer.Ordinal);
 
     private async ValueTask<WebhookState> ReadStateAsync(string id) => StateOf(id, await ReadStatesAsync(WebhookKeys.State(id)));
@@ -301,7 +301,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         return new Turn(_turn);
     }
 
-    private static string JsonOf(WebhookSettings webhook) => JsonSerializer.Serialize(webhook, ConsumerJson.Default.WebhookSettings);
+    private static string JsonOf(WebhookSettings webhook) => JsonSerializer.Serialize(webhook, WebhookJson.Default.WebhookSettings);
 
     private long LagOf(WebhookState state) => state.PendingSince > 0 ? Math.Max(0, Now - state.PendingSince) : 0;
 

@@ -242,7 +242,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
             return;
         try
         {
-            await _feed.Consumers.WriteAsync(_stateKey, JsonSerializer.Serialize(state, ConsumerJson.Default.WebhookState));
+            await _feed.Consumers.WriteAsync(_stateKey, JsonSerializer.Serialize(state, WebhookJson.Default.WebhookState));
             _saved = state;
         }
         catch (StoreUnavailableException)

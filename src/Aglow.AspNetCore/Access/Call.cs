@@ -1,0 +1,53 @@
+using Aglow.AspNetCore.Http;
+using Microsoft.AspNetCore.Http;
+
+namespace Aglow.AspNetCore.Access;
+
+/// <summary>One call of the API: its method and path, its handler, and its description.</summary>
+internal sealed record Call(string Method, string Path, string Name, string Summary, RequestDelegate Handle)
+{
+    /// <summary>Who may make it, if the server takes tokens or the application authenticates.</summary>
+    public required CallAccess Access { get; init; }
+
+    /// <summary>Whether the token may be in the URL, because a browser cannot set headers on a socket or a stream.</summary>
+    public bool TakesTokenInUrl { get; init; }
+
+    /// <summary>Answers a refusal of this call; null: the answer is a problem document.</summary>
+    public Func<HttpContext, Exception, Task>? Refuse { get; init; }
+
+    /// <summary>What it costs before its body is read.</summary>
+    public int Cost { get; init; } = Aglow.AspNetCore.Access.Cost.Call;
+
+    /// <summary>How many bytes its path and query may have, as they were sent.</summary>
+    public int TargetBytes { get; init; } = Limits.TargetBytes;
+
+    /// <summary>The query parameters that it accepts.</summary>
+    public IReadOnlyList<QueryParameter> Query { get; init; } = [];
+
+    /// <summary>The bodies that it accepts: content type and shape (none: packed bytes).</summary>
+    public IReadOnlyList<Content> Bodies { get; init; } = [];
+
+    /// <summary>Whether it may be sent without a body.</summary>
+    public bool BodyIsOptional { get; init; }
+
+    /// <summary>Its answers on success.</summary>
+    public IReadOnlyList<Content> Answers { get; init; } = [];
+
+    /// <summary>The statuses of the problems that it may answer with, besides 500.</summary>
+    public IReadOnlyList<int> Problems { get; init; } = [];
+}
+
+/// <summary>A query parameter: a whole number, or text.</summary>
+internal sealed record QueryParameter(string Name, string Description, bool IsNumber = false, bool Required = false)
+{
+    public static QueryParameter Definition { get; } = new(Routes.DefinitionQuery, "What \"online\" means; chat where it is not given.");
+
+    public static QueryParameter User { get; } = new(
+        Routes.UserParameter, "Any user ID, percent-encoded, also one that cannot stand in a path.");
+
+    public static QueryParameter Viewer { get; } = new(
+        Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given.");
+}
+
+/// <summary>A body or an answer. Without a shape it is bytes; without a content type it is empty.</summary>
+internal sealed record Content(string? ContentType = null, Type? Shape = null, int Status = StatusCodes.Status200OK);

@@ -1,0 +1,138 @@
+using System.Text;
+using System.Text.Json;
+using Aglow.AspNetCore.Http;
+using Aglow.Model;
+using Aglow.Users;
+
+namespace Aglow.AspNetCore.Bodies;
+
+/// <summary>One profile of a body. It distinguishes a missing member from a null one.</summary>
+internal readonly record struct ProfileBody(UserId? User, ProfileParts Given, string? UserName, string? DisplayName);
+
+/// <summary>Reads profiles: one object, or <c>{"users": […]}</c>.</summary>
+internal static class ProfileReader
+{
+    public const string One = "{\"user_name\": \"alice\", \"display_name\": \"Alice\"}";
+    public const string OneWithId = "{\"user_name\": \"alice\", \"display_name\": \"Alice\", \"user_id\": X}";
+    public const string Many = "{\"users\": [{\"user_id\": X, \"user_name\": \"alice\", \"display_name\": \"Alice\"}, …]}";
+
+    /// <summary>Reads one profile; it may name its user if <paramref name="withId"/>.</summary>
+    public static ProfileBody ReadOne(ReadOnlySpan<byte> json, bool withId) => Guard(json, (ref Utf8JsonReader reader) =>
+    {
+        var example = withId ? OneWithId : One;
+        reader.Read();
+        var profile = ReadObject(ref reader, withId, example);
+        reader.Read();
+        return profile;
+    });
+
+    /// <summary>Reads a list of profiles, each with its user.</summary>
+    public static List<ProfileBody> ReadMany(ReadOnlySpan<byte> json) => Guard(json, (ref Utf8JsonReader reader) =>
+    {
+        var profiles = new List<ProfileBody>();
+        reader.Read();
+        if (reader.TokenType != JsonTokenType.StartObject || !reader.Read() || reader.TokenType != JsonTokenType.PropertyName)
+            throw Problems.Malformed($"The body has no list of users. Send {Many}.");
+        if (!reader.ValueTextEquals(JsonNames.Users))
+            throw Problems.UnknownMember(ref reader, Many);
+        if (!reader.Read() || reader.TokenType != JsonTokenType.StartArray)
+            throw Problems.Malformed($"users is not a list. Send {Many}.");
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            if (profiles.Count == Limits.ListedUsers)
+                throw Problems.TooManyUsers(Limits.ListedUsers, $"lists of at most {Limits.ListedUsers}");
+            var profile = ReadObject(ref reader, withId: true, Many);
+            profiles.Add(
+                profile.User is null ? throw Problems.Malformed($"user_id is missing in one of the users. Send {Many}.") : profile);
+        }
+
+        if (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+            throw Problems.UnknownMember(ref reader, Many);
+        reader.Read();
+        return profiles;
+    });
+
+    private delegate T Reader<out T>(ref Utf8JsonReader reader);
+
+    private static T Guard<T>(ReadOnlySpan<byte> json, Reader<T> read)
+    {
+        var reader = new Utf8JsonReader(json);
+        try
+        {
+            return read(ref reader);
+        }
+        catch (JsonException wrong)
+        {
+            throw UsersBody.NotJson(wrong);
+        }
+        catch (InvalidOperationException)
+        {
+            // half a surrogate pair
+            throw Problems.NotJson("");
+        }
+    }
+
+    private static ProfileBody ReadObject(ref Utf8JsonReader reader, bool withId, string example)
+    {
+        if (reader.TokenType != JsonTokenType.StartObject)
+            throw Problems.Malformed($"A user is not an object. Send {example}.");
+        UserId? user = null;
+        var given = ProfileParts.None;
+        string? userName = null, displayName = null;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            if (withId && reader.ValueTextEquals(JsonNames.UserId))
+            {
+                if (user is not null)
+                    throw Problems.GivenTwice(JsonNames.UserId);
+                reader.Read();
+                user = ReadId(ref reader);
+            }
+            else if (reader.ValueTextEquals(JsonNames.UserName))
+            {
+                userName = ReadName(ref reader, JsonNames.UserName, UserId.MaxKeyBytes, ref given, ProfileParts.UserName);
+            }
+            else if (reader.ValueTextEquals(JsonNames.DisplayName))
+            {
+                displayName = ReadName(ref reader, JsonNames.DisplayName, Limits.DisplayNameBytes, ref given, ProfileParts.DisplayName);
+            }
+            else
+            {
+                throw Problems.UnknownMember(ref reader, example);
+            }
+        }
+
+        return new ProfileBody(user, given, userName, displayName);
+    }
+
+    private static UserId ReadId(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType == JsonTokenType.Number && UserId.IsInteger(reader.ValueSpan))
+            return UserId.Of(reader.GetInt64());
+        return reader.TokenType == JsonTokenType.String && UserId.TryParse(MemberReader.Text(ref reader, JsonNames.UserId), out var user)
+            ? user
+            : throw Problems.Malformed($"user_id is not a user: {Problems.AUser}.");
+    }
+
+    private static string? ReadName(ref Utf8JsonReader reader, string member, int maxBytes, ref ProfileParts given, ProfileParts part)
+    {
+        if (given.HasFlag(part))
+            throw Problems.GivenTwice(member);
+        given |= part;
+        reader.Read();
+        if (reader.TokenType == JsonTokenType.Null)
+            return null;
+        if (reader.TokenType == JsonTokenType.Number)
+        {
+            var number = Problems.Shorten(Encoding.UTF8.GetString(reader.ValueSpan));
+            throw Problems.Malformed(
+                $"{member} is a number, and a name is text: send \"{number}\". If {number} is the user's ID, send it as user_id.");
+        }
+
+        var name = reader.TokenType == JsonTokenType.String ? MemberReader.Text(ref reader, member) : "";
+        return name.Length > 0 && Encoding.UTF8.GetByteCount(name) <= maxBytes && !name.Any(char.IsControl)
+            ? name
+            : throw Problems.Malformed(
+                $"{member} is not a name: send a string of 1 to {maxBytes} bytes of UTF-8 without control characters.");
+    }
+}

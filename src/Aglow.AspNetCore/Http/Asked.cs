@@ -1,0 +1,156 @@
+using System.Buffers;
+using System.Text;
+using System.Text.Unicode;
+using Aglow.Model;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.AspNetCore.WebUtilities;
+
+namespace Aglow.AspNetCore.Http;
+
+/// <summary>Reads the path and query of a request: users, a definition, pages.</summary>
+internal static class Asked
+{
+    /// <summary>
+    /// The user in the path, with <paramref name="fromEnd"/> segments behind it, or in <c>?user=</c> if the path has none.
+    /// </summary>
+    /// <remarks>
+    /// Kestrel decodes a path, but not an encoded slash or bytes that are not UTF-8. So "a%2Fb" in a decoded path may mean two keys. If a
+    /// percent sign is left, this reads the path again as it was sent.
+    /// </remarks>
+    public static UserId User(HttpContext context, int fromEnd = 0)
+    {
+        if (context.GetRouteValue(Routes.UserParameter) is not string text)
+            text = Text(context, Routes.UserParameter)
+                ?? throw Problems.Malformed($"user is missing: send ?{Routes.UserParameter}=X, percent-encoded.");
+        else if (text.Contains('%'))
+            text = Decode(RawSegment(context, fromEnd));
+        return UserId.TryParse(text, out var user)
+            ? user
+            : throw Problems.Malformed($"The user in the path or query is none: {Problems.AUser}. Percent-encode it.");
+    }
+
+    /// <summary>The definition that the query names, or the default.</summary>
+    public static Definition Definition(HttpContext context, Definitions definitions)
+    {
+        var name = Text(context, Routes.DefinitionQuery);
+        return definitions.Find(name)
+            ?? throw Problems.Malformed(
+                $"There is no definition \"{Problems.Shorten(name!)}\". Ask for one of: {string.Join(", ", definitions.All.Select(static d => d.Name))}.");
+    }
+
+    /// <summary>The size of a page.</summary>
+    public static int Limit(HttpContext context, int most, int otherwise)
+    {
+        if (Text(context, Routes.LimitQuery) is not { } text)
+            return otherwise;
+        return int.TryParse(text, System.Globalization.NumberStyles.None, null, out var limit) && limit >= 1 && limit <= most
+            ? limit
+            : throw Problems.Malformed($"limit is {Problems.Shorten(text)}: send an integer from 1 to {most}.");
+    }
+
+    /// <summary>The cursor of a page; null: the first page.</summary>
+    public static string? Cursor(HttpContext context) => Text(context, Routes.CursorQuery);
+
+    /// <summary>The problem of a cursor that this server did not create.</summary>
+    public static ProblemException ForeignCursor() =>
+        Problems.Malformed(
+            "The cursor is not one that this server gave. Send the \"next\" of the page before, or none for the first page.");
+
+    /// <summary>A query parameter, decoded; null if it is not given. Refuses a parameter that is given twice.</summary>
+    public static string? Text(HttpContext context, string name)
+    {
+        var query = context.Request.QueryString;
+        if (!query.HasValue)
+            return null;
+        string? found = null;
+        foreach (var pair in new QueryStringEnumerable(query.Value))
+        {
+            if (!pair.DecodeName().Span.SequenceEqual(name))
+                continue;
+            if (found is not null)
+                throw Problems.Malformed($"{name} is given twice in the query: send it once.");
+            found = DecodeQuery(pair.EncodedValue.ToString());
+        }
+
+        return found;
+    }
+
+    /// <summary>
+    /// The users in <c>?ids=</c> (or another parameter), each with its text as given; at most <paramref name="most"/>. The text is split at
+    /// commas before it is decoded, so "%2C" is a comma inside an id.
+    /// </summary>
+    public static List<string> Ids(HttpContext context, string name = Routes.IdsQuery, int most = Limits.QueriedUsers)
+    {
+        var ids = new List<string>();
+        var given = false;
+        foreach (var pair in new QueryStringEnumerable(context.Request.QueryString.Value))
+        {
+            if (!pair.DecodeName().Span.SequenceEqual(name))
+                continue;
+            given = true;
+            var value = pair.EncodedValue.Span;
+            foreach (var part in value.Split(','))
+            {
+                if (ids.Count == most)
+                    throw Problems.TooManyUsers(most, $"at most {most}, or a batch of {Limits.ListedUsers} to POST {Routes.StatusBatch}");
+                ids.Add(DecodeQuery(value[part].ToString()));
+            }
+        }
+
+        return given ? ids : throw Problems.Malformed($"{name} is missing: send ?{name}=1,2,bob, each percent-encoded.");
+    }
+
+    private static string RawSegment(HttpContext context, int fromEnd)
+    {
+        var target = context.Features.Get<IHttpRequestFeature>()?.RawTarget ?? "";
+        var query = target.IndexOf('?');
+        var segments = (query < 0 ? target : target[..query]).TrimEnd('/').Split('/');
+        return segments.Length > fromEnd ? segments[^(fromEnd + 1)] : "";
+    }
+
+    // Strict: refuses "%zz" and bytes that are not UTF-8, because no ID has them.
+    private static string Decode(string text) => TryDecode(text, out var decoded) ? decoded : throw NotDecodable();
+
+    // As forms and URLSearchParams encode a query: a plus is a space, and %2B is a plus. In a path, a plus is a plus.
+    private static string DecodeQuery(string text) => Decode(text.Replace('+', ' '));
+
+    /// <summary>Decodes %XX strictly. False: the encoding is wrong, or the bytes are not UTF-8.</summary>
+    public static bool TryDecode(string text, out string decoded)
+    {
+        decoded = text;
+        if (!text.Contains('%'))
+            return true;
+        var bytes = Encoding.UTF8.GetBytes(text);
+        var length = 0;
+        for (var i = 0; i < bytes.Length; i++)
+        {
+            if (bytes[i] == (byte)'%')
+            {
+                if (Convert.FromHexString(
+                    bytes.AsSpan(i + 1, Math.Min(2, bytes.Length - i - 1)),
+                    bytes.AsSpan(length, 1),
+                    out _,
+                    out var count) != OperationStatus.Done
+                    || count != 1)
+                    return false;
+                length++;
+                i += 2;
+            }
+            else
+            {
+                bytes[length++] = bytes[i];
+            }
+        }
+
+        if (!Utf8.IsValid(bytes.AsSpan(0, length)))
+            return false;
+        decoded = Encoding.UTF8.GetString(bytes, 0, length);
+        return true;
+    }
+
+    private static ProblemException NotDecodable() =>
+        Problems.Malformed(
+            "The path or query is not percent-encoded UTF-8. Encode each byte of a character that is not a letter or digit as %XX.");
+}

@@ -1,0 +1,36 @@
+using System.Text;
+using Aglow.Model;
+
+namespace Aglow.AspNetCore.Http;
+
+/// <summary>Checks devices as clients name them: an ID of their own, and a kind.</summary>
+internal static class DeviceNames
+{
+    private const int MaxIdBytes = 64;
+
+    /// <summary>The kind with this name; null if there is none.</summary>
+    public static DeviceKind? KindOf(string name) => name switch
+    {
+        "desktop" => DeviceKind.Desktop,
+        "mobile" => DeviceKind.Mobile,
+        "web" => DeviceKind.Web,
+        "other" => DeviceKind.Other,
+        _ => null,
+    };
+
+    /// <summary>Checks an ID and kind, and returns their device; null if neither is given.</summary>
+    public static Device? DeviceOf(string? id, string? kind)
+    {
+        if (id is null && kind is null)
+            return null;
+        if (id is not null && (id.Length == 0 || Encoding.UTF8.GetByteCount(id) > MaxIdBytes || id.Any(char.IsControl)))
+            throw Problems.Malformed(
+                $"{Routes.DeviceIdQuery} is not 1 to {MaxIdBytes} bytes of printable text: send an id of your own, such as a UUID.");
+        if (kind is null)
+            return Device.Of(id, DeviceKind.Other);
+        return Device.Of(
+            id,
+            KindOf(kind) ?? throw Problems.Malformed(
+                $"{Routes.DeviceKindQuery} is \"{Problems.Shorten(kind)}\": send one of desktop, mobile, web, other."));
+    }
+}

@@ -1,0 +1,172 @@
+using System.Net;
+using StackExchange.Redis;
+
+namespace Aglow.Redis.Connections;
+
+/// <summary>The shard of each slot, as the servers report it.</summary>
+/// <remarks>
+/// The library routes commands by its own map. This map only assigns failures to shards. It is read when the library's map changes, every
+/// 250 ms while a shard is away, and every 10 s.
+///
+/// A slot may move from a shard that was away to another server. That slot was then away for as long. <c>recovered</c> is called with it
+/// before a command for it goes to the new server. Threading: any thread reads; one request for the map is under way at a time.
+/// </remarks>
+/// <param name="redis">The connections.</param>
+/// <param name="isCluster">Whether the server is a cluster.</param>
+/// <param name="time">The source of time.</param>
+/// <param name="log">The log.</param>
+/// <param name="recovered">
+/// Called with slots that are writable again, and the timestamp since which they were not. Must return at once.
+/// </param>
+internal sealed class RedisMap(
+    ConnectionMultiplexer redis, bool isCluster, TimeProvider time, RedisLog log, Action<Func<int, bool>, long> recovered)
+{
+    private static readonly TimeSpan AskInterval = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(10);
+
+    private readonly RedisShard[] _owners = new RedisShard[RedisKeys.Slots];
+    // when each slot went to another server; 0: never
+    private readonly long[] _movedAt = new long[RedisKeys.Slots];
+    private readonly Lock _gate = new();
+    private IReadOnlyList<RedisShard> _shards = [];
+    private Task _asking = Task.CompletedTask;
+    private volatile bool _isWanted;
+    private bool _isSaidUnknown;
+    private bool _isClosed;
+    private long _askedAt;
+
+    /// <summary>Called when slots have moved.</summary>
+    public Action? Changed { get; set; }
+
+    /// <summary>Servers that have slots now.</summary>
+    public IReadOnlyList<RedisShard> Shards => Volatile.Read(ref _shards);
+
+    /// <summary>The owner of a slot.</summary>
+    public RedisShard this[int slot] => Volatile.Read(ref _owners[slot]);
+
+    /// <summary>Whether a slot moved to another server within this time.</summary>
+    public bool HasMovedWithin(int slot, TimeSpan within) =>
+        Volatile.Read(ref _movedAt[slot]) is not 0 and var at && time.GetElapsedTime(at) < within;
+
+    /// <summary>Requests the map soon: something indicates that it has changed.</summary>
+    public void Want() => _isWanted = true;
+
+    /// <summary>Called every 50 ms; requests the map when it is due.</summary>
+    public void Tick(bool isSomeAway)
+    {
+        var sinceAsked = time.GetElapsedTime(Volatile.Read(ref _askedAt));
+        if (sinceAsked >= RefreshInterval || ((_isWanted || isSomeAway) && sinceAsked >= AskInterval))
+            _ = RefreshAsync();
+    }
+
+    /// <summary>Requests the map now. A caller that finds a request under way waits for that one.</summary>
+    public Task RefreshAsync()
+    {
+        lock (_gate)
+        {
+            if (_asking.IsCompleted && !_isClosed)
+                _asking = AskAsync();
+            return _asking;
+        }
+    }
+
+    /// <summary>Stops requests, and waits for the one that is under way.</summary>
+    public Task CloseAsync()
+    {
+        lock (_gate)
+        {
+            _isClosed = true;
+            return _asking;
+        }
+    }
+
+    private async Task AskAsync()
+    {
+        _isWanted = false;
+        Volatile.Write(ref _askedAt, time.GetTimestamp());
+        var servers = redis.GetServers().Where(static server => server.IsConnected).ToArray();
+        Random.Shared.Shuffle(servers);
+        if (!isCluster)
+        {
+            if (servers.FirstOrDefault(static server => !server.IsReplica) is { } primary)
+                Apply(_ => primary.EndPoint);
+            return;
+        }
+
+        var reason = "no connection";
+        foreach (var server in servers)
+        {
+            try
+            {
+                if (await server.ClusterSlotsAsync() is not { Assignments.Count: > 0 } map)
+                    continue;
+                var owners = new EndPoint?[RedisKeys.Slots];
+                foreach (var range in map.Assignments)
+                    owners.AsSpan(range.Slots.From, range.Slots.To - range.Slots.From + 1).Fill(EndpointOf(range.Primary, server));
+                Apply(slot => owners[slot]);
+                _isSaidUnknown = false;
+                return;
+            }
+            catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
+            {
+                reason = $"{ServerNames.Of(server.EndPoint)}: {failure.Message}";
+            }
+        }
+
+        if (!_isSaidUnknown && !_isClosed)
+            log.MapUnknown(reason);
+        _isSaidUnknown = true;
+    }
+
+    // A node that does not know its own address is the one that answered.
+    private static EndPoint EndpointOf(ClusterSlotNode node, IServer asked) => node.EndPoint ?? asked.EndPoint switch
+    {
+        IPEndPoint ip => new IPEndPoint(ip.Address, node.Port),
+        DnsEndPoint dns => new DnsEndPoint(dns.Host, node.Port),
+        var other => other,
+    };
+
+    private void Apply(Func<int, EndPoint?> map)
+    {
+        var shards = Shards.ToDictionary(static shard => shard.Endpoint);
+        var moved = new Dictionary<(RedisShard Before, RedisShard After), HashSet<int>>();
+        for (var slot = 0; slot < RedisKeys.Slots; slot++)
+        {
+            // a slot without an owner keeps its last server, which reports the error
+            var endpoint = map(slot) ?? _owners[slot]?.Endpoint
+                ?? map(Enumerable.Range(0, RedisKeys.Slots).First(other => map(other) is not null))!;
+            if (!shards.TryGetValue(endpoint, out var after))
+                shards[endpoint] = after = new RedisShard(endpoint, time, Recovered);
+            var before = _owners[slot];
+            if (before is null)
+                _owners[slot] = after;
+            else if (before != after)
+                (moved.TryGetValue((before, after), out var slots) ? slots : moved[(before, after)] = []).Add(slot);
+        }
+
+        foreach (var ((before, after), slots) in moved)
+        {
+            if (before.OutageSince is not 0 and var since)
+            {
+                recovered(slots.Contains, since);
+                after.Inherits(since);
+                log.FailedOver(before.Name, after.Name, time.GetElapsedTime(since).TotalSeconds);
+            }
+
+            var now = time.GetTimestamp();
+            foreach (var slot in slots)
+            {
+                Volatile.Write(ref _movedAt[slot], now);
+                Volatile.Write(ref _owners[slot], after);
+            }
+        }
+
+        Volatile.Write(ref _shards, [.. _owners.Distinct()]);
+        if (moved.Count == 0)
+            return;
+        Changed?.Invoke();
+        log.MapChanged(string.Join(", ", _shards.Select(static shard => shard.Name)));
+    }
+
+    private void Recovered(RedisShard shard, long since) => recovered(slot => this[slot] == shard, since);
+}

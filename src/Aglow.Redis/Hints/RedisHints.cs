@@ -1,0 +1,224 @@
+using System.Collections.Concurrent;
+using Aglow.Heartbeats;
+using Aglow.Redis.Connections;
+using Aglow.Storage;
+using StackExchange.Redis;
+
+namespace Aglow.Redis.Hints;
+
+/// <summary>Sends hints between nodes by publish and subscribe.</summary>
+/// <remarks>
+/// <code>
+///   Publish ─► this node's handlers, at once
+///           └► queue ─► one message at a time, with all hints that queued meanwhile ─► SPUBLISH {p:hints} ─► every node's subscription
+/// </code>
+/// A cluster that supports sharded channels (Redis 7) uses them, so a hint does not cross every link of the cluster. A single server needs
+/// no shards, and Garnet supports them only in a cluster.
+///
+/// Each node receives all hints: at 8,400 transitions per second, 34 KB/s for each node. The library subscribes on its own connection, and
+/// again after it loses that connection.
+///
+/// Hints may be lost: a connection was down, or more than <see cref="MostWaiting"/> waited. Sweeps and rechecks then find the changes
+/// within their interval. Nothing is sent again, because a hint that is seconds old is worth no more than the next sweep.
+///
+/// Threading: any thread publishes, without waiting. Hints of other nodes are handled one message after another, in order.
+/// </remarks>
+internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
+{
+    /// <summary>The most hints in the queue; more are dropped.</summary>
+    public const int MostWaiting = 1_000_000;
+
+    private static readonly TimeSpan PauseBetweenAttempts = TimeSpan.FromMilliseconds(100);
+    // a node that sends nothing for this long no longer counts as a peer
+    private static readonly TimeSpan PeersRemembered = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan SaidEvery = TimeSpan.FromMinutes(1);
+    private static readonly Version Sharded = new(7, 0);
+
+    private readonly RedisCluster _cluster;
+    private readonly TimeProvider _time;
+    private readonly RedisLog _log;
+    private readonly ulong _node = (ulong)Random.Shared.NextInt64();
+    private readonly ConcurrentQueue<(TransitionKind Kind, uint User)> _waiting = new();
+    private readonly WakeUp _wake = new();
+    private readonly CancellationTokenSource _stop = new();
+    private readonly RedisChannel _channel;
+    private TransitionHandler? _handlers;
+    private Task _publishing = Task.CompletedTask;
+    private Task _subscribing = Task.CompletedTask;
+    private long _sent;
+    private long _heard;
+    private long _heardAt;
+    private long _dropped;
+    private volatile string _dropReason = "";
+    private long _droppedSaid;
+    private long _droppedSaidAt;
+    private bool _isSaidLost;
+
+    public RedisHints(RedisCluster cluster, TimeProvider time, RedisLog log)
+    {
+        _cluster = cluster;
+        _time = time;
+        _log = log;
+        _channel = cluster.IsCluster && cluster.Version >= Sharded
+            ? RedisChannel.Sharded(RedisKeys.Hints)
+            : RedisChannel.Literal(RedisKeys.Hints);
+    }
+
+    /// <summary>Hints sent to other nodes.</summary>
+    public long Sent => Volatile.Read(ref _sent);
+
+    /// <summary>Hints received from other nodes.</summary>
+    public long Heard => Volatile.Read(ref _heard);
+
+    /// <summary>Hints that were not sent because the queue was full or the server was away.</summary>
+    public long Dropped => Volatile.Read(ref _dropped);
+
+    /// <summary>Whether this node receives other nodes' hints now.</summary>
+    public bool IsSubscribed => _subscribing.IsCompletedSuccessfully && _cluster.Commands.GetSubscriber().IsConnected(_channel);
+
+    /// <inheritdoc/>
+    public bool IsLossless => false;
+
+    /// <inheritdoc/>
+    public bool HasPeers => Volatile.Read(ref _heardAt) is not 0 and var at && _time.GetElapsedTime(at) < PeersRemembered;
+
+    /// <inheritdoc/>
+    public void Publish(TransitionKind kind, ReadOnlySpan<uint> users)
+    {
+        _handlers?.Invoke(kind, users);
+        if (_waiting.Count + users.Length > MostWaiting)
+        {
+            Drop(users.Length, "too many wait");
+            return;
+        }
+
+        foreach (var user in users)
+            _waiting.Enqueue((kind, user));
+        _wake.Signal();
+    }
+
+    /// <inheritdoc/>
+    public void Subscribe(TransitionHandler handler) => _handlers += handler;
+
+    /// <summary>Starts. Completes when this node receives other nodes' hints, or after the timeout.</summary>
+    public async Task StartAsync()
+    {
+        _publishing = Task.Run(PublishAsync);
+        _subscribing = SubscribeAsync();
+        await Task.WhenAny(_subscribing, Task.Delay(RedisCluster.Timeout, _time));
+    }
+
+    /// <summary>
+    /// Logs when hints are lost, dropped and received again, and makes the library subscribe again. The owner's loop calls it at least ten
+    /// times a minute.
+    /// </summary>
+    public void Tick()
+    {
+        SayDropped();
+        var isLost = !IsSubscribed;
+        if (isLost)
+            _cluster.Configure();
+        if (isLost == _isSaidLost)
+            return;
+        _isSaidLost = isLost;
+        if (isLost)
+            _log.HintsLost("no subscription");
+        else
+            _log.HintsHeard();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_stop.IsCancellationRequested)
+            return;
+        await _stop.CancelAsync();
+        _wake.Signal();
+        await _publishing;
+        await _subscribing;
+        _stop.Dispose();
+    }
+
+    // The library restores its subscription after a lost connection. Only the first subscription must be retried here.
+    private async Task SubscribeAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                // Hints are published on primaries, since commands go only there. So the subscription must be on a primary too.
+                var messages = await _cluster.Commands.GetSubscriber().SubscribeAsync(_channel, CommandFlags.DemandMaster);
+                messages.OnMessage(Hear);
+                return;
+            }
+            catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
+            {
+                await _cluster.Commands.GetSubscriber().UnsubscribeAsync(_channel, flags: CommandFlags.FireAndForget);
+            }
+
+            await Task.WhenAny(Task.Delay(PauseBetweenAttempts, _time, _stop.Token));
+        }
+    }
+
+    private async Task PublishAsync()
+    {
+        var hints = new (TransitionKind Kind, uint User)[HintMessage.MostUsers];
+        while (!_stop.IsCancellationRequested)
+        {
+            var count = 0;
+            while (count < hints.Length && _waiting.TryDequeue(out var hint))
+                hints[count++] = hint;
+            if (count == 0)
+            {
+                await _wake.WaitAsync();
+                continue;
+            }
+
+            var message = new byte[HintMessage.MaxBytes(count)];
+            var length = HintMessage.Write(message, _node, hints.AsSpan(0, count));
+            if (await SendAsync(message.AsMemory(0, length)) is { } reason)
+                Drop(count, reason);
+            else
+                Interlocked.Add(ref _sent, count);
+        }
+    }
+
+    private void Drop(int count, string reason)
+    {
+        _dropReason = reason;
+        Interlocked.Add(ref _dropped, count);
+    }
+
+    private void SayDropped()
+    {
+        var dropped = Dropped;
+        if (dropped == _droppedSaid || (_droppedSaidAt != 0 && _time.GetElapsedTime(_droppedSaidAt) < SaidEvery))
+            return;
+        _log.HintsDropped(dropped - _droppedSaid, _dropReason.TrimEnd('.'));
+        (_droppedSaid, _droppedSaidAt) = (dropped, _time.GetTimestamp());
+    }
+
+    // Returns why it was not sent; null: it was sent.
+    private async Task<string?> SendAsync(ReadOnlyMemory<byte> message)
+    {
+        try
+        {
+            await _cluster.SendAsync(
+                RedisKeys.HintsSlot,
+                (_channel, message),
+                static (redis, hint, flags) => redis.PublishAsync(hint._channel, hint.message, flags),
+                RedisCommandKind.Read);
+            return null;
+        }
+        catch (StoreUnavailableException failure)
+        {
+            return failure.Message;
+        }
+    }
+
+    private void Hear(ChannelMessage message) => HintMessage.Read(((ReadOnlyMemory<byte>)message.Message).Span, _node, (transition, users) =>
+    {
+        Interlocked.Add(ref _heard, users.Length);
+        Volatile.Write(ref _heardAt, _time.GetTimestamp());
+        _handlers?.Invoke(transition, users);
+    });
+}

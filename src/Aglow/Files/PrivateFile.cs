@@ -1,0 +1,60 @@
+namespace Aglow.Files;
+
+/// <summary>
+/// Creates files and folders that only their owner can read: mode 0600 in 0700, whatever the umask is. Refuses symbolic links, because
+/// their creator chose the target.
+/// </summary>
+/// <remarks>
+/// The modes of existing files are left to the operator. SQLite gives a WAL the mode of its database. On Windows the permissions of the
+/// folder apply.
+/// </remarks>
+public static class PrivateFile
+{
+    private const UnixFileMode File600 = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+    private const UnixFileMode Folder700 = File600 | UnixFileMode.UserExecute;
+
+    /// <summary>Creates a folder and its parents, if they are missing.</summary>
+    public static void CreateFolder(string path)
+    {
+        if (OperatingSystem.IsWindows())
+            Directory.CreateDirectory(path);
+        else
+            Directory.CreateDirectory(path, Folder700);
+    }
+
+    /// <summary>Opens a file for writing, and creates it if it is missing.</summary>
+    public static FileStream Open(string path, FileShare share = FileShare.None)
+    {
+        RefuseLink(path);
+        return new FileStream(path, Options(FileMode.OpenOrCreate, share));
+    }
+
+    /// <summary>Creates a file, and deletes one of the same name first.</summary>
+    public static FileStream Replace(string path)
+    {
+        File.Delete(path);
+        return new FileStream(path, Options(FileMode.CreateNew, FileShare.None));
+    }
+
+    /// <summary>Creates an empty file if it is missing, for a library that would create it with another mode.</summary>
+    public static void Prepare(string path)
+    {
+        RefuseLink(path);
+        if (!File.Exists(path))
+            new FileStream(path, Options(FileMode.CreateNew, FileShare.ReadWrite)).Dispose();
+    }
+
+    private static void RefuseLink(string path)
+    {
+        if (new FileInfo(path).LinkTarget is { } target)
+            throw new IOException($"{path} is a link to {target}: remove it, or put the file itself in its place");
+    }
+
+    private static FileStreamOptions Options(FileMode mode, FileShare share)
+    {
+        var options = new FileStreamOptions { Mode = mode, Access = FileAccess.ReadWrite, Share = share };
+        if (!OperatingSystem.IsWindows())
+            options.UnixCreateMode = File600;
+        return options;
+    }
+}

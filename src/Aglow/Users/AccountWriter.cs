@@ -1,0 +1,171 @@
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+
+namespace Aglow.Users;
+
+/// <summary>
+/// Deletes, signs out, disables and enables users: on disk first, then in memory; then it publishes a hint. Loads all of it at start.
+/// </summary>
+/// <remarks>
+/// With a shared directory, <c>DirectoryNews</c> changes the memory on every node. The locks order the changes of one user on this node.
+/// Any thread.
+/// </remarks>
+internal sealed class AccountWriter(
+    IUserDirectory? directory,
+    Claims claims,
+    Accounts accounts,
+    Visibilities visibilities,
+    VisibilityWriter visibility,
+    UserLocks locks,
+    StoredWords words,
+    IPlaneStore store,
+    HeartbeatWriter heartbeats,
+    ITransitionBus bus,
+    Clock clock)
+{
+    private bool IsShared => directory is { IsShared: true };
+
+    /// <summary>Loads claims, visibility and accounts.</summary>
+    public async Task LoadAsync()
+    {
+        if (directory is null)
+            return;
+        if (!IsShared)
+        {
+            foreach (var (user, claimed) in await directory.ClaimsAsync())
+                claims.Set(user, claimed, clock.Now);
+            foreach (var (user, shown) in await directory.VisibilitiesAsync())
+                visibilities.Set(user, shown);
+            foreach (var (user, account) in await directory.AccountsAsync())
+                accounts.Set(user, account);
+        }
+
+        // a shared directory first reports everything; no caller is served before
+        await directory.CatchUpAsync();
+        await HoldHiddenAsync(clock.Now, movedBy: 0);
+    }
+
+    /// <summary>Whether anything is known of a user: a heartbeat, a profile, or anything that they or the application set.</summary>
+    /// <param name="user">The index.</param>
+    /// <param name="ofOneself">Whether they ask themselves.</param>
+    public async ValueTask<bool> IsKnownAsync(uint user, bool ofOneself)
+    {
+        if (user == UserId.Nobody)
+            return false;
+        // what hides a user comes before what they do: a hidden user is known without a look at their words
+        if (claims.All(user).Length > 0
+            || !visibilities.Of(user).IsDefault
+            || accounts.Of(user).IsDisabled
+            || Pulse.Second(await words.ReadPulseAsync(user)) != 0)
+            return true;
+        if (directory is null)
+            return false;
+        var asked = ofOneself ? directory.OfActs : directory;
+        return await asked.FindProfileAsync(user) is not null || (await asked.SubscriptionsAsync(user)).Length > 0;
+    }
+
+    /// <summary>Deletes a user and everything that they saved. Durable when this completes. False if the user had no data.</summary>
+    public async ValueTask<bool> DeleteAsync(uint user)
+    {
+        using var _ = await locks.EnterAsync(user);
+        if (!await IsKnownAsync(user, ofOneself: false))
+            return false;
+        // the words go before what hides them: a user who hides is not seen on the way out, on this node or another
+        if (IsShared)
+        {
+            await heartbeats.LeaveAsync(new[] { user });
+            await words.EraseAsync(user);
+        }
+
+        var at = UnixNow();
+        await directory.Required().DeleteAsync(user, at);
+        if (!IsShared)
+            accounts.Set(user, new Account(RevokedAt: at, IsDeleted: true));
+        await words.EraseAsync(user);
+        if (!IsShared)
+        {
+            claims.Set(user, [], clock.Now);
+            visibility.Show(user, Visibility.Default);
+        }
+
+        await store.KeptAsync();
+        await store.ReplicatedAsync(new[] { user }, isLeave: true);
+        bus.Publish(TransitionKind.LeftEverywhere, [user]);
+        bus.Publish(TransitionKind.Left, [user]);
+        return true;
+    }
+
+    /// <summary>Signs a user out everywhere. Durable when this completes.</summary>
+    public async ValueTask RevokeAsync(uint user)
+    {
+        using var _ = await locks.EnterAsync(user);
+        var at = UnixNow();
+        await directory.Required().RevokeAsync(user, at);
+        if (!IsShared)
+            accounts.Set(user, accounts.Of(user) with { RevokedAt = at, IsDeleted = false });
+        await heartbeats.LeaveAsync(new[] { user });
+    }
+
+    /// <summary>Reverts heartbeats that came after the user was signed out or deleted on another node.</summary>
+    public async ValueTask EndAsync(uint user, bool isDeleted)
+    {
+        await heartbeats.LeaveAsync(new[] { user });
+        if (isDeleted)
+            await words.EraseAsync(user);
+    }
+
+    /// <summary>Disables or enables a user. Durable when this completes.</summary>
+    public async ValueTask SetDisabledAsync(uint user, bool disabled)
+    {
+        using var _ = await locks.EnterAsync(user);
+        var was = accounts.Of(user);
+        if (was.IsDisabled == disabled)
+            return;
+        var claim = claims.Of(user, clock.Now);
+        var shown = !disabled ? 0
+            : claim.Status == ClaimStatus.Hidden ? claim.ShownLastSeen
+            : await words.ShownLastSeenAsync(user);
+        await directory.Required().SetDisabledAsync(user, disabled, shown);
+        if (!IsShared)
+            accounts.Set(user, was with { IsDisabled = disabled, ShownLastSeen = shown });
+        await words.RecordAsync(user);
+        bus.Publish(TransitionKind.Changed, [user]);
+    }
+
+    /// <summary>
+    /// For users who hid before the clock was set back: moves the shown second back, as the sweep moves their words.
+    /// </summary>
+    public async Task HoldHiddenAsync(uint now, uint movedBy)
+    {
+        try
+        {
+            foreach (var user in claims.Hidden(now).ToArray())
+            {
+                using var _ = await locks.EnterAsync(user);
+                var account = accounts.Of(user);
+                if (account.IsDisabled && account.ShownLastSeen > now)
+                {
+                    account = account with { ShownLastSeen = Pulse.TakenBack(account.ShownLastSeen, movedBy, now) };
+                    await directory.Required().SetDisabledAsync(user, disabled: true, account.ShownLastSeen);
+                    if (!IsShared)
+                        accounts.Set(user, account);
+                }
+
+                foreach (var hidden in claims.All(user).ToArray().Where(claim => claim.ShownLastSeen > now))
+                {
+                    var held = hidden with { ShownLastSeen = Pulse.TakenBack(hidden.ShownLastSeen, movedBy, now) };
+                    await directory.Required().SetClaimAsync(user, held, now);
+                    if (!IsShared)
+                        claims.Set(user, [.. claims.All(user).ToArray().Select(claim => claim.Source == held.Source ? held : claim)], now);
+                }
+            }
+        }
+        catch (Exception failure) when (failure is StoreUnavailableException or ObjectDisposedException)
+        {
+            // the user's last seen is shown as now until that second comes, or until the next start
+        }
+    }
+
+    private long UnixNow() => Pulse.EpochUnixSeconds + (long)clock.Moment.Now;
+}

@@ -1,0 +1,81 @@
+using Aglow.Heartbeats;
+using Aglow.Model;
+using Aglow.Storage;
+
+namespace Aglow.Users;
+
+/// <summary>The words of a user whose claims or account change: what they showed last, and their erasure.</summary>
+/// <remarks>Threading: any thread.</remarks>
+/// <param name="store">The words.</param>
+/// <param name="heartbeats">May hold a renewal that is not written yet.</param>
+/// <param name="clock">Store time.</param>
+/// <param name="online">The default definition.</param>
+/// <param name="note">Notes a change of a status in the feed; null: there is none.</param>
+internal sealed class StoredWords(IPlaneStore store, HeartbeatWriter heartbeats, Clock clock, Definition online, Action<uint>? note)
+{
+    private const int ErasedAtOnce = 10_000;
+
+    /// <summary>The word of the last heartbeat.</summary>
+    public async ValueTask<uint> ReadPulseAsync(uint user)
+    {
+        uint[] one = [user, 0];
+        await store.ReadAsync(Plane.Pulse, one.AsMemory(0, 1), one.AsMemory(1, 1));
+        return one[1];
+    }
+
+    /// <summary>The last seen to show of a user who hides now.</summary>
+    public async ValueTask<uint> ShownLastSeenAsync(uint user)
+    {
+        var pulse = await ReadPulseAsync(user);
+        var at = clock.Moment;
+        return online.IsMet(pulse, Pulse.Never, at) ? at.Now : Pulse.Second(pulse);
+    }
+
+    /// <summary>Records a new status in the feed. Each acknowledged status is a change of its own, like an arrival.</summary>
+    public async ValueTask RecordAsync(uint user)
+    {
+        if (note is null)
+            return;
+        note(user);
+        try
+        {
+            await store.KeptAsync();
+        }
+        catch (StoreUnavailableException)
+        {
+            // the directory has it: it is recorded when writes work again
+        }
+    }
+
+    /// <summary>Erases all words of a user.</summary>
+    public async ValueTask EraseAsync(uint user)
+    {
+        heartbeats.Forget(user);
+        for (var plane = Plane.Pulse; plane <= Plane.Other; plane++)
+        {
+            if (!store.IsInUse(plane))
+                continue;
+            await store.EraseAsync(plane, user);
+            store.Keep(plane, [user]);
+        }
+    }
+
+    /// <summary>
+    /// Erases the words of users who were deleted at these seconds: a crash may have come between. Newer words belong to a user who came
+    /// back.
+    /// </summary>
+    public async ValueTask EraseOfDeletedAsync(IEnumerable<KeyValuePair<uint, long>> all)
+    {
+        foreach (var deleted in all.Chunk(ErasedAtOnce))
+        {
+            var users = deleted.Select(static d => d.Key).ToArray();
+            var words = new uint[users.Length];
+            await store.ReadAsync(Plane.Pulse, users, words);
+            for (var i = 0; i < users.Length; i++)
+            {
+                if (Pulse.ToUnix(Pulse.Second(words[i])) <= deleted[i].Value)
+                    await EraseAsync(users[i]);
+            }
+        }
+    }
+}
