@@ -32,7 +32,7 @@ public enum Admission : byte
 /// <item>Leave: acknowledged when durable. If only one device left and another may be alive, the lease gets shorter and the user stays
 /// online (<see cref="LeaveAsync(uint, Device, IReadOnlyList{Device}, bool)"/>). The next heartbeat is then persisted like an
 /// arrival.</item>
-/// <item>Session: it begins when the user comes online. Activity of an earlier session is marked (<see cref="EndActivityAsync(uint)"/>), so
+/// <item>Session: it begins when the user comes online. Activity of an earlier session is marked (<see cref="Sessions"/>), so
 /// that it does not make the user away.</item>
 /// <item>Word in the future: a clock wrote it that was set back since. It counts as a heartbeat of now. It would win over every heartbeat
 /// and leave until its second comes, so any write that finds one replaces it. A heartbeat that replaces one is published and persisted like
@@ -43,9 +43,6 @@ public enum Admission : byte
 /// </remarks>
 public sealed class HeartbeatWriter : IAsyncDisposable
 {
-    // activity changes often but minutes are exact enough: it is persisted when it moves into the user's next minute
-    private const uint KeepActivitySeconds = 60;
-
     private readonly IPlaneStore _store;
     private readonly ITransitionBus _bus;
     private readonly Clock _clock;
@@ -54,7 +51,6 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     private readonly uint _maxUserNumber;
     // the demo writes its users through its own writer; other callers may not write them
     private readonly uint _firstRefused;
-    private readonly uint _awaySeconds;
     // The last word of a user may be a heartbeat interval older than the failure, and the next heartbeat may come an interval after it.
     private readonly TimeSpan _handOverAfter;
     private uint _earlierRunEnd;
@@ -62,6 +58,10 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     private readonly RenewalLoop? _renewals;
     // null if there are several nodes
     private readonly RecentDevices? _devices;
+    private readonly AheadWords _ahead;
+    private readonly Sessions _sessions;
+    private readonly ActivityWriter _activity;
+    private readonly LeaveWriter _leaves;
 
     /// <summary>A writer of words into <paramref name="store"/>.</summary>
     public HeartbeatWriter(
@@ -74,7 +74,6 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         _metrics = metrics;
         _maxUserNumber = options.MaxUserNumber;
         _firstRefused = options.DemoPeople > 0 ? UserId.FirstDemoNumber : UserId.Nobody;
-        _awaySeconds = (uint)options.AwaySeconds;
         _handOverAfter = TimeSpan.FromSeconds(Math.Max(1, (options.LeaseSeconds - (2 * options.HeartbeatSeconds)) / 2.0));
         _earlierRunEnd = store.EarlierRunEnd;
         clock.Stepped += (from, to) =>
@@ -83,9 +82,13 @@ public sealed class HeartbeatWriter : IAsyncDisposable
                 Volatile.Write(ref _earlierRunEnd, Math.Min(_earlierRunEnd, to));
             _devices?.Forget(to);
         };
+        _sessions = new Sessions(store, _online);
         _devices = store.IsRemote ? null : new RecentDevices(_online.PulseSeconds, clock.Now, isFirstRun: store.EarlierRunEnd == 0);
         if (store.IsRemote)
-            _renewals = new RenewalLoop(this, store, bus, clock, _online, options, metrics);
+            _renewals = new RenewalLoop(_sessions, store, bus, clock, _online, options, metrics);
+        _ahead = new AheadWords(store, clock);
+        _activity = new ActivityWriter(store, bus, _ahead, _renewals, (uint)options.AwaySeconds);
+        _leaves = new LeaveWriter(store, bus, clock, _online, _ahead, _renewals, _devices, metrics);
     }
 
     /// <summary>Starts the loop that writes waiting renewals.</summary>
@@ -96,6 +99,9 @@ public sealed class HeartbeatWriter : IAsyncDisposable
 
     /// <summary>Drops the waiting renewals of a user whose words are about to be erased.</summary>
     internal void Forget(uint user) => _renewals?.Forget([user]);
+
+    /// <summary>Marks the activity of a user if it is older than this second.</summary>
+    internal ValueTask EndActivityAsync(uint user, uint before) => _sessions.EndActivityAsync(user, before);
 
     /// <summary>Writes all waiting renewals if the store can be reached, and stops.</summary>
     public ValueTask DisposeAsync() => _renewals?.DisposeAsync() ?? default;
@@ -171,7 +177,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             if (_renewals is not null)
             {
                 if (active)
-                    await WriteActivityAsync(
+                    await _activity.WriteAsync(
                         admitted,
                         scratch.AsMemory(users.Length, users.Length),
                         scratch.AsMemory(users.Length * 2, users.Length),
@@ -204,12 +210,12 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             // The arrays change their meaning: words holds the users who came online, old those of them who begin a session.
             var arrivals = CameOnline(admitted.Span, old.Span, at, words.Span, ref refused, out var begun);
             if (arrivals > 0)
-                await ReplaceAheadAsync(Plane.Pulse, words[..arrivals], at.Now, at);
-            await EndActivityAsync(old[..begun]);
+                await _ahead.ReplaceAsync(Plane.Pulse, words[..arrivals], at.Now, at);
+            await _sessions.EndActivityAsync(old[..begun]);
             Publish(arrivals, words.Span);
             _metrics.Written(users.Length - refused - arrivals, arrivals, refused);
             if (active && _renewals is null)
-                await WriteActivityAsync(admitted, words, old, at, default);
+                await _activity.WriteAsync(admitted, words, old, at, default);
             if (durable && arrivals > 0)
             {
                 await _store.KeptAsync();
@@ -238,7 +244,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         if (admission != Admission.Accepted)
             return admission;
         _devices?.Heard(user, default, at.Now);
-        if (Pulse.Second(await ReadOneAsync(user)) >= second)
+        if (Pulse.Second(await _store.ReadOneAsync(Plane.Pulse, user)) >= second)
             return Admission.Accepted;
         var old = await _store.ExchangeAsync(Plane.Pulse, user, second);
         if (old == Pulse.Refused)
@@ -254,54 +260,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     /// <summary>
     /// Makes these users leave now. Completes when it is durable. Users who are offline do not change. Returns how many left.
     /// </summary>
-    public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users) => LeaveAsync(users, everywhere: true, kind: null);
-
-    private async ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users, bool everywhere, Plane? kind)
-    {
-        if (users.IsEmpty)
-            return 0;
-        var scratch = ArrayPool<uint>.Shared.Rent(users.Length * 3);
-        try
-        {
-            var old = scratch.AsMemory(0, users.Length);
-            await _store.ReadAsync(Plane.Pulse, users, old);
-            var at = _clock.Moment;
-            var online = scratch.AsMemory(users.Length, users.Length);
-            var count = 0;
-            for (var i = 0; i < users.Length; i++)
-            {
-                if (_online.IsMet(old.Span[i], Pulse.Never, at))
-                    online.Span[count++] = users.Span[i];
-            }
-
-            await LeaveKindsAsync(users, at.Now | Pulse.LeftBit, at, kind);
-            if (count > 0)
-            {
-                online = online[..count];
-                var words = scratch.AsMemory(users.Length * 2, count);
-                words.Span.Fill(at.Now | Pulse.LeftBit);
-                // waiting renewals of these users are older than the leave
-                _renewals?.Forget(online.Span);
-                await _store.ExchangeAsync(Plane.Pulse, online, words, old[..count]);
-                if (old.Span[..count].ContainsAnyExceptInRange(0u, LatestWord(at)))
-                    await ReplaceAheadAsync(Plane.Pulse, online, at.Now | Pulse.LeftBit, at);
-                _store.Keep(Plane.Pulse, online.Span);
-                if (everywhere)
-                    _bus.Publish(TransitionKind.LeftEverywhere, online.Span);
-                _bus.Publish(TransitionKind.Left, online.Span);
-                _metrics.Left(count);
-            }
-
-            // even if nothing changed: an earlier leave of these users may not be durable yet
-            await _store.KeptAsync();
-            await _store.ReplicatedAsync(users, isLeave: true);
-            return count;
-        }
-        finally
-        {
-            ArrayPool<uint>.Shared.Return(scratch);
-        }
-    }
+    public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users) => _leaves.LeaveAsync(users);
 
     /// <summary>
     /// Makes one device of a user leave now. If another device may be alive, the leave is provisional: the lease ends after a heartbeat
@@ -311,40 +270,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     /// <param name="device">The device that leaves.</param>
     /// <param name="others">Devices of the user that are certainly alive.</param>
     /// <param name="mayReturn">True if the device may be back soon, like a page that is reloaded: the leave is always provisional.</param>
-    public async ValueTask LeaveAsync(uint user, Device device, IReadOnlyList<Device> others, bool mayReturn = false)
-    {
-        var at = _clock.Moment;
-        uint[] one = [user];
-        var plane = device.Kind is { } kind ? Planes.Of(kind) : (Plane?)null;
-        if (others.Count == 0 && !mayReturn && !_clock.Guard.IsInForceAnywhere(at) && _devices?.IsOnly(user, device, at.Now) == true)
-        {
-            await LeaveAsync(one, everywhere: false, plane);
-            return;
-        }
-
-        var goodbye = at.Now | Pulse.DeviceLeftBit;
-        var isKindLeft = plane is not null && !others.Any(other => other.Kind == device.Kind);
-        if (isKindLeft)
-            await LeaveKindsAsync(one, goodbye, at, plane);
-        var isLeft = others.Count == 0 && _online.IsMet(await ReadOneAsync(user), Pulse.Never, at);
-        if (isLeft)
-        {
-            _renewals?.OfPulse.Forget(one);
-            var old = await _store.ExchangeAsync(Plane.Pulse, user, goodbye);
-            // all devices left in the meantime: put their leave back
-            if (Pulse.Left(old) && Pulse.Second(old) == at.Now)
-                await _store.ExchangeAsync(Plane.Pulse, user, old);
-            if (IsAhead(old, at))
-                await ReplaceAheadAsync(Plane.Pulse, one, goodbye, at);
-            _store.Keep(Plane.Pulse, one);
-            _metrics.Left(1);
-        }
-
-        if (isLeft || isKindLeft)
-            _bus.Publish(TransitionKind.DeviceLeft, one);
-        await _store.KeptAsync();
-        await _store.ReplicatedAsync(one, isLeave: true);
-    }
+    public ValueTask LeaveAsync(uint user, Device device, IReadOnlyList<Device> others, bool mayReturn = false) =>
+        _leaves.LeaveAsync(user, device, others, mayReturn);
 
     // Writes the kind first, so that a reader who sees the user online also sees the kind.
     private async ValueTask<Admission> WriteAsync(uint user, bool active, Device device, DeviceKind kind)
@@ -370,34 +297,13 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         // without memory for its page, the kind stays unknown
         if (old == Pulse.Refused)
             return false;
-        if (IsAhead(old, at))
-            await ReplaceAheadAsync(plane, new[] { user }, at.Now, at);
+        if (AheadWords.IsAhead(old, at))
+            await _ahead.ReplaceAsync(plane, new[] { user }, at.Now, at);
         else if (!Pulse.Supersedes(at.Now, old))
             return false;
         else
             renewals?.Wrote(user, at.Now);
         return !_online.IsMet(old, Pulse.Never, at);
-    }
-
-    // Writes leaves on the planes of kinds. Words of users who are not online on a kind do not change.
-    private async ValueTask LeaveKindsAsync(ReadOnlyMemory<uint> users, uint goodbye, Moment at, Plane? only = null)
-    {
-        for (var plane = Plane.Desktop; plane <= Plane.Other; plane++)
-        {
-            if (!_store.IsInUse(plane) || (only is { } one && one != plane))
-                continue;
-            _renewals?.OfKind(plane).Forget(users.Span);
-            var old = new uint[users.Length];
-            await _store.ReadAsync(plane, users, old);
-            uint[] online = [.. users.ToArray().Where((_, i) => _online.IsMet(old[i], Pulse.Never, at))];
-            if (online.Length == 0)
-                continue;
-            var words = new uint[online.Length];
-            words.AsSpan().Fill(goodbye);
-            await _store.ExchangeAsync(plane, online, words, old.AsMemory(0, online.Length));
-            if (old.AsSpan(0, online.Length).ContainsAnyExceptInRange(0u, LatestWord(at)))
-                await ReplaceAheadAsync(plane, online, goodbye, at);
-        }
     }
 
     private void NoteDevices(ReadOnlySpan<uint> users, uint now, bool one)
@@ -422,35 +328,19 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             return admission;
         if (Pulse.Supersedes(at.Now, old))
             _renewals?.OfPulse.Wrote(user, at.Now);
-        return active ? await WriteActivityAsync(user, at) : admission;
+        return active ? await _activity.WriteAsync(user, at) : admission;
     }
 
     // The heartbeat waits for a batch and is acknowledged now.
     private ValueTask<Admission> DeferredAsync(uint user, Moment at, bool active)
     {
         _metrics.Written(1, 0, 0);
-        return active ? WriteActivityAsync(user, at) : new(Admission.Accepted);
-    }
-
-    private async ValueTask<Admission> WriteActivityAsync(uint user, Moment at)
-    {
-        if (_renewals is not null && _renewals.OfActivity.TryDefer(user, at.Now, at.Oldest(_awaySeconds)))
-            return Admission.Accepted;
-        var before = await _store.ExchangeAsync(Plane.Activity, user, at.Now);
-        if (IsAhead(before, at))
-            await ReplaceAheadAsync(Plane.Activity, new[] { user }, at.Now, at);
-        if (before != Pulse.Refused && Pulse.Supersedes(at.Now, before))
-            _renewals?.OfActivity.Wrote(user, at.Now);
-        if (IsStaleActivity(user, before, at))
-            _store.Keep(Plane.Activity, [user]);
-        if (WasAway(before, at))
-            _bus.Publish(TransitionKind.Changed, [user]);
-        return Admission.Accepted;
+        return active ? _activity.WriteAsync(user, at) : new(Admission.Accepted);
     }
 
     private ValueTask<Admission> ArrivedAsync(uint user, uint old, uint word, Moment at)
     {
-        var isAhead = IsAhead(old, at);
+        var isAhead = AheadWords.IsAhead(old, at);
         if (old == Pulse.Refused || !(isAhead || Pulse.Supersedes(word, old)))
         {
             var isRefused = old == Pulse.Refused;
@@ -463,9 +353,9 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         async ValueTask<Admission> KeepAsync()
         {
             if (isAhead)
-                await ReplaceAheadAsync(Plane.Pulse, new[] { user }, word, at);
-            if (BeginsSession(old, at))
-                await EndActivityAsync(user);
+                await _ahead.ReplaceAsync(Plane.Pulse, new[] { user }, word, at);
+            if (_sessions.Begins(old, at))
+                await _sessions.EndActivityAsync(user);
             _store.Keep(Plane.Pulse, [user]);
             _bus.Publish(TransitionKind.Arrived, [user]);
             _metrics.Written(0, 1, 0);
@@ -476,127 +366,11 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         }
     }
 
-    /// <summary>Marks existing activity as that of an earlier session. Callers must call it only when a session begins.</summary>
-    internal ValueTask EndActivityAsync(uint user) => EndActivityAsync(new[] { user });
-
-    /// <summary>Marks the activity of a user if it is older than this second.</summary>
-    internal async ValueTask EndActivityAsync(uint user, uint before)
-    {
-        if (before == 0)
-            return;
-        uint[] one = [user, 0];
-        await _store.ReadAsync(Plane.Activity, one.AsMemory(0, 1), one.AsMemory(1, 1));
-        if (Pulse.Second(one[1]) < before)
-            await EndActivityAsync(user);
-    }
-
-    /// <summary>Marks the activity of many users.</summary>
-    internal async ValueTask EndActivityAsync(ReadOnlyMemory<uint> users)
-    {
-        if (users.IsEmpty)
-            return;
-        var scratch = ArrayPool<uint>.Shared.Rent(users.Length * 3);
-        try
-        {
-            var words = scratch.AsMemory(0, users.Length);
-            await _store.ReadAsync(Plane.Activity, users, words);
-            var active = scratch.AsMemory(users.Length, users.Length);
-            var count = 0;
-            for (var i = 0; i < users.Length; i++)
-            {
-                // only activity that is not marked yet
-                if ((int)words.Span[i] <= 0)
-                    continue;
-                active.Span[count] = users.Span[i];
-                words.Span[count++] = words.Span[i] | Pulse.LeftBit;
-            }
-
-            if (count == 0)
-                return;
-            await _store.ExchangeAsync(Plane.Activity, active[..count], words[..count], scratch.AsMemory(users.Length * 2, count));
-            _store.Keep(Plane.Activity, active.Span[..count]);
-        }
-        finally
-        {
-            ArrayPool<uint>.Shared.Return(scratch);
-        }
-    }
-
-    // A session begins if the user was not online. A user never seen has no activity; a store that lost the old word also returns "never
-    // seen".
-    private bool BeginsSession(uint old, Moment at) => old != Pulse.Never && !_online.IsMet(old, Pulse.Never, at);
-
     // Whether the user was online and sent a heartbeat in this run. The first heartbeat after a restart must be persisted, so it counts as
     // an arrival. One compare is enough, because leaves are above the range.
-    private bool IsRenewal(uint old, Moment at) => old - OldestRenewed(at) <= LatestWord(at) - OldestRenewed(at);
+    private bool IsRenewal(uint old, Moment at) => old - OldestRenewed(at) <= AheadWords.Latest(at) - OldestRenewed(at);
 
     private uint OldestRenewed(Moment at) => Math.Max(at.Oldest(_online.PulseSeconds), _earlierRunEnd + 1);
-
-    private static uint LatestWord(Moment at) => at.Now + Clock.Apart;
-
-    // a word in the future that a heartbeat or leave at this moment did not replace
-    private static bool IsAhead(uint old, Moment at) => old != Pulse.Refused && Pulse.Second(old) > LatestWord(at);
-
-    private async ValueTask ReplaceAheadAsync(Plane plane, ReadOnlyMemory<uint> users, uint word, Moment at)
-    {
-        // while clocks settle, a heartbeat keeps the later second, which counts as now; a leave must count at once
-        if (_clock.IsSettling && word == Pulse.Second(word))
-            return;
-        var words = new uint[users.Length];
-        words.AsSpan().Fill(word);
-        await _store.ReplaceAsync(plane, users, words, LatestWord(at));
-    }
-
-    // Counts minutes, not the distance to the last word, which moves with each heartbeat. Each user's minutes begin at another second, so
-    // that not all activity is persisted at once.
-    private static bool IsStaleActivity(uint user, uint before, Moment at)
-    {
-        var offset = user % KeepActivitySeconds;
-        return before != Pulse.Refused && (Pulse.Second(before) + offset) / KeepActivitySeconds < (at.Now + offset) / KeepActivitySeconds;
-    }
-
-    private bool WasAway(uint before, Moment at) => before != Pulse.Refused && Presence.IsIdle(before, at, _awaySeconds);
-
-    private async ValueTask<uint> ReadOneAsync(uint user)
-    {
-        var one = new uint[2];
-        one[0] = user;
-        await _store.ReadAsync(Plane.Pulse, one.AsMemory(0, 1), one.AsMemory(1, 1));
-        return one[1];
-    }
-
-    private async ValueTask WriteActivityAsync(
-        ReadOnlyMemory<uint> users, Memory<uint> words, Memory<uint> old, Moment at, Memory<uint> scratch)
-    {
-        if (_renewals is not null)
-        {
-            users = scratch[.._renewals.OfActivity.Defer(users.Span, at.Now, at.Oldest(_awaySeconds), scratch.Span)];
-            (words, old) = (words[..users.Length], old[..users.Length]);
-        }
-
-        words.Span.Fill(at.Now);
-        await _store.ExchangeAsync(Plane.Activity, users, words, old);
-        if (old.Span.ContainsAnyExceptInRange(0u, LatestWord(at)))
-            await ReplaceAheadAsync(Plane.Activity, users, at.Now, at);
-        if (_renewals is not null)
-            RenewalLoop.Wrote(_renewals.OfActivity, users.Span, old.Span, at.Now);
-        var stale = 0;
-        var away = 0;
-        for (var i = 0; i < users.Length; i++)
-        {
-            var before = old.Span[i];
-            if (IsStaleActivity(users.Span[i], before, at))
-                words.Span[stale++] = users.Span[i];
-            // old[i] is no longer needed: the array holds the users who were away
-            if (WasAway(before, at))
-                old.Span[away++] = users.Span[i];
-        }
-
-        if (stale > 0)
-            _store.Keep(Plane.Activity, words.Span[..stale]);
-        if (away > 0)
-            _bus.Publish(TransitionKind.Changed, old.Span[..away]);
-    }
 
     private void Publish(int arrivals, ReadOnlySpan<uint> users)
     {
@@ -630,7 +404,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     // Users who begin a session overwrite the first old words.
     private int CameOnline(ReadOnlySpan<uint> users, Span<uint> old, Moment at, Span<uint> arrivals, ref int refused, out int begun)
     {
-        var (oldest, latest) = (OldestRenewed(at), LatestWord(at));
+        var (oldest, latest) = (OldestRenewed(at), AheadWords.Latest(at));
         var count = 0;
         begun = 0;
         // as in IsRenewal, many words at a time
@@ -641,10 +415,10 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             {
                 refused++;
             }
-            else if (Pulse.Supersedes(at.Now, word) || IsAhead(word, at))
+            else if (Pulse.Supersedes(at.Now, word) || AheadWords.IsAhead(word, at))
             {
                 arrivals[count++] = users[i];
-                if (BeginsSession(word, at))
+                if (_sessions.Begins(word, at))
                     old[begun++] = users[i];
             }
         }

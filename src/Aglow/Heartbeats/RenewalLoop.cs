@@ -14,7 +14,7 @@ namespace Aglow.Heartbeats;
 /// </remarks>
 internal sealed class RenewalLoop : IAsyncDisposable
 {
-    private readonly HeartbeatWriter _writer;
+    private readonly Sessions _sessions;
     private readonly IPlaneStore _store;
     private readonly ITransitionBus _bus;
     private readonly Clock _clock;
@@ -33,7 +33,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
     private Task _loop = Task.CompletedTask;
 
     public RenewalLoop(
-        HeartbeatWriter writer,
+        Sessions sessions,
         IPlaneStore store,
         ITransitionBus bus,
         Clock clock,
@@ -41,7 +41,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
         AglowOptions options,
         AglowMetrics metrics)
     {
-        _writer = writer;
+        _sessions = sessions;
         _store = store;
         _bus = bus;
         _clock = clock;
@@ -173,7 +173,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
         _begun.Clear();
         try
         {
-            await _writer.EndActivityAsync(begun);
+            await _sessions.EndActivityAsync(begun);
         }
         catch (StoreUnavailableException)
         {

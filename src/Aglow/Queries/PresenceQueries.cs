@@ -81,11 +81,9 @@ internal sealed class PresenceQueries(
     /// <summary>Explains a user's status.</summary>
     public async ValueTask<Explanation> ExplainAsync(uint user, Definition definition)
     {
-        uint[] one = [user];
-        var words = new uint[3];
-        await store.ReadAsync(Plane.Pulse, one, words.AsMemory(0, 1));
-        await store.ReadAsync(Plane.Activity, one, words.AsMemory(1, 1));
-        await store.ReadAsync(definition.Plane, one, words.AsMemory(2, 1));
+        var pulse = await store.ReadOneAsync(Plane.Pulse, user);
+        var activity = await store.ReadOneAsync(Plane.Activity, user);
+        var deciding = await store.ReadOneAsync(definition.Plane, user);
         bool? believed = null;
         foreach (var belief in beliefs.InUse)
         {
@@ -94,7 +92,7 @@ internal sealed class PresenceQueries(
         }
 
         var at = clock.MomentOf(PageLayout.Page(user));
-        return Explanation.Of(words[0], words[2], words[1], claims.Of(user, at.Now), definition, at, believed, options, store.IsRemote);
+        return Explanation.Of(pulse, deciding, activity, claims.Of(user, at.Now), definition, at, believed, options, store.IsRemote);
     }
 
     private async ValueTask<Belief> UseAsync(Definition definition)

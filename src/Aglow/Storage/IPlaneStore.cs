@@ -129,6 +129,18 @@ public interface IPlaneStore : IAsyncDisposable
     bool IsKeepBacklogged { get; }
 }
 
+/// <summary>Reads of single words, for callers that are not on a hot path.</summary>
+internal static class PlaneReads
+{
+    /// <summary>One word of a user.</summary>
+    public static async ValueTask<uint> ReadOneAsync(this IPlaneStore store, Plane plane, uint user)
+    {
+        uint[] one = [user, 0];
+        await store.ReadAsync(plane, one.AsMemory(0, 1), one.AsMemory(1, 1));
+        return one[1];
+    }
+}
+
 /// <summary>A store of words or the directory cannot be reached or cannot write now. Callers answer 503 with Retry-After.</summary>
 public sealed class StoreUnavailableException : Exception
 {

@@ -16,12 +16,7 @@ internal sealed class StoredWords(IPlaneStore store, HeartbeatWriter heartbeats,
     private const int ErasedAtOnce = 10_000;
 
     /// <summary>The word of the last heartbeat.</summary>
-    public async ValueTask<uint> ReadPulseAsync(uint user)
-    {
-        uint[] one = [user, 0];
-        await store.ReadAsync(Plane.Pulse, one.AsMemory(0, 1), one.AsMemory(1, 1));
-        return one[1];
-    }
+    public ValueTask<uint> ReadPulseAsync(uint user) => store.ReadOneAsync(Plane.Pulse, user);
 
     /// <summary>The last seen to show of a user who hides now.</summary>
     public async ValueTask<uint> ShownLastSeenAsync(uint user)

@@ -1,0 +1,132 @@
+using System.Buffers;
+using Aglow.Diagnostics;
+using Aglow.Model;
+using Aglow.Storage;
+
+namespace Aglow.Heartbeats;
+
+/// <summary>Writes leaves, of whole users and of single devices. They complete when they are durable.</summary>
+/// <remarks>Threading: any thread, no lock.</remarks>
+/// <param name="store">The words.</param>
+/// <param name="bus">Hears of each leave.</param>
+/// <param name="clock">Store time.</param>
+/// <param name="online">The default definition.</param>
+/// <param name="ahead">Replaces words in the future.</param>
+/// <param name="renewals">Null if a write costs less than waiting for a batch.</param>
+/// <param name="devices">Null if there are several nodes.</param>
+/// <param name="metrics">Counts leaves.</param>
+internal sealed class LeaveWriter(
+    IPlaneStore store,
+    ITransitionBus bus,
+    Clock clock,
+    Definition online,
+    AheadWords ahead,
+    RenewalLoop? renewals,
+    RecentDevices? devices,
+    AglowMetrics metrics)
+{
+    /// <summary>Makes these users leave now. Users who are offline do not change. Returns how many left.</summary>
+    public async ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users, bool everywhere = true, Plane? kind = null)
+    {
+        if (users.IsEmpty)
+            return 0;
+        var scratch = ArrayPool<uint>.Shared.Rent(users.Length * 3);
+        try
+        {
+            var old = scratch.AsMemory(0, users.Length);
+            await store.ReadAsync(Plane.Pulse, users, old);
+            var at = clock.Moment;
+            var leaving = scratch.AsMemory(users.Length, users.Length);
+            var count = 0;
+            for (var i = 0; i < users.Length; i++)
+            {
+                if (online.IsMet(old.Span[i], Pulse.Never, at))
+                    leaving.Span[count++] = users.Span[i];
+            }
+
+            await LeaveKindsAsync(users, at.Now | Pulse.LeftBit, at, kind);
+            if (count > 0)
+            {
+                leaving = leaving[..count];
+                var words = scratch.AsMemory(users.Length * 2, count);
+                words.Span.Fill(at.Now | Pulse.LeftBit);
+                // waiting renewals of these users are older than the leave
+                renewals?.Forget(leaving.Span);
+                await store.ExchangeAsync(Plane.Pulse, leaving, words, old[..count]);
+                if (AheadWords.MayBeAmong(old.Span[..count], at))
+                    await ahead.ReplaceAsync(Plane.Pulse, leaving, at.Now | Pulse.LeftBit, at);
+                store.Keep(Plane.Pulse, leaving.Span);
+                if (everywhere)
+                    bus.Publish(TransitionKind.LeftEverywhere, leaving.Span);
+                bus.Publish(TransitionKind.Left, leaving.Span);
+                metrics.Left(count);
+            }
+
+            // even if nothing changed: an earlier leave of these users may not be durable yet
+            await store.KeptAsync();
+            await store.ReplicatedAsync(users, isLeave: true);
+            return count;
+        }
+        finally
+        {
+            ArrayPool<uint>.Shared.Return(scratch);
+        }
+    }
+
+    /// <summary>Makes one device of a user leave now; see <see cref="HeartbeatWriter"/>.</summary>
+    public async ValueTask LeaveAsync(uint user, Device device, IReadOnlyList<Device> others, bool mayReturn = false)
+    {
+        var at = clock.Moment;
+        uint[] one = [user];
+        var plane = device.Kind is { } kind ? Planes.Of(kind) : (Plane?)null;
+        if (others.Count == 0 && !mayReturn && !clock.Guard.IsInForceAnywhere(at) && devices?.IsOnly(user, device, at.Now) == true)
+        {
+            await LeaveAsync(one, everywhere: false, plane);
+            return;
+        }
+
+        var goodbye = at.Now | Pulse.DeviceLeftBit;
+        var isKindLeft = plane is not null && !others.Any(other => other.Kind == device.Kind);
+        if (isKindLeft)
+            await LeaveKindsAsync(one, goodbye, at, plane);
+        var isLeft = others.Count == 0 && online.IsMet(await store.ReadOneAsync(Plane.Pulse, user), Pulse.Never, at);
+        if (isLeft)
+        {
+            renewals?.OfPulse.Forget(one);
+            var old = await store.ExchangeAsync(Plane.Pulse, user, goodbye);
+            // all devices left in the meantime: put their leave back
+            if (Pulse.Left(old) && Pulse.Second(old) == at.Now)
+                await store.ExchangeAsync(Plane.Pulse, user, old);
+            if (AheadWords.IsAhead(old, at))
+                await ahead.ReplaceAsync(Plane.Pulse, one, goodbye, at);
+            store.Keep(Plane.Pulse, one);
+            metrics.Left(1);
+        }
+
+        if (isLeft || isKindLeft)
+            bus.Publish(TransitionKind.DeviceLeft, one);
+        await store.KeptAsync();
+        await store.ReplicatedAsync(one, isLeave: true);
+    }
+
+    // Writes leaves on the planes of kinds. Words of users who are not online on a kind do not change.
+    private async ValueTask LeaveKindsAsync(ReadOnlyMemory<uint> users, uint goodbye, Moment at, Plane? only = null)
+    {
+        for (var plane = Plane.Desktop; plane <= Plane.Other; plane++)
+        {
+            if (!store.IsInUse(plane) || (only is { } one && one != plane))
+                continue;
+            renewals?.OfKind(plane).Forget(users.Span);
+            var old = new uint[users.Length];
+            await store.ReadAsync(plane, users, old);
+            uint[] leaving = [.. users.ToArray().Where((_, i) => online.IsMet(old[i], Pulse.Never, at))];
+            if (leaving.Length == 0)
+                continue;
+            var words = new uint[leaving.Length];
+            words.AsSpan().Fill(goodbye);
+            await store.ExchangeAsync(plane, leaving, words, old.AsMemory(0, leaving.Length));
+            if (AheadWords.MayBeAmong(old.AsSpan(0, leaving.Length), at))
+                await ahead.ReplaceAsync(plane, leaving, goodbye, at);
+        }
+    }
+}
