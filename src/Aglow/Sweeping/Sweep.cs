@@ -1,8 +1,3 @@
-using System.Numerics;
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
-using System.Runtime.Intrinsics.X86;
-using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
 using Plane = Aglow.Model.Plane;
@@ -77,12 +72,6 @@ public sealed class Sweep
     /// <summary>One pass in this many reads a page in full, if the others read only users who are believed online.</summary>
     public const int FullEvery = 32;
 
-    // groups to prefetch, so that cache misses of distant groups overlap
-    private const int Ahead = 8;
-
-    // Up to this many believed users in a group of 64 are checked one by one: their words take fewer cache lines than the group's four.
-    private const int Few = 4;
-
     private const int MaxBeliefs = Definitions.Most;
 
     // a pass may cost a tenth more than the last one predicted
@@ -91,6 +80,8 @@ public sealed class Sweep
     private readonly IPlaneStore _store;
     private readonly Clock _clock;
     private readonly Beliefs _beliefs;
+    private readonly PageComparison _comparison;
+    private readonly SetBackWords _setBack;
     private readonly uint[] _pulseScratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
     private readonly uint[] _activityScratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
     // words of a device kind, if the store returns copies; allocated with the first belief of a kind
@@ -98,8 +89,6 @@ public sealed class Sweep
     private static readonly ulong[] Nobody = new ulong[PageLayout.Groups];
     private static readonly ushort[] AllGroups = [.. Enumerable.Range(0, PageLayout.Groups).Select(g => (ushort)g)];
     private readonly ushort[] _someGroups = new ushort[PageLayout.Groups];
-    private readonly uint[] _came = new uint[PageLayout.Slots];
-    private readonly uint[] _went = new uint[PageLayout.Slots];
 
     private IReadOnlyList<int> _pages = [];
     private int _next;
@@ -123,11 +112,8 @@ public sealed class Sweep
     private long _bytes;
     private long _lastPassBytes;
     private bool _hasSkipped;
-    // _takenBack: how far the clock was set back, until the loop handles it. _movedBy: how far words in the future are moved, up to pass
-    // _movesUntil.
+    // how far the clock was set back, until the loop handles it
     private uint _takenBack;
-    private uint _movedBy;
-    private long _movesUntil;
 
     /// <summary>A sweep of <paramref name="store"/> into <paramref name="beliefs"/>.</summary>
     public Sweep(IPlaneStore store, Clock clock, Beliefs beliefs)
@@ -135,13 +121,13 @@ public sealed class Sweep
         _store = store;
         _clock = clock;
         _beliefs = beliefs;
+        _comparison = new PageComparison(store, clock, beliefs);
+        _setBack = new SetBackWords(store, clock);
         _interval = _shortest = store.IsRemote ? RemoteInterval : ShortestInterval;
         _believed = store.IsRemote ? new ulong[PageLayout.Groups * MaxBeliefs] : [];
         _passStartedAt = clock.Time.GetTimestamp();
         _passStartedSecond = clock.Now;
         _completedAsOf = clock.Now;
-        // the last node before this one may have stopped with its clock ahead
-        _movesUntil = store.IsRemote ? 1 : 0;
         clock.Stepped += (from, to) => Volatile.Write(ref _takenBack, from > to ? from - to : 0);
     }
 
@@ -155,7 +141,7 @@ public sealed class Sweep
     public uint AsOf => Math.Min((uint)Volatile.Read(ref _completedAsOf), _clock.Now);
 
     /// <summary>Users whose expired lease a sweep found.</summary>
-    public long Lapses { get; private set; }
+    public long Lapses => _comparison.Lapses;
 
     /// <summary>Passes completed.</summary>
     public long Passes { get; private set; }
@@ -182,7 +168,10 @@ public sealed class Sweep
         }
 
         if (Interlocked.Exchange(ref _takenBack, 0) is > 0 and var back)
-            await TakeNoteAsync(back);
+        {
+            await _setBack.NoteAsync(back, Passes);
+            _rareCost += time.GetElapsedTime(beganAt);
+        }
 
         // _next advances after the read: the next beat retries a page that the store did not return
         for (; _next < until; _next++)
@@ -289,10 +278,11 @@ public sealed class Sweep
 
     private async ValueTask SweepPageAsync(int page, bool full)
     {
-        if (Passes < _movesUntil && !_clock.IsSettling)
+        if (_setBack.MayBeOn(Passes))
         {
-            for (var plane = Plane.Pulse; plane <= Plane.Other; plane++)
-                await MoveBackAsync(plane, page, _pulseScratch);
+            var beganAt = _clock.Time.GetTimestamp();
+            await _setBack.MoveAsync(page);
+            _rareCost += _clock.Time.GetElapsedTime(beganAt);
         }
 
         if (_store.IsRemote)
@@ -315,7 +305,7 @@ public sealed class Sweep
             if (belief.Definition.ActivitySeconds is not null)
                 activity ??= await _store.ReadPageAsync(Plane.Activity, page, _activityScratch);
             var deciding = belief.Definition.Kind is null ? pulse : await ReadKindAsync(belief.Definition.Plane, page);
-            SweepPage(
+            _rareCost += _comparison.Compare(
                 belief,
                 page,
                 groups.Span,
@@ -325,53 +315,6 @@ public sealed class Sweep
                 at,
                 full);
         }
-    }
-
-    // In memory, all words are moved at once, so that no offline user looks online. A remote store takes a pass. A word that is written
-    // meanwhile is found by the current pass and one whole pass after it. Nodes that wait for each other (Clock.IsSettling) need two more.
-    private async ValueTask TakeNoteAsync(uint back)
-    {
-        (_movedBy, _movesUntil) = (back, Passes + (_store.IsRemote ? 4 : 2));
-        if (_store.IsRemote)
-            return;
-        for (var plane = Plane.Pulse; plane <= Plane.Other; plane++)
-        {
-            foreach (var page in await _store.PagesAsync(plane))
-                await MoveBackAsync(plane, page, _pulseScratch);
-        }
-    }
-
-    // The arrays serve another purpose here: _came holds users with words in the future, _went their new words.
-    private async ValueTask MoveBackAsync(Plane plane, int page, uint[] scratch)
-    {
-        if (!_store.IsInUse(plane))
-            return;
-        var (beganAt, now) = (_clock.Time.GetTimestamp(), _clock.Now);
-        var words = await _store.ReadPageAsync(plane, page, scratch);
-        if (MoveBack(words.Span, page, now) is > 0 and var moved)
-        {
-            await _store.ReplaceAsync(plane, _came.AsMemory(0, moved), _went.AsMemory(0, moved), now + Clock.Apart);
-            _store.Keep(plane, _came.AsSpan(0, moved));
-        }
-
-        _rareCost += _clock.Time.GetElapsedTime(beganAt);
-    }
-
-    private int MoveBack(ReadOnlySpan<uint> words, int page, uint now)
-    {
-        var moved = 0;
-        ref var first = ref MemoryMarshal.GetReference(words);
-        for (var group = 0; group < words.Length / 64; group++)
-        {
-            for (var bits = Threshold.LaterThan(now + Clock.Apart, ref Unsafe.Add(ref first, group * 64)); bits != 0; bits &= bits - 1)
-            {
-                var slot = (group * 64) + BitOperations.TrailingZeroCount(bits);
-                _came[moved] = PageLayout.User(page, slot);
-                _went[moved++] = Pulse.TakenBack(words[slot], _movedBy, now);
-            }
-        }
-
-        return moved;
     }
 
     private async ValueTask SweepRemotePageAsync(int page)
@@ -396,7 +339,8 @@ public sealed class Sweep
         for (var i = 0; i < inUse; i++)
         {
             var deciding = _beliefs.InUse[i].Definition is { Kind: not null, Plane: var plane } ? await ReadKindAsync(plane, page) : pulse;
-            SweepPage(_beliefs.InUse[i], page, AllGroups, deciding.Span, activity.Span, Believed(i), at, full: true);
+            _rareCost += _comparison.Compare(
+                _beliefs.InUse[i], page, AllGroups, deciding.Span, activity.Span, Believed(i), at, full: true);
         }
     }
 
@@ -441,129 +385,6 @@ public sealed class Sweep
         return _someGroups.AsMemory(0, count);
     }
 
-    private void SweepPage(
-        Belief belief,
-        int page,
-        ReadOnlySpan<ushort> groups,
-        ReadOnlySpan<uint> pulse,
-        ReadOnlySpan<uint> activity,
-        ReadOnlySpan<ulong> believed,
-        Moment at,
-        bool full)
-    {
-        var rule = new Threshold(belief.Definition, at);
-        int came = 0, went = 0;
-        var correcting = TimeSpan.Zero;
-        ref var pulses = ref MemoryMarshal.GetReference(pulse);
-        ref var activities = ref MemoryMarshal.GetReference(activity);
-        for (var i = 0; i < groups.Length; i++)
-        {
-            if (i + Ahead < groups.Length && groups[i + Ahead] * 64 < pulse.Length)
-                Prefetch(ref Unsafe.Add(ref pulses, groups[i + Ahead] * 64), full ? ulong.MaxValue : believed[groups[i + Ahead]]);
-            var group = (int)groups[i];
-            var truth = 0UL;
-            if (!full && BitOperations.PopCount(believed[group]) <= Few)
-            {
-                truth = rule.BitsOf(believed[group], group, pulse, activity);
-            }
-            else if (group * 64 < pulse.Length)
-            {
-                truth = rule.PulseBits(ref Unsafe.Add(ref pulses, group * 64));
-                if (rule.NeedsActivity && truth != 0)
-                    truth = group * 64 < activity.Length ? truth & rule.ActivityBits(ref Unsafe.Add(ref activities, group * 64)) : 0;
-            }
-
-            var differ = truth ^ believed[group];
-            if (differ == 0)
-                continue;
-            var beganAt = _clock.Time.GetTimestamp();
-            Correct(belief, page, group, differ, pulse, activity, at, ref came, ref went);
-            correcting += _clock.Time.GetElapsedTime(beganAt);
-        }
-
-        if (came + went == 0)
-            return;
-        var toldFrom = _clock.Time.GetTimestamp();
-        Tell(belief, came, went);
-        _rareCost += correcting + _clock.Time.GetElapsedTime(toldFrom);
-    }
-
-    private void Tell(Belief belief, int came, int went)
-    {
-        if (belief == _beliefs.Default)
-            _beliefs.CountSwept(came, went);
-        if (went > 0)
-        {
-            if (belief == _beliefs.Default)
-            {
-                Lapses += went;
-                _store.Keep(Plane.Pulse, _went.AsSpan(0, went));
-            }
-
-            _beliefs.Tell(belief.Definition, TransitionKind.Lapsed, _went.AsSpan(0, went));
-        }
-
-        if (came > 0)
-        {
-            if (belief == _beliefs.Default)
-                _store.Keep(Plane.Pulse, _came.AsSpan(0, came));
-            _beliefs.Tell(belief.Definition, TransitionKind.Arrived, _came.AsSpan(0, came));
-        }
-    }
-
-    // Prefetches the cache lines of a group's words that will be read: those of a few users, or all four.
-    private static unsafe void Prefetch(ref uint words, ulong users)
-    {
-        if (!Sse.IsSupported)
-            return;
-        var at = (uint*)Unsafe.AsPointer(ref words);
-        if (BitOperations.PopCount(users) <= Few)
-        {
-            for (; users != 0; users &= users - 1)
-                Sse.Prefetch0(at + BitOperations.TrailingZeroCount(users));
-            return;
-        }
-
-        Sse.Prefetch0(at);
-        Sse.Prefetch0(at + 16);
-        Sse.Prefetch0(at + 32);
-        Sse.Prefetch0(at + 48);
-    }
-
-    // Rare. For each user who differs, this reads the word again after it read the belief. It reads the word once more after it changed the
-    // belief: a heartbeat in between wrote its word first and then found that its hint changed nothing.
-    private void Correct(
-        Belief belief,
-        int page,
-        int group,
-        ulong differ,
-        ReadOnlySpan<uint> pulse,
-        ReadOnlySpan<uint> activity,
-        Moment at,
-        ref int came,
-        ref int went)
-    {
-        for (; differ != 0; differ &= differ - 1)
-        {
-            var slot = (group * 64) + BitOperations.TrailingZeroCount(differ);
-            var bit = differ & (0 - differ);
-            var online = IsMet(belief.Definition, pulse, activity, slot, at);
-            if (belief.Set(page, group, bit, online) == 0)
-                continue;
-            if (IsMet(belief.Definition, pulse, activity, slot, at) != online)
-                belief.Set(page, group, bit, !online);
-            else if (online)
-                _came[came++] = PageLayout.User(page, slot);
-            else
-                _went[went++] = PageLayout.User(page, slot);
-        }
-    }
-
-    private static bool IsMet(Definition definition, ReadOnlySpan<uint> pulse, ReadOnlySpan<uint> activity, int slot, Moment at) =>
-        definition.IsMet(
-            slot < pulse.Length ? Volatile.Read(in pulse[slot]) : Pulse.Never,
-            slot < activity.Length ? Volatile.Read(in activity[slot]) : Pulse.Never,
-            at);
 }
 
 /// <summary>Hears of a page's words that were read, and the moment by which they are judged. The span is valid during the call.</summary>
