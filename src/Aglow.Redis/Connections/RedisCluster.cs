@@ -49,19 +49,19 @@ internal sealed class RedisCluster : IAsyncDisposable
     private readonly RedisMap _map;
     private readonly TimeProvider _time;
     private readonly RedisLog _log;
+    private readonly RedisOutages _outages;
     private readonly CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
     private Task _configuring = Task.CompletedTask;
     private long _configuredAt;
     private long _redirections;
-    private long _failures;
-    private long _outages;
 
     private RedisCluster(RedisConnections connections, TimeProvider time, RedisLog log)
     {
         _connections = connections;
         _time = time;
         _log = log;
+        _outages = new RedisOutages(log);
         var servers = connections.Commands.GetServers();
         var server = servers.FirstOrDefault(static s => s is { IsConnected: true, IsReplica: false })
             ?? servers.First(static s => s.IsConnected);
@@ -70,7 +70,7 @@ internal sealed class RedisCluster : IAsyncDisposable
         _map = new RedisMap(
             connections.Commands, IsCluster, time, log, (slots, since) => Recovered?.Invoke(slots, _time.GetElapsedTime(since)))
         {
-            Changed = () => Interlocked.Increment(ref _outages),
+            Changed = _outages.Changed,
         };
         connections.Commands.ConnectionFailed += OnConnectionFailed;
         connections.Commands.ConfigurationChanged += (_, _) => _map.Want();
@@ -99,10 +99,10 @@ internal sealed class RedisCluster : IAsyncDisposable
     public long Redirections => Volatile.Read(ref _redirections);
 
     /// <summary>Commands that failed.</summary>
-    public long Failures => Volatile.Read(ref _failures);
+    public long Failures => _outages.Failures;
 
     /// <summary>A number that changes when a slot goes away, comes back or moves to another server.</summary>
-    public long Outages => Volatile.Read(ref _outages);
+    public long Outages => _outages.Changes;
 
     /// <summary>Whether at least one shard takes writes.</summary>
     public bool IsWritable => _map.Shards.Any(static shard => !shard.IsAway && !shard.RefusesWrites);
@@ -176,9 +176,9 @@ internal sealed class RedisCluster : IAsyncDisposable
         {
             var shard = _map[slot];
             if (shard.IsAway)
-                throw Away(shard);
+                throw _outages.Away(shard);
             if (kind == RedisCommandKind.Write && shard.RefusesWrites)
-                throw Failed(RefusalOf(shard));
+                throw _outages.Failed(RedisOutages.RefusalOf(shard));
             RedisErrorKind error;
             var sentAt = _time.GetTimestamp();
             var givenUp = shard.Owe();
@@ -187,7 +187,7 @@ internal sealed class RedisCluster : IAsyncDisposable
             {
                 sent = Write(database, state, flags, send);
                 var answer = await sent.WaitAsync(givenUp);
-                Worked(shard, sentAt, kind == RedisCommandKind.Write);
+                _outages.Worked(shard, sentAt, kind == RedisCommandKind.Write);
                 return new RedisReply<T>(answer, mayHaveRun);
             }
             catch (OperationCanceledException) when (givenUp.IsCancellationRequested)
@@ -210,7 +210,9 @@ internal sealed class RedisCluster : IAsyncDisposable
                 // whatever the reason, nothing was written there for that long
                 if (error != RedisErrorKind.ReadOnly || !shard.HasRefused)
                     shard.Failed("no server carries out its commands", _time.GetElapsedTime(began));
-                throw error == RedisErrorKind.ReadOnly && shard.HasRefused ? Failed(RefusalOf(shard)) : Away(shard);
+                throw error == RedisErrorKind.ReadOnly && shard.HasRefused
+                    ? _outages.Failed(RedisOutages.RefusalOf(shard))
+                    : _outages.Away(shard);
             }
 
             var isAsked = error == RedisErrorKind.Ask && flags.HasFlag(CommandFlags.NoRedirect);
@@ -278,7 +280,7 @@ internal sealed class RedisCluster : IAsyncDisposable
     private RedisErrorKind Judge(RedisShard shard, Exception failure, ref bool mayHaveRun)
     {
         if (_stop.IsCancellationRequested)
-            throw Away(shard);
+            throw _outages.Away(shard);
         // the library itself refuses: it still takes the server for a replica
         if (failure is RedisCommandException)
         {
@@ -314,15 +316,16 @@ internal sealed class RedisCluster : IAsyncDisposable
                 break;
             case RedisErrorKind.Timeout when shard.AnswersOthers:
                 // the server answers other commands: it has a long queue, or this node lacks CPU time
-                throw Failed($"Redis at {shard.Name} is too slow: no answer within {RedisConnections.AnswerTimeout.TotalSeconds:0.#} s.");
+                throw _outages.Failed(
+                    $"Redis at {shard.Name} is too slow: no answer within {RedisConnections.AnswerTimeout.TotalSeconds:0.#} s.");
             case RedisErrorKind.Timeout:
                 shard.Failed(NoAnswer, Timeout);
-                throw Away(shard);
+                throw _outages.Away(shard);
             case RedisErrorKind.OutOfMemory or RedisErrorKind.Misconfigured or RedisErrorKind.NoReplicas:
                 shard.Refused(failure.Message);
-                throw Failed(RefusalOf(shard));
+                throw _outages.Failed(RedisOutages.RefusalOf(shard));
             default:
-                throw Failed($"Redis at {shard.Name} answers \"{failure.Message}\".");
+                throw _outages.Failed($"Redis at {shard.Name} answers \"{failure.Message}\".");
         }
 
         return fault.ErrorKind;
@@ -339,21 +342,6 @@ internal sealed class RedisCluster : IAsyncDisposable
         // the library's text for a connection fault names the library's version, but no cause
         var cause = failed.Exception?.GetBaseException() is { } inner and not RedisConnectionException ? inner.Message : Lost;
         shard.Failed(isOwed ? NoAnswer : cause, TimeSpan.Zero);
-    }
-
-    // The shard is marked as away before any caller receives the failure.
-    private StoreUnavailableException Away(RedisShard shard)
-    {
-        NoteChange(shard);
-        return Failed($"Redis at {shard.Name} is away{(shard.Reason is { Length: > 0 } reason ? $": {reason}" : "")}.");
-    }
-
-    private static string RefusalOf(RedisShard shard) => $"Redis at {shard.Name} takes no writes: {shard.Refusal}";
-
-    private StoreUnavailableException Failed(string why)
-    {
-        Interlocked.Increment(ref _failures);
-        return new StoreUnavailableException(why);
     }
 
     private async Task PauseAsync()
@@ -392,7 +380,7 @@ internal sealed class RedisCluster : IAsyncDisposable
                     if (shard.IsNewlyRefusing())
                         _log.RefusesWrites(shard.Name, shard.Refusal);
                     Probe(shard);
-                    NoteChange(shard);
+                    _outages.Note(shard);
                 }
 
                 _map.Tick(isSomeAway);
@@ -427,7 +415,7 @@ internal sealed class RedisCluster : IAsyncDisposable
         {
             var sentAt = _time.GetTimestamp();
             await _connections.Short.StringSetBitAsync(key, 0, true, CommandFlags.DemandMaster | CommandFlags.NoRedirect);
-            Worked(shard, sentAt, isWrite: true);
+            _outages.Worked(shard, sentAt, isWrite: true);
         }
         catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
         {
@@ -447,17 +435,5 @@ internal sealed class RedisCluster : IAsyncDisposable
         {
             // the next tick tries again
         }
-    }
-
-    private void Worked(RedisShard shard, long sentAt, bool isWrite)
-    {
-        if (shard.Worked(sentAt, isWrite) is { Ticks: > 0 } away)
-            _log.Back(shard.Name, away.TotalSeconds);
-    }
-
-    private void NoteChange(RedisShard shard)
-    {
-        if (shard.HasChanged())
-            Interlocked.Increment(ref _outages);
     }
 }

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Aglow.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Redis.Connections;
 using Aglow.Storage;

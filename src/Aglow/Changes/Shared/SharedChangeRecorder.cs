@@ -37,16 +37,10 @@ internal sealed class SharedChangeRecorder : IDisposable
 {
     // the number of hints that are checked together
     private const int AtOnce = 4096;
-    // More than the records that a failover may lose. A new owner continues at numbers beyond them.
-    private const long Jump = 1 << 20;
     // a hint older than the last recorded one by up to this much may still have arrived later
     private const uint Overlap = 3;
-    private const uint TrimEverySeconds = 10;
-    private const int TrimAtOnce = 16;
-    private const int EntryBytes = 32;
     private const int PagesAtOnce = 32;
     private static readonly TimeSpan LongestWait = TimeSpan.FromMilliseconds(100);
-    private static readonly TimeSpan RetryAfter = TimeSpan.FromMilliseconds(250);
 
     private readonly IChangeLog _log;
     private readonly IPlaneStore _store;
@@ -56,26 +50,18 @@ internal sealed class SharedChangeRecorder : IDisposable
     private readonly Claims _claims;
     private readonly Accounts _accounts;
     private readonly HintHistory _hints;
-    private readonly Action<ChangeLogHead> _moved;
+    private readonly ChangeLogWriter _writer;
     private readonly uint _awaySeconds;
     private readonly uint _heartbeatSeconds;
-    private readonly int _keepSeconds;
-    private readonly long _maxBytes;
     private readonly SemaphoreSlim _wake = new(0);
     private readonly Lock _gate = new();
     private readonly HintHistory.Hint[] _batch = new HintHistory.Hint[AtOnce];
-    private readonly List<StoredChange> _records = [];
-    private readonly List<(uint User, bool Online)> _flips = [];
-    private readonly List<(uint User, long Value)> _changedFacts = [];
     // users found by pages, claims and earlier leases; guarded by the lock
     private readonly Queue<uint> _checks = new();
     private readonly PriorityQueue<uint, uint> _ends = new();
     // null: this node does not own the feed
     private UserBits? _told;
     private Dictionary<uint, ToldFacts> _facts = [];
-    private ChangeLogHead _head = new(0, 0, 0, 0, 0, 0, 0, 0);
-    private long _highest;
-    private uint _trimAt;
     private int _isSignaled;
 
     public SharedChangeRecorder(
@@ -83,11 +69,10 @@ internal sealed class SharedChangeRecorder : IDisposable
         AglowOptions options, Action<ChangeLogHead> moved)
     {
         (_log, _store, _clock, _believed, _sweep, _claims, _accounts) = (log, store, clock, believed, sweep, claims, accounts);
-        (_hints, _moved) = (hints, moved);
+        _hints = hints;
+        _writer = new ChangeLogWriter(log, clock, options, moved);
         _awaySeconds = (uint)options.AwaySeconds;
         _heartbeatSeconds = (uint)options.HeartbeatSeconds;
-        _keepSeconds = options.ChangesHours * 3600;
-        _maxBytes = (long)options.ChangesMegabytes << 20;
         sweep.RemotePageRead += Compare;
     }
 
@@ -122,9 +107,7 @@ internal sealed class SharedChangeRecorder : IDisposable
                 Volatile.Write(ref _told, told);
             }
 
-            _head = head;
-            _highest = Math.Max(_highest, head.Last) + Jump;
-            _trimAt = 0;
+            _writer.Begin(head);
             await CompareAllAsync();
             CompareFacts();
             await RecordAsync(token, lost);
@@ -181,7 +164,7 @@ internal sealed class SharedChangeRecorder : IDisposable
 
     private async Task RecordAsync(string token, CancellationToken lost)
     {
-        var recordedUntil = _head.AsOf;
+        var recordedUntil = _writer.Head.AsOf;
         var place = _hints.PlaceOf(recordedUntil > Overlap ? recordedUntil - Overlap : 0);
         // visits may have begun and ended without any stored hint
         var mayMiss = _clock.Now > recordedUntil + HintHistory.KeepSeconds;
@@ -195,8 +178,8 @@ internal sealed class SharedChangeRecorder : IDisposable
                 var count = Take(ref place, began, out var asOf);
                 if (count > 0)
                     await JudgeAsync(count, recordedUntil, lost);
-                var hasNews = _records.Count + _flips.Count + _changedFacts.Count > 0 || mayMiss;
-                if ((hasNews || writtenAt != began) && !await WriteAsync(token, Math.Max(_head.AsOf, asOf), mayMiss, lost))
+                var hasNews = _writer.HasNews || mayMiss;
+                if ((hasNews || writtenAt != began) && !await _writer.WriteAsync(token, Math.Max(_writer.Head.AsOf, asOf), mayMiss, lost))
                     return;
                 (mayMiss, writtenAt) = (false, began);
                 if (count > 0)
@@ -206,7 +189,7 @@ internal sealed class SharedChangeRecorder : IDisposable
             {
                 if (lost.IsCancellationRequested)
                     return;
-                await Task.Delay(RetryAfter, _clock.Time, CancellationToken.None);
+                await Task.Delay(ChangeLogWriter.RetryAfter, _clock.Time, CancellationToken.None);
                 continue;
             }
 
@@ -322,7 +305,7 @@ internal sealed class SharedChangeRecorder : IDisposable
     private IEnumerable<uint> UsersOfFacts() => _claims.Users.Union(_accounts.Users);
 
     private bool IsNews(Account account, ToldFacts told) =>
-        account.RevokedAt > Pulse.ToUnix(_head.BeganAt) && account.RevokedAt != told.DeletedAt;
+        account.RevokedAt > Pulse.ToUnix(_writer.Head.BeganAt) && account.RevokedAt != told.DeletedAt;
 
     // Call under the lock. If the queue is full, the page's next read finds the user.
     private void Check(uint user)
@@ -367,7 +350,7 @@ internal sealed class SharedChangeRecorder : IDisposable
             {
                 if (!Array.Exists(read, user => _store.IsPageAway(PageLayout.Page(user))))
                 {
-                    await Task.Delay(RetryAfter, _clock.Time, CancellationToken.None);
+                    await Task.Delay(ChangeLogWriter.RetryAfter, _clock.Time, CancellationToken.None);
                     continue;
                 }
 
@@ -427,97 +410,18 @@ internal sealed class SharedChangeRecorder : IDisposable
         if (isOnline == wasOnline && facts == was)
             return;
         if (_told.Set(user, isOnline))
-            _flips.Add((user, isOnline));
+            _writer.Flip(user, isOnline);
         if (facts != was)
         {
             if (facts == default)
                 _facts.Remove(user);
             else
                 _facts[user] = facts;
-            _changedFacts.Add((user, facts.Value));
+            _writer.Fact(user, facts);
         }
 
         var shown = Presence.Of(word, activity, claim, _believed.Definition, at, _awaySeconds);
         if (ChangeRule.Between(user, wasOnline, was.Claim, isOnline, claim.Status, shown, word, isDeleted) is { } record)
-            _records.Add(record);
-    }
-
-    // ---- writing it -------------------------------------------------------------------------------------------------------------
-
-    // False: another node owns the feed, or Redis has lost part of it.
-    private async Task<bool> WriteAsync(string token, uint asOf, bool mayMiss, CancellationToken lost)
-    {
-        var now = _clock.Now;
-        var entries = new List<ChangeLogEntry>();
-        if (mayMiss)
-            entries.Add(new ChangeLogEntry(++_highest, now, default));
-        var records = CollectionsMarshal.AsSpan(_records);
-        for (var from = 0; from < records.Length; from += ChangeFile.RecordsPerRow)
-        {
-            var some = records[from..Math.Min(records.Length, from + ChangeFile.RecordsPerRow)];
-            entries.Add(new ChangeLogEntry(_highest += some.Length, now, MemoryMarshal.AsBytes(some).ToArray()));
-        }
-
-        var after = _head with
-        {
-            Last = _highest,
-            AsOf = asOf,
-            Bytes = _head.Bytes + (entries.Count * EntryBytes) + (_records.Count * StoredChange.Bytes),
-            Recorded = _head.Recorded + _records.Count,
-            Kept = _head.Kept + _records.Count,
-        };
-        if (now >= _trimAt)
-            after = await TrimAsync(after, now);
-        var write = new ChangeLogWrite(_head, after, entries, [.. _flips], [.. _changedFacts], _keepSeconds);
-        while (true)
-        {
-            try
-            {
-                if (!await _log.AppendAsync(token, write))
-                    return false;
-                break;
-            }
-            catch (StoreUnavailableException) when (!lost.IsCancellationRequested)
-            {
-                // Write the same again. If the first attempt was carried out, the next one finds the feed ahead and reports that.
-                await Task.Delay(RetryAfter, _clock.Time, CancellationToken.None);
-            }
-            catch (StoreUnavailableException)
-            {
-                return false;
-            }
-        }
-
-        _head = after;
-        _records.Clear();
-        _flips.Clear();
-        _changedFacts.Clear();
-        _moved(after);
-        return true;
-    }
-
-    private async ValueTask<ChangeLogHead> TrimAsync(ChangeLogHead head, uint now)
-    {
-        var oldest = now > _keepSeconds ? now - (uint)_keepSeconds : 0;
-        var entries = await _log.ReadAsync(head.Trimmed, TrimAtOnce);
-        foreach (var entry in entries)
-        {
-            if (entry.At >= oldest && head.Bytes <= _maxBytes)
-            {
-                _trimAt = now + TrimEverySeconds;
-                return head;
-            }
-
-            head = head with
-            {
-                Trimmed = entry.Last,
-                Bytes = Math.Max(0, head.Bytes - EntryBytes - entry.Records.Length),
-                Kept = Math.Max(0, head.Kept - (entry.Records.Length / StoredChange.Bytes)),
-            };
-        }
-
-        if (entries.Count == 0)
-            _trimAt = now + TrimEverySeconds;
-        return head;
+            _writer.Record(record);
     }
 }

@@ -1,12 +1,12 @@
 using System.Threading.Tasks.Sources;
 
-namespace Aglow.Redis.Hints;
+namespace Aglow.Diagnostics;
 
 /// <summary>
 /// Wakes one loop from any thread. Signals that arrive while the loop is awake merge into one. It takes no lock and allocates nothing but
 /// the thread pool's own item.
 /// </summary>
-internal sealed class WakeUp : IValueTaskSource
+public sealed class WakeUp : IValueTaskSource
 {
     private const int Idle = 0;
     private const int Signaled = 1;
