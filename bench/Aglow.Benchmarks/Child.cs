@@ -39,11 +39,6 @@ internal sealed partial class Child : IDisposable
         }
     }
 
-    /// <summary>
-    /// In a child: completes when the parent closes the input. The console's own asynchronous reads do not return before the input does.
-    /// </summary>
-    public static Task ParentEndsAsync() => Task.Run(Console.In.ReadToEnd);
-
     /// <summary>Reads a line of its output.</summary>
     public async Task<string> ReadLineAsync() =>
         await Process.StandardOutput.ReadLineAsync()

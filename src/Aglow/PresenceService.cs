@@ -27,7 +27,6 @@ public sealed class PresenceService : IAsyncDisposable
 {
     private readonly IPlaneStore _store;
     private readonly IUserDirectory? _directory;
-    private readonly ITransitionBus _bus;
     private readonly AglowOptions _options;
     private readonly HeartbeatWriter _heartbeats;
     private readonly SweepLoop _sweep;
@@ -57,7 +56,7 @@ public sealed class PresenceService : IAsyncDisposable
         Changes = changes;
         _store = store;
         _directory = directory;
-        _bus = bus;
+        Bus = bus;
         _options = options;
         _log = log;
         Clock = clock;
@@ -66,9 +65,10 @@ public sealed class PresenceService : IAsyncDisposable
         Definitions = new Definitions(options);
         Beliefs = new Beliefs(Definitions, bus, tellsEveryArrival: true);
         KnownKeys = new KeyCache(options.KnownKeys);
-        _keys = new KeyResolver(directory?.OfActs, KnownKeys);
         AskedKeys = new KeyCache(options.KnownKeys);
-        _askedKeys = new KeyResolver(directory, AskedKeys);
+        Action<string, uint> registered = (key, index) => KeyRegistered?.Invoke(key, index);
+        _keys = new KeyResolver(directory?.OfActs, KnownKeys, registered);
+        _askedKeys = new KeyResolver(directory, AskedKeys, registered);
         _heartbeats = new HeartbeatWriter(store, bus, clock, Definitions, options, metrics);
         Statuses = new StatusReader(store, Claims, clock, options, metrics);
         _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, metrics, log, store.IsRemote);
@@ -78,41 +78,25 @@ public sealed class PresenceService : IAsyncDisposable
         _words = new StoredWords(store, _heartbeats, clock, Definitions.Default, changes is null ? null : changes.Note);
         _claims = new ClaimWriter(directory, Claims, _locks, _heartbeats, bus, clock, _words);
         Watchers = new WatchHub(
-            store,
-            Statuses,
-            _heartbeats,
-            Beliefs,
-            Definitions,
-            Claims,
-            Visibilities,
-            KnownKeys,
-            AskedKeys,
-            bus,
-            clock,
-            metrics,
-            log);
+            store, Statuses, _heartbeats, Beliefs, Definitions, Claims, Visibilities, KnownKeys, AskedKeys, bus, clock, metrics, log);
         KeyRegistered += Watchers.Bind;
         _visibility = new VisibilityWriter(directory, Visibilities, _locks, options.RelationLimit, Watchers.Resight);
         _accounts = new AccountWriter(
-            directory, Claims, Accounts, Visibilities, _visibility, _locks, _words, store, _heartbeats, bus, clock);
+            directory, Claims, Accounts, Visibilities, _visibility, _locks, _words, store, _heartbeats, bus, clock, Watchers.Recheck);
         if (store.PageCounts is { } counts)
             _counts = new OnlineCounts(store, counts, clock, Claims, Visibilities, Sweep, metrics);
-        _queries = new PresenceQueries(
-            store, Statuses, _counts, Beliefs, _sweep, Claims, Visibilities, Cursors, clock, options);
+        _queries = new PresenceQueries(store, Statuses, _counts, Beliefs, _sweep, Claims, Visibilities, Cursors, clock, options);
         directory?.Observe(metrics);
         Beliefs.Observe(metrics);
         clock.Observe(metrics);
-        metrics.Gauge(
-            "aglow.users.hidden",
-            "Users who appear offline by a claim, or are disabled.",
-            () => Claims.Hidden(clock.Now).LongCount());
+        Claims.Observe(metrics, clock);
         metrics.Gauge(
             "aglow.store.reachable",
             "1 while words can be read and written, as far as is known.",
             () => IsStoreReachable && IsStoreWritable ? 1 : 0);
         if (directory is { IsShared: true })
             _ = new DirectoryNews(directory, Claims, Accounts, Visibilities, Watchers, clock, log);
-        Accounts.Changed += HearAccount;
+        Accounts.Changed += _accounts.Hear;
         bus.Subscribe((kind, users) =>
         {
             if (kind == TransitionKind.DeviceCame)
@@ -121,23 +105,10 @@ public sealed class PresenceService : IAsyncDisposable
     }
 
     /// <summary>Raised with an ID and its index when this node gave the ID its index. Handlers return at once.</summary>
-    public event Action<string, uint>? KeyRegistered
-    {
-        add
-        {
-            _keys.Registered += value;
-            _askedKeys.Registered += value;
-        }
-
-        remove
-        {
-            _keys.Registered -= value;
-            _askedKeys.Registered -= value;
-        }
-    }
+    public event Action<string, uint>? KeyRegistered;
 
     /// <summary>The bus that carries hints of transitions.</summary>
-    public ITransitionBus Bus => _bus;
+    public ITransitionBus Bus { get; }
 
     /// <summary>The feed of changes, for backends; null if it is off.</summary>
     public IChangeFeed? Changes { get; }
@@ -330,10 +301,8 @@ public sealed class PresenceService : IAsyncDisposable
 
     // ---- users ------------------------------------------------------------------------------------------------------------
 
-    /// <summary>The profile of a user, or null.</summary>
-    /// <param name="user">The index.</param>
-    /// <param name="ofOneself">Whether they ask themselves.</param>
-    public ValueTask<Profile?> FindProfileAsync(uint user, bool ofOneself = false) => DirectoryFor(ofOneself).FindProfileAsync(user);
+    /// <summary>The profile of a user, or null. <paramref name="ofOneself"/>: whether they ask themselves.</summary>
+    public ValueTask<Profile?> FindProfileAsync(uint user, bool ofOneself = false) => Directory(ofOneself).FindProfileAsync(user);
 
     /// <summary>Writes profiles, all or none; see <see cref="IUserDirectory.WriteProfilesAsync"/>. Durable when this completes.</summary>
     public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) =>
@@ -343,14 +312,12 @@ public sealed class PresenceService : IAsyncDisposable
     public ValueTask FindIdsAsync(ReadOnlyMemory<uint> users, Memory<string?> ids, bool ofOneself = false)
     {
         if (_directory is not null)
-            return DirectoryFor(ofOneself).FindIdsAsync(users, ids);
+            return Directory(ofOneself).FindIdsAsync(users, ids);
         ids.Span.Clear();
         return default;
     }
 
     /// <summary>Whether anything is known of a user: a heartbeat, a profile, or anything that they or the application set.</summary>
-    /// <param name="user">The index.</param>
-    /// <param name="ofOneself">Whether they ask themselves.</param>
     public ValueTask<bool> IsKnownAsync(uint user, bool ofOneself = false) => _accounts.IsKnownAsync(user, ofOneself);
 
     /// <summary>
@@ -395,7 +362,7 @@ public sealed class PresenceService : IAsyncDisposable
     {
         var index = await FindAsync(user);
         if (index != UserId.Nobody)
-            _bus.Publish(TransitionKind.Disconnected, [index]);
+            Bus.Publish(TransitionKind.Disconnected, [index]);
     }
 
     /// <summary>Deletes a user; see <see cref="DeleteUserAsync(uint)"/>.</summary>
@@ -447,11 +414,7 @@ public sealed class PresenceService : IAsyncDisposable
         _visibility.SetAsync(user, online, lastSeen);
 
     /// <summary>The users whom a user approved or blocked, ascending.</summary>
-    public uint[] Related(uint user, Relation relation)
-    {
-        Directory();
-        return Visibilities.Of(user).Of(relation);
-    }
+    public uint[] Related(uint user, Relation relation) => _visibility.Related(user, relation);
 
     /// <summary>
     /// Adds users to those whom a user approved or blocked, or removes them. Durable when this completes. Null if there would be too many.
@@ -482,20 +445,5 @@ public sealed class PresenceService : IAsyncDisposable
     // Activity of a hidden user is not written, so that other users cannot distinguish them from a user who left.
     private bool IsHidden(uint user) => Claims.IsHidden(user, Clock.Now);
 
-    private void HearAccount(uint user, Account was, Account account)
-    {
-        if (account.IsDisabled)
-            Claims.Disable(user, account.ShownLastSeen);
-        else
-            Claims.Enable(user);
-        // waiting heartbeats were sent before the change
-        if (account.RevokedAt != was.RevokedAt || account.IsDisabled)
-            _heartbeats.Forget(user);
-        if (account.IsDisabled != was.IsDisabled)
-            Watchers.Recheck([user]);
-    }
-
-    private IUserDirectory DirectoryFor(bool ofOneself) => ofOneself ? Directory().OfActs : Directory();
-
-    private IUserDirectory Directory() => _directory.Required();
+    private IUserDirectory Directory(bool ofOneself = false) => ofOneself ? _directory.Required().OfActs : _directory.Required();
 }

@@ -15,16 +15,6 @@ internal sealed class Holdings(int mostStreams)
     private readonly Lock _gate = new();
     private readonly Dictionary<string, (long Bytes, int Streams)> _held = new(StringComparer.Ordinal);
 
-    /// <summary>How many persons hold something.</summary>
-    public int Holders
-    {
-        get
-        {
-            lock (_gate)
-                return _held.Count;
-        }
-    }
-
     /// <summary>Counts bytes. False: the person would hold too much. Keys and callers without a token (null) have no limit.</summary>
     public bool TryHold(Caller? caller, long bytes)
     {

@@ -41,13 +41,6 @@ internal sealed class SqliteStatement : IDisposable
         return this;
     }
 
-    /// <summary>Binds a UTF-8 text that is not empty, copied, to parameter <paramref name="index"/>, counted from 1.</summary>
-    public SqliteStatement BindText(int index, ReadOnlySpan<byte> utf8)
-    {
-        Check(sqlite3_bind_text(_statement, index, utf8));
-        return this;
-    }
-
     /// <summary>Binds a blob, copied, to parameter <paramref name="index"/>, counted from 1.</summary>
     public void Bind(int index, ReadOnlySpan<byte> value) =>
         Check(value.IsEmpty ? sqlite3_bind_zeroblob(_statement, index, 0) : sqlite3_bind_blob(_statement, index, value));

@@ -22,7 +22,8 @@ internal sealed class AccountWriter(
     IPlaneStore store,
     HeartbeatWriter heartbeats,
     ITransitionBus bus,
-    Clock clock)
+    Clock clock,
+    RecheckUsers recheck)
 {
     private bool IsShared => directory is { IsShared: true };
 
@@ -44,6 +45,20 @@ internal sealed class AccountWriter(
         // a shared directory first reports everything; no caller is served before
         await directory.CatchUpAsync();
         await HoldHiddenAsync(clock.Now, movedBy: 0);
+    }
+
+    /// <summary>Applies a change of an account in memory, which this node or another has made.</summary>
+    public void Hear(uint user, Account was, Account account)
+    {
+        if (account.IsDisabled)
+            claims.Disable(user, account.ShownLastSeen);
+        else
+            claims.Enable(user);
+        // waiting heartbeats were sent before the change
+        if (account.RevokedAt != was.RevokedAt || account.IsDisabled)
+            heartbeats.Forget(user);
+        if (account.IsDisabled != was.IsDisabled)
+            recheck([user]);
     }
 
     /// <summary>Whether anything is known of a user: a heartbeat, a profile, or anything that they or the application set.</summary>
@@ -169,3 +184,6 @@ internal sealed class AccountWriter(
 
     private long UnixNow() => Pulse.EpochUnixSeconds + (long)clock.Moment.Now;
 }
+
+/// <summary>Reads users again on this node, because what they show may have changed. The span is valid during the call only.</summary>
+internal delegate void RecheckUsers(ReadOnlySpan<uint> users);

@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
+using Aglow.Diagnostics;
 using Aglow.Model;
+using Aglow.Storage;
 
 namespace Aglow.Users;
 
@@ -114,6 +116,10 @@ public sealed class Claims
         NoteHiding(user);
         Changed?.Invoke(user);
     }
+
+    /// <summary>Adds the metric of hidden users.</summary>
+    public void Observe(AglowMetrics metrics, Clock clock) => metrics.Gauge(
+        "aglow.users.hidden", "Users who appear offline by a claim, or are disabled.", () => Hidden(clock.Now).LongCount());
 
     /// <summary>Sets all claims of a user; returns whether they changed.</summary>
     public bool Set(uint user, IReadOnlyList<Claim> claims, uint now)

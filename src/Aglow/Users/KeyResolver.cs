@@ -7,11 +7,9 @@ namespace Aglow.Users;
 /// <remarks>Threading: any thread.</remarks>
 /// <param name="directory">Gives indexes; null: only IDs that are their own index have one.</param>
 /// <param name="known">The IDs that this node knows.</param>
-internal sealed class KeyResolver(IUserDirectory? directory, KeyCache known)
+/// <param name="registered">Called with an ID and its index after this node gave the ID its index.</param>
+internal sealed class KeyResolver(IUserDirectory? directory, KeyCache known, Action<string, uint> registered)
 {
-    /// <summary>Raised with an ID and its index after this node gave the ID its index.</summary>
-    public event Action<string, uint>? Registered;
-
     /// <summary>The index of a user; <see cref="UserId.Nobody"/> for an ID that has none.</summary>
     /// <param name="user">The ID.</param>
     /// <param name="register">Whether an ID that has no index gets one: durable when this completes.</param>
@@ -60,7 +58,7 @@ internal sealed class KeyResolver(IUserDirectory? directory, KeyCache known)
                 continue;
             known.Add(Encoding.UTF8.GetBytes(keys[i]), indexes[i]);
             if (isAnyNew)
-                Registered?.Invoke(keys[i], indexes[i]);
+                registered(keys[i], indexes[i]);
         }
 
         return indexes;

@@ -30,6 +30,13 @@ internal sealed class VisibilityWriter(
         return visibilities.Of(user);
     }
 
+    /// <summary>The users whom a user approved or blocked, ascending.</summary>
+    public uint[] Related(uint user, Relation relation)
+    {
+        directory.Required();
+        return visibilities.Of(user).Of(relation);
+    }
+
     /// <summary>
     /// Adds users to those whom a user approved or blocked, or removes them. Durable when this completes. Null if there would be too many.
     /// </summary>
