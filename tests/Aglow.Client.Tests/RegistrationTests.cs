@@ -69,7 +69,7 @@ public class RegistrationTests(ServerFixture server) : IClassFixture<ServerFixtu
     }
 
     [Fact]
-    public async Task What_fails_behind_the_scenes_is_logged()
+    public async Task A_failure_in_the_background_is_logged()
     {
         var log = new Lines();
         var builder = Builder();

@@ -80,7 +80,7 @@ public class ScriptedTests
         await using var later = Watching.Of(client, 3);
         (await later.NextTextAsync()).ShouldBe("3:Unknown");
 
-        // the server sends what changed meanwhile, and nothing of who did not
+        // the server sends only the users who changed meanwhile
         await socket.SayAsync("{\"type\":\"fresh\"}");
         await socket.SayAsync(3, "offline");
         await seen.UntilAsync(2, PresenceStatus.Online);

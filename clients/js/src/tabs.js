@@ -16,7 +16,7 @@ const WORKER_WITHIN_MS = 3000;
  */
 export function shareTabs(name) {
     if (typeof name !== 'string' || name === '')
-        throw new TypeError('shareTabs needs a name of who is signed in, such as their user ID: '
+        throw new TypeError('shareTabs needs the name of the signed-in user, such as their ID: '
             + 'tabs with the same name share a connection.');
     const { locks } = globalThis.navigator ?? {};
     if (!locks || !globalThis.BroadcastChannel)

@@ -169,7 +169,7 @@ test('A user who is unwatched is not heard of again, in any watch', async () => 
     assert.deepEqual([...watch.records.keys()], [52]);
 });
 
-test('What online means may be chosen for each watch', async () => {
+test('Each watch may choose a definition of online', async () => {
     const watcher = await open(60);
     const other = await open(61);
     const chat = watcher.watch(61, { definition: 'chat' });
@@ -186,7 +186,7 @@ test('What online means may be chosen for each watch', async () => {
     assert.equal(chat.get(61).status, 'offline');
 });
 
-test('What the server refuses is told in its words', async () => {
+test('An error of the server is reported in its words', async () => {
     const watcher = await open(65);
     const problems = [];
     watcher.onError((problem) => problems.push(problem));
@@ -198,7 +198,7 @@ test('What the server refuses is told in its words', async () => {
     watcher.close();
 });
 
-test('What nobody listens for is on the console', async (t) => {
+test('A problem without a listener is on the console', async (t) => {
     const warn = t.mock.method(console, 'warn', () => {});
     const watcher = await open(67);
     watcher.watch(66, { definition: 'awake' }); // still the definition that is not there
@@ -286,7 +286,7 @@ test('Ten thousand users are watched at once', async () => {
     assert.throws(() => watcher.watch('one more'), RangeError);
 });
 
-test('Whom a user follows is heard of without a watch', async () => {
+test('Followed users are reported without a watch', async () => {
     const followed = await open('followed');
     await open('stranger');
     const who = await open('follower');
@@ -384,7 +384,7 @@ test('Callbacks are functions', async () => {
     assert.throws(() => connection.watch([1, -1]), /-1 is not a user/);
 });
 
-test('What became of a status and of a leave is said', async () => {
+test('The promises of a status and of a leave say what became of them', async () => {
     const person = await open(130);
     assert.equal(await person.setStatus('busy'), 'saved');
     const [first, second] = await Promise.all([person.setStatus('away'), person.setStatus('auto')]);
@@ -394,7 +394,7 @@ test('What became of a status and of a leave is said', async () => {
     assert.equal(await person.leave(), 'lease');
 });
 
-test('Who is unwatched before the first answer and watched again is never shown as they were', async () => {
+test('A user who is unwatched before the first answer and watched again is never shown with an old record', async () => {
     const watcher = await open(131);
     const other = await open(132);
     for (let turn = 0; turn < 20; turn++) {

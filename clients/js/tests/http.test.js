@@ -51,7 +51,7 @@ test('Users that mean something else in a path, and the same user in two forms, 
     assert.equal((await statusOf('..')).status, 'offline');
 });
 
-test('What the server refuses is an error in its words', async () => {
+test('A refused call is an error in the words of the server', async () => {
     const { status } = http({ url: server.url });
     await assert.rejects(status([1], { definition: 'awake' }), (error) => {
         assert.ok(error instanceof AglowError);

@@ -69,7 +69,7 @@ test('A server that is about to stop says when to come back', async (t) => {
     await until(() => sockets.length === 2);
 });
 
-test('What is not JSON is a problem, and what is not known is nothing', async (t) => {
+test('A message that is not JSON is a problem, and one of an unknown type is ignored', async (t) => {
     const { connection, say } = await join(t);
     const problems = [];
     connection.onError((problem) => problems.push(problem.title));

@@ -53,7 +53,7 @@ for (const [how, without] of [['a SharedWorker', []], ['an elected leader', ['Sh
         await shows(pages[0], friend, 'open offline');
         await shows(pages[1], 'other', 'open offline');
         await shows(pages[2], 'other', 'open offline');
-        await holds(2); // theirs, and that of who looks on
+        await holds(2); // theirs, and the watcher's
 
         // a change reaches the tabs that watch, and a status goes out from any
         const other = connect({ url: server.url, user: friend });
@@ -102,7 +102,7 @@ for (const [how, without] of [['a SharedWorker', []], ['an elected leader', ['Sh
     });
 }
 
-test('Where there are no locks each tab has a connection of its own', async (t) => {
+test('Without locks each tab has a connection of its own', async (t) => {
     const context = await browser.createBrowserContext();
     t.after(() => context.close());
     const page = await openPage(context, server.url);

@@ -74,7 +74,7 @@ test('A planned stop is got over as well', async () => {
     await until(() => watch.get(20).is_online);
 });
 
-test('Who looks at the page, or has a network again, does not wait', async (t) => {
+test('A page that is shown again does not wait for the next try', async (t) => {
     const page = Object.assign(new EventTarget(), { visibilityState: 'visible' });
     globalThis.document = page;
     t.after(() => delete globalThis.document);
@@ -107,7 +107,7 @@ test('A connection that went silent is made anew', async () => {
     await proxy.dispose();
 });
 
-test('Where there is no server it is said once, and tried until there is one', async () => {
+test('A missing server is reported once, and tried until there is one', async () => {
     await server.kill();
     const problems = [];
     const watches = [];
@@ -135,7 +135,7 @@ test('Where there is no server it is said once, and tried until there is one', a
     assert.doesNotMatch(problems[0].detail, /user_id/); // nor a token
 });
 
-test('What keeps a connection from being tried is said once, and it is tried again', async () => {
+test('A failure before a try is reported once, and the try is made again', async () => {
     let asked = 0;
     const token = () => {
         if (++asked < 3)

@@ -39,7 +39,7 @@ test('Backoff is evenly between nothing and a ceiling that doubles up to the lim
     }
 });
 
-test('What is done in one turn is sent in one message, and what cancels out is not sent', async () => {
+test('Calls of one turn are sent in one message, and calls that cancel out are not sent', async () => {
     const { topics: watched, sent } = topics();
     watched.connect();
     watched.watch([1, 2], undefined);
@@ -247,7 +247,7 @@ test('A callback that fails keeps nobody else from being called, and its error i
     assert.throws(() => later.forEach((task) => task()), /a mistake of the caller/);
 });
 
-test('What is not a user is refused where it is given', async () => {
+test('A value that is no user ID is refused by the call that gets it', async () => {
     const { statusOf } = http({ url: 'http://127.0.0.1:1' });
     const wrong = [
         [-1, /integer from 0 to 9007199254740991/],
@@ -288,7 +288,7 @@ test('Options that cannot work are refused by connect and http', () => {
         assert.throws(attempt, { message });
 });
 
-test('Where there is no WebSocket the message says what to do', () => {
+test('Without a WebSocket the message says what to do', () => {
     const had = globalThis.WebSocket;
     try {
         delete globalThis.WebSocket;

@@ -10,6 +10,7 @@ import { createElement } from 'react';
 const connection: Connection = connect({ url: new URL('https://presence.example'), user: 'ann', minBackoffMs: 500 });
 connect({ token: async () => 'a token', WebSocket, fetch, reportActivity: false });
 connect({ token: 'a token', tokenInUrl: true });
+connect({ url: ['https://one.example', new URL('https://two.example')] as const, user: 1 });
 connect({ user: 1, device: { id: 'phone-7', kind: 'mobile' }, WebSocket: shareTabs('ann') });
 connect({ user: 1, appState: { addEventListener: (event, callback) => ({ remove: () => callback(event) }) } });
 // @ts-expect-error: a token is text
