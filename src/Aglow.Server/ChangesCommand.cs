@@ -10,7 +10,9 @@ internal static class ChangesCommand
 
     public static Command Create()
     {
-        var server = RemoteServer.Options();
+        // --server as in `webhooks`, where --url is the receiver's
+        var server = RemoteServer.Options("--server");
+        server.Url.Aliases.Add("--url");
         var follow = new Option<bool>("--follow") { Description = "Prints new changes too, until the command is stopped." };
         var after = new Option<string>(
             "--after")

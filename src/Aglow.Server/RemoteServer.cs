@@ -30,7 +30,7 @@ internal sealed class RemoteServer : IDisposable
     }
 
     /// <summary>The options that name the server and the key.</summary>
-    public static (Option<string> Url, Option<string> Key) Options(string name = "--url") => (
+    public static (Option<string> Url, Option<string> Key) Options(string name) => (
         new Option<string>(name)
         {
             Description = "The address of the server; default http://127.0.0.1:8080.",

@@ -163,7 +163,7 @@ public class ChangesTests
         var lines = output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         lines.Select(static line => JsonNode.Parse(line)!["user_id"]!.ToJsonString()).ShouldBe(["1", "\"bob\""]);
         await using var follow =
-            AglowProcess.Start("changes", "--url", url, "--follow", "--after", JsonNode.Parse(lines[0])!["id"]!.GetValue<string>());
+            AglowProcess.Start("changes", "--server", url, "--follow", "--after", JsonNode.Parse(lines[0])!["id"]!.GetValue<string>());
         await server.PostAsync("/offline", "{\"user_id\":1}");
         await Eventually.TrueAsync(() => Task.FromResult(follow.Output.Split('\n').Length > 2), 60, "two lines");
         follow.Output.ShouldContain("\"user_id\":1,\"is_online\":false,\"status\":\"offline\"");
