@@ -167,7 +167,11 @@ internal sealed record ServeSettings(
         new(
             "proxy-protocol", "true|false", "Trusted proxies begin each connection with a PROXY header (version 1 or 2) instead.",
             static (o, v) => o.ReadsProxyProtocol = Yes(v), IsSwitch: true),
-        new("page", "on|off", "Whether the server has a page at /; on.", static (o, v) => o.HasPage = OnOff(v)),
+        new(
+            "page",
+            "on|off",
+            "Whether the server has a page at /, and its calls as a page at /docs; on.",
+            static (o, v) => o.HasPage = OnOff(v)),
         new(
             "otlp", "URL",
             "The collector for metrics and traces (OpenTelemetry), such as http://127.0.0.1:4318. OTEL_… variables apply too. "

@@ -8,6 +8,7 @@ using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Postgres;
 using Aglow.Redis;
+using Aglow.Server.Reference;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.HttpsPolicy;
@@ -100,9 +101,13 @@ internal static class ServerProcess
         // a browser that used TLS once uses only TLS for a year, except for the names of its own machine
         if (options.ListensOn.Any(static url => url.StartsWith("https:", StringComparison.OrdinalIgnoreCase)))
             app.UseHsts();
-        app.MapAglow();
+        var calls = app.MapAglow();
         if (options.HasPage)
+        {
             app.MapWebPage();
+            calls.MapReference();
+        }
+
         app.MapAglowFallback();
         return app;
     }

@@ -1,12 +1,8 @@
-using System.Buffers.Text;
-using System.Security.Cryptography;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Endpoints;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Net.Http.Headers;
 
 namespace Aglow.Server;
 
@@ -21,11 +17,6 @@ internal static class WebPage
     private const string Folder = "wwwroot/";
     private const string Index = "/index.html";
 
-    // the page loads and calls only this server, and no other page may show it in a frame
-    private const string SecurityPolicy =
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
-        + "form-action 'none'; frame-ancestors 'none'";
-
     public static void MapWebPage(this IEndpointRouteBuilder routes)
     {
         var gate = routes.ServiceProvider.GetRequiredService<Gate>();
@@ -36,7 +27,7 @@ internal static class WebPage
             if (!path.StartsWith(Folder, StringComparison.Ordinal))
                 continue;
             path = path[(Folder.Length - 1)..];
-            var file = new PageFile(name, ContentType(path));
+            var file = new PageFile(assembly, name, ContentType(path));
             routes.MapMethods(path == Index ? "/" : path, [HttpMethods.Get, HttpMethods.Head], gate.Guard(file.SendAsync))
                 .WithDisplayName($"page {path}");
         }
@@ -50,38 +41,4 @@ internal static class WebPage
         ".svg" => "image/svg+xml",
         var other => throw new NotSupportedException($"The page has a file of the kind \"{other}\": say here what its content type is."),
     };
-
-    // a file is read at its first request, which makes the start of the server faster
-    private sealed class PageFile(string resource, string contentType)
-    {
-        private readonly Lazy<(byte[] Content, string Tag)> _file = new(() => Read(resource));
-
-        public Task SendAsync(HttpContext context)
-        {
-            var (content, tag) = _file.Value;
-            var response = context.Response;
-            response.Headers.ETag = tag;
-            response.Headers.CacheControl = "no-cache";
-            response.Headers.ContentSecurityPolicy = SecurityPolicy;
-            response.Headers.XContentTypeOptions = "nosniff";
-            response.Headers["Referrer-Policy"] = "no-referrer";
-            if (context.Request.GetTypedHeaders().IfNoneMatch.Any(known => known.Equals(EntityTagHeaderValue.Any) || known.Tag == tag))
-            {
-                response.StatusCode = StatusCodes.Status304NotModified;
-                return Task.CompletedTask;
-            }
-
-            response.ContentType = contentType;
-            response.ContentLength = content.Length;
-            return HttpMethods.IsHead(context.Request.Method) ? Task.CompletedTask : response.Body.WriteAsync(content).AsTask();
-        }
-
-        private static (byte[] Content, string Tag) Read(string resource)
-        {
-            using var stream = typeof(WebPage).Assembly.GetManifestResourceStream(resource)!;
-            var content = new byte[stream.Length];
-            stream.ReadExactly(content);
-            return (content, $"\"{Base64Url.EncodeToString(SHA256.HashData(content).AsSpan(0, 12))}\"");
-        }
-    }
 }

@@ -17,6 +17,14 @@ internal sealed class Window(IBrowserContext context, AglowProcess server) : IAs
     /// <summary>Opens the page in a new tab, as nobody.</summary>
     public async Task<Tab> OpenTabAsync(Func<IPage, Task>? before = null)
     {
+        var page = await OpenPageAsync("", before);
+        await Assertions.Expect(page.Locator("#link-words")).ToHaveTextAsync("Live");
+        return new Tab(page);
+    }
+
+    /// <summary>Opens another page of the server in a new tab.</summary>
+    public async Task<IPage> OpenPageAsync(string path, Func<IPage, Task>? before = null)
+    {
         var page = await context.NewPageAsync();
         page.Console += (_, message) =>
         {
@@ -29,14 +37,14 @@ internal sealed class Window(IBrowserContext context, AglowProcess server) : IAs
         page.PageError += (_, error) => Complain($"threw: {error}");
         page.Request += (_, request) =>
         {
-            if (!request.Url.StartsWith(_home, StringComparison.Ordinal))
+            // an image inside a style sheet is asked of nobody
+            if (!request.Url.StartsWith(_home, StringComparison.Ordinal) && !request.Url.StartsWith("data:", StringComparison.Ordinal))
                 Complain($"asked another host: {request.Url}");
         };
         if (before is not null)
             await before(page);
-        await page.GotoAsync(_home);
-        await Assertions.Expect(page.Locator("#link-words")).ToHaveTextAsync("Live");
-        return new Tab(page);
+        await page.GotoAsync(_home + path);
+        return page;
     }
 
     public async ValueTask DisposeAsync()

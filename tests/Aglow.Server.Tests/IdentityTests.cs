@@ -273,6 +273,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
         var packed = uint.TryParse(user, out var word) ? Calling.Pack([word]) : Calling.Pack([FirstIndex]);
         var calls = new List<Made>
         {
+            new("GET", "/docs"),
             new("GET", "/health/live"),
             new("GET", "/health/ready"),
             new("GET", "/metrics"),

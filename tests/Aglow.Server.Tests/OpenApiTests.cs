@@ -19,7 +19,7 @@ public class OpenApiTests
             "delete /users", "delete /users/{user}", "delete /users/{user}/approved", "delete /users/{user}/blocked",
             "delete /users/{user}/quiet-hours",
             "delete /users/{user}/status", "delete /users/{user}/subscriptions", "delete /webhooks/{webhook}", "get /changes",
-            "get /health/live", "get /health/ready", "get /metrics", "get /online", "get /online/count", "get /status",
+            "get /docs", "get /health/live", "get /health/ready", "get /metrics", "get /online", "get /online/count", "get /status",
             "get /status/users", "get /status/{user}", "get /status/{user}/explain", "get /users", "get /users/{user}",
             "get /users/{user}/approved", "get /users/{user}/blocked", "get /users/{user}/quiet-hours", "get /users/{user}/status",
             "get /users/{user}/subscriptions", "get /users/{user}/visibility", "get /users/{user}/waiting", "get /watch",
@@ -31,6 +31,12 @@ public class OpenApiTests
             "put /users/{user}/access",
             "put /users/{user}/quiet-hours", "put /users/{user}/status", "put /users/{user}/visibility",
         ]);
+        // which calls a generated client sends its token with
+        var schemes = document.GetProperty("components").GetProperty("securitySchemes");
+        schemes.GetProperty("token").GetProperty("scheme").GetString().ShouldBe("bearer");
+        document.GetProperty("paths").EnumerateObject()
+            .Where(static path => !path.Value.EnumerateObject().All(static call => call.Value.TryGetProperty("security", out _)))
+            .Select(static path => path.Name).ShouldBe(["/health/live", "/health/ready", "/docs"], ignoreOrder: true);
         var schemas = document.GetProperty("components").GetProperty("schemas");
         foreach (var reference in References(document.GetProperty("paths")))
             schemas.TryGetProperty(reference["#/components/schemas/".Length..], out _).ShouldBeTrue(reference);

@@ -27,6 +27,8 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
     // placeholder of the address in the document; no text of a call contains it
     private const string Address = "{address}";
 
+    private const string TokenScheme = "token";
+
     private readonly Lazy<(byte[] Before, byte[] After)> _document = new(() => Describe(endpoints));
 
     public async Task HandleAsync(HttpContext context)
@@ -70,7 +72,19 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
             },
             ["servers"] = new JsonArray(new JsonObject { ["url"] = Address }),
             ["paths"] = paths,
-            ["components"] = new JsonObject { ["schemas"] = schemas },
+            ["components"] = new JsonObject
+            {
+                ["schemas"] = schemas,
+                ["securitySchemes"] = new JsonObject
+                {
+                    [TokenScheme] = new JsonObject
+                    {
+                        ["type"] = "http",
+                        ["scheme"] = "bearer",
+                        ["description"] = "The token of a person, or the key of a backend. A server in open mode needs neither.",
+                    },
+                },
+            },
         };
         var json = document.ToJsonString();
         var at = json.IndexOf(Address, StringComparison.Ordinal);
@@ -112,6 +126,8 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
         }
 
         operation["responses"] = responses;
+        if (call.Access.Scope != Scopes.None)
+            operation["security"] = new JsonArray(new JsonObject { [TokenScheme] = new JsonArray() });
         return operation;
     }
 

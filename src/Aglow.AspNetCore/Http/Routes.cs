@@ -44,6 +44,7 @@ internal static class Routes
     public const string Ready = "/health/ready";
     public const string Metrics = "/metrics";
     public const string OpenApi = "/openapi/v1.json";
+    public const string Reference = "/docs";
 
     /// <summary>The name of the path or query parameter with the user.</summary>
     public const string UserParameter = "user";
