@@ -135,15 +135,15 @@ export class Proxy {
     }
 }
 
-/** Waits until `holds()` gives something true, and returns it; a test fails that waits for 30 s. */
-export async function until(holds, what = holds) {
-    const deadline = Date.now() + HAPPENS_WITHIN_MS;
+/** Waits until `holds()` gives something true, and returns it; a test fails that waits for longer than this. */
+export async function until(holds, what = holds, withinMs = HAPPENS_WITHIN_MS) {
+    const deadline = Date.now() + withinMs;
     for (;;) {
         const value = await holds();
         if (value)
             return value;
         if (Date.now() > deadline)
-            throw new Error(`Not within ${HAPPENS_WITHIN_MS / 1000} s: ${what}`);
+            throw new Error(`Not within ${withinMs / 1000} s: ${what}`);
         await new Promise((resolve) => setTimeout(resolve, 10));
     }
 }
