@@ -32,7 +32,12 @@ public sealed class ProgramTests(ServerFixture server) : IClassFixture<ServerFix
 
     private static async Task<string> RunAsync(string program, params string[] arguments)
     {
-        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            UseShellExecute = false,
+        };
         using var process = Process.Start(start)!;
         using var limit = new CancellationTokenSource(Patience);
         try
