@@ -409,11 +409,9 @@ internal sealed class PresenceFile : IDisposable
 
     private static SqliteConnection Connect(string path, SqliteOpenMode mode)
     {
-        var settings = new SqliteConnectionStringBuilder
-        {
-            DataSource = path, Mode = mode, Pooling = false, DefaultTimeout = 2, Vfs = SqliteFile.Vfs,
-        };
-        var connection = new SqliteConnection(settings.ToString());
+        var connection = new SqliteConnection(
+            new SqliteConnectionStringBuilder { DataSource = path, Mode = mode, Pooling = false, Vfs = SqliteFile.Vfs, DefaultTimeout = 2 }
+                .ToString());
         connection.Open();
         SqliteFile.CheckpointOnClose(connection, false);
         Tell(connection, "PRAGMA busy_timeout = 2000");
