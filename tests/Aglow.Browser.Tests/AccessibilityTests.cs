@@ -5,7 +5,7 @@ using static Microsoft.Playwright.Assertions;
 namespace Aglow.Browser.Tests;
 
 /// <summary>That everybody can use the page: by eye in either scheme, by ear, by keyboard, on a phone, on a slow line.</summary>
-[Collection(InBrowser.Name)]
+[Collection(InOtherBrowser.Name)]
 public sealed class AccessibilityTests(Browser browser)
 {
     // The contrast of each visible text with what is behind it (WCAG 2.2, 1.4.3), as rendered; and of each kind of dot (1.4.11, 3:1).

@@ -4,7 +4,7 @@ using Microsoft.Playwright;
 namespace Aglow.Browser.Tests;
 
 /// <summary>
-/// One browser for all tests (Debian's Chromium), and one server with the demo's people; each test opens tabs of its own.
+/// One browser (Debian's Chromium) and one server with the demo's people for all tests of a collection; each test opens tabs of its own.
 /// </summary>
 public sealed class Browser : IAsyncLifetime
 {
@@ -68,8 +68,16 @@ public sealed class Browser : IAsyncLifetime
     }
 }
 
+/// <summary>The tests of the page.</summary>
 [CollectionDefinition(Name)]
 public sealed class InBrowser : ICollectionFixture<Browser>
 {
     public const string Name = "browser";
+}
+
+/// <summary>All other tests, which have a browser and a server of their own, so that they run beside those of the page.</summary>
+[CollectionDefinition(Name)]
+public sealed class InOtherBrowser : ICollectionFixture<Browser>
+{
+    public const string Name = "other browser";
 }

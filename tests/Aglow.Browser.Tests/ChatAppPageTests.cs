@@ -5,7 +5,7 @@ using static Microsoft.Playwright.Assertions;
 namespace Aglow.Browser.Tests;
 
 /// <summary>The page of <c>samples/ChatApp</c>.</summary>
-[Collection(InBrowser.Name)]
+[Collection(InOtherBrowser.Name)]
 public sealed class ChatAppPageTests(Browser browser)
 {
     [Fact]

@@ -4,7 +4,7 @@ using Microsoft.Playwright;
 namespace Aglow.Browser.Tests;
 
 /// <summary>The JavaScript client in a page of another origin than the server's.</summary>
-[Collection(InBrowser.Name)]
+[Collection(InOtherBrowser.Name)]
 public sealed class CrossOriginTests(Browser browser)
 {
     [Fact]

@@ -6,7 +6,7 @@ using static Microsoft.Playwright.Assertions;
 namespace Aglow.Browser.Tests;
 
 /// <summary>The page of a server that takes tokens.</summary>
-[Collection(InBrowser.Name)]
+[Collection(InOtherBrowser.Name)]
 public sealed class SignInTests(Browser browser)
 {
     [Fact]
