@@ -21,7 +21,7 @@ public class LayerTests
         ["Aglow.AspNetCore"] = ["Http", "Proxies", "Access", "Bodies", "Sockets", "Hosting", "Hubs", "Endpoints", ""],
         ["Aglow.Client"] = [""],
         ["Aglow.Client.Extensions"] = [""],
-        ["Aglow.Server"] = [""],
+        ["Aglow.Server"] = ["Pages", "Reference", ""],
     };
 
     private static readonly Dictionary<string, string[]> References = new()

@@ -1,6 +1,7 @@
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
+using Aglow.Server.Pages;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;

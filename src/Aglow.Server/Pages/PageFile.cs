@@ -6,7 +6,7 @@ using Aglow.AspNetCore.Bodies;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Net.Http.Headers;
 
-namespace Aglow.Server;
+namespace Aglow.Server.Pages;
 
 /// <summary>
 /// A file of a page, embedded in an assembly. It is read at its first request, so the start of the server does not wait for it. Browsers
