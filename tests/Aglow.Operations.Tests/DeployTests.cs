@@ -44,6 +44,33 @@ public sealed partial class DeployTests(Servers servers)
         await RunAsync("promtool", "check", "config", "--syntax-only", Path.Combine(Deploy, "prometheus", "prometheus.yml"));
     }
 
+    [Theory]
+    [InlineData("1 1 1 0x10", "0 0 1 1x10", false)] // another node took over
+    [InlineData("1 1 1 0x10", "0 0 0 0x10", true)]
+    [InlineData("1 1 1 stale", "0 0 0 0x10", true)] // the owner is gone
+    public async Task The_alert_of_a_feed_without_an_owner_fires_where_no_node_records_it(string one, string other, bool fires)
+    {
+        var folder = Directory.CreateTempSubdirectory("aglow-rules-").FullName;
+        var test = Path.Combine(folder, "test.yml");
+        var expected = fires
+            ? "[{exp_labels: {severity: page}, exp_annotations: {summary: 'No node records the feed of changes: the feed, webhooks and "
+                + "handlers stand still', runbook: docs/alerts.md#aglowfeedunowned}}]"
+            : "[]";
+        await File.WriteAllTextAsync(test, $"""
+            rule_files: ['{Rules}']
+            evaluation_interval: 15s
+            tests:
+              - interval: 15s
+                input_series:
+                  - {"{"}series: 'aglow_feed_owner{"{"}instance="one"{"}"}', values: '{one}'{"}"}
+                  - {"{"}series: 'aglow_feed_owner{"{"}instance="other"{"}"}', values: '{other}'{"}"}
+                alert_rule_test:
+                  - {"{"}eval_time: 3m, alertname: AglowFeedUnowned, exp_alerts: {expected}{"}"}
+            """);
+        await RunAsync("promtool", "test", "rules", test);
+        Directory.Delete(folder, recursive: true);
+    }
+
     [Fact]
     public async Task Every_alert_is_explained_under_its_name()
     {
