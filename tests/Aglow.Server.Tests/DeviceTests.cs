@@ -69,6 +69,27 @@ public sealed class DeviceTests
         }
     }
 
+    // found by the swarm: a phone that died without a word was named for up to a lease after the person was offline
+    [Fact]
+    public async Task Who_is_offline_is_so_on_every_kind_of_device()
+    {
+        await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "100", "--heartbeat-seconds", "1");
+        await HeartbeatAsync(server, "mobile");
+        await HeartbeatAsync(server, "desktop");
+        await server.PostAsync("/offline", """{"user_id":3,"device":{"id":"desktop-1","kind":"desktop"}}""");
+        var deadline = DateTimeOffset.UtcNow.AddSeconds(60);
+        while ((await server.GetAsync("/status/3")).Text.Contains("\"is_online\":true", StringComparison.Ordinal))
+        {
+            DateTimeOffset.UtcNow.ShouldBeLessThan(deadline);
+            await Task.Delay(100);
+        }
+
+        (await server.GetAsync("/status/3")).Text.ShouldNotContain("devices");
+        (await server.GetAsync("/status/3?definition=mobile")).Text.ShouldContain("\"is_online\":false");
+        await HeartbeatAsync(server, "mobile");
+        (await server.GetAsync("/status/3?definition=mobile")).Text.ShouldContain("\"devices\":[\"mobile\"]");
+    }
+
     private static async Task HeartbeatAsync(AglowProcess server, string kind) =>
         (await server.PostAsync("/heartbeat", $"{{\"user_id\":3,\"device\":{{\"id\":\"{kind}-1\",\"kind\":\"{kind}\"}}}}")).Status.ShouldBe(200);
 

@@ -141,10 +141,13 @@ public sealed class StatusReader
             {
                 var user = users.Span[i];
                 var at = _clock.Guard.Hold(now, PageLayout.Page(user));
+                // The leave of one device shortens the lease of the person, not those of the others' kinds. So a kind counts only while the
+                // person is online.
+                var isOnline = _chat.IsMet(pulses.Span[i], Pulse.Never, at);
                 var devices = DeviceKinds.None;
-                for (var kind = 0; kind < Kinds; kind++)
+                for (var kind = 0; isOnline && kind < Kinds; kind++)
                     devices |= _chat.IsMet(scratch[(kind * count) + i], Pulse.Never, at) ? (DeviceKinds)(1 << kind) : DeviceKinds.None;
-                var deciding = definition.Kind is { } one ? scratch[((int)one * count) + i] : pulses.Span[i];
+                var deciding = definition.Kind is not { } one ? pulses.Span[i] : isOnline ? scratch[((int)one * count) + i] : Pulse.Never;
                 statuses.Span[i] = Presence.Of(
                     new UserWords(pulses.Span[i], deciding, activities.Span[i], devices),
                     _claims.Of(user, now.Now),
@@ -180,7 +183,9 @@ public sealed class StatusReader
             }
             else
             {
-                packed[i] = Math.Min(Pulse.Second(pulses[i]), at.Now) | (definition.IsMet(deciding[i], activities[i], at) ? 1u << 31 : 0);
+                var isMet = definition.IsMet(deciding[i], activities[i], at)
+                    && (definition.Kind is null || _chat.IsMet(pulses[i], Pulse.Never, at));
+                packed[i] = Math.Min(Pulse.Second(pulses[i]), at.Now) | (isMet ? 1u << 31 : 0);
             }
         }
     }
