@@ -33,6 +33,9 @@ public class ReachTests(TokenServer shared)
         (await OfAsync(user)).ShouldBe("connected active may_be_disturbed seen");
         await SetAsync($"/users/{user}/status", """{"status":"busy","source":"call","for_seconds":1000}""");
         (await OfAsync(user)).ShouldBe("connected active seen");
+        await SetAsync($"/users/{user}/status", """{"status":"offline"}""");
+        (await OfAsync(user)).ShouldBe("seen");
+        await SetAsync($"/users/{user}/status", """{"status":"auto"}""");
         await SetAsync($"/users/{user}/status", """{"status":"auto","source":"call"}""");
 
         // Quiet hours, also of a user who hides or is shown to nobody. Such a user is then not connected, as in a batch.

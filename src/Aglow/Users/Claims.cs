@@ -71,18 +71,25 @@ public sealed class Claims
         return ClaimStatus.Auto;
     }
 
-    /// <summary>Whether a user may be disturbed: no quiet hours are active, and the shown claim is not busy.</summary>
+    /// <summary>
+    /// Whether a user may be disturbed: no quiet hours are active, and the shown claim is not busy. Hiding changes neither.
+    /// </summary>
     public bool MayBeDisturbed(uint user, uint now)
     {
         if (IsEmpty)
             return true;
+        Claim? shown = null;
         foreach (var claim in All(user))
         {
-            if (claim.Hours is not null && claim.At(now) is not null)
+            if (claim.At(now) is not { } live || live.Status == ClaimStatus.Hidden)
+                continue;
+            if (claim.Hours is not null)
                 return false;
+            if (shown is null || EffectiveClaim.Compare(live, shown) < 0)
+                shown = live;
         }
 
-        return Of(user, now).Status != ClaimStatus.Busy;
+        return shown?.Status != ClaimStatus.Busy;
     }
 
     /// <summary>The next second after this one at which a user's claims change by themselves; 0: never.</summary>
