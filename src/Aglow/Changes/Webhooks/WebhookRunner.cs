@@ -26,6 +26,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
     private const long GiveUpAfterSeconds = 24 * 3600;
     private static readonly TimeSpan FirstRetry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LastRetry = TimeSpan.FromMinutes(10);
+    private const double RetryShare = 6;
     private static readonly TimeSpan SaveInterval = TimeSpan.FromSeconds(1);
     // The least time between requests that are not full, so that changes gather under load.
     private static readonly TimeSpan GatherFor = TimeSpan.FromMilliseconds(25);
@@ -152,7 +153,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
     private async Task DeliverAsync(PresenceChange[] changes)
     {
         Update(_state with { PendingSince = changes.Length > 0 ? changes[0].At : Now });
-        for (var attempt = 0; changes.Length > 0 || _state.OwesGap; attempt++)
+        while (changes.Length > 0 || _state.OwesGap)
         {
             var settings = await UntilResumedAsync();
             var id = $"msg_{settings.Id}_{(changes.Length > 0 ? changes[^1].Id : _state.After)}";
@@ -178,7 +179,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
                 await _pause(settings.Id, "the receiver answered 410 Gone", _stop.Token);
             changes = GiveUpOld(changes);
             await SaveAsync();
-            await WaitAsync(Backoff(attempt, result.RetryAfter));
+            await WaitAsync(Backoff(TimeSpan.FromSeconds(Now - _state.FailingSince ?? 0), result.RetryAfter));
         }
 
         Update(_state with { PendingSince = 0 });
@@ -195,12 +196,14 @@ internal sealed class WebhookRunner : IAsyncDisposable
         return changes[old..];
     }
 
-    private static TimeSpan Backoff(int attempt, TimeSpan? asked)
+    // A share of the time that the receiver has failed. With doubled waits, a receiver that was down for two minutes would hear nothing
+    // for up to two more.
+    private static TimeSpan Backoff(TimeSpan failing, TimeSpan? asked)
     {
-        var longest = attempt < 10 ? FirstRetry * Math.Pow(2, attempt) : LastRetry;
-        longest = longest < LastRetry ? longest : LastRetry;
-        var wait = longest * (0.5 + (Random.Shared.NextDouble() / 2));
-        return asked is { } least && least > wait ? (least < LastRetry ? least : LastRetry) : wait;
+        var wait = Bounded(failing / RetryShare) * (0.5 + (Random.Shared.NextDouble() / 2));
+        return asked is { } least && least > wait ? Bounded(least) : wait;
+
+        static TimeSpan Bounded(TimeSpan time) => time < FirstRetry ? FirstRetry : time < LastRetry ? time : LastRetry;
     }
 
     private async ValueTask<WebhookSettings> UntilResumedAsync()
