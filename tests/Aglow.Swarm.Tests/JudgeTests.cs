@@ -73,12 +73,21 @@ public class JudgeTests
         Judged(Online(100), 125, Heartbeat(100, 100.2), maybe).Kind.ShouldBeNull();
     }
 
+    [Theory]
+    [InlineData(102, ViolationKind.FalseOffline)] // not even for a moment
+    [InlineData(112.9, ViolationKind.FalseOffline)]
+    [InlineData(113, null)] // the other device is late
+    public void One_device_of_two_that_leaves_changes_nothing_until_the_other_is_due(double at, object? expected) =>
+        Judged(Offline(102), at, Heartbeat(100, 100.2), new Act(ActKind.LeaveOne, 1, 102, 102.5, IsSure: true))
+            .Kind.ShouldBe((ViolationKind?)expected);
+
     [Fact]
-    public void One_device_of_two_that_leaves_changes_nothing_after_a_moment()
+    public void A_device_that_left_is_no_evidence_any_more()
     {
-        Act[] acts = [Heartbeat(100, 100.2), new Act(ActKind.LeaveOne, 1, 102, 102.5, IsSure: true)];
+        Act[] acts = [Heartbeat(100, 100.2), new Act(ActKind.LeaveOne, 0, 102, 102.5, IsSure: true)];
         Judged(Offline(102), 104, acts).Kind.ShouldBeNull();
-        Judged(Offline(102), 106, acts).Kind.ShouldBe(ViolationKind.FalseOffline);
+        Judged(Offline(102), 104, [.. acts, new Act(ActKind.Heartbeat, 1, 103, 103.2, IsSure: true)]).Kind
+            .ShouldBe(ViolationKind.FalseOffline);
     }
 
     [Fact]

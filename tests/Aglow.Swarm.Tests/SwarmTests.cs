@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using Aglow.Server.Tests;
 
@@ -18,14 +20,21 @@ public class SwarmTests
         var folder = Directory.CreateTempSubdirectory("aglow-swarm-tests-");
         var (json, html) = (Path.Combine(folder.FullName, "run.json"), Path.Combine(folder.FullName, "run.html"));
         var (code, output, errors) = await AglowProcess.RunToEndAsync(
-            ["swarm", "--url", server.Address.ToString(), "--people", "500", "--seconds", "18", "--first", $"{First}", "--seed", "3", "--json", json, "--report", html]);
+            [
+                "swarm", "--url", server.Address.ToString(), "--people", "500", "--seconds", "18", "--first", $"{First}", "--seed", "3",
+                "--claims", "--devices", "--feed", "--webhook", $"{FreePort()}", "--receiver-down-seconds", "4", "--clients", "5",
+                "--quiet-seconds", "18", "--json", json, "--report", html,
+            ]);
         code.ShouldBe(0, output + errors);
-        output.ShouldContain("0 violations (500 people");
+        output.ShouldContain("0 violations (500 people and 10 with real clients");
         var run = JsonNode.Parse(await File.ReadAllTextAsync(json))!;
         run["passed"]!.GetValue<bool>().ShouldBeTrue();
         run["statuses_decisive"]!.GetValue<long>().ShouldBeGreaterThan(2000);
         run["records_decisive"]!.GetValue<long>().ShouldBeGreaterThan(500);
         run["changes_in_time"]!.GetValue<long>().ShouldBeGreaterThan(100);
+        run["claims"]!.GetValue<long>().ShouldBeGreaterThan(100);
+        foreach (var backend in new[] { "the feed", "the webhook" })
+            run["changes_heard"]![backend]!.GetValue<long>().ShouldBeGreaterThan(200, backend);
         var page = await File.ReadAllTextAsync(html);
         page.ShouldContain("<polyline");
         page.ShouldNotContain("http://www");
@@ -85,6 +94,7 @@ public class SwarmTests
     [InlineData("--url", "nowhere", "--url nowhere")]
     [InlineData("--nope", "1", "--nope")]
     [InlineData("--watchers", "5", "--bulk")]
+    [InlineData("--webhook", "x", "--webhook x")]
     public async Task What_cannot_be_meant_is_said_in_a_line(string flag, string value, string said)
     {
         var (code, output, errors) = await AglowProcess.RunToEndAsync(["swarm", flag, value]);
@@ -100,5 +110,12 @@ public class SwarmTests
         code.ShouldBe(1);
         errors.Trim().Split('\n').Length.ShouldBe(1, errors);
         errors.ShouldContain("./aglow serve");
+    }
+
+    private static int FreePort()
+    {
+        using var probe = new TcpListener(IPAddress.Loopback, 0);
+        probe.Start();
+        return ((IPEndPoint)probe.LocalEndpoint).Port;
     }
 }

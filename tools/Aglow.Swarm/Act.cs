@@ -29,7 +29,9 @@ internal enum ActKind : byte
     /// </summary>
     LeaveLast,
 
-    /// <summary>A leave on one socket while another was open. The status must not change, except for a moment.</summary>
+    /// <summary>
+    /// A leave of one device while another was alive. The person stays online if the other sends its next heartbeat in time.
+    /// </summary>
     LeaveOne,
 
     /// <summary>Deleted: the user is offline on all devices, and their earlier data is erased.</summary>
@@ -56,7 +58,7 @@ internal readonly record struct Act(ActKind Kind, int Device, double From, doubl
     /// <summary>
     /// Whether it may show that the person is online. So may a leave, if another device may be connected that keeps the person online.
     /// </summary>
-    public bool MayBeEvidence => IsEvidence || Kind == ActKind.LeaveOne || (EndsAll && !IsSure);
+    public bool MayBeEvidence => IsEvidence || Kind is ActKind.LeaveOne or ActKind.LeaveLast || (EndsAll && !IsSure);
 
     /// <summary>Whether it takes the person offline on all devices.</summary>
     public bool EndsAll => Kind is ActKind.Leave or ActKind.LeaveLast or ActKind.Delete;

@@ -25,6 +25,8 @@ internal sealed record Violation(ViolationKind Kind, uint User, double At, strin
         ViolationKind.LateOnline => "late online",
         ViolationKind.Missed => "missed",
         ViolationKind.NotDone => "not done",
+        ViolationKind.WrongByChanges => "wrong by changes",
+        ViolationKind.MissedByChanges => "missed by changes",
         _ => "never true",
     };
 }
@@ -32,8 +34,8 @@ internal sealed record Violation(ViolationKind Kind, uint User, double At, strin
 /// <summary>Counts checks and violations. Threading: any thread.</summary>
 internal sealed class Findings
 {
-    // All violations are counted, but only the first are kept: with a completely wrong server they would fill the memory.
-    private const int Kept = 200;
+    // All violations are counted, but only the first of each kind are kept: with a completely wrong server they would fill the memory.
+    private const int Kept = 50;
 
     private readonly ConcurrentQueue<Violation> _violations = new();
     private readonly long[] _byKind = new long[Enum.GetValues<ViolationKind>().Length];
@@ -89,8 +91,8 @@ internal sealed class Findings
 
     public void Add(Violation violation)
     {
-        Interlocked.Increment(ref _byKind[(int)violation.Kind]);
-        if (Interlocked.Increment(ref _violationCount) <= Kept)
+        Interlocked.Increment(ref _violationCount);
+        if (Interlocked.Increment(ref _byKind[(int)violation.Kind]) <= Kept)
             _violations.Enqueue(violation);
     }
 }

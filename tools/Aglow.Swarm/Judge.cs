@@ -1,3 +1,6 @@
+using Aglow.Swarm.Claims;
+using Aglow.Swarm.Devices;
+
 namespace Aglow.Swarm;
 
 /// <summary>The ways to break a promise.</summary>
@@ -20,17 +23,47 @@ internal enum ViolationKind
 
     /// <summary>A change of an account was acknowledged but not done.</summary>
     NotDone,
+
+    /// <summary>A backend that applied all changes ends with the wrong state.</summary>
+    WrongByChanges,
+
+    /// <summary>A backend never heard of a change that lasted.</summary>
+    MissedByChanges,
 }
 
 /// <summary>A presence record from the server: online or not, the status, and last seen in seconds since 1970.</summary>
-internal readonly record struct Told(bool IsOnline, string Status, long? LastSeen);
+internal readonly record struct Told(bool IsOnline, string Status, long? LastSeen)
+{
+    public string? Text { get; init; }
+
+    public string? Emoji { get; init; }
+
+    public long? Until { get; init; }
+
+    /// <summary>The kinds of devices; null: not said.</summary>
+    public string[]? Devices { get; init; }
+
+    public long? ActiveAt { get; init; }
+}
+
+/// <summary>What is known of a person besides their acts.</summary>
+/// <param name="Claims">Their claims; null: the run sets none.</param>
+/// <param name="Kinds">What is true of each kind of device; empty: the run names none.</param>
+internal sealed record Personal(ClaimBook? Claims, IReadOnlyList<Truth> Kinds)
+{
+    public static Personal Nothing { get; } = new(null, []);
+}
 
 /// <summary>When a record came. The server decided it between the two moments.</summary>
 /// <param name="From">The earliest moment at which the server can have decided it.</param>
 /// <param name="To">When the swarm received it.</param>
 /// <param name="Held">For how many seconds the server held expired leases back at that time, after its own stall.</param>
 /// <param name="Clock">The server's clock.</param>
-internal readonly record struct Telling(double From, double To, double Held, ServerClock Clock);
+internal readonly record struct Telling(double From, double To, double Held, ServerClock Clock)
+{
+    /// <summary>Whether last seen and activity are as of then. A change of these alone is not told.</summary>
+    public bool IsFresh { get; init; } = true;
+}
 
 /// <summary>The result of a check.</summary>
 /// <param name="Kind">The broken promise; null if none is broken.</param>
@@ -46,13 +79,20 @@ internal readonly record struct Verdict(ViolationKind? Kind, string Why, bool Wa
 /// <summary>The rules: they compare the server's records with the truth. Pure: no clock, no network; the caller passes the time.</summary>
 internal static class Judge
 {
+    // what a person did while they were hidden may show later than usual
+    private const double HidLately = 60;
+
     /// <summary>Judges a record that was read, or that a watcher received.</summary>
-    public static Verdict OfTelling(Truth truth, Promises promises, Told told, Telling when)
+    public static Verdict OfTelling(Truth truth, Promises promises, Told told, Telling when, Personal? more = null)
     {
+        var (claims, kinds) = more ?? Personal.Nothing;
+        var (mayHide, mustHide) = claims?.HiddenIn(when.From, when.To) ?? (false, false);
         if (told.IsOnline != (told.Status is "online" or "away" or "busy") || (told.IsOnline && told.LastSeen is null))
             return Verdict.Broken(
                 ViolationKind.NeverTrue, $"is_online {told.IsOnline}, status {told.Status}, last_seen {told.LastSeen} do not go together");
-        if (!told.IsOnline && truth.SurelyOnlineSince(when.From, when.To) is { } since)
+        if (told.IsOnline && mustHide)
+            return Verdict.Broken(ViolationKind.GhostOnline, "told online, but hidden");
+        if (!told.IsOnline && !mayHide && truth.SurelyOnlineSince(when.From, when.To) is { } since)
             return Verdict.Broken(ViolationKind.FalseOffline, $"told offline, but surely online since {since:0.000} s");
         var leaveBound = promises.Bound;
         if (told.IsOnline && !truth.IsPossiblyOnline(when.From, when.To, leaveBound, when.Held))
@@ -63,26 +103,54 @@ internal static class Judge
                 : Verdict.Broken(ViolationKind.GhostOnline, $"told online, but possible only until {until:0.000} s");
         }
 
-        if (told.LastSeen is { } unix && WhyNeverSeenAt(truth, promises, unix, when) is { } why)
+        if (told.LastSeen is { } unix && WhyNeverSeenAt(truth, promises, unix, when, claims) is { } why)
             return Verdict.Broken(ViolationKind.NeverTrue, why);
-        if (told.Status is "away" or "online" && truth.WhyNot(told.Status == "away", when.From, when.To, when.Held) is { } whyNot)
+        if (claims is not null && ClaimJudge.WhyNot(claims, told, when) is { } whyNotClaimed)
+            return Verdict.Broken(ViolationKind.NeverTrue, whyNotClaimed);
+        if (DeviceJudge.OfKinds(kinds, promises, told, when, mayHide) is { } ofKinds)
+            return ofKinds;
+        if (told.ActiveAt is { } active && when.IsFresh && !mayHide && WhyNeverActiveAt(truth, active, when) is { } whyNotActive)
+            return Verdict.Broken(ViolationKind.NeverTrue, whyNotActive);
+        var isAuto = claims?.ShownIn(when.From, when.To).All(static said => said is null or { IsAuto: true }) != false;
+        if (isAuto && told.Status is "away" or "online"
+            && truth.WhyNot(told.Status == "away", when.From, when.To, when.Held) is { } whyNot)
             return Verdict.Broken(ViolationKind.NeverTrue, whyNot);
         // only one answer was right: the other one would have been a violation
         return Verdict.Fine(
-            told.IsOnline ? truth.IsSurelyOnline(when.From, when.To) : !truth.IsPossiblyOnline(when.From, when.To, leaveBound, when.Held));
+            told.IsOnline ? !mayHide && truth.IsSurelyOnline(when.From, when.To)
+                : mustHide || !truth.IsPossiblyOnline(when.From, when.To, leaveBound, when.Held));
     }
 
-    // Checks last seen in real time: it is never in the future, and true on one of the lines of the server's clock.
-    private static string? WhyNeverSeenAt(Truth truth, Promises promises, long unix, Telling when)
+    // Checks last seen in real time: it is never in the future, and true on one of the lines of the server's clock. A user who hides looks
+    // like one who left, so then it is the second at which they hid.
+    private static string? WhyNeverSeenAt(Truth truth, Promises promises, long unix, Telling when, ClaimBook? claims)
     {
         if (unix > when.Clock.LatestAt(when.To) + promises.ClockSlack)
             return $"last seen {unix - when.Clock.LatestAt(when.To):0} s in the future";
+        if (!when.IsFresh)
+            return null;
+        if (claims is not null && (claims.HiddenIn(when.From - HidLately, when.To).May || claims.HidAt(unix - when.Clock.UnixAtZero)))
+            return null;
         if (when.Clock.IsSettling(when.To) && Math.Abs(unix - when.Clock.UnixAtZero - when.To) <= promises.ClockSlack)
             return null;
         string? reason = "last seen at a second of a clock that was stepped since";
         foreach (var moment in when.Clock.MomentsOf(unix))
         {
             reason = truth.WhyNeverSeenAt(moment, when.From, when.To);
+            if (reason is null)
+                return null;
+        }
+
+        return reason;
+    }
+
+    // the newest activity of the session is shown, and nothing that nobody did
+    private static string? WhyNeverActiveAt(Truth truth, long unix, Telling when)
+    {
+        string? reason = "active at a second of a clock that was stepped since";
+        foreach (var moment in when.Clock.MomentsOf(unix))
+        {
+            reason = truth.WhyNeverActiveAt(moment, when.From, when.To);
             if (reason is null)
                 return null;
         }

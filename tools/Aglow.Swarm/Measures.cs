@@ -3,7 +3,7 @@ namespace Aglow.Swarm;
 /// <summary>Figures besides the truth: counts, latencies and failures. Threading: any thread.</summary>
 internal sealed class Measures
 {
-    private long _deliveries, _transitions, _heartbeats, _errors, _connects, _accountChanges;
+    private long _deliveries, _transitions, _heartbeats, _errors, _connects, _accountChanges, _claims;
     private string _lastError = "";
 
     /// <summary>From sending the act that brings a user online until each watcher receives the change.</summary>
@@ -29,6 +29,9 @@ internal sealed class Measures
     /// <summary>Renames, revocations and deletions that were acknowledged.</summary>
     public long AccountChanges => Volatile.Read(ref _accountChanges);
 
+    /// <summary>Claims that were set or removed, and acknowledged.</summary>
+    public long Claims => Volatile.Read(ref _claims);
+
     /// <summary>
     /// Calls and connections that failed. These are not violations, because the outcome of an unacknowledged call is unknown.
     /// </summary>
@@ -45,6 +48,8 @@ internal sealed class Measures
     public void CountConnect() => Interlocked.Increment(ref _connects);
 
     public void CountAccountChange() => Interlocked.Increment(ref _accountChanges);
+
+    public void CountClaim() => Interlocked.Increment(ref _claims);
 
     public void CountError(Exception error)
     {

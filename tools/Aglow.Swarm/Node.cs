@@ -4,6 +4,9 @@ using System.Net.Http.Headers;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
+using Aglow.Swarm.Changes;
+using Aglow.Swarm.Claims;
+using Aglow.Swarm.Devices;
 
 namespace Aglow.Swarm;
 
@@ -32,16 +35,58 @@ internal sealed class Node : IDisposable
     public Uri Address { get; }
 
     /// <summary>Sends a heartbeat; returns the server's intervals.</summary>
-    public async Task<(int NextHeartbeat, int OfflineAfter)> HeartbeatAsync(uint user, CancellationToken stop)
+    public async Task<(int NextHeartbeat, int OfflineAfter)> HeartbeatAsync(
+        uint user, CancellationToken stop, DeviceName? device = null, bool isActive = false)
     {
-        using var answer = await PostAsync("heartbeat", $"{{\"user_id\":{user}}}", stop);
+        using var answer = await PostAsync(
+            "heartbeat", $"{{\"user_id\":{user}{(isActive ? ",\"active\":true" : "")}{device?.Json}}}", stop);
         var root = answer.RootElement;
         return (root.GetProperty("next_heartbeat_seconds").GetInt32(), root.GetProperty("offline_after_seconds").GetInt32());
     }
 
-    /// <summary>Sends a leave for all devices.</summary>
-    public async Task LeaveAsync(uint user, CancellationToken stop) =>
-        (await PostAsync("offline", $"{{\"user_id\":{user}}}", stop)).Dispose();
+    /// <summary>Sends a leave, for all devices if it names none.</summary>
+    public async Task LeaveAsync(uint user, CancellationToken stop, DeviceName? device = null) =>
+        (await PostAsync("offline", $"{{\"user_id\":{user}{device?.Json}}}", stop)).Dispose();
+
+    /// <summary>Sets a claim.</summary>
+    public Task SetClaimAsync(uint user, Said said, CancellationToken stop)
+    {
+        var until = said.Until is { } end ? string.Create(CultureInfo.InvariantCulture, $",\"until\":{end}") : "";
+        var text = said.Text is null ? "" : $",\"text\":\"{said.Text}\"";
+        var emoji = said.Emoji is null ? "" : $",\"emoji\":\"{said.Emoji}\"";
+        var json = $"{{\"status\":\"{said.Status}\",\"source\":\"{said.Source}\",\"priority\":{said.Priority}{text}{emoji}{until}}}";
+        return SendAsync(HttpMethod.Put, $"users/{user}/status", new StringContent(json, Encoding.UTF8, "application/json"), stop);
+    }
+
+    /// <summary>Removes the claim of a source.</summary>
+    public Task RemoveClaimAsync(uint user, string source, CancellationToken stop) =>
+        SendAsync(HttpMethod.Delete, $"users/{user}/status?source={source}", null, stop);
+
+    /// <summary>Reads the feed of changes after a cursor; waits this many seconds for one.</summary>
+    public async Task<(IReadOnlyList<Change> Changes, string Next, bool IsGap)> ChangesAsync(string after, int wait, CancellationToken stop)
+    {
+        using var answer = await _http.GetAsync(
+            new Uri($"changes?limit=10000&wait={wait}&after={Uri.EscapeDataString(after)}", UriKind.Relative), stop);
+        await RequireAsync(answer, stop);
+        using var json = JsonDocument.Parse(await answer.Content.ReadAsStreamAsync(stop));
+        var root = json.RootElement;
+        Change[] changes =
+        [
+            .. root.GetProperty("changes").EnumerateArray()
+                .Select(static c => Change.Read(c.GetProperty("id").GetString()!, c)).OfType<Change>(),
+        ];
+        return (changes, root.GetProperty("next").GetString()!, root.GetProperty("gap").GetBoolean());
+    }
+
+    /// <summary>Adds a webhook; returns its ID and its secret.</summary>
+    public async Task<(string Id, string Secret)> AddWebhookAsync(Uri url, CancellationToken stop)
+    {
+        using var answer = await PostAsync("webhooks", $"{{\"url\":\"{url}\"}}", stop);
+        return (answer.RootElement.GetProperty("id").GetString()!, answer.RootElement.GetProperty("secret").GetString()!);
+    }
+
+    /// <summary>Removes a webhook.</summary>
+    public Task RemoveWebhookAsync(string id, CancellationToken stop) => SendAsync(HttpMethod.Delete, $"webhooks/{id}", null, stop);
 
     /// <summary>Gives a user another name.</summary>
     public Task RenameAsync(uint user, string name, CancellationToken stop) =>
@@ -178,35 +223,5 @@ internal sealed class Node : IDisposable
     {
         if (!answer.IsSuccessStatusCode)
             throw new HttpRequestException($"{(int)answer.StatusCode}: {await answer.Content.ReadAsStringAsync(stop)}");
-    }
-}
-
-/// <summary>Reads answers of servers.</summary>
-internal static class PresenceMessage
-{
-    private const uint EpochUnixSeconds = 1_577_836_800;
-
-    /// <summary>A packed status: bit 31 is online, the others are the second last seen.</summary>
-    public static Told Word(uint word)
-    {
-        var (isOnline, second) = (word >> 31 != 0, word & 0x7FFF_FFFF);
-        return new Told(isOnline, isOnline ? "online" : "offline", second == 0 ? null : second + EpochUnixSeconds);
-    }
-
-    /// <summary>The number of seconds in a <c>reconnect</c> message.</summary>
-    public static double ReconnectAfter(ReadOnlyMemory<byte> message)
-    {
-        using var json = JsonDocument.Parse(message);
-        return json.RootElement.GetProperty("after_ms").GetDouble() / 1000;
-    }
-
-    /// <summary>A presence record.</summary>
-    public static Told Record(JsonElement record)
-    {
-        var lastSeen = record.GetProperty("last_seen");
-        return new Told(
-            record.GetProperty("is_online").GetBoolean(),
-            record.GetProperty("status").GetString() ?? "",
-            lastSeen.ValueKind == JsonValueKind.Null ? null : lastSeen.GetInt64());
     }
 }

@@ -1,3 +1,6 @@
+using Aglow.Swarm.Changes;
+using Aglow.Swarm.Clients;
+
 namespace Aglow.Swarm;
 
 /// <summary>A run of people. Each follows the plan on their own devices.</summary>
@@ -5,24 +8,34 @@ internal sealed class PeopleRun : SwarmRun
 {
     private const int ReadAtOnce = 200;
     private const int AskedBeforeAtOnce = 5_000;
+    private const int FollowsOfClients = 10;
 
     private readonly Random _random;
     private readonly uint _first;
     private readonly Person[] _people;
     private readonly Standing[] _standings;
+    private readonly Backends _backends;
+    private readonly ClientPerson[] _clients;
+    private readonly NodeClients? _node;
 
     public PeopleRun(SwarmOptions options, SwarmClock clock, Promises promises, double unixAtZero)
         : base(options, clock, promises, unixAtZero)
     {
         _first = options.First;
         _random = new Random(options.Seed);
-        _people = [.. Plan.Draw(options.People, options.Seconds, Nodes.Count, options.Seed).People.Select(
+        _people = [.. Plan.Draw(options.People, options.Seconds, Nodes.Count, options.Seed, options.QuietSeconds > 0).People.Select(
             p => new Person(this, p, UserOf(p.Person)))];
-        _standings = new Standing[_people.Length];
+        _backends = new Backends(this);
+        _node = options.Clients > 0 ? new NodeClients() : null;
+        _clients = [.. Enumerable.Range(0, 2 * options.Clients).Select(NewClient)];
+        _standings = new Standing[_people.Length + (2 * options.Clients)];
         Array.Fill(_standings, new Standing(null, double.NegativeInfinity, IsPossible: true));
     }
 
-    public override string Who => $"{View.Number(_people.Length)} people";
+    public override string Who => $"{View.Number(_people.Length)} people{(_clients.Length == 0 ? ""
+        : $" and {View.Number(_clients.Length)} with real clients")}";
+
+    public override IReadOnlyList<Ledger> Ledgers => _backends.Ledgers;
 
     public override string LookedAt => View.Number(_people.Length);
 
@@ -35,7 +48,12 @@ internal sealed class PeopleRun : SwarmRun
     /// <summary>The user ID of a person.</summary>
     public uint UserOf(int person) => _first + (uint)person;
 
-    public override Truth? TruthOf(uint user) => user - _first < _people.Length ? _people[user - _first].Truth : null;
+    public override Truth? TruthOf(uint user) => user < _first ? null
+        : user - _first < _people.Length ? _people[user - _first].Truth
+        : user - _first < _standings.Length ? _clients[user - _first - _people.Length].Deeds.Truth
+        : null;
+
+    public override Personal PersonalOf(uint user) => user - _first < _people.Length ? _people[user - _first].Personal : Personal.Nothing;
 
     public override Standing StandingOf(uint user) => _standings[user - _first];
 
@@ -56,32 +74,63 @@ internal sealed class PeopleRun : SwarmRun
             for (var i = 0; i < users.Length; i++)
             {
                 if (told[i].LastSeen is { } second)
-                    _people[from + i].Truth.Add(new Act(ActKind.Before, 0, MomentOf(second), MomentOf(second) + 1, IsSure: false));
+                    _people[from + i].Deeds.Add(new Act(ActKind.Before, 0, MomentOf(second), MomentOf(second) + 1, IsSure: false));
             }
         }
+
+        await _backends.BeginAsync(stop);
     }
 
-    protected override IEnumerable<Func<CancellationToken, Task>> Lives() => _people.Select(p => (Func<CancellationToken, Task>)p.RunAsync);
+    protected override IEnumerable<Func<CancellationToken, Task>> Lives() =>
+    [
+        .. _backends.Lives(),
+        .. _clients.Select(c => (Func<CancellationToken, Task>)c.RunAsync),
+        .. _people.Select(p => (Func<CancellationToken, Task>)p.RunAsync),
+    ];
+
+    protected override void JudgeEnd(double now) => _backends.JudgeEnd(now);
+
+    protected override async Task EndAsync()
+    {
+        await _backends.EndAsync();
+        _node?.Dispose();
+        _backends.Dispose();
+    }
 
     protected override uint[] DrawUsers(Random random)
     {
         var users = new HashSet<uint>();
-        while (users.Count < Math.Min(ReadAtOnce, _people.Length))
-            users.Add(UserOf(random.Next(_people.Length)));
+        while (users.Count < Math.Min(ReadAtOnce, _standings.Length))
+            users.Add(UserOf(random.Next(_standings.Length)));
         return [.. users];
     }
 
     protected override Task<Told[]> ReadAsync(Node node, uint[] users, CancellationToken stop) => node.ReadAsync(users, stop);
 
+    // They watch the people and each other. In turn the .NET client and that for JavaScript.
+    private ClientPerson NewClient(int number)
+    {
+        var random = new Random(Options.Seed + number);
+        uint[] follows =
+        [
+            .. Enumerable.Range(0, FollowsOfClients).Select(i =>
+                UserOf(i % 2 == 0 ? random.Next(_people.Length) : _people.Length + random.Next(2 * Options.Clients))).Distinct(),
+        ];
+        var node = random.Next(Nodes.Count);
+        Func<IRealClient> create = number % 2 == 0 ? static () => new DotnetClient() : _node!.Create;
+        return new ClientPerson(this, create, UserOf(_people.Length + number), node, follows, number);
+    }
+
     protected override int Look(double now, double held)
     {
         var online = 0;
-        for (var i = 0; i < _people.Length; i++)
+        for (var i = 0; i < _standings.Length; i++)
         {
-            var standing = _people[i].Truth.At(now, held);
+            var standing = i < _people.Length ? _people[i].StandingAt(now, held) : _clients[i - _people.Length].Deeds.Truth.At(now, held);
             if (standing.SurelySince is null != _standings[i].SurelySince is null)
                 Measures.CountTransition();
             _standings[i] = standing;
+            _backends.Note(i, standing, now);
             online += standing.SurelySince is null ? 0 : 1;
         }
 

@@ -1,3 +1,4 @@
+using Aglow.Swarm.Claims;
 
 namespace Aglow.Swarm;
 
@@ -51,10 +52,11 @@ internal sealed record AccountChange(double At, AccountChangeKind Kind, int Node
 
 /// <summary>
 /// The plan of one person: the users whom they follow, their sessions in order (the devices of a session overlap), and changes of their
-/// account.
+/// account and of their claims.
 /// </summary>
 internal sealed record PersonPlan(
-    int Person, IReadOnlyList<int> Follows, IReadOnlyList<IReadOnlyList<DeviceSession>> Sessions, IReadOnlyList<AccountChange> Changes);
+    int Person, IReadOnlyList<int> Follows, IReadOnlyList<IReadOnlyList<DeviceSession>> Sessions, IReadOnlyList<AccountChange> Changes,
+    IReadOnlyList<ClaimChange> Claims);
 
 /// <summary>
 /// The plan of all people. It is drawn before the run from one seed, so the same seed gives the same plan, whatever the server does.
@@ -83,7 +85,12 @@ internal sealed class Plan
     public IReadOnlyList<PersonPlan> People { get; }
 
     /// <summary>Draws a plan.</summary>
-    public static Plan Draw(int people, double seconds, int nodes, int seed)
+    /// <param name="people">The number of people.</param>
+    /// <param name="seconds">The length of the run.</param>
+    /// <param name="nodes">The number of addresses.</param>
+    /// <param name="seed">The seed.</param>
+    /// <param name="stays">Whether a quiet time follows: who is there at the end stays, and nothing else begins.</param>
+    public static Plan Draw(int people, double seconds, int nodes, int seed, bool stays = false)
     {
         var all = new PersonPlan[people];
         var sockets = 0;
@@ -99,11 +106,13 @@ internal sealed class Plan
                 sockets += isSocket[device] ? 1 : 0;
             }
 
-            all[person] = new PersonPlan(
-                person,
-                DrawFollows(random, person, people),
-                DrawSessions(random, isSocket, seconds, nodes),
-                DrawChanges(random, seconds, nodes));
+            var follows = DrawFollows(random, person, people);
+            var sessions = DrawSessions(random, isSocket, seconds, nodes);
+            if (stays)
+                sessions = [.. sessions.Select(session => (IReadOnlyList<DeviceSession>)[.. Staying(session, seconds)])];
+            // claims have a stream of their own, so that the other plans stay the same
+            var claims = ClaimChange.Draw(new Random(unchecked((seed * 1_000_003) + person + int.MaxValue)), seconds, nodes);
+            all[person] = new PersonPlan(person, follows, sessions, DrawChanges(random, seconds, nodes), claims);
         }
 
         return new Plan(all);
@@ -156,6 +165,15 @@ internal sealed class Plan
 
         return sessions;
     }
+
+    private static IEnumerable<DeviceSession> Staying(IReadOnlyList<DeviceSession> session, double seconds) =>
+        session.Where(device => device.StartAt < seconds).Select(device => device.EndAt < seconds ? device : device with
+        {
+            EndAt = double.PositiveInfinity,
+            ActiveAt = [.. device.ActiveAt.Where(at => at < seconds)],
+            Outages = [.. device.Outages.Where(o => o.At < seconds).Select(
+                o => o with { Seconds = Math.Min(o.Seconds, seconds - o.At) })],
+        });
 
     private static List<AccountChange> DrawChanges(Random random, double seconds, int nodes)
     {

@@ -32,6 +32,8 @@ static async Task<int> RunAsync(SwarmOptions options)
     var clock = new SwarmClock(TimeProvider.System);
     var (promises, unixAtZero) = await Deployment.AskAsync(options.Urls, options.Probe, clock, stop.Token);
     promises = promises with { Away = options.AwaySeconds };
+    if (options.IsDisturbed)
+        promises = promises.Disturbed();
     using SwarmRun swarm =
         options.Bulk > 0 ? new BulkRun(options, clock, promises, unixAtZero) : new PeopleRun(options, clock, promises, unixAtZero);
     await View.ShowAsync(swarm, swarm.RunAsync(stop.Token));

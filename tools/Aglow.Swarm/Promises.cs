@@ -20,6 +20,51 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     /// <summary>The tolerance when the clocks of two machines are compared, each cut to whole seconds.</summary>
     public double ClockSlack { get; init; } = 2;
 
+    /// <summary>How long after its acknowledgement another node may not know a claim yet, if a notification is lost.</summary>
+    public double ClaimSettles => Bound;
+
+    /// <summary>How long after the end of a claim its watchers are told.</summary>
+    public double ClaimTold { get; init; } = 2;
+
+    /// <summary>How late a change may be recorded in the feed. A new owner of the feed records what happened in the last minute.</summary>
+    public double RecordedWithin { get; init; } = 2;
+
+    /// <summary>
+    /// Where nodes and stores are killed and paused. A node that dies may lose the renewals of its last second, so the newest evidence may
+    /// be a heartbeat older. While a store fails over, a node opens sockets of users whom it cannot write yet. A node that was paused
+    /// receives messages late, and takes users whose leases it holds back for online, so that their heartbeats wait for a batch.
+    /// </summary>
+    public Promises Disturbed() => this with
+    {
+        IsDisturbed = true,
+        ClaimTold = Bound,
+        RecordedWithin = 60,
+        RenewalShows = RenewalShows + Heartbeat,
+        MayLose = Heartbeat + 1,
+        Trailing = 8,
+        HeardAfter = 7,
+        ArrivalShows = RenewalShows,
+        HintsComeWithin = Bound,
+    };
+
+    /// <summary>Whether nodes and stores are killed.</summary>
+    public bool IsDisturbed { get; private init; }
+
+    /// <summary>How much later the server may receive what a lost connection had sent.</summary>
+    public double Trailing { get; private init; } = 2;
+
+    /// <summary>An answered ping, or a message, surely arrived if the connection is still open this much later.</summary>
+    public double HeardAfter { get; private init; } = 1;
+
+    /// <summary>How long after its acknowledgement a heartbeat may not be seen at other nodes.</summary>
+    public double ArrivalShows { get; private init; }
+
+    /// <summary>How much later a node may find a leave, if a notification is lost.</summary>
+    public double HintsComeWithin { get; private init; }
+
+    /// <summary>How much older than what was acknowledged the newest evidence may be.</summary>
+    public double MayLose { get; private init; }
+
     /// <summary>
     /// How long after its acknowledgement a leave is read as offline: a node that holds another socket of the person reports that at once.
     /// </summary>
@@ -29,7 +74,13 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     /// How long after a leave of one device watchers get offline, if the server does not know the other devices. A heartbeat, 2 s, the
     /// fraction of a second that a word cuts off, and a second for reading and sending.
     /// </summary>
-    public double DeviceLeaveSettles => Heartbeat + 4;
+    public double DeviceLeaveSettles => Heartbeat + 4 + HintsComeWithin;
+
+    /// <summary>
+    /// How long after the leave of one device another is surely shown, by a heartbeat from before the leave. A heartbeat and 2 s, less the
+    /// fraction of a second that a word cuts off.
+    /// </summary>
+    public double DeviceLeaveKeeps => Heartbeat + 1;
 
     /// <summary>
     /// A heartbeat of a user who is online may wait for a batch, for a second if nodes share a store. Until then the previous one is last

@@ -38,8 +38,8 @@ internal sealed class SocketConnection : IDisposable
         _stream = stream;
     }
 
-    /// <summary>Connects and upgrades as this user.</summary>
-    public static async Task<SocketConnection> OpenAsync(Uri address, uint user, CancellationToken stop)
+    /// <summary>Connects and upgrades as this user, with further parameters.</summary>
+    public static async Task<SocketConnection> OpenAsync(Uri address, uint user, CancellationToken stop, string query = "")
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(stop);
         limit.CancelAfter(Patience);
@@ -56,7 +56,7 @@ internal sealed class SocketConnection : IDisposable
             }
 
             var connection = new SocketConnection(socket, stream);
-            await connection.UpgradeAsync(address, user, limit.Token);
+            await connection.UpgradeAsync(address, $"user_id={user}{query}", limit.Token);
             return connection;
         }
         catch
@@ -112,10 +112,10 @@ internal sealed class SocketConnection : IDisposable
         _stream.Dispose();
     }
 
-    private async Task UpgradeAsync(Uri address, uint user, CancellationToken stop)
+    private async Task UpgradeAsync(Uri address, string query, CancellationToken stop)
     {
         var path = address.AbsolutePath.TrimEnd('/');
-        var request = $"GET {path}/ws?user_id={user} HTTP/1.1\r\nHost: {address.Authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        var request = $"GET {path}/ws?{query} HTTP/1.1\r\nHost: {address.Authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             + $"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {Convert.ToBase64String(Guid.NewGuid().ToByteArray())}\r\n\r\n";
         await _stream.WriteAsync(Encoding.ASCII.GetBytes(request), stop);
         int end;

@@ -59,6 +59,17 @@ internal sealed record Summary
 
     public required long AccountChanges { get; init; }
 
+    public required long Claims { get; init; }
+
+    /// <summary>The changes that each backend heard, by its name.</summary>
+    public required IReadOnlyDictionary<string, long> ChangesHeard { get; init; }
+
+    /// <summary>Those that came again, by the same names.</summary>
+    public required IReadOnlyDictionary<string, long> ChangesRepeated { get; init; }
+
+    /// <summary>How often each backend heard that changes were lost.</summary>
+    public required IReadOnlyDictionary<string, long> Gaps { get; init; }
+
     public required long Errors { get; init; }
 
     public required string LastError { get; init; }
@@ -107,6 +118,10 @@ internal sealed record Summary
             Heartbeats = measures.Heartbeats,
             Connects = measures.Connects,
             AccountChanges = measures.AccountChanges,
+            Claims = measures.Claims,
+            ChangesHeard = swarm.Ledgers.ToDictionary(static l => l.Name, static l => l.Count),
+            ChangesRepeated = swarm.Ledgers.ToDictionary(static l => l.Name, static l => l.Repeated),
+            Gaps = swarm.Ledgers.ToDictionary(static l => l.Name, static l => l.Gaps),
             Errors = measures.Errors,
             LastError = measures.LastError,
             ServersCpuPercent = swarm.Servers.SteadyCpuPercent,

@@ -44,12 +44,39 @@ internal sealed record SwarmOptions
     /// <summary>The file from which libfaketime reads the server's clock, which the swarm steps during the run; null: no steps.</summary>
     public required string? ClockFile { get; init; }
 
+    /// <summary>Whether people set statuses with texts and ends, by several sources.</summary>
+    public required bool SetsClaims { get; init; }
+
+    /// <summary>Whether devices are named, each with a kind of its own.</summary>
+    public required bool NamesDevices { get; init; }
+
+    /// <summary>Whether a backend follows the feed of changes.</summary>
+    public required bool FollowsFeed { get; init; }
+
+    /// <summary>The port on which a backend receives a webhook; 0: none.</summary>
+    public required int WebhookPort { get; init; }
+
+    /// <summary>For how long the receiver of the webhook is down.</summary>
+    public required double ReceiverDownSeconds { get; init; }
+
+    /// <summary>For how long it is slow.</summary>
+    public required double ReceiverSlowSeconds { get; init; }
+
+    /// <summary>A time at the end in which people neither come nor go.</summary>
+    public required double QuietSeconds { get; init; }
+
+    /// <summary>Whether somebody disturbs the deployment during the run, so that what needs a notification may be late.</summary>
+    public required bool IsDisturbed { get; init; }
+
+    /// <summary>The number of people of each real client (.NET, JavaScript), besides the others.</summary>
+    public required int Clients { get; init; }
+
     public required string? Report { get; init; }
 
     public required string? Json { get; init; }
 
     /// <summary>A user ID that no user of the run has.</summary>
-    public uint Probe => Bulk > 0 ? Registered + (uint)Watchers + NumbersOfNobody : First + (uint)People;
+    public uint Probe => Bulk > 0 ? Registered + (uint)Watchers + NumbersOfNobody : First + (uint)People + (2 * (uint)Clients);
 }
 
 /// <summary>A wrong command line. The message is one line that says what to write instead.</summary>
@@ -96,6 +123,35 @@ internal sealed class SwarmCommand
             "steps the clock of a server that runs under libfaketime, by its FAKETIME_TIMESTAMP_FILE: 2 h, back, 8 h, two back, each 45 s",
         HelpName = "FILE",
     };
+    private readonly Option<bool> _claims = new("--claims")
+    {
+        Description = "people set statuses with texts and ends, by several sources; the server needs a user directory",
+    };
+    private readonly Option<bool> _devices = new("--devices") { Description = "devices are named, each with a kind of its own" };
+    private readonly Option<bool> _feed = new("--feed") { Description = "a backend follows the feed of changes, and its state is checked" };
+    private readonly Option<string> _webhook = new("--webhook")
+    {
+        Description = "a backend receives a webhook on this port of 127.0.0.1, and its state is checked",
+        HelpName = "PORT",
+    };
+    private readonly Option<string> _receiverDown =
+        new("--receiver-down-seconds") { Description = "with --webhook: the receiver is down for so long", HelpName = "S" };
+    private readonly Option<string> _receiverSlow = new("--receiver-slow-seconds")
+    {
+        Description = "with --webhook: the receiver takes a second an answer for so long",
+        HelpName = "S",
+    };
+    private readonly Option<string> _quiet =
+        new("--quiet-seconds") { Description = "then for so long people neither come nor go [0]", HelpName = "S" };
+    private readonly Option<string> _clients = new("--clients")
+    {
+        Description = "besides: so many people with the .NET client, and so many with that for JavaScript",
+        HelpName = "N",
+    };
+    private readonly Option<bool> _disturbed = new("--disturbed")
+    {
+        Description = "somebody kills nodes or stores during the run: what needs a notification may be late",
+    };
     private readonly Option<string> _report = new("--report") { Description = "the file for an HTML report", HelpName = "FILE.html" };
     private readonly Option<string> _json = new("--json") { Description = "the file for all figures", HelpName = "FILE.json" };
 
@@ -108,8 +164,8 @@ internal sealed class SwarmCommand
                 + "checked.");
         foreach (var option in new Option[]
         {
-            _url, _people, _seconds, _seed, _first, _bulk, _registered, _session, _watchers, _watch, _away, _accounts, _clockFile, _report,
-            _json,
+            _url, _people, _seconds, _seed, _first, _bulk, _registered, _session, _watchers, _watch, _away, _accounts, _clockFile, _claims,
+            _devices, _feed, _webhook, _receiverDown, _receiverSlow, _quiet, _clients, _disturbed, _report, _json,
         })
         {
             command.Options.Add(option);
@@ -131,8 +187,20 @@ internal sealed class SwarmCommand
             }
         }
 
-        if (bulk > 0 && parsed.GetValue(_accounts))
-            throw new UsageException("--accounts goes with people, not with --bulk: leave one of them out.");
+        foreach (var option in new[] { _accounts, _claims, _devices, _feed })
+        {
+            if (bulk > 0 && parsed.GetValue(option))
+                throw new UsageException($"{option.Name} goes with people, not with --bulk: leave one of them out.");
+        }
+
+        foreach (var option in new[] { _webhook, _clients })
+        {
+            if (bulk > 0 && parsed.GetValue(option) is not null)
+                throw new UsageException($"{option.Name} goes with people, not with --bulk: leave one of them out.");
+        }
+
+        if (parsed.GetValue(_clockFile) is not null && parsed.GetValue(_claims))
+            throw new UsageException("--claims end by the server's clock, which --clock-file steps: leave one of them out.");
         var options = new SwarmOptions
         {
             Urls = [.. (parsed.GetValue(_url) is { Length: > 0 } urls ? urls : ["http://127.0.0.1:8080"]).Select(Address)],
@@ -148,10 +216,19 @@ internal sealed class SwarmCommand
             AwaySeconds = Number(parsed, _away, 0, 0, 86_400),
             ChangesAccounts = parsed.GetValue(_accounts),
             ClockFile = parsed.GetValue(_clockFile),
+            SetsClaims = parsed.GetValue(_claims),
+            NamesDevices = parsed.GetValue(_devices),
+            FollowsFeed = parsed.GetValue(_feed),
+            WebhookPort = (int)Number(parsed, _webhook, 0, 1, 65_535),
+            ReceiverDownSeconds = Number(parsed, _receiverDown, 0, 0, 86_400),
+            ReceiverSlowSeconds = Number(parsed, _receiverSlow, 0, 0, 86_400),
+            QuietSeconds = Number(parsed, _quiet, 0, 0, 86_400),
+            Clients = (int)Number(parsed, _clients, 0, 0, 5_000),
+            IsDisturbed = parsed.GetValue(_disturbed),
             Report = parsed.GetValue(_report),
             Json = parsed.GetValue(_json),
         };
-        if (bulk == 0 && (long)options.First + options.People > FirstDirectoryNumber)
+        if (bulk == 0 && (long)options.First + options.People + (2 * options.Clients) > FirstDirectoryNumber)
             throw new UsageException($"--first {options.First}: with {options.People} people numbers would pass 2147483647; begin lower.");
         foreach (var file in new[] { options.ClockFile, options.Report, options.Json })
         {

@@ -2,6 +2,8 @@ using System.Collections.Concurrent;
 using System.Globalization;
 using System.Net.Sockets;
 using System.Text.Json;
+using Aglow.Swarm.Changes;
+using Aglow.Swarm.Claims;
 
 namespace Aglow.Swarm;
 
@@ -61,6 +63,9 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>From here on the figures are steady, because users from before the run have expired.</summary>
     public double SteadyFrom => BeganAt + Promises.Lease + Promises.Bound;
 
+    /// <summary>The backends that follow changes.</summary>
+    public virtual IReadOnlyList<Ledger> Ledgers => [];
+
     /// <summary>The participants of this run, in words.</summary>
     public abstract string Who { get; }
 
@@ -79,6 +84,12 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>The truth of a user; null for a user who is not part of the run.</summary>
     public abstract Truth? TruthOf(uint user);
 
+    /// <summary>What is known of a user besides their acts.</summary>
+    public virtual Personal PersonalOf(uint user) => Personal.Nothing;
+
+    /// <summary>The claims of a user; null: the run sets none.</summary>
+    public ClaimBook? ClaimsOf(uint user) => PersonalOf(user).Claims;
+
     /// <summary>The state of a watched user at the auditor's last check.</summary>
     public abstract Standing StandingOf(uint user);
 
@@ -88,7 +99,7 @@ internal abstract class SwarmRun : IDisposable
     public Telling TellingAt(double from, double to) => new(from - Volatile.Read(ref _lag), to, HeldAt(to), _server);
 
     /// <summary>A wall-clock second as a moment of the run.</summary>
-    protected double MomentOf(long unix) => unix - _server.UnixAtZero;
+    public double MomentOf(long unix) => unix - _server.UnixAtZero;
 
     /// <summary>Whether the network or the server caused a failure, as in real use.</summary>
     public static bool IsLoss(Exception failure, CancellationToken stop) =>
@@ -109,7 +120,10 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>Adds a violation, with both histories.</summary>
     public void Report(Verdict verdict, uint user, double at, string where, string[] told)
     {
-        string[] did = [.. TruthOf(user)!.History().Select(static a => a.ToString())];
+        string[] did =
+        [
+            .. TruthOf(user)?.History().Select(static a => a.ToString()) ?? [], .. ClaimsOf(user)?.History() ?? [],
+        ];
         Findings.Add(
             new Violation(
                 verdict.Kind!.Value,
@@ -140,7 +154,7 @@ internal abstract class SwarmRun : IDisposable
                 .. Lives()
             ];
             loops = [.. bodies.Select(body => UntilOverAsync(body, ends.Token))];
-            await Clock.UntilAsync(BeganAt + Options.Seconds, stop);
+            await Clock.UntilAsync(BeganAt + Options.Seconds + Options.QuietSeconds, stop);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
@@ -148,7 +162,9 @@ internal abstract class SwarmRun : IDisposable
         }
 
         Audit(Clock.Now - Volatile.Read(ref _lag), isEnd: !stop.IsCancellationRequested);
+        JudgeEnd(Clock.Now - Volatile.Read(ref _lag));
         await ends.CancelAsync();
+        await EndAsync();
         await Task.WhenAll(loops);
     }
 
@@ -172,6 +188,14 @@ internal abstract class SwarmRun : IDisposable
 
     /// <summary>Reads the statuses of these users.</summary>
     protected abstract Task<Told[]> ReadAsync(Node node, uint[] users, CancellationToken stop);
+
+    /// <summary>The checks at the end, while everybody is still there.</summary>
+    protected virtual void JudgeEnd(double now)
+    {
+    }
+
+    /// <summary>The last work, after everybody is gone.</summary>
+    protected virtual Task EndAsync() => Task.CompletedTask;
 
     /// <summary>Updates the results of <see cref="StandingOf"/>; returns how many users are surely online.</summary>
     protected abstract int Look(double now, double held);
@@ -215,7 +239,7 @@ internal abstract class SwarmRun : IDisposable
         var when = new Telling(asked, answered, HeldAt(answered), _server);
         for (var i = 0; i < users.Length; i++)
         {
-            var verdict = Judge.OfTelling(TruthOf(users[i])!, Promises, told[i], when);
+            var verdict = Judge.OfTelling(TruthOf(users[i])!, Promises, told[i], when, PersonalOf(users[i]));
             Findings.CountRead(verdict.WasDecisive);
             if (verdict.Kind is not null)
                 Report(verdict, users[i], answered, $"read at {node.Address.Authority}", [Line(answered, told[i])]);
@@ -305,7 +329,8 @@ internal abstract class SwarmRun : IDisposable
         }
     }
 
-    private double HeldAt(double now)
+    /// <summary>For how many seconds the server held expired leases back at this time.</summary>
+    public double HeldAt(double now)
     {
         var held = 0.0;
         foreach (var (at, seconds) in _holds)

@@ -31,8 +31,10 @@ internal sealed class Truth(Promises promises)
         {
             if (_acts.Count == Kept)
             {
-                _forgottenUntil = Math.Max(_forgottenUntil, _acts[0].Act.From);
-                _acts.RemoveAt(0);
+                // an act that is still going on stays
+                var oldest = Math.Max(0, _acts.FindIndex(static a => !double.IsInfinity(a.Act.To)));
+                _forgottenUntil = Math.Max(_forgottenUntil, _acts[oldest].Act.From);
+                _acts.RemoveAt(oldest);
             }
 
             _acts.Add((_nextId, act));
@@ -152,7 +154,38 @@ internal sealed class Truth(Promises promises)
 
             if (!isPossible)
                 return $"last seen {second:0} s, when no device did anything";
-            return second < newestSure - promises.ClockSlack ? $"last seen {second:0} s, but heard at {newestSure:0.000} s" : null;
+            return second < newestSure - promises.ClockSlack - promises.MayLose
+                ? $"last seen {second:0} s, but heard at {newestSure:0.000} s"
+                : null;
+        }
+    }
+
+    /// <summary>
+    /// Why the newest activity cannot be that of this second (of our clock), told by <paramref name="toldBy"/>; null: it can.
+    /// </summary>
+    public string? WhyNeverActiveAt(double second, double asked, double toldBy)
+    {
+        lock (_gate)
+        {
+            if (second <= _forgottenUntil + promises.ClockSlack)
+                return null;
+            var isPossible = false;
+            var newest = double.NegativeInfinity;
+            foreach (var (_, act) in _acts)
+            {
+                if (act.From > toldBy)
+                    continue;
+                if (act.Kind is ActKind.Active or ActKind.Before)
+                    isPossible |= second >= act.From - promises.ClockSlack && second <= Math.Min(act.To, toldBy) + promises.ClockSlack;
+                if (act is { Kind: ActKind.Active, IsSure: true } && act.To + promises.RenewalShows <= asked && !MayBeErased(act))
+                    newest = Math.Max(newest, act.From);
+            }
+
+            if (!isPossible)
+                return $"active at {second:0} s, when nobody did anything";
+            return second < newest - promises.ClockSlack - promises.MayLose
+                ? $"active at {second:0} s, but did something at {newest:0.000} s"
+                : null;
         }
     }
 
@@ -244,17 +277,15 @@ internal sealed class Truth(Promises promises)
         double? earliest = null;
         foreach (var (_, act) in _acts)
         {
-            if (!act.IsEvidence || !act.IsSure || act.To > moment
-                || moment >= promises.Clock.EvidenceUntil(act.From, act.From + promises.Lease, promises.Heartbeat))
+            if (!act.IsEvidence || !act.IsSure || act.To + promises.ArrivalShows > moment
+                || moment >= promises.Clock.EvidenceUntil(act.From, act.From + promises.Lease - promises.MayLose, promises.Heartbeat))
                 continue;
-            var begin = act.To;
+            var begin = act.To + promises.ArrivalShows;
             foreach (var (_, leave) in _acts)
             {
                 // a leave does not affect an act that began after it was complete, nor a moment before it
-                if (leave.EndsAll && leave.To > act.From && leave.From <= moment)
+                if (leave.To > act.From && leave.From <= moment && (leave.EndsAll || Shortens(leave, act, moment)))
                     begin = double.PositiveInfinity;
-                else if (leave.Kind == ActKind.LeaveOne && leave.From <= moment && leave.To + promises.LeaveSettles > begin)
-                    begin = leave.To + promises.LeaveSettles;
             }
 
             if (begin <= moment && (earliest is null || begin < earliest))
@@ -264,8 +295,15 @@ internal sealed class Truth(Promises promises)
         return earliest;
     }
 
+    // One device left: its own acts no longer count, and those of the others count for a shorter time.
+    private bool Shortens(Act leave, Act act, double moment) =>
+        leave.Kind == ActKind.LeaveOne && (leave.Device == act.Device || moment >= leave.From + promises.DeviceLeaveKeeps);
+
     private double EndOfPossible(Act act, double leaveBound, double held)
     {
+        // the leave of the last device keeps the person online for a while, even if the lease would have ended before
+        if (act is { Kind: ActKind.LeaveLast, IsSure: true })
+            return act.To + Math.Max(leaveBound, promises.DeviceLeaveSettles + held);
         var end = act.To + promises.Lease + promises.Bound + held;
         foreach (var (_, leave) in _acts)
         {

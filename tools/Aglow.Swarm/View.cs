@@ -45,6 +45,14 @@ internal static class View
             : AnsiConsole.Console;
         console.Write(table);
 
+        foreach (var (name, count) in summary.ChangesHeard)
+        {
+            Console.WriteLine($"{name}: {Number(count)} changes, {Number(summary.ChangesRepeated[name])} of them again, "
+                + $"{Number(summary.Gaps[name])} gaps");
+        }
+
+        if (summary.Claims > 0)
+            Console.WriteLine($"{Number(summary.Claims)} changes of claims");
         foreach (var latency in summary.Latencies.Where(static l => l.Count > 0))
             Console.WriteLine(
                 $"{latency.What}: p50 {latency.P50Ms} ms, p99 {latency.P99Ms} ms, max {latency.MaxMs} ms ({Number(latency.Count)})");

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Aglow.Swarm.Claims;
 
 namespace Aglow.Swarm;
 
@@ -16,6 +17,7 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
         public bool? Told;
         public double Since;
         public double? Overdue;
+        public string? LateClaim;
         public List<(double At, Told Record)> History { get; } = new(2);
     }
 
@@ -38,7 +40,7 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
             if (_hasEnded)
                 return type;
             foreach (var record in message.RootElement.GetProperty("users").EnumerateArray())
-                Hear(record.GetProperty("user_id").GetUInt32(), PresenceMessage.Record(record), now);
+                HearOne(record.GetProperty("user_id").GetUInt32(), PresenceMessage.Record(record), now, isFresh: true);
         }
 
         return type;
@@ -63,8 +65,23 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
                     // reported once; from here on it counts as received
                     (watch.Told, watch.Overdue) = (!told, null);
                 }
+
+                if (told && swarm.ClaimsOf(user) is { } claims)
+                    AuditClaim(user, watch, claims, now);
             }
         }
+    }
+
+    // The person is online, and was before: so the watcher should know their claim.
+    private void AuditClaim(uint user, Watch watch, ClaimBook claims, double now)
+    {
+        if (swarm.StandingOf(user).SurelySince is not { } since || Math.Max(since, watch.Since) + swarm.Promises.Bound > now)
+            return;
+        var why = ClaimJudge.WhyLate(claims, swarm.Promises, watch.History[^1].Record, now);
+        if (why is not null && watch.LateClaim is null)
+            Report(user, watch, now, Verdict.Broken(ViolationKind.Missed, why));
+        // reported once, until a record comes that is right
+        watch.LateClaim = why;
     }
 
     /// <summary>The device no longer listens, so no record is due.</summary>
@@ -74,7 +91,27 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
             _hasEnded = true;
     }
 
-    private void Hear(uint user, Told told, double now)
+    /// <summary>Handles a record; one that is not fresh may be what the client knew before its connection was stale.</summary>
+    public void Hear(uint user, Told told, double now, bool isFresh)
+    {
+        lock (_gate)
+        {
+            if (!_hasEnded)
+                HearOne(user, told, now, isFresh);
+        }
+    }
+
+    /// <summary>The watcher's own client says that it knows nothing of a user now.</summary>
+    public void Forget(uint user, double now)
+    {
+        lock (_gate)
+        {
+            if (_watches.TryGetValue(user, out var watch))
+                (watch.Told, watch.Overdue, watch.Since) = (null, null, now);
+        }
+    }
+
+    private void HearOne(uint user, Told told, double now, bool isFresh)
     {
         if (swarm.TruthOf(user) is not { } truth)
             return;
@@ -85,7 +122,8 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
         watch.History.Add((now, told));
         swarm.Measures.CountDelivery();
 
-        var verdict = Judge.OfTelling(truth, swarm.Promises, told, swarm.TellingAt(now - swarm.Promises.Slack, now));
+        var when = swarm.TellingAt(now - swarm.Promises.Slack, now) with { IsFresh = isFresh };
+        var verdict = Judge.OfTelling(truth, swarm.Promises, told, when, swarm.PersonalOf(user));
         swarm.Findings.CountTold(verdict.WasDecisive);
         if (verdict.Kind is not null)
             Report(user, watch, now, verdict);

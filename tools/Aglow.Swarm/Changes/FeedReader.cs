@@ -1,0 +1,35 @@
+using System.Globalization;
+
+namespace Aglow.Swarm.Changes;
+
+/// <summary>A backend that follows <c>GET /changes</c>, at any node that answers.</summary>
+internal sealed class FeedReader(SwarmRun swarm, Ledger ledger)
+{
+    private string _after = "latest";
+
+    /// <summary>Begins at the end of the feed.</summary>
+    public async Task BeginAsync(CancellationToken stop) => _after = (await swarm.Nodes[0].ChangesAsync("latest", 0, stop)).Next;
+
+    /// <summary>Reads until the run ends.</summary>
+    public async Task RunAsync(CancellationToken stop)
+    {
+        for (var turn = 0; ; )
+        {
+            try
+            {
+                var page = await swarm.Nodes[turn % swarm.Nodes.Count].ChangesAsync(_after, 5, stop);
+                if (page.IsGap)
+                    ledger.HearGap();
+                foreach (var change in page.Changes)
+                    ledger.Hear(change);
+                _after = page.Next;
+            }
+            catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
+            {
+                swarm.Measures.CountError(lost);
+                turn++;
+                await swarm.Clock.DelayAsync(0.5, stop);
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+using System.Globalization;
+using Aglow.Swarm.Claims;
+using Aglow.Swarm.Devices;
+
+namespace Aglow.Swarm;
+
+/// <content>What is done with a person's account and claims, and the leaves that all devices share.</content>
+internal sealed partial class Person
+{
+    // ---- claims ---------------------------------------------------------------------------------------------------------------
+
+    private async Task RunClaimsAsync(CancellationToken stop)
+    {
+        if (_claims is null)
+            return;
+        foreach (var change in plan.Claims)
+        {
+            await swarm.Clock.UntilAsync(change.At, stop);
+            await _claiming.WaitAsync(stop);
+            try
+            {
+                var second = (long)Math.Floor(swarm.Promises.Clock.UnixAtZero + swarm.Clock.Now);
+                await ClaimAsync(_claims, change, change.What with { Until = change.What.Until + second }, stop);
+            }
+            finally
+            {
+                _claiming.Release();
+            }
+        }
+    }
+
+    // Sends the same until it is acknowledged: until then, both the old claim and the new one may be shown.
+    private async Task ClaimAsync(ClaimBook claims, ClaimChange change, Said said, CancellationToken stop)
+    {
+        claims.Set(swarm.Clock.Now, said, change.Removes);
+        // the server refuses a claim that has ended by now
+        for (var node = change.Node; said.IsInForce((long)(swarm.Promises.Clock.UnixAtZero + swarm.Clock.Now)); node++)
+        {
+            try
+            {
+                var at = swarm.Nodes[node % swarm.Nodes.Count];
+                await (change.Removes ? at.RemoveClaimAsync(user, said.Source, stop) : at.SetClaimAsync(user, said, stop));
+                swarm.Measures.CountClaim();
+                break;
+            }
+            catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
+            {
+                swarm.Measures.CountError(lost);
+                await swarm.Clock.DelayAsync(1, stop);
+            }
+        }
+
+        claims.Acknowledge(swarm.Clock.Now);
+    }
+
+    // ---- the account ----------------------------------------------------------------------------------------------------------
+
+    private async Task RunChangesAsync(CancellationToken stop)
+    {
+        if (!swarm.Options.ChangesAccounts)
+            return;
+        foreach (var change in plan.Changes)
+        {
+            await swarm.Clock.UntilAsync(change.At, stop);
+            try
+            {
+                await ChangeAsync(swarm.Nodes[change.Node], change, stop);
+                swarm.Measures.CountAccountChange();
+            }
+            catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
+            {
+                swarm.Measures.CountError(lost);
+            }
+        }
+    }
+
+    private async Task ChangeAsync(Node node, AccountChange change, CancellationToken stop)
+    {
+        if (change.Kind == AccountChangeKind.Rename)
+        {
+            var name = string.Create(CultureInfo.InvariantCulture, $"swarm-{user}-{change.At:0}");
+            await node.RenameAsync(user, name, stop);
+            await RequireNameAsync(node, name, stop);
+            return;
+        }
+
+        if (change.Kind == AccountChangeKind.Delete && _claims is not null)
+        {
+            await _claiming.WaitAsync(stop);
+            _claims.Erase(swarm.Clock.Now);
+        }
+
+        var began = swarm.Clock.Now;
+        var kind = change.Kind == AccountChangeKind.Delete ? ActKind.Delete : ActKind.Leave;
+        var act = BeginGoodbye(kind, NoDevice);
+        var isHeard = false;
+        try
+        {
+            await (change.Kind == AccountChangeKind.Delete ? node.DeleteAsync(user, stop) : node.RevokeAsync(user, stop));
+            isHeard = true;
+        }
+        finally
+        {
+            EndGoodbye(kind, act, isHeard);
+            if (change.Kind == AccountChangeKind.Delete && _claims is not null)
+            {
+                // a deletion that failed may still be done, and then a claim set later stays
+                if (isHeard)
+                    _claims.Acknowledge(swarm.Clock.Now);
+                _claiming.Release();
+            }
+        }
+
+        if (change.Kind == AccountChangeKind.Delete)
+            await RequireNameAsync(node, null, stop);
+        await swarm.Clock.DelayAsync(EndNoticed, stop);
+        lock (_gate)
+        {
+            if (_sockets.Find(s => s.IsWell && s.OpenedAt < began) is { } open)
+                Report(
+                    $"a socket that was opened at {open.OpenedAt:0.000} s is open, {change.Kind} was answered before "
+                        + $"{swarm.Clock.Now - EndNoticed:0.000} s");
+        }
+    }
+
+    private async Task RequireNameAsync(Node node, string? name, CancellationToken stop)
+    {
+        if (await node.NameAsync(user, stop) is var read && read != name)
+            Report($"the user name is {read ?? "none"}, {name ?? "none"} was acknowledged");
+    }
+
+    private void Report(string why) =>
+        swarm.Report(Verdict.Broken(ViolationKind.NotDone, why), user, swarm.Clock.Now, "by a change of the account", []);
+
+    // While a leave for all devices is on its way, the order of the leave and other messages is unknown.
+    private Deed BeginGoodbye(ActKind kind, int device)
+    {
+        lock (_gate)
+            _goodbyes += kind == ActKind.LeaveOne ? 0 : 1;
+        return Deeds.Add(new Act(kind, device, swarm.Clock.Now, double.PositiveInfinity, IsSure: false));
+    }
+
+    private void EndGoodbye(ActKind kind, Deed act, bool isHeard, bool isSure = true, bool mayHaveBeenLast = false)
+    {
+        var heard = swarm.Clock.Now + (isHeard ? 0 : swarm.Promises.Trailing);
+        lock (_gate)
+        {
+            _goodbyes -= kind == ActKind.LeaveOne ? 0 : 1;
+            if (kind != ActKind.LeaveOne || mayHaveBeenLast)
+                _lastGoodbyeTo = Math.Max(_lastGoodbyeTo, heard);
+        }
+
+        Deeds.Settle(act, heard, isHeard && isSure, isHeard);
+    }
+}
