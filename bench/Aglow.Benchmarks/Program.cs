@@ -3,8 +3,10 @@
 // BenchmarkDotNet. It has no pairs, which make figures from a shared machine repeatable (two things in turn, compared one by one). It also
 // cannot measure the CPU seconds of other processes, which are the cost of a server.
 using Aglow.Benchmarks;
+using Aglow.Benchmarks.Changes;
 using Aglow.Benchmarks.Devices;
 using Aglow.Benchmarks.Door;
+using Aglow.Benchmarks.Faults;
 using Aglow.Benchmarks.Nodes;
 using Aglow.Benchmarks.Page;
 using Aglow.Benchmarks.Planning;
@@ -17,7 +19,7 @@ Benchmark[] benchmarks =
     new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark(), new PlanBenchmark(),
     new AttackBenchmark(), new DoorBenchmark(), new NodesBenchmark(), new FailoverBenchmark(), new LeavesBenchmark(),
     new StartBenchmark(), new InstructionsBenchmark(),
-    new DevicesBenchmark(), new ClaimsBenchmark(), new ChangesBenchmark(),
+    new DevicesBenchmark(), new ClaimsBenchmark(), new ChangesBenchmark(), new FaultsBenchmark(),
 ];
 
 // hidden verbs: processes that benchmarks start to measure them

@@ -77,6 +77,19 @@ internal sealed class ClusterServers : IAsyncDisposable
         return slot => slot >= first && slot < last;
     }
 
+    /// <summary>The servers that are primaries now.</summary>
+    public async Task<IReadOnlyList<int>> PrimariesAsync()
+    {
+        var primaries = new List<int>();
+        for (var i = 0; i < _servers.Length; i++)
+        {
+            if ((await CliAsync(["-p", $"{_servers[i].Port}", "role"])).StartsWith("master", StringComparison.Ordinal))
+                primaries.Add(i);
+        }
+
+        return primaries;
+    }
+
     /// <summary>The replica of one of the primaries.</summary>
     public async Task<int> ReplicaOfAsync(int place)
     {

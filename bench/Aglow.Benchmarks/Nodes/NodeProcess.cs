@@ -18,18 +18,38 @@ internal sealed class NodeProcess : IDisposable
     public int Process => _child.Process.Id;
 
     /// <summary>Starts a node on this cluster and waits until it is ready.</summary>
-    public static async Task<NodeProcess> StartAsync(ClusterServers cluster, params string[] flags)
-    {
-        var port = Programs.FreePort();
-        var child = Child.Start(
-            "dotnet", 0, [Path.Combine(Machine.Root(), "out", "server", "aglow-server.dll"), "serve", "--urls", $"http://127.0.0.1:{port}", "--redis", cluster.Address, "--drain-seconds", "0", .. flags]);
-        while (!(await child.ReadLineAsync()).Contains("Ready on", StringComparison.Ordinal))
-        {
-            // skips the lines before
-        }
+    public static Task<NodeProcess> StartAsync(ClusterServers cluster, params string[] flags) =>
+        StartAsync(cluster, Programs.FreePort(), log: null, flags);
 
-        _ = child.Process.StandardOutput.ReadToEndAsync();
+    /// <summary>Starts a node on this port, and appends what it says to a file.</summary>
+    public static async Task<NodeProcess> StartAsync(ClusterServers cluster, int port, string? log, params string[] flags)
+    {
+        var server = Path.Combine(Machine.Root(), "out", "server", "aglow-server.dll");
+        var child = Child.Start(
+            "dotnet", 0, [server, "serve", "--urls", $"http://127.0.0.1:{port}", "--redis", cluster.Address, "--drain-seconds", "0", .. flags]);
+        string line;
+        do
+        {
+            line = await child.ReadLineAsync();
+            if (log is not null)
+                await File.AppendAllTextAsync(log, line + "\n");
+        }
+        while (!line.Contains("Ready on", StringComparison.Ordinal));
+        _ = log is null ? child.Process.StandardOutput.ReadToEndAsync() : CopyAsync(child.Process.StandardOutput, log);
         return new NodeProcess(child, port);
+    }
+
+    /// <summary>Asks the process to stop, and waits until it has.</summary>
+    public async Task StopAsync()
+    {
+        using var kill = System.Diagnostics.Process.Start("kill", [$"{Process}"]);
+        await _child.Process.WaitForExitAsync();
+    }
+
+    private static async Task CopyAsync(StreamReader output, string log)
+    {
+        while (await output.ReadLineAsync() is { } line)
+            await File.AppendAllTextAsync(log, line + "\n");
     }
 
     /// <summary>Pauses the process, or resumes it.</summary>

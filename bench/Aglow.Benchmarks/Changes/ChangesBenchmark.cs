@@ -1,0 +1,236 @@
+using System.Diagnostics;
+using System.Net.Http.Json;
+using Aglow.Benchmarks.Nodes;
+using Aglow.Benchmarks.Sockets;
+using Aglow.Model;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Aglow.Benchmarks.Changes;
+
+/// <summary>The feed of changes and its webhooks: what a transition costs, and how soon a receiver has it.</summary>
+/// <remarks>
+/// <code>
+///   feed      users come and leave in this process, in durable batches, in turn with the feed and without
+///   webhook   users come and leave over HTTP at a steady rate, in turn with a webhook for all and without; the server's CPU
+///   latency   one user at a time comes, and lapses ──► server(s) ──► webhook ──► this process
+///   burst     many users lapse in the same second ──► server ──► webhook ──► this process, until the last
+/// </code>
+/// </remarks>
+internal sealed class ChangesBenchmark : Benchmark
+{
+    private const int Batch = 1_000;
+    private const int LeaseSeconds = 5;
+    private const int BatchesASecond = 10;
+    private static readonly string[] ShortLease = ["--lease-seconds", $"{LeaseSeconds}", "--heartbeat-seconds", "1"];
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+
+    public override string Name => "changes";
+
+    public override string Measures =>
+        "the feed of changes: the CPU of a transition with it and with a webhook, and how soon a receiver has it";
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("parts", "all", "feed, webhook, latency, burst"),
+        new("users", "50000", "feed: users who come and leave in a leg"),
+        new("rate", "10000", "webhook: transitions a second"),
+        new("seconds", "5", "webhook: length of a leg"),
+        new("samples", "300", "latency: users who come and lapse"),
+        new("at-once", "20000", "burst: users who lapse at once"),
+    ];
+
+    public override int DefaultPairs => 5;
+
+    public override async Task RunAsync(Run run)
+    {
+        var parts = run.Settings.Choices("parts", "feed", "webhook", "latency", "burst");
+        if (parts.Contains("feed"))
+            await FeedAsync(run);
+        if (parts.Contains("webhook"))
+            await AloneAsync([], server => WebhookAsync(run, server));
+        if (parts.Contains("latency"))
+        {
+            await AloneAsync(ShortLease, server => LatencyAsync(run, "one node", server.Port, server.Port));
+            await using var cluster = await ClusterServers.StartAsync();
+            using var one = await NodeProcess.StartAsync(cluster, ShortLease);
+            using var other = await NodeProcess.StartAsync(cluster, ShortLease);
+            await LatencyAsync(run, "two nodes on a Redis Cluster", one.Port, other.Port);
+        }
+
+        if (parts.Contains("burst"))
+            await AloneAsync(ShortLease, server => BurstAsync(run, server));
+    }
+
+    // ---- feed -------------------------------------------------------------------------------------------------------------------
+
+    private static async Task FeedAsync(Run run)
+    {
+        var users = (int)run.Settings.Number("users");
+        var (off, on) = (new List<Sample>(), new List<Sample>());
+        // one round more, which is not counted, so that both sides run compiled code
+        for (var i = -1; i < run.PairCount; i++)
+        {
+            var samples = (await FeedLegAsync(users, hours: 0), await FeedLegAsync(users, hours: 24));
+            if (i < 0)
+                continue;
+            off.Add(samples.Item1);
+            on.Add(samples.Item2);
+        }
+
+        run.AddLeg("feed off", off, "transition");
+        run.AddLeg("feed on", on, "transition");
+        var ratios = on.Zip(off, static (a, b) => a.CpuNanoseconds / b.CpuNanoseconds).ToArray();
+        run.Add(Figure.Of("CPU of a transition, feed on over off", "ratio", ratios, Goal.Most(1.25)));
+    }
+
+    private static async Task<Sample> FeedLegAsync(int users, int hours)
+    {
+        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+        try
+        {
+            var options = new AglowOptions { DataDirectory = folder, ChangesHours = hours };
+            await using var opened = await EmbeddedPresence.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
+            var batches = Enumerable.Range(0, users).Select(static i => (uint)i).Chunk(Batch).ToArray();
+            var (cpu, began) = (Cpu.OfThisProcess(), Stopwatch.GetTimestamp());
+            foreach (var batch in batches)
+            {
+                await opened.Presence.HeartbeatAsync(batch);
+                await opened.Presence.LeaveAsync(batch);
+            }
+
+            var sample = new Sample(users * 2, Stopwatch.GetElapsedTime(began).TotalSeconds, Cpu.OfThisProcess() - cpu);
+            if (opened.Presence.Changes is { } feed && (await feed.ReadAsync(null, 1)).Changes.Count == 0)
+                throw new BenchmarkException("the feed recorded nothing");
+            return sample;
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    // ---- webhook ----------------------------------------------------------------------------------------------------------------
+
+    private static async Task WebhookAsync(Run run, ServeProcess server)
+    {
+        using var http = Client(server.Port);
+        var (without, with) = (new List<Sample>(), new List<Sample>());
+        for (var i = -1; i < run.PairCount; i++)
+        {
+            // A B B A, so that a slow minute meets both
+            foreach (var isWith in i % 2 == 0 ? (bool[])[false, true] : [true, false])
+            {
+                var sample = await WebhookLegAsync(run, server, http, isWith);
+                if (i >= 0)
+                    (isWith ? with : without).Add(sample);
+            }
+        }
+
+        run.AddLeg("no webhook", without, "transition");
+        run.AddLeg("a webhook for all", with, "transition");
+        run.Add(Figure.Of(
+            $"CPU of a transition with a webhook for all, {run.Settings.Number("rate"):#,0}/s, all of it",
+            "us",
+            [.. with.Select(static s => s.CpuNanoseconds / 1000)],
+            Goal.Most(15)));
+        run.Add(Figure.Of(
+            "of it for the webhook", "us", [.. with.Zip(without, static (a, b) => (a.CpuNanoseconds - b.CpuNanoseconds) / 1000)]));
+    }
+
+    private static async Task<Sample> WebhookLegAsync(Run run, ServeProcess server, HttpClient http, bool isWith)
+    {
+        var (rate, seconds) = ((int)run.Settings.Number("rate"), (int)run.Settings.Number("seconds"));
+        await using var receiver = isWith ? await ChangeReceiver.StartAsync(http, notesUsers: false) : null;
+        var batch = Enumerable.Range(0, rate / BatchesASecond / 2).ToArray();
+        var (cpu, began) = (Cpu.Of(server.Process), Stopwatch.GetTimestamp());
+        for (var turn = 0; turn < seconds * BatchesASecond; turn++)
+        {
+            await PostAsync(http, "/heartbeat", new { user_ids = batch });
+            await PostAsync(http, "/offline", new { user_ids = batch });
+            var left = TimeSpan.FromSeconds((turn + 1.0) / BatchesASecond) - Stopwatch.GetElapsedTime(began);
+            if (left > TimeSpan.Zero)
+                await Task.Delay(left);
+        }
+
+        var sent = (long)batch.Length * 2 * seconds * BatchesASecond;
+        var took = Stopwatch.GetElapsedTime(began).TotalSeconds;
+        if (receiver is not null)
+            await receiver.UntilAsync(sent, Patience);
+        var sample = new Sample(sent, took, Cpu.Of(server.Process) - cpu);
+        if (receiver is not null)
+            (await http.DeleteAsync(new Uri($"/webhooks/{receiver.Id}", UriKind.Relative))).EnsureSuccessStatusCode().Dispose();
+        return sample;
+    }
+
+    // ---- latency ----------------------------------------------------------------------------------------------------------------
+
+    private static async Task LatencyAsync(Run run, string where, int port, int other)
+    {
+        using var http = Client(port);
+        using var calls = Client(other);
+        await using var receiver = await ChangeReceiver.StartAsync(http, notesUsers: true);
+        var samples = (int)run.Settings.Number("samples");
+        // users of the warm-up, who are not counted, come first
+        var warm = Math.Min(50, samples);
+        var sent = new long[warm + samples];
+        for (var i = 0; i < sent.Length; i++)
+        {
+            sent[i] = Stopwatch.GetTimestamp();
+            await PostAsync(calls, "/heartbeat", new { user_id = i });
+            await Task.Delay(TimeSpan.FromMilliseconds(20 + (Random.Shared.NextDouble() * 40)));
+        }
+
+        await receiver.UntilAsync(2L * sent.Length, Patience);
+        var (online, lapse) = (new Lags(), new Lags());
+        for (var i = warm; i < sent.Length; i++)
+        {
+            online.Add(Stopwatch.GetElapsedTime(sent[i], receiver.HeardAt((uint)i, isOnline: true)!.Value).TotalSeconds);
+            lapse.Add(Stopwatch.GetElapsedTime(sent[i], receiver.HeardAt((uint)i, isOnline: false)!.Value).TotalSeconds - LeaseSeconds);
+        }
+
+        run.Add(Figure.Of($"{where}: online, at the receiver, p50", "ms", [online.Quantile(0.5, 0)]));
+        run.Add(Figure.Of($"{where}: online, at the receiver, p99", "ms", [online.Quantile(0.99, 0)], Goal.Most(250)));
+        run.Add(Figure.Of($"{where}: lapse, at the receiver, after the lease, p50", "ms", [lapse.Quantile(0.5, 0)]));
+        run.Add(Figure.Of($"{where}: lapse, at the receiver, after the lease, p99", "ms", [lapse.Quantile(0.99, 0)], Goal.Most(1500)));
+    }
+
+    // ---- burst ------------------------------------------------------------------------------------------------------------------
+
+    private static async Task BurstAsync(Run run, ServeProcess server)
+    {
+        using var http = Client(server.Port);
+        await using var receiver = await ChangeReceiver.StartAsync(http, notesUsers: false);
+        var users = (int)run.Settings.Number("at-once");
+        var seconds = new List<double>();
+        for (var i = 0; i < run.PairCount; i++)
+        {
+            var before = receiver.Count;
+            foreach (var some in Enumerable.Range(0, users).Chunk(10_000))
+                await PostAsync(http, "/heartbeat", new { user_ids = some });
+            var expires = Stopwatch.GetTimestamp() + (LeaseSeconds * Stopwatch.Frequency);
+            await receiver.UntilAsync(before + (2L * users), Patience);
+            seconds.Add(Stopwatch.GetElapsedTime(expires, receiver.LastAt).TotalSeconds);
+        }
+
+        run.Add(Figure.Of($"{users:#,0} users lapse at once: the last at the receiver, after the lease", "s", seconds, Goal.Most(10)));
+    }
+
+    private static async Task AloneAsync(string[] flags, Func<ServeProcess, Task> measure)
+    {
+        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+        try
+        {
+            using var server = await ServeProcess.StartAsync(0, folder, flags);
+            await measure(server);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private static HttpClient Client(int port) => new() { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
+
+    private static async Task PostAsync(HttpClient http, string path, object body) =>
+        (await http.PostAsJsonAsync(path, body)).EnsureSuccessStatusCode().Dispose();
+}
