@@ -6,6 +6,7 @@ using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -49,11 +50,14 @@ public static class AglowEndpoints
         new OperationsEndpoints(host, problems).Map(calls, gate);
         // describes only the calls that are mapped here, not other endpoints of the application
         var described = new OpenApi(new CompositeEndpointDataSource(((IEndpointRouteBuilder)calls).DataSources));
-        calls
-            .MapGet(
-                Routes.OpenApi,
-                services.GetRequiredService<CrossOrigin>().Share(gate.Guard(problems.Guard(described.HandleAsync))))
-            .WithDisplayName("openapi");
+        calls.MapCalls(
+            gate,
+            new Call(HttpMethods.Get, Routes.OpenApi, "openapi", "This description", problems.Guard(described.HandleAsync))
+            {
+                Access = CallAccess.Anybody,
+                Answers = [new(Routes.Json)],
+                Problems = [429],
+            });
         return calls;
     }
 
@@ -76,6 +80,9 @@ public static class AglowEndpoints
 
     /// <summary>Answers every path that is not mapped with a problem document. For a server that serves nothing but Aglow.</summary>
     public static IEndpointConventionBuilder MapAglowFallback(this IEndpointRouteBuilder routes) =>
-        routes.MapFallback("{**path}", routes.ServiceProvider.GetRequiredService<Gate>().Guard(static context => ProblemAnswers.SendAsync(
-            context, 404, "No such path", "There is no such call. See /openapi/v1.json for those there are.")));
+        routes.MapFallback(
+            "{**path}",
+            routes.ServiceProvider.GetRequiredService<CrossOrigin>().Share(
+                routes.ServiceProvider.GetRequiredService<Gate>().Guard(static context => ProblemAnswers.SendAsync(
+                    context, 404, "No such path", "There is no such call. See /openapi/v1.json for those there are."))));
 }

@@ -30,7 +30,7 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
             .SelectMany(
                 static path => path.Value!.AsObject()
                     .Select(call => (Method: call.Key.ToUpperInvariant(), Path: path.Key.Replace("{user}", "1", StringComparison.Ordinal))))
-            .Append(("GET", "/openapi/v1.json")).ToList();
+            .Append(("GET", "/openapi/v1.json")).Append(("GET", "/nothing")).Append(("GET", "/users/batch/nothing")).ToList();
         calls.Count.ShouldBeGreaterThan(30);
         var wrong = new List<string>();
         foreach (var (method, path) in calls)
@@ -38,7 +38,9 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
             var isWrite = method != "GET";
             foreach (var (origin, isAllowed) in new[] { (Friend, true), ("capacitor://localhost", true), (Stranger, false), ("null", false), (Friend + ".evil.example", false) })
             {
-                if (isWrite && path != "/openapi/v1.json")
+                // another method's 405, and a path's 404
+                Check($"BREW {path} from {origin}", await SendAsync("BREW", path, ("Origin", origin)), isAllowed);
+                if (isWrite)
                 {
                     var before = await SendAsync(
                         "OPTIONS",

@@ -75,6 +75,10 @@ public sealed partial class StrictnessTests(SharedServer shared)
     [InlineData("POST", "/heartbeat", """{"user_id":{}}""", "An object is not a user")]
     [InlineData("POST", "/heartbeat", """{"user_ids":7}""", "user_ids")]
     [InlineData("POST", "/heartbeat", """{"user_id":1,"device":"phone"}""", "device")]
+    [InlineData("POST", "/heartbeat", """{"user_id":1,"device":{"id":"a","kind":"toaster"}}""", "device.kind is \"toaster\"")]
+    [InlineData("POST", "/heartbeat", """{"user_id":1,"device":{"id":"","kind":"web"}}""", "device.id is not")]
+    [InlineData("POST", "/offline", """{"user_id":1,"device":{"id":7}}""", "device.id is not a string")]
+    [InlineData("POST", "/offline", """{"user_id":1,"device":{"kind":"web","kind":"web"}}""", "device.kind is given twice")]
     [InlineData("PUT", "/users/1/status", """{"status":"busy","priority":"high"}""", "priority")]
     [InlineData("PUT", "/users/1/status", """{"status":"busy","until":"tomorrow"}""", "until")]
     [InlineData("PUT", "/users/1/access", """{"disabled":1}""", "disabled")]
@@ -86,7 +90,22 @@ public sealed partial class StrictnessTests(SharedServer shared)
             .ShouldBeProblem(400, named);
 
     [Fact]
-    public async Task A_call_without_a_body_takes_none()
+    public async Task Every_call_without_a_body_takes_none()
+    {
+        foreach (var (method, bare, call) in await CallsAsync())
+        {
+            var path = bare + RequiredQuery(call);
+            if (call["requestBody"] is not null)
+                continue;
+            (await _server.SendAsync(HttpMethod.Parse(method), path, "{\"colour\":1}"u8.ToArray(), "application/json"))
+                .ShouldBeProblem(400, "takes no body");
+            (await _server.SendAsync(HttpMethod.Parse(method), path, "colour=red"u8.ToArray(), "application/x-www-form-urlencoded"))
+                .ShouldBeProblem(415);
+        }
+    }
+
+    [Fact]
+    public async Task A_call_without_a_body_takes_an_empty_object()
     {
         var user = SharedServer.NewUsers();
         foreach (var method in new[] { HttpMethod.Delete, HttpMethod.Post })
@@ -171,11 +190,11 @@ public sealed partial class StrictnessTests(SharedServer shared)
         (waits.Max() - waits.Min()).ShouldBeGreaterThan(1000);
     }
 
-    // A user in the query, if the call requires one.
+    // One user in the query parameter that the call requires, if it requires any.
     private static string RequiredQuery(System.Text.Json.Nodes.JsonNode call) =>
-        call["parameters"]?.AsArray().Any(
-            static one => one!["in"]!.GetValue<string>() == "query" && one["required"]?.GetValue<bool>() == true) == true
-            ? "?user=1"
+        call["parameters"]?.AsArray().FirstOrDefault(
+            static one => one!["in"]!.GetValue<string>() == "query" && one["required"]?.GetValue<bool>() == true) is { } parameter
+            ? $"?{parameter["name"]}=1"
             : "";
 
     private async Task<List<(string Method, string Path, System.Text.Json.Nodes.JsonNode Call)>> CallsAsync() =>

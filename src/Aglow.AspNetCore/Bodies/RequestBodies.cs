@@ -54,13 +54,24 @@ internal static class RequestBodies
         throw Problems.OtherContentType(type, packed);
     }
 
+    /// <summary>Whether a request surely has no body.</summary>
+    public static bool IsEmpty(HttpRequest request) =>
+        request.ContentLength == 0
+        || (request.ContentLength is null
+            && request.HttpContext.Features.Get<Microsoft.AspNetCore.Http.Features.IHttpRequestBodyDetectionFeature>()
+                is { CanHaveBody: false });
+
     /// <summary>Refuses a body, except an empty object, for calls that take none.</summary>
     public static async ValueTask RequireNothingAsync(HttpContext context)
     {
-        if (Kind(context, packed: false) == BodyKind.Empty)
+        // over HTTP/2 only reading tells an empty body from another
+        var isUnannounced = context.Request is { ContentLength: null, ContentType: null };
+        if (!isUnannounced && Kind(context, packed: false) == BodyKind.Empty)
             return;
         using var body = await ReadJsonAsync(context);
-        if (!body.Written.Span.Trim(" \t\r\n"u8).SequenceEqual("{}"u8))
+        if (isUnannounced && !body.Written.IsEmpty)
+            Kind(context, packed: false);
+        if (!body.Written.IsEmpty && !body.Written.Span.Trim(" \t\r\n"u8).SequenceEqual("{}"u8))
             throw Problems.Malformed("This call takes no body: send none.");
     }
 
@@ -243,12 +254,6 @@ internal static class RequestBodies
     }
 
     private static int BelievedBytes(HttpContext context) => (int)Math.Clamp(context.Request.ContentLength ?? 0, 256, MostBelievedBytes);
-
-    private static bool IsEmpty(HttpRequest request) =>
-        request.ContentLength == 0
-        || (request.ContentLength is null
-            && request.HttpContext.Features.Get<Microsoft.AspNetCore.Http.Features.IHttpRequestBodyDetectionFeature>()
-                is { CanHaveBody: false });
 
     private static bool IsMediaType(string? type, string wanted, out ReadOnlySpan<char> parameters)
     {

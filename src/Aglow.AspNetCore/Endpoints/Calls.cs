@@ -25,7 +25,8 @@ internal static class Calls
         foreach (var call in calls)
         {
             string[] reached = call.Method == HttpMethods.Get ? [HttpMethods.Get, HttpMethods.Head] : [call.Method];
-            var guarded = gate.Guard(call with { Handle = KnownQuery.Guard(call, problems) });
+            var strict = KnownQuery.Guard(call with { Handle = NoBody.Guard(call, problems) }, problems);
+            var guarded = gate.Guard(call with { Handle = strict });
             routes.MapMethods(call.Path, reached, HttpTraces.Handle(call, crossOrigin.Guard(call, app.Guard(call, guarded))))
                 .WithMetadata(call, gate)
                 .WithDisplayName(call.Name);
@@ -40,7 +41,7 @@ internal static class Calls
             if (path == Routes.StatusUpdate)
                 continue;
             var allow = string.Join(", ", allowed);
-            var notAllowed = gate.Guard(context => NotAllowed(context, allow));
+            var notAllowed = crossOrigin.Share(gate.Guard(context => NotAllowed(context, allow)));
             routes.Map(path, notAllowed).WithDisplayName($"other methods on {path}");
             crossOrigin.MapPreflight(routes, path, notAllowed);
         }

@@ -51,7 +51,7 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
         var schemas = new JsonObject();
         foreach (var endpoint in endpoints.Endpoints)
         {
-            if (endpoint.Metadata.GetMetadata<Call>() is not { } call)
+            if (endpoint.Metadata.GetMetadata<Call>() is not { } call || call.Path == Routes.OpenApi)
                 continue;
             if (paths[call.Path] is not JsonObject path)
                 paths[call.Path] = path = [];

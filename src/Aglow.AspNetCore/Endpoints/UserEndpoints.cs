@@ -231,7 +231,6 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     {
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
-        await RequestBodies.RequireNothingAsync(context);
         RequireDirectory();
         await host.Presence.RevokeAsync(asked);
         context.Response.StatusCode = StatusCodes.Status204NoContent;
@@ -312,7 +311,6 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     {
         var asked = Asked.User(context);
         await callers.RequireAsync(context, asked, Scopes.Users);
-        await RequestBodies.RequireNothingAsync(context);
         RequireDirectory();
         if (!await host.Presence.DeleteUserAsync(asked))
             throw Problems.NoSuchUser(asked);

@@ -1,0 +1,32 @@
+using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Bodies;
+using Aglow.AspNetCore.Http;
+using Microsoft.AspNetCore.Http;
+
+namespace Aglow.AspNetCore.Endpoints;
+
+/// <summary>
+/// Refuses a body for a call that takes none, so that none is ignored silently. An empty object is no body. For a request without a body,
+/// this costs one comparison.
+/// </summary>
+internal static class NoBody
+{
+    /// <summary>Wraps the handler of a call, if the call takes no body.</summary>
+    public static RequestDelegate Guard(Call call, ProblemAnswers problems)
+    {
+        var handle = call.Handle;
+        // the handshake of a socket has rules of its own
+        if (call.Bodies.Count > 0 || call.Path == Routes.Socket)
+            return handle;
+        // an empty form may come from a page of another origin; on a read it does no harm
+        var isRead = call.Method == HttpMethods.Get;
+        var checkedFirst = problems.Guard(async context =>
+        {
+            await RequestBodies.RequireNothingAsync(context);
+            await handle(context);
+        });
+        return context => RequestBodies.IsEmpty(context.Request) && (isRead || context.Request.ContentType is null)
+            ? handle(context)
+            : checkedFirst(context);
+    }
+}
