@@ -43,6 +43,8 @@ public class AccessTests(TokenServer shared)
 
     public static TheoryData<Row> Table => new(
         new("POST /heartbeat", null, Self: 200, Other: 200, Heartbeat: 400, Read: 403, Users: 403, Operate: 403), // for the caller
+        new("POST /heartbeat", "{\"active\":true}", 200, 200, 400, 403, 403, 403),
+        new("POST /heartbeat", "{\"device\":{\"id\":\"a\"},\"active\":true}", 200, 200, 400, 403, 403, 403),
         new("POST /heartbeat", "{\"user_id\":\"ME\"}", 200, 403, 200, 403, 403, 403),
         new("POST /heartbeat", "{\"user_ids\":[\"ME\"]}", 200, 403, 200, 403, 403, 403),
         new("POST /heartbeat", "{\"user_ids\":[\"ME\",1]}", 403, 403, 200, 403, 403, 403),

@@ -52,6 +52,8 @@ public class HeartbeatTests(SharedServer shared)
         (await _server.SendAsync(HttpMethod.Post, "/heartbeat")).ShouldBeProblem(401, "user_id");
         (await _server.SendAsync(HttpMethod.Post, "/heartbeat", [], "application/json")).ShouldBeProblem(401, "user_id");
         (await _server.SendAsync(HttpMethod.Post, "/offline")).ShouldBeProblem(401, "user_id");
+        (await _server.PostAsync("/heartbeat", """{"active":true}""")).ShouldBeProblem(401, "user_id");
+        (await _server.PostAsync("/heartbeat", """{"device":{"id":"a"}}""")).ShouldBeProblem(401, "user_id");
     }
 
     public static TheoryData<string> Malformed => new(
@@ -62,7 +64,6 @@ public class HeartbeatTests(SharedServer shared)
         "42",
         "null",
         "{}",
-        """{"active":true}""",
         """{"user_id":null}""",
         """{"user_id":true}""",
         """{"user_id":-1}""",

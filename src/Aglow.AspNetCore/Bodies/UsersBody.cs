@@ -24,7 +24,8 @@ internal enum UsersForm
 /// <summary>The members of a body besides the users.</summary>
 /// <param name="Active">Whether the person did something.</param>
 /// <param name="Device">The person's device that sends the call; null if it names none.</param>
-internal readonly record struct SaidOfUsers(bool Active, Device? Device);
+/// <param name="IsOfCaller">Whether the body names no user, so that it is about the caller.</param>
+internal readonly record struct SaidOfUsers(bool Active, Device? Device, bool IsOfCaller);
 
 /// <summary>Reads JSON with users into a <see cref="UserBatch"/>, without objects.</summary>
 /// <remarks>
@@ -82,8 +83,8 @@ internal static class UsersBody
     }
 
     /// <summary>
-    /// Reads the users and the other members; throws a problem if the form is wrong. A body with a device must not name users, because the
-    /// device belongs to the caller.
+    /// Reads the users and the other members; throws a problem if the form is wrong. A device belongs to one user. A body with a device or
+    /// activity, and without a user, is about the caller.
     /// </summary>
     public static SaidOfUsers Read(ReadOnlySpan<byte> json, UsersForm form, KeyCache known, UserBatch users)
     {
@@ -223,11 +224,11 @@ internal static class UsersBody
 
         if (one && list)
             throw Problems.Malformed("Both user_id and user_ids are given: send one of them.");
-        if (!one && !list && device is null)
+        if (!one && !list && device is null && !activeGiven)
             throw Expected(form);
         if (list && device is not null)
             throw Problems.Malformed("device is of one user: send user_id instead of user_ids.");
-        return new SaidOfUsers(active, device);
+        return new SaidOfUsers(active, device, IsOfCaller: !one && !list);
     }
 
     private static Device ReadDevice(ref Utf8JsonReader reader)
@@ -241,15 +242,16 @@ internal static class UsersBody
             if (!isId && !reader.ValueTextEquals("kind"u8))
                 throw Problems.UnknownMember(ref reader, DeviceExample);
             if ((isId ? id : kind) is not null)
-                throw Problems.GivenTwice(isId ? "id" : "kind");
+                throw Problems.GivenTwice(isId ? "device.id" : "device.kind");
             reader.Read();
             var text = reader.TokenType == JsonTokenType.String
                 ? reader.GetString()
-                : throw Problems.Malformed($"{(isId ? "id" : "kind")} of device is not a string. Send {DeviceExample}.");
+                : throw Problems.Malformed($"device.{(isId ? "id" : "kind")} is not a string. Send {DeviceExample}.");
             (id, kind) = isId ? (text, kind) : (id, text);
         }
 
-        return DeviceNames.DeviceOf(id, kind) ?? throw Problems.Malformed($"device is empty. Send {DeviceExample}.");
+        return DeviceNames.DeviceOf(id, kind, "device.id", "device.kind")
+            ?? throw Problems.Malformed($"device is empty. Send {DeviceExample}.");
     }
 
     private static void ReadList(ref Utf8JsonReader reader, UsersForm form, KeyCache known, UserBatch users)

@@ -139,16 +139,16 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
             default:
                 using (var users = new UserBatch())
                 {
-                    var (active, device) = await ReadUsersAsync(context, users);
+                    var said = await ReadUsersAsync(context, users);
                     await callers.RequireAsync(context, users, Scopes.Heartbeat);
                     await RegisterAsync(context, users);
                     RequireKnown(users);
                     // in a list, a disabled user's heartbeat is accepted without effect, because it must not fail the others
                     if (users.Count == 1)
                         Callers.RequireLive(presence.Accounts.Of(users.Numbers.Span[0]), caller: null);
-                    var heartbeat = device is { } heard
-                        ? presence.HeartbeatAsync(users.Numbers.Span[0], heard, active)
-                        : presence.HeartbeatAsync(users.Numbers, active);
+                    var heartbeat = said.Device is { } heard
+                        ? presence.HeartbeatAsync(users.Numbers.Span[0], heard, said.Active)
+                        : presence.HeartbeatAsync(users.Numbers, said.Active);
                     Require(await heartbeat, users.Count == 1 ? Problems.Shown(users, 0) : "with one of these numbers");
                 }
 
@@ -210,7 +210,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
         using var body = await RequestBodies.ReadJsonAsync(context);
         var said = UsersBody.Read(body.Written.Span, UsersForm.OneOrList, host.Presence.KnownKeys, users);
         gate.Charge(context, Cost.Users(users.Count));
-        if (users.Count == 0 && said.Device is not null)
+        if (said.IsOfCaller)
             users.TryAdd(Encoding.UTF8.GetBytes(callers.Require(context).ToString()), host.Presence.KnownKeys);
         return said;
     }

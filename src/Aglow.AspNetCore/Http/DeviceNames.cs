@@ -18,19 +18,20 @@ internal static class DeviceNames
         _ => null,
     };
 
-    /// <summary>Checks an ID and kind, and returns their device; null if neither is given.</summary>
-    public static Device? DeviceOf(string? id, string? kind)
+    /// <summary>Checks an ID and kind, and returns their device; null if neither is given. Problems name the members as given.</summary>
+    public static Device? DeviceOf(
+        string? id, string? kind, string idName = Routes.DeviceIdQuery, string kindName = Routes.DeviceKindQuery)
     {
         if (id is null && kind is null)
             return null;
         if (id is not null && (id.Length == 0 || Encoding.UTF8.GetByteCount(id) > MaxIdBytes || id.Any(char.IsControl)))
             throw Problems.Malformed(
-                $"{Routes.DeviceIdQuery} is not 1 to {MaxIdBytes} bytes of printable text: send an id of your own, such as a UUID.");
+                $"{idName} is not 1 to {MaxIdBytes} bytes of printable text: send an id of your own, such as a UUID.");
         if (kind is null)
             return Device.Of(id, DeviceKind.Other);
         return Device.Of(
             id,
             KindOf(kind) ?? throw Problems.Malformed(
-                $"{Routes.DeviceKindQuery} is \"{Problems.Shorten(kind)}\": send one of desktop, mobile, web, other."));
+                $"{kindName} is \"{Problems.Shorten(kind)}\": send one of desktop, mobile, web, other."));
     }
 }
