@@ -165,6 +165,10 @@ internal sealed class FactCommand(string text, params NpgsqlParameter[] paramete
         unrelating AS (DELETE FROM aglow.relation WHERE idx = $1),
         unclaimed AS (UPDATE aglow.claim SET {ClaimCommand.Removed}, change = ({Change}), changed_at = $2 WHERE idx = $1),
         shown AS (UPDATE aglow.visibility SET online = 0, last_seen = 0, change = ({Change}), changed_at = $2 WHERE idx = $1)
+        {NoteDeletionText}
+        """;
+
+    private const string NoteDeletionText = $"""
         INSERT INTO aglow.account AS old (idx, disabled, shown_last_seen, revoked_at, deleted, change, changed_at)
         VALUES ($1, false, 0, $3, true, ({Change}), $2)
         ON CONFLICT (idx) DO UPDATE SET disabled = false, shown_last_seen = 0, revoked_at = greatest(old.revoked_at, excluded.revoked_at),
@@ -202,6 +206,8 @@ internal sealed class FactCommand(string text, params NpgsqlParameter[] paramete
     private const string Change = "SELECT change FROM aglow.state";
 
     public static FactCommand Delete(uint user, long at) => new(DeleteText, Sql.Number(user), Sql.Number(at));
+
+    public static FactCommand NoteDeletion(uint user, long at) => new(NoteDeletionText, Sql.Number(user), Sql.Number(at));
 
     public static FactCommand Revoke(uint user, long at) => new(RevokeText, Sql.Number(user), Sql.Number(at));
 

@@ -176,6 +176,9 @@ public sealed class PostgresUserDirectory : IUserDirectory
     public async ValueTask DeleteAsync(uint user, long at) => await _writer.RunAsync(FactCommand.Delete(user, at));
 
     /// <inheritdoc/>
+    public async ValueTask NoteDeletionAsync(uint user, long at) => await _writer.RunAsync(FactCommand.NoteDeletion(user, at));
+
+    /// <inheritdoc/>
     public async ValueTask RevokeAsync(uint user, long at) => await _writer.RunAsync(FactCommand.Revoke(user, at));
 
     /// <inheritdoc/>

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Http.Json;
+using System.Text;
 using Aglow.Server.Tests;
 using static Aglow.Stores.Tests.NodeCalls;
 
@@ -63,6 +64,58 @@ public sealed class PostgresFaultTests(PostgresServer postgres) : IAsyncLifetime
         node.Output.ShouldNotContain("Something is wrong");
         // each cause is logged once, not for every call
         node.Output.Split('\n').Count(static line => line.Contains("Calls that need the directory get 503")).ShouldBeLessThan(20);
+    }
+
+    [Fact]
+    public async Task A_deletion_that_fails_halfway_has_ended_the_tokens_shows_nobody_and_is_finished_by_the_same_call()
+    {
+        await using var node = await NodeAsync(postgres.Process.Port, flags: Token.ServerFlags);
+        // one is known by heartbeats only, and one hides
+        string[] users = ["ann", "bea"];
+        var old = users.ToDictionary(
+            static user => user,
+            static user => Token.Signed(Token.Claims(user, static claims => claims["iat"] = Token.Now - 2), Token.Secret));
+        foreach (var user in users)
+            (await AsAsync(node, old[user], HttpMethod.Post, "/heartbeat")).Status.ShouldBe(HttpStatusCode.OK);
+        (await AsAsync(node, old["bea"], HttpMethod.Put, "/users/bea/visibility", """{"online":"nobody"}"""))
+            .Status.ShouldBe(HttpStatusCode.OK);
+        await postgres.Process.ExecuteAsync(
+            """
+            CREATE FUNCTION aglow.stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'for the test'; END $$;
+            CREATE TRIGGER stops AFTER DELETE ON aglow.profile FOR EACH STATEMENT EXECUTE FUNCTION aglow.stop()
+            """,
+            _database);
+        foreach (var user in users)
+        {
+            (await AsAsync(node, old[user], HttpMethod.Delete, $"/users/{user}")).Status.ShouldBe(HttpStatusCode.ServiceUnavailable);
+            await Eventually.HoldsAsync(
+                async () => (await AsAsync(node, old[user], HttpMethod.Post, "/heartbeat")).Text.Contains("Token revoked"));
+            (await AsAsync(node, Token.Of("carol"), HttpMethod.Get, $"/status/{user}")).Text
+                .ShouldBe($$"""{"user_id":"{{user}}","is_online":false,"status":"offline","last_seen":null}""");
+        }
+
+        await postgres.Process.ExecuteAsync("DROP TRIGGER stops ON aglow.profile", _database);
+        // tokens of a later second are accepted; nothing is left of the one, and what hid the other goes with the rest
+        await HoldsAsync("ann", HttpMethod.Delete, "/users/ann", "No such user");
+        await HoldsAsync("bea", HttpMethod.Delete, "/users/bea", "");
+        await HoldsAsync("bea", HttpMethod.Get, "/users/bea/visibility", "everyone");
+
+        Task HoldsAsync(string who, HttpMethod method, string path, string text) => Eventually.HoldsAsync(async () =>
+        {
+            var answer = await AsAsync(node, Token.Of(who), method, path);
+            return answer.Status != HttpStatusCode.Unauthorized && (text.Length > 0 ? answer.Text.Contains(text) : answer.Text.Length == 0);
+        });
+    }
+
+    private static async Task<(HttpStatusCode Status, string Text)> AsAsync(
+        AglowProcess node, string token, HttpMethod method, string path, string? json = null)
+    {
+        using var request = new HttpRequestMessage(method, path);
+        request.Headers.Authorization = new("Bearer", token);
+        if (json is not null)
+            request.Content = new StringContent(json, Encoding.UTF8, "application/json");
+        using var answer = await node.Http.SendAsync(request);
+        return (answer.StatusCode, await answer.Content.ReadAsStringAsync());
     }
 
     [Fact]
@@ -133,7 +186,7 @@ public sealed class PostgresFaultTests(PostgresServer postgres) : IAsyncLifetime
         await Eventually.HoldsAsync(async () => await Writes(node, "after").First() == HttpStatusCode.OK);
     }
 
-    private async Task<AglowProcess> NodeAsync(int port, Dictionary<string, string>? environment = null)
+    private async Task<AglowProcess> NodeAsync(int port, Dictionary<string, string>? environment = null, params string[] flags)
     {
         environment ??= [];
         environment["AGLOW_POSTGRES_PASSWORD"] = PostgresProcess.Password;
@@ -141,7 +194,7 @@ public sealed class PostgresFaultTests(PostgresServer postgres) : IAsyncLifetime
             null,
             [
                 "--redis", $"{_redis!.Endpoint}", "--drain-seconds", "0", "--postgres",
-                $"Host=127.0.0.1;Port={port};Database={_database};Username={PostgresProcess.User};Timeout=20",
+                $"Host=127.0.0.1;Port={port};Database={_database};Username={PostgresProcess.User};Timeout=20", .. flags,
             ],
             environment);
         await node.ReadyAsync();

@@ -99,6 +99,20 @@ public abstract class UserDirectoryContract
     }
 
     [Fact]
+    public async Task A_deletion_that_is_only_noted_ends_tokens_and_erases_nothing()
+    {
+        await using var directory = await OpenAsync();
+        var bob = await CreateAsync(directory, "bob", "bob");
+        await directory.SetDisabledAsync(bob, true, 0);
+        await directory.NoteDeletionAsync(bob, 100);
+        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(bob, new Account(RevokedAt: 100, IsDeleted: true)));
+        (await directory.FindProfileAsync(bob)).ShouldNotBeNull();
+        await directory.DeleteAsync(bob, 100);
+        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(bob, new Account(RevokedAt: 100, IsDeleted: true)));
+        (await directory.FindProfileAsync(bob)).ShouldBeNull();
+    }
+
+    [Fact]
     public async Task A_deleted_id_keeps_its_index_for_good()
     {
         await using var directory = await OpenAsync();

@@ -101,6 +101,8 @@ internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
 
     public ValueTask DeleteAsync(uint user, long at) => inner.DeleteAsync(user, at);
 
+    public ValueTask NoteDeletionAsync(uint user, long at) => inner.NoteDeletionAsync(user, at);
+
     public ValueTask RevokeAsync(uint user, long at) => inner.RevokeAsync(user, at);
 
     public ValueTask SetDisabledAsync(uint user, bool disabled, uint shownLastSeen) =>

@@ -84,6 +84,9 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
     public ValueTask DeleteAsync(uint user, long at) => Own(user) ?? behind.DeleteAsync(user, at);
 
     /// <inheritdoc/>
+    public ValueTask NoteDeletionAsync(uint user, long at) => Own(user) ?? behind.NoteDeletionAsync(user, at);
+
+    /// <inheritdoc/>
     public ValueTask RevokeAsync(uint user, long at) => Own(user) ?? behind.RevokeAsync(user, at);
 
     /// <inheritdoc/>

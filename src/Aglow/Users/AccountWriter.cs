@@ -86,14 +86,16 @@ internal sealed class AccountWriter(
         using var _ = await locks.EnterAsync(user);
         if (!await IsKnownAsync(user, ofOneself: false))
             return false;
-        // the words go before what hides them: a user who hides is not seen on the way out, on this node or another
+        var at = UnixNow();
         if (IsShared)
         {
+            // Credentials end first: after a crash, the same call may find nothing left, and the user must not stay signed in. Then the
+            // words go, before what hides them: a user who hides is not seen on the way out, on this node or another.
+            await directory.Required().NoteDeletionAsync(user, at);
             await heartbeats.LeaveAsync(new[] { user });
             await words.EraseAsync(user);
         }
 
-        var at = UnixNow();
         await directory.Required().DeleteAsync(user, at);
         if (!IsShared)
             accounts.Set(user, new Account(RevokedAt: at, IsDeleted: true));

@@ -89,6 +89,9 @@ public interface IUserDirectory : IAsyncDisposable
     /// </summary>
     ValueTask DeleteAsync(uint user, long at);
 
+    /// <summary>Notes a deletion in the <see cref="Account"/>, and changes nothing else. <see cref="DeleteAsync"/> follows.</summary>
+    ValueTask NoteDeletionAsync(uint user, long at);
+
     /// <summary>
     /// Notes in a user's <see cref="Account"/> that tokens issued at or before <paramref name="at"/> (seconds since 1970-01-01 UTC) are
     /// refused.

@@ -181,6 +181,9 @@ public sealed class SqliteUserDirectory : IUserDirectory
     public ValueTask DeleteAsync(uint user, long at) => Discard(_writer.RunAsync(() => _commands.Delete(user, at)));
 
     /// <inheritdoc/>
+    public ValueTask NoteDeletionAsync(uint user, long at) => Discard(_writer.RunAsync(() => _commands.NoteDeletion(user, at)));
+
+    /// <inheritdoc/>
     public ValueTask RevokeAsync(uint user, long at) => Discard(_writer.RunAsync(() => _commands.Revoke(user, at)));
 
     /// <inheritdoc/>

@@ -217,6 +217,11 @@ internal sealed class UserCommands : IDisposable
         _dropNames.Bind(1, user).Run();
         foreach (var erase in new[] { _dropProfile, _unfollowAll, _dropClaims, _dropVisibility, _unrelateAll })
             erase.Bind(1, user).Run();
+        return NoteDeletion(user, at);
+    }
+
+    public bool NoteDeletion(uint user, long at)
+    {
         _noteDeletion.Bind(1, user).Bind(2, at).Run();
         return true;
     }
