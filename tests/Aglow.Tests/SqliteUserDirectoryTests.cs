@@ -1,3 +1,4 @@
+using System.Text;
 using Aglow.Model;
 using Aglow.Sqlite;
 using Aglow.Storage;
@@ -233,19 +234,33 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
     }
 
     [Fact]
-    public async Task What_a_deleted_user_was_called_is_nowhere_in_the_tables()
+    public async Task What_a_deleted_user_was_called_and_wrote_is_nowhere_in_the_tables_and_files()
     {
         await using (var directory = Open())
         {
             await directory.RegisterAsync(["a", "b"], new uint[2]);
-            await directory.WriteProfilesAsync([new(First, "gone", "Display"), new(First + 1, "staying", null)], create: true);
-            await directory.DeleteAsync(First, 1_900_000_000);
+            await directory.WriteProfilesAsync([new(First, "gone away", "Persephone"), new(First + 1, "staying here", null)], create: true);
+            await directory.SetClaimAsync(First, Call with { Said = new Said("what I said", null, 0) }, 50);
+            await directory.SetClaimAsync(First + 1, Call with { Said = new Said("what stays", null, 0) }, 50);
+            // enough others that the deletion frees whole pages
+            await directory.WriteProfilesAsync(
+                [.. Enumerable.Range(0, 2000).Select(static i => new ProfileWrite((uint)i, $"gone away {i}", $"Persephone {i}"))],
+                create: true);
+            var gone = Enumerable.Range(0, 2000).Select(static i => (uint)i).Append(First);
+            await Task.WhenAll(gone.Select(user => directory.DeleteAsync(user, 1_900_000_000).AsTask()));
         }
 
+        foreach (var text in new[] { "gone away", "Persephone", "what I said" })
+            FilesWith(text).ShouldBeEmpty(text);
+        foreach (var text in new[] { "staying here", "what stays" })
+            FilesWith(text).ShouldNotBeEmpty(text);
         Ask("SELECT count(*) FROM profile").ShouldBe(1);
-        Ask("SELECT count(*) FROM profile_text WHERE profile_text MATCH '\"isp\"'").ShouldBe(0);
+        Ask("SELECT count(*) FROM profile_text WHERE profile_text MATCH '\"eph\"'").ShouldBe(0);
         Ask("SELECT count(*) FROM profile_text WHERE profile_text MATCH '\"yin\"'").ShouldBe(1);
     }
+
+    private IEnumerable<string> FilesWith(string text) => Directory.GetFiles(_folder.Path)
+        .Where(file => Encoding.Latin1.GetString(File.ReadAllBytes(file)).Contains(text, StringComparison.OrdinalIgnoreCase));
 
     [Fact]
     public async Task A_page_that_read_many_rows_ends_early_and_loses_nobody()

@@ -74,8 +74,10 @@ internal sealed class SqliteFile : IDisposable
     public SqliteConnection ConnectToWrite(int cacheKibibytes)
     {
         var connection = Connect(Path, SqliteOpenMode.ReadWrite, cacheKibibytes);
-        // only the seal makes checkpoints
-        Execute(connection, "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 0");
+        // only the seal makes checkpoints; what is deleted is overwritten, since it is names and what people wrote
+        Execute(
+            connection,
+            "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = ON");
         return connection;
     }
 
