@@ -25,5 +25,9 @@ public class DamageTests
             results.Single(one => one.State == "killed" && one.File == file).Refused.ShouldBe(3, file);
             results.ShouldContain(one => one.State == "running" && one.File == file);
         }
+
+        // a run opens thousands of stores: each must be closed, also one that was refused late
+        Directory.GetFiles("/proc/self/fd").Select(static one => new FileInfo(one).LinkTarget)
+            .Where(static target => target?.Contains("aglow-damage-") == true).ShouldBeEmpty();
     }
 }

@@ -39,7 +39,8 @@ internal static class DamageCommand
             var silent = results.Sum(static result => result.Silent.Count);
             await Console.Out.WriteLineAsync(
                 $"{results.Sum(static result => result.Refused + result.Unharmed + result.Silent.Count)} flips in "
-                    + $"{Stopwatch.GetElapsedTime(began).TotalSeconds:0} s: {silent} silent losses.");
+                    + $"{Stopwatch.GetElapsedTime(began).TotalSeconds:0} s: {silent} silent losses. "
+                    + $"Memory: {Process.GetCurrentProcess().PeakWorkingSet64 >> 20} MB at most.");
             return silent == 0 ? 0 : 1;
         });
         return command;

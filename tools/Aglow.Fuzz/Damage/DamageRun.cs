@@ -136,31 +136,31 @@ internal sealed class DamageRun(int places, int seed, string? onlyFile, string? 
     // Either the start says so in one line, or everything that was acknowledged is there.
     private async Task JudgeAsync(string folder, int rounds, Action<string> silent, Action refused, Action unharmed)
     {
-        EmbeddedPresence store;
+        EmbeddedPresence? store = null;
         try
         {
             store = await DamageFacts.OpenAsync(folder);
             if (store.Presence.Changes is { } changes)
                 await changes.Consumers.ReadAsync("place/");
-        }
-        catch (DataFolderException e) when (!e.Message.Contains('\n', StringComparison.Ordinal))
-        {
-            refused();
-            return;
-        }
-        catch (Exception e)
-        {
-            silent($"{e.GetType().Name}: {e.Message}");
-            return;
-        }
-
-        await using (store)
-        {
             var (expected, found) = (await ExpectedAsync(rounds), await DamageFacts.ReadAsync(store.Presence, rounds));
             if (expected == found)
                 unharmed();
             else
                 silent(Difference(expected, found));
+        }
+        catch (DataFolderException e) when (!e.Message.Contains('\n', StringComparison.Ordinal))
+        {
+            refused();
+        }
+        catch (Exception e)
+        {
+            silent($"{e.GetType().Name}: {e.Message}");
+        }
+        finally
+        {
+            // also a store whose last file was refused: a run opens thousands
+            if (store is not null)
+                await store.DisposeAsync();
         }
     }
 
