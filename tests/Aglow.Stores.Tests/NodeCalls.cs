@@ -7,8 +7,16 @@ namespace Aglow.Stores.Tests;
 /// <summary>Calls to a node that many tests use.</summary>
 internal static class NodeCalls
 {
-    public static Task<HttpResponseMessage> HeartbeatAsync(AglowProcess node, object user) =>
-        node.Http.PostAsJsonAsync("/heartbeat", new { user_id = user });
+    /// <summary>
+    /// A heartbeat as clients send it: with the length of its body. The framework's <c>PostAsJsonAsync</c> sends none, and the server
+    /// reads such a body on another path.
+    /// </summary>
+    public static async Task<HttpResponseMessage> HeartbeatAsync(AglowProcess node, object user, CancellationToken stop = default)
+    {
+        using var body = new ByteArrayContent(JsonSerializer.SerializeToUtf8Bytes(new { user_id = user }));
+        body.Headers.ContentType = new("application/json");
+        return await node.Http.PostAsync("/heartbeat", body, stop);
+    }
 
     public static Task<string?> StatusAsync(AglowProcess node, uint user) => StatusAsync(node, $"{user}");
 

@@ -173,8 +173,7 @@ public sealed class PostgresFaultTests(PostgresServer postgres) : IAsyncLifetime
         for (; !givenUp.IsCompleted; answered++)
         {
             using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(15));
-            using var answer = await node.Http.PostAsJsonAsync(
-                "/heartbeat", new { user_id = answered % 2 == 0 ? (object)42 : "alice" }, patience.Token);
+            using var answer = await HeartbeatAsync(node, answered % 2 == 0 ? 42 : "alice", patience.Token);
             answer.StatusCode.ShouldBe(HttpStatusCode.OK);
             await Task.Delay(10);
         }

@@ -62,15 +62,23 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
 
     private Task HeartbeatAsync(HttpContext context)
     {
-        if (!TryReadUsual(context, out var user, out var active))
-            return _anyHeartbeats!(context);
-        var heartbeat = host.Presence.HeartbeatAsync(user, active);
-        if (!heartbeat.IsCompletedSuccessfully)
-            return FinishAsync(context, heartbeat.AsTask());
-        var admission = heartbeat.Result;
-        return admission == Admission.Accepted
-            ? Answers.Ready(context, _heartbeatAnswer)
-            : FinishAsync(context, Task.FromResult(admission));
+        try
+        {
+            if (!TryReadUsual(context, out var user, out var active))
+                return _anyHeartbeats!(context);
+            var heartbeat = host.Presence.HeartbeatAsync(user, active);
+            if (!heartbeat.IsCompletedSuccessfully)
+                return FinishAsync(context, heartbeat.AsTask());
+            var admission = heartbeat.Result;
+            return admission == Admission.Accepted
+                ? Answers.Ready(context, _heartbeatAnswer)
+                : FinishAsync(context, Task.FromResult(admission));
+        }
+        catch (Exception failure) when (!context.Response.HasStarted)
+        {
+            // a broken body, or a store that is away
+            return problems.AnswerAsync(context, failure);
+        }
     }
 
     // Reads an empty body from the person themself, or one user in JSON from a caller who may speak for them. False: nothing was consumed,

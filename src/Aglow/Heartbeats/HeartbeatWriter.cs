@@ -141,7 +141,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
 
         var at = _clock.Moment;
         if (_renewals is not null && MayNotWait(user))
-            throw Late(user);
+            return ValueTask.FromException<Admission>(Late(user));
         _devices?.Heard(user, device, at.Now);
         if (_renewals is not null && _renewals.OfPulse.TryDefer(user, at.Now, at.Oldest(_online.PulseSeconds)))
             return DeferredAsync(user, at, active);
