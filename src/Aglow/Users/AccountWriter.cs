@@ -110,6 +110,8 @@ internal sealed class AccountWriter(
         await store.ReplicatedAsync(new[] { user }, isLeave: true);
         bus.Publish(TransitionKind.LeftEverywhere, [user]);
         bus.Publish(TransitionKind.Left, [user]);
+        // a leave is confirmed a second later; nobody comes back from a deletion
+        visibility.Resight(user);
         return true;
     }
 

@@ -71,4 +71,7 @@ internal sealed class VisibilityWriter(
         if (visibilities.Set(user, visibility))
             resight(user);
     }
+
+    /// <summary>Sends the watchers of a user at once what they may see now.</summary>
+    public void Resight(uint user) => resight(user);
 }

@@ -93,7 +93,12 @@ internal sealed class DirectoryNews
     private void SetAccounts(DirectoryChanges changes)
     {
         foreach (var (user, account) in changes.Accounts)
+        {
             _accounts.Set(user, account);
+            if (account.IsDeleted)
+                _watchers.Resight(user);
+        }
+
         if (changes.IsComplete)
         {
             foreach (var user in _accounts.Users.Except(changes.Accounts.Select(static a => a.Key)).ToArray())
