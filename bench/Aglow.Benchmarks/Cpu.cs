@@ -32,15 +32,11 @@ internal static class Cpu
     public static double OfTree(int process)
     {
         var all = Of(process, withChildren: true);
-        foreach (var folder in Directory.EnumerateDirectories("/proc"))
+        foreach (var child in ChildrenOf(process))
         {
-            if (!int.TryParse(Path.GetFileName(folder), out var other))
-                continue;
             try
             {
-                var stat = File.ReadAllText($"{folder}/stat");
-                if (stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[1] == $"{process}")
-                    all += Of(other);
+                all += Of(child);
             }
             catch (IOException)
             {
@@ -49,6 +45,29 @@ internal static class Cpu
         }
 
         return all;
+    }
+
+    /// <summary>The processes that a process started, and that are alive.</summary>
+    public static IEnumerable<int> ChildrenOf(int process)
+    {
+        foreach (var folder in Directory.EnumerateDirectories("/proc"))
+        {
+            if (!int.TryParse(Path.GetFileName(folder), out var other))
+                continue;
+            string stat;
+            try
+            {
+                stat = File.ReadAllText($"{folder}/stat");
+            }
+            catch (IOException)
+            {
+                // the process ended in the meantime
+                continue;
+            }
+
+            if (stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[1] == $"{process}")
+                yield return other;
+        }
     }
 
     /// <summary>Resident bytes of a process, from <c>/proc/PID/status</c>.</summary>

@@ -12,8 +12,11 @@ internal sealed class PostgresServer : IAsyncDisposable
     {
         _child = child;
         _folder = folder;
+        Port = port;
         ConnectionString = $"Host=127.0.0.1;Port={port};Username=aglow;Database=postgres;Maximum Pool Size=20;Timeout=10";
     }
+
+    public int Port { get; }
 
     public string ConnectionString { get; }
 
@@ -48,6 +51,18 @@ internal sealed class PostgresServer : IAsyncDisposable
             await connection.OpenAsync();
         });
         return server;
+    }
+
+    /// <summary>Pauses the server and the processes for its connections, or resumes them.</summary>
+    public void Pause(bool pause)
+    {
+        // the server first, so that it starts no more processes
+        string[] processes = [$"{_child.Process.Id}", .. Cpu.ChildrenOf(_child.Process.Id).Select(static child => $"{child}")];
+        foreach (var process in processes)
+        {
+            using var kill = System.Diagnostics.Process.Start("kill", [pause ? "-STOP" : "-CONT", process]);
+            kill.WaitForExit();
+        }
     }
 
     /// <summary>CPU seconds of the server and of the processes for its connections.</summary>
