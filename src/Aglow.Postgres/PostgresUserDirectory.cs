@@ -267,14 +267,31 @@ public sealed class PostgresUserDirectory : IUserDirectory
         },
         PostgresChanges.AllWithin);
 
-    /// <summary>Reads on a connection of the pool. Retries once on another connection if that one turns out to be lost.</summary>
+    /// <summary>
+    /// Reads on a connection of the pool. The caller waits no longer than the answer may take, and does not wait for the cancel: Npgsql
+    /// connects for it, which takes seconds while the server is away.
+    /// </summary>
     private async ValueTask<T> ReadAsync<T>(Func<NpgsqlConnection, CancellationToken, Task<T>> read, TimeSpan? within = null)
+    {
+        try
+        {
+            var most = within ?? _options.AnswersWithin;
+            return await ReadTwiceAsync(read, most).WaitAsync(most, _time);
+        }
+        catch (TimeoutException late)
+        {
+            throw PostgresFailure.Explain(late, _options);
+        }
+    }
+
+    /// <summary>Retries once on another connection if the first one turns out to be lost.</summary>
+    private async Task<T> ReadTwiceAsync<T>(Func<NpgsqlConnection, CancellationToken, Task<T>> read, TimeSpan within)
     {
         for (var isFirst = true; ; isFirst = false)
         {
             try
             {
-                using var deadline = new Deadline(within ?? _options.AnswersWithin);
+                using var deadline = new Deadline(within);
                 await using var connection = await _source.OpenConnectionAsync(deadline.Token);
                 return await read(connection, deadline.Token);
             }
