@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text;
+using Aglow.AspNetCore.Access;
 using Aglow.Storage;
 
 namespace Aglow.Server;
@@ -25,12 +27,21 @@ internal static class KeysCommand
             Required = true
         };
 
-        var add = new Command("add", "Creates a key and prints it. It cannot be printed again.") { data, name, scope };
+        var file = new Option<string>("--file")
+        {
+            Description = "Writes the key into this file, which only its owner can read, and prints nothing. Does nothing if it has a key.",
+            HelpName = "FILE"
+        };
+
+        var add = new Command("add", "Creates a key and prints it. It cannot be printed again.") { data, name, scope, file };
         add.SetAction(parsed => Run(() =>
         {
             var scopes = ApiKeys.ReadScopes(parsed.GetRequiredValue(scope));
-            Console.Out.WriteLine(
-                new ApiKeys(parsed.GetRequiredValue(data)).Add(parsed.GetRequiredValue(name), scopes, TimeProvider.System.GetUtcNow()));
+            var keys = new ApiKeys(parsed.GetRequiredValue(data));
+            if (parsed.GetValue(file) is { } path)
+                AddInto(path, keys, parsed.GetRequiredValue(name), scopes);
+            else
+                Console.Out.WriteLine(keys.Add(parsed.GetRequiredValue(name), scopes, TimeProvider.System.GetUtcNow()));
         }));
 
         var list = new Command("list", "Lists the keys with their names, scopes and times of creation.") { data };
@@ -50,6 +61,21 @@ internal static class KeysCommand
         return new Command("keys", "Creates, lists and revokes the keys of backends.") { add, list, revoke };
     }
 
+    // Images have no shell, so a deployment that makes a key at each start needs one call that may be repeated.
+    private static void AddInto(string path, ApiKeys keys, string name, Scopes scopes)
+    {
+        if (File.Exists(path) && new FileInfo(path).Length > 0)
+            return;
+        // the file first, because a key that was made cannot be read again
+        using var file = new FileStream(path, new FileStreamOptions
+        {
+            Mode = FileMode.Create,
+            Access = FileAccess.Write,
+            UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+        });
+        file.Write(Encoding.UTF8.GetBytes(keys.Add(name, scopes, TimeProvider.System.GetUtcNow()) + "\n"));
+    }
+
     private static int Run(Action action)
     {
         try
@@ -61,7 +87,7 @@ internal static class KeysCommand
         {
             return CommandLine.Fail(CommandLine.Usage, $"{wrong.Message}.");
         }
-        catch (DataFolderException failure)
+        catch (Exception failure) when (failure is DataFolderException or IOException or UnauthorizedAccessException)
         {
             return CommandLine.Fail(CommandLine.Failed, failure.Message);
         }

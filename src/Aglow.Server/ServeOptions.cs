@@ -10,6 +10,9 @@ namespace Aglow.Server;
 /// <summary>The settings of the server.</summary>
 internal sealed class ServeOptions
 {
+    /// <summary>The folder of secrets; null: that of the systemd unit, if any.</summary>
+    public string? SecretsFolder { get; set; }
+
     /// <summary>The addresses to listen on. Loopback by default, because in open mode any caller may act for any user.</summary>
     public IReadOnlyList<string> Urls { get; set; } = ["http://127.0.0.1:8080"];
 

@@ -9,8 +9,8 @@ using StackExchange.Redis;
 namespace Aglow.Server;
 
 /// <summary>
-/// Owns the server's settings. Each is a flag, an <c>AGLOW_…</c> variable and a member of "Aglow" in appsettings.json; the first of these
-/// that is set counts.
+/// Owns the server's settings. Each is a flag, an <c>AGLOW_…</c> variable, a file of the secrets folder and a member of "Aglow" in
+/// appsettings.json; the first of these that is set counts.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -18,7 +18,8 @@ namespace Aglow.Server;
 /// </code>
 /// The file is appsettings.json beside the program, or the one that --settings names, but never one in the current folder. The start fails
 /// if a value cannot be read, or if "Aglow" has an unknown member. An unknown variable only causes a warning, because platforms set
-/// variables of their own (AGLOW_PORT for a Kubernetes service named aglow).
+/// variables of their own (AGLOW_PORT for a Kubernetes service named aglow). The secrets folder has a file AGLOW_… for each secret, because
+/// other users and the platform's tools can see flags and variables.
 /// </remarks>
 internal sealed record ServeSettings(
     string Name, string Value, string Help, Action<ServeOptions, string> Apply,
@@ -28,6 +29,7 @@ internal sealed record ServeSettings(
     private const string FileName = "appsettings.json";
     private const string Section = "Aglow";
     private const string Definitions = "definitions";
+    private const string Credentials = "CREDENTIALS_DIRECTORY";
 
     public static readonly IReadOnlyList<ServeSettings> All =
     [
@@ -35,6 +37,10 @@ internal sealed record ServeSettings(
         new(
             "settings", "FILE", "A settings file. Default: appsettings.json beside the program, never one in the current folder.",
             static (_, _) => { }),
+        new(
+            "secrets", "DIR",
+            "A folder of secrets, one file each, named as the variable: AGLOW_JWT_SECRET. Default: the credentials of the systemd unit.",
+            static (o, v) => o.SecretsFolder = v),
         new("urls", "URL,…", "The addresses to listen on; default http://127.0.0.1:8080.", static (o, v) => o.Urls = Addresses.Read(v)),
         new(
             "data", "DIR", "The folder of the embedded store, created if it does not exist; default \"data\".",
@@ -189,7 +195,7 @@ internal sealed record ServeSettings(
     /// <summary>Reads all settings. The keys of <paramref name="flags"/> are the names of flags.</summary>
     public static ServeOptions Read(IReadOnlyDictionary<string, string> flags)
     {
-        var settings = flags.GetValueOrDefault("--settings") ?? Environment.GetEnvironmentVariable($"{Prefix}SETTINGS");
+        var settings = flags.GetValueOrDefault("--settings") ?? Variable($"{Prefix}SETTINGS");
         var files = ReadFile(settings);
         var file = settings ?? FileName;
         var options = new ServeOptions { Files = files };
@@ -199,6 +205,8 @@ internal sealed record ServeSettings(
                 throw new UsageException($"{path} in {file} is not a setting: see aglow serve --help for those there are.");
         }
 
+        var secrets = flags.GetValueOrDefault("--secrets") ?? Variable($"{Prefix}SECRETS") ?? options.SecretsFolder;
+        ReadSecrets(options, secrets ?? Variable(Credentials));
         foreach (var variable in Environment.GetEnvironmentVariables().Cast<DictionaryEntry>())
         {
             var (name, value) = ((string)variable.Key, (string?)variable.Value);
@@ -271,15 +279,38 @@ internal sealed record ServeSettings(
         }
     }
 
+    private static void ReadSecrets(ServeOptions options, string? folder)
+    {
+        if (folder is null)
+            return;
+        try
+        {
+            // a platform puts other files beside ours
+            foreach (var file in Directory.EnumerateFiles(folder, $"{Prefix}*"))
+            {
+                // editors and `echo` end a file with a line break, which is no part of a password
+                if (File.ReadAllText(file).TrimEnd('\r', '\n') is { Length: > 0 } value
+                    && !TryApply(options, Path.GetFileName(file)[Prefix.Length..].Split("__"), value, file, isSecret: true))
+                    throw new UsageException($"{file} is not a setting: see aglow serve --help for those there are.");
+            }
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw new UsageException($"secrets cannot be read: {failure.Message}");
+        }
+    }
+
+    private static string? Variable(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
+
     /// <summary>Applies one setting, named by its path in a file; false if there is no such setting.</summary>
     /// <exception cref="UsageException">The value cannot be read.</exception>
-    internal static bool TryApply(ServeOptions options, string[] path, string value, string source)
+    internal static bool TryApply(ServeOptions options, string[] path, string value, string source, bool isSecret = false)
     {
         if (path.Length == 3 && Normal(path[0]) == Definitions)
             return TryDefine(options.Presence.Definitions, path[1], Normal(path[2]), value, source);
         if (path.Length != 1 || All.FirstOrDefault(s => s.Key == Normal(path[0])) is not { } setting)
             return false;
-        setting.Set(options, value, source);
+        setting.Set(options, value, source, isSecret);
         return true;
     }
 
@@ -305,7 +336,7 @@ internal sealed record ServeSettings(
         }
     }
 
-    private void Set(ServeOptions options, string value, string source) => Or(
+    private void Set(ServeOptions options, string value, string source, bool isSecret = false) => Or(
         source,
         value,
         v =>
@@ -313,7 +344,7 @@ internal sealed record ServeSettings(
             Apply(options, v);
             return true;
         },
-        IsSecret);
+        isSecret || IsSecret);
 
     private static T Or<T>(string source, string value, Func<string, T> read, bool isSecret = false)
     {
