@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text;
 using Aglow.AspNetCore.Access;
+using Aglow.Durable;
 using Aglow.Storage;
 
 namespace Aglow.Server;
@@ -67,12 +68,7 @@ internal static class KeysCommand
         if (File.Exists(path) && new FileInfo(path).Length > 0)
             return;
         // the file first, because a key that was made cannot be read again
-        using var file = new FileStream(path, new FileStreamOptions
-        {
-            Mode = FileMode.Create,
-            Access = FileAccess.Write,
-            UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-        });
+        using var file = PrivateFile.Open(path);
         file.Write(Encoding.UTF8.GetBytes(keys.Add(name, scopes, TimeProvider.System.GetUtcNow()) + "\n"));
     }
 
