@@ -5,7 +5,7 @@ using Aglow;
 using Aglow.Model;
 
 // A chat with green dots: the app has its own sign-in and messages, and adds presence to them.
-var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
+var builder = WebApplication.CreateBuilder(args);
 builder.Services.AddAuthorization().AddAuthentication("cookie").AddCookie("cookie");
 builder.Services.AddAglow(builder.Configuration.GetSection("Aglow"));
 builder.Services.Configure<HostOptions>(static o => o.ShutdownTimeout = TimeSpan.FromSeconds(2)); // GET /chat does not end by itself

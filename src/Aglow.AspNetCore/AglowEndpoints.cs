@@ -2,6 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Endpoints;
+using Aglow.AspNetCore.Files;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
@@ -18,6 +19,7 @@ public static class AglowEndpoints
     /// <summary>
     /// Maps all calls of the API under a prefix such as <c>/presence</c>, or at the root if there is none. Call <c>AddAglow()</c> first.
     /// The returned group takes conventions for all calls: <c>RequireAuthorization()</c>, <c>RequireHost()</c>, <c>RequireCors()</c>.
+    /// The JavaScript client is at <c>client/index.js</c> under the prefix, for anybody.
     /// </summary>
     /// <remarks>
     /// A caller whom the application has authenticated speaks for themself. A caller who meets the policy
@@ -48,6 +50,7 @@ public static class AglowEndpoints
         new WebhookEndpoints(host, gate, problems).Map(calls);
         new WatchEndpoints(host, callers, gate, problems).Map(calls);
         new OperationsEndpoints(host, problems).Map(calls, gate);
+        ClientFiles.Map(calls, gate);
         // describes only the calls that are mapped here, not other endpoints of the application
         var described = new OpenApi(new CompositeEndpointDataSource(((IEndpointRouteBuilder)calls).DataSources));
         calls.MapCalls(

@@ -7,11 +7,10 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace Aglow.Server;
 
-/// <summary>The page at <c>/</c>, and the JavaScript client at <c>/client/</c> that it uses.</summary>
+/// <summary>The page at <c>/</c>. It uses the JavaScript client at <c>/client/</c>, which is mapped with the calls.</summary>
 /// <remarks>
-/// The files of <c>wwwroot</c> and <c>clients/js/src</c> are embedded in the program, so every way of publishing has them. Each file has
-/// its own route; no file is looked up by a path that a caller sends. Browsers cache the files and check their ETag, so they see a new
-/// version at once.
+/// The files of <c>wwwroot</c> are embedded in the program, so every way of publishing has them. Each file has its own route; no file is
+/// looked up by a path that a caller sends.
 /// </remarks>
 internal static class WebPage
 {
@@ -28,18 +27,9 @@ internal static class WebPage
             if (!path.StartsWith(Folder, StringComparison.Ordinal))
                 continue;
             path = path[(Folder.Length - 1)..];
-            var file = new PageFile(assembly, name, ContentType(path));
+            var file = new PageFile(assembly, name);
             routes.MapMethods(path == Index ? "/" : path, [HttpMethods.Get, HttpMethods.Head], gate.Guard(file.SendAsync))
                 .WithDisplayName($"page {path}");
         }
     }
-
-    private static string ContentType(string path) => Path.GetExtension(path) switch
-    {
-        ".html" => "text/html; charset=utf-8",
-        ".css" => "text/css; charset=utf-8",
-        ".js" => "text/javascript; charset=utf-8",
-        ".svg" => "image/svg+xml",
-        var other => throw new NotSupportedException($"The page has a file of the kind \"{other}\": say here what its content type is."),
-    };
 }

@@ -36,8 +36,14 @@ internal sealed class ChatAppProcess : IAsyncDisposable
             "--Aglow:LeaseSeconds=6",
             "--Aglow:HeartbeatSeconds=2"
         ];
-        var app = new ChatAppProcess(
-            folder, Process.Start(new ProcessStartInfo("dotnet", arguments) { UseShellExecute = false, RedirectStandardOutput = true })!);
+        // bin/Release/net10.0 is in the folder of the sample, where its page is
+        var project = Path.GetFullPath(Path.Combine(Path.GetDirectoryName(program)!, "..", "..", ".."));
+        var app = new ChatAppProcess(folder, Process.Start(new ProcessStartInfo("dotnet", arguments)
+        {
+            UseShellExecute = false,
+            RedirectStandardOutput = true,
+            WorkingDirectory = project,
+        })!);
         await app.ReadyAsync();
         return app;
     }

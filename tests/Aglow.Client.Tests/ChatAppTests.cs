@@ -109,11 +109,11 @@ public sealed class ChatAppTests : IAsyncLifetime
     public async Task The_page_and_every_module_it_imports_are_served()
     {
         using var anyone = Http();
-        (await anyone.GetStringAsync("")).ShouldContain("./client/index.js");
+        (await anyone.GetStringAsync("")).ShouldContain("./presence/client/index.js");
         var folder = Path.Combine(AglowProcess.Root, "clients", "js", "src");
         foreach (var module in Directory.GetFiles(folder, "*.js").Select(Path.GetFileName).Where(static m => m != "react.js"))
         {
-            using var answer = await anyone.GetAsync($"client/{module}");
+            using var answer = await anyone.GetAsync($"presence/client/{module}");
             answer.StatusCode.ShouldBe(HttpStatusCode.OK, module);
             answer.Content.Headers.ContentType!.MediaType.ShouldBe("text/javascript");
         }

@@ -28,20 +28,18 @@ internal static class ReferencePage
     {
         var gate = ((IEndpointRouteBuilder)calls).ServiceProvider.GetRequiredService<Gate>();
         var (own, library) = (typeof(ReferencePage).Assembly, typeof(SwaggerUIOptions).Assembly);
-        const string Html = "text/html; charset=utf-8";
         calls.MapCalls(
             gate,
-            new Call(HttpMethods.Get, Routes.Reference, "reference", "Every call, as a page", new PageFile(own, Page, Html).SendAsync)
+            new Call(HttpMethods.Get, Routes.Reference, "reference", "Every call, as a page", new PageFile(own, Page).SendAsync)
             {
                 Access = CallAccess.Anybody,
                 Answers = [new("text/html")],
             });
-        const string Script = "text/javascript; charset=utf-8", Style = "text/css; charset=utf-8";
-        Map("start.js", new(own, "docs/start.js", Script));
-        Map("style.css", new(own, "docs/style.css", Style));
-        Map("asyncapi.yaml", new(own, "docs/asyncapi.yaml", "application/yaml"));
-        Map("swagger-ui.js", new(library, Library + "swagger-ui-bundle.js", Script, isCompressed: true));
-        Map("swagger-ui.css", new(library, Library + "swagger-ui.css", Style, isCompressed: true));
+        Map("start.js", new(own, "docs/start.js"));
+        Map("style.css", new(own, "docs/style.css"));
+        Map("asyncapi.yaml", new(own, "docs/asyncapi.yaml"));
+        Map("swagger-ui.js", new(library, Library + "swagger-ui-bundle.js", isCompressed: true));
+        Map("swagger-ui.css", new(library, Library + "swagger-ui.css", isCompressed: true));
 
         void Map(string name, PageFile file) => calls
             .MapMethods($"{Routes.Reference}/{name}", [HttpMethods.Get, HttpMethods.Head], gate.Guard(file.SendAsync))
