@@ -7,6 +7,7 @@ using Aglow.AspNetCore.Proxies;
 using Aglow.Model;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
@@ -18,7 +19,7 @@ public static class AglowServices
 {
     /// <summary>
     /// Adds Aglow with the embedded store. It opens <see cref="Aglow.Model.AglowOptions.DataDirectory"/> when the application starts, and
-    /// closes it when the application has stopped.
+    /// closes it when the application has stopped. It registers the health check <c>presence</c> with the tag <c>ready</c>.
     /// </summary>
     public static IServiceCollection AddAglow(this IServiceCollection services, Action<Aglow.Model.AglowOptions>? configure = null)
     {
@@ -119,6 +120,8 @@ public static class AglowServices
                 isOpen: tokens is null && s.GetRequiredService<Aglow.Model.AglowOptions>().OpenMode);
         });
         services.AddHostedService(static s => s.GetRequiredService<PresenceHost>());
+        services.AddHealthChecks().Add(new HealthCheckRegistration(
+            PresenceHealthCheck.Name, static s => new PresenceHealthCheck(s.GetRequiredService<PresenceHost>()), null, ["ready"]));
         services.AddSingleton(static s => s.GetRequiredService<PresenceHost>().Presence);
         services.AddSingleton<Aglow.Changes.IPresenceEvents>(
             static s => new Aglow.Changes.PresenceEvents(s.GetRequiredService<PresenceHost>().RequireChanges));

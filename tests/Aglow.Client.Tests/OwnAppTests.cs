@@ -13,6 +13,8 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+using Microsoft.Extensions.Hosting;
 
 namespace Aglow.Client.Tests;
 
@@ -112,6 +114,24 @@ public class OwnAppTests
         await using var client = new AglowClient(new Uri(app.Address, "presence").AbsoluteUri, 7);
         await client.HeartbeatAsync();
         (await http.GetStringAsync("/is/7")).ShouldBe("true");
+    }
+
+    [Fact]
+    public async Task The_apps_health_checks_follow_presence_and_anybody_loads_the_client()
+    {
+        await using var app = await AuthenticatedAsync(static app =>
+        {
+            app.MapAglow("/presence").RequireAuthorization();
+            app.MapHealthChecks("/ready", new() { Predicate = static check => check.Tags.Contains("ready") });
+        });
+        using var http = app.Http();
+        (await http.GetStringAsync("/ready")).ShouldBe("Healthy");
+        (await http.GetStringAsync("/presence/client/index.js")).ShouldContain("connect");
+        (await http.GetAsync("/presence/client/react.js")).StatusCode.ShouldBe(HttpStatusCode.NotFound);
+        app.Services.GetRequiredService<IHostApplicationLifetime>().StopApplication();
+        var check = (await app.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync()).Entries["presence"];
+        check.Status.ShouldBe(HealthStatus.Unhealthy);
+        check.Description.ShouldBe("This server is stopping. Use another node.");
     }
 
     // ---- callers that are authenticated -------------------------------------------------------------------------------------

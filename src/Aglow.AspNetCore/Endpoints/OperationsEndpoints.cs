@@ -39,20 +39,10 @@ internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers prob
 
     private Task ReadyAsync(HttpContext context)
     {
-        var (started, stopping) = (host.Lifetime.ApplicationStarted, host.Lifetime.ApplicationStopping);
-        if (started.IsCancellationRequested && !stopping.IsCancellationRequested
-            && host.Presence is { IsStoreReachable: true, IsStoreWritable: true })
+        if (host.NotReady() is not { } why)
             return Answers.JsonAsync(context, new HealthDocument("ready"), Documents.Sent.HealthDocument);
         context.Response.Headers.RetryAfter = "1";
-        return ProblemAnswers.SendAsync(
-            context,
-            StatusCodes.Status503ServiceUnavailable,
-            "Not ready",
-            stopping.IsCancellationRequested ? "This server is stopping. Use another node."
-                : started.IsCancellationRequested && host.Presence.IsStoreReachable
-                    ? "The store takes no writes just now. Use another node, or try again in a second."
-                : started.IsCancellationRequested ? "The store cannot be reached just now. Try again in a second."
-                : "This server is starting. Try again in a second.");
+        return ProblemAnswers.SendAsync(context, StatusCodes.Status503ServiceUnavailable, "Not ready", why);
     }
 
     private Task MetricsAsync(HttpContext context) =>

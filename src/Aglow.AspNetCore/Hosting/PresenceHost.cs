@@ -87,6 +87,18 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
     /// <summary>Whether presence is open.</summary>
     public bool IsOpen => _sockets is not null;
 
+    /// <summary>Why requests should not be sent here just now, and what to do instead; null: they should.</summary>
+    public string? NotReady()
+    {
+        if (Lifetime.ApplicationStopping.IsCancellationRequested)
+            return "This server is stopping. Use another node.";
+        if (!Lifetime.ApplicationStarted.IsCancellationRequested || _presence is not { } presence)
+            return "This server is starting. Try again in a second.";
+        if (!presence.IsStoreReachable)
+            return "The store cannot be reached just now. Try again in a second.";
+        return presence.IsStoreWritable ? null : "The store takes no writes just now. Use another node, or try again in a second.";
+    }
+
     /// <summary>The state that all sockets share.</summary>
     public SocketHost Sockets => _sockets ?? throw new InvalidOperationException("Presence is opened when the application starts.");
 
