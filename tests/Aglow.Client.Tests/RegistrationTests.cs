@@ -68,6 +68,39 @@ public class RegistrationTests(ServerFixture server) : IClassFixture<ServerFixtu
         (await HealthAsync(new Uri("http://127.0.0.1:1"), server.Process.Address)).ShouldBe(HealthStatus.Healthy);
     }
 
+    [Theory]
+    [InlineData("{0}")]
+    [InlineData("Endpoint={0};Token=aglow_secret=")]
+    [InlineData(" token = x ; endpoint = {0} ; ")]
+    public async Task A_connection_string_makes_the_client_and_its_health_check(string connection)
+    {
+        var builder = Builder(("ConnectionStrings:presence", string.Format(connection, server.Process.Address)));
+        builder.AddAglowClient("presence");
+        using var host = builder.Build();
+        await host.StartAsync();
+        (await host.Services.GetRequiredService<AglowClient>().StatusOfAsync(ServerFixture.NewKey())).IsOnline.ShouldBeFalse();
+        (await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync()).Entries.Single().ShouldSatisfyAllConditions(
+            static check => check.Key.ShouldBe("aglow"), static check => check.Value.Status.ShouldBe(HealthStatus.Healthy));
+        var token = host.Services.GetRequiredService<IOptions<AglowClientSettings>>().Value.Token;
+        token.ShouldBe(connection.Contains("aglow_secret") ? "aglow_secret=" : connection.Contains("token") ? "x" : null);
+    }
+
+    [Theory]
+    [InlineData(null, "\"presence\" is missing: set ConnectionStrings:presence")]
+    [InlineData("presence.example", "cannot be read")]
+    [InlineData("Endpoint=http://presence.example;Tokens=secret", "cannot be read")]
+    [InlineData("Endpoint=;Token=secret", "cannot be read")]
+    [InlineData("Token=secret", "The address of the Aglow server is missing")]
+    public async Task A_wrong_connection_string_stops_the_start_without_showing_it(string? connection, string said)
+    {
+        var builder = Builder(("ConnectionStrings:presence", connection));
+        builder.AddAglowClient("presence");
+        using var host = builder.Build();
+        var failure = await Should.ThrowAsync<Exception>(() => host.StartAsync());
+        failure.Message.ShouldContain(said);
+        failure.Message.ShouldNotContain("secret");
+    }
+
     [Fact]
     public async Task A_failure_in_the_background_is_logged()
     {
