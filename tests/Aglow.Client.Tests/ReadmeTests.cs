@@ -23,8 +23,7 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
     public static TheoryData<string> Documents =>
         [.. Directory.EnumerateFiles(AglowProcess.Root, "*.md").Concat(Directory.EnumerateFiles(Path.Combine(AglowProcess.Root, "docs"), "*.md", SearchOption.AllDirectories))
             .Append(Path.Combine(AglowProcess.Root, "clients", "js", "README.md"))
-            .Append(Path.Combine(AglowProcess.Root, "src", "Aglow.Client", "README.md"))
-            .Append(Path.Combine(AglowProcess.Root, "src", "Aglow.Client.Extensions", "README.md"))
+            .Concat(Directory.EnumerateFiles(Path.Combine(AglowProcess.Root, "src"), "README.md", SearchOption.AllDirectories))
             .Select(static file => Path.GetRelativePath(AglowProcess.Root, file))];
 
     [Fact]
