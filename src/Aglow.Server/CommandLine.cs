@@ -9,14 +9,14 @@ internal static class CommandLine
     public const int Failed = 1;
     public const int Usage = 2;
 
-    public static async Task<int> RunAsync(RootCommand commands, string[] args)
+    public static async Task<int> RunAsync(Command commands, string[] args)
     {
         var parsed = commands.Parse(args.Length == 0 ? ["--help"] : args);
         if (parsed.Errors is [var wrong, ..])
             return Fail(
                 Usage,
                 $"{wrong.Message.TrimEnd('.')}. See aglow {parsed.CommandResult.Command.Name} --help.".Replace(
-                    "aglow aglow-server", "aglow", StringComparison.Ordinal));
+                    "aglow aglow", "aglow", StringComparison.Ordinal));
         return await parsed.InvokeAsync(
             new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
     }
