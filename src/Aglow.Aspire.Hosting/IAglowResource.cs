@@ -1,8 +1,8 @@
 namespace Aspire.Hosting.ApplicationModel;
 
 /// <summary>An Aglow server of an app host, as a program (<see cref="AglowResource"/>) or as a container.</summary>
-public interface IAglowResource
-    : IResourceWithConnectionString, IResourceWithServiceDiscovery, IResourceWithEnvironment, IResourceWithWaitSupport
+/// <remarks>It has a connection string and no service discovery: with both, <c>WithReference(presence)</c> would be ambiguous.</remarks>
+public interface IAglowResource : IResourceWithConnectionString, IResourceWithEndpoints, IResourceWithEnvironment, IResourceWithWaitSupport
 {
     /// <summary>Where it answers calls, sockets and its page.</summary>
     EndpointReference PrimaryEndpoint { get; }
