@@ -2,7 +2,6 @@ using System.Diagnostics.CodeAnalysis;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Endpoints;
-using Aglow.AspNetCore.Files;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;

@@ -87,7 +87,8 @@ public static class AglowServices
     {
         services.TryAddSingleton(TimeProvider.System);
         services.AddSingleton(options);
-        services.AddSingleton<KnownCallers>();
+        // made by a factory: in Development the container checks every other registration at start, and most apps have no CredentialCheck
+        services.AddSingleton(static s => new KnownCallers(s.GetRequiredService<CredentialCheck>(), s.GetRequiredService<TimeProvider>()));
         services.AddSingleton(s => new PresenceHost(
             options,
             Tokens(s),

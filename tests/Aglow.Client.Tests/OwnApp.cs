@@ -34,6 +34,8 @@ internal sealed class OwnApp : IAsyncDisposable
         {
             var builder = WebApplication.CreateSlimBuilder();
             builder.Logging.ClearProviders();
+            // as in Development
+            builder.Host.UseDefaultServiceProvider(static o => (o.ValidateOnBuild, o.ValidateScopes) = (true, true));
             build(builder, folder.Path);
             var app = builder.Build();
             app.Urls.Add("http://127.0.0.1:0");

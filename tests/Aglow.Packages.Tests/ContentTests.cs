@@ -15,8 +15,7 @@ public sealed class ContentTests(Feed feed)
     [Fact]
     public void Every_project_of_src_is_a_package_except_the_server() =>
         Packages().Select(static file => Path.GetFileName(file).Split(".0.")[0]).Order().ShouldBe(
-            Directory.GetFiles(Path.Combine(AglowProcess.Root, "src"), "*.csproj", SearchOption.AllDirectories)
-                .Select(static project => Path.GetFileNameWithoutExtension(project))
+            Directory.GetDirectories(Path.Combine(AglowProcess.Root, "src")).Select(static folder => Path.GetFileName(folder))
                 .Where(static name => name != "Aglow.Server")
                 .Order());
 
@@ -67,7 +66,7 @@ public sealed class ContentTests(Feed feed)
                 var name = Path.ChangeExtension(entry.FullName, ".pdb");
                 var found = symbols.GetEntry(name).ShouldNotBeNull($"{file}: {name}");
                 using var pdb = MetadataReaderProvider.FromPortablePdbStream(Memory(found));
-                SourceLinkOf(pdb.GetMetadataReader()).ShouldContain("https://raw.githubusercontent.com/");
+                SourceLinkOf(pdb.GetMetadataReader()).ShouldContain("https://raw.githubusercontent.com/", customMessage: name);
             }
         }
     }

@@ -88,7 +88,7 @@ public sealed class UseTests(Feed feed)
             (await Command.RunAsync(folder, environment, "redis-cli", "-p", $"{port}", "dbsize")).Trim().ShouldNotBe("0");
             (await postgres.ExecuteAsync("SELECT count(*) FROM pg_tables WHERE schemaname = 'aglow'")).ShouldNotBe(0L);
             // a program that stops sends what it has not sent yet
-            collector.Metrics.Keys.ShouldContain("aglow_users_online");
+            collector.Metrics.Keys.ShouldContain("aglow.users.online");
             collector.Resource["service.name"].ShouldBe("presence");
         }
         finally

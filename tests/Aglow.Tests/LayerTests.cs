@@ -19,9 +19,12 @@ public class LayerTests
         ["Aglow.Redis"] = ["Connections", "Words", "Hints", "Agreement", "Replicas", "Changes", ""],
         ["Aglow.Postgres"] = [""],
         ["Aglow.AspNetCore"] = ["Http", "Proxies", "Access", "Bodies", "Sockets", "Hosting", "Hubs", "Endpoints", ""],
+        ["Aglow.Aspire.Hosting"] = [""],
         ["Aglow.Client"] = [""],
         ["Aglow.Client.Extensions"] = [""],
         ["Aglow.Server"] = ["Pages", "Reference", ""],
+        ["Aglow.Templates"] = [""],
+        ["Aglow.Tool"] = [""],
     };
 
     private static readonly Dictionary<string, string[]> References = new()
@@ -33,6 +36,9 @@ public class LayerTests
         ["Aglow.Server"] = ["Aglow.AspNetCore", "Aglow.Postgres", "Aglow.Redis"],
         ["Aglow.Client"] = [],
         ["Aglow.Client.Extensions"] = ["Aglow.Client"],
+        ["Aglow.Aspire.Hosting"] = [],
+        ["Aglow.Templates"] = [],
+        ["Aglow.Tool"] = ["Aglow.Plan", "Aglow.Server", "Aglow.Swarm"],
     };
 
     private static readonly string Source = Path.Combine(Root(), "src");
@@ -73,8 +79,9 @@ public class LayerTests
                 var line = File.ReadLines(file).FirstOrDefault(static line => line.StartsWith("namespace ", StringComparison.Ordinal));
                 var name = line?["namespace ".Length..^1] ?? "";
                 // extension methods are in the namespaces where callers look for them; Program.cs has none
-                var isElsewhere = name.StartsWith("Microsoft.", StringComparison.Ordinal) || name.Length == 0
-                    || project == "Aglow.Client.Extensions";
+                var isElsewhere = name.StartsWith("Microsoft.", StringComparison.Ordinal)
+                    || name.StartsWith("Aspire.", StringComparison.Ordinal)
+                    || name.Length == 0 || project == "Aglow.Client.Extensions";
                 if (!folders.Contains(folder) || !(isElsewhere || name == NamespaceOf(project, folder)))
                     wrong.Add($"{Path.GetRelativePath(Source, file)}: namespace {name}");
             }

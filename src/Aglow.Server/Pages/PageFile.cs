@@ -1,5 +1,5 @@
 using System.Reflection;
-using Aglow.AspNetCore.Files;
+using Aglow.AspNetCore.Http;
 using Microsoft.AspNetCore.Http;
 
 namespace Aglow.Server.Pages;

@@ -5,7 +5,7 @@ using System.Security.Cryptography;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Net.Http.Headers;
 
-namespace Aglow.AspNetCore.Files;
+namespace Aglow.AspNetCore.Http;
 
 /// <summary>A file that is embedded in an assembly. It is read at its first request, so it costs nothing at start.</summary>
 /// <remarks>Browsers cache it and check its ETag, so they see a new version at once.</remarks>

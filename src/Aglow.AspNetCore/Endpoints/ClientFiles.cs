@@ -1,9 +1,10 @@
 using Aglow.AspNetCore.Access;
+using Aglow.AspNetCore.Http;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 
-namespace Aglow.AspNetCore.Files;
+namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>
 /// The JavaScript client of this version at <c>client/</c>, so that a page needs no build and no package:
