@@ -7,6 +7,7 @@ using Aglow.Benchmarks.Changes;
 using Aglow.Benchmarks.Devices;
 using Aglow.Benchmarks.Door;
 using Aglow.Benchmarks.Faults;
+using Aglow.Benchmarks.Million;
 using Aglow.Benchmarks.Nodes;
 using Aglow.Benchmarks.Page;
 using Aglow.Benchmarks.Planning;
@@ -21,6 +22,8 @@ Benchmark[] benchmarks =
     new CutBenchmark(),
     new StartBenchmark(), new InstructionsBenchmark(),
     new DevicesBenchmark(), new ClaimsBenchmark(), new ChangesBenchmark(), new FaultsBenchmark(),
+    new StartBenchmark(), new InstructionsBenchmark(), new MillionBenchmark(),
+    new DevicesBenchmark(), new ClaimsBenchmark(), new ChangesBenchmark(),
 ];
 
 // hidden verbs: processes that benchmarks start to measure them

@@ -11,7 +11,7 @@ internal abstract class Dialect
     /// <summary>The dialect of a server, by its name.</summary>
     public static Dialect Of(string name) => name switch
     {
-        Server.Aglow => new AglowDialect(),
+        Server.Aglow or Server.Before => new AglowDialect(),
         Server.Ws => new WsDialect(),
         Server.SignalR => new SignalRDialect(),
         Server.SocketIo => new SocketIoDialect(),

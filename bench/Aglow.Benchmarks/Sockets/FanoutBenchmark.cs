@@ -18,6 +18,7 @@ internal sealed class FanoutBenchmark : Benchmark
     private const int ServerCore = 0;
     private const int LoadCore = 1;
     private const double WorstLag = 1000;
+    private const int QuietRate = 10;
 
     public override string Name => "fanout";
 
@@ -35,7 +36,8 @@ internal sealed class FanoutBenchmark : Benchmark
         new("rate", "1000", "changes a second, half of them arrivals and half goodbyes"),
         new("seconds", "10", "length of a leg"),
         new("saturated-watching", "400", "users that each watcher watches at the highest rate: enough that each change changes a state"),
-        new("saturated-peers", "ws", "the peers for the comparison of the highest rate"),
+        new("saturated-peers", "ws", "the peers for the comparison of the highest rate: also before"),
+        new("before", "", "the folder of an earlier build of this program, which is compared with this one"),
         new("online", "5m", "users who stay online while the leases of others expire"),
         new("quick", "no", "shorter legs and fewer of them: to see that it works"),
     ];
@@ -43,10 +45,15 @@ internal sealed class FanoutBenchmark : Benchmark
     public override async Task RunAsync(Run run)
     {
         var parts = run.Settings.Choices("parts", "cost", "lag", "saturated", "one", "ten-thousand", "offline");
+        Server.BeforeFolder = run.Settings.Text("before");
         if (parts.Contains("cost"))
             await MeasureCostAsync(run);
         if (parts.Contains("lag"))
-            await MeasureLagAsync(run);
+        {
+            foreach (var name in Server.BeforeFolder.Length > 0 ? [Server.Aglow, Server.Before] : new[] { Server.Aglow })
+                await MeasureLagAsync(run, name);
+        }
+
         if (parts.Contains("saturated"))
             await MeasureSaturatedAsync(run);
         if (parts.Contains("one"))
@@ -66,7 +73,7 @@ internal sealed class FanoutBenchmark : Benchmark
         var sockets = (int)run.Settings.Number("sockets");
         var watching = (int)run.Settings.Number("watching");
         await using var aglow = await Side.StartAsync(Server.Aglow, pinned: true, sockets, watching);
-        foreach (var name in run.Settings.Choices("peers", Server.Ws, Server.SignalR, Server.SocketIo))
+        foreach (var name in run.Settings.Choices("peers", Peers))
         {
             await using var peer = await Side.StartAsync(name, pinned: true, sockets, watching);
             aglow.Legs.Clear();
@@ -76,7 +83,7 @@ internal sealed class FanoutBenchmark : Benchmark
                 new Leg(Server.Title(name), () => RunLegAsync(run, peer)),
                 run.PairCount,
                 TimeSpan.FromSeconds(run.IsQuick ? 1 : 40));
-            var goal = name switch { Server.Ws => Goal.Least(2), Server.SignalR => Goal.Least(3), _ => null };
+            var goal = name switch { Server.Ws => Goal.Least(1.3), Server.SignalR => Goal.Least(1.8), _ => null };
             run.Add(
                 $"{Rate(run):#,0} changes/s: deliveries per server CPU second, times those of {Server.Title(name)}",
                 pairs,
@@ -106,22 +113,28 @@ internal sealed class FanoutBenchmark : Benchmark
 
     // ---- lags, both cores shared with the clients -----------------------------------------------------------------------------
 
-    private static async Task MeasureLagAsync(Run run)
+    private static async Task MeasureLagAsync(Run run, string name)
     {
-        await using var aglow = await Side.StartAsync(
-            Server.Aglow, pinned: false, (int)run.Settings.Number("sockets"), (int)run.Settings.Number("watching"));
+        await using var side = await Side.StartAsync(
+            name, pinned: false, (int)run.Settings.Number("sockets"), (int)run.Settings.Number("watching"));
         for (var i = 0; i < (run.IsQuick ? 1 : 3); i++)
-            await aglow.RunAsync(Rate(run), Seconds(run));
-        aglow.Legs.Clear();
-        for (var i = 0; i < run.PairCount; i++)
-            await aglow.RunAsync(Rate(run), Seconds(run));
-        var title = $"Aglow, {Rate(run):#,0} changes/s, 2 cores shared with the clients";
-        run.Add(Figure.Of($"{title}: lag p50", "ms", [.. aglow.Legs.Select(l => l.ArrivalP50)], Goal.Most(40)));
-        run.Add(Figure.Of($"{title}: lag p99", "ms", [.. aglow.Legs.Select(l => l.ArrivalP99)], Goal.Most(100)));
-        run.Add(Figure.Of($"{title}: lag p99.9", "ms", [.. aglow.Legs.Select(l => l.ArrivalP999)]));
-        run.Add(Figure.Of($"{title}: lag, longest", "ms", [.. aglow.Legs.Select(l => l.ArrivalMax)]));
-        run.Add(Figure.Of($"{title}: lag of a goodbye p99, the second of grace included", "ms", [.. aglow.Legs.Select(l => l.GoodbyeP99)]));
-        run.Add(Figure.Of($"{title}: records a frame", "records", [.. aglow.Legs.Select(l => (double)l.Deliveries / l.Frames)]));
+            await side.RunAsync(Rate(run), Seconds(run), quantum: 0);
+        var isGoal = name == Server.Aglow;
+        foreach (var (rate, p50, p99) in new[] { (QuietRate, 2, 5), (Rate(run), 8, 25) })
+        {
+            side.Legs.Clear();
+            for (var i = 0; i < run.PairCount; i++)
+                await side.RunAsync(rate, Seconds(run), quantum: 0);
+            var legs = side.Legs;
+            var title = $"{Server.Title(name)}, {rate:#,0} changes/s, 2 cores shared with the clients";
+            run.Add(Figure.Of($"{title}: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)], isGoal ? Goal.Most(p50) : null));
+            run.Add(Figure.Of($"{title}: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)], isGoal ? Goal.Most(p99) : null));
+            run.Add(Figure.Of($"{title}: lag p99.9", "ms", [.. legs.Select(l => l.ArrivalP999)]));
+            run.Add(Figure.Of($"{title}: lag, longest", "ms", [.. legs.Select(l => l.ArrivalMax)]));
+            run.Add(Figure.Of($"{title}: lag of a goodbye p99, the second of grace included", "ms", [.. legs.Select(l => l.GoodbyeP99)]));
+            run.Add(Figure.Of($"{title}: records a frame", "records", [.. legs.Select(l => (double)l.Deliveries / l.Frames)]));
+            run.Add(Figure.Of($"{title}: server CPU", "% of a core", [.. legs.Select(l => 100 * l.ServerCpu / l.Seconds)]));
+        }
     }
 
     // ---- the highest rate -----------------------------------------------------------------------------------------------------
@@ -132,7 +145,7 @@ internal sealed class FanoutBenchmark : Benchmark
         var watching = (int)run.Settings.Number("saturated-watching");
         await using var aglow = await Side.StartAsync(Server.Aglow, pinned: true, sockets, watching);
         var aglowRate = 12_000;
-        foreach (var name in run.Settings.Choices("saturated-peers", Server.Ws, Server.SignalR, Server.SocketIo))
+        foreach (var name in run.Settings.Choices("saturated-peers", Peers))
         {
             await using var peer = await Side.StartAsync(name, pinned: true, sockets, watching);
             var peerRate = 2_500;
@@ -149,7 +162,7 @@ internal sealed class FanoutBenchmark : Benchmark
                 peerRate = (int)(peerBest[^1].Offered * 0.8);
             }
 
-            var goal = name == Server.Ws ? Goal.Least(5) : null;
+            var goal = name switch { Server.Ws => Goal.Least(5), Server.Before => Goal.Least(1), _ => null };
             run.Add(Figure.Of(
                 $"saturated, p99 under 1 s: deliveries/s, times those of {Server.Title(name)}",
                 "ratio",
@@ -157,6 +170,24 @@ internal sealed class FanoutBenchmark : Benchmark
                 goal));
             AddSaturated(run, aglow, best);
             AddSaturated(run, peer, peerBest);
+            await MeasureSharesAsync(run, aglow, best.Select(l => l.Offered).Order().ElementAt(best.Count / 2));
+        }
+    }
+
+    // Lags at shares of the highest rate.
+    private static async Task MeasureSharesAsync(Run run, Side side, double most)
+    {
+        foreach (var (share, goal) in new[] { (0.25, 60.0), (0.5, 80), (0.8, 120) })
+        {
+            List<FanoutLeg> legs = [];
+            for (var i = 0; i < (run.IsQuick ? 1 : Math.Min(5, run.PairCount)); i++)
+                legs.Add(await side.RunAsync((int)(share * most), run.IsQuick ? 3 : 6));
+            var title = $"{Server.Title(side.Name)}, {share * most:#,0} changes/s, {100 * share:0} % of the highest rate";
+            run.Add(Figure.Of($"{title}: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]));
+            run.Add(Figure.Of($"{title}: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)], Goal.Most(goal)));
+            run.Add(Figure.Of($"{title}: server CPU", "% of its core", [.. legs.Select(l => 100 * l.ServerCpu / l.Seconds)]));
+            run.Add(Figure.Of($"{title}: load generator", "% of its core", [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]));
+            run.Add(Figure.Of($"{title}: records a frame", "records", [.. legs.Select(l => (double)l.Deliveries / l.Frames)]));
         }
     }
 
@@ -239,6 +270,9 @@ internal sealed class FanoutBenchmark : Benchmark
                 [.. legs.Select(l => l.ExactP99)]));
     }
 
+    private static string[] Peers =>
+        [Server.Ws, Server.SignalR, Server.SocketIo, .. Server.BeforeFolder.Length > 0 ? [Server.Before] : Array.Empty<string>()];
+
     private static int Rate(Run run) => (int)run.Settings.Number("rate");
 
     private static int Seconds(Run run) => run.IsQuick ? 3 : (int)run.Settings.Number("seconds");
@@ -262,9 +296,9 @@ internal sealed class FanoutBenchmark : Benchmark
             return side;
         }
 
-        public async Task<FanoutLeg> RunAsync(int rate, int seconds)
+        public async Task<FanoutLeg> RunAsync(int rate, int seconds, int quantum = 10)
         {
-            var leg = await load.AskAsync<FanoutLeg>($"run {rate} {seconds}");
+            var leg = await load.AskAsync<FanoutLeg>($"run {rate} {seconds} {quantum}");
             Legs.Add(leg);
             if (leg.Lost > 0)
                 throw new BenchmarkException($"{Server.Title(Name)} lost {leg.Lost} connections: no figure of this run counts.");

@@ -48,6 +48,13 @@ internal static unsafe partial class Kernel
         }
     }
 
+    /// <summary>Waits for events for a millisecond. Where there are few, it does not matter who pays for waking.</summary>
+    public static int WaitAwake(int poll, Event[] events)
+    {
+        fixed (Event* into = events)
+            return Math.Max(0, EpollWait(poll, into, events.Length, 1));
+    }
+
     public static void Add(int poll, int descriptor, int tag, uint events) => Control(poll, 1, descriptor, tag, events);
 
     public static void Change(int poll, int descriptor, int tag, uint events) => Control(poll, 3, descriptor, tag, events);

@@ -33,8 +33,13 @@ internal sealed class LoadGenerator
 
     private const int MostAtOnce = 1000;
     private const int MostConnecting = 256;
-    // changes are sent this often, in one message; the wait counts as lag
-    private static readonly TimeSpan Quantum = TimeSpan.FromMilliseconds(10);
+    // an answer may take the 50 ms of a commit, and a call that waits for a connection counts as lag
+    private const int MostCalls = 256;
+    // changes are sent this often, in one message, unless a run names another interval; the wait counts as lag
+    private const int QuantumMilliseconds = 10;
+
+    // at most this many changes a second are quiet: the generator then wakes for each event
+    private const int QuietRate = 100;
     private static readonly TimeSpan KeepAliveInterval = TimeSpan.FromSeconds(10);
 
     private readonly Dialect _dialect;
@@ -113,7 +118,7 @@ internal sealed class LoadGenerator
             {
                 "connect" => Connect(numbers[0], numbers[1], numbers[2], numbers[3]),
                 "heartbeat" => Heartbeat(numbers[0], numbers[1]),
-                "run" => Run(numbers[0], numbers[1]),
+                "run" => Run(numbers[0], numbers[1], numbers.Length > 2 ? numbers[2] : QuantumMilliseconds),
                 "flip" => Flip(numbers[0]),
                 "churn" => Churn(numbers[0], numbers[1]),
                 "lapse" => Lapse(numbers[0], numbers[1], numbers[2]),
@@ -158,8 +163,9 @@ internal sealed class LoadGenerator
         return new { users = count };
     }
 
-    // Makes changes at this rate for this time: half of them arrivals, half leaves.
-    private object Run(int rate, int seconds)
+    // Makes changes at this rate for this time: half of them arrivals, half leaves. They are sent when they are due, but only once in the
+    // quantum.
+    private object Run(int rate, int seconds, int quantum)
     {
         var plan = Plan();
         var fanout = plan.Watching * SocketsOf(plan) / plan.Users;
@@ -173,6 +179,7 @@ internal sealed class LoadGenerator
         var goal = _deliveries + ((long)active / 2 * fanout);
         Change(order.AsSpan(0, active / 2), online: true, Stopwatch.GetTimestamp());
         Settle(goal);
+        UntilAnswered();
         ClearLags();
 
         var (before, repeats, frames) = (_deliveries, _repeats, _frames);
@@ -186,13 +193,13 @@ internal sealed class LoadGenerator
         for (long step = 0; step < steps;)
         {
             var now = Stopwatch.GetTimestamp();
-            if (now < nextBatch)
+            if (now < nextBatch || now < start + (long)(step * stepTicks))
             {
-                Pump(mayNap: true);
+                Pump(mayNap: true, isQuiet: rate <= QuietRate);
                 continue;
             }
 
-            nextBatch = now + (long)(Quantum.TotalSeconds * Stopwatch.Frequency);
+            nextBatch = now + (quantum * Stopwatch.Frequency / 1000);
             arrivals.Clear();
             goodbyes.Clear();
             for (; step < steps && start + (long)(step * stepTicks) <= now; step++)
@@ -423,7 +430,7 @@ internal sealed class LoadGenerator
         else
         {
             _waitingCalls.Enqueue(call);
-            if (_calls < 64)
+            if (_calls < MostCalls)
                 OpenCall();
         }
     }
@@ -550,9 +557,9 @@ internal sealed class LoadGenerator
             _idleCalls.Push(other);
     }
 
-    private void Pump(bool mayNap)
+    private void Pump(bool mayNap, bool isQuiet = false)
     {
-        var count = Kernel.Wait(_poll, _events, mayNap);
+        var count = isQuiet ? Kernel.WaitAwake(_poll, _events) : Kernel.Wait(_poll, _events, mayNap);
         for (var i = 0; i < count; i++)
         {
             var connection = _connections[_events[i].Tag];

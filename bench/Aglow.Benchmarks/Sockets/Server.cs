@@ -11,6 +11,9 @@ internal sealed class Server : IAsyncDisposable
     public const string Ws = "ws";
     public const string SocketIo = "socketio";
 
+    /// <summary>An earlier build of this program (<see cref="BeforeFolder"/>), with the Aglow of then.</summary>
+    public const string Before = "before";
+
     private readonly Process _process;
     private readonly string? _folder;
 
@@ -24,6 +27,9 @@ internal sealed class Server : IAsyncDisposable
 
     public static string[] All { get; } = [Aglow, SignalR, Ws, SocketIo];
 
+    /// <summary>The folder of an earlier build; empty if nothing is compared with one.</summary>
+    public static string BeforeFolder { get; set; } = "";
+
     public string Name { get; }
 
     public int Port { get; }
@@ -34,6 +40,7 @@ internal sealed class Server : IAsyncDisposable
     public static string Title(string name) => name switch
     {
         Aglow => "Aglow",
+        Before => "Aglow before",
         SignalR => "SignalR hub",
         Ws => "bare ws (Node)",
         _ => "Socket.IO",
@@ -54,7 +61,9 @@ internal sealed class Server : IAsyncDisposable
         else
         {
             folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-            command = [.. Child.OwnCommand, HostedServers.Verb, name, $"{port}", folder];
+            command = name == Before
+                ? ["dotnet", Path.Combine(BeforeFolder, "Aglow.Benchmarks.dll"), HostedServers.Verb, Aglow, $"{port}", folder]
+                : [.. Child.OwnCommand, HostedServers.Verb, name, $"{port}", folder];
         }
 
         if (core is { } only)
@@ -67,7 +76,7 @@ internal sealed class Server : IAsyncDisposable
         };
         // the defaults of each: one heap for Aglow's server, several for an ASP.NET application
         start.Environment["DOTNET_gcServer"] = name == SignalR ? "1" : "0";
-        if (name == Aglow)
+        if (name is Aglow or Before)
             start.Environment["DOTNET_ThreadPool_UnfairSemaphoreSpinLimit"] = "0";
         var process = System.Diagnostics.Process.Start(start) ?? throw new BenchmarkException($"{command[0]} does not start.");
         var server = new Server(name, process, port, folder);

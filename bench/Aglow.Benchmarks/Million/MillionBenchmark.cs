@@ -1,0 +1,212 @@
+using System.Diagnostics;
+using System.Text;
+using Aglow.Benchmarks.Sockets;
+using Aglow.Model;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Aglow.Benchmarks.Million;
+
+/// <summary>
+/// A million sockets on one node, over a transport in memory, because one machine has no descriptors for them. Everything above the
+/// transport is real: middleware, handshake, frames, hub.
+/// </summary>
+/// <remarks>
+/// The clients live in the same process. Their CPU (a pong for each ping, reading each frame) and their memory (a small object and a pipe,
+/// as Kestrel has one, too) count. What the kernel adds is measured with real sockets (<c>aglow bench sockets</c>).
+/// </remarks>
+internal sealed class MillionBenchmark : Benchmark
+{
+    // the connections' own users are not watched, because a connected user is online
+    private const int FirstOwner = 10_000_000;
+    private const int Watchers = 20;
+    private const int MostOpening = 2000;
+    private static readonly TimeSpan Batch = TimeSpan.FromMilliseconds(10);
+
+    private readonly List<MemoryConnection> _connections = [];
+
+    public override string Name => "million";
+
+    public override string Measures =>
+        "a million sockets over a transport in memory: memory, CPU of pings and ticks, deliveries, the drain of all";
+
+    public override int DefaultPairs => 1;
+
+    public override IReadOnlyList<Option> Options { get; } =
+    [
+        new("sockets", "1m", "connections; memory is the slope between half of them and all"),
+        new("ping", "10", "seconds between two pings of a connection; the lease is three times as long"),
+        new("rate", "10000", "changes a second, half of them arrivals and half goodbyes"),
+        new("seconds", "20", "seconds of changes"),
+        new("idle", "20", "seconds without changes, at least twice the interval of pings"),
+        new("drain", "30", "seconds in which all connections are sent away"),
+    ];
+
+    public override async Task RunAsync(Run run)
+    {
+        var sockets = (int)run.Settings.Number("sockets");
+        var ping = (int)run.Settings.Number("ping");
+        var users = Math.Max(1, sockets / Watchers);
+        var counts = new MillionCounts(users);
+        var options = new AglowOptions
+        {
+            OpenMode = true,
+            DataDirectory = Directory.CreateTempSubdirectory("aglow-bench-").FullName,
+            HeartbeatSeconds = ping,
+            LeaseSeconds = 3 * ping,
+            MaxConnectionsPerAddress = int.MaxValue,
+        };
+        var opened = await EmbeddedPresence.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
+        await using (opened)
+        {
+            var (app, connect) = await StartAsync(options, opened.Presence);
+            await using (app)
+            {
+                var half = await OpenAsync(run, connect, counts, sockets / 2, users, ping);
+                var all = await OpenAsync(run, connect, counts, sockets - (sockets / 2), users, ping);
+                var title = $"{sockets:#,0} sockets, each watches one user";
+                var added = sockets - (sockets / 2);
+                run.Add(Figure.Of($"{title}: managed heap of each", "KB", [(all.Heap - half.Heap) / 1000.0 / added], Goal.Most(4)));
+                run.Add(Figure.Of($"{title}: resident, of each", "KB", [(all.Resident - half.Resident) / 1000.0 / added], Goal.Most(4)));
+                await MeasureIdleAsync(run, title, sockets, ping);
+                await MeasureChangesAsync(run, title, opened.Presence, counts, users);
+                await MeasureDrainAsync(run, title, opened.Presence, counts);
+            }
+        }
+
+        Directory.Delete(options.DataDirectory, recursive: true);
+    }
+
+    private static async Task<(WebApplication App, ConnectionDelegate Connect)> StartAsync(AglowOptions options, PresenceService presence)
+    {
+        ConnectionDelegate? connect = null;
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow" });
+        builder.Services.AddRoutingCore();
+        builder.Services.AddAglow(options, presence);
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel => kestrel.ConfigureEndpointDefaults(endpoint =>
+            connect = endpoint.UseAglowSockets(isFirst: true).Build()));
+        var app = builder.Build();
+        app.Urls.Add("http://127.0.0.1:0");
+        app.MapAglow();
+        await app.StartAsync();
+        return (app, connect!);
+    }
+
+    private async Task<(long Heap, long Resident)> OpenAsync(
+        Run run, ConnectionDelegate connect, MillionCounts counts, int more, int users, int ping)
+    {
+        var began = Stopwatch.GetTimestamp();
+        var goal = _connections.Count + more;
+        while (_connections.Count < goal)
+        {
+            for (; _connections.Count < goal && _connections.Count - counts.OpenedCount < MostOpening;)
+            {
+                var connection = new MemoryConnection(_connections.Count, counts);
+                _connections.Add(connection);
+                connection.Say(Frames.Upgrade($"/ws?user_id={FirstOwner + _connections.Count}"));
+                connection.Say(Frames.WriteText($$"""{"type":"watch","users":[{{_connections.Count % users}}]}"""));
+                _ = Task.Run(() => connect(connection));
+            }
+
+            await Task.Delay(1);
+        }
+
+        await UntilAsync(() => counts.OpenedCount == goal && counts.Deliveries >= goal, TimeSpan.FromMinutes(2), "all to be open");
+        run.Progress($"{goal:#,0} connections, {more / Stopwatch.GetElapsedTime(began).TotalSeconds:#,0} a second");
+        // every connection is pinged once, so that its read loop has run
+        await Task.Delay(TimeSpan.FromSeconds(ping + 1));
+        for (var i = 0; i < 2; i++)
+        {
+            GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+            GC.WaitForPendingFinalizers();
+        }
+
+        return (GC.GetTotalMemory(forceFullCollection: true), Cpu.ResidentBytes(Environment.ProcessId));
+    }
+
+    private static async Task MeasureIdleAsync(Run run, string title, int sockets, int ping)
+    {
+        var seconds = (int)run.Settings.Number("idle");
+        var (cpu, allocated, began) = (Cpu.OfThisProcess(), GC.GetTotalAllocatedBytes(), Stopwatch.GetTimestamp());
+        await Task.Delay(TimeSpan.FromSeconds(seconds));
+        var passed = Stopwatch.GetElapsedTime(began).TotalSeconds;
+        cpu = Cpu.OfThisProcess() - cpu;
+        run.Add(Figure.Of(
+            $"{title}, idle, ping every {ping} s: CPU of each a second, its client included", "us", [cpu * 1e6 / passed / sockets]));
+        run.Add(Figure.Of($"{title}, idle: CPU of the node", "% of a core", [100 * cpu / passed]));
+        run.Add(Figure.Of(
+            $"{title}, idle: allocated for a ping and its pong",
+            "bytes",
+            [(GC.GetTotalAllocatedBytes() - allocated) / (passed / ping * sockets)]));
+    }
+
+    private static async Task MeasureChangesAsync(Run run, string title, PresenceService presence, MillionCounts counts, int users)
+    {
+        var rate = run.Settings.Number("rate");
+        var seconds = run.Settings.Number("seconds");
+        var each = (int)(rate * Batch.TotalSeconds / 2);
+        var (before, cpu, began) = (counts.Deliveries, Cpu.OfThisProcess(), Stopwatch.GetTimestamp());
+        using var timer = new PeriodicTimer(Batch);
+        long sent = 0;
+        for (var next = 0; Stopwatch.GetElapsedTime(began).TotalSeconds < seconds && await timer.WaitForNextTickAsync();)
+        {
+            // as many as are due, also if the last tick was late
+            for (var due = (long)(Stopwatch.GetElapsedTime(began) / Batch * each); sent < due; sent += each)
+            {
+                var come = new uint[each];
+                var go = new uint[each];
+                for (var i = 0; i < each; i++, next++)
+                {
+                    come[i] = (uint)(next % users);
+                    go[i] = (uint)((next + (users / 2)) % users);
+                    counts.Comes((int)come[i]);
+                }
+
+                await presence.HeartbeatAsync(come);
+                await presence.LeaveAsync(go);
+            }
+        }
+
+        var passed = Stopwatch.GetElapsedTime(began).TotalSeconds;
+        var name = $"{title}, {rate:#,0} changes/s of users whom {Watchers} watch";
+        run.Add(Figure.Of($"{name}: deliveries", "deliveries/s", [(counts.Deliveries - before) / passed]));
+        run.Add(Figure.Of(
+            $"{name}: CPU of the node, changes and clients included", "% of a core", [100 * (Cpu.OfThisProcess() - cpu) / passed]));
+        run.Add(Figure.Of($"{name}: lag p50", "ms", [counts.Lags.Quantile(0.5, 0)]));
+        run.Add(Figure.Of($"{name}: lag p99", "ms", [counts.Lags.Quantile(0.99, 0)]));
+    }
+
+    private async Task MeasureDrainAsync(Run run, string title, PresenceService presence, MillionCounts counts)
+    {
+        var over = TimeSpan.FromSeconds(run.Settings.Number("drain"));
+        var (cpu, began) = (Cpu.OfThisProcess(), Stopwatch.GetTimestamp());
+        await presence.Watchers.DrainAsync(over);
+        await UntilAsync(() => counts.ClosedCount == _connections.Count, TimeSpan.FromSeconds(30), "all to be closed");
+        var last = _connections.Max(static one => one.ClosedAt);
+        run.Add(Figure.Of($"{title}: drain of all over {over.TotalSeconds:0} s", "s", [Stopwatch.GetElapsedTime(began, last).TotalSeconds]));
+        run.Add(Figure.Of($"{title}: closed before their time", "connections", [_connections.Count(IsEarly)], Goal.Most(0)));
+        run.Add(Figure.Of(
+            $"{title}: closed after their time by, p99",
+            "ms",
+            [_connections.Select(Late).Order().ElementAt((int)(0.99 * _connections.Count))]));
+        run.Add(Figure.Of($"{title}: drain, CPU", "s", [Cpu.OfThisProcess() - cpu]));
+
+        // a beat is the unit of the hub's times
+        static bool IsEarly(MemoryConnection one) => one.ClosesAt == 0 || Late(one) < -20;
+        static double Late(MemoryConnection one) => (one.ClosedAt - one.ClosesAt) * 1000.0 / Stopwatch.Frequency;
+    }
+
+    private static async Task UntilAsync(Func<bool> done, TimeSpan patience, string what)
+    {
+        var began = Stopwatch.GetTimestamp();
+        while (!done())
+        {
+            if (Stopwatch.GetElapsedTime(began) > patience)
+                throw new BenchmarkException($"waited {patience.TotalSeconds:0} s for {what}.");
+            await Task.Delay(10);
+        }
+    }
+}
