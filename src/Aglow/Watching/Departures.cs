@@ -12,23 +12,28 @@ namespace Aglow.Watching;
 ///   reconnect, after_ms 7940  …served on…             …               close 1001 after 7,940 ms
 /// </code>
 /// The times are random and evenly spread, so that clients do not all reconnect at once. A connection that opens meanwhile, because the
-/// load balancer has not noticed the stop yet, closes last. The <see cref="WatchHub"/>'s loop owns it.
+/// load balancer has not noticed the stop yet, closes last. A million connections are told over some seconds, those that close first at
+/// first: at once they would delay all changes. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class Departures(Slots<WatchConnection> connections, Action<WatchConnection, bool> sent)
 {
+    // so many are told in a beat, about 10 ms of work; more if the time for all is short
+    private const int ToldABeat = 2000;
+
     private readonly Queue<(WatchConnection Connection, long Beat)> _staying = new();
     private TaskCompletionSource? _gone;
+    private WatchConnection[] _untold = [];
+    private int _told;
+    private long _firstBeat;
     private long _lastBeat;
 
     /// <summary>Tells all connections. Completes <paramref name="gone"/> when none is left or the time is over.</summary>
     public void Begin(long beat, TimeSpan over, TaskCompletionSource gone)
     {
         _gone = gone;
-        _lastBeat = beat + Beats(over);
-        var all = connections.All.ToArray();
-        Random.Shared.Shuffle(all);
-        for (var i = 0; i < all.Length; i++)
-            Tell(all[i], over * ((i + Random.Shared.NextDouble()) / all.Length), beat);
+        (_firstBeat, _lastBeat) = (beat, beat + Beats(over));
+        _untold = [.. connections.All];
+        Random.Shared.Shuffle(_untold);
     }
 
     /// <summary>Moves these connections to another node, while this node continues.</summary>
@@ -50,9 +55,18 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
             Tell(connection, (_lastBeat - beat) * WatchHub.BeatInterval, beat);
     }
 
-    /// <summary>A beat of the loop: closes the connections whose time has come.</summary>
+    /// <summary>A beat of the loop: tells some connections when to reconnect, and closes those whose time has come.</summary>
     public void Beat(long beat)
     {
+        var time = _lastBeat - _firstBeat;
+        // twice as fast as they close
+        for (var left = Math.Max(ToldABeat, 2 * _untold.Length / Math.Max(1, time)); left > 0 && _told < _untold.Length; left--, _told++)
+        {
+            var closes = _firstBeat + (time * (_told + Random.Shared.NextDouble()) / _untold.Length);
+            if (_untold[_told].Id >= 0)
+                Tell(_untold[_told], Math.Max(0, closes - beat) * WatchHub.BeatInterval, beat);
+        }
+
         while (_staying.TryPeek(out var next) && next.Beat <= beat)
         {
             // it may have closed by itself
