@@ -19,11 +19,8 @@ Benchmark[] benchmarks =
     new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(),
     new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark(), new PlanBenchmark(),
     new AttackBenchmark(), new DoorBenchmark(), new NodesBenchmark(), new FailoverBenchmark(), new LeavesBenchmark(),
-    new CutBenchmark(),
-    new StartBenchmark(), new InstructionsBenchmark(),
+    new CutBenchmark(), new StartBenchmark(), new InstructionsBenchmark(), new MillionBenchmark(),
     new DevicesBenchmark(), new ClaimsBenchmark(), new ChangesBenchmark(), new FaultsBenchmark(),
-    new StartBenchmark(), new InstructionsBenchmark(), new MillionBenchmark(),
-    new DevicesBenchmark(), new ClaimsBenchmark(), new ChangesBenchmark(),
 ];
 
 // hidden verbs: processes that benchmarks start to measure them

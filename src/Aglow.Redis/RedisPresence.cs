@@ -111,7 +111,7 @@ public sealed class RedisPresence : IOpenPresence
             var watch = new StoreWatch(cluster, options, time, log);
             await watch.EnterAsync(rules.AllowsEviction, rules.AdoptsSettings, ServerNames.Of(redis));
             var (seconds, stamp) = await cluster.ReadTimeAsync();
-            var guard = new StallGuard((uint)(2 * options.HeartbeatSeconds));
+            var guard = new StallGuard((uint)(2 * options.LongestIntervalSeconds));
             var clock = new Clock(time, guard, storeSeconds: seconds + time.GetElapsedTime(stamp).TotalSeconds);
             cluster.Recovered = (slots, away) => Hold(clock, slots, away);
             if (rules.ReplicaWait != ReplicaWait.Off)

@@ -82,6 +82,9 @@ internal sealed record ServeSettings(
             "heartbeat-seconds", "N", "The interval of heartbeats that the server gives clients; 10.",
             static (o, v) => o.Presence.HeartbeatSeconds = Whole(v)),
         new(
+            "socket-ping-seconds", "N", "The interval at which the server pings sockets; by default that of heartbeats.",
+            static (o, v) => o.Presence.SocketPingSeconds = Whole(v)),
+        new(
             "away-seconds", "N", "A user is away when their reported activity is older than this; 600.",
             static (o, v) => o.Presence.AwaySeconds = Whole(v)),
         new(

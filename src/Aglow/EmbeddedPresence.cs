@@ -76,7 +76,7 @@ public sealed class EmbeddedPresence : IOpenPresence
             folder.EnsureHasBoth();
             var journal = Journal.Open(folder.PresencePath, log, watch);
             store = new JournaledPlaneStore(PageBudget.Of(options), journal);
-            var guard = new StallGuard((uint)(2 * options.HeartbeatSeconds));
+            var guard = new StallGuard((uint)(2 * options.LongestIntervalSeconds));
             var clock = new Clock(time, guard, journal.LastAlive);
             directory = SqliteUserDirectory.Open(options.DataDirectory, time, watch);
             changes = EmbeddedChanges.Open(folder.PresencePath, directory, journal, store, clock, options, watch);

@@ -260,6 +260,7 @@ public class ProcessTests
         { "--demo", ["serve", "--demo", "many"] },
         { "two heartbeat intervals", ["serve", "--lease-seconds", "15"] },
         { "heartbeat-seconds", ["serve", "--heartbeat-seconds", "0"] },
+        { "set at most 15", ["serve", "--socket-ping-seconds", "16"] },
         { "max-user-number", ["serve", "--max-user-number", "2147483648"] },
         { "max-user-number", ["serve", "--max-user-number", "-1"] },
         { "--urls", ["serve", "--urls", "nonsense"] },

@@ -13,6 +13,7 @@ namespace Aglow.Redis.Agreement;
 ///   contract 2
 ///   definition active: pulse lease, activity 300, ended by a leave
 ///   heartbeat-seconds 10
+///   socket-ping-seconds 10
 ///   lease-seconds 30
 ///   reciprocal-visibility false
 /// </code>
@@ -36,6 +37,7 @@ internal sealed class SharedSettings
         settings.Set("contract", Contract);
         settings.Set("lease-seconds", options.LeaseSeconds);
         settings.Set("heartbeat-seconds", options.HeartbeatSeconds);
+        settings.Set("socket-ping-seconds", options.PingSeconds);
         settings.Set("away-seconds", options.AwaySeconds);
         settings._values["reciprocal-visibility"] = options.IsVisibilityReciprocal ? "true" : "false";
         foreach (var (name, definition) in options.Definitions)

@@ -74,7 +74,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         _metrics = metrics;
         _maxUserNumber = options.MaxUserNumber;
         _firstRefused = options.DemoPeople > 0 ? UserId.FirstDemoNumber : UserId.Nobody;
-        _handOverAfter = TimeSpan.FromSeconds(Math.Max(1, (options.LeaseSeconds - (2 * options.HeartbeatSeconds)) / 2.0));
+        _handOverAfter = TimeSpan.FromSeconds(Math.Max(1, (options.LeaseSeconds - (2 * options.LongestIntervalSeconds)) / 2.0));
         _earlierRunEnd = store.EarlierRunEnd;
         clock.Stepped += (from, to) =>
         {

@@ -14,6 +14,12 @@ public sealed class AglowOptions
     /// </summary>
     public int HeartbeatSeconds { get; set; } = 10;
 
+    /// <summary>
+    /// The interval at which the server pings sockets, whose pongs are heartbeats. 0: <see cref="HeartbeatSeconds"/>. With a longer lease,
+    /// a longer interval saves CPU; proxies often close connections that are silent for 60 s.
+    /// </summary>
+    public int SocketPingSeconds { get; set; }
+
     /// <summary>A user whose last activity is older than this is shown as away. 10 minutes, as in common chat apps.</summary>
     public int AwaySeconds { get; set; } = 600;
 
@@ -120,6 +126,12 @@ public sealed class AglowOptions
     /// <summary>The lease in the type of words.</summary>
     public uint Lease => (uint)LeaseSeconds;
 
+    /// <summary>The interval of pings that is in force.</summary>
+    public int PingSeconds => SocketPingSeconds == 0 ? HeartbeatSeconds : SocketPingSeconds;
+
+    /// <summary>The longest time between two heartbeats of a user whose connection works.</summary>
+    public int LongestIntervalSeconds => Math.Max(HeartbeatSeconds, PingSeconds);
+
     /// <summary>The errors in these options, one line each, with the value to set instead; empty if all are valid.</summary>
     public IReadOnlyList<string> Validate()
     {
@@ -130,6 +142,11 @@ public sealed class AglowOptions
             LeaseSeconds >= 2 * HeartbeatSeconds,
             $"lease-seconds ({LeaseSeconds}) is less than two heartbeat intervals ({HeartbeatSeconds} s each), so one lost "
             + $"heartbeat would show people offline: set at least {2 * HeartbeatSeconds}.");
+        Check(SocketPingSeconds is >= 0 and <= 3600, $"socket-ping-seconds is {SocketPingSeconds}: set it from 1 to 3600.");
+        Check(
+            LeaseSeconds >= 2 * PingSeconds,
+            $"socket-ping-seconds ({SocketPingSeconds}) is more than half of lease-seconds ({LeaseSeconds}), so one lost pong would show "
+            + $"people offline: set at most {LeaseSeconds / 2}.");
         Check(
             AwaySeconds >= HeartbeatSeconds,
             $"away-seconds ({AwaySeconds}) is shorter than a heartbeat interval ({HeartbeatSeconds} s): set it longer.");
@@ -173,9 +190,9 @@ public sealed class AglowOptions
                 definition.ActivitySeconds is null or (>= 1 and <= 31_536_000),
                 $"definition \"{name}\": activity-seconds is {definition.ActivitySeconds}: set it from 1 to 31536000.");
             Check(
-                (definition.PulseSeconds ?? LeaseSeconds) >= 2 * HeartbeatSeconds,
+                (definition.PulseSeconds ?? LeaseSeconds) >= 2 * LongestIntervalSeconds,
                 $"definition \"{name}\": pulse-seconds ({definition.PulseSeconds}) is less than two heartbeat intervals "
-                + $"({HeartbeatSeconds} s each): set at least {2 * HeartbeatSeconds}.");
+                + $"({LongestIntervalSeconds} s each): set at least {2 * LongestIntervalSeconds}.");
         }
 
         return wrong;

@@ -29,7 +29,7 @@ public sealed class Definitions
 
         Definition Make(string name, uint pulse, uint? activity, bool endedByLeave) => new(name, pulse, activity, endedByLeave)
         {
-            DeviceLeftSeconds = Math.Min(pulse, (uint)options.HeartbeatSeconds + Definition.DeviceLeftMarginSeconds),
+            DeviceLeftSeconds = Math.Min(pulse, (uint)options.LongestIntervalSeconds + Definition.DeviceLeftMarginSeconds),
         };
     }
 

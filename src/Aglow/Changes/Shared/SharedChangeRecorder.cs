@@ -72,7 +72,7 @@ internal sealed class SharedChangeRecorder : IDisposable
         _hints = hints;
         _writer = new ChangeLogWriter(log, clock, options, moved);
         _awaySeconds = (uint)options.AwaySeconds;
-        _heartbeatSeconds = (uint)options.HeartbeatSeconds;
+        _heartbeatSeconds = (uint)options.LongestIntervalSeconds;
         sweep.RemotePageRead += Compare;
     }
 
