@@ -553,6 +553,33 @@ public class WatchHubTests
         }
     }
 
+    [Fact]
+    public async Task A_round_of_changes_and_ticks_allocates_nothing()
+    {
+        for (uint i = 0; i < 100; i++)
+            _world.Watch(_world.Connect(1000 + i, isQuiet: true), 1, 2, 3);
+        var allocated = long.MaxValue;
+        // the first passes fill pools and grow lists
+        for (var pass = 0; pass < 4; pass++)
+        {
+            allocated = 0;
+            for (var beat = 0; beat < 600; beat++)
+            {
+                if (beat % 100 == 0)
+                    await _world.Presence.HeartbeatAsync((uint)((beat / 100 % 3) + 1));
+                _world.Pause(WatchHub.BeatInterval);
+                var before = GC.GetAllocatedBytesForCurrentThread();
+                await _world.BeatAsync();
+                allocated += GC.GetAllocatedBytesForCurrentThread() - before;
+            }
+
+            await _world.AdvanceAsync(TimeSpan.FromSeconds(40));
+        }
+
+        _world.Hub.Deliveries.ShouldBeGreaterThan(1000);
+        allocated.ShouldBe(0);
+    }
+
     /// <summary>A hub, its engine and a time that moves when told.</summary>
     private sealed class World
     {
@@ -573,9 +600,9 @@ public class WatchHubTests
 
         public long Unix => Pulse.EpochUnixSeconds + (long)Presence.Clock.Now;
 
-        public FakeConnection Connect(uint user)
+        public FakeConnection Connect(uint user, bool isQuiet = false)
         {
-            var connection = new FakeConnection(user);
+            var connection = new FakeConnection(user, isQuiet);
             Hub.Open(connection, "{\"type\":\"welcome\"}"u8.ToArray());
             return connection;
         }
@@ -637,7 +664,7 @@ public class WatchHubTests
         }
     }
 
-    private sealed class FakeConnection(uint user) : WatchConnection(user)
+    private sealed class FakeConnection(uint user, bool isQuiet = false) : WatchConnection(user)
     {
         private readonly List<string> _told = [];
 
@@ -654,7 +681,8 @@ public class WatchHubTests
 
         protected internal override bool Send(ReadOnlySpan<byte> json)
         {
-            _told.Add(Shorten(Encoding.UTF8.GetString(json)));
+            if (!isQuiet)
+                _told.Add(Shorten(Encoding.UTF8.GetString(json)));
             return !IsFull;
         }
 

@@ -21,10 +21,20 @@ public static class BackgroundLoop
     public static async Task RunAsync(
         string name, TimeSpan interval, TimeProvider time, AglowLog log, Func<ValueTask> step, CancellationToken stop)
     {
-        long? loggedAt = null;
         using var timer = new PeriodicTimer(interval, time);
-        while (await NextAsync(timer, stop))
+        await RunAsync(name, () => NextAsync(timer, stop), time, log, step, stop);
+    }
+
+    /// <summary>Runs a loop that waits for <paramref name="next"/> instead of a timer. It must complete when the loop is stopped.</summary>
+    internal static async Task RunAsync(
+        string name, Func<ValueTask> next, TimeProvider time, AglowLog log, Func<ValueTask> step, CancellationToken stop)
+    {
+        long? loggedAt = null;
+        while (true)
         {
+            await next();
+            if (stop.IsCancellationRequested)
+                return;
             try
             {
                 await step();
@@ -43,15 +53,15 @@ public static class BackgroundLoop
         }
     }
 
-    private static async ValueTask<bool> NextAsync(PeriodicTimer timer, CancellationToken stop)
+    private static async ValueTask NextAsync(PeriodicTimer timer, CancellationToken stop)
     {
         try
         {
-            return await timer.WaitForNextTickAsync(stop);
+            await timer.WaitForNextTickAsync(stop);
         }
         catch (OperationCanceledException)
         {
-            return false;
+            // the loop ends
         }
     }
 }

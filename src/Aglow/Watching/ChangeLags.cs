@@ -7,14 +7,15 @@ namespace Aglow.Watching;
 /// Measures the time from when this node learns of a change until it is sent to all watchers that read. Also counts changes without a hint.
 /// </summary>
 /// <remarks>
-/// It notes a change when it is found, and records its lag with the flush that sends it. The <see cref="WatchHub"/>'s loop owns it.
+/// It notes a change when it is found, with the number of the last turn (<see cref="SendTurns{T}"/>) that sends it. The
+/// <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class ChangeLags
 {
     private readonly TimeProvider _time;
     private readonly MetricHistogram[] _byKind;
-    // changes with a hint that the next flush will send
-    private readonly List<(long HeardAt, ChangeKind Kind)> _changes = [];
+    // changes with a hint that wait for turns, in the order of their last turns
+    private readonly Queue<(long HeardAt, ChangeKind Kind, long LastTurn)> _changes = new();
     private long _unheard;
 
     /// <summary>Registers its metrics.</summary>
@@ -31,24 +32,27 @@ internal sealed class ChangeLags
             ("kind", kind.ToString().ToLowerInvariant())))];
     }
 
-    /// <summary>Notes a changed topic. <paramref name="before"/>: what its watchers had.</summary>
-    public void Changed(Topic topic, Presence before)
+    /// <summary>
+    /// Notes a changed topic. <paramref name="before"/>: what its watchers had. <paramref name="lastTurn"/>: the turn that is the last to
+    /// send it.
+    /// </summary>
+    public void Changed(Topic topic, Presence before, long lastTurn)
     {
         if (topic.HeardAt == 0)
             Volatile.Write(ref _unheard, _unheard + 1);
         else
-            _changes.Add((
+            _changes.Enqueue((
                 topic.HeardAt,
-                topic.Told.IsOnline == before.IsOnline ? ChangeKind.Status : topic.Told.IsOnline ? ChangeKind.Online : ChangeKind.Offline));
+                topic.Told.IsOnline == before.IsOnline ? ChangeKind.Status : topic.Told.IsOnline ? ChangeKind.Online : ChangeKind.Offline,
+                lastTurn));
     }
 
-    /// <summary>Records the lags of the changes that were just sent.</summary>
-    public void Flushed()
+    /// <summary>Records the lags of the changes whose last turn was at most this one.</summary>
+    public void Sent(long turn)
     {
         var now = _time.GetTimestamp();
-        foreach (var (heardAt, kind) in _changes)
-            _byKind[(int)kind].Record(_time.GetElapsedTime(heardAt, now).TotalSeconds);
-        _changes.Clear();
+        while (_changes.TryPeek(out var change) && change.LastTurn <= turn)
+            _byKind[(int)_changes.Dequeue().Kind].Record(_time.GetElapsedTime(change.HeardAt, now).TotalSeconds);
     }
 
     // the kind of a change, as watchers see it

@@ -5,28 +5,24 @@ using Aglow.Model;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Writes <c>presence</c> messages. Each topic's record is encoded once a round, for all its watchers.
+/// Writes <c>presence</c> messages. Each topic's record is encoded once, for all its watchers.
 /// </summary>
 /// <remarks>
 /// <code>
-///   encoded  | record of topic 4 | record of topic 17 | ...     of this round; each topic knows the place of its record
+///   encoded  | record of topic 4 | record of topic 17 | ...     each topic knows the place of its record, until the buffer is full
 ///   frame    {"type":"presence","users":[ record , record ]}     copied together for one connection
 /// </code>
 /// The <see cref="WatchHub"/>'s loop owns it. A message is valid until the next <see cref="Begin"/>.
 /// </remarks>
 internal sealed class DeltaWriter(Definition defaultDefinition)
 {
+    // records of two rounds of a busy hub; it stays in the processor's cache
+    private const int MaxEncoded = 256 * 1024;
+
     private readonly ArrayBufferWriter<byte> _encoded = new(64 * 1024);
     private readonly ArrayBufferWriter<byte> _frame = new(64 * 1024);
     private long _round;
     private bool _isFirst;
-
-    /// <summary>Starts a round: statuses were read, so the encoded records are dropped.</summary>
-    public void BeginRound()
-    {
-        _round++;
-        _encoded.ResetWrittenCount();
-    }
 
     /// <summary>Begins a message under a definition. <paramref name="id"/>: of the message that it answers.</summary>
     public void Begin(Definition definition, long? id = null)
@@ -47,6 +43,12 @@ internal sealed class DeltaWriter(Definition defaultDefinition)
         Separate();
         if (topic.EncodedRound != _round)
         {
+            if (_encoded.WrittenCount > MaxEncoded)
+            {
+                _round++;
+                _encoded.ResetWrittenCount();
+            }
+
             var at = _encoded.WrittenCount;
             _encoded.Advance(topic.Write(_encoded.GetSpan(topic.MaxBytes(topic.Told)), topic.Told));
             topic.EncodedAt = (at, _encoded.WrittenCount - at);

@@ -7,8 +7,8 @@ namespace Aglow.Watching;
 ///   due               c3 c9 c4                     sent when there are <see cref="Batch"/> of them, or after <see cref="MaxWaitBeats"/>
 /// </code>
 /// Adding and taking cost the same with a thousand connections as with a million. Pings that are sent together are answered together, so
-/// that threads wake once for many answers. Rejected: a priority queue, whose cost grows, and a ping for each connection at its own beat,
-/// which took up to half as much CPU again (docs/lab/idle-sockets.md). The <see cref="WatchHub"/>'s loop owns it.
+/// that threads wake once for many answers. Rejected: a priority queue, whose cost grows with the number of connections. The
+/// <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class TickSchedule
 {

@@ -59,10 +59,10 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     /// <summary>The timestamp of the hint that queued it; 0: no hint, only the periodic read.</summary>
     public long HeardAt { get; set; }
 
-    /// <summary>The round for which <see cref="EncodedAt"/> is valid.</summary>
+    /// <summary>The round of the <see cref="DeltaWriter"/>'s buffer for which <see cref="EncodedAt"/> is valid.</summary>
     public long EncodedRound { get; set; } = -1;
 
-    /// <summary>The place of the record in the round's buffer.</summary>
+    /// <summary>The place of the record in the buffer.</summary>
     public (int Offset, int Length) EncodedAt { get; set; }
 
     /// <summary>The watchers.</summary>

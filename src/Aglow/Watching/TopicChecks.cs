@@ -122,10 +122,11 @@ internal sealed class TopicChecks
         try
         {
             var left = _asked.Count;
-            foreach (var definition in _definitions.All)
+            // by index, because an enumerator would be allocated
+            var definitions = _definitions.All;
+            for (var at = 0; at < definitions.Count && left > 0; at++)
             {
-                if (left == 0)
-                    break;
+                var definition = definitions[at];
                 var count = Gather(definition, users, ids, ref left);
                 if (count == 0)
                     continue;
@@ -204,6 +205,8 @@ internal sealed class TopicChecks
         var topic = _topics[id]!;
         topic.IsQueued = false;
         var told = topic.Told;
+        if (told != now)
+            topic.EncodedRound = -1;
         if (topic.IsKnown
             && told.Status == now.Status
             && told.Said == now.Said
@@ -227,7 +230,6 @@ internal sealed class TopicChecks
 
         topic.Told = now;
         topic.IsKnown = true;
-        topic.EncodedRound = -1;
         return true;
     }
 }

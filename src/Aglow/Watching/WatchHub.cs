@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Collections.Concurrent;
 using Aglow.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Model;
@@ -16,10 +15,12 @@ namespace Aglow.Watching;
 /// <remarks>
 /// It receives flips from <see cref="Beliefs"/> and hints from the <see cref="ITransitionBus"/>, and sends to the connections' transports.
 /// <code>
-///   flips, hints ─► queue ─┐                 ┌─ each dirty topic is read again (the read decides), encoded once
-///   watch, unwatch ─► queue ├─► beat (20 ms) ─┤
-///   close, writable ─► queue┘                 └─ each watcher's outbox gets a bit; each scheduled connection one frame
+///   flips, hints ─► queue ──┐            ┌─ each dirty topic is read again (the read decides), encoded once
+///   watch, unwatch ─► queue ├─► a turn ──┤
+///   close, writable ─► queue┘            └─ each watcher's outbox gets a bit; each connection in turn gets one frame
 /// </code>
+/// A command wakes the loop (<see cref="WatchLoop"/>), so a quiet node sends a change at once. A busy hub holds changes and gathers them
+/// (<see cref="CoalescingWindow"/>). Whatever is due at a time is due at a beat.
 /// Threading: one loop owns topics, outboxes and all sending, so there are no locks. Other threads post to its queue and continue. The
 /// queue is bounded: the messages of a connection are limited, and each posts at most one command of each kind. Hints name users, and only
 /// watched users have topics.
@@ -31,8 +32,11 @@ namespace Aglow.Watching;
 /// </remarks>
 public sealed class WatchHub : IAsyncDisposable
 {
-    /// <summary>How often the loop wakes. Also the coalescing window while the node has little to send.</summary>
+    /// <summary>How often the loop wakes although nothing happens.</summary>
     public static readonly TimeSpan BeatInterval = TimeSpan.FromMilliseconds(20);
+
+    // once a second
+    private const int BeatsAWindow = 50;
 
     /// <summary>Every watched user is read again within this time.</summary>
     public static readonly TimeSpan RecheckInterval = TimeSpan.FromSeconds(10);
@@ -49,10 +53,8 @@ public sealed class WatchHub : IAsyncDisposable
     private readonly Definitions _definitions;
     private readonly Claims _claims;
     private readonly Clock _clock;
-    private readonly AglowLog _log;
-    private readonly ConcurrentQueue<WatchCommand> _commands = new();
+    private readonly WatchLoop _queue;
     private readonly CancellationTokenSource _stop = new();
-
     private readonly Slots<WatchConnection> _connections = new();
     private readonly Topics _topics = new();
     private readonly TopicChecks _checks;
@@ -71,24 +73,14 @@ public sealed class WatchHub : IAsyncDisposable
 
     /// <summary>A hub for the watchers of one node; <see cref="PresenceService"/> creates and runs it.</summary>
     internal WatchHub(
-        IPlaneStore store,
-        StatusReader statuses,
-        HeartbeatWriter heartbeats,
-        Beliefs beliefs,
-        Definitions definitions,
-        Claims claims,
-        Visibilities visibilities,
-        KeyCache knownKeys,
-        KeyCache askedKeys,
-        ITransitionBus bus,
-        Clock clock,
-        AglowMetrics metrics,
+        IPlaneStore store, StatusReader statuses, HeartbeatWriter heartbeats, Beliefs beliefs, Definitions definitions, Claims claims,
+        Visibilities visibilities, KeyCache knownKeys, KeyCache askedKeys, ITransitionBus bus, Clock clock, AglowMetrics metrics,
         AglowLog log)
     {
         _definitions = definitions;
         _claims = claims;
         _clock = clock;
-        _log = log;
+        _queue = new WatchLoop(clock.Time, log, store.IsRemote);
         _checks = new TopicChecks(_topics, statuses, definitions, claims, clock);
         _sender = new WatchSender(_topics, _connections, _checks, definitions, visibilities, clock, metrics);
         _outages = new Outages(_topics, _connections, _checks, store, clock, _sender.Sent);
@@ -113,7 +105,7 @@ public sealed class WatchHub : IAsyncDisposable
             () => _outages.StaleConnections);
     }
 
-    /// <summary>The current coalescing window.</summary>
+    /// <summary>The coalescing window: how long changes were held at most, in the last second.</summary>
     public TimeSpan Window => _sender.Window;
 
     /// <summary>Deliveries: changes sent, one for each watcher.</summary>
@@ -129,37 +121,36 @@ public sealed class WatchHub : IAsyncDisposable
     public static long BytesOf(UserBatch users) => Aglow.Watching.Watches.BytesOf(users);
 
     /// <summary>Starts the loop.</summary>
-    internal void Start() =>
-        _loop = Task.Run(() => BackgroundLoop.RunAsync("watch", BeatInterval, _clock.Time, _log, BeatAsync, _stop.Token));
+    internal void Start() => _loop = Task.Run(() => _queue.RunAsync(TurnAsync, _stop.Token));
 
     // ---- commands: any thread, they return at once ----------------------------------------------------------------------------
 
     /// <summary>Adds a connection and sends it <paramref name="welcome"/> first.</summary>
-    public void Open(WatchConnection connection, byte[] welcome) => _commands.Enqueue(new(WatchCommandKind.Open, connection, welcome));
+    public void Open(WatchConnection connection, byte[] welcome) => _queue.Enqueue(new(WatchCommandKind.Open, connection, welcome));
 
     /// <summary>Removes a closed connection and its watches.</summary>
-    public void Close(WatchConnection connection) => _commands.Enqueue(new(WatchCommandKind.Close, connection));
+    public void Close(WatchConnection connection) => _queue.Enqueue(new(WatchCommandKind.Close, connection));
 
     /// <summary>Reports that the connection's transport has room again.</summary>
-    public void Writable(WatchConnection connection) => _commands.Enqueue(new(WatchCommandKind.Writable, connection));
+    public void Writable(WatchConnection connection) => _queue.Enqueue(new(WatchCommandKind.Writable, connection));
 
     /// <summary>Sends a connection one message, in the order of its commands. Dropped while the transport is full.</summary>
-    public void Tell(WatchConnection connection, byte[] json) => _commands.Enqueue(new(WatchCommandKind.Tell, connection, json));
+    public void Tell(WatchConnection connection, byte[] json) => _queue.Enqueue(new(WatchCommandKind.Tell, connection, json));
 
     /// <summary>
     /// Answers a message of a connection, in the order of its commands. Unlike <see cref="Tell"/>, it waits while the transport is full.
     /// </summary>
-    public void Reply(WatchConnection connection, byte[] json) => _commands.Enqueue(new(WatchCommandKind.Reply, connection, json));
+    public void Reply(WatchConnection connection, byte[] json) => _queue.Enqueue(new(WatchCommandKind.Reply, connection, json));
 
     /// <summary>Answers a ping of the client.</summary>
     public void Answer(WatchConnection connection, byte[] pingPayload) =>
-        _commands.Enqueue(new(WatchCommandKind.Answer, connection, pingPayload));
+        _queue.Enqueue(new(WatchCommandKind.Answer, connection, pingPayload));
 
     /// <summary>
     /// At a planned stop: tells every remaining connection to reconnect at a time of its own within <paramref name="over"/>, and closes it
     /// now.
     /// </summary>
-    public void Drain(TimeSpan over) => _commands.Enqueue(new(WatchCommandKind.Drain, null, Count: (int)over.TotalMilliseconds));
+    public void Drain(TimeSpan over) => _queue.Enqueue(new(WatchCommandKind.Drain, null, Count: (int)over.TotalMilliseconds));
 
     /// <summary>
     /// Before a planned stop of one of several nodes: tells every connection to reconnect at a time of its own within
@@ -168,23 +159,23 @@ public sealed class WatchHub : IAsyncDisposable
     public Task DrainAsync(TimeSpan over)
     {
         var gone = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        _commands.Enqueue(new(WatchCommandKind.Drain, null, gone, Count: (int)over.TotalMilliseconds));
+        _queue.Enqueue(new(WatchCommandKind.Drain, null, gone, Count: (int)over.TotalMilliseconds));
         return gone.Task;
     }
 
     /// <summary>Closes a connection after everything before it was sent.</summary>
-    public void End(WatchConnection connection, int code) => _commands.Enqueue(new(WatchCommandKind.End, connection, Code: code));
+    public void End(WatchConnection connection, int code) => _queue.Enqueue(new(WatchCommandKind.End, connection, Code: code));
 
     /// <summary>
     /// Watches these users: sends a snapshot of exactly these users, then deltas. Takes ownership of the batch and disposes it. With an
     /// <paramref name="id"/>, the snapshot carries it and is sent even if it is empty.
     /// </summary>
     public void Watch(WatchConnection connection, UserBatch users, Definition definition, long? id = null) =>
-        _commands.Enqueue(new(WatchCommandKind.Watch, connection, users, definition, Id: id));
+        _queue.Enqueue(new(WatchCommandKind.Watch, connection, users, definition, Id: id));
 
     /// <summary>Ends the watches of these users. Takes ownership of the batch.</summary>
     public void Unwatch(WatchConnection connection, UserBatch users, Definition definition) =>
-        _commands.Enqueue(new(WatchCommandKind.Unwatch, connection, users, definition));
+        _queue.Enqueue(new(WatchCommandKind.Unwatch, connection, users, definition));
 
     /// <summary>Reads these users again, because the shown status may have changed. Only on this node.</summary>
     internal void Recheck(ReadOnlySpan<uint> users) => Post(TransitionKind.Changed, users, definition: null);
@@ -193,7 +184,7 @@ public sealed class WatchHub : IAsyncDisposable
     internal void Bind(string key, uint user)
     {
         if (HasUnknownKeys)
-            _commands.Enqueue(new(WatchCommandKind.Bind, null, key, User: user));
+            _queue.Enqueue(new(WatchCommandKind.Bind, null, key, User: user));
     }
 
     /// <summary>Whether watched IDs without an index exist.</summary>
@@ -203,7 +194,7 @@ public sealed class WatchHub : IAsyncDisposable
     internal Task<string[]> ListUnknownKeysAsync()
     {
         var list = new TaskCompletionSource<string[]>(TaskCreationOptions.RunContinuationsAsynchronously);
-        _commands.Enqueue(new(WatchCommandKind.ListUnknownKeys, null, list));
+        _queue.Enqueue(new(WatchCommandKind.ListUnknownKeys, null, list));
         return list.Task;
     }
 
@@ -212,33 +203,67 @@ public sealed class WatchHub : IAsyncDisposable
     {
         // later watches start with the new visibility anyway
         if (_watches.Count > 0)
-            _commands.Enqueue(new(WatchCommandKind.Resight, null, User: user));
+            _queue.Enqueue(new(WatchCommandKind.Resight, null, User: user));
     }
 
     // ---- the loop -------------------------------------------------------------------------------------------------------------
 
-    /// <summary>One beat. Called every 20 ms by the loop, and by tests that own the time.</summary>
+    /// <summary>One beat, and all that can be sent then. For tests that own the time; the loop does the same in turns.</summary>
     public async ValueTask BeatAsync()
     {
-        _beat++;
-        while (_commands.TryDequeue(out var command))
+        await TurnAsync(isBeat: true);
+        while (_sender.OpensIn <= TimeSpan.Zero)
+            _sender.SendChanges();
+    }
+
+    private async ValueTask<WatchTurn> TurnAsync(bool isBeat)
+    {
+        var beganAt = _sender.Now;
+        var hadCommands = !_queue.IsEmpty;
+        if (isBeat)
+            _beat++;
+        while (_queue.TryDequeue(out var command))
             Do(command);
-        _sender.Sights.Beat();
-        if (_outages.Beat())
-            _sender.SendWhatWaited();
-        _checks.Beat();
-        var flush = _sender.IsFlushDue(_beat);
-        if (flush || _sender.HasSnapshots)
-            await ReadChecksAsync();
+        if (isBeat)
+        {
+            _sender.Sights.Beat();
+            if (_outages.Beat())
+                _sender.SendWhatWaited();
+            _checks.Beat();
+        }
+
+        // while changes are held, the next reads can wait for more of them
+        if (isBeat || _sender.HasSnapshots || _sender.IsOpen)
+        {
+            var reading = ReadChecksAsync();
+            var isWaiting = !reading.IsCompleted;
+            if (isWaiting)
+                _sender.Worked(_sender.Now - beganAt);
+            await reading;
+            if (isWaiting)
+                beganAt = _sender.Now;
+        }
+
         // after a failed read, snapshots wait for the next one
         if (!_outages.IsReadFailing)
             _sender.SendSnapshots();
-        if (flush)
-            _sender.Flush(_beat);
+        _sender.Worked(_sender.Now - beganAt);
+        _sender.SendChanges();
+        if (isBeat)
+            Tick();
+        return new WatchTurn(hadCommands, _sender.OpensIn);
+    }
+
+    private void Tick()
+    {
+        var beganAt = _sender.Now;
         while (_ticks.Next(_beat) is { } due)
             _sender.Sent(due, due.Tick() && !due.IsBusy);
         _handover.Beat(_beat);
         _departures.Beat(_beat);
+        _sender.Worked(_sender.Now - beganAt);
+        if (_beat % BeatsAWindow == 0)
+            _sender.PublishWindow();
     }
 
     /// <summary>Stops: closes every connection with <c>1001 going away</c>.</summary>
@@ -249,7 +274,7 @@ public sealed class WatchHub : IAsyncDisposable
         _isStopped = true;
         await _stop.CancelAsync();
         await _loop;
-        while (_commands.TryDequeue(out var command))
+        while (_queue.TryDequeue(out var command))
             Do(command);
         foreach (var connection in _connections.All)
         {
@@ -357,7 +382,7 @@ public sealed class WatchHub : IAsyncDisposable
             return;
         var copy = ArrayPool<uint>.Shared.Rent(users.Length);
         users.CopyTo(copy);
-        _commands.Enqueue(new(
+        _queue.Enqueue(new(
             WatchCommandKind.Hint,
             null,
             copy,
@@ -399,7 +424,6 @@ public sealed class WatchHub : IAsyncDisposable
     {
         if (_checks.Count == 0)
             return;
-        _sender.BeginRound();
         try
         {
             await _checks.ReadAsync(_changed);

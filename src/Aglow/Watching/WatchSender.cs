@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Storage;
@@ -7,7 +6,7 @@ using Aglow.Users;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Sends to watchers: changes once per window, in one frame for each watcher, and snapshots as soon as they are known.
+/// Sends to watchers: changes in fair turns, in one frame for each watcher, and snapshots as soon as they are known.
 /// </summary>
 /// <remarks>
 /// Between the reads (<see cref="TopicChecks"/>) and the connections' transports. A change sets a bit in each watcher's
@@ -22,15 +21,22 @@ internal sealed class WatchSender
     // the most users in snapshots that wait for a client that does not read: twice as many as it may watch
     private const int MaxWaitingUsers = 2 * WatchHub.MaxWatches;
 
+    // the loop handles commands at least this often while it sends
+    private static readonly TimeSpan Slice = TimeSpan.FromMilliseconds(5);
+
+    // the clock is read once for this many connections
+    private const int TurnsACount = 16;
+
     private readonly Topics _topics;
     private readonly Slots<WatchConnection> _connections;
     private readonly DeltaWriter _writer;
-    private readonly CoalescingWindow _window = new();
+    private readonly SendTurns<WatchConnection> _turns = new();
     private readonly ChangeLags _lags;
     private readonly Action<int, TimeSpan> _flushed;
     private readonly List<WatchConnection> _snapshots = [];
-    private readonly List<WatchConnection> _scheduled = [];
-    private long _lastFlushBeat;
+    private readonly TimeProvider _time;
+    private readonly long _startedAt;
+    private long _windowTicks;
 
     private long _deliveries;
     private long _frames;
@@ -57,7 +63,10 @@ internal sealed class WatchSender
             "aglow.coalesced",
             "Changes that were never sent to a watcher, because a newer one replaced them first.",
             () => Volatile.Read(ref _coalesced));
-        metrics.Gauge("aglow.window.seconds", "The current coalescing window.", () => Window.TotalSeconds);
+        metrics.Gauge(
+            "aglow.window.seconds",
+            "The coalescing window: how long changes were held and gathered at most, in the last second.",
+            () => Window.TotalSeconds);
         metrics.Gauge(
             "aglow.outbox.changes",
             "Changes that wait to be sent, one for each watcher. They wait longer than a moment only for clients that do not read.",
@@ -66,15 +75,20 @@ internal sealed class WatchSender
             "aglow.connections.slow",
             "Connections whose client does not read. They receive nothing until it does, and then the latest state.",
             () => Volatile.Read(ref _slow));
-        _lags = new ChangeLags(metrics, clock.Time);
+        _time = clock.Time;
+        _startedAt = _time.GetTimestamp();
+        _lags = new ChangeLags(metrics, _time);
         _flushed = metrics.Flushes("frames");
     }
 
     /// <summary>What each watcher may see.</summary>
     public Sights Sights { get; }
 
-    /// <summary>The present coalescing window. From any thread.</summary>
-    public TimeSpan Window => _window.Beats * WatchHub.BeatInterval;
+    /// <summary>How long changes were held at most, in the last second. From any thread.</summary>
+    public TimeSpan Window => TimeSpan.FromTicks(Volatile.Read(ref _windowTicks));
+
+    /// <summary>The time that windows are measured in.</summary>
+    public TimeSpan Now => _time.GetElapsedTime(_startedAt);
 
     /// <summary>Changes sent, one for each watcher. From any thread.</summary>
     public long Deliveries => Volatile.Read(ref _deliveries);
@@ -82,11 +96,17 @@ internal sealed class WatchSender
     /// <summary>Whether a snapshot waits for a read.</summary>
     public bool HasSnapshots => _snapshots.Count > 0;
 
-    /// <summary>Whether changes are sent in this beat.</summary>
-    public bool IsFlushDue(long beat) => beat - _lastFlushBeat >= _window.Beats;
+    /// <summary>Whether a change that is found now would be sent at once.</summary>
+    public bool IsOpen => _turns.IsOpen(Now);
 
-    /// <summary>Starts a round: topics were read, and their records must be encoded again.</summary>
-    public void BeginRound() => _writer.BeginRound();
+    /// <summary>How long the connections with changes must wait for the window; null: none has changes.</summary>
+    public TimeSpan? OpensIn => _turns.OpensIn(Now);
+
+    /// <summary>Counts time that the loop worked for anything but <see cref="SendChanges()"/>.</summary>
+    public void Worked(TimeSpan took) => _turns.Worked(Now, took, frames: 0);
+
+    /// <summary>Publishes the window of the last second. Called once a second.</summary>
+    public void PublishWindow() => Volatile.Write(ref _windowTicks, _turns.TakeLongestWait().Ticks);
 
     /// <summary>Handles a topic that changed. <paramref name="told"/>: what its watchers received last; null: nothing.</summary>
     public void Changed(Topic topic, Presence? told)
@@ -95,10 +115,10 @@ internal sealed class WatchSender
             MakeDue(_connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher));
         // the first read of a user is a snapshot, not a change
         if (told is { } before)
-            _lags.Changed(topic, before);
+            _lags.Changed(topic, before, _turns.Added);
     }
 
-    // The next flush sends it.
+    // The connection's next turn sends it.
     private void MakeDue(WatchConnection connection, int index)
     {
         Mark(connection, index);
@@ -154,13 +174,13 @@ internal sealed class WatchSender
         }
     }
 
-    /// <summary>Includes a connection in the next flush.</summary>
+    /// <summary>Gives a connection a turn.</summary>
     public void Schedule(WatchConnection connection)
     {
         if (connection.IsScheduled || connection.IsBusy)
             return;
         connection.IsScheduled = true;
-        _scheduled.Add(connection);
+        _turns.Add(connection, Now);
     }
 
     /// <summary>Includes a connection's snapshots after the next read.</summary>
@@ -255,27 +275,36 @@ internal sealed class WatchSender
             Sent(connection, connection.Send(_writer.End()));
     }
 
-    /// <summary>Sends the changes to every watcher.</summary>
-    public void Flush(long beat)
+    /// <summary>
+    /// Sends the changes of the connections whose turn it is, while the window is open, for at most <see cref="Slice"/>.
+    /// </summary>
+    public void SendChanges()
     {
-        _lastFlushBeat = beat;
-        var beganAt = Stopwatch.GetTimestamp();
-        var frames = 0;
-        foreach (var connection in _scheduled)
+        var beganAt = Now;
+        var now = beganAt;
+        var (frames, uncounted, turns) = (0, 0, 0);
+        while (now - beganAt < Slice && _turns.TryTake(now, out var connection))
         {
             connection.IsScheduled = false;
             // a busy connection keeps its bits; it is scheduled again when it is writable
             if (connection.Id >= 0 && !connection.IsBusy)
-                frames += SendChanges(connection);
+                uncounted += SendChanges(connection);
+            if (++turns % TurnsACount != 0)
+                continue;
+            var then = now;
+            now = Now;
+            _turns.Worked(now, now - then, uncounted);
+            frames += uncounted;
+            uncounted = 0;
         }
 
-        _scheduled.Clear();
+        var end = Now;
+        _turns.Worked(end, end - now, uncounted);
+        frames += uncounted;
         Volatile.Write(ref _frames, _frames + frames);
-        var took = Stopwatch.GetElapsedTime(beganAt);
-        _window.Flushed(took, frames);
         if (frames > 0)
-            _flushed(frames, took);
-        _lags.Flushed();
+            _flushed(frames, end - beganAt);
+        _lags.Sent(_turns.Taken);
     }
 
     private int SendChanges(WatchConnection connection)
