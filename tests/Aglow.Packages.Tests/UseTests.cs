@@ -69,7 +69,8 @@ public sealed class UseTests(Feed feed)
         var port = Ports.Free();
         var folder = feed.NewFolder("redis");
         string[] flags = ["--port", $"{port}", "--bind", "127.0.0.1", "--dir", folder, "--save", ""];
-        using var redis = Process.Start(new ProcessStartInfo("redis-server", flags) { RedirectStandardOutput = true })!;
+        var start = new ProcessStartInfo("redis-server", flags) { RedirectStandardOutput = true, UseShellExecute = false };
+        using var redis = Process.Start(start)!;
         try
         {
             var environment = new Dictionary<string, string>(feed.Environment)
