@@ -23,19 +23,19 @@ internal sealed class ScenarioRun : IAsyncDisposable
     private readonly List<AglowException> _errors = [];
     private readonly Dictionary<string, StepWatch> _watches = [];
     private readonly Dictionary<string, Task<string>> _promises = [];
+    private readonly StepTokens _tokens;
     private readonly HttpClient _http;
     private readonly AglowClient _client;
     private readonly JsonObject _scenario;
     private StepSocket? _socket;
     private AglowException? _lastError;
-    private int _asked;
-    private int _tokens;
     private bool _isRecorded;
 
     public ScenarioRun(JsonObject scenario)
     {
         _scenario = scenario;
         _http = new HttpClient(_server);
+        _tokens = new StepTokens(scenario["options"]?["token"] as JsonArray ?? []);
         _client = new AglowClient(Options(scenario["options"]?.AsObject() ?? []));
         _client.Failed += failure => _errors.Add(_lastError = failure);
         _client.StateChanged += state =>
@@ -89,11 +89,11 @@ internal sealed class ScenarioRun : IAsyncDisposable
             OtherAddresses = addresses[1..],
             User = user is not null ? UserOf(user) : token is null ? UserId.Of(1) : (UserId?)null,
             Token = token is JsonValue ? token.GetValue<string>() : null,
-            AccessToken = token is JsonArray ? _ => Ask(token.AsArray()) : null,
+            AccessToken = token is JsonArray ? _ => _tokens.AskAsync() : null,
             Device = new ClientDevice(
                 device?["id"]?.GetValue<string>() ?? "device-1",
                 Enum.Parse<DeviceKind>(device?["kind"]?.GetValue<string>() ?? "other", ignoreCase: true)),
-            Random = new Fixed(given["random"]?.GetValue<double>() ?? 0.5),
+            Random = new StepRandom(given["random"]?.GetValue<double>() ?? 0.5),
             TimeProvider = _time,
             Scheduler = _scheduler,
             HttpClient = _http,
@@ -290,27 +290,6 @@ internal sealed class ScenarioRun : IAsyncDisposable
                     step["retry_after"]?.GetValue<int>()));
     }
 
-    private ValueTask<string> Ask(JsonArray callbacks)
-    {
-        _tokens++;
-        var what = callbacks[Math.Min(_asked++, callbacks.Count - 1)]!.AsObject();
-        if (what.TryGetPropertyValue("gives", out JsonNode? gives))
-            return ValueTask.FromResult(gives?.GetValue<string>()!);
-        return what["throws"] is { } message
-            ? ValueTask.FromException<string>(new InvalidOperationException(message.GetValue<string>()))
-            : new ValueTask<string>(new TaskCompletionSource<string>().Task);
-    }
-
-    private static StatusDetails? Said(JsonNode? said) => said is null ? null : new StatusDetails
-    {
-        Text = said["text"]?.GetValue<string>(),
-        Emoji = said["emoji"]?.GetValue<string>(),
-        Until = said["until"] is { } until ? DateTimeOffset.FromUnixTimeSeconds(until.GetValue<long>()) : null,
-        For = said["for_seconds"] is { } seconds ? TimeSpan.FromSeconds(seconds.GetValue<long>()) : null,
-        Source = said["source"]?.GetValue<string>(),
-        Priority = said["priority"]?.GetValue<int>(),
-    };
-
     // ---- the application ------------------------------------------------------------------------------------------------------
 
     private void Tell(JsonObject step, string what)
@@ -335,7 +314,7 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 var status = Enum.Parse<ManualStatus>(step["status"]!.GetValue<string>(), ignoreCase: true);
                 Promise(
                     step,
-                    async () => await _client.SetStatusAsync(status, Said(step["said"])) == StatusOutcome.Saved ? "saved" : "replaced");
+                    async () => await _client.SetStatusAsync(status, StepMessages.Said(step["said"])) == StatusOutcome.Saved ? "saved" : "replaced");
                 break;
             case "heartbeat":
                 Promise(step, async () => (await _client.HeartbeatAsync()).NextIn > TimeSpan.Zero ? "sent" : "");
@@ -424,7 +403,7 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 Count(step, ref _server.DialCount);
                 break;
             case "tokens":
-                Count(step, ref _tokens);
+                Count(step, ref _tokens.Count);
                 break;
             case "calls":
                 Count(step, ref _server.CallCount);
@@ -469,12 +448,4 @@ internal sealed class ScenarioRun : IAsyncDisposable
     private static string Name(ConnectionState state) => state.ToString().ToLowerInvariant();
 
     private static UserId UserOf(JsonNode node) => node.AsValue().TryGetValue<int>(out var number) ? number : node.GetValue<string>();
-
-    private sealed class Fixed(double value) : Random
-    {
-        public override double NextDouble() => value;
-    }
 }
-
-/// <summary>A step of a scenario failed.</summary>
-public sealed class ScenarioException(string message, Exception? inner = null) : Exception(message, inner);

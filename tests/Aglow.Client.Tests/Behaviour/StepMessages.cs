@@ -49,6 +49,17 @@ internal sealed class StepMessages
         return filled;
     }
 
+    /// <summary>What a status says besides its word.</summary>
+    public static StatusDetails? Said(JsonNode? said) => said is null ? null : new StatusDetails
+    {
+        Text = said["text"]?.GetValue<string>(),
+        Emoji = said["emoji"]?.GetValue<string>(),
+        Until = said["until"] is { } until ? DateTimeOffset.FromUnixTimeSeconds(until.GetValue<long>()) : null,
+        For = said["for_seconds"] is { } seconds ? TimeSpan.FromSeconds(seconds.GetValue<long>()) : null,
+        Source = said["source"]?.GetValue<string>(),
+        Priority = said["priority"]?.GetValue<int>(),
+    };
+
     private static bool IsName(JsonNode? value, out string name)
     {
         name = value is JsonValue text && text.TryGetValue<string>(out var found) ? found : "";
