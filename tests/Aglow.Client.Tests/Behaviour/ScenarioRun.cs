@@ -312,9 +312,8 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 break;
             case "setStatus":
                 var status = Enum.Parse<ManualStatus>(step["status"]!.GetValue<string>(), ignoreCase: true);
-                Promise(
-                    step,
-                    async () => await _client.SetStatusAsync(status, StepMessages.Said(step["said"])) == StatusOutcome.Saved ? "saved" : "replaced");
+                var said = StepMessages.Said(step["said"]);
+                Promise(step, async () => (await _client.SetStatusAsync(status, said)).ToString().ToLowerInvariant());
                 break;
             case "heartbeat":
                 Promise(step, async () => (await _client.HeartbeatAsync()).NextIn > TimeSpan.Zero ? "sent" : "");
@@ -368,8 +367,9 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 var last = _watches[step["watch"]!.GetValue<string>()].Last.GetValueOrDefault(UserOf(step["user"]!));
                 last.Status.ToString().ToLowerInvariant().ShouldBe(step["status"]!.GetValue<string>());
                 if (step["last_seen"] is { } seen)
-                    last.LastSeen?.ToUnixTimeSeconds().ShouldBe(seen.GetValue<long>());
-                foreach (var (member, has) in new[] { ("text", last.Text), ("emoji", last.Emoji), ("until", last.Until?.ToUnixTimeSeconds().ToString()) })
+                    (last.LastSeen?.ToUnixTimeSeconds()).ShouldBe(seen.GetValue<long>());
+                var until = last.Until?.ToUnixTimeSeconds().ToString();
+                foreach (var (member, has) in new[] { ("text", last.Text), ("emoji", last.Emoji), ("until", until) })
                 {
                     if (step.ContainsKey(member))
                         has.ShouldBe(step[member]?.ToString());
