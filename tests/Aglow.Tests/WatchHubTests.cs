@@ -369,6 +369,38 @@ public class WatchHubTests
         }
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(500)]
+    public async Task Every_user_is_read_again_within_the_interval_while_other_watches_begin(int beatsForEach)
+    {
+        var world = new World();
+        var topics = new Topics();
+        var checks = new TopicChecks(
+            topics, world.Presence.Statuses, world.Presence.Definitions, world.Presence.Claims, world.Presence.Clock);
+        var interval = (int)(WatchHub.RecheckInterval / WatchHub.BeatInterval);
+        var readAt = new List<int>();
+        for (var beat = 1; beat <= 4 * interval; beat++)
+        {
+            // also in the beat in which a pass begins
+            if (beat % beatsForEach == 0)
+            {
+                topics.FindOrAdd((uint)beat, [], UserForm.Number, world.Presence.Definitions.Default);
+                readAt.Add(beat);
+            }
+
+            checks.Beat();
+            for (var id = 0; id < readAt.Count; id++)
+            {
+                if (topics[id]!.IsQueued)
+                    readAt[id] = beat;
+                (beat - readAt[id]).ShouldBeLessThanOrEqualTo(interval, $"topic {id} in beat {beat}");
+            }
+
+            await checks.ReadAsync(static (_, _) => { });
+        }
+    }
+
     [Fact]
     public async Task Who_watches_what_the_store_has_lost_is_told_at_once_and_the_others_live_on()
     {

@@ -159,23 +159,15 @@ internal sealed class TopicChecks
         }
     }
 
-    // Queues every topic once in the interval, a slice a beat.
+    // Queues every topic once in the interval, a slice a beat. A pass begins and ends with its interval, also while topics are added.
     private void Recheck()
     {
-        var capacity = _topics.Capacity;
-        var slice = (capacity / RecheckBeats) + 1;
-        for (var i = 0; i < slice && capacity > 0; i++)
-        {
-            if (_recheckNext >= capacity)
-            {
-                // a pass takes the whole interval, even with few topics
-                if (_beat % RecheckBeats != 0)
-                    return;
-                _recheckNext = 0;
-            }
-
-            Ask(_recheckNext++, gentle: true);
-        }
+        var beat = (int)(_beat % RecheckBeats);
+        if (beat == 0)
+            _recheckNext = 0;
+        var (topics, beats) = (_topics.Capacity - _recheckNext, RecheckBeats - beat);
+        for (var end = _recheckNext + ((topics + beats - 1) / beats); _recheckNext < end; _recheckNext++)
+            Ask(_recheckNext, gentle: true);
     }
 
     private int Gather(Definition definition, uint[] users, int[] ids, ref int left)
