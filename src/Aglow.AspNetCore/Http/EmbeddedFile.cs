@@ -8,40 +8,48 @@ using Microsoft.Net.Http.Headers;
 namespace Aglow.AspNetCore.Http;
 
 /// <summary>A file that is embedded in an assembly. It is read at its first request, so it costs nothing at start.</summary>
-/// <remarks>Browsers cache it and check its ETag, so they see a new version at once.</remarks>
+/// <remarks>
+/// Browsers cache it and check its ETag, so they see a new version at once. It is sent compressed by gzip to every client that takes it.
+/// </remarks>
 /// <param name="assembly">The assembly that has the file.</param>
 /// <param name="resource">The name of the file in the assembly.</param>
-/// <param name="isCompressed">Whether the assembly has it compressed by gzip. A client that does not take gzip gets it expanded.</param>
+/// <param name="isCompressed">Whether the assembly has it compressed by gzip.</param>
 internal sealed class EmbeddedFile(Assembly assembly, string resource, bool isCompressed = false)
 {
-    private readonly Lazy<(byte[] Content, string Tag)> _file = new(() => Read(assembly, resource));
-    // never read if every client takes gzip, as browsers do
-    private readonly Lazy<byte[]> _expanded = new(() => Expand(Read(assembly, resource).Content));
+    private readonly Lazy<string> _tag = new(
+        () => $"\"{Base64Url.EncodeToString(SHA256.HashData(Read(assembly, resource)).AsSpan(0, 12))}\"");
+
+    // one of the two is rarely read: nearly every client takes gzip
+    private readonly Lazy<byte[]> _compressed = new(
+        () => isCompressed ? Read(assembly, resource) : Compress(Read(assembly, resource)));
+
+    private readonly Lazy<byte[]> _plain = new(
+        () => isCompressed ? Expand(Read(assembly, resource)) : Read(assembly, resource));
+
     private readonly string _contentType = ContentType(resource);
 
     /// <summary>Answers a GET or a HEAD.</summary>
     public Task SendAsync(HttpContext context)
     {
-        var (content, tag) = _file.Value;
-        var response = context.Response;
-        response.Headers.ETag = tag;
+        var (request, response) = (context.Request, context.Response);
+        // weak, because it is the same for both encodings
+        response.Headers.ETag = $"W/{_tag.Value}";
         response.Headers.CacheControl = "no-cache";
+        response.Headers.Vary = HeaderNames.AcceptEncoding;
         response.Headers.XContentTypeOptions = "nosniff";
-        if (isCompressed)
-            response.Headers.Vary = HeaderNames.AcceptEncoding;
-        if (context.Request.GetTypedHeaders().IfNoneMatch.Any(known => known.Equals(EntityTagHeaderValue.Any) || known.Tag == tag))
+        if (request.GetTypedHeaders().IfNoneMatch.Any(known => known.Equals(EntityTagHeaderValue.Any) || known.Tag == _tag.Value))
         {
             response.StatusCode = StatusCodes.Status304NotModified;
             return Task.CompletedTask;
         }
 
-        if (isCompressed && TakesGzip(context.Request))
+        var takesGzip = TakesGzip(request);
+        if (takesGzip)
             response.Headers.ContentEncoding = "gzip";
-        else if (isCompressed)
-            content = _expanded.Value;
+        var content = takesGzip ? _compressed.Value : _plain.Value;
         response.ContentType = _contentType;
         response.ContentLength = content.Length;
-        return HttpMethods.IsHead(context.Request.Method) ? Task.CompletedTask : response.Body.WriteAsync(content).AsTask();
+        return HttpMethods.IsHead(request.Method) ? Task.CompletedTask : response.Body.WriteAsync(content).AsTask();
     }
 
     private static string ContentType(string resource) => Path.GetExtension(resource) switch
@@ -57,6 +65,14 @@ internal sealed class EmbeddedFile(Assembly assembly, string resource, bool isCo
     private static bool TakesGzip(HttpRequest request) => request.GetTypedHeaders().AcceptEncoding
         .Any(static one => one.Value.Equals("gzip", StringComparison.OrdinalIgnoreCase) && one.Quality is not 0);
 
+    private static byte[] Compress(byte[] content)
+    {
+        using var compressed = new MemoryStream();
+        using (var gzip = new GZipStream(compressed, CompressionLevel.SmallestSize))
+            gzip.Write(content);
+        return compressed.ToArray();
+    }
+
     private static byte[] Expand(byte[] content)
     {
         using var expanded = new MemoryStream();
@@ -65,11 +81,11 @@ internal sealed class EmbeddedFile(Assembly assembly, string resource, bool isCo
         return expanded.ToArray();
     }
 
-    private static (byte[] Content, string Tag) Read(Assembly assembly, string resource)
+    private static byte[] Read(Assembly assembly, string resource)
     {
         using var stream = assembly.GetManifestResourceStream(resource)!;
         var content = new byte[stream.Length];
         stream.ReadExactly(content);
-        return (content, $"\"{Base64Url.EncodeToString(SHA256.HashData(content).AsSpan(0, 12))}\"");
+        return content;
     }
 }
