@@ -223,7 +223,15 @@ internal sealed class StayConnected(
 
         if (session is not null)
             await session.CloseAsync();
-        _stop.Cancel();
+        try
+        {
+            _stop.Cancel();
+        }
+        catch (ObjectDisposedException)
+        {
+            // DisposeAsync has stopped the loop meanwhile
+        }
+
         await loop;
         Say(ConnectionState.Closed, evenIfLeaving: true);
         watches.End(null);

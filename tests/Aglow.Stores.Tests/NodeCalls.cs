@@ -18,6 +18,13 @@ internal static class NodeCalls
         return await node.Http.PostAsync("/heartbeat", body, stop);
     }
 
+    /// <summary>Whether a node answers that a user is online. False while it answers that its store is away.</summary>
+    public static async Task<bool> IsOnlineAsync(AglowProcess node, uint user)
+    {
+        using var answer = await node.Http.GetAsync($"/status/{user}");
+        return answer.IsSuccessStatusCode && (await answer.Content.ReadAsStringAsync()).Contains("\"status\":\"online\"");
+    }
+
     public static Task<string?> StatusAsync(AglowProcess node, uint user) => StatusAsync(node, $"{user}");
 
     public static async Task<string?> StatusAsync(AglowProcess node, string user) =>

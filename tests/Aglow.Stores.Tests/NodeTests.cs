@@ -193,7 +193,7 @@ public sealed class NodeTests(RedisServers servers)
         {
             // new users on the lost shard can come online again without help
             await Eventually.HoldsAsync(async () => (await HeartbeatAsync(one, 3)).StatusCode == HttpStatusCode.OK);
-            await Eventually.HoldsAsync(async () => (await other.Http.GetAsync("/status/3")).StatusCode == HttpStatusCode.OK && await StatusAsync(other, 3) == "online");
+            await Eventually.HoldsAsync(() => IsOnlineAsync(other, 3));
             // longer than the lease and the stall guard
             await Task.Delay(TimeSpan.FromSeconds(8));
             people.Count(user => watcher.Statuses(user).Skip(1).Contains("offline")).ShouldBe(0);
@@ -304,7 +304,7 @@ public sealed class NodeTests(RedisServers servers)
         await primary.KillAsync();
         // users who were not online can come online again without help, and the other node sees them
         await Eventually.HoldsAsync(async () => (await HeartbeatAsync(one, 3)).StatusCode == HttpStatusCode.OK);
-        await Eventually.HoldsAsync(async () => (await other.Http.GetAsync("/status/3")).StatusCode == HttpStatusCode.OK && await StatusAsync(other, 3) == "online");
+        await Eventually.HoldsAsync(() => IsOnlineAsync(other, 3));
         ((string)(await replica.CallAsync("INFO", "replication"))!).ShouldContain("role:master");
         // longer than the lease and the stall guard
         await Task.Delay(TimeSpan.FromSeconds(8));

@@ -116,7 +116,8 @@ internal sealed class NaiveModel(int users)
         }
 
         var seen = Math.Min(person.SeenAt, now);
-        var devices = Devices(user, now);
+        // the leave of one device shortens the person's lease, not those of the other kinds
+        var devices = IsOnline(user, now) ? Devices(user, now) : DeviceKinds.None;
         var online = definition switch
         {
             "chat" => IsOnline(user, now),

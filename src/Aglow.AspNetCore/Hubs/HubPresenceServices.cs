@@ -19,7 +19,8 @@ public static class HubPresenceServices
         configure?.Invoke(options);
         var services = builder.Services;
         services.AddSingleton(options);
-        services.TryAddSingleton<HubPresence>();
+        // factories, because in Development the container checks types before this class can say that AddAglow() is missing
+        services.TryAddSingleton(static services => ActivatorUtilities.CreateInstance<HubPresence>(services));
         services.AddHostedService<HubPresenceCheck>();
         services.AddOptions<HubOptions>().Configure<IServiceProvider>(static (hubs, services) => hubs.AddFilter(FilterOf(services)));
         return builder;

@@ -35,6 +35,7 @@ if (args is ["scenarios", var folder])
 #endif
 
 // `ADDRESS`: a session on a server
-await using var client = new AglowClient(args[0], "me");
+var me = UserId.Parse($"me-{Environment.ProcessId}");
+await using var client = new AglowClient(args[0], me);
 var code = RuntimeFeature.IsDynamicCodeSupported ? "compiled at run time" : "native";
-Console.WriteLine($"{RuntimeInformation.FrameworkDescription}, {code}: {await Session.RunAsync(client, "me")}");
+Console.WriteLine($"{RuntimeInformation.FrameworkDescription}, {code}: {await Session.RunAsync(client, me)}");
