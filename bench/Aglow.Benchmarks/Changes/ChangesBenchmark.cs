@@ -19,9 +19,7 @@ namespace Aglow.Benchmarks.Changes;
 internal sealed class ChangesBenchmark : Benchmark
 {
     private const int Batch = 1_000;
-    private const int LeaseSeconds = 5;
     private const int BatchesASecond = 10;
-    private static readonly string[] ShortLease = ["--lease-seconds", $"{LeaseSeconds}", "--heartbeat-seconds", "1"];
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     public override string Name => "changes";
@@ -37,6 +35,7 @@ internal sealed class ChangesBenchmark : Benchmark
         new("seconds", "5", "webhook: length of a leg"),
         new("samples", "300", "latency: users who come and lapse"),
         new("at-once", "20000", "burst: users who lapse at once"),
+        new("lease-seconds", "30", "latency and burst: the lease; over Redis, one shorter than the sweeps of 10 s is noticed by them alone"),
     ];
 
     public override int DefaultPairs => 5;
@@ -44,21 +43,22 @@ internal sealed class ChangesBenchmark : Benchmark
     public override async Task RunAsync(Run run)
     {
         var parts = run.Settings.Choices("parts", "feed", "webhook", "latency", "burst");
+        string[] lease = ["--lease-seconds", run.Settings.Text("lease-seconds")];
         if (parts.Contains("feed"))
             await FeedAsync(run);
         if (parts.Contains("webhook"))
             await AloneAsync([], server => WebhookAsync(run, server));
         if (parts.Contains("latency"))
         {
-            await AloneAsync(ShortLease, server => LatencyAsync(run, "one node", server.Port, server.Port));
+            await AloneAsync(lease, server => LatencyAsync(run, "one node", server.Port, server.Port));
             await using var cluster = await ClusterServers.StartAsync();
-            using var one = await NodeProcess.StartAsync(cluster, ShortLease);
-            using var other = await NodeProcess.StartAsync(cluster, ShortLease);
+            using var one = await NodeProcess.StartAsync(cluster, lease);
+            using var other = await NodeProcess.StartAsync(cluster, lease);
             await LatencyAsync(run, "two nodes on a Redis Cluster", one.Port, other.Port);
         }
 
         if (parts.Contains("burst"))
-            await AloneAsync(ShortLease, server => BurstAsync(run, server));
+            await AloneAsync(lease, server => BurstAsync(run, server));
     }
 
     // ---- feed -------------------------------------------------------------------------------------------------------------------
@@ -181,11 +181,12 @@ internal sealed class ChangesBenchmark : Benchmark
         }
 
         await receiver.UntilAsync(2L * sent.Length, Patience);
+        var leaseSeconds = run.Settings.Number("lease-seconds");
         var (online, lapse) = (new Lags(), new Lags());
         for (var i = warm; i < sent.Length; i++)
         {
             online.Add(Stopwatch.GetElapsedTime(sent[i], receiver.HeardAt((uint)i, isOnline: true)!.Value).TotalSeconds);
-            lapse.Add(Stopwatch.GetElapsedTime(sent[i], receiver.HeardAt((uint)i, isOnline: false)!.Value).TotalSeconds - LeaseSeconds);
+            lapse.Add(Stopwatch.GetElapsedTime(sent[i], receiver.HeardAt((uint)i, isOnline: false)!.Value).TotalSeconds - leaseSeconds);
         }
 
         run.Add(Figure.Of($"{where}: online, at the receiver, p50", "ms", [online.Quantile(0.5, 0)]));
@@ -207,7 +208,7 @@ internal sealed class ChangesBenchmark : Benchmark
             var before = receiver.Count;
             foreach (var some in Enumerable.Range(0, users).Chunk(10_000))
                 await PostAsync(http, "/heartbeat", new { user_ids = some });
-            var expires = Stopwatch.GetTimestamp() + (LeaseSeconds * Stopwatch.Frequency);
+            var expires = Stopwatch.GetTimestamp() + (run.Settings.Number("lease-seconds") * Stopwatch.Frequency);
             await receiver.UntilAsync(before + (2L * users), Patience);
             seconds.Add(Stopwatch.GetElapsedTime(expires, receiver.LastAt).TotalSeconds);
         }
