@@ -199,7 +199,8 @@ public sealed class AglowClient : IAsyncDisposable
 
     /// <summary>
     /// Sends a leave for this device, and disconnects. Watches end. The user is offline unless they are online on another device. If the
-    /// socket does not deliver the leave within a second, an HTTP call does; it names the device too.
+    /// socket does not deliver the leave within a second, an HTTP call does; it names the device too. After the client was disposed, the
+    /// lease expires.
     /// </summary>
     public async Task<LeaveOutcome> LeaveAsync(CancellationToken cancellationToken = default)
     {
@@ -214,7 +215,8 @@ public sealed class AglowClient : IAsyncDisposable
             return LeaveOutcome.Left;
         }
         catch (Exception failure) when (
-            failure is AglowException || (failure is OperationCanceledException && limit.IsCancellationRequested))
+            failure is AglowException or ObjectDisposedException
+            || (failure is OperationCanceledException && limit.IsCancellationRequested))
         {
             return LeaveOutcome.LeaseExpires;
         }

@@ -20,8 +20,9 @@ public sealed class ClientReadmeTests(ServerFixture server) : IClassFixture<Serv
         blocks.Count.ShouldBe(4);
         foreach (var line in blocks.SelectMany(static block => block.Groups["code"].Value.Split('\n')))
         {
-            // addresses are those of the test's server
-            if (!line.Contains("http", StringComparison.Ordinal) && line.Split("//")[0].Trim() is { Length: > 0 } code)
+            // addresses are those of the test's server, and this file is in a namespace below the client's
+            if (!line.Contains("http", StringComparison.Ordinal)
+                && line.Split("//")[0].Trim() is { Length: > 0 } code and not "using Aglow.Client;")
                 source.ShouldContain(code);
         }
     }

@@ -14,6 +14,7 @@ internal sealed class OwnApp : IAsyncDisposable
 {
     private readonly TemporaryFolder _folder;
     private readonly WebApplication _app;
+    private bool _isDisposed;
 
     private OwnApp(TemporaryFolder folder, WebApplication app)
     {
@@ -64,6 +65,9 @@ internal sealed class OwnApp : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (_isDisposed)
+            return;
+        _isDisposed = true;
         await _app.DisposeAsync();
         _folder.Dispose();
     }

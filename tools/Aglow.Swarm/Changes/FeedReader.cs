@@ -13,7 +13,7 @@ internal sealed class FeedReader(SwarmRun swarm, Ledger ledger)
     /// <summary>Reads until the run ends.</summary>
     public async Task RunAsync(CancellationToken stop)
     {
-        for (var turn = 0; ; )
+        for (var turn = 0; ;)
         {
             try
             {
