@@ -35,7 +35,7 @@ internal sealed class ChangesBenchmark : Benchmark
         new("seconds", "5", "webhook: length of a leg"),
         new("samples", "300", "latency: users who come and lapse"),
         new("at-once", "20000", "burst: users who lapse at once"),
-        new("lease-seconds", "30", "latency and burst: the lease; over Redis, one shorter than the sweeps of 10 s is noticed by them alone"),
+        new("lease-seconds", "30", "latency and burst: the lease; over Redis, sweeps alone notice the end of one under 10 s"),
     ];
 
     public override int DefaultPairs => 5;
