@@ -169,8 +169,8 @@ internal sealed class StayConnected(
             _isDisposed = true;
         }
 
+        // _stop holds nothing to dispose, and a leave that is still under way cancels it again
         await StopAsync();
-        _stop.Dispose();
     }
 
     /// <summary>Reports a failure. The same message is reported once until there is a connection again.</summary>
@@ -223,15 +223,7 @@ internal sealed class StayConnected(
 
         if (session is not null)
             await session.CloseAsync();
-        try
-        {
-            _stop.Cancel();
-        }
-        catch (ObjectDisposedException)
-        {
-            // DisposeAsync has stopped the loop meanwhile
-        }
-
+        _stop.Cancel();
         await loop;
         Say(ConnectionState.Closed, evenIfLeaving: true);
         watches.End(null);

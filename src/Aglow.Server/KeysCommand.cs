@@ -70,8 +70,22 @@ internal static class KeysCommand
         if (File.Exists(path) && new FileInfo(path).Length > 0)
             return;
         // the file first, because a key that was made cannot be read again
-        using var file = PrivateFile.Open(path);
+        using var file = Open(path);
         file.Write(Encoding.UTF8.GetBytes(keys.Add(name, scopes, TimeProvider.System.GetUtcNow()) + "\n"));
+    }
+
+    private static FileStream Open(string path)
+    {
+        try
+        {
+            return PrivateFile.Open(path);
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw new DataFolderException(
+                $"{path} cannot be written ({failure.Message.TrimEnd('.')}): name a file in a folder that this user may write with --file.",
+                failure);
+        }
     }
 
     private static int Run(Action action)

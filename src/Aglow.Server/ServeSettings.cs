@@ -299,7 +299,8 @@ internal sealed record ServeSettings(
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
-            throw new UsageException($"secrets cannot be read: {failure.Message}");
+            throw new UsageException(
+                $"secrets cannot be read ({failure.Message.TrimEnd('.')}): name a folder that this user may read with --secrets.");
         }
     }
 

@@ -12,8 +12,8 @@ namespace Aglow.Benchmarks.Changes;
 /// <code>
 ///   feed      users come and leave in this process, in durable batches, in turn with the feed and without
 ///   webhook   users come and leave over HTTP at a steady rate, in turn with a webhook for all and without; the server's CPU
-///   latency   one user at a time comes, and lapses ──► server(s) ──► webhook ──► this process
-///   burst     many users lapse in the same second ──► server ──► webhook ──► this process, until the last
+///   latency   one user at a time comes, and expires ─► server(s) ──► webhook ──► this process
+///   burst     many leases end in the same second ──► server ──► webhook ──► this process, until the last
 /// </code>
 /// </remarks>
 internal sealed class ChangesBenchmark : Benchmark
@@ -33,8 +33,8 @@ internal sealed class ChangesBenchmark : Benchmark
         new("users", "50000", "feed: users who come and leave in a leg"),
         new("rate", "10000", "webhook: transitions a second"),
         new("seconds", "5", "webhook: length of a leg"),
-        new("samples", "300", "latency: users who come and lapse"),
-        new("at-once", "20000", "burst: users who lapse at once"),
+        new("samples", "300", "latency: users who come, and whose leases then expire"),
+        new("at-once", "20000", "burst: users whose leases expire at once"),
         new("lease-seconds", "30", "latency and burst: the lease; over Redis, sweeps alone notice the end of one under 10 s"),
     ];
 
@@ -182,17 +182,17 @@ internal sealed class ChangesBenchmark : Benchmark
 
         await receiver.UntilAsync(2L * sent.Length, Patience);
         var leaseSeconds = run.Settings.Number("lease-seconds");
-        var (online, lapse) = (new Lags(), new Lags());
+        var (online, offline) = (new Lags(), new Lags());
         for (var i = warm; i < sent.Length; i++)
         {
             online.Add(Stopwatch.GetElapsedTime(sent[i], receiver.HeardAt((uint)i, isOnline: true)!.Value).TotalSeconds);
-            lapse.Add(Stopwatch.GetElapsedTime(sent[i], receiver.HeardAt((uint)i, isOnline: false)!.Value).TotalSeconds - leaseSeconds);
+            offline.Add(Stopwatch.GetElapsedTime(sent[i], receiver.HeardAt((uint)i, isOnline: false)!.Value).TotalSeconds - leaseSeconds);
         }
 
         run.Add(Figure.Of($"{where}: online, at the receiver, p50", "ms", [online.Quantile(0.5, 0)]));
         run.Add(Figure.Of($"{where}: online, at the receiver, p99", "ms", [online.Quantile(0.99, 0)], Goal.Most(250)));
-        run.Add(Figure.Of($"{where}: lapse, at the receiver, after the lease, p50", "ms", [lapse.Quantile(0.5, 0)]));
-        run.Add(Figure.Of($"{where}: lapse, at the receiver, after the lease, p99", "ms", [lapse.Quantile(0.99, 0)], Goal.Most(1500)));
+        run.Add(Figure.Of($"{where}: offline, at the receiver, after the lease, p50", "ms", [offline.Quantile(0.5, 0)]));
+        run.Add(Figure.Of($"{where}: offline, at the receiver, after the lease, p99", "ms", [offline.Quantile(0.99, 0)], Goal.Most(1500)));
     }
 
     // ---- burst ------------------------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ internal sealed class ChangesBenchmark : Benchmark
             seconds.Add(Stopwatch.GetElapsedTime(expires, receiver.LastAt).TotalSeconds);
         }
 
-        run.Add(Figure.Of($"{users:#,0} users lapse at once: the last at the receiver, after the lease", "s", seconds, Goal.Most(10)));
+        run.Add(Figure.Of($"{users:#,0} leases expire at once: the last at the receiver, after the lease", "s", seconds, Goal.Most(10)));
     }
 
     private static async Task AloneAsync(string[] flags, Func<ServeProcess, Task> measure)

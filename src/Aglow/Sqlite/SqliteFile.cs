@@ -19,7 +19,7 @@ internal sealed class SqliteFile : IDisposable
     // SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE
     private const int NoCheckpointOnClose = 1006;
 
-    // IDs are random, so each new one changes another page of their index. Pages of 4 KiB made new IDs half as fast (docs/lab/profiles.md).
+    // IDs are random, so each new one changes another page of their index. 4 KiB made new IDs nearly half as fast (docs/lab/profiles.md).
     private const int PageSize = 2048;
 
     private static readonly byte[] Magic = "SQLite format 3\0"u8.ToArray();
