@@ -60,7 +60,7 @@ internal abstract class Load
 /// <summary>The users that are written and read, in one random order. Each load continues where it stopped.</summary>
 internal sealed class People
 {
-    /// <summary>Numbers of eight digits, so that all requests have the same length.</summary>
+    /// <summary>The first user. All users have eight digits, so all requests have the same length.</summary>
     public const uint First = 10_000_000;
 
     private readonly uint[] _users;

@@ -86,5 +86,5 @@ public static class AglowEndpoints
             "{**path}",
             routes.ServiceProvider.GetRequiredService<CrossOrigin>().Share(
                 routes.ServiceProvider.GetRequiredService<Gate>().Guard(static context => ProblemAnswers.SendAsync(
-                    context, 404, "No such path", "There is no such call. See /openapi/v1.json for those there are."))));
+                    context, 404, "No such path", "There is no such call. /openapi/v1.json lists all calls."))));
 }

@@ -33,14 +33,14 @@ internal static class FolderCommands
         var data = Data();
         var keep = new Option<bool>(KeepFlag)
         {
-            Description = "Puts a folder of all that is good in the place of the damaged one, which is kept beside it under another name.",
+            Description = "Replaces the damaged folder by one with all good data, and keeps the damaged one beside it under another name.",
         };
         var repair = new Command(
-            "repair", "Saves what is good of a damaged data folder, where there is no backup. No server may run on it.") { data, keep };
+            "repair", "Saves the good data of a damaged folder that has no backup. No server may run on it.") { data, keep };
         repair.SetAction(parsed => Run(parsed.GetValue(data), folder =>
         {
             if (!parsed.GetValue(keep))
-                throw new UsageException($"A repair loses what is damaged: say {KeepFlag}. aglow check says what that is.");
+                throw new UsageException($"A repair loses damaged data: confirm with {KeepFlag}. aglow check lists the damage.");
             var (files, damaged) = FolderRepair.Run(folder, TimeProvider.System.GetUtcNow());
             Report(files);
             Console.WriteLine(damaged is null
@@ -52,7 +52,7 @@ internal static class FolderCommands
     }
 
     private static Option<string> Data() =>
-        new(DataFlag) { Description = "The data folder; that which serve would use.", HelpName = "DIR" };
+        new(DataFlag) { Description = "The data folder; default: the folder of serve.", HelpName = "DIR" };
 
     private static void Report(IReadOnlyList<FileReport> files)
     {

@@ -205,7 +205,7 @@ internal sealed record ServeSettings(
         foreach (var (path, value) in files.GetSection(Section).AsEnumerable(makePathsRelative: true))
         {
             if (value is not null && !TryApply(options, path.Split(ConfigurationPath.KeyDelimiter), value, $"{path} in {file}"))
-                throw new UsageException($"{path} in {file} is not a setting: see aglow serve --help for those there are.");
+                throw new UsageException($"{path} in {file} is not a setting: aglow serve --help lists them.");
         }
 
         var secrets = flags.GetValueOrDefault("--secrets") ?? Variable($"{Prefix}SECRETS") ?? options.SecretsFolder;
@@ -215,7 +215,7 @@ internal sealed record ServeSettings(
             var (name, value) = ((string)variable.Key, (string?)variable.Value);
             if (name.StartsWith(Prefix, StringComparison.Ordinal) && value is { Length: > 0 }
                 && !TryApply(options, name[Prefix.Length..].Split("__"), value, name))
-                options.Warnings.Add($"{name} is not a setting and is ignored: see aglow serve --help for those there are.");
+                options.Warnings.Add($"{name} is not a setting and is ignored: aglow serve --help lists them.");
         }
 
         foreach (var setting in All)
@@ -268,7 +268,7 @@ internal sealed record ServeSettings(
     private static IConfiguration ReadFile(string? named)
     {
         if (named is not null && !File.Exists(named))
-            throw new UsageException($"settings is \"{named}\", which is no file: name one that is there");
+            throw new UsageException($"settings is \"{named}\", which does not exist: name a file that does");
         try
         {
             return new ConfigurationBuilder()
@@ -291,10 +291,10 @@ internal sealed record ServeSettings(
             // a platform puts other files beside ours
             foreach (var file in Directory.EnumerateFiles(folder, $"{Prefix}*"))
             {
-                // editors and `echo` end a file with a line break, which is no part of a password
+                // editors and `echo` end a file with a line break, which is not part of the password
                 if (File.ReadAllText(file).TrimEnd('\r', '\n') is { Length: > 0 } value
                     && !TryApply(options, Path.GetFileName(file)[Prefix.Length..].Split("__"), value, file, isSecret: true))
-                    throw new UsageException($"{file} is not a setting: see aglow serve --help for those there are.");
+                    throw new UsageException($"{file} is not a setting: aglow serve --help lists them.");
             }
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)

@@ -8,7 +8,7 @@ internal sealed class ChatAppProcess : IAsyncDisposable
 {
     private const string Ready = "Now listening on: ";
 
-    // a machine that builds at the same time is slow; this is no figure
+    // long, because a machine that builds at the same time is slow
     private static readonly TimeSpan StartsWithin = TimeSpan.FromMinutes(1);
 
     private readonly string _folder;

@@ -43,7 +43,7 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
     [Fact]
     public async Task The_calls_with_curl_answer_what_they_say()
     {
-        // the watch goes on for ever, so it stops after the first data; the others fail on any status that is no success
+        // the watch goes on for ever, so it stops after the first data; the others fail on any status that is not a success
         var script =
             Block("sh").Replace(ExampleUrl, server.Process.Address.GetLeftPart(UriPartial.Authority)).Replace("curl -N ", "first ");
         var output = await RunAsync("bash", ["-c", $$"""

@@ -11,7 +11,7 @@ internal sealed class SampleReceiver : IAsyncDisposable
 {
     private const string Ready = "Now listening on: ";
 
-    // a machine that builds at the same time is slow; this is no figure
+    // long, because a machine that builds at the same time is slow
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
 
     private readonly Process _process;

@@ -6,7 +6,7 @@ namespace Aglow.Client.Tests;
 /// <summary>A watch that runs beside the test: what it has said so far, and the next thing.</summary>
 internal sealed class Watching : IAsyncDisposable
 {
-    // a machine that builds at the same time is slow; this is no figure
+    // long, because a machine that builds at the same time is slow
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
     private readonly CancellationTokenSource _stop = new();

@@ -98,7 +98,7 @@ public partial class FuzzerTests
     public void A_servers_frames_are_read_strictly(string hex, string wrong)
     {
         var bytes = Convert.FromHexString(hex.Replace(" ", ""));
-        // an object without a type is no message, either
+        // an object without a type is not a message, either
         var failure = Should.Throw<Exception>(() => Targets.SocketTarget.JudgeFrames(bytes, isWhole: true));
         if (wrong.Length > 0)
             failure.ShouldBeOfType<FindingException>().Message.ShouldContain(wrong);

@@ -47,7 +47,7 @@ public sealed class BackupTests
         var folder = AglowProcess.NewFolder();
         var (code, _, errors) = await AglowProcess.RunToEndAsync(["backup", Path.Combine(folder, "new"), "--data", folder]);
         code.ShouldBe(1);
-        errors.ShouldContain("is no data folder");
+        errors.ShouldContain("is not a data folder");
         await using (var server = await AglowProcess.StartAsync())
         {
             (code, _, errors) = await AglowProcess.RunToEndAsync(["backup", folder, "--data", server.Folder]);

@@ -116,7 +116,7 @@ internal sealed class Protobuf
                     at += 4;
                     break;
                 default:
-                    throw new FormatException("That is no protobuf.");
+                    throw new FormatException("That is not protobuf.");
             }
         }
 

@@ -53,7 +53,7 @@ public sealed class ContentTests(Feed feed)
         {
             using var package = ZipFile.OpenRead(file);
             var compiled = package.Entries.Where(static entry => IsOurs(entry.Name, ".dll")).ToArray();
-            // the tool is three programs and the libraries of the server and the swarm; the templates are no code
+            // the tool is three programs and the libraries of the server and the swarm; the templates are not code
             compiled.Length.ShouldBeInRange(file.Contains("Tool") ? 9 : file.Contains("Templates") ? 0 : 1, 9, file);
             if (compiled.Length == 0)
                 continue;

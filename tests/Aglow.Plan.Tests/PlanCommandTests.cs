@@ -37,9 +37,9 @@ public sealed class PlanCommandTests
     [InlineData("--heartbeat 10x", "--heartbeat 10x: write a time")]
     [InlineData("--arrival pigeon", "choose from sockets, http, packed")]
     [InlineData("--format pdf", "choose from table, json, markdown")]
-    [InlineData("--active 5m --registered 1m", "fewer than the 5,000,000 who are active")]
-    [InlineData("--active 5 --sockets 6 --arrival packed", "more than the 5 who are active")]
-    [InlineData("--sockets 10", "say --arrival http or packed")]
+    [InlineData("--active 5m --registered 1m", "set at least the 5,000,000 active users")]
+    [InlineData("--active 5 --sockets 6 --arrival packed", "set at most the 5 active users")]
+    [InlineData("--sockets 10", "set --arrival http or packed")]
     [InlineData("--session 5s", "shorter than a heartbeat interval")]
     [InlineData("--busy 100", "write a number from 5 to 95")]
     public void A_wrong_flag_is_one_line_that_says_what_to_write(string line, string says)

@@ -156,7 +156,7 @@ public class ClaimTests(TokenServer shared)
         var refused = await socket.ReadMessageAsync();
         (refused.GetProperty("id").GetInt32(), refused.GetProperty("status").GetInt32()).ShouldBe((3, 422));
         await socket.SendAsync("{\"type\":\"active\",\"id\":4,\"text\":\"x\"}");
-        (await socket.ReadMessageAsync()).GetProperty("detail").GetString()!.ShouldContain("\"text\" is no member");
+        (await socket.ReadMessageAsync()).GetProperty("detail").GetString()!.ShouldContain("\"text\" is not a member");
     }
 
     [Theory]
@@ -244,7 +244,7 @@ public class ClaimTests(TokenServer shared)
     [InlineData(400, "time_zone is missing", "\"from\":\"22:00\",\"to\":\"07:00\"")]
     [InlineData(400, "from is \"24:00\"", "\"from\":\"24:00\",\"to\":\"07:00\",\"time_zone\":\"UTC\"")]
     [InlineData(400, "to is not a string", "\"from\":\"22:00\",\"to\":7,\"time_zone\":\"UTC\"")]
-    [InlineData(400, "is no day", "\"days\":[\"monday\"],\"from\":\"22:00\",\"to\":\"07:00\",\"time_zone\":\"UTC\"")]
+    [InlineData(400, "is not a day", "\"days\":[\"monday\"],\"from\":\"22:00\",\"to\":\"07:00\",\"time_zone\":\"UTC\"")]
     [InlineData(400, "days is empty", "\"days\":[],\"from\":\"22:00\",\"to\":\"07:00\",\"time_zone\":\"UTC\"")]
     [InlineData(400, "days is not a list", "\"days\":\"mon\",\"from\":\"22:00\",\"to\":\"07:00\",\"time_zone\":\"UTC\"")]
     [InlineData(400, "no member \"zone\"", "\"from\":\"22:00\",\"to\":\"07:00\",\"zone\":\"UTC\"")]

@@ -325,7 +325,7 @@ public class ConformanceTests(SharedServer shared)
         yield return new("7.3.5 close with the longest reason", [Frame(CloseFrame, Code(1000, new string('*', 123)))], ["close 1000"]);
         yield return new("7.3.6 close with a longer reason", [Frame(CloseFrame, Code(1000, new string('*', 124)))], ["close 1002"]);
         yield return new(
-            "7.5.1 a reason that is no text",
+            "7.5.1 a reason that is not text",
             [Frame(CloseFrame, [.. Code(1000), .. Hex("CE BA E1 BD B9 CF 83 CE BC CE B5 ED A0 80")])],
             ["close 1007"]);
         var number = 1;

@@ -109,7 +109,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         head.ShouldStartWith("HTTP/1.1 400 ");
         var problem = await socket.ReadBodyAsync(head);
         problem.GetProperty("type").GetString().ShouldBe("urn:aglow:problem:malformed-request");
-        problem.GetProperty("detail").GetString()!.ShouldStartWith("\"usr\" is no query parameter of this call.");
+        problem.GetProperty("detail").GetString()!.ShouldStartWith("\"usr\" is not a query parameter of this call.");
     }
 
     // a page cannot read the answer to a refused handshake
@@ -357,9 +357,9 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     [InlineData("{\"type\":\"watch\",\"users\":[-1],\"id\":7}", 7, 400, "")]
     [InlineData("{\"type\":\"watch\",\"users\":[1],\"definition\":\"none\",\"id\":7}", 7, 400, "one of")]
     [InlineData("{\"type\":\"watch\",\"id\":7}", 7, 400, "\"users\" is missing")]
-    [InlineData("{\"type\":\"status\",\"status\":\"busy\",\"expires_at\":5,\"id\":7}", 7, 400, "\"expires_at\" is no member")]
-    [InlineData("{\"type\":\"active\",\"users\":[1],\"id\":7}", 7, 400, "\"users\" is no member")]
-    [InlineData("{\"type\":\"leave\",\"token\":\"x\",\"id\":7}", 7, 400, "\"token\" is no member")]
+    [InlineData("{\"type\":\"status\",\"status\":\"busy\",\"expires_at\":5,\"id\":7}", 7, 400, "\"expires_at\" is not a member")]
+    [InlineData("{\"type\":\"active\",\"users\":[1],\"id\":7}", 7, 400, "\"users\" is not a member")]
+    [InlineData("{\"type\":\"leave\",\"token\":\"x\",\"id\":7}", 7, 400, "\"token\" is not a member")]
     [InlineData("{\"type\":\"dance\",\"id\":7}", 7, 400, "\"type\" is one of")]
     [InlineData("{\"type\":\"token\",\"token\":\"x\",\"id\":7}", 7, 501, "takes no tokens")]
     [InlineData("{\"type\":\"active\",\"id\":\"7\"}", null, 400, "\"id\" is an integer")]

@@ -17,7 +17,7 @@ public sealed partial class StrictnessTests(SharedServer shared)
         foreach (var (method, path, _) in await CallsAsync())
         {
             var answer = await _server.SendAsync(HttpMethod.Parse(method), $"{path}?colour=red");
-            answer.ShouldBeProblem(400, "\"colour\" is no query parameter");
+            answer.ShouldBeProblem(400, "\"colour\" is not a query parameter");
         }
     }
 

@@ -324,7 +324,7 @@ public sealed class NodeTests(RedisServers servers)
         await using (var node = AglowProcess.Run(null, ["--redis", address], new() { ["SSL_CERT_FILE"] = certificates.Authority }))
         {
             await node.ReadyAsync();
-            // the node opens further connections after its first one; a 503 until then is no failure
+            // the node opens further connections after its first one; a 503 until then is not a failure
             await Eventually.HoldsAsync(async () => (await HeartbeatAsync(node, 42)).StatusCode == HttpStatusCode.OK);
             (await StatusAsync(node, 42)).ShouldBe("online");
         }

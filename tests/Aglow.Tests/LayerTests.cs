@@ -98,7 +98,7 @@ public class LayerTests
         {
             var file = XDocument.Load(Path.Combine(Source, project, $"{project}.csproj"));
             Includes("ProjectReference").Select(Path.GetFileNameWithoutExtension).ShouldBe(References[project], ignoreOrder: true, project);
-            // aglow-server is no package: it is built and shipped together with Aglow.AspNetCore
+            // aglow-server is not a package: it is built and shipped together with Aglow.AspNetCore
             Includes("InternalsVisibleTo").ShouldNotContain(name => Folders.ContainsKey(name), project);
 
             IEnumerable<string> Includes(string item) => file.Descendants(item).Select(static one => one.Attribute("Include")!.Value);

@@ -398,7 +398,7 @@ public class RecoveryTests
         rig.Journal.Commit();
         rig.Advance((int)JournalRig.Lease + 1);
         rig.Journal.CheckpointNow();
-        // its clock was read a second ago, so it is no arrival, and nobody asks that it be kept
+        // its clock was read a second ago, so it is not an arrival, and nobody asks that it be kept
         rig.Store.Exchange(Plane.Pulse, 1, rig.Now);
         var seen = rig.Now;
         rig.Advance(5);

@@ -20,7 +20,7 @@ export const MODULES = join(HERE, 'node_modules');
 
 // ports that guides name, each with a free one for this run
 const PORTS = /(?<![\d.])(8080|8081|8082|8083|6379|5173|3000)(?!\d)/g;
-// a machine that builds at the same time is slow; this is no figure
+// long, because a machine that builds at the same time is slow
 const MOST_MS = 180_000;
 const PRELUDE = `
     set -euo pipefail

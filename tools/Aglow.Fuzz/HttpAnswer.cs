@@ -84,7 +84,7 @@ internal readonly ref struct HttpAnswer
             && digits == 3
             && status is >= 100 and <= 599
             ? RequireNoFailure(status, answer)
-            : throw new FindingException($"this is no answer: {Shown(answer)}");
+            : throw new FindingException($"this is not an answer: {Shown(answer)}");
     }
 
     /// <summary>The value of a header; null if it is missing.</summary>
@@ -123,7 +123,7 @@ internal readonly ref struct HttpAnswer
             || detail.Length < 10
             || detail.Contains("Exception", StringComparison.Ordinal)
             || detail.Contains("   at ", StringComparison.Ordinal))
-            throw new FindingException($"this is no problem document: {problem}");
+            throw new FindingException($"this is not a problem document: {problem}");
     }
 
     // 501 answers calls for the feed, which this server does not have; 505 another protocol; 507 an ID beyond the operator's budget.
@@ -136,7 +136,7 @@ internal readonly ref struct HttpAnswer
         foreach (var line in Encoding.Latin1.GetString(head).Split("\r\n")[1..])
         {
             if (line.IndexOf(':', StringComparison.Ordinal) <= 0 || line.AsSpan().ContainsAnyExceptInRange(' ', '~'))
-                throw new FindingException($"this is no header: {line}");
+                throw new FindingException($"this is not a header: {line}");
         }
     }
 

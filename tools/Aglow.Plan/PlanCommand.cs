@@ -92,16 +92,16 @@ internal sealed class PlanCommand
         };
         if (demand.Registered < demand.Active)
             throw new UsageException(
-                $"--registered {parsed.GetValue(_registered)}: fewer than the {Term.Show(demand.Active)} who are active; everybody who "
-                    + "is active was seen.");
+                $"--registered {parsed.GetValue(_registered)}: set at least the {Term.Show(demand.Active)} active users, who are all "
+                    + "registered.");
         if (demand.SocketCount > demand.Active)
             throw new UsageException(
-                $"--sockets {parsed.GetValue(_sockets)}: more than the {Term.Show(demand.Active)} who are active; an open connection is "
-                    + "an active user's.");
+                $"--sockets {parsed.GetValue(_sockets)}: set at most the {Term.Show(demand.Active)} active users: only they have open "
+                    + "connections.");
         if (demand.Arrival == Arrival.Sockets && demand.SocketCount < demand.Active)
             throw new UsageException(
-                $"--sockets {parsed.GetValue(_sockets)}: with --arrival sockets everybody active has one; say --arrival http or packed "
-                    + "for how the others' heartbeats come.");
+                $"--sockets {parsed.GetValue(_sockets)}: with --arrival sockets every active user has one. If others send heartbeats "
+                    + "without one, set --arrival http or packed.");
         if (demand.SessionSeconds < demand.HeartbeatSeconds)
             throw new UsageException(
                 $"--session {parsed.GetValue(_session)}: shorter than a heartbeat interval ({Term.Show(demand.HeartbeatSeconds)} s), so "

@@ -207,7 +207,7 @@ internal sealed class FanoutBenchmark : Benchmark
                 [.. best.Select(l => 100 * l.LoadCpu / l.Seconds)]));
     }
 
-    // Raises the rate by a fifth at a time until deliveries are late; returns the best leg before.
+    // Raises the rate by a fifth at a time until deliveries are late; returns the last leg in time.
     private static async Task<FanoutLeg> SaturateAsync(Run run, Side side, int rate)
     {
         FanoutLeg? best = null;

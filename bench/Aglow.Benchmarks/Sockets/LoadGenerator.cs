@@ -251,8 +251,7 @@ internal sealed class LoadGenerator
             // waits, to tell late records from lost ones
             Rest(TimeSpan.FromSeconds(15));
             throw new BenchmarkException(
-                $"after all, {wrong} watchers' last words are not the truth, and {WrongWords()} of them 15 s later: no figure of this "
-                    + "run counts.");
+                $"the last records of {wrong} watchers are wrong at the end, and {WrongWords()} 15 s later: no figure of this run counts.");
         }
 
         return result;

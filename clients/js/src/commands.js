@@ -22,7 +22,7 @@ export class Commands {
     /** Resolves with `saved`, or with `replaced` if a newer status was chosen before the server had this one. */
     setStatus(status, said) {
         if (!MANUAL.includes(status))
-            throw new TypeError(`"${status}" is not a status to choose: it is one of ${MANUAL.join(', ')}.`);
+            throw new TypeError(`"${status}" is not a status to choose: choose one of ${MANUAL.join(', ')}.`);
         const kept = new Promise((resolve, reject) => {
             this.#chosen?.resolve('replaced');
             this.#chosen = { message: { ...said, type: 'status', status }, resolve, reject };

@@ -217,7 +217,7 @@ test('A status that was chosen is what others see, also where it was chosen befo
     await until(() => watch.get(71).status === 'offline');
     other.setStatus('auto');
     await until(() => watch.get(71).status === 'online');
-    assert.throws(() => other.setStatus('asleep'), /"asleep" is not a status to choose: it is one of auto, online, away, busy, offline/);
+    assert.throws(() => other.setStatus('asleep'), /"asleep" is not a status to choose: choose one of auto, online, away, busy, offline/);
 });
 
 test('Activity ends being away, and is reported at most every 30 s', async (t) => {

@@ -34,7 +34,7 @@ test(`Three tabs, ${LOST_SECONDS} s without a network, a token renewed ${RENEWAL
     t.after(() => browser.close());
     const context = await browser.createBrowserContext();
 
-    // a friend who comes and goes all the time, and what was true of them when
+    // a friend who changes status all the time, and each status with its time
     const truth = [{ status: 'offline', at: 0 }];
     const friend = connect({ url: server.url, token: () => tokenFor('friend', 300) });
     t.after(() => friend.close());

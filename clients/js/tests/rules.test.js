@@ -247,7 +247,7 @@ test('A callback that fails keeps nobody else from being called, and its error i
     assert.throws(() => later.forEach((task) => task()), /a mistake of the caller/);
 });
 
-test('A value that is no user ID is refused by the call that gets it', async () => {
+test('A value that is not a user ID is refused by the call that gets it', async () => {
     const { statusOf } = http({ url: 'http://127.0.0.1:1' });
     const wrong = [
         [-1, /integer from 0 to 9007199254740991/],

@@ -183,7 +183,7 @@ class Script {
     #fetch(address, { method, body }) {
         const { host, pathname } = new URL(address);
         const call = { line: `${method} ${pathname}`, host, body: JSON.parse(body) };
-        // the reason of a handshake that failed is asked for by a call
+        // the client makes this call to learn why a handshake failed
         if (call.line === 'POST /status/batch' && call.body.user_ids.length === 0)
             return this.#sayRefusal(host);
         this.#called++;

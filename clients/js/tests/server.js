@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
-// a machine that builds at the same time is slow; this is no figure
+// long, because a machine that builds at the same time is slow
 const STARTS_WITHIN_MS = 180_000;
 const HAPPENS_WITHIN_MS = 30_000;
 

@@ -18,7 +18,7 @@ const HOLDS_FOR_MS = 10_000;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const random = (n) => Math.floor(Math.random() * n);
 
-/** A person, who chooses a status and leaves and comes back, and what may be shown of them. */
+/** A person who chooses statuses, leaves and returns, and the statuses that others may see. */
 class Person {
     shown = [{ status: 'offline', from: 0, to: Date.now() }];
 
@@ -64,7 +64,7 @@ class Person {
         this.come();
     }
 
-    // A lost link ends in the lease: offline is true of everybody at times. It is not counted against anybody whose connection is not open.
+    // After a lost link the lease expires, so anybody may be offline. That is no fault while the person's connection is not open.
     isTrue(status) {
         const now = Date.now();
         return this.shown.some((fact) => fact.status === status && (fact.to ?? now) > now - HOLDS_FOR_MS);
@@ -98,7 +98,7 @@ test(`${PEOPLE} people for ${SECONDS} s of faults: nothing false is shown, and a
 
     let isOver = false;
     let looks = 0;
-    let lostAt = -Infinity; // while links are lost, and a lease after it, offline is true of anybody
+    let lostAt = -Infinity; // while links are lost, and for a lease afterwards, anybody may be offline
     const lies = [];
     const living = (async () => {
         while (!isOver) {

@@ -25,7 +25,7 @@ internal sealed record AccessOptions
 }
 
 /// <summary>
-/// Limits what callers spend, by address and by person or key, and how many users they register. A rate of 0 is no limit.
+/// Limits what callers spend, by address and by person or key, and how many users they register. A rate of 0 means no limit.
 /// </summary>
 /// <remarks>
 /// Every heartbeat passes here, so it takes no lock and allocates nothing (<see cref="RateBuckets"/>). Only the first 64 bits of an IPv6

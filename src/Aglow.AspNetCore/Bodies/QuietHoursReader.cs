@@ -54,7 +54,7 @@ internal static class QuietHoursReader
             days |= QuietHours.DayOf(name) is var day and >= 0
                 ? 1 << day
                 : throw Problems.Malformed(
-                    $"\"{Problems.Shorten(name)}\" in days is no day: send some of \"mon\", \"tue\", \"wed\", \"thu\", \"fri\", "
+                    $"\"{Problems.Shorten(name)}\" in days is not a day: send some of \"mon\", \"tue\", \"wed\", \"thu\", \"fri\", "
                         + "\"sat\", \"sun\".");
         }
 

@@ -22,7 +22,7 @@ internal static class KnownQuery
             if (!query.HasValue || Unknown(query.Value!, known) is not { } unknown)
                 return handle(context);
             var instead = known.Length == 0 ? "Send none" : $"Send any of: {string.Join(", ", known)}";
-            var problem = Problems.Malformed($"\"{Problems.Shorten(unknown)}\" is no query parameter of this call. {instead}.");
+            var problem = Problems.Malformed($"\"{Problems.Shorten(unknown)}\" is not a query parameter of this call. {instead}.");
             return call.Refuse is { } refuse ? refuse(context, problem) : problems.AnswerAsync(context, problem);
         };
     }

@@ -39,7 +39,7 @@ internal readonly record struct SocketHello(UserId? User, string? Token, Device?
                     given = ref kind;
                     break;
                 default:
-                    throw Problems.Malformed($"\"{Problems.Shorten(name)}\" is no query parameter of this path. Send any of: {Known}.");
+                    throw Problems.Malformed($"\"{Problems.Shorten(name)}\" is not a query parameter of this path. Send any of: {Known}.");
             }
 
             if (given is not null)

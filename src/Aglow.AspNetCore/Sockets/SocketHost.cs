@@ -15,7 +15,7 @@ namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>The client at the other end of a socket.</summary>
 /// <param name="Caller">The caller whose credential opened it; null if the server takes no tokens.</param>
-/// <param name="Address">The address that pays for it.</param>
+/// <param name="Address">The address whose rate limit it counts against.</param>
 /// <param name="Device">The device that it is from.</param>
 /// <param name="Left">How long the application's sign-in behind it lasts; null if there is none.</param>
 internal sealed record Client(Caller? Caller, IPAddress? Address, Device Device, Func<TimeSpan>? Left = null);

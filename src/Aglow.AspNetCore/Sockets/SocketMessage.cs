@@ -110,7 +110,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
         if ((unknown ?? Stray(takes)) is { } stray)
         {
             var known = string.Join(", ", takes.Prepend(IdName).Prepend(TypeName));
-            throw Malformed($"\"{Problems.Shorten(stray)}\" is no member of a message of type \"{Type}\", which takes: {known}.");
+            throw Malformed($"\"{Problems.Shorten(stray)}\" is not a member of a message of type \"{Type}\", which takes: {known}.");
         }
     }
 

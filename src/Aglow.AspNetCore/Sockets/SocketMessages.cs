@@ -196,7 +196,7 @@ internal static class SocketMessages
     {
         if (FindDefinition(message, socket, host) is not { } definition)
             return;
-        // clients send an unwatch without users to check the connection, which is no action of the person
+        // clients send an unwatch without users to check the connection, which is not an action of the person
         await socket.EvidenceAsync(byPerson: message.Users!.Count > 0);
         await host.Presence.FindAskedAsync(message.Users!);
         host.Hub.Unwatch(socket, message.Users!, definition);

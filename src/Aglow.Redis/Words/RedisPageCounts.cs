@@ -49,7 +49,7 @@ internal sealed class RedisPageCounts(RedisCluster cluster) : IPageCounts
     /// <inheritdoc/>
     public async ValueTask<uint> ClaimAsync(Definition definition, uint now) =>
         (uint?)(await WriteAsync(definition, [Set(0, now)])).Span[0]
-        ?? throw new StoreUnavailableException("Redis answered a BITFIELD with what is no word.");
+        ?? throw new StoreUnavailableException("Redis answered a BITFIELD without a word.");
 
     /// <inheritdoc/>
     public async ValueTask WriteAsync(Definition definition, IReadOnlyList<(int Page, PageCount Count)> counts, uint claim)

@@ -238,7 +238,7 @@ internal sealed class WordBatch(RedisCluster cluster)
             for (var i = 0; i < answer.Length; i++)
                 batch._words[Start + i] = answer[i] is >= 0 and <= uint.MaxValue and { } word
                     ? (uint)word
-                    : throw new StoreUnavailableException("Redis answered a BITFIELD with what is no word.");
+                    : throw new StoreUnavailableException("Redis answered a BITFIELD without a word.");
         }
     }
 }

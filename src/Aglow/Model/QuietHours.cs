@@ -38,7 +38,7 @@ public sealed class QuietHours : IEquatable<QuietHours>
     /// <summary>The IANA name of the time zone.</summary>
     public string Zone => _zone.Id;
 
-    /// <summary>The number of a day's name (0: mon); -1 if it is no such name.</summary>
+    /// <summary>The number of a day's name (0: mon); -1 if it is none.</summary>
     public static int DayOf(string name) => Array.IndexOf(DayNames, name);
 
     /// <summary>
@@ -48,7 +48,7 @@ public sealed class QuietHours : IEquatable<QuietHours>
         // IANA does not define the short names of other systems ("W. Europe Standard Time")
         TimeZoneInfo.TryFindSystemTimeZoneById(zone, out var found) && found.HasIanaId ? new QuietHours(days, from, to, found) : null;
 
-    /// <summary>Reads the saved form; null if the text is no schedule or this machine does not know the time zone.</summary>
+    /// <summary>Reads the saved form; null if the text is not a schedule or this machine does not know the time zone.</summary>
     public static QuietHours? TryParse(string text)
     {
         var parts = text.Split(' ');

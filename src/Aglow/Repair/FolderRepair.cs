@@ -23,7 +23,7 @@ public static class FolderRepair
     private const string Users = "users.db";
 
     /// <summary>Checks every byte of the databases, and says what a repair would lose.</summary>
-    /// <exception cref="DataFolderException">It is no data folder, or it is in use.</exception>
+    /// <exception cref="DataFolderException">It is not a data folder, or it is in use.</exception>
     public static IReadOnlyList<FileReport> Check(string folder)
     {
         using var held = Hold(folder);
@@ -44,7 +44,7 @@ public static class FolderRepair
     /// <param name="folder">The data folder.</param>
     /// <param name="now">For the name of the damaged one.</param>
     /// <returns>What was found, and where the damaged folder is.</returns>
-    /// <exception cref="DataFolderException">It is no data folder, it is in use, or there is no room.</exception>
+    /// <exception cref="DataFolderException">It is not a data folder, it is in use, or the disk is full.</exception>
     public static (IReadOnlyList<FileReport> Files, string? Damaged) Run(string folder, DateTimeOffset now)
     {
         using var held = Hold(folder);
@@ -73,7 +73,7 @@ public static class FolderRepair
         var full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder));
         return File.Exists(Path.Combine(full, Presence)) || File.Exists(Path.Combine(full, Users))
             ? DataFolder.Open(full)
-            : throw new DataFolderException($"{full} is no data folder: name one with --data.");
+            : throw new DataFolderException($"{full} is not a data folder: name one with --data.");
     }
 
     private static string Scratch(DataFolder held)

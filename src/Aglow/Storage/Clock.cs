@@ -18,7 +18,7 @@ namespace Aglow.Storage;
 /// back, some words are in the future. They count as heartbeats of now until the sweep rewrites them (<see cref="Stepped"/>). Nodes that
 /// share a store notice its step seconds apart, so early nodes wait before they rewrite (<see cref="IsSettling"/>).
 /// A gap of over 2 s between two beats means that this process was paused and received no heartbeats. A read before the late beat notices
-/// the gap by itself. Where nodes share a store, a slow start is no pause: other nodes received heartbeats meanwhile, and this one would
+/// the gap by itself. Where nodes share a store, a slow start is not a pause: other nodes received heartbeats meanwhile, and this one would
 /// show users online who are offline there.
 /// Rejected: to follow every step slowly, which left <c>last_seen</c> wrong for a week after a suspend of one night.
 /// Threading: any thread reads; only the loop calls <see cref="Beat"/>.
