@@ -75,7 +75,7 @@ public static class AglowEndpoints
         if (!authenticates && !options.OpenMode)
         {
             throw new InvalidOperationException(
-                "Nobody says who calls Aglow. Call builder.Services.AddAuthentication() (also where middleware of your own sets HttpContext.User), "
+                "Nothing identifies Aglow's callers. Call builder.Services.AddAuthentication() (also where middleware of your own sets HttpContext.User), "
                 + "or set OpenMode in AddAglow(options => options.OpenMode = true), which lets anyone who reaches the application speak for anyone.");
         }
     }

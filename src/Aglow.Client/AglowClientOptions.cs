@@ -115,5 +115,5 @@ public sealed record AglowClientOptions
 
     private static TimeSpan Positive(TimeSpan value) => value > TimeSpan.Zero && value < TimeSpan.FromDays(1)
         ? value
-        : throw new ArgumentOutOfRangeException(nameof(value), value, "Set a time longer than nothing and shorter than a day.");
+        : throw new ArgumentOutOfRangeException(nameof(value), value, "Set a time longer than zero and shorter than a day.");
 }

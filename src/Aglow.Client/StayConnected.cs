@@ -228,7 +228,7 @@ internal sealed class StayConnected(
         Say(ConnectionState.Closed, evenIfLeaving: true);
         watches.End(null);
         commands.End(
-            new AglowException(0, "Closed", "The client was closed before the server had answered. Nobody knows whether it was done."));
+            new AglowException(0, "Closed", "The client was closed before the server answered. The server may have done it or not."));
     }
 
     private async Task RunAsync(Task before, CancellationToken stop)

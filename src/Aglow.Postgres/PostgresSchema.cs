@@ -105,7 +105,7 @@ internal static class PostgresSchema
         var version = connection.PostgreSqlVersion;
         if (version.Major < OldestVersion)
             throw new StoreUnavailableException(
-                $"PostgreSQL at {options} is version {version}: {OldestVersion} is the oldest that will do.");
+                $"PostgreSQL at {options} is version {version}: {OldestVersion} is the oldest that works.");
         if ((string)(await ScalarAsync(connection, "SHOW transaction_read_only"))! == "on")
             throw new StoreUnavailableException(PostgresFailure.ReadOnly(options));
         if (await VersionAsync(connection, options) < Versions.Length)

@@ -100,7 +100,7 @@ internal sealed class ApiKeys
     /// <summary>Revokes a key.</summary>
     public void Revoke(string name) => Change(keys => keys.RemoveAll(k => k.Name == name) > 0
         ? keys
-        : throw new UsageException($"there is no key \"{name}\": aglow keys list has those there are"));
+        : throw new UsageException($"there is no key \"{name}\": aglow keys list shows all keys"));
 
     /// <summary>Reads a list of scopes that a person typed.</summary>
     public static Scopes ReadScopes(string text)
@@ -115,7 +115,7 @@ internal sealed class ApiKeys
                 "users" => Scopes.Users,
                 "operate" => Scopes.Operate,
                 _ => throw new UsageException(
-                    $"scope \"{word}\" is none: name some of heartbeat, read, users, operate, separated by commas"),
+                    $"\"{word}\" is not a scope: name some of heartbeat, read, users, operate, separated by commas"),
             };
         }
 
@@ -145,7 +145,7 @@ internal sealed class ApiKeys
                 throw new FormatException($"the key \"{key.Name}\" is not as it was written");
             ReadScopes(key.Scopes);
             if (Convert.FromBase64String(key.Hash).Length != SHA256.HashSizeInBytes)
-                throw new FormatException($"the hash of \"{key.Name}\" is not of {SHA256.HashSizeInBytes} bytes");
+                throw new FormatException($"the hash of \"{key.Name}\" does not have {SHA256.HashSizeInBytes} bytes");
             if (keys.Count(other => other?.Id == key.Id) > 1)
                 throw new FormatException($"the id {key.Id} is given twice");
         }

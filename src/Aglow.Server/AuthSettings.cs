@@ -67,5 +67,5 @@ internal sealed class AuthSettings
             && (url.Scheme == Uri.UriSchemeHttps || (url.Scheme == Uri.UriSchemeHttp && url.IsLoopback))
             ? url
             : throw new UsageException(
-                "set https://ADDRESS of who issues tokens, such as https://accounts.example (http only on this machine)");
+                "set the https://ADDRESS of the issuer, such as https://accounts.example (http only on this machine)");
 }

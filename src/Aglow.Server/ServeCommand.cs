@@ -42,7 +42,7 @@ internal static class ServeCommand
         catch (IOException failure) when (failure.InnerException is AddressInUseException)
         {
             return CommandLine.Fail(
-                CommandLine.Failed, $"{failure.Message.TrimEnd('.')}: stop who listens there, or choose another with --urls.");
+                CommandLine.Failed, $"{failure.Message.TrimEnd('.')}: stop the program that listens there, or choose another with --urls.");
         }
         catch (Exception failure)
         {

@@ -58,7 +58,7 @@ internal sealed record ServeSettings(
             static (o, v) => o.RedisPassword = v),
         new(
             "adopt", "true|false",
-            "Gives this node's lease, heartbeat, definitions and all else that nodes with --redis must agree on to all of them.",
+            "Applies this node's lease, heartbeat, definitions and all other shared settings to all nodes with --redis.",
             static (o, v) => o.RedisStore = o.RedisStore with { AdoptsSettings = Yes(v) }, IsSwitch: true),
         new(
             "allow-eviction", "true|false",
@@ -360,7 +360,7 @@ internal sealed record ServeSettings(
         {
             // passwords must not get into logs
             if (isSecret || value.Contains("password=", StringComparison.OrdinalIgnoreCase))
-                throw new UsageException($"{source} is not as it should be: {wrong.Message}.");
+                throw new UsageException($"{source} is not valid: {wrong.Message}.");
             var shown = value.LastIndexOf('@') is >= 0 and var at ? $"…{value[at..]}" : value;
             throw new UsageException($"{source} is \"{shown}\": {wrong.Message}.");
         }

@@ -74,7 +74,7 @@ public class HubAccessTests
 
     [Theory]
     [InlineData("presence", "call builder.Services.AddAglow()")]
-    [InlineData("users", "Nobody says whose connections")]
+    [InlineData("users", "Connections to the hubs have no user")]
     [InlineData("silence", "ClientTimeoutInterval of SignalR (30 s) is longer than LeaseSeconds (4 s)")]
     [InlineData("feed", "set AglowOptions.ChangesHours to 1 or more")]
     public async Task An_app_in_which_hubs_cannot_be_presence_does_not_start(string lacks, string says)

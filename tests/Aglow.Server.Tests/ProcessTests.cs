@@ -272,13 +272,13 @@ public class ProcessTests
         { "set --auth token, or listen on 127.0.0.1, or say --allow-open", ["serve", "--urls", "http://127.0.0.1:0,http://[::]:0", "--auth", "open"] },
         { "for --auth token", ["serve", "--jwt-issuer", "me"] },
         { "set one of them", ["serve", "--auth", "token", "--jwt-secret", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "--jwt-authority", "https://a.example"] },
-        { "--jwt-secret is not as it should be: it holds 3 bytes: set at least 32", ["serve", "--auth", "token", "--jwt-secret", "AAAA"] },
-        { "--jwt-secret is not as it should be: set base64", ["serve", "--auth", "token", "--jwt-secret", "not base64!"] },
+        { "--jwt-secret is not valid: it holds 3 bytes: set at least 32", ["serve", "--auth", "token", "--jwt-secret", "AAAA"] },
+        { "--jwt-secret is not valid: set base64", ["serve", "--auth", "token", "--jwt-secret", "not base64!"] },
         { "--jwt-authority", ["serve", "--auth", "token", "--jwt-authority", "http://issuer.example"] },
         { "--rate-limit", ["serve", "--rate-limit", "-1"] },
         { "--page", ["serve", "--page", "no"] },
         { "--scope", ["keys", "add", "--name", "a"] },
-        { "scope \"write\" is none", ["keys", "add", "--data", "/nowhere/aglow", "--name", "a", "--scope", "read,write"] },
+        { "\"write\" is not a scope", ["keys", "add", "--data", "/nowhere/aglow", "--name", "a", "--scope", "read,write"] },
         { "frobnicate", ["frobnicate"] },
     };
 

@@ -39,8 +39,8 @@ public sealed class SecretsTests : IDisposable
     }
 
     [Theory]
-    [InlineData("AGLOW_JWT_SECRET", "zz-private-zz", "AGLOW_JWT_SECRET is not as it should be: set base64")]
-    [InlineData("AGLOW_LEASE_SECONDS", "zz-private-zz", "AGLOW_LEASE_SECONDS is not as it should be: set a whole number")]
+    [InlineData("AGLOW_JWT_SECRET", "zz-private-zz", "AGLOW_JWT_SECRET is not valid: set base64")]
+    [InlineData("AGLOW_LEASE_SECONDS", "zz-private-zz", "AGLOW_LEASE_SECONDS is not valid: set a whole number")]
     [InlineData("AGLOW_JWT_SECERT", "zz-private-zz", "AGLOW_JWT_SECERT is not a setting")]
     public async Task A_wrong_secret_is_one_line_that_does_not_show_it(string name, string value, string expected)
     {

@@ -621,7 +621,7 @@ public sealed class PostgresTests(PostgresServer server)
         var serving = PretendToBeAsync(listener, "12.4");
         await RefusesAsync(
             $"Host=127.0.0.1;Port={port};Database=x;Username=y;SSL Mode=Disable;Server Compatibility Mode=NoTypeLoading",
-            $"PostgreSQL at 127.0.0.1:{port}/x is version 12.4: 13 is the oldest that will do.");
+            $"PostgreSQL at 127.0.0.1:{port}/x is version 12.4: 13 is the oldest that works.");
         listener.Stop();
         await serving;
     }
@@ -645,7 +645,7 @@ public sealed class PostgresTests(PostgresServer server)
         (code, errors).ShouldBe(
             (
                 2,
-                "aglow: --postgres is not as it should be: set Host=…;Port=5432;Database=…;Username=…;Password=… or "
+                "aglow: --postgres is not valid: set Host=…;Port=5432;Database=…;Username=…;Password=… or "
                     + "postgres://USER:PASSWORD@HOST:PORT/DATABASE.\n"));
     }
 

@@ -39,7 +39,7 @@ export class Clock {
         }
     }
 
-    /** Lets time pass, or until `until` holds. Returns whether it does. */
+    /** Lets `ms` pass, or less if `until` holds before. Returns whether it holds. */
     async pass(ms, until = () => false) {
         const end = this.#now + ms;
         await this.settle();

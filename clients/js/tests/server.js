@@ -15,7 +15,7 @@ export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const STARTS_WITHIN_MS = 180_000;
 const HAPPENS_WITHIN_MS = 30_000;
 
-/** Ticks of a second, so that what takes 25 s in earnest takes 2.5. */
+/** Heartbeats each second, so the client's timeout of 25 s takes 2.5 s. */
 export const QUICK = ['--heartbeat-seconds', '1', '--lease-seconds', '3'];
 
 export class AglowServer {

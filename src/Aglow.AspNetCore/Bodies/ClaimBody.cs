@@ -112,7 +112,7 @@ internal sealed class ClaimBody
         return Claim.TryParse(Encoding.UTF8.GetBytes(word), out var status)
             ? status
             : throw Problems.Malformed(
-                $"status is \"{Problems.Shorten(word)}\", and has to be one of \"auto\", \"online\", \"away\", \"busy\", \"offline\".");
+                $"status is \"{Problems.Shorten(word)}\": send one of \"auto\", \"online\", \"away\", \"busy\", \"offline\".");
     }
 
     private string? Said(string member, int most)

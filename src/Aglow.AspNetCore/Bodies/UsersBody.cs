@@ -227,7 +227,7 @@ internal static class UsersBody
         if (!one && !list && device is null && !activeGiven)
             throw Expected(form);
         if (list && device is not null)
-            throw Problems.Malformed("device is of one user: send user_id instead of user_ids.");
+            throw Problems.Malformed("device belongs to one user: send user_id instead of user_ids.");
         return new SaidOfUsers(active, device, IsOfCaller: !one && !list);
     }
 

@@ -185,7 +185,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         if (profile.Given == ProfileParts.None)
         {
             throw Problems.Malformed(
-                $"Neither user_name nor display_name is given. Send {ProfileReader.One}, or null for what is to be removed.");
+                $"Neither user_name nor display_name is given. Send {ProfileReader.One}, or null to remove a name.");
         }
         var user = await RegisterAsync(context, asked);
         Refuse(

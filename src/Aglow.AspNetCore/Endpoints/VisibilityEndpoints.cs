@@ -156,7 +156,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
     {
         if (!host.Presence.HasDirectory)
             throw new NotSupportedException(
-                "This deployment has no user directory, so what users show is kept nowhere: everyone sees everyone.");
+                "This deployment has no user directory, so it stores no visibility: everyone sees everyone.");
     }
 
     private static Task SendAsync(HttpContext context, UserId asked, Visibility shows) => Answers.JsonAsync(

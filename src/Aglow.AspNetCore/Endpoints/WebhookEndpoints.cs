@@ -138,7 +138,7 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnsw
     private static string Id(HttpContext context) => (string)context.Request.RouteValues[Routes.WebhookParameter]!;
 
     private static ProblemException NoSuchWebhook() =>
-        new(StatusCodes.Status404NotFound, "No such webhook", "There is no webhook of this id. GET /webhooks lists those there are.");
+        new(StatusCodes.Status404NotFound, "No such webhook", "There is no webhook of this id. GET /webhooks lists them.");
 
     private static async Task<(string Url, WebhookEvents Events, string? Prefix)> ReadNewAsync(HttpContext context)
     {

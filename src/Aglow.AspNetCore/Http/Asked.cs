@@ -28,7 +28,7 @@ internal static class Asked
             text = Decode(RawSegment(context, fromEnd));
         return UserId.TryParse(text, out var user)
             ? user
-            : throw Problems.Malformed($"The user in the path or query is none: {Problems.AUser}. Percent-encode it.");
+            : throw Problems.Malformed($"The path or query has no valid user: {Problems.AUser}. Percent-encode it.");
     }
 
     /// <summary>The definition that the query names, or the default.</summary>

@@ -105,7 +105,7 @@ internal sealed class HubPresenceCheck(IServiceProvider services, HubPresenceOpt
         if (options.User is null && services.GetService<IAuthenticationSchemeProvider>() is null)
         {
             throw new InvalidOperationException(
-                "Nobody says whose connections those to the hubs are. Call builder.Services.AddAuthentication(), or set "
+                "Connections to the hubs have no user. Call builder.Services.AddAuthentication(), or set "
                 + $"{nameof(HubPresenceOptions.User)} in AddAglowPresence(options => options.User = …).");
         }
 

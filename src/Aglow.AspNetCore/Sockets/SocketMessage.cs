@@ -105,7 +105,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
             "status" => StatusMembers,
             "token" => TokenMembers,
             "active" or "leave" => [],
-            _ => throw Malformed("\"type\" is one of \"watch\", \"unwatch\", \"active\", \"status\", \"token\", \"leave\"."),
+            _ => throw Malformed("\"type\" must be one of \"watch\", \"unwatch\", \"active\", \"status\", \"token\", \"leave\"."),
         };
         if ((unknown ?? Stray(takes)) is { } stray)
         {
@@ -144,7 +144,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
             throw Twice(name);
         reader.Read();
         if (reader.TokenType is not (JsonTokenType.String or JsonTokenType.Null))
-            throw Problems.Malformed($"\"{name}\" is text.");
+            throw Problems.Malformed($"\"{name}\" is not text: send a string or null.");
         try
         {
             return reader.GetString();
@@ -162,7 +162,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
     {
         reader.Read();
         if (reader.TokenType != JsonTokenType.StartArray)
-            throw Problems.Malformed("\"users\" is a list of numbers and keys.");
+            throw Problems.Malformed("\"users\" must be a list of user IDs.");
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
             // repeated users count, too, because each entry gets an answer

@@ -8,22 +8,33 @@ internal sealed partial class RedisLog(ILogger logger)
     [LoggerMessage(6001, LogLevel.Information, "Redis {Version} at {Servers}: {Primaries} primaries.")]
     internal partial void Connected(string version, string servers, int primaries);
 
-    [LoggerMessage(6002, LogLevel.Error, "Redis at {Server} is away ({Reason}). Renewals wait in memory, arrivals and reads get 503 after {Seconds:0} s; it is tried again until it is back.")]
+    [LoggerMessage(
+        6002,
+        LogLevel.Error,
+        "Redis at {Server} is away ({Reason}). Renewals wait in memory, arrivals and reads get 503 after {Seconds:0} s; "
+        + "the node tries again until it is back.")]
     internal partial void Away(string server, string reason, double seconds);
 
     [LoggerMessage(6003, LogLevel.Warning, "Redis at {Server} is back after {Seconds:0.0} s.")]
     internal partial void Back(string server, double seconds);
 
-    [LoggerMessage(6004, LogLevel.Warning, "The shard of {Before} is served by {After} now; nobody could be written there for {Seconds:0.0} s, so lapses on it are held back for two heartbeat intervals.")]
+    [LoggerMessage(
+        6004,
+        LogLevel.Warning,
+        "The shard of {Before} moved to {After}. It took no writes for {Seconds:0.0} s, so expired leases on it are held back for "
+        + "two heartbeat intervals.")]
     internal partial void FailedOver(string before, string after, double seconds);
 
     [LoggerMessage(6005, LogLevel.Information, "The cluster's slots are served by {Servers} now.")]
     internal partial void MapChanged(string servers);
 
-    [LoggerMessage(6006, LogLevel.Warning, "This machine's clock is {Seconds:0.0} s off that of Redis, which counts: set it right.")]
+    [LoggerMessage(6006, LogLevel.Warning, "This machine's clock is {Seconds:0.0} s off the clock of Redis, which all nodes use: correct it.")]
     internal partial void Skewed(double seconds);
 
-    [LoggerMessage(6007, LogLevel.Warning, "Hints of other nodes are not heard ({Reason}); sweeps find changes within their interval until they are.")]
+    [LoggerMessage(
+        6007,
+        LogLevel.Warning,
+        "Hints of other nodes are not heard ({Reason}); meanwhile, sweeps find changes within their interval.")]
     internal partial void HintsLost(string reason);
 
     [LoggerMessage(6008, LogLevel.Information, "Hints of other nodes are heard again.")]
@@ -39,7 +50,7 @@ internal sealed partial class RedisLog(ILogger logger)
     [LoggerMessage(6018, LogLevel.Warning, "{Count} hints were not sent to other nodes ({Reason}); they find these changes within 10 s.")]
     internal partial void HintsDropped(long count, string reason);
 
-    [LoggerMessage(6009, LogLevel.Warning, "The cluster could not be asked who serves which slots ({Reason}); it is asked again.")]
+    [LoggerMessage(6009, LogLevel.Warning, "No server of the cluster answered who serves which slots ({Reason}); the node asks again.")]
     internal partial void MapUnknown(string reason);
 
     [LoggerMessage(

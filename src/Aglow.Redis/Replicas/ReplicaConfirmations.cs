@@ -97,7 +97,7 @@ internal sealed class ReplicaConfirmations : IAsyncDisposable
         if (_cluster.Map.HasMovedWithin(slot, WriteTakes))
         {
             Interlocked.Increment(ref _unconfirmed);
-            throw new StoreUnavailableException("Another Redis server has these users since a moment ago, and may not have this.");
+            throw new StoreUnavailableException("These users just moved to another Redis server, which may not have this write.");
         }
 
         return _shards.GetOrAdd(_cluster.Map[slot], shard => new ShardReplicas(_connection, _cluster, shard, _time, _log));
@@ -123,7 +123,8 @@ internal sealed class ReplicaConfirmations : IAsyncDisposable
                 return;
             default:
                 Interlocked.Add(ref _unconfirmed, users);
-                throw new StoreUnavailableException("Redis has this, and no replica confirms it: it may be lost if a server fails now.");
+                throw new StoreUnavailableException(
+                    "Redis stored this, but no replica confirmed it: it may be lost if a server fails now.");
         }
     }
 }

@@ -129,7 +129,7 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
         people.Find(follower) is null
         ? behind.FollowAsync(follower, followed, follow, limit)
         : throw new NotSupportedException(
-            "The demo's people follow nobody: their lists would have to be saved, and nothing of the demo is.");
+            "The demo's people follow nobody, because the demo saves nothing.");
 
     /// <inheritdoc/>
     /// <remarks>Claims of the demo's people stay in the service's memory and are never saved.</remarks>
@@ -153,7 +153,7 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
         people.Find(number) is null
         ? behind.RelateAsync(number, relation, others, add, limit)
         : throw new NotSupportedException(
-            "The demo's people approve and block nobody: that would have to be saved, and nothing of the demo is.");
+            "The demo's people approve and block nobody, because the demo saves nothing.");
 
     /// <inheritdoc/>
     public ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) => behind.WaitingAsync(number, from, limit);

@@ -43,7 +43,7 @@ public sealed partial class AglowLog(ILogger logger)
     [LoggerMessage(3005, LogLevel.Error, "{Trouble} Until then facts are refused with 503, and this server is not ready.")]
     internal partial void FolderLost(string trouble);
 
-    [LoggerMessage(3006, LogLevel.Warning, "{Folder} is as it was and can be written again. Facts are taken again.")]
+    [LoggerMessage(3006, LogLevel.Warning, "{Folder} is as it was and can be written again. The server accepts facts again.")]
     internal partial void FolderIsBack(string folder);
 
     [LoggerMessage(2004, LogLevel.Error,

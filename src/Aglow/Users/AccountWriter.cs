@@ -89,8 +89,8 @@ internal sealed class AccountWriter(
         var at = UnixNow();
         if (IsShared)
         {
-            // Credentials end first: after a crash, the same call may find nothing left, and the user must not stay signed in. Then the
-            // words go, before what hides them: a user who hides is not seen on the way out, on this node or another.
+            // Credentials end first: after a crash, the same call may find nothing left, and the user must not stay signed in. Then this
+            // erases the words, and last the settings that hide the user. So no node shows a hidden user during the deletion.
             await directory.Required().NoteDeletionAsync(user, at);
             await heartbeats.LeaveAsync(new[] { user });
             await words.EraseAsync(user);

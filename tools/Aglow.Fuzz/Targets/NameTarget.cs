@@ -73,7 +73,7 @@ internal sealed class NameTarget : RuleTarget
         }
 
         if (user.ToString() != text || user.Key is null != isNumber || (user.Key is not null && !UserId.IsKey(bytes)))
-            throw new FindingException($"{text} is not itself");
+            throw new FindingException($"the name {text} is read as {user}");
         var json = new byte[(bytes.Length * 2) + 2];
         var length = PresenceRecord.WriteKey(json, bytes);
         if (System.Text.Json.JsonDocument.Parse(json.AsMemory(0, length)).RootElement.GetString() != text)

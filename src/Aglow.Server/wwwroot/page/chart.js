@@ -40,7 +40,7 @@ export class Chart {
     }
 
     #drawBars(pen, width, height, color) {
-        // cuts the tallest bar in twenty, so that one burst does not flatten all others
+        // cuts the highest 5 % of the bars, so one burst does not flatten the others
         const sorted = this.#samples.map((sample) => sample.changes).sort((a, b) => a - b);
         const most = Math.max(4, (sorted[Math.floor(sorted.length * 0.95)] ?? 0) * 1.25);
         const step = width / SECONDS;
