@@ -55,7 +55,7 @@ internal static class HubApp
         var connection = Client(app, user, hub, transport);
         connection.KeepAliveInterval = pingsEvery ?? TimeSpan.FromSeconds(1);
         await connection.StartAsync();
-        // a client is told that it is connected before the hub is
+        // StartAsync may return before the hub runs OnConnectedAsync; a call completes after that
         if (pingsEvery is null)
             await connection.InvokeAsync<string>("Say", "hello");
         else

@@ -61,7 +61,7 @@ internal sealed class BoundedPresence : IOpenPresence
     }
 }
 
-/// <summary>The directory on disk, until it is full. Then a new ID gets the index of a known one.</summary>
+/// <summary>The directory on disk. When it is full, a new ID gets the index of a known one.</summary>
 internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
 {
     private const uint MostUsers = 4096;
@@ -81,7 +81,7 @@ internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
         {
             if (numbers.Span[i] == 0)
             {
-                // but not for a victim
+                // never a victim's index
                 var place = (uint)string.GetHashCode(keys[i], StringComparison.Ordinal) % (MostUsers - Victims.Count);
                 numbers.Span[i] = UserId.FirstDirectoryNumber + Victims.Count + place;
             }

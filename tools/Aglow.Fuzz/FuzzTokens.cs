@@ -5,8 +5,8 @@ using Aglow.Model;
 namespace Aglow.Fuzz;
 
 /// <summary>
-/// Tokens of people without a signature: <c>person.SUBJECT.NUMBER</c>. How signatures are checked is tested elsewhere; here, what a token
-/// that is good lets a person do.
+/// Tokens of people without a signature: <c>person.SUBJECT.NUMBER</c>. Other tests check signatures; these tokens test what a valid token
+/// permits.
 /// </summary>
 internal static class FuzzTokens
 {
@@ -17,7 +17,7 @@ internal static class FuzzTokens
     /// </summary>
     public static string Make(Dice dice) => $"{Prefix}{(dice.OneIn(2) ? dice.User() : $"n{dice.Below(50)}")}.{dice.Below(1_000_000)}";
 
-    /// <summary>Whom a token stands for.</summary>
+    /// <summary>The caller that a token stands for.</summary>
     public static ValueTask<Caller> CheckAsync(string credential)
     {
         var subject = credential.StartsWith(Prefix, StringComparison.Ordinal) ? credential[Prefix.Length..].Split('.')[0] : null;

@@ -126,8 +126,8 @@ internal readonly ref struct HttpAnswer
             throw new FindingException($"this is not a problem document: {problem}");
     }
 
-    // 501 answers calls for the feed, which this server does not have; 505 another protocol; 507 an ID beyond the operator's budget.
-    // No other 5xx is allowed
+    // 501: a call for the feed, which this server does not have; 505: another protocol; 507: an ID beyond the operator's budget. No other
+    // 5xx is allowed.
     private static int RequireNoFailure(int status, ReadOnlySpan<byte> answer) =>
         status >= 500 && status is not (501 or 505 or 507) ? throw new FindingException($"{status}: {Shown(answer)}") : status;
 

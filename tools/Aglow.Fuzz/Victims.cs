@@ -5,7 +5,7 @@ namespace Aglow.Fuzz;
 /// <summary>Users whom no input names by ID. An input can reach them only by their indexes.</summary>
 internal sealed class Victims
 {
-    /// <summary>How many they are: they have the first indexes.</summary>
+    /// <summary>The number of victims; they have the first indexes.</summary>
     public const int Count = 64;
 
     private const long SeenAt = 1_609_459_200;

@@ -8,8 +8,7 @@ using System.Text;
 namespace Aglow.Benchmarks.Door;
 
 /// <summary>
-/// What one caller can do to others: be mistaken for them on shared connections, use up the server's CPU with one token, or fill its
-/// memory.
+/// Whether one caller can harm others: by being mistaken for them on shared connections, or by using up the server's CPU or memory.
 /// </summary>
 /// <remarks>
 /// The server is <c>./aglow serve --auth token</c> with its default limits; the part about callers runs without rate limits. HTTP/2 is used

@@ -11,7 +11,7 @@ export async function startBrowser() {
     return puppeteer.launch({
         executablePath,
         args: ['--no-sandbox', '--disable-quic'],
-        // whether a page is kept for the back button is what is tested
+        // the tests need the back-forward cache
         ignoreDefaultArgs: ['--disable-back-forward-cache'],
     });
 }

@@ -1,4 +1,4 @@
-/** Virtual time: stands still until it is moved, and everything that falls due on the way happens at its own time. */
+/** Virtual time: it stands still until a test moves it. Each timer that falls due meanwhile fires at its own time. */
 
 const real = { setTimeout, clearTimeout, setImmediate, now: performance.now.bind(performance) };
 
@@ -7,7 +7,7 @@ export class Clock {
     #timers = new Map(); // id → { at, callback, given }
     #lastId = 0;
 
-    /** Takes the place of the timers and of performance.now. */
+    /** Replaces the timers and performance.now. */
     install() {
         globalThis.setTimeout = (callback, ms = 0, ...given) => {
             const timer = ++this.#lastId;
@@ -27,7 +27,7 @@ export class Clock {
         return this.#now;
     }
 
-    /** Lets all work complete that needs no time. */
+    /** Completes all work that needs no time. */
     async settle() {
         for (let turn = 0; turn < 4; turn++)
             await new Promise((resolve) => real.setImmediate(resolve));

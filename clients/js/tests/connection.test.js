@@ -20,7 +20,7 @@ after(async () => {
     await guarded.dispose();
 });
 
-/** A token of somebody's, as an app's own login would make it. */
+/** A user's token, as an app's own login would make it. */
 function tokenFor(sub, seconds = 300) {
     const encode = (part) => Buffer.from(JSON.stringify(part)).toString('base64url');
     const content = `${encode({ alg: 'HS256' })}.${encode({ sub, exp: Math.floor(Date.now() / 1000) + seconds })}`;
@@ -28,8 +28,8 @@ function tokenFor(sub, seconds = 300) {
 }
 
 /**
- * Connects; what is sent is kept in `connection.sent`, and the addresses connected to and the subprotocols offered in
- * `connection.addresses` and `connection.offered`. With the WebSocket of Node, where none is given.
+ * Connects with the given WebSocket, or Node's. Records messages in `connection.sent`, addresses in `connection.addresses`,
+ * and offered subprotocols in `connection.offered`.
  */
 function join(user, { WebSocket = globalThis.WebSocket, ...options } = {}) {
     const sent = [];
@@ -91,7 +91,7 @@ test('Two who watch each other see each other come and go', async () => {
     await bob.leave();
     await until(() => seen.ann.length === 3);
     assert.deepEqual(seen.ann, [['offline', undefined], ['online', 'offline'], ['offline', 'online']]);
-    assert.deepEqual(seen.bob, ['online', 'unknown']); // he left, and knows nothing any more
+    assert.deepEqual(seen.bob, ['online', 'unknown']); // bob left, so his client no longer knows
 });
 
 test('A watch is a loop over records, first as they are, then as they change', async () => {
@@ -201,7 +201,7 @@ test('An error of the server is reported in its words', async () => {
 test('A problem without a listener is on the console', async (t) => {
     const warn = t.mock.method(console, 'warn', () => {});
     const watcher = await open(67);
-    watcher.watch(66, { definition: 'awake' }); // still the definition that is not there
+    watcher.watch(66, { definition: 'awake' }); // this definition does not exist
     await until(() => warn.mock.callCount());
     assert.match(warn.mock.calls[0].arguments[0], /^aglow: No such definition: "definition" is one of: /);
     watcher.close();
@@ -222,7 +222,7 @@ test('A status that was chosen is what others see, also where it was chosen befo
 
 test('Activity ends being away, and is reported at most every 30 s', async (t) => {
     const person = join(80);
-    person.active(); // while it connects: it is sent when there is a connection
+    person.active(); // while connecting: the client sends it once it is connected
     await reach(person, 'open');
     await until(async () => (await person.statusOf(80)).status === 'away');
     person.active();
@@ -271,7 +271,7 @@ test('Leaving is being offline at once, closing is not', async () => {
     assert.equal((await statusOf(90)).status, 'offline');
     assert.equal((await statusOf(91)).status, 'online');
     assert.notEqual((await statusOf(90)).last_seen, null);
-    await leaver.leave(); // again, and there is nothing to leave
+    await leaver.leave(); // a second leave does nothing
     await until(async () => (await statusOf(91)).status === 'offline');
 });
 
@@ -433,7 +433,7 @@ test('A callback that gives tokens of nobody is asked three times, and again whe
     assert.equal(connection.reason, undefined);
 });
 
-test('A link that is checked and lives goes on', async () => {
+test('A connection that passes its check stays open', async () => {
     const connection = await open(133);
     connection.resume();
     await until(() => connection.sent.length === 1);

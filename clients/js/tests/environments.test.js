@@ -1,4 +1,4 @@
-/** Places that lack what browsers and Node have: React Native, pages that are not secure, servers that render. */
+/** Environments that lack features of browsers and Node: React Native, insecure pages, server rendering. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
@@ -27,7 +27,7 @@ class QuietSocket extends EventTarget {
     close() {}
 }
 
-/** Puts these in the place of what is global, until the test ends. */
+/** Replaces these globals until the test ends. */
 function replace(t, globals) {
     for (const [name, value] of Object.entries(globals)) {
         const had = Object.getOwnPropertyDescriptor(globalThis, name);

@@ -28,7 +28,7 @@ after(async () => {
     await rm(folder, { recursive: true });
 });
 
-/** Somebody who is signed in: their calls, and a connection to the chat. */
+/** A signed-in user: their calls, and a connection to the chat. */
 async function person(t, name, transport) {
     const answer = await fetch(`${url}/sign-in`, {
         method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ name, text: '' }),
@@ -51,7 +51,7 @@ for (const transport of [HttpTransportType.WebSockets, HttpTransportType.ServerS
         const ann = await person(t, annsName, transport);
         const bob = await person(t, bobsName, transport);
         await ann.connection.start();
-        // a client is told that it is connected before the hub is
+        // start() may return before the hub runs OnConnectedAsync; a call completes after that
         await ann.connection.invoke('Say', 'hello');
         await until(() => ann.heard.includes(`${annsName}: hello`));
         assert.equal(await ann.status(bobsName), 'offline');

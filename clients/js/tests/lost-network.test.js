@@ -1,7 +1,7 @@
 /**
- * Three tabs of a browser lose their network for AGLOW_LOST_SECONDS (10 where it is not set), with tokens that end all the time: how often
- * they connect, and whether they ever show what is not true. `AGLOW_LOST_SECONDS=300 node --experimental-websocket --test
- * tests/lost-network.test.js` is the figure in the documentation.
+ * Three tabs of a browser lose their network for AGLOW_LOST_SECONDS (default 10), with short-lived tokens. Counts how often they connect,
+ * and checks that they never show a wrong status. `AGLOW_LOST_SECONDS=300 node --experimental-websocket --test
+ * tests/lost-network.test.js` makes the figure in the documentation.
  */
 import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
@@ -13,7 +13,7 @@ import { AglowServer, Proxy, QUICK, reach, until } from './server.js';
 const LOST_SECONDS = Number(process.env.AGLOW_LOST_SECONDS ?? 10);
 const RENEWALS = 10;
 const TABS = 3;
-// silence is found out after 2.5 ticks of a second; what is older than this is a lie
+// the client notices silence after 2.5 ticks of a second; a status that is outdated for longer than this is wrong
 const HOLDS_FOR_MS = 5000;
 
 const secret = randomBytes(32);
@@ -107,7 +107,7 @@ test(`Three tabs, ${LOST_SECONDS} s without a network, a token renewed ${RENEWAL
     const dials = (await Promise.all(pages.map(look))).map((tab) => tab.dials);
     t.diagnostic(`${dials.join(', ')} connects of ${TABS} tabs, ${tokens} tokens, ${looks} records looked at, ${lies.length} false`);
     assert.deepEqual(lies, []);
-    // one a second on average at the most; renewals cost none
+    // at most one connect a second on average; token renewals need none
     for (const count of dials)
         assert.ok(count <= LOST_SECONDS + 5, `${count} connects`);
 });

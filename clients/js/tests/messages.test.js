@@ -1,6 +1,4 @@
-/**
- * What a healthy server on one machine never says, from a server made for it: its store away, its messages lost, nonsense.
- */
+/** Messages that a healthy single server never sends, from a mock server: store away, lost messages, nonsense. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, test } from 'node:test';
@@ -26,7 +24,7 @@ before(async () => {
 });
 after(() => server.close());
 
-/** A connection to it, and its side of the first socket. */
+/** Connects; returns the connection and the mock server's side of its first socket. */
 async function join(t, options) {
     sockets = [];
     const connection = connect({ url, user: 'ann & co', minBackoffMs: 1, maxBackoffMs: 1, ...options });

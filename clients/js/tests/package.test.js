@@ -1,4 +1,4 @@
-/** What is shipped: how large it is, what is in it, that its types say what it does, and that it works where people import it. */
+/** The published package: its size, its files, its types, and that it works in every way of importing it. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ const bin = (name) => join(PACKAGE, 'node_modules/.bin', name);
 const QUIETLY = { cwd: PACKAGE, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] };
 const run = (program, args, options) => execFileSync(program, args, { ...QUIETLY, ...options });
 
-// a project of somebody's that has this package
+// a project that uses this package
 let project;
 before(() => {
     run(process.execPath, ['build.js']);
@@ -37,7 +37,7 @@ function files(contents) {
         writeFileSync(join(project, name), content);
 }
 
-/** A module and all that it imports of ours. */
+/** A module, and all modules of this package that it imports. */
 function modulesOf(path, found = new Set()) {
     if (found.has(path))
         return found;
@@ -88,7 +88,7 @@ test('The types declare what there is', () => {
 });
 
 test('Programs that use the types rightly compile, and those that use them wrongly do not', () => {
-    // each "@ts-expect-error" in types.ts is an error if there is none
+    // tsc fails if the line after an "@ts-expect-error" has no error
     run(process.execPath, [bin('tsc'), '--project', 'tests']);
 });
 

@@ -1,4 +1,4 @@
-/** Pages in a real browser, on a real server: tabs that share a connection, and a page's life. */
+/** Pages in a real browser, on a real server: tabs that share a connection, and the lifecycle of a page. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { connect } from '@aglow/client';
@@ -7,7 +7,7 @@ import { AglowServer, QUICK, reach, until } from './server.js';
 
 let server;
 let browser;
-let watcher; // somebody who looks on from outside
+let watcher; // another client, outside the browser
 before(async () => {
     [server, browser] = await Promise.all([AglowServer.start(...QUICK), startBrowser()]);
     watcher = connect({ url: server.url, user: 'watcher' });
@@ -19,13 +19,13 @@ after(async () => {
     await server?.dispose();
 });
 
-/** Waits until the server holds so many sockets. */
+/** Waits until the server has this many sockets. */
 const holds = (sockets) => until(async () => {
     const metrics = await (await fetch(`${server.url}/metrics`)).text();
     return Number(/^aglow_connections (\d+)/m.exec(metrics)[1]) === sockets;
 }, `${sockets} sockets`);
 
-/** Connects in a page, and watches; `state` and `status` of it are read with `look`. */
+/** Connects in a page, and watches. `look` reads the state of the connection and the status of a user. */
 const join = (page, user, users, name) =>
     page.evaluate((user, users, name) => {
         globalThis.errors = [];
@@ -53,9 +53,9 @@ for (const [how, without] of [['a SharedWorker', []], ['an elected leader', ['Sh
         await shows(pages[0], friend, 'open offline');
         await shows(pages[1], 'other', 'open offline');
         await shows(pages[2], 'other', 'open offline');
-        await holds(2); // theirs, and the watcher's
+        await holds(2); // the tabs' socket, and the watcher's
 
-        // a change reaches the tabs that watch, and a status goes out from any
+        // a change reaches the tabs that watch, and any tab can set the status
         const other = connect({ url: server.url, user: friend });
         t.after(() => other.close());
         await shows(pages[0], friend, 'open online');
@@ -64,12 +64,12 @@ for (const [how, without] of [['a SharedWorker', []], ['an elected leader', ['Sh
         const seen = watcher.watch(me);
         await until(() => seen.get(me).status === 'busy');
 
-        // what one tab stops, others still hear
+        // one tab stops its watch, and the other tabs still receive changes
         await pages[0].evaluate(() => watch.stop());
         await other.setStatus('busy');
         await shows(pages[1], friend, 'open busy');
 
-        // a leave in one of several tabs leaves nobody offline; the first tab goes, which may be the leader
+        // a leave in one of several tabs takes nobody offline; the first tab, which may be the leader, closes
         assert.equal(await pages[0].evaluate(() => connection.leave()), 'left');
         await pages[0].close();
         await shows(pages[1], friend, 'open busy');
@@ -78,7 +78,7 @@ for (const [how, without] of [['a SharedWorker', []], ['an elected leader', ['Sh
         await shows(pages[1], friend, 'open away');
         assert.equal(seen.get(me).status, 'busy');
 
-        // the last that leaves is the person's leave
+        // the leave of the last tab takes the person offline
         await pages[1].close();
         await shows(pages[2], 'other', 'open offline');
         assert.equal(await pages[2].evaluate(() => connection.leave()), 'left');

@@ -1,4 +1,4 @@
-/** The tests of the hook again, in React 18: whatever imports React here gets that. */
+/** The tests of the hook again, in React 18: every import of React is redirected to it. */
 import assert from 'node:assert/strict';
 import Module, { register } from 'node:module';
 import { test } from 'node:test';

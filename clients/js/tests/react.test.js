@@ -7,8 +7,7 @@ import { connect } from '@aglow/client';
 import { PresenceProvider, usePresence } from '@aglow/client/react';
 import { AglowServer, QUICK, reach, until } from './server.js';
 
-// the renderer says at every start that it is deprecated in favour of ones that need a browser; React 18 does not like two renderers in a
-// process
+// the renderer always warns that it is deprecated (its successors need a browser), and React 18 warns of two renderers in a process
 const SAID_ANYWAY = /react-test-renderer is deprecated|Detected multiple renderers/;
 const said = [];
 console.error = (...words) => SAID_ANYWAY.test(words.join(' ')) || said.push(words.join(' '));
@@ -57,7 +56,7 @@ async function render(element) {
     return view;
 }
 
-/** Waits until the view reads so. */
+/** Waits until the view has these texts. */
 const reads = (view, ...texts) => until(() => JSON.stringify(textOf(view)) === JSON.stringify(texts), texts);
 
 test('A component shows its users as they come and go', async () => {

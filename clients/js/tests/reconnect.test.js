@@ -1,4 +1,4 @@
-/** What happens when the server goes away, and comes back: a real one, killed, stopped, and cut off. */
+/** Reconnects to a real server that is killed, stopped or cut off. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { connect, http } from '@aglow/client';
@@ -36,7 +36,7 @@ test('When the server is killed everybody is unknown, and when it is back they a
     await until(() => watcher.state === 'connecting');
     assert.deepEqual(watch.get(2), { user_id: 2, is_online: null, status: 'unknown', last_seen: before.last_seen });
     assert.deepEqual(watch.get(3), { user_id: 3, is_online: null, status: 'unknown', last_seen: null });
-    const late = watcher.watch([4]); // wanted while there is nobody to ask
+    const late = watcher.watch([4]); // begins while no server runs
     const gone = watcher.watch([5]);
     gone.stop();
 
@@ -85,7 +85,7 @@ test('A page that is shown again does not wait for the next try', async (t) => {
     await server.startAgain();
     page.dispatchEvent(new Event('visibilitychange'));
     await reach(patient, 'open');
-    page.dispatchEvent(new Event('visibilitychange')); // and nothing happens to what is well
+    page.dispatchEvent(new Event('visibilitychange')); // a working connection does not change
     assert.equal(patient.state, 'open');
 });
 
@@ -99,7 +99,7 @@ test('A connection that went silent is made anew', async () => {
     proxy.swallow();
     const silentAt = performance.now();
     await reach(person, 'connecting');
-    // two and a half ticks, which are a second here, since the last thing heard
+    // the client waits 2.5 ticks, of a second each here, after the last message
     assert.ok(performance.now() - silentAt > 1000, 'it waited for more than one tick');
     await until(() => person.state === 'open' && watch.get(41).status === 'offline');
     assert.deepEqual(states, [['connecting', 'unknown'], ['open', 'unknown']]);
@@ -126,7 +126,7 @@ test('A missing server is reported once, and tried until there is one', async ()
     counter.onError(() => {});
     await until(() => problems.length && tries > 3);
     assert.equal(watch.get(50).status, 'unknown');
-    assert.deepEqual(watches, []); // nothing is known, so nothing is told
+    assert.deepEqual(watches, []); // nothing is known, so the callback is not called
     await server.startAgain();
     await until(() => watch.get(50).is_online);
     assert.equal(problems.length, 1);

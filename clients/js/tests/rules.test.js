@@ -8,7 +8,7 @@ import { Topics } from '../src/topics.js';
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 const record = (user, status = 'online', last_seen = 1763763300) => ({ user_id: user, is_online: status !== 'offline', status, last_seen });
 
-// what is sent, without ids; `answer` is the server's to everything that has none yet
+// `sent` has the messages without ids; `answer` answers all messages that have no answer yet
 function topics() {
     const sent = [];
     const heard = [];
@@ -134,7 +134,7 @@ test('Saved subscriptions are heard of without being asked for, and kept when a 
     await turn();
     assert.deepEqual(sent.at(-1), { type: 'unwatch', users: ['ann', 'bob'] });
     const before = heard.length;
-    watched.hear({ users: [record('ann', 'offline')] }); // was on its way
+    watched.hear({ users: [record('ann', 'offline')] }); // sent before the unwatch arrived
     assert.equal(heard.length, before);
 });
 
@@ -164,7 +164,7 @@ test('While what is known does not hold it is unknown, and afterwards it is as b
     watched.disconnect();
     watched.connect();
     answer(record(1, 'busy', 5));
-    // of user 2 nothing was ever heard, so there is nothing to tell
+    // no record of user 2 ever came, so there is nothing to report
     assert.deepEqual(told, [
         [1, 'busy', true, 5, undefined],
         [1, 'unknown', null, 5, 'busy'],

@@ -1,4 +1,4 @@
-/** The client in the programs that people run it in, each with the WebSocket that it has. */
+/** The client in several JavaScript runtimes, each with its own WebSocket. */
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';

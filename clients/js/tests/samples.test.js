@@ -14,7 +14,7 @@ let server;
 before(async () => (server = await AglowServer.start()));
 after(() => server.dispose());
 
-/** Runs the Node sample; `output` is what it has said so far. */
+/** Runs the Node sample; `output` is what it has printed so far. */
 function dots(t, ...people) {
     const program = spawn(process.execPath, ['--experimental-websocket', join(SAMPLES, 'node/dots.js'), ...people], {
         env: { ...process.env, AGLOW_URL: server.url, NODE_NO_WARNINGS: '1' },
@@ -76,7 +76,7 @@ test('The calls of curl.sh work, and again', async () => {
         assert.equal(stderr, '');
         const answers = stdout.split('\n');
         assert.equal(answers.filter((line) => line.startsWith('{"status":"success"')).length, 2);
-        // the stream: both as they are, then 42's leave
+        // the stream: first both statuses, then 42's leave
         const events = answers.filter((line) => line.startsWith('data: ')).map((line) => JSON.parse(line.slice(6)).users);
         assert.deepEqual(events[0].map((record) => [record.user_id, record.is_online]), [[42, true], ['bob', true]]);
         assert.deepEqual(events.at(-1).map((record) => [record.user_id, record.status]), [[42, 'offline']]);

@@ -22,7 +22,7 @@ export class ScriptedSocket {
             this.sent.push(JSON.parse(text));
     }
 
-    // As in browsers: the close event comes when the server has answered, and a server that is not heard does not.
+    // As in browsers, the close event comes after the server's answer, and never from a silent server.
     close(code = 1005) {
         if (this.readyState >= 2)
             return;

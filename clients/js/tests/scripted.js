@@ -19,7 +19,7 @@ function answerOf({ status = 200, problem, answer, retry_after }) {
     return answer ? Response.json(answer, { status, headers }) : new Response(PAGE, { status, headers });
 }
 
-/** Runs a scenario; rejects where a step does not pass. */
+/** Runs a scenario; rejects at the first step that fails. */
 export async function run(scenario) {
     const script = new Script(scenario);
     try {
@@ -43,12 +43,12 @@ class Script {
     #names = new Map();
     #watches = new Map(); // name → { watch, told }
     #promises = new Map();
-    #handshakes = []; // that no step has answered
+    #handshakes = []; // handshakes that no step has answered
     #dials = 0;
     #calls = []; // HTTP calls that no step has answered
     #called = 0;
     #tokens = 0;
-    #asked = 0; // of all token calls: which callback answer is next
+    #asked = 0; // the number of token calls, which selects the next answer of the callback
     #errors = [];
     #lastError;
     #states = [];

@@ -79,7 +79,7 @@ export class AglowServer {
     }
 }
 
-/** A way to the server that can go silent: connections stay open, and nothing comes through. */
+/** A proxy to the server that can go silent: connections stay open, but carry nothing. */
 export class Proxy {
     #server;
     #sockets = new Set();
@@ -111,13 +111,13 @@ export class Proxy {
         return proxy;
     }
 
-    /** From now on nothing that is connected is heard any more; what connects later is. */
+    /** Silences all open connections; later ones work. */
     swallow() {
         for (const socket of this.#sockets)
             socket.removeAllListeners('data').resume();
     }
 
-    /** From now on nothing that is connected is heard any more, and nothing else gets an answer, until find(). */
+    /** Silences all open connections and all new ones, until find(). */
     lose() {
         this.#isLost = true;
         this.swallow();

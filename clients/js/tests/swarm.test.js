@@ -1,5 +1,5 @@
 /**
- * Many people, each with this client, while the server is killed, stopped and cut off: nobody is ever shown as something that they are not.
+ * Many people, each with this client, while the server is killed, stopped and cut off: nobody is ever shown with a wrong status.
  * AGLOW_PEOPLE and AGLOW_SECONDS make it more and longer: `AGLOW_PEOPLE=200 AGLOW_SECONDS=300 node --experimental-websocket --test
  * tests/swarm.test.js`.
  */
@@ -12,7 +12,7 @@ const PEOPLE = Number(process.env.AGLOW_PEOPLE ?? 30);
 const SECONDS = Number(process.env.AGLOW_SECONDS ?? 20);
 const FRIENDS = 10;
 const STATUSES = ['auto', 'busy', 'away'];
-// a lease of 3 s, a link that dies unseen for 2.5, and a busy machine
+// a lease of 3 s, 2.5 s until the client notices a dead link, and time for a busy machine
 const HOLDS_FOR_MS = 10_000;
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -49,7 +49,7 @@ class Person {
         const status = STATUSES[random(STATUSES.length)];
         const before = this.status ?? 'online';
         const next = status === 'auto' ? 'online' : status;
-        // until the server has answered, either may be shown
+        // until the server answers, either status may be shown
         const ends = this.#mayBe(before, next);
         if ((await this.connection.setStatus(status).catch(() => 'failed')) !== 'saved')
             return;

@@ -40,14 +40,14 @@ connection.resume();
 connection.refresh();
 // @ts-expect-error: no such member
 connection.setStatus('busy', { expires: 5 });
-// @ts-expect-error: unknown is said by the client, not chosen
+// @ts-expect-error: nobody can choose unknown
 connection.setStatus('unknown');
-// @ts-expect-error: what a connection does is not set
+// @ts-expect-error: the state is read-only
 connection.state = 'open';
 
 export async function all(): Promise<void> {
     for await (const record of watch) {
-        // @ts-expect-error: whether an unknown user is online is not known
+        // @ts-expect-error: is_online may be null
         const isOnline: boolean = record.is_online;
         void isOnline;
     }

@@ -141,7 +141,7 @@ public static class FolderRepair
         return isWhole ? "no webhook, and no place of a consumer" : $"some webhooks or places of consumers ({kept} documents are kept)";
     }
 
-    // what page sums cannot tell: that SQLite itself was right
+    // finds pages that SQLite itself wrote wrongly, which have correct sums
     private static string? QuickCheck(string path)
     {
         using var connection = new SqliteConnection(

@@ -4,11 +4,11 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Fuzz.Damage;
 
-/// <summary>Facts of every kind that a data folder keeps, put into a presence and looked for in another one.</summary>
+/// <summary>Writes facts of every kind that a data folder stores, and reads them back.</summary>
 /// <remarks>A fact is a line of text; two presences that have the same facts have the same lines.</remarks>
 internal static class DamageFacts
 {
-    /// <summary>People of a run, some of them with IDs of their own index.</summary>
+    /// <summary>The number of people of a round. The IDs of some are their indexes.</summary>
     public const int People = 24;
 
     /// <summary>Opens the embedded store of a folder, without a server around it.</summary>
@@ -20,7 +20,7 @@ internal static class DamageFacts
     /// <summary>Writes facts of one round; each is acknowledged when this completes.</summary>
     public static async Task WriteAsync(PresenceService presence, int round)
     {
-        // one after another, so that IDs get the same indexes each time; the rest waits for the disk together
+        // registers one after another, so that IDs get the same indexes each time; the other writes wait for the disk together
         var users = new uint[People];
         for (var i = 0; i < People; i++)
             users[i] = await presence.RegisterAsync(IdOf(round, i));
@@ -32,7 +32,7 @@ internal static class DamageFacts
             await changes.Consumers.WriteAsync($"place/{round}", $"\"{round}\"");
     }
 
-    /// <summary>All facts of rounds, as a presence has them.</summary>
+    /// <summary>Reads all facts of these rounds.</summary>
     public static async Task<string> ReadAsync(PresenceService presence, int rounds)
     {
         var lines = new List<string>();

@@ -13,7 +13,7 @@ internal sealed record DamageResult(string State, string File, long Bytes, int R
 }
 
 /// <summary>
-/// Flips one byte anywhere in every file of a data folder, and starts: the start says so, or every fact is there. While nothing runs (after
+/// Flips one byte in each file of a data folder, and starts: the start refuses, or every fact is there. It flips while nothing runs (after
 /// a stop, after a kill), and while a store writes.
 /// </summary>
 /// <remarks>
@@ -22,14 +22,14 @@ internal sealed record DamageResult(string State, string File, long Bytes, int R
 ///   killed    copy of an open folder           ─► copy ─► flip ─► open ─► refused, or all facts
 ///   running   folder after a stop in order     ─► copy ─► open, write ─► flip ─► write ─► copy, close ─► open either ─► likewise
 /// </code>
-/// Facts that were refused while the store ran are nobody's promise. A copy of an open folder at rest is what a kill leaves.
+/// Facts that the running store refused may be missing. A copy of an open, idle folder equals what a kill leaves.
 /// </remarks>
 internal sealed class DamageRun(int places, int seed, string? onlyFile, string? onlyState, TextWriter output)
 {
     private readonly string _root = Directory.CreateTempSubdirectory("aglow-damage-").FullName;
     private readonly Random _random = new(seed);
 
-    /// <summary>Runs all of it. True: nothing was lost in silence.</summary>
+    /// <summary>Runs everything, and returns a result for each state and file.</summary>
     public async Task<IReadOnlyList<DamageResult>> RunAsync(CancellationToken stop)
     {
         var results = new List<DamageResult>();
@@ -113,7 +113,7 @@ internal sealed class DamageRun(int places, int seed, string? onlyFile, string? 
             }
             catch (StoreUnavailableException)
             {
-                // found while it ran, and said: those facts were refused
+                // the running store found the damage, and refused these facts
                 Copy(copy, killed);
             }
 
@@ -133,7 +133,7 @@ internal sealed class DamageRun(int places, int seed, string? onlyFile, string? 
         return new("running", file, bytes, refused, unharmed, silent);
     }
 
-    // Either the start says so in one line, or everything that was acknowledged is there.
+    // Either the start refuses with one line, or everything that was acknowledged is there.
     private async Task JudgeAsync(string folder, int rounds, Action<string> silent, Action refused, Action unharmed)
     {
         EmbeddedPresence? store = null;
@@ -179,7 +179,7 @@ internal sealed class DamageRun(int places, int seed, string? onlyFile, string? 
 
     private static async Task QuietAsync(EmbeddedPresence store)
     {
-        // a heartbeat that brings somebody online waits for the disk, and for all that was queued before
+        // a heartbeat that brings a user online waits until it and all earlier writes are on disk
         await store.Presence.HeartbeatAsync(2_000_000);
         await store.Presence.LeaveAsync(new uint[] { 2_000_000 });
     }
@@ -187,7 +187,7 @@ internal sealed class DamageRun(int places, int seed, string? onlyFile, string? 
     private IEnumerable<string> FilesOf(string folder) => Directory.GetFiles(folder).Select(file => Path.GetFileName(file)!)
         .Where(file => onlyFile is null || file == onlyFile).Order(StringComparer.Ordinal);
 
-    // the beginning and the end of the file, and anywhere
+    // near the beginning, near the end, or anywhere
     private long Place(int i, long bytes) => (i % 8) switch
     {
         0 => Math.Min(i / 8, bytes - 1),
