@@ -127,7 +127,7 @@ internal sealed class DoorBenchmark : Benchmark
         }
     }
 
-    // each on a server of its own: what one has given back another would take again
+    // each on a new server, because a later attack would reuse memory that an earlier one freed
     private async Task MemoryAsync(Run run, string folder)
     {
         await MemoryAsync(run, $"{folder}-1", "numbers", static i => $"{i}");
@@ -146,7 +146,7 @@ internal sealed class DoorBenchmark : Benchmark
         var before = Cpu.ResidentBytes(server.Process);
         var open = new List<HttpResponseMessage>();
         var watches = 10_000;
-        // fewer where so many are too much
+        // halves the number of watches when the server refuses them as too many
         while (open.Count < 20 && watches >= 500)
         {
             var ids = string.Join(',', Enumerable.Range(open.Count * 10_000, watches).Select(id));
@@ -166,7 +166,7 @@ internal sealed class DoorBenchmark : Benchmark
 
     private static string LongId(int i) => $"{i:x8}-0000-4000-8000-000000000000";
 
-    // What others' calls compile, load, keep in pools and leave to the collector is nobody's: before and after, others make such calls.
+    // Calls of others, before and after the attack, so that compiled code, pools and uncollected memory do not count for the attacker.
     private async Task ChurnAsync(HttpClient http)
     {
         var ids = Enumerable.Range(5_000_000, 10_000).Select(LongId).ToArray();

@@ -5,12 +5,12 @@ using System.Text;
 namespace Aglow.Benchmarks.Door;
 
 /// <summary>
-/// Guesses from the time of a first read after a restart whether a user who hides has come back. Half of them have.
+/// Guesses whether a hidden user has come back, from the time that a first read takes after a restart. Half of them have.
 /// </summary>
 /// <remarks>
 /// Those who come back do what an app does at its start: a heartbeat, their own profile, their own subscriptions. The attacker is on the
-/// same machine, on one kept connection, and asks about each user once. They learn the best threshold from one half of the times and guess
-/// the other half by it, and the other way round; so chance alone gives 50 %.
+/// same machine, on one kept connection, and asks about each user once. The attacker learns the best threshold from one half of the times,
+/// guesses the other half by it, and then swaps the halves; so chance alone gives 50 %.
 /// </remarks>
 internal sealed class HiddenGuesses(byte[] secret, int samples)
 {
@@ -78,7 +78,7 @@ internal sealed class HiddenGuesses(byte[] secret, int samples)
         return [.. Reads.Select((read, kind) => (read.Name, PercentRight(times[kind])))];
     }
 
-    /// <summary>How many percent are guessed right by thresholds, each learned from the other half.</summary>
+    /// <summary>The percentage of right guesses, by thresholds that were learned from the other half.</summary>
     internal static double PercentRight(IReadOnlyList<(double Time, bool IsBack)> times)
     {
         var halves = new[] { times.Where(static (_, i) => i % 2 == 0).ToArray(), times.Where(static (_, i) => i % 2 == 1).ToArray() };
@@ -94,7 +94,7 @@ internal sealed class HiddenGuesses(byte[] secret, int samples)
         var gone = sorted.Count(static one => !one.IsBack);
         for (var below = 0; below < sorted.Length; below++)
         {
-            // those below are taken for people who came back, the others for people who did not
+            // guesses that users with shorter times came back, and the others did not
             var right = backBelow + gone - (below - backBelow);
             if (right > best.Right)
                 best = (right, sorted[below].Time, true);

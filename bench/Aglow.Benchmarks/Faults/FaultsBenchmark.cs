@@ -5,15 +5,15 @@ using Aglow.Benchmarks.Nodes;
 namespace Aglow.Benchmarks.Faults;
 
 /// <summary>
-/// People who know the truth, on nodes that are killed, stopped and paused, over a Redis whose primaries fail over, with backends by the
-/// feed and by a webhook whose receiver is down and then slow.
+/// The swarm on nodes that are killed, stopped and paused, over a Redis whose primaries fail over. One backend reads the feed, and another
+/// gets a webhook; its receiver is down and then slow.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   ./aglow swarm --claims --devices --feed --webhook … ──► nodes ──► Redis Cluster of 3 + 3, PostgreSQL
 ///   ── faults in turn: a node killed, a primary replaced, a node stopped, a node paused ──┤ quiet ├─ every answer is compared
 /// </code>
-/// The swarm judges; this class only disturbs. Its exit code is the swarm's. The nodes' logs are in <c>out/bench/faults</c>.
+/// The swarm judges; this class only causes the faults. Its exit code is the swarm's. The nodes' logs are in <c>out/bench/faults</c>.
 /// </remarks>
 internal sealed class FaultsBenchmark : Benchmark
 {

@@ -33,7 +33,7 @@ internal sealed class FaultyNode : IDisposable
         _node = await NodeProcess.StartAsync(_cluster, port, _log, _flags);
     }
 
-    /// <summary>Lets the process stand still.</summary>
+    /// <summary>Pauses the process.</summary>
     public async Task PauseAsync(double seconds)
     {
         _node.Pause(true);

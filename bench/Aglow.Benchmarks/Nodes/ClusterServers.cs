@@ -106,14 +106,14 @@ internal sealed class ClusterServers : IAsyncDisposable
     /// <summary>Closes the connections of a primary's replicas.</summary>
     public Task CutReplicasAsync(int place) => CliAsync(["-p", $"{_servers[place].Port}", "CLIENT", "KILL", "TYPE", "replica"]);
 
-    /// <summary>Lets a server stand still, or go on.</summary>
+    /// <summary>Pauses a server, or resumes it.</summary>
     public void Pause(int server, bool pause)
     {
         using var kill = System.Diagnostics.Process.Start("kill", [pause ? "-STOP" : "-CONT", $"{_servers[server].Process}"]);
         kill.WaitForExit();
     }
 
-    /// <summary>Waits until a server is a primary, and counts users on a page of it whose word is so.</summary>
+    /// <summary>Waits until a server is a primary, and counts the users of a page whose word meets the condition.</summary>
     public async Task<int> CountAsync(int server, int page, IEnumerable<uint> users, Predicate<uint> isSo)
     {
         var began = Stopwatch.GetTimestamp();

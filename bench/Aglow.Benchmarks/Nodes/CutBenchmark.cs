@@ -91,7 +91,7 @@ internal sealed class CutBenchmark : Benchmark
             await others;
             return ((await known).Max(), (await fresh).Max());
 
-            // the last calls of a cut end after it: only what began and ended meanwhile counts, and what waits longer than that
+            // A call that is still pending at the end counts with its time until then, because its answer comes after the cut.
             async Task<double> RepeatAsync(Func<Task<HttpResponseMessage>> call)
             {
                 var longest = 0.0;
@@ -113,7 +113,7 @@ internal sealed class CutBenchmark : Benchmark
 
         public void Dispose() => _http.Dispose();
 
-        // with the length of its body, as clients send it
+        // sends Content-Length, as clients do
         private async Task<HttpResponseMessage> HeartbeatAsync(object user)
         {
             using var body = new ByteArrayContent(JsonSerializer.SerializeToUtf8Bytes(new { user_id = user }));

@@ -163,8 +163,7 @@ internal sealed class LoadGenerator
         return new { users = count };
     }
 
-    // Makes changes at this rate for this time: half of them arrivals, half leaves. They are sent when they are due, but only once in the
-    // quantum.
+    // Makes changes at this rate for this time: half of them arrivals, half leaves. It sends the changes that are due once a quantum.
     private object Run(int rate, int seconds, int quantum)
     {
         var plan = Plan();

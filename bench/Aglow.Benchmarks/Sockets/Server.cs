@@ -11,7 +11,7 @@ internal sealed class Server : IAsyncDisposable
     public const string Ws = "ws";
     public const string SocketIo = "socketio";
 
-    /// <summary>An earlier build of this program (<see cref="BeforeFolder"/>), with the Aglow of then.</summary>
+    /// <summary>An earlier build of this program (<see cref="BeforeFolder"/>), with the Aglow of that time.</summary>
     public const string Before = "before";
 
     private readonly Process _process;
