@@ -36,7 +36,7 @@ def verify(headers, body):
 
 
 def apply(event):
-    # events may come twice; the events of one user come in order, so the newest is the truth
+    # events may come twice; the events of one user come in order, so the newest is the user's state
     if event["type"] == "aglow.presence.online":
         online.add(event["subject"])
     elif event["type"] == "aglow.presence.offline":

@@ -6,7 +6,7 @@ using System.Text.Json;
 
 namespace Aglow.Benchmarks.Changes;
 
-/// <summary>A receiver of a webhook in this process, which acknowledges at once and notes when it heard of whom.</summary>
+/// <summary>A receiver of a webhook in this process, which acknowledges at once and notes the time of each user's changes.</summary>
 internal sealed class ChangeReceiver : IAsyncDisposable
 {
     private static readonly byte[] Event = "\"specversion\""u8.ToArray();

@@ -133,7 +133,7 @@ internal sealed class FaultsBenchmark : Benchmark
         }
     }
 
-    // a primary stands still until its replica has replaced it, and comes back as a replica
+    // a primary is paused until its replica has replaced it, and comes back as a replica
     private static async Task FailOverAsync(ClusterServers cluster, Random random)
     {
         var primaries = await cluster.PrimariesAsync();

@@ -12,7 +12,7 @@ namespace Aglow.Benchmarks.Nodes;
 ///   heartbeats of new IDs                        ├──► node ──► proxy that holds, or PostgreSQL that is stopped (SIGSTOP)
 ///   writes and reads of the directory ───────────┘
 /// </code>
-/// A figure is the longest answer of a caller that sends one call after another, so a node that stands still shows in it. The time before
+/// A figure is the longest answer of a caller that sends one call after another, so a node that hangs shows in it. The time before
 /// the cut, under the same load, says what the machine itself adds.
 /// </remarks>
 internal sealed class CutBenchmark : Benchmark

@@ -17,7 +17,7 @@ namespace Aglow.Benchmarks.Sockets;
 /// <remarks>
 /// Commands are lines on standard input; each is answered with a line of JSON. Between commands it continues to answer pings. Changes are
 /// an open loop: the lag of a delivery counts from when its change was due, even if the change was sent late. Missing deliveries count as
-/// infinitely late. The last record of each watcher is compared with the truth.
+/// infinitely late. The last record of each watcher is compared with the real state.
 /// </remarks>
 internal sealed class LoadGenerator
 {

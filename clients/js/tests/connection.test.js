@@ -94,7 +94,7 @@ test('Two who watch each other see each other come and go', async () => {
     assert.deepEqual(seen.bob, ['online', 'unknown']); // bob left, so his client no longer knows
 });
 
-test('A watch is a loop over records, first as they are, then as they change', async () => {
+test('A watch is a loop over records: first the present ones, then each change', async () => {
     const watcher = await open(20);
     const other = await open(21);
     const seen = [];

@@ -62,7 +62,7 @@ test('A refused call is an error in the words of the server', async () => {
     });
 });
 
-test('A server that is not there, or not one of these, is said to be so', async (t) => {
+test('An error says that a server is missing, or is not an Aglow server', async (t) => {
     const stranger = createServer((request, response) => {
         response.writeHead(request.url.startsWith('/slow') ? 503 : 404, { 'Retry-After': '7' });
         response.end('<h1>Hello</h1>');

@@ -34,7 +34,7 @@ app.MapPost("/presence", async (HttpRequest request) =>
     // events may come twice
     foreach (var change in batch.Where(change => handled.TryAdd(change.Id!, 0)))
     {
-        // the events of one user come in order, so the newest is the truth
+        // the events of one user come in order, so the newest is the user's state
         if (change.Type == "aglow.presence.online")
             online[change.Subject!] = 0;
         else if (change.Type == "aglow.presence.offline")

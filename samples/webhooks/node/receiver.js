@@ -25,7 +25,7 @@ function apply(event) {
     handled.add(event.id);
     if (handled.size > MAX_HANDLED)
         handled.delete(handled.values().next().value);
-    // the events of one user come in order, so the newest is the truth
+    // the events of one user come in order, so the newest is the user's state
     if (event.type === 'aglow.presence.online')
         online.add(event.subject);
     else if (event.type === 'aglow.presence.offline')

@@ -8,7 +8,7 @@ using Microsoft.Data.Sqlite;
 
 namespace Aglow.Repair;
 
-/// <summary>What is said of a file of a data folder.</summary>
+/// <summary>The report on one file of a data folder.</summary>
 /// <param name="File">Its name.</param>
 /// <param name="Damage">What is wrong with it; null: nothing.</param>
 /// <param name="Lost">What a repair loses of it; null: nothing.</param>
