@@ -21,7 +21,7 @@ namespace Aglow.Server;
 /// <param name="Hash">SHA-256 of the whole key, base64.</param>
 /// <param name="Scopes">What the key may do, comma-separated.</param>
 /// <param name="CreatedAt">Seconds since 1970-01-01 UTC.</param>
-/// <param name="Check">A checksum of the others, so that damage is found; null in a file that somebody wrote by hand.</param>
+/// <param name="Check">A checksum of the other members; null in a file that was written by hand.</param>
 internal sealed record StoredKey(
     [property: JsonPropertyName("name")] string Name,
     [property: JsonPropertyName("id")] string Id,
@@ -30,7 +30,7 @@ internal sealed record StoredKey(
     [property: JsonPropertyName("created_at")] long CreatedAt,
     [property: JsonPropertyName("check"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Check = null)
 {
-    /// <summary>What <see cref="Check"/> is where nothing is damaged.</summary>
+    /// <summary>Computes the correct <see cref="Check"/>.</summary>
     public string RightCheck()
     {
         var all = string.Create(CultureInfo.InvariantCulture, $"{Name}\n{Id}\n{Hash}\n{Scopes}\n{CreatedAt}");

@@ -4,7 +4,7 @@ using Aglow.Storage;
 
 namespace Aglow.Server;
 
-/// <summary><c>check</c> says whether a data folder is whole; <c>repair --keep-what-is-good</c> makes one of what is.</summary>
+/// <summary><c>check</c> finds damage in a data folder; <c>repair --keep-what-is-good</c> makes a folder of the good data.</summary>
 internal static class FolderCommands
 {
     private const string DataFlag = "--data";

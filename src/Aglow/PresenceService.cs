@@ -119,7 +119,7 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Store time.</summary>
     public Clock Clock { get; }
 
-    /// <summary>What nobody waits for.</summary>
+    /// <summary>Tasks that nobody awaits.</summary>
     public BackgroundWork Background { get; }
 
     /// <summary>The counters.</summary>

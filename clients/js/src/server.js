@@ -49,14 +49,14 @@ export async function tokenOf({ token }) {
 /** The token as subprotocols of a socket; the server chooses the first. JWTs and keys of backends fit in there; arbitrary text does not. */
 export function protocolsOf(token) {
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(token))
-        throw new TypeError('the token is empty or has a character that no subprotocol may have, as no JWT does; '
-            + 'where a server of your own reads it from ?access_token=, set "tokenInUrl"');
+        throw new TypeError('the token is empty, or has a character that is not allowed in a subprotocol (no JWT has one); '
+            + 'if your own server reads it from ?access_token=, set "tokenInUrl"');
     return ['aglow', `aglow.token.${token}`];
 }
 
 /**
- * Whether another address may answer otherwise: this one did not answer, a gateway did, or the server has a failure of its own. What the
- * server itself answers else holds for all of its addresses.
+ * Whether another address may answer otherwise: this one did not answer, a gateway did, or the server has a failure of its own. Other
+ * answers of the server hold for all of its addresses.
  */
 export const mayDifferElsewhere = (failure) => !isOwn(failure) || failure.status >= 500;
 

@@ -6,10 +6,10 @@ using System.Text;
 
 namespace Aglow.AspNetCore.Proxies;
 
-/// <summary>What the first bytes of a proxy's connection are.</summary>
+/// <summary>The kind of the first bytes of a proxy's connection.</summary>
 internal enum ProxyHeaderKind
 {
-    /// <summary>Not all of it is here.</summary>
+    /// <summary>The header is incomplete.</summary>
     Unfinished,
 
     /// <summary>Not a PROXY header.</summary>
@@ -18,7 +18,7 @@ internal enum ProxyHeaderKind
     /// <summary>The proxy's own connection, such as a health check: its address stays.</summary>
     Own,
 
-    /// <summary>A client's.</summary>
+    /// <summary>The connection of a client.</summary>
     Client,
 }
 
@@ -28,7 +28,7 @@ internal enum ProxyHeaderKind
 /// <remarks>
 /// <code>
 ///   1   PROXY TCP4 203.0.113.7 10.0.0.5 51234 8080\r\n
-///   2   \r\n\r\n\0\r\nQUIT\n | 0x20 own, 0x21 client | 0x11 IPv4, 0x21 IPv6 | length | source, destination, ports | more, passed over
+///   2   \r\n\r\n\0\r\nQUIT\n | 0x20 own, 0x21 client | 0x11 IPv4, 0x21 IPv6 | length | source, destination, ports | more, ignored
 /// </code>
 /// </remarks>
 internal readonly record struct ProxyHeader(ProxyHeaderKind Kind, long Length = 0, IPEndPoint? Client = null)

@@ -8,8 +8,8 @@ namespace Aglow.AspNetCore.Proxies;
 /// connections pass untouched.
 /// </summary>
 /// <remarks>
-/// A trusted proxy's connection without a header ends: a client of a proxy that sends none could send one of its own. Bytes behind the
-/// header stay in the pipe. Threading: one loop a connection.
+/// A trusted proxy's connection without a header is closed. Otherwise, behind a proxy that sends no header, a client could send its own.
+/// Bytes behind the header stay in the pipe. Threading: one loop a connection.
 /// </remarks>
 internal sealed class ProxyProtocol(ConnectionDelegate next, TrustedProxies proxies, LimitReports limits, TimeProvider time)
 {
@@ -54,7 +54,7 @@ internal sealed class ProxyProtocol(ConnectionDelegate next, TrustedProxies prox
         }
         catch (Exception e) when (e is IOException or OperationCanceledException)
         {
-            // reset, or nothing came in time
+            // reset, or the header did not come in time
             return false;
         }
     }

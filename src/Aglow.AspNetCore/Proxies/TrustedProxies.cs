@@ -9,28 +9,28 @@ using IPNetwork = System.Net.IPNetwork;
 namespace Aglow.AspNetCore.Proxies;
 
 /// <summary>
-/// The proxies that are believed when they say whose request or connection they pass on: in headers, or by the PROXY protocol.
+/// The proxies that may name the client of a request or connection: in headers, or by the PROXY protocol.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   --trusted-proxies 10.0.0.0/8                    X-Forwarded-For, X-Forwarded-Proto, Forwarded ─► the framework's forwarded headers
 ///   --trusted-proxies 10.0.0.0/8 --proxy-protocol   the first bytes of each connection            ─► <see cref="ProxyProtocol"/>
 /// </code>
-/// Anybody else's words about who they are count for nothing. Rates and limits go by the client; a trusted proxy itself may have any number
-/// of connections. Without this option nothing of it is in the way of a request.
+/// From any other address, such headers are ignored. Rates and limits go by the client; a trusted proxy itself may have any number of
+/// connections. Without this option, a request passes none of this code.
 /// </remarks>
 internal sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks, bool readsProxyProtocol)
 {
     private const string ForwardedFor = "X-Forwarded-For";
     private const string Forwarded = "Forwarded";
 
-    /// <summary>Whether there are any.</summary>
+    /// <summary>Whether there are trusted proxies.</summary>
     public bool Any => networks.Count > 0;
 
     /// <summary>Whether their connections begin with a PROXY header.</summary>
     public bool ReadsProxyProtocol => readsProxyProtocol;
 
-    /// <summary>Whether this is the address of one.</summary>
+    /// <summary>Whether this is the address of a trusted proxy.</summary>
     public bool Holds(IPAddress address)
     {
         var own = address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
@@ -43,13 +43,13 @@ internal sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks, bool rea
         return false;
     }
 
-    /// <summary>Whether this connection is a proxy's, which says in headers whose it is.</summary>
+    /// <summary>Whether this connection comes from a trusted proxy.</summary>
     public bool Holds(ConnectionContext connection) =>
         networks.Count > 0 && (connection.RemoteEndPoint as IPEndPoint)?.Address is { } address && Holds(address);
 
     /// <summary>
-    /// The client of a connection whose handshake was read before HTTP, by the framework's rule: from the right the first address that is
-    /// not a trusted proxy's, or the last that can be read.
+    /// The client of a connection whose handshake was read before HTTP, by the framework's rule: the first address from the right that is
+    /// not a trusted proxy's, or else the last readable one.
     /// </summary>
     public IPAddress? ClientOf(ConnectionContext connection, string? forwardedFor)
     {
@@ -86,7 +86,7 @@ internal sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks, bool rea
         app.UseForwardedHeaders(options);
     }
 
-    // The framework reads X-Forwarded-For only. RFC 7239 says the same with other words; a proxy that sends both is believed in the older.
+    // The framework reads X-Forwarded-For only, so this translates Forwarded (RFC 7239). If a proxy sends both, X-Forwarded-For counts.
     private static void Translate(IHeaderDictionary headers)
     {
         if (headers[Forwarded].Count == 0 || headers[ForwardedFor].Count > 0)

@@ -66,7 +66,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     /// <summary>Whether its device has sent a leave message.</summary>
     public bool IsLeaving => _saidGoodbye;
 
-    /// <summary>The address that pays for its messages.</summary>
+    /// <summary>The address whose rate limit its messages count against.</summary>
     public IPAddress? Address => _client.Address;
 
     /// <summary>How long the application's sign-in behind it lasts; null if there is none.</summary>

@@ -3,11 +3,11 @@ using System.Collections.Concurrent;
 namespace Aglow.Diagnostics;
 
 /// <summary>
-/// Tasks that nobody waits for. One that fails is logged, and everything else goes on.
+/// Runs tasks that nobody awaits, and logs those that fail.
 /// </summary>
 /// <remarks>
-/// An exception of a task that nobody awaits is lost without a word. Each name logs one failure a minute at most, because clients can cause
-/// as many as they like. Names are a fixed few. Any thread.
+/// Without this, the exception of such a task would be lost. Each name logs at most one failure a minute, because clients can cause any
+/// number of failures. There are few names, all fixed. Any thread.
 /// </remarks>
 public sealed class BackgroundWork(TimeProvider time, AglowLog log)
 {
@@ -15,7 +15,7 @@ public sealed class BackgroundWork(TimeProvider time, AglowLog log)
 
     private readonly ConcurrentDictionary<string, long> _loggedAt = new(StringComparer.Ordinal);
 
-    /// <summary>Lets this task go on by itself.</summary>
+    /// <summary>Lets this task run without a caller, and logs its failure.</summary>
     /// <param name="name">What it does, for the log.</param>
     /// <param name="task">The task.</param>
     public void LetGo(string name, Task task)

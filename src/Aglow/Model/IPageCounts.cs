@@ -9,12 +9,12 @@ namespace Aglow.Model;
 public readonly record struct PageCount(uint Online, uint At);
 
 /// <summary>
-/// The counts of pages that nodes share, one row for each definition. A node that counts a page writes down how many and when, so no other
-/// has to count it soon.
+/// The counts of pages that nodes share, one row for each definition. A node that counts a page stores the count and its time, so that no
+/// other node counts the page soon.
 /// </summary>
 /// <remarks>
-/// <see cref="OnlineCounts"/> uses it over a remote store. Lost rows only have to be counted again. Beside the row stands a claim: the
-/// second at which a node last said that it is counting, so that only one of all nodes counts. Any thread. If the store is away:
+/// <see cref="OnlineCounts"/> uses it over a remote store. A lost row is only counted again. Each row has a claim: the second at which a
+/// node last announced that it counts, so that only one node counts. Any thread. If the store is away, methods throw
 /// <see cref="StoreUnavailableException"/>.
 /// </remarks>
 public interface IPageCounts
@@ -23,7 +23,7 @@ public interface IPageCounts
     ValueTask<uint> ReadAsync(Definition definition, Memory<PageCount> counts);
 
     /// <summary>
-    /// Claims the counting at this second; returns the old claim. The node that gets back an old enough second must count, and no other.
+    /// Claims the counting at this second; returns the old claim. Only the node that gets back an old enough second counts.
     /// </summary>
     ValueTask<uint> ClaimAsync(Definition definition, uint now);
 

@@ -95,7 +95,7 @@ public unsafe class UserBits : IDisposable
         return changed;
     }
 
-    // It outlives Dispose: a connection may be a moment late with a heartbeat, and must not write to memory that is somebody else's.
+    // It outlives Dispose: a late heartbeat of a connection must not write to freed memory.
     private sealed class Memory(nint[] pages) : SafeHandle(invalidHandleValue: 0, ownsHandle: true)
     {
         public override bool IsInvalid => false;

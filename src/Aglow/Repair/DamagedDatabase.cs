@@ -5,8 +5,8 @@ using Microsoft.Data.Sqlite;
 
 namespace Aglow.Repair;
 
-/// <summary>A copy of a damaged database whose damaged pages are blank, so that nothing of them is taken for good.</summary>
-/// <remarks>A damaged first page is replaced by that of a new database of the same schema: tables begin at the same pages there.</remarks>
+/// <summary>A copy of a damaged database whose damaged pages are blank, so that a repair uses nothing of them.</summary>
+/// <remarks>The first page of a new database replaces a damaged first page: with the same schema, tables begin at the same pages.</remarks>
 internal sealed class DamagedDatabase : IDisposable
 {
     private readonly string _path;
@@ -17,10 +17,10 @@ internal sealed class DamagedDatabase : IDisposable
         Connection = connection;
     }
 
-    /// <summary>To read with.</summary>
+    /// <summary>A connection to the copy, for reading.</summary>
     public SqliteConnection Connection { get; }
 
-    /// <summary>What is wrong with a database; null: nothing. Nobody has it open, and nothing is changed.</summary>
+    /// <summary>Returns what is wrong with a database that nobody has open; null: nothing. Changes nothing.</summary>
     public static string? Inspect(string path)
     {
         try
@@ -36,13 +36,13 @@ internal sealed class DamagedDatabase : IDisposable
         }
         catch (DataFolderException)
         {
-            return $"{Path.GetFileName(PageSums.PathOf(path))}: whether the database itself is good cannot be said";
+            return $"{Path.GetFileName(PageSums.PathOf(path))} is damaged, so the database cannot be checked";
         }
     }
 
     /// <summary>Makes the copy.</summary>
     /// <param name="path">The damaged database; it may be missing.</param>
-    /// <param name="copy">Where the copy is made, for as long as it is open.</param>
+    /// <param name="copy">The path of the copy, which is deleted when this object is disposed.</param>
     /// <param name="likeNew">A new database of the same schema.</param>
     public static DamagedDatabase Open(string path, string copy, string likeNew)
     {
@@ -85,7 +85,7 @@ internal sealed class DamagedDatabase : IDisposable
         }
     }
 
-    // what the first page says of sizes and free pages is not believed
+    // the number of pages comes from the file's length, and the list of free pages is emptied
     private static void ReplaceFirst(Microsoft.Win32.SafeHandles.SafeFileHandle blanked, string likeNew, byte[] page)
     {
         using (var fresh = PageSeal.OpenPages(likeNew))

@@ -15,7 +15,7 @@ namespace Aglow.Repair;
 public sealed record FileReport(string File, string? Damage, string? Lost);
 
 /// <summary>
-/// Checks a data folder that no server uses, and makes one of what is good in it. Nothing in the folder itself is changed: it is renamed.
+/// Checks a data folder that no server uses, and makes a new folder of its good data. The old folder is only renamed, never changed.
 /// </summary>
 public static class FolderRepair
 {
@@ -39,11 +39,11 @@ public static class FolderRepair
     }
 
     /// <summary>
-    /// Puts a folder in its place that has what is good. The damaged one is kept beside it. If nothing is damaged, nothing is done.
+    /// Replaces the folder by one with its good data, and keeps the damaged one beside it. Does nothing if nothing is damaged.
     /// </summary>
     /// <param name="folder">The data folder.</param>
-    /// <param name="now">For the name of the damaged one.</param>
-    /// <returns>What was found, and where the damaged folder is.</returns>
+    /// <param name="now">The time, for the name of the damaged folder.</param>
+    /// <returns>The report on each file, and the path of the damaged folder.</returns>
     /// <exception cref="DataFolderException">It is not a data folder, it is in use, or the disk is full.</exception>
     public static (IReadOnlyList<FileReport> Files, string? Damaged) Run(string folder, DateTimeOffset now)
     {
@@ -135,10 +135,10 @@ public static class FolderRepair
         using var file = SqliteConsumerStore.OpenFile(folder);
         using var connection = file.ConnectToWrite(cacheKibibytes: 256);
         var (kept, isWhole) = new TableSalvage(from, connection).Copy("document", ["key"], 2);
-        // half a document is none
+        // deletes documents that were read only in part
         SqliteFile.Execute(connection, "DELETE FROM document WHERE NOT json_valid(json)");
         file.Seal.Finish(connection);
-        return isWhole ? "no webhook, and no place of a consumer" : $"some webhooks or places of consumers ({kept} documents are kept)";
+        return isWhole ? "no webhook, and no consumer's position" : $"some webhooks or consumers' positions ({kept} documents are kept)";
     }
 
     // finds pages that SQLite itself wrote wrongly, which have correct sums

@@ -6,11 +6,10 @@ using Microsoft.Data.Sqlite;
 
 namespace Aglow.Repair;
 
-/// <summary>Takes over from a damaged <c>presence.db</c> the images and rows whose checksums are right.</summary>
+/// <summary>Copies the images and rows with correct checksums from a damaged <c>presence.db</c>.</summary>
 /// <remarks>
-/// A start wants journal positions without gaps, and takes no row that is older than an image of its page. So lost rows are replaced by
-/// empty ones, up to the newest position that anything names. The feed of changes is not taken over: it begins anew, and consumers hear of
-/// the gap.
+/// A start requires journal positions without gaps, and ignores rows that are older than an image of their page. So empty rows replace lost
+/// ones, up to the newest known position. The feed of changes is not copied: it begins anew, and reports a gap to consumers.
 /// </remarks>
 internal sealed class PresenceSalvage(SqliteConnection from, PresenceFile to)
 {
@@ -18,10 +17,10 @@ internal sealed class PresenceSalvage(SqliteConnection from, PresenceFile to)
     private long _lostRows;
     private long _lastPosition;
 
-    /// <summary>The highest index of a user of whom something was read.</summary>
+    /// <summary>The highest index of all users that were read.</summary>
     public uint HighestIndex { get; private set; }
 
-    /// <summary>Takes over what is good, in one transaction; returns what is lost, in a few words.</summary>
+    /// <summary>Copies the good data in one transaction; returns what is lost, in a few words.</summary>
     public string Run()
     {
         var wholes = new List<bool>();
@@ -43,7 +42,7 @@ internal sealed class PresenceSalvage(SqliteConnection from, PresenceFile to)
         if (_lostImages > 0 || !wholes[0])
         {
             lost.Add(
-                $"at least {Math.Max(1, _lostImages)} pages of up to {PageLayout.Slots} users, who may seem never seen until they come");
+                $"at least {Math.Max(1, _lostImages)} pages of up to {PageLayout.Slots} users, never seen until their next heartbeat");
         }
 
         if (_lostRows > 0 || !wholes[1])
@@ -108,7 +107,7 @@ internal sealed class PresenceSalvage(SqliteConnection from, PresenceFile to)
             drop.Bind(1, one).Run();
     }
 
-    // The state is lost: the clock of the newest row, as after a crash.
+    // The state is lost, so this takes the clock of the newest row, as after a crash.
     private FileState Guess()
     {
         using var journal = new SqliteStatement(to.Connection, "SELECT min(position), max(at) FROM journal");

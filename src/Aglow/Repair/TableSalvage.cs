@@ -5,8 +5,8 @@ using SQLitePCL;
 namespace Aglow.Repair;
 
 /// <summary>
-/// Copies the rows of a table that can still be read into a new database. Damaged pages are blank, so SQLite stops at them: a table is read
-/// from its beginning to the first of them, and from its end back to the last.
+/// Copies the readable rows of a table into a new database. Damaged pages are blank, and SQLite stops at them. So this reads a table from
+/// its beginning to the first damaged page, and from its end back to the last.
 /// </summary>
 /// <remarks>Rows between two damaged pages of one table are lost. Threading: one thread.</remarks>
 internal sealed class TableSalvage(SqliteConnection from, SqliteConnection to)
@@ -28,7 +28,7 @@ internal sealed class TableSalvage(SqliteConnection from, SqliteConnection to)
         return (count.Int64(0), isWhole);
     }
 
-    // whether it came to the end
+    // returns whether it read to the end
     private bool Read(string table, string order, SqliteStatement insert, int columns)
     {
         try

@@ -5,10 +5,10 @@ using Microsoft.Data.Sqlite;
 
 namespace Aglow.Repair;
 
-/// <summary>Takes over from a damaged <c>users.db</c> the rows that can be read. Search is made anew of the profiles.</summary>
+/// <summary>Copies the readable rows of a damaged <c>users.db</c>. Rebuilds the search index from the profiles.</summary>
 /// <remarks>
-/// An index whose ID is lost is never given again: words, blocks and approvals under it are another person's. So the next index is above
-/// all that anything names.
+/// An index whose ID is lost is never given again, because its words, blocks and approvals belong to another person. So the next index is
+/// above all known ones.
 /// </remarks>
 internal static class UsersSalvage
 {
@@ -30,9 +30,9 @@ internal static class UsersSalvage
         "SELECT max(user) FROM relation", "SELECT max(other) FROM relation",
     ];
 
-    /// <summary>Takes over what is good; returns what is lost, in a few words.</summary>
+    /// <summary>Copies the good data; returns what is lost, in a few words.</summary>
     /// <param name="from">The damaged file.</param>
-    /// <param name="folder">Where the new file is made.</param>
+    /// <param name="folder">The folder of the new file.</param>
     /// <param name="highestIndex">The highest index that the words name.</param>
     public static string Run(SqliteConnection from, string folder, uint highestIndex)
     {
@@ -54,7 +54,7 @@ internal static class UsersSalvage
             INSERT INTO profile_text (rowid, names)
             SELECT user, ifnull(user_search, '') || char(10) || ifnull(display_search, '') FROM profile
             """);
-        // cursors that callers hold are of the old secret, where that can be read
+        // keeps the old secret if it can be read, so that callers' cursors stay valid
         using (var secret = new SqliteStatement(connection, "DELETE FROM secret"))
             secret.Run();
         if (salvage.Copy("secret", ["rowid"], 1).Kept != 1)

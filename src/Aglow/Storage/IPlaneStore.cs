@@ -66,12 +66,12 @@ public interface IPlaneStore : IAsyncDisposable
     ValueTask KeptAsync();
 
     /// <summary>
-    /// Completes when the loss of one server would not undo what was written of these users, where a copy of the words is in step. Throws
-    /// <see cref="StoreUnavailableException"/> where that copy does not confirm it; what was written stands. A store of one node has
-    /// nothing to do here: <see cref="KeptAsync"/> does it all.
+    /// Completes when a replica in step has the words of these users, so that the loss of one server does not undo them; at once if no
+    /// replica is in step. Throws <see cref="StoreUnavailableException"/> if the replica does not confirm; the words stay written. A store
+    /// of one node does nothing here, because <see cref="KeptAsync"/> is enough.
     /// </summary>
     /// <param name="users">The users.</param>
-    /// <param name="isLeave">Whether they left, or came.</param>
+    /// <param name="isLeave">Whether they left; else they came online.</param>
     ValueTask ReplicatedAsync(ReadOnlyMemory<uint> users, bool isLeave) => default;
 
     /// <summary>

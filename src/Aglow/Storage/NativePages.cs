@@ -186,7 +186,7 @@ internal sealed unsafe partial class NativePages : IDisposable
         }
     }
 
-    // The address space. It outlives Dispose: a connection may be a moment late with a heartbeat, and must not end the process.
+    // The address space. It outlives Dispose: a late heartbeat of a connection must not crash the process.
     private sealed class Mapping : SafeHandleZeroOrMinusOneIsInvalid
     {
         public Mapping(nuint bytes)

@@ -68,7 +68,7 @@ internal sealed class AccountWriter(
     {
         if (user == UserId.Nobody)
             return false;
-        // what hides a user comes before what they do: a hidden user is known without a look at their words
+        // checks first what hides a user, so that a hidden user is known without reading their words
         if (claims.All(user).Length > 0
             || !visibilities.Of(user).IsDefault
             || accounts.Of(user).IsDisabled

@@ -45,8 +45,8 @@ public interface IUserDirectory : IAsyncDisposable
     ReadOnlyMemory<byte> CursorSecret { get; }
 
     /// <summary>
-    /// The same directory, for what is read because a user acts: a heartbeat, or a call about oneself. It uses none of the caches that
-    /// other reads use. So a read of somebody who came back after a restart takes as long as a read of somebody who did not.
+    /// The same directory, for reads because a user acts: a heartbeat, or a call about oneself. It shares no caches with other reads. So
+    /// after a restart, another caller's read takes equally long whether the user has come back or not.
     /// </summary>
     IUserDirectory OfActs => this;
 
@@ -173,7 +173,7 @@ public interface IUserDirectory : IAsyncDisposable
     }
 }
 
-/// <summary>What needs a directory.</summary>
+/// <summary>For calls that need a directory.</summary>
 internal static class RequiredDirectory
 {
     /// <summary>The directory; without one, an exception that says so.</summary>

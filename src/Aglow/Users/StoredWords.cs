@@ -38,7 +38,7 @@ internal sealed class StoredWords(IPlaneStore store, HeartbeatWriter heartbeats,
         }
         catch (StoreUnavailableException)
         {
-            // the directory has it: it is recorded when writes work again
+            // the directory has the status; the feed records it when writes work again
         }
     }
 
@@ -56,8 +56,8 @@ internal sealed class StoredWords(IPlaneStore store, HeartbeatWriter heartbeats,
     }
 
     /// <summary>
-    /// Erases the words of users who were deleted at these seconds: a crash may have come between. Newer words belong to a user who came
-    /// back.
+    /// Erases the words of users who were deleted at these seconds, because a crash may have prevented that. Keeps newer words, which
+    /// belong to a user who came back.
     /// </summary>
     public async ValueTask EraseOfDeletedAsync(IEnumerable<KeyValuePair<uint, long>> all)
     {
