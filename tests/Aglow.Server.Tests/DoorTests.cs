@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Text;
 using System.Text.Json;
@@ -319,6 +320,32 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
 
             return statuses.FirstOrDefault();
         }
+    }
+
+    [Theory]
+    [InlineData("POST", "/status/batch")]
+    [InlineData("GET", "/watch")]
+    public async Task Who_goes_on_after_refusals_waits_for_each_answer_also_if_only_the_users_cost_too_much(string method, string path)
+    {
+        // calls are cheap here and 10,000 users are not, so a call is refused only after its users are known
+        await using var server = await AglowProcess.StartAsync(
+            null, ["--auth", "token", "--jwt-secret", Convert.ToBase64String(Token.Secret), "--rate-limit", "2000"]);
+        var token = Signed("me", 600);
+        var numbers = string.Join(',', Enumerable.Range(0, 9_000));
+        var (target, json) = method == "GET" ? ($"{path}?users={numbers}", null) : (path, $"{{\"user_ids\":[{numbers}]}}");
+        var hasWaited = false;
+        await Task.WhenAll(Enumerable.Range(0, 8).Select(async _ =>
+        {
+            for (var i = 0; i < 200 && !Volatile.Read(ref hasWaited); i++)
+            {
+                using var request = BothVersions.Request(HttpVersion.Version11, server.Address, method, target, token, json);
+                var sent = Stopwatch.GetTimestamp();
+                using var answer = await server.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+                if ((int)answer.StatusCode == 429 && Stopwatch.GetElapsedTime(sent) >= TimeSpan.FromSeconds(1))
+                    Volatile.Write(ref hasWaited, true);
+            }
+        }));
+        hasWaited.ShouldBeTrue();
     }
 
     [Fact]

@@ -17,9 +17,9 @@ namespace Aglow.AspNetCore.Access;
 /// The address pays first, which limits guessing of tokens, too. The gate's caches (<see cref="LastCaller"/>, <see cref="KnownCallers"/>)
 /// use the credential as key. They never use the connection, because a load balancer sends the requests of many people over one. The usual
 /// request passes without waiting and without allocations. A caller who goes on after a refusal gets later refusals with a delay
-/// (<see cref="RefuseAsync"/>), so that refusals cost the server little.
+/// (<see cref="SlowDownAsync"/>), so that refusals cost the server little.
 /// </remarks>
-internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings, ProblemAnswers problems, TimeProvider time)
+internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings, ProblemAnswers problems, TimeProvider time) : IRefusals
 {
     // refusals per second of one person, key or address that are answered without a delay
     private const int QuickRefusals = 20;
@@ -212,35 +212,42 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
         await handle(context);
     }
 
-    // A caller who is refused many times waits a second for each answer. So a client that does not wait by itself makes only a few calls
-    // per second. If the caller's waiting requests already hold too much memory, the request is aborted.
     private async Task RefuseAsync(HttpContext context, Call call, ProblemException refused, Caller? caller)
     {
-        if (refused.Status == StatusCodes.Status429TooManyRequests
-            && _refusals is not null
-            && !_refusals.TryTake(caller?.Hash ?? RateLimits.HashOf(ClientAddress.Of(context))))
-        {
-            if (!holdings.TryHold(caller, WaitingBytes))
-            {
-                problems.Note(context, refused);
-                context.Abort();
-                return;
-            }
+        if (refused.Status == StatusCodes.Status429TooManyRequests && !await SlowDownAsync(context, caller, refused))
+            return;
+        await (call.Refuse is { } refuse ? refuse(context, refused) : problems.AnswerAsync(context, refused));
+    }
 
-            try
-            {
-                await Task.Delay(RefusalWaits, time, context.RequestAborted);
-            }
-            catch (OperationCanceledException)
-            {
-                return;
-            }
-            finally
-            {
-                holdings.Release(caller, WaitingBytes);
-            }
+    /// <inheritdoc/>
+    ValueTask<bool> IRefusals.SlowDownAsync(HttpContext context, ProblemException refused) =>
+        SlowDownAsync(context, Callers.Current(context), refused);
+
+    // A caller who is refused many times waits a second for each answer. So a client that does not wait by itself makes only a few calls
+    // per second. If the caller's waiting requests already hold too much memory, the request is aborted.
+    private async ValueTask<bool> SlowDownAsync(HttpContext context, Caller? caller, ProblemException refused)
+    {
+        if (_refusals?.TryTake(caller?.Hash ?? RateLimits.HashOf(ClientAddress.Of(context))) != false)
+            return true;
+        if (!holdings.TryHold(caller, WaitingBytes))
+        {
+            problems.Note(context, refused);
+            context.Abort();
+            return false;
         }
 
-        await (call.Refuse is { } refuse ? refuse(context, refused) : problems.AnswerAsync(context, refused));
+        try
+        {
+            await Task.Delay(RefusalWaits, time, context.RequestAborted);
+            return true;
+        }
+        catch (OperationCanceledException)
+        {
+            return false;
+        }
+        finally
+        {
+            holdings.Release(caller, WaitingBytes);
+        }
     }
 }

@@ -38,6 +38,14 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
         }
         catch (Exception failure) when (!context.RequestAborted.IsCancellationRequested && !context.Response.HasStarted)
         {
+            // a call may cost more than its caller can pay only once its body is read
+            if (failure is ProblemException { Status: StatusCodes.Status429TooManyRequests } refused
+                && context.GetEndpoint()?.Metadata.GetMetadata<IRefusals>() is { } refusals
+                && !await refusals.SlowDownAsync(context, refused))
+            {
+                return;
+            }
+
             await AnswerAsync(context, failure);
         }
         catch (Exception failure) when (context.RequestAborted.IsCancellationRequested
@@ -107,6 +115,13 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
         // sent when the request ends
         response.BodyWriter.Put(answer.Written.Span);
     }
+}
+
+/// <summary>Holds back the answers to callers who go on after a refusal. It is metadata of an endpoint.</summary>
+internal interface IRefusals
+{
+    /// <summary>Waits if the caller was refused many times. False: there is nobody to answer.</summary>
+    ValueTask<bool> SlowDownAsync(HttpContext context, ProblemException refused);
 }
 
 /// <summary>A refused request and its reason. Thrown inside this library only.</summary>
