@@ -53,7 +53,7 @@ internal static class DirectoryQueries
         }
 
         if (page.Users.Count > 0 && kind.Finds == false)
-            throw new BenchmarkException($"a search for \"{query}\", which nobody is called, found {page.Users[0].Profile}.");
+            throw new BenchmarkException($"a search for \"{query}\", which is nobody's name, found {page.Users[0].Profile}.");
     }
 
     private static bool Holds(string? name, string query) =>

@@ -224,7 +224,7 @@ public sealed class RedisPresence : IOpenPresence
             return;
         }
 
-        // of the wall clock against the servers' clocks
+        // the skew of the wall clock against the servers' clocks
         var skew = clock.WallAheadSeconds - clock.ErrorSeconds;
         if (Math.Abs(skew) > SkewSeconds == _isSaidSkewed)
             return;

@@ -85,7 +85,7 @@ internal sealed partial class RedisLog(ILogger logger)
     [LoggerMessage(
         6016,
         LogLevel.Warning,
-        "Redis at {Server} has no replica in step: leaves are acknowledged by it alone, and some may be undone if it fails.")]
+        "Redis at {Server} has no replica in step: it acknowledges leaves alone, and its failure may undo some of them.")]
     internal partial void NoReplica(string server);
 
     [LoggerMessage(6017, LogLevel.Information, "Redis at {Server} has a replica in step: leaves wait for it.")]
