@@ -53,7 +53,7 @@ internal sealed class FuzzRun
             var targets = all.Where(t => options.Targets.Count == 0 || options.Targets.Contains(t.Name)).ToArray();
             if (targets.Length == 0)
                 throw new UsageException(
-                    $"--target {options.Targets[0]} is none: use {string.Join(", ", all.Select(static t => t.Name))}.");
+                    $"--target {options.Targets[0]} does not exist: use {string.Join(", ", all.Select(static t => t.Name))}.");
             var findings = new Findings(options.KeepsFindings ? options.CorpusFolder : null);
             var corpus = targets.Select(t => (t, options.CorpusFolder is { } kept ? Corpus.Read(kept, t) : [])).ToArray();
             var workers = Enumerable.Range(0, options.Workers)

@@ -336,7 +336,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         await DirectoryUsers.ResolveAsync(context, host.Presence, gate, users, register: follow);
         var followed = await host.Presence.FollowAsync(follower, DirectoryUsers.Known(users), follow)
             ?? throw Problems.TooManyUsers(
-                host.Options.SubscriptionLimit, "DELETE for some of those whom this user follows already; nothing was changed");
+                host.Options.SubscriptionLimit, "a DELETE for users whom this user follows first; nothing was changed");
         await DirectoryUsers.SendListAsync(context, host.Presence, followed);
     }
 

@@ -133,7 +133,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
         await DirectoryUsers.ResolveAsync(context, host.Presence, gate, users, register: add);
         var related = await host.Presence.RelateAsync(number, relation, DirectoryUsers.Known(users), add)
             ?? throw Problems.TooManyUsers(
-                host.Options.RelationLimit, "DELETE for some of those who are in it already; nothing was changed");
+                host.Options.RelationLimit, "a DELETE for users in the list first; nothing was changed");
         await DirectoryUsers.SendListAsync(context, host.Presence, related);
     }
 
