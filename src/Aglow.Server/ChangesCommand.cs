@@ -20,7 +20,7 @@ internal static class ChangesCommand
             Description = "Starts after this change: its \"id\", or \"latest\". Default: starts with the oldest that the feed has.",
             HelpName = "CURSOR"
         };
-        var definition = new Option<string>("--definition") { Description = "The definition of online; only chat is recorded.", HelpName = "NAME" };
+        var definition = new Option<string>("--definition") { Description = "The definition of online: only chat.", HelpName = "NAME" };
         var command = new Command(
             "changes",
             "Prints each user who comes online, goes offline or changes status, as a line of JSON; {\"gap\":true} where changes are lost.")

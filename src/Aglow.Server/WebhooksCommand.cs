@@ -30,7 +30,7 @@ internal static class WebhooksCommand
             Description = "Only changes of users whose ID begins with this.",
             HelpName = "TEXT",
         };
-        var definition = new Option<string>("--definition") { Description = "The definition of online; only chat is recorded.", HelpName = "NAME" };
+        var definition = new Option<string>("--definition") { Description = "The definition of online: only chat.", HelpName = "NAME" };
         var overlap = new Option<int>(
             "--overlap-hours")
         {
