@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace Aglow.Benchmarks.Nodes;
 
 /// <summary>A node as in <c>./aglow serve --redis …</c>, on a free port; killed after the measurement.</summary>
@@ -40,10 +38,10 @@ internal sealed class NodeProcess : IDisposable
     }
 
     /// <summary>Asks the process to stop, and waits until it has.</summary>
-    public async Task StopAsync()
+    public Task StopAsync()
     {
-        using var kill = System.Diagnostics.Process.Start("kill", [$"{Process}"]);
-        await _child.Process.WaitForExitAsync();
+        _child.Terminate();
+        return _child.Process.WaitForExitAsync();
     }
 
     private static async Task CopyAsync(StreamReader output, string log)
@@ -53,11 +51,7 @@ internal sealed class NodeProcess : IDisposable
     }
 
     /// <summary>Pauses the process, or resumes it.</summary>
-    public void Pause(bool pause)
-    {
-        using var kill = System.Diagnostics.Process.Start("kill", [pause ? "-STOP" : "-CONT", $"{Process}"]);
-        kill.WaitForExit();
-    }
+    public void Pause(bool pause) => Child.Pause(Process, pause);
 
     /// <summary>Kills the process, like a machine that dies.</summary>
     public void Kill()
