@@ -46,7 +46,7 @@ internal static class Programs
                 await ask();
                 return;
             }
-            catch (Exception failure) when (failure is not DllNotFoundException)
+            catch (Exception failure)
             {
                 if (server.Process.HasExited || Stopwatch.GetElapsedTime(began) > StartsWithin)
                 {

@@ -1,3 +1,5 @@
+using MySqlConnector;
+
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>Runs our own MariaDB on loopback, in a new folder. The folder is deleted afterwards.</summary>
@@ -10,10 +12,10 @@ internal sealed class MariaServer : IDisposable
     {
         _child = child;
         _folder = folder;
-        Port = port;
+        ConnectionString = $"Server=127.0.0.1;Port={port};User ID=root;Database=aglow;SslMode=None;Maximum Pool Size=20";
     }
 
-    public int Port { get; }
+    public string ConnectionString { get; }
 
     /// <summary>Starts a server.</summary>
     /// <param name="core">The only core it may use, as a mask; 0: any.</param>
@@ -34,25 +36,20 @@ internal sealed class MariaServer : IDisposable
             "--innodb-buffer-pool-size=1G", "--innodb-log-file-size=1G", $"--innodb-flush-log-at-trx-commit={(waitsForDisk ? 1 : 0)}",
             .. asRoot]);
         var server = new MariaServer(child, folder, port);
-        await Programs.UntilAsync("MariaDB", child, () =>
-        {
-            new MariaConnection(port).Dispose();
-            return Task.CompletedTask;
-        });
+        await Programs.UntilAsync("MariaDB", child, async () => await server.ConnectionsAsync());
         return server;
     }
 
     public double CpuSeconds() => Cpu.Of(_child.Process.Id);
 
     /// <summary>The number of connections that were opened since the start.</summary>
-    public long Connections()
+    public async Task<long> ConnectionsAsync()
     {
-        using var connection = new MariaConnection(Port);
-        var count = 0L;
-        connection.Run(
-            "SELECT 0, variable_value FROM information_schema.global_status WHERE variable_name = 'Connections'",
-            (_, value) => count = value);
-        return count;
+        await using var connection = new MySqlConnection($"{ConnectionString};Pooling=false");
+        await connection.OpenAsync();
+        await using var command = new MySqlCommand(
+            "SELECT CAST(variable_value AS INTEGER) FROM information_schema.global_status WHERE variable_name = 'Connections'", connection);
+        return (long)(await command.ExecuteScalarAsync())!;
     }
 
     /// <summary>The size of a table's file.</summary>

@@ -34,8 +34,7 @@ internal static class ConnectionsPart
             await using var kept = await MariaTable.CreateAsync(new("kept", "BIGINT"), server);
             await using var each = await MariaTable.CreateAsync(new("opened", "BIGINT"), server, pooled: false);
             await MeasureAsync(
-                run, "MariaDB", u => kept.UpsertAsync(u, 1), u => each.UpsertAsync(u, 1), server.CpuSeconds,
-                () => Task.FromResult(server.Connections()));
+                run, "MariaDB", u => kept.UpsertAsync(u, 1), u => each.UpsertAsync(u, 1), server.CpuSeconds, server.ConnectionsAsync);
         }
 
         if (stores.Contains(StoreServers.RedisName))
