@@ -54,8 +54,8 @@ internal sealed class AttackBenchmark : Benchmark
                         + "answered");
             }
 
-            run.Add(Figure.Of($"{kind}: the server's memory for a connection", "KB", kilobytes, goal));
-            run.Add(Figure.Of("  a heartbeat on a new connection meanwhile", "ms", milliseconds));
+            run.Add($"{kind}: the server's memory for a connection", "KB", kilobytes, goal);
+            run.Add("  a heartbeat on a new connection meanwhile", "ms", milliseconds);
         }
     }
 

@@ -88,9 +88,9 @@ internal sealed class ClaimsBenchmark : Benchmark
         if (presence.Clock.Now >= first)
             throw new BenchmarkException($"Setting took {clock.Elapsed.TotalSeconds:0} s, so the first have ended: use fewer --users.");
         var rate = ends.Length / clock.Elapsed.TotalSeconds;
-        run.Add(Figure.Of($"claims set, {AtOnce} at a time, each on disk before it is acknowledged", "claims/s", [rate]));
+        run.Add($"claims set, {AtOnce} at a time, each on disk before it is acknowledged", "claims/s", [rate]);
         var bytes = GC.GetTotalMemory(forceFullCollection: true) - before;
-        run.Add(Figure.Of("memory of a claim with a text, watched", "B", [bytes / (double)ends.Length]));
+        run.Add("memory of a claim with a text, watched", "B", [bytes / (double)ends.Length]);
     }
 
     private static async Task EndAsync(Run run, Watcher[] watchers, int users, int seconds)
@@ -104,9 +104,9 @@ internal sealed class ClaimsBenchmark : Benchmark
             lags.Add(late);
         var missing = users - watchers.Sum(static w => w.Ended);
         var title = $"{users:#,0} claims that end within {seconds} s: an end, told to a watcher, late by";
-        run.Add(Figure.Of($"{title}, p50", "ms", [lags.Quantile(0.5, missing)]));
-        run.Add(Figure.Of($"{title}, p99", "ms", [lags.Quantile(0.99, missing)], Goal.Most(1000)));
-        run.Add(Figure.Of($"{title}, longest", "ms", [lags.Longest(missing)]));
+        run.Add($"{title}, p50", "ms", [lags.Quantile(0.5, missing)]);
+        run.Add($"{title}, p99", "ms", [lags.Quantile(0.99, missing)], Goal.Most(1000));
+        run.Add($"{title}, longest", "ms", [lags.Longest(missing)]);
     }
 
     /// <summary>Reads the records, and notes for each user when the claim was gone.</summary>

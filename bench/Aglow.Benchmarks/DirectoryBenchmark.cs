@@ -106,20 +106,12 @@ internal sealed class DirectoryBenchmark : Benchmark
             run.Progress($"{to:#,0} users; {ids:#,0} IDs/s, {profiles:#,0} profiles/s");
         }
 
-        run.Add(Figure.Of("on disk, indexes included", "bytes/user", [(double)await bytes() / Math.Max(1, users)]));
+        run.Add("on disk, indexes included", "bytes/user", [(double)await bytes() / Math.Max(1, users)]);
+        run.Add($"new IDs in batches of {batch}", "IDs/s", await RegisterAsync(directory, users, users + added, batch), Goal.Least(20_000));
         run.Add(
-            Figure.Of(
-                $"new IDs in batches of {batch}",
-                "IDs/s",
-                await RegisterAsync(directory, users, users + added, batch),
-                Goal.Least(20_000)));
-        run.Add(
-            Figure.Of(
-                $"new profiles in batches of {batch}",
-                "profiles/s",
-                await WriteAsync(directory, users, users + added, batch),
-                Goal.Least(least)));
-        run.Add(Figure.Of("the same profiles replaced", "profiles/s", await WriteAsync(directory, users, users + added, batch)));
+            $"new profiles in batches of {batch}", "profiles/s", await WriteAsync(directory, users, users + added, batch),
+            Goal.Least(least));
+        run.Add("the same profiles replaced", "profiles/s", await WriteAsync(directory, users, users + added, batch));
         await FindAsync(run, directory, users, users + added, batch);
         if (directory.NextIndex - UserId.FirstDirectoryNumber != users + added)
             throw new BenchmarkException($"{directory.NextIndex - UserId.FirstDirectoryNumber} indexes were given to {users + added} IDs.");
@@ -174,7 +166,7 @@ internal sealed class DirectoryBenchmark : Benchmark
                 throw new BenchmarkException("an ID that has an index was not found.");
         }
 
-        run.Add(Figure.Of("looking up known IDs", "IDs/s", rates));
+        run.Add("looking up known IDs", "IDs/s", rates);
     }
 
     private static async Task SearchAsync(Run run, IUserDirectory directory, int users)
@@ -203,9 +195,9 @@ internal sealed class DirectoryBenchmark : Benchmark
             }
 
             milliseconds.Sort();
-            run.Add(Figure.Of($"search {kind.Name}: p50", "ms", milliseconds));
-            run.Add(Figure.Of("  p99", "ms", [milliseconds[(int)(milliseconds.Count * 0.99)]], Goal.Most(kind.Milliseconds)));
-            run.Add(Figure.Of("  longest", "ms", [milliseconds[^1]]));
+            run.Add($"search {kind.Name}: p50", "ms", milliseconds);
+            run.Add("  p99", "ms", [milliseconds[(int)(milliseconds.Count * 0.99)]], Goal.Most(kind.Milliseconds));
+            run.Add("  longest", "ms", [milliseconds[^1]]);
             if (empty > 0)
                 run.Note(
                     $"search {kind.Name}: {empty} of {milliseconds.Count} pages ended short of 20 with more to come, for they had cost "
@@ -228,12 +220,9 @@ internal sealed class DirectoryBenchmark : Benchmark
         }
 
         run.Add(
-            Figure.Of(
-                $"key cache, {keys:#,0} UUIDs: resident, with the word's 4",
-                "bytes/key",
-                [((double)(Resident() - before) / keys) + sizeof(uint)],
-                Goal.Most(120)));
-        run.Add(Figure.Of("  its arrays at the least lucky size, with the word's 4", "bytes/key", [worst + sizeof(uint)], Goal.Most(120)));
+            $"key cache, {keys:#,0} UUIDs: resident, with the word's 4", "bytes/key",
+            [((double)(Resident() - before) / keys) + sizeof(uint)], Goal.Most(120));
+        run.Add("  its arrays at the least lucky size, with the word's 4", "bytes/key", [worst + sizeof(uint)], Goal.Most(120));
 
         var random = new Random(3);
         var samples = new List<double>();
@@ -251,7 +240,7 @@ internal sealed class DirectoryBenchmark : Benchmark
             samples.Add(watch.Elapsed.TotalNanoseconds / probes.Length);
         }
 
-        run.Add(Figure.Of("  lookup", "ns/key", samples));
+        run.Add("  lookup", "ns/key", samples);
         GC.KeepAlive(cache);
     }
 

@@ -179,7 +179,7 @@ internal sealed class EngineBenchmark : Benchmark
                 passes.Add((Cpu.OfThisProcess() - cpu) * 1000);
         }
 
-        run.Add(Figure.Of($"{title}: a sweep of every page", "CPU ms", passes, users == 10_000_000 ? Goal.Most(5) : null));
+        run.Add($"{title}: a sweep of every page", "CPU ms", passes, users == 10_000_000 ? Goal.Most(5) : null);
         await MeasureBeatsAsync(run, sweep, title);
     }
 
@@ -201,9 +201,9 @@ internal sealed class EngineBenchmark : Benchmark
         }
 
         var share = cpu / Stopwatch.GetElapsedTime(began).TotalSeconds;
-        run.Add(Figure.Of($"{title}: a pass of the loop, over who is believed online", "ms", [sweep.LastPassCost.TotalMilliseconds]));
-        run.Add(Figure.Of($"{title}: sweep interval in force", "s", [sweep.Interval.TotalSeconds]));
-        run.Add(Figure.Of($"{title}: sweeping", "% of a core", [100 * share], Goal.Most(100 * Sweep.CoreShare)));
+        run.Add($"{title}: a pass of the loop, over who is believed online", "ms", [sweep.LastPassCost.TotalMilliseconds]);
+        run.Add($"{title}: sweep interval in force", "s", [sweep.Interval.TotalSeconds]);
+        run.Add($"{title}: sweeping", "% of a core", [100 * share], Goal.Most(100 * Sweep.CoreShare));
     }
 
     private Sample Exchange(MemoryPlaneStore store, uint[] ids, int threads)

@@ -23,8 +23,8 @@ internal static class EngineMemory
         var what = activity ? "pulse, activity and belief" : "pulse and belief";
         // the runtime is a fixed cost, which is negligible only beside a full table
         var goal = users < 1_000_000_000 ? null : Goal.Most(activity ? 8.5 : 4.3);
-        run.Add(Figure.Of($"{title}: whole process, {what}", "bytes/user", [(double)resident / users], goal));
-        run.Add(Figure.Of($"{title}: whole process, {what}", "MiB", [resident / 1048576.0]));
+        run.Add($"{title}: whole process, {what}", "bytes/user", [(double)resident / users], goal);
+        run.Add($"{title}: whole process, {what}", "MiB", [resident / 1048576.0]);
     }
 
     /// <summary>Resident bytes of a process with this many users.</summary>

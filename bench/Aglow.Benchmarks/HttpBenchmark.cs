@@ -135,9 +135,7 @@ internal sealed class HttpBenchmark : Benchmark
             for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < _warmUp;)
                 load.Run(server, _http, _leg);
             var samples = Enumerable.Range(0, (int)run.PairCount).Select(_ => load.Run(server, _http, _leg)).ToArray();
-            run.Add(
-                Figure.Of(
-                    "heartbeats, 100,000 packed", "million/CPU s", [.. samples.Select(s => 1000 / s.CpuNanoseconds)], Goal.Least(35)));
+            run.Add("heartbeats, 100,000 packed", "million/CPU s", [.. samples.Select(s => 1000 / s.CpuNanoseconds)], Goal.Least(35));
             run.AddLeg(load.Name, samples, "heartbeat");
             return Task.CompletedTask;
         }
@@ -187,8 +185,8 @@ internal sealed class HttpBenchmark : Benchmark
                 inverse: true,
                 operation: "look");
             // leaves the warm-up out
-            run.Add(Figure.Of("20 statuses in one batch, p50", "ms", [.. medians.TakeLast((int)run.PairCount)], Goal.Most(0.15)));
-            run.Add(Figure.Of("20 statuses in one batch, p99", "ms", [.. late.TakeLast((int)run.PairCount)]));
+            run.Add("20 statuses in one batch, p50", "ms", [.. medians.TakeLast((int)run.PairCount)], Goal.Most(0.15));
+            run.Add("20 statuses in one batch, p99", "ms", [.. late.TakeLast((int)run.PairCount)]);
         }
 
         /// <summary>

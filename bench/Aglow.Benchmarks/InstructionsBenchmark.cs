@@ -73,11 +73,8 @@ internal sealed class InstructionsBenchmark : Benchmark
         var recorded = JsonSerializer.Deserialize<Dictionary<string, double>>(File.ReadAllText(Recorded))!;
         foreach (var (what, instructions) in counted)
             run.Add(
-                Figure.Of(
-                    $"  {what}, against the {recorded[what]:#,0} that were recorded",
-                    "ratio",
-                    [instructions / recorded[what]],
-                    Goal.Most(Tolerance)));
+                $"  {what}, against the {recorded[what]:#,0} that were recorded", "ratio", [instructions / recorded[what]],
+                Goal.Most(Tolerance));
         if (counted.FirstOrDefault(c => c.Value > recorded[c.Key] * Tolerance) is { Key: { } most })
             throw new BenchmarkException(
                 $"a {most} takes {counted[most]:#,0} instructions, more than a tenth above the {recorded[most]:#,0} that were recorded. "
@@ -141,7 +138,7 @@ internal sealed class InstructionsBenchmark : Benchmark
         }
 
         foreach (var (name, instructions) in least)
-            run.Add(Figure.Of(name, "instructions", [instructions]));
+            run.Add(name, "instructions", [instructions]);
         foreach (var watcher in watchers)
             watcher.Dispose();
         return least;

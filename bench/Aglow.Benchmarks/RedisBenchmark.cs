@@ -118,9 +118,9 @@ internal sealed class RedisBenchmark : Benchmark
                 await store.ExchangeAsync(Plane.Pulse, numbers, words, new uint[numbers.Length]);
             }
 
-            run.Add(Figure.Of(
+            run.Add(
                 $"{registered:#,0} registered, as they came: Redis memory a word", "bytes",
-                [(await UsedAsync(bench.Server) - empty) / (double)registered]));
+                [(await UsedAsync(bench.Server) - empty) / (double)registered]);
             var scratch = new uint[PageLayout.Slots];
             var pages = await store.PagesAsync(Plane.Pulse);
             for (var sweep = 0; sweep < 2; sweep++)
@@ -131,12 +131,12 @@ internal sealed class RedisBenchmark : Benchmark
 
             packed = await UsedAsync(bench.Server) - empty;
             var usages = await Task.WhenAll(pages.Select(page => redis.ExecuteAsync("MEMORY", "USAGE", RedisKeys.Page(Plane.Pulse, page))));
-            run.Add(Figure.Of(
+            run.Add(
                 $"{registered:#,0} registered, after two sweeps: the pages, by MEMORY USAGE, a word", "bytes",
-                [usages.Sum(usage => (long)usage) / (double)registered], Goal.Most(4.2)));
-            run.Add(Figure.Of(
+                [usages.Sum(usage => (long)usage) / (double)registered], Goal.Most(4.2));
+            run.Add(
                 $"{registered:#,0} registered, after two sweeps: all that Redis uses more than empty, a word", "bytes",
-                [packed / registered]));
+                [packed / registered]);
         }
 
         await using (var bench = await Bench.StartAsync(run, durable: false))
@@ -147,9 +147,9 @@ internal sealed class RedisBenchmark : Benchmark
             keys = await UsedAsync(bench.Server) - empty;
         }
 
-        run.Add(Figure.Of($"{online:#,0} online of {registered:#,0}: Redis memory a user online, pages", "bytes", [packed / online]));
-        run.Add(Figure.Of($"{online:#,0} online: Redis memory a user online, SET EX", "bytes", [keys / online]));
-        run.Add(Figure.Of("Redis memory a user online: pages against SET EX", "ratio", [packed / keys], Goal.Most(0.1)));
+        run.Add($"{online:#,0} online of {registered:#,0}: Redis memory a user online, pages", "bytes", [packed / online]);
+        run.Add($"{online:#,0} online: Redis memory a user online, SET EX", "bytes", [keys / online]);
+        run.Add("Redis memory a user online: pages against SET EX", "ratio", [packed / keys], Goal.Most(0.1));
 
         static async Task<double> UsedAsync(RedisServer server) => await server.InfoAsync("memory", "used_memory");
     }
@@ -182,11 +182,9 @@ internal sealed class RedisBenchmark : Benchmark
         run.Add(
             "heartbeats a Redis CPU second through a node, 10,000/s: against SET EX x 100 at the same pace", pairs, s => s.CpuNanoseconds,
             Goal.Least(1.5), operation: "heartbeat");
-        run.Add(Figure.Of(
-            "allocated by a heartbeat of who is online, in the node", "bytes", [.. calling.TakeLast((int)run.PairCount)], Goal.Most(0)));
-        run.Add(Figure.Of(
-            "allocated by the node for everything, sweeps included, a heartbeat", "bytes", [.. whole.TakeLast((int)run.PairCount)]));
-        run.Add(Figure.Of("share of heartbeats that were written at once", "of 1", [.. atOnce.TakeLast((int)run.PairCount)]));
+        run.Add("allocated by a heartbeat of who is online, in the node", "bytes", [.. calling.TakeLast((int)run.PairCount)], Goal.Most(0));
+        run.Add("allocated by the node for everything, sweeps included, a heartbeat", "bytes", [.. whole.TakeLast((int)run.PairCount)]);
+        run.Add("share of heartbeats that were written at once", "of 1", [.. atOnce.TakeLast((int)run.PairCount)]);
 
         async Task<Sample> ThroughNodeAsync()
         {

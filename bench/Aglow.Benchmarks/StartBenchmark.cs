@@ -42,12 +42,9 @@ internal sealed class StartBenchmark : Benchmark
 
         foreach (var program in programs)
         {
-            run.Add(Figure.Of($"{program}: size", "MB", [new FileInfo(Resolve(program.Split(':')[0])).Length / 1e6], Goal.Most(32)));
-            run.Add(
-                Figure.Of(
-                    $"{program}: start to ready", "ms", [.. took[program].Select(static start => start.Milliseconds)], Goal.Most(150)));
-            run.Add(
-                Figure.Of($"{program}: resident then", "MB", [.. took[program].Select(static start => start.Megabytes)], Goal.Most(45)));
+            run.Add($"{program}: size", "MB", [new FileInfo(Resolve(program.Split(':')[0])).Length / 1e6], Goal.Most(32));
+            run.Add($"{program}: start to ready", "ms", [.. took[program].Select(static start => start.Milliseconds)], Goal.Most(150));
+            run.Add($"{program}: resident then", "MB", [.. took[program].Select(static start => start.Megabytes)], Goal.Most(45));
         }
     }
 

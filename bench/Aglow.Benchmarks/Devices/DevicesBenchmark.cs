@@ -63,9 +63,9 @@ internal sealed class DevicesBenchmark : Benchmark
         foreach (var wrong in findings.Wrong)
             run.Note(wrong);
         var judged = $"of {findings.Judged} people ({findings.Late} not judged)";
-        run.Add(Figure.Of($"{where}: seen offline while a device was alive, {judged}", "people", [findings.Flickers], Goal.Most(0)));
+        run.Add($"{where}: seen offline while a device was alive, {judged}", "people", [findings.Flickers], Goal.Most(0));
         if (findings.OfflineAfter.Count > 0)
-            run.Add(Figure.Of($"{where}: from the last leave to offline", "s", findings.OfflineAfter));
+            run.Add($"{where}: from the last leave to offline", "s", findings.OfflineAfter);
         if (findings.Wrong.Count > 0)
         {
             throw new BenchmarkException(

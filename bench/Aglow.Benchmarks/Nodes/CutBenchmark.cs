@@ -65,10 +65,10 @@ internal sealed class CutBenchmark : Benchmark
                 }
             }
 
-            run.Add(Figure.Of($"{part}: longest heartbeat of known users before the cut", "ms", before));
-            run.Add(Figure.Of($"{part}: longest heartbeat of known users while cut off", "ms", known, Goal.Most(200)));
-            run.Add(Figure.Of($"{part}: longest heartbeat of known users after the cut", "ms", after));
-            run.Add(Figure.Of($"{part}: longest heartbeat of new users while cut off, until its 503", "ms", fresh));
+            run.Add($"{part}: longest heartbeat of known users before the cut", "ms", before);
+            run.Add($"{part}: longest heartbeat of known users while cut off", "ms", known, Goal.Most(200));
+            run.Add($"{part}: longest heartbeat of known users after the cut", "ms", after);
+            run.Add($"{part}: longest heartbeat of new users while cut off, until its 503", "ms", fresh);
         }
     }
 

@@ -76,8 +76,8 @@ internal sealed class FailoverBenchmark : Benchmark
         }
 
         var title = $"a Redis primary killed, cluster-node-timeout {timeout / 1000.0:0.#} s";
-        run.Add(Figure.Of($"{title}: until arrivals of its users are taken again", "s", away));
-        run.Add(Figure.Of($"{title}: the slowest arrival of other users meanwhile", "ms", others));
+        run.Add($"{title}: until arrivals of its users are taken again", "s", away);
+        run.Add($"{title}: the slowest arrival of other users meanwhile", "ms", others);
     }
 
     private static async Task NodeAsync(Run run, string what, Action<NodeProcess> end)
@@ -106,9 +106,8 @@ internal sealed class FailoverBenchmark : Benchmark
                 socket.Dispose();
         }
 
-        run.Add(Figure.Of($"a node {what}, behind HAProxy: until the last of its connections is cut", "s", connections));
-        run.Add(
-            Figure.Of($"a node {what}, behind HAProxy: until the last call on a new connection that fails or takes a second", "s", calls));
+        run.Add($"a node {what}, behind HAProxy: until the last of its connections is cut", "s", connections);
+        run.Add($"a node {what}, behind HAProxy: until the last call on a new connection that fails or takes a second", "s", calls);
     }
 
     private static HttpClient NewClient() => new() { Timeout = TimeSpan.FromSeconds(10) };

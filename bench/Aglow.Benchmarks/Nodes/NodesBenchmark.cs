@@ -88,15 +88,13 @@ internal sealed class NodesBenchmark : Benchmark
         });
         for (var count = 1; count <= nodes.Count; count++)
         {
-            run.Add(Figure.Of($"{Nodes(count)}, idle: Redis, three primaries", "% of a core", [.. costs[count].Select(c => c.Redis)]));
-            run.Add(Figure.Of($"{Nodes(count)}, idle: a node", "% of a core", [.. costs[count].Select(c => c.Own)]));
+            run.Add($"{Nodes(count)}, idle: Redis, three primaries", "% of a core", [.. costs[count].Select(c => c.Redis)]);
+            run.Add($"{Nodes(count)}, idle: a node", "% of a core", [.. costs[count].Select(c => c.Own)]);
         }
 
         run.Add(
-            Figure.Of(
-                "what the sweeps of one more node cost Redis",
-                "% of a core",
-                [.. costs[nodes.Count].Zip(costs[1], (most, one) => (most.Redis - one.Redis) / (nodes.Count - 1))]));
+            "what the sweeps of one more node cost Redis", "% of a core",
+            [.. costs[nodes.Count].Zip(costs[1], (most, one) => (most.Redis - one.Redis) / (nodes.Count - 1))]);
     }
 
     // The cost of events at other nodes: users come and go at one node, and another node without calls receives the hints.
@@ -113,7 +111,7 @@ internal sealed class NodesBenchmark : Benchmark
             costs.Add((busy - idle) * 1e6 / hints);
         }
 
-        run.Add(Figure.Of($"a hint heard by a node where nobody watches, {2 * rate:#,0}/s", "CPU us", costs));
+        run.Add($"a hint heard by a node where nobody watches, {2 * rate:#,0}/s", "CPU us", costs);
 
         async Task<(double Cpu, long Hints)> LegAsync(int perSecond)
         {
@@ -163,23 +161,16 @@ internal sealed class NodesBenchmark : Benchmark
         for (var count = 1; count <= nodes.Count; count++)
         {
             run.Add(
-                Figure.Of(
-                    $"{Nodes(count)}, {perSecond:#,0} heartbeats/s each, sweeps included: nodes",
-                    "CPU ns/heartbeat",
-                    [.. costs[count].Select(c => c.Own)]));
+                $"{Nodes(count)}, {perSecond:#,0} heartbeats/s each, sweeps included: nodes", "CPU ns/heartbeat",
+                [.. costs[count].Select(c => c.Own)]);
             run.Add(
-                Figure.Of(
-                    $"{Nodes(count)}, {perSecond:#,0} heartbeats/s each, sweeps included: Redis",
-                    "CPU ns/heartbeat",
-                    [.. costs[count].Select(c => c.Redis)]));
+                $"{Nodes(count)}, {perSecond:#,0} heartbeats/s each, sweeps included: Redis", "CPU ns/heartbeat",
+                [.. costs[count].Select(c => c.Redis)]);
         }
 
         run.Add(
-            Figure.Of(
-                "a heartbeat's cost at a node, three nodes against one",
-                "ratio",
-                [.. costs[nodes.Count].Zip(costs[1], (most, one) => most.Own / one.Own)],
-                Goal.Most(1.25)));
+            "a heartbeat's cost at a node, three nodes against one", "ratio",
+            [.. costs[nodes.Count].Zip(costs[1], (most, one) => most.Own / one.Own)], Goal.Most(1.25));
     }
 
     private static async Task DeliveriesAsync(Run run, List<NodeProcess> nodes)
@@ -204,16 +195,11 @@ internal sealed class NodesBenchmark : Benchmark
             pausesOthers: false);
             for (var count = 1; count <= nodes.Count; count++)
                 run.Add(
-                    Figure.Of(
-                        $"{Nodes(count)} with watchers, {rate} changes/s of each, told 20 watchers, sweeps included",
-                        "CPU ns/delivery",
-                        costs[count]));
+                    $"{Nodes(count)} with watchers, {rate} changes/s of each, told 20 watchers, sweeps included", "CPU ns/delivery",
+                    costs[count]);
             run.Add(
-                Figure.Of(
-                    "a delivery's cost, three nodes against one",
-                    "ratio",
-                    [.. costs[nodes.Count].Zip(costs[1], (most, one) => most / one)],
-                    Goal.Most(1.25)));
+                "a delivery's cost, three nodes against one", "ratio", [.. costs[nodes.Count].Zip(costs[1], (most, one) => most / one)],
+                Goal.Most(1.25));
         }
         finally
         {
@@ -237,9 +223,9 @@ internal sealed class NodesBenchmark : Benchmark
         var title = $"heartbeat on one node to watcher on another, {rate:#,0} changes/s, {sockets:#,0} sockets";
         foreach (var other in nodes.Skip(2))
             other.Pause(false);
-        run.Add(Figure.Of($"{title}: p50", "ms", [.. legs.Select(leg => leg.ArrivalP50)]));
-        run.Add(Figure.Of($"{title}: p99", "ms", [.. legs.Select(leg => leg.ArrivalP99)], Goal.Most(150)));
-        run.Add(Figure.Of($"{title}: p99.9", "ms", [.. legs.Select(leg => leg.ArrivalP999)]));
+        run.Add($"{title}: p50", "ms", [.. legs.Select(leg => leg.ArrivalP50)]);
+        run.Add($"{title}: p99", "ms", [.. legs.Select(leg => leg.ArrivalP99)], Goal.Most(150));
+        run.Add($"{title}: p99.9", "ms", [.. legs.Select(leg => leg.ArrivalP999)]);
     }
 
     // Runs a leg with one node, with two, with three, and again. The nodes that do not take part are paused if their work would be counted.

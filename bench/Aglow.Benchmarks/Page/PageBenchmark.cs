@@ -130,8 +130,8 @@ internal sealed class PageBenchmark : Benchmark
             sinceLoad.Add(Math.Max(0, dots - load));
         }
 
-        run.Add(Figure.Of("first dots drawn, after the page has loaded", "ms", sinceLoad, Goal.Most(300)));
-        run.Add(Figure.Of("first dots drawn, after its address was entered", "ms", sinceStart));
+        run.Add("first dots drawn, after the page has loaded", "ms", sinceLoad, Goal.Most(300));
+        run.Add("first dots drawn, after its address was entered", "ms", sinceStart);
     }
 
     private static async Task MeasureFramesAsync(
@@ -165,9 +165,9 @@ internal sealed class PageBenchmark : Benchmark
         if (Spread.Of(changes).Median < rate * 0.9)
             throw new BenchmarkException(
                 $"{Spread.Of(changes).Median:0.0} of {rate} changes a second were shown: the page or the load is behind.");
-        run.Add(Figure.Of($"frames, {people.Count} people {where}, {rate} changes a second", "frames/s", frames, Goal.Least(30)));
-        run.Add(Figure.Of("  longest gap between two frames in a sample", "ms", worst));
-        run.Add(Figure.Of("  changes shown", "changes/s", changes));
+        run.Add($"frames, {people.Count} people {where}, {rate} changes a second", "frames/s", frames, Goal.Least(30));
+        run.Add("  longest gap between two frames in a sample", "ms", worst);
+        run.Add("  changes shown", "changes/s", changes);
     }
 
     // Toggles users in turn: ten requests a second, on schedule. The next load continues with the states.

@@ -122,19 +122,13 @@ internal sealed class PlanBenchmark : Benchmark
         }
 
         var what = $"{people.Count:#,0} active, {sockets:#,0} sockets, {changes} changes/s to {watching} watchers each";
-        run.Add(Figure.Of($"{what}: CPU measured", "cores", cores));
-        run.Add(Figure.Of($"{what}: CPU planned", "cores", [plan.OneNodeCores.Value]));
+        run.Add($"{what}: CPU measured", "cores", cores);
+        run.Add($"{what}: CPU planned", "cores", [plan.OneNodeCores.Value]);
+        run.Add("CPU planned, off by", "%", [.. cores.Select(c => 100 * Math.Abs((plan.OneNodeCores.Value / c) - 1))], Goal.Most(25));
+        run.Add($"{what}: memory measured", "GB", gigabytes);
+        run.Add($"{what}: memory planned", "GB", [plan.OneNodeBytes.Value]);
         run.Add(
-            Figure.Of(
-                "CPU planned, off by", "%", [.. cores.Select(c => 100 * Math.Abs((plan.OneNodeCores.Value / c) - 1))], Goal.Most(25)));
-        run.Add(Figure.Of($"{what}: memory measured", "GB", gigabytes));
-        run.Add(Figure.Of($"{what}: memory planned", "GB", [plan.OneNodeBytes.Value]));
-        run.Add(
-            Figure.Of(
-                "memory planned, off by",
-                "%",
-                [.. gigabytes.Select(g => 100 * Math.Abs((plan.OneNodeBytes.Value / g) - 1))],
-                Goal.Most(25)));
+            "memory planned, off by", "%", [.. gigabytes.Select(g => 100 * Math.Abs((plan.OneNodeBytes.Value / g) - 1))], Goal.Most(25));
     }
 }
 

@@ -324,7 +324,7 @@ internal sealed class PlanConstants(Run run)
 
     private void Found(string key, string name, string unit, IReadOnlyList<double> samples)
     {
-        run.Add(Figure.Of(name, unit, samples));
+        run.Add(name, unit, samples);
         var (median, low, high) = Spread.Of(samples);
         var spread = samples.Count > 1 ? $" ({Table.Number(low)} to {Table.Number(high)})" : "";
         _found[key] = new Constant(

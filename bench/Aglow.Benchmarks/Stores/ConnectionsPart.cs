@@ -67,8 +67,8 @@ internal static class ConnectionsPart
         run.Add(
             $"{name}: server CPU of a heartbeat on a connection of its own, against one that is kept", pairs, s => s.CpuNanoseconds,
             operation: "heartbeat");
-        run.Add(Figure.Of($"{name}: connections opened for {Heartbeats:#,0} heartbeats, one for each", "connections", [opened["each"]]));
-        run.Add(Figure.Of($"{name}: connections opened for {Heartbeats:#,0} heartbeats, kept", "connections", [opened["kept"]]));
+        run.Add($"{name}: connections opened for {Heartbeats:#,0} heartbeats, one for each", "connections", [opened["each"]]);
+        run.Add($"{name}: connections opened for {Heartbeats:#,0} heartbeats, kept", "connections", [opened["kept"]]);
 
         async Task<Sample> LegAsync(string kind, Func<uint, Task> heartbeat)
         {

@@ -39,12 +39,10 @@ internal static class CrashPart
             await job.ExpireAsync();
         var (shown, known) = await LookAsync(design, crashed);
         run.Add(
-            Figure.Of(
-                $"{design.Name}: shown online {2.5 * Lease.TotalSeconds:0} s after a crash (lease {Lease.TotalSeconds:0} s)",
-                $"of {Crashed}",
-                [shown]));
-        run.Add(Figure.Of($"{design.Name}: last seen still known", $"of {Crashed}", [known]));
-        run.Add(Figure.Of($"{design.Name}: kept of them", "rows, keys or words", [await design.CountAsync()]));
+            $"{design.Name}: shown online {2.5 * Lease.TotalSeconds:0} s after a crash (lease {Lease.TotalSeconds:0} s)", $"of {Crashed}",
+            [shown]);
+        run.Add($"{design.Name}: last seen still known", $"of {Crashed}", [known]);
+        run.Add($"{design.Name}: kept of them", "rows, keys or words", [await design.CountAsync()]);
     }
 
     private static async Task<(int Online, int Known)> LookAsync(PresenceDesign design, uint[] users)

@@ -88,13 +88,12 @@ internal static class ExpiryPart
         await notices;
         var name = $"{table.Database}, a job every {every.TotalSeconds:0} s";
         trial.Report(name, plot);
-        run.Add(Figure.Of($"{name}: the job", "CPU us/user told", [spent * 1e6 / trial.Delivered]));
+        run.Add($"{name}: the job", "CPU us/user told", [spent * 1e6 / trial.Delivered]);
         if (store == StoreServers.Postgres)
         {
             spent = design.CpuSeconds();
             await (await servers.PostgresAsync()).VacuumAsync(ExpiringRow.Schema.Name);
-            run.Add(Figure.Of(
-                $"{name}: cleaning up after it (VACUUM)", "CPU us/user told", [(design.CpuSeconds() - spent) * 1e6 / trial.Delivered]));
+            run.Add($"{name}: cleaning up after it (VACUUM)", "CPU us/user told", [(design.CpuSeconds() - spent) * 1e6 / trial.Delivered]);
         }
     }
 
@@ -124,8 +123,8 @@ internal static class ExpiryPart
         var busy = spent / Stopwatch.GetElapsedTime(began).TotalSeconds;
         await notices.UnsubscribeAsync();
         trial.Report($"Redis expired events, {how}", plot);
-        run.Add(Figure.Of($"Redis expired events, {how}: server while notices are due", "% of a core", [100 * busy]));
-        run.Add(Figure.Of($"Redis expired events, {how}: server while nobody goes", "% of a core", [100 * idle]));
+        run.Add($"Redis expired events, {how}: server while notices are due", "% of a core", [100 * busy]);
+        run.Add($"Redis expired events, {how}: server while nobody goes", "% of a core", [100 * idle]);
     }
 
     private static async Task<double> SpentAsync(RedisServer server, Func<Task> work)
@@ -141,7 +140,7 @@ internal static class ExpiryPart
         await using var closed = design;
         await design.FillAsync(100);
         await Task.Delay(Lease + TimeSpan.FromSeconds(10));
-        run.Add(Figure.Of($"{design.Name}: items still there 10 s after their TTL", "of 100", [await design.CountAsync()]));
+        run.Add($"{design.Name}: items still there 10 s after their TTL", "of 100", [await design.CountAsync()]);
         run.Note("DynamoDB deletes items within a few days of their TTL (its manual; earlier editions said 48 hours), "
                 + "and a stream can tell of it then; dynalite deletes none, so there is no lag to measure");
     }
@@ -185,7 +184,7 @@ internal static class ExpiryPart
         await trial.EndAsync();
         var busy = (Cpu.OfThisProcess() - before) / Stopwatch.GetElapsedTime(began).TotalSeconds;
         trial.Report(name, plot);
-        run.Add(Figure.Of($"{name}: this process while notices are due", "% of a core", [100 * busy]));
+        run.Add($"{name}: this process while notices are due", "% of a core", [100 * busy]);
     }
 
     /// <summary>
@@ -244,9 +243,9 @@ internal static class ExpiryPart
         public void Report(string name, Plot plot)
         {
             var lags = _lags.Concat(Enumerable.Repeat(double.PositiveInfinity, _count - _lags.Count)).Order().ToArray();
-            run.Add(Figure.Of($"{name}: told of within {run.Settings.Number("patience")} s", $"of {_count:#,0}", [_lags.Count]));
-            run.Add(Figure.Of($"{name}: late, p50", "s", [lags[lags.Length / 2]]));
-            run.Add(Figure.Of($"{name}: late, p99", "s", [lags[lags.Length * 99 / 100]]));
+            run.Add($"{name}: told of within {run.Settings.Number("patience")} s", $"of {_count:#,0}", [_lags.Count]);
+            run.Add($"{name}: late, p50", "s", [lags[lags.Length / 2]]);
+            run.Add($"{name}: late, p99", "s", [lags[lags.Length * 99 / 100]]);
             plot.Add(name, new Bar("p50", [lags[lags.Length / 2]]), new Bar("p99", [lags[lags.Length * 99 / 100]]));
         }
     }

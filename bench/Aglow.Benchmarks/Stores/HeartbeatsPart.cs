@@ -44,8 +44,8 @@ internal static class HeartbeatsPart
             foreach (var kind in (string[])[OneByOne, Batched])
             {
                 var of = samples[(design, kind)];
-                run.Add(Figure.Of($"{design.Name}: heartbeats, {kind}", "CPU us each", [.. of.Select(s => s.CpuNanoseconds / 1000)]));
-                run.Add(Figure.Of($"{design.Name}: heartbeats, {kind}", "heartbeats/s", [.. of.Select(s => s.Rate)]));
+                run.Add($"{design.Name}: heartbeats, {kind}", "CPU us each", [.. of.Select(s => s.CpuNanoseconds / 1000)]);
+                run.Add($"{design.Name}: heartbeats, {kind}", "heartbeats/s", [.. of.Select(s => s.Rate)]);
             }
 
             if (ours.GetValueOrDefault(design.Callers == 1) is { } own && own != design)
@@ -54,7 +54,7 @@ internal static class HeartbeatsPart
                 {
                     var ratios = samples[(design, kind)]
                         .Zip(samples[(own, kind)], (theirs, ownSample) => theirs.CpuNanoseconds / ownSample.CpuNanoseconds);
-                    run.Add(Figure.Of($"  times the CPU of {own.Name}, {kind}", "ratio", [.. ratios]));
+                    run.Add($"  times the CPU of {own.Name}, {kind}", "ratio", [.. ratios]);
                 }
             }
 

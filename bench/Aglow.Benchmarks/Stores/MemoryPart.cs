@@ -50,7 +50,7 @@ internal static class MemoryPart
         if (await design.CountAsync() is var kept && kept != count)
             throw new BenchmarkException($"{design.Name} keeps {kept:#,0} of {count:#,0} users.");
         var filled = await design.BytesAsync() / (double)count;
-        run.Add(Figure.Of($"{design.Name}, {title}", $"bytes/user of {design.BytesAre}", [filled]));
+        run.Add($"{design.Name}, {title}", $"bytes/user of {design.BytesAre}", [filled]);
         if (!rows.TryGetValue(design.Name, out var bars))
             rows[design.Name] = bars = [];
         bars.Add(new Bar(title, [filled]));
@@ -64,9 +64,7 @@ internal static class MemoryPart
         }
 
         run.Add(
-            Figure.Of(
-                $"{design.Name}, {title}, {Rounds} heartbeats of everybody later",
-                $"bytes/user of {design.BytesAre}",
-                [await design.BytesAsync() / (double)count]));
+            $"{design.Name}, {title}, {Rounds} heartbeats of everybody later", $"bytes/user of {design.BytesAre}",
+            [await design.BytesAsync() / (double)count]);
     }
 }

@@ -35,12 +35,12 @@ internal static class ReadsPart
             foreach (var kind in (string[])[OneByOne, List, Many])
             {
                 var of = samples[(design, kind)];
-                run.Add(Figure.Of($"{design.Name}: {kind}", "ms", [.. of.Select(s => Milliseconds(s, kind))]));
-                run.Add(Figure.Of($"{design.Name}: {kind}", "CPU us a user", [.. of.Select(s => s.CpuNanoseconds / 1000)]));
+                run.Add($"{design.Name}: {kind}", "ms", [.. of.Select(s => Milliseconds(s, kind))]);
+                run.Add($"{design.Name}: {kind}", "CPU us a user", [.. of.Select(s => s.CpuNanoseconds / 1000)]);
             }
 
             var faster = samples[(design, OneByOne)].Zip(samples[(design, List)], (one, list) => one.Nanoseconds / list.Nanoseconds);
-            run.Add(Figure.Of("  times faster at once than one by one", "ratio", [.. faster]));
+            run.Add("  times faster at once than one by one", "ratio", [.. faster]);
             time.Add(design.Name, [.. ((string[])[OneByOne, List, Many]).Select(
                 kind => new Bar(kind, [.. samples[(design, kind)].Select(s => Milliseconds(s, kind))]))]);
         }
