@@ -62,36 +62,28 @@ internal sealed class AttackBenchmark : Benchmark
     private static async Task<(double Kilobytes, int Opened, List<double> Milliseconds)> MeasureAsync(
         int count, byte[] sends, TimeSpan openWithin)
     {
-        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+        using var folder = new TemporaryFolder();
+        using var server = Child.Self(0, HttpHost.Verb, folder.Path);
+        var port = int.Parse(await server.ReadLineAsync());
         var clients = new List<Socket>();
-        try
-        {
-            using var server = Child.Self(0, HttpHost.Verb, folder);
-            var port = int.Parse(await server.ReadLineAsync());
-            // warms up: memory that the server needs for its first calls is not part of a connection's cost
-            for (var i = 0; i < 1000; i++)
-                await HeartbeatAsync(port);
-            var before = Cpu.ResidentBytes(server.Process.Id);
-            var began = Stopwatch.GetTimestamp();
-            while (clients.Count < count && Stopwatch.GetElapsedTime(began) < openWithin)
-                clients.Add(await OpenAsync(port, clients.Count, sends));
-            // when a later connection is answered, the server has accepted all earlier ones
-            var times = new List<double>();
-            for (var i = 0; i < HeartbeatsMeanwhile; i++)
-                times.Add(await HeartbeatAsync(port));
-            var memory = (Cpu.ResidentBytes(server.Process.Id) - before) / 1024.0 / clients.Count;
-            var closed = clients.Count(static client => client.Poll(0, SelectMode.SelectRead));
-            if (closed > 0)
-                throw new BenchmarkException(
-                    $"{closed} of {clients.Count} connections ended before they were measured: use fewer --clients.");
-            return (memory, clients.Count, times);
-        }
-        finally
-        {
-            foreach (var client in clients)
-                client.Dispose();
-            Directory.Delete(folder, recursive: true);
-        }
+        // warms up: memory that the server needs for its first calls is not part of a connection's cost
+        for (var i = 0; i < 1000; i++)
+            Heartbeat(port);
+        var before = Cpu.ResidentBytes(server.Process.Id);
+        var began = Stopwatch.GetTimestamp();
+        while (clients.Count < count && Stopwatch.GetElapsedTime(began) < openWithin)
+            clients.Add(await OpenAsync(port, clients.Count, sends));
+        // when a later connection is answered, the server has accepted all earlier ones
+        var times = new List<double>();
+        for (var i = 0; i < HeartbeatsMeanwhile; i++)
+            times.Add(Heartbeat(port));
+        var memory = (Cpu.ResidentBytes(server.Process.Id) - before) / 1024.0 / clients.Count;
+        var closed = clients.Count(static client => client.Poll(0, SelectMode.SelectRead));
+        clients.ForEach(static client => client.Dispose());
+        return closed == 0
+            ? (memory, clients.Count, times)
+            : throw new BenchmarkException(
+                $"{closed} of {clients.Count} connections ended before they were measured: use fewer --clients.");
     }
 
     private static async Task<Socket> OpenAsync(int port, int number, byte[] sends)
@@ -105,18 +97,15 @@ internal sealed class AttackBenchmark : Benchmark
         return socket;
     }
 
-    private static async Task<double> HeartbeatAsync(int port)
+    // the milliseconds of a heartbeat on a new connection
+    private static double Heartbeat(int port)
     {
         var began = Stopwatch.GetTimestamp();
-        using var connection = await OpenAsync(
-            port,
-            0,
-            "POST /heartbeat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"user_id\":1}"u8
-                .ToArray());
-        var answer = new byte[1024];
-        var length = await connection.ReceiveAsync(answer);
-        if (!Encoding.ASCII.GetString(answer, 0, length).StartsWith("HTTP/1.1 200", StringComparison.Ordinal))
-            throw new BenchmarkException("A heartbeat was not answered with 200.");
+        using var connection = new Connection(port);
+        var length = connection.Head("POST", "/heartbeat", "application/json", 13);
+        "{\"user_id\":1}"u8.CopyTo(connection.Request.AsSpan(connection.BodyAt));
+        connection.Send(length);
+        connection.ReceiveHttp();
         return Stopwatch.GetElapsedTime(began).TotalMilliseconds;
     }
 }

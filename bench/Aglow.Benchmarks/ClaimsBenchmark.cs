@@ -37,22 +37,15 @@ internal sealed class ClaimsBenchmark : Benchmark
     public override async Task RunAsync(Run run)
     {
         var (users, seconds) = ((int)run.Settings.Number("users"), (int)run.Settings.Number("seconds"));
-        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        try
-        {
-            // the long lease makes a second heartbeat unnecessary
-            var options = new AglowOptions { DataDirectory = folder, HeartbeatSeconds = 200, LeaseSeconds = 600, AwaySeconds = 600 };
-            await using var node = await EmbeddedPresence.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
-            await node.Presence.HeartbeatPackedAsync(Enumerable.Range(0, users).Select(static user => (uint)user).ToArray());
-            var ends = new long[users];
-            var watchers = Watch(node.Presence, ends);
-            await SetAsync(run, node.Presence, ends, seconds);
-            await EndAsync(run, watchers, users, seconds);
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+        using var folder = new TemporaryFolder();
+        // the long lease makes a second heartbeat unnecessary
+        var options = new AglowOptions { DataDirectory = folder.Path, HeartbeatSeconds = 200, LeaseSeconds = 600, AwaySeconds = 600 };
+        await using var node = await EmbeddedPresence.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
+        await node.Presence.HeartbeatPackedAsync(Enumerable.Range(0, users).Select(static user => (uint)user).ToArray());
+        var ends = new long[users];
+        var watchers = Watch(node.Presence, ends);
+        await SetAsync(run, node.Presence, ends, seconds);
+        await EndAsync(run, watchers, users, seconds);
     }
 
     private static Watcher[] Watch(PresenceService presence, long[] ends)

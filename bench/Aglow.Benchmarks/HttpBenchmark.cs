@@ -1,7 +1,6 @@
-using System.Buffers.Text;
 using System.Diagnostics;
 using System.Security.Cryptography;
-using System.Text;
+using Aglow.Benchmarks.Door;
 
 namespace Aglow.Benchmarks;
 
@@ -36,34 +35,27 @@ internal sealed class HttpBenchmark : Benchmark
         if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
             Process.GetCurrentProcess().ProcessorAffinity = OurCore;
         var people = new People(run.Settings.Number("users", least: 200_000));
-        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        try
-        {
-            using var server = Child.Self(ServerCore, HttpHost.Verb, folder);
-            var port = int.Parse(await server.ReadLineAsync());
-            using var redis =
-                parts.Any(p => p is "unpipelined" or "packed" or "statuses") ? await RedisServer.StartAsync(ServerCore, folder) : null;
-            var bench = new Bench(run, people, server.Process.Id, port, redis);
-            await bench.FillAsync();
-            if (parts.Contains("single"))
-                await bench.SingleAsync();
-            if (parts.Contains("unpipelined"))
-                await bench.UnpipelinedAsync();
-            if (parts.Contains("packed"))
-                await bench.PackedAsync();
-            if (parts.Contains("large"))
-                await bench.LargeAsync();
-            if (parts.Contains("statuses"))
-                await bench.StatusesAsync();
-            if (parts.Contains("latency"))
-                await bench.LatencyAsync();
-            if (parts.Contains("auth"))
-                await bench.AuthenticationAsync(folder, ServerCore);
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+        using var folder = new TemporaryFolder();
+        using var server = Child.Self(ServerCore, HttpHost.Verb, folder.Path);
+        var port = int.Parse(await server.ReadLineAsync());
+        using var redis =
+            parts.Any(p => p is "unpipelined" or "packed" or "statuses") ? await RedisServer.StartAsync(ServerCore, folder.Path) : null;
+        var bench = new Bench(run, people, server.Process.Id, port, redis);
+        await bench.FillAsync();
+        if (parts.Contains("single"))
+            await bench.SingleAsync();
+        if (parts.Contains("unpipelined"))
+            await bench.UnpipelinedAsync();
+        if (parts.Contains("packed"))
+            await bench.PackedAsync();
+        if (parts.Contains("large"))
+            await bench.LargeAsync();
+        if (parts.Contains("statuses"))
+            await bench.StatusesAsync();
+        if (parts.Contains("latency"))
+            await bench.LatencyAsync();
+        if (parts.Contains("auth"))
+            await bench.AuthenticationAsync(folder.Path, ServerCore);
     }
 
     private sealed class Bench(Run run, People people, int server, int port, RedisServer? redis)
@@ -77,13 +69,13 @@ internal sealed class HttpBenchmark : Benchmark
         public async Task FillAsync()
         {
             run.Progress($"{people.Count:#,0} users come online");
-            Rounds(new PackedHeartbeats(people, 100_000), _http, people.Count / 100_000);
+            new PackedHeartbeats(people, 100_000).Fill(_http, people.Count / 100_000);
             if (redis is null)
                 return;
             run.Note(
                 $"Redis {redis.Version()} on the server's core: save \"\", appendonly no; SET with EX 3600, so that every SET "
                     + "overwrites, as in steady state");
-            Rounds(new RedisSets(people, 500), _redis, people.Count / 500);
+            new RedisSets(people, 500).Fill(_redis, people.Count / 500);
             // waits until the journal of these arrivals is written and trimmed
             await Task.Delay(TimeSpan.FromSeconds(5));
         }
@@ -209,7 +201,7 @@ internal sealed class HttpBenchmark : Benchmark
                         i => new Connection(guarded.Port)
                         {
                             User = (uint)(10_000_000 + i),
-                            Headers = $"Authorization: Bearer {Token(secret, 10_000_000 + i)}\r\n"
+                            Headers = $"Authorization: Bearer {MistakenCallers.TokenOf(secret, $"{10_000_000 + i}")}\r\n"
                         })
                     .ToArray();
                 var without = Enumerable.Range(0, count).Select(i => new Connection(open.Port) { User = (uint)(10_000_000 + i) }).ToArray();
@@ -229,29 +221,10 @@ internal sealed class HttpBenchmark : Benchmark
             }
         }
 
-        // a token like that of an app: HS256, valid for a day
-        private static string Token(byte[] secret, int user)
-        {
-            var content = $"{Base64Url.EncodeToString("{\"alg\":\"HS256\",\"typ\":\"JWT\"}"u8)}.{Base64Url.EncodeToString(Encoding.UTF8.GetBytes($"{{\"sub\":\"{user}\",\"exp\":{DateTimeOffset.UtcNow.ToUnixTimeSeconds() + 86_400}}}"))}";
-            return $"{content}.{Base64Url.EncodeToString(HMACSHA256.HashData(secret, Encoding.ASCII.GetBytes(content)))}";
-        }
-
         private async Task<Pairs> RunAsync(Load a, Load b, Connection[] connectionsOfB, int serverOfB) => await Pairs.RunAsync(
             new Leg(a.Name, () => a.Run(server, _http, _leg)),
             new Leg(b.Name, () => b.Run(serverOfB, connectionsOfB, _leg)),
             run.PairCount,
             _warmUp);
-
-        private static void Rounds(Load load, Connection[] connections, int requests)
-        {
-            load.Begin();
-            for (var done = 0; done < requests; done += connections.Length)
-            {
-                foreach (var connection in connections)
-                    load.Send(connection);
-                foreach (var connection in connections)
-                    load.Receive(connection);
-            }
-        }
     }
 }

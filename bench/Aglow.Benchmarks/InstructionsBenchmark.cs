@@ -45,27 +45,20 @@ internal sealed class InstructionsBenchmark : Benchmark
         var program = Path.Combine(Machine.Root(), run.Settings.Text("program"));
         if (!File.Exists(program))
             throw new BenchmarkException($"{program} is not there: run ./aglow publish first.");
-        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        try
+        using var folder = new TemporaryFolder();
+        // valgrind fails on the debug information
+        var stripped = Path.Combine(folder.Path, "server");
+        await Programs.RunAsync("strip", "-o", stripped, program);
+        var counted = Count(run, stripped, folder.Path);
+        if (run.Settings.Text("record") == "yes")
         {
-            // valgrind fails on the debug information
-            var stripped = Path.Combine(folder, "server");
-            await Programs.RunAsync("strip", "-o", stripped, program);
-            var counted = Count(run, stripped, folder);
-            if (run.Settings.Text("record") == "yes")
-            {
-                File.WriteAllText(
-                    Recorded,
-                    JsonSerializer.Serialize(counted.ToDictionary(static c => c.Key, static c => Math.Round(c.Value, 1)), Indented) + "\n");
-                return;
-            }
+            File.WriteAllText(
+                Recorded,
+                JsonSerializer.Serialize(counted.ToDictionary(static c => c.Key, static c => Math.Round(c.Value, 1)), Indented) + "\n");
+            return;
+        }
 
-            Compare(run, counted);
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+        Compare(run, counted);
     }
 
     private static void Compare(Run run, Dictionary<string, double> counted)

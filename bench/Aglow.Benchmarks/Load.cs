@@ -26,6 +26,20 @@ internal abstract class Load
     {
     }
 
+    /// <summary>Sends this many requests, one on each connection in turn.</summary>
+    public void Fill(Connection[] connections, int requests)
+    {
+        Begin();
+        for (var done = 0; done < requests; done += connections.Length)
+        {
+            var some = connections.AsSpan(0, Math.Min(connections.Length, requests - done));
+            foreach (var connection in some)
+                Send(connection);
+            foreach (var connection in some)
+                Receive(connection);
+        }
+    }
+
     /// <summary>
     /// Keeps one request pending on each connection for this time, and measures the server's cost. One thread: while it handles one
     /// connection, the server works on the others.

@@ -37,6 +37,13 @@ internal static class Programs
     }
 
     /// <summary>Waits until a server answers.</summary>
+    public static Task UntilAsync(string name, Child server, Action ask) => UntilAsync(name, server, () =>
+    {
+        ask();
+        return Task.CompletedTask;
+    });
+
+    /// <inheritdoc cref="UntilAsync(string, Child, Action)"/>
     public static async Task UntilAsync(string name, Child server, Func<Task> ask)
     {
         for (var began = Stopwatch.GetTimestamp(); ;)

@@ -65,8 +65,8 @@ internal sealed class RedisBenchmark : Benchmark
                 + "SET with EX 3600, so that every SET overwrites, as in steady state");
         var sets = new RedisSets(people, 100);
         var packed = new RedisBitfields(people, 64);
-        bench.Rounds(sets, people.Count / 100);
-        bench.Rounds(packed, people.Count / 64);
+        bench.Fill(sets, people.Count / 100);
+        bench.Fill(packed, people.Count / 64);
         var pairs = await bench.RunAsync(sets, packed);
         run.Add(
             $"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against SET EX x 100", pairs, s => s.CpuNanoseconds,
@@ -81,8 +81,8 @@ internal sealed class RedisBenchmark : Benchmark
     {
         var people = new People(run.Settings.Number("users", least: 1_000_000));
         await using var bench = await Bench.StartAsync(run, durable: false);
-        bench.Rounds(new RedisSets(people, 100), people.Count / 100);
-        bench.Rounds(new RedisSingleBitfields(people, 100), people.Count / 100);
+        bench.Fill(new RedisSets(people, 100), people.Count / 100);
+        bench.Fill(new RedisSingleBitfields(people, 100), people.Count / 100);
         foreach (var users in (int[])[20, 1000])
         {
             var pairs = await bench.RunAsync(new RedisGets(people, users), new RedisBitfieldGets(people, users));
@@ -143,7 +143,7 @@ internal sealed class RedisBenchmark : Benchmark
         {
             var empty = await UsedAsync(bench.Server);
             var people = new People(online);
-            bench.Rounds(new RedisSets(people, 100), people.Count / 100);
+            bench.Fill(new RedisSets(people, 100), people.Count / 100);
             keys = await UsedAsync(bench.Server) - empty;
         }
 
@@ -162,7 +162,7 @@ internal sealed class RedisBenchmark : Benchmark
         await using var bench = await Bench.StartAsync(run, durable: true);
         var position = 0;
         var ours = people.Next(ref position, nodesPeople).ToArray();
-        bench.Rounds(new RedisSets(people, 100), people.Count / 100);
+        bench.Fill(new RedisSets(people, 100), people.Count / 100);
         // the lease is a day, so that users stay online during the peer's turn
         var options = new AglowOptions { MemoryMegabytes = 1024, LeaseSeconds = 86_400 };
         await using var node = await RedisPresence.OpenAsync(options, bench.Options, TimeProvider.System, NullLoggerFactory.Instance);
@@ -175,7 +175,7 @@ internal sealed class RedisBenchmark : Benchmark
         var whole = new List<double>();
         var atOnce = new List<double>();
         var pairs = await Pairs.RunAsync(
-            new Leg("SET EX x 100, 10,000/s", () => PacedAsync(() => bench.Rounds(sets, 1))),
+            new Leg("SET EX x 100, 10,000/s", () => PacedAsync(() => bench.Fill(sets, 1))),
             new Leg("through a node, 10,000/s", ThroughNodeAsync),
             run.PairCount,
             TimeSpan.FromSeconds(run.Settings.Number("warm-up")));
@@ -259,18 +259,7 @@ internal sealed class RedisBenchmark : Benchmark
                 TimeSpan.FromSeconds(run.Settings.Number("warm-up")));
         }
 
-        public void Rounds(Load load, int requests)
-        {
-            load.Begin();
-            for (var done = 0; done < requests; done += _connections.Length)
-            {
-                var some = _connections.AsSpan(0, Math.Min(_connections.Length, requests - done));
-                foreach (var connection in some)
-                    load.Send(connection);
-                foreach (var connection in some)
-                    load.Receive(connection);
-            }
-        }
+        public void Fill(Load load, int requests) => load.Fill(_connections, requests);
 
         public ValueTask DisposeAsync()
         {

@@ -1,5 +1,4 @@
 using System.Buffers.Text;
-using System.Net.Sockets;
 using Aglow.Model;
 using Aglow.Redis;
 using StackExchange.Redis;
@@ -27,19 +26,8 @@ internal sealed class RedisServer : IDisposable
         var port = Programs.FreePort();
         var child = Child.Start(
             Programs.Find("redis-server", "redis-server"), cores, ["--port", $"{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", durable ? "yes" : "no", "--appendfsync", "everysec", "--dir", folder, "--loglevel", "warning", .. flags]);
-        var began = System.Diagnostics.Stopwatch.GetTimestamp();
-        while (true)
-        {
-            try
-            {
-                new Connection(port).Dispose();
-                return new RedisServer(child, port);
-            }
-            catch (SocketException) when (!child.Process.HasExited && System.Diagnostics.Stopwatch.GetElapsedTime(began).TotalSeconds < 10)
-            {
-                await Task.Delay(50);
-            }
-        }
+        await Programs.UntilAsync("redis-server", child, () => new Connection(port).Dispose());
+        return new RedisServer(child, port);
     }
 
     /// <summary>The version, for the record.</summary>

@@ -57,9 +57,9 @@ internal sealed class StartBenchmark : Benchmark
     private static async Task<(double Milliseconds, double Megabytes)> StartAsync(string program)
     {
         var parts = program.Split(':');
-        var data = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+        using var data = new TemporaryFolder();
         var port = Programs.FreePort();
-        var start = new ProcessStartInfo(Resolve(parts[0]), ["serve", "--urls", $"http://127.0.0.1:{port}", "--data", data])
+        var start = new ProcessStartInfo(Resolve(parts[0]), ["serve", "--urls", $"http://127.0.0.1:{port}", "--data", data.Path])
         {
             RedirectStandardOutput = true,
             UseShellExecute = false
@@ -86,7 +86,6 @@ internal sealed class StartBenchmark : Benchmark
         {
             server.Kill();
             await server.WaitForExitAsync();
-            Directory.Delete(data, recursive: true);
         }
     }
 

@@ -30,20 +30,13 @@ internal sealed class DevicesBenchmark : Benchmark
         var runs = (int)run.Settings.Number("runs");
         var seconds = run.Settings.Number("heartbeat-seconds");
         string[] flags = ["--heartbeat-seconds", $"{seconds}", "--lease-seconds", $"{10 * seconds}"];
-        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        try
-        {
-            using (var alone = await ServeProcess.StartAsync(0, folder, flags))
-                await MeasureAsync(run, "one node on its folder", [alone.Port], runs / 3);
-            await using var cluster = await ClusterServers.StartAsync();
-            using var one = await NodeProcess.StartAsync(cluster, flags);
-            using var other = await NodeProcess.StartAsync(cluster, flags);
-            await MeasureAsync(run, "two nodes on a Redis Cluster", [one.Port, other.Port], runs - (runs / 3));
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+        using var folder = new TemporaryFolder();
+        using (var alone = await ServeProcess.StartAsync(0, folder.Path, flags))
+            await MeasureAsync(run, "one node on its folder", [alone.Port], runs / 3);
+        await using var cluster = await ClusterServers.StartAsync();
+        using var one = await NodeProcess.StartAsync(cluster, flags);
+        using var other = await NodeProcess.StartAsync(cluster, flags);
+        await MeasureAsync(run, "two nodes on a Redis Cluster", [one.Port, other.Port], runs - (runs / 3));
     }
 
     private static async Task MeasureAsync(Run run, string where, int[] ports, int people)

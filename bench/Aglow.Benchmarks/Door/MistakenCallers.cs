@@ -28,7 +28,7 @@ internal sealed class MistakenCallers(byte[] secret, int people)
     /// <summary>The first of them, for messages.</summary>
     public string? First => _first;
 
-    /// <summary>A token that is valid for ten minutes.</summary>
+    /// <summary>A token that is valid for an hour.</summary>
     public static string TokenOf(byte[] secret, string user)
     {
         var now = DateTimeOffset.UtcNow.ToUnixTimeSeconds();

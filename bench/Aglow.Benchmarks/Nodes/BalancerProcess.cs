@@ -1,5 +1,3 @@
-using System.Net.Sockets;
-
 namespace Aglow.Benchmarks.Nodes;
 
 /// <summary>HAProxy with <c>deploy/haproxy.cfg</c>, except for the addresses.</summary>
@@ -34,8 +32,7 @@ internal sealed class BalancerProcess : IDisposable
         await File.WriteAllLinesAsync(
             file, lines.Select(line => line.Replace("bind :8080", $"bind 127.0.0.1:{port}", StringComparison.Ordinal)));
         var balancer = new BalancerProcess(Child.Start(Programs.Find("haproxy", "haproxy"), 0, "-db", "-q", "-f", file), file, port);
-        while (!Accepts(port))
-            await Task.Delay(50);
+        await Programs.UntilAsync("haproxy", balancer._child, () => new Connection(port).Dispose());
         // its health checks run once a second
         await Task.Delay(TimeSpan.FromSeconds(2.5));
         return balancer;
@@ -46,18 +43,5 @@ internal sealed class BalancerProcess : IDisposable
         _child.Process.Kill();
         _child.Dispose();
         File.Delete(_file);
-    }
-
-    private static bool Accepts(int port)
-    {
-        try
-        {
-            new Connection(port).Dispose();
-            return true;
-        }
-        catch (SocketException)
-        {
-            return false;
-        }
     }
 }

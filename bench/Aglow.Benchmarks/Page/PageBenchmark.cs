@@ -61,27 +61,20 @@ internal sealed class PageBenchmark : Benchmark
     public override async Task RunAsync(Run run)
     {
         var users = (int)run.Settings.Number("users");
-        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        try
-        {
-            // a lease that never expires, so that only sent messages cause changes
-            using var server = await ServeProcess.StartAsync(cores: 0, folder);
-            var url = $"http://127.0.0.1:{server.Port}";
-            using var http = new HttpClient { BaseAddress = new Uri(url) };
-            var people = new Dictionary<uint, bool>(
-                (await RegisterAsync(http, users)).Select(static number => KeyValuePair.Create(number, true)));
-            using var playwright = await Playwright.CreateAsync();
-            await using var chromium = await playwright.Chromium.LaunchAsync(
-                new() { ExecutablePath = Programs.Find("chromium", "chromium"), Args = ["--no-sandbox"] });
-            await MeasureFirstDotsAsync(run, chromium, url);
-            // a desktop that shows some of the rows, and a large screen that shows all of them
-            await MeasureFramesAsync(run, chromium, http, url, people, "on a desktop", 1440, 900);
-            await MeasureFramesAsync(run, chromium, http, url, people, "on a wall that shows all of them", 3840, 9600);
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+        using var folder = new TemporaryFolder();
+        // a lease that never expires, so that only sent messages cause changes
+        using var server = await ServeProcess.StartAsync(cores: 0, folder.Path);
+        var url = $"http://127.0.0.1:{server.Port}";
+        using var http = new HttpClient { BaseAddress = new Uri(url) };
+        var people = new Dictionary<uint, bool>(
+            (await RegisterAsync(http, users)).Select(static number => KeyValuePair.Create(number, true)));
+        using var playwright = await Playwright.CreateAsync();
+        await using var chromium = await playwright.Chromium.LaunchAsync(
+            new() { ExecutablePath = Programs.Find("chromium", "chromium"), Args = ["--no-sandbox"] });
+        await MeasureFirstDotsAsync(run, chromium, url);
+        // a desktop that shows some of the rows, and a large screen that shows all of them
+        await MeasureFramesAsync(run, chromium, http, url, people, "on a desktop", 1440, 900);
+        await MeasureFramesAsync(run, chromium, http, url, people, "on a wall that shows all of them", 3840, 9600);
     }
 
     // a window of its own, with an empty cache
