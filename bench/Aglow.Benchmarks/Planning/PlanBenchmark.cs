@@ -19,6 +19,9 @@ internal sealed class PlanBenchmark : Benchmark
     /// <summary>The server's core, and our core as a mask.</summary>
     public const int ServerCore = 0, OurCore = 2;
 
+    /// <summary>The constants that come with the project.</summary>
+    public static string ProjectConstants { get; } = Path.Combine(Machine.Root(), "tools", "Aglow.Plan", "constants.json");
+
     public override string Name => "plan";
 
     public override string Measures => "the constants of ./aglow plan, and a run of everything at once compared with the plan";
@@ -28,10 +31,7 @@ internal sealed class PlanBenchmark : Benchmark
     public override IReadOnlyList<Option> Options { get; } =
     [
         new("parts", "all", "node, sockets, deliveries, redis: constants; check: a run against the plan"),
-        new(
-            "constants",
-            Path.Combine(Machine.Root(), "tools", "Aglow.Plan", "constants.json"),
-            "the file of constants: those measured are written into it, and the check reads it"),
+        new("constants", ProjectConstants, "the file of constants: those measured are written into it, and the check reads it"),
         new("sockets", "4000", "connections of a step: slopes are taken between one and two of these"),
         new("seconds", "10", "how long the CPU of each leg is counted"),
         new("check-active", "1m", "active users of the check, by packed heartbeats every 10 s"),

@@ -1,10 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
-using Aglow.Benchmarks.Baselines;
 using Aglow.Benchmarks.Sockets;
 using Aglow.Benchmarks.Stores;
-using Aglow.Durable;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Plan;
@@ -190,14 +188,15 @@ internal sealed class PlanConstants(Run run)
         }
     }
 
-    /// <summary>Writes the results into the file; constants that were not measured now stay as they are.</summary>
+    /// <summary>
+    /// Writes the results into the file. Constants that were not measured stay as they are there, or in the project's file.
+    /// </summary>
     public void Save()
     {
         if (_found.Count == 0)
             return;
-        FromTheProtocol();
         var file = run.Settings.Text("constants");
-        var all = File.Exists(file) ? Constants.Load(file).All.ToDictionary() : [];
+        var all = Constants.Load(File.Exists(file) ? file : PlanBenchmark.ProjectConstants).All.ToDictionary();
         foreach (var (key, constant) in _found)
             all[key] = constant;
         var machine = Machine.This();
@@ -209,52 +208,6 @@ internal sealed class PlanConstants(Run run)
         };
         File.WriteAllText(file, $"{Head}{JsonSerializer.Serialize(record, JsonFile.Options)}\n");
         run.Progress($"written: {Path.GetRelativePath(Environment.CurrentDirectory, file)}");
-    }
-
-    // lengths that follow from docs/protocol.md and from the code; 52 = headers of IP and TCP with time stamps
-    private void FromTheProtocol()
-    {
-        Known(
-            "ping_out_bytes",
-            "bytes out a ping",
-            52 + 2 + 2 + 15 + 52,
-            "bytes",
-            "docs/protocol.md: ping and tick in a packet, and the acknowledgement of the pong; without TLS");
-        Known(
-            "ping_in_bytes",
-            "bytes in a pong",
-            52 + 6 + 52,
-            "bytes",
-            "docs/protocol.md: a masked pong, and the acknowledgement of the ping; without TLS");
-        Known(
-            "http_out_bytes",
-            "bytes out a request",
-            52 + 52 + 230,
-            "bytes",
-            "docs/protocol.md: the head and body of an answer, and an acknowledgement; connections kept");
-        Known(
-            "http_in_bytes",
-            "bytes in a request",
-            52 + 52 + 160,
-            "bytes",
-            "docs/protocol.md: the head and body of a request, and an acknowledgement; connections kept");
-        Known("packed_out_bytes", "bytes out a packed heartbeat", 0.4, "bytes", "docs/protocol.md: an answer to 1,000");
-        Known("packed_in_bytes", "bytes in a packed heartbeat", 4.3, "bytes", "docs/protocol.md: four each, and a head for 1,000");
-        Known(
-            "delivery_bytes",
-            "bytes a delivery",
-            52 + 4 + 33 + 84 + 52,
-            "bytes",
-            "docs/protocol.md: one record in a frame of its own, and its acknowledgement; less where changes come together");
-        Known("redis_in_bytes", "bytes in a word", 45, "bytes", "SET u32 #SLOT WORD as Redis reads it");
-        Known("redis_read_bytes", "bytes out a word", 12, "bytes", ":WORD as Redis answers it");
-        Known("hint_bytes", "bytes a hint", 8, "bytes", "HintMessage: four in a run of one kind, nine alone; taken as eight");
-        Known(
-            "journal_bytes",
-            "bytes of journal",
-            2 * Checkpoint.SmallestJournal,
-            "bytes",
-            "Checkpoint.SmallestJournal, 64 MiB, and as much again while it is trimmed");
     }
 
     private async Task SweepAsync()
@@ -333,7 +286,4 @@ internal sealed class PlanConstants(Run run)
             unit,
             $"{Command}{spread}");
     }
-
-    private void Known(string key, string name, double value, string unit, string from) =>
-        _found[key] = new Constant(name, value, unit, from);
 }
