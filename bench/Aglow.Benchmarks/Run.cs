@@ -59,6 +59,10 @@ internal sealed class Run
         Progress($"{figure.Name}: {Table.Number(figure.Value.Median)} {figure.Unit}");
     }
 
+    /// <summary>Adds a figure of samples.</summary>
+    public void Add(string name, string unit, IReadOnlyList<double> samples, Goal? goal = null) =>
+        Add(Figure.Of(name, unit, samples, goal));
+
     /// <summary>
     /// Adds the results of pairs: the ratio of A's cost to B's, and each leg's CPU and rate. With <paramref name="inverse"/> it is the
     /// ratio of B's to A's: how many times A is faster.
