@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using Aglow.AspNetCore.Http;
 using Aglow.Changes;
@@ -11,64 +12,40 @@ namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>A presence record.</summary>
 internal sealed record PresenceDocument(
-    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
-    [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
-    [property: JsonPropertyName(JsonNames.Status)] string Status,
-    [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
-    [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    string? LastSeenAbout = null,
-    [property: JsonPropertyName(JsonNames.Text), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
-    [property: JsonPropertyName(JsonNames.Emoji), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
-    [property: JsonPropertyName(JsonNames.Until), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
-    [property: JsonPropertyName(JsonNames.Devices), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    IReadOnlyList<string>? Devices = null,
-    [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null);
+    UserJson UserId, bool IsOnline, string Status, long? LastSeen,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] IReadOnlyList<string>? Devices = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null);
 
 /// <summary>A presence record, and the status that the person chose: the claim of the source "user".</summary>
 internal sealed record StatusDocument(
-    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
-    [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
-    [property: JsonPropertyName(JsonNames.Status)] string Status,
-    [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
-    [property: JsonPropertyName(JsonNames.Manual)] string Manual,
-    [property: JsonPropertyName(JsonNames.Text), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
-    [property: JsonPropertyName(JsonNames.Emoji), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
-    [property: JsonPropertyName(JsonNames.Until), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
-    [property: JsonPropertyName(JsonNames.Devices), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    IReadOnlyList<string>? Devices = null,
-    [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null);
+    UserJson UserId, bool IsOnline, string Status, long? LastSeen, string Manual,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] IReadOnlyList<string>? Devices = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null);
 
 /// <summary>What a user shows of themself.</summary>
-internal sealed record VisibilityDocument(
-    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
-    [property: JsonPropertyName(JsonNames.Online)] string Online,
-    [property: JsonPropertyName(JsonNames.LastSeen)] string LastSeen);
+internal sealed record VisibilityDocument(UserJson UserId, string Online, string LastSeen);
 
 /// <summary>Body that sets what a user shows of themself; a missing member does not change.</summary>
-internal sealed record VisibilityBody(
-    [property: JsonPropertyName(JsonNames.Online)] string? Online,
-    [property: JsonPropertyName(JsonNames.LastSeen)] string? LastSeen);
+internal sealed record VisibilityBody(string? Online, string? LastSeen);
 
 /// <summary>A profile with the fields of the presence record. Without a profile, its names and times are null.</summary>
 internal sealed record UserDocument(
-    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
-    [property: JsonPropertyName(JsonNames.UserName)] string? UserName,
-    [property: JsonPropertyName(JsonNames.DisplayName)] string? DisplayName,
-    [property: JsonPropertyName(JsonNames.CreatedAt)] long? CreatedAt,
-    [property: JsonPropertyName(JsonNames.UpdatedAt)] long? UpdatedAt,
-    [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
-    [property: JsonPropertyName(JsonNames.Status)] string Status,
-    [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
-    [property: JsonPropertyName(JsonNames.LastSeenAbout), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    string? LastSeenAbout,
-    [property: JsonPropertyName(JsonNames.Manual), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Manual = null,
-    [property: JsonPropertyName(JsonNames.Disabled), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? Disabled = null,
-    [property: JsonPropertyName(JsonNames.Text), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
-    [property: JsonPropertyName(JsonNames.Emoji), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
-    [property: JsonPropertyName(JsonNames.Until), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
-    [property: JsonPropertyName(JsonNames.Devices), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    IReadOnlyList<string>? Devices = null,
-    [property: JsonPropertyName(JsonNames.ActiveAt), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null)
+    UserJson UserId, string? UserName, string? DisplayName, long? CreatedAt, long? UpdatedAt, bool IsOnline, string Status, long? LastSeen,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Manual = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? Disabled = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] IReadOnlyList<string>? Devices = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ActiveAt = null)
 {
     public static UserDocument Of(UserJson user, Profile? profile, Presence presence) => new(
         user,
@@ -88,32 +65,19 @@ internal sealed record UserDocument(
 }
 
 /// <summary>A page of a search.</summary>
-internal sealed record UsersDocument(
-    [property: JsonPropertyName(JsonNames.Users)] IReadOnlyList<UserDocument> Users,
-    [property: JsonPropertyName(JsonNames.Next)] string? Next);
+internal sealed record UsersDocument(IReadOnlyList<UserDocument> Users, string? Next);
 
 /// <summary>Users by ID.</summary>
-internal sealed record UserIdsDocument([property: JsonPropertyName(JsonNames.UserIds)] IReadOnlyList<UserJson> UserIds);
+internal sealed record UserIdsDocument(IReadOnlyList<UserJson> UserIds);
 
 /// <summary>A page of the users who wait for approval.</summary>
-internal sealed record WaitingDocument(
-    [property: JsonPropertyName(JsonNames.UserIds)] IReadOnlyList<UserJson> UserIds,
-    [property: JsonPropertyName(JsonNames.Next)] string? Next);
+internal sealed record WaitingDocument(IReadOnlyList<UserJson> UserIds, string? Next);
 
 /// <summary>A page of the users who are online.</summary>
-internal sealed record OnlineDocument(
-    [property: JsonPropertyName(JsonNames.Users)] IReadOnlyList<UserJson> Users,
-    [property: JsonPropertyName(JsonNames.Next)] string? Next);
+internal sealed record OnlineDocument(IReadOnlyList<UserJson> Users, string? Next);
 
 /// <summary>A change of a user.</summary>
-internal sealed record ChangeDocument(
-    [property: JsonPropertyName(JsonNames.Id)] string Id,
-    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
-    [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
-    [property: JsonPropertyName(JsonNames.Status)] string Status,
-    [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
-    [property: JsonPropertyName(JsonNames.Reason)] string Reason,
-    [property: JsonPropertyName(JsonNames.At)] long At)
+internal sealed record ChangeDocument(string Id, UserJson UserId, bool IsOnline, string Status, long? LastSeen, string Reason, long At)
 {
     public static ChangeDocument Of(PresenceChange change) => new(
         change.Id,
@@ -126,180 +90,100 @@ internal sealed record ChangeDocument(
 }
 
 /// <summary>A part of the feed of changes.</summary>
-internal sealed record ChangesDocument(
-    [property: JsonPropertyName(JsonNames.Changes)] IReadOnlyList<ChangeDocument> Changes,
-    [property: JsonPropertyName(JsonNames.Next)] string Next,
-    [property: JsonPropertyName(JsonNames.Gap)] bool Gap)
+internal sealed record ChangesDocument(IReadOnlyList<ChangeDocument> Changes, string Next, bool Gap)
 {
     public static ChangesDocument Of(ChangePage page) => new([.. page.Changes.Select(ChangeDocument.Of)], page.Next, page.IsGap);
 }
 
 /// <summary>How many users are online.</summary>
-internal sealed record OnlineCountDocument(
-    [property: JsonPropertyName(JsonNames.Online)] long Online,
-    [property: JsonPropertyName(JsonNames.AsOf)] long AsOf);
+internal sealed record OnlineCountDocument(long Online, long AsOf);
 
 /// <summary>The definition of "online" that the request named.</summary>
-internal sealed record DefinitionDocument(
-    [property: JsonPropertyName("name")] string Name,
-    [property: JsonPropertyName("pulse_seconds")] uint PulseSeconds,
-    [property: JsonPropertyName("activity_seconds")] uint? ActivitySeconds,
-    [property: JsonPropertyName("ended_by_leave")] bool EndedByLeave);
+internal sealed record DefinitionDocument(string Name, uint PulseSeconds, uint? ActivitySeconds, bool EndedByLeave);
 
 /// <summary>Why a user is shown as they are.</summary>
 internal sealed record ExplanationDocument(
-    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
-    [property: JsonPropertyName(JsonNames.IsOnline)] bool IsOnline,
-    [property: JsonPropertyName(JsonNames.Status)] string Status,
-    [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen,
-    [property: JsonPropertyName("reason")] string Reason,
-    [property: JsonPropertyName("definition")] DefinitionDocument Definition,
-    [property: JsonPropertyName("lease_seconds")] int LeaseSeconds,
-    [property: JsonPropertyName("last_heartbeat_at")] long? LastHeartbeatAt,
-    [property: JsonPropertyName("last_heartbeat_age_seconds")] long? LastHeartbeatAgeSeconds,
-    [property: JsonPropertyName("said_goodbye")] bool SaidGoodbye,
-    [property: JsonPropertyName("last_activity_at")] long? LastActivityAt,
-    [property: JsonPropertyName(JsonNames.Manual)] string Manual,
-    [property: JsonPropertyName(JsonNames.Source)] string? Source,
-    [property: JsonPropertyName(JsonNames.Text)] string? Text,
-    [property: JsonPropertyName(JsonNames.Emoji)] string? Emoji,
-    [property: JsonPropertyName(JsonNames.Until)] long? Until,
-    [property: JsonPropertyName("believed_online")] bool? BelievedOnline,
-    [property: JsonPropertyName("stall_guard_in_force")] bool StallGuardInForce,
-    [property: JsonPropertyName("counted_against")] long CountedAgainst,
-    [property: JsonPropertyName("now")] long Now,
-    [property: JsonPropertyName("node")] string Node,
-    [property: JsonPropertyName("store")] string Store);
+    UserJson UserId, bool IsOnline, string Status, long? LastSeen, string Reason, DefinitionDocument Definition, int LeaseSeconds,
+    long? LastHeartbeatAt, long? LastHeartbeatAgeSeconds, bool SaidGoodbye, long? LastActivityAt, string Manual, string? Source,
+    string? Text, string? Emoji, long? Until, bool? BelievedOnline, bool StallGuardInForce, long CountedAgainst, long Now, string Node,
+    string Store);
 
 /// <summary>The answer of a call that succeeded.</summary>
-internal sealed record SuccessDocument([property: JsonPropertyName(JsonNames.Status)] string Status);
+internal sealed record SuccessDocument(string Status);
 
 /// <summary>The answer to a heartbeat, with the time of the next one.</summary>
-internal sealed record HeartbeatDocument(
-    [property: JsonPropertyName(JsonNames.Status)] string Status,
-    [property: JsonPropertyName(JsonNames.NextHeartbeatSeconds)] int NextHeartbeatSeconds,
-    [property: JsonPropertyName(JsonNames.OfflineAfterSeconds)] int OfflineAfterSeconds);
+internal sealed record HeartbeatDocument(string Status, int NextHeartbeatSeconds, int OfflineAfterSeconds);
 
 /// <summary>The answer to packed heartbeats, with how many were accepted.</summary>
-internal sealed record AcceptedDocument(
-    [property: JsonPropertyName(JsonNames.Status)] string Status,
-    [property: JsonPropertyName(JsonNames.Accepted)] int Accepted);
+internal sealed record AcceptedDocument(string Status, int Accepted);
 
 /// <summary>A probe's answer.</summary>
-internal sealed record HealthDocument([property: JsonPropertyName(JsonNames.Status)] string Status);
+internal sealed record HealthDocument(string Status);
 
 /// <summary>An error (RFC 9457).</summary>
-internal sealed record ProblemDocument(
-    [property: JsonPropertyName(JsonNames.Type)] string Type,
-    [property: JsonPropertyName(JsonNames.Status)] int Status,
-    [property: JsonPropertyName(JsonNames.Title)] string Title,
-    [property: JsonPropertyName(JsonNames.Detail)] string Detail);
+internal sealed record ProblemDocument(string Type, int Status, string Title, string Detail);
 
 /// <summary>Body of a heartbeat or leave: one user, or a list.</summary>
-internal sealed record HeartbeatBody(
-    [property: JsonPropertyName(JsonNames.UserId)] UserJson? UserId,
-    [property: JsonPropertyName(JsonNames.UserIds)] IReadOnlyList<UserJson>? UserIds,
-    [property: JsonPropertyName(JsonNames.Active)] bool? Active,
-    [property: JsonPropertyName(JsonNames.Device)] DeviceBody? Device);
+internal sealed record HeartbeatBody(UserJson? UserId, IReadOnlyList<UserJson>? UserIds, bool? Active, DeviceBody? Device);
 
 /// <summary>The device that sends the heartbeat or leave.</summary>
-internal sealed record DeviceBody([property: JsonPropertyName("id")] string? Id, [property: JsonPropertyName("kind")] string? Kind);
+internal sealed record DeviceBody(string? Id, string? Kind);
 
 /// <summary>Body of a late heartbeat.</summary>
-internal sealed record StatusUpdateBody(
-    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
-    [property: JsonPropertyName(JsonNames.Timestamp)] long Timestamp);
+internal sealed record StatusUpdateBody(UserJson UserId, long Timestamp);
 
 /// <summary>One user of a batch.</summary>
-internal sealed record UserIdBody([property: JsonPropertyName(JsonNames.UserId)] UserJson UserId);
+internal sealed record UserIdBody(UserJson UserId);
 
 /// <summary>Body of a claim.</summary>
 internal sealed record StatusBody(
-    [property: JsonPropertyName(JsonNames.Status)] string Status,
-    [property: JsonPropertyName(JsonNames.Text)] string? Text,
-    [property: JsonPropertyName(JsonNames.Emoji)] string? Emoji,
-    [property: JsonPropertyName(JsonNames.Until)] long? Until,
-    [property: JsonPropertyName(JsonNames.ForSeconds)] long? ForSeconds,
-    [property: JsonPropertyName(JsonNames.Source)] string? Source,
-    [property: JsonPropertyName(JsonNames.Priority)] int? Priority);
+    string Status, string? Text, string? Emoji, long? Until, long? ForSeconds, string? Source, int? Priority);
 
 /// <summary>A claim.</summary>
 internal sealed record ClaimDocument(
-    [property: JsonPropertyName(JsonNames.Source)] string Source,
-    [property: JsonPropertyName(JsonNames.Status)] string Status,
-    [property: JsonPropertyName(JsonNames.Text), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text,
-    [property: JsonPropertyName(JsonNames.Emoji), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji,
-    [property: JsonPropertyName(JsonNames.Until), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until,
-    [property: JsonPropertyName(JsonNames.Priority)] int Priority,
-    [property: JsonPropertyName("set_at")] long SetAt,
-    [property: JsonPropertyName("is_shown")] bool IsShown);
+    string Source, string Status,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until,
+    int Priority, long SetAt, bool IsShown);
 
 /// <summary>The claims of a user that have not ended.</summary>
-internal sealed record ClaimsDocument(
-    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
-    [property: JsonPropertyName("claims")] IReadOnlyList<ClaimDocument> Claims);
+internal sealed record ClaimsDocument(UserJson UserId, IReadOnlyList<ClaimDocument> Claims);
 
 /// <summary>How to reach a user, for a push-notification service.</summary>
 internal sealed record ReachOfUser(
-    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
-    [property: JsonPropertyName(JsonNames.Connected)] bool Connected,
-    [property: JsonPropertyName(JsonNames.Devices)] IReadOnlyList<string> Devices,
-    [property: JsonPropertyName(JsonNames.Active)] bool Active,
-    [property: JsonPropertyName(JsonNames.MayBeDisturbed)] bool MayBeDisturbed,
-    [property: JsonPropertyName(JsonNames.LastSeen)] long? LastSeen);
+    UserJson UserId, bool Connected, IReadOnlyList<string> Devices, bool Active, bool MayBeDisturbed, long? LastSeen);
 
 /// <summary>How to reach users, in the order of the request.</summary>
-internal sealed record ReachDocument([property: JsonPropertyName(JsonNames.Users)] IReadOnlyList<ReachOfUser> Users);
+internal sealed record ReachDocument(IReadOnlyList<ReachOfUser> Users);
 
 /// <summary>Body of quiet hours.</summary>
-internal sealed record QuietHoursBody(
-    [property: JsonPropertyName(JsonNames.Days)] IReadOnlyList<string>? Days,
-    [property: JsonPropertyName(JsonNames.From)] string From,
-    [property: JsonPropertyName(JsonNames.To)] string To,
-    [property: JsonPropertyName(JsonNames.TimeZone)] string TimeZone);
+internal sealed record QuietHoursBody(IReadOnlyList<string>? Days, string From, string To, string TimeZone);
 
 /// <summary>A user's quiet hours, and whether it is quiet now.</summary>
 internal sealed record QuietHoursDocument(
-    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
-    [property: JsonPropertyName(JsonNames.Days)] IReadOnlyList<string> Days,
-    [property: JsonPropertyName(JsonNames.From)] string From,
-    [property: JsonPropertyName(JsonNames.To)] string To,
-    [property: JsonPropertyName(JsonNames.TimeZone)] string TimeZone,
-    [property: JsonPropertyName("is_quiet")] bool IsQuiet,
-    [property: JsonPropertyName("changes_at")] long ChangesAt);
+    UserJson UserId, IReadOnlyList<string> Days, string From, string To, string TimeZone, bool IsQuiet, long ChangesAt);
 
 /// <summary>Body of a new user.</summary>
-internal sealed record NewUserBody(
-    [property: JsonPropertyName(JsonNames.UserName)] string UserName,
-    [property: JsonPropertyName(JsonNames.DisplayName)] string? DisplayName,
-    [property: JsonPropertyName(JsonNames.UserId)] UserJson? UserId);
+internal sealed record NewUserBody(string UserName, string? DisplayName, UserJson? UserId);
 
 /// <summary>Body of a profile.</summary>
-internal sealed record NamesBody(
-    [property: JsonPropertyName(JsonNames.UserName)] string? UserName,
-    [property: JsonPropertyName(JsonNames.DisplayName)] string? DisplayName);
+internal sealed record NamesBody(string? UserName, string? DisplayName);
 
 /// <summary>One profile of an import.</summary>
-internal sealed record ImportedUserBody(
-    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
-    [property: JsonPropertyName(JsonNames.UserName)] string UserName,
-    [property: JsonPropertyName(JsonNames.DisplayName)] string? DisplayName);
+internal sealed record ImportedUserBody(UserJson UserId, string UserName, string? DisplayName);
 
 /// <summary>Body of an import.</summary>
-internal sealed record ImportBody([property: JsonPropertyName(JsonNames.Users)] IReadOnlyList<ImportedUserBody> Users);
+internal sealed record ImportBody(IReadOnlyList<ImportedUserBody> Users);
 
 /// <summary>The result of an import.</summary>
-internal sealed record ImportedDocument(
-    [property: JsonPropertyName(JsonNames.Created)] int Created,
-    [property: JsonPropertyName(JsonNames.Replaced)] int Replaced);
+internal sealed record ImportedDocument(int Created, int Replaced);
 
 /// <summary>Body of an account's access.</summary>
-internal sealed record AccessBody([property: JsonPropertyName(JsonNames.Disabled)] bool Disabled);
+internal sealed record AccessBody(bool Disabled);
 
 /// <summary>Whether a user is disabled.</summary>
-internal sealed record AccessDocument(
-    [property: JsonPropertyName(JsonNames.UserId)] UserJson UserId,
-    [property: JsonPropertyName(JsonNames.Disabled)] bool Disabled);
+internal sealed record AccessDocument(UserJson UserId, bool Disabled);
 
 /// <summary>The words of the API for the status of a user.</summary>
 internal static class Words
@@ -326,7 +210,8 @@ internal static class Words
         : [.. Enum.GetValues<DeviceKind>().Where(kind => devices.HasFlag((DeviceKinds)(1 << (int)kind))).Select(Device.NameOf)];
 }
 
-/// <summary>Source-generated JSON of the documents.</summary>
+/// <summary>Source-generated JSON of the documents. Names of members are those of the properties in snake case.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(PresenceDocument))]
 [JsonSerializable(typeof(IReadOnlyList<PresenceDocument>))]
 [JsonSerializable(typeof(IReadOnlyDictionary<string, PresenceDocument>))]
@@ -365,11 +250,18 @@ internal static class Words
 [JsonSerializable(typeof(ImportedDocument))]
 [JsonSerializable(typeof(AccessBody))]
 [JsonSerializable(typeof(AccessDocument))]
+[JsonSerializable(typeof(ReachDocument))]
+[JsonSerializable(typeof(WebhookBody))]
+[JsonSerializable(typeof(RotateBody))]
 [JsonSerializable(typeof(string))]
 [JsonSerializable(typeof(int))]
 [JsonSerializable(typeof(byte[]))]
 internal sealed partial class Documents : JsonSerializerContext
 {
     /// <summary>The serializer as answers use it.</summary>
-    public static Documents Sent { get; } = new(new System.Text.Json.JsonSerializerOptions { Encoder = PresenceJson.Encoder });
+    public static Documents Sent { get; } = new(new JsonSerializerOptions
+    {
+        Encoder = PresenceJson.Encoder,
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+    });
 }

@@ -2,7 +2,6 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Schema;
-using System.Text.Json.Serialization;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Http;
@@ -159,7 +158,7 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
             : shape.Name;
         if (!schemas.ContainsKey(name))
         {
-            schemas[name] = DescribedShapes.Default.GetTypeInfo(shape)!.GetJsonSchemaAsNode(new JsonSchemaExporterOptions
+            schemas[name] = Documents.Default.GetTypeInfo(shape)!.GetJsonSchemaAsNode(new JsonSchemaExporterOptions
             {
                 TreatNullObliviousAsNonNullable = true,
                 TransformSchemaNode = static (context, schema) => Complete(context.TypeInfo.Type, schema),
@@ -201,46 +200,3 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
             new JsonObject { ["type"] = "string", ["minLength"] = 1 }),
     };
 }
-
-/// <summary>The shapes that calls name.</summary>
-[JsonSerializable(typeof(AcceptedDocument))]
-[JsonSerializable(typeof(AccessBody))]
-[JsonSerializable(typeof(AccessDocument))]
-[JsonSerializable(typeof(ChangesDocument))]
-[JsonSerializable(typeof(ExplanationDocument))]
-[JsonSerializable(typeof(HealthDocument))]
-[JsonSerializable(typeof(HeartbeatBody))]
-[JsonSerializable(typeof(HeartbeatDocument))]
-[JsonSerializable(typeof(IReadOnlyDictionary<string, PresenceDocument>))]
-[JsonSerializable(typeof(IReadOnlyList<PresenceDocument>))]
-[JsonSerializable(typeof(IReadOnlyList<UserIdBody>))]
-[JsonSerializable(typeof(ImportBody))]
-[JsonSerializable(typeof(ImportedDocument))]
-[JsonSerializable(typeof(ReachDocument))]
-[JsonSerializable(typeof(StatusBody))]
-[JsonSerializable(typeof(StatusDocument))]
-[JsonSerializable(typeof(ClaimsDocument))]
-[JsonSerializable(typeof(QuietHoursDocument))]
-[JsonSerializable(typeof(QuietHoursBody))]
-[JsonSerializable(typeof(NamesBody))]
-[JsonSerializable(typeof(NewUserBody))]
-[JsonSerializable(typeof(OnlineCountDocument))]
-[JsonSerializable(typeof(OnlineDocument))]
-[JsonSerializable(typeof(PresenceDocument))]
-[JsonSerializable(typeof(ProblemDocument))]
-[JsonSerializable(typeof(StatusUpdateBody))]
-[JsonSerializable(typeof(SuccessDocument))]
-[JsonSerializable(typeof(UserDocument))]
-[JsonSerializable(typeof(UserIdsDocument))]
-[JsonSerializable(typeof(UsersDocument))]
-[JsonSerializable(typeof(VisibilityBody))]
-[JsonSerializable(typeof(VisibilityDocument))]
-[JsonSerializable(typeof(WaitingDocument))]
-[JsonSerializable(typeof(WebhookBody))]
-[JsonSerializable(typeof(RotateBody))]
-[JsonSerializable(typeof(WebhooksDocument))]
-[JsonSerializable(typeof(WebhookDocument))]
-[JsonSerializable(typeof(WebhookSecretDocument))]
-[JsonSerializable(typeof(DeliveryDocument))]
-[JsonSerializable(typeof(DeliveriesDocument))]
-internal sealed partial class DescribedShapes : JsonSerializerContext;
