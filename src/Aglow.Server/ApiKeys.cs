@@ -22,13 +22,7 @@ namespace Aglow.Server;
 /// <param name="Scopes">What the key may do, comma-separated.</param>
 /// <param name="CreatedAt">Seconds since 1970-01-01 UTC.</param>
 /// <param name="Check">A checksum of the other members; null in a file that was written by hand.</param>
-internal sealed record StoredKey(
-    [property: JsonPropertyName("name")] string Name,
-    [property: JsonPropertyName("id")] string Id,
-    [property: JsonPropertyName("hash")] string Hash,
-    [property: JsonPropertyName("scopes")] string Scopes,
-    [property: JsonPropertyName("created_at")] long CreatedAt,
-    [property: JsonPropertyName("check"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Check = null)
+internal sealed record StoredKey(string Name, string Id, string Hash, string Scopes, long CreatedAt, string? Check = null)
 {
     /// <summary>Computes the correct <see cref="Check"/>.</summary>
     public string RightCheck()
@@ -289,6 +283,9 @@ internal sealed class KeysInForce : IDisposable
     private sealed record KeyInForce(StoredKey Stored, byte[] Hash, Caller Caller);
 }
 
-[JsonSourceGenerationOptions(WriteIndented = true)]
+[JsonSourceGenerationOptions(
+    WriteIndented = true,
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(StoredKey[]))]
 internal sealed partial class StoredKeys : JsonSerializerContext;

@@ -11,8 +11,8 @@ internal static class ChangesCommand
     public static Command Create()
     {
         // --server as in `webhooks`, where --url is the receiver's
-        var server = RemoteServer.Options("--server");
-        server.Url.Aliases.Add("--url");
+        var remote = RemoteServer.Options("--server");
+        remote.Url.Aliases.Add("--url");
         var follow = new Option<bool>("--follow") { Description = "Prints new changes too, until the command is stopped." };
         var after = new Option<string>(
             "--after")
@@ -25,36 +25,21 @@ internal static class ChangesCommand
             "changes",
             "Prints each user who comes online, goes offline or changes status, as a line of JSON; {\"gap\":true} where changes are lost.")
         {
-            server.Url, server.Key, follow, after, definition,
+            remote.Url, remote.Key, follow, after, definition,
         };
-        command.SetAction((parsed, stop) =>
-            RunAsync(
-                () => RemoteServer.Of(parsed, server), parsed.GetValue(follow), parsed.GetValue(after), parsed.GetValue(definition), stop));
+        command.SetAction(async (parsed, stop) =>
+        {
+            using var server = RemoteServer.Of(parsed, remote);
+            try
+            {
+                await PrintAsync(server, parsed.GetValue(follow), parsed.GetValue(after), parsed.GetValue(definition), stop);
+            }
+            catch (Exception e) when (e is OperationCanceledException or IOException)
+            {
+                // stopped, or the reader of the lines has ended
+            }
+        });
         return command;
-    }
-
-    private static async Task<int> RunAsync(
-        Func<RemoteServer> open, bool follow, string? after, string? definition, CancellationToken stop)
-    {
-        try
-        {
-            using var server = open();
-            await PrintAsync(server, follow, after, definition, stop);
-            return CommandLine.Fine;
-        }
-        catch (UsageException wrong)
-        {
-            return CommandLine.Fail(CommandLine.Usage, $"{wrong.Message}.");
-        }
-        catch (UnreachableException failure)
-        {
-            return CommandLine.Fail(CommandLine.Failed, failure.Message);
-        }
-        catch (Exception e) when (e is OperationCanceledException or IOException)
-        {
-            // stopped, or the reader of the lines has ended
-            return CommandLine.Fine;
-        }
     }
 
     private static async Task PrintAsync(

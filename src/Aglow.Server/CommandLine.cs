@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Aglow.Storage;
 
 namespace Aglow.Server;
 
@@ -9,6 +10,8 @@ internal static class CommandLine
     public const int Failed = 1;
     public const int Usage = 2;
 
+    private const string DataFlag = "--data";
+
     public static async Task<int> RunAsync(Command commands, string[] args)
     {
         var parsed = commands.Parse(args.Length == 0 ? ["--help"] : args);
@@ -17,8 +20,33 @@ internal static class CommandLine
                 Usage,
                 $"{wrong.Message.TrimEnd('.')}. See aglow {parsed.CommandResult.Command.Name} --help.".Replace(
                     "aglow aglow", "aglow", StringComparison.Ordinal));
-        return await parsed.InvokeAsync(
-            new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+        try
+        {
+            return await parsed.InvokeAsync(
+                new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+        }
+        catch (UsageException usage)
+        {
+            return Fail(Usage, $"{usage.Message.TrimEnd('.')}.");
+        }
+        catch (Exception failure) when (
+            failure is DataFolderException or UnreachableException or IOException or UnauthorizedAccessException)
+        {
+            return Fail(Failed, failure.Message);
+        }
+    }
+
+    /// <summary>The option that names a data folder.</summary>
+    public static Option<string> Data() =>
+        new(DataFlag) { Description = "The data folder; default: the folder of serve.", HelpName = "DIR" };
+
+    /// <summary>The folder that <see cref="Data"/> names, or else that of <c>serve</c>.</summary>
+    public static string FolderOf(ParseResult parsed, Option<string> data)
+    {
+        var flags = new Dictionary<string, string>(StringComparer.Ordinal);
+        if (parsed.GetValue(data) is { } folder)
+            flags[DataFlag] = folder;
+        return ServeSettings.Read(flags).Presence.DataDirectory;
     }
 
     /// <summary>Reports an error in one line.</summary>

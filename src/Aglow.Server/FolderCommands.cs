@@ -7,38 +7,39 @@ namespace Aglow.Server;
 /// <summary><c>check</c> finds damage in a data folder; <c>repair --keep-what-is-good</c> makes a folder of the good data.</summary>
 internal static class FolderCommands
 {
-    private const string DataFlag = "--data";
     private const string KeepFlag = "--keep-what-is-good";
 
     public static Command CreateCheck()
     {
-        var data = Data();
+        var data = CommandLine.Data();
         var check = new Command(
             "check", "Checks every byte of the data folder, and says what is lost. No server may run on it. Exit code 1: it is damaged.")
         {
             data,
         };
-        check.SetAction(parsed => Run(parsed.GetValue(data), static folder =>
+        check.SetAction(parsed =>
         {
+            var folder = CommandLine.FolderOf(parsed, data);
             var files = FolderRepair.Check(folder);
             Report(files);
             var keys = CheckKeys(folder);
             return keys && files.All(static file => file.Damage is null) ? CommandLine.Fine : CommandLine.Failed;
-        }));
+        });
         return check;
     }
 
     public static Command CreateRepair()
     {
-        var data = Data();
+        var data = CommandLine.Data();
         var keep = new Option<bool>(KeepFlag)
         {
             Description = "Replaces the damaged folder by one with all good data, and keeps the damaged one beside it under another name.",
         };
         var repair = new Command(
             "repair", "Saves the good data of a damaged folder that has no backup. No server may run on it.") { data, keep };
-        repair.SetAction(parsed => Run(parsed.GetValue(data), folder =>
+        repair.SetAction(parsed =>
         {
+            var folder = CommandLine.FolderOf(parsed, data);
             if (!parsed.GetValue(keep))
                 throw new UsageException($"A repair loses damaged data: confirm with {KeepFlag}. aglow check lists the damage.");
             var (files, damaged) = FolderRepair.Run(folder, TimeProvider.System.GetUtcNow());
@@ -47,12 +48,9 @@ internal static class FolderCommands
                 ? "The databases are whole, so nothing was changed."
                 : $"{Path.GetFullPath(folder)} can be served again. The damaged folder is {damaged}: keep it until you miss nothing.");
             return CheckKeys(folder) ? CommandLine.Fine : CommandLine.Failed;
-        }));
+        });
         return repair;
     }
-
-    private static Option<string> Data() =>
-        new(DataFlag) { Description = "The data folder; default: the folder of serve.", HelpName = "DIR" };
 
     private static void Report(IReadOnlyList<FileReport> files)
     {
@@ -75,25 +73,6 @@ internal static class FolderCommands
         {
             Console.WriteLine($"keys.json: {damage.Message}");
             return false;
-        }
-    }
-
-    private static int Run(string? data, Func<string, int> act)
-    {
-        try
-        {
-            var flags = new Dictionary<string, string>(StringComparer.Ordinal);
-            if (data is not null)
-                flags[DataFlag] = data;
-            return act(ServeSettings.Read(flags).Presence.DataDirectory);
-        }
-        catch (UsageException wrong)
-        {
-            return CommandLine.Fail(CommandLine.Usage, wrong.Message);
-        }
-        catch (Exception failure) when (failure is DataFolderException or IOException or UnauthorizedAccessException)
-        {
-            return CommandLine.Fail(CommandLine.Failed, failure.Message);
         }
     }
 }

@@ -37,7 +37,7 @@ internal static class KeysCommand
         };
 
         var add = new Command("add", "Creates a key and prints it. It cannot be printed again.") { data, name, scope, file };
-        add.SetAction(parsed => Run(() =>
+        add.SetAction(parsed =>
         {
             var scopes = ApiKeys.ReadScopes(parsed.GetRequiredValue(scope));
             var keys = new ApiKeys(parsed.GetRequiredValue(data));
@@ -45,10 +45,10 @@ internal static class KeysCommand
                 AddInto(path, keys, parsed.GetRequiredValue(name), scopes);
             else
                 Console.Out.WriteLine(keys.Add(parsed.GetRequiredValue(name), scopes, TimeProvider.System.GetUtcNow()));
-        }));
+        });
 
         var list = new Command("list", "Lists the keys with their names, scopes and times of creation.") { data };
-        list.SetAction(parsed => Run(() =>
+        list.SetAction(parsed =>
         {
             foreach (var key in new ApiKeys(parsed.GetRequiredValue(data)).Read())
             {
@@ -56,10 +56,10 @@ internal static class KeysCommand
                     .ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture);
                 Console.Out.WriteLine($"{key.Name}  {key.Scopes}  {made}  {ApiKeys.Prefix}{key.Id}_…");
             }
-        }));
+        });
 
         var revoke = new Command("revoke", "Revokes a key. Running servers refuse it within a second.") { data, name };
-        revoke.SetAction(parsed => Run(() => new ApiKeys(parsed.GetRequiredValue(data)).Revoke(parsed.GetRequiredValue(name))));
+        revoke.SetAction(parsed => new ApiKeys(parsed.GetRequiredValue(data)).Revoke(parsed.GetRequiredValue(name)));
 
         return new Command("keys", "Creates, lists and revokes the keys of backends.") { add, list, revoke };
     }
@@ -85,23 +85,6 @@ internal static class KeysCommand
             throw new DataFolderException(
                 $"{path} cannot be written ({failure.Message.TrimEnd('.')}): name a file in a folder that this user may write with --file.",
                 failure);
-        }
-    }
-
-    private static int Run(Action action)
-    {
-        try
-        {
-            action();
-            return CommandLine.Fine;
-        }
-        catch (UsageException wrong)
-        {
-            return CommandLine.Fail(CommandLine.Usage, $"{wrong.Message}.");
-        }
-        catch (Exception failure) when (failure is DataFolderException or IOException or UnauthorizedAccessException)
-        {
-            return CommandLine.Fail(CommandLine.Failed, failure.Message);
         }
     }
 }

@@ -35,16 +35,12 @@ internal static class ServeCommand
         {
             return await ServerProcess.RunAsync(ServeSettings.Read(flags));
         }
-        catch (UsageException wrong)
-        {
-            return CommandLine.Fail(CommandLine.Usage, wrong.Message);
-        }
         catch (IOException failure) when (failure.InnerException is AddressInUseException)
         {
             return CommandLine.Fail(
                 CommandLine.Failed, $"{failure.Message.TrimEnd('.')}: stop the program that listens there, or choose another with --urls.");
         }
-        catch (Exception failure)
+        catch (Exception failure) when (failure is not UsageException)
         {
             return CommandLine.Fail(CommandLine.Failed, failure.Message);
         }

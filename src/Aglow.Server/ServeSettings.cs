@@ -4,7 +4,6 @@ using Aglow.Model;
 using Aglow.Postgres;
 using Aglow.Redis;
 using Microsoft.Extensions.Configuration;
-using StackExchange.Redis;
 
 namespace Aglow.Server;
 
@@ -50,7 +49,7 @@ internal sealed record ServeSettings(
             "A Redis or Valkey 7 that several servers share instead of a folder: one server, some nodes of a cluster, or Sentinels "
                 + "(HOST:PORT,…,serviceName=NAME). Also redis://USER:PASSWORD@HOST:PORT,…, rediss:// for TLS, or a connection string of "
                 + "StackExchange.Redis.",
-            static (o, v) => o.Redis = Servers(v)),
+            static (o, v) => o.Redis = RedisAddress.Parse(v)),
         new("redis-user", "NAME", "The user name for Redis; default: the default user.", static (o, v) => o.RedisUser = v),
         new(
             "redis-password", "PASSWORD",
@@ -72,7 +71,7 @@ internal sealed record ServeSettings(
             "postgres", "CONNECTION",
             "A PostgreSQL 13 or newer that stores the users of nodes with --redis, with their names; "
                 + "postgres://USER@HOST:PORT/DATABASE or Host=…;Database=…;Username=…. Without it, users are numbers on these nodes.",
-            static (o, v) => o.Postgres = Database(v), IsSecret: true),
+            static (o, v) => o.Postgres = PostgresOptions.Parse(v), IsSecret: true),
         new(
             "postgres-password", "PASSWORD",
             "The password for PostgreSQL. Other users of this machine can see flags, but not AGLOW_POSTGRES_PASSWORD.",
@@ -332,8 +331,7 @@ internal sealed record ServeSettings(
                 definition.ActivitySeconds = Or(source, value, Whole);
                 return true;
             case "endedbyleave":
-                definition.EndedByLeave = Or(
-                    source, value, static v => bool.TryParse(v, out var yes) ? yes : throw new UsageException("set true or false"));
+                definition.EndedByLeave = Or(source, value, Yes);
                 return true;
             default:
                 return false;
@@ -356,7 +354,7 @@ internal sealed record ServeSettings(
         {
             return read(value);
         }
-        catch (UsageException wrong)
+        catch (Exception wrong) when (wrong is UsageException or FormatException)
         {
             // passwords must not get into logs
             if (isSecret || value.Contains("password=", StringComparison.OrdinalIgnoreCase))
@@ -379,30 +377,6 @@ internal sealed record ServeSettings(
         uint.TryParse(value, NumberStyles.None, null, out var number)
             ? number
             : throw new UsageException("set a whole number from 0 to 2147483647");
-
-    private static ConfigurationOptions Servers(string value)
-    {
-        try
-        {
-            return RedisAddress.Parse(value);
-        }
-        catch (FormatException wrong)
-        {
-            throw new UsageException(wrong.Message);
-        }
-    }
-
-    private static PostgresOptions Database(string value)
-    {
-        try
-        {
-            return PostgresOptions.Parse(value);
-        }
-        catch (FormatException wrong)
-        {
-            throw new UsageException(wrong.Message);
-        }
-    }
 
     private static string Collector(string value) =>
         Uri.TryCreate(value, UriKind.Absolute, out var url) && url.Scheme is ("http" or "https")

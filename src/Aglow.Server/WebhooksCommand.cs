@@ -83,31 +83,16 @@ internal static class WebhooksCommand
         {
             command.Options.Add(server.Url);
             command.Options.Add(server.Key);
-            command.SetAction((parsed, stop) => RunAsync(
-                () => RemoteServer.Of(parsed, server),
-                remote => run(parsed, (method, path, json) => remote.CallAsync(method, path, json, stop))));
+            command.SetAction(async (parsed, stop) =>
+            {
+                using var remote = RemoteServer.Of(parsed, server);
+                using var answer = await run(parsed, (method, path, json) => remote.CallAsync(method, path, json, stop));
+                if (answer is not null)
+                    Print(answer.RootElement);
+                return answer?.RootElement.TryGetProperty("acknowledged", out var acknowledged) == true
+                    && !acknowledged.GetBoolean() ? CommandLine.Failed : CommandLine.Fine;
+            });
             return command;
-        }
-    }
-
-    private static async Task<int> RunAsync(Func<RemoteServer> open, Func<RemoteServer, Task<JsonDocument?>> run)
-    {
-        try
-        {
-            using var server = open();
-            using var answer = await run(server);
-            if (answer is not null)
-                Print(answer.RootElement);
-            return answer?.RootElement.TryGetProperty("acknowledged", out var acknowledged) == true
-                && !acknowledged.GetBoolean() ? CommandLine.Failed : CommandLine.Fine;
-        }
-        catch (UsageException wrong)
-        {
-            return CommandLine.Fail(CommandLine.Usage, $"{wrong.Message}.");
-        }
-        catch (UnreachableException failure)
-        {
-            return CommandLine.Fail(CommandLine.Failed, failure.Message);
         }
     }
 
