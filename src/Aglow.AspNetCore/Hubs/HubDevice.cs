@@ -22,10 +22,8 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
     private uint _lastEvidence;
     private volatile bool _isEnded;
 
-    /// <inheritdoc/>
     public Device Device => arrival.Client.Device;
 
-    /// <inheritdoc/>
     public bool IsLeaving { get; private set; }
 
     protected override TimeSpan TickInterval => SoonerOf(host.TickInterval, Left);

@@ -31,10 +31,8 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
     private int _isArriving;
     private volatile bool _isOver;
 
-    /// <inheritdoc/>
     public PipeReader Input => this;
 
-    /// <inheritdoc/>
     public PipeWriter Output => _transport.Output;
 
     /// <summary>Brings the user online, and returns the pipe that SignalR reads from now on.</summary>
@@ -57,7 +55,6 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
         return Interlocked.Exchange(ref _device, null) is { } device ? device.CloseAsync(leaves) : default;
     }
 
-    /// <inheritdoc/>
     public override bool TryRead(out ReadResult result)
     {
         if (!_transport.Input.TryRead(out result))
@@ -66,7 +63,6 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
         return true;
     }
 
-    /// <inheritdoc/>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public override async ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
     {
@@ -75,16 +71,12 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
         return result;
     }
 
-    /// <inheritdoc/>
     public override void AdvanceTo(SequencePosition consumed) => _transport.Input.AdvanceTo(consumed);
 
-    /// <inheritdoc/>
     public override void AdvanceTo(SequencePosition consumed, SequencePosition examined) => _transport.Input.AdvanceTo(consumed, examined);
 
-    /// <inheritdoc/>
     public override void CancelPendingRead() => _transport.Input.CancelPendingRead();
 
-    /// <inheritdoc/>
     public override void Complete(Exception? exception = null)
     {
         _transport.Input.Complete(exception);

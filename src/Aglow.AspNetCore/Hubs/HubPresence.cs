@@ -30,21 +30,18 @@ namespace Aglow.AspNetCore.Hubs;
 internal sealed class HubPresence(PresenceHost host, Callers callers, HubPresenceOptions options, IHostApplicationLifetime lifetime)
     : IHubFilter
 {
-    /// <inheritdoc/>
     public async Task OnConnectedAsync(HubLifetimeContext context, Func<HubLifetimeContext, Task> next)
     {
         await BeginAsync(context.Context);
         await next(context);
     }
 
-    /// <inheritdoc/>
     public ValueTask<object?> InvokeMethodAsync(HubInvocationContext invocationContext, Func<HubInvocationContext, ValueTask<object?>> next)
     {
         invocationContext.Context.Features.Get<HubLink>()?.HearCall();
         return next(invocationContext);
     }
 
-    /// <inheritdoc/>
     public async Task OnDisconnectedAsync(HubLifetimeContext context, Exception? exception, Func<HubLifetimeContext, Exception?, Task> next)
     {
         try
@@ -98,7 +95,6 @@ internal sealed class HubPresenceCheck(IServiceProvider services, HubPresenceOpt
     // SignalR's default for ClientTimeoutInterval
     private static readonly TimeSpan DefaultSilence = TimeSpan.FromSeconds(30);
 
-    /// <inheritdoc/>
     public Task StartAsync(CancellationToken cancellationToken)
     {
         var host = services.GetRequiredService<PresenceHost>();
@@ -123,6 +119,5 @@ internal sealed class HubPresenceCheck(IServiceProvider services, HubPresenceOpt
         return Task.CompletedTask;
     }
 
-    /// <inheritdoc/>
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 }

@@ -70,7 +70,6 @@ internal sealed class SharedSettings
         return names.Length == 0 ? null : new SettingDifference(Say(names), others.Say(names));
     }
 
-    /// <inheritdoc/>
     public override string ToString() => string.Join('\n', _values.Select(static pair => $"{pair.Key} {pair.Value}"));
 
     private static string Describe(DefinitionOptions definition, int lease)

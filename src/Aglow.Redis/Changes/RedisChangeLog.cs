@@ -80,7 +80,6 @@ internal sealed class RedisChangeLog : IChangeLog
         Consumers = new RedisConsumerStore(cluster);
     }
 
-    /// <inheritdoc/>
     public IConsumerStore Consumers { get; }
 
     /// <summary>Why this server cannot store a feed, in its own words; null: it can, or it is away.</summary>
@@ -96,11 +95,9 @@ internal sealed class RedisChangeLog : IChangeLog
         }
     }
 
-    /// <inheritdoc/>
     public Task RunOwnedAsync(string name, Func<string, CancellationToken, Task> run, CancellationToken stop) =>
         _leases.RunAsync(name, run, stop);
 
-    /// <inheritdoc/>
     public async ValueTask<ChangeLogHead?> HeadAsync()
     {
         var (fields, _) = await _cluster.SendAsync(
@@ -113,7 +110,6 @@ internal sealed class RedisChangeLog : IChangeLog
             (uint)fields[7]);
     }
 
-    /// <inheritdoc/>
     public async ValueTask<IReadOnlyList<ChangeLogEntry>> ReadAsync(long after, int most)
     {
         var (entries, _) = await _cluster.SendAsync(
@@ -130,7 +126,6 @@ internal sealed class RedisChangeLog : IChangeLog
         ];
     }
 
-    /// <inheritdoc/>
     public async ValueTask ReadToldAsync(int page, Memory<ulong> groups)
     {
         var bytes = new byte[groups.Length * sizeof(ulong)];
@@ -139,7 +134,6 @@ internal sealed class RedisChangeLog : IChangeLog
             groups.Span[group] = Reversed(BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(group * sizeof(ulong))));
     }
 
-    /// <inheritdoc/>
     public async ValueTask<IReadOnlyDictionary<uint, long>> ReadFactsAsync()
     {
         var (rows, _) = await _cluster.SendAsync(
@@ -150,7 +144,6 @@ internal sealed class RedisChangeLog : IChangeLog
         return rows.ToDictionary(static row => (uint)row.Name, static row => (long)row.Value);
     }
 
-    /// <inheritdoc/>
     public async ValueTask<bool> BeginAsync(
         string token, ChangeLogHead head, IReadOnlyList<(int Page, ulong[] Groups)> told, IReadOnlyDictionary<uint, long> facts)
     {
@@ -174,7 +167,6 @@ internal sealed class RedisChangeLog : IChangeLog
             Begin, [RedisKeys.Lease(IChangeLog.Feed), RedisKeys.ChangesFeed, RedisKeys.ChangesLog], [token, head.Generation, head.BeganAt]);
     }
 
-    /// <inheritdoc/>
     public async ValueTask<bool> AppendAsync(string token, ChangeLogWrite write)
     {
         List<RedisKey> keys = [RedisKeys.Lease(IChangeLog.Feed), RedisKeys.ChangesFeed, RedisKeys.ChangesLog, RedisKeys.ToldFacts];

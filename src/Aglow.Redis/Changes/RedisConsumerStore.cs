@@ -15,7 +15,6 @@ internal sealed class RedisConsumerStore(RedisCluster cluster) : IConsumerStore
         return 1
         """;
 
-    /// <inheritdoc/>
     public async ValueTask<IReadOnlyDictionary<string, string>> ReadAsync(string prefix)
     {
         var (rows, _) = await cluster.SendAsync(
@@ -28,7 +27,6 @@ internal sealed class RedisConsumerStore(RedisCluster cluster) : IConsumerStore
             .ToDictionary(static row => (string)row.Name!, static row => (string)row.Value!, StringComparer.Ordinal);
     }
 
-    /// <inheritdoc/>
     public async ValueTask WriteAsync(string key, string? json)
     {
         var row = (Hash: (RedisKey)RedisKeys.Consumers(KindOf(key)), key, json);
@@ -41,7 +39,6 @@ internal sealed class RedisConsumerStore(RedisCluster cluster) : IConsumerStore
             json is null ? RedisCommandKind.Script : RedisCommandKind.Write);
     }
 
-    /// <inheritdoc/>
     public async ValueTask<bool> ReplaceAsync(string key, string? before, string? json)
     {
         var (answer, _) = await cluster.SendAsync(
@@ -52,7 +49,6 @@ internal sealed class RedisConsumerStore(RedisCluster cluster) : IConsumerStore
         return (long)answer == 1;
     }
 
-    /// <inheritdoc/>
     public ValueTask DisposeAsync() => default;
 
     private static string KindOf(string key) => key[..key.IndexOf(':', StringComparison.Ordinal)];

@@ -87,7 +87,6 @@ internal sealed class ReplicaConfirmations : IAsyncDisposable
             () => Volatile.Read(ref _unconfirmed));
     }
 
-    /// <inheritdoc/>
     public ValueTask DisposeAsync() => _connection.DisposeAsync();
 
     private ShardReplicas ShardOf(uint user, out int page)

@@ -24,7 +24,6 @@ internal sealed class RedisPageCounts(RedisCluster cluster) : IPageCounts
     private const int HeadBytes = 4;
     private const int CountBytes = 8;
 
-    /// <inheritdoc/>
     public async ValueTask<uint> ReadAsync(Definition definition, Memory<PageCount> counts)
     {
         var bytes = ArrayPool<byte>.Shared.Rent(HeadBytes + (counts.Length * CountBytes));
@@ -46,12 +45,10 @@ internal sealed class RedisPageCounts(RedisCluster cluster) : IPageCounts
         }
     }
 
-    /// <inheritdoc/>
     public async ValueTask<uint> ClaimAsync(Definition definition, uint now) =>
         (uint?)(await WriteAsync(definition, [Set(0, now)])).Span[0]
         ?? throw new StoreUnavailableException("Redis answered a BITFIELD without a word.");
 
-    /// <inheritdoc/>
     public async ValueTask WriteAsync(Definition definition, IReadOnlyList<(int Page, PageCount Count)> counts, uint claim)
     {
         List<BitFieldOperation> words = [Set(0, claim)];

@@ -15,7 +15,6 @@ namespace Aglow.Demo;
 /// </remarks>
 internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, long createdAt) : IUserDirectory
 {
-    /// <inheritdoc/>
     public void Observe(AglowMetrics metrics) => behind.Observe(metrics);
 
     // cursors of a real directory never contain a dot
@@ -27,13 +26,10 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
             .OrderBy(static p => p.Name, StringComparer.Ordinal)
             .Select(static p => (p, NameFolding.ForSearch(p.Name), NameFolding.ForSearch(p.DisplayName)))];
 
-    /// <inheritdoc/>
     public uint NextIndex => behind.NextIndex;
 
-    /// <inheritdoc/>
     public ReadOnlyMemory<byte> CursorSecret => behind.CursorSecret;
 
-    /// <inheritdoc/>
     public async ValueTask<int> RegisterAsync(IReadOnlyList<string> keys, Memory<uint> numbers)
     {
         var theirs = Theirs(keys);
@@ -45,7 +41,6 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
         return added;
     }
 
-    /// <inheritdoc/>
     public async ValueTask FindIndexesAsync(IReadOnlyList<string> keys, Memory<uint> numbers)
     {
         var theirs = Theirs(keys);
@@ -54,7 +49,6 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
         Merge(keys, found, numbers.Span);
     }
 
-    /// <inheritdoc/>
     public async ValueTask FindIdsAsync(ReadOnlyMemory<uint> numbers, Memory<string?> names)
     {
         await behind.FindIdsAsync(numbers, names);
@@ -62,11 +56,9 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
             names.Span[i] ??= people.Find(numbers.Span[i])?.Name;
     }
 
-    /// <inheritdoc/>
     public ValueTask<Profile?> FindProfileAsync(uint user) =>
         people.Find(user) is { } person ? new(User(person).Profile) : behind.FindProfileAsync(user);
 
-    /// <inheritdoc/>
     public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create)
     {
         for (var i = 0; i < writes.Count; i++)
@@ -80,23 +72,17 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
         return behind.WriteProfilesAsync(writes, create);
     }
 
-    /// <inheritdoc/>
     public ValueTask DeleteAsync(uint user, long at) => Own(user) ?? behind.DeleteAsync(user, at);
 
-    /// <inheritdoc/>
     public ValueTask NoteDeletionAsync(uint user, long at) => Own(user) ?? behind.NoteDeletionAsync(user, at);
 
-    /// <inheritdoc/>
     public ValueTask RevokeAsync(uint user, long at) => Own(user) ?? behind.RevokeAsync(user, at);
 
-    /// <inheritdoc/>
     public ValueTask SetDisabledAsync(uint user, bool disabled, uint shownLastSeen) =>
         Own(user) ?? behind.SetDisabledAsync(user, disabled, shownLastSeen);
 
-    /// <inheritdoc/>
     public ValueTask<IReadOnlyList<KeyValuePair<uint, Account>>> AccountsAsync() => behind.AccountsAsync();
 
-    /// <inheritdoc/>
     public async ValueTask<DirectoryPage> SearchAsync(string query, int limit, string? cursor)
     {
         List<DirectoryUser> users = [];
@@ -121,47 +107,37 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
         return new DirectoryPage(users, end < matches.Count ? $"{CursorPrefix}{end}" : null);
     }
 
-    /// <inheritdoc/>
     public ValueTask<uint[]> SubscriptionsAsync(uint follower) => behind.SubscriptionsAsync(follower);
 
-    /// <inheritdoc/>
     public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) =>
         people.Find(follower) is null
         ? behind.FollowAsync(follower, followed, follow, limit)
         : throw new NotSupportedException(
             "The demo's people follow nobody, because the demo saves nothing.");
 
-    /// <inheritdoc/>
-    /// <remarks>Claims of the demo's people stay in the service's memory and are never saved.</remarks>
+    // Claims of the demo's people stay in the service's memory and are never saved.
     public ValueTask<bool> SetClaimAsync(uint number, Claim claim, uint now) =>
         DemoPeople.IsNumber(number) ? new(true) : behind.SetClaimAsync(number, claim, now);
 
-    /// <inheritdoc/>
     public ValueTask RemoveClaimAsync(uint number, string source) =>
         DemoPeople.IsNumber(number) ? default : behind.RemoveClaimAsync(number, source);
 
-    /// <inheritdoc/>
     public ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync() => behind.ClaimsAsync();
 
-    /// <inheritdoc/>
-    /// <remarks>The demo's people show everything to everyone. A change lasts only while the server runs.</remarks>
+    // The demo's people show everything to everyone. A change lasts only while the server runs.
     public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
         DemoPeople.IsNumber(number) ? default : behind.SetVisibilityAsync(number, online, lastSeen);
 
-    /// <inheritdoc/>
     public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
         people.Find(number) is null
         ? behind.RelateAsync(number, relation, others, add, limit)
         : throw new NotSupportedException(
             "The demo's people approve and block nobody, because the demo saves nothing.");
 
-    /// <inheritdoc/>
     public ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) => behind.WaitingAsync(number, from, limit);
 
-    /// <inheritdoc/>
     public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => behind.VisibilitiesAsync();
 
-    /// <inheritdoc/>
     public ValueTask DisposeAsync() => behind.DisposeAsync();
 
     private DirectoryUser User(DemoPerson person) =>

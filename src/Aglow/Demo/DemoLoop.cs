@@ -42,7 +42,8 @@ internal sealed class DemoLoop : IAsyncDisposable
     public DemoDirectory Directory { get; }
 
     /// <summary>Puts the demo's people in front of a store and a directory. A name that a real user has stays that user's.</summary>
-    public static async Task<DemoLoop> PrepareAsync(AglowOptions options, IPlaneStore store, IUserDirectory directory, TimeProvider time)
+    public static async Task<DemoLoop> PrepareAsync(
+        AglowOptions options, MemoryPlaneStore store, IUserDirectory directory, TimeProvider time)
     {
         string[] names = [.. DemoPeople.Names(options.DemoPeople)];
         var numbers = new uint[names.Length];

@@ -14,7 +14,7 @@ namespace Aglow.Demo;
 /// So no file ever holds a word of the demo. Without <c>--demo</c> this class is not used. A batch without any of the demo's people is
 /// passed on unchanged. Threading: any method from any thread, like its two stores.
 /// </remarks>
-internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
+internal sealed class DemoPlaneStore(MemoryPlaneStore behind) : IPlaneStore
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<Plane, PageList> _lists = [];
@@ -22,53 +22,19 @@ internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
     /// <summary>The words of the demo's people. At most 256 pages per plane, with a few KiB in use in each.</summary>
     public MemoryPlaneStore Words { get; } = new(new PageBudget(512));
 
-    /// <inheritdoc/>
     public uint EarlierRunEnd => behind.EarlierRunEnd;
 
-    /// <inheritdoc/>
-    public bool IsRemote => behind.IsRemote;
-
-    /// <inheritdoc/>
-    public bool IsReachable => behind.IsReachable;
-
-    /// <inheritdoc/>
     public bool IsInUse(Plane plane) => behind.IsInUse(plane) || Words.IsInUse(plane);
 
-    /// <inheritdoc/>
-    public void Expect(ReadOnlySpan<uint> users) => behind.Expect(users);
-
-    /// <inheritdoc/>
-    public IPageCounts? PageCounts => behind.PageCounts;
-
-    /// <inheritdoc/>
     public bool IsWritable => behind.IsWritable;
 
-    /// <inheritdoc/>
-    public bool IsSomeUnwritable => behind.IsSomeUnwritable;
-
-    /// <inheritdoc/>
-    public TimeSpan UnwritableFor(int page) => behind.UnwritableFor(page);
-
-    /// <inheritdoc/>
-    public bool IsPageRefused(int page) => behind.IsPageRefused(page);
-
-    /// <inheritdoc/>
-    public long Outages => behind.Outages;
-
-    /// <inheritdoc/>
-    public bool IsPageAway(int page) => behind.IsPageAway(page);
-
-    /// <inheritdoc/>
     public bool IsKeepBacklogged => behind.IsKeepBacklogged;
 
-    /// <inheritdoc/>
     public ValueTask<uint> ExchangeAsync(Plane plane, uint user, uint word) => StoreOf(user).ExchangeAsync(plane, user, word);
 
-    /// <inheritdoc/>
     public ValueTask ExchangeAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, Memory<uint> old) =>
         HasOurs(users.Span) ? ExchangeMixedAsync(plane, users, words, old) : behind.ExchangeAsync(plane, users, words, old);
 
-    /// <inheritdoc/>
     public async ValueTask ReplaceAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, uint latest)
     {
         await behind.ReplaceAsync(plane, users, words, latest);
@@ -76,14 +42,12 @@ internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
         await Words.ReplaceAsync(plane, users, words, latest);
     }
 
-    /// <inheritdoc/>
     public ValueTask ReadAsync(Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words)
     {
         var read = behind.ReadAsync(plane, users, words);
         return HasOurs(users.Span) ? ReadOursAsync(read, plane, users, words) : read;
     }
 
-    /// <inheritdoc/>
     public async ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane)
     {
         var (theirs, ours) = (await behind.PagesAsync(plane), await Words.PagesAsync(plane));
@@ -98,14 +62,11 @@ internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
         }
     }
 
-    /// <inheritdoc/>
     public ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch) =>
         (page >= DemoPeople.FirstPage ? Words : behind).ReadPageAsync(plane, page, scratch);
 
-    /// <inheritdoc/>
     public ValueTask EraseAsync(Plane plane, uint user) => StoreOf(user).EraseAsync(plane, user);
 
-    /// <inheritdoc/>
     public void Keep(Plane plane, ReadOnlySpan<uint> users)
     {
         if (!HasOurs(users))
@@ -119,10 +80,8 @@ internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
             behind.Keep(plane, theirs);
     }
 
-    /// <inheritdoc/>
     public ValueTask KeptAsync() => behind.KeptAsync();
 
-    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         try
@@ -135,7 +94,7 @@ internal sealed class DemoPlaneStore(IPlaneStore behind) : IPlaneStore
         }
     }
 
-    private IPlaneStore StoreOf(uint user) => DemoPeople.IsNumber(user) ? Words : behind;
+    private MemoryPlaneStore StoreOf(uint user) => DemoPeople.IsNumber(user) ? Words : behind;
 
     private static bool HasOurs(ReadOnlySpan<uint> users) => users.ContainsAnyInRange(UserId.FirstDemoNumber, uint.MaxValue);
 

@@ -80,7 +80,6 @@ internal sealed class SweepLoop : IAsyncDisposable
             await PassAsync();
     }
 
-    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         await StopAsync();

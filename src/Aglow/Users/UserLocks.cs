@@ -20,7 +20,6 @@ internal sealed class UserLocks : IDisposable
         return new Held(door);
     }
 
-    /// <inheritdoc/>
     public void Dispose()
     {
         foreach (var door in _doors)
