@@ -35,16 +35,11 @@ internal static class MemberReader
     }
 
     /// <summary>Reads the values of these members, in their order; null for a member that is missing or null.</summary>
-    public static string?[] ReadText(ReadOnlySpan<byte> json, string example, params ReadOnlySpan<string> members)
-    {
-        var values = new string?[members.Length];
-        var given = new bool[members.Length];
-        var reader = new Utf8JsonReader(json);
-        try
+    public static string?[] ReadText(ReadOnlySpan<byte> json, string example, params string[] members) =>
+        ReadObject(json, example, (ref Utf8JsonReader reader) =>
         {
-            reader.Read();
-            if (reader.TokenType != JsonTokenType.StartObject)
-                throw Problems.Malformed($"The body is not an object. Send {example}.");
+            var values = new string?[members.Length];
+            var given = new bool[members.Length];
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
                 var member = 0;
@@ -64,28 +59,14 @@ internal static class MemberReader
                 };
             }
 
-            reader.Read();
             return values;
-        }
-        catch (JsonException wrong)
-        {
-            throw UsersBody.NotJson(wrong);
-        }
-        catch (InvalidOperationException)
-        {
-            // the name of a member contains half a surrogate pair
-            throw Problems.NotJson("");
-        }
-    }
+        });
 
     /// <summary>Reads the value of the only member, which must be true or false.</summary>
-    public static bool ReadFlag(ReadOnlySpan<byte> json, string example, string member)
-    {
-        var reader = new Utf8JsonReader(json);
-        try
+    public static bool ReadFlag(ReadOnlySpan<byte> json, string example, string member) =>
+        ReadObject(json, example, (ref Utf8JsonReader reader) =>
         {
-            reader.Read();
-            if (reader.TokenType != JsonTokenType.StartObject || !reader.Read() || reader.TokenType != JsonTokenType.PropertyName)
+            if (!reader.Read() || reader.TokenType != JsonTokenType.PropertyName)
                 throw Problems.Malformed($"{member} is missing. Send {example}.");
             if (!reader.ValueTextEquals(member))
                 throw Problems.UnknownMember(ref reader, example);
@@ -93,21 +74,10 @@ internal static class MemberReader
             if (reader.TokenType is not (JsonTokenType.True or JsonTokenType.False))
                 throw Problems.Malformed($"{member} is not true or false. Send {example}.");
             var flag = reader.TokenType == JsonTokenType.True;
-            reader.Read();
-            if (reader.TokenType == JsonTokenType.PropertyName)
+            if (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
                 throw reader.ValueTextEquals(member) ? Problems.GivenTwice(member) : Problems.UnknownMember(ref reader, example);
-            reader.Read();
             return flag;
-        }
-        catch (JsonException wrong)
-        {
-            throw UsersBody.NotJson(wrong);
-        }
-        catch (InvalidOperationException)
-        {
-            throw Problems.NotJson("");
-        }
-    }
+        });
 
     /// <summary>The text at the reader's position; throws a problem if it contains half a surrogate pair.</summary>
     public static string Text(ref Utf8JsonReader reader, string member)

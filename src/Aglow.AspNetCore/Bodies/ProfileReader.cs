@@ -17,21 +17,19 @@ internal static class ProfileReader
     public const string Many = "{\"users\": [{\"user_id\": X, \"user_name\": \"alice\", \"display_name\": \"Alice\"}, …]}";
 
     /// <summary>Reads one profile; it may name its user if <paramref name="withId"/>.</summary>
-    public static ProfileBody ReadOne(ReadOnlySpan<byte> json, bool withId) => Guard(json, (ref Utf8JsonReader reader) =>
+    public static ProfileBody ReadOne(ReadOnlySpan<byte> json, bool withId)
     {
         var example = withId ? OneWithId : One;
-        reader.Read();
-        var profile = ReadObject(ref reader, withId, example);
-        reader.Read();
-        return profile;
-    });
+        return MemberReader.ReadObject(json, example, (ref Utf8JsonReader reader) => ReadMembers(ref reader, withId, example));
+    }
 
     /// <summary>Reads a list of profiles, each with its user.</summary>
-    public static List<ProfileBody> ReadMany(ReadOnlySpan<byte> json) => Guard(json, (ref Utf8JsonReader reader) =>
+    public static List<ProfileBody> ReadMany(ReadOnlySpan<byte> json) => MemberReader.ReadObject(json, Many, ReadUsers);
+
+    private static List<ProfileBody> ReadUsers(ref Utf8JsonReader reader)
     {
         var profiles = new List<ProfileBody>();
-        reader.Read();
-        if (reader.TokenType != JsonTokenType.StartObject || !reader.Read() || reader.TokenType != JsonTokenType.PropertyName)
+        if (!reader.Read() || reader.TokenType != JsonTokenType.PropertyName)
             throw Problems.Malformed($"The body has no list of users. Send {Many}.");
         if (!reader.ValueTextEquals(JsonNames.Users))
             throw Problems.UnknownMember(ref reader, Many);
@@ -41,41 +39,20 @@ internal static class ProfileReader
         {
             if (profiles.Count == Limits.ListedUsers)
                 throw Problems.TooManyUsers(Limits.ListedUsers, $"lists of at most {Limits.ListedUsers}");
-            var profile = ReadObject(ref reader, withId: true, Many);
+            if (reader.TokenType != JsonTokenType.StartObject)
+                throw Problems.Malformed($"A user is not an object. Send {Many}.");
+            var profile = ReadMembers(ref reader, withId: true, Many);
             profiles.Add(
                 profile.User is null ? throw Problems.Malformed($"user_id is missing in one of the users. Send {Many}.") : profile);
         }
 
         if (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             throw Problems.UnknownMember(ref reader, Many);
-        reader.Read();
         return profiles;
-    });
-
-    private delegate T Reader<out T>(ref Utf8JsonReader reader);
-
-    private static T Guard<T>(ReadOnlySpan<byte> json, Reader<T> read)
-    {
-        var reader = new Utf8JsonReader(json);
-        try
-        {
-            return read(ref reader);
-        }
-        catch (JsonException wrong)
-        {
-            throw UsersBody.NotJson(wrong);
-        }
-        catch (InvalidOperationException)
-        {
-            // half a surrogate pair
-            throw Problems.NotJson("");
-        }
     }
 
-    private static ProfileBody ReadObject(ref Utf8JsonReader reader, bool withId, string example)
+    private static ProfileBody ReadMembers(ref Utf8JsonReader reader, bool withId, string example)
     {
-        if (reader.TokenType != JsonTokenType.StartObject)
-            throw Problems.Malformed($"A user is not an object. Send {example}.");
         UserId? user = null;
         var given = ProfileParts.None;
         string? userName = null, displayName = null;
